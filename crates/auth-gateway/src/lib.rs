@@ -1,0 +1,1 @@
+//! The login side of Rollcall: AuthService and UserService.

@@ -1,0 +1,3 @@
+//! rollcallctl, a person's and a CronJob's client.
+
+fn main() {}

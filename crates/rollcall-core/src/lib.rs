@@ -1,0 +1,1 @@
+//! Pure domain of Rollcall: types and rules, no I/O.

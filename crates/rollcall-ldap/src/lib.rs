@@ -1,0 +1,1 @@
+//! Rollcall's LDAP client: the only crate that names ldap3.

@@ -1,0 +1,1 @@
+//! Rollcall's gRPC contract: generated code, conversions and the error mapping.

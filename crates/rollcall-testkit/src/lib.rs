@@ -1,0 +1,1 @@
+//! Real directory servers, databases and a scripted hostile server for tests.

@@ -1,0 +1,1 @@
+//! The administrative and sync side of Rollcall.
