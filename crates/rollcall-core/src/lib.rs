@@ -1,1 +1,29 @@
-//! Pure domain of Rollcall: types and rules, no I/O.
+//! The rules of Rollcall, without any I/O.
+//!
+//! A tenant connects its LDAP directory; user syncs choose which of its entries become users; runs carry
+//! that out and logins ask the directory for a password check. Everything that *decides* is here, as types
+//! and pure functions; the other crates fetch, ask this one, and do what it says.
+//!
+//! This crate must never know tonic, sea-orm, ldap3, a socket, a file, the environment or the current
+//! time: time is a parameter, and so is chance.
+//!
+//! Read first: [`directory`] and [`user_sync`] (what a tenant configures), then [`user`], [`plan`] (what a
+//! run would change) and [`verdict`](crate::verdict) (what a bind's answer means).
+
+pub mod audit;
+pub mod check;
+pub mod directory;
+pub mod entry;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod identifier;
+pub mod issue;
+pub mod plan;
+pub mod run;
+pub mod secret;
+pub mod tenant;
+pub mod throttle;
+pub mod user;
+pub mod user_sync;
+pub mod violation;

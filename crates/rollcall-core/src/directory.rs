@@ -1,0 +1,395 @@
+//! Directories: how to reach a customer's LDAP server. What comes back from one is untrusted input.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::dialect::Dialect;
+use crate::dn::Dn;
+use crate::id::{DirectoryId, TenantId};
+use crate::violation::{Violations, check_text};
+
+/// Most hosts of one directory.
+pub const MAX_HOSTS: usize = 8;
+/// Largest CA bundle or client certificate chain, in bytes of PEM.
+pub const MAX_PEM_BYTES: usize = 256 * 1024;
+/// Page size of searches when none is set. Active Directory's own limit (MS-ADTS 3.1.1.3.4.6, MaxPageSize).
+pub const DEFAULT_PAGE_SIZE: u32 = 1000;
+/// Time to connect and do TLS when none is set.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for one operation when none is set.
+pub const DEFAULT_OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How the connection is protected.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TransportSecurity {
+    /// TLS from the first byte, `ldaps://`.
+    Ldaps,
+    /// StartTLS (RFC 4511 section 4.14) before anything else, `ldap://`. Never falls back.
+    StartTls,
+    /// No protection, `ldap://`. Only with `allow_plaintext`, and always flagged.
+    Plaintext,
+}
+
+/// The scheme of a host's URL.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Scheme {
+    /// `ldap://`
+    Ldap,
+    /// `ldaps://`
+    Ldaps,
+}
+
+/// One host of a directory: `ldap://` or `ldaps://`, a name or address, and perhaps a port.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct HostUrl {
+    /// The scheme.
+    pub scheme: Scheme,
+    /// DNS name in lower case, or an IP address without brackets.
+    pub host: String,
+    /// The port, if the URL names one.
+    pub port: Option<u16>,
+}
+
+/// Why a host was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum HostProblem {
+    /// Neither `ldap://` nor `ldaps://`.
+    #[error("must begin with ldap:// or ldaps://")]
+    Scheme,
+    /// No or an impossible host name.
+    #[error("needs a host name or an IP address after the scheme, like ldaps://dc1.example.com")]
+    Host,
+    /// Not a port.
+    #[error("has a port that is not a number from 1 to 65535")]
+    Port,
+    /// Path, query, user or fragment.
+    #[error("must hold the host and port only; base DN and filter belong to a user sync")]
+    Extra,
+}
+
+impl HostUrl {
+    /// Parses `ldap[s]://host[:port][/]`.
+    pub fn parse(text: &str) -> Result<Self, HostProblem> {
+        let lower = text.trim().to_lowercase();
+        let (scheme, rest) = match (lower.strip_prefix("ldap://"), lower.strip_prefix("ldaps://")) {
+            (Some(rest), _) => (Scheme::Ldap, rest),
+            (_, Some(rest)) => (Scheme::Ldaps, rest),
+            _ => return Err(HostProblem::Scheme),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.contains(['/', '?', '#', '@', ' ']) {
+            return Err(HostProblem::Extra);
+        }
+        let (host, port) = match rest.strip_prefix('[') {
+            Some(v6) => {
+                let (address, port) = v6.split_once(']').ok_or(HostProblem::Host)?;
+                address.parse::<Ipv6Addr>().map_err(|_| HostProblem::Host)?;
+                let port = match port {
+                    "" => None,
+                    port => Some(port.strip_prefix(':').ok_or(HostProblem::Port)?),
+                };
+                (address, port)
+            }
+            None => match rest.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (rest, None),
+            },
+        };
+        if host.parse::<IpAddr>().is_err() && !is_host_name(host) {
+            return Err(HostProblem::Host);
+        }
+        let port = match port {
+            None => None,
+            Some(port) => Some(
+                port.parse()
+                    .ok()
+                    .filter(|port| *port != 0)
+                    .ok_or(HostProblem::Port)?,
+            ),
+        };
+        Ok(Self {
+            scheme,
+            host: host.trim_end_matches('.').to_owned(),
+            port,
+        })
+    }
+
+    /// The port to connect to: the URL's, else the directory's, else the scheme's own.
+    pub fn effective_port(&self, directory_port: Option<u16>) -> u16 {
+        self.port.or(directory_port).unwrap_or(match self.scheme {
+            Scheme::Ldap => 389,
+            Scheme::Ldaps => 636,
+        })
+    }
+}
+
+impl fmt::Display for HostUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Ldap => "ldap",
+            Scheme::Ldaps => "ldaps",
+        };
+        match self.host.contains(':') {
+            true => write!(f, "{scheme}://[{}]", self.host)?,
+            false => write!(f, "{scheme}://{}", self.host)?,
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// True for a DNS name of LDH labels; names in other scripts are accepted and converted when resolved.
+fn is_host_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
+    };
+    let numeric = name
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    name.len() <= 253 && !numeric && name.split('.').all(is_label)
+}
+
+/// What a tenant's admin sets about a directory; the secrets travel apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DirectorySettings {
+    /// Name for people, 1 to 200 characters.
+    pub display_name: String,
+    /// Switched off: no run, no login, no connection.
+    pub disabled: bool,
+    /// The replicas in failover order, 1 to [`MAX_HOSTS`].
+    pub hosts: Vec<HostUrl>,
+    /// Port of the hosts whose URL names none.
+    pub port: Option<u16>,
+    /// How connections are protected.
+    pub transport_security: TransportSecurity,
+    /// Accepts [`TransportSecurity::Plaintext`].
+    pub allow_plaintext: bool,
+    /// The only roots trusted for this directory, PEM. Empty: the public web PKI.
+    pub ca_certificates: String,
+    /// Name that the certificate must carry, if it is not the host's.
+    pub tls_server_name: Option<String>,
+    /// Client certificate chain, PEM. Its key is a secret.
+    pub client_certificate: Option<String>,
+    /// DN (or on Active Directory UPN) of the service account.
+    pub bind_dn: String,
+    /// For connecting and TLS: 100 ms to 30 s.
+    pub connect_timeout: Duration,
+    /// For one operation, one page of a search: 100 ms to 120 s.
+    pub operation_timeout: Duration,
+    /// Entries a page: 1 to 5,000.
+    pub page_size: u32,
+    /// Attribute that holds the external id; `None` detects it from the server's kind.
+    pub external_id_attribute: Option<String>,
+}
+
+/// What Rollcall found out about a directory.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DirectoryObservations {
+    /// Which kind of server answers.
+    pub dialect: Option<Dialect>,
+    /// Vendor and version as the server names itself.
+    pub vendor: Option<String>,
+    /// Supported controls and extensions (OIDs).
+    pub capabilities: Vec<String>,
+    /// Failed binds after which the directory itself locks an account; `None` if it could not be read.
+    pub lockout_threshold: Option<u32>,
+    /// When this was last read.
+    pub observe_time: Option<DateTime<Utc>>,
+}
+
+/// A directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Directory {
+    /// The tenant that it belongs to.
+    pub tenant: TenantId,
+    /// Its id within the tenant.
+    pub id: DirectoryId,
+    /// What the admin set.
+    pub settings: DirectorySettings,
+    /// A bind password is stored.
+    pub bind_password_set: bool,
+    /// When the bind password was last set.
+    pub bind_password_update_time: Option<DateTime<Utc>>,
+    /// Strength class of the bind password, scored when it was set.
+    pub bind_password_strength: Option<PasswordStrength>,
+    /// False after an endpoint change until a check found known external ids there, or a person confirmed it.
+    pub endpoint_confirmed: bool,
+    /// What was found out about the server.
+    pub observed: DirectoryObservations,
+    /// Counts the changes of settings and secrets; the etag, and what connections are keyed by.
+    pub revision: i64,
+    /// When it was created.
+    pub create_time: DateTime<Utc>,
+    /// When it was last changed.
+    pub update_time: DateTime<Utc>,
+}
+
+/// How strong a bind password is. Only this class is stored, never anything that tells more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum PasswordStrength {
+    /// Shorter than 16 characters, or of few different ones.
+    Weak,
+    /// 16 to 23 characters.
+    Fair,
+    /// 24 characters or more, well mixed.
+    Strong,
+}
+
+impl PasswordStrength {
+    /// Scores a bind password.
+    pub fn of(password: &crate::secret::Password) -> Self {
+        let text = password.expose();
+        let length = text.chars().count();
+        let mut distinct: Vec<char> = text.chars().collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        match (length, distinct.len()) {
+            (24.., 12..) => Self::Strong,
+            (16.., 8..) => Self::Fair,
+            _ => Self::Weak,
+        }
+    }
+}
+
+impl DirectorySettings {
+    /// All mistakes in the settings, with the paths of `Directory`'s fields.
+    pub fn validate(&self) -> Violations {
+        let mut found = Violations::new();
+        check_text(&mut found, "display_name", &self.display_name, 1, 200);
+        self.validate_hosts(&mut found);
+        found.require(self.port != Some(0), "port", "must be from 1 to 65535");
+        if self.transport_security == TransportSecurity::Plaintext && !self.allow_plaintext {
+            found.add(
+                "transport_security",
+                "PLAINTEXT sends passwords readable; it needs allow_plaintext",
+            );
+        }
+        for (field, pem) in [
+            ("ca_certificates", Some(&self.ca_certificates)),
+            ("client_certificate", self.client_certificate.as_ref()),
+        ] {
+            let Some(pem) = pem else { continue };
+            found.require(pem.len() <= MAX_PEM_BYTES, field, "is larger than 256 KiB");
+            let is_pem = pem.is_empty() || pem.contains("-----BEGIN CERTIFICATE-----");
+            found.require(is_pem, field, "is not PEM: it has no BEGIN CERTIFICATE line");
+            found.require(
+                !pem.contains("PRIVATE KEY"),
+                field,
+                "holds a private key, which does not belong here",
+            );
+        }
+        if let Some(name) = &self.tls_server_name {
+            let valid = is_host_name(name) || name.parse::<IpAddr>().is_ok();
+            found.require(
+                valid,
+                "tls_server_name",
+                "is neither a DNS name nor an IP address",
+            );
+        }
+        check_text(&mut found, "bind_dn", &self.bind_dn, 1, 1024);
+        check_range(&mut found, "connect_timeout", self.connect_timeout, 30);
+        check_range(&mut found, "operation_timeout", self.operation_timeout, 120);
+        found.require(
+            (1..=5000).contains(&self.page_size),
+            "page_size",
+            "must be from 1 to 5,000 entries",
+        );
+        if let Some(attribute) = &self.external_id_attribute {
+            found.require(
+                is_attribute_name(attribute),
+                "external_id_attribute",
+                "is not an attribute name: letters, digits and hyphens, beginning with a letter",
+            );
+            let changes = [
+                "dn",
+                "cn",
+                "uid",
+                "mail",
+                "samaccountname",
+                "userprincipalname",
+                "objectsid",
+            ];
+            found.require(
+                !changes.contains(&attribute.to_lowercase().as_str()),
+                "external_id_attribute",
+                "can change or be given to another person; use an id that never does, like entryUUID",
+            );
+        }
+        found
+    }
+
+    fn validate_hosts(&self, found: &mut Violations) {
+        found.require(
+            !self.hosts.is_empty(),
+            "hosts",
+            "needs at least one host, like ldaps://dc1.example.com",
+        );
+        found.require(
+            self.hosts.len() <= MAX_HOSTS,
+            "hosts",
+            "at most 8 hosts are allowed",
+        );
+        for (index, host) in self.hosts.iter().enumerate() {
+            let field = format!("hosts[{index}]");
+            let fits =
+                (host.scheme == Scheme::Ldaps) == (self.transport_security == TransportSecurity::Ldaps);
+            found.require(
+                fits,
+                &field,
+                "ldaps:// goes with transport_security LDAPS, ldap:// with START_TLS or PLAINTEXT",
+            );
+            found.require(
+                !self.hosts[..index].contains(host),
+                &field,
+                "stands in the list twice",
+            );
+        }
+    }
+
+    /// True if a stored secret may go on being used when `self` becomes `new`: nothing that decides who
+    /// receives it, or for whom, is different.
+    pub fn has_same_endpoint(&self, new: &DirectorySettings) -> bool {
+        self.hosts == new.hosts
+            && self.port == new.port
+            && self.transport_security == new.transport_security
+            && self.ca_certificates == new.ca_certificates
+            && self.tls_server_name == new.tls_server_name
+            && self.bind_dn == new.bind_dn
+    }
+
+    /// True if the bind DN reads as a DN; on Active Directory a UPN is allowed too.
+    pub fn bind_dn_is_dn(&self) -> bool {
+        Dn::parse(&self.bind_dn).is_ok()
+    }
+}
+
+/// True for `descr` of RFC 4512 section 1.4 (a letter, then letters, digits and hyphens) and for an OID.
+pub fn is_attribute_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let descr = bytes.next().is_some_and(|b| b.is_ascii_alphabetic())
+        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let is_arc = |arc: &str| !arc.is_empty() && arc.bytes().all(|b| b.is_ascii_digit());
+    let oid = name.contains('.') && name.split('.').all(is_arc);
+    name.len() <= 128 && (descr || oid)
+}
+
+fn check_range(found: &mut Violations, field: &str, value: Duration, max_seconds: u64) {
+    let range = Duration::from_millis(100)..=Duration::from_secs(max_seconds);
+    found.require(
+        range.contains(&value),
+        field,
+        format!("must be from 0.1 s to {max_seconds} s"),
+    );
+}
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

@@ -1,0 +1,149 @@
+//! Issues: why an entry was not, or not fully, taken. And the health that a user sync shows.
+
+use crate::id::UserSyncId;
+
+macro_rules! issue_kinds {
+    ($($(#[$doc:meta])* $name:ident = $wire:literal: $hint:literal,)*) => {
+        /// The kind of an issue.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum IssueKind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl IssueKind {
+            /// Every kind.
+            pub const ALL: &[IssueKind] = &[$(IssueKind::$name,)*];
+
+            /// The kind as it is stored and counted.
+            pub fn as_str(self) -> &'static str {
+                match self { $(IssueKind::$name => $wire,)* }
+            }
+
+            /// The kind that is stored as `text`.
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
+            }
+
+            /// What a tenant's admin can do about it.
+            pub fn hint(self) -> &'static str {
+                match self { $(IssueKind::$name => $hint,)* }
+            }
+        }
+    };
+}
+
+issue_kinds! {
+    /// The login has fewer characters than allowed.
+    LoginTooShort = "LOGIN_TOO_SHORT":
+        "Give the account a longer login in the directory, or map the login to another attribute.",
+    /// The login has more characters than allowed.
+    LoginTooLong = "LOGIN_TOO_LONG":
+        "Give the account a shorter login in the directory, or map the login to another attribute.",
+    /// The login holds a character that is not allowed.
+    LoginIllegalCharacters = "LOGIN_ILLEGAL_CHARACTERS":
+        "Map the login to an attribute without such characters, like uid or sAMAccountName; an e-mail address cannot be a login.",
+    /// Another user has this login, or it is another user's e-mail.
+    LoginTaken = "LOGIN_TAKEN":
+        "Rename the account in the directory or the other user; two people cannot share a login.",
+    /// Another user has this e-mail address, or it is another user's login.
+    EmailTaken = "EMAIL_TAKEN":
+        "Give each account an e-mail address of its own, or leave the e-mail out of the mapping.",
+    /// The e-mail address is not one.
+    EmailInvalid = "EMAIL_INVALID":
+        "Correct the attribute in the directory; the user was taken without an e-mail address.",
+    /// The entry's login changed and this sync keeps logins.
+    LoginChangeRejected = "LOGIN_CHANGE_REJECTED":
+        "Set login_changes to ALLOW if logins should follow the directory; the user keeps the old login until then.",
+    /// The entry would take over the account owner.
+    OwnerProtected = "OWNER_PROTECTED":
+        "The account owner is never synced, so that a broken directory locks nobody out. Exclude the entry by the filter, or transfer the ownership first.",
+    /// Another user sync owns this person.
+    Overlap = "OVERLAP":
+        "Change the filters so that each account is in the results of one user sync only.",
+    /// A field that every user needs has no value.
+    MissingRequiredField = "MISSING_REQUIRED_FIELD":
+        "Fill the attribute in the directory, add a fall-back to the field mapping, or exclude the entry by the filter.",
+    /// Two entries of this pull have the same external id, login or e-mail.
+    DuplicateInDirectory = "DUPLICATE_IN_DIRECTORY":
+        "Only one entry may have this value; correct the directory or exclude all but one by the filter.",
+    /// The entry has no usable external id.
+    MissingExternalId = "MISSING_EXTERNAL_ID":
+        "The service account must be able to read the id attribute (objectGUID, entryUUID, nsUniqueId).",
+    /// Some text of the entry is not UTF-8.
+    UndecodableEntry = "UNDECODABLE_ENTRY":
+        "Repair the entry's text in the directory: it must be UTF-8 (RFC 4511 section 4.1.2).",
+    /// A value is larger than a field may be.
+    ValueTooLong = "VALUE_TOO_LONG":
+        "Shorten the attribute in the directory or map another one; the field was left as it was.",
+    /// A role rule could not be evaluated.
+    RoleRuleFailed = "ROLE_RULE_FAILED":
+        "Check the rule's filter or group DN; roles were left as they were.",
+    /// The user changed between plan and apply.
+    ChangedMeanwhile = "CHANGED_MEANWHILE":
+        "Nothing to do: the next run sees to this user.",
+    /// The pull did not see everything, so nobody was removed.
+    PullIncomplete = "PULL_INCOMPLETE":
+        "See the message; while a search ends early, new and changed users are taken but nobody is removed.",
+}
+
+/// Longest value that an issue shows, in characters.
+pub const MAX_SHOWN_VALUE: usize = 200;
+
+/// One issue of a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Issue {
+    /// What kind.
+    pub kind: IssueKind,
+    /// DN of the entry; empty if the issue concerns the whole run.
+    pub dn: String,
+    /// The attribute concerned, or the field if no attribute is.
+    pub attribute: Option<String>,
+    /// Its value, cut to [`MAX_SHOWN_VALUE`] characters.
+    pub value: Option<String>,
+    /// What happened, in a sentence.
+    pub message: String,
+    /// The user sync that owns the user, for [`IssueKind::Overlap`].
+    pub other_user_sync: Option<UserSyncId>,
+}
+
+impl Issue {
+    /// An issue about an entry.
+    pub fn new(kind: IssueKind, dn: &str, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            dn: dn.to_owned(),
+            attribute: None,
+            value: None,
+            message: message.into(),
+            other_user_sync: None,
+        }
+    }
+
+    /// Names the attribute and its value.
+    pub fn about(mut self, attribute: &str, value: &str) -> Self {
+        self.attribute = Some(attribute.to_owned());
+        self.value = Some(value.chars().take(MAX_SHOWN_VALUE).collect());
+        self
+    }
+}
+
+/// How a user sync is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum HealthLevel {
+    /// The last run did all of its work.
+    #[default]
+    Ok,
+    /// Something needs a look: issues, a held run.
+    Warning,
+    /// The last run failed.
+    Error,
+}
+
+/// The error icon and its reasons.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Health {
+    /// The colour.
+    pub level: HealthLevel,
+    /// What is wrong and what to do, a sentence each.
+    pub problems: Vec<String>,
+}

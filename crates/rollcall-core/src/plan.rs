@@ -1,0 +1,122 @@
+//! Plans: what a run would change, user by user.
+
+use crate::id::UserId;
+use crate::user::{FieldChange, Origin, Profile, StateReason, UserState};
+
+/// Most changes in one chunk of a plan, and so in one transaction.
+pub const CHUNK_CHANGES: usize = 1000;
+
+/// What happens to a user.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ChangeKind {
+    /// A new user.
+    Create,
+    /// A LOCAL user becomes a synced one.
+    Link,
+    /// Fields, DN or origin change.
+    Update,
+    /// The user may log in again, and its fields follow the entry.
+    Reactivate,
+    /// The user may not log in any more.
+    Deactivate,
+    /// The user may not log in any more and its identifiers become free.
+    Archive,
+    /// The user comes from another sync whose last Complete run did not have it.
+    Transfer,
+}
+
+impl ChangeKind {
+    /// True for what takes the user's access away.
+    pub fn is_removal(self) -> bool {
+        matches!(self, ChangeKind::Deactivate | ChangeKind::Archive)
+    }
+}
+
+/// One change of a plan. Applied by compare-and-set: only if the user still has `expected_revision`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// What happens.
+    pub kind: ChangeKind,
+    /// The user; for a creation the id that it will have.
+    pub user: UserId,
+    /// The user's revision when the plan was made; 0 for a creation.
+    pub expected_revision: i64,
+    /// Where the user comes from afterwards.
+    pub origin: Origin,
+    /// The fields afterwards.
+    pub profile: Profile,
+    /// The state afterwards.
+    pub state: UserState,
+    /// Why it is in that state.
+    pub state_reason: Option<StateReason>,
+    /// Fields that differ, for people and for the event.
+    pub changes: Vec<FieldChange>,
+}
+
+/// A short hash of everything that a sync sets on a user. Equal fingerprints mean that an entry asks for
+/// nothing new, so that it costs no write. 128 bits of SHA-256: two different contents of one user colliding
+/// by chance is out of the question, and by design it would only make a directory's own change go unseen.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Fingerprint(pub [u8; 16]);
+
+impl Fingerprint {
+    /// The fingerprint of a user with these fields, this DN and this state.
+    pub fn of(profile: &Profile, dn: &str, state: UserState) -> Self {
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        let mut part = |text: &str| {
+            context.update(&(text.len() as u64).to_be_bytes());
+            context.update(text.as_bytes());
+        };
+        part(match state {
+            UserState::Active => "active",
+            UserState::Deactivated => "deactivated",
+            UserState::Archived => "archived",
+        });
+        part(dn);
+        for (field, value) in profile.fields() {
+            if let Some(value) = value {
+                part(&field);
+                part(&value);
+            }
+        }
+        part("restrictions");
+        profile
+            .restrictions
+            .iter()
+            .for_each(|restriction| part(restriction));
+        let digest = context.finish();
+        let mut short = [0; 16];
+        short.copy_from_slice(&digest.as_ref()[..16]);
+        Self(short)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_tells_contents_apart_that_only_concatenate_alike() {
+        let profile = |given: Option<&str>, family: Option<&str>| Profile {
+            login: "ada".into(),
+            given_name: given.map(Into::into),
+            family_name: family.map(Into::into),
+            ..Profile::default()
+        };
+        let of = |profile: &Profile| Fingerprint::of(profile, "cn=ada", UserState::Active);
+        assert_eq!(of(&profile(Some("A"), None)), of(&profile(Some("A"), None)));
+        assert_ne!(of(&profile(Some("A"), None)), of(&profile(None, Some("A"))));
+        assert_ne!(
+            of(&profile(Some("AB"), Some("C"))),
+            of(&profile(Some("A"), Some("BC")))
+        );
+        let ada = profile(None, None);
+        assert_ne!(of(&ada), Fingerprint::of(&ada, "cn=eve", UserState::Active));
+        assert_ne!(of(&ada), Fingerprint::of(&ada, "cn=ada", UserState::Deactivated));
+        let restricted = |values: &[&str]| Profile {
+            restrictions: values.iter().map(ToString::to_string).collect(),
+            ..profile(None, None)
+        };
+        assert_ne!(of(&restricted(&["a, b"])), of(&restricted(&["a", "b"])));
+    }
+}

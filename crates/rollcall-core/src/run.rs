@@ -1,0 +1,160 @@
+//! Runs: one execution of a user sync.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::id::{RunId, UserSyncKey};
+use crate::issue::IssueKind;
+
+/// How long a PLANNED or HELD run waits to be applied.
+pub const PLAN_LIFETIME: chrono::TimeDelta = chrono::TimeDelta::hours(72);
+
+/// Where a run is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RunState {
+    /// Accepted, not started.
+    Pending,
+    /// Reading the directory.
+    Pulling,
+    /// The plan is there and waits: a preview.
+    Planned,
+    /// The plan is there and the guard wants a person to look at it.
+    Held,
+    /// Writing.
+    Applying,
+    /// All done.
+    Succeeded,
+    /// All done but what the issues name.
+    SucceededWithIssues,
+    /// Ended without doing its work.
+    Failed,
+    /// A person stopped it.
+    Cancelled,
+    /// A newer run or a changed configuration made its plan worthless.
+    Superseded,
+    /// Nobody applied it in time.
+    Expired,
+}
+
+impl RunState {
+    /// True if the run changes no more.
+    pub fn is_final(self) -> bool {
+        use RunState::*;
+        match self {
+            Pending | Pulling | Planned | Held | Applying => false,
+            Succeeded | SucceededWithIssues | Failed | Cancelled | Superseded | Expired => true,
+        }
+    }
+
+    /// True if the run waits for a person.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, RunState::Planned | RunState::Held)
+    }
+
+    /// True if a worker holds the run's lease.
+    pub fn is_working(self) -> bool {
+        matches!(self, RunState::Pending | RunState::Pulling | RunState::Applying)
+    }
+}
+
+/// What a run is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RunMode {
+    /// Plan, and apply unless the guard holds it.
+    Apply,
+    /// Plan only.
+    Preview,
+}
+
+/// Who started a run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RunTrigger {
+    /// The schedule.
+    Schedule,
+    /// A call.
+    Call,
+}
+
+/// What a run has done, or would do while it is not applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RunCounts {
+    /// Entries read.
+    pub entries: u64,
+    /// Users created.
+    pub created: u64,
+    /// LOCAL users linked.
+    pub linked: u64,
+    /// Users with changed fields.
+    pub updated: u64,
+    /// Users that may log in again.
+    pub reactivated: u64,
+    /// Users deactivated.
+    pub deactivated: u64,
+    /// Users archived.
+    pub archived: u64,
+    /// Users taken over from another sync.
+    pub transferred: u64,
+    /// Entries that are users already, unchanged.
+    pub unchanged: u64,
+    /// Entries left out as `new_users` or `existing_users` asks.
+    pub ignored: u64,
+    /// Issues.
+    pub issues: u64,
+    /// Search result references, which are never followed.
+    pub referrals: u64,
+    /// Changes written so far.
+    pub applied: u64,
+}
+
+impl RunCounts {
+    /// Changes that the plan has.
+    pub fn changes(&self) -> u64 {
+        self.created
+            + self.linked
+            + self.updated
+            + self.reactivated
+            + self.deactivated
+            + self.archived
+            + self.transferred
+    }
+}
+
+/// A run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// The user sync.
+    pub user_sync: UserSyncKey,
+    /// Its id.
+    pub id: RunId,
+    /// Where it is.
+    pub state: RunState,
+    /// What it is for.
+    pub mode: RunMode,
+    /// Who started it.
+    pub trigger: RunTrigger,
+    /// Name of the caller that started it; empty for the schedule.
+    pub started_by: String,
+    /// What it did.
+    pub counts: RunCounts,
+    /// Issues by kind.
+    pub issue_counts: BTreeMap<IssueKind, u64>,
+    /// Why the guard holds it, a sentence each.
+    pub hold_reasons: Vec<String>,
+    /// Why it failed, for the tenant's admin.
+    pub failure: Option<String>,
+    /// True if every search ended Complete, so that absences could be counted.
+    pub complete: bool,
+    /// Revision of the user sync that the plan was made with.
+    pub user_sync_revision: i64,
+    /// Revision of the directory that the plan was made with.
+    pub directory_revision: i64,
+    /// When it was accepted.
+    pub create_time: DateTime<Utc>,
+    /// When the plan was ready.
+    pub plan_time: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub end_time: Option<DateTime<Utc>>,
+    /// When a waiting plan expires.
+    pub expire_time: Option<DateTime<Utc>>,
+}

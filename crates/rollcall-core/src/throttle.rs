@@ -1,0 +1,177 @@
+//! The soft lock: how many wrong passwords may reach a directory.
+//!
+//! A slot is reserved before a bind and settled after it, so that parallel guesses cannot overshoot. An
+//! outcome that nobody knows stays reserved until the window ends.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// What is counted together.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum ThrottleSubject {
+    /// A known user, whatever was typed.
+    User(crate::id::UserId),
+    /// A login that names nobody: its keyed hash.
+    UnknownLogin(String),
+    /// An end user's address.
+    Client(String),
+}
+
+/// How many failures are too many.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ThrottlePolicy {
+    /// Failures, known and reserved, within a window.
+    pub limit: u32,
+    /// Length of the window, from the first failure on. Longer than the directory's own.
+    pub window: TimeDelta,
+}
+
+/// Failures of one subject.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ThrottleState {
+    /// When the first failure of the window was reserved.
+    pub window_start: DateTime<Utc>,
+    /// Failures that are known.
+    pub failures: u32,
+    /// Attempts whose outcome is not known, or not yet.
+    pub reserved: u32,
+}
+
+/// A reserved slot. Belongs to the window in which it was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot {
+    /// The window.
+    pub window_start: DateTime<Utc>,
+}
+
+/// How an attempt ended, as far as the soft lock is concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Settlement {
+    /// The password was right: earlier failures are forgotten.
+    Success,
+    /// The password was wrong, or the directory counted the attempt.
+    Failure,
+    /// Nothing reached the directory: the slot is given back.
+    NotSent,
+    /// It may have reached the directory: the slot stays taken.
+    Unknown,
+}
+
+impl ThrottlePolicy {
+    /// Takes a slot, or says how long to wait.
+    pub fn reserve(
+        &self,
+        state: Option<ThrottleState>,
+        now: DateTime<Utc>,
+    ) -> Result<(ThrottleState, Slot), TimeDelta> {
+        let fresh = ThrottleState {
+            window_start: now,
+            failures: 0,
+            reserved: 0,
+        };
+        let mut state = match state {
+            // A clock that was set back must not keep a window open for longer than its length.
+            Some(state) if state.window_start <= now && now < state.window_start + self.window => state,
+            _ => fresh,
+        };
+        if state.failures.saturating_add(state.reserved) >= self.limit {
+            return Err(state.window_start + self.window - now);
+        }
+        state.reserved += 1;
+        Ok((
+            state,
+            Slot {
+                window_start: state.window_start,
+            },
+        ))
+    }
+}
+
+impl ThrottleState {
+    /// The state after the attempt that holds `slot` ended. A slot of an earlier window changes nothing but
+    /// a failure, which counts in this one.
+    pub fn settle(mut self, slot: Slot, settlement: Settlement) -> Self {
+        let own = slot.window_start == self.window_start;
+        if own && settlement != Settlement::Unknown {
+            self.reserved = self.reserved.saturating_sub(1);
+        }
+        match settlement {
+            Settlement::Success => self.failures = 0,
+            Settlement::Failure => self.failures = self.failures.saturating_add(1),
+            Settlement::NotSent | Settlement::Unknown => {}
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const POLICY: ThrottlePolicy = ThrottlePolicy {
+        limit: 3,
+        window: TimeDelta::minutes(15),
+    };
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
+    }
+
+    #[test]
+    fn parallel_guesses_cannot_overshoot() {
+        let mut state = None;
+        for _ in 0..3 {
+            state = Some(POLICY.reserve(state, at(0)).unwrap().0);
+        }
+        assert_eq!(POLICY.reserve(state, at(1)), Err(TimeDelta::minutes(14)));
+    }
+
+    #[test]
+    fn failures_lock_until_the_window_ends() {
+        let mut state = None;
+        for _ in 0..3 {
+            let (reserved, slot) = POLICY.reserve(state, at(0)).unwrap();
+            state = Some(reserved.settle(slot, Settlement::Failure));
+        }
+        assert!(POLICY.reserve(state, at(14)).is_err());
+        assert!(POLICY.reserve(state, at(15)).is_ok());
+    }
+
+    #[test]
+    fn a_right_password_forgets_failures_but_not_other_attempts_under_way() {
+        let (state, first) = POLICY.reserve(None, at(0)).unwrap();
+        let state = state.settle(first, Settlement::Failure);
+        let (state, second) = POLICY.reserve(Some(state), at(0)).unwrap();
+        let (state, _third) = POLICY.reserve(Some(state), at(0)).unwrap();
+        let state = state.settle(second, Settlement::Success);
+        assert_eq!((state.failures, state.reserved), (0, 1));
+    }
+
+    #[test]
+    fn an_unknown_outcome_keeps_its_slot_and_an_unsent_one_gives_it_back() {
+        let (state, slot) = POLICY.reserve(None, at(0)).unwrap();
+        assert_eq!(state.settle(slot, Settlement::Unknown).reserved, 1);
+        assert_eq!(
+            state.settle(slot, Settlement::NotSent),
+            ThrottleState { reserved: 0, ..state }
+        );
+    }
+
+    #[test]
+    fn a_late_failure_counts_in_the_next_window() {
+        let (_, old) = POLICY.reserve(None, at(0)).unwrap();
+        let (state, _) = POLICY.reserve(None, at(20)).unwrap();
+        let state = state.settle(old, Settlement::Failure);
+        assert_eq!((state.failures, state.reserved), (1, 1));
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_lock_for_longer() {
+        let state = ThrottleState {
+            window_start: at(1000),
+            failures: 3,
+            reserved: 0,
+        };
+        assert!(POLICY.reserve(Some(state), at(0)).is_ok());
+    }
+}

@@ -1,0 +1,393 @@
+//! User syncs: which accounts of a directory become users, with which role and fields.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::directory::is_attribute_name;
+use crate::dn::Dn;
+use crate::filter::Filter;
+use crate::id::{DirectoryId, RunId, TenantId, UserSyncId};
+use crate::issue::Health;
+use crate::schedule::Schedule;
+use crate::template::Template;
+use crate::violation::{Violations, check_text};
+
+/// Most searches of one user sync.
+pub const MAX_SEARCHES: usize = 20;
+/// Most role rules of one user sync.
+pub const MAX_ROLE_RULES: usize = 50;
+/// Most candidates of one field mapping.
+pub const MAX_CANDIDATES: usize = 8;
+/// Most custom fields.
+pub const MAX_CUSTOM_FIELDS: usize = 50;
+/// Most restrictions and most report addresses.
+pub const MAX_LIST: usize = 100;
+/// When a user sync runs if it names no schedule: every night at two.
+pub const DEFAULT_CRON: &str = "0 2 * * *";
+
+/// How deep a search goes below its base (RFC 4511 section 4.5.1.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SearchScope {
+    /// The base entry only.
+    Base,
+    /// Its direct children.
+    OneLevel,
+    /// The base and everything below.
+    Subtree,
+}
+
+/// One search whose results belong to the sync.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Search {
+    /// Where it starts (RFC 4514), at most 8 KiB.
+    pub base_dn: String,
+    /// How deep it goes.
+    pub scope: SearchScope,
+    /// Which entries it takes (RFC 4515), at most 8 KiB and 32 levels.
+    pub filter: String,
+}
+
+/// What makes a role rule match an entry. The server evaluates it, not Rollcall.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RoleCondition {
+    /// The entry matches this filter.
+    Filter(String),
+    /// The entry is a member of this group, directly or through other groups.
+    GroupDn(String),
+}
+
+/// Gives a role to the users that match; the first rule that does wins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RoleRule {
+    /// When it matches.
+    pub condition: RoleCondition,
+    /// The role given.
+    pub role: String,
+}
+
+/// Which attributes fill which fields. Each field has candidates; the first that yields a non-empty value
+/// wins. A candidate is an attribute name or a template like `{givenName} {sn}`.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FieldMappings {
+    /// The login. Required.
+    pub login: Vec<String>,
+    /// The e-mail address.
+    pub email: Vec<String>,
+    /// The full name.
+    pub display_name: Vec<String>,
+    /// The given name.
+    pub given_name: Vec<String>,
+    /// The family name.
+    pub family_name: Vec<String>,
+    /// The phone number.
+    pub phone_number: Vec<String>,
+    /// Further fields of the product's own.
+    pub custom: BTreeMap<String, Vec<String>>,
+}
+
+/// What to do with entries that are no user yet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NewUsers {
+    /// Create a user.
+    Create,
+    /// Leave them out.
+    Ignore,
+}
+
+/// What to do with users whose entry changed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ExistingUsers {
+    /// Follow the entry.
+    Update,
+    /// Keep the user as it is.
+    Ignore,
+}
+
+/// What to do with users whose entry is provably gone or out of scope.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MissingUsers {
+    /// Keep the user as it is.
+    Ignore,
+    /// Deactivate: no login, identifiers stay taken.
+    Deactivate,
+    /// Archive: no login, identifiers are released.
+    Archive,
+}
+
+/// What to do when an entry's login is not the user's any more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LoginChanges {
+    /// Keep the login and report it.
+    Reject,
+    /// Follow the entry.
+    Allow,
+}
+
+/// How many removals a run may carry out before it is held. Unset is the default, 0 allows none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RemovalLimit {
+    /// Removals in a rolling week; the default is 5.
+    pub max_count: Option<u32>,
+    /// Per cent of the sync's users, 0 to 100; the default is 10. The larger of the two counts.
+    pub max_percent: Option<u32>,
+}
+
+/// When a report is sent after a run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReportWhen {
+    /// After every run.
+    Always,
+    /// If the run failed, is held or has issues.
+    OnIssues,
+    /// Never.
+    Never,
+}
+
+/// Who is told about runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// When.
+    pub when: ReportWhen,
+    /// To which e-mail addresses.
+    pub addresses: Vec<String>,
+}
+
+/// What a tenant's admin sets about a user sync.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UserSyncSettings {
+    /// Name for people, 1 to 200 characters.
+    pub display_name: String,
+    /// The directory that it reads.
+    pub directory: DirectoryId,
+    /// Switched off: no run, and its users cannot log in.
+    pub disabled: bool,
+    /// Which entries it takes; an entry found twice is one user.
+    pub searches: Vec<Search>,
+    /// Role of every user that no rule gives another.
+    pub role: String,
+    /// Rules in order.
+    pub role_rules: Vec<RoleRule>,
+    /// Attributes to fields.
+    pub field_mappings: FieldMappings,
+    /// Entries that are no user yet.
+    pub new_users: NewUsers,
+    /// Users whose entry changed.
+    pub existing_users: ExistingUsers,
+    /// Users whose entry is gone.
+    pub missing_users: MissingUsers,
+    /// Link a LOCAL user of this tenant that has the same login, unless it is the owner.
+    pub overwrite_local_users: bool,
+    /// Logins that change.
+    pub login_changes: LoginChanges,
+    /// Run by the schedule.
+    pub auto_sync: bool,
+    /// Cron expression of five fields.
+    pub cron: String,
+    /// IANA name of the time zone in which the expression is read.
+    pub time_zone: String,
+    /// Opaque values of the product, stamped on the users.
+    pub restrictions: Vec<String>,
+    /// When a run is held.
+    pub removal_limit: RemovalLimit,
+    /// Who is told.
+    pub report: Report,
+}
+
+/// A user sync.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UserSync {
+    /// The tenant that it belongs to.
+    pub tenant: TenantId,
+    /// Its id within the tenant.
+    pub id: UserSyncId,
+    /// What the admin set.
+    pub settings: UserSyncSettings,
+    /// Counts the changes; the etag.
+    pub revision: i64,
+    /// The revision at which the searches, the mapping or the identity attribute last changed. A run that is
+    /// the first since and would remove anyone is held.
+    pub scope_revision: i64,
+    /// The `scope_revision` under which a run last applied.
+    pub applied_scope_revision: i64,
+    /// When a pull of this sync last ended Complete.
+    pub last_complete_pull_time: Option<DateTime<Utc>>,
+    /// The newest run.
+    pub last_run: Option<RunId>,
+    /// When the schedule fires next; `None` while `auto_sync` is off.
+    pub next_run_time: Option<DateTime<Utc>>,
+    /// The error icon and what is behind it.
+    pub health: Health,
+    /// When it was created.
+    pub create_time: DateTime<Utc>,
+    /// When it was last changed.
+    pub update_time: DateTime<Utc>,
+}
+
+impl FieldMappings {
+    /// The fixed fields with their candidates, in the contract's order.
+    pub fn fixed(&self) -> [(&'static str, &[String]); 6] {
+        [
+            ("login", &self.login),
+            ("email", &self.email),
+            ("display_name", &self.display_name),
+            ("given_name", &self.given_name),
+            ("family_name", &self.family_name),
+            ("phone_number", &self.phone_number),
+        ]
+    }
+
+    fn validate(&self) -> Violations {
+        let mut found = Violations::new();
+        found.require(
+            !self.login.is_empty(),
+            "login",
+            "needs at least one attribute, like uid or sAMAccountName",
+        );
+        let custom = self
+            .custom
+            .iter()
+            .map(|(field, candidates)| (format!("custom[{field}]"), candidates.as_slice()));
+        let fixed = self
+            .fixed()
+            .into_iter()
+            .map(|(field, candidates)| (field.to_owned(), candidates));
+        for (field, candidates) in fixed.chain(custom) {
+            found.require(
+                candidates.len() <= MAX_CANDIDATES,
+                &field,
+                format!("at most {MAX_CANDIDATES} candidates are allowed"),
+            );
+            for (index, candidate) in candidates.iter().enumerate() {
+                found.take(&format!("{field}[{index}]"), Template::parse(candidate));
+            }
+        }
+        found.require(
+            self.custom.len() <= MAX_CUSTOM_FIELDS,
+            "custom",
+            format!("at most {MAX_CUSTOM_FIELDS} custom fields are allowed"),
+        );
+        for field in self.custom.keys() {
+            let valid = is_attribute_name(&field.replace('_', "-")) && !field.contains('.');
+            found.require(
+                valid && field.len() <= 64,
+                format!("custom[{field}]"),
+                "is not a field name: up to 64 letters, digits, hyphens and underscores, beginning with a letter",
+            );
+        }
+        found
+    }
+}
+
+impl UserSyncSettings {
+    /// All mistakes in the settings, with the paths of `UserSync`'s fields.
+    pub fn validate(&self) -> Violations {
+        let mut found = Violations::new();
+        check_text(&mut found, "display_name", &self.display_name, 1, 200);
+        found.require(!self.searches.is_empty(), "searches", "needs at least one search");
+        found.require(
+            self.searches.len() <= MAX_SEARCHES,
+            "searches",
+            format!("at most {MAX_SEARCHES} searches are allowed"),
+        );
+        for (index, search) in self.searches.iter().enumerate() {
+            found.take(&format!("searches[{index}].base_dn"), Dn::parse(&search.base_dn));
+            found.require(
+                !search.base_dn.trim().is_empty(),
+                format!("searches[{index}].base_dn"),
+                "is required, like ou=people,dc=example,dc=com",
+            );
+            found.take(
+                &format!("searches[{index}].filter"),
+                Filter::parse(&search.filter),
+            );
+            let twice = self.searches[..index].contains(search);
+            found.require(!twice, format!("searches[{index}]"), "stands in the list twice");
+        }
+        check_role(&mut found, "role", &self.role);
+        self.validate_rules(&mut found);
+        found.nest("field_mappings", self.field_mappings.validate());
+        if let Err(error) = Schedule::parse(&self.cron, &self.time_zone) {
+            found.add(error.field(), error.to_string());
+        }
+        check_list(&mut found, "restrictions", &self.restrictions);
+        found.require(
+            self.removal_limit
+                .max_percent
+                .is_none_or(|percent| percent <= 100),
+            "removal_limit.max_percent",
+            "must be from 0 to 100",
+        );
+        check_list(&mut found, "report.addresses", &self.report.addresses);
+        for (index, address) in self.report.addresses.iter().enumerate() {
+            let field = format!("report.addresses[{index}]");
+            found.require(
+                crate::identifier::is_email(address),
+                field,
+                "is not an e-mail address",
+            );
+        }
+        found.require(
+            self.report.when == ReportWhen::Never || !self.report.addresses.is_empty(),
+            "report.addresses",
+            "needs at least one address, unless the report is NEVER",
+        );
+        found
+    }
+
+    fn validate_rules(&self, found: &mut Violations) {
+        found.require(
+            self.role_rules.len() <= MAX_ROLE_RULES,
+            "role_rules",
+            format!("at most {MAX_ROLE_RULES} rules are allowed"),
+        );
+        for (index, rule) in self.role_rules.iter().enumerate() {
+            check_role(found, &format!("role_rules[{index}].role"), &rule.role);
+            match &rule.condition {
+                RoleCondition::Filter(filter) => {
+                    found.take(&format!("role_rules[{index}].filter"), Filter::parse(filter));
+                }
+                RoleCondition::GroupDn(dn) => {
+                    found.require(
+                        !dn.is_empty(),
+                        format!("role_rules[{index}].group_dn"),
+                        "is required",
+                    );
+                    found.take(&format!("role_rules[{index}].group_dn"), Dn::parse(dn));
+                }
+            }
+        }
+    }
+
+    /// True if `new` chooses or identifies entries differently, so that its first run may look like a mass
+    /// removal.
+    pub fn changes_scope(&self, new: &UserSyncSettings) -> bool {
+        self.directory != new.directory
+            || self.searches != new.searches
+            || self.field_mappings != new.field_mappings
+    }
+}
+
+fn check_role(found: &mut Violations, field: &str, role: &str) {
+    let valid = role.len() <= 64
+        && role.starts_with(|c: char| c.is_ascii_alphabetic())
+        && role
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    found.require(
+        valid,
+        field,
+        "is not a role: up to 64 letters, digits, hyphens and underscores, a letter first",
+    );
+}
+
+fn check_list(found: &mut Violations, field: &str, values: &[String]) {
+    found.require(
+        values.len() <= MAX_LIST,
+        field,
+        format!("at most {MAX_LIST} values are allowed"),
+    );
+    for (index, value) in values.iter().enumerate() {
+        check_text(found, &format!("{field}[{index}]"), value, 1, 254);
+    }
+}
