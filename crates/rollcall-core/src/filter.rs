@@ -5,7 +5,6 @@
 //! through the constructors here and is escaped by `Display`, the only place that escapes.
 
 mod error;
-mod lint;
 mod parse;
 mod write;
 
@@ -143,7 +142,11 @@ impl Filter {
 
     /// The attribute has this value, byte for byte as given: no character of it has a meaning of its own.
     pub fn equality(attribute: Attribute, value: &[u8]) -> Self {
-        Self::Compare { attribute, comparison: Comparison::Equal, value: value.to_vec() }
+        Self::Compare {
+            attribute,
+            comparison: Comparison::Equal,
+            value: value.to_vec(),
+        }
     }
 
     /// The attribute is there.
@@ -167,7 +170,10 @@ impl Filter {
             Self::Present(attribute)
             | Self::Compare { attribute, .. }
             | Self::Substrings { attribute, .. }
-            | Self::Extensible { attribute: Some(attribute), .. } => {
+            | Self::Extensible {
+                attribute: Some(attribute),
+                ..
+            } => {
                 names.insert(attribute.name().to_ascii_lowercase());
             }
             Self::Extensible { attribute: None, .. } => {}
