@@ -75,7 +75,7 @@ pub enum Comparison {
 }
 
 /// An attribute description: a name or OID with options, e.g. `mail`, `2.5.4.3`, `cn;lang-de`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Attribute(String);
 
 impl Attribute {

@@ -1,0 +1,364 @@
+//! External ids: what identifies a person in a directory through renames and moves.
+//!
+//! Servers keep them in attributes of different names and encodings. Rollcall stores the kind and the
+//! bytes; (directory, kind, bytes) identifies a person. Never the DN, the login or the objectSid, all of
+//! which change.
+
+use std::fmt;
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::filter::{Attribute, Filter};
+
+/// Longest external id, in bytes of the attribute's value.
+pub const MAX_EXTERNAL_ID_BYTES: usize = 255;
+
+/// The attribute that an external id comes from, which also tells its encoding.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum IdKind {
+    /// `objectGUID` of Active Directory, AD LDS and Samba: 16 bytes, the first three fields little-endian.
+    ObjectGuid,
+    /// `entryUUID` (RFC 4530) of OpenLDAP, 389 Directory Server, OpenDJ and others: the text of a UUID.
+    EntryUuid,
+    /// `nsUniqueId` of 389 Directory Server: four groups of eight hexadecimal digits.
+    NsUniqueId,
+    /// `ipaUniqueID` of FreeIPA: the text of a UUID.
+    IpaUniqueId,
+    /// `GUID` of eDirectory: 16 bytes.
+    Guid,
+    /// Another attribute that the tenant vouches for; its values are compared byte for byte.
+    Other(Attribute),
+}
+
+impl IdKind {
+    /// The kind that belongs to an attribute name, in whatever case. None if it is no attribute name.
+    pub fn of_attribute(name: &str) -> Option<Self> {
+        let known = [
+            Self::ObjectGuid,
+            Self::EntryUuid,
+            Self::NsUniqueId,
+            Self::IpaUniqueId,
+            Self::Guid,
+        ];
+        known
+            .into_iter()
+            .find(|kind| kind.attribute().eq_ignore_ascii_case(name))
+            .or_else(|| Attribute::parse(name).map(Self::Other))
+    }
+
+    /// The attribute's name as servers write it.
+    pub fn attribute(&self) -> &str {
+        match self {
+            Self::ObjectGuid => "objectGUID",
+            Self::EntryUuid => "entryUUID",
+            Self::NsUniqueId => "nsUniqueId",
+            Self::IpaUniqueId => "ipaUniqueID",
+            Self::Guid => "GUID",
+            Self::Other(attribute) => attribute.as_str(),
+        }
+    }
+}
+
+/// A person's id in a directory.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExternalId {
+    kind: IdKind,
+    bytes: Vec<u8>,
+}
+
+/// Why an entry's values, or a text, are no external id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum ExternalIdProblem {
+    /// The attribute is absent; perhaps the bind account may not read it.
+    #[error("the entry has no value of the id attribute")]
+    Missing,
+    /// More than one value: no id then.
+    #[error("the entry has several values of the id attribute")]
+    SeveralValues,
+    /// The value is not of the kind's form.
+    #[error("the value of the id attribute is not of the form that this kind of id has")]
+    Malformed,
+}
+
+impl ExternalId {
+    /// Takes the id from the values of its attribute as a server sent them.
+    ///
+    /// # Errors
+    /// Anything but one value of the right form. FreeIPA's `autogenerate` placeholder is malformed.
+    pub fn from_values(kind: IdKind, values: &[Vec<u8>]) -> Result<Self, ExternalIdProblem> {
+        match values {
+            [] => Err(ExternalIdProblem::Missing),
+            [value] => Self::from_value(kind, value),
+            _ => Err(ExternalIdProblem::SeveralValues),
+        }
+    }
+
+    fn from_value(kind: IdKind, value: &[u8]) -> Result<Self, ExternalIdProblem> {
+        let text = || std::str::from_utf8(value).ok();
+        let bytes = match kind {
+            IdKind::ObjectGuid | IdKind::Guid => (value.len() == 16).then(|| value.to_vec()),
+            IdKind::EntryUuid | IdKind::IpaUniqueId => text().and_then(parse_uuid),
+            IdKind::NsUniqueId => text().and_then(parse_ns_unique_id),
+            IdKind::Other(_) => (1..=MAX_EXTERNAL_ID_BYTES)
+                .contains(&value.len())
+                .then(|| value.to_vec()),
+        };
+        bytes
+            .map(|bytes| Self { kind, bytes })
+            .ok_or(ExternalIdProblem::Malformed)
+    }
+
+    /// Takes the id back from the kind and bytes that were stored.
+    ///
+    /// # Errors
+    /// Bytes that this kind cannot have.
+    pub fn from_bytes(kind: IdKind, bytes: &[u8]) -> Result<Self, ExternalIdProblem> {
+        let fits = match kind {
+            IdKind::Other(_) => (1..=MAX_EXTERNAL_ID_BYTES).contains(&bytes.len()),
+            _ => bytes.len() == 16,
+        };
+        if fits {
+            Ok(Self {
+                kind,
+                bytes: bytes.to_vec(),
+            })
+        } else {
+            Err(ExternalIdProblem::Malformed)
+        }
+    }
+
+    /// Parses the text that [`Display`](fmt::Display) writes.
+    ///
+    /// # Errors
+    /// A text that is not an id of this kind.
+    pub fn parse(kind: IdKind, text: &str) -> Result<Self, ExternalIdProblem> {
+        let bytes = match kind {
+            IdKind::ObjectGuid => parse_uuid(text).map(|bytes| swap_microsoft(&bytes)),
+            IdKind::EntryUuid | IdKind::IpaUniqueId | IdKind::Guid => parse_uuid(text),
+            IdKind::NsUniqueId => parse_ns_unique_id(text),
+            IdKind::Other(_) => match text.strip_prefix("hex:") {
+                Some(hex) => parse_hex(hex),
+                None => Some(text.as_bytes().to_vec()),
+            },
+        };
+        Self::from_bytes(kind, &bytes.ok_or(ExternalIdProblem::Malformed)?)
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> &IdKind {
+        &self.kind
+    }
+
+    /// The bytes to store and compare: for text forms the 16 bytes they stand for.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The value as the directory holds it, which is what a filter must compare with.
+    pub fn assertion_value(&self) -> Vec<u8> {
+        match self.kind {
+            IdKind::ObjectGuid | IdKind::Guid | IdKind::Other(_) => self.bytes.clone(),
+            IdKind::EntryUuid | IdKind::IpaUniqueId | IdKind::NsUniqueId => self.to_string().into_bytes(),
+        }
+    }
+
+    /// The filter that finds exactly this entry.
+    pub fn filter(&self) -> Filter {
+        let attribute = Attribute::parse(self.kind.attribute()).expect("the names above are valid");
+        Filter::equality(attribute, &self.assertion_value())
+    }
+}
+
+impl fmt::Display for ExternalId {
+    /// The text that the server's own tools show; for other attributes the value itself, or `hex:` and its
+    /// bytes where it is not plain text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let uuid = |bytes: &[u8]| Uuid::from_slice(bytes).unwrap_or_default();
+        match self.kind {
+            IdKind::ObjectGuid => uuid(&swap_microsoft(&self.bytes)).fmt(f),
+            IdKind::EntryUuid | IdKind::IpaUniqueId | IdKind::Guid => uuid(&self.bytes).fmt(f),
+            IdKind::NsUniqueId => {
+                let groups: Vec<String> = self.bytes.chunks(4).map(hex).collect();
+                f.write_str(&groups.join("-"))
+            }
+            IdKind::Other(_) => match std::str::from_utf8(&self.bytes) {
+                Ok(text) if !text.starts_with("hex:") && !text.contains(char::is_control) => {
+                    f.write_str(text)
+                }
+                _ => write!(f, "hex:{}", hex(&self.bytes)),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for ExternalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={self}", self.kind.attribute())
+    }
+}
+
+/// MS-DTYP 2.3.4.2: the first three fields of a GUID packet are little-endian.
+fn swap_microsoft(bytes: &[u8]) -> Vec<u8> {
+    let mut swapped = bytes.to_vec();
+    if let [a, b, c, d, e, f, g, h, ..] = swapped.as_mut_slice() {
+        std::mem::swap(a, d);
+        std::mem::swap(b, c);
+        std::mem::swap(e, f);
+        std::mem::swap(g, h);
+    }
+    swapped
+}
+
+fn parse_uuid(text: &str) -> Option<Vec<u8>> {
+    let uuid = Uuid::try_parse(text).ok().filter(|_| text.len() == 36)?;
+    Some(uuid.as_bytes().to_vec())
+}
+
+fn parse_ns_unique_id(text: &str) -> Option<Vec<u8>> {
+    let groups: Vec<&str> = text.split('-').collect();
+    let well_formed = groups.len() == 4 && groups.iter().all(|group| group.len() == 8);
+    if well_formed {
+        parse_hex(&groups.concat())
+    } else {
+        None
+    }
+}
+
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| (byte as char).to_digit(16);
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| Some((digit(pair[0])? * 16 + digit(*pair.get(1)?)?) as u8))
+        .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GUID: [u8; 16] = [
+        0xe4, 0x41, 0xba, 0x85, 0x9d, 0x3f, 0x2c, 0x4a, 0x8e, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07,
+    ];
+
+    fn taken(kind: IdKind, value: &[u8]) -> Result<ExternalId, ExternalIdProblem> {
+        ExternalId::from_values(kind, &[value.to_vec()])
+    }
+
+    #[test]
+    fn an_object_guid_reads_mixed_endian_and_is_searched_raw() {
+        let id = taken(IdKind::ObjectGuid, &GUID).unwrap();
+        assert_eq!(id.to_string(), "85ba41e4-3f9d-4a2c-8e01-020304050607");
+        assert_eq!(id.bytes(), GUID);
+        assert_eq!(id.assertion_value(), GUID);
+        assert!(
+            id.filter().to_string().starts_with("(objectGUID=\\e4A\\ba\\85"),
+            "{}",
+            id.filter()
+        );
+    }
+
+    #[test]
+    fn an_e_directory_guid_keeps_its_order_even_if_it_looks_like_text() {
+        let id = taken(IdKind::Guid, b"abcdefghijklmnop").unwrap();
+        assert_eq!(id.to_string(), "61626364-6566-6768-696a-6b6c6d6e6f70");
+        assert_eq!(id.assertion_value(), b"abcdefghijklmnop");
+    }
+
+    #[test]
+    fn textual_uuids_are_stored_as_their_16_bytes() {
+        for kind in [IdKind::EntryUuid, IdKind::IpaUniqueId] {
+            let id = taken(kind, b"85BA41E4-3F9D-4A2C-8E01-020304050607").unwrap();
+            assert_eq!(id.bytes()[..4], [0x85, 0xba, 0x41, 0xe4]);
+            assert_eq!(id.assertion_value(), b"85ba41e4-3f9d-4a2c-8e01-020304050607");
+        }
+    }
+
+    #[test]
+    fn ns_unique_ids_have_four_groups() {
+        let id = taken(IdKind::NsUniqueId, b"3a2f9c01-d43b11ef-8f0aB1c2-d3e4f506").unwrap();
+        assert_eq!(id.bytes()[..4], [0x3a, 0x2f, 0x9c, 0x01]);
+        assert_eq!(
+            id.filter().to_string(),
+            "(nsUniqueId=3a2f9c01-d43b11ef-8f0ab1c2-d3e4f506)"
+        );
+    }
+
+    #[test]
+    fn values_of_another_form_are_no_ids() {
+        use ExternalIdProblem::*;
+        let other = || IdKind::of_attribute("employeeNumber").unwrap();
+        for (kind, value) in [
+            (IdKind::ObjectGuid, &GUID[..15]),
+            (IdKind::ObjectGuid, b"85ba41e4-3f9d-4a2c-8e01-020304050607"),
+            (IdKind::Guid, b""),
+            (IdKind::EntryUuid, &GUID),
+            (IdKind::EntryUuid, b"85ba41e43f9d4a2c8e01020304050607"),
+            (IdKind::EntryUuid, b"{85ba41e4-3f9d-4a2c-8e01-020304050607}"),
+            (IdKind::IpaUniqueId, b"autogenerate"),
+            (IdKind::NsUniqueId, b"85ba41e4-3f9d-4a2c-8e01-020304050607"),
+            (IdKind::NsUniqueId, b"3a2f9c01-d43b11ef-8f0ab1c2-d3e4f50g"),
+            (
+                IdKind::NsUniqueId,
+                "3a2f9c01-d43b11ef-8f0ab1c2-d3e4f5\u{e9}".as_bytes(),
+            ),
+            (other(), b""),
+            (other(), &[b'1'; 256]),
+        ] {
+            assert_eq!(taken(kind.clone(), value), Err(Malformed), "{kind:?} {value:?}");
+        }
+        assert_eq!(ExternalId::from_values(IdKind::EntryUuid, &[]), Err(Missing));
+        let two = [GUID.to_vec(), GUID.to_vec()];
+        assert_eq!(
+            ExternalId::from_values(IdKind::ObjectGuid, &two),
+            Err(SeveralValues)
+        );
+        assert_eq!(
+            ExternalId::from_bytes(IdKind::EntryUuid, &GUID[..15]),
+            Err(Malformed)
+        );
+    }
+
+    #[test]
+    fn kinds_are_found_by_attribute_name() {
+        assert_eq!(IdKind::of_attribute("OBJECTGUID"), Some(IdKind::ObjectGuid));
+        assert_eq!(IdKind::of_attribute("nsuniqueid"), Some(IdKind::NsUniqueId));
+        assert_eq!(
+            IdKind::of_attribute("employeeNumber").unwrap().attribute(),
+            "employeeNumber"
+        );
+        assert_eq!(IdKind::of_attribute("employee_number"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn texts_and_bytes_lead_back_to_the_id(kind in 0usize..6, value in any::<[u8; 16]>(), text in any::<String>()) {
+            let name = ["objectGUID", "entryUUID", "nsUniqueId", "ipaUniqueID", "GUID", "x"][kind];
+            let kind = IdKind::of_attribute(name).unwrap();
+            let mut ids = vec![ExternalId::from_bytes(kind.clone(), &value).unwrap()];
+            if let (IdKind::Other(_), 1..=255) = (&kind, text.len()) {
+                ids.push(taken(kind.clone(), text.as_bytes()).unwrap());
+            }
+            for id in ids {
+                prop_assert_eq!(ExternalId::parse(kind.clone(), &id.to_string()), Ok(id.clone()));
+                prop_assert_eq!(ExternalId::from_bytes(kind.clone(), id.bytes()), Ok(id.clone()));
+                prop_assert_eq!(taken(kind.clone(), &id.assertion_value()), Ok(id));
+            }
+        }
+
+        #[test]
+        fn any_text_gets_an_answer(text in any::<String>(), groups in "[0-9a-f\u{e9}-]{0,40}") {
+            for kind in [IdKind::ObjectGuid, IdKind::NsUniqueId, IdKind::EntryUuid] {
+                let _ = ExternalId::parse(kind.clone(), &text);
+                let _ = ExternalId::parse(kind, &groups);
+            }
+        }
+    }
+}

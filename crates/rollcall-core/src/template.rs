@@ -1,0 +1,250 @@
+//! Field mapping templates: `{givenName} {sn}`, or a bare attribute name.
+
+use std::collections::BTreeSet;
+
+use thiserror::Error;
+
+use crate::filter::Attribute;
+
+/// Longest template, in bytes.
+pub const MAX_TEMPLATE_BYTES: usize = 1024;
+
+/// One candidate of a field mapping: how to make a value from an entry's attributes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Template {
+    source: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Part {
+    Text(String),
+    Attribute(Attribute),
+}
+
+/// What is wrong with a template, and where.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("column {column}: {problem}")]
+pub struct TemplateError {
+    /// The character, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub problem: TemplateProblem,
+}
+
+/// What can be wrong with a template.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum TemplateProblem {
+    /// Nothing but spaces.
+    #[error("is empty: write an attribute name, or a template like {{givenName}} {{sn}}")]
+    Empty,
+    /// Longer than [`MAX_TEMPLATE_BYTES`].
+    #[error("is longer than {MAX_TEMPLATE_BYTES} bytes")]
+    TooLong,
+    /// No placeholder, and no attribute name either.
+    #[error("{0:?} is not an attribute name; in a template write {{attribute}} for its value")]
+    NoPlaceholder(String),
+    /// What stands in a placeholder is no attribute name.
+    #[error("{0:?} is not an attribute name")]
+    NotAnAttribute(String),
+    /// A placeholder is not closed.
+    #[error("this placeholder is never closed: add }}, or write {{{{ for a brace")]
+    Unclosed,
+    /// A brace closes nothing.
+    #[error("this brace closes nothing: remove it, or write }}}} for a brace")]
+    ExtraBrace,
+}
+
+impl Template {
+    /// Parses a bare attribute name, or text with `{attribute}` placeholders, where `{{` and `}}` stand for
+    /// braces. Attributes may carry options, e.g. `{cn;lang-de}`.
+    ///
+    /// # Errors
+    /// The first mistake. A template without any placeholder is one: it would give everyone the same value.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mistake = |offset: usize, problem| TemplateError {
+            column: text[..offset].chars().count() + 1,
+            problem,
+        };
+        let bare = text.trim();
+        if bare.is_empty() {
+            return Err(mistake(0, TemplateProblem::Empty));
+        }
+        if text.len() > MAX_TEMPLATE_BYTES {
+            return Err(TemplateError {
+                column: 1,
+                problem: TemplateProblem::TooLong,
+            });
+        }
+        if let Some(attribute) = Attribute::parse(bare) {
+            return Ok(Self {
+                source: bare.to_owned(),
+                parts: vec![Part::Attribute(attribute)],
+            });
+        }
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut characters = text.char_indices().peekable();
+        while let Some((at, c)) = characters.next() {
+            let doubled = characters
+                .next_if(|(_, next)| *next == c && matches!(c, '{' | '}'))
+                .is_some();
+            match c {
+                '{' if !doubled => {
+                    let inner = &text[at + 1..];
+                    let length = inner
+                        .find(['{', '}'])
+                        .filter(|end| inner[*end..].starts_with('}'))
+                        .ok_or_else(|| mistake(at, TemplateProblem::Unclosed))?;
+                    let name = &inner[..length];
+                    let attribute = Attribute::parse(name.trim())
+                        .ok_or_else(|| mistake(at + 1, TemplateProblem::NotAnAttribute(name.to_owned())))?;
+                    if !literal.is_empty() {
+                        parts.push(Part::Text(std::mem::take(&mut literal)));
+                    }
+                    parts.push(Part::Attribute(attribute));
+                    let after = at + 1 + length;
+                    while characters.next_if(|(next, _)| *next <= after).is_some() {}
+                }
+                '}' if !doubled => return Err(mistake(at, TemplateProblem::ExtraBrace)),
+                c => literal.push(c),
+            }
+        }
+        if parts.is_empty() {
+            return Err(mistake(0, TemplateProblem::NoPlaceholder(bare.to_owned())));
+        }
+        if !literal.is_empty() {
+            parts.push(Part::Text(literal));
+        }
+        Ok(Self {
+            source: text.to_owned(),
+            parts,
+        })
+    }
+
+    /// The template as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.source
+    }
+
+    /// The attributes to ask the server for, with options, in lower case.
+    pub fn attributes(&self) -> BTreeSet<String> {
+        let attribute = |part: &Part| match part {
+            Part::Attribute(attribute) => Some(attribute.as_str().to_ascii_lowercase()),
+            Part::Text(_) => None,
+        };
+        self.parts.iter().filter_map(attribute).collect()
+    }
+
+    /// The value, trimmed, if every placeholder has one: half a name is no name.
+    ///
+    /// `lookup` gets the attribute's description in lower case and answers with the chosen value. A value of
+    /// spaces counts as none.
+    pub fn render(&self, lookup: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let mut value = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => value.push_str(text),
+                Part::Attribute(attribute) => {
+                    let found = lookup(&attribute.as_str().to_ascii_lowercase())?;
+                    let found = found.trim();
+                    if found.is_empty() {
+                        return None;
+                    }
+                    value.push_str(found);
+                }
+            }
+        }
+        Some(value.trim().to_owned())
+    }
+}
+
+impl std::fmt::Display for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn anna(name: &str) -> Option<String> {
+        match name {
+            "givenname" => Some(" Anna ".into()),
+            "sn" => Some("M\u{fc}ller".into()),
+            "cn;lang-de" => Some("{x}".into()),
+            "title" => Some("  ".into()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn placeholders_are_replaced() {
+        for (template, value) in [
+            ("sn", Some("M\u{fc}ller")),
+            (" givenName ", Some("Anna")),
+            ("{givenName} {sn}", Some("Anna M\u{fc}ller")),
+            ("{ sn }, {GIVENNAME}", Some("M\u{fc}ller, Anna")),
+            (" {sn} ", Some("M\u{fc}ller")),
+            ("{{{sn}}}", Some("{M\u{fc}ller}")),
+            ("{cn;lang-de}", Some("{x}")),
+            ("{sn} {initials}", None),
+            ("{sn} {title}", None),
+            ("title", None),
+            ("\u{e9}{sn}\u{1f600}", Some("\u{e9}M\u{fc}ller\u{1f600}")),
+        ] {
+            let rendered = Template::parse(template).unwrap().render(anna);
+            assert_eq!(rendered.as_deref(), value, "{template}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_where_they_are() {
+        use TemplateProblem::*;
+        for (template, column, problem) in [
+            ("", 1, Empty),
+            ("  ", 1, Empty),
+            ("\u{e9} {sn", 3, Unclosed),
+            ("{sn {cn}", 1, Unclosed),
+            ("{sn} x}", 7, ExtraBrace),
+            ("{}", 2, NotAnAttribute(String::new())),
+            ("{given_name}", 2, NotAnAttribute("given_name".into())),
+            ("given name", 1, NoPlaceholder("given name".into())),
+            ("{{sn}}", 1, NoPlaceholder("{{sn}}".into())),
+        ] {
+            assert_eq!(
+                Template::parse(template),
+                Err(TemplateError { column, problem }),
+                "{template}"
+            );
+        }
+        let long = format!("{{sn}}{}", "x".repeat(MAX_TEMPLATE_BYTES));
+        assert_eq!(Template::parse(&long).unwrap_err().problem, TooLong);
+    }
+
+    #[test]
+    fn every_attribute_is_asked_for_once() {
+        let template = Template::parse("{sn} {SN} {cn;lang-DE}").unwrap();
+        assert_eq!(
+            template.attributes().into_iter().collect::<Vec<_>>(),
+            ["cn;lang-de", "sn"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gets_an_answer(text in any::<String>(), soup in "[{}a \u{e9}]{0,20}") {
+            for text in [text, soup] {
+                if let Ok(template) = Template::parse(&text) {
+                    prop_assert!(!template.attributes().is_empty());
+                    prop_assert_eq!(Template::parse(template.as_str()), Ok(template.clone()));
+                    prop_assert!(template.render(|_| Some("v".into())).is_some());
+                }
+            }
+        }
+    }
+}
