@@ -8,6 +8,7 @@ use crate::directory::is_attribute_name;
 use crate::dn::Dn;
 use crate::filter::Filter;
 use crate::id::{DirectoryId, RunId, TenantId, UserSyncId};
+use crate::identifier::Email;
 use crate::issue::Health;
 use crate::schedule::Schedule;
 use crate::template::Template;
@@ -321,11 +322,7 @@ impl UserSyncSettings {
         check_list(&mut found, "report.addresses", &self.report.addresses);
         for (index, address) in self.report.addresses.iter().enumerate() {
             let field = format!("report.addresses[{index}]");
-            found.require(
-                crate::identifier::is_email(address),
-                field,
-                "is not an e-mail address",
-            );
+            found.take(&field, Email::parse(address));
         }
         found.require(
             self.report.when == ReportWhen::Never || !self.report.addresses.is_empty(),
