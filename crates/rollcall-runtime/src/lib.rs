@@ -1,1 +1,19 @@
-//! What both services share at run time: configuration, telemetry, caller authentication, health and shutdown.
+//! What both services share at run time: configuration, telemetry, caller authentication, the gRPC server,
+//! health and shutdown.
+//!
+//! This crate must never know what a directory, a user or a sync is, and never reads the store: a service
+//! hands in its routes and a probe.
+//!
+//! Read first: `config/default.toml` (every setting), [`server`] (the stack that a call passes through),
+//! then [`caller`] (who may do what).
+
+pub mod caller;
+pub mod clock;
+pub mod config;
+pub mod exit;
+pub mod health;
+mod http1;
+mod layer;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,86 @@
+//! How a process ends: 0, or 64 with one line for each mistake in the configuration, or 1 with the chain of
+//! causes of a failed start.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::Mistakes;
+
+/// Exit code for a wrong configuration or command line: EX_USAGE of sysexits.h.
+pub const USAGE: u8 = 64;
+
+/// Why a process ends early.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration is wrong.
+    Configuration(Mistakes),
+    /// Something needed at the start did not work, or a server broke.
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl From<Mistakes> for Failure {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::Configuration(mistakes)
+    }
+}
+
+impl Failure {
+    /// A failure for this reason.
+    pub fn because(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Reads the command line. On a mistake, or for `--help` and `--version`, prints and ends the process.
+pub fn parse_arguments<A: Parser>() -> A {
+    A::try_parse().unwrap_or_else(|error| {
+        // Nothing is left to do if standard error is closed.
+        let _ = error.print();
+        std::process::exit(if error.use_stderr() { USAGE.into() } else { 0 })
+    })
+}
+
+/// Runs the body of `main`, tells what went wrong on standard error, and returns the exit code.
+pub fn run(program: &str, main: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
+    let failure = match main() {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(failure) => failure,
+    };
+    match failure {
+        Failure::Configuration(mistakes) => {
+            for mistake in mistakes.iter() {
+                eprintln!("{program}: {mistake}");
+            }
+            ExitCode::from(USAGE)
+        }
+        Failure::Failed(error) => {
+            eprintln!("{program}: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chain_names_every_cause() {
+        let error = rollcall_core::error::Error::new(rollcall_core::error::Reason::Internal, "outer")
+            .caused_by(std::io::Error::other("inner"));
+        assert_eq!(chain(&error), "outer: inner");
+    }
+}

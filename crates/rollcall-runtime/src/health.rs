@@ -1,0 +1,136 @@
+//! Health: NOT_SERVING until the store answered, and it follows the store both ways from then on.
+//!
+//! Liveness (`/livez`) says only that the process runs; readiness (`/readyz`, `grpc.health.v1`) follows the
+//! probe, so a store outage takes a replica out of service without restarting it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
+
+mod check;
+
+pub use check::{CheckError, check};
+
+use crate::config;
+use crate::http1;
+
+/// The state of a process's health. Clones share it.
+#[derive(Clone)]
+pub struct Health {
+    reporter: HealthReporter,
+    services: std::sync::Arc<[&'static str]>,
+    ready: watch::Sender<bool>,
+    stopped: CancellationToken,
+}
+
+impl Health {
+    /// Health of a server with these gRPC services, by full name. All are NOT_SERVING.
+    pub async fn new(services: &[&'static str]) -> Self {
+        let health = Self {
+            reporter: HealthReporter::new(),
+            services: services.iter().copied().chain([""]).collect(),
+            ready: watch::Sender::new(false),
+            stopped: CancellationToken::new(),
+        };
+        health.publish(false).await;
+        health
+    }
+
+    /// True once the last probe succeeded and the server is not stopping.
+    pub fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    /// Sees each change of readiness.
+    pub fn subscribe(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    /// Asks `probe` at an interval and follows it, until the server stops. A probe that takes too long has
+    /// failed.
+    pub async fn follow<P, F, E>(&self, settings: &config::Health, mut probe: P)
+    where
+        P: FnMut() -> F,
+        F: Future<Output = Result<(), E>>,
+        E: std::fmt::Display,
+    {
+        let mut ticks = tokio::time::interval(settings.interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while self.stopped.run_until_cancelled(ticks.tick()).await.is_some() {
+            let ready = match tokio::time::timeout(settings.timeout, probe()).await {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) => self.note_failure(&error.to_string()),
+                Err(_) => self.note_failure("no answer in time"),
+            };
+            self.publish(ready).await;
+        }
+    }
+
+    /// Serves `/livez` and `/readyz` over plaintext HTTP until the server stops.
+    ///
+    /// # Errors
+    /// The address cannot be used.
+    pub async fn listen(&self, address: SocketAddr) -> std::io::Result<SocketAddr> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let health = self.clone();
+        tokio::spawn(http1::serve(listener, move |path| health.answer(path)));
+        tracing::info!(health.address = %address, "serving health");
+        Ok(address)
+    }
+
+    /// The gRPC service.
+    pub(crate) fn service(&self) -> HealthServer<HealthService> {
+        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    }
+
+    /// Turns NOT_SERVING for good.
+    pub(crate) async fn stop(&self) {
+        self.stopped.cancel();
+        self.publish(false).await;
+    }
+
+    fn answer(&self, path: &str) -> (u16, &'static str) {
+        match path {
+            "/livez" => (200, "ok\n"),
+            "/readyz" if self.is_ready() => (200, "ok\n"),
+            "/readyz" => (503, "not ready\n"),
+            _ => (404, "not found\n"),
+        }
+    }
+
+    /// Logs the first failure only; a long outage is one event.
+    fn note_failure(&self, error: &str) -> bool {
+        if self.is_ready() {
+            tracing::warn!(error, "the store does not answer, health is NOT_SERVING");
+        } else {
+            tracing::debug!(error, "the store does not answer");
+        }
+        false
+    }
+
+    async fn publish(&self, ready: bool) {
+        // A probe that was under way when the server stopped must not turn it ready again.
+        let ready = ready && !self.stopped.is_cancelled();
+        let status = if ready {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        for service in self.services.iter() {
+            self.reporter.set_service_status(*service, status).await;
+        }
+        let changed = self
+            .ready
+            .send_if_modified(|current| std::mem::replace(current, ready) != ready);
+        if changed && ready {
+            tracing::info!("health is SERVING");
+        }
+    }
+}

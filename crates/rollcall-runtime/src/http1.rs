@@ -1,0 +1,82 @@
+//! As little HTTP/1.1 as a plaintext health listener needs.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{Empty, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Nobody needs more connections for probes and scrapes.
+const MAX_CONNECTIONS: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers GET and HEAD with what `answer` says about the path: a status code and a text.
+pub(crate) async fn serve<A>(listener: TcpListener, answer: A)
+where
+    A: Fn(&str) -> (u16, &'static str) + Clone + Send + Sync + 'static,
+{
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(error = %error, "cannot accept a connection for health");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let response = respond(&request, &answer);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %error, "health connection failed");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// The status code of a GET.
+pub(crate) async fn get(
+    address: SocketAddr,
+    path: &str,
+) -> Result<u16, Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let request = Request::get(path)
+        .header("host", address.to_string())
+        .body(Empty::<Bytes>::new())?;
+    let status = sender.send_request(request).await?.status().as_u16();
+    driver.abort();
+    Ok(status)
+}
+
+fn respond(
+    request: &Request<Incoming>,
+    answer: impl Fn(&str) -> (u16, &'static str),
+) -> Response<Full<Bytes>> {
+    let (status, text) = match *request.method() {
+        Method::GET | Method::HEAD => answer(request.uri().path()),
+        _ => (405, "method not allowed\n"),
+    };
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
+    response
+}

@@ -1,0 +1,36 @@
+//! What every call passes through, one idea a file. `server.rs` stacks them.
+
+pub(crate) mod authenticate;
+pub(crate) mod catch_panic;
+pub(crate) mod deadline;
+pub(crate) mod quota;
+pub(crate) mod trace;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+
+use http::Response;
+use rollcall_core::error::Error;
+use tonic::body::Body;
+
+/// How a layer answers.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// The answer to a call that a layer refuses.
+pub(crate) fn refusal(error: Error) -> Response<Body> {
+    status(error).into_http()
+}
+
+fn status(error: Error) -> tonic::Status {
+    use rollcall_core::error::ErrorKind;
+    use tonic::Code;
+    let code = match error.kind() {
+        ErrorKind::Unauthenticated => Code::Unauthenticated,
+        ErrorKind::PermissionDenied => Code::PermissionDenied,
+        ErrorKind::ResourceExhausted => Code::ResourceExhausted,
+        ErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
+        _ => Code::Internal,
+    };
+    tonic::Status::new(code, error.message)
+}

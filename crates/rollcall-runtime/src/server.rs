@@ -1,0 +1,258 @@
+//! The gRPC server: listener, TLS, and the stack that every call passes through.
+//!
+//! A service builds its [`Routes`], then [`GrpcServer::bind`] and [`GrpcServer::serve`] do the rest. Handlers
+//! find in a request's extensions: the caller (see [`crate::caller::authorize`]), [`Deadline`] and
+//! [`RequestId`].
+
+mod connection;
+mod incoming;
+mod tls;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ring::rand::SecureRandom;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tower::ServiceBuilder;
+
+pub(crate) use connection::Peer;
+pub(crate) use tls::tls_acceptor;
+
+use crate::caller::Callers;
+use crate::config::{Drain, Server, Shared};
+use crate::health::Health;
+use crate::layer::authenticate::AuthenticateLayer;
+use crate::layer::catch_panic::CatchPanicLayer;
+use crate::layer::deadline::DeadlineLayer;
+use crate::layer::quota::QuotaLayer;
+use crate::layer::trace::TraceLayer;
+
+/// Largest request of an administrative service, in bytes.
+pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// Largest request of the authentication service, in bytes.
+pub const MAX_AUTHENTICATE_BYTES: usize = 64 * 1024;
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+
+/// A server whose port is open but which does not answer yet.
+pub struct GrpcServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    callers: Callers,
+    settings: Settings,
+}
+
+struct Settings {
+    default_timeout: Duration,
+    max_connections: u32,
+    max_concurrent_streams: u32,
+    max_connection_age: Duration,
+    handshake_timeout: Duration,
+    keepalive_interval: Duration,
+    keepalive_timeout: Duration,
+    drain: Drain,
+}
+
+/// The server cannot start or broke.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The port is taken or not ours to take.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Certificate, key or authorities are missing or broken.
+    #[error("cannot set up TLS")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The operating system gives no random numbers.
+    #[error("no random numbers")]
+    Random,
+    /// A descriptor set does not hold together.
+    #[error("cannot serve reflection")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    /// The transport gave up.
+    #[error("the transport failed")]
+    Transport(#[source] tonic::transport::Error),
+}
+
+/// When the caller of a request stops waiting.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(tokio::time::Instant);
+
+/// The id of a request: the caller's `x-request-id`, or one that we made.
+#[derive(Clone, Debug)]
+pub struct RequestId(std::sync::Arc<str>);
+
+impl Deadline {
+    pub(crate) fn new(instant: tokio::time::Instant) -> Self {
+        Self(instant)
+    }
+
+    /// The deadline of the request with these extensions; the server gives every request one.
+    pub fn of(extensions: &http::Extensions) -> Option<Self> {
+        extensions.get().copied()
+    }
+
+    /// The point in time.
+    pub fn instant(self) -> tokio::time::Instant {
+        self.0
+    }
+
+    /// The time left; zero if it has passed.
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(tokio::time::Instant::now())
+    }
+}
+
+impl RequestId {
+    pub(crate) fn new(id: String) -> Self {
+        Self(id.into())
+    }
+
+    /// The id as text: visible ASCII, at most 64 bytes.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl GrpcServer {
+    /// Opens the port. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// The port or the TLS files cannot be used.
+    pub async fn bind(config: &Shared) -> Result<Self, ServerError> {
+        let address = config.server.listen;
+        let tls = tls_acceptor(config).map_err(|error| ServerError::Tls(Box::new(error)))?;
+        let listen_failed = |source| ServerError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
+        let address = listener.local_addr().map_err(listen_failed)?;
+        let settings = Settings::new(&config.server, config.drain);
+        Ok(Self {
+            listener,
+            address,
+            tls,
+            callers: Callers::new(&config.callers),
+            settings,
+        })
+    }
+
+    /// The address in use, with the port that the system chose.
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is cancelled, then drains: health turns NOT_SERVING, accepting goes on for
+    /// `drain.delay`, and calls under way get `drain.timeout` to end. Handlers of endless streams should
+    /// watch `stop` themselves, or they are cut then.
+    ///
+    /// # Errors
+    /// The transport failed.
+    pub async fn serve(
+        self,
+        routes: Routes,
+        health: &Health,
+        stop: CancellationToken,
+    ) -> Result<(), ServerError> {
+        let settings = self.settings;
+        let service = ServiceBuilder::new()
+            .layer(TraceLayer::new(random()?))
+            .layer(CatchPanicLayer)
+            .layer(AuthenticateLayer {
+                callers: self.callers,
+            })
+            .layer(QuotaLayer)
+            .layer(DeadlineLayer {
+                default: settings.default_timeout,
+            })
+            .service(routes.prepare());
+
+        let limits = incoming::Limits {
+            connections: settings.max_connections,
+            handshake: settings.handshake_timeout,
+        };
+        let incoming = incoming::accept(self.listener, self.tls, limits);
+        let close = CancellationToken::new();
+        let serving = settings.transport().serve_with_incoming_shutdown(
+            service,
+            incoming,
+            close.clone().cancelled_owned(),
+        );
+        let draining = async {
+            stop.cancelled().await;
+            health.stop().await;
+            tokio::time::sleep(settings.drain.delay).await;
+            close.cancel();
+            tokio::time::sleep(settings.drain.timeout).await;
+        };
+        tracing::info!(server.address = %self.address, "serving");
+        tokio::select! {
+            result = serving => result.map_err(ServerError::Transport)?,
+            () = draining => tracing::warn!("calls were cut, since they outlasted drain.timeout"),
+        }
+        Ok(())
+    }
+}
+
+/// Adds health and reflection (v1 and v1alpha) to a service's own routes.
+///
+/// # Errors
+/// The descriptor set does not hold together.
+pub fn with_health_and_reflection(
+    routes: Routes,
+    health: &Health,
+    descriptor_set: &[u8],
+) -> Result<Routes, ServerError> {
+    let configure = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptor_set)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let v1 = configure().build_v1().map_err(ServerError::Reflection)?;
+    let v1alpha = configure().build_v1alpha().map_err(ServerError::Reflection)?;
+    Ok(routes
+        .add_service(health.service())
+        .add_service(v1)
+        .add_service(v1alpha))
+}
+
+impl Settings {
+    fn new(server: &Server, drain: Drain) -> Self {
+        Self {
+            default_timeout: server.default_timeout,
+            max_connections: server.max_connections,
+            max_concurrent_streams: server.max_concurrent_streams,
+            max_connection_age: server.max_connection_age,
+            handshake_timeout: server.handshake_timeout,
+            keepalive_interval: server.keepalive_interval,
+            keepalive_timeout: server.keepalive_timeout,
+            drain,
+        }
+    }
+
+    fn transport(&self) -> tonic::transport::Server {
+        let server = tonic::transport::Server::builder()
+            .max_concurrent_streams(self.max_concurrent_streams)
+            .http2_keepalive_interval(Some(self.keepalive_interval))
+            .http2_keepalive_timeout(Some(self.keepalive_timeout))
+            .http2_max_header_list_size(MAX_HEADER_BYTES);
+        // No grace on top: with one set, tonic skips the polite GOAWAY and only cuts.
+        if self.max_connection_age.is_zero() {
+            server
+        } else {
+            server.max_connection_age(self.max_connection_age)
+        }
+    }
+}
+
+fn random() -> Result<u32, ServerError> {
+    let mut bytes = [0; 4];
+    ring::rand::SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| ServerError::Random)?;
+    Ok(u32::from_be_bytes(bytes))
+}

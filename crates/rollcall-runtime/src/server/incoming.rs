@@ -1,0 +1,93 @@
+//! Accepts connections, never more than allowed at a time, and does the TLS handshakes beside each other.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::connection::Connection;
+
+/// Pause after a failed accept, most likely for want of file descriptors.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Connections that are ready and not taken yet.
+const READY: usize = 64;
+
+/// Bounds on what strangers can tie up.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) connections: u32,
+    pub(super) handshake: Duration,
+}
+
+/// The stream of connections. The port closes when the stream is dropped.
+pub(super) fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+) -> ReceiverStream<io::Result<Connection>> {
+    let (ready, connections) = mpsc::channel(READY);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = accept_all(&listener, tls, limits, &ready) => {}
+            () = ready.closed() => {}
+        }
+    });
+    ReceiverStream::new(connections)
+}
+
+async fn accept_all(
+    listener: &TcpListener,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    ready: &mpsc::Sender<io::Result<Connection>>,
+) {
+    let places = Arc::new(Semaphore::new(
+        usize::try_from(limits.connections).unwrap_or(usize::MAX),
+    ));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let (tls, ready) = (tls.clone(), ready.clone());
+                tokio::spawn(async move {
+                    match establish(stream, address, place, tls, limits.handshake).await {
+                        // Nobody receives it if the server is stopping.
+                        Ok(connection) => drop(ready.send(Ok(connection)).await),
+                        Err(error) => {
+                            tracing::debug!(peer.address = %address, error = %error, "connection failed");
+                        }
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "cannot accept a connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn establish(
+    stream: TcpStream,
+    address: SocketAddr,
+    place: OwnedSemaphorePermit,
+    tls: Option<TlsAcceptor>,
+    patience: Duration,
+) -> io::Result<Connection> {
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else {
+        return Ok(Connection::plain(stream, address, place));
+    };
+    let handshake = tokio::time::timeout(patience, tls.accept(stream));
+    let stream = handshake
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    Ok(Connection::tls(stream, address, place))
+}

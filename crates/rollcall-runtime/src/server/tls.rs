@@ -1,0 +1,97 @@
+//! TLS of the server, from PEM files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+use crate::caller::Callers;
+use crate::config::Shared;
+
+/// A TLS file is missing or broken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    #[error("{} holds no usable PEM: {problem}", path.display())]
+    File {
+        key: &'static str,
+        path: PathBuf,
+        problem: String,
+    },
+    #[error("certificate and key cannot be used: {0}")]
+    Identity(rustls::Error),
+    #[error("client authorities cannot be used: {0}")]
+    Authorities(String),
+}
+
+impl TlsError {
+    /// The configuration key to look at.
+    pub(crate) fn key(&self) -> &'static str {
+        match self {
+            TlsError::File { key, .. } => key,
+            TlsError::Identity(_) => "server.tls_certificate_file",
+            TlsError::Authorities(_) => "server.client_ca_file",
+        }
+    }
+}
+
+/// What accepts TLS connections, or nothing if TLS is not configured. Client certificates are demanded if
+/// every caller has one, else only verified when shown.
+pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsError> {
+    let (Some(certificate), Some(key)) = (&config.server.tls_certificate_file, &config.server.tls_key_file)
+    else {
+        return Ok(None);
+    };
+    let chain = certificates("server.tls_certificate_file", certificate)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File {
+        key: "server.tls_key_file",
+        path: key.clone(),
+        problem: error.to_string(),
+    })?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Identity)?;
+    let builder = match &config.server.client_ca_file {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let refused = |error: &dyn std::fmt::Display| TlsError::Authorities(error.to_string());
+            let mut roots = RootCertStore::empty();
+            for authority in certificates("server.client_ca_file", path)? {
+                roots.add(authority).map_err(|error| refused(&error))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let optional = Callers::new(&config.callers).any_has_token();
+            let verifier = if optional {
+                verifier.allow_unauthenticated()
+            } else {
+                verifier
+            };
+            builder.with_client_cert_verifier(verifier.build().map_err(|error| refused(&error))?)
+        }
+    };
+    let mut tls = builder
+        .with_single_cert(chain, private)
+        .map_err(TlsError::Identity)?;
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Some(TlsAcceptor::from(Arc::new(tls))))
+}
+
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let broken = |problem: String| TlsError::File {
+        key,
+        path: path.to_owned(),
+        problem,
+    };
+    let chain: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| broken(error.to_string()))?;
+    if chain.is_empty() {
+        Err(broken("no certificate".to_owned()))
+    } else {
+        Ok(chain)
+    }
+}

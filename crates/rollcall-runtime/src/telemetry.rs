@@ -1,0 +1,97 @@
+//! Logs: what is written, in which form, and what never is.
+
+use std::panic::PanicHookInfo;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
+
+use crate::config::{LogFormat, Telemetry};
+
+/// Libraries that print what they carry when they are asked to say more: requests, statements, packets.
+/// No filter can open them further than this.
+const PINNED: [&str; 11] = [
+    "ldap3=error",
+    "lber=error",
+    "sqlx=warn",
+    "sea_orm=warn",
+    "sea_orm_migration=warn",
+    "h2=warn",
+    "hyper=warn",
+    "hyper_util=warn",
+    "tonic=warn",
+    "tower=warn",
+    "rustls=warn",
+];
+
+impl Telemetry {
+    /// The filter with libraries pinned down.
+    pub(crate) fn directives(&self) -> Result<EnvFilter, String> {
+        let mut filter = EnvFilter::builder()
+            .with_default_directive(LevelFilter::INFO.into())
+            .parse("")
+            .map_err(|error| error.to_string())?;
+        let mut own = Vec::new();
+        for text in self
+            .filter
+            .split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+        {
+            let directive: Directive = text
+                .parse()
+                .map_err(|_| format!("\"{text}\" is not a tracing directive"))?;
+            if !is_pinned(text) {
+                own.push(directive);
+            }
+        }
+        for directive in own {
+            filter = filter.add_directive(directive);
+        }
+        for pin in PINNED {
+            filter = filter.add_directive(pin.parse().expect("a constant directive"));
+        }
+        Ok(filter)
+    }
+}
+
+/// Sends logs to standard error from here on, panics included. Later calls change nothing.
+pub fn init(settings: &Telemetry) {
+    let Ok(filter) = settings.directives() else { return };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let installed = match settings.format {
+        LogFormat::Pretty => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if installed.is_ok() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
+}
+
+/// Only a literal message is logged: a formatted one may hold the very value that broke something.
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let message = info
+        .payload()
+        .downcast_ref::<&'static str>()
+        .copied()
+        .unwrap_or("(message withheld)");
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(panic.message = message, panic.location = location, "panic");
+}
+
+fn is_pinned(directive: &str) -> bool {
+    let target = directive.split(['=', '[']).next().unwrap_or_default();
+    PINNED
+        .iter()
+        .filter_map(|pin| pin.split('=').next())
+        .any(|pinned| {
+            target
+                .strip_prefix(pinned)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        })
+}
+
+#[cfg(test)]
+mod tests;
