@@ -100,9 +100,9 @@ impl Attribute {
 pub struct MatchingRule(String);
 
 impl MatchingRule {
-    /// Accepts a name or a numeric OID, nothing else.
+    /// Accepts a name or a numeric OID, nothing else. Not `dn`, which means something else in its place.
     pub fn parse(text: &str) -> Option<Self> {
-        parse::is_name_or_oid(text).then(|| Self(text.to_owned()))
+        (parse::is_name_or_oid(text) && !text.eq_ignore_ascii_case("dn")).then(|| Self(text.to_owned()))
     }
 
     /// The rule as it was written.

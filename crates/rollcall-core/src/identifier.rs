@@ -86,7 +86,7 @@ impl Login {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum LoginProblem {
     /// Fewer characters than the policy asks for.
-    #[error("the login has {characters} characters, at least {min_chars} are needed")]
+    #[error("has {characters} characters, at least {min_chars} are needed")]
     TooShort {
         /// Characters found.
         characters: usize,
@@ -94,7 +94,7 @@ pub enum LoginProblem {
         min_chars: usize,
     },
     /// More characters than the policy allows.
-    #[error("the login has {characters} characters, at most {max_chars} are allowed")]
+    #[error("has {characters} characters, at most {max_chars} are allowed")]
     TooLong {
         /// Characters found.
         characters: usize,
@@ -102,7 +102,7 @@ pub enum LoginProblem {
         max_chars: usize,
     },
     /// A character that is neither a letter, a digit nor on the policy's list.
-    #[error("the login holds {first:?}, which is not allowed in a login")]
+    #[error("holds {first:?}, which is not allowed in a login")]
     IllegalCharacters {
         /// The first such character.
         first: char,

@@ -124,6 +124,7 @@ fn mistakes_are_named_where_they_are() {
         ("(cn=\u{201c}Anna\u{201d})", TypographicQuotes, 4),
         ("(:=x)", MalformedExtensible, 1),
         ("(:dn:=x)", MalformedExtensible, 1),
+        ("(cn:dn:dn:=x)", MalformedExtensible, 1),
         ("(cn::=x)", MalformedExtensible, 1),
         ("(cn:a:b:=x)", MalformedExtensible, 1),
         ("(cn:1.2.:=x)", MalformedExtensible, 1),

@@ -1,0 +1,174 @@
+//! Distinguished names (RFC 4514): compared the way directories compare them, shown the way they were
+//! written.
+
+mod parse;
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use thiserror::Error;
+
+use crate::identifier::normalize;
+
+/// Longest DN accepted, in bytes.
+pub const MAX_DN_BYTES: usize = 8 * 1024;
+
+/// A distinguished name. Two are equal if a directory would take them for the same: attribute types and
+/// values without regard to case, Unicode form and surplus spaces, parts of a multi-valued RDN in any order.
+#[derive(Clone)]
+pub struct Dn {
+    text: String,
+    rdns: Vec<Rdn>,
+}
+
+/// The parts of one RDN as they are compared, sorted.
+type Rdn = Vec<(String, Value)>;
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+enum Value {
+    /// Text, normalized.
+    Text(String),
+    /// `#` and BER, or bytes that are not UTF-8: compared byte for byte.
+    Bytes(Vec<u8>),
+}
+
+/// What is wrong with a DN, and where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("column {column}: {problem}")]
+pub struct DnError {
+    /// Where, in bytes from the start of the text.
+    pub offset: usize,
+    /// The character, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub problem: DnProblem,
+}
+
+/// What can be wrong with a DN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum DnProblem {
+    /// Longer than [`MAX_DN_BYTES`].
+    #[error("the DN is longer than {MAX_DN_BYTES} bytes")]
+    TooLong,
+    /// A part without `=`.
+    #[error("a part of the DN has no \"=\": write it like ou=people,dc=example,dc=com")]
+    MissingEquals,
+    /// What stands before the `=` is neither a name nor an OID.
+    #[error("this is not an attribute name or OID")]
+    AttributeType,
+    /// A backslash without a character or two hexadecimal digits to escape.
+    #[error("a backslash must be followed by a special character or two hexadecimal digits")]
+    Escape,
+    /// A character that must be escaped.
+    #[error("{0:?} must be written with a backslash before it")]
+    Unescaped(char),
+    /// `#` without pairs of hexadecimal digits.
+    #[error("after # there must be pairs of hexadecimal digits")]
+    HexString,
+    /// A quoted value does not end.
+    #[error("this quotation mark is never closed")]
+    Quotes,
+}
+
+impl Dn {
+    /// Parses RFC 4514, and the older forms that directories still write: spaces around separators, `;`
+    /// between parts, values in quotation marks. The empty text is the root of the tree.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn parse(text: &str) -> Result<Self, DnError> {
+        let rdns = parse::rdns(text).map_err(|(offset, problem)| {
+            let column = text.get(..offset).unwrap_or(text).chars().count() + 1;
+            DnError {
+                offset,
+                column,
+                problem,
+            }
+        })?;
+        Ok(Self {
+            text: text.to_owned(),
+            rdns,
+        })
+    }
+
+    /// The DN as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// True for the root of the tree.
+    pub fn is_root(&self) -> bool {
+        self.rdns.is_empty()
+    }
+
+    /// True if this is `base` or anywhere below it.
+    pub fn is_under(&self, base: &Dn) -> bool {
+        self.rdns.ends_with(&base.rdns)
+    }
+
+    /// True if this is right below `parent`.
+    pub fn is_child_of(&self, parent: &Dn) -> bool {
+        self.rdns.len() == parent.rdns.len() + 1 && self.is_under(parent)
+    }
+}
+
+fn value_of(bytes: Vec<u8>) -> Value {
+    match String::from_utf8(bytes) {
+        Ok(text) => Value::Text(normalize(&text)),
+        Err(error) => Value::Bytes(error.into_bytes()),
+    }
+}
+
+impl PartialEq for Dn {
+    fn eq(&self, other: &Self) -> bool {
+        self.rdns == other.rdns
+    }
+}
+
+impl Eq for Dn {}
+
+impl Hash for Dn {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.rdns.hash(state);
+    }
+}
+
+impl fmt::Display for Dn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Dn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+/// Writes any text as the value of an RDN, e.g. for `uid={login},ou=people`: whatever it holds, it stays one
+/// value.
+pub fn escape_value(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let last = text.chars().count().saturating_sub(1);
+    for (index, c) in text.chars().enumerate() {
+        match c {
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' | '=' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            '#' if index == 0 => escaped.push_str("\\#"),
+            ' ' if index == 0 || index == last => escaped.push_str("\\ "),
+            c if c.is_control() => {
+                let mut buffer = [0; 4];
+                for byte in c.encode_utf8(&mut buffer).bytes() {
+                    escaped.push_str(&format!("\\{byte:02x}"));
+                }
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests;
