@@ -1,5 +1,6 @@
 //! The audit log: who did what, and how every login attempt ended.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -25,7 +26,7 @@ pub enum AuditKind {
         /// How it ended.
         outcome: LoginOutcome,
         /// The precise reason, e.g. `WRONG_PASSWORD` or `UNKNOWN_LOGIN`.
-        reason: &'static str,
+        reason: Cow<'static, str>,
         /// The user, if the login named one.
         user: Option<UserId>,
         /// The user's sync.
@@ -40,7 +41,7 @@ pub enum AuditKind {
     /// A change of configuration or of a user by a call.
     Change {
         /// The method, e.g. `DirectoryService.UpdateDirectory`.
-        method: &'static str,
+        method: Cow<'static, str>,
         /// Name of the resource.
         resource: String,
         /// Fields that changed, without secrets.
