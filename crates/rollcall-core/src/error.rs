@@ -75,6 +75,8 @@ reasons! {
     InvalidPageToken = "INVALID_PAGE_TOKEN" => InvalidArgument,
     /// An endpoint change must bring the bind password with it.
     BindPasswordRequired = "BIND_PASSWORD_REQUIRED" => InvalidArgument,
+    /// The request id was used before, with a different request.
+    RequestIdReused = "REQUEST_ID_REUSED" => InvalidArgument,
     /// The calling service sent no or a wrong credential.
     CallerUnauthenticated = "CALLER_UNAUTHENTICATED" => Unauthenticated,
     /// The calling service lacks the permission for this method.
@@ -95,6 +97,8 @@ reasons! {
     AlreadyExists = "ALREADY_EXISTS" => AlreadyExists,
     /// The login or e-mail belongs to another user.
     IdentifierTaken = "IDENTIFIER_TAKEN" => AlreadyExists,
+    /// The domain is verified for another tenant.
+    DomainTaken = "DOMAIN_TAKEN" => AlreadyExists,
     /// The resource changed since the caller read it.
     EtagMismatch = "ETAG_MISMATCH" => Aborted,
     /// Another change of the same thing was faster.
@@ -103,12 +107,16 @@ reasons! {
     SyncInProgress = "SYNC_IN_PROGRESS" => Aborted,
     /// The bind was sent and its outcome is unknown; it must not be repeated blindly.
     BindOutcomeUnknown = "BIND_OUTCOME_UNKNOWN" => Aborted,
+    /// The login was decided but could not be recorded, so it does not count.
+    LoginNotRecorded = "LOGIN_NOT_RECORDED" => Aborted,
     /// The add-on, the directory or the user sync is switched off.
     SyncDisabled = "SYNC_DISABLED" => FailedPrecondition,
     /// The directory answers, but not as configured; the tenant's admin must act.
     DirectoryMisconfigured = "DIRECTORY_MISCONFIGURED" => FailedPrecondition,
     /// The directory's endpoint changed and was not confirmed yet.
     EndpointUnconfirmed = "ENDPOINT_UNCONFIRMED" => FailedPrecondition,
+    /// The directory did not accept the new bind password; the old one stays.
+    BindPasswordRejected = "BIND_PASSWORD_REJECTED" => FailedPrecondition,
     /// User syncs still use this directory.
     DirectoryInUse = "DIRECTORY_IN_USE" => FailedPrecondition,
     /// The tenant still has directories, user syncs or users.
@@ -129,6 +137,8 @@ reasons! {
     StoreUnavailable = "STORE_UNAVAILABLE" => Unavailable,
     /// The sync worker could not be reached and the answer needs it.
     WorkerUnavailable = "WORKER_UNAVAILABLE" => Unavailable,
+    /// This replica is shutting down.
+    ShuttingDown = "SHUTTING_DOWN" => Unavailable,
     /// The directory did not answer in time.
     DirectoryTimeout = "DIRECTORY_TIMEOUT" => DeadlineExceeded,
     /// The caller's deadline passed.
@@ -141,6 +151,8 @@ reasons! {
     ChecksRateLimited = "CHECKS_RATE_LIMITED" => ResourceExhausted,
     /// The directory has all the work that it may be given at a time.
     DirectoryBusy = "DIRECTORY_BUSY" => ResourceExhausted,
+    /// The parent has as many resources of this type as it may have.
+    ResourceLimitReached = "RESOURCE_LIMIT_REACHED" => ResourceExhausted,
     /// The method is part of the contract, but not of this release.
     Unimplemented = "UNIMPLEMENTED" => Unimplemented,
     /// A bug, or broken data in the store.
