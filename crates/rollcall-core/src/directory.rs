@@ -391,5 +391,4 @@ fn check_range(found: &mut Violations, field: &str, value: Duration, max_seconds
 }
 
 #[cfg(test)]
-#[path = "directory_tests.rs"]
 mod tests;

@@ -169,3 +169,6 @@ fn first(templates: &[Template], entry: &Entry) -> Option<(String, String)> {
         Some((template.to_string(), value))
     })
 }
+
+#[cfg(test)]
+mod tests;

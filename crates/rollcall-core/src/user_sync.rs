@@ -388,3 +388,6 @@ fn check_list(found: &mut Violations, field: &str, values: &[String]) {
         check_text(found, &format!("{field}[{index}]"), value, 1, 254);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -7,41 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::external_id::IdKind;
-use crate::id::{DirectoryId, TenantId};
-use crate::user_sync::{FieldMappings, RemovalLimit, Report, ReportWhen, Search, SearchScope};
-
-fn settings() -> UserSyncSettings {
-    UserSyncSettings {
-        display_name: "All".into(),
-        directory: DirectoryId::parse("hq").unwrap(),
-        disabled: false,
-        searches: vec![Search {
-            base_dn: "dc=example".into(),
-            scope: SearchScope::Subtree,
-            filter: "(uid=*)".into(),
-        }],
-        role: "user".into(),
-        role_rules: Vec::new(),
-        field_mappings: FieldMappings {
-            login: vec!["uid".into()],
-            ..FieldMappings::default()
-        },
-        new_users: NewUsers::Create,
-        existing_users: ExistingUsers::Update,
-        missing_users: MissingUsers::Archive,
-        overwrite_local_users: false,
-        login_changes: LoginChanges::Allow,
-        auto_sync: false,
-        cron: "0 2 * * *".into(),
-        time_zone: "Etc/UTC".into(),
-        restrictions: Vec::new(),
-        removal_limit: RemovalLimit::default(),
-        report: Report {
-            when: ReportWhen::Never,
-            addresses: Vec::new(),
-        },
-    }
-}
+use crate::id::TenantId;
+use crate::user_sync::tests::settings;
 
 fn external_id(number: u8) -> ExternalId {
     ExternalId::from_values(IdKind::ObjectGuid, &[[number; 16].to_vec()]).unwrap()

@@ -1,0 +1,113 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+pub(crate) fn settings() -> UserSyncSettings {
+    UserSyncSettings {
+        display_name: "All".into(),
+        directory: DirectoryId::parse("hq").unwrap(),
+        disabled: false,
+        searches: vec![Search {
+            base_dn: "dc=example".into(),
+            scope: SearchScope::Subtree,
+            filter: "(uid=*)".into(),
+        }],
+        role: "user".into(),
+        role_rules: Vec::new(),
+        field_mappings: FieldMappings {
+            login: vec!["uid".into()],
+            ..FieldMappings::default()
+        },
+        new_users: NewUsers::Create,
+        existing_users: ExistingUsers::Update,
+        missing_users: MissingUsers::Archive,
+        overwrite_local_users: false,
+        login_changes: LoginChanges::Allow,
+        auto_sync: false,
+        cron: DEFAULT_CRON.into(),
+        time_zone: "Etc/UTC".into(),
+        restrictions: Vec::new(),
+        removal_limit: RemovalLimit::default(),
+        report: Report {
+            when: ReportWhen::Never,
+            addresses: Vec::new(),
+        },
+    }
+}
+
+#[test]
+fn good_settings_pass() {
+    assert_eq!(settings().validate(), Violations::new());
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let mut bad = settings();
+    bad.display_name = String::new();
+    bad.searches = vec![
+        Search {
+            base_dn: "not a dn".into(),
+            scope: SearchScope::Base,
+            filter: "(a".into(),
+        },
+        Search {
+            base_dn: String::new(),
+            scope: SearchScope::Base,
+            filter: "(a=b)".into(),
+        },
+    ];
+    bad.role = "no role".into();
+    bad.role_rules = vec![
+        RoleRule {
+            condition: RoleCondition::Filter("x".into()),
+            role: String::new(),
+        },
+        RoleRule {
+            condition: RoleCondition::GroupDn(String::new()),
+            role: "admin".into(),
+        },
+    ];
+    bad.field_mappings.login = Vec::new();
+    bad.field_mappings.email = vec!["{unclosed".into()];
+    bad.field_mappings.custom.insert("9".into(), vec!["cn".into()]);
+    bad.cron = "every day".into();
+    bad.restrictions = vec![String::new()];
+    bad.removal_limit.max_percent = Some(101);
+    bad.report = Report {
+        when: ReportWhen::Always,
+        addresses: vec!["nobody".into()],
+    };
+    let found = bad.validate();
+    let fields: Vec<_> = found.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "display_name",
+            "searches[0].base_dn",
+            "searches[0].filter",
+            "searches[1].base_dn",
+            "role",
+            "role_rules[0].role",
+            "role_rules[0].filter",
+            "role_rules[1].group_dn",
+            "field_mappings.login",
+            "field_mappings.email[0]",
+            "field_mappings.custom[9]",
+            "schedule",
+            "restrictions[0]",
+            "removal_limit.max_percent",
+            "report.addresses[0]",
+        ]
+    );
+}
+
+#[test]
+fn what_a_sync_takes_and_identifies_is_its_scope() {
+    let old = settings();
+    let mut new = old.clone();
+    new.display_name = "Other".into();
+    new.role = "admin".into();
+    assert!(!old.changes_scope(&new));
+    new.searches[0].filter = "(uid=a*)".into();
+    assert!(old.changes_scope(&new));
+}
