@@ -94,10 +94,14 @@ impl Mapping {
     }
 
     /// Maps an entry. `Err` says why it cannot be a user at all.
-    pub fn map(&self, entry: &Entry, role: &str) -> Result<Mapped, Issue> {
+    pub fn map(&self, entry: &Entry, role: &str) -> Result<Mapped, Box<Issue>> {
         if entry.tainted {
             let message = "the entry holds text that is not UTF-8, so its names cannot be trusted";
-            return Err(Issue::new(IssueKind::UndecodableEntry, &entry.dn, message));
+            return Err(Box::new(Issue::new(
+                IssueKind::UndecodableEntry,
+                &entry.dn,
+                message,
+            )));
         }
         let mut issues = Vec::new();
         let login = self.login(entry)?;
@@ -140,7 +144,7 @@ impl Mapping {
         Ok(Mapped { profile, issues })
     }
 
-    fn login(&self, entry: &Entry) -> Result<String, Issue> {
+    fn login(&self, entry: &Entry) -> Result<String, Box<Issue>> {
         let Some((source, login)) = first(&self.login, entry) else {
             let issue = Issue::new(
                 IssueKind::MissingRequiredField,
@@ -148,7 +152,7 @@ impl Mapping {
                 "the entry has no value for the login",
             );
             let wanted: Vec<_> = self.login.iter().map(ToString::to_string).collect();
-            return Err(issue.about(&wanted.join(", "), ""));
+            return Err(Box::new(issue.about(&wanted.join(", "), "")));
         };
         let (kind, message) = match self.policy.check(&login) {
             Ok(_) => return Ok(login),
@@ -158,7 +162,8 @@ impl Mapping {
                 (IssueKind::LoginIllegalCharacters, problem.to_string())
             }
         };
-        Err(Issue::new(kind, &entry.dn, format!("the login {message}")).about(&source, &login))
+        let issue = Issue::new(kind, &entry.dn, format!("the login {message}"));
+        Err(Box::new(issue.about(&source, &login)))
     }
 }
 
