@@ -1,1 +1,29 @@
 //! Real directory servers, databases and a scripted hostile server for tests.
+//!
+//! What this crate is: the surroundings a test needs, started for real on loopback and gone when the
+//! test ends. A missing server program is an error that names the Debian package to install.
+//!
+//! What it must never know: any other crate of Rollcall. It offers peers, not expectations.
+//!
+//! Where to read first: [`Slapd`] (a private OpenLDAP), [`TestDatabase`] (a fresh PostgreSQL database),
+//! [`ScriptedLdap`] (a server that does what the test says), [`TestCa`] (certificates for all of them).
+
+mod ca;
+mod ldif;
+mod people;
+mod postgres;
+mod process;
+mod scripted;
+mod slapd;
+mod wait;
+
+pub use ca::{Certificate, TestCa};
+pub use ldif::Ldif;
+pub use people::{HostilePerson, hostile_people, people_ldif};
+pub use postgres::{Postgres, TestDatabase};
+pub use scripted::ber;
+pub use scripted::request::{Operation, Request};
+pub use scripted::{Peer, ScriptedLdap};
+pub use slapd::bind_log::Bind;
+pub use slapd::{Slapd, SlapdBuilder};
+pub use wait::{wait_for, wait_for_blocking};

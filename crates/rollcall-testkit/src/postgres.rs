@@ -1,0 +1,260 @@
+use crate::process::{ServerProcess, find_program, free_port, run, tail, unique};
+use anyhow::{Context, Result, bail};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const PORT_ATTEMPTS: usize = 5;
+const START_LIMIT: Duration = Duration::from_secs(60);
+const USER: &str = "rollcall";
+
+/// A private PostgreSQL cluster on 127.0.0.1, without durability; ended and removed when dropped.
+pub struct Postgres {
+    programs: PathBuf,
+    account: Option<Account>,
+    port: u16,
+    process: Option<ServerProcess>,
+    dir: TempDir,
+}
+
+/// A fresh database in the cluster that this test process shares; dropped with the value.
+pub struct TestDatabase {
+    name: String,
+    url: String,
+}
+
+/// PostgreSQL refuses to run as root, so root runs it as this account.
+struct Account {
+    user: u32,
+    group: u32,
+}
+
+impl Postgres {
+    /// Makes and starts a cluster; returns once it answers. Takes a second or two.
+    pub fn start() -> Result<Self> {
+        let programs = programs()?;
+        let dir = tempfile::Builder::new().prefix("rollcall-postgres-").tempdir()?;
+        let account = if dir.path().metadata()?.uid() == 0 {
+            Some(Account::postgres()?)
+        } else {
+            None
+        };
+        if let Some(account) = &account {
+            chown(dir.path(), Some(account.user), Some(account.group))?;
+        }
+        let mut postgres = Self {
+            programs,
+            account,
+            port: 0,
+            process: None,
+            dir,
+        };
+        run(postgres.command("initdb")?.arg("-D").arg(postgres.data()).args([
+            "--username",
+            USER,
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ]))?;
+        for _ in 0..PORT_ATTEMPTS {
+            postgres.port = free_port(IpAddr::V4(Ipv4Addr::LOCALHOST))?;
+            if postgres.try_start()? {
+                return Ok(postgres);
+            }
+        }
+        bail!(
+            "postgres ended {PORT_ATTEMPTS} times at start: {}",
+            tail(&postgres.log_file())
+        )
+    }
+
+    /// False when postgres ended by itself, as it does when somebody else took the port meanwhile.
+    fn try_start(&mut self) -> Result<bool> {
+        let mut command = self.command("postgres")?;
+        command
+            .arg("-D")
+            .arg(self.data())
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        for setting in [
+            "unix_socket_directories=",
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "max_connections=300",
+            "shared_buffers=64MB",
+            "timezone=UTC",
+        ] {
+            command.args(["-c", setting]);
+        }
+        let mut process = ServerProcess::start(command, &self.log_file(), "QUIT", self.dir.path())?;
+        let end = Instant::now() + START_LIMIT;
+        let data = self.data();
+        // A stranger's server on this port has another data directory.
+        while !self
+            .sql("postgres", "show data_directory")
+            .is_ok_and(|dir| Path::new(dir.trim()) == data)
+        {
+            if process.has_exited()? {
+                return Ok(false);
+            }
+            if Instant::now() > end {
+                bail!("postgres does not answer: {}", tail(&self.log_file()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.process = Some(process);
+        Ok(true)
+    }
+
+    /// Runs SQL in a database of this cluster with `psql`, stopping at the first error; returns bare rows.
+    pub fn sql(&self, database: &str, sql: &str) -> Result<String> {
+        run(&mut psql(&self.programs, &self.url(database), sql))
+    }
+
+    /// The URL of a database in this cluster, whether it exists or not.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    fn command(&self, program: &str) -> Result<Command> {
+        let program = self.programs.join(program);
+        let mut command = match &self.account {
+            None => Command::new(program),
+            Some(account) => {
+                let mut command = Command::new(find_program("setpriv", "util-linux")?);
+                command.args([
+                    &format!("--reuid={}", account.user),
+                    &format!("--regid={}", account.group),
+                ]);
+                command.arg("--clear-groups").arg(program);
+                command
+            }
+        };
+        // Where the tests run may be closed to that account.
+        command.current_dir("/");
+        Ok(command)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.path().join("postgres.log")
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // SIGQUIT ends the backends too and gives shared memory back; SIGKILL follows should it not help.
+        if let Some(process) = &mut self.process
+            && process.signal("QUIT").is_ok()
+        {
+            let end = Instant::now() + Duration::from_secs(5);
+            while Instant::now() < end && matches!(process.has_exited(), Ok(false)) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+}
+
+impl TestDatabase {
+    /// Creates an empty database; the first call in a process starts the cluster, which ends with the process.
+    pub fn new() -> Result<Self> {
+        let name = format!("t{}", unique());
+        let url = with_cluster(|cluster| {
+            cluster.sql("postgres", &format!("create database {name}"))?;
+            Ok(cluster.url(&name))
+        })?;
+        Ok(Self { name, url })
+    }
+
+    /// `postgres://USER@127.0.0.1:PORT/NAME`; needs no password.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Runs SQL with `psql`, stopping at the first error; returns bare rows.
+    pub fn sql(&self, sql: &str) -> Result<String> {
+        run(&mut psql(&programs()?, &self.url, sql))
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        // The cluster goes away with the process in any case.
+        let _ = with_cluster(|cluster| {
+            cluster.sql(
+                "postgres",
+                &format!("drop database if exists {} with (force)", self.name),
+            )
+        });
+    }
+}
+
+impl Account {
+    fn postgres() -> Result<Self> {
+        let accounts = std::fs::read_to_string("/etc/passwd")?;
+        let fields = accounts
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>())
+            .find(|fields| fields.first() == Some(&"postgres"))
+            .context("there is no account postgres: apt-get install postgresql")?;
+        let number =
+            |index: usize| -> Result<u32> { Ok(fields.get(index).context("bad passwd line")?.parse()?) };
+        Ok(Self {
+            user: number(2)?,
+            group: number(3)?,
+        })
+    }
+}
+
+fn with_cluster<T>(act: impl FnOnce(&Postgres) -> Result<T>) -> Result<T> {
+    static CLUSTER: Mutex<Option<Postgres>> = Mutex::new(None);
+    let mut cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    match &mut *cluster {
+        Some(running) => act(running),
+        none => act(none.insert(Postgres::start()?)),
+    }
+}
+
+fn psql(programs: &Path, url: &str, sql: &str) -> Command {
+    let mut command = Command::new(programs.join("psql"));
+    command.args([
+        "-X",
+        "-q",
+        "-A",
+        "-t",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-d",
+        url,
+        "-c",
+        sql,
+    ]);
+    command
+}
+
+/// The newest version that is installed.
+fn programs() -> Result<PathBuf> {
+    let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|version| {
+            let version = version.ok()?;
+            let number = version.file_name().to_str()?.parse().ok()?;
+            let programs = version.path().join("bin");
+            programs.join("initdb").is_file().then_some((number, programs))
+        })
+        .collect();
+    versions.sort();
+    let (_, programs) = versions
+        .pop()
+        .context("initdb is missing: apt-get install postgresql")?;
+    Ok(programs)
+}
