@@ -38,6 +38,10 @@ impl Telemetry {
             .map(str::trim)
             .filter(|text| !text.is_empty())
         {
+            // A directive for spans holds for every target within them, libraries included.
+            if text.contains('[') {
+                return Err(format!("\"{text}\" selects spans, which is not supported"));
+            }
             let directive: Directive = text
                 .parse()
                 .map_err(|_| format!("\"{text}\" is not a tracing directive"))?;
@@ -81,16 +85,12 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!(panic.message = message, panic.location = location, "panic");
 }
 
+/// Targets match by their beginning, so `sqlx` pins `sqlx_core` too.
 fn is_pinned(directive: &str) -> bool {
-    let target = directive.split(['=', '[']).next().unwrap_or_default();
     PINNED
         .iter()
         .filter_map(|pin| pin.split('=').next())
-        .any(|pinned| {
-            target
-                .strip_prefix(pinned)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-        })
+        .any(|pinned| directive.starts_with(pinned))
 }
 
 #[cfg(test)]

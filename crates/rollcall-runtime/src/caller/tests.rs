@@ -1,1 +1,132 @@
+#![allow(clippy::unwrap_used)]
 
+use super::*;
+
+fn entry(name: &str, token: &str, certificate_name: &str) -> CallerEntry {
+    let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    CallerEntry {
+        name: name.to_owned(),
+        token_sha256: if token.is_empty() { String::new() } else { hex },
+        certificate_name: certificate_name.to_owned(),
+        permissions: vec![Permission::UsersRead],
+        tenants: vec!["acme".to_owned()],
+        ..CallerEntry::default()
+    }
+}
+
+fn callers() -> Callers {
+    Callers::new(&[
+        entry("a", "token-a", ""),
+        entry("b", "token-b", "b.example"),
+        entry("c", "", "spiffe://c"),
+    ])
+}
+
+fn check_identity(authorization: Option<&str>, names: &[&str], expected: Option<&str>) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let found = callers().identify(authorization.map(str::as_bytes), &names);
+    let name = found
+        .as_ref()
+        .map(|caller| caller.name())
+        .map_err(|error| error.reason);
+    assert_eq!(
+        name,
+        expected.ok_or(Reason::CallerUnauthenticated),
+        "{authorization:?} {names:?}"
+    );
+}
+
+#[test]
+fn callers_are_known_by_token_or_certificate() {
+    check_identity(Some("Bearer token-a"), &[], Some("a"));
+    check_identity(Some("bearer token-b"), &[], Some("b"));
+    check_identity(None, &["x", "b.example"], Some("b"));
+    check_identity(None, &["spiffe://c"], Some("c"));
+}
+
+#[test]
+fn anything_else_is_a_stranger() {
+    check_identity(None, &[], None);
+    check_identity(None, &["a"], None);
+    check_identity(None, &[""], None);
+    for header in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer token-",
+        "Bearer token-aa",
+        "Basic token-a",
+        "token-a",
+    ] {
+        check_identity(Some(header), &[], None);
+    }
+    // A caller that sends a token means it: a good certificate does not save a bad one.
+    check_identity(Some("Bearer wrong"), &["b.example"], None);
+}
+
+fn extensions(permissions: &[Permission], tenants: &[&str]) -> http::Extensions {
+    let caller = Caller::from_entry(&CallerEntry {
+        name: "a".to_owned(),
+        permissions: permissions.to_vec(),
+        tenants: tenants.iter().map(|tenant| (*tenant).to_owned()).collect(),
+        ..CallerEntry::default()
+    });
+    let mut extensions = http::Extensions::new();
+    extensions.insert(Arc::new(caller));
+    extensions
+}
+
+fn check_access(extensions: &http::Extensions, scope: Scope<'_>, expected: Option<Reason>) {
+    let refused = authorize(extensions, Permission::UsersRead, scope)
+        .err()
+        .map(|error| error.reason);
+    assert_eq!(refused, expected, "{scope:?}");
+}
+
+#[test]
+fn access_needs_caller_permission_and_tenant() {
+    let acme = TenantId::parse("acme").unwrap();
+    let globex = TenantId::parse("globex").unwrap();
+    let missing = Some(Reason::PermissionMissing);
+    let denied = Some(Reason::TenantAccessDenied);
+
+    check_access(
+        &http::Extensions::new(),
+        Scope::Unresolved,
+        Some(Reason::CallerUnauthenticated),
+    );
+
+    let one = extensions(&[Permission::UsersRead], &["acme"]);
+    check_access(&one, Scope::Tenant(&acme), None);
+    check_access(&one, Scope::Tenant(&globex), denied);
+    check_access(&one, Scope::AllTenants, denied);
+    check_access(&one, Scope::Unresolved, None);
+
+    let all = extensions(&[Permission::UsersRead], &["*"]);
+    check_access(&all, Scope::Tenant(&globex), None);
+    check_access(&all, Scope::AllTenants, None);
+
+    let other = extensions(&[Permission::UsersWrite, Permission::Runs], &["*"]);
+    for scope in [Scope::Tenant(&acme), Scope::AllTenants, Scope::Unresolved] {
+        check_access(&other, scope, missing);
+    }
+}
+
+#[test]
+fn hashes_are_64_hex_digits() {
+    let digits = "00ff".repeat(16);
+    assert_eq!(parse_sha256(&digits).unwrap()[..2], [0, 255]);
+    assert_eq!(parse_sha256(&digits.to_uppercase()), parse_sha256(&digits));
+    for bad in ["", "0", &"g".repeat(64), &digits[1..], &"é".repeat(32)] {
+        assert_eq!(parse_sha256(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn names_of_permissions_are_those_of_the_configuration() {
+    for permission in Permission::ALL {
+        let table: toml::Table = format!("p = \"{}\"", permission.as_str()).parse().unwrap();
+        assert_eq!(table["p"].clone().try_into::<Permission>().unwrap(), permission);
+    }
+}

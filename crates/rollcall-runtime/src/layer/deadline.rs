@@ -100,6 +100,32 @@ fn parse(header: &[u8]) -> Option<Duration> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use tonic::{Code, Status};
+    use tower::ServiceExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_never_answers_is_cut_at_the_deadline() {
+        let never = tower::service_fn(|_: Request<Body>| async {
+            std::future::pending::<()>().await;
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        });
+        let layer = DeadlineLayer {
+            default: Duration::from_secs(60),
+        };
+        for (header, expected) in [(None, 60_000), (Some("2S"), 1_995)] {
+            let mut request = Request::new(Body::empty());
+            if let Some(text) = header {
+                request.headers_mut().insert(HEADER, text.parse().unwrap());
+            }
+            let began = Instant::now();
+            let response = layer.layer(never).oneshot(request).await.unwrap();
+            assert_eq!(
+                response.extensions().get::<Status>().unwrap().code(),
+                Code::DeadlineExceeded
+            );
+            assert_eq!(began.elapsed().as_millis(), expected);
+        }
+    }
 
     #[test]
     fn the_budget_is_the_callers_or_the_default() {

@@ -1,1 +1,11 @@
+//! The server over real sockets, with a small service behind it.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
+mod callers;
+mod certificates;
+mod drain;
+mod health;
+mod isolation;
+mod probe_service;
+mod reflection;
+mod running;
