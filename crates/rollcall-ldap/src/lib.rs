@@ -1,1 +1,40 @@
-//! Rollcall's LDAP client: the only crate that names ldap3.
+//! Rollcall's LDAP client, for talking to directories that are hostile until proven otherwise.
+//!
+//! The only crate that names ldap3. It dials, does TLS and StartTLS itself, and lets ldap3 see nothing that
+//! the guard has not vetted. It returns facts: entries, result codes, how far a search came. What they mean
+//! for a user or a login is decided in rollcall-core.
+//!
+//! It must never know the store, gRPC, or which tenant it works for; one [`LdapDirectory`] is one
+//! directory at one revision of its settings, and shares nothing with another.
+//!
+//! Read first: [`LdapDirectory`] (what callers use), `connection` (one connection), `guard` (why nothing
+//! that a server sends can do harm).
+
+mod ber;
+mod bind;
+mod connection;
+mod dial;
+mod directory;
+mod egress;
+mod endpoint;
+mod entry;
+mod error;
+mod gate;
+mod guard;
+mod health;
+mod outcome;
+mod paging;
+mod result_code;
+mod start_tls;
+mod tls;
+
+pub use bind::{BindAnswer, PasswordPolicy, PasswordPolicyError};
+pub use directory::{DirectoryConfig, Found, LdapDirectory, PoolLimits, ReadRequest, Verification};
+pub use egress::{DEFAULT_PORTS, EgressPolicy, Network, NetworkError};
+pub use error::{BindError, DialFailure, LdapError, Misconfiguration};
+pub use guard::vet::Notice;
+pub use guard::violation::{ProtocolViolation, Spoken};
+pub use outcome::{PartialReason, SearchOutcome, SearchStats};
+pub use paging::{PagedSearch, Pulled, SearchBudget, SearchRequest};
+pub use result_code::{ResultClass, ResultCode};
+pub use tls::{CertificateFacts, TlsFacts, TlsFailure};

@@ -1,0 +1,143 @@
+//! From a host name to a connected socket.
+//!
+//! The name is resolved once and every address checked; then the addresses that passed are tried as in
+//! RFC 8305: both families interleaved, the next one 250 ms after the last or at once when it failed, and
+//! the first that connects wins.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::egress::EgressPolicy;
+use crate::error::{DialFailure, LdapError};
+
+/// Head start of one address over the next (RFC 8305 section 8).
+const STAGGER: Duration = Duration::from_millis(250);
+/// Most addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 16;
+
+/// The addresses of a host that may be connected to, in the order to try them.
+pub(crate) async fn resolve(
+    host: &str,
+    port: u16,
+    policy: &EgressPolicy,
+    deadline: Instant,
+) -> Result<Vec<SocketAddr>, LdapError> {
+    if !policy.allows_port(port) {
+        return Err(LdapError::EgressDenied);
+    }
+    let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
+        Ok(address) => vec![SocketAddr::new(address, port)],
+        Err(_) => match timeout_at(deadline, lookup_host((host, port))).await {
+            Ok(Ok(addresses)) => addresses.collect(),
+            Ok(Err(_)) => return Err(LdapError::Unreachable(DialFailure::NameNotFound)),
+            Err(_) => return Err(LdapError::Unreachable(DialFailure::ResolveTimeout)),
+        },
+    };
+    if found.is_empty() {
+        return Err(LdapError::Unreachable(DialFailure::NameNotFound));
+    }
+    let allowed = found
+        .into_iter()
+        .filter(|address| policy.allows(*address))
+        .collect();
+    let ordered = interleave(allowed);
+    if ordered.is_empty() {
+        Err(LdapError::EgressDenied)
+    } else {
+        Ok(ordered)
+    }
+}
+
+/// Connects to the first address that answers.
+pub(crate) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, LdapError> {
+    let mut waiting: VecDeque<SocketAddr> = addresses.iter().copied().collect();
+    let mut attempts = JoinSet::new();
+    let mut failure = DialFailure::Timeout;
+    let mut next_start = Instant::now();
+    loop {
+        if !waiting.is_empty() && (attempts.is_empty() || next_start <= Instant::now()) {
+            if let Some(address) = waiting.pop_front() {
+                attempts.spawn(connect_one(address));
+            }
+            next_start = Instant::now() + STAGGER;
+        }
+        if attempts.is_empty() {
+            return Err(LdapError::Unreachable(failure));
+        }
+        tokio::select! {
+            Some(outcome) = attempts.join_next() => match outcome {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => {
+                    failure = classify(&error);
+                    next_start = Instant::now();
+                }
+                Err(_) => failure = DialFailure::Other,
+            },
+            () = sleep_until(next_start), if !waiting.is_empty() => {}
+            () = sleep_until(deadline) => return Err(LdapError::Unreachable(DialFailure::Timeout)),
+        }
+    }
+}
+
+async fn connect_one(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
+    let options = SockRef::from(&socket);
+    options.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    options.set_tcp_user_timeout(Some(Duration::from_secs(60)))?;
+    socket.connect(address).await
+}
+
+fn classify(error: &io::Error) -> DialFailure {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => DialFailure::Refused,
+        io::ErrorKind::TimedOut => DialFailure::Timeout,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => DialFailure::NoRoute,
+        _ => DialFailure::Other,
+    }
+}
+
+/// Alternates between the families, IPv6 first (RFC 8305 section 4).
+fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let (mut six, mut four): (VecDeque<_>, VecDeque<_>) = addresses
+        .into_iter()
+        .partition(|address: &SocketAddr| address.is_ipv6());
+    let mut ordered = Vec::new();
+    while !(six.is_empty() && four.is_empty()) && ordered.len() < MAX_ADDRESSES {
+        ordered.extend(six.pop_front());
+        ordered.extend(four.pop_front());
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn families_alternate() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let mixed = vec![address("1.1.1.1:1"), address("1.1.1.2:1"), address("[2::1]:1")];
+        assert_eq!(
+            interleave(mixed),
+            [address("[2::1]:1"), address("1.1.1.1:1"), address("1.1.1.2:1")]
+        );
+    }
+}

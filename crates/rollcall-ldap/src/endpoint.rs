@@ -1,0 +1,107 @@
+//! Where a directory is and how its connections are protected: everything up to the first LDAP message.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::secret::SecretBytes;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+
+use crate::dial;
+use crate::egress::EgressPolicy;
+use crate::error::LdapError;
+use crate::start_tls;
+use crate::tls::TlsSetup;
+
+/// A stream that is ready for LDAP.
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A directory's hosts and how to reach them.
+pub(crate) struct Endpoint {
+    pub(crate) hosts: Vec<HostUrl>,
+    port: Option<u16>,
+    pub(crate) transport: TransportSecurity,
+    pub(crate) tls: Option<TlsSetup>,
+    policy: Arc<EgressPolicy>,
+    pub(crate) connect_timeout: Duration,
+}
+
+impl Endpoint {
+    pub(crate) fn new(
+        settings: &DirectorySettings,
+        client_key: Option<&SecretBytes>,
+        policy: Arc<EgressPolicy>,
+    ) -> Result<Self, LdapError> {
+        let client = settings
+            .client_certificate
+            .as_deref()
+            .zip(client_key.map(SecretBytes::expose));
+        let tls = match settings.transport_security {
+            TransportSecurity::Plaintext => None,
+            TransportSecurity::Ldaps | TransportSecurity::StartTls => Some(TlsSetup::new(
+                &settings.ca_certificates,
+                settings.tls_server_name.as_deref(),
+                client,
+            )?),
+        };
+        Ok(Self {
+            hosts: settings.hosts.clone(),
+            port: settings.port,
+            transport: settings.transport_security,
+            tls,
+            policy,
+            connect_timeout: settings.connect_timeout,
+        })
+    }
+
+    /// The addresses of a host that may be connected to.
+    pub(crate) async fn resolve(
+        &self,
+        host: &HostUrl,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, LdapError> {
+        dial::resolve(&host.host, host.effective_port(self.port), &self.policy, deadline).await
+    }
+
+    /// The policy allows this host's port.
+    pub(crate) fn port_is_allowed(&self, host: &HostUrl) -> bool {
+        self.policy.allows_port(host.effective_port(self.port))
+    }
+
+    /// StartTLS and TLS, as the settings want it.
+    pub(crate) async fn secure(
+        &self,
+        mut tcp: TcpStream,
+        host: &HostUrl,
+        deadline: Instant,
+    ) -> Result<Stream, LdapError> {
+        let Some(tls) = &self.tls else {
+            return Ok(Stream::Plain(tcp));
+        };
+        if self.transport == TransportSecurity::StartTls {
+            start_tls::request(&mut tcp, deadline).await?;
+        }
+        Ok(Stream::Tls(Box::new(
+            tls.handshake(tcp, &host.host, deadline).await?,
+        )))
+    }
+
+    /// All of it, within the connect timeout and before `deadline`.
+    pub(crate) async fn open(
+        &self,
+        host: &HostUrl,
+        deadline: Instant,
+    ) -> Result<(Stream, SocketAddr), LdapError> {
+        let deadline = deadline.min(Instant::now() + self.connect_timeout);
+        let addresses = self.resolve(host, deadline).await?;
+        let tcp = dial::connect(&addresses, deadline).await?;
+        let peer = tcp.peer_addr().map_err(|_| LdapError::ConnectionLost)?;
+        Ok((self.secure(tcp, host, deadline).await?, peer))
+    }
+}

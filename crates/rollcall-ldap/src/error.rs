@@ -1,0 +1,133 @@
+//! What can go wrong between Rollcall and a directory.
+//!
+//! Messages are for the tenant's admin and hold no address, DN or secret. A wrong password is no error:
+//! see [`BindAnswer`](crate::BindAnswer).
+
+use thiserror::Error;
+
+use crate::guard::vet::Notice;
+use crate::guard::violation::ProtocolViolation;
+use crate::result_code::ResultCode;
+use crate::tls::TlsFailure;
+
+/// Why no TCP connection came about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum DialFailure {
+    /// The name does not exist or has no address.
+    #[error("the host name cannot be resolved")]
+    NameNotFound,
+    /// The name servers did not answer in time.
+    #[error("the host name was not resolved in time")]
+    ResolveTimeout,
+    /// Nothing listens on the port, or a firewall rejects.
+    #[error("the connection was refused")]
+    Refused,
+    /// No answer in time; often a firewall that drops.
+    #[error("no answer within the time limit")]
+    Timeout,
+    /// The network has no way there.
+    #[error("there is no route to the host")]
+    NoRoute,
+    /// Something else.
+    #[error("the connection failed")]
+    Other,
+}
+
+/// What is wrong with the settings of a directory.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum Misconfiguration {
+    /// The CA certificates are not PEM, or not certificates.
+    #[error("the CA certificates cannot be read: {0}")]
+    CaCertificates(String),
+    /// No CA certificates are given and this system has none.
+    #[error("no CA certificates are given and the system has none")]
+    NoRoots,
+    /// The client certificate or its key cannot be used.
+    #[error("the client certificate or its key cannot be used: {0}")]
+    ClientCertificate(String),
+    /// The server name is neither a DNS name nor an address.
+    #[error("the TLS server name is not valid")]
+    ServerName,
+    /// No attribute with a stable id is known for this kind of server.
+    #[error("no external id attribute is set and none is known for this kind of server")]
+    ExternalIdAttribute,
+    /// The filter is not one that can be sent.
+    #[error("the filter is not valid")]
+    Filter,
+    /// There is no host.
+    #[error("the directory has no host")]
+    NoHost,
+}
+
+/// Why an operation on a directory did not come to an answer.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum LdapError {
+    /// The operator's policy forbids the address or port. Never says which address.
+    #[error("connections to this host or port are not allowed")]
+    EgressDenied,
+    /// No TCP connection.
+    #[error("the host cannot be reached: {0}")]
+    Unreachable(DialFailure),
+    /// No TLS.
+    #[error("tls failed: {0}")]
+    Tls(TlsFailure),
+    /// The server refused StartTLS with this code. Nothing else was sent.
+    #[error("the server refused starttls with result {0}")]
+    StartTlsRefused(ResultCode),
+    /// The server broke the protocol; the connection is closed.
+    #[error("protocol error: {0}")]
+    Protocol(ProtocolViolation),
+    /// The server said that it closes the connection.
+    #[error("the server closed the connection with result {}", .0.code)]
+    Disconnected(Notice),
+    /// The connection ended before the answer.
+    #[error("the connection was lost")]
+    ConnectionLost,
+    /// No answer within the deadline; the connection is closed.
+    #[error("the directory did not answer in time")]
+    Timeout,
+    /// The service account could not bind.
+    #[error("the service account's bind was refused with result {0}")]
+    BindRefused(ResultCode),
+    /// The server answered a search with this code.
+    #[error("the search was refused with result {0}")]
+    SearchRefused(ResultCode),
+    /// The directory's settings do not work.
+    #[error("{0}")]
+    Misconfigured(Misconfiguration),
+    /// As many operations as this directory may have are under way or waiting.
+    #[error("the directory has as much work as it may have")]
+    Busy,
+    /// Several attempts in a row failed; the next ones fail at once until the directory is tried again.
+    #[error("the directory failed repeatedly and is left alone for a moment")]
+    CircuitOpen,
+}
+
+impl LdapError {
+    /// True if another host of the same directory may do better; false for what is wrong with the request
+    /// or the configuration.
+    pub fn is_host_failure(&self) -> bool {
+        match self {
+            Self::Unreachable(_)
+            | Self::Tls(_)
+            | Self::StartTlsRefused(_)
+            | Self::Protocol(_)
+            | Self::Disconnected(_)
+            | Self::ConnectionLost
+            | Self::Timeout => true,
+            Self::BindRefused(code) | Self::SearchRefused(code) => code.is_infrastructure(),
+            Self::EgressDenied | Self::Misconfigured(_) | Self::Busy | Self::CircuitOpen => false,
+        }
+    }
+}
+
+/// A password check that brought no answer.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("{error}")]
+pub struct BindError {
+    /// What happened.
+    pub error: LdapError,
+    /// True if not one byte of the bind left this side, nor ever will: it may be tried again. False if the
+    /// server may have seen it and counted it.
+    pub unsent: bool,
+}

@@ -1,0 +1,205 @@
+//! What the guard and the code above ldap3 tell each other beside the byte stream.
+//!
+//! ldap3 loses the reason when a connection ends, has no flow control and cannot say whether a request was
+//! ever written. All three are kept here, under one short lock.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use super::vet::Notice;
+use super::violation::ProtocolViolation;
+
+/// Decoding costs up to this much may wait for the consumer; the guard then stops reading.
+const CREDIT_WINDOW: usize = 1 << 20;
+/// What decoding one element costs in memory, beside its bytes: ldap3 keeps two copies of 48 bytes.
+const ELEMENT_COST: usize = 96;
+
+/// Why the guard ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// The server broke the protocol.
+    Violation(ProtocolViolation),
+    /// The server announced that it closes the connection.
+    Disconnected(Notice),
+    /// The server closed the connection, or it broke.
+    PeerClosed,
+    /// This side closed it.
+    LocalClosed,
+}
+
+/// What one request may cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Entries that the answer may hold.
+    pub(crate) entries: u32,
+    /// Bytes that the answer may have.
+    pub(crate) bytes: u64,
+}
+
+/// Whether the bytes of a request went out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Written {
+    /// Not one byte did, and none will.
+    No,
+    /// Some may have.
+    Maybe,
+}
+
+#[derive(Debug)]
+struct State {
+    notes: VecDeque<(usize, bool)>,
+    outstanding: usize,
+    waiting_guard: Option<Waker>,
+    budget: Budget,
+    spent: Spent,
+    written: Written,
+    revoked: bool,
+    stop: Option<Stop>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    entries: u32,
+    bytes: u64,
+    references: u32,
+}
+
+/// The shared slot beside a connection.
+#[derive(Debug)]
+pub(crate) struct Link(Mutex<State>);
+
+impl Link {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(State {
+            notes: VecDeque::new(),
+            outstanding: 0,
+            waiting_guard: None,
+            budget: Budget {
+                entries: 0,
+                bytes: 64 << 10,
+            },
+            spent: Spent::default(),
+            written: Written::No,
+            revoked: false,
+            stop: None,
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Prepares the next request. Entries of an earlier one must have been taken.
+    pub(crate) fn begin(&self, budget: Budget) {
+        let mut state = self.state();
+        state.budget = budget;
+        state.spent = Spent::default();
+        state.written = Written::No;
+    }
+
+    /// Forbids that a request which was not written yet is ever written, and tells whether that came in time.
+    pub(crate) fn revoke(&self) -> Written {
+        let mut state = self.state();
+        state.revoked = true;
+        state.written
+    }
+
+    /// Whether the request may have been written.
+    pub(crate) fn written(&self) -> Written {
+        self.state().written
+    }
+
+    /// Takes the note that goes with the entry just received: true if it is tainted. Returns its credit.
+    pub(crate) fn take_note(&self) -> bool {
+        let mut state = self.state();
+        let Some((cost, tainted)) = state.notes.pop_front() else {
+            return true;
+        };
+        state.outstanding -= cost;
+        if state.outstanding <= CREDIT_WINDOW / 2
+            && let Some(waker) = state.waiting_guard.take()
+        {
+            drop(state);
+            waker.wake();
+        }
+        tainted
+    }
+
+    /// References to other servers in the answer to the present request.
+    pub(crate) fn references(&self) -> u32 {
+        self.state().spent.references
+    }
+
+    /// Bytes that the answer to the present request had so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.state().spent.bytes
+    }
+
+    /// Why the guard ended, once it has.
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        self.state().stop.clone()
+    }
+
+    /// For the guard: the first reason stays.
+    pub(super) fn set_stop(&self, stop: Stop) {
+        self.state().stop.get_or_insert(stop);
+    }
+
+    /// For the guard: asks leave to write a request.
+    pub(super) fn may_write(&self) -> bool {
+        let mut state = self.state();
+        if !state.revoked {
+            state.written = Written::Maybe;
+        }
+        !state.revoked
+    }
+
+    /// For the guard: true if there is credit for another entry; else `waker` is called when there is.
+    pub(super) fn has_credit(&self, waker: &Waker) -> bool {
+        let mut state = self.state();
+        let credit = state.outstanding < CREDIT_WINDOW;
+        if !credit {
+            state.waiting_guard = Some(waker.clone());
+        }
+        credit
+    }
+
+    /// For the guard: an entry of so many bytes and elements goes on.
+    pub(super) fn note_entry(
+        &self,
+        bytes: usize,
+        elements: u32,
+        tainted: bool,
+    ) -> Result<(), ProtocolViolation> {
+        let mut state = self.state();
+        state.spent.entries += 1;
+        if state.spent.entries > state.budget.entries {
+            return Err(ProtocolViolation::TooManyEntries {
+                limit: state.budget.entries,
+            });
+        }
+        let cost = bytes + elements as usize * ELEMENT_COST;
+        state.outstanding += cost;
+        state.notes.push_back((cost, tainted));
+        Ok(())
+    }
+
+    /// For the guard: a reference was dropped.
+    pub(super) fn note_reference(&self) {
+        let mut state = self.state();
+        state.spent.references = state.spent.references.saturating_add(1);
+    }
+
+    /// For the guard: so many bytes of an answer arrived.
+    pub(super) fn note_bytes(&self, bytes: usize) -> Result<(), ProtocolViolation> {
+        let mut state = self.state();
+        state.spent.bytes += bytes as u64;
+        match state.spent.bytes > state.budget.bytes {
+            true => Err(ProtocolViolation::TooManyBytes {
+                limit: state.budget.bytes,
+            }),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! A search in pages (RFC 2696), done by hand.
+//!
+//! ldap3's own adapter sends the control non-critically, overwrites the result code of each page with the
+//! next one's, and follows a cookie that never changes for ever. Here every page's code counts.
+
+use std::time::Duration;
+
+use ldap3::controls::RawControl;
+use rollcall_core::entry::Entry;
+use rollcall_core::user_sync::SearchScope;
+use tokio::time::Instant;
+
+use crate::ber;
+use crate::connection::{Query, QueryEnd};
+use crate::directory::Lease;
+use crate::entry;
+use crate::error::LdapError;
+use crate::guard::link::Budget;
+use crate::guard::violation::ProtocolViolation;
+use crate::outcome::{PartialReason, SearchOutcome, SearchStats};
+use crate::result_code::ResultCode;
+
+const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
+/// Pages without entries whose cookie does not change, after which the server is taken to be stuck.
+const MAX_IDLE_PAGES: u32 = 3;
+/// Restarts after a paging cookie was lost.
+const MAX_COOKIE_LOSSES: u32 = 2;
+/// One page may keep us waiting this many times the operation timeout in all.
+const PAGE_WAIT_FACTOR: u32 = 4;
+
+/// A search for many entries.
+#[derive(Clone, Debug)]
+pub struct SearchRequest {
+    /// Where it starts.
+    pub base_dn: String,
+    /// How deep it goes.
+    pub scope: SearchScope,
+    /// A filter that [`Filter`](rollcall_core::filter::Filter) accepts, as it prints it.
+    pub filter: String,
+    /// The attributes to read; `1.1` for none. Operational attributes must be named.
+    pub attributes: Vec<String>,
+    /// What the answer may cost.
+    pub budget: SearchBudget,
+}
+
+/// What a search may cost. Going over it ends the search as partial.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchBudget {
+    /// Entries.
+    pub entries: u32,
+    /// Bytes on the wire, after TLS.
+    pub bytes: u64,
+    /// Waiting for the server, in all.
+    pub time: Duration,
+}
+
+impl Default for SearchBudget {
+    /// Ten million entries, 64 GiB, two hours.
+    fn default() -> Self {
+        Self {
+            entries: 10_000_000,
+            bytes: 64 << 30,
+            time: Duration::from_secs(7200),
+        }
+    }
+}
+
+/// What a search brings next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Pulled {
+    /// An entry.
+    Entry(Entry),
+    /// The search begins anew: forget every entry that it brought so far.
+    Restarted,
+}
+
+/// A search under way. It holds a connection; dropping it closes that connection.
+pub struct PagedSearch {
+    lease: Lease,
+    request: SearchRequest,
+    page_size: u32,
+    /// False once the server said that it has no paging.
+    paged: bool,
+    cookie: Vec<u8>,
+    /// The first page's answer had the control, so all must.
+    control_seen: bool,
+    page_running: bool,
+    page_entries: u64,
+    idle_pages: u32,
+    cookie_losses: u32,
+    reconnected: bool,
+    page_waited: Duration,
+    waited: Duration,
+    stats: SearchStats,
+    tainted: u64,
+    end: Option<End>,
+}
+
+enum End {
+    Complete,
+    Partial(PartialReason),
+    Failed(LdapError),
+}
+
+impl PagedSearch {
+    pub(crate) fn new(lease: Lease, request: SearchRequest) -> Self {
+        Self {
+            page_size: lease.page_size(),
+            lease,
+            request,
+            paged: true,
+            cookie: Vec::new(),
+            control_seen: false,
+            page_running: false,
+            page_entries: 0,
+            idle_pages: 0,
+            cookie_losses: 0,
+            reconnected: false,
+            page_waited: Duration::ZERO,
+            waited: Duration::ZERO,
+            stats: SearchStats::default(),
+            tainted: 0,
+            end: None,
+        }
+    }
+
+    /// The next entry or restart; `None` at the end, whatever the end is. A cancelled call ends the search.
+    pub async fn next(&mut self) -> Option<Pulled> {
+        while self.end.is_none() {
+            let step = if self.page_running {
+                self.read().await
+            } else {
+                self.ask().await
+            };
+            match step {
+                Ok(Some(pulled)) => return Some(pulled),
+                Ok(None) => {}
+                Err(error) => self.end = Some(self.broken_off(error)),
+            }
+        }
+        None
+    }
+
+    /// How far the search came. Before [`next`](Self::next) has returned `None` that is "abandoned".
+    pub fn finish(self) -> SearchOutcome {
+        let mut reasons = Vec::new();
+        if self.tainted > 0 {
+            reasons.push(PartialReason::TaintedEntries(self.tainted));
+        }
+        match self.end {
+            Some(End::Failed(error)) => return SearchOutcome::Failed { error },
+            Some(End::Partial(reason)) => reasons.insert(0, reason),
+            None => reasons.insert(0, PartialReason::Abandoned),
+            Some(End::Complete) => {}
+        }
+        match reasons.is_empty() {
+            true => SearchOutcome::Complete(self.stats),
+            false => SearchOutcome::Partial {
+                reasons,
+                stats: self.stats,
+            },
+        }
+    }
+
+    /// Entries that came since the last restart.
+    pub fn entries(&self) -> u64 {
+        self.stats.entries
+    }
+
+    async fn ask(&mut self) -> Result<Option<Pulled>, LdapError> {
+        let Some(budget) = self.remaining() else {
+            self.end = Some(End::Partial(PartialReason::BudgetSpent));
+            return Ok(None);
+        };
+        let query = Query {
+            base: self.request.base_dn.clone(),
+            scope: self.request.scope,
+            filter: self.request.filter.clone(),
+            attributes: self.request.attributes.clone(),
+            size_limit: 0,
+        };
+        let controls = match self.paged {
+            true => vec![paged_results(self.page_size, &self.cookie)],
+            false => Vec::new(),
+        };
+        let deadline = self.deadline();
+        self.page_entries = 0;
+        self.page_waited = Duration::ZERO;
+        self.lease
+            .connection()?
+            .start_search(&query, controls, budget, deadline)
+            .await?;
+        self.page_running = true;
+        Ok(None)
+    }
+
+    async fn read(&mut self) -> Result<Option<Pulled>, LdapError> {
+        let deadline = self.deadline();
+        let before = Instant::now();
+        let connection = self.lease.connection()?;
+        let read = connection.next_entry(deadline).await;
+        let waited = before.elapsed();
+        self.page_waited += waited;
+        self.waited += waited;
+        match read {
+            Ok(Ok(entry)) => {
+                self.count(&entry);
+                Ok(Some(Pulled::Entry(entry)))
+            }
+            Ok(Err(end)) => {
+                self.page_running = false;
+                self.stats.bytes += connection.bytes();
+                self.stats.references += u64::from(connection.references());
+                self.page_ended(end)
+            }
+            Err(LdapError::ConnectionLost) if self.may_reconnect() => {
+                self.reconnected = true;
+                self.page_running = false;
+                self.lease
+                    .reopen(Instant::now() + self.lease.operation_timeout())
+                    .await?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A pooled connection may have been closed by the server at the very moment it was taken.
+    fn may_reconnect(&self) -> bool {
+        !self.reconnected && self.stats.entries == 0 && self.cookie.is_empty()
+    }
+
+    fn count(&mut self, entry: &Entry) {
+        self.stats.entries += 1;
+        self.page_entries += 1;
+        self.tainted += u64::from(entry.tainted);
+        for name in entry.attributes.keys().filter(|name| name.contains(';')) {
+            if let Some((attribute, Some(_))) = entry::range(name) {
+                self.stats.ranged_attributes.insert(attribute.to_owned());
+            }
+        }
+    }
+
+    fn page_ended(&mut self, end: QueryEnd) -> Result<Option<Pulled>, LdapError> {
+        let first = self.cookie.is_empty();
+        let nothing_yet = first && self.page_entries == 0;
+        match end.code {
+            ResultCode::SUCCESS => {
+                self.stats.pages += 1;
+                let control = match self.paged {
+                    true => read_paged_results(&end.controls)?,
+                    false => None,
+                };
+                self.turn_page(control)
+            }
+            ResultCode::ADMIN_LIMIT_EXCEEDED if self.paged && nothing_yet && self.page_size > 1 => {
+                self.page_size /= 2;
+                self.stats.restarts += 1;
+                Ok(None)
+            }
+            ResultCode::UNAVAILABLE_CRITICAL_EXTENSION if self.paged && nothing_yet => {
+                self.paged = false;
+                Ok(None)
+            }
+            ResultCode::UNAVAILABLE_CRITICAL_EXTENSION | ResultCode::UNWILLING_TO_PERFORM
+                if !first && self.cookie_losses < MAX_COOKIE_LOSSES =>
+            {
+                self.cookie_losses += 1;
+                Ok(Some(self.restart()))
+            }
+            ResultCode::TIME_LIMIT_EXCEEDED
+            | ResultCode::SIZE_LIMIT_EXCEEDED
+            | ResultCode::ADMIN_LIMIT_EXCEEDED => {
+                self.end = Some(End::Partial(PartialReason::ServerLimit(end.code)));
+                Ok(None)
+            }
+            code => Err(LdapError::SearchRefused(code)),
+        }
+    }
+
+    /// After a page that ended with success.
+    fn turn_page(&mut self, cookie: Option<Vec<u8>>) -> Result<Option<Pulled>, LdapError> {
+        if cookie.is_none() && self.control_seen {
+            return Err(LdapError::Protocol(ProtocolViolation::PagedResultsControl));
+        }
+        self.control_seen |= cookie.is_some();
+        let cookie = cookie.unwrap_or_default();
+        if cookie.is_empty() {
+            self.end = Some(End::Complete);
+            return Ok(None);
+        }
+        let stuck = self.page_entries == 0 && cookie == self.cookie;
+        self.idle_pages = if stuck { self.idle_pages + 1 } else { 0 };
+        if self.idle_pages >= MAX_IDLE_PAGES {
+            return Err(LdapError::Protocol(ProtocolViolation::CookieLoop));
+        }
+        self.cookie = cookie;
+        Ok(None)
+    }
+
+    fn restart(&mut self) -> Pulled {
+        self.cookie.clear();
+        self.control_seen = false;
+        self.tainted = 0;
+        self.stats = SearchStats {
+            bytes: self.stats.bytes,
+            restarts: self.stats.restarts + 1,
+            ..SearchStats::default()
+        };
+        Pulled::Restarted
+    }
+
+    fn broken_off(&self, error: LdapError) -> End {
+        match error {
+            LdapError::Protocol(
+                ProtocolViolation::TooManyEntries { .. } | ProtocolViolation::TooManyBytes { .. },
+            ) => End::Partial(PartialReason::BudgetSpent),
+            error if self.stats.entries > 0 => End::Partial(PartialReason::Interrupted(error)),
+            error => End::Failed(error),
+        }
+    }
+
+    /// What is left for the next page; `None` if nothing is.
+    fn remaining(&self) -> Option<Budget> {
+        let budget = &self.request.budget;
+        let entries = u64::from(budget.entries).checked_sub(self.stats.entries)?;
+        let bytes = budget.bytes.checked_sub(self.stats.bytes)?;
+        let time_left = self.waited < budget.time;
+        (bytes > 0 && time_left).then_some(Budget {
+            entries: u32::try_from(entries).unwrap_or(u32::MAX),
+            bytes,
+        })
+    }
+
+    /// The end of the next wait: the operation timeout without any message, a multiple of it for a page in
+    /// all, and the budget for all pages. Time that the caller takes between entries does not count.
+    fn deadline(&self) -> Instant {
+        let operation = self.lease.operation_timeout();
+        let page = (operation * PAGE_WAIT_FACTOR).saturating_sub(self.page_waited);
+        let whole = self.request.budget.time.saturating_sub(self.waited);
+        Instant::now() + operation.min(page).min(whole)
+    }
+}
+
+fn paged_results(size: u32, cookie: &[u8]) -> RawControl {
+    let mut inner = Vec::new();
+    ber::put(&mut inner, 0x02, &ber::integer(size));
+    ber::put(&mut inner, 0x04, cookie);
+    let mut value = Vec::new();
+    ber::put(&mut value, 0x30, &inner);
+    RawControl {
+        ctype: PAGED_RESULTS.into(),
+        crit: true,
+        val: Some(value),
+    }
+}
+
+/// The cookie, if the answer has the control.
+fn read_paged_results(controls: &[RawControl]) -> Result<Option<Vec<u8>>, LdapError> {
+    let Some(control) = controls.iter().find(|control| control.ctype == PAGED_RESULTS) else {
+        return Ok(None);
+    };
+    let cookie = || -> Result<Vec<u8>, ProtocolViolation> {
+        let value = control.val.as_deref().unwrap_or_default();
+        let outer = ber::element(value, 0, value.len())?;
+        let size = ber::element(value, outer.start, outer.end)?;
+        let cookie = ber::element(value, size.end, outer.end)?;
+        match (outer.tag, size.tag, cookie.tag) {
+            (0x30, 0x02, 0x04) => Ok(cookie.content(value).to_vec()),
+            _ => Err(ProtocolViolation::PagedResultsControl),
+        }
+    };
+    cookie()
+        .map(Some)
+        .map_err(|_| LdapError::Protocol(ProtocolViolation::PagedResultsControl))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_is_critical_and_read_back() {
+        let control = paged_results(1000, b"cookie");
+        assert!(control.crit);
+        assert_eq!(read_paged_results(&[control]), Ok(Some(b"cookie".to_vec())));
+        assert_eq!(read_paged_results(&[]), Ok(None));
+    }
+
+    #[test]
+    fn a_malformed_control_is_an_error_and_not_the_end() {
+        let broken = Err(LdapError::Protocol(ProtocolViolation::PagedResultsControl));
+        for value in [
+            None,
+            Some(vec![]),
+            Some(vec![0x30, 0]),
+            Some(vec![0x30, 3, 2, 1, 0]),
+            Some(vec![4, 0]),
+        ] {
+            let control = RawControl {
+                ctype: PAGED_RESULTS.into(),
+                crit: false,
+                val: value,
+            };
+            assert_eq!(read_paged_results(&[control]), broken);
+        }
+    }
+}

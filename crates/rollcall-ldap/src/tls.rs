@@ -1,0 +1,149 @@
+//! TLS to a directory: trust, the handshake, and what a certificate has to say.
+//!
+//! One [`TlsSetup`] per directory and revision: its session cache must not outlive a change of trust, since
+//! a resumed session is not verified again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::error::{LdapError, Misconfiguration};
+
+mod facts;
+mod failure;
+mod trust;
+
+pub use facts::{CertificateFacts, TlsFacts};
+pub use failure::TlsFailure;
+
+/// What it takes to do TLS with one directory.
+pub(crate) struct TlsSetup {
+    config: Arc<ClientConfig>,
+    seen: Arc<SeenChain>,
+    server_name: Option<String>,
+}
+
+/// The chain that a server showed last, whether it was accepted or not.
+#[derive(Debug, Default)]
+struct SeenChain(Mutex<Vec<CertificateDer<'static>>>);
+
+impl TlsSetup {
+    /// Trusts the certificates in `ca_pem` alone, or the system's when it is empty. `client` is a
+    /// certificate chain and its key, both PEM.
+    pub(crate) fn new(
+        ca_pem: &str,
+        server_name: Option<&str>,
+        client: Option<(&str, &[u8])>,
+    ) -> Result<Self, LdapError> {
+        let misconfigured = LdapError::Misconfigured;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let roots = trust::roots(ca_pem).map_err(misconfigured)?;
+        let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|error| misconfigured(Misconfiguration::CaCertificates(error.to_string())))?;
+        let seen = Arc::new(SeenChain::default());
+        let verifier = Arc::new(RecordingVerifier {
+            inner,
+            seen: seen.clone(),
+        });
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| misconfigured(Misconfiguration::CaCertificates(error.to_string())))?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let config = match client {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let (chain, key) = trust::client_identity(chain, key).map_err(misconfigured)?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| misconfigured(Misconfiguration::ClientCertificate(error.to_string())))?
+            }
+        };
+        Ok(Self {
+            config: Arc::new(config),
+            seen,
+            server_name: server_name.map(str::to_owned),
+        })
+    }
+
+    /// Does the handshake. The certificate must carry the setup's server name, or else `host`.
+    pub(crate) async fn handshake(
+        &self,
+        stream: TcpStream,
+        host: &str,
+        deadline: Instant,
+    ) -> Result<TlsStream<TcpStream>, LdapError> {
+        let name = self.server_name.as_deref().unwrap_or(host);
+        let name = ServerName::try_from(name.to_owned())
+            .map_err(|_| LdapError::Misconfigured(Misconfiguration::ServerName))?;
+        let connecting = TlsConnector::from(self.config.clone()).connect(name, stream);
+        match timeout_at(deadline, connecting).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(LdapError::Tls(failure::classify(&error))),
+            Err(_) => Err(LdapError::Tls(TlsFailure::Timeout)),
+        }
+    }
+
+    /// What the server's certificates said in the last handshake, accepted or not.
+    pub(crate) fn seen_chain(&self) -> Vec<CertificateFacts> {
+        let chain = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+        facts::chain(&chain)
+    }
+}
+
+/// The usual verification, which also keeps the chain so that a check can show what was refused.
+#[derive(Debug)]
+struct RecordingVerifier {
+    inner: Arc<WebPkiServerVerifier>,
+    seen: Arc<SeenChain>,
+}
+
+impl ServerCertVerifier for RecordingVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let chain = std::iter::once(end_entity)
+            .chain(intermediates)
+            .take(facts::MAX_CHAIN);
+        *self.seen.0.lock().unwrap_or_else(PoisonError::into_inner) = chain
+            .map(|certificate| certificate.clone().into_owned())
+            .collect();
+        self.inner
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
