@@ -1,0 +1,144 @@
+//! The kinds of directory servers, as data: where each keeps ids and account state.
+
+mod state;
+mod time;
+
+use std::slice;
+
+use chrono::{DateTime, Utc};
+
+use crate::entry::Entry;
+use crate::external_id::IdKind;
+use state::Reading;
+
+/// A kind of directory server.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Dialect {
+    /// Active Directory, AD LDS and Samba.
+    ActiveDirectory,
+    /// OpenLDAP.
+    OpenLdap,
+    /// 389 Directory Server, Red Hat Directory Server and FreeIPA.
+    Dirsrv389,
+    /// Any other server.
+    Generic,
+}
+
+/// What the entry says about the account.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum AccountStatus {
+    /// Switched on, and within its dates.
+    Enabled,
+    /// Switched off by an administrator.
+    Disabled,
+    /// Locked after wrong passwords. The attributes outlive the lock, so only a bind can tell for sure.
+    Locked,
+    /// Not yet or no longer valid.
+    Expired,
+    /// The attributes are absent: not set, or the bind account may not read them.
+    #[default]
+    Unknown,
+}
+
+/// What an entry says about its account and password.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct AccountState {
+    /// The account.
+    pub status: AccountStatus,
+    /// The password is past its time.
+    pub password_expired: bool,
+    /// The user must change the password first.
+    pub must_change_password: bool,
+}
+
+const ACTIVE_DIRECTORY: &[(&str, Reading)] = &[
+    ("userAccountControl", Reading::UserAccountControl),
+    (
+        "msDS-User-Account-Control-Computed",
+        Reading::ComputedAccountControl,
+    ),
+    ("accountExpires", Reading::ExpiresAtFiletime),
+    ("pwdLastSet", Reading::MustChangeIfZero),
+];
+
+const OPEN_LDAP: &[(&str, Reading)] = &[
+    ("pwdAccountLockedTime", Reading::LockedSince),
+    ("pwdStartTime", Reading::StartsAt),
+    ("pwdEndTime", Reading::ExpiresAt),
+    ("pwdReset", Reading::MustChangeIfTrue),
+];
+
+const DIRSRV_389: &[(&str, Reading)] = &[
+    ("nsAccountLock", Reading::DisabledIfTrue),
+    ("accountUnlockTime", Reading::LockedUntil),
+    ("krbPrincipalExpiration", Reading::ExpiresAt),
+    ("passwordExpirationTime", Reading::PasswordExpiresAt),
+    ("krbPasswordExpiration", Reading::PasswordExpiresAt),
+];
+
+const GENERIC: &[(&str, Reading)] = &[
+    ("nsAccountLock", Reading::DisabledIfTrue),
+    ("ds-pwp-account-disabled", Reading::DisabledIfTrue),
+    ("loginDisabled", Reading::DisabledIfTrue),
+    ("orclIsEnabled", Reading::DisabledIfWord),
+    ("lockedByIntruder", Reading::LockedIfTrue),
+    ("pwdAccountLockedTime", Reading::LockedSince),
+    ("loginExpirationTime", Reading::ExpiresAt),
+    ("ds-pwp-account-expiration-time", Reading::ExpiresAt),
+    ("pwdStartTime", Reading::StartsAt),
+    ("pwdEndTime", Reading::ExpiresAt),
+    ("passwordExpirationTime", Reading::PasswordExpiresAt),
+    ("pwdReset", Reading::MustChangeIfTrue),
+];
+
+impl Dialect {
+    /// The attributes that may hold the stable id, the best first.
+    pub fn external_id_kinds(self) -> &'static [IdKind] {
+        match self {
+            Self::ActiveDirectory => slice::from_ref(&IdKind::ObjectGuid),
+            Self::OpenLdap => slice::from_ref(&IdKind::EntryUuid),
+            // FreeIPA's ipaUniqueID is the only one that survives a migration of its server.
+            Self::Dirsrv389 => &[IdKind::IpaUniqueId, IdKind::NsUniqueId, IdKind::EntryUuid],
+            Self::Generic => &[
+                IdKind::EntryUuid,
+                IdKind::Guid,
+                IdKind::NsUniqueId,
+                IdKind::IpaUniqueId,
+                IdKind::ObjectGuid,
+            ],
+        }
+    }
+
+    /// The attributes that tell the account's state. Most are operational: they come only when asked for.
+    pub fn state_attributes(self) -> impl Iterator<Item = &'static str> {
+        self.readings().iter().map(|(attribute, _)| *attribute)
+    }
+
+    /// Reads the account's state from an entry that was asked for [`state_attributes`](Self::state_attributes).
+    ///
+    /// A value that cannot be read counts as absent. Where several hold, disabled comes before expired, and
+    /// expired before locked.
+    pub fn account_state(self, entry: &Entry, now: DateTime<Utc>) -> AccountState {
+        let mut facts = state::Facts::default();
+        for (attribute, reading) in self.readings() {
+            if let [value] = entry.values(attribute)
+                && let Ok(value) = std::str::from_utf8(value)
+            {
+                reading.read(value.trim(), now.timestamp(), &mut facts);
+            }
+        }
+        facts.into_state()
+    }
+
+    fn readings(self) -> &'static [(&'static str, Reading)] {
+        match self {
+            Self::ActiveDirectory => ACTIVE_DIRECTORY,
+            Self::OpenLdap => OPEN_LDAP,
+            Self::Dirsrv389 => DIRSRV_389,
+            Self::Generic => GENERIC,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! How one attribute value tells something about an account.
+
+use super::time::{filetime, generalized_time};
+use super::{AccountState, AccountStatus};
+
+/// MS-ADTS 2.2.16.
+const ACCOUNT_DISABLE: u32 = 0x2;
+const LOCKOUT: u32 = 0x10;
+const DONT_EXPIRE_PASSWORD: u32 = 0x1_0000;
+const PASSWORD_EXPIRED: u32 = 0x80_0000;
+
+/// `pwdAccountLockedTime` of an account that an administrator locked for good
+/// (draft-behera-ldap-password-policy-10 5.3.3).
+const LOCKED_FOR_GOOD: &str = "000001010000Z";
+
+#[derive(Clone, Copy)]
+pub(super) enum Reading {
+    UserAccountControl,
+    ComputedAccountControl,
+    ExpiresAtFiletime,
+    MustChangeIfZero,
+    DisabledIfTrue,
+    DisabledIfWord,
+    LockedIfTrue,
+    LockedSince,
+    LockedUntil,
+    StartsAt,
+    ExpiresAt,
+    PasswordExpiresAt,
+    MustChangeIfTrue,
+}
+
+#[derive(Default)]
+pub(super) struct Facts {
+    disabled: Option<bool>,
+    expired: bool,
+    locked: bool,
+    password_expired: bool,
+    must_change: bool,
+    password_never_expires: bool,
+}
+
+impl Facts {
+    pub(super) fn into_state(self) -> AccountState {
+        let status = match self {
+            Self {
+                disabled: Some(true), ..
+            } => AccountStatus::Disabled,
+            Self { expired: true, .. } => AccountStatus::Expired,
+            Self { locked: true, .. } => AccountStatus::Locked,
+            Self {
+                disabled: Some(false),
+                ..
+            } => AccountStatus::Enabled,
+            Self { disabled: None, .. } => AccountStatus::Unknown,
+        };
+        AccountState {
+            status,
+            password_expired: self.password_expired,
+            must_change_password: self.must_change && !self.password_never_expires,
+        }
+    }
+
+    fn set_disabled(&mut self, disabled: bool) {
+        self.disabled = Some(disabled || self.disabled == Some(true));
+    }
+}
+
+impl Reading {
+    /// `now` in seconds since 1970.
+    pub(super) fn read(self, value: &str, now: i64, facts: &mut Facts) {
+        let is_past = |time: Option<i64>| time.is_some_and(|time| time <= now);
+        let is_true = value.eq_ignore_ascii_case("true");
+        match self {
+            Self::UserAccountControl => {
+                if let Some(bits) = bits(value) {
+                    facts.set_disabled(bits & ACCOUNT_DISABLE != 0);
+                    facts.password_never_expires = bits & DONT_EXPIRE_PASSWORD != 0;
+                }
+            }
+            Self::ComputedAccountControl => {
+                if let Some(bits) = bits(value) {
+                    facts.locked |= bits & LOCKOUT != 0;
+                    facts.password_expired |= bits & PASSWORD_EXPIRED != 0;
+                }
+            }
+            Self::ExpiresAtFiletime => {
+                // 0 and the largest value mean never (MS-ADTS 2.3.1, accountExpires).
+                let ticks = value
+                    .parse::<i64>()
+                    .ok()
+                    .filter(|ticks| !matches!(*ticks, 0 | i64::MAX));
+                facts.expired |= is_past(ticks.map(filetime));
+            }
+            Self::MustChangeIfZero => facts.must_change |= value == "0",
+            Self::DisabledIfTrue => {
+                if is_true || value.eq_ignore_ascii_case("false") {
+                    facts.set_disabled(is_true);
+                }
+            }
+            Self::DisabledIfWord => {
+                let disabled =
+                    value.eq_ignore_ascii_case("disabled") || value.eq_ignore_ascii_case("inactive");
+                if disabled || value.eq_ignore_ascii_case("enabled") {
+                    facts.set_disabled(disabled);
+                }
+            }
+            Self::LockedIfTrue => facts.locked |= is_true,
+            Self::LockedSince if value == LOCKED_FOR_GOOD => facts.set_disabled(true),
+            Self::LockedSince => facts.locked |= generalized_time(value).is_some(),
+            // The epoch means until an administrator unlocks.
+            Self::LockedUntil => {
+                facts.locked |= generalized_time(value).is_some_and(|time| time == 0 || time > now);
+            }
+            Self::StartsAt => facts.expired |= generalized_time(value).is_some_and(|time| time > now),
+            Self::ExpiresAt => facts.expired |= is_past(generalized_time(value)),
+            Self::PasswordExpiresAt => match generalized_time(value) {
+                // The epoch marks a password that an administrator set.
+                Some(0) => facts.must_change = true,
+                time => facts.password_expired |= is_past(time),
+            },
+            Self::MustChangeIfTrue => facts.must_change |= is_true,
+        }
+    }
+}
+
+/// AD writes 32 bits as a signed number.
+fn bits(value: &str) -> Option<u32> {
+    value
+        .parse::<i32>()
+        .map(i32::cast_unsigned)
+        .or_else(|_| value.parse())
+        .ok()
+}
