@@ -38,7 +38,7 @@ fn entry(attributes: &[(&str, &[&str])]) -> Entry {
     }
 }
 
-fn kind(result: Result<Mapped, Issue>) -> IssueKind {
+fn kind(result: Result<Mapped, Box<Issue>>) -> IssueKind {
     result.unwrap_err().kind
 }
 
