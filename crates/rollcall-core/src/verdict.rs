@@ -1,0 +1,312 @@
+//! What a directory's answer to a bind means for a login: one pure table.
+//!
+//! Three rules run through it. A directory outage is never a wrong password, nor the other way round. A
+//! reason leaves Rollcall only if the directory proved that the password was right; everything else is the
+//! one answer INVALID_CREDENTIALS. And an answer nobody knows is no denial but a failure of the directory.
+
+mod diagnostic;
+
+use std::time::Duration;
+
+use crate::dialect::{AccountState, AccountStatus, Dialect};
+
+/// The directory's answer to one bind, and what the entry's read said at the same time.
+#[derive(Clone, Copy, Debug)]
+pub struct BindAnswer<'a> {
+    /// The kind of server.
+    pub dialect: Dialect,
+    /// The result code of the bind response (RFC 4511 4.1.9).
+    pub result_code: u32,
+    /// The diagnostic message, repaired to UTF-8.
+    pub diagnostic: &'a str,
+    /// The password policy response control (draft-behera-ldap-password-policy-10 6.2), if there was one.
+    pub policy: Option<PolicyResponse>,
+    /// The Netscape password controls.
+    pub netscape: NetscapeControls,
+    /// The account's state as read from the entry.
+    pub account: AccountState,
+}
+
+/// What the password policy response control said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PolicyResponse {
+    /// Time until the password expires.
+    pub expires_in: Option<Duration>,
+    /// Logins left with the expired password.
+    pub grace_logins_left: Option<u32>,
+    /// What the policy forbids.
+    pub error: Option<PolicyError>,
+}
+
+/// The errors of the password policy response control that concern a bind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PolicyError {
+    /// passwordExpired (0).
+    PasswordExpired,
+    /// accountLocked (1).
+    AccountLocked,
+    /// changeAfterReset (2).
+    ChangeAfterReset,
+}
+
+impl PolicyError {
+    /// The error of this number. The others (3 to 9) answer a change of password, never a bind.
+    pub fn from_code(code: u32) -> Option<Self> {
+        match code {
+            0 => Some(Self::PasswordExpired),
+            1 => Some(Self::AccountLocked),
+            2 => Some(Self::ChangeAfterReset),
+            _ => None,
+        }
+    }
+}
+
+/// The two controls that 389 Directory Server and its relatives send instead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NetscapeControls {
+    /// 2.16.840.1.113730.3.4.4: expired, or with success: to be changed first.
+    pub expired: bool,
+    /// 2.16.840.1.113730.3.4.5: time until the password expires.
+    pub expires_in: Option<Duration>,
+}
+
+/// What a login's answer says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// The password is right and the directory lets the account in.
+    Authenticated {
+        /// What the user should know about the password.
+        notice: Option<PasswordNotice>,
+    },
+    /// The directory said no.
+    Denied {
+        /// What the caller is told.
+        public: PublicReason,
+        /// What the audit log keeps.
+        internal: InternalReason,
+        /// True if the directory proved that the password was right. If not, `public` is
+        /// [`PublicReason::InvalidCredentials`] and the attempt counts as a failure.
+        password_proven: bool,
+    },
+    /// The directory said nothing about the password.
+    DirectoryError(DirectoryErrorKind),
+}
+
+/// What the user should know about a password that was right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PasswordNotice {
+    /// Time until it expires.
+    pub expires_in: Option<Duration>,
+    /// Logins left; it has expired already.
+    pub grace_logins_left: Option<u32>,
+}
+
+/// The reason of a denial that the caller may see.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PublicReason {
+    /// Anything that was not proven with the right password.
+    InvalidCredentials,
+    /// The password was right and has expired.
+    PasswordExpired,
+    /// The password was right and must be changed first.
+    PasswordMustChange,
+    /// The password was right and the account is disabled.
+    AccountDisabled,
+    /// The password was right and the account is past its time.
+    AccountExpired,
+    /// The password was right and the account may not log on now or from here.
+    LogonRestricted,
+}
+
+/// The reason of a denial that only the audit log keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum InternalReason {
+    /// Wrong password or unknown account; most directories do not tell which.
+    InvalidCredentials,
+    /// The directory has no such account.
+    NoSuchAccount,
+    /// The directory has no such entry (noSuchObject): it was moved or deleted.
+    NoSuchEntry,
+    /// The DN is not valid (invalidDNSyntax).
+    InvalidName,
+    /// The name belongs to no account, or to several.
+    AmbiguousName,
+    /// The entry has no password, or none of the kind that a bind needs.
+    NoPassword,
+    /// The directory's rules forbid the bind (insufficientAccessRights).
+    Forbidden,
+    /// The directory refused for a reason of its own (unwillingToPerform).
+    Refused,
+    /// The account is locked after wrong passwords.
+    AccountLocked,
+    /// The account is disabled.
+    AccountDisabled,
+    /// The account is past its time.
+    AccountExpired,
+    /// The account may not log on at this time.
+    LogonHours,
+    /// The account may not log on from this machine.
+    LogonWorkstation,
+    /// The account may not log on in this way, or is otherwise restricted.
+    LogonRestricted,
+    /// The password has expired.
+    PasswordExpired,
+    /// The password must be changed first.
+    PasswordMustChange,
+}
+
+impl InternalReason {
+    /// The reason as the audit log spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidCredentials => "INVALID_CREDENTIALS",
+            Self::NoSuchAccount => "NO_SUCH_ACCOUNT",
+            Self::NoSuchEntry => "NO_SUCH_ENTRY",
+            Self::InvalidName => "INVALID_NAME",
+            Self::AmbiguousName => "AMBIGUOUS_NAME",
+            Self::NoPassword => "NO_PASSWORD",
+            Self::Forbidden => "FORBIDDEN",
+            Self::Refused => "REFUSED",
+            Self::AccountLocked => "ACCOUNT_LOCKED",
+            Self::AccountDisabled => "ACCOUNT_DISABLED",
+            Self::AccountExpired => "ACCOUNT_EXPIRED",
+            Self::LogonHours => "LOGON_HOURS",
+            Self::LogonWorkstation => "LOGON_WORKSTATION",
+            Self::LogonRestricted => "LOGON_RESTRICTED",
+            Self::PasswordExpired => "PASSWORD_EXPIRED",
+            Self::PasswordMustChange => "PASSWORD_MUST_CHANGE",
+        }
+    }
+
+    /// What may be told once the password is proven right. A lock may not: it would confirm a guess.
+    fn public(self) -> PublicReason {
+        match self {
+            Self::AccountDisabled => PublicReason::AccountDisabled,
+            Self::AccountExpired => PublicReason::AccountExpired,
+            Self::LogonHours | Self::LogonWorkstation | Self::LogonRestricted => {
+                PublicReason::LogonRestricted
+            }
+            Self::PasswordExpired => PublicReason::PasswordExpired,
+            Self::PasswordMustChange => PublicReason::PasswordMustChange,
+            _ => PublicReason::InvalidCredentials,
+        }
+    }
+}
+
+/// Why a directory gave no verdict.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DirectoryErrorKind {
+    /// It cannot answer now, or answered what no directory should.
+    Unavailable,
+    /// It demands something that the configuration does not give, such as TLS.
+    Misconfigured,
+    /// It is overloaded.
+    Busy,
+}
+
+/// Reads the directory's answer.
+pub fn judge(answer: &BindAnswer<'_>) -> Verdict {
+    use DirectoryErrorKind::*;
+    use InternalReason::*;
+    match answer.result_code {
+        0 => success(answer),
+        49 => invalid_credentials(answer),
+        19 => unproven(AccountLocked),
+        32 => unproven(NoSuchEntry),
+        34 => unproven(InvalidName),
+        48 => unproven(NoPassword),
+        50 => unproven(Forbidden),
+        53 => unproven(diagnostic::refusal(answer.diagnostic)),
+        // authMethodNotSupported, strongerAuthRequired, unavailableCriticalExtension,
+        // confidentialityRequired, saslBindInProgress.
+        7 | 8 | 12 | 13 | 14 => Verdict::DirectoryError(Misconfigured),
+        51 => Verdict::DirectoryError(Busy),
+        _ => Verdict::DirectoryError(Unavailable),
+    }
+}
+
+fn success(answer: &BindAnswer<'_>) -> Verdict {
+    let policy = answer.policy.unwrap_or_default();
+    match policy.error {
+        Some(PolicyError::PasswordExpired) => return proven(InternalReason::PasswordExpired),
+        Some(PolicyError::AccountLocked) => return proven(InternalReason::AccountLocked),
+        Some(PolicyError::ChangeAfterReset) => return proven(InternalReason::PasswordMustChange),
+        None if answer.netscape.expired => return proven(InternalReason::PasswordMustChange),
+        None => {}
+    }
+    // The bind knows best about locks and passwords: their attributes outlive what they describe, and grace
+    // logins are still logins. That an account is switched off or over is known to the entry alone where a
+    // server does not enforce it.
+    match answer.account.status {
+        AccountStatus::Disabled => proven(InternalReason::AccountDisabled),
+        AccountStatus::Expired => proven(InternalReason::AccountExpired),
+        AccountStatus::Enabled | AccountStatus::Locked | AccountStatus::Unknown => {
+            let expires_in = policy.expires_in.or(answer.netscape.expires_in);
+            let grace_logins_left = policy.grace_logins_left;
+            let worth_telling = expires_in.is_some() || grace_logins_left.is_some();
+            Verdict::Authenticated {
+                notice: worth_telling.then_some(PasswordNotice {
+                    expires_in,
+                    grace_logins_left,
+                }),
+            }
+        }
+    }
+}
+
+fn invalid_credentials(answer: &BindAnswer<'_>) -> Verdict {
+    use InternalReason::*;
+    if answer.dialect == Dialect::ActiveDirectory {
+        return active_directory(answer.diagnostic);
+    }
+    // OpenLDAP and 389 compare the password before they look at its age; of others nobody knows.
+    let ages_after_compare = matches!(answer.dialect, Dialect::OpenLdap | Dialect::Dirsrv389);
+    let expired = if ages_after_compare { proven } else { unproven };
+    match answer.policy.and_then(|policy| policy.error) {
+        Some(PolicyError::PasswordExpired) => expired(PasswordExpired),
+        Some(PolicyError::AccountLocked) => unproven(AccountLocked),
+        Some(PolicyError::ChangeAfterReset) => unproven(PasswordMustChange),
+        None if answer.netscape.expired => expired(PasswordExpired),
+        None => unproven(diagnostic::edirectory(answer.diagnostic).unwrap_or(InvalidCredentials)),
+    }
+}
+
+/// Active Directory's codes (system error codes in MS-ERREF 2.2). It compares the password first and tells
+/// the state only then, except for the lock.
+fn active_directory(diagnostic: &str) -> Verdict {
+    use InternalReason::*;
+    match diagnostic::active_directory_code(diagnostic) {
+        Some(0x525) => unproven(NoSuchAccount),
+        Some(0x57) => unproven(AmbiguousName),
+        Some(0x52f | 0x534 | 0x569) => unproven(LogonRestricted),
+        Some(0x530) => proven(LogonHours),
+        Some(0x531) => proven(LogonWorkstation),
+        Some(0x532) => proven(PasswordExpired),
+        Some(0x533) => proven(AccountDisabled),
+        Some(0x701) => proven(AccountExpired),
+        Some(0x773) => proven(PasswordMustChange),
+        Some(0x775) => unproven(AccountLocked),
+        // SEC_E_BAD_BINDINGS: about the TLS channel, not the password.
+        Some(0x8009_0346) => Verdict::DirectoryError(DirectoryErrorKind::Misconfigured),
+        Some(_) | None => unproven(InvalidCredentials),
+    }
+}
+
+fn proven(internal: InternalReason) -> Verdict {
+    Verdict::Denied {
+        public: internal.public(),
+        internal,
+        password_proven: true,
+    }
+}
+
+fn unproven(internal: InternalReason) -> Verdict {
+    Verdict::Denied {
+        public: PublicReason::InvalidCredentials,
+        internal,
+        password_proven: false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
