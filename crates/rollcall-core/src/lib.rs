@@ -27,6 +27,7 @@ pub mod issue;
 pub mod mapping;
 pub mod plan;
 pub mod planner;
+pub mod reader;
 pub mod run;
 pub mod schedule;
 pub mod secret;

@@ -1,0 +1,198 @@
+//! From an entry to what it asks for: its id, its account's state and its fields. Runs, refreshes and checks
+//! all read entries through this one type, so that a preview shows what a login will find.
+
+use chrono::{DateTime, Utc};
+
+use crate::dialect::{AccountStatus, Dialect};
+use crate::entry::Entry;
+use crate::external_id::{ExternalId, IdKind};
+use crate::issue::{Issue, IssueKind};
+use crate::mapping::Mapping;
+use crate::planner::Desired;
+use crate::user::StateReason;
+
+/// Reads the entries of one directory by one mapping.
+#[derive(Clone, Debug)]
+pub struct EntryReader {
+    dialect: Dialect,
+    id_kinds: Vec<IdKind>,
+    mapping: Mapping,
+}
+
+impl EntryReader {
+    /// A reader for a directory of this kind. `id_attribute` overrides where the dialect looks for the id.
+    pub fn new(dialect: Dialect, id_attribute: Option<&str>, mapping: Mapping) -> Self {
+        let configured = id_attribute.and_then(IdKind::of_attribute).map(|kind| vec![kind]);
+        let id_kinds = configured.unwrap_or_else(|| dialect.external_id_kinds().to_vec());
+        Self {
+            dialect,
+            id_kinds,
+            mapping,
+        }
+    }
+
+    /// The attributes to ask a server for: operational ones come only by name (RFC 4511 section 4.5.1.8).
+    pub fn attributes(&self) -> Vec<String> {
+        let ids = self.id_attributes();
+        let states = self.dialect.state_attributes().map(str::to_lowercase);
+        let mut names: Vec<String> = ids
+            .into_iter()
+            .chain(states)
+            .chain(self.mapping.attributes())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The attributes that may hold the id.
+    pub fn id_attributes(&self) -> Vec<String> {
+        self.id_kinds
+            .iter()
+            .map(|kind| kind.attribute().to_lowercase())
+            .collect()
+    }
+
+    /// The kind of server whose entries are read.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The mapping that fills the fields.
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// The entry's stable id.
+    ///
+    /// # Errors
+    /// `MISSING_EXTERNAL_ID` if no id attribute has exactly one usable value.
+    pub fn external_id(&self, entry: &Entry) -> Result<ExternalId, Box<Issue>> {
+        for kind in &self.id_kinds {
+            let values = entry.values(kind.attribute());
+            if values.is_empty() {
+                continue;
+            }
+            return ExternalId::from_values(kind.clone(), values).map_err(|problem| {
+                let issue = Issue::new(IssueKind::MissingExternalId, &entry.dn, problem.to_string());
+                Box::new(issue.about(kind.attribute(), ""))
+            });
+        }
+        let message = "the entry shows no attribute with a stable id";
+        let wanted = self.id_attributes().join(", ");
+        Err(Box::new(
+            Issue::new(IssueKind::MissingExternalId, &entry.dn, message).about(&wanted, ""),
+        ))
+    }
+
+    /// Reads an entry whose id is known. The issues name what could not be taken over.
+    ///
+    /// # Errors
+    /// Why the entry cannot be a user.
+    pub fn read(
+        &self,
+        external_id: ExternalId,
+        entry: &Entry,
+        role: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(Desired, Vec<Issue>), Box<Issue>> {
+        let mapped = self.mapping.map(entry, role)?;
+        let state_reason = match self.dialect.account_state(entry, now).status {
+            AccountStatus::Disabled => Some(StateReason::DisabledInDirectory),
+            AccountStatus::Expired => Some(StateReason::ExpiredInDirectory),
+            // A lock ends by itself, and what cannot be read is no reason to lock anybody out.
+            AccountStatus::Enabled | AccountStatus::Locked | AccountStatus::Unknown => None,
+        };
+        let desired = Desired {
+            external_id,
+            dn: entry.dn.clone(),
+            profile: mapped.profile,
+            state_reason,
+        };
+        Ok((desired, mapped.issues))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::identifier::LoginPolicy;
+    use crate::user_sync::tests::settings;
+
+    fn reader(dialect: Dialect, id_attribute: Option<&str>) -> EntryReader {
+        EntryReader::new(
+            dialect,
+            id_attribute,
+            Mapping::new(&settings(), LoginPolicy::default()),
+        )
+    }
+
+    fn entry(attributes: &[(&str, &[u8])]) -> Entry {
+        let attributes: BTreeMap<_, _> = attributes
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), vec![value.to_vec()]))
+            .collect();
+        Entry {
+            dn: "cn=ada".into(),
+            attributes,
+            tainted: false,
+        }
+    }
+
+    const UUID: &[u8] = b"6a1f7c1e-29d5-4a7c-b17b-6a0d3a0e8f11";
+
+    #[test]
+    fn the_id_comes_from_the_first_attribute_that_the_entry_has() {
+        let of = |reader: EntryReader, entry: &Entry| reader.external_id(entry).map(|id| id.kind().clone());
+        let both = entry(&[("entryuuid", UUID), ("ipauniqueid", UUID)]);
+        assert_eq!(
+            of(reader(Dialect::Dirsrv389, None), &both),
+            Ok(IdKind::IpaUniqueId)
+        );
+        assert_eq!(of(reader(Dialect::OpenLdap, None), &both), Ok(IdKind::EntryUuid));
+        assert_eq!(
+            of(reader(Dialect::OpenLdap, Some("ipaUniqueID")), &both),
+            Ok(IdKind::IpaUniqueId)
+        );
+    }
+
+    #[test]
+    fn an_entry_without_an_id_is_an_issue() {
+        for entry in [entry(&[("uid", b"ada")]), entry(&[("entryuuid", b"nonsense")])] {
+            let issue = reader(Dialect::OpenLdap, None).external_id(&entry).unwrap_err();
+            assert_eq!(issue.kind, IssueKind::MissingExternalId);
+        }
+    }
+
+    #[test]
+    fn disabled_accounts_are_deactivated_and_locked_ones_are_not() {
+        let read = |value: &[u8]| {
+            let entry = entry(&[
+                ("entryuuid", UUID),
+                ("uid", b"ada"),
+                ("pwdaccountlockedtime", value),
+            ]);
+            let reader = reader(Dialect::OpenLdap, None);
+            let id = reader.external_id(&entry).unwrap();
+            reader
+                .read(id, &entry, "user", DateTime::UNIX_EPOCH)
+                .unwrap()
+                .0
+                .state_reason
+        };
+        assert_eq!(read(b"000001010000Z"), Some(StateReason::DisabledInDirectory));
+        assert_eq!(read(b"20260101000000Z"), None);
+    }
+
+    #[test]
+    fn ids_states_and_mapped_attributes_are_asked_for() {
+        let attributes = reader(Dialect::ActiveDirectory, None).attributes();
+        for name in ["objectguid", "useraccountcontrol", "uid"] {
+            assert!(attributes.contains(&name.to_owned()), "{name}");
+        }
+    }
+}
