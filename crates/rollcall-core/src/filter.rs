@@ -6,6 +6,7 @@
 
 mod error;
 mod parse;
+mod value;
 mod write;
 
 use std::collections::BTreeSet;

@@ -85,11 +85,8 @@ impl Reading {
                 }
             }
             Self::ExpiresAtFiletime => {
-                // 0 and the largest value mean never (MS-ADTS 2.3.1, accountExpires).
-                let ticks = value
-                    .parse::<i64>()
-                    .ok()
-                    .filter(|ticks| !matches!(*ticks, 0 | i64::MAX));
+                // 0 means never (MS-ADTS 2.3.1, accountExpires); so does the largest value, which never comes.
+                let ticks = value.parse::<i64>().ok().filter(|ticks| *ticks != 0);
                 facts.expired |= is_past(ticks.map(filetime));
             }
             Self::MustChangeIfZero => facts.must_change |= value == "0",

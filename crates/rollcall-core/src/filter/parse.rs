@@ -1,6 +1,7 @@
 //! The parser: recursive descent whose depth is checked before each step down.
 
 use super::error::FilterErrorKind as Kind;
+use super::value::Value;
 use super::{Attribute, Comparison, Filter, FilterError, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MatchingRule};
 
 pub(super) fn parse(text: &str) -> Result<Filter, FilterError> {
@@ -29,9 +30,9 @@ pub(super) fn is_name_or_oid(text: &str) -> bool {
     text.contains('.') && text.split('.').all(is_number)
 }
 
-struct Mistake {
-    offset: usize,
-    kind: Kind,
+pub(super) struct Mistake {
+    pub(super) offset: usize,
+    pub(super) kind: Kind,
 }
 
 struct Parser<'a> {
@@ -347,77 +348,4 @@ fn equality_or_pattern(attribute: Attribute, value: Value<'_>) -> Result<Filter,
         any: pieces.collect(),
         last,
     })
-}
-
-/// An assertion value as it stands in the filter.
-#[derive(Clone, Copy)]
-struct Value<'a> {
-    offset: usize,
-    text: &'a str,
-}
-
-impl<'a> Value<'a> {
-    /// Line breaks around a value come from laying out the filter, and so do the spaces next to them.
-    fn without_line_breaks(self) -> Self {
-        let breaks = ['\r', '\n'];
-        let left = self.text.trim_start();
-        let leading = &self.text[..self.text.len() - left.len()];
-        let (text, skipped) = if leading.contains(breaks) {
-            (left, leading.len())
-        } else {
-            (self.text, 0)
-        };
-        let right = text.trim_end();
-        let text = if text[right.len()..].contains(breaks) {
-            right
-        } else {
-            text
-        };
-        Self {
-            offset: self.offset + skipped,
-            text,
-        }
-    }
-
-    fn part(self, from: usize, to: usize) -> Self {
-        Self {
-            offset: self.offset + from,
-            text: &self.text[from..to],
-        }
-    }
-
-    /// Single marks are left alone: an apostrophe can be part of a name.
-    fn is_typographically_quoted(self) -> bool {
-        self.text
-            .trim()
-            .starts_with(['\u{201c}', '\u{201d}', '\u{201e}', '\u{ab}'])
-    }
-
-    fn unescape(self) -> Result<Vec<u8>, Mistake> {
-        let bytes = self.text.as_bytes();
-        let mut result = Vec::with_capacity(bytes.len());
-        let mut at = 0;
-        while let Some(&byte) = bytes.get(at) {
-            let mistake = |kind| Mistake {
-                offset: self.offset + at,
-                kind,
-            };
-            match byte {
-                b'\\' => {
-                    let digit = |i: usize| bytes.get(at + i).and_then(|b| (*b as char).to_digit(16));
-                    let (Some(high), Some(low)) = (digit(1), digit(2)) else {
-                        return Err(mistake(Kind::MalformedEscape));
-                    };
-                    result.push((high * 16 + low) as u8);
-                    at += 2;
-                }
-                b'*' => return Err(mistake(Kind::AsteriskInValue)),
-                0 => return Err(mistake(Kind::NulInValue)),
-                b'\r' | b'\n' => return Err(mistake(Kind::LineBreakInValue)),
-                other => result.push(other),
-            }
-            at += 1;
-        }
-        Ok(result)
-    }
 }
