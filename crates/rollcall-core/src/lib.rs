@@ -8,7 +8,7 @@
 //! time: time is a parameter, and so is chance.
 //!
 //! Read first: [`directory`] and [`user_sync`] (what a tenant configures), then [`user`], [`plan`] (what a
-//! run would change) and [`verdict`](crate::verdict) (what a bind's answer means).
+//! run would change) and [`verdict`] (what a bind's answer means).
 
 pub mod audit;
 pub mod check;
