@@ -105,7 +105,7 @@ impl Buffer {
     pub(super) fn wipe(&mut self) {
         self.data[..self.start].zeroize();
         if self.end == 0 {
-            self.data.zeroize();
+            self.data.as_mut_slice().zeroize();
         }
     }
 }

@@ -123,7 +123,8 @@ fn classify_certificate(problem: &CertificateError) -> TlsFailure {
         CertificateError::NotValidForNameContext { presented, .. } => TlsFailure::WrongName {
             names: presented.iter().take(MAX_NAMES).map(|name| plain(name)).collect(),
         },
-        CertificateError::UnknownIssuer => TlsFailure::UnknownIssuer,
+        // A bad signature is that of a CA which has a trusted one's name but not its key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFailure::UnknownIssuer,
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             TlsFailure::WrongPurpose
         }

@@ -1,0 +1,8 @@
+//! The LDAP layer against a real OpenLDAP and against a server that says what a test tells it to.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod binds;
+mod hostile;
+mod searches;
+mod setup;
+mod transport;

@@ -1,0 +1,520 @@
+//! Paged searches.
+
+use std::collections::BTreeSet;
+
+use rollcall_core::external_id::{ExternalId, IdKind};
+use rollcall_core::user_sync::SearchScope;
+use rollcall_ldap::{
+    LdapError, PartialReason, ProtocolViolation, Pulled, ResultCode, SearchBudget, SearchOutcome,
+};
+use rollcall_testkit::{Operation, Peer, Request, ScriptedLdap, Slapd, ber, hostile_people, people_ldif};
+
+use crate::setup::*;
+
+/// DNs as `ldapsearch` prints them, unfolded and decoded.
+fn ldapsearch_dns(ldif: &str) -> BTreeSet<String> {
+    let unfolded = ldif.replace("\n ", "");
+    let lines = unfolded.lines();
+    let decode = |text: &str| {
+        let bytes = base64(text);
+        String::from_utf8(bytes).unwrap()
+    };
+    lines
+        .filter_map(|line| match line.strip_prefix("dn:: ") {
+            Some(encoded) => Some(decode(encoded)),
+            None => line.strip_prefix("dn: ").map(str::to_owned),
+        })
+        .collect()
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::new();
+    let (mut bits, mut count) = (0_u32, 0);
+    for symbol in text.bytes().filter(|byte| *byte != b'=') {
+        let value = alphabet.iter().position(|letter| *letter == symbol).unwrap();
+        bits = bits << 6 | value as u32;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn thousands_of_hostile_names_come_as_ldapsearch_has_them() {
+    let base = "dc=example,dc=org";
+    let people = hostile_people(3000);
+    let slapd = Slapd::builder()
+        .ldif(&people_ldif(&people, base))
+        .start()
+        .unwrap();
+    let mut settings = slapd_settings(&slapd);
+    settings.page_size = 700;
+    let directory = directory(settings, slapd.service_password());
+    let (entries, outcome) = pull(&directory, everything(base, &["uid", "cn", "entryUUID"])).await;
+    let SearchOutcome::Complete(stats) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((stats.pages, stats.restarts, stats.references), (5, 0, 0));
+    let ours: BTreeSet<String> = entries.iter().map(|entry| entry.dn.clone()).collect();
+    let theirs = slapd
+        .search(&["-LLL", "-b", base, "(objectClass=*)", "1.1"])
+        .unwrap();
+    assert_eq!(ours, ldapsearch_dns(&theirs));
+    assert_eq!(entries.len(), 3003);
+    let uids: BTreeSet<&str> = entries.iter().filter_map(|entry| entry.text("uid")).collect();
+    assert_eq!(uids, people.iter().map(|person| person.uid.as_str()).collect());
+    assert!(entries.iter().all(|entry| !entry.tainted));
+}
+
+#[tokio::test]
+async fn an_external_id_finds_its_entry() {
+    let base = "dc=example,dc=org";
+    let people = hostile_people(5);
+    let slapd = Slapd::builder()
+        .ldif(&people_ldif(&people, base))
+        .start()
+        .unwrap();
+    let directory = on_slapd(&slapd);
+    let dn = people[3].dn(base);
+    let attributes = ["uid".to_owned(), "entryUUID".to_owned()];
+    let entry = directory
+        .read_entry(&read(&dn, &["uid", "entryUUID"]), in_seconds(10))
+        .await
+        .unwrap()
+        .unwrap();
+    let id = ExternalId::from_values(IdKind::EntryUuid, entry.values("entryuuid")).unwrap();
+    let bases = ["ou=absent,dc=example,dc=org".to_owned(), base.to_owned()];
+    let found = directory
+        .find_by_external_id(&id, &bases, &attributes, in_seconds(10))
+        .await
+        .unwrap();
+    assert_eq!(found.unwrap().text("uid"), Some(people[3].uid.as_str()));
+    let other = ExternalId::from_bytes(IdKind::EntryUuid, &[7; 16]).unwrap();
+    let found = directory
+        .find_by_external_id(&other, &bases, &attributes, in_seconds(10))
+        .await
+        .unwrap();
+    assert_eq!(found, None);
+}
+
+/// Matrix case 53: OpenLDAP answers a page size above its limit with code 11 and no entry.
+#[tokio::test]
+async fn a_refused_page_size_is_halved_until_it_fits() {
+    let base = "dc=example,dc=org";
+    let slapd = Slapd::builder()
+        .database_config("limits * size.pr=100 size.prtotal=unlimited time=600")
+        .ldif(&people_ldif(&hostile_people(300), base))
+        .start()
+        .unwrap();
+    let (entries, outcome) = pull(&on_slapd(&slapd), everything(base, &["uid"])).await;
+    let SearchOutcome::Complete(stats) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(entries.len(), 303);
+    assert_eq!(stats.restarts, 4, "1000, 500, 250, 125, 62");
+}
+
+/// Matrix case 51 with a real server: its size limit holds for all pages together.
+#[tokio::test]
+async fn a_server_s_size_limit_makes_the_search_partial() {
+    let base = "dc=example,dc=org";
+    let slapd = Slapd::builder()
+        .size_limit(250)
+        .ldif(&people_ldif(&hostile_people(400), base))
+        .start()
+        .unwrap();
+    let mut settings = slapd_settings(&slapd);
+    settings.page_size = 100;
+    let directory = directory(settings, slapd.service_password());
+    let (entries, outcome) = pull(&directory, everything(base, &["uid"])).await;
+    let SearchOutcome::Partial { reasons, stats } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(
+        reasons,
+        [PartialReason::ServerLimit(ResultCode::SIZE_LIMIT_EXCEEDED)]
+    );
+    assert_eq!(stats.entries as usize, entries.len());
+    assert!((200..=250).contains(&entries.len()), "{}", entries.len());
+}
+
+/// Matrix case 57.
+#[tokio::test]
+async fn a_base_that_is_gone_fails_the_search() {
+    let slapd = Slapd::builder().start().unwrap();
+    let (entries, outcome) = pull(
+        &on_slapd(&slapd),
+        everything("ou=gone,dc=example,dc=org", &["uid"]),
+    )
+    .await;
+    let error = LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT);
+    assert_eq!((entries.len(), outcome), (0, SearchOutcome::Failed { error }));
+}
+
+#[tokio::test]
+async fn a_small_search_says_that_there_is_more() {
+    let base = "dc=example,dc=org";
+    let slapd = Slapd::builder()
+        .ldif(&people_ldif(&hostile_people(20), base))
+        .start()
+        .unwrap();
+    let directory = on_slapd(&slapd);
+    let attributes = ["uid".to_owned()];
+    let find = |filter: &'static str, max| {
+        let (directory, attributes) = (&directory, &attributes);
+        async move {
+            directory
+                .find(
+                    base,
+                    SearchScope::Subtree,
+                    filter,
+                    attributes,
+                    max,
+                    in_seconds(10),
+                )
+                .await
+        }
+    };
+    let some = find("(uid=*)", 5).await.unwrap();
+    assert_eq!((some.entries.len(), some.more), (5, true));
+    let all = find("(uid=*)", 20).await.unwrap();
+    assert_eq!((all.entries.len(), all.more), (20, false));
+    let none = find("(undefinedAttribute=x)", 5).await.unwrap();
+    assert_eq!((none.entries.len(), none.more), (0, false));
+}
+
+/// A server that answers the searches, after the bind, with what `answer` makes of them.
+async fn pages(answer: impl Fn(&Request, usize) -> Vec<u8> + Send + Sync + Clone + 'static) -> ScriptedLdap {
+    ScriptedLdap::plain(move |mut peer| {
+        let answer = answer.clone();
+        async move {
+            let mut request = after_bind(&mut peer).await?;
+            for number in 0.. {
+                send_or_leave(&mut peer, &answer(&request, number)).await?;
+                request = next(&mut peer).await?;
+            }
+            Ok(())
+        }
+    })
+    .await
+    .unwrap()
+}
+
+/// No bytes: the server closes the connection.
+async fn send_or_leave(peer: &mut Peer, bytes: &[u8]) -> anyhow::Result<()> {
+    anyhow::ensure!(!bytes.is_empty(), "leaving");
+    peer.send(bytes).await
+}
+
+fn cookie_of(request: &Request) -> Vec<u8> {
+    match &request.operation {
+        Operation::Search {
+            page: Some((_, cookie)),
+            ..
+        } => cookie.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn entry(id: i64, dn: &str) -> Vec<u8> {
+    ber::search_entry(id, dn, &[("uid", &[b"x"])])
+}
+
+fn end_with_cookie(id: i64, code: i64, cookie: &[u8]) -> Vec<u8> {
+    let done = ber::element(0x65, &ber::result_parts(code, "", ""));
+    ber::message(id, done, &[ber::paging_control(0, cookie)])
+}
+
+/// Matrix case 51: the very mistake that ldap3's adapter makes.
+#[tokio::test]
+async fn a_limit_on_any_page_makes_the_search_partial_even_with_a_cookie() {
+    for limited in 0..3 {
+        for code in [3, 4, 11] {
+            let server = pages(move |request, number| {
+                let code = if number == limited { code } else { 0 };
+                let cookie: &[u8] = if number == 2 { b"" } else { b"more" };
+                [
+                    entry(request.id, &format!("cn={number}")),
+                    end_with_cookie(request.id, code, cookie),
+                ]
+                .concat()
+            })
+            .await;
+            let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+            let SearchOutcome::Partial { reasons, .. } = outcome else {
+                panic!("{limited} {code} {outcome:?}")
+            };
+            assert_eq!(reasons, [PartialReason::ServerLimit(ResultCode(code as u32))]);
+            assert_eq!(entries.len(), limited + 1);
+        }
+    }
+}
+
+/// Matrix case 52.
+#[tokio::test]
+async fn a_connection_that_ends_within_a_page_leaves_a_partial_search() {
+    let server = pages(|request, number| match number {
+        0 => [entry(request.id, "cn=1"), ber::page_done(request.id, b"more")].concat(),
+        _ => Vec::new(),
+    })
+    .await;
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    let SearchOutcome::Partial { reasons, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(reasons, [PartialReason::Interrupted(LdapError::ConnectionLost)]);
+    assert_eq!(entries.len(), 1);
+    let server = ScriptedLdap::plain(|mut peer| async move {
+        let search = after_bind(&mut peer).await?;
+        let bytes = [entry(search.id, "cn=1"), entry(search.id, "cn=2")].concat();
+        peer.send(&bytes[..bytes.len() - 3]).await
+    })
+    .await
+    .unwrap();
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    let SearchOutcome::Partial { reasons, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    let truncated = LdapError::Protocol(ProtocolViolation::Truncated);
+    assert_eq!(reasons, [PartialReason::Interrupted(truncated)]);
+    assert_eq!(entries.len(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_before_the_first_entry_is_tried_once_more() {
+    let server = pages(|_, _| Vec::new()).await;
+    let (_, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    assert_eq!(
+        outcome,
+        SearchOutcome::Failed {
+            error: LdapError::ConnectionLost
+        }
+    );
+    assert_eq!(server.connections(), 2);
+}
+
+/// Matrix case 42.
+#[tokio::test]
+async fn a_cookie_that_never_changes_ends_the_search() {
+    let server = pages(|request, _| ber::page_done(request.id, b"again")).await;
+    let (_, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    let error = LdapError::Protocol(ProtocolViolation::CookieLoop);
+    assert_eq!(outcome, SearchOutcome::Failed { error });
+}
+
+/// Matrix case 54.
+#[tokio::test]
+async fn a_server_without_paging_is_searched_without_pages() {
+    let server = pages(|request, number| match (number, &request.operation) {
+        (0, Operation::Search { page: Some(_), .. }) => ber::search_done(request.id, 12, "no paging here"),
+        (1, Operation::Search { page: None, .. }) => [
+            entry(request.id, "cn=1"),
+            entry(request.id, "cn=2"),
+            ber::search_done(request.id, 0, ""),
+        ]
+        .concat(),
+        other => panic!("{other:?}"),
+    })
+    .await;
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    assert!(matches!(outcome, SearchOutcome::Complete(_)), "{outcome:?}");
+    assert_eq!(entries.len(), 2);
+}
+
+/// Matrix case 55: Active Directory loses cookies; the search begins anew on the same server.
+#[tokio::test]
+async fn a_lost_cookie_restarts_the_search_and_says_so() {
+    for code in [12, 53] {
+        let server = pages(move |request, number| match number {
+            1 => ber::search_done(request.id, code, "cookie?"),
+            _ => {
+                let last = !cookie_of(request).is_empty();
+                let cookie: &[u8] = if last { b"" } else { b"more" };
+                [
+                    entry(request.id, &format!("cn={number}")),
+                    ber::page_done(request.id, cookie),
+                ]
+                .concat()
+            }
+        })
+        .await;
+        let directory = on_script(server.address());
+        let mut search = directory.search(everything("dc=x", &["uid"])).await.unwrap();
+        let mut pulled = Vec::new();
+        while let Some(next) = search.next().await {
+            pulled.push(match next {
+                Pulled::Entry(entry) => entry.dn,
+                Pulled::Restarted => "restart".into(),
+            });
+        }
+        assert_eq!(pulled, ["cn=0", "restart", "cn=2", "cn=3"]);
+        let SearchOutcome::Complete(stats) = search.finish() else {
+            panic!()
+        };
+        assert_eq!((stats.entries, stats.restarts), (2, 1));
+    }
+}
+
+/// Matrix case 49: the reference is counted, and nobody connects to where it leads.
+#[tokio::test]
+async fn references_are_counted_and_not_followed() {
+    let attacker = ScriptedLdap::plain(|mut peer| async move { peer.closed().await })
+        .await
+        .unwrap();
+    let url = format!("ldap://{}/dc=x", attacker.address());
+    let server = pages(move |request, _| {
+        [
+            entry(request.id, "cn=1"),
+            ber::search_reference(request.id, &[&url]),
+            entry(request.id, "cn=2"),
+            ber::search_reference(request.id, &[&url]),
+            ber::page_done(request.id, b""),
+        ]
+        .concat()
+    })
+    .await;
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    let SearchOutcome::Complete(stats) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((entries.len(), stats.references), (2, 2));
+    assert_eq!(attacker.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_base_that_is_a_referral_is_no_empty_result() {
+    let server = pages(|request, _| ber::search_done(request.id, 10, "")).await;
+    let (_, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    assert_eq!(
+        outcome,
+        SearchOutcome::Failed {
+            error: LdapError::SearchRefused(ResultCode::REFERRAL)
+        }
+    );
+}
+
+/// Matrix case 45: the bad entry comes marked, the others as they are, and nothing is missing but the word
+/// "complete".
+#[tokio::test]
+async fn an_entry_that_is_not_utf_8_comes_tainted_and_makes_the_search_partial() {
+    let server = pages(|request, _| {
+        let mut bad = entry(request.id, "cn=bXd");
+        let x = bad.iter().position(|byte| *byte == b'X').unwrap();
+        bad[x] = 0xe4;
+        [
+            entry(request.id, "cn=1"),
+            bad,
+            entry(request.id, "cn=2"),
+            ber::page_done(request.id, b""),
+        ]
+        .concat()
+    })
+    .await;
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    let read: Vec<(&str, bool)> = entries
+        .iter()
+        .map(|entry| (entry.dn.as_str(), entry.tainted))
+        .collect();
+    assert_eq!(read, [("cn=1", false), ("cn=b?d", true), ("cn=2", false)]);
+    let SearchOutcome::Partial { reasons, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(reasons, [PartialReason::TaintedEntries(1)]);
+}
+
+/// Matrix case 63: binary values stay binary, whatever their bytes look like.
+#[tokio::test]
+async fn values_keep_their_bytes_and_ranges_are_noted() {
+    let server = pages(|request, _| {
+        let binary: &[&[u8]] = &[b"\x01\x05\x00\xff", b"text"];
+        let bytes = ber::search_entry(
+            request.id,
+            "cn=1",
+            &[
+                ("objectSid", binary),
+                ("mail", &[b"a@x"]),
+                ("MAIL", &[b"b@x"]),
+                ("member", &[]),
+                ("member;range=0-1", &[b"cn=a", b"cn=b"]),
+                ("cn;lang-de", &[b"c"]),
+            ],
+        );
+        [bytes, ber::page_done(request.id, b"")].concat()
+    })
+    .await;
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["*"])).await;
+    let entry = &entries[0];
+    assert_eq!(
+        entry.values("objectSid"),
+        [b"\x01\x05\x00\xff".to_vec(), b"text".to_vec()]
+    );
+    assert_eq!(entry.values("mail"), [b"a@x".to_vec(), b"b@x".to_vec()]);
+    assert_eq!(entry.values("member;range=0-1").len(), 2);
+    assert!(entry.values("member").is_empty());
+    let SearchOutcome::Complete(stats) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(
+        stats.ranged_attributes.into_iter().collect::<Vec<_>>(),
+        ["member"]
+    );
+}
+
+/// Matrix case 41.
+#[tokio::test]
+async fn endless_entries_stop_at_the_budget() {
+    let server = ScriptedLdap::plain(|mut peer| async move {
+        let search = after_bind(&mut peer).await?;
+        let many = entry(search.id, "cn=x").repeat(100);
+        loop {
+            peer.send(&many).await?;
+        }
+    })
+    .await
+    .unwrap();
+    let directory = on_script(server.address());
+    for budget in [
+        SearchBudget {
+            entries: 5000,
+            ..SearchBudget::default()
+        },
+        SearchBudget {
+            bytes: 200_000,
+            ..SearchBudget::default()
+        },
+    ] {
+        let request = rollcall_ldap::SearchRequest {
+            budget,
+            ..everything("dc=x", &["uid"])
+        };
+        let (entries, outcome) = pull(&directory, request).await;
+        let SearchOutcome::Partial { reasons, .. } = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(reasons, [PartialReason::BudgetSpent]);
+        assert!(entries.len() <= 200_000 / 25 && entries.len() > 1000, "{}", entries.len());
+    }
+}
+
+#[tokio::test]
+async fn a_search_that_is_left_early_is_abandoned() {
+    let base = "dc=example,dc=org";
+    let slapd = Slapd::builder()
+        .ldif(&people_ldif(&hostile_people(50), base))
+        .start()
+        .unwrap();
+    let directory = on_slapd(&slapd);
+    let mut search = directory.search(everything(base, &["uid"])).await.unwrap();
+    assert!(search.next().await.is_some());
+    let SearchOutcome::Partial { reasons, .. } = search.finish() else {
+        panic!()
+    };
+    assert_eq!(reasons, [PartialReason::Abandoned]);
+    let (entries, outcome) = pull(&directory, everything(base, &["uid"])).await;
+    assert!(matches!(outcome, SearchOutcome::Complete(_)));
+    assert_eq!(entries.len(), 53);
+}

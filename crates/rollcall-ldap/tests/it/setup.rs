@@ -1,0 +1,144 @@
+//! What every test needs: settings for a server on loopback, and a directory made of them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::entry::Entry;
+use rollcall_core::secret::Password;
+use rollcall_core::user_sync::SearchScope;
+use rollcall_ldap::{
+    DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Pulled, ReadRequest, SearchBudget,
+    SearchOutcome, SearchRequest,
+};
+use rollcall_testkit::{Operation, Peer, Request, Slapd, ber};
+use tokio::time::Instant;
+
+pub const SERVICE_DN: &str = "cn=service";
+
+pub fn settings(urls: &[String]) -> DirectorySettings {
+    let hosts: Vec<_> = urls.iter().map(|url| HostUrl::parse(url).unwrap()).collect();
+    let ldaps = urls[0].starts_with("ldaps");
+    DirectorySettings {
+        display_name: "Test".into(),
+        disabled: false,
+        hosts,
+        port: None,
+        transport_security: if ldaps {
+            TransportSecurity::Ldaps
+        } else {
+            TransportSecurity::Plaintext
+        },
+        allow_plaintext: true,
+        ca_certificates: String::new(),
+        tls_server_name: None,
+        client_certificate: None,
+        bind_dn: SERVICE_DN.into(),
+        connect_timeout: Duration::from_secs(5),
+        operation_timeout: Duration::from_secs(10),
+        page_size: 1000,
+        external_id_attribute: None,
+    }
+}
+
+pub fn password(text: &str) -> Password {
+    Password::new(text.to_owned()).unwrap()
+}
+
+/// The policy of a test: loopback, on any port that a test server has.
+pub fn loopback(ports: &[u16]) -> Arc<EgressPolicy> {
+    Arc::new(EgressPolicy::new(
+        vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+        ports.to_vec(),
+    ))
+}
+
+pub fn config(settings: DirectorySettings, bind_password: &str) -> DirectoryConfig {
+    let ports: Vec<u16> = settings
+        .hosts
+        .iter()
+        .map(|host| host.effective_port(settings.port))
+        .collect();
+    DirectoryConfig {
+        settings,
+        bind_password: password(bind_password),
+        client_key: None,
+        egress: loopback(&ports),
+        limits: PoolLimits::default(),
+        dialect: None,
+    }
+}
+
+pub fn directory(settings: DirectorySettings, bind_password: &str) -> LdapDirectory {
+    LdapDirectory::new(config(settings, bind_password)).unwrap()
+}
+
+/// A directory on this slapd, without TLS.
+pub fn on_slapd(slapd: &Slapd) -> LdapDirectory {
+    directory(slapd_settings(slapd), slapd.service_password())
+}
+
+pub fn slapd_settings(slapd: &Slapd) -> DirectorySettings {
+    DirectorySettings {
+        bind_dn: slapd.service_dn(),
+        ..settings(&[slapd.url()])
+    }
+}
+
+/// A directory on a scripted server, without TLS.
+pub fn on_script(address: SocketAddr) -> LdapDirectory {
+    directory(settings(&[format!("ldap://{address}")]), "service password")
+}
+
+pub fn in_seconds(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds)
+}
+
+pub fn everything(base_dn: &str, attributes: &[&str]) -> SearchRequest {
+    SearchRequest {
+        base_dn: base_dn.into(),
+        scope: SearchScope::Subtree,
+        filter: "(objectClass=*)".into(),
+        attributes: attributes.iter().map(|name| (*name).to_owned()).collect(),
+        budget: SearchBudget::default(),
+    }
+}
+
+pub fn read(dn: &str, attributes: &[&str]) -> ReadRequest {
+    ReadRequest {
+        dn: dn.into(),
+        filter: "(objectClass=*)".into(),
+        attributes: attributes.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+/// Runs a search to its end; a restart empties the list, as it asks for.
+pub async fn pull(directory: &LdapDirectory, request: SearchRequest) -> (Vec<Entry>, SearchOutcome) {
+    let mut search = match directory.search(request).await {
+        Ok(search) => search,
+        Err(error) => return (Vec::new(), SearchOutcome::Failed { error }),
+    };
+    let mut entries = Vec::new();
+    while let Some(pulled) = search.next().await {
+        match pulled {
+            Pulled::Entry(entry) => entries.push(entry),
+            Pulled::Restarted => entries.clear(),
+        }
+    }
+    (entries, search.finish())
+}
+
+/// Answers the service account's bind with success and returns the request that follows.
+pub async fn after_bind(peer: &mut Peer) -> anyhow::Result<Request> {
+    let bind = next(peer).await?;
+    anyhow::ensure!(matches!(bind.operation, Operation::Bind { .. }), "no bind first");
+    peer.send(&ber::bind_response(bind.id, 0, "", "")).await?;
+    next(peer).await
+}
+
+pub async fn next(peer: &mut Peer) -> anyhow::Result<Request> {
+    peer.receive()
+        .await?
+        .ok_or_else(|| anyhow::anyhow!("the client left"))
+}

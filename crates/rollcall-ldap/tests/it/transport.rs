@@ -1,0 +1,369 @@
+//! Dialling, TLS and StartTLS.
+
+use std::time::Duration;
+
+use rollcall_core::directory::{DirectorySettings, TransportSecurity};
+use rollcall_ldap::{
+    DialFailure, EgressPolicy, LdapDirectory, LdapError, ProtocolViolation, ResultCode, Spoken, TlsFailure,
+};
+use rollcall_testkit::{Certificate, ScriptedLdap, Slapd, TestCa, ber};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::setup::*;
+
+async fn error_of(directory: &LdapDirectory) -> LdapError {
+    directory
+        .read_entry(&read("dc=example,dc=org", &["dc"]), in_seconds(10))
+        .await
+        .unwrap_err()
+}
+
+fn over_ldaps(slapd: &Slapd, ca: &str) -> DirectorySettings {
+    DirectorySettings {
+        bind_dn: slapd.service_dn(),
+        ca_certificates: ca.into(),
+        ..settings(&[slapd.tls_url()])
+    }
+}
+
+fn over_start_tls(slapd: &Slapd, ca: &str) -> DirectorySettings {
+    DirectorySettings {
+        transport_security: TransportSecurity::StartTls,
+        ca_certificates: ca.into(),
+        ..slapd_settings(slapd)
+    }
+}
+
+/// Matrix case 27: an address in the certificate, and the right CA.
+#[tokio::test]
+async fn ldaps_and_start_tls_work_with_the_tenant_s_ca() {
+    let ca = TestCa::new().unwrap();
+    let slapd = Slapd::builder()
+        .certificate(ca.loopback_server().unwrap())
+        .start()
+        .unwrap();
+    for settings in [over_ldaps(&slapd, &ca.pem()), over_start_tls(&slapd, &ca.pem())] {
+        let directory = directory(settings, slapd.service_password());
+        let entry = directory
+            .read_entry(&read("dc=example,dc=org", &["dc"]), in_seconds(10))
+            .await
+            .unwrap();
+        assert_eq!(entry.unwrap().text("dc"), Some("example"));
+    }
+}
+
+#[tokio::test]
+async fn each_certificate_problem_has_its_name() {
+    let ca = TestCa::new().unwrap();
+    let stranger = TestCa::new().unwrap();
+    let failure = async |certificate: Certificate, ca_pem: String| {
+        let slapd = Slapd::builder().certificate(certificate).start().unwrap();
+        let mut failures = Vec::new();
+        for settings in [over_ldaps(&slapd, &ca_pem), over_start_tls(&slapd, &ca_pem)] {
+            match error_of(&directory(settings, slapd.service_password())).await {
+                LdapError::Tls(failure) => failures.push(failure),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(failures[0], failures[1], "LDAPS and StartTLS tell the same");
+        assert!(
+            slapd.binds().unwrap().is_empty(),
+            "no bind before a good handshake"
+        );
+        failures.remove(0)
+    };
+    let unknown = failure(ca.loopback_server().unwrap(), stranger.pem()).await;
+    assert_eq!(unknown, TlsFailure::UnknownIssuer);
+    let expired = failure(ca.expired_server(&["127.0.0.1"]).unwrap(), ca.pem()).await;
+    assert_eq!(
+        expired.to_string(),
+        "the server's certificate has expired on 2001-01-01"
+    );
+    let wrong = failure(ca.server(&["dc1.example.com", "10.1.2.3"]).unwrap(), ca.pem()).await;
+    assert_eq!(
+        wrong,
+        TlsFailure::WrongName {
+            names: vec!["dc1.example.com".into(), "10.1.2.3".into()]
+        }
+    );
+}
+
+#[tokio::test]
+async fn the_server_name_may_be_another_than_the_host() {
+    let ca = TestCa::new().unwrap();
+    let slapd = Slapd::builder()
+        .certificate(ca.server(&["dc1.example.com"]).unwrap())
+        .start()
+        .unwrap();
+    let settings = DirectorySettings {
+        tls_server_name: Some("DC1.example.com".into()),
+        ..over_ldaps(&slapd, &ca.pem())
+    };
+    let directory = directory(settings, slapd.service_password());
+    assert!(
+        directory
+            .read_entry(&read("dc=example,dc=org", &["dc"]), in_seconds(10))
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn a_directory_without_a_ca_of_its_own_does_not_trust_a_private_one() {
+    let ca = TestCa::new().unwrap();
+    let slapd = Slapd::builder()
+        .certificate(ca.loopback_server().unwrap())
+        .start()
+        .unwrap();
+    match LdapDirectory::new(config(over_ldaps(&slapd, ""), slapd.service_password())) {
+        Ok(directory) => assert_eq!(
+            error_of(&directory).await,
+            LdapError::Tls(TlsFailure::UnknownIssuer)
+        ),
+        Err(error) => assert!(matches!(error, LdapError::Misconfigured(_)), "{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn unusable_certificates_are_told_before_anything_is_sent() {
+    for ca in [
+        "not PEM",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ] {
+        let settings = DirectorySettings {
+            ca_certificates: ca.into(),
+            ..settings(&["ldaps://127.0.0.1".to_owned()])
+        };
+        let error = LdapDirectory::new(config(settings, "x")).err().unwrap();
+        assert!(matches!(error, LdapError::Misconfigured(_)), "{error:?}");
+    }
+}
+
+/// Matrix case 28: whatever is not one good answer ends the connection, and no password was sent.
+#[tokio::test]
+async fn start_tls_fails_closed() {
+    let start = async |answer: fn(i64) -> Vec<u8>| {
+        let server = ScriptedLdap::plain(move |mut peer| async move {
+            let request = next(&mut peer).await?;
+            peer.send(&answer(request.id)).await?;
+            peer.closed().await
+        })
+        .await
+        .unwrap();
+        let settings = DirectorySettings {
+            transport_security: TransportSecurity::StartTls,
+            ca_certificates: TestCa::new().unwrap().pem(),
+            connect_timeout: Duration::from_millis(500),
+            ..settings(&[format!("ldap://{}", server.address())])
+        };
+        let error = error_of(&directory(settings, "service password")).await;
+        assert_eq!(server.received().len(), 1, "nothing but StartTLS was sent");
+        error
+    };
+    for code in [2, 52, 53] {
+        let refused = match code {
+            2 => start(|id| ber::extended_response(id, 2, "")).await,
+            52 => start(|id| ber::extended_response(id, 52, "")).await,
+            _ => start(|id| ber::extended_response(id, 53, "")).await,
+        };
+        assert_eq!(refused, LdapError::StartTlsRefused(ResultCode(code)));
+    }
+    let injected = start(|id| {
+        [
+            ber::extended_response(id, 0, ""),
+            ber::bind_response(2, 0, "", ""),
+        ]
+        .concat()
+    })
+    .await;
+    assert_eq!(injected, LdapError::Protocol(ProtocolViolation::BytesBeforeTls));
+    let other = start(|id| ber::bind_response(id, 0, "", "")).await;
+    assert_eq!(other, LdapError::Protocol(ProtocolViolation::UnexpectedOperation));
+    let stale = start(|id| ber::extended_response(id + 1, 0, "")).await;
+    assert_eq!(stale, LdapError::Protocol(ProtocolViolation::UnknownMessageId));
+    let garbage = start(|_| b"\x01\x02\x03".to_vec()).await;
+    assert_eq!(
+        garbage,
+        LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Unknown))
+    );
+    let silence = start(|_| Vec::new()).await;
+    assert_eq!(silence, LdapError::Timeout);
+    let then_garbage = start(|id| ber::extended_response(id, 0, "")).await;
+    assert_eq!(then_garbage, LdapError::Tls(TlsFailure::Timeout));
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_at_start_tls_is_lost() {
+    let server = ScriptedLdap::plain(|mut peer| async move { next(&mut peer).await.map(drop) })
+        .await
+        .unwrap();
+    let settings = DirectorySettings {
+        transport_security: TransportSecurity::StartTls,
+        ca_certificates: TestCa::new().unwrap().pem(),
+        ..settings(&[format!("ldap://{}", server.address())])
+    };
+    assert_eq!(
+        error_of(&directory(settings, "x")).await,
+        LdapError::ConnectionLost
+    );
+}
+
+/// Matrix case 29.
+#[tokio::test]
+async fn a_port_that_speaks_something_else_is_recognised() {
+    let ca = TestCa::new().unwrap();
+    let slapd = Slapd::builder()
+        .certificate(ca.loopback_server().unwrap())
+        .start()
+        .unwrap();
+    let plain_on_tls_port = DirectorySettings {
+        bind_dn: slapd.service_dn(),
+        ..settings(&[format!("ldap://{}", slapd.tls_address())])
+    };
+    let error = error_of(&directory(plain_on_tls_port.clone(), "x")).await;
+    assert!(
+        matches!(
+            error,
+            LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Tls)) | LdapError::ConnectionLost
+        ),
+        "{error:?}"
+    );
+    let start_tls_on_tls_port = DirectorySettings {
+        transport_security: TransportSecurity::StartTls,
+        ca_certificates: ca.pem(),
+        ..plain_on_tls_port
+    };
+    let error = error_of(&directory(start_tls_on_tls_port, "x")).await;
+    assert!(
+        matches!(
+            error,
+            LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Tls)) | LdapError::ConnectionLost
+        ),
+        "{error:?}"
+    );
+    let tls_on_plain_port = DirectorySettings {
+        ca_certificates: ca.pem(),
+        ..settings(&[format!("ldaps://{}", slapd.address())])
+    };
+    let error = error_of(&directory(tls_on_plain_port, "x")).await;
+    assert!(
+        matches!(error, LdapError::Tls(TlsFailure::Closed | TlsFailure::NotTls)),
+        "{error:?}"
+    );
+    let http = ScriptedLdap::plain(|mut peer| async move {
+        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n").await?;
+        peer.closed().await
+    })
+    .await
+    .unwrap();
+    let error = error_of(&on_script(http.address())).await;
+    assert_eq!(
+        error,
+        LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Http))
+    );
+    let settings = DirectorySettings {
+        ca_certificates: ca.pem(),
+        ..settings(&[format!("ldaps://{}", http.address())])
+    };
+    assert_eq!(
+        error_of(&directory(settings, "x")).await,
+        LdapError::Tls(TlsFailure::NotTls)
+    );
+}
+
+/// Matrix case 24: a listener that accepts and never says a word.
+#[tokio::test]
+async fn a_black_hole_costs_no_more_than_the_deadline() {
+    let hole = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = hole.local_addr().unwrap();
+    let mut tls = settings(&[format!("ldaps://{address}")]);
+    tls.ca_certificates = TestCa::new().unwrap().pem();
+    tls.connect_timeout = Duration::from_millis(300);
+    let before = Instant::now();
+    assert_eq!(
+        error_of(&directory(tls, "x")).await,
+        LdapError::Tls(TlsFailure::Timeout)
+    );
+    let mut plain = settings(&[format!("ldap://{address}")]);
+    plain.operation_timeout = Duration::from_millis(300);
+    assert_eq!(error_of(&directory(plain, "x")).await, LdapError::Timeout);
+    assert!(before.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_says_why() {
+    let unknown = directory(settings(&["ldap://no-such-host.invalid".to_owned()]), "x");
+    let error = error_of(&unknown).await;
+    assert!(matches!(
+        error,
+        LdapError::Unreachable(DialFailure::NameNotFound | DialFailure::ResolveTimeout)
+    ));
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let refused = directory(settings(&[format!("ldap://{closed}")]), "x");
+    assert_eq!(
+        error_of(&refused).await,
+        LdapError::Unreachable(DialFailure::Refused)
+    );
+}
+
+/// Matrix case 24: the operator's own network, by address, by name and by port; all fail alike.
+#[tokio::test]
+async fn the_egress_policy_keeps_tenants_out_of_the_operator_s_network() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "169.254.169.254",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "10.0.0.1",
+    ] {
+        let mut config = config(settings(&[format!("ldap://{host}:{port}")]), "x");
+        config.egress = EgressPolicy::new(Vec::new(), vec![port]).into();
+        let error = error_of(&LdapDirectory::new(config).unwrap()).await;
+        assert_eq!(error, LdapError::EgressDenied, "{host}");
+    }
+    let mut config = config(settings(&[format!("ldap://127.0.0.1:{port}")]), "x");
+    config.egress = EgressPolicy::new(vec!["127.0.0.0/8".parse().unwrap()], Vec::new()).into();
+    assert_eq!(
+        error_of(&LdapDirectory::new(config).unwrap()).await,
+        LdapError::EgressDenied
+    );
+    let nobody_came = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(nobody_came.is_err());
+    assert_eq!(
+        LdapError::EgressDenied.to_string(),
+        "connections to this host or port are not allowed"
+    );
+}
+
+/// Matrix case 33: the server closed the pooled connection; nobody notices.
+#[tokio::test]
+async fn a_restarted_server_is_no_error_for_the_next_caller() {
+    let mut slapd = Slapd::builder().start().unwrap();
+    let directory = on_slapd(&slapd);
+    let request = read("dc=example,dc=org", &["dc"]);
+    let secret = password(slapd.service_password());
+    for _ in 0..2 {
+        assert!(
+            directory
+                .read_entry(&request, in_seconds(10))
+                .await
+                .unwrap()
+                .is_some()
+        );
+        let answer = directory
+            .verify_password(&slapd.service_dn(), &secret, in_seconds(10))
+            .await
+            .unwrap();
+        assert_eq!(answer.code, ResultCode::SUCCESS);
+        slapd.stop();
+        slapd.start().unwrap();
+    }
+}
