@@ -19,18 +19,5 @@ pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infa
 
 /// The answer to a call that a layer refuses.
 pub(crate) fn refusal(error: Error) -> Response<Body> {
-    status(error).into_http()
-}
-
-fn status(error: Error) -> tonic::Status {
-    use rollcall_core::error::ErrorKind;
-    use tonic::Code;
-    let code = match error.kind() {
-        ErrorKind::Unauthenticated => Code::Unauthenticated,
-        ErrorKind::PermissionDenied => Code::PermissionDenied,
-        ErrorKind::ResourceExhausted => Code::ResourceExhausted,
-        ErrorKind::DeadlineExceeded => Code::DeadlineExceeded,
-        _ => Code::Internal,
-    };
-    tonic::Status::new(code, error.message)
+    crate::server::refuse(error).into_http()
 }

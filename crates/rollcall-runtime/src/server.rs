@@ -2,10 +2,11 @@
 //!
 //! A service builds its [`Routes`], then [`GrpcServer::bind`] and [`GrpcServer::serve`] do the rest. Handlers
 //! find in a request's extensions: the caller (see [`crate::caller::authorize`]), [`Deadline`] and
-//! [`RequestId`].
+//! [`RequestId`]; and they end with [`refuse`] when something is wrong.
 
 mod connection;
 mod incoming;
+mod refuse;
 mod tls;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use tonic::service::Routes;
 use tower::ServiceBuilder;
 
 pub(crate) use connection::Peer;
+pub use refuse::refuse;
 pub(crate) use tls::tls_acceptor;
 
 use crate::caller::Callers;

@@ -122,37 +122,22 @@ fn logged_path(path: &str) -> &str {
     }
 }
 
-/// The level says whose turn it is: ours for a bug, an operator's for an outage, nobody's for the rest.
+/// The level says whose turn it is: ours for a bug, an operator's for an outage, nobody's for the rest. Causes
+/// were logged by [`crate::server::refuse`].
 fn log(span: &Span, response: &Response<Body>, began: Instant) {
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let Some(status) = response.extensions().get::<Status>() else {
         tracing::debug!(parent: span, grpc.code = "Ok", duration_ms, "call answered");
         return;
     };
-    let code = field::debug(status.code());
-    let cause = causes(status);
+    let (code, message) = (field::debug(status.code()), status.message());
     match status.code() {
         Code::Internal | Code::Unknown | Code::DataLoss => {
-            tracing::error!(parent: span, grpc.code = code, duration_ms, error = cause, "call failed: {}", status.message());
+            tracing::error!(parent: span, grpc.code = code, duration_ms, "call failed: {message}");
         }
         Code::Unavailable | Code::DeadlineExceeded => {
-            tracing::warn!(parent: span, grpc.code = code, duration_ms, error = cause, "call failed: {}", status.message());
+            tracing::warn!(parent: span, grpc.code = code, duration_ms, "call failed: {message}");
         }
-        _ => {
-            tracing::info!(parent: span, grpc.code = code, duration_ms, error = cause, "call refused: {}", status.message());
-        }
+        _ => tracing::info!(parent: span, grpc.code = code, duration_ms, "call refused: {message}"),
     }
-}
-
-fn causes(status: &Status) -> String {
-    let mut text = String::new();
-    let mut source = std::error::Error::source(status);
-    while let Some(cause) = source {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
