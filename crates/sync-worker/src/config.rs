@@ -1,0 +1,224 @@
+//! The worker's own settings. `config/default.toml` documents each key.
+
+use std::time::Duration;
+
+use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
+use rollcall_ldap::{EgressPolicy, Network};
+use rollcall_runtime::config::{self, Mistakes, Secret, Settings, Shared, duration};
+use rollcall_store::{IdentifierUniqueness, Keyring, StoreOptions};
+use serde::Deserialize;
+
+/// The worker's own sections.
+#[derive(Deserialize)]
+pub struct WorkerSettings {
+    /// The in-process scheduler.
+    pub scheduler: Scheduler,
+    /// Limits of runs.
+    pub runs: Runs,
+    /// Limits of checks.
+    pub checks: Checks,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// What the security review measures against.
+    pub review: Review,
+}
+
+/// The in-process scheduler.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub struct Scheduler {
+    /// Whether this replica starts due runs by itself.
+    pub enabled: bool,
+    /// Time between two looks at what is due.
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
+    /// Starts are spread over this time after what the schedule says.
+    #[serde(deserialize_with = "duration")]
+    pub spread: Duration,
+}
+
+/// Limits of runs.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub struct Runs {
+    /// Scheduled runs at a time in this replica.
+    pub concurrent: usize,
+}
+
+/// Limits of checks.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub struct Checks {
+    /// Checks of one tenant a minute, in this replica.
+    pub per_minute: u32,
+    /// Longest CheckConnection or CheckUserSync.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+}
+
+/// How long things are kept.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Runs that ended, with plan and issues.
+    #[serde(deserialize_with = "duration")]
+    pub runs: Duration,
+    /// User events.
+    #[serde(deserialize_with = "duration")]
+    pub events: Duration,
+}
+
+/// What the security review measures against.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub struct Review {
+    /// A bind password older than this should be replaced.
+    #[serde(deserialize_with = "duration")]
+    pub bind_password_age: Duration,
+    /// A review is due this long after the last one.
+    #[serde(deserialize_with = "duration")]
+    pub interval: Duration,
+}
+
+impl Settings for WorkerSettings {
+    const ENVIRONMENT_PREFIX: &'static str = "SYNC_WORKER";
+    const DEFAULTS: &'static str = include_str!("config/default.toml");
+    const SECRETS: &'static [&'static str] = &[];
+
+    fn validate(&self, _: &Shared, mistakes: &mut Mistakes) {
+        let (s, day) = (Duration::from_secs, Duration::from_secs(86_400));
+        mistakes.range("scheduler.interval", self.scheduler.interval, s(1)..=s(600));
+        mistakes.range("scheduler.spread", self.scheduler.spread, s(0)..=s(3_600));
+        mistakes.range("runs.concurrent", self.runs.concurrent, 1..=1_000);
+        mistakes.range("checks.per_minute", self.checks.per_minute, 1..=1_000);
+        mistakes.range("checks.timeout", self.checks.timeout, s(1)..=s(60));
+        mistakes.range("retention.runs", self.retention.runs, day..=day * 3_650);
+        mistakes.range("retention.events", self.retention.events, day..=day * 3_650);
+        let review = &self.review;
+        mistakes.range("review.bind_password_age", review.bind_password_age, day..=day * 3_650);
+        mistakes.range("review.interval", review.interval, day..=day * 3_650);
+    }
+}
+
+/// The store's address and the keys of its secrets, read from wherever the configuration says.
+pub struct Secrets {
+    /// Connection URL of the store.
+    pub database_url: Secret,
+    /// Keys that seal bind passwords.
+    pub keyring: Keyring,
+}
+
+impl Secrets {
+    /// Reads the files that the configuration names.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and a keyring that is none.
+    pub fn read(store: config::Store, keyring: config::Keyring) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let database_url = store.into_url().map_err(|error| mistakes.add("store.url_file", chain(&error)));
+        let key = if keyring.key_file.is_some() { "keyring.key_file" } else { "keyring.key" };
+        let keyring = match keyring.into_text() {
+            Ok(text) => Keyring::parse(text.expose()).map_err(|error| mistakes.add(key, error.to_string())),
+            Err(error) => {
+                mistakes.add(key, chain(&error));
+                Err(())
+            }
+        };
+        match (database_url, keyring) {
+            (Ok(database_url), Ok(keyring)) => Ok(Self { database_url, keyring }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+/// Options of the store.
+pub fn store_options(store: &config::Store, users: &config::Users) -> StoreOptions {
+    StoreOptions {
+        identifier_uniqueness: match users.identifier_uniqueness {
+            config::IdentifierUniqueness::Tenant => IdentifierUniqueness::Tenant,
+            config::IdentifierUniqueness::Global => IdentifierUniqueness::Global,
+        },
+        max_connections: store.max_connections,
+        acquire_timeout: store.acquire_timeout,
+    }
+}
+
+/// Where directories may be.
+pub fn egress_policy(egress: &config::Egress) -> EgressPolicy {
+    let network = |cidr: &config::Cidr| -> Option<Network> { cidr.to_string().parse().ok() };
+    EgressPolicy::new(egress.allow_cidrs.iter().filter_map(network).collect(), egress.allow_ports.clone())
+}
+
+/// Which logins are acceptable.
+///
+/// # Errors
+/// A character that no login may hold.
+pub fn login_policy(users: &config::Users) -> Result<LoginPolicy, Mistakes> {
+    let allowed = AllowedCharacters::with_punctuation(&users.login_characters).map_err(|character| {
+        let mut mistakes = Mistakes::default();
+        mistakes.add("users.login_characters", format!("{character:?} can be in no login"));
+        mistakes
+    })?;
+    Ok(LoginPolicy { allowed, ..LoginPolicy::default() })
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rollcall_runtime::config::{Sources, load};
+
+    use super::*;
+
+    fn load_with(flags: &[(&str, &str)]) -> Result<config::Loaded<WorkerSettings>, Mistakes> {
+        let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        load(&Sources { flags, ..Sources::default() })
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_use_a_port_of_their_own() {
+        let loaded = load_with(&[]).map_err(|mistakes| mistakes.to_string()).unwrap();
+        assert_eq!(loaded.shared.server.listen.port(), 50052);
+        assert!(loaded.own.scheduler.enabled);
+        assert!(login_policy(&loaded.shared.users).is_ok());
+    }
+
+    #[test]
+    fn every_value_out_of_range_is_told() {
+        let flags = [
+            ("scheduler.interval", "0s"),
+            ("scheduler.spread", "2h"),
+            ("runs.concurrent", "0"),
+            ("checks.per_minute", "0"),
+            ("checks.timeout", "2m"),
+            ("retention.runs", "1h"),
+            ("retention.events", "1h"),
+            ("review.bind_password_age", "1h"),
+            ("review.interval", "1h"),
+            ("review.typo", "1h"),
+        ];
+        let Err(mistakes) = load_with(&flags) else { unreachable!("nothing here is valid") };
+        assert_eq!(mistakes.iter().count(), flags.len(), "{mistakes}");
+    }
+
+    #[test]
+    fn missing_secrets_are_all_told() {
+        let flags = [("store.url_file", "/does/not/exist"), ("keyring.key_file", "/nor/this")];
+        let loaded = load_with(&flags).map_err(|mistakes| mistakes.to_string()).unwrap();
+        let Err(mistakes) = Secrets::read(loaded.shared.store, loaded.shared.keyring) else {
+            unreachable!("there are no such files")
+        };
+        assert_eq!(mistakes.iter().count(), 2, "{mistakes}");
+    }
+
+    #[test]
+    fn what_the_operator_opens_is_opened() {
+        let loaded = load_with(&[("egress.allow_cidrs", "10.20.0.0/16"), ("egress.allow_ports", "1389")]);
+        let policy = egress_policy(&loaded.map_err(|mistakes| mistakes.to_string()).unwrap().shared.egress);
+        assert!(policy.allows("10.20.1.1:1389".parse().unwrap()));
+        assert!(!policy.allows("10.21.1.1:1389".parse().unwrap()));
+    }
+}
