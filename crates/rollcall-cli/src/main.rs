@@ -1,3 +1,146 @@
-//! rollcallctl, a person's and a CronJob's client.
+//! rollcallctl, a person's and a CronJob's client of the sync worker.
+//!
+//! It must never know a rule: it calls, shows what came back, and turns that into an exit code.
+//!
+//! Read first: [`Command`] (what it can do), then `connect.rs` (how it reaches the worker) and
+//! `trigger_due.rs` (what the CronJob runs).
+//!
+//! Exit codes: 0 all is well; 1 something failed; 2 something waits for a person (a held run, a check with
+//! warnings); 64 the command line is wrong.
 
-fn main() {}
+mod check;
+mod connect;
+mod failure;
+mod resource;
+mod run;
+mod show;
+mod trigger_due;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use connect::Connection;
+use failure::Failure;
+
+/// EX_USAGE of sysexits.h.
+const USAGE: i32 = 64;
+
+/// Calls a Rollcall sync worker.
+#[derive(Parser)]
+#[command(name = "rollcallctl", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 something failed; 2 something waits for a person (a held \
+run, a check with warnings); 64 the command line is wrong.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every user sync that is due, and wait for them; what a CronJob calls
+    TriggerDue {
+        /// Only this tenant's, for example tenants/acme
+        #[arg(default_value = "tenants/-")]
+        tenant: String,
+    },
+    /// Check whether a directory can be reached and read
+    CheckConnection {
+        /// tenants/{tenant}/directories/{directory}
+        directory: String,
+    },
+    /// Check what a user sync would find, with a sample of its users
+    CheckUserSync {
+        /// tenants/{tenant}/userSyncs/{user_sync}
+        user_sync: String,
+        /// How many entries to show
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=100))]
+        sample: i32,
+    },
+    /// Run a user sync now, and wait for it
+    RunSync {
+        /// tenants/{tenant}/userSyncs/{user_sync}
+        user_sync: String,
+        /// Only plan; nothing is changed
+        #[arg(long)]
+        preview: bool,
+    },
+    /// List the newest runs of a user sync
+    Runs {
+        /// tenants/{tenant}/userSyncs/{user_sync}
+        user_sync: String,
+        /// How many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i32).range(1..=1000))]
+        limit: i32,
+    },
+    /// Show what a run changes or would change, and its issues
+    ShowRun {
+        /// tenants/{tenant}/userSyncs/{user_sync}/runs/{run}
+        run: String,
+    },
+    /// Release a planned or held run as shown, and wait for it
+    Apply {
+        /// tenants/{tenant}/userSyncs/{user_sync}/runs/{run}
+        run: String,
+    },
+    /// Cancel a run
+    Cancel {
+        /// tenants/{tenant}/userSyncs/{user_sync}/runs/{run}
+        run: String,
+    },
+}
+
+/// How a command ended, when it could be carried out.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Verdict {
+    Well,
+    NeedsAttention,
+    Failed,
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Well => ExitCode::SUCCESS,
+            Verdict::Failed => ExitCode::from(1),
+            Verdict::NeedsAttention => ExitCode::from(2),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| {
+        // Nothing is left to do if standard error is closed.
+        let _ = error.print();
+        std::process::exit(if error.use_stderr() { USAGE } else { 0 })
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(carry_out(arguments)),
+        Err(error) => Err(Failure::Local(error.to_string())),
+    };
+    match result {
+        Ok(verdict) => verdict.into(),
+        Err(failure) => {
+            eprintln!("rollcallctl: {failure}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+async fn carry_out(arguments: Arguments) -> Result<Verdict, Failure> {
+    let client = arguments.connection.open().await?;
+    match arguments.command {
+        Command::TriggerDue { tenant } => trigger_due::run(&client, tenant).await,
+        Command::CheckConnection { directory } => check::connection(&client, directory).await,
+        Command::CheckUserSync { user_sync, sample } => check::user_sync(&client, user_sync, sample).await,
+        Command::RunSync { user_sync, preview } => run::start(&client, user_sync, preview).await,
+        Command::Runs { user_sync, limit } => run::list(&client, user_sync, limit).await,
+        Command::ShowRun { run } => run::show(&client, run).await,
+        Command::Apply { run } => run::apply(&client, run).await,
+        Command::Cancel { run } => run::cancel(&client, run).await,
+    }
+}

@@ -1,0 +1,204 @@
+//! How the worker is reached: endpoint, TLS, token, deadline.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use rollcall_proto::v1::directory_service_client::DirectoryServiceClient;
+use rollcall_proto::v1::sync_run_service_client::SyncRunServiceClient;
+use rollcall_proto::v1::user_sync_service_client::UserSyncServiceClient;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
+use tonic::{Request, Status};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A run may be silent for long; this tells a dead connection from a busy worker.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Options that say how the worker is reached.
+#[derive(Args)]
+pub(crate) struct Connection {
+    /// The sync worker
+    #[arg(
+        long,
+        env = "ROLLCALL_ENDPOINT",
+        default_value = "http://127.0.0.1:50052",
+        global = true
+    )]
+    endpoint: String,
+    /// PEM file of the authorities that sign the worker's certificate; needed for https
+    #[arg(long, env = "ROLLCALL_CA_FILE", value_name = "FILE", global = true)]
+    ca_file: Option<PathBuf>,
+    /// Name in the worker's certificate, if it is not that of the endpoint
+    #[arg(long, env = "ROLLCALL_SERVER_NAME", value_name = "NAME", global = true)]
+    server_name: Option<String>,
+    /// PEM file of the client certificate
+    #[arg(
+        long,
+        env = "ROLLCALL_CERTIFICATE_FILE",
+        value_name = "FILE",
+        requires = "key_file",
+        global = true
+    )]
+    certificate_file: Option<PathBuf>,
+    /// PEM file of the client certificate's key
+    #[arg(
+        long,
+        env = "ROLLCALL_KEY_FILE",
+        value_name = "FILE",
+        requires = "certificate_file",
+        global = true
+    )]
+    key_file: Option<PathBuf>,
+    /// File with the bearer token; or set ROLLCALL_TOKEN
+    #[arg(long, env = "ROLLCALL_TOKEN_FILE", value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// Send the token even if anybody on the way can read it
+    #[arg(long, global = true)]
+    insecure: bool,
+    /// Longest wait for an answer, in seconds; runs are waited for without limit
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600), global = true)]
+    timeout: u64,
+}
+
+/// A connection to the worker.
+pub(crate) struct Client {
+    channel: Channel,
+    token: Option<MetadataValue<Ascii>>,
+    timeout: Duration,
+}
+
+/// Adds the bearer token to each call.
+#[derive(Clone)]
+pub(crate) struct WithToken(Option<MetadataValue<Ascii>>);
+
+type Authorized = InterceptedService<Channel, WithToken>;
+
+impl tonic::service::Interceptor for WithToken {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Connection {
+    /// Connects.
+    pub(crate) async fn open(&self) -> Result<Client, Failure> {
+        let local = |text: String| Failure::Local(text);
+        let uri: Uri = self
+            .endpoint
+            .parse()
+            .map_err(|_| local(format!("\"{}\" is not an endpoint", self.endpoint)))?;
+        let has_tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => {
+                return Err(local(format!(
+                    "\"{}\" must begin with http:// or https://",
+                    self.endpoint
+                )));
+            }
+        };
+        let token = self.token()?;
+        if token.is_some() && !has_tls && !is_loopback(&uri) && !self.insecure {
+            return Err(local(
+                "a token needs an https endpoint (or --insecure)".to_owned(),
+            ));
+        }
+        let mut endpoint = Endpoint::from(uri)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .user_agent(concat!("rollcallctl/", env!("CARGO_PKG_VERSION")))
+            .map_err(|error| local(error.to_string()))?;
+        if has_tls {
+            endpoint = endpoint
+                .tls_config(self.tls()?)
+                .map_err(|error| local(chain(&error)))?;
+        }
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|error| local(format!("cannot reach {}: {}", self.endpoint, chain(&error))))?;
+        Ok(Client {
+            channel,
+            token,
+            timeout: Duration::from_secs(self.timeout),
+        })
+    }
+
+    fn token(&self) -> Result<Option<MetadataValue<Ascii>>, Failure> {
+        let text = match &self.token_file {
+            Some(path) => Zeroizing::new(read(path)?),
+            // Not an argument of the command line, where every process could read it.
+            None => match std::env::var("ROLLCALL_TOKEN") {
+                Ok(text) => Zeroizing::new(text),
+                Err(_) => return Ok(None),
+            },
+        };
+        let header = Zeroizing::new(format!("Bearer {}", text.trim()));
+        let mut value: MetadataValue<Ascii> = header
+            .parse()
+            .map_err(|_| Failure::Local("the token holds characters that cannot be sent".to_owned()))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
+    fn tls(&self) -> Result<ClientTlsConfig, Failure> {
+        let Some(ca_file) = &self.ca_file else {
+            return Err(Failure::Local("an https endpoint needs --ca-file".to_owned()));
+        };
+        let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(ca_file)?));
+        if let Some(name) = &self.server_name {
+            tls = tls.domain_name(name);
+        }
+        if let (Some(certificate), Some(key)) = (&self.certificate_file, &self.key_file) {
+            tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+        }
+        Ok(tls)
+    }
+}
+
+impl Client {
+    /// A call that must be answered in time.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+
+    pub(crate) fn directories(&self) -> DirectoryServiceClient<Authorized> {
+        DirectoryServiceClient::with_interceptor(self.channel.clone(), WithToken(self.token.clone()))
+    }
+
+    pub(crate) fn user_syncs(&self) -> UserSyncServiceClient<Authorized> {
+        UserSyncServiceClient::with_interceptor(self.channel.clone(), WithToken(self.token.clone()))
+    }
+
+    pub(crate) fn sync_runs(&self) -> SyncRunServiceClient<Authorized> {
+        SyncRunServiceClient::with_interceptor(self.channel.clone(), WithToken(self.token.clone()))
+    }
+}
+
+fn is_loopback(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::Local(format!("cannot read {}: {error}", path.display())))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |cause| cause.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,6 @@
+//! The binary against a worker that answers as told.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod command_line;
+mod trigger_due;
+mod worker;

@@ -1,0 +1,139 @@
+//! A worker that answers as a test tells it, and the binary run against it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use rollcall_core::error::Reason;
+use rollcall_proto::status::to_status;
+use rollcall_proto::v1::{
+    CheckConnectionRequest, CheckConnectionResponse, RunDueUserSyncsRequest, RunDueUserSyncsResponse,
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::Grpc;
+use tonic_prost::ProstCodec;
+use tower::{Service, service_fn};
+
+/// What the worker says, and what it was asked.
+#[derive(Clone, Default)]
+pub(crate) struct Script {
+    pub(crate) due: Vec<RunDueUserSyncsResponse>,
+    /// Ends the stream of due syncs with this.
+    pub(crate) ends_with: Option<Reason>,
+    pub(crate) check: CheckConnectionResponse,
+    pub(crate) seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Service<Request<Body>> for Script {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let script = self.clone();
+        Box::pin(async move {
+            if let Some(header) = request.headers().get("authorization") {
+                script.note(header.to_str().unwrap());
+            }
+            Ok(match request.uri().path() {
+                "/rollcall.v1.UserSyncService/RunDueUserSyncs" => script.run_due(request).await,
+                "/rollcall.v1.DirectoryService/CheckConnection" => script.check_connection(request).await,
+                other => panic!("no method {other}"),
+            })
+        })
+    }
+}
+
+impl Script {
+    fn note(&self, text: &str) {
+        self.seen.lock().unwrap().push(text.to_owned());
+    }
+
+    async fn run_due(self, request: Request<Body>) -> Response<Body> {
+        let mut grpc = Grpc::new(ProstCodec::<RunDueUserSyncsResponse, RunDueUserSyncsRequest>::default());
+        let method = service_fn(move |request: tonic::Request<RunDueUserSyncsRequest>| {
+            let script = self.clone();
+            async move {
+                script.note(&request.get_ref().parent);
+                let end = script.ends_with.map(|reason| {
+                    Err(to_status(&rollcall_core::error::Error::new(
+                        reason,
+                        "some syncs need attention",
+                    )))
+                });
+                let answers: Vec<Result<_, Status>> = script.due.into_iter().map(Ok).chain(end).collect();
+                Ok::<_, Status>(tonic::Response::new(tokio_stream::iter(answers)))
+            }
+        });
+        grpc.server_streaming(method, request).await
+    }
+
+    async fn check_connection(self, request: Request<Body>) -> Response<Body> {
+        let mut grpc = Grpc::new(ProstCodec::<CheckConnectionResponse, CheckConnectionRequest>::default());
+        let method = service_fn(move |request: tonic::Request<CheckConnectionRequest>| {
+            let script = self.clone();
+            async move {
+                script.note(&request.get_ref().parent);
+                Ok::<_, Status>(tonic::Response::new(script.check))
+            }
+        });
+        grpc.unary(method, request).await
+    }
+
+    /// Starts the worker; the endpoint to reach it at.
+    pub(crate) async fn start(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (service, incoming) = (self.clone(), TcpListenerStream::new(listener));
+        tokio::spawn(async move {
+            tonic::transport::Server::builder()
+                .serve_with_incoming(service, incoming)
+                .await
+                .unwrap();
+        });
+        endpoint
+    }
+}
+
+/// What the binary did.
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs the binary with these arguments and variables, and no others of its own.
+pub(crate) async fn rollcallctl(arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_rollcallctl"));
+    for name in [
+        "ROLLCALL_ENDPOINT",
+        "ROLLCALL_TOKEN",
+        "ROLLCALL_TOKEN_FILE",
+        "ROLLCALL_CA_FILE",
+    ] {
+        command.env_remove(name);
+    }
+    command
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().await.unwrap();
+    Ended {
+        code: status.code().unwrap(),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    }
+}
