@@ -132,10 +132,13 @@ impl Connection {
         })
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a token on the command line could be read by every process"
+    )]
     fn token(&self) -> Result<Option<MetadataValue<Ascii>>, Failure> {
         let text = match &self.token_file {
             Some(path) => Zeroizing::new(read(path)?),
-            // Not an argument of the command line, where every process could read it.
             None => match std::env::var("ROLLCALL_TOKEN") {
                 Ok(text) => Zeroizing::new(text),
                 Err(_) => return Ok(None),

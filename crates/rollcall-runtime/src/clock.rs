@@ -19,7 +19,7 @@ pub struct ManualClock(Arc<Mutex<DateTime<Utc>>>);
 
 impl Clock {
     /// The time now.
-    #[allow(clippy::disallowed_methods, reason = "this is the one clock")]
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
     pub fn now(&self) -> DateTime<Utc> {
         match self {
             Clock::System => Utc::now(),

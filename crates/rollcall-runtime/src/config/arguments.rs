@@ -1,5 +1,6 @@
 //! The command line and the process around [`load`](super::load).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -49,35 +50,22 @@ impl ConfigArguments {
 /// Every mistake in every source.
 pub fn from_process<T: Settings>(arguments: &ConfigArguments) -> Result<Loaded<T>, Mistakes> {
     let mut mistakes = Mistakes::default();
-    let variable = format!("{}_CONFIG", T::ENVIRONMENT_PREFIX);
-    let path = arguments
-        .config
-        .clone()
-        .or_else(|| std::env::var_os(&variable).map(PathBuf::from));
-    let file = path.and_then(|path| match std::fs::read_to_string(&path) {
-        Ok(text) => Some((path.display().to_string(), text)),
-        Err(error) => {
-            mistakes.at(
-                &path.display().to_string(),
-                "file",
-                format!("cannot be read: {error}"),
-            );
-            None
+    let environment = environment(T::ENVIRONMENT_PREFIX, &mut mistakes);
+    let from_variable = || {
+        environment
+            .get(&format!("{}_CONFIG", T::ENVIRONMENT_PREFIX))
+            .map(PathBuf::from)
+    };
+    let file = arguments.config.clone().or_else(from_variable).and_then(|path| {
+        let name = path.display().to_string();
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Some((name, text)),
+            Err(error) => {
+                mistakes.at(&name, "file", format!("cannot be read: {error}"));
+                None
+            }
         }
     });
-    let mut environment = std::collections::BTreeMap::new();
-    for (name, value) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        match value.into_string() {
-            Ok(value) => {
-                environment.insert(name, value);
-            }
-            Err(_) if name.starts_with(T::ENVIRONMENT_PREFIX) => {
-                mistakes.at(&name, "variable", "is not valid UTF-8");
-            }
-            Err(_) => {}
-        }
-    }
     let loaded = super::load::<T>(&Sources {
         file,
         environment,
@@ -95,6 +83,23 @@ pub fn from_process<T: Settings>(arguments: &ConfigArguments) -> Result<Loaded<T
             Err(mistakes)
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where the configuration reads the environment"
+)]
+fn environment(prefix: &str, mistakes: &mut Mistakes) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::new();
+    for (name, value) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        match value.into_string() {
+            Ok(value) => drop(environment.insert(name, value)),
+            Err(_) if name.starts_with(prefix) => mistakes.at(&name, "variable", "is not valid UTF-8"),
+            Err(_) => {}
+        }
+    }
+    environment
 }
 
 fn split_pair(text: &str) -> Result<(String, String), String> {
