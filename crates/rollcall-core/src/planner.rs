@@ -122,6 +122,7 @@ pub struct Planner<'a> {
     counts: RunCounts,
     field_changes: FieldChanges,
     active: u64,
+    roles_known: bool,
 }
 
 struct Slot {
@@ -166,7 +167,14 @@ impl<'a> Planner<'a> {
             counts: RunCounts::default(),
             field_changes: FieldChanges::default(),
             active,
+            roles_known: true,
         }
+    }
+
+    /// The role rules could not be evaluated: users keep their roles, and nobody new is created, since a wrong
+    /// role is worse than a day's wait.
+    pub fn keep_roles(&mut self) {
+        self.roles_known = false;
     }
 
     /// Marks an id as present although its entry cannot be used, so that its user is not taken for gone.
@@ -222,7 +230,7 @@ impl<'a> Planner<'a> {
         new_id: &mut impl FnMut() -> Uuid,
         issues: &mut Vec<Issue>,
     ) -> Option<Change> {
-        if self.settings.new_users == NewUsers::Ignore {
+        if self.settings.new_users == NewUsers::Ignore || !self.roles_known {
             self.counts.ignored += 1;
             return None;
         }
@@ -281,6 +289,9 @@ impl<'a> Planner<'a> {
         if ignored {
             self.counts.ignored += 1;
             return None;
+        }
+        if !self.roles_known {
+            desired.profile.role = user.profile.role.clone();
         }
         let same_login = normalize(&desired.profile.login) == normalize(&user.profile.login);
         if !same_login && self.settings.login_changes == LoginChanges::Reject {

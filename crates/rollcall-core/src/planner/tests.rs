@@ -349,6 +349,41 @@ fn a_disabled_account_is_deactivated_and_comes_back() {
 }
 
 #[test]
+fn unknown_roles_keep_everybody_s_and_create_nobody() {
+    let mut world = World::default();
+    let admin = Desired {
+        profile: Profile {
+            role: "admin".into(),
+            ..entry(1, "ada", None).profile
+        },
+        ..entry(1, "ada", None)
+    };
+    world.run("all", &settings(), vec![admin]);
+    let sync = UserSyncId::parse("all").unwrap();
+    let user = world.users.values().next().unwrap().clone();
+    let settings = settings();
+    let known = Known {
+        user: user.id,
+        fingerprint: Fingerprint::of(&user.profile, "cn=1", UserState::Active),
+        state: UserState::Active,
+    };
+    let mut planner = Planner::new(&sync, &settings, [(external_id(1), known)]);
+    planner.keep_roles();
+    let entries = vec![entry(1, "ada", None), entry(2, "bob", None)];
+    let pending = entries
+        .into_iter()
+        .filter(|entry| planner.screen(entry))
+        .collect();
+    let context = Context {
+        users: vec![user],
+        holders: world.holders(),
+    };
+    let decided = planner.decide(pending, &context, || Uuid::from_u128(99));
+    assert_eq!(decided, Decisions::default());
+    assert_eq!((planner.counts().unchanged, planner.counts().ignored), (1, 1));
+}
+
+#[test]
 fn the_second_entry_with_a_login_is_an_issue() {
     let mut world = World::default();
     let (kinds, issues) = world.run(
