@@ -1,4 +1,5 @@
 use crate::process::{ServerProcess, find_program, free_port, run, tail, unique};
+use crate::wait::pause;
 use anyhow::{Context, Result, bail};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{MetadataExt, chown};
@@ -105,7 +106,7 @@ impl Postgres {
             if Instant::now() > end {
                 bail!("postgres does not answer: {}", tail(&self.log_file()));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            pause();
         }
         self.process = Some(process);
         Ok(true)
@@ -157,7 +158,7 @@ impl Drop for Postgres {
         {
             let end = Instant::now() + Duration::from_secs(5);
             while Instant::now() < end && matches!(process.has_exited(), Ok(false)) {
-                std::thread::sleep(Duration::from_millis(5));
+                pause();
             }
         }
     }

@@ -82,6 +82,10 @@ impl Drop for ServerProcess {
 }
 
 /// Where `name` is, searching the directories of servers too; the error names the Debian package.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "PATH is how this machine says where its programs are"
+)]
 pub(crate) fn find_program(name: &str, package: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

@@ -9,6 +9,7 @@ pub use config::SlapdBuilder;
 use crate::ca::Certificate;
 use crate::process::{ServerProcess, find_program, free_port, run, tail};
 use crate::scripted::ber;
+use crate::wait::pause;
 use anyhow::{Context, Result, bail};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -115,7 +116,7 @@ impl Slapd {
             if Instant::now() > end {
                 bail!("slapd does not answer: {}", tail(&self.log_file()));
             }
-            std::thread::sleep(Duration::from_millis(10));
+            pause();
         }
         self.process = Some(process);
         Ok(true)

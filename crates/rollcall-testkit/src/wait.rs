@@ -35,6 +35,15 @@ pub fn wait_for_blocking(what: &str, deadline: Duration, mut condition: impl FnM
         if last_look {
             bail!("not within {deadline:?}: {what}");
         }
-        std::thread::sleep(PAUSE);
+        pause();
     }
+}
+
+/// Between two looks at something that nobody announces, as the start of another process is.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the testkit waits by the clock"
+)]
+pub(crate) fn pause() {
+    std::thread::sleep(PAUSE);
 }
