@@ -120,6 +120,17 @@ pub enum StateReason {
     SyncDeleted,
 }
 
+/// What becomes of the users of a user sync that is deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum UserDisposition {
+    /// They are deactivated and keep their identifiers.
+    Deactivate,
+    /// They are archived, and their identifiers become free.
+    Archive,
+    /// They become LOCAL users in the state that they are in.
+    MakeLocal,
+}
+
 /// Where a synced user comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Origin {

@@ -1,0 +1,173 @@
+//! DirectoryService. Its checks are in [`check`](super::check).
+
+use std::time::Duration;
+
+use rollcall_core::dialect::Dialect;
+use rollcall_core::directory::{
+    DEFAULT_CONNECT_TIMEOUT, DEFAULT_OPERATION_TIMEOUT, DEFAULT_PAGE_SIZE, Directory, DirectoryObservations,
+    DirectorySettings, HostUrl, PasswordStrength, Scheme, TransportSecurity,
+};
+use rollcall_core::violation::Violations;
+
+use crate::decode::{choice, merge, non_empty, wire_enum};
+use crate::etag::etag;
+use crate::time::decode_duration;
+use crate::update_mask::writable_fields;
+use crate::{duration, resource_name, timestamp, v1};
+
+mod request;
+mod secrets;
+
+pub use request::{CreateDirectory, DeleteDirectory, ListDirectories, RotateBindPassword, UpdateDirectory};
+pub use secrets::DirectorySecrets;
+
+writable_fields!(Directory {
+    display_name,
+    disabled,
+    hosts,
+    port,
+    transport_security,
+    allow_plaintext,
+    ca_certificates,
+    tls_server_name,
+    client_certificate,
+    client_private_key,
+    bind_dn,
+    bind_password,
+    connect_timeout,
+    operation_timeout,
+    page_size,
+    external_id_attribute,
+} parts {});
+
+wire_enum!(
+    TransportSecurity,
+    TransportSecurity {
+        Ldaps,
+        StartTls,
+        Plaintext
+    }
+);
+wire_enum!(SecretStrength, PasswordStrength { Weak, Fair, Strong });
+
+impl From<Dialect> for v1::DirectoryServerKind {
+    fn from(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::ActiveDirectory => Self::ActiveDirectory,
+            Dialect::OpenLdap => Self::Openldap,
+            Dialect::Dirsrv389 => Self::Directory389,
+            Dialect::Generic => Self::Generic,
+        }
+    }
+}
+
+impl From<&Directory> for v1::Directory {
+    fn from(directory: &Directory) -> Self {
+        let endpoint_state = match directory.endpoint_confirmed {
+            true => v1::EndpointState::Confirmed,
+            false => v1::EndpointState::Unconfirmed,
+        };
+        let strength = directory.bind_password_strength.map(v1::SecretStrength::from);
+        Self {
+            name: resource_name::directory(&directory.tenant, &directory.id),
+            client_private_key_set: directory.settings.client_certificate.is_some(),
+            bind_password_set: directory.bind_password_set,
+            bind_password_update_time: directory.bind_password_update_time.map(timestamp),
+            bind_password_strength: strength.unwrap_or_default().into(),
+            endpoint_state: endpoint_state.into(),
+            server: server(&directory.observed),
+            etag: etag(directory.revision),
+            create_time: Some(timestamp(directory.create_time)),
+            update_time: Some(timestamp(directory.update_time)),
+            ..wire(&directory.settings)
+        }
+    }
+}
+
+fn server(observed: &DirectoryObservations) -> Option<v1::DirectoryServer> {
+    let observe_time = observed.observe_time?;
+    Some(v1::DirectoryServer {
+        kind: observed
+            .dialect
+            .map(v1::DirectoryServerKind::from)
+            .unwrap_or_default()
+            .into(),
+        vendor: observed.vendor.clone().unwrap_or_default(),
+        capabilities: observed.capabilities.clone(),
+        lockout_threshold: observed
+            .lockout_threshold
+            .map(|threshold| i32::try_from(threshold).unwrap_or(i32::MAX)),
+        observe_time: Some(timestamp(observe_time)),
+    })
+}
+
+/// Decodes and checks the settings. Paths are those of the message's fields.
+pub(super) fn settings(found: &mut Violations, wire: &v1::Directory) -> DirectorySettings {
+    let settings = decode(found, wire);
+    merge(found, settings.validate());
+    settings
+}
+
+fn decode(found: &mut Violations, wire: &v1::Directory) -> DirectorySettings {
+    let mut hosts = Vec::new();
+    for (index, host) in wire.hosts.iter().enumerate() {
+        hosts.extend(found.take(&format!("hosts[{index}]"), HostUrl::parse(host)));
+    }
+    let transport_security =
+        choice::<v1::TransportSecurity, _>(found, "transport_security", wire.transport_security)
+            .unwrap_or_else(|| match hosts.first().map(|host| host.scheme) {
+                Some(Scheme::Ldap) => TransportSecurity::StartTls,
+                Some(Scheme::Ldaps) | None => TransportSecurity::Ldaps,
+            });
+    let port = wire.port.and_then(|port| {
+        let port = u16::try_from(port).map_err(|_| "must be from 1 to 65535");
+        found.take("port", port)
+    });
+    let page_size = match wire.page_size {
+        0 => Ok(DEFAULT_PAGE_SIZE),
+        size => u32::try_from(size).map_err(|_| "must not be negative"),
+    };
+    let mut timeout = |field: &str, wire: Option<prost_types::Duration>, default: Duration| {
+        decode_duration(found, field, wire, default)
+    };
+    DirectorySettings {
+        display_name: wire.display_name.clone(),
+        disabled: wire.disabled,
+        hosts,
+        port,
+        transport_security,
+        allow_plaintext: wire.allow_plaintext,
+        ca_certificates: wire.ca_certificates.clone(),
+        tls_server_name: non_empty(&wire.tls_server_name),
+        client_certificate: non_empty(&wire.client_certificate),
+        bind_dn: wire.bind_dn.clone(),
+        connect_timeout: timeout("connect_timeout", wire.connect_timeout, DEFAULT_CONNECT_TIMEOUT),
+        operation_timeout: timeout(
+            "operation_timeout",
+            wire.operation_timeout,
+            DEFAULT_OPERATION_TIMEOUT,
+        ),
+        page_size: found.take("page_size", page_size).unwrap_or(DEFAULT_PAGE_SIZE),
+        external_id_attribute: non_empty(&wire.external_id_attribute),
+    }
+}
+
+fn wire(settings: &DirectorySettings) -> v1::Directory {
+    v1::Directory {
+        display_name: settings.display_name.clone(),
+        disabled: settings.disabled,
+        hosts: settings.hosts.iter().map(ToString::to_string).collect(),
+        port: settings.port.map(i32::from),
+        transport_security: v1::TransportSecurity::from(settings.transport_security).into(),
+        allow_plaintext: settings.allow_plaintext,
+        ca_certificates: settings.ca_certificates.clone(),
+        tls_server_name: settings.tls_server_name.clone().unwrap_or_default(),
+        client_certificate: settings.client_certificate.clone().unwrap_or_default(),
+        bind_dn: settings.bind_dn.clone(),
+        connect_timeout: Some(duration(settings.connect_timeout)),
+        operation_timeout: Some(duration(settings.operation_timeout)),
+        page_size: i32::try_from(settings.page_size).unwrap_or(i32::MAX),
+        external_id_attribute: settings.external_id_attribute.clone().unwrap_or_default(),
+        ..v1::Directory::default()
+    }
+}

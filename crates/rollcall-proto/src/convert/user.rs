@@ -1,0 +1,310 @@
+//! UserService, as far as users are read.
+
+use rollcall_core::error::Error;
+use rollcall_core::event::{Event, EventType};
+use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
+use rollcall_core::user::{FieldChange, StateReason, User, UserState};
+use rollcall_core::violation::{Violations, check_text};
+
+use super::named_request;
+use crate::decode::{choices, finish, non_empty, wire_enum};
+use crate::etag::etag;
+use crate::page::Page;
+use crate::resource_name::{self, UserName};
+use crate::{timestamp, v1};
+
+/// Most users of one BatchGetUsers.
+pub const MAX_BATCH: usize = 100;
+/// Longest login or e-mail address in a request, in characters.
+pub const MAX_IDENTIFIER_CHARS: usize = 320;
+
+/// BatchGetUsers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BatchGetUsers {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Its users, in the order of the answer.
+    pub users: Vec<UserId>,
+}
+
+/// ListUsers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListUsers {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Which users.
+    pub filter: UserFilter,
+    /// Which page.
+    pub page: Page,
+}
+
+/// Chooses users. Every condition that is set must hold.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UserFilter {
+    /// In one of these states; empty for any.
+    pub states: Vec<UserState>,
+    /// Synced (true) or LOCAL (false).
+    pub synced: Option<bool>,
+    /// Owned by this user sync.
+    pub user_sync: Option<UserSyncId>,
+    /// From this directory.
+    pub directory: Option<DirectoryId>,
+    /// With this role.
+    pub role: Option<String>,
+    /// Blocked, or not.
+    pub blocked: Option<bool>,
+    /// The tenant's owners, or everybody else.
+    pub owner: Option<bool>,
+    /// Login, e-mail address or display name starts with this, whatever its case.
+    pub prefix: Option<String>,
+    /// With this external id, as text; `directory` is set too.
+    pub external_id: Option<String>,
+}
+
+/// LookupUser.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LookupUser {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// A login or an e-mail address, as it was typed.
+    pub identifier: String,
+}
+
+named_request!(GetUserRequest => UserName, parse_user, USER);
+
+wire_enum!(
+    UserState,
+    UserState {
+        Active,
+        Deactivated,
+        Archived
+    }
+);
+wire_enum!(
+    UserStateReason,
+    StateReason {
+        Gone,
+        OutOfScope,
+        DisabledInDirectory,
+        ExpiredInDirectory,
+        ByProduct,
+        SyncDeleted,
+    }
+);
+wire_enum!(
+    UserEventType,
+    EventType {
+        Created,
+        Updated,
+        Linked,
+        Unlinked,
+        Deactivated,
+        Reactivated,
+        Archived,
+        Transferred,
+        Blocked,
+        Unblocked,
+        Deleted,
+    }
+);
+
+impl TryFrom<v1::BatchGetUsersRequest> for BatchGetUsers {
+    type Error = Error;
+
+    fn try_from(request: v1::BatchGetUsersRequest) -> Result<Self, Error> {
+        let mut found = Violations::new();
+        let tenant = parent(&mut found, &request.parent);
+        found.require(!request.names.is_empty(), "names", "needs at least one name");
+        found.require(
+            request.names.len() <= MAX_BATCH,
+            "names",
+            format!(
+                "has {} names, at most {MAX_BATCH} are allowed",
+                request.names.len()
+            ),
+        );
+        let mut users = Vec::new();
+        for (index, name) in request.names.iter().enumerate().take(MAX_BATCH) {
+            let field = format!("names[{index}]");
+            let pattern = resource_name::USER;
+            if let Some(name) =
+                resource_name::decode(&mut found, &field, name, pattern, resource_name::parse_user)
+            {
+                let same = tenant.as_ref().is_none_or(|tenant| *tenant == name.tenant);
+                found.require(same, field, "is not of the tenant that parent names");
+                users.push(name.user);
+            }
+        }
+        finish(found, tenant.map(|tenant| Self { tenant, users }))
+    }
+}
+
+impl TryFrom<v1::ListUsersRequest> for ListUsers {
+    type Error = Error;
+
+    fn try_from(request: v1::ListUsersRequest) -> Result<Self, Error> {
+        let mut found = Violations::new();
+        let tenant = parent(&mut found, &request.parent);
+        let wire = request.filter.unwrap_or_default();
+        let binding = ["ListUsers", &request.parent, &format!("{wire:?}")];
+        let page = Page::decode(&mut found, request.page_size, &request.page_token, &binding);
+        let mut inner = Violations::new();
+        let filter = filter(&mut inner, wire, tenant.as_ref());
+        found.nest("filter", inner);
+        finish(found, tenant.map(|tenant| Self { tenant, filter, page }))
+    }
+}
+
+impl TryFrom<v1::LookupUserRequest> for LookupUser {
+    type Error = Error;
+
+    fn try_from(request: v1::LookupUserRequest) -> Result<Self, Error> {
+        let mut found = Violations::new();
+        let tenant = parent(&mut found, &request.parent);
+        let identifier = request.identifier;
+        check_text(&mut found, "identifier", &identifier, 1, MAX_IDENTIFIER_CHARS);
+        finish(found, tenant.map(|tenant| Self { tenant, identifier }))
+    }
+}
+
+impl From<&User> for v1::User {
+    fn from(user: &User) -> Self {
+        let origin = user.origin.as_ref();
+        let profile = &user.profile;
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let source = match origin {
+            Some(_) => v1::UserSource::Synced,
+            None => v1::UserSource::Local,
+        };
+        let user_sync = origin.map(|origin| resource_name::user_sync(&user.tenant, &origin.user_sync));
+        let directory = origin.map(|origin| resource_name::directory(&user.tenant, &origin.directory));
+        let id_attribute = origin.map(|origin| origin.external_id.kind().attribute().to_owned());
+        Self {
+            name: resource_name::user(&user.tenant, user.id),
+            source: source.into(),
+            user_sync: user_sync.unwrap_or_default(),
+            directory: directory.unwrap_or_default(),
+            external_id: origin
+                .map(|origin| origin.external_id.to_string())
+                .unwrap_or_default(),
+            external_id_attribute: id_attribute.unwrap_or_default(),
+            dn: origin.map(|origin| origin.dn.clone()).unwrap_or_default(),
+            login: profile.login.clone(),
+            email: text(&profile.email),
+            display_name: text(&profile.display_name),
+            given_name: text(&profile.given_name),
+            family_name: text(&profile.family_name),
+            phone_number: text(&profile.phone_number),
+            role: profile.role.clone(),
+            restrictions: profile.restrictions.clone(),
+            custom: profile.custom.clone(),
+            linked: origin.is_some_and(|origin| origin.linked),
+            state: v1::UserState::from(user.state).into(),
+            state_reason: user
+                .state_reason
+                .map(v1::UserStateReason::from)
+                .unwrap_or_default()
+                .into(),
+            owner: user.owner,
+            block: user.block.as_ref().map(|block| v1::UserBlock {
+                reason: block.reason.clone(),
+                block_time: Some(timestamp(block.time)),
+            }),
+            revision: user.revision,
+            etag: etag(user.revision),
+            create_time: Some(timestamp(user.create_time)),
+            update_time: Some(timestamp(user.update_time)),
+        }
+    }
+}
+
+impl From<&FieldChange> for v1::FieldChange {
+    fn from(change: &FieldChange) -> Self {
+        Self {
+            field: change.field.clone(),
+            old_value: change.old.clone(),
+            new_value: change.new.clone(),
+        }
+    }
+}
+
+/// An event of a feed in which it stands at `cursor`.
+pub fn event(event: &Event, cursor: String) -> v1::UserEvent {
+    let origin = event.user.origin.as_ref();
+    let run = event.run.zip(origin).map(|(run, origin)| {
+        let user_sync = resource_name::user_sync(&event.tenant, &origin.user_sync);
+        format!("{user_sync}/runs/{run}")
+    });
+    v1::UserEvent {
+        cursor,
+        r#type: v1::UserEventType::from(event.event_type).into(),
+        user: Some((&event.user).into()),
+        field_changes: event.changes.iter().map(Into::into).collect(),
+        run: run.unwrap_or_default(),
+        event_time: Some(timestamp(event.time)),
+    }
+}
+
+fn filter(found: &mut Violations, wire: v1::UserFilter, tenant: Option<&TenantId>) -> UserFilter {
+    let synced = match v1::UserSource::try_from(wire.source) {
+        Ok(v1::UserSource::Unspecified) => None,
+        Ok(source) => Some(source == v1::UserSource::Synced),
+        Err(_) => {
+            found.add(
+                "source",
+                format!("{} is none of the values that this version knows", wire.source),
+            );
+            None
+        }
+    };
+    let of_tenant = |named: &TenantId| tenant.is_none_or(|tenant| tenant == named);
+    let user_sync = non_empty(&wire.user_sync).and_then(|text| {
+        let pattern = resource_name::USER_SYNC;
+        let key = resource_name::decode(found, "user_sync", &text, pattern, resource_name::parse_user_sync)?;
+        found.require(
+            of_tenant(&key.tenant),
+            "user_sync",
+            "is not of the tenant that parent names",
+        );
+        Some(key.user_sync)
+    });
+    let directory = non_empty(&wire.directory).and_then(|text| {
+        let pattern = resource_name::DIRECTORY;
+        let name = resource_name::decode(found, "directory", &text, pattern, resource_name::parse_directory)?;
+        found.require(
+            of_tenant(&name.tenant),
+            "directory",
+            "is not of the tenant that parent names",
+        );
+        Some(name.directory)
+    });
+    check_text(found, "role", &wire.role, 0, 64);
+    check_text(found, "prefix", &wire.prefix, 0, 128);
+    check_text(found, "external_id", &wire.external_id, 0, 1024);
+    found.require(
+        wire.external_id.is_empty() || !wire.directory.is_empty(),
+        "directory",
+        "is required with external_id",
+    );
+    UserFilter {
+        states: choices::<v1::UserState, _>(found, "states", &wire.states),
+        synced,
+        user_sync,
+        directory,
+        role: non_empty(&wire.role),
+        blocked: wire.blocked,
+        owner: wire.owner,
+        prefix: non_empty(&wire.prefix),
+        external_id: non_empty(&wire.external_id),
+    }
+}
+
+fn parent(found: &mut Violations, text: &str) -> Option<TenantId> {
+    resource_name::decode(
+        found,
+        "parent",
+        text,
+        resource_name::TENANT,
+        resource_name::parse_tenant,
+    )
+}

@@ -1,0 +1,326 @@
+//! UserSyncService. Its checks are in [`check`](super::check).
+
+use std::collections::BTreeMap;
+
+use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey, Uuid};
+use rollcall_core::issue::{Health, HealthLevel};
+use rollcall_core::user::UserDisposition;
+use rollcall_core::user_sync::{
+    DEFAULT_CRON, ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report,
+    ReportWhen, RoleCondition, RoleRule, Search, SearchScope, UserSync, UserSyncSettings,
+};
+use rollcall_core::violation::Violations;
+
+use crate::decode::{choice, merge, wire_enum};
+use crate::etag::etag;
+use crate::update_mask::{part_fields, writable_fields};
+use crate::{resource_name, timestamp, v1};
+
+mod request;
+
+pub use request::{
+    CloneUserSync, CreateUserSync, DeleteUserSync, ListUserSyncs, RunUserSync, UpdateUserSync,
+};
+
+/// Time zone when none is set.
+const DEFAULT_TIME_ZONE: &str = "UTC";
+
+writable_fields!(UserSync {
+    display_name,
+    directory,
+    disabled,
+    searches,
+    role,
+    role_rules,
+    field_mappings,
+    new_users,
+    existing_users,
+    missing_users,
+    overwrite_local_users,
+    login_changes,
+    auto_sync,
+    schedule,
+    time_zone,
+    restrictions,
+    removal_limit,
+    report,
+} parts { field_mappings, removal_limit, report });
+part_fields!(FieldMappings {
+    login,
+    email,
+    display_name,
+    given_name,
+    family_name,
+    phone_number,
+    custom
+});
+part_fields!(RemovalLimit {
+    max_count,
+    max_percent
+});
+part_fields!(ReportSettings { when, addresses });
+
+wire_enum!(
+    SearchScope,
+    SearchScope {
+        Subtree,
+        OneLevel,
+        Base
+    }
+);
+wire_enum!(NewUserPolicy, NewUsers { Create, Ignore });
+wire_enum!(ExistingUserPolicy, ExistingUsers { Update, Ignore });
+wire_enum!(
+    MissingUserPolicy,
+    MissingUsers {
+        Ignore,
+        Deactivate,
+        Archive
+    }
+);
+wire_enum!(LoginChangePolicy, LoginChanges { Reject, Allow });
+wire_enum!(
+    ReportWhen,
+    ReportWhen {
+        Always,
+        OnIssues,
+        Never
+    }
+);
+wire_enum!(HealthState, HealthLevel { Ok, Warning, Error });
+wire_enum!(
+    UserDisposition,
+    UserDisposition {
+        Deactivate,
+        Archive,
+        MakeLocal
+    }
+);
+
+impl From<&UserSync> for v1::UserSync {
+    fn from(user_sync: &UserSync) -> Self {
+        let key = UserSyncKey {
+            tenant: user_sync.tenant.clone(),
+            user_sync: user_sync.id.clone(),
+        };
+        Self {
+            name: key.to_string(),
+            health: Some((&user_sync.health).into()),
+            last_run: user_sync
+                .last_run
+                .map(|run| resource_name::run(&key, run))
+                .unwrap_or_default(),
+            next_run_time: user_sync.next_run_time.map(timestamp),
+            etag: etag(user_sync.revision),
+            create_time: Some(timestamp(user_sync.create_time)),
+            update_time: Some(timestamp(user_sync.update_time)),
+            ..wire(&user_sync.tenant, &user_sync.settings)
+        }
+    }
+}
+
+impl From<&Health> for v1::UserSyncHealth {
+    fn from(health: &Health) -> Self {
+        let problem = |message: &String| v1::HealthProblem {
+            message: message.clone(),
+        };
+        Self {
+            state: v1::HealthState::from(health.level).into(),
+            problems: health.problems.iter().map(problem).collect(),
+        }
+    }
+}
+
+/// Decodes and checks the settings of a user sync of `tenant`. Paths are those of the message's fields.
+pub(super) fn settings(
+    found: &mut Violations,
+    wire: &v1::UserSync,
+    tenant: Option<&TenantId>,
+) -> UserSyncSettings {
+    let settings = decode(found, wire, tenant);
+    merge(found, settings.validate());
+    settings
+}
+
+fn decode(found: &mut Violations, wire: &v1::UserSync, tenant: Option<&TenantId>) -> UserSyncSettings {
+    let limit = wire.removal_limit.unwrap_or_default();
+    let report = wire.report.clone().unwrap_or_default();
+    UserSyncSettings {
+        display_name: wire.display_name.clone(),
+        directory: decode_directory(found, &wire.directory, tenant),
+        disabled: wire.disabled,
+        searches: decode_searches(found, &wire.searches),
+        role: wire.role.clone(),
+        role_rules: decode_role_rules(found, &wire.role_rules),
+        field_mappings: decode_mappings(wire.field_mappings.clone().unwrap_or_default()),
+        new_users: choice::<v1::NewUserPolicy, _>(found, "new_users", wire.new_users)
+            .unwrap_or(NewUsers::Create),
+        existing_users: choice::<v1::ExistingUserPolicy, _>(found, "existing_users", wire.existing_users)
+            .unwrap_or(ExistingUsers::Update),
+        missing_users: choice::<v1::MissingUserPolicy, _>(found, "missing_users", wire.missing_users)
+            .unwrap_or(MissingUsers::Ignore),
+        overwrite_local_users: wire.overwrite_local_users,
+        login_changes: choice::<v1::LoginChangePolicy, _>(found, "login_changes", wire.login_changes)
+            .unwrap_or(LoginChanges::Reject),
+        auto_sync: wire.auto_sync,
+        cron: or_default(&wire.schedule, DEFAULT_CRON),
+        time_zone: or_default(&wire.time_zone, DEFAULT_TIME_ZONE),
+        restrictions: wire.restrictions.clone(),
+        removal_limit: RemovalLimit {
+            max_count: decode_limit(found, "removal_limit.max_count", limit.max_count),
+            max_percent: decode_limit(found, "removal_limit.max_percent", limit.max_percent),
+        },
+        report: Report {
+            when: choice::<v1::ReportWhen, _>(found, "report.when", report.when).unwrap_or(ReportWhen::Never),
+            addresses: report.addresses,
+        },
+    }
+}
+
+fn or_default(text: &str, default: &str) -> String {
+    match text {
+        "" => default.to_owned(),
+        text => text.to_owned(),
+    }
+}
+
+fn decode_limit(found: &mut Violations, field: &str, value: Option<i32>) -> Option<u32> {
+    found.take(field, u32::try_from(value?).map_err(|_| "must not be negative"))
+}
+
+fn decode_directory(found: &mut Violations, text: &str, tenant: Option<&TenantId>) -> DirectoryId {
+    let pattern = resource_name::DIRECTORY;
+    match resource_name::decode(found, "directory", text, pattern, resource_name::parse_directory) {
+        Some(name) => {
+            let same = tenant.is_none_or(|tenant| *tenant == name.tenant);
+            found.require(same, "directory", "is not of the same tenant");
+            name.directory
+        }
+        // Never used: the request is refused. It lets the other fields be looked at all the same.
+        None => DirectoryId::generate(Uuid::nil()),
+    }
+}
+
+fn decode_searches(found: &mut Violations, searches: &[v1::UserSearch]) -> Vec<Search> {
+    let decode = |(index, search): (usize, &v1::UserSearch)| Search {
+        base_dn: search.base_dn.clone(),
+        scope: choice::<v1::SearchScope, _>(found, &format!("searches[{index}].scope"), search.scope)
+            .unwrap_or(SearchScope::Subtree),
+        filter: search.filter.clone(),
+    };
+    searches.iter().enumerate().map(decode).collect()
+}
+
+fn decode_role_rules(found: &mut Violations, rules: &[v1::RoleRule]) -> Vec<RoleRule> {
+    use v1::role_rule::Condition;
+    let mut decoded = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let condition = match &rule.condition {
+            Some(Condition::Filter(filter)) => RoleCondition::Filter(filter.clone()),
+            Some(Condition::GroupDn(dn)) => RoleCondition::GroupDn(dn.clone()),
+            None => {
+                found.add(
+                    format!("role_rules[{index}]"),
+                    "needs a condition: filter or group_dn",
+                );
+                continue;
+            }
+        };
+        decoded.push(RoleRule {
+            condition,
+            role: rule.role.clone(),
+        });
+    }
+    decoded
+}
+
+fn decode_mappings(wire: v1::FieldMappings) -> FieldMappings {
+    let custom = wire
+        .custom
+        .into_iter()
+        .map(|(field, mapping)| (field, mapping.candidates));
+    FieldMappings {
+        login: wire.login,
+        email: wire.email,
+        display_name: wire.display_name,
+        given_name: wire.given_name,
+        family_name: wire.family_name,
+        phone_number: wire.phone_number,
+        custom: custom.collect(),
+    }
+}
+
+fn wire(tenant: &TenantId, settings: &UserSyncSettings) -> v1::UserSync {
+    let limit = |value: Option<u32>| value.map(|value| i32::try_from(value).unwrap_or(i32::MAX));
+    v1::UserSync {
+        display_name: settings.display_name.clone(),
+        directory: resource_name::directory(tenant, &settings.directory),
+        disabled: settings.disabled,
+        searches: settings.searches.iter().map(wire_search).collect(),
+        role: settings.role.clone(),
+        role_rules: settings.role_rules.iter().map(wire_role_rule).collect(),
+        field_mappings: Some(wire_mappings(&settings.field_mappings)),
+        new_users: v1::NewUserPolicy::from(settings.new_users).into(),
+        existing_users: v1::ExistingUserPolicy::from(settings.existing_users).into(),
+        missing_users: v1::MissingUserPolicy::from(settings.missing_users).into(),
+        overwrite_local_users: settings.overwrite_local_users,
+        login_changes: v1::LoginChangePolicy::from(settings.login_changes).into(),
+        auto_sync: settings.auto_sync,
+        schedule: settings.cron.clone(),
+        time_zone: settings.time_zone.clone(),
+        restrictions: settings.restrictions.clone(),
+        removal_limit: Some(v1::RemovalLimit {
+            max_count: limit(settings.removal_limit.max_count),
+            max_percent: limit(settings.removal_limit.max_percent),
+        }),
+        report: Some(v1::ReportSettings {
+            when: v1::ReportWhen::from(settings.report.when).into(),
+            addresses: settings.report.addresses.clone(),
+        }),
+        ..v1::UserSync::default()
+    }
+}
+
+fn wire_search(search: &Search) -> v1::UserSearch {
+    v1::UserSearch {
+        base_dn: search.base_dn.clone(),
+        scope: v1::SearchScope::from(search.scope).into(),
+        filter: search.filter.clone(),
+    }
+}
+
+fn wire_role_rule(rule: &RoleRule) -> v1::RoleRule {
+    use v1::role_rule::Condition;
+    let condition = match &rule.condition {
+        RoleCondition::Filter(filter) => Condition::Filter(filter.clone()),
+        RoleCondition::GroupDn(dn) => Condition::GroupDn(dn.clone()),
+    };
+    v1::RoleRule {
+        condition: Some(condition),
+        role: rule.role.clone(),
+    }
+}
+
+fn wire_mappings(mappings: &FieldMappings) -> v1::FieldMappings {
+    let custom: BTreeMap<_, _> = mappings
+        .custom
+        .iter()
+        .map(|(field, candidates)| {
+            (
+                field.clone(),
+                v1::FieldCandidates {
+                    candidates: candidates.clone(),
+                },
+            )
+        })
+        .collect();
+    v1::FieldMappings {
+        login: mappings.login.clone(),
+        email: mappings.email.clone(),
+        display_name: mappings.display_name.clone(),
+        given_name: mappings.given_name.clone(),
+        family_name: mappings.family_name.clone(),
+        phone_number: mappings.phone_number.clone(),
+        custom,
+    }
+}

@@ -1,0 +1,178 @@
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use rollcall_core::external_id::{ExternalId, IdKind};
+use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
+use rollcall_core::user::{Block, Origin, Profile, StateReason, User, UserState};
+use rollcall_proto::convert::user::{BatchGetUsers, ListUsers, LookupUser};
+use rollcall_proto::resource_name::UserName;
+use rollcall_proto::v1;
+
+use crate::bad_fields;
+
+fn user() -> User {
+    let id = ExternalId::parse(IdKind::EntryUuid, "9a5b7c6d-0000-4000-8000-000000000001").unwrap();
+    User {
+        tenant: TenantId::parse("acme").unwrap(),
+        id: UserId(Uuid::from_u128(1)),
+        origin: Some(Origin {
+            user_sync: UserSyncId::parse("staff").unwrap(),
+            directory: DirectoryId::parse("main").unwrap(),
+            external_id: id,
+            dn: "uid=ada,dc=acme".into(),
+            linked: true,
+        }),
+        profile: Profile {
+            login: "ada".into(),
+            email: None,
+            display_name: Some("Ada".into()),
+            role: "user".into(),
+            custom: BTreeMap::from([("badge".into(), "7".into())]),
+            ..Profile::default()
+        },
+        state: UserState::Deactivated,
+        state_reason: Some(StateReason::OutOfScope),
+        owner: false,
+        block: Some(Block {
+            time: DateTime::UNIX_EPOCH,
+            reason: "left".into(),
+        }),
+        revision: 12,
+        create_time: DateTime::UNIX_EPOCH,
+        update_time: DateTime::UNIX_EPOCH,
+    }
+}
+
+#[test]
+fn a_synced_user_names_where_it_comes_from() {
+    let wire = v1::User::from(&user());
+    assert_eq!(
+        wire.name,
+        "tenants/acme/users/00000000-0000-0000-0000-000000000001"
+    );
+    assert_eq!(wire.source(), v1::UserSource::Synced);
+    assert_eq!(wire.user_sync, "tenants/acme/userSyncs/staff");
+    assert_eq!(wire.directory, "tenants/acme/directories/main");
+    assert_eq!(wire.external_id, "9a5b7c6d-0000-4000-8000-000000000001");
+    assert_eq!(wire.external_id_attribute, "entryUUID");
+    assert_eq!(
+        (wire.state(), wire.state_reason()),
+        (v1::UserState::Deactivated, v1::UserStateReason::OutOfScope)
+    );
+    assert_eq!((wire.email.as_str(), wire.custom["badge"].as_str()), ("", "7"));
+    assert_eq!(wire.block.unwrap().reason, "left");
+    assert!(wire.linked);
+}
+
+#[test]
+fn a_local_user_comes_from_nowhere() {
+    let local = User {
+        origin: None,
+        state_reason: None,
+        block: None,
+        ..user()
+    };
+    let wire = v1::User::from(&local);
+    assert_eq!(wire.source(), v1::UserSource::Local);
+    assert_eq!(wire.state_reason(), v1::UserStateReason::Unspecified);
+    assert!(wire.block.is_none());
+    let empty = [
+        wire.user_sync,
+        wire.directory,
+        wire.external_id,
+        wire.external_id_attribute,
+        wire.dn,
+    ];
+    assert!(empty.iter().all(String::is_empty));
+}
+
+#[test]
+fn users_are_asked_for_by_name() {
+    let name = "tenants/acme/users/00000000-0000-0000-0000-000000000001";
+    let get = UserName::try_from(v1::GetUserRequest { name: name.into() }).unwrap();
+    assert_eq!(
+        (get.tenant.as_str(), get.user),
+        ("acme", UserId(Uuid::from_u128(1)))
+    );
+    assert_eq!(
+        bad_fields(UserName::try_from(v1::GetUserRequest::default())),
+        ["name"]
+    );
+    let batch = |names: Vec<String>| {
+        BatchGetUsers::try_from(v1::BatchGetUsersRequest {
+            parent: "tenants/acme".into(),
+            names,
+        })
+    };
+    assert_eq!(
+        batch(vec![name.into()]).unwrap().users,
+        [UserId(Uuid::from_u128(1))]
+    );
+    assert_eq!(bad_fields(batch(vec![])), ["names"]);
+    assert_eq!(bad_fields(batch(vec![name.into(); 101])), ["names"]);
+    let mixed = vec![name.into(), name.replace("acme", "other"), "x".into()];
+    assert_eq!(bad_fields(batch(mixed)), ["names[1]", "names[2]"]);
+}
+
+#[test]
+fn a_filter_is_decoded_whole_or_refused_whole() {
+    let list = |filter| {
+        ListUsers::try_from(v1::ListUsersRequest {
+            parent: "tenants/acme".into(),
+            filter: Some(filter),
+            ..v1::ListUsersRequest::default()
+        })
+    };
+    let filter = list(v1::UserFilter {
+        states: vec![v1::UserState::Active.into()],
+        source: v1::UserSource::Local.into(),
+        user_sync: "tenants/acme/userSyncs/staff".into(),
+        blocked: Some(false),
+        prefix: "ad".into(),
+        ..v1::UserFilter::default()
+    });
+    let filter = filter.unwrap().filter;
+    assert_eq!(filter.states, [UserState::Active]);
+    assert_eq!(
+        (filter.synced, filter.blocked, filter.owner),
+        (Some(false), Some(false), None)
+    );
+    assert_eq!(filter.user_sync, UserSyncId::parse("staff"));
+    let wrong = v1::UserFilter {
+        states: vec![1, 0, 77],
+        source: 5,
+        user_sync: "tenants/other/userSyncs/staff".into(),
+        role: "x".repeat(65),
+        prefix: "a\0".into(),
+        external_id: "1".into(),
+        ..v1::UserFilter::default()
+    };
+    let mut fields = bad_fields(list(wrong));
+    fields.sort();
+    let expected = [
+        "filter.directory",
+        "filter.prefix",
+        "filter.role",
+        "filter.source",
+        "filter.states[1]",
+        "filter.states[2]",
+        "filter.user_sync",
+    ];
+    assert_eq!(fields, expected);
+}
+
+#[test]
+fn a_lookup_takes_one_identifier() {
+    let lookup = |identifier: String| {
+        LookupUser::try_from(v1::LookupUserRequest {
+            parent: "tenants/acme".into(),
+            identifier,
+        })
+    };
+    assert_eq!(
+        lookup("Ada@Example.com".into()).unwrap().identifier,
+        "Ada@Example.com"
+    );
+    assert_eq!(bad_fields(lookup(String::new())), ["identifier"]);
+    assert_eq!(bad_fields(lookup("x".repeat(321))), ["identifier"]);
+}
