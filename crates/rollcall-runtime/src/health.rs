@@ -72,7 +72,7 @@ impl Health {
         }
     }
 
-    /// Serves `/livez` and `/readyz` over plaintext HTTP until the server stops.
+    /// Serves `/livez` and `/readyz` over plaintext HTTP for as long as the process runs, through a drain too.
     ///
     /// # Errors
     /// The address cannot be used.
@@ -132,5 +132,46 @@ impl Health {
         if changed && ready {
             tracing::info!("health is SERVING");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_probe_that_succeeds_after_the_stop_changes_nothing() {
+        let health = Health::new(&[]).await;
+        let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let minute = std::time::Duration::from_secs(60);
+        let settings = config::Health {
+            listen: None,
+            interval: minute,
+            timeout: minute,
+        };
+        let following = tokio::spawn({
+            let (health, asked, answer) = (health.clone(), Arc::clone(&asked), Arc::clone(&answer));
+            async move {
+                let probe = || {
+                    let (asked, answer) = (Arc::clone(&asked), Arc::clone(&answer));
+                    async move {
+                        asked.notify_one();
+                        answer.notified().await;
+                        Ok::<_, std::io::Error>(())
+                    }
+                };
+                health.follow(&settings, probe).await;
+            }
+        });
+        asked.notified().await;
+        health.stop().await;
+        answer.notify_one();
+        following.await.unwrap();
+        assert!(!health.is_ready());
     }
 }

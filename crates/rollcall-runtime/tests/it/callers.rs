@@ -9,7 +9,7 @@ use tonic_types::StatusExt;
 
 use crate::certificates::Authority;
 use crate::probe_service::{SERVICE, call, send};
-use crate::running::Running;
+use crate::running::{PATIENCE, Running};
 
 const TOKEN: &str = "correct horse";
 
@@ -175,9 +175,10 @@ async fn tokens_and_certificates_work_side_by_side() {
 #[tokio::test]
 async fn a_silent_client_does_not_stop_others_from_their_handshake() {
     let authority = Authority::new();
-    let server = Running::start(&authority.server_section()).await;
+    let server = Running::start(&(authority.server_section() + "handshake_timeout = \"1m\"\n")).await;
     let _silent = tokio::net::TcpStream::connect(server.address).await.unwrap();
-    let channel = over_tls(&server, authority.client()).await.unwrap();
+    let connecting = over_tls(&server, authority.client());
+    let channel = tokio::time::timeout(PATIENCE, connecting).await.unwrap().unwrap();
     assert_eq!(call(&channel, "WhoAmI", None).await.unwrap(), "local");
 }
 
