@@ -476,6 +476,18 @@ impl<'a> Planner<'a> {
         users
     }
 
+    /// How many users could log in whom the pull did not bring, if absences matter to this sync.
+    pub fn absent_active(&self) -> u64 {
+        if self.settings.missing_users == MissingUsers::Ignore {
+            return 0;
+        }
+        let absent = self
+            .known
+            .values()
+            .filter(|slot| !slot.seen && slot.known.state == UserState::Active);
+        absent.count() as u64
+    }
+
     /// The change that removes a user whose absence is confirmed.
     pub fn remove(&mut self, user: &User, reason: StateReason) -> Option<Change> {
         let origin = user.origin.clone()?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::id::{RunId, UserSyncKey};
-use crate::issue::IssueKind;
+use crate::issue::{Health, HealthLevel, IssueKind};
 
 /// How long a PLANNED or HELD run waits to be applied.
 pub const PLAN_LIFETIME: chrono::TimeDelta = chrono::TimeDelta::hours(72);
@@ -157,4 +157,33 @@ pub struct Run {
     pub end_time: Option<DateTime<Utc>>,
     /// When a waiting plan expires.
     pub expire_time: Option<DateTime<Utc>>,
+}
+
+/// The health of a user sync whose last run ended, or waits, in this state.
+pub fn health_after(state: RunState, issues: u64, failure: Option<&str>, hold_reasons: &[String]) -> Health {
+    let (level, problem) = match state {
+        RunState::Failed => {
+            let why = failure.unwrap_or("the cause is not known");
+            (
+                HealthLevel::Error,
+                format!("The last run failed: {why}. Users stay as they are until a run succeeds."),
+            )
+        }
+        RunState::Held => {
+            let why = hold_reasons.join("; ");
+            (
+                HealthLevel::Warning,
+                format!("The last run is held: {why}. Look at its changes, then apply or cancel it."),
+            )
+        }
+        RunState::SucceededWithIssues => (
+            HealthLevel::Warning,
+            format!("The last run left {issues} issues; each names an entry and what to do about it."),
+        ),
+        _ => return Health::default(),
+    };
+    Health {
+        level,
+        problems: vec![problem],
+    }
 }
