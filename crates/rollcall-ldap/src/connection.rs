@@ -4,7 +4,6 @@
 //! connection stays marked as unusable, its tasks are aborted, and what was not written never will be.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -60,14 +59,13 @@ pub(crate) struct Connection {
     guard: JoinHandle<()>,
     search: Option<SearchStream<'static, String, Vec<String>>>,
     idle: bool,
-    pub(crate) peer: SocketAddr,
     pub(crate) opened: Instant,
     pub(crate) last_used: Instant,
 }
 
 impl Connection {
     /// Puts guard and ldap3 on a stream that is ready for LDAP.
-    pub(crate) async fn new(stream: Stream, peer: SocketAddr, limits: Limits) -> Result<Self, LdapError> {
+    pub(crate) async fn new(stream: Stream, limits: Limits) -> Result<Self, LdapError> {
         let lost = |_| LdapError::ConnectionLost;
         let (ours, library) = StdUnixStream::pair().map_err(lost)?;
         ours.set_nonblocking(true).map_err(lost)?;
@@ -94,7 +92,6 @@ impl Connection {
             guard,
             search: None,
             idle: true,
-            peer,
             opened: now,
             last_used: now,
         })

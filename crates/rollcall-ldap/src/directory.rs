@@ -23,6 +23,7 @@ use crate::guard::link::Budget;
 use crate::health::Health;
 use crate::paging::{PagedSearch, SearchRequest};
 use crate::result_code::{ResultClass, ResultCode};
+use crate::root_dse::{self, RootDse};
 
 /// For this long a refused service account is not tried again: each try may count towards its lockout.
 const REFUSAL_MEMORY: Duration = Duration::from_secs(60);
@@ -347,6 +348,21 @@ impl LdapDirectory {
         last
     }
 
+    /// Reads what the server says about itself. A server that shows nothing is a generic one.
+    ///
+    /// # Errors
+    /// As [`read_entry`](Self::read_entry).
+    pub async fn root_dse(&self, deadline: Instant) -> Result<RootDse, LdapError> {
+        let query = root_dse::query();
+        let request = ReadRequest {
+            dn: query.base,
+            filter: query.filter,
+            attributes: query.attributes,
+        };
+        let entry = self.read_entry(&request, deadline).await?;
+        Ok(RootDse::from_entry(&entry.unwrap_or_default()))
+    }
+
     /// True for each host, in the order of the settings, that is not resting after failures.
     pub fn hosts_usable(&self) -> Vec<bool> {
         self.inner
@@ -440,12 +456,12 @@ impl Inner {
         {
             return Err(LdapError::BindRefused(code));
         }
-        let (stream, peer) = self.endpoint.open(&self.endpoint.hosts[host], deadline).await?;
+        let stream = self.endpoint.open(&self.endpoint.hosts[host], deadline).await?;
         let limits = match role {
             Role::Service => Limits::SEARCH,
             Role::Bind => Limits::BIND,
         };
-        let mut connection = Connection::new(stream, peer, limits).await?;
+        let mut connection = Connection::new(stream, limits).await?;
         if role == Role::Service {
             let deadline = deadline.min(Instant::now() + self.operation_timeout);
             let bound = connection

@@ -93,15 +93,10 @@ impl Endpoint {
     }
 
     /// All of it, within the connect timeout and before `deadline`.
-    pub(crate) async fn open(
-        &self,
-        host: &HostUrl,
-        deadline: Instant,
-    ) -> Result<(Stream, SocketAddr), LdapError> {
+    pub(crate) async fn open(&self, host: &HostUrl, deadline: Instant) -> Result<Stream, LdapError> {
         let deadline = deadline.min(Instant::now() + self.connect_timeout);
         let addresses = self.resolve(host, deadline).await?;
         let tcp = dial::connect(&addresses, deadline).await?;
-        let peer = tcp.peer_addr().map_err(|_| LdapError::ConnectionLost)?;
-        Ok((self.secure(tcp, host, deadline).await?, peer))
+        self.secure(tcp, host, deadline).await
     }
 }

@@ -12,6 +12,7 @@
 
 mod ber;
 mod bind;
+mod check;
 mod connection;
 mod dial;
 mod directory;
@@ -25,10 +26,15 @@ mod health;
 mod outcome;
 mod paging;
 mod result_code;
+mod root_dse;
+mod schema;
 mod start_tls;
 mod tls;
 
 pub use bind::{BindAnswer, PasswordPolicy, PasswordPolicyError};
+pub use check::{
+    ConnectionCheck, Count, HostCheck, SearchesCheck, SearchesToCheck, check_connection, check_searches,
+};
 pub use directory::{DirectoryConfig, Found, LdapDirectory, PoolLimits, ReadRequest, Verification};
 pub use egress::{DEFAULT_PORTS, EgressPolicy, Network, NetworkError};
 pub use error::{BindError, DialFailure, LdapError, Misconfiguration};
@@ -37,4 +43,5 @@ pub use guard::violation::{ProtocolViolation, Spoken};
 pub use outcome::{PartialReason, SearchOutcome, SearchStats};
 pub use paging::{PagedSearch, Pulled, SearchBudget, SearchRequest};
 pub use result_code::{ResultClass, ResultCode};
+pub use root_dse::RootDse;
 pub use tls::{CertificateFacts, TlsFacts, TlsFailure};

@@ -111,6 +111,7 @@ fn judge_whole(bytes: &mut [u8]) -> Result<Option<Result<(), LdapError>>, Protoc
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
     use super::*;
 
     const SUCCESS: &[u8] = &[0x30, 12, 2, 1, 1, 0x78, 7, 10, 1, 0, 4, 0, 4, 0];

@@ -105,11 +105,6 @@ impl Link {
         state.written
     }
 
-    /// Whether the request may have been written.
-    pub(crate) fn written(&self) -> Written {
-        self.state().written
-    }
-
     /// Takes the note that goes with the entry just received: true if it is tainted. Returns its credit.
     pub(crate) fn take_note(&self) -> bool {
         let mut state = self.state();

@@ -319,3 +319,7 @@ fn repair_utf8(mut text: &mut [u8]) -> bool {
 fn is_oid(text: &[u8]) -> bool {
     !text.is_empty() && text.len() <= 256 && text.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
 }
+
+#[cfg(test)]
+#[path = "vet/tests.rs"]
+mod tests;

@@ -127,7 +127,7 @@ async fn malformed_elements_are_errors_at_once() {
 #[tokio::test]
 async fn millions_of_tiny_elements_are_refused() {
     let error = search_error(|id| {
-        let values = vec![0x04, 0x00].repeat(4_000_000);
+        let values = [0x04, 0x00].repeat(4_000_000);
         let attribute = ber::sequence(&[ber::octets("member"), ber::element(0x31, &values)]);
         let entry = [ber::octets("cn=x"), ber::sequence(&[attribute])].concat();
         ber::message(id.into(), ber::element(0x64, &entry), &[])

@@ -496,7 +496,11 @@ async fn endless_entries_stop_at_the_budget() {
             panic!("{outcome:?}")
         };
         assert_eq!(reasons, [PartialReason::BudgetSpent]);
-        assert!(entries.len() <= 200_000 / 25 && entries.len() > 1000, "{}", entries.len());
+        assert!(
+            entries.len() <= 200_000 / 25 && entries.len() > 1000,
+            "{}",
+            entries.len()
+        );
     }
 }
 

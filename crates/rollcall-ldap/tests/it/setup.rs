@@ -15,9 +15,9 @@ use rollcall_ldap::{
 use rollcall_testkit::{Operation, Peer, Request, Slapd, ber};
 use tokio::time::Instant;
 
-pub const SERVICE_DN: &str = "cn=service";
+pub(crate) const SERVICE_DN: &str = "cn=service";
 
-pub fn settings(urls: &[String]) -> DirectorySettings {
+pub(crate) fn settings(urls: &[String]) -> DirectorySettings {
     let hosts: Vec<_> = urls.iter().map(|url| HostUrl::parse(url).unwrap()).collect();
     let ldaps = urls[0].starts_with("ldaps");
     DirectorySettings {
@@ -42,19 +42,19 @@ pub fn settings(urls: &[String]) -> DirectorySettings {
     }
 }
 
-pub fn password(text: &str) -> Password {
+pub(crate) fn password(text: &str) -> Password {
     Password::new(text.to_owned()).unwrap()
 }
 
 /// The policy of a test: loopback, on any port that a test server has.
-pub fn loopback(ports: &[u16]) -> Arc<EgressPolicy> {
+pub(crate) fn loopback(ports: &[u16]) -> Arc<EgressPolicy> {
     Arc::new(EgressPolicy::new(
         vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
         ports.to_vec(),
     ))
 }
 
-pub fn config(settings: DirectorySettings, bind_password: &str) -> DirectoryConfig {
+pub(crate) fn config(settings: DirectorySettings, bind_password: &str) -> DirectoryConfig {
     let ports: Vec<u16> = settings
         .hosts
         .iter()
@@ -70,16 +70,16 @@ pub fn config(settings: DirectorySettings, bind_password: &str) -> DirectoryConf
     }
 }
 
-pub fn directory(settings: DirectorySettings, bind_password: &str) -> LdapDirectory {
+pub(crate) fn directory(settings: DirectorySettings, bind_password: &str) -> LdapDirectory {
     LdapDirectory::new(config(settings, bind_password)).unwrap()
 }
 
 /// A directory on this slapd, without TLS.
-pub fn on_slapd(slapd: &Slapd) -> LdapDirectory {
+pub(crate) fn on_slapd(slapd: &Slapd) -> LdapDirectory {
     directory(slapd_settings(slapd), slapd.service_password())
 }
 
-pub fn slapd_settings(slapd: &Slapd) -> DirectorySettings {
+pub(crate) fn slapd_settings(slapd: &Slapd) -> DirectorySettings {
     DirectorySettings {
         bind_dn: slapd.service_dn(),
         ..settings(&[slapd.url()])
@@ -87,15 +87,15 @@ pub fn slapd_settings(slapd: &Slapd) -> DirectorySettings {
 }
 
 /// A directory on a scripted server, without TLS.
-pub fn on_script(address: SocketAddr) -> LdapDirectory {
+pub(crate) fn on_script(address: SocketAddr) -> LdapDirectory {
     directory(settings(&[format!("ldap://{address}")]), "service password")
 }
 
-pub fn in_seconds(seconds: u64) -> Instant {
+pub(crate) fn in_seconds(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds)
 }
 
-pub fn everything(base_dn: &str, attributes: &[&str]) -> SearchRequest {
+pub(crate) fn everything(base_dn: &str, attributes: &[&str]) -> SearchRequest {
     SearchRequest {
         base_dn: base_dn.into(),
         scope: SearchScope::Subtree,
@@ -105,7 +105,7 @@ pub fn everything(base_dn: &str, attributes: &[&str]) -> SearchRequest {
     }
 }
 
-pub fn read(dn: &str, attributes: &[&str]) -> ReadRequest {
+pub(crate) fn read(dn: &str, attributes: &[&str]) -> ReadRequest {
     ReadRequest {
         dn: dn.into(),
         filter: "(objectClass=*)".into(),
@@ -114,7 +114,7 @@ pub fn read(dn: &str, attributes: &[&str]) -> ReadRequest {
 }
 
 /// Runs a search to its end; a restart empties the list, as it asks for.
-pub async fn pull(directory: &LdapDirectory, request: SearchRequest) -> (Vec<Entry>, SearchOutcome) {
+pub(crate) async fn pull(directory: &LdapDirectory, request: SearchRequest) -> (Vec<Entry>, SearchOutcome) {
     let mut search = match directory.search(request).await {
         Ok(search) => search,
         Err(error) => return (Vec::new(), SearchOutcome::Failed { error }),
@@ -130,14 +130,14 @@ pub async fn pull(directory: &LdapDirectory, request: SearchRequest) -> (Vec<Ent
 }
 
 /// Answers the service account's bind with success and returns the request that follows.
-pub async fn after_bind(peer: &mut Peer) -> anyhow::Result<Request> {
+pub(crate) async fn after_bind(peer: &mut Peer) -> anyhow::Result<Request> {
     let bind = next(peer).await?;
     anyhow::ensure!(matches!(bind.operation, Operation::Bind { .. }), "no bind first");
     peer.send(&ber::bind_response(bind.id, 0, "", "")).await?;
     next(peer).await
 }
 
-pub async fn next(peer: &mut Peer) -> anyhow::Result<Request> {
+pub(crate) async fn next(peer: &mut Peer) -> anyhow::Result<Request> {
     peer.receive()
         .await?
         .ok_or_else(|| anyhow::anyhow!("the client left"))

@@ -1,0 +1,13 @@
+//! Checks: what logins and runs do, done once and explained.
+//!
+//! A check shares its code with them, writes nothing, and ends within its time limit. It must not serve
+//! as a network scanner: addresses that the policy refuses are never shown, and a name that resolves to
+//! one fails like a name that does not exist.
+
+mod advice;
+mod connection;
+mod searches;
+mod stages;
+
+pub use connection::{ConnectionCheck, HostCheck, check_connection};
+pub use searches::{Count, SearchesCheck, SearchesToCheck, check_searches};

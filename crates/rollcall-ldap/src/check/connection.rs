@@ -1,0 +1,337 @@
+//! Every host of a directory, stage by stage.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::check::{CheckReport, StageKind};
+use rollcall_core::dialect::Dialect;
+use rollcall_core::directory::HostUrl;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::advice::explain;
+use super::stages::Stages;
+use crate::connection::Connection;
+use crate::dial;
+use crate::directory::{DirectoryConfig, find};
+use crate::endpoint::{Endpoint, Stream};
+use crate::error::{DialFailure, LdapError};
+use crate::guard::Limits;
+use crate::result_code::ResultCode;
+use crate::root_dse::{self, RootDse};
+use crate::tls::{CertificateFacts, TlsFacts};
+
+const HOST_STAGES: [StageKind; 6] = [
+    StageKind::EgressPolicy,
+    StageKind::Dns,
+    StageKind::Tcp,
+    StageKind::Tls,
+    StageKind::Bind,
+    StageKind::RootDse,
+];
+const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
+/// A certificate that ends sooner than this is worth a word.
+const EXPIRY_NOTICE_DAYS: i64 = 30;
+
+/// What a check of a directory's connection found.
+#[derive(Clone, Debug)]
+pub struct ConnectionCheck {
+    /// The stages: the settings, then host by host.
+    pub report: CheckReport,
+    /// What was learnt about each host, in the order of the settings.
+    pub hosts: Vec<HostCheck>,
+}
+
+/// What a check learnt about one host.
+#[derive(Clone, Debug)]
+pub struct HostCheck {
+    /// The host as in the settings.
+    pub host: HostUrl,
+    /// The TLS connection, if one came about.
+    pub tls: Option<TlsFacts>,
+    /// What the server says about itself, if the service account got that far.
+    pub root_dse: Option<RootDse>,
+}
+
+impl ConnectionCheck {
+    /// The root DSE of the first host that showed one.
+    pub fn root_dse(&self) -> Option<&RootDse> {
+        self.hosts.iter().find_map(|host| host.root_dse.as_ref())
+    }
+}
+
+/// Tries each host of a stored or drafted directory, all at once, and ends within `limit`.
+pub async fn check_connection(
+    config: &DirectoryConfig,
+    now: DateTime<Utc>,
+    limit: Duration,
+) -> ConnectionCheck {
+    let deadline = Instant::now() + limit;
+    let mut parse = Stages::about("");
+    let mistakes = config.settings.validate();
+    let usable = Endpoint::new(
+        &config.settings,
+        config.client_key.as_ref(),
+        config.egress.clone(),
+    );
+    if !mistakes.is_empty() {
+        let text: Vec<String> = mistakes
+            .iter()
+            .map(|mistake| format!("{} {}", mistake.field, mistake.description))
+            .collect();
+        parse.fail(StageKind::Parse, text.join("; "), "Correct these settings.");
+    } else if let Err(error) = &usable {
+        let (message, hint) = explain(error, config.settings.transport_security);
+        parse.fail(StageKind::Parse, message, hint);
+    } else {
+        parse.pass(StageKind::Parse, "The settings are well formed.");
+    }
+    let ready = mistakes.is_empty() && usable.is_ok();
+    let checks = config
+        .settings
+        .hosts
+        .iter()
+        .map(|host| check_host(config, host, ready, now, deadline));
+    let mut stages = parse.into_stages();
+    let mut hosts = Vec::new();
+    for (host_stages, host) in futures::future::join_all(checks).await {
+        stages.extend(host_stages.into_stages());
+        hosts.push(host);
+    }
+    ConnectionCheck {
+        report: CheckReport { stages },
+        hosts,
+    }
+}
+
+async fn check_host(
+    config: &DirectoryConfig,
+    host: &HostUrl,
+    ready: bool,
+    now: DateTime<Utc>,
+    deadline: Instant,
+) -> (Stages, HostCheck) {
+    let mut stages = Stages::about(host.to_string());
+    let mut found = HostCheck {
+        host: host.clone(),
+        tls: None,
+        root_dse: None,
+    };
+    // An endpoint of its own, so that what the certificate verifier saw is this host's.
+    if ready
+        && let Ok(endpoint) = Endpoint::new(
+            &config.settings,
+            config.client_key.as_ref(),
+            config.egress.clone(),
+        )
+    {
+        let check = HostStages {
+            config,
+            endpoint,
+            host,
+            now,
+            deadline,
+        };
+        if let Some(tcp) = check.connect(&mut stages).await
+            && let Some(stream) = check.secure(tcp, &mut stages, &mut found).await
+        {
+            check.speak(stream, &mut stages, &mut found).await;
+        }
+    }
+    stages.skip_rest(&HOST_STAGES);
+    (stages, found)
+}
+
+struct HostStages<'a> {
+    config: &'a DirectoryConfig,
+    endpoint: Endpoint,
+    host: &'a HostUrl,
+    now: DateTime<Utc>,
+    deadline: Instant,
+}
+
+impl HostStages<'_> {
+    fn explain(&self, error: &LdapError) -> (String, &'static str) {
+        explain(error, self.config.settings.transport_security)
+    }
+
+    async fn connect(&self, stages: &mut Stages) -> Option<TcpStream> {
+        let fail = |stages: &mut Stages, kind, error: &LdapError| {
+            let (message, hint) = self.explain(error);
+            stages.fail(kind, message, hint);
+        };
+        if !self.endpoint.port_is_allowed(self.host) {
+            fail(stages, StageKind::EgressPolicy, &LdapError::EgressDenied);
+            return None;
+        }
+        let deadline = self.deadline.min(Instant::now() + self.endpoint.connect_timeout);
+        let is_address = self.host.host.parse::<IpAddr>().is_ok();
+        let addresses = match self.endpoint.resolve(self.host, deadline).await {
+            Ok(addresses) => addresses,
+            Err(error @ LdapError::EgressDenied) if is_address => {
+                fail(stages, StageKind::EgressPolicy, &error);
+                return None;
+            }
+            // A name for a refused address fails like a name that does not exist.
+            Err(_) => {
+                stages.pass(StageKind::EgressPolicy, "The port is allowed.");
+                fail(
+                    stages,
+                    StageKind::Dns,
+                    &LdapError::Unreachable(DialFailure::NameNotFound),
+                );
+                return None;
+            }
+        };
+        stages.pass(StageKind::EgressPolicy, "The address and port are allowed.");
+        match is_address {
+            true => stages.pass(
+                StageKind::Dns,
+                "The host is an address; there is nothing to resolve.",
+            ),
+            false => {
+                stages.pass(
+                    StageKind::Dns,
+                    format!("The name resolves to {} addresses.", addresses.len()),
+                );
+            }
+        }
+        match dial::connect(&addresses, deadline).await {
+            Ok(tcp) => {
+                stages.pass(StageKind::Tcp, "Connected.");
+                Some(tcp)
+            }
+            Err(error) => {
+                fail(stages, StageKind::Tcp, &error);
+                None
+            }
+        }
+    }
+
+    async fn secure(&self, tcp: TcpStream, stages: &mut Stages, found: &mut HostCheck) -> Option<Stream> {
+        let deadline = self.deadline.min(Instant::now() + self.endpoint.connect_timeout);
+        let stream = match self.endpoint.secure(tcp, self.host, deadline).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                let (message, hint) = self.explain(&error);
+                let chain = self
+                    .endpoint
+                    .tls
+                    .as_ref()
+                    .map(|tls| tls.seen_chain())
+                    .unwrap_or_default();
+                stages.fail(StageKind::Tls, with_certificate(message, chain.first()), hint);
+                return None;
+            }
+        };
+        match &stream {
+            Stream::Plain(_) => stages.warn(
+                StageKind::Tls,
+                "The connection is not protected: passwords travel readable.",
+                "Set transport security to LDAPS or START_TLS.",
+            ),
+            Stream::Tls(tls) => {
+                let facts = TlsFacts::of(tls);
+                let leaf = facts.chain.first();
+                let message = with_certificate(format!("{} with {}.", facts.version, facts.cipher), leaf);
+                let days = leaf.map_or(i64::MAX, |leaf| (leaf.not_after - self.now).num_days());
+                match days < EXPIRY_NOTICE_DAYS {
+                    true => stages.warn(
+                        StageKind::Tls,
+                        message,
+                        format!("The certificate ends in {days} days: renew it, or nobody can log in."),
+                    ),
+                    false => stages.pass(StageKind::Tls, message),
+                }
+                found.tls = Some(facts);
+            }
+        }
+        Some(stream)
+    }
+
+    async fn speak(&self, stream: Stream, stages: &mut Stages, found: &mut HostCheck) {
+        let deadline = self
+            .deadline
+            .min(Instant::now() + self.config.settings.operation_timeout);
+        let connection = match Connection::new(stream, Limits::SEARCH).await {
+            Ok(mut connection) => {
+                let settings = &self.config.settings;
+                let bind =
+                    connection.simple_bind(&settings.bind_dn, &self.config.bind_password, true, deadline);
+                match bind.await {
+                    Ok(answer) if answer.code == ResultCode::SUCCESS => Ok(connection),
+                    Ok(answer) => Err(LdapError::BindRefused(answer.code)),
+                    Err(error) => Err(error.error),
+                }
+            }
+            Err(error) => Err(error),
+        };
+        let mut connection = match connection {
+            Ok(connection) => connection,
+            Err(error) => {
+                let (message, hint) = self.explain(&error);
+                stages.fail(StageKind::Bind, message, hint);
+                return;
+            }
+        };
+        stages.pass(StageKind::Bind, "The service account can bind.");
+        let root = find(&mut connection, &root_dse::query(), deadline).await;
+        let root = root.map(|found| found.entries.first().map(RootDse::from_entry));
+        match root {
+            Ok(Some(root)) => {
+                describe(&root, stages);
+                found.root_dse = Some(root);
+            }
+            Ok(None) => stages.warn(
+                StageKind::RootDse,
+                "The server shows nothing about itself.",
+                "Let the bind account read the root DSE, or set the external id attribute.",
+            ),
+            Err(error) => {
+                let (message, hint) = self.explain(&error);
+                stages.fail(StageKind::RootDse, message, hint);
+            }
+        }
+    }
+}
+
+fn describe(root: &RootDse, stages: &mut Stages) {
+    let kind = match root.dialect {
+        Dialect::ActiveDirectory => "Active Directory or Samba",
+        Dialect::OpenLdap => "OpenLDAP",
+        Dialect::Dirsrv389 => "389 Directory Server or FreeIPA",
+        Dialect::Generic => "A server of another kind",
+    };
+    let vendor = root
+        .vendor
+        .as_ref()
+        .map(|vendor| format!(" ({vendor})"))
+        .unwrap_or_default();
+    let contexts = root.data_contexts().join("; ");
+    let message = format!("{kind}{vendor}, with the trees {contexts}.");
+    match root.supports(PAGED_RESULTS) {
+        true => stages.pass(StageKind::RootDse, message),
+        false => stages.warn(
+            StageKind::RootDse,
+            message,
+            "The server does not announce paged results; large searches may be cut short by its limits.",
+        ),
+    }
+}
+
+fn with_certificate(message: String, leaf: Option<&CertificateFacts>) -> String {
+    let Some(leaf) = leaf else { return message };
+    let names = if leaf.names.is_empty() {
+        "no names".into()
+    } else {
+        leaf.names.join(", ")
+    };
+    format!(
+        "{message} Certificate of {} for {names}, issued by {}, valid from {} to {}.",
+        leaf.subject,
+        leaf.issuer,
+        leaf.not_before.format("%Y-%m-%d"),
+        leaf.not_after.format("%Y-%m-%d"),
+    )
+}

@@ -1,0 +1,387 @@
+//! What an admin is told.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use rollcall_core::check::{Stage, StageKind, StageResult};
+use rollcall_core::dialect::Dialect;
+use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::external_id::IdKind;
+use rollcall_core::user_sync::{Search, SearchScope};
+use rollcall_ldap::{
+    ConnectionCheck, Count, EgressPolicy, SearchesCheck, SearchesToCheck, check_connection, check_searches,
+};
+use rollcall_testkit::{ScriptedLdap, Slapd, TestCa, ber, hostile_people, people_ldif};
+use tokio::net::TcpListener;
+
+use crate::setup::*;
+
+fn now() -> DateTime<Utc> {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
+async fn check(settings: DirectorySettings, password: &str) -> ConnectionCheck {
+    check_connection(&config(settings, password), now(), Duration::from_secs(9)).await
+}
+
+fn stage(check: &ConnectionCheck, kind: StageKind) -> &Stage {
+    check
+        .report
+        .stages
+        .iter()
+        .find(|stage| stage.kind == kind)
+        .unwrap()
+}
+
+/// The one stage that failed, and that everything behind it was skipped.
+fn failure(check: &ConnectionCheck) -> &Stage {
+    let stages = &check.report.stages;
+    let at = stages
+        .iter()
+        .position(|stage| stage.result == StageResult::Fail)
+        .unwrap();
+    assert!(
+        stages[at + 1..]
+            .iter()
+            .all(|stage| stage.result == StageResult::Skipped),
+        "{stages:#?}"
+    );
+    assert!(!stages[at].hint.is_empty());
+    &stages[at]
+}
+
+#[tokio::test]
+async fn a_good_server_passes_every_stage() {
+    let ca = TestCa::new().unwrap();
+    let slapd = Slapd::builder()
+        .certificate(ca.loopback_server().unwrap())
+        .start()
+        .unwrap();
+    let settings = DirectorySettings {
+        bind_dn: slapd.service_dn(),
+        ca_certificates: ca.pem(),
+        ..settings(&[slapd.tls_url()])
+    };
+    let check = check(settings, slapd.service_password()).await;
+    let results: Vec<_> = check
+        .report
+        .stages
+        .iter()
+        .map(|stage| (stage.kind, stage.result))
+        .collect();
+    let kinds = [
+        StageKind::Parse,
+        StageKind::EgressPolicy,
+        StageKind::Dns,
+        StageKind::Tcp,
+        StageKind::Tls,
+        StageKind::Bind,
+        StageKind::RootDse,
+    ];
+    assert_eq!(
+        results,
+        kinds.map(|kind| (kind, StageResult::Pass)),
+        "{:#?}",
+        check.report
+    );
+    assert_eq!(check.root_dse().unwrap().dialect, Dialect::OpenLdap);
+    assert_eq!(check.root_dse().unwrap().data_contexts(), [slapd.base_dn()]);
+    let tls = check.hosts[0].tls.as_ref().unwrap();
+    assert_eq!(tls.version, "TLS 1.3");
+    assert!(tls.chain[0].names.contains(&"127.0.0.1".to_owned()));
+    assert!(
+        stage(&check, StageKind::Tls)
+            .message
+            .contains("issued by CN=Rollcall test CA")
+    );
+}
+
+#[tokio::test]
+async fn each_tls_failure_says_what_to_do() {
+    let ca = TestCa::new().unwrap();
+    let cases = [
+        (
+            ca.expired_server(&["127.0.0.1"]).unwrap(),
+            "expired on 2001-01-01",
+            "Renew",
+        ),
+        (
+            ca.server(&["dc1.example.com"]).unwrap(),
+            "is for dc1.example.com",
+            "one of the certificate's names",
+        ),
+        (
+            TestCa::new().unwrap().loopback_server().unwrap(),
+            "not signed by a trusted ca",
+            "CA certificates",
+        ),
+    ];
+    for (certificate, message, hint) in cases {
+        let slapd = Slapd::builder().certificate(certificate).start().unwrap();
+        let settings = DirectorySettings {
+            bind_dn: slapd.service_dn(),
+            ca_certificates: ca.pem(),
+            ..settings(&[slapd.tls_url()])
+        };
+        let check = check(settings, slapd.service_password()).await;
+        let failed = failure(&check);
+        assert_eq!(failed.kind, StageKind::Tls);
+        assert!(
+            failed.message.contains(message) && failed.message.contains("valid from"),
+            "{failed:?}"
+        );
+        assert!(failed.hint.contains(hint), "{failed:?}");
+    }
+}
+
+#[tokio::test]
+async fn ports_and_modes_that_do_not_fit_are_explained() {
+    let ca = TestCa::new().unwrap();
+    let slapd = Slapd::builder()
+        .certificate(ca.loopback_server().unwrap())
+        .start()
+        .unwrap();
+    let ldaps_on_plain = DirectorySettings {
+        ca_certificates: ca.pem(),
+        ..settings(&[format!("ldaps://{}", slapd.address())])
+    };
+    let check_of = async |settings| check(settings, slapd.service_password()).await;
+    let report = check_of(ldaps_on_plain).await;
+    assert_eq!(failure(&report).kind, StageKind::Tls);
+    assert!(
+        failure(&report).hint.contains("START_TLS"),
+        "{:?}",
+        failure(&report)
+    );
+    let plain_on_ldaps = settings(&[format!("ldap://{}", slapd.tls_address())]);
+    let report = check_of(plain_on_ldaps).await;
+    assert_eq!(failure(&report).kind, StageKind::Bind);
+    assert!(failure(&report).hint.contains("LDAPS"), "{:?}", failure(&report));
+    assert_eq!(stage(&report, StageKind::Tls).result, StageResult::Warn);
+}
+
+#[tokio::test]
+async fn a_wrong_bind_password_fails_the_bind_stage() {
+    let slapd = Slapd::builder().start().unwrap();
+    let check = check(slapd_settings(&slapd), "wrong").await;
+    let failed = failure(&check);
+    assert_eq!(failed.kind, StageKind::Bind);
+    assert_eq!(
+        failed.message,
+        "The service account's bind was refused with result 49 (invalidCredentials)."
+    );
+    assert!(failed.hint.contains("bind password"));
+}
+
+#[tokio::test]
+async fn a_server_that_wants_tls_for_binds_says_so() {
+    let server = ScriptedLdap::plain(|mut peer| async move {
+        let bind = next(&mut peer).await?;
+        peer.send(&ber::bind_response(bind.id, 13, "", "confidentiality required"))
+            .await?;
+        peer.closed().await
+    })
+    .await
+    .unwrap();
+    let check = check(settings(&[format!("ldap://{}", server.address())]), "x").await;
+    let failed = failure(&check);
+    assert_eq!(failed.kind, StageKind::Bind);
+    assert!(failed.hint.contains("START_TLS"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn every_host_is_checked_and_a_black_hole_does_not_hold_the_check_up() {
+    let slapd = Slapd::builder().start().unwrap();
+    let hole = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut settings = slapd_settings(&slapd);
+    settings.hosts.insert(
+        0,
+        HostUrl::parse(&format!("ldap://{}", hole.local_addr().unwrap())).unwrap(),
+    );
+    settings.operation_timeout = Duration::from_secs(60);
+    let config = config(settings, slapd.service_password());
+    let before = Instant::now();
+    let check = check_connection(&config, now(), Duration::from_secs(2)).await;
+    assert!(before.elapsed() < Duration::from_secs(4));
+    let failed: Vec<_> = check
+        .report
+        .stages
+        .iter()
+        .filter(|stage| stage.result == StageResult::Fail)
+        .collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(
+        (failed[0].kind, failed[0].subject.as_str()),
+        (StageKind::Bind, &*check.hosts[0].host.to_string())
+    );
+    assert!(check.hosts[0].root_dse.is_none() && check.hosts[1].root_dse.is_some());
+}
+
+/// A check must not tell what is where in the operator's network.
+#[tokio::test]
+async fn a_check_is_no_network_scanner() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let open = listener.local_addr().unwrap().port();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let told = async |host: &str, port: u16| {
+        let mut config = config(settings(&[format!("ldap://{host}:{port}")]), "x");
+        config.egress = EgressPolicy::new(Vec::new(), vec![open, closed]).into();
+        let check = check_connection(&config, now(), Duration::from_secs(9)).await;
+        let failed = failure(&check).clone();
+        (failed.kind, failed.message, failed.hint)
+    };
+    let by_address = told("127.0.0.1", open).await;
+    assert_eq!(by_address.0, StageKind::EgressPolicy);
+    for (host, port) in [
+        ("127.0.0.1", closed),
+        ("10.255.255.1", open),
+        ("[::1]", open),
+        ("127.0.0.1", 22),
+    ] {
+        assert_eq!(told(host, port).await, by_address, "{host}:{port}");
+    }
+    let by_name = told("localhost", open).await;
+    assert_eq!(by_name.0, StageKind::Dns);
+    assert_eq!(told("localhost", closed).await, by_name);
+    assert_eq!(told("no-such-host.invalid", open).await, by_name);
+}
+
+#[tokio::test]
+async fn mistakes_in_the_settings_come_all_at_once_and_nothing_is_tried() {
+    let mut settings = settings(&["ldap://127.0.0.1:1".to_owned()]);
+    settings.transport_security = TransportSecurity::Ldaps;
+    settings.page_size = 0;
+    settings.ca_certificates = "not PEM".into();
+    let check = check(settings, "x").await;
+    let failed = failure(&check);
+    assert_eq!(failed.kind, StageKind::Parse);
+    for field in ["hosts[0]", "page_size", "ca_certificates"] {
+        assert!(failed.message.contains(field), "{failed:?}");
+    }
+}
+
+async fn searches(slapd: &Slapd, filters: &[(&str, &str)], attributes: &[&str]) -> SearchesCheck {
+    let searches: Vec<Search> = filters
+        .iter()
+        .map(|(base, filter)| Search {
+            base_dn: (*base).into(),
+            scope: SearchScope::Subtree,
+            filter: (*filter).into(),
+        })
+        .collect();
+    let attributes: Vec<String> = attributes.iter().map(|name| (*name).to_owned()).collect();
+    let wanted = SearchesToCheck {
+        searches: &searches,
+        attributes: &attributes,
+        external_id_attribute: None,
+        sample: 5,
+        count_limit: 100,
+    };
+    check_searches(&on_slapd(slapd), wanted, in_seconds(9)).await
+}
+
+fn result_of(check: &SearchesCheck, kind: StageKind, word: &str) -> StageResult {
+    let matching = check
+        .stages
+        .iter()
+        .find(|stage| stage.kind == kind && (stage.subject.contains(word) || stage.message.contains(word)));
+    matching
+        .unwrap_or_else(|| panic!("no {kind:?} about {word}: {:#?}", check.stages))
+        .result
+}
+
+#[tokio::test]
+async fn good_searches_pass_with_counts_coverage_and_a_sample() {
+    let base = "dc=example,dc=org";
+    let slapd = Slapd::builder()
+        .ldif(&people_ldif(&hostile_people(150), base))
+        .start()
+        .unwrap();
+    let check = searches(
+        &slapd,
+        &[(base, "(uid=u0*)"), (base, "(uid=*)")],
+        &["uid", "mail", "title"],
+    )
+    .await;
+    assert_eq!(
+        check.counts[0],
+        Some(Count {
+            entries: 10,
+            exact: true
+        })
+    );
+    assert_eq!(
+        check.counts[1],
+        Some(Count {
+            entries: 100,
+            exact: false
+        })
+    );
+    assert_eq!(check.samples.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5]);
+    assert_eq!(check.id_kind, Some(IdKind::EntryUuid));
+    assert_eq!(
+        result_of(&check, StageKind::FieldMappings, "mail"),
+        StageResult::Pass
+    );
+    assert_eq!(
+        result_of(&check, StageKind::FieldMappings, "title"),
+        StageResult::Warn
+    );
+    assert_eq!(
+        result_of(&check, StageKind::ExternalId, "All entries"),
+        StageResult::Pass
+    );
+    assert!(
+        check.stages.iter().all(|stage| stage.result != StageResult::Fail),
+        "{:#?}",
+        check.stages
+    );
+}
+
+#[tokio::test]
+async fn searches_that_find_nothing_say_why() {
+    let base = "dc=example,dc=org";
+    let slapd = Slapd::builder()
+        .ldif(&people_ldif(&hostile_people(10), base))
+        .start()
+        .unwrap();
+    let filters = [
+        ("ou=gone,dc=example,dc=org", "(uid=*)"),
+        (base, "(sAMAccountName=*)"),
+        (base, "(uid=nobody)"),
+        (base, "(uid=*"),
+    ];
+    let check = searches(&slapd, &filters, &["sAMAccountName"]).await;
+    assert_eq!(
+        result_of(&check, StageKind::SearchBase, "ou=gone"),
+        StageResult::Fail
+    );
+    assert_eq!(
+        result_of(&check, StageKind::SearchFilter, "samaccountname"),
+        StageResult::Warn
+    );
+    assert_eq!(
+        result_of(&check, StageKind::SearchFilter, "matches no entry"),
+        StageResult::Warn
+    );
+    assert_eq!(
+        result_of(&check, StageKind::SearchFilter, "is not valid"),
+        StageResult::Fail
+    );
+    assert_eq!(
+        result_of(&check, StageKind::FieldMappings, "sAMAccountName"),
+        StageResult::Warn
+    );
+    assert_eq!(check.counts[3], None);
+    assert_eq!(
+        check.counts[2],
+        Some(Count {
+            entries: 0,
+            exact: true
+        })
+    );
+}
