@@ -31,7 +31,12 @@ impl fmt::Display for Failure {
             Failure::Local(text) => return f.write_str(text),
             Failure::Call(status) => status,
         };
-        f.write_str(status.message())?;
+        // A server that does not know the method, and many a proxy, sends a bare code.
+        f.write_str(if status.message().is_empty() {
+            "the call was refused"
+        } else {
+            status.message()
+        })?;
         match status.get_details_error_info() {
             Some(info) => write!(f, " ({})", info.reason)?,
             None => write!(f, " ({:?})", status.code())?,

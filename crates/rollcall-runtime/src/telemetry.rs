@@ -67,7 +67,11 @@ pub fn init(settings: &Telemetry) {
         .with_writer(std::io::stderr);
     let installed = match settings.format {
         LogFormat::Pretty => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .try_init(),
     };
     if installed.is_ok() {
         std::panic::set_hook(Box::new(log_panic));

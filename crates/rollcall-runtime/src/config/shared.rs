@@ -151,7 +151,7 @@ pub enum LogFormat {
 }
 
 /// The health listener and the probe of the store.
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone, Copy)]
 pub struct Health {
     /// Address of the plaintext listener, if there is to be one.
     #[serde(deserialize_with = "optional_address")]
