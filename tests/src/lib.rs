@@ -1,1 +1,12 @@
-//! A whole Rollcall for system tests: both binaries, a store and a real directory.
+//! A whole Rollcall for system tests: both binaries as a deployment starts them, a store of its own, and
+//! clients for what they serve.
+//!
+//! What is tested is the built programs, so `cargo build --bins` comes first; `tests/run` does it.
+//!
+//! Read first: [`System`], then the files of `it/`, one a behaviour.
+
+mod service;
+mod system;
+
+pub use service::Service;
+pub use system::{Backend, System, directory_of, sync_of};

@@ -1,0 +1,227 @@
+//! Both services over one store.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use rollcall_proto::v1;
+use rollcall_proto::v1::auth_service_client::AuthServiceClient;
+use rollcall_proto::v1::directory_service_client::DirectoryServiceClient;
+use rollcall_proto::v1::sync_run_service_client::SyncRunServiceClient;
+use rollcall_proto::v1::tenant_service_client::TenantServiceClient;
+use rollcall_proto::v1::user_service_client::UserServiceClient;
+use rollcall_proto::v1::user_sync_service_client::UserSyncServiceClient;
+use rollcall_testkit::{Slapd, TestCa, TestDatabase};
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+use crate::service::Service;
+
+/// Longest time for a run in a test.
+const RUN_LIMIT: Duration = Duration::from_secs(240);
+
+/// Where the services keep their data.
+pub enum Backend {
+    /// One file for both.
+    Sqlite,
+    /// A database of a real server.
+    Postgres,
+}
+
+/// A tenant's whole Rollcall.
+pub struct System {
+    /// The files of both services.
+    pub files: TempDir,
+    /// The login side.
+    pub gateway: Service,
+    /// The administrative side.
+    pub worker: Service,
+    _database: Option<TestDatabase>,
+}
+
+impl System {
+    /// Starts both services with a fresh store. Directories on loopback are allowed, on these ports.
+    pub async fn start(backend: Backend, ports: &[u16]) -> Result<Self> {
+        let files = tempfile::Builder::new().prefix("rollcall-system-").tempdir()?;
+        let database = match backend {
+            Backend::Sqlite => None,
+            Backend::Postgres => Some(tokio::task::spawn_blocking(TestDatabase::new).await??),
+        };
+        let url = match &database {
+            None => format!("sqlite://{}?mode=rwc", files.path().join("rollcall.db").display()),
+            Some(database) => database.url().to_owned(),
+        };
+        let key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
+        std::fs::write(files.path().join("keys"), format!("test {key}\n"))?;
+        let shared = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n\
+             [store]\nurl = \"{url}\"\n\
+             [keyring]\nkey_file = \"{keys}\"\n\
+             [egress]\nallow_cidrs = [\"127.0.0.0/8\"]\nallow_ports = {ports:?}\n\
+             [telemetry]\nformat = \"json\"\nfilter = \"debug\"\n",
+            keys = files.path().join("keys").display(),
+        );
+        let worker_config = files.path().join("worker.toml");
+        std::fs::write(&worker_config, &shared)?;
+        migrate(&worker_config)?;
+        let worker = Service::start("sync-worker", &worker_config)?;
+        let gateway_config = files.path().join("gateway.toml");
+        std::fs::write(&gateway_config, format!("{shared}[worker]\nendpoint = \"http://{}\"\n", worker.address()))?;
+        let gateway = Service::start("auth-gateway", &gateway_config)?;
+        Ok(Self { files, gateway, worker, _database: database })
+    }
+
+    /// The file that a service was configured with.
+    pub fn config(&self, name: &str) -> PathBuf {
+        self.files.path().join(format!("{name}.toml"))
+    }
+
+    /// Client of the AuthService.
+    pub async fn auth(&self) -> Result<AuthServiceClient<Channel>> {
+        Ok(AuthServiceClient::new(self.gateway.channel().await?))
+    }
+
+    /// Client of the UserService.
+    pub async fn users(&self) -> Result<UserServiceClient<Channel>> {
+        Ok(UserServiceClient::new(self.gateway.channel().await?))
+    }
+
+    /// Client of the TenantService.
+    pub async fn tenants(&self) -> Result<TenantServiceClient<Channel>> {
+        Ok(TenantServiceClient::new(self.worker.channel().await?))
+    }
+
+    /// Client of the DirectoryService.
+    pub async fn directories(&self) -> Result<DirectoryServiceClient<Channel>> {
+        Ok(DirectoryServiceClient::new(self.worker.channel().await?))
+    }
+
+    /// Client of the UserSyncService.
+    pub async fn user_syncs(&self) -> Result<UserSyncServiceClient<Channel>> {
+        Ok(UserSyncServiceClient::new(self.worker.channel().await?))
+    }
+
+    /// Client of the SyncRunService.
+    pub async fn runs(&self) -> Result<SyncRunServiceClient<Channel>> {
+        Ok(SyncRunServiceClient::new(self.worker.channel().await?))
+    }
+
+    /// Creates a tenant with one directory `hq` and one user sync `staff` that takes everybody with a uid.
+    pub async fn connect(&self, tenant: &str, slapd: &Slapd, ca: &TestCa, base_dn: &str) -> Result<String> {
+        let request = v1::CreateTenantRequest {
+            tenant_id: tenant.to_owned(),
+            tenant: Some(v1::Tenant {
+                display_name: tenant.to_owned(),
+                user_sync_enabled: true,
+                ..v1::Tenant::default()
+            }),
+        };
+        let name = self.tenants().await?.create_tenant(request).await?.into_inner().name;
+        let request = v1::CreateDirectoryRequest {
+            parent: name.clone(),
+            directory_id: "hq".to_owned(),
+            directory: Some(directory_of(slapd, ca)),
+        };
+        let directory = self.directories().await?.create_directory(request).await?.into_inner().name;
+        let request = v1::CreateUserSyncRequest {
+            parent: name.clone(),
+            user_sync_id: "staff".to_owned(),
+            user_sync: Some(sync_of(&directory, base_dn)),
+        };
+        self.user_syncs().await?.create_user_sync(request).await?;
+        Ok(name)
+    }
+
+    /// Runs a user sync and waits until the run rests.
+    pub async fn run(&self, user_sync: &str, mode: v1::SyncRunMode) -> Result<v1::SyncRun> {
+        let request =
+            v1::RunUserSyncRequest { name: user_sync.to_owned(), mode: mode.into(), ..v1::RunUserSyncRequest::default() };
+        let run = self.user_syncs().await?.run_user_sync(request).await?.into_inner();
+        self.rest(&run.name).await
+    }
+
+    /// Watches a run until it rests.
+    pub async fn rest(&self, run: &str) -> Result<v1::SyncRun> {
+        let watch = async {
+            let request = v1::WatchSyncRunRequest { name: run.to_owned() };
+            let mut updates = self.runs().await?.watch_sync_run(request).await?.into_inner();
+            let mut last = None;
+            while let Some(update) = updates.message().await? {
+                last = update.sync_run;
+            }
+            last.context("the run was never reported")
+        };
+        tokio::time::timeout(RUN_LIMIT, watch).await.context("the run does not end")?
+    }
+
+    /// Every user of a tenant.
+    pub async fn all_users(&self, tenant: &str) -> Result<Vec<v1::User>> {
+        let mut client = self.users().await?;
+        let mut users = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = v1::ListUsersRequest {
+                parent: tenant.to_owned(),
+                page_size: 1000,
+                page_token,
+                ..v1::ListUsersRequest::default()
+            };
+            let page = client.list_users(request).await?.into_inner();
+            users.extend(page.users);
+            if page.next_page_token.is_empty() {
+                return Ok(users);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+}
+
+/// A directory resource for this server, over TLS.
+pub fn directory_of(slapd: &Slapd, ca: &TestCa) -> v1::Directory {
+    v1::Directory {
+        display_name: "Headquarters".to_owned(),
+        hosts: vec![slapd.tls_url()],
+        transport_security: v1::TransportSecurity::Ldaps.into(),
+        ca_certificates: ca.pem(),
+        bind_dn: slapd.service_dn(),
+        bind_password: slapd.service_password().to_owned(),
+        ..v1::Directory::default()
+    }
+}
+
+/// A user sync that takes everybody with a uid below `base_dn`.
+pub fn sync_of(directory: &str, base_dn: &str) -> v1::UserSync {
+    let one = |name: &str| vec![name.to_owned()];
+    v1::UserSync {
+        display_name: "Staff".to_owned(),
+        directory: directory.to_owned(),
+        searches: vec![v1::UserSearch {
+            base_dn: base_dn.to_owned(),
+            scope: v1::SearchScope::Subtree.into(),
+            filter: "(uid=*)".to_owned(),
+        }],
+        role: "user".to_owned(),
+        field_mappings: Some(v1::FieldMappings {
+            login: one("uid"),
+            email: one("mail"),
+            display_name: one("displayName"),
+            given_name: one("givenName"),
+            family_name: one("sn"),
+            ..v1::FieldMappings::default()
+        }),
+        missing_users: v1::MissingUserPolicy::Archive.into(),
+        report: Some(v1::ReportSettings { when: v1::ReportWhen::Never.into(), addresses: Vec::new() }),
+        ..v1::UserSync::default()
+    }
+}
+
+fn migrate(config: &std::path::Path) -> Result<()> {
+    let status = std::process::Command::new(crate::service::binary("sync-worker")?)
+        .arg("--config")
+        .arg(config)
+        .arg("migrate")
+        .status()?;
+    anyhow::ensure!(status.success(), "the migration failed");
+    Ok(())
+}
