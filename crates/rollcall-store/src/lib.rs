@@ -1,1 +1,70 @@
-//! Rollcall's store on SQLite and PostgreSQL: the only crate that names sea-orm.
+//! Rollcall's store, on SQLite and on PostgreSQL.
+//!
+//! What this crate is: the only one that names sea-orm. It keeps what the domain's types say, in transactions
+//! that leave it whole: a user's change, its identifiers, its event and the run's pointer are written together
+//! or not at all.
+//!
+//! What it must never know: tonic, ldap3, configuration, the current time (it is a parameter; only leases ask
+//! the database's clock), and any rule about users that is not about storing them.
+//!
+//! Read first: [`Store`], then `schema/first.rs` (the tables), `user_write.rs` (the one way in which users
+//! change), `feed.rs` (why events have no gaps) and `login_writer.rs` (how logins share a commit).
+
+mod apply;
+mod audit;
+mod bulk;
+mod checks;
+mod claims;
+mod clock;
+mod database;
+mod directories;
+mod entity;
+mod error;
+mod feed;
+mod identifiers;
+mod issues;
+mod keyring;
+mod leases;
+mod local_users;
+mod login_cache;
+mod login_target;
+mod login_writer;
+mod outbox;
+mod page;
+mod plans;
+mod reviews;
+mod run_changes;
+mod runs;
+mod saved;
+mod schema;
+mod secrets;
+mod store;
+mod tenants;
+mod throttles;
+mod user_sync_deletion;
+mod user_syncs;
+mod user_write;
+mod users;
+mod words;
+
+pub use apply::{ChunkOutcome, SingleOutcome};
+pub use audit::{AuditFilter, NewAuditEvent};
+pub use checks::CheckSubject;
+pub use directories::NewSecrets;
+pub use error::{Kind, Result, StoreError};
+pub use keyring::{Keyring, KeyringProblem};
+pub use leases::{LeaseName, LeaseToken};
+pub use local_users::NewUser;
+pub use login_cache::LoginConfig;
+pub use login_target::{LoginSync, LoginTarget};
+pub use login_writer::{FinishLogin, LoginChange, LoginExpectation};
+pub use outbox::{ClaimedMail, NewMail};
+pub use page::{Cursor, MAX_PAGE, Page, PageRequest};
+pub use plans::{PlanExtent, PlanOutcome, PlanResult};
+pub use reviews::SecurityReview;
+pub use run_changes::RunEnd;
+pub use runs::NewRun;
+pub use store::{IdentifierUniqueness, Store, StoreOptions};
+pub use throttles::{HeldSlot, Reservation, Reserved};
+pub use user_sync_deletion::UserDisposition;
+pub use users::{KnownUser, UserFilter, UserSource};

@@ -1,0 +1,320 @@
+//! Applying changes of a plan: compare-and-set, and nothing twice.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use rollcall_core::event::EventType;
+use rollcall_core::external_id::ExternalId;
+use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncKey};
+use rollcall_core::identifier::normalize;
+use rollcall_core::issue::{Issue, IssueKind};
+use rollcall_core::plan::{Change, ChangeKind, Fingerprint};
+use rollcall_core::run::{RunCounts, RunState};
+use rollcall_core::user::User;
+use sea_orm::ConnectionTrait;
+
+use crate::claims::{Claim, settle};
+use crate::clock::stored;
+use crate::entity::{self, user::Model};
+use crate::error::{Result, StoreError};
+use crate::identifiers::{holders, keys_of};
+use crate::issues;
+use crate::leases::{LeaseToken, require_lease};
+use crate::run_changes::in_state;
+use crate::saved::Saved;
+use crate::store::Store;
+use crate::user_syncs;
+use crate::user_write::{UserWrite, lock_users, write};
+use crate::users::by_external_ids;
+
+/// How often a transaction is repeated that lost a race for an identifier.
+const ATTEMPTS: u32 = 5;
+
+/// What became of a chunk.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ChunkOutcome {
+    /// Changes that were written.
+    pub applied: u64,
+    /// Why the others were not; stored with the run already.
+    pub issues: Vec<Issue>,
+    /// The chunk had been applied before; nothing was done.
+    pub repeated: bool,
+}
+
+/// What became of a single change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SingleOutcome {
+    /// The user afterwards.
+    Applied(Box<User>),
+    /// Why nothing was written.
+    Refused(Issue),
+}
+
+impl Store {
+    /// Applies the next chunk of an APPLYING run: users, identifiers, fingerprints, events, the chunk pointer
+    /// and the run's counts, in one transaction. A change whose user changed since the plan was made, or
+    /// whose login or e-mail was taken meanwhile, becomes an issue and is left out. A chunk that was applied
+    /// already is not applied again.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`, also when `index` is beyond the next chunk; `Contended`.
+    pub async fn apply_chunk(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        index: u32,
+        changes: &[Change],
+        now: DateTime<Utc>,
+    ) -> Result<ChunkOutcome> {
+        for _ in 0..ATTEMPTS {
+            match self.try_chunk(lease, key, id, index, changes, stored(now)).await {
+                Err(error) if error.is_lost_race() => continue,
+                other => return other,
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// Applies one change outside of a run, for a user who logs in. Needs no lease: the user's revision tells
+    /// whether a run, or anybody else, was faster.
+    ///
+    /// # Errors
+    /// `NotFound` for the user sync; `Contended`.
+    pub async fn apply_single(
+        &self,
+        key: &UserSyncKey,
+        change: &Change,
+        now: DateTime<Utc>,
+    ) -> Result<SingleOutcome> {
+        for _ in 0..ATTEMPTS {
+            match self.try_single(key, change, stored(now)).await {
+                Err(error) if error.is_lost_race() => continue,
+                other => return other,
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    async fn try_chunk(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        index: u32,
+        changes: &[Change],
+        now: DateTime<Utc>,
+    ) -> Result<ChunkOutcome> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut run = in_state(&tx, key, id, &[RunState::Applying]).await?;
+        match i64::from(index).cmp(&run.applied_chunks) {
+            std::cmp::Ordering::Less => {
+                return Ok(ChunkOutcome {
+                    repeated: true,
+                    ..ChunkOutcome::default()
+                });
+            }
+            std::cmp::Ordering::Greater => return Err(StoreError::NotInState),
+            std::cmp::Ordering::Equal => {}
+        }
+        let scope = self.scope(&key.tenant);
+        let Prepared { writes, refused } = prepare(&tx, scope, &key.tenant, changes, now).await?;
+        let mut counts = RunCounts::from_json(&run.counts)?;
+        counts.applied += writes.len() as u64;
+        counts.issues += refused.len() as u64;
+        for (kind, _) in &refused {
+            let planned = planned_count(&mut counts, *kind);
+            *planned = planned.saturating_sub(1);
+        }
+        let issues: Vec<Issue> = refused.into_iter().map(|(_, issue)| issue).collect();
+        issues::append(&tx, &mut run, &issues).await?;
+        run.counts = counts.to_json()?;
+        run.applied_chunks += 1;
+        entity::update(&tx, run).await?;
+        write(&tx, scope, &key.tenant, &writes, Some(id), now).await?;
+        tx.commit().await?;
+        Ok(ChunkOutcome {
+            applied: writes.len() as u64,
+            issues,
+            repeated: false,
+        })
+    }
+
+    async fn try_single(
+        &self,
+        key: &UserSyncKey,
+        change: &Change,
+        now: DateTime<Utc>,
+    ) -> Result<SingleOutcome> {
+        let tx = self.inner.database.begin().await?;
+        user_syncs::find(&tx, &key.tenant, &key.user_sync, "").await?;
+        let scope = self.scope(&key.tenant);
+        let mut prepared = prepare(&tx, scope, &key.tenant, std::slice::from_ref(change), now).await?;
+        if let Some((_, issue)) = prepared.refused.pop() {
+            return Ok(SingleOutcome::Refused(issue));
+        }
+        write(&tx, scope, &key.tenant, &prepared.writes, None, now).await?;
+        tx.commit().await?;
+        let written = prepared
+            .writes
+            .pop()
+            .ok_or(StoreError::corrupt("a change was lost"))?;
+        Ok(SingleOutcome::Applied(Box::new(written.after)))
+    }
+}
+
+struct Prepared {
+    writes: Vec<UserWrite>,
+    refused: Vec<(ChangeKind, Issue)>,
+}
+
+/// Locks the users, and tells the changes that can be written from those that cannot.
+async fn prepare(
+    tx: &impl ConnectionTrait,
+    scope: &str,
+    tenant: &TenantId,
+    changes: &[Change],
+    now: DateTime<Utc>,
+) -> Result<Prepared> {
+    let locked = lock_users(tx, tenant, changes.iter().map(|change| change.user)).await?;
+    let mut current: HashMap<UserId, Model> = locked
+        .into_iter()
+        .map(|model| (UserId(model.id), model))
+        .collect();
+    let persons = persons(tx, tenant, changes).await?;
+    let mut refused = Vec::new();
+    let mut writes = Vec::new();
+    let mut kinds = Vec::new();
+    let mut seen = HashSet::new();
+    for change in changes {
+        let before = current.remove(&change.user).map(Model::into_domain).transpose()?;
+        let revision = before.as_ref().map_or(0, |user| user.revision);
+        let person = persons.get(&(change.origin.directory.clone(), change.origin.external_id.clone()));
+        let changed = revision != change.expected_revision
+            || before.is_none() != (change.kind == ChangeKind::Create)
+            || person.is_some_and(|person| *person != change.user)
+            || !seen.insert(change.user);
+        if changed {
+            refused.push((change.kind, refusal(IssueKind::ChangedMeanwhile, change)));
+        } else if before.as_ref().is_some_and(|user| user.owner) {
+            refused.push((change.kind, refusal(IssueKind::OwnerProtected, change)));
+        } else {
+            writes.push(to_write(tenant, change, before, now));
+            kinds.push(change);
+        }
+    }
+    let claims: Vec<Claim> = writes
+        .iter()
+        .map(|write| Claim {
+            user: write.after.id,
+            wants: keys_of(&write.after),
+        })
+        .collect();
+    let wanted: BTreeSet<String> = claims
+        .iter()
+        .flat_map(|claim| claim.wants.iter().cloned())
+        .collect();
+    let wanted: Vec<String> = wanted.into_iter().collect();
+    let held = holders(tx, scope, tenant, &wanted).await?;
+    let mut kept = Vec::with_capacity(writes.len());
+    for ((write, change), taken) in writes.into_iter().zip(kinds).zip(settle(&claims, &held)) {
+        match taken {
+            None => kept.push(write),
+            Some(key) if key == normalize(&change.profile.login) => {
+                refused.push((change.kind, refusal(IssueKind::LoginTaken, change)));
+            }
+            Some(_) => refused.push((change.kind, refusal(IssueKind::EmailTaken, change))),
+        }
+    }
+    Ok(Prepared {
+        writes: kept,
+        refused,
+    })
+}
+
+/// Which users have the external ids of these changes already.
+async fn persons(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    changes: &[Change],
+) -> Result<HashMap<(DirectoryId, ExternalId), UserId>> {
+    let ids = changes
+        .iter()
+        .map(|change| (&change.origin.directory, &change.origin.external_id));
+    let found = by_external_ids(tx, tenant, ids).await?;
+    let mut persons = HashMap::new();
+    for model in found {
+        let user = model.into_domain()?;
+        if let Some(origin) = user.origin {
+            persons.insert((origin.directory, origin.external_id), user.id);
+        }
+    }
+    Ok(persons)
+}
+
+fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateTime<Utc>) -> UserWrite {
+    let fingerprint = Fingerprint::of(&change.profile, &change.origin.dn, change.state);
+    let after = User {
+        tenant: tenant.clone(),
+        id: change.user,
+        origin: Some(change.origin.clone()),
+        profile: change.profile.clone(),
+        state: change.state,
+        state_reason: change.state_reason,
+        owner: false,
+        block: before.as_ref().and_then(|user| user.block.clone()),
+        revision: change.expected_revision + 1,
+        create_time: before.as_ref().map_or(now, |user| user.create_time),
+        update_time: now,
+    };
+    UserWrite {
+        before,
+        after,
+        deleted: false,
+        event: match change.kind {
+            ChangeKind::Create => EventType::Created,
+            ChangeKind::Link => EventType::Linked,
+            ChangeKind::Update => EventType::Updated,
+            ChangeKind::Reactivate => EventType::Reactivated,
+            ChangeKind::Deactivate => EventType::Deactivated,
+            ChangeKind::Archive => EventType::Archived,
+            ChangeKind::Transfer => EventType::Transferred,
+        },
+        changes: change.changes.clone(),
+        fingerprint: Some(fingerprint.0.to_vec()),
+    }
+}
+
+/// Says what happened without saying whose the identifier is.
+fn refusal(kind: IssueKind, change: &Change) -> Issue {
+    let (message, field) = match kind {
+        IssueKind::LoginTaken => (
+            "The login was given to another user meanwhile.",
+            Some(("login", change.profile.login.as_str())),
+        ),
+        IssueKind::EmailTaken => (
+            "The e-mail address was given to another user meanwhile.",
+            change.profile.email.as_deref().map(|email| ("email", email)),
+        ),
+        IssueKind::OwnerProtected => ("The account owner is never synced.", None),
+        _ => ("The user changed after the plan was made.", None),
+    };
+    let issue = Issue::new(kind, &change.origin.dn, message);
+    match field {
+        Some((field, value)) => issue.about(field, value),
+        None => issue,
+    }
+}
+
+fn planned_count(counts: &mut RunCounts, kind: ChangeKind) -> &mut u64 {
+    match kind {
+        ChangeKind::Create => &mut counts.created,
+        ChangeKind::Link => &mut counts.linked,
+        ChangeKind::Update => &mut counts.updated,
+        ChangeKind::Reactivate => &mut counts.reactivated,
+        ChangeKind::Deactivate => &mut counts.deactivated,
+        ChangeKind::Archive => &mut counts.archived,
+        ChangeKind::Transfer => &mut counts.transferred,
+    }
+}

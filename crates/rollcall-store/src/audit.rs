@@ -1,0 +1,159 @@
+//! The audit log. Rows are only ever inserted.
+
+use chrono::{DateTime, Utc};
+use rollcall_core::audit::{AuditEvent, AuditKind};
+use rollcall_core::id::{TenantId, UserId};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
+
+use crate::bulk::{Bulk, Column, Type};
+use crate::clock::{from_micros, to_micros};
+use crate::database::{Engine, execute, rows, text};
+use crate::error::{Result, StoreError};
+use crate::page::{Page, PageRequest};
+use crate::saved::Saved;
+use crate::store::Store;
+
+/// An audit event without its position.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewAuditEvent {
+    /// When.
+    pub time: DateTime<Utc>,
+    /// The tenant; `None` if an attempt names no known one.
+    pub tenant: Option<TenantId>,
+    /// The calling service.
+    pub caller: String,
+    /// What.
+    pub kind: AuditKind,
+}
+
+/// Which audit events to list. What is `None` does not matter.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AuditFilter {
+    /// At this time or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Before this time.
+    pub to: Option<DateTime<Utc>>,
+    /// Logins of this user.
+    pub user: Option<UserId>,
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    position: i64,
+    time: i64,
+    tenant: Option<String>,
+    caller: String,
+    details: String,
+}
+
+impl Store {
+    /// Adds events, perhaps of several tenants.
+    pub async fn record_audit(&self, events: &[NewAuditEvent]) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        insert(&tx, events.iter()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// A tenant's audit events, the newest first. Without a tenant those of the whole deployment.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_audit(
+        &self,
+        tenant: Option<&TenantId>,
+        filter: &AuditFilter,
+        page: &PageRequest,
+    ) -> Result<Page<AuditEvent>> {
+        let before: i64 = page.key()?.unwrap_or(i64::MAX);
+        let mut values: Vec<Value> = vec![before.into()];
+        let mut conditions = String::new();
+        let mut require = |condition: &str, value: Value| {
+            values.push(value);
+            conditions += &format!(" AND {condition} ${}", values.len());
+        };
+        if let Some(tenant) = tenant {
+            require("tenant =", tenant.as_str().into());
+        }
+        if let Some(from) = filter.from {
+            require("time >=", to_micros(from).into());
+        }
+        if let Some(to) = filter.to {
+            require("time <", to_micros(to).into());
+        }
+        if let Some(user) = filter.user {
+            require("user_id =", user.0.into());
+        }
+        let limit = page.limit_sql();
+        let sql = format!(
+            "SELECT position, time, tenant, caller, details FROM audit_events
+            WHERE position < $1{conditions} ORDER BY position DESC{limit}"
+        );
+        let found: Vec<Row> = rows(&self.inner.database.reader, &sql, values).await?;
+        Page::cut(found, page, |row| row.position, Row::into_domain)
+    }
+
+    /// Deletes events from before `before`, at most `limit`; returns how many. For retention alone. Global by
+    /// nature.
+    pub async fn delete_old_audit(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        let tx = self.inner.database.begin().await?;
+        let sql = format!(
+            "DELETE FROM audit_events WHERE position IN (
+                SELECT position FROM audit_events WHERE time < $1 ORDER BY position LIMIT {limit})"
+        );
+        let deleted = execute(&tx, &sql, vec![to_micros(before).into()]).await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+}
+
+/// Inserts events in one statement.
+pub(crate) async fn insert<'e>(
+    tx: &impl ConnectionTrait,
+    events: impl Iterator<Item = &'e NewAuditEvent>,
+) -> Result<()> {
+    let mut bulk = Bulk::new([
+        Column::new("time", Type::BigInt),
+        Column::nullable("tenant", Type::Text),
+        Column::new("caller", Type::Text),
+        Column::nullable("user_id", Type::Uuid),
+        Column::new("details", Type::Text),
+    ]);
+    for event in events {
+        let user = match &event.kind {
+            AuditKind::Login { user, .. } => user.map(|user| user.0),
+            AuditKind::Change { .. } => None,
+        };
+        bulk.push([
+            to_micros(event.time).into(),
+            event.tenant.as_ref().map(ToString::to_string).into(),
+            text(&event.caller),
+            user.into(),
+            event.kind.to_json()?.into(),
+        ]);
+    }
+    if bulk.is_empty() {
+        return Ok(());
+    }
+    let names = bulk.names();
+    let (source, cells) = bulk.source(Engine::of(tx), 1);
+    let sql = format!("INSERT INTO audit_events ({names}) SELECT {names} FROM {source}");
+    execute(tx, &sql, cells).await?;
+    Ok(())
+}
+
+impl Row {
+    fn into_domain(self) -> Result<AuditEvent> {
+        let tenant = self
+            .tenant
+            .map(|tenant| TenantId::parse(&tenant).ok_or(StoreError::corrupt("a stored id is malformed")))
+            .transpose()?;
+        Ok(AuditEvent {
+            position: self.position,
+            time: from_micros(self.time)?,
+            tenant,
+            caller: self.caller,
+            kind: AuditKind::from_json(&self.details)?,
+        })
+    }
+}

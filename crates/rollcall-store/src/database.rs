@@ -1,0 +1,213 @@
+//! Connections, and the few calls through which every statement goes.
+//!
+//! One SQL text serves both engines: parameters are `$1`, times and counts are BIGINT. Where the engines
+//! differ, [`Engine`] says how.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database as SeaDatabase, DatabaseConnection, DatabaseTransaction,
+    DbBackend, FromQueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    TryGetable, Value,
+};
+
+use crate::error::{Result, StoreError};
+use crate::store::StoreOptions;
+
+/// How long a write waits for another process's write on SQLite.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that read from SQLite; each is a thread.
+const SQLITE_READERS: u32 = 4;
+/// Idle connections to PostgreSQL older than this are tried before use.
+const TEST_IF_IDLE: Duration = Duration::from_secs(15);
+
+/// The database's kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Where reads and writes go. On SQLite there is one connection that writes, so that writers of this process
+/// queue fairly instead of polling a lock; readers do not wait for it.
+pub(crate) struct Database {
+    pub(crate) engine: Engine,
+    pub(crate) reader: DatabaseConnection,
+    pub(crate) writer: DatabaseConnection,
+}
+
+impl Engine {
+    pub(crate) fn of(connection: &impl ConnectionTrait) -> Self {
+        match connection.get_database_backend() {
+            DbBackend::Sqlite => Engine::Sqlite,
+            _ => Engine::Postgres,
+        }
+    }
+
+    /// Makes a SELECT lock its rows. On SQLite the transaction that writes is alone anyhow.
+    pub(crate) fn for_update(self) -> &'static str {
+        match self {
+            Engine::Sqlite => "",
+            Engine::Postgres => " FOR UPDATE",
+        }
+    }
+
+    /// The database's own clock, in microseconds.
+    pub(crate) fn now(self) -> &'static str {
+        match self {
+            Engine::Sqlite => "CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER)",
+            Engine::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
+        }
+    }
+}
+
+impl Database {
+    pub(crate) async fn connect(url: &str, options: &StoreOptions) -> Result<Self> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            create_private_file(path.split('?').next().unwrap_or(path).as_ref())?;
+            let writer = sqlite(url, 1, options, false).await?;
+            let reader = sqlite(url, SQLITE_READERS, options, true).await?;
+            return Ok(Self {
+                engine: Engine::Sqlite,
+                reader,
+                writer,
+            });
+        }
+        let mut connect = ConnectOptions::new(url);
+        connect
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.acquire_timeout)
+            .connect_timeout(options.acquire_timeout)
+            .test_before_acquire_if_idle_for(TEST_IF_IDLE)
+            .set_application_name("rollcall")
+            .sqlx_logging(false)
+            .record_stmt_in_spans(false)
+            .map_sqlx_postgres_opts(|options| options.statement_cache_capacity(500));
+        let pool = SeaDatabase::connect(connect).await?;
+        Ok(Self {
+            engine: Engine::Postgres,
+            reader: pool.clone(),
+            writer: pool,
+        })
+    }
+
+    /// Begins a transaction that writes. On SQLite it takes the write lock at once, so that it never has to
+    /// give up half way because it read something old.
+    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: (self.engine == Engine::Sqlite)
+                .then_some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        Ok(self.writer.begin_with_options(options).await?)
+    }
+}
+
+async fn sqlite(
+    url: &str,
+    connections: u32,
+    options: &StoreOptions,
+    reads: bool,
+) -> Result<DatabaseConnection> {
+    let mut connect = ConnectOptions::new(url);
+    connect
+        .max_connections(connections)
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .map_sqlx_sqlite_opts(move |options| {
+            // FULL: an answered login's audit row and a reserved slot survive the machine's crash too, as
+            // they do on PostgreSQL. Concurrent logins share a commit, and so the sync.
+            let options = options
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(BUSY_TIMEOUT)
+                .statement_cache_capacity(500);
+            if reads {
+                options.pragma("query_only", "ON")
+            } else {
+                options
+            }
+        });
+    Ok(SeaDatabase::connect(connect).await?)
+}
+
+/// The file holds people's data: nobody but the service's account may read it.
+fn create_private_file(path: &Path) -> Result<()> {
+    let mut open = std::fs::OpenOptions::new();
+    open.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+    match open.open(path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(StoreError::Unavailable(error.into())),
+    }
+}
+
+fn statement(connection: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> Statement {
+    Statement::from_sql_and_values(connection.get_database_backend(), sql, values)
+}
+
+/// All rows. A bound LIMIT makes SQLite prepare the statement anew at each call: write limits into the text.
+pub(crate) async fn rows<T: FromQueryResult>(
+    connection: &impl ConnectionTrait,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<Vec<T>> {
+    let found = connection
+        .query_all_raw(statement(connection, sql, values))
+        .await?;
+    found
+        .iter()
+        .map(|row| T::from_query_result(row, "").map_err(StoreError::from))
+        .collect()
+}
+
+/// The only row, if there is one.
+pub(crate) async fn row<T: FromQueryResult>(
+    connection: &impl ConnectionTrait,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<Option<T>> {
+    Ok(rows(connection, sql, values).await?.into_iter().next())
+}
+
+/// The first column of all rows.
+pub(crate) async fn column<T: TryGetable>(
+    connection: &impl ConnectionTrait,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<Vec<T>> {
+    let found = connection
+        .query_all_raw(statement(connection, sql, values))
+        .await?;
+    found.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+}
+
+/// The first column of the only row.
+pub(crate) async fn scalar<T: TryGetable>(
+    connection: &impl ConnectionTrait,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<Option<T>> {
+    Ok(column(connection, sql, values).await?.into_iter().next())
+}
+
+/// Executes a statement; returns how many rows it touched.
+pub(crate) async fn execute(connection: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> Result<u64> {
+    Ok(connection
+        .execute_raw(statement(connection, sql, values))
+        .await?
+        .rows_affected())
+}
+
+/// A text that a person or a caller wrote. PostgreSQL's TEXT cannot hold U+0000.
+pub(crate) fn text(value: &str) -> Value {
+    value.replace('\0', "\u{fffd}").into()
+}

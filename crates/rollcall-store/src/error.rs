@@ -1,0 +1,228 @@
+//! Why the store could not do it. Closed; no SQL and no driver text is in any message.
+
+use std::time::Duration;
+
+use rollcall_core::error::{Error, Reason};
+use sea_orm::{DbErr, RuntimeErr, SqlErr, SqlxError};
+
+/// What every method of the store returns.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// What was not found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A tenant.
+    Tenant,
+    /// A directory of the tenant.
+    Directory,
+    /// A user sync of the tenant.
+    UserSync,
+    /// A run of the user sync.
+    Run,
+    /// A user of the tenant.
+    User,
+}
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such resource, or not in this tenant.
+    #[error("there is no such {}", .0.name())]
+    NotFound(Kind),
+    /// A resource with this id exists.
+    #[error("a resource with this id exists already")]
+    AlreadyExists,
+    /// The login or the e-mail address belongs to another user.
+    #[error("the {} belongs to another user", if *.email { "e-mail address" } else { "login" })]
+    IdentifierTaken {
+        /// True if it is the e-mail address.
+        email: bool,
+    },
+    /// The domain is verified for another tenant.
+    #[error("a domain is verified for another tenant already")]
+    DomainTaken,
+    /// The resource changed since the caller read it.
+    #[error("the resource changed since it was read")]
+    RevisionMismatch,
+    /// The tenant still has directories, user syncs or users that are not archived.
+    #[error("the tenant still has directories, user syncs or users")]
+    TenantInUse,
+    /// User syncs still use the directory.
+    #[error("user syncs still use the directory")]
+    DirectoryInUse,
+    /// The run is not in a state in which this can be done.
+    #[error("the run is not in a state that allows this")]
+    NotInState,
+    /// Only a LOCAL user can be changed this way.
+    #[error("only a local user can be changed this way")]
+    NotLocal,
+    /// The account owner cannot be changed this way.
+    #[error("the account owner cannot be changed this way")]
+    OwnerProtected,
+    /// Another holder has the lease, or its holder gave it up. Nothing was written.
+    #[error("the lease is lost")]
+    LeaseLost,
+    /// Events after the cursor were deleted already.
+    #[error("events after the cursor are not kept any more")]
+    CursorExpired,
+    /// The page cursor was not made by this list.
+    #[error("the page cursor is not one of this list")]
+    InvalidCursor,
+    /// The database was migrated by a newer release.
+    #[error("the database has the schema of a newer release")]
+    SchemaUnknown,
+    /// The database was not migrated to this release.
+    #[error("the database needs a migration")]
+    SchemaOutdated,
+    /// A stored secret was sealed with a key that the keyring lacks.
+    #[error("the keyring lacks the key {key_id} of a stored secret")]
+    KeyMissing {
+        /// Id of the key.
+        key_id: String,
+    },
+    /// Too many concurrent writers, repeatedly; the same call may be repeated.
+    #[error("the database is too busy")]
+    Contended,
+    /// The database could not be reached; the same call may be repeated.
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] Source),
+    /// What is stored contradicts what the store ever writes, or an operation that must work failed.
+    #[error("the store is damaged: {what}")]
+    Corrupt {
+        /// What is wrong.
+        what: &'static str,
+        /// The cause, for the log.
+        #[source]
+        source: Option<Source>,
+    },
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Tenant => "tenant",
+            Kind::Directory => "directory",
+            Kind::UserSync => "user sync",
+            Kind::Run => "sync run",
+            Kind::User => "user",
+        }
+    }
+
+    fn reason(self) -> Reason {
+        match self {
+            Kind::Tenant => Reason::TenantNotFound,
+            Kind::Directory => Reason::DirectoryNotFound,
+            Kind::UserSync => Reason::UserSyncNotFound,
+            Kind::Run => Reason::SyncRunNotFound,
+            Kind::User => Reason::UserNotFound,
+        }
+    }
+}
+
+impl StoreError {
+    pub(crate) fn corrupt(what: &'static str) -> Self {
+        Self::Corrupt { what, source: None }
+    }
+
+    pub(crate) fn corrupt_by(what: &'static str, source: impl Into<Source>) -> Self {
+        Self::Corrupt {
+            what,
+            source: Some(source.into()),
+        }
+    }
+
+    /// True if a unique key was claimed by somebody else between look and write, or the database broke a
+    /// deadlock: the transaction may simply be repeated.
+    pub(crate) fn is_lost_race(&self) -> bool {
+        matches!(self, StoreError::AlreadyExists | StoreError::Contended)
+    }
+}
+
+/// The one place that knows what a driver's errors mean.
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        if let Some(SqlErr::UniqueConstraintViolation(_)) = error.sql_err() {
+            return Self::AlreadyExists;
+        }
+        let sqlx = match &error {
+            DbErr::Conn(RuntimeErr::SqlxError(cause))
+            | DbErr::Exec(RuntimeErr::SqlxError(cause))
+            | DbErr::Query(RuntimeErr::SqlxError(cause)) => Some(cause.clone()),
+            _ => None,
+        };
+        let unavailable = match sqlx.as_deref() {
+            Some(SqlxError::Database(cause)) => match cause.code().as_deref() {
+                // PostgreSQL: serialization failure, deadlock. SQLite: BUSY and its extended codes.
+                Some("40001" | "40P01" | "5" | "261" | "517" | "773") => return Self::Contended,
+                // PostgreSQL: connection exception, insufficient resources, operator intervention, system
+                // error. SQLite: IOERR, CANTOPEN, FULL, READONLY and their extended codes.
+                Some(code) if code.len() == 5 => ["08", "53", "57", "58", "3D", "28"]
+                    .iter()
+                    .any(|class| code.starts_with(class)),
+                Some(code) => code
+                    .parse::<u32>()
+                    .is_ok_and(|code| [8, 10, 13, 14].contains(&(code & 0xff))),
+                None => false,
+            },
+            Some(
+                SqlxError::Io(_)
+                | SqlxError::Tls(_)
+                | SqlxError::PoolTimedOut
+                | SqlxError::PoolClosed
+                | SqlxError::WorkerCrashed
+                | SqlxError::Protocol(_)
+                | SqlxError::BeginFailed,
+            ) => true,
+            Some(_) => false,
+            None => matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)),
+        };
+        if unavailable {
+            Self::Unavailable(error.into())
+        } else {
+            Self::corrupt_by("a statement failed", error)
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let reason = match &error {
+            StoreError::NotFound(kind) => kind.reason(),
+            StoreError::AlreadyExists | StoreError::DomainTaken => Reason::AlreadyExists,
+            StoreError::IdentifierTaken { .. } => Reason::IdentifierTaken,
+            StoreError::RevisionMismatch => Reason::EtagMismatch,
+            StoreError::TenantInUse => Reason::TenantInUse,
+            StoreError::DirectoryInUse => Reason::DirectoryInUse,
+            StoreError::NotInState => Reason::RunNotInState,
+            StoreError::NotLocal => Reason::UserNotLocal,
+            StoreError::OwnerProtected => Reason::OwnerProtected,
+            StoreError::LeaseLost => Reason::ConcurrentChange,
+            StoreError::CursorExpired => Reason::CursorExpired,
+            StoreError::InvalidCursor => Reason::InvalidPageToken,
+            StoreError::SchemaUnknown
+            | StoreError::SchemaOutdated
+            | StoreError::Contended
+            | StoreError::Unavailable(_) => Reason::StoreUnavailable,
+            StoreError::KeyMissing { .. } | StoreError::Corrupt { .. } => Reason::Internal,
+        };
+        let message = match &error {
+            StoreError::CursorExpired => {
+                "events after the cursor are not kept any more; list the users and start anew".to_owned()
+            }
+            StoreError::KeyMissing { .. } | StoreError::Corrupt { .. } => {
+                "something is wrong inside Rollcall; its log tells more".to_owned()
+            }
+            _ if reason == Reason::StoreUnavailable => "the store cannot be reached".to_owned(),
+            other => other.to_string(),
+        };
+        let unavailable = reason == Reason::StoreUnavailable;
+        let answer = Error::new(reason, message).caused_by(error);
+        if unavailable {
+            answer.retry_after(Duration::from_secs(1))
+        } else {
+            answer
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The feed of what happened to users: gapless, and visible in the order of its positions.
+//!
+//! A counter alone would not do: on PostgreSQL a transaction that took position 7 may commit after the one
+//! that took 8, and a reader that has seen 8 would never look for 7. So a writing transaction locks the heads
+//! of its tenant's feed and of the deployment's as its last act, takes positions, and keeps the locks until
+//! it has committed.
+
+use chrono::{DateTime, Utc};
+use rollcall_core::event::{Event, EventType};
+use rollcall_core::id::{RunId, TenantId, UserSyncId, Uuid};
+use rollcall_core::user::{FieldChange, User};
+use sea_orm::{ConnectionTrait, FromQueryResult};
+
+use crate::bulk::{Bulk, Column, Type};
+use crate::clock::{from_micros, to_micros};
+use crate::database::{Engine, column, execute, rows, scalar};
+use crate::error::{Result, StoreError};
+use crate::page::MAX_PAGE;
+use crate::saved::Saved;
+use crate::store::Store;
+use crate::words::Word;
+
+/// Most events of one transaction, which holds up all other writers while it inserts them.
+pub(crate) const MAX_EVENTS: usize = 1000;
+
+/// The deployment's feed, in `feed_heads`. No tenant has this id.
+const ALL: &str = "";
+
+/// An event without its positions.
+pub(crate) struct NewEvent<'a> {
+    pub(crate) event_type: EventType,
+    pub(crate) user: &'a User,
+    pub(crate) changes: &'a Vec<FieldChange>,
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    position: i64,
+    tenant: String,
+    tenant_position: i64,
+    event_type: String,
+    user_after: String,
+    changes: String,
+    run: Option<Uuid>,
+    time: i64,
+}
+
+#[derive(FromQueryResult)]
+struct Head {
+    position: i64,
+    expired: i64,
+}
+
+impl Store {
+    /// Events after a position, at most `limit` and never more than [`MAX_PAGE`]. With a tenant, its events
+    /// by [`Event::tenant_position`]; without, those of the deployment by [`Event::position`]. 0 is before
+    /// the first.
+    ///
+    /// # Errors
+    /// `CursorExpired` if events after that position are not kept any more, or if the position is beyond the
+    /// feed, as after a restore of the database: list the users and start anew at [`Store::feed_position`].
+    pub async fn list_events(&self, tenant: Option<&TenantId>, after: i64, limit: u32) -> Result<Vec<Event>> {
+        let reader = &self.inner.database.reader;
+        let limit = limit.clamp(1, MAX_PAGE);
+        let found: Vec<Row> = match tenant {
+            Some(tenant) => {
+                let sql = format!(
+                    "SELECT * FROM user_events WHERE tenant = $1 AND tenant_position > $2
+                    ORDER BY tenant_position LIMIT {limit}"
+                );
+                rows(reader, &sql, vec![tenant.as_str().into(), after.into()]).await?
+            }
+            None => {
+                let sql =
+                    format!("SELECT * FROM user_events WHERE position > $1 ORDER BY position LIMIT {limit}");
+                rows(reader, &sql, vec![after.into()]).await?
+            }
+        };
+        // Read after the events: what was deleted between the two reads is noticed.
+        let head = self.head(tenant).await?;
+        if after < head.expired || after > head.position {
+            return Err(StoreError::CursorExpired);
+        }
+        found.into_iter().map(Row::into_domain).collect()
+    }
+
+    /// The newest position of a tenant's feed, or of the deployment's.
+    pub async fn feed_position(&self, tenant: Option<&TenantId>) -> Result<i64> {
+        Ok(self.head(tenant).await?.position)
+    }
+
+    /// The position before the oldest event that is kept of a tenant's feed, or of the deployment's.
+    pub async fn feed_start(&self, tenant: Option<&TenantId>) -> Result<i64> {
+        Ok(self.head(tenant).await?.expired)
+    }
+
+    /// Deletes the oldest events from before `before`, at most `limit`; returns how many. Global by nature.
+    pub async fn delete_old_events(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        let tx = self.inner.database.begin().await?;
+        let lock = self.inner.database.engine.for_update();
+        // Cursors of the deployment's feed expire up to one position, so deletion goes by position, and stops
+        // at the first event that is still kept.
+        let oldest =
+            format!("SELECT position FROM user_events WHERE time < $1 ORDER BY position LIMIT {limit}");
+        let positions: Vec<i64> = column(&tx, &oldest, vec![to_micros(before).into()]).await?;
+        let Some(last) = positions.last().copied() else {
+            return Ok(0);
+        };
+        let kept = "SELECT position FROM user_events WHERE time >= $1 ORDER BY position LIMIT 1";
+        let first_kept: i64 = scalar(&tx, kept, vec![to_micros(before).into()])
+            .await?
+            .unwrap_or(i64::MAX);
+        let last = last.min(first_kept - 1);
+        let tenants = "SELECT DISTINCT tenant FROM user_events WHERE position <= $1 ORDER BY tenant";
+        let tenants: Vec<String> = column(&tx, tenants, vec![last.into()]).await?;
+        for feed in tenants.iter().map(String::as_str).chain([ALL]) {
+            let sql = format!("SELECT position FROM feed_heads WHERE feed = $1{lock}");
+            column::<i64>(&tx, &sql, vec![feed.into()]).await?;
+            let sql = match feed {
+                ALL => "UPDATE feed_heads SET expired = $2 WHERE feed = $1 AND expired < $2",
+                _ => {
+                    "UPDATE feed_heads SET expired = (
+                        SELECT MAX(tenant_position) FROM user_events WHERE tenant = $1 AND position <= $2
+                    ) WHERE feed = $1"
+                }
+            };
+            execute(&tx, sql, vec![feed.into(), last.into()]).await?;
+        }
+        let deleted = execute(
+            &tx,
+            "DELETE FROM user_events WHERE position <= $1",
+            vec![last.into()],
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+
+    /// How many users a sync's runs have deactivated or archived since then, for the guard.
+    pub async fn recent_removals(
+        &self,
+        tenant: &TenantId,
+        user_sync: &UserSyncId,
+        since: DateTime<Utc>,
+    ) -> Result<u64> {
+        let sql = "SELECT COUNT(*) FROM user_events WHERE tenant = $1 AND user_sync = $2 AND time >= $3
+            AND run IS NOT NULL AND event_type IN ('DEACTIVATED', 'ARCHIVED')";
+        let values = vec![
+            tenant.as_str().into(),
+            user_sync.as_str().into(),
+            to_micros(since).into(),
+        ];
+        let count: Option<i64> = scalar(&self.inner.database.reader, sql, values).await?;
+        Ok(count.unwrap_or(0).unsigned_abs())
+    }
+
+    async fn head(&self, tenant: Option<&TenantId>) -> Result<Head> {
+        let feed = tenant.map_or(ALL, TenantId::as_str);
+        let sql = "SELECT position, expired FROM feed_heads WHERE feed = $1";
+        let head = rows(&self.inner.database.reader, sql, vec![feed.into()])
+            .await?
+            .into_iter()
+            .next();
+        Ok(head.unwrap_or(Head {
+            position: 0,
+            expired: 0,
+        }))
+    }
+}
+
+/// Writes events of one tenant. Must be the last that a transaction does before it commits.
+pub(crate) async fn append(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    events: &[NewEvent<'_>],
+    run: Option<RunId>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    if events.len() > MAX_EVENTS {
+        return Err(StoreError::corrupt("a transaction has too many events"));
+    }
+    let count = events.len() as i64;
+    let tenant_first = take_positions(tx, tenant.as_str(), count).await?;
+    let first = take_positions(tx, ALL, count).await?;
+    let mut bulk = Bulk::new([
+        Column::new("position", Type::BigInt),
+        Column::new("tenant_position", Type::BigInt),
+        Column::new("event_type", Type::Text),
+        Column::new("user_id", Type::Uuid),
+        Column::nullable("user_sync", Type::Text),
+        Column::new("user_after", Type::Text),
+        Column::new("changes", Type::Text),
+    ]);
+    for (offset, event) in (0..).zip(events) {
+        let user_sync = event
+            .user
+            .origin
+            .as_ref()
+            .map(|origin| origin.user_sync.to_string());
+        bulk.push([
+            (first + offset).into(),
+            (tenant_first + offset).into(),
+            event.event_type.word().into(),
+            event.user.id.0.into(),
+            user_sync.into(),
+            event.user.to_json()?.into(),
+            event.changes.to_json()?.into(),
+        ]);
+    }
+    let names = bulk.names();
+    let (source, cells) = bulk.source(Engine::of(tx), 4);
+    let sql = format!(
+        "INSERT INTO user_events (tenant, run, time, {names}) SELECT $1, $2, $3, {names} FROM {source}"
+    );
+    let mut values = vec![
+        tenant.as_str().into(),
+        run.map(|run| run.0).into(),
+        to_micros(now).into(),
+    ];
+    values.extend(cells);
+    execute(tx, &sql, values).await?;
+    Ok(())
+}
+
+/// Locks a head until the transaction ends; returns the first of `count` new positions.
+async fn take_positions(tx: &impl ConnectionTrait, feed: &str, count: i64) -> Result<i64> {
+    let sql = "INSERT INTO feed_heads (feed, position, expired) VALUES ($1, $2, 0)
+        ON CONFLICT (feed) DO UPDATE SET position = feed_heads.position + excluded.position
+        RETURNING position";
+    let last: Option<i64> = scalar(tx, sql, vec![feed.into(), count.into()]).await?;
+    Ok(last.ok_or(StoreError::corrupt("a feed has no head"))? - count + 1)
+}
+
+impl Row {
+    fn into_domain(self) -> Result<Event> {
+        Ok(Event {
+            position: self.position,
+            tenant_position: self.tenant_position,
+            tenant: TenantId::parse(&self.tenant).ok_or(StoreError::corrupt("a stored id is malformed"))?,
+            event_type: EventType::from_word(&self.event_type)?,
+            user: User::from_json(&self.user_after)?,
+            changes: Vec::from_json(&self.changes)?,
+            run: self.run.map(RunId),
+            time: from_micros(self.time)?,
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! Whom a login means: one query on the hot path of every login.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
+use rollcall_core::identifier::normalize;
+use rollcall_core::user::User;
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult};
+
+use crate::bulk::{Bulk, Column, Type};
+use crate::clock::from_micros;
+use crate::database::{Engine, row, rows};
+use crate::entity::user::Model;
+use crate::error::{Result, StoreError};
+use crate::store::Store;
+
+/// Whom a login means, and what decides whether and where it is answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoginTarget {
+    /// The user.
+    pub user: User,
+    /// The tenant's add-on switch.
+    pub tenant_enabled: bool,
+    /// The tenant's revision.
+    pub tenant_revision: i64,
+    /// The user sync that owns the user; `None` if the user is LOCAL, or its sync was deleted (then
+    /// [`User::origin`] is set all the same).
+    pub sync: Option<LoginSync>,
+}
+
+/// The user sync and directory that decide a login. The rest of them is in
+/// [`LoginConfig`](crate::LoginConfig).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoginSync {
+    /// The user sync.
+    pub user_sync: UserSyncId,
+    /// Its revision.
+    pub user_sync_revision: i64,
+    /// It is switched off.
+    pub user_sync_disabled: bool,
+    /// Its directory.
+    pub directory: DirectoryId,
+    /// The directory's revision.
+    pub directory_revision: i64,
+    /// The directory is switched off.
+    pub directory_disabled: bool,
+    /// The directory's endpoint may be used.
+    pub endpoint_confirmed: bool,
+    /// When the directory's observations were made.
+    pub observe_time: Option<DateTime<Utc>>,
+}
+
+#[derive(FromQueryResult)]
+struct Switches {
+    tenant_enabled: bool,
+    tenant_revision: i64,
+    user_sync_revision: Option<i64>,
+    user_sync_disabled: Option<bool>,
+    directory_id: Option<String>,
+    directory_revision: Option<i64>,
+    directory_disabled: Option<bool>,
+    endpoint_confirmed: Option<bool>,
+    observe_time: Option<i64>,
+}
+
+struct Row {
+    user: Model,
+    switches: Switches,
+}
+
+/// What is read of a user `u`.
+const COLUMNS: &str = "u.*, t.user_sync_enabled AS tenant_enabled, t.revision AS tenant_revision,
+    s.revision AS user_sync_revision, s.disabled AS user_sync_disabled, d.id AS directory_id,
+    d.revision AS directory_revision, d.disabled AS directory_disabled, d.endpoint_confirmed, d.observe_time";
+
+/// What decides its login.
+const JOINS: &str = "JOIN tenants t ON t.id = u.tenant
+    LEFT JOIN user_syncs s ON s.tenant = u.tenant AND s.id = u.user_sync
+    LEFT JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory";
+
+impl Store {
+    /// The user that has this login or e-mail address, however it is written, with the switches and
+    /// revisions of everything that decides its login. One query. `None` if nobody has it.
+    pub async fn login_target(&self, tenant: &TenantId, identifier: &str) -> Result<Option<LoginTarget>> {
+        let values = vec![
+            self.scope(tenant).into(),
+            normalize(identifier).into(),
+            tenant.as_str().into(),
+        ];
+        let sql = format!(
+            "SELECT {COLUMNS} FROM user_identifiers i
+            JOIN users u ON u.tenant = i.tenant AND u.id = i.user_id {JOINS}
+            WHERE i.scope = $1 AND i.identifier = $2 AND i.tenant = $3"
+        );
+        let found: Option<Row> = row(&self.inner.database.reader, &sql, values).await?;
+        found.map(Row::into_domain).transpose()
+    }
+}
+
+/// The same for users that are known, within a transaction.
+pub(crate) async fn reread<'t>(
+    tx: &impl ConnectionTrait,
+    users: impl Iterator<Item = (&'t TenantId, UserId)>,
+) -> Result<HashMap<(TenantId, UserId), LoginTarget>> {
+    let mut bulk = Bulk::new([Column::new("tenant", Type::Text), Column::new("id", Type::Uuid)]);
+    users.for_each(|(tenant, user)| bulk.push([tenant.as_str().into(), user.0.into()]));
+    if bulk.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (source, cells) = bulk.source(Engine::of(tx), 1);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {source} JOIN users u ON u.tenant = input.tenant AND u.id = input.id {JOINS}"
+    );
+    let found: Vec<Row> = rows(tx, &sql, cells).await?;
+    found
+        .into_iter()
+        .map(|row| {
+            let target = row.into_domain()?;
+            Ok(((target.user.tenant.clone(), target.user.id), target))
+        })
+        .collect()
+}
+
+impl FromQueryResult for Row {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        Ok(Self {
+            user: Model::from_query_result(row, prefix)?,
+            switches: Switches::from_query_result(row, prefix)?,
+        })
+    }
+}
+
+impl Row {
+    fn into_domain(self) -> Result<LoginTarget> {
+        let user = self.user.into_domain()?;
+        let switches = self.switches;
+        let sync = match (&user.origin, switches.user_sync_revision) {
+            (Some(origin), Some(user_sync_revision)) => Some(LoginSync {
+                user_sync: origin.user_sync.clone(),
+                user_sync_revision,
+                user_sync_disabled: switches.user_sync_disabled.unwrap_or(true),
+                directory: switches
+                    .directory_id
+                    .as_deref()
+                    .and_then(DirectoryId::parse)
+                    .ok_or(StoreError::corrupt("a user sync has no directory"))?,
+                directory_revision: switches.directory_revision.unwrap_or(0),
+                directory_disabled: switches.directory_disabled.unwrap_or(true),
+                endpoint_confirmed: switches.endpoint_confirmed.unwrap_or(false),
+                observe_time: switches.observe_time.map(from_micros).transpose()?,
+            }),
+            _ => None,
+        };
+        Ok(LoginTarget {
+            user,
+            tenant_enabled: switches.tenant_enabled,
+            tenant_revision: switches.tenant_revision,
+            sync,
+        })
+    }
+}

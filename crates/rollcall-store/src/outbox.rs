@@ -1,0 +1,115 @@
+//! Mails on their way: written before they are sent, so that none is lost.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::id::TenantId;
+use sea_orm::FromQueryResult;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::to_micros;
+use crate::database::{Engine, execute, rows};
+use crate::error::{Result, StoreError};
+use crate::saved::unreadable;
+use crate::store::Store;
+
+/// A mail to send.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NewMail {
+    /// Addresses of the recipients.
+    pub to: Vec<String>,
+    /// Subject line.
+    pub subject: String,
+    /// Plain text.
+    pub body: String,
+}
+
+/// A mail that this worker is to send now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClaimedMail {
+    /// Which mail, for [`Store::finish_mail`].
+    pub position: i64,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// What to send.
+    pub mail: NewMail,
+    /// How often it was claimed, this time included.
+    pub attempts: u32,
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    position: i64,
+    tenant: String,
+    message: String,
+    attempts: i64,
+}
+
+impl Store {
+    /// Puts a mail into the outbox.
+    pub async fn enqueue_mail(&self, tenant: &TenantId, mail: &NewMail, now: DateTime<Utc>) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        let message = serde_json::to_string(mail).map_err(unreadable)?;
+        let sql = "INSERT INTO mail_outbox (tenant, message, attempts, next_attempt_time, create_time)
+            VALUES ($1, $2, 0, $3, $3)";
+        execute(
+            &tx,
+            sql,
+            vec![tenant.as_str().into(), message.into(), to_micros(now).into()],
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Mails that are due, the longest due first, each for one worker. One that is not finished is due again
+    /// after `retry_after`. Global by nature.
+    pub async fn claim_mail(
+        &self,
+        limit: u32,
+        retry_after: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<ClaimedMail>> {
+        let tx = self.inner.database.begin().await?;
+        let lock = match Engine::of(&tx) {
+            Engine::Sqlite => "",
+            Engine::Postgres => " FOR UPDATE SKIP LOCKED",
+        };
+        let sql = format!(
+            "UPDATE mail_outbox SET attempts = attempts + 1, next_attempt_time = $2
+            WHERE position IN (SELECT position FROM mail_outbox WHERE next_attempt_time <= $1
+                ORDER BY next_attempt_time, position LIMIT {limit}{lock})
+            RETURNING position, tenant, message, attempts"
+        );
+        let retry_micros = i64::try_from(retry_after.as_micros()).unwrap_or(i64::MAX / 4);
+        let next = to_micros(now).saturating_add(retry_micros);
+        let mut found: Vec<Row> = rows(&tx, &sql, vec![to_micros(now).into(), next.into()]).await?;
+        tx.commit().await?;
+        found.sort_by_key(|row| row.position);
+        found.into_iter().map(Row::into_domain).collect()
+    }
+
+    /// Takes a mail that was sent, or given up, out of the outbox. Global by nature.
+    pub async fn finish_mail(&self, position: i64) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        execute(
+            &tx,
+            "DELETE FROM mail_outbox WHERE position = $1",
+            vec![position.into()],
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+impl Row {
+    fn into_domain(self) -> Result<ClaimedMail> {
+        Ok(ClaimedMail {
+            position: self.position,
+            tenant: TenantId::parse(&self.tenant).ok_or(StoreError::corrupt("a stored id is malformed"))?,
+            mail: serde_json::from_str(&self.message).map_err(unreadable)?,
+            attempts: u32::try_from(self.attempts).unwrap_or(u32::MAX),
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! Security reviews: who looked, when, and at what.
+
+use chrono::{DateTime, Utc};
+use rollcall_core::id::TenantId;
+use sea_orm::FromQueryResult;
+
+use crate::clock::{from_micros, stored, to_micros};
+use crate::database::{rows, scalar, text};
+use crate::directories::require_tenant;
+use crate::error::{Result, StoreError};
+use crate::page::{Page, PageRequest};
+use crate::store::Store;
+
+/// A recorded security review.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SecurityReview {
+    /// Position among the deployment's reviews.
+    pub position: i64,
+    /// Who looked.
+    pub reviewer: String,
+    /// What was seen.
+    pub seen: String,
+    /// When.
+    pub time: DateTime<Utc>,
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    position: i64,
+    reviewer: String,
+    seen: String,
+    time: i64,
+}
+
+impl Store {
+    /// Records a review.
+    ///
+    /// # Errors
+    /// `NotFound` for the tenant.
+    pub async fn record_security_review(
+        &self,
+        tenant: &TenantId,
+        reviewer: &str,
+        seen: &str,
+        now: DateTime<Utc>,
+    ) -> Result<SecurityReview> {
+        let tx = self.inner.database.begin().await?;
+        require_tenant(&tx, tenant).await?;
+        let sql = "INSERT INTO security_reviews (tenant, reviewer, seen, time) VALUES ($1, $2, $3, $4)
+            RETURNING position";
+        let values = vec![
+            tenant.as_str().into(),
+            text(reviewer),
+            text(seen),
+            to_micros(now).into(),
+        ];
+        let position: Option<i64> = scalar(&tx, sql, values).await?;
+        tx.commit().await?;
+        Ok(SecurityReview {
+            position: position.ok_or(StoreError::corrupt("an inserted row has no position"))?,
+            reviewer: reviewer.to_owned(),
+            seen: seen.to_owned(),
+            time: stored(now),
+        })
+    }
+
+    /// A tenant's reviews, the newest first.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_security_reviews(
+        &self,
+        tenant: &TenantId,
+        page: &PageRequest,
+    ) -> Result<Page<SecurityReview>> {
+        let before: i64 = page.key()?.unwrap_or(i64::MAX);
+        let limit = page.limit_sql();
+        let sql = format!(
+            "SELECT position, reviewer, seen, time FROM security_reviews
+            WHERE tenant = $1 AND position < $2 ORDER BY position DESC{limit}"
+        );
+        let values = vec![tenant.as_str().into(), before.into()];
+        let found: Vec<Row> = rows(&self.inner.database.reader, &sql, values).await?;
+        Page::cut(
+            found,
+            page,
+            |row| row.position,
+            |row| {
+                Ok(SecurityReview {
+                    position: row.position,
+                    reviewer: row.reviewer,
+                    seen: row.seen,
+                    time: from_micros(row.time)?,
+                })
+            },
+        )
+    }
+}

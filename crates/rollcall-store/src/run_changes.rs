@@ -1,0 +1,203 @@
+//! What the worker that holds the lease does with a run.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::id::{RunId, UserSyncKey};
+use rollcall_core::issue::{Health, IssueKind};
+use rollcall_core::run::{PLAN_LIFETIME, Run, RunCounts, RunState};
+use sea_orm::DatabaseTransaction;
+
+use crate::clock::to_micros;
+use crate::database::execute;
+use crate::entity::{self, sync_run::Model};
+use crate::error::{Result, StoreError};
+use crate::leases::{LeaseToken, require_lease};
+use crate::plans::{PlanOutcome, PlanResult};
+use crate::runs::{directory_revision, key_values, lock};
+use crate::saved::Saved;
+use crate::store::Store;
+use crate::user_syncs;
+use crate::words::Word;
+
+/// How a run ends, and what that means for its user sync.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunEnd {
+    /// A final state.
+    pub state: RunState,
+    /// Why it failed, for the tenant's admin.
+    pub failure: Option<String>,
+    /// The user sync's health from now on.
+    pub health: Health,
+    /// The scope under which the run applied; `None` if it did not.
+    pub applied_scope_revision: Option<i64>,
+    /// When its pull ended Complete; `None` if it did not.
+    pub complete_pull_time: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    /// PENDING or PULLING to PULLING: the pull begins, or begins anew after a takeover. Chunks, issues and
+    /// counts of an earlier attempt are discarded, and the revisions that the plan is made with recorded.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`.
+    pub async fn begin_pull(&self, lease: &LeaseToken, key: &UserSyncKey, id: RunId) -> Result<Run> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut model = in_state(&tx, key, id, &[RunState::Pending, RunState::Pulling]).await?;
+        for table in ["sync_plan_chunks", "sync_run_issues"] {
+            let sql = format!("DELETE FROM {table} WHERE tenant = $1 AND user_sync = $2 AND run = $3");
+            execute(&tx, &sql, key_values(key, id).into()).await?;
+        }
+        model.state = RunState::Pulling.word().to_owned();
+        model.counts = RunCounts::default().to_json()?;
+        model.issue_counts = BTreeMap::<IssueKind, u64>::new().to_json()?;
+        model.chunks = 0;
+        model.applied_chunks = 0;
+        model.issue_count = 0;
+        model.user_sync_revision = user_sync.revision;
+        model.directory_revision = directory_revision(&tx, key, &user_sync.directory).await?;
+        self.save_run(tx, model).await
+    }
+
+    /// Saves counts while the pull goes on.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`.
+    pub async fn save_progress(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        counts: &RunCounts,
+    ) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
+        model.counts = counts.to_json()?;
+        self.save_run(tx, model).await?;
+        Ok(())
+    }
+
+    /// PULLING to PLANNED, HELD or APPLYING: the plan is complete. A waiting plan expires after
+    /// [`PLAN_LIFETIME`].
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`.
+    pub async fn finish_plan(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        result: PlanResult,
+        now: DateTime<Utc>,
+    ) -> Result<Run> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
+        let (state, hold_reasons) = match result.outcome {
+            PlanOutcome::Planned => (RunState::Planned, Vec::new()),
+            PlanOutcome::Held(reasons) => (RunState::Held, reasons),
+            PlanOutcome::Apply => (RunState::Applying, Vec::new()),
+        };
+        model.state = state.word().to_owned();
+        model.hold_reasons = hold_reasons.to_json()?;
+        model.counts = result.counts.to_json()?;
+        model.complete = result.complete;
+        model.plan_time = Some(to_micros(now));
+        model.expire_time = state.is_waiting().then(|| to_micros(now + PLAN_LIFETIME));
+        self.save_run(tx, model).await
+    }
+
+    /// PLANNED or HELD to APPLYING: a person released exactly this plan. Works once.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`, also when the plan's time is over.
+    pub async fn begin_apply(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        now: DateTime<Utc>,
+    ) -> Result<Run> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut model = in_state(&tx, key, id, &[RunState::Planned, RunState::Held]).await?;
+        if model.expire_time.is_some_and(|time| time <= to_micros(now)) {
+            return Err(StoreError::NotInState);
+        }
+        model.state = RunState::Applying.word().to_owned();
+        model.expire_time = None;
+        self.save_run(tx, model).await
+    }
+
+    /// Ends a run that a worker has, and tells its user sync.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`, also when `end.state` is not final.
+    pub async fn end_run(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        end: RunEnd,
+        now: DateTime<Utc>,
+    ) -> Result<Run> {
+        if !end.state.is_final() {
+            return Err(StoreError::NotInState);
+        }
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let working = [RunState::Pending, RunState::Pulling, RunState::Applying];
+        let mut model = in_state(&tx, key, id, &working).await?;
+        model.state = end.state.word().to_owned();
+        model.failure = end.failure.map(|failure| failure.replace('\0', "\u{fffd}"));
+        model.end_time = Some(to_micros(now));
+        user_sync.health = end.health.to_json()?;
+        if let Some(revision) = end.applied_scope_revision {
+            user_sync.applied_scope_revision = revision;
+        }
+        if let Some(time) = end.complete_pull_time {
+            user_sync.last_complete_pull_time = Some(to_micros(time));
+        }
+        entity::update(&tx, user_sync).await?;
+        self.save_run(tx, model).await
+    }
+
+    /// Sets a user sync's health, for instance when a run is held. That is no change: the revision stays.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`.
+    pub async fn set_health(&self, lease: &LeaseToken, key: &UserSyncKey, health: &Health) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        user_sync.health = health.to_json()?;
+        entity::update(&tx, user_sync).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn save_run(&self, tx: DatabaseTransaction, model: Model) -> Result<Run> {
+        entity::update(&tx, model.clone()).await?;
+        tx.commit().await?;
+        model.into_domain()
+    }
+}
+
+/// Locks a run, which must be in one of these states.
+pub(crate) async fn in_state(
+    tx: &DatabaseTransaction,
+    key: &UserSyncKey,
+    id: RunId,
+    states: &[RunState],
+) -> Result<Model> {
+    let model = lock(tx, key, id).await?;
+    if states.contains(&model.run_state()?) {
+        Ok(model)
+    } else {
+        Err(StoreError::NotInState)
+    }
+}

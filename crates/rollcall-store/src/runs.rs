@@ -1,0 +1,249 @@
+//! Runs: creating, reading, and ending those that nobody works on. What a worker does with a run is in
+//! `run_changes.rs`.
+//!
+//! Locks are taken in this order: lease, user sync, run, users, feed heads.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::id::{RunId, TenantId, UserSyncKey, Uuid};
+use rollcall_core::issue::IssueKind;
+use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
+use sea_orm::{ConnectionTrait, Value};
+
+use crate::clock::to_micros;
+use crate::database::{Engine, execute, row, rows, scalar};
+use crate::entity::{self, sync_run::Model};
+use crate::error::{Kind, Result, StoreError};
+use crate::leases::{LeaseToken, require_lease};
+use crate::page::{Page, PageRequest};
+use crate::saved::Saved;
+use crate::store::Store;
+use crate::user_syncs;
+use crate::words::Word;
+
+/// A run to create.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewRun {
+    /// Its id.
+    pub id: RunId,
+    /// What it is for.
+    pub mode: RunMode,
+    /// Who starts it.
+    pub trigger: RunTrigger,
+    /// Name of the caller; empty for the schedule.
+    pub started_by: String,
+}
+
+impl Store {
+    /// Creates a PENDING run and makes it the sync's last. Waiting runs of the sync end SUPERSEDED.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound` for the user sync; `AlreadyExists`.
+    pub async fn create_run(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        run: NewRun,
+        now: DateTime<Utc>,
+    ) -> Result<Run> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
+        let model = Model {
+            tenant: key.tenant.to_string(),
+            user_sync: key.user_sync.to_string(),
+            id: run.id.0,
+            state: RunState::Pending.word().to_owned(),
+            mode: run.mode.word().to_owned(),
+            initiator: run.trigger.word().to_owned(),
+            started_by: run.started_by.replace('\0', "\u{fffd}"),
+            counts: RunCounts::default().to_json()?,
+            issue_counts: BTreeMap::<IssueKind, u64>::new().to_json()?,
+            hold_reasons: Vec::<String>::new().to_json()?,
+            failure: None,
+            complete: false,
+            user_sync_revision: user_sync.revision,
+            directory_revision: directory_revision(&tx, key, &user_sync.directory).await?,
+            chunks: 0,
+            applied_chunks: 0,
+            issue_count: 0,
+            cancel_requested: false,
+            create_time: to_micros(now),
+            plan_time: None,
+            end_time: None,
+            expire_time: None,
+        };
+        entity::insert(&tx, model.clone()).await?;
+        let sql = "UPDATE user_syncs SET last_run = $3 WHERE tenant = $1 AND id = $2";
+        let [tenant, id, _] = key_values(key, run.id);
+        execute(&tx, sql, vec![tenant, id, run.id.0.into()]).await?;
+        tx.commit().await?;
+        model.into_domain()
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn run(&self, key: &UserSyncKey, id: RunId) -> Result<Run> {
+        find(&self.inner.database.reader, key, id, "")
+            .await?
+            .into_domain()
+    }
+
+    /// The runs of a user sync, the newest first.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_runs(&self, key: &UserSyncKey, page: &PageRequest) -> Result<Page<Run>> {
+        let before: (i64, Uuid) = match page.key::<(i64, String)>()? {
+            Some((time, id)) => (time, Uuid::try_parse(&id).map_err(|_| StoreError::InvalidCursor)?),
+            None => (i64::MAX, Uuid::max()),
+        };
+        let limit = page.limit_sql();
+        let sql = format!(
+            "SELECT * FROM sync_runs WHERE tenant = $1 AND user_sync = $2
+              AND (create_time < $3 OR (create_time = $3 AND id < $4))
+            ORDER BY create_time DESC, id DESC{limit}"
+        );
+        let values = vec![
+            key.tenant.as_str().into(),
+            key.user_sync.as_str().into(),
+            before.0.into(),
+            before.1.into(),
+        ];
+        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
+        let cursor = |model: &Model| (model.create_time, model.id.to_string());
+        Page::cut(models, page, cursor, Model::into_domain)
+    }
+
+    /// Ends a run that waits for a person, CANCELLED.
+    ///
+    /// # Errors
+    /// `NotFound`; `NotInState`.
+    pub async fn cancel_waiting_run(&self, key: &UserSyncKey, id: RunId, now: DateTime<Utc>) -> Result<Run> {
+        let tx = self.inner.database.begin().await?;
+        let mut model = lock(&tx, key, id).await?;
+        if !model.run_state()?.is_waiting() {
+            return Err(StoreError::NotInState);
+        }
+        model.state = RunState::Cancelled.word().to_owned();
+        model.end_time = Some(to_micros(now));
+        entity::update(&tx, model.clone()).await?;
+        tx.commit().await?;
+        model.into_domain()
+    }
+
+    /// Asks the worker that has the run to stop; see [`Store::cancel_requested`].
+    ///
+    /// # Errors
+    /// `NotFound`; `NotInState` if no worker has it.
+    pub async fn request_cancel(&self, key: &UserSyncKey, id: RunId) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        let mut model = lock(&tx, key, id).await?;
+        if !model.run_state()?.is_working() {
+            return Err(StoreError::NotInState);
+        }
+        model.cancel_requested = true;
+        entity::update(&tx, model).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// True if a person wants the run to stop.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn cancel_requested(&self, key: &UserSyncKey, id: RunId) -> Result<bool> {
+        let sql = "SELECT cancel_requested FROM sync_runs WHERE tenant = $1 AND user_sync = $2 AND id = $3";
+        let requested = scalar(&self.inner.database.reader, sql, key_values(key, id).into()).await?;
+        requested.ok_or(StoreError::NotFound(Kind::Run))
+    }
+
+    /// Ends waiting runs whose time is over, EXPIRED; returns how many. Global by nature.
+    pub async fn expire_waiting_runs(&self, now: DateTime<Utc>) -> Result<u64> {
+        let tx = self.inner.database.begin().await?;
+        let sql = "UPDATE sync_runs SET state = 'EXPIRED', end_time = $1
+            WHERE state IN ('PLANNED', 'HELD') AND expire_time <= $1";
+        let expired = execute(&tx, sql, vec![to_micros(now).into()]).await?;
+        tx.commit().await?;
+        Ok(expired)
+    }
+
+    /// Runs that a worker began and whose lease nobody holds any more: to be taken over. Global by nature.
+    pub async fn abandoned_runs(&self, limit: u32) -> Result<Vec<Run>> {
+        let now = self.inner.database.engine.now();
+        let sql = format!(
+            "SELECT r.* FROM sync_runs r
+            LEFT JOIN leases l ON l.name = 'tenants/' || r.tenant || '/userSyncs/' || r.user_sync
+            WHERE r.state IN ('PENDING', 'PULLING', 'APPLYING') AND (l.name IS NULL OR l.expire_time <= {now})
+            ORDER BY r.create_time LIMIT {limit}"
+        );
+        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, vec![]).await?;
+        models.into_iter().map(Model::into_domain).collect()
+    }
+
+    /// Deletes runs that ended before `before`, with their plans and issues, at most `limit`; returns how
+    /// many. A sync's last run stays. Global by nature.
+    pub async fn delete_old_runs(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        let tx = self.inner.database.begin().await?;
+        let sql = format!(
+            "DELETE FROM sync_runs WHERE id IN (
+                SELECT r.id FROM sync_runs r
+                LEFT JOIN user_syncs s ON s.tenant = r.tenant AND s.id = r.user_sync AND s.last_run = r.id
+                WHERE r.end_time < $1 AND s.id IS NULL LIMIT {limit})"
+        );
+        let deleted = execute(&tx, &sql, vec![to_micros(before).into()]).await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+}
+
+/// Ends the waiting runs of a user sync, SUPERSEDED.
+pub(crate) async fn supersede_waiting(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    user_sync: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let sql = "UPDATE sync_runs SET state = 'SUPERSEDED', end_time = $3
+        WHERE tenant = $1 AND user_sync = $2 AND state IN ('PLANNED', 'HELD')";
+    let values = vec![tenant.as_str().into(), user_sync.into(), to_micros(now).into()];
+    execute(tx, sql, values).await?;
+    Ok(())
+}
+
+pub(crate) fn key_values(key: &UserSyncKey, id: RunId) -> [Value; 3] {
+    [
+        key.tenant.as_str().into(),
+        key.user_sync.as_str().into(),
+        id.0.into(),
+    ]
+}
+
+pub(crate) async fn find(
+    connection: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    id: RunId,
+    suffix: &str,
+) -> Result<Model> {
+    let sql = format!("SELECT * FROM sync_runs WHERE tenant = $1 AND user_sync = $2 AND id = $3{suffix}");
+    let model = row(connection, &sql, key_values(key, id).into()).await?;
+    model.ok_or(StoreError::NotFound(Kind::Run))
+}
+
+pub(crate) async fn lock(tx: &impl ConnectionTrait, key: &UserSyncKey, id: RunId) -> Result<Model> {
+    find(tx, key, id, Engine::of(tx).for_update()).await
+}
+
+pub(crate) async fn directory_revision(
+    tx: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    directory: &str,
+) -> Result<i64> {
+    let sql = "SELECT revision FROM directories WHERE tenant = $1 AND id = $2";
+    let revision = scalar(tx, sql, vec![key.tenant.as_str().into(), directory.into()]).await?;
+    revision.ok_or(StoreError::NotFound(Kind::Directory))
+}

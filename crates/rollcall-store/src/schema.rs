@@ -1,0 +1,86 @@
+//! The schema: migrations under a lock, and the check that a service makes before it works.
+
+use sea_orm::{ConnectionTrait, TransactionTrait};
+use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
+
+use crate::database::{Database, Engine, column, execute};
+use crate::error::{Result, StoreError};
+
+mod first;
+
+/// Names the advisory lock under which PostgreSQL migrates: "rollcall" in ASCII.
+const MIGRATION_LOCK: i64 = 0x726f_6c6c_6361_6c6c;
+
+struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(first::First)]
+    }
+}
+
+/// Brings the schema up to date. Several processes may call it at once: one migrates, the others wait.
+pub(crate) async fn migrate(database: &Database) -> Result<()> {
+    let tx = match database.engine {
+        // The write lock of SQLite is the lock; what the migrator does is part of this transaction.
+        Engine::Sqlite => database.begin().await?,
+        Engine::Postgres => {
+            let tx = database.writer.begin().await?;
+            execute(
+                &tx,
+                "SELECT pg_advisory_xact_lock($1)",
+                vec![MIGRATION_LOCK.into()],
+            )
+            .await?;
+            tx
+        }
+    };
+    if status(&tx).await? == Status::Newer {
+        return Err(StoreError::SchemaUnknown);
+    }
+    Migrator::up(&tx, None).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Checks that the schema is exactly this release's.
+pub(crate) async fn check(database: &Database) -> Result<()> {
+    match status(&database.reader).await? {
+        Status::Current => Ok(()),
+        Status::Older => Err(StoreError::SchemaOutdated),
+        Status::Newer => Err(StoreError::SchemaUnknown),
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Status {
+    Older,
+    Current,
+    Newer,
+}
+
+async fn status(connection: &impl ConnectionTrait) -> Result<Status> {
+    let exists = match Engine::of(connection) {
+        Engine::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'",
+        Engine::Postgres => {
+            "SELECT CAST(relname AS text) FROM pg_class WHERE oid = to_regclass('seaql_migrations')"
+        }
+    };
+    if column::<String>(connection, exists, vec![]).await?.is_empty() {
+        return Ok(Status::Older);
+    }
+    let applied: Vec<String> = column(connection, "SELECT version FROM seaql_migrations", vec![]).await?;
+    let known: Vec<String> = Migrator::migrations()
+        .iter()
+        .map(|migration| migration.name().to_owned())
+        .collect();
+    if applied.iter().any(|name| !known.contains(name)) {
+        return Ok(Status::Newer);
+    }
+    Ok(if known.iter().all(|name| applied.contains(name)) {
+        Status::Current
+    } else {
+        Status::Older
+    })
+}

@@ -1,0 +1,136 @@
+//! The store as a whole. Its methods are in one file per repository.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall_core::id::TenantId;
+
+use crate::database::{Database, scalar};
+use crate::error::Result;
+use crate::keyring::Keyring;
+use crate::login_cache::LoginCache;
+use crate::login_writer::LoginWriter;
+use crate::schema;
+
+/// Within what logins and e-mail addresses are unique. Never changes during a deployment's life: the stored
+/// identifiers belong to one of the two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum IdentifierUniqueness {
+    /// Within each tenant.
+    #[default]
+    Tenant,
+    /// Within the deployment.
+    Global,
+}
+
+/// How the store works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoreOptions {
+    /// Within what logins and e-mail addresses are unique.
+    pub identifier_uniqueness: IdentifierUniqueness,
+    /// Most connections to PostgreSQL. SQLite takes one that writes and a few that read.
+    pub max_connections: u32,
+    /// How long a call waits for a connection before it fails as unavailable.
+    pub acquire_timeout: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            identifier_uniqueness: IdentifierUniqueness::default(),
+            max_connections: 16,
+            acquire_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The store. Cheap to clone; all clones share their connections.
+///
+/// Every method takes the tenant first, or a key that holds it, unless it is by nature global and says so:
+/// what it returns and changes is that tenant's alone.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) database: Arc<Database>,
+    pub(crate) keyring: Keyring,
+    pub(crate) uniqueness: IdentifierUniqueness,
+    pub(crate) login_writer: LoginWriter,
+    pub(crate) login_cache: LoginCache,
+}
+
+impl Store {
+    /// Connects to `sqlite:PATH`, which is created for this account alone if it is missing, or to
+    /// `postgres://…`. Looks at no schema: call [`Store::migrate`] or [`Store::check_schema`] next. Must be
+    /// called within a Tokio runtime, which carries the task that commits logins.
+    ///
+    /// # Errors
+    /// `Unavailable` if the database cannot be reached.
+    pub async fn connect(url: &str, keyring: Keyring, options: StoreOptions) -> Result<Self> {
+        let database = Arc::new(Database::connect(url, &options).await?);
+        let login_writer = LoginWriter::start(database.clone());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                database,
+                keyring,
+                uniqueness: options.identifier_uniqueness,
+                login_writer,
+                login_cache: LoginCache::default(),
+            }),
+        })
+    }
+
+    /// Connects, and checks the schema without changing it.
+    ///
+    /// # Errors
+    /// As [`Store::connect`] and [`Store::check_schema`].
+    pub async fn open(url: &str, keyring: Keyring, options: StoreOptions) -> Result<Self> {
+        let store = Self::connect(url, keyring, options).await?;
+        store.check_schema().await?;
+        Ok(store)
+    }
+
+    /// Brings the schema up to date, under a lock: of several processes one migrates and the others wait.
+    ///
+    /// # Errors
+    /// `SchemaUnknown` if a newer release migrated this database.
+    pub async fn migrate(&self) -> Result<()> {
+        schema::migrate(&self.inner.database).await
+    }
+
+    /// Checks that the schema is exactly this release's.
+    ///
+    /// # Errors
+    /// `SchemaOutdated` or `SchemaUnknown`.
+    pub async fn check_schema(&self) -> Result<()> {
+        schema::check(&self.inner.database).await
+    }
+
+    /// Asks the database for an answer, for health.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn ping(&self) -> Result<()> {
+        scalar::<i64>(&self.inner.database.reader, "SELECT CAST(1 AS BIGINT)", vec![]).await?;
+        Ok(())
+    }
+
+    /// Closes the connections. Logins that are being committed are answered first; later calls fail as
+    /// unavailable.
+    pub async fn close(&self) {
+        self.inner.login_writer.drain().await;
+        // Closing cannot fail in a way that anybody could act on.
+        let _ = self.inner.database.reader.close_by_ref().await;
+        let _ = self.inner.database.writer.close_by_ref().await;
+    }
+
+    /// The space in which a tenant's identifiers are unique.
+    pub(crate) fn scope<'t>(&self, tenant: &'t TenantId) -> &'t str {
+        match self.inner.uniqueness {
+            IdentifierUniqueness::Tenant => tenant.as_str(),
+            IdentifierUniqueness::Global => "",
+        }
+    }
+}

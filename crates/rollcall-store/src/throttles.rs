@@ -1,0 +1,246 @@
+//! The soft lock's counters. The rules are the domain's ([`rollcall_core::throttle`]); here they are applied
+//! to locked rows, so that parallel attempts on any replica see each other.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_core::id::{TenantId, UserId};
+use rollcall_core::throttle::{Settlement, Slot, ThrottlePolicy, ThrottleState, ThrottleSubject};
+use sea_orm::{ConnectionTrait, FromQueryResult};
+
+use crate::bulk::{Bulk, Column, Type};
+use crate::clock::{from_micros, stored, to_micros};
+use crate::database::{Engine, execute, rows};
+use crate::error::Result;
+use crate::login_writer::Job;
+use crate::store::Store;
+
+/// A slot that an attempt needs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reservation {
+    /// What is counted.
+    pub subject: ThrottleSubject,
+    /// How many are too many.
+    pub policy: ThrottlePolicy,
+}
+
+/// A reserved slot, to be settled.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldSlot {
+    /// What is counted.
+    pub subject: ThrottleSubject,
+    /// The slot.
+    pub slot: Slot,
+}
+
+/// What came of a reservation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reserved {
+    /// A slot for each subject, in the order of the reservations.
+    Taken(Vec<HeldSlot>),
+    /// No slot for any: at least one subject has to wait so long.
+    Wait(TimeDelta),
+}
+
+impl Store {
+    /// Takes a slot for each subject, or for none. Committed when it returns.
+    pub async fn reserve(
+        &self,
+        tenant: &TenantId,
+        reservations: &[Reservation],
+        now: DateTime<Utc>,
+    ) -> Result<Reserved> {
+        let (tenant, reservations, now) = (tenant.clone(), reservations.to_vec(), stored(now));
+        self.inner
+            .login_writer
+            .submit(|answer| Job::Reserve {
+                tenant,
+                reservations,
+                now,
+                answer,
+            })
+            .await
+    }
+
+    /// Settles slots of an attempt that is not finished by [`Store::finish_login`].
+    pub async fn settle(&self, tenant: &TenantId, slots: &[HeldSlot], settlement: Settlement) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        let keys = slots.iter().map(|slot| key(tenant, &slot.subject)).collect();
+        let mut counters = Counters::lock(&tx, keys).await?;
+        counters.settle(tenant, slots, settlement);
+        counters.save(&tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Forgets a user's failures and reserved slots.
+    pub async fn unlock_user(&self, tenant: &TenantId, user: UserId) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        let (tenant, subject) = key(tenant, &ThrottleSubject::User(user));
+        let sql = "DELETE FROM login_throttles WHERE tenant = $1 AND subject = $2";
+        execute(&tx, sql, vec![tenant.into(), subject.into()]).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Deletes counters whose window began before `before`, at most `limit`; returns how many. Global by
+    /// nature. `before` must lie further back than the longest window.
+    pub async fn delete_old_throttles(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+        let tx = self.inner.database.begin().await?;
+        let sql = format!(
+            "DELETE FROM login_throttles WHERE (tenant, subject) IN (
+                SELECT tenant, subject FROM login_throttles WHERE window_start < $1 LIMIT {limit})"
+        );
+        let deleted = execute(&tx, &sql, vec![to_micros(before).into()]).await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+}
+
+/// Tenant and subject as they are stored.
+pub(crate) type Key = (String, String);
+
+pub(crate) fn key(tenant: &TenantId, subject: &ThrottleSubject) -> Key {
+    let subject = match subject {
+        ThrottleSubject::User(user) => format!("user/{user}"),
+        ThrottleSubject::UnknownLogin(hash) => format!("login/{hash}"),
+        ThrottleSubject::Client(address) => format!("client/{address}"),
+    };
+    (tenant.to_string(), subject.replace('\0', "\u{fffd}"))
+}
+
+/// Locked counters.
+pub(crate) struct Counters {
+    states: HashMap<Key, ThrottleState>,
+    changed: HashSet<Key>,
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    tenant: String,
+    subject: String,
+    window_start: i64,
+    failures: i64,
+    reserved: i64,
+}
+
+impl Counters {
+    /// Locks the counters of these subjects, in one order everywhere.
+    pub(crate) async fn lock(tx: &impl ConnectionTrait, keys: BTreeSet<Key>) -> Result<Self> {
+        let mut states = HashMap::new();
+        if !keys.is_empty() {
+            let mut bulk = Bulk::new([
+                Column::new("tenant", Type::Text),
+                Column::new("subject", Type::Text),
+            ]);
+            keys.into_iter()
+                .for_each(|(tenant, subject)| bulk.push([tenant.into(), subject.into()]));
+            let engine = Engine::of(tx);
+            let (source, cells) = bulk.source(engine, 1);
+            if engine == Engine::Postgres {
+                // What is not there cannot be locked; and a window that began in 1970 is over.
+                let sql = format!(
+                    "INSERT INTO login_throttles (tenant, subject, window_start, failures, reserved)
+                    SELECT tenant, subject, 0, 0, 0 FROM {source} ORDER BY tenant, subject
+                    ON CONFLICT (tenant, subject) DO NOTHING"
+                );
+                execute(tx, &sql, cells.clone()).await?;
+            }
+            let lock = engine.for_update();
+            let sql = format!(
+                "SELECT tenant, subject, window_start, failures, reserved FROM login_throttles
+                WHERE (tenant, subject) IN (SELECT tenant, subject FROM {source})
+                ORDER BY tenant, subject{lock}"
+            );
+            let found: Vec<Row> = rows(tx, &sql, cells).await?;
+            for row in found {
+                let state = ThrottleState {
+                    window_start: from_micros(row.window_start)?,
+                    failures: u32::try_from(row.failures).unwrap_or(u32::MAX),
+                    reserved: u32::try_from(row.reserved).unwrap_or(u32::MAX),
+                };
+                states.insert((row.tenant, row.subject), state);
+            }
+        }
+        Ok(Self {
+            states,
+            changed: HashSet::new(),
+        })
+    }
+
+    pub(crate) fn reserve(
+        &mut self,
+        tenant: &TenantId,
+        reservations: &[Reservation],
+        now: DateTime<Utc>,
+    ) -> Reserved {
+        let mut taken: HashMap<Key, ThrottleState> = HashMap::new();
+        let mut slots = Vec::with_capacity(reservations.len());
+        let mut longest: Option<TimeDelta> = None;
+        for reservation in reservations {
+            let key = key(tenant, &reservation.subject);
+            let state = taken.get(&key).or_else(|| self.states.get(&key)).copied();
+            match reservation.policy.reserve(state, now) {
+                Ok((state, slot)) => {
+                    taken.insert(key, state);
+                    slots.push(HeldSlot {
+                        subject: reservation.subject.clone(),
+                        slot,
+                    });
+                }
+                Err(wait) => longest = longest.max(Some(wait)),
+            }
+        }
+        if let Some(wait) = longest {
+            return Reserved::Wait(wait);
+        }
+        self.changed.extend(taken.keys().cloned());
+        self.states.extend(taken);
+        Reserved::Taken(slots)
+    }
+
+    pub(crate) fn settle(&mut self, tenant: &TenantId, slots: &[HeldSlot], settlement: Settlement) {
+        for held in slots {
+            let key = key(tenant, &held.subject);
+            // A counter that is gone was forgotten on purpose, or is older than every window.
+            if let Some(state) = self.states.get_mut(&key) {
+                *state = state.settle(held.slot, settlement);
+                self.changed.insert(key);
+            }
+        }
+    }
+
+    pub(crate) async fn save(self, tx: &impl ConnectionTrait) -> Result<()> {
+        let mut bulk = Bulk::new([
+            Column::new("tenant", Type::Text),
+            Column::new("subject", Type::Text),
+            Column::new("window_start", Type::BigInt),
+            Column::new("failures", Type::BigInt),
+            Column::new("reserved", Type::BigInt),
+        ]);
+        for key in self.changed {
+            let Some(state) = self.states.get(&key) else {
+                continue;
+            };
+            bulk.push([
+                key.0.into(),
+                key.1.into(),
+                to_micros(state.window_start).into(),
+                i64::from(state.failures).into(),
+                i64::from(state.reserved).into(),
+            ]);
+        }
+        if bulk.is_empty() {
+            return Ok(());
+        }
+        let names = bulk.names();
+        let (source, cells) = bulk.source(Engine::of(tx), 1);
+        let sql = format!(
+            "INSERT INTO login_throttles ({names}) SELECT {names} FROM {source} WHERE true
+            ON CONFLICT (tenant, subject) DO UPDATE SET window_start = excluded.window_start,
+                failures = excluded.failures, reserved = excluded.reserved"
+        );
+        execute(tx, &sql, cells).await?;
+        Ok(())
+    }
+}

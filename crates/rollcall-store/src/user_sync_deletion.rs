@@ -1,0 +1,154 @@
+//! Deleting a user sync, and what becomes of its users.
+
+use chrono::{DateTime, Utc};
+use rollcall_core::event::EventType;
+use rollcall_core::id::UserSyncKey;
+use rollcall_core::user::{StateReason, User, UserState};
+use rollcall_core::user_sync::UserSyncSettings;
+
+use crate::clock::{stored, to_micros};
+use crate::database::{execute, rows};
+use crate::entity::{self, user::Model};
+use crate::error::Result;
+use crate::feed::MAX_EVENTS;
+use crate::leases::{LeaseToken, require_lease};
+use crate::runs::supersede_waiting;
+use crate::saved::Saved;
+use crate::store::Store;
+use crate::user_syncs;
+use crate::user_write::{UserWrite, write};
+
+/// What becomes of the users of a deleted user sync. Users who were LOCAL before they were linked become so
+/// again in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UserDisposition {
+    /// They become LOCAL users and keep their state.
+    KeepAsLocal,
+    /// They may not log in any more, and keep their identifiers.
+    Deactivate,
+    /// They may not log in any more, and their identifiers become free.
+    Archive,
+}
+
+impl Store {
+    /// Deletes a user sync with its runs. It is disabled first; then its users are seen to, in transactions
+    /// of at most 1,000; then it goes. Should that break off, call it again.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `RevisionMismatch`.
+    pub async fn delete_user_sync(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        expected_revision: Option<i64>,
+        disposition: UserDisposition,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let now = stored(now);
+        self.disable_for_deletion(lease, key, expected_revision, now)
+            .await?;
+        while self.dispose_of_users(lease, key, disposition, now).await? {}
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        for sql in [
+            "DELETE FROM sync_runs WHERE tenant = $1 AND user_sync = $2",
+            "DELETE FROM check_results WHERE tenant = $1 AND subject = 'userSyncs/' || $2",
+            "DELETE FROM user_syncs WHERE tenant = $1 AND id = $2",
+        ] {
+            execute(
+                &tx,
+                sql,
+                vec![key.tenant.as_str().into(), key.user_sync.as_str().into()],
+            )
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn disable_for_deletion(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        expected_revision: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut model = user_syncs::lock(&tx, &key.tenant, &key.user_sync, expected_revision).await?;
+        let mut settings = UserSyncSettings::from_json(&model.settings)?;
+        settings.disabled = true;
+        model.settings = settings.to_json()?;
+        model.disabled = true;
+        model.next_run_time = None;
+        model.revision += 1;
+        model.update_time = to_micros(now);
+        entity::update(&tx, model).await?;
+        supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Sees to the next users; false if there was none.
+    async fn dispose_of_users(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        disposition: UserDisposition,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let lock = self.inner.database.engine.for_update();
+        let sql = format!(
+            "SELECT * FROM users WHERE tenant = $1 AND user_sync = $2
+              AND (state_reason IS NULL OR state_reason <> 'SYNC_DELETED')
+            ORDER BY id LIMIT {MAX_EVENTS}{lock}"
+        );
+        let values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
+        let models: Vec<Model> = rows(&tx, &sql, values).await?;
+        if models.is_empty() {
+            return Ok(false);
+        }
+        let writes: Vec<UserWrite> = models
+            .into_iter()
+            .map(|model| Ok(disposed(model.into_domain()?, disposition, now)))
+            .collect::<Result<_>>()?;
+        write(&tx, self.scope(&key.tenant), &key.tenant, &writes, None, now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+fn disposed(before: User, disposition: UserDisposition, now: DateTime<Utc>) -> UserWrite {
+    let mut after = User {
+        revision: before.revision + 1,
+        update_time: now,
+        ..before.clone()
+    };
+    let linked = before.origin.as_ref().is_some_and(|origin| origin.linked);
+    let event = if linked || disposition == UserDisposition::KeepAsLocal {
+        after.origin = None;
+        EventType::Unlinked
+    } else {
+        after.state_reason = Some(StateReason::SyncDeleted);
+        if disposition == UserDisposition::Archive {
+            after.state = UserState::Archived;
+        } else if after.state == UserState::Active {
+            after.state = UserState::Deactivated;
+        }
+        match (before.state == after.state, after.state) {
+            (true, _) => EventType::Updated,
+            (false, UserState::Archived) => EventType::Archived,
+            (false, _) => EventType::Deactivated,
+        }
+    };
+    UserWrite {
+        before: Some(before),
+        after,
+        deleted: false,
+        event,
+        changes: Vec::new(),
+        fingerprint: None,
+    }
+}

@@ -1,0 +1,234 @@
+//! Reading users.
+
+use rollcall_core::external_id::ExternalId;
+use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
+use rollcall_core::identifier::normalize;
+use rollcall_core::plan::Fingerprint;
+use rollcall_core::user::{User, UserState};
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
+
+use crate::bulk::{Bulk, Column, Type};
+use crate::database::{Engine, row, rows, scalar};
+use crate::entity::user::{Model, external_id};
+use crate::error::{Kind, Result, StoreError};
+use crate::page::{Page, PageRequest};
+use crate::store::Store;
+use crate::words::Word;
+
+/// Where users come from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum UserSource {
+    /// Created by the product.
+    Local,
+    /// Owned by a user sync.
+    Synced,
+}
+
+/// Which users to list. What is `None` does not matter.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UserFilter {
+    /// In this state.
+    pub state: Option<UserState>,
+    /// Of this source.
+    pub source: Option<UserSource>,
+    /// Owned by this user sync.
+    pub user_sync: Option<UserSyncId>,
+}
+
+/// A synced user, as far as a plan has to know it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownUser {
+    /// The user.
+    pub user: UserId,
+    /// The person's id in the directory.
+    pub external_id: ExternalId,
+    /// The user's revision.
+    pub revision: i64,
+    /// What the sync set on it last. All zero if that is not known, which no content has.
+    pub fingerprint: Fingerprint,
+    /// Its state.
+    pub state: UserState,
+}
+
+#[derive(FromQueryResult)]
+struct KnownRow {
+    id: Uuid,
+    id_kind: String,
+    external_id: Vec<u8>,
+    revision: i64,
+    fingerprint: Option<Vec<u8>>,
+    state: String,
+}
+
+impl Store {
+    /// One user.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn user(&self, tenant: &TenantId, id: UserId) -> Result<User> {
+        let sql = "SELECT * FROM users WHERE tenant = $1 AND id = $2";
+        let model: Option<Model> = row(
+            &self.inner.database.reader,
+            sql,
+            vec![tenant.as_str().into(), id.0.into()],
+        )
+        .await?;
+        model.ok_or(StoreError::NotFound(Kind::User))?.into_domain()
+    }
+
+    /// Several users in the order of `ids`, without those that do not exist.
+    pub async fn batch_users(&self, tenant: &TenantId, ids: &[UserId]) -> Result<Vec<User>> {
+        let mut bulk = Bulk::new([Column::new("id", Type::Uuid)]);
+        ids.iter().for_each(|id| bulk.push([id.0.into()]));
+        if bulk.is_empty() {
+            return Ok(Vec::new());
+        }
+        let database = &self.inner.database;
+        let (source, cells) = bulk.source(database.engine, 2);
+        let sql = format!("SELECT * FROM users WHERE tenant = $1 AND id IN (SELECT id FROM {source})");
+        let mut values = vec![tenant.as_str().into()];
+        values.extend(cells);
+        let models: Vec<Model> = rows(&database.reader, &sql, values).await?;
+        let mut users: Vec<User> = models
+            .into_iter()
+            .map(Model::into_domain)
+            .collect::<Result<_>>()?;
+        let order: std::collections::HashMap<UserId, usize> =
+            ids.iter().enumerate().map(|(index, id)| (*id, index)).collect();
+        users.sort_by_key(|user| order.get(&user.id).copied());
+        Ok(users)
+    }
+
+    /// A tenant's users in the order of their ids.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_users(
+        &self,
+        tenant: &TenantId,
+        filter: &UserFilter,
+        page: &PageRequest,
+    ) -> Result<Page<User>> {
+        let after = match page.key::<String>()? {
+            Some(id) => Uuid::try_parse(&id).map_err(|_| StoreError::InvalidCursor)?,
+            None => Uuid::nil(),
+        };
+        let mut values: Vec<Value> = vec![tenant.as_str().into(), after.into()];
+        let mut conditions = String::new();
+        if let Some(state) = filter.state {
+            values.push(state.word().into());
+            conditions += &format!(" AND state = ${}", values.len());
+        }
+        if let Some(user_sync) = &filter.user_sync {
+            values.push(user_sync.as_str().into());
+            conditions += &format!(" AND user_sync = ${}", values.len());
+        }
+        conditions += match filter.source {
+            Some(UserSource::Local) => " AND user_sync IS NULL",
+            Some(UserSource::Synced) => " AND user_sync IS NOT NULL",
+            None => "",
+        };
+        let limit = page.limit_sql();
+        let sql = format!("SELECT * FROM users WHERE tenant = $1 AND id > $2{conditions} ORDER BY id{limit}");
+        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
+        Page::cut(models, page, |model| model.id.to_string(), Model::into_domain)
+    }
+
+    /// The user that has this login or e-mail address, however it is written.
+    pub async fn lookup_user(&self, tenant: &TenantId, identifier: &str) -> Result<Option<User>> {
+        let sql =
+            "SELECT u.* FROM user_identifiers i JOIN users u ON u.tenant = i.tenant AND u.id = i.user_id
+            WHERE i.scope = $1 AND i.identifier = $2 AND i.tenant = $3";
+        let values = vec![
+            self.scope(tenant).into(),
+            normalize(identifier).into(),
+            tenant.as_str().into(),
+        ];
+        let model: Option<Model> = row(&self.inner.database.reader, sql, values).await?;
+        model.map(Model::into_domain).transpose()
+    }
+
+    /// A sync's users after an id, in the order of ids, with what a plan compares.
+    pub async fn known_users(
+        &self,
+        tenant: &TenantId,
+        user_sync: &UserSyncId,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<Vec<KnownUser>> {
+        let sql = format!(
+            "SELECT id, id_kind, external_id, revision, fingerprint, state FROM users
+            WHERE tenant = $1 AND user_sync = $2 AND id > $3 ORDER BY id LIMIT {limit}"
+        );
+        let after = after.map_or(Uuid::nil(), |id| id.0);
+        let values = vec![tenant.as_str().into(), user_sync.as_str().into(), after.into()];
+        let found: Vec<KnownRow> = rows(&self.inner.database.reader, &sql, values).await?;
+        found.into_iter().map(KnownRow::into_domain).collect()
+    }
+
+    /// How many users a sync has, without the archived.
+    pub async fn count_users(&self, tenant: &TenantId, user_sync: &UserSyncId) -> Result<u64> {
+        let sql = "SELECT COUNT(*) FROM users WHERE tenant = $1 AND user_sync = $2 AND state <> 'ARCHIVED'";
+        let values = vec![tenant.as_str().into(), user_sync.as_str().into()];
+        let count: Option<i64> = scalar(&self.inner.database.reader, sql, values).await?;
+        Ok(count.unwrap_or(0).unsigned_abs())
+    }
+
+    /// The users that are these persons of a directory.
+    pub async fn users_by_external_ids(
+        &self,
+        tenant: &TenantId,
+        directory: &DirectoryId,
+        ids: &[ExternalId],
+    ) -> Result<Vec<User>> {
+        let ids = ids.iter().map(|id| (directory, id));
+        let found = by_external_ids(&self.inner.database.reader, tenant, ids).await?;
+        found.into_iter().map(Model::into_domain).collect()
+    }
+}
+
+pub(crate) async fn by_external_ids<'a>(
+    connection: &impl ConnectionTrait,
+    tenant: &TenantId,
+    ids: impl Iterator<Item = (&'a DirectoryId, &'a ExternalId)>,
+) -> Result<Vec<Model>> {
+    let mut bulk = Bulk::new([
+        Column::new("directory", Type::Text),
+        Column::new("id_kind", Type::Text),
+        Column::new("external_id", Type::Bytes),
+    ]);
+    for (directory, id) in ids {
+        bulk.push([
+            directory.as_str().into(),
+            id.kind().attribute().into(),
+            id.bytes().to_vec().into(),
+        ]);
+    }
+    if bulk.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (source, cells) = bulk.source(Engine::of(connection), 2);
+    let sql = format!(
+        "SELECT u.* FROM {source} JOIN users u ON u.tenant = $1 AND u.directory = input.directory
+            AND u.id_kind = input.id_kind AND u.external_id = input.external_id"
+    );
+    let mut values = vec![tenant.as_str().into()];
+    values.extend(cells);
+    rows(connection, &sql, values).await
+}
+
+impl KnownRow {
+    fn into_domain(self) -> Result<KnownUser> {
+        let fingerprint = self
+            .fingerprint
+            .and_then(|bytes| bytes.try_into().ok())
+            .unwrap_or([0; 16]);
+        Ok(KnownUser {
+            user: UserId(self.id),
+            external_id: external_id(&self.id_kind, &self.external_id)?,
+            revision: self.revision,
+            fingerprint: Fingerprint(fingerprint),
+            state: UserState::from_word(&self.state)?,
+        })
+    }
+}
