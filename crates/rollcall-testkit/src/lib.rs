@@ -8,19 +8,26 @@
 //! Where to read first: [`Slapd`] (a private OpenLDAP), [`TestDatabase`] (a fresh PostgreSQL database),
 //! [`ScriptedLdap`] (a server that does what the test says), [`TestCa`] (certificates for all of them).
 
+mod account;
 mod ca;
 mod ldif;
 mod people;
 mod postgres;
 mod process;
+mod root;
+mod samba;
 mod scripted;
 mod slapd;
+mod tls_client;
 mod wait;
 
+pub use account::Account;
 pub use ca::{Certificate, TestCa};
 pub use ldif::Ldif;
 pub use people::{HostilePerson, hostile_people, people_ldif};
 pub use postgres::{Postgres, TestDatabase};
+pub use root::is_root_for;
+pub use samba::{SambaDc, SambaPerson};
 pub use scripted::ber;
 pub use scripted::request::{Operation, Request};
 pub use scripted::{Peer, ScriptedLdap};

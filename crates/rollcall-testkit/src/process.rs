@@ -2,7 +2,7 @@ use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -106,7 +106,21 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
     finished(command.get_program(), output)
 }
 
-pub(crate) fn finished(program: &OsStr, output: io::Result<Output>) -> Result<String> {
+/// [`run`] with this on its standard input.
+pub(crate) fn feed(mut command: Command, input: &str) -> Result<String> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // It may end at a bad line without reading the rest; its exit status tells.
+        let _ = stdin.write_all(input.as_bytes());
+    }
+    finished(command.get_program(), child.wait_with_output())
+}
+
+fn finished(program: &OsStr, output: io::Result<Output>) -> Result<String> {
     let output = output.with_context(|| format!("cannot start {}", program.display()))?;
     if !output.status.success() {
         bail!(

@@ -1,8 +1,7 @@
 use super::Slapd;
-use crate::process::{finished, run};
+use crate::process::{feed, run};
 use anyhow::Result;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// The command line tools of `ldap-utils`, over plain text to this server.
 impl Slapd {
@@ -53,17 +52,4 @@ impl Slapd {
             .args(["-x", "-H", &self.url(), "-D", dn, "-w", password]);
         Ok(command)
     }
-}
-
-fn feed(mut command: Command, input: &str) -> Result<String> {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // It may end at a bad line without reading the rest; its exit status tells.
-        let _ = stdin.write_all(input.as_bytes());
-    }
-    finished(command.get_program(), child.wait_with_output())
 }

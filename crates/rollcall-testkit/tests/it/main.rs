@@ -1,8 +1,10 @@
 //! Each part of the testkit, started for real.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod left_behind;
 mod people;
 mod postgres;
+mod samba;
 mod scripted;
 mod slapd;
 mod wait;
