@@ -24,6 +24,7 @@ pub mod guard;
 pub mod id;
 pub mod identifier;
 pub mod issue;
+pub mod local_user;
 pub mod mapping;
 pub mod plan;
 pub mod planner;

@@ -12,7 +12,9 @@ pub mod directory;
 pub mod sync_run;
 pub mod tenant;
 pub mod user;
+pub mod user_events;
 pub mod user_sync;
+pub mod user_write;
 
 /// Makes the request that only names a resource into that name.
 macro_rules! named_request {
