@@ -286,6 +286,47 @@ fn a_client_certificate_can_be_removed_and_its_key_goes_with_it() {
 }
 
 #[test]
+fn an_update_brings_no_key_without_a_certificate() {
+    let key = v1::Directory {
+        client_private_key: KEY.into(),
+        ..v1::Directory::default()
+    };
+    let applied = update(key, &[]).ok().unwrap().apply(&settings());
+    assert_eq!(bad_fields(applied), ["directory.client_certificate"]);
+    let certificate = v1::Directory {
+        client_certificate: CERTIFICATE.into(),
+        ..v1::Directory::default()
+    };
+    let applied = update(certificate, &[]).ok().unwrap().apply(&settings());
+    assert_eq!(bad_fields(applied), ["directory.client_private_key"]);
+}
+
+#[test]
+fn a_duration_has_one_form() {
+    for (seconds, nanos) in [(-1, 0), (0, -1), (3, 1_000_000_000), (i64::MIN, 0)] {
+        let connect_timeout = Some(prost_types::Duration { seconds, nanos });
+        let wrong = v1::Directory {
+            connect_timeout,
+            ..wire()
+        };
+        assert_eq!(
+            bad_fields(create(wrong)),
+            ["directory.connect_timeout"],
+            "{seconds} {nanos}"
+        );
+    }
+    let half = v1::Directory {
+        connect_timeout: Some(prost_types::Duration {
+            seconds: 0,
+            nanos: 500_000_000,
+        }),
+        ..wire()
+    };
+    let settings = create(half).ok().unwrap().settings;
+    assert_eq!(settings.connect_timeout, Duration::from_millis(500));
+}
+
+#[test]
 fn deleting_with_force_asks_what_becomes_of_the_users() {
     let delete = |force, disposition: v1::UserDisposition| {
         DeleteDirectory::try_from(v1::DeleteDirectoryRequest {

@@ -134,4 +134,12 @@ fn a_method_that_comes_later_says_which_it_is() {
 #[expect(clippy::disallowed_methods, reason = "a status of somebody else")]
 fn a_status_of_somebody_else_has_no_reason() {
     assert_eq!(status::reason(&tonic::Status::unavailable("proxy")), None);
+    let mut details = tonic_types::ErrorDetails::new();
+    details.set_error_info(
+        "INTERNAL",
+        "googleapis.com",
+        std::collections::HashMap::<String, String>::new(),
+    );
+    let other = tonic::Status::with_error_details(Code::Internal, "not ours", details);
+    assert_eq!(status::reason(&other), None);
 }
