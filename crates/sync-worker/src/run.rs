@@ -1,0 +1,267 @@
+//! The run engine: starts runs, carries them out in the background, and takes over those whose worker died.
+//!
+//! A run belongs to whoever holds the lease of its user sync. Every write proves that it is still held, so a
+//! worker that slept through the end of its lease can do no harm; and every state is one that another worker
+//! can go on from: PULLING pulls again, APPLYING goes on after the last chunk.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::{RunId, UserSyncKey};
+use rollcall_core::identifier::LoginPolicy;
+use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
+use rollcall_runtime::clock::Clock;
+use rollcall_store::{LeaseName, LeaseToken, NewRun, Store};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::directories::Directories;
+
+mod absences;
+mod applying;
+mod carry_out;
+mod planning;
+mod pull;
+mod refresh;
+mod roles;
+mod scope;
+mod stop;
+
+pub use refresh::{RefreshOutcome, Refreshed};
+
+/// Abandoned runs taken over at a time.
+const TAKEOVERS: u32 = 16;
+
+/// How runs are carried out.
+#[derive(Clone, Debug)]
+pub struct RunLimits {
+    /// Which logins are acceptable.
+    pub login_policy: LoginPolicy,
+    /// A worker that is silent for this long has lost its runs.
+    pub lease_ttl: Duration,
+}
+
+impl Default for RunLimits {
+    /// The default login policy, 30 s.
+    fn default() -> Self {
+        Self { login_policy: LoginPolicy::default(), lease_ttl: Duration::from_secs(30) }
+    }
+}
+
+/// Carries out runs. Clones share it.
+#[derive(Clone)]
+pub struct RunEngine {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    store: Store,
+    directories: Directories,
+    clock: Clock,
+    limits: RunLimits,
+    /// Names this process in leases, for people.
+    holder: String,
+    progress: Mutex<HashMap<RunId, watch::Sender<u64>>>,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// From where a run is carried on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Pull,
+    Apply,
+}
+
+impl RunEngine {
+    /// An engine that works on nothing yet.
+    pub fn new(store: Store, directories: Directories, clock: Clock, limits: RunLimits) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                directories,
+                clock,
+                limits,
+                holder: format!("worker {}", planning::new_user_id().simple()),
+                progress: Mutex::default(),
+                tasks: TaskTracker::new(),
+                stopping: CancellationToken::new(),
+            }),
+        }
+    }
+
+    /// Accepts a run, which goes on in the background. Waiting plans of the sync end SUPERSEDED.
+    ///
+    /// # Errors
+    /// `SYNC_IN_PROGRESS`, `SYNC_DISABLED`, `ENDPOINT_UNCONFIRMED`, `ALREADY_EXISTS` for the id, and what the
+    /// store says.
+    pub async fn start(
+        &self,
+        key: &UserSyncKey,
+        id: RunId,
+        mode: RunMode,
+        trigger: RunTrigger,
+        started_by: &str,
+    ) -> Result<Run, Error> {
+        let inner = &self.inner;
+        let sync = inner.store.user_sync(&key.tenant, &key.user_sync).await?;
+        if sync.settings.disabled {
+            return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
+        }
+        inner.directories.open(&key.tenant, &sync.settings.directory).await?;
+        let lease = self.lease(key).await?;
+        let new = NewRun { id, mode, trigger, started_by: started_by.to_owned() };
+        let run = match inner.store.create_run(&lease, key, new, inner.clock.now()).await {
+            Ok(run) => run,
+            Err(error) => {
+                self.give_up(&lease).await;
+                return Err(error.into());
+            }
+        };
+        self.carry_out(key, run.id, lease, Phase::Pull);
+        Ok(run)
+    }
+
+    /// Releases a plan that waits: exactly the changes that it shows, once.
+    ///
+    /// # Errors
+    /// `RUN_NOT_IN_STATE`, `SYNC_IN_PROGRESS`, `SYNC_DISABLED` and what the store says.
+    pub async fn apply(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
+        let inner = &self.inner;
+        let sync = inner.store.user_sync(&key.tenant, &key.user_sync).await?;
+        if sync.settings.disabled {
+            return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
+        }
+        let lease = self.lease(key).await?;
+        let run = match inner.store.begin_apply(&lease, key, id, inner.clock.now()).await {
+            Ok(run) => run,
+            Err(error) => {
+                self.give_up(&lease).await;
+                return Err(error.into());
+            }
+        };
+        self.carry_out(key, id, lease, Phase::Apply);
+        Ok(run)
+    }
+
+    /// Stops a run: at once if it waits, else before its next step. What it has applied stays.
+    ///
+    /// # Errors
+    /// `RUN_NOT_IN_STATE` if it ended already, and what the store says.
+    pub async fn cancel(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
+        let store = &self.inner.store;
+        let run = store.run(key, id).await?;
+        if run.state.is_waiting() {
+            return Ok(store.cancel_waiting_run(key, id, self.inner.clock.now()).await?);
+        }
+        store.request_cancel(key, id).await?;
+        Ok(store.run(key, id).await?)
+    }
+
+    /// Waits until a run rests: it ended, or waits for a person.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn wait(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
+        let mut changes = self.watch(id);
+        loop {
+            changes.mark_unchanged();
+            let run = self.inner.store.run(key, id).await?;
+            if !run.state.is_working() {
+                return Ok(run);
+            }
+            // Another process may have the run, which says nothing here.
+            let _ = tokio::time::timeout(Duration::from_secs(1), changes.changed()).await;
+        }
+    }
+
+    /// Changes whenever this process moved the run on. Runs of other processes have to be asked for.
+    pub fn watch(&self, id: RunId) -> watch::Receiver<u64> {
+        let mut progress = self.inner.progress();
+        progress.retain(|_, sender| sender.receiver_count() > 0);
+        progress.entry(id).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Takes over runs whose worker died.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn recover(&self) -> Result<(), Error> {
+        for run in self.inner.store.abandoned_runs(TAKEOVERS).await? {
+            let key = &run.user_sync;
+            let name = LeaseName::run_of(key);
+            let lease = self.inner.store.acquire_lease(&name, &self.inner.holder, self.inner.limits.lease_ttl).await?;
+            let Some(lease) = lease else { continue };
+            // It may have been carried to its end before the lease was ours.
+            let phase = match self.inner.store.run(key, run.id).await?.state {
+                RunState::Pending | RunState::Pulling => Phase::Pull,
+                RunState::Applying => Phase::Apply,
+                _ => {
+                    self.give_up(&lease).await;
+                    continue;
+                }
+            };
+            tracing::info!(run.id = %run.id, "taking over a run whose worker is gone");
+            self.carry_out(key, run.id, lease, phase);
+        }
+        Ok(())
+    }
+
+    /// Brings one user up to date by the rules of its sync.
+    ///
+    /// # Errors
+    /// `USER_NOT_FOUND`; `FAILED_PRECONDITION` for a LOCAL user; what the directory and the store say.
+    pub async fn refresh(
+        &self,
+        tenant: &rollcall_core::id::TenantId,
+        user: rollcall_core::id::UserId,
+    ) -> Result<Refreshed, Error> {
+        self.inner.refresh(tenant, user).await
+    }
+
+    /// Lets runs come to a state from which another worker goes on, and gives their leases up.
+    pub async fn drain(&self, deadline: Duration) {
+        self.inner.stopping.cancel();
+        self.inner.tasks.close();
+        if tokio::time::timeout(deadline, self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!("runs were still busy at the end of the drain; another worker takes them over");
+        }
+    }
+
+    async fn lease(&self, key: &UserSyncKey) -> Result<LeaseToken, Error> {
+        let name = LeaseName::run_of(key);
+        let lease = self.inner.store.acquire_lease(&name, &self.inner.holder, self.inner.limits.lease_ttl).await?;
+        lease.ok_or_else(|| {
+            let message = "a run of this user sync is under way; wait for it or cancel it";
+            Error::new(Reason::SyncInProgress, message).with("user_sync", key.to_string())
+        })
+    }
+
+    async fn give_up(&self, lease: &LeaseToken) {
+        if let Err(error) = self.inner.store.release_lease(lease).await {
+            tracing::debug!(error = %error, "a lease ends by itself");
+        }
+    }
+
+    fn carry_out(&self, key: &UserSyncKey, id: RunId, lease: LeaseToken, phase: Phase) {
+        let inner = self.inner.clone();
+        let key = key.clone();
+        self.inner.tasks.spawn(async move { inner.carry_out(key, id, lease, phase).await });
+    }
+}
+
+impl Inner {
+    fn progress(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, watch::Sender<u64>>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes those who watch the run.
+    fn moved_on(&self, id: RunId) {
+        if let Some(sender) = self.progress().get(&id) {
+            sender.send_modify(|count| *count += 1);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Carries out a plan, chunk by chunk. Each chunk commits with the pointer to the next, so that whoever takes
+//! over goes on exactly where it stopped.
+
+use rollcall_core::id::{RunId, UserSyncKey};
+use rollcall_core::run::{RunState, health_after};
+use rollcall_store::{LeaseToken, RunEnd};
+
+use super::Inner;
+use super::stop::Stop;
+
+impl Inner {
+    /// Applies the chunks that were not applied yet, and ends the run.
+    pub(super) async fn apply(&self, key: &UserSyncKey, id: RunId, lease: &LeaseToken) -> Result<(), Stop> {
+        let store = &self.store;
+        let extent = store.plan_extent(key, id).await?;
+        for index in extent.applied_chunks..extent.chunks {
+            self.keep_going(key, id).await?;
+            let changes = store.read_chunk(key, id, index).await?;
+            store.apply_chunk(lease, key, id, index, &changes, self.clock.now()).await?;
+            self.moved_on(id);
+        }
+        let run = store.run(key, id).await?;
+        let sync = store.user_sync(&key.tenant, &key.user_sync).await?;
+        let issues: u64 = run.issue_counts.values().sum();
+        let state = if issues == 0 { RunState::Succeeded } else { RunState::SucceededWithIssues };
+        let end = RunEnd {
+            state,
+            failure: None,
+            health: health_after(state, issues, None, &[]),
+            applied_scope_revision: (sync.revision == run.user_sync_revision).then_some(sync.scope_revision),
+            complete_pull_time: run.complete.then_some(run.create_time),
+        };
+        store.end_run(lease, key, id, end, self.clock.now()).await?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// Why the run has to stop here.
+    pub(super) async fn keep_going(&self, key: &UserSyncKey, id: RunId) -> Result<(), Stop> {
+        if self.stopping.is_cancelled() {
+            return Err(Stop::Draining);
+        }
+        if self.store.cancel_requested(key, id).await? {
+            return Err(Stop::Cancelled);
+        }
+        Ok(())
+    }
+}

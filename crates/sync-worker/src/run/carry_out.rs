@@ -1,0 +1,172 @@
+//! One run from a worker's side: the lease kept alive around the work, and an end for every way it can go.
+
+use std::sync::Arc;
+
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::guard::{self, REMOVAL_WINDOW};
+use rollcall_core::id::{RunId, UserSyncKey};
+use rollcall_core::issue::IssueKind;
+use rollcall_core::mapping::Mapping;
+use rollcall_core::reader::EntryReader;
+use rollcall_core::run::{Run, RunMode, RunState, health_after};
+use rollcall_store::{LeaseToken, PlanOutcome, PlanResult, RunEnd, StoreError};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::planning::{Planning, Target};
+use super::pull::Pull;
+use super::roles::Roles;
+use super::stop::Stop;
+use super::{Inner, Phase};
+use crate::directories::to_error;
+
+impl Inner {
+    /// Carries a run on until it rests, the lease is lost or the process ends.
+    pub(super) async fn carry_out(self: Arc<Self>, key: UserSyncKey, id: RunId, lease: LeaseToken, phase: Phase) {
+        let span = tracing::info_span!("run", run.id = %id, user_sync = %key);
+        let (inner, work_key, work_lease) = (self.clone(), key.clone(), lease.clone());
+        // In a task of its own, so that a panic ends this run and nothing else.
+        let mut work = tokio::spawn(async move { inner.work(&work_key, id, &work_lease, phase).await }.instrument(span));
+        let mut heartbeat = tokio::time::interval(self.limits.lease_ttl / 3);
+        let stopped = loop {
+            tokio::select! {
+                finished = &mut work => break finished,
+                _ = heartbeat.tick() => {}
+            }
+            match self.store.heartbeat_lease(&lease, self.limits.lease_ttl).await {
+                Ok(()) => {}
+                Err(StoreError::LeaseLost) => {
+                    tracing::warn!(run.id = %id, "the lease is lost; another worker has the run");
+                    work.abort();
+                    self.moved_on(id);
+                    return;
+                }
+                // Writes fail as well while the store is away; the lease decides who goes on afterwards.
+                Err(error) => tracing::warn!(run.id = %id, error = %error, "the lease could not be renewed"),
+            }
+        };
+        let stop = match stopped {
+            Ok(Ok(())) => None,
+            Ok(Err(stop)) => Some(stop),
+            Err(error) => Some(Stop::Failed(Error::new(Reason::Internal, "the run broke").caused_by(error))),
+        };
+        if let Some(stop) = stop {
+            self.end_early(&key, id, &lease, stop).await;
+        }
+        if let Err(error) = self.store.release_lease(&lease).await {
+            tracing::debug!(run.id = %id, error = %error, "the lease ends by itself");
+        }
+        self.moved_on(id);
+    }
+
+    async fn work(&self, key: &UserSyncKey, id: RunId, lease: &LeaseToken, phase: Phase) -> Result<(), Stop> {
+        if phase == Phase::Pull {
+            let run = self.plan(key, id, lease).await?;
+            self.moved_on(id);
+            if run.state != RunState::Applying {
+                return Ok(());
+            }
+        }
+        self.apply(key, id, lease).await
+    }
+
+    async fn plan(&self, key: &UserSyncKey, id: RunId, lease: &LeaseToken) -> Result<Run, Stop> {
+        let run = self.store.begin_pull(lease, key, id).await?;
+        self.moved_on(id);
+        let started = self.clock.now();
+        let sync = self.store.user_sync(&key.tenant, &key.user_sync).await?;
+        let settings = &sync.settings;
+        let (directory, ldap) = self.directories.open(&key.tenant, &settings.directory).await?;
+        let name = rollcall_proto::resource_name::directory(&key.tenant, &directory.id);
+        let timeout = directory.settings.operation_timeout;
+        let root = ldap.root_dse(Instant::now() + timeout).await.map_err(|error| to_error(&error, &name))?;
+        let contexts = root.data_contexts();
+        let mapping = Mapping::new(settings, self.limits.login_policy.clone());
+        let reader = EntryReader::new(root.dialect, directory.settings.external_id_attribute.as_deref(), mapping);
+
+        let roles = Roles::evaluate(&ldap, &reader, settings, &contexts, timeout).await;
+        let target = Target { store: &self.store, lease, key, run: id };
+        let (roles, rule_issue) = match roles {
+            Ok(roles) => (Some(roles), None),
+            Err(issue) => (None, Some(issue)),
+        };
+        let mut planning = Planning::begin(target, &sync, &reader, roles, started).await?;
+        if let Some(issue) = rule_issue {
+            planning.add_issue(issue.kind, issue.message);
+        }
+        let attributes = reader.attributes();
+        let mut pull = Pull::new(&ldap, &settings.searches, &attributes);
+        while let Some(entries) = pull.next_batch().await {
+            self.keep_going(key, id).await?;
+            planning.take(entries).await?;
+            self.store.save_progress(lease, key, id, &planning.counts(0)).await?;
+            self.moved_on(id);
+        }
+        let pulled = pull.finish().map_err(|error| to_error(&error, &name))?;
+        let mut gaps = pulled.gaps;
+        if gaps.is_empty() {
+            gaps.extend(planning.add_removals(&ldap, &contexts, timeout).await?);
+        }
+        for gap in &gaps {
+            planning.add_issue(IssueKind::PullIncomplete, gap);
+        }
+        planning.finish().await?;
+
+        let recent = self.store.recent_removals(&key.tenant, &key.user_sync, started - REMOVAL_WINDOW).await?;
+        let input = planning.guard_input(recent, gaps.is_empty());
+        let reasons = guard::hold_reasons(&input, &settings.removal_limit);
+        let outcome = match (run.mode, reasons.is_empty()) {
+            (RunMode::Preview, _) => PlanOutcome::Planned,
+            (RunMode::Apply, false) => PlanOutcome::Held(reasons.clone()),
+            (RunMode::Apply, true) => PlanOutcome::Apply,
+        };
+        let now_configured = self.store.user_sync(&key.tenant, &key.user_sync).await?;
+        if now_configured.revision != run.user_sync_revision {
+            return Err(Stop::Superseded);
+        }
+        let result = PlanResult { outcome, counts: planning.counts(pulled.referrals), complete: gaps.is_empty() };
+        let run = self.store.finish_plan(lease, key, id, result, self.clock.now()).await?;
+        if run.state == RunState::Held {
+            self.store.set_health(lease, key, &health_after(RunState::Held, 0, None, &reasons)).await?;
+        }
+        Ok(run)
+    }
+
+    async fn end_early(&self, key: &UserSyncKey, id: RunId, lease: &LeaseToken, stop: Stop) {
+        let (state, failure) = match stop {
+            Stop::Draining => return,
+            Stop::Cancelled => (RunState::Cancelled, None),
+            Stop::Superseded => {
+                (RunState::Superseded, Some("the configuration changed while the run was reading".to_owned()))
+            }
+            Stop::Failed(error) => {
+                tracing::warn!(run.id = %id, reason = error.reason.as_str(), error = %chain(&error), "a run failed");
+                (RunState::Failed, Some(error.message))
+            }
+        };
+        let health = match state {
+            RunState::Failed => health_after(state, 0, failure.as_deref(), &[]),
+            // A run that somebody stopped says nothing new about the sync.
+            _ => match self.store.user_sync(&key.tenant, &key.user_sync).await {
+                Ok(sync) => sync.health,
+                Err(_) => return,
+            },
+        };
+        let end = RunEnd { state, failure, health, applied_scope_revision: None, complete_pull_time: None };
+        if let Err(error) = self.store.end_run(lease, key, id, end, self.clock.now()).await {
+            tracing::warn!(run.id = %id, error = %error, "the end of a run could not be written; it will be taken over");
+        }
+    }
+}
+
+/// An error with what caused it, for the log.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

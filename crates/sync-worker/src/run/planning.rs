@@ -1,0 +1,279 @@
+//! Turns a pull into a plan in the store: batch by batch, so that memory does not grow with the directory.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::entry::Entry;
+use rollcall_core::error::Error;
+use rollcall_core::external_id::ExternalId;
+use rollcall_core::guard::GuardInput;
+use rollcall_core::id::{RunId, UserId, UserSyncKey, Uuid};
+use rollcall_core::issue::{Issue, IssueKind};
+use rollcall_core::plan::{CHUNK_CHANGES, Change};
+use rollcall_core::planner::{Context, Desired, Holder, Known, Planner};
+use rollcall_core::reader::EntryReader;
+use rollcall_core::run::RunCounts;
+use rollcall_core::user_sync::UserSync;
+use rollcall_ldap::LdapDirectory;
+use rollcall_store::{LeaseToken, Store};
+
+use super::absences::{self, Absence};
+use super::roles::Roles;
+
+/// Users read from the store at a time.
+const KNOWN_PAGE: u32 = 10_000;
+/// Issues kept for one run; the rest is only counted in a last issue, so that a broken directory cannot fill
+/// the store.
+const MAX_ISSUES: u64 = 100_000;
+
+/// Where a plan is written.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) store: &'a Store,
+    pub(super) lease: &'a LeaseToken,
+    pub(super) key: &'a UserSyncKey,
+    pub(super) run: RunId,
+}
+
+/// A plan in the making.
+pub(super) struct Planning<'a> {
+    target: Target<'a>,
+    sync: &'a UserSync,
+    reader: &'a EntryReader,
+    roles: Roles,
+    planner: Planner<'a>,
+    chunk: Vec<Change>,
+    chunks: u32,
+    issues: Vec<Issue>,
+    issue_count: u64,
+    entries: u64,
+    removals: u64,
+    canary: Option<ExternalId>,
+    now: DateTime<Utc>,
+}
+
+impl<'a> Planning<'a> {
+    /// Reads what the run has to know about the sync's users. `roles` is `None` if the rules could not be
+    /// evaluated.
+    pub(super) async fn begin(
+        target: Target<'a>,
+        sync: &'a UserSync,
+        reader: &'a EntryReader,
+        roles: Option<Roles>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Error> {
+        let mut known = Vec::new();
+        let mut after = None;
+        loop {
+            let page = target.store.known_users(&target.key.tenant, &target.key.user_sync, after, KNOWN_PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.user);
+            known.extend(page.into_iter().map(|user| {
+                let known = Known { user: user.user, fingerprint: user.fingerprint, state: user.state };
+                (user.external_id, known)
+            }));
+        }
+        let mut planner = Planner::new(&sync.id, &sync.settings, known);
+        if roles.is_none() {
+            planner.keep_roles();
+        }
+        Ok(Self {
+            target,
+            sync,
+            reader,
+            roles: roles.unwrap_or_default(),
+            planner,
+            chunk: Vec::new(),
+            chunks: 0,
+            issues: Vec::new(),
+            issue_count: 0,
+            entries: 0,
+            removals: 0,
+            canary: None,
+            now,
+        })
+    }
+
+    /// Takes entries in.
+    pub(super) async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
+        let mut pending = Vec::new();
+        for entry in entries {
+            self.entries += 1;
+            let id = match self.reader.external_id(&entry) {
+                Ok(id) => id,
+                Err(issue) => {
+                    self.issues.push(*issue);
+                    continue;
+                }
+            };
+            match self.reader.read(id.clone(), &entry, self.roles.of(&id, &entry.dn), self.now) {
+                Ok((desired, issues)) => {
+                    self.issues.extend(issues);
+                    if self.planner.screen(&desired) {
+                        pending.push(desired);
+                    }
+                    self.canary.get_or_insert(id);
+                }
+                // The entry is there, so its user is not gone, although nothing can be taken from it.
+                Err(issue) => {
+                    self.issues.push(*issue);
+                    self.planner.mark_present(&id);
+                }
+            }
+        }
+        if !pending.is_empty() {
+            let context = self.context(&pending).await?;
+            let decisions = self.planner.decide(pending, &context, new_user_id);
+            self.issues.extend(decisions.issues);
+            self.add_changes(decisions.changes).await?;
+        }
+        self.write_issues().await
+    }
+
+    /// Everything that is known about the users that these entries concern.
+    async fn context(&self, pending: &[Desired]) -> Result<Context, Error> {
+        let store = self.target.store;
+        let tenant = &self.target.key.tenant;
+        let ids: Vec<ExternalId> = pending.iter().map(|desired| desired.external_id.clone()).collect();
+        let mut users = store.users_by_external_ids(tenant, &self.sync.settings.directory, &ids).await?;
+        let mut keys: Vec<String> = pending.iter().flat_map(Desired::identifiers).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let holders: HashMap<String, Holder> = store.identifier_holders(tenant, &keys).await?.into_iter().collect();
+        let mut others: Vec<UserId> = holders
+            .values()
+            .filter_map(|holder| match holder {
+                Holder::User(user) => Some(*user),
+                Holder::Foreign => None,
+            })
+            .filter(|holder| !users.iter().any(|user| user.id == *holder))
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        users.extend(store.batch_users(tenant, &others).await?);
+        Ok(Context { users, holders })
+    }
+
+    /// Adds the removals of users whose absence is confirmed; a pull with gaps removes nobody. Returns what
+    /// stands in the way of certainty, if anything does.
+    pub(super) async fn add_removals(
+        &mut self,
+        directory: &LdapDirectory,
+        contexts: &[String],
+        timeout: std::time::Duration,
+    ) -> Result<Option<String>, Error> {
+        let absent = self.planner.absent();
+        let mut doubt = None;
+        for batch in absent.chunks(absences::BATCH_IDS) {
+            let users = self.target.store.batch_users(&self.target.key.tenant, batch).await?;
+            let searches = &self.sync.settings.searches;
+            let confirmed =
+                absences::confirm(directory, self.reader, searches, contexts, &users, self.canary.as_ref(), timeout);
+            let confirmed = match confirmed.await {
+                Ok(confirmed) => confirmed,
+                Err(error) => {
+                    doubt = Some(format!("missing entries could not be confirmed by their ids: {error}"));
+                    continue;
+                }
+            };
+            let mut changes = Vec::new();
+            for user in &users {
+                match confirmed.get(&user.id) {
+                    Some(Absence::Removed(reason)) => changes.extend(self.planner.remove(user, *reason)),
+                    Some(Absence::Present) => {
+                        doubt = Some("an entry that the searches did not return exists and matches them".to_owned());
+                    }
+                    Some(Absence::Unknown) | None => {
+                        doubt = Some("missing entries could not be confirmed: known ids cannot be read".to_owned());
+                    }
+                }
+            }
+            self.add_changes(changes).await?;
+        }
+        Ok(doubt)
+    }
+
+    /// Adds what had to wait and writes the rest of the plan.
+    pub(super) async fn finish(&mut self) -> Result<(), Error> {
+        let ordered = self.planner.finish();
+        self.issues.extend(ordered.issues);
+        for group in ordered.groups {
+            // A circle of claims must not be torn apart: it goes into one transaction.
+            if self.chunk.len() + group.len() > CHUNK_CHANGES {
+                self.write_chunk().await?;
+            }
+            self.count_removals(&group);
+            self.chunk.extend(group);
+        }
+        self.write_chunk().await?;
+        self.write_issues().await
+    }
+
+    /// An issue of the run as a whole.
+    pub(super) fn add_issue(&mut self, kind: IssueKind, message: impl Into<String>) {
+        self.issues.push(Issue::new(kind, "", message));
+    }
+
+    /// What the plan has so far.
+    pub(super) fn counts(&self, referrals: u64) -> RunCounts {
+        RunCounts { entries: self.entries, issues: self.issue_count, referrals, ..self.planner.counts() }
+    }
+
+    /// What the guard looks at. `absent` counts only where absences can lead to removals.
+    pub(super) fn guard_input(&self, recent_removals: u64, complete: bool) -> GuardInput {
+        let fields = self.planner.field_changes();
+        GuardInput {
+            active: self.planner.active(),
+            absent: if complete { self.planner.absent_active() } else { 0 },
+            removals: self.removals,
+            recent_removals,
+            role_changes: fields.role,
+            login_changes: fields.login,
+            email_changes: fields.email,
+            scope_changed: self.sync.applied_scope_revision != self.sync.scope_revision,
+        }
+    }
+
+    async fn add_changes(&mut self, changes: Vec<Change>) -> Result<(), Error> {
+        self.count_removals(&changes);
+        for change in changes {
+            self.chunk.push(change);
+            if self.chunk.len() == CHUNK_CHANGES {
+                self.write_chunk().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn count_removals(&mut self, changes: &[Change]) {
+        self.removals += changes.iter().filter(|change| change.kind.is_removal()).count() as u64;
+    }
+
+    async fn write_chunk(&mut self) -> Result<(), Error> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let Target { store, lease, key, run } = self.target;
+        store.append_chunk(lease, key, run, self.chunks, &self.chunk).await?;
+        self.chunks += 1;
+        self.chunk.clear();
+        Ok(())
+    }
+
+    async fn write_issues(&mut self) -> Result<(), Error> {
+        if self.issues.is_empty() {
+            return Ok(());
+        }
+        let mut issues = std::mem::take(&mut self.issues);
+        let room = usize::try_from(MAX_ISSUES.saturating_sub(self.issue_count)).unwrap_or(usize::MAX);
+        self.issue_count += issues.len() as u64;
+        issues.truncate(room);
+        let Target { store, lease, key, run } = self.target;
+        Ok(store.append_issues(lease, key, run, &issues).await?)
+    }
+}
+
+/// The id of a new user.
+pub(super) fn new_user_id() -> Uuid {
+    Uuid::new_v4()
+}
