@@ -9,6 +9,7 @@ fn servers_end_with_a_test_process_that_is_killed() {
     let mut holder = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "left_behind::hold_servers", "--nocapture"])
         .stdin(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
