@@ -28,7 +28,7 @@ pub(crate) fn required<T>(found: &mut Violations, field: &str, message: Option<T
     message
 }
 
-/// The id chosen for a new resource: `None` to have one generated, `Some(None)` if it is not valid.
+/// The id chosen for a new resource; `None` to have one generated.
 pub(crate) fn resource_id<T>(
     found: &mut Violations,
     field: &str,
