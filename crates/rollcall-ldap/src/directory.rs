@@ -22,6 +22,7 @@ use crate::guard::Limits;
 use crate::guard::link::Budget;
 use crate::health::Health;
 use crate::paging::{PagedSearch, SearchRequest};
+use crate::ranges;
 use crate::result_code::{ResultClass, ResultCode};
 use crate::root_dse::{self, RootDse};
 
@@ -184,7 +185,8 @@ impl LdapDirectory {
         Ok(PagedSearch::new(lease, request))
     }
 
-    /// Reads one entry by its DN.
+    /// Reads one entry by its DN. Attributes that the server hands out in ranges of values are read to their
+    /// end.
     ///
     /// # Errors
     /// No answer, or one that says neither "here" nor "not here".
@@ -539,10 +541,16 @@ impl Inner {
         query: &Query,
         deadline: Instant,
     ) -> Result<Option<Entry>, LdapError> {
-        match self.find_with(lease, query, deadline).await {
-            Ok(found) => Ok(found.entries.into_iter().next()),
-            Err(LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT)) => Ok(None),
-            Err(error) => Err(error),
+        let entry = match self.find_with(lease, query, deadline).await {
+            Ok(found) => found.entries.into_iter().next(),
+            Err(LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT)) => None,
+            Err(error) => return Err(error),
+        };
+        match entry {
+            Some(entry) => ranges::complete(lease.connection()?, query, entry, deadline)
+                .await
+                .map(Some),
+            None => Ok(None),
         }
     }
 

@@ -318,3 +318,6 @@ fn read_request(message: &[u8]) -> Option<Request> {
         operation,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ mod guard;
 mod health;
 mod outcome;
 mod paging;
+mod ranges;
 mod result_code;
 mod root_dse;
 mod schema;

@@ -121,6 +121,11 @@ impl Link {
         tainted
     }
 
+    #[cfg(test)]
+    pub(super) fn has_note(&self) -> bool {
+        !self.state().notes.is_empty()
+    }
+
     /// References to other servers in the answer to the present request.
     pub(crate) fn references(&self) -> u32 {
         self.state().spent.references

@@ -104,6 +104,9 @@ pub enum ProtocolViolation {
     /// The same paging cookie again and again, without any entry.
     #[error("the server repeats a paging cookie without sending entries")]
     CookieLoop,
+    /// A range of an attribute's values does not go on where the last one ended.
+    #[error("ranges of an attribute's values do not fit together")]
+    Range,
     /// The LDAP library met something that the guard let through.
     #[error("an answer could not be decoded")]
     Undecodable,

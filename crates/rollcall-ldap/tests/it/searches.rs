@@ -1,13 +1,18 @@
 //! Paged searches.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::user_sync::SearchScope;
 use rollcall_ldap::{
     LdapError, PartialReason, ProtocolViolation, Pulled, ResultCode, SearchBudget, SearchOutcome,
 };
-use rollcall_testkit::{Operation, Peer, Request, ScriptedLdap, Slapd, ber, hostile_people, people_ldif};
+use rollcall_testkit::{
+    Operation, Peer, Request, ScriptedLdap, Slapd, ber, hostile_people, people_ldif, wait_for,
+};
 
 use crate::setup::*;
 
@@ -521,4 +526,118 @@ async fn a_search_that_is_left_early_is_abandoned() {
     let (entries, outcome) = pull(&directory, everything(base, &["uid"])).await;
     assert!(matches!(outcome, SearchOutcome::Complete(_)));
     assert_eq!(entries.len(), 53);
+}
+
+/// Matrix case 43: whoever reads slowly does not make this process hold what the server sends.
+#[tokio::test]
+async fn a_flood_waits_in_the_server_while_the_caller_is_slow() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = sent.clone();
+    let server = ScriptedLdap::plain(move |mut peer| {
+        let counter = counter.clone();
+        async move {
+            let search = after_bind(&mut peer).await?;
+            let many = ber::search_entry(search.id, "cn=x", &[("jpegPhoto", &[&[0; 4000]])]).repeat(16);
+            loop {
+                peer.send(&many).await?;
+                counter.fetch_add(many.len(), Ordering::SeqCst);
+            }
+        }
+    })
+    .await
+    .unwrap();
+    let directory = on_script(server.address());
+    let mut search = directory
+        .search(everything("dc=x", &["jpegPhoto"]))
+        .await
+        .unwrap();
+    assert!(search.next().await.is_some());
+    let (mut last, mut unchanged) = (0, 0);
+    wait_for("the server is stuck", Duration::from_secs(30), async || {
+        let now = sent.load(Ordering::SeqCst);
+        unchanged = if now == last && now > 0 { unchanged + 1 } else { 0 };
+        last = now;
+        unchanged == 30
+    })
+    .await
+    .unwrap();
+    // What the kernel's socket buffers hold, and the window of one megabyte.
+    assert!(last < 16 << 20, "{last} bytes");
+    for _ in 0..20_000 {
+        assert!(search.next().await.is_some());
+    }
+    assert!(sent.load(Ordering::SeqCst) > last);
+}
+
+fn members(range: std::ops::Range<usize>) -> Vec<Vec<u8>> {
+    range.map(|number| format!("cn={number}").into_bytes()).collect()
+}
+
+/// Answers each read of a group with what `range` makes of the wanted attribute.
+async fn ranges(
+    range: impl Fn(&str) -> Option<(String, std::ops::Range<usize>)> + Send + Sync + Clone + 'static,
+) -> ScriptedLdap {
+    pages(move |request, _| {
+        let Operation::Search { attributes, .. } = &request.operation else {
+            panic!()
+        };
+        let mut parts: Vec<(String, Vec<Vec<u8>>)> = vec![("member".into(), Vec::new())];
+        if let Some((name, window)) = range(&attributes[0]) {
+            parts.push((name, members(window)));
+        }
+        let borrowed: Vec<(&str, Vec<&[u8]>)> = parts
+            .iter()
+            .map(|(name, values)| (name.as_str(), values.iter().map(Vec::as_slice).collect()))
+            .collect();
+        let attributes: Vec<(&str, &[&[u8]])> = borrowed
+            .iter()
+            .map(|(name, values)| (*name, values.as_slice()))
+            .collect();
+        [
+            ber::search_entry(request.id, "cn=group", &attributes),
+            ber::search_done(request.id, 0, ""),
+        ]
+        .concat()
+    })
+    .await
+}
+
+/// Matrix case 63: Active Directory's windows, the last one smaller than asked for.
+#[tokio::test]
+async fn ranges_of_values_are_read_to_their_end() {
+    let server = ranges(|wanted| match wanted {
+        "member" => Some(("member;range=0-1499".into(), 0..1500)),
+        "member;range=1500-*" => Some(("member;range=1500-2999".into(), 1500..3000)),
+        "member;range=3000-*" => Some(("member;range=3000-*".into(), 3000..3010)),
+        other => panic!("{other}"),
+    })
+    .await;
+    let entry = on_script(server.address())
+        .read_entry(&read("cn=group", &["member"]), in_seconds(10))
+        .await;
+    let entry = entry.unwrap().unwrap();
+    assert_eq!(entry.values("member"), members(0..3010));
+    assert_eq!(entry.attributes.len(), 1);
+}
+
+#[tokio::test]
+async fn a_group_that_shrinks_between_ranges_ends_and_a_lying_one_is_an_error() {
+    let shrinking = ranges(|wanted| match wanted {
+        "member" => Some(("member;range=0-9".into(), 0..10)),
+        _ => None,
+    })
+    .await;
+    let request = read("cn=group", &["member"]);
+    let entry = on_script(shrinking.address())
+        .read_entry(&request, in_seconds(10))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(entry.values("member"), members(0..10));
+    let lying = ranges(|_| Some(("member;range=0-9".into(), 0..10))).await;
+    let error = on_script(lying.address())
+        .read_entry(&request, in_seconds(10))
+        .await
+        .unwrap_err();
+    assert_eq!(error, LdapError::Protocol(ProtocolViolation::Range));
 }
