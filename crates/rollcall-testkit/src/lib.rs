@@ -5,11 +5,13 @@
 //!
 //! What it must never know: any other crate of Rollcall. It offers peers, not expectations.
 //!
-//! Where to read first: [`Slapd`] (a private OpenLDAP), [`TestDatabase`] (a fresh PostgreSQL database),
+//! Where to read first: [`Slapd`] (a private OpenLDAP), [`SambaDc`] and [`Dirsrv`] (the other
+//! two kinds of directories), [`TestDatabase`] (a fresh PostgreSQL database),
 //! [`ScriptedLdap`] (a server that does what the test says), [`TestCa`] (certificates for all of them).
 
 mod account;
 mod ca;
+mod dirsrv;
 mod ldif;
 mod people;
 mod postgres;
@@ -23,6 +25,7 @@ mod wait;
 
 pub use account::Account;
 pub use ca::{Certificate, TestCa};
+pub use dirsrv::{Dirsrv, DirsrvPerson};
 pub use ldif::Ldif;
 pub use people::{HostilePerson, hostile_people, people_ldif};
 pub use postgres::{Postgres, TestDatabase};

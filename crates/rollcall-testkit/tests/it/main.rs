@@ -1,6 +1,7 @@
 //! Each part of the testkit, started for real.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod dirsrv;
 mod left_behind;
 mod people;
 mod postgres;
