@@ -32,6 +32,7 @@ pub mod reader;
 pub mod run;
 pub mod schedule;
 pub mod secret;
+pub mod security_review;
 pub mod template;
 pub mod tenant;
 pub mod throttle;

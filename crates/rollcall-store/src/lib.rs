@@ -66,5 +66,4 @@ pub use run_changes::RunEnd;
 pub use runs::NewRun;
 pub use store::{IdentifierUniqueness, Store, StoreOptions};
 pub use throttles::{HeldSlot, Reservation, Reserved};
-pub use user_sync_deletion::UserDisposition;
 pub use users::{KnownUser, UserFilter, UserSource};

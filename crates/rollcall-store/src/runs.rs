@@ -98,22 +98,36 @@ impl Store {
     /// # Errors
     /// `InvalidCursor`.
     pub async fn list_runs(&self, key: &UserSyncKey, page: &PageRequest) -> Result<Page<Run>> {
+        let of_sync = (" AND user_sync = $4", vec![key.user_sync.as_str().into()]);
+        self.list_runs_where(&key.tenant, of_sync, page).await
+    }
+
+    /// The runs of all of a tenant's user syncs, the newest first.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_tenant_runs(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<Run>> {
+        self.list_runs_where(tenant, ("", Vec::new()), page).await
+    }
+
+    async fn list_runs_where(
+        &self,
+        tenant: &TenantId,
+        (condition, value): (&str, Vec<Value>),
+        page: &PageRequest,
+    ) -> Result<Page<Run>> {
         let before: (i64, Uuid) = match page.key::<(i64, String)>()? {
             Some((time, id)) => (time, Uuid::try_parse(&id).map_err(|_| StoreError::InvalidCursor)?),
             None => (i64::MAX, Uuid::max()),
         };
         let limit = page.limit_sql();
         let sql = format!(
-            "SELECT * FROM sync_runs WHERE tenant = $1 AND user_sync = $2
-              AND (create_time < $3 OR (create_time = $3 AND id < $4))
+            "SELECT * FROM sync_runs WHERE tenant = $1{condition}
+              AND (create_time < $2 OR (create_time = $2 AND id < $3))
             ORDER BY create_time DESC, id DESC{limit}"
         );
-        let values = vec![
-            key.tenant.as_str().into(),
-            key.user_sync.as_str().into(),
-            before.0.into(),
-            before.1.into(),
-        ];
+        let mut values = vec![tenant.as_str().into(), before.0.into(), before.1.into()];
+        values.extend(value);
         let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
         let cursor = |model: &Model| (model.create_time, model.id.to_string());
         Page::cut(models, page, cursor, Model::into_domain)

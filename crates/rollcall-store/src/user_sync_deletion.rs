@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use rollcall_core::event::EventType;
 use rollcall_core::id::UserSyncKey;
-use rollcall_core::user::{StateReason, User, UserState};
+use rollcall_core::user::{StateReason, User, UserDisposition, UserState};
 use rollcall_core::user_sync::UserSyncSettings;
 
 use crate::clock::{stored, to_micros};
@@ -18,21 +18,10 @@ use crate::store::Store;
 use crate::user_syncs;
 use crate::user_write::{UserWrite, write};
 
-/// What becomes of the users of a deleted user sync. Users who were LOCAL before they were linked become so
-/// again in any case.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UserDisposition {
-    /// They become LOCAL users and keep their state.
-    KeepAsLocal,
-    /// They may not log in any more, and keep their identifiers.
-    Deactivate,
-    /// They may not log in any more, and their identifiers become free.
-    Archive,
-}
-
 impl Store {
     /// Deletes a user sync with its runs. It is disabled first; then its users are seen to, in transactions
-    /// of at most 1,000; then it goes. Should that break off, call it again.
+    /// of at most 1,000; then it goes. Should that break off, call it again. Users who were LOCAL before they
+    /// were linked become so again in any case.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `RevisionMismatch`.
@@ -127,7 +116,7 @@ fn disposed(before: User, disposition: UserDisposition, now: DateTime<Utc>) -> U
         ..before.clone()
     };
     let linked = before.origin.as_ref().is_some_and(|origin| origin.linked);
-    let event = if linked || disposition == UserDisposition::KeepAsLocal {
+    let event = if linked || disposition == UserDisposition::MakeLocal {
         after.origin = None;
         EventType::Unlinked
     } else {

@@ -24,7 +24,11 @@ impl CheckLimit {
     /// Allows so many checks a minute and tenant, at least one.
     pub(crate) fn new(per_minute: u32) -> Self {
         let minute = Duration::from_secs(60);
-        Self { cost: minute / per_minute.max(1), burst: minute, paid_at: Mutex::default() }
+        Self {
+            cost: minute / per_minute.max(1),
+            burst: minute,
+            paid_at: Mutex::default(),
+        }
     }
 
     /// Counts a check of the tenant at `now`.
@@ -56,7 +60,10 @@ mod tests {
     #[test]
     fn a_tenant_may_burst_and_then_waits_and_others_do_not() {
         let limit = CheckLimit::new(3);
-        let (acme, other) = (TenantId::parse("acme").unwrap(), TenantId::parse("other").unwrap());
+        let (acme, other) = (
+            TenantId::parse("acme").unwrap(),
+            TenantId::parse("other").unwrap(),
+        );
         let start = Instant::now();
         for _ in 0..3 {
             limit.admit(&acme, start).unwrap();
@@ -74,9 +81,13 @@ mod tests {
         let limit = CheckLimit::new(60);
         let start = Instant::now();
         for number in 0..MAX_REMEMBERED {
-            limit.admit(&TenantId::parse(&format!("t{number}")).unwrap(), start).unwrap();
+            limit
+                .admit(&TenantId::parse(&format!("t{number}")).unwrap(), start)
+                .unwrap();
         }
-        limit.admit(&TenantId::parse("late").unwrap(), start + Duration::from_secs(2)).unwrap();
+        limit
+            .admit(&TenantId::parse("late").unwrap(), start + Duration::from_secs(2))
+            .unwrap();
         assert_eq!(limit.paid_at.lock().unwrap().len(), 1);
     }
 }

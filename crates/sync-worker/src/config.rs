@@ -95,7 +95,11 @@ impl Settings for WorkerSettings {
         mistakes.range("retention.runs", self.retention.runs, day..=day * 3_650);
         mistakes.range("retention.events", self.retention.events, day..=day * 3_650);
         let review = &self.review;
-        mistakes.range("review.bind_password_age", review.bind_password_age, day..=day * 3_650);
+        mistakes.range(
+            "review.bind_password_age",
+            review.bind_password_age,
+            day..=day * 3_650,
+        );
         mistakes.range("review.interval", review.interval, day..=day * 3_650);
     }
 }
@@ -115,8 +119,14 @@ impl Secrets {
     /// A file that cannot be read, and a keyring that is none.
     pub fn read(store: config::Store, keyring: config::Keyring) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let database_url = store.into_url().map_err(|error| mistakes.add("store.url_file", chain(&error)));
-        let key = if keyring.key_file.is_some() { "keyring.key_file" } else { "keyring.key" };
+        let database_url = store
+            .into_url()
+            .map_err(|error| mistakes.add("store.url_file", chain(&error)));
+        let key = if keyring.key_file.is_some() {
+            "keyring.key_file"
+        } else {
+            "keyring.key"
+        };
         let keyring = match keyring.into_text() {
             Ok(text) => Keyring::parse(text.expose()).map_err(|error| mistakes.add(key, error.to_string())),
             Err(error) => {
@@ -125,7 +135,10 @@ impl Secrets {
             }
         };
         match (database_url, keyring) {
-            (Ok(database_url), Ok(keyring)) => Ok(Self { database_url, keyring }),
+            (Ok(database_url), Ok(keyring)) => Ok(Self {
+                database_url,
+                keyring,
+            }),
             _ => Err(mistakes),
         }
     }
@@ -146,7 +159,10 @@ pub fn store_options(store: &config::Store, users: &config::Users) -> StoreOptio
 /// Where directories may be.
 pub fn egress_policy(egress: &config::Egress) -> EgressPolicy {
     let network = |cidr: &config::Cidr| -> Option<Network> { cidr.to_string().parse().ok() };
-    EgressPolicy::new(egress.allow_cidrs.iter().filter_map(network).collect(), egress.allow_ports.clone())
+    EgressPolicy::new(
+        egress.allow_cidrs.iter().filter_map(network).collect(),
+        egress.allow_ports.clone(),
+    )
 }
 
 /// Which logins are acceptable.
@@ -156,14 +172,22 @@ pub fn egress_policy(egress: &config::Egress) -> EgressPolicy {
 pub fn login_policy(users: &config::Users) -> Result<LoginPolicy, Mistakes> {
     let allowed = AllowedCharacters::with_punctuation(&users.login_characters).map_err(|character| {
         let mut mistakes = Mistakes::default();
-        mistakes.add("users.login_characters", format!("{character:?} can be in no login"));
+        mistakes.add(
+            "users.login_characters",
+            format!("{character:?} can be in no login"),
+        );
         mistakes
     })?;
-    Ok(LoginPolicy { allowed, ..LoginPolicy::default() })
+    Ok(LoginPolicy {
+        allowed,
+        ..LoginPolicy::default()
+    })
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+    error
+        .source()
+        .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 #[cfg(test)]
@@ -174,8 +198,14 @@ mod tests {
     use super::*;
 
     fn load_with(flags: &[(&str, &str)]) -> Result<config::Loaded<WorkerSettings>, Mistakes> {
-        let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        load(&Sources { flags, ..Sources::default() })
+        let flags = flags
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        load(&Sources {
+            flags,
+            ..Sources::default()
+        })
     }
 
     #[test]
@@ -200,14 +230,21 @@ mod tests {
             ("review.interval", "1h"),
             ("review.typo", "1h"),
         ];
-        let Err(mistakes) = load_with(&flags) else { unreachable!("nothing here is valid") };
+        let Err(mistakes) = load_with(&flags) else {
+            unreachable!("nothing here is valid")
+        };
         assert_eq!(mistakes.iter().count(), flags.len(), "{mistakes}");
     }
 
     #[test]
     fn missing_secrets_are_all_told() {
-        let flags = [("store.url_file", "/does/not/exist"), ("keyring.key_file", "/nor/this")];
-        let loaded = load_with(&flags).map_err(|mistakes| mistakes.to_string()).unwrap();
+        let flags = [
+            ("store.url_file", "/does/not/exist"),
+            ("keyring.key_file", "/nor/this"),
+        ];
+        let loaded = load_with(&flags)
+            .map_err(|mistakes| mistakes.to_string())
+            .unwrap();
         let Err(mistakes) = Secrets::read(loaded.shared.store, loaded.shared.keyring) else {
             unreachable!("there are no such files")
         };
@@ -216,8 +253,17 @@ mod tests {
 
     #[test]
     fn what_the_operator_opens_is_opened() {
-        let loaded = load_with(&[("egress.allow_cidrs", "10.20.0.0/16"), ("egress.allow_ports", "1389")]);
-        let policy = egress_policy(&loaded.map_err(|mistakes| mistakes.to_string()).unwrap().shared.egress);
+        let loaded = load_with(&[
+            ("egress.allow_cidrs", "10.20.0.0/16"),
+            ("egress.allow_ports", "1389"),
+        ]);
+        let policy = egress_policy(
+            &loaded
+                .map_err(|mistakes| mistakes.to_string())
+                .unwrap()
+                .shared
+                .egress,
+        );
         assert!(policy.allows("10.20.1.1:1389".parse().unwrap()));
         assert!(!policy.allows("10.21.1.1:1389".parse().unwrap()));
     }

@@ -36,7 +36,11 @@ struct Opened {
 impl Directories {
     /// No directory is open yet; `egress` says where any of them may be.
     pub fn new(store: Store, egress: EgressPolicy) -> Self {
-        Self { store, egress: Arc::new(egress), open: Arc::default() }
+        Self {
+            store,
+            egress: Arc::new(egress),
+            open: Arc::default(),
+        }
     }
 
     /// The directory and its connections, for a run or a refresh. Nothing is sent yet.
@@ -52,12 +56,20 @@ impl Directories {
     ) -> Result<(Directory, LdapDirectory), Error> {
         if !self.store.tenant(tenant).await?.settings.user_sync_enabled {
             let message = "user sync is switched off for this tenant";
-            return Err(refusal(Reason::SyncDisabled, message, &resource_name::tenant(tenant)));
+            return Err(refusal(
+                Reason::SyncDisabled,
+                message,
+                &resource_name::tenant(tenant),
+            ));
         }
         let directory = self.store.directory(tenant, directory).await?;
         let name = resource_name::directory(tenant, &directory.id);
         if directory.settings.disabled {
-            return Err(refusal(Reason::SyncDisabled, "the directory is switched off", &name));
+            return Err(refusal(
+                Reason::SyncDisabled,
+                "the directory is switched off",
+                &name,
+            ));
         }
         if !directory.endpoint_confirmed {
             let message = "the endpoint of the directory was changed and is not yet proven to be the same directory: \
@@ -75,42 +87,56 @@ impl Directories {
     pub async fn handle(&self, directory: &Directory) -> Result<LdapDirectory, Error> {
         let key = (directory.tenant.clone(), directory.id.clone());
         let version = (directory.revision, directory.observed.dialect);
-        if let Some(opened) = self.lock().get_mut(&key).filter(|opened| opened.version == version) {
+        if let Some(opened) = self
+            .lock()
+            .get_mut(&key)
+            .filter(|opened| opened.version == version)
+        {
             opened.last_used = Instant::now();
             return Ok(opened.handle.clone());
         }
+        let config = self.stored_config(directory).await?;
         let name = resource_name::directory(&directory.tenant, &directory.id);
-        let Some(bind_password) = self.store.bind_password(&directory.tenant, &directory.id).await? else {
-            let message = "the directory has no bind password: set it with UpdateDirectory";
-            return Err(refusal(Reason::DirectoryMisconfigured, message, &name));
-        };
-        let client_key = self.store.client_key(&directory.tenant, &directory.id).await?;
-        let settings = directory.settings.clone();
-        let handle = self
-            .unshared(settings, bind_password, client_key, directory.observed.dialect)
-            .map_err(|error| to_error(&error, &name))?;
+        let handle = LdapDirectory::new(config).map_err(|error| to_error(&error, &name))?;
         Ok(self.keep(key, version, handle))
     }
 
-    /// Connections that nobody else uses, for settings or secrets that are not stored.
-    ///
-    /// # Errors
-    /// Certificates or keys that cannot be used.
-    pub fn unshared(
+    /// What it takes to use a directory with settings or secrets that need not be stored.
+    pub fn config(
         &self,
         settings: DirectorySettings,
         bind_password: Password,
         client_key: Option<SecretBytes>,
         dialect: Option<Dialect>,
-    ) -> Result<LdapDirectory, LdapError> {
-        LdapDirectory::new(DirectoryConfig {
+    ) -> DirectoryConfig {
+        DirectoryConfig {
             settings,
             bind_password,
             client_key,
             egress: Arc::clone(&self.egress),
             limits: PoolLimits::default(),
             dialect,
-        })
+        }
+    }
+
+    /// What it takes to use a stored directory.
+    ///
+    /// # Errors
+    /// `DIRECTORY_MISCONFIGURED` if there is no bind password; what the store says.
+    pub async fn stored_config(&self, directory: &Directory) -> Result<DirectoryConfig, Error> {
+        let (tenant, id) = (&directory.tenant, &directory.id);
+        let Some(bind_password) = self.store.bind_password(tenant, id).await? else {
+            let message = "the directory has no bind password: set it with UpdateDirectory";
+            let name = resource_name::directory(tenant, id);
+            return Err(refusal(Reason::DirectoryMisconfigured, message, &name));
+        };
+        let client_key = self.store.client_key(tenant, id).await?;
+        Ok(self.config(
+            directory.settings.clone(),
+            bind_password,
+            client_key,
+            directory.observed.dialect,
+        ))
     }
 
     /// True for each host of the directory that is not resting after failures; `None` while nobody in this
@@ -119,11 +145,6 @@ impl Directories {
         let open = self.lock();
         let opened = open.get(&(directory.tenant.clone(), directory.id.clone()))?;
         (opened.version.0 == directory.revision).then(|| opened.handle.hosts_usable())
-    }
-
-    /// Where directories may be.
-    pub fn egress(&self) -> &Arc<EgressPolicy> {
-        &self.egress
     }
 
     /// Closes connections that are not used any more. To be called now and then.
@@ -141,7 +162,11 @@ impl Directories {
         version: (i64, Option<Dialect>),
         handle: LdapDirectory,
     ) -> LdapDirectory {
-        let opened = Opened { version, handle: handle.clone(), last_used: Instant::now() };
+        let opened = Opened {
+            version,
+            handle: handle.clone(),
+            last_used: Instant::now(),
+        };
         match self.lock().entry(key) {
             Entry::Occupied(kept) if kept.get().version == version => kept.get().handle.clone(),
             // A reader of an old revision must not push out a newer one.
@@ -168,9 +193,10 @@ pub fn to_error(error: &LdapError, resource: &str) -> Error {
     let (reason, retry_after) = match error {
         LdapError::Busy => (Reason::DirectoryBusy, Some(Duration::from_secs(1))),
         LdapError::Timeout => (Reason::DirectoryTimeout, None),
-        LdapError::Tls(_) | LdapError::StartTlsRefused(_) | LdapError::EgressDenied | LdapError::Misconfigured(_) => {
-            (Reason::DirectoryMisconfigured, None)
-        }
+        LdapError::Tls(_)
+        | LdapError::StartTlsRefused(_)
+        | LdapError::EgressDenied
+        | LdapError::Misconfigured(_) => (Reason::DirectoryMisconfigured, None),
         LdapError::CircuitOpen => (Reason::DirectoryUnavailable, Some(retry_after)),
         other if other.is_host_failure() => (Reason::DirectoryUnavailable, Some(retry_after)),
         _ => (Reason::DirectoryMisconfigured, None),

@@ -1,1 +1,21 @@
-//! The administrative and sync side of Rollcall.
+//! The administrative and sync side of Rollcall: keeps tenants, directories and user syncs, checks them, and
+//! carries out runs when somebody asks or the schedule says so.
+//!
+//! What happens is decided by `rollcall-core`; this crate fetches, asks, and does what it is told. It must
+//! never know SQL (that is `rollcall-store`), a byte of LDAP (`rollcall-ldap`) or how a status is encoded
+//! (`rollcall-proto`).
+//!
+//! Read first: [`worker`] (what the services share), then `services` (one file a service), [`run`] (how a run
+//! goes) and [`scheduler`] (what happens without a call).
+
+mod check_limit;
+mod checks;
+pub mod command;
+pub mod config;
+pub mod directories;
+mod due;
+pub mod run;
+pub mod scheduler;
+pub mod serve;
+mod services;
+pub mod worker;

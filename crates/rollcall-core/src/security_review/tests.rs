@@ -1,0 +1,249 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::check::Stage;
+use crate::directory::{
+    DEFAULT_CONNECT_TIMEOUT, DEFAULT_OPERATION_TIMEOUT, DEFAULT_PAGE_SIZE, DirectoryObservations,
+    DirectorySettings, HostUrl,
+};
+use crate::id::{RunId, TenantId, UserSyncKey, Uuid};
+use crate::issue::Health;
+use crate::run::{RunCounts, RunMode, RunTrigger};
+use crate::user_sync::tests::settings;
+
+fn at(time: &str) -> DateTime<Utc> {
+    time.parse().unwrap()
+}
+
+fn now() -> DateTime<Utc> {
+    at("2026-06-01T00:00:00Z")
+}
+
+fn good_directory() -> ReviewedDirectory {
+    let directory = Directory {
+        tenant: TenantId::parse("acme").unwrap(),
+        id: DirectoryId::parse("hq").unwrap(),
+        settings: DirectorySettings {
+            display_name: "HQ".into(),
+            disabled: false,
+            hosts: vec![HostUrl::parse("ldaps://dc1.example.com").unwrap()],
+            port: None,
+            transport_security: TransportSecurity::Ldaps,
+            allow_plaintext: false,
+            ca_certificates: String::new(),
+            tls_server_name: None,
+            client_certificate: None,
+            bind_dn: "cn=rollcall".into(),
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            operation_timeout: DEFAULT_OPERATION_TIMEOUT,
+            page_size: DEFAULT_PAGE_SIZE,
+            external_id_attribute: None,
+        },
+        bind_password_set: true,
+        bind_password_update_time: Some(at("2026-05-01T00:00:00Z")),
+        bind_password_strength: Some(PasswordStrength::Strong),
+        endpoint_confirmed: true,
+        observed: DirectoryObservations::default(),
+        revision: 1,
+        create_time: now(),
+        update_time: now(),
+    };
+    let stage = |kind| Stage {
+        kind,
+        subject: String::new(),
+        result: StageResult::Pass,
+        duration: Duration::ZERO,
+        message: "fine".into(),
+        hint: String::new(),
+    };
+    let report = CheckReport {
+        stages: vec![stage(StageKind::Tls), stage(StageKind::Privilege)],
+    };
+    ReviewedDirectory {
+        directory,
+        last_check: Some((now(), report)),
+    }
+}
+
+fn good_sync() -> ReviewedSync {
+    let key = UserSyncKey {
+        tenant: TenantId::parse("acme").unwrap(),
+        user_sync: UserSyncId::parse("all").unwrap(),
+    };
+    let run = Run {
+        user_sync: key.clone(),
+        id: RunId(Uuid::from_u128(1)),
+        state: RunState::Succeeded,
+        mode: RunMode::Apply,
+        trigger: RunTrigger::Schedule,
+        started_by: String::new(),
+        counts: RunCounts::default(),
+        issue_counts: BTreeMap::new(),
+        hold_reasons: Vec::new(),
+        failure: None,
+        complete: true,
+        user_sync_revision: 1,
+        directory_revision: 1,
+        create_time: at("2026-05-31T02:00:00Z"),
+        plan_time: None,
+        end_time: Some(at("2026-05-31T02:05:00Z")),
+        expire_time: None,
+    };
+    let user_sync = UserSync {
+        tenant: key.tenant,
+        id: key.user_sync,
+        settings: settings(),
+        revision: 1,
+        scope_revision: 1,
+        applied_scope_revision: 1,
+        last_complete_pull_time: Some(at("2026-05-31T02:00:00Z")),
+        last_run: Some(run.id),
+        next_run_time: None,
+        health: Health::default(),
+        create_time: now(),
+        update_time: now(),
+    };
+    ReviewedSync {
+        user_sync,
+        last_run: Some(run),
+    }
+}
+
+fn review_of(directories: &[ReviewedDirectory], user_syncs: &[ReviewedSync]) -> Vec<Finding> {
+    let facts = Facts {
+        egress_addresses: &["203.0.113.7".parse().unwrap()],
+        directories,
+        user_syncs,
+        last_review: Some(at("2026-05-01T00:00:00Z")),
+        bind_password_age: Duration::from_secs(180 * 86_400),
+        review_interval: Duration::from_secs(180 * 86_400),
+    };
+    review(&facts, now())
+}
+
+fn result_of(findings: &[Finding], practice: Practice) -> StageResult {
+    let results = findings
+        .iter()
+        .filter(|finding| finding.practice == practice)
+        .map(|finding| finding.result);
+    results.min_by_key(|result| severity(*result)).unwrap()
+}
+
+#[test]
+fn a_tenant_that_does_everything_right_passes_everything() {
+    let findings = review_of(&[good_directory()], &[good_sync()]);
+    let bad: Vec<_> = findings
+        .iter()
+        .filter(|finding| finding.result != StageResult::Pass)
+        .collect();
+    assert!(bad.is_empty(), "{bad:?}");
+    assert_eq!(worst(&findings), StageResult::Pass);
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.message.contains("203.0.113.7"))
+    );
+}
+
+#[test]
+fn each_fault_of_a_directory_is_found() {
+    type Spoil = fn(&mut ReviewedDirectory);
+    let cases: [(Practice, StageResult, Spoil); 8] = [
+        (Practice::Transport, StageResult::Fail, |it| {
+            it.directory.settings.transport_security = TransportSecurity::Plaintext;
+        }),
+        (Practice::PasswordStrength, StageResult::Fail, |it| {
+            it.directory.bind_password_strength = Some(PasswordStrength::Weak);
+        }),
+        (Practice::PasswordStrength, StageResult::Warn, |it| {
+            it.directory.bind_password_strength = Some(PasswordStrength::Fair);
+        }),
+        (Practice::PasswordRotation, StageResult::Warn, |it| {
+            it.directory.bind_password_update_time = Some(at("2025-11-01T00:00:00Z"));
+        }),
+        (Practice::Certificates, StageResult::Skipped, |it| {
+            it.last_check = None
+        }),
+        (Practice::Certificates, StageResult::Warn, |it| {
+            it.last_check.as_mut().unwrap().1.stages[0].result = StageResult::Warn;
+        }),
+        (Practice::LeastPrivilege, StageResult::Skipped, |it| {
+            it.last_check.as_mut().unwrap().1.stages[1].result = StageResult::Skipped;
+        }),
+        (Practice::Unused, StageResult::Warn, |it| {
+            it.directory.settings.disabled = true
+        }),
+    ];
+    for (practice, expected, spoil) in cases {
+        let mut directory = good_directory();
+        spoil(&mut directory);
+        let findings = review_of(&[directory], &[good_sync()]);
+        assert_eq!(result_of(&findings, practice), expected, "{practice:?}");
+        assert!(
+            findings.is_sorted_by_key(|finding| severity(finding.result)),
+            "the worst comes first"
+        );
+    }
+}
+
+#[test]
+fn each_fault_of_a_user_sync_is_found() {
+    type Spoil = fn(&mut ReviewedSync);
+    let cases: [(Practice, StageResult, Spoil); 6] = [
+        (Practice::Runs, StageResult::Warn, |it| {
+            it.last_run.as_mut().unwrap().state = RunState::Held
+        }),
+        (Practice::Runs, StageResult::Fail, |it| {
+            it.last_run.as_mut().unwrap().state = RunState::Failed
+        }),
+        (Practice::Runs, StageResult::Warn, |it| {
+            it.user_sync.last_complete_pull_time = Some(at("2026-05-20T00:00:00Z"));
+        }),
+        (Practice::Runs, StageResult::Warn, |it| {
+            it.user_sync.last_complete_pull_time = None
+        }),
+        (Practice::Overlap, StageResult::Warn, |it| {
+            it.last_run
+                .as_mut()
+                .unwrap()
+                .issue_counts
+                .insert(IssueKind::Overlap, 3);
+        }),
+        (Practice::Unused, StageResult::Warn, |it| {
+            it.user_sync.settings.disabled = true
+        }),
+    ];
+    for (practice, expected, spoil) in cases {
+        let mut sync = good_sync();
+        spoil(&mut sync);
+        let findings = review_of(&[good_directory()], &[sync]);
+        assert_eq!(result_of(&findings, practice), expected, "{practice:?}");
+    }
+}
+
+#[test]
+fn what_nobody_uses_and_nobody_looked_at_is_found() {
+    let findings = review_of(&[good_directory()], &[]);
+    assert_eq!(result_of(&findings, Practice::Unused), StageResult::Warn);
+    let facts = Facts {
+        egress_addresses: &[],
+        directories: &[],
+        user_syncs: &[],
+        last_review: None,
+        bind_password_age: Duration::from_secs(1),
+        review_interval: Duration::from_secs(1),
+    };
+    let findings = review(&facts, now());
+    assert_eq!(result_of(&findings, Practice::Egress), StageResult::Warn);
+    assert_eq!(result_of(&findings, Practice::Review), StageResult::Warn);
+    let old = Facts {
+        last_review: Some(at("2026-05-01T00:00:00Z")),
+        ..facts
+    };
+    assert_eq!(
+        result_of(&review(&old, now()), Practice::Review),
+        StageResult::Warn
+    );
+}

@@ -1,0 +1,248 @@
+//! CheckUserSync: the connection's stages, then every search as a run would do it, and a sample of what would
+//! become of the entries.
+
+mod role_rules;
+mod samples;
+
+use std::time::Duration;
+
+use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
+use rollcall_core::dialect::Dialect;
+use rollcall_core::directory::Directory;
+use rollcall_core::error::Error;
+use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
+use rollcall_core::mapping::Mapping;
+use rollcall_core::reader::EntryReader;
+use rollcall_core::user_sync::UserSyncSettings;
+use rollcall_ldap::{SearchesToCheck, check_searches};
+use rollcall_proto::convert::check::{CheckUserSync, UserSyncTarget};
+use rollcall_proto::resource_name;
+use rollcall_proto::v1;
+use rollcall_runtime::server::Deadline;
+use rollcall_store::CheckSubject;
+use tokio::time::Instant;
+
+use self::samples::Sampled;
+use super::Span;
+use crate::services::about;
+use crate::worker::Worker;
+
+/// Entries of each search after which counting stops.
+const COUNT_LIMIT: u32 = 10_000;
+/// Part of the time that is kept for what follows the searches.
+const RESERVE: Duration = Duration::from_secs(1);
+/// What is tried once the connection works.
+const LATER_STAGES: [StageKind; 8] = [
+    StageKind::SearchBase,
+    StageKind::SearchFilter,
+    StageKind::Paging,
+    StageKind::ExternalId,
+    StageKind::FieldMappings,
+    StageKind::RoleRules,
+    StageKind::Overlaps,
+    StageKind::Privilege,
+];
+
+/// The user sync that is tried.
+struct Subject<'a> {
+    tenant: &'a TenantId,
+    /// The stored user sync that it is, or is to become.
+    id: Option<UserSyncId>,
+    settings: UserSyncSettings,
+}
+
+impl Worker {
+    /// CheckUserSync.
+    pub(crate) async fn check_user_sync(
+        &self,
+        request: CheckUserSync,
+        deadline: Option<Deadline>,
+    ) -> Result<v1::CheckUserSyncResponse, Error> {
+        let tenant = &request.tenant;
+        let (is_stored, subject) = match request.target {
+            UserSyncTarget::Stored(id) => {
+                let settings = self.stored_settings(tenant, &id).await?;
+                (
+                    true,
+                    Subject {
+                        tenant,
+                        id: Some(id),
+                        settings,
+                    },
+                )
+            }
+            UserSyncTarget::Draft { stored, settings } => {
+                if let Some(id) = &stored {
+                    self.stored_settings(tenant, id).await?;
+                }
+                (
+                    false,
+                    Subject {
+                        tenant,
+                        id: stored,
+                        settings: *settings,
+                    },
+                )
+            }
+        };
+        let directory = self.stored_directory(tenant, &subject.settings.directory).await?;
+        let config = self.directories.stored_config(&directory).await?;
+        self.admit_check(tenant)?;
+        let span = self.span(deadline);
+        // A host that does not answer must leave time for the others.
+        let check = rollcall_ldap::check_connection(&config, span.time, span.limit / 2).await;
+        self.keep_check(&directory, &check, span.time).await?;
+        let mut report = check.report;
+        let reached = report
+            .stages
+            .iter()
+            .any(|stage| stage.kind == StageKind::Bind && stage.result == StageResult::Pass);
+        let samples = match reached {
+            true => {
+                self.check_entries(&subject, &mut report, request.sample_size, span)
+                    .await?
+            }
+            false => {
+                report.stages.extend(LATER_STAGES.map(not_tried));
+                Vec::new()
+            }
+        };
+        if let Some(id) = subject.id.filter(|_| is_stored) {
+            self.store
+                .save_check(tenant, &CheckSubject::UserSync(id), &report, span.time)
+                .await?;
+        }
+        Ok(v1::CheckUserSyncResponse {
+            report: Some(span.report(&report)),
+            samples,
+        })
+    }
+
+    /// The stages after the connection's.
+    async fn check_entries(
+        &self,
+        subject: &Subject<'_>,
+        report: &mut CheckReport,
+        sample_size: usize,
+        span: Span,
+    ) -> Result<Vec<v1::SampleEntry>, Error> {
+        // Read again: the connection's check has told which kind of server it is.
+        let directory: Directory = self
+            .stored_directory(subject.tenant, &subject.settings.directory)
+            .await?;
+        let handle = self.directories.handle(&directory).await?;
+        let mapping = Mapping::new(&subject.settings, self.login_policy.clone());
+        let dialect = directory.observed.dialect.unwrap_or(Dialect::Generic);
+        let id_attribute = directory.settings.external_id_attribute.as_deref();
+        let reader = EntryReader::new(dialect, id_attribute, mapping);
+        // The account's state decides what becomes of an entry, so the sample has to have it.
+        let attributes = reader.attributes();
+        let wanted = SearchesToCheck {
+            searches: &subject.settings.searches,
+            attributes: &attributes,
+            external_id_attribute: id_attribute,
+            sample: sample_size,
+            count_limit: COUNT_LIMIT,
+        };
+        let end = Instant::now() + span.left().saturating_sub(RESERVE);
+        let searches = check_searches(&handle, wanted, end).await;
+        let mapped = reader.mapping().attributes();
+        let of_interest =
+            |stage: &Stage| stage.kind != StageKind::FieldMappings || mapped.contains(&stage.subject);
+        report
+            .stages
+            .extend(searches.stages.into_iter().filter(of_interest));
+
+        let end = Instant::now() + span.left();
+        let sampled = Sampled::take(&reader, searches.samples, sample_size);
+        let (rule_stages, roles) =
+            role_rules::check(&handle, dialect, &subject.settings, sampled.dns(), end).await;
+        report.stages.extend(rule_stages);
+        let known = self
+            .store
+            .users_by_external_ids(subject.tenant, &directory.id, &sampled.ids())
+            .await?;
+        report.stages.push(overlaps(subject, &known));
+        report.stages.push(privilege());
+        Ok(sampled.show(
+            &reader,
+            &roles,
+            subject.tenant,
+            subject.id.as_ref(),
+            &directory.id,
+            &known,
+            span.time,
+        ))
+    }
+
+    async fn stored_settings(&self, tenant: &TenantId, id: &UserSyncId) -> Result<UserSyncSettings, Error> {
+        let key = UserSyncKey {
+            tenant: tenant.clone(),
+            user_sync: id.clone(),
+        };
+        let found = self
+            .store
+            .user_sync(tenant, id)
+            .await
+            .map_err(about(&key.to_string()))?;
+        Ok(found.settings)
+    }
+}
+
+/// Whether other user syncs own sampled people already. CheckOverlaps looks at all of them.
+fn overlaps(subject: &Subject<'_>, known: &[rollcall_core::user::User]) -> Stage {
+    let owners = known
+        .iter()
+        .filter_map(|user| user.origin.as_ref())
+        .map(|origin| &origin.user_sync);
+    let mut others: Vec<_> = owners
+        .filter(|owner| Some(*owner) != subject.id.as_ref())
+        .collect();
+    let count = others.len();
+    others.sort_unstable();
+    others.dedup();
+    if others.is_empty() {
+        return stage(
+            StageKind::Overlaps,
+            StageResult::Pass,
+            "No other user sync owns a sampled person.",
+            "",
+        );
+    }
+    let names: Vec<_> = others
+        .into_iter()
+        .map(|other| resource_name::user_sync(subject.tenant, other))
+        .collect();
+    let message = format!(
+        "{count} of the sampled people belong to other user syncs: {}.",
+        names.join(", ")
+    );
+    let hint = "Change the filters so that each account is in the results of one user sync only.";
+    stage(StageKind::Overlaps, StageResult::Warn, message, hint)
+}
+
+fn privilege() -> Stage {
+    let message = "Whether the bind account can write is not looked into by this release.";
+    let hint = "Give the bind account the right to read, and no other.";
+    stage(StageKind::Privilege, StageResult::Skipped, message, hint)
+}
+
+fn not_tried(kind: StageKind) -> Stage {
+    stage(
+        kind,
+        StageResult::Skipped,
+        "not tried, since an earlier stage failed",
+        "",
+    )
+}
+
+fn stage(kind: StageKind, result: StageResult, message: impl Into<String>, hint: &str) -> Stage {
+    Stage {
+        kind,
+        subject: String::new(),
+        result,
+        duration: Duration::ZERO,
+        message: message.into(),
+        hint: hint.to_owned(),
+    }
+}

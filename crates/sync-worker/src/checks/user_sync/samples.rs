@@ -1,0 +1,140 @@
+//! The sample of a check: some entries, and what would become of them.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::entry::Entry;
+use rollcall_core::external_id::ExternalId;
+use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
+use rollcall_core::issue::Issue;
+use rollcall_core::planner::Desired;
+use rollcall_core::reader::EntryReader;
+use rollcall_core::user::{Origin, User, UserState};
+use rollcall_proto::convert::sync_run;
+use rollcall_proto::v1;
+
+use super::role_rules::Roles;
+
+/// Entries of all searches in turn, each person once.
+pub(super) struct Sampled {
+    entries: Vec<(Entry, Result<ExternalId, Box<Issue>>)>,
+}
+
+impl Sampled {
+    pub(super) fn take(reader: &EntryReader, of_searches: Vec<Vec<Entry>>, size: usize) -> Self {
+        let mut queues: Vec<_> = of_searches.into_iter().map(Vec::into_iter).collect();
+        let (mut entries, mut seen) = (Vec::new(), BTreeSet::new());
+        while entries.len() < size {
+            let round: Vec<Entry> = queues.iter_mut().filter_map(Iterator::next).collect();
+            if round.is_empty() {
+                break;
+            }
+            for entry in round {
+                let id = reader.external_id(&entry);
+                if id.as_ref().map_or(true, |id| seen.insert(id.clone())) && entries.len() < size {
+                    entries.push((entry, id));
+                }
+            }
+        }
+        Self { entries }
+    }
+
+    pub(super) fn dns(&self) -> Vec<String> {
+        self.entries.iter().map(|(entry, _)| entry.dn.clone()).collect()
+    }
+
+    pub(super) fn ids(&self) -> Vec<ExternalId> {
+        self.entries
+            .iter()
+            .filter_map(|(_, id)| id.as_ref().ok().cloned())
+            .collect()
+    }
+
+    /// What the entries would become. `known` are those of them who are users already.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each of them is a part of the name or the answer"
+    )]
+    pub(super) fn show(
+        self,
+        reader: &EntryReader,
+        roles: &Roles,
+        tenant: &TenantId,
+        user_sync: Option<&UserSyncId>,
+        directory: &DirectoryId,
+        known: &[User],
+        now: DateTime<Utc>,
+    ) -> Vec<v1::SampleEntry> {
+        let show = |(entry, id): (Entry, Result<ExternalId, Box<Issue>>)| {
+            let role = roles.of(&entry.dn);
+            let (user, issues) = match id.and_then(|id| reader.read(id, &entry, role, now)) {
+                Ok((desired, issues)) => {
+                    let is_it = |user: &&User| {
+                        user.origin
+                            .as_ref()
+                            .is_some_and(|origin| origin.external_id == desired.external_id)
+                    };
+                    let existing = known.iter().find(is_it);
+                    (
+                        Some(user(desired, tenant, user_sync, directory, existing, now)),
+                        issues,
+                    )
+                }
+                Err(issue) => (None, vec![*issue]),
+            };
+            v1::SampleEntry {
+                dn: entry.dn,
+                user,
+                issues: issues
+                    .iter()
+                    .map(|issue| sync_run::issue(tenant, issue))
+                    .collect(),
+            }
+        };
+        self.entries.into_iter().map(show).collect()
+    }
+}
+
+/// The user as it would be. One who does not exist yet has neither name nor etag nor times.
+fn user(
+    desired: Desired,
+    tenant: &TenantId,
+    user_sync: Option<&UserSyncId>,
+    directory: &DirectoryId,
+    existing: Option<&User>,
+    now: DateTime<Utc>,
+) -> v1::User {
+    let nobody = || UserSyncId::generate(Uuid::nil());
+    let state = match desired.state_reason {
+        Some(_) => UserState::Deactivated,
+        None => UserState::Active,
+    };
+    let shown = User {
+        tenant: tenant.clone(),
+        id: existing.map_or(UserId(Uuid::nil()), |user| user.id),
+        origin: Some(Origin {
+            user_sync: user_sync.cloned().unwrap_or_else(nobody),
+            directory: directory.clone(),
+            external_id: desired.external_id,
+            dn: desired.dn,
+            linked: false,
+        }),
+        profile: desired.profile,
+        state,
+        state_reason: desired.state_reason,
+        owner: false,
+        block: existing.and_then(|user| user.block.clone()),
+        revision: existing.map_or(0, |user| user.revision),
+        create_time: existing.map_or(now, |user| user.create_time),
+        update_time: existing.map_or(now, |user| user.update_time),
+    };
+    let mut wire = v1::User::from(&shown);
+    if existing.is_none() {
+        (wire.name, wire.etag) = (String::new(), String::new());
+        (wire.create_time, wire.update_time) = (None, None);
+    }
+    if user_sync.is_none() {
+        wire.user_sync = String::new();
+    }
+    wire
+}

@@ -1,0 +1,82 @@
+//! The smaller jobs of the binary, each of which ends by itself.
+
+use rollcall_runtime::clock::Clock;
+use rollcall_runtime::config::{Loaded, Shared};
+use rollcall_runtime::exit::Failure;
+use rollcall_runtime::{health, shutdown};
+use rollcall_store::Store;
+use tokio::sync::mpsc;
+
+use crate::config::{Secrets, WorkerSettings, store_options};
+use crate::due::DueCounts;
+use crate::worker::Worker;
+
+/// Who starts runs here, as runs and audit events show it.
+const RUN_DUE: &str = "sync-worker run-due";
+
+/// Asks the server that runs with this configuration on this machine whether it is ready.
+///
+/// # Errors
+/// It is not, or does not answer.
+pub async fn healthcheck(shared: &Shared) -> Result<(), Failure> {
+    health::check(shared).await.map_err(Failure::because)
+}
+
+/// Brings the database to the schema of this release.
+///
+/// # Errors
+/// Settings or a store that cannot be used, and a schema of a newer release.
+pub async fn migrate(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
+    let Shared {
+        store,
+        keyring,
+        users,
+        ..
+    } = loaded.shared;
+    let options = store_options(&store, &users);
+    let secrets = Secrets::read(store, keyring)?;
+    let url = secrets.database_url.expose();
+    let store = Store::connect(url, secrets.keyring, options)
+        .await
+        .map_err(Failure::because)?;
+    let migrated = store.migrate().await;
+    store.close().await;
+    migrated.map_err(Failure::because)?;
+    tracing::info!("the database has the schema of this release");
+    Ok(())
+}
+
+/// Runs every user sync whose time has come, one-shot, for a host without a server. A signal stops it: runs
+/// come to a state from which another worker goes on.
+///
+/// # Errors
+/// Settings or a store that cannot be used, and `SYNCS_NEED_ATTENTION` if any sync failed or is held.
+pub async fn run_due(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
+    let stop = shutdown::on_signals().map_err(Failure::because)?;
+    let drain = loaded.shared.drain.timeout;
+    let worker = Worker::open(loaded.shared, loaded.own, Clock::System, stop.clone()).await?;
+    worker.engine.recover().await.map_err(Failure::because)?;
+    let (results, mut ended) = mpsc::channel(16);
+    let running = {
+        let worker = worker.clone();
+        tokio::spawn(async move { worker.run_due(|_| true, RUN_DUE, results).await })
+    };
+    let mut counts = DueCounts::default();
+    while let Some(Some(result)) = stop.run_until_cancelled(ended.recv()).await {
+        counts.add(&result);
+        match &result.run {
+            Ok(run) => {
+                tracing::info!(user_sync = %result.user_sync, run.id = %run.id, run.state = ?run.state, "run")
+            }
+            Err(error) => tracing::error!(user_sync = %result.user_sync, %error, "no run"),
+        }
+    }
+    drop(ended);
+    worker.engine.drain(drain).await;
+    let outcome = running
+        .await
+        .map_err(Failure::because)?
+        .and_then(|()| counts.into_result());
+    worker.store.close().await;
+    outcome.map_err(Failure::because)
+}

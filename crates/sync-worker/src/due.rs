@@ -1,0 +1,265 @@
+//! User syncs whose time has come: when that is, and how one of many schedulers and callers gets to start
+//! each of them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use rollcall_core::error::{Error, ErrorKind, Reason};
+use rollcall_core::id::{RunId, UserSyncKey};
+use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
+use rollcall_core::schedule::{Schedule, jitter};
+use rollcall_core::user_sync::{UserSync, UserSyncSettings};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::worker::Worker;
+
+/// Whoever claims a due sync has this long to start it, before it is due again: a process that dies in
+/// between loses nothing.
+const CLAIM: TimeDelta = TimeDelta::minutes(5);
+/// Most syncs that one call looks at.
+const MAX_DUE: u32 = 10_000;
+
+/// How one due user sync went.
+pub(crate) struct DueResult {
+    pub(crate) user_sync: UserSyncKey,
+    /// The run, which rests; or why there is none.
+    pub(crate) run: Result<Run, Error>,
+}
+
+/// How many of them went how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct DueCounts {
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    pub(crate) held: u64,
+}
+
+impl DueCounts {
+    pub(crate) fn add(&mut self, result: &DueResult) {
+        match result.run.as_ref().map(|run| run.state) {
+            Ok(RunState::Succeeded | RunState::SucceededWithIssues) => self.succeeded += 1,
+            Ok(RunState::Held) => self.held += 1,
+            Ok(_) | Err(_) => self.failed += 1,
+        }
+    }
+
+    /// # Errors
+    /// `SYNCS_NEED_ATTENTION` if any failed or is held.
+    pub(crate) fn into_result(self) -> Result<(), Error> {
+        let Self {
+            succeeded,
+            failed,
+            held,
+        } = self;
+        if failed + held == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "{succeeded} user syncs succeeded, {failed} failed, {held} are held for a person to look at"
+        );
+        let error = Error::new(Reason::SyncsNeedAttention, message).with("succeeded", succeeded.to_string());
+        Err(error
+            .with("failed", failed.to_string())
+            .with("held", held.to_string()))
+    }
+}
+
+/// When a user sync runs next by itself, seen at `now`; `None` if it does not. Each starts a little after its
+/// time, always by the same part of `spread`.
+pub(crate) fn next_run_time(
+    key: &UserSyncKey,
+    settings: &UserSyncSettings,
+    spread: Duration,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    if settings.disabled || !settings.auto_sync {
+        return None;
+    }
+    let late = TimeDelta::from_std(jitter(&key.to_string(), spread)).ok()?;
+    let schedule = Schedule::parse(&settings.cron, &settings.time_zone).ok()?;
+    Some(schedule.next_after(now - late)? + late)
+}
+
+impl Worker {
+    /// Starts a due user sync, unless somebody else does or did.
+    pub(crate) async fn start_due(
+        &self,
+        sync: &UserSync,
+        trigger: RunTrigger,
+        started_by: &str,
+    ) -> Result<Option<Run>, Error> {
+        let key = UserSyncKey {
+            tenant: sync.tenant.clone(),
+            user_sync: sync.id.clone(),
+        };
+        let claimed = Some((self.now() + CLAIM).trunc_subsecs(3));
+        let (tenant, id) = (&key.tenant, &key.user_sync);
+        if !self
+            .store
+            .set_next_run_time(tenant, id, sync.next_run_time, claimed)
+            .await?
+        {
+            return Ok(None);
+        }
+        let started = self
+            .engine
+            .start(
+                &key,
+                RunId(self.random_id()?),
+                RunMode::Apply,
+                trigger,
+                started_by,
+            )
+            .await;
+        if started
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::Unavailable)
+        {
+            // The claim ends, and it is tried again.
+            return started.map(Some);
+        }
+        let next = next_run_time(&key, &sync.settings, self.settings.scheduler.spread, self.now());
+        // False if the configuration changed meanwhile, which set a time of its own.
+        self.store.set_next_run_time(tenant, id, claimed, next).await?;
+        match started {
+            Err(error) if error.reason == Reason::SyncInProgress => Ok(None),
+            started => started.map(Some),
+        }
+    }
+
+    /// Runs every due user sync that `wanted` accepts, several at a time, and reports each one when it rests.
+    /// Stops starting more when the receiver is gone; what has started goes on.
+    pub(crate) async fn run_due(
+        &self,
+        wanted: impl Fn(&UserSync) -> bool,
+        started_by: &str,
+        results: mpsc::Sender<DueResult>,
+    ) -> Result<(), Error> {
+        let due = self.store.due_user_syncs(self.now(), MAX_DUE).await?;
+        let room = std::sync::Arc::new(Semaphore::new(self.settings.runs.concurrent));
+        let mut waiting = JoinSet::new();
+        for sync in due.into_iter().filter(wanted) {
+            let Ok(permit) = room.clone().acquire_owned().await else {
+                break;
+            };
+            if results.is_closed() || self.stop.is_cancelled() {
+                break;
+            }
+            let user_sync = UserSyncKey {
+                tenant: sync.tenant.clone(),
+                user_sync: sync.id.clone(),
+            };
+            let run = match self.start_due(&sync, RunTrigger::Call, started_by).await {
+                Ok(None) => continue,
+                Ok(Some(run)) => Ok(run),
+                Err(error) => Err(error),
+            };
+            let (engine, stop, results) = (self.engine.clone(), self.stop.clone(), results.clone());
+            waiting.spawn(async move {
+                let run = match run {
+                    // A run that this process gives up is carried on by another, for which nobody waits here.
+                    Ok(run) => stop
+                        .run_until_cancelled(engine.wait(&user_sync, run.id))
+                        .await
+                        .unwrap_or_else(|| {
+                            Err(Error::new(
+                                Reason::ShuttingDown,
+                                "this replica is shutting down; another one goes on",
+                            ))
+                        }),
+                    Err(error) => Err(error),
+                };
+                drop(permit);
+                // The caller may be gone; the run is in the store all the same.
+                let _ = results.send(DueResult { user_sync, run }).await;
+            });
+        }
+        while waiting.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
+    use rollcall_core::user_sync::{
+        ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report, ReportWhen,
+    };
+
+    use super::*;
+
+    const SPREAD: Duration = Duration::from_secs(3600);
+
+    fn key() -> UserSyncKey {
+        UserSyncKey {
+            tenant: TenantId::parse("acme").unwrap(),
+            user_sync: UserSyncId::parse("staff").unwrap(),
+        }
+    }
+
+    fn nightly() -> UserSyncSettings {
+        UserSyncSettings {
+            display_name: "Staff".into(),
+            directory: DirectoryId::parse("hq").unwrap(),
+            disabled: false,
+            searches: Vec::new(),
+            role: "user".into(),
+            role_rules: Vec::new(),
+            field_mappings: FieldMappings::default(),
+            new_users: NewUsers::Create,
+            existing_users: ExistingUsers::Update,
+            missing_users: MissingUsers::Ignore,
+            overwrite_local_users: false,
+            login_changes: LoginChanges::Reject,
+            auto_sync: true,
+            cron: "0 2 * * *".into(),
+            time_zone: "UTC".into(),
+            restrictions: Vec::new(),
+            removal_limit: RemovalLimit::default(),
+            report: Report {
+                when: ReportWhen::Never,
+                addresses: Vec::new(),
+            },
+        }
+    }
+
+    fn at(time: &str) -> DateTime<Utc> {
+        time.parse().unwrap()
+    }
+
+    #[test]
+    fn a_sync_runs_a_little_after_its_time_and_always_equally_late() {
+        let first = next_run_time(&key(), &nightly(), SPREAD, at("2026-03-01T12:00:00Z")).unwrap();
+        let late = first - at("2026-03-02T02:00:00Z");
+        assert!(late > TimeDelta::zero() && late < TimeDelta::hours(1), "{late}");
+        let second = next_run_time(&key(), &nightly(), SPREAD, first).unwrap();
+        assert_eq!(second - first, TimeDelta::days(1));
+    }
+
+    #[test]
+    fn looking_between_the_scheduled_time_and_the_start_does_not_skip_the_run() {
+        let first = next_run_time(&key(), &nightly(), SPREAD, at("2026-03-01T12:00:00Z")).unwrap();
+        let just_before = first - TimeDelta::seconds(1);
+        assert_eq!(
+            next_run_time(&key(), &nightly(), SPREAD, just_before),
+            Some(first)
+        );
+    }
+
+    #[test]
+    fn what_is_switched_off_has_no_next_time() {
+        let now = at("2026-03-01T12:00:00Z");
+        let manual = UserSyncSettings {
+            auto_sync: false,
+            ..nightly()
+        };
+        assert_eq!(next_run_time(&key(), &manual, SPREAD, now), None);
+        let disabled = UserSyncSettings {
+            disabled: true,
+            ..nightly()
+        };
+        assert_eq!(next_run_time(&key(), &disabled, SPREAD, now), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! The `sync-worker` binary: serves, or does one of the smaller jobs and ends.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use rollcall_runtime::config::{self, ConfigArguments};
+use rollcall_runtime::exit::{self, Failure};
+use rollcall_runtime::telemetry;
+use sync_worker::config::{Secrets, WorkerSettings};
+use sync_worker::{command, serve};
+
+/// Keeps tenants, directories and user syncs, and runs the syncs.
+#[derive(Parser)]
+#[command(name = "sync-worker", version)]
+struct Arguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Ask the server that runs with this configuration on this machine whether it is ready
+    Healthcheck,
+    /// Run every user sync whose time has come, then end: 0 if all went well
+    RunDue,
+    /// Bring the database to the schema of this release
+    Migrate,
+}
+
+fn main() -> ExitCode {
+    exit::run("sync-worker", run)
+}
+
+fn run() -> Result<(), Failure> {
+    let arguments: Arguments = exit::parse_arguments();
+    let loaded = config::from_process::<WorkerSettings>(&arguments.config)?;
+    if arguments.config.print_config {
+        let text = loaded.to_redacted_toml();
+        return std::io::stdout()
+            .write_all(text.as_bytes())
+            .map_err(Failure::because);
+    }
+    if arguments.config.check_config {
+        Secrets::read(loaded.shared.store, loaded.shared.keyring)?;
+        return Ok(());
+    }
+    telemetry::init(&loaded.shared.telemetry);
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::because)?;
+    runtime.block_on(async {
+        match arguments.command {
+            None => serve::serve(loaded).await,
+            Some(Command::Healthcheck) => command::healthcheck(&loaded.shared).await,
+            Some(Command::Migrate) => command::migrate(loaded).await,
+            Some(Command::RunDue) => command::run_due(loaded).await,
+        }
+    })
+}

@@ -1,0 +1,151 @@
+//! What happens without a call: due user syncs are started, runs of dead workers taken over, waiting plans
+//! expire, and old things go. Every replica does all of this; the store sees to it that each thing happens
+//! once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::error::Error;
+use rollcall_core::id::UserSyncKey;
+use rollcall_core::run::RunTrigger;
+use rollcall_store::{LeaseName, StoreError};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::worker::Worker;
+
+/// Time between two clean-ups.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
+/// Longest clean-up; whoever is slower stops at its next step.
+const RETENTION_LEASE: Duration = Duration::from_secs(600);
+/// Rows that one statement of a clean-up deletes: transactions must stay short.
+const RETENTION_BATCH: u32 = 500;
+/// Soft locks that nobody touched for this long say nothing any more.
+const THROTTLES_KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// The scheduler of one process.
+pub struct Scheduler {
+    worker: Worker,
+    /// One for each run that may still be started.
+    room: Arc<Semaphore>,
+    last_retention: Option<Instant>,
+}
+
+impl Scheduler {
+    /// A scheduler that has done nothing yet.
+    pub fn new(worker: Worker) -> Self {
+        let room = Arc::new(Semaphore::new(worker.settings.runs.concurrent));
+        Self {
+            worker,
+            room,
+            last_retention: None,
+        }
+    }
+
+    /// Works until the process is to stop.
+    pub async fn run(mut self) {
+        let stop = self.worker.stop.clone();
+        let mut ticks = tokio::time::interval(self.worker.settings.scheduler.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.tick().await;
+        }
+    }
+
+    /// Does what there is to do now. What goes wrong is logged, and tried again by the next tick.
+    pub async fn tick(&mut self) {
+        let now = self.worker.now();
+        note("take over abandoned runs", self.worker.engine.recover().await);
+        note(
+            "expire plans",
+            self.worker
+                .store
+                .expire_waiting_runs(now)
+                .await
+                .map(|_| ())
+                .map_err(Into::into),
+        );
+        self.worker.directories.sweep();
+        if self.worker.settings.scheduler.enabled {
+            note("start due user syncs", self.start_due(now).await);
+        }
+        if self
+            .last_retention
+            .is_none_or(|last| last.elapsed() >= RETENTION_INTERVAL)
+        {
+            self.last_retention = Some(Instant::now());
+            note(
+                "delete what is too old",
+                self.retain(now).await.map_err(Into::into),
+            );
+        }
+    }
+
+    /// Starts as many due user syncs as there is room for. What was missed is caught up once.
+    async fn start_due(&self, now: DateTime<Utc>) -> Result<(), Error> {
+        let room = u32::try_from(self.room.available_permits()).unwrap_or(u32::MAX);
+        if room == 0 {
+            return Ok(());
+        }
+        for sync in self.worker.store.due_user_syncs(now, room).await? {
+            let Ok(permit) = self.room.clone().try_acquire_owned() else {
+                break;
+            };
+            let key = UserSyncKey {
+                tenant: sync.tenant.clone(),
+                user_sync: sync.id.clone(),
+            };
+            match self.worker.start_due(&sync, RunTrigger::Schedule, "").await {
+                Ok(Some(run)) => {
+                    let engine = self.worker.engine.clone();
+                    tokio::spawn(async move {
+                        note("wait for a run", engine.wait(&key, run.id).await.map(|_| ()));
+                        drop(permit);
+                    });
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(user_sync = %key, reason = error.reason.as_str(), %error, "a due run was not started");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes what is too old, in one replica at a time.
+    async fn retain(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let store = &self.worker.store;
+        let Some(lease) = store
+            .acquire_lease(&LeaseName::job("retention"), "scheduler", RETENTION_LEASE)
+            .await?
+        else {
+            return Ok(());
+        };
+        let kept = &self.worker.settings.retention;
+        let before = |age: Duration| now - age;
+        let (runs, events, throttles) = (before(kept.runs), before(kept.events), before(THROTTLES_KEPT));
+        let mut deleted = 0;
+        loop {
+            let batch = store.delete_old_runs(runs, RETENTION_BATCH).await?
+                + store.delete_old_events(events, RETENTION_BATCH).await?
+                + store.delete_old_throttles(throttles, RETENTION_BATCH).await?;
+            deleted += batch;
+            if batch == 0 || self.worker.stop.is_cancelled() {
+                break;
+            }
+            store.heartbeat_lease(&lease, RETENTION_LEASE).await?;
+        }
+        if deleted > 0 {
+            tracing::info!(deleted, "deleted what is too old");
+        }
+        store.release_lease(&lease).await
+    }
+}
+
+fn note(what: &'static str, result: Result<(), Error>) {
+    if let Err(error) = result {
+        let cause = error.source.as_ref().map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(what, reason = error.reason.as_str(), %error, cause, "the scheduler could not do this");
+    }
+}

@@ -1,0 +1,93 @@
+//! The server: its port, its services, the scheduler beside them, and an orderly end.
+
+use std::time::Duration;
+
+use rollcall_proto::FILE_DESCRIPTOR_SET;
+use rollcall_proto::v1::audit_service_server::AuditServiceServer;
+use rollcall_proto::v1::directory_service_server::DirectoryServiceServer;
+use rollcall_proto::v1::sync_run_service_server::SyncRunServiceServer;
+use rollcall_proto::v1::tenant_service_server::TenantServiceServer;
+use rollcall_proto::v1::user_sync_service_server::UserSyncServiceServer;
+use rollcall_runtime::clock::Clock;
+use rollcall_runtime::config::{self, Loaded};
+use rollcall_runtime::exit::Failure;
+use rollcall_runtime::health::Health;
+use rollcall_runtime::server::{GrpcServer, MAX_REQUEST_BYTES, ServerError, with_health_and_reflection};
+use rollcall_runtime::shutdown;
+use tonic::service::Routes;
+
+use crate::config::WorkerSettings;
+use crate::scheduler::Scheduler;
+use crate::services::audit::Audit;
+use crate::services::directories::Directories;
+use crate::services::runs::Runs;
+use crate::services::tenants::Tenants;
+use crate::services::user_syncs::UserSyncs;
+use crate::worker::Worker;
+
+/// The gRPC services, by full name.
+const SERVICES: [&str; 5] = [
+    "rollcall.v1.TenantService",
+    "rollcall.v1.DirectoryService",
+    "rollcall.v1.UserSyncService",
+    "rollcall.v1.SyncRunService",
+    "rollcall.v1.AuditService",
+];
+
+/// Serves until a signal asks to stop; then calls under way end, and runs come to a state from which another
+/// worker goes on.
+///
+/// # Errors
+/// The port, the settings or the store cannot be used, or the transport failed.
+pub async fn serve(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
+    let stop = shutdown::on_signals().map_err(Failure::because)?;
+    let Loaded { shared, own, .. } = loaded;
+    let server = GrpcServer::bind(&shared).await.map_err(Failure::because)?;
+    let health = Health::new(&SERVICES).await;
+    if let Some(address) = shared.health.listen {
+        health.listen(address).await.map_err(Failure::because)?;
+    }
+    let (probing, drain) = (shared.health, shared.drain.timeout);
+    let worker = Worker::open(shared, own, Clock::System, stop).await?;
+    serve_worker(worker, server, health, probing, drain)
+        .await
+        .map_err(Failure::because)
+}
+
+/// Serves a worker on an open port until it is to stop.
+///
+/// # Errors
+/// The transport failed.
+pub async fn serve_worker(
+    worker: Worker,
+    server: GrpcServer,
+    health: Health,
+    probing: config::Health,
+    drain: Duration,
+) -> Result<(), ServerError> {
+    let (store, follower) = (worker.store.clone(), health.clone());
+    tokio::spawn(async move { follower.follow(&probing, || store.ping()).await });
+    let routes = routes(&worker, &health)?;
+    let scheduler = tokio::spawn(Scheduler::new(worker.clone()).run());
+    let served = server.serve(routes, &health, worker.stop.clone()).await;
+    scheduler.abort();
+    worker.engine.drain(drain).await;
+    worker.store.close().await;
+    served
+}
+
+/// The services of a worker, with health and reflection.
+fn routes(worker: &Worker, health: &Health) -> Result<Routes, ServerError> {
+    let routes = Routes::new(
+        TenantServiceServer::new(Tenants(worker.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
+    )
+    .add_service(
+        DirectoryServiceServer::new(Directories(worker.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
+    )
+    .add_service(
+        UserSyncServiceServer::new(UserSyncs(worker.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
+    )
+    .add_service(SyncRunServiceServer::new(Runs(worker.clone())).max_decoding_message_size(MAX_REQUEST_BYTES))
+    .add_service(AuditServiceServer::new(Audit(worker.clone())).max_decoding_message_size(MAX_REQUEST_BYTES));
+    with_health_and_reflection(routes, health, FILE_DESCRIPTOR_SET)
+}

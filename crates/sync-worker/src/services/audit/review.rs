@@ -1,0 +1,278 @@
+//! The security review: the facts for `rollcall_core::security_review`, and the record of who looked at it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use ring::digest;
+use rollcall_core::check::StageResult;
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::{TenantId, UserSyncKey};
+use rollcall_core::security_review::{
+    Facts, Finding, Practice, ReviewedDirectory, ReviewedSync, Subject, review, worst,
+};
+use rollcall_proto::{resource_name, timestamp, v1};
+use rollcall_store::{CheckSubject, PageRequest, SecurityReview, StoreError};
+use serde::{Deserialize, Serialize};
+
+use super::super::{Call, Details, about};
+use super::{Audit, GetReview, RecordReview};
+
+/// Most directories and most user syncs looked at: all that a tenant can have.
+const MAX_LOOKED_AT: u32 = 1000;
+
+/// What was seen, as the store keeps it.
+#[derive(Serialize, Deserialize)]
+struct Seen {
+    caller: String,
+    note: String,
+    findings: Vec<SeenFinding>,
+}
+
+/// One finding, as the store keeps it: by the names of the contract.
+#[derive(Serialize, Deserialize)]
+struct SeenFinding {
+    practice: String,
+    outcome: String,
+    resource: String,
+    message: String,
+    hint: String,
+    observe_time: Option<i64>,
+}
+
+impl Audit {
+    pub(super) async fn review(
+        &self,
+        call: Result<Call<GetReview>, Error>,
+    ) -> Result<v1::SecurityReview, Error> {
+        let Call {
+            caller,
+            request: GetReview(tenant),
+            ..
+        } = call?;
+        caller.may_touch(&tenant)?;
+        let now = self.0.now();
+        let (findings, last) = self.findings(&tenant, now).await?;
+        let interval = TimeDelta::from_std(self.0.settings.review.interval).ok();
+        let due = last
+            .as_ref()
+            .zip(interval)
+            .map(|(last, interval)| last.time + interval);
+        Ok(v1::SecurityReview {
+            name: resource_name::security_review(&tenant),
+            outcome: v1::CheckOutcome::from(worst(&findings)).into(),
+            egress_addresses: self.0.egress_addresses.iter().map(ToString::to_string).collect(),
+            last_record: last.map(record).transpose()?,
+            due_time: Some(timestamp(due.unwrap_or(now))),
+            etag: etag(&findings),
+            read_time: Some(timestamp(now)),
+            findings: findings
+                .into_iter()
+                .map(|finding| to_wire(&tenant, finding))
+                .collect(),
+        })
+    }
+
+    pub(super) async fn record_review(
+        &self,
+        call: Result<Call<RecordReview>, Error>,
+    ) -> Result<v1::SecurityReviewRecord, Error> {
+        let Call { caller, request, .. } = call?;
+        let RecordReview {
+            tenant,
+            etag: seen_etag,
+            reviewer,
+            note,
+        } = request;
+        caller.may_touch(&tenant)?;
+        let now = self.0.now();
+        let name = resource_name::security_review(&tenant);
+        let (findings, _) = self.findings(&tenant, now).await?;
+        if etag(&findings) != seen_etag {
+            let message = "the findings are not those that were looked at: read the review again";
+            return Err(Error::new(Reason::EtagMismatch, message).with("resource", name));
+        }
+        let findings = findings.into_iter().map(|finding| to_wire(&tenant, finding));
+        let seen = Seen {
+            caller: caller.name().to_owned(),
+            note,
+            findings: findings.map(|finding| SeenFinding::from(&finding)).collect(),
+        };
+        let text = serde_json::to_string(&seen).map_err(|error| {
+            Error::new(Reason::Internal, "the findings cannot be written down").caused_by(error)
+        })?;
+        let recorded = self
+            .0
+            .store
+            .record_security_review(&tenant, &reviewer, &text, now)
+            .await;
+        let recorded = recorded.map_err(about(&name))?;
+        let details = Details::from([("reviewer".to_owned(), reviewer)]);
+        self.0
+            .record(
+                &caller,
+                &tenant,
+                "AuditService.RecordSecurityReview",
+                name,
+                details,
+            )
+            .await?;
+        record(recorded)
+    }
+
+    /// The findings as of now, and the last review.
+    async fn findings(
+        &self,
+        tenant: &TenantId,
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<Finding>, Option<SecurityReview>), Error> {
+        let store = &self.0.store;
+        store
+            .tenant(tenant)
+            .await
+            .map_err(about(&resource_name::tenant(tenant)))?;
+        let mut directories = Vec::new();
+        for directory in store
+            .list_directories(tenant, &PageRequest::first(MAX_LOOKED_AT))
+            .await?
+            .items
+        {
+            let last_check = store
+                .last_check(tenant, &CheckSubject::Directory(directory.id.clone()))
+                .await?;
+            directories.push(ReviewedDirectory {
+                directory,
+                last_check,
+            });
+        }
+        let mut user_syncs = Vec::new();
+        for user_sync in store
+            .list_user_syncs(tenant, &PageRequest::first(MAX_LOOKED_AT))
+            .await?
+            .items
+        {
+            let key = UserSyncKey {
+                tenant: tenant.clone(),
+                user_sync: user_sync.id.clone(),
+            };
+            let last_run = match user_sync.last_run {
+                Some(run) => match store.run(&key, run).await {
+                    Ok(run) => Some(run),
+                    Err(StoreError::NotFound(_)) => None,
+                    Err(error) => return Err(error.into()),
+                },
+                None => None,
+            };
+            user_syncs.push(ReviewedSync { user_sync, last_run });
+        }
+        let last = store
+            .list_security_reviews(tenant, &PageRequest::first(1))
+            .await?
+            .items
+            .into_iter()
+            .next();
+        let facts = Facts {
+            egress_addresses: &self.0.egress_addresses,
+            directories: &directories,
+            user_syncs: &user_syncs,
+            last_review: last.as_ref().map(|last| last.time),
+            bind_password_age: self.0.settings.review.bind_password_age,
+            review_interval: self.0.settings.review.interval,
+        };
+        Ok((review(&facts, now), last))
+    }
+}
+
+/// Stands for exactly these findings.
+fn etag(findings: &[Finding]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for finding in findings {
+        let Finding {
+            practice,
+            result,
+            subject,
+            message,
+            ..
+        } = finding;
+        let text = format!("{practice:?} {result:?} {subject:?} {message}");
+        context.update(&(text.len() as u64).to_be_bytes());
+        context.update(text.as_bytes());
+    }
+    let hash = context.finish();
+    hash.as_ref()[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn to_wire(tenant: &TenantId, finding: Finding) -> v1::SecurityFinding {
+    let practice = match finding.practice {
+        Practice::Egress => v1::SecurityPractice::Egress,
+        Practice::LeastPrivilege => v1::SecurityPractice::LeastPrivilege,
+        Practice::Transport => v1::SecurityPractice::Transport,
+        Practice::Certificates => v1::SecurityPractice::Certificates,
+        Practice::PasswordStrength => v1::SecurityPractice::PasswordStrength,
+        Practice::PasswordRotation => v1::SecurityPractice::PasswordRotation,
+        Practice::Overlap => v1::SecurityPractice::Overlap,
+        Practice::Runs => v1::SecurityPractice::Runs,
+        Practice::Unused => v1::SecurityPractice::Unused,
+        Practice::Review => v1::SecurityPractice::Review,
+    };
+    let resource = match finding.subject {
+        Subject::Tenant => String::new(),
+        Subject::Directory(id) => resource_name::directory(tenant, &id),
+        Subject::UserSync(id) => resource_name::user_sync(tenant, &id),
+    };
+    v1::SecurityFinding {
+        practice: practice.into(),
+        outcome: outcome(finding.result).into(),
+        resource,
+        message: finding.message,
+        hint: finding.hint,
+        observe_time: finding.observe_time.map(timestamp),
+    }
+}
+
+fn outcome(result: StageResult) -> v1::CheckOutcome {
+    result.into()
+}
+
+impl From<&v1::SecurityFinding> for SeenFinding {
+    fn from(finding: &v1::SecurityFinding) -> Self {
+        Self {
+            practice: finding.practice().as_str_name().to_owned(),
+            outcome: finding.outcome().as_str_name().to_owned(),
+            resource: finding.resource.clone(),
+            message: finding.message.clone(),
+            hint: finding.hint.clone(),
+            observe_time: finding.observe_time.map(|time| time.seconds),
+        }
+    }
+}
+
+impl From<SeenFinding> for v1::SecurityFinding {
+    fn from(seen: SeenFinding) -> Self {
+        let practice = v1::SecurityPractice::from_str_name(&seen.practice).unwrap_or_default();
+        let outcome = v1::CheckOutcome::from_str_name(&seen.outcome).unwrap_or_default();
+        let observe_time = seen
+            .observe_time
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        Self {
+            practice: practice.into(),
+            outcome: outcome.into(),
+            resource: seen.resource,
+            message: seen.message,
+            hint: seen.hint,
+            observe_time: observe_time.map(timestamp),
+        }
+    }
+}
+
+fn record(review: SecurityReview) -> Result<v1::SecurityReviewRecord, Error> {
+    let seen: Seen = serde_json::from_str(&review.seen)
+        .map_err(|error| Error::new(Reason::Internal, "a recorded review cannot be read").caused_by(error))?;
+    Ok(v1::SecurityReviewRecord {
+        reviewer: review.reviewer,
+        caller: seen.caller,
+        record_time: Some(timestamp(review.time)),
+        note: seen.note,
+        findings: seen.findings.into_iter().map(Into::into).collect(),
+    })
+}

@@ -1,0 +1,346 @@
+//! DirectoryService. What CheckConnection does is in [`crate::checks`].
+
+use rollcall_core::directory::Directory;
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::DirectoryId;
+use rollcall_core::secret::Password;
+use rollcall_proto::convert::check::CheckConnection;
+use rollcall_proto::convert::directory::{
+    CreateDirectory, DeleteDirectory, ListDirectories, RotateBindPassword, UpdateDirectory,
+};
+use rollcall_proto::resource_name::{self, DirectoryName};
+use rollcall_proto::v1;
+use rollcall_proto::v1::directory_service_server::DirectoryService;
+use rollcall_runtime::caller::Permission;
+use rollcall_store::{NewSecrets, PageRequest};
+use tonic::{Request, Response, Status};
+
+use super::{
+    Call, Details, about, answer, changed_meanwhile, decode, differences, expect_revision, next_token,
+    page_request, shown, to_its_end,
+};
+use crate::worker::Worker;
+
+/// Most directories of one tenant.
+const MAX_DIRECTORIES: u32 = 100;
+
+/// Serves DirectoryService.
+#[derive(Clone)]
+pub(crate) struct Directories(pub(crate) Worker);
+
+#[tonic::async_trait]
+impl DirectoryService for Directories {
+    async fn create_directory(
+        &self,
+        request: Request<v1::CreateDirectoryRequest>,
+    ) -> Result<Response<v1::Directory>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        answer(to_its_end(async move { this.create(call).await }).await)
+    }
+
+    async fn get_directory(
+        &self,
+        request: Request<v1::GetDirectoryRequest>,
+    ) -> Result<Response<v1::Directory>, Status> {
+        answer(self.get(decode(request, Permission::SyncsRead)).await)
+    }
+
+    async fn list_directories(
+        &self,
+        request: Request<v1::ListDirectoriesRequest>,
+    ) -> Result<Response<v1::ListDirectoriesResponse>, Status> {
+        answer(self.list(decode(request, Permission::SyncsRead)).await)
+    }
+
+    async fn update_directory(
+        &self,
+        request: Request<v1::UpdateDirectoryRequest>,
+    ) -> Result<Response<v1::Directory>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        answer(to_its_end(async move { this.update(call).await }).await)
+    }
+
+    async fn delete_directory(
+        &self,
+        request: Request<v1::DeleteDirectoryRequest>,
+    ) -> Result<Response<()>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        answer(to_its_end(async move { this.delete(call).await }).await)
+    }
+
+    async fn check_connection(
+        &self,
+        request: Request<v1::CheckConnectionRequest>,
+    ) -> Result<Response<v1::CheckConnectionResponse>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        answer(to_its_end(async move { this.check(call).await }).await)
+    }
+
+    async fn rotate_bind_password(
+        &self,
+        request: Request<v1::RotateBindPasswordRequest>,
+    ) -> Result<Response<v1::Directory>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        answer(to_its_end(async move { this.rotate(call).await }).await)
+    }
+}
+
+impl Directories {
+    async fn create(&self, call: Result<Call<CreateDirectory>, Error>) -> Result<v1::Directory, Error> {
+        let Call { caller, request, .. } = call?;
+        let tenant = request.tenant;
+        caller.may_touch(&tenant)?;
+        let store = &self.0.store;
+        let others = store
+            .list_directories(&tenant, &PageRequest::first(MAX_DIRECTORIES))
+            .await?
+            .items
+            .len();
+        if others >= MAX_DIRECTORIES as usize {
+            let message = format!("a tenant can have {MAX_DIRECTORIES} directories");
+            let error = Error::new(Reason::ResourceLimitReached, message);
+            let error = error.with("parent", resource_name::tenant(&tenant));
+            return Err(error.with("limit", MAX_DIRECTORIES.to_string()));
+        }
+        let id = match request.id {
+            Some(id) => id,
+            None => DirectoryId::generate(self.0.random_id()?),
+        };
+        let name = resource_name::directory(&tenant, &id);
+        let secrets = NewSecrets {
+            bind_password: request.secrets.bind_password.as_ref(),
+            client_key: request.secrets.client_private_key.as_ref(),
+        };
+        let created = store
+            .create_directory(&tenant, &id, &request.settings, secrets, self.0.now())
+            .await;
+        let directory = created.map_err(about(&name))?;
+        let details = Details::from([
+            ("hosts".to_owned(), shown(&hosts(&directory))),
+            (
+                "transport_security".to_owned(),
+                shown(&directory.settings.transport_security),
+            ),
+            ("bind_dn".to_owned(), shown(&directory.settings.bind_dn)),
+        ]);
+        self.0
+            .record(
+                &caller,
+                &tenant,
+                "DirectoryService.CreateDirectory",
+                name,
+                details,
+            )
+            .await?;
+        Ok((&directory).into())
+    }
+
+    async fn get(&self, call: Result<Call<DirectoryName>, Error>) -> Result<v1::Directory, Error> {
+        let Call { caller, request, .. } = call?;
+        caller.may_touch(&request.tenant)?;
+        let directory = self.find(&request).await?;
+        Ok(self.to_wire(&directory))
+    }
+
+    async fn list(
+        &self,
+        call: Result<Call<ListDirectories>, Error>,
+    ) -> Result<v1::ListDirectoriesResponse, Error> {
+        let Call {
+            caller,
+            request: ListDirectories { tenant, page },
+            ..
+        } = call?;
+        caller.may_touch(&tenant)?;
+        let found = self
+            .0
+            .store
+            .list_directories(&tenant, &page_request(&page))
+            .await?;
+        Ok(v1::ListDirectoriesResponse {
+            directories: found
+                .items
+                .iter()
+                .map(|directory| self.to_wire(directory))
+                .collect(),
+            next_page_token: next_token(&page, found.next.as_ref()),
+        })
+    }
+
+    async fn update(&self, call: Result<Call<UpdateDirectory>, Error>) -> Result<v1::Directory, Error> {
+        let Call { caller, request, .. } = call?;
+        let DirectoryName {
+            tenant,
+            directory: id,
+        } = &request.name;
+        caller.may_touch(tenant)?;
+        let name = resource_name::directory(tenant, id);
+        let current = self.find(&request.name).await?;
+        expect_revision(request.revision, current.revision, &name)?;
+        let settings = request.apply(&current.settings)?;
+        let moves = !current.settings.has_same_endpoint(&settings);
+        if moves && request.secrets.bind_password.is_none() {
+            return Err(password_required(&name));
+        }
+        let confirmed = match moves {
+            _ if request.confirm_new_directory => true,
+            // Nobody is known yet, so there is nobody who could be somebody else there.
+            true => !self.0.has_users(tenant, id).await?,
+            false => current.endpoint_confirmed,
+        };
+        let mut details = differences!(current.settings, settings;
+            display_name, disabled, hosts, port, transport_security, allow_plaintext, ca_certificates,
+            tls_server_name, client_certificate, bind_dn, connect_timeout, operation_timeout, page_size,
+            external_id_attribute);
+        let secret = |given: bool, field: &str| given.then(|| (field.to_owned(), "(set)".to_owned()));
+        details.extend(secret(request.secrets.bind_password.is_some(), "bind_password"));
+        details.extend(secret(
+            request.secrets.client_private_key.is_some(),
+            "client_private_key",
+        ));
+        if request.confirm_new_directory {
+            details.insert("confirm_new_directory".to_owned(), "true".to_owned());
+        }
+        let secrets = NewSecrets {
+            bind_password: request.secrets.bind_password.as_ref(),
+            client_key: request.secrets.client_private_key.as_ref(),
+        };
+        let updated = self
+            .0
+            .store
+            .update_directory(
+                tenant,
+                id,
+                current.revision,
+                &settings,
+                secrets,
+                confirmed,
+                self.0.now(),
+            )
+            .await;
+        let directory = updated.map_err(changed_meanwhile(request.revision, &name))?;
+        self.0
+            .record(&caller, tenant, "DirectoryService.UpdateDirectory", name, details)
+            .await?;
+        Ok(self.to_wire(&directory))
+    }
+
+    async fn delete(&self, call: Result<Call<DeleteDirectory>, Error>) -> Result<(), Error> {
+        let Call { caller, request, .. } = call?;
+        let DirectoryName {
+            tenant,
+            directory: id,
+        } = &request.name;
+        caller.may_touch(tenant)?;
+        let name = resource_name::directory(tenant, id);
+        if let Some(disposition) = request.force {
+            let current = self.find(&request.name).await?;
+            expect_revision(request.revision, current.revision, &name)?;
+            self.0.delete_user_syncs_of(tenant, id, disposition).await?;
+        }
+        let deleted = self.0.store.delete_directory(tenant, id, request.revision).await;
+        if let Err(error) = deleted {
+            let error = about(&name)(error);
+            return Err(match error.reason {
+                Reason::DirectoryInUse => {
+                    let syncs = self.0.store.user_syncs_of_directory(tenant, id).await?;
+                    error.with("user_syncs", syncs.len().to_string())
+                }
+                _ => error,
+            });
+        }
+        let details = Details::from([("user_disposition".to_owned(), shown(&request.force))]);
+        self.0
+            .record(&caller, tenant, "DirectoryService.DeleteDirectory", name, details)
+            .await
+    }
+
+    async fn check(
+        &self,
+        call: Result<Call<CheckConnection>, Error>,
+    ) -> Result<v1::CheckConnectionResponse, Error> {
+        let Call {
+            caller,
+            request,
+            deadline,
+        } = call?;
+        caller.may_touch(&request.tenant)?;
+        self.0.check_connection(&caller, request, deadline).await
+    }
+
+    async fn rotate(&self, call: Result<Call<RotateBindPassword>, Error>) -> Result<v1::Directory, Error> {
+        let Call { caller, request, .. } = call?;
+        let DirectoryName {
+            tenant,
+            directory: id,
+        } = &request.name;
+        caller.may_touch(tenant)?;
+        let name = resource_name::directory(tenant, id);
+        let current = self.find(&request.name).await?;
+        expect_revision(request.revision, current.revision, &name)?;
+        self.0.admit_check(tenant)?;
+        // A connection takes its password over, and the store still needs it.
+        let copy = Password::new(request.bind_password.expose().to_owned())
+            .map_err(|_| Error::new(Reason::Internal, "a password that was valid is not any more"))?;
+        self.0.try_bind_password(&current, copy).await?;
+        let revision = Some(current.revision);
+        let rotated = self
+            .0
+            .store
+            .rotate_bind_password(tenant, id, revision, &request.bind_password, self.0.now())
+            .await;
+        let directory = rotated.map_err(changed_meanwhile(request.revision, &name))?;
+        let details = Details::from([("bind_password".to_owned(), "(set)".to_owned())]);
+        self.0
+            .record(
+                &caller,
+                tenant,
+                "DirectoryService.RotateBindPassword",
+                name,
+                details,
+            )
+            .await?;
+        Ok(self.to_wire(&directory))
+    }
+
+    async fn find(&self, name: &DirectoryName) -> Result<Directory, Error> {
+        let DirectoryName { tenant, directory } = name;
+        let found = self.0.store.directory(tenant, directory).await;
+        found.map_err(about(&resource_name::directory(tenant, directory)))
+    }
+
+    /// The directory with the health of its hosts, as far as this process knows it.
+    fn to_wire(&self, directory: &Directory) -> v1::Directory {
+        let usable = self.0.directories.hosts_usable(directory).unwrap_or_default();
+        let health = hosts(directory).into_iter().zip(usable).map(|(host, usable)| {
+            let (state, message) = match usable {
+                true => (v1::HealthState::Ok, ""),
+                false => (
+                    v1::HealthState::Error,
+                    "the host failed repeatedly and rests for a moment",
+                ),
+            };
+            v1::HostHealth {
+                host,
+                state: state.into(),
+                message: message.to_owned(),
+                ..v1::HostHealth::default()
+            }
+        });
+        v1::Directory {
+            host_health: health.collect(),
+            ..directory.into()
+        }
+    }
+}
+
+/// A stored password never travels to an endpoint for which it was not given.
+pub(crate) fn password_required(resource: &str) -> Error {
+    let message = "the endpoint, transport, trust or bind DN differs from what is stored: send the bind password \
+                   again, since a stored secret never travels to a new endpoint";
+    Error::new(Reason::BindPasswordRequired, message).with("resource", resource)
+}
+
+fn hosts(directory: &Directory) -> Vec<String> {
+    directory.settings.hosts.iter().map(ToString::to_string).collect()
+}

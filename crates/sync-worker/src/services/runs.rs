@@ -1,0 +1,179 @@
+//! SyncRunService.
+
+mod listing;
+mod progress;
+
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::run::{Run, RunState};
+use rollcall_proto::convert::sync_run::{ListSyncRunChanges, ListSyncRunIssues, ListSyncRuns};
+use rollcall_proto::resource_name::{self, RunName};
+use rollcall_proto::v1;
+use rollcall_proto::v1::sync_run_service_server::SyncRunService;
+use rollcall_runtime::caller::Permission;
+use tonic::{Request, Response, Status};
+
+use super::{Call, Details, about, answer, decode, name_resource, to_its_end};
+use crate::worker::Worker;
+
+/// Serves SyncRunService.
+#[derive(Clone)]
+pub(crate) struct Runs(pub(crate) Worker);
+
+#[tonic::async_trait]
+impl SyncRunService for Runs {
+    type WatchSyncRunStream = progress::WatchStream;
+
+    async fn get_sync_run(
+        &self,
+        request: Request<v1::GetSyncRunRequest>,
+    ) -> Result<Response<v1::SyncRun>, Status> {
+        answer(self.get(decode(request, Permission::SyncsRead)).await)
+    }
+
+    async fn list_sync_runs(
+        &self,
+        request: Request<v1::ListSyncRunsRequest>,
+    ) -> Result<Response<v1::ListSyncRunsResponse>, Status> {
+        let call: Result<Call<ListSyncRuns>, Error> = decode(request, Permission::SyncsRead);
+        answer(self.list(call).await)
+    }
+
+    async fn watch_sync_run(
+        &self,
+        request: Request<v1::WatchSyncRunRequest>,
+    ) -> Result<Response<Self::WatchSyncRunStream>, Status> {
+        answer(self.watch(decode(request, Permission::SyncsRead)).await)
+    }
+
+    async fn list_sync_run_changes(
+        &self,
+        request: Request<v1::ListSyncRunChangesRequest>,
+    ) -> Result<Response<v1::ListSyncRunChangesResponse>, Status> {
+        let call: Result<Call<ListSyncRunChanges>, Error> = decode(request, Permission::SyncsRead);
+        answer(self.changes(call).await)
+    }
+
+    async fn list_sync_run_issues(
+        &self,
+        request: Request<v1::ListSyncRunIssuesRequest>,
+    ) -> Result<Response<v1::ListSyncRunIssuesResponse>, Status> {
+        let call: Result<Call<ListSyncRunIssues>, Error> = decode(request, Permission::SyncsRead);
+        answer(self.issues(call).await)
+    }
+
+    async fn apply_sync_run(
+        &self,
+        request: Request<v1::ApplySyncRunRequest>,
+    ) -> Result<Response<v1::SyncRun>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::Runs));
+        answer(to_its_end(async move { this.apply(call).await }).await)
+    }
+
+    async fn cancel_sync_run(
+        &self,
+        request: Request<v1::CancelSyncRunRequest>,
+    ) -> Result<Response<v1::SyncRun>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::Runs));
+        answer(to_its_end(async move { this.cancel(call).await }).await)
+    }
+}
+
+impl Runs {
+    async fn get(&self, call: Result<Call<RunName>, Error>) -> Result<v1::SyncRun, Error> {
+        let Call {
+            caller,
+            request: name,
+            ..
+        } = call?;
+        caller.may_touch(&name.user_sync.tenant)?;
+        Ok((&self.find(&name).await?).into())
+    }
+
+    async fn apply(&self, call: Result<Call<RunName>, Error>) -> Result<v1::SyncRun, Error> {
+        let Call {
+            caller,
+            request: name,
+            ..
+        } = call?;
+        let RunName { user_sync, run: id } = &name;
+        caller.may_touch(&user_sync.tenant)?;
+        let run = self.find(&name).await?;
+        // A repeat finds what the first call did.
+        if run.state == RunState::Applying || run.plan_time.is_some() && was_applied(&run) {
+            return Ok((&run).into());
+        }
+        if !run.state.is_waiting() {
+            return Err(not_in_state(&run));
+        }
+        let applied = self.0.engine.apply(user_sync, *id).await;
+        let run = applied.map_err(|error| in_state(error, &run))?;
+        let resource = resource_name::run(user_sync, *id);
+        self.0
+            .record(
+                &caller,
+                &user_sync.tenant,
+                "SyncRunService.ApplySyncRun",
+                resource,
+                Details::new(),
+            )
+            .await?;
+        Ok((&run).into())
+    }
+
+    async fn cancel(&self, call: Result<Call<RunName>, Error>) -> Result<v1::SyncRun, Error> {
+        let Call {
+            caller,
+            request: name,
+            ..
+        } = call?;
+        let RunName { user_sync, run: id } = &name;
+        caller.may_touch(&user_sync.tenant)?;
+        let before = self.find(&name).await?;
+        let cancelled = self.0.engine.cancel(user_sync, *id).await;
+        let run = cancelled.map_err(|error| in_state(error, &before))?;
+        let resource = resource_name::run(user_sync, *id);
+        self.0
+            .record(
+                &caller,
+                &user_sync.tenant,
+                "SyncRunService.CancelSyncRun",
+                resource,
+                Details::new(),
+            )
+            .await?;
+        Ok((&run).into())
+    }
+
+    async fn find(&self, name: &RunName) -> Result<Run, Error> {
+        let found = self.0.store.run(&name.user_sync, name.run).await;
+        found.map_err(about(&resource_name::run(&name.user_sync, name.run)))
+    }
+}
+
+/// True for a run that ended by being applied.
+fn was_applied(run: &Run) -> bool {
+    matches!(run.state, RunState::Succeeded | RunState::SucceededWithIssues)
+}
+
+fn not_in_state(run: &Run) -> Error {
+    in_state(
+        Error::new(
+            Reason::RunNotInState,
+            "the run is not in a state that allows this",
+        ),
+        run,
+    )
+}
+
+/// Says which run it is and in which state, where that is the problem.
+fn in_state(error: Error, run: &Run) -> Error {
+    let error = name_resource(error, &resource_name::run(&run.user_sync, run.id));
+    match error.reason {
+        Reason::RunNotInState => {
+            let state = v1::SyncRunState::from(run.state).as_str_name();
+            let state = state.strip_prefix("SYNC_RUN_STATE_").unwrap_or(state);
+            error.with("state", state)
+        }
+        _ => error,
+    }
+}

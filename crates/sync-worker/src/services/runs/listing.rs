@@ -1,0 +1,125 @@
+//! The lists of SyncRunService.
+
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::UserSyncKey;
+use rollcall_core::issue::Issue;
+use rollcall_core::plan::Change;
+use rollcall_core::run::{Run, RunState};
+use rollcall_proto::convert::sync_run::{self, ListSyncRunChanges, ListSyncRunIssues, ListSyncRuns};
+use rollcall_proto::v1;
+
+use super::super::{Call, Filling, about};
+use super::{Runs, in_state};
+
+impl Runs {
+    pub(super) async fn list(
+        &self,
+        call: Result<Call<ListSyncRuns>, Error>,
+    ) -> Result<v1::ListSyncRunsResponse, Error> {
+        let Call {
+            caller,
+            request: ListSyncRuns { parent, states, page },
+            ..
+        } = call?;
+        caller.may_touch(&parent.tenant)?;
+        let store = &self.0.store;
+        let wanted = |run: &Run| states.is_empty() || states.contains(&run.state);
+        let mut filling = Filling::new(&page);
+        match parent.user_sync {
+            Some(user_sync) => {
+                let key = UserSyncKey {
+                    tenant: parent.tenant,
+                    user_sync,
+                };
+                while let Some(part) = filling.part() {
+                    filling.add(store.list_runs(&key, &part).await?, wanted);
+                }
+            }
+            None => {
+                while let Some(part) = filling.part() {
+                    filling.add(store.list_tenant_runs(&parent.tenant, &part).await?, wanted);
+                }
+            }
+        }
+        let (runs, next_page_token) = filling.end(&page);
+        Ok(v1::ListSyncRunsResponse {
+            sync_runs: runs.iter().map(Into::into).collect(),
+            next_page_token,
+        })
+    }
+
+    pub(super) async fn changes(
+        &self,
+        call: Result<Call<ListSyncRunChanges>, Error>,
+    ) -> Result<v1::ListSyncRunChangesResponse, Error> {
+        let Call {
+            caller,
+            request: ListSyncRunChanges { name, kinds, page },
+            ..
+        } = call?;
+        let key = &name.user_sync;
+        caller.may_touch(&key.tenant)?;
+        let run = self.find(&name).await?;
+        if matches!(run.state, RunState::Pending | RunState::Pulling) {
+            return Err(in_state(
+                Error::new(Reason::RunNotInState, "the run has no plan yet"),
+                &run,
+            ));
+        }
+        // One kind is for the store, which skips whole chunks.
+        let (kind, several) = match kinds.as_slice() {
+            [kind] => (Some(*kind), &[][..]),
+            several => (None, several),
+        };
+        let wanted = |change: &Change| several.is_empty() || several.contains(&change.kind);
+        let store = &self.0.store;
+        let mut filling = Filling::new(&page);
+        while let Some(part) = filling.part() {
+            filling.add(store.list_changes(key, name.run, kind, &part).await?, wanted);
+        }
+        let (changes, next_page_token) = filling.end(&page);
+        Ok(v1::ListSyncRunChangesResponse {
+            changes: changes
+                .iter()
+                .map(|change| sync_run::change(&key.tenant, change))
+                .collect(),
+            next_page_token,
+        })
+    }
+
+    pub(super) async fn issues(
+        &self,
+        call: Result<Call<ListSyncRunIssues>, Error>,
+    ) -> Result<v1::ListSyncRunIssuesResponse, Error> {
+        let Call {
+            caller,
+            request: ListSyncRunIssues { name, kinds, page },
+            ..
+        } = call?;
+        let key = &name.user_sync;
+        caller.may_touch(&key.tenant)?;
+        self.0
+            .store
+            .run(key, name.run)
+            .await
+            .map_err(about(&rollcall_proto::resource_name::run(key, name.run)))?;
+        let (kind, several) = match kinds.as_slice() {
+            [kind] => (Some(*kind), &[][..]),
+            several => (None, several),
+        };
+        let wanted = |issue: &Issue| several.is_empty() || several.contains(&issue.kind);
+        let store = &self.0.store;
+        let mut filling = Filling::new(&page);
+        while let Some(part) = filling.part() {
+            filling.add(store.list_issues(key, name.run, kind, &part).await?, wanted);
+        }
+        let (issues, next_page_token) = filling.end(&page);
+        Ok(v1::ListSyncRunIssuesResponse {
+            issues: issues
+                .iter()
+                .map(|issue| sync_run::issue(&key.tenant, issue))
+                .collect(),
+            next_page_token,
+        })
+    }
+}

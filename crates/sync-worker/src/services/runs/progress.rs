@@ -1,0 +1,203 @@
+//! WatchSyncRun: how far a run is, until it rests.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::{Stream, stream};
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::run::{Run, RunState};
+use rollcall_proto::resource_name::RunName;
+use rollcall_proto::{duration, v1};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::Status;
+
+use super::super::{Call, failed};
+use super::Runs;
+use crate::worker::Worker;
+
+/// Shortest time between two messages.
+const PACE: Duration = Duration::from_millis(500);
+/// How often a run that another process may have is looked at.
+const POLL: Duration = Duration::from_secs(1);
+/// The rate is measured over at least this long.
+const RATE_WINDOW: Duration = Duration::from_secs(3);
+
+/// What WatchSyncRun streams.
+pub(crate) type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchSyncRunResponse, Status>> + Send>>;
+
+/// One call's view of a run.
+struct Watching {
+    worker: Worker,
+    name: RunName,
+    /// Users last time: what there is to pull, as far as one can know.
+    expected: u64,
+    changes: watch::Receiver<u64>,
+    last: Option<Run>,
+    sent: Instant,
+    meter: Meter,
+    over: bool,
+}
+
+/// Measures how fast a run goes.
+#[derive(Default)]
+struct Meter {
+    /// State, time and work done at the beginning of the window, and at the one before it.
+    marks: Option<(Mark, Mark)>,
+}
+
+#[derive(Clone, Copy)]
+struct Mark {
+    state: RunState,
+    at: Instant,
+    done: u64,
+}
+
+impl Meter {
+    /// Work a second over the last seconds; `None` until that can be told.
+    fn rate(&mut self, state: RunState, at: Instant, done: u64) -> Option<f64> {
+        let now = Mark { state, at, done };
+        let (old, young) = match self.marks {
+            Some((old, young)) if old.state == state && old.done <= done => (old, young),
+            _ => (now, now),
+        };
+        self.marks = Some(match at - young.at >= RATE_WINDOW {
+            true => (young, now),
+            false => (old, young),
+        });
+        let seconds = (at - old.at).as_secs_f64();
+        // Counts are far below what a double holds exactly.
+        (seconds > 0.0).then(|| (done - old.done) as f64 / seconds)
+    }
+}
+
+impl Runs {
+    pub(super) async fn watch(&self, call: Result<Call<RunName>, Error>) -> Result<WatchStream, Error> {
+        let Call {
+            caller,
+            request: name,
+            ..
+        } = call?;
+        let key = &name.user_sync;
+        caller.may_touch(&key.tenant)?;
+        // Watched before it is read, so that no change goes unseen in between.
+        let changes = self.0.engine.watch(name.run);
+        self.find(&name).await?;
+        let watching = Watching {
+            expected: self.0.store.count_users(&key.tenant, &key.user_sync).await?,
+            worker: self.0.clone(),
+            changes,
+            last: None,
+            sent: Instant::now(),
+            meter: Meter::default(),
+            over: false,
+            name,
+        };
+        Ok(Box::pin(stream::unfold(watching, |mut watching| async move {
+            let message = watching.next().await?;
+            Some((message.map_err(|error| failed(&error)), watching))
+        })))
+    }
+}
+
+impl Watching {
+    /// The next message; `None` once the run rests.
+    async fn next(&mut self) -> Option<Result<v1::WatchSyncRunResponse, Error>> {
+        while !self.over {
+            match self.look().await {
+                Ok(Some(message)) => return Some(Ok(message)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.over = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+
+    async fn look(&mut self) -> Result<Option<v1::WatchSyncRunResponse>, Error> {
+        if self.last.is_some() {
+            let stop = self.worker.stop.clone();
+            let wait = async {
+                // An engine that forgot the run says nothing more; looking again tells.
+                let _ = timeout_at(Instant::now() + POLL, self.changes.changed()).await;
+                sleep_until(self.sent + PACE).await;
+            };
+            if stop.run_until_cancelled(wait).await.is_none() {
+                let message = "this replica is shutting down: call again";
+                return Err(Error::new(Reason::ShuttingDown, message));
+            }
+        }
+        let run = self.worker.store.run(&self.name.user_sync, self.name.run).await?;
+        self.over = !run.state.is_working();
+        if self.last.as_ref() == Some(&run) {
+            return Ok(None);
+        }
+        self.sent = Instant::now();
+        let progress = (!self.over).then(|| progress(&run, self.expected, &mut self.meter, self.sent));
+        let message = v1::WatchSyncRunResponse {
+            sync_run: Some((&run).into()),
+            progress,
+        };
+        self.last = Some(run);
+        Ok(Some(message))
+    }
+}
+
+fn progress(run: &Run, expected: u64, meter: &mut Meter, now: Instant) -> v1::SyncRunProgress {
+    let (done, total) = match run.state {
+        RunState::Applying => (run.counts.applied, run.counts.changes()),
+        _ => (run.counts.entries, expected.max(run.counts.entries)),
+    };
+    let rate = meter.rate(run.state, now, done);
+    let left = rate
+        .filter(|rate| *rate > 0.0)
+        .map(|rate| (total - done.min(total)) as f64 / rate);
+    // A pull may go on after what was there last time, so zero seconds left would be a lie.
+    let left = left.filter(|_| total > done);
+    v1::SyncRunProgress {
+        done: i64::try_from(done).unwrap_or(i64::MAX),
+        total: i64::try_from(if run.state == RunState::Applying {
+            total
+        } else {
+            expected
+        })
+        .unwrap_or(i64::MAX),
+        per_second: rate.unwrap_or(0.0),
+        estimated_remaining: left
+            .and_then(|left| Duration::try_from_secs_f64(left).ok())
+            .map(duration),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_the_last_seconds_in_this_state() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut meter = Meter::default();
+        assert_eq!(meter.rate(RunState::Pulling, start, 0), None);
+        assert_eq!(meter.rate(RunState::Pulling, after(2), 200), Some(100.0));
+        assert_eq!(meter.rate(RunState::Pulling, after(4), 400), Some(100.0));
+        // A new window: what was slow before does not count for ever.
+        meter.rate(RunState::Pulling, after(10), 400);
+        assert_eq!(meter.rate(RunState::Pulling, after(14), 400), Some(0.0));
+        assert_eq!(meter.rate(RunState::Applying, after(15), 10), None);
+        assert_eq!(meter.rate(RunState::Applying, after(16), 30), Some(20.0));
+    }
+
+    #[test]
+    fn a_pull_that_begins_anew_is_measured_anew() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        meter.rate(RunState::Pulling, start, 500);
+        assert_eq!(
+            meter.rate(RunState::Pulling, start + Duration::from_secs(1), 10),
+            None
+        );
+    }
+}

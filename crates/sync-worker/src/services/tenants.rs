@@ -1,0 +1,214 @@
+//! TenantService.
+
+use rollcall_core::error::Error;
+use rollcall_core::id::TenantId;
+use rollcall_core::tenant::TenantSettings;
+use rollcall_core::user::UserDisposition;
+use rollcall_proto::convert::tenant::{CreateTenant, DeleteTenant, ListTenants, UpdateTenant};
+use rollcall_proto::v1::tenant_service_server::TenantService;
+use rollcall_proto::{resource_name, v1};
+use rollcall_runtime::caller::Permission;
+use rollcall_store::{PageRequest, UserFilter, UserSource};
+use tonic::{Request, Response, Status};
+
+use super::{
+    Call, Details, about, answer, changed_meanwhile, decode, decode_for_all, differences, expect_revision,
+    next_token, page_request, to_its_end,
+};
+use crate::worker::Worker;
+
+/// Serves TenantService.
+#[derive(Clone)]
+pub(crate) struct Tenants(pub(crate) Worker);
+
+#[tonic::async_trait]
+impl TenantService for Tenants {
+    async fn create_tenant(
+        &self,
+        request: Request<v1::CreateTenantRequest>,
+    ) -> Result<Response<v1::Tenant>, Status> {
+        let (this, call) = (self.clone(), decode_for_all(request, Permission::SyncsWrite));
+        answer(to_its_end(async move { this.create(call).await }).await)
+    }
+
+    async fn get_tenant(
+        &self,
+        request: Request<v1::GetTenantRequest>,
+    ) -> Result<Response<v1::Tenant>, Status> {
+        answer(self.get(decode(request, Permission::SyncsRead)).await)
+    }
+
+    async fn list_tenants(
+        &self,
+        request: Request<v1::ListTenantsRequest>,
+    ) -> Result<Response<v1::ListTenantsResponse>, Status> {
+        answer(self.list(decode(request, Permission::SyncsRead)).await)
+    }
+
+    async fn update_tenant(
+        &self,
+        request: Request<v1::UpdateTenantRequest>,
+    ) -> Result<Response<v1::Tenant>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        answer(to_its_end(async move { this.update(call).await }).await)
+    }
+
+    async fn delete_tenant(&self, request: Request<v1::DeleteTenantRequest>) -> Result<Response<()>, Status> {
+        let (this, call) = (self.clone(), decode_for_all(request, Permission::SyncsWrite));
+        answer(to_its_end(async move { this.delete(call).await }).await)
+    }
+}
+
+impl Tenants {
+    async fn create(&self, call: Result<Call<CreateTenant>, Error>) -> Result<v1::Tenant, Error> {
+        let Call { caller, request, .. } = call?;
+        let id = match request.id {
+            Some(id) => id,
+            None => TenantId::generate(self.0.random_id()?),
+        };
+        let name = resource_name::tenant(&id);
+        let created = self
+            .0
+            .store
+            .create_tenant(&id, &request.settings, self.0.now())
+            .await;
+        let tenant = created.map_err(about(&name))?;
+        let details =
+            differences!(nothing(), tenant.settings; display_name, user_sync_enabled, verified_domains);
+        self.0
+            .record(&caller, &id, "TenantService.CreateTenant", name, details)
+            .await?;
+        Ok((&tenant).into())
+    }
+
+    async fn get(&self, call: Result<Call<TenantId>, Error>) -> Result<v1::Tenant, Error> {
+        let Call {
+            caller, request: id, ..
+        } = call?;
+        caller.may_touch(&id)?;
+        let tenant = self
+            .0
+            .store
+            .tenant(&id)
+            .await
+            .map_err(about(&resource_name::tenant(&id)))?;
+        Ok((&tenant).into())
+    }
+
+    async fn list(&self, call: Result<Call<ListTenants>, Error>) -> Result<v1::ListTenantsResponse, Error> {
+        let Call {
+            caller,
+            request: ListTenants { page },
+            ..
+        } = call?;
+        let found = self.0.store.list_tenants(&page_request(&page)).await?;
+        let mine = found
+            .items
+            .iter()
+            .filter(|tenant| caller.may_touch(&tenant.id).is_ok());
+        Ok(v1::ListTenantsResponse {
+            tenants: mine.map(Into::into).collect(),
+            next_page_token: next_token(&page, found.next.as_ref()),
+        })
+    }
+
+    async fn update(&self, call: Result<Call<UpdateTenant>, Error>) -> Result<v1::Tenant, Error> {
+        let Call { caller, request, .. } = call?;
+        caller.may_touch(&request.tenant)?;
+        let name = resource_name::tenant(&request.tenant);
+        let current = self.0.store.tenant(&request.tenant).await.map_err(about(&name))?;
+        expect_revision(request.revision, current.revision, &name)?;
+        let settings = request.apply(&current.settings)?;
+        let details =
+            differences!(current.settings, settings; display_name, user_sync_enabled, verified_domains);
+        let updated = self
+            .0
+            .store
+            .update_tenant(&current.id, current.revision, &settings, self.0.now())
+            .await;
+        let tenant = updated.map_err(changed_meanwhile(request.revision, &name))?;
+        self.0
+            .record(&caller, &current.id, "TenantService.UpdateTenant", name, details)
+            .await?;
+        Ok((&tenant).into())
+    }
+
+    async fn delete(&self, call: Result<Call<DeleteTenant>, Error>) -> Result<(), Error> {
+        let Call { caller, request, .. } = call?;
+        let DeleteTenant {
+            tenant: id,
+            revision,
+            force,
+        } = request;
+        let name = resource_name::tenant(&id);
+        let mut expected = revision;
+        if force {
+            let current = self.0.store.tenant(&id).await.map_err(about(&name))?;
+            expect_revision(revision, current.revision, &name)?;
+            expected = Some(self.empty(&id, current.revision, current.settings, &name).await?);
+        }
+        self.0
+            .store
+            .delete_tenant(&id, expected)
+            .await
+            .map_err(changed_meanwhile(revision, &name))?;
+        let details = Details::from([("force".to_owned(), force.to_string())]);
+        self.0
+            .record(&caller, &id, "TenantService.DeleteTenant", name, details)
+            .await
+    }
+
+    /// Deletes what belongs to the tenant, step by step: whatever breaks in between, a repeat goes on. The
+    /// add-on goes off first, so that nothing starts meanwhile. Returns the tenant's revision.
+    async fn empty(
+        &self,
+        id: &TenantId,
+        revision: i64,
+        settings: TenantSettings,
+        name: &str,
+    ) -> Result<i64, Error> {
+        let store = &self.0.store;
+        let settings = TenantSettings {
+            user_sync_enabled: false,
+            ..settings
+        };
+        let updated = store.update_tenant(id, revision, &settings, self.0.now()).await;
+        let revision = updated.map_err(changed_meanwhile(None, name))?.revision;
+        loop {
+            let directories = store.list_directories(id, &PageRequest::first(100)).await?.items;
+            if directories.is_empty() {
+                break;
+            }
+            for directory in directories {
+                self.0
+                    .delete_user_syncs_of(id, &directory.id, UserDisposition::Archive)
+                    .await?;
+                store.delete_directory(id, &directory.id, None).await?;
+            }
+        }
+        let local = UserFilter {
+            source: Some(UserSource::Local),
+            ..UserFilter::default()
+        };
+        loop {
+            let users = store
+                .list_users(id, &local, &PageRequest::first(1000))
+                .await?
+                .items;
+            if users.is_empty() {
+                return Ok(revision);
+            }
+            for user in users {
+                store.delete_local_user(id, user.id, None, self.0.now()).await?;
+            }
+        }
+    }
+}
+
+fn nothing() -> TenantSettings {
+    TenantSettings {
+        display_name: String::new(),
+        user_sync_enabled: false,
+        verified_domains: Vec::new(),
+    }
+}

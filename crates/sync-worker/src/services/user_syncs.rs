@@ -1,0 +1,416 @@
+//! UserSyncService. Runs are started in [`running`]; what the checks do is in [`crate::checks`].
+
+mod running;
+
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::{DirectoryId, TenantId, UserSyncId, UserSyncKey};
+use rollcall_core::user::UserDisposition;
+use rollcall_core::user_sync::{UserSync, UserSyncSettings};
+use rollcall_core::violation::Violations;
+use rollcall_proto::convert::check::CheckUserSync;
+use rollcall_proto::convert::user_sync::{
+    CloneUserSync, CreateUserSync, DeleteUserSync, ListUserSyncs, UpdateUserSync,
+};
+use rollcall_proto::resource_name;
+use rollcall_proto::v1;
+use rollcall_proto::v1::user_sync_service_server::UserSyncService;
+use rollcall_runtime::caller::{Caller, Permission};
+use rollcall_store::{LeaseName, PageRequest};
+use tonic::{Request, Response, Status};
+
+use super::{
+    Call, Details, about, answer, changed_meanwhile, decode, differences, expect_revision, next_token,
+    page_request, shown, to_its_end,
+};
+use crate::due::next_run_time;
+use crate::worker::Worker;
+
+/// Most user syncs of one tenant.
+const MAX_USER_SYNCS: u32 = 200;
+/// Longest deletion of a user sync; its users are changed in one transaction.
+const DELETION_LEASE: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// Serves UserSyncService.
+#[derive(Clone)]
+pub(crate) struct UserSyncs(pub(crate) Worker);
+
+#[tonic::async_trait]
+impl UserSyncService for UserSyncs {
+    type RunDueUserSyncsStream = running::DueStream;
+
+    async fn create_user_sync(
+        &self,
+        request: Request<v1::CreateUserSyncRequest>,
+    ) -> Result<Response<v1::UserSync>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        answer(to_its_end(async move { this.create(call).await }).await)
+    }
+
+    async fn get_user_sync(
+        &self,
+        request: Request<v1::GetUserSyncRequest>,
+    ) -> Result<Response<v1::UserSync>, Status> {
+        answer(self.get(decode(request, Permission::SyncsRead)).await)
+    }
+
+    async fn list_user_syncs(
+        &self,
+        request: Request<v1::ListUserSyncsRequest>,
+    ) -> Result<Response<v1::ListUserSyncsResponse>, Status> {
+        answer(self.list(decode(request, Permission::SyncsRead)).await)
+    }
+
+    async fn update_user_sync(
+        &self,
+        request: Request<v1::UpdateUserSyncRequest>,
+    ) -> Result<Response<v1::UserSync>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        answer(to_its_end(async move { this.update(call).await }).await)
+    }
+
+    async fn delete_user_sync(
+        &self,
+        request: Request<v1::DeleteUserSyncRequest>,
+    ) -> Result<Response<()>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        answer(to_its_end(async move { this.delete(call).await }).await)
+    }
+
+    async fn clone_user_sync(
+        &self,
+        request: Request<v1::CloneUserSyncRequest>,
+    ) -> Result<Response<v1::UserSync>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        answer(to_its_end(async move { this.copy(call).await }).await)
+    }
+
+    async fn check_user_sync(
+        &self,
+        request: Request<v1::CheckUserSyncRequest>,
+    ) -> Result<Response<v1::CheckUserSyncResponse>, Status> {
+        answer(self.check(decode(request, Permission::SyncsWrite)).await)
+    }
+
+    async fn check_overlaps(
+        &self,
+        request: Request<v1::CheckOverlapsRequest>,
+    ) -> Result<Response<v1::CheckOverlapsResponse>, Status> {
+        answer(self.overlaps(decode(request, Permission::SyncsWrite)).await)
+    }
+
+    async fn run_user_sync(
+        &self,
+        request: Request<v1::RunUserSyncRequest>,
+    ) -> Result<Response<v1::SyncRun>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::Runs));
+        answer(to_its_end(async move { this.run(call).await }).await)
+    }
+
+    async fn run_due_user_syncs(
+        &self,
+        request: Request<v1::RunDueUserSyncsRequest>,
+    ) -> Result<Response<Self::RunDueUserSyncsStream>, Status> {
+        answer(self.run_due(decode(request, Permission::Runs)))
+    }
+
+    async fn refresh_user(
+        &self,
+        request: Request<v1::RefreshUserRequest>,
+    ) -> Result<Response<v1::RefreshUserResponse>, Status> {
+        let (this, call) = (self.clone(), decode(request, Permission::Runs));
+        answer(to_its_end(async move { this.refresh(call).await }).await)
+    }
+}
+
+impl UserSyncs {
+    async fn create(&self, call: Result<Call<CreateUserSync>, Error>) -> Result<v1::UserSync, Error> {
+        let Call { caller, request, .. } = call?;
+        caller.may_touch(&request.tenant)?;
+        let method = "UserSyncService.CreateUserSync";
+        self.add(&caller, method, &request.tenant, request.id, &request.settings)
+            .await
+    }
+
+    async fn copy(&self, call: Result<Call<CloneUserSync>, Error>) -> Result<v1::UserSync, Error> {
+        let Call { caller, request, .. } = call?;
+        caller.may_touch(&request.key.tenant)?;
+        let original = self.find(&request.key).await?.settings;
+        let display_name = request.display_name.unwrap_or_else(|| {
+            // The longest name there can be still has to leave room.
+            let kept: String = original.display_name.chars().take(193).collect();
+            format!("{kept} (copy)")
+        });
+        let settings = UserSyncSettings {
+            display_name,
+            disabled: true,
+            ..original
+        };
+        let method = "UserSyncService.CloneUserSync";
+        self.add(&caller, method, &request.key.tenant, request.id, &settings)
+            .await
+    }
+
+    async fn add(
+        &self,
+        caller: &Caller,
+        method: &'static str,
+        tenant: &TenantId,
+        id: Option<UserSyncId>,
+        settings: &UserSyncSettings,
+    ) -> Result<v1::UserSync, Error> {
+        let store = &self.0.store;
+        let others = store
+            .list_user_syncs(tenant, &PageRequest::first(MAX_USER_SYNCS))
+            .await?
+            .items
+            .len();
+        if others >= MAX_USER_SYNCS as usize {
+            let message = format!("a tenant can have {MAX_USER_SYNCS} user syncs");
+            let error = Error::new(Reason::ResourceLimitReached, message);
+            let error = error.with("parent", resource_name::tenant(tenant));
+            return Err(error.with("limit", MAX_USER_SYNCS.to_string()));
+        }
+        let id = match id {
+            Some(id) => id,
+            None => UserSyncId::generate(self.0.random_id()?),
+        };
+        let key = UserSyncKey {
+            tenant: tenant.clone(),
+            user_sync: id,
+        };
+        let (now, name) = (self.0.now(), key.to_string());
+        let next = next_run_time(&key, settings, self.0.settings.scheduler.spread, now);
+        let created = store
+            .create_user_sync(tenant, &key.user_sync, settings, next, now)
+            .await;
+        let user_sync = created.map_err(|error| match Error::from(error) {
+            error if error.reason == Reason::DirectoryNotFound => {
+                error.with("resource", resource_name::directory(tenant, &settings.directory))
+            }
+            error => super::name_resource(error, &name),
+        })?;
+        let details = Details::from([
+            ("directory".to_owned(), shown(&settings.directory.as_str())),
+            ("searches".to_owned(), shown(&settings.searches)),
+            ("disabled".to_owned(), shown(&settings.disabled)),
+        ]);
+        self.0.record(caller, tenant, method, name, details).await?;
+        Ok((&user_sync).into())
+    }
+
+    async fn get(&self, call: Result<Call<UserSyncKey>, Error>) -> Result<v1::UserSync, Error> {
+        let Call {
+            caller, request: key, ..
+        } = call?;
+        caller.may_touch(&key.tenant)?;
+        Ok((&self.find(&key).await?).into())
+    }
+
+    async fn list(
+        &self,
+        call: Result<Call<ListUserSyncs>, Error>,
+    ) -> Result<v1::ListUserSyncsResponse, Error> {
+        let Call {
+            caller,
+            request:
+                ListUserSyncs {
+                    tenant,
+                    directory,
+                    page,
+                },
+            ..
+        } = call?;
+        caller.may_touch(&tenant)?;
+        let Some(directory) = directory else {
+            let found = self
+                .0
+                .store
+                .list_user_syncs(&tenant, &page_request(&page))
+                .await?;
+            return Ok(v1::ListUserSyncsResponse {
+                user_syncs: found.items.iter().map(Into::into).collect(),
+                next_page_token: next_token(&page, found.next.as_ref()),
+            });
+        };
+        let mut all = self.0.store.user_syncs_of_directory(&tenant, &directory).await?;
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all.retain(|sync| page.after.as_deref().is_none_or(|after| sync.id.as_str() > after));
+        let more = all.len() > page.size as usize;
+        all.truncate(page.size as usize);
+        let last = all.last().filter(|_| more);
+        Ok(v1::ListUserSyncsResponse {
+            next_page_token: last
+                .map(|sync| page.next_token(sync.id.as_str()))
+                .unwrap_or_default(),
+            user_syncs: all.iter().map(Into::into).collect(),
+        })
+    }
+
+    async fn update(&self, call: Result<Call<UpdateUserSync>, Error>) -> Result<v1::UserSync, Error> {
+        let Call { caller, request, .. } = call?;
+        let key = &request.key;
+        caller.may_touch(&key.tenant)?;
+        let name = key.to_string();
+        let current = self.find(key).await?;
+        expect_revision(request.revision, current.revision, &name)?;
+        let settings = request.apply(&current.settings)?;
+        let moves = settings.directory != current.settings.directory;
+        if moves && self.0.store.count_users(&key.tenant, &key.user_sync).await? > 0 {
+            let mut found = Violations::new();
+            found.add(
+                "user_sync.directory",
+                "cannot be changed while the user sync has users",
+            );
+            return Err(found.into());
+        }
+        let details = differences!(current.settings, settings;
+            display_name, directory, disabled, searches, role, role_rules, field_mappings, new_users,
+            existing_users, missing_users, overwrite_local_users, login_changes, auto_sync, cron, time_zone,
+            restrictions, removal_limit, report);
+        let now = self.0.now();
+        let next = match same_schedule(&current.settings, &settings) {
+            true => current.next_run_time,
+            false => next_run_time(key, &settings, self.0.settings.scheduler.spread, now),
+        };
+        let store = &self.0.store;
+        let updated = store
+            .update_user_sync(
+                &key.tenant,
+                &key.user_sync,
+                current.revision,
+                &settings,
+                next,
+                now,
+            )
+            .await;
+        let user_sync = updated.map_err(changed_meanwhile(request.revision, &name))?;
+        self.0
+            .record(
+                &caller,
+                &key.tenant,
+                "UserSyncService.UpdateUserSync",
+                name,
+                details,
+            )
+            .await?;
+        Ok((&user_sync).into())
+    }
+
+    async fn delete(&self, call: Result<Call<DeleteUserSync>, Error>) -> Result<(), Error> {
+        let Call { caller, request, .. } = call?;
+        let DeleteUserSync {
+            key,
+            revision,
+            disposition,
+        } = request;
+        caller.may_touch(&key.tenant)?;
+        self.0.delete_user_sync(&key, revision, disposition).await?;
+        let details = Details::from([("user_disposition".to_owned(), shown(&disposition))]);
+        self.0
+            .record(
+                &caller,
+                &key.tenant,
+                "UserSyncService.DeleteUserSync",
+                key.to_string(),
+                details,
+            )
+            .await
+    }
+
+    async fn check(
+        &self,
+        call: Result<Call<CheckUserSync>, Error>,
+    ) -> Result<v1::CheckUserSyncResponse, Error> {
+        let Call {
+            caller,
+            request,
+            deadline,
+        } = call?;
+        caller.may_touch(&request.tenant)?;
+        self.0.check_user_sync(request, deadline).await
+    }
+
+    async fn overlaps(
+        &self,
+        call: Result<Call<TenantId>, Error>,
+    ) -> Result<v1::CheckOverlapsResponse, Error> {
+        let Call {
+            caller,
+            request: tenant,
+            ..
+        } = call?;
+        caller.may_touch(&tenant)?;
+        self.0.check_overlaps(&tenant).await
+    }
+
+    async fn find(&self, key: &UserSyncKey) -> Result<UserSync, Error> {
+        let found = self.0.store.user_sync(&key.tenant, &key.user_sync).await;
+        found.map_err(about(&key.to_string()))
+    }
+}
+
+impl Worker {
+    /// Deletes a user sync that no run is working on.
+    pub(crate) async fn delete_user_sync(
+        &self,
+        key: &UserSyncKey,
+        expected: Option<i64>,
+        disposition: UserDisposition,
+    ) -> Result<(), Error> {
+        let name = key.to_string();
+        let (tenant, id) = (&key.tenant, &key.user_sync);
+        let current = self.store.user_sync(tenant, id).await.map_err(about(&name))?;
+        expect_revision(expected, current.revision, &name)?;
+        let lease = self
+            .store
+            .acquire_lease(&LeaseName::run_of(key), "deletion", DELETION_LEASE)
+            .await?;
+        let Some(lease) = lease else {
+            let message = "a run of this user sync is under way: wait for it, or cancel it";
+            let error = Error::new(Reason::SyncInProgress, message).with("resource", name);
+            return Err(match current.last_run {
+                Some(run) => error.with("run", resource_name::run(key, run)),
+                None => error,
+            });
+        };
+        let deleted = self
+            .store
+            .delete_user_sync(&lease, key, expected, disposition, self.now())
+            .await;
+        if let Err(error) = self.store.release_lease(&lease).await {
+            tracing::debug!(%error, "the lease of a deletion ends by itself");
+        }
+        deleted.map_err(changed_meanwhile(expected, &name))
+    }
+
+    /// Deletes all user syncs of a directory.
+    pub(crate) async fn delete_user_syncs_of(
+        &self,
+        tenant: &TenantId,
+        directory: &DirectoryId,
+        disposition: UserDisposition,
+    ) -> Result<(), Error> {
+        for sync in self.store.user_syncs_of_directory(tenant, directory).await? {
+            let key = UserSyncKey {
+                tenant: tenant.clone(),
+                user_sync: sync.id,
+            };
+            self.delete_user_sync(&key, None, disposition).await?;
+        }
+        Ok(())
+    }
+
+    /// True if anybody is known from this directory.
+    pub(crate) async fn has_users(&self, tenant: &TenantId, directory: &DirectoryId) -> Result<bool, Error> {
+        for sync in self.store.user_syncs_of_directory(tenant, directory).await? {
+            if self.store.count_users(tenant, &sync.id).await? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn same_schedule(a: &UserSyncSettings, b: &UserSyncSettings) -> bool {
+    (a.disabled, a.auto_sync, &a.cron, &a.time_zone) == (b.disabled, b.auto_sync, &b.cron, &b.time_zone)
+}

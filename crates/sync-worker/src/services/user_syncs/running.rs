@@ -1,0 +1,190 @@
+//! Starting runs and refreshing users.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt};
+use ring::digest;
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::{RunId, UserSyncKey, Uuid};
+use rollcall_core::run::{Run, RunTrigger};
+use rollcall_proto::convert::sync_run;
+use rollcall_proto::convert::user_sync::RunUserSync;
+use rollcall_proto::resource_name::{self, TenantScope, UserName};
+use rollcall_proto::v1;
+use rollcall_runtime::caller::Caller;
+use rollcall_store::StoreError;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tracing::Instrument;
+
+use super::super::{Call, Details, failed, name_resource, shown};
+use super::UserSyncs;
+use crate::due::{DueCounts, DueResult};
+use crate::run::RefreshOutcome;
+
+/// A repeat of a call within this time returns the run of the first one.
+const REPEAT_WINDOW: chrono::TimeDelta = chrono::TimeDelta::hours(24);
+
+/// What RunDueUserSyncs streams.
+pub(crate) type DueStream = Pin<Box<dyn Stream<Item = Result<v1::RunDueUserSyncsResponse, Status>> + Send>>;
+
+impl UserSyncs {
+    pub(super) async fn run(&self, call: Result<Call<RunUserSync>, Error>) -> Result<v1::SyncRun, Error> {
+        let Call { caller, request, .. } = call?;
+        let RunUserSync {
+            key,
+            mode,
+            request_id,
+        } = request;
+        caller.may_touch(&key.tenant)?;
+        let name = key.to_string();
+        let id = match &request_id {
+            Some(request_id) => repeatable_id(&key, &caller, request_id),
+            None => RunId(self.0.random_id()?),
+        };
+        if request_id.is_some() {
+            match self.0.store.run(&key, id).await {
+                Ok(run) if run.mode == mode && self.0.now() - run.create_time < REPEAT_WINDOW => {
+                    return Ok((&run).into());
+                }
+                Ok(_) => return Err(request_id_reused(request_id)),
+                Err(StoreError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let started = self
+            .0
+            .engine
+            .start(&key, id, mode, RunTrigger::Call, caller.name())
+            .await;
+        let run = started.map_err(|error| match error.reason {
+            Reason::AlreadyExists => request_id_reused(request_id),
+            _ => name_resource(error, &name),
+        })?;
+        let details = Details::from([("mode".to_owned(), shown(&mode))]);
+        let resource = resource_name::run(&key, run.id);
+        self.0
+            .record(
+                &caller,
+                &key.tenant,
+                "UserSyncService.RunUserSync",
+                resource,
+                details,
+            )
+            .await?;
+        Ok((&run).into())
+    }
+
+    pub(super) fn run_due(&self, call: Result<Call<TenantScope>, Error>) -> Result<DueStream, Error> {
+        let Call {
+            caller,
+            request: scope,
+            ..
+        } = call?;
+        if let TenantScope::One(tenant) = &scope {
+            caller.may_touch(tenant)?;
+        }
+        let (results, ended) = mpsc::channel(16);
+        let worker = self.0.clone();
+        let running = async move {
+            let wanted = |sync: &rollcall_core::user_sync::UserSync| match &scope {
+                TenantScope::One(tenant) => sync.tenant == *tenant,
+                TenantScope::All => caller.may_touch(&sync.tenant).is_ok(),
+            };
+            worker.run_due(wanted, caller.name(), results).await
+        };
+        let running = tokio::spawn(running.instrument(tracing::Span::current()));
+        let counts = std::sync::Arc::new(std::sync::Mutex::new(DueCounts::default()));
+        let counted = counts.clone();
+        let each = ReceiverStream::new(ended).map(move |result| {
+            counted
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .add(&result);
+            Ok(due_response(result))
+        });
+        let end = futures::stream::once(async move {
+            let outcome = match running.await {
+                Ok(Ok(())) => counts
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .into_result(),
+                Ok(Err(error)) => Err(error),
+                Err(error) => Err(Error::new(Reason::Internal, "the call broke").caused_by(error)),
+            };
+            outcome.err().map(|error| Err(failed(&error)))
+        });
+        Ok(Box::pin(each.chain(end.filter_map(std::future::ready))))
+    }
+
+    pub(super) async fn refresh(
+        &self,
+        call: Result<Call<UserName>, Error>,
+    ) -> Result<v1::RefreshUserResponse, Error> {
+        let Call {
+            caller,
+            request: UserName { tenant, user },
+            ..
+        } = call?;
+        caller.may_touch(&tenant)?;
+        let name = resource_name::user(&tenant, user);
+        let refreshed = self.0.engine.refresh(&tenant, user).await;
+        let refreshed = refreshed.map_err(|error| name_resource(error, &name))?;
+        let outcome = match refreshed.outcome {
+            RefreshOutcome::Unchanged => v1::RefreshOutcome::Unchanged,
+            RefreshOutcome::Updated => v1::RefreshOutcome::Updated,
+            RefreshOutcome::Reactivated => v1::RefreshOutcome::Reactivated,
+            RefreshOutcome::Removed => v1::RefreshOutcome::Removed,
+            RefreshOutcome::Rejected => v1::RefreshOutcome::Rejected,
+        };
+        Ok(v1::RefreshUserResponse {
+            user: Some((&refreshed.user).into()),
+            outcome: outcome.into(),
+            issues: refreshed
+                .issues
+                .iter()
+                .map(|issue| sync_run::issue(&tenant, issue))
+                .collect(),
+        })
+    }
+}
+
+fn due_response(result: DueResult) -> v1::RunDueUserSyncsResponse {
+    let user_sync = result.user_sync.to_string();
+    let (sync_run, failure): (Option<Run>, _) = match result.run {
+        Ok(run) => (Some(run), None),
+        Err(error) => (
+            None,
+            Some(v1::SyncRunFailure {
+                message: error.message,
+            }),
+        ),
+    };
+    v1::RunDueUserSyncsResponse {
+        user_sync,
+        sync_run: sync_run.as_ref().map(Into::into),
+        failure,
+    }
+}
+
+/// The id of the run that a call with this request id starts: the same for every repeat, on every replica.
+fn repeatable_id(key: &UserSyncKey, caller: &Caller, request_id: &str) -> RunId {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in [key.tenant.as_str(), caller.name(), request_id] {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    let hash = context.finish();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.as_ref()[..16]);
+    // RFC 9562 section 5.8: version 8, for bits of one's own making.
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    RunId(Uuid::from_bytes(bytes))
+}
+
+fn request_id_reused(request_id: Option<String>) -> Error {
+    let message = "the request id was used before, for another request";
+    Error::new(Reason::RequestIdReused, message).with("request_id", request_id.unwrap_or_default())
+}

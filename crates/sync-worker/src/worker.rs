@@ -1,0 +1,105 @@
+//! What all services, the scheduler and the one-shot jobs of a process share.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use ring::rand::{SecureRandom, SystemRandom};
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::Uuid;
+use rollcall_core::identifier::LoginPolicy;
+use rollcall_runtime::clock::Clock;
+use rollcall_runtime::config::{self, Shared};
+use rollcall_runtime::exit::Failure;
+use rollcall_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::check_limit::CheckLimit;
+use crate::config::{Secrets, WorkerSettings, egress_policy, login_policy, store_options};
+use crate::directories::Directories;
+use crate::run::{RunEngine, RunLimits};
+
+/// The parts of a worker. Clones share them.
+#[derive(Clone)]
+pub struct Worker {
+    pub(crate) store: Store,
+    pub(crate) directories: Directories,
+    pub(crate) engine: RunEngine,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Arc<WorkerSettings>,
+    pub(crate) login_policy: LoginPolicy,
+    /// The addresses that our connections come from.
+    pub(crate) egress_addresses: Arc<[IpAddr]>,
+    pub(crate) check_limit: Arc<CheckLimit>,
+    /// Cancelled when the process is to stop: endless streams end then.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Worker {
+    /// Connects to the store, whose schema must be this release's, and puts the parts together.
+    ///
+    /// # Errors
+    /// Settings that cannot be used, and a store that cannot be.
+    pub async fn open(
+        shared: Shared,
+        own: WorkerSettings,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> Result<Self, Failure> {
+        let Shared {
+            store,
+            keyring,
+            egress,
+            users,
+            ..
+        } = shared;
+        let login_policy = login_policy(&users)?;
+        let options = store_options(&store, &users);
+        let secrets = Secrets::read(store, keyring)?;
+        let store = Store::open(secrets.database_url.expose(), secrets.keyring, options)
+            .await
+            .map_err(Failure::because)?;
+        Ok(Self::new(store, &egress, login_policy, own, clock, stop))
+    }
+
+    /// Puts the parts together around a store.
+    pub fn new(
+        store: Store,
+        egress: &config::Egress,
+        login_policy: LoginPolicy,
+        settings: WorkerSettings,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> Self {
+        let directories = Directories::new(store.clone(), egress_policy(egress));
+        let limits = RunLimits {
+            login_policy: login_policy.clone(),
+            ..RunLimits::default()
+        };
+        let engine = RunEngine::new(store.clone(), directories.clone(), clock.clone(), limits);
+        Self {
+            store,
+            directories,
+            engine,
+            clock,
+            check_limit: Arc::new(CheckLimit::new(settings.checks.per_minute)),
+            settings: Arc::new(settings),
+            login_policy,
+            egress_addresses: egress.addresses.clone().into(),
+            stop,
+        }
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Random bits for the id of a new resource.
+    pub(crate) fn random_id(&self) -> Result<Uuid, Error> {
+        let mut bytes = [0; 16];
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|_| Error::new(Reason::Internal, "the operating system gives no random numbers"))?;
+        Ok(Uuid::from_bytes(bytes))
+    }
+}
