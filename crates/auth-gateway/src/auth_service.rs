@@ -1,0 +1,98 @@
+//! AuthService: convert, carry out, convert.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall_core::error::Error;
+use rollcall_core::verdict::{PasswordNotice, PublicReason};
+use rollcall_proto::convert::auth::{self, Authenticate};
+use rollcall_proto::timestamp;
+use rollcall_proto::v1::auth_service_server::AuthService;
+use rollcall_proto::v1::{self, AuthenticateRequest, AuthenticateResponse, DenialReason};
+use rollcall_runtime::caller::{Permission, Scope, authorize};
+use rollcall_runtime::server::Deadline;
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use crate::call::failed;
+use crate::login::Logins;
+use crate::login::attempt::Attempt;
+use crate::login::outcome::{Authenticated, Denial, Outcome};
+
+/// Serves AuthService.
+pub(crate) struct Auth {
+    logins: Arc<Logins>,
+    timeout: Duration,
+}
+
+impl Auth {
+    /// Serves it with these logins; a login takes at most `timeout`.
+    pub(crate) fn new(logins: Arc<Logins>, timeout: Duration) -> Self {
+        Self { logins, timeout }
+    }
+
+    fn attempt(&self, request: Request<AuthenticateRequest>) -> Result<Attempt, Error> {
+        let (_, extensions, message) = request.into_parts();
+        let caller = authorize(&extensions, Permission::Authenticate, Scope::Unresolved)?;
+        let request = Authenticate::try_from(message)?;
+        if let Some(tenant) = &request.tenant {
+            caller.may_touch(tenant)?;
+        }
+        let longest = Instant::now() + self.timeout;
+        let deadline = Deadline::of(&extensions).map_or(longest, |deadline| deadline.instant().min(longest));
+        Ok(Attempt::new(request, caller, deadline))
+    }
+}
+
+#[tonic::async_trait]
+impl AuthService for Auth {
+    async fn authenticate(
+        &self,
+        request: Request<AuthenticateRequest>,
+    ) -> Result<Response<AuthenticateResponse>, Status> {
+        let attempt = self.attempt(request).map_err(|error| failed(&error))?;
+        match &*self.logins.authenticate(attempt).await {
+            Ok(outcome) => Ok(Response::new(response(outcome))),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+fn response(outcome: &Outcome) -> AuthenticateResponse {
+    match outcome {
+        Outcome::Authenticated(login) => auth::authenticated(&login.user, login.time, notice(login)),
+        Outcome::Denied(Denial::LocalUser) => auth::denied(DenialReason::LocalUser, None),
+        Outcome::Denied(Denial::TooManyAttempts { retry_after }) => {
+            auth::denied(DenialReason::TooManyAttempts, Some(*retry_after))
+        }
+        Outcome::Denied(Denial::Reason(reason)) => auth::denied(denial_reason(*reason), None),
+    }
+}
+
+fn notice(login: &Authenticated) -> Option<v1::PasswordNotice> {
+    let PasswordNotice {
+        expires_in,
+        grace_logins_left,
+    } = login.notice?;
+    Some(v1::PasswordNotice {
+        expire_time: expires_in.and_then(|left| {
+            Some(timestamp(
+                login
+                    .time
+                    .checked_add_signed(chrono::TimeDelta::from_std(left).ok()?)?,
+            ))
+        }),
+        grace_logins_left: grace_logins_left.map(|left| i32::try_from(left).unwrap_or(i32::MAX)),
+    })
+}
+
+fn denial_reason(reason: PublicReason) -> DenialReason {
+    match reason {
+        PublicReason::InvalidCredentials => DenialReason::InvalidCredentials,
+        PublicReason::PasswordExpired => DenialReason::PasswordExpired,
+        PublicReason::PasswordMustChange => DenialReason::PasswordMustChange,
+        PublicReason::AccountDisabled => DenialReason::AccountDisabled,
+        PublicReason::AccountExpired => DenialReason::AccountExpired,
+        PublicReason::LogonRestricted => DenialReason::LogonRestricted,
+    }
+}

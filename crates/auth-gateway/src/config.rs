@@ -1,0 +1,391 @@
+//! The gateway's own settings. `config/default.toml` documents each key.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use ring::hmac;
+use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
+use rollcall_core::throttle::ThrottlePolicy;
+use rollcall_ldap::{EgressPolicy, Network};
+use rollcall_runtime::config::{self, Mistakes, Secret, Settings, Shared, duration, optional_path};
+use rollcall_store::{IdentifierUniqueness, Keyring, StoreOptions};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+/// The gateway's own sections.
+#[derive(Deserialize)]
+pub struct GatewaySettings {
+    /// How a login is carried out.
+    pub login: Login,
+    /// How many wrong passwords are too many.
+    pub throttle: Throttle,
+    /// The sync worker, which renews a user during a login.
+    pub worker: Worker,
+    /// How the event feed is followed.
+    pub events: Events,
+}
+
+/// How a login is carried out.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// Longest login, if the caller's own deadline is not earlier.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// The part of the time that is kept for recording the outcome.
+    #[serde(deserialize_with = "duration")]
+    pub record_time: Duration,
+    /// A DN read within this time is bound to and verified at once; an older one is verified first.
+    #[serde(deserialize_with = "duration")]
+    pub trust_dn: Duration,
+    /// Negative answers that may wait at a time, so as to take as long as a bind.
+    pub max_waiting: usize,
+    /// How long a repeat with the same request id joins the first attempt.
+    #[serde(deserialize_with = "duration")]
+    pub join: Duration,
+}
+
+/// Whether the soft lock refuses, or only tells what it would refuse.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum ThrottleMode {
+    /// Attempts beyond a limit are refused.
+    Enforce,
+    /// Attempts beyond a limit are logged and go on.
+    Log,
+}
+
+/// How many wrong passwords are too many.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub struct Throttle {
+    /// Whether limits are enforced.
+    pub mode: ThrottleMode,
+    /// Failures of one user, or of one unknown login, where no directory of the tenant tells its threshold.
+    pub login_limit: u32,
+    /// Most failures of one user or unknown login, whatever a directory's threshold allows.
+    pub max_login_limit: u32,
+    /// Failures from one client address.
+    pub client_limit: u32,
+    /// Length of the window.
+    #[serde(deserialize_with = "duration")]
+    pub window: Duration,
+    /// How long the same wrong password is answered without asking again, and not counted again.
+    #[serde(deserialize_with = "duration")]
+    pub replay: Duration,
+}
+
+/// The sync worker, which renews a user during a login.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// `http://` or `https://`, a host and a port. Empty: no worker.
+    pub endpoint: String,
+    /// Longest renewal.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// Bearer token that the worker knows this gateway by.
+    token: Option<Secret>,
+    /// A file with the token; wins over `token`.
+    #[serde(deserialize_with = "optional_path")]
+    pub token_file: Option<PathBuf>,
+    /// PEM file of the authorities that sign the worker's certificate.
+    #[serde(deserialize_with = "optional_path")]
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of this gateway's client certificate.
+    #[serde(deserialize_with = "optional_path")]
+    pub certificate_file: Option<PathBuf>,
+    /// PEM file of its key.
+    #[serde(deserialize_with = "optional_path")]
+    pub key_file: Option<PathBuf>,
+}
+
+/// How the event feed is followed.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    /// Time between two looks for new events, while a stream is open.
+    #[serde(deserialize_with = "duration")]
+    pub poll_interval: Duration,
+}
+
+impl Throttle {
+    /// The limit for every login of a tenant, known or not: below the lowest threshold among its
+    /// directories, so that no guessing here ever locks an account there. One limit for the whole tenant,
+    /// because another for unknown logins would tell which ones are known.
+    pub fn login_policy(&self, thresholds: impl IntoIterator<Item = Option<u32>>) -> ThrottlePolicy {
+        let limits = thresholds.into_iter().map(|threshold| match threshold {
+            // Zero is a directory that never locks.
+            None | Some(0) => self.login_limit,
+            Some(known) => known.saturating_sub(1).clamp(1, self.max_login_limit),
+        });
+        self.policy(limits.min().unwrap_or(self.login_limit))
+    }
+
+    /// The limit for one client address.
+    pub fn client_policy(&self) -> ThrottlePolicy {
+        self.policy(self.client_limit)
+    }
+
+    fn policy(&self, limit: u32) -> ThrottlePolicy {
+        let window = TimeDelta::from_std(self.window).unwrap_or(TimeDelta::MAX);
+        ThrottlePolicy { limit, window }
+    }
+}
+
+impl Settings for GatewaySettings {
+    const ENVIRONMENT_PREFIX: &'static str = "AUTH_GATEWAY";
+    const DEFAULTS: &'static str = include_str!("config/default.toml");
+    const SECRETS: &'static [&'static str] = &["worker.token"];
+
+    fn validate(&self, _: &Shared, mistakes: &mut Mistakes) {
+        let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        let login = &self.login;
+        mistakes.range("login.timeout", login.timeout, ms(500)..=s(120));
+        mistakes.range("login.record_time", login.record_time, ms(10)..=s(10));
+        if login.record_time > login.timeout / 2 {
+            mistakes.add("login.record_time", "must be at most half of login.timeout");
+        }
+        mistakes.range("login.trust_dn", login.trust_dn, s(0)..=s(7 * 86_400));
+        mistakes.range("login.max_waiting", login.max_waiting, 1..=1_000_000);
+        mistakes.range("login.join", login.join, s(1)..=s(3_600));
+        let throttle = &self.throttle;
+        mistakes.range("throttle.login_limit", throttle.login_limit, 1..=1_000);
+        mistakes.range("throttle.max_login_limit", throttle.max_login_limit, 1..=1_000);
+        mistakes.range("throttle.client_limit", throttle.client_limit, 1..=1_000_000);
+        mistakes.range("throttle.window", throttle.window, s(1)..=s(7 * 86_400));
+        mistakes.range("throttle.replay", throttle.replay, s(0)..=s(3_600));
+        mistakes.range("events.poll_interval", self.events.poll_interval, ms(20)..=s(60));
+        self.worker.validate(mistakes);
+    }
+}
+
+impl Worker {
+    fn validate(&self, mistakes: &mut Mistakes) {
+        let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        mistakes.range("worker.timeout", self.timeout, ms(100)..=s(60));
+        if self.certificate_file.is_some() != self.key_file.is_some() {
+            mistakes.add("worker.key_file", "certificate and key must be set together");
+        }
+        if self.endpoint.is_empty() {
+            return;
+        }
+        let uri: Option<http::Uri> = self.endpoint.parse().ok();
+        let scheme = uri.as_ref().and_then(|uri| uri.scheme_str()).unwrap_or_default();
+        let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
+        if host.is_empty() || !["http", "https"].contains(&scheme) {
+            mistakes.add("worker.endpoint", "must look like https://sync-worker:50052");
+            return;
+        }
+        if scheme == "http" {
+            let has_token = self
+                .token
+                .as_ref()
+                .is_some_and(|token| !token.expose().is_empty());
+            let sends_secret = self.token_file.is_some() || has_token;
+            if sends_secret && !is_loopback(host) {
+                mistakes.add("worker.token", "would cross the network readably; use https://");
+            }
+            if self.ca_file.is_some() || self.certificate_file.is_some() {
+                mistakes.add("worker.endpoint", "certificates need https://");
+            }
+        } else if self.ca_file.is_none() {
+            mistakes.add("worker.ca_file", "is required with https://");
+        }
+    }
+}
+
+/// The secrets that the configuration names, read from wherever they are.
+pub struct Secrets {
+    /// Connection URL of the store.
+    pub database_url: Secret,
+    /// Keys that seal bind passwords.
+    pub keyring: Keyring,
+    /// Key of the hashes that stand for unknown logins. The same for all replicas with the same keyring.
+    pub login_hash_key: Zeroizing<Vec<u8>>,
+    /// The worker's token.
+    pub worker_token: Option<Secret>,
+}
+
+impl Secrets {
+    /// Reads the files that the configuration names.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and a keyring that is none.
+    pub fn read(
+        store: config::Store,
+        keyring: config::Keyring,
+        worker: &mut Worker,
+    ) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let key = if keyring.key_file.is_some() {
+            "keyring.key_file"
+        } else {
+            "keyring.key"
+        };
+        let database_url = store
+            .into_url()
+            .map_err(|error| mistakes.add("store.url_file", chain(&error)));
+        let text = keyring
+            .into_text()
+            .map_err(|error| mistakes.add(key, chain(&error)));
+        let token = worker
+            .token
+            .take()
+            .map(|token| token.resolve(worker.token_file.as_deref()));
+        let token = token
+            .transpose()
+            .map_err(|error| mistakes.add("worker.token_file", chain(&error)));
+        let keyring = text.and_then(|text| match Keyring::parse(text.expose()) {
+            Ok(keyring) => Ok((keyring, login_hash_key(text.expose()))),
+            Err(error) => {
+                mistakes.add(key, error.to_string());
+                Err(())
+            }
+        });
+        match (database_url, keyring, token) {
+            (Ok(database_url), Ok((keyring, login_hash_key)), Ok(worker_token)) => Ok(Self {
+                database_url,
+                keyring,
+                login_hash_key,
+                worker_token,
+            }),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+/// Derived from the last line of the keyring: new keys are put before it, so that a rotation does not make
+/// every unknown login a new one.
+fn login_hash_key(keyring: &str) -> Zeroizing<Vec<u8>> {
+    let is_key = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    let last = keyring.lines().map(str::trim).rfind(is_key).unwrap_or_default();
+    let secret = last.split_whitespace().next_back().unwrap_or_default();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    Zeroizing::new(hmac::sign(&key, b"rollcall login hash 1").as_ref().to_vec())
+}
+
+/// Options of the store.
+pub fn store_options(store: &config::Store, users: &config::Users) -> StoreOptions {
+    StoreOptions {
+        identifier_uniqueness: match users.identifier_uniqueness {
+            config::IdentifierUniqueness::Tenant => IdentifierUniqueness::Tenant,
+            config::IdentifierUniqueness::Global => IdentifierUniqueness::Global,
+        },
+        max_connections: store.max_connections,
+        acquire_timeout: store.acquire_timeout,
+    }
+}
+
+/// Where directories may be.
+pub fn egress_policy(egress: &config::Egress) -> EgressPolicy {
+    let network = |cidr: &config::Cidr| -> Option<Network> { cidr.to_string().parse().ok() };
+    EgressPolicy::new(
+        egress.allow_cidrs.iter().filter_map(network).collect(),
+        egress.allow_ports.clone(),
+    )
+}
+
+/// Which logins are acceptable.
+///
+/// # Errors
+/// A character that no login may hold.
+pub fn login_policy(users: &config::Users) -> Result<LoginPolicy, Mistakes> {
+    let allowed = AllowedCharacters::with_punctuation(&users.login_characters).map_err(|character| {
+        let mut mistakes = Mistakes::default();
+        mistakes.add(
+            "users.login_characters",
+            format!("{character:?} can be in no login"),
+        );
+        mistakes
+    })?;
+    Ok(LoginPolicy {
+        allowed,
+        ..LoginPolicy::default()
+    })
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    error
+        .source()
+        .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use rollcall_runtime::config::{Sources, load};
+
+    use super::*;
+
+    fn loaded(flags: &[(&str, &str)]) -> Result<GatewaySettings, Mistakes> {
+        let flags = flags
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let sources = Sources {
+            file: None,
+            environment: Default::default(),
+            flags: flags.collect(),
+        };
+        load::<GatewaySettings>(&sources).map(|loaded| loaded.own)
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let settings = loaded(&[]).unwrap();
+        assert_eq!(settings.throttle.mode, ThrottleMode::Enforce);
+        assert_eq!(settings.throttle.login_policy([None]).limit, 3);
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let Err(mistakes) = loaded(&[
+            ("login.timeout", "1ms"),
+            ("throttle.login_limit", "0"),
+            ("worker.endpoint", "worker:50052"),
+        ]) else {
+            panic!("these are mistakes");
+        };
+        let text = mistakes.to_string();
+        for key in ["login.timeout", "throttle.login_limit", "worker.endpoint"] {
+            assert!(text.contains(key), "{key} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_never_crosses_a_network_readably() {
+        let secret = ("worker.token", "canary-token");
+        let remote = loaded(&[("worker.endpoint", "http://worker.example:50052"), secret]);
+        let text = remote.err().unwrap().to_string();
+        assert!(
+            text.contains("worker.token") && !text.contains("canary"),
+            "{text}"
+        );
+        assert!(loaded(&[("worker.endpoint", "http://127.0.0.1:50052"), secret]).is_ok());
+        let ca = ("worker.ca_file", "/ca.pem");
+        assert!(loaded(&[("worker.endpoint", "https://worker.example:50052"), secret, ca]).is_ok());
+    }
+
+    #[test]
+    fn the_limit_lies_below_every_directory_s_own() {
+        let throttle = loaded(&[]).unwrap().throttle;
+        let limit = |thresholds: &[Option<u32>]| throttle.login_policy(thresholds.iter().copied()).limit;
+        assert_eq!(limit(&[]), 3);
+        assert_eq!(limit(&[Some(5)]), 4);
+        assert_eq!(limit(&[Some(5), None]), 3);
+        assert_eq!(limit(&[Some(2), Some(50)]), 1);
+        assert_eq!(limit(&[Some(1)]), 1);
+        assert_eq!(limit(&[Some(0)]), 3);
+        assert_eq!(limit(&[Some(1_000)]), throttle.max_login_limit);
+    }
+}

@@ -1,0 +1,224 @@
+//! Asks the directory: is this still the person, may they log in, and is the password right?
+//!
+//! The bind and the read go out together, to the same host; both must say yes. Only if the read proves that
+//! the DN is no longer this person is the person looked for by external id and bound where they were found.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::dialect::Dialect;
+use rollcall_core::dn::Dn;
+use rollcall_core::entry::Entry;
+use rollcall_core::external_id::ExternalId;
+use rollcall_core::secret::Password;
+use rollcall_core::user_sync::Search;
+use rollcall_core::verdict::Verdict;
+use rollcall_ldap::{BindAnswer, BindError, LdapDirectory, LdapError, ReadRequest};
+use tokio::time::Instant;
+
+use super::facts;
+use super::scope::filter_at;
+
+/// Whom to ask for, and what is known about them.
+pub struct Question<'a> {
+    /// The directory that owns the user.
+    pub directory: &'a LdapDirectory,
+    /// Its kind.
+    pub dialect: Dialect,
+    /// The searches of the user's sync.
+    pub searches: &'a [Search],
+    /// Who it is.
+    pub id: &'a ExternalId,
+    /// Where the entry was when it was last seen, if that is recent enough to bind there at once.
+    pub recent_dn: Option<&'a str>,
+    /// What to read: the sync's mapped attributes.
+    pub attributes: &'a [String],
+    /// The time, for dates in the entry.
+    pub now: DateTime<Utc>,
+    /// When to give up.
+    pub deadline: Instant,
+}
+
+/// What the directory said.
+pub struct Answer {
+    /// What came out.
+    pub finding: Finding,
+    /// A bind was answered, or may have been received.
+    pub bind_sent: bool,
+    /// How long the directory took to answer the bind.
+    pub latency: Option<Duration>,
+}
+
+/// What came out.
+pub enum Finding {
+    /// The person is there, within the sync's searches, and the bind was answered.
+    Judged {
+        /// What the answer means.
+        verdict: Verdict,
+        /// The entry as it is now.
+        entry: Box<Entry>,
+    },
+    /// The person is not there, or no search of the sync takes them any more.
+    Absent(Absence),
+    /// No answer.
+    Failed(LdapError),
+}
+
+/// Why the person may not log in, whatever the password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Absence {
+    /// No entry has the external id.
+    Gone,
+    /// The entry exists, but no search of the sync finds it.
+    OutOfScope,
+}
+
+/// Checks a password. At most one bind reaches a DN that is not proven to be this person's, and at most one
+/// a DN that is.
+pub async fn ask(question: &Question<'_>, password: &Password) -> Answer {
+    let mut sent = Sent::default();
+    let finding = match question.recent_dn {
+        Some(dn) => match at(question, dn, password, &mut sent).await {
+            At::Person(finding) => finding,
+            At::SomebodyElse => search_first(question, Some(dn), password, &mut sent).await,
+        },
+        None => search_first(question, None, password, &mut sent).await,
+    };
+    Answer {
+        finding: finding.unwrap_or_else(Finding::Failed),
+        bind_sent: sent.any,
+        latency: sent.latency,
+    }
+}
+
+/// What became of the binds so far.
+#[derive(Default)]
+struct Sent {
+    any: bool,
+    latency: Option<Duration>,
+}
+
+enum At {
+    Person(Result<Finding, LdapError>),
+    SomebodyElse,
+}
+
+/// Binds at a DN and reads it at the same time.
+async fn at(question: &Question<'_>, dn: &str, password: &Password, sent: &mut Sent) -> At {
+    let Some(request) = request_at(question, dn) else {
+        // The searches were changed since. Where the entry is now decides.
+        return At::SomebodyElse;
+    };
+    let start = Instant::now();
+    let both = question
+        .directory
+        .verify_and_read(dn, password, &request, question.deadline)
+        .await;
+    let bind = sent.note(both.bind, start);
+    match (bind, both.read) {
+        // Without an answer to this bind there is no second one, wherever the person is.
+        (Err(error), _) | (Ok(_), Err(error)) => At::Person(Err(error)),
+        (Ok(answer), Ok(Some(entry))) if is_person(question, &entry) => {
+            At::Person(Ok(judged(question, &answer, entry)))
+        }
+        (Ok(_), Ok(_)) => At::SomebodyElse,
+    }
+}
+
+/// Finds the person by external id, and binds where they are.
+async fn search_first(
+    question: &Question<'_>,
+    tried: Option<&str>,
+    password: &Password,
+    sent: &mut Sent,
+) -> Result<Finding, LdapError> {
+    let mut bases: Vec<String> = question
+        .searches
+        .iter()
+        .map(|search| search.base_dn.clone())
+        .collect();
+    bases.dedup();
+    let found = question
+        .directory
+        .find_by_external_id(question.id, &bases, &attributes(question), question.deadline)
+        .await?;
+    let Some(found) = found.filter(|entry| is_person(question, entry)) else {
+        return Ok(Finding::Absent(Absence::Gone));
+    };
+    // Nothing moved, yet the read at this very DN did not find the person: the filter excludes them.
+    if tried.is_some_and(|tried| is_same_dn(tried, &found.dn)) {
+        return Ok(Finding::Absent(Absence::OutOfScope));
+    }
+    let Some(request) = request_at(question, &found.dn) else {
+        return Ok(Finding::Absent(Absence::OutOfScope));
+    };
+    let Some(entry) = question.directory.read_entry(&request, question.deadline).await? else {
+        return Ok(Finding::Absent(Absence::OutOfScope));
+    };
+    if !is_person(question, &entry) {
+        return Ok(Finding::Absent(Absence::Gone));
+    }
+    let start = Instant::now();
+    let bind = question
+        .directory
+        .verify_password(&entry.dn, password, question.deadline)
+        .await;
+    let answer = sent.note(bind, start)?;
+    Ok(judged(question, &answer, entry))
+}
+
+impl Sent {
+    fn note(&mut self, bind: Result<BindAnswer, BindError>, start: Instant) -> Result<BindAnswer, LdapError> {
+        self.any |= bind.as_ref().map_or_else(|error| !error.unsent, |_| true);
+        match bind {
+            Ok(answer) => {
+                self.latency = Some(start.elapsed());
+                Ok(answer)
+            }
+            Err(error) => Err(error.error),
+        }
+    }
+}
+
+fn judged(question: &Question<'_>, answer: &BindAnswer, entry: Entry) -> Finding {
+    let account = question.dialect.account_state(&entry, question.now);
+    Finding::Judged {
+        verdict: facts::judge(question.dialect, answer, account),
+        entry: Box::new(entry),
+    }
+}
+
+fn is_person(question: &Question<'_>, entry: &Entry) -> bool {
+    let kind = question.id.kind().clone();
+    let values = entry.values(kind.attribute()).to_vec();
+    ExternalId::from_values(kind, &values).as_ref() == Ok(question.id)
+}
+
+/// The read at a DN that finds the entry only if a search of the sync does.
+fn request_at(question: &Question<'_>, dn: &str) -> Option<ReadRequest> {
+    let filter = filter_at(question.searches, &Dn::parse(dn).ok()?)?;
+    Some(ReadRequest {
+        dn: dn.to_owned(),
+        filter: filter.to_string(),
+        attributes: attributes(question),
+    })
+}
+
+/// The id, the account's state and the mapped attributes, each once.
+fn attributes(question: &Question<'_>) -> Vec<String> {
+    let mut names: Vec<String> = question.attributes.to_vec();
+    let state = question.dialect.state_attributes().map(str::to_owned);
+    for name in state.chain([question.id.kind().attribute().to_owned()]) {
+        if !names.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn is_same_dn(one: &str, other: &str) -> bool {
+    match (Dn::parse(one), Dn::parse(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
+}

@@ -1,0 +1,75 @@
+//! One attempt to log in, as it was asked for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rollcall_core::id::TenantId;
+use rollcall_core::secret::Password;
+use rollcall_proto::convert::auth::Authenticate;
+use rollcall_runtime::caller::Caller;
+use tokio::time::Instant;
+
+use super::keyed_hash::{Fingerprint, PrivateHasher};
+
+/// One attempt.
+pub struct Attempt {
+    /// The tenant, if the caller named it.
+    pub tenant: Option<TenantId>,
+    /// What the user typed as login.
+    pub login: String,
+    /// What the user typed as password.
+    pub password: Password,
+    /// The end user's address.
+    pub client: Option<IpAddr>,
+    /// Identifies repeats.
+    pub request_id: Option<String>,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+}
+
+/// How far an attempt came, for whoever has to answer while it still goes on.
+#[derive(Clone, Default)]
+pub struct Progress(Arc<AtomicBool>);
+
+impl Attempt {
+    /// The attempt of a request.
+    pub fn new(request: Authenticate, caller: Arc<Caller>, deadline: Instant) -> Self {
+        Self {
+            tenant: request.tenant,
+            login: request.login,
+            password: request.password,
+            client: request.client_address,
+            request_id: request.request_id,
+            caller,
+            deadline,
+        }
+    }
+
+    /// Recognises a repeat of this attempt.
+    pub fn fingerprint(&self, hasher: &PrivateHasher) -> Fingerprint {
+        let tenant = self.tenant.as_ref().map(TenantId::as_str).unwrap_or_default();
+        let client = self.client.map(|client| client.to_string()).unwrap_or_default();
+        let password = self.password.expose();
+        hasher.request(&[tenant, &self.login, password, &client].map(str::as_bytes))
+    }
+}
+
+impl Progress {
+    /// A bind may be sent from here on.
+    pub fn bind_begins(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// No bind was sent after all.
+    pub fn nothing_was_sent(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    /// True if a bind may have been sent.
+    pub fn bind_may_be_sent(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,130 @@
+//! Refusals that need no directory take as long as those that do. Otherwise the time alone would tell an
+//! unknown login from a wrong password.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rollcall_core::id::TenantId;
+use tokio::sync::Semaphore;
+
+/// Latencies kept of each tenant.
+const KEPT: usize = 64;
+/// So many refusals must have been seen before they alone are drawn from.
+const ENOUGH: usize = 8;
+/// Range drawn from while nothing is known of any tenant, in microseconds: a directory some way off.
+const UNKNOWN_MICROS: (u64, u64) = (2_000, 20_000);
+
+/// How long directories lately took for an answer, by tenant.
+pub struct Disguise {
+    waiting: Semaphore,
+    recent: Mutex<HashMap<TenantId, Recent>>,
+}
+
+#[derive(Default)]
+struct Recent {
+    /// Wrong passwords: what a refusal must look like. Many servers delay them.
+    refused: VecDeque<Duration>,
+    /// Right passwords, which are better than nothing.
+    accepted: VecDeque<Duration>,
+}
+
+impl Disguise {
+    /// At most `max_waiting` refusals wait at a time.
+    pub fn new(max_waiting: usize) -> Self {
+        Self {
+            waiting: Semaphore::new(max_waiting.min(Semaphore::MAX_PERMITS)),
+            recent: Mutex::default(),
+        }
+    }
+
+    /// Learns from an answer of one of the tenant's directories.
+    pub fn learn(&self, tenant: &TenantId, accepted: bool, latency: Duration) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = recent.entry(tenant.clone()).or_default();
+        let ring = if accepted {
+            &mut recent.accepted
+        } else {
+            &mut recent.refused
+        };
+        if ring.len() == KEPT {
+            ring.pop_front();
+        }
+        ring.push_back(latency);
+    }
+
+    /// Waits as long as a directory of this tenant might have taken. When too many wait already, it does not.
+    pub async fn wait(&self, tenant: &TenantId, random: u64) {
+        let delay = self.draw(tenant, random);
+        if let Ok(_permit) = self.waiting.try_acquire() {
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    fn draw(&self, tenant: &TenantId, random: u64) -> Duration {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = recent.get(tenant).map(|recent| match recent.refused.len() {
+            ENOUGH.. => &recent.refused,
+            few if few >= recent.accepted.len() => &recent.refused,
+            _ => &recent.accepted,
+        });
+        match ring {
+            Some(ring) if !ring.is_empty() => ring[(random % ring.len() as u64) as usize],
+            _ => {
+                let (shortest, longest) = UNKNOWN_MICROS;
+                Duration::from_micros(shortest + random % (longest - shortest))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn tenant() -> TenantId {
+        TenantId::parse("acme").unwrap()
+    }
+
+    #[test]
+    fn delays_are_drawn_from_what_the_tenant_s_directories_took_to_refuse() {
+        let disguise = Disguise::new(1);
+        for millis in 0..100 {
+            disguise.learn(&tenant(), false, Duration::from_millis(millis));
+            disguise.learn(&tenant(), true, Duration::from_secs(9));
+        }
+        for random in 0..1_000 {
+            let delay = disguise.draw(&tenant(), random);
+            assert!((36..100).contains(&delay.as_millis()), "{delay:?}");
+        }
+    }
+
+    #[test]
+    fn while_few_refusals_are_known_right_passwords_serve_too() {
+        let disguise = Disguise::new(1);
+        assert!(disguise.draw(&tenant(), 12_345) <= Duration::from_millis(20));
+        for _ in 0..5 {
+            disguise.learn(&tenant(), true, Duration::from_secs(1));
+        }
+        disguise.learn(&tenant(), false, Duration::from_secs(3));
+        assert_eq!(disguise.draw(&tenant(), 7), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_wait() {
+        let disguise = Disguise::new(1);
+        disguise.learn(&tenant(), false, Duration::from_secs(5));
+        let start = tokio::time::Instant::now();
+        tokio::join!(
+            async {
+                disguise.wait(&tenant(), 0).await;
+                assert_eq!(start.elapsed(), Duration::from_secs(5));
+            },
+            async {
+                disguise.wait(&tenant(), 0).await;
+                assert_eq!(start.elapsed(), Duration::ZERO);
+            }
+        );
+    }
+}

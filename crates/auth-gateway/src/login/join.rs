@@ -1,0 +1,212 @@
+//! Repeats of a request. A caller that lost the answer sends the same request id again; the repeat gets the
+//! first attempt's answer and never causes another bind, which the directory might count.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::keyed_hash::Fingerprint;
+
+/// Most attempts remembered; beyond it the oldest is forgotten early.
+const CAPACITY: usize = 100_000;
+
+/// Whose request id it is: ids of different callers have nothing to do with each other.
+pub type JoinKey = (String, String);
+
+/// Attempts of the last minutes by request id. `T` is what an attempt ends with.
+pub struct Joins<T> {
+    keep: Duration,
+    inner: Mutex<Inner<T>>,
+}
+
+struct Inner<T> {
+    attempts: HashMap<JoinKey, Attempt<T>>,
+    order: VecDeque<(Instant, JoinKey, u64)>,
+    next: u64,
+}
+
+struct Attempt<T> {
+    number: u64,
+    request: Fingerprint,
+    answer: watch::Receiver<Option<Arc<T>>>,
+}
+
+/// What a request id turns out to be.
+pub enum Joined<T> {
+    /// The first with this id: carry it out and [`Ticket::finish`] it.
+    First(Ticket<T>),
+    /// A repeat: wait for the first attempt's answer.
+    Repeat(watch::Receiver<Option<Arc<T>>>),
+    /// The id was used for another request.
+    Reused,
+}
+
+/// The first attempt's duty to tell its answer. Dropped without, the id is free again.
+pub struct Ticket<T> {
+    joins: Arc<Joins<T>>,
+    key: JoinKey,
+    number: u64,
+    sender: watch::Sender<Option<Arc<T>>>,
+    keep: bool,
+}
+
+impl<T> Joins<T> {
+    /// Remembers each attempt for `keep` from its start.
+    pub fn new(keep: Duration) -> Arc<Self> {
+        let inner = Inner {
+            attempts: HashMap::new(),
+            order: VecDeque::new(),
+            next: 0,
+        };
+        Arc::new(Self {
+            keep,
+            inner: Mutex::new(inner),
+        })
+    }
+
+    /// Joins the attempt with this id, or becomes it.
+    pub fn join(self: &Arc<Self>, key: JoinKey, request: Fingerprint, now: Instant) -> Joined<T> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.forget(now, self.keep);
+        if let Some(attempt) = inner.attempts.get(&key) {
+            return if attempt.request == request {
+                Joined::Repeat(attempt.answer.clone())
+            } else {
+                Joined::Reused
+            };
+        }
+        let (sender, answer) = watch::channel(None);
+        let number = inner.next;
+        inner.next += 1;
+        inner.order.push_back((now, key.clone(), number));
+        inner.attempts.insert(
+            key.clone(),
+            Attempt {
+                number,
+                request,
+                answer,
+            },
+        );
+        Joined::First(Ticket {
+            joins: Arc::clone(self),
+            key,
+            number,
+            sender,
+            keep: false,
+        })
+    }
+}
+
+impl<T> Inner<T> {
+    fn forget(&mut self, now: Instant, keep: Duration) {
+        let is_old = |since: Instant| now.saturating_duration_since(since) >= keep;
+        while let Some((since, _, _)) = self.order.front() {
+            if !is_old(*since) && self.order.len() < CAPACITY {
+                break;
+            }
+            if let Some((_, key, number)) = self.order.pop_front() {
+                self.remove(&key, number);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &JoinKey, number: u64) {
+        if self
+            .attempts
+            .get(key)
+            .is_some_and(|attempt| attempt.number == number)
+        {
+            self.attempts.remove(key);
+        }
+    }
+}
+
+impl<T> Ticket<T> {
+    /// Tells the answer to those who joined. With `keep`, later repeats get it too; without, the next repeat
+    /// is a new attempt, which is right when nothing was sent and the caller is meant to try again.
+    pub fn finish(mut self, answer: Arc<T>, keep: bool) {
+        self.keep = keep;
+        self.sender.send_replace(Some(answer));
+    }
+}
+
+impl<T> Drop for Ticket<T> {
+    fn drop(&mut self) {
+        if !self.keep {
+            let mut inner = self.joins.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.remove(&self.key, self.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    fn key(id: &str) -> JoinKey {
+        ("caller".to_owned(), id.to_owned())
+    }
+
+    fn first(joins: &Arc<Joins<i32>>, id: &str, now: Instant) -> Ticket<i32> {
+        match joins.join(key(id), [1; 32], now) {
+            Joined::First(ticket) => ticket,
+            _ => panic!("{id} is known"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repeat_gets_the_first_answer_while_it_is_worked_on_and_afterwards() {
+        let joins = Joins::new(Duration::from_secs(300));
+        let now = Instant::now();
+        let ticket = first(&joins, "a", now);
+        let Joined::Repeat(mut early) = joins.join(key("a"), [1; 32], now) else {
+            panic!("not joined");
+        };
+        ticket.finish(Arc::new(7), true);
+        early.wait_for(Option::is_some).await.unwrap();
+        assert_eq!(early.borrow().as_deref(), Some(&7));
+        let Joined::Repeat(late) = joins.join(key("a"), [1; 32], now) else {
+            panic!("not joined");
+        };
+        assert_eq!(late.borrow().as_deref(), Some(&7));
+    }
+
+    #[test]
+    fn an_id_stands_for_one_request_of_one_caller() {
+        let joins = Joins::new(Duration::from_secs(300));
+        let now = Instant::now();
+        let _ticket = first(&joins, "a", now);
+        assert!(matches!(joins.join(key("a"), [2; 32], now), Joined::Reused));
+        let stranger = ("stranger".to_owned(), "a".to_owned());
+        assert!(matches!(joins.join(stranger, [2; 32], now), Joined::First(_)));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_may_be_repeated_or_that_broke_frees_its_id() {
+        let joins = Joins::new(Duration::from_secs(300));
+        let now = Instant::now();
+        first(&joins, "a", now).finish(Arc::new(1), false);
+        let ticket = first(&joins, "a", now);
+        let Joined::Repeat(mut waiting) = joins.join(key("a"), [1; 32], now) else {
+            panic!("not joined");
+        };
+        drop(ticket);
+        assert!(waiting.wait_for(Option::is_some).await.is_err());
+        first(&joins, "a", now).finish(Arc::new(2), true);
+    }
+
+    #[test]
+    fn ids_are_forgotten_in_time() {
+        let joins = Joins::new(Duration::from_secs(300));
+        let now = Instant::now();
+        first(&joins, "a", now).finish(Arc::new(1), true);
+        let later = now + Duration::from_secs(300);
+        first(&joins, "a", later).finish(Arc::new(1), true);
+        let inner = joins.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!((inner.attempts.len(), inner.order.len()), (1, 1));
+    }
+}

@@ -1,0 +1,80 @@
+//! Where users' entries were when this process last saw them: fresher than the last run's word, and the
+//! reason that a moved user's password goes to the old place once at most.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_core::id::UserId;
+
+/// Users remembered; beyond it all are forgotten, which costs each a search.
+const CAPACITY: usize = 200_000;
+
+/// DNs that this process has verified.
+#[derive(Default)]
+pub struct KnownDns(Mutex<HashMap<UserId, (String, DateTime<Utc>)>>);
+
+impl KnownDns {
+    /// Notes where an entry is now.
+    pub fn note(&self, user: UserId, dn: &str, now: DateTime<Utc>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= CAPACITY && !known.contains_key(&user) {
+            known.clear();
+        }
+        known.insert(user, (dn.to_owned(), now));
+    }
+
+    /// Forgets an entry that is not where it was.
+    pub fn forget(&self, user: UserId) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&user);
+    }
+
+    /// The DN to bind to at once, if the newer of what a run and what this process saw is recent enough.
+    pub fn recent(
+        &self,
+        user: UserId,
+        stored: &str,
+        pulled: Option<DateTime<Utc>>,
+        trust: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Option<String> {
+        let is_recent = |time: DateTime<Utc>| now - time < trust;
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&user) {
+            Some((dn, seen)) if pulled.is_none_or(|pulled| pulled <= *seen) => {
+                is_recent(*seen).then(|| dn.clone())
+            }
+            _ => pulled.is_some_and(is_recent).then(|| stored.to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_core::id::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn the_newer_of_a_run_and_a_login_counts_while_it_is_recent() {
+        let known = KnownDns::default();
+        let user = UserId(Uuid::from_u128(1));
+        let at = |hour: i64| DateTime::UNIX_EPOCH + TimeDelta::hours(hour);
+        let recent = |pulled: Option<i64>, now| {
+            known.recent(user, "stored", pulled.map(at), TimeDelta::hours(24), at(now))
+        };
+        assert_eq!(recent(None, 0), None);
+        assert_eq!(recent(Some(0), 23).as_deref(), Some("stored"));
+        assert_eq!(recent(Some(0), 24), None);
+        known.note(user, "seen", at(30));
+        assert_eq!(recent(Some(0), 31).as_deref(), Some("seen"));
+        assert_eq!(recent(None, 53).as_deref(), Some("seen"));
+        assert_eq!(recent(Some(0), 54), None);
+        assert_eq!(recent(Some(40), 54).as_deref(), Some("stored"));
+        known.forget(user);
+        assert_eq!(recent(None, 31), None);
+    }
+}

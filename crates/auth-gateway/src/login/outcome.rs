@@ -1,0 +1,279 @@
+//! How a login ends: for the caller, who learns little, and for the audit log, which learns everything.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::audit::LoginOutcome;
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::throttle::Settlement;
+use rollcall_core::user::User;
+use rollcall_core::verdict::{DirectoryErrorKind, PasswordNotice, PublicReason, Verdict};
+use rollcall_ldap::{LdapError, ResultClass};
+
+use super::ask::{Absence, Answer, Finding};
+
+/// The answer to a login.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The password is right, and the user may log in.
+    Authenticated(Box<Authenticated>),
+    /// The login is refused.
+    Denied(Denial),
+}
+
+/// A login that succeeded.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// The user as of now.
+    pub user: User,
+    /// When the directory confirmed the password.
+    pub time: DateTime<Utc>,
+    /// What the directory said about the password's future.
+    pub notice: Option<PasswordNotice>,
+}
+
+/// Why a login is refused, as far as an end user may know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Denial {
+    /// What the directory, or nobody in particular, says.
+    Reason(PublicReason),
+    /// The soft lock holds for so long.
+    TooManyAttempts {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The product's own password store decides.
+    LocalUser,
+}
+
+impl Denial {
+    /// The one answer for everything that must not be told apart.
+    pub const INVALID_CREDENTIALS: Self = Self::Reason(PublicReason::InvalidCredentials);
+}
+
+/// What an answer of the directory means: for the soft lock, for the audit log, and for the caller.
+pub struct Reading {
+    /// How the reserved slots are settled.
+    pub settlement: Settlement,
+    /// For the audit log.
+    pub audit: (LoginOutcome, &'static str),
+    /// For the caller.
+    pub answer: Result<Judgement, Error>,
+}
+
+/// What the directory decided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Judgement {
+    /// Let the user in, if nothing changed meanwhile.
+    Accepted(Option<PasswordNotice>),
+    /// Refuse.
+    Refused(Denial),
+}
+
+/// Reads an answer. `resource` is the directory's name.
+pub fn read(answer: &Answer, resource: &str) -> Reading {
+    match &answer.finding {
+        Finding::Judged { verdict, .. } => judged(*verdict, resource),
+        Finding::Absent(absence) => Reading {
+            settlement: Settlement::Failure,
+            audit: (
+                LoginOutcome::Denied,
+                match absence {
+                    Absence::Gone => "ENTRY_GONE",
+                    Absence::OutOfScope => "ENTRY_OUT_OF_SCOPE",
+                },
+            ),
+            answer: Ok(Judgement::Refused(Denial::INVALID_CREDENTIALS)),
+        },
+        // Whatever broke: the directory may have counted the attempt, so nobody may repeat it unawares.
+        Finding::Failed(cause) if answer.bind_sent => failed(
+            Settlement::Unknown,
+            "BIND_OUTCOME_UNKNOWN",
+            bind_outcome_unknown().caused_by(cause.clone()),
+        ),
+        Finding::Failed(cause) => {
+            let error = unsent(cause, resource);
+            failed(Settlement::NotSent, error.reason.as_str(), error)
+        }
+    }
+}
+
+fn judged(verdict: Verdict, resource: &str) -> Reading {
+    match verdict {
+        Verdict::Authenticated { notice } => Reading {
+            settlement: Settlement::Success,
+            audit: (LoginOutcome::Authenticated, "AUTHENTICATED"),
+            answer: Ok(Judgement::Accepted(notice)),
+        },
+        Verdict::Denied {
+            public,
+            internal,
+            password_proven,
+        } => Reading {
+            settlement: if password_proven {
+                Settlement::Success
+            } else {
+                Settlement::Failure
+            },
+            audit: (LoginOutcome::Denied, internal.as_str()),
+            answer: Ok(Judgement::Refused(Denial::Reason(public))),
+        },
+        Verdict::DirectoryError(DirectoryErrorKind::Misconfigured) => {
+            let message = "the directory refuses simple binds as they are configured; \
+                           CheckConnection tells more";
+            let error = Error::new(Reason::DirectoryMisconfigured, message).with("resource", resource);
+            failed(Settlement::NotSent, "DIRECTORY_MISCONFIGURED", error)
+        }
+        // The server said that it did not look at the password: nothing was counted, but the bind was sent.
+        Verdict::DirectoryError(DirectoryErrorKind::Busy) => {
+            failed(Settlement::NotSent, "DIRECTORY_BUSY", bind_outcome_unknown())
+        }
+        Verdict::DirectoryError(DirectoryErrorKind::Unavailable) => failed(
+            Settlement::NotSent,
+            "DIRECTORY_GAVE_NO_VERDICT",
+            bind_outcome_unknown(),
+        ),
+    }
+}
+
+fn failed(settlement: Settlement, reason: &'static str, error: Error) -> Reading {
+    Reading {
+        settlement,
+        audit: (LoginOutcome::Error, reason),
+        answer: Err(error),
+    }
+}
+
+/// The bind was sent, and nobody knows what became of it.
+pub fn bind_outcome_unknown() -> Error {
+    Error::new(
+        Reason::BindOutcomeUnknown,
+        "the password was sent to the directory and its answer is not known; do not repeat it blindly",
+    )
+}
+
+/// What a failure means as long as nothing of a bind was sent. Says nothing that the directory said.
+pub fn unsent(cause: &LdapError, resource: &str) -> Error {
+    let misconfigured = "the directory cannot be used as it is configured; CheckConnection tells more";
+    let unavailable = "the directory cannot be reached";
+    let (reason, message, retry_seconds) = match cause {
+        LdapError::Busy => (
+            Reason::DirectoryBusy,
+            "the directory has as much work as it may have",
+            Some(1),
+        ),
+        LdapError::Timeout => (
+            Reason::DirectoryTimeout,
+            "the directory did not answer in time",
+            None,
+        ),
+        LdapError::Tls(_)
+        | LdapError::StartTlsRefused(_)
+        | LdapError::EgressDenied
+        | LdapError::Misconfigured(_) => (Reason::DirectoryMisconfigured, misconfigured, None),
+        LdapError::BindRefused(code) | LdapError::SearchRefused(code)
+            if !code.is_infrastructure() && code.class() != ResultClass::Truncated =>
+        {
+            (Reason::DirectoryMisconfigured, misconfigured, None)
+        }
+        _ => (Reason::DirectoryUnavailable, unavailable, Some(5)),
+    };
+    let mut error = Error::new(reason, message)
+        .with("resource", resource)
+        .caused_by(cause.clone());
+    error.retry_after = retry_seconds.map(Duration::from_secs);
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_core::entry::Entry;
+    use rollcall_core::verdict::InternalReason;
+    use rollcall_ldap::{DialFailure, ResultCode};
+
+    use super::*;
+
+    fn reading(finding: Finding, bind_sent: bool) -> Reading {
+        let answer = Answer {
+            finding,
+            bind_sent,
+            latency: None,
+        };
+        read(&answer, "tenants/acme/directories/hq")
+    }
+
+    fn verdict(verdict: Verdict) -> Reading {
+        let entry = Box::new(Entry::default());
+        reading(Finding::Judged { verdict, entry }, true)
+    }
+
+    #[test]
+    fn an_outage_is_never_a_denial_and_a_retry_is_offered_only_while_nothing_was_sent() {
+        use Reason::*;
+        let refused = ResultCode(49);
+        for (cause, unsent_reason) in [
+            (LdapError::Unreachable(DialFailure::Refused), DirectoryUnavailable),
+            (LdapError::Unreachable(DialFailure::Timeout), DirectoryUnavailable),
+            (LdapError::ConnectionLost, DirectoryUnavailable),
+            (LdapError::CircuitOpen, DirectoryUnavailable),
+            (LdapError::SearchRefused(ResultCode(52)), DirectoryUnavailable),
+            (LdapError::SearchRefused(ResultCode(3)), DirectoryUnavailable),
+            (LdapError::BindRefused(refused), DirectoryMisconfigured),
+            (LdapError::SearchRefused(ResultCode(50)), DirectoryMisconfigured),
+            (LdapError::EgressDenied, DirectoryMisconfigured),
+            (LdapError::Timeout, DirectoryTimeout),
+            (LdapError::Busy, DirectoryBusy),
+        ] {
+            let before = reading(Finding::Failed(cause.clone()), false);
+            assert_eq!(before.settlement, Settlement::NotSent, "{cause:?}");
+            assert_eq!(
+                before.answer.err().map(|error| error.reason),
+                Some(unsent_reason),
+                "{cause:?}"
+            );
+            let after = reading(Finding::Failed(cause.clone()), true);
+            assert_eq!(after.settlement, Settlement::Unknown, "{cause:?}");
+            assert_eq!(
+                after.answer.err().map(|error| error.reason),
+                Some(BindOutcomeUnknown),
+                "{cause:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_proven_password_forgets_failures() {
+        let denied = |password_proven| {
+            verdict(Verdict::Denied {
+                public: PublicReason::AccountDisabled,
+                internal: InternalReason::AccountDisabled,
+                password_proven,
+            })
+        };
+        assert_eq!(denied(true).settlement, Settlement::Success);
+        assert_eq!(denied(false).settlement, Settlement::Failure);
+        assert_eq!(
+            verdict(Verdict::Authenticated { notice: None }).settlement,
+            Settlement::Success
+        );
+        let gone = reading(Finding::Absent(Absence::Gone), false);
+        assert_eq!(gone.settlement, Settlement::Failure);
+        assert_eq!(
+            gone.answer.ok(),
+            Some(Judgement::Refused(Denial::INVALID_CREDENTIALS))
+        );
+    }
+
+    #[test]
+    fn a_server_that_did_not_look_at_the_password_counts_nothing_and_invites_no_retry() {
+        for (kind, reason) in [
+            (DirectoryErrorKind::Busy, Reason::BindOutcomeUnknown),
+            (DirectoryErrorKind::Unavailable, Reason::BindOutcomeUnknown),
+            (DirectoryErrorKind::Misconfigured, Reason::DirectoryMisconfigured),
+        ] {
+            let reading = verdict(Verdict::DirectoryError(kind));
+            assert_eq!(reading.settlement, Settlement::NotSent);
+            assert_eq!(reading.answer.err().map(|error| error.reason), Some(reason));
+        }
+    }
+}

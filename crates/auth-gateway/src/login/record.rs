@@ -1,0 +1,138 @@
+//! Records how a login ended. Audit event, soft lock and a last look at the user are one transaction; a
+//! login that is not recorded did not happen.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::audit::{AuditKind, LoginOutcome};
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
+use rollcall_core::throttle::{Settlement, ThrottleSubject};
+use rollcall_store::{FinishLogin, HeldSlot, LoginChange, LoginExpectation, NewAuditEvent, Store};
+
+/// Whose login it is, for the audit log.
+#[derive(Clone)]
+pub struct Who {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The calling service.
+    pub caller: String,
+    /// The user, if the login names one.
+    pub user: Option<UserId>,
+    /// The user's sync.
+    pub user_sync: Option<UserSyncId>,
+    /// The user's directory.
+    pub directory: Option<DirectoryId>,
+    /// Keyed hash and length of a login that names nobody.
+    pub unknown_login: Option<String>,
+    /// The end user's address.
+    pub client: Option<IpAddr>,
+}
+
+/// How it ended.
+pub struct Ending {
+    /// For the audit log.
+    pub outcome: LoginOutcome,
+    /// For the audit log.
+    pub reason: &'static str,
+    /// The slots that were reserved.
+    pub slots: Vec<HeldSlot>,
+    /// How they are settled.
+    pub settlement: Settlement,
+    /// What must still be so for a success to stand.
+    pub expect: Option<LoginExpectation>,
+    /// A bind was sent, so that a failure to record must not invite a retry.
+    pub bind_sent: bool,
+}
+
+impl Ending {
+    /// Ends without any slot.
+    pub fn without_slots(outcome: LoginOutcome, reason: &'static str) -> Self {
+        Self {
+            outcome,
+            reason,
+            slots: Vec::new(),
+            settlement: Settlement::NotSent,
+            expect: None,
+            bind_sent: false,
+        }
+    }
+}
+
+/// The audit event.
+pub fn audit_event(
+    who: &Who,
+    outcome: LoginOutcome,
+    reason: &'static str,
+    now: DateTime<Utc>,
+) -> NewAuditEvent {
+    NewAuditEvent {
+        time: now,
+        tenant: Some(who.tenant.clone()),
+        caller: who.caller.clone(),
+        kind: AuditKind::Login {
+            outcome,
+            reason: reason.into(),
+            user: who.user,
+            user_sync: who.user_sync.clone(),
+            directory: who.directory.clone(),
+            unknown_login: who.unknown_login.clone(),
+            client_address: who.client.map(|client| client.to_string()),
+        },
+    }
+}
+
+/// Records an ending.
+///
+/// # Errors
+/// `LOGIN_NOT_RECORDED` once a bind was sent, `STORE_UNAVAILABLE` and the like before.
+pub async fn record(
+    store: &Store,
+    who: &Who,
+    ending: Ending,
+    now: DateTime<Utc>,
+) -> Result<LoginChange, Error> {
+    let bind_sent = ending.bind_sent;
+    let (login_slots, client_slots) = split(ending.slots, ending.settlement);
+    let changed = || audit_event(who, LoginOutcome::Denied, "CHANGED_MEANWHILE", now);
+    let finish = FinishLogin {
+        audit: audit_event(who, ending.outcome, ending.reason, now),
+        audit_if_changed: ending.expect.is_some().then(changed),
+        tenant: Some(who.tenant.clone()),
+        slots: login_slots,
+        settlement: ending.settlement,
+        expect: ending.expect,
+    };
+    let given_back = async {
+        match client_slots.is_empty() {
+            true => Ok(()),
+            false => {
+                store
+                    .settle(&who.tenant, &client_slots, Settlement::NotSent)
+                    .await
+            }
+        }
+    };
+    let (finished, given_back) = tokio::join!(store.finish_login(finish), given_back);
+    if let Err(error) = given_back {
+        // The slot comes back by itself when its window ends.
+        tracing::warn!(error = %error, "a client's failure slot was not given back");
+    }
+    finished.map_err(|error| match bind_sent {
+        true => Error::new(
+            Reason::LoginNotRecorded,
+            "the login was decided but could not be recorded, so it does not count",
+        )
+        .caused_by(error),
+        false => error.into(),
+    })
+}
+
+/// A success forgets the user's failures, but only gives back the client's slot: whoever guesses at others'
+/// passwords could otherwise clear the count by logging in as themselves.
+fn split(slots: Vec<HeldSlot>, settlement: Settlement) -> (Vec<HeldSlot>, Vec<HeldSlot>) {
+    let is_apart = |slot: &HeldSlot| {
+        settlement == Settlement::Success && matches!(slot.subject, ThrottleSubject::Client(_))
+    };
+    slots.into_iter().partition(|slot| !is_apart(slot))
+}

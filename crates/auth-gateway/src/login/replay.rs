@@ -1,0 +1,116 @@
+//! The same wrong password once more. A telephone that keeps trying an old password would lock its owner
+//! out; so a password that was wrong a moment ago is wrong without asking, and counts once.
+//!
+//! Only refusals are ever remembered here: a right password is proven by a bind, every time.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::keyed_hash::Fingerprint;
+
+/// Most wrong passwords remembered; beyond it the oldest is forgotten early.
+const CAPACITY: usize = 100_000;
+
+/// The wrong passwords of the last moments.
+pub struct Replays {
+    keep: Duration,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    known: HashSet<Fingerprint>,
+    /// All are kept equally long, so the oldest goes first.
+    order: VecDeque<(Instant, Fingerprint)>,
+}
+
+impl Replays {
+    /// Remembers each for `keep`; zero remembers nothing.
+    pub fn new(keep: Duration) -> Self {
+        Self {
+            keep,
+            inner: Mutex::default(),
+        }
+    }
+
+    /// True if this password was wrong a moment ago.
+    pub fn contains(&self, fingerprint: &Fingerprint, now: Instant) -> bool {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.forget_before(now, self.keep);
+        inner.known.contains(fingerprint)
+    }
+
+    /// Remembers a password that was proven wrong.
+    pub fn remember(&self, fingerprint: Fingerprint, now: Instant) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.forget_before(now, self.keep);
+        // Remembered from the first time on: trying it again and again must not prolong it.
+        if !self.keep.is_zero() && inner.known.insert(fingerprint) {
+            inner.order.push_back((now, fingerprint));
+        }
+        if inner.order.len() > CAPACITY {
+            inner.forget_oldest();
+        }
+    }
+}
+
+impl Inner {
+    fn forget_before(&mut self, now: Instant, keep: Duration) {
+        while self
+            .order
+            .front()
+            .is_some_and(|(since, _)| now.saturating_duration_since(*since) >= keep)
+        {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((_, oldest)) = self.order.pop_front() {
+            self.known.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_password_is_remembered_from_the_first_time_and_no_longer() {
+        let replays = Replays::new(Duration::from_secs(60));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(!replays.contains(&[1; 32], at(0)));
+        replays.remember([1; 32], at(0));
+        replays.remember([1; 32], at(50));
+        assert!(replays.contains(&[1; 32], at(59)));
+        assert!(!replays.contains(&[2; 32], at(59)));
+        assert!(!replays.contains(&[1; 32], at(60)));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let replays = Replays::new(Duration::from_secs(60));
+        let now = Instant::now();
+        for number in 0..=CAPACITY as u64 {
+            let mut fingerprint = [0; 32];
+            fingerprint[..8].copy_from_slice(&number.to_be_bytes());
+            replays.remember(fingerprint, now);
+        }
+        assert!(!replays.contains(&[0; 32], now));
+        let inner = replays.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!((inner.known.len(), inner.order.len()), (CAPACITY, CAPACITY));
+    }
+
+    #[test]
+    fn nothing_is_remembered_when_it_is_switched_off() {
+        let replays = Replays::new(Duration::ZERO);
+        let now = Instant::now();
+        replays.remember([1; 32], now);
+        assert!(!replays.contains(&[1; 32], now));
+    }
+}

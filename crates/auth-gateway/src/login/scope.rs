@@ -1,0 +1,77 @@
+//! Does an entry still belong to its sync? Where it lies is decided here; whether it matches the filter is
+//! for the server to say, whose matching rules we do not know.
+
+use rollcall_core::dn::Dn;
+use rollcall_core::filter::Filter;
+use rollcall_core::user_sync::{Search, SearchScope};
+
+/// The filter that the entry at `dn` must match to be found by one of the searches. `None` if it lies outside
+/// all of them.
+pub fn filter_at(searches: &[Search], dn: &Dn) -> Option<Filter> {
+    let mut filters: Vec<Filter> = Vec::new();
+    for search in searches.iter().filter(|search| covers(search, dn)) {
+        if let Ok(filter) = Filter::parse(&search.filter)
+            && !filters.contains(&filter)
+        {
+            filters.push(filter);
+        }
+    }
+    (!filters.is_empty()).then(|| Filter::or(filters))
+}
+
+fn covers(search: &Search, dn: &Dn) -> bool {
+    let Ok(base) = Dn::parse(&search.base_dn) else {
+        return false;
+    };
+    match search.scope {
+        SearchScope::Base => *dn == base,
+        SearchScope::OneLevel => dn.is_child_of(&base),
+        SearchScope::Subtree => dn.is_under(&base),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn search(base_dn: &str, scope: SearchScope, filter: &str) -> Search {
+        Search {
+            base_dn: base_dn.into(),
+            scope,
+            filter: filter.into(),
+        }
+    }
+
+    #[test]
+    fn only_searches_that_reach_the_entry_count() {
+        let people = "ou=People,dc=acme,dc=example";
+        let searches = [
+            search(people, SearchScope::OneLevel, "(uid=*)"),
+            search("OU=people, DC=acme,DC=example", SearchScope::Subtree, "(mail=*)"),
+            search(
+                "uid=eve,ou=people,dc=acme,dc=example",
+                SearchScope::Base,
+                "(cn=eve)",
+            ),
+        ];
+        let at = |dn: &str| filter_at(&searches, &Dn::parse(dn).unwrap()).map(|filter| filter.to_string());
+        assert_eq!(at(&format!("uid=ada,{people}")).unwrap(), "(|(uid=*)(mail=*))");
+        assert_eq!(at(&format!("uid=ada,ou=x,{people}")).unwrap(), "(mail=*)");
+        assert_eq!(
+            at("uid=eve,ou=people,dc=acme,dc=example").unwrap(),
+            "(|(uid=*)(mail=*)(cn=eve))"
+        );
+        assert_eq!(at("uid=ada,ou=other,dc=acme,dc=example"), None);
+    }
+
+    #[test]
+    fn the_same_filter_is_asked_once() {
+        let searches = [
+            search("dc=acme,dc=example", SearchScope::Subtree, "(uid=*)"),
+            search("ou=people,dc=acme,dc=example", SearchScope::Subtree, "(uid=*)"),
+        ];
+        let dn = Dn::parse("uid=ada,ou=people,dc=acme,dc=example").unwrap();
+        assert_eq!(filter_at(&searches, &dn).unwrap().to_string(), "(uid=*)");
+    }
+}

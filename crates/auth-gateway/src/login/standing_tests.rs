@@ -1,0 +1,131 @@
+#![allow(clippy::unwrap_used)]
+use chrono::DateTime;
+use rollcall_core::external_id::{ExternalId, IdKind};
+use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
+use rollcall_core::user::{Block, Profile};
+
+use super::*;
+
+fn target() -> LoginTarget {
+    let (user_sync, directory) = (
+        UserSyncId::parse("staff").unwrap(),
+        DirectoryId::parse("hq").unwrap(),
+    );
+    LoginTarget {
+        user: User {
+            tenant: TenantId::parse("acme").unwrap(),
+            id: UserId(Uuid::from_u128(1)),
+            origin: Some(Origin {
+                user_sync: user_sync.clone(),
+                directory: directory.clone(),
+                external_id: ExternalId::from_bytes(IdKind::EntryUuid, &[1; 16]).unwrap(),
+                dn: "uid=ada,dc=acme".into(),
+                linked: false,
+            }),
+            profile: Profile::default(),
+            state: UserState::Active,
+            state_reason: None,
+            owner: false,
+            block: None,
+            revision: 1,
+            create_time: DateTime::UNIX_EPOCH,
+            update_time: DateTime::UNIX_EPOCH,
+        },
+        tenant_enabled: true,
+        tenant_revision: 1,
+        sync: Some(LoginSync {
+            user_sync,
+            user_sync_revision: 1,
+            user_sync_disabled: false,
+            directory,
+            directory_revision: 1,
+            directory_disabled: false,
+            endpoint_confirmed: true,
+            observe_time: None,
+        }),
+    }
+}
+
+fn told(change: impl Fn(&mut LoginTarget)) -> String {
+    let mut target = target();
+    change(&mut target);
+    match standing(&target) {
+        Standing::Ask { .. } => "ask".into(),
+        Standing::Local => "local".into(),
+        Standing::Refused(reason) => reason.into(),
+        Standing::Unable(error) => format!("{} {}", error.reason.as_str(), error.metadata["resource"]),
+    }
+}
+
+fn block(target: &mut LoginTarget) {
+    target.user.block = Some(Block {
+        time: DateTime::UNIX_EPOCH,
+        reason: String::new(),
+    });
+}
+
+fn make_local(target: &mut LoginTarget) {
+    (target.user.origin, target.sync) = (None, None);
+}
+
+#[test]
+fn an_active_user_s_directory_is_asked() {
+    assert_eq!(told(|_| {}), "ask");
+}
+
+#[test]
+fn a_block_and_a_deactivation_come_before_everything_else() {
+    assert_eq!(told(block), "BLOCKED");
+    assert_eq!(
+        told(|target| {
+            block(target);
+            make_local(target);
+        }),
+        "BLOCKED"
+    );
+    assert_eq!(
+        told(|target| {
+            block(target);
+            target.tenant_enabled = false;
+        }),
+        "BLOCKED"
+    );
+    assert_eq!(
+        told(|target| target.user.state = UserState::Deactivated),
+        "DEACTIVATED"
+    );
+    assert_eq!(told(|target| target.user.state = UserState::Archived), "ARCHIVED");
+}
+
+#[test]
+fn a_local_user_is_the_product_s_own_whatever_is_switched_off() {
+    assert_eq!(
+        told(|target| {
+            make_local(target);
+            target.tenant_enabled = false;
+        }),
+        "local"
+    );
+    assert_eq!(told(|target| target.sync = None), "USER_SYNC_DELETED");
+}
+
+#[test]
+fn what_is_switched_off_is_named() {
+    let sync = |change: fn(&mut LoginSync)| told(|target| target.sync.iter_mut().for_each(change));
+    assert_eq!(
+        told(|target| target.tenant_enabled = false),
+        "SYNC_DISABLED tenants/acme"
+    );
+    assert_eq!(
+        sync(|sync| sync.user_sync_disabled = true),
+        "SYNC_DISABLED tenants/acme/userSyncs/staff"
+    );
+    assert_eq!(
+        sync(|sync| sync.directory_disabled = true),
+        "SYNC_DISABLED tenants/acme/directories/hq"
+    );
+    assert_eq!(
+        sync(|sync| sync.endpoint_confirmed = false),
+        "ENDPOINT_UNCONFIRMED tenants/acme/directories/hq"
+    );
+}

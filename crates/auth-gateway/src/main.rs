@@ -1,0 +1,54 @@
+//! The `auth-gateway` binary: serves, or answers a question about its configuration and ends.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use auth_gateway::config::{GatewaySettings, Secrets};
+use auth_gateway::serve;
+use clap::{Parser, Subcommand};
+use rollcall_runtime::config::{self, ConfigArguments};
+use rollcall_runtime::exit::{self, Failure};
+use rollcall_runtime::{health, telemetry};
+
+/// Checks end users' passwords against their directories, and keeps the users.
+#[derive(Parser)]
+#[command(name = "auth-gateway", version)]
+struct Arguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Ask the server that runs with this configuration on this machine whether it is ready
+    Healthcheck,
+}
+
+fn main() -> ExitCode {
+    exit::run("auth-gateway", run)
+}
+
+fn run() -> Result<(), Failure> {
+    let arguments: Arguments = exit::parse_arguments();
+    let mut loaded = config::from_process::<GatewaySettings>(&arguments.config)?;
+    if arguments.config.print_config {
+        let text = loaded.to_redacted_toml();
+        return std::io::stdout()
+            .write_all(text.as_bytes())
+            .map_err(Failure::because);
+    }
+    if arguments.config.check_config {
+        Secrets::read(loaded.shared.store, loaded.shared.keyring, &mut loaded.own.worker)?;
+        return Ok(());
+    }
+    telemetry::init(&loaded.shared.telemetry);
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::because)?;
+    runtime.block_on(async {
+        match arguments.command {
+            None => serve::serve(loaded).await,
+            Some(Command::Healthcheck) => health::check(&loaded.shared).await.map_err(Failure::because),
+        }
+    })
+}

@@ -1,0 +1,153 @@
+//! Serving: store, logins, services, server; and at the end everything in the opposite order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use rollcall_ldap::PoolLimits;
+use rollcall_proto::FILE_DESCRIPTOR_SET;
+use rollcall_proto::v1::auth_service_server::AuthServiceServer;
+use rollcall_proto::v1::user_service_server::UserServiceServer;
+use rollcall_runtime::clock::Clock;
+use rollcall_runtime::config::{Loaded, Shared};
+use rollcall_runtime::exit::Failure;
+use rollcall_runtime::health::Health;
+use rollcall_runtime::server::{
+    GrpcServer, MAX_AUTHENTICATE_BYTES, MAX_REQUEST_BYTES, with_health_and_reflection,
+};
+use rollcall_runtime::shutdown;
+use rollcall_store::Store;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::auth_service::Auth;
+use crate::config::{GatewaySettings, Secrets, egress_policy, login_policy, store_options};
+use crate::directories::Directories;
+use crate::login::Logins;
+use crate::login::keyed_hash::{PrivateHasher, SharedHasher};
+use crate::login::run::{Parts, Runner};
+use crate::user_service::Users;
+use crate::worker::Worker;
+
+const SERVICES: [&str; 2] = ["rollcall.v1.AuthService", "rollcall.v1.UserService"];
+/// How often connections that nobody uses are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The parts of a gateway that its services share.
+pub struct Gateway {
+    store: Store,
+    logins: Arc<Logins>,
+    directories: Arc<Directories>,
+    login_timeout: Duration,
+    users: Users,
+}
+
+/// Serves until SIGTERM or SIGINT, then drains.
+///
+/// # Errors
+/// Settings, files, a store or a port that cannot be used.
+pub async fn serve(loaded: Loaded<GatewaySettings>) -> Result<(), Failure> {
+    let stop = shutdown::on_signals().map_err(Failure::because)?;
+    let Loaded { shared, own, .. } = loaded;
+    let server = GrpcServer::bind(&shared).await.map_err(Failure::because)?;
+    let health = Health::new(&SERVICES).await;
+    if let Some(address) = shared.health.listen {
+        health.listen(address).await.map_err(Failure::because)?;
+    }
+    let health_settings = shared.health;
+    let gateway = Gateway::open(shared, own, Clock::System, stop.clone()).await?;
+    let store = gateway.store.clone();
+    let follower = health.clone();
+    tokio::spawn(async move { follower.follow(&health_settings, || store.ping()).await });
+    gateway.serve(server, &health, stop).await
+}
+
+impl Gateway {
+    /// Connects to the store, whose schema must be this release's, and puts the parts together.
+    ///
+    /// # Errors
+    /// Settings that cannot be used, and a store that cannot be.
+    pub async fn open(
+        shared: Shared,
+        mut own: GatewaySettings,
+        clock: Clock,
+        stop: CancellationToken,
+    ) -> Result<Self, Failure> {
+        let policy = login_policy(&shared.users)?;
+        let options = store_options(&shared.store, &shared.users);
+        let egress = egress_policy(&shared.egress);
+        let secrets = Secrets::read(shared.store, shared.keyring, &mut own.worker)?;
+        let store = Store::open(secrets.database_url.expose(), secrets.keyring, options)
+            .await
+            .map_err(Failure::because)?;
+        let worker = Worker::new(&own.worker, secrets.worker_token.as_ref()).map_err(Failure::because)?;
+        let directories = Arc::new(Directories::new(store.clone(), egress, PoolLimits::default()));
+        let runner = Runner::new(Parts {
+            store: store.clone(),
+            directories: Arc::clone(&directories),
+            worker,
+            clock: clock.clone(),
+            login: own.login,
+            throttle: own.throttle,
+            policy: policy.clone(),
+            shared: SharedHasher::new(&secrets.login_hash_key),
+            private: PrivateHasher::new(&random()?),
+        });
+        let logins = Arc::new(Logins::new(runner, own.login.join, &random()?));
+        let users = Users::new(
+            store.clone(),
+            clock,
+            policy,
+            own.throttle,
+            own.events.poll_interval,
+            stop,
+        );
+        Ok(Self {
+            store,
+            logins,
+            directories,
+            login_timeout: own.login.timeout,
+            users,
+        })
+    }
+
+    /// Serves on `server` until `stop` is cancelled, then drains.
+    ///
+    /// # Errors
+    /// The transport failed.
+    pub async fn serve(
+        self,
+        server: GrpcServer,
+        health: &Health,
+        stop: CancellationToken,
+    ) -> Result<(), Failure> {
+        let auth = Auth::new(Arc::clone(&self.logins), self.login_timeout);
+        let routes =
+            Routes::new(AuthServiceServer::new(auth).max_decoding_message_size(MAX_AUTHENTICATE_BYTES))
+                .add_service(UserServiceServer::new(self.users).max_decoding_message_size(MAX_REQUEST_BYTES));
+        let routes =
+            with_health_and_reflection(routes, health, FILE_DESCRIPTOR_SET).map_err(Failure::because)?;
+        let sweeper = tokio::spawn(sweep(self.directories));
+        let served = server.serve(routes, health, stop).await;
+        sweeper.abort();
+        // Logins whose callers are gone are still accounted for.
+        let _ = tokio::time::timeout(self.login_timeout, self.logins.drain()).await;
+        self.store.close().await;
+        served.map_err(Failure::because)
+    }
+}
+
+async fn sweep(directories: Arc<Directories>) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        directories.sweep();
+    }
+}
+
+fn random() -> Result<[u8; 32], Failure> {
+    let mut bytes = [0; 32];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| Failure::because("the operating system gives no random numbers"))?;
+    Ok(bytes)
+}

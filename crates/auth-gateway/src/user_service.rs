@@ -1,0 +1,408 @@
+//! UserService: convert, authorize, call the store, convert.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use rollcall_core::audit::AuditKind;
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::{TenantId, UserId, Uuid};
+use rollcall_core::identifier::LoginPolicy;
+use rollcall_core::user::User;
+use rollcall_proto::convert::user::{BatchGetUsers, ListUsers, LookupUser};
+use rollcall_proto::convert::user_events::{Follow, ListUserEvents, event_cursor};
+use rollcall_proto::convert::user_write::{BlockUser, CreateUser, ExpectedUser, UpdateUser};
+use rollcall_proto::resource_name::{self, TenantScope, UserName};
+use rollcall_proto::v1::user_service_server::UserService;
+use rollcall_proto::v1::{self, BatchGetUsersResponse, ListUsersResponse, UnlockUserResponse};
+use rollcall_runtime::caller::{Caller, Permission};
+use rollcall_runtime::clock::Clock;
+use rollcall_store::{Cursor, NewAuditEvent, NewUser, PageRequest, Store, StoreError};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::call::{answer, decode, decode_for, failed};
+use crate::config::Throttle;
+use crate::users::{feed, filter};
+
+/// Users looked at for one page of a list with a rare match, before the page is returned as it is.
+const MAX_SCANNED: usize = 10_000;
+/// Events on their way to one reader.
+const STREAM_BUFFER: usize = 64;
+
+/// Serves UserService.
+pub(crate) struct Users {
+    store: Store,
+    clock: Clock,
+    policy: LoginPolicy,
+    throttle: Throttle,
+    poll_interval: Duration,
+    stop: CancellationToken,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Users {
+    /// Serves it with this store. Streams look for events every `poll_interval`, and end with `stop`.
+    pub(crate) fn new(
+        store: Store,
+        clock: Clock,
+        policy: LoginPolicy,
+        throttle: Throttle,
+        poll_interval: Duration,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            policy,
+            throttle,
+            poll_interval,
+            stop,
+        }
+    }
+
+    async fn get(&self, request: Request<v1::GetUserRequest>) -> Result<v1::User, Error> {
+        let (_, name): (_, UserName) =
+            decode_for(request, Permission::UsersRead, |name: &UserName| &name.tenant)?;
+        Ok((&self.user(&name).await?).into())
+    }
+
+    async fn batch_get(
+        &self,
+        request: Request<v1::BatchGetUsersRequest>,
+    ) -> Result<BatchGetUsersResponse, Error> {
+        let (_, wanted) = decode_for(request, Permission::UsersRead, |wanted: &BatchGetUsers| {
+            &wanted.tenant
+        })?;
+        let found = self.store.batch_users(&wanted.tenant, &wanted.users).await?;
+        let by_id: BTreeMap<UserId, &User> = found.iter().map(|user| (user.id, user)).collect();
+        let users = wanted.users.iter().map(|id| {
+            let user = by_id
+                .get(id)
+                .ok_or(StoreError::NotFound(rollcall_store::Kind::User));
+            user.map(|user| v1::User::from(*user))
+                .map_err(|error| about(error, &wanted.tenant, *id))
+        });
+        Ok(BatchGetUsersResponse {
+            users: users.collect::<Result<_, _>>()?,
+        })
+    }
+
+    async fn list(&self, request: Request<v1::ListUsersRequest>) -> Result<ListUsersResponse, Error> {
+        let (_, wanted) = decode_for(request, Permission::UsersRead, |wanted: &ListUsers| {
+            &wanted.tenant
+        })?;
+        let event_cursor = match wanted.page.after {
+            Some(_) => String::new(),
+            None => {
+                let position = self.store.feed_position(Some(&wanted.tenant)).await?;
+                event_cursor(&TenantScope::One(wanted.tenant.clone()), position)
+            }
+        };
+        let mut page = PageRequest {
+            limit: wanted.page.size,
+            after: wanted.page.after.clone().map(Cursor::from_text),
+        };
+        let coarse = filter::for_store(&wanted.filter);
+        let (mut users, mut scanned) = (Vec::new(), 0);
+        loop {
+            let found = self.store.list_users(&wanted.tenant, &coarse, &page).await?;
+            scanned += found.items.len();
+            users.extend(
+                found
+                    .items
+                    .iter()
+                    .filter(|user| filter::matches(&wanted.filter, user))
+                    .map(v1::User::from),
+            );
+            page.after = found.next;
+            if page.after.is_none() || !users.is_empty() || scanned >= MAX_SCANNED {
+                break;
+            }
+        }
+        let next = page.after.map(|cursor| wanted.page.next_token(cursor.as_str()));
+        Ok(ListUsersResponse {
+            users,
+            next_page_token: next.unwrap_or_default(),
+            event_cursor,
+        })
+    }
+
+    async fn lookup(&self, request: Request<v1::LookupUserRequest>) -> Result<v1::User, Error> {
+        let (_, wanted) = decode_for(request, Permission::UsersRead, |wanted: &LookupUser| {
+            &wanted.tenant
+        })?;
+        let found = self.store.lookup_user(&wanted.tenant, &wanted.identifier).await?;
+        let user = found.ok_or_else(|| {
+            let parent = resource_name::tenant(&wanted.tenant);
+            Error::new(Reason::UserNotFound, "nobody has this login or e-mail address")
+                .with("resource", parent)
+        })?;
+        Ok((&user).into())
+    }
+
+    async fn create(&self, request: Request<v1::CreateUserRequest>) -> Result<v1::User, Error> {
+        let (caller, wanted) = decode_for(request, Permission::UsersWrite, |wanted: &CreateUser| {
+            &wanted.tenant
+        })?;
+        wanted.validate(&self.policy)?;
+        let new = NewUser {
+            id: random_id()?,
+            profile: wanted.profile,
+            owner: wanted.owner,
+        };
+        let id = new.id;
+        let created = self
+            .store
+            .create_local_user(&wanted.tenant, new, self.clock.now())
+            .await;
+        let user = created.map_err(|error| about(error, &wanted.tenant, id))?;
+        self.record(&caller, &user, "UserService.CreateUser").await?;
+        Ok((&user).into())
+    }
+
+    async fn update(&self, request: Request<v1::UpdateUserRequest>) -> Result<v1::User, Error> {
+        let (caller, wanted) = decode_for(request, Permission::UsersWrite, |wanted: &UpdateUser| {
+            &wanted.name.tenant
+        })?;
+        let UserName { tenant, user: id } = &wanted.name;
+        let current = self.user(&wanted.name).await?;
+        if current.origin.is_some() && wanted.only_clears_owner() && !current.owner {
+            return Ok((&current).into());
+        }
+        let (profile, owner) = wanted.apply(&current, &self.policy)?;
+        // What the update was worked out from must still be so when it is written.
+        let revision = wanted.revision.unwrap_or(current.revision);
+        let updated = self
+            .store
+            .update_local_user(tenant, *id, Some(revision), &profile, owner, self.clock.now())
+            .await;
+        let user = updated.map_err(|error| match error {
+            StoreError::RevisionMismatch if wanted.revision.is_none() => {
+                let message = "somebody else changed the user at the same moment: try again";
+                Error::new(Reason::ConcurrentChange, message)
+                    .with("resource", resource_name::user(tenant, *id))
+            }
+            other => about(other, tenant, *id),
+        })?;
+        self.record(&caller, &user, "UserService.UpdateUser").await?;
+        Ok((&user).into())
+    }
+
+    async fn delete(&self, request: Request<v1::DeleteUserRequest>) -> Result<(), Error> {
+        let (caller, wanted) = decode_for(request, Permission::UsersWrite, |wanted: &ExpectedUser| {
+            &wanted.name.tenant
+        })?;
+        let UserName { tenant, user: id } = &wanted.name;
+        let user = self.user(&wanted.name).await?;
+        let deleted = self
+            .store
+            .delete_local_user(tenant, *id, wanted.revision, self.clock.now())
+            .await;
+        deleted.map_err(|error| about(error, tenant, *id))?;
+        self.record(&caller, &user, "UserService.DeleteUser").await
+    }
+
+    async fn block(&self, request: Request<v1::BlockUserRequest>) -> Result<v1::User, Error> {
+        let (caller, wanted) = decode_for(request, Permission::UsersWrite, |wanted: &BlockUser| {
+            &wanted.user.name.tenant
+        })?;
+        let UserName { tenant, user: id } = &wanted.user.name;
+        self.expect(&wanted.user).await?;
+        let blocked = self
+            .store
+            .block_user(tenant, *id, &wanted.reason, self.clock.now())
+            .await;
+        let user = blocked.map_err(|error| about(error, tenant, *id))?;
+        self.record(&caller, &user, "UserService.BlockUser").await?;
+        Ok((&user).into())
+    }
+
+    async fn unblock(&self, request: Request<v1::UnblockUserRequest>) -> Result<v1::User, Error> {
+        let (caller, wanted) = decode_for(request, Permission::UsersWrite, |wanted: &ExpectedUser| {
+            &wanted.name.tenant
+        })?;
+        let UserName { tenant, user: id } = &wanted.name;
+        self.expect(&wanted).await?;
+        let unblocked = self.store.unblock_user(tenant, *id, self.clock.now()).await;
+        let user = unblocked.map_err(|error| about(error, tenant, *id))?;
+        self.record(&caller, &user, "UserService.UnblockUser").await?;
+        Ok((&user).into())
+    }
+
+    async fn unlock(&self, request: Request<v1::UnlockUserRequest>) -> Result<UnlockUserResponse, Error> {
+        let (caller, name): (_, UserName) =
+            decode_for(request, Permission::UsersWrite, |name: &UserName| &name.tenant)?;
+        let user = self.user(&name).await?;
+        let page = PageRequest::first(rollcall_store::MAX_PAGE);
+        let directories = self.store.list_directories(&name.tenant, &page).await?.items;
+        let used = directories
+            .iter()
+            .filter(|directory| !directory.settings.disabled);
+        let policy = self
+            .throttle
+            .login_policy(used.map(|directory| directory.observed.lockout_threshold));
+        let forgotten = self.store.unlock_user(&name.tenant, name.user).await?;
+        self.record(&caller, &user, "UserService.UnlockUser").await?;
+        let was_locked = policy.reserve(forgotten, self.clock.now()).is_err();
+        Ok(UnlockUserResponse { was_locked })
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<v1::ListUserEventsRequest>,
+    ) -> Result<v1::ListUserEventsResponse, Error> {
+        let (caller, wanted) = decode::<_, ListUserEvents>(request, Permission::UsersRead)?;
+        may_follow(&caller, &wanted.follow)?;
+        feed::list(&self.store, &wanted).await
+    }
+
+    async fn user(&self, name: &UserName) -> Result<User, Error> {
+        let found = self.store.user(&name.tenant, name.user).await;
+        found.map_err(|error| about(error, &name.tenant, name.user))
+    }
+
+    /// Checks the revision that the caller expects, if it does.
+    async fn expect(&self, wanted: &ExpectedUser) -> Result<(), Error> {
+        let Some(expected) = wanted.revision else {
+            return Ok(());
+        };
+        match self.user(&wanted.name).await?.revision == expected {
+            true => Ok(()),
+            false => Err(about(
+                StoreError::RevisionMismatch,
+                &wanted.name.tenant,
+                wanted.name.user,
+            )),
+        }
+    }
+
+    async fn record(&self, caller: &Caller, user: &User, method: &'static str) -> Result<(), Error> {
+        let event = NewAuditEvent {
+            time: self.clock.now(),
+            tenant: Some(user.tenant.clone()),
+            caller: caller.name().to_owned(),
+            kind: AuditKind::Change {
+                method: method.into(),
+                resource: resource_name::user(&user.tenant, user.id),
+                details: BTreeMap::new(),
+            },
+        };
+        self.store.record_audit(&[event]).await.map_err(|error| {
+            let message = "the change was made, but could not be recorded in the audit log";
+            Error::new(Reason::Internal, message).caused_by(error)
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl UserService for Users {
+    type WatchUserEventsStream = ReceiverStream<Result<v1::WatchUserEventsResponse, Status>>;
+
+    async fn get_user(&self, request: Request<v1::GetUserRequest>) -> Answer<v1::User> {
+        answer(self.get(request).await)
+    }
+
+    async fn batch_get_users(
+        &self,
+        request: Request<v1::BatchGetUsersRequest>,
+    ) -> Answer<BatchGetUsersResponse> {
+        answer(self.batch_get(request).await)
+    }
+
+    async fn list_users(&self, request: Request<v1::ListUsersRequest>) -> Answer<ListUsersResponse> {
+        answer(self.list(request).await)
+    }
+
+    async fn lookup_user(&self, request: Request<v1::LookupUserRequest>) -> Answer<v1::User> {
+        answer(self.lookup(request).await)
+    }
+
+    async fn create_user(&self, request: Request<v1::CreateUserRequest>) -> Answer<v1::User> {
+        answer(self.create(request).await)
+    }
+
+    async fn update_user(&self, request: Request<v1::UpdateUserRequest>) -> Answer<v1::User> {
+        answer(self.update(request).await)
+    }
+
+    async fn delete_user(&self, request: Request<v1::DeleteUserRequest>) -> Answer<()> {
+        answer(self.delete(request).await)
+    }
+
+    async fn block_user(&self, request: Request<v1::BlockUserRequest>) -> Answer<v1::User> {
+        answer(self.block(request).await)
+    }
+
+    async fn unblock_user(&self, request: Request<v1::UnblockUserRequest>) -> Answer<v1::User> {
+        answer(self.unblock(request).await)
+    }
+
+    async fn unlock_user(&self, request: Request<v1::UnlockUserRequest>) -> Answer<UnlockUserResponse> {
+        answer(self.unlock(request).await)
+    }
+
+    async fn list_user_events(
+        &self,
+        request: Request<v1::ListUserEventsRequest>,
+    ) -> Answer<v1::ListUserEventsResponse> {
+        answer(self.list_events(request).await)
+    }
+
+    async fn watch_user_events(
+        &self,
+        request: Request<v1::WatchUserEventsRequest>,
+    ) -> Answer<Self::WatchUserEventsStream> {
+        let decoded = decode::<_, Follow>(request, Permission::UsersRead);
+        let follow = decoded.and_then(|(caller, follow)| may_follow(&caller, &follow).map(|()| follow));
+        let follow = follow.map_err(|error| failed(&error))?;
+        let (to, events) = mpsc::channel(STREAM_BUFFER);
+        tokio::spawn(feed::watch(
+            self.store.clone(),
+            follow,
+            self.poll_interval,
+            self.stop.clone(),
+            to,
+        ));
+        Ok(Response::new(ReceiverStream::new(events)))
+    }
+}
+
+fn may_follow(caller: &Caller, follow: &Follow) -> Result<(), Error> {
+    match &follow.scope {
+        TenantScope::One(tenant) => caller.may_touch(tenant),
+        TenantScope::All if caller.may_touch_all() => Ok(()),
+        TenantScope::All => Err(Error::new(
+            Reason::TenantAccessDenied,
+            "the caller may not act for all tenants",
+        )),
+    }
+}
+
+/// Says which user an error of the store is about.
+fn about(error: StoreError, tenant: &TenantId, id: UserId) -> Error {
+    match error {
+        StoreError::IdentifierTaken { email } => {
+            let field = if email { "email" } else { "login" };
+            Error::from(error).with("field", field)
+        }
+        StoreError::NotFound(rollcall_store::Kind::Tenant) => {
+            Error::from(error).with("resource", resource_name::tenant(tenant))
+        }
+        other => Error::from(other).with("resource", resource_name::user(tenant, id)),
+    }
+}
+
+fn random_id() -> Result<UserId, Error> {
+    let mut bytes = [0; 16];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Error::new(Reason::Internal, "the operating system gives no random numbers"))?;
+    // Version 4 (RFC 9562 section 5.4).
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    Ok(UserId(Uuid::from_bytes(bytes)))
+}

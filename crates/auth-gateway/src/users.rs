@@ -1,0 +1,4 @@
+//! What UserService does, behind its adapter.
+
+pub(crate) mod feed;
+pub(crate) mod filter;

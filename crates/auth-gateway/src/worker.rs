@@ -1,0 +1,142 @@
+//! The sync worker, seen from here: it renews a user.
+
+use std::time::Duration;
+
+use rollcall_core::id::{TenantId, UserId};
+use rollcall_proto::resource_name;
+use rollcall_proto::v1::RefreshUserRequest;
+use rollcall_proto::v1::user_sync_service_client::UserSyncServiceClient;
+use rollcall_runtime::config::Secret;
+use tokio::time::Instant;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use crate::config;
+
+/// The connection to the worker. It is made when first needed, and again when it broke.
+pub struct Worker {
+    client: Option<UserSyncServiceClient<Channel>>,
+    authorization: Option<MetadataValue<Ascii>>,
+    timeout: Duration,
+}
+
+/// The worker cannot be used as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The token is not one that can be sent.
+    #[error("the worker's token holds a character that cannot be sent")]
+    Token,
+    /// The endpoint or its certificates.
+    #[error("the worker's endpoint cannot be used")]
+    Endpoint(#[source] tonic::transport::Error),
+}
+
+/// A user was not renewed.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// No worker is configured.
+    #[error("no sync worker is configured")]
+    NoWorker,
+    /// It did not answer in time.
+    #[error("the sync worker did not answer in time")]
+    Timeout,
+    /// It could not.
+    #[error("the sync worker answered {}", .0.code())]
+    Refused(#[source] Box<tonic::Status>),
+}
+
+impl Worker {
+    /// Prepares the connection; nothing is sent yet. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// Files that cannot be read or used.
+    pub fn new(settings: &config::Worker, token: Option<&Secret>) -> Result<Self, WorkerError> {
+        let authorization = match token.map_or("", Secret::expose) {
+            "" => None,
+            token => {
+                let mut value: MetadataValue<Ascii> = format!("Bearer {token}")
+                    .parse()
+                    .map_err(|_| WorkerError::Token)?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        let client = match settings.endpoint.as_str() {
+            "" => None,
+            uri => Some(UserSyncServiceClient::new(channel(uri, settings)?)),
+        };
+        Ok(Self {
+            client,
+            authorization,
+            timeout: settings.timeout,
+        })
+    }
+
+    /// Has a user renewed by the rules of its user sync.
+    ///
+    /// # Errors
+    /// The user may not be up to date.
+    pub async fn refresh(
+        &self,
+        tenant: &TenantId,
+        user: UserId,
+        deadline: Instant,
+    ) -> Result<(), RefreshError> {
+        let mut client = self.client.clone().ok_or(RefreshError::NoWorker)?;
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .min(self.timeout);
+        let mut request = tonic::Request::new(RefreshUserRequest {
+            name: resource_name::user(tenant, user),
+        });
+        request.set_timeout(left);
+        if let Some(authorization) = &self.authorization {
+            request
+                .metadata_mut()
+                .insert("authorization", authorization.clone());
+        }
+        match tokio::time::timeout(left, client.refresh_user(request)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => Err(RefreshError::Refused(Box::new(status))),
+            Err(_) => Err(RefreshError::Timeout),
+        }
+    }
+}
+
+fn channel(uri: &str, settings: &config::Worker) -> Result<Channel, WorkerError> {
+    let mut endpoint = Endpoint::from_shared(uri.to_owned())
+        .map_err(WorkerError::Endpoint)?
+        .connect_timeout(settings.timeout)
+        .http2_keep_alive_interval(Duration::from_secs(30));
+    if uri.starts_with("https://") {
+        endpoint = endpoint
+            .tls_config(tls(settings)?)
+            .map_err(WorkerError::Endpoint)?;
+    }
+    Ok(endpoint.connect_lazy())
+}
+
+fn tls(settings: &config::Worker) -> Result<ClientTlsConfig, WorkerError> {
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).map_err(|source| WorkerError::File {
+            path: path.display().to_string(),
+            source,
+        })
+    };
+    let mut tls = ClientTlsConfig::new();
+    if let Some(path) = &settings.ca_file {
+        tls = tls.ca_certificate(Certificate::from_pem(read(path)?));
+    }
+    if let (Some(certificate), Some(key)) = (&settings.certificate_file, &settings.key_file) {
+        tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+    }
+    Ok(tls)
+}
