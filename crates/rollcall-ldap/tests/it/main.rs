@@ -1,9 +1,12 @@
-//! The LDAP layer against a real OpenLDAP and against a server that says what a test tells it to.
+//! The LDAP layer against real servers and against a server that says what a test tells it to.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod binds;
 mod checks;
 mod hostile;
+mod real_dirsrv;
+mod real_samba;
 mod searches;
 mod setup;
 mod transport;
+mod verdicts;

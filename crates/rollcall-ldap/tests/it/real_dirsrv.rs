@@ -1,0 +1,224 @@
+//! Against 389 Directory Server.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::check::StageResult;
+use rollcall_core::dialect::{AccountState, AccountStatus, Dialect};
+use rollcall_core::directory::DirectorySettings;
+use rollcall_core::dn::Dn;
+use rollcall_core::external_id::IdKind;
+use rollcall_core::verdict::{InternalReason, PublicReason, Verdict};
+use rollcall_ldap::{
+    DirectoryConfig, LdapDirectory, LdapError, SearchOutcome, SearchRequest, TlsFailure, check_connection,
+};
+use rollcall_testkit::{Dirsrv, DirsrvPerson, TestCa, is_root_for};
+
+use crate::setup::*;
+use crate::verdicts::*;
+
+struct Domain {
+    ca: TestCa,
+    server: Dirsrv,
+}
+
+/// One for all tests, each of which leaves alone what the others look at.
+fn domain() -> Option<&'static Domain> {
+    static DOMAIN: OnceLock<Option<Domain>> = OnceLock::new();
+    let start = || {
+        let ca = TestCa::new().unwrap();
+        let server = Dirsrv::start(&ca).unwrap();
+        Domain { ca, server }
+    };
+    DOMAIN
+        .get_or_init(|| {
+            let root = is_root_for("the LDAP layer against 389 Directory Server");
+            root.unwrap().then(start)
+        })
+        .as_ref()
+}
+
+impl Domain {
+    fn settings(&self) -> DirectorySettings {
+        tls_settings(&self.server.tls_url(), &self.ca, &self.server.service())
+    }
+
+    fn directory(&self, settings: DirectorySettings) -> LdapDirectory {
+        LdapDirectory::new(self.config(settings)).unwrap()
+    }
+
+    fn config(&self, settings: DirectorySettings) -> DirectoryConfig {
+        DirectoryConfig {
+            dialect: Some(Dialect::Dirsrv389),
+            ..config(settings, &self.server.service().password)
+        }
+    }
+}
+
+/// The lock of the locked account runs by the machine's clock, and lasts an hour.
+fn now() -> DateTime<Utc> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the server sets times by the machine's clock"
+    )]
+    std::time::SystemTime::now().into()
+}
+
+#[tokio::test]
+async fn every_state_of_an_account_gets_its_verdict() {
+    use DirsrvPerson as P;
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(domain.settings());
+    for person in P::ALL {
+        use InternalReason::*;
+        let account = domain.server.person(person);
+        let (verdict, state) =
+            log_in(&directory, Dialect::Dirsrv389, &account, &account.password, now()).await;
+        match person {
+            P::Aging => {
+                let Verdict::Authenticated { notice: Some(notice) } = verdict else {
+                    panic!("{verdict:?}")
+                };
+                let left = notice.expires_in.unwrap();
+                assert!(
+                    left > Duration::ZERO && left <= Duration::from_secs(86_400),
+                    "{left:?}"
+                );
+            }
+            P::Normal => assert_eq!(verdict, Verdict::Authenticated { notice: None }),
+            P::Disabled => assert_eq!(verdict, silent(AccountDisabled)),
+            P::Locked => assert_eq!(verdict, silent(AccountLocked)),
+            P::Aged => assert_eq!(verdict, told(PublicReason::PasswordExpired, PasswordExpired)),
+            P::MustChange => assert_eq!(
+                verdict,
+                told(PublicReason::PasswordMustChange, PasswordMustChange)
+            ),
+        }
+        let expected = AccountState {
+            status: match person {
+                P::Disabled => AccountStatus::Disabled,
+                P::Locked => AccountStatus::Locked,
+                _ => AccountStatus::Unknown,
+            },
+            password_expired: person == P::Aged,
+            must_change_password: person == P::MustChange,
+        };
+        assert_eq!(state, expected, "{person:?}");
+        // The server says so whatever the password is, so neither proves it.
+        let wrong = match person {
+            P::Disabled => silent(AccountDisabled),
+            P::Locked => silent(AccountLocked),
+            _ => silent(InvalidCredentials),
+        };
+        let (verdict, _) = log_in(&directory, Dialect::Dirsrv389, &account, "wrong", now()).await;
+        assert_eq!(verdict, wrong, "{person:?}, wrong password");
+    }
+}
+
+#[tokio::test]
+async fn external_ids_read_as_the_server_writes_them_and_survive_a_move() {
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(domain.settings());
+    let base = domain.server.base_dn();
+    let mut dn = format!("cn=outer,ou=Groups,{base}");
+    for (kind, renamed) in [(IdKind::NsUniqueId, "outermost"), (IdKind::EntryUuid, "outer")] {
+        let id = external_id(&directory, &dn, kind.clone()).await;
+        let attribute = kind.attribute();
+        let ldif = domain
+            .server
+            .search(&["-b", &dn, "-s", "base", "(objectClass=*)", attribute])
+            .unwrap();
+        let shown = ldif
+            .lines()
+            .find_map(|line| line.split_once(": ").filter(|(name, _)| *name != "dn"));
+        assert_eq!(id.to_string(), shown.unwrap().1, "{ldif}");
+
+        let rename = "changetype: modrdn\ndeleteoldrdn: 1\n"
+            .replace("delete", &format!("newrdn: cn={renamed}\ndelete"));
+        domain.server.modify(&format!("dn: {dn}\n{rename}")).unwrap();
+        let bases = ["ou=nowhere,dc=example,dc=org".to_owned(), base.to_owned()];
+        let found = directory
+            .find_by_external_id(&id, &bases, &["cn".to_owned()], in_seconds(20))
+            .await;
+        dn = format!("cn={renamed},ou=Groups,{base}");
+        assert_eq!(found.unwrap().unwrap().dn, dn);
+    }
+}
+
+#[tokio::test]
+async fn a_search_in_pages_finds_what_ldapsearch_finds() {
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(DirectorySettings {
+        page_size: 2,
+        ..domain.settings()
+    });
+    let base = domain.server.base_dn();
+    let request = SearchRequest {
+        filter: "(objectClass=inetOrgPerson)".to_owned(),
+        ..everything(base, &["uid", "mail"])
+    };
+    let (entries, outcome) = pull(&directory, request).await;
+    let SearchOutcome::Complete(stats) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((stats.entries, stats.pages, stats.references), (6, 3, 0));
+    let ldif = domain
+        .server
+        .search(&["-b", base, "(objectClass=inetOrgPerson)", "uid"])
+        .unwrap();
+    let found: BTreeSet<&str> = entries.iter().map(|entry| entry.dn.as_str()).collect();
+    assert_eq!(found, values(&ldif, "dn").into_iter().collect());
+    let logins: BTreeSet<&str> = entries.iter().filter_map(|entry| entry.text("uid")).collect();
+    assert_eq!(logins, values(&ldif, "uid").into_iter().collect());
+    // Commas in names come back as \2C here and as \, from Active Directory: the same DN.
+    let normal = domain.server.person(DirsrvPerson::Normal).dn;
+    let otherwise = Dn::parse(&normal.replace("\\2C", "\\,")).unwrap();
+    assert!(
+        entries
+            .iter()
+            .any(|entry| entry.dn.contains("\\2C") && Dn::parse(&entry.dn).unwrap() == otherwise)
+    );
+}
+
+#[tokio::test]
+async fn membership_comes_through_all_levels() {
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(domain.settings());
+    let normal = domain.server.person(DirsrvPerson::Normal).dn;
+    let entry = directory
+        .read_entry(&read(&normal, &["memberOf"]), in_seconds(20))
+        .await;
+    let entry = entry.unwrap().unwrap();
+    // `outer` is being renamed by another test.
+    assert_eq!(entry.values("memberOf").len(), 3);
+    for group in ["inner", "middle"] {
+        let dn = format!("cn={group},ou=Groups,{}", domain.server.base_dn());
+        assert!(entry.texts("memberOf").any(|member_of| member_of == dn), "{dn}");
+    }
+}
+
+#[tokio::test]
+async fn tls_by_either_way_passes_the_check_and_strangers_do_not() {
+    let Some(domain) = domain() else { return };
+    let limit = Duration::from_secs(20);
+    for url in [domain.server.tls_url(), domain.server.url()] {
+        let settings = tls_settings(&url, &domain.ca, &domain.server.service());
+        let check = check_connection(&domain.config(settings.clone()), now(), limit).await;
+        let stages = &check.report.stages;
+        assert!(
+            stages.iter().all(|stage| stage.result == StageResult::Pass),
+            "{stages:#?}"
+        );
+        assert_eq!(check.root_dse().unwrap().dialect, Dialect::Dirsrv389);
+
+        let stranger = TestCa::new().unwrap();
+        let distrusted = domain.directory(DirectorySettings {
+            ca_certificates: stranger.pem(),
+            ..settings
+        });
+        let refused = distrusted.read_entry(&read("", &[]), in_seconds(20)).await;
+        assert_eq!(refused, Err(LdapError::Tls(TlsFailure::UnknownIssuer)), "{url}");
+    }
+}

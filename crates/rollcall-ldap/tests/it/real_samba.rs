@@ -1,0 +1,333 @@
+//! Against an Active Directory domain controller (Samba).
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::check::StageResult;
+use rollcall_core::dialect::{AccountState, AccountStatus, Dialect};
+use rollcall_core::directory::{DirectorySettings, TransportSecurity};
+use rollcall_core::external_id::IdKind;
+use rollcall_core::verdict::{DirectoryErrorKind, InternalReason, PublicReason, Verdict};
+use rollcall_ldap::{
+    DirectoryConfig, LdapDirectory, LdapError, ResultClass, ResultCode, SearchOutcome, SearchRequest,
+    TlsFailure, check_connection,
+};
+use rollcall_testkit::{Ldif, SambaDc, SambaPerson, TestCa, is_root_for};
+
+use crate::setup::*;
+use crate::verdicts::*;
+
+const AD: Dialect = Dialect::ActiveDirectory;
+
+struct Domain {
+    ca: TestCa,
+    dc: SambaDc,
+}
+
+/// One for all tests, each of which leaves alone what the others look at.
+fn domain() -> Option<&'static Domain> {
+    static DOMAIN: OnceLock<Option<Domain>> = OnceLock::new();
+    let start = || {
+        let ca = TestCa::new().unwrap();
+        let dc = SambaDc::start(&ca).unwrap();
+        Domain { ca, dc }
+    };
+    DOMAIN
+        .get_or_init(|| {
+            let root = is_root_for("the LDAP layer against Samba");
+            root.unwrap().then(start)
+        })
+        .as_ref()
+}
+
+impl Domain {
+    fn settings(&self) -> DirectorySettings {
+        tls_settings(&self.dc.tls_url(), &self.ca, &self.dc.service())
+    }
+
+    fn directory(&self, settings: DirectorySettings) -> LdapDirectory {
+        LdapDirectory::new(self.config(settings)).unwrap()
+    }
+
+    fn config(&self, settings: DirectorySettings) -> DirectoryConfig {
+        DirectoryConfig {
+            dialect: Some(AD),
+            ..config(settings, &self.dc.service().password)
+        }
+    }
+
+    fn group(&self, name: &str) -> String {
+        format!("CN={name},OU=Groups,{}", self.dc.base_dn())
+    }
+}
+
+fn now() -> DateTime<Utc> {
+    "2026-06-01T12:00:00Z".parse().unwrap()
+}
+
+#[tokio::test]
+async fn every_state_of_an_account_gets_its_verdict() {
+    use SambaPerson as P;
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(domain.settings());
+    for person in P::ALL {
+        use InternalReason::*;
+        let right = match person {
+            P::Normal => Verdict::Authenticated { notice: None },
+            P::Disabled => told(PublicReason::AccountDisabled, AccountDisabled),
+            P::Expired => told(PublicReason::AccountExpired, AccountExpired),
+            P::Aged => told(PublicReason::PasswordExpired, PasswordExpired),
+            P::MustChange => told(PublicReason::PasswordMustChange, PasswordMustChange),
+            P::Locked => silent(AccountLocked),
+            P::OffHours => told(PublicReason::LogonRestricted, LogonHours),
+            P::OffSite => told(PublicReason::LogonRestricted, LogonWorkstation),
+        };
+        let wrong = match person {
+            P::Locked => silent(AccountLocked),
+            _ => silent(InvalidCredentials),
+        };
+        let account = domain.dc.person(person);
+        let (verdict, state) = log_in(&directory, AD, &account, &account.password, now()).await;
+        assert_eq!(verdict, right, "{person:?}, right password");
+        let expected = AccountState {
+            status: match person {
+                P::Disabled => AccountStatus::Disabled,
+                P::Expired => AccountStatus::Expired,
+                P::Locked => AccountStatus::Locked,
+                _ => AccountStatus::Enabled,
+            },
+            password_expired: matches!(person, P::Aged | P::MustChange),
+            must_change_password: person == P::MustChange,
+        };
+        assert_eq!(state, expected, "{person:?}");
+        let (verdict, _) = log_in(&directory, AD, &account, "wrong", now()).await;
+        assert_eq!(verdict, wrong, "{person:?}, wrong password");
+    }
+}
+
+#[tokio::test]
+async fn every_form_of_a_name_binds_but_the_bare_login() {
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(domain.settings());
+    let normal = domain.dc.person(SambaPerson::Normal);
+    let guid = external_id(&directory, &normal.dn, IdKind::ObjectGuid).await;
+    let packed: String = guid.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    for (name, code) in [
+        (normal.dn.clone(), ResultCode::SUCCESS),
+        (format!("<GUID={guid}>"), ResultCode::SUCCESS),
+        (format!("<GUID={packed}>"), ResultCode::SUCCESS),
+        ("normal@lab.test".to_owned(), ResultCode::SUCCESS),
+        ("normal@LAB".to_owned(), ResultCode::SUCCESS),
+        ("LAB\\normal".to_owned(), ResultCode::SUCCESS),
+        ("normal".to_owned(), ResultCode::INVALID_CREDENTIALS),
+        (
+            format!("CN=Nobody,{}", domain.dc.base_dn()),
+            ResultCode::INVALID_CREDENTIALS,
+        ),
+    ] {
+        let secret = password(&normal.password);
+        let answer = directory
+            .verify_password(&name, &secret, in_seconds(20))
+            .await
+            .unwrap();
+        assert_eq!(answer.code, code, "{name}: {}", answer.diagnostic);
+    }
+}
+
+#[tokio::test]
+async fn an_external_id_reads_as_the_server_writes_it_and_survives_a_move() {
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(domain.settings());
+    let outer = domain.group("outer");
+    let id = external_id(&directory, &outer, IdKind::ObjectGuid).await;
+    // The extended DN control (MS-ADTS 3.1.1.3.4.1.5) with flag 1 has the server write GUIDs as text.
+    let extended_dn = "1.2.840.113556.1.4.529=::MAMCAQE=";
+    let ldif = domain
+        .dc
+        .search(&["-b", &outer, "-s", "base", "-E", extended_dn, "1.1"])
+        .unwrap();
+    // 42 bytes: they end where a group of base64 ends, which it takes since the value begins with `<`.
+    let mut begin = Ldif::new();
+    begin.attribute("dn", format!("<GUID={id}"));
+    assert!(
+        ldif.starts_with(begin.as_str().trim_end()),
+        "{id} is not in {ldif}"
+    );
+
+    let rename = "changetype: modrdn\nnewrdn: CN=outermost\ndeleteoldrdn: 1\n";
+    domain
+        .dc
+        .modify(&format!(
+            "dn: {outer}\n{rename}newsuperior: OU=Crowd,{}\n",
+            domain.dc.base_dn()
+        ))
+        .unwrap();
+    assert_eq!(
+        directory.read_entry(&read(&outer, &["cn"]), in_seconds(20)).await,
+        Ok(None)
+    );
+    let found = directory
+        .find_by_external_id(&id, &[], &["cn".to_owned()], in_seconds(20))
+        .await;
+    let found = found.unwrap().unwrap();
+    assert_eq!(found.dn, format!("CN=outermost,OU=Crowd,{}", domain.dc.base_dn()));
+}
+
+#[tokio::test]
+async fn a_search_in_pages_finds_what_ldapsearch_finds() {
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(DirectorySettings {
+        page_size: 100,
+        ..domain.settings()
+    });
+    let base = domain.dc.base_dn();
+    let filter = "(&(objectCategory=person)(objectClass=user))";
+    let request = SearchRequest {
+        filter: filter.to_owned(),
+        ..everything(base, &["sAMAccountName", "objectGUID"])
+    };
+    let (entries, outcome) = pull(&directory, request).await;
+    let SearchOutcome::Complete(stats) = outcome else {
+        panic!("{outcome:?}")
+    };
+    let ldif = domain.dc.search(&["-b", base, filter, "sAMAccountName"]).unwrap();
+    let expected: BTreeSet<&str> = values(&ldif, "dn").into_iter().collect();
+    let found: BTreeSet<&str> = entries.iter().map(|entry| entry.dn.as_str()).collect();
+    assert_eq!(found, expected);
+    assert_eq!(found.len(), entries.len());
+    let logins: BTreeSet<&str> = entries
+        .iter()
+        .filter_map(|entry| entry.text("sAMAccountName"))
+        .collect();
+    assert_eq!(logins, values(&ldif, "sAMAccountName").into_iter().collect());
+    assert!(logins.contains("normal") && logins.contains("crowd1599"));
+    assert!(
+        entries
+            .iter()
+            .all(|entry| entry.values("objectGUID")[0].len() == 16)
+    );
+    assert_eq!(u64::from(stats.pages), (stats.entries).div_ceil(100));
+}
+
+/// The names in these references do not even resolve: following one would end the search.
+#[tokio::test]
+async fn references_at_the_root_of_the_domain_are_counted_and_not_followed() {
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(domain.settings());
+    let request = |base: &str| SearchRequest {
+        filter: "(sAMAccountName=normal)".to_owned(),
+        ..everything(base, &["cn"])
+    };
+    let base = domain.dc.base_dn();
+    for (base, references) in [(base.to_owned(), true), (format!("OU=People,{base}"), false)] {
+        let (entries, outcome) = pull(&directory, request(&base)).await;
+        let SearchOutcome::Complete(stats) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(entries.len(), 1);
+        assert_eq!(stats.references > 0, references, "{base}: {stats:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_range_of_members_is_noticed_by_searches_and_completed_by_reads() {
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(domain.settings());
+    let crowd = domain.group("crowd");
+    let first = "member;range=0-1499";
+    let (entries, outcome) = pull(&directory, everything(&crowd, &[first])).await;
+    let SearchOutcome::Complete(stats) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(stats.ranged_attributes, BTreeSet::from(["member".to_owned()]));
+    assert_eq!(
+        (entries[0].values(first).len(), entries[0].values("member").len()),
+        (1500, 0)
+    );
+
+    let whole = directory
+        .read_entry(&read(&crowd, &[first]), in_seconds(20))
+        .await;
+    let whole = whole.unwrap().unwrap();
+    let members: BTreeSet<&str> = whole.texts("member").collect();
+    let ldif = domain
+        .dc
+        .search(&["-b", &crowd, "-s", "base", "(objectClass=*)", "member"])
+        .unwrap();
+    assert_eq!(members, values(&ldif, "member").into_iter().collect());
+    assert_eq!(members.len(), 1600);
+}
+
+#[tokio::test]
+async fn nested_groups_are_found_by_the_rule_in_chain() {
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(domain.settings());
+    let middle = domain.group("middle");
+    for (filter, found) in [
+        (format!("(memberOf={middle})"), false),
+        (format!("(memberOf:1.2.840.113556.1.4.1941:={middle})"), true),
+    ] {
+        let filter = rollcall_core::filter::Filter::parse(&format!("(&(sAMAccountName=normal){filter})"));
+        let request = SearchRequest {
+            filter: filter.unwrap().to_string(),
+            ..everything(&format!("OU=People,{}", domain.dc.base_dn()), &["cn"])
+        };
+        let (entries, outcome) = pull(&directory, request).await;
+        assert!(matches!(outcome, SearchOutcome::Complete(_)), "{outcome:?}");
+        assert_eq!(!entries.is_empty(), found);
+    }
+}
+
+#[tokio::test]
+async fn tls_by_either_way_passes_the_check_and_strangers_do_not() {
+    let Some(domain) = domain() else { return };
+    let limit = std::time::Duration::from_secs(20);
+    for url in [domain.dc.tls_url(), domain.dc.url()] {
+        let settings = tls_settings(&url, &domain.ca, &domain.dc.service());
+        let check = check_connection(&domain.config(settings.clone()), now(), limit).await;
+        let stages = &check.report.stages;
+        assert!(
+            stages.iter().all(|stage| stage.result == StageResult::Pass),
+            "{stages:#?}"
+        );
+        assert_eq!(check.root_dse().unwrap().dialect, AD);
+
+        let stranger = TestCa::new().unwrap();
+        let distrusted = domain.directory(DirectorySettings {
+            ca_certificates: stranger.pem(),
+            ..settings
+        });
+        let refused = distrusted.read_entry(&read("", &[]), in_seconds(20)).await;
+        assert_eq!(refused, Err(LdapError::Tls(TlsFailure::UnknownIssuer)), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_bind_without_tls_is_a_mistake_of_the_configuration_and_no_wrong_password() {
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(DirectorySettings {
+        transport_security: TransportSecurity::Plaintext,
+        allow_plaintext: true,
+        ..tls_settings(&domain.dc.url(), &domain.ca, &domain.dc.service())
+    });
+    let normal = domain.dc.person(SambaPerson::Normal);
+    for guess in [normal.password.as_str(), "wrong"] {
+        let answer = directory
+            .verify_password(&normal.dn, &password(guess), in_seconds(20))
+            .await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.code, ResultCode(8));
+        let verdict = judge(AD, &answer, AccountState::default());
+        assert_eq!(
+            verdict,
+            Verdict::DirectoryError(DirectoryErrorKind::Misconfigured)
+        );
+    }
+    let service = directory
+        .read_entry(&read("", &[]), in_seconds(20))
+        .await
+        .unwrap_err();
+    assert_eq!(service, LdapError::BindRefused(ResultCode(8)));
+    assert_eq!(ResultCode(8).class(), ResultClass::Configuration);
+}
