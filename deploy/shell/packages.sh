@@ -27,14 +27,14 @@ install_packages() {
     made_policy=yes
   fi
   # A first big install may fail once while unpacking.
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q &&
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 update -q &&
     { apt_install "$@" || apt_install "$@"; } || status=$?
   if [ -n "$made_policy" ]; then as_root rm -f "$policy"; fi
   return "$status"
 }
 
 apt_install() {
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -q -y --no-install-recommends "$@"
 }
 
 # missing_packages: which Debian packages are not there, of those that tests and quickstart both need.

@@ -16,8 +16,11 @@ start_process() {
   local name=$1
   shift
   (cd "$state" && exec setsid "$@" </dev/null >>"$state/$name.log" 2>&1) &
-  echo $! >"$state/$name.pid"
+  local pid=$!
+  echo "$pid" >"$state/$name.pid"
   disown
+  # Until it is the program that is asked for, and no longer this shell.
+  until is_running "$name" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
 }
 
 # stop_process NAME: politely first.
@@ -45,4 +48,6 @@ wait_until() {
     if ! is_running "$name" || [ "$SECONDS" -ge "$end" ]; then return 1; fi
     sleep 0.1
   done
+  # What answered may be somebody else, on an address that was not free.
+  is_running "$name"
 }

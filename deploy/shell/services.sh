@@ -1,0 +1,51 @@
+# shellcheck shell=bash
+# Rollcall's two services on one SQLite file. To be sourced, with $root, $state, $gateway and $worker set and
+# processes.sh loaded.
+
+: "${root:?}" "${state:?}" "${gateway:?}" "${worker:?}"
+
+programs=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")/release
+
+start_services() {
+  printf 'quickstart %s\n' "$(openssl rand -base64 32)" >"$state/keyring"
+  {
+    printf '[server]\nlisten = "%s"\n' "$worker"
+    shared_settings
+  } >"$state/sync-worker.toml"
+  {
+    printf '[server]\nlisten = "%s"\n\n[worker]\nendpoint = "http://%s"\n' "$gateway" "$worker"
+    shared_settings
+  } >"$state/auth-gateway.toml"
+  printf '%s %s\n' "$gateway" "$worker" >"$state/addresses"
+
+  ask_service sync-worker migrate >>"$state/sync-worker.log" 2>&1 || show_and_fail "$state/sync-worker.log"
+  local name
+  for name in sync-worker auth-gateway; do
+    start_process "$name" "$programs/$name" --config "$state/$name.toml"
+    wait_until "$name" 30 ask_service "$name" healthcheck || {
+      echo "$name did not become ready. If its port is taken: ROLLCALL_GATEWAY_PORT and ROLLCALL_WORKER_PORT." >&2
+      show_and_fail "$state/$name.log"
+    }
+  done
+}
+
+# ask_service NAME SUBCOMMAND: where the service itself runs, since the store's path is relative.
+ask_service() {
+  (cd "$state" && "$programs/$1" --config "$state/$1.toml" "$2")
+}
+
+shared_settings() {
+  cat <<TOML
+
+[store]
+url = "sqlite://rollcall.db?mode=rwc"
+
+[keyring]
+key_file = "$state/keyring"
+
+# Rollcall contacts no private address unless told to, and the sample directory is on loopback.
+[egress]
+allow_cidrs = ["127.0.0.0/8"]
+allow_ports = [$ldap_port, $ldaps_port]
+TOML
+}
