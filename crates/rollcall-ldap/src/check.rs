@@ -6,8 +6,13 @@
 
 mod advice;
 mod connection;
+mod describe;
+mod lockout;
+mod privilege;
 mod searches;
 mod stages;
 
 pub use connection::{ConnectionCheck, HostCheck, check_connection};
+pub use lockout::Lockout;
+pub use privilege::Privilege;
 pub use searches::{Count, SearchesCheck, SearchesToCheck, check_searches};

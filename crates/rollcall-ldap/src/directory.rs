@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ldap3::controls::RawControl;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::DirectorySettings;
 use rollcall_core::entry::Entry;
@@ -20,8 +21,9 @@ use crate::error::{BindError, LdapError, Misconfiguration};
 use crate::gate::Gate;
 use crate::guard::Limits;
 use crate::guard::link::Budget;
+use crate::guard::violation::ProtocolViolation;
 use crate::health::Health;
-use crate::paging::{PagedSearch, SearchRequest};
+use crate::paging::{PagedSearch, SearchRequest, paged_results};
 use crate::ranges;
 use crate::result_code::{ResultClass, ResultCode};
 use crate::root_dse::{self, RootDse};
@@ -634,32 +636,49 @@ impl Drop for Lease {
     }
 }
 
-/// A search in one request.
+/// A small search in one request.
 pub(crate) async fn find(
     connection: &mut Connection,
     query: &Query,
     deadline: Instant,
 ) -> Result<Found, LdapError> {
-    // One more than asked for, since a server may ignore the limit.
-    let entries = if query.scope == SearchScope::Base {
-        1
-    } else {
-        query.size_limit.saturating_add(1)
-    };
+    find_with_controls(connection, query, Vec::new(), deadline).await
+}
+
+/// A small search in one request with controls of its own.
+///
+/// Samba does not keep to the size limit, but to a page's size. One more than the limit is asked for, so that a
+/// full page does not look like all there is.
+pub(crate) async fn find_with_controls(
+    connection: &mut Connection,
+    query: &Query,
+    mut controls: Vec<RawControl>,
+    deadline: Instant,
+) -> Result<Found, LdapError> {
+    let one_more = query.size_limit.max(1).saturating_add(1);
+    if query.scope != SearchScope::Base {
+        controls.push(RawControl {
+            crit: false,
+            ..paged_results(one_more, b"")
+        });
+    }
     let budget = Budget {
-        entries,
+        entries: one_more,
         bytes: SMALL_BYTES,
     };
-    connection
-        .start_search(query, Vec::new(), budget, deadline)
-        .await?;
+    connection.start_search(query, controls, budget, deadline).await?;
     let mut found = Found::default();
     let limit = query.size_limit.max(1) as usize;
     loop {
-        match connection.next_entry(deadline).await? {
-            Ok(entry) if found.entries.len() < limit => found.entries.push(entry),
-            Ok(_) => found.more = true,
-            Err(end) => {
+        match connection.next_entry(deadline).await {
+            Ok(Ok(entry)) if found.entries.len() < limit => found.entries.push(entry),
+            Ok(Ok(_)) => found.more = true,
+            // A server that keeps to neither. Its connection is closed, but what came is true.
+            Err(LdapError::Protocol(ProtocolViolation::TooManyEntries { .. })) if found.more => {
+                return Ok(found);
+            }
+            Err(error) => return Err(error),
+            Ok(Err(end)) => {
                 return match end.code {
                     ResultCode::SUCCESS => Ok(found),
                     ResultCode::SIZE_LIMIT_EXCEEDED => Ok(Found { more: true, ..found }),

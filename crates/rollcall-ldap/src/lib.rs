@@ -34,7 +34,8 @@ mod tls;
 
 pub use bind::{BindAnswer, PasswordPolicy, PasswordPolicyError};
 pub use check::{
-    ConnectionCheck, Count, HostCheck, SearchesCheck, SearchesToCheck, check_connection, check_searches,
+    ConnectionCheck, Count, HostCheck, Lockout, Privilege, SearchesCheck, SearchesToCheck, check_connection,
+    check_searches,
 };
 pub use directory::{DirectoryConfig, Found, LdapDirectory, PoolLimits, ReadRequest, Verification};
 pub use egress::{DEFAULT_PORTS, EgressPolicy, Network, NetworkError};

@@ -342,7 +342,8 @@ impl PagedSearch {
     }
 }
 
-fn paged_results(size: u32, cookie: &[u8]) -> RawControl {
+/// The request control, critical.
+pub(crate) fn paged_results(size: u32, cookie: &[u8]) -> RawControl {
     let mut inner = Vec::new();
     ber::put(&mut inner, 0x02, &ber::integer(size));
     ber::put(&mut inner, 0x04, cookie);

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::check::{CheckReport, StageKind};
-use rollcall_core::dialect::Dialect;
-use rollcall_core::directory::HostUrl;
+use rollcall_core::directory::{DirectorySettings, HostUrl};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::advice::explain;
+use super::describe;
+use super::lockout::{self, Lockout};
+use super::privilege::{self, Privilege};
 use super::stages::Stages;
 use crate::connection::Connection;
 use crate::dial;
@@ -20,7 +22,7 @@ use crate::error::{DialFailure, LdapError};
 use crate::guard::Limits;
 use crate::result_code::ResultCode;
 use crate::root_dse::{self, RootDse};
-use crate::tls::{CertificateFacts, TlsFacts};
+use crate::tls::TlsFacts;
 
 const HOST_STAGES: [StageKind; 6] = [
     StageKind::EgressPolicy,
@@ -30,7 +32,6 @@ const HOST_STAGES: [StageKind; 6] = [
     StageKind::Bind,
     StageKind::RootDse,
 ];
-const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
 /// A certificate that ends sooner than this is worth a word.
 const EXPIRY_NOTICE_DAYS: i64 = 30;
 
@@ -41,6 +42,10 @@ pub struct ConnectionCheck {
     pub report: CheckReport,
     /// What was learnt about each host, in the order of the settings.
     pub hosts: Vec<HostCheck>,
+    /// The directory's own lockout, if it can be read.
+    pub lockout: Option<Lockout>,
+    /// What the service account may do, if a host got that far.
+    pub privilege: Option<Privilege>,
 }
 
 /// What a check learnt about one host.
@@ -55,6 +60,33 @@ pub struct HostCheck {
 }
 
 impl ConnectionCheck {
+    /// What all hosts share: lockout and privilege, asked of the first that answers.
+    async fn look_closer(
+        &mut self,
+        mut connection: Connection,
+        root: &RootDse,
+        settings: &DirectorySettings,
+        stages: &mut Stages,
+        deadline: Instant,
+    ) {
+        self.lockout = lockout::read(&mut connection, root, deadline).await;
+        describe::lockout(self.lockout, stages);
+        match privilege::read(&mut connection, root, &settings.bind_dn, deadline).await {
+            Ok(privilege) => {
+                describe::privilege(&privilege, stages);
+                self.privilege = Some(privilege);
+            }
+            Err(error) => {
+                let (message, hint) = explain(&error, settings.transport_security);
+                stages.warn(
+                    StageKind::Privilege,
+                    format!("The rights could not be read: {message}"),
+                    hint,
+                );
+            }
+        }
+    }
+
     /// The root DSE of the first host that showed one.
     pub fn root_dse(&self) -> Option<&RootDse> {
         self.hosts.iter().find_map(|host| host.root_dse.as_ref())
@@ -95,14 +127,28 @@ pub async fn check_connection(
         .map(|host| check_host(config, host, ready, now, deadline));
     let mut stages = parse.into_stages();
     let mut hosts = Vec::new();
-    for (host_stages, host) in futures::future::join_all(checks).await {
+    let mut open = None;
+    for (host_stages, host, connection) in futures::future::join_all(checks).await {
         stages.extend(host_stages.into_stages());
+        if let (None, Some(connection), Some(root)) = (&open, connection, &host.root_dse) {
+            open = Some((connection, root.clone(), host.host.to_string()));
+        }
         hosts.push(host);
     }
-    ConnectionCheck {
+    let mut check = ConnectionCheck {
         report: CheckReport { stages },
         hosts,
+        lockout: None,
+        privilege: None,
+    };
+    if let Some((connection, root, host)) = open {
+        let mut stages = Stages::about(host);
+        check
+            .look_closer(connection, &root, &config.settings, &mut stages, deadline)
+            .await;
+        check.report.stages.extend(stages.into_stages());
     }
+    check
 }
 
 async fn check_host(
@@ -111,7 +157,8 @@ async fn check_host(
     ready: bool,
     now: DateTime<Utc>,
     deadline: Instant,
-) -> (Stages, HostCheck) {
+) -> (Stages, HostCheck, Option<Connection>) {
+    let mut open = None;
     let mut stages = Stages::about(host.to_string());
     let mut found = HostCheck {
         host: host.clone(),
@@ -136,11 +183,11 @@ async fn check_host(
         if let Some(tcp) = check.connect(&mut stages).await
             && let Some(stream) = check.secure(tcp, &mut stages, &mut found).await
         {
-            check.speak(stream, &mut stages, &mut found).await;
+            open = check.speak(stream, &mut stages, &mut found).await;
         }
     }
     stages.skip_rest(&HOST_STAGES);
-    (stages, found)
+    (stages, found, open)
 }
 
 struct HostStages<'a> {
@@ -221,7 +268,11 @@ impl HostStages<'_> {
                     .as_ref()
                     .map(|tls| tls.seen_chain())
                     .unwrap_or_default();
-                stages.fail(StageKind::Tls, with_certificate(message, chain.first()), hint);
+                stages.fail(
+                    StageKind::Tls,
+                    describe::with_certificate(message, chain.first()),
+                    hint,
+                );
                 return None;
             }
         };
@@ -234,7 +285,8 @@ impl HostStages<'_> {
             Stream::Tls(tls) => {
                 let facts = TlsFacts::of(tls);
                 let leaf = facts.chain.first();
-                let message = with_certificate(format!("{} with {}.", facts.version, facts.cipher), leaf);
+                let message =
+                    describe::with_certificate(format!("{} with {}.", facts.version, facts.cipher), leaf);
                 let days = leaf.map_or(i64::MAX, |leaf| (leaf.not_after - self.now).num_days());
                 match days < EXPIRY_NOTICE_DAYS {
                     true => stages.warn(
@@ -250,7 +302,7 @@ impl HostStages<'_> {
         Some(stream)
     }
 
-    async fn speak(&self, stream: Stream, stages: &mut Stages, found: &mut HostCheck) {
+    async fn speak(&self, stream: Stream, stages: &mut Stages, found: &mut HostCheck) -> Option<Connection> {
         let deadline = self
             .deadline
             .min(Instant::now() + self.config.settings.operation_timeout);
@@ -272,7 +324,7 @@ impl HostStages<'_> {
             Err(error) => {
                 let (message, hint) = self.explain(&error);
                 stages.fail(StageKind::Bind, message, hint);
-                return;
+                return None;
             }
         };
         stages.pass(StageKind::Bind, "The service account can bind.");
@@ -280,8 +332,9 @@ impl HostStages<'_> {
         let root = root.map(|found| found.entries.first().map(RootDse::from_entry));
         match root {
             Ok(Some(root)) => {
-                describe(&root, stages);
+                describe::root_dse(&root, stages);
                 found.root_dse = Some(root);
+                return Some(connection);
             }
             Ok(None) => stages.warn(
                 StageKind::RootDse,
@@ -293,45 +346,6 @@ impl HostStages<'_> {
                 stages.fail(StageKind::RootDse, message, hint);
             }
         }
+        None
     }
-}
-
-fn describe(root: &RootDse, stages: &mut Stages) {
-    let kind = match root.dialect {
-        Dialect::ActiveDirectory => "Active Directory or Samba",
-        Dialect::OpenLdap => "OpenLDAP",
-        Dialect::Dirsrv389 => "389 Directory Server or FreeIPA",
-        Dialect::Generic => "A server of another kind",
-    };
-    let vendor = root
-        .vendor
-        .as_ref()
-        .map(|vendor| format!(" ({vendor})"))
-        .unwrap_or_default();
-    let contexts = root.data_contexts().join("; ");
-    let message = format!("{kind}{vendor}, with the trees {contexts}.");
-    match root.supports(PAGED_RESULTS) {
-        true => stages.pass(StageKind::RootDse, message),
-        false => stages.warn(
-            StageKind::RootDse,
-            message,
-            "The server does not announce paged results; large searches may be cut short by its limits.",
-        ),
-    }
-}
-
-fn with_certificate(message: String, leaf: Option<&CertificateFacts>) -> String {
-    let Some(leaf) = leaf else { return message };
-    let names = if leaf.names.is_empty() {
-        "no names".into()
-    } else {
-        leaf.names.join(", ")
-    };
-    format!(
-        "{message} Certificate of {} for {names}, issued by {}, valid from {} to {}.",
-        leaf.subject,
-        leaf.issuer,
-        leaf.not_before.format("%Y-%m-%d"),
-        leaf.not_after.format("%Y-%m-%d"),
-    )
 }

@@ -9,9 +9,13 @@ use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
 use rollcall_core::external_id::IdKind;
 use rollcall_core::user_sync::{Search, SearchScope};
 use rollcall_ldap::{
-    ConnectionCheck, Count, EgressPolicy, SearchesCheck, SearchesToCheck, check_connection, check_searches,
+    ConnectionCheck, Count, EgressPolicy, Lockout, SearchesCheck, SearchesToCheck, check_connection,
+    check_searches,
 };
-use rollcall_testkit::{ScriptedLdap, Slapd, TestCa, ber, hostile_people, people_ldif};
+use rollcall_testkit::{
+    Account, Dirsrv, SambaDc, ScriptedLdap, Slapd, SlapdBuilder, TestCa, ber, hostile_people, is_root_for,
+    people_ldif,
+};
 use tokio::net::TcpListener;
 
 use crate::setup::*;
@@ -78,12 +82,11 @@ async fn a_good_server_passes_every_stage() {
         StageKind::Bind,
         StageKind::RootDse,
     ];
-    assert_eq!(
-        results,
-        kinds.map(|kind| (kind, StageResult::Pass)),
-        "{:#?}",
-        check.report
-    );
+    let mut expected: Vec<_> = kinds.iter().map(|kind| (*kind, StageResult::Pass)).collect();
+    // The lockout, and what OpenLDAP does not tell.
+    expected.push((StageKind::RootDse, StageResult::Pass));
+    expected.push((StageKind::Privilege, StageResult::Skipped));
+    assert_eq!(results, expected, "{:#?}", check.report);
     assert_eq!(check.root_dse().unwrap().dialect, Dialect::OpenLdap);
     assert_eq!(check.root_dse().unwrap().data_contexts(), [slapd.base_dn()]);
     let tls = check.hosts[0].tls.as_ref().unwrap();
@@ -384,4 +387,83 @@ async fn searches_that_find_nothing_say_why() {
             exact: true
         })
     );
+}
+
+#[tokio::test]
+async fn the_lockout_of_a_password_policy_is_read() {
+    let base = "dc=example,dc=org";
+    let policy = format!(
+        "dn: ou=Policies,{base}\nobjectClass: organizationalUnit\nou: Policies\n\n\
+         dn: {}\nobjectClass: device\nobjectClass: pwdPolicy\ncn: default\npwdAttribute: userPassword\n\
+         pwdLockout: TRUE\npwdMaxFailure: 7\npwdFailureCountInterval: 1800\n",
+        SlapdBuilder::default_policy_dn(base)
+    );
+    let slapd = Slapd::builder().ppolicy().ldif(&policy).start().unwrap();
+    let check = check(slapd_settings(&slapd), slapd.service_password()).await;
+    let expected = Lockout {
+        threshold: 7,
+        window: Some(Duration::from_secs(1800)),
+    };
+    assert_eq!(check.lockout, Some(expected));
+    let told = check
+        .report
+        .stages
+        .iter()
+        .any(|stage| stage.message.contains("7 wrong passwords within 30 minutes"));
+    assert!(told, "{:#?}", check.report);
+}
+
+async fn check_as(url: &str, ca: &TestCa, account: &Account) -> ConnectionCheck {
+    let settings = DirectorySettings {
+        bind_dn: account.dn.clone(),
+        ca_certificates: ca.pem(),
+        ..settings(&[url.to_owned()])
+    };
+    check(settings, &account.password).await
+}
+
+fn evidence(check: &ConnectionCheck) -> String {
+    let privilege = stage(check, StageKind::Privilege);
+    assert_eq!(privilege.result, StageResult::Warn, "{:#?}", check.report);
+    privilege.message.clone()
+}
+
+#[tokio::test]
+async fn samba_tells_a_reader_from_an_administrator() {
+    if !is_root_for("a Samba domain controller").unwrap() {
+        return;
+    }
+    let ca = TestCa::new().unwrap();
+    let dc = SambaDc::start(&ca).unwrap();
+    let reader = check_as(&dc.tls_url(), &ca, &dc.service()).await;
+    assert_eq!(reader.root_dse().unwrap().dialect, Dialect::ActiveDirectory);
+    assert_eq!(reader.lockout.unwrap().threshold, 5);
+    assert_eq!(
+        stage(&reader, StageKind::Privilege).result,
+        StageResult::Pass,
+        "{:#?}",
+        reader.report
+    );
+    let powerful = evidence(&check_as(&dc.tls_url(), &ca, &dc.powerful()).await);
+    assert!(powerful.contains("a member of Domain Admins"), "{powerful}");
+    assert!(powerful.contains("it can write"), "{powerful}");
+}
+
+#[tokio::test]
+async fn dirsrv_tells_a_reader_from_an_administrator() {
+    if !is_root_for("a 389 Directory Server").unwrap() {
+        return;
+    }
+    let ca = TestCa::new().unwrap();
+    let server = Dirsrv::start(&ca).unwrap();
+    let reader = check_as(&server.tls_url(), &ca, &server.service()).await;
+    assert_eq!(reader.root_dse().unwrap().dialect, Dialect::Dirsrv389);
+    assert_eq!(
+        stage(&reader, StageKind::Privilege).result,
+        StageResult::Pass,
+        "{:#?}",
+        reader.report
+    );
+    let powerful = evidence(&check_as(&server.tls_url(), &ca, &server.powerful()).await);
+    assert!(powerful.contains("it can write"), "{powerful}");
 }

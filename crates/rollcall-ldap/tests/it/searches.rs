@@ -641,3 +641,30 @@ async fn a_group_that_shrinks_between_ranges_ends_and_a_lying_one_is_an_error() 
         .unwrap_err();
     assert_eq!(error, LdapError::Protocol(ProtocolViolation::Range));
 }
+
+/// As Samba does with the size limit, and worse ones with the page's.
+#[tokio::test]
+async fn a_server_that_ignores_limits_still_gets_a_small_search_answered() {
+    let server = pages(|request, _| {
+        [
+            entry(request.id, "cn=x").repeat(100),
+            ber::search_done(request.id, 0, ""),
+        ]
+        .concat()
+    })
+    .await;
+    let directory = on_script(server.address());
+    let attributes = ["uid".to_owned()];
+    let found = directory
+        .find(
+            "dc=x",
+            SearchScope::Subtree,
+            "(uid=x)",
+            &attributes,
+            2,
+            in_seconds(10),
+        )
+        .await;
+    let found = found.unwrap();
+    assert_eq!((found.entries.len(), found.more), (2, true));
+}

@@ -1,0 +1,107 @@
+//! Sentences about what a check of a connection found.
+
+use rollcall_core::check::{StageKind, StageResult};
+use rollcall_core::dialect::Dialect;
+
+use super::lockout::Lockout;
+use super::privilege::Privilege;
+use super::stages::Stages;
+use crate::root_dse::RootDse;
+use crate::tls::CertificateFacts;
+
+const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
+/// Most pieces of evidence that a message holds.
+const MAX_EVIDENCE: usize = 5;
+
+pub(super) fn lockout(lockout: Option<Lockout>, stages: &mut Stages) {
+    let kind = StageKind::RootDse;
+    match lockout {
+        None => stages.add(
+            kind,
+            StageResult::Pass,
+            "The directory's lockout threshold cannot be read.",
+            "Rollcall stops after 3 wrong passwords. Let the bind account read the password policy to raise that.",
+        ),
+        Some(Lockout { threshold: 0, .. }) => stages.pass(kind, "The directory never locks an account."),
+        Some(Lockout { threshold, window }) => {
+            let within = match window {
+                Some(window) => format!(" within {} minutes", window.as_secs().div_ceil(60)),
+                None => String::new(),
+            };
+            stages.pass(kind, format!("The directory locks an account after {threshold} wrong passwords{within}."));
+        }
+    }
+}
+
+pub(super) fn privilege(privilege: &Privilege, stages: &mut Stages) {
+    let kind = StageKind::Privilege;
+    match privilege {
+        Privilege::ReadOnly { objects } => {
+            stages.pass(
+                kind,
+                format!("No right to write was found on {objects} sampled objects."),
+            );
+        }
+        Privilege::CanWrite { evidence } => {
+            let shown: Vec<&str> = evidence.iter().take(MAX_EVIDENCE).map(String::as_str).collect();
+            let more = match evidence.len().saturating_sub(MAX_EVIDENCE) {
+                0 => String::new(),
+                more => format!("; and {more} more"),
+            };
+            stages.warn(
+                kind,
+                format!(
+                    "The bind account can do more than read: {}{more}.",
+                    shown.join("; ")
+                ),
+                "Use an account that can only read: Rollcall never writes to a directory.",
+            );
+        }
+        Privilege::Unknown => stages.add(
+            kind,
+            StageResult::Skipped,
+            "This kind of server does not tell what an account may do.",
+            "Make sure in the server's access rules that the bind account can only read.",
+        ),
+    }
+}
+
+pub(super) fn root_dse(root: &RootDse, stages: &mut Stages) {
+    let kind = match root.dialect {
+        Dialect::ActiveDirectory => "Active Directory or Samba",
+        Dialect::OpenLdap => "OpenLDAP",
+        Dialect::Dirsrv389 => "389 Directory Server or FreeIPA",
+        Dialect::Generic => "A server of another kind",
+    };
+    let vendor = root
+        .vendor
+        .as_ref()
+        .map(|vendor| format!(" ({vendor})"))
+        .unwrap_or_default();
+    let contexts = root.data_contexts().join("; ");
+    let message = format!("{kind}{vendor}, with the trees {contexts}.");
+    match root.supports(PAGED_RESULTS) {
+        true => stages.pass(StageKind::RootDse, message),
+        false => stages.warn(
+            StageKind::RootDse,
+            message,
+            "The server does not announce paged results; large searches may be cut short by its limits.",
+        ),
+    }
+}
+
+pub(super) fn with_certificate(message: String, leaf: Option<&CertificateFacts>) -> String {
+    let Some(leaf) = leaf else { return message };
+    let names = if leaf.names.is_empty() {
+        "no names".into()
+    } else {
+        leaf.names.join(", ")
+    };
+    format!(
+        "{message} Certificate of {} for {names}, issued by {}, valid from {} to {}.",
+        leaf.subject,
+        leaf.issuer,
+        leaf.not_before.format("%Y-%m-%d"),
+        leaf.not_after.format("%Y-%m-%d"),
+    )
+}
