@@ -5,6 +5,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// How far the clocks of replicas may be apart.
+const MAX_SKEW: TimeDelta = TimeDelta::minutes(1);
+
 /// What is counted together.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ThrottleSubject {
@@ -69,8 +72,11 @@ impl ThrottlePolicy {
             reserved: 0,
         };
         let mut state = match state {
-            // A clock that was set back must not keep a window open for longer than its length.
-            Some(state) if state.window_start <= now && now < state.window_start + self.window => state,
+            // A clock that was set back must not keep a window open for longer than its length. But attempts
+            // arrive a little out of order, and clocks of replicas differ a little: that begins no new window.
+            Some(state) if state.window_start - MAX_SKEW <= now && now < state.window_start + self.window => {
+                state
+            }
             _ => fresh,
         };
         if state.failures.saturating_add(state.reserved) >= self.limit {
@@ -163,6 +169,14 @@ mod tests {
         let (state, _) = POLICY.reserve(None, at(20)).unwrap();
         let state = state.settle(old, Settlement::Failure);
         assert_eq!((state.failures, state.reserved), (1, 1));
+    }
+
+    #[test]
+    fn an_attempt_that_arrives_out_of_order_begins_no_new_window() {
+        let (state, _) = POLICY.reserve(None, at(10)).unwrap();
+        let earlier = at(10) - TimeDelta::milliseconds(3);
+        let (state, _) = POLICY.reserve(Some(state), earlier).unwrap();
+        assert_eq!((state.window_start, state.reserved), (at(10), 2));
     }
 
     #[test]
