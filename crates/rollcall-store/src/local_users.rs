@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use rollcall_core::event::EventType;
 use rollcall_core::id::{TenantId, UserId};
-use rollcall_core::identifier::normalize;
 use rollcall_core::planner::Holder;
 use rollcall_core::user::{Block, Profile, User, UserState};
 use sea_orm::DatabaseTransaction;
@@ -132,7 +131,7 @@ impl Store {
         Ok(())
     }
 
-    /// Blocks a user of either source. One that is blocked already keeps its first block.
+    /// Blocks a user of either source. One that is blocked already stays so since then, for the new reason.
     ///
     /// # Errors
     /// `NotFound`.
@@ -170,9 +169,15 @@ impl Store {
         let model = lock_user(&tx, tenant, id).await?;
         let fingerprint = model.fingerprint.clone();
         let before = model.into_domain()?;
-        if before.block.is_some() == block.is_some() {
-            return Ok(before);
-        }
+        let block = match (&before.block, block) {
+            (None, None) => return Ok(before),
+            (Some(first), Some(again)) if first.reason == again.reason => return Ok(before),
+            (Some(first), Some(again)) => Some(Block {
+                time: first.time,
+                ..again
+            }),
+            (_, block) => block,
+        };
         let event = if block.is_some() {
             EventType::Blocked
         } else {
@@ -204,12 +209,16 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<User> {
         let user = &user_write.after;
-        let login = normalize(&user.profile.login);
         if !user_write.deleted {
-            for (key, holder) in holders(&tx, self.scope(tenant), tenant, &keys_of(user)).await? {
-                if holder != Holder::User(user.id) {
-                    return Err(StoreError::IdentifierTaken { email: key != login });
-                }
+            // The login comes first, and is what is told if both are taken.
+            let keys = keys_of(user);
+            let held = holders(&tx, self.scope(tenant), tenant, &keys).await?;
+            let is_taken = |key: &String| {
+                held.get(key)
+                    .is_some_and(|holder| *holder != Holder::User(user.id))
+            };
+            if let Some(index) = keys.iter().position(is_taken) {
+                return Err(StoreError::IdentifierTaken { email: index > 0 });
             }
         }
         let writes = [user_write];

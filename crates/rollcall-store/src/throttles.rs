@@ -73,14 +73,17 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets a user's failures and reserved slots.
-    pub async fn unlock_user(&self, tenant: &TenantId, user: UserId) -> Result<()> {
+    /// Forgets a user's failures and reserved slots; returns what there was to forget.
+    pub async fn unlock_user(&self, tenant: &TenantId, user: UserId) -> Result<Option<ThrottleState>> {
         let tx = self.inner.database.begin().await?;
-        let (tenant, subject) = key(tenant, &ThrottleSubject::User(user));
+        let key = key(tenant, &ThrottleSubject::User(user));
+        let mut counters = Counters::lock(&tx, [key.clone()].into()).await?;
+        let counted = |state: &ThrottleState| state.failures > 0 || state.reserved > 0;
+        let forgotten = counters.states.remove(&key).filter(counted);
         let sql = "DELETE FROM login_throttles WHERE tenant = $1 AND subject = $2";
-        execute(&tx, sql, vec![tenant.into(), subject.into()]).await?;
+        execute(&tx, sql, vec![key.0.into(), key.1.into()]).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(forgotten)
     }
 
     /// Deletes counters whose window began before `before`, at most `limit`; returns how many. Global by
