@@ -191,10 +191,11 @@ async fn prepare(
         let before = current.remove(&change.user).map(Model::into_domain).transpose()?;
         let revision = before.as_ref().map_or(0, |user| user.revision);
         let person = persons.get(&(change.origin.directory.clone(), change.origin.external_id.clone()));
-        let changed = revision != change.expected_revision
+        let repeated = !seen.insert(change.user);
+        let changed = repeated
+            || revision != change.expected_revision
             || before.is_none() != (change.kind == ChangeKind::Create)
-            || person.is_some_and(|person| *person != change.user)
-            || !seen.insert(change.user);
+            || person.is_some_and(|person| *person != change.user);
         if changed {
             refused.push((change.kind, refusal(IssueKind::ChangedMeanwhile, change)));
         } else if before.as_ref().is_some_and(|user| user.owner) {

@@ -140,7 +140,7 @@ pub(crate) enum Job {
 /// What is answered after the commit.
 enum Outcome {
     Reserved(Reserved),
-    Finished(LoginChange),
+    Finished(Box<LoginChange>),
     Drained,
 }
 
@@ -249,7 +249,7 @@ async fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Outcome>> {
                     Some(audit) if change.any() => audit,
                     _ => &finish.audit,
                 });
-                Outcome::Finished(change)
+                Outcome::Finished(Box::new(change))
             }
             Job::Drain { .. } => Outcome::Drained,
         });
@@ -309,7 +309,7 @@ impl Job {
             }
             Job::Finish { answer, .. } => {
                 let _ = answer.send(result.and_then(|outcome| match outcome {
-                    Outcome::Finished(change) => Ok(change),
+                    Outcome::Finished(change) => Ok(*change),
                     _ => Err(mismatch()),
                 }));
             }

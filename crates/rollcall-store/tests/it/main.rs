@@ -1,1 +1,18 @@
 //! The store's conformance suite: every test runs on SQLite and on PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod engine;
+mod fixture;
+
+mod apply;
+mod configuration;
+mod durability;
+mod feed;
+mod isolation;
+mod leases;
+mod local_users;
+mod logins;
+mod runs;
+mod schema;
+mod secrets;
+mod throttles;

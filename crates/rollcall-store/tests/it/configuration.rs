@@ -1,0 +1,453 @@
+//! Tenants, directories and user syncs.
+
+use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
+use rollcall_core::dialect::Dialect;
+use rollcall_core::directory::{DirectoryObservations, PasswordStrength};
+use rollcall_core::run::RunState;
+use rollcall_core::secret::Password;
+use rollcall_core::user::UserDisposition;
+use rollcall_store::{
+    CheckSubject, Cursor, Kind, NewMail, NewSecrets, PageRequest, PlanOutcome, PlanResult, StoreError,
+};
+
+use crate::engine::{Engine, on_both};
+use crate::fixture::*;
+
+on_both! {
+    tenants_are_kept_and_revised,
+    a_domain_belongs_to_one_tenant,
+    a_tenant_in_use_stays,
+    directories_are_kept_and_revised,
+    observations_are_no_change,
+    user_syncs_are_kept_and_revised,
+    a_new_scope_is_noticed,
+    a_changed_configuration_supersedes_waiting_plans,
+    due_syncs_are_those_that_may_run,
+    one_replica_moves_the_schedule_on,
+    lists_go_on_where_they_ended,
+    the_last_check_and_reviews_are_kept,
+    mail_is_claimed_once_and_again_when_it_failed,
+}
+
+async fn tenants_are_kept_and_revised(engine: Engine) {
+    let store = engine.store().await;
+    let created = store
+        .create_tenant(&acme(), &tenant_settings(&["b.com", "a.com"]), at(0))
+        .await
+        .unwrap();
+    assert_eq!(created.settings, tenant_settings(&["b.com", "a.com"]));
+    assert_eq!((created.revision, created.create_time), (1, at(0)));
+    assert_eq!(store.tenant(&acme()).await.unwrap(), created);
+    let again = store.create_tenant(&acme(), &tenant_settings(&[]), at(1)).await;
+    assert!(matches!(again, Err(StoreError::AlreadyExists)));
+
+    let mut settings = tenant_settings(&["a.com", "c.com"]);
+    settings.user_sync_enabled = false;
+    let updated = store.update_tenant(&acme(), 1, &settings, at(5)).await.unwrap();
+    assert_eq!(
+        (updated.revision, updated.update_time, &updated.settings),
+        (2, at(5), &settings)
+    );
+    let stale = store.update_tenant(&acme(), 1, &settings, at(6)).await;
+    assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
+    let stale = store.delete_tenant(&acme(), Some(1)).await;
+    assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
+    store.delete_tenant(&acme(), Some(2)).await.unwrap();
+    assert!(matches!(
+        store.tenant(&acme()).await,
+        Err(StoreError::NotFound(Kind::Tenant))
+    ));
+    assert_eq!(store.tenant_by_domain("a.com").await.unwrap(), None);
+}
+
+async fn a_domain_belongs_to_one_tenant(engine: Engine) {
+    let store = engine.store().await;
+    store
+        .create_tenant(&acme(), &tenant_settings(&["a.com"]), at(0))
+        .await
+        .unwrap();
+    let taken = store
+        .create_tenant(&tenant_id("evil"), &tenant_settings(&["a.com"]), at(0))
+        .await;
+    assert!(matches!(taken, Err(StoreError::DomainTaken)));
+    assert!(
+        store.tenant(&tenant_id("evil")).await.is_err(),
+        "half a tenant was left behind"
+    );
+    assert_eq!(store.tenant_by_domain("a.com").await.unwrap().unwrap().id, acme());
+    assert_eq!(store.tenant_by_domain("b.com").await.unwrap(), None);
+    assert_eq!(store.tenant_by_domain("\0").await.unwrap(), None);
+}
+
+async fn a_tenant_in_use_stays(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    assert!(matches!(
+        store.delete_tenant(&acme(), None).await,
+        Err(StoreError::TenantInUse)
+    ));
+    let in_use = store.delete_directory(&acme(), &directory_id("main"), None).await;
+    assert!(matches!(in_use, Err(StoreError::DirectoryInUse)));
+    let token = lease(&store, &staff()).await;
+    apply(&store, &token, 1, &[creation(1, "ada")]).await;
+    store
+        .delete_user_sync(&token, &staff(), Some(1), UserDisposition::Deactivate, at(4))
+        .await
+        .unwrap();
+    store
+        .delete_directory(&acme(), &directory_id("main"), Some(1))
+        .await
+        .unwrap();
+    assert!(matches!(
+        store.delete_tenant(&acme(), None).await,
+        Err(StoreError::TenantInUse)
+    ));
+}
+
+async fn directories_are_kept_and_revised(engine: Engine) {
+    let store = engine.store().await;
+    let main = directory_id("main");
+    let no_tenant = store
+        .create_directory(
+            &acme(),
+            &main,
+            &directory_settings(),
+            NewSecrets::default(),
+            at(0),
+        )
+        .await;
+    assert!(matches!(no_tenant, Err(StoreError::NotFound(Kind::Tenant))));
+    store
+        .create_tenant(&acme(), &tenant_settings(&[]), at(0))
+        .await
+        .unwrap();
+    let created = store
+        .create_directory(
+            &acme(),
+            &main,
+            &directory_settings(),
+            NewSecrets::default(),
+            at(0),
+        )
+        .await
+        .unwrap();
+    assert_eq!(created.settings, directory_settings());
+    assert!(created.endpoint_confirmed && !created.bind_password_set);
+    assert_eq!(store.directory(&acme(), &main).await.unwrap(), created);
+
+    let mut settings = directory_settings();
+    settings.disabled = true;
+    settings.hosts.pop();
+    let none = NewSecrets::default();
+    let updated = store
+        .update_directory(&acme(), &main, 1, &settings, none, false, at(7))
+        .await
+        .unwrap();
+    assert_eq!(
+        (updated.revision, updated.endpoint_confirmed, &updated.settings),
+        (2, false, &settings)
+    );
+    let none = NewSecrets::default();
+    let stale = store
+        .update_directory(&acme(), &main, 1, &settings, none, false, at(7))
+        .await;
+    assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
+    let stale = store.confirm_endpoint(&acme(), &main, 1, at(8)).await;
+    assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
+    let confirmed = store.confirm_endpoint(&acme(), &main, 2, at(8)).await.unwrap();
+    assert!(confirmed.endpoint_confirmed && confirmed.revision == 3);
+
+    let password = Password::new("correct horse battery staple".into()).ok().unwrap();
+    let rotated = store
+        .rotate_bind_password(&acme(), &main, Some(3), &password, at(9))
+        .await
+        .unwrap();
+    assert!(rotated.bind_password_set && rotated.revision == 4);
+    assert_eq!(rotated.bind_password_update_time, Some(at(9)));
+    assert_eq!(rotated.bind_password_strength, Some(PasswordStrength::Strong));
+    store.delete_directory(&acme(), &main, Some(4)).await.unwrap();
+    assert!(matches!(
+        store.directory(&acme(), &main).await,
+        Err(StoreError::NotFound(Kind::Directory))
+    ));
+}
+
+async fn observations_are_no_change(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let observed = DirectoryObservations {
+        dialect: Some(Dialect::OpenLdap),
+        vendor: Some("OpenLDAP\0 2.5".into()),
+        capabilities: vec!["1.2.840.113556.1.4.319".into()],
+        lockout_threshold: Some(5),
+        observe_time: Some(at(3)),
+    };
+    store
+        .save_observations(&acme(), &directory_id("main"), &observed)
+        .await
+        .unwrap();
+    let directory = store.directory(&acme(), &directory_id("main")).await.unwrap();
+    assert_eq!((directory.observed, directory.revision), (observed.clone(), 1));
+    let missing = store
+        .save_observations(&acme(), &directory_id("nope"), &observed)
+        .await;
+    assert!(matches!(missing, Err(StoreError::NotFound(Kind::Directory))));
+}
+
+async fn user_syncs_are_kept_and_revised(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let created = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
+    assert_eq!(created.settings, sync_settings("main"));
+    assert_eq!((created.revision, created.next_run_time), (1, Some(at(100))));
+    let again = store
+        .create_user_sync(&acme(), &sync_id("staff"), &sync_settings("main"), None, at(1))
+        .await;
+    assert!(matches!(again, Err(StoreError::AlreadyExists)));
+    let lost = store
+        .create_user_sync(&acme(), &sync_id("lost"), &sync_settings("nope"), None, at(1))
+        .await;
+    assert!(matches!(lost, Err(StoreError::NotFound(Kind::Directory))));
+
+    let mut settings = sync_settings("main");
+    settings.auto_sync = false;
+    let updated = store
+        .update_user_sync(&acme(), &sync_id("staff"), 1, &settings, None, at(2))
+        .await
+        .unwrap();
+    assert_eq!(
+        (updated.revision, updated.next_run_time, &updated.settings),
+        (2, None, &settings)
+    );
+    let stale = store
+        .update_user_sync(&acme(), &sync_id("staff"), 1, &settings, None, at(2))
+        .await;
+    assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
+    let of_directory = store
+        .user_syncs_of_directory(&acme(), &directory_id("main"))
+        .await
+        .unwrap();
+    assert_eq!(of_directory, [updated]);
+}
+
+async fn a_new_scope_is_noticed(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let sync = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
+    assert_eq!((sync.scope_revision, sync.applied_scope_revision), (1, 0));
+    let mut settings = sync_settings("main");
+    settings.display_name = "Other".into();
+    let sync = store
+        .update_user_sync(&acme(), &sync.id, 1, &settings, None, at(1))
+        .await
+        .unwrap();
+    assert_eq!((sync.revision, sync.scope_revision), (2, 1));
+    settings.searches[0].filter = "(uid=*)".into();
+    let sync = store
+        .update_user_sync(&acme(), &sync.id, 2, &settings, None, at(1))
+        .await
+        .unwrap();
+    assert_eq!((sync.revision, sync.scope_revision), (3, 3));
+    let mut directory = directory_settings();
+    directory.external_id_attribute = Some("employeeNumber".into());
+    let none = NewSecrets::default();
+    store
+        .update_directory(&acme(), &directory_id("main"), 1, &directory, none, true, at(2))
+        .await
+        .unwrap();
+    let sync = store.user_sync(&acme(), &sync.id).await.unwrap();
+    assert_eq!((sync.revision, sync.scope_revision), (4, 4));
+}
+
+async fn a_changed_configuration_supersedes_waiting_plans(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let token = lease(&store, &staff()).await;
+    for (number, outcome) in [
+        (1, PlanOutcome::Planned),
+        (2, PlanOutcome::Held(vec!["too many".into()])),
+    ] {
+        store
+            .create_run(&token, &staff(), new_run(number), at(1))
+            .await
+            .unwrap();
+        store.begin_pull(&token, &staff(), run_id(number)).await.unwrap();
+        let result = PlanResult {
+            outcome,
+            counts: Default::default(),
+            complete: true,
+        };
+        let run = store
+            .finish_plan(&token, &staff(), run_id(number), result, at(2))
+            .await
+            .unwrap();
+        assert!(run.state.is_waiting() && run.expire_time == Some(at(2 + 72 * 3600)));
+        if number == 1 {
+            let settings = sync_settings("main");
+            store
+                .update_user_sync(&acme(), &sync_id("staff"), 1, &settings, None, at(3))
+                .await
+                .unwrap();
+        } else {
+            let none = NewSecrets::default();
+            let settings = directory_settings();
+            store
+                .update_directory(&acme(), &directory_id("main"), 1, &settings, none, true, at(3))
+                .await
+                .unwrap();
+        }
+        let run = store.run(&staff(), run_id(number)).await.unwrap();
+        assert_eq!((run.state, run.end_time), (RunState::Superseded, Some(at(3))));
+    }
+}
+
+async fn due_syncs_are_those_that_may_run(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let due = |seconds| {
+        let store = store.clone();
+        async move { store.due_user_syncs(at(seconds), 10).await.unwrap().len() }
+    };
+    assert_eq!((due(99).await, due(100).await), (0, 1));
+    let mut settings = sync_settings("main");
+    settings.disabled = true;
+    store
+        .update_user_sync(&acme(), &sync_id("staff"), 1, &settings, Some(at(100)), at(1))
+        .await
+        .unwrap();
+    assert_eq!(due(100).await, 0);
+    settings.disabled = false;
+    store
+        .update_user_sync(&acme(), &sync_id("staff"), 2, &settings, Some(at(100)), at(1))
+        .await
+        .unwrap();
+    assert_eq!(due(100).await, 1);
+    let mut tenant = tenant_settings(&[]);
+    tenant.user_sync_enabled = false;
+    store.update_tenant(&acme(), 1, &tenant, at(1)).await.unwrap();
+    assert_eq!(due(100).await, 0);
+}
+
+async fn one_replica_moves_the_schedule_on(engine: Engine) {
+    let (store, other) = (engine.store().await, engine.store().await);
+    set_up(&store).await;
+    let (tenant, sync) = (acme(), sync_id("staff"));
+    let (first, second) = tokio::join!(
+        store.set_next_run_time(&tenant, &sync, Some(at(100)), Some(at(200))),
+        other.set_next_run_time(&tenant, &sync, Some(at(100)), Some(at(200))),
+    );
+    assert_ne!(first.unwrap(), second.unwrap());
+    assert!(
+        store
+            .set_next_run_time(&tenant, &sync, Some(at(200)), None)
+            .await
+            .unwrap()
+    );
+    assert!(
+        store
+            .set_next_run_time(&tenant, &sync, None, Some(at(300)))
+            .await
+            .unwrap()
+    );
+    let sync = store.user_sync(&tenant, &sync).await.unwrap();
+    assert_eq!((sync.next_run_time, sync.revision), (Some(at(300)), 1));
+}
+
+async fn lists_go_on_where_they_ended(engine: Engine) {
+    let store = engine.store().await;
+    let ids: Vec<String> = (0..5).map(|number| format!("tenant-{number}")).collect();
+    for id in &ids {
+        store
+            .create_tenant(&tenant_id(id), &tenant_settings(&[]), at(0))
+            .await
+            .unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut page = PageRequest::first(2);
+    loop {
+        let found = store.list_tenants(&page).await.unwrap();
+        assert!(found.items.len() <= 2);
+        seen.extend(found.items.into_iter().map(|tenant| tenant.id.to_string()));
+        match found.next {
+            Some(next) => page.after = Some(Cursor::from_text(next.as_str().to_owned())),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ids);
+    page.after = Some(Cursor::from_text("{".into()));
+    assert!(matches!(
+        store.list_tenants(&page).await,
+        Err(StoreError::InvalidCursor)
+    ));
+}
+
+async fn the_last_check_and_reviews_are_kept(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let report = |message: &str| CheckReport {
+        stages: vec![Stage {
+            kind: StageKind::Tls,
+            subject: "ldaps://dc1".into(),
+            result: StageResult::Warn,
+            duration: std::time::Duration::from_millis(12),
+            message: message.into(),
+            hint: "renew\0 it".into(),
+        }],
+    };
+    let subject = CheckSubject::Directory(directory_id("main"));
+    assert_eq!(store.last_check(&acme(), &subject).await.unwrap(), None);
+    store
+        .save_check(&acme(), &subject, &report("old"), at(1))
+        .await
+        .unwrap();
+    store
+        .save_check(&acme(), &subject, &report("new"), at(2))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.last_check(&acme(), &subject).await.unwrap(),
+        Some((at(2), report("new")))
+    );
+    let other = CheckSubject::UserSync(sync_id("main"));
+    assert_eq!(store.last_check(&acme(), &other).await.unwrap(), None);
+
+    let first = store
+        .record_security_review(&acme(), "ada", "all well", at(3))
+        .await
+        .unwrap();
+    let second = store
+        .record_security_review(&acme(), "bob", "still well", at(4))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.list_security_reviews(&acme(), &all()).await.unwrap().items,
+        [second, first]
+    );
+}
+
+async fn mail_is_claimed_once_and_again_when_it_failed(engine: Engine) {
+    let (store, other) = (engine.store().await, engine.store().await);
+    set_up(&store).await;
+    for subject in ["one", "two"] {
+        let mail = NewMail {
+            to: vec!["admin@example.com".into()],
+            subject: subject.into(),
+            body: "body".into(),
+        };
+        store.enqueue_mail(&acme(), &mail, at(0)).await.unwrap();
+    }
+    let retry = std::time::Duration::from_secs(60);
+    let (first, second) = tokio::join!(
+        store.claim_mail(5, retry, at(1)),
+        other.claim_mail(5, retry, at(1))
+    );
+    let claimed = [first.unwrap(), second.unwrap()].concat();
+    assert_eq!(claimed.len(), 2, "each mail has one sender");
+    store.finish_mail(claimed[0].position).await.unwrap();
+    assert_eq!(store.claim_mail(5, retry, at(60)).await.unwrap(), []);
+    let again = store.claim_mail(5, retry, at(61)).await.unwrap();
+    assert_eq!(
+        (again.len(), again[0].position, again[0].attempts),
+        (1, claimed[1].position, 2)
+    );
+}

@@ -1,0 +1,91 @@
+//! What was answered survives a kill.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use rollcall_core::audit::{AuditKind, LoginOutcome};
+use rollcall_core::throttle::Settlement;
+use rollcall_store::{AuditFilter, FinishLogin, NewAuditEvent};
+
+use crate::engine::{Engine, on_both};
+use crate::fixture::*;
+
+on_both! {
+    an_answered_login_survives_a_kill,
+}
+
+const URL: &str = "ROLLCALL_STORE_TEST_URL";
+const ENOUGH: usize = 60;
+
+async fn an_answered_login_survives_a_kill(engine: Engine) {
+    let store = engine.store().await;
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "durability::finish_logins_until_killed",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env(URL, engine.url())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let is_answer = |line: &String| line.starts_with("answered ");
+    let last = lines
+        .map(|line| line.unwrap())
+        .filter(is_answer)
+        .nth(ENOUGH)
+        .unwrap();
+    // SIGKILL on Unix.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let answered: usize = last["answered ".len()..].parse().unwrap();
+    let audited = store
+        .list_audit(None, &AuditFilter::default(), &all())
+        .await
+        .unwrap()
+        .items
+        .len();
+    assert!(
+        audited > answered,
+        "{answered} was answered, but only {audited} rows are there"
+    );
+}
+
+/// The child of the test above.
+#[tokio::test]
+#[ignore = "is started, and killed, by another test"]
+async fn finish_logins_until_killed() {
+    let url = std::env::var(URL).unwrap();
+    let keys = crate::engine::keyring(&format!("k1 {}", crate::engine::KEY));
+    let store = rollcall_store::Store::open(&url, keys, Default::default())
+        .await
+        .unwrap();
+    for number in 0..900 {
+        let audit = NewAuditEvent {
+            time: at(number),
+            tenant: None,
+            caller: "child".into(),
+            kind: AuditKind::Login {
+                outcome: LoginOutcome::Denied,
+                reason: "UNKNOWN_LOGIN".into(),
+                user: None,
+                user_sync: None,
+                directory: None,
+                unknown_login: None,
+                client_address: None,
+            },
+        };
+        let finish = FinishLogin {
+            tenant: None,
+            audit,
+            audit_if_changed: None,
+            slots: vec![],
+            settlement: Settlement::NotSent,
+            expect: None,
+        };
+        store.finish_login(finish).await.unwrap();
+        writeln!(std::io::stdout(), "answered {number}").unwrap();
+    }
+}

@@ -1,0 +1,102 @@
+//! The two engines, each with a database of the test's own.
+
+use rollcall_store::{IdentifierUniqueness, Keyring, Store, StoreOptions};
+use rollcall_testkit::TestDatabase;
+use sea_orm::ConnectionTrait;
+use tempfile::TempDir;
+
+/// Runs each of these functions, which take an [`Engine`], on both engines.
+macro_rules! on_both {
+    ($($test:ident,)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test($crate::engine::Engine::sqlite()).await;
+            })*
+        }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test($crate::engine::Engine::postgres()).await;
+            })*
+        }
+    };
+}
+
+pub(crate) use on_both;
+
+/// 32 bytes in base64.
+pub(crate) const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+pub(crate) const OTHER_KEY: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+
+/// An empty database, gone when dropped.
+pub(crate) enum Engine {
+    Sqlite(TempDir),
+    Postgres(TestDatabase),
+}
+
+impl Engine {
+    pub(crate) fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn postgres() -> Self {
+        Self::Postgres(TestDatabase::new().unwrap())
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Engine::Sqlite(dir) => format!("sqlite:{}", dir.path().join("rollcall.db").display()),
+            Engine::Postgres(database) => database.url().to_owned(),
+        }
+    }
+
+    /// A store on the database, migrated. Every call is another replica.
+    pub(crate) async fn store(&self) -> Store {
+        self.store_with(&format!("k1 {KEY}"), IdentifierUniqueness::Tenant)
+            .await
+    }
+
+    pub(crate) async fn store_with(&self, keys: &str, identifier_uniqueness: IdentifierUniqueness) -> Store {
+        let options = StoreOptions {
+            identifier_uniqueness,
+            ..StoreOptions::default()
+        };
+        let store = Store::connect(&self.url(), keyring(keys), options).await.unwrap();
+        store.migrate().await.unwrap();
+        store
+    }
+
+    /// Executes SQL beside the store.
+    pub(crate) async fn sql(&self, sql: &str) {
+        let connection = sea_orm::Database::connect(self.url()).await.unwrap();
+        connection.execute_unprepared(sql).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// All bytes that are stored for these columns of a table, as they are at rest.
+    pub(crate) fn bytes_at_rest(&self, table: &str) -> Vec<u8> {
+        match self {
+            Engine::Sqlite(dir) => {
+                let files = std::fs::read_dir(dir.path()).unwrap();
+                files
+                    .flat_map(|file| std::fs::read(file.unwrap().path()).unwrap())
+                    .collect()
+            }
+            Engine::Postgres(database) => {
+                database.sql("CHECKPOINT").unwrap();
+                let sql = format!(
+                    "SELECT encode(pg_read_binary_file(pg_relation_filepath('{table}')), 'escape')
+                    UNION ALL SELECT encode(pg_read_binary_file(pg_relation_filepath(reltoastrelid)), 'escape')
+                    FROM pg_class WHERE relname = '{table}' AND reltoastrelid <> 0"
+                );
+                database.sql(&sql).unwrap().into_bytes()
+            }
+        }
+    }
+}
+
+pub(crate) fn keyring(lines: &str) -> Keyring {
+    Keyring::parse(lines).ok().unwrap()
+}

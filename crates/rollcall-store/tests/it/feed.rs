@@ -1,0 +1,167 @@
+//! The feed: gapless, and visible in order, whoever writes.
+
+use std::collections::HashMap;
+
+use rollcall_core::event::EventType;
+use rollcall_core::id::{TenantId, Uuid};
+use rollcall_core::user::{FieldChange, User};
+use rollcall_store::{NewUser, Store, StoreError};
+
+use crate::engine::{Engine, on_both};
+use crate::fixture::*;
+
+on_both! {
+    events_tell_what_happened,
+    ten_writers_leave_no_gap_and_no_reader_misses_one,
+    expired_cursors_are_told,
+}
+
+const WRITERS: u128 = 10;
+const EACH: u128 = 20;
+
+fn local(number: u128, login: &str) -> NewUser {
+    NewUser {
+        id: user_id(number),
+        profile: profile(login),
+        owner: false,
+    }
+}
+
+async fn events_tell_what_happened(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let token = lease(&store, &staff()).await;
+    apply(&store, &token, 1, &[creation(1, "ada")]).await;
+    let ada = store.user(&acme(), user_id(1)).await.unwrap();
+    apply(
+        &store,
+        &token,
+        2,
+        &[update(&ada, |profile| profile.given_name = Some("Ada".into()))],
+    )
+    .await;
+    store.block_user(&acme(), ada.id, "leaver", at(9)).await.unwrap();
+
+    let events = store.list_events(Some(&acme()), 0, 10).await.unwrap();
+    let types: Vec<EventType> = events.iter().map(|event| event.event_type).collect();
+    assert_eq!(
+        types,
+        [EventType::Created, EventType::Updated, EventType::Blocked]
+    );
+    let positions: Vec<_> = events
+        .iter()
+        .map(|event| (event.position, event.tenant_position))
+        .collect();
+    assert_eq!(positions, [(1, 1), (2, 2), (3, 3)]);
+    assert_eq!(events[0].user, ada);
+    assert_eq!(events[1].run, Some(run_id(2)));
+    let given_name = FieldChange {
+        field: "given_name".into(),
+        old: None,
+        new: Some("Ada".into()),
+    };
+    assert_eq!(events[1].changes, [given_name]);
+    let now: User = store.user(&acme(), ada.id).await.unwrap();
+    assert_eq!(
+        (&events[2].user, events[2].time, events[2].run),
+        (&now, at(9), None)
+    );
+    assert_eq!(store.list_events(None, 1, 1).await.unwrap(), events[1..2]);
+    assert_eq!(store.feed_position(None).await.unwrap(), 3);
+}
+
+/// Reads a feed to its end while it grows; fails at the first event out of line.
+async fn follow(store: Store, tenant: Option<TenantId>, total: i64) {
+    let mut after = 0;
+    while after < total {
+        for event in store.list_events(tenant.as_ref(), after, 7).await.unwrap() {
+            let position = if tenant.is_some() {
+                event.tenant_position
+            } else {
+                event.position
+            };
+            assert_eq!(position, after + 1, "a gap, or an event out of order");
+            after = position;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn ten_writers_leave_no_gap_and_no_reader_misses_one(engine: Engine) {
+    let stores = [engine.store().await, engine.store().await];
+    for tenant in ["acme", "other"] {
+        stores[0]
+            .create_tenant(&tenant_id(tenant), &tenant_settings(&[]), at(0))
+            .await
+            .unwrap();
+    }
+    let each = i64::try_from(WRITERS * EACH / 2).unwrap();
+    let mut tasks = vec![
+        tokio::spawn(follow(stores[0].clone(), None, each * 2)),
+        tokio::spawn(follow(stores[1].clone(), Some(acme()), each)),
+        tokio::spawn(follow(stores[0].clone(), Some(tenant_id("other")), each)),
+    ];
+    for writer in 0..WRITERS {
+        let store = stores[usize::try_from(writer).unwrap() % 2].clone();
+        let tenant = tenant_id(if writer < WRITERS / 2 { "acme" } else { "other" });
+        tasks.push(tokio::spawn(async move {
+            for number in 0..EACH {
+                let number = writer * EACH + number;
+                let user = local(number + 1, &format!("user{number}"));
+                store.create_local_user(&tenant, user, at(1)).await.unwrap();
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let mut seen: HashMap<Uuid, usize> = HashMap::new();
+    for event in stores[0].list_events(None, 0, 1000).await.unwrap() {
+        *seen.entry(event.user.id.0).or_default() += 1;
+    }
+    assert_eq!(seen.len() as u128, WRITERS * EACH);
+}
+
+async fn expired_cursors_are_told(engine: Engine) {
+    let store = engine.store().await;
+    for tenant in ["acme", "other"] {
+        store
+            .create_tenant(&tenant_id(tenant), &tenant_settings(&[]), at(0))
+            .await
+            .unwrap();
+    }
+    for (number, tenant) in [(1, "acme"), (2, "other"), (3, "acme"), (4, "acme")] {
+        let time = at(i64::try_from(number).unwrap());
+        store
+            .create_local_user(&tenant_id(tenant), local(number, &format!("user{number}")), time)
+            .await
+            .unwrap();
+    }
+    assert_eq!(store.delete_old_events(at(4), 2).await.unwrap(), 2);
+    assert_eq!(store.delete_old_events(at(4), 100).await.unwrap(), 1);
+    assert_eq!(store.delete_old_events(at(4), 100).await.unwrap(), 0);
+    let positions = |events: Vec<rollcall_core::event::Event>| -> Vec<i64> {
+        events.iter().map(|event| event.position).collect()
+    };
+    assert_eq!(positions(store.list_events(None, 3, 10).await.unwrap()), [4]);
+    assert_eq!(
+        positions(store.list_events(Some(&acme()), 2, 10).await.unwrap()),
+        [4]
+    );
+    for (tenant, expired) in [(None, 2), (Some(acme()), 1), (Some(tenant_id("other")), 0)] {
+        let result = store.list_events(tenant.as_ref(), expired, 10).await;
+        assert!(
+            matches!(result, Err(StoreError::CursorExpired)),
+            "{tenant:?} {result:?}"
+        );
+    }
+    assert_eq!(
+        store.list_events(Some(&tenant_id("other")), 1, 10).await.unwrap(),
+        []
+    );
+    // A position that the feed never had, as after a restore.
+    assert!(matches!(
+        store.list_events(None, 5, 10).await,
+        Err(StoreError::CursorExpired)
+    ));
+}

@@ -1,0 +1,288 @@
+//! Things that most tests need.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::external_id::{ExternalId, IdKind};
+use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncId, UserSyncKey, Uuid};
+use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::run::{RunCounts, RunMode, RunTrigger};
+use rollcall_core::tenant::TenantSettings;
+use rollcall_core::user::{Origin, Profile, User, UserState};
+use rollcall_core::user_sync::{
+    ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report, ReportWhen,
+    RoleCondition, RoleRule, Search, SearchScope, UserSyncSettings,
+};
+use rollcall_store::{
+    ChunkOutcome, LeaseName, LeaseToken, NewRun, NewSecrets, PageRequest, PlanOutcome, PlanResult, Store,
+};
+
+pub(crate) const TTL: Duration = Duration::from_secs(60);
+
+pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(1_700_000_000 + seconds)
+}
+
+pub(crate) fn all() -> PageRequest {
+    PageRequest::first(1000)
+}
+
+pub(crate) fn tenant_id(id: &str) -> TenantId {
+    TenantId::parse(id).unwrap()
+}
+
+pub(crate) fn acme() -> TenantId {
+    tenant_id("acme")
+}
+
+pub(crate) fn directory_id(id: &str) -> DirectoryId {
+    DirectoryId::parse(id).unwrap()
+}
+
+pub(crate) fn sync_id(id: &str) -> UserSyncId {
+    UserSyncId::parse(id).unwrap()
+}
+
+pub(crate) fn key_of(tenant: &str, user_sync: &str) -> UserSyncKey {
+    UserSyncKey {
+        tenant: tenant_id(tenant),
+        user_sync: sync_id(user_sync),
+    }
+}
+
+pub(crate) fn staff() -> UserSyncKey {
+    key_of("acme", "staff")
+}
+
+pub(crate) fn user_id(number: u128) -> UserId {
+    UserId(Uuid::from_u128(number))
+}
+
+pub(crate) fn run_id(number: u128) -> RunId {
+    RunId(Uuid::from_u128(number))
+}
+
+pub(crate) fn tenant_settings(domains: &[&str]) -> TenantSettings {
+    TenantSettings {
+        display_name: "Acme".into(),
+        user_sync_enabled: true,
+        verified_domains: domains.iter().map(ToString::to_string).collect(),
+    }
+}
+
+pub(crate) fn directory_settings() -> DirectorySettings {
+    DirectorySettings {
+        display_name: "Main directory".into(),
+        disabled: false,
+        hosts: vec![
+            HostUrl::parse("ldaps://dc1.example.com").unwrap(),
+            HostUrl::parse("ldaps://[2001:db8::1]:3269").unwrap(),
+        ],
+        port: Some(636),
+        transport_security: TransportSecurity::Ldaps,
+        allow_plaintext: false,
+        ca_certificates: "-----BEGIN CERTIFICATE-----\nnot\u{0}really".into(),
+        tls_server_name: Some("dc.example.com".into()),
+        client_certificate: Some("-----BEGIN CERTIFICATE-----\n".into()),
+        bind_dn: "cn=rollcall,dc=example,dc=com".into(),
+        connect_timeout: Duration::from_millis(1500),
+        operation_timeout: Duration::from_secs(10),
+        page_size: 500,
+        external_id_attribute: None,
+    }
+}
+
+pub(crate) fn sync_settings(directory: &str) -> UserSyncSettings {
+    UserSyncSettings {
+        display_name: "Staff".into(),
+        directory: directory_id(directory),
+        disabled: false,
+        searches: vec![Search {
+            base_dn: "ou=people,dc=example,dc=com".into(),
+            scope: SearchScope::Subtree,
+            filter: "(objectClass=person)".into(),
+        }],
+        role: "member".into(),
+        role_rules: vec![
+            RoleRule {
+                condition: RoleCondition::GroupDn("cn=admins,dc=example,dc=com".into()),
+                role: "admin".into(),
+            },
+            RoleRule {
+                condition: RoleCondition::Filter("(title=Boss)".into()),
+                role: "boss".into(),
+            },
+        ],
+        field_mappings: FieldMappings {
+            login: vec!["uid".into()],
+            email: vec!["mail".into()],
+            custom: [("desk".to_owned(), vec!["roomNumber".to_owned()])].into(),
+            ..FieldMappings::default()
+        },
+        new_users: NewUsers::Create,
+        existing_users: ExistingUsers::Update,
+        missing_users: MissingUsers::Deactivate,
+        overwrite_local_users: false,
+        login_changes: LoginChanges::Allow,
+        auto_sync: true,
+        cron: "0 2 * * *".into(),
+        time_zone: "Europe/Berlin".into(),
+        restrictions: vec!["berlin".into()],
+        removal_limit: RemovalLimit {
+            max_count: Some(0),
+            max_percent: None,
+        },
+        report: Report {
+            when: ReportWhen::Never,
+            addresses: vec![],
+        },
+    }
+}
+
+pub(crate) fn profile(login: &str) -> Profile {
+    Profile {
+        login: login.into(),
+        email: Some(format!("{login}@example.com")),
+        display_name: Some("A \u{0}name, \"quoted\"; 山田 🎉".into()),
+        role: "member".into(),
+        restrictions: vec!["berlin".into()],
+        custom: [("desk".to_owned(), "7".to_owned())].into(),
+        ..Profile::default()
+    }
+}
+
+/// Tenant acme with directory main and user sync staff.
+pub(crate) async fn set_up(store: &Store) {
+    set_up_tenant(store, "acme").await;
+}
+
+pub(crate) async fn set_up_tenant(store: &Store, tenant: &str) {
+    let tenant = tenant_id(tenant);
+    store
+        .create_tenant(&tenant, &tenant_settings(&[]), at(0))
+        .await
+        .unwrap();
+    let secrets = NewSecrets::default();
+    store
+        .create_directory(
+            &tenant,
+            &directory_id("main"),
+            &directory_settings(),
+            secrets,
+            at(0),
+        )
+        .await
+        .unwrap();
+    store
+        .create_user_sync(
+            &tenant,
+            &sync_id("staff"),
+            &sync_settings("main"),
+            Some(at(100)),
+            at(0),
+        )
+        .await
+        .unwrap();
+}
+
+pub(crate) async fn lease(store: &Store, key: &UserSyncKey) -> LeaseToken {
+    store
+        .acquire_lease(&LeaseName::run_of(key), "worker-1", TTL)
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+pub(crate) fn new_run(number: u128) -> NewRun {
+    NewRun {
+        id: run_id(number),
+        mode: RunMode::Apply,
+        trigger: RunTrigger::Call,
+        started_by: "tester".into(),
+    }
+}
+
+pub(crate) fn external_id(number: u128) -> ExternalId {
+    ExternalId::from_bytes(IdKind::EntryUuid, &number.to_be_bytes()).unwrap()
+}
+
+/// The creation of user `number`, who is person `number` of the directory.
+pub(crate) fn creation(number: u128, login: &str) -> Change {
+    let profile = profile(login);
+    Change {
+        kind: ChangeKind::Create,
+        user: user_id(number),
+        expected_revision: 0,
+        origin: Origin {
+            user_sync: sync_id("staff"),
+            directory: directory_id("main"),
+            external_id: external_id(number),
+            dn: format!("uid={login},ou=people"),
+            linked: false,
+        },
+        changes: Profile::default().changes_to(&profile),
+        profile,
+        state: UserState::Active,
+        state_reason: None,
+    }
+}
+
+/// A change of a synced user's fields.
+pub(crate) fn update(user: &User, edit: impl FnOnce(&mut Profile)) -> Change {
+    let mut profile = user.profile.clone();
+    edit(&mut profile);
+    Change {
+        kind: ChangeKind::Update,
+        user: user.id,
+        expected_revision: user.revision,
+        origin: user.origin.clone().unwrap(),
+        changes: user.profile.changes_to(&profile),
+        profile,
+        state: user.state,
+        state_reason: user.state_reason,
+    }
+}
+
+/// A run of acme's staff that has these chunks and is APPLYING.
+pub(crate) async fn planned(store: &Store, lease: &LeaseToken, number: u128, chunks: &[&[Change]]) -> RunId {
+    let (key, id) = (staff(), run_id(number));
+    store
+        .create_run(lease, &key, new_run(number), at(1))
+        .await
+        .unwrap();
+    store.begin_pull(lease, &key, id).await.unwrap();
+    let mut counts = RunCounts::default();
+    for (index, changes) in (0..).zip(chunks) {
+        store.append_chunk(lease, &key, id, index, changes).await.unwrap();
+        counts.created += changes
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Create)
+            .count() as u64;
+        counts.updated += changes
+            .iter()
+            .filter(|change| change.kind == ChangeKind::Update)
+            .count() as u64;
+    }
+    let result = PlanResult {
+        outcome: PlanOutcome::Apply,
+        counts,
+        complete: true,
+    };
+    store.finish_plan(lease, &key, id, result, at(2)).await.unwrap();
+    id
+}
+
+/// Applies one chunk of changes in a run of its own.
+pub(crate) async fn apply(
+    store: &Store,
+    lease: &LeaseToken,
+    number: u128,
+    changes: &[Change],
+) -> ChunkOutcome {
+    let id = planned(store, lease, number, &[changes]).await;
+    store
+        .apply_chunk(lease, &staff(), id, 0, changes, at(3))
+        .await
+        .unwrap()
+}

@@ -1,0 +1,329 @@
+//! LOCAL users, blocks, reading and looking up.
+
+use rollcall_core::event::EventType;
+use rollcall_core::id::UserId;
+use rollcall_core::planner::Holder;
+use rollcall_core::user::{Profile, User, UserState};
+use rollcall_store::{
+    IdentifierUniqueness, Kind, NewUser, PageRequest, Store, StoreError, UserFilter, UserSource,
+};
+
+use crate::engine::{Engine, KEY, on_both};
+use crate::fixture::*;
+
+on_both! {
+    local_users_are_kept_and_revised,
+    logins_and_emails_share_one_space,
+    of_many_that_claim_a_login_one_gets_it,
+    identifiers_may_be_unique_in_the_deployment,
+    the_owner_stays,
+    synced_users_are_not_changed_as_local_ones,
+    blocks_last,
+    lists_filter,
+}
+
+async fn create(store: &Store, tenant: &str, number: u128, profile: Profile) -> Result<User, StoreError> {
+    let user = NewUser {
+        id: user_id(number),
+        profile,
+        owner: false,
+    };
+    store.create_local_user(&tenant_id(tenant), user, at(1)).await
+}
+
+fn with_email(login: &str, email: &str) -> Profile {
+    Profile {
+        email: Some(email.into()),
+        ..profile(login)
+    }
+}
+
+async fn local_users_are_kept_and_revised(engine: Engine) {
+    let store = engine.store().await;
+    let nobody = create(&store, "acme", 1, profile("ada")).await;
+    assert!(matches!(nobody, Err(StoreError::NotFound(Kind::Tenant))));
+    set_up(&store).await;
+    let ada = create(&store, "acme", 1, profile("ada")).await.unwrap();
+    assert_eq!(store.user(&acme(), user_id(1)).await.unwrap(), ada);
+    assert_eq!(
+        (ada.revision, ada.state, &ada.profile),
+        (1, UserState::Active, &profile("ada"))
+    );
+    let again = create(&store, "acme", 1, profile("eve")).await;
+    assert!(matches!(again, Err(StoreError::AlreadyExists)));
+
+    let countess = profile("countess");
+    let updated = store
+        .update_local_user(&acme(), ada.id, Some(1), &countess, false, at(2))
+        .await
+        .unwrap();
+    assert_eq!((updated.revision, &updated.profile), (2, &countess));
+    let stale = store
+        .update_local_user(&acme(), ada.id, Some(1), &countess, false, at(2))
+        .await;
+    assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
+    assert_eq!(
+        store.lookup_user(&acme(), "ada").await.unwrap(),
+        None,
+        "an old login still works"
+    );
+    assert_eq!(
+        store.lookup_user(&acme(), " COUNTESS ").await.unwrap(),
+        Some(updated.clone())
+    );
+    assert_eq!(
+        store.lookup_user(&acme(), "countess@EXAMPLE.com").await.unwrap(),
+        Some(updated)
+    );
+    assert_eq!(store.lookup_user(&acme(), "\0").await.unwrap(), None);
+
+    let stale = store.delete_local_user(&acme(), ada.id, Some(1), at(3)).await;
+    assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
+    store
+        .delete_local_user(&acme(), ada.id, Some(2), at(3))
+        .await
+        .unwrap();
+    assert!(matches!(
+        store.user(&acme(), ada.id).await,
+        Err(StoreError::NotFound(Kind::User))
+    ));
+    assert_eq!(store.lookup_user(&acme(), "countess").await.unwrap(), None);
+    let events = store.list_events(Some(&acme()), 0, 10).await.unwrap();
+    assert_eq!(events.last().unwrap().event_type, EventType::Deleted);
+    create(&store, "acme", 2, profile("countess")).await.unwrap();
+}
+
+async fn logins_and_emails_share_one_space(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    create(&store, "acme", 1, with_email("ada", "ada@x.com"))
+        .await
+        .unwrap();
+    for (profile, email) in [
+        (with_email("ADA", "other@x.com"), false),
+        (with_email("ada@x.com", "other@x.com"), false),
+        (with_email("eve", "Ada@X.com"), true),
+    ] {
+        let taken = create(&store, "acme", 2, profile.clone()).await;
+        assert!(
+            matches!(taken, Err(StoreError::IdentifierTaken { email: which }) if which == email),
+            "{profile:?}: {taken:?}"
+        );
+    }
+    // One's own login may be one's own e-mail.
+    create(&store, "acme", 2, with_email("eve@x.com", "EVE@x.com"))
+        .await
+        .unwrap();
+    let keys = ["ada".to_owned(), "eve@x.com".to_owned(), "free".to_owned()];
+    let holders = store.identifier_holders(&acme(), &keys).await.unwrap();
+    assert_eq!(holders.len(), 2);
+    assert_eq!(holders["eve@x.com"], Holder::User(user_id(2)));
+}
+
+async fn of_many_that_claim_a_login_one_gets_it(engine: Engine) {
+    let stores = [engine.store().await, engine.store().await];
+    set_up(&stores[0]).await;
+    let tasks: Vec<_> = (1..=10_u128)
+        .map(|number| {
+            let store = stores[usize::try_from(number).unwrap() % 2].clone();
+            tokio::spawn(async move {
+                create(
+                    &store,
+                    "acme",
+                    number,
+                    with_email("ada", &format!("u{number}@x.com")),
+                )
+                .await
+            })
+        })
+        .collect();
+    let mut created = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(_) => created += 1,
+            Err(StoreError::IdentifierTaken { email: false }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(created, 1);
+    assert_eq!(
+        stores[0]
+            .list_users(&acme(), &UserFilter::default(), &all())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+}
+
+async fn identifiers_may_be_unique_in_the_deployment(engine: Engine) {
+    let store = engine
+        .store_with(&format!("k1 {KEY}"), IdentifierUniqueness::Global)
+        .await;
+    set_up(&store).await;
+    set_up_tenant(&store, "other").await;
+    create(&store, "acme", 1, profile("ada")).await.unwrap();
+    let taken = create(&store, "other", 2, profile("ada")).await;
+    assert!(matches!(taken, Err(StoreError::IdentifierTaken { email: false })));
+    let other = tenant_id("other");
+    let holders = store
+        .identifier_holders(&other, &["ada".to_owned()])
+        .await
+        .unwrap();
+    assert_eq!(holders["ada"], Holder::Foreign);
+    assert_eq!(
+        store.lookup_user(&other, "ada").await.unwrap(),
+        None,
+        "another tenant's user was shown"
+    );
+    assert_eq!(
+        store.login_target(&other, "ada").await.unwrap(),
+        None,
+        "another tenant's user was shown"
+    );
+    assert!(store.login_target(&acme(), "ada").await.unwrap().is_some());
+}
+
+async fn the_owner_stays(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let owner = NewUser {
+        id: user_id(1),
+        profile: profile("boss"),
+        owner: true,
+    };
+    let owner = store.create_local_user(&acme(), owner, at(1)).await.unwrap();
+    let refused = store.delete_local_user(&acme(), owner.id, None, at(2)).await;
+    assert!(matches!(refused, Err(StoreError::OwnerProtected)));
+    store
+        .update_local_user(&acme(), owner.id, None, &owner.profile, false, at(3))
+        .await
+        .unwrap();
+    store
+        .delete_local_user(&acme(), owner.id, None, at(4))
+        .await
+        .unwrap();
+}
+
+async fn synced_users_are_not_changed_as_local_ones(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let token = lease(&store, &staff()).await;
+    apply(&store, &token, 1, &[creation(1, "ada")]).await;
+    let update = store
+        .update_local_user(&acme(), user_id(1), None, &profile("eve"), true, at(5))
+        .await;
+    assert!(matches!(update, Err(StoreError::NotLocal)));
+    let delete = store.delete_local_user(&acme(), user_id(1), None, at(5)).await;
+    assert!(matches!(delete, Err(StoreError::NotLocal)));
+}
+
+async fn blocks_last(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let token = lease(&store, &staff()).await;
+    apply(&store, &token, 1, &[creation(1, "ada")]).await;
+    let before = store
+        .known_users(&acme(), &sync_id("staff"), None, 10)
+        .await
+        .unwrap();
+    let blocked = store
+        .block_user(&acme(), user_id(1), "left\0 us", at(5))
+        .await
+        .unwrap();
+    assert_eq!(blocked.block.as_ref().unwrap().reason, "left\0 us");
+    let same = store
+        .block_user(&acme(), user_id(1), "left\0 us", at(6))
+        .await
+        .unwrap();
+    assert_eq!(same, blocked, "nothing changed");
+    let blocked = store
+        .block_user(&acme(), user_id(1), "other", at(6))
+        .await
+        .unwrap();
+    let block = blocked.block.as_ref().unwrap();
+    assert_eq!(
+        (block.time, block.reason.as_str(), blocked.revision),
+        (at(5), "other", 3)
+    );
+    apply(
+        &store,
+        &token,
+        2,
+        &[update(&blocked, |profile| {
+            profile.phone_number = Some("1".into())
+        })],
+    )
+    .await;
+    let after_sync = store.user(&acme(), user_id(1)).await.unwrap();
+    assert_eq!(after_sync.block, blocked.block, "a sync cleared a block");
+    let unblocked = store.unblock_user(&acme(), user_id(1), at(7)).await.unwrap();
+    assert_eq!((unblocked.block, unblocked.revision), (None, 5));
+    let known = store
+        .known_users(&acme(), &sync_id("staff"), None, 10)
+        .await
+        .unwrap();
+    assert_ne!(known[0].fingerprint, before[0].fingerprint, "the sync changed it");
+    store.block_user(&acme(), user_id(1), "", at(8)).await.unwrap();
+    let blocked = store
+        .known_users(&acme(), &sync_id("staff"), None, 10)
+        .await
+        .unwrap();
+    assert_eq!(
+        blocked[0].fingerprint, known[0].fingerprint,
+        "a block is nothing that a sync sets"
+    );
+}
+
+async fn lists_filter(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let token = lease(&store, &staff()).await;
+    let mut inactive = creation(3, "cora");
+    inactive.state = UserState::Deactivated;
+    apply(&store, &token, 1, &[creation(1, "ada"), inactive]).await;
+    create(&store, "acme", 2, profile("bob")).await.unwrap();
+    let ids = |filter: UserFilter| {
+        let store = store.clone();
+        async move {
+            let mut page = PageRequest::first(1);
+            let mut ids: Vec<UserId> = Vec::new();
+            loop {
+                let found = store.list_users(&acme(), &filter, &page).await.unwrap();
+                ids.extend(found.items.iter().map(|user| user.id));
+                match found.next {
+                    Some(next) => page.after = Some(next),
+                    None => return ids,
+                }
+            }
+        }
+    };
+    let with = UserFilter::default;
+    assert_eq!(ids(with()).await, [user_id(1), user_id(2), user_id(3)]);
+    let local = UserFilter {
+        source: Some(UserSource::Local),
+        ..with()
+    };
+    assert_eq!(ids(local).await, [user_id(2)]);
+    let synced = UserFilter {
+        source: Some(UserSource::Synced),
+        state: Some(UserState::Active),
+        ..with()
+    };
+    assert_eq!(ids(synced).await, [user_id(1)]);
+    let of_sync = UserFilter {
+        user_sync: Some(sync_id("staff")),
+        ..with()
+    };
+    assert_eq!(ids(of_sync).await, [user_id(1), user_id(3)]);
+    let batch = store
+        .batch_users(&acme(), &[user_id(3), user_id(9), user_id(1)])
+        .await
+        .unwrap();
+    assert_eq!(
+        batch.iter().map(|user| user.id).collect::<Vec<_>>(),
+        [user_id(3), user_id(1)]
+    );
+    assert_eq!(store.count_users(&acme(), &sync_id("staff")).await.unwrap(), 2);
+}

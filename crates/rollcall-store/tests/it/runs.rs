@@ -1,0 +1,404 @@
+//! Runs: their states, plans, issues and ends; and deleting a user sync.
+
+use rollcall_core::event::EventType;
+use rollcall_core::issue::{Health, HealthLevel, Issue, IssueKind};
+use rollcall_core::plan::ChangeKind;
+use rollcall_core::run::{RunCounts, RunState};
+use rollcall_core::user::{StateReason, UserDisposition, UserState};
+use rollcall_store::{Kind, LeaseToken, PageRequest, PlanOutcome, PlanResult, RunEnd, Store, StoreError};
+
+use crate::engine::{Engine, on_both};
+use crate::fixture::*;
+
+on_both! {
+    a_run_goes_through_its_states,
+    a_waiting_plan_is_applied_once,
+    a_waiting_plan_expires_or_is_cancelled,
+    a_takeover_pulls_anew,
+    changes_and_issues_are_listed_in_pages,
+    a_newer_run_supersedes_a_waiting_one,
+    a_working_run_is_asked_to_stop,
+    old_runs_go_but_the_last_stays,
+    a_deleted_sync_leaves_its_users_as_asked,
+}
+
+async fn ready(engine: &Engine) -> (Store, LeaseToken) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let token = lease(&store, &staff()).await;
+    (store, token)
+}
+
+fn plan(outcome: PlanOutcome) -> PlanResult {
+    PlanResult {
+        outcome,
+        counts: RunCounts {
+            entries: 10,
+            ..RunCounts::default()
+        },
+        complete: true,
+    }
+}
+
+fn end(state: RunState) -> RunEnd {
+    RunEnd {
+        state,
+        failure: Some("it\0 broke".into()),
+        health: Health {
+            level: HealthLevel::Error,
+            problems: vec!["look".into()],
+        },
+        applied_scope_revision: Some(1),
+        complete_pull_time: Some(at(2)),
+    }
+}
+
+async fn waiting(store: &Store, token: &LeaseToken, number: u128, outcome: PlanOutcome) {
+    store
+        .create_run(token, &staff(), new_run(number), at(1))
+        .await
+        .unwrap();
+    store.begin_pull(token, &staff(), run_id(number)).await.unwrap();
+    store
+        .finish_plan(token, &staff(), run_id(number), plan(outcome), at(2))
+        .await
+        .unwrap();
+}
+
+async fn a_run_goes_through_its_states(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let (key, id) = (staff(), run_id(1));
+    let run = store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    assert_eq!(
+        (run.state, run.user_sync_revision, run.directory_revision),
+        (RunState::Pending, 1, 1)
+    );
+    assert_eq!(store.run(&key, id).await.unwrap(), run);
+    assert_eq!(
+        store
+            .user_sync(&acme(), &sync_id("staff"))
+            .await
+            .unwrap()
+            .last_run,
+        Some(id)
+    );
+    let again = store.create_run(&token, &key, new_run(1), at(1)).await;
+    assert!(matches!(again, Err(StoreError::AlreadyExists)));
+    let early = store
+        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), at(2))
+        .await;
+    assert!(matches!(early, Err(StoreError::NotInState)));
+
+    store.begin_pull(&token, &key, id).await.unwrap();
+    let counts = RunCounts {
+        entries: 5,
+        ..RunCounts::default()
+    };
+    store.save_progress(&token, &key, id, &counts).await.unwrap();
+    assert_eq!(store.run(&key, id).await.unwrap().counts, counts);
+    let run = store
+        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), at(2))
+        .await
+        .unwrap();
+    assert_eq!(
+        (run.state, run.plan_time, run.expire_time),
+        (RunState::Applying, Some(at(2)), None)
+    );
+    assert!(run.complete && run.counts.entries == 10);
+    let back = store.begin_pull(&token, &key, id).await;
+    assert!(matches!(back, Err(StoreError::NotInState)));
+    let not_final = store
+        .end_run(&token, &key, id, end(RunState::Planned), at(3))
+        .await;
+    assert!(matches!(not_final, Err(StoreError::NotInState)));
+    let run = store
+        .end_run(&token, &key, id, end(RunState::Failed), at(3))
+        .await
+        .unwrap();
+    assert_eq!((run.state, run.end_time), (RunState::Failed, Some(at(3))));
+    let twice = store
+        .end_run(&token, &key, id, end(RunState::Succeeded), at(4))
+        .await;
+    assert!(matches!(twice, Err(StoreError::NotInState)));
+    let sync = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
+    assert_eq!(
+        (sync.health, sync.applied_scope_revision),
+        (end(RunState::Failed).health, 1)
+    );
+    assert_eq!((sync.last_complete_pull_time, sync.revision), (Some(at(2)), 1));
+    assert!(matches!(
+        store.run(&key, run_id(9)).await,
+        Err(StoreError::NotFound(Kind::Run))
+    ));
+}
+
+async fn a_waiting_plan_is_applied_once(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    waiting(&store, &token, 1, PlanOutcome::Held(vec!["too many".into()])).await;
+    let run = store.run(&staff(), run_id(1)).await.unwrap();
+    assert_eq!(
+        (run.state, run.hold_reasons),
+        (RunState::Held, vec!["too many".to_owned()])
+    );
+    let run = store
+        .begin_apply(&token, &staff(), run_id(1), at(3))
+        .await
+        .unwrap();
+    assert_eq!((run.state, run.expire_time), (RunState::Applying, None));
+    let twice = store.begin_apply(&token, &staff(), run_id(1), at(3)).await;
+    assert!(matches!(twice, Err(StoreError::NotInState)));
+}
+
+async fn a_waiting_plan_expires_or_is_cancelled(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let over = at(2 + 72 * 3600);
+    waiting(&store, &token, 1, PlanOutcome::Planned).await;
+    assert_eq!(
+        store
+            .expire_waiting_runs(over - chrono::TimeDelta::seconds(1))
+            .await
+            .unwrap(),
+        0
+    );
+    let late = store.begin_apply(&token, &staff(), run_id(1), over).await;
+    assert!(matches!(late, Err(StoreError::NotInState)));
+    assert_eq!(store.expire_waiting_runs(over).await.unwrap(), 1);
+    assert_eq!(
+        store.run(&staff(), run_id(1)).await.unwrap().state,
+        RunState::Expired
+    );
+    waiting(&store, &token, 2, PlanOutcome::Planned).await;
+    let run = store
+        .cancel_waiting_run(&staff(), run_id(2), at(5))
+        .await
+        .unwrap();
+    assert_eq!((run.state, run.end_time), (RunState::Cancelled, Some(at(5))));
+    let twice = store.cancel_waiting_run(&staff(), run_id(2), at(5)).await;
+    assert!(matches!(twice, Err(StoreError::NotInState)));
+}
+
+async fn a_takeover_pulls_anew(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let (key, id) = (staff(), run_id(1));
+    store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    store.begin_pull(&token, &key, id).await.unwrap();
+    store
+        .append_chunk(&token, &key, id, 0, &[creation(1, "ada")])
+        .await
+        .unwrap();
+    store
+        .append_issues(&token, &key, id, &[Issue::new(IssueKind::Overlap, "cn=x", "x")])
+        .await
+        .unwrap();
+    let gap = store.append_chunk(&token, &key, id, 2, &[]).await;
+    assert!(matches!(gap, Err(StoreError::NotInState)));
+    store
+        .heartbeat_lease(&token, std::time::Duration::ZERO)
+        .await
+        .unwrap();
+    let token = lease(&store, &key).await;
+    let run = store.begin_pull(&token, &key, id).await.unwrap();
+    assert!(run.issue_counts.is_empty());
+    assert_eq!(store.plan_extent(&key, id).await.unwrap().chunks, 0);
+    assert_eq!(store.list_issues(&key, id, None, &all()).await.unwrap().items, []);
+    store
+        .append_chunk(&token, &key, id, 0, &[creation(2, "bob")])
+        .await
+        .unwrap();
+    assert_eq!(store.read_chunk(&key, id, 0).await.unwrap(), [creation(2, "bob")]);
+    assert!(matches!(
+        store.read_chunk(&key, id, 1).await,
+        Err(StoreError::NotFound(_))
+    ));
+}
+
+async fn changes_and_issues_are_listed_in_pages(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let (key, id) = (staff(), run_id(1));
+    store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    store.begin_pull(&token, &key, id).await.unwrap();
+    let mut changes: Vec<_> = (1..=9)
+        .map(|number| creation(number, &format!("user{number}")))
+        .collect();
+    changes[2].kind = ChangeKind::Archive;
+    changes[8].kind = ChangeKind::Archive;
+    for (index, chunk) in (0..).zip(changes.chunks(3)) {
+        store.append_chunk(&token, &key, id, index, chunk).await.unwrap();
+    }
+    let issues: Vec<Issue> = (0..5)
+        .map(|number| {
+            let kind = if number % 2 == 0 {
+                IssueKind::LoginTaken
+            } else {
+                IssueKind::Overlap
+            };
+            let mut issue = Issue::new(kind, &format!("cn=\0{number}"), "message").about("uid", "value");
+            issue.other_user_sync = (number == 1).then(|| sync_id("other"));
+            issue
+        })
+        .collect();
+    store.append_issues(&token, &key, id, &issues[..2]).await.unwrap();
+    store.append_issues(&token, &key, id, &issues[2..]).await.unwrap();
+    assert_eq!(
+        store.run(&key, id).await.unwrap().issue_counts[&IssueKind::LoginTaken],
+        3
+    );
+    for limit in [1, 2, 4, 100] {
+        let (mut found, mut archives, mut listed, mut overlaps) = (vec![], vec![], vec![], vec![]);
+        let mut page = PageRequest::first(limit);
+        loop {
+            let part = store.list_changes(&key, id, None, &page).await.unwrap();
+            found.extend(part.items);
+            page.after = part.next;
+            if page.after.is_none() {
+                break;
+            }
+        }
+        loop {
+            let part = store
+                .list_changes(&key, id, Some(ChangeKind::Archive), &page)
+                .await
+                .unwrap();
+            archives.extend(part.items);
+            page.after = part.next;
+            if page.after.is_none() {
+                break;
+            }
+        }
+        loop {
+            let part = store.list_issues(&key, id, None, &page).await.unwrap();
+            listed.extend(part.items);
+            page.after = part.next;
+            if page.after.is_none() {
+                break;
+            }
+        }
+        loop {
+            let part = store
+                .list_issues(&key, id, Some(IssueKind::Overlap), &page)
+                .await
+                .unwrap();
+            overlaps.extend(part.items);
+            page.after = part.next;
+            if page.after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, changes, "{limit}");
+        assert_eq!(archives, [changes[2].clone(), changes[8].clone()], "{limit}");
+        assert_eq!(listed, issues, "{limit}");
+        assert_eq!(overlaps, [issues[1].clone(), issues[3].clone()], "{limit}");
+    }
+}
+
+async fn a_newer_run_supersedes_a_waiting_one(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    waiting(&store, &token, 1, PlanOutcome::Planned).await;
+    store
+        .create_run(&token, &staff(), new_run(2), at(9))
+        .await
+        .unwrap();
+    let runs = store.list_runs(&staff(), &PageRequest::first(1)).await.unwrap();
+    assert_eq!(runs.items[0].id, run_id(2), "the newest comes first");
+    let page = PageRequest {
+        limit: 1,
+        after: runs.next,
+    };
+    let runs = store.list_runs(&staff(), &page).await.unwrap();
+    assert_eq!(
+        (runs.items[0].id, runs.items[0].state),
+        (run_id(1), RunState::Superseded)
+    );
+    assert_eq!(runs.next, None);
+}
+
+async fn a_working_run_is_asked_to_stop(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    store
+        .create_run(&token, &staff(), new_run(1), at(1))
+        .await
+        .unwrap();
+    assert!(!store.cancel_requested(&staff(), run_id(1)).await.unwrap());
+    store.request_cancel(&staff(), run_id(1)).await.unwrap();
+    assert!(store.cancel_requested(&staff(), run_id(1)).await.unwrap());
+    store
+        .end_run(&token, &staff(), run_id(1), end(RunState::Cancelled), at(3))
+        .await
+        .unwrap();
+    let late = store.request_cancel(&staff(), run_id(1)).await;
+    assert!(matches!(late, Err(StoreError::NotInState)));
+}
+
+async fn old_runs_go_but_the_last_stays(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    for number in [1, 2] {
+        waiting(&store, &token, number, PlanOutcome::Planned).await;
+        store
+            .cancel_waiting_run(&staff(), run_id(number), at(3))
+            .await
+            .unwrap();
+    }
+    assert_eq!(store.delete_old_runs(at(3), 10).await.unwrap(), 0);
+    assert_eq!(store.delete_old_runs(at(4), 10).await.unwrap(), 1);
+    let left = store.list_runs(&staff(), &all()).await.unwrap().items;
+    assert_eq!(left.iter().map(|run| run.id).collect::<Vec<_>>(), [run_id(2)]);
+}
+
+async fn a_deleted_sync_leaves_its_users_as_asked(engine: Engine) {
+    let store = engine.store().await;
+    for (tenant, disposition, state, event, login_works) in [
+        (
+            "keep",
+            UserDisposition::MakeLocal,
+            UserState::Active,
+            EventType::Unlinked,
+            true,
+        ),
+        (
+            "deactivate",
+            UserDisposition::Deactivate,
+            UserState::Deactivated,
+            EventType::Deactivated,
+            true,
+        ),
+        (
+            "archive",
+            UserDisposition::Archive,
+            UserState::Archived,
+            EventType::Archived,
+            false,
+        ),
+    ] {
+        set_up_tenant(&store, tenant).await;
+        let key = key_of(tenant, "staff");
+        let token = lease(&store, &key).await;
+        let mut linked = creation(2, "linked");
+        linked.origin.linked = true;
+        for change in [creation(1, "ada"), linked] {
+            store.apply_single(&key, &change, at(3)).await.unwrap();
+        }
+        let stale = store
+            .delete_user_sync(&token, &key, Some(7), disposition, at(5))
+            .await;
+        assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
+        store
+            .delete_user_sync(&token, &key, Some(1), disposition, at(5))
+            .await
+            .unwrap();
+        let gone = store.user_sync(&key.tenant, &key.user_sync).await;
+        assert!(matches!(gone, Err(StoreError::NotFound(Kind::UserSync))));
+
+        let ada = store.user(&key.tenant, user_id(1)).await.unwrap();
+        assert_eq!((ada.state, ada.revision), (state, 2), "{tenant}");
+        assert_eq!(ada.origin.is_none(), disposition == UserDisposition::MakeLocal);
+        let reason = (disposition != UserDisposition::MakeLocal).then_some(StateReason::SyncDeleted);
+        assert_eq!(ada.state_reason, reason);
+        let found = store.login_target(&key.tenant, "ada").await.unwrap();
+        assert_eq!(found.is_some(), login_works);
+        assert!(found.is_none_or(|target| target.sync.is_none()));
+        let linked = store.user(&key.tenant, user_id(2)).await.unwrap();
+        assert_eq!((linked.origin, linked.state), (None, UserState::Active));
+        let events = store.list_events(Some(&key.tenant), 2, 10).await.unwrap();
+        assert_eq!(events[0].event_type, event);
+    }
+}
