@@ -12,7 +12,8 @@ use rollcall_core::dn::Dn;
 use rollcall_core::external_id::IdKind;
 use rollcall_core::verdict::{InternalReason, PublicReason, Verdict};
 use rollcall_ldap::{
-    DirectoryConfig, LdapDirectory, LdapError, SearchOutcome, SearchRequest, TlsFailure, check_connection,
+    DirectoryConfig, LdapDirectory, LdapError, Privilege, SearchOutcome, SearchRequest, TlsFailure,
+    check_connection,
 };
 use rollcall_testkit::{Dirsrv, DirsrvPerson, TestCa, is_root_for};
 
@@ -220,5 +221,34 @@ async fn tls_by_either_way_passes_the_check_and_strangers_do_not() {
         });
         let refused = distrusted.read_entry(&read("", &[]), in_seconds(20)).await;
         assert_eq!(refused, Err(LdapError::Tls(TlsFailure::UnknownIssuer)), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn the_rights_of_the_bind_account_are_told() {
+    let Some(domain) = domain() else { return };
+    let limit = Duration::from_secs(20);
+    for account in [domain.server.service(), domain.server.powerful()] {
+        let settings = DirectorySettings {
+            bind_dn: account.dn.clone(),
+            ..domain.settings()
+        };
+        let check = check_connection(&config(settings, &account.password), now(), limit).await;
+        match check.privilege.unwrap() {
+            Privilege::ReadOnly { objects } => {
+                assert_eq!(account.login, "reader");
+                assert!(objects > 5, "{objects}");
+            }
+            Privilege::CanWrite { evidence } => {
+                assert_eq!(account.login, "powerful", "{evidence:#?}");
+                for right in ["it can add entries below ", "it can delete ", "it can write "] {
+                    assert!(
+                        evidence.iter().any(|text| text.starts_with(right)),
+                        "{evidence:#?}"
+                    );
+                }
+            }
+            Privilege::Unknown => panic!("the rights of {} are unknown", account.dn),
+        }
     }
 }

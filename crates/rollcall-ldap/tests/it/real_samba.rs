@@ -10,8 +10,8 @@ use rollcall_core::directory::{DirectorySettings, TransportSecurity};
 use rollcall_core::external_id::IdKind;
 use rollcall_core::verdict::{DirectoryErrorKind, InternalReason, PublicReason, Verdict};
 use rollcall_ldap::{
-    DirectoryConfig, LdapDirectory, LdapError, ResultClass, ResultCode, SearchOutcome, SearchRequest,
-    TlsFailure, check_connection,
+    DirectoryConfig, LdapDirectory, LdapError, Privilege, ResultClass, ResultCode, SearchOutcome,
+    SearchRequest, TlsFailure, check_connection,
 };
 use rollcall_testkit::{Ldif, SambaDc, SambaPerson, TestCa, is_root_for};
 
@@ -330,4 +330,38 @@ async fn a_bind_without_tls_is_a_mistake_of_the_configuration_and_no_wrong_passw
         .unwrap_err();
     assert_eq!(service, LdapError::BindRefused(ResultCode(8)));
     assert_eq!(ResultCode(8).class(), ResultClass::Configuration);
+}
+
+#[tokio::test]
+async fn the_rights_of_the_bind_account_and_the_lockout_are_told() {
+    let Some(domain) = domain() else { return };
+    let limit = std::time::Duration::from_secs(20);
+    let (service, powerful) = (domain.dc.service(), domain.dc.powerful());
+    for (account, name) in [
+        (&service, &service.dn),
+        (&powerful, &powerful.dn),
+        (&powerful, &"powerful@lab.test".to_owned()),
+    ] {
+        let settings = DirectorySettings {
+            bind_dn: name.clone(),
+            ..domain.settings()
+        };
+        let check = check_connection(&config(settings, &account.password), now(), limit).await;
+        match check.privilege.unwrap() {
+            Privilege::ReadOnly { objects } => {
+                assert_eq!(account.login, "reader");
+                assert!(objects > 10, "{objects}");
+            }
+            Privilege::CanWrite { evidence } => {
+                assert_eq!(account.login, "powerful", "{evidence:#?}");
+                let member = "it is a member of Domain Admins".to_owned();
+                assert!(evidence.contains(&member), "{evidence:#?}");
+                let writes = |text: &String| text.starts_with("it can write ");
+                assert!(evidence.iter().any(writes), "{evidence:#?}");
+            }
+            Privilege::Unknown => panic!("the rights of {name} are unknown"),
+        }
+        let lockout = check.lockout.unwrap();
+        assert_eq!((lockout.threshold, lockout.window.unwrap().as_secs()), (5, 1800));
+    }
 }
