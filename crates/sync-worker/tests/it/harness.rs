@@ -1,0 +1,222 @@
+//! A worker in this process, on a port and a database of its own, and clients for it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use ring::digest;
+use rollcall_core::error::Reason;
+use rollcall_proto::status;
+use rollcall_proto::v1;
+use rollcall_proto::v1::audit_service_client::AuditServiceClient;
+use rollcall_proto::v1::directory_service_client::DirectoryServiceClient;
+use rollcall_proto::v1::sync_run_service_client::SyncRunServiceClient;
+use rollcall_proto::v1::tenant_service_client::TenantServiceClient;
+use rollcall_proto::v1::user_sync_service_client::UserSyncServiceClient;
+use rollcall_runtime::clock::Clock;
+use rollcall_runtime::config::{Loaded, Sources, load};
+use rollcall_runtime::health::Health;
+use rollcall_runtime::server::GrpcServer;
+use rollcall_store::{Keyring, Store, StoreOptions};
+use sync_worker::config::WorkerSettings;
+use sync_worker::serve::serve_worker;
+use sync_worker::worker::Worker;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+use tonic_types::StatusExt;
+
+const KEYRING: &str = "k1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+/// May do everything, for all tenants.
+pub const ADMIN: &str = "admin";
+/// May do everything, for the tenant "acme".
+pub const ACME: &str = "acme-portal";
+/// May do nothing that a worker serves.
+pub const NOBODY: &str = "nobody";
+
+/// A running worker; stopped when dropped.
+pub struct TestWorker {
+    channel: Channel,
+    stop: CancellationToken,
+    dir: tempfile::TempDir,
+}
+
+/// Adds a caller's token.
+#[derive(Clone)]
+pub struct Bearer(Option<AsciiMetadataValue>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// A channel of one caller.
+pub type Caller = InterceptedService<Channel, Bearer>;
+
+/// The clients of one caller.
+pub struct Clients {
+    pub tenants: TenantServiceClient<Caller>,
+    pub directories: DirectoryServiceClient<Caller>,
+    pub user_syncs: UserSyncServiceClient<Caller>,
+    pub runs: SyncRunServiceClient<Caller>,
+    pub audit: AuditServiceClient<Caller>,
+}
+
+impl TestWorker {
+    /// A worker that may reach these ports on loopback. Its scheduler is off.
+    pub async fn start(ports: &[u16]) -> Self {
+        Self::start_with(ports, &[], Clock::System).await
+    }
+
+    /// The same with further settings, at the time of this clock.
+    pub async fn start_with(ports: &[u16], settings: &[(&str, &str)], clock: Clock) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let loaded = configure(&dir, ports, settings);
+        let url = format!("sqlite:{}", dir.path().join("rollcall.db").display());
+        let keyring = Keyring::parse(KEYRING).unwrap();
+        let store = Store::connect(&url, keyring, StoreOptions::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        store.close().await;
+
+        let stop = CancellationToken::new();
+        let Loaded { shared, own, .. } = loaded;
+        let server = GrpcServer::bind(&shared).await.unwrap();
+        let address = server.local_address();
+        let health = Health::new(&[]).await;
+        let (probing, drain) = (shared.health, Duration::from_secs(5));
+        let worker = match Worker::open(shared, own, clock, stop.clone()).await {
+            Ok(worker) => worker,
+            Err(failure) => panic!("{failure:?}"),
+        };
+        tokio::spawn(serve_worker(worker, server, health, probing, drain));
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        Self { channel, stop, dir }
+    }
+
+    /// The clients of a caller.
+    pub fn clients(&self, caller: &str) -> Clients {
+        self.clients_with(Bearer(Some(format!("Bearer {caller}-token").parse().unwrap())))
+    }
+
+    /// The clients of nobody that is known.
+    pub fn strangers_clients(&self) -> Clients {
+        self.clients_with(Bearer(None))
+    }
+
+    fn clients_with(&self, bearer: Bearer) -> Clients {
+        let caller = || InterceptedService::new(self.channel.clone(), bearer.clone());
+        Clients {
+            tenants: TenantServiceClient::new(caller()),
+            directories: DirectoryServiceClient::new(caller()),
+            user_syncs: UserSyncServiceClient::new(caller()),
+            runs: SyncRunServiceClient::new(caller()),
+            audit: AuditServiceClient::new(caller()),
+        }
+    }
+
+    /// The worker's database, opened once more, for what no service of the worker shows.
+    pub async fn store(&self) -> Store {
+        let url = format!("sqlite:{}", self.dir.path().join("rollcall.db").display());
+        Store::open(&url, Keyring::parse(KEYRING).unwrap(), StoreOptions::default()).await.unwrap()
+    }
+}
+
+impl Drop for TestWorker {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn configure(dir: &tempfile::TempDir, ports: &[u16], settings: &[(&str, &str)]) -> Loaded<WorkerSettings> {
+    let hash = |caller: &str| {
+        let digest = digest::digest(&digest::SHA256, format!("{caller}-token").as_bytes());
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let everything = r#"["authenticate", "users.read", "users.write", "syncs.read", "syncs.write", "runs", "audit"]"#;
+    let callers = [(ADMIN, everything, r#"["*"]"#), (ACME, everything, r#"["acme"]"#), (NOBODY, r#"["authenticate"]"#, r#"["*"]"#)];
+    let file: String = callers
+        .iter()
+        .map(|(name, permissions, tenants)| {
+            let token = hash(name);
+            format!("[[callers]]\nname = \"{name}\"\ntoken_sha256 = \"{token}\"\npermissions = {permissions}\ntenants = {tenants}\n")
+        })
+        .collect();
+    let ports: Vec<String> = ports.iter().chain(&[636]).map(ToString::to_string).collect();
+    let url = format!("sqlite:{}", dir.path().join("rollcall.db").display());
+    let mut flags: Vec<(String, String)> = [
+        ("server.listen", "127.0.0.1:0"),
+        ("store.url", &url),
+        ("keyring.key", KEYRING),
+        ("egress.allow_cidrs", "127.0.0.0/8"),
+        ("egress.allow_ports", &ports.join(",")),
+        ("egress.addresses", "203.0.113.7"),
+        ("scheduler.enabled", "false"),
+        ("scheduler.interval", "1s"),
+        ("scheduler.spread", "0s"),
+        ("checks.per_minute", "1000"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .to_vec();
+    flags.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    let sources = Sources { file: Some(("test.toml".to_owned(), file)), flags, ..Sources::default() };
+    load(&sources).map_err(|mistakes| mistakes.to_string()).unwrap()
+}
+
+/// The answer to a call that must succeed.
+pub async fn ok<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> T {
+    match call.await {
+        Ok(response) => response.into_inner(),
+        Err(status) => panic!("{:?} {} {:?}", status.code(), status.message(), violations(&status)),
+    }
+}
+
+/// The status of a call that must fail for this reason.
+pub async fn fails<T>(reason: Reason, call: impl Future<Output = Result<Response<T>, Status>>) -> Status {
+    let Err(status) = call.await else { panic!("the call succeeded, {reason:?} was expected") };
+    assert_eq!(status::reason(&status), Some(reason), "{:?} {} {:?}", status.code(), status.message(), violations(&status));
+    status
+}
+
+/// The bad fields that a status names.
+pub fn violations(status: &Status) -> Vec<String> {
+    let found = status.get_details_bad_request().map(|details| details.field_violations).unwrap_or_default();
+    found.into_iter().map(|violation| violation.field).collect()
+}
+
+/// What a status says of one bad field.
+pub fn description(status: &Status, field: &str) -> String {
+    let found = status.get_details_bad_request().map(|details| details.field_violations).unwrap_or_default();
+    let found = found.into_iter().find(|violation| violation.field == field);
+    found.map(|violation| violation.description).unwrap_or_default()
+}
+
+/// A varying part of a status.
+pub fn metadata(status: &Status, key: &str) -> String {
+    let info = status.get_details_error_info();
+    info.and_then(|info| info.metadata.get(key).cloned()).unwrap_or_default()
+}
+
+/// A field mask.
+pub fn mask(paths: &[&str]) -> Option<prost_types::FieldMask> {
+    Some(prost_types::FieldMask { paths: paths.iter().map(ToString::to_string).collect() })
+}
+
+/// The stages of a report of this kind.
+pub fn stages(report: &v1::CheckReport, kind: v1::CheckStageKind) -> Vec<&v1::CheckStage> {
+    report.stages.iter().filter(|stage| stage.kind() == kind).collect()
+}
+
+/// The one stage of a report of this kind.
+pub fn stage(report: &v1::CheckReport, kind: v1::CheckStageKind) -> &v1::CheckStage {
+    match stages(report, kind).as_slice() {
+        [stage] => stage,
+        others => panic!("{} stages of {kind:?} in {report:#?}", others.len()),
+    }
+}

@@ -1,0 +1,17 @@
+//! The sync worker as its callers see it: a real server on a free port, SQLite, and real slapd servers.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, missing_docs, unreachable_pub)]
+
+mod access;
+mod audit;
+mod company;
+mod connection_checks;
+mod directories;
+mod endpoint_change;
+mod harness;
+mod overlaps;
+mod runs;
+mod scheduling;
+mod security_review;
+mod tenants;
+mod user_sync_checks;
+mod user_syncs;
