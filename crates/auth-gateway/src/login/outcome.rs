@@ -8,7 +8,7 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_core::throttle::Settlement;
 use rollcall_core::user::User;
 use rollcall_core::verdict::{DirectoryErrorKind, PasswordNotice, PublicReason, Verdict};
-use rollcall_ldap::{LdapError, ResultClass};
+use rollcall_ldap::{LdapError, ResultClass, TlsFailure};
 
 use super::ask::{Absence, Answer, Finding};
 
@@ -167,6 +167,10 @@ pub fn unsent(cause: &LdapError, resource: &str) -> Error {
             "the directory did not answer in time",
             None,
         ),
+        // The server went away or is too slow; nothing says that TLS itself is wrong.
+        LdapError::Tls(TlsFailure::Timeout | TlsFailure::Closed | TlsFailure::Other) => {
+            (Reason::DirectoryUnavailable, unavailable, Some(5))
+        }
         LdapError::Tls(_)
         | LdapError::StartTlsRefused(_)
         | LdapError::EgressDenied
@@ -221,6 +225,8 @@ mod tests {
             (LdapError::BindRefused(refused), DirectoryMisconfigured),
             (LdapError::SearchRefused(ResultCode(50)), DirectoryMisconfigured),
             (LdapError::EgressDenied, DirectoryMisconfigured),
+            (LdapError::Tls(TlsFailure::UnknownIssuer), DirectoryMisconfigured),
+            (LdapError::Tls(TlsFailure::Timeout), DirectoryUnavailable),
             (LdapError::Timeout, DirectoryTimeout),
             (LdapError::Busy, DirectoryBusy),
         ] {

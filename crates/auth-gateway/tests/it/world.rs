@@ -54,6 +54,8 @@ pub(crate) struct World {
     pub(crate) directory: DirectoryId,
     pub(crate) sync: UserSyncKey,
     pub(crate) url: String,
+    /// The text of a configuration file for the gateways that start from here on.
+    pub(crate) config: Option<String>,
     ports: Vec<u16>,
     files: tempfile::TempDir,
     gateways: Vec<Running>,
@@ -102,6 +104,7 @@ impl World {
             },
             tenant,
             directory,
+            config: None,
             ports: vec![port],
             slapd,
             store,
@@ -198,7 +201,7 @@ impl World {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let sources = Sources {
-            file: None,
+            file: self.config.clone().map(|text| ("test.toml".to_owned(), text)),
             environment: BTreeMap::new(),
             flags: fixed.chain(own).collect(),
         };

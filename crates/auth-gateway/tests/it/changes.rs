@@ -1,0 +1,116 @@
+//! What changes between two runs, or while a login is under way.
+
+use std::time::Duration;
+
+use rollcall_core::user_sync::{RoleCondition, RoleRule, UserSyncSettings};
+use rollcall_testkit::{Slapd, wait_for};
+
+use crate::world::{PASSWORD, World, dn};
+
+const DENIED: &str = "DENIED INVALID_CREDENTIALS";
+
+async fn update_sync(world: &World, change: impl Fn(&mut UserSyncSettings)) {
+    let sync = world
+        .store
+        .user_sync(&world.tenant, &world.sync.user_sync)
+        .await
+        .unwrap();
+    let mut settings = sync.settings;
+    change(&mut settings);
+    let (tenant, id, now) = (&world.tenant, &world.sync.user_sync, chrono::Utc::now());
+    world
+        .store
+        .update_user_sync(tenant, id, sync.revision, &settings, None, now)
+        .await
+        .unwrap();
+}
+
+/// Freezes the directory, begins a login, does something once the bind is about to be sent, and goes on.
+async fn meanwhile(world: &World, act: impl AsyncFn()) -> String {
+    let ada = world.user("ada").await;
+    world.slapd.pause().unwrap();
+    let login = world.login("ada", PASSWORD);
+    let acting = async {
+        // A slot is taken just before the bind. Looking forgets it, which matters to nobody here.
+        wait_for("the login is under way", Duration::from_secs(10), async || {
+            world
+                .store
+                .unlock_user(&world.tenant, ada.id)
+                .await
+                .unwrap()
+                .is_some()
+        })
+        .await
+        .unwrap();
+        act().await;
+        world.slapd.resume().unwrap();
+    };
+    tokio::join!(login, acting).0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_is_committed_while_the_bind_is_under_way_denies() {
+    let world = World::new().await;
+    assert_eq!(meanwhile(&world, async || {}).await, "OK ada");
+    let ada = world.user("ada").await;
+    let block = async || {
+        world
+            .store
+            .block_user(&world.tenant, ada.id, "", chrono::Utc::now())
+            .await
+            .unwrap();
+    };
+    assert_eq!(meanwhile(&world, block).await, DENIED);
+    assert_eq!(
+        world.audit().await,
+        ["AUTHENTICATED AUTHENTICATED", "DENIED CHANGED_MEANWHILE"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_changes_while_the_bind_is_under_way_denies() {
+    let world = World::new().await;
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    let change = async || update_sync(&world, |settings| settings.display_name.push('!')).await;
+    assert_eq!(meanwhile(&world, change).await, DENIED);
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_field_does_not_keep_anybody_out_while_the_worker_is_away() {
+    let settings = [("worker.endpoint", "http://127.0.0.1:1")];
+    let world = World::with(Slapd::builder(), &settings).await;
+    let change = format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Ada L\n", dn("ada"));
+    world.slapd.modify(&change).unwrap();
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_role_fails_closed_while_the_worker_is_away() {
+    let settings = [("worker.endpoint", "http://127.0.0.1:1")];
+    let world = World::with(Slapd::builder(), &settings).await;
+    let rule = |filter: &str| RoleRule {
+        condition: RoleCondition::Filter(filter.into()),
+        role: "boss".into(),
+    };
+    update_sync(&world, |settings| {
+        settings.role_rules = vec![rule("(title=boss)")]
+    })
+    .await;
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    let change = format!("dn: {}\nchangetype: modify\nadd: title\ntitle: boss\n", dn("ada"));
+    world.slapd.modify(&change).unwrap();
+    assert_eq!(
+        world.login("ada", PASSWORD).await,
+        "Unavailable WORKER_UNAVAILABLE"
+    );
+    // The password was right: nobody is locked out by trying again.
+    for _ in 0..5 {
+        assert_eq!(
+            world.login("ada", PASSWORD).await,
+            "Unavailable WORKER_UNAVAILABLE"
+        );
+    }
+    assert_eq!(world.audit().await.last().unwrap(), "ERROR WORKER_UNAVAILABLE");
+    assert_eq!(world.login("bob", "password of bob").await, "OK bob");
+}

@@ -1,0 +1,153 @@
+//! Guessing passwords: how often a guess reaches the directory, and what repeats do.
+
+use rollcall_proto::v1::{AuthenticateRequest, UnlockUserRequest};
+use rollcall_testkit::Slapd;
+
+use crate::world::{PASSWORD, World, dn, request};
+
+const DENIED: &str = "DENIED INVALID_CREDENTIALS";
+const TOO_MANY: &str = "DENIED TOO_MANY_ATTEMPTS";
+
+fn words(told: &[String], word: &str) -> usize {
+    told.iter().filter(|answer| answer.as_str() == word).count()
+}
+
+/// Sends all at once, half to each gateway.
+async fn all_at_once(world: &World, login: &str, guesses: usize) -> Vec<String> {
+    let attempts = (0..guesses).map(|number| {
+        let request = request(login, &format!("guess {number}"));
+        world.attempt(number % 2, request)
+    });
+    futures(attempts).await
+}
+
+async fn futures<F: Future<Output = String>>(attempts: impl Iterator<Item = F>) -> Vec<String> {
+    let mut told = Vec::new();
+    let mut pending: Vec<_> = attempts.map(Box::pin).collect();
+    std::future::poll_fn(|context| {
+        pending.retain_mut(|attempt| match attempt.as_mut().poll(context) {
+            std::task::Poll::Ready(answer) => {
+                told.push(answer);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if pending.is_empty() {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_guesses_at_once_through_two_gateways_reach_the_directory_three_times() {
+    let mut world = World::new().await;
+    world.start_gateway(&[]).await;
+    let told = all_at_once(&world, "ada", 200).await;
+    assert_eq!((words(&told, DENIED), words(&told, TOO_MANY)), (3, 197));
+    assert_eq!(world.binds(&dn("ada")), 3);
+    assert_eq!(world.login("ADA@acme.example", PASSWORD).await, TOO_MANY);
+    // Others are not concerned, and neither is anybody after UnlockUser.
+    assert_eq!(world.login("bob", "password of bob").await, "OK bob");
+    let ada = world.user("ada").await;
+    let name = format!("tenants/acme/users/{}", ada.id);
+    let unlocked = world
+        .users()
+        .unlock_user(UnlockUserRequest { name: name.clone() })
+        .await
+        .unwrap();
+    assert!(unlocked.into_inner().was_locked);
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    let unlocked = world
+        .users()
+        .unlock_user(UnlockUserRequest { name })
+        .await
+        .unwrap();
+    assert!(!unlocked.into_inner().was_locked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_login_locks_like_a_known_one() {
+    let mut world = World::new().await;
+    world.start_gateway(&[]).await;
+    let told = all_at_once(&world, "nobody", 20).await;
+    assert_eq!((words(&told, DENIED), words(&told, TOO_MANY)), (3, 17));
+    assert_eq!(world.login(" NOBODY ", "x").await, TOO_MANY);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_lies_below_the_directory_s_own_threshold() {
+    let world = World::without_gateway(Slapd::builder()).await;
+    world.observe(Some(2)).await;
+    let mut world = world;
+    world.start_gateway(&[]).await;
+    assert_eq!(world.login("ada", "guess 1").await, DENIED);
+    assert_eq!(world.login("ada", "guess 2").await, TOO_MANY);
+    assert_eq!(world.login("nobody", "guess 1").await, DENIED);
+    assert_eq!(world.login("nobody", "guess 2").await, TOO_MANY);
+    assert_eq!(world.binds(&dn("ada")), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_wrong_password_again_is_refused_without_a_bind_and_counts_once() {
+    let world = World::new().await;
+    for _ in 0..10 {
+        assert_eq!(world.login("ada", "old password").await, DENIED);
+        assert_eq!(world.login("nobody", "old password").await, DENIED);
+    }
+    assert_eq!(world.binds(&dn("ada")), 1);
+    assert_eq!(world.login("ada", "another").await, DENIED);
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_password_forgets_the_user_s_failures_but_not_the_client_s() {
+    let world = World::with(Slapd::builder(), &[("throttle.client_limit", "4")]).await;
+    let from = |login: &str, password: &str| AuthenticateRequest {
+        client_address: "192.0.2.7".into(),
+        ..request(login, password)
+    };
+    for number in 0..2 {
+        assert_eq!(world.attempt(0, from("ada", &format!("a{number}"))).await, DENIED);
+        assert_eq!(world.attempt(0, from("bob", "password of bob")).await, "OK bob");
+        assert_eq!(
+            world.attempt(0, from("nobody", &format!("b{number}"))).await,
+            DENIED
+        );
+    }
+    assert_eq!(world.attempt(0, from("bob", "password of bob")).await, TOO_MANY);
+    assert_eq!(world.login("bob", "password of bob").await, "OK bob");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_log_mode_nothing_is_refused() {
+    let world = World::with(Slapd::builder(), &[("throttle.mode", "log")]).await;
+    for number in 0..6 {
+        assert_eq!(world.login("ada", &format!("guess {number}")).await, DENIED);
+    }
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_with_the_same_request_id_joins_the_first_attempt() {
+    let world = World::new().await;
+    let with_id = |login: &str, password: &str| AuthenticateRequest {
+        request_id: "id-1".into(),
+        ..request(login, password)
+    };
+    let told = tokio::join!(
+        world.attempt(0, with_id("ada", PASSWORD)),
+        world.attempt(0, with_id("ada", PASSWORD))
+    );
+    assert_eq!(told, ("OK ada".to_owned(), "OK ada".to_owned()));
+    assert_eq!(world.attempt(0, with_id("ada", PASSWORD)).await, "OK ada");
+    assert_eq!(
+        world.attempt(0, with_id("ada", "other")).await,
+        "InvalidArgument REQUEST_ID_REUSED"
+    );
+    assert_eq!(world.binds(&dn("ada")), 1);
+    assert_eq!(world.audit().await.len(), 1);
+}

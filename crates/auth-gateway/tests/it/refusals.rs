@@ -1,0 +1,176 @@
+//! Logins that are refused, and why nobody can tell.
+
+use rollcall_core::id::UserId;
+use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::user::{StateReason, UserState};
+
+use crate::world::{BASE, PASSWORD, PEOPLE, World, dn, person};
+
+const DENIED: &str = "DENIED INVALID_CREDENTIALS";
+
+fn modify(dn: &str, change: &str) -> String {
+    format!("dn: {dn}\nchangetype: modify\n{change}\n")
+}
+
+fn rename(dn: &str, rdn: &str, parent: &str) -> String {
+    format!("dn: {dn}\nchangetype: modrdn\nnewrdn: {rdn}\ndeleteoldrdn: 0\nnewsuperior: {parent}\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_login_gets_the_same_answer_as_a_wrong_password() {
+    let world = World::new().await;
+    assert_eq!(world.login("ada", "wrong").await, DENIED);
+    assert_eq!(world.login("nobody", "wrong").await, DENIED);
+    assert_eq!(world.login("*", "wrong").await, DENIED);
+    assert_eq!(world.login("ada)(uid=*", "wrong").await, DENIED);
+    assert_eq!(
+        world.audit().await,
+        [
+            "DENIED INVALID_CREDENTIALS",
+            "DENIED UNKNOWN_LOGIN",
+            "DENIED UNKNOWN_LOGIN",
+            "DENIED UNKNOWN_LOGIN"
+        ]
+    );
+    let binds = world.slapd.binds().unwrap();
+    assert!(
+        binds
+            .iter()
+            .all(|bind| [dn("ada"), world.slapd.service_dn()].contains(&bind.dn)),
+        "{binds:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocked_and_deactivated_users_are_refused_with_the_right_password_and_the_directory_is_not_asked() {
+    let world = World::new().await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    world
+        .store
+        .block_user(&world.tenant, ada.id, "left", chrono::Utc::now())
+        .await
+        .unwrap();
+    let removal = Change {
+        kind: ChangeKind::Deactivate,
+        user: bob.id,
+        expected_revision: bob.revision,
+        origin: bob.origin.clone().unwrap(),
+        profile: bob.profile.clone(),
+        state: UserState::Deactivated,
+        state_reason: Some(StateReason::Gone),
+        changes: Vec::new(),
+    };
+    world.run(vec![removal], chrono::Utc::now()).await;
+    assert_eq!(world.login("ada", PASSWORD).await, DENIED);
+    assert_eq!(world.login("bob", "password of bob").await, DENIED);
+    assert_eq!(world.audit().await, ["DENIED BLOCKED", "DENIED DEACTIVATED"]);
+    assert_eq!(world.binds(&dn("ada")) + world.binds(&dn("bob")), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moved_entry_is_found_and_bound_where_it_is() {
+    let world = World::new().await;
+    world
+        .slapd
+        .modify(&rename(&dn("ada"), "cn=ada l", PEOPLE))
+        .unwrap();
+    let moved = format!("cn=ada l,{PEOPLE}");
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    assert_eq!((world.binds(&dn("ada")), world.binds(&moved)), (1, 1));
+    // From now on its place is known.
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    assert_eq!((world.binds(&dn("ada")), world.binds(&moved)), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_gets_a_dn_that_was_somebody_elses_is_not_that_user() {
+    let world = World::new().await;
+    world
+        .slapd
+        .modify(&rename(&dn("ada"), "cn=ada l", PEOPLE))
+        .unwrap();
+    world
+        .slapd
+        .modify(&modify(
+            &format!("cn=ada l,{PEOPLE}"),
+            "delete: uid\nuid: ada\n-\nadd: uid\nuid: ada2",
+        ))
+        .unwrap();
+    world
+        .slapd
+        .add(&person("ada", &dn("ada"), "password of the other ada"))
+        .unwrap();
+    // The stranger's password is right at that DN, and does not let the stranger in as ada.
+    assert_eq!(world.login("ada", "password of the other ada").await, DENIED);
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    assert_eq!(world.binds(&dn("ada")), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_is_gone_or_out_of_scope_denies_now_and_not_after_the_next_run() {
+    let world = World::new().await;
+    world.slapd.delete(&dn("ada")).unwrap();
+    world
+        .slapd
+        .modify(&modify(&dn("bob"), "replace: employeeType\nemployeeType: guest"))
+        .unwrap();
+    world
+        .slapd
+        .modify(&rename(&dn("eve"), "uid=eve", &format!("ou=Elsewhere,{BASE}")))
+        .unwrap();
+    assert_eq!(world.login("ada", PASSWORD).await, DENIED);
+    assert_eq!(world.login("bob", "password of bob").await, DENIED);
+    assert_eq!(world.login("eve", "password of eve").await, DENIED);
+    // Eve left the searches' bases, where alone we look.
+    assert_eq!(
+        world.audit().await,
+        [
+            "DENIED ENTRY_GONE",
+            "DENIED ENTRY_OUT_OF_SCOPE",
+            "DENIED ENTRY_GONE"
+        ]
+    );
+    assert_eq!(world.binds(&format!("uid=eve,ou=Elsewhere,{BASE}")), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_account_is_told_to_the_right_password_only() {
+    let world = World::with(rollcall_testkit::Slapd::builder().ppolicy(), &[]).await;
+    world
+        .slapd
+        .modify(&modify(
+            &dn("ada"),
+            "add: pwdEndTime\npwdEndTime: 20200101000000Z",
+        ))
+        .unwrap();
+    assert_eq!(world.login("ada", "wrong").await, DENIED);
+    let told = world.login("ada", PASSWORD).await;
+    assert!(told == DENIED || told == "DENIED ACCOUNT_EXPIRED", "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_user_is_the_product_s_own_unless_blocked() {
+    let world = World::new().await;
+    let new = rollcall_store::NewUser {
+        id: UserId(rollcall_core::id::Uuid::from_u128(7)),
+        profile: rollcall_core::user::Profile {
+            login: "owner".into(),
+            role: "owner".into(),
+            ..Default::default()
+        },
+        owner: true,
+    };
+    let owner = world
+        .store
+        .create_local_user(&world.tenant, new, chrono::Utc::now())
+        .await
+        .unwrap();
+    assert_eq!(world.login("owner", "whatever").await, "DENIED LOCAL_USER");
+    world
+        .store
+        .block_user(&world.tenant, owner.id, "", chrono::Utc::now())
+        .await
+        .unwrap();
+    assert_eq!(world.login("owner", "whatever").await, DENIED);
+    assert_eq!(world.audit().await, ["DENIED LOCAL_USER", "DENIED BLOCKED"]);
+}
