@@ -213,6 +213,8 @@ pub fn with_health_and_reflection(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(descriptor_set)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // Without these, grpcurl shows the details of errors as bytes.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let v1 = configure().build_v1().map_err(ServerError::Reflection)?;
     let v1alpha = configure().build_v1alpha().map_err(ServerError::Reflection)?;

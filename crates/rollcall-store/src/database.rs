@@ -54,6 +54,16 @@ impl Engine {
         }
     }
 
+    /// Joins a table to the rows of a [`Bulk`](crate::bulk::Bulk), looking each of them up. SQLite takes the order
+    /// of a CROSS JOIN as it is written; left to itself it reads the whole table and, for each row, all of
+    /// the input.
+    pub(crate) fn look_up(self) -> &'static str {
+        match self {
+            Engine::Sqlite => "CROSS JOIN",
+            Engine::Postgres => "JOIN",
+        }
+    }
+
     /// The database's own clock, in microseconds.
     pub(crate) fn now(self) -> &'static str {
         match self {

@@ -50,10 +50,12 @@ pub(crate) async fn holders(
     }
     let mut bulk = Bulk::new([Column::new("identifier", Type::Text)]);
     keys.iter().for_each(|key| bulk.push([key.as_str().into()]));
-    let (source, cells) = bulk.source(Engine::of(connection), 2);
+    let engine = Engine::of(connection);
+    let (source, cells) = bulk.source(engine, 2);
     let sql = format!(
         "SELECT i.identifier, i.tenant, i.user_id FROM {source}
-        JOIN user_identifiers i ON i.scope = $1 AND i.identifier = input.identifier"
+        {look_up} user_identifiers i ON i.scope = $1 AND i.identifier = input.identifier",
+        look_up = engine.look_up()
     );
     let mut values = vec![scope.into()];
     values.extend(cells);

@@ -108,9 +108,12 @@ pub(crate) async fn reread<'t>(
     if bulk.is_empty() {
         return Ok(HashMap::new());
     }
-    let (source, cells) = bulk.source(Engine::of(tx), 1);
+    let engine = Engine::of(tx);
+    let (source, cells) = bulk.source(engine, 1);
     let sql = format!(
-        "SELECT {COLUMNS} FROM {source} JOIN users u ON u.tenant = input.tenant AND u.id = input.id {JOINS}"
+        "SELECT {COLUMNS} FROM {source}
+        {look_up} users u ON u.tenant = input.tenant AND u.id = input.id {JOINS}",
+        look_up = engine.look_up()
     );
     let found: Vec<Row> = rows(tx, &sql, cells).await?;
     found
