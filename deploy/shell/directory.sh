@@ -100,10 +100,10 @@ make_certificates() {
   local dir=$1
   local -a key=(-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes)
   {
-    openssl req -x509 "${key[@]}" -keyout "$dir/ca.key" -out "$dir/ca.pem" -days 30 \
+    openssl req -x509 "${key[@]}" -keyout "$dir/ca.key" -out "$dir/ca.pem" -days 365 \
       -subj "/O=Aurora Instruments/CN=Aurora Instruments CA" -addext "keyUsage=critical,keyCertSign,cRLSign"
     openssl req "${key[@]}" -keyout "$dir/server.key" -out "$dir/server.csr" -subj "/CN=localhost"
-    openssl x509 -req -in "$dir/server.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -days 30 -out "$dir/server.pem" \
+    openssl x509 -req -in "$dir/server.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -days 365 -out "$dir/server.pem" \
       -extfile <(printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n')
   } >"$dir/openssl.log" 2>&1 || show_and_fail "$dir/openssl.log"
   # Nobody needs to sign with it again.
