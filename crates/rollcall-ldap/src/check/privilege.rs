@@ -107,30 +107,29 @@ async fn active_directory(
     Ok(verdict(evidence, objects))
 }
 
-/// The account's own entry with all its groups; it may bind by DN or by UPN.
+/// The account's own entry with all its groups; it may bind by DN, UPN or login.
 async fn own_entry(
     connection: &mut Connection,
     domain: &str,
     bind_dn: &str,
     deadline: Instant,
 ) -> Result<Option<Entry>, LdapError> {
-    let name = match (bind_dn.contains('='), Attribute::parse("userPrincipalName")) {
-        (false, Some(attribute)) => {
-            let filter = Filter::equality(attribute, bind_dn.as_bytes()).to_string();
-            let found = sample(
-                connection,
-                domain.to_owned(),
-                SearchScope::Subtree,
-                &filter,
-                &["1.1"],
-                deadline,
-            );
-            match found.await?.entries.into_iter().next() {
-                Some(entry) => entry.dn,
-                None => return Ok(None),
-            }
+    let mut name = bind_dn.contains('=').then(|| bind_dn.to_owned());
+    // `LAB\user`, or `user@lab.test` without such a name in the entry (MS-ADTS 5.1.1.1.1).
+    let login = match bind_dn.split_once('\\') {
+        Some((_, login)) => login,
+        None => bind_dn.split('@').next().unwrap_or_default(),
+    };
+    for (attribute, value) in [("userPrincipalName", bind_dn), ("sAMAccountName", login)] {
+        if let (None, Some(attribute)) = (&name, Attribute::parse(attribute)) {
+            let filter = Filter::equality(attribute, value.as_bytes()).to_string();
+            let whole = SearchScope::Subtree;
+            let found = sample(connection, domain.to_owned(), whole, &filter, &["1.1"], deadline).await?;
+            name = found.entries.into_iter().next().map(|entry| entry.dn);
         }
-        _ => bind_dn.to_owned(),
+    }
+    let Some(name) = name else {
+        return Ok(None);
     };
     // MS-ADTS 3.1.1.4.5.19: only a base search computes tokenGroups.
     let found = sample(

@@ -341,6 +341,9 @@ async fn the_rights_of_the_bind_account_and_the_lockout_are_told() {
         (&service, &service.dn),
         (&powerful, &powerful.dn),
         (&powerful, &"powerful@lab.test".to_owned()),
+        (&powerful, &"LAB\\powerful".to_owned()),
+        (&powerful, &"powerful@LAB".to_owned()),
+        (&service, &"LAB\\reader".to_owned()),
     ] {
         let settings = DirectorySettings {
             bind_dn: name.clone(),
