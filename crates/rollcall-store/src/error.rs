@@ -190,7 +190,8 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let reason = match &error {
             StoreError::NotFound(kind) => kind.reason(),
-            StoreError::AlreadyExists | StoreError::DomainTaken => Reason::AlreadyExists,
+            StoreError::AlreadyExists => Reason::AlreadyExists,
+            StoreError::DomainTaken => Reason::DomainTaken,
             StoreError::IdentifierTaken { .. } => Reason::IdentifierTaken,
             StoreError::RevisionMismatch => Reason::EtagMismatch,
             StoreError::TenantInUse => Reason::TenantInUse,

@@ -93,6 +93,14 @@ impl Store {
             .into_domain()
     }
 
+    /// The tenant's run with this id, whichever user sync it belongs to.
+    pub async fn find_run(&self, tenant: &TenantId, id: RunId) -> Result<Option<Run>> {
+        let sql = "SELECT * FROM sync_runs WHERE tenant = $1 AND id = $2";
+        let values = vec![tenant.as_str().into(), id.0.into()];
+        let model: Option<Model> = row(&self.inner.database.reader, sql, values).await?;
+        model.map(Model::into_domain).transpose()
+    }
+
     /// The runs of a user sync, the newest first.
     ///
     /// # Errors

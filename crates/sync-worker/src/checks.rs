@@ -170,7 +170,7 @@ impl Worker {
                 dialect: Some(root.dialect),
                 vendor: root.vendor.clone(),
                 capabilities: capabilities.cloned().collect(),
-                lockout_threshold: directory.observed.lockout_threshold,
+                lockout_threshold: check.lockout.map(|lockout| lockout.threshold),
                 observe_time: Some(now),
             };
             self.store.save_observations(tenant, id, &observed).await?;

@@ -32,7 +32,7 @@ const COUNT_LIMIT: u32 = 10_000;
 /// Part of the time that is kept for what follows the searches.
 const RESERVE: Duration = Duration::from_secs(1);
 /// What is tried once the connection works.
-const LATER_STAGES: [StageKind; 8] = [
+const LATER_STAGES: [StageKind; 7] = [
     StageKind::SearchBase,
     StageKind::SearchFilter,
     StageKind::Paging,
@@ -40,7 +40,6 @@ const LATER_STAGES: [StageKind; 8] = [
     StageKind::FieldMappings,
     StageKind::RoleRules,
     StageKind::Overlaps,
-    StageKind::Privilege,
 ];
 
 /// The user sync that is tried.
@@ -163,7 +162,6 @@ impl Worker {
             .users_by_external_ids(subject.tenant, &directory.id, &sampled.ids())
             .await?;
         report.stages.push(overlaps(subject, &known));
-        report.stages.push(privilege());
         Ok(sampled.show(
             &reader,
             &roles,
@@ -219,12 +217,6 @@ fn overlaps(subject: &Subject<'_>, known: &[rollcall_core::user::User]) -> Stage
     );
     let hint = "Change the filters so that each account is in the results of one user sync only.";
     stage(StageKind::Overlaps, StageResult::Warn, message, hint)
-}
-
-fn privilege() -> Stage {
-    let message = "Whether the bind account can write is not looked into by this release.";
-    let hint = "Give the bind account the right to read, and no other.";
-    stage(StageKind::Privilege, StageResult::Skipped, message, hint)
 }
 
 fn not_tried(kind: StageKind) -> Stage {

@@ -1,6 +1,6 @@
 //! TenantService.
 
-use rollcall_core::error::Error;
+use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
 use rollcall_core::tenant::TenantSettings;
 use rollcall_core::user::UserDisposition;
@@ -72,7 +72,14 @@ impl Tenants {
             .store
             .create_tenant(&id, &request.settings, self.0.now())
             .await;
-        let tenant = created.map_err(about(&name))?;
+        let tenant = match created {
+            Ok(tenant) => tenant,
+            Err(error) => {
+                return Err(self
+                    .name_domain(about(&name)(error), &id, &request.settings)
+                    .await);
+            }
+        };
         let details =
             differences!(nothing(), tenant.settings; display_name, user_sync_enabled, verified_domains);
         self.0
@@ -156,6 +163,21 @@ impl Tenants {
         self.0
             .record(&caller, &id, "TenantService.DeleteTenant", name, details)
             .await
+    }
+
+    /// Says which domain another tenant has, where that is the problem.
+    async fn name_domain(&self, error: Error, id: &TenantId, settings: &TenantSettings) -> Error {
+        if error.reason != Reason::DomainTaken {
+            return error;
+        }
+        for domain in &settings.verified_domains {
+            if let Ok(Some(other)) = self.0.store.tenant_by_domain(domain).await
+                && other.id != *id
+            {
+                return error.with("domain", domain);
+            }
+        }
+        error
     }
 
     /// Deletes what belongs to the tenant, step by step: whatever breaks in between, a repeat goes on. The

@@ -1,10 +1,10 @@
 //! UserSyncService. Runs are started in [`running`]; what the checks do is in [`crate::checks`].
 
+mod deletion;
 mod running;
 
 use rollcall_core::error::{Error, Reason};
-use rollcall_core::id::{DirectoryId, TenantId, UserSyncId, UserSyncKey};
-use rollcall_core::user::UserDisposition;
+use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use rollcall_core::violation::Violations;
 use rollcall_proto::convert::check::CheckUserSync;
@@ -15,7 +15,7 @@ use rollcall_proto::resource_name;
 use rollcall_proto::v1;
 use rollcall_proto::v1::user_sync_service_server::UserSyncService;
 use rollcall_runtime::caller::{Caller, Permission};
-use rollcall_store::{LeaseName, PageRequest};
+use rollcall_store::PageRequest;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -27,9 +27,6 @@ use crate::worker::Worker;
 
 /// Most user syncs of one tenant.
 const MAX_USER_SYNCS: u32 = 200;
-/// Longest deletion of a user sync; its users are changed in one transaction.
-const DELETION_LEASE: std::time::Duration = std::time::Duration::from_secs(300);
-
 /// Serves UserSyncService.
 #[derive(Clone)]
 pub(crate) struct UserSyncs(pub(crate) Worker);
@@ -346,68 +343,6 @@ impl UserSyncs {
     async fn find(&self, key: &UserSyncKey) -> Result<UserSync, Error> {
         let found = self.0.store.user_sync(&key.tenant, &key.user_sync).await;
         found.map_err(about(&key.to_string()))
-    }
-}
-
-impl Worker {
-    /// Deletes a user sync that no run is working on.
-    pub(crate) async fn delete_user_sync(
-        &self,
-        key: &UserSyncKey,
-        expected: Option<i64>,
-        disposition: UserDisposition,
-    ) -> Result<(), Error> {
-        let name = key.to_string();
-        let (tenant, id) = (&key.tenant, &key.user_sync);
-        let current = self.store.user_sync(tenant, id).await.map_err(about(&name))?;
-        expect_revision(expected, current.revision, &name)?;
-        let lease = self
-            .store
-            .acquire_lease(&LeaseName::run_of(key), "deletion", DELETION_LEASE)
-            .await?;
-        let Some(lease) = lease else {
-            let message = "a run of this user sync is under way: wait for it, or cancel it";
-            let error = Error::new(Reason::SyncInProgress, message).with("resource", name);
-            return Err(match current.last_run {
-                Some(run) => error.with("run", resource_name::run(key, run)),
-                None => error,
-            });
-        };
-        let deleted = self
-            .store
-            .delete_user_sync(&lease, key, expected, disposition, self.now())
-            .await;
-        if let Err(error) = self.store.release_lease(&lease).await {
-            tracing::debug!(%error, "the lease of a deletion ends by itself");
-        }
-        deleted.map_err(changed_meanwhile(expected, &name))
-    }
-
-    /// Deletes all user syncs of a directory.
-    pub(crate) async fn delete_user_syncs_of(
-        &self,
-        tenant: &TenantId,
-        directory: &DirectoryId,
-        disposition: UserDisposition,
-    ) -> Result<(), Error> {
-        for sync in self.store.user_syncs_of_directory(tenant, directory).await? {
-            let key = UserSyncKey {
-                tenant: tenant.clone(),
-                user_sync: sync.id,
-            };
-            self.delete_user_sync(&key, None, disposition).await?;
-        }
-        Ok(())
-    }
-
-    /// True if anybody is known from this directory.
-    pub(crate) async fn has_users(&self, tenant: &TenantId, directory: &DirectoryId) -> Result<bool, Error> {
-        for sync in self.store.user_syncs_of_directory(tenant, directory).await? {
-            if self.store.count_users(tenant, &sync.id).await? > 0 {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }
 

@@ -4,7 +4,11 @@ use crate::company::{Company, DIRECTORY, STAFF, TENANT};
 use crate::harness::{ACME, ADMIN, TestWorker, mask, ok};
 
 fn list(parent: &str, filter: v1::AuditEventFilter) -> v1::ListAuditEventsRequest {
-    v1::ListAuditEventsRequest { parent: parent.into(), filter: Some(filter), ..Default::default() }
+    v1::ListAuditEventsRequest {
+        parent: parent.into(),
+        filter: Some(filter),
+        ..Default::default()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,11 +36,17 @@ async fn every_change_is_recorded_with_who_made_it_and_without_secrets() {
     };
     ok(acme.user_syncs.delete_user_sync(delete)).await;
 
-    let events = ok(clients.audit.list_audit_events(list(TENANT, Default::default()))).await.audit_events;
+    let events = ok(clients.audit.list_audit_events(list(TENANT, Default::default())))
+        .await
+        .audit_events;
     let changes: Vec<_> = events
         .iter()
         .map(|event| match event.kind.as_ref().unwrap() {
-            v1::audit_event::Kind::Change(change) => (event.caller.as_str(), change.method.as_str(), change.resource.as_str()),
+            v1::audit_event::Kind::Change(change) => (
+                event.caller.as_str(),
+                change.method.as_str(),
+                change.resource.as_str(),
+            ),
             other => panic!("{other:?}"),
         })
         .collect();
@@ -51,8 +61,13 @@ async fn every_change_is_recorded_with_who_made_it_and_without_secrets() {
         ]
     );
     let text = format!("{events:?}");
-    assert!(!text.contains("canary") && !text.contains(company.slapd.service_password()), "{text}");
-    let Some(v1::audit_event::Kind::Change(change)) = &events[1].kind else { panic!("{:?}", events[1]) };
+    assert!(
+        !text.contains("canary") && !text.contains(company.slapd.service_password()),
+        "{text}"
+    );
+    let Some(v1::audit_event::Kind::Change(change)) = &events[1].kind else {
+        panic!("{:?}", events[1])
+    };
     assert_eq!(change.details["display_name"], "\"HQ\"");
     assert_eq!(change.details["bind_password"], "(set)");
     assert_eq!(change.details.len(), 2, "{:?}", change.details);
@@ -64,16 +79,34 @@ async fn audit_events_are_filtered_and_paged() {
     let worker = TestWorker::start(&company.ports()).await;
     let mut clients = worker.clients(ADMIN);
     company.set_up_sync(&mut clients).await;
-    let about = v1::AuditEventFilter { resource: DIRECTORY.into(), ..Default::default() };
-    let found = ok(clients.audit.list_audit_events(list(TENANT, about))).await.audit_events;
+    let about = v1::AuditEventFilter {
+        resource: DIRECTORY.into(),
+        ..Default::default()
+    };
+    let found = ok(clients.audit.list_audit_events(list(TENANT, about)))
+        .await
+        .audit_events;
     assert_eq!(found.len(), 1);
-    let by = v1::AuditEventFilter { caller: ACME.into(), ..Default::default() };
-    assert!(ok(clients.audit.list_audit_events(list("tenants/-", by))).await.audit_events.is_empty());
+    let by = v1::AuditEventFilter {
+        caller: ACME.into(),
+        ..Default::default()
+    };
+    assert!(
+        ok(clients.audit.list_audit_events(list("tenants/-", by)))
+            .await
+            .audit_events
+            .is_empty()
+    );
     let logins = v1::AuditEventFilter {
         login_outcomes: vec![v1::LoginOutcome::Denied.into()],
         ..Default::default()
     };
-    assert!(ok(clients.audit.list_audit_events(list(TENANT, logins))).await.audit_events.is_empty());
+    assert!(
+        ok(clients.audit.list_audit_events(list(TENANT, logins)))
+            .await
+            .audit_events
+            .is_empty()
+    );
     let (mut names, mut token) = (Vec::new(), String::new());
     loop {
         let request = v1::ListAuditEventsRequest {

@@ -45,7 +45,11 @@ impl Company {
             .attribute("cn", "admins")
             .attribute("member", "uid=ada,ou=Staff,dc=example,dc=org");
         let certificate = ca.loopback_server().unwrap();
-        let slapd = Slapd::builder().certificate(certificate).ldif(ldif.as_str()).start().unwrap();
+        let slapd = Slapd::builder()
+            .certificate(certificate)
+            .ldif(ldif.as_str())
+            .start()
+            .unwrap();
         Self { slapd, ca }
     }
 
@@ -86,9 +90,15 @@ impl Company {
 
 /// Creates the tenant "acme" with the add-on.
 pub async fn create_tenant(clients: &mut Clients) {
-    let tenant =
-        v1::Tenant { display_name: "Acme".into(), user_sync_enabled: true, ..v1::Tenant::default() };
-    let request = v1::CreateTenantRequest { tenant_id: "acme".into(), tenant: Some(tenant) };
+    let tenant = v1::Tenant {
+        display_name: "Acme".into(),
+        user_sync_enabled: true,
+        ..v1::Tenant::default()
+    };
+    let request = v1::CreateTenantRequest {
+        tenant_id: "acme".into(),
+        tenant: Some(tenant),
+    };
     ok(clients.tenants.create_tenant(request)).await;
 }
 
@@ -112,7 +122,11 @@ pub fn sync_of(base_dn: &str, filter: &str) -> v1::UserSync {
     v1::UserSync {
         display_name: "Staff".into(),
         directory: DIRECTORY.into(),
-        searches: vec![v1::UserSearch { base_dn: base_dn.into(), filter: filter.into(), ..v1::UserSearch::default() }],
+        searches: vec![v1::UserSearch {
+            base_dn: base_dn.into(),
+            filter: filter.into(),
+            ..v1::UserSearch::default()
+        }],
         role: "user".into(),
         field_mappings: Some(v1::FieldMappings {
             login: vec!["uid".into()],

@@ -27,7 +27,10 @@ async fn check(clients: &mut Clients) -> v1::CheckReport {
         parent: TENANT.into(),
         target: Some(v1::check_connection_request::Target::Directory(DIRECTORY.into())),
     };
-    ok(clients.directories.check_connection(check)).await.report.unwrap()
+    ok(clients.directories.check_connection(check))
+        .await
+        .report
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +39,10 @@ async fn the_same_directory_under_another_name_is_recognised_by_the_people_in_it
     let worker = TestWorker::start(&company.ports()).await;
     let mut clients = worker.clients(ADMIN);
     company.set_up_sync(&mut clients).await;
-    assert_eq!(run_to_rest(&mut clients, SyncRunMode::Apply).await.state(), SyncRunState::Succeeded);
+    assert_eq!(
+        run_to_rest(&mut clients, SyncRunMode::Apply).await.state(),
+        SyncRunState::Succeeded
+    );
     let host = company.slapd.tls_url().replace("127.0.0.1", "localhost");
     let moved = move_to(&mut clients, host, &company).await;
     assert_eq!(moved.endpoint_state(), EndpointState::Unconfirmed);
@@ -47,10 +53,18 @@ async fn the_same_directory_under_another_name_is_recognised_by_the_people_in_it
     let report = check(&mut clients).await;
     let proof = stage(&report, CheckStageKind::ExternalId);
     assert_eq!(proof.outcome(), CheckOutcome::Pass, "{proof:?}");
-    let get = v1::GetDirectoryRequest { name: DIRECTORY.into() };
-    assert_eq!(ok(clients.directories.get_directory(get)).await.endpoint_state(), EndpointState::Confirmed);
+    let get = v1::GetDirectoryRequest {
+        name: DIRECTORY.into(),
+    };
+    assert_eq!(
+        ok(clients.directories.get_directory(get)).await.endpoint_state(),
+        EndpointState::Confirmed
+    );
     let after = run_to_rest(&mut clients, SyncRunMode::Apply).await;
-    assert_eq!((after.state(), after.counts.unwrap().unchanged), (SyncRunState::Succeeded, 2));
+    assert_eq!(
+        (after.state(), after.counts.unwrap().unchanged),
+        (SyncRunState::Succeeded, 2)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,18 +78,33 @@ async fn another_directory_is_not_taken_for_the_same_unless_a_person_says_so() {
     run_to_rest(&mut clients, SyncRunMode::Apply).await;
     move_to(&mut clients, stranger.slapd.tls_url(), &stranger).await;
     let report = check(&mut clients).await;
-    assert_eq!(stage(&report, CheckStageKind::Bind).outcome(), CheckOutcome::Pass, "{report:#?}");
+    assert_eq!(
+        stage(&report, CheckStageKind::Bind).outcome(),
+        CheckOutcome::Pass,
+        "{report:#?}"
+    );
     let proof = stage(&report, CheckStageKind::ExternalId);
     assert_eq!(proof.outcome(), CheckOutcome::Fail, "{proof:?}");
-    fails(Reason::EndpointUnconfirmed, clients.user_syncs.run_user_sync(run(SyncRunMode::Preview))).await;
+    fails(
+        Reason::EndpointUnconfirmed,
+        clients.user_syncs.run_user_sync(run(SyncRunMode::Preview)),
+    )
+    .await;
 
     let confirm = v1::UpdateDirectoryRequest {
-        directory: Some(v1::Directory { name: DIRECTORY.into(), ..v1::Directory::default() }),
+        directory: Some(v1::Directory {
+            name: DIRECTORY.into(),
+            ..v1::Directory::default()
+        }),
         update_mask: None,
         confirm_new_directory: true,
     };
     let confirmed = ok(clients.directories.update_directory(confirm)).await;
     assert_eq!(confirmed.endpoint_state(), EndpointState::Confirmed);
     let held = run_to_rest(&mut clients, SyncRunMode::Apply).await;
-    assert_eq!(held.state(), SyncRunState::Held, "all of its users would go: {held:#?}");
+    assert_eq!(
+        held.state(),
+        SyncRunState::Held,
+        "all of its users would go: {held:#?}"
+    );
 }

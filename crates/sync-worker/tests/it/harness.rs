@@ -81,7 +81,9 @@ impl TestWorker {
         let loaded = configure(&dir, ports, settings);
         let url = format!("sqlite:{}", dir.path().join("rollcall.db").display());
         let keyring = Keyring::parse(KEYRING).unwrap();
-        let store = Store::connect(&url, keyring, StoreOptions::default()).await.unwrap();
+        let store = Store::connect(&url, keyring, StoreOptions::default())
+            .await
+            .unwrap();
         store.migrate().await.unwrap();
         store.close().await;
 
@@ -96,7 +98,11 @@ impl TestWorker {
             Err(failure) => panic!("{failure:?}"),
         };
         tokio::spawn(serve_worker(worker, server, health, probing, drain));
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
         Self { channel, stop, dir }
     }
 
@@ -124,7 +130,9 @@ impl TestWorker {
     /// The worker's database, opened once more, for what no service of the worker shows.
     pub async fn store(&self) -> Store {
         let url = format!("sqlite:{}", self.dir.path().join("rollcall.db").display());
-        Store::open(&url, Keyring::parse(KEYRING).unwrap(), StoreOptions::default()).await.unwrap()
+        Store::open(&url, Keyring::parse(KEYRING).unwrap(), StoreOptions::default())
+            .await
+            .unwrap()
     }
 }
 
@@ -137,10 +145,19 @@ impl Drop for TestWorker {
 fn configure(dir: &tempfile::TempDir, ports: &[u16], settings: &[(&str, &str)]) -> Loaded<WorkerSettings> {
     let hash = |caller: &str| {
         let digest = digest::digest(&digest::SHA256, format!("{caller}-token").as_bytes());
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        digest
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
     };
-    let everything = r#"["authenticate", "users.read", "users.write", "syncs.read", "syncs.write", "runs", "audit"]"#;
-    let callers = [(ADMIN, everything, r#"["*"]"#), (ACME, everything, r#"["acme"]"#), (NOBODY, r#"["authenticate"]"#, r#"["*"]"#)];
+    let everything =
+        r#"["authenticate", "users.read", "users.write", "syncs.read", "syncs.write", "runs", "audit"]"#;
+    let callers = [
+        (ADMIN, everything, r#"["*"]"#),
+        (ACME, everything, r#"["acme"]"#),
+        (NOBODY, r#"["authenticate"]"#, r#"["*"]"#),
+    ];
     let file: String = callers
         .iter()
         .map(|(name, permissions, tenants)| {
@@ -164,8 +181,16 @@ fn configure(dir: &tempfile::TempDir, ports: &[u16], settings: &[(&str, &str)]) 
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .to_vec();
-    flags.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-    let sources = Sources { file: Some(("test.toml".to_owned(), file)), flags, ..Sources::default() };
+    flags.extend(
+        settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+    );
+    let sources = Sources {
+        file: Some(("test.toml".to_owned(), file)),
+        flags,
+        ..Sources::default()
+    };
     load(&sources).map_err(|mistakes| mistakes.to_string()).unwrap()
 }
 
@@ -173,26 +198,46 @@ fn configure(dir: &tempfile::TempDir, ports: &[u16], settings: &[(&str, &str)]) 
 pub async fn ok<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> T {
     match call.await {
         Ok(response) => response.into_inner(),
-        Err(status) => panic!("{:?} {} {:?}", status.code(), status.message(), violations(&status)),
+        Err(status) => panic!(
+            "{:?} {} {:?}",
+            status.code(),
+            status.message(),
+            violations(&status)
+        ),
     }
 }
 
 /// The status of a call that must fail for this reason.
 pub async fn fails<T>(reason: Reason, call: impl Future<Output = Result<Response<T>, Status>>) -> Status {
-    let Err(status) = call.await else { panic!("the call succeeded, {reason:?} was expected") };
-    assert_eq!(status::reason(&status), Some(reason), "{:?} {} {:?}", status.code(), status.message(), violations(&status));
+    let Err(status) = call.await else {
+        panic!("the call succeeded, {reason:?} was expected")
+    };
+    assert_eq!(
+        status::reason(&status),
+        Some(reason),
+        "{:?} {} {:?}",
+        status.code(),
+        status.message(),
+        violations(&status)
+    );
     status
 }
 
 /// The bad fields that a status names.
 pub fn violations(status: &Status) -> Vec<String> {
-    let found = status.get_details_bad_request().map(|details| details.field_violations).unwrap_or_default();
+    let found = status
+        .get_details_bad_request()
+        .map(|details| details.field_violations)
+        .unwrap_or_default();
     found.into_iter().map(|violation| violation.field).collect()
 }
 
 /// What a status says of one bad field.
 pub fn description(status: &Status, field: &str) -> String {
-    let found = status.get_details_bad_request().map(|details| details.field_violations).unwrap_or_default();
+    let found = status
+        .get_details_bad_request()
+        .map(|details| details.field_violations)
+        .unwrap_or_default();
     let found = found.into_iter().find(|violation| violation.field == field);
     found.map(|violation| violation.description).unwrap_or_default()
 }
@@ -200,17 +245,24 @@ pub fn description(status: &Status, field: &str) -> String {
 /// A varying part of a status.
 pub fn metadata(status: &Status, key: &str) -> String {
     let info = status.get_details_error_info();
-    info.and_then(|info| info.metadata.get(key).cloned()).unwrap_or_default()
+    info.and_then(|info| info.metadata.get(key).cloned())
+        .unwrap_or_default()
 }
 
 /// A field mask.
 pub fn mask(paths: &[&str]) -> Option<prost_types::FieldMask> {
-    Some(prost_types::FieldMask { paths: paths.iter().map(ToString::to_string).collect() })
+    Some(prost_types::FieldMask {
+        paths: paths.iter().map(ToString::to_string).collect(),
+    })
 }
 
 /// The stages of a report of this kind.
 pub fn stages(report: &v1::CheckReport, kind: v1::CheckStageKind) -> Vec<&v1::CheckStage> {
-    report.stages.iter().filter(|stage| stage.kind() == kind).collect()
+    report
+        .stages
+        .iter()
+        .filter(|stage| stage.kind() == kind)
+        .collect()
 }
 
 /// The one stage of a report of this kind.

@@ -1,5 +1,11 @@
 //! The sync worker as its callers see it: a real server on a free port, SQLite, and real slapd servers.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod access;
 mod audit;

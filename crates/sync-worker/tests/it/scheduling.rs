@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::error::Reason;
-use rollcall_proto::v1::{self, SyncRunState, SyncRunTrigger};
 use rollcall_proto::status;
+use rollcall_proto::v1::{self, SyncRunState, SyncRunTrigger};
 use rollcall_runtime::clock::{Clock, ManualClock};
 use rollcall_testkit::wait_for;
 
@@ -19,16 +19,25 @@ fn at(time: &str) -> DateTime<Utc> {
 }
 
 fn nightly() -> v1::UserSync {
-    v1::UserSync { auto_sync: true, ..staff() }
+    v1::UserSync {
+        auto_sync: true,
+        ..staff()
+    }
 }
 
 async fn runs(clients: &mut Clients, parent: &str) -> Vec<v1::SyncRun> {
-    let request = v1::ListSyncRunsRequest { parent: parent.into(), ..Default::default() };
+    let request = v1::ListSyncRunsRequest {
+        parent: parent.into(),
+        ..Default::default()
+    };
     ok(clients.runs.list_sync_runs(request)).await.sync_runs
 }
 
 async fn next_run_seconds(clients: &mut Clients) -> i64 {
-    let sync = ok(clients.user_syncs.get_user_sync(v1::GetUserSyncRequest { name: STAFF.into() })).await;
+    let sync = ok(clients
+        .user_syncs
+        .get_user_sync(v1::GetUserSyncRequest { name: STAFF.into() }))
+    .await;
     sync.next_run_time.unwrap().seconds
 }
 
@@ -42,24 +51,43 @@ async fn the_scheduler_runs_what_is_due_once_and_sets_the_next_time() {
     company.set_up(&mut clients).await;
     create_sync(&mut clients, "staff", nightly()).await;
     create_sync(&mut clients, "manual", staff()).await;
-    assert_eq!(next_run_seconds(&mut clients).await, at("2026-03-02T02:00:00Z").timestamp());
+    assert_eq!(
+        next_run_seconds(&mut clients).await,
+        at("2026-03-02T02:00:00Z").timestamp()
+    );
 
     // Two nights were missed, and are caught up by one run.
     clock.set(at(MORNING) + TimeDelta::days(1));
     let ended = async || {
         let mut clients = worker.clients(ADMIN);
-        runs(&mut clients, STAFF).await.first().is_some_and(|run| run.state() == SyncRunState::Succeeded)
+        runs(&mut clients, STAFF)
+            .await
+            .first()
+            .is_some_and(|run| run.state() == SyncRunState::Succeeded)
     };
-    wait_for("the night's run succeeded", Duration::from_secs(20), ended).await.unwrap();
-    let next = async || next_run_seconds(&mut worker.clients(ADMIN)).await == at("2026-03-04T02:00:00Z").timestamp();
-    wait_for("the next time is set", Duration::from_secs(10), next).await.unwrap();
+    wait_for("the night's run succeeded", Duration::from_secs(20), ended)
+        .await
+        .unwrap();
+    let next =
+        async || next_run_seconds(&mut worker.clients(ADMIN)).await == at("2026-03-04T02:00:00Z").timestamp();
+    wait_for("the next time is set", Duration::from_secs(10), next)
+        .await
+        .unwrap();
     let all = runs(&mut clients, &format!("{TENANT}/userSyncs/-")).await;
     assert_eq!(all.len(), 1, "{all:#?}");
-    assert_eq!((all[0].trigger(), all[0].caller.as_str()), (SyncRunTrigger::Schedule, ""));
+    assert_eq!(
+        (all[0].trigger(), all[0].caller.as_str()),
+        (SyncRunTrigger::Schedule, "")
+    );
 }
 
-async fn run_due(clients: &mut Clients, parent: &str) -> (Vec<v1::RunDueUserSyncsResponse>, Result<(), tonic::Status>) {
-    let request = v1::RunDueUserSyncsRequest { parent: parent.into() };
+async fn run_due(
+    clients: &mut Clients,
+    parent: &str,
+) -> (Vec<v1::RunDueUserSyncsResponse>, Result<(), tonic::Status>) {
+    let request = v1::RunDueUserSyncsRequest {
+        parent: parent.into(),
+    };
     let mut stream = ok(clients.user_syncs.run_due_user_syncs(request)).await;
     let mut messages = Vec::new();
     loop {
@@ -80,7 +108,10 @@ async fn due_user_syncs_run_on_call_and_only_once() {
     company.set_up(&mut clients).await;
     create_sync(&mut clients, "staff", nightly()).await;
     let (messages, end) = run_due(&mut clients, "tenants/-").await;
-    assert!(messages.is_empty() && end.is_ok(), "nothing is due at noon: {messages:?}");
+    assert!(
+        messages.is_empty() && end.is_ok(),
+        "nothing is due at noon: {messages:?}"
+    );
 
     clock.set(at(MORNING));
     let (mut one, mut other) = (worker.clients(ADMIN), worker.clients(ACME));
@@ -88,10 +119,16 @@ async fn due_user_syncs_run_on_call_and_only_once() {
     let messages: Vec<_> = first.0.into_iter().chain(second.0).collect();
     assert_eq!(messages.len(), 1, "{messages:#?}");
     let run = messages[0].sync_run.as_ref().unwrap();
-    assert_eq!((messages[0].user_sync.as_str(), run.state()), (STAFF, SyncRunState::Succeeded));
+    assert_eq!(
+        (messages[0].user_sync.as_str(), run.state()),
+        (STAFF, SyncRunState::Succeeded)
+    );
     assert_eq!(run.trigger(), SyncRunTrigger::Call);
     assert!(first.1.is_ok() && second.1.is_ok());
-    assert_eq!(next_run_seconds(&mut clients).await, at("2026-03-03T02:00:00Z").timestamp());
+    assert_eq!(
+        next_run_seconds(&mut clients).await,
+        at("2026-03-03T02:00:00Z").timestamp()
+    );
     let (messages, end) = run_due(&mut clients, "tenants/-").await;
     assert!(messages.is_empty() && end.is_ok(), "{messages:?}");
 }
@@ -107,7 +144,10 @@ async fn a_failed_and_a_held_sync_make_the_call_end_badly() {
     clock.set(at(MORNING));
     run_due(&mut clients, TENANT).await.1.unwrap();
     for person in ["ada", "ben"] {
-        company.slapd.delete(&format!("uid={person},ou=Staff,dc=example,dc=org")).unwrap();
+        company
+            .slapd
+            .delete(&format!("uid={person},ou=Staff,dc=example,dc=org"))
+            .unwrap();
     }
     let mut broken = nightly();
     broken.searches[0].base_dn = "ou=Nowhere,dc=example,dc=org".into();
@@ -118,8 +158,15 @@ async fn a_failed_and_a_held_sync_make_the_call_end_badly() {
     clock.set(at(MORNING) + TimeDelta::days(1));
     let (mut messages, end) = run_due(&mut clients, TENANT).await;
     messages.sort_by(|a, b| a.user_sync.cmp(&b.user_sync));
-    let states: Vec<_> = messages.iter().map(|message| message.sync_run.as_ref().unwrap().state()).collect();
-    assert_eq!(states, [SyncRunState::Failed, SyncRunState::Succeeded, SyncRunState::Held], "{messages:#?}");
+    let states: Vec<_> = messages
+        .iter()
+        .map(|message| message.sync_run.as_ref().unwrap().state())
+        .collect();
+    assert_eq!(
+        states,
+        [SyncRunState::Failed, SyncRunState::Succeeded, SyncRunState::Held],
+        "{messages:#?}"
+    );
     let end = end.unwrap_err();
     assert_eq!(status::reason(&end), Some(Reason::SyncsNeedAttention));
     let counts = ["succeeded", "failed", "held"].map(|key| metadata(&end, key));
@@ -135,7 +182,11 @@ async fn a_sync_whose_directory_is_switched_off_is_not_due() {
     company.set_up(&mut clients).await;
     create_sync(&mut clients, "staff", nightly()).await;
     let off = v1::UpdateDirectoryRequest {
-        directory: Some(v1::Directory { name: DIRECTORY.into(), disabled: true, ..Default::default() }),
+        directory: Some(v1::Directory {
+            name: DIRECTORY.into(),
+            disabled: true,
+            ..Default::default()
+        }),
         ..Default::default()
     };
     ok(clients.directories.update_directory(off)).await;

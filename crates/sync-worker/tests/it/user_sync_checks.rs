@@ -39,9 +39,16 @@ async fn a_good_user_sync_passes_and_shows_what_would_become_of_the_entries() {
         let stage = stage(&report, kind);
         assert_eq!(stage.outcome(), CheckOutcome::Pass, "{stage:?}");
     }
-    assert!(stage(&report, CheckStageKind::SearchFilter).message.contains("2 entries"), "{report:#?}");
-    let mapped: Vec<_> =
-        stages(&report, CheckStageKind::FieldMappings).iter().map(|stage| stage.subject.as_str()).collect();
+    assert!(
+        stage(&report, CheckStageKind::SearchFilter)
+            .message
+            .contains("2 entries"),
+        "{report:#?}"
+    );
+    let mapped: Vec<_> = stages(&report, CheckStageKind::FieldMappings)
+        .iter()
+        .map(|stage| stage.subject.as_str())
+        .collect();
     assert_eq!(mapped, ["cn", "givenname", "mail", "sn", "uid"]);
 
     let mut samples = answer.samples;
@@ -49,10 +56,18 @@ async fn a_good_user_sync_passes_and_shows_what_would_become_of_the_entries() {
     let ben = samples[1].user.as_ref().unwrap();
     assert_eq!(samples.len(), 2);
     assert_eq!(
-        (ben.login.as_str(), ben.email.as_str(), ben.display_name.as_str(), ben.role.as_str()),
+        (
+            ben.login.as_str(),
+            ben.email.as_str(),
+            ben.display_name.as_str(),
+            ben.role.as_str()
+        ),
         ("ben", "ben@example.org", "Ben Müller", "user")
     );
-    assert_eq!((ben.name.as_str(), ben.external_id.len(), ben.state()), ("", 36, v1::UserState::Active));
+    assert_eq!(
+        (ben.name.as_str(), ben.external_id.len(), ben.state()),
+        ("", 36, v1::UserState::Active)
+    );
     assert!(samples[1].issues.is_empty());
 }
 
@@ -62,7 +77,10 @@ async fn an_unknown_attribute_shows_in_a_mapping_and_in_a_filter() {
     let worker = TestWorker::start(&company.ports()).await;
     let mut clients = worker.clients(ADMIN);
     company.set_up(&mut clients).await;
-    let mut user_sync = sync_of("ou=Staff,dc=example,dc=org", "(|(objectClass=inetOrgPerson)(sAMAccountName=x))");
+    let mut user_sync = sync_of(
+        "ou=Staff,dc=example,dc=org",
+        "(|(objectClass=inetOrgPerson)(sAMAccountName=x))",
+    );
     user_sync.field_mappings.as_mut().unwrap().phone_number = vec!["noSuchAttribute".into()];
     let report = check(&mut clients, user_sync).await.report.unwrap();
     assert_eq!(report.outcome(), CheckOutcome::Warn, "{report:#?}");
@@ -70,7 +88,10 @@ async fn an_unknown_attribute_shows_in_a_mapping_and_in_a_filter() {
     assert_eq!(filter.outcome(), CheckOutcome::Warn);
     assert!(filter.message.contains("samaccountname"), "{filter:?}");
     let mappings = stages(&report, CheckStageKind::FieldMappings);
-    let unknown = mappings.iter().find(|stage| stage.subject == "nosuchattribute").unwrap();
+    let unknown = mappings
+        .iter()
+        .find(|stage| stage.subject == "nosuchattribute")
+        .unwrap();
     assert_eq!(unknown.outcome(), CheckOutcome::Warn, "{unknown:?}");
     let known = mappings.iter().find(|stage| stage.subject == "uid").unwrap();
     assert_eq!(known.outcome(), CheckOutcome::Pass, "{known:?}");
@@ -84,7 +105,10 @@ async fn a_filter_that_does_not_parse_says_where() {
     company.set_up(&mut clients).await;
     let request = v1::CheckUserSyncRequest {
         parent: TENANT.into(),
-        target: Some(Target::Draft(sync_of("ou=Staff,dc=example,dc=org", "(&(uid=a)(mail=b)"))),
+        target: Some(Target::Draft(sync_of(
+            "ou=Staff,dc=example,dc=org",
+            "(&(uid=a)(mail=b)",
+        ))),
         sample_size: 0,
     };
     let status = fails(Reason::InvalidField, clients.user_syncs.check_user_sync(request)).await;
@@ -103,8 +127,10 @@ async fn a_base_that_is_not_there_fails_and_the_other_search_is_still_looked_at(
     user_sync.searches.extend(staff().searches);
     let answer = check(&mut clients, user_sync).await;
     let report = answer.report.unwrap();
-    let outcomes: Vec<_> =
-        stages(&report, CheckStageKind::SearchBase).iter().map(|stage| stage.outcome()).collect();
+    let outcomes: Vec<_> = stages(&report, CheckStageKind::SearchBase)
+        .iter()
+        .map(|stage| stage.outcome())
+        .collect();
     assert_eq!(outcomes, [CheckOutcome::Fail, CheckOutcome::Pass], "{report:#?}");
     assert_eq!(answer.samples.len(), 2);
 }
@@ -116,20 +142,31 @@ async fn role_rules_are_tried_on_the_sample() {
     let worker = TestWorker::start(&company.ports()).await;
     let mut clients = worker.clients(ADMIN);
     company.set_up(&mut clients).await;
-    let rule = |condition: Condition, role: &str| v1::RoleRule { condition: Some(condition), role: role.into() };
+    let rule = |condition: Condition, role: &str| v1::RoleRule {
+        condition: Some(condition),
+        role: role.into(),
+    };
     let user_sync = v1::UserSync {
         role_rules: vec![
-            rule(Condition::GroupDn("cn=admins,ou=Groups,dc=example,dc=org".into()), "admin"),
+            rule(
+                Condition::GroupDn("cn=admins,ou=Groups,dc=example,dc=org".into()),
+                "admin",
+            ),
             rule(Condition::Filter("(sn=Müller)".into()), "miller"),
             rule(Condition::Filter("(sn=Nobody)".into()), "nobody"),
-            rule(Condition::GroupDn("cn=none,ou=Groups,dc=example,dc=org".into()), "none"),
+            rule(
+                Condition::GroupDn("cn=none,ou=Groups,dc=example,dc=org".into()),
+                "none",
+            ),
         ],
         ..staff()
     };
     let answer = check(&mut clients, user_sync).await;
     let report = answer.report.unwrap();
-    let outcomes: Vec<_> =
-        stages(&report, CheckStageKind::RoleRules).iter().map(|stage| stage.outcome()).collect();
+    let outcomes: Vec<_> = stages(&report, CheckStageKind::RoleRules)
+        .iter()
+        .map(|stage| stage.outcome())
+        .collect();
     let (pass, warn, fail) = (CheckOutcome::Pass, CheckOutcome::Warn, CheckOutcome::Fail);
     assert_eq!(outcomes, [pass, pass, warn, fail], "{report:#?}");
     let mut roles: Vec<_> = answer
@@ -151,7 +188,9 @@ async fn an_entry_that_cannot_be_a_user_is_shown_with_its_issue() {
     let mut user_sync = sync_of("ou=Guests,dc=example,dc=org", "(uid=*)");
     user_sync.field_mappings.as_mut().unwrap().login = vec!["mail".into()];
     let answer = check(&mut clients, user_sync).await;
-    let [sample] = answer.samples.as_slice() else { panic!("{:?}", answer.samples) };
+    let [sample] = answer.samples.as_slice() else {
+        panic!("{:?}", answer.samples)
+    };
     assert!(sample.user.is_none() && sample.dn.starts_with("uid=cem,"));
     assert_eq!(sample.issues[0].r#type(), v1::IssueType::MissingRequiredField);
     assert!(!sample.issues[0].hint.is_empty());
@@ -167,6 +206,9 @@ async fn an_unreachable_directory_skips_all_that_follows() {
     let answer = check(&mut clients, staff()).await;
     let report = answer.report.unwrap();
     assert_eq!(stage(&report, CheckStageKind::Tcp).outcome(), CheckOutcome::Fail);
-    assert_eq!(stage(&report, CheckStageKind::SearchBase).outcome(), CheckOutcome::Skipped);
+    assert_eq!(
+        stage(&report, CheckStageKind::SearchBase).outcome(),
+        CheckOutcome::Skipped
+    );
     assert!(answer.samples.is_empty());
 }

@@ -12,7 +12,6 @@ use rollcall_proto::convert::user_sync::RunUserSync;
 use rollcall_proto::resource_name::{self, TenantScope, UserName};
 use rollcall_proto::v1;
 use rollcall_runtime::caller::Caller;
-use rollcall_store::StoreError;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -43,15 +42,15 @@ impl UserSyncs {
             Some(request_id) => repeatable_id(&key, &caller, request_id),
             None => RunId(self.0.random_id()?),
         };
-        if request_id.is_some() {
-            match self.0.store.run(&key, id).await {
-                Ok(run) if run.mode == mode && self.0.now() - run.create_time < REPEAT_WINDOW => {
-                    return Ok((&run).into());
-                }
-                Ok(_) => return Err(request_id_reused(request_id)),
-                Err(StoreError::NotFound(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
+        if request_id.is_some()
+            && let Some(run) = self.0.store.find_run(&key.tenant, id).await?
+        {
+            let is_repeat = run.user_sync == key && run.mode == mode;
+            let is_recent = self.0.now() - run.create_time < REPEAT_WINDOW;
+            return match is_repeat && is_recent {
+                true => Ok((&run).into()),
+                false => Err(request_id_reused(request_id)),
+            };
         }
         let started = self
             .0

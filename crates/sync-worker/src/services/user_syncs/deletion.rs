@@ -1,0 +1,77 @@
+//! Deleting user syncs, alone or with what they belong to.
+
+use std::time::Duration;
+
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey};
+use rollcall_core::user::UserDisposition;
+use rollcall_proto::resource_name;
+use rollcall_store::LeaseName;
+
+use super::super::{about, changed_meanwhile, expect_revision};
+use crate::worker::Worker;
+
+/// Longest deletion of a user sync, all of its users included.
+const DELETION_LEASE: Duration = Duration::from_secs(300);
+
+impl Worker {
+    /// Deletes a user sync that no run is working on.
+    pub(crate) async fn delete_user_sync(
+        &self,
+        key: &UserSyncKey,
+        expected: Option<i64>,
+        disposition: UserDisposition,
+    ) -> Result<(), Error> {
+        let name = key.to_string();
+        let (tenant, id) = (&key.tenant, &key.user_sync);
+        let current = self.store.user_sync(tenant, id).await.map_err(about(&name))?;
+        expect_revision(expected, current.revision, &name)?;
+        let lease = self
+            .store
+            .acquire_lease(&LeaseName::run_of(key), "deletion", DELETION_LEASE)
+            .await?;
+        let Some(lease) = lease else {
+            let message = "a run of this user sync is under way: wait for it, or cancel it";
+            let error = Error::new(Reason::SyncInProgress, message).with("resource", name);
+            return Err(match current.last_run {
+                Some(run) => error.with("run", resource_name::run(key, run)),
+                None => error,
+            });
+        };
+        let deleted = self
+            .store
+            .delete_user_sync(&lease, key, expected, disposition, self.now())
+            .await;
+        if let Err(error) = self.store.release_lease(&lease).await {
+            tracing::debug!(%error, "the lease of a deletion ends by itself");
+        }
+        deleted.map_err(changed_meanwhile(expected, &name))
+    }
+
+    /// Deletes all user syncs of a directory.
+    pub(crate) async fn delete_user_syncs_of(
+        &self,
+        tenant: &TenantId,
+        directory: &DirectoryId,
+        disposition: UserDisposition,
+    ) -> Result<(), Error> {
+        for sync in self.store.user_syncs_of_directory(tenant, directory).await? {
+            let key = UserSyncKey {
+                tenant: tenant.clone(),
+                user_sync: sync.id,
+            };
+            self.delete_user_sync(&key, None, disposition).await?;
+        }
+        Ok(())
+    }
+
+    /// True if anybody is known from this directory.
+    pub(crate) async fn has_users(&self, tenant: &TenantId, directory: &DirectoryId) -> Result<bool, Error> {
+        for sync in self.store.user_syncs_of_directory(tenant, directory).await? {
+            if self.store.count_users(tenant, &sync.id).await? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
