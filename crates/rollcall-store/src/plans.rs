@@ -54,6 +54,8 @@ struct ChunkRow {
 
 impl Store {
     /// Adds a chunk to the plan of a PULLING run. Indexes count up from 0; at most [`CHUNK_CHANGES`] changes.
+    /// Chunks are applied in this order, but those that hold nothing but removals go first: whoever left loses
+    /// access before anything else happens, and a removal never depends on another change.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`, also when `index` is not the next one or the chunk too large.
@@ -79,7 +81,7 @@ impl Store {
         let sql = "INSERT INTO sync_plan_chunks (tenant, user_sync, run, chunk, kinds, changes)
             VALUES ($1, $2, $3, $4, $5, $6)";
         let mut values = Vec::from(key_values(key, id));
-        values.extend([i64::from(index).into(), kinds.into(), packed.into()]);
+        values.extend([rank(index, changes).into(), kinds.into(), packed.into()]);
         execute(&tx, sql, values).await?;
         entity::update(&tx, model).await?;
         tx.commit().await?;
@@ -100,13 +102,13 @@ impl Store {
         })
     }
 
-    /// One chunk of a plan.
+    /// One chunk of a plan, by its place in the order in which chunks are applied.
     ///
     /// # Errors
     /// `NotFound` if the run has no such chunk.
     pub async fn read_chunk(&self, key: &UserSyncKey, id: RunId, index: u32) -> Result<Vec<Change>> {
         let sql = "SELECT changes FROM sync_plan_chunks
-            WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND chunk = $4";
+            WHERE tenant = $1 AND user_sync = $2 AND run = $3 ORDER BY chunk LIMIT 1 OFFSET $4";
         let mut values = Vec::from(key_values(key, id));
         values.push(i64::from(index).into());
         let packed: Option<Vec<u8>> = scalar(&self.inner.database.reader, sql, values).await?;
@@ -124,7 +126,7 @@ impl Store {
         kind: Option<ChangeKind>,
         page: &PageRequest,
     ) -> Result<Page<Change>> {
-        let (mut chunk, mut offset): (i64, usize) = page.key()?.unwrap_or_default();
+        let (mut chunk, mut offset): (i64, usize) = page.key()?.unwrap_or((i64::MIN, 0));
         let bits = kind.map_or(-1, kind_bit);
         let mut items = Vec::new();
         loop {
@@ -151,6 +153,12 @@ impl Store {
             (chunk, offset) = (row.chunk + 1, 0);
         }
     }
+}
+
+/// Where a chunk stands in the order of application.
+fn rank(index: u32, changes: &[Change]) -> i64 {
+    let removals = !changes.is_empty() && changes.iter().all(|change| change.kind.is_removal());
+    i64::from(index) - if removals { 1 << 32 } else { 0 }
 }
 
 /// Tells chunks apart that hold no change of a kind, without unpacking them.

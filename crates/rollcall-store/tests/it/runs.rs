@@ -2,7 +2,7 @@
 
 use rollcall_core::event::EventType;
 use rollcall_core::issue::{Health, HealthLevel, Issue, IssueKind};
-use rollcall_core::plan::ChangeKind;
+use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::run::{RunCounts, RunState};
 use rollcall_core::user::{StateReason, UserDisposition, UserState};
 use rollcall_store::{Kind, LeaseToken, PageRequest, PlanOutcome, PlanResult, RunEnd, Store, StoreError};
@@ -15,6 +15,7 @@ on_both! {
     a_waiting_plan_is_applied_once,
     a_waiting_plan_expires_or_is_cancelled,
     a_takeover_pulls_anew,
+    chunks_of_removals_come_first,
     changes_and_issues_are_listed_in_pages,
     a_newer_run_supersedes_a_waiting_one,
     a_working_run_is_asked_to_stop,
@@ -210,6 +211,35 @@ async fn a_takeover_pulls_anew(engine: Engine) {
         store.read_chunk(&key, id, 1).await,
         Err(StoreError::NotFound(_))
     ));
+}
+
+async fn chunks_of_removals_come_first(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let (key, id) = (staff(), run_id(1));
+    store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    store.begin_pull(&token, &key, id).await.unwrap();
+    let archive = |number| Change {
+        kind: ChangeKind::Archive,
+        ..creation(number, &format!("user{number}"))
+    };
+    let chunks = [
+        vec![creation(1, "ada")],
+        vec![archive(2), creation(3, "eve")],
+        vec![archive(4)],
+        vec![archive(5)],
+    ];
+    for (index, chunk) in (0..).zip(&chunks) {
+        store.append_chunk(&token, &key, id, index, chunk).await.unwrap();
+    }
+    let mut read = Vec::new();
+    for index in 0..4 {
+        read.push(store.read_chunk(&key, id, index).await.unwrap());
+    }
+    let [first, second, third, fourth] = chunks;
+    let order = [third, fourth, first, second];
+    assert_eq!(read, order);
+    let listed = store.list_changes(&key, id, None, &all()).await.unwrap().items;
+    assert_eq!(listed, order.concat());
 }
 
 async fn changes_and_issues_are_listed_in_pages(engine: Engine) {

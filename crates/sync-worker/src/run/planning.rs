@@ -162,6 +162,8 @@ impl<'a> Planning<'a> {
         contexts: &[String],
         timeout: std::time::Duration,
     ) -> Result<Option<String>, Error> {
+        // Chunks of nothing but removals are applied before all others.
+        self.write_chunk().await?;
         let absent = self.planner.absent();
         let mut doubt = None;
         for batch in absent.chunks(absences::BATCH_IDS) {
@@ -190,6 +192,7 @@ impl<'a> Planning<'a> {
             }
             self.add_changes(changes).await?;
         }
+        self.write_chunk().await?;
         Ok(doubt)
     }
 
