@@ -94,6 +94,15 @@ pub(crate) fn answer(result: LdapResult) -> BindAnswer {
     answer
 }
 
+#[cfg(fuzzing)]
+pub(crate) fn read_control_values(value: &[u8]) {
+    let _ = (
+        password_policy(value),
+        seconds(value),
+        ad_sub_code(&String::from_utf8_lossy(value)),
+    );
+}
+
 /// The hexadecimal number behind `data ` in Active Directory's text, which is `80090308: LdapErr: DSID-...,
 /// comment: AcceptSecurityContext error, data 52e, v4563`.
 fn ad_sub_code(text: &str) -> Option<u32> {

@@ -22,6 +22,7 @@ use crate::bind::{self, BindAnswer};
 use crate::endpoint::Stream;
 use crate::entry;
 use crate::error::{BindError, LdapError, Misconfiguration};
+use crate::guard::lane::Lane;
 use crate::guard::link::{Budget, Link, Stop, Written};
 use crate::guard::violation::ProtocolViolation;
 use crate::guard::{Guard, Limits};
@@ -65,15 +66,15 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Puts guard and ldap3 on a stream that is ready for LDAP.
-    pub(crate) async fn new(stream: Stream, limits: Limits) -> Result<Self, LdapError> {
+    pub(crate) async fn new(stream: Stream, limits: Limits, lane: Lane) -> Result<Self, LdapError> {
         let lost = |_| LdapError::ConnectionLost;
         let (ours, library) = StdUnixStream::pair().map_err(lost)?;
         ours.set_nonblocking(true).map_err(lost)?;
         let ours = UnixStream::from_std(ours).map_err(lost)?;
         let link = Arc::new(Link::new());
         let guard = match stream {
-            Stream::Plain(tcp) => tokio::spawn(Guard::new(tcp, ours, link.clone(), limits).run()),
-            Stream::Tls(tls) => tokio::spawn(Guard::new(*tls, ours, link.clone(), limits).run()),
+            Stream::Plain(tcp) => tokio::spawn(Guard::new(tcp, ours, link.clone(), limits, lane).run()),
+            Stream::Tls(tls) => tokio::spawn(Guard::new(*tls, ours, link.clone(), limits, lane).run()),
         };
         let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(library));
         // With a stream of its own ldap3 ignores the URL, but the scheme has to fit.
@@ -99,7 +100,7 @@ impl Connection {
 
     /// True if another operation may be started.
     pub(crate) fn is_usable(&self) -> bool {
-        self.idle && self.link.stop().is_none() && !self.driver.is_finished()
+        self.idle && !self.link.carried_large() && self.link.stop().is_none() && !self.driver.is_finished()
     }
 
     /// A simple bind. The connection then has that identity, or none.

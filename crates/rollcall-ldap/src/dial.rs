@@ -131,6 +131,71 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    use std::net::TcpListener;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    fn nobody() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    /// A listener whose queue is full: the next connection gets no answer at all.
+    fn black_hole() -> (socket2::Socket, Vec<std::net::TcpStream>, SocketAddr) {
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        listener
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let short = Duration::from_millis(50);
+        let connect = || std::net::TcpStream::connect_timeout(&address, short).ok();
+        (listener, std::iter::from_fn(connect).take(100).collect(), address)
+    }
+
+    /// Matrix case 26.
+    #[tokio::test]
+    async fn an_address_that_is_dead_or_silent_does_not_hide_the_one_that_answers() {
+        let live = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = live.local_addr().unwrap();
+        assert_eq!(
+            connect(&[nobody(), address], soon())
+                .await
+                .unwrap()
+                .peer_addr()
+                .unwrap(),
+            address
+        );
+        let (_listener, _queue, silent) = black_hole();
+        assert_eq!(
+            connect(&[silent, address], soon())
+                .await
+                .unwrap()
+                .peer_addr()
+                .unwrap(),
+            address
+        );
+    }
+
+    #[tokio::test]
+    async fn the_deadline_holds_and_failures_have_their_names() {
+        let refused = connect(&[nobody(), nobody()], soon()).await.unwrap_err();
+        assert_eq!(refused, LdapError::Unreachable(DialFailure::Refused));
+        let (_listener, _queue, silent) = black_hole();
+        let deadline = Instant::now() + Duration::from_millis(100);
+        let timeout = connect(&[silent], deadline).await.unwrap_err();
+        assert_eq!(timeout, LdapError::Unreachable(DialFailure::Timeout));
+    }
+
+    #[tokio::test]
+    async fn sockets_are_set_up_for_short_messages_and_dead_peers() {
+        let live = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = connect(&[live.local_addr().unwrap()], soon()).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert!(SockRef::from(&stream).keepalive().unwrap());
+    }
+
     #[test]
     fn families_alternate() {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();

@@ -10,7 +10,7 @@ use rollcall_core::entry::Entry;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::secret::{Password, SecretBytes};
 use rollcall_core::user_sync::SearchScope;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::bind::BindAnswer;
@@ -20,6 +20,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{BindError, LdapError, Misconfiguration};
 use crate::gate::Gate;
 use crate::guard::Limits;
+use crate::guard::lane::Lane;
 use crate::guard::link::Budget;
 use crate::guard::violation::ProtocolViolation;
 use crate::health::Health;
@@ -126,6 +127,8 @@ struct Inner {
     service_gate: Gate,
     bind_gate: Gate,
     refusal: Mutex<Option<(Instant, ResultCode)>>,
+    /// For large messages: one connection at a time.
+    lane: Arc<Semaphore>,
 }
 
 /// One host's idle connections and its health.
@@ -173,6 +176,7 @@ impl LdapDirectory {
                 service_gate: Gate::new(config.limits.service, config.limits.queue),
                 bind_gate: Gate::new(config.limits.bind, config.limits.queue),
                 refusal: Mutex::default(),
+                lane: Arc::new(Semaphore::new(1)),
             }),
         })
     }
@@ -465,7 +469,7 @@ impl Inner {
             Role::Service => Limits::SEARCH,
             Role::Bind => Limits::BIND,
         };
-        let mut connection = Connection::new(stream, limits).await?;
+        let mut connection = Connection::new(stream, limits, Lane::of(self.lane.clone())).await?;
         if role == Role::Service {
             let deadline = deadline.min(Instant::now() + self.operation_timeout);
             let bound = connection
@@ -619,6 +623,10 @@ impl Lease {
 
     pub(crate) fn operation_timeout(&self) -> Duration {
         self.inner.operation_timeout
+    }
+
+    pub(crate) fn dialect(&self) -> Option<Dialect> {
+        self.inner.dialect
     }
 
     pub(crate) fn page_size(&self) -> u32 {

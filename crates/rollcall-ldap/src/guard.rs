@@ -16,18 +16,26 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::buffer::Buffer;
-use self::link::{Link, Stop};
-use self::vet::{Answer, Operation, Request};
+use self::lane::Lane;
+use self::link::{Link, Note, Stop};
+use self::vet::{Answer, Operation, Request, Vetted};
 use self::violation::ProtocolViolation;
 
 mod buffer;
 pub(crate) mod frame;
+pub(crate) mod lane;
 pub(crate) mod link;
 pub(crate) mod vet;
 pub(crate) mod violation;
 
 /// Largest request that this side sends: a filter of 8 KiB and a list of attributes fit many times.
 const MAX_REQUEST: usize = 1 << 20;
+/// Largest message that is no entry.
+const MAX_OTHER: usize = 64 << 10;
+/// A message that costs more than this to decode needs the lane.
+const LARGE: usize = 1 << 20;
+/// What decoding one element costs in memory, beside its bytes: ldap3 keeps two copies of 48 bytes.
+const ELEMENT_COST: usize = 96;
 /// Most messages that answer nothing during one connection.
 const MAX_NOISE: u32 = 1000;
 
@@ -50,9 +58,12 @@ impl Limits {
         buffer: 4 << 10,
     };
     /// For a connection that searches.
+    ///
+    /// An entry is in memory up to five times while ldap3 decodes it, and each element takes another 200 bytes:
+    /// with one lane, these bounds keep one hostile directory below 64 MB.
     pub(crate) const SEARCH: Self = Self {
-        message: 16 << 20,
-        elements: 250_000,
+        message: 8 << 20,
+        elements: 100_000,
         buffer: 64 << 10,
     };
 }
@@ -72,6 +83,9 @@ pub(crate) struct Guard<S, L> {
     /// How many bytes the message behind the vetted ones needs; 0 while its header is incomplete.
     answer_wanted: usize,
     request: Option<Request>,
+    /// The next message, vetted, while it waits for the lane.
+    held: Option<Vetted>,
+    lane: Lane,
     noise: u32,
     unflushed: bool,
     library_closed: bool,
@@ -84,7 +98,7 @@ where
     L: AsyncRead + AsyncWrite + Unpin,
 {
     /// A guard between the stream to the server and ldap3's peer socket.
-    pub(crate) fn new(server: S, library: L, link: Arc<Link>, limits: Limits) -> Self {
+    pub(crate) fn new(server: S, library: L, link: Arc<Link>, limits: Limits, lane: Lane) -> Self {
         Self {
             server,
             library: Some(library),
@@ -96,6 +110,8 @@ where
             answers_ready: 0,
             answer_wanted: 0,
             request: None,
+            held: None,
+            lane,
             noise: 0,
             unflushed: false,
             library_closed: false,
@@ -249,7 +265,11 @@ where
             let pending = &self.answers.bytes()[self.answers_ready..];
             let length = frame::message_length(pending, self.limits.message).map_err(Stop::Violation)?;
             self.answer_wanted = length.unwrap_or(0);
-            let Some(length) = length.filter(|length| *length <= pending.len()) else {
+            let missing = length.is_none_or(|length| length > pending.len());
+            if length.is_some_and(|length| length > LARGE) && self.poll_lane(cx).is_pending() {
+                return Ok(false);
+            }
+            let Some(length) = length.filter(|_| !missing) else {
                 return Ok(true);
             };
             if !self.link.has_credit(cx.waker()) {
@@ -257,13 +277,26 @@ where
             }
             let range = self.answers_ready..self.answers_ready + length;
             let message = &mut self.answers.bytes_mut()[range];
-            let vetted = vet::vet(message, self.request, self.limits.elements).map_err(Stop::Violation)?;
+            let vetted = match self.held.take() {
+                Some(vetted) => vetted,
+                None => vet::vet(message, self.request, self.limits.elements).map_err(Stop::Violation)?,
+            };
             match vetted.answer {
                 Answer::Entry { tainted } => {
+                    let cost = length + vetted.elements as usize * ELEMENT_COST;
+                    if cost > LARGE && self.poll_lane(cx).is_pending() {
+                        self.held = Some(vetted);
+                        return Ok(false);
+                    }
                     self.link
-                        .note_entry(length, vetted.elements, tainted)
+                        .note_entry(Note { cost, tainted })
                         .map_err(Stop::Violation)?;
                     self.answers_ready += length;
+                }
+                _ if length > MAX_OTHER => {
+                    return Err(Stop::Violation(ProtocolViolation::MessageTooLarge {
+                        limit: MAX_OTHER,
+                    }));
                 }
                 Answer::Final => {
                     self.request = None;
@@ -285,6 +318,11 @@ where
                 Answer::Disconnection(notice) => return Err(Stop::Disconnected(notice)),
             }
         }
+    }
+
+    fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.link.note_large();
+        self.lane.poll(cx)
     }
 
     /// Hands over what was vetted before the end.

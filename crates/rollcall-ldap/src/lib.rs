@@ -10,6 +10,8 @@
 //! Read first: [`LdapDirectory`] (what callers use), `connection` (one connection), `guard` (why nothing
 //! that a server sends can do harm).
 
+#![allow(unexpected_cfgs, reason = "cargo-fuzz sets cfg(fuzzing)")]
+
 mod ber;
 mod bind;
 mod check;
@@ -20,6 +22,8 @@ mod egress;
 mod endpoint;
 mod entry;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
 mod guard;
 mod health;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use ldap3::controls::RawControl;
+use rollcall_core::dialect::Dialect;
 use rollcall_core::entry::Entry;
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
@@ -20,9 +21,15 @@ use crate::guard::violation::ProtocolViolation;
 use crate::outcome::{PartialReason, SearchOutcome, SearchStats};
 use crate::result_code::ResultCode;
 
+/// Asks Active Directory not to produce references to other domains (MS-ADTS 3.1.1.3.4.1.4).
+const DOMAIN_SCOPE: &str = "1.2.840.113556.1.4.1339";
 const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
 /// Pages without entries whose cookie does not change, after which the server is taken to be stuck.
 const MAX_IDLE_PAGES: u32 = 3;
+/// An entry with more bytes of values than this comes marked as tainted, with only its attributes of
+/// `MAX_KEPT_BYTES` or less.
+const MAX_ENTRY_BYTES: usize = 256 << 10;
+const MAX_KEPT_BYTES: usize = 1 << 10;
 /// Restarts after a paging cookie was lost.
 const MAX_COOKIE_LOSSES: u32 = 2;
 /// One page may keep us waiting this many times the operation timeout in all.
@@ -68,7 +75,7 @@ impl Default for SearchBudget {
 /// What a search brings next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Pulled {
-    /// An entry.
+    /// An entry. One of more than 256 KiB comes tainted and without its large attributes.
     Entry(Entry),
     /// The search begins anew: forget every entry that it brought so far.
     Restarted,
@@ -179,10 +186,17 @@ impl PagedSearch {
             attributes: self.request.attributes.clone(),
             size_limit: 0,
         };
-        let controls = match self.paged {
-            true => vec![paged_results(self.page_size, &self.cookie)],
-            false => Vec::new(),
-        };
+        let mut controls = Vec::new();
+        if self.paged {
+            controls.push(paged_results(self.page_size, &self.cookie));
+        }
+        if self.lease.dialect() == Some(Dialect::ActiveDirectory) {
+            controls.push(RawControl {
+                ctype: DOMAIN_SCOPE.into(),
+                crit: false,
+                val: None,
+            });
+        }
         let deadline = self.deadline();
         self.page_entries = 0;
         self.page_waited = Duration::ZERO;
@@ -203,7 +217,8 @@ impl PagedSearch {
         self.page_waited += waited;
         self.waited += waited;
         match read {
-            Ok(Ok(entry)) => {
+            Ok(Ok(mut entry)) => {
+                limit_size(&mut entry);
                 self.count(&entry);
                 Ok(Some(Pulled::Entry(entry)))
             }
@@ -339,6 +354,27 @@ impl PagedSearch {
         let page = (operation * PAGE_WAIT_FACTOR).saturating_sub(self.page_waited);
         let whole = self.request.budget.time.saturating_sub(self.waited);
         Instant::now() + operation.min(page).min(whole)
+    }
+}
+
+#[cfg(fuzzing)]
+pub(crate) fn read_control_value(value: &[u8]) {
+    let control = RawControl {
+        ctype: PAGED_RESULTS.into(),
+        crit: false,
+        val: Some(value.to_vec()),
+    };
+    let _ = read_paged_results(&[control]);
+}
+
+/// Callers gather entries, so one that is far larger than any user must not come whole.
+fn limit_size(entry: &mut Entry) {
+    let size = |values: &Vec<Vec<u8>>| values.iter().map(|value| value.len() + 24).sum::<usize>();
+    if entry.attributes.values().map(size).sum::<usize>() > MAX_ENTRY_BYTES {
+        entry
+            .attributes
+            .retain(|_, values| size(values) <= MAX_KEPT_BYTES);
+        entry.tainted = true;
     }
 }
 

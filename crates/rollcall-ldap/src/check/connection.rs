@@ -1,12 +1,14 @@
 //! Every host of a directory, stage by stage.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::check::{CheckReport, StageKind};
 use rollcall_core::directory::{DirectorySettings, HostUrl};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::advice::explain;
@@ -20,6 +22,7 @@ use crate::directory::{DirectoryConfig, find};
 use crate::endpoint::{Endpoint, Stream};
 use crate::error::{DialFailure, LdapError};
 use crate::guard::Limits;
+use crate::guard::lane::Lane;
 use crate::result_code::ResultCode;
 use crate::root_dse::{self, RootDse};
 use crate::tls::TlsFacts;
@@ -306,7 +309,8 @@ impl HostStages<'_> {
         let deadline = self
             .deadline
             .min(Instant::now() + self.config.settings.operation_timeout);
-        let connection = match Connection::new(stream, Limits::SEARCH).await {
+        let lane = Lane::of(Arc::new(Semaphore::new(1)));
+        let connection = match Connection::new(stream, Limits::SEARCH, lane).await {
             Ok(mut connection) => {
                 let settings = &self.config.settings;
                 let bind =

@@ -12,8 +12,6 @@ use super::violation::ProtocolViolation;
 
 /// Decoding costs up to this much may wait for the consumer; the guard then stops reading.
 const CREDIT_WINDOW: usize = 1 << 20;
-/// What decoding one element costs in memory, beside its bytes: ldap3 keeps two copies of 48 bytes.
-const ELEMENT_COST: usize = 96;
 
 /// Why the guard ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +24,15 @@ pub(crate) enum Stop {
     PeerClosed,
     /// This side closed it.
     LocalClosed,
+}
+
+/// What goes beside an entry.
+#[derive(Debug)]
+pub(super) struct Note {
+    /// What its decoding costs, in bytes.
+    pub(super) cost: usize,
+    /// Its text had to be repaired.
+    pub(super) tainted: bool,
 }
 
 /// What one request may cost.
@@ -48,13 +55,14 @@ pub(crate) enum Written {
 
 #[derive(Debug)]
 struct State {
-    notes: VecDeque<(usize, bool)>,
+    notes: VecDeque<Note>,
     outstanding: usize,
     waiting_guard: Option<Waker>,
     budget: Budget,
     spent: Spent,
     written: Written,
     revoked: bool,
+    large: bool,
     stop: Option<Stop>,
 }
 
@@ -82,6 +90,7 @@ impl Link {
             spent: Spent::default(),
             written: Written::No,
             revoked: false,
+            large: false,
             stop: None,
         }))
     }
@@ -108,17 +117,17 @@ impl Link {
     /// Takes the note that goes with the entry just received: true if it is tainted. Returns its credit.
     pub(crate) fn take_note(&self) -> bool {
         let mut state = self.state();
-        let Some((cost, tainted)) = state.notes.pop_front() else {
+        let Some(note) = state.notes.pop_front() else {
             return true;
         };
-        state.outstanding -= cost;
+        state.outstanding -= note.cost;
         if state.outstanding <= CREDIT_WINDOW / 2
             && let Some(waker) = state.waiting_guard.take()
         {
             drop(state);
             waker.wake();
         }
-        tainted
+        note.tainted
     }
 
     #[cfg(test)]
@@ -136,6 +145,11 @@ impl Link {
         self.state().spent.bytes
     }
 
+    /// True once a large message came: ldap3's buffer keeps the size that it had then.
+    pub(crate) fn carried_large(&self) -> bool {
+        self.state().large
+    }
+
     /// Why the guard ended, once it has.
     pub(crate) fn stop(&self) -> Option<Stop> {
         self.state().stop.clone()
@@ -144,6 +158,11 @@ impl Link {
     /// For the guard: the first reason stays.
     pub(super) fn set_stop(&self, stop: Stop) {
         self.state().stop.get_or_insert(stop);
+    }
+
+    /// For the guard: a large message comes.
+    pub(super) fn note_large(&self) {
+        self.state().large = true;
     }
 
     /// For the guard: asks leave to write a request.
@@ -165,13 +184,8 @@ impl Link {
         credit
     }
 
-    /// For the guard: an entry of so many bytes and elements goes on.
-    pub(super) fn note_entry(
-        &self,
-        bytes: usize,
-        elements: u32,
-        tainted: bool,
-    ) -> Result<(), ProtocolViolation> {
+    /// For the guard: an entry goes on.
+    pub(super) fn note_entry(&self, note: Note) -> Result<(), ProtocolViolation> {
         let mut state = self.state();
         state.spent.entries += 1;
         if state.spent.entries > state.budget.entries {
@@ -179,9 +193,8 @@ impl Link {
                 limit: state.budget.entries,
             });
         }
-        let cost = bytes + elements as usize * ELEMENT_COST;
-        state.outstanding += cost;
-        state.notes.push_back((cost, tainted));
+        state.outstanding += note.cost;
+        state.notes.push_back(note);
         Ok(())
     }
 

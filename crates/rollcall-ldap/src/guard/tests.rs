@@ -49,7 +49,17 @@ fn guard(size: usize) -> (DuplexStream, DuplexStream, Arc<Link>) {
     let (ours_to_library, library) = duplex(size);
     let link = Arc::new(Link::new());
     link.begin(OPEN);
-    tokio::spawn(Guard::new(ours_to_server, ours_to_library, link.clone(), Limits::SEARCH).run());
+    let lane = Lane::of(Arc::new(tokio::sync::Semaphore::new(1)));
+    tokio::spawn(
+        Guard::new(
+            ours_to_server,
+            ours_to_library,
+            link.clone(),
+            Limits::SEARCH,
+            lane,
+        )
+        .run(),
+    );
     (server, library, link)
 }
 

@@ -1,0 +1,46 @@
+//! Entry points of the fuzz targets; compiled for them alone.
+#![allow(clippy::expect_used, clippy::panic)]
+
+use lber::structures::Tag;
+
+use crate::guard::frame::message_length;
+use crate::guard::vet::{Operation, Request, vet};
+
+/// Vets a message as the answer to each kind of request; what passes is decoded as ldap3 would.
+pub fn vet_and_decode(message: &[u8]) {
+    for operation in [Operation::Bind, Operation::Search, Operation::Extended] {
+        let mut copy = message.to_vec();
+        let id = 2;
+        if vet(&mut copy, Some(Request { id, operation }), 10_000).is_err() {
+            continue;
+        }
+        assert_eq!(copy.len(), message.len());
+        let (rest, tree) = lber::parse::parse_tag(&copy).expect("a vetted message parses");
+        assert!(rest.is_empty());
+        let mut parts = tree.expect_constructed().expect("a sequence").into_iter().skip(1);
+        let operation = parts.next().expect("an operation");
+        match operation.id {
+            4 => {
+                let _ = ldap3::SearchEntry::construct(ldap3::ResultEntry::new(operation.clone()));
+                crate::entry::from_tree(operation, false).expect("our own decoding agrees");
+            }
+            1 | 5 | 24 => {
+                let _ = crate::bind::answer(ldap3::LdapResult::from(Tag::StructureTag(operation)));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Finds the end of the first message.
+pub fn frame(bytes: &[u8]) {
+    if let Ok(Some(length)) = message_length(bytes, 1 << 20) {
+        assert!((2..=1 << 20).contains(&length));
+    }
+}
+
+/// Reads control values that a server sent.
+pub fn control_values(value: &[u8]) {
+    crate::bind::read_control_values(value);
+    crate::paging::read_control_value(value);
+}
