@@ -668,3 +668,40 @@ async fn a_server_that_ignores_limits_still_gets_a_small_search_answered() {
     let found = found.unwrap();
     assert_eq!((found.entries.len(), found.more), (2, true));
 }
+
+/// Matrix case 50.
+#[tokio::test]
+async fn an_entry_far_larger_than_a_user_comes_without_its_large_values() {
+    let server = pages(|request, _| {
+        let photo = [0xff_u8; 300_000];
+        let large = ber::search_entry(request.id, "cn=1", &[("uid", &[b"u1"]), ("jpegPhoto", &[&photo])]);
+        let usual = ber::search_entry(
+            request.id,
+            "cn=2",
+            &[("uid", &[b"u2"]), ("jpegPhoto", &[&photo[..60_000]])],
+        );
+        [large, usual, ber::page_done(request.id, b"")].concat()
+    })
+    .await;
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["*"])).await;
+    assert_eq!(
+        (
+            entries[0].tainted,
+            entries[0].text("uid"),
+            entries[0].values("jpegPhoto").len()
+        ),
+        (true, Some("u1"), 0)
+    );
+    assert_eq!(
+        (
+            entries[1].tainted,
+            entries[1].text("uid"),
+            entries[1].values("jpegPhoto").len()
+        ),
+        (false, Some("u2"), 1)
+    );
+    let SearchOutcome::Partial { reasons, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(reasons, [PartialReason::TaintedEntries(1)]);
+}

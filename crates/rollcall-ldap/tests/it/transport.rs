@@ -367,3 +367,77 @@ async fn a_restarted_server_is_no_error_for_the_next_caller() {
         slapd.start().unwrap();
     }
 }
+
+/// Matrix case 27: names of the certificate that are not simply the host's.
+#[tokio::test]
+async fn wildcards_and_ipv6_addresses_are_names_and_a_common_name_is_not() {
+    let ca = TestCa::new().unwrap();
+    let served = async |certificate: Certificate, host: std::net::IpAddr, name: Option<&str>| {
+        let slapd = Slapd::builder()
+            .host(host)
+            .certificate(certificate)
+            .start()
+            .unwrap();
+        let settings = DirectorySettings {
+            tls_server_name: name.map(str::to_owned),
+            ..over_ldaps(&slapd, &ca.pem())
+        };
+        let directory = directory(settings, slapd.service_password());
+        let dn = format!("cn=rollcall,ou=Services,{}", slapd.base_dn());
+        directory
+            .read_entry(&read(&dn, &["cn"]), in_seconds(10))
+            .await
+            .map(|entry| entry.is_some())
+    };
+    let v4 = "127.0.0.1".parse().unwrap();
+    let wildcard = ca.server(&["*.example.com"]).unwrap();
+    assert_eq!(
+        served(wildcard.clone(), v4, Some("dc1.example.com")).await,
+        Ok(true)
+    );
+    let deeper = served(wildcard, v4, Some("dc1.lab.example.com")).await;
+    assert!(
+        matches!(deeper, Err(LdapError::Tls(TlsFailure::WrongName { .. }))),
+        "{deeper:?}"
+    );
+    let v6 = ca.server(&["::1"]).unwrap();
+    assert_eq!(served(v6, "::1".parse().unwrap(), None).await, Ok(true));
+    let common_name_only = served(ca.server(&[]).unwrap(), v4, Some("nameless")).await;
+    assert!(
+        matches!(common_name_only, Err(LdapError::Tls(TlsFailure::WrongName { ref names })) if names.is_empty()),
+        "{common_name_only:?}"
+    );
+}
+
+/// Matrix case 28 and RFC 4513 section 3.1.5: what the server said before TLS counts for nothing.
+#[tokio::test]
+async fn after_start_tls_the_first_message_is_already_encrypted() {
+    let ca = TestCa::new().unwrap();
+    let certificate = ca.loopback_server().unwrap();
+    let server = ScriptedLdap::plain(move |mut peer| {
+        let certificate = certificate.clone();
+        async move {
+            let start_tls = next(&mut peer).await?;
+            peer.send(&ber::extended_response(start_tls.id, 0, "")).await?;
+            peer.tls(&certificate).await?;
+            let search = after_bind(&mut peer).await?;
+            let entry = ber::search_entry(search.id, "dc=x", &[("dc", &[b"x"])]);
+            peer.send(&[entry, ber::search_done(search.id, 0, "")].concat())
+                .await?;
+            peer.closed().await
+        }
+    })
+    .await
+    .unwrap();
+    let settings = DirectorySettings {
+        transport_security: TransportSecurity::StartTls,
+        ca_certificates: ca.pem(),
+        ..settings(&[format!("ldap://{}", server.address())])
+    };
+    let entry = directory(settings, "x")
+        .read_entry(&read("dc=x", &["dc"]), in_seconds(10))
+        .await
+        .unwrap();
+    assert_eq!(entry.unwrap().text("dc"), Some("x"));
+    assert_eq!(server.received().len(), 3);
+}
