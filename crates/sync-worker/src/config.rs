@@ -66,6 +66,9 @@ pub struct Retention {
     /// User events.
     #[serde(deserialize_with = "duration")]
     pub events: Duration,
+    /// Audit events.
+    #[serde(deserialize_with = "duration")]
+    pub audit: Duration,
 }
 
 /// What the security review measures against.
@@ -94,6 +97,7 @@ impl Settings for WorkerSettings {
         mistakes.range("checks.timeout", self.checks.timeout, s(1)..=s(60));
         mistakes.range("retention.runs", self.retention.runs, day..=day * 3_650);
         mistakes.range("retention.events", self.retention.events, day..=day * 3_650);
+        mistakes.range("retention.audit", self.retention.audit, day..=day * 3_650);
         let review = &self.review;
         mistakes.range(
             "review.bind_password_age",
@@ -226,6 +230,7 @@ mod tests {
             ("checks.timeout", "2m"),
             ("retention.runs", "1h"),
             ("retention.events", "1h"),
+            ("retention.audit", "1h"),
             ("review.bind_password_age", "1h"),
             ("review.interval", "1h"),
             ("review.typo", "1h"),

@@ -2,10 +2,12 @@
 //! expire, and old things go. Every replica does all of this; the store sees to it that each thing happens
 //! once.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 use rollcall_core::error::Error;
 use rollcall_core::id::UserSyncKey;
 use rollcall_core::run::RunTrigger;
@@ -49,7 +51,10 @@ impl Scheduler {
         let mut ticks = tokio::time::interval(self.worker.settings.scheduler.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            self.tick().await;
+            // A defect in one tick must not end all of them.
+            if AssertUnwindSafe(self.tick()).catch_unwind().await.is_err() {
+                tracing::error!("the scheduler broke; it goes on with its next tick");
+            }
         }
     }
 
@@ -124,11 +129,13 @@ impl Scheduler {
         };
         let kept = &self.worker.settings.retention;
         let before = |age: Duration| now - age;
-        let (runs, events, throttles) = (before(kept.runs), before(kept.events), before(THROTTLES_KEPT));
+        let (runs, events, audit) = (before(kept.runs), before(kept.events), before(kept.audit));
+        let throttles = before(THROTTLES_KEPT);
         let mut deleted = 0;
         loop {
             let batch = store.delete_old_runs(runs, RETENTION_BATCH).await?
                 + store.delete_old_events(events, RETENTION_BATCH).await?
+                + store.delete_old_audit(audit, RETENTION_BATCH).await?
                 + store.delete_old_throttles(throttles, RETENTION_BATCH).await?;
             deleted += batch;
             if batch == 0 || self.worker.stop.is_cancelled() {

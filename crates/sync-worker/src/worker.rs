@@ -11,7 +11,7 @@ use rollcall_core::identifier::LoginPolicy;
 use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{self, Shared};
 use rollcall_runtime::exit::Failure;
-use rollcall_store::Store;
+use rollcall_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::check_limit::CheckLimit;
@@ -58,7 +58,12 @@ impl Worker {
         let secrets = Secrets::read(store, keyring)?;
         let store = Store::open(secrets.database_url.expose(), secrets.keyring, options)
             .await
-            .map_err(Failure::because)?;
+            .map_err(|error| match error {
+                StoreError::SchemaOutdated => {
+                    Failure::because("the database needs a migration: run `sync-worker migrate` first")
+                }
+                other => Failure::because(other),
+            })?;
         Ok(Self::new(store, &egress, login_policy, own, clock, stop))
     }
 

@@ -48,10 +48,16 @@ struct Shared {
 #[derive(Default)]
 struct Extent {
     entries: u64,
-    /// Why something is missing.
-    gaps: Vec<String>,
+    /// The first reason why something is missing.
+    gap: Option<String>,
     /// A search that brought nothing.
     failed: bool,
+}
+
+impl Extent {
+    fn miss(&mut self, why: impl Fn() -> String) {
+        self.gap.get_or_insert_with(why);
+    }
 }
 
 impl Claims {
@@ -124,7 +130,7 @@ impl Worker {
     /// Reads the ids that each sync finds.
     async fn claims_of(&self, directory: &Directory, syncs: &[UserSync]) -> (Claims, Vec<Extent>) {
         let failed = |message: String| Extent {
-            gaps: vec![message],
+            gap: Some(message),
             failed: true,
             ..Extent::default()
         };
@@ -208,9 +214,7 @@ async fn read_ids(
                         Ok(id) => {
                             claims.claim(index, id, &entry.dn);
                         }
-                        Err(_) => extent
-                            .gaps
-                            .push(format!("an entry has no usable id: {}", entry.dn)),
+                        Err(_) => extent.miss(|| format!("an entry has no usable id: {}", entry.dn)),
                     }
                 }
                 pages.finish()
@@ -220,11 +224,11 @@ async fn read_ids(
             SearchOutcome::Complete(stats) => extent.entries += stats.entries,
             SearchOutcome::Partial { reasons, stats } => {
                 extent.entries += stats.entries;
-                extent.gaps.extend(reasons.iter().map(gap));
+                reasons.iter().for_each(|reason| extent.miss(|| gap(reason)));
             }
             SearchOutcome::Failed { error } => {
                 extent.failed = true;
-                extent.gaps.push(error.to_string());
+                extent.miss(|| error.to_string());
             }
         }
     }
@@ -232,7 +236,7 @@ async fn read_ids(
 }
 
 fn source(user_sync: String, extent: Extent) -> v1::OverlapSource {
-    let outcome = match (extent.gaps.is_empty(), extent.failed && extent.entries == 0) {
+    let outcome = match (extent.gap.is_none(), extent.failed && extent.entries == 0) {
         (true, _) => v1::SearchOutcome::Complete,
         (false, true) => v1::SearchOutcome::Failed,
         (false, false) => v1::SearchOutcome::Partial,
@@ -241,7 +245,7 @@ fn source(user_sync: String, extent: Extent) -> v1::OverlapSource {
         user_sync,
         search_outcome: outcome.into(),
         entry_count: i64::try_from(extent.entries).unwrap_or(i64::MAX),
-        message: extent.gaps.into_iter().next().unwrap_or_default(),
+        message: extent.gap.unwrap_or_default(),
     }
 }
 
@@ -289,25 +293,17 @@ mod tests {
 
     #[test]
     fn an_answer_is_whole_only_without_gaps() {
-        let outcome = |gaps: &[&str], entries, failed| {
-            let gaps = gaps.iter().map(ToString::to_string).collect();
-            source(
-                String::new(),
-                Extent {
-                    entries,
-                    gaps,
-                    failed,
-                },
-            )
-            .search_outcome()
+        let outcome = |gap: Option<&str>, entries, failed| {
+            let gap = gap.map(str::to_owned);
+            source(String::new(), Extent { entries, gap, failed }).search_outcome()
         };
-        assert_eq!(outcome(&[], 5, false), v1::SearchOutcome::Complete);
-        assert_eq!(outcome(&[], 0, false), v1::SearchOutcome::Complete);
-        assert_eq!(outcome(&["limit"], 5, false), v1::SearchOutcome::Partial);
+        assert_eq!(outcome(None, 5, false), v1::SearchOutcome::Complete);
+        assert_eq!(outcome(None, 0, false), v1::SearchOutcome::Complete);
+        assert_eq!(outcome(Some("limit"), 5, false), v1::SearchOutcome::Partial);
         assert_eq!(
-            outcome(&["one of two failed"], 5, true),
+            outcome(Some("one of two failed"), 5, true),
             v1::SearchOutcome::Partial
         );
-        assert_eq!(outcome(&["unreachable"], 0, true), v1::SearchOutcome::Failed);
+        assert_eq!(outcome(Some("unreachable"), 0, true), v1::SearchOutcome::Failed);
     }
 }

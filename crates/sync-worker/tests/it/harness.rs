@@ -18,6 +18,7 @@ use rollcall_runtime::health::Health;
 use rollcall_runtime::server::GrpcServer;
 use rollcall_store::{Keyring, Store, StoreOptions};
 use sync_worker::config::WorkerSettings;
+use sync_worker::scheduler::Scheduler;
 use sync_worker::serve::serve_worker;
 use sync_worker::worker::Worker;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,7 @@ pub const NOBODY: &str = "nobody";
 
 /// A running worker; stopped when dropped.
 pub struct TestWorker {
+    worker: Worker,
     channel: Channel,
     stop: CancellationToken,
     dir: tempfile::TempDir,
@@ -97,13 +99,18 @@ impl TestWorker {
             Ok(worker) => worker,
             Err(failure) => panic!("{failure:?}"),
         };
-        tokio::spawn(serve_worker(worker, server, health, probing, drain));
+        tokio::spawn(serve_worker(worker.clone(), server, health, probing, drain));
         let channel = Endpoint::from_shared(format!("http://{address}"))
             .unwrap()
             .connect()
             .await
             .unwrap();
-        Self { channel, stop, dir }
+        Self {
+            worker,
+            channel,
+            stop,
+            dir,
+        }
     }
 
     /// The clients of a caller.
@@ -125,6 +132,11 @@ impl TestWorker {
             runs: SyncRunServiceClient::new(caller()),
             audit: AuditServiceClient::new(caller()),
         }
+    }
+
+    /// Does what a scheduler of this worker does first.
+    pub async fn clean_up(&self) {
+        Scheduler::new(self.worker.clone()).tick().await;
     }
 
     /// The worker's database, opened once more, for what no service of the worker shows.

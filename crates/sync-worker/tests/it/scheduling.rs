@@ -9,6 +9,7 @@ use rollcall_testkit::wait_for;
 
 use crate::company::{Company, DIRECTORY, STAFF, TENANT, create_sync, staff};
 use crate::harness::{ACME, ADMIN, Clients, TestWorker, metadata, ok};
+use crate::runs::run_to_rest;
 
 const NOON: &str = "2026-03-01T12:00:00Z";
 /// After the night's run was due.
@@ -193,4 +194,53 @@ async fn a_sync_whose_directory_is_switched_off_is_not_due() {
     clock.set(at(MORNING));
     let (messages, end) = run_due(&mut clients, TENANT).await;
     assert!(messages.is_empty() && end.is_ok(), "{messages:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_nobody_applies_expires() {
+    let company = Company::start();
+    let clock = ManualClock::new(at(NOON));
+    let worker = TestWorker::start_with(&company.ports(), &[], Clock::Manual(clock.clone())).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up_sync(&mut clients).await;
+    let planned = run_to_rest(&mut clients, v1::SyncRunMode::Preview).await;
+    assert_eq!(
+        planned.expire_time.unwrap().seconds,
+        (at(NOON) + TimeDelta::hours(72)).timestamp()
+    );
+    clock.set(at(NOON) + TimeDelta::hours(73));
+    let expired = async || {
+        let get = v1::GetSyncRunRequest {
+            name: planned.name.clone(),
+        };
+        ok(worker.clients(ADMIN).runs.get_sync_run(get)).await.state() == SyncRunState::Expired
+    };
+    wait_for("the plan expired", Duration::from_secs(10), expired)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_old_goes_but_the_newest_run_stays() {
+    let company = Company::start();
+    let clock = ManualClock::new(at(NOON));
+    let worker = TestWorker::start_with(&company.ports(), &[], Clock::Manual(clock.clone())).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up_sync(&mut clients).await;
+    run_to_rest(&mut clients, v1::SyncRunMode::Apply).await;
+    let newest = run_to_rest(&mut clients, v1::SyncRunMode::Apply).await;
+    clock.set(at(NOON) + TimeDelta::days(1000));
+    // A clean-up comes once an hour, and at the start of a process.
+    worker.clean_up().await;
+    assert_eq!(runs(&mut clients, STAFF).await, [newest]);
+    let audit = v1::ListAuditEventsRequest {
+        parent: TENANT.into(),
+        ..Default::default()
+    };
+    assert!(
+        ok(clients.audit.list_audit_events(audit))
+            .await
+            .audit_events
+            .is_empty()
+    );
 }

@@ -1,0 +1,93 @@
+//! The binary itself: its exit codes and what it says.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const KEY: &str = "k1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+/// Runs the binary on a database and a key file in `dir`.
+fn run(dir: &Path, arguments: &[&str]) -> Output {
+    std::fs::write(dir.join("key"), KEY).unwrap();
+    let url = format!("sqlite:{}", dir.join("rollcall.db").display());
+    Command::new(env!("CARGO_BIN_EXE_sync-worker"))
+        .env_clear()
+        .env("SYNC_WORKER__STORE__URL", url)
+        .env("SYNC_WORKER__KEYRING__KEY_FILE", dir.join("key"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn says(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn all_mistakes_of_a_configuration_are_told_at_once_and_end_with_64() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(run(dir.path(), &["--check-config"]).status.code(), Some(0));
+    let wrong = [
+        "--check-config",
+        "--set",
+        "runs.concurrent=0",
+        "--set",
+        "scheduler.typo=1",
+        "--listen",
+        "nowhere",
+    ];
+    let output = run(dir.path(), &wrong);
+    assert_eq!(output.status.code(), Some(64));
+    for mistake in ["runs.concurrent", "scheduler.typo", "server.listen"] {
+        assert!(says(&output).contains(mistake), "{mistake} in {}", says(&output));
+    }
+    let output = run(
+        dir.path(),
+        &["--check-config", "--set", "keyring.key_file=/does/not/exist"],
+    );
+    assert_eq!(output.status.code(), Some(64));
+    assert!(says(&output).contains("keyring.key_file"), "{}", says(&output));
+}
+
+#[test]
+fn a_database_is_migrated_first_and_then_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = run(dir.path(), &["run-due"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        says(&refused).contains("sync-worker migrate"),
+        "{}",
+        says(&refused)
+    );
+    for arguments in [["migrate"], ["migrate"], ["run-due"]] {
+        let output = run(dir.path(), &arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", says(&output));
+    }
+}
+
+#[test]
+fn nobody_answers_a_health_check_where_nothing_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let output = run(
+        dir.path(),
+        &["healthcheck", "--listen", &format!("127.0.0.1:{port}")],
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", says(&output));
+}
+
+#[test]
+fn the_printed_configuration_shows_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let canary = "postgres://rollcall:canary@db/rollcall";
+    let output = run(
+        dir.path(),
+        &["--print-config", "--set", &format!("store.url={canary}")],
+    );
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("[scheduler]") && !text.contains("canary"), "{text}");
+}
