@@ -27,8 +27,10 @@ pub mod fuzzing;
 mod gate;
 mod guard;
 mod health;
+mod lookup;
 mod outcome;
 mod paging;
+mod pool;
 mod ranges;
 mod result_code;
 mod root_dse;
@@ -41,13 +43,15 @@ pub use check::{
     ConnectionCheck, Count, HostCheck, Lockout, Privilege, SearchesCheck, SearchesToCheck, check_connection,
     check_searches,
 };
-pub use directory::{DirectoryConfig, Found, LdapDirectory, PoolLimits, ReadRequest, Verification};
+pub use directory::{DirectoryConfig, LdapDirectory, ReadRequest, Verification};
 pub use egress::{DEFAULT_PORTS, EgressPolicy, Network, NetworkError};
 pub use error::{BindError, DialFailure, LdapError, Misconfiguration};
 pub use guard::vet::Notice;
 pub use guard::violation::{ProtocolViolation, Spoken};
+pub use lookup::Found;
 pub use outcome::{PartialReason, SearchOutcome, SearchStats};
 pub use paging::{PagedSearch, Pulled, SearchBudget, SearchRequest};
+pub use pool::PoolLimits;
 pub use result_code::{ResultClass, ResultCode};
 pub use root_dse::RootDse;
 pub use tls::{CertificateFacts, TlsFacts, TlsFailure};

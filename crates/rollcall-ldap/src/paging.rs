@@ -13,12 +13,12 @@ use tokio::time::Instant;
 
 use crate::ber;
 use crate::connection::{Query, QueryEnd};
-use crate::directory::Lease;
 use crate::entry;
 use crate::error::LdapError;
 use crate::guard::link::Budget;
 use crate::guard::violation::ProtocolViolation;
 use crate::outcome::{PartialReason, SearchOutcome, SearchStats};
+use crate::pool::Lease;
 use crate::result_code::ResultCode;
 
 /// Asks Active Directory not to produce references to other domains (MS-ADTS 3.1.1.3.4.1.4).

@@ -5,10 +5,10 @@ use rollcall_core::entry::Entry;
 use tokio::time::Instant;
 
 use crate::connection::{Connection, Query};
-use crate::directory::find;
 use crate::entry;
 use crate::error::LdapError;
 use crate::guard::violation::ProtocolViolation;
+use crate::lookup::find;
 
 /// Most values that are collected of one attribute.
 const MAX_VALUES: usize = 1_000_000;

@@ -8,7 +8,7 @@ use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
 
 use crate::connection::{Connection, Query};
-use crate::directory::find;
+use crate::lookup::find;
 use crate::root_dse::RootDse;
 
 /// Most policies that are looked at; the strictest counts.

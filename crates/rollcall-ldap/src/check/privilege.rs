@@ -11,8 +11,8 @@ use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
 
 use crate::connection::{Connection, Query};
-use crate::directory::{Found, find, find_with_controls};
 use crate::error::LdapError;
+use crate::lookup::{Found, find, find_with_controls};
 use crate::root_dse::RootDse;
 
 /// Get Effective Rights (draft-ietf-ldapext-acl-model).

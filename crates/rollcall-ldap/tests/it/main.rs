@@ -4,6 +4,7 @@
 mod binds;
 mod checks;
 mod hostile;
+mod pages;
 mod real_dirsrv;
 mod real_samba;
 mod searches;

@@ -1,0 +1,78 @@
+//! Small searches: a few entries in one request.
+
+use ldap3::controls::RawControl;
+use rollcall_core::entry::Entry;
+use rollcall_core::user_sync::SearchScope;
+use tokio::time::Instant;
+
+use crate::connection::{Connection, Query};
+use crate::error::LdapError;
+use crate::guard::link::Budget;
+use crate::guard::violation::ProtocolViolation;
+use crate::paging::paged_results;
+use crate::result_code::ResultCode;
+
+/// What a search for single entries may cost.
+const SMALL_BYTES: u64 = 32 << 20;
+
+/// Entries found by a small search.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Found {
+    /// At most as many as were asked for.
+    pub entries: Vec<Entry>,
+    /// There are more.
+    pub more: bool,
+}
+
+/// A small search in one request.
+pub(crate) async fn find(
+    connection: &mut Connection,
+    query: &Query,
+    deadline: Instant,
+) -> Result<Found, LdapError> {
+    find_with_controls(connection, query, Vec::new(), deadline).await
+}
+
+/// A small search in one request with controls of its own.
+///
+/// Samba does not keep to the size limit, but to a page's size. One more than the limit is asked for, so that a
+/// full page does not look like all there is.
+pub(crate) async fn find_with_controls(
+    connection: &mut Connection,
+    query: &Query,
+    mut controls: Vec<RawControl>,
+    deadline: Instant,
+) -> Result<Found, LdapError> {
+    let one_more = query.size_limit.max(1).saturating_add(1);
+    if query.scope != SearchScope::Base {
+        controls.push(RawControl {
+            crit: false,
+            ..paged_results(one_more, b"")
+        });
+    }
+    let budget = Budget {
+        entries: one_more,
+        bytes: SMALL_BYTES,
+    };
+    connection.start_search(query, controls, budget, deadline).await?;
+    let mut found = Found::default();
+    let limit = query.size_limit.max(1) as usize;
+    loop {
+        match connection.next_entry(deadline).await {
+            Ok(Ok(entry)) if found.entries.len() < limit => found.entries.push(entry),
+            Ok(Ok(_)) => found.more = true,
+            // A server that keeps to neither. Its connection is closed, but what came is true.
+            Err(LdapError::Protocol(ProtocolViolation::TooManyEntries { .. })) if found.more => {
+                return Ok(found);
+            }
+            Err(error) => return Err(error),
+            Ok(Err(end)) => {
+                return match end.code {
+                    ResultCode::SUCCESS => Ok(found),
+                    ResultCode::SIZE_LIMIT_EXCEEDED => Ok(Found { more: true, ..found }),
+                    code => Err(LdapError::SearchRefused(code)),
+                };
+            }
+        }
+    }
+}

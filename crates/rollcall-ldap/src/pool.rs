@@ -1,0 +1,286 @@
+//! The connections of a directory: opened when needed, kept while they are good, given back when dropped.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rollcall_core::dialect::Dialect;
+use rollcall_core::secret::Password;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::connection::Connection;
+use crate::directory::DirectoryConfig;
+use crate::endpoint::Endpoint;
+use crate::error::{LdapError, Misconfiguration};
+use crate::gate::Gate;
+use crate::guard::Limits;
+use crate::guard::lane::Lane;
+use crate::health::Health;
+use crate::result_code::{ResultClass, ResultCode};
+
+/// For this long a refused service account is not tried again: each try may count towards its lockout.
+const REFUSAL_MEMORY: Duration = Duration::from_secs(60);
+/// Shorter waits than this say more about the caller's deadline than about the host.
+const TELLING_WAIT: Duration = Duration::from_millis(900);
+/// How many connections a directory may have and how long they live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PoolLimits {
+    /// Connections bound as the service account, and searches at a time.
+    pub service: usize,
+    /// Connections for password checks, and checks at a time.
+    pub bind: usize,
+    /// Operations of either kind that may wait for a connection; more fail at once.
+    pub queue: usize,
+    /// A connection unused for this long is closed. Below the servers' own limits.
+    pub max_idle: Duration,
+    /// A connection this old is closed.
+    pub max_age: Duration,
+}
+
+impl Default for PoolLimits {
+    /// 8 service connections, 16 for binds, 256 waiting, 50 s idle, 10 min old.
+    fn default() -> Self {
+        Self {
+            service: 8,
+            bind: 16,
+            queue: 256,
+            max_idle: Duration::from_secs(50),
+            max_age: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A directory's connections and what is known about its hosts.
+pub(crate) struct Pools {
+    pub(crate) endpoint: Endpoint,
+    hosts: Vec<Host>,
+    bind_dn: String,
+    bind_password: Password,
+    pub(crate) operation_timeout: Duration,
+    page_size: u32,
+    pub(crate) dialect: Option<Dialect>,
+    limits: PoolLimits,
+    service_gate: Gate,
+    bind_gate: Gate,
+    refusal: Mutex<Option<(Instant, ResultCode)>>,
+    /// For large messages: one connection at a time.
+    lane: Arc<Semaphore>,
+}
+
+/// One host's idle connections and its health.
+struct Host {
+    service: Mutex<Vec<Connection>>,
+    bind: Mutex<Vec<Connection>>,
+    health: Health,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// Searches, as the service account.
+    Service,
+    /// Password checks, one at a time.
+    Bind,
+}
+
+impl Pools {
+    pub(crate) fn new(config: DirectoryConfig) -> Result<Self, LdapError> {
+        let endpoint = Endpoint::new(&config.settings, config.client_key.as_ref(), config.egress)?;
+        // With another host to turn to, the first failure is enough.
+        let threshold = match endpoint.hosts.len() {
+            0 => return Err(LdapError::Misconfigured(Misconfiguration::NoHost)),
+            1 => 3,
+            _ => 1,
+        };
+        let host = |_: &_| Host {
+            service: Mutex::default(),
+            bind: Mutex::default(),
+            health: Health::new(threshold),
+        };
+        let hosts = endpoint.hosts.iter().map(host).collect();
+        Ok(Self {
+            endpoint,
+            hosts,
+            bind_dn: config.settings.bind_dn,
+            bind_password: config.bind_password,
+            operation_timeout: config.settings.operation_timeout,
+            page_size: config.settings.page_size,
+            dialect: config.dialect,
+            limits: config.limits,
+            service_gate: Gate::new(config.limits.service, config.limits.queue),
+            bind_gate: Gate::new(config.limits.bind, config.limits.queue),
+            refusal: Mutex::default(),
+            lane: Arc::new(Semaphore::new(1)),
+        })
+    }
+
+    /// A connection from the pool, or a new one.
+    pub(crate) async fn lease(
+        self: &Arc<Self>,
+        host: usize,
+        role: Role,
+        deadline: Instant,
+    ) -> Result<Lease, LdapError> {
+        let gate = match role {
+            Role::Service => &self.service_gate,
+            Role::Bind => &self.bind_gate,
+        };
+        let place = gate.enter(deadline).await?;
+        let pooled = self.take_pooled(host, role);
+        let connection = match pooled {
+            Some(connection) => connection,
+            None => self.open(host, role, deadline).await?,
+        };
+        Ok(Lease {
+            connection: Some(connection),
+            pools: self.clone(),
+            host,
+            role,
+            _place: place,
+        })
+    }
+
+    /// The hosts that may be tried now, by index, in order. Asked lazily: it marks probes.
+    pub(crate) fn admitted(&self) -> impl Iterator<Item = usize> {
+        (0..self.hosts.len()).filter(|index| self.hosts[*index].health.admit(Instant::now()))
+    }
+
+    /// True for each host that is not resting after failures.
+    pub(crate) fn usable(&self) -> Vec<bool> {
+        self.hosts.iter().map(|host| !host.health.is_resting()).collect()
+    }
+
+    /// Closes idle connections that are not good any more.
+    pub(crate) fn sweep(&self) {
+        for host in &self.hosts {
+            for pool in [&host.service, &host.bind] {
+                lock(pool).retain(|connection| self.is_fresh(connection));
+            }
+        }
+    }
+
+    fn take_pooled(&self, host: usize, role: Role) -> Option<Connection> {
+        let mut pool = lock(self.hosts[host].pool(role));
+        while let Some(connection) = pool.pop() {
+            if self.is_fresh(&connection) {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn is_fresh(&self, connection: &Connection) -> bool {
+        connection.is_usable()
+            && connection.last_used.elapsed() < self.limits.max_idle
+            && connection.opened.elapsed() < self.limits.max_age
+    }
+
+    async fn open(&self, host: usize, role: Role, deadline: Instant) -> Result<Connection, LdapError> {
+        let before = Instant::now();
+        let opened = self.open_unjudged(host, role, deadline).await;
+        self.judge(host, before, opened.as_ref().err());
+        opened
+    }
+
+    async fn open_unjudged(
+        &self,
+        host: usize,
+        role: Role,
+        deadline: Instant,
+    ) -> Result<Connection, LdapError> {
+        if role == Role::Service
+            && let Some((until, code)) = *lock(&self.refusal)
+            && Instant::now() < until
+        {
+            return Err(LdapError::BindRefused(code));
+        }
+        let stream = self.endpoint.open(&self.endpoint.hosts[host], deadline).await?;
+        let limits = match role {
+            Role::Service => Limits::SEARCH,
+            Role::Bind => Limits::BIND,
+        };
+        let mut connection = Connection::new(stream, limits, Lane::of(self.lane.clone())).await?;
+        if role == Role::Service {
+            let deadline = deadline.min(Instant::now() + self.operation_timeout);
+            let bound = connection
+                .simple_bind(&self.bind_dn, &self.bind_password, false, deadline)
+                .await;
+            let answer = bound.map_err(|error| error.error)?;
+            if answer.code != ResultCode::SUCCESS {
+                if answer.code.class() == ResultClass::Credentials {
+                    *lock(&self.refusal) = Some((Instant::now() + REFUSAL_MEMORY, answer.code));
+                }
+                return Err(LdapError::BindRefused(answer.code));
+            }
+        }
+        Ok(connection)
+    }
+
+    /// Keeps book of what an attempt says about the host.
+    pub(crate) fn judge(&self, host: usize, before: Instant, error: Option<&LdapError>) {
+        let health = &self.hosts[host].health;
+        match error {
+            None => health.succeeded(),
+            Some(error) if !error.is_host_failure() => {}
+            Some(LdapError::Timeout) if before.elapsed() < TELLING_WAIT => {}
+            Some(_) => health.failed(Instant::now()),
+        }
+    }
+}
+
+impl Host {
+    fn pool(&self, role: Role) -> &Mutex<Vec<Connection>> {
+        match role {
+            Role::Service => &self.service,
+            Role::Bind => &self.bind,
+        }
+    }
+}
+
+/// A connection taken from a pool. It goes back when dropped, if it still can be used.
+pub(crate) struct Lease {
+    connection: Option<Connection>,
+    pools: Arc<Pools>,
+    pub(crate) host: usize,
+    role: Role,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    pub(crate) fn connection(&mut self) -> Result<&mut Connection, LdapError> {
+        self.connection.as_mut().ok_or(LdapError::ConnectionLost)
+    }
+
+    /// Replaces the connection by a new one to the same host.
+    pub(crate) async fn reopen(&mut self, deadline: Instant) -> Result<(), LdapError> {
+        self.connection = None;
+        self.connection = Some(self.pools.open(self.host, self.role, deadline).await?);
+        Ok(())
+    }
+
+    pub(crate) fn operation_timeout(&self) -> Duration {
+        self.pools.operation_timeout
+    }
+
+    pub(crate) fn dialect(&self) -> Option<Dialect> {
+        self.pools.dialect
+    }
+
+    pub(crate) fn page_size(&self) -> u32 {
+        self.pools.page_size
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && self.pools.is_fresh(&connection)
+        {
+            lock(self.pools.hosts[self.host].pool(self.role)).push(connection);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,508 @@
+//! Pages, entries and values as only a scripted server sends them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rollcall_core::user_sync::SearchScope;
+use rollcall_ldap::{
+    LdapError, PartialReason, ProtocolViolation, Pulled, ResultCode, SearchBudget, SearchOutcome,
+};
+use rollcall_testkit::{Operation, Peer, Request, ScriptedLdap, ber, wait_for};
+
+use crate::setup::*;
+
+/// A server that answers the searches, after the bind, with what `answer` makes of them.
+async fn pages(answer: impl Fn(&Request, usize) -> Vec<u8> + Send + Sync + Clone + 'static) -> ScriptedLdap {
+    ScriptedLdap::plain(move |mut peer| {
+        let answer = answer.clone();
+        async move {
+            let mut request = after_bind(&mut peer).await?;
+            for number in 0.. {
+                send_or_leave(&mut peer, &answer(&request, number)).await?;
+                request = next(&mut peer).await?;
+            }
+            Ok(())
+        }
+    })
+    .await
+    .unwrap()
+}
+
+/// No bytes: the server closes the connection.
+async fn send_or_leave(peer: &mut Peer, bytes: &[u8]) -> anyhow::Result<()> {
+    anyhow::ensure!(!bytes.is_empty(), "leaving");
+    peer.send(bytes).await
+}
+
+fn cookie_of(request: &Request) -> Vec<u8> {
+    match &request.operation {
+        Operation::Search {
+            page: Some((_, cookie)),
+            ..
+        } => cookie.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn entry(id: i64, dn: &str) -> Vec<u8> {
+    ber::search_entry(id, dn, &[("uid", &[b"x"])])
+}
+
+fn end_with_cookie(id: i64, code: i64, cookie: &[u8]) -> Vec<u8> {
+    let done = ber::element(0x65, &ber::result_parts(code, "", ""));
+    ber::message(id, done, &[ber::paging_control(0, cookie)])
+}
+
+/// Matrix case 51: the very mistake that ldap3's adapter makes.
+#[tokio::test]
+async fn a_limit_on_any_page_makes_the_search_partial_even_with_a_cookie() {
+    for limited in 0..3 {
+        for code in [3, 4, 11] {
+            let server = pages(move |request, number| {
+                let code = if number == limited { code } else { 0 };
+                let cookie: &[u8] = if number == 2 { b"" } else { b"more" };
+                [
+                    entry(request.id, &format!("cn={number}")),
+                    end_with_cookie(request.id, code, cookie),
+                ]
+                .concat()
+            })
+            .await;
+            let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+            let SearchOutcome::Partial { reasons, .. } = outcome else {
+                panic!("{limited} {code} {outcome:?}")
+            };
+            assert_eq!(reasons, [PartialReason::ServerLimit(ResultCode(code as u32))]);
+            assert_eq!(entries.len(), limited + 1);
+        }
+    }
+}
+
+/// Matrix case 52.
+#[tokio::test]
+async fn a_connection_that_ends_within_a_page_leaves_a_partial_search() {
+    let server = pages(|request, number| match number {
+        0 => [entry(request.id, "cn=1"), ber::page_done(request.id, b"more")].concat(),
+        _ => Vec::new(),
+    })
+    .await;
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    let SearchOutcome::Partial { reasons, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(reasons, [PartialReason::Interrupted(LdapError::ConnectionLost)]);
+    assert_eq!(entries.len(), 1);
+    let server = ScriptedLdap::plain(|mut peer| async move {
+        let search = after_bind(&mut peer).await?;
+        let bytes = [entry(search.id, "cn=1"), entry(search.id, "cn=2")].concat();
+        peer.send(&bytes[..bytes.len() - 3]).await
+    })
+    .await
+    .unwrap();
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    let SearchOutcome::Partial { reasons, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    let truncated = LdapError::Protocol(ProtocolViolation::Truncated);
+    assert_eq!(reasons, [PartialReason::Interrupted(truncated)]);
+    assert_eq!(entries.len(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_before_the_first_entry_is_tried_once_more() {
+    let server = pages(|_, _| Vec::new()).await;
+    let (_, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    assert_eq!(
+        outcome,
+        SearchOutcome::Failed {
+            error: LdapError::ConnectionLost
+        }
+    );
+    assert_eq!(server.connections(), 2);
+}
+
+/// Matrix case 42.
+#[tokio::test]
+async fn a_cookie_that_never_changes_ends_the_search() {
+    let server = pages(|request, _| ber::page_done(request.id, b"again")).await;
+    let (_, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    let error = LdapError::Protocol(ProtocolViolation::CookieLoop);
+    assert_eq!(outcome, SearchOutcome::Failed { error });
+}
+
+/// Matrix case 54.
+#[tokio::test]
+async fn a_server_without_paging_is_searched_without_pages() {
+    let server = pages(|request, number| match (number, &request.operation) {
+        (0, Operation::Search { page: Some(_), .. }) => ber::search_done(request.id, 12, "no paging here"),
+        (1, Operation::Search { page: None, .. }) => [
+            entry(request.id, "cn=1"),
+            entry(request.id, "cn=2"),
+            ber::search_done(request.id, 0, ""),
+        ]
+        .concat(),
+        other => panic!("{other:?}"),
+    })
+    .await;
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    assert!(matches!(outcome, SearchOutcome::Complete(_)), "{outcome:?}");
+    assert_eq!(entries.len(), 2);
+}
+
+/// Matrix case 55: Active Directory loses cookies; the search begins anew on the same server.
+#[tokio::test]
+async fn a_lost_cookie_restarts_the_search_and_says_so() {
+    for code in [12, 53] {
+        let server = pages(move |request, number| match number {
+            1 => ber::search_done(request.id, code, "cookie?"),
+            _ => {
+                let last = !cookie_of(request).is_empty();
+                let cookie: &[u8] = if last { b"" } else { b"more" };
+                [
+                    entry(request.id, &format!("cn={number}")),
+                    ber::page_done(request.id, cookie),
+                ]
+                .concat()
+            }
+        })
+        .await;
+        let directory = on_script(server.address());
+        let mut search = directory.search(everything("dc=x", &["uid"])).await.unwrap();
+        let mut pulled = Vec::new();
+        while let Some(next) = search.next().await {
+            pulled.push(match next {
+                Pulled::Entry(entry) => entry.dn,
+                Pulled::Restarted => "restart".into(),
+            });
+        }
+        assert_eq!(pulled, ["cn=0", "restart", "cn=2", "cn=3"]);
+        let SearchOutcome::Complete(stats) = search.finish() else {
+            panic!()
+        };
+        assert_eq!((stats.entries, stats.restarts), (2, 1));
+    }
+}
+
+/// Matrix case 49: the reference is counted, and nobody connects to where it leads.
+#[tokio::test]
+async fn references_are_counted_and_not_followed() {
+    let attacker = ScriptedLdap::plain(|mut peer| async move { peer.closed().await })
+        .await
+        .unwrap();
+    let url = format!("ldap://{}/dc=x", attacker.address());
+    let server = pages(move |request, _| {
+        [
+            entry(request.id, "cn=1"),
+            ber::search_reference(request.id, &[&url]),
+            entry(request.id, "cn=2"),
+            ber::search_reference(request.id, &[&url]),
+            ber::page_done(request.id, b""),
+        ]
+        .concat()
+    })
+    .await;
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    let SearchOutcome::Complete(stats) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((entries.len(), stats.references), (2, 2));
+    assert_eq!(attacker.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_base_that_is_a_referral_is_no_empty_result() {
+    let server = pages(|request, _| ber::search_done(request.id, 10, "")).await;
+    let (_, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    assert_eq!(
+        outcome,
+        SearchOutcome::Failed {
+            error: LdapError::SearchRefused(ResultCode::REFERRAL)
+        }
+    );
+}
+
+/// Matrix case 45: the bad entry comes marked, the others as they are, and nothing is missing but the word
+/// "complete".
+#[tokio::test]
+async fn an_entry_that_is_not_utf_8_comes_tainted_and_makes_the_search_partial() {
+    let server = pages(|request, _| {
+        let mut bad = entry(request.id, "cn=bXd");
+        let x = bad.iter().position(|byte| *byte == b'X').unwrap();
+        bad[x] = 0xe4;
+        [
+            entry(request.id, "cn=1"),
+            bad,
+            entry(request.id, "cn=2"),
+            ber::page_done(request.id, b""),
+        ]
+        .concat()
+    })
+    .await;
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+    let read: Vec<(&str, bool)> = entries
+        .iter()
+        .map(|entry| (entry.dn.as_str(), entry.tainted))
+        .collect();
+    assert_eq!(read, [("cn=1", false), ("cn=b?d", true), ("cn=2", false)]);
+    let SearchOutcome::Partial { reasons, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(reasons, [PartialReason::TaintedEntries(1)]);
+}
+
+/// Matrix case 63: binary values stay binary, whatever their bytes look like.
+#[tokio::test]
+async fn values_keep_their_bytes_and_ranges_are_noted() {
+    let server = pages(|request, _| {
+        let binary: &[&[u8]] = &[b"\x01\x05\x00\xff", b"text"];
+        let bytes = ber::search_entry(
+            request.id,
+            "cn=1",
+            &[
+                ("objectSid", binary),
+                ("mail", &[b"a@x"]),
+                ("MAIL", &[b"b@x"]),
+                ("member", &[]),
+                ("member;range=0-1", &[b"cn=a", b"cn=b"]),
+                ("cn;lang-de", &[b"c"]),
+            ],
+        );
+        [bytes, ber::page_done(request.id, b"")].concat()
+    })
+    .await;
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["*"])).await;
+    let entry = &entries[0];
+    assert_eq!(
+        entry.values("objectSid"),
+        [b"\x01\x05\x00\xff".to_vec(), b"text".to_vec()]
+    );
+    assert_eq!(entry.values("mail"), [b"a@x".to_vec(), b"b@x".to_vec()]);
+    assert_eq!(entry.values("member;range=0-1").len(), 2);
+    assert!(entry.values("member").is_empty());
+    let SearchOutcome::Complete(stats) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(
+        stats.ranged_attributes.into_iter().collect::<Vec<_>>(),
+        ["member"]
+    );
+}
+
+/// Matrix case 41.
+#[tokio::test]
+async fn endless_entries_stop_at_the_budget() {
+    let server = ScriptedLdap::plain(|mut peer| async move {
+        let search = after_bind(&mut peer).await?;
+        let many = entry(search.id, "cn=x").repeat(100);
+        loop {
+            peer.send(&many).await?;
+        }
+    })
+    .await
+    .unwrap();
+    let directory = on_script(server.address());
+    for budget in [
+        SearchBudget {
+            entries: 5000,
+            ..SearchBudget::default()
+        },
+        SearchBudget {
+            bytes: 200_000,
+            ..SearchBudget::default()
+        },
+    ] {
+        let request = rollcall_ldap::SearchRequest {
+            budget,
+            ..everything("dc=x", &["uid"])
+        };
+        let (entries, outcome) = pull(&directory, request).await;
+        let SearchOutcome::Partial { reasons, .. } = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(reasons, [PartialReason::BudgetSpent]);
+        assert!(
+            entries.len() <= 200_000 / 25 && entries.len() > 1000,
+            "{}",
+            entries.len()
+        );
+    }
+}
+
+/// Matrix case 43: whoever reads slowly does not make this process hold what the server sends.
+#[tokio::test]
+async fn a_flood_waits_in_the_server_while_the_caller_is_slow() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = sent.clone();
+    let server = ScriptedLdap::plain(move |mut peer| {
+        let counter = counter.clone();
+        async move {
+            let search = after_bind(&mut peer).await?;
+            let many = ber::search_entry(search.id, "cn=x", &[("jpegPhoto", &[&[0; 4000]])]).repeat(16);
+            loop {
+                peer.send(&many).await?;
+                counter.fetch_add(many.len(), Ordering::SeqCst);
+            }
+        }
+    })
+    .await
+    .unwrap();
+    let directory = on_script(server.address());
+    let mut search = directory
+        .search(everything("dc=x", &["jpegPhoto"]))
+        .await
+        .unwrap();
+    assert!(search.next().await.is_some());
+    let (mut last, mut unchanged) = (0, 0);
+    wait_for("the server is stuck", Duration::from_secs(30), async || {
+        let now = sent.load(Ordering::SeqCst);
+        unchanged = if now == last && now > 0 { unchanged + 1 } else { 0 };
+        last = now;
+        unchanged == 30
+    })
+    .await
+    .unwrap();
+    // What the kernel's socket buffers hold, and the window of one megabyte.
+    assert!(last < 16 << 20, "{last} bytes");
+    for _ in 0..20_000 {
+        assert!(search.next().await.is_some());
+    }
+    assert!(sent.load(Ordering::SeqCst) > last);
+}
+
+fn members(range: std::ops::Range<usize>) -> Vec<Vec<u8>> {
+    range.map(|number| format!("cn={number}").into_bytes()).collect()
+}
+
+/// Answers each read of a group with what `range` makes of the wanted attribute.
+async fn ranges(
+    range: impl Fn(&str) -> Option<(String, std::ops::Range<usize>)> + Send + Sync + Clone + 'static,
+) -> ScriptedLdap {
+    pages(move |request, _| {
+        let Operation::Search { attributes, .. } = &request.operation else {
+            panic!()
+        };
+        let mut parts: Vec<(String, Vec<Vec<u8>>)> = vec![("member".into(), Vec::new())];
+        if let Some((name, window)) = range(&attributes[0]) {
+            parts.push((name, members(window)));
+        }
+        let borrowed: Vec<(&str, Vec<&[u8]>)> = parts
+            .iter()
+            .map(|(name, values)| (name.as_str(), values.iter().map(Vec::as_slice).collect()))
+            .collect();
+        let attributes: Vec<(&str, &[&[u8]])> = borrowed
+            .iter()
+            .map(|(name, values)| (*name, values.as_slice()))
+            .collect();
+        [
+            ber::search_entry(request.id, "cn=group", &attributes),
+            ber::search_done(request.id, 0, ""),
+        ]
+        .concat()
+    })
+    .await
+}
+
+/// Matrix case 63: Active Directory's windows, the last one smaller than asked for.
+#[tokio::test]
+async fn ranges_of_values_are_read_to_their_end() {
+    let server = ranges(|wanted| match wanted {
+        "member" => Some(("member;range=0-1499".into(), 0..1500)),
+        "member;range=1500-*" => Some(("member;range=1500-2999".into(), 1500..3000)),
+        "member;range=3000-*" => Some(("member;range=3000-*".into(), 3000..3010)),
+        other => panic!("{other}"),
+    })
+    .await;
+    let entry = on_script(server.address())
+        .read_entry(&read("cn=group", &["member"]), in_seconds(10))
+        .await;
+    let entry = entry.unwrap().unwrap();
+    assert_eq!(entry.values("member"), members(0..3010));
+    assert_eq!(entry.attributes.len(), 1);
+}
+
+#[tokio::test]
+async fn a_group_that_shrinks_between_ranges_ends_and_a_lying_one_is_an_error() {
+    let shrinking = ranges(|wanted| match wanted {
+        "member" => Some(("member;range=0-9".into(), 0..10)),
+        _ => None,
+    })
+    .await;
+    let request = read("cn=group", &["member"]);
+    let entry = on_script(shrinking.address())
+        .read_entry(&request, in_seconds(10))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(entry.values("member"), members(0..10));
+    let lying = ranges(|_| Some(("member;range=0-9".into(), 0..10))).await;
+    let error = on_script(lying.address())
+        .read_entry(&request, in_seconds(10))
+        .await
+        .unwrap_err();
+    assert_eq!(error, LdapError::Protocol(ProtocolViolation::Range));
+}
+
+/// As Samba does with the size limit, and worse ones with the page's.
+#[tokio::test]
+async fn a_server_that_ignores_limits_still_gets_a_small_search_answered() {
+    let server = pages(|request, _| {
+        [
+            entry(request.id, "cn=x").repeat(100),
+            ber::search_done(request.id, 0, ""),
+        ]
+        .concat()
+    })
+    .await;
+    let directory = on_script(server.address());
+    let attributes = ["uid".to_owned()];
+    let found = directory
+        .find(
+            "dc=x",
+            SearchScope::Subtree,
+            "(uid=x)",
+            &attributes,
+            2,
+            in_seconds(10),
+        )
+        .await;
+    let found = found.unwrap();
+    assert_eq!((found.entries.len(), found.more), (2, true));
+}
+
+/// Matrix case 50.
+#[tokio::test]
+async fn an_entry_far_larger_than_a_user_comes_without_its_large_values() {
+    let server = pages(|request, _| {
+        let photo = [0xff_u8; 300_000];
+        let large = ber::search_entry(request.id, "cn=1", &[("uid", &[b"u1"]), ("jpegPhoto", &[&photo])]);
+        let usual = ber::search_entry(
+            request.id,
+            "cn=2",
+            &[("uid", &[b"u2"]), ("jpegPhoto", &[&photo[..60_000]])],
+        );
+        [large, usual, ber::page_done(request.id, b"")].concat()
+    })
+    .await;
+    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["*"])).await;
+    assert_eq!(
+        (
+            entries[0].tainted,
+            entries[0].text("uid"),
+            entries[0].values("jpegPhoto").len()
+        ),
+        (true, Some("u1"), 0)
+    );
+    assert_eq!(
+        (
+            entries[1].tainted,
+            entries[1].text("uid"),
+            entries[1].values("jpegPhoto").len()
+        ),
+        (false, Some("u2"), 1)
+    );
+    let SearchOutcome::Partial { reasons, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(reasons, [PartialReason::TaintedEntries(1)]);
+}
