@@ -14,6 +14,7 @@ use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_ldap::{DirectoryConfig, EgressPolicy, LdapDirectory, LdapError, PoolLimits};
 use rollcall_proto::resource_name;
 use rollcall_store::Store;
+use tokio::sync::OnceCell;
 
 use crate::login::outcome::unsent;
 
@@ -34,6 +35,8 @@ pub struct OpenDirectory {
     pub ldap: LdapDirectory,
     /// The last login found no way to it.
     down: AtomicBool,
+    /// The trees where groups may be, once they were read.
+    contexts: OnceCell<Vec<String>>,
 }
 
 struct Kept {
@@ -53,6 +56,15 @@ impl OpenDirectory {
             }
             Some(_) => {}
         }
+    }
+
+    /// The trees where groups may be.
+    ///
+    /// # Errors
+    /// The root DSE cannot be read.
+    pub async fn contexts(&self, deadline: tokio::time::Instant) -> Result<&[String], LdapError> {
+        let read = || async { Ok(self.ldap.root_dse(deadline).await?.data_contexts()) };
+        self.contexts.get_or_try_init(read).await.map(Vec::as_slice)
     }
 
     /// The last attempt to use it failed.
@@ -100,6 +112,7 @@ impl Directories {
         let opened = Arc::new(OpenDirectory {
             ldap,
             down: AtomicBool::new(false),
+            contexts: OnceCell::new(),
         });
         Ok(self.keep(key, version, opened))
     }

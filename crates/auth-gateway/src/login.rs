@@ -2,8 +2,8 @@
 //!
 //! 1. What can be refused without looking is refused when the request is converted.
 //! 2. [`standing`]: one query finds the user; unknown, LOCAL, blocked and deactivated users are decided here.
-//! 3. [`guess`]: a failure slot is reserved before the password goes anywhere, and a repeated wrong password
-//!    goes nowhere.
+//! 3. [`turn`], [`guess`]: a failure slot is reserved before the password goes anywhere, and a repeated wrong
+//!    password goes nowhere.
 //! 4. [`ask`]: the directory that owns the user, and no other, binds and verifies at once.
 //! 5. [`outcome`]: what its answer means, by the table in rollcall-core.
 //! 6. [`change`], [`refresh`]: what the entry brought to light is seen to before the answer.
@@ -20,6 +20,7 @@ pub mod facts;
 pub mod guess;
 pub mod join;
 pub mod keyed_hash;
+mod known;
 pub mod known_dn;
 pub mod outcome;
 pub mod prepared;
@@ -31,6 +32,7 @@ pub mod run;
 pub mod scope;
 pub mod standing;
 pub mod tenant_view;
+pub mod turn;
 
 use std::sync::Arc;
 

@@ -49,6 +49,9 @@ pub struct LoginSync {
     pub endpoint_confirmed: bool,
     /// When the directory's observations were made.
     pub observe_time: Option<DateTime<Utc>>,
+    /// When a pull of the user sync last ended Complete: so fresh is the user's DN. Not in what is kept in
+    /// memory, since runs change it without a new revision.
+    pub last_complete_pull_time: Option<DateTime<Utc>>,
 }
 
 #[derive(FromQueryResult)]
@@ -62,6 +65,7 @@ struct Switches {
     directory_disabled: Option<bool>,
     endpoint_confirmed: Option<bool>,
     observe_time: Option<i64>,
+    last_complete_pull_time: Option<i64>,
 }
 
 struct Row {
@@ -72,7 +76,8 @@ struct Row {
 /// What is read of a user `u`.
 const COLUMNS: &str = "u.*, t.user_sync_enabled AS tenant_enabled, t.revision AS tenant_revision,
     s.revision AS user_sync_revision, s.disabled AS user_sync_disabled, d.id AS directory_id,
-    d.revision AS directory_revision, d.disabled AS directory_disabled, d.endpoint_confirmed, d.observe_time";
+    d.revision AS directory_revision, d.disabled AS directory_disabled, d.endpoint_confirmed, d.observe_time,
+    s.last_complete_pull_time";
 
 /// What decides its login.
 const JOINS: &str = "JOIN tenants t ON t.id = u.tenant
@@ -152,6 +157,7 @@ impl Row {
                 directory_disabled: switches.directory_disabled.unwrap_or(true),
                 endpoint_confirmed: switches.endpoint_confirmed.unwrap_or(false),
                 observe_time: switches.observe_time.map(from_micros).transpose()?,
+                last_complete_pull_time: switches.last_complete_pull_time.map(from_micros).transpose()?,
             }),
             _ => None,
         };

@@ -6,20 +6,21 @@ use rollcall_core::user_sync::{RoleCondition, UserSyncSettings};
 use rollcall_ldap::{LdapDirectory, LdapError, ReadRequest};
 use tokio::time::Instant;
 
+use crate::directories::OpenDirectory;
+
 /// LDAP_MATCHING_RULE_IN_CHAIN (MS-ADTS 3.1.1.3.4.4.3): membership through other groups too.
 const IN_CHAIN: &str = "1.2.840.113556.1.4.1941";
 
 /// The role of the entry at `dn`; `None` if a rule that comes first could not be evaluated.
 pub async fn role<'a>(
-    directory: &LdapDirectory,
+    directory: &OpenDirectory,
     dialect: Dialect,
     settings: &'a UserSyncSettings,
     dn: &str,
     deadline: Instant,
 ) -> Option<&'a str> {
     for rule in &settings.role_rules {
-        let filter = filter(&rule.condition, dialect)?;
-        match matches(directory, dn, &filter, deadline).await {
+        match holds(directory, dialect, &rule.condition, dn, deadline).await {
             Ok(true) => return Some(&rule.role),
             Ok(false) => {}
             Err(error) => {
@@ -29,6 +30,24 @@ pub async fn role<'a>(
         }
     }
     Some(&settings.role)
+}
+
+async fn holds(
+    directory: &OpenDirectory,
+    dialect: Dialect,
+    condition: &RoleCondition,
+    dn: &str,
+    deadline: Instant,
+) -> Result<bool, LdapError> {
+    match (condition, filter(condition, dialect)) {
+        (_, Some(filter)) => matches(&directory.ldap, dn, &filter, deadline).await,
+        (RoleCondition::GroupDn(group), None) => {
+            let contexts = directory.contexts(deadline).await?;
+            directory.ldap.is_member(dn, group, contexts, deadline).await
+        }
+        // Validation has refused such a filter before it could be stored.
+        (RoleCondition::Filter(_), None) => Ok(false),
+    }
 }
 
 async fn matches(
@@ -46,8 +65,8 @@ async fn matches(
     Ok(directory.read_entry(&request, deadline).await?.is_some())
 }
 
-/// The filter that an entry matches if the rule holds. Elsewhere than on Active Directory a server cannot say
-/// by a filter whether somebody is in a group through another one; the next run does.
+/// The filter that an entry matches if the rule holds. Only Active Directory can say by one whether somebody is
+/// in a group through others.
 fn filter(condition: &RoleCondition, dialect: Dialect) -> Option<Filter> {
     match condition {
         RoleCondition::Filter(text) => Filter::parse(text).ok(),

@@ -1,60 +1,59 @@
 //! The steps of one login, in their order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::audit::LoginOutcome;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
 use rollcall_core::identifier::{LoginPolicy, email_domain, normalize};
 use rollcall_core::throttle::{Settlement, ThrottleSubject};
-use rollcall_core::user::{Origin, User, UserState};
-use rollcall_ldap::ReadRequest;
-use rollcall_proto::resource_name;
+use rollcall_ldap::{LdapError, ReadRequest};
 use rollcall_runtime::clock::Clock;
-use rollcall_store::{
-    HeldSlot, LoginChange, LoginConfig, LoginExpectation, LoginSync, LoginTarget, Reservation, Reserved,
-    Store,
-};
+use rollcall_store::{HeldSlot, LoginChange, Reservation, Reserved, Store};
 use tokio::time::Instant;
 
-use super::ask::{Answer, Finding, Question, ask};
 use super::attempt::{Attempt, Progress};
-use super::change::change;
 use super::disguise::Disguise;
 use super::guess::{AuditedRefusals, client_subject, subject_key};
 use super::keyed_hash::{Fingerprint, PrivateHasher, SharedHasher};
+use super::known::Asked;
 use super::known_dn::KnownDns;
-use super::outcome::{self, Authenticated, Denial, Judgement, Outcome, unsent};
+use super::outcome::{Denial, Outcome, unsent};
 use super::prepared::PreparedSyncs;
 use super::record::{Ending, Who, audit_event, record};
 use super::refresh::Refreshes;
 use super::replay::Replays;
-use super::role::role;
 use super::standing::{Standing, standing, tenant_disabled};
 use super::tenant_view::{TenantView, TenantViews};
+use super::turn::{Stage, Turn, Turns};
 use crate::config::{self, ThrottleMode};
-use crate::directories::{Directories, OpenDirectory};
+use crate::directories::Directories;
 use crate::worker::Worker;
+
+/// How long to wait before looking again whether a slot is free.
+const SLOT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Carries out single logins.
 pub struct Runner {
-    store: Store,
-    directories: Arc<Directories>,
-    clock: Clock,
-    random: SystemRandom,
-    login: config::Login,
-    throttle: config::Throttle,
-    shared: SharedHasher,
-    private: PrivateHasher,
-    views: TenantViews,
-    prepared: PreparedSyncs,
-    known_dns: KnownDns,
-    replays: Replays,
-    disguise: Disguise,
-    refusals: AuditedRefusals,
-    refreshes: Refreshes,
+    pub(super) store: Store,
+    pub(super) directories: Arc<Directories>,
+    pub(super) clock: Clock,
+    pub(super) random: SystemRandom,
+    pub(super) login: config::Login,
+    pub(super) throttle: config::Throttle,
+    pub(super) shared: SharedHasher,
+    pub(super) private: PrivateHasher,
+    pub(super) views: TenantViews,
+    pub(super) prepared: PreparedSyncs,
+    pub(super) known_dns: KnownDns,
+    pub(super) turns: Turns,
+    pub(super) replays: Replays,
+    pub(super) disguise: Disguise,
+    pub(super) refusals: AuditedRefusals,
+    pub(super) refreshes: Refreshes,
 }
 
 /// What a runner works with.
@@ -80,18 +79,12 @@ pub struct Parts {
 }
 
 /// A login that counts: whoever it is for, and what was reserved for it.
-struct Guess {
-    who: Who,
-    fingerprint: Fingerprint,
-    slots: Vec<HeldSlot>,
-}
-
-/// A user whose directory can be asked.
-struct Known<'a> {
-    target: &'a LoginTarget,
-    origin: &'a Origin,
-    config: LoginConfig,
-    opened: Arc<OpenDirectory>,
+pub(super) struct Guess {
+    pub(super) who: Who,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) slots: Vec<HeldSlot>,
+    /// Held until the login has ended.
+    _turn: Turn,
 }
 
 impl Runner {
@@ -109,6 +102,7 @@ impl Runner {
             views: TenantViews::default(),
             prepared: PreparedSyncs::new(parts.policy),
             known_dns: KnownDns::default(),
+            turns: Turns::default(),
             replays: Replays::new(parts.throttle.replay),
             disguise: Disguise::new(parts.login.max_waiting),
             refusals: AuditedRefusals::default(),
@@ -162,8 +156,14 @@ impl Runner {
                 }
             }
             Standing::Ask { origin, sync } => {
-                self.known(attempt, progress, who, &view, &target, origin, sync)
-                    .await
+                let asked = Asked {
+                    attempt,
+                    progress,
+                    target: &target,
+                    origin,
+                    sync,
+                };
+                self.known(asked, who, &view).await
             }
         }
     }
@@ -227,193 +227,24 @@ impl Runner {
             filter: "(objectClass=*)".to_owned(),
             attributes: vec!["1.1".to_owned()],
         };
-        let mut last = None;
         for directory in opened {
             let read = directory
                 .ldap
                 .read_entry(&request, self.directory_deadline(deadline))
                 .await;
             directory.note(read.as_ref().err());
-            match read {
-                Ok(_) => return None,
-                Err(error) => last = Some(error),
+            if read.is_ok() {
+                return None;
             }
         }
         // Which directory it is would tell that there is such a login.
-        let mut error = unsent(&last?, "");
+        let mut error = unsent(&LdapError::CircuitOpen, "");
         error.metadata.clear();
         Some(error)
     }
 
-    /// A user whose directory decides.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "one login's facts, each from another step"
-    )]
-    async fn known(
-        &self,
-        attempt: &Attempt,
-        progress: &Progress,
-        who: Who,
-        view: &TenantView,
-        target: &LoginTarget,
-        origin: &Origin,
-        sync: &LoginSync,
-    ) -> Result<Outcome, Error> {
-        let config = self.store.login_config(&who.tenant, sync).await?;
-        let opened = match self.directories.open(&config.directory).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                let ending = Ending::without_slots(LoginOutcome::Error, error.reason.as_str());
-                self.record(&who, ending).await?;
-                return Err(error);
-            }
-        };
-        let subject = ThrottleSubject::User(target.user.id);
-        let guess = match self.guess(attempt, who, view, subject).await? {
-            Ok(guess) => guess,
-            Err(answered) => return Ok(answered),
-        };
-        let known = Known {
-            target,
-            origin,
-            config,
-            opened,
-        };
-        let answer = self.ask(attempt, progress, &known).await;
-        self.conclude(attempt, guess, &known, answer).await
-    }
-
-    async fn ask(&self, attempt: &Attempt, progress: &Progress, known: &Known<'_>) -> Answer {
-        let user = &known.target.user;
-        let sync = &known.config.user_sync;
-        let prepared = self.prepared.get(sync);
-        let now = self.clock.now();
-        let trust = TimeDelta::from_std(self.login.trust_dn).unwrap_or(TimeDelta::MAX);
-        let pulled = sync.last_complete_pull_time;
-        let recent = self
-            .known_dns
-            .recent(user.id, &known.origin.dn, pulled, trust, now);
-        let question = Question {
-            directory: &known.opened.ldap,
-            dialect: known
-                .config
-                .directory
-                .observed
-                .dialect
-                .unwrap_or(rollcall_core::dialect::Dialect::Generic),
-            searches: &sync.settings.searches,
-            id: &known.origin.external_id,
-            recent_dn: recent.as_deref(),
-            attributes: &prepared.attributes,
-            now,
-            deadline: self.directory_deadline(attempt.deadline),
-        };
-        progress.bind_begins();
-        let answer = ask(&question, &attempt.password).await;
-        if !answer.bind_sent {
-            progress.nothing_was_sent();
-        }
-        match &answer.finding {
-            Finding::Judged { entry, .. } => self.known_dns.note(user.id, &entry.dn, self.clock.now()),
-            Finding::Absent(_) => self.known_dns.forget(user.id),
-            Finding::Failed(_) => {}
-        }
-        known.opened.note(match &answer.finding {
-            Finding::Failed(error) => Some(error),
-            _ => None,
-        });
-        answer
-    }
-
-    /// Reads the answer, sees to what changed, and records the end.
-    async fn conclude(
-        &self,
-        attempt: &Attempt,
-        guess: Guess,
-        known: &Known<'_>,
-        answer: Answer,
-    ) -> Result<Outcome, Error> {
-        let name = resource_name::directory(&guess.who.tenant, &known.config.directory.id);
-        let reading = outcome::read(&answer, &name);
-        if let Some(latency) = answer.latency {
-            let accepted = reading.settlement == Settlement::Success;
-            self.disguise.learn(&guess.who.tenant, accepted, latency);
-        }
-        if reading.settlement == Settlement::Failure {
-            self.replays.remember(guess.fingerprint, Instant::now());
-        }
-        let mut ending = Ending {
-            outcome: reading.audit.0,
-            reason: reading.audit.1,
-            slots: guess.slots,
-            settlement: reading.settlement,
-            expect: None,
-            bind_sent: answer.bind_sent,
-        };
-        let notice = match reading.answer {
-            Ok(Judgement::Accepted(notice)) => notice,
-            refused_or_failed => {
-                self.record(&guess.who, ending).await?;
-                return refused_or_failed.map(|judgement| match judgement {
-                    Judgement::Refused(denial) => Outcome::Denied(denial),
-                    Judgement::Accepted(_) => Outcome::Denied(Denial::INVALID_CREDENTIALS),
-                });
-            }
-        };
-        let time = self.clock.now();
-        let user = match self.renewed(attempt, known, &answer).await {
-            Ok(user) => user,
-            Err(error) => {
-                (ending.outcome, ending.reason) = (LoginOutcome::Error, error.reason.as_str());
-                self.record(&guess.who, ending).await?;
-                return Err(error);
-            }
-        };
-        if user.block.is_some() || user.state != UserState::Active || user.origin.is_none() {
-            (ending.outcome, ending.reason) = (LoginOutcome::Denied, "CHANGED_MEANWHILE");
-            self.record(&guess.who, ending).await?;
-            return Ok(Outcome::Denied(Denial::INVALID_CREDENTIALS));
-        }
-        ending.expect = Some(LoginExpectation {
-            user_revision: user.revision,
-            ..LoginExpectation::of(known.target)
-        });
-        if self.record(&guess.who, ending).await?.any() {
-            return Ok(Outcome::Denied(Denial::INVALID_CREDENTIALS));
-        }
-        Ok(Outcome::Authenticated(Box::new(Authenticated {
-            user,
-            time,
-            notice,
-        })))
-    }
-
-    /// The user as of now: renewed first, if the entry shows that it has to be.
-    async fn renewed(&self, attempt: &Attempt, known: &Known<'_>, answer: &Answer) -> Result<User, Error> {
-        let user = &known.target.user;
-        let Finding::Judged { entry, .. } = &answer.finding else {
-            return Ok(user.clone());
-        };
-        let settings = &known.config.user_sync.settings;
-        let dialect = known
-            .config
-            .directory
-            .observed
-            .dialect
-            .unwrap_or(rollcall_core::dialect::Dialect::Generic);
-        let deadline = self.directory_deadline(attempt.deadline);
-        let role = role(&known.opened.ldap, dialect, settings, &entry.dn, deadline).await;
-        let prepared = self.prepared.get(&known.config.user_sync);
-        let change = change(settings, &prepared.mapping, user, entry, role);
-        match self.refreshes.renew(change, user, entry, deadline).await? {
-            true => Ok(self.store.user(&user.tenant, user.id).await?),
-            false => Ok(user.clone()),
-        }
-    }
-
     /// Lets a guess go on, with its slots reserved; or answers it here: a repeated wrong password, or too many.
-    async fn guess(
+    pub(super) async fn guess(
         &self,
         attempt: &Attempt,
         who: Who,
@@ -421,6 +252,11 @@ impl Runner {
         subject: ThrottleSubject,
     ) -> Result<Result<Guess, Outcome>, Error> {
         let key = subject_key(&who.tenant, &subject);
+        let policy = self.throttle.login_policy(view.thresholds.iter().copied());
+        let deadline = self.directory_deadline(attempt.deadline);
+        let Some(mut turn) = self.turns.take(&key, policy.limit, deadline).await else {
+            return Err(too_slow());
+        };
         let fingerprint = self.private.password(&key, &attempt.password);
         if self.replays.contains(&fingerprint, Instant::now()) {
             self.disguise.wait(&who.tenant, self.random()).await;
@@ -428,20 +264,16 @@ impl Runner {
             self.record(&who, ending).await?;
             return Ok(Err(Outcome::Denied(Denial::INVALID_CREDENTIALS)));
         }
-        let mut wanted = vec![Reservation {
-            subject,
-            policy: self.throttle.login_policy(view.thresholds.iter().copied()),
-        }];
+        let mut wanted = vec![Reservation { subject, policy }];
         wanted.extend(attempt.client.map(|client| Reservation {
             subject: client_subject(client),
             policy: self.throttle.client_policy(),
         }));
-        let now = self.clock.now();
-        let slots = match self.store.reserve(&who.tenant, &wanted, now).await? {
+        let slots = match self.reserve(&who.tenant, &wanted, &mut turn, deadline).await? {
             Reserved::Taken(slots) => slots,
             Reserved::Wait(wait) if self.throttle.mode == ThrottleMode::Enforce => {
                 if self.refusals.is_due(&key, Instant::now()) {
-                    let event = audit_event(&who, LoginOutcome::Denied, "TOO_MANY_ATTEMPTS", now);
+                    let event = audit_event(&who, LoginOutcome::Denied, "TOO_MANY_ATTEMPTS", self.now());
                     self.store.record_audit(&[event]).await?;
                 }
                 let retry_after = wait.to_std().unwrap_or_default();
@@ -456,7 +288,38 @@ impl Runner {
             who,
             fingerprint,
             slots,
+            _turn: turn,
         }))
+    }
+
+    /// Takes the slots. While others of this subject hold slots here, one may come free.
+    async fn reserve(
+        &self,
+        tenant: &TenantId,
+        wanted: &[Reservation],
+        turn: &mut Turn,
+        deadline: Instant,
+    ) -> Result<Reserved, Error> {
+        let mut patience = true;
+        loop {
+            turn.set(Stage::Reserving);
+            let reserved = self.store.reserve(tenant, wanted, self.now()).await;
+            if matches!(reserved, Ok(Reserved::Taken(_))) {
+                turn.set(Stage::Holding);
+                return Ok(reserved?);
+            }
+            turn.set(Stage::Idle);
+            let may_come_free = match turn.others() {
+                Stage::Holding => true,
+                // It may have got them and not have said so yet: look again, but once.
+                Stage::Reserving => std::mem::replace(&mut patience, false),
+                Stage::Idle => false,
+            };
+            if reserved.is_err() || !may_come_free || Instant::now() >= deadline {
+                return Ok(reserved?);
+            }
+            tokio::time::sleep(SLOT_PAUSE).await;
+        }
     }
 
     /// Refuses a guess that no directory has to see, as slowly as one that a directory saw.
@@ -472,16 +335,16 @@ impl Runner {
         Ok(Outcome::Denied(Denial::INVALID_CREDENTIALS))
     }
 
-    async fn record(&self, who: &Who, ending: Ending) -> Result<LoginChange, Error> {
+    pub(super) async fn record(&self, who: &Who, ending: Ending) -> Result<LoginChange, Error> {
         record(&self.store, who, ending, self.now()).await
     }
 
-    fn now(&self) -> DateTime<Utc> {
+    pub(super) fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
 
     /// When the directory must have answered, so that the outcome can still be recorded and told.
-    fn directory_deadline(&self, deadline: Instant) -> Instant {
+    pub(super) fn directory_deadline(&self, deadline: Instant) -> Instant {
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now).min(self.login.timeout);
         now + left.saturating_sub(self.login.record_time.min(left / 2))
@@ -493,6 +356,11 @@ impl Runner {
         let _ = self.random.fill(&mut bytes);
         u64::from_be_bytes(bytes)
     }
+}
+
+fn too_slow() -> Error {
+    let message = "the call's deadline passed before the password was sent anywhere";
+    Error::new(Reason::DeadlineExceeded, message)
 }
 
 fn no_access(tenant: &TenantId) -> Error {

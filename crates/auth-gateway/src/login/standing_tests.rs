@@ -42,6 +42,7 @@ fn target() -> LoginTarget {
             directory_disabled: false,
             endpoint_confirmed: true,
             observe_time: None,
+            last_complete_pull_time: None,
         }),
     }
 }

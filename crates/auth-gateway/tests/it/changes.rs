@@ -17,7 +17,7 @@ async fn update_sync(world: &World, change: impl Fn(&mut UserSyncSettings)) {
         .unwrap();
     let mut settings = sync.settings;
     change(&mut settings);
-    let (tenant, id, now) = (&world.tenant, &world.sync.user_sync, chrono::Utc::now());
+    let (tenant, id, now) = (&world.tenant, &world.sync.user_sync, crate::world::now());
     world
         .store
         .update_user_sync(tenant, id, sync.revision, &settings, None, now)
@@ -28,7 +28,7 @@ async fn update_sync(world: &World, change: impl Fn(&mut UserSyncSettings)) {
 /// Freezes the directory, begins a login, does something once the bind is about to be sent, and goes on.
 async fn meanwhile(world: &World, act: impl AsyncFn()) -> String {
     let ada = world.user("ada").await;
-    world.slapd.pause().unwrap();
+    world.server.pause().unwrap();
     let login = world.login("ada", PASSWORD);
     let acting = async {
         // A slot is taken just before the bind. Looking forgets it, which matters to nobody here.
@@ -43,7 +43,7 @@ async fn meanwhile(world: &World, act: impl AsyncFn()) -> String {
         .await
         .unwrap();
         act().await;
-        world.slapd.resume().unwrap();
+        world.server.resume().unwrap();
     };
     tokio::join!(login, acting).0
 }
@@ -56,7 +56,7 @@ async fn a_block_that_is_committed_while_the_bind_is_under_way_denies() {
     let block = async || {
         world
             .store
-            .block_user(&world.tenant, ada.id, "", chrono::Utc::now())
+            .block_user(&world.tenant, ada.id, "", crate::world::now())
             .await
             .unwrap();
     };
@@ -81,7 +81,7 @@ async fn a_changed_field_does_not_keep_anybody_out_while_the_worker_is_away() {
     let settings = [("worker.endpoint", "http://127.0.0.1:1")];
     let world = World::with(Slapd::builder(), &settings).await;
     let change = format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Ada L\n", dn("ada"));
-    world.slapd.modify(&change).unwrap();
+    world.server.modify(&change).unwrap();
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
 }
 
@@ -99,7 +99,7 @@ async fn a_changed_role_fails_closed_while_the_worker_is_away() {
     .await;
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
     let change = format!("dn: {}\nchangetype: modify\nadd: title\ntitle: boss\n", dn("ada"));
-    world.slapd.modify(&change).unwrap();
+    world.server.modify(&change).unwrap();
     assert_eq!(
         world.login("ada", PASSWORD).await,
         "Unavailable WORKER_UNAVAILABLE"

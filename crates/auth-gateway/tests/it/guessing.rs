@@ -13,7 +13,7 @@ fn words(told: &[String], word: &str) -> usize {
 }
 
 /// Sends all at once, half to each gateway.
-async fn all_at_once(world: &World, login: &str, guesses: usize) -> Vec<String> {
+pub(crate) async fn all_at_once<S>(world: &World<S>, login: &str, guesses: usize) -> Vec<String> {
     let attempts = (0..guesses).map(|number| {
         let request = request(login, &format!("guess {number}"));
         world.attempt(number % 2, request)
@@ -67,6 +67,18 @@ async fn two_hundred_guesses_at_once_through_two_gateways_reach_the_directory_th
         .await
         .unwrap();
     assert!(!unlocked.into_inner().was_locked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_devices_of_one_user_at_once_are_no_guesses() {
+    let world = World::new().await;
+    let told = futures((0..40).map(|_| world.login("ada", PASSWORD))).await;
+    assert_eq!(words(&told, "OK ada"), 40);
+    assert_eq!(world.login("ada", "one").await, DENIED);
+    assert_eq!(world.login("ada", "two").await, DENIED);
+    // One slot is left for all of them.
+    let told = futures((0..10).map(|_| world.login("ada", PASSWORD))).await;
+    assert_eq!(words(&told, "OK ada"), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

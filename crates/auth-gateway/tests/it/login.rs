@@ -34,14 +34,14 @@ async fn the_right_password_and_no_other_lets_the_right_user_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_password_is_refused_before_anything_is_sent_even_where_the_directory_would_accept_it() {
     let world = World::with(rollcall_testkit::Slapd::builder().bind_anon_dn(), &[]).await;
-    let before = world.slapd.binds().unwrap().len();
+    let before = world.server.binds().unwrap().len();
     for password in ["", "a\0b", &"x".repeat(1025)] {
         assert_eq!(
             world.login("ada", password).await,
             "InvalidArgument INVALID_FIELD"
         );
     }
-    assert_eq!(world.slapd.binds().unwrap().len(), before);
+    assert_eq!(world.server.binds().unwrap().len(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,16 @@
 //! The gateway with a real slapd, a real database and a real gRPC channel.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod active_directory;
+mod binary;
 mod changes;
+mod crash;
 mod guessing;
 mod login;
 mod outages;
 mod refusals;
 mod secrets;
+mod shared_store;
+mod timing;
 mod users;
 mod world;

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rollcall_core::directory::{HostUrl, TransportSecurity};
-use rollcall_store::NewSecrets;
 use rollcall_testkit::{Operation, ScriptedLdap, Slapd, ber, wait_for};
 
 use crate::world::{PASSWORD, World, dn, request};
@@ -14,7 +13,7 @@ use crate::world::{PASSWORD, World, dn, request};
 async fn a_directory_that_is_down_is_unavailable_for_known_and_unknown_logins_and_locks_nobody() {
     let mut world = World::new().await;
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
-    world.slapd.stop();
+    world.server.stop();
     for _ in 0..6 {
         assert_eq!(
             world.login("ada", PASSWORD).await,
@@ -25,7 +24,7 @@ async fn a_directory_that_is_down_is_unavailable_for_known_and_unknown_logins_an
             "Unavailable DIRECTORY_UNAVAILABLE"
         );
     }
-    world.slapd.start().unwrap();
+    world.server.start().unwrap();
     let up = wait_for(
         "the directory is used again",
         Duration::from_secs(60),
@@ -43,9 +42,9 @@ async fn once_the_bind_was_sent_its_unknown_outcome_is_aborted_and_the_slot_stay
     let settings = [("login.timeout", "1500ms"), ("throttle.login_limit", "1")];
     let world = World::with(Slapd::builder(), &settings).await;
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
-    world.slapd.pause().unwrap();
+    world.server.pause().unwrap();
     assert_eq!(world.login("ada", PASSWORD).await, "Aborted BIND_OUTCOME_UNKNOWN");
-    world.slapd.resume().unwrap();
+    world.server.resume().unwrap();
     assert_eq!(world.login("ada", PASSWORD).await, "DENIED TOO_MANY_ATTEMPTS");
     assert_eq!(world.login("bob", "password of bob").await, "OK bob");
     assert_eq!(
@@ -58,12 +57,12 @@ async fn once_the_bind_was_sent_its_unknown_outcome_is_aborted_and_the_slot_stay
 async fn a_caller_that_leaves_is_accounted_for_and_poisons_nothing() {
     let world = World::new().await;
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
-    world.slapd.pause().unwrap();
+    world.server.pause().unwrap();
     let mut impatient = tonic::Request::new(request("ada", PASSWORD));
     impatient.set_timeout(Duration::from_millis(300));
     let mut client = rollcall_proto::v1::auth_service_client::AuthServiceClient::new(world.channel(0));
     let status = client.authenticate(impatient).await.unwrap_err();
-    world.slapd.resume().unwrap();
+    world.server.resume().unwrap();
     assert_eq!(status.code(), tonic::Code::Aborted, "{status:?}");
     wait_for("the attempt is recorded", Duration::from_secs(20), async || {
         world
@@ -105,34 +104,17 @@ async fn hangs_up_on_users(service_dn: String, binds: Arc<AtomicUsize>) -> Scrip
 async fn at_most_one_bind_reaches_any_host_whatever_breaks() {
     let mut world = World::without_gateway(Slapd::builder()).await;
     let binds = Arc::new(AtomicUsize::new(0));
-    let first = hangs_up_on_users(world.slapd.service_dn(), binds.clone()).await;
-    let second = hangs_up_on_users(world.slapd.service_dn(), binds.clone()).await;
-    let directory = world
-        .store
-        .directory(&world.tenant, &world.directory)
-        .await
-        .unwrap();
-    let mut settings = directory.settings;
-    settings.hosts = [&first, &second]
-        .map(|server| HostUrl::parse(&format!("ldap://{}", server.address())).unwrap())
-        .into();
-    settings.transport_security = TransportSecurity::Plaintext;
-    settings.allow_plaintext = true;
+    let first = hangs_up_on_users(world.server.service_dn(), binds.clone()).await;
+    let second = hangs_up_on_users(world.server.service_dn(), binds.clone()).await;
+    let hosts =
+        [&first, &second].map(|server| HostUrl::parse(&format!("ldap://{}", server.address())).unwrap());
     world
-        .store
-        .update_directory(
-            &world.tenant,
-            &world.directory,
-            directory.revision,
-            &settings,
-            NewSecrets::default(),
-            true,
-            chrono::Utc::now(),
-        )
-        .await
-        .unwrap();
-    world.allow_port(first.address().port());
-    world.allow_port(second.address().port());
+        .update_directory(|settings| {
+            settings.hosts = hosts.into();
+            settings.transport_security = TransportSecurity::Plaintext;
+            settings.allow_plaintext = true;
+        })
+        .await;
     world.start_gateway(&[]).await;
     assert_eq!(world.login("ada", PASSWORD).await, "Aborted BIND_OUTCOME_UNKNOWN");
     assert_eq!(binds.load(Ordering::SeqCst), 1);
@@ -143,7 +125,7 @@ async fn at_most_one_bind_reaches_any_host_whatever_breaks() {
 async fn what_is_switched_off_or_misconfigured_is_told() {
     let world = World::new().await;
     let tenant = world.store.tenant(&world.tenant).await.unwrap();
-    let now = chrono::Utc::now();
+    let now = crate::world::now();
     let mut settings = tenant.settings.clone();
     settings.user_sync_enabled = false;
     let tenant = world

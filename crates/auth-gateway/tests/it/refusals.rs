@@ -32,11 +32,11 @@ async fn an_unknown_login_gets_the_same_answer_as_a_wrong_password() {
             "DENIED UNKNOWN_LOGIN"
         ]
     );
-    let binds = world.slapd.binds().unwrap();
+    let binds = world.server.binds().unwrap();
     assert!(
         binds
             .iter()
-            .all(|bind| [dn("ada"), world.slapd.service_dn()].contains(&bind.dn)),
+            .all(|bind| [dn("ada"), world.server.service_dn()].contains(&bind.dn)),
         "{binds:?}"
     );
 }
@@ -47,7 +47,7 @@ async fn blocked_and_deactivated_users_are_refused_with_the_right_password_and_t
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
     world
         .store
-        .block_user(&world.tenant, ada.id, "left", chrono::Utc::now())
+        .block_user(&world.tenant, ada.id, "left", crate::world::now())
         .await
         .unwrap();
     let removal = Change {
@@ -60,7 +60,7 @@ async fn blocked_and_deactivated_users_are_refused_with_the_right_password_and_t
         state_reason: Some(StateReason::Gone),
         changes: Vec::new(),
     };
-    world.run(vec![removal], chrono::Utc::now()).await;
+    world.run(vec![removal], crate::world::now()).await;
     assert_eq!(world.login("ada", PASSWORD).await, DENIED);
     assert_eq!(world.login("bob", "password of bob").await, DENIED);
     assert_eq!(world.audit().await, ["DENIED BLOCKED", "DENIED DEACTIVATED"]);
@@ -71,7 +71,7 @@ async fn blocked_and_deactivated_users_are_refused_with_the_right_password_and_t
 async fn a_moved_entry_is_found_and_bound_where_it_is() {
     let world = World::new().await;
     world
-        .slapd
+        .server
         .modify(&rename(&dn("ada"), "cn=ada l", PEOPLE))
         .unwrap();
     let moved = format!("cn=ada l,{PEOPLE}");
@@ -86,18 +86,18 @@ async fn a_moved_entry_is_found_and_bound_where_it_is() {
 async fn whoever_gets_a_dn_that_was_somebody_elses_is_not_that_user() {
     let world = World::new().await;
     world
-        .slapd
+        .server
         .modify(&rename(&dn("ada"), "cn=ada l", PEOPLE))
         .unwrap();
     world
-        .slapd
+        .server
         .modify(&modify(
             &format!("cn=ada l,{PEOPLE}"),
             "delete: uid\nuid: ada\n-\nadd: uid\nuid: ada2",
         ))
         .unwrap();
     world
-        .slapd
+        .server
         .add(&person("ada", &dn("ada"), "password of the other ada"))
         .unwrap();
     // The stranger's password is right at that DN, and does not let the stranger in as ada.
@@ -109,13 +109,13 @@ async fn whoever_gets_a_dn_that_was_somebody_elses_is_not_that_user() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_that_is_gone_or_out_of_scope_denies_now_and_not_after_the_next_run() {
     let world = World::new().await;
-    world.slapd.delete(&dn("ada")).unwrap();
+    world.server.delete(&dn("ada")).unwrap();
     world
-        .slapd
+        .server
         .modify(&modify(&dn("bob"), "replace: employeeType\nemployeeType: guest"))
         .unwrap();
     world
-        .slapd
+        .server
         .modify(&rename(&dn("eve"), "uid=eve", &format!("ou=Elsewhere,{BASE}")))
         .unwrap();
     assert_eq!(world.login("ada", PASSWORD).await, DENIED);
@@ -137,7 +137,7 @@ async fn an_entry_that_is_gone_or_out_of_scope_denies_now_and_not_after_the_next
 async fn a_disabled_account_is_told_to_the_right_password_only() {
     let world = World::with(rollcall_testkit::Slapd::builder().ppolicy(), &[]).await;
     world
-        .slapd
+        .server
         .modify(&modify(
             &dn("ada"),
             "add: pwdEndTime\npwdEndTime: 20200101000000Z",
@@ -162,13 +162,13 @@ async fn a_local_user_is_the_product_s_own_unless_blocked() {
     };
     let owner = world
         .store
-        .create_local_user(&world.tenant, new, chrono::Utc::now())
+        .create_local_user(&world.tenant, new, crate::world::now())
         .await
         .unwrap();
     assert_eq!(world.login("owner", "whatever").await, "DENIED LOCAL_USER");
     world
         .store
-        .block_user(&world.tenant, owner.id, "", chrono::Utc::now())
+        .block_user(&world.tenant, owner.id, "", crate::world::now())
         .await
         .unwrap();
     assert_eq!(world.login("owner", "whatever").await, DENIED);

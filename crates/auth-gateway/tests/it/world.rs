@@ -37,7 +37,7 @@ use rollcall_store::{
     AuditFilter, Keyring, LeaseName, NewRun, NewSecrets, PageRequest, PlanOutcome, PlanResult, RunEnd, Store,
     StoreOptions,
 };
-use rollcall_testkit::{Ldif, Slapd, SlapdBuilder, TestCa};
+use rollcall_testkit::{Ldif, Slapd, SlapdBuilder, TestCa, TestDatabase};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -47,8 +47,9 @@ pub(crate) const PEOPLE: &str = "ou=People,dc=example,dc=org";
 pub(crate) const PASSWORD: &str = "Pässword of ada 1";
 
 /// Everything that a test needs. Gone when dropped.
-pub(crate) struct World {
-    pub(crate) slapd: Slapd,
+pub(crate) struct World<S = Slapd> {
+    pub(crate) server: S,
+    place: Place,
     pub(crate) store: Store,
     pub(crate) tenant: TenantId,
     pub(crate) directory: DirectoryId,
@@ -56,9 +57,21 @@ pub(crate) struct World {
     pub(crate) url: String,
     /// The text of a configuration file for the gateways that start from here on.
     pub(crate) config: Option<String>,
+    database: Option<TestDatabase>,
     ports: Vec<u16>,
     files: tempfile::TempDir,
     gateways: Vec<Running>,
+}
+
+/// A directory, and where its people are.
+pub(crate) struct Place {
+    pub(crate) tls_url: String,
+    pub(crate) ca: String,
+    pub(crate) bind_dn: String,
+    pub(crate) bind_password: String,
+    pub(crate) dialect: Dialect,
+    pub(crate) people: Search,
+    pub(crate) login: &'static str,
 }
 
 struct Running {
@@ -81,45 +94,79 @@ impl World {
     }
 
     pub(crate) async fn without_gateway(builder: SlapdBuilder) -> Self {
+        Self::on(None, builder).await
+    }
+
+    /// The same on PostgreSQL.
+    pub(crate) async fn on_postgres(database: TestDatabase) -> Self {
+        Self::on(Some(database), Slapd::builder()).await
+    }
+
+    async fn on(database: Option<TestDatabase>, builder: SlapdBuilder) -> Self {
         let ca = TestCa::new().unwrap();
-        let slapd = builder
-            .certificate(ca.loopback_server().unwrap())
-            .ldif(&people())
-            .start()
-            .unwrap();
+        let builder = builder.certificate(ca.loopback_server().unwrap());
+        let slapd = builder.ldif(&people()).start().unwrap();
+        let place = Place {
+            tls_url: slapd.tls_url(),
+            ca: ca.pem(),
+            bind_dn: slapd.service_dn(),
+            bind_password: slapd.service_password().to_owned(),
+            dialect: Dialect::OpenLdap,
+            people: Search {
+                base_dn: PEOPLE.into(),
+                scope: SearchScope::Subtree,
+                filter: "(&(uid=*)(employeeType=staff))".into(),
+            },
+            login: "uid",
+        };
+        Self::at(slapd, place, database).await
+    }
+
+    /// How many binds as this person reached the directory.
+    pub(crate) fn binds(&self, dn: &str) -> usize {
+        self.server.bind_count(dn).unwrap()
+    }
+}
+
+impl<S> World<S> {
+    /// The people of a directory in a store, and no gateway yet.
+    pub(crate) async fn at(server: S, place: Place, database: Option<TestDatabase>) -> Self {
         let files = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", files.path().join("rollcall.db").display());
+        let sqlite = || format!("sqlite:{}", files.path().join("rollcall.db").display());
+        let url = database
+            .as_ref()
+            .map_or_else(sqlite, |database| database.url().to_owned());
         let store = Store::connect(&url, keyring(), StoreOptions::default())
             .await
             .unwrap();
         store.migrate().await.unwrap();
         let tenant = TenantId::parse("acme").unwrap();
-        let directory = DirectoryId::parse("hq").unwrap();
         let user_sync = UserSyncId::parse("staff").unwrap();
-        let port = slapd.tls_address().port();
+        let host = HostUrl::parse(&place.tls_url).unwrap();
         let world = Self {
             sync: UserSyncKey {
                 tenant: tenant.clone(),
                 user_sync,
             },
             tenant,
-            directory,
+            directory: DirectoryId::parse("hq").unwrap(),
             config: None,
-            ports: vec![port],
-            slapd,
+            database,
+            ports: vec![host.effective_port(None)],
+            server,
+            place,
             store,
             url,
             files,
             gateways: Vec::new(),
         };
-        let settings = directory_settings(&world.slapd, &ca.pem());
-        world.create(settings).await;
+        world.create(directory_settings(&world.place)).await;
         world.import().await;
         world
     }
 
     async fn create(&self, settings: DirectorySettings) {
-        let now = Utc::now();
+        let now = now();
         let tenant = TenantSettings {
             display_name: "Acme".into(),
             user_sync_enabled: true,
@@ -129,9 +176,7 @@ impl World {
             .create_tenant(&self.tenant, &tenant, now)
             .await
             .unwrap();
-        let password = Password::new(self.slapd.service_password().to_owned())
-            .ok()
-            .unwrap();
+        let password = Password::new(self.place.bind_password.clone()).ok().unwrap();
         let secrets = NewSecrets {
             bind_password: Some(&password),
             client_key: None,
@@ -141,7 +186,7 @@ impl World {
             .await
             .unwrap();
         self.observe(None).await;
-        let sync = sync_settings(&self.directory);
+        let sync = sync_settings(&self.directory, &self.place);
         self.store
             .create_user_sync(&self.tenant, &self.sync.user_sync, &sync, None, now)
             .await
@@ -151,9 +196,9 @@ impl World {
     /// What a check would have found out about the directory.
     pub(crate) async fn observe(&self, lockout_threshold: Option<u32>) {
         let observed = DirectoryObservations {
-            dialect: Some(Dialect::OpenLdap),
+            dialect: Some(self.place.dialect),
             lockout_threshold,
-            observe_time: Some(Utc::now()),
+            observe_time: Some(now()),
             ..DirectoryObservations::default()
         };
         self.store
@@ -208,9 +253,23 @@ impl World {
         load::<GatewaySettings>(&sources).unwrap_or_else(|mistakes| panic!("{mistakes}"))
     }
 
-    /// Lets gateways dial another port too. To be called before they start.
-    pub(crate) fn allow_port(&mut self, port: u16) {
-        self.ports.push(port);
+    /// Changes the directory's settings. The gateway may dial the port of its first host.
+    pub(crate) async fn update_directory(&mut self, change: impl FnOnce(&mut DirectorySettings)) {
+        let directory = self.store.directory(&self.tenant, &self.directory).await.unwrap();
+        let mut settings = directory.settings;
+        change(&mut settings);
+        self.ports.extend(
+            settings
+                .hosts
+                .iter()
+                .map(|host| host.effective_port(settings.port)),
+        );
+        let (tenant, id, revision) = (&self.tenant, &self.directory, directory.revision);
+        let (secrets, now) = (NewSecrets::default(), now());
+        self.store
+            .update_directory(tenant, id, revision, &settings, secrets, true, now)
+            .await
+            .unwrap();
     }
 
     /// Stops a gateway and waits until it has drained.
@@ -252,12 +311,12 @@ impl World {
                 }
             }
         }
-        self.run(changes, Utc::now()).await;
+        self.run(changes, now()).await;
     }
 
     /// One run that applies these changes, and whose pull ended Complete at `pulled`.
     pub(crate) async fn run(&self, changes: Vec<Change>, pulled: DateTime<Utc>) {
-        let (store, key, now) = (&self.store, &self.sync, Utc::now());
+        let (store, key, now) = (&self.store, &self.sync, now());
         let name = LeaseName::run_of(key);
         let lease = store
             .acquire_lease(&name, "test", Duration::from_secs(60))
@@ -315,10 +374,10 @@ impl World {
                 self.ports.clone(),
             )),
             limits: PoolLimits::default(),
-            dialect: Some(Dialect::OpenLdap),
+            dialect: Some(self.place.dialect),
         })
         .unwrap();
-        let attributes = ["*".to_owned(), "entryUUID".to_owned()];
+        let attributes = ["*".to_owned(), self.id_kind().attribute().to_owned()];
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
         let (base, scope, filter) = (&search.base_dn, search.scope, &search.filter);
         ldap.find(base, scope, filter, &attributes, 1_000, deadline)
@@ -331,10 +390,18 @@ impl World {
         Origin {
             user_sync: self.sync.user_sync.clone(),
             directory: self.directory.clone(),
-            external_id: ExternalId::from_values(IdKind::EntryUuid, entry.values("entryuuid")).unwrap(),
+            external_id: {
+                let kind = self.id_kind();
+                let values = entry.values(kind.attribute()).to_vec();
+                ExternalId::from_values(kind, &values).unwrap()
+            },
             dn: entry.dn.clone(),
             linked: false,
         }
+    }
+
+    fn id_kind(&self) -> IdKind {
+        self.place.dialect.external_id_kinds()[0].clone()
     }
 
     /// The user of a login.
@@ -382,14 +449,18 @@ impl World {
 
     /// The audit log's login attempts from the oldest to the newest, as `OUTCOME REASON`.
     pub(crate) async fn audit(&self) -> Vec<String> {
-        let page = PageRequest::first(1_000);
-        let found = self
-            .store
-            .list_audit(Some(&self.tenant), &AuditFilter::default(), &page)
-            .await
-            .unwrap();
-        let mut told: Vec<String> = found
-            .items
+        let mut page = PageRequest::first(1_000);
+        let mut events = Vec::new();
+        loop {
+            let (tenant, filter) = (Some(&self.tenant), AuditFilter::default());
+            let found = self.store.list_audit(tenant, &filter, &page).await.unwrap();
+            events.extend(found.items);
+            page.after = found.next;
+            if page.after.is_none() {
+                break;
+            }
+        }
+        let mut told: Vec<String> = events
             .into_iter()
             .filter_map(|event| match event.kind {
                 AuditKind::Login { outcome, reason, .. } => Some(match outcome {
@@ -404,9 +475,9 @@ impl World {
         told
     }
 
-    /// How many binds as this person reached the directory.
-    pub(crate) fn binds(&self, dn: &str) -> usize {
-        self.slapd.bind_count(dn).unwrap()
+    /// Executes SQL behind the gateways' backs, on PostgreSQL.
+    pub(crate) fn sql(&self, text: &str) {
+        self.database.as_ref().unwrap().sql(text).unwrap();
     }
 
     /// Every byte that the gateway's database holds.
@@ -417,6 +488,11 @@ impl World {
         }
         bytes
     }
+}
+
+/// The time.
+pub(crate) fn now() -> DateTime<Utc> {
+    Clock::System.now()
 }
 
 /// A request of the tenant.
@@ -468,18 +544,18 @@ fn people() -> String {
     text
 }
 
-fn directory_settings(slapd: &Slapd, ca: &str) -> DirectorySettings {
+fn directory_settings(place: &Place) -> DirectorySettings {
     DirectorySettings {
         display_name: "Headquarters".into(),
         disabled: false,
-        hosts: vec![HostUrl::parse(&slapd.tls_url()).unwrap()],
+        hosts: vec![HostUrl::parse(&place.tls_url).unwrap()],
         port: None,
         transport_security: TransportSecurity::Ldaps,
         allow_plaintext: false,
-        ca_certificates: ca.to_owned(),
+        ca_certificates: place.ca.clone(),
         tls_server_name: None,
         client_certificate: None,
-        bind_dn: slapd.service_dn(),
+        bind_dn: place.bind_dn.clone(),
         connect_timeout: Duration::from_secs(3),
         operation_timeout: Duration::from_secs(10),
         page_size: 500,
@@ -487,20 +563,16 @@ fn directory_settings(slapd: &Slapd, ca: &str) -> DirectorySettings {
     }
 }
 
-fn sync_settings(directory: &DirectoryId) -> UserSyncSettings {
+fn sync_settings(directory: &DirectoryId, place: &Place) -> UserSyncSettings {
     UserSyncSettings {
         display_name: "Staff".into(),
         directory: directory.clone(),
         disabled: false,
-        searches: vec![Search {
-            base_dn: PEOPLE.into(),
-            scope: SearchScope::Subtree,
-            filter: "(&(uid=*)(employeeType=staff))".into(),
-        }],
+        searches: vec![place.people.clone()],
         role: "user".into(),
         role_rules: Vec::new(),
         field_mappings: FieldMappings {
-            login: vec!["uid".into()],
+            login: vec![place.login.into()],
             email: vec!["mail".into()],
             display_name: vec!["cn".into()],
             ..FieldMappings::default()

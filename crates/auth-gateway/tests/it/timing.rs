@@ -1,0 +1,101 @@
+//! Refusals take the same time, whatever the reason.
+
+use std::time::{Duration, Instant};
+
+use rollcall_core::directory::HostUrl;
+use rollcall_testkit::Slapd;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::world::World;
+
+const ONE_WAY: Duration = Duration::from_millis(15);
+const SAMPLES: usize = 60;
+
+/// A directory some way off: whatever passes takes its time in both directions.
+async fn far_away(world: &mut World) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (here, there) = (listener.local_addr().unwrap(), world.server.tls_address());
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let Ok(far) = TcpStream::connect(there).await else {
+                return;
+            };
+            _ = (near.set_nodelay(true), far.set_nodelay(true));
+            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+            tokio::spawn(delayed(near_in, far_out));
+            tokio::spawn(delayed(far_in, near_out));
+        }
+    });
+    let host = HostUrl::parse(&format!("ldaps://{here}")).unwrap();
+    world
+        .update_directory(|settings| settings.hosts = vec![host])
+        .await;
+}
+
+async fn delayed(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        tokio::time::sleep(ONE_WAY).await;
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+    _ = to.shutdown().await;
+}
+
+/// How likely a sample of one is larger than a sample of the other: a half if they cannot be told apart.
+fn tells_apart(one: &[Duration], other: &[Duration]) -> f64 {
+    let pairs = one.iter().flat_map(|a| other.iter().map(move |b| (a, b)));
+    let larger: f64 = pairs
+        .map(|(a, b)| {
+            if a > b {
+                1.0
+            } else if a == b {
+                0.5
+            } else {
+                0.0
+            }
+        })
+        .sum();
+    larger / (one.len() * other.len()) as f64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_can_tell_a_wrong_password_from_an_unknown_or_blocked_user_by_the_time() {
+    let mut world = World::without_gateway(Slapd::builder()).await;
+    far_away(&mut world).await;
+    let limits = [
+        ("throttle.login_limit", "1000"),
+        ("throttle.max_login_limit", "1000"),
+    ];
+    world.start_gateway(&limits).await;
+    let bob = world.user("bob").await;
+    world
+        .store
+        .block_user(&world.tenant, bob.id, "", crate::world::now())
+        .await
+        .unwrap();
+    let mut taken = [const { Vec::new() }; 3];
+    for round in 0..SAMPLES + 10 {
+        for (kind, login) in ["ada", "nobody", "bob"].into_iter().enumerate() {
+            let start = Instant::now();
+            let told = world.login(login, &format!("guess {round}")).await;
+            assert_eq!(told, "DENIED INVALID_CREDENTIALS");
+            // The first rounds are when the gateway itself learns how far the directory is.
+            if round >= 10 {
+                taken[kind].push(start.elapsed());
+            }
+        }
+    }
+    for kind in 1..3 {
+        let share = tells_apart(&taken[0], &taken[kind]);
+        assert!(
+            (0.25..0.75).contains(&share),
+            "{share}: {:?} and {:?}",
+            taken[0],
+            taken[kind]
+        );
+    }
+    assert!(taken[1].iter().all(|time| *time >= ONE_WAY * 2));
+}
