@@ -28,6 +28,7 @@ mod gate;
 mod guard;
 mod health;
 mod lookup;
+mod membership;
 mod outcome;
 mod paging;
 mod pool;
