@@ -142,7 +142,10 @@ impl PagedSearch {
             match step {
                 Ok(Some(pulled)) => return Some(pulled),
                 Ok(None) => {}
-                Err(error) => self.end = Some(self.broken_off(error)),
+                Err(error) => {
+                    self.lease.judge(self.page_waited, Some(&error));
+                    self.end = Some(self.broken_off(error));
+                }
             }
         }
         None
@@ -261,6 +264,7 @@ impl PagedSearch {
         let nothing_yet = first && self.page_entries == 0;
         match end.code {
             ResultCode::SUCCESS => {
+                self.lease.judge(self.page_waited, None);
                 self.stats.pages += 1;
                 let control = match self.paged {
                     true => read_paged_results(&end.controls)?,

@@ -178,7 +178,10 @@ impl Pools {
     async fn open(&self, host: usize, role: Role, deadline: Instant) -> Result<Connection, LdapError> {
         let before = Instant::now();
         let opened = self.open_unjudged(host, role, deadline).await;
-        self.judge(host, before, opened.as_ref().err());
+        // A connection alone is no success: a host may take connections and fail every operation.
+        if let Err(error) = &opened {
+            self.judge(host, before, Some(error));
+        }
         opened
     }
 
@@ -256,6 +259,11 @@ impl Lease {
         self.connection = None;
         self.connection = Some(self.pools.open(self.host, self.role, deadline).await?);
         Ok(())
+    }
+
+    /// Keeps book of what an operation that waited so long says about the host.
+    pub(crate) fn judge(&self, waited: Duration, error: Option<&LdapError>) {
+        self.pools.judge(self.host, Instant::now() - waited, error);
     }
 
     pub(crate) fn operation_timeout(&self) -> Duration {

@@ -506,3 +506,19 @@ async fn an_entry_far_larger_than_a_user_comes_without_its_large_values() {
     };
     assert_eq!(reasons, [PartialReason::TaintedEntries(1)]);
 }
+
+/// The connections open well, the searches end badly: the host rests all the same.
+#[tokio::test]
+async fn searches_that_break_off_count_against_the_host() {
+    let server = pages(|request, _| [entry(request.id, "cn=1"), vec![0xff]].concat()).await;
+    let directory = on_script(server.address());
+    for _ in 0..3 {
+        assert_eq!(directory.hosts_usable(), [true]);
+        let (_, outcome) = pull(&directory, everything("dc=x", &["uid"])).await;
+        assert!(matches!(outcome, SearchOutcome::Partial { .. }), "{outcome:?}");
+    }
+    assert_eq!(directory.hosts_usable(), [false]);
+    let (_, outcome) = pull(&directory, everything("dc=x", &["uid"])).await;
+    let error = LdapError::CircuitOpen;
+    assert_eq!(outcome, SearchOutcome::Failed { error });
+}
