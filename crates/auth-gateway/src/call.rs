@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use rollcall_core::error::{Error, ErrorKind};
+use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::TenantId;
 use rollcall_proto::status;
 use rollcall_runtime::caller::{Caller, Permission, Scope, authorize};
 use tonic::{Request, Response, Status};
+use tracing::Instrument;
 
 /// Checks that the caller has the permission, and decodes the request. The method itself asks
 /// [`Caller::may_touch`] for the tenant, before it looks whether anything exists.
@@ -38,6 +39,16 @@ where
     let (caller, decoded) = decode::<W, T>(request, permission)?;
     caller.may_touch(tenant(&decoded))?;
     Ok((caller, decoded))
+}
+
+/// Does work that must not stop half-way when the caller goes away or its deadline passes: a change, and the
+/// record of it.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let task = tokio::spawn(work.in_current_span());
+    let broken = |error| Error::new(Reason::Internal, "the call broke").caused_by(error);
+    task.await.unwrap_or_else(|error| Err(broken(error)))
 }
 
 /// Ends a call; what went wrong inside goes to the log.

@@ -23,7 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::call::{answer, decode, decode_for, failed};
+use crate::call::{answer, decode, decode_for, failed, to_its_end};
 use crate::config::Throttle;
 use crate::users::{feed, filter};
 
@@ -32,7 +32,8 @@ const MAX_SCANNED: usize = 10_000;
 /// Events on their way to one reader.
 const STREAM_BUFFER: usize = 64;
 
-/// Serves UserService.
+/// Serves UserService. Clones share everything.
+#[derive(Clone)]
 pub(crate) struct Users {
     store: Store,
     clock: Clock,
@@ -322,27 +323,33 @@ impl UserService for Users {
     }
 
     async fn create_user(&self, request: Request<v1::CreateUserRequest>) -> Answer<v1::User> {
-        answer(self.create(request).await)
+        let users = self.clone();
+        answer(to_its_end(async move { users.create(request).await }).await)
     }
 
     async fn update_user(&self, request: Request<v1::UpdateUserRequest>) -> Answer<v1::User> {
-        answer(self.update(request).await)
+        let users = self.clone();
+        answer(to_its_end(async move { users.update(request).await }).await)
     }
 
     async fn delete_user(&self, request: Request<v1::DeleteUserRequest>) -> Answer<()> {
-        answer(self.delete(request).await)
+        let users = self.clone();
+        answer(to_its_end(async move { users.delete(request).await }).await)
     }
 
     async fn block_user(&self, request: Request<v1::BlockUserRequest>) -> Answer<v1::User> {
-        answer(self.block(request).await)
+        let users = self.clone();
+        answer(to_its_end(async move { users.block(request).await }).await)
     }
 
     async fn unblock_user(&self, request: Request<v1::UnblockUserRequest>) -> Answer<v1::User> {
-        answer(self.unblock(request).await)
+        let users = self.clone();
+        answer(to_its_end(async move { users.unblock(request).await }).await)
     }
 
     async fn unlock_user(&self, request: Request<v1::UnlockUserRequest>) -> Answer<UnlockUserResponse> {
-        answer(self.unlock(request).await)
+        let users = self.clone();
+        answer(to_its_end(async move { users.unlock(request).await }).await)
     }
 
     async fn list_user_events(

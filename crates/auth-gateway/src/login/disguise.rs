@@ -2,11 +2,13 @@
 //! unknown login from a wrong password.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rollcall_core::id::TenantId;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// Latencies kept of each tenant.
 const KEPT: usize = 64;
@@ -15,9 +17,14 @@ const ENOUGH: usize = 8;
 /// Range drawn from while nothing is known of any tenant, in microseconds: a directory some way off.
 const UNKNOWN_MICROS: (u64, u64) = (2_000, 20_000);
 
+/// A wait that misses its time by more than this says nothing about the timer.
+const MAX_MISS_MICROS: i64 = 4_000;
+
 /// How long directories lately took for an answer, by tenant.
 pub struct Disguise {
     waiting: Semaphore,
+    /// How much longer than asked for a wait takes, in microseconds: timers tick every millisecond.
+    overshoot: AtomicI64,
     recent: Mutex<HashMap<TenantId, Recent>>,
 }
 
@@ -34,6 +41,7 @@ impl Disguise {
     pub fn new(max_waiting: usize) -> Self {
         Self {
             waiting: Semaphore::new(max_waiting.min(Semaphore::MAX_PERMITS)),
+            overshoot: AtomicI64::new(0),
             recent: Mutex::default(),
         }
     }
@@ -56,9 +64,17 @@ impl Disguise {
     /// Waits as long as a directory of this tenant might have taken. When too many wait already, it does not.
     pub async fn wait(&self, tenant: &TenantId, random: u64) {
         let delay = self.draw(tenant, random);
-        if let Ok(_permit) = self.waiting.try_acquire() {
-            tokio::time::sleep(delay).await;
-        }
+        let Ok(_permit) = self.waiting.try_acquire() else {
+            return;
+        };
+        let start = Instant::now();
+        let known = self.overshoot.load(Ordering::Relaxed);
+        tokio::time::sleep(delay.saturating_sub(Duration::from_micros(known.unsigned_abs()))).await;
+        // A running mean. A process that stood still for a moment must not spoil it.
+        let missed = micros(start.elapsed()) - micros(delay);
+        let learnt = known + missed.clamp(-MAX_MISS_MICROS, MAX_MISS_MICROS) / 8;
+        self.overshoot
+            .store(learnt.clamp(0, MAX_MISS_MICROS), Ordering::Relaxed);
     }
 
     fn draw(&self, tenant: &TenantId, random: u64) -> Duration {
@@ -76,6 +92,10 @@ impl Disguise {
             }
         }
     }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -109,6 +129,23 @@ mod tests {
         }
         disguise.learn(&tenant(), false, Duration::from_secs(3));
         assert_eq!(disguise.draw(&tenant(), 7), Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn waits_are_right_on_average_although_timers_are_coarse() {
+        let disguise = Disguise::new(1);
+        let wanted = Duration::from_micros(4_300);
+        disguise.learn(&tenant(), false, wanted);
+        let mut missed = Vec::new();
+        for _ in 0..100 {
+            let start = Instant::now();
+            disguise.wait(&tenant(), 0).await;
+            missed.push(micros(start.elapsed()) - micros(wanted));
+        }
+        missed.drain(..40);
+        missed.sort_unstable();
+        let median = missed[missed.len() / 2];
+        assert!(median.abs() < 800, "{median} microseconds too long: {missed:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use rollcall_core::user_sync::{RoleCondition, RoleRule, UserSyncSettings};
-use rollcall_testkit::{Slapd, wait_for};
+use rollcall_testkit::{Ldif, Slapd, wait_for};
 
-use crate::world::{PASSWORD, World, dn};
+use crate::world::{BASE, PASSWORD, World, dn};
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 
@@ -112,5 +112,38 @@ async fn a_changed_role_fails_closed_while_the_worker_is_away() {
         );
     }
     assert_eq!(world.audit().await.last().unwrap(), "ERROR WORKER_UNAVAILABLE");
+    assert_eq!(world.login("bob", "password of bob").await, "OK bob");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_gives_its_role_through_other_groups_too() {
+    let settings = [("worker.endpoint", "http://127.0.0.1:1")];
+    let world = World::with(Slapd::builder(), &settings).await;
+    let group = |name: &str, member: &str| {
+        let mut ldif = Ldif::new();
+        ldif.entry(&format!("cn={name},{BASE}"))
+            .attribute("objectClass", "groupOfNames")
+            .attribute("cn", name)
+            .attribute("member", member);
+        world.server.add(ldif.as_str()).unwrap();
+    };
+    group("inner", &dn("ada"));
+    group("outer", &format!("cn=inner,{BASE}"));
+    // Groups may go round in circles.
+    let circle = format!("dn: cn=inner,{BASE}\nchangetype: modify\nadd: member\nmember: cn=outer,{BASE}\n");
+    world.server.modify(&circle).unwrap();
+    update_sync(&world, |settings| {
+        settings.role_rules = ["nobody", "outer"]
+            .map(|name| RoleRule {
+                condition: RoleCondition::GroupDn(format!("CN={name}, {BASE}")),
+                role: name.into(),
+            })
+            .into();
+    })
+    .await;
+    assert_eq!(
+        world.login("ada", PASSWORD).await,
+        "Unavailable WORKER_UNAVAILABLE"
+    );
     assert_eq!(world.login("bob", "password of bob").await, "OK bob");
 }

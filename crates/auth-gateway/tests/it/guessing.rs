@@ -1,5 +1,6 @@
 //! Guessing passwords: how often a guess reaches the directory, and what repeats do.
 
+use futures::future::join_all;
 use rollcall_proto::v1::{AuthenticateRequest, UnlockUserRequest};
 use rollcall_testkit::Slapd;
 
@@ -18,28 +19,7 @@ pub(crate) async fn all_at_once<S>(world: &World<S>, login: &str, guesses: usize
         let request = request(login, &format!("guess {number}"));
         world.attempt(number % 2, request)
     });
-    futures(attempts).await
-}
-
-async fn futures<F: Future<Output = String>>(attempts: impl Iterator<Item = F>) -> Vec<String> {
-    let mut told = Vec::new();
-    let mut pending: Vec<_> = attempts.map(Box::pin).collect();
-    std::future::poll_fn(|context| {
-        pending.retain_mut(|attempt| match attempt.as_mut().poll(context) {
-            std::task::Poll::Ready(answer) => {
-                told.push(answer);
-                false
-            }
-            std::task::Poll::Pending => true,
-        });
-        if pending.is_empty() {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-    told
+    join_all(attempts).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,12 +52,12 @@ async fn two_hundred_guesses_at_once_through_two_gateways_reach_the_directory_th
 #[tokio::test(flavor = "multi_thread")]
 async fn many_devices_of_one_user_at_once_are_no_guesses() {
     let world = World::new().await;
-    let told = futures((0..40).map(|_| world.login("ada", PASSWORD))).await;
+    let told = join_all((0..40).map(|_| world.login("ada", PASSWORD))).await;
     assert_eq!(words(&told, "OK ada"), 40);
     assert_eq!(world.login("ada", "one").await, DENIED);
     assert_eq!(world.login("ada", "two").await, DENIED);
     // One slot is left for all of them.
-    let told = futures((0..10).map(|_| world.login("ada", PASSWORD))).await;
+    let told = join_all((0..10).map(|_| world.login("ada", PASSWORD))).await;
     assert_eq!(words(&told, "OK ada"), 10);
 }
 
