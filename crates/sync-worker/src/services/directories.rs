@@ -1,12 +1,14 @@
 //! DirectoryService. What CheckConnection does is in [`crate::checks`].
 
+mod update;
+
 use rollcall_core::directory::Directory;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::DirectoryId;
 use rollcall_core::secret::Password;
 use rollcall_proto::convert::check::CheckConnection;
 use rollcall_proto::convert::directory::{
-    CreateDirectory, DeleteDirectory, ListDirectories, RotateBindPassword, UpdateDirectory,
+    CreateDirectory, DeleteDirectory, ListDirectories, RotateBindPassword,
 };
 use rollcall_proto::resource_name::{self, DirectoryName};
 use rollcall_proto::v1;
@@ -16,8 +18,8 @@ use rollcall_store::{NewSecrets, PageRequest};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Call, Details, about, answer, changed_meanwhile, decode, differences, expect_revision, next_token,
-    page_request, shown, to_its_end,
+    Call, Details, about, answer, changed_meanwhile, decode, expect_revision, next_token, page_request,
+    shown, to_its_end,
 };
 use crate::worker::Worker;
 
@@ -165,64 +167,6 @@ impl Directories {
                 .collect(),
             next_page_token: next_token(&page, found.next.as_ref()),
         })
-    }
-
-    async fn update(&self, call: Result<Call<UpdateDirectory>, Error>) -> Result<v1::Directory, Error> {
-        let Call { caller, request, .. } = call?;
-        let DirectoryName {
-            tenant,
-            directory: id,
-        } = &request.name;
-        caller.may_touch(tenant)?;
-        let name = resource_name::directory(tenant, id);
-        let current = self.find(&request.name).await?;
-        expect_revision(request.revision, current.revision, &name)?;
-        let settings = request.apply(&current.settings)?;
-        let moves = !current.settings.has_same_endpoint(&settings);
-        if moves && request.secrets.bind_password.is_none() {
-            return Err(password_required(&name));
-        }
-        let confirmed = match moves {
-            _ if request.confirm_new_directory => true,
-            // Nobody is known yet, so there is nobody who could be somebody else there.
-            true => !self.0.has_users(tenant, id).await?,
-            false => current.endpoint_confirmed,
-        };
-        let mut details = differences!(current.settings, settings;
-            display_name, disabled, hosts, port, transport_security, allow_plaintext, ca_certificates,
-            tls_server_name, client_certificate, bind_dn, connect_timeout, operation_timeout, page_size,
-            external_id_attribute);
-        let secret = |given: bool, field: &str| given.then(|| (field.to_owned(), "(set)".to_owned()));
-        details.extend(secret(request.secrets.bind_password.is_some(), "bind_password"));
-        details.extend(secret(
-            request.secrets.client_private_key.is_some(),
-            "client_private_key",
-        ));
-        if request.confirm_new_directory {
-            details.insert("confirm_new_directory".to_owned(), "true".to_owned());
-        }
-        let secrets = NewSecrets {
-            bind_password: request.secrets.bind_password.as_ref(),
-            client_key: request.secrets.client_private_key.as_ref(),
-        };
-        let updated = self
-            .0
-            .store
-            .update_directory(
-                tenant,
-                id,
-                current.revision,
-                &settings,
-                secrets,
-                confirmed,
-                self.0.now(),
-            )
-            .await;
-        let directory = updated.map_err(changed_meanwhile(request.revision, &name))?;
-        self.0
-            .record(&caller, tenant, "DirectoryService.UpdateDirectory", name, details)
-            .await?;
-        Ok(self.to_wire(&directory))
     }
 
     async fn delete(&self, call: Result<Call<DeleteDirectory>, Error>) -> Result<(), Error> {

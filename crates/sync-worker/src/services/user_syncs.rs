@@ -4,7 +4,7 @@ mod deletion;
 mod running;
 
 use rollcall_core::error::{Error, Reason};
-use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
+use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use rollcall_core::violation::Violations;
 use rollcall_proto::convert::check::CheckUserSync;
@@ -343,6 +343,16 @@ impl UserSyncs {
     async fn find(&self, key: &UserSyncKey) -> Result<UserSync, Error> {
         let found = self.0.store.user_sync(&key.tenant, &key.user_sync).await;
         found.map_err(about(&key.to_string()))
+    }
+}
+
+/// Somebody else has the user sync at this moment; perhaps with its newest run.
+fn in_progress(key: &UserSyncKey, last_run: Option<RunId>) -> Error {
+    let message = "a run of this user sync is under way: wait for it, or cancel it";
+    let error = Error::new(Reason::SyncInProgress, message).with("resource", key.to_string());
+    match last_run {
+        Some(run) => error.with("run", resource_name::run(key, run)),
+        None => error,
     }
 }
 

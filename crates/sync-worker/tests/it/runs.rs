@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use rollcall_core::error::Reason;
 use rollcall_proto::v1;
 use rollcall_proto::v1::{ChangeType, SyncRunMode, SyncRunState};
@@ -420,4 +422,37 @@ async fn an_unknown_run_is_not_found_by_any_method() {
     };
     let status = fails(reason, clients.runs.list_sync_run_issues(issues)).await;
     assert_eq!(metadata(&status, "resource"), name);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_is_being_run_is_neither_run_again_nor_deleted() {
+    let company = Company::start();
+    let worker = TestWorker::start(&company.ports()).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up_sync(&mut clients).await;
+    let newest = run_to_rest(&mut clients, SyncRunMode::Preview).await;
+    let key = rollcall_core::id::UserSyncKey {
+        tenant: rollcall_core::id::TenantId::parse("acme").unwrap(),
+        user_sync: rollcall_core::id::UserSyncId::parse("staff").unwrap(),
+    };
+    let (store, name) = (worker.store().await, rollcall_store::LeaseName::run_of(&key));
+    // The run's own lease may be given up a moment after the run rests.
+    let mut lease = None;
+    let take = async || {
+        lease = store.acquire_lease(&name, "another worker", Duration::from_secs(60)).await.unwrap();
+        lease.is_some()
+    };
+    rollcall_testkit::wait_for("the lease is free", Duration::from_secs(10), take).await.unwrap();
+    let run_again = clients.user_syncs.run_user_sync(run(SyncRunMode::Apply));
+    let status = fails(Reason::SyncInProgress, run_again).await;
+    assert_eq!((metadata(&status, "resource"), metadata(&status, "run")), (STAFF.into(), newest.name.clone()));
+    let delete = v1::DeleteUserSyncRequest {
+        name: STAFF.into(),
+        user_disposition: v1::UserDisposition::Archive.into(),
+        ..Default::default()
+    };
+    let status = fails(Reason::SyncInProgress, clients.user_syncs.delete_user_sync(delete.clone())).await;
+    assert_eq!((metadata(&status, "resource"), metadata(&status, "run")), (STAFF.into(), newest.name));
+    store.release_lease(&lease.unwrap()).await.unwrap();
+    ok(clients.user_syncs.delete_user_sync(delete)).await;
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use rollcall_core::error::{Error, Reason};
+use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey};
 use rollcall_core::user::UserDisposition;
-use rollcall_proto::resource_name;
 use rollcall_store::LeaseName;
 
 use super::super::{about, changed_meanwhile, expect_revision};
+use super::in_progress;
 use crate::worker::Worker;
 
 /// Longest deletion of a user sync, all of its users included.
@@ -31,12 +31,7 @@ impl Worker {
             .acquire_lease(&LeaseName::run_of(key), "deletion", DELETION_LEASE)
             .await?;
         let Some(lease) = lease else {
-            let message = "a run of this user sync is under way: wait for it, or cancel it";
-            let error = Error::new(Reason::SyncInProgress, message).with("resource", name);
-            return Err(match current.last_run {
-                Some(run) => error.with("run", resource_name::run(key, run)),
-                None => error,
-            });
+            return Err(in_progress(key, current.last_run));
         };
         let deleted = self
             .store

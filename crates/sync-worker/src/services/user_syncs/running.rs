@@ -18,7 +18,7 @@ use tonic::Status;
 use tracing::Instrument;
 
 use super::super::{Call, Details, failed, name_resource, shown};
-use super::UserSyncs;
+use super::{UserSyncs, in_progress};
 use crate::due::{DueCounts, DueResult};
 use crate::run::RefreshOutcome;
 
@@ -57,10 +57,16 @@ impl UserSyncs {
             .engine
             .start(&key, id, mode, RunTrigger::Call, caller.name())
             .await;
-        let run = started.map_err(|error| match error.reason {
-            Reason::AlreadyExists => request_id_reused(request_id),
-            _ => name_resource(error, &name),
-        })?;
+        let run = match started {
+            Ok(run) => run,
+            Err(error) => {
+                return Err(match error.reason {
+                    Reason::AlreadyExists => request_id_reused(request_id),
+                    Reason::SyncInProgress => in_progress(&key, self.find(&key).await?.last_run),
+                    _ => name_resource(error, &name),
+                });
+            }
+        };
         let details = Details::from([("mode".to_owned(), shown(&mode))]);
         let resource = resource_name::run(&key, run.id);
         self.0
@@ -129,7 +135,10 @@ impl UserSyncs {
         caller.may_touch(&tenant)?;
         let name = resource_name::user(&tenant, user);
         let refreshed = self.0.engine.refresh(&tenant, user).await;
-        let refreshed = refreshed.map_err(|error| name_resource(error, &name))?;
+        let refreshed = refreshed.map_err(|error| match error.reason {
+            Reason::UserNotFound => error.with("resource", name),
+            _ => error,
+        })?;
         let outcome = match refreshed.outcome {
             RefreshOutcome::Unchanged => v1::RefreshOutcome::Unchanged,
             RefreshOutcome::Updated => v1::RefreshOutcome::Updated,
