@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::directories::Directories;
+use crate::report::Reports;
 
 mod absences;
 mod applying;
@@ -42,12 +43,14 @@ pub struct RunLimits {
     pub login_policy: LoginPolicy,
     /// A worker that is silent for this long has lost its runs.
     pub lease_ttl: Duration,
+    /// Whether reports are written; false where nobody sends them.
+    pub reports: bool,
 }
 
 impl Default for RunLimits {
-    /// The default login policy, 30 s.
+    /// The default login policy, 30 s, no reports.
     fn default() -> Self {
-        Self { login_policy: LoginPolicy::default(), lease_ttl: Duration::from_secs(30) }
+        Self { login_policy: LoginPolicy::default(), lease_ttl: Duration::from_secs(30), reports: false }
     }
 }
 
@@ -62,6 +65,7 @@ pub(super) struct Inner {
     directories: Directories,
     clock: Clock,
     limits: RunLimits,
+    reports: Reports,
     /// Names this process in leases, for people.
     holder: String,
     progress: Mutex<HashMap<RunId, watch::Sender<u64>>>,
@@ -81,6 +85,7 @@ impl RunEngine {
     pub fn new(store: Store, directories: Directories, clock: Clock, limits: RunLimits) -> Self {
         Self {
             inner: Arc::new(Inner {
+                reports: Reports::new(store.clone(), limits.reports),
                 store,
                 directories,
                 clock,
@@ -128,13 +133,14 @@ impl RunEngine {
     /// Releases a plan that waits: exactly the changes that it shows, once.
     ///
     /// # Errors
-    /// `RUN_NOT_IN_STATE`, `SYNC_IN_PROGRESS`, `SYNC_DISABLED` and what the store says.
+    /// `RUN_NOT_IN_STATE`, `SYNC_IN_PROGRESS`, `SYNC_DISABLED`, `ENDPOINT_UNCONFIRMED` and what the store says.
     pub async fn apply(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
         let inner = &self.inner;
         let sync = inner.store.user_sync(&key.tenant, &key.user_sync).await?;
         if sync.settings.disabled {
             return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
         }
+        inner.directories.open(&key.tenant, &sync.settings.directory).await?;
         let lease = self.lease(key).await?;
         let run = match inner.store.begin_apply(&lease, key, id, inner.clock.now()).await {
             Ok(run) => run,
@@ -196,9 +202,9 @@ impl RunEngine {
             let lease = self.inner.store.acquire_lease(&name, &self.inner.holder, self.inner.limits.lease_ttl).await?;
             let Some(lease) = lease else { continue };
             // It may have been carried to its end before the lease was ours.
-            let phase = match self.inner.store.run(key, run.id).await?.state {
-                RunState::Pending | RunState::Pulling => Phase::Pull,
-                RunState::Applying => Phase::Apply,
+            let phase = match self.inner.store.run(key, run.id).await.map(|run| run.state) {
+                Ok(RunState::Pending | RunState::Pulling) => Phase::Pull,
+                Ok(RunState::Applying) => Phase::Apply,
                 _ => {
                     self.give_up(&lease).await;
                     continue;

@@ -17,6 +17,15 @@ use super::pull::canonical;
 /// Ids asked for at a time.
 pub(super) const BATCH_IDS: usize = 50;
 
+/// What is known about all absences so far.
+#[derive(Debug, Default)]
+pub(super) struct Confirmed {
+    /// Who is provably not the sync's any more.
+    pub(super) removals: Vec<(UserId, StateReason)>,
+    /// What stands in the way of certainty. A pull in doubt removes nobody, whatever else was confirmed.
+    pub(super) doubt: Option<String>,
+}
+
 /// What became of an absent entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Absence {
@@ -39,7 +48,10 @@ pub(super) async fn confirm(
     canary: Option<&ExternalId>,
     timeout: Duration,
 ) -> Result<HashMap<UserId, Absence>, LdapError> {
-    let ids: Vec<ExternalId> = users.iter().filter_map(|user| Some(user.origin.as_ref()?.external_id.clone())).collect();
+    let ids: Vec<ExternalId> = users
+        .iter()
+        .filter_map(|user| Some(user.origin.as_ref()?.external_id.clone()))
+        .collect();
     let mut matching = HashSet::new();
     for search in searches {
         let filter = format!("(&{}{})", canonical(&search.filter), any_of(&ids));
@@ -48,7 +60,17 @@ pub(super) async fn confirm(
     let wanted: Vec<ExternalId> = ids.iter().chain(canary).cloned().collect();
     let mut existing = HashSet::new();
     for context in contexts {
-        existing.extend(find(directory, reader, context, SearchScope::Subtree, &any_of(&wanted), timeout).await?);
+        existing.extend(
+            find(
+                directory,
+                reader,
+                context,
+                SearchScope::Subtree,
+                &any_of(&wanted),
+                timeout,
+            )
+            .await?,
+        );
     }
     let readable = canary.is_none_or(|canary| existing.contains(canary));
     let judge = |id: &ExternalId| {
@@ -62,7 +84,9 @@ pub(super) async fn confirm(
             Absence::Unknown
         }
     };
-    let judged = users.iter().filter_map(|user| Some((user.id, judge(&user.origin.as_ref()?.external_id))));
+    let judged = users
+        .iter()
+        .filter_map(|user| Some((user.id, judge(&user.origin.as_ref()?.external_id))));
     Ok(judged.collect())
 }
 
@@ -76,11 +100,17 @@ async fn find(
 ) -> Result<Vec<ExternalId>, LdapError> {
     let limit = 2 * BATCH_IDS as u32;
     let deadline = Instant::now() + timeout;
-    let found = directory.find(base_dn, scope, filter, &reader.id_attributes(), limit, deadline).await?;
+    let found = directory
+        .find(base_dn, scope, filter, &reader.id_attributes(), limit, deadline)
+        .await?;
     if found.more {
         return Err(LdapError::SearchRefused(ResultCode::SIZE_LIMIT_EXCEEDED));
     }
-    Ok(found.entries.iter().filter_map(|entry| reader.external_id(entry).ok()).collect())
+    Ok(found
+        .entries
+        .iter()
+        .filter_map(|entry| reader.external_id(entry).ok())
+        .collect())
 }
 
 fn any_of(ids: &[ExternalId]) -> String {

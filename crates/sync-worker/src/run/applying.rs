@@ -2,7 +2,7 @@
 //! over goes on exactly where it stopped.
 
 use rollcall_core::id::{RunId, UserSyncKey};
-use rollcall_core::run::{RunState, health_after};
+use rollcall_core::run::{Run, RunState, health_after};
 use rollcall_store::{LeaseToken, RunEnd};
 
 use super::Inner;
@@ -16,21 +16,32 @@ impl Inner {
         for index in extent.applied_chunks..extent.chunks {
             self.keep_going(key, id).await?;
             let changes = store.read_chunk(key, id, index).await?;
-            store.apply_chunk(lease, key, id, index, &changes, self.clock.now()).await?;
+            store
+                .apply_chunk(lease, key, id, index, &changes, self.clock.now())
+                .await?;
             self.moved_on(id);
         }
         let run = store.run(key, id).await?;
         let sync = store.user_sync(&key.tenant, &key.user_sync).await?;
         let issues: u64 = run.issue_counts.values().sum();
-        let state = if issues == 0 { RunState::Succeeded } else { RunState::SucceededWithIssues };
+        let state = if issues == 0 {
+            RunState::Succeeded
+        } else {
+            RunState::SucceededWithIssues
+        };
         let end = RunEnd {
             state,
             failure: None,
             health: health_after(state, issues, None, &[]),
-            applied_scope_revision: (sync.revision == run.user_sync_revision).then_some(sync.scope_revision),
+            // A pull with gaps does not show whom the present scope leaves out.
+            applied_scope_revision: (run.complete && sync.revision == run.user_sync_revision)
+                .then_some(sync.scope_revision),
             complete_pull_time: run.complete.then_some(run.create_time),
         };
-        store.end_run(lease, key, id, end, self.clock.now()).await?;
+        let now = self.clock.now();
+        let ending = |run: &mut Run| (run.state, run.end_time) = (state, Some(now));
+        let mails = self.reports.about(&sync, id, ending).await;
+        store.end_run_and_tell(lease, key, id, end, &mails, now).await?;
         Ok(())
     }
 

@@ -8,11 +8,12 @@ use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::issue::IssueKind;
 use rollcall_core::mapping::Mapping;
 use rollcall_core::reader::EntryReader;
-use rollcall_core::run::{Run, RunMode, RunState, health_after};
+use rollcall_core::run::{PLAN_LIFETIME, Run, RunMode, RunState, health_after};
 use rollcall_store::{LeaseToken, PlanOutcome, PlanResult, RunEnd, StoreError};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument;
 
+use super::absences::{BATCH_IDS, Confirmed};
 use super::planning::{Planning, Target};
 use super::pull::Pull;
 use super::roles::Roles;
@@ -22,12 +23,20 @@ use crate::directories::to_error;
 
 impl Inner {
     /// Carries a run on until it rests, the lease is lost or the process ends.
-    pub(super) async fn carry_out(self: Arc<Self>, key: UserSyncKey, id: RunId, lease: LeaseToken, phase: Phase) {
+    pub(super) async fn carry_out(
+        self: Arc<Self>,
+        key: UserSyncKey,
+        id: RunId,
+        lease: LeaseToken,
+        phase: Phase,
+    ) {
         let span = tracing::info_span!("run", run.id = %id, user_sync = %key);
         let (inner, work_key, work_lease) = (self.clone(), key.clone(), lease.clone());
         // In a task of its own, so that a panic ends this run and nothing else.
-        let mut work = tokio::spawn(async move { inner.work(&work_key, id, &work_lease, phase).await }.instrument(span));
+        let mut work =
+            tokio::spawn(async move { inner.work(&work_key, id, &work_lease, phase).await }.instrument(span));
         let mut heartbeat = tokio::time::interval(self.limits.lease_ttl / 3);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stopped = loop {
             tokio::select! {
                 finished = &mut work => break finished,
@@ -48,7 +57,9 @@ impl Inner {
         let stop = match stopped {
             Ok(Ok(())) => None,
             Ok(Err(stop)) => Some(stop),
-            Err(error) => Some(Stop::Failed(Error::new(Reason::Internal, "the run broke").caused_by(error))),
+            Err(error) => Some(Stop::Failed(
+                Error::new(Reason::Internal, "the run broke").caused_by(error),
+            )),
         };
         if let Some(stop) = stop {
             self.end_early(&key, id, &lease, stop).await;
@@ -76,16 +87,31 @@ impl Inner {
         let started = self.clock.now();
         let sync = self.store.user_sync(&key.tenant, &key.user_sync).await?;
         let settings = &sync.settings;
+        if settings.disabled {
+            return Err(Error::new(Reason::SyncDisabled, "the user sync was switched off").into());
+        }
         let (directory, ldap) = self.directories.open(&key.tenant, &settings.directory).await?;
         let name = rollcall_proto::resource_name::directory(&key.tenant, &directory.id);
         let timeout = directory.settings.operation_timeout;
-        let root = ldap.root_dse(Instant::now() + timeout).await.map_err(|error| to_error(&error, &name))?;
+        let root = ldap
+            .root_dse(Instant::now() + timeout)
+            .await
+            .map_err(|error| to_error(&error, &name))?;
         let contexts = root.data_contexts();
         let mapping = Mapping::new(settings, self.limits.login_policy.clone());
-        let reader = EntryReader::new(root.dialect, directory.settings.external_id_attribute.as_deref(), mapping);
+        let reader = EntryReader::new(
+            root.dialect,
+            directory.settings.external_id_attribute.as_deref(),
+            mapping,
+        );
 
         let roles = Roles::evaluate(&ldap, &reader, settings, &contexts, timeout).await;
-        let target = Target { store: &self.store, lease, key, run: id };
+        let target = Target {
+            store: &self.store,
+            lease,
+            key,
+            run: id,
+        };
         let (roles, rule_issue) = match roles {
             Ok(roles) => (Some(roles), None),
             Err(issue) => (None, Some(issue)),
@@ -99,20 +125,38 @@ impl Inner {
         while let Some(entries) = pull.next_batch().await {
             self.keep_going(key, id).await?;
             planning.take(entries).await?;
-            self.store.save_progress(lease, key, id, &planning.counts(0)).await?;
+            self.store
+                .save_progress(lease, key, id, &planning.counts(0))
+                .await?;
             self.moved_on(id);
         }
         let pulled = pull.finish().map_err(|error| to_error(&error, &name))?;
         let mut gaps = pulled.gaps;
+        gaps.extend(planning.unidentified());
         if gaps.is_empty() {
-            gaps.extend(planning.add_removals(&ldap, &contexts, timeout).await?);
+            let absent = planning.absent();
+            let mut confirmed = Confirmed::default();
+            for batch in absent.chunks(BATCH_IDS) {
+                self.keep_going(key, id).await?;
+                planning
+                    .confirm(batch, &ldap, &contexts, timeout, &mut confirmed)
+                    .await?;
+            }
+            match confirmed.doubt {
+                None => planning.add_removals(confirmed.removals).await?,
+                doubt => gaps.extend(doubt),
+            }
         }
+        self.keep_going(key, id).await?;
         for gap in &gaps {
             planning.add_issue(IssueKind::PullIncomplete, gap);
         }
         planning.finish().await?;
 
-        let recent = self.store.recent_removals(&key.tenant, &key.user_sync, started - REMOVAL_WINDOW).await?;
+        let recent = self
+            .store
+            .recent_removals(&key.tenant, &key.user_sync, started - REMOVAL_WINDOW)
+            .await?;
         let input = planning.guard_input(recent, gaps.is_empty());
         let reasons = guard::hold_reasons(&input, &settings.removal_limit);
         let outcome = match (run.mode, reasons.is_empty()) {
@@ -124,36 +168,76 @@ impl Inner {
         if now_configured.revision != run.user_sync_revision {
             return Err(Stop::Superseded);
         }
-        let result = PlanResult { outcome, counts: planning.counts(pulled.referrals), complete: gaps.is_empty() };
-        let run = self.store.finish_plan(lease, key, id, result, self.clock.now()).await?;
-        if run.state == RunState::Held {
-            self.store.set_health(lease, key, &health_after(RunState::Held, 0, None, &reasons)).await?;
+        if matches!(outcome, PlanOutcome::Held(_)) {
+            // First, since nobody takes a held run over that could make up for it.
+            self.store
+                .set_health(lease, key, &health_after(RunState::Held, 0, None, &reasons))
+                .await?;
         }
-        Ok(run)
+        let result = PlanResult {
+            outcome,
+            counts: planning.counts(pulled.referrals),
+            complete: gaps.is_empty(),
+        };
+        let now = self.clock.now();
+        let held = |run: &mut Run| {
+            run.hold_reasons.clone_from(&reasons);
+            (run.state, run.counts, run.complete) = (RunState::Held, result.counts, result.complete);
+            (run.plan_time, run.expire_time) = (Some(now), Some(now + PLAN_LIFETIME));
+        };
+        let mails = match result.outcome {
+            PlanOutcome::Held(_) => self.reports.about(&now_configured, id, held).await,
+            PlanOutcome::Planned | PlanOutcome::Apply => Vec::new(),
+        };
+        Ok(self
+            .store
+            .finish_plan_and_tell(lease, key, id, result, &mails, now)
+            .await?)
     }
 
     async fn end_early(&self, key: &UserSyncKey, id: RunId, lease: &LeaseToken, stop: Stop) {
         let (state, failure) = match stop {
             Stop::Draining => return,
-            Stop::Cancelled => (RunState::Cancelled, None),
-            Stop::Superseded => {
-                (RunState::Superseded, Some("the configuration changed while the run was reading".to_owned()))
+            Stop::Cut(error) => {
+                tracing::warn!(run.id = %id, error = %chain(&error), "a run is cut off from the store; it will be taken over");
+                return;
             }
+            Stop::Cancelled => (RunState::Cancelled, None),
+            Stop::Superseded => (
+                RunState::Superseded,
+                Some("the configuration changed while the run was reading".to_owned()),
+            ),
             Stop::Failed(error) => {
                 tracing::warn!(run.id = %id, reason = error.reason.as_str(), error = %chain(&error), "a run failed");
                 (RunState::Failed, Some(error.message))
             }
         };
+        let Ok(sync) = self.store.user_sync(&key.tenant, &key.user_sync).await else {
+            return;
+        };
+        let now = self.clock.now();
+        let ending = |run: &mut Run| {
+            run.failure.clone_from(&failure);
+            (run.state, run.end_time) = (state, Some(now));
+        };
+        let mails = self.reports.about(&sync, id, ending).await;
         let health = match state {
             RunState::Failed => health_after(state, 0, failure.as_deref(), &[]),
             // A run that somebody stopped says nothing new about the sync.
-            _ => match self.store.user_sync(&key.tenant, &key.user_sync).await {
-                Ok(sync) => sync.health,
-                Err(_) => return,
-            },
+            _ => sync.health,
         };
-        let end = RunEnd { state, failure, health, applied_scope_revision: None, complete_pull_time: None };
-        if let Err(error) = self.store.end_run(lease, key, id, end, self.clock.now()).await {
+        let end = RunEnd {
+            state,
+            failure,
+            health,
+            applied_scope_revision: None,
+            complete_pull_time: None,
+        };
+        if let Err(error) = self
+            .store
+            .end_run_and_tell(lease, key, id, end, &mails, now)
+            .await
+        {
             tracing::warn!(run.id = %id, error = %error, "the end of a run could not be written; it will be taken over");
         }
     }

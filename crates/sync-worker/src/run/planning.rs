@@ -1,6 +1,7 @@
 //! Turns a pull into a plan in the store: batch by batch, so that memory does not grow with the directory.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::entry::Entry;
@@ -13,17 +14,17 @@ use rollcall_core::plan::{CHUNK_CHANGES, Change};
 use rollcall_core::planner::{Context, Desired, Holder, Known, Planner};
 use rollcall_core::reader::EntryReader;
 use rollcall_core::run::RunCounts;
+use rollcall_core::user::StateReason;
 use rollcall_core::user_sync::UserSync;
 use rollcall_ldap::LdapDirectory;
 use rollcall_store::{LeaseToken, Store};
 
-use super::absences::{self, Absence};
+use super::absences::{self, Absence, Confirmed};
 use super::roles::Roles;
 
 /// Users read from the store at a time.
 const KNOWN_PAGE: u32 = 10_000;
-/// Issues kept for one run; the rest is only counted in a last issue, so that a broken directory cannot fill
-/// the store.
+/// Issues kept for one run; the rest is only counted, so that a broken directory cannot fill the store.
 const MAX_ISSUES: u64 = 100_000;
 
 /// Where a plan is written.
@@ -47,6 +48,7 @@ pub(super) struct Planning<'a> {
     issues: Vec<Issue>,
     issue_count: u64,
     entries: u64,
+    unidentified: u64,
     removals: u64,
     canary: Option<ExternalId>,
     now: DateTime<Utc>,
@@ -65,11 +67,18 @@ impl<'a> Planning<'a> {
         let mut known = Vec::new();
         let mut after = None;
         loop {
-            let page = target.store.known_users(&target.key.tenant, &target.key.user_sync, after, KNOWN_PAGE).await?;
+            let page = target
+                .store
+                .known_users(&target.key.tenant, &target.key.user_sync, after, KNOWN_PAGE)
+                .await?;
             let Some(last) = page.last() else { break };
             after = Some(last.user);
             known.extend(page.into_iter().map(|user| {
-                let known = Known { user: user.user, fingerprint: user.fingerprint, state: user.state };
+                let known = Known {
+                    user: user.user,
+                    fingerprint: user.fingerprint,
+                    state: user.state,
+                };
                 (user.external_id, known)
             }));
         }
@@ -88,6 +97,7 @@ impl<'a> Planning<'a> {
             issues: Vec::new(),
             issue_count: 0,
             entries: 0,
+            unidentified: 0,
             removals: 0,
             canary: None,
             now,
@@ -102,11 +112,15 @@ impl<'a> Planning<'a> {
             let id = match self.reader.external_id(&entry) {
                 Ok(id) => id,
                 Err(issue) => {
+                    self.unidentified += 1;
                     self.issues.push(*issue);
                     continue;
                 }
             };
-            match self.reader.read(id.clone(), &entry, self.roles.of(&id, &entry.dn), self.now) {
+            match self
+                .reader
+                .read(id.clone(), &entry, self.roles.of(&id, &entry.dn), self.now)
+            {
                 Ok((desired, issues)) => {
                     self.issues.extend(issues);
                     if self.planner.screen(&desired) {
@@ -134,12 +148,21 @@ impl<'a> Planning<'a> {
     async fn context(&self, pending: &[Desired]) -> Result<Context, Error> {
         let store = self.target.store;
         let tenant = &self.target.key.tenant;
-        let ids: Vec<ExternalId> = pending.iter().map(|desired| desired.external_id.clone()).collect();
-        let mut users = store.users_by_external_ids(tenant, &self.sync.settings.directory, &ids).await?;
+        let ids: Vec<ExternalId> = pending
+            .iter()
+            .map(|desired| desired.external_id.clone())
+            .collect();
+        let mut users = store
+            .users_by_external_ids(tenant, &self.sync.settings.directory, &ids)
+            .await?;
         let mut keys: Vec<String> = pending.iter().flat_map(Desired::identifiers).collect();
         keys.sort_unstable();
         keys.dedup();
-        let holders: HashMap<String, Holder> = store.identifier_holders(tenant, &keys).await?.into_iter().collect();
+        let holders: HashMap<String, Holder> = store
+            .identifier_holders(tenant, &keys)
+            .await?
+            .into_iter()
+            .collect();
         let mut others: Vec<UserId> = holders
             .values()
             .filter_map(|holder| match holder {
@@ -154,46 +177,85 @@ impl<'a> Planning<'a> {
         Ok(Context { users, holders })
     }
 
-    /// Adds the removals of users whose absence is confirmed; a pull with gaps removes nobody. Returns what
-    /// stands in the way of certainty, if anything does.
-    pub(super) async fn add_removals(
-        &mut self,
+    /// Users whose entries the pull did not bring.
+    pub(super) fn absent(&self) -> Vec<UserId> {
+        self.planner.absent()
+    }
+
+    /// Asks the directory about a batch of absent users, by their ids.
+    pub(super) async fn confirm(
+        &self,
+        batch: &[UserId],
         directory: &LdapDirectory,
         contexts: &[String],
-        timeout: std::time::Duration,
-    ) -> Result<Option<String>, Error> {
-        // Chunks of nothing but removals are applied before all others.
-        self.write_chunk().await?;
-        let absent = self.planner.absent();
-        let mut doubt = None;
-        for batch in absent.chunks(absences::BATCH_IDS) {
-            let users = self.target.store.batch_users(&self.target.key.tenant, batch).await?;
-            let searches = &self.sync.settings.searches;
-            let confirmed =
-                absences::confirm(directory, self.reader, searches, contexts, &users, self.canary.as_ref(), timeout);
-            let confirmed = match confirmed.await {
-                Ok(confirmed) => confirmed,
-                Err(error) => {
-                    doubt = Some(format!("missing entries could not be confirmed by their ids: {error}"));
+        timeout: Duration,
+        confirmed: &mut Confirmed,
+    ) -> Result<(), Error> {
+        let users = self
+            .target
+            .store
+            .batch_users(&self.target.key.tenant, batch)
+            .await?;
+        let searches = &self.sync.settings.searches;
+        let found = absences::confirm(
+            directory,
+            self.reader,
+            searches,
+            contexts,
+            &users,
+            self.canary.as_ref(),
+            timeout,
+        );
+        let found = match found.await {
+            Ok(found) => found,
+            Err(error) => {
+                confirmed.doubt = Some(format!(
+                    "missing entries could not be confirmed by their ids: {error}"
+                ));
+                return Ok(());
+            }
+        };
+        for user in &users {
+            let doubt = match found.get(&user.id) {
+                Some(Absence::Removed(reason)) => {
+                    confirmed.removals.push((user.id, *reason));
                     continue;
                 }
-            };
-            let mut changes = Vec::new();
-            for user in &users {
-                match confirmed.get(&user.id) {
-                    Some(Absence::Removed(reason)) => changes.extend(self.planner.remove(user, *reason)),
-                    Some(Absence::Present) => {
-                        doubt = Some("an entry that the searches did not return exists and matches them".to_owned());
-                    }
-                    Some(Absence::Unknown) | None => {
-                        doubt = Some("missing entries could not be confirmed: known ids cannot be read".to_owned());
-                    }
+                Some(Absence::Present) => "an entry that the searches did not return exists and matches them",
+                Some(Absence::Unknown) | None => {
+                    "missing entries could not be confirmed: known ids cannot be read"
                 }
-            }
+            };
+            confirmed.doubt = Some(doubt.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Adds confirmed removals.
+    pub(super) async fn add_removals(&mut self, removals: Vec<(UserId, StateReason)>) -> Result<(), Error> {
+        // Chunks of nothing but removals are applied before all others.
+        self.write_chunk().await?;
+        for batch in removals.chunks(CHUNK_CHANGES) {
+            let reasons: HashMap<UserId, StateReason> = batch.iter().copied().collect();
+            let ids: Vec<UserId> = batch.iter().map(|(user, _)| *user).collect();
+            let users = self
+                .target
+                .store
+                .batch_users(&self.target.key.tenant, &ids)
+                .await?;
+            let changes = users
+                .iter()
+                .filter_map(|user| self.planner.remove(user, *reasons.get(&user.id)?));
+            let changes: Vec<Change> = changes.collect();
             self.add_changes(changes).await?;
         }
-        self.write_chunk().await?;
-        Ok(doubt)
+        self.write_chunk().await
+    }
+
+    /// What entries without a usable id mean: each may be one of the absent.
+    pub(super) fn unidentified(&self) -> Option<String> {
+        let count = self.unidentified;
+        (count > 0).then(|| format!("{count} entries have no stable id, so nobody can be told to be missing"))
     }
 
     /// Adds what had to wait and writes the rest of the plan.
@@ -219,7 +281,12 @@ impl<'a> Planning<'a> {
 
     /// What the plan has so far.
     pub(super) fn counts(&self, referrals: u64) -> RunCounts {
-        RunCounts { entries: self.entries, issues: self.issue_count, referrals, ..self.planner.counts() }
+        RunCounts {
+            entries: self.entries,
+            issues: self.issue_count,
+            referrals,
+            ..self.planner.counts()
+        }
     }
 
     /// What the guard looks at. `absent` counts only where absences can lead to removals.
@@ -256,8 +323,15 @@ impl<'a> Planning<'a> {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        let Target { store, lease, key, run } = self.target;
-        store.append_chunk(lease, key, run, self.chunks, &self.chunk).await?;
+        let Target {
+            store,
+            lease,
+            key,
+            run,
+        } = self.target;
+        store
+            .append_chunk(lease, key, run, self.chunks, &self.chunk)
+            .await?;
         self.chunks += 1;
         self.chunk.clear();
         Ok(())
@@ -271,7 +345,12 @@ impl<'a> Planning<'a> {
         let room = usize::try_from(MAX_ISSUES.saturating_sub(self.issue_count)).unwrap_or(usize::MAX);
         self.issue_count += issues.len() as u64;
         issues.truncate(room);
-        let Target { store, lease, key, run } = self.target;
+        let Target {
+            store,
+            lease,
+            key,
+            run,
+        } = self.target;
         Ok(store.append_issues(lease, key, run, &issues).await?)
     }
 }

@@ -3,7 +3,9 @@
 use rollcall_core::entry::Entry;
 use rollcall_core::filter::Filter;
 use rollcall_core::user_sync::Search;
-use rollcall_ldap::{LdapDirectory, LdapError, PagedSearch, PartialReason, Pulled, SearchBudget, SearchOutcome, SearchRequest};
+use rollcall_ldap::{
+    LdapDirectory, LdapError, PagedSearch, PartialReason, Pulled, SearchBudget, SearchOutcome, SearchRequest,
+};
 
 /// Entries handed on at a time.
 const BATCH_ENTRIES: usize = 1000;
@@ -29,7 +31,11 @@ pub(super) struct Pull<'a> {
 }
 
 impl<'a> Pull<'a> {
-    pub(super) fn new(directory: &'a LdapDirectory, searches: &'a [Search], attributes: &'a [String]) -> Self {
+    pub(super) fn new(
+        directory: &'a LdapDirectory,
+        searches: &'a [Search],
+        attributes: &'a [String],
+    ) -> Self {
         Self {
             directory,
             searches,
@@ -100,7 +106,9 @@ impl<'a> Pull<'a> {
             SearchOutcome::Complete(stats) => self.summary.referrals += stats.references,
             SearchOutcome::Partial { reasons, stats } => {
                 self.summary.referrals += stats.references;
-                let gaps = reasons.iter().map(|reason| format!("search {number}: {}", gap(reason)));
+                let gaps = reasons
+                    .iter()
+                    .map(|reason| format!("search {number}: {}", gap(reason)));
                 self.summary.gaps.extend(gaps);
             }
             SearchOutcome::Failed { error } => {

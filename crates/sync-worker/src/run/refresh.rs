@@ -51,7 +51,10 @@ impl Inner {
         let Some(origin) = user.origin.clone() else {
             return Err(Error::new(Reason::UserNotFound, "there is no such synced user"));
         };
-        let key = UserSyncKey { tenant: tenant.clone(), user_sync: origin.user_sync.clone() };
+        let key = UserSyncKey {
+            tenant: tenant.clone(),
+            user_sync: origin.user_sync.clone(),
+        };
         let sync = self.store.user_sync(tenant, &origin.user_sync).await?;
         if sync.settings.disabled {
             return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
@@ -59,25 +62,42 @@ impl Inner {
         let (directory, ldap) = self.directories.open(tenant, &origin.directory).await?;
         let name = resource_name::directory(tenant, &directory.id);
         let timeout = directory.settings.operation_timeout;
-        let root = ldap.root_dse(Instant::now() + timeout).await.map_err(|error| to_error(&error, &name))?;
+        let root = ldap
+            .root_dse(Instant::now() + timeout)
+            .await
+            .map_err(|error| to_error(&error, &name))?;
         let contexts = root.data_contexts();
         let mapping = Mapping::new(&sync.settings, self.limits.login_policy.clone());
-        let reader = EntryReader::new(root.dialect, directory.settings.external_id_attribute.as_deref(), mapping);
+        let reader = EntryReader::new(
+            root.dialect,
+            directory.settings.external_id_attribute.as_deref(),
+            mapping,
+        );
         let deadline = Instant::now() + timeout;
-        let found = ldap.find_by_external_id(&origin.external_id, &contexts, &reader.attributes(), deadline).await;
+        let found = ldap
+            .find_by_external_id(&origin.external_id, &contexts, &reader.attributes(), deadline)
+            .await;
         let found = found.map_err(|error| to_error(&error, &name))?;
         // Whether somebody is gone is for a run to say, which can tell a missing person from a missing right.
-        let Some(entry) = found else { return Ok(unchanged(user)) };
+        let Some(entry) = found else {
+            return Ok(unchanged(user));
+        };
         let in_scope = scope::in_scope(&ldap, &sync.settings.searches, &entry.dn, timeout).await;
         if !in_scope.map_err(|error| to_error(&error, &name))? {
             return Ok(unchanged(user));
         }
         let role = scope::role(&ldap, root.dialect, &sync.settings, &contexts, &entry.dn, timeout).await;
-        let role = role.map_err(|error| to_error(&error, &name))?;
-        let (desired, issues) = match reader.read(origin.external_id.clone(), &entry, role, self.clock.now()) {
-            Ok(read) => read,
-            Err(issue) => return Ok(rejected(user, vec![*issue])),
+        let (role, rule_issue) = match role.map_err(|error| to_error(&error, &name))? {
+            Ok(role) => (role.to_owned(), None),
+            // Whatever else changed is taken over.
+            Err(issue) => (user.profile.role.clone(), Some(*issue)),
         };
+        let (desired, mut issues) =
+            match reader.read(origin.external_id.clone(), &entry, &role, self.clock.now()) {
+                Ok(read) => read,
+                Err(issue) => return Ok(rejected(user, vec![*issue])),
+            };
+        issues.extend(rule_issue);
         self.follow(&key, &sync, user, &origin, desired, issues).await
     }
 
@@ -98,23 +118,38 @@ impl Inner {
         };
         let mut planner = Planner::new(&sync.id, &sync.settings, [(origin.external_id.clone(), known)]);
         if !planner.screen(&desired) {
-            return Ok(Refreshed { issues, ..unchanged(user) });
+            return Ok(if issues.is_empty() {
+                unchanged(user)
+            } else {
+                rejected(user, issues)
+            });
         }
         let mut keys = desired.identifiers();
         keys.sort_unstable();
-        let mut holders: HashMap<String, Holder> =
-            self.store.identifier_holders(tenant, &keys).await?.into_iter().collect();
+        let mut holders: HashMap<String, Holder> = self
+            .store
+            .identifier_holders(tenant, &keys)
+            .await?
+            .into_iter()
+            .collect();
         // Nobody else changes along with this user, so nobody else releases anything.
         for holder in holders.values_mut() {
             if *holder != Holder::User(user.id) {
                 *holder = Holder::Foreign;
             }
         }
-        let context = Context { users: vec![user.clone()], holders };
+        let context = Context {
+            users: vec![user.clone()],
+            holders,
+        };
         let decisions = planner.decide(vec![desired], &context, planning::new_user_id);
         issues.extend(decisions.issues);
         let Some(change) = decisions.changes.into_iter().next() else {
-            return Ok(if issues.is_empty() { unchanged(user) } else { rejected(user, issues) });
+            return Ok(if issues.is_empty() {
+                unchanged(user)
+            } else {
+                rejected(user, issues)
+            });
         };
         match self.store.apply_single(key, &change, self.clock.now()).await? {
             SingleOutcome::Applied(user) => {
@@ -125,7 +160,11 @@ impl Inner {
                         RefreshOutcome::Updated
                     }
                 };
-                Ok(Refreshed { user: *user, outcome, issues })
+                Ok(Refreshed {
+                    user: *user,
+                    outcome,
+                    issues,
+                })
             }
             SingleOutcome::Refused(issue) => {
                 issues.push(issue);
@@ -136,9 +175,17 @@ impl Inner {
 }
 
 fn unchanged(user: User) -> Refreshed {
-    Refreshed { user, outcome: RefreshOutcome::Unchanged, issues: Vec::new() }
+    Refreshed {
+        user,
+        outcome: RefreshOutcome::Unchanged,
+        issues: Vec::new(),
+    }
 }
 
 fn rejected(user: User, issues: Vec<Issue>) -> Refreshed {
-    Refreshed { user, outcome: RefreshOutcome::Rejected, issues }
+    Refreshed {
+        user,
+        outcome: RefreshOutcome::Rejected,
+        issues,
+    }
 }

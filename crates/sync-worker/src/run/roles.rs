@@ -11,7 +11,7 @@ use rollcall_core::filter::{Attribute, Filter};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::reader::EntryReader;
 use rollcall_core::user_sync::{RoleCondition, Search, SearchScope, UserSyncSettings};
-use rollcall_ldap::{LdapDirectory, ReadRequest};
+use rollcall_ldap::{LdapDirectory, LdapError, ReadRequest};
 use tokio::time::Instant;
 
 use super::pull::{Pull, canonical};
@@ -20,6 +20,12 @@ use super::pull::{Pull, canonical};
 const GROUPS: &str = "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=groupOfMembers)\
                       (objectClass=group)(objectClass=groupOfEntries))";
 const MEMBERS: [&str; 2] = ["member", "uniqueMember"];
+/// Attributes of groups whose members are no entries, or are computed (RFC 2307; groupOfURLs).
+const OTHER_MEMBERS: [&str; 2] = ["memberUid", "memberURL"];
+
+const NO_GROUP: &str = "a group does not exist, or the service account cannot see it";
+const NO_ENTRIES: &str =
+    "a group names its members by login or by a search, not as entries; use a filter instead";
 
 /// The roles that a run's rules give.
 #[derive(Debug, Default)]
@@ -42,23 +48,34 @@ impl Roles {
         contexts: &[String],
         timeout: Duration,
     ) -> Result<Self, Box<Issue>> {
-        let mut roles = Self { default: settings.role.clone(), ..Self::default() };
+        let mut roles = Self {
+            default: settings.role.clone(),
+            ..Self::default()
+        };
         for (index, rule) in settings.role_rules.iter().enumerate() {
             roles.roles.push(rule.role.clone());
             let outcome = match &rule.condition {
-                RoleCondition::Filter(filter) => roles.match_filter(directory, reader, settings, index, filter).await,
-                RoleCondition::GroupDn(group) if reader.dialect() == Dialect::ActiveDirectory => {
-                    let filter = in_chain(group);
-                    roles.match_filter(directory, reader, settings, index, &filter).await
+                RoleCondition::Filter(filter) => {
+                    roles
+                        .match_filter(directory, reader, settings, index, filter)
+                        .await
                 }
-                RoleCondition::GroupDn(group) => {
-                    let members = members(directory, group, contexts, timeout).await;
-                    members.map(|members| roles.by_dn.push((index, members)))
-                }
+                RoleCondition::GroupDn(group) => match group_problem(directory, group, timeout).await {
+                    Err(error) => Err(error.to_string()),
+                    Ok(Some(problem)) => Err(problem.to_owned()),
+                    Ok(None) if reader.dialect() == Dialect::ActiveDirectory => {
+                        roles
+                            .match_filter(directory, reader, settings, index, &in_chain(group))
+                            .await
+                    }
+                    Ok(None) => {
+                        let members = members(directory, group, contexts, timeout).await;
+                        members.map(|members| roles.by_dn.push((index, members)))
+                    }
+                },
             };
             if let Err(problem) = outcome {
-                let message = format!("role rule {} could not be evaluated: {problem}", index + 1);
-                return Err(Box::new(Issue::new(IssueKind::RoleRuleFailed, "", message)));
+                return Err(rule_failed(index, "", &problem));
             }
         }
         Ok(roles)
@@ -67,10 +84,20 @@ impl Roles {
     /// The role of an entry: the first rule's that matches it, else the sync's own.
     pub(super) fn of(&self, id: &ExternalId, dn: &str) -> &str {
         let by_id = self.by_id.get(id).copied();
-        let dn = if self.by_dn.is_empty() { None } else { Dn::parse(dn).ok() };
-        let by_dn = dn.and_then(|dn| self.by_dn.iter().find(|(_, members)| members.contains(&dn)).map(|(rule, _)| *rule));
+        let dn = if self.by_dn.is_empty() {
+            None
+        } else {
+            Dn::parse(dn).ok()
+        };
+        let by_dn = dn.and_then(|dn| {
+            self.by_dn
+                .iter()
+                .find(|(_, members)| members.contains(&dn))
+                .map(|(rule, _)| *rule)
+        });
         let rule = by_id.into_iter().chain(by_dn).min();
-        rule.and_then(|rule| self.roles.get(rule)).unwrap_or(&self.default)
+        rule.and_then(|rule| self.roles.get(rule))
+            .unwrap_or(&self.default)
     }
 
     /// The ids of the entries that the sync takes and the filter matches.
@@ -101,10 +128,45 @@ impl Roles {
     }
 }
 
+/// The issue of a rule that cannot be evaluated, for all entries or the one at `dn`.
+pub(super) fn rule_failed(rule: usize, dn: &str, problem: &str) -> Box<Issue> {
+    let message = format!("role rule {} could not be evaluated: {problem}", rule + 1);
+    Box::new(Issue::new(IssueKind::RoleRuleFailed, dn, message))
+}
+
+/// What keeps a rule's group from being looked into; `None` if nothing does. A filter or a way up from an
+/// entry would just find nobody in such a group.
+///
+/// # Errors
+/// No answer.
+pub(super) async fn group_problem(
+    directory: &LdapDirectory,
+    group: &str,
+    timeout: Duration,
+) -> Result<Option<&'static str>, LdapError> {
+    let request = ReadRequest {
+        dn: group.to_owned(),
+        filter: "(objectClass=*)".to_owned(),
+        attributes: MEMBERS
+            .iter()
+            .chain(&OTHER_MEMBERS)
+            .map(|name| (*name).to_owned())
+            .collect(),
+    };
+    let Some(entry) = directory.read_entry(&request, Instant::now() + timeout).await? else {
+        return Ok(Some(NO_GROUP));
+    };
+    let has = |names: &[&str]| names.iter().any(|name| !entry.values(name).is_empty());
+    Ok((has(&OTHER_MEMBERS) && !has(&MEMBERS)).then_some(NO_ENTRIES))
+}
+
 /// `LDAP_MATCHING_RULE_IN_CHAIN`: members of a group through any number of groups (MS-ADTS 3.1.1.3.4.4).
 pub(super) fn in_chain(group: &str) -> String {
-    let member_of = Attribute::parse("memberOf").map(|name| Filter::equality(name, group.as_bytes()).to_string());
-    member_of.unwrap_or_default().replacen("memberOf=", "memberOf:1.2.840.113556.1.4.1941:=", 1)
+    let member_of =
+        Attribute::parse("memberOf").map(|name| Filter::equality(name, group.as_bytes()).to_string());
+    member_of
+        .unwrap_or_default()
+        .replacen("memberOf=", "memberOf:1.2.840.113556.1.4.1941:=", 1)
 }
 
 /// All members of a group, through groups within it. Groups within groups are looked for under `contexts`.
@@ -152,18 +214,29 @@ async fn all_groups(directory: &LdapDirectory, contexts: &[String]) -> Result<Ha
     Ok(groups)
 }
 
-async fn direct_members(directory: &LdapDirectory, group: &str, timeout: Duration) -> Result<Vec<String>, String> {
+async fn direct_members(
+    directory: &LdapDirectory,
+    group: &str,
+    timeout: Duration,
+) -> Result<Vec<String>, String> {
     let request = ReadRequest {
         dn: group.to_owned(),
         filter: "(objectClass=*)".to_owned(),
         attributes: MEMBERS.map(str::to_owned).to_vec(),
     };
-    let read = directory.read_entry(&request, Instant::now() + timeout).await.map_err(|error| error.to_string())?;
-    let entry = read.ok_or("a group does not exist, or the service account cannot see it")?;
+    let read = directory
+        .read_entry(&request, Instant::now() + timeout)
+        .await
+        .map_err(|error| error.to_string())?;
+    let entry = read.ok_or(NO_GROUP)?;
     if entry.attributes.keys().any(|name| name.contains(";range=")) {
         return Err("a group has more members than the server returns at once".to_owned());
     }
-    Ok(MEMBERS.iter().flat_map(|name| entry.texts(name)).map(str::to_owned).collect())
+    Ok(MEMBERS
+        .iter()
+        .flat_map(|name| entry.texts(name))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// A rule is evaluated on all entries or not at all.

@@ -1,6 +1,6 @@
 //! Why work on a run stopped before its end.
 
-use rollcall_core::error::Error;
+use rollcall_core::error::{Error, Reason};
 use rollcall_store::StoreError;
 
 /// Why work on a run stopped before its end.
@@ -11,18 +11,27 @@ pub(super) enum Stop {
     Superseded,
     /// This process ends; another one goes on.
     Draining,
+    /// The store is away or the lease lost: nothing can be written, least of all an end. The run is carried on
+    /// by whoever has the lease next.
+    Cut(Error),
     /// It cannot be done.
     Failed(Error),
 }
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        match error.reason {
+            Reason::StoreUnavailable => Self::Cut(error),
+            _ => Self::Failed(error),
+        }
     }
 }
 
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
-        Self::Failed(error.into())
+        match error {
+            StoreError::LeaseLost => Self::Cut(error.into()),
+            other => Error::from(other).into(),
+        }
     }
 }

@@ -1,0 +1,362 @@
+use rollcall_core::user::{StateReason, UserState};
+use rollcall_proto::v1::role_rule::Condition;
+use rollcall_proto::v1::{
+    self, ChangeType, IssueType, MissingUserPolicy, NewUserPolicy, RefreshOutcome, SyncRunState,
+};
+use rollcall_testkit::{Ldif, Slapd};
+
+use crate::company::{staff, sync_of};
+use crate::run_world::{BASE, World, dn, person, units};
+
+fn group(ldif: &mut Ldif, name: &str, members: &[&str]) {
+    ldif.entry(&group_dn(name))
+        .attribute("objectClass", "groupOfNames")
+        .attribute("cn", name);
+    for member in members {
+        ldif.attribute("member", member);
+    }
+}
+
+fn group_dn(name: &str) -> String {
+    format!("cn={name},ou=Groups,{BASE}")
+}
+
+fn by_group(name: &str, role: &str) -> v1::RoleRule {
+    v1::RoleRule {
+        condition: Some(Condition::GroupDn(group_dn(name))),
+        role: role.into(),
+    }
+}
+
+fn by_filter(filter: &str, role: &str) -> v1::RoleRule {
+    v1::RoleRule {
+        condition: Some(Condition::Filter(filter.into())),
+        role: role.into(),
+    }
+}
+
+fn ruled(role_rules: Vec<v1::RoleRule>) -> v1::UserSync {
+    v1::UserSync {
+        role_rules,
+        ..staff()
+    }
+}
+
+/// `outer` has `middle`, which has `inner` and dan; `inner` has ada and, in a circle, `outer`.
+fn nested() -> Ldif {
+    let mut ldif = units();
+    for uid in ["ada", "ben", "cem", "dan"] {
+        person(&mut ldif, "Staff", uid);
+        if uid == "ben" || uid == "ada" {
+            ldif.attribute("employeeType", "boss");
+        }
+    }
+    group(&mut ldif, "outer", &[&group_dn("middle")]);
+    group(
+        &mut ldif,
+        "middle",
+        &[&group_dn("inner"), "UID=DAN, OU=Staff,dc=example,dc=org"],
+    );
+    group(&mut ldif, "inner", &[&dn("Staff", "ada"), &group_dn("outer")]);
+    ldif
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = expected
+        .iter()
+        .map(|(login, role)| ((*login).to_owned(), (*role).to_owned()));
+    owned.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_matching_rule_gives_the_role_and_groups_in_groups_count() {
+    let sync = ruled(vec![
+        by_group("outer", "admin"),
+        by_filter("(employeeType=boss)", "boss"),
+    ]);
+    let mut world = World::start(Slapd::builder().ldif(nested().as_str()), sync).await;
+    world.succeed().await;
+    let expected = [
+        ("ada", "admin"),
+        ("ben", "boss"),
+        ("cem", "user"),
+        ("dan", "admin"),
+    ];
+    assert_eq!(world.roles().await, pairs(&expected));
+    for login in ["ada", "ben", "cem", "dan"] {
+        let refreshed = world.refresh(login).await;
+        assert_eq!(
+            refreshed.outcome(),
+            RefreshOutcome::Unchanged,
+            "{login}: {refreshed:?}"
+        );
+    }
+
+    let rules = vec![
+        by_filter("(employeeType=boss)", "boss"),
+        by_group("outer", "admin"),
+    ];
+    world.update(ruled(rules), &["role_rules"]).await;
+    world.succeed().await;
+    let expected = [
+        ("ada", "boss"),
+        ("ben", "boss"),
+        ("cem", "user"),
+        ("dan", "admin"),
+    ];
+    assert_eq!(world.roles().await, pairs(&expected));
+
+    let leave = format!(
+        "dn: {}\nchangetype: modify\nreplace: member\nmember: {}\n",
+        group_dn("middle"),
+        dn("Staff", "cem")
+    );
+    world.slapd.modify(&leave).unwrap();
+    for (login, role) in [("cem", "admin"), ("dan", "user")] {
+        let refreshed = world.refresh(login).await;
+        assert_eq!(refreshed.outcome(), RefreshOutcome::Updated, "{login}");
+        assert_eq!(refreshed.user.unwrap().role, role, "{login}");
+    }
+    let before = world.events().await;
+    world.succeed().await;
+    assert_eq!(
+        world.events().await,
+        before,
+        "a run finds what the refreshes found"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_cannot_be_evaluated_changes_no_role_and_creates_nobody() {
+    let sync = ruled(vec![by_group("outer", "admin")]);
+    let mut world = World::start(Slapd::builder().ldif(nested().as_str()), sync).await;
+    world.succeed().await;
+    let roles = world.roles().await;
+    world.slapd.delete(&group_dn("outer")).unwrap();
+    let mut new = Ldif::new();
+    person(&mut new, "Staff", "eve");
+    world.slapd.add(new.as_str()).unwrap();
+    let mail = format!(
+        "dn: {}\nchangetype: modify\nreplace: mail\nmail: new@example.org\n",
+        dn("Staff", "ada")
+    );
+    world.slapd.modify(&mail).unwrap();
+
+    let refreshed = world.refresh("dan").await;
+    assert_eq!(refreshed.outcome(), RefreshOutcome::Rejected);
+    assert_eq!(refreshed.issues[0].r#type(), IssueType::RoleRuleFailed);
+    assert_eq!(refreshed.user.unwrap().role, "admin");
+
+    let run = world.apply().await;
+    assert_eq!(run.state(), SyncRunState::SucceededWithIssues, "{run:#?}");
+    assert_eq!(world.issue_types(&run).await, [IssueType::RoleRuleFailed]);
+    assert_eq!(world.roles().await, roles);
+    let users = world.users().await;
+    assert_eq!(users["ada"].profile.email.as_deref(), Some("new@example.org"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_whose_members_are_not_entries_is_no_empty_group() {
+    let mut ldif = nested();
+    ldif.entry(&group_dn("posix"))
+        .attribute("objectClass", "posixGroup")
+        .attribute("cn", "posix")
+        .attribute("gidNumber", "1")
+        .attribute("memberUid", "ada");
+    let builder = Slapd::builder()
+        .global_config("include /etc/ldap/schema/nis.schema")
+        .ldif(ldif.as_str());
+    let mut world = World::start(builder, ruled(vec![by_group("posix", "admin")])).await;
+    let run = world.apply().await;
+    assert_eq!(world.issue_types(&run).await, [IssueType::RoleRuleFailed]);
+    assert!(world.users().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_existing_and_missing_users_follow_their_policies() {
+    let mut ldif = nested();
+    for uid in ["eve", "fay"] {
+        person(&mut ldif, "Staff", uid);
+    }
+    let mut world = World::start(Slapd::builder().ldif(ldif.as_str()), staff()).await;
+    let quiet = v1::UserSync {
+        new_users: NewUserPolicy::Ignore.into(),
+        ..staff()
+    };
+    world.update(quiet, &["new_users"]).await;
+    let run = world.succeed().await;
+    assert_eq!(run.counts.unwrap().ignored, 6);
+    assert!(world.users().await.is_empty());
+    world.update(staff(), &["new_users"]).await;
+    world.succeed().await;
+    assert_eq!(world.active().await, 6);
+
+    let frozen = v1::UserSync {
+        existing_users: v1::ExistingUserPolicy::Ignore.into(),
+        ..staff()
+    };
+    world.update(frozen, &["existing_users"]).await;
+    let rename = format!(
+        "dn: {}\nchangetype: modify\nreplace: cn\ncn: Ada L\n",
+        dn("Staff", "ada")
+    );
+    world.slapd.modify(&rename).unwrap();
+    world.succeed().await;
+    assert_eq!(
+        world.users().await["ada"].profile.display_name.as_deref(),
+        Some("ada")
+    );
+    world.update(staff(), &["existing_users"]).await;
+    world.succeed().await;
+    assert_eq!(
+        world.users().await["ada"].profile.display_name.as_deref(),
+        Some("Ada L")
+    );
+
+    for (policy, uid, state) in [
+        (MissingUserPolicy::Ignore, "ben", UserState::Active),
+        (MissingUserPolicy::Deactivate, "ben", UserState::Deactivated),
+        (MissingUserPolicy::Archive, "cem", UserState::Archived),
+    ] {
+        let sync = v1::UserSync {
+            missing_users: policy.into(),
+            ..staff()
+        };
+        world.update(sync, &["missing_users"]).await;
+        // Already gone in the second round.
+        let _ = world.slapd.delete(&dn("Staff", uid));
+        world.succeed().await;
+        assert_eq!(world.state(uid).await.0, state, "{policy:?}");
+    }
+    assert_eq!(
+        world.state("ben").await.0,
+        UserState::Archived,
+        "whoever was deactivated is archived too"
+    );
+    let mut back = Ldif::new();
+    person(&mut back, "Staff", "cem");
+    world.slapd.add(back.as_str()).unwrap();
+    let run = world.succeed().await;
+    assert_eq!(
+        run.counts.unwrap().created,
+        1,
+        "another entry is another person, though the login is the same"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn local_users_are_linked_only_when_asked_and_the_owner_never() {
+    let mut world = World::start(Slapd::builder().ldif(nested().as_str()), staff()).await;
+    world.create_local("ADA", false).await;
+    world.create_local("ben", true).await;
+    let run = world.apply().await;
+    let mut issues = world.issue_types(&run).await;
+    issues.sort_unstable();
+    assert_eq!(issues, [IssueType::LoginTaken, IssueType::OwnerProtected]);
+    assert_eq!(world.users().await["ADA"].profile.role, "local");
+
+    let sync = v1::UserSync {
+        overwrite_local_users: true,
+        ..staff()
+    };
+    world.update(sync, &["overwrite_local_users"]).await;
+    let run = world.apply().await;
+    assert_eq!(world.issue_types(&run).await, [IssueType::OwnerProtected]);
+    assert_eq!(world.changes(&run).await, [("ada".to_owned(), ChangeType::Link)]);
+    let users = world.users().await;
+    assert_eq!(users["ada"].profile.role, "user");
+    assert!(users["ada"].origin.as_ref().is_some_and(|origin| origin.linked));
+    assert!(users["ben"].owner && users["ben"].origin.is_none());
+    assert_eq!(users["ben"].profile.role, "local");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_login_is_kept_back_unless_allowed() {
+    let mut world = World::start(Slapd::builder().ldif(nested().as_str()), staff()).await;
+    world.succeed().await;
+    let id = world.users().await["ada"].id;
+    let rename = format!(
+        "dn: {}\nchangetype: modrdn\nnewrdn: uid=ada.l\ndeleteoldrdn: 1\n",
+        dn("Staff", "ada")
+    );
+    world.slapd.modify(&rename).unwrap();
+    let run = world.apply().await;
+    assert_eq!(world.issue_types(&run).await, [IssueType::LoginChangeRejected]);
+    let kept = &world.users().await["ada"];
+    assert_eq!(kept.id, id);
+    assert_eq!(kept.origin.as_ref().unwrap().dn, dn("Staff", "ada.l"));
+    let allowed = v1::UserSync {
+        login_changes: v1::LoginChangePolicy::Allow.into(),
+        ..staff()
+    };
+    world.update(allowed, &["login_changes"]).await;
+    world.succeed().await;
+    assert_eq!(world.users().await["ada.l"].id, id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_that_are_disabled_or_expired_in_the_directory_may_not_log_in() {
+    let mut ldif = nested();
+    for (uid, attribute, value) in [
+        ("off", "pwdAccountLockedTime", "000001010000Z"),
+        ("locked", "pwdAccountLockedTime", "20200101000000Z"),
+        ("past", "pwdEndTime", "20200101000000Z"),
+        ("future", "pwdStartTime", "29990101000000Z"),
+    ] {
+        person(&mut ldif, "Staff", uid)
+            .attribute("userPassword", "x")
+            .attribute(attribute, value);
+    }
+    let builder = Slapd::builder().ppolicy().ldif(ldif.as_str());
+    let mut world = World::start(builder, staff()).await;
+    world.succeed().await;
+    let deactivated = |reason| (UserState::Deactivated, Some(reason));
+    for (login, expected) in [
+        ("off", deactivated(StateReason::DisabledInDirectory)),
+        ("locked", (UserState::Active, None)),
+        ("past", deactivated(StateReason::ExpiredInDirectory)),
+        ("future", deactivated(StateReason::ExpiredInDirectory)),
+        ("ada", (UserState::Active, None)),
+    ] {
+        assert_eq!(world.state(login).await, expected, "{login}");
+    }
+    let disable = format!(
+        "dn: {}\nchangetype: modify\nadd: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n",
+        dn("Staff", "ada")
+    );
+    world.slapd.modify(&disable).unwrap();
+    let run = world.succeed().await;
+    assert_eq!(
+        world.changes(&run).await,
+        [("ada".to_owned(), ChangeType::Deactivate)]
+    );
+    assert_eq!(
+        world.state("ada").await,
+        deactivated(StateReason::DisabledInDirectory)
+    );
+    let enable = format!(
+        "dn: {}\nchangetype: modify\ndelete: pwdAccountLockedTime\n",
+        dn("Staff", "ada")
+    );
+    world.slapd.modify(&enable).unwrap();
+    world.succeed().await;
+    assert_eq!(world.state("ada").await, (UserState::Active, None));
+}
+
+/// The directory that the quickstart loads: its README counts 8 disabled employees.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disabled_employees_of_the_sample_company_arrive_deactivated() {
+    let people = include_str!("../../../../deploy/company/company.ldif");
+    let (_, below_the_suffix) = people.split_once("o: Aurora Instruments\n").unwrap();
+    let builder = Slapd::builder()
+        .base_dn("dc=aurora,dc=example")
+        .ppolicy()
+        .ldif(below_the_suffix);
+    let sync = sync_of("ou=People,dc=aurora,dc=example", "(objectClass=inetOrgPerson)");
+    let mut world = World::start(builder, sync).await;
+    world.apply().await;
+    let users = world.users().await;
+    let off = users.values().filter(|user| user.state == UserState::Deactivated);
+    let reasons: Vec<_> = off.map(|user| user.state_reason).collect();
+    assert_eq!(reasons, [Some(StateReason::DisabledInDirectory); 8]);
+}
