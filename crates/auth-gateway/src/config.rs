@@ -377,6 +377,13 @@ mod tests {
     }
 
     #[test]
+    fn a_rotated_keyring_hashes_logins_as_before_and_another_one_does_not() {
+        let before = login_hash_key("# ours\nk1 AAAA\n");
+        assert_eq!(*login_hash_key("k2 BBBB\n\nk1  AAAA"), *before);
+        assert_ne!(*login_hash_key("k1 BBBB"), *before);
+    }
+
+    #[test]
     fn the_limit_lies_below_every_directory_s_own() {
         let throttle = loaded(&[]).unwrap().throttle;
         let limit = |thresholds: &[Option<u32>]| throttle.login_policy(thresholds.iter().copied()).limit;
