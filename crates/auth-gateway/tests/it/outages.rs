@@ -2,12 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use rollcall_core::directory::{HostUrl, TransportSecurity};
+use rollcall_core::external_id::{ExternalId, IdKind};
+use rollcall_core::id::{DirectoryId, UserId, UserSyncId, Uuid};
+use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::secret::Password;
+use rollcall_core::user::{Origin, Profile, UserState};
+use rollcall_store::NewSecrets;
 use rollcall_testkit::{Operation, ScriptedLdap, Slapd, ber, wait_for};
 
-use crate::world::{PASSWORD, World, dn, request};
+use crate::world::{PASSWORD, World, dn, now, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_is_down_is_unavailable_for_known_and_unknown_logins_and_locks_nobody() {
@@ -125,7 +132,7 @@ async fn at_most_one_bind_reaches_any_host_whatever_breaks() {
 async fn what_is_switched_off_or_misconfigured_is_told() {
     let world = World::new().await;
     let tenant = world.store.tenant(&world.tenant).await.unwrap();
-    let now = crate::world::now();
+    let now = now();
     let mut settings = tenant.settings.clone();
     settings.user_sync_enabled = false;
     let tenant = world
@@ -157,4 +164,120 @@ async fn what_is_switched_off_or_misconfigured_is_told() {
         "FailedPrecondition DIRECTORY_MISCONFIGURED"
     );
     assert_eq!(world.binds(&dn("ada")), 0);
+}
+
+/// A directory that accepts every connection and answers nothing, with people of its own.
+async fn black_hole(world: &mut World, people: u8) -> ScriptedLdap {
+    let hole = ScriptedLdap::plain(async |mut peer| {
+        while peer.receive().await?.is_some() {}
+        Ok(())
+    });
+    let hole = hole.await.unwrap();
+    let directory = DirectoryId::parse("hole").unwrap();
+    let mut settings = world
+        .store
+        .directory(&world.tenant, &world.directory)
+        .await
+        .unwrap()
+        .settings;
+    settings.hosts = vec![HostUrl::parse(&format!("ldap://{}", hole.address())).unwrap()];
+    settings.transport_security = TransportSecurity::Plaintext;
+    settings.allow_plaintext = true;
+    world.allow_port(hole.address().port());
+    let password = Password::new("x".into()).ok().unwrap();
+    let secrets = NewSecrets {
+        bind_password: Some(&password),
+        client_key: None,
+    };
+    world
+        .store
+        .create_directory(&world.tenant, &directory, &settings, secrets, now())
+        .await
+        .unwrap();
+    let mut sync = world
+        .store
+        .user_sync(&world.tenant, &world.sync.user_sync)
+        .await
+        .unwrap()
+        .settings;
+    sync.directory = directory.clone();
+    world.sync.user_sync = UserSyncId::parse("hole").unwrap();
+    world
+        .store
+        .create_user_sync(&world.tenant, &world.sync.user_sync, &sync, None, now())
+        .await
+        .unwrap();
+    let changes = (0..people).map(|number| Change {
+        kind: ChangeKind::Create,
+        user: UserId(Uuid::from_u128(u128::from(number) + 1)),
+        expected_revision: 0,
+        origin: Origin {
+            user_sync: world.sync.user_sync.clone(),
+            directory: directory.clone(),
+            external_id: ExternalId::from_bytes(IdKind::EntryUuid, &[number; 16]).unwrap(),
+            dn: dn(&format!("hole{number}")),
+            linked: false,
+        },
+        profile: Profile {
+            login: format!("hole{number}"),
+            role: "user".into(),
+            ..Profile::default()
+        },
+        state: UserState::Active,
+        state_reason: None,
+        changes: Vec::new(),
+    });
+    world.run(changes.collect(), now()).await;
+    hole
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_black_holed_directory_costs_its_own_users_only() {
+    let mut world = World::without_gateway(Slapd::builder()).await;
+    let hole = black_hole(&mut world, 60).await;
+    world.start_gateway(&[("login.timeout", "4s")]).await;
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    let lost = (0..60).map(|number| {
+        let login = format!("hole{number}");
+        let world = &world;
+        async move { world.login(&login, "x").await }
+    });
+    let others = async {
+        wait_for("the hole swallows", Duration::from_secs(10), async || {
+            hole.connections() > 0
+        })
+        .await
+        .unwrap();
+        let start = Instant::now();
+        for _ in 0..30 {
+            assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+        }
+        start.elapsed()
+    };
+    let (lost, taken) = tokio::join!(join_all(lost), others);
+    assert!(
+        taken < Duration::from_secs(3),
+        "30 logins elsewhere took {taken:?}"
+    );
+    let told = |answer: &String| {
+        [
+            "Unavailable DIRECTORY_UNAVAILABLE",
+            "DeadlineExceeded DIRECTORY_TIMEOUT",
+            "ResourceExhausted DIRECTORY_BUSY",
+        ]
+        .contains(&answer.as_str())
+    };
+    assert!(lost.iter().all(told), "{lost:?}");
+    let users_binds = hole
+        .received()
+        .into_iter()
+        .filter(|request| match &request.operation {
+            Operation::Bind { dn, .. } => *dn != world.server.service_dn(),
+            _ => false,
+        });
+    assert_eq!(
+        users_binds.count(),
+        0,
+        "a password was sent although nobody could be verified"
+    );
 }

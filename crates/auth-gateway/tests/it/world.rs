@@ -253,6 +253,11 @@ impl<S> World<S> {
         load::<GatewaySettings>(&sources).unwrap_or_else(|mistakes| panic!("{mistakes}"))
     }
 
+    /// Lets gateways that start from here on dial another port too.
+    pub(crate) fn allow_port(&mut self, port: u16) {
+        self.ports.push(port);
+    }
+
     /// Changes the directory's settings. The gateway may dial the port of its first host.
     pub(crate) async fn update_directory(&mut self, change: impl FnOnce(&mut DirectorySettings)) {
         let directory = self.store.directory(&self.tenant, &self.directory).await.unwrap();
