@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
-use sea_orm::FromQueryResult;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::to_micros;
@@ -16,12 +16,16 @@ use crate::store::Store;
 /// A mail to send.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NewMail {
+    /// Names the mail for whoever receives it twice; letters, digits, dots and hyphens.
+    pub id: String,
     /// Addresses of the recipients.
     pub to: Vec<String>,
     /// Subject line.
     pub subject: String,
     /// Plain text.
-    pub body: String,
+    pub text: String,
+    /// The same as HTML.
+    pub html: String,
 }
 
 /// A mail that this worker is to send now.
@@ -49,15 +53,7 @@ impl Store {
     /// Puts a mail into the outbox.
     pub async fn enqueue_mail(&self, tenant: &TenantId, mail: &NewMail, now: DateTime<Utc>) -> Result<()> {
         let tx = self.inner.database.begin().await?;
-        let message = serde_json::to_string(mail).map_err(unreadable)?;
-        let sql = "INSERT INTO mail_outbox (tenant, message, attempts, next_attempt_time, create_time)
-            VALUES ($1, $2, 0, $3, $3)";
-        execute(
-            &tx,
-            sql,
-            vec![tenant.as_str().into(), message.into(), to_micros(now).into()],
-        )
-        .await?;
+        enqueue(&tx, tenant, std::slice::from_ref(mail), now).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -89,6 +85,16 @@ impl Store {
         found.into_iter().map(Row::into_domain).collect()
     }
 
+    /// Makes a mail that could not be sent due at `next_attempt_time`. Global by nature.
+    pub async fn postpone_mail(&self, position: i64, next_attempt_time: DateTime<Utc>) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        let sql = "UPDATE mail_outbox SET next_attempt_time = $2 WHERE position = $1";
+        let values = vec![position.into(), to_micros(next_attempt_time).into()];
+        execute(&tx, sql, values).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Takes a mail that was sent, or given up, out of the outbox. Global by nature.
     pub async fn finish_mail(&self, position: i64) -> Result<()> {
         let tx = self.inner.database.begin().await?;
@@ -101,6 +107,23 @@ impl Store {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Puts mails into the outbox, in the transaction of what they tell about.
+pub(crate) async fn enqueue(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    mails: &[NewMail],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let sql = "INSERT INTO mail_outbox (tenant, message, attempts, next_attempt_time, create_time)
+        VALUES ($1, $2, 0, $3, $3)";
+    for mail in mails {
+        let message = serde_json::to_string(mail).map_err(unreadable)?;
+        let values = vec![tenant.as_str().into(), message.into(), to_micros(now).into()];
+        execute(tx, sql, values).await?;
+    }
+    Ok(())
 }
 
 impl Row {

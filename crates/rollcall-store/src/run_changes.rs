@@ -13,6 +13,7 @@ use crate::database::execute;
 use crate::entity::{self, sync_run::Model};
 use crate::error::{Result, StoreError};
 use crate::leases::{LeaseToken, require_lease};
+use crate::outbox::{self, NewMail};
 use crate::plans::{PlanOutcome, PlanResult};
 use crate::runs::{directory_revision, key_values, lock};
 use crate::saved::Saved;
@@ -93,6 +94,22 @@ impl Store {
         result: PlanResult,
         now: DateTime<Utc>,
     ) -> Result<Run> {
+        self.finish_plan_and_tell(lease, key, id, result, &[], now).await
+    }
+
+    /// [`Store::finish_plan`], with mails about it that go out if, and only if, it takes place.
+    ///
+    /// # Errors
+    /// Those of [`Store::finish_plan`].
+    pub async fn finish_plan_and_tell(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        result: PlanResult,
+        mails: &[NewMail],
+        now: DateTime<Utc>,
+    ) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
@@ -107,6 +124,7 @@ impl Store {
         model.complete = result.complete;
         model.plan_time = Some(to_micros(now));
         model.expire_time = state.is_waiting().then(|| to_micros(now + PLAN_LIFETIME));
+        outbox::enqueue(&tx, &key.tenant, mails, now).await?;
         self.save_run(tx, model).await
     }
 
@@ -144,6 +162,22 @@ impl Store {
         end: RunEnd,
         now: DateTime<Utc>,
     ) -> Result<Run> {
+        self.end_run_and_tell(lease, key, id, end, &[], now).await
+    }
+
+    /// [`Store::end_run`], with mails about it that go out if, and only if, it takes place.
+    ///
+    /// # Errors
+    /// Those of [`Store::end_run`].
+    pub async fn end_run_and_tell(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        end: RunEnd,
+        mails: &[NewMail],
+        now: DateTime<Utc>,
+    ) -> Result<Run> {
         if !end.state.is_final() {
             return Err(StoreError::NotInState);
         }
@@ -163,6 +197,7 @@ impl Store {
             user_sync.last_complete_pull_time = Some(to_micros(time));
         }
         entity::update(&tx, user_sync).await?;
+        outbox::enqueue(&tx, &key.tenant, mails, now).await?;
         self.save_run(tx, model).await
     }
 

@@ -77,6 +77,11 @@ pub async fn run_due(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
         .await
         .map_err(Failure::because)?
         .and_then(|()| counts.into_result());
+    if let Some(sender) = worker.mail_sender()
+        && let Err(error) = sender.send_due(&stop).await
+    {
+        tracing::warn!(%error, "the outbox could not be read");
+    }
     worker.store.close().await;
     outcome.map_err(Failure::because)
 }

@@ -8,6 +8,8 @@ use rollcall_runtime::config::{self, Mistakes, Secret, Settings, Shared, duratio
 use rollcall_store::{IdentifierUniqueness, Keyring, StoreOptions};
 use serde::Deserialize;
 
+use crate::mail::Mail;
+
 /// The worker's own sections.
 #[derive(Deserialize)]
 pub struct WorkerSettings {
@@ -17,6 +19,8 @@ pub struct WorkerSettings {
     pub runs: Runs,
     /// Limits of checks.
     pub checks: Checks,
+    /// How reports are sent.
+    pub mail: Mail,
     /// How long things are kept.
     pub retention: Retention,
     /// What the security review measures against.
@@ -43,6 +47,9 @@ pub struct Scheduler {
 pub struct Runs {
     /// Scheduled runs at a time in this replica.
     pub concurrent: usize,
+    /// A replica that is silent for this long has lost its runs to others.
+    #[serde(with = "duration")]
+    pub lease_ttl: Duration,
 }
 
 /// Limits of checks.
@@ -93,8 +100,10 @@ impl Settings for WorkerSettings {
         mistakes.range("scheduler.interval", self.scheduler.interval, s(1)..=s(600));
         mistakes.range("scheduler.spread", self.scheduler.spread, s(0)..=s(3_600));
         mistakes.range("runs.concurrent", self.runs.concurrent, 1..=1_000);
+        mistakes.range("runs.lease_ttl", self.runs.lease_ttl, s(2)..=s(600));
         mistakes.range("checks.per_minute", self.checks.per_minute, 1..=1_000);
         mistakes.range("checks.timeout", self.checks.timeout, s(1)..=s(60));
+        self.mail.validate(mistakes);
         mistakes.range("retention.runs", self.retention.runs, day..=day * 3_650);
         mistakes.range("retention.events", self.retention.events, day..=day * 3_650);
         mistakes.range("retention.audit", self.retention.audit, day..=day * 3_650);
@@ -226,8 +235,17 @@ mod tests {
             ("scheduler.interval", "0s"),
             ("scheduler.spread", "2h"),
             ("runs.concurrent", "0"),
+            ("runs.lease_ttl", "1s"),
             ("checks.per_minute", "0"),
             ("checks.timeout", "2m"),
+            ("mail.host", "no host"),
+            ("mail.from", "nobody"),
+            ("mail.security", "none"),
+            ("mail.username", "rollcall"),
+            ("mail.timeout", "1h"),
+            ("mail.poll_interval", "0s"),
+            ("mail.retry_interval", "0s"),
+            ("mail.max_attempts", "0"),
             ("retention.runs", "1h"),
             ("retention.events", "1h"),
             ("retention.audit", "1h"),
@@ -239,6 +257,29 @@ mod tests {
             unreachable!("nothing here is valid")
         };
         assert_eq!(mistakes.iter().count(), flags.len(), "{mistakes}");
+    }
+
+    #[test]
+    fn mail_needs_a_server_and_a_sender_and_files_that_can_be_read() {
+        let Err(mistakes) = load_with(&[("mail.enabled", "true")]) else {
+            unreachable!("there is no server to send to")
+        };
+        let told = mistakes.to_string();
+        assert!(told.contains("mail.host") && told.contains("mail.from"), "{told}");
+
+        let flags = [
+            ("mail.enabled", "true"),
+            ("mail.host", "localhost"),
+            ("mail.from", "Rollcall <rollcall@example.org>"),
+            ("mail.ca_file", "/does/not/exist"),
+            ("mail.username", "rollcall"),
+            ("mail.password_file", "/nor/this"),
+        ];
+        let loaded = load_with(&flags).map_err(|mistakes| mistakes.to_string()).unwrap();
+        let Err(mistakes) = crate::mail::Smtp::open(&loaded.own.mail) else {
+            unreachable!("there are no such files")
+        };
+        assert_eq!(mistakes.iter().count(), 2, "{mistakes}");
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub mod command;
 pub mod config;
 pub mod directories;
 mod due;
+pub mod mail;
+mod report;
 pub mod run;
 pub mod scheduler;
 pub mod serve;

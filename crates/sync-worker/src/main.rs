@@ -8,6 +8,7 @@ use rollcall_runtime::config::{self, ConfigArguments};
 use rollcall_runtime::exit::{self, Failure};
 use rollcall_runtime::telemetry;
 use sync_worker::config::{Secrets, WorkerSettings};
+use sync_worker::mail::Smtp;
 use sync_worker::{command, serve};
 
 /// Keeps tenants, directories and user syncs, and runs the syncs.
@@ -45,6 +46,8 @@ fn run() -> Result<(), Failure> {
     }
     if arguments.config.check_config {
         Secrets::read(loaded.shared.store, loaded.shared.keyring)?;
+        let mail = &loaded.own.mail;
+        mail.enabled.then(|| Smtp::open(mail)).transpose()?;
         return Ok(());
     }
     telemetry::init(&loaded.shared.telemetry);

@@ -69,9 +69,18 @@ pub async fn serve_worker(
     tokio::spawn(async move { follower.follow(&probing, || store.ping()).await });
     let routes = routes(&worker, &health)?;
     let scheduler = tokio::spawn(Scheduler::new(worker.clone()).run());
+    let mailing = worker
+        .mail_sender()
+        .map(|sender| tokio::spawn(sender.run(worker.stop.clone())));
     let served = server.serve(routes, &health, worker.stop.clone()).await;
     scheduler.abort();
-    worker.engine.drain(drain).await;
+    let mailed = async {
+        if let Some(mailing) = mailing {
+            // What is not handed over by then is sent again when its claim ends.
+            let _ = tokio::time::timeout(drain, mailing).await;
+        }
+    };
+    tokio::join!(worker.engine.drain(drain), mailed);
     worker.store.close().await;
     served
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::check_limit::CheckLimit;
 use crate::config::{Secrets, WorkerSettings, egress_policy, login_policy, store_options};
 use crate::directories::Directories;
+use crate::mail::{self, Smtp};
 use crate::run::{RunEngine, RunLimits};
 
 /// The parts of a worker. Clones share them.
@@ -31,6 +32,8 @@ pub struct Worker {
     /// The addresses that our connections come from.
     pub(crate) egress_addresses: Arc<[IpAddr]>,
     pub(crate) check_limit: Arc<CheckLimit>,
+    /// `None` while mail is switched off.
+    pub(crate) smtp: Option<Smtp>,
     /// Cancelled when the process is to stop: endless streams end then.
     pub(crate) stop: CancellationToken,
 }
@@ -56,6 +59,7 @@ impl Worker {
         let login_policy = login_policy(&users)?;
         let options = store_options(&store, &users);
         let secrets = Secrets::read(store, keyring)?;
+        let smtp = own.mail.enabled.then(|| Smtp::open(&own.mail)).transpose()?;
         let store = Store::open(secrets.database_url.expose(), secrets.keyring, options)
             .await
             .map_err(|error| match error {
@@ -64,21 +68,24 @@ impl Worker {
                 }
                 other => Failure::because(other),
             })?;
-        Ok(Self::new(store, &egress, login_policy, own, clock, stop))
+        Ok(Self::new(store, &egress, login_policy, own, smtp, clock, stop))
     }
 
-    /// Puts the parts together around a store.
+    /// Puts the parts together around a store. Reports are written if there is a way to send them.
     pub fn new(
         store: Store,
         egress: &config::Egress,
         login_policy: LoginPolicy,
         settings: WorkerSettings,
+        smtp: Option<Smtp>,
         clock: Clock,
         stop: CancellationToken,
     ) -> Self {
         let directories = Directories::new(store.clone(), egress_policy(egress));
         let limits = RunLimits {
             login_policy: login_policy.clone(),
+            lease_ttl: settings.runs.lease_ttl,
+            reports: smtp.is_some(),
             ..RunLimits::default()
         };
         let engine = RunEngine::new(store.clone(), directories.clone(), clock.clone(), limits);
@@ -91,12 +98,26 @@ impl Worker {
             settings: Arc::new(settings),
             login_policy,
             egress_addresses: egress.addresses.clone().into(),
+            smtp,
             stop,
         }
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// What sends the mails of the outbox; `None` while mail is switched off.
+    pub(crate) fn mail_sender(&self) -> Option<mail::Sender> {
+        let settings = &self.settings.mail;
+        self.smtp.clone().map(|smtp| mail::Sender {
+            store: self.store.clone(),
+            smtp,
+            clock: self.clock.clone(),
+            poll_interval: settings.poll_interval,
+            retry_interval: settings.retry_interval,
+            max_attempts: settings.max_attempts,
+        })
     }
 
     /// Random bits for the id of a new resource.

@@ -430,9 +430,11 @@ async fn mail_is_claimed_once_and_again_when_it_failed(engine: Engine) {
     set_up(&store).await;
     for subject in ["one", "two"] {
         let mail = NewMail {
+            id: subject.into(),
             to: vec!["admin@example.com".into()],
             subject: subject.into(),
-            body: "body".into(),
+            text: "text".into(),
+            html: "<p>text</p>".into(),
         };
         store.enqueue_mail(&acme(), &mail, at(0)).await.unwrap();
     }
@@ -450,4 +452,11 @@ async fn mail_is_claimed_once_and_again_when_it_failed(engine: Engine) {
         (again.len(), again[0].position, again[0].attempts),
         (1, claimed[1].position, 2)
     );
+    store.postpone_mail(again[0].position, at(500)).await.unwrap();
+    assert_eq!(
+        store.claim_mail(5, retry, at(499)).await.unwrap(),
+        [],
+        "it was postponed beyond its claim"
+    );
+    assert_eq!(store.claim_mail(5, retry, at(500)).await.unwrap().len(), 1);
 }

@@ -1,0 +1,83 @@
+//! A report as plain text and as HTML. Whatever is not a constant here is escaped.
+
+use std::fmt::Write;
+
+use super::content::Content;
+
+const NO_ERROR: &str = "a string takes everything";
+
+pub(super) fn text(content: &Content) -> String {
+    let mut out = format!("{}\n\n", content.headline);
+    for (label, value) in &content.facts {
+        writeln!(out, "{label}: {value}").expect(NO_ERROR);
+    }
+    for section in &content.sections {
+        write!(out, "\n{}\n", section.title).expect(NO_ERROR);
+        for item in &section.items {
+            writeln!(out, "- {}", item.text).expect(NO_ERROR);
+            for (label, value) in &item.details {
+                writeln!(out, "  {label}: {value}").expect(NO_ERROR);
+            }
+        }
+    }
+    write!(out, "\n{}\n", content.footer).expect(NO_ERROR);
+    out
+}
+
+pub(super) fn html(content: &Content) -> String {
+    let mut out = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\n\
+         <body style=\"font-family: sans-serif\">\n<h1 style=\"font-size: 1.2em\">{}</h1>\n<table>\n",
+        escape(&content.subject),
+        escape(&content.headline)
+    );
+    for (label, value) in &content.facts {
+        writeln!(
+            out,
+            "<tr><th align=\"left\">{}</th><td>{}</td></tr>",
+            escape(label),
+            escape(value)
+        )
+        .expect(NO_ERROR);
+    }
+    out.push_str("</table>\n");
+    for section in &content.sections {
+        writeln!(
+            out,
+            "<h2 style=\"font-size: 1em\">{}</h2>\n<ul>",
+            escape(&section.title)
+        )
+        .expect(NO_ERROR);
+        for item in &section.items {
+            write!(out, "<li>{}", escape(&item.text)).expect(NO_ERROR);
+            for (label, value) in &item.details {
+                write!(out, "<br><b>{}:</b> {}", escape(label), escape(value)).expect(NO_ERROR);
+            }
+            out.push_str("</li>\n");
+        }
+        out.push_str("</ul>\n");
+    }
+    writeln!(
+        out,
+        "<p><small>{}</small></p>\n</body></html>",
+        escape(&content.footer)
+    )
+    .expect(NO_ERROR);
+    out
+}
+
+/// Text for an element's content.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
