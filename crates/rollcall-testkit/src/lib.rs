@@ -20,6 +20,7 @@ mod root;
 mod samba;
 mod scripted;
 mod slapd;
+mod smtp;
 mod tls_client;
 mod wait;
 
@@ -36,4 +37,5 @@ pub use scripted::request::{Operation, Request};
 pub use scripted::{Peer, ScriptedLdap};
 pub use slapd::bind_log::Bind;
 pub use slapd::{Slapd, SlapdBuilder};
+pub use smtp::{ReceivedMail, SmtpSink};
 pub use wait::{wait_for, wait_for_blocking};

@@ -48,7 +48,7 @@ pub struct Runs {
     /// Scheduled runs at a time in this replica.
     pub concurrent: usize,
     /// A replica that is silent for this long has lost its runs to others.
-    #[serde(with = "duration")]
+    #[serde(deserialize_with = "duration")]
     pub lease_ttl: Duration,
 }
 
