@@ -275,7 +275,9 @@ mod tests {
             ("mail.username", "rollcall"),
             ("mail.password_file", "/nor/this"),
         ];
-        let loaded = load_with(&flags).map_err(|mistakes| mistakes.to_string()).unwrap();
+        let loaded = load_with(&flags)
+            .map_err(|mistakes| mistakes.to_string())
+            .unwrap();
         let Err(mistakes) = crate::mail::Smtp::open(&loaded.own.mail) else {
             unreachable!("there are no such files")
         };

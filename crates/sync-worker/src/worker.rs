@@ -86,7 +86,6 @@ impl Worker {
             login_policy: login_policy.clone(),
             lease_ttl: settings.runs.lease_ttl,
             reports: smtp.is_some(),
-            ..RunLimits::default()
         };
         let engine = RunEngine::new(store.clone(), directories.clone(), clock.clone(), limits);
         Self {

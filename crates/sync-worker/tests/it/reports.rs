@@ -132,7 +132,11 @@ async fn every_outcome_is_reported_to_each_address_of_its_own() {
         second.header("Subject"),
         Some("[Rollcall] Staff: the run is held, please look")
     );
-    for part in [held.hold_reasons[0].message.as_str(), "2 deactivated", "Expires: "] {
+    for part in [
+        held.hold_reasons[0].message.as_str(),
+        "2 deactivated",
+        "Expires: ",
+    ] {
         assert!(second.text.contains(part), "{part} in {second:?}");
     }
     let apply = v1::ApplySyncRunRequest {
