@@ -24,7 +24,7 @@ pub(super) fn build(
             HeaderName::new_from_ascii_str("Auto-Submitted"),
             "auto-generated".to_owned(),
         ))
-        .subject(mail.subject.replace(char::is_control, "\u{fffd}"));
+        .subject(mail.subject.as_str());
     for address in &mail.to {
         let address = address.parse().map_err(|_| lettre::error::Error::MissingTo)?;
         builder = builder.to(Mailbox::new(None, address));
