@@ -1,9 +1,12 @@
 //! System tests, one file per behaviour: both binaries, a real directory, a real store.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
+mod chaos;
 mod company;
+mod crowd;
 mod grpcurl;
 mod hostile_names;
 mod main_job;
 mod recovery;
+mod replicas;
 mod secrets;

@@ -1,86 +1,128 @@
 //! A worker that dies at any moment leaves a run that another one carries to its end, once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rollcall_proto::v1;
-use rollcall_testkit::{Slapd, TestCa, hostile_people, people_ldif, wait_for};
-use system_tests::{Backend, Service, System};
+use rollcall_proto::v1::{SyncRunMode, SyncRunState};
+use system_tests::{Backend, Service};
 
-use crate::company::{BASE, people_dn};
+use crate::crowd::Crowd;
 
-const PEOPLE: usize = 5_000;
+/// Two chunks of a plan.
+const PEOPLE: usize = 1_200;
+/// Moments of a run at which the worker is killed.
+const MOMENTS: u32 = 6;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_survives_its_worker_on_sqlite() -> Result<()> {
-    killed_while(Backend::Sqlite, v1::SyncRunState::Pulling).await?;
-    killed_while(Backend::Sqlite, v1::SyncRunState::Applying).await
+    survives(Backend::Sqlite).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_survives_its_worker_on_postgresql() -> Result<()> {
-    killed_while(Backend::Postgres, v1::SyncRunState::Pulling).await?;
-    killed_while(Backend::Postgres, v1::SyncRunState::Applying).await
+    survives(Backend::Postgres).await
 }
 
-async fn killed_while(backend: Backend, state: v1::SyncRunState) -> Result<()> {
-    let ca = TestCa::new()?;
-    let base_dn = people_dn();
-    let people = people_ldif(&hostile_people(PEOPLE), &base_dn);
-    let ldif = format!("dn: {base_dn}\nobjectClass: organizationalUnit\nou: People\n\n{people}");
-    let builder = Slapd::builder().base_dn(BASE).certificate(ca.loopback_server()?).size_limit(20_000).ldif(&ldif);
-    let slapd = tokio::task::spawn_blocking(move || builder.start()).await??;
-    let mut system = System::start(backend, &[slapd.tls_address().port()]).await?;
-    let tenant = system.connect("acme", &slapd, &ca, &base_dn).await?;
+/// Kills the worker at moments spread over the whole length of a run, then after a HELD and during the
+/// ApplySyncRun that releases it.
+async fn survives(backend: Backend) -> Result<()> {
+    let mut crowd = Crowd::start(backend, PEOPLE).await?;
+    let begin = Instant::now();
+    let run = crowd.system.run(&crowd.sync(), SyncRunMode::Apply).await?;
+    let length = begin.elapsed();
+    assert_eq!(
+        (run.state(), crowd.events().await?),
+        (SyncRunState::Succeeded, PEOPLE)
+    );
 
-    let request = v1::RunUserSyncRequest {
-        name: format!("{tenant}/userSyncs/staff"),
-        mode: v1::SyncRunMode::Apply.into(),
-        ..v1::RunUserSyncRequest::default()
-    };
-    let run = system.user_syncs().await?.run_user_sync(request).await?.into_inner().name;
-    let mut updates = system.runs().await?.watch_sync_run(v1::WatchSyncRunRequest { name: run.clone() }).await?.into_inner();
-    while let Some(update) = updates.message().await? {
-        let seen = update.sync_run.unwrap();
-        let counts = seen.counts.unwrap_or_default();
-        let begun = counts.entries > 0 && (state == v1::SyncRunState::Pulling || counts.applied > 0);
-        if seen.state() == state && begun {
-            break;
-        }
-        assert!(seen.end_time.is_none(), "the run ended before it could be interrupted: {seen:?}");
+    let mut interrupted = 0;
+    for moment in 0..MOMENTS {
+        crowd.rename_all(&format!("at moment {moment}")).await?;
+        let before = crowd.events().await?;
+        let run = crowd.start_run().await?;
+        tokio::time::sleep(length * moment / MOMENTS).await;
+        let state = crowd.state(&run).await?;
+        interrupted += usize::from(matches!(
+            state,
+            SyncRunState::Pending | SyncRunState::Pulling | SyncRunState::Applying
+        ));
+        crowd.replace_worker()?;
+        let ended = crowd.rest(&run).await?;
+        assert_eq!(
+            ended.state(),
+            SyncRunState::Succeeded,
+            "killed in {state:?}: {ended:?}"
+        );
+        assert_eq!(
+            ended.counts.unwrap().applied,
+            PEOPLE as i64,
+            "killed in {state:?}"
+        );
+        assert_eq!(
+            crowd.events().await? - before,
+            PEOPLE,
+            "one event a change, killed in {state:?}"
+        );
+        crowd.equals_the_directory().await?;
     }
-    system.worker.kill()?;
-    system.worker = Service::start("sync-worker", &system.config("worker"))?;
+    assert!(interrupted > 1, "the runs were too short to be interrupted");
 
-    let ended = async || -> bool {
-        let Ok(mut runs) = system.runs().await else { return false };
-        let answer = runs.get_sync_run(v1::GetSyncRunRequest { name: run.clone() }).await;
-        answer.is_ok_and(|run| run.into_inner().end_time.is_some())
+    crowd.delete(0..PEOPLE * 6 / 10).await?;
+    let before = crowd.events().await?;
+    let held = crowd.system.run(&crowd.sync(), SyncRunMode::Apply).await?;
+    assert_eq!(held.state(), SyncRunState::Held, "{held:?}");
+    crowd.replace_worker()?;
+    assert_eq!(crowd.state(&held.name).await?, SyncRunState::Held);
+    let request = v1::ApplySyncRunRequest {
+        name: held.name.clone(),
     };
-    wait_for("the run to be taken over and end", Duration::from_secs(120), ended).await?;
-    let ended = system.runs().await?.get_sync_run(v1::GetSyncRunRequest { name: run }).await?.into_inner();
-    assert_eq!(ended.state(), v1::SyncRunState::Succeeded, "{ended:?}");
-    assert_eq!(ended.counts.unwrap().applied, PEOPLE as i64, "nothing is applied twice and nothing is lost");
-    assert_eq!(system.all_users(&tenant).await?.len(), PEOPLE);
-    assert_eq!(events(&system, &tenant).await?, PEOPLE, "one event for each user");
+    crowd.system.runs().await?.apply_sync_run(request.clone()).await?;
+    crowd.replace_worker()?;
+    let released = crowd.rest(&held.name).await?;
+    assert_eq!(released.state(), SyncRunState::Succeeded, "{released:?}");
+    crowd.system.runs().await?.apply_sync_run(request).await?;
+    assert_eq!(crowd.events().await? - before, PEOPLE * 6 / 10, "released once");
+    crowd.equals_the_directory().await
+}
+
+/// On PostgreSQL a lock on a table stops a run exactly before it writes there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_may_die_right_before_each_kind_of_write() -> Result<()> {
+    let mut crowd = Crowd::start(Backend::Postgres, PEOPLE).await?;
+    for (table, state) in [
+        ("sync_plan_chunks", SyncRunState::Pending),
+        ("sync_run_issues", SyncRunState::Pending),
+        ("users", SyncRunState::Applying),
+        ("user_events", SyncRunState::Applying),
+    ] {
+        crowd.rename_all(&format!("before {table}")).await?;
+        let before = crowd.events().await?;
+        let lock = crowd.lock_table(table, Duration::from_secs(4)).await?;
+        let run = crowd.start_run().await?;
+        crowd.reaches(&run, state).await?;
+        crowd.replace_worker()?;
+        lock.await??;
+        let ended = crowd.rest(&run).await?;
+        assert_eq!(ended.state(), SyncRunState::Succeeded, "{table}: {ended:?}");
+        assert_eq!(crowd.events().await? - before, PEOPLE, "{table}");
+        crowd
+            .equals_the_directory()
+            .await
+            .with_context(|| table.to_owned())?;
+    }
     Ok(())
 }
 
-async fn events(system: &System, tenant: &str) -> Result<usize> {
-    let mut client = system.users().await?;
-    let (mut count, mut after) = (0, String::new());
-    loop {
-        let request = v1::ListUserEventsRequest {
-            parent: tenant.to_owned(),
-            page_size: 1000,
-            after,
-            ..v1::ListUserEventsRequest::default()
-        };
-        let page = client.list_user_events(request).await?.into_inner();
-        if page.events.is_empty() {
-            return Ok(count);
-        }
-        count += page.events.len();
-        after = page.next_cursor;
-    }
+/// A worker that is asked to stop gives its run up at once, and nobody has to wait for its lease to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_stops_leaves_its_run_to_the_next() -> Result<()> {
+    let mut crowd = Crowd::start(Backend::Sqlite, PEOPLE).await?;
+    let run = crowd.start_run().await?;
+    assert!(crowd.system.worker.stop()?);
+    crowd.system.worker = Service::start("sync-worker", &crowd.system.config("worker"))?;
+    let ended = crowd.rest(&run).await?;
+    assert_eq!(ended.state(), SyncRunState::Succeeded, "{ended:?}");
+    assert_eq!(crowd.events().await?, PEOPLE);
+    crowd.equals_the_directory().await
 }

@@ -71,6 +71,22 @@ impl Service {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Freezes it (SIGSTOP): connections stay open, and nothing moves.
+    pub fn pause(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// Ends [`Service::pause`].
+    pub fn resume(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
+        anyhow::ensure!(status.success(), "{} cannot be signalled", self.name);
+        Ok(())
+    }
+
     /// Ends it at once, as a crash would.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
@@ -90,7 +106,7 @@ impl Service {
     fn serving_address(&self) -> Option<String> {
         let log = self.log();
         let entries = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        entries.filter_map(|entry| find(&entry, "server.address")).last()
+        entries.filter_map(|entry| find(&entry, "server.address")).next_back()
     }
 }
 

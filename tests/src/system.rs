@@ -37,7 +37,8 @@ pub struct System {
     pub gateway: Service,
     /// The administrative side.
     pub worker: Service,
-    _database: Option<TestDatabase>,
+    /// The database, unless it is a file.
+    pub database: Option<TestDatabase>,
 }
 
 impl System {
@@ -63,13 +64,15 @@ impl System {
             keys = files.path().join("keys").display(),
         );
         let worker_config = files.path().join("worker.toml");
-        std::fs::write(&worker_config, &shared)?;
+        // A run whose worker died is taken over soon.
+        let eager = "[scheduler]\ninterval = \"1s\"\nspread = \"0s\"\n[runs]\nlease_ttl = \"3s\"\n";
+        std::fs::write(&worker_config, format!("{shared}{eager}"))?;
         migrate(&worker_config)?;
         let worker = Service::start("sync-worker", &worker_config)?;
         let gateway_config = files.path().join("gateway.toml");
         std::fs::write(&gateway_config, format!("{shared}[worker]\nendpoint = \"http://{}\"\n", worker.address()))?;
         let gateway = Service::start("auth-gateway", &gateway_config)?;
-        Ok(Self { files, gateway, worker, _database: database })
+        Ok(Self { files, gateway, worker, database })
     }
 
     /// The file that a service was configured with.

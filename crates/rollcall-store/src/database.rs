@@ -18,6 +18,9 @@ use crate::store::StoreOptions;
 
 /// How long a write waits for another process's write on SQLite.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A process that is frozen within a transaction keeps its locks, a lease's row among them, and stops whoever
+/// wants to take over. After so long PostgreSQL ends the transaction; no healthy one pauses that long.
+const FROZEN_AFTER: &str = "10s";
 /// Connections that read from SQLite; each is a thread.
 const SQLITE_READERS: u32 = 4;
 /// Idle connections to PostgreSQL older than this are tried before use.
@@ -95,7 +98,11 @@ impl Database {
             .set_application_name("rollcall")
             .sqlx_logging(false)
             .record_stmt_in_spans(false)
-            .map_sqlx_postgres_opts(|options| options.statement_cache_capacity(500));
+            .map_sqlx_postgres_opts(|options| {
+                options
+                    .statement_cache_capacity(500)
+                    .options([("idle_in_transaction_session_timeout", FROZEN_AFTER)])
+            });
         let pool = SeaDatabase::connect(connect).await?;
         Ok(Self {
             engine: Engine::Postgres,

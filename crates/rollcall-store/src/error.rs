@@ -156,6 +156,8 @@ impl From<DbErr> for StoreError {
             Some(SqlxError::Database(cause)) => match cause.code().as_deref() {
                 // PostgreSQL: serialization failure, deadlock. SQLite: BUSY and its extended codes.
                 Some("40001" | "40P01" | "5" | "261" | "517" | "773") => return Self::Contended,
+                // PostgreSQL: the transaction was ended because it paused too long.
+                Some("25P03") => true,
                 // PostgreSQL: connection exception, insufficient resources, operator intervention, system
                 // error. SQLite: IOERR, CANTOPEN, FULL, READONLY and their extended codes.
                 Some(code) if code.len() == 5 => ["08", "53", "57", "58", "3D", "28"]
