@@ -56,6 +56,10 @@ async fn an_answered_login_survives_a_kill(engine: Engine) {
 /// The child of the test above.
 #[tokio::test]
 #[ignore = "is started, and killed, by another test"]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test above tells its child by the environment which database it is"
+)]
 async fn finish_logins_until_killed() {
     let url = std::env::var(URL).unwrap();
     let keys = crate::engine::keyring(&format!("k1 {}", crate::engine::KEY));
