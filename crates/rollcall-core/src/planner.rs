@@ -177,10 +177,20 @@ impl<'a> Planner<'a> {
         self.roles_known = false;
     }
 
+    /// True if an entry with this id was taken in already.
+    pub fn has_seen(&self, id: &ExternalId) -> bool {
+        self.known
+            .get(id)
+            .map_or_else(|| self.seen_new.contains(id), |slot| slot.seen)
+    }
+
     /// Marks an id as present although its entry cannot be used, so that its user is not taken for gone.
     pub fn mark_present(&mut self, id: &ExternalId) {
-        if let Some(slot) = self.known.get_mut(id) {
-            slot.seen = true;
+        match self.known.get_mut(id) {
+            Some(slot) => slot.seen = true,
+            None => {
+                self.seen_new.insert(id.clone());
+            }
         }
     }
 

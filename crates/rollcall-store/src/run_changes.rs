@@ -85,7 +85,7 @@ impl Store {
     /// [`PLAN_LIFETIME`].
     ///
     /// # Errors
-    /// `LeaseLost`; `NotFound`; `NotInState`.
+    /// `LeaseLost`; `NotFound`; `NotInState`; `RevisionMismatch` if the user sync changed since the pull began.
     pub async fn finish_plan(
         &self,
         lease: &LeaseToken,
@@ -112,7 +112,11 @@ impl Store {
     ) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
+        let user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
         let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
+        if user_sync.revision != model.user_sync_revision {
+            return Err(StoreError::RevisionMismatch);
+        }
         let (state, hold_reasons) = match result.outcome {
             PlanOutcome::Planned => (RunState::Planned, Vec::new()),
             PlanOutcome::Held(reasons) => (RunState::Held, reasons),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::id::UserId;
 use crate::issue::{Issue, IssueKind};
-use crate::plan::Change;
+use crate::plan::{CHUNK_CHANGES, Change};
 use crate::planner::Waiting;
 
 /// The claims in an order in which each finds its identifiers free.
@@ -22,7 +22,7 @@ pub struct OrderedClaims {
 /// `released` tells which identifiers the plan's changes free, and by whom. A claim on anything else, or on
 /// something whose own release fails, becomes an issue.
 pub fn order_claims(waiting: Vec<Waiting>, released: &HashMap<String, UserId>) -> OrderedClaims {
-    let (alive, issues) = drop_unmet(waiting, released);
+    let (alive, mut issues) = drop_unmet(waiting, released);
     let index: HashMap<UserId, usize> = alive
         .iter()
         .enumerate()
@@ -52,6 +52,14 @@ pub fn order_claims(waiting: Vec<Waiting>, released: &HashMap<String, UserId>) -
 
     let mut changes: Vec<Option<Change>> = alive.into_iter().map(|claim| Some(claim.change)).collect();
     let singles = |indexes: Vec<usize>| indexes.into_iter().map(|i| vec![i]);
+    // A circle goes into one transaction or not at all; who waits for one of it is refused when applied.
+    let (circles, too_large): (Vec<_>, Vec<_>) = circles
+        .into_iter()
+        .partition(|circle| circle.len() <= CHUNK_CHANGES);
+    for change in too_large.into_iter().flatten().filter_map(|i| changes[i].take()) {
+        let key = crate::identifier::normalize(&change.profile.login);
+        issues.push(unmet_issue(&change, &key));
+    }
     let order: Vec<Vec<usize>> = singles(first).chain(circles).chain(singles(last)).collect();
     let groups = order
         .into_iter()

@@ -12,6 +12,7 @@ use crate::fixture::*;
 
 on_both! {
     a_run_goes_through_its_states,
+    a_plan_of_an_older_configuration_does_not_take_place,
     a_waiting_plan_is_applied_once,
     a_waiting_plan_expires_or_is_cancelled,
     a_takeover_pulls_anew,
@@ -64,6 +65,23 @@ async fn waiting(store: &Store, token: &LeaseToken, number: u128, outcome: PlanO
         .finish_plan(token, &staff(), run_id(number), plan(outcome), at(2))
         .await
         .unwrap();
+}
+
+async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let (key, id) = (staff(), run_id(1));
+    store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    store.begin_pull(&token, &key, id).await.unwrap();
+    let settings = sync_settings("main");
+    store
+        .update_user_sync(&acme(), &sync_id("staff"), 1, &settings, None, at(2))
+        .await
+        .unwrap();
+    let late = store
+        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), at(3))
+        .await;
+    assert!(matches!(late, Err(StoreError::RevisionMismatch)), "{late:?}");
+    assert_eq!(store.run(&key, id).await.unwrap().state, RunState::Pulling);
 }
 
 async fn a_run_goes_through_its_states(engine: Engine) {

@@ -117,6 +117,10 @@ impl<'a> Planning<'a> {
                     continue;
                 }
             };
+            // Found by two searches, or again after a restart: one person, and one issue.
+            if self.planner.has_seen(&id) {
+                continue;
+            }
             match self
                 .reader
                 .read(id.clone(), &entry, self.roles.of(&id, &entry.dn), self.now)

@@ -31,6 +31,8 @@ impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::LeaseLost => Self::Cut(error.into()),
+            // Of the user sync, by the plan's end.
+            StoreError::RevisionMismatch => Self::Superseded,
             other => Error::from(other).into(),
         }
     }

@@ -360,3 +360,19 @@ async fn the_disabled_employees_of_the_sample_company_arrive_deactivated() {
     let reasons: Vec<_> = off.map(|user| user.state_reason).collect();
     assert_eq!(reasons, [Some(StateReason::DisabledInDirectory); 8]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_two_searches_find_is_one_user_or_one_issue() {
+    let mut ldif = nested();
+    person(&mut ldif, "Staff", "x");
+    let mut sync = staff();
+    sync.searches.push(v1::UserSearch {
+        base_dn: BASE.into(),
+        filter: "(objectClass=inetOrgPerson)".into(),
+        ..Default::default()
+    });
+    let mut world = World::start(Slapd::builder().ldif(ldif.as_str()), sync).await;
+    let run = world.apply().await;
+    assert_eq!(world.issue_types(&run).await, [IssueType::LoginTooShort]);
+    assert_eq!(world.users().await.len(), 4);
+}
