@@ -94,7 +94,7 @@ pub(crate) fn answer(result: LdapResult) -> BindAnswer {
     answer
 }
 
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) fn read_control_values(value: &[u8]) {
     let _ = (
         password_policy(value),

@@ -1,4 +1,4 @@
-//! Entry points of the fuzz targets; compiled for them alone.
+//! Entry points of the fuzz targets; compiled for them and for the test that replays their seeds.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use lber::structures::Tag;
@@ -46,3 +46,6 @@ pub fn control_values(value: &[u8]) {
     crate::bind::read_control_values(value);
     crate::paging::read_control_value(value);
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ mod egress;
 mod endpoint;
 mod entry;
 mod error;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod gate;
 mod guard;

@@ -361,7 +361,7 @@ impl PagedSearch {
     }
 }
 
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) fn read_control_value(value: &[u8]) {
     let control = RawControl {
         ctype: PAGED_RESULTS.into(),

@@ -242,10 +242,11 @@ impl HostStages<'_> {
                 "The host is an address; there is nothing to resolve.",
             ),
             false => {
-                stages.pass(
-                    StageKind::Dns,
-                    format!("The name resolves to {} addresses.", addresses.len()),
-                );
+                let message = match addresses.len() {
+                    1 => "The name resolves to one address.".to_owned(),
+                    count => format!("The name resolves to {count} addresses."),
+                };
+                stages.pass(StageKind::Dns, message);
             }
         }
         match dial::connect(&addresses, deadline).await {

@@ -90,6 +90,19 @@ pub(super) fn root_dse(root: &RootDse, stages: &mut Stages) {
     }
 }
 
+/// How many entries came, in how many pages.
+pub(super) fn pages(entries: u64, pages: u64) -> String {
+    let plural = |count: u64, one: &str, many: &str| match count {
+        1 => format!("1 {one}"),
+        _ => format!("{count} {many}"),
+    };
+    let (entries, pages) = (
+        plural(entries, "entry", "entries"),
+        plural(pages, "page", "pages"),
+    );
+    format!("{entries} came in {pages}.")
+}
+
 pub(super) fn with_certificate(message: String, leaf: Option<&CertificateFacts>) -> String {
     let Some(leaf) = leaf else { return message };
     let names = if leaf.names.is_empty() {
@@ -104,4 +117,15 @@ pub(super) fn with_certificate(message: String, leaf: Option<&CertificateFacts>)
         leaf.not_before.format("%Y-%m-%d"),
         leaf.not_after.format("%Y-%m-%d"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(pages(1, 1), "1 entry came in 1 page.");
+        assert_eq!(pages(1001, 2), "1001 entries came in 2 pages.");
+    }
 }

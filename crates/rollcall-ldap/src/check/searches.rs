@@ -12,6 +12,7 @@ use rollcall_core::user_sync::{Search, SearchScope};
 use tokio::time::Instant;
 
 use super::advice::explain;
+use super::describe;
 use super::stages::Stages;
 use crate::directory::{LdapDirectory, ReadRequest};
 use crate::error::LdapError;
@@ -241,7 +242,7 @@ impl SearchRun<'_> {
             SearchOutcome::Complete(stats) => {
                 stages.pass(
                     StageKind::Paging,
-                    format!("{} entries came in {} pages.", entries, stats.pages),
+                    describe::pages(entries, u64::from(stats.pages)),
                 );
             }
             SearchOutcome::Partial { .. } if limited => {
@@ -302,6 +303,7 @@ fn judge_count(count: Count, stages: &mut Stages) {
             "Check base, scope and filter, and that the bind account may read the attributes of the filter: what it \
              may not read never matches.",
         ),
+        (1, true) => stages.pass(StageKind::SearchFilter, "The filter matches 1 entry."),
         (entries, true) => stages.pass(StageKind::SearchFilter, format!("The filter matches {entries} entries.")),
         (entries, false) => {
             stages.pass(StageKind::SearchFilter, format!("The filter matches at least {entries} entries."));

@@ -365,9 +365,11 @@ async fn a_latin_1_diagnostic_message_keeps_its_result_code() {
 async fn a_trickling_answer_ends_at_the_deadline() {
     let server = ScriptedLdap::plain(|mut peer| async move {
         let bind = next(&mut peer).await?;
+        // The pace is what this test is about: each byte comes well before the deadline, the last one never.
+        let mut pace = tokio::time::interval(Duration::from_millis(5));
         for byte in ber::bind_response(bind.id, 0, "", &"x".repeat(10_000)) {
+            pace.tick().await;
             peer.send(&[byte]).await?;
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         peer.closed().await
     })
