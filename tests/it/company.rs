@@ -9,11 +9,16 @@ pub(crate) const BASE: &str = "dc=rollcall,dc=test";
 pub(crate) async fn company(people: &[(&str, &str, &str)]) -> Result<(TestCa, Slapd)> {
     let ca = TestCa::new()?;
     let mut ldif = Ldif::new();
-    ldif.entry(&people_dn()).attribute("objectClass", "organizationalUnit").attribute("ou", "People");
+    ldif.entry(&people_dn())
+        .attribute("objectClass", "organizationalUnit")
+        .attribute("ou", "People");
     for (uid, mail, password) in people {
         person(&mut ldif, uid, mail, password);
     }
-    let builder = Slapd::builder().base_dn(BASE).certificate(ca.loopback_server()?).ldif(ldif.as_str());
+    let builder = Slapd::builder()
+        .base_dn(BASE)
+        .certificate(ca.loopback_server()?)
+        .ldif(ldif.as_str());
     let slapd = tokio::task::spawn_blocking(move || builder.start()).await??;
     Ok((ca, slapd))
 }

@@ -15,7 +15,8 @@ fn grpcurl(arguments: &[&str]) -> Option<(bool, String)> {
             return None;
         }
     };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     Some((output.status.success(), text))
 }
 
@@ -23,7 +24,10 @@ fn grpcurl(arguments: &[&str]) -> Option<(bool, String)> {
 async fn both_services_describe_themselves_and_tell_their_health() -> Result<()> {
     let system = System::start(Backend::Sqlite, &[636]).await?;
     for (address, services) in [
-        (system.gateway.address(), ["rollcall.v1.AuthService", "rollcall.v1.UserService"].as_slice()),
+        (
+            system.gateway.address(),
+            ["rollcall.v1.AuthService", "rollcall.v1.UserService"].as_slice(),
+        ),
         (
             system.worker.address(),
             &[
@@ -35,7 +39,9 @@ async fn both_services_describe_themselves_and_tell_their_health() -> Result<()>
             ],
         ),
     ] {
-        let Some((ok, listed)) = grpcurl(&[address, "list"]) else { return Ok(()) };
+        let Some((ok, listed)) = grpcurl(&[address, "list"]) else {
+            return Ok(());
+        };
         assert!(ok, "{listed}");
         for service in services {
             assert!(listed.contains(service), "{service} is not in:\n{listed}");
@@ -54,11 +60,24 @@ async fn a_bad_request_names_every_bad_field() -> Result<()> {
         "display_name": "", "hosts": ["https://example.com"], "page_size": -1,
         "connect_timeout": "0s", "tls_server_name": "not a name"}}"#;
     let address = system.worker.address();
-    let Some((ok, text)) = grpcurl(&["-d", directory, address, "rollcall.v1.DirectoryService/CreateDirectory"]) else {
+    let Some((ok, text)) = grpcurl(&[
+        "-d",
+        directory,
+        address,
+        "rollcall.v1.DirectoryService/CreateDirectory",
+    ]) else {
         return Ok(());
     };
     assert!(!ok && text.contains("InvalidArgument"), "{text}");
-    for field in ["directory_id", "display_name", "hosts[0]", "page_size", "connect_timeout", "tls_server_name", "bind_dn"] {
+    for field in [
+        "directory_id",
+        "display_name",
+        "hosts[0]",
+        "page_size",
+        "connect_timeout",
+        "tls_server_name",
+        "bind_dn",
+    ] {
         assert!(text.contains(field), "{field} is not named in:\n{text}");
     }
     Ok(())

@@ -14,13 +14,21 @@ const PEOPLE: usize = 10_000;
 const CALLERS: usize = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_hostile_names_arrive_exactly_and_everybody_logs_in_by_login_and_by_email() -> Result<()> {
+async fn ten_thousand_hostile_names_arrive_exactly_and_everybody_logs_in_by_login_and_by_email() -> Result<()>
+{
     let ca = TestCa::new()?;
     let people = hostile_people(PEOPLE);
     let base = "dc=rollcall,dc=test";
     let base_dn = format!("ou=People,{base}");
-    let ldif = format!("dn: {base_dn}\nobjectClass: organizationalUnit\nou: People\n\n{}", people_ldif(&people, &base_dn));
-    let builder = Slapd::builder().base_dn(base).certificate(ca.loopback_server()?).size_limit(20_000).ldif(&ldif);
+    let ldif = format!(
+        "dn: {base_dn}\nobjectClass: organizationalUnit\nou: People\n\n{}",
+        people_ldif(&people, &base_dn)
+    );
+    let builder = Slapd::builder()
+        .base_dn(base)
+        .certificate(ca.loopback_server()?)
+        .size_limit(20_000)
+        .ldif(&ldif);
     let slapd = tokio::task::spawn_blocking(move || builder.start()).await??;
     let system = System::start(Backend::Sqlite, &[slapd.tls_address().port()]).await?;
     let tenant = system.connect("acme", &slapd, &ca, &base_dn).await?;
@@ -36,9 +44,21 @@ async fn ten_thousand_hostile_names_arrive_exactly_and_everybody_logs_in_by_logi
     let second = system.run(&sync, v1::SyncRunMode::Apply).await?;
     assert_eq!(second.state(), v1::SyncRunState::Succeeded, "{second:?}");
     let counts = second.counts.unwrap();
-    assert_eq!((counts.unchanged, counts.applied), (PEOPLE as i64, 0), "{counts:?}");
-    assert_eq!(system.all_users(&tenant).await?, before, "a second run writes no user");
-    assert_eq!(event_count(&system, &tenant).await?, events, "a second run writes no event");
+    assert_eq!(
+        (counts.unchanged, counts.applied),
+        (PEOPLE as i64, 0),
+        "{counts:?}"
+    );
+    assert_eq!(
+        system.all_users(&tenant).await?,
+        before,
+        "a second run writes no user"
+    );
+    assert_eq!(
+        event_count(&system, &tenant).await?,
+        events,
+        "a second run writes no event"
+    );
 
     log_everybody_in(&system, &tenant, people).await
 }
@@ -92,7 +112,9 @@ fn line(text: &str) -> Option<(&str, String)> {
     let (name, value) = text.split_once(':')?;
     let value = match value.strip_prefix(':') {
         Some(encoded) => {
-            let decoded = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?;
+            let decoded = base64::engine::general_purpose::STANDARD
+                .decode(encoded.trim())
+                .ok()?;
             String::from_utf8(decoded).ok()?
         }
         None => value.strip_prefix(' ').unwrap_or(value).to_owned(),

@@ -35,25 +35,55 @@ async fn main_job(backend: Backend) -> Result<()> {
     assert_eq!(preview.state(), v1::SyncRunState::Planned, "{preview:?}");
     assert_eq!(preview.counts.unwrap().created, 3);
     assert_eq!(system.all_users(&tenant).await?, [], "a preview writes no user");
-    assert_eq!(issues(&system, &preview.name).await?, [v1::IssueType::LoginTooShort]);
+    assert_eq!(
+        issues(&system, &preview.name).await?,
+        [v1::IssueType::LoginTooShort]
+    );
 
-    let request = v1::ApplySyncRunRequest { name: preview.name.clone() };
+    let request = v1::ApplySyncRunRequest {
+        name: preview.name.clone(),
+    };
     system.runs().await?.apply_sync_run(request.clone()).await?;
     let applied = system.rest(&preview.name).await?;
-    assert_eq!(applied.state(), v1::SyncRunState::SucceededWithIssues, "{applied:?}");
-    assert_eq!(logins(&system, &tenant, v1::UserState::Active).await?, ["ada", "bob", "eve"]);
+    assert_eq!(
+        applied.state(),
+        v1::SyncRunState::SucceededWithIssues,
+        "{applied:?}"
+    );
+    assert_eq!(
+        logins(&system, &tenant, v1::UserState::Active).await?,
+        ["ada", "bob", "eve"]
+    );
     let again = system.runs().await?.apply_sync_run(request).await?.into_inner();
-    assert_eq!(again, applied, "a plan is applied once; a repeat of the call changes nothing");
+    assert_eq!(
+        again, applied,
+        "a plan is applied once; a repeat of the call changes nothing"
+    );
 
-    assert_eq!(login(&system, &tenant, "ada", "countess of lovelace").await?, Ok("ada".to_owned()));
-    assert_eq!(login(&system, &tenant, "ADA@example.test", "countess of lovelace").await?, Ok("ada".to_owned()));
+    assert_eq!(
+        login(&system, &tenant, "ada", "countess of lovelace").await?,
+        Ok("ada".to_owned())
+    );
+    assert_eq!(
+        login(&system, &tenant, "ADA@example.test", "countess of lovelace").await?,
+        Ok("ada".to_owned())
+    );
     let denied = Err(v1::DenialReason::InvalidCredentials);
     assert_eq!(login(&system, &tenant, "ada", "wrong").await?, denied);
-    assert_eq!(login(&system, &tenant, "nobody", "countess of lovelace").await?, denied);
-    assert_eq!(login(&system, &tenant, "ab", "has a login that is too short").await?, denied);
+    assert_eq!(
+        login(&system, &tenant, "nobody", "countess of lovelace").await?,
+        denied
+    );
+    assert_eq!(
+        login(&system, &tenant, "ab", "has a login that is too short").await?,
+        denied
+    );
 
     // Somebody moves, somebody leaves, somebody comes.
-    slapd.modify(&format!("dn: uid=ada,{}\nchangetype: modify\nreplace: displayName\ndisplayName: Ada King\n", people_dn()))?;
+    slapd.modify(&format!(
+        "dn: uid=ada,{}\nchangetype: modify\nreplace: displayName\ndisplayName: Ada King\n",
+        people_dn()
+    ))?;
     slapd.delete(&format!("uid=eve,{}", people_dn()))?;
     let mut ldif = Ldif::new();
     person(&mut ldif, "grace", "grace@example.test", "admiral");
@@ -61,9 +91,19 @@ async fn main_job(backend: Backend) -> Result<()> {
     let run = system.run(&sync, v1::SyncRunMode::Apply).await?;
     assert_eq!(run.state(), v1::SyncRunState::SucceededWithIssues, "{run:?}");
     let counts = run.counts.unwrap();
-    assert_eq!((counts.created, counts.updated, counts.archived, counts.unchanged), (1, 1, 1, 1), "{counts:?}");
-    assert_eq!(logins(&system, &tenant, v1::UserState::Active).await?, ["ada", "bob", "grace"]);
-    assert_eq!(login(&system, &tenant, "eve", "listens to everything").await?, denied);
+    assert_eq!(
+        (counts.created, counts.updated, counts.archived, counts.unchanged),
+        (1, 1, 1, 1),
+        "{counts:?}"
+    );
+    assert_eq!(
+        logins(&system, &tenant, v1::UserState::Active).await?,
+        ["ada", "bob", "grace"]
+    );
+    assert_eq!(
+        login(&system, &tenant, "eve", "listens to everything").await?,
+        denied
+    );
 
     // Nearly everybody disappears from the results: held, and nobody is touched.
     for uid in ["ada", "bob"] {
@@ -72,16 +112,25 @@ async fn main_job(backend: Backend) -> Result<()> {
     let held = system.run(&sync, v1::SyncRunMode::Apply).await?;
     assert_eq!(held.state(), v1::SyncRunState::Held, "{held:?}");
     assert!(!held.hold_reasons.is_empty());
-    assert_eq!(logins(&system, &tenant, v1::UserState::Active).await?, ["ada", "bob", "grace"]);
+    assert_eq!(
+        logins(&system, &tenant, v1::UserState::Active).await?,
+        ["ada", "bob", "grace"]
+    );
 
     // An outage is neither a denial nor an absence.
     let mut slapd = slapd;
     slapd.stop();
     let outage = login(&system, &tenant, "grace", "admiral").await.unwrap_err();
-    assert_eq!(outage.downcast::<tonic::Status>()?.code(), tonic::Code::Unavailable);
+    assert_eq!(
+        outage.downcast::<tonic::Status>()?.code(),
+        tonic::Code::Unavailable
+    );
     let failed = system.run(&sync, v1::SyncRunMode::Apply).await?;
     assert_eq!(failed.state(), v1::SyncRunState::Failed, "{failed:?}");
-    assert_eq!(logins(&system, &tenant, v1::UserState::Active).await?, ["ada", "bob", "grace"]);
+    assert_eq!(
+        logins(&system, &tenant, v1::UserState::Active).await?,
+        ["ada", "bob", "grace"]
+    );
     Ok(())
 }
 
@@ -97,24 +146,49 @@ async fn login(
         password: password.to_owned(),
         ..v1::AuthenticateRequest::default()
     };
-    Ok(match system.auth().await?.authenticate(request).await?.into_inner().outcome {
-        Some(Outcome::Authenticated(authenticated)) => Ok(authenticated.user.unwrap().login),
-        Some(Outcome::Denial(denial)) => Err(denial.reason()),
-        None => panic!("no outcome"),
-    })
+    Ok(
+        match system
+            .auth()
+            .await?
+            .authenticate(request)
+            .await?
+            .into_inner()
+            .outcome
+        {
+            Some(Outcome::Authenticated(authenticated)) => Ok(authenticated.user.unwrap().login),
+            Some(Outcome::Denial(denial)) => Err(denial.reason()),
+            None => panic!("no outcome"),
+        },
+    )
 }
 
 async fn logins(system: &System, tenant: &str, state: v1::UserState) -> Result<Vec<String>> {
     let users = system.all_users(tenant).await?;
-    let mut logins: Vec<String> =
-        users.into_iter().filter(|user| user.state() == state).map(|user| user.login).collect();
+    let mut logins: Vec<String> = users
+        .into_iter()
+        .filter(|user| user.state() == state)
+        .map(|user| user.login)
+        .collect();
     logins.sort();
     Ok(logins)
 }
 
 async fn issues(system: &System, run: &str) -> Result<Vec<v1::IssueType>> {
-    let request = v1::ListSyncRunIssuesRequest { parent: run.to_owned(), ..v1::ListSyncRunIssuesRequest::default() };
-    let issues = system.runs().await?.list_sync_run_issues(request).await?.into_inner().issues;
-    assert!(issues.iter().all(|issue| !issue.hint.is_empty() && !issue.message.is_empty()));
+    let request = v1::ListSyncRunIssuesRequest {
+        parent: run.to_owned(),
+        ..v1::ListSyncRunIssuesRequest::default()
+    };
+    let issues = system
+        .runs()
+        .await?
+        .list_sync_run_issues(request)
+        .await?
+        .into_inner()
+        .issues;
+    assert!(
+        issues
+            .iter()
+            .all(|issue| !issue.hint.is_empty() && !issue.message.is_empty())
+    );
     Ok(issues.iter().map(v1::SyncIssue::r#type).collect())
 }

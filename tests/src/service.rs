@@ -26,7 +26,10 @@ impl Service {
     pub fn start(name: &'static str, config: &Path) -> Result<Self> {
         let mut command = Command::new(binary(name)?);
         command.arg("--config").arg(config);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let log = Arc::new(Mutex::new(String::new()));
         let output: [Box<dyn std::io::Read + Send>; 2] = [
@@ -43,7 +46,12 @@ impl Service {
                 }
             });
         }
-        let mut service = Self { name, child, log, address: String::new() };
+        let mut service = Self {
+            name,
+            child,
+            log,
+            address: String::new(),
+        };
         let mut ended = false;
         let waited = wait_for_blocking("the service to serve", START_LIMIT, || {
             ended = !matches!(service.child.try_wait(), Ok(None));
@@ -63,7 +71,9 @@ impl Service {
 
     /// A new connection.
     pub async fn channel(&self) -> Result<Channel> {
-        Ok(Endpoint::from_shared(format!("http://{}", self.address))?.connect().await?)
+        Ok(Endpoint::from_shared(format!("http://{}", self.address))?
+            .connect()
+            .await?)
     }
 
     /// Everything that it wrote so far.
@@ -82,7 +92,9 @@ impl Service {
     }
 
     fn signal(&self, signal: &str) -> Result<()> {
-        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
+        let status = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status()?;
         anyhow::ensure!(status.success(), "{} cannot be signalled", self.name);
         Ok(())
     }
@@ -99,14 +111,20 @@ impl Service {
         let pid = self.child.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status()?;
         let name = self.name;
-        wait_for_blocking(&format!("{name} to stop"), STOP_LIMIT, || !matches!(self.child.try_wait(), Ok(None)))?;
+        wait_for_blocking(&format!("{name} to stop"), STOP_LIMIT, || {
+            !matches!(self.child.try_wait(), Ok(None))
+        })?;
         Ok(self.child.wait()?.success())
     }
 
     fn serving_address(&self) -> Option<String> {
         let log = self.log();
-        let entries = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        entries.filter_map(|entry| find(&entry, "server.address")).next_back()
+        let entries = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        entries
+            .filter_map(|entry| find(&entry, "server.address"))
+            .next_back()
     }
 }
 
@@ -125,10 +143,16 @@ fn find(entry: &serde_json::Value, key: &str) -> Option<String> {
 /// A binary of this workspace's build: beside the directory that the running test was built into.
 pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let directory = test.ancestors().nth(2).context("the test has no build directory")?;
+    let directory = test
+        .ancestors()
+        .nth(2)
+        .context("the test has no build directory")?;
     let binary = directory.join(name);
     if !binary.exists() {
-        bail!("{} is missing: run cargo build --workspace --bins", binary.display());
+        bail!(
+            "{} is missing: run cargo build --workspace --bins",
+            binary.display()
+        );
     }
     Ok(binary)
 }

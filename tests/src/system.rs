@@ -70,9 +70,17 @@ impl System {
         migrate(&worker_config)?;
         let worker = Service::start("sync-worker", &worker_config)?;
         let gateway_config = files.path().join("gateway.toml");
-        std::fs::write(&gateway_config, format!("{shared}[worker]\nendpoint = \"http://{}\"\n", worker.address()))?;
+        std::fs::write(
+            &gateway_config,
+            format!("{shared}[worker]\nendpoint = \"http://{}\"\n", worker.address()),
+        )?;
         let gateway = Service::start("auth-gateway", &gateway_config)?;
-        Ok(Self { files, gateway, worker, database })
+        Ok(Self {
+            files,
+            gateway,
+            worker,
+            database,
+        })
     }
 
     /// The file that a service was configured with.
@@ -120,13 +128,25 @@ impl System {
                 ..v1::Tenant::default()
             }),
         };
-        let name = self.tenants().await?.create_tenant(request).await?.into_inner().name;
+        let name = self
+            .tenants()
+            .await?
+            .create_tenant(request)
+            .await?
+            .into_inner()
+            .name;
         let request = v1::CreateDirectoryRequest {
             parent: name.clone(),
             directory_id: "hq".to_owned(),
             directory: Some(directory_of(slapd, ca)),
         };
-        let directory = self.directories().await?.create_directory(request).await?.into_inner().name;
+        let directory = self
+            .directories()
+            .await?
+            .create_directory(request)
+            .await?
+            .into_inner()
+            .name;
         let request = v1::CreateUserSyncRequest {
             parent: name.clone(),
             user_sync_id: "staff".to_owned(),
@@ -138,9 +158,17 @@ impl System {
 
     /// Runs a user sync and waits until the run rests.
     pub async fn run(&self, user_sync: &str, mode: v1::SyncRunMode) -> Result<v1::SyncRun> {
-        let request =
-            v1::RunUserSyncRequest { name: user_sync.to_owned(), mode: mode.into(), ..v1::RunUserSyncRequest::default() };
-        let run = self.user_syncs().await?.run_user_sync(request).await?.into_inner();
+        let request = v1::RunUserSyncRequest {
+            name: user_sync.to_owned(),
+            mode: mode.into(),
+            ..v1::RunUserSyncRequest::default()
+        };
+        let run = self
+            .user_syncs()
+            .await?
+            .run_user_sync(request)
+            .await?
+            .into_inner();
         self.rest(&run.name).await
     }
 
@@ -155,7 +183,9 @@ impl System {
             }
             last.context("the run was never reported")
         };
-        tokio::time::timeout(RUN_LIMIT, watch).await.context("the run does not end")?
+        tokio::time::timeout(RUN_LIMIT, watch)
+            .await
+            .context("the run does not end")?
     }
 
     /// Every user of a tenant.
@@ -214,7 +244,10 @@ pub fn sync_of(directory: &str, base_dn: &str) -> v1::UserSync {
             ..v1::FieldMappings::default()
         }),
         missing_users: v1::MissingUserPolicy::Archive.into(),
-        report: Some(v1::ReportSettings { when: v1::ReportWhen::Never.into(), addresses: Vec::new() }),
+        report: Some(v1::ReportSettings {
+            when: v1::ReportWhen::Never.into(),
+            addresses: Vec::new(),
+        }),
         ..v1::UserSync::default()
     }
 }

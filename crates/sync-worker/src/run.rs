@@ -50,7 +50,11 @@ pub struct RunLimits {
 impl Default for RunLimits {
     /// The default login policy, 30 s, no reports.
     fn default() -> Self {
-        Self { login_policy: LoginPolicy::default(), lease_ttl: Duration::from_secs(30), reports: false }
+        Self {
+            login_policy: LoginPolicy::default(),
+            lease_ttl: Duration::from_secs(30),
+            reports: false,
+        }
     }
 }
 
@@ -116,9 +120,17 @@ impl RunEngine {
         if sync.settings.disabled {
             return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
         }
-        inner.directories.open(&key.tenant, &sync.settings.directory).await?;
+        inner
+            .directories
+            .open(&key.tenant, &sync.settings.directory)
+            .await?;
         let lease = self.lease(key).await?;
-        let new = NewRun { id, mode, trigger, started_by: started_by.to_owned() };
+        let new = NewRun {
+            id,
+            mode,
+            trigger,
+            started_by: started_by.to_owned(),
+        };
         let run = match inner.store.create_run(&lease, key, new, inner.clock.now()).await {
             Ok(run) => run,
             Err(error) => {
@@ -140,7 +152,10 @@ impl RunEngine {
         if sync.settings.disabled {
             return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
         }
-        inner.directories.open(&key.tenant, &sync.settings.directory).await?;
+        inner
+            .directories
+            .open(&key.tenant, &sync.settings.directory)
+            .await?;
         let lease = self.lease(key).await?;
         let run = match inner.store.begin_apply(&lease, key, id, inner.clock.now()).await {
             Ok(run) => run,
@@ -188,7 +203,10 @@ impl RunEngine {
     pub fn watch(&self, id: RunId) -> watch::Receiver<u64> {
         let mut progress = self.inner.progress();
         progress.retain(|_, sender| sender.receiver_count() > 0);
-        progress.entry(id).or_insert_with(|| watch::Sender::new(0)).subscribe()
+        progress
+            .entry(id)
+            .or_insert_with(|| watch::Sender::new(0))
+            .subscribe()
     }
 
     /// Takes over runs whose worker died.
@@ -199,7 +217,11 @@ impl RunEngine {
         for run in self.inner.store.abandoned_runs(TAKEOVERS).await? {
             let key = &run.user_sync;
             let name = LeaseName::run_of(key);
-            let lease = self.inner.store.acquire_lease(&name, &self.inner.holder, self.inner.limits.lease_ttl).await?;
+            let lease = self
+                .inner
+                .store
+                .acquire_lease(&name, &self.inner.holder, self.inner.limits.lease_ttl)
+                .await?;
             let Some(lease) = lease else { continue };
             // It may have been carried to its end before the lease was ours.
             let phase = match self.inner.store.run(key, run.id).await.map(|run| run.state) {
@@ -232,14 +254,21 @@ impl RunEngine {
     pub async fn drain(&self, deadline: Duration) {
         self.inner.stopping.cancel();
         self.inner.tasks.close();
-        if tokio::time::timeout(deadline, self.inner.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(deadline, self.inner.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("runs were still busy at the end of the drain; another worker takes them over");
         }
     }
 
     async fn lease(&self, key: &UserSyncKey) -> Result<LeaseToken, Error> {
         let name = LeaseName::run_of(key);
-        let lease = self.inner.store.acquire_lease(&name, &self.inner.holder, self.inner.limits.lease_ttl).await?;
+        let lease = self
+            .inner
+            .store
+            .acquire_lease(&name, &self.inner.holder, self.inner.limits.lease_ttl)
+            .await?;
         lease.ok_or_else(|| {
             let message = "a run of this user sync is under way; wait for it or cancel it";
             Error::new(Reason::SyncInProgress, message).with("user_sync", key.to_string())
@@ -255,7 +284,9 @@ impl RunEngine {
     fn carry_out(&self, key: &UserSyncKey, id: RunId, lease: LeaseToken, phase: Phase) {
         let inner = self.inner.clone();
         let key = key.clone();
-        self.inner.tasks.spawn(async move { inner.carry_out(key, id, lease, phase).await });
+        self.inner
+            .tasks
+            .spawn(async move { inner.carry_out(key, id, lease, phase).await });
     }
 }
 

@@ -439,20 +439,35 @@ async fn a_sync_that_is_being_run_is_neither_run_again_nor_deleted() {
     // The run's own lease may be given up a moment after the run rests.
     let mut lease = None;
     let take = async || {
-        lease = store.acquire_lease(&name, "another worker", Duration::from_secs(60)).await.unwrap();
+        lease = store
+            .acquire_lease(&name, "another worker", Duration::from_secs(60))
+            .await
+            .unwrap();
         lease.is_some()
     };
-    rollcall_testkit::wait_for("the lease is free", Duration::from_secs(10), take).await.unwrap();
+    rollcall_testkit::wait_for("the lease is free", Duration::from_secs(10), take)
+        .await
+        .unwrap();
     let run_again = clients.user_syncs.run_user_sync(run(SyncRunMode::Apply));
     let status = fails(Reason::SyncInProgress, run_again).await;
-    assert_eq!((metadata(&status, "resource"), metadata(&status, "run")), (STAFF.into(), newest.name.clone()));
+    assert_eq!(
+        (metadata(&status, "resource"), metadata(&status, "run")),
+        (STAFF.into(), newest.name.clone())
+    );
     let delete = v1::DeleteUserSyncRequest {
         name: STAFF.into(),
         user_disposition: v1::UserDisposition::Archive.into(),
         ..Default::default()
     };
-    let status = fails(Reason::SyncInProgress, clients.user_syncs.delete_user_sync(delete.clone())).await;
-    assert_eq!((metadata(&status, "resource"), metadata(&status, "run")), (STAFF.into(), newest.name));
+    let status = fails(
+        Reason::SyncInProgress,
+        clients.user_syncs.delete_user_sync(delete.clone()),
+    )
+    .await;
+    assert_eq!(
+        (metadata(&status, "resource"), metadata(&status, "run")),
+        (STAFF.into(), newest.name)
+    );
     store.release_lease(&lease.unwrap()).await.unwrap();
     ok(clients.user_syncs.delete_user_sync(delete)).await;
 }
