@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # directory.sh sets ldap_port and ldaps_port
 # Rollcall's two services on one SQLite file. To be sourced, with $root, $state, $gateway and $worker set and
 # processes.sh loaded.
 

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # directory.sh sets ldaps_port and directory_account
 # What a new customer does, call by call. Each call is shown as it could be typed. To be sourced, with $state,
 # $gateway and $worker set.
 
