@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::egress::EgressPolicy;
 use crate::error::{DialFailure, LdapError};
+use crate::idn;
 
 /// Head start of one address over the next (RFC 8305 section 8).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -32,9 +33,10 @@ pub(crate) async fn resolve(
     if !policy.allows_port(port) {
         return Err(LdapError::EgressDenied);
     }
+    let host = idn::to_ascii(host).ok_or(LdapError::Unreachable(DialFailure::NameNotFound))?;
     let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => match timeout_at(deadline, lookup_host((host, port))).await {
+        Err(_) => match timeout_at(deadline, lookup_host((&*host, port))).await {
             Ok(Ok(addresses)) => addresses.collect(),
             Ok(Err(_)) => return Err(LdapError::Unreachable(DialFailure::NameNotFound)),
             Err(_) => return Err(LdapError::Unreachable(DialFailure::ResolveTimeout)),

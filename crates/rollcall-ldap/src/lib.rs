@@ -27,6 +27,7 @@ pub mod fuzzing;
 mod gate;
 mod guard;
 mod health;
+mod idn;
 mod lookup;
 mod membership;
 mod outcome;

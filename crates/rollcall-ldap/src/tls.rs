@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::error::{LdapError, Misconfiguration};
+use crate::idn;
 
 mod facts;
 mod failure;
@@ -82,8 +83,9 @@ impl TlsSetup {
         deadline: Instant,
     ) -> Result<TlsStream<TcpStream>, LdapError> {
         let name = self.server_name.as_deref().unwrap_or(host);
-        let name = ServerName::try_from(name.to_owned())
-            .map_err(|_| LdapError::Misconfigured(Misconfiguration::ServerName))?;
+        let name = idn::to_ascii(name)
+            .and_then(|name| ServerName::try_from(name.into_owned()).ok())
+            .ok_or(LdapError::Misconfigured(Misconfiguration::ServerName))?;
         let connecting = TlsConnector::from(self.config.clone()).connect(name, stream);
         match timeout_at(deadline, connecting).await {
             Ok(Ok(stream)) => Ok(stream),

@@ -441,3 +441,21 @@ async fn after_start_tls_the_first_message_is_already_encrypted() {
     assert_eq!(entry.unwrap().text("dc"), Some("x"));
     assert_eq!(server.received().len(), 3);
 }
+
+#[tokio::test]
+async fn a_name_in_another_script_is_checked_as_its_a_label() {
+    let ca = TestCa::new().unwrap();
+    let slapd = Slapd::builder()
+        .certificate(ca.server(&["xn--bcher-kva.example"]).unwrap())
+        .start()
+        .unwrap();
+    let settings = DirectorySettings {
+        tls_server_name: Some("Bücher.example".into()),
+        ..over_ldaps(&slapd, &ca.pem())
+    };
+    let directory = directory(settings, slapd.service_password());
+    let found = directory
+        .read_entry(&read("dc=example,dc=org", &["dc"]), in_seconds(10))
+        .await;
+    assert!(found.unwrap().is_some());
+}
