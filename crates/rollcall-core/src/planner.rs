@@ -20,8 +20,10 @@ use crate::user::{Origin, Profile, StateReason, User, UserState};
 use crate::user_sync::{ExistingUsers, LoginChanges, MissingUsers, NewUsers, UserSyncSettings};
 
 mod claims;
+mod context;
 
 pub use claims::{OrderedClaims, order_claims};
+pub use context::{Context, Holder};
 
 /// A user of the sync, as far as a run has to know it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,24 +74,6 @@ pub fn identifiers(profile: &Profile) -> Vec<String> {
         }
     }
     keys
-}
-
-/// Who has an identifier.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Holder {
-    /// This user of the tenant.
-    User(UserId),
-    /// Somebody of another tenant, where identifiers are unique in the whole deployment.
-    Foreign,
-}
-
-/// What the caller knows about the entries of one batch.
-#[derive(Clone, Debug, Default)]
-pub struct Context {
-    /// Users of this directory with one of the batch's external ids, and the holders of its identifiers.
-    pub users: Vec<User>,
-    /// Holders of the batch's identifiers, by normalised identifier.
-    pub holders: HashMap<String, Holder>,
 }
 
 /// What a batch leads to.
@@ -219,11 +203,7 @@ impl<'a> Planner<'a> {
     ) -> Decisions {
         let mut decisions = Decisions::default();
         for desired in batch {
-            let current = context.users.iter().find(|user| {
-                user.origin
-                    .as_ref()
-                    .is_some_and(|origin| origin.external_id == desired.external_id)
-            });
+            let current = context.person(&desired.external_id);
             let outcome = match current {
                 None => self.decide_new(desired, context, &mut new_id, &mut decisions.issues),
                 Some(user) => self.decide_existing(desired, user, context, &mut decisions.issues),
@@ -401,7 +381,7 @@ impl<'a> Planner<'a> {
                     "another entry has the same value",
                 ));
             }
-            match context.holders.get(key) {
+            match context.holder(key) {
                 None => {}
                 Some(Holder::User(holder)) if *holder == user => {}
                 Some(Holder::User(holder)) if self.may_release(*holder, context) => {
@@ -419,23 +399,17 @@ impl<'a> Planner<'a> {
 
     /// True if this run may still bring a change that frees `holder`'s identifiers.
     fn may_release(&self, holder: UserId, context: &Context) -> bool {
-        context.users.iter().any(|user| {
-            user.id == holder
-                && user
-                    .origin
-                    .as_ref()
-                    .is_some_and(|origin| origin.user_sync == *self.user_sync)
-        })
+        let origin = context.user(holder).and_then(|user| user.origin.as_ref());
+        origin.is_some_and(|origin| origin.user_sync == *self.user_sync)
     }
 
     fn linkable<'c>(&self, desired: &Desired, context: &'c Context) -> Option<&'c User> {
         let login = normalize(&desired.profile.login);
-        let Some(Holder::User(holder)) = context.holders.get(&login) else {
+        let Some(Holder::User(holder)) = context.holder(&login) else {
             return None;
         };
-        context.users.iter().find(|user| {
-            user.id == *holder && user.origin.is_none() && normalize(&user.profile.login) == login
-        })
+        let local = context.user(*holder).filter(|user| user.origin.is_none());
+        local.filter(|user| normalize(&user.profile.login) == login)
     }
 
     fn origin(&self, desired: &Desired, linked: bool) -> Origin {

@@ -73,10 +73,7 @@ impl World {
             })
             .collect();
         let mut planner = Planner::new(&sync, settings, known);
-        let context = Context {
-            users: self.users.values().cloned().collect(),
-            holders: self.holders(),
-        };
+        let context = Context::new(&settings.directory, self.users.values().cloned(), self.holders());
         let mut groups = Vec::new();
         let mut issues = Vec::new();
         for entry in entries {
@@ -374,13 +371,23 @@ fn unknown_roles_keep_everybody_s_and_create_nobody() {
         .into_iter()
         .filter(|entry| planner.screen(entry))
         .collect();
-    let context = Context {
-        users: vec![user],
-        holders: world.holders(),
-    };
+    let context = Context::new(&settings.directory, [user], world.holders());
     let decided = planner.decide(pending, &context, || Uuid::from_u128(99));
     assert_eq!(decided, Decisions::default());
     assert_eq!((planner.counts().unchanged, planner.counts().ignored), (1, 1));
+}
+
+#[test]
+fn the_same_id_in_another_directory_is_somebody_else() {
+    let mut world = World::default();
+    world.run("first", &settings(), vec![entry(1, "ada", None)]);
+    let copy = UserSyncSettings {
+        directory: crate::id::DirectoryId::parse("copy").unwrap(),
+        ..settings()
+    };
+    let (kinds, issues) = world.run("second", &copy, vec![entry(1, "eve", None)]);
+    assert_eq!((kinds, issues), (vec![ChangeKind::Create], vec![]));
+    assert_eq!(world.users.len(), 2);
 }
 
 #[test]

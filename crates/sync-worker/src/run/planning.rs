@@ -1,6 +1,6 @@
 //! Turns a pull into a plan in the store: batch by batch, so that memory does not grow with the directory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -167,18 +167,19 @@ impl<'a> Planning<'a> {
             .await?
             .into_iter()
             .collect();
+        let known: HashSet<UserId> = users.iter().map(|user| user.id).collect();
         let mut others: Vec<UserId> = holders
             .values()
             .filter_map(|holder| match holder {
                 Holder::User(user) => Some(*user),
                 Holder::Foreign => None,
             })
-            .filter(|holder| !users.iter().any(|user| user.id == *holder))
+            .filter(|holder| !known.contains(holder))
             .collect();
         others.sort_unstable();
         others.dedup();
         users.extend(store.batch_users(tenant, &others).await?);
-        Ok(Context { users, holders })
+        Ok(Context::new(&self.sync.settings.directory, users, holders))
     }
 
     /// Users whose entries the pull did not bring.

@@ -138,10 +138,7 @@ impl Inner {
                 *holder = Holder::Foreign;
             }
         }
-        let context = Context {
-            users: vec![user.clone()],
-            holders,
-        };
+        let context = Context::new(&sync.settings.directory, [user.clone()], holders);
         let decisions = planner.decide(vec![desired], &context, planning::new_user_id);
         issues.extend(decisions.issues);
         let Some(change) = decisions.changes.into_iter().next() else {

@@ -1,0 +1,63 @@
+//! What has to be known about the users whom a batch of entries concerns.
+
+use std::collections::HashMap;
+
+use crate::external_id::ExternalId;
+use crate::id::{DirectoryId, UserId};
+use crate::user::User;
+
+/// Who has an identifier.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// This user of the tenant.
+    User(UserId),
+    /// Somebody of another tenant, where identifiers are unique in the whole deployment.
+    Foreign,
+}
+
+/// What the caller knows about the entries of one batch.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    users: HashMap<UserId, User>,
+    persons: HashMap<ExternalId, UserId>,
+    holders: HashMap<String, Holder>,
+}
+
+impl Context {
+    /// Knows the users of `directory` that have one of the batch's external ids, the users that have one of its
+    /// identifiers, and who has which, by normalised identifier.
+    ///
+    /// The same external id in another directory is somebody else: two directories may hold copies of one
+    /// tree.
+    pub fn new(
+        directory: &DirectoryId,
+        users: impl IntoIterator<Item = User>,
+        holders: HashMap<String, Holder>,
+    ) -> Self {
+        let users: HashMap<UserId, User> = users.into_iter().map(|user| (user.id, user)).collect();
+        let origins = users
+            .values()
+            .filter_map(|user| Some((user.id, user.origin.as_ref()?)));
+        let persons = origins
+            .filter(|(_, origin)| origin.directory == *directory)
+            .map(|(user, origin)| (origin.external_id.clone(), user))
+            .collect();
+        Self {
+            users,
+            persons,
+            holders,
+        }
+    }
+
+    pub(super) fn person(&self, id: &ExternalId) -> Option<&User> {
+        self.user(*self.persons.get(id)?)
+    }
+
+    pub(super) fn user(&self, id: UserId) -> Option<&User> {
+        self.users.get(&id)
+    }
+
+    pub(super) fn holder(&self, identifier: &str) -> Option<&Holder> {
+        self.holders.get(identifier)
+    }
+}
