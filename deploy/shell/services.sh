@@ -5,7 +5,7 @@
 
 : "${root:?}" "${state:?}" "${gateway:?}" "${worker:?}"
 
-programs=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")/release
+programs=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")/quickstart
 
 start_services() {
   printf 'quickstart %s\n' "$(openssl rand -base64 32)" >"$state/keyring"
