@@ -1,7 +1,7 @@
 use crate::process::{ServerProcess, find_program, free_port, run, tail, unique};
-use crate::wait::pause;
+use crate::wait::{pause, wait_for_blocking};
 use anyhow::{Context, Result, bail};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,13 +11,15 @@ use tempfile::TempDir;
 
 const PORT_ATTEMPTS: usize = 5;
 const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 const USER: &str = "rollcall";
 
-/// A private PostgreSQL cluster on 127.0.0.1, without durability; ended and removed when dropped.
+/// A private PostgreSQL cluster on 127.0.0.1, ended and removed when dropped. Without durability unless asked for.
 pub struct Postgres {
     programs: PathBuf,
     account: Option<Account>,
     port: u16,
+    settings: &'static [&'static str],
     process: Option<ServerProcess>,
     dir: TempDir,
 }
@@ -37,6 +39,16 @@ struct Account {
 impl Postgres {
     /// Makes and starts a cluster; returns once it answers. Takes a second or two.
     pub fn start() -> Result<Self> {
+        Self::start_with(&["fsync=off", "synchronous_commit=off", "full_page_writes=off"])
+    }
+
+    /// As [`Postgres::start`], but every commit is on the disk when it is answered, as in production: for
+    /// benchmarks.
+    pub fn start_durable() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    fn start_with(settings: &'static [&'static str]) -> Result<Self> {
         let programs = programs()?;
         let dir = tempfile::Builder::new().prefix("rollcall-postgres-").tempdir()?;
         let account = if dir.path().metadata()?.uid() == 0 {
@@ -51,6 +63,7 @@ impl Postgres {
             programs,
             account,
             port: 0,
+            settings,
             process: None,
             dir,
         };
@@ -81,15 +94,13 @@ impl Postgres {
             .arg("-D")
             .arg(self.data())
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        for setting in [
+        let always = [
             "unix_socket_directories=",
-            "fsync=off",
-            "synchronous_commit=off",
-            "full_page_writes=off",
             "max_connections=300",
             "shared_buffers=64MB",
             "timezone=UTC",
-        ] {
+        ];
+        for setting in always.iter().chain(self.settings) {
             command.args(["-c", setting]);
         }
         let mut process = ServerProcess::start(command, &self.log_file(), "QUIT", self.dir.path())?;
@@ -110,6 +121,31 @@ impl Postgres {
         }
         self.process = Some(process);
         Ok(true)
+    }
+
+    /// Ends the cluster and every session of it at once, as a crash would. What a durable one
+    /// committed stays. Does nothing when it is stopped.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else {
+            return Ok(());
+        };
+        process.signal("QUIT")?;
+        wait_for_blocking("postgres to end", STOP_LIMIT, || {
+            !matches!(process.has_exited(), Ok(false))
+        })
+    }
+
+    /// Starts a stopped cluster on the same port with the same data, and returns when it answers.
+    pub fn restart(&mut self) -> Result<()> {
+        if self.process.is_none() && !self.try_start()? {
+            bail!("postgres ended at start: {}", tail(&self.log_file()));
+        }
+        Ok(())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
     /// Runs SQL in a database of this cluster with `psql`, stopping at the first error; returns bare rows.
@@ -153,14 +189,7 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         // SIGQUIT ends the backends too and gives shared memory back; SIGKILL follows should it not help.
-        if let Some(process) = &mut self.process
-            && process.signal("QUIT").is_ok()
-        {
-            let end = Instant::now() + Duration::from_secs(5);
-            while Instant::now() < end && matches!(process.has_exited(), Ok(false)) {
-                pause();
-            }
-        }
+        let _ = self.stop();
     }
 }
 

@@ -5,6 +5,7 @@ mod dirsrv;
 mod left_behind;
 mod people;
 mod postgres;
+mod proxy;
 mod samba;
 mod scripted;
 mod slapd;

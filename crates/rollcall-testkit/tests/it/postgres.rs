@@ -1,4 +1,4 @@
-use rollcall_testkit::TestDatabase;
+use rollcall_testkit::{Postgres, TestDatabase};
 
 #[test]
 fn every_test_database_is_fresh_and_gone_after_its_test() {
@@ -21,4 +21,19 @@ fn the_cluster_speaks_utf8_and_utc() {
     let database = TestDatabase::new().unwrap();
     assert_eq!(database.sql("show server_encoding").unwrap().trim(), "UTF8");
     assert_eq!(database.sql("show timezone").unwrap().trim(), "UTC");
+}
+
+#[test]
+fn what_a_durable_cluster_committed_survives_its_crash() {
+    let mut cluster = Postgres::start_durable().unwrap();
+    cluster
+        .sql("postgres", "create table kept as select 7 as id")
+        .unwrap();
+    cluster.stop().unwrap();
+    assert!(cluster.sql("postgres", "select 1").is_err());
+    cluster.restart().unwrap();
+    assert_eq!(
+        cluster.sql("postgres", "select id from kept").unwrap().trim(),
+        "7"
+    );
 }
