@@ -67,6 +67,9 @@ enum Command {
         /// Only plan; nothing is changed
         #[arg(long)]
         preview: bool,
+        /// Only plan, and find users by login whose entries have other identifiers than before
+        #[arg(long, conflicts_with = "preview")]
+        relink: bool,
     },
     /// List the newest runs of a user sync
     Runs {
@@ -137,7 +140,11 @@ async fn carry_out(arguments: Arguments) -> Result<Verdict, Failure> {
         Command::TriggerDue { tenant } => trigger_due::run(&client, tenant).await,
         Command::CheckConnection { directory } => check::connection(&client, directory).await,
         Command::CheckUserSync { user_sync, sample } => check::user_sync(&client, user_sync, sample).await,
-        Command::RunSync { user_sync, preview } => run::start(&client, user_sync, preview).await,
+        Command::RunSync {
+            user_sync,
+            preview,
+            relink,
+        } => run::start(&client, user_sync, run::mode(preview, relink)).await,
         Command::Runs { user_sync, limit } => run::list(&client, user_sync, limit).await,
         Command::ShowRun { run } => run::show(&client, run).await,
         Command::Apply { run } => run::apply(&client, run).await,

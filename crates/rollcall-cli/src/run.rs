@@ -15,13 +15,17 @@ use crate::{Verdict, show};
 
 const PAGE: i32 = 1000;
 
+/// What a run is for, by the options of the command line.
+pub(crate) fn mode(preview: bool, relink: bool) -> SyncRunMode {
+    match (preview, relink) {
+        (_, true) => SyncRunMode::Relink,
+        (true, false) => SyncRunMode::Preview,
+        (false, false) => SyncRunMode::Apply,
+    }
+}
+
 /// Starts a run and waits for it.
-pub(crate) async fn start(client: &Client, name: String, preview: bool) -> Result<Verdict, Failure> {
-    let mode = if preview {
-        SyncRunMode::Preview
-    } else {
-        SyncRunMode::Apply
-    };
+pub(crate) async fn start(client: &Client, name: String, mode: SyncRunMode) -> Result<Verdict, Failure> {
     let message = RunUserSyncRequest {
         name,
         mode: mode.into(),

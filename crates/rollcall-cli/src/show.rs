@@ -136,6 +136,7 @@ fn counts(counts: &SyncRunCounts) -> String {
         ("deactivated", counts.deactivated),
         ("archived", counts.archived),
         ("transferred", counts.transferred),
+        ("relinked", counts.relinked),
         ("unchanged", counts.unchanged),
         ("issues", counts.issues),
     ];

@@ -23,6 +23,8 @@ pub enum ChangeKind {
     Archive,
     /// The user comes from another sync whose last Complete run did not have it.
     Transfer,
+    /// The user is another entry now, which has its login: see [`crate::run::RunMode::Relink`].
+    Relink,
 }
 
 impl ChangeKind {

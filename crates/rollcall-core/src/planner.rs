@@ -440,6 +440,7 @@ impl<'a> Planner<'a> {
             ChangeKind::Deactivate => &mut self.counts.deactivated,
             ChangeKind::Archive => &mut self.counts.archived,
             ChangeKind::Transfer => &mut self.counts.transferred,
+            ChangeKind::Relink => &mut self.counts.relinked,
         };
         *counter += 1;
     }

@@ -65,6 +65,9 @@ pub enum RunMode {
     Apply,
     /// Plan only.
     Preview,
+    /// Plan only, and match entries whose ids nobody has to the sync's users by login: for a directory that gave
+    /// its entries other ids.
+    Relink,
 }
 
 /// Who started a run.
@@ -95,6 +98,8 @@ pub struct RunCounts {
     pub archived: u64,
     /// Users taken over from another sync.
     pub transferred: u64,
+    /// Users found by login under another external id.
+    pub relinked: u64,
     /// Entries that are users already, unchanged.
     pub unchanged: u64,
     /// Entries left out as `new_users` or `existing_users` asks.
@@ -117,6 +122,7 @@ impl RunCounts {
             + self.deactivated
             + self.archived
             + self.transferred
+            + self.relinked
     }
 }
 

@@ -276,7 +276,7 @@ fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateT
         event: match change.kind {
             ChangeKind::Create => EventType::Created,
             ChangeKind::Link => EventType::Linked,
-            ChangeKind::Update => EventType::Updated,
+            ChangeKind::Update | ChangeKind::Relink => EventType::Updated,
             ChangeKind::Reactivate => EventType::Reactivated,
             ChangeKind::Deactivate => EventType::Deactivated,
             ChangeKind::Archive => EventType::Archived,
@@ -317,5 +317,6 @@ fn planned_count(counts: &mut RunCounts, kind: ChangeKind) -> &mut u64 {
         ChangeKind::Deactivate => &mut counts.deactivated,
         ChangeKind::Archive => &mut counts.archived,
         ChangeKind::Transfer => &mut counts.transferred,
+        ChangeKind::Relink => &mut counts.relinked,
     }
 }

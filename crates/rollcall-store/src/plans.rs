@@ -171,5 +171,6 @@ fn kind_bit(kind: ChangeKind) -> i64 {
         ChangeKind::Deactivate => 1 << 4,
         ChangeKind::Archive => 1 << 5,
         ChangeKind::Transfer => 1 << 6,
+        ChangeKind::Relink => 1 << 7,
     }
 }

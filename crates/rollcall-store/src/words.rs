@@ -44,7 +44,7 @@ macro_rules! words {
 words! {
     ChangeKind {
         Create = "CREATE", Link = "LINK", Update = "UPDATE", Reactivate = "REACTIVATE",
-        Deactivate = "DEACTIVATE", Archive = "ARCHIVE", Transfer = "TRANSFER",
+        Deactivate = "DEACTIVATE", Archive = "ARCHIVE", Transfer = "TRANSFER", Relink = "RELINK",
     }
     Dialect {
         ActiveDirectory = "ACTIVE_DIRECTORY", OpenLdap = "OPEN_LDAP", Dirsrv389 = "DIRSRV_389", Generic = "GENERIC",
@@ -62,7 +62,7 @@ words! {
     NewUsers { Create = "CREATE", Ignore = "IGNORE", }
     PasswordStrength { Weak = "WEAK", Fair = "FAIR", Strong = "STRONG", }
     ReportWhen { Always = "ALWAYS", OnIssues = "ON_ISSUES", Never = "NEVER", }
-    RunMode { Apply = "APPLY", Preview = "PREVIEW", }
+    RunMode { Apply = "APPLY", Preview = "PREVIEW", Relink = "RELINK", }
     RunState {
         Pending = "PENDING", Pulling = "PULLING", Planned = "PLANNED", Held = "HELD", Applying = "APPLYING",
         Succeeded = "SUCCEEDED", SucceededWithIssues = "SUCCEEDED_WITH_ISSUES", Failed = "FAILED",

@@ -51,7 +51,14 @@ named_request!(WatchSyncRunRequest => RunName, parse_run, RUN);
 named_request!(ApplySyncRunRequest => RunName, parse_run, RUN);
 named_request!(CancelSyncRunRequest => RunName, parse_run, RUN);
 
-wire_enum!(SyncRunMode, RunMode { Apply, Preview });
+wire_enum!(
+    SyncRunMode,
+    RunMode {
+        Apply,
+        Preview,
+        Relink
+    }
+);
 wire_enum!(SyncRunTrigger, RunTrigger { Schedule, Call });
 wire_enum!(
     SyncRunState,
@@ -78,7 +85,8 @@ wire_enum!(
         Reactivate,
         Deactivate,
         Archive,
-        Transfer
+        Transfer,
+        Relink,
     }
 );
 wire_enum!(
@@ -201,6 +209,7 @@ impl From<&RunCounts> for v1::SyncRunCounts {
             deactivated: count_of(counts.deactivated),
             archived: count_of(counts.archived),
             transferred: count_of(counts.transferred),
+            relinked: count_of(counts.relinked),
             unchanged: count_of(counts.unchanged),
             ignored: count_of(counts.ignored),
             issues: count_of(counts.issues),

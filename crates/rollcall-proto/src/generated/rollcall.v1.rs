@@ -1828,7 +1828,8 @@ pub struct Directory {
     #[prost(int32, tag = "20")]
     pub page_size: i32,
     /// The attribute that identifies an entry for good. When empty, it is detected: objectGUID, entryUUID, nsUniqueId,
-    /// ipaUniqueID or GUID. Never the DN, the login or the e-mail address. At most 128 characters.
+    /// ipaUniqueID or GUID. Never the DN, the login or the e-mail address. At most 128 characters. After a change, a run of
+    /// mode RELINK gives the users their new identifiers.
     #[prost(string, tag = "21")]
     pub external_id_attribute: ::prost::alloc::string::String,
     /// Output only. Whether logins and runs may use the endpoint.
@@ -1951,7 +1952,8 @@ pub struct UpdateDirectoryRequest {
     pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
     /// Declares that the endpoint is another directory on purpose, for instance after a move to a new forest, so that
     /// nobody need be found there under a known identifier. May be sent without any other change. Audited, and reported
-    /// to the tenant's contacts by e-mail.
+    /// by e-mail to the report addresses of its user syncs. If the people there have other identifiers than before, their
+    /// logins fail until a run of mode RELINK found them again and was applied.
     #[prost(bool, tag = "3")]
     pub confirm_new_directory: bool,
 }
@@ -4743,6 +4745,9 @@ pub struct SyncRunCounts {
     /// Changes applied so far.
     #[prost(int64, tag = "13")]
     pub applied: i64,
+    /// Users found by login under another identifier.
+    #[prost(int64, tag = "14")]
+    pub relinked: i64,
 }
 /// How many issues of one type a run has.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4963,6 +4968,14 @@ pub enum SyncRunMode {
     Apply = 1,
     /// Plans only. The plan can be applied with ApplySyncRun.
     Preview = 2,
+    /// Plans as PREVIEW does, for a directory that gave its entries other identifiers: after a change of the directory's
+    /// external_id_attribute, or a move to a new forest that was confirmed with UpdateDirectory's confirm_new_directory. An
+    /// entry with an unknown identifier is taken for the user of this user sync who has the same login, if the directory
+    /// has no entry with the user's own identifier any more, and exactly one with the login. Never for a LOCAL user or one
+    /// of another user sync. The user keeps its name and gets the new identifier when the plan is applied. A plan with
+    /// such changes is HELD in any case: a login may have been given to somebody else, so compare the old and the new
+    /// distinguished name of every RELINK before ApplySyncRun.
+    Relink = 3,
 }
 impl SyncRunMode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -4974,6 +4987,7 @@ impl SyncRunMode {
             Self::Unspecified => "SYNC_RUN_MODE_UNSPECIFIED",
             Self::Apply => "SYNC_RUN_MODE_APPLY",
             Self::Preview => "SYNC_RUN_MODE_PREVIEW",
+            Self::Relink => "SYNC_RUN_MODE_RELINK",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -4982,6 +4996,7 @@ impl SyncRunMode {
             "SYNC_RUN_MODE_UNSPECIFIED" => Some(Self::Unspecified),
             "SYNC_RUN_MODE_APPLY" => Some(Self::Apply),
             "SYNC_RUN_MODE_PREVIEW" => Some(Self::Preview),
+            "SYNC_RUN_MODE_RELINK" => Some(Self::Relink),
             _ => None,
         }
     }
@@ -5025,7 +5040,7 @@ impl SyncRunTrigger {
 pub enum SyncRunState {
     /// Never sent.
     Unspecified = 0,
-    /// Waits for its turn.
+    /// Waits for its turn: only so many runs read one directory at a time.
     Pending = 1,
     /// Reads the directory and plans.
     Pulling = 2,
@@ -5145,6 +5160,9 @@ pub enum ChangeType {
     Link = 6,
     /// A user is taken over from another user sync.
     Transfer = 7,
+    /// A user is found by login under another identifier; field_changes tells both identifiers, as "external_id", and both
+    /// distinguished names, as "dn". Only in runs of mode RELINK. Its event is an UPDATED.
+    Relink = 8,
 }
 impl ChangeType {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5161,6 +5179,7 @@ impl ChangeType {
             Self::Archive => "CHANGE_TYPE_ARCHIVE",
             Self::Link => "CHANGE_TYPE_LINK",
             Self::Transfer => "CHANGE_TYPE_TRANSFER",
+            Self::Relink => "CHANGE_TYPE_RELINK",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5174,6 +5193,7 @@ impl ChangeType {
             "CHANGE_TYPE_ARCHIVE" => Some(Self::Archive),
             "CHANGE_TYPE_LINK" => Some(Self::Link),
             "CHANGE_TYPE_TRANSFER" => Some(Self::Transfer),
+            "CHANGE_TYPE_RELINK" => Some(Self::Relink),
             _ => None,
         }
     }

@@ -21,6 +21,9 @@ struct CountsMirror {
     deactivated: u64,
     archived: u64,
     transferred: u64,
+    /// Runs of earlier releases have none.
+    #[serde(default)]
+    relinked: u64,
     unchanged: u64,
     ignored: u64,
     issues: u64,

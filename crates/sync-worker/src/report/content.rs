@@ -134,6 +134,7 @@ fn changes(run: &Run) -> Section {
         (counts.updated, "updated"),
         (counts.reactivated, "reactivated"),
         (counts.transferred, "taken over from another user sync"),
+        (counts.relinked, "found by login under another identifier"),
         (counts.deactivated, "deactivated"),
         (counts.archived, "archived"),
     ];

@@ -161,7 +161,8 @@ impl Inner {
         let reasons = guard::hold_reasons(&input, &settings.removal_limit);
         let outcome = match (run.mode, reasons.is_empty()) {
             (RunMode::Preview, _) => PlanOutcome::Planned,
-            (RunMode::Apply, false) => PlanOutcome::Held(reasons.clone()),
+            (RunMode::Relink, true) => PlanOutcome::Planned,
+            (RunMode::Apply | RunMode::Relink, false) => PlanOutcome::Held(reasons.clone()),
             (RunMode::Apply, true) => PlanOutcome::Apply,
         };
         let now_configured = self.store.user_sync(&key.tenant, &key.user_sync).await?;

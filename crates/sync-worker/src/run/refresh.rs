@@ -153,9 +153,11 @@ impl Inner {
                 let outcome = match change.kind {
                     ChangeKind::Deactivate | ChangeKind::Archive => RefreshOutcome::Removed,
                     ChangeKind::Reactivate => RefreshOutcome::Reactivated,
-                    ChangeKind::Create | ChangeKind::Link | ChangeKind::Update | ChangeKind::Transfer => {
-                        RefreshOutcome::Updated
-                    }
+                    ChangeKind::Create
+                    | ChangeKind::Link
+                    | ChangeKind::Update
+                    | ChangeKind::Transfer
+                    | ChangeKind::Relink => RefreshOutcome::Updated,
                 };
                 Ok(Refreshed {
                     user: *user,
