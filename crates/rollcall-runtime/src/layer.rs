@@ -3,6 +3,7 @@
 pub(crate) mod authenticate;
 pub(crate) mod catch_panic;
 pub(crate) mod deadline;
+pub(crate) mod malformed;
 pub(crate) mod quota;
 pub(crate) mod trace;
 

@@ -28,6 +28,7 @@ use crate::health::Health;
 use crate::layer::authenticate::AuthenticateLayer;
 use crate::layer::catch_panic::CatchPanicLayer;
 use crate::layer::deadline::DeadlineLayer;
+use crate::layer::malformed;
 use crate::layer::quota::QuotaLayer;
 use crate::layer::trace::TraceLayer;
 
@@ -171,6 +172,7 @@ impl GrpcServer {
             .layer(DeadlineLayer {
                 default: settings.default_timeout,
             })
+            .map_response(malformed::explain)
             .service(routes.prepare());
 
         let limits = incoming::Limits {

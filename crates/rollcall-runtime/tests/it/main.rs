@@ -6,6 +6,7 @@ mod certificates;
 mod drain;
 mod health;
 mod isolation;
+mod malformed;
 mod probe_service;
 mod reflection;
 mod running;
