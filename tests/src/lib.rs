@@ -5,6 +5,7 @@
 //!
 //! Read first: [`System`], then the files of `it/`, one a behaviour.
 
+pub mod bench;
 mod service;
 mod system;
 

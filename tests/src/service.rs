@@ -69,6 +69,11 @@ impl Service {
         &self.address
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A new connection.
     pub async fn channel(&self) -> Result<Channel> {
         Ok(Endpoint::from_shared(format!("http://{}", self.address))?

@@ -27,6 +27,8 @@ pub enum Backend {
     Sqlite,
     /// A database of a real server.
     Postgres,
+    /// A database that the caller keeps, by its URL.
+    Given(String),
 }
 
 /// A tenant's whole Rollcall.
@@ -44,14 +46,26 @@ pub struct System {
 impl System {
     /// Starts both services with a fresh store. Directories on loopback are allowed, on these ports.
     pub async fn start(backend: Backend, ports: &[u16]) -> Result<Self> {
+        // A run whose worker died is taken over soon.
+        let eager = "[scheduler]\ninterval = \"1s\"\nspread = \"0s\"\n[runs]\nlease_ttl = \"3s\"\n";
+        Self::configured(backend, ports, "debug", eager).await
+    }
+
+    /// As [`System::start`], with the settings that are shipped: for benchmarks.
+    pub async fn start_as_shipped(backend: Backend, ports: &[u16]) -> Result<Self> {
+        Self::configured(backend, ports, "info", "").await
+    }
+
+    async fn configured(backend: Backend, ports: &[u16], log: &str, of_worker: &str) -> Result<Self> {
         let files = tempfile::Builder::new().prefix("rollcall-system-").tempdir()?;
-        let database = match backend {
-            Backend::Sqlite => None,
+        let database = match &backend {
+            Backend::Sqlite | Backend::Given(_) => None,
             Backend::Postgres => Some(tokio::task::spawn_blocking(TestDatabase::new).await??),
         };
-        let url = match &database {
-            None => format!("sqlite://{}?mode=rwc", files.path().join("rollcall.db").display()),
-            Some(database) => database.url().to_owned(),
+        let url = match (&database, backend) {
+            (_, Backend::Given(url)) => url,
+            (None, _) => format!("sqlite://{}?mode=rwc", files.path().join("rollcall.db").display()),
+            (Some(database), _) => database.url().to_owned(),
         };
         let key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
         std::fs::write(files.path().join("keys"), format!("test {key}\n"))?;
@@ -60,13 +74,11 @@ impl System {
              [store]\nurl = \"{url}\"\n\
              [keyring]\nkey_file = \"{keys}\"\n\
              [egress]\nallow_cidrs = [\"127.0.0.0/8\"]\nallow_ports = {ports:?}\n\
-             [telemetry]\nformat = \"json\"\nfilter = \"debug\"\n",
+             [telemetry]\nformat = \"json\"\nfilter = \"{log}\"\n",
             keys = files.path().join("keys").display(),
         );
         let worker_config = files.path().join("worker.toml");
-        // A run whose worker died is taken over soon.
-        let eager = "[scheduler]\ninterval = \"1s\"\nspread = \"0s\"\n[runs]\nlease_ttl = \"3s\"\n";
-        std::fs::write(&worker_config, format!("{shared}{eager}"))?;
+        std::fs::write(&worker_config, format!("{shared}{of_worker}"))?;
         migrate(&worker_config)?;
         let worker = Service::start("sync-worker", &worker_config)?;
         let gateway_config = files.path().join("gateway.toml");
@@ -120,40 +132,43 @@ impl System {
 
     /// Creates a tenant with one directory `hq` and one user sync `staff` that takes everybody with a uid.
     pub async fn connect(&self, tenant: &str, slapd: &Slapd, ca: &TestCa, base_dn: &str) -> Result<String> {
+        let name = format!("tenants/{tenant}");
+        let user_sync = sync_of(&format!("{name}/directories/hq"), base_dn);
+        self.connect_with(&name, directory_of(slapd, ca), user_sync)
+            .await?;
+        Ok(name)
+    }
+
+    /// Creates a tenant with this directory as `hq` and this user sync as `staff`.
+    pub async fn connect_with(
+        &self,
+        tenant: &str,
+        directory: v1::Directory,
+        user_sync: v1::UserSync,
+    ) -> Result<()> {
+        let id = tenant.trim_start_matches("tenants/").to_owned();
         let request = v1::CreateTenantRequest {
-            tenant_id: tenant.to_owned(),
             tenant: Some(v1::Tenant {
-                display_name: tenant.to_owned(),
+                display_name: id.clone(),
                 user_sync_enabled: true,
                 ..v1::Tenant::default()
             }),
+            tenant_id: id,
         };
-        let name = self
-            .tenants()
-            .await?
-            .create_tenant(request)
-            .await?
-            .into_inner()
-            .name;
+        self.tenants().await?.create_tenant(request).await?;
         let request = v1::CreateDirectoryRequest {
-            parent: name.clone(),
+            parent: tenant.to_owned(),
             directory_id: "hq".to_owned(),
-            directory: Some(directory_of(slapd, ca)),
+            directory: Some(directory),
         };
-        let directory = self
-            .directories()
-            .await?
-            .create_directory(request)
-            .await?
-            .into_inner()
-            .name;
+        self.directories().await?.create_directory(request).await?;
         let request = v1::CreateUserSyncRequest {
-            parent: name.clone(),
+            parent: tenant.to_owned(),
             user_sync_id: "staff".to_owned(),
-            user_sync: Some(sync_of(&directory, base_dn)),
+            user_sync: Some(user_sync),
         };
         self.user_syncs().await?.create_user_sync(request).await?;
-        Ok(name)
+        Ok(())
     }
 
     /// Runs a user sync and waits until the run rests.

@@ -33,6 +33,7 @@ pub struct Slapd {
     base_dn: String,
     admin_password: String,
     service_password: String,
+    quiet: bool,
     process: Option<ServerProcess>,
 }
 
@@ -46,6 +47,7 @@ impl Slapd {
         host: IpAddr,
         base_dn: String,
         certificate: &Certificate,
+        quiet: bool,
         write_config: impl FnOnce(&Slapd) -> Result<()>,
     ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("rollcall-slapd-").tempdir()?;
@@ -58,6 +60,7 @@ impl Slapd {
             base_dn,
             admin_password: crate::process::unique(),
             service_password: crate::process::unique(),
+            quiet,
             process: None,
         };
         write_config(&slapd)?;
@@ -104,7 +107,7 @@ impl Slapd {
             "-h",
             &format!("{}/ {}/", self.url(), self.tls_url()),
             "-d",
-            "stats,none",
+            if self.quiet { "none" } else { "stats,none" },
         ]);
         let mut process = ServerProcess::start(command, &self.log_file(), "KILL", self.dir.path())?;
         let end = Instant::now() + START_LIMIT;

@@ -17,6 +17,7 @@ pub struct SlapdBuilder {
     database_config: String,
     size_limit: String,
     ldif: String,
+    quiet: bool,
 }
 
 impl Default for SlapdBuilder {
@@ -31,6 +32,7 @@ impl Default for SlapdBuilder {
             database_config: String::new(),
             size_limit: "unlimited".to_owned(),
             ldif: String::new(),
+            quiet: false,
         }
     }
 }
@@ -88,6 +90,12 @@ impl SlapdBuilder {
         self.global_config("allow bind_anon_dn")
     }
 
+    /// Logs no operations, as in production: [`Slapd::binds`] then finds none.
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
     /// More lines of slapd.conf(5) before the database, e.g. `security simple_bind=128`.
     pub fn global_config(mut self, lines: &str) -> Self {
         self.global_config += lines;
@@ -118,11 +126,17 @@ impl SlapdBuilder {
             Some(certificate) => certificate.clone(),
             None => TestCa::new()?.loopback_server()?,
         };
-        Slapd::start_new(self.host, self.base_dn.clone(), &certificate, |slapd| {
-            std::fs::write(slapd.path("slapd.conf"), self.slapd_conf(slapd)?)?;
-            std::fs::write(slapd.path("data.ldif"), self.first_entries(slapd) + &self.ldif)?;
-            Ok(())
-        })
+        Slapd::start_new(
+            self.host,
+            self.base_dn.clone(),
+            &certificate,
+            self.quiet,
+            |slapd| {
+                std::fs::write(slapd.path("slapd.conf"), self.slapd_conf(slapd)?)?;
+                std::fs::write(slapd.path("data.ldif"), self.first_entries(slapd) + &self.ldif)?;
+                Ok(())
+            },
+        )
     }
 
     fn slapd_conf(&self, slapd: &Slapd) -> Result<String> {

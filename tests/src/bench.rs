@@ -1,0 +1,112 @@
+//! What benchmarks measure with: a process's CPU time and memory, percentiles, tables, and the release build.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+/// Ticks of the kernel's accounting in a second, on every architecture of Linux.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// What a process has used so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Usage {
+    /// CPU time of all its threads, those that ended included; to 10 ms.
+    pub cpu: Duration,
+    /// Resident memory, in bytes.
+    pub resident: u64,
+    /// The most resident memory so far, in bytes.
+    pub peak_resident: u64,
+}
+
+impl Usage {
+    /// Reads it from `/proc`.
+    ///
+    /// # Errors
+    /// There is no such process.
+    pub fn of(pid: u32) -> Result<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The name before may hold anything, but no closing bracket follows it.
+        let (_, fields) = stat.rsplit_once(')').context("a bad stat")?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks = |index: usize| -> Result<u64> { Ok(fields.get(index).context("a bad stat")?.parse()?) };
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        Ok(Self {
+            cpu: Duration::from_millis((ticks(11)? + ticks(12)?) * 1000 / TICKS_PER_SECOND),
+            resident: kilobytes(&status, "VmRSS:")? * 1024,
+            peak_resident: kilobytes(&status, "VmHWM:")? * 1024,
+        })
+    }
+}
+
+fn kilobytes(status: &str, name: &str) -> Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    Ok(number.context("the process has ended")?.parse()?)
+}
+
+/// The value that this share (0 to 1) of the values does not exceed; zero if there are none. Sorts them.
+pub fn percentile(values: &mut [Duration], share: f64) -> Duration {
+    values.sort_unstable();
+    let last = values.len().saturating_sub(1);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index from a share"
+    )]
+    let index = (last as f64 * share).round() as usize;
+    values.get(index).copied().unwrap_or_default()
+}
+
+/// The middle one of the values; zero if there are none.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+/// Rows under a header, in columns: the first to the left, the others to the right.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let longest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
+        longest.max(header[column].chars().count())
+    };
+    let line = |cells: &[&str]| {
+        let padded = cells.iter().enumerate().map(|(column, cell)| match column {
+            0 => format!("{cell:<width$}", width = width(column)),
+            _ => format!("{cell:>width$}", width = width(column)),
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    let mut text = line(header);
+    for row in rows {
+        text += &line(&row.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    text
+}
+
+/// Builds both services as they are shipped, into the directory that this benchmark runs from.
+///
+/// # Errors
+/// The build fails; the message has the command to repeat.
+pub fn build_release() -> Result<()> {
+    let arguments = [
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "auth-gateway",
+        "-p",
+        "sync-worker",
+    ];
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let status = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(root)
+        .status()?;
+    ensure!(status.success(), "run cargo {}", arguments.join(" "));
+    Ok(())
+}
