@@ -27,6 +27,8 @@ pub struct GuardInput {
     pub login_changes: u64,
     /// Users whose e-mail would change.
     pub email_changes: u64,
+    /// Users that were found by login under another external id.
+    pub relinked: u64,
     /// The searches, the mapping or the identity attribute changed since a run last applied.
     pub scope_changed: bool,
 }
@@ -83,6 +85,13 @@ pub fn hold_reasons(input: &GuardInput, limit: &RemovalLimit) -> Vec<String> {
                 input.active
             ));
         }
+    }
+    if input.relinked > 0 {
+        reasons.push(format!(
+            "{} users were found by login under another identifier; compare the old and the new distinguished name \
+             of each, since a login may be somebody else's by now",
+            input.relinked
+        ));
     }
     if input.scope_changed && (input.removals > 0 || input.absent > 0) {
         reasons.push(format!(
@@ -157,6 +166,7 @@ mod tests {
                 removals: 3,
                 ..base
             },
+            GuardInput { relinked: 1, ..base },
             GuardInput {
                 role_changes: 21,
                 ..base

@@ -62,8 +62,8 @@ pub struct Change {
 pub struct Fingerprint(pub [u8; 16]);
 
 impl Fingerprint {
-    /// The fingerprint of a user with these fields, this DN and this state.
-    pub fn of(profile: &Profile, dn: &str, state: UserState) -> Self {
+    /// The fingerprint of a user with these fields, this DN, this state and this reason for it.
+    pub fn of(profile: &Profile, dn: &str, state: UserState, reason: Option<StateReason>) -> Self {
         let mut context = ring::digest::Context::new(&ring::digest::SHA256);
         let mut part = |text: &str| {
             context.update(&(text.len() as u64).to_be_bytes());
@@ -74,6 +74,16 @@ impl Fingerprint {
             UserState::Deactivated => "deactivated",
             UserState::Archived => "archived",
         });
+        if let Some(reason) = reason {
+            part(match reason {
+                StateReason::Gone => "gone",
+                StateReason::OutOfScope => "out of scope",
+                StateReason::DisabledInDirectory => "disabled in the directory",
+                StateReason::ExpiredInDirectory => "expired in the directory",
+                StateReason::ByProduct => "by the product",
+                StateReason::SyncDeleted => "sync deleted",
+            });
+        }
         part(dn);
         for (field, value) in profile.fields() {
             if let Some(value) = value {
@@ -105,7 +115,7 @@ mod tests {
             family_name: family.map(Into::into),
             ..Profile::default()
         };
-        let of = |profile: &Profile| Fingerprint::of(profile, "cn=ada", UserState::Active);
+        let of = |profile: &Profile| Fingerprint::of(profile, "cn=ada", UserState::Active, None);
         assert_eq!(of(&profile(Some("A"), None)), of(&profile(Some("A"), None)));
         assert_ne!(of(&profile(Some("A"), None)), of(&profile(None, Some("A"))));
         assert_ne!(
@@ -113,8 +123,13 @@ mod tests {
             of(&profile(Some("A"), Some("BC")))
         );
         let ada = profile(None, None);
-        assert_ne!(of(&ada), Fingerprint::of(&ada, "cn=eve", UserState::Active));
-        assert_ne!(of(&ada), Fingerprint::of(&ada, "cn=ada", UserState::Deactivated));
+        assert_ne!(of(&ada), Fingerprint::of(&ada, "cn=eve", UserState::Active, None));
+        let deactivated = |reason| Fingerprint::of(&ada, "cn=ada", UserState::Deactivated, Some(reason));
+        assert_ne!(of(&ada), deactivated(StateReason::Gone));
+        assert_ne!(
+            deactivated(StateReason::Gone),
+            deactivated(StateReason::DisabledInDirectory)
+        );
         let restricted = |values: &[&str]| Profile {
             restrictions: values.iter().map(ToString::to_string).collect(),
             ..profile(None, None)

@@ -8,7 +8,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::external_id::IdKind;
 use crate::id::TenantId;
+use crate::issue::IssueKind;
+use crate::user::{Origin, Profile, StateReason};
 use crate::user_sync::tests::settings;
+use crate::user_sync::{ExistingUsers, LoginChanges, MissingUsers, NewUsers};
+
+mod identity;
 
 fn external_id(number: u8) -> ExternalId {
     ExternalId::from_values(IdKind::ObjectGuid, &[[number; 16].to_vec()]).unwrap()
@@ -55,15 +60,28 @@ impl World {
         settings: &UserSyncSettings,
         entries: Vec<Desired>,
     ) -> (Vec<ChangeKind>, Vec<Issue>) {
+        self.run_relinked(sync, settings, entries, Vec::new())
+    }
+
+    /// A run that takes these ids for these users.
+    fn run_relinked(
+        &mut self,
+        sync: &str,
+        settings: &UserSyncSettings,
+        entries: Vec<Desired>,
+        relinked: Vec<(UserId, ExternalId)>,
+    ) -> (Vec<ChangeKind>, Vec<Issue>) {
         let sync = UserSyncId::parse(sync).unwrap();
+        let new_ids: HashMap<UserId, ExternalId> = relinked.iter().cloned().collect();
         let known: Vec<_> = self
             .users
             .values()
             .filter_map(|user| {
                 let origin = user.origin.as_ref().filter(|origin| origin.user_sync == sync)?;
-                let fingerprint = Fingerprint::of(&user.profile, &origin.dn, user.state);
+                let fingerprint = Fingerprint::of(&user.profile, &origin.dn, user.state, user.state_reason);
+                let external_id = new_ids.get(&user.id).unwrap_or(&origin.external_id);
                 Some((
-                    origin.external_id.clone(),
+                    external_id.clone(),
                     Known {
                         user: user.id,
                         fingerprint,
@@ -73,6 +91,7 @@ impl World {
             })
             .collect();
         let mut planner = Planner::new(&sync, settings, known);
+        planner.relink(relinked.into_iter().map(|(user, id)| (id, user)));
         let context = Context::new(&settings.directory, self.users.values().cloned(), self.holders());
         let mut groups = Vec::new();
         let mut issues = Vec::new();
@@ -361,7 +380,7 @@ fn unknown_roles_keep_everybody_s_and_create_nobody() {
     let settings = settings();
     let known = Known {
         user: user.id,
-        fingerprint: Fingerprint::of(&user.profile, "cn=1", UserState::Active),
+        fingerprint: Fingerprint::of(&user.profile, "cn=1", UserState::Active, None),
         state: UserState::Active,
     };
     let mut planner = Planner::new(&sync, &settings, [(external_id(1), known)]);

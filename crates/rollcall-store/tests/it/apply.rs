@@ -76,7 +76,7 @@ async fn a_chunk_is_applied_once(engine: Engine) {
         .await
         .unwrap();
     assert_eq!(known.len(), 2);
-    let expected = Fingerprint::of(&first[0].profile, &first[0].origin.dn, UserState::Active);
+    let expected = Fingerprint::of(&first[0].profile, &first[0].origin.dn, UserState::Active, None);
     assert_eq!(
         (known[0].user, known[0].fingerprint, known[0].revision),
         (user_id(1), expected, 1)

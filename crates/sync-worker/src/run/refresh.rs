@@ -113,7 +113,7 @@ impl Inner {
         let tenant = &key.tenant;
         let known = Known {
             user: user.id,
-            fingerprint: Fingerprint::of(&user.profile, &origin.dn, user.state),
+            fingerprint: Fingerprint::of(&user.profile, &origin.dn, user.state, user.state_reason),
             state: user.state,
         };
         let mut planner = Planner::new(&sync.id, &sync.settings, [(origin.external_id.clone(), known)]);

@@ -1,0 +1,64 @@
+//! Users whose entries a pull did not bring.
+
+use super::{Planner, identifiers};
+use crate::id::UserId;
+use crate::plan::{Change, ChangeKind};
+use crate::user::{StateReason, User, UserState};
+use crate::user_sync::MissingUsers;
+
+impl Planner<'_> {
+    /// The users that the pull did not bring and that a removal would concern. Only a Complete pull may ask.
+    pub fn absent(&self) -> Vec<UserId> {
+        let removable = |state: UserState| match self.settings.missing_users {
+            MissingUsers::Ignore => false,
+            MissingUsers::Deactivate => state == UserState::Active,
+            MissingUsers::Archive => state != UserState::Archived,
+        };
+        let absent = self
+            .known
+            .values()
+            .filter(|slot| !slot.seen && removable(slot.known.state));
+        let mut users: Vec<_> = absent.map(|slot| slot.known.user).collect();
+        users.sort_unstable();
+        users
+    }
+
+    /// How many users could log in whom the pull did not bring, if absences matter to this sync.
+    pub fn absent_active(&self) -> u64 {
+        if self.settings.missing_users == MissingUsers::Ignore {
+            return 0;
+        }
+        let absent = self
+            .known
+            .values()
+            .filter(|slot| !slot.seen && slot.known.state == UserState::Active);
+        absent.count() as u64
+    }
+
+    /// The change that removes a user whose absence is confirmed.
+    pub fn remove(&mut self, user: &User, reason: StateReason) -> Option<Change> {
+        let origin = user.origin.clone()?;
+        let (kind, state) = match self.settings.missing_users {
+            MissingUsers::Ignore => return None,
+            MissingUsers::Deactivate => (ChangeKind::Deactivate, UserState::Deactivated),
+            MissingUsers::Archive => (ChangeKind::Archive, UserState::Archived),
+        };
+        if kind == ChangeKind::Archive {
+            for key in identifiers(&user.profile) {
+                self.released.insert(key, user.id);
+            }
+        }
+        let change = Change {
+            kind,
+            user: user.id,
+            expected_revision: user.revision,
+            origin,
+            profile: user.profile.clone(),
+            state,
+            state_reason: Some(reason),
+            changes: Vec::new(),
+        };
+        self.count(&change);
+        Some(change)
+    }
+}

@@ -1,0 +1,75 @@
+//! Finds users again in a directory that gave its entries other ids: by login, and only where there is no doubt
+//! which of them is meant. That it is the same person is for an admin to say: such a plan is always held.
+
+use std::collections::HashMap;
+
+use super::{Context, Desired, Holder};
+use crate::external_id::ExternalId;
+use crate::id::{UserId, UserSyncId};
+use crate::identifier::normalize;
+use crate::user::User;
+
+/// Who might be which entry, collected over a whole pull. Memory grows by tens of bytes per user found.
+pub struct Relinking<'a> {
+    user_sync: &'a UserSyncId,
+    /// `None` for a user whose login several entries have: which one is meant depends on nothing but their order.
+    found: HashMap<UserId, Option<ExternalId>>,
+}
+
+impl<'a> Relinking<'a> {
+    /// Nobody is found yet among the users of this sync.
+    pub fn new(user_sync: &'a UserSyncId) -> Self {
+        Self {
+            user_sync,
+            found: HashMap::new(),
+        }
+    }
+
+    /// Takes entries in.
+    pub fn take(&mut self, entries: &[Desired], context: &Context) {
+        for entry in entries {
+            let Some(user) = same_login(self.user_sync, entry, context) else {
+                continue;
+            };
+            let found = self.found.entry(user.id);
+            let found = found.or_insert_with(|| Some(entry.external_id.clone()));
+            if found.as_ref() != Some(&entry.external_id) {
+                *found = None;
+            }
+        }
+    }
+
+    /// The users that were found under exactly one id which nobody had, in the order of users.
+    pub fn found(self) -> Vec<(UserId, ExternalId)> {
+        let mut found: Vec<_> = self
+            .found
+            .into_iter()
+            .filter_map(|(user, id)| Some((user, id?)))
+            .collect();
+        found.sort_unstable();
+        found
+    }
+}
+
+/// The user of this sync who has the entry's login, if nobody is known to be the entry.
+pub(super) fn same_login<'c>(
+    user_sync: &UserSyncId,
+    entry: &Desired,
+    context: &'c Context,
+) -> Option<&'c User> {
+    if context.person(&entry.external_id).is_some() {
+        return None;
+    }
+    let login = normalize(&entry.profile.login);
+    let Some(Holder::User(holder)) = context.holder(&login) else {
+        return None;
+    };
+    let ours = |user: &&User| {
+        user.origin
+            .as_ref()
+            .is_some_and(|origin| origin.user_sync == *user_sync)
+    };
+    // The login may be somebody's e-mail address, which proves nothing.
+    let user = context.user(*holder).filter(ours)?;
+    (normalize(&user.profile.login) == login).then_some(user)
+}
