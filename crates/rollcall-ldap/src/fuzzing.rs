@@ -1,4 +1,7 @@
-//! Entry points of the fuzz targets; compiled for them and for the test that replays their seeds.
+//! Entry points of the fuzz targets; compiled for them and for the tests that run them over what real servers
+//! said and random changes of it.
+//!
+//! Each takes bytes as a server could send them and panics if something that must hold does not.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use lber::structures::Tag;
@@ -6,12 +9,28 @@ use lber::structures::Tag;
 use crate::guard::frame::message_length;
 use crate::guard::vet::{Answer, Operation, Request, vet};
 
+pub use self::agreement::agreement;
+pub use self::conversation::{answers, requests};
+pub use self::values::{
+    account_state, attribute_name, control_value, distinguished_name, external_id, filter, server_facts,
+};
+
+mod agreement;
+mod conversation;
+mod values;
+
+/// The kinds of requests that Rollcall makes.
+const OPERATIONS: [Operation; 3] = [Operation::Bind, Operation::Search, Operation::Extended];
+/// The id of the request that is taken to be in flight; all seeds answer it.
+const ID: u32 = 2;
+/// Elements that a message may have.
+const MAX_ELEMENTS: u32 = 10_000;
+
 /// Vets a message as the answer to each kind of request; what passes is decoded as ldap3 would.
-pub fn vet_and_decode(message: &[u8]) {
-    for operation in [Operation::Bind, Operation::Search, Operation::Extended] {
+pub fn message(message: &[u8]) {
+    for operation in OPERATIONS {
         let mut copy = message.to_vec();
-        let id = 2;
-        let vetted = vet(&mut copy, Some(Request { id, operation }), 10_000);
+        let vetted = vet(&mut copy, Some(Request { id: ID, operation }), MAX_ELEMENTS);
         assert_eq!(copy.len(), message.len());
         // The rest is not forwarded.
         let Ok(Answer::Entry { .. } | Answer::Final) = vetted.map(|vetted| vetted.answer) else {
@@ -39,12 +58,6 @@ pub fn frame(bytes: &[u8]) {
     if let Ok(Some(length)) = message_length(bytes, 1 << 20) {
         assert!((2..=1 << 20).contains(&length));
     }
-}
-
-/// Reads control values that a server sent.
-pub fn control_values(value: &[u8]) {
-    crate::bind::read_control_values(value);
-    crate::paging::read_control_value(value);
 }
 
 #[cfg(test)]

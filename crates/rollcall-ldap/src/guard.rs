@@ -29,15 +29,15 @@ pub(crate) mod vet;
 pub(crate) mod violation;
 
 /// Largest request that this side sends: a filter of 8 KiB and a list of attributes fit many times.
-const MAX_REQUEST: usize = 1 << 20;
+pub(crate) const MAX_REQUEST: usize = 1 << 20;
 /// Largest message that is no entry.
-const MAX_OTHER: usize = 64 << 10;
+pub(crate) const MAX_OTHER: usize = 64 << 10;
 /// A message that costs more than this to decode needs the lane.
 const LARGE: usize = 1 << 20;
 /// What decoding one element costs in memory, beside its bytes: ldap3 keeps two copies of 48 bytes.
 const ELEMENT_COST: usize = 96;
 /// Most messages that answer nothing during one connection.
-const MAX_NOISE: u32 = 1000;
+pub(crate) const MAX_NOISE: u32 = 1000;
 
 /// Limits on single messages of a connection.
 #[derive(Clone, Copy, Debug)]

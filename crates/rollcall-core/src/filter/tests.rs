@@ -125,6 +125,7 @@ fn mistakes_are_named_where_they_are() {
         ("(:=x)", MalformedExtensible, 1),
         ("(:dn:=x)", MalformedExtensible, 1),
         ("(cn:dn:dn:=x)", MalformedExtensible, 1),
+        ("(cn:dnMatch:=x)", MalformedExtensible, 1),
         ("(cn::=x)", MalformedExtensible, 1),
         ("(cn:a:b:=x)", MalformedExtensible, 1),
         ("(cn:1.2.:=x)", MalformedExtensible, 1),

@@ -130,8 +130,8 @@ impl Link {
         note.tainted
     }
 
-    #[cfg(test)]
-    pub(super) fn has_note(&self) -> bool {
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn has_note(&self) -> bool {
         !self.state().notes.is_empty()
     }
 
