@@ -13,8 +13,10 @@ use tokio_rustls::client::TlsStream;
 use crate::dial;
 use crate::egress::EgressPolicy;
 use crate::error::LdapError;
+use crate::guard::violation::{ProtocolViolation, Spoken};
+use crate::probe;
 use crate::start_tls;
-use crate::tls::TlsSetup;
+use crate::tls::{TlsFailure, TlsSetup};
 
 /// A stream that is ready for LDAP.
 pub(crate) enum Stream {
@@ -74,22 +76,39 @@ impl Endpoint {
         self.policy.allows_port(host.effective_port(self.port))
     }
 
-    /// StartTLS and TLS, as the settings want it.
+    /// StartTLS and TLS, as the settings want it. On plain text the server has to show that it speaks LDAP,
+    /// so that no password goes to a port that wants TLS.
     pub(crate) async fn secure(
         &self,
         mut tcp: TcpStream,
         host: &HostUrl,
         deadline: Instant,
     ) -> Result<Stream, LdapError> {
+        let address = tcp.peer_addr().map_err(|_| LdapError::ConnectionLost)?;
+        let greeted = match self.transport {
+            TransportSecurity::Plaintext => probe::plain_ldap(&mut tcp, deadline).await,
+            TransportSecurity::StartTls => start_tls::request(&mut tcp, deadline).await,
+            TransportSecurity::Ldaps => Ok(()),
+        };
+        match greeted {
+            Err(LdapError::ConnectionLost) if probe::speaks_tls(address, deadline).await => {
+                return Err(LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Tls)));
+            }
+            greeted => greeted?,
+        }
         let Some(tls) = &self.tls else {
             return Ok(Stream::Plain(tcp));
         };
-        if self.transport == TransportSecurity::StartTls {
-            start_tls::request(&mut tcp, deadline).await?;
+        match tls.handshake(tcp, &host.host, deadline).await {
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+            Err(LdapError::Tls(TlsFailure::Closed | TlsFailure::NotTls))
+                if self.transport == TransportSecurity::Ldaps
+                    && probe::speaks_plain_ldap(address, deadline).await =>
+            {
+                Err(LdapError::Tls(TlsFailure::PlainLdap))
+            }
+            Err(error) => Err(error),
         }
-        Ok(Stream::Tls(Box::new(
-            tls.handshake(tcp, &host.host, deadline).await?,
-        )))
     }
 
     /// All of it, within the connect timeout and before `deadline`.

@@ -69,10 +69,10 @@ pub enum LdapError {
     #[error("the host cannot be reached: {0}")]
     Unreachable(DialFailure),
     /// No TLS.
-    #[error("tls failed: {0}")]
+    #[error("no TLS connection: {0}")]
     Tls(TlsFailure),
     /// The server refused StartTLS with this code. Nothing else was sent.
-    #[error("the server refused starttls with result {0}")]
+    #[error("the server refused StartTLS with result {0}")]
     StartTlsRefused(ResultCode),
     /// The server broke the protocol; the connection is closed.
     #[error("protocol error: {0}")]

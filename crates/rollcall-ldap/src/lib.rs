@@ -12,6 +12,7 @@
 
 #![allow(unexpected_cfgs, reason = "cargo-fuzz sets cfg(fuzzing)")]
 
+mod bare;
 mod ber;
 mod bind;
 mod check;
@@ -33,6 +34,7 @@ mod membership;
 mod outcome;
 mod paging;
 mod pool;
+mod probe;
 mod ranges;
 mod result_code;
 mod root_dse;

@@ -4,10 +4,10 @@
 //! and so does any byte that arrives behind that answer before the handshake, since somebody on the way
 //! would have put it there.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use crate::bare::{self, MAX_ANSWER};
 use crate::ber;
 use crate::error::LdapError;
 use crate::guard::frame;
@@ -20,50 +20,16 @@ const REQUEST: Request = Request {
     id: 1,
     operation: Operation::Extended,
 };
-/// More than any answer to StartTLS needs.
-const MAX_ANSWER: usize = 16 << 10;
 
 /// Asks for TLS. On success the server waits for the handshake and nothing else has been read.
 pub(crate) async fn request(stream: &mut TcpStream, deadline: Instant) -> Result<(), LdapError> {
-    timeout_at(deadline, exchange(stream))
-        .await
-        .unwrap_or(Err(LdapError::Timeout))
-}
-
-async fn exchange(stream: &mut TcpStream) -> Result<(), LdapError> {
-    stream
-        .write_all(&encode())
-        .await
-        .map_err(|_| LdapError::ConnectionLost)?;
-    let mut answer = Vec::new();
-    loop {
-        let mut chunk = [0; 1024];
-        let count = stream
-            .read(&mut chunk)
-            .await
-            .map_err(|_| LdapError::ConnectionLost)?;
-        answer.extend_from_slice(&chunk[..count]);
-        if let Some(outcome) = judge(&mut answer) {
-            return outcome;
-        }
-        if count == 0 {
-            return Err(match answer.is_empty() {
-                true => LdapError::ConnectionLost,
-                false => LdapError::Protocol(ProtocolViolation::Truncated),
-            });
-        }
-    }
+    bare::ask(stream, &encode(), judge, deadline).await
 }
 
 fn encode() -> Vec<u8> {
     let mut name = Vec::new();
     ber::put(&mut name, 0x80, START_TLS);
-    let mut body = Vec::new();
-    ber::put(&mut body, 0x02, &ber::integer(REQUEST.id));
-    ber::put(&mut body, 0x77, &name);
-    let mut message = Vec::new();
-    ber::put(&mut message, 0x30, &body);
-    message
+    bare::message(0x77, &name)
 }
 
 /// What the bytes received so far mean; `None` while the answer is incomplete.

@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use crate::error::{LdapError, Misconfiguration};
 use crate::idn;
 
+pub(crate) mod detect;
 mod facts;
 mod failure;
 mod trust;

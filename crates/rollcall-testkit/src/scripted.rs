@@ -29,6 +29,8 @@ pub struct Peer {
     stream: Option<Stream>,
     buffer: Vec<u8>,
     number: usize,
+    /// A request has come.
+    greeted: bool,
     record: Arc<Record>,
 }
 
@@ -133,6 +135,7 @@ impl Peer {
             stream: Some(Stream::Plain(stream)),
             buffer: Vec::new(),
             number,
+            greeted: false,
             record,
         }
     }
@@ -143,12 +146,20 @@ impl Peer {
     }
 
     /// The next request; `None` when the client closed. What is no LDAP request is an error.
+    ///
+    /// A client may begin by asking for no attribute of the root DSE, to see whether LDAP is spoken here. That
+    /// is answered at once, as every server does, and neither returned nor recorded.
     pub async fn receive(&mut self) -> Result<Option<Request>> {
         loop {
             if !self.buffer.is_empty() {
                 match request::parse(&self.buffer, self.number) {
                     Parsed::Message { request, length } => {
                         self.buffer.drain(..length);
+                        let is_first = !std::mem::replace(&mut self.greeted, true);
+                        if is_first && request.asks_for_nothing() {
+                            self.send(&ber::search_done(request.id, 0, "")).await?;
+                            continue;
+                        }
                         let mut requests = self
                             .record
                             .requests

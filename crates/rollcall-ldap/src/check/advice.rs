@@ -1,27 +1,25 @@
 //! Plain words for what went wrong: a sentence and what to do about it.
 
-use rollcall_core::directory::TransportSecurity;
-
 use crate::error::{DialFailure, LdapError};
 use crate::guard::violation::{ProtocolViolation, Spoken};
 use crate::result_code::{ResultClass, ResultCode};
 use crate::tls::TlsFailure;
 
 /// A sentence on the error and a hint for the tenant's admin.
-pub(super) fn explain(error: &LdapError, transport: TransportSecurity) -> (String, &'static str) {
+pub(super) fn explain(error: &LdapError) -> (String, &'static str) {
     let hint = match error {
         LdapError::EgressDenied => {
-            "Only public addresses and the ports 389, 636, 3268 and 3269 are reached, unless the operator opened \
-             others. Ask the operator, or publish the directory on such an address and port."
+            "Unless the operator set it otherwise, only public addresses and the ports 389, 636, 3268 and 3269 are \
+             reached. Ask the operator, or publish the directory on such an address and port."
         }
         LdapError::Unreachable(failure) => dial_hint(*failure),
         LdapError::Tls(failure) => tls_hint(failure),
         LdapError::StartTlsRefused(_) => {
             "The server does not offer StartTLS on this port. Install a certificate on it, or use ldaps:// with \
-             port 636."
+             port 636. No password was sent."
         }
         LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Tls)) => {
-            "This port wants TLS from the first byte: use ldaps:// with transport security LDAPS."
+            "This port wants TLS from the first byte: use ldaps:// with transport security LDAPS. No password was sent."
         }
         LdapError::Protocol(ProtocolViolation::NotLdap(_)) => {
             "Something else than an LDAP server answers there. Check host and port."
@@ -34,9 +32,6 @@ pub(super) fn explain(error: &LdapError, transport: TransportSecurity) -> (Strin
             "The server's answers are not valid LDAP. Check host, port and server version."
         }
         LdapError::Disconnected(_) => "The server ended the connection. Its log should say why.",
-        LdapError::ConnectionLost if transport == TransportSecurity::Plaintext => {
-            "The server closed the connection. It may want TLS on this port: try transport security LDAPS."
-        }
         LdapError::ConnectionLost => "The server closed the connection. Its log should say why.",
         LdapError::Timeout => {
             "The server accepts connections but does not answer in time. Check its load, or a proxy or firewall in \
@@ -46,7 +41,13 @@ pub(super) fn explain(error: &LdapError, transport: TransportSecurity) -> (Strin
         LdapError::Misconfigured(_) => "Correct the directory's settings.",
         LdapError::Busy | LdapError::CircuitOpen => "Try again in a moment.",
     };
-    (sentence(&error.to_string()), hint)
+    let message = match error {
+        // The stage says already that it is about TLS.
+        LdapError::Tls(failure) => failure.to_string(),
+        LdapError::Protocol(other @ ProtocolViolation::NotLdap(_)) => other.to_string(),
+        other => other.to_string(),
+    };
+    (sentence(&message), hint)
 }
 
 fn dial_hint(failure: DialFailure) -> &'static str {
@@ -84,9 +85,15 @@ fn tls_hint(failure: &TlsFailure) -> &'static str {
             "Enable cipher suites with ECDHE and AES-GCM or ChaCha20 on the server; a client certificate may be \
              demanded, too."
         }
-        TlsFailure::NotTls | TlsFailure::Closed => {
-            "This port does not seem to speak TLS from the first byte. LDAPS usually has port 636; on port 389 use \
-             transport security START_TLS."
+        TlsFailure::PlainLdap => {
+            "Use ldap:// with transport security START_TLS on this port, or the server's LDAPS port, usually 636."
+        }
+        TlsFailure::NotTls => {
+            "Something else than a directory answers there. Check host and port: LDAPS usually has port 636."
+        }
+        TlsFailure::Closed => {
+            "The server's log should say why. A server without a certificate does this, and so does one that is no \
+             LDAPS server: check the port, usually 636."
         }
         TlsFailure::ClientCertificateRequired => "Set a client certificate that the server accepts.",
         TlsFailure::Alert(_) | TlsFailure::Other => "The server's log should say why it ended the handshake.",

@@ -23,6 +23,7 @@ use crate::endpoint::{Endpoint, Stream};
 use crate::error::{DialFailure, LdapError};
 use crate::guard::Limits;
 use crate::guard::lane::Lane;
+use crate::guard::violation::{ProtocolViolation, Spoken};
 use crate::lookup::find;
 use crate::result_code::ResultCode;
 use crate::root_dse::{self, RootDse};
@@ -38,6 +39,12 @@ const HOST_STAGES: [StageKind; 6] = [
 ];
 /// A certificate that ends sooner than this is worth a word.
 const EXPIRY_NOTICE_DAYS: i64 = 30;
+
+/// What is said about plain text.
+const UNPROTECTED: (&str, &str) = (
+    "The connection is not protected: passwords travel readable.",
+    "Set transport security to LDAPS or START_TLS.",
+);
 
 /// What a check of a directory's connection found.
 #[derive(Clone, Debug)]
@@ -81,7 +88,7 @@ impl ConnectionCheck {
                 self.privilege = Some(privilege);
             }
             Err(error) => {
-                let (message, hint) = explain(&error, settings.transport_security);
+                let (message, hint) = explain(&error);
                 stages.warn(
                     StageKind::Privilege,
                     format!("The rights could not be read: {message}"),
@@ -118,7 +125,7 @@ pub async fn check_connection(
             .collect();
         parse.fail(StageKind::Parse, text.join("; "), "Correct these settings.");
     } else if let Err(error) = &usable {
-        let (message, hint) = explain(error, config.settings.transport_security);
+        let (message, hint) = explain(error);
         parse.fail(StageKind::Parse, message, hint);
     } else {
         parse.pass(StageKind::Parse, "The settings are well formed.");
@@ -203,13 +210,9 @@ struct HostStages<'a> {
 }
 
 impl HostStages<'_> {
-    fn explain(&self, error: &LdapError) -> (String, &'static str) {
-        explain(error, self.config.settings.transport_security)
-    }
-
     async fn connect(&self, stages: &mut Stages) -> Option<TcpStream> {
         let fail = |stages: &mut Stages, kind, error: &LdapError| {
-            let (message, hint) = self.explain(error);
+            let (message, hint) = explain(error);
             stages.fail(kind, message, hint);
         };
         if !self.endpoint.port_is_allowed(self.host) {
@@ -266,27 +269,28 @@ impl HostStages<'_> {
         let stream = match self.endpoint.secure(tcp, self.host, deadline).await {
             Ok(stream) => stream,
             Err(error) => {
-                let (message, hint) = self.explain(&error);
-                let chain = self
-                    .endpoint
-                    .tls
-                    .as_ref()
-                    .map(|tls| tls.seen_chain())
-                    .unwrap_or_default();
-                stages.fail(
-                    StageKind::Tls,
-                    describe::with_certificate(message, chain.first()),
-                    hint,
-                );
+                let (message, hint) = explain(&error);
+                let wants_tls = error == LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Tls));
+                let Some(tls) = self.endpoint.tls.as_ref().filter(|_| !wants_tls) else {
+                    // In plain text there is nothing between the connection and the bind but a wrong port.
+                    let kind = if wants_tls {
+                        StageKind::Tls
+                    } else {
+                        StageKind::Bind
+                    };
+                    if kind == StageKind::Bind {
+                        stages.warn(StageKind::Tls, UNPROTECTED.0, UNPROTECTED.1);
+                    }
+                    stages.fail(kind, message, hint);
+                    return None;
+                };
+                let message = describe::with_certificate(message, tls.seen_chain().first());
+                stages.fail(StageKind::Tls, message, hint);
                 return None;
             }
         };
         match &stream {
-            Stream::Plain(_) => stages.warn(
-                StageKind::Tls,
-                "The connection is not protected: passwords travel readable.",
-                "Set transport security to LDAPS or START_TLS.",
-            ),
+            Stream::Plain(_) => stages.warn(StageKind::Tls, UNPROTECTED.0, UNPROTECTED.1),
             Stream::Tls(tls) => {
                 let facts = TlsFacts::of(tls);
                 let leaf = facts.chain.first();
@@ -328,7 +332,7 @@ impl HostStages<'_> {
         let mut connection = match connection {
             Ok(connection) => connection,
             Err(error) => {
-                let (message, hint) = self.explain(&error);
+                let (message, hint) = explain(&error);
                 stages.fail(StageKind::Bind, message, hint);
                 return None;
             }
@@ -348,7 +352,7 @@ impl HostStages<'_> {
                 "Let the bind account read the root DSE, or set the external id attribute.",
             ),
             Err(error) => {
-                let (message, hint) = self.explain(&error);
+                let (message, hint) = explain(&error);
                 stages.fail(StageKind::RootDse, message, hint);
             }
         }

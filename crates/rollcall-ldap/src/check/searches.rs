@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_core::check::{Stage, StageKind};
 use rollcall_core::dialect::Dialect;
-use rollcall_core::directory::TransportSecurity;
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::filter::Filter;
@@ -418,7 +417,7 @@ fn fail(stages: &mut Stages, kind: StageKind, error: &LdapError) {
             format!("The server refused the search with result {code}."),
             "Raise the limits of the bind account on the server, or have the filter's attributes indexed.",
         ),
-        other => explain(other, TransportSecurity::Ldaps),
+        other => explain(other),
     };
     stages.fail(kind, message, hint);
 }

@@ -28,7 +28,7 @@ pub enum TlsFailure {
         names: Vec<String>,
     },
     /// None of the trusted CAs signed the certificate.
-    #[error("the server's certificate is not signed by a trusted ca")]
+    #[error("the server's certificate is not signed by a trusted CA")]
     UnknownIssuer,
     /// The certificate is that of a CA, or otherwise not one for a server.
     #[error("the server's certificate is not meant for a server")]
@@ -37,15 +37,18 @@ pub enum TlsFailure {
     #[error("the server's certificate cannot be used: {0}")]
     BadCertificate(String),
     /// The server knows only TLS 1.1 or older.
-    #[error("the server offers only tls versions older than 1.2")]
+    #[error("the server offers only TLS versions older than 1.2")]
     OldVersion,
     /// The two sides have no cipher or key exchange in common.
     #[error("the server offers no acceptable cipher")]
     NoCommonCipher,
     /// What came back is not TLS: the port speaks plain LDAP or something else.
-    #[error("the server does not speak tls on this port")]
+    #[error("the server does not speak TLS on this port")]
     NotTls,
-    /// The server closed the connection during the handshake; typical of a port without TLS.
+    /// The port speaks LDAP without TLS: tried, on a connection of its own.
+    #[error("the server speaks plain LDAP on this port, not TLS")]
+    PlainLdap,
+    /// The server closed the connection during the handshake.
     #[error("the server closed the connection during the handshake")]
     Closed,
     /// The server wants a client certificate, or another one.

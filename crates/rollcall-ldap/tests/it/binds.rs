@@ -194,9 +194,12 @@ async fn an_answer_of_another_kind_never_counts_as_success() {
 /// Matrix case 14: whatever comes after the deadline finds a closed connection.
 #[tokio::test]
 async fn a_bind_that_is_not_answered_is_unknown_and_its_connection_goes() {
-    let server = ScriptedLdap::plain(|mut peer| async move { peer.closed().await })
-        .await
-        .unwrap();
+    let server = ScriptedLdap::plain(|mut peer| async move {
+        next(&mut peer).await?;
+        peer.closed().await
+    })
+    .await
+    .unwrap();
     let directory = on_script(server.address());
     let deadline = tokio::time::Instant::now() + Duration::from_millis(200);
     let error = directory
@@ -286,7 +289,9 @@ async fn a_host_that_refuses_connections_is_passed_over_and_rests() {
 
 #[tokio::test]
 async fn a_directory_that_keeps_failing_is_left_alone() {
-    let server = ScriptedLdap::plain(|_| async { Ok(()) }).await.unwrap();
+    let server = ScriptedLdap::plain(|mut peer| async move { next(&mut peer).await.map(drop) })
+        .await
+        .unwrap();
     let directory = on_script(server.address());
     let request = read("dc=x", &[]);
     let mut errors = Vec::new();

@@ -115,7 +115,7 @@ async fn each_tls_failure_says_what_to_do() {
         ),
         (
             TestCa::new().unwrap().loopback_server().unwrap(),
-            "not signed by a trusted ca",
+            "not signed by a trusted CA",
             "CA certificates",
         ),
     ];
@@ -150,17 +150,30 @@ async fn ports_and_modes_that_do_not_fit_are_explained() {
     };
     let check_of = async |settings| check(settings, slapd.service_password()).await;
     let report = check_of(ldaps_on_plain).await;
-    assert_eq!(failure(&report).kind, StageKind::Tls);
-    assert!(
-        failure(&report).hint.contains("START_TLS"),
-        "{:?}",
-        failure(&report)
+    let failed = failure(&report);
+    assert_eq!(failed.kind, StageKind::Tls);
+    assert_eq!(
+        failed.message,
+        "The server speaks plain LDAP on this port, not TLS."
     );
+    assert!(failed.hint.contains("START_TLS"), "{failed:?}");
     let plain_on_ldaps = settings(&[format!("ldap://{}", slapd.tls_address())]);
-    let report = check_of(plain_on_ldaps).await;
-    assert_eq!(failure(&report).kind, StageKind::Bind);
-    assert!(failure(&report).hint.contains("LDAPS"), "{:?}", failure(&report));
-    assert_eq!(stage(&report, StageKind::Tls).result, StageResult::Warn);
+    let start_tls_on_ldaps = DirectorySettings {
+        transport_security: TransportSecurity::StartTls,
+        ca_certificates: ca.pem(),
+        ..plain_on_ldaps.clone()
+    };
+    for settings in [plain_on_ldaps, start_tls_on_ldaps] {
+        let report = check_of(settings).await;
+        let failed = failure(&report);
+        assert_eq!(failed.kind, StageKind::Tls);
+        assert_eq!(
+            failed.message,
+            "The server speaks TLS where plain LDAP was expected."
+        );
+        assert!(failed.hint.contains("LDAPS"), "{failed:?}");
+    }
+    assert!(slapd.binds().unwrap().is_empty(), "no password was sent");
 }
 
 #[tokio::test]

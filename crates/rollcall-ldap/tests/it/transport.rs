@@ -7,6 +7,7 @@ use rollcall_ldap::{
     DialFailure, EgressPolicy, LdapDirectory, LdapError, ProtocolViolation, ResultCode, Spoken, TlsFailure,
 };
 use rollcall_testkit::{Certificate, ScriptedLdap, Slapd, TestCa, ber};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -218,40 +219,32 @@ async fn a_port_that_speaks_something_else_is_recognised() {
         .certificate(ca.loopback_server().unwrap())
         .start()
         .unwrap();
+    let wants_tls = LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Tls));
     let plain_on_tls_port = DirectorySettings {
         bind_dn: slapd.service_dn(),
         ..settings(&[format!("ldap://{}", slapd.tls_address())])
     };
-    let error = error_of(&directory(plain_on_tls_port.clone(), "x")).await;
-    assert!(
-        matches!(
-            error,
-            LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Tls)) | LdapError::ConnectionLost
-        ),
-        "{error:?}"
-    );
+    let plain = directory(plain_on_tls_port.clone(), slapd.service_password());
+    assert_eq!(error_of(&plain).await, wants_tls);
+    let secret = password("a user's");
+    let login = plain.verify_password(SERVICE_DN, &secret, in_seconds(10));
+    let refused = login.await.unwrap_err();
+    assert!(refused.unsent && refused.error == wants_tls, "{refused:?}");
     let start_tls_on_tls_port = DirectorySettings {
         transport_security: TransportSecurity::StartTls,
         ca_certificates: ca.pem(),
         ..plain_on_tls_port
     };
-    let error = error_of(&directory(start_tls_on_tls_port, "x")).await;
-    assert!(
-        matches!(
-            error,
-            LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Tls)) | LdapError::ConnectionLost
-        ),
-        "{error:?}"
-    );
+    assert_eq!(error_of(&directory(start_tls_on_tls_port, "x")).await, wants_tls);
     let tls_on_plain_port = DirectorySettings {
         ca_certificates: ca.pem(),
         ..settings(&[format!("ldaps://{}", slapd.address())])
     };
-    let error = error_of(&directory(tls_on_plain_port, "x")).await;
-    assert!(
-        matches!(error, LdapError::Tls(TlsFailure::Closed | TlsFailure::NotTls)),
-        "{error:?}"
+    assert_eq!(
+        error_of(&directory(tls_on_plain_port, "x")).await,
+        LdapError::Tls(TlsFailure::PlainLdap)
     );
+    assert!(slapd.binds().unwrap().is_empty());
     let http = ScriptedLdap::plain(|mut peer| async move {
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n").await?;
         peer.closed().await
@@ -273,6 +266,35 @@ async fn a_port_that_speaks_something_else_is_recognised() {
     );
 }
 
+/// Matrix case 29: nothing that comes before the server has spoken LDAP holds a password.
+#[tokio::test]
+async fn no_password_goes_to_a_port_that_has_not_spoken_ldap() {
+    for answer in [&b""[..], b"\x15\x03\x03\x00\x02\x02\x32", b"SSH-2.0-x\r\n"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let heard = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut heard = vec![0; 4096];
+            let count = stream.read(&mut heard).await.unwrap();
+            heard.truncate(count);
+            stream.write_all(answer).await.unwrap();
+            stream.shutdown().await.unwrap();
+            // Whatever else comes, e.g. a bind sent without waiting.
+            stream.read_to_end(&mut heard).await.unwrap();
+            heard
+        });
+        let error = error_of(&directory(settings(&[format!("ldap://{address}")]), "s3cret")).await;
+        let expected = match answer {
+            b"" => LdapError::ConnectionLost,
+            [0x15, ..] => LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Tls)),
+            _ => LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Unknown)),
+        };
+        assert_eq!(error, expected);
+        let heard = heard.await.unwrap();
+        assert!(!heard.is_empty() && !heard.windows(6).any(|part| part == b"s3cret"));
+    }
+}
+
 /// Matrix case 24: a listener that accepts and never says a word.
 #[tokio::test]
 async fn a_black_hole_costs_no_more_than_the_deadline() {
@@ -287,7 +309,7 @@ async fn a_black_hole_costs_no_more_than_the_deadline() {
         LdapError::Tls(TlsFailure::Timeout)
     );
     let mut plain = settings(&[format!("ldap://{address}")]);
-    plain.operation_timeout = Duration::from_millis(300);
+    plain.connect_timeout = Duration::from_millis(300);
     assert_eq!(error_of(&directory(plain, "x")).await, LdapError::Timeout);
     assert!(before.elapsed() < Duration::from_secs(5));
 }

@@ -47,6 +47,14 @@ pub enum Operation {
     Other(u64),
 }
 
+impl Request {
+    /// A base search of the root DSE for no attribute.
+    pub(super) fn asks_for_nothing(&self) -> bool {
+        matches!(&self.operation, Operation::Search { base, scope: 0, attributes, page: None }
+            if base.is_empty() && attributes == &["1.1"])
+    }
+}
+
 /// What the bytes received so far amount to.
 pub(super) enum Parsed {
     Message { request: Request, length: usize },

@@ -1,0 +1,116 @@
+//! What a port speaks, found out before anything secret is sent.
+//!
+//! A server that wants TLS from the first byte mostly hangs up without a word when it is spoken to in plain
+//! LDAP, and one without TLS when it is greeted with a handshake. Neither says what is wrong, so the other
+//! protocol is tried on a connection of its own: its answer is the proof.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::bare::{self, MAX_ANSWER};
+use crate::ber;
+use crate::dial;
+use crate::error::LdapError;
+use crate::guard::frame;
+use crate::guard::vet::{self, Answer, Operation, Request};
+use crate::guard::violation::ProtocolViolation;
+use crate::tls::detect;
+
+const REQUEST: Request = Request {
+    id: 1,
+    operation: Operation::Search,
+};
+
+/// Asks for nothing in the root DSE, as nobody. Every LDAP server answers that, be it with a refusal.
+pub(crate) async fn plain_ldap(stream: &mut TcpStream, deadline: Instant) -> Result<(), LdapError> {
+    bare::ask(stream, &encode(), judge, deadline).await
+}
+
+/// True if a new connection there is answered in plain LDAP.
+pub(crate) async fn speaks_plain_ldap(address: SocketAddr, deadline: Instant) -> bool {
+    match dial::connect(&[address], deadline).await {
+        Ok(mut stream) => plain_ldap(&mut stream, deadline).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// True if a new connection there is answered in TLS.
+pub(crate) async fn speaks_tls(address: SocketAddr, deadline: Instant) -> bool {
+    match dial::connect(&[address], deadline).await {
+        Ok(stream) => detect::answers(stream, address.ip(), deadline).await,
+        Err(_) => false,
+    }
+}
+
+/// A base search of the root DSE for no attribute (RFC 4511 section 4.5.1.8).
+fn encode() -> Vec<u8> {
+    let mut search = Vec::new();
+    ber::put(&mut search, 0x04, b"");
+    for zero in [0x0a, 0x0a, 0x02, 0x02] {
+        ber::put(&mut search, zero, &[0]);
+    }
+    ber::put(&mut search, 0x01, &[0]);
+    ber::put(&mut search, 0x87, b"objectClass");
+    let mut attributes = Vec::new();
+    ber::put(&mut attributes, 0x04, b"1.1");
+    ber::put(&mut search, 0x30, &attributes);
+    bare::message(0x63, &search)
+}
+
+/// What the bytes received so far mean; `None` while the answer is incomplete.
+fn judge(bytes: &mut [u8]) -> Option<Result<(), LdapError>> {
+    let mut rest = bytes;
+    loop {
+        let length = match frame::message_length(rest, MAX_ANSWER) {
+            Ok(Some(length)) if length <= rest.len() => length,
+            Ok(_) => return None,
+            Err(violation) => return Some(Err(LdapError::Protocol(violation))),
+        };
+        let (message, behind) = rest.split_at_mut(length);
+        match vet::vet(message, Some(REQUEST), 64).map(|vetted| vetted.answer) {
+            Ok(Answer::Final) if behind.is_empty() => return Some(Ok(())),
+            Ok(Answer::Final) => {
+                return Some(Err(LdapError::Protocol(ProtocolViolation::UnknownMessageId)));
+            }
+            Ok(Answer::Disconnection(notice)) => return Some(Err(LdapError::Disconnected(notice))),
+            Ok(Answer::Entry { .. } | Answer::Reference | Answer::Noise) => rest = behind,
+            Err(violation) => return Some(Err(LdapError::Protocol(violation))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const ENTRY: &[u8] = &[0x30, 9, 2, 1, 1, 0x64, 4, 4, 0, 0x30, 0];
+    const DONE: &[u8] = &[0x30, 12, 2, 1, 1, 0x65, 7, 10, 1, 0, 4, 0, 4, 0];
+    const REFUSED: &[u8] = &[0x30, 12, 2, 1, 1, 0x65, 7, 10, 1, 48, 4, 0, 4, 0];
+
+    #[test]
+    fn every_whole_answer_is_ldap_and_half_of_one_is_waited_for() {
+        for answer in [DONE, REFUSED, &[ENTRY, DONE].concat()] {
+            assert_eq!(judge(&mut answer.to_vec()), Some(Ok(())));
+            for length in 0..answer.len() {
+                assert_eq!(judge(&mut answer[..length].to_vec()), None, "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_to_the_search_ends_the_connection() {
+        let violation = |bytes: &[u8]| match judge(&mut bytes.to_vec()) {
+            Some(Err(LdapError::Protocol(violation))) => violation,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            violation(&[DONE, DONE].concat()),
+            ProtocolViolation::UnknownMessageId
+        );
+        let bind_response = [0x30, 12, 2, 1, 1, 0x61, 7, 10, 1, 0, 4, 0, 4, 0];
+        assert_eq!(violation(&bind_response), ProtocolViolation::UnexpectedOperation);
+    }
+}
