@@ -47,6 +47,6 @@ key_file = "$state/keyring"
 # Rollcall contacts no private address unless told to, and the sample directory is on loopback.
 [egress]
 allow_cidrs = ["127.0.0.0/8"]
-allow_ports = [$ldap_port, $ldaps_port]
+allow_ports = [389, 636, 3268, 3269, $ldap_port, $ldaps_port]
 TOML
 }

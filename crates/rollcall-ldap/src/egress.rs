@@ -71,15 +71,14 @@ pub struct EgressPolicy {
 
 impl Default for EgressPolicy {
     fn default() -> Self {
-        Self::new(Vec::new(), Vec::new())
+        Self::new(Vec::new(), DEFAULT_PORTS.to_vec())
     }
 }
 
 impl EgressPolicy {
-    /// The default policy (public addresses, [`DEFAULT_PORTS`]), plus what the operator opens. Opened
-    /// networks may be reached although they are private or special.
-    pub fn new(opened_networks: Vec<Network>, opened_ports: Vec<u16>) -> Self {
-        let ports = DEFAULT_PORTS.into_iter().chain(opened_ports).collect();
+    /// Public addresses and what the operator opens, which may be private or special; on these ports and
+    /// no others.
+    pub fn new(opened_networks: Vec<Network>, ports: Vec<u16>) -> Self {
         Self {
             opened: opened_networks,
             ports,
@@ -223,10 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn the_operator_opens_networks_and_ports() {
+    fn the_operator_opens_networks_and_names_the_ports() {
         let policy = EgressPolicy::new(
             vec!["10.20.0.0/16".parse().unwrap(), "::1".parse().unwrap()],
-            vec![1389],
+            vec![636, 1389],
         );
         assert!(
             allows(&policy, "10.20.3.4") && allows(&policy, "::ffff:10.20.3.4") && allows(&policy, "::1")
@@ -234,6 +233,7 @@ mod tests {
         assert!(!allows(&policy, "10.21.0.1") && !allows(&policy, "127.0.0.1"));
         assert!(policy.allows("10.20.0.1:1389".parse().unwrap()));
         assert!(!policy.allows("10.20.0.1:1390".parse().unwrap()));
+        assert!(!policy.allows("10.20.0.1:389".parse().unwrap()) && !policy.allows_port(3268));
     }
 
     #[test]

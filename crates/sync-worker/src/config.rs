@@ -314,5 +314,9 @@ mod tests {
         );
         assert!(policy.allows("10.20.1.1:1389".parse().unwrap()));
         assert!(!policy.allows("10.21.1.1:1389".parse().unwrap()));
+        assert!(
+            !policy.allows("10.20.1.1:389".parse().unwrap()),
+            "the list is the whole list"
+        );
     }
 }

@@ -125,7 +125,7 @@ pub struct Keyring {
 pub struct Egress {
     /// Networks that are allowed although they are not public.
     pub allow_cidrs: Vec<Cidr>,
-    /// Ports that may be dialled.
+    /// The only ports that may be dialled.
     pub allow_ports: Vec<u16>,
     /// Addresses that our connections come from.
     pub addresses: Vec<IpAddr>,
