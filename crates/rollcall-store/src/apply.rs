@@ -255,7 +255,12 @@ async fn persons(
 }
 
 fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateTime<Utc>) -> UserWrite {
-    let fingerprint = Fingerprint::of(&change.profile, &change.origin.dn, change.state, change.state_reason);
+    let fingerprint = Fingerprint::of(
+        &change.profile,
+        &change.origin.dn,
+        change.state,
+        change.state_reason,
+    );
     let after = User {
         tenant: tenant.clone(),
         id: change.user,

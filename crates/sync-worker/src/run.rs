@@ -24,11 +24,14 @@ use crate::report::Reports;
 mod absences;
 mod applying;
 mod carry_out;
+mod context;
 mod planning;
 mod pull;
 mod refresh;
+mod relinking;
 mod roles;
 mod scope;
+mod source;
 mod stop;
 
 pub use refresh::{RefreshOutcome, Refreshed};

@@ -113,6 +113,7 @@ async fn find(
         .collect())
 }
 
-fn any_of(ids: &[ExternalId]) -> String {
+/// The filter that finds the entries with these ids.
+pub(super) fn any_of(ids: &[ExternalId]) -> String {
     Filter::or(ids.iter().map(ExternalId::filter).collect()).to_string()
 }

@@ -1,13 +1,13 @@
 //! One run from a worker's side: the lease kept alive around the work, and an end for every way it can go.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::guard::{self, REMOVAL_WINDOW};
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::issue::IssueKind;
-use rollcall_core::mapping::Mapping;
-use rollcall_core::reader::EntryReader;
 use rollcall_core::run::{PLAN_LIFETIME, Run, RunMode, RunState, health_after};
 use rollcall_store::{LeaseToken, PlanOutcome, PlanResult, RunEnd, StoreError};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -17,9 +17,12 @@ use super::absences::{BATCH_IDS, Confirmed};
 use super::planning::{Planning, Target};
 use super::pull::Pull;
 use super::roles::Roles;
+use super::source::Source;
 use super::stop::Stop;
 use super::{Inner, Phase};
-use crate::directories::to_error;
+
+/// How often a pull says how far it is, and asks whether it shall go on: a transaction each time.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Inner {
     /// Carries a run on until it rests, the lease is lost or the process ends.
@@ -90,22 +93,19 @@ impl Inner {
         if settings.disabled {
             return Err(Error::new(Reason::SyncDisabled, "the user sync was switched off").into());
         }
-        let (directory, ldap) = self.directories.open(&key.tenant, &settings.directory).await?;
-        let name = rollcall_proto::resource_name::directory(&key.tenant, &directory.id);
-        let timeout = directory.settings.operation_timeout;
-        let root = ldap
-            .root_dse(Instant::now() + timeout)
-            .await
-            .map_err(|error| to_error(&error, &name))?;
-        let contexts = root.data_contexts();
-        let mapping = Mapping::new(settings, self.limits.login_policy.clone());
-        let reader = EntryReader::new(
-            root.dialect,
-            directory.settings.external_id_attribute.as_deref(),
-            mapping,
-        );
-
-        let roles = Roles::evaluate(&ldap, &reader, settings, &contexts, timeout).await;
+        let source = self.source(&key.tenant, &settings.directory, settings).await?;
+        let Source {
+            ldap,
+            reader,
+            contexts,
+            ..
+        } = &source;
+        let timeout = source.timeout;
+        let relinked = match run.mode {
+            RunMode::Relink => self.relinked(key, id, &sync, &source).await?,
+            RunMode::Apply | RunMode::Preview => HashMap::new(),
+        };
+        let roles = Roles::evaluate(ldap, reader, settings, contexts, timeout).await;
         let target = Target {
             store: &self.store,
             lease,
@@ -116,21 +116,26 @@ impl Inner {
             Ok(roles) => (Some(roles), None),
             Err(issue) => (None, Some(issue)),
         };
-        let mut planning = Planning::begin(target, &sync, &reader, roles, started).await?;
+        let mut planning = Planning::begin(target, &sync, reader, roles, relinked, started).await?;
         if let Some(issue) = rule_issue {
             planning.add_issue(issue.kind, issue.message);
         }
         let attributes = reader.attributes();
-        let mut pull = Pull::new(&ldap, &settings.searches, &attributes);
+        let mut pull = Pull::new(ldap, &settings.searches, &attributes);
+        let mut progress_due = Instant::now();
         while let Some(entries) = pull.next_batch().await {
-            self.keep_going(key, id).await?;
             planning.take(entries).await?;
-            self.store
-                .save_progress(lease, key, id, &planning.counts(0))
-                .await?;
-            self.moved_on(id);
+            if progress_due <= Instant::now() {
+                self.keep_going(key, id).await?;
+                self.store
+                    .save_progress(lease, key, id, &planning.counts(0))
+                    .await?;
+                self.moved_on(id);
+                progress_due = Instant::now() + PROGRESS_INTERVAL;
+            }
         }
-        let pulled = pull.finish().map_err(|error| to_error(&error, &name))?;
+        planning.settle().await?;
+        let pulled = pull.finish().map_err(|error| source.error(&error))?;
         let mut gaps = pulled.gaps;
         gaps.extend(planning.unidentified());
         if gaps.is_empty() {
@@ -139,7 +144,7 @@ impl Inner {
             for batch in absent.chunks(BATCH_IDS) {
                 self.keep_going(key, id).await?;
                 planning
-                    .confirm(batch, &ldap, &contexts, timeout, &mut confirmed)
+                    .confirm(batch, ldap, contexts, timeout, &mut confirmed)
                     .await?;
             }
             match confirmed.doubt {

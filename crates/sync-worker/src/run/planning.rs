@@ -1,6 +1,6 @@
 //! Turns a pull into a plan in the store: batch by batch, so that memory does not grow with the directory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use rollcall_core::guard::GuardInput;
 use rollcall_core::id::{RunId, UserId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{CHUNK_CHANGES, Change};
-use rollcall_core::planner::{Context, Desired, Holder, Known, Planner};
+use rollcall_core::planner::{Desired, Known, Planner};
 use rollcall_core::reader::EntryReader;
 use rollcall_core::run::RunCounts;
 use rollcall_core::user::StateReason;
@@ -20,6 +20,7 @@ use rollcall_ldap::LdapDirectory;
 use rollcall_store::{LeaseToken, Store};
 
 use super::absences::{self, Absence, Confirmed};
+use super::context::context;
 use super::roles::Roles;
 
 /// Users read from the store at a time.
@@ -43,6 +44,8 @@ pub(super) struct Planning<'a> {
     reader: &'a EntryReader,
     roles: Roles,
     planner: Planner<'a>,
+    /// Entries that ask for something new and wait for a decision.
+    pending: Vec<Desired>,
     chunk: Vec<Change>,
     chunks: u32,
     issues: Vec<Issue>,
@@ -56,12 +59,13 @@ pub(super) struct Planning<'a> {
 
 impl<'a> Planning<'a> {
     /// Reads what the run has to know about the sync's users. `roles` is `None` if the rules could not be
-    /// evaluated.
+    /// evaluated; `relinked` has the users who are to be other entries than before.
     pub(super) async fn begin(
         target: Target<'a>,
         sync: &'a UserSync,
         reader: &'a EntryReader,
         roles: Option<Roles>,
+        relinked: HashMap<UserId, ExternalId>,
         now: DateTime<Utc>,
     ) -> Result<Self, Error> {
         let mut known = Vec::new();
@@ -79,10 +83,12 @@ impl<'a> Planning<'a> {
                     fingerprint: user.fingerprint,
                     state: user.state,
                 };
-                (user.external_id, known)
+                let new_id = relinked.get(&user.user).cloned();
+                (new_id.unwrap_or(user.external_id), known)
             }));
         }
         let mut planner = Planner::new(&sync.id, &sync.settings, known);
+        planner.relink(relinked.into_iter().map(|(user, id)| (id, user)));
         if roles.is_none() {
             planner.keep_roles();
         }
@@ -92,6 +98,7 @@ impl<'a> Planning<'a> {
             reader,
             roles: roles.unwrap_or_default(),
             planner,
+            pending: Vec::new(),
             chunk: Vec::new(),
             chunks: 0,
             issues: Vec::new(),
@@ -104,9 +111,9 @@ impl<'a> Planning<'a> {
         })
     }
 
-    /// Takes entries in.
+    /// Takes entries in. Those that ask for nothing new cost no statement; the others are decided on, and
+    /// issues written, many at a time.
     pub(super) async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
-        let mut pending = Vec::new();
         for entry in entries {
             self.entries += 1;
             let id = match self.reader.external_id(&entry) {
@@ -128,7 +135,7 @@ impl<'a> Planning<'a> {
                 Ok((desired, issues)) => {
                     self.issues.extend(issues);
                     if self.planner.screen(&desired) {
-                        pending.push(desired);
+                        self.pending.push(desired);
                     }
                     self.canary.get_or_insert(id);
                 }
@@ -139,47 +146,23 @@ impl<'a> Planning<'a> {
                 }
             }
         }
+        if self.pending.len() < CHUNK_CHANGES && self.issues.len() < CHUNK_CHANGES {
+            return Ok(());
+        }
+        self.settle().await
+    }
+
+    /// Decides on the entries that wait for it. Called once more when all entries have been taken in.
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() {
-            let context = self.context(&pending).await?;
+            let Target { store, key, .. } = self.target;
+            let context = context(store, &key.tenant, &self.sync.settings.directory, &pending).await?;
             let decisions = self.planner.decide(pending, &context, new_user_id);
             self.issues.extend(decisions.issues);
             self.add_changes(decisions.changes).await?;
         }
         self.write_issues().await
-    }
-
-    /// Everything that is known about the users that these entries concern.
-    async fn context(&self, pending: &[Desired]) -> Result<Context, Error> {
-        let store = self.target.store;
-        let tenant = &self.target.key.tenant;
-        let ids: Vec<ExternalId> = pending
-            .iter()
-            .map(|desired| desired.external_id.clone())
-            .collect();
-        let mut users = store
-            .users_by_external_ids(tenant, &self.sync.settings.directory, &ids)
-            .await?;
-        let mut keys: Vec<String> = pending.iter().flat_map(Desired::identifiers).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let holders: HashMap<String, Holder> = store
-            .identifier_holders(tenant, &keys)
-            .await?
-            .into_iter()
-            .collect();
-        let known: HashSet<UserId> = users.iter().map(|user| user.id).collect();
-        let mut others: Vec<UserId> = holders
-            .values()
-            .filter_map(|holder| match holder {
-                Holder::User(user) => Some(*user),
-                Holder::Foreign => None,
-            })
-            .filter(|holder| !known.contains(holder))
-            .collect();
-        others.sort_unstable();
-        others.dedup();
-        users.extend(store.batch_users(tenant, &others).await?);
-        Ok(Context::new(&self.sync.settings.directory, users, holders))
     }
 
     /// Users whose entries the pull did not bring.
@@ -302,6 +285,7 @@ impl<'a> Planning<'a> {
             absent: if complete { self.planner.absent_active() } else { 0 },
             removals: self.removals,
             recent_removals,
+            relinked: self.planner.counts().relinked,
             role_changes: fields.role,
             login_changes: fields.login,
             email_changes: fields.email,

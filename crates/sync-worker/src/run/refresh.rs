@@ -6,18 +6,15 @@ use std::collections::HashMap;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{TenantId, UserId, UserSyncKey};
 use rollcall_core::issue::Issue;
-use rollcall_core::mapping::Mapping;
 use rollcall_core::plan::{ChangeKind, Fingerprint};
 use rollcall_core::planner::{Context, Holder, Known, Planner};
-use rollcall_core::reader::EntryReader;
 use rollcall_core::user::{Origin, User};
 use rollcall_core::user_sync::UserSync;
-use rollcall_proto::resource_name;
 use rollcall_store::SingleOutcome;
 use tokio::time::Instant;
 
+use super::source::Source;
 use super::{Inner, planning, scope};
-use crate::directories::to_error;
 
 /// What a refresh did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,35 +56,37 @@ impl Inner {
         if sync.settings.disabled {
             return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
         }
-        let (directory, ldap) = self.directories.open(tenant, &origin.directory).await?;
-        let name = resource_name::directory(tenant, &directory.id);
-        let timeout = directory.settings.operation_timeout;
-        let root = ldap
-            .root_dse(Instant::now() + timeout)
-            .await
-            .map_err(|error| to_error(&error, &name))?;
-        let contexts = root.data_contexts();
-        let mapping = Mapping::new(&sync.settings, self.limits.login_policy.clone());
-        let reader = EntryReader::new(
-            root.dialect,
-            directory.settings.external_id_attribute.as_deref(),
-            mapping,
-        );
+        let source = self.source(tenant, &origin.directory, &sync.settings).await?;
+        let Source {
+            ldap,
+            reader,
+            contexts,
+            ..
+        } = &source;
+        let timeout = source.timeout;
         let deadline = Instant::now() + timeout;
         let found = ldap
-            .find_by_external_id(&origin.external_id, &contexts, &reader.attributes(), deadline)
+            .find_by_external_id(&origin.external_id, contexts, &reader.attributes(), deadline)
             .await;
-        let found = found.map_err(|error| to_error(&error, &name))?;
+        let found = found.map_err(|error| source.error(&error))?;
         // Whether somebody is gone is for a run to say, which can tell a missing person from a missing right.
         let Some(entry) = found else {
             return Ok(unchanged(user));
         };
-        let in_scope = scope::in_scope(&ldap, &sync.settings.searches, &entry.dn, timeout).await;
-        if !in_scope.map_err(|error| to_error(&error, &name))? {
+        let in_scope = scope::in_scope(ldap, &sync.settings.searches, &entry.dn, timeout).await;
+        if !in_scope.map_err(|error| source.error(&error))? {
             return Ok(unchanged(user));
         }
-        let role = scope::role(&ldap, root.dialect, &sync.settings, &contexts, &entry.dn, timeout).await;
-        let (role, rule_issue) = match role.map_err(|error| to_error(&error, &name))? {
+        let role = scope::role(
+            ldap,
+            reader.dialect(),
+            &sync.settings,
+            contexts,
+            &entry.dn,
+            timeout,
+        )
+        .await;
+        let (role, rule_issue) = match role.map_err(|error| source.error(&error))? {
             Ok(role) => (role.to_owned(), None),
             // Whatever else changed is taken over.
             Err(issue) => (user.profile.role.clone(), Some(*issue)),

@@ -16,6 +16,7 @@ mod directories;
 mod endpoint_change;
 mod harness;
 mod overlaps;
+mod relinking;
 mod reports;
 mod run_completeness;
 mod run_rules;

@@ -1,0 +1,38 @@
+//! What the store knows about the users whom a batch of entries concerns.
+
+use std::collections::{HashMap, HashSet};
+
+use rollcall_core::error::Error;
+use rollcall_core::external_id::ExternalId;
+use rollcall_core::id::{DirectoryId, TenantId, UserId};
+use rollcall_core::planner::{Context, Desired, Holder};
+use rollcall_store::Store;
+
+/// Everything that is known about the users that these entries concern.
+pub(super) async fn context(
+    store: &Store,
+    tenant: &TenantId,
+    directory: &DirectoryId,
+    entries: &[Desired],
+) -> Result<Context, Error> {
+    let ids: Vec<ExternalId> = entries.iter().map(|entry| entry.external_id.clone()).collect();
+    let mut users = store.users_by_external_ids(tenant, directory, &ids).await?;
+    let mut keys: Vec<String> = entries.iter().flat_map(Desired::identifiers).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let held = store.identifier_holders(tenant, &keys).await?;
+    let holders: HashMap<String, Holder> = held.into_iter().collect();
+    let known: HashSet<UserId> = users.iter().map(|user| user.id).collect();
+    let mut others: Vec<UserId> = holders
+        .values()
+        .filter_map(|holder| match holder {
+            Holder::User(user) => Some(*user),
+            Holder::Foreign => None,
+        })
+        .filter(|holder| !known.contains(holder))
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    users.extend(store.batch_users(tenant, &others).await?);
+    Ok(Context::new(directory, users, holders))
+}

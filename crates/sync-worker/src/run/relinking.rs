@@ -1,0 +1,129 @@
+//! Who is whom in a directory that gave its entries other ids. This takes a pull of its own, before the one that
+//! plans: an entry can be taken for a user only once it is known that no other entry has the user's login.
+
+use std::collections::HashMap;
+
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::external_id::ExternalId;
+use rollcall_core::id::{RunId, UserId, UserSyncKey};
+use rollcall_core::planner::Relinking;
+use rollcall_core::user_sync::{SearchScope, UserSync};
+use rollcall_ldap::{LdapError, ResultCode};
+use tokio::time::Instant;
+
+use super::Inner;
+use super::absences::{BATCH_IDS, any_of};
+use super::context::context;
+use super::pull::Pull;
+use super::source::Source;
+use super::stop::Stop;
+
+impl Inner {
+    /// The users of the sync who are to be other entries than before.
+    ///
+    /// # Errors
+    /// Why the run has to stop here: an answer that is not whole tells too little.
+    pub(super) async fn relinked(
+        &self,
+        key: &UserSyncKey,
+        id: RunId,
+        sync: &UserSync,
+        source: &Source,
+    ) -> Result<HashMap<UserId, ExternalId>, Stop> {
+        let mut relinking = Relinking::new(&sync.id);
+        let attributes = source.reader.attributes();
+        let mut pull = Pull::new(&source.ldap, &sync.settings.searches, &attributes);
+        while let Some(entries) = pull.next_batch().await {
+            self.keep_going(key, id).await?;
+            let now = self.clock.now();
+            let desired: Vec<_> = entries
+                .iter()
+                .filter_map(|entry| {
+                    let id = source.reader.external_id(entry).ok()?;
+                    let (desired, _) = source.reader.read(id, entry, &sync.settings.role, now).ok()?;
+                    Some(desired)
+                })
+                .collect();
+            let context = context(&self.store, &key.tenant, &sync.settings.directory, &desired).await?;
+            relinking.take(&desired, &context);
+        }
+        let pulled = pull.finish().map_err(|error| source.error(&error))?;
+        if let Some(gap) = pulled.gaps.first() {
+            return Err(unclear(gap).into());
+        }
+        if source.contexts.is_empty() {
+            return Err(unclear("the server does not say which trees it has").into());
+        }
+        let mut relinked = HashMap::new();
+        for batch in relinking.found().chunks(BATCH_IDS) {
+            self.keep_going(key, id).await?;
+            relinked.extend(self.without_own_entry(key, source, batch).await?);
+        }
+        Ok(relinked)
+    }
+
+    /// Of these users the ones whose own id no entry has, or only the entry that has the new id as well.
+    async fn without_own_entry(
+        &self,
+        key: &UserSyncKey,
+        source: &Source,
+        batch: &[(UserId, ExternalId)],
+    ) -> Result<Vec<(UserId, ExternalId)>, Error> {
+        let ids: Vec<UserId> = batch.iter().map(|(user, _)| *user).collect();
+        let users = self.store.batch_users(&key.tenant, &ids).await?;
+        let own: HashMap<UserId, ExternalId> = users
+            .into_iter()
+            .filter_map(|user| Some((user.id, user.origin?.external_id)))
+            .collect();
+        let wanted: Vec<ExternalId> = own.values().cloned().collect();
+        let entries = entries_of(source, &wanted)
+            .await
+            .map_err(|error| source.error(&error))?;
+        let kept = batch.iter().filter(|(user, new)| {
+            own.get(user)
+                .is_some_and(|own| entries.get(own).is_none_or(|there| there.as_ref() == Some(new)))
+        });
+        Ok(kept.cloned().collect())
+    }
+}
+
+/// The entries that have these ids, by id, with the id by which the directory is read now.
+async fn entries_of(
+    source: &Source,
+    ids: &[ExternalId],
+) -> Result<HashMap<ExternalId, Option<ExternalId>>, LdapError> {
+    let mut attributes = source.reader.id_attributes();
+    attributes.extend(ids.iter().map(|id| id.kind().attribute().to_lowercase()));
+    attributes.sort_unstable();
+    attributes.dedup();
+    let limit = 2 * BATCH_IDS as u32;
+    let mut entries = HashMap::new();
+    for base in &source.contexts {
+        let deadline = Instant::now() + source.timeout;
+        let filter = any_of(ids);
+        let scope = SearchScope::Subtree;
+        let found = source
+            .ldap
+            .find(base, scope, &filter, &attributes, limit, deadline);
+        let found = found.await?;
+        if found.more {
+            return Err(LdapError::SearchRefused(ResultCode::SIZE_LIMIT_EXCEEDED));
+        }
+        for entry in &found.entries {
+            let new = source.reader.external_id(entry).ok();
+            for id in ids {
+                let values = entry.values(id.kind().attribute());
+                if ExternalId::from_values(id.kind().clone(), values).as_ref() == Ok(id) {
+                    entries.insert(id.clone(), new.clone());
+                }
+            }
+        }
+    }
+    Ok(entries)
+}
+
+fn unclear(why: &str) -> Error {
+    let message =
+        format!("users cannot be found by their logins while the directory's answer is not whole: {why}");
+    Error::new(Reason::DirectoryMisconfigured, message)
+}

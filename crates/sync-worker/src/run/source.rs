@@ -1,0 +1,63 @@
+//! Where the entries of a user sync come from, ready to be asked.
+
+use std::time::Duration;
+
+use rollcall_core::error::Error;
+use rollcall_core::id::{DirectoryId, TenantId};
+use rollcall_core::mapping::Mapping;
+use rollcall_core::reader::EntryReader;
+use rollcall_core::user_sync::UserSyncSettings;
+use rollcall_ldap::{LdapDirectory, LdapError};
+use rollcall_proto::resource_name;
+use tokio::time::Instant;
+
+use super::Inner;
+use crate::directories::to_error;
+
+/// A directory and how one user sync reads it.
+pub(super) struct Source {
+    pub(super) ldap: LdapDirectory,
+    pub(super) reader: EntryReader,
+    /// The trees that the server has.
+    pub(super) contexts: Vec<String>,
+    /// The longest time for one operation.
+    pub(super) timeout: Duration,
+    name: String,
+}
+
+impl Source {
+    /// What a failed operation means for the caller.
+    pub(super) fn error(&self, error: &LdapError) -> Error {
+        to_error(error, &self.name)
+    }
+}
+
+impl Inner {
+    /// Opens a directory for a user sync and asks what kind of server it is.
+    ///
+    /// # Errors
+    /// What the directory and the store say.
+    pub(super) async fn source(
+        &self,
+        tenant: &TenantId,
+        directory: &DirectoryId,
+        settings: &UserSyncSettings,
+    ) -> Result<Source, Error> {
+        let (directory, ldap) = self.directories.open(tenant, directory).await?;
+        let name = resource_name::directory(tenant, &directory.id);
+        let timeout = directory.settings.operation_timeout;
+        let root = ldap
+            .root_dse(Instant::now() + timeout)
+            .await
+            .map_err(|error| to_error(&error, &name))?;
+        let mapping = Mapping::new(settings, self.limits.login_policy.clone());
+        let id_attribute = directory.settings.external_id_attribute.as_deref();
+        Ok(Source {
+            reader: EntryReader::new(root.dialect, id_attribute, mapping),
+            contexts: root.data_contexts(),
+            ldap,
+            timeout,
+            name,
+        })
+    }
+}
