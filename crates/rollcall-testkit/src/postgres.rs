@@ -14,7 +14,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 const USER: &str = "rollcall";
 
-/// A private PostgreSQL cluster on 127.0.0.1, ended and removed when dropped. Without durability unless asked for.
+/// A private PostgreSQL cluster on 127.0.0.1, ended and removed when dropped. What it commits survives its own
+/// crash, but not the machine's unless that is asked for.
 pub struct Postgres {
     programs: PathBuf,
     account: Option<Account>,
@@ -39,7 +40,7 @@ struct Account {
 impl Postgres {
     /// Makes and starts a cluster; returns once it answers. Takes a second or two.
     pub fn start() -> Result<Self> {
-        Self::start_with(&["fsync=off", "synchronous_commit=off", "full_page_writes=off"])
+        Self::start_with(&["fsync=off", "full_page_writes=off"])
     }
 
     /// As [`Postgres::start`], but every commit is on the disk when it is answered, as in production: for
@@ -123,8 +124,8 @@ impl Postgres {
         Ok(true)
     }
 
-    /// Ends the cluster and every session of it at once, as a crash would. What a durable one
-    /// committed stays. Does nothing when it is stopped.
+    /// Ends the cluster and every session of it at once, as a crash would. What was committed stays. Does
+    /// nothing when it is stopped.
     pub fn stop(&mut self) -> Result<()> {
         let Some(mut process) = self.process.take() else {
             return Ok(());

@@ -24,8 +24,8 @@ fn the_cluster_speaks_utf8_and_utc() {
 }
 
 #[test]
-fn what_a_durable_cluster_committed_survives_its_crash() {
-    let mut cluster = Postgres::start_durable().unwrap();
+fn what_a_cluster_committed_survives_its_crash() {
+    let mut cluster = Postgres::start().unwrap();
     cluster
         .sql("postgres", "create table kept as select 7 as id")
         .unwrap();
