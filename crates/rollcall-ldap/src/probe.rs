@@ -83,7 +83,7 @@ fn judge(bytes: &mut [u8]) -> Option<Result<(), LdapError>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::panic)]
     use super::*;
 
     const ENTRY: &[u8] = &[0x30, 9, 2, 1, 1, 0x64, 4, 4, 0, 0x30, 0];

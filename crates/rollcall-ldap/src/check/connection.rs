@@ -81,7 +81,7 @@ impl ConnectionCheck {
         deadline: Instant,
     ) {
         self.lockout = lockout::read(&mut connection, root, deadline).await;
-        describe::lockout(self.lockout, stages);
+        describe::lockout(self.lockout, root.dialect, stages);
         match privilege::read(&mut connection, root, &settings.bind_dn, deadline).await {
             Ok(privilege) => {
                 describe::privilege(&privilege, stages);
@@ -198,6 +198,9 @@ async fn check_host(
         }
     }
     stages.skip_rest(&HOST_STAGES);
+    if open.is_none() {
+        stages.skip_rest(&[StageKind::Privilege]);
+    }
     (stages, found, open)
 }
 

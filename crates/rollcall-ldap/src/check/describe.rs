@@ -13,14 +13,14 @@ const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
 /// Most pieces of evidence that a message holds.
 const MAX_EVIDENCE: usize = 5;
 
-pub(super) fn lockout(lockout: Option<Lockout>, stages: &mut Stages) {
+pub(super) fn lockout(lockout: Option<Lockout>, dialect: Dialect, stages: &mut Stages) {
     let kind = StageKind::RootDse;
     match lockout {
         None => stages.add(
             kind,
             StageResult::Pass,
             "The directory's lockout threshold cannot be read.",
-            "Rollcall stops after 3 wrong passwords. Let the bind account read the password policy to raise that.",
+            lockout_hint(dialect),
         ),
         Some(Lockout { threshold: 0, .. }) => stages.pass(kind, "The directory never locks an account."),
         Some(Lockout { threshold, window }) => {
@@ -28,7 +28,28 @@ pub(super) fn lockout(lockout: Option<Lockout>, stages: &mut Stages) {
                 Some(window) => format!(" within {} minutes", window.as_secs().div_ceil(60)),
                 None => String::new(),
             };
-            stages.pass(kind, format!("The directory locks an account after {threshold} wrong passwords{within}."));
+            stages.pass(
+                kind,
+                format!("The directory locks an account after {threshold} wrong passwords{within}."),
+            );
+        }
+    }
+}
+
+/// What to do so that the threshold can be read.
+fn lockout_hint(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::ActiveDirectory => {
+            "Rollcall stops after 3 wrong passwords. To raise that, let the bind account read lockoutThreshold and \
+             lockOutObservationWindow of the domain."
+        }
+        Dialect::Dirsrv389 => {
+            "Rollcall stops after 3 wrong passwords. To raise that, allow the bind account by an ACI on cn=config to \
+             read and search passwordLockout, passwordMaxFailure, passwordResetFailureCount and objectClass there."
+        }
+        Dialect::OpenLdap | Dialect::Generic => {
+            "Rollcall stops after 3 wrong passwords. To raise that, let the bind account read the entry of the \
+             password policy, if there is one."
         }
     }
 }
@@ -42,7 +63,7 @@ pub(super) fn privilege(privilege: &Privilege, stages: &mut Stages) {
                 format!("No right to write was found on {objects} sampled objects."),
             );
         }
-        Privilege::CanWrite { evidence } => {
+        Privilege::TooPowerful { evidence } => {
             let shown: Vec<&str> = evidence.iter().take(MAX_EVIDENCE).map(String::as_str).collect();
             let more = match evidence.len().saturating_sub(MAX_EVIDENCE) {
                 0 => String::new(),
@@ -50,17 +71,15 @@ pub(super) fn privilege(privilege: &Privilege, stages: &mut Stages) {
             };
             stages.warn(
                 kind,
-                format!(
-                    "The bind account can do more than read: {}{more}.",
-                    shown.join("; ")
-                ),
-                "Use an account that can only read: Rollcall never writes to a directory.",
+                format!("The bind account is too powerful: {}{more}.", shown.join("; ")),
+                "Use an account that can only read, and not read passwords: Rollcall never writes to a directory.",
             );
         }
         Privilege::Unknown => stages.add(
             kind,
             StageResult::Skipped,
-            "This kind of server does not tell what an account may do.",
+            "Unknown: this kind of server does not tell what an account may do. Nothing shows that it can do more \
+             than read.",
             "Make sure in the server's access rules that the bind account can only read.",
         ),
     }

@@ -1,6 +1,8 @@
 //! Can the service account write? Found out by reading only: Rollcall never sends a write, not even one
 //! that would do nothing.
 
+mod signs;
+
 use std::collections::BTreeSet;
 
 use ldap3::controls::RawControl;
@@ -36,12 +38,12 @@ pub enum Privilege {
         /// How many objects that were.
         objects: usize,
     },
-    /// It can write.
-    CanWrite {
+    /// It can write, or see what no reader needs to see.
+    TooPowerful {
         /// What, where: a sentence each.
         evidence: Vec<String>,
     },
-    /// This server does not tell.
+    /// This server does not tell, and there is no sign of more than reading.
     Unknown,
 }
 
@@ -55,7 +57,7 @@ pub(super) async fn read(
     match root.dialect {
         Dialect::ActiveDirectory => active_directory(connection, root, bind_dn, deadline).await,
         Dialect::Dirsrv389 => effective_rights(connection, root, bind_dn, deadline).await,
-        Dialect::OpenLdap | Dialect::Generic => Ok(Privilege::Unknown),
+        Dialect::OpenLdap | Dialect::Generic => signs::read(connection, root, bind_dn, deadline).await,
     }
 }
 
@@ -283,7 +285,7 @@ fn judge_rights(entry: &Entry) -> Vec<String> {
 fn verdict(evidence: Vec<String>, objects: usize) -> Privilege {
     match evidence.is_empty() {
         true => Privilege::ReadOnly { objects },
-        false => Privilege::CanWrite { evidence },
+        false => Privilege::TooPowerful { evidence },
     }
 }
 

@@ -481,6 +481,105 @@ async fn dirsrv_tells_a_reader_from_an_administrator() {
     assert!(powerful.contains("it can write"), "{powerful}");
 }
 
+#[tokio::test]
+async fn openldap_shows_a_root_dn_and_nothing_of_a_reader() {
+    let ca = TestCa::new().unwrap();
+    let start = |more: &str| {
+        let slapd = Slapd::builder().certificate(ca.loopback_server().unwrap());
+        slapd.global_config(more).start().unwrap()
+    };
+    let account = |dn: String, password: &str| Account {
+        dn,
+        password: password.to_owned(),
+        login: String::new(),
+    };
+    let slapd = start("");
+    let reader = account(slapd.service_dn(), slapd.service_password());
+    let checked = check_as(&slapd.tls_url(), &ca, &reader).await;
+    let told = stage(&checked, StageKind::Privilege);
+    assert_eq!(told.result, StageResult::Skipped);
+    assert!(
+        told.message.starts_with("Unknown") && !told.hint.is_empty(),
+        "{told:?}"
+    );
+    let admin = account(slapd.admin_dn(), slapd.admin_password());
+    let found = evidence(&check_as(&slapd.tls_url(), &ca, &admin).await);
+    let hash = "it sees passwords' hashes, as that of cn=rollcall,ou=Services,dc=example,dc=org";
+    assert!(
+        found.contains(hash) && found.contains("no entry of its own"),
+        "{found}"
+    );
+
+    let open = "database config\naccess to * by users read";
+    let slapd = start(open);
+    let reader = account(slapd.service_dn(), slapd.service_password());
+    let found = evidence(&check_as(&slapd.tls_url(), &ca, &reader).await);
+    assert!(
+        found.contains("cn=config") && !found.contains("hashes"),
+        "{found}"
+    );
+    let admin = account(slapd.admin_dn(), slapd.admin_password());
+    let found = evidence(&check_as(&slapd.tls_url(), &ca, &admin).await);
+    assert!(found.contains("it is the root DN"), "{found}");
+}
+
+/// Samba holds policies for single accounts where Active Directory does, and shows them to administrators alone.
+#[tokio::test]
+async fn a_stricter_policy_for_single_accounts_counts_where_it_can_be_read() {
+    if !is_root_for("a Samba domain controller").unwrap() {
+        return;
+    }
+    let ca = TestCa::new().unwrap();
+    let dc = SambaDc::start(&ca).unwrap();
+    dc.modify(&format!(
+        "dn: CN=Strict,CN=Password Settings Container,CN=System,{}\nchangetype: add\n\
+         objectClass: msDS-PasswordSettings\nmsDS-PasswordSettingsPrecedence: 10\n\
+         msDS-PasswordReversibleEncryptionEnabled: FALSE\nmsDS-PasswordHistoryLength: 0\n\
+         msDS-PasswordComplexityEnabled: FALSE\nmsDS-MinimumPasswordLength: 7\n\
+         msDS-MinimumPasswordAge: 0\nmsDS-MaximumPasswordAge: -36288000000000\n\
+         msDS-LockoutThreshold: 3\nmsDS-LockoutObservationWindow: -36000000000\n\
+         msDS-LockoutDuration: -36000000000\n",
+        dc.base_dn()
+    ))
+    .unwrap();
+    let lockout = async |account| check_as(&dc.tls_url(), &ca, &account).await.lockout.unwrap();
+    let strict = lockout(dc.powerful()).await;
+    assert_eq!(
+        (strict.threshold, strict.window),
+        (3, Some(Duration::from_secs(3600)))
+    );
+    let domain = lockout(dc.service()).await;
+    assert_eq!((domain.threshold, domain.window.unwrap().as_secs()), (5, 1800));
+}
+
+#[tokio::test]
+async fn dirsrv_shows_its_lockout_to_who_may_read_cn_config() {
+    if !is_root_for("a 389 Directory Server").unwrap() {
+        return;
+    }
+    let ca = TestCa::new().unwrap();
+    let server = Dirsrv::start(&ca).unwrap();
+    let reader = server.service();
+    let hidden = check_as(&server.tls_url(), &ca, &reader).await;
+    assert_eq!(hidden.lockout, None);
+    let stages = &hidden.report.stages;
+    assert!(
+        stages.iter().any(|stage| stage.hint.contains("ACI on cn=config")),
+        "{stages:#?}"
+    );
+    let rights = "(targetattr=\"objectClass || passwordLockout || passwordMaxFailure || \
+                  passwordResetFailureCount\")(version 3.0; acl \"lockout\"; allow (read,search)";
+    server
+        .modify(&format!(
+            "dn: cn=config\nchangetype: modify\nadd: aci\naci: {rights} userdn=\"ldap:///{}\";)\n",
+            reader.dn
+        ))
+        .unwrap();
+    let shown = check_as(&server.tls_url(), &ca, &reader).await;
+    assert_eq!(shown.lockout.unwrap().threshold, 5, "{:#?}", shown.report);
+    assert_eq!(stage(&shown, StageKind::Privilege).result, StageResult::Pass);
+}
+
 /// Writes what an admin reads, with `ROLLCALL_TRANSCRIPTS` as the file; see `docs/check-connection.md`.
 #[tokio::test]
 #[ignore = "writes a document; the tests above check its sentences"]

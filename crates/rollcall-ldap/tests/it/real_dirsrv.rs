@@ -239,7 +239,7 @@ async fn the_rights_of_the_bind_account_are_told() {
                 assert_eq!(account.login, "reader");
                 assert!(objects > 5, "{objects}");
             }
-            Privilege::CanWrite { evidence } => {
+            Privilege::TooPowerful { evidence } => {
                 assert_eq!(account.login, "powerful", "{evidence:#?}");
                 for right in ["it can add entries below ", "it can delete ", "it can write "] {
                     assert!(

@@ -362,7 +362,7 @@ async fn the_rights_of_the_bind_account_and_the_lockout_are_told() {
                 assert_eq!(account.login, "reader");
                 assert!(objects > 10, "{objects}");
             }
-            Privilege::CanWrite { evidence } => {
+            Privilege::TooPowerful { evidence } => {
                 assert_eq!(account.login, "powerful", "{evidence:#?}");
                 let member = "it is a member of Domain Admins".to_owned();
                 assert!(evidence.contains(&member), "{evidence:#?}");
