@@ -7,8 +7,9 @@ use rollcall_ldap::{
     LdapDirectory, LdapError, PagedSearch, PartialReason, Pulled, SearchBudget, SearchOutcome, SearchRequest,
 };
 
-/// Entries handed on at a time.
-const BATCH_ENTRIES: usize = 1000;
+/// Entries handed on at a time. Few, so that the server goes on sending while they are looked at: what waits
+/// on the connection is bounded.
+const BATCH_ENTRIES: usize = 100;
 
 /// What the searches of a run brought, all together.
 #[derive(Debug, Default)]
