@@ -96,11 +96,12 @@ impl Crowd {
         wait_for(&format!("the run to be {state:?}"), REST_LIMIT, reached).await
     }
 
-    /// Waits until a run ended or is held, whichever process carries it on.
+    /// Waits until a run ended or waits for a person, whichever process carries it on.
     pub(crate) async fn rest(&self, run: &str) -> Result<v1::SyncRun> {
         let rests = async || {
             let run = self.get_run(run).await;
-            run.is_ok_and(|run| run.end_time.is_some() || run.state() == SyncRunState::Held)
+            let waits = [SyncRunState::Planned, SyncRunState::Held];
+            run.is_ok_and(|run| run.end_time.is_some() || waits.contains(&run.state()))
         };
         wait_for("the run to rest", REST_LIMIT, rests).await?;
         self.get_run(run).await
@@ -176,11 +177,11 @@ impl Crowd {
         }
     }
 
-    /// Who is in the directory, with display names, as `ldapsearch` shows it.
+    /// Those people who are in the directory, with display names, as `ldapsearch` shows it.
     pub(crate) fn in_directory(&self) -> Result<BTreeMap<String, String>> {
         let found = self
             .slapd
-            .search(&["-b", &people_dn(), "(uid=*)", "uid", "displayName"])?;
+            .search(&["-b", &people_dn(), "(uid=p*)", "uid", "displayName"])?;
         let value = |entry: &str, name: &str| {
             let mut lines = entry.lines();
             lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))

@@ -10,3 +10,4 @@ mod main_job;
 mod recovery;
 mod replicas;
 mod secrets;
+mod steps;

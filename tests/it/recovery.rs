@@ -1,8 +1,8 @@
 //! A worker that dies at any moment leaves a run that another one carries to its end, once.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rollcall_proto::v1;
 use rollcall_proto::v1::{SyncRunMode, SyncRunState};
 use system_tests::{Backend, Service};
@@ -84,34 +84,6 @@ async fn survives(backend: Backend) -> Result<()> {
     crowd.system.runs().await?.apply_sync_run(request).await?;
     assert_eq!(crowd.events().await? - before, PEOPLE * 6 / 10, "released once");
     crowd.equals_the_directory().await
-}
-
-/// On PostgreSQL a lock on a table stops a run exactly before it writes there.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_may_die_right_before_each_kind_of_write() -> Result<()> {
-    let mut crowd = Crowd::start(Backend::Postgres, PEOPLE).await?;
-    for (table, state) in [
-        ("sync_plan_chunks", SyncRunState::Pending),
-        ("sync_run_issues", SyncRunState::Pending),
-        ("users", SyncRunState::Applying),
-        ("user_events", SyncRunState::Applying),
-    ] {
-        crowd.rename_all(&format!("before {table}")).await?;
-        let before = crowd.events().await?;
-        let lock = crowd.lock_table(table, Duration::from_secs(4)).await?;
-        let run = crowd.start_run().await?;
-        crowd.reaches(&run, state).await?;
-        crowd.replace_worker()?;
-        lock.await??;
-        let ended = crowd.rest(&run).await?;
-        assert_eq!(ended.state(), SyncRunState::Succeeded, "{table}: {ended:?}");
-        assert_eq!(crowd.events().await? - before, PEOPLE, "{table}");
-        crowd
-            .equals_the_directory()
-            .await
-            .with_context(|| table.to_owned())?;
-    }
-    Ok(())
 }
 
 /// A worker that is asked to stop gives its run up at once, and nobody has to wait for its lease to end.
