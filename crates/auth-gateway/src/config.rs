@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use ring::hmac;
 use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
+use rollcall_core::soft_lock::{MAX_DURATION, MAX_LIMIT, SoftLockDefaults, SoftLockMode};
 use rollcall_core::throttle::ThrottlePolicy;
 use rollcall_ldap::{EgressPolicy, Network};
 use rollcall_runtime::config::{self, Mistakes, Secret, Settings, Shared, duration, optional_path};
@@ -63,15 +64,18 @@ pub enum ThrottleMode {
 pub struct Throttle {
     /// Whether limits are enforced.
     pub mode: ThrottleMode,
-    /// Failures of one user, or of one unknown login, where no directory of the tenant tells its threshold.
+    /// Failures of one user, or of one unknown login, where the directory's threshold is not known.
     pub login_limit: u32,
-    /// Most failures of one user or unknown login, whatever a directory's threshold allows.
+    /// Most failures of one user or unknown login, whatever the directory's threshold allows.
     pub max_login_limit: u32,
     /// Failures from one client address.
     pub client_limit: u32,
-    /// Length of the window.
+    /// Failures are forgotten so long after the last one.
     #[serde(deserialize_with = "duration")]
     pub window: Duration,
+    /// Once there are too many, logins are refused so long after the last one.
+    #[serde(deserialize_with = "duration")]
+    pub duration: Duration,
     /// How long the same wrong password is answered without asking again, and not counted again.
     #[serde(deserialize_with = "duration")]
     pub replay: Duration,
@@ -112,26 +116,28 @@ pub struct Events {
 }
 
 impl Throttle {
-    /// The limit for every login of a tenant, known or not: below the lowest threshold among its
-    /// directories, so that no guessing here ever locks an account there. One limit for the whole tenant,
-    /// because another for unknown logins would tell which ones are known.
-    pub fn login_policy(&self, thresholds: impl IntoIterator<Item = Option<u32>>) -> ThrottlePolicy {
-        let limits = thresholds.into_iter().map(|threshold| match threshold {
-            // Zero is a directory that never locks.
-            None | Some(0) => self.login_limit,
-            Some(known) => known.saturating_sub(1).clamp(1, self.max_login_limit),
-        });
-        self.policy(limits.min().unwrap_or(self.login_limit))
+    /// What directories' own soft locks stand on.
+    pub fn defaults(&self) -> SoftLockDefaults {
+        SoftLockDefaults {
+            limit: self.login_limit,
+            max_limit: self.max_login_limit,
+            window: self.window,
+            duration: self.duration,
+            mode: match self.mode {
+                ThrottleMode::Enforce => SoftLockMode::Enforce,
+                ThrottleMode::Log => SoftLockMode::Log,
+            },
+        }
     }
 
     /// The limit for one client address.
     pub fn client_policy(&self) -> ThrottlePolicy {
-        self.policy(self.client_limit)
-    }
-
-    fn policy(&self, limit: u32) -> ThrottlePolicy {
-        let window = TimeDelta::from_std(self.window).unwrap_or(TimeDelta::MAX);
-        ThrottlePolicy { limit, window }
+        let delta = |time| TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
+        ThrottlePolicy {
+            limit: self.client_limit,
+            window: delta(self.window),
+            lock: delta(self.duration),
+        }
     }
 }
 
@@ -152,10 +158,18 @@ impl Settings for GatewaySettings {
         mistakes.range("login.max_waiting", login.max_waiting, 1..=1_000_000);
         mistakes.range("login.join", login.join, s(1)..=s(3_600));
         let throttle = &self.throttle;
-        mistakes.range("throttle.login_limit", throttle.login_limit, 1..=1_000);
-        mistakes.range("throttle.max_login_limit", throttle.max_login_limit, 1..=1_000);
+        mistakes.range("throttle.login_limit", throttle.login_limit, 1..=MAX_LIMIT);
+        mistakes.range(
+            "throttle.max_login_limit",
+            throttle.max_login_limit,
+            1..=MAX_LIMIT,
+        );
         mistakes.range("throttle.client_limit", throttle.client_limit, 1..=1_000_000);
-        mistakes.range("throttle.window", throttle.window, s(1)..=s(7 * 86_400));
+        mistakes.range("throttle.window", throttle.window, s(1)..=MAX_DURATION);
+        mistakes.range("throttle.duration", throttle.duration, s(1)..=MAX_DURATION);
+        if throttle.duration < throttle.window {
+            mistakes.add("throttle.duration", "must not be shorter than throttle.window");
+        }
         mistakes.range("throttle.replay", throttle.replay, s(0)..=s(3_600));
         mistakes.range("events.poll_interval", self.events.poll_interval, ms(20)..=s(60));
         self.worker.validate(mistakes);
@@ -344,7 +358,7 @@ mod tests {
     fn the_defaults_are_valid() {
         let settings = loaded(&[]).unwrap();
         assert_eq!(settings.throttle.mode, ThrottleMode::Enforce);
-        assert_eq!(settings.throttle.login_policy([None]).limit, 3);
+        assert_eq!(settings.throttle.login_limit, 3);
     }
 
     #[test]
@@ -381,18 +395,5 @@ mod tests {
         let before = login_hash_key("# ours\nk1 AAAA\n");
         assert_eq!(*login_hash_key("k2 BBBB\n\nk1  AAAA"), *before);
         assert_ne!(*login_hash_key("k1 BBBB"), *before);
-    }
-
-    #[test]
-    fn the_limit_lies_below_every_directory_s_own() {
-        let throttle = loaded(&[]).unwrap().throttle;
-        let limit = |thresholds: &[Option<u32>]| throttle.login_policy(thresholds.iter().copied()).limit;
-        assert_eq!(limit(&[]), 3);
-        assert_eq!(limit(&[Some(5)]), 4);
-        assert_eq!(limit(&[Some(5), None]), 3);
-        assert_eq!(limit(&[Some(2), Some(50)]), 1);
-        assert_eq!(limit(&[Some(1)]), 1);
-        assert_eq!(limit(&[Some(0)]), 3);
-        assert_eq!(limit(&[Some(1_000)]), throttle.max_login_limit);
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_ldap::PoolLimits;
 use rollcall_proto::FILE_DESCRIPTOR_SET;
@@ -32,10 +33,15 @@ use crate::worker::Worker;
 const SERVICES: [&str; 2] = ["rollcall.v1.AuthService", "rollcall.v1.UserService"];
 /// How often connections that nobody uses are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// Refusals of one subject are one audit event if they come within about this time.
+const FLOOD: TimeDelta = TimeDelta::minutes(1);
+/// How often floods that are over are looked for.
+const REFUSALS_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The parts of a gateway that its services share.
 pub struct Gateway {
     store: Store,
+    clock: Clock,
     logins: Arc<Logins>,
     directories: Arc<Directories>,
     login_timeout: Duration,
@@ -96,7 +102,7 @@ impl Gateway {
         let logins = Arc::new(Logins::new(runner, own.login.join, &random()?));
         let users = Users::new(
             store.clone(),
-            clock,
+            clock.clone(),
             policy,
             own.throttle,
             own.events.poll_interval,
@@ -104,6 +110,7 @@ impl Gateway {
         );
         Ok(Self {
             store,
+            clock,
             logins,
             directories,
             login_timeout: own.login.timeout,
@@ -128,8 +135,10 @@ impl Gateway {
         let routes =
             with_health_and_reflection(routes, health, FILE_DESCRIPTOR_SET).map_err(Failure::because)?;
         let sweeper = tokio::spawn(sweep(self.directories));
+        let auditor = tokio::spawn(audit_refusals(self.store.clone(), self.clock));
         let served = server.serve(routes, health, stop).await;
         sweeper.abort();
+        auditor.abort();
         // Logins whose callers are gone are still accounted for.
         let _ = tokio::time::timeout(self.login_timeout, self.logins.drain()).await;
         self.store.close().await;
@@ -142,6 +151,18 @@ async fn sweep(directories: Arc<Directories>) {
     loop {
         ticks.tick().await;
         directories.sweep();
+    }
+}
+
+/// Makes audit events of what the soft lock refused in the last minute. What is not made one now is so by the
+/// next process, or by another replica.
+async fn audit_refusals(store: Store, clock: Clock) {
+    let mut ticks = tokio::time::interval(REFUSALS_INTERVAL);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = store.audit_refusals(clock.now() - FLOOD).await {
+            tracing::warn!(error = %error, "refusals were counted but not yet audited");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use rollcall_core::audit::AuditKind;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{TenantId, UserId, Uuid};
 use rollcall_core::identifier::LoginPolicy;
+use rollcall_core::soft_lock::SoftLock;
 use rollcall_core::user::User;
 use rollcall_proto::convert::user::{BatchGetUsers, ListUsers, LookupUser};
 use rollcall_proto::convert::user_events::{Follow, ListUserEvents, event_cursor};
@@ -238,14 +239,14 @@ impl Users {
         let (caller, name): (_, UserName) =
             decode_for(request, Permission::UsersWrite, |name: &UserName| &name.tenant)?;
         let user = self.user(&name).await?;
-        let page = PageRequest::first(rollcall_store::MAX_PAGE);
-        let directories = self.store.list_directories(&name.tenant, &page).await?.items;
-        let used = directories
-            .iter()
-            .filter(|directory| !directory.settings.disabled);
-        let policy = self
-            .throttle
-            .login_policy(used.map(|directory| directory.observed.lockout_threshold));
+        let (own, threshold) = match &user.origin {
+            Some(origin) => {
+                let directory = self.store.directory(&name.tenant, &origin.directory).await?;
+                (directory.settings.soft_lock, directory.observed.lockout_threshold)
+            }
+            None => (SoftLock::default(), None),
+        };
+        let policy = self.throttle.defaults().rules(&own, threshold).policy;
         let forgotten = self.store.unlock_user(&name.tenant, name.user).await?;
         self.record(&caller, &user, "UserService.UnlockUser").await?;
         let was_locked = policy.reserve(forgotten, self.clock.now()).is_err();

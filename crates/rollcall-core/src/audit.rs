@@ -18,6 +18,15 @@ pub enum LoginOutcome {
     Error,
 }
 
+/// Attempts that were refused one soon after the other, and are one event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flood {
+    /// How many.
+    pub attempts: u64,
+    /// When the first one was.
+    pub since: DateTime<Utc>,
+}
+
 /// What an audit event is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AuditKind {
@@ -37,6 +46,8 @@ pub enum AuditKind {
         unknown_login: Option<String>,
         /// Address of the end user, if the caller told it.
         client_address: Option<String>,
+        /// Set if the event stands for many attempts; its time is that of the last.
+        flood: Option<Flood>,
     },
     /// A change of configuration or of a user by a call.
     Change {

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::dialect::Dialect;
 use crate::dn::Dn;
 use crate::id::{DirectoryId, TenantId};
+use crate::soft_lock::SoftLock;
 use crate::violation::{Violations, check_text};
 
 /// Most hosts of one directory.
@@ -188,6 +189,8 @@ pub struct DirectorySettings {
     pub page_size: u32,
     /// Attribute that holds the external id; `None` detects it from the server's kind.
     pub external_id_attribute: Option<String>,
+    /// When logins of its users are refused after wrong passwords.
+    pub soft_lock: SoftLock,
 }
 
 /// What Rollcall found out about a directory.
@@ -294,6 +297,7 @@ impl DirectorySettings {
                 "is neither a DNS name nor an IP address",
             );
         }
+        found.nest("soft_lock", self.soft_lock.validate());
         check_text(&mut found, "bind_dn", &self.bind_dn, 1, 1024);
         check_range(&mut found, "connect_timeout", self.connect_timeout, 30);
         check_range(&mut found, "operation_timeout", self.operation_timeout, 120);

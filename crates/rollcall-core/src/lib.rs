@@ -33,6 +33,7 @@ pub mod run;
 pub mod schedule;
 pub mod secret;
 pub mod security_review;
+pub mod soft_lock;
 pub mod template;
 pub mod tenant;
 pub mod throttle;

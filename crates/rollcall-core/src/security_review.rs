@@ -11,6 +11,7 @@ use crate::directory::{Directory, PasswordStrength, TransportSecurity};
 use crate::id::{DirectoryId, UserSyncId};
 use crate::issue::{HealthLevel, IssueKind};
 use crate::run::{Run, RunState};
+use crate::soft_lock::SoftLockMode;
 use crate::user_sync::UserSync;
 
 /// A user sync that runs by itself and saw its whole directory longer ago than this is stale.
@@ -39,6 +40,8 @@ pub enum Practice {
     Unused,
     /// All of this is looked at regularly.
     Review,
+    /// Logins are refused before wrong passwords lock an account in the directory.
+    SoftLock,
 }
 
 /// What a finding is about.
@@ -227,6 +230,7 @@ fn directory(reviewed: &ReviewedDirectory, facts: &Facts<'_>, now: DateTime<Utc>
             },
         ),
         password_age(directory, facts.bind_password_age, now, &about),
+        soft_lock(directory, &about),
     ];
     for (practice, kind, unknown) in [
         (
@@ -322,6 +326,47 @@ fn password_age(directory: &Directory, limit: Duration, now: DateTime<Utc>, abou
         }
         false => about.find(practice, StageResult::Pass, message, ""),
     }
+}
+
+fn soft_lock(directory: &Directory, about: &About) -> Finding {
+    let (practice, own) = (Practice::SoftLock, &directory.settings.soft_lock);
+    let threshold = directory.observed.lockout_threshold;
+    if own.mode == Some(SoftLockMode::Log) {
+        let message = "Too many wrong passwords are only logged, and reach the directory.";
+        return about.find(
+            practice,
+            StageResult::Warn,
+            message,
+            "Set soft_lock.mode to ENFORCE.",
+        );
+    }
+    let (result, message, hint) = match threshold {
+        Some(threshold) if own.is_clamped_by(Some(threshold)) => (
+            StageResult::Warn,
+            format!(
+                "soft_lock.limit would let guesses lock accounts, which the directory does after {threshold} wrong passwords; a lower limit is used."
+            ),
+            "Lower soft_lock.limit, or leave it out.",
+        ),
+        Some(0) => (
+            StageResult::Pass,
+            "The directory never locks accounts by itself.".to_owned(),
+            "",
+        ),
+        Some(threshold) => (
+            StageResult::Pass,
+            format!(
+                "Logins are refused before the directory locks an account, after {threshold} wrong passwords."
+            ),
+            "",
+        ),
+        None => (
+            StageResult::Skipped,
+            "After how many wrong passwords the directory locks accounts is not known.".to_owned(),
+            "Let the bind account read the directory's lockout policy, or set soft_lock.limit below it.",
+        ),
+    };
+    about.find(practice, result, message, hint)
 }
 
 /// What the last check said in the stages of this kind: the worst of them.

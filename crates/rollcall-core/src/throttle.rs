@@ -1,7 +1,9 @@
 //! The soft lock: how many wrong passwords may reach a directory.
 //!
 //! A slot is reserved before a bind and settled after it, so that parallel guesses cannot overshoot. An
-//! outcome that nobody knows stays reserved until the window ends.
+//! outcome that nobody knows stays reserved until the window ends. Directories count failures until some time has
+//! passed since the last one, and so does this: windows of fixed length would let through two limits around their
+//! border.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -24,15 +26,20 @@ pub enum ThrottleSubject {
 pub struct ThrottlePolicy {
     /// Failures, known and reserved, within a window.
     pub limit: u32,
-    /// Length of the window, from the first failure on. Longer than the directory's own.
+    /// Failures are forgotten so long after the last one. Longer than the directory's own window: it counts
+    /// from the last one too, so a count that begins anew here has begun anew there.
     pub window: TimeDelta,
+    /// Once the limit is reached, attempts are refused for so long after the last one. At least the window.
+    pub lock: TimeDelta,
 }
 
 /// Failures of one subject.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ThrottleState {
-    /// When the first failure of the window was reserved.
+    /// When the first failure was reserved.
     pub window_start: DateTime<Utc>,
+    /// When the last slot was reserved.
+    pub last_time: DateTime<Utc>,
     /// Failures that are known.
     pub failures: u32,
     /// Attempts whose outcome is not known, or not yet.
@@ -68,27 +75,44 @@ impl ThrottlePolicy {
     ) -> Result<(ThrottleState, Slot), TimeDelta> {
         let fresh = ThrottleState {
             window_start: now,
+            last_time: now,
             failures: 0,
             reserved: 0,
         };
         let mut state = match state {
             // A clock that was set back must not keep a window open for longer than its length. But attempts
             // arrive a little out of order, and clocks of replicas differ a little: that begins no new window.
-            Some(state) if state.window_start - MAX_SKEW <= now && now < state.window_start + self.window => {
-                state
-            }
+            Some(state) if state.last_time - MAX_SKEW <= now && now < self.end(&state) => state,
             _ => fresh,
         };
-        if state.failures.saturating_add(state.reserved) >= self.limit {
-            return Err(state.window_start + self.window - now);
+        if self.is_reached(&state) {
+            return Err(self.end(&state) - now);
         }
         state.reserved += 1;
+        state.last_time = state.last_time.max(now);
         Ok((
             state,
             Slot {
                 window_start: state.window_start,
             },
         ))
+    }
+
+    /// When the failures are forgotten, if none is added.
+    fn end(&self, state: &ThrottleState) -> DateTime<Utc> {
+        let time = if self.is_reached(state) {
+            self.lock
+        } else {
+            self.window
+        };
+        state
+            .last_time
+            .checked_add_signed(time)
+            .unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    fn is_reached(&self, state: &ThrottleState) -> bool {
+        state.failures.saturating_add(state.reserved) >= self.limit
     }
 }
 
@@ -117,6 +141,7 @@ mod tests {
     const POLICY: ThrottlePolicy = ThrottlePolicy {
         limit: 3,
         window: TimeDelta::minutes(15),
+        lock: TimeDelta::minutes(20),
     };
 
     fn at(minute: i64) -> DateTime<Utc> {
@@ -129,18 +154,33 @@ mod tests {
         for _ in 0..3 {
             state = Some(POLICY.reserve(state, at(0)).unwrap().0);
         }
-        assert_eq!(POLICY.reserve(state, at(1)), Err(TimeDelta::minutes(14)));
+        assert_eq!(POLICY.reserve(state, at(1)), Err(TimeDelta::minutes(19)));
     }
 
     #[test]
-    fn failures_lock_until_the_window_ends() {
+    fn failures_lock_until_so_long_after_the_last_one() {
         let mut state = None;
-        for _ in 0..3 {
-            let (reserved, slot) = POLICY.reserve(state, at(0)).unwrap();
+        for minute in 0..3 {
+            let (reserved, slot) = POLICY.reserve(state, at(minute)).unwrap();
             state = Some(reserved.settle(slot, Settlement::Failure));
         }
-        assert!(POLICY.reserve(state, at(14)).is_err());
-        assert!(POLICY.reserve(state, at(15)).is_ok());
+        assert_eq!(POLICY.reserve(state, at(10)), Err(TimeDelta::minutes(12)));
+        assert!(POLICY.reserve(state, at(21)).is_err());
+        let (state, _) = POLICY.reserve(state, at(22)).unwrap();
+        assert_eq!((state.failures, state.reserved), (0, 1));
+    }
+
+    #[test]
+    fn failures_add_up_as_long_as_the_directory_may_add_them_up() {
+        let failed = |state, minute| {
+            let (reserved, slot) = POLICY.reserve(state, at(minute)).unwrap();
+            Some(reserved.settle(slot, Settlement::Failure))
+        };
+        // The window of the first is over, and the second is remembered all the same.
+        let state = failed(failed(failed(None, 0), 14), 28);
+        assert!(POLICY.reserve(state, at(29)).is_err());
+        let state = failed(failed(failed(None, 0), 14), 29);
+        assert_eq!(state.unwrap().failures, 1);
     }
 
     #[test]
@@ -183,6 +223,7 @@ mod tests {
     fn a_clock_set_back_does_not_lock_for_longer() {
         let state = ThrottleState {
             window_start: at(1000),
+            last_time: at(1000),
             failures: 3,
             reserved: 0,
         };

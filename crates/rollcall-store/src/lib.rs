@@ -32,6 +32,7 @@ mod login_writer;
 mod outbox;
 mod page;
 mod plans;
+mod refusals;
 mod reviews;
 mod run_changes;
 mod runs;

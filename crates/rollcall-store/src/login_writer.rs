@@ -17,6 +17,7 @@ use crate::audit::{self, NewAuditEvent};
 use crate::database::Database;
 use crate::error::{Result, StoreError};
 use crate::login_target::{LoginTarget, reread};
+use crate::refusals::{self, Refusal};
 use crate::store::Store;
 use crate::throttles::{Counters, HeldSlot, Key, Reservation, Reserved, key};
 
@@ -133,6 +134,10 @@ pub(crate) enum Job {
         finish: Box<FinishLogin>,
         answer: Answer<LoginChange>,
     },
+    Refuse {
+        refusal: Box<Refusal>,
+        answer: Answer<()>,
+    },
     /// Answered when all jobs before it are done.
     Drain { answer: Answer<()> },
 }
@@ -141,6 +146,7 @@ pub(crate) enum Job {
 enum Outcome {
     Reserved(Reserved),
     Finished(Box<LoginChange>),
+    Refused,
     Drained,
 }
 
@@ -251,10 +257,12 @@ async fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Outcome>> {
                 });
                 Outcome::Finished(Box::new(change))
             }
+            Job::Refuse { .. } => Outcome::Refused,
             Job::Drain { .. } => Outcome::Drained,
         });
     }
     counters.save(&tx).await?;
+    events.extend(refusals::count(&tx, jobs.iter().filter_map(Job::refusal)).await?);
     audit::insert(&tx, events.into_iter()).await?;
     tx.commit().await?;
     Ok(outcomes)
@@ -286,14 +294,21 @@ impl Job {
                     .collect(),
                 None => Vec::new(),
             },
-            Job::Drain { .. } => Vec::new(),
+            Job::Refuse { .. } | Job::Drain { .. } => Vec::new(),
+        }
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Job::Refuse { refusal, .. } => Some(refusal),
+            Job::Reserve { .. } | Job::Finish { .. } | Job::Drain { .. } => None,
         }
     }
 
     fn expected(&self) -> Option<(&TenantId, UserId)> {
         match self {
             Job::Finish { finish, .. } => Some((finish.tenant.as_ref()?, finish.expect.as_ref()?.user)),
-            Job::Reserve { .. } | Job::Drain { .. } => None,
+            Job::Reserve { .. } | Job::Refuse { .. } | Job::Drain { .. } => None,
         }
     }
 
@@ -310,6 +325,12 @@ impl Job {
             Job::Finish { answer, .. } => {
                 let _ = answer.send(result.and_then(|outcome| match outcome {
                     Outcome::Finished(change) => Ok(*change),
+                    _ => Err(mismatch()),
+                }));
+            }
+            Job::Refuse { answer, .. } => {
+                let _ = answer.send(result.and_then(|outcome| match outcome {
+                    Outcome::Refused => Ok(()),
                     _ => Err(mismatch()),
                 }));
             }

@@ -7,6 +7,7 @@ use crate::database::{Database, Engine, column, execute};
 use crate::error::{Result, StoreError};
 
 mod first;
+mod soft_locks;
 
 /// Names the advisory lock under which PostgreSQL migrates: "rollcall" in ASCII.
 const MIGRATION_LOCK: i64 = 0x726f_6c6c_6361_6c6c;
@@ -16,7 +17,7 @@ struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(first::First)]
+        vec![Box::new(first::First), Box::new(soft_locks::SoftLocks)]
     }
 }
 

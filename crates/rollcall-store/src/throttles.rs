@@ -38,8 +38,13 @@ pub struct HeldSlot {
 pub enum Reserved {
     /// A slot for each subject, in the order of the reservations.
     Taken(Vec<HeldSlot>),
-    /// No slot for any: at least one subject has to wait so long.
-    Wait(TimeDelta),
+    /// No slot for any.
+    Wait {
+        /// How long the subjects that have none have to wait, the longest of them.
+        time: TimeDelta,
+        /// The first of them.
+        subject: ThrottleSubject,
+    },
 }
 
 impl Store {
@@ -86,13 +91,13 @@ impl Store {
         Ok(forgotten)
     }
 
-    /// Deletes counters whose window began before `before`, at most `limit`; returns how many. Global by
-    /// nature. `before` must lie further back than the longest window.
+    /// Deletes counters whose last attempt was before `before`, at most `limit`; returns how many. Global by
+    /// nature. `before` must lie further back than the longest window and the longest lock.
     pub async fn delete_old_throttles(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
         let tx = self.inner.database.begin().await?;
         let sql = format!(
             "DELETE FROM login_throttles WHERE (tenant, subject) IN (
-                SELECT tenant, subject FROM login_throttles WHERE window_start < $1 LIMIT {limit})"
+                SELECT tenant, subject FROM login_throttles WHERE last_time < $1 LIMIT {limit})"
         );
         let deleted = execute(&tx, &sql, vec![to_micros(before).into()]).await?;
         tx.commit().await?;
@@ -123,6 +128,7 @@ struct Row {
     tenant: String,
     subject: String,
     window_start: i64,
+    last_time: i64,
     failures: i64,
     reserved: i64,
 }
@@ -143,15 +149,15 @@ impl Counters {
             if engine == Engine::Postgres {
                 // What is not there cannot be locked; and a window that began in 1970 is over.
                 let sql = format!(
-                    "INSERT INTO login_throttles (tenant, subject, window_start, failures, reserved)
-                    SELECT tenant, subject, 0, 0, 0 FROM {source} ORDER BY tenant, subject
+                    "INSERT INTO login_throttles (tenant, subject, window_start, last_time, failures, reserved)
+                    SELECT tenant, subject, 0, 0, 0, 0 FROM {source} ORDER BY tenant, subject
                     ON CONFLICT (tenant, subject) DO NOTHING"
                 );
                 execute(tx, &sql, cells.clone()).await?;
             }
             let lock = engine.for_update();
             let sql = format!(
-                "SELECT tenant, subject, window_start, failures, reserved FROM login_throttles
+                "SELECT tenant, subject, window_start, last_time, failures, reserved FROM login_throttles
                 WHERE (tenant, subject) IN (SELECT tenant, subject FROM {source})
                 ORDER BY tenant, subject{lock}"
             );
@@ -159,6 +165,7 @@ impl Counters {
             for row in found {
                 let state = ThrottleState {
                     window_start: from_micros(row.window_start)?,
+                    last_time: from_micros(row.last_time)?,
                     failures: u32::try_from(row.failures).unwrap_or(u32::MAX),
                     reserved: u32::try_from(row.reserved).unwrap_or(u32::MAX),
                 };
@@ -179,7 +186,7 @@ impl Counters {
     ) -> Reserved {
         let mut taken: HashMap<Key, ThrottleState> = HashMap::new();
         let mut slots = Vec::with_capacity(reservations.len());
-        let mut longest: Option<TimeDelta> = None;
+        let mut refused: Option<(TimeDelta, ThrottleSubject)> = None;
         for reservation in reservations {
             let key = key(tenant, &reservation.subject);
             let state = taken.get(&key).or_else(|| self.states.get(&key)).copied();
@@ -191,11 +198,14 @@ impl Counters {
                         slot,
                     });
                 }
-                Err(wait) => longest = longest.max(Some(wait)),
+                Err(wait) => {
+                    let (longest, _) = refused.get_or_insert_with(|| (wait, reservation.subject.clone()));
+                    *longest = wait.max(*longest);
+                }
             }
         }
-        if let Some(wait) = longest {
-            return Reserved::Wait(wait);
+        if let Some((time, subject)) = refused {
+            return Reserved::Wait { time, subject };
         }
         self.changed.extend(taken.keys().cloned());
         self.states.extend(taken);
@@ -218,6 +228,7 @@ impl Counters {
             Column::new("tenant", Type::Text),
             Column::new("subject", Type::Text),
             Column::new("window_start", Type::BigInt),
+            Column::new("last_time", Type::BigInt),
             Column::new("failures", Type::BigInt),
             Column::new("reserved", Type::BigInt),
         ]);
@@ -229,6 +240,7 @@ impl Counters {
                 key.0.into(),
                 key.1.into(),
                 to_micros(state.window_start).into(),
+                to_micros(state.last_time).into(),
                 i64::from(state.failures).into(),
                 i64::from(state.reserved).into(),
             ]);
@@ -241,7 +253,7 @@ impl Counters {
         let sql = format!(
             "INSERT INTO login_throttles ({names}) SELECT {names} FROM {source} WHERE true
             ON CONFLICT (tenant, subject) DO UPDATE SET window_start = excluded.window_start,
-                failures = excluded.failures, reserved = excluded.reserved"
+                last_time = excluded.last_time, failures = excluded.failures, reserved = excluded.reserved"
         );
         execute(tx, &sql, cells).await?;
         Ok(())

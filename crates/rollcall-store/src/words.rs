@@ -8,6 +8,7 @@ use rollcall_core::event::EventType;
 use rollcall_core::issue::{HealthLevel, IssueKind};
 use rollcall_core::plan::ChangeKind;
 use rollcall_core::run::{RunMode, RunState, RunTrigger};
+use rollcall_core::soft_lock::SoftLockMode;
 use rollcall_core::user::{StateReason, UserState};
 use rollcall_core::user_sync::{
     ExistingUsers, LoginChanges, MissingUsers, NewUsers, ReportWhen, SearchScope,
@@ -81,6 +82,7 @@ words! {
         Gone = "GONE", OutOfScope = "OUT_OF_SCOPE", DisabledInDirectory = "DISABLED_IN_DIRECTORY",
         ExpiredInDirectory = "EXPIRED_IN_DIRECTORY", ByProduct = "BY_PRODUCT", SyncDeleted = "SYNC_DELETED",
     }
+    SoftLockMode { Enforce = "ENFORCE", Log = "LOG", }
     TransportSecurity { Ldaps = "LDAPS", StartTls = "START_TLS", Plaintext = "PLAINTEXT", }
     UserState { Active = "ACTIVE", Deactivated = "DEACTIVATED", Archived = "ARCHIVED", }
 }

@@ -78,6 +78,7 @@ pub fn audit_event(
             directory: who.directory.clone(),
             unknown_login: who.unknown_login.clone(),
             client_address: who.client.map(|client| client.to_string()),
+            flood: None,
         },
     }
 }

@@ -9,6 +9,7 @@ use rollcall_core::audit::LoginOutcome;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
 use rollcall_core::identifier::{LoginPolicy, email_domain, normalize};
+use rollcall_core::soft_lock::SoftLockMode;
 use rollcall_core::throttle::{Settlement, ThrottleSubject};
 use rollcall_ldap::{LdapError, ReadRequest};
 use rollcall_runtime::clock::Clock;
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 
 use super::attempt::{Attempt, Progress};
 use super::disguise::Disguise;
-use super::guess::{AuditedRefusals, client_subject, subject_key};
+use super::guess::{client_subject, subject_key};
 use super::keyed_hash::{Fingerprint, PrivateHasher, SharedHasher};
 use super::known::Asked;
 use super::known_dn::KnownDns;
@@ -29,7 +30,7 @@ use super::replay::Replays;
 use super::standing::{Standing, standing, tenant_disabled};
 use super::tenant_view::{TenantView, TenantViews};
 use super::turn::{Stage, Turn, Turns};
-use crate::config::{self, ThrottleMode};
+use crate::config;
 use crate::directories::Directories;
 use crate::worker::Worker;
 
@@ -52,7 +53,6 @@ pub struct Runner {
     pub(super) turns: Turns,
     pub(super) replays: Replays,
     pub(super) disguise: Disguise,
-    pub(super) refusals: AuditedRefusals,
     pub(super) refreshes: Refreshes,
 }
 
@@ -99,13 +99,12 @@ impl Runner {
             throttle: parts.throttle,
             shared: parts.shared,
             private: parts.private,
-            views: TenantViews::default(),
+            views: TenantViews::new(parts.throttle.defaults()),
             prepared: PreparedSyncs::new(parts.policy),
             known_dns: KnownDns::default(),
             turns: Turns::default(),
             replays: Replays::new(parts.throttle.replay),
             disguise: Disguise::new(parts.login.max_waiting),
-            refusals: AuditedRefusals::default(),
             refreshes: Refreshes::new(parts.worker),
         }
     }
@@ -252,9 +251,15 @@ impl Runner {
         subject: ThrottleSubject,
     ) -> Result<Result<Guess, Outcome>, Error> {
         let key = subject_key(&who.tenant, &subject);
-        let policy = self.throttle.login_policy(view.thresholds.iter().copied());
+        let lock = match &who.directory {
+            Some(directory) => view.lock_of(directory),
+            None => {
+                let hash = self.shared.unknown_login(&who.tenant, &normalize(&attempt.login));
+                view.lock_of_nobody(&hash)
+            }
+        };
         let deadline = self.directory_deadline(attempt.deadline);
-        let Some(mut turn) = self.turns.take(&key, policy.limit, deadline).await else {
+        let Some(mut turn) = self.turns.take(&key, lock.policy.limit, deadline).await else {
             return Err(too_slow());
         };
         let fingerprint = self.private.password(&key, &attempt.password);
@@ -264,25 +269,31 @@ impl Runner {
             self.record(&who, ending).await?;
             return Ok(Err(Outcome::Denied(Denial::INVALID_CREDENTIALS)));
         }
-        let mut wanted = vec![Reservation { subject, policy }];
+        let mut wanted = vec![Reservation {
+            subject,
+            policy: lock.policy,
+        }];
         wanted.extend(attempt.client.map(|client| Reservation {
             subject: client_subject(client),
             policy: self.throttle.client_policy(),
         }));
-        let slots = match self.reserve(&who.tenant, &wanted, &mut turn, deadline).await? {
-            Reserved::Taken(slots) => slots,
-            Reserved::Wait(wait) if self.throttle.mode == ThrottleMode::Enforce => {
-                if self.refusals.is_due(&key, Instant::now()) {
-                    let event = audit_event(&who, LoginOutcome::Denied, "TOO_MANY_ATTEMPTS", self.now());
-                    self.store.record_audit(&[event]).await?;
-                }
-                let retry_after = wait.to_std().unwrap_or_default();
+        let slots = loop {
+            let (time, subject) = match self.reserve(&who.tenant, &wanted, &mut turn, deadline).await? {
+                Reserved::Taken(slots) => break slots,
+                Reserved::Wait { time, subject } => (time, subject),
+            };
+            let mode = match &subject {
+                ThrottleSubject::Client(_) => self.throttle.defaults().mode,
+                ThrottleSubject::User(_) | ThrottleSubject::UnknownLogin(_) => lock.mode,
+            };
+            if mode == SoftLockMode::Enforce {
+                let event = audit_event(&who, LoginOutcome::Denied, "TOO_MANY_ATTEMPTS", self.now());
+                self.store.record_refusal(&who.tenant, &subject, event).await?;
+                let retry_after = time.to_std().unwrap_or_default();
                 return Ok(Err(Outcome::Denied(Denial::TooManyAttempts { retry_after })));
             }
-            Reserved::Wait(_) => {
-                tracing::warn!(tenant = %who.tenant, "the soft lock would refuse this login");
-                Vec::new()
-            }
+            tracing::warn!(tenant = %who.tenant, "the soft lock would refuse this login");
+            wanted.retain(|reservation| reservation.subject != subject);
         };
         Ok(Ok(Guess {
             who,

@@ -565,6 +565,7 @@ fn directory_settings(place: &Place) -> DirectorySettings {
         operation_timeout: Duration::from_secs(10),
         page_size: 500,
         external_id_attribute: None,
+        soft_lock: Default::default(),
     }
 }
 

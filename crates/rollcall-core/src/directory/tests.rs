@@ -17,6 +17,7 @@ fn settings() -> DirectorySettings {
         operation_timeout: DEFAULT_OPERATION_TIMEOUT,
         page_size: DEFAULT_PAGE_SIZE,
         external_id_attribute: None,
+        soft_lock: Default::default(),
     }
 }
 

@@ -40,12 +40,16 @@ fn good_directory() -> ReviewedDirectory {
             operation_timeout: DEFAULT_OPERATION_TIMEOUT,
             page_size: DEFAULT_PAGE_SIZE,
             external_id_attribute: None,
+            soft_lock: Default::default(),
         },
         bind_password_set: true,
         bind_password_update_time: Some(at("2026-05-01T00:00:00Z")),
         bind_password_strength: Some(PasswordStrength::Strong),
         endpoint_confirmed: true,
-        observed: DirectoryObservations::default(),
+        observed: DirectoryObservations {
+            lockout_threshold: Some(5),
+            ..DirectoryObservations::default()
+        },
         revision: 1,
         create_time: now(),
         update_time: now(),
@@ -150,7 +154,7 @@ fn a_tenant_that_does_everything_right_passes_everything() {
 #[test]
 fn each_fault_of_a_directory_is_found() {
     type Spoil = fn(&mut ReviewedDirectory);
-    let cases: [(Practice, StageResult, Spoil); 8] = [
+    let cases: [(Practice, StageResult, Spoil); 11] = [
         (Practice::Transport, StageResult::Fail, |it| {
             it.directory.settings.transport_security = TransportSecurity::Plaintext;
         }),
@@ -171,6 +175,15 @@ fn each_fault_of_a_directory_is_found() {
         }),
         (Practice::LeastPrivilege, StageResult::Skipped, |it| {
             it.last_check.as_mut().unwrap().1.stages[1].result = StageResult::Skipped;
+        }),
+        (Practice::SoftLock, StageResult::Skipped, |it| {
+            it.directory.observed.lockout_threshold = None;
+        }),
+        (Practice::SoftLock, StageResult::Warn, |it| {
+            it.directory.settings.soft_lock.mode = Some(SoftLockMode::Log);
+        }),
+        (Practice::SoftLock, StageResult::Warn, |it| {
+            it.directory.settings.soft_lock.limit = Some(5);
         }),
         (Practice::Unused, StageResult::Warn, |it| {
             it.directory.settings.disabled = true

@@ -39,6 +39,7 @@ pub(crate) fn settings(urls: &[String]) -> DirectorySettings {
         operation_timeout: Duration::from_secs(10),
         page_size: 1000,
         external_id_attribute: None,
+        soft_lock: Default::default(),
     }
 }
 

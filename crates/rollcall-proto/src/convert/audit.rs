@@ -90,6 +90,7 @@ fn kind(kind: &AuditKind, tenant: Option<&TenantId>) -> v1::audit_event::Kind {
             directory,
             unknown_login,
             client_address,
+            flood,
         } => {
             let user = tenant
                 .zip(*user)
@@ -108,6 +109,8 @@ fn kind(kind: &AuditKind, tenant: Option<&TenantId>) -> v1::audit_event::Kind {
                 directory: directory.unwrap_or_default(),
                 unknown_login: unknown_login.clone().unwrap_or_default(),
                 client_address: client_address.clone().unwrap_or_default(),
+                attempts: flood.map_or(0, |flood| i64::try_from(flood.attempts).unwrap_or(i64::MAX)),
+                first_attempt_time: flood.map(|flood| timestamp(flood.since)),
             })
         }
         AuditKind::Change {

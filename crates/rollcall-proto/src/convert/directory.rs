@@ -7,12 +7,13 @@ use rollcall_core::directory::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_OPERATION_TIMEOUT, DEFAULT_PAGE_SIZE, Directory, DirectoryObservations,
     DirectorySettings, HostUrl, PasswordStrength, Scheme, TransportSecurity,
 };
+use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use rollcall_core::violation::Violations;
 
 use crate::decode::{choice, merge, non_empty, wire_enum};
 use crate::etag::etag;
 use crate::time::decode_duration;
-use crate::update_mask::writable_fields;
+use crate::update_mask::{part_fields, writable_fields};
 use crate::{duration, resource_name, timestamp, v1};
 
 mod request;
@@ -38,7 +39,14 @@ writable_fields!(Directory {
     operation_timeout,
     page_size,
     external_id_attribute,
-} parts {});
+    soft_lock,
+} parts { soft_lock });
+part_fields!(SoftLock {
+    limit,
+    window,
+    duration,
+    mode
+});
 
 wire_enum!(
     TransportSecurity,
@@ -48,6 +56,7 @@ wire_enum!(
         Plaintext
     }
 );
+wire_enum!(SoftLockMode, SoftLockMode { Enforce, Log });
 wire_enum!(SecretStrength, PasswordStrength { Weak, Fair, Strong });
 
 impl From<Dialect> for v1::DirectoryServerKind {
@@ -130,6 +139,14 @@ fn decode(found: &mut Violations, wire: &v1::Directory) -> DirectorySettings {
     let mut timeout = |field: &str, wire: Option<prost_types::Duration>, default: Duration| {
         decode_duration(found, field, wire, default)
     };
+    let (connect_timeout, operation_timeout) = (
+        timeout("connect_timeout", wire.connect_timeout, DEFAULT_CONNECT_TIMEOUT),
+        timeout(
+            "operation_timeout",
+            wire.operation_timeout,
+            DEFAULT_OPERATION_TIMEOUT,
+        ),
+    );
     DirectorySettings {
         display_name: wire.display_name.clone(),
         disabled: wire.disabled,
@@ -141,14 +158,34 @@ fn decode(found: &mut Violations, wire: &v1::Directory) -> DirectorySettings {
         tls_server_name: non_empty(&wire.tls_server_name),
         client_certificate: non_empty(&wire.client_certificate),
         bind_dn: wire.bind_dn.clone(),
-        connect_timeout: timeout("connect_timeout", wire.connect_timeout, DEFAULT_CONNECT_TIMEOUT),
-        operation_timeout: timeout(
-            "operation_timeout",
-            wire.operation_timeout,
-            DEFAULT_OPERATION_TIMEOUT,
-        ),
+        connect_timeout,
+        operation_timeout,
         page_size: found.take("page_size", page_size).unwrap_or(DEFAULT_PAGE_SIZE),
         external_id_attribute: non_empty(&wire.external_id_attribute),
+        soft_lock: wire
+            .soft_lock
+            .map(|wire| soft_lock(found, &wire))
+            .unwrap_or_default(),
+    }
+}
+
+fn soft_lock(found: &mut Violations, wire: &v1::SoftLock) -> SoftLock {
+    let limit = match wire.limit {
+        0 => Ok(None),
+        limit => u32::try_from(limit).map(Some).map_err(|_| "must not be negative"),
+    };
+    let mut time = |field: &str, wire: Option<prost_types::Duration>| {
+        wire.map(|wire| decode_duration(found, field, Some(wire), Duration::from_secs(1)))
+    };
+    let (window, duration) = (
+        time("soft_lock.window", wire.window),
+        time("soft_lock.duration", wire.duration),
+    );
+    SoftLock {
+        limit: found.take("soft_lock.limit", limit).flatten(),
+        window,
+        duration,
+        mode: choice::<v1::SoftLockMode, _>(found, "soft_lock.mode", wire.mode),
     }
 }
 
@@ -168,6 +205,18 @@ fn wire(settings: &DirectorySettings) -> v1::Directory {
         operation_timeout: Some(duration(settings.operation_timeout)),
         page_size: i32::try_from(settings.page_size).unwrap_or(i32::MAX),
         external_id_attribute: settings.external_id_attribute.clone().unwrap_or_default(),
+        soft_lock: (settings.soft_lock != SoftLock::default()).then(|| wire_soft_lock(&settings.soft_lock)),
         ..v1::Directory::default()
+    }
+}
+
+fn wire_soft_lock(lock: &SoftLock) -> v1::SoftLock {
+    v1::SoftLock {
+        limit: lock
+            .limit
+            .map_or(0, |limit| i32::try_from(limit).unwrap_or(i32::MAX)),
+        window: lock.window.map(duration),
+        duration: lock.duration.map(duration),
+        mode: lock.mode.map(v1::SoftLockMode::from).unwrap_or_default().into(),
     }
 }

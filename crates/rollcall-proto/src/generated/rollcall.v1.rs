@@ -1850,6 +1850,30 @@ pub struct Directory {
     /// Output only. When its configuration was last changed.
     #[prost(message, optional, tag = "27")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When logins of this directory's users are refused after wrong passwords, so that nobody who guesses here locks an
+    /// account there. What is absent is as the deployment's configuration says.
+    #[prost(message, optional, tag = "28")]
+    pub soft_lock: ::core::option::Option<SoftLock>,
+}
+/// When logins are refused after wrong passwords, without asking the directory. Counted for each user and for each login
+/// that names nobody, over all replicas. UserService.UnlockUser ends it early.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SoftLock {
+    /// After how many wrong passwords, each counted once while it is tried again and again: 1 to 1000. When 0, one less
+    /// than the server's own threshold where that could be read, and the deployment's default elsewhere. Where the
+    /// threshold is known, one less than it is the most that counts, whatever stands here.
+    #[prost(int32, tag = "1")]
+    pub limit: i32,
+    /// How long after the last of them they are forgotten: 1 s to 7 days. Must be longer than the server's own window, or
+    /// its count goes on while ours begins anew.
+    #[prost(message, optional, tag = "2")]
+    pub window: ::core::option::Option<::prost_types::Duration>,
+    /// How long after the last of them logins are refused: 1 s to 7 days, and not shorter than the window.
+    #[prost(message, optional, tag = "3")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+    /// Whether logins are refused at all.
+    #[prost(enumeration = "SoftLockMode", tag = "4")]
+    pub mode: i32,
 }
 /// What a directory server says of itself.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2130,6 +2154,39 @@ impl SecretStrength {
             "SECRET_STRENGTH_WEAK" => Some(Self::Weak),
             "SECRET_STRENGTH_FAIR" => Some(Self::Fair),
             "SECRET_STRENGTH_STRONG" => Some(Self::Strong),
+            _ => None,
+        }
+    }
+}
+/// What happens to a login that the soft lock is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SoftLockMode {
+    /// As the deployment's configuration says.
+    Unspecified = 0,
+    /// It is refused with TOO_MANY_ATTEMPTS.
+    Enforce = 1,
+    /// It goes on, and is logged. To find a limit that suits; the directory may lock accounts meanwhile.
+    Log = 2,
+}
+impl SoftLockMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SOFT_LOCK_MODE_UNSPECIFIED",
+            Self::Enforce => "SOFT_LOCK_MODE_ENFORCE",
+            Self::Log => "SOFT_LOCK_MODE_LOG",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SOFT_LOCK_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SOFT_LOCK_MODE_ENFORCE" => Some(Self::Enforce),
+            "SOFT_LOCK_MODE_LOG" => Some(Self::Log),
             _ => None,
         }
     }
@@ -3231,6 +3288,13 @@ pub struct LoginAttempt {
     /// The IP address of the end user. Empty if it is not known.
     #[prost(string, tag = "7")]
     pub client_address: ::prost::alloc::string::String,
+    /// For attempts that the soft lock refused within about a minute of each other, which are one event: how many they
+    /// were. The event's time is that of the last one, and its caller the last one's. 0 for a single attempt.
+    #[prost(int64, tag = "8")]
+    pub attempts: i64,
+    /// When the first of them was. Absent for a single attempt.
+    #[prost(message, optional, tag = "9")]
+    pub first_attempt_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// A change that a caller made.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3451,6 +3515,8 @@ pub enum SecurityPractice {
     Unused = 9,
     /// All of this is looked at regularly.
     Review = 10,
+    /// Logins are refused before wrong passwords lock an account in the directory.
+    SoftLock = 11,
 }
 impl SecurityPractice {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -3470,6 +3536,7 @@ impl SecurityPractice {
             Self::Runs => "SECURITY_PRACTICE_RUNS",
             Self::Unused => "SECURITY_PRACTICE_UNUSED",
             Self::Review => "SECURITY_PRACTICE_REVIEW",
+            Self::SoftLock => "SECURITY_PRACTICE_SOFT_LOCK",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3486,6 +3553,7 @@ impl SecurityPractice {
             "SECURITY_PRACTICE_RUNS" => Some(Self::Runs),
             "SECURITY_PRACTICE_UNUSED" => Some(Self::Unused),
             "SECURITY_PRACTICE_REVIEW" => Some(Self::Review),
+            "SECURITY_PRACTICE_SOFT_LOCK" => Some(Self::SoftLock),
             _ => None,
         }
     }

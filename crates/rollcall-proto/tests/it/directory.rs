@@ -4,6 +4,7 @@ use chrono::DateTime;
 use rollcall_core::directory::{Directory, DirectoryObservations, DirectorySettings, TransportSecurity};
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId};
+use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use rollcall_core::user::UserDisposition;
 use rollcall_proto::convert::check::{CheckConnection, DirectoryTarget};
 use rollcall_proto::convert::directory::{
@@ -392,4 +393,59 @@ fn a_check_takes_a_stored_directory_or_a_draft() {
     let foreign = Target::Directory("tenants/other/directories/main".into());
     assert_eq!(bad_fields(check(Some(foreign))), ["directory"]);
     assert_eq!(bad_fields(check(None)), ["target"]);
+}
+
+#[test]
+fn a_soft_lock_is_set_whole_or_field_by_field() {
+    let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let lock = v1::SoftLock {
+        limit: 4,
+        window: seconds(1_800),
+        duration: None,
+        mode: v1::SoftLockMode::Log.into(),
+    };
+    let with = |lock: v1::SoftLock| v1::Directory {
+        soft_lock: Some(lock),
+        ..wire()
+    };
+    let set = create(with(lock)).ok().unwrap().settings;
+    let expected = SoftLock {
+        limit: Some(4),
+        window: Some(Duration::from_secs(1_800)),
+        duration: None,
+        mode: Some(SoftLockMode::Log),
+    };
+    assert_eq!(set.soft_lock, expected);
+    assert_eq!(settings().soft_lock, SoftLock::default());
+    let enforce = v1::SoftLock {
+        mode: v1::SoftLockMode::Enforce.into(),
+        ..v1::SoftLock::default()
+    };
+    let changed = update(with(enforce), &["soft_lock.mode"]).ok().unwrap();
+    let enforced = SoftLock {
+        mode: Some(SoftLockMode::Enforce),
+        ..expected
+    };
+    assert_eq!(changed.apply(&set).unwrap().soft_lock, enforced);
+    let removed = update(wire(), &["soft_lock"]).ok().unwrap();
+    assert_eq!(removed.apply(&set).unwrap().soft_lock, SoftLock::default());
+    let wrong = v1::SoftLock {
+        limit: -1,
+        window: seconds(-1),
+        duration: seconds(0),
+        mode: 9,
+    };
+    let wrong = bad_fields(create(with(wrong)));
+    for field in ["limit", "window", "mode"] {
+        assert!(
+            wrong.contains(&format!("directory.soft_lock.{field}")),
+            "{field}: {wrong:?}"
+        );
+    }
+    let short = v1::SoftLock {
+        window: seconds(60),
+        duration: seconds(59),
+        ..v1::SoftLock::default()
+    };
+    assert_eq!(bad_fields(create(with(short))), ["directory.soft_lock.duration"]);
 }

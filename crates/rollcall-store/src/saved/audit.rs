@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use rollcall_core::audit::{AuditKind, LoginOutcome};
+use chrono::{DateTime, Utc};
+use rollcall_core::audit::{AuditKind, Flood, LoginOutcome};
 use rollcall_core::id::{DirectoryId, UserId, UserSyncId};
 use serde::{Deserialize, Serialize};
 
-use crate::saved::{optional_text_of, saved_as};
-use crate::words;
+use crate::saved::{option_of, optional_text_of, saved_as};
+use crate::{clock, words};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "AuditKind", tag = "type", rename_all = "snake_case")]
@@ -25,6 +26,8 @@ enum AuditKindMirror {
         directory: Option<DirectoryId>,
         unknown_login: Option<String>,
         client_address: Option<String>,
+        #[serde(with = "optional_flood", default)]
+        flood: Option<Flood>,
     },
     Change {
         method: Cow<'static, str>,
@@ -33,6 +36,15 @@ enum AuditKindMirror {
     },
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Flood")]
+struct FloodMirror {
+    attempts: u64,
+    #[serde(with = "clock::micros")]
+    since: DateTime<Utc>,
+}
+
+option_of!(optional_flood, Flood, "FloodMirror");
 optional_text_of!(optional_user_id, UserId, UserId::parse);
 optional_text_of!(optional_directory_id, DirectoryId, DirectoryId::parse);
 

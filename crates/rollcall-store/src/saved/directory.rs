@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectoryObservations, DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use serde::{Deserialize, Serialize};
 
 use crate::saved::{saved_as, text_of};
@@ -29,6 +30,18 @@ struct Settings {
     operation_timeout: Duration,
     page_size: u32,
     external_id_attribute: Option<String>,
+    #[serde(with = "SoftLockMirror", default)]
+    soft_lock: SoftLock,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "SoftLock")]
+struct SoftLockMirror {
+    limit: Option<u32>,
+    window: Option<Duration>,
+    duration: Option<Duration>,
+    #[serde(with = "words::optional")]
+    mode: Option<SoftLockMode>,
 }
 
 text_of!(

@@ -79,6 +79,7 @@ async fn finish_logins_until_killed() {
                 directory: None,
                 unknown_login: None,
                 client_address: None,
+                flood: None,
             },
         };
         let finish = FinishLogin {

@@ -8,6 +8,7 @@ use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::run::{RunCounts, RunMode, RunTrigger};
+use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use rollcall_core::tenant::TenantSettings;
 use rollcall_core::user::{Origin, Profile, User, UserState};
 use rollcall_core::user_sync::{
@@ -90,6 +91,12 @@ pub(crate) fn directory_settings() -> DirectorySettings {
         operation_timeout: Duration::from_secs(10),
         page_size: 500,
         external_id_attribute: None,
+        soft_lock: SoftLock {
+            limit: Some(4),
+            window: Some(Duration::from_secs(1_800)),
+            duration: None,
+            mode: Some(SoftLockMode::Log),
+        },
     }
 }
 

@@ -59,6 +59,7 @@ fn audit(
             directory: Some(directory_id("main")),
             unknown_login: None,
             client_address: Some("192.0.2.1".into()),
+            flood: None,
         },
     }
 }
@@ -246,6 +247,7 @@ async fn a_finished_login_settles_its_slots(engine: Engine) {
         policy: ThrottlePolicy {
             limit: 2,
             window: TimeDelta::minutes(15),
+            lock: TimeDelta::minutes(15),
         },
     }];
     for (settlement, free) in [
@@ -269,7 +271,7 @@ async fn a_finished_login_settles_its_slots(engine: Engine) {
                 assert!(free, "a failure too many");
                 store.settle(&acme(), &slots, Settlement::NotSent).await.unwrap();
             }
-            Reserved::Wait(_) => assert!(!free),
+            Reserved::Wait { .. } => assert!(!free),
         }
     }
 }
@@ -317,6 +319,7 @@ async fn many_logins_at_once_all_end(engine: Engine) {
                     policy: ThrottlePolicy {
                         limit: 1000,
                         window: TimeDelta::minutes(15),
+                        lock: TimeDelta::minutes(15),
                     },
                 }];
                 let Reserved::Taken(slots) = store.reserve(&acme(), &reservation, at(1)).await.unwrap()

@@ -12,6 +12,7 @@ mod isolation;
 mod leases;
 mod local_users;
 mod logins;
+mod refusals;
 mod runs;
 mod schema;
 mod secrets;

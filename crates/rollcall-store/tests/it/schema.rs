@@ -1,13 +1,18 @@
 //! Migration and the check of the schema.
 
+use chrono::{DateTime, TimeDelta};
 use rollcall_core::error::{Error, Reason};
-use rollcall_store::{Store, StoreError, StoreOptions};
+use rollcall_core::soft_lock::SoftLock;
+use rollcall_core::throttle::{ThrottlePolicy, ThrottleSubject};
+use rollcall_store::{Reservation, Reserved, Store, StoreError, StoreOptions};
 
 use crate::engine::{Engine, KEY, keyring, on_both};
+use crate::fixture::*;
 
 on_both! {
     a_service_refuses_a_schema_that_is_not_its_own,
     several_processes_may_migrate_at_once,
+    what_was_stored_before_a_migration_can_be_used_after_it,
     health_answers,
 }
 
@@ -56,6 +61,43 @@ async fn several_processes_may_migrate_at_once(engine: Engine) {
         task.await.unwrap().unwrap();
     }
     open(&engine).await.unwrap();
+}
+
+async fn what_was_stored_before_a_migration_can_be_used_after_it(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    store.close().await;
+    // As the release before had it: no soft locks of directories, no time of the last attempt.
+    for sql in [
+        "DROP TABLE login_refusals",
+        "DROP INDEX login_throttles_by_age",
+        "ALTER TABLE login_throttles DROP COLUMN last_time",
+        "CREATE INDEX login_throttles_by_age ON login_throttles (window_start)",
+        "DELETE FROM seaql_migrations WHERE version = 'm0002_soft_locks'",
+        "UPDATE directories SET settings = replace(settings, '\"soft_lock\"', '\"unknown\"')",
+        "INSERT INTO login_throttles (tenant, subject, window_start, failures, reserved)
+            VALUES ('acme', 'user/00000000-0000-0000-0000-000000000001', 10000000, 2, 0)",
+    ] {
+        engine.sql(sql).await;
+    }
+    assert!(matches!(open(&engine).await, Err(StoreError::SchemaOutdated)));
+    let store = engine.store().await;
+    let directory = store.directory(&acme(), &directory_id("main")).await.unwrap();
+    assert_eq!(directory.settings.soft_lock, SoftLock::default());
+    let wanted = Reservation {
+        subject: ThrottleSubject::User(user_id(1)),
+        policy: ThrottlePolicy {
+            limit: 2,
+            window: TimeDelta::seconds(60),
+            lock: TimeDelta::seconds(60),
+        },
+    };
+    let reserved = store.reserve(&acme(), &[wanted], at(11)).await.unwrap();
+    let remembered = DateTime::from_timestamp_micros(10_000_000).unwrap() + TimeDelta::seconds(60) - at(11);
+    assert!(
+        matches!(&reserved, Reserved::Wait { time, .. } if *time == remembered),
+        "{reserved:?}"
+    );
 }
 
 async fn health_answers(engine: Engine) {

@@ -29,6 +29,7 @@ fn limited(subject: ThrottleSubject, limit: u32) -> Reservation {
         policy: ThrottlePolicy {
             limit,
             window: TimeDelta::minutes(15),
+            lock: TimeDelta::minutes(15),
         },
     }
 }
@@ -36,7 +37,7 @@ fn limited(subject: ThrottleSubject, limit: u32) -> Reservation {
 async fn taken(store: &Store, reservations: &[Reservation], seconds: i64) -> Option<Vec<HeldSlot>> {
     match store.reserve(&acme(), reservations, at(seconds)).await.unwrap() {
         Reserved::Taken(slots) => Some(slots),
-        Reserved::Wait(wait) => {
+        Reserved::Wait { time: wait, .. } => {
             assert!(wait > TimeDelta::zero());
             None
         }
@@ -67,7 +68,11 @@ async fn all_subjects_or_none(engine: Engine) {
         [&client(), &user()]
     );
     let waits = store.reserve(&acme(), &both, at(60)).await.unwrap();
-    assert_eq!(waits, Reserved::Wait(TimeDelta::minutes(14)));
+    let full = Reserved::Wait {
+        time: TimeDelta::minutes(14),
+        subject: user(),
+    };
+    assert_eq!(waits, full);
     // The refused attempt took no slot of the client: two of three are left.
     for expected in [true, true, false] {
         assert_eq!(
@@ -81,8 +86,8 @@ async fn all_subjects_or_none(engine: Engine) {
         "tenants share a counter"
     );
     assert!(
-        taken(&store, &both, 15 * 60).await.is_some(),
-        "the window never ends"
+        taken(&store, &both, 61 + 15 * 60).await.is_some(),
+        "the lock never ends"
     );
 }
 

@@ -214,6 +214,7 @@ fn to_wire(tenant: &TenantId, finding: Finding) -> v1::SecurityFinding {
         Practice::Runs => v1::SecurityPractice::Runs,
         Practice::Unused => v1::SecurityPractice::Unused,
         Practice::Review => v1::SecurityPractice::Review,
+        Practice::SoftLock => v1::SecurityPractice::SoftLock,
     };
     let resource = match finding.subject {
         Subject::Tenant => String::new(),

@@ -1,0 +1,213 @@
+//! What the soft lock is for a directory's users: the deployment's rules, what the directory's admin set on
+//! top of them, and what the server itself does to accounts. Counting is [`crate::throttle`]'s.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::throttle::ThrottlePolicy;
+use crate::violation::Violations;
+
+/// Most wrong passwords that a limit may allow.
+pub const MAX_LIMIT: u32 = 1_000;
+/// Longest window and longest lock.
+pub const MAX_DURATION: Duration = Duration::from_secs(7 * 86_400);
+
+/// Whether the soft lock refuses, or only tells what it would refuse.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SoftLockMode {
+    /// Attempts beyond the limit are refused.
+    Enforce,
+    /// Attempts beyond the limit are logged and go on.
+    Log,
+}
+
+/// What a directory's admin set. What is `None` is as the deployment has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SoftLock {
+    /// Wrong passwords after which logins are refused: 1 to [`MAX_LIMIT`].
+    pub limit: Option<u32>,
+    /// They are forgotten so long after the last one: 1 s to [`MAX_DURATION`].
+    pub window: Option<Duration>,
+    /// Logins are refused so long after the last one: 1 s to [`MAX_DURATION`], at least the window.
+    pub duration: Option<Duration>,
+    /// Whether logins are refused at all.
+    pub mode: Option<SoftLockMode>,
+}
+
+/// The deployment's rules.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SoftLockDefaults {
+    /// Limit while it is not known after how many wrong passwords a directory locks accounts itself.
+    pub limit: u32,
+    /// The most that the limit is when that is known.
+    pub max_limit: u32,
+    /// Window.
+    pub window: Duration,
+    /// Length of the lock.
+    pub duration: Duration,
+    /// Whether logins are refused.
+    pub mode: SoftLockMode,
+}
+
+/// The rules for a directory's users.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SoftLockRules {
+    /// How attempts are counted.
+    pub policy: ThrottlePolicy,
+    /// Whether they are refused.
+    pub mode: SoftLockMode,
+}
+
+impl SoftLock {
+    /// All mistakes, with the paths of `SoftLock`'s fields.
+    pub fn validate(&self) -> Violations {
+        let mut found = Violations::new();
+        let in_range = |time: Option<Duration>| {
+            time.is_none_or(|time| (Duration::from_secs(1)..=MAX_DURATION).contains(&time))
+        };
+        found.require(
+            self.limit.is_none_or(|limit| (1..=MAX_LIMIT).contains(&limit)),
+            "limit",
+            "must be from 1 to 1,000 wrong passwords",
+        );
+        found.require(in_range(self.window), "window", "must be from 1 s to 7 days");
+        found.require(in_range(self.duration), "duration", "must be from 1 s to 7 days");
+        let is_shorter = self
+            .duration
+            .zip(self.window)
+            .is_some_and(|(lock, window)| lock < window);
+        found.require(!is_shorter, "duration", "must not be shorter than the window");
+        found
+    }
+
+    /// The limit, if the directory with this threshold makes it a lower one.
+    pub fn is_clamped_by(&self, threshold: Option<u32>) -> bool {
+        self.limit
+            .zip(highest_limit(threshold))
+            .is_some_and(|(limit, highest)| limit > highest)
+    }
+}
+
+impl SoftLockDefaults {
+    /// The rules for the users of a directory which locks accounts itself after `threshold` wrong passwords;
+    /// `None` if that is not known, 0 if it never does.
+    pub fn rules(&self, own: &SoftLock, threshold: Option<u32>) -> SoftLockRules {
+        let highest = highest_limit(threshold);
+        let limit = match (own.limit, highest) {
+            (Some(own), highest) => own.min(highest.unwrap_or(u32::MAX)),
+            (None, Some(highest)) => highest.min(self.max_limit),
+            (None, None) => self.limit,
+        };
+        let window = own.window.unwrap_or(self.window);
+        // A lock that ends before the failures are forgotten would begin anew at once.
+        let lock = own.duration.unwrap_or(self.duration).max(window);
+        SoftLockRules {
+            policy: ThrottlePolicy {
+                limit,
+                window: delta(window),
+                lock: delta(lock),
+            },
+            mode: own.mode.unwrap_or(self.mode),
+        }
+    }
+}
+
+/// The most wrong passwords that can be let through without the directory locking the account.
+fn highest_limit(threshold: Option<u32>) -> Option<u32> {
+    threshold
+        .filter(|threshold| *threshold > 0)
+        .map(|threshold| (threshold - 1).max(1))
+}
+
+fn delta(time: Duration) -> TimeDelta {
+    TimeDelta::from_std(time.min(MAX_DURATION)).unwrap_or(TimeDelta::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULTS: SoftLockDefaults = SoftLockDefaults {
+        limit: 3,
+        max_limit: 10,
+        window: Duration::from_secs(2_100),
+        duration: Duration::from_secs(2_100),
+        mode: SoftLockMode::Enforce,
+    };
+
+    fn own(limit: u32) -> SoftLock {
+        SoftLock {
+            limit: Some(limit),
+            ..SoftLock::default()
+        }
+    }
+
+    #[test]
+    fn the_limit_lies_below_the_directory_s_own_threshold_whatever_is_set() {
+        for (own, threshold, limit) in [
+            (SoftLock::default(), None, 3),
+            (SoftLock::default(), Some(0), 3),
+            (SoftLock::default(), Some(5), 4),
+            (SoftLock::default(), Some(1), 1),
+            (SoftLock::default(), Some(1_000), 10),
+            (own(20), None, 20),
+            (own(20), Some(0), 20),
+            (own(20), Some(5), 4),
+            (own(2), Some(5), 2),
+            (own(20), Some(1), 1),
+        ] {
+            assert_eq!(
+                DEFAULTS.rules(&own, threshold).policy.limit,
+                limit,
+                "{own:?} {threshold:?}"
+            );
+        }
+        assert!(own(5).is_clamped_by(Some(5)) && !own(4).is_clamped_by(Some(5)));
+        assert!(!own(5).is_clamped_by(None) && !own(5).is_clamped_by(Some(0)));
+    }
+
+    #[test]
+    fn a_lock_lasts_at_least_as_long_as_failures_are_remembered() {
+        let seconds = |window, duration| SoftLock {
+            window: Some(Duration::from_secs(window)),
+            duration,
+            ..SoftLock::default()
+        };
+        let rules = DEFAULTS.rules(&seconds(5_000, None), None);
+        assert_eq!(rules.policy.lock, TimeDelta::seconds(5_000));
+        let rules = DEFAULTS.rules(&seconds(60, Some(Duration::from_secs(90))), None);
+        assert_eq!(
+            (rules.policy.window, rules.policy.lock),
+            (TimeDelta::seconds(60), TimeDelta::seconds(90))
+        );
+        assert_eq!(
+            DEFAULTS.rules(&seconds(60, None), None).policy.lock,
+            TimeDelta::seconds(2_100)
+        );
+    }
+
+    #[test]
+    fn every_mistake_is_told() {
+        let wrong = SoftLock {
+            limit: Some(0),
+            window: Some(Duration::ZERO),
+            duration: Some(MAX_DURATION + Duration::from_secs(1)),
+            mode: None,
+        };
+        let fields = |lock: SoftLock| -> Vec<String> {
+            lock.validate()
+                .iter()
+                .map(|violation| violation.field.clone())
+                .collect()
+        };
+        assert_eq!(fields(wrong), ["limit", "window", "duration"]);
+        let short = SoftLock {
+            window: Some(Duration::from_secs(60)),
+            duration: Some(Duration::from_secs(59)),
+            ..own(1_001)
+        };
+        assert_eq!(fields(short), ["limit", "duration"]);
+        assert!(fields(SoftLock::default()).is_empty());
+    }
+}

@@ -1,0 +1,121 @@
+//! Refusals of the soft lock in the audit log.
+
+use std::borrow::Cow;
+
+use rollcall_core::audit::{AuditKind, Flood, LoginOutcome};
+use rollcall_core::throttle::ThrottleSubject;
+use rollcall_store::{AuditFilter, NewAuditEvent, PageRequest, Store};
+
+use crate::engine::{Engine, on_both};
+use crate::fixture::*;
+
+on_both! {
+    a_flood_is_one_event_that_counts_what_was_answered,
+    replicas_make_events_of_a_flood_once,
+}
+
+fn refused(seconds: i64, user: u128) -> NewAuditEvent {
+    NewAuditEvent {
+        time: at(seconds),
+        tenant: Some(acme()),
+        caller: format!("caller {seconds}"),
+        kind: AuditKind::Login {
+            outcome: LoginOutcome::Denied,
+            reason: Cow::Borrowed("TOO_MANY_ATTEMPTS"),
+            user: Some(user_id(user)),
+            user_sync: None,
+            directory: None,
+            unknown_login: None,
+            client_address: None,
+            flood: None,
+        },
+    }
+}
+
+async fn refuse(store: &Store, seconds: i64, user: u128) {
+    let subject = ThrottleSubject::User(user_id(user));
+    store
+        .record_refusal(&acme(), &subject, refused(seconds, user))
+        .await
+        .unwrap();
+}
+
+/// Time of the event, and the flood that it stands for, from the oldest event to the newest.
+async fn events(store: &Store, user: u128) -> Vec<(i64, String, Option<Flood>)> {
+    let filter = AuditFilter {
+        user: Some(user_id(user)),
+        ..AuditFilter::default()
+    };
+    let found = store
+        .list_audit(Some(&acme()), &filter, &PageRequest::first(100))
+        .await
+        .unwrap();
+    let mut told: Vec<_> = found
+        .items
+        .into_iter()
+        .map(|event| match event.kind {
+            AuditKind::Login { flood, .. } => ((event.time - at(0)).num_seconds(), event.caller, flood),
+            AuditKind::Change { .. } => panic!("no login"),
+        })
+        .collect();
+    told.reverse();
+    told
+}
+
+async fn a_flood_is_one_event_that_counts_what_was_answered(engine: Engine) {
+    let store = engine.store().await;
+    for seconds in 0..40 {
+        refuse(&store, seconds, 1).await;
+    }
+    refuse(&store, 40, 2).await;
+    let first = (0, "caller 0".to_owned(), None);
+    assert_eq!(events(&store, 1).await, [first.clone()]);
+    assert_eq!(
+        store.audit_refusals(at(0)).await.unwrap(),
+        0,
+        "it is not over yet"
+    );
+    // A crash comes between: another process goes on.
+    store.close().await;
+    let store = engine.store().await;
+    assert_eq!(store.audit_refusals(at(41)).await.unwrap(), 2);
+    let flood = Flood {
+        attempts: 39,
+        since: at(1),
+    };
+    let rest = (39, "caller 39".to_owned(), Some(flood));
+    assert_eq!(events(&store, 1).await, [first, rest]);
+    assert_eq!(events(&store, 2).await.len(), 1, "a single refusal is told once");
+    assert_eq!(store.audit_refusals(at(1_000)).await.unwrap(), 0);
+    refuse(&store, 90, 1).await;
+    assert_eq!(events(&store, 1).await[2], (90, "caller 90".to_owned(), None));
+}
+
+async fn replicas_make_events_of_a_flood_once(engine: Engine) {
+    let stores = [engine.store().await, engine.store().await];
+    let tasks: Vec<_> = (0..120)
+        .map(|index| {
+            let store = stores[index % 2].clone();
+            tokio::spawn(async move {
+                refuse(&store, 5, index as u128 % 3).await;
+                if index % 40 == 39 {
+                    store.audit_refusals(at(6)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let (one, other) = tokio::join!(stores[0].audit_refusals(at(6)), stores[1].audit_refusals(at(6)));
+    one.and(other).unwrap();
+    stores[0].audit_refusals(at(6)).await.unwrap();
+    for user in 0..3 {
+        let counted: u64 = events(&stores[0], user)
+            .await
+            .into_iter()
+            .map(|(_, _, flood)| flood.map_or(1, |flood| flood.attempts))
+            .sum();
+        assert_eq!(counted, 40, "of user {user}");
+    }
+}
