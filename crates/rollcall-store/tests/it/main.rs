@@ -6,6 +6,7 @@ mod fixture;
 
 mod apply;
 mod configuration;
+mod converge;
 mod durability;
 mod feed;
 mod isolation;
