@@ -101,14 +101,31 @@ impl Endpoint {
         };
         match tls.handshake(tcp, &host.host, deadline).await {
             Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-            Err(LdapError::Tls(TlsFailure::Closed | TlsFailure::NotTls))
-                if self.transport == TransportSecurity::Ldaps
-                    && probe::speaks_plain_ldap(address, deadline).await =>
-            {
-                Err(LdapError::Tls(TlsFailure::PlainLdap))
+            Err(LdapError::Tls(failure @ (TlsFailure::Closed | TlsFailure::NotTls))) => {
+                Err(LdapError::Tls(self.why_no_tls(failure, address, deadline).await))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What is behind the loss of a connection before its first answer.
+    pub(crate) fn explain_loss(&self, error: LdapError) -> LdapError {
+        match (&error, &self.tls) {
+            (LdapError::ConnectionLost, Some(tls)) if tls.was_asked_for_certificate() => {
+                LdapError::Tls(TlsFailure::ClientCertificateRequired)
+            }
+            _ => error,
+        }
+    }
+
+    /// What is behind a handshake that the server broke off without a reason.
+    async fn why_no_tls(&self, failure: TlsFailure, address: SocketAddr, deadline: Instant) -> TlsFailure {
+        let with_start_tls = self.transport == TransportSecurity::StartTls;
+        if !with_start_tls && probe::speaks_plain_ldap(address, deadline).await {
+            return TlsFailure::PlainLdap;
+        }
+        let old = probe::only_old_tls(address, with_start_tls, deadline).await;
+        old.unwrap_or(failure)
     }
 
     /// All of it, within the connect timeout and before `deadline`.

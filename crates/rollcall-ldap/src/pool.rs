@@ -208,7 +208,7 @@ impl Pools {
             let bound = connection
                 .simple_bind(&self.bind_dn, &self.bind_password, false, deadline)
                 .await;
-            let answer = bound.map_err(|error| error.error)?;
+            let answer = bound.map_err(|error| self.endpoint.explain_loss(error.error))?;
             if answer.code != ResultCode::SUCCESS {
                 if answer.code.class() == ResultClass::Credentials {
                     *lock(&self.refusal) = Some((Instant::now() + REFUSAL_MEMORY, answer.code));

@@ -1,8 +1,8 @@
 //! What a port speaks, found out before anything secret is sent.
 //!
 //! A server that wants TLS from the first byte mostly hangs up without a word when it is spoken to in plain
-//! LDAP, and one without TLS when it is greeted with a handshake. Neither says what is wrong, so the other
-//! protocol is tried on a connection of its own: its answer is the proof.
+//! LDAP, and one without TLS when it is greeted with a handshake; one with nothing but old TLS, too. None says what
+//! is wrong, so the other protocol is tried on a connection of its own: its answer is the proof.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,9 @@ use crate::error::LdapError;
 use crate::guard::frame;
 use crate::guard::vet::{self, Answer, Operation, Request};
 use crate::guard::violation::ProtocolViolation;
-use crate::tls::detect;
+use crate::start_tls;
+use crate::tls::old::{self, Old};
+use crate::tls::{TlsFailure, detect};
 
 const REQUEST: Request = Request {
     id: 1,
@@ -42,6 +44,27 @@ pub(crate) async fn speaks_tls(address: SocketAddr, deadline: Instant) -> bool {
         Ok(stream) => detect::answers(stream, address.ip(), deadline).await,
         Err(_) => false,
     }
+}
+
+/// Why a server hangs up on today's TLS: it knows older TLS only. `None` if that is not the reason.
+pub(crate) async fn only_old_tls(
+    address: SocketAddr,
+    with_start_tls: bool,
+    deadline: Instant,
+) -> Option<TlsFailure> {
+    for (age, failure) in [
+        (Old::Version, TlsFailure::OldVersion),
+        (Old::Cipher, TlsFailure::NoCommonCipher),
+    ] {
+        let mut stream = dial::connect(&[address], deadline).await.ok()?;
+        if with_start_tls {
+            start_tls::request(&mut stream, deadline).await.ok()?;
+        }
+        if old::is_welcome(stream, age, deadline).await {
+            return Some(failure);
+        }
+    }
+    None
 }
 
 /// A base search of the root DSE for no attribute (RFC 4511 section 4.5.1.8).

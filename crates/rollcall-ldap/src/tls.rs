@@ -3,11 +3,13 @@
 //! One [`TlsSetup`] per directory and revision: its session cache must not outlive a change of trust, since
 //! a resumed session is not verified again.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -20,6 +22,7 @@ use crate::idn;
 pub(crate) mod detect;
 mod facts;
 mod failure;
+pub(crate) mod old;
 mod trust;
 
 pub use facts::{CertificateFacts, TlsFacts};
@@ -29,6 +32,7 @@ pub use failure::TlsFailure;
 pub(crate) struct TlsSetup {
     config: Arc<ClientConfig>,
     seen: Arc<SeenChain>,
+    asked: Arc<AtomicBool>,
     server_name: Option<String>,
 }
 
@@ -60,7 +64,7 @@ impl TlsSetup {
             .map_err(|error| misconfigured(Misconfiguration::CaCertificates(error.to_string())))?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
-        let config = match client {
+        let mut config = match client {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
                 let (chain, key) = trust::client_identity(chain, key).map_err(misconfigured)?;
@@ -69,9 +73,15 @@ impl TlsSetup {
                     .map_err(|error| misconfigured(Misconfiguration::ClientCertificate(error.to_string())))?
             }
         };
+        let asked = Arc::new(AtomicBool::new(false));
+        config.client_auth_cert_resolver = Arc::new(NotingResolver {
+            inner: config.client_auth_cert_resolver.clone(),
+            asked: asked.clone(),
+        });
         Ok(Self {
             config: Arc::new(config),
             seen,
+            asked,
             server_name: server_name.map(str::to_owned),
         })
     }
@@ -90,7 +100,10 @@ impl TlsSetup {
         let connecting = TlsConnector::from(self.config.clone()).connect(name, stream);
         match timeout_at(deadline, connecting).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(LdapError::Tls(failure::classify(&error))),
+            Ok(Err(error)) => Err(LdapError::Tls(match failure::classify(&error) {
+                TlsFailure::UnknownIssuer if self.saw_self_signed() => TlsFailure::SelfSigned,
+                failure => failure,
+            })),
             Err(_) => Err(LdapError::Tls(TlsFailure::Timeout)),
         }
     }
@@ -99,6 +112,35 @@ impl TlsSetup {
     pub(crate) fn seen_chain(&self) -> Vec<CertificateFacts> {
         let chain = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
         facts::chain(&chain)
+    }
+
+    /// True if a server has asked for a client certificate. In TLS 1.3 it says only after the handshake, by
+    /// hanging up, that it insists.
+    pub(crate) fn was_asked_for_certificate(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn saw_self_signed(&self) -> bool {
+        let chain = self.seen_chain();
+        chain.first().is_some_and(|leaf| leaf.subject == leaf.issuer)
+    }
+}
+
+/// Hands out the certificate that there is, if any, and notes that a server wanted one.
+#[derive(Debug)]
+struct NotingResolver {
+    inner: Arc<dyn ResolvesClientCert>,
+    asked: Arc<AtomicBool>,
+}
+
+impl ResolvesClientCert for NotingResolver {
+    fn resolve(&self, issuers: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.inner.resolve(issuers, schemes)
+    }
+
+    fn has_certs(&self) -> bool {
+        self.inner.has_certs()
     }
 }
 

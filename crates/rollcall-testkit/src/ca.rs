@@ -81,6 +81,14 @@ impl TestCa {
         self.issue(params, names.first().copied().unwrap_or("nameless"))
     }
 
+    /// A server certificate for these names whose validity begins in 2099.
+    pub fn future_server(&self, names: &[&str]) -> Result<Certificate> {
+        let mut params = valid_params(owned(names))?;
+        params.not_before = date_time_ymd(2099, 1, 1);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(params, names.first().copied().unwrap_or("nameless"))
+    }
+
     /// A client certificate whose common name and one DNS name are `name`.
     pub fn client(&self, name: &str) -> Result<Certificate> {
         let mut params = valid_params(owned(&[name]))?;
@@ -102,6 +110,19 @@ impl TestCa {
 }
 
 impl Certificate {
+    /// A server certificate for these names that no authority has signed.
+    pub fn self_signed(names: &[&str]) -> Result<Self> {
+        let mut params = valid_params(owned(names))?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let common_name = names.first().copied().unwrap_or("nameless");
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        let key = KeyPair::generate()?;
+        Ok(Self {
+            certificate_pem: params.self_signed(&key)?.pem(),
+            key_pem: key.serialize_pem(),
+        })
+    }
+
     /// Writes `NAME.pem` and `NAME.key` into `dir` and returns both paths.
     pub fn write_to(&self, dir: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
         let paths = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));

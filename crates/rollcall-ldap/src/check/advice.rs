@@ -77,6 +77,9 @@ fn tls_hint(failure: &TlsFailure) -> &'static str {
             "Add the certificate of the CA that issued the server's certificate to the directory's CA certificates, \
              and let the server send its intermediate certificates."
         }
+        TlsFailure::SelfSigned => {
+            "Add this certificate to the directory's CA certificates, or have one issued by a CA."
+        }
         TlsFailure::WrongPurpose | TlsFailure::BadCertificate(_) => {
             "Have a server certificate issued by a CA, with the host in its subject alternative names."
         }

@@ -327,7 +327,7 @@ impl HostStages<'_> {
                 match bind.await {
                     Ok(answer) if answer.code == ResultCode::SUCCESS => Ok(connection),
                     Ok(answer) => Err(LdapError::BindRefused(answer.code)),
-                    Err(error) => Err(error.error),
+                    Err(error) => Err(self.endpoint.explain_loss(error.error)),
                 }
             }
             Err(error) => Err(error),

@@ -28,10 +28,16 @@ pub(super) fn lockout(lockout: Option<Lockout>, dialect: Dialect, stages: &mut S
                 Some(window) => format!(" within {} minutes", window.as_secs().div_ceil(60)),
                 None => String::new(),
             };
-            stages.pass(
-                kind,
-                format!("The directory locks an account after {threshold} wrong passwords{within}."),
-            );
+            let message =
+                format!("The directory locks an account after {threshold} wrong passwords{within}.");
+            let hint = match dialect {
+                Dialect::ActiveDirectory => {
+                    "Stricter policies for single accounts count too where the bind account may read them: below \
+                     CN=Password Settings Container,CN=System."
+                }
+                Dialect::OpenLdap | Dialect::Dirsrv389 | Dialect::Generic => "",
+            };
+            stages.add(kind, StageResult::Pass, message, hint);
         }
     }
 }

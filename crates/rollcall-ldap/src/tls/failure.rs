@@ -30,6 +30,9 @@ pub enum TlsFailure {
     /// None of the trusted CAs signed the certificate.
     #[error("the server's certificate is not signed by a trusted CA")]
     UnknownIssuer,
+    /// Nobody but its own key signed the certificate.
+    #[error("the server's certificate is self-signed, and not among the trusted ones")]
+    SelfSigned,
     /// The certificate is that of a CA, or otherwise not one for a server.
     #[error("the server's certificate is not meant for a server")]
     WrongPurpose,

@@ -1,5 +1,7 @@
 //! What an admin is told.
 
+mod transcripts;
+
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -578,82 +580,4 @@ async fn dirsrv_shows_its_lockout_to_who_may_read_cn_config() {
     let shown = check_as(&server.tls_url(), &ca, &reader).await;
     assert_eq!(shown.lockout.unwrap().threshold, 5, "{:#?}", shown.report);
     assert_eq!(stage(&shown, StageKind::Privilege).result, StageResult::Pass);
-}
-
-/// Writes what an admin reads, with `ROLLCALL_TRANSCRIPTS` as the file; see `docs/check-connection.md`.
-#[tokio::test]
-#[ignore = "writes a document; the tests above check its sentences"]
-#[allow(clippy::disallowed_methods, reason = "the caller says where to write")]
-async fn transcripts_of_the_connection_check() {
-    use std::fmt::Write;
-    let file = std::env::var("ROLLCALL_TRANSCRIPTS").expect("the file to write");
-    let mut text = String::from(
-        "# What CheckConnection says\n\nWritten by the test `transcripts_of_the_connection_check` \
-         against slapd 2.5.13, Samba 4.17 and 389-ds 2.3.1.\n",
-    );
-    let mut tell = |title: &str, check: &ConnectionCheck| {
-        writeln!(text, "\n## {title}\n").unwrap();
-        for stage in &check.report.stages {
-            let result = format!("{:?}", stage.result).to_uppercase();
-            writeln!(text, "- **{result}** {:?}: {}", stage.kind, stage.message).unwrap();
-            if !stage.hint.is_empty() {
-                writeln!(text, "  - {}", stage.hint).unwrap();
-            }
-        }
-    };
-    let ca = TestCa::new().unwrap();
-    let wrong = |account: &Account| Account {
-        dn: account.dn.clone(),
-        password: "wrong".into(),
-        ..account.clone()
-    };
-    let certificates = [
-        ("OpenLDAP, all good", ca.loopback_server().unwrap()),
-        (
-            "OpenLDAP, expired certificate",
-            ca.expired_server(&["127.0.0.1"]).unwrap(),
-        ),
-        ("OpenLDAP, wrong name", ca.server(&["dc1.example.com"]).unwrap()),
-        (
-            "OpenLDAP, unknown CA",
-            TestCa::new().unwrap().loopback_server().unwrap(),
-        ),
-    ];
-    for (title, certificate) in certificates {
-        let slapd = Slapd::builder().certificate(certificate).start().unwrap();
-        let over_tls = |url: String, dn: String| DirectorySettings {
-            bind_dn: dn,
-            ca_certificates: ca.pem(),
-            ..settings(&[url])
-        };
-        let good = over_tls(slapd.tls_url(), slapd.service_dn());
-        tell(title, &check(good.clone(), slapd.service_password()).await);
-        if title.ends_with("good") {
-            tell("OpenLDAP, wrong bind password", &check(good, "wrong").await);
-            let admin = over_tls(slapd.tls_url(), slapd.admin_dn());
-            tell(
-                "OpenLDAP, too powerful account",
-                &check(admin, slapd.admin_password()).await,
-            );
-            let tls_on_plain = over_tls(format!("ldaps://{}", slapd.address()), slapd.service_dn());
-            tell("ldaps:// on the plain port", &check(tls_on_plain, "x").await);
-            let plain_on_tls = settings(&[format!("ldap://{}", slapd.tls_address())]);
-            tell("ldap:// on the TLS port", &check(plain_on_tls, "x").await);
-        }
-    }
-    let dc = SambaDc::start(&ca).unwrap();
-    let server = Dirsrv::start(&ca).unwrap();
-    for (name, url, service, powerful) in [
-        ("Samba", dc.tls_url(), dc.service(), dc.powerful()),
-        ("389-ds", server.tls_url(), server.service(), server.powerful()),
-    ] {
-        for (what, account) in [
-            ("all good", &service),
-            ("wrong bind password", &wrong(&service)),
-            ("too powerful account", &powerful),
-        ] {
-            tell(&format!("{name}, {what}"), &check_as(&url, &ca, account).await);
-        }
-    }
-    std::fs::write(file, text).unwrap();
 }

@@ -76,6 +76,10 @@ async fn each_certificate_problem_has_its_name() {
     };
     let unknown = failure(ca.loopback_server().unwrap(), stranger.pem()).await;
     assert_eq!(unknown, TlsFailure::UnknownIssuer);
+    let own = Certificate::self_signed(&["127.0.0.1"]).unwrap();
+    assert_eq!(failure(own, ca.pem()).await, TlsFailure::SelfSigned);
+    let future = failure(ca.future_server(&["127.0.0.1"]).unwrap(), ca.pem()).await;
+    assert_eq!(future, TlsFailure::NotYetValid);
     let expired = failure(ca.expired_server(&["127.0.0.1"]).unwrap(), ca.pem()).await;
     assert_eq!(
         expired.to_string(),
@@ -88,6 +92,18 @@ async fn each_certificate_problem_has_its_name() {
             names: vec!["dc1.example.com".into(), "10.1.2.3".into()]
         }
     );
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_can_be_trusted_itself() {
+    let certificate = Certificate::self_signed(&["127.0.0.1"]).unwrap();
+    let trusted = certificate.certificate_pem.clone();
+    let slapd = Slapd::builder().certificate(certificate).start().unwrap();
+    let directory = directory(over_ldaps(&slapd, &trusted), slapd.service_password());
+    let read = directory
+        .read_entry(&read("dc=example,dc=org", &["dc"]), in_seconds(10))
+        .await;
+    assert!(read.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -139,6 +155,69 @@ async fn unusable_certificates_are_told_before_anything_is_sent() {
         };
         let error = LdapDirectory::new(config(settings, "x")).err().unwrap();
         assert!(matches!(error, LdapError::Misconfigured(_)), "{error:?}");
+    }
+}
+
+/// Servers that hang up without a reason, as slapd does here, over LDAPS and StartTLS.
+#[tokio::test]
+async fn old_tls_and_a_demand_for_a_client_certificate_are_recognised() {
+    let ca = TestCa::new().unwrap();
+    let demand = format!(
+        "TLSCACertificateFile {}\nTLSVerifyClient demand",
+        ca.file().display()
+    );
+    for (config, expected) in [
+        (
+            "TLSCipherSuite NORMAL:-VERS-ALL:+VERS-TLS1.1:%COMPAT",
+            TlsFailure::OldVersion,
+        ),
+        (
+            "TLSCipherSuite NORMAL:-VERS-ALL:+VERS-TLS1.0:%COMPAT",
+            TlsFailure::OldVersion,
+        ),
+        (
+            "TLSCipherSuite NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-CBC",
+            TlsFailure::NoCommonCipher,
+        ),
+        (&demand, TlsFailure::ClientCertificateRequired),
+    ] {
+        let certificate = ca.loopback_server().unwrap();
+        let slapd = Slapd::builder().certificate(certificate).global_config(config);
+        let slapd = slapd.start().unwrap();
+        for settings in [over_ldaps(&slapd, &ca.pem()), over_start_tls(&slapd, &ca.pem())] {
+            let error = error_of(&directory(settings, slapd.service_password())).await;
+            assert_eq!(error, LdapError::Tls(expected.clone()), "{config}");
+        }
+        assert!(slapd.binds().unwrap().is_empty(), "{config}");
+    }
+}
+
+/// Other servers say that they know no version that is offered, or just begin with an old one.
+#[tokio::test]
+async fn an_old_version_is_recognised_by_its_alert_and_by_its_hello() {
+    let alert = b"\x15\x03\x01\x00\x02\x02\x46".to_vec();
+    let hello = [
+        &b"\x16\x03\x01\x00\x2a\x02\x00\x00\x26\x03\x01"[..],
+        &[7; 32],
+        b"\x00\x00\x2f\x00",
+    ]
+    .concat();
+    for answer in [alert, hello] {
+        let server = ScriptedLdap::plain(move |mut peer| {
+            let answer = answer.clone();
+            async move {
+                peer.send(&answer).await?;
+                peer.closed().await
+            }
+        })
+        .await
+        .unwrap();
+        let settings = DirectorySettings {
+            ca_certificates: TestCa::new().unwrap().pem(),
+            ..settings(&[format!("ldaps://{}", server.address())])
+        };
+        let error = error_of(&directory(settings, "x")).await;
+        assert_eq!(error, LdapError::Tls(TlsFailure::OldVersion));
     }
 }
 
