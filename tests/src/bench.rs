@@ -103,10 +103,16 @@ pub fn build_release() -> Result<()> {
         "sync-worker",
     ];
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let status = Command::new(env!("CARGO"))
-        .args(arguments)
-        .current_dir(root)
-        .status()?;
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(arguments).current_dir(root);
+    // ring's build script would be run anew, and all that needs ring built anew, for other values of these.
+    for name in ["MANIFEST_DIR", "MANIFEST_LINKS", "PKG_NAME"] {
+        cargo.env_remove(format!("CARGO_{name}"));
+    }
+    for part in ["MAJOR", "MINOR", "PATCH", "PRE"] {
+        cargo.env_remove(format!("CARGO_PKG_VERSION_{part}"));
+    }
+    let status = cargo.status()?;
     ensure!(status.success(), "run cargo {}", arguments.join(" "));
     Ok(())
 }
