@@ -165,7 +165,18 @@ pub struct Run {
     pub expire_time: Option<DateTime<Utc>>,
 }
 
-/// The health of a user sync whose last run ended, or waits, in this state.
+/// The health of a user sync whose run broke off in the middle of being applied, and will be carried on.
+pub fn health_interrupted(why: &str) -> Health {
+    Health {
+        level: HealthLevel::Error,
+        problems: vec![format!(
+            "The last run broke off while it was applied: {why}. It goes on by itself; if this stays, cancel it and \
+             run the user sync again."
+        )],
+    }
+}
+
+/// The health of a user sync whose last run ended, or waits, in this state. For EXPIRED the run was held.
 pub fn health_after(state: RunState, issues: u64, failure: Option<&str>, hold_reasons: &[String]) -> Health {
     let (level, problem) = match state {
         RunState::Failed => {
@@ -180,6 +191,16 @@ pub fn health_after(state: RunState, issues: u64, failure: Option<&str>, hold_re
             (
                 HealthLevel::Warning,
                 format!("The last run is held: {why}. Look at its changes, then apply or cancel it."),
+            )
+        }
+        RunState::Expired => {
+            let why = hold_reasons.join("; ");
+            (
+                HealthLevel::Warning,
+                format!(
+                    "The last run was held, and nobody applied it in time: {why}. It has changed nothing. Run the user \
+                     sync again and look at its changes."
+                ),
             )
         }
         RunState::SucceededWithIssues => (

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use rollcall_core::id::UserSyncKey;
+use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey};
 use sea_orm::ConnectionTrait;
 
 use crate::database::{Engine, execute, scalar, text};
@@ -28,6 +28,11 @@ impl LeaseName {
     /// The lease to run a user sync, to change its runs and to delete it.
     pub fn run_of(user_sync: &UserSyncKey) -> Self {
         Self(user_sync.to_string())
+    }
+
+    /// One of the turns to read a directory for a run.
+    pub fn turn(tenant: &TenantId, directory: &DirectoryId, number: u32) -> Self {
+        Self(format!("tenants/{tenant}/directories/{directory}/turns/{number}"))
     }
 
     /// The lease of a job of the whole deployment.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::id::{RunId, TenantId, UserSyncKey, Uuid};
-use rollcall_core::issue::IssueKind;
+use rollcall_core::issue::{Health, IssueKind};
 use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
 use sea_orm::{ConnectionTrait, Value};
 
@@ -16,6 +16,7 @@ use crate::database::{Engine, execute, row, rows, scalar};
 use crate::entity::{self, sync_run::Model};
 use crate::error::{Kind, Result, StoreError};
 use crate::leases::{LeaseToken, require_lease};
+use crate::outbox::{self, NewMail};
 use crate::page::{Page, PageRequest};
 use crate::saved::Saved;
 use crate::store::Store;
@@ -147,9 +148,14 @@ impl Store {
     /// `NotFound`; `NotInState`.
     pub async fn cancel_waiting_run(&self, key: &UserSyncKey, id: RunId, now: DateTime<Utc>) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
+        user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
         let mut model = lock(&tx, key, id).await?;
-        if !model.run_state()?.is_waiting() {
+        let state = model.run_state()?;
+        if !state.is_waiting() {
             return Err(StoreError::NotInState);
+        }
+        if state == RunState::Held {
+            forget_hold(&tx, &key.tenant, key.user_sync.as_str()).await?;
         }
         model.state = RunState::Cancelled.word().to_owned();
         model.end_time = Some(to_micros(now));
@@ -184,14 +190,47 @@ impl Store {
         requested.ok_or(StoreError::NotFound(Kind::Run))
     }
 
-    /// Ends waiting runs whose time is over, EXPIRED; returns how many. Global by nature.
-    pub async fn expire_waiting_runs(&self, now: DateTime<Utc>) -> Result<u64> {
+    /// Waiting runs whose time is over, the longest first. Global by nature.
+    pub async fn overdue_runs(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Run>> {
+        let sql = format!(
+            "SELECT * FROM sync_runs WHERE state IN ('PLANNED', 'HELD') AND expire_time <= $1
+            ORDER BY expire_time, tenant, user_sync, id LIMIT {limit}"
+        );
+        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, vec![to_micros(now).into()]).await?;
+        models.into_iter().map(Model::into_domain).collect()
+    }
+
+    /// Ends a waiting run whose time is over, EXPIRED, with mails about it that go out if, and only if, this call
+    /// ended it. `health` is the user sync's from then on, unless the run says nothing about it. False if it
+    /// does not wait any more, or not that long.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn expire_run(
+        &self,
+        key: &UserSyncKey,
+        id: RunId,
+        health: Option<&Health>,
+        mails: &[NewMail],
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
         let tx = self.inner.database.begin().await?;
-        let sql = "UPDATE sync_runs SET state = 'EXPIRED', end_time = $1
-            WHERE state IN ('PLANNED', 'HELD') AND expire_time <= $1";
-        let expired = execute(&tx, sql, vec![to_micros(now).into()]).await?;
+        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut model = lock(&tx, key, id).await?;
+        let over = model.expire_time.is_some_and(|time| time <= to_micros(now));
+        if !model.run_state()?.is_waiting() || !over {
+            return Ok(false);
+        }
+        model.state = RunState::Expired.word().to_owned();
+        model.end_time = Some(to_micros(now));
+        entity::update(&tx, model).await?;
+        if let Some(health) = health {
+            user_sync.health = health.to_json()?;
+            entity::update(&tx, user_sync).await?;
+        }
+        outbox::enqueue(&tx, &key.tenant, mails, now).await?;
         tx.commit().await?;
-        Ok(expired)
+        Ok(true)
     }
 
     /// Runs that a worker began and whose lease nobody holds any more: to be taken over. Global by nature.
@@ -223,16 +262,31 @@ impl Store {
     }
 }
 
-/// Ends the waiting runs of a user sync, SUPERSEDED.
+/// Ends the waiting runs of a user sync, SUPERSEDED. The user sync must be locked, or its directory.
 pub(crate) async fn supersede_waiting(
     tx: &impl ConnectionTrait,
     tenant: &TenantId,
     user_sync: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    let of_sync = || vec![tenant.as_str().into(), user_sync.into()];
+    let held = "SELECT COUNT(*) FROM sync_runs WHERE tenant = $1 AND user_sync = $2 AND state = 'HELD'";
+    if scalar::<i64>(tx, held, of_sync()).await?.unwrap_or(0) > 0 {
+        forget_hold(tx, tenant, user_sync).await?;
+    }
     let sql = "UPDATE sync_runs SET state = 'SUPERSEDED', end_time = $3
         WHERE tenant = $1 AND user_sync = $2 AND state IN ('PLANNED', 'HELD')";
-    let values = vec![tenant.as_str().into(), user_sync.into(), to_micros(now).into()];
+    let mut values = of_sync();
+    values.push(to_micros(now).into());
+    execute(tx, sql, values).await?;
+    Ok(())
+}
+
+/// A user sync whose held run is none any more has nothing to apply or to cancel: the next run tells how it is.
+async fn forget_hold(tx: &impl ConnectionTrait, tenant: &TenantId, user_sync: &str) -> Result<()> {
+    let sql = "UPDATE user_syncs SET health = $3 WHERE tenant = $1 AND id = $2";
+    let health = Health::default().to_json()?;
+    let values = vec![tenant.as_str().into(), user_sync.into(), health.into()];
     execute(tx, sql, values).await?;
     Ok(())
 }

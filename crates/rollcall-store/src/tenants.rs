@@ -96,23 +96,25 @@ impl Store {
         Ok(tenant)
     }
 
-    /// Deletes a tenant and its archived users. Its events and audit rows stay as long as they are kept.
+    /// Deletes a tenant, with users that are archived or that a deleted user sync left behind. Its events and audit
+    /// rows stay as long as they are kept.
     ///
     /// # Errors
-    /// `NotFound`; `RevisionMismatch`; `TenantInUse` while it has directories, user syncs or users that are
-    /// not archived.
+    /// `NotFound`; `RevisionMismatch`; `TenantInUse` while it has directories, user syncs or other users.
     pub async fn delete_tenant(&self, id: &TenantId, expected_revision: Option<i64>) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         lock(&tx, id, expected_revision).await?;
         let used = "SELECT id FROM directories WHERE tenant = $1
             UNION ALL SELECT id FROM user_syncs WHERE tenant = $1
-            UNION ALL SELECT state FROM users WHERE tenant = $1 AND state <> 'ARCHIVED'";
+            UNION ALL SELECT state FROM users WHERE tenant = $1 AND state <> 'ARCHIVED'
+                AND (state_reason IS NULL OR state_reason <> 'SYNC_DELETED')";
         let used: Vec<String> = column(&tx, &format!("{used} LIMIT 1"), vec![id.as_str().into()]).await?;
         if !used.is_empty() {
             return Err(StoreError::TenantInUse);
         }
         for sql in [
             "DELETE FROM sync_runs WHERE tenant = $1",
+            "DELETE FROM user_identifiers WHERE tenant = $1",
             "DELETE FROM users WHERE tenant = $1",
             "DELETE FROM login_throttles WHERE tenant = $1",
             "DELETE FROM tenants WHERE id = $1",

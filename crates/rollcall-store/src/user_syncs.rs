@@ -106,7 +106,9 @@ impl Store {
         let tx = self.inner.database.begin().await?;
         // The directory before the sync, as everywhere: locks taken in one order never wait for each other.
         directories::find(&tx, tenant, &settings.directory, Engine::of(&tx).for_update()).await?;
-        let mut model = lock(&tx, tenant, id, Some(expected_revision)).await?;
+        lock(&tx, tenant, id, Some(expected_revision)).await?;
+        supersede_waiting(&tx, tenant, id.as_str(), now).await?;
+        let mut model = find(&tx, tenant, id, "").await?;
         let old = UserSyncSettings::from_json(&model.settings)?;
         model.revision += 1;
         if old.changes_scope(settings) {
@@ -119,23 +121,36 @@ impl Store {
         model.next_run_time = next_run_time.map(to_micros);
         model.update_time = to_micros(now);
         entity::update(&tx, model.clone()).await?;
-        supersede_waiting(&tx, tenant, id.as_str(), now).await?;
         tx.commit().await?;
         model.into_domain()
     }
 
     /// User syncs whose time has come, the longest due first: scheduled, enabled, of an enabled tenant and
-    /// directory. Global by nature.
-    pub async fn due_user_syncs(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<UserSync>> {
+    /// directory. Of one directory only so many that with those that read it now there are `per_directory`.
+    /// Global by nature.
+    pub async fn due_user_syncs(
+        &self,
+        now: DateTime<Utc>,
+        per_directory: u32,
+        limit: u32,
+    ) -> Result<Vec<UserSync>> {
         let sql = format!(
-            "SELECT s.* FROM user_syncs s
-            JOIN tenants t ON t.id = s.tenant
-            JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory
-            WHERE s.next_run_time <= $1 AND s.auto_sync AND NOT s.disabled AND t.user_sync_enabled
-              AND NOT d.disabled
-            ORDER BY s.next_run_time, s.tenant, s.id LIMIT {limit}"
+            "SELECT * FROM (
+                SELECT s.*,
+                    ROW_NUMBER() OVER (PARTITION BY s.tenant, s.directory ORDER BY s.next_run_time, s.id) AS place,
+                    (SELECT COUNT(*) FROM sync_runs r
+                        JOIN user_syncs o ON o.tenant = r.tenant AND o.id = r.user_sync
+                        WHERE r.state IN ('PENDING', 'PULLING')
+                          AND o.tenant = s.tenant AND o.directory = s.directory) AS reading
+                FROM user_syncs s
+                JOIN tenants t ON t.id = s.tenant
+                JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory
+                WHERE s.next_run_time <= $1 AND s.auto_sync AND NOT s.disabled AND t.user_sync_enabled
+                  AND NOT d.disabled) due
+            WHERE place + reading <= $2 ORDER BY next_run_time, tenant, id LIMIT {limit}"
         );
-        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, vec![to_micros(now).into()]).await?;
+        let values = vec![to_micros(now).into(), i64::from(per_directory).into()];
+        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
         models.into_iter().map(Model::into_domain).collect()
     }
 

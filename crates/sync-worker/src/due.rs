@@ -1,16 +1,17 @@
 //! User syncs whose time has come: when that is, and how one of many schedulers and callers gets to start
 //! each of them.
 
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use rollcall_core::error::{Error, ErrorKind, Reason};
-use rollcall_core::id::{RunId, UserSyncKey};
+use rollcall_core::id::{DirectoryId, RunId, TenantId, UserSyncKey};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
 use rollcall_core::schedule::{Schedule, jitter};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinSet};
 
 use crate::worker::Worker;
 
@@ -136,16 +137,28 @@ impl Worker {
         started_by: &str,
         results: mpsc::Sender<DueResult>,
     ) -> Result<(), Error> {
-        let due = self.store.due_user_syncs(self.now(), MAX_DUE).await?;
-        let room = std::sync::Arc::new(Semaphore::new(self.settings.runs.concurrent));
+        let due = self.store.due_user_syncs(self.now(), u32::MAX, MAX_DUE).await?;
+        let limits = &self.settings.runs;
+        let mut queue: VecDeque<UserSync> = due.into_iter().filter(wanted).collect();
         let mut waiting = JoinSet::new();
-        for sync in due.into_iter().filter(wanted) {
-            let Ok(permit) = room.clone().acquire_owned().await else {
-                break;
+        let mut reading: HashMap<Id, (TenantId, DirectoryId)> = HashMap::new();
+        loop {
+            let going_on = !results.is_closed() && !self.stop.is_cancelled();
+            let room = going_on && reading.len() < limits.concurrent;
+            // The longest due of those whose directory has room: the others keep nobody else from starting.
+            let has_room = |sync: &UserSync| {
+                let same = reading.values().filter(|busy| **busy == directory_of(sync));
+                same.count() < limits.per_directory as usize
             };
-            if results.is_closed() || self.stop.is_cancelled() {
-                break;
-            }
+            let next = queue.iter().position(has_room).filter(|_| room);
+            let Some(sync) = next.and_then(|place| queue.remove(place)) else {
+                match waiting.join_next_with_id().await {
+                    Some(Ok((id, ()))) => reading.remove(&id),
+                    Some(Err(broken)) => reading.remove(&broken.id()),
+                    None => break,
+                };
+                continue;
+            };
             let user_sync = UserSyncKey {
                 tenant: sync.tenant.clone(),
                 user_sync: sync.id.clone(),
@@ -156,7 +169,7 @@ impl Worker {
                 Err(error) => Err(error),
             };
             let (engine, stop, results) = (self.engine.clone(), self.stop.clone(), results.clone());
-            waiting.spawn(async move {
+            let task = waiting.spawn(async move {
                 let run = match run {
                     // A run that this process gives up is carried on by another, for which nobody waits here.
                     Ok(run) => stop
@@ -170,20 +183,23 @@ impl Worker {
                         }),
                     Err(error) => Err(error),
                 };
-                drop(permit);
                 // The caller may be gone; the run is in the store all the same.
                 let _ = results.send(DueResult { user_sync, run }).await;
             });
+            reading.insert(task.id(), directory_of(&sync));
         }
-        while waiting.join_next().await.is_some() {}
         Ok(())
     }
+}
+
+fn directory_of(sync: &UserSync) -> (TenantId, DirectoryId) {
+    (sync.tenant.clone(), sync.settings.directory.clone())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
+    use rollcall_core::id::UserSyncId;
     use rollcall_core::user_sync::{
         ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report, ReportWhen,
     };

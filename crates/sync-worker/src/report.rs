@@ -5,6 +5,7 @@
 //! them, and nothing of a directory reaches the subject.
 
 mod content;
+mod notice;
 mod outgoing;
 mod render;
 
@@ -14,6 +15,7 @@ use rollcall_core::user_sync::ReportWhen;
 
 use chrono_tz::Tz;
 
+pub(crate) use notice::Confirmation;
 pub(crate) use outgoing::Reports;
 
 /// What a report is made from.
@@ -44,10 +46,12 @@ pub(crate) struct Composed {
 /// True if a run that rests in this state is to be reported.
 pub(crate) fn is_wanted(when: ReportWhen, run: &Run) -> bool {
     let rests = run.state.is_final() || run.state == RunState::Held;
-    // Who asks for a preview looks at it; it becomes a run like others when it is released.
-    let unreleased_preview = run.mode == RunMode::Preview && run.plan_time.is_none();
+    // Who asks for a preview looks at it; it becomes a run like others when it is held or released.
+    let shown_only = run.plan_time.is_none() || run.state == RunState::Expired;
+    let unreleased_preview = run.mode != RunMode::Apply && run.hold_reasons.is_empty() && shown_only;
     let stopped_on_purpose = matches!(run.state, RunState::Cancelled | RunState::Superseded);
-    let alarming = matches!(run.state, RunState::Failed | RunState::Held) || !run.issue_counts.is_empty();
+    let alarming = matches!(run.state, RunState::Failed | RunState::Held | RunState::Expired)
+        || !run.issue_counts.is_empty();
     rests
         && !unreleased_preview
         && match when {

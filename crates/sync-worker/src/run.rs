@@ -25,6 +25,7 @@ mod absences;
 mod applying;
 mod carry_out;
 mod context;
+mod expiry;
 mod planning;
 mod pull;
 mod refresh;
@@ -33,6 +34,7 @@ mod roles;
 mod scope;
 mod source;
 mod stop;
+mod turn;
 
 pub use refresh::{RefreshOutcome, Refreshed};
 
@@ -46,16 +48,19 @@ pub struct RunLimits {
     pub login_policy: LoginPolicy,
     /// A worker that is silent for this long has lost its runs.
     pub lease_ttl: Duration,
+    /// Runs that may read one directory at a time, in all replicas together.
+    pub per_directory: u32,
     /// Whether reports are written; false where nobody sends them.
     pub reports: bool,
 }
 
 impl Default for RunLimits {
-    /// The default login policy, 30 s, no reports.
+    /// The default login policy, 30 s, two runs a directory, no reports.
     fn default() -> Self {
         Self {
             login_policy: LoginPolicy::default(),
             lease_ttl: Duration::from_secs(30),
+            per_directory: 2,
             reports: false,
         }
     }

@@ -62,15 +62,7 @@ impl Scheduler {
     pub async fn tick(&mut self) {
         let now = self.worker.now();
         note("take over abandoned runs", self.worker.engine.recover().await);
-        note(
-            "expire plans",
-            self.worker
-                .store
-                .expire_waiting_runs(now)
-                .await
-                .map(|_| ())
-                .map_err(Into::into),
-        );
+        note("expire plans", self.worker.engine.expire().await);
         self.worker.directories.sweep();
         if self.worker.settings.scheduler.enabled {
             note("start due user syncs", self.start_due(now).await);
@@ -93,7 +85,8 @@ impl Scheduler {
         if room == 0 {
             return Ok(());
         }
-        for sync in self.worker.store.due_user_syncs(now, room).await? {
+        let per_directory = self.worker.settings.runs.per_directory;
+        for sync in self.worker.store.due_user_syncs(now, per_directory, room).await? {
             let Ok(permit) = self.room.clone().try_acquire_owned() else {
                 break;
             };

@@ -7,7 +7,8 @@ use rollcall_core::run::RunState;
 use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
-    CheckSubject, Cursor, Kind, NewMail, NewSecrets, PageRequest, PlanOutcome, PlanResult, StoreError,
+    CheckSubject, Cursor, Kind, NewMail, NewSecrets, NewUser, PageRequest, PlanOutcome, PlanResult,
+    StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -23,6 +24,7 @@ on_both! {
     a_new_scope_is_noticed,
     a_changed_configuration_supersedes_waiting_plans,
     due_syncs_are_those_that_may_run,
+    due_syncs_of_one_directory_leave_room_for_others,
     one_replica_moves_the_schedule_on,
     lists_go_on_where_they_ended,
     the_last_check_and_reviews_are_kept,
@@ -98,10 +100,23 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         .delete_directory(&acme(), &directory_id("main"), Some(1))
         .await
         .unwrap();
-    assert!(matches!(
-        store.delete_tenant(&acme(), None).await,
-        Err(StoreError::TenantInUse)
-    ));
+    let local = NewUser {
+        id: user_id(9),
+        profile: profile("bob"),
+        owner: false,
+    };
+    store.create_local_user(&acme(), local, at(5)).await.unwrap();
+    let in_use = store.delete_tenant(&acme(), None).await;
+    assert!(matches!(in_use, Err(StoreError::TenantInUse)), "of its own users");
+    store
+        .delete_local_user(&acme(), user_id(9), None, at(6))
+        .await
+        .unwrap();
+    // What a deleted user sync left behind, nobody could take away by itself.
+    store.delete_tenant(&acme(), None).await.unwrap();
+    set_up(&store).await;
+    let found = store.login_target(&acme(), "ada").await.unwrap();
+    assert_eq!(found, None, "her login is free as well");
 }
 
 async fn directories_are_kept_and_revised(engine: Engine) {
@@ -306,7 +321,7 @@ async fn due_syncs_are_those_that_may_run(engine: Engine) {
     set_up(&store).await;
     let due = |seconds| {
         let store = store.clone();
-        async move { store.due_user_syncs(at(seconds), 10).await.unwrap().len() }
+        async move { store.due_user_syncs(at(seconds), 9, 10).await.unwrap().len() }
     };
     assert_eq!((due(99).await, due(100).await), (0, 1));
     let mut settings = sync_settings("main");
@@ -326,6 +341,40 @@ async fn due_syncs_are_those_that_may_run(engine: Engine) {
     tenant.user_sync_enabled = false;
     store.update_tenant(&acme(), 1, &tenant, at(1)).await.unwrap();
     assert_eq!(due(100).await, 0);
+}
+
+async fn due_syncs_of_one_directory_leave_room_for_others(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    set_up_tenant(&store, "evil").await;
+    for number in 0..4 {
+        let id = sync_id(&format!("more{number}"));
+        let due = Some(at(number));
+        store
+            .create_user_sync(&acme(), &id, &sync_settings("main"), due, at(0))
+            .await
+            .unwrap();
+    }
+    let due = async |per_directory| -> Vec<String> {
+        let due = store.due_user_syncs(at(1000), per_directory, 10).await.unwrap();
+        due.iter()
+            .map(|sync| format!("{}/{}", sync.tenant, sync.id))
+            .collect()
+    };
+    assert_eq!(due(9).await.len(), 6);
+    assert_eq!(due(2).await, ["acme/more0", "acme/more1", "evil/staff"]);
+    let token = lease(&store, &staff()).await;
+    store
+        .create_run(&token, &staff(), new_run(1), at(9))
+        .await
+        .unwrap();
+    assert_eq!(
+        due(2).await,
+        ["acme/more0", "evil/staff"],
+        "one reads the directory already"
+    );
+    store.begin_pull(&token, &staff(), run_id(1)).await.unwrap();
+    assert_eq!(due(1).await, ["evil/staff"]);
 }
 
 async fn one_replica_moves_the_schedule_on(engine: Engine) {

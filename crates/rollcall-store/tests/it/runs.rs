@@ -5,7 +5,9 @@ use rollcall_core::issue::{Health, HealthLevel, Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::run::{RunCounts, RunState};
 use rollcall_core::user::{StateReason, UserDisposition, UserState};
-use rollcall_store::{Kind, LeaseToken, PageRequest, PlanOutcome, PlanResult, RunEnd, Store, StoreError};
+use rollcall_store::{
+    Kind, LeaseToken, NewMail, PageRequest, PlanOutcome, PlanResult, RunEnd, Store, StoreError,
+};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -15,6 +17,7 @@ on_both! {
     a_plan_of_an_older_configuration_does_not_take_place,
     a_waiting_plan_is_applied_once,
     a_waiting_plan_expires_or_is_cancelled,
+    nobody_is_asked_to_apply_what_waits_no_more,
     a_takeover_pulls_anew,
     chunks_of_removals_come_first,
     changes_and_issues_are_listed_in_pages,
@@ -172,20 +175,27 @@ async fn a_waiting_plan_expires_or_is_cancelled(engine: Engine) {
     let (store, token) = ready(&engine).await;
     let over = at(2 + 72 * 3600);
     waiting(&store, &token, 1, PlanOutcome::Planned).await;
-    assert_eq!(
-        store
-            .expire_waiting_runs(over - chrono::TimeDelta::seconds(1))
-            .await
-            .unwrap(),
-        0
-    );
+    let soon = over - chrono::TimeDelta::seconds(1);
+    assert_eq!(store.overdue_runs(soon, 10).await.unwrap(), []);
+    let early = store.expire_run(&staff(), run_id(1), None, &[], soon).await;
+    assert!(!early.unwrap());
     let late = store.begin_apply(&token, &staff(), run_id(1), over).await;
     assert!(matches!(late, Err(StoreError::NotInState)));
-    assert_eq!(store.expire_waiting_runs(over).await.unwrap(), 1);
-    assert_eq!(
-        store.run(&staff(), run_id(1)).await.unwrap().state,
-        RunState::Expired
-    );
+    let overdue = store.overdue_runs(over, 10).await.unwrap();
+    assert_eq!(overdue.iter().map(|run| run.id).collect::<Vec<_>>(), [run_id(1)]);
+    for ended in [true, false] {
+        let expired = store
+            .expire_run(&staff(), run_id(1), Some(&held()), &[mail()], over)
+            .await;
+        assert_eq!(expired.unwrap(), ended, "once, whoever else does it");
+    }
+    let run = store.run(&staff(), run_id(1)).await.unwrap();
+    assert_eq!((run.state, run.end_time), (RunState::Expired, Some(over)));
+    assert_eq!(health(&store).await, held());
+    let mails = store
+        .claim_mail(10, std::time::Duration::from_secs(60), over)
+        .await;
+    assert_eq!(mails.unwrap().len(), 1);
     waiting(&store, &token, 2, PlanOutcome::Planned).await;
     let run = store
         .cancel_waiting_run(&staff(), run_id(2), at(5))
@@ -194,6 +204,63 @@ async fn a_waiting_plan_expires_or_is_cancelled(engine: Engine) {
     assert_eq!((run.state, run.end_time), (RunState::Cancelled, Some(at(5))));
     let twice = store.cancel_waiting_run(&staff(), run_id(2), at(5)).await;
     assert!(matches!(twice, Err(StoreError::NotInState)));
+}
+
+/// The health of a sync whose run is held.
+fn held() -> Health {
+    Health {
+        level: HealthLevel::Warning,
+        problems: vec!["apply or cancel it".into()],
+    }
+}
+
+async fn health(store: &Store) -> Health {
+    store.user_sync(&acme(), &sync_id("staff")).await.unwrap().health
+}
+
+fn mail() -> NewMail {
+    NewMail {
+        id: "expired".into(),
+        to: vec!["admin@example.com".into()],
+        subject: "Expired".into(),
+        text: "Expired".into(),
+        html: "<p>Expired</p>".into(),
+    }
+}
+
+async fn nobody_is_asked_to_apply_what_waits_no_more(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let hold = || PlanOutcome::Held(vec!["too many".into()]);
+    let set_held = async || store.set_health(&token, &staff(), &held()).await.unwrap();
+    waiting(&store, &token, 1, hold()).await;
+    set_held().await;
+    store
+        .cancel_waiting_run(&staff(), run_id(1), at(5))
+        .await
+        .unwrap();
+    assert_eq!(health(&store).await, Health::default(), "cancelled");
+
+    waiting(&store, &token, 2, hold()).await;
+    set_held().await;
+    let updated = store
+        .update_user_sync(&acme(), &sync_id("staff"), 1, &sync_settings("main"), None, at(6))
+        .await
+        .unwrap();
+    assert_eq!(updated.health, Health::default(), "the configuration changed");
+    assert_eq!(health(&store).await, Health::default());
+
+    waiting(&store, &token, 3, hold()).await;
+    set_held().await;
+    waiting(&store, &token, 4, PlanOutcome::Planned).await;
+    assert_eq!(health(&store).await, Health::default(), "a newer run started");
+
+    // What a plan that was only shown leaves behind says nothing about the sync.
+    set_held().await;
+    store
+        .cancel_waiting_run(&staff(), run_id(4), at(7))
+        .await
+        .unwrap();
+    assert_eq!(health(&store).await, held());
 }
 
 async fn a_takeover_pulls_anew(engine: Engine) {

@@ -10,6 +10,7 @@ use rollcall_runtime::caller::Caller;
 use rollcall_store::StoreError;
 
 use super::Span;
+use crate::report::Confirmation;
 use crate::services::{Details, about};
 use crate::worker::Worker;
 
@@ -72,7 +73,7 @@ impl Worker {
                 "{found} of {of} known people are in the directory at the new endpoint: logins and runs wait"
             );
             let hint = "Correct the endpoint. If it is another directory on purpose, send UpdateDirectory with \
-                        confirm_new_directory.";
+                        confirm_new_directory, then run its user syncs in mode RELINK.";
             return Ok(stage(StageResult::Fail, message, hint));
         }
         let (tenant, id, name) = (
@@ -85,7 +86,10 @@ impl Worker {
             .confirm_endpoint(tenant, id, directory.revision, self.now())
             .await
         {
-            Ok(_) => {}
+            Ok(confirmed) => {
+                self.tell_of_endpoint(caller.name(), &confirmed, Confirmation::SamePeople)
+                    .await?;
+            }
             Err(StoreError::RevisionMismatch) => {
                 let message = "the directory was changed while it was checked: check it again".to_owned();
                 return Ok(stage(StageResult::Fail, message, ""));

@@ -8,9 +8,9 @@ use rollcall_proto::resource_name;
 use super::About;
 
 /// Longest name in a report, in characters.
-const MAX_NAME: usize = 80;
+pub(super) const MAX_NAME: usize = 80;
 /// Longest other text from outside, in characters.
-const MAX_TEXT: usize = 500;
+pub(super) const MAX_TEXT: usize = 500;
 
 pub(super) struct Content {
     pub(super) subject: String,
@@ -84,7 +84,7 @@ fn outcome(state: RunState) -> &'static str {
         RunState::Held => "the run is held, please look",
         RunState::Cancelled => "the run was cancelled",
         RunState::Superseded => "the run was superseded",
-        RunState::Expired => "the run expired",
+        RunState::Expired => "a held run expired",
         RunState::Pending | RunState::Pulling | RunState::Planned | RunState::Applying => "the run goes on",
     }
 }
@@ -100,6 +100,11 @@ fn headline(run: &Run) -> String {
         RunState::Held => "The run is held and has changed nothing. Look at what it would do, then apply or \
                            cancel it."
             .to_owned(),
+        RunState::Expired => {
+            "The run was held, nobody applied it in time, and it expired. It has changed nothing. Run \
+                              the user sync again and look at what it would do."
+                .to_owned()
+        }
         RunState::Failed => format!("The run failed. {stopped}"),
         RunState::Cancelled => format!("The run was cancelled. {stopped}"),
         RunState::Superseded => format!("The configuration changed while the run was under way. {stopped}"),
@@ -112,6 +117,7 @@ fn headline(run: &Run) -> String {
 fn reasons(run: &Run) -> Section {
     let (title, reasons) = match run.state {
         RunState::Held => ("Why it is held", run.hold_reasons.as_slice()),
+        RunState::Expired => ("Why it was held", run.hold_reasons.as_slice()),
         _ => ("Why it ended", run.failure.as_slice()),
     };
     Section {
@@ -198,7 +204,7 @@ fn one_issue(issue: &Issue) -> Item {
 }
 
 /// One line of at most `limit` characters, without what could break it, hide in it or turn it around.
-fn clean(text: &str, limit: usize) -> String {
+pub(super) fn clean(text: &str, limit: usize) -> String {
     let visible = |c: char| match c {
         c if c.is_control() => '\u{fffd}',
         '\u{061c}'

@@ -59,6 +59,7 @@ fn a_report_is_sent_when_the_settings_want_it() {
         (with_issue(RunState::SucceededWithIssues), [true, true, false]),
         (run(RunState::Failed), [true, true, false]),
         (run(RunState::Held), [true, true, false]),
+        (run(RunState::Expired), [true, true, false]),
         (with_issue(RunState::Cancelled), [true, false, false]),
         (with_issue(RunState::Superseded), [true, false, false]),
         (with_issue(RunState::Planned), [false; 3]),
@@ -81,6 +82,24 @@ fn a_preview_is_reported_once_it_was_released() {
         !is_wanted(ReportWhen::Always, &preview),
         "it failed before anybody could"
     );
+}
+
+#[test]
+fn only_a_plan_that_was_held_is_missed_when_it_expires() {
+    let mut expired = run(RunState::Expired);
+    expired.mode = RunMode::Preview;
+    assert!(
+        !is_wanted(ReportWhen::Always, &expired),
+        "whoever asked for it has seen it"
+    );
+    expired.mode = RunMode::Relink;
+    expired.hold_reasons = vec!["2 users were found by login".into()];
+    assert!(is_wanted(ReportWhen::OnIssues, &expired));
+    let report = report(&expired, &[], "Staff");
+    assert_eq!(report.subject, "[Rollcall] Staff: a held run expired");
+    for part in ["It has changed nothing", "2 users were found by login"] {
+        assert!(report.text.contains(part), "{part} in {}", report.text);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_core::guard::{self, REMOVAL_WINDOW};
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::issue::IssueKind;
-use rollcall_core::run::{PLAN_LIFETIME, Run, RunMode, RunState, health_after};
+use rollcall_core::run::{PLAN_LIFETIME, Run, RunMode, RunState, health_after, health_interrupted};
 use rollcall_store::{LeaseToken, PlanOutcome, PlanResult, RunEnd, StoreError};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument;
@@ -75,7 +75,11 @@ impl Inner {
 
     async fn work(&self, key: &UserSyncKey, id: RunId, lease: &LeaseToken, phase: Phase) -> Result<(), Stop> {
         if phase == Phase::Pull {
-            let run = self.plan(key, id, lease).await?;
+            let sync = self.store.user_sync(&key.tenant, &key.user_sync).await?;
+            let turn = self.turn(key, id, &sync.settings.directory).await?;
+            let planned = self.plan(key, id, lease).await;
+            turn.end().await;
+            let run = planned?;
             self.moved_on(id);
             if run.state != RunState::Applying {
                 return Ok(());
@@ -201,6 +205,12 @@ impl Inner {
             .await?)
     }
 
+    /// Also true if that cannot be told now.
+    async fn is_applying(&self, key: &UserSyncKey, id: RunId) -> bool {
+        let run = self.store.run(key, id).await;
+        run.map_or(true, |run| run.state == RunState::Applying)
+    }
+
     async fn end_early(&self, key: &UserSyncKey, id: RunId, lease: &LeaseToken, stop: Stop) {
         let (state, failure) = match stop {
             Stop::Draining => return,
@@ -213,6 +223,15 @@ impl Inner {
                 RunState::Superseded,
                 Some("the configuration changed while the run was reading".to_owned()),
             ),
+            Stop::Failed(error) if self.is_applying(key, id).await => {
+                tracing::error!(run.id = %id, reason = error.reason.as_str(), error = %chain(&error), "a run broke off while it was applied; it will be carried on");
+                // Half a plan is no end. Whoever takes the run over goes on after the last chunk.
+                let health = health_interrupted(&error.message);
+                if let Err(error) = self.store.set_health(lease, key, &health).await {
+                    tracing::warn!(run.id = %id, error = %error, "the health of a user sync could not be written");
+                }
+                return;
+            }
             Stop::Failed(error) => {
                 tracing::warn!(run.id = %id, reason = error.reason.as_str(), error = %chain(&error), "a run failed");
                 (RunState::Failed, Some(error.message))

@@ -25,5 +25,6 @@ mod runs;
 mod scheduling;
 mod security_review;
 mod tenants;
+mod turns;
 mod user_sync_checks;
 mod user_syncs;

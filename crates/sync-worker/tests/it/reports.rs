@@ -7,11 +7,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
 use rollcall_proto::v1::{self, ReportWhen, SyncRunMode, SyncRunState};
-use rollcall_runtime::clock::Clock;
+use rollcall_runtime::clock::{Clock, ManualClock};
 use rollcall_store::{Keyring, NewMail, Store, StoreOptions};
 use rollcall_testkit::{ReceivedMail, SmtpSink, TestCa, wait_for};
 
-use crate::company::{Company, create_sync, staff};
+use crate::company::{Company, DIRECTORY, STAFF, TENANT, create_sync, staff};
 use crate::harness::{ADMIN, TestWorker, ok};
 use crate::runs::{rest, run_to_rest};
 
@@ -169,6 +169,124 @@ async fn every_outcome_is_reported_to_each_address_of_its_own() {
         4,
         "a preview that nobody released is not reported"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_run_that_nobody_applied_is_reported_when_it_expires() {
+    let company = Company::start();
+    let sink = SmtpSink::starttls(&company.ca.loopback_server().unwrap()).unwrap();
+    let settings = settings(&sink, &company.ca, "starttls");
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    let start: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
+    let clock = ManualClock::new(start);
+    let worker = TestWorker::start_with(&company.ports(), &settings, Clock::Manual(clock.clone())).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up(&mut clients).await;
+    let sync = reported(staff(), ReportWhen::OnIssues, &[ADMIN_ADDRESS]);
+    create_sync(&mut clients, "staff", sync).await;
+    run_to_rest(&mut clients, SyncRunMode::Apply).await;
+    for person in ["ada", "ben"] {
+        let dn = format!("uid={person},ou=Staff,dc=example,dc=org");
+        company.slapd.delete(&dn).unwrap();
+    }
+    let held = run_to_rest(&mut clients, SyncRunMode::Apply).await;
+    assert_eq!(held.state(), SyncRunState::Held, "{held:#?}");
+    mails(&sink, 1).await;
+
+    clock.set(start + chrono::TimeDelta::hours(73));
+    let expired = mails(&sink, 2).await.remove(1);
+    assert_eq!(
+        expired.header("Subject"),
+        Some("[Rollcall] Staff: a held run expired")
+    );
+    for part in [held.hold_reasons[0].message.as_str(), "It has changed nothing"] {
+        assert!(expired.text.contains(part), "{part} in {expired:?}");
+    }
+    let get = v1::GetUserSyncRequest { name: STAFF.into() };
+    let health = ok(clients.user_syncs.get_user_sync(get)).await.health.unwrap();
+    assert_eq!(health.state(), v1::HealthState::Warning, "{health:?}");
+    assert!(
+        health
+            .problems
+            .iter()
+            .any(|problem| problem.message.contains("nobody applied it in time")),
+        "{health:?}"
+    );
+    all_gone(&worker).await;
+    assert_eq!(sink.mails().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_endpoint_is_reported_to_everybody_who_gets_reports() {
+    let company = Company::start();
+    let sink = SmtpSink::starttls(&company.ca.loopback_server().unwrap()).unwrap();
+    let worker = start(&company, &sink, "starttls").await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up(&mut clients).await;
+    let sync = reported(staff(), ReportWhen::Never, &[ADMIN_ADDRESS]);
+    create_sync(&mut clients, "staff", sync).await;
+    let sync = reported(
+        staff(),
+        ReportWhen::OnIssues,
+        &[ADMIN_ADDRESS, "second@example.org"],
+    );
+    create_sync(&mut clients, "guests", sync).await;
+    run_to_rest(&mut clients, SyncRunMode::Apply).await;
+    let confirm = |confirm_new_directory| v1::UpdateDirectoryRequest {
+        directory: Some(v1::Directory {
+            name: DIRECTORY.into(),
+            hosts: vec![company.slapd.tls_url().replace("127.0.0.1", "localhost")],
+            bind_password: company.slapd.service_password().into(),
+            ..v1::Directory::default()
+        }),
+        update_mask: None,
+        confirm_new_directory,
+    };
+    ok(clients.directories.update_directory(confirm(false))).await;
+    let check = v1::CheckConnectionRequest {
+        parent: TENANT.into(),
+        target: Some(v1::check_connection_request::Target::Directory(DIRECTORY.into())),
+    };
+    ok(clients.directories.check_connection(check)).await;
+    let first = mails(&sink, 2).await;
+    for mail in &first {
+        assert_eq!(
+            mail.header("Subject"),
+            Some("[Rollcall] Head office: its new endpoint is in use")
+        );
+        for part in [
+            "localhost",
+            "known people were found",
+            "UpdateDirectory, disabled",
+        ] {
+            assert!(
+                mail.text.contains(part) && mail.html.contains(part),
+                "{part} in {mail:?}"
+            );
+        }
+    }
+    let mut recipients: Vec<_> = first.iter().flat_map(|mail| mail.recipients.clone()).collect();
+    recipients.sort();
+    assert_eq!(recipients, [ADMIN_ADDRESS, "second@example.org"], "each once");
+
+    let mut back = confirm(true);
+    back.directory.as_mut().unwrap().hosts = vec![company.slapd.tls_url()];
+    ok(clients.directories.update_directory(back.clone())).await;
+    let second = mails(&sink, 4).await;
+    assert_eq!(
+        second[3].header("Subject"),
+        Some("[Rollcall] Head office: confirmed as a new directory")
+    );
+    for part in ["127.0.0.1", "mode RELINK"] {
+        assert!(second[3].text.contains(part), "{part} in {:?}", second[3]);
+    }
+    // Confirmed already: there is nothing new to tell.
+    ok(clients.directories.update_directory(back)).await;
+    all_gone(&worker).await;
+    assert_eq!(sink.mails().unwrap().len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

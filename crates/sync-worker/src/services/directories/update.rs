@@ -9,6 +9,7 @@ use rollcall_store::NewSecrets;
 
 use super::super::{Call, changed_meanwhile, differences, expect_revision};
 use super::{Directories, password_required};
+use crate::report::Confirmation;
 
 impl Directories {
     pub(super) async fn update(
@@ -69,6 +70,11 @@ impl Directories {
         self.0
             .record(&caller, tenant, "DirectoryService.UpdateDirectory", name, details)
             .await?;
+        if request.confirm_new_directory && (moves || !current.endpoint_confirmed) {
+            self.0
+                .tell_of_endpoint(caller.name(), &directory, Confirmation::NewDirectory)
+                .await?;
+        }
         Ok(self.to_wire(&directory))
     }
 }
