@@ -97,7 +97,7 @@ async fn replicas_make_events_of_a_flood_once(engine: Engine) {
         .map(|index| {
             let store = stores[index % 2].clone();
             tokio::spawn(async move {
-                refuse(&store, 5, index as u128 % 3).await;
+                refuse(&store, 5, index as u128 % 3 + 1).await;
                 if index % 40 == 39 {
                     store.audit_refusals(at(6)).await.unwrap();
                 }
@@ -110,7 +110,7 @@ async fn replicas_make_events_of_a_flood_once(engine: Engine) {
     let (one, other) = tokio::join!(stores[0].audit_refusals(at(6)), stores[1].audit_refusals(at(6)));
     one.and(other).unwrap();
     stores[0].audit_refusals(at(6)).await.unwrap();
-    for user in 0..3 {
+    for user in 1..=3 {
         let counted: u64 = events(&stores[0], user)
             .await
             .into_iter()
