@@ -55,7 +55,8 @@ struct ChunkRow {
 impl Store {
     /// Adds a chunk to the plan of a PULLING run. Indexes count up from 0; at most [`CHUNK_CHANGES`] changes.
     /// Chunks are applied in this order, but those that hold nothing but removals go first: whoever left loses
-    /// access before anything else happens, and a removal never depends on another change.
+    /// access before anything else happens. A removal that comes with a new login or e-mail address stays where it
+    /// is, since that may have to be released by another change.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`, also when `index` is not the next one or the chunk too large.
@@ -157,8 +158,14 @@ impl Store {
 
 /// Where a chunk stands in the order of application.
 fn rank(index: u32, changes: &[Change]) -> i64 {
-    let removals = !changes.is_empty() && changes.iter().all(|change| change.kind.is_removal());
-    i64::from(index) - if removals { 1 << 32 } else { 0 }
+    let first = !changes.is_empty() && changes.iter().all(only_removes);
+    i64::from(index) - if first { 1 << 32 } else { 0 }
+}
+
+/// True if the change depends on no other.
+fn only_removes(change: &Change) -> bool {
+    let claims = |field: &str| ["login", "email"].contains(&field);
+    change.kind.is_removal() && !change.changes.iter().any(|changed| claims(&changed.field))
 }
 
 /// Tells chunks apart that hold no change of a kind, without unpacking them.

@@ -15,6 +15,7 @@ on_both! {
     a_user_that_changed_since_is_left_out,
     taken_identifiers_become_issues,
     an_archived_user_releases_its_identifiers,
+    a_disabled_person_with_a_new_login_waits_for_its_release,
     a_local_user_is_linked_but_never_the_owner,
     a_person_has_one_user,
     a_single_change_is_compared_too,
@@ -248,6 +249,34 @@ async fn an_archived_user_releases_its_identifiers(engine: Engine) {
     assert_eq!(
         kinds(&apply(&store, &token, 4, &[back]).await.issues),
         [IssueKind::LoginTaken]
+    );
+}
+
+/// Chunks that only remove go first; this one does not only remove.
+async fn a_disabled_person_with_a_new_login_waits_for_its_release(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    apply(&store, &token, 1, &[creation(1, "ada"), creation(2, "bob")]).await;
+    let (ada, bob) = (user(&store, 1).await, user(&store, 2).await);
+    let release = [update(&ada, |profile| profile.login = "ada.l".into())];
+    let claim = [Change {
+        kind: ChangeKind::Deactivate,
+        state: UserState::Deactivated,
+        state_reason: Some(StateReason::DisabledInDirectory),
+        ..update(&bob, |profile| profile.login = "ada".into())
+    }];
+    let id = planned(&store, &token, 2, &[&release, &claim]).await;
+    for index in [0, 1] {
+        let changes = store.read_chunk(&staff(), id, index).await.unwrap();
+        let outcome = store
+            .apply_chunk(&token, &staff(), id, index, &changes, at(3))
+            .await
+            .unwrap();
+        assert_eq!((outcome.applied, outcome.issues), (1, vec![]));
+    }
+    let bob = user(&store, 2).await;
+    assert_eq!(
+        (bob.profile.login.as_str(), bob.state),
+        ("ada", UserState::Deactivated)
     );
 }
 
