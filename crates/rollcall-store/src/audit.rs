@@ -1,4 +1,4 @@
-//! The audit log. Rows are only ever inserted.
+//! The audit log. Rows are only ever inserted, until `retention.rs` deletes them.
 
 use chrono::{DateTime, Utc};
 use rollcall_core::audit::{AuditEvent, AuditKind};
@@ -91,19 +91,6 @@ impl Store {
         );
         let found: Vec<Row> = rows(&self.inner.database.reader, &sql, values).await?;
         Page::cut(found, page, |row| row.position, Row::into_domain)
-    }
-
-    /// Deletes events from before `before`, at most `limit`; returns how many. For retention alone. Global by
-    /// nature.
-    pub async fn delete_old_audit(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        let tx = self.inner.database.begin().await?;
-        let sql = format!(
-            "DELETE FROM audit_events WHERE position IN (
-                SELECT position FROM audit_events WHERE time < $1 ORDER BY position LIMIT {limit})"
-        );
-        let deleted = execute(&tx, &sql, vec![to_micros(before).into()]).await?;
-        tx.commit().await?;
-        Ok(deleted)
     }
 }
 

@@ -141,8 +141,12 @@ impl Store {
         if !user_syncs_of(&tx, tenant, id).await?.is_empty() {
             return Err(StoreError::DirectoryInUse);
         }
-        let sql = "DELETE FROM directories WHERE tenant = $1 AND id = $2";
-        execute(&tx, sql, vec![tenant.as_str().into(), id.as_str().into()]).await?;
+        for sql in [
+            "DELETE FROM check_results WHERE tenant = $1 AND subject = 'directories/' || $2",
+            "DELETE FROM directories WHERE tenant = $1 AND id = $2",
+        ] {
+            execute(&tx, sql, vec![tenant.as_str().into(), id.as_str().into()]).await?;
+        }
         tx.commit().await?;
         Ok(())
     }

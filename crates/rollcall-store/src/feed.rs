@@ -94,48 +94,6 @@ impl Store {
         Ok(self.head(tenant).await?.expired)
     }
 
-    /// Deletes the oldest events from before `before`, at most `limit`; returns how many. Global by nature.
-    pub async fn delete_old_events(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        let tx = self.inner.database.begin().await?;
-        let lock = self.inner.database.engine.for_update();
-        // Cursors of the deployment's feed expire up to one position, so deletion goes by position, and stops
-        // at the first event that is still kept.
-        let oldest =
-            format!("SELECT position FROM user_events WHERE time < $1 ORDER BY position LIMIT {limit}");
-        let positions: Vec<i64> = column(&tx, &oldest, vec![to_micros(before).into()]).await?;
-        let Some(last) = positions.last().copied() else {
-            return Ok(0);
-        };
-        let kept = "SELECT position FROM user_events WHERE time >= $1 ORDER BY position LIMIT 1";
-        let first_kept: i64 = scalar(&tx, kept, vec![to_micros(before).into()])
-            .await?
-            .unwrap_or(i64::MAX);
-        let last = last.min(first_kept - 1);
-        let tenants = "SELECT DISTINCT tenant FROM user_events WHERE position <= $1 ORDER BY tenant";
-        let tenants: Vec<String> = column(&tx, tenants, vec![last.into()]).await?;
-        for feed in tenants.iter().map(String::as_str).chain([ALL]) {
-            let sql = format!("SELECT position FROM feed_heads WHERE feed = $1{lock}");
-            column::<i64>(&tx, &sql, vec![feed.into()]).await?;
-            let sql = match feed {
-                ALL => "UPDATE feed_heads SET expired = $2 WHERE feed = $1 AND expired < $2",
-                _ => {
-                    "UPDATE feed_heads SET expired = (
-                        SELECT MAX(tenant_position) FROM user_events WHERE tenant = $1 AND position <= $2
-                    ) WHERE feed = $1"
-                }
-            };
-            execute(&tx, sql, vec![feed.into(), last.into()]).await?;
-        }
-        let deleted = execute(
-            &tx,
-            "DELETE FROM user_events WHERE position <= $1",
-            vec![last.into()],
-        )
-        .await?;
-        tx.commit().await?;
-        Ok(deleted)
-    }
-
     /// How many users a sync's runs have deactivated or archived since then, for the guard.
     pub async fn recent_removals(
         &self,
@@ -222,6 +180,28 @@ pub(crate) async fn append(
     ];
     values.extend(cells);
     execute(tx, &sql, values).await?;
+    Ok(())
+}
+
+/// Notes that the events up to this position of the deployment's feed are not kept any more. Called before they
+/// are deleted.
+pub(crate) async fn expire(tx: &impl ConnectionTrait, last: i64) -> Result<()> {
+    let lock = Engine::of(tx).for_update();
+    let tenants = "SELECT DISTINCT tenant FROM user_events WHERE position <= $1 ORDER BY tenant";
+    let tenants: Vec<String> = column(tx, tenants, vec![last.into()]).await?;
+    for feed in tenants.iter().map(String::as_str).chain([ALL]) {
+        let sql = format!("SELECT position FROM feed_heads WHERE feed = $1{lock}");
+        column::<i64>(tx, &sql, vec![feed.into()]).await?;
+        let sql = match feed {
+            ALL => "UPDATE feed_heads SET expired = $2 WHERE feed = $1 AND expired < $2",
+            _ => {
+                "UPDATE feed_heads SET expired = (
+                    SELECT MAX(tenant_position) FROM user_events WHERE tenant = $1 AND position <= $2
+                ) WHERE feed = $1"
+            }
+        };
+        execute(tx, sql, vec![feed.into(), last.into()]).await?;
+    }
     Ok(())
 }
 

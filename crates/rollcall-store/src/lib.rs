@@ -33,6 +33,7 @@ mod outbox;
 mod page;
 mod plans;
 mod refusals;
+mod retention;
 mod reviews;
 mod run_changes;
 mod runs;

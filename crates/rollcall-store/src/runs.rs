@@ -245,21 +245,6 @@ impl Store {
         let models: Vec<Model> = rows(&self.inner.database.reader, &sql, vec![]).await?;
         models.into_iter().map(Model::into_domain).collect()
     }
-
-    /// Deletes runs that ended before `before`, with their plans and issues, at most `limit`; returns how
-    /// many. A sync's last run stays. Global by nature.
-    pub async fn delete_old_runs(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        let tx = self.inner.database.begin().await?;
-        let sql = format!(
-            "DELETE FROM sync_runs WHERE id IN (
-                SELECT r.id FROM sync_runs r
-                LEFT JOIN user_syncs s ON s.tenant = r.tenant AND s.id = r.user_sync AND s.last_run = r.id
-                WHERE r.end_time < $1 AND s.id IS NULL LIMIT {limit})"
-        );
-        let deleted = execute(&tx, &sql, vec![to_micros(before).into()]).await?;
-        tx.commit().await?;
-        Ok(deleted)
-    }
 }
 
 /// Ends the waiting runs of a user sync, SUPERSEDED. The user sync must be locked, or its directory.

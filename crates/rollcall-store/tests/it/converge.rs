@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use rollcall_core::id::{UserSyncKey, Uuid};
-use rollcall_core::issue::Health;
 use rollcall_core::plan::Change;
 use rollcall_core::planner::{Context, Desired, Known, Planner};
 use rollcall_core::run::{RunCounts, RunState};
 use rollcall_core::user::{Profile, StateReason, User};
 use rollcall_core::user_sync::{MissingUsers, UserSyncSettings};
-use rollcall_store::{NewRun, PlanOutcome, PlanResult, RunEnd, Store, UserFilter};
+use rollcall_store::{NewRun, PlanOutcome, PlanResult, Store, UserFilter};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -204,14 +203,10 @@ impl<'a> World<'a> {
                 .unwrap();
             applied += outcome.applied;
         }
-        let end = RunEnd {
-            state: RunState::Succeeded,
-            failure: None,
-            health: Health::default(),
-            applied_scope_revision: None,
-            complete_pull_time: None,
-        };
-        store.end_run(&lease, key, id, end, at(4)).await.unwrap();
+        store
+            .end_run(&lease, key, id, ended(RunState::Succeeded), at(4))
+            .await
+            .unwrap();
         store.release_lease(&lease).await.unwrap();
         applied
     }

@@ -6,8 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncId, UserSyncKey, Uuid};
+use rollcall_core::issue::Health;
 use rollcall_core::plan::{Change, ChangeKind};
-use rollcall_core::run::{RunCounts, RunMode, RunTrigger};
+use rollcall_core::run::{RunCounts, RunMode, RunState, RunTrigger};
 use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use rollcall_core::tenant::TenantSettings;
 use rollcall_core::user::{Origin, Profile, User, UserState};
@@ -16,7 +17,8 @@ use rollcall_core::user_sync::{
     RoleCondition, RoleRule, Search, SearchScope, UserSyncSettings,
 };
 use rollcall_store::{
-    ChunkOutcome, LeaseName, LeaseToken, NewRun, NewSecrets, PageRequest, PlanOutcome, PlanResult, Store,
+    ChunkOutcome, LeaseName, LeaseToken, NewRun, NewSecrets, PageRequest, PlanOutcome, PlanResult, RunEnd,
+    Store,
 };
 
 pub(crate) const TTL: Duration = Duration::from_secs(60);
@@ -278,6 +280,17 @@ pub(crate) async fn planned(store: &Store, lease: &LeaseToken, number: u128, chu
     };
     store.finish_plan(lease, &key, id, result, at(2)).await.unwrap();
     id
+}
+
+/// An end that says nothing about the user sync.
+pub(crate) fn ended(state: RunState) -> RunEnd {
+    RunEnd {
+        state,
+        failure: None,
+        health: Health::default(),
+        applied_scope_revision: None,
+        complete_pull_time: None,
+    }
 }
 
 /// Applies one chunk of changes in a run of its own.

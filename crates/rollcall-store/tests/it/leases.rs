@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollcall_core::issue::{Health, Issue, IssueKind};
 use rollcall_core::run::{RunCounts, RunState};
 use rollcall_core::user::UserDisposition;
-use rollcall_store::{LeaseName, LeaseToken, RunEnd, Store, StoreError};
+use rollcall_store::{LeaseName, LeaseToken, Store, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -74,13 +74,7 @@ async fn all_writes(
 ) -> Vec<(&'static str, Result<(), StoreError>)> {
     let (key, id) = (staff(), run_id(run));
     let issue = [Issue::new(IssueKind::Overlap, "cn=x", "x")];
-    let end = RunEnd {
-        state: RunState::Failed,
-        failure: None,
-        health: Health::default(),
-        applied_scope_revision: None,
-        complete_pull_time: None,
-    };
+    let end = ended(RunState::Failed);
     let result = rollcall_store::PlanResult {
         outcome: rollcall_store::PlanOutcome::Apply,
         counts: RunCounts::default(),

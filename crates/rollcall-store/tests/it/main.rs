@@ -14,6 +14,7 @@ mod leases;
 mod local_users;
 mod logins;
 mod refusals;
+mod retention;
 mod runs;
 mod schema;
 mod secrets;

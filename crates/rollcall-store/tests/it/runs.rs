@@ -305,6 +305,7 @@ async fn chunks_of_removals_come_first(engine: Engine) {
     store.begin_pull(&token, &key, id).await.unwrap();
     let archive = |number| Change {
         kind: ChangeKind::Archive,
+        changes: Vec::new(),
         ..creation(number, &format!("user{number}"))
     };
     let chunks = [
