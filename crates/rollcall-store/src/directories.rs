@@ -115,7 +115,7 @@ impl Store {
         entity::update(&tx, model.clone()).await?;
         if old.external_id_attribute != settings.external_id_attribute {
             let sql = "UPDATE user_syncs SET revision = revision + 1, scope_revision = revision + 1,
-                update_time = $3 WHERE tenant = $1 AND directory = $2";
+                deleting_revision = NULL, update_time = $3 WHERE tenant = $1 AND directory = $2";
             let values = vec![tenant.as_str().into(), id.as_str().into(), to_micros(now).into()];
             execute(&tx, sql, values).await?;
         }

@@ -6,6 +6,7 @@ use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 use crate::database::{Database, Engine, column, execute};
 use crate::error::{Result, StoreError};
 
+mod deletions;
 mod first;
 mod soft_locks;
 
@@ -17,7 +18,11 @@ struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(first::First), Box::new(soft_locks::SoftLocks)]
+        vec![
+            Box::new(first::First),
+            Box::new(soft_locks::SoftLocks),
+            Box::new(deletions::Deletions),
+        ]
     }
 }
 

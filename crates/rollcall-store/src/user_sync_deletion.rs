@@ -9,7 +9,7 @@ use rollcall_core::user_sync::UserSyncSettings;
 use crate::clock::{stored, to_micros};
 use crate::database::{execute, rows};
 use crate::entity::{self, user::Model};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::feed::MAX_EVENTS;
 use crate::leases::{LeaseToken, require_lease};
 use crate::runs::supersede_waiting;
@@ -20,8 +20,8 @@ use crate::user_write::{UserWrite, write};
 
 impl Store {
     /// Deletes a user sync with its runs. It is disabled first; then its users are seen to, in transactions
-    /// of at most 1,000; then it goes. Should that break off, call it again. Users who were LOCAL before they
-    /// were linked become so again in any case.
+    /// of at most 1,000; then it goes. Should that break off, call it again, with the same revision. Users who
+    /// were LOCAL before they were linked become so again in any case.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `RevisionMismatch`.
@@ -64,7 +64,15 @@ impl Store {
     ) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        let mut model = user_syncs::lock(&tx, &key.tenant, &key.user_sync, expected_revision).await?;
+        let mut model = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let expected = expected_revision.unwrap_or(model.revision);
+        if model.deleting_revision == Some(expected) {
+            return Ok(());
+        }
+        if model.revision != expected {
+            return Err(StoreError::RevisionMismatch);
+        }
+        model.deleting_revision = Some(expected);
         let mut settings = UserSyncSettings::from_json(&model.settings)?;
         settings.disabled = true;
         model.settings = settings.to_json()?;

@@ -46,6 +46,7 @@ impl Store {
             last_run: None,
             next_run_time: next_run_time.map(to_micros),
             health: Health::default().to_json()?,
+            deleting_revision: None,
             create_time: to_micros(now),
             update_time: to_micros(now),
         };
@@ -111,6 +112,7 @@ impl Store {
         let mut model = find(&tx, tenant, id, "").await?;
         let old = UserSyncSettings::from_json(&model.settings)?;
         model.revision += 1;
+        model.deleting_revision = None;
         if old.changes_scope(settings) {
             model.scope_revision = model.revision;
         }

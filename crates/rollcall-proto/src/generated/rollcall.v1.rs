@@ -6250,7 +6250,8 @@ pub struct DeleteTenantRequest {
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
     /// Deletes all that belongs to the tenant as well: its directories, user syncs and users. While false, a tenant that
-    /// has any of these is not deleted (TENANT_IN_USE). Audit events are kept for their own time.
+    /// has any of these is not deleted (TENANT_IN_USE); users who are archived, or whom a deleted user sync left behind,
+    /// do not count. Audit events are kept for their own time.
     #[prost(bool, tag = "3")]
     pub force: bool,
 }
@@ -7124,7 +7125,8 @@ pub struct DeleteUserSyncRequest {
     /// Required. "tenants/{tenant}/userSyncs/{user_sync}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// When not empty, the user sync is deleted only if this is its current etag.
+    /// When not empty, the user sync is deleted only if this is its current etag. Should the deletion break off, repeat it
+    /// with the same one.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
     /// Required. What becomes of its users.

@@ -25,6 +25,7 @@ on_both! {
     a_working_run_is_asked_to_stop,
     old_runs_go_but_the_last_stays,
     a_deleted_sync_leaves_its_users_as_asked,
+    a_deletion_that_broke_off_is_repeated_as_it_was_asked,
 }
 
 async fn ready(engine: &Engine) -> (Store, LeaseToken) {
@@ -517,4 +518,27 @@ async fn a_deleted_sync_leaves_its_users_as_asked(engine: Engine) {
         let events = store.list_events(Some(&key.tenant), 2, 10).await.unwrap();
         assert_eq!(events[0].event_type, event);
     }
+}
+
+async fn a_deletion_that_broke_off_is_repeated_as_it_was_asked(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    apply(&store, &token, 1, &[creation(1, "ada")]).await;
+    let delete = async |revision| {
+        store
+            .delete_user_sync(&token, &staff(), revision, UserDisposition::Archive, at(5))
+            .await
+    };
+    // Its users cannot be seen to.
+    engine.sql("ALTER TABLE user_events RENAME TO away").await;
+    assert!(delete(Some(1)).await.is_err());
+    let left = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
+    assert!(left.settings.disabled, "it began");
+    engine.sql("ALTER TABLE away RENAME TO user_events").await;
+    assert!(matches!(delete(Some(7)).await, Err(StoreError::RevisionMismatch)));
+    delete(Some(1)).await.unwrap();
+    let ada = store.user(&acme(), user_id(1)).await.unwrap();
+    assert_eq!(
+        (ada.state, ada.state_reason),
+        (UserState::Archived, Some(StateReason::SyncDeleted))
+    );
 }

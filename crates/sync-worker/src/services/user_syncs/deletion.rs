@@ -7,7 +7,7 @@ use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey};
 use rollcall_core::user::UserDisposition;
 use rollcall_store::LeaseName;
 
-use super::super::{about, changed_meanwhile, expect_revision};
+use super::super::{about, changed_meanwhile};
 use super::in_progress;
 use crate::worker::Worker;
 
@@ -25,7 +25,6 @@ impl Worker {
         let name = key.to_string();
         let (tenant, id) = (&key.tenant, &key.user_sync);
         let current = self.store.user_sync(tenant, id).await.map_err(about(&name))?;
-        expect_revision(expected, current.revision, &name)?;
         let lease = self
             .store
             .acquire_lease(&LeaseName::run_of(key), "deletion", DELETION_LEASE)
