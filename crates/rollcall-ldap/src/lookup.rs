@@ -9,7 +9,7 @@ use crate::connection::{Connection, Query};
 use crate::error::LdapError;
 use crate::guard::link::Budget;
 use crate::guard::violation::ProtocolViolation;
-use crate::paging::paged_results;
+use crate::paging::control::paged_results;
 use crate::result_code::ResultCode;
 
 /// What a search for single entries may cost.

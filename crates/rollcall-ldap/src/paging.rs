@@ -11,7 +11,6 @@ use rollcall_core::entry::Entry;
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
 
-use crate::ber;
 use crate::connection::{Query, QueryEnd};
 use crate::entry;
 use crate::error::LdapError;
@@ -21,11 +20,16 @@ use crate::outcome::{PartialReason, SearchOutcome, SearchStats};
 use crate::pool::Lease;
 use crate::result_code::ResultCode;
 
+pub(crate) mod control;
+
+use self::control::{paged_results, read_paged_results};
+
 /// Asks Active Directory not to produce references to other domains (MS-ADTS 3.1.1.3.4.1.4).
 const DOMAIN_SCOPE: &str = "1.2.840.113556.1.4.1339";
-const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
-/// Pages without entries whose cookie does not change, after which the server is taken to be stuck.
+/// Pages in a row without entries after which the server is taken to be stuck: with one and the same cookie, and
+/// with others, since Active Directory may send some while it looks through what does not match.
 const MAX_IDLE_PAGES: u32 = 3;
+const MAX_EMPTY_PAGES: u32 = 1_000;
 /// An entry with more bytes of values than this comes marked as tainted, with only its attributes of
 /// `MAX_KEPT_BYTES` or less.
 const MAX_ENTRY_BYTES: usize = 256 << 10;
@@ -92,8 +96,11 @@ pub struct PagedSearch {
     /// The first page's answer had the control, so all must.
     control_seen: bool,
     page_running: bool,
+    /// The whole search brought nothing, and the base is asked for by itself. Has it come?
+    base: Option<bool>,
     page_entries: u64,
     idle_pages: u32,
+    empty_pages: u32,
     cookie_losses: u32,
     reconnected: bool,
     page_waited: Duration,
@@ -119,8 +126,10 @@ impl PagedSearch {
             cookie: Vec::new(),
             control_seen: false,
             page_running: false,
+            base: None,
             page_entries: 0,
             idle_pages: 0,
+            empty_pages: 0,
             cookie_losses: 0,
             reconnected: false,
             page_waited: Duration::ZERO,
@@ -182,15 +191,20 @@ impl PagedSearch {
             self.end = Some(End::Partial(PartialReason::BudgetSpent));
             return Ok(None);
         };
-        let query = Query {
+        let mut query = Query {
             base: self.request.base_dn.clone(),
             scope: self.request.scope,
             filter: self.request.filter.clone(),
             attributes: self.request.attributes.clone(),
             size_limit: 0,
         };
+        if self.base.is_some() {
+            query.scope = SearchScope::Base;
+            query.filter = "(objectClass=*)".into();
+            query.attributes = vec!["1.1".into()];
+        }
         let mut controls = Vec::new();
-        if self.paged {
+        if self.paged && self.base.is_none() {
             controls.push(paged_results(self.page_size, &self.cookie));
         }
         if self.lease.dialect() == Some(Dialect::ActiveDirectory) {
@@ -220,6 +234,10 @@ impl PagedSearch {
         self.page_waited += waited;
         self.waited += waited;
         match read {
+            Ok(Ok(_)) if self.base.is_some() => {
+                self.base = Some(true);
+                Ok(None)
+            }
             Ok(Ok(mut entry)) => {
                 limit_size(&mut entry);
                 self.count(&entry);
@@ -229,7 +247,10 @@ impl PagedSearch {
                 self.page_running = false;
                 self.stats.bytes += connection.bytes();
                 self.stats.references += u64::from(connection.references());
-                self.page_ended(end)
+                match self.base {
+                    Some(seen) => self.base_answered(end.code, seen),
+                    None => self.page_ended(end),
+                }
             }
             Err(LdapError::ConnectionLost) if self.may_reconnect() => {
                 self.reconnected = true;
@@ -305,16 +326,34 @@ impl PagedSearch {
         self.control_seen |= cookie.is_some();
         let cookie = cookie.unwrap_or_default();
         if cookie.is_empty() {
-            self.end = Some(End::Complete);
+            match self.stats.entries {
+                0 => self.base = Some(false),
+                _ => self.end = Some(End::Complete),
+            }
             return Ok(None);
         }
-        let stuck = self.page_entries == 0 && cookie == self.cookie;
+        let empty = self.page_entries == 0;
+        let stuck = empty && cookie == self.cookie;
         self.idle_pages = if stuck { self.idle_pages + 1 } else { 0 };
-        if self.idle_pages >= MAX_IDLE_PAGES {
+        self.empty_pages = if empty { self.empty_pages + 1 } else { 0 };
+        if self.idle_pages >= MAX_IDLE_PAGES || self.empty_pages >= MAX_EMPTY_PAGES {
             return Err(LdapError::Protocol(ProtocolViolation::CookieLoop));
         }
         self.cookie = cookie;
         Ok(None)
+    }
+
+    /// Nothing under a base means something only if the base is there: 389-ds answers a paged search of one that
+    /// is not with success, and any server one that the service account may not see.
+    fn base_answered(&mut self, code: ResultCode, seen: bool) -> Result<Option<Pulled>, LdapError> {
+        match code {
+            ResultCode::SUCCESS if seen => {
+                self.end = Some(End::Complete);
+                Ok(None)
+            }
+            ResultCode::SUCCESS => Err(LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT)),
+            code => Err(LdapError::SearchRefused(code)),
+        }
     }
 
     fn restart(&mut self) -> Pulled {
@@ -361,16 +400,6 @@ impl PagedSearch {
     }
 }
 
-#[cfg(any(fuzzing, test))]
-pub(crate) fn read_control_value(value: &[u8]) {
-    let control = RawControl {
-        ctype: PAGED_RESULTS.into(),
-        crit: false,
-        val: Some(value.to_vec()),
-    };
-    let _ = read_paged_results(&[control]);
-}
-
 /// Callers gather entries, so one that is far larger than any user must not come whole.
 fn limit_size(entry: &mut Entry) {
     let size = |values: &Vec<Vec<u8>>| values.iter().map(|value| value.len() + 24).sum::<usize>();
@@ -379,71 +408,5 @@ fn limit_size(entry: &mut Entry) {
             .attributes
             .retain(|_, values| size(values) <= MAX_KEPT_BYTES);
         entry.tainted = true;
-    }
-}
-
-/// The request control, critical.
-pub(crate) fn paged_results(size: u32, cookie: &[u8]) -> RawControl {
-    let mut inner = Vec::new();
-    ber::put(&mut inner, 0x02, &ber::integer(size));
-    ber::put(&mut inner, 0x04, cookie);
-    let mut value = Vec::new();
-    ber::put(&mut value, 0x30, &inner);
-    RawControl {
-        ctype: PAGED_RESULTS.into(),
-        crit: true,
-        val: Some(value),
-    }
-}
-
-/// The cookie, if the answer has the control.
-fn read_paged_results(controls: &[RawControl]) -> Result<Option<Vec<u8>>, LdapError> {
-    let Some(control) = controls.iter().find(|control| control.ctype == PAGED_RESULTS) else {
-        return Ok(None);
-    };
-    let cookie = || -> Result<Vec<u8>, ProtocolViolation> {
-        let value = control.val.as_deref().unwrap_or_default();
-        let outer = ber::element(value, 0, value.len())?;
-        let size = ber::element(value, outer.start, outer.end)?;
-        let cookie = ber::element(value, size.end, outer.end)?;
-        match (outer.tag, size.tag, cookie.tag) {
-            (0x30, 0x02, 0x04) => Ok(cookie.content(value).to_vec()),
-            _ => Err(ProtocolViolation::PagedResultsControl),
-        }
-    };
-    cookie()
-        .map(Some)
-        .map_err(|_| LdapError::Protocol(ProtocolViolation::PagedResultsControl))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_control_is_critical_and_read_back() {
-        let control = paged_results(1000, b"cookie");
-        assert!(control.crit);
-        assert_eq!(read_paged_results(&[control]), Ok(Some(b"cookie".to_vec())));
-        assert_eq!(read_paged_results(&[]), Ok(None));
-    }
-
-    #[test]
-    fn a_malformed_control_is_an_error_and_not_the_end() {
-        let broken = Err(LdapError::Protocol(ProtocolViolation::PagedResultsControl));
-        for value in [
-            None,
-            Some(vec![]),
-            Some(vec![0x30, 0]),
-            Some(vec![0x30, 3, 2, 1, 0]),
-            Some(vec![4, 0]),
-        ] {
-            let control = RawControl {
-                ctype: PAGED_RESULTS.into(),
-                crit: false,
-                val: value,
-            };
-            assert_eq!(read_paged_results(&[control]), broken);
-        }
     }
 }

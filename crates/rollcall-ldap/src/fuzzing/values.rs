@@ -22,7 +22,7 @@ const DIALECTS: [Dialect; 4] = [
 /// The value of a control, and the text in which Active Directory gives its reason.
 pub fn control_value(value: &[u8]) {
     crate::bind::read_control_values(value);
-    crate::paging::read_control_value(value);
+    crate::paging::control::read_control_value(value);
 }
 
 /// An attribute name, which may say which range of the values it brings.

@@ -101,8 +101,8 @@ pub enum ProtocolViolation {
     /// The answer's paged-results control cannot be read, or is missing after the first page had it.
     #[error("the paged-results control is malformed or missing")]
     PagedResultsControl,
-    /// The same paging cookie again and again, without any entry.
-    #[error("the server repeats a paging cookie without sending entries")]
+    /// Page after page without any entry, a few with the same cookie or many with others.
+    #[error("the server sends page after page without entries")]
     CookieLoop,
     /// A range of an attribute's values does not go on where the last one ended.
     #[error("ranges of an attribute's values do not fit together")]

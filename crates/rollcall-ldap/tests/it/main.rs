@@ -3,11 +3,13 @@
 
 mod binds;
 mod checks;
+mod cut_short;
 mod hostile;
 mod pages;
 mod real_dirsrv;
 mod real_samba;
 mod searches;
+mod seeds;
 mod setup;
 mod transport;
 mod verdicts;

@@ -5,184 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rollcall_core::user_sync::SearchScope;
-use rollcall_ldap::{
-    LdapError, PartialReason, ProtocolViolation, Pulled, ResultCode, SearchBudget, SearchOutcome,
-};
-use rollcall_testkit::{Operation, Peer, Request, ScriptedLdap, ber, wait_for};
+use rollcall_ldap::{LdapError, PartialReason, ProtocolViolation, SearchBudget, SearchOutcome};
+use rollcall_testkit::{Operation, ScriptedLdap, ber, wait_for};
 
 use crate::setup::*;
-
-/// A server that answers the searches, after the bind, with what `answer` makes of them.
-async fn pages(answer: impl Fn(&Request, usize) -> Vec<u8> + Send + Sync + Clone + 'static) -> ScriptedLdap {
-    ScriptedLdap::plain(move |mut peer| {
-        let answer = answer.clone();
-        async move {
-            let mut request = after_bind(&mut peer).await?;
-            for number in 0.. {
-                send_or_leave(&mut peer, &answer(&request, number)).await?;
-                request = next(&mut peer).await?;
-            }
-            Ok(())
-        }
-    })
-    .await
-    .unwrap()
-}
-
-/// No bytes: the server closes the connection.
-async fn send_or_leave(peer: &mut Peer, bytes: &[u8]) -> anyhow::Result<()> {
-    anyhow::ensure!(!bytes.is_empty(), "leaving");
-    peer.send(bytes).await
-}
-
-fn cookie_of(request: &Request) -> Vec<u8> {
-    match &request.operation {
-        Operation::Search {
-            page: Some((_, cookie)),
-            ..
-        } => cookie.clone(),
-        other => panic!("{other:?}"),
-    }
-}
-
-fn entry(id: i64, dn: &str) -> Vec<u8> {
-    ber::search_entry(id, dn, &[("uid", &[b"x"])])
-}
-
-fn end_with_cookie(id: i64, code: i64, cookie: &[u8]) -> Vec<u8> {
-    let done = ber::element(0x65, &ber::result_parts(code, "", ""));
-    ber::message(id, done, &[ber::paging_control(0, cookie)])
-}
-
-/// Matrix case 51: the very mistake that ldap3's adapter makes.
-#[tokio::test]
-async fn a_limit_on_any_page_makes_the_search_partial_even_with_a_cookie() {
-    for limited in 0..3 {
-        for code in [3, 4, 11] {
-            let server = pages(move |request, number| {
-                let code = if number == limited { code } else { 0 };
-                let cookie: &[u8] = if number == 2 { b"" } else { b"more" };
-                [
-                    entry(request.id, &format!("cn={number}")),
-                    end_with_cookie(request.id, code, cookie),
-                ]
-                .concat()
-            })
-            .await;
-            let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
-            let SearchOutcome::Partial { reasons, .. } = outcome else {
-                panic!("{limited} {code} {outcome:?}")
-            };
-            assert_eq!(reasons, [PartialReason::ServerLimit(ResultCode(code as u32))]);
-            assert_eq!(entries.len(), limited + 1);
-        }
-    }
-}
-
-/// Matrix case 52.
-#[tokio::test]
-async fn a_connection_that_ends_within_a_page_leaves_a_partial_search() {
-    let server = pages(|request, number| match number {
-        0 => [entry(request.id, "cn=1"), ber::page_done(request.id, b"more")].concat(),
-        _ => Vec::new(),
-    })
-    .await;
-    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
-    let SearchOutcome::Partial { reasons, .. } = outcome else {
-        panic!("{outcome:?}")
-    };
-    assert_eq!(reasons, [PartialReason::Interrupted(LdapError::ConnectionLost)]);
-    assert_eq!(entries.len(), 1);
-    let server = ScriptedLdap::plain(|mut peer| async move {
-        let search = after_bind(&mut peer).await?;
-        let bytes = [entry(search.id, "cn=1"), entry(search.id, "cn=2")].concat();
-        peer.send(&bytes[..bytes.len() - 3]).await
-    })
-    .await
-    .unwrap();
-    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
-    let SearchOutcome::Partial { reasons, .. } = outcome else {
-        panic!("{outcome:?}")
-    };
-    let truncated = LdapError::Protocol(ProtocolViolation::Truncated);
-    assert_eq!(reasons, [PartialReason::Interrupted(truncated)]);
-    assert_eq!(entries.len(), 1);
-}
-
-#[tokio::test]
-async fn a_connection_that_ends_before_the_first_entry_is_tried_once_more() {
-    let server = pages(|_, _| Vec::new()).await;
-    let (_, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
-    assert_eq!(
-        outcome,
-        SearchOutcome::Failed {
-            error: LdapError::ConnectionLost
-        }
-    );
-    assert_eq!(server.connections(), 2);
-}
-
-/// Matrix case 42.
-#[tokio::test]
-async fn a_cookie_that_never_changes_ends_the_search() {
-    let server = pages(|request, _| ber::page_done(request.id, b"again")).await;
-    let (_, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
-    let error = LdapError::Protocol(ProtocolViolation::CookieLoop);
-    assert_eq!(outcome, SearchOutcome::Failed { error });
-}
-
-/// Matrix case 54.
-#[tokio::test]
-async fn a_server_without_paging_is_searched_without_pages() {
-    let server = pages(|request, number| match (number, &request.operation) {
-        (0, Operation::Search { page: Some(_), .. }) => ber::search_done(request.id, 12, "no paging here"),
-        (1, Operation::Search { page: None, .. }) => [
-            entry(request.id, "cn=1"),
-            entry(request.id, "cn=2"),
-            ber::search_done(request.id, 0, ""),
-        ]
-        .concat(),
-        other => panic!("{other:?}"),
-    })
-    .await;
-    let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
-    assert!(matches!(outcome, SearchOutcome::Complete(_)), "{outcome:?}");
-    assert_eq!(entries.len(), 2);
-}
-
-/// Matrix case 55: Active Directory loses cookies; the search begins anew on the same server.
-#[tokio::test]
-async fn a_lost_cookie_restarts_the_search_and_says_so() {
-    for code in [12, 53] {
-        let server = pages(move |request, number| match number {
-            1 => ber::search_done(request.id, code, "cookie?"),
-            _ => {
-                let last = !cookie_of(request).is_empty();
-                let cookie: &[u8] = if last { b"" } else { b"more" };
-                [
-                    entry(request.id, &format!("cn={number}")),
-                    ber::page_done(request.id, cookie),
-                ]
-                .concat()
-            }
-        })
-        .await;
-        let directory = on_script(server.address());
-        let mut search = directory.search(everything("dc=x", &["uid"])).await.unwrap();
-        let mut pulled = Vec::new();
-        while let Some(next) = search.next().await {
-            pulled.push(match next {
-                Pulled::Entry(entry) => entry.dn,
-                Pulled::Restarted => "restart".into(),
-            });
-        }
-        assert_eq!(pulled, ["cn=0", "restart", "cn=2", "cn=3"]);
-        let SearchOutcome::Complete(stats) = search.finish() else {
-            panic!()
-        };
-        assert_eq!((stats.entries, stats.restarts), (2, 1));
-    }
-}
 
 /// Matrix case 49: the reference is counted, and nobody connects to where it leads.
 #[tokio::test]
@@ -208,18 +34,6 @@ async fn references_are_counted_and_not_followed() {
     };
     assert_eq!((entries.len(), stats.references), (2, 2));
     assert_eq!(attacker.connections(), 0);
-}
-
-#[tokio::test]
-async fn a_base_that_is_a_referral_is_no_empty_result() {
-    let server = pages(|request, _| ber::search_done(request.id, 10, "")).await;
-    let (_, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
-    assert_eq!(
-        outcome,
-        SearchOutcome::Failed {
-            error: LdapError::SearchRefused(ResultCode::REFERRAL)
-        }
-    );
 }
 
 /// Matrix case 45: the bad entry comes marked, the others as they are, and nothing is missing but the word
@@ -505,20 +319,4 @@ async fn an_entry_far_larger_than_a_user_comes_without_its_large_values() {
         panic!("{outcome:?}")
     };
     assert_eq!(reasons, [PartialReason::TaintedEntries(1)]);
-}
-
-/// The connections open well, the searches end badly: the host rests all the same.
-#[tokio::test]
-async fn searches_that_break_off_count_against_the_host() {
-    let server = pages(|request, _| [entry(request.id, "cn=1"), vec![0xff]].concat()).await;
-    let directory = on_script(server.address());
-    for _ in 0..3 {
-        assert_eq!(directory.hosts_usable(), [true]);
-        let (_, outcome) = pull(&directory, everything("dc=x", &["uid"])).await;
-        assert!(matches!(outcome, SearchOutcome::Partial { .. }), "{outcome:?}");
-    }
-    assert_eq!(directory.hosts_usable(), [false]);
-    let (_, outcome) = pull(&directory, everything("dc=x", &["uid"])).await;
-    let error = LdapError::CircuitOpen;
-    assert_eq!(outcome, SearchOutcome::Failed { error });
 }

@@ -12,8 +12,8 @@ use rollcall_core::dn::Dn;
 use rollcall_core::external_id::IdKind;
 use rollcall_core::verdict::{InternalReason, PublicReason, Verdict};
 use rollcall_ldap::{
-    DirectoryConfig, LdapDirectory, LdapError, Privilege, SearchOutcome, SearchRequest, TlsFailure,
-    check_connection,
+    DirectoryConfig, LdapDirectory, LdapError, Privilege, ResultCode, SearchOutcome, SearchRequest,
+    TlsFailure, check_connection,
 };
 use rollcall_testkit::{Dirsrv, DirsrvPerson, TestCa, is_root_for};
 
@@ -251,4 +251,14 @@ async fn the_rights_of_the_bind_account_are_told() {
             Privilege::Unknown => panic!("the rights of {} are unknown", account.dn),
         }
     }
+}
+
+/// Matrix case 57: a paged search of a base that is gone succeeds without entries there, a plain one does not.
+#[tokio::test]
+async fn a_base_that_is_gone_fails_the_search() {
+    let Some(domain) = domain() else { return };
+    let gone = format!("ou=Gone,{}", domain.server.base_dn());
+    let (_, outcome) = pull(&domain.directory(domain.settings()), everything(&gone, &["1.1"])).await;
+    let error = LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT);
+    assert_eq!(outcome, SearchOutcome::Failed { error });
 }

@@ -12,7 +12,7 @@ use rollcall_ldap::{
     DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Pulled, ReadRequest, SearchBudget,
     SearchOutcome, SearchRequest,
 };
-use rollcall_testkit::{Operation, Peer, Request, Slapd, ber};
+use rollcall_testkit::{Operation, Peer, Request, ScriptedLdap, Slapd, ber};
 use tokio::time::Instant;
 
 pub(crate) const SERVICE_DN: &str = "cn=service";
@@ -142,4 +142,34 @@ pub(crate) async fn next(peer: &mut Peer) -> anyhow::Result<Request> {
     peer.receive()
         .await?
         .ok_or_else(|| anyhow::anyhow!("the client left"))
+}
+
+/// A server that answers the searches, after the bind, with what `answer` makes of them.
+pub(crate) async fn pages(
+    answer: impl Fn(&Request, usize) -> Vec<u8> + Send + Sync + Clone + 'static,
+) -> ScriptedLdap {
+    ScriptedLdap::plain(move |mut peer| {
+        let answer = answer.clone();
+        async move {
+            let mut request = after_bind(&mut peer).await?;
+            for number in 0.. {
+                send_or_leave(&mut peer, &answer(&request, number)).await?;
+                request = next(&mut peer).await?;
+            }
+            Ok(())
+        }
+    })
+    .await
+    .unwrap()
+}
+
+/// No bytes: the server closes the connection.
+async fn send_or_leave(peer: &mut Peer, bytes: &[u8]) -> anyhow::Result<()> {
+    anyhow::ensure!(!bytes.is_empty(), "leaving");
+    peer.send(bytes).await
+}
+
+/// An entry with one attribute.
+pub(crate) fn entry(id: i64, dn: &str) -> Vec<u8> {
+    ber::search_entry(id, dn, &[("uid", &[b"x"])])
 }

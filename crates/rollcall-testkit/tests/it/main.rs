@@ -6,6 +6,7 @@ mod left_behind;
 mod people;
 mod postgres;
 mod proxy;
+mod recorder;
 mod samba;
 mod scripted;
 mod slapd;
