@@ -7,6 +7,7 @@ mod crowd;
 mod grpcurl;
 mod hostile_names;
 mod main_job;
+mod new_forest;
 mod recovery;
 mod replicas;
 mod secrets;
