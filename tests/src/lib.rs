@@ -6,6 +6,7 @@
 //! Read first: [`System`], then the files of `it/`, one a behaviour.
 
 pub mod bench;
+pub mod load;
 mod service;
 mod system;
 
