@@ -108,7 +108,8 @@ impl Settings for WorkerSettings {
         mistakes.range("checks.timeout", self.checks.timeout, s(1)..=s(60));
         self.mail.validate(mistakes);
         mistakes.range("retention.runs", self.retention.runs, day..=day * 3_650);
-        mistakes.range("retention.events", self.retention.events, day..=day * 3_650);
+        // The guard counts a week's removals in them.
+        mistakes.range("retention.events", self.retention.events, day * 7..=day * 3_650);
         mistakes.range("retention.audit", self.retention.audit, day..=day * 3_650);
         let review = &self.review;
         mistakes.range(
@@ -251,7 +252,7 @@ mod tests {
             ("mail.retry_interval", "0s"),
             ("mail.max_attempts", "0"),
             ("retention.runs", "1h"),
-            ("retention.events", "1h"),
+            ("retention.events", "6d"),
             ("retention.audit", "1h"),
             ("review.bind_password_age", "1h"),
             ("review.interval", "1h"),

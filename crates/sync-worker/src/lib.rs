@@ -16,6 +16,7 @@ pub mod directories;
 mod due;
 pub mod mail;
 mod report;
+mod retention;
 pub mod run;
 pub mod scheduler;
 pub mod serve;

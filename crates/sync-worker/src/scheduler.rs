@@ -4,34 +4,24 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use rollcall_core::error::Error;
 use rollcall_core::id::UserSyncKey;
 use rollcall_core::run::RunTrigger;
-use rollcall_store::{LeaseName, StoreError};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
+use crate::retention::Retention;
 use crate::worker::Worker;
-
-/// Time between two clean-ups.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
-/// Longest clean-up; whoever is slower stops at its next step.
-const RETENTION_LEASE: Duration = Duration::from_secs(600);
-/// Rows that one statement of a clean-up deletes: transactions must stay short.
-const RETENTION_BATCH: u32 = 500;
-/// Soft locks that nobody touched for this long say nothing any more.
-const THROTTLES_KEPT: Duration = Duration::from_secs(7 * 86_400);
 
 /// The scheduler of one process.
 pub struct Scheduler {
     worker: Worker,
     /// One for each run that may still be started.
     room: Arc<Semaphore>,
-    last_retention: Option<Instant>,
+    retention: Retention,
 }
 
 impl Scheduler {
@@ -39,9 +29,9 @@ impl Scheduler {
     pub fn new(worker: Worker) -> Self {
         let room = Arc::new(Semaphore::new(worker.settings.runs.concurrent));
         Self {
+            retention: Retention::new(worker.clone()),
             worker,
             room,
-            last_retention: None,
         }
     }
 
@@ -67,16 +57,10 @@ impl Scheduler {
         if self.worker.settings.scheduler.enabled {
             note("start due user syncs", self.start_due(now).await);
         }
-        if self
-            .last_retention
-            .is_none_or(|last| last.elapsed() >= RETENTION_INTERVAL)
-        {
-            self.last_retention = Some(Instant::now());
-            note(
-                "delete what is too old",
-                self.retain(now).await.map_err(Into::into),
-            );
-        }
+        note(
+            "delete what is too old",
+            self.retention.work(now).await.map_err(Into::into),
+        );
     }
 
     /// Starts as many due user syncs as there is room for. What was missed is caught up once.
@@ -109,37 +93,6 @@ impl Scheduler {
             }
         }
         Ok(())
-    }
-
-    /// Deletes what is too old, in one replica at a time.
-    async fn retain(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let store = &self.worker.store;
-        let Some(lease) = store
-            .acquire_lease(&LeaseName::job("retention"), "scheduler", RETENTION_LEASE)
-            .await?
-        else {
-            return Ok(());
-        };
-        let kept = &self.worker.settings.retention;
-        let before = |age: Duration| now - age;
-        let (runs, events, audit) = (before(kept.runs), before(kept.events), before(kept.audit));
-        let throttles = before(THROTTLES_KEPT);
-        let mut deleted = 0;
-        loop {
-            let batch = store.delete_old_runs(runs, RETENTION_BATCH).await?
-                + store.delete_old_events(events, RETENTION_BATCH).await?
-                + store.delete_old_audit(audit, RETENTION_BATCH).await?
-                + store.delete_old_throttles(throttles, RETENTION_BATCH).await?;
-            deleted += batch;
-            if batch == 0 || self.worker.stop.is_cancelled() {
-                break;
-            }
-            store.heartbeat_lease(&lease, RETENTION_LEASE).await?;
-        }
-        if deleted > 0 {
-            tracing::info!(deleted, "deleted what is too old");
-        }
-        store.release_lease(&lease).await
     }
 }
 

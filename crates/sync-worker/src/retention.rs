@@ -1,0 +1,89 @@
+//! Old things go, in one replica at a time, and a little at a time: the scheduler has more to do.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rollcall_store::{LeaseName, StoreError};
+use tokio::time::Instant;
+
+use crate::worker::Worker;
+
+/// Time between two clean-ups.
+const INTERVAL: Duration = Duration::from_secs(3600);
+/// How long a clean-up may keep the scheduler; what is left is for the next tick.
+const SLICE: Duration = Duration::from_secs(2);
+/// Whoever has not come to the end of a slice by then is gone.
+const LEASE: Duration = Duration::from_secs(600);
+/// Rows that one statement deletes: transactions must stay short.
+const ROWS: u32 = 500;
+/// Runs that are deleted between two looks at the clock; each may have many rows.
+const RUNS: u32 = 10;
+/// Soft locks that nobody touched for this long say nothing any more.
+const THROTTLES_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// Longer than any mail is tried. Older ones are left from before mail was switched off.
+const MAIL_KEPT: Duration = Duration::from_secs(60 * 86_400);
+
+/// The clean-up of one process.
+pub(crate) struct Retention {
+    worker: Worker,
+    finished: Option<Instant>,
+}
+
+impl Retention {
+    pub(crate) fn new(worker: Worker) -> Self {
+        Self {
+            worker,
+            finished: None,
+        }
+    }
+
+    /// Deletes what is too old at `now`, for a while, if it is time to.
+    ///
+    /// # Errors
+    /// What the store says; the next call tries again.
+    pub(crate) async fn work(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        if self
+            .finished
+            .is_some_and(|finished| finished.elapsed() < INTERVAL)
+        {
+            return Ok(());
+        }
+        let store = &self.worker.store;
+        let name = LeaseName::job("retention");
+        let Some(lease) = store.acquire_lease(&name, "scheduler", LEASE).await? else {
+            return Ok(());
+        };
+        let finished = self.delete(now).await;
+        store.release_lease(&lease).await?;
+        if finished? {
+            self.finished = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// True if nothing is left to delete.
+    async fn delete(&self, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let store = &self.worker.store;
+        let kept = &self.worker.settings.retention;
+        let begin = Instant::now();
+        let mut all = 0;
+        let finished = loop {
+            let deleted = store.delete_old_runs(now - kept.runs, RUNS).await?
+                + store.delete_old_events(now - kept.events, ROWS).await?
+                + store.delete_old_audit(now - kept.audit, ROWS).await?
+                + store.delete_old_throttles(now - THROTTLES_KEPT, ROWS).await?
+                + store.delete_old_mail(now - MAIL_KEPT, ROWS).await?;
+            all += deleted;
+            if deleted == 0 {
+                break true;
+            }
+            if begin.elapsed() >= SLICE || self.worker.stop.is_cancelled() {
+                break false;
+            }
+        };
+        if all > 0 {
+            tracing::info!(deleted = all, "deleted what is too old");
+        }
+        Ok(finished)
+    }
+}
