@@ -14,6 +14,7 @@ use crate::bind::BindAnswer;
 use crate::connection::Query;
 use crate::egress::EgressPolicy;
 use crate::error::{BindError, LdapError};
+use crate::guid_bind::{BindAs, guid_dn};
 use crate::lookup::{Found, find};
 use crate::paging::{PagedSearch, SearchRequest};
 use crate::pool::{Lease, PoolLimits, Pools, Role};
@@ -53,6 +54,8 @@ pub struct ReadRequest {
 pub struct Verification {
     /// The answer to the bind.
     pub bind: Result<BindAnswer, BindError>,
+    /// The bind was by id: its answer is about the person, wherever the entry is.
+    pub by_id: bool,
     /// The entry; `None` if there is none at that DN, or it does not match.
     pub read: Result<Option<Entry>, LdapError>,
 }
@@ -148,7 +151,7 @@ impl LdapDirectory {
         deadline: Instant,
     ) -> Result<Option<Entry>, LdapError> {
         if *id.kind() == IdKind::ObjectGuid {
-            let dn = format!("<GUID={}>", hex(id.bytes()));
+            let dn = guid_dn(id);
             let filter = "(objectClass=*)".to_owned();
             let request = ReadRequest {
                 dn,
@@ -180,18 +183,20 @@ impl LdapDirectory {
     ///
     /// # Errors
     /// No answer; [`BindError::unsent`] says whether the server may have seen the bind.
-    pub async fn verify_password(
+    pub async fn verify_password<'a>(
         &self,
-        name: &str,
+        who: impl Into<BindAs<'a>>,
         password: &Password,
         deadline: Instant,
     ) -> Result<BindAnswer, BindError> {
+        let who = who.into();
         let mut last = BindError {
             error: LdapError::CircuitOpen,
             unsent: true,
         };
         for host in self.pools.admitted() {
-            match self.pools.bind_on(host, name, password, deadline).await {
+            let (name, _) = self.pools.bind_name(host, who, deadline).await;
+            match self.pools.bind_on(host, &name, password, deadline).await {
                 Err(error) if error.unsent && error.error.is_host_failure() && Instant::now() < deadline => {
                     last = error;
                 }
@@ -202,23 +207,25 @@ impl LdapDirectory {
     }
 
     /// Checks a password and reads the entry, both at once and on the same host.
-    pub async fn verify_and_read(
+    pub async fn verify_and_read<'a>(
         &self,
-        name: &str,
+        who: impl Into<BindAs<'a>>,
         password: &Password,
         request: &ReadRequest,
         deadline: Instant,
     ) -> Verification {
-        let query = read_query(request);
+        let (who, query) = (who.into(), read_query(request));
         let failed = |error: LdapError| Verification {
             bind: Err(BindError {
                 error: error.clone(),
                 unsent: true,
             }),
+            by_id: false,
             read: Err(error),
         };
         let mut last = failed(LdapError::CircuitOpen);
         for host in self.pools.admitted() {
+            let (name, by_id) = self.pools.bind_name(host, who, deadline).await;
             // Both connections first, so that a host that cannot do the read never sees the bind.
             let leases = tokio::try_join!(
                 self.pools.lease(host, Role::Service, deadline),
@@ -233,17 +240,18 @@ impl LdapDirectory {
                 Err(error) => return failed(error),
             };
             let (bind, read) = tokio::join!(
-                self.pools.bind_with(&mut bind, name, password, deadline),
+                self.pools.bind_with(&mut bind, &name, password, deadline),
                 self.pools.read_with(&mut service, &query, deadline),
             );
             match bind {
                 Err(error) if error.unsent && error.error.is_host_failure() && Instant::now() < deadline => {
                     last = Verification {
                         bind: Err(error),
+                        by_id,
                         read,
                     };
                 }
-                bind => return Verification { bind, read },
+                bind => return Verification { bind, by_id, read },
             }
         }
         last
@@ -350,7 +358,7 @@ impl Pools {
         }
     }
 
-    async fn find_on(
+    pub(crate) async fn find_on(
         self: &Arc<Self>,
         host: usize,
         query: &Query,
@@ -389,8 +397,4 @@ fn read_query(request: &ReadRequest) -> Query {
         attributes: request.attributes.clone(),
         size_limit: 0,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rollcall_core::dialect::Dialect;
 use rollcall_core::secret::Password;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::connection::Connection;
@@ -72,6 +72,8 @@ struct Host {
     service: Mutex<Vec<Connection>>,
     bind: Mutex<Vec<Connection>>,
     health: Health,
+    /// It takes `<GUID=...>` for the name in a bind.
+    guid_binds: OnceCell<bool>,
 }
 
 /// What a connection is for.
@@ -96,6 +98,7 @@ impl Pools {
             service: Mutex::default(),
             bind: Mutex::default(),
             health: Health::new(threshold),
+            guid_binds: OnceCell::new(),
         };
         let hosts = endpoint.hosts.iter().map(host).collect();
         Ok(Self {
@@ -148,6 +151,19 @@ impl Pools {
     /// True for each host that is not resting after failures.
     pub(crate) fn usable(&self) -> Vec<bool> {
         self.hosts.iter().map(|host| !host.health.is_resting()).collect()
+    }
+
+    /// Whether the host takes `<GUID=...>` for the name in a bind, once that was found out.
+    pub(crate) fn guid_binds(&self, host: usize) -> &OnceCell<bool> {
+        &self.hosts[host].guid_binds
+    }
+
+    pub(crate) fn bind_dn(&self) -> &str {
+        &self.bind_dn
+    }
+
+    pub(crate) fn bind_password(&self) -> &Password {
+        &self.bind_password
     }
 
     /// Closes idle connections that are not good any more.

@@ -155,6 +155,19 @@ impl SambaDc {
         Ok(())
     }
 
+    /// The names that clients sent in simple binds so far, in order, whatever the answer was.
+    pub fn binds(&self) -> Result<Vec<String>> {
+        let log = std::fs::read_to_string(self.dir.path().join("samba.log"))?;
+        let attempts = log
+            .lines()
+            .filter(|line| line.starts_with("Auth: [LDAP,simple bind"));
+        let name = |line: &str| {
+            let escaped = line.split_once("]\\[")?.1.split_once(']')?.0;
+            Some(escaped.replace("\\\\", "\\"))
+        };
+        Ok(attempts.filter_map(name).collect())
+    }
+
     /// Ends the server at once, as a crash would. Its data stays. Does nothing when it is stopped.
     pub fn stop(&mut self) {
         self.process = None;
@@ -264,8 +277,10 @@ fn own_address() -> Result<IpAddr> {
 }
 
 fn smb_conf(dir: &Path, address: IpAddr) -> Result<String> {
+    // The audit names who is bound as, which `binds` reads.
     let mut conf = format!(
-        "[global]\n{}server services = ldap\nbind interfaces only = yes\ninterfaces = {address}/8\n",
+        "[global]\n{}server services = ldap\nbind interfaces only = yes\ninterfaces = {address}/8\n\
+         log level = 0 auth_audit:3\n",
         template::IDENTITY
     );
     for (setting, name) in [

@@ -13,7 +13,7 @@ use rollcall_core::external_id::ExternalId;
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::Search;
 use rollcall_core::verdict::Verdict;
-use rollcall_ldap::{BindAnswer, BindError, LdapDirectory, LdapError, ReadRequest};
+use rollcall_ldap::{BindAnswer, BindAs, BindError, LdapDirectory, LdapError, ReadRequest};
 use tokio::time::Instant;
 
 use super::facts;
@@ -73,16 +73,16 @@ pub enum Absence {
     OutOfScope,
 }
 
-/// Checks a password. At most one bind reaches a DN that is not proven to be this person's, and at most one
-/// a DN that is.
+/// Checks a password. Where a bind by id is possible there is one bind, wherever the person is. Elsewhere at
+/// most one bind reaches a DN that is not proven to be this person's, and at most one a DN that is.
 pub async fn ask(question: &Question<'_>, password: &Password) -> Answer {
     let mut sent = Sent::default();
     let finding = match question.recent_dn {
         Some(dn) => match at(question, dn, password, &mut sent).await {
             At::Person(finding) => finding,
-            At::SomebodyElse => search_first(question, Some(dn), password, &mut sent).await,
+            At::SomebodyElse(bound) => search_first(question, Some(dn), bound, password, &mut sent).await,
         },
-        None => search_first(question, None, password, &mut sent).await,
+        None => search_first(question, None, None, password, &mut sent).await,
     };
     Answer {
         finding: finding.unwrap_or_else(Finding::Failed),
@@ -100,19 +100,20 @@ struct Sent {
 
 enum At {
     Person(Result<Finding, LdapError>),
-    SomebodyElse,
+    /// The person is elsewhere. What a bind by id said of them holds there too.
+    SomebodyElse(Option<BindAnswer>),
 }
 
 /// Binds at a DN and reads it at the same time.
 async fn at(question: &Question<'_>, dn: &str, password: &Password, sent: &mut Sent) -> At {
     let Some(request) = request_at(question, dn) else {
         // The searches were changed since. Where the entry is now decides.
-        return At::SomebodyElse;
+        return At::SomebodyElse(None);
     };
     let start = Instant::now();
     let both = question
         .directory
-        .verify_and_read(dn, password, &request, question.deadline)
+        .verify_and_read(bind_as(question, dn), password, &request, question.deadline)
         .await;
     let bind = sent.note(both.bind, start);
     match (bind, both.read) {
@@ -121,7 +122,7 @@ async fn at(question: &Question<'_>, dn: &str, password: &Password, sent: &mut S
         (Ok(answer), Ok(Some(entry))) if is_person(question, &entry) => {
             At::Person(Ok(judged(question, &answer, entry)))
         }
-        (Ok(_), Ok(_)) => At::SomebodyElse,
+        (Ok(answer), Ok(_)) => At::SomebodyElse(both.by_id.then_some(answer)),
     }
 }
 
@@ -129,6 +130,7 @@ async fn at(question: &Question<'_>, dn: &str, password: &Password, sent: &mut S
 async fn search_first(
     question: &Question<'_>,
     tried: Option<&str>,
+    bound: Option<BindAnswer>,
     password: &Password,
     sent: &mut Sent,
 ) -> Result<Finding, LdapError> {
@@ -158,13 +160,25 @@ async fn search_first(
     if !is_person(question, &entry) {
         return Ok(Finding::Absent(Absence::Gone));
     }
-    let start = Instant::now();
-    let bind = question
-        .directory
-        .verify_password(&entry.dn, password, question.deadline)
-        .await;
-    let answer = sent.note(bind, start)?;
+    let answer = match bound {
+        Some(answer) => answer,
+        None => {
+            let start = Instant::now();
+            let who = bind_as(question, &entry.dn);
+            let bind = question
+                .directory
+                .verify_password(who, password, question.deadline);
+            sent.note(bind.await, start)?
+        }
+    };
     Ok(judged(question, &answer, entry))
+}
+
+fn bind_as<'a>(question: &Question<'a>, dn: &'a str) -> BindAs<'a> {
+    BindAs {
+        name: dn,
+        id: Some(question.id),
+    }
 }
 
 impl Sent {

@@ -59,6 +59,52 @@ async fn each_state_of_an_account_is_told_to_the_right_password_only() {
     }
 }
 
+/// The names in the binds since there were `before` of them, without the service account's.
+fn user_binds(world: &World<SambaDc>, before: usize) -> Vec<String> {
+    let mut binds = world.server.binds().unwrap().split_off(before);
+    binds.retain(|name| *name != world.server.service().dn);
+    binds
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_bound_by_guid_and_a_moved_one_by_one_bind() {
+    let Some(world) = world().await else { return };
+    let account = world.server.person(SambaPerson::Normal);
+    let before = world.server.binds().unwrap().len();
+    assert_eq!(world.login(&account.login, &account.password).await, "OK normal");
+    let [probe, guid] = user_binds(&world, before).try_into().unwrap();
+    assert!(
+        probe.starts_with("<GUID=") && guid.starts_with("<GUID="),
+        "{probe} {guid}"
+    );
+    assert_ne!(probe, guid, "the service account is tried first");
+
+    let moved = format!(
+        "dn: {}\nchangetype: modrdn\nnewrdn: CN=Moved\ndeleteoldrdn: 1\nnewsuperior: OU=People,{}\n",
+        account.dn,
+        world.server.base_dn()
+    );
+    world.server.modify(&moved).unwrap();
+    let before = world.server.binds().unwrap().len();
+    assert_eq!(world.login(&account.login, "wrong").await, DENIED);
+    assert_eq!(user_binds(&world, before), [guid.clone()]);
+    let before = world.server.binds().unwrap().len();
+    assert_eq!(world.login(&account.login, &account.password).await, "OK normal");
+    assert_eq!(user_binds(&world, before), [guid.clone()]);
+
+    // Out of the sync's searches: the right password is not enough.
+    let out = format!(
+        "dn: CN=Moved,OU=People,{base}\nchangetype: modrdn\nnewrdn: CN=Moved\ndeleteoldrdn: 1\n\
+         newsuperior: OU=Crowd,{base}\n",
+        base = world.server.base_dn()
+    );
+    world.server.modify(&out).unwrap();
+    let before = world.server.binds().unwrap().len();
+    assert_eq!(world.login(&account.login, &account.password).await, DENIED);
+    assert_eq!(user_binds(&world, before), [guid]);
+    assert_eq!(world.audit().await.last().unwrap(), "DENIED ENTRY_OUT_OF_SCOPE");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_guesses_through_two_gateways_do_not_lock_the_account() {
     let Some(mut world) = world().await else { return };

@@ -4,6 +4,7 @@
 mod binds;
 mod checks;
 mod cut_short;
+mod guid_binds;
 mod hostile;
 mod pages;
 mod real_dirsrv;

@@ -150,3 +150,14 @@ fn two_stand_side_by_side_and_an_outage_loses_nothing() {
             .contains("mail: new@lab.test")
     );
 }
+
+#[test]
+fn the_names_in_binds_are_kept() {
+    let Some(dc) = shared() else { return };
+    let nobody = format!("CN=Nobody\\, at all,{}", dc.base_dn());
+    for times in 1..=2 {
+        assert!(dc.search_as(&nobody, "x", &ROOT_DSE).is_err());
+        let binds = dc.binds().unwrap();
+        assert_eq!(binds.iter().filter(|name| **name == nobody).count(), times);
+    }
+}
