@@ -217,7 +217,7 @@ pub(crate) fn uid(number: usize) -> String {
     format!("p{number:04}")
 }
 
-fn psql(url: &str, sql: &str) -> Result<String> {
+pub(crate) fn psql(url: &str, sql: &str) -> Result<String> {
     let output = std::process::Command::new("psql")
         .args(["-X", "-q", "-d", url, "-c", sql])
         .output()?;

@@ -6,6 +6,7 @@ mod company;
 mod crowd;
 mod grpcurl;
 mod hostile_names;
+mod interrupted;
 mod main_job;
 mod new_forest;
 mod recovery;
