@@ -55,6 +55,7 @@ pub use guard::vet::Notice;
 pub use guid_bind::BindAs;
 pub use guard::violation::{ProtocolViolation, Spoken};
 pub use lookup::Found;
+pub use membership::{Sid, in_chain};
 pub use outcome::{PartialReason, SearchOutcome, SearchStats};
 pub use paging::{PagedSearch, Pulled, SearchBudget, SearchRequest};
 pub use pool::PoolLimits;

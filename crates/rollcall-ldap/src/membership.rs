@@ -1,28 +1,144 @@
-//! Is somebody in a group, directly or through other groups? For servers that cannot answer that by a filter.
+//! Is somebody in a group, directly, through other groups, or by having it as primary group?
+//!
+//! Active Directory follows groups in groups by a matching rule, but does not count the primary group, which
+//! no `member` names either (MS-ADTS 3.1.1.4.5.19 does for `tokenGroups`, which only a base search has). Other
+//! servers have no such rule: there the way goes up from the entry, group by group.
 
 use std::collections::HashSet;
 
+use rollcall_core::dialect::Dialect;
 use rollcall_core::dn::Dn;
-use rollcall_core::filter::{Attribute, Filter};
+use rollcall_core::entry::Entry;
+use rollcall_core::filter::{Attribute, Filter, MatchingRule};
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
 
-use crate::directory::LdapDirectory;
+use crate::directory::{LdapDirectory, ReadRequest};
 use crate::error::LdapError;
 use crate::result_code::ResultCode;
 
-/// Most groups that are looked at on the way up from an entry.
+/// Most groups that are looked at on the way up from an entry, or down into a group.
 const MAX_GROUPS: usize = 2_000;
 /// The attributes that name members by DN.
 const MEMBERS: [&str; 2] = ["member", "uniqueMember"];
+/// `LDAP_MATCHING_RULE_IN_CHAIN` (MS-ADTS 3.1.1.3.4.4.3): membership through other groups too.
+const IN_CHAIN: &str = "1.2.840.113556.1.4.1941";
+
+/// A security identifier as Active Directory stores it (MS-DTYP 2.4.2.2).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Sid(Vec<u8>);
+
+impl Sid {
+    /// What an entry must be read with for [`Sid::of_primary_group`].
+    pub const ATTRIBUTES: [&str; 2] = ["objectSid", "primaryGroupID"];
+
+    /// The entry's primary group: in the entry's own domain, with that relative id. `None` if it has none.
+    pub fn of_primary_group(entry: &Entry) -> Option<Self> {
+        let own = entry.values("objectSid").first()?;
+        let id: u32 = entry.text("primaryGroupID")?.parse().ok()?;
+        let (domain, _) = own.split_last_chunk::<4>()?;
+        Some(Self([domain, &id.to_le_bytes()].concat()))
+    }
+
+    /// Its last part, by which `primaryGroupID` names it.
+    pub fn relative_id(&self) -> Option<u32> {
+        self.0.last_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes))
+    }
+
+    /// The form of a DN that finds its entry (MS-ADTS 3.1.1.3.1.2.4).
+    fn dn(&self) -> String {
+        let hex: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("<SID={hex}>")
+    }
+}
+
+/// The filter that Active Directory's members of a group match, through any number of groups; those who have one of
+/// them as primary group do not.
+pub fn in_chain(group: &str) -> Filter {
+    Filter::Extensible {
+        attribute: Attribute::parse("memberOf"),
+        dn_attributes: false,
+        rule: MatchingRule::parse(IN_CHAIN),
+        value: group.as_bytes().to_vec(),
+    }
+}
 
 impl LdapDirectory {
-    /// Goes up from an entry through the groups that name it, level by level, and says whether `group` is
-    /// among them. `contexts` are the trees where groups may be.
+    /// True if the entry at `dn` is in the group. `contexts` are the trees where groups may be; Active Directory
+    /// does not need them.
     ///
     /// # Errors
     /// No answer, or more groups than can be looked at: then nothing is known.
     pub async fn is_member(
+        &self,
+        dialect: Dialect,
+        dn: &str,
+        group: &str,
+        contexts: &[String],
+        deadline: Instant,
+    ) -> Result<bool, LdapError> {
+        match dialect {
+            Dialect::ActiveDirectory => self.is_member_there(dn, group, deadline).await,
+            Dialect::OpenLdap | Dialect::Dirsrv389 | Dialect::Generic => {
+                self.is_below(dn, group, contexts, deadline).await
+            }
+        }
+    }
+
+    /// On Active Directory: the group and all groups within it, of which anybody may have one as primary group.
+    /// Groups within it are looked for under `contexts`.
+    ///
+    /// # Errors
+    /// As [`is_member`](Self::is_member).
+    pub async fn primary_groups(
+        &self,
+        group: &str,
+        contexts: &[String],
+        deadline: Instant,
+    ) -> Result<Vec<Sid>, LdapError> {
+        let attributes = ["objectSid".to_owned()];
+        let request = ReadRequest {
+            dn: group.to_owned(),
+            filter: "(objectClass=group)".to_owned(),
+            attributes: attributes.to_vec(),
+        };
+        let mut groups = Vec::from_iter(self.read_entry(&request, deadline).await?);
+        let filter = format!("(&(objectClass=group){})", in_chain(group));
+        groups.extend(self.groups(&filter, &attributes, contexts, deadline).await?);
+        let sid = |entry: &Entry| entry.values("objectSid").first().cloned().map(Sid);
+        Ok(groups.iter().filter_map(sid).collect())
+    }
+
+    async fn is_member_there(&self, dn: &str, group: &str, deadline: Instant) -> Result<bool, LdapError> {
+        let matches = async |dn: String, filter: &Filter, attributes: &[&str]| {
+            let request = ReadRequest {
+                dn,
+                filter: filter.to_string(),
+                attributes: attributes.iter().map(|name| (*name).to_owned()).collect(),
+            };
+            self.read_entry(&request, deadline).await
+        };
+        let by_groups = in_chain(group);
+        if matches(dn.to_owned(), &by_groups, &["1.1"]).await?.is_some() {
+            return Ok(true);
+        }
+        let (Some(anything), Some(own_name)) = (
+            Attribute::parse("objectClass").map(Filter::present),
+            Attribute::parse("distinguishedName"),
+        ) else {
+            return Ok(false);
+        };
+        let entry = matches(dn.to_owned(), &anything, &Sid::ATTRIBUTES).await?;
+        let Some(primary) = entry.as_ref().and_then(Sid::of_primary_group) else {
+            return Ok(false);
+        };
+        let is_it = Filter::or(vec![Filter::equality(own_name, group.as_bytes()), by_groups]);
+        Ok(matches(primary.dn(), &is_it, &["1.1"]).await?.is_some())
+    }
+
+    /// Goes up from an entry through the groups that name it, level by level, and says whether `group` is
+    /// among them.
+    async fn is_below(
         &self,
         dn: &str,
         group: &str,
@@ -67,18 +183,61 @@ impl LdapDirectory {
                 .collect(),
         );
         let (filter, attributes) = (filter.to_string(), ["1.1".to_owned()]);
+        let found = self.groups(&filter, &attributes, contexts, deadline).await?;
+        Ok(found.into_iter().map(|entry| entry.dn).collect())
+    }
+
+    async fn groups(
+        &self,
+        filter: &str,
+        attributes: &[String],
+        contexts: &[String],
+        deadline: Instant,
+    ) -> Result<Vec<Entry>, LdapError> {
         let limit = u32::try_from(MAX_GROUPS).unwrap_or(u32::MAX);
         let mut groups = Vec::new();
         for context in contexts {
             let scope = SearchScope::Subtree;
             let found = self
-                .find(context, scope, &filter, &attributes, limit, deadline)
+                .find(context, scope, filter, attributes, limit, deadline)
                 .await?;
             if found.more {
                 return Err(LdapError::SearchRefused(ResultCode::SIZE_LIMIT_EXCEEDED));
             }
-            groups.extend(found.entries.into_iter().map(|entry| entry.dn));
+            groups.extend(found.entries);
         }
         Ok(groups)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_primary_group_is_of_the_entry_s_own_domain() {
+        let mut entry = Entry::default();
+        assert_eq!(Sid::of_primary_group(&entry), None);
+        let own = [1, 2, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 0x51, 4, 0, 0];
+        entry
+            .attributes
+            .insert("objectsid".to_owned(), vec![own.to_vec()]);
+        entry
+            .attributes
+            .insert("primarygroupid".to_owned(), vec![b"513".to_vec()]);
+        let group = Sid::of_primary_group(&entry);
+        assert_eq!(
+            group.as_ref().map(Sid::dn).as_deref(),
+            Some("<SID=01020000000000051500000001020000>")
+        );
+        assert_eq!(group.and_then(|group| group.relative_id()), Some(513));
+    }
+
+    #[test]
+    fn the_group_s_dn_is_escaped_in_the_filter() {
+        assert_eq!(
+            in_chain("cn=Admins (all),dc=acme").to_string(),
+            "(memberOf:1.2.840.113556.1.4.1941:=cn=Admins \\28all\\29,dc=acme)"
+        );
     }
 }

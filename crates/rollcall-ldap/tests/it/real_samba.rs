@@ -11,7 +11,7 @@ use rollcall_core::external_id::IdKind;
 use rollcall_core::verdict::{DirectoryErrorKind, InternalReason, PublicReason, Verdict};
 use rollcall_ldap::{
     DirectoryConfig, LdapDirectory, LdapError, Privilege, ResultClass, ResultCode, SearchOutcome,
-    SearchRequest, TlsFailure, check_connection,
+    SearchRequest, Sid, TlsFailure, check_connection,
 };
 use rollcall_testkit::{Ldif, SambaDc, SambaPerson, TestCa, is_root_for};
 
@@ -283,6 +283,45 @@ async fn nested_groups_are_found_by_the_rule_in_chain() {
         let (entries, outcome) = pull(&directory, request).await;
         assert!(matches!(outcome, SearchOutcome::Complete(_)), "{outcome:?}");
         assert_eq!(!entries.is_empty(), found);
+    }
+}
+
+/// Everybody's primary group is `Domain Users`, whose `member` names nobody; it is in the group `Users`.
+#[tokio::test]
+async fn primary_groups_and_nested_groups_have_their_members() {
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(domain.settings());
+    let base = domain.dc.base_dn();
+    let contexts = [base.to_owned()];
+    let person = domain.dc.person(SambaPerson::Normal).dn;
+    for (group, expected) in [
+        (format!("CN=Domain Users,CN=Users,{base}"), true),
+        (format!("cn=domain users,cn=users,{base}"), true),
+        (format!("CN=Users,CN=Builtin,{base}"), true),
+        (format!("CN=Domain Admins,CN=Users,{base}"), false),
+        (domain.group("inner"), true),
+        (domain.group("outer"), true),
+        (domain.group("crowd"), false),
+    ] {
+        let dialect = Dialect::ActiveDirectory;
+        let member = directory.is_member(dialect, &person, &group, &contexts, in_seconds(20));
+        assert_eq!(member.await, Ok(expected), "{group}");
+    }
+    let entry = directory
+        .read_entry(&read(&person, &Sid::ATTRIBUTES), in_seconds(20))
+        .await;
+    let primary = Sid::of_primary_group(&entry.unwrap().unwrap()).unwrap();
+    assert_eq!(primary.relative_id(), Some(513));
+    for (group, expected) in [
+        (format!("CN=Users,CN=Builtin,{base}"), true),
+        (domain.group("outer"), false),
+    ] {
+        let groups = directory
+            .primary_groups(&group, &contexts, in_seconds(20))
+            .await
+            .unwrap();
+        assert!(!groups.is_empty());
+        assert_eq!(groups.contains(&primary), expected, "{group}");
     }
 }
 

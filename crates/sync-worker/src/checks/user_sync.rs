@@ -14,7 +14,7 @@ use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::mapping::Mapping;
 use rollcall_core::reader::EntryReader;
 use rollcall_core::user_sync::UserSyncSettings;
-use rollcall_ldap::{SearchesToCheck, check_searches};
+use rollcall_ldap::{RootDse, SearchesToCheck, check_searches};
 use rollcall_proto::convert::check::{CheckUserSync, UserSyncTarget};
 use rollcall_proto::resource_name;
 use rollcall_proto::v1;
@@ -91,6 +91,7 @@ impl Worker {
         // A host that does not answer must leave time for the others.
         let check = rollcall_ldap::check_connection(&config, span.time, span.limit / 2).await;
         self.keep_check(&directory, &check, span.time).await?;
+        let contexts = check.root_dse().map(RootDse::data_contexts).unwrap_or_default();
         let mut report = check.report;
         let reached = report
             .stages
@@ -98,7 +99,7 @@ impl Worker {
             .any(|stage| stage.kind == StageKind::Bind && stage.result == StageResult::Pass);
         let samples = match reached {
             true => {
-                self.check_entries(&subject, &mut report, request.sample_size, span)
+                self.check_entries(&subject, &contexts, &mut report, request.sample_size, span)
                     .await?
             }
             false => {
@@ -121,6 +122,7 @@ impl Worker {
     async fn check_entries(
         &self,
         subject: &Subject<'_>,
+        contexts: &[String],
         report: &mut CheckReport,
         sample_size: usize,
         span: Span,
@@ -155,7 +157,7 @@ impl Worker {
         let end = Instant::now() + span.left();
         let sampled = Sampled::take(&reader, searches.samples, sample_size);
         let (rule_stages, roles) =
-            role_rules::check(&handle, dialect, &subject.settings, sampled.dns(), end).await;
+            role_rules::check(&handle, dialect, &subject.settings, contexts, sampled.dns(), end).await;
         report.stages.extend(rule_stages);
         let known = self
             .store

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use rollcall_core::dialect::Dialect;
 use rollcall_core::dn::Dn;
+use rollcall_core::entry::Entry;
 use rollcall_core::external_id::ExternalId;
-use rollcall_core::filter::{Attribute, Filter};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::reader::EntryReader;
 use rollcall_core::user_sync::{RoleCondition, Search, SearchScope, UserSyncSettings};
-use rollcall_ldap::{LdapDirectory, LdapError, ReadRequest};
+use rollcall_ldap::{LdapDirectory, LdapError, ReadRequest, Sid, in_chain};
 use tokio::time::Instant;
 
 use super::pull::{Pull, canonical};
@@ -22,6 +22,9 @@ const GROUPS: &str = "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueName
 const MEMBERS: [&str; 2] = ["member", "uniqueMember"];
 /// Attributes of groups whose members are no entries, or are computed (RFC 2307; groupOfURLs).
 const OTHER_MEMBERS: [&str; 2] = ["memberUid", "memberURL"];
+
+/// Groups whose members by primary group are asked for at once.
+const GROUPS_AT_ONCE: usize = 50;
 
 const NO_GROUP: &str = "a group does not exist, or the service account cannot see it";
 const NO_ENTRIES: &str =
@@ -52,21 +55,24 @@ impl Roles {
             default: settings.role.clone(),
             ..Self::default()
         };
+        let matching = Matching {
+            directory,
+            reader,
+            searches: &settings.searches,
+        };
         for (index, rule) in settings.role_rules.iter().enumerate() {
             roles.roles.push(rule.role.clone());
             let outcome = match &rule.condition {
                 RoleCondition::Filter(filter) => {
-                    roles
-                        .match_filter(directory, reader, settings, index, filter)
-                        .await
+                    let ids = matching.ids(filter, &[], |_| true).await;
+                    ids.map(|ids| roles.match_ids(index, ids))
                 }
                 RoleCondition::GroupDn(group) => match group_problem(directory, group, timeout).await {
                     Err(error) => Err(error.to_string()),
                     Ok(Some(problem)) => Err(problem.to_owned()),
                     Ok(None) if reader.dialect() == Dialect::ActiveDirectory => {
-                        roles
-                            .match_filter(directory, reader, settings, index, &in_chain(group))
-                            .await
+                        let ids = matching.ids_in_group(group, contexts, timeout).await;
+                        ids.map(|ids| roles.match_ids(index, ids))
                     }
                     Ok(None) => {
                         let members = members(directory, group, contexts, timeout).await;
@@ -100,31 +106,65 @@ impl Roles {
             .unwrap_or(&self.default)
     }
 
-    /// The ids of the entries that the sync takes and the filter matches.
-    async fn match_filter(
-        &mut self,
-        directory: &LdapDirectory,
-        reader: &EntryReader,
-        settings: &UserSyncSettings,
-        rule: usize,
-        filter: &str,
-    ) -> Result<(), String> {
-        let searches: Vec<Search> = settings
-            .searches
-            .iter()
-            .map(|search| Search {
-                filter: format!("(&{}{})", canonical(&search.filter), canonical(filter)),
-                ..search.clone()
-            })
-            .collect();
-        let attributes = reader.id_attributes();
-        let mut pull = Pull::new(directory, &searches, &attributes);
-        while let Some(entries) = pull.next_batch().await {
-            for id in entries.iter().filter_map(|entry| reader.external_id(entry).ok()) {
-                self.by_id.entry(id).or_insert(rule);
-            }
+    fn match_ids(&mut self, rule: usize, ids: Vec<ExternalId>) {
+        for id in ids {
+            self.by_id.entry(id).or_insert(rule);
         }
-        complete(pull)
+    }
+}
+
+/// Asks the server which of the entries that a sync takes match.
+struct Matching<'a> {
+    directory: &'a LdapDirectory,
+    reader: &'a EntryReader,
+    searches: &'a [Search],
+}
+
+impl Matching<'_> {
+    /// The ids of those that match the filter, and that `keep` keeps by their ids and `attributes`.
+    async fn ids(
+        &self,
+        filter: &str,
+        attributes: &[&str],
+        keep: impl Fn(&Entry) -> bool,
+    ) -> Result<Vec<ExternalId>, String> {
+        let narrowed = |search: &Search| Search {
+            filter: format!("(&{}{})", canonical(&search.filter), canonical(filter)),
+            ..search.clone()
+        };
+        let searches: Vec<Search> = self.searches.iter().map(narrowed).collect();
+        let mut wanted = self.reader.id_attributes();
+        wanted.extend(attributes.iter().map(|name| (*name).to_owned()));
+        let mut pull = Pull::new(self.directory, &searches, &wanted);
+        let mut ids = Vec::new();
+        while let Some(entries) = pull.next_batch().await {
+            let kept = entries.iter().filter(|entry| keep(entry));
+            ids.extend(kept.filter_map(|entry| self.reader.external_id(entry).ok()));
+        }
+        complete(pull)?;
+        Ok(ids)
+    }
+
+    /// On Active Directory: the members of a group, through groups in it or by primary group.
+    async fn ids_in_group(
+        &self,
+        group: &str,
+        contexts: &[String],
+        timeout: Duration,
+    ) -> Result<Vec<ExternalId>, String> {
+        let mut ids = self.ids(&in_chain(group).to_string(), &[], |_| true).await?;
+        let deadline = Instant::now() + timeout;
+        let groups = self.directory.primary_groups(group, contexts, deadline).await;
+        let groups: HashSet<Sid> = groups.map_err(|error| error.to_string())?.into_iter().collect();
+        let relative: Vec<u32> = groups.iter().filter_map(Sid::relative_id).collect();
+        for some in relative.chunks(GROUPS_AT_ONCE) {
+            let one = |id: &u32| format!("(primaryGroupID={id})");
+            let filter = format!("(|{})", some.iter().map(one).collect::<String>());
+            // Other domains have groups with the same relative ids.
+            let keep = |entry: &Entry| Sid::of_primary_group(entry).is_some_and(|sid| groups.contains(&sid));
+            ids.extend(self.ids(&filter, &Sid::ATTRIBUTES, keep).await?);
+        }
+        Ok(ids)
     }
 }
 
@@ -158,15 +198,6 @@ pub(super) async fn group_problem(
     };
     let has = |names: &[&str]| names.iter().any(|name| !entry.values(name).is_empty());
     Ok((has(&OTHER_MEMBERS) && !has(&MEMBERS)).then_some(NO_ENTRIES))
-}
-
-/// `LDAP_MATCHING_RULE_IN_CHAIN`: members of a group through any number of groups (MS-ADTS 3.1.1.3.4.4).
-pub(super) fn in_chain(group: &str) -> String {
-    let member_of =
-        Attribute::parse("memberOf").map(|name| Filter::equality(name, group.as_bytes()).to_string());
-    member_of
-        .unwrap_or_default()
-        .replacen("memberOf=", "memberOf:1.2.840.113556.1.4.1941:=", 1)
 }
 
 /// All members of a group, through groups within it. Groups within groups are looked for under `contexts`.

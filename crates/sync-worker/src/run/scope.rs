@@ -10,7 +10,7 @@ use rollcall_ldap::{LdapDirectory, LdapError, ReadRequest};
 use tokio::time::Instant;
 
 use super::pull::canonical;
-use super::roles::{group_problem, in_chain, rule_failed};
+use super::roles::{group_problem, rule_failed};
 
 /// True if one of the searches takes the entry at `dn`.
 ///
@@ -66,12 +66,10 @@ pub(super) async fn role<'a>(
         }
         let matched = match &rule.condition {
             RoleCondition::Filter(filter) => matches(directory, dn, &canonical(filter), timeout).await?,
-            RoleCondition::GroupDn(group) if dialect == Dialect::ActiveDirectory => {
-                matches(directory, dn, &in_chain(group), timeout).await?
-            }
             RoleCondition::GroupDn(group) => {
+                let deadline = Instant::now() + timeout;
                 directory
-                    .is_member(dn, group, contexts, Instant::now() + timeout)
+                    .is_member(dialect, dn, group, contexts, deadline)
                     .await?
             }
         };

@@ -16,7 +16,8 @@ pub struct Company {
 }
 
 impl Company {
-    /// Ada and Ben in `ou=Staff`, Cem (without mail) in `ou=Guests`, and the group of admins with Ada.
+    /// Ada and Ben in `ou=Staff`, Cem (without mail) in `ou=Guests`, the group of admins with Ada, and that of
+    /// leaders with the admins.
     pub fn start() -> Self {
         let ca = TestCa::new().unwrap();
         let mut ldif = Ldif::new();
@@ -44,6 +45,10 @@ impl Company {
             .attribute("objectClass", "groupOfNames")
             .attribute("cn", "admins")
             .attribute("member", "uid=ada,ou=Staff,dc=example,dc=org");
+        ldif.entry("cn=leaders,ou=Groups,dc=example,dc=org")
+            .attribute("objectClass", "groupOfNames")
+            .attribute("cn", "leaders")
+            .attribute("member", "cn=admins,ou=Groups,dc=example,dc=org");
         let certificate = ca.loopback_server().unwrap();
         let slapd = Slapd::builder()
             .certificate(certificate)

@@ -3,10 +3,13 @@ use rollcall_proto::v1::role_rule::Condition;
 use rollcall_proto::v1::{
     self, ChangeType, IssueType, MissingUserPolicy, NewUserPolicy, RefreshOutcome, SyncRunState,
 };
-use rollcall_testkit::{Ldif, Slapd};
+use rollcall_store::{PageRequest, UserFilter};
+use rollcall_testkit::{Ldif, SambaDc, Slapd, TestCa, is_root_for};
 
-use crate::company::{staff, sync_of};
-use crate::run_world::{BASE, World, dn, person, units};
+use crate::company::{STAFF, TENANT, create_sync, create_tenant, staff, sync_of};
+use crate::harness::{ADMIN, TestWorker, ok};
+use crate::run_world::{BASE, World, dn, person, tenant, units};
+use crate::runs::run_to_rest;
 
 fn group(ldif: &mut Ldif, name: &str, members: &[&str]) {
     ldif.entry(&group_dn(name))
@@ -124,6 +127,90 @@ async fn the_first_matching_rule_gives_the_role_and_groups_in_groups_count() {
         before,
         "a run finds what the refreshes found"
     );
+}
+
+/// Everybody's primary group is `Domain Users`, which no `member` names and which is in the group `Users`: a run, a
+/// refresh and a check agree on who is in them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_group_of_active_directory_gives_its_role() {
+    if !is_root_for("a Samba domain controller").unwrap() {
+        return;
+    }
+    let ca = TestCa::new().unwrap();
+    let dc = SambaDc::start(&ca).unwrap();
+    let worker = TestWorker::start(&[]).await;
+    let mut clients = worker.clients(ADMIN);
+    create_tenant(&mut clients).await;
+    let request = v1::CreateDirectoryRequest {
+        parent: TENANT.into(),
+        directory_id: "hq".into(),
+        directory: Some(v1::Directory {
+            display_name: "Head office".into(),
+            hosts: vec![dc.tls_url()],
+            ca_certificates: ca.pem(),
+            bind_dn: dc.service().dn,
+            bind_password: dc.service().password.into(),
+            ..v1::Directory::default()
+        }),
+    };
+    ok(clients.directories.create_directory(request)).await;
+    let by_group = |dn: &str, role: &str| v1::RoleRule {
+        condition: Some(Condition::GroupDn(format!("{dn},{}", dc.base_dn()))),
+        role: role.into(),
+    };
+    let mut sync = sync_of(
+        &format!("OU=People,{}", dc.base_dn()),
+        "(&(objectCategory=person)(|(sAMAccountName=normal)(sAMAccountName=expired)))",
+    );
+    sync.field_mappings = Some(v1::FieldMappings {
+        login: vec!["sAMAccountName".into()],
+        display_name: vec!["cn".into()],
+        ..v1::FieldMappings::default()
+    });
+    let outer = dc.search(&["-b", dc.base_dn(), "(cn=outer)", "1.1"]).unwrap();
+    let outer = outer.lines().find_map(|line| line.strip_prefix("dn: ")).unwrap();
+    let outer = outer.strip_suffix(&format!(",{}", dc.base_dn())).unwrap();
+    sync.role_rules = vec![
+        by_group("CN=Domain Admins,CN=Users", "admin"),
+        by_group(outer, "nested"),
+        by_group("CN=Users,CN=Builtin", "everybody"),
+    ];
+    create_sync(&mut clients, "staff", sync).await;
+
+    let run = run_to_rest(&mut clients, v1::SyncRunMode::Apply).await;
+    assert_eq!(run.state(), SyncRunState::Succeeded, "{run:#?}");
+    let store = worker.store().await;
+    let page = PageRequest::first(10);
+    let users = store
+        .list_users(&tenant(), &UserFilter::default(), &page)
+        .await
+        .unwrap()
+        .items;
+    let mut roles: Vec<_> = users
+        .iter()
+        .map(|user| (user.profile.login.as_str(), user.profile.role.as_str()))
+        .collect();
+    roles.sort_unstable();
+    assert_eq!(roles, [("expired", "everybody"), ("normal", "nested")]);
+    for user in &users {
+        let name = format!("{TENANT}/users/{}", user.id.0);
+        let refreshed = ok(clients.user_syncs.refresh_user(v1::RefreshUserRequest { name })).await;
+        assert_eq!(refreshed.outcome(), RefreshOutcome::Unchanged, "{refreshed:?}");
+    }
+    let request = v1::CheckUserSyncRequest {
+        parent: TENANT.into(),
+        target: Some(v1::check_user_sync_request::Target::UserSync(STAFF.into())),
+        ..v1::CheckUserSyncRequest::default()
+    };
+    let checked = ok(clients.user_syncs.check_user_sync(request)).await;
+    let mut roles: Vec<_> = checked
+        .samples
+        .iter()
+        .filter_map(|sample| sample.user.as_ref())
+        .map(|user| (user.login.as_str(), user.role.as_str()))
+        .collect();
+    roles.sort_unstable();
+    assert_eq!(roles, [("expired", "everybody"), ("normal", "nested")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

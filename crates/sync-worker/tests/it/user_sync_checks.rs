@@ -149,8 +149,9 @@ async fn role_rules_are_tried_on_the_sample() {
     let user_sync = v1::UserSync {
         role_rules: vec![
             rule(
-                Condition::GroupDn("cn=admins,ou=Groups,dc=example,dc=org".into()),
-                "admin",
+                // By way of the group of admins.
+                Condition::GroupDn("cn=leaders,ou=Groups,dc=example,dc=org".into()),
+                "leader",
             ),
             rule(Condition::Filter("(sn=Müller)".into()), "miller"),
             rule(Condition::Filter("(sn=Nobody)".into()), "nobody"),
@@ -176,7 +177,7 @@ async fn role_rules_are_tried_on_the_sample() {
         .map(|user| format!("{} {}", user.login, user.role))
         .collect();
     roles.sort_unstable();
-    assert_eq!(roles, ["ada admin", "ben miller"]);
+    assert_eq!(roles, ["ada leader", "ben miller"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,11 @@
-//! Role rules, tried on the sampled entries one by one: as at a login, the server says which of them match.
+//! Role rules, tried on the sampled entries one by one as at a login.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rollcall_core::check::{Stage, StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
-use rollcall_core::dn::Dn;
-use rollcall_core::filter::{Attribute, Filter};
+use rollcall_core::filter::Filter;
 use rollcall_core::user_sync::{RoleCondition, RoleRule, UserSyncSettings};
 use rollcall_ldap::{LdapDirectory, LdapError, ReadRequest};
 use tokio::time::Instant;
@@ -28,6 +27,7 @@ pub(super) async fn check(
     directory: &LdapDirectory,
     dialect: Dialect,
     settings: &UserSyncSettings,
+    contexts: &[String],
     dns: Vec<String>,
     deadline: Instant,
 ) -> (Vec<Stage>, Roles) {
@@ -38,7 +38,7 @@ pub(super) async fn check(
     let mut stages = Vec::new();
     for rule in &settings.role_rules {
         let began = Instant::now();
-        let matches = matches(directory, dialect, rule, &dns, deadline).await;
+        let matches = matches(directory, dialect, rule, contexts, &dns, deadline).await;
         let (result, message, hint) = judge(rule, matches.as_ref(), dns.len());
         stages.push(Stage {
             kind: StageKind::RoleRules,
@@ -70,6 +70,7 @@ async fn matches(
     directory: &LdapDirectory,
     dialect: Dialect,
     rule: &RoleRule,
+    contexts: &[String],
     dns: &[String],
     deadline: Instant,
 ) -> Result<Vec<String>, LdapError> {
@@ -84,14 +85,17 @@ async fn matches(
     }
     let mut matching = Vec::new();
     for dn in dns {
-        let found = match &rule.condition {
-            RoleCondition::Filter(filter) => read(directory, dn, &canonical(filter), deadline).await?,
-            RoleCondition::GroupDn(group) if dialect == Dialect::ActiveDirectory => {
-                read(directory, dn, &in_chain(group), deadline).await?
+        let matched = match &rule.condition {
+            RoleCondition::Filter(filter) => {
+                read(directory, dn, &canonical(filter), deadline).await?.is_some()
             }
-            RoleCondition::GroupDn(group) => read(directory, group, &has_member(dn), deadline).await?,
+            RoleCondition::GroupDn(group) => {
+                directory
+                    .is_member(dialect, dn, group, contexts, deadline)
+                    .await?
+            }
         };
-        matching.extend(found.map(|()| dn.clone()));
+        matching.extend(matched.then(|| dn.clone()));
     }
     Ok(matching)
 }
@@ -138,12 +142,7 @@ fn judge(
         Ok(matching) => (
             StageResult::Pass,
             format!("{} of {sampled} sampled entries match.", matching.len()),
-            match rule.condition {
-                RoleCondition::GroupDn(_) => {
-                    "Only direct members are counted here; runs look into groups in groups too."
-                }
-                RoleCondition::Filter(_) => "",
-            },
+            "",
         ),
     }
 }
@@ -156,19 +155,4 @@ fn subject(rule: &RoleRule) -> &str {
 
 fn canonical(filter: &str) -> String {
     Filter::parse(filter).map_or_else(|_| filter.to_owned(), |filter| filter.to_string())
-}
-
-/// Members of a group through any number of groups (MS-ADTS 3.1.1.3.4.4, `LDAP_MATCHING_RULE_IN_CHAIN`).
-fn in_chain(group: &str) -> String {
-    equality("memberOf", group).replacen("memberOf=", "memberOf:1.2.840.113556.1.4.1941:=", 1)
-}
-
-fn has_member(dn: &str) -> String {
-    let dn = Dn::parse(dn).map_or_else(|_| dn.to_owned(), |dn| dn.to_string());
-    format!("(|{}{})", equality("member", &dn), equality("uniqueMember", &dn))
-}
-
-fn equality(attribute: &str, value: &str) -> String {
-    let attribute = Attribute::parse(attribute).expect("the names in this file are valid");
-    Filter::equality(attribute, value.as_bytes()).to_string()
 }
