@@ -213,10 +213,15 @@ impl Users {
             &wanted.user.name.tenant
         })?;
         let UserName { tenant, user: id } = &wanted.user.name;
-        self.expect(&wanted.user).await?;
         let blocked = self
             .store
-            .block_user(tenant, *id, &wanted.reason, self.clock.now())
+            .block_user(
+                tenant,
+                *id,
+                wanted.user.revision,
+                &wanted.reason,
+                self.clock.now(),
+            )
             .await;
         let user = blocked.map_err(|error| about(error, tenant, *id))?;
         self.record(&caller, &user, "UserService.BlockUser").await?;
@@ -228,8 +233,10 @@ impl Users {
             &wanted.name.tenant
         })?;
         let UserName { tenant, user: id } = &wanted.name;
-        self.expect(&wanted).await?;
-        let unblocked = self.store.unblock_user(tenant, *id, self.clock.now()).await;
+        let unblocked = self
+            .store
+            .unblock_user(tenant, *id, wanted.revision, self.clock.now())
+            .await;
         let user = unblocked.map_err(|error| about(error, tenant, *id))?;
         self.record(&caller, &user, "UserService.UnblockUser").await?;
         Ok((&user).into())
@@ -265,21 +272,6 @@ impl Users {
     async fn user(&self, name: &UserName) -> Result<User, Error> {
         let found = self.store.user(&name.tenant, name.user).await;
         found.map_err(|error| about(error, &name.tenant, name.user))
-    }
-
-    /// Checks the revision that the caller expects, if it does.
-    async fn expect(&self, wanted: &ExpectedUser) -> Result<(), Error> {
-        let Some(expected) = wanted.revision else {
-            return Ok(());
-        };
-        match self.user(&wanted.name).await?.revision == expected {
-            true => Ok(()),
-            false => Err(about(
-                StoreError::RevisionMismatch,
-                &wanted.name.tenant,
-                wanted.name.user,
-            )),
-        }
     }
 
     async fn record(&self, caller: &Caller, user: &User, method: &'static str) -> Result<(), Error> {

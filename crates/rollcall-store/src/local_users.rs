@@ -134,11 +134,12 @@ impl Store {
     /// Blocks a user of either source. One that is blocked already stays so since then, for the new reason.
     ///
     /// # Errors
-    /// `NotFound`.
+    /// `NotFound`; `RevisionMismatch`.
     pub async fn block_user(
         &self,
         tenant: &TenantId,
         id: UserId,
+        expected_revision: Option<i64>,
         reason: &str,
         now: DateTime<Utc>,
     ) -> Result<User> {
@@ -146,21 +147,29 @@ impl Store {
             time: stored(now),
             reason: reason.to_owned(),
         };
-        self.set_block(tenant, id, Some(block), now).await
+        self.set_block(tenant, id, expected_revision, Some(block), now)
+            .await
     }
 
     /// Lifts the block of a user, if there is one.
     ///
     /// # Errors
-    /// `NotFound`.
-    pub async fn unblock_user(&self, tenant: &TenantId, id: UserId, now: DateTime<Utc>) -> Result<User> {
-        self.set_block(tenant, id, None, now).await
+    /// `NotFound`; `RevisionMismatch`.
+    pub async fn unblock_user(
+        &self,
+        tenant: &TenantId,
+        id: UserId,
+        expected_revision: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<User> {
+        self.set_block(tenant, id, expected_revision, None, now).await
     }
 
     async fn set_block(
         &self,
         tenant: &TenantId,
         id: UserId,
+        expected_revision: Option<i64>,
         block: Option<Block>,
         now: DateTime<Utc>,
     ) -> Result<User> {
@@ -169,6 +178,7 @@ impl Store {
         let model = lock_user(&tx, tenant, id).await?;
         let fingerprint = model.fingerprint.clone();
         let before = model.into_domain()?;
+        require_revision(&before, expected_revision)?;
         let block = match (&before.block, block) {
             (None, None) => return Ok(before),
             (Some(first), Some(again)) if first.reason == again.reason => return Ok(before),
@@ -245,8 +255,13 @@ async fn lock_local(
     if user.origin.is_some() {
         return Err(StoreError::NotLocal);
     }
-    match expected_revision {
+    require_revision(&user, expected_revision)?;
+    Ok(user)
+}
+
+fn require_revision(user: &User, expected: Option<i64>) -> Result<()> {
+    match expected {
         Some(expected) if expected != user.revision => Err(StoreError::RevisionMismatch),
-        _ => Ok(user),
+        _ => Ok(()),
     }
 }

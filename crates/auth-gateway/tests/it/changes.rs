@@ -56,7 +56,7 @@ async fn a_block_that_is_committed_while_the_bind_is_under_way_denies() {
     let block = async || {
         world
             .store
-            .block_user(&world.tenant, ada.id, "", crate::world::now())
+            .block_user(&world.tenant, ada.id, None, "", crate::world::now())
             .await
             .unwrap();
     };

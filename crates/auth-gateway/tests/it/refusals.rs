@@ -47,7 +47,7 @@ async fn blocked_and_deactivated_users_are_refused_with_the_right_password_and_t
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
     world
         .store
-        .block_user(&world.tenant, ada.id, "left", crate::world::now())
+        .block_user(&world.tenant, ada.id, None, "left", crate::world::now())
         .await
         .unwrap();
     let removal = Change {
@@ -168,7 +168,7 @@ async fn a_local_user_is_the_product_s_own_unless_blocked() {
     assert_eq!(world.login("owner", "whatever").await, "DENIED LOCAL_USER");
     world
         .store
-        .block_user(&world.tenant, owner.id, "", crate::world::now())
+        .block_user(&world.tenant, owner.id, None, "", crate::world::now())
         .await
         .unwrap();
     assert_eq!(world.login("owner", "whatever").await, DENIED);

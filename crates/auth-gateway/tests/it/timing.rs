@@ -73,7 +73,7 @@ async fn nobody_can_tell_a_wrong_password_from_an_unknown_or_blocked_user_by_the
     let bob = world.user("bob").await;
     world
         .store
-        .block_user(&world.tenant, bob.id, "", crate::world::now())
+        .block_user(&world.tenant, bob.id, None, "", crate::world::now())
         .await
         .unwrap();
     let mut taken = [const { Vec::new() }; 3];

@@ -129,7 +129,10 @@ async fn a_user_that_changed_since_is_left_out(engine: Engine) {
         creation(2, "again"),
     ];
     let id = planned(&store, &token, 2, &[&changes]).await;
-    let blocked = store.block_user(&acme(), bob.id, "left", at(4)).await.unwrap();
+    let blocked = store
+        .block_user(&acme(), bob.id, None, "left", at(4))
+        .await
+        .unwrap();
     let outcome = store
         .apply_chunk(&token, &staff(), id, 0, &changes, at(5))
         .await

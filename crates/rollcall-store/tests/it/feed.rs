@@ -40,7 +40,10 @@ async fn events_tell_what_happened(engine: Engine) {
         &[update(&ada, |profile| profile.given_name = Some("Ada".into()))],
     )
     .await;
-    store.block_user(&acme(), ada.id, "leaver", at(9)).await.unwrap();
+    store
+        .block_user(&acme(), ada.id, None, "leaver", at(9))
+        .await
+        .unwrap();
 
     let events = store.list_events(Some(&acme()), 0, 10).await.unwrap();
     let types: Vec<EventType> = events.iter().map(|event| event.event_type).collect();

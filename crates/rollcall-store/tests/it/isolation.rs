@@ -118,8 +118,8 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
             .await
             .map(drop),
         store.delete_local_user(&evil, local, None, at(9)).await,
-        store.block_user(&evil, ada, "", at(9)).await.map(drop),
-        store.unblock_user(&evil, ada, at(9)).await.map(drop),
+        store.block_user(&evil, ada, None, "", at(9)).await.map(drop),
+        store.unblock_user(&evil, ada, None, at(9)).await.map(drop),
     ];
     for (kind, results) in [
         (Kind::Directory, directory),

@@ -19,6 +19,7 @@ on_both! {
     the_owner_stays,
     synced_users_are_not_changed_as_local_ones,
     blocks_last,
+    of_two_who_block_at_once_one_knows_the_user,
     lists_filter,
 }
 
@@ -219,6 +220,24 @@ async fn synced_users_are_not_changed_as_local_ones(engine: Engine) {
     assert!(matches!(delete, Err(StoreError::NotLocal)));
 }
 
+async fn of_two_who_block_at_once_one_knows_the_user(engine: Engine) {
+    let stores = [engine.store().await, engine.store().await];
+    set_up(&stores[0]).await;
+    let token = lease(&stores[0], &staff()).await;
+    apply(&stores[0], &token, 1, &[creation(1, "ada")]).await;
+    let (acme, ada) = (acme(), user_id(1));
+    let (one, other) = tokio::join!(
+        stores[0].block_user(&acme, ada, Some(1), "one", at(5)),
+        stores[1].block_user(&acme, ada, Some(1), "other", at(5)),
+    );
+    let (blocked, late) = if one.is_ok() { (one, other) } else { (other, one) };
+    assert_eq!(blocked.unwrap().revision, 2);
+    assert!(matches!(late, Err(StoreError::RevisionMismatch)));
+    let late = stores[0].unblock_user(&acme, ada, Some(1), at(6)).await;
+    assert!(matches!(late, Err(StoreError::RevisionMismatch)));
+    assert!(stores[0].unblock_user(&acme, ada, Some(2), at(6)).await.is_ok());
+}
+
 async fn blocks_last(engine: Engine) {
     let store = engine.store().await;
     set_up(&store).await;
@@ -229,17 +248,17 @@ async fn blocks_last(engine: Engine) {
         .await
         .unwrap();
     let blocked = store
-        .block_user(&acme(), user_id(1), "left\0 us", at(5))
+        .block_user(&acme(), user_id(1), None, "left\0 us", at(5))
         .await
         .unwrap();
     assert_eq!(blocked.block.as_ref().unwrap().reason, "left\0 us");
     let same = store
-        .block_user(&acme(), user_id(1), "left\0 us", at(6))
+        .block_user(&acme(), user_id(1), None, "left\0 us", at(6))
         .await
         .unwrap();
     assert_eq!(same, blocked, "nothing changed");
     let blocked = store
-        .block_user(&acme(), user_id(1), "other", at(6))
+        .block_user(&acme(), user_id(1), None, "other", at(6))
         .await
         .unwrap();
     let block = blocked.block.as_ref().unwrap();
@@ -258,14 +277,20 @@ async fn blocks_last(engine: Engine) {
     .await;
     let after_sync = store.user(&acme(), user_id(1)).await.unwrap();
     assert_eq!(after_sync.block, blocked.block, "a sync cleared a block");
-    let unblocked = store.unblock_user(&acme(), user_id(1), at(7)).await.unwrap();
+    let unblocked = store
+        .unblock_user(&acme(), user_id(1), None, at(7))
+        .await
+        .unwrap();
     assert_eq!((unblocked.block, unblocked.revision), (None, 5));
     let known = store
         .known_users(&acme(), &sync_id("staff"), None, 10)
         .await
         .unwrap();
     assert_ne!(known[0].fingerprint, before[0].fingerprint, "the sync changed it");
-    store.block_user(&acme(), user_id(1), "", at(8)).await.unwrap();
+    store
+        .block_user(&acme(), user_id(1), None, "", at(8))
+        .await
+        .unwrap();
     let blocked = store
         .known_users(&acme(), &sync_id("staff"), None, 10)
         .await

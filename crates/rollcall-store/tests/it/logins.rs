@@ -211,7 +211,7 @@ async fn a_finished_login_tells_what_changed(engine: Engine) {
     ));
     let basis = LoginExpectation::of(&target(&store).await);
     store
-        .block_user(&acme(), user_id(1), "left", at(7))
+        .block_user(&acme(), user_id(1), None, "left", at(7))
         .await
         .unwrap();
     let change = end("blocked", &basis).await;

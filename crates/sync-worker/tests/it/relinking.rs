@@ -164,7 +164,7 @@ async fn users_who_change_before_the_release_are_left_out_of_it() {
     let planned = relink(&mut world).await;
     let ada = world.users().await["ada"].id;
     let acme = tenant();
-    let blocked = world.store.block_user(&acme, ada, "left angry", Utc::now());
+    let blocked = world.store.block_user(&acme, ada, None, "left angry", Utc::now());
     blocked.await.unwrap();
     let applied = world.release(&planned).await;
     assert_eq!(applied.state(), SyncRunState::SucceededWithIssues, "{applied:#?}");
