@@ -32,7 +32,7 @@ pub enum PartialReason {
     ServerLimit(ResultCode),
     /// It broke off after some entries.
     Interrupted(LdapError),
-    /// So many entries had names that are not UTF-8, or were far too large; they came with `tainted` set.
+    /// So many entries had names that are not UTF-8; they came with `tainted` set.
     TaintedEntries(u64),
     /// More entries or bytes than the budget allows.
     BudgetSpent,

@@ -21,6 +21,7 @@ use crate::pool::Lease;
 use crate::result_code::ResultCode;
 
 pub(crate) mod control;
+mod size;
 
 use self::control::{paged_results, read_paged_results};
 
@@ -30,10 +31,6 @@ const DOMAIN_SCOPE: &str = "1.2.840.113556.1.4.1339";
 /// with others, since Active Directory may send some while it looks through what does not match.
 const MAX_IDLE_PAGES: u32 = 3;
 const MAX_EMPTY_PAGES: u32 = 1_000;
-/// An entry with more bytes of values than this comes marked as tainted, with only its attributes of
-/// `MAX_KEPT_BYTES` or less.
-const MAX_ENTRY_BYTES: usize = 256 << 10;
-const MAX_KEPT_BYTES: usize = 1 << 10;
 /// Restarts after a paging cookie was lost.
 const MAX_COOKIE_LOSSES: u32 = 2;
 /// One page may keep us waiting this many times the operation timeout in all.
@@ -79,7 +76,7 @@ impl Default for SearchBudget {
 /// What a search brings next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Pulled {
-    /// An entry. One of more than 256 KiB comes tainted and without its large attributes.
+    /// An entry. One of more than 256 KiB comes with its large values cut.
     Entry(Entry),
     /// The search begins anew: forget every entry that it brought so far.
     Restarted,
@@ -239,7 +236,7 @@ impl PagedSearch {
                 Ok(None)
             }
             Ok(Ok(mut entry)) => {
-                limit_size(&mut entry);
+                size::limit(&mut entry);
                 self.count(&entry);
                 Ok(Some(Pulled::Entry(entry)))
             }
@@ -397,16 +394,5 @@ impl PagedSearch {
         let page = (operation * PAGE_WAIT_FACTOR).saturating_sub(self.page_waited);
         let whole = self.request.budget.time.saturating_sub(self.waited);
         Instant::now() + operation.min(page).min(whole)
-    }
-}
-
-/// Callers gather entries, so one that is far larger than any user must not come whole.
-fn limit_size(entry: &mut Entry) {
-    let size = |values: &Vec<Vec<u8>>| values.iter().map(|value| value.len() + 24).sum::<usize>();
-    if entry.attributes.values().map(size).sum::<usize>() > MAX_ENTRY_BYTES {
-        entry
-            .attributes
-            .retain(|_, values| size(values) <= MAX_KEPT_BYTES);
-        entry.tainted = true;
     }
 }

@@ -321,7 +321,7 @@ fn judge_partial(reasons: &[PartialReason], stages: &mut Stages) {
             ),
             PartialReason::TaintedEntries(count) => stages.warn(
                 StageKind::Paging,
-                format!("{count} entries hold names that are not UTF-8, or more than 256 KiB of values."),
+                format!("{count} entries hold names that are not UTF-8."),
                 "Correct these entries. Nobody is removed while there are any.",
             ),
             PartialReason::BudgetSpent | PartialReason::Abandoned => stages.warn(
