@@ -208,6 +208,16 @@ impl Peer {
         Ok(())
     }
 
+    /// Ends the connection by a reset; one that is dropped says goodbye.
+    pub fn reset(self) -> Result<()> {
+        match &self.stream {
+            Some(Stream::Plain(stream)) => stream.set_zero_linger()?,
+            Some(Stream::Tls(stream)) => stream.get_ref().0.set_zero_linger()?,
+            None => {}
+        }
+        Ok(())
+    }
+
     fn stream(&mut self) -> Result<&mut Stream> {
         match &mut self.stream {
             Some(stream) => Ok(stream),

@@ -164,7 +164,7 @@ async fn a_refused_service_account_is_an_error_of_its_own_and_not_hammered() {
     assert_eq!(slapd.bind_count(&slapd.service_dn()).unwrap(), 1);
 }
 
-/// Matrix case 12: only a BindResponse answers a bind.
+/// Matrix cases 12 and 13: only a BindResponse answers a bind, and only the one with its id.
 #[tokio::test]
 async fn an_answer_of_another_kind_never_counts_as_success() {
     for answer in [
@@ -189,6 +189,31 @@ async fn an_answer_of_another_kind_never_counts_as_success() {
         assert!(matches!(error.error, LdapError::Protocol(_)), "{error:?}");
         assert!(!error.unsent);
     }
+}
+
+/// Matrix case 13: the yes to somebody else's bind, said again, is none to this one.
+#[tokio::test]
+async fn an_answer_to_an_earlier_bind_never_counts_as_success() {
+    let server = ScriptedLdap::plain(|mut peer| async move {
+        let first = next(&mut peer).await?;
+        peer.send(&ber::bind_response(first.id, 0, "", "")).await?;
+        next(&mut peer).await?;
+        peer.send(&ber::bind_response(first.id, 0, "", "")).await?;
+        peer.closed().await
+    })
+    .await
+    .unwrap();
+    let directory = on_script(server.address());
+    let first = directory
+        .verify_password("cn=x", &password("right"), in_seconds(10))
+        .await;
+    assert_eq!(first.unwrap().code, ResultCode::SUCCESS);
+    let second = directory
+        .verify_password("cn=y", &password("wrong"), in_seconds(10))
+        .await;
+    let unknown = LdapError::Protocol(ProtocolViolation::UnknownMessageId);
+    assert_eq!(second.unwrap_err().error, unknown);
+    assert_eq!(server.connections(), 1);
 }
 
 /// Matrix case 14: whatever comes after the deadline finds a closed connection.

@@ -7,6 +7,7 @@ mod cut_short;
 mod guid_binds;
 mod hostile;
 mod pages;
+mod pools;
 mod real_dirsrv;
 mod real_samba;
 mod searches;
