@@ -15,6 +15,8 @@ mod connection_checks;
 mod directories;
 mod endpoint_change;
 mod harness;
+mod identity;
+mod issues;
 mod overlaps;
 mod relinking;
 mod reports;
