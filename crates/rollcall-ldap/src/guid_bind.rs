@@ -121,7 +121,7 @@ impl Pools {
             Err(error) => return Err(error),
         };
         Ok(match found.entries.as_slice() {
-            [entry] => ExternalId::from_values(IdKind::ObjectGuid, &entry.values(&attribute).to_vec()).ok(),
+            [entry] => ExternalId::from_values(IdKind::ObjectGuid, entry.values(&attribute)).ok(),
             _ => None,
         })
     }
