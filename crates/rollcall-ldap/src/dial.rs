@@ -195,7 +195,13 @@ mod tests {
         let live = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = connect(&[live.local_addr().unwrap()], soon()).await.unwrap();
         assert!(stream.nodelay().unwrap());
-        assert!(SockRef::from(&stream).keepalive().unwrap());
+        let options = SockRef::from(&stream);
+        assert!(options.keepalive().unwrap());
+        let seconds = |seconds| Duration::from_secs(seconds);
+        assert_eq!(options.tcp_keepalive_time().unwrap(), seconds(30));
+        assert_eq!(options.tcp_keepalive_interval().unwrap(), seconds(10));
+        assert_eq!(options.tcp_keepalive_retries().unwrap(), 3);
+        assert_eq!(options.tcp_user_timeout().unwrap(), Some(seconds(60)));
     }
 
     #[test]

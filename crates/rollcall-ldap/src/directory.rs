@@ -15,6 +15,7 @@ use crate::connection::Query;
 use crate::egress::EgressPolicy;
 use crate::error::{BindError, LdapError};
 use crate::guid_bind::{BindAs, guid_dn};
+use crate::health::HostStatus;
 use crate::lookup::{Found, find};
 use crate::paging::{PagedSearch, SearchRequest};
 use crate::pool::{Lease, PoolLimits, Pools, Role};
@@ -272,9 +273,14 @@ impl LdapDirectory {
         Ok(RootDse::from_entry(&entry.unwrap_or_default()))
     }
 
+    /// What was seen of each host, in the order of the settings.
+    pub fn host_status(&self) -> Vec<HostStatus> {
+        self.pools.host_status()
+    }
+
     /// True for each host, in the order of the settings, that is not resting after failures.
     pub fn hosts_usable(&self) -> Vec<bool> {
-        self.pools.usable()
+        self.host_status().iter().map(|host| host.usable).collect()
     }
 
     /// Closes connections that are idle for too long, too old or broken. To be called now and then.

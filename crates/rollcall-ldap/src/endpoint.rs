@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
 use rollcall_core::secret::SecretBytes;
 use tokio::net::TcpStream;
@@ -16,12 +17,22 @@ use crate::error::LdapError;
 use crate::guard::violation::{ProtocolViolation, Spoken};
 use crate::probe;
 use crate::start_tls;
-use crate::tls::{TlsFailure, TlsSetup};
+use crate::tls::{TlsFacts, TlsFailure, TlsSetup};
 
 /// A stream that is ready for LDAP.
 pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// When the server's certificate ends, if there is TLS.
+    pub(crate) fn certificate_end(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => TlsFacts::of(tls).chain.first().map(|leaf| leaf.not_after),
+        }
+    }
 }
 
 /// A directory's hosts and how to reach them.

@@ -15,7 +15,7 @@ use crate::error::{LdapError, Misconfiguration};
 use crate::gate::Gate;
 use crate::guard::Limits;
 use crate::guard::lane::Lane;
-use crate::health::Health;
+use crate::health::{Health, HostStatus};
 use crate::result_code::{ResultClass, ResultCode};
 
 /// For this long a refused service account is not tried again: each try may count towards its lockout.
@@ -148,9 +148,10 @@ impl Pools {
         (0..self.hosts.len()).filter(|index| self.hosts[*index].health.admit(Instant::now()))
     }
 
-    /// True for each host that is not resting after failures.
-    pub(crate) fn usable(&self) -> Vec<bool> {
-        self.hosts.iter().map(|host| !host.health.is_resting()).collect()
+    /// What was seen of each host.
+    pub(crate) fn host_status(&self) -> Vec<HostStatus> {
+        let now = Instant::now();
+        self.hosts.iter().map(|host| host.health.status(now)).collect()
     }
 
     /// Whether the host takes `<GUID=...>` for the name in a bind, once that was found out.
@@ -214,6 +215,9 @@ impl Pools {
             return Err(LdapError::BindRefused(code));
         }
         let stream = self.endpoint.open(&self.endpoint.hosts[host], deadline).await?;
+        if let Some(end) = stream.certificate_end() {
+            self.hosts[host].health.showed_certificate(end);
+        }
         let limits = match role {
             Role::Service => Limits::SEARCH,
             Role::Bind => Limits::BIND,
@@ -239,10 +243,15 @@ impl Pools {
     pub(crate) fn judge(&self, host: usize, before: Instant, error: Option<&LdapError>) {
         let health = &self.hosts[host].health;
         match error {
-            None => health.succeeded(),
+            None => health.succeeded(Instant::now()),
+            Some(error @ (LdapError::BindRefused(_) | LdapError::EgressDenied))
+                if !error.is_host_failure() =>
+            {
+                health.turned_down(Instant::now(), error);
+            }
             Some(error) if !error.is_host_failure() => {}
             Some(LdapError::Timeout) if before.elapsed() < TELLING_WAIT => {}
-            Some(_) => health.failed(Instant::now()),
+            Some(error) => health.failed(Instant::now(), error),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Dialling, TLS and StartTLS.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rollcall_core::directory::{DirectorySettings, TransportSecurity};
 use rollcall_ldap::{
     DialFailure, EgressPolicy, LdapDirectory, LdapError, ProtocolViolation, ResultCode, Spoken, TlsFailure,
 };
-use rollcall_testkit::{Certificate, ScriptedLdap, Slapd, TestCa, ber};
+use rollcall_testkit::{Certificate, ScriptedLdap, Slapd, TestCa, ber, wait_for};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -553,6 +555,106 @@ async fn a_name_in_another_script_is_checked_as_its_a_label() {
     let settings = DirectorySettings {
         tls_server_name: Some("Bücher.example".into()),
         ..over_ldaps(&slapd, &ca.pem())
+    };
+    let directory = directory(settings, slapd.service_password());
+    let found = directory
+        .read_entry(&read("dc=example,dc=org", &["dc"]), in_seconds(10))
+        .await;
+    assert!(found.unwrap().is_some());
+}
+
+/// A server that answers every search with its name, and none while it is down.
+async fn named(name: &'static str, down: Arc<AtomicBool>) -> ScriptedLdap {
+    ScriptedLdap::plain(move |mut peer| {
+        let down = down.clone();
+        async move {
+            let mut request = after_bind(&mut peer).await?;
+            while !down.load(Ordering::SeqCst) {
+                let values: &[&[u8]] = &[name.as_bytes()];
+                peer.send(&ber::search_entry(request.id, "dc=x", &[("dc", values)]))
+                    .await?;
+                peer.send(&ber::search_done(request.id, 0, "")).await?;
+                request = next(&mut peer).await?;
+            }
+            Ok(())
+        }
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn hosts_are_used_in_their_order_and_one_that_failed_comes_back_after_a_rest() {
+    let down = Arc::new(AtomicBool::new(false));
+    let first = named("first", down.clone()).await;
+    let second = named("second", Arc::default()).await;
+    let urls = [&first, &second].map(|server| format!("ldap://{}", server.address()));
+    let directory = directory(settings(&urls), "x");
+    let asked = async || {
+        let entry = directory.read_entry(&read("dc=x", &["dc"]), in_seconds(10)).await;
+        entry.unwrap().unwrap().text("dc").unwrap().to_owned()
+    };
+    assert_eq!(asked().await, "first");
+    assert_eq!(second.connections(), 0, "nobody asks a second host without need");
+    down.store(true, Ordering::SeqCst);
+    assert_eq!(asked().await, "second", "within one call");
+    let status = directory.host_status();
+    assert!(!status[0].usable && status[1].usable);
+    assert!(status[0].success > status[1].success, "{status:?}");
+    assert!(
+        matches!(status[0].failure, Some((_, LdapError::ConnectionLost))),
+        "{status:?}"
+    );
+    let connections = first.connections();
+    assert_eq!(asked().await, "second");
+    assert_eq!(first.connections(), connections, "it rests");
+    down.store(false, Ordering::SeqCst);
+    let again = wait_for(
+        "the first host is used again",
+        Duration::from_secs(30),
+        async || asked().await == "first",
+    );
+    again.await.unwrap();
+    assert!(directory.host_status()[0].usable);
+}
+
+#[tokio::test]
+async fn what_was_seen_of_a_host_is_kept_with_the_end_of_its_certificate() {
+    let ca = TestCa::new().unwrap();
+    let slapd = Slapd::builder()
+        .certificate(ca.loopback_server().unwrap())
+        .start()
+        .unwrap();
+    let unused = directory(over_ldaps(&slapd, &ca.pem()), "wrong");
+    let status = unused.host_status().remove(0);
+    assert_eq!(
+        (status.success, status.failure, status.certificate_end),
+        (None, None, None)
+    );
+    let refused = LdapError::BindRefused(ResultCode(49));
+    assert_eq!(error_of(&unused).await, refused);
+    let status = unused.host_status().remove(0);
+    assert!(status.usable && status.success.is_none(), "{status:?}");
+    assert_eq!(status.failure.map(|(_, error)| error), Some(refused));
+    let end = status.certificate_end.unwrap();
+    assert_eq!(end.format("%Y-%m-%d").to_string(), "2100-01-01");
+}
+
+/// Letters of another width are the same name (UTS #46), and this one is known everywhere.
+#[tokio::test]
+async fn a_host_in_another_script_is_resolved_connected_to_and_verified() {
+    let ca = TestCa::new().unwrap();
+    let slapd = Slapd::builder()
+        .certificate(ca.server(&["localhost"]).unwrap())
+        .start()
+        .unwrap();
+    let settings = DirectorySettings {
+        bind_dn: slapd.service_dn(),
+        ca_certificates: ca.pem(),
+        ..settings(&[format!(
+            "ldaps://ｌｏｃａｌｈｏｓｔ:{}",
+            slapd.tls_address().port()
+        )])
     };
     let directory = directory(settings, slapd.service_password());
     let found = directory
