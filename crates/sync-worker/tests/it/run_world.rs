@@ -16,8 +16,9 @@ use crate::runs::{rest, run_to_rest};
 
 pub const BASE: &str = "dc=example,dc=org";
 
-pub struct World {
-    pub slapd: Slapd,
+/// Around a server `D`, which is a real one where nothing else is said.
+pub struct World<D = Slapd> {
+    pub slapd: D,
     _worker: TestWorker,
     pub clients: Clients,
     pub store: Store,
@@ -78,19 +79,33 @@ impl World {
         let slapd = tokio::task::spawn_blocking(move || builder.start().unwrap())
             .await
             .unwrap();
-        let worker = TestWorker::start_with(&[slapd.address().port()], &[], clock).await;
+        let (directory, port) = (directory_at(slapd.url(), &slapd), slapd.address().port());
+        Self::around(slapd, port, directory, sync, clock).await
+    }
+}
+
+impl<D> World<D> {
+    /// The same with a server that runs already.
+    pub async fn around(
+        server: D,
+        port: u16,
+        directory: v1::Directory,
+        sync: v1::UserSync,
+        clock: Clock,
+    ) -> Self {
+        let worker = TestWorker::start_with(&[port], &[], clock).await;
         let mut clients = worker.clients(ADMIN);
         create_tenant(&mut clients).await;
         let request = v1::CreateDirectoryRequest {
             parent: TENANT.into(),
             directory_id: "hq".into(),
-            directory: Some(directory_at(slapd.url(), &slapd)),
+            directory: Some(directory),
         };
         ok(clients.directories.create_directory(request)).await;
         create_sync(&mut clients, "staff", sync).await;
         let store = worker.store().await;
         Self {
-            slapd,
+            slapd: server,
             _worker: worker,
             clients,
             store,

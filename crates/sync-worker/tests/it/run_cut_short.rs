@@ -1,0 +1,285 @@
+//! Directories that stop in the middle of an answer, each in its own way: nobody is removed, whatever is missing.
+
+use std::sync::{Arc, Mutex};
+
+use rollcall_proto::v1::{self, ChangeType, IssueType, SearchOutcome, SyncRunState};
+use rollcall_runtime::clock::Clock;
+use rollcall_testkit::{Operation, Request, ScriptedLdap, ber};
+
+use crate::company::sync_of;
+use crate::run_world::World;
+
+const BASE: &str = "dc=scripted";
+const PAGING: &str = "1.2.840.113556.1.4.319";
+/// Entries of a page.
+const PAGE: usize = 2;
+
+/// What the server does with the pages of a search.
+#[derive(Clone, Copy, PartialEq)]
+enum Mood {
+    /// Sends all of them.
+    Whole,
+    /// Sends the first entry of this page and leaves.
+    LeavesWithin(usize),
+    /// Leaves when it is asked for this page.
+    LeavesBefore(usize),
+    /// Ends this page with this result, though there are more.
+    Ends(usize, i64),
+    /// Does not know this page's cookie any more, this time; the next time it does.
+    Forgets(usize),
+    /// Knows no pages: refuses them, and sends so many entries without.
+    Unpaged(usize),
+}
+
+struct Script {
+    mood: Mood,
+    people: Vec<Person>,
+}
+
+#[derive(Clone)]
+struct Person {
+    id: u8,
+    uid: String,
+    name: String,
+}
+
+type Shared = Arc<Mutex<Script>>;
+
+fn person(id: u8) -> Person {
+    Person {
+        id,
+        uid: format!("person{id}"),
+        name: format!("Person {id}"),
+    }
+}
+
+impl Person {
+    fn entry(&self, message: i64) -> Vec<u8> {
+        let id = format!("00000000-0000-4000-8000-0000000000{:02x}", self.id);
+        let dn = format!("uid={},{BASE}", self.uid);
+        let attributes: [(&str, &[&[u8]]); 3] = [
+            ("entryUUID", &[id.as_bytes()]),
+            ("uid", &[self.uid.as_bytes()]),
+            ("cn", &[self.name.as_bytes()]),
+        ];
+        ber::search_entry(message, &dn, &attributes)
+    }
+}
+
+/// What the server sends, and whether it leaves then.
+fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
+    let id = request.id;
+    let Operation::Search { base, page, .. } = &request.operation else {
+        return (ber::bind_response(id, 0, "", ""), false);
+    };
+    if base.is_empty() {
+        let root: [(&str, &[&[u8]]); 4] = [
+            ("objectClass", &[b"top", b"OpenLDAProotDSE"]),
+            ("namingContexts", &[BASE.as_bytes()]),
+            ("supportedLDAPVersion", &[b"3"]),
+            ("supportedControl", &[PAGING.as_bytes()]),
+        ];
+        return (
+            [ber::search_entry(id, "", &root), ber::search_done(id, 0, "")].concat(),
+            false,
+        );
+    }
+    let entries = |people: &[Person]| {
+        people
+            .iter()
+            .map(|person| person.entry(id))
+            .collect::<Vec<_>>()
+            .concat()
+    };
+    let number = match (page, script.mood) {
+        (Some(_), Mood::Unpaged(_)) => return (ber::search_done(id, 12, "no pages here"), false),
+        (None, Mood::Unpaged(limit)) => {
+            let code = if limit < script.people.len() { 4 } else { 0 };
+            let sent = entries(&script.people[..limit.min(script.people.len())]);
+            return ([sent, ber::search_done(id, code, "")].concat(), false);
+        }
+        (None, _) => {
+            return (
+                [entries(&script.people), ber::search_done(id, 0, "")].concat(),
+                false,
+            );
+        }
+        (Some((_, cookie)), _) => cookie.first().map_or(0, |number| usize::from(*number)),
+    };
+    let first = (number * PAGE).min(script.people.len());
+    let after = (first + PAGE).min(script.people.len());
+    let sent = &script.people[first..after];
+    match script.mood {
+        Mood::LeavesBefore(page) if page == number => (Vec::new(), true),
+        Mood::LeavesWithin(page) if page == number => (entries(&sent[..1]), true),
+        Mood::Ends(page, code) if page == number => {
+            ([entries(sent), ber::search_done(id, code, "")].concat(), false)
+        }
+        Mood::Forgets(page) if page == number => {
+            script.mood = Mood::Whole;
+            (ber::search_done(id, 53, "what cookie?"), false)
+        }
+        _ => {
+            let next = u8::try_from(number + 1).unwrap();
+            let cookie: &[u8] = if after == script.people.len() {
+                &[]
+            } else {
+                &[next]
+            };
+            ([entries(sent), ber::page_done(id, cookie)].concat(), false)
+        }
+    }
+}
+
+/// Six people on three pages, of whom all are users.
+async fn world() -> (World<ScriptedLdap>, Shared) {
+    let script = Arc::new(Mutex::new(Script {
+        mood: Mood::Whole,
+        people: (1..=6).map(person).collect(),
+    }));
+    let shared = script.clone();
+    let server = ScriptedLdap::plain(move |mut peer| {
+        let script = shared.clone();
+        async move {
+            while let Some(request) = peer.receive().await? {
+                let (bytes, leaves) = answer(&mut script.lock().unwrap(), &request);
+                peer.send(&bytes).await?;
+                if leaves {
+                    break;
+                }
+            }
+            Ok(())
+        }
+    })
+    .await
+    .unwrap();
+    let directory = v1::Directory {
+        display_name: "Scripted".into(),
+        hosts: vec![format!("ldap://{}", server.address())],
+        transport_security: v1::TransportSecurity::Plaintext.into(),
+        allow_plaintext: true,
+        bind_dn: format!("cn=rollcall,{BASE}"),
+        bind_password: "secret".into(),
+        page_size: i32::try_from(PAGE).unwrap(),
+        ..v1::Directory::default()
+    };
+    let port = server.address().port();
+    let sync = v1::UserSync {
+        missing_users: v1::MissingUserPolicy::Archive.into(),
+        ..sync_of(BASE, "(uid=*)")
+    };
+    let mut world = World::around(server, port, directory, sync, Clock::System).await;
+    let run = world.succeed().await;
+    assert_eq!(run.counts.unwrap().created, 6);
+    (world, script)
+}
+
+/// The first and the last person change, the third is not there any more, and the server is in this mood. Nobody
+/// may be removed; what came before the server stopped is taken.
+async fn stopped(mood: Mood) -> (World<ScriptedLdap>, v1::SyncRun) {
+    let (mut world, script) = world().await;
+    {
+        let mut script = script.lock().unwrap();
+        script.people.remove(2);
+        for person in [0, 4] {
+            script.people[person].name = "Renamed".into();
+        }
+        script.mood = mood;
+    }
+    let run = world.apply().await;
+    assert_eq!(world.active().await, 6, "{run:#?}");
+    script.lock().unwrap().mood = Mood::Whole;
+    (world, run)
+}
+
+/// The run ended well as far as it came, and said that it did not come to the end.
+async fn is_partial(mut world: World<ScriptedLdap>, run: &v1::SyncRun) {
+    assert_eq!(run.state(), SyncRunState::SucceededWithIssues, "{run:#?}");
+    assert_eq!(run.search_outcome(), SearchOutcome::Partial);
+    assert_eq!(world.issue_types(run).await, [IssueType::PullIncomplete]);
+    assert_eq!(
+        world.changes(run).await,
+        [("person1".to_owned(), ChangeType::Update)]
+    );
+    // As soon as it answers again, the rest is made up for.
+    let whole = world.succeed().await;
+    let expected = [
+        ("person3".to_owned(), ChangeType::Archive),
+        ("person6".to_owned(), ChangeType::Update),
+    ];
+    assert_eq!(world.changes(&whole).await, expected);
+    assert_eq!(world.active().await, 5);
+}
+
+/// Matrix case 52: within a page.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_leaves_within_a_page_removes_nobody() {
+    let (world, run) = stopped(Mood::LeavesWithin(1)).await;
+    is_partial(world, &run).await;
+}
+
+/// Matrix case 52: between two pages.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_leaves_between_pages_removes_nobody() {
+    let (world, run) = stopped(Mood::LeavesBefore(1)).await;
+    is_partial(world, &run).await;
+}
+
+/// Matrix case 52: before the first entry.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_leaves_before_the_first_page_fails_the_run() {
+    let (mut world, run) = stopped(Mood::LeavesBefore(0)).await;
+    assert_eq!(run.state(), SyncRunState::Failed, "{run:#?}");
+    world.succeed().await;
+    assert_eq!(world.active().await, 5);
+}
+
+/// Matrix case 51: each of the limits, on a page that is not the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_in_the_middle_removes_nobody() {
+    for code in [3, 4, 11] {
+        let (world, run) = stopped(Mood::Ends(1, code)).await;
+        is_partial(world, &run).await;
+    }
+}
+
+/// Matrix case 54: all of them in one answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_without_pages_is_read_at_once() {
+    let (mut world, script) = world().await;
+    script.lock().unwrap().mood = Mood::Unpaged(100);
+    let run = world.succeed().await;
+    assert_eq!(run.search_outcome(), SearchOutcome::Complete);
+    assert_eq!(run.counts.unwrap().unchanged, 6);
+}
+
+/// Matrix case 54: as many as the server's limit allows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_without_pages_and_with_a_limit_removes_nobody() {
+    let (world, run) = stopped(Mood::Unpaged(3)).await;
+    is_partial(world, &run).await;
+}
+
+/// Matrix case 55: the search begins anew, and whoever came twice is one user.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_forgets_a_cookie_is_read_once_more() {
+    let (mut world, script) = world().await;
+    script.lock().unwrap().mood = Mood::Forgets(2);
+    let run = world.succeed().await;
+    assert_eq!(run.search_outcome(), SearchOutcome::Complete);
+    assert_eq!((run.counts.unwrap().unchanged, world.active().await), (6, 6));
+}
+
+/// Bad input: two entries of a directory claim to be the same person.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_entries_with_one_external_id_are_one_user_night_after_night() {
+    let (mut world, script) = world().await;
+    let twin = Person { id: 1, ..person(9) };
+    script.lock().unwrap().people.push(twin);
+    let before = world.users().await;
+    for _ in 0..2 {
+        let run = world.apply().await;
+        assert!(world.changes(&run).await.is_empty(), "{run:#?}");
+        assert_eq!(world.users().await, before);
+    }
+}
