@@ -139,6 +139,21 @@ impl TestWorker {
         Scheduler::new(self.worker.clone()).tick().await;
     }
 
+    /// Runs the binary on the worker's database, with directories on these ports.
+    pub fn command(&self, ports: &[u16], arguments: &[&str]) -> std::process::Output {
+        let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+        let url = format!("sqlite:{}", self.dir.path().join("rollcall.db").display());
+        std::process::Command::new(env!("CARGO_BIN_EXE_sync-worker"))
+            .env_clear()
+            .args(arguments)
+            .args(["--set", &format!("store.url={url}")])
+            .args(["--set", &format!("keyring.key={KEYRING}")])
+            .args(["--set", "egress.allow_cidrs=127.0.0.0/8"])
+            .args(["--set", &format!("egress.allow_ports={}", ports.join(","))])
+            .output()
+            .unwrap()
+    }
+
     /// The worker's database, opened once more, for what no service of the worker shows.
     pub async fn store(&self) -> Store {
         let url = format!("sqlite:{}", self.dir.path().join("rollcall.db").display());

@@ -32,3 +32,4 @@ mod tenants;
 mod turns;
 mod user_sync_checks;
 mod user_syncs;
+mod watching;

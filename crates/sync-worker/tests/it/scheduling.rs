@@ -82,6 +82,29 @@ async fn the_scheduler_runs_what_is_due_once_and_sets_the_next_time() {
     );
 }
 
+/// Matrix case 64: what a clock that was ahead has scheduled does not wait until that time comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_runs_in_the_next_night_although_the_clock_was_years_ahead() {
+    let company = Company::start();
+    let clock = ManualClock::new(at(NOON));
+    let settings = [("scheduler.enabled", "true")];
+    let worker = TestWorker::start_with(&company.ports(), &settings, Clock::Manual(clock.clone())).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up(&mut clients).await;
+    create_sync(&mut clients, "staff", nightly()).await;
+    let tonight = next_run_seconds(&mut clients).await;
+    clock.set(at(NOON) + TimeDelta::days(3650));
+    let far = async || next_run_seconds(&mut worker.clients(ADMIN)).await > tonight + 3600 * 86_400;
+    wait_for("a run in the wrong year", Duration::from_secs(20), far)
+        .await
+        .unwrap();
+    clock.set(at(NOON));
+    let near = async || next_run_seconds(&mut worker.clients(ADMIN)).await == tonight;
+    wait_for("the next night", Duration::from_secs(20), near)
+        .await
+        .unwrap();
+}
+
 async fn run_due(
     clients: &mut Clients,
     parent: &str,
@@ -243,4 +266,33 @@ async fn what_is_too_old_goes_but_the_newest_run_stays() {
             .audit_events
             .is_empty()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_a_server_runs_what_is_due_and_ends_badly_if_any_failed() {
+    let company = Company::start();
+    // What is created at that noon is due by now.
+    let clock = Clock::Manual(ManualClock::new(at(NOON)));
+    let worker = TestWorker::start_with(&company.ports(), &[], clock).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up(&mut clients).await;
+    create_sync(&mut clients, "staff", nightly()).await;
+    let run_due = || worker.command(&company.ports(), &["run-due"]);
+    let done = run_due();
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let run = runs(&mut clients, STAFF).await.remove(0);
+    assert_eq!(run.state(), SyncRunState::Succeeded, "{run:#?}");
+    assert_eq!(run.caller, "sync-worker run-due");
+
+    let mut broken = nightly();
+    broken.searches[0].base_dn = "ou=Nowhere,dc=example,dc=org".into();
+    create_sync(&mut clients, "broken", broken).await;
+    let failed = run_due();
+    assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+    let told = String::from_utf8_lossy(&failed.stderr);
+    assert!(
+        told.contains("0 user syncs succeeded, 1 failed, 0 are held"),
+        "{told}"
+    );
+    assert_eq!(runs(&mut clients, STAFF).await.len(), 1, "it is not due again");
 }

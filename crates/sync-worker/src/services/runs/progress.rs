@@ -173,6 +173,13 @@ fn progress(run: &Run, expected: u64, meter: &mut Meter, now: Instant) -> v1::Sy
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+
+    use chrono::DateTime;
+    use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
+    use rollcall_core::run::{RunCounts, RunMode, RunTrigger};
+
     use super::*;
 
     #[test]
@@ -188,6 +195,64 @@ mod tests {
         assert_eq!(meter.rate(RunState::Pulling, after(14), 400), Some(0.0));
         assert_eq!(meter.rate(RunState::Applying, after(15), 10), None);
         assert_eq!(meter.rate(RunState::Applying, after(16), 30), Some(20.0));
+    }
+
+    fn run(state: RunState, counts: RunCounts) -> Run {
+        Run {
+            user_sync: UserSyncKey {
+                tenant: TenantId::parse("acme").unwrap(),
+                user_sync: UserSyncId::parse("staff").unwrap(),
+            },
+            id: RunId(Uuid::nil()),
+            state,
+            mode: RunMode::Apply,
+            trigger: RunTrigger::Call,
+            started_by: String::new(),
+            counts,
+            issue_counts: BTreeMap::new(),
+            hold_reasons: Vec::new(),
+            failure: None,
+            complete: true,
+            user_sync_revision: 1,
+            directory_revision: 1,
+            create_time: DateTime::UNIX_EPOCH,
+            plan_time: None,
+            end_time: None,
+            expire_time: None,
+        }
+    }
+
+    #[test]
+    fn what_is_left_follows_from_the_rate_and_is_not_told_where_nobody_knows() {
+        let start = Instant::now();
+        let mut meter = Meter::default();
+        let applying = |applied| {
+            let counts = RunCounts {
+                created: 100,
+                applied,
+                ..RunCounts::default()
+            };
+            run(RunState::Applying, counts)
+        };
+        let begun = progress(&applying(0), 7, &mut meter, start);
+        assert_eq!((begun.done, begun.total, begun.per_second), (0, 100, 0.0));
+        assert_eq!(begun.estimated_remaining, None);
+        let later = progress(&applying(40), 7, &mut meter, start + Duration::from_secs(2));
+        assert_eq!((later.done, later.per_second), (40, 20.0));
+        assert_eq!(later.estimated_remaining, Some(duration(Duration::from_secs(3))));
+
+        let pulling = |entries| {
+            let counts = RunCounts {
+                entries,
+                ..RunCounts::default()
+            };
+            run(RunState::Pulling, counts)
+        };
+        let mut meter = Meter::default();
+        progress(&pulling(0), 10, &mut meter, start);
+        let more = progress(&pulling(20), 10, &mut meter, start + Duration::from_secs(1));
+        assert_eq!((more.done, more.total, more.per_second), (20, 10, 20.0));
+        assert_eq!(more.estimated_remaining, None, "there are more than last time");
     }
 
     #[test]
