@@ -156,6 +156,16 @@ impl Store {
         models.into_iter().map(Model::into_domain).collect()
     }
 
+    /// User syncs whose time comes later than this, the latest first. Global by nature.
+    pub async fn user_syncs_due_after(&self, time: DateTime<Utc>, limit: u32) -> Result<Vec<UserSync>> {
+        let sql = format!(
+            "SELECT * FROM user_syncs WHERE next_run_time > $1 ORDER BY next_run_time DESC LIMIT {limit}"
+        );
+        let models: Vec<Model> =
+            rows(&self.inner.database.reader, &sql, vec![to_micros(time).into()]).await?;
+        models.into_iter().map(Model::into_domain).collect()
+    }
+
     /// Sets when the schedule fires next, if it is still `expected`. False if another replica was faster.
     /// That is no change of the user sync: the revision stays.
     pub async fn set_next_run_time(

@@ -129,6 +129,25 @@ impl Worker {
         }
     }
 
+    /// Brings forward what is to run later than its schedule says: it was scheduled by a clock that was ahead.
+    pub(crate) async fn bring_forward(&self) -> Result<(), Error> {
+        let now = self.now();
+        for sync in self.store.user_syncs_due_after(now + CLAIM, MAX_DUE).await? {
+            let key = UserSyncKey {
+                tenant: sync.tenant,
+                user_sync: sync.id,
+            };
+            let next = next_run_time(&key, &sync.settings, self.settings.scheduler.spread, now);
+            if next.is_some() && next < sync.next_run_time {
+                tracing::warn!(user_sync = %key, "a run was scheduled by a clock that was ahead");
+                self.store
+                    .set_next_run_time(&key.tenant, &key.user_sync, sync.next_run_time, next)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Runs every due user sync that `wanted` accepts, several at a time, and reports each one when it rests.
     /// Stops starting more when the receiver is gone; what has started goes on.
     pub(crate) async fn run_due(

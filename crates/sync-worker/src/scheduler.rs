@@ -22,6 +22,8 @@ pub struct Scheduler {
     /// One for each run that may still be started.
     room: Arc<Semaphore>,
     retention: Retention,
+    /// When the last tick was; `None` before the first.
+    last: Option<DateTime<Utc>>,
 }
 
 impl Scheduler {
@@ -32,6 +34,7 @@ impl Scheduler {
             retention: Retention::new(worker.clone()),
             worker,
             room,
+            last: None,
         }
     }
 
@@ -54,6 +57,10 @@ impl Scheduler {
         note("take over abandoned runs", self.worker.engine.recover().await);
         note("expire plans", self.worker.engine.expire().await);
         self.worker.directories.sweep();
+        if self.last.is_none_or(|last| now < last) {
+            note("bring schedules forward", self.worker.bring_forward().await);
+        }
+        self.last = Some(now);
         if self.worker.settings.scheduler.enabled {
             note("start due user syncs", self.start_due(now).await);
         }
