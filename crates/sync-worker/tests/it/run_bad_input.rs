@@ -56,7 +56,10 @@ async fn entries_without_any_mapped_attribute_are_issues_and_their_users_stay() 
     let mut world = World::start(Slapd::builder().ldif(ldif.as_str()), sync).await;
     let run = world.apply().await;
     assert_eq!(run.state(), SyncRunState::SucceededWithIssues, "{run:#?}");
-    assert_eq!(world.issue_types(&run).await, [IssueType::MissingRequiredField; 12]);
+    assert_eq!(
+        world.issue_types(&run).await,
+        [IssueType::MissingRequiredField; 12]
+    );
     assert!(world.users().await.is_empty());
 
     let set = |uid: &str, change: &str| format!("dn: {}\nchangetype: modify\n{change}\n", dn("Staff", uid));
@@ -72,7 +75,10 @@ async fn entries_without_any_mapped_attribute_are_issues_and_their_users_stay() 
         .modify(&set("p00", "delete: employeeNumber\n-\ndelete: mail"))
         .unwrap();
     let run = world.apply().await;
-    assert_eq!(world.issue_types(&run).await, [IssueType::MissingRequiredField; 11]);
+    assert_eq!(
+        world.issue_types(&run).await,
+        [IssueType::MissingRequiredField; 11]
+    );
     assert_eq!(world.users().await, before);
 }
 
@@ -96,7 +102,11 @@ async fn a_value_of_a_megabyte_costs_its_own_entry_at_most() {
     let longest = users.values().map(|user| format!("{user:?}").len()).max();
     assert!(longest.is_some_and(|length| length < 10_000), "{longest:?}");
     let again = world.apply().await;
-    assert_eq!((again.state(), world.users().await), (first.state(), users), "{again:#?}");
+    assert_eq!(
+        (again.state(), world.users().await),
+        (first.state(), users),
+        "{again:#?}"
+    );
     assert!(world.changes(&again).await.is_empty());
 }
 
