@@ -44,6 +44,9 @@ pub enum Practice {
     SoftLock,
 }
 
+/// A certificate that ends sooner than this is worth a word.
+pub const CERTIFICATE_NOTICE: TimeDelta = TimeDelta::days(30);
+
 /// What a finding is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Subject {
@@ -79,6 +82,8 @@ pub struct ReviewedDirectory {
     pub directory: Directory,
     /// When it was last checked, and what came out.
     pub last_check: Option<(DateTime<Utc>, CheckReport)>,
+    /// When the first certificate of its hosts ends, as seen in use since. `None` if none was seen.
+    pub certificate_end: Option<DateTime<Utc>>,
 }
 
 /// A user sync with its newest run.
@@ -232,20 +237,14 @@ fn directory(reviewed: &ReviewedDirectory, facts: &Facts<'_>, now: DateTime<Utc>
         password_age(directory, facts.bind_password_age, now, &about),
         soft_lock(directory, &about),
     ];
-    for (practice, kind, unknown) in [
-        (
-            Practice::Certificates,
-            StageKind::Tls,
-            "The certificates were not checked yet.",
-        ),
-        (
-            Practice::LeastPrivilege,
-            StageKind::Privilege,
-            "Whether the bind account can write is not known.",
-        ),
-    ] {
-        findings.push(of_check(reviewed, practice, kind, unknown, &subject));
-    }
+    findings.push(certificates(reviewed, now, &about));
+    findings.push(of_check(
+        reviewed,
+        Practice::LeastPrivilege,
+        StageKind::Privilege,
+        "Whether the bind account can write is not known.",
+        &subject,
+    ));
     let is_used = facts
         .user_syncs
         .iter()
@@ -260,6 +259,28 @@ fn directory(reviewed: &ReviewedDirectory, facts: &Facts<'_>, now: DateTime<Utc>
         findings.push(about.find(Practice::Unused, StageResult::Warn, what, hint));
     }
     findings
+}
+
+/// A certificate that was seen in use and ends soon outweighs a check, which may be old.
+fn certificates(reviewed: &ReviewedDirectory, now: DateTime<Utc>, about: &About) -> Finding {
+    let hint = "Renew the certificate of the server, or nobody can log in.";
+    match reviewed.certificate_end {
+        Some(end) if end <= now => {
+            let message = format!("A certificate has expired on {}.", end.date_naive());
+            about.find(Practice::Certificates, StageResult::Fail, message, hint)
+        }
+        Some(end) if end - now < CERTIFICATE_NOTICE => {
+            let message = format!("A certificate expires on {}.", end.date_naive());
+            about.find(Practice::Certificates, StageResult::Warn, message, hint)
+        }
+        _ => of_check(
+            reviewed,
+            Practice::Certificates,
+            StageKind::Tls,
+            "The certificates were not checked yet.",
+            &about.subject,
+        ),
+    }
 }
 
 fn transport(directory: &Directory, about: &About) -> Finding {

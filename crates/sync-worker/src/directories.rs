@@ -11,7 +11,7 @@ use rollcall_core::directory::{Directory, DirectorySettings};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_core::secret::{Password, SecretBytes};
-use rollcall_ldap::{DirectoryConfig, EgressPolicy, LdapDirectory, LdapError, PoolLimits};
+use rollcall_ldap::{DirectoryConfig, EgressPolicy, HostStatus, LdapDirectory, LdapError, PoolLimits};
 use rollcall_proto::resource_name;
 use rollcall_store::Store;
 
@@ -139,12 +139,11 @@ impl Directories {
         ))
     }
 
-    /// True for each host of the directory that is not resting after failures; `None` while nobody in this
-    /// process uses the directory.
-    pub fn hosts_usable(&self, directory: &Directory) -> Option<Vec<bool>> {
+    /// What this process has seen of each host of the directory; `None` while it does not use the directory.
+    pub fn host_status(&self, directory: &Directory) -> Option<Vec<HostStatus>> {
         let open = self.lock();
         let opened = open.get(&(directory.tenant.clone(), directory.id.clone()))?;
-        (opened.version.0 == directory.revision).then(|| opened.handle.hosts_usable())
+        (opened.version.0 == directory.revision).then(|| opened.handle.host_status())
     }
 
     /// Closes connections that are not used any more. To be called now and then.

@@ -68,6 +68,7 @@ fn good_directory() -> ReviewedDirectory {
     ReviewedDirectory {
         directory,
         last_check: Some((now(), report)),
+        certificate_end: None,
     }
 }
 
@@ -154,7 +155,7 @@ fn a_tenant_that_does_everything_right_passes_everything() {
 #[test]
 fn each_fault_of_a_directory_is_found() {
     type Spoil = fn(&mut ReviewedDirectory);
-    let cases: [(Practice, StageResult, Spoil); 11] = [
+    let cases: [(Practice, StageResult, Spoil); 13] = [
         (Practice::Transport, StageResult::Fail, |it| {
             it.directory.settings.transport_security = TransportSecurity::Plaintext;
         }),
@@ -172,6 +173,12 @@ fn each_fault_of_a_directory_is_found() {
         }),
         (Practice::Certificates, StageResult::Warn, |it| {
             it.last_check.as_mut().unwrap().1.stages[0].result = StageResult::Warn;
+        }),
+        (Practice::Certificates, StageResult::Warn, |it| {
+            it.certificate_end = Some(now() + TimeDelta::days(29));
+        }),
+        (Practice::Certificates, StageResult::Fail, |it| {
+            it.certificate_end = Some(now());
         }),
         (Practice::LeastPrivilege, StageResult::Skipped, |it| {
             it.last_check.as_mut().unwrap().1.stages[1].result = StageResult::Skipped;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rollcall_core::check::{CheckReport, StageKind};
 use rollcall_core::directory::{DirectorySettings, HostUrl};
+use rollcall_core::security_review::CERTIFICATE_NOTICE;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -37,8 +38,6 @@ const HOST_STAGES: [StageKind; 6] = [
     StageKind::Bind,
     StageKind::RootDse,
 ];
-/// A certificate that ends sooner than this is worth a word.
-const EXPIRY_NOTICE_DAYS: i64 = 30;
 
 /// What is said about plain text.
 const UNPROTECTED: (&str, &str) = (
@@ -299,14 +298,14 @@ impl HostStages<'_> {
                 let leaf = facts.chain.first();
                 let message =
                     describe::with_certificate(format!("{} with {}.", facts.version, facts.cipher), leaf);
-                let days = leaf.map_or(i64::MAX, |leaf| (leaf.not_after - self.now).num_days());
-                match days < EXPIRY_NOTICE_DAYS {
-                    true => stages.warn(
-                        StageKind::Tls,
-                        message,
-                        format!("The certificate ends in {days} days: renew it, or nobody can log in."),
-                    ),
-                    false => stages.pass(StageKind::Tls, message),
+                match leaf.map(|leaf| leaf.not_after - self.now) {
+                    Some(left) if left < CERTIFICATE_NOTICE => {
+                        let days = left.num_days();
+                        let hint =
+                            format!("The certificate ends in {days} days: renew it, or nobody can log in.");
+                        stages.warn(StageKind::Tls, message, hint);
+                    }
+                    _ => stages.pass(StageKind::Tls, message),
                 }
                 found.tls = Some(facts);
             }

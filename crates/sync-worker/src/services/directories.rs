@@ -1,5 +1,6 @@
 //! DirectoryService. What CheckConnection does is in [`crate::checks`].
 
+mod host_health;
 mod update;
 
 use rollcall_core::directory::Directory;
@@ -255,22 +256,12 @@ impl Directories {
 
     /// The directory with the health of its hosts, as far as this process knows it.
     fn to_wire(&self, directory: &Directory) -> v1::Directory {
-        let usable = self.0.directories.hosts_usable(directory).unwrap_or_default();
-        let health = hosts(directory).into_iter().zip(usable).map(|(host, usable)| {
-            let (state, message) = match usable {
-                true => (v1::HealthState::Ok, ""),
-                false => (
-                    v1::HealthState::Error,
-                    "the host failed repeatedly and rests for a moment",
-                ),
-            };
-            v1::HostHealth {
-                host,
-                state: state.into(),
-                message: message.to_owned(),
-                ..v1::HostHealth::default()
-            }
-        });
+        let now = self.0.now();
+        let seen = self.0.directories.host_status(directory).unwrap_or_default();
+        let health = hosts(directory)
+            .into_iter()
+            .zip(&seen)
+            .map(|(host, status)| host_health::health(host, status, now));
         v1::Directory {
             host_health: health.collect(),
             ..directory.into()

@@ -3,6 +3,7 @@ use rollcall_proto::v1;
 
 use crate::company::{Company, DIRECTORY, TENANT, create_sync, create_tenant, staff};
 use crate::harness::{ADMIN, TestWorker, fails, mask, metadata, ok, violations};
+use crate::runs::run_to_rest;
 
 fn directory() -> v1::Directory {
     v1::Directory {
@@ -268,4 +269,32 @@ async fn a_new_bind_password_must_work_before_it_replaces_the_old_one() {
         clients.directories.rotate_bind_password(next),
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hosts_tell_when_they_answered_and_failed_and_when_their_certificate_ends() {
+    let mut company = Company::start();
+    let worker = TestWorker::start(&company.ports()).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up_sync(&mut clients).await;
+    let get = v1::GetDirectoryRequest {
+        name: DIRECTORY.into(),
+    };
+    run_to_rest(&mut clients, v1::SyncRunMode::Apply).await;
+    let directory = ok(clients.directories.get_directory(get.clone())).await;
+    let good = &directory.host_health[0];
+    assert_eq!((good.state(), good.message.as_str()), (v1::HealthState::Ok, ""));
+    assert_eq!(good.host, company.slapd.tls_url());
+    assert!(good.last_success_time.is_some() && good.last_failure_time.is_none());
+    // 2100-01-01.
+    let end = good.certificate_expire_time.unwrap();
+    assert_eq!(end.seconds, 4_102_444_800);
+
+    company.slapd.stop();
+    run_to_rest(&mut clients, v1::SyncRunMode::Apply).await;
+    let directory = ok(clients.directories.get_directory(get)).await;
+    let failed = &directory.host_health[0];
+    assert_eq!(failed.state(), v1::HealthState::Error);
+    assert!(failed.message.contains("connection was refused"), "{failed:?}");
+    assert!(failed.last_success_time.is_some() && failed.last_failure_time.is_some());
 }

@@ -137,7 +137,9 @@ impl Audit {
             let last_check = store
                 .last_check(tenant, &CheckSubject::Directory(directory.id.clone()))
                 .await?;
+            let seen = self.0.directories.host_status(&directory).unwrap_or_default();
             directories.push(ReviewedDirectory {
+                certificate_end: seen.iter().filter_map(|host| host.certificate_end).min(),
                 directory,
                 last_check,
             });
