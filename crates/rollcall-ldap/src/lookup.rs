@@ -9,7 +9,7 @@ use crate::connection::{Connection, Query};
 use crate::error::LdapError;
 use crate::guard::link::Budget;
 use crate::guard::violation::ProtocolViolation;
-use crate::paging::control::paged_results;
+use crate::paging::control::{paged_results, read_paged_results};
 use crate::result_code::ResultCode;
 
 /// What a search for single entries may cost.
@@ -67,6 +67,9 @@ pub(crate) async fn find_with_controls(
             }
             Err(error) => return Err(error),
             Ok(Err(end)) => {
+                // A server may end a page before it is full, even before its first entry.
+                let cookie = read_paged_results(&end.controls)?.unwrap_or_default();
+                found.more |= !cookie.is_empty();
                 return match end.code {
                     ResultCode::SUCCESS => Ok(found),
                     ResultCode::SIZE_LIMIT_EXCEEDED => Ok(Found { more: true, ..found }),

@@ -23,7 +23,7 @@ pub(crate) fn paged_results(size: u32, cookie: &[u8]) -> RawControl {
 }
 
 /// The cookie, if the answer has the control.
-pub(super) fn read_paged_results(controls: &[RawControl]) -> Result<Option<Vec<u8>>, LdapError> {
+pub(crate) fn read_paged_results(controls: &[RawControl]) -> Result<Option<Vec<u8>>, LdapError> {
     let Some(control) = controls.iter().find(|control| control.ctype == PAGED_RESULTS) else {
         return Ok(None);
     };

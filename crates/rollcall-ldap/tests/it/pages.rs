@@ -284,6 +284,25 @@ async fn a_server_that_ignores_limits_still_gets_a_small_search_answered() {
     assert_eq!((found.entries.len(), found.more), (2, true));
 }
 
+/// Active Directory sends pages that are not full, or empty, while it looks through what does not match: what is
+/// not on the first one may be there all the same.
+#[tokio::test]
+async fn a_small_search_whose_page_is_not_the_last_says_that_there_is_more() {
+    let server = pages(|request, _| ber::page_done(request.id, b"more")).await;
+    let found = on_script(server.address())
+        .find(
+            "dc=x",
+            SearchScope::Subtree,
+            "(uid=x)",
+            &["uid".into()],
+            2,
+            in_seconds(10),
+        )
+        .await
+        .unwrap();
+    assert_eq!((found.entries.len(), found.more), (0, true));
+}
+
 /// Matrix case 50.
 #[tokio::test]
 async fn an_entry_far_larger_than_a_user_comes_with_its_large_values_cut() {

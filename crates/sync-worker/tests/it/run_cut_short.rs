@@ -27,6 +27,10 @@ enum Mood {
     Ends(usize, i64),
     /// Does not know this page's cookie any more, this time; the next time it does.
     Forgets(usize),
+    /// Does not show this person in pages of the size that runs ask for, as if the entry moved past them.
+    Skips(u8),
+    /// Has a name for this person that is not UTF-8.
+    Garbles(u8),
     /// Knows no pages: refuses them, and sends so many entries without.
     Unpaged(usize),
 }
@@ -91,7 +95,7 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
             .collect::<Vec<_>>()
             .concat()
     };
-    let number = match (page, script.mood) {
+    let (number, size) = match (page, script.mood) {
         (Some(_), Mood::Unpaged(_)) => return (ber::search_done(id, 12, "no pages here"), false),
         (None, Mood::Unpaged(limit)) => {
             let code = if limit < script.people.len() { 4 } else { 0 };
@@ -104,11 +108,20 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
                 false,
             );
         }
-        (Some((_, cookie)), _) => cookie.first().map_or(0, |number| usize::from(*number)),
+        (Some((size, cookie)), _) => {
+            let number = cookie.first().map_or(0, |number| usize::from(*number));
+            (number, usize::try_from(*size).unwrap())
+        }
     };
-    let first = (number * PAGE).min(script.people.len());
-    let after = (first + PAGE).min(script.people.len());
-    let sent = &script.people[first..after];
+    let mut people = script.people.clone();
+    if let Mood::Skips(skipped) = script.mood
+        && size == PAGE
+    {
+        people.retain(|person| person.id != skipped);
+    }
+    let first = (number * size).min(people.len());
+    let after = (first + size).min(people.len());
+    let sent = &people[first..after];
     match script.mood {
         Mood::LeavesBefore(page) if page == number => (Vec::new(), true),
         Mood::LeavesWithin(page) if page == number => (entries(&sent[..1]), true),
@@ -121,12 +134,14 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
         }
         _ => {
             let next = u8::try_from(number + 1).unwrap();
-            let cookie: &[u8] = if after == script.people.len() {
-                &[]
-            } else {
-                &[next]
-            };
-            ([entries(sent), ber::page_done(id, cookie)].concat(), false)
+            let cookie: &[u8] = if after == people.len() { &[] } else { &[next] };
+            let mut bytes = entries(sent);
+            if let Mood::Garbles(garbled) = script.mood {
+                let name = format!("uid=person{garbled},");
+                let at = bytes.windows(name.len()).position(|part| part == name.as_bytes());
+                at.into_iter().for_each(|at| bytes[at + 4] = 0xe4);
+            }
+            ([bytes, ber::page_done(id, cookie)].concat(), false)
         }
     }
 }
@@ -268,6 +283,45 @@ async fn a_directory_that_forgets_a_cookie_is_read_once_more() {
     let run = world.succeed().await;
     assert_eq!(run.search_outcome(), SearchOutcome::Complete);
     assert_eq!((run.counts.unwrap().unchanged, world.active().await), (6, 6));
+}
+
+/// Matrix case 58: an entry that moved while the pages went by was seen by none of them, and is asked for by its
+/// id before anybody takes it for gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_slips_through_the_pages_is_found_by_the_id() {
+    let (mut world, script) = world().await;
+    script.lock().unwrap().mood = Mood::Skips(3);
+    let run = world.apply().await;
+    assert_eq!(run.state(), SyncRunState::SucceededWithIssues, "{run:#?}");
+    assert_eq!(run.search_outcome(), SearchOutcome::Partial);
+    assert_eq!(world.issue_types(&run).await, [IssueType::PullIncomplete]);
+    assert!(world.changes(&run).await.is_empty());
+    assert_eq!(world.active().await, 6);
+}
+
+/// Matrix case 45: the entry is an issue, its user stays, and everybody else is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_is_not_utf_8_is_an_issue_and_the_rest_is_imported() {
+    let (mut world, script) = world().await;
+    {
+        let mut script = script.lock().unwrap();
+        script.mood = Mood::Garbles(3);
+        script.people.remove(5);
+        script.people.push(person(7));
+    }
+    let run = world.apply().await;
+    assert_eq!(run.state(), SyncRunState::SucceededWithIssues, "{run:#?}");
+    assert_eq!(run.search_outcome(), SearchOutcome::Partial);
+    let types = world.issue_types(&run).await;
+    for kind in [IssueType::UndecodableEntry, IssueType::PullIncomplete] {
+        assert!(types.contains(&kind), "{types:?}");
+    }
+    // Nobody is removed, not even the one who did leave: that is for a complete pull to say.
+    assert_eq!(
+        world.changes(&run).await,
+        [("person7".to_owned(), ChangeType::Create)]
+    );
+    assert_eq!(world.active().await, 7);
 }
 
 /// Bad input: two entries of a directory claim to be the same person.
