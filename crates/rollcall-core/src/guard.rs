@@ -235,5 +235,43 @@ mod tests {
                 prop_assert!(!hold_reasons(&worse, &limit).is_empty());
             }
         }
+
+        /// Night after night, however the losses are spread: what goes by itself within any seven days is within
+        /// the limit, and a small loss passes once the earlier ones are a week old.
+        #[test]
+        fn no_week_takes_more_than_the_limit(
+            people in 1u64..500,
+            nights in prop::collection::vec((0i64..5, 0u64..60), 1..60),
+        ) {
+            let limit = RemovalLimit::default();
+            let week = REMOVAL_WINDOW.num_days();
+            let (mut day, mut active) = (0, people);
+            let mut gone: Vec<(i64, u64)> = Vec::new();
+            for (pause, loss) in nights {
+                day += pause;
+                let loss = loss.min(active);
+                let recent = gone.iter().filter(|(when, _)| *when >= day - week).map(|(_, count)| count).sum();
+                let input = GuardInput {
+                    active,
+                    absent: loss,
+                    removals: loss,
+                    recent_removals: recent,
+                    ..GuardInput::default()
+                };
+                let held = held(input);
+                if recent == 0 && loss <= limit.allowed(active) && loss <= active / 2 {
+                    prop_assert!(!held || active == loss, "{:?}", input);
+                }
+                if !held {
+                    active -= loss;
+                    gone.push((day, loss));
+                }
+            }
+            for (first, _) in &gone {
+                let days = *first..=*first + week;
+                let within: u64 = gone.iter().filter(|(day, _)| days.contains(day)).map(|(_, count)| count).sum();
+                prop_assert!(within <= limit.allowed(people), "{} of {} from day {}", within, people, first);
+            }
+        }
     }
 }
