@@ -70,10 +70,34 @@ impl Store {
     /// # Errors
     /// `InvalidCursor`.
     pub async fn list_user_syncs(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<UserSync>> {
+        self.list_user_syncs_where(tenant, None, page).await
+    }
+
+    /// The same, of one directory only.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_user_syncs_on(
+        &self,
+        tenant: &TenantId,
+        directory: &DirectoryId,
+        page: &PageRequest,
+    ) -> Result<Page<UserSync>> {
+        self.list_user_syncs_where(tenant, Some(directory), page).await
+    }
+
+    async fn list_user_syncs_where(
+        &self,
+        tenant: &TenantId,
+        directory: Option<&DirectoryId>,
+        page: &PageRequest,
+    ) -> Result<Page<UserSync>> {
         let after: String = page.key()?.unwrap_or_default();
-        let limit = page.limit_sql();
-        let sql = format!("SELECT * FROM user_syncs WHERE tenant = $1 AND id > $2 ORDER BY id{limit}");
-        let values = vec![tenant.as_str().into(), after.into()];
+        let (limit, mut values) = (page.limit_sql(), vec![tenant.as_str().into(), after.into()]);
+        let condition = directory.map_or("", |_| " AND directory = $3");
+        values.extend(directory.map(|directory| directory.as_str().into()));
+        let sql =
+            format!("SELECT * FROM user_syncs WHERE tenant = $1 AND id > $2{condition} ORDER BY id{limit}");
         let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
         Page::cut(models, page, |model| model.id.clone(), Model::into_domain)
     }

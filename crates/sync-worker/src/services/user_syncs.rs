@@ -218,28 +218,14 @@ impl UserSyncs {
             ..
         } = call?;
         caller.may_touch(&tenant)?;
-        let Some(directory) = directory else {
-            let found = self
-                .0
-                .store
-                .list_user_syncs(&tenant, &page_request(&page))
-                .await?;
-            return Ok(v1::ListUserSyncsResponse {
-                user_syncs: found.items.iter().map(Into::into).collect(),
-                next_page_token: next_token(&page, found.next.as_ref()),
-            });
+        let (store, part) = (&self.0.store, page_request(&page));
+        let found = match &directory {
+            Some(directory) => store.list_user_syncs_on(&tenant, directory, &part).await?,
+            None => store.list_user_syncs(&tenant, &part).await?,
         };
-        let mut all = self.0.store.user_syncs_of_directory(&tenant, &directory).await?;
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-        all.retain(|sync| page.after.as_deref().is_none_or(|after| sync.id.as_str() > after));
-        let more = all.len() > page.size as usize;
-        all.truncate(page.size as usize);
-        let last = all.last().filter(|_| more);
         Ok(v1::ListUserSyncsResponse {
-            next_page_token: last
-                .map(|sync| page.next_token(sync.id.as_str()))
-                .unwrap_or_default(),
-            user_syncs: all.iter().map(Into::into).collect(),
+            user_syncs: found.items.iter().map(Into::into).collect(),
+            next_page_token: next_token(&page, found.next.as_ref()),
         })
     }
 
