@@ -39,23 +39,54 @@ async fn world() -> Option<World<SambaDc>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_state_of_an_account_is_told_to_the_right_password_only() {
     let Some(world) = world().await else { return };
-    for (person, told) in [
-        (SambaPerson::Normal, "OK normal"),
-        (SambaPerson::Disabled, "DENIED ACCOUNT_DISABLED"),
-        (SambaPerson::Expired, "DENIED ACCOUNT_EXPIRED"),
-        (SambaPerson::Aged, "DENIED PASSWORD_EXPIRED"),
-        (SambaPerson::MustChange, "DENIED PASSWORD_MUST_CHANGE"),
-        (SambaPerson::Locked, DENIED),
-        (SambaPerson::OffHours, "DENIED LOGON_RESTRICTED"),
-        (SambaPerson::OffSite, "DENIED LOGON_RESTRICTED"),
+    let wrong = "INVALID_CREDENTIALS";
+    for (person, told, right, wrong) in [
+        (SambaPerson::Normal, "OK normal", "AUTHENTICATED", wrong),
+        (
+            SambaPerson::Disabled,
+            "DENIED ACCOUNT_DISABLED",
+            "ACCOUNT_DISABLED",
+            wrong,
+        ),
+        (
+            SambaPerson::Expired,
+            "DENIED ACCOUNT_EXPIRED",
+            "ACCOUNT_EXPIRED",
+            wrong,
+        ),
+        (
+            SambaPerson::Aged,
+            "DENIED PASSWORD_EXPIRED",
+            "PASSWORD_EXPIRED",
+            wrong,
+        ),
+        (
+            SambaPerson::MustChange,
+            "DENIED PASSWORD_MUST_CHANGE",
+            "PASSWORD_MUST_CHANGE",
+            wrong,
+        ),
+        // A lock is told to every password alike, so it proves none.
+        (SambaPerson::Locked, DENIED, "ACCOUNT_LOCKED", "ACCOUNT_LOCKED"),
+        (
+            SambaPerson::OffHours,
+            "DENIED LOGON_RESTRICTED",
+            "LOGON_HOURS",
+            wrong,
+        ),
+        (
+            SambaPerson::OffSite,
+            "DENIED LOGON_RESTRICTED",
+            "LOGON_WORKSTATION",
+            wrong,
+        ),
     ] {
         let account = world.server.person(person);
-        assert_eq!(world.login(&account.login, "wrong").await, DENIED, "{person:?}");
-        assert_eq!(
-            world.login(&account.login, &account.password).await,
-            told,
-            "{person:?}"
-        );
+        for (password, told, reason) in [("wrong", DENIED, wrong), (account.password.as_str(), told, right)] {
+            assert_eq!(world.login(&account.login, password).await, told, "{person:?}");
+            let audited = world.audit().await.pop().unwrap();
+            assert_eq!(audited.split_once(' ').unwrap().1, reason, "{person:?}");
+        }
     }
 }
 

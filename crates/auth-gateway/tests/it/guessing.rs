@@ -1,10 +1,15 @@
 //! Guessing passwords: how often a guess reaches the directory, and what repeats do.
 
+use std::time::Duration;
+
 use futures::future::join_all;
+use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
+use rollcall_proto::v1::auth_service_client::AuthServiceClient;
+use rollcall_proto::v1::authenticate_response::Outcome;
 use rollcall_proto::v1::{AuthenticateRequest, UnlockUserRequest};
 use rollcall_testkit::Slapd;
 
-use crate::world::{PASSWORD, World, dn, request};
+use crate::world::{PASSWORD, World, dn, now, request};
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 const TOO_MANY: &str = "DENIED TOO_MANY_ATTEMPTS";
@@ -15,9 +20,18 @@ fn words(told: &[String], word: &str) -> usize {
 
 /// Sends all at once, half to each gateway.
 pub(crate) async fn all_at_once<S>(world: &World<S>, login: &str, guesses: usize) -> Vec<String> {
+    all_at_once_through(world, login, guesses, 2).await
+}
+
+async fn all_at_once_through<S>(
+    world: &World<S>,
+    login: &str,
+    guesses: usize,
+    gateways: usize,
+) -> Vec<String> {
     let attempts = (0..guesses).map(|number| {
         let request = request(login, &format!("guess {number}"));
-        world.attempt(number % 2, request)
+        world.attempt(number % gateways, request)
     });
     join_all(attempts).await
 }
@@ -81,6 +95,85 @@ async fn the_limit_lies_below_the_directory_s_own_threshold() {
     assert_eq!(world.login("nobody", "guess 1").await, DENIED);
     assert_eq!(world.login("nobody", "guess 2").await, TOO_MANY);
     assert_eq!(world.binds(&dn("ada")), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_s_own_soft_lock_counts_for_its_users_and_for_nobody_s_login() {
+    let mut world = World::without_gateway(Slapd::builder()).await;
+    world.observe(Some(5)).await;
+    world
+        .update_directory(|settings| {
+            settings.soft_lock = SoftLock {
+                limit: Some(2),
+                window: Some(Duration::from_secs(60)),
+                duration: Some(Duration::from_secs(120)),
+                mode: None,
+            };
+        })
+        .await;
+    world.start_gateway(&[]).await;
+    for login in ["ada", "nobody"] {
+        for number in 0..2 {
+            assert_eq!(world.login(login, &format!("guess {number}")).await, DENIED);
+        }
+        let mut auth = AuthServiceClient::new(world.channel(0));
+        let answer = auth.authenticate(request(login, "x")).await.unwrap().into_inner();
+        let Some(Outcome::Denial(denial)) = answer.outcome else {
+            panic!("{login} was let in");
+        };
+        let wait = denial.retry_after.unwrap().seconds;
+        assert!((60..=120).contains(&wait), "{login} waits {wait} s");
+    }
+    assert_eq!(world.binds(&dn("ada")), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_soft_lock_of_a_directory_lets_guesses_lock_an_account_there() {
+    let mut world = World::without_gateway(Slapd::builder()).await;
+    world.observe(Some(3)).await;
+    world
+        .update_directory(|settings| settings.soft_lock.limit = Some(1_000))
+        .await;
+    world.start_gateway(&[]).await;
+    let told = all_at_once_through(&world, "ada", 20, 1).await;
+    assert_eq!((words(&told, DENIED), words(&told, TOO_MANY)), (2, 18));
+    assert_eq!(world.binds(&dn("ada")), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_in_log_mode_lets_its_users_go_on_but_not_a_client_that_guesses() {
+    let mut world = World::without_gateway(Slapd::builder()).await;
+    world
+        .update_directory(|settings| settings.soft_lock.mode = Some(SoftLockMode::Log))
+        .await;
+    world.start_gateway(&[("throttle.client_limit", "8")]).await;
+    let from = |password: &str| AuthenticateRequest {
+        client_address: "192.0.2.7".into(),
+        ..request("ada", password)
+    };
+    for number in 0..8 {
+        assert_eq!(world.attempt(0, from(&format!("guess {number}"))).await, DENIED);
+    }
+    assert_eq!(world.attempt(0, from(PASSWORD)).await, TOO_MANY);
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_audited_with_its_size_and_outlives_the_gateway() {
+    let mut world = World::without_gateway(Slapd::builder()).await;
+    world.start_gateway(&[]).await;
+    let told = all_at_once_through(&world, "ada", 60, 1).await;
+    assert_eq!(words(&told, TOO_MANY), 57);
+    let audited = world.audit().await;
+    assert_eq!(words(&audited, "DENIED INVALID_CREDENTIALS"), 3);
+    assert_eq!(words(&audited, "DENIED TOO_MANY_ATTEMPTS"), 1);
+    world.stop_gateway(0).await;
+    // What a gateway does once a minute has passed.
+    assert_eq!(world.store.audit_refusals(now()).await.unwrap(), 1);
+    let floods = world.floods().await;
+    assert_eq!(floods.len(), 1);
+    assert_eq!(floods[0].attempts, 56);
+    assert!(floods[0].since <= now());
 }
 
 #[tokio::test(flavor = "multi_thread")]

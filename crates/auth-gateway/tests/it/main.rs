@@ -1,6 +1,7 @@
 //! The gateway with a real slapd, a real database and a real gRPC channel.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod account_states;
 mod active_directory;
 mod binary;
 mod changes;

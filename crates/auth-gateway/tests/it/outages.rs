@@ -128,6 +128,76 @@ async fn at_most_one_bind_reaches_any_host_whatever_breaks() {
     assert_eq!(world.binds(&dn("ada")), 0);
 }
 
+/// A directory on a script that answers users' binds with this code and knows everybody; returns how many came.
+async fn answers_users_with(world: &mut World, code: i64) -> Arc<AtomicUsize> {
+    let ada = world.user("ada").await.origin.unwrap();
+    let id = Uuid::from_slice(ada.external_id.bytes()).unwrap().to_string();
+    let (service_dn, binds) = (world.server.service_dn(), Arc::new(AtomicUsize::new(0)));
+    let counted = binds.clone();
+    let serve = move |mut peer: rollcall_testkit::Peer| {
+        let (service_dn, counted, id, dn) = (service_dn.clone(), counted.clone(), id.clone(), ada.dn.clone());
+        async move {
+            while let Some(request) = peer.receive().await? {
+                let answer = match &request.operation {
+                    Operation::Bind { dn, .. } if *dn == service_dn => {
+                        ber::bind_response(request.id, 0, "", "")
+                    }
+                    Operation::Bind { .. } => {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                        ber::bind_response(request.id, code, "", "not now")
+                    }
+                    _ => {
+                        let values: &[&[u8]] = &[id.as_bytes()];
+                        peer.send(&ber::search_entry(request.id, &dn, &[("entryUUID", values)]))
+                            .await?;
+                        ber::search_done(request.id, 0, "")
+                    }
+                };
+                peer.send(&answer).await?;
+            }
+            Ok(())
+        }
+    };
+    let server = ScriptedLdap::plain(serve).await.unwrap();
+    let host = HostUrl::parse(&format!("ldap://{}", server.address())).unwrap();
+    world
+        .update_directory(|settings| {
+            settings.hosts = vec![host];
+            settings.transport_security = TransportSecurity::Plaintext;
+            settings.allow_plaintext = true;
+        })
+        .await;
+    world.keep(server);
+    binds
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bind_that_is_answered_without_a_verdict_is_aborted_and_counts_for_nothing() {
+    let (busy, unavailable) = (51, 52);
+    for (code, told, audited) in [
+        (busy, "Aborted BIND_OUTCOME_UNKNOWN", "ERROR DIRECTORY_BUSY"),
+        (
+            unavailable,
+            "Aborted BIND_OUTCOME_UNKNOWN",
+            "ERROR DIRECTORY_GAVE_NO_VERDICT",
+        ),
+        (
+            13,
+            "FailedPrecondition DIRECTORY_MISCONFIGURED",
+            "ERROR DIRECTORY_MISCONFIGURED",
+        ),
+    ] {
+        let mut world = World::without_gateway(Slapd::builder()).await;
+        let binds = answers_users_with(&mut world, code).await;
+        world.start_gateway(&[("throttle.login_limit", "1")]).await;
+        for attempt in 1..=3 {
+            assert_eq!(world.login("ada", PASSWORD).await, told, "{code}");
+            assert_eq!(binds.load(Ordering::SeqCst), attempt, "one bind each");
+        }
+        assert_eq!(world.audit().await, [audited; 3]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_switched_off_or_misconfigured_is_told() {
     let world = World::new().await;

@@ -134,21 +134,6 @@ async fn an_entry_that_is_gone_or_out_of_scope_denies_now_and_not_after_the_next
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disabled_account_is_told_to_the_right_password_only() {
-    let world = World::with(rollcall_testkit::Slapd::builder().ppolicy(), &[]).await;
-    world
-        .server
-        .modify(&modify(
-            &dn("ada"),
-            "add: pwdEndTime\npwdEndTime: 20200101000000Z",
-        ))
-        .unwrap();
-    assert_eq!(world.login("ada", "wrong").await, DENIED);
-    let told = world.login("ada", PASSWORD).await;
-    assert!(told == DENIED || told == "DENIED ACCOUNT_EXPIRED", "{told}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_local_user_is_the_product_s_own_unless_blocked() {
     let world = World::new().await;
     let new = rollcall_store::NewUser {

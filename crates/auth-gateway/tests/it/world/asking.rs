@@ -1,0 +1,103 @@
+//! Logins in a world, what they are answered in words, and what the audit log says of them.
+
+use rollcall_core::audit::{AuditKind, Flood, LoginOutcome};
+use rollcall_core::user::User;
+use rollcall_proto::v1::auth_service_client::AuthServiceClient;
+use rollcall_proto::v1::authenticate_response::Outcome;
+use rollcall_proto::v1::{AuthenticateRequest, DenialReason};
+use rollcall_store::{AuditFilter, PageRequest};
+
+use super::World;
+
+impl<S> World<S> {
+    /// The user of a login.
+    pub(crate) async fn user(&self, login: &str) -> User {
+        self.store
+            .lookup_user(&self.tenant, login)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// A login through the first gateway, in words.
+    pub(crate) async fn login(&self, login: &str, password: &str) -> String {
+        self.attempt(0, request(login, password)).await
+    }
+
+    /// An attempt through a gateway, in words: `OK login`, `DENIED reason` or `code reason`.
+    pub(crate) async fn attempt(&self, gateway: usize, request: AuthenticateRequest) -> String {
+        let answer = AuthServiceClient::new(self.channel(gateway))
+            .authenticate(request)
+            .await;
+        match answer.map(|response| response.into_inner().outcome.unwrap()) {
+            Ok(Outcome::Authenticated(authenticated)) => format!("OK {}", authenticated.user.unwrap().login),
+            Ok(Outcome::Denial(denial)) => {
+                let reason = DenialReason::try_from(denial.reason).unwrap();
+                assert_eq!(
+                    denial.retry_after.is_some(),
+                    reason == DenialReason::TooManyAttempts
+                );
+                format!(
+                    "DENIED {}",
+                    reason.as_str_name().trim_start_matches("DENIAL_REASON_")
+                )
+            }
+            Err(status) => {
+                let reason = rollcall_proto::status::reason(&status);
+                format!(
+                    "{:?} {}",
+                    status.code(),
+                    reason.map_or("-", |reason| reason.as_str())
+                )
+            }
+        }
+    }
+
+    /// The audit log's login attempts from the oldest to the newest, as `OUTCOME REASON`.
+    pub(crate) async fn audit(&self) -> Vec<String> {
+        let told = |kind| match kind {
+            AuditKind::Login { outcome, reason, .. } => Some(match outcome {
+                LoginOutcome::Authenticated => format!("AUTHENTICATED {reason}"),
+                LoginOutcome::Denied => format!("DENIED {reason}"),
+                LoginOutcome::Error => format!("ERROR {reason}"),
+            }),
+            AuditKind::Change { .. } => None,
+        };
+        self.audited().await.into_iter().filter_map(told).collect()
+    }
+
+    /// The floods in the audit log.
+    pub(crate) async fn floods(&self) -> Vec<Flood> {
+        let flood = |kind| match kind {
+            AuditKind::Login { flood, .. } => flood,
+            AuditKind::Change { .. } => None,
+        };
+        self.audited().await.into_iter().filter_map(flood).collect()
+    }
+
+    async fn audited(&self) -> Vec<AuditKind> {
+        let mut page = PageRequest::first(1_000);
+        let mut kinds = Vec::new();
+        loop {
+            let (tenant, filter) = (Some(&self.tenant), AuditFilter::default());
+            let found = self.store.list_audit(tenant, &filter, &page).await.unwrap();
+            kinds.extend(found.items.into_iter().map(|event| event.kind));
+            page.after = found.next;
+            if page.after.is_none() {
+                break;
+            }
+        }
+        kinds.reverse();
+        kinds
+    }
+}
+
+/// A request of the tenant.
+pub(crate) fn request(login: &str, password: &str) -> AuthenticateRequest {
+    AuthenticateRequest {
+        tenant: "tenants/acme".into(),
+        login: login.into(),
+        password: password.into(),
+        ..AuthenticateRequest::default()
+    }
+}

@@ -1,0 +1,116 @@
+//! A directory and its people: what they are called, and how Rollcall is told of them.
+
+use std::time::Duration;
+
+use rollcall_core::dialect::Dialect;
+use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::id::DirectoryId;
+use rollcall_core::soft_lock::SoftLock;
+use rollcall_core::user_sync::*;
+use rollcall_testkit::Ldif;
+
+pub(crate) const BASE: &str = "dc=example,dc=org";
+pub(crate) const PEOPLE: &str = "ou=People,dc=example,dc=org";
+pub(crate) const PASSWORD: &str = "Pässword of ada 1";
+
+/// A directory, and where its people are.
+pub(crate) struct Place {
+    pub(crate) tls_url: String,
+    pub(crate) ca: String,
+    pub(crate) bind_dn: String,
+    pub(crate) bind_password: String,
+    pub(crate) dialect: Dialect,
+    pub(crate) people: Search,
+    pub(crate) login: &'static str,
+}
+
+/// The DN of somebody in the directory.
+pub(crate) fn dn(uid: &str) -> String {
+    format!("uid={uid},{PEOPLE}")
+}
+
+/// LDIF of one person.
+pub(crate) fn person(uid: &str, dn: &str, password: &str) -> String {
+    let mut ldif = Ldif::new();
+    ldif.entry(dn)
+        .attribute("objectClass", "inetOrgPerson")
+        .attribute("uid", uid)
+        .attribute("cn", uid)
+        .attribute("sn", uid)
+        .attribute("mail", format!("{uid}@acme.example"))
+        .attribute("employeeType", "staff")
+        .attribute("userPassword", password);
+    ldif.as_str().to_owned()
+}
+
+/// LDIF of Ada, Bob and Eve, and of where they are.
+pub(crate) fn people() -> String {
+    let mut ldif = Ldif::new();
+    for ou in ["People", "Elsewhere"] {
+        ldif.entry(&format!("ou={ou},{BASE}"))
+            .attribute("objectClass", "organizationalUnit")
+            .attribute("ou", ou);
+    }
+    let all = [
+        ("ada", PASSWORD),
+        ("bob", "password of bob"),
+        ("eve", "password of eve"),
+    ];
+    let mut text = ldif.as_str().to_owned();
+    for (uid, password) in all {
+        text.push('\n');
+        text.push_str(&person(uid, &dn(uid), password));
+    }
+    text
+}
+
+pub(super) fn directory_settings(place: &Place) -> DirectorySettings {
+    DirectorySettings {
+        display_name: "Headquarters".into(),
+        disabled: false,
+        hosts: vec![HostUrl::parse(&place.tls_url).unwrap()],
+        port: None,
+        transport_security: TransportSecurity::Ldaps,
+        allow_plaintext: false,
+        ca_certificates: place.ca.clone(),
+        tls_server_name: None,
+        client_certificate: None,
+        bind_dn: place.bind_dn.clone(),
+        connect_timeout: Duration::from_secs(3),
+        operation_timeout: Duration::from_secs(10),
+        page_size: 500,
+        external_id_attribute: None,
+        soft_lock: SoftLock::default(),
+    }
+}
+
+pub(super) fn sync_settings(directory: &DirectoryId, place: &Place) -> UserSyncSettings {
+    UserSyncSettings {
+        display_name: "Staff".into(),
+        directory: directory.clone(),
+        disabled: false,
+        searches: vec![place.people.clone()],
+        role: "user".into(),
+        role_rules: Vec::new(),
+        field_mappings: FieldMappings {
+            login: vec![place.login.into()],
+            email: vec!["mail".into()],
+            display_name: vec!["cn".into()],
+            ..FieldMappings::default()
+        },
+        new_users: NewUsers::Create,
+        existing_users: ExistingUsers::Update,
+        missing_users: MissingUsers::Deactivate,
+        overwrite_local_users: false,
+        login_changes: LoginChanges::Reject,
+        auto_sync: false,
+        cron: DEFAULT_CRON.into(),
+        time_zone: "Etc/UTC".into(),
+        restrictions: Vec::new(),
+        removal_limit: RemovalLimit::default(),
+        report: Report {
+            when: ReportWhen::Never,
+            addresses: Vec::new(),
+        },
+    }
+}
