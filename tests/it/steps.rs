@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rollcall_proto::v1::{self, SyncRunMode, SyncRunState};
-use rollcall_testkit::wait_for;
+use rollcall_testkit::{Ldif, wait_for};
 use system_tests::{Backend, Service};
+use tokio::task::JoinHandle;
 
+use crate::company::person;
 use crate::crowd::Crowd;
 
 /// Two chunks of a plan.
@@ -24,6 +26,12 @@ struct Step {
     name: &'static str,
     write: &'static str,
     when: &'static str,
+}
+
+impl Step {
+    fn is_of_apply(&self) -> bool {
+        ["first chunk applied", "last chunk applied", "events", "end"].contains(&self.name)
+    }
 }
 
 const fn step(name: &'static str, write: &'static str, when: &'static str) -> Step {
@@ -104,15 +112,27 @@ async fn a_kill_within_each_write_changes_nothing_on_postgresql() -> Result<()> 
     every_step(Backend::Postgres).await
 }
 
-async fn every_step(backend: Backend) -> Result<()> {
-    let mut crowd = Crowd::start(backend, PEOPLE).await?;
-    // Its login is too short: an issue of every run.
-    let mut odd = rollcall_testkit::Ldif::new();
-    crate::company::person(&mut odd, "x", "x@company.test", "secret");
-    crowd.slapd.add(odd.as_str())?;
-    let first = crowd.system.run(&crowd.sync(), SyncRunMode::Apply).await?;
-    ensure!(first.state() == SyncRunState::SucceededWithIssues, "{first:?}");
+/// The worker lives, but its connection to the database ends within each write of an apply.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_goes_away_in_mid_apply_costs_nothing_but_time() -> Result<()> {
+    let crowd = begin_crowd(Backend::Postgres).await?;
+    for step in APPLIED.iter().filter(|step| step.is_of_apply()) {
+        crowd.rename_all(step.name).await?;
+        let events = crowd.events().await?;
+        let begin = begin(&crowd, SyncRunMode::Apply).await?;
+        let call = within(&crowd, step, begin).await?;
+        let_go(&crowd, step)?;
+        call.await??;
+        let run = crowd.list_runs().await?.swap_remove(0).name;
+        let ended = crowd.rest(&run).await?;
+        let well = ends_well(&crowd, &ended, PEOPLE, events).await;
+        well.with_context(|| format!("cut at: {}", step.name))?;
+    }
+    Ok(())
+}
 
+async fn every_step(backend: Backend) -> Result<()> {
+    let mut crowd = begin_crowd(backend).await?;
     for step in &APPLIED {
         crowd.rename_all(step.name).await?;
         let applied = applied(&mut crowd, step).await;
@@ -122,6 +142,17 @@ async fn every_step(backend: Backend) -> Result<()> {
     waited(&mut crowd, &PREVIEW, SyncRunState::Planned, PEOPLE).await?;
     crowd.delete(0..LEAVING).await?;
     waited(&mut crowd, &HELD, SyncRunState::Held, LEAVING).await
+}
+
+/// A crowd after its first run, and one whose login is too short: an issue of every run.
+async fn begin_crowd(backend: Backend) -> Result<Crowd> {
+    let crowd = Crowd::start(backend, PEOPLE).await?;
+    let mut odd = Ldif::new();
+    person(&mut odd, "x", "x@company.test", "secret");
+    crowd.slapd.add(odd.as_str())?;
+    let first = crowd.system.run(&crowd.sync(), SyncRunMode::Apply).await?;
+    ensure!(first.state() == SyncRunState::SucceededWithIssues, "{first:?}");
+    Ok(crowd)
 }
 
 /// The run applies everything, once.
@@ -213,40 +244,56 @@ async fn kill_within(
     step: &Step,
     call: impl Future<Output = Result<()>> + Send + 'static,
 ) -> Result<()> {
+    let call = within(crowd, step, call).await?;
+    crowd.system.worker.kill()?;
+    // Its connection broke, or it was answered before.
+    let _ = call.await?;
+    let_go(crowd, step)?;
+    crowd.system.worker = Service::start("sync-worker", &crowd.system.config("worker"))?;
+    Ok(())
+}
+
+/// Makes the call, and waits until the worker is within the step.
+async fn within(
+    crowd: &Crowd,
+    step: &Step,
+    call: impl Future<Output = Result<()>> + Send + 'static,
+) -> Result<JoinHandle<Result<()>>> {
     let Step { write, when, .. } = step;
-    let (_, table) = write.split_once(" ON ").context("no table")?;
     let slow = match &crowd.system.database {
         Some(database) => {
             database.sql(
                 "create or replace function take_long() returns trigger language plpgsql
                  as $$ begin perform pg_sleep(120); return new; end $$",
             )?;
-            format!("CREATE TRIGGER slow BEFORE {write} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION take_long()")
+            format!(
+                "CREATE TRIGGER slow BEFORE {write} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION take_long()"
+            )
         }
         // A trigger may not wait on SQLite, but count.
         None => format!(
             "CREATE TRIGGER slow BEFORE {write} WHEN {when} BEGIN
-                SELECT count(*) FROM users a, users b, users c, users d WHERE a.revision < b.revision - c.revision - d.revision;
+                SELECT count(*) FROM users a, users b, users c, users d
+                WHERE a.revision < b.revision - c.revision - d.revision;
              END"
         ),
     };
     sql(crowd, &slow)?;
-    // Its connection breaks, or it was answered before.
     let call = tokio::spawn(call);
     let within = async || is_within(crowd).unwrap_or_default();
     wait_for("the write", LIMIT, within).await?;
-    crowd.system.worker.kill()?;
-    let _ = call.await?;
-    match &crowd.system.database {
-        Some(database) => {
-            database.sql(&format!(
-                "select pg_terminate_backend(pid) from pg_stat_activity where {SLEEPS}"
-            ))?;
-            sql(crowd, &format!("DROP TRIGGER slow ON {table}"))?;
-        }
-        None => sql(crowd, "DROP TRIGGER slow")?,
-    }
-    crowd.system.worker = Service::start("sync-worker", &crowd.system.config("worker"))?;
+    Ok(call)
+}
+
+/// Ends the connection that is within the step, whoever had it, and lets writes be as fast as before.
+fn let_go(crowd: &Crowd, step: &Step) -> Result<()> {
+    let (_, table) = step.write.split_once(" ON ").context("no table")?;
+    let Some(database) = &crowd.system.database else {
+        return sql(crowd, "DROP TRIGGER slow");
+    };
+    let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where {SLEEPS}");
+    // Whoever is served next may come to the same step before the trigger is gone.
+    database.sql(&format!("begin; {end}; drop trigger slow on {table}; commit"))?;
     Ok(())
 }
 
