@@ -7,6 +7,7 @@
 mod advice;
 mod connection;
 mod describe;
+mod lint;
 mod lockout;
 mod privilege;
 mod searches;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::advice::explain;
 use super::describe;
+use super::lint;
 use super::stages::Stages;
 use crate::directory::{LdapDirectory, ReadRequest};
 use crate::error::LdapError;
@@ -163,24 +164,8 @@ impl SearchRun<'_> {
                 return None;
             }
         };
-        let undefined: Vec<String> = match self.schema.is_empty() {
-            true => Vec::new(),
-            false => filter
-                .attributes()
-                .into_iter()
-                .filter(|name| !self.schema.defines(name))
-                .collect(),
-        };
-        if !undefined.is_empty() {
-            stages.warn(
-                StageKind::SearchFilter,
-                format!("The server does not know these attributes of the filter: {}.", undefined.join(", ")),
-                "A condition on an attribute that the server does not know matches nothing, without an error. Check \
-                 the spelling.",
-            );
-        }
-        self.count(search, &filter, undefined.is_empty(), stages, seen)
-            .await
+        let is_known = lint::attributes(&filter, self.schema, stages);
+        self.count(search, &filter, is_known, stages, seen).await
     }
 
     async fn count(
@@ -235,7 +220,9 @@ impl SearchRun<'_> {
             exact,
         };
         if filter_is_known {
-            judge_count(count, stages);
+            let everything = count.entries > 0
+                && lint::matches_everything(self.directory, search, filter, self.deadline).await;
+            lint::count(count, everything, stages);
         }
         match outcome {
             SearchOutcome::Complete(stats) => {
@@ -292,22 +279,6 @@ async fn read_schema(directory: &LdapDirectory, root: &RootDse, deadline: Instan
         }
     }
     Schema::default()
-}
-
-fn judge_count(count: Count, stages: &mut Stages) {
-    match (count.entries, count.exact) {
-        (0, true) => stages.warn(
-            StageKind::SearchFilter,
-            "The filter matches no entry.",
-            "Check base, scope and filter, and that the bind account may read the attributes of the filter: what it \
-             may not read never matches.",
-        ),
-        (1, true) => stages.pass(StageKind::SearchFilter, "The filter matches 1 entry."),
-        (entries, true) => stages.pass(StageKind::SearchFilter, format!("The filter matches {entries} entries.")),
-        (entries, false) => {
-            stages.pass(StageKind::SearchFilter, format!("The filter matches at least {entries} entries."));
-        }
-    }
 }
 
 fn judge_partial(reasons: &[PartialReason], stages: &mut Stages) {
@@ -399,6 +370,10 @@ fn judge_attribute(attribute: &str, schema: &Schema, seen: &Seen, stages: &mut S
     let Some(percent) = (count * 100).checked_div(seen.entries) else {
         stages.skip_rest(&[kind]);
         return;
+    };
+    let percent = match (percent, count) {
+        (0, 1..) => "Less than 1".to_owned(),
+        _ => percent.to_string(),
     };
     let message = format!("{percent} % of {} entries have it.", seen.entries);
     match count {

@@ -405,6 +405,109 @@ async fn searches_that_find_nothing_say_why() {
 }
 
 #[tokio::test]
+async fn a_filter_that_takes_everything_is_flagged_and_one_for_people_is_not() {
+    let base = "dc=example,dc=org";
+    let slapd = Slapd::builder()
+        .ldif(&people_ldif(&hostile_people(150), base))
+        .start()
+        .unwrap();
+    let odd = [
+        "(objectClass=*)",
+        "(|(objectClass=*)(uid=u0*))",
+        "(!(uid=nobody))",
+    ];
+    let right = [
+        "(objectClass=person)",
+        "(uid=*)",
+        "(&(objectClass=*)\n  (mail=*))",
+    ];
+    for (filters, word, expected) in [
+        (odd, "every entry under the base", StageResult::Warn),
+        (right, "The filter matches", StageResult::Pass),
+    ] {
+        for filter in filters {
+            let check = searches(&slapd, &[(base, filter)], &["uid"]).await;
+            assert_eq!(
+                result_of(&check, StageKind::SearchFilter, word),
+                expected,
+                "{filter}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_in_many_is_less_than_one_per_cent() {
+    let base = "dc=example,dc=org";
+    let lonely = format!(
+        "dn: uid=lonely,{base}\nobjectClass: inetOrgPerson\nuid: lonely\ncn: x\nsn: x\ntitle: Dr.\n\n"
+    );
+    let people = people_ldif(&hostile_people(150), base);
+    let slapd = Slapd::builder().ldif(&people).ldif(&lonely).start().unwrap();
+    let searched = [Search {
+        base_dn: base.into(),
+        scope: SearchScope::Subtree,
+        filter: "(uid=*)".into(),
+    }];
+    let wanted = SearchesToCheck {
+        searches: &searched,
+        attributes: &["title".to_owned(), "uid".to_owned()],
+        external_id_attribute: None,
+        sample: 1,
+        count_limit: 1000,
+    };
+    let check = check_searches(&on_slapd(&slapd), wanted, in_seconds(9)).await;
+    let told = |word: &str| result_of(&check, StageKind::FieldMappings, word);
+    assert_eq!(told("Less than 1 % of 151 entries"), StageResult::Pass);
+    assert_eq!(told("100 % of 151 entries"), StageResult::Pass);
+}
+
+/// Names of attributes as they stand in the schemas of the other servers.
+#[tokio::test]
+async fn unknown_attributes_of_a_filter_are_named_on_samba_and_389() {
+    if !is_root_for("a Samba domain controller and a 389 Directory Server").unwrap() {
+        return;
+    }
+    let ca = TestCa::new().unwrap();
+    let dc = SambaDc::start(&ca).unwrap();
+    let server = Dirsrv::start(&ca).unwrap();
+    for (url, base, account) in [
+        (dc.tls_url(), dc.base_dn(), dc.service()),
+        (server.tls_url(), server.base_dn(), server.service()),
+    ] {
+        let settings = DirectorySettings {
+            bind_dn: account.dn.clone(),
+            ca_certificates: ca.pem(),
+            ..settings(&[url.clone()])
+        };
+        let searched = ["(mail=*)", "(&(givenName=*)(extensionAttribut1=x))"].map(|filter| Search {
+            base_dn: base.into(),
+            scope: SearchScope::Subtree,
+            filter: filter.into(),
+        });
+        let wanted = SearchesToCheck {
+            searches: &searched,
+            attributes: &["displayName".to_owned(), "displayNam".to_owned()],
+            external_id_attribute: None,
+            sample: 1,
+            count_limit: 10,
+        };
+        let check = check_searches(&directory(settings, &account.password), wanted, in_seconds(20)).await;
+        let unknown: Vec<&Stage> = check
+            .stages
+            .iter()
+            .filter(|stage| stage.message.contains("does not know"))
+            .collect();
+        assert_eq!(unknown.len(), 2, "{url}: {:#?}", check.stages);
+        assert!(
+            unknown[0].message.ends_with("filter: extensionattribut1."),
+            "{unknown:#?}"
+        );
+        assert_eq!(unknown[1].subject, "displayNam");
+    }
+}
+
+#[tokio::test]
 async fn the_lockout_of_a_password_policy_is_read() {
     let base = "dc=example,dc=org";
     let policy = format!(
