@@ -1,0 +1,82 @@
+//! What is odd about a filter that can be sent: conditions that never match, no entries at all, or all of them.
+
+use std::time::Duration;
+
+use rollcall_core::check::StageKind;
+use rollcall_core::filter::Filter;
+use rollcall_core::user_sync::{Search, SearchScope};
+use tokio::time::Instant;
+
+use super::searches::Count;
+use super::stages::Stages;
+use crate::directory::LdapDirectory;
+use crate::schema::Schema;
+
+/// What is no person. Active Directory takes computers for people.
+const NO_PERSON: &str = "(|(!(objectClass=person))(objectClass=computer))";
+/// Time for finding out whether a filter matches everything.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Names the attributes of a filter that the server does not know. True if there are none, as far as the schema can
+/// be read.
+pub(super) fn attributes(filter: &Filter, schema: &Schema, stages: &mut Stages) -> bool {
+    let undefined: Vec<String> = match schema.is_empty() {
+        true => Vec::new(),
+        false => filter
+            .attributes()
+            .into_iter()
+            .filter(|name| !schema.defines(name))
+            .collect(),
+    };
+    if !undefined.is_empty() {
+        stages.warn(
+            StageKind::SearchFilter,
+            format!("The server does not know these attributes of the filter: {}.", undefined.join(", ")),
+            "A condition on an attribute that the server does not know matches nothing, without an error. Check the \
+             spelling.",
+        );
+    }
+    undefined.is_empty()
+}
+
+/// Says how many entries a filter matches that the server knows all about.
+pub(super) fn count(count: Count, everything: bool, stages: &mut Stages) {
+    let kind = StageKind::SearchFilter;
+    match (count.entries, count.exact) {
+        (0, true) => stages.warn(
+            kind,
+            "The filter matches no entry.",
+            "Check base, scope and filter, and that the bind account may read the attributes of the filter: what it \
+             may not read never matches.",
+        ),
+        (_, _) if everything => stages.warn(
+            kind,
+            "The filter matches every entry under the base, those that are no people too.",
+            "Narrow it to people, for example with (objectClass=person), on Active Directory with \
+             (&(objectCategory=person)(objectClass=user)).",
+        ),
+        (1, true) => stages.pass(kind, "The filter matches 1 entry."),
+        (entries, true) => stages.pass(kind, format!("The filter matches {entries} entries.")),
+        (entries, false) => stages.pass(kind, format!("The filter matches at least {entries} entries.")),
+    }
+}
+
+/// True if nothing under the base is left out by the filter, and something that it takes is no person. False too where
+/// that cannot be found out in time.
+pub(super) async fn matches_everything(
+    directory: &LdapDirectory,
+    search: &Search,
+    filter: &Filter,
+    deadline: Instant,
+) -> bool {
+    if search.scope == SearchScope::Base {
+        return false;
+    }
+    let deadline = deadline.min(Instant::now() + LIMIT);
+    let none = ["1.1".to_owned()];
+    let any = async |filter: String| {
+        let found = directory.find(&search.base_dn, search.scope, &filter, &none, 1, deadline);
+        found.await.map(|found| !found.entries.is_empty())
+    };
+    any(format!("(&{filter}{NO_PERSON})")).await == Ok(true) && any(format!("(!{filter})")).await == Ok(false)
+}
