@@ -4267,6 +4267,9 @@ pub mod auth_service_client {
         /// of the call and never of the password. Retry only on UNAVAILABLE, which is sent only as long as no byte of the
         /// bind was written; after that it is ABORTED with BIND_OUTCOME_UNKNOWN.
         ///
+        /// A wrong password that is sent again soon (within 30 seconds, unless the deployment sets another time) is denied
+        /// without asking the directory, and counts once.
+        ///
         /// Needs the permission "authenticate". Errors: INVALID_FIELD, TENANT_REQUIRED, REQUEST_ID_REUSED, SYNC_DISABLED,
         /// ENDPOINT_UNCONFIRMED, DIRECTORY_MISCONFIGURED, DIRECTORY_UNAVAILABLE, DIRECTORY_BUSY, DIRECTORY_TIMEOUT,
         /// BIND_OUTCOME_UNKNOWN, LOGIN_NOT_RECORDED, WORKER_UNAVAILABLE, and those of every method.
@@ -4315,6 +4318,9 @@ pub mod auth_service_server {
         /// A negative answer is an answer, not an error: look at the outcome of the response. A status other than OK speaks
         /// of the call and never of the password. Retry only on UNAVAILABLE, which is sent only as long as no byte of the
         /// bind was written; after that it is ABORTED with BIND_OUTCOME_UNKNOWN.
+        ///
+        /// A wrong password that is sent again soon (within 30 seconds, unless the deployment sets another time) is denied
+        /// without asking the directory, and counts once.
         ///
         /// Needs the permission "authenticate". Errors: INVALID_FIELD, TENANT_REQUIRED, REQUEST_ID_REUSED, SYNC_DISABLED,
         /// ENDPOINT_UNCONFIRMED, DIRECTORY_MISCONFIGURED, DIRECTORY_UNAVAILABLE, DIRECTORY_BUSY, DIRECTORY_TIMEOUT,
@@ -4550,8 +4556,8 @@ pub enum ErrorReason {
     ConcurrentChange = 41,
     /// ABORTED. A run of this user sync is under way. Metadata: resource (the user sync), run.
     SyncInProgress = 42,
-    /// ABORTED. A user's bind was sent and its outcome is not known. Never repeat it blindly: each try counts in the
-    /// directory's lockout. Metadata: none.
+    /// ABORTED. A user's bind was sent and its outcome is not known, or the directory answered it without a verdict, such
+    /// as "busy". Never repeat it blindly: each try may count in the directory's lockout. Metadata: none.
     BindOutcomeUnknown = 43,
     /// ABORTED. A login was decided, but could not be recorded, and so does not count as one. Metadata: none.
     LoginNotRecorded = 44,
