@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rollcall_core::audit::AuditKind;
 use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::TenantId;
-use rollcall_proto::{page, status};
+use rollcall_proto::{page, resource_name, status};
 use rollcall_runtime::caller::{Caller, Permission, Scope, authorize};
 use rollcall_runtime::server::Deadline;
 use rollcall_store::{Cursor, NewAuditEvent, PageRequest, StoreError};
@@ -121,6 +121,17 @@ pub(crate) fn expect_revision(expected: Option<i64>, actual: i64, resource: &str
         Some(expected) if expected != actual => Err(about(resource)(StoreError::RevisionMismatch)),
         _ => Ok(()),
     }
+}
+
+/// A tenant that has `limit` of `what` gets no more of them.
+pub(crate) fn expect_room(there: usize, limit: u32, what: &str, tenant: &TenantId) -> Result<(), Error> {
+    if there < limit as usize {
+        return Ok(());
+    }
+    let message = format!("a tenant can have {limit} {what}");
+    let error = Error::new(Reason::ResourceLimitReached, message);
+    let error = error.with("parent", resource_name::tenant(tenant));
+    Err(error.with("limit", limit.to_string()))
 }
 
 /// The part of a list that a request asks for.

@@ -19,8 +19,8 @@ use rollcall_store::{NewSecrets, PageRequest};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Call, Details, about, answer, changed_meanwhile, decode, expect_revision, next_token, page_request,
-    shown, to_its_end,
+    Call, Details, about, answer, changed_meanwhile, decode, expect_revision, expect_room, next_token,
+    page_request, shown, to_its_end,
 };
 use crate::worker::Worker;
 
@@ -96,15 +96,8 @@ impl Directories {
         let store = &self.0.store;
         let others = store
             .list_directories(&tenant, &PageRequest::first(MAX_DIRECTORIES))
-            .await?
-            .items
-            .len();
-        if others >= MAX_DIRECTORIES as usize {
-            let message = format!("a tenant can have {MAX_DIRECTORIES} directories");
-            let error = Error::new(Reason::ResourceLimitReached, message);
-            let error = error.with("parent", resource_name::tenant(&tenant));
-            return Err(error.with("limit", MAX_DIRECTORIES.to_string()));
-        }
+            .await?;
+        expect_room(others.items.len(), MAX_DIRECTORIES, "directories", &tenant)?;
         let id = match request.id {
             Some(id) => id,
             None => DirectoryId::generate(self.0.random_id()?),

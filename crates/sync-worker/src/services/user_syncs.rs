@@ -19,8 +19,8 @@ use rollcall_store::PageRequest;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Call, Details, about, answer, changed_meanwhile, decode, differences, expect_revision, next_token,
-    page_request, shown, to_its_end,
+    Call, Details, about, answer, changed_meanwhile, decode, differences, expect_revision, expect_room,
+    next_token, page_request, shown, to_its_end,
 };
 use crate::due::next_run_time;
 use crate::worker::Worker;
@@ -158,15 +158,8 @@ impl UserSyncs {
         let store = &self.0.store;
         let others = store
             .list_user_syncs(tenant, &PageRequest::first(MAX_USER_SYNCS))
-            .await?
-            .items
-            .len();
-        if others >= MAX_USER_SYNCS as usize {
-            let message = format!("a tenant can have {MAX_USER_SYNCS} user syncs");
-            let error = Error::new(Reason::ResourceLimitReached, message);
-            let error = error.with("parent", resource_name::tenant(tenant));
-            return Err(error.with("limit", MAX_USER_SYNCS.to_string()));
-        }
+            .await?;
+        expect_room(others.items.len(), MAX_USER_SYNCS, "user syncs", tenant)?;
         let id = match id {
             Some(id) => id,
             None => UserSyncId::generate(self.0.random_id()?),

@@ -149,7 +149,7 @@ async fn a_primary_group_of_active_directory_gives_its_role() {
             hosts: vec![dc.tls_url()],
             ca_certificates: ca.pem(),
             bind_dn: dc.service().dn,
-            bind_password: dc.service().password.into(),
+            bind_password: dc.service().password,
             ..v1::Directory::default()
         }),
     };
