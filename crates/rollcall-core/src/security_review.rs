@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::check::{CheckReport, StageKind, StageResult};
+use crate::check::{CheckReport, Stage, StageKind, StageResult};
 use crate::directory::{Directory, PasswordStrength, TransportSecurity};
 use crate::id::{DirectoryId, UserSyncId};
 use crate::issue::{HealthLevel, IssueKind};
@@ -402,8 +402,12 @@ fn of_check(
         .last_check
         .iter()
         .flat_map(|(time, report)| report.stages.iter().map(move |stage| (time, stage)));
-    let tried = stages.filter(|(_, stage)| stage.kind == kind && stage.result != StageResult::Skipped);
-    match tried.min_by_key(|(_, stage)| severity(stage.result)) {
+    // A skipped stage counts only if it has to say why and what to do, as where a server does not tell.
+    let telling = |stage: &&Stage| {
+        stage.kind == kind && (stage.result != StageResult::Skipped || !stage.hint.is_empty())
+    };
+    let told = stages.filter(|(_, stage)| telling(stage));
+    match told.min_by_key(|(_, stage)| severity(stage.result)) {
         Some((time, stage)) => {
             let about = About {
                 subject: subject.clone(),

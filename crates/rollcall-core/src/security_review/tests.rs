@@ -209,6 +209,25 @@ fn each_fault_of_a_directory_is_found() {
 }
 
 #[test]
+fn what_a_server_does_not_tell_is_said_with_what_to_do_about_it() {
+    let mut directory = good_directory();
+    let stages = &mut directory.last_check.as_mut().unwrap().1.stages;
+    stages[1].result = StageResult::Skipped;
+    stages[1].message = "Unknown.".into();
+    stages[1].hint = "Look at the access rules.".into();
+    let findings = review_of(&[directory], &[good_sync()]);
+    let found = findings
+        .iter()
+        .find(|finding| finding.practice == Practice::LeastPrivilege);
+    let found = found.unwrap();
+    assert_eq!(found.result, StageResult::Skipped);
+    assert_eq!(
+        (found.message.as_str(), found.hint.as_str()),
+        ("Unknown.", "Look at the access rules.")
+    );
+}
+
+#[test]
 fn each_fault_of_a_user_sync_is_found() {
     type Spoil = fn(&mut ReviewedSync);
     let cases: [(Practice, StageResult, Spoil); 6] = [
