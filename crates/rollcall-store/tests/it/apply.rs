@@ -24,13 +24,6 @@ on_both! {
     a_thousand_changes_fit_a_chunk,
 }
 
-async fn ready(engine: &Engine) -> (Store, rollcall_store::LeaseToken) {
-    let store = engine.store().await;
-    set_up(&store).await;
-    let token = lease(&store, &staff()).await;
-    (store, token)
-}
-
 async fn user(store: &Store, number: u128) -> User {
     store.user(&acme(), user_id(number)).await.unwrap()
 }

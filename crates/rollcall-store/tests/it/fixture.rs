@@ -21,6 +21,8 @@ use rollcall_store::{
     Store,
 };
 
+use crate::engine::Engine;
+
 pub(crate) const TTL: Duration = Duration::from_secs(60);
 
 pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
@@ -193,6 +195,14 @@ pub(crate) async fn set_up_tenant(store: &Store, tenant: &str) {
         )
         .await
         .unwrap();
+}
+
+/// A store with acme's user sync staff, and the lease to run it.
+pub(crate) async fn ready(engine: &Engine) -> (Store, LeaseToken) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let token = lease(&store, &staff()).await;
+    (store, token)
 }
 
 pub(crate) async fn lease(store: &Store, key: &UserSyncKey) -> LeaseToken {

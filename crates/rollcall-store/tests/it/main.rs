@@ -7,6 +7,7 @@ mod fixture;
 mod apply;
 mod configuration;
 mod converge;
+mod deletions;
 mod durability;
 mod feed;
 mod isolation;

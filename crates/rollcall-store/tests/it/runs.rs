@@ -1,12 +1,10 @@
-//! Runs: their states, plans, issues and ends; and deleting a user sync.
+//! Runs: their states, plans, issues and ends.
 
-use rollcall_core::event::EventType;
 use rollcall_core::issue::{Health, HealthLevel, Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::run::{RunCounts, RunState};
-use rollcall_core::user::{StateReason, UserDisposition, UserState};
 use rollcall_store::{
-    Kind, LeaseToken, NewMail, PageRequest, PlanOutcome, PlanResult, RunEnd, Store, StoreError,
+    Kind, LeaseToken, NewMail, Page, PageRequest, PlanOutcome, PlanResult, RunEnd, Store, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -23,16 +21,6 @@ on_both! {
     changes_and_issues_are_listed_in_pages,
     a_newer_run_supersedes_a_waiting_one,
     a_working_run_is_asked_to_stop,
-    old_runs_go_but_the_last_stays,
-    a_deleted_sync_leaves_its_users_as_asked,
-    a_deletion_that_broke_off_is_repeated_as_it_was_asked,
-}
-
-async fn ready(engine: &Engine) -> (Store, LeaseToken) {
-    let store = engine.store().await;
-    set_up(&store).await;
-    let token = lease(&store, &staff()).await;
-    (store, token)
 }
 
 fn plan(outcome: PlanOutcome) -> PlanResult {
@@ -329,6 +317,20 @@ async fn chunks_of_removals_come_first(engine: Engine) {
     assert_eq!(listed, order.concat());
 }
 
+/// Everything that a list has, page by page.
+async fn pages<T>(limit: u32, list: impl AsyncFn(&PageRequest) -> Result<Page<T>, StoreError>) -> Vec<T> {
+    let mut items = Vec::new();
+    let mut page = PageRequest::first(limit);
+    loop {
+        let part = list(&page).await.unwrap();
+        items.extend(part.items);
+        page.after = part.next;
+        if page.after.is_none() {
+            return items;
+        }
+    }
+}
+
 async fn changes_and_issues_are_listed_in_pages(engine: Engine) {
     let (store, token) = ready(&engine).await;
     let (key, id) = (staff(), run_id(1));
@@ -361,46 +363,18 @@ async fn changes_and_issues_are_listed_in_pages(engine: Engine) {
         3
     );
     for limit in [1, 2, 4, 100] {
-        let (mut found, mut archives, mut listed, mut overlaps) = (vec![], vec![], vec![], vec![]);
-        let mut page = PageRequest::first(limit);
-        loop {
-            let part = store.list_changes(&key, id, None, &page).await.unwrap();
-            found.extend(part.items);
-            page.after = part.next;
-            if page.after.is_none() {
-                break;
-            }
-        }
-        loop {
-            let part = store
-                .list_changes(&key, id, Some(ChangeKind::Archive), &page)
-                .await
-                .unwrap();
-            archives.extend(part.items);
-            page.after = part.next;
-            if page.after.is_none() {
-                break;
-            }
-        }
-        loop {
-            let part = store.list_issues(&key, id, None, &page).await.unwrap();
-            listed.extend(part.items);
-            page.after = part.next;
-            if page.after.is_none() {
-                break;
-            }
-        }
-        loop {
-            let part = store
-                .list_issues(&key, id, Some(IssueKind::Overlap), &page)
-                .await
-                .unwrap();
-            overlaps.extend(part.items);
-            page.after = part.next;
-            if page.after.is_none() {
-                break;
-            }
-        }
+        let found = pages(limit, async |page| store.list_changes(&key, id, None, page).await).await;
+        let archive = Some(ChangeKind::Archive);
+        let archives = pages(limit, async |page| {
+            store.list_changes(&key, id, archive, page).await
+        })
+        .await;
+        let listed = pages(limit, async |page| store.list_issues(&key, id, None, page).await).await;
+        let overlap = Some(IssueKind::Overlap);
+        let overlaps = pages(limit, async |page| {
+            store.list_issues(&key, id, overlap, page).await
+        })
+        .await;
         assert_eq!(found, changes, "{limit}");
         assert_eq!(archives, [changes[2].clone(), changes[8].clone()], "{limit}");
         assert_eq!(listed, issues, "{limit}");
@@ -444,101 +418,4 @@ async fn a_working_run_is_asked_to_stop(engine: Engine) {
         .unwrap();
     let late = store.request_cancel(&staff(), run_id(1)).await;
     assert!(matches!(late, Err(StoreError::NotInState)));
-}
-
-async fn old_runs_go_but_the_last_stays(engine: Engine) {
-    let (store, token) = ready(&engine).await;
-    for number in [1, 2] {
-        waiting(&store, &token, number, PlanOutcome::Planned).await;
-        store
-            .cancel_waiting_run(&staff(), run_id(number), at(3))
-            .await
-            .unwrap();
-    }
-    assert_eq!(store.delete_old_runs(at(3), 10).await.unwrap(), 0);
-    assert_eq!(store.delete_old_runs(at(4), 10).await.unwrap(), 1);
-    let left = store.list_runs(&staff(), &all()).await.unwrap().items;
-    assert_eq!(left.iter().map(|run| run.id).collect::<Vec<_>>(), [run_id(2)]);
-}
-
-async fn a_deleted_sync_leaves_its_users_as_asked(engine: Engine) {
-    let store = engine.store().await;
-    for (tenant, disposition, state, event, login_works) in [
-        (
-            "keep",
-            UserDisposition::MakeLocal,
-            UserState::Active,
-            EventType::Unlinked,
-            true,
-        ),
-        (
-            "deactivate",
-            UserDisposition::Deactivate,
-            UserState::Deactivated,
-            EventType::Deactivated,
-            true,
-        ),
-        (
-            "archive",
-            UserDisposition::Archive,
-            UserState::Archived,
-            EventType::Archived,
-            false,
-        ),
-    ] {
-        set_up_tenant(&store, tenant).await;
-        let key = key_of(tenant, "staff");
-        let token = lease(&store, &key).await;
-        let mut linked = creation(2, "linked");
-        linked.origin.linked = true;
-        for change in [creation(1, "ada"), linked] {
-            store.apply_single(&key, &change, at(3)).await.unwrap();
-        }
-        let stale = store
-            .delete_user_sync(&token, &key, Some(7), disposition, at(5))
-            .await;
-        assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
-        store
-            .delete_user_sync(&token, &key, Some(1), disposition, at(5))
-            .await
-            .unwrap();
-        let gone = store.user_sync(&key.tenant, &key.user_sync).await;
-        assert!(matches!(gone, Err(StoreError::NotFound(Kind::UserSync))));
-
-        let ada = store.user(&key.tenant, user_id(1)).await.unwrap();
-        assert_eq!((ada.state, ada.revision), (state, 2), "{tenant}");
-        assert_eq!(ada.origin.is_none(), disposition == UserDisposition::MakeLocal);
-        let reason = (disposition != UserDisposition::MakeLocal).then_some(StateReason::SyncDeleted);
-        assert_eq!(ada.state_reason, reason);
-        let found = store.login_target(&key.tenant, "ada").await.unwrap();
-        assert_eq!(found.is_some(), login_works);
-        assert!(found.is_none_or(|target| target.sync.is_none()));
-        let linked = store.user(&key.tenant, user_id(2)).await.unwrap();
-        assert_eq!((linked.origin, linked.state), (None, UserState::Active));
-        let events = store.list_events(Some(&key.tenant), 2, 10).await.unwrap();
-        assert_eq!(events[0].event_type, event);
-    }
-}
-
-async fn a_deletion_that_broke_off_is_repeated_as_it_was_asked(engine: Engine) {
-    let (store, token) = ready(&engine).await;
-    apply(&store, &token, 1, &[creation(1, "ada")]).await;
-    let delete = async |revision| {
-        store
-            .delete_user_sync(&token, &staff(), revision, UserDisposition::Archive, at(5))
-            .await
-    };
-    // Its users cannot be seen to.
-    engine.sql("ALTER TABLE user_events RENAME TO away").await;
-    assert!(delete(Some(1)).await.is_err());
-    let left = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
-    assert!(left.settings.disabled, "it began");
-    engine.sql("ALTER TABLE away RENAME TO user_events").await;
-    assert!(matches!(delete(Some(7)).await, Err(StoreError::RevisionMismatch)));
-    delete(Some(1)).await.unwrap();
-    let ada = store.user(&acme(), user_id(1)).await.unwrap();
-    assert_eq!(
-        (ada.state, ada.state_reason),
-        (UserState::Archived, Some(StateReason::SyncDeleted))
-    );
 }
