@@ -478,7 +478,7 @@ async fn unknown_attributes_of_a_filter_are_named_on_samba_and_389() {
         let settings = DirectorySettings {
             bind_dn: account.dn.clone(),
             ca_certificates: ca.pem(),
-            ..settings(&[url.clone()])
+            ..settings(std::slice::from_ref(&url))
         };
         let searched = ["(mail=*)", "(&(givenName=*)(extensionAttribut1=x))"].map(|filter| Search {
             base_dn: base.into(),
