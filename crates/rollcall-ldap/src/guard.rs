@@ -63,7 +63,7 @@ impl Limits {
     /// with one lane, these bounds keep one hostile directory below 64 MB.
     pub(crate) const SEARCH: Self = Self {
         message: 8 << 20,
-        elements: 100_000,
+        elements: 75_000,
         buffer: 64 << 10,
     };
 }

@@ -6,6 +6,7 @@ mod checks;
 mod cut_short;
 mod guid_binds;
 mod hostile;
+mod memory;
 mod pages;
 mod pools;
 mod real_dirsrv;
