@@ -127,22 +127,35 @@ fn a_login_that_moved_on_between_the_two_looks_is_not_relinked() {
         (&[ChangeKind::Create][..], &[][..])
     );
     assert_eq!(world.users.len(), 2);
+
+    // Nor is it taken for whoever has the login by now.
+    let mut world = World::default();
+    let people = vec![entry(1, "ada", None), entry(2, "bob", None)];
+    world.run("all", &settings(), people);
+    let relinked = found(&world, "all", &[moved(11, "ada")]);
+    let (kinds, issues) = world.run_relinked("all", &settings(), vec![moved(11, "bob")], relinked);
+    assert!(!kinds.contains(&ChangeKind::Relink), "{kinds:?}");
+    assert_eq!(kinds_of(&issues), []);
 }
 
 #[test]
 fn a_missing_user_who_comes_back_disabled_is_disabled_and_not_missing() {
     let mut world = World::default();
-    world.run("all", &settings(), vec![entry(1, "ada", None)]);
-    world.run("all", &settings(), vec![]);
+    let settings = UserSyncSettings {
+        missing_users: MissingUsers::Deactivate,
+        ..settings()
+    };
+    world.run("all", &settings, vec![entry(1, "ada", None)]);
+    world.run("all", &settings, vec![]);
     let reason = |world: &World| world.users.values().next().unwrap().state_reason;
     assert_eq!(reason(&world), Some(StateReason::Gone));
     let disabled = Desired {
         state_reason: Some(StateReason::DisabledInDirectory),
         ..entry(1, "ada", None)
     };
-    world.run("all", &settings(), vec![disabled.clone()]);
+    world.run("all", &settings, vec![disabled.clone()]);
     assert_eq!(reason(&world), Some(StateReason::DisabledInDirectory));
-    assert_eq!(world.run("all", &settings(), vec![disabled]).0, []);
+    assert_eq!(world.run("all", &settings, vec![disabled]).0, []);
 }
 
 #[test]
