@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserSyncKey};
-use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
+use rollcall_core::run::{Run, RunState, RunTrigger};
 use rollcall_core::schedule::{Schedule, jitter};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use tokio::sync::mpsc;
@@ -103,16 +103,8 @@ impl Worker {
         {
             return Ok(None);
         }
-        let started = self
-            .engine
-            .start(
-                &key,
-                RunId(self.random_id()?),
-                RunMode::Apply,
-                trigger,
-                started_by,
-            )
-            .await;
+        let run = RunId(self.random_id()?);
+        let started = self.engine.start_due(&key, run, trigger, started_by).await;
         if started
             .as_ref()
             .is_err_and(|error| error.kind() == ErrorKind::Unavailable)

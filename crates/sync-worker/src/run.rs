@@ -123,22 +123,40 @@ impl RunEngine {
         trigger: RunTrigger,
         started_by: &str,
     ) -> Result<Run, Error> {
-        let inner = &self.inner;
-        let sync = inner.store.user_sync(&key.tenant, &key.user_sync).await?;
-        if sync.settings.disabled {
-            return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
-        }
-        inner
-            .directories
-            .open(&key.tenant, &sync.settings.directory)
-            .await?;
-        let lease = self.lease(key).await?;
+        self.expect_ready(key).await?;
         let new = NewRun {
             id,
             mode,
             trigger,
             started_by: started_by.to_owned(),
         };
+        self.begin(key, new).await
+    }
+
+    /// Accepts a run that is due. Nobody waits to hear why it cannot work, so if the directory may not be used it
+    /// fails, which the user sync's health and its report then tell.
+    ///
+    /// # Errors
+    /// `SYNC_IN_PROGRESS`, and what the store says.
+    pub async fn start_due(
+        &self,
+        key: &UserSyncKey,
+        id: RunId,
+        trigger: RunTrigger,
+        started_by: &str,
+    ) -> Result<Run, Error> {
+        let new = NewRun {
+            id,
+            mode: RunMode::Apply,
+            trigger,
+            started_by: started_by.to_owned(),
+        };
+        self.begin(key, new).await
+    }
+
+    async fn begin(&self, key: &UserSyncKey, new: NewRun) -> Result<Run, Error> {
+        let inner = &self.inner;
+        let lease = self.lease(key).await?;
         let run = match inner.store.create_run(&lease, key, new, inner.clock.now()).await {
             Ok(run) => run,
             Err(error) => {
@@ -155,15 +173,8 @@ impl RunEngine {
     /// # Errors
     /// `RUN_NOT_IN_STATE`, `SYNC_IN_PROGRESS`, `SYNC_DISABLED`, `ENDPOINT_UNCONFIRMED` and what the store says.
     pub async fn apply(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
+        self.expect_ready(key).await?;
         let inner = &self.inner;
-        let sync = inner.store.user_sync(&key.tenant, &key.user_sync).await?;
-        if sync.settings.disabled {
-            return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
-        }
-        inner
-            .directories
-            .open(&key.tenant, &sync.settings.directory)
-            .await?;
         let lease = self.lease(key).await?;
         let run = match inner.store.begin_apply(&lease, key, id, inner.clock.now()).await {
             Ok(run) => run,
@@ -268,6 +279,17 @@ impl RunEngine {
         {
             tracing::warn!("runs were still busy at the end of the drain; another worker takes them over");
         }
+    }
+
+    /// Somebody who asks for a run hears at once why it could not work.
+    async fn expect_ready(&self, key: &UserSyncKey) -> Result<(), Error> {
+        let inner = &self.inner;
+        let sync = inner.store.user_sync(&key.tenant, &key.user_sync).await?;
+        if sync.settings.disabled {
+            return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
+        }
+        let directory = &sync.settings.directory;
+        inner.directories.open(&key.tenant, directory).await.map(|_| ())
     }
 
     async fn lease(&self, key: &UserSyncKey) -> Result<LeaseToken, Error> {

@@ -296,3 +296,37 @@ async fn a_host_without_a_server_runs_what_is_due_and_ends_badly_if_any_failed()
     );
     assert_eq!(runs(&mut clients, STAFF).await.len(), 1, "it is not due again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_due_run_that_cannot_work_says_why_in_the_health_of_its_sync() {
+    let company = Company::start();
+    let clock = ManualClock::new(at(NOON));
+    let worker = TestWorker::start_with(&company.ports(), &[], Clock::Manual(clock.clone())).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up(&mut clients).await;
+    create_sync(&mut clients, "staff", nightly()).await;
+    clock.set(at(MORNING));
+    run_due(&mut clients, TENANT).await.1.unwrap();
+    let away = v1::UpdateDirectoryRequest {
+        directory: Some(v1::Directory {
+            name: DIRECTORY.into(),
+            hosts: vec![company.slapd.tls_url().replace("127.0.0.1", "localhost")],
+            bind_password: company.slapd.service_password().into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    ok(clients.directories.update_directory(away)).await;
+    clock.set(at(MORNING) + TimeDelta::days(1));
+    let (messages, end) = run_due(&mut clients, TENANT).await;
+    assert_eq!(messages.len(), 1, "{messages:#?}");
+    let run = messages[0].sync_run.as_ref().unwrap();
+    let why = "is not yet proven to be the same directory";
+    assert_eq!(run.state(), SyncRunState::Failed);
+    assert!(run.failure.as_ref().unwrap().message.contains(why), "{run:#?}");
+    assert_eq!(metadata(&end.unwrap_err(), "failed"), "1");
+    let get = v1::GetUserSyncRequest { name: STAFF.into() };
+    let health = ok(clients.user_syncs.get_user_sync(get)).await.health.unwrap();
+    assert_eq!(health.state(), v1::HealthState::Error);
+    assert!(health.problems[0].message.contains(why), "{health:?}");
+}
