@@ -278,11 +278,6 @@ impl LdapDirectory {
         self.pools.host_status()
     }
 
-    /// True for each host, in the order of the settings, that is not resting after failures.
-    pub fn hosts_usable(&self) -> Vec<bool> {
-        self.host_status().iter().map(|host| host.usable).collect()
-    }
-
     /// Closes connections that are idle for too long, too old or broken. To be called now and then.
     pub fn sweep(&self) {
         self.pools.sweep();

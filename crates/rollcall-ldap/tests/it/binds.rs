@@ -309,7 +309,7 @@ async fn a_host_that_refuses_connections_is_passed_over_and_rests() {
         .await
         .unwrap();
     assert_eq!(answer.code, ResultCode::SUCCESS);
-    assert_eq!(directory.hosts_usable(), [false, true]);
+    assert_eq!(usable(&directory), [false, true]);
 }
 
 #[tokio::test]

@@ -261,11 +261,11 @@ async fn searches_that_break_off_count_against_the_host() {
     let server = pages(|request, _| [entry(request.id, "cn=1"), vec![0xff]].concat()).await;
     let directory = on_script(server.address());
     for _ in 0..3 {
-        assert_eq!(directory.hosts_usable(), [true]);
+        assert_eq!(usable(&directory), [true]);
         let (_, outcome) = pull(&directory, everything("dc=x", &["uid"])).await;
         assert!(matches!(outcome, SearchOutcome::Partial { .. }), "{outcome:?}");
     }
-    assert_eq!(directory.hosts_usable(), [false]);
+    assert_eq!(usable(&directory), [false]);
     let (_, outcome) = pull(&directory, everything("dc=x", &["uid"])).await;
     let error = LdapError::CircuitOpen;
     assert_eq!(outcome, SearchOutcome::Failed { error });

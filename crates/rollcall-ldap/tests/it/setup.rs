@@ -92,6 +92,11 @@ pub(crate) fn on_script(address: SocketAddr) -> LdapDirectory {
     directory(settings(&[format!("ldap://{address}")]), "service password")
 }
 
+/// True for each host that does not rest.
+pub(crate) fn usable(directory: &LdapDirectory) -> Vec<bool> {
+    directory.host_status().iter().map(|host| host.usable).collect()
+}
+
 pub(crate) fn in_seconds(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds)
 }
