@@ -6,6 +6,7 @@ mod active_directory;
 mod binary;
 mod changes;
 mod crash;
+mod events;
 mod guessing;
 mod login;
 mod outages;

@@ -1,0 +1,110 @@
+//! The feed as a consumer has it that loses its connection, or comes back too late.
+
+use std::collections::BTreeSet;
+
+use chrono::{TimeDelta, Utc};
+use rollcall_core::id::{TenantId, UserId, Uuid};
+use rollcall_core::user::Profile;
+use rollcall_proto::v1::*;
+use rollcall_store::{NewUser, Store};
+
+use crate::world::World;
+
+/// Callers who change users at the same time, and how many users each of them creates.
+const WRITERS: u128 = 10;
+const EACH: u128 = 12;
+
+fn watch(after: &str) -> WatchUserEventsRequest {
+    WatchUserEventsRequest {
+        parent: "tenants/acme".into(),
+        after: after.into(),
+        types: Vec::new(),
+    }
+}
+
+fn read(after: &str) -> ListUserEventsRequest {
+    ListUserEventsRequest {
+        parent: "tenants/acme".into(),
+        after: after.into(),
+        ..ListUserEventsRequest::default()
+    }
+}
+
+async fn create(store: Store, number: u128) {
+    let user = NewUser {
+        id: UserId(Uuid::from_u128(number)),
+        profile: Profile {
+            login: format!("local{number}"),
+            role: "user".into(),
+            ..Profile::default()
+        },
+        owner: false,
+    };
+    let acme = TenantId::parse("acme").unwrap();
+    store.create_local_user(&acme, user, Utc::now()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_breaks_again_and_again_tells_every_event_once() {
+    let world = World::new().await;
+    let mut users = world.users();
+    let mut cursor = users
+        .list_user_events(read(""))
+        .await
+        .unwrap()
+        .into_inner()
+        .next_cursor;
+    for writer in 0..WRITERS {
+        let store = world.store.clone();
+        tokio::spawn(async move {
+            for number in 1..=EACH {
+                create(store.clone(), writer * EACH + number).await;
+            }
+        });
+    }
+    let mut told = Vec::new();
+    while told.len() < (WRITERS * EACH) as usize {
+        let mut stream = users.watch_user_events(watch(&cursor)).await.unwrap().into_inner();
+        let begin = stream.message().await.unwrap().unwrap();
+        assert_eq!((begin.event, begin.cursor.as_str()), (None, cursor.as_str()));
+        // The connection breaks after a few more each time.
+        for _ in 0..=told.len() % 7 {
+            let message = stream.message().await.unwrap().unwrap();
+            cursor = message.cursor;
+            told.extend(message.event.map(|event| event.user.unwrap().name));
+            if told.len() == (WRITERS * EACH) as usize {
+                break;
+            }
+        }
+    }
+    let once: BTreeSet<&String> = told.iter().collect();
+    assert_eq!(once.len(), told.len(), "an event came twice");
+    let rest = users.list_user_events(read(&cursor)).await.unwrap().into_inner();
+    assert!(rest.events.is_empty() && !rest.more, "{rest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_back_too_late_is_told_to_list_the_users() {
+    let world = World::new().await;
+    let mut users = world.users();
+    let first = users.list_user_events(read("")).await.unwrap().into_inner();
+    let old = first.events[0].cursor.clone();
+    create(world.store.clone(), 1).await;
+    let all = Utc::now() + TimeDelta::days(1);
+    world.store.delete_old_events(all, 2).await.unwrap();
+
+    let listed = users.list_user_events(read(&old)).await.unwrap_err();
+    let mut stream = users.watch_user_events(watch(&old)).await.unwrap().into_inner();
+    let watched = stream.message().await.unwrap_err();
+    for status in [listed, watched] {
+        let reason = rollcall_proto::status::reason(&status).unwrap();
+        assert_eq!(reason.as_str(), "CURSOR_EXPIRED", "{status:?}");
+        assert!(status.message().contains("users"), "{status:?}");
+    }
+    // Without a cursor, from the oldest that is kept; and a cursor at that place is good.
+    let kept = users.list_user_events(read("")).await.unwrap().into_inner();
+    assert_eq!(kept.events.len(), 2);
+    let from = first.events[1].cursor.clone();
+    let resumed = users.list_user_events(read(&from)).await.unwrap().into_inner();
+    assert_eq!(resumed.events, kept.events);
+}
