@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod binds;
+mod case_table;
 mod checks;
 mod cut_short;
 mod guid_binds;
