@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::user::{StateReason, UserState};
 use rollcall_core::user_sync::{RoleCondition, RoleRule, UserSyncSettings};
 use rollcall_testkit::{Ldif, Slapd, wait_for};
 
@@ -65,6 +67,28 @@ async fn a_block_that_is_committed_while_the_bind_is_under_way_denies() {
         world.audit().await,
         ["AUTHENTICATED AUTHENTICATED", "DENIED CHANGED_MEANWHILE"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deactivation_that_is_committed_while_the_bind_is_under_way_denies() {
+    let world = World::new().await;
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    let ada = world.user("ada").await;
+    let deactivate = async || {
+        let gone = Change {
+            kind: ChangeKind::Deactivate,
+            user: ada.id,
+            expected_revision: ada.revision,
+            origin: ada.origin.clone().unwrap(),
+            profile: ada.profile.clone(),
+            state: UserState::Deactivated,
+            state_reason: Some(StateReason::Gone),
+            changes: Vec::new(),
+        };
+        world.run(vec![gone], crate::world::now()).await;
+    };
+    assert_eq!(meanwhile(&world, deactivate).await, DENIED);
+    assert_eq!(world.audit().await.last().unwrap(), "DENIED CHANGED_MEANWHILE");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,7 +64,11 @@ async fn a_stream_that_breaks_again_and_again_tells_every_event_once() {
     }
     let mut told = Vec::new();
     while told.len() < (WRITERS * EACH) as usize {
-        let mut stream = users.watch_user_events(watch(&cursor)).await.unwrap().into_inner();
+        let mut stream = users
+            .watch_user_events(watch(&cursor))
+            .await
+            .unwrap()
+            .into_inner();
         let begin = stream.message().await.unwrap().unwrap();
         assert_eq!((begin.event, begin.cursor.as_str()), (None, cursor.as_str()));
         // The connection breaks after a few more each time.

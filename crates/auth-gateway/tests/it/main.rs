@@ -9,6 +9,7 @@ mod crash;
 mod events;
 mod guessing;
 mod login;
+mod one_bind;
 mod outages;
 mod refusals;
 mod secrets;

@@ -83,51 +83,6 @@ async fn a_caller_that_leaves_is_accounted_for_and_poisons_nothing() {
     assert_eq!(world.login("bob", "password of bob").await, "OK bob");
 }
 
-/// Answers searches and the service account, and closes the connection on a user's bind.
-async fn hangs_up_on_users(service_dn: String, binds: Arc<AtomicUsize>) -> ScriptedLdap {
-    ScriptedLdap::plain(move |mut peer| {
-        let (service_dn, binds) = (service_dn.clone(), binds.clone());
-        async move {
-            while let Some(request) = peer.receive().await? {
-                match &request.operation {
-                    Operation::Bind { dn, .. } if *dn == service_dn => {
-                        peer.send(&ber::bind_response(request.id, 0, "", "")).await?;
-                    }
-                    Operation::Bind { .. } => {
-                        binds.fetch_add(1, Ordering::SeqCst);
-                        return Ok(());
-                    }
-                    _ => peer.send(&ber::search_done(request.id, 0, "")).await?,
-                }
-            }
-            Ok(())
-        }
-    })
-    .await
-    .unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn at_most_one_bind_reaches_any_host_whatever_breaks() {
-    let mut world = World::without_gateway(Slapd::builder()).await;
-    let binds = Arc::new(AtomicUsize::new(0));
-    let first = hangs_up_on_users(world.server.service_dn(), binds.clone()).await;
-    let second = hangs_up_on_users(world.server.service_dn(), binds.clone()).await;
-    let hosts =
-        [&first, &second].map(|server| HostUrl::parse(&format!("ldap://{}", server.address())).unwrap());
-    world
-        .update_directory(|settings| {
-            settings.hosts = hosts.into();
-            settings.transport_security = TransportSecurity::Plaintext;
-            settings.allow_plaintext = true;
-        })
-        .await;
-    world.start_gateway(&[]).await;
-    assert_eq!(world.login("ada", PASSWORD).await, "Aborted BIND_OUTCOME_UNKNOWN");
-    assert_eq!(binds.load(Ordering::SeqCst), 1);
-    assert_eq!(world.binds(&dn("ada")), 0);
-}
-
 /// A directory on a script that answers users' binds with this code and knows everybody; returns how many came.
 async fn answers_users_with(world: &mut World, code: i64) -> Arc<AtomicUsize> {
     let ada = world.user("ada").await.origin.unwrap();

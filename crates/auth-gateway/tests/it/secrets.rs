@@ -4,6 +4,7 @@ use std::process::Command;
 
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_testkit::Slapd;
+use tonic_prost::ProstCodec;
 
 use crate::binary::gateway;
 use crate::world::{PASSWORD, World, request};
@@ -31,6 +32,21 @@ async fn passwords_are_found_nowhere() {
     for number in 0..4 {
         send("eve", &format!("{GUESS}{number}")).await;
     }
+    let mut raw = tonic::client::Grpc::new(gateway.channel.clone());
+    raw.ready().await.unwrap();
+    let no_text = tonic::Request::new([GUESS.as_bytes(), b"\xff"].concat());
+    let path = "/rollcall.v1.AuthService/Authenticate".parse().unwrap();
+    let refused = raw
+        .unary(no_text, path, ProstCodec::<Vec<u8>, ()>::default())
+        .await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{refused:?}");
+    told.push_str(&format!("{refused:?}"));
+    let mut send = async |login: &str, password: &str| match auth.authenticate(request(login, password)).await
+    {
+        Ok(answer) => told.push_str(&format!("{:?}", answer.metadata())),
+        Err(status) => told.push_str(&format!("{status:?}")),
+    };
     world.server.pause().unwrap();
     send("bob", PASSWORD).await;
     world.server.resume().unwrap();

@@ -6,31 +6,36 @@ use rollcall_core::directory::HostUrl;
 use rollcall_testkit::Slapd;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
-use crate::world::World;
+use crate::world::{PASSWORD, World};
 
 const ONE_WAY: Duration = Duration::from_millis(15);
 const SAMPLES: usize = 60;
+/// Shares for which nobody can bet on the next answer.
+const ALIKE: std::ops::Range<f64> = 0.25..0.75;
 
 /// A directory some way off: whatever passes takes its time in both directions.
-async fn far_away(world: &mut World) {
+async fn far_away(world: &mut World) -> tokio::task::AbortHandle {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (here, there) = (listener.local_addr().unwrap(), world.server.tls_address());
-    tokio::spawn(async move {
+    let line = tokio::spawn(async move {
+        let mut flows = JoinSet::new();
         while let Ok((near, _)) = listener.accept().await {
             let Ok(far) = TcpStream::connect(there).await else {
                 return;
             };
             _ = (near.set_nodelay(true), far.set_nodelay(true));
             let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            tokio::spawn(delayed(near_in, far_out));
-            tokio::spawn(delayed(far_in, near_out));
+            flows.spawn(delayed(near_in, far_out));
+            flows.spawn(delayed(far_in, near_out));
         }
     });
     let host = HostUrl::parse(&format!("ldaps://{here}")).unwrap();
     world
         .update_directory(|settings| settings.hosts = vec![host])
         .await;
+    line.abort_handle()
 }
 
 async fn delayed(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
@@ -88,14 +93,46 @@ async fn nobody_can_tell_a_wrong_password_from_an_unknown_or_blocked_user_by_the
             }
         }
     }
+    // The measure would show it if an answer lacked the bind's round trip.
+    let without: Vec<_> = taken[0]
+        .iter()
+        .map(|time| time.saturating_sub(ONE_WAY * 2))
+        .collect();
+    assert!(
+        !ALIKE.contains(&tells_apart(&taken[0], &without)),
+        "{:?}",
+        taken[0]
+    );
     for kind in 1..3 {
-        let share = tells_apart(&taken[0], &taken[kind]);
-        assert!(
-            (0.25..0.75).contains(&share),
-            "{share}: {:?} and {:?}",
-            taken[0],
-            taken[kind]
-        );
+        assert_alike(&taken[0], &taken[kind]);
     }
     assert!(taken[1].iter().all(|time| *time >= ONE_WAY * 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_while_the_directory_is_away() {
+    let mut world = World::without_gateway(Slapd::builder()).await;
+    let line = far_away(&mut world).await;
+    world.start_gateway(&[]).await;
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    line.abort();
+    world.server.stop();
+    let mut taken = [const { Vec::new() }; 2];
+    for round in 0..SAMPLES {
+        for (kind, login) in ["ada", "nobody"].into_iter().enumerate() {
+            let start = Instant::now();
+            let told = world.login(login, &format!("guess {round}")).await;
+            // The first one notices.
+            if round > 0 {
+                assert_eq!(told, "Unavailable DIRECTORY_UNAVAILABLE", "{login}");
+                taken[kind].push(start.elapsed());
+            }
+        }
+    }
+    assert_alike(&taken[0], &taken[1]);
+}
+
+fn assert_alike(one: &[Duration], other: &[Duration]) {
+    let share = tells_apart(one, other);
+    assert!(ALIKE.contains(&share), "{share}: {one:?} and {other:?}");
 }
