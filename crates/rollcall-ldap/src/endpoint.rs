@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
 use rollcall_core::secret::SecretBytes;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 
 use crate::dial;
@@ -18,6 +18,9 @@ use crate::guard::violation::{ProtocolViolation, Spoken};
 use crate::probe;
 use crate::start_tls;
 use crate::tls::{TlsFacts, TlsFailure, TlsSetup};
+
+/// A server that understands answers sooner.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A stream that is ready for LDAP.
 pub(crate) enum Stream {
@@ -96,21 +99,32 @@ impl Endpoint {
         deadline: Instant,
     ) -> Result<Stream, LdapError> {
         let address = tcp.peer_addr().map_err(|_| LdapError::ConnectionLost)?;
-        let greeted = match self.transport {
-            TransportSecurity::Plaintext => probe::plain_ldap(&mut tcp, deadline).await,
-            TransportSecurity::StartTls => start_tls::request(&mut tcp, deadline).await,
-            TransportSecurity::Ldaps => Ok(()),
-        };
-        match greeted {
-            Err(LdapError::ConnectionLost) if probe::speaks_tls(address, deadline).await => {
-                return Err(LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Tls)));
+        let wants_tls = LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Tls));
+        let greeting = async {
+            match self.transport {
+                TransportSecurity::Plaintext => probe::plain_ldap(&mut tcp, deadline).await,
+                TransportSecurity::StartTls => start_tls::request(&mut tcp, deadline).await,
+                TransportSecurity::Ldaps => Ok(()),
             }
+        };
+        let speaks_tls = async || {
+            probe::speaks_tls(address, deadline)
+                .await
+                .then(|| wants_tls.clone())
+        };
+        match doubted(greeting, speaks_tls()).await {
+            Err(error @ LdapError::ConnectionLost) => return Err(speaks_tls().await.unwrap_or(error)),
             greeted => greeted?,
         }
         let Some(tls) = &self.tls else {
             return Ok(Stream::Plain(tcp));
         };
-        match tls.handshake(tcp, &host.host, deadline).await {
+        let speaks_plain = async {
+            let is_plain = self.transport == TransportSecurity::Ldaps
+                && probe::speaks_plain_ldap(address, deadline).await;
+            is_plain.then_some(LdapError::Tls(TlsFailure::PlainLdap))
+        };
+        match doubted(tls.handshake(tcp, &host.host, deadline), speaks_plain).await {
             Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
             Err(LdapError::Tls(failure @ (TlsFailure::Closed | TlsFailure::NotTls))) => {
                 Err(LdapError::Tls(self.why_no_tls(failure, address, deadline).await))
@@ -145,5 +159,21 @@ impl Endpoint {
         let addresses = self.resolve(host, deadline).await?;
         let tcp = dial::connect(&addresses, deadline).await?;
         self.secure(tcp, host, deadline).await
+    }
+}
+
+/// Waits for an attempt. When it takes long, looks for another explanation meanwhile, which ends the attempt if there
+/// is one: some servers just wait for more of what they do not understand.
+async fn doubted<T>(
+    attempt: impl Future<Output = Result<T, LdapError>>,
+    explanation: impl Future<Output = Option<LdapError>>,
+) -> Result<T, LdapError> {
+    tokio::pin!(attempt);
+    if let Ok(outcome) = timeout(PATIENCE, &mut attempt).await {
+        return outcome;
+    }
+    tokio::select! {
+        outcome = &mut attempt => outcome,
+        Some(error) = explanation => Err(error),
     }
 }

@@ -137,7 +137,7 @@ impl LdapDirectory {
     }
 
     /// Goes up from an entry through the groups that name it, level by level, and says whether `group` is
-    /// among them.
+    /// among them. Where nothing is known of trees, only the group itself is asked.
     async fn is_below(
         &self,
         dn: &str,
@@ -148,6 +148,14 @@ impl LdapDirectory {
         let Ok(wanted) = Dn::parse(group) else {
             return Ok(false);
         };
+        if contexts.is_empty() {
+            let request = ReadRequest {
+                dn: group.to_owned(),
+                filter: names_member(dn).to_string(),
+                attributes: vec!["1.1".to_owned()],
+            };
+            return Ok(self.read_entry(&request, deadline).await?.is_some());
+        }
         let mut seen = HashSet::new();
         let mut frontier = vec![dn.to_owned()];
         while let Some(member) = frontier.pop() {
@@ -176,13 +184,7 @@ impl LdapDirectory {
         contexts: &[String],
         deadline: Instant,
     ) -> Result<Vec<String>, LdapError> {
-        let names = MEMBERS.into_iter().filter_map(Attribute::parse);
-        let filter = Filter::or(
-            names
-                .map(|name| Filter::equality(name, member.as_bytes()))
-                .collect(),
-        );
-        let (filter, attributes) = (filter.to_string(), ["1.1".to_owned()]);
+        let (filter, attributes) = (names_member(member).to_string(), ["1.1".to_owned()]);
         let found = self.groups(&filter, &attributes, contexts, deadline).await?;
         Ok(found.into_iter().map(|entry| entry.dn).collect())
     }
@@ -208,6 +210,12 @@ impl LdapDirectory {
         }
         Ok(groups)
     }
+}
+
+/// Matches the groups that name this member.
+fn names_member(dn: &str) -> Filter {
+    let names = MEMBERS.into_iter().filter_map(Attribute::parse);
+    Filter::or(names.map(|name| Filter::equality(name, dn.as_bytes())).collect())
 }
 
 #[cfg(test)]

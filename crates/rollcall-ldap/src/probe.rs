@@ -1,8 +1,8 @@
 //! What a port speaks, found out before anything secret is sent.
 //!
 //! A server that wants TLS from the first byte mostly hangs up without a word when it is spoken to in plain
-//! LDAP, and one without TLS when it is greeted with a handshake; one with nothing but old TLS, too. None says what
-//! is wrong, so the other protocol is tried on a connection of its own: its answer is the proof.
+//! LDAP, or waits for more, and so does one without TLS when it is greeted with a handshake, and one with nothing but
+//! old TLS. None says what is wrong, so the other protocol is tried on a connection of its own: its answer is the proof.
 
 use std::net::SocketAddr;
 

@@ -158,10 +158,14 @@ fn powerful_groups(own: &Entry) -> Vec<String> {
             (true, 544) => "Administrators",
             (true, 548) => "Account Operators",
             (true, 549) => "Server Operators",
+            (true, 550) => "Print Operators",
             (true, 551) => "Backup Operators",
             (false, 512) => "Domain Admins",
             (false, 518) => "Schema Admins",
             (false, 519) => "Enterprise Admins",
+            (false, 520) => "Group Policy Creator Owners",
+            (false, 526) => "Key Admins",
+            (false, 527) => "Enterprise Key Admins",
             _ => continue,
         };
         names.insert(name);

@@ -178,6 +178,39 @@ async fn ports_and_modes_that_do_not_fit_are_explained() {
     assert!(slapd.binds().unwrap().is_empty(), "no password was sent");
 }
 
+/// Each kind of server has its own way of not understanding.
+#[tokio::test]
+async fn wrong_ports_of_samba_and_389_are_recognised_too() {
+    if !is_root_for("a Samba domain controller and a 389 Directory Server").unwrap() {
+        return;
+    }
+    let ca = TestCa::new().unwrap();
+    let dc = SambaDc::start(&ca).unwrap();
+    let server = Dirsrv::start(&ca).unwrap();
+    for (plain, tls) in [
+        (dc.address(), dc.tls_address()),
+        (server.address(), server.tls_address()),
+    ] {
+        let message = async |url: String, transport_security| {
+            let settings = DirectorySettings {
+                transport_security,
+                ca_certificates: ca.pem(),
+                ..settings(&[url])
+            };
+            let report = check(settings, "x").await;
+            (failure(&report).kind, failure(&report).message.clone())
+        };
+        let no_tls = "The server speaks plain LDAP on this port, not TLS.".to_owned();
+        let on_plain = message(format!("ldaps://{plain}"), TransportSecurity::Ldaps).await;
+        assert_eq!(on_plain, (StageKind::Tls, no_tls), "{plain}");
+        let wants_tls = "The server speaks TLS where plain LDAP was expected.".to_owned();
+        for transport in [TransportSecurity::Plaintext, TransportSecurity::StartTls] {
+            let on_tls = message(format!("ldap://{tls}"), transport).await;
+            assert_eq!(on_tls, (StageKind::Tls, wants_tls.clone()), "{tls} {transport:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_bind_password_fails_the_bind_stage() {
     let slapd = Slapd::builder().start().unwrap();

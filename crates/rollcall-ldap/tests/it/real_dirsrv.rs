@@ -194,9 +194,14 @@ async fn membership_comes_through_all_levels() {
     let entry = entry.unwrap().unwrap();
     // `outer` is being renamed by another test.
     assert_eq!(entry.values("memberOf").len(), 3);
-    for group in ["inner", "middle"] {
+    let contexts = [domain.server.base_dn().to_owned()];
+    for (group, directly) in [("inner", true), ("middle", false)] {
         let dn = format!("cn={group},ou=Groups,{}", domain.server.base_dn());
         assert!(entry.texts("memberOf").any(|member_of| member_of == dn), "{dn}");
+        for (contexts, expected) in [(&contexts[..], true), (&[], directly)] {
+            let member = directory.is_member(Dialect::Dirsrv389, &normal, &dn, contexts, in_seconds(20));
+            assert_eq!(member.await, Ok(expected), "{dn} {contexts:?}");
+        }
     }
 }
 
