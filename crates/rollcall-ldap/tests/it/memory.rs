@@ -156,8 +156,10 @@ async fn cost(flood: &Flood) -> usize {
                 return peer.send(&usual.concat()).await;
             }
             peer.send(&message).await?;
-            while repeated {
-                peer.send(&message).await?;
+            if repeated {
+                loop {
+                    peer.send(&message).await?;
+                }
             }
             peer.closed().await
         }
