@@ -128,6 +128,31 @@ async fn people_that_become_invisible_hold_the_run_until_they_are_back() {
     assert_eq!(world.active().await, 10);
 }
 
+/// Matrix case 56: the service account sees one attribute of nobody any more. An e-mail address that is gone from
+/// everybody looks like an accident; a login that is gone is an issue.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attribute_that_becomes_invisible_changes_nobody() {
+    let builder = Slapd::builder()
+        .global_config(CONFIG_DATABASE)
+        .ldif(crowd(10).as_str());
+    let mut world = World::start(builder, staff()).await;
+    world.succeed().await;
+    let before = world.users().await;
+    for (attribute, state) in [
+        ("mail", SyncRunState::Held),
+        ("uid", SyncRunState::SucceededWithIssues),
+    ] {
+        let rule = format!("{{0}}to dn.children=\"ou=Staff,{BASE}\" attrs={attribute} by * none");
+        reconfigure(&world, &format!("add: olcAccess\nolcAccess: {rule}\n"));
+        let run = world.apply().await;
+        assert_eq!(run.state(), state, "{attribute}: {run:#?}");
+        assert_eq!(world.users().await, before, "{attribute}");
+        reconfigure(&world, "delete: olcAccess\nolcAccess: {0}\n");
+    }
+    world.succeed().await;
+    assert_eq!(world.users().await, before);
+}
+
 /// Entries whose id cannot be read are somebody, though nobody knows who: no one is gone then.
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_that_become_invisible_remove_nobody() {

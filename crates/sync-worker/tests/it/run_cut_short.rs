@@ -31,6 +31,10 @@ enum Mood {
     Skips(u8),
     /// Has a name for this person that is not UTF-8.
     Garbles(u8),
+    /// Refuses pages of more entries than this.
+    Pages(i64),
+    /// Sends the first person again at the end, from the place that the person moved to.
+    Repeats,
     /// Knows no pages: refuses them, and sends so many entries without.
     Unpaged(usize),
 }
@@ -43,6 +47,8 @@ struct Script {
 #[derive(Clone)]
 struct Person {
     id: u8,
+    /// Where it is below the base, with a comma.
+    unit: &'static str,
     uid: String,
     name: String,
 }
@@ -52,6 +58,7 @@ type Shared = Arc<Mutex<Script>>;
 fn person(id: u8) -> Person {
     Person {
         id,
+        unit: "",
         uid: format!("person{id}"),
         name: format!("Person {id}"),
     }
@@ -60,7 +67,7 @@ fn person(id: u8) -> Person {
 impl Person {
     fn entry(&self, message: i64) -> Vec<u8> {
         let id = format!("00000000-0000-4000-8000-0000000000{:02x}", self.id);
-        let dn = format!("uid={},{BASE}", self.uid);
+        let dn = format!("uid={},{}{BASE}", self.uid, self.unit);
         let attributes: [(&str, &[&[u8]]); 3] = [
             ("entryUUID", &[id.as_bytes()]),
             ("uid", &[self.uid.as_bytes()]),
@@ -108,6 +115,9 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
                 false,
             );
         }
+        (Some((size, _)), Mood::Pages(most)) if *size > most => {
+            return (ber::search_done(id, 11, "too many"), false);
+        }
         (Some((size, cookie)), _) => {
             let number = cookie.first().map_or(0, |number| usize::from(*number));
             (number, usize::try_from(*size).unwrap())
@@ -118,6 +128,12 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
         && size == PAGE
     {
         people.retain(|person| person.id != skipped);
+    }
+    if script.mood == Mood::Repeats {
+        people.push(Person {
+            unit: "ou=moved,",
+            ..people[0].clone()
+        });
     }
     let first = (number * size).min(people.len());
     let after = (first + size).min(people.len());
@@ -322,6 +338,26 @@ async fn an_entry_that_is_not_utf_8_is_an_issue_and_the_rest_is_imported() {
         [("person7".to_owned(), ChangeType::Create)]
     );
     assert_eq!(world.active().await, 7);
+}
+
+/// Matrix case 53: with half of the page that was refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_refuses_the_page_size_gets_smaller_pages() {
+    let (mut world, script) = world().await;
+    script.lock().unwrap().mood = Mood::Pages(1);
+    let run = world.succeed().await;
+    assert_eq!(run.search_outcome(), SearchOutcome::Complete);
+    assert_eq!(run.counts.unwrap().unchanged, 6);
+}
+
+/// Matrix case 58: the pages bring somebody twice who moves meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_moves_between_the_pages_and_comes_twice_is_one_user() {
+    let (mut world, script) = world().await;
+    script.lock().unwrap().mood = Mood::Repeats;
+    let run = world.succeed().await;
+    assert!(world.changes(&run).await.is_empty(), "{run:#?}");
+    assert_eq!(world.active().await, 6);
 }
 
 /// Bad input: two entries of a directory claim to be the same person.
