@@ -294,13 +294,14 @@ async fn primary_groups_and_nested_groups_have_their_members() {
     let base = domain.dc.base_dn();
     let contexts = [base.to_owned()];
     let person = domain.dc.person(SambaPerson::Normal).dn;
+    // `outer` is being moved by another test.
     for (group, expected) in [
         (format!("CN=Domain Users,CN=Users,{base}"), true),
         (format!("cn=domain users,cn=users,{base}"), true),
         (format!("CN=Users,CN=Builtin,{base}"), true),
         (format!("CN=Domain Admins,CN=Users,{base}"), false),
         (domain.group("inner"), true),
-        (domain.group("outer"), true),
+        (domain.group("middle"), true),
         (domain.group("crowd"), false),
     ] {
         let dialect = Dialect::ActiveDirectory;
@@ -314,7 +315,7 @@ async fn primary_groups_and_nested_groups_have_their_members() {
     assert_eq!(primary.relative_id(), Some(513));
     for (group, expected) in [
         (format!("CN=Users,CN=Builtin,{base}"), true),
-        (domain.group("outer"), false),
+        (domain.group("middle"), false),
     ] {
         let groups = directory
             .primary_groups(&group, &contexts, in_seconds(20))
