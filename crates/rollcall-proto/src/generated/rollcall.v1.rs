@@ -1895,7 +1895,8 @@ pub struct DirectoryServer {
     #[prost(message, optional, tag = "5")]
     pub observe_time: ::core::option::Option<::prost_types::Timestamp>,
 }
-/// How one host of a directory does.
+/// How one host of a directory does, as far as the worker that answers has seen since it began to use the directory:
+/// with several workers, another one may know more.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HostHealth {
     /// The host as configured.
@@ -1907,13 +1908,13 @@ pub struct HostHealth {
     /// What is wrong, in plain words. Empty when nothing is.
     #[prost(string, tag = "3")]
     pub message: ::prost::alloc::string::String,
-    /// When it last answered. Absent when it never did.
+    /// When it last answered. Absent when it did not.
     #[prost(message, optional, tag = "4")]
     pub last_success_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// When it last failed. Absent when it never did.
+    /// When it last failed or refused the bind account. Absent when it did not.
     #[prost(message, optional, tag = "5")]
     pub last_failure_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// When its certificate expires. Absent without TLS.
+    /// When the certificate that it showed last expires. Absent without TLS, or when it showed none yet.
     #[prost(message, optional, tag = "6")]
     pub certificate_expire_time: ::core::option::Option<::prost_types::Timestamp>,
 }
@@ -6985,7 +6986,8 @@ pub mod role_rule {
         /// Entries that match this filter (RFC 4515), at most 8 KiB and 32 levels deep.
         #[prost(string, tag = "1")]
         Filter(::prost::alloc::string::String),
-        /// Members of this group, groups in groups included, by distinguished name (RFC 4514), at most 8 KiB.
+        /// Members of this group by distinguished name (RFC 4514), at most 8 KiB. Groups in groups count, and so does the
+        /// primary group of Active Directory, such as Domain Users.
         #[prost(string, tag = "2")]
         GroupDn(::prost::alloc::string::String),
     }
