@@ -82,26 +82,11 @@ impl Store {
     }
 
     /// PULLING to PLANNED, HELD or APPLYING: the plan is complete. A waiting plan expires after
-    /// [`PLAN_LIFETIME`].
+    /// [`PLAN_LIFETIME`]. The mails go out if, and only if, this takes place.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`; `RevisionMismatch` if the user sync changed since the pull began.
     pub async fn finish_plan(
-        &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
-        result: PlanResult,
-        now: DateTime<Utc>,
-    ) -> Result<Run> {
-        self.finish_plan_and_tell(lease, key, id, result, &[], now).await
-    }
-
-    /// [`Store::finish_plan`], with mails about it that go out if, and only if, it takes place.
-    ///
-    /// # Errors
-    /// Those of [`Store::finish_plan`].
-    pub async fn finish_plan_and_tell(
         &self,
         lease: &LeaseToken,
         key: &UserSyncKey,
@@ -154,26 +139,11 @@ impl Store {
         self.save_run(tx, model).await
     }
 
-    /// Ends a run that a worker has, and tells its user sync.
+    /// Ends a run that a worker has, and tells its user sync. The mails go out if, and only if, this takes place.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`, also when `end.state` is not final.
     pub async fn end_run(
-        &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
-        end: RunEnd,
-        now: DateTime<Utc>,
-    ) -> Result<Run> {
-        self.end_run_and_tell(lease, key, id, end, &[], now).await
-    }
-
-    /// [`Store::end_run`], with mails about it that go out if, and only if, it takes place.
-    ///
-    /// # Errors
-    /// Those of [`Store::end_run`].
-    pub async fn end_run_and_tell(
         &self,
         lease: &LeaseToken,
         key: &UserSyncKey,

@@ -293,7 +293,7 @@ async fn a_changed_configuration_supersedes_waiting_plans(engine: Engine) {
             complete: true,
         };
         let run = store
-            .finish_plan(&token, &staff(), run_id(number), result, at(2))
+            .finish_plan(&token, &staff(), run_id(number), result, &[], at(2))
             .await
             .unwrap();
         assert!(run.state.is_waiting() && run.expire_time == Some(at(2 + 72 * 3600)));

@@ -193,7 +193,10 @@ impl<'a> World<'a> {
             counts: RunCounts::default(),
             complete: true,
         };
-        store.finish_plan(&lease, key, id, result, at(2)).await.unwrap();
+        store
+            .finish_plan(&lease, key, id, result, &[], at(2))
+            .await
+            .unwrap();
         let mut applied = 0;
         for index in 0..u32::try_from(plan.len()).unwrap() {
             let changes = store.read_chunk(key, id, index).await.unwrap();
@@ -204,7 +207,7 @@ impl<'a> World<'a> {
             applied += outcome.applied;
         }
         store
-            .end_run(&lease, key, id, ended(RunState::Succeeded), at(4))
+            .end_run(&lease, key, id, ended(RunState::Succeeded), &[], at(4))
             .await
             .unwrap();
         store.release_lease(&lease).await.unwrap();

@@ -288,7 +288,10 @@ pub(crate) async fn planned(store: &Store, lease: &LeaseToken, number: u128, chu
         counts,
         complete: true,
     };
-    store.finish_plan(lease, &key, id, result, at(2)).await.unwrap();
+    store
+        .finish_plan(lease, &key, id, result, &[], at(2))
+        .await
+        .unwrap();
     id
 }
 

@@ -95,7 +95,10 @@ async fn all_writes(
         ("issues", store.append_issues(lease, &key, id, &issue).await),
         (
             "plan",
-            store.finish_plan(lease, &key, id, result, at(9)).await.map(drop),
+            store
+                .finish_plan(lease, &key, id, result, &[], at(9))
+                .await
+                .map(drop),
         ),
         (
             "begin_apply",
@@ -109,7 +112,10 @@ async fn all_writes(
                 .map(drop),
         ),
         ("health", store.set_health(lease, &key, &Health::default()).await),
-        ("end", store.end_run(lease, &key, id, end, at(9)).await.map(drop)),
+        (
+            "end",
+            store.end_run(lease, &key, id, end, &[], at(9)).await.map(drop),
+        ),
         (
             "delete",
             store

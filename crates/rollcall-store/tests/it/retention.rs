@@ -41,7 +41,7 @@ async fn an_old_run_goes_with_all_its_issues_and_its_plan(engine: Engine) {
         }
         let end = ended(RunState::Failed);
         let time = at(10 * i64::try_from(number).unwrap());
-        store.end_run(&token, &staff(), id, end, time).await.unwrap();
+        store.end_run(&token, &staff(), id, end, &[], time).await.unwrap();
     }
     assert_eq!(store.delete_old_runs(at(10), 10).await.unwrap(), 0);
     assert_eq!(

@@ -54,7 +54,7 @@ async fn waiting(store: &Store, token: &LeaseToken, number: u128, outcome: PlanO
         .unwrap();
     store.begin_pull(token, &staff(), run_id(number)).await.unwrap();
     store
-        .finish_plan(token, &staff(), run_id(number), plan(outcome), at(2))
+        .finish_plan(token, &staff(), run_id(number), plan(outcome), &[], at(2))
         .await
         .unwrap();
 }
@@ -70,7 +70,7 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
         .await
         .unwrap();
     let late = store
-        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), at(3))
+        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(3))
         .await;
     assert!(matches!(late, Err(StoreError::RevisionMismatch)), "{late:?}");
     assert_eq!(store.run(&key, id).await.unwrap().state, RunState::Pulling);
@@ -96,7 +96,7 @@ async fn a_run_goes_through_its_states(engine: Engine) {
     let again = store.create_run(&token, &key, new_run(1), at(1)).await;
     assert!(matches!(again, Err(StoreError::AlreadyExists)));
     let early = store
-        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), at(2))
+        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(2))
         .await;
     assert!(matches!(early, Err(StoreError::NotInState)));
 
@@ -108,7 +108,7 @@ async fn a_run_goes_through_its_states(engine: Engine) {
     store.save_progress(&token, &key, id, &counts).await.unwrap();
     assert_eq!(store.run(&key, id).await.unwrap().counts, counts);
     let run = store
-        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), at(2))
+        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(2))
         .await
         .unwrap();
     assert_eq!(
@@ -119,16 +119,16 @@ async fn a_run_goes_through_its_states(engine: Engine) {
     let back = store.begin_pull(&token, &key, id).await;
     assert!(matches!(back, Err(StoreError::NotInState)));
     let not_final = store
-        .end_run(&token, &key, id, end(RunState::Planned), at(3))
+        .end_run(&token, &key, id, end(RunState::Planned), &[], at(3))
         .await;
     assert!(matches!(not_final, Err(StoreError::NotInState)));
     let run = store
-        .end_run(&token, &key, id, end(RunState::Failed), at(3))
+        .end_run(&token, &key, id, end(RunState::Failed), &[], at(3))
         .await
         .unwrap();
     assert_eq!((run.state, run.end_time), (RunState::Failed, Some(at(3))));
     let twice = store
-        .end_run(&token, &key, id, end(RunState::Succeeded), at(4))
+        .end_run(&token, &key, id, end(RunState::Succeeded), &[], at(4))
         .await;
     assert!(matches!(twice, Err(StoreError::NotInState)));
     let sync = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
@@ -413,7 +413,7 @@ async fn a_working_run_is_asked_to_stop(engine: Engine) {
     store.request_cancel(&staff(), run_id(1)).await.unwrap();
     assert!(store.cancel_requested(&staff(), run_id(1)).await.unwrap());
     store
-        .end_run(&token, &staff(), run_id(1), end(RunState::Cancelled), at(3))
+        .end_run(&token, &staff(), run_id(1), end(RunState::Cancelled), &[], at(3))
         .await
         .unwrap();
     let late = store.request_cancel(&staff(), run_id(1)).await;

@@ -41,7 +41,7 @@ impl Inner {
         let now = self.clock.now();
         let ending = |run: &mut Run| (run.state, run.end_time) = (state, Some(now));
         let mails = self.reports.about(&sync, id, ending).await;
-        store.end_run_and_tell(lease, key, id, end, &mails, now).await?;
+        store.end_run(lease, key, id, end, &mails, now).await?;
         Ok(())
     }
 

@@ -201,7 +201,7 @@ impl Inner {
         };
         Ok(self
             .store
-            .finish_plan_and_tell(lease, key, id, result, &mails, now)
+            .finish_plan(lease, key, id, result, &mails, now)
             .await?)
     }
 
@@ -258,11 +258,7 @@ impl Inner {
             applied_scope_revision: None,
             complete_pull_time: None,
         };
-        if let Err(error) = self
-            .store
-            .end_run_and_tell(lease, key, id, end, &mails, now)
-            .await
-        {
+        if let Err(error) = self.store.end_run(lease, key, id, end, &mails, now).await {
             tracing::warn!(run.id = %id, error = %error, "the end of a run could not be written; it will be taken over");
         }
     }

@@ -72,7 +72,7 @@ impl<S> World<S> {
             counts: RunCounts::default(),
             complete: true,
         };
-        store.finish_plan(&lease, key, id, plan, now).await.unwrap();
+        store.finish_plan(&lease, key, id, plan, &[], now).await.unwrap();
         let outcome = store
             .apply_chunk(&lease, key, id, 0, &changes, now)
             .await
@@ -88,7 +88,7 @@ impl<S> World<S> {
             applied_scope_revision: None,
             complete_pull_time: Some(pulled),
         };
-        store.end_run(&lease, key, id, end, now).await.unwrap();
+        store.end_run(&lease, key, id, end, &[], now).await.unwrap();
         store.release_lease(&lease).await.unwrap();
     }
 
