@@ -27,12 +27,18 @@ pub enum UserSource {
 /// Which users to list. What is `None` does not matter.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct UserFilter {
-    /// In this state.
-    pub state: Option<UserState>,
+    /// In one of these states; empty for any.
+    pub states: Vec<UserState>,
     /// Of this source.
     pub source: Option<UserSource>,
     /// Owned by this user sync.
     pub user_sync: Option<UserSyncId>,
+    /// From this directory.
+    pub directory: Option<DirectoryId>,
+    /// The tenant's owners, or everybody else.
+    pub owner: Option<bool>,
+    /// Blocked, or not.
+    pub blocked: Option<bool>,
 }
 
 /// A synced user, as far as a plan has to know it.
@@ -115,17 +121,37 @@ impl Store {
         };
         let mut values: Vec<Value> = vec![tenant.as_str().into(), after.into()];
         let mut conditions = String::new();
-        if let Some(state) = filter.state {
-            values.push(state.word().into());
-            conditions += &format!(" AND state = ${}", values.len());
+        let states: Vec<_> = filter
+            .states
+            .iter()
+            .map(|state| format!("'{}'", state.word()))
+            .collect();
+        if !states.is_empty() {
+            conditions += &format!(" AND state IN ({})", states.join(", "));
         }
-        if let Some(user_sync) = &filter.user_sync {
-            values.push(user_sync.as_str().into());
-            conditions += &format!(" AND user_sync = ${}", values.len());
-        }
+        let mut require = |column: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                values.push(value);
+                conditions += &format!(" AND {column} = ${}", values.len());
+            }
+        };
+        require(
+            "user_sync",
+            filter.user_sync.as_ref().map(|id| id.as_str().into()),
+        );
+        require(
+            "directory",
+            filter.directory.as_ref().map(|id| id.as_str().into()),
+        );
+        require("owner", filter.owner.map(Value::from));
         conditions += match filter.source {
             Some(UserSource::Local) => " AND user_sync IS NULL",
             Some(UserSource::Synced) => " AND user_sync IS NOT NULL",
+            None => "",
+        };
+        conditions += match filter.blocked {
+            Some(true) => " AND block_time IS NOT NULL",
+            Some(false) => " AND block_time IS NULL",
             None => "",
         };
         let limit = page.limit_sql();

@@ -1,4 +1,5 @@
-//! Which users a list shows. The store finds by state, source and user sync; the rest is looked at here.
+//! Which users a list shows. What is a column of its own the store finds; role, prefix and external id are
+//! looked at here.
 
 use rollcall_core::identifier::normalize;
 use rollcall_core::user::User;
@@ -8,10 +9,7 @@ use rollcall_store::{self as store, UserSource};
 /// What the store can find by itself.
 pub(crate) fn for_store(filter: &UserFilter) -> store::UserFilter {
     store::UserFilter {
-        state: match filter.states.as_slice() {
-            [only] => Some(*only),
-            _ => None,
-        },
+        states: filter.states.clone(),
         source: filter.synced.map(|synced| {
             if synced {
                 UserSource::Synced
@@ -20,34 +18,24 @@ pub(crate) fn for_store(filter: &UserFilter) -> store::UserFilter {
             }
         }),
         user_sync: filter.user_sync.clone(),
+        directory: filter.directory.clone(),
+        owner: filter.owner,
+        blocked: filter.blocked,
     }
 }
 
-/// True if every condition holds.
+/// True if what the store does not look at holds.
 pub(crate) fn matches(filter: &UserFilter, user: &User) -> bool {
-    let origin = user.origin.as_ref();
-    let is = |wanted: Option<bool>, actual: bool| wanted.is_none_or(|wanted| wanted == actual);
-    (filter.states.is_empty() || filter.states.contains(&user.state))
-        && is(filter.synced, origin.is_some())
-        && is(filter.blocked, user.block.is_some())
-        && is(filter.owner, user.owner)
-        && filter
-            .user_sync
-            .as_ref()
-            .is_none_or(|id| origin.is_some_and(|origin| origin.user_sync == *id))
-        && filter
-            .directory
-            .as_ref()
-            .is_none_or(|id| origin.is_some_and(|origin| origin.directory == *id))
-        && filter.role.as_ref().is_none_or(|role| *role == user.profile.role)
+    let is_id = |id: &String| {
+        let origin = user.origin.as_ref();
+        origin.is_some_and(|origin| origin.external_id.to_string() == *id)
+    };
+    filter.role.as_ref().is_none_or(|role| *role == user.profile.role)
         && filter
             .prefix
             .as_ref()
             .is_none_or(|prefix| has_prefix(user, prefix))
-        && filter
-            .external_id
-            .as_ref()
-            .is_none_or(|id| origin.is_some_and(|origin| origin.external_id.to_string() == *id))
+        && filter.external_id.as_ref().is_none_or(is_id)
 }
 
 fn has_prefix(user: &User, prefix: &str) -> bool {
@@ -93,77 +81,26 @@ mod tests {
             update_time: DateTime::UNIX_EPOCH,
         };
         let any = UserFilter::default;
+        let with_prefix = |prefix: &str| UserFilter {
+            prefix: Some(prefix.into()),
+            ..any()
+        };
+        let with_role = |role: &str| UserFilter {
+            role: Some(role.into()),
+            ..any()
+        };
         for (expected, filter) in [
             (true, any()),
-            (
-                true,
-                UserFilter {
-                    prefix: Some("\u{ff21}d".into()),
-                    ..any()
-                },
-            ),
-            (
-                true,
-                UserFilter {
-                    prefix: Some("LOVE".into()),
-                    owner: Some(true),
-                    ..any()
-                },
-            ),
+            (true, with_prefix("\u{ff21}d")),
+            (true, with_prefix("LOVE")),
+            (false, with_prefix("da")),
+            (true, with_role("admin")),
+            (false, with_role("Admin")),
             (
                 false,
-                UserFilter {
-                    prefix: Some("da".into()),
-                    ..any()
-                },
-            ),
-            (
-                false,
-                UserFilter {
-                    owner: Some(false),
-                    ..any()
-                },
-            ),
-            (
-                false,
-                UserFilter {
-                    synced: Some(true),
-                    ..any()
-                },
-            ),
-            (
-                false,
-                UserFilter {
-                    blocked: Some(true),
-                    ..any()
-                },
-            ),
-            (
-                true,
                 UserFilter {
                     role: Some("admin".into()),
-                    ..any()
-                },
-            ),
-            (
-                false,
-                UserFilter {
-                    role: Some("Admin".into()),
-                    ..any()
-                },
-            ),
-            (
-                true,
-                UserFilter {
-                    states: vec![UserState::Active, UserState::Archived],
-                    ..any()
-                },
-            ),
-            (
-                false,
-                UserFilter {
-                    states: vec![UserState::Deactivated, UserState::Archived],
-                    ..any()
+                    ..with_prefix("da")
                 },
             ),
             (

@@ -333,7 +333,7 @@ async fn lists_filter(engine: Engine) {
     assert_eq!(ids(local).await, [user_id(2)]);
     let synced = UserFilter {
         source: Some(UserSource::Synced),
-        state: Some(UserState::Active),
+        states: vec![UserState::Active],
         ..with()
     };
     assert_eq!(ids(synced).await, [user_id(1)]);
@@ -342,6 +342,66 @@ async fn lists_filter(engine: Engine) {
         ..with()
     };
     assert_eq!(ids(of_sync).await, [user_id(1), user_id(3)]);
+    let boss = NewUser {
+        id: user_id(4),
+        profile: profile("boss"),
+        owner: true,
+    };
+    store.create_local_user(&acme(), boss, at(3)).await.unwrap();
+    store
+        .block_user(&acme(), user_id(2), None, "", at(4))
+        .await
+        .unwrap();
+    for (filter, expected) in [
+        (
+            UserFilter {
+                states: vec![UserState::Deactivated, UserState::Archived],
+                ..with()
+            },
+            vec![3],
+        ),
+        (
+            UserFilter {
+                states: vec![UserState::Deactivated, UserState::Active],
+                directory: Some(directory_id("main")),
+                ..with()
+            },
+            vec![1, 3],
+        ),
+        (
+            UserFilter {
+                directory: Some(directory_id("other")),
+                ..with()
+            },
+            vec![],
+        ),
+        (
+            UserFilter {
+                owner: Some(true),
+                ..with()
+            },
+            vec![4],
+        ),
+        (
+            UserFilter {
+                owner: Some(false),
+                blocked: Some(false),
+                ..with()
+            },
+            vec![1, 3],
+        ),
+        (
+            UserFilter {
+                blocked: Some(true),
+                source: Some(UserSource::Local),
+                ..with()
+            },
+            vec![2],
+        ),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(user_id).collect();
+        assert_eq!(ids(filter.clone()).await, expected, "{filter:?}");
+    }
     let batch = store
         .batch_users(&acme(), &[user_id(3), user_id(9), user_id(1)])
         .await
