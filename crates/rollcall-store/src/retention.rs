@@ -11,10 +11,11 @@ use crate::error::Result;
 use crate::feed;
 use crate::store::Store;
 
-/// Issues that one transaction deletes.
-const ISSUES: u32 = 1_000;
-/// Chunks that one transaction deletes; each is as large as many issues.
-const CHUNKS: u32 = 10;
+/// What belongs to a run, by what, and how much of it one transaction deletes; a chunk is as large as many issues.
+pub(crate) const PARTS: [(&str, &str, u32); 2] = [
+    ("sync_run_issues", "issue", 1_000),
+    ("sync_plan_chunks", "chunk", 10),
+];
 
 #[derive(FromQueryResult)]
 struct OldRun {
@@ -41,10 +42,7 @@ impl Store {
         let old: Vec<OldRun> =
             rows(&self.inner.database.reader, &sql, vec![to_micros(before).into()]).await?;
         for run in &old {
-            for (table, key, batch) in [
-                ("sync_run_issues", "issue", ISSUES),
-                ("sync_plan_chunks", "chunk", CHUNKS),
-            ] {
+            for (table, key, batch) in PARTS {
                 let part = format!(
                     "DELETE FROM {table} WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND {key} IN (
                         SELECT {key} FROM {table} WHERE tenant = $1 AND user_sync = $2 AND run = $3 LIMIT {batch})"

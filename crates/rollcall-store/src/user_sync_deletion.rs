@@ -12,6 +12,7 @@ use crate::entity::{self, user::Model};
 use crate::error::{Result, StoreError};
 use crate::feed::MAX_EVENTS;
 use crate::leases::{LeaseToken, require_lease};
+use crate::retention::PARTS;
 use crate::runs::supersede_waiting;
 use crate::saved::Saved;
 use crate::store::Store;
@@ -37,6 +38,9 @@ impl Store {
         self.disable_for_deletion(lease, key, expected_revision, now)
             .await?;
         while self.dispose_of_users(lease, key, disposition, now).await? {}
+        for part in PARTS {
+            while self.delete_part(lease, key, part).await? > 0 {}
+        }
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         for sql in [
@@ -84,6 +88,25 @@ impl Store {
         supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Deletes some of what belongs to the sync's runs, so that deleting them takes no time; returns how much.
+    async fn delete_part(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        (table, number, batch): (&str, &str, u32),
+    ) -> Result<u64> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let sql = format!(
+            "DELETE FROM {table} WHERE tenant = $1 AND user_sync = $2 AND (run, {number}) IN (
+                SELECT run, {number} FROM {table} WHERE tenant = $1 AND user_sync = $2 LIMIT {batch})"
+        );
+        let values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
+        let deleted = execute(&tx, &sql, values).await?;
+        tx.commit().await?;
+        Ok(deleted)
     }
 
     /// Sees to the next users; false if there was none.

@@ -1,6 +1,8 @@
 //! Deleting a user sync, and what becomes of its users.
 
 use rollcall_core::event::EventType;
+use rollcall_core::issue::{Issue, IssueKind};
+use rollcall_core::run::RunState;
 use rollcall_core::user::{StateReason, UserDisposition, UserState};
 use rollcall_store::{Kind, StoreError};
 
@@ -10,6 +12,7 @@ use crate::fixture::*;
 on_both! {
     a_deleted_sync_leaves_its_users_as_asked,
     a_deletion_that_broke_off_is_repeated_as_it_was_asked,
+    a_deleted_sync_leaves_nothing_of_its_runs,
 }
 
 async fn a_deleted_sync_leaves_its_users_as_asked(engine: Engine) {
@@ -92,4 +95,29 @@ async fn a_deletion_that_broke_off_is_repeated_as_it_was_asked(engine: Engine) {
         (ada.state, ada.state_reason),
         (UserState::Archived, Some(StateReason::SyncDeleted))
     );
+}
+
+async fn a_deleted_sync_leaves_nothing_of_its_runs(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let (key, id) = (staff(), run_id(1));
+    store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    store.begin_pull(&token, &key, id).await.unwrap();
+    let issues = vec![Issue::new(IssueKind::Overlap, "cn=x", "x"); 1_001];
+    store.append_issues(&token, &key, id, &issues).await.unwrap();
+    for index in 0..11 {
+        let chunk = [creation(1, "ada")];
+        store.append_chunk(&token, &key, id, index, &chunk).await.unwrap();
+    }
+    let (end, time) = (ended(RunState::Failed), at(2));
+    store.end_run(&token, &key, id, end, &[], time).await.unwrap();
+    store
+        .delete_user_sync(&token, &key, None, UserDisposition::Archive, at(5))
+        .await
+        .unwrap();
+    assert_eq!(store.list_issues(&key, id, None, &all()).await.unwrap().items, []);
+    assert_eq!(
+        store.list_changes(&key, id, None, &all()).await.unwrap().items,
+        []
+    );
+    assert_eq!(store.find_run(&acme(), id).await.unwrap(), None);
 }
