@@ -330,3 +330,30 @@ async fn a_due_run_that_cannot_work_says_why_in_the_health_of_its_sync() {
     assert_eq!(health.state(), v1::HealthState::Error);
     assert!(health.problems[0].message.contains(why), "{health:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_call_runs_all_that_is_due_though_their_directory_takes_one_at_a_time() {
+    let company = Company::start();
+    let clock = ManualClock::new(at(NOON));
+    let settings = [("runs.per_directory", "1"), ("runs.concurrent", "3")];
+    let worker = TestWorker::start_with(&company.ports(), &settings, Clock::Manual(clock.clone())).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up(&mut clients).await;
+    for (id, filter) in [
+        ("one", "(uid=ada)"),
+        ("two", "(uid=ben)"),
+        ("three", "(uid=nobody)"),
+    ] {
+        let mut sync = nightly();
+        sync.searches[0].filter = filter.into();
+        create_sync(&mut clients, id, sync).await;
+    }
+    clock.set(at(MORNING));
+    let (messages, end) = run_due(&mut clients, TENANT).await;
+    let states: Vec<_> = messages
+        .iter()
+        .filter_map(|message| Some(message.sync_run.as_ref()?.state()))
+        .collect();
+    assert_eq!(states, [SyncRunState::Succeeded; 3], "{messages:#?}");
+    assert!(end.is_ok());
+}
