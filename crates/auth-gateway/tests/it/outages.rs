@@ -83,6 +83,33 @@ async fn a_caller_that_leaves_is_accounted_for_and_poisons_nothing() {
     assert_eq!(world.login("bob", "password of bob").await, "OK bob");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_whose_call_is_cancelled_goes_on_to_its_end_and_is_recorded() {
+    let world = World::new().await;
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    let ada = world.user("ada").await;
+    world.server.pause().unwrap();
+    let mut auth = rollcall_proto::v1::auth_service_client::AuthServiceClient::new(world.channel(0));
+    let call = tokio::spawn(async move { auth.authenticate(request("ada", PASSWORD)).await });
+    // A slot is taken just before the bind. Looking forgets it, which matters to nobody here.
+    wait_for("the login is under way", Duration::from_secs(10), async || {
+        let slot = world.store.unlock_user(&world.tenant, ada.id).await;
+        slot.unwrap().is_some()
+    })
+    .await
+    .unwrap();
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    world.server.resume().unwrap();
+    wait_for("the login is recorded", Duration::from_secs(20), async || {
+        world.audit().await == ["AUTHENTICATED AUTHENTICATED"; 2]
+    })
+    .await
+    .unwrap();
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    assert_eq!(world.login("bob", "password of bob").await, "OK bob");
+}
+
 /// A directory on a script that answers users' binds with this code and knows everybody; returns how many came.
 async fn answers_users_with(world: &mut World, code: i64) -> Arc<AtomicUsize> {
     let ada = world.user("ada").await.origin.unwrap();
