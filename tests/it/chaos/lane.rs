@@ -10,6 +10,7 @@ use rollcall_proto::v1::{self, SyncRunState, UserEventType, UserState};
 use rollcall_testkit::{Ldif, Proxy, Slapd, TestCa};
 use system_tests::{directory_of, sync_of};
 use tokio::sync::{Mutex, RwLock};
+use tokio::task::block_in_place;
 use tokio::time::Instant;
 
 use super::{Dice, World};
@@ -155,7 +156,7 @@ impl Lane {
     /// Random changes of the directory: names, swapped mail addresses, new logins, people who leave and come.
     async fn change(&self, dice: &mut Dice, next: &mut usize) -> Result<()> {
         let slapd = self.slapd.read().await;
-        let mut people: Vec<(String, String)> = shown(&slapd)?
+        let mut people: Vec<(String, String)> = block_in_place(|| shown(&slapd))?
             .into_values()
             .map(|(uid, _, mail)| (uid, mail))
             .collect();
@@ -189,7 +190,7 @@ impl Lane {
             changes += &format!("dn: uid={gone},{}\nchangetype: delete\n\n", people_dn());
         }
         if !changes.is_empty() {
-            slapd.modify(&changes)?;
+            block_in_place(|| slapd.modify(&changes))?;
         }
         let mut new = Ldif::new();
         for _ in 0..dice.below(4) {
@@ -197,7 +198,7 @@ impl Lane {
             *next += 1;
         }
         if !new.as_str().is_empty() {
-            slapd.add(new.as_str())?;
+            block_in_place(|| slapd.add(new.as_str()))?;
         }
         Ok(())
     }
@@ -235,7 +236,9 @@ impl Lane {
     /// After any run: nobody who is in the directory has lost access, everybody is who they were, and the feed
     /// told all of it. After one that read everything: users and directory are the same.
     async fn check(&self, whole: bool) -> Result<()> {
-        let people = shown(&*self.slapd.read().await)?;
+        let slapd = self.slapd.read().await;
+        let people = block_in_place(|| shown(&slapd))?;
+        drop(slapd);
         let mut seen = self.seen.lock().await;
         self.replay(&mut seen).await?;
         let users = self

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use system_tests::Service;
+use tokio::task::block_in_place;
 use tokio::time::sleep;
 
 use super::lane::Lane;
@@ -33,6 +34,7 @@ impl Saboteur {
         Ok(())
     }
 
+    /// Waits for other processes in places of their own, since the lines are this runtime's tasks.
     async fn strike(&mut self) -> Result<()> {
         let lane = self.lanes[self.dice.below(self.lanes.len())].clone();
         match self.dice.below(100) {
@@ -41,33 +43,35 @@ impl Saboteur {
                 let mut slapd = lane.slapd.write().await;
                 slapd.stop();
                 self.a_while().await;
-                slapd.start()?;
+                block_in_place(|| slapd.start())?;
             }
             65..85 => {
                 let slapd = lane.slapd.write().await;
-                slapd.pause()?;
+                block_in_place(|| slapd.pause())?;
                 self.a_while().await;
-                slapd.resume()?;
+                block_in_place(|| slapd.resume())?;
             }
             85..90 => self.world.database.cut(),
             90..94 => {
-                self.world.cluster.lock().await.sql(
-                    "postgres",
-                    "select pg_terminate_backend(pid) from pg_stat_activity
-                     where datname = current_database() and pid <> pg_backend_pid()",
-                )?;
+                let cluster = self.world.cluster.lock().await;
+                let end_all = "select pg_terminate_backend(pid) from pg_stat_activity
+                     where datname = current_database() and pid <> pg_backend_pid()";
+                block_in_place(|| cluster.sql("postgres", end_all))?;
             }
             94..97 => {
                 let world = self.world.clone();
                 let mut cluster = world.cluster.lock().await;
-                cluster.stop()?;
+                block_in_place(|| cluster.stop())?;
                 self.a_while().await;
-                cluster.restart()?;
+                block_in_place(|| cluster.restart())?;
             }
             _ => {
                 let mut system = self.world.system.write().await;
-                system.worker.kill()?;
-                system.worker = Service::start("sync-worker", &system.config("worker"))?;
+                block_in_place(|| {
+                    system.worker.kill()?;
+                    system.worker = Service::start("sync-worker", &system.config("worker"))?;
+                    anyhow::Ok(())
+                })?;
             }
         }
         Ok(())
