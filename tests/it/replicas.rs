@@ -12,6 +12,7 @@ use crate::crowd::Crowd;
 
 const PEOPLE: usize = 1_200;
 
+/// Matrix case 64.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_schedulers_and_six_callers_at_once_make_one_run() -> Result<()> {
     let crowd = Crowd::start(Backend::Postgres, PEOPLE).await?;
@@ -78,7 +79,7 @@ async fn three_schedulers_and_six_callers_at_once_make_one_run() -> Result<()> {
     crowd.equals_the_directory().await
 }
 
-/// The worst moment to be frozen: within a write, with the lease's row locked.
+/// Matrix case 64, at the worst moment to be frozen: within a write, with the lease's row locked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_frozen_within_a_write_loses_its_run_and_writes_nothing_when_it_wakes() -> Result<()> {
     let crowd = Crowd::start(Backend::Postgres, PEOPLE).await?;

@@ -102,17 +102,19 @@ const RELEASE: Step = step(
     "OLD.state IN ('PLANNED', 'HELD') AND NEW.state = 'APPLYING'",
 );
 
+/// Matrix case 64.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_within_each_write_changes_nothing_on_sqlite() -> Result<()> {
     every_step(Backend::Sqlite).await
 }
 
+/// Matrix case 64.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_within_each_write_changes_nothing_on_postgresql() -> Result<()> {
     every_step(Backend::Postgres).await
 }
 
-/// The worker lives, but its connection to the database ends within each write of an apply.
+/// Matrix case 64: the worker lives, but its connection to the database ends within each write of an apply.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_goes_away_in_mid_apply_costs_nothing_but_time() -> Result<()> {
     let crowd = begin_crowd(Backend::Postgres).await?;
