@@ -148,6 +148,8 @@ impl Store {
     /// `NotFound`; `NotInState`.
     pub async fn cancel_waiting_run(&self, key: &UserSyncKey, id: RunId, now: DateTime<Utc>) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
+        // Without the lock: a run that does not exist is told before its user sync is asked for.
+        find(&tx, key, id, "").await?;
         user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
         let mut model = lock(&tx, key, id).await?;
         let state = model.run_state()?;
