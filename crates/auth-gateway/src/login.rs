@@ -16,7 +16,6 @@ pub mod ask;
 pub mod attempt;
 pub mod change;
 pub mod disguise;
-pub mod facts;
 pub mod guess;
 pub mod join;
 pub mod keyed_hash;

@@ -12,7 +12,8 @@ use crate::guard::vet::{Answer, Operation, Request, vet};
 pub use self::agreement::agreement;
 pub use self::conversation::{answers, requests};
 pub use self::values::{
-    account_state, attribute_name, control_value, distinguished_name, external_id, filter, server_facts,
+    account_state, attribute_name, control_value, diagnostic, distinguished_name, external_id, filter,
+    server_facts,
 };
 
 mod agreement;

@@ -43,7 +43,7 @@ mod schema;
 mod start_tls;
 mod tls;
 
-pub use bind::{BindAnswer, PasswordPolicy, PasswordPolicyError};
+pub use bind::BindAnswer;
 pub use check::{
     ConnectionCheck, Count, HostCheck, Lockout, Privilege, SearchesCheck, SearchesToCheck, check_connection,
     check_searches,

@@ -16,7 +16,6 @@ use rollcall_core::verdict::Verdict;
 use rollcall_ldap::{BindAnswer, BindAs, BindError, LdapDirectory, LdapError, ReadRequest};
 use tokio::time::Instant;
 
-use super::facts;
 use super::scope::filter_at;
 
 /// Whom to ask for, and what is known about them.
@@ -197,7 +196,7 @@ impl Sent {
 fn judged(question: &Question<'_>, answer: &BindAnswer, entry: Entry) -> Finding {
     let account = question.dialect.account_state(&entry, question.now);
     Finding::Judged {
-        verdict: facts::judge(question.dialect, answer, account),
+        verdict: answer.verdict(question.dialect, account),
         entry: Box::new(entry),
     }
 }

@@ -1,4 +1,4 @@
-//! Values of controls, and Active Directory's reasons.
+//! Values of controls.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| rollcall_ldap::fuzzing::control_value(bytes));

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::dn::Dn;
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::filter::Filter;
+use rollcall_core::verdict::{NetscapeControls, Verdict};
 
+use crate::bind::BindAnswer;
+use crate::result_code::ResultCode;
 use crate::root_dse::RootDse;
 use crate::schema::Schema;
 
@@ -19,7 +22,24 @@ const DIALECTS: [Dialect; 4] = [
     Dialect::Generic,
 ];
 
-/// The value of a control, and the text in which Active Directory gives its reason.
+/// The text of a bind's answer, in which Active Directory gives its reason: whatever it says, it lets nobody in
+/// whom the result code does not.
+pub fn diagnostic(text: &[u8]) {
+    for dialect in DIALECTS {
+        for code in [ResultCode::INVALID_CREDENTIALS, ResultCode::UNWILLING_TO_PERFORM] {
+            let answer = BindAnswer {
+                code,
+                diagnostic: String::from_utf8_lossy(text).into_owned(),
+                policy: None,
+                netscape: NetscapeControls::default(),
+            };
+            let verdict = answer.verdict(dialect, dialect.account_state(&Entry::default(), now()));
+            assert!(!matches!(verdict, Verdict::Authenticated { .. }), "{verdict:?}");
+        }
+    }
+}
+
+/// The value of a control.
 pub fn control_value(value: &[u8]) {
     crate::bind::read_control_values(value);
     crate::paging::control::read_control_value(value);
@@ -57,10 +77,9 @@ pub fn external_id(value: &[u8]) {
 
 /// One value of every attribute that tells an account's state, times among them.
 pub fn account_state(value: &[u8]) {
-    let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
     for dialect in DIALECTS {
         for attribute in dialect.state_attributes() {
-            dialect.account_state(&entry(&[attribute], &[value.to_vec()]), now);
+            dialect.account_state(&entry(&[attribute], &[value.to_vec()]), now());
         }
     }
 }
@@ -117,4 +136,8 @@ fn entry(names: &[&str], values: &[Vec<u8>]) -> Entry {
         attributes,
         ..Entry::default()
     }
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).expect("a time")
 }

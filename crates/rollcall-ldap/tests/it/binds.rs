@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_core::secret::{Password, PasswordProblem};
-use rollcall_ldap::{LdapError, PasswordPolicyError, ProtocolViolation, ResultCode};
+use rollcall_core::verdict::PolicyError;
+use rollcall_ldap::{LdapError, ProtocolViolation, ResultCode};
 use rollcall_testkit::{
     Operation, ScriptedLdap, Slapd, SlapdBuilder, ber, hostile_people, people_ldif, wait_for,
 };
@@ -144,10 +145,7 @@ async fn lockout_is_reported_by_the_password_policy_control() {
         .await
         .unwrap();
     assert_eq!(right.code, ResultCode::INVALID_CREDENTIALS);
-    assert_eq!(
-        right.password_policy.unwrap().error,
-        Some(PasswordPolicyError::AccountLocked)
-    );
+    assert_eq!(right.policy.unwrap().error, Some(PolicyError::AccountLocked));
 }
 
 #[tokio::test]

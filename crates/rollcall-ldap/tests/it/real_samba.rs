@@ -365,7 +365,7 @@ async fn a_bind_without_tls_is_a_mistake_of_the_configuration_and_no_wrong_passw
             .await;
         let answer = answer.unwrap();
         assert_eq!(answer.code, ResultCode(8));
-        let verdict = judge(AD, &answer, AccountState::default());
+        let verdict = answer.verdict(AD, AccountState::default());
         assert_eq!(
             verdict,
             Verdict::DirectoryError(DirectoryErrorKind::Misconfigured)

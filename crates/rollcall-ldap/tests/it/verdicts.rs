@@ -4,10 +4,8 @@ use chrono::{DateTime, Utc};
 use rollcall_core::dialect::{AccountState, Dialect};
 use rollcall_core::directory::{DirectorySettings, TransportSecurity};
 use rollcall_core::external_id::{ExternalId, IdKind};
-use rollcall_core::verdict::{
-    self, InternalReason, NetscapeControls, PolicyError, PolicyResponse, PublicReason, Verdict,
-};
-use rollcall_ldap::{BindAnswer, LdapDirectory, PasswordPolicyError};
+use rollcall_core::verdict::{InternalReason, PublicReason, Verdict};
+use rollcall_ldap::LdapDirectory;
 use rollcall_testkit::{Account, TestCa};
 
 use crate::setup::*;
@@ -42,32 +40,7 @@ pub(crate) async fn log_in(
         .verify_and_read(&account.dn, &password(guess), &request, in_seconds(20))
         .await;
     let state = dialect.account_state(&verified.read.unwrap().unwrap(), now);
-    (judge(dialect, &verified.bind.unwrap(), state), state)
-}
-
-/// What the table says to an answer.
-pub(crate) fn judge(dialect: Dialect, answer: &BindAnswer, account: AccountState) -> Verdict {
-    let policy = answer.password_policy.map(|policy| PolicyResponse {
-        expires_in: policy.expires_in,
-        grace_logins_left: policy.grace_logins,
-        error: policy.error.and_then(|error| match error {
-            PasswordPolicyError::PasswordExpired => Some(PolicyError::PasswordExpired),
-            PasswordPolicyError::AccountLocked => Some(PolicyError::AccountLocked),
-            PasswordPolicyError::ChangeAfterReset => Some(PolicyError::ChangeAfterReset),
-            PasswordPolicyError::Other(_) => None,
-        }),
-    });
-    verdict::judge(&verdict::BindAnswer {
-        dialect,
-        result_code: answer.code.0,
-        diagnostic: &answer.diagnostic,
-        policy,
-        netscape: NetscapeControls {
-            expired: answer.netscape_expired,
-            expires_in: answer.netscape_expires_in,
-        },
-        account,
-    })
+    (verified.bind.unwrap().verdict(dialect, state), state)
 }
 
 /// A denial that says why, since the password was right.
