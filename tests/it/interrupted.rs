@@ -30,7 +30,8 @@ async fn a_plan_that_cannot_be_read_is_carried_on_once_it_can() -> Result<()> {
     crowd.system.runs().await?.apply_sync_run(apply).await?;
     let told = async || {
         let health = health(&crowd).await.unwrap_or_default();
-        health.state() == HealthState::Error && format!("{health:?}").contains("broke off while it was applied")
+        health.state() == HealthState::Error
+            && format!("{health:?}").contains("broke off while it was applied")
     };
     wait_for("the admin is told", LIMIT, told).await?;
     assert_eq!(crowd.state(&planned.name).await?, SyncRunState::Applying);

@@ -104,7 +104,9 @@ impl MatchingRule {
     /// Accepts a name or a numeric OID, nothing else. No name that begins with `dn`, which means something else in
     /// its place, and which parsers take for that without looking further; no server has such a rule.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_dn = text.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("dn"));
+        let is_dn = text
+            .get(..2)
+            .is_some_and(|start| start.eq_ignore_ascii_case("dn"));
         (parse::is_name_or_oid(text) && !is_dn).then(|| Self(text.to_owned()))
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use rollcall_core::id::{TenantId, UserId, Uuid};
 use rollcall_core::user::Profile;
 use rollcall_proto::v1::*;
+use rollcall_runtime::clock::Clock;
 use rollcall_store::{NewUser, Store};
 
 use crate::world::World;
@@ -41,7 +42,10 @@ async fn create(store: Store, number: u128) {
         owner: false,
     };
     let acme = TenantId::parse("acme").unwrap();
-    store.create_local_user(&acme, user, Utc::now()).await.unwrap();
+    store
+        .create_local_user(&acme, user, Clock::System.now())
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +98,7 @@ async fn whoever_comes_back_too_late_is_told_to_list_the_users() {
     let first = users.list_user_events(read("")).await.unwrap().into_inner();
     let old = first.events[0].cursor.clone();
     create(world.store.clone(), 1).await;
-    let all = Utc::now() + TimeDelta::days(1);
+    let all = Clock::System.now() + TimeDelta::days(1);
     world.store.delete_old_events(all, 2).await.unwrap();
 
     let listed = users.list_user_events(read(&old)).await.unwrap_err();
