@@ -17,13 +17,12 @@ pub struct Entry {
 impl Entry {
     /// The values of an attribute, in the server's order.
     pub fn values(&self, name: &str) -> &[Vec<u8>] {
-        match self.attributes.get(name) {
-            Some(values) => values,
-            None => self
-                .attributes
-                .get(&name.to_lowercase())
-                .map_or(&[], Vec::as_slice),
-        }
+        // An entry has few attributes: comparing them all costs less than a lower case name to look up.
+        let found = self
+            .attributes
+            .iter()
+            .find(|(own, _)| own.eq_ignore_ascii_case(name));
+        found.map_or(&[], |(_, values)| values)
     }
 
     /// The values that are text, in the server's order.

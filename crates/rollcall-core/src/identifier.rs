@@ -53,6 +53,9 @@ fn collapse_spaces(characters: impl Iterator<Item = char>) -> String {
 
 /// What RFC 4518 2.2 maps to nothing, and the other characters that Unicode calls default ignorable.
 fn is_invisible(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_control() && !c.is_whitespace();
+    }
     (c.is_control() && !c.is_whitespace())
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{115f}'..='\u{1160}'

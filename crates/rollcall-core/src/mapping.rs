@@ -163,15 +163,15 @@ impl Mapping {
             }
         };
         let issue = Issue::new(kind, &entry.dn, format!("the login {message}"));
-        Err(Box::new(issue.about(&source, &login)))
+        Err(Box::new(issue.about(source, &login)))
     }
 }
 
 /// The first candidate that yields something, with the candidate as it is written.
-fn first(templates: &[Template], entry: &Entry) -> Option<(String, String)> {
+fn first<'t>(templates: &'t [Template], entry: &Entry) -> Option<(&'t str, String)> {
     templates.iter().find_map(|template| {
-        let value = template.render(|name| entry.text(name).map(str::to_owned))?;
-        Some((template.to_string(), value))
+        let value = template.render(|name| entry.text(name))?;
+        Some((template.as_str(), value))
     })
 }
 

@@ -3,7 +3,7 @@
 //! It works on a stream. [`Planner::screen`] drops the entries that ask for nothing new, which on a normal
 //! night is nearly all; for the rest the caller fetches what [`Planner::decide`] needs to know; and
 //! [`Planner::finish`] adds the removals and the claims that had to wait for a release. Its memory grows by
-//! some tens of bytes per known user, not by entry.
+//! some tens of bytes per known user and per new one, not by entry.
 //!
 //! Changes come in three phases, applied in this order: removals, which may release identifiers; changes
 //! that claim only what is free; and claims of identifiers that another change of the plan releases.
@@ -13,33 +13,26 @@ use std::collections::{HashMap, HashSet};
 use crate::external_id::ExternalId;
 use crate::id::{UserId, UserSyncId, Uuid};
 use crate::issue::Issue;
-use crate::plan::{Change, ChangeKind, Fingerprint};
+use crate::plan::{Change, ChangeKind};
 use crate::run::RunCounts;
 use crate::user::{User, UserState};
 use crate::user_sync::UserSyncSettings;
+
+use self::known::{Digest, Digests};
 
 mod absent;
 mod claims;
 mod context;
 mod decide;
 mod desired;
+mod known;
 mod relinking;
 
 pub use claims::{OrderedClaims, order_claims};
 pub use context::{Context, Holder};
 pub use desired::{Desired, identifiers};
+pub use known::{Known, KnownUsers};
 pub use relinking::Relinking;
-
-/// A user of the sync, as far as a run has to know it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Known {
-    /// The user.
-    pub user: UserId,
-    /// What the sync set on it last.
-    pub fingerprint: Fingerprint,
-    /// Its state.
-    pub state: UserState,
-}
 
 /// What a batch leads to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -63,21 +56,17 @@ pub struct Waiting {
 pub struct Planner<'a> {
     settings: &'a UserSyncSettings,
     user_sync: &'a UserSyncId,
-    known: HashMap<ExternalId, Slot>,
+    known: KnownUsers,
     relinked: HashMap<ExternalId, UserId>,
-    seen_new: HashSet<ExternalId>,
-    claimed: HashMap<String, UserId>,
+    seen_new: HashSet<Digest>,
+    digests: Digests,
+    claimed: HashSet<Digest>,
     released: HashMap<String, UserId>,
     waiting: Vec<Waiting>,
     counts: RunCounts,
     field_changes: FieldChanges,
     active: u64,
     roles_known: bool,
-}
-
-struct Slot {
-    known: Known,
-    seen: bool,
 }
 
 /// How many users would change in the fields that the guard watches.
@@ -93,17 +82,10 @@ pub struct FieldChanges {
 
 impl<'a> Planner<'a> {
     /// A planner for a sync that has these users.
-    pub fn new(
-        user_sync: &'a UserSyncId,
-        settings: &'a UserSyncSettings,
-        known: impl IntoIterator<Item = (ExternalId, Known)>,
-    ) -> Self {
-        let known: HashMap<_, _> = known
-            .into_iter()
-            .map(|(id, known)| (id, Slot { known, seen: false }))
-            .collect();
+    pub fn new(user_sync: &'a UserSyncId, settings: &'a UserSyncSettings, mut known: KnownUsers) -> Self {
+        known.index();
         let active = known
-            .values()
+            .slots()
             .filter(|slot| slot.known.state == UserState::Active)
             .count() as u64;
         Self {
@@ -112,7 +94,8 @@ impl<'a> Planner<'a> {
             known,
             relinked: HashMap::new(),
             seen_new: HashSet::new(),
-            claimed: HashMap::new(),
+            digests: Digests::default(),
+            claimed: HashSet::new(),
             released: HashMap::new(),
             waiting: Vec::new(),
             counts: RunCounts::default(),
@@ -137,25 +120,28 @@ impl<'a> Planner<'a> {
 
     /// True if an entry with this id was taken in already.
     pub fn has_seen(&self, id: &ExternalId) -> bool {
+        let digest = self.known.digest(id);
         self.known
-            .get(id)
-            .map_or_else(|| self.seen_new.contains(id), |slot| slot.seen)
+            .get(digest)
+            .map_or_else(|| self.seen_new.contains(&digest), |slot| slot.seen)
     }
 
     /// Marks an id as present although its entry cannot be used, so that its user is not taken for gone.
     pub fn mark_present(&mut self, id: &ExternalId) {
-        match self.known.get_mut(id) {
+        let digest = self.known.digest(id);
+        match self.known.get_mut(digest) {
             Some(slot) => slot.seen = true,
             None => {
-                self.seen_new.insert(id.clone());
+                self.seen_new.insert(digest);
             }
         }
     }
 
     /// True if the entry needs a decision: it is not a repetition and asks for something new.
     pub fn screen(&mut self, desired: &Desired) -> bool {
-        let Some(slot) = self.known.get_mut(&desired.external_id) else {
-            return self.seen_new.insert(desired.external_id.clone());
+        let digest = self.known.digest(&desired.external_id);
+        let Some(slot) = self.known.get_mut(digest) else {
+            return self.seen_new.insert(digest);
         };
         if std::mem::replace(&mut slot.seen, true) {
             return false;

@@ -66,6 +66,18 @@ pub enum Settlement {
     Unknown,
 }
 
+impl Settlement {
+    /// What it is for one of the attempt's subjects. A success forgets the user's failures, but only gives back
+    /// the client's slot: whoever guesses at others' passwords could otherwise clear the count by logging in as
+    /// themselves.
+    pub fn of(self, subject: &ThrottleSubject) -> Self {
+        match (self, subject) {
+            (Self::Success, ThrottleSubject::Client(_)) => Self::NotSent,
+            _ => self,
+        }
+    }
+}
+
 impl ThrottlePolicy {
     /// Takes a slot, or says how long to wait.
     pub fn reserve(
@@ -146,6 +158,16 @@ mod tests {
 
     fn at(minute: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
+    }
+
+    #[test]
+    fn a_success_clears_the_user_s_count_and_not_the_client_s() {
+        let client = ThrottleSubject::Client("192.0.2.7".into());
+        let login = ThrottleSubject::UnknownLogin("hash".into());
+        assert_eq!(Settlement::Success.of(&client), Settlement::NotSent);
+        assert_eq!(Settlement::Success.of(&login), Settlement::Success);
+        assert_eq!(Settlement::Failure.of(&client), Settlement::Failure);
+        assert_eq!(Settlement::Unknown.of(&client), Settlement::Unknown);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Users: the records that the SaaS product works with.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -43,51 +44,47 @@ pub struct FieldChange {
 
 impl Profile {
     /// Every field by name, in the contract's order.
-    pub fn fields(&self) -> Vec<(String, Option<String>)> {
-        let text = |value: &str| (!value.is_empty()).then(|| value.to_owned());
-        let mut fields = vec![
-            ("login".to_owned(), text(&self.login)),
-            ("email".to_owned(), self.email.clone()),
-            ("display_name".to_owned(), self.display_name.clone()),
-            ("given_name".to_owned(), self.given_name.clone()),
-            ("family_name".to_owned(), self.family_name.clone()),
-            ("phone_number".to_owned(), self.phone_number.clone()),
-            ("role".to_owned(), text(&self.role)),
-            ("restrictions".to_owned(), text(&self.restrictions.join(", "))),
+    pub fn fields(&self) -> Vec<(Cow<'_, str>, Option<Cow<'_, str>>)> {
+        let text = |value| Some(value).filter(|value: &&str| !value.is_empty());
+        let restrictions = self.restrictions.join(", ");
+        let restrictions = (!restrictions.is_empty()).then_some(Cow::Owned(restrictions));
+        let fixed = [
+            ("login", text(self.login.as_str())),
+            ("email", self.email.as_deref()),
+            ("display_name", self.display_name.as_deref()),
+            ("given_name", self.given_name.as_deref()),
+            ("family_name", self.family_name.as_deref()),
+            ("phone_number", self.phone_number.as_deref()),
+            ("role", text(self.role.as_str())),
         ];
-        fields.extend(
-            self.custom
-                .iter()
-                .map(|(name, value)| (format!("custom.{name}"), Some(value.clone()))),
-        );
-        fields
+        let fixed = fixed.map(|(name, value)| (Cow::Borrowed(name), value.map(Cow::Borrowed)));
+        let custom = self.custom.iter().map(|(name, value)| {
+            (
+                Cow::Owned(format!("custom.{name}")),
+                Some(Cow::Borrowed(value.as_str())),
+            )
+        });
+        let restrictions = (Cow::Borrowed("restrictions"), restrictions);
+        fixed.into_iter().chain([restrictions]).chain(custom).collect()
     }
 
     /// What is different in `new`.
     pub fn changes_to(&self, new: &Profile) -> Vec<FieldChange> {
-        let old: BTreeMap<_, _> = self.fields().into_iter().collect();
-        let mut seen: Vec<String> = Vec::new();
+        let mut old: BTreeMap<_, _> = self.fields().into_iter().collect();
+        let change =
+            |field: Cow<'_, str>, old: Option<Cow<'_, str>>, new: Option<Cow<'_, str>>| FieldChange {
+                field: field.into_owned(),
+                old: old.map(Cow::into_owned),
+                new: new.map(Cow::into_owned),
+            };
         let mut changes = Vec::new();
         for (field, value) in new.fields() {
-            let before = old.get(&field).cloned().flatten();
+            let before = old.remove(&field).flatten();
             if before != value {
-                changes.push(FieldChange {
-                    field: field.clone(),
-                    old: before,
-                    new: value,
-                });
-            }
-            seen.push(field);
-        }
-        for (field, value) in old {
-            if !seen.contains(&field) {
-                changes.push(FieldChange {
-                    field,
-                    old: value,
-                    new: None,
-                });
+                changes.push(change(field, before, value));
             }
         }
+        changes.extend(old.into_iter().map(|(field, value)| change(field, value, None)));
         changes
     }
 }

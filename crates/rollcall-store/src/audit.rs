@@ -99,6 +99,18 @@ pub(crate) async fn insert<'e>(
     tx: &impl ConnectionTrait,
     events: impl Iterator<Item = &'e NewAuditEvent>,
 ) -> Result<()> {
+    if let Some((sql, cells)) = insertion(events, Engine::of(tx), 1)? {
+        execute(tx, &sql, cells).await?;
+    }
+    Ok(())
+}
+
+/// The statement that inserts events; `None` if there are none.
+pub(crate) fn insertion<'e>(
+    events: impl Iterator<Item = &'e NewAuditEvent>,
+    engine: Engine,
+    first: usize,
+) -> Result<Option<(String, Vec<Value>)>> {
     let mut bulk = Bulk::new([
         Column::new("time", Type::BigInt),
         Column::nullable("tenant", Type::Text),
@@ -120,13 +132,12 @@ pub(crate) async fn insert<'e>(
         ]);
     }
     if bulk.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let names = bulk.names();
-    let (source, cells) = bulk.source(Engine::of(tx), 1);
+    let (source, cells) = bulk.source(engine, first);
     let sql = format!("INSERT INTO audit_events ({names}) SELECT {names} FROM {source}");
-    execute(tx, &sql, cells).await?;
-    Ok(())
+    Ok(Some((sql, cells)))
 }
 
 impl Row {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database as SeaDatabase, DatabaseConnection, DatabaseTransaction,
-    DbBackend, FromQueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
-    TryGetable, Value,
+    DbBackend, FromQueryResult, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait, TryGetable, Value,
 };
 
 use crate::error::{Result, StoreError};
@@ -177,13 +177,22 @@ pub(crate) async fn rows<T: FromQueryResult>(
     sql: &str,
     values: Vec<Value>,
 ) -> Result<Vec<T>> {
-    let found = connection
-        .query_all_raw(statement(connection, sql, values))
-        .await?;
+    let found = query_all(connection, sql, values).await?;
     found
         .iter()
         .map(|row| T::from_query_result(row, "").map_err(StoreError::from))
         .collect()
+}
+
+/// All rows, unread.
+pub(crate) async fn query_all(
+    connection: &impl ConnectionTrait,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<Vec<QueryResult>> {
+    Ok(connection
+        .query_all_raw(statement(connection, sql, values))
+        .await?)
 }
 
 /// The only row, if there is one.

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::identifier::normalize;
 use rollcall_core::user::User;
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult};
+use sea_orm::{DbErr, FromQueryResult, QueryResult, Value};
 
 use crate::bulk::{Bulk, Column, Type};
 use crate::clock::from_micros;
-use crate::database::{Engine, row, rows};
+use crate::database::{Engine, row};
 use crate::entity::user::Model;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
@@ -68,7 +68,7 @@ struct Switches {
     last_complete_pull_time: Option<i64>,
 }
 
-struct Row {
+pub(crate) struct Row {
     user: Model,
     switches: Switches,
 }
@@ -104,23 +104,27 @@ impl Store {
 }
 
 /// The same for users that are known, within a transaction.
-pub(crate) async fn reread<'t>(
-    tx: &impl ConnectionTrait,
+pub(crate) fn rereading<'t>(
     users: impl Iterator<Item = (&'t TenantId, UserId)>,
-) -> Result<HashMap<(TenantId, UserId), LoginTarget>> {
+    engine: Engine,
+    first: usize,
+) -> Option<(String, Vec<Value>)> {
     let mut bulk = Bulk::new([Column::new("tenant", Type::Text), Column::new("id", Type::Uuid)]);
     users.for_each(|(tenant, user)| bulk.push([tenant.as_str().into(), user.0.into()]));
     if bulk.is_empty() {
-        return Ok(HashMap::new());
+        return None;
     }
-    let engine = Engine::of(tx);
-    let (source, cells) = bulk.source(engine, 1);
+    let (source, cells) = bulk.source(engine, first);
     let sql = format!(
         "SELECT {COLUMNS} FROM {source}
         {look_up} users u ON u.tenant = input.tenant AND u.id = input.id {JOINS}",
         look_up = engine.look_up()
     );
-    let found: Vec<Row> = rows(tx, &sql, cells).await?;
+    Some((sql, cells))
+}
+
+/// What [`rereading`] found.
+pub(crate) fn reread(found: Vec<Row>) -> Result<HashMap<(TenantId, UserId), LoginTarget>> {
     found
         .into_iter()
         .map(|row| {

@@ -4,7 +4,7 @@
 //! logins of the process: while one transaction commits, those that arrive form the next batch by themselves,
 //! so a single login waits for nobody and many share the cost. Each caller is answered after its commit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -14,12 +14,13 @@ use rollcall_core::user::User;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{self, NewAuditEvent};
-use crate::database::Database;
+use crate::database::{Database, Engine};
 use crate::error::{Result, StoreError};
-use crate::login_target::{LoginTarget, reread};
+use crate::few_trips::{FewTrips, Statements};
+use crate::login_target::{LoginTarget, reread, rereading};
 use crate::refusals::{self, Refusal};
 use crate::store::Store;
-use crate::throttles::{Counters, HeldSlot, Key, Reservation, Reserved, key};
+use crate::throttles::{self, Counters, HeldSlot, Key, Reservation, Reserved, key};
 
 /// Most attempts that share a transaction, which keeps it short.
 const MAX_BATCH: usize = 256;
@@ -232,10 +233,20 @@ async fn commit_and_answer(database: &Database, jobs: Vec<Job>) {
 }
 
 async fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Outcome>> {
-    let tx = database.begin().await?;
-    let keys: BTreeSet<Key> = jobs.iter().flat_map(Job::keys).collect();
-    let mut counters = Counters::lock(&tx, keys).await?;
-    let current = reread(&tx, jobs.iter().filter_map(Job::expected)).await?;
+    let engine = database.engine;
+    let mut reads = Statements::that_read(engine);
+    if engine == Engine::Postgres {
+        let wanted = jobs.iter().filter(|job| matches!(job, Job::Reserve { .. }));
+        let wanted = wanted.flat_map(Job::keys).collect();
+        reads.push(|_, _| Ok(throttles::creation(&wanted)))?;
+    }
+    let keys = jobs.iter().flat_map(Job::keys).collect();
+    let counted = reads.push(|engine, first| Ok(throttles::selection(&keys, engine, first)))?;
+    let expected = jobs.iter().filter_map(Job::expected);
+    let expected = reads.push(|engine, first| Ok(rereading(expected, engine, first)))?;
+    let (mut tx, found) = FewTrips::begin(database, reads).await?;
+    let mut counters = Counters::of(found.rows(counted)?)?;
+    let current = reread(found.rows(expected)?)?;
     let mut events: Vec<&NewAuditEvent> = Vec::new();
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
@@ -261,10 +272,11 @@ async fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Outcome>> {
             Job::Drain { .. } => Outcome::Drained,
         });
     }
-    counters.save(&tx).await?;
-    events.extend(refusals::count(&tx, jobs.iter().filter_map(Job::refusal)).await?);
-    audit::insert(&tx, events.into_iter()).await?;
-    tx.commit().await?;
+    events.extend(refusals::count(&mut tx, engine, jobs.iter().filter_map(Job::refusal)).await?);
+    let mut writes = Statements::that_write(engine);
+    writes.push(|engine, first| Ok(counters.saving(engine, first)))?;
+    writes.push(|engine, first| audit::insertion(events.into_iter(), engine, first))?;
+    tx.commit(writes).await?;
     Ok(outcomes)
 }
 

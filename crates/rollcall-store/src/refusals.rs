@@ -8,13 +8,14 @@ use chrono::{DateTime, Utc};
 use rollcall_core::audit::{AuditKind, Flood};
 use rollcall_core::id::TenantId;
 use rollcall_core::throttle::ThrottleSubject;
-use sea_orm::{ConnectionTrait, FromQueryResult};
+use sea_orm::FromQueryResult;
 
 use crate::audit::{self, NewAuditEvent};
 use crate::bulk::{Bulk, Column, Type};
 use crate::clock::{from_micros, to_micros};
 use crate::database::{Engine, column, rows, text};
 use crate::error::{Result, StoreError};
+use crate::few_trips::FewTrips;
 use crate::login_writer::Job;
 use crate::saved::Saved;
 use crate::store::Store;
@@ -98,7 +99,8 @@ struct Counted {
 
 /// Counts refusals; returns those that are to be events by themselves.
 pub(crate) async fn count<'r>(
-    tx: &impl ConnectionTrait,
+    tx: &mut FewTrips,
+    engine: Engine,
     refusals: impl Iterator<Item = &'r Refusal>,
 ) -> Result<Vec<&'r NewAuditEvent>> {
     let mut floods: BTreeMap<&Key, Vec<&NewAuditEvent>> = BTreeMap::new();
@@ -136,7 +138,7 @@ pub(crate) async fn count<'r>(
         return Ok(Vec::new());
     }
     let names = bulk.names();
-    let (source, cells) = bulk.source(Engine::of(tx), 1);
+    let (source, cells) = bulk.source(engine, 1);
     // A row that was there already counts the first of these too.
     let sql = format!(
         "INSERT INTO login_refusals ({names}) SELECT {names} FROM {source} WHERE true ORDER BY tenant, subject
@@ -147,7 +149,7 @@ pub(crate) async fn count<'r>(
             last_time = excluded.last_time, caller = excluded.caller, details = excluded.details
         RETURNING tenant, subject, attempts"
     );
-    let counted: Vec<Counted> = rows(tx, &sql, cells).await?;
+    let counted: Vec<Counted> = tx.rows(sql, cells).await?;
     let new = counted.into_iter().filter_map(|row| {
         let events = floods.get(&(row.tenant, row.subject))?;
         let is_new = row.attempts == events.len() as i64 - 1;

@@ -6,11 +6,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::id::{TenantId, UserId};
 use rollcall_core::throttle::{Settlement, Slot, ThrottlePolicy, ThrottleState, ThrottleSubject};
-use sea_orm::{ConnectionTrait, FromQueryResult};
+use sea_orm::{FromQueryResult, Value};
 
 use crate::bulk::{Bulk, Column, Type};
 use crate::clock::{from_micros, stored, to_micros};
-use crate::database::{Engine, execute, rows};
+use crate::database::{Engine, execute, row};
 use crate::error::Result;
 use crate::login_writer::Job;
 use crate::store::Store;
@@ -67,28 +67,16 @@ impl Store {
             .await
     }
 
-    /// Settles slots of an attempt that is not finished by [`Store::finish_login`].
-    pub async fn settle(&self, tenant: &TenantId, slots: &[HeldSlot], settlement: Settlement) -> Result<()> {
-        let tx = self.inner.database.begin().await?;
-        let keys = slots.iter().map(|slot| key(tenant, &slot.subject)).collect();
-        let mut counters = Counters::lock(&tx, keys).await?;
-        counters.settle(tenant, slots, settlement);
-        counters.save(&tx).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
     /// Forgets a user's failures and reserved slots; returns what there was to forget.
     pub async fn unlock_user(&self, tenant: &TenantId, user: UserId) -> Result<Option<ThrottleState>> {
         let tx = self.inner.database.begin().await?;
         let key = key(tenant, &ThrottleSubject::User(user));
-        let mut counters = Counters::lock(&tx, [key.clone()].into()).await?;
-        let counted = |state: &ThrottleState| state.failures > 0 || state.reserved > 0;
-        let forgotten = counters.states.remove(&key).filter(counted);
-        let sql = "DELETE FROM login_throttles WHERE tenant = $1 AND subject = $2";
-        execute(&tx, sql, vec![key.0.into(), key.1.into()]).await?;
+        let sql = "DELETE FROM login_throttles WHERE tenant = $1 AND subject = $2
+            RETURNING tenant, subject, window_start, last_time, failures, reserved";
+        let deleted: Option<Row> = row(&tx, sql, vec![key.0.into(), key.1.into()]).await?;
         tx.commit().await?;
-        Ok(forgotten)
+        let forgotten = deleted.map(Row::into_domain).transpose()?;
+        Ok(forgotten.filter(|state| state.failures > 0 || state.reserved > 0))
     }
 
     /// Deletes counters whose last attempt was before `before`, at most `limit`; returns how many. Global by
@@ -124,7 +112,7 @@ pub(crate) struct Counters {
 }
 
 #[derive(FromQueryResult)]
-struct Row {
+pub(crate) struct Row {
     tenant: String,
     subject: String,
     window_start: i64,
@@ -133,44 +121,59 @@ struct Row {
     reserved: i64,
 }
 
+impl Row {
+    fn into_domain(self) -> Result<ThrottleState> {
+        Ok(ThrottleState {
+            window_start: from_micros(self.window_start)?,
+            last_time: from_micros(self.last_time)?,
+            failures: u32::try_from(self.failures).unwrap_or(u32::MAX),
+            reserved: u32::try_from(self.reserved).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+/// Makes counters for subjects that have none, on PostgreSQL: what is not there cannot be locked, and a window
+/// that began in 1970 is over. In one order everywhere.
+pub(crate) fn creation(keys: &BTreeSet<Key>) -> Option<(String, Vec<Value>)> {
+    let (source, cells) = source(keys, Engine::Postgres, 1)?;
+    let sql = format!(
+        "INSERT INTO login_throttles (tenant, subject, window_start, last_time, failures, reserved)
+        SELECT tenant, subject, 0, 0, 0, 0 FROM {source} ORDER BY tenant, subject
+        ON CONFLICT (tenant, subject) DO NOTHING"
+    );
+    Some((sql, cells))
+}
+
+/// Reads the counters of these subjects and locks them, in one order everywhere.
+pub(crate) fn selection(keys: &BTreeSet<Key>, engine: Engine, first: usize) -> Option<(String, Vec<Value>)> {
+    let (source, cells) = source(keys, engine, first)?;
+    let lock = engine.for_update();
+    let sql = format!(
+        "SELECT tenant, subject, window_start, last_time, failures, reserved FROM login_throttles
+        WHERE (tenant, subject) IN (SELECT tenant, subject FROM {source})
+        ORDER BY tenant, subject{lock}"
+    );
+    Some((sql, cells))
+}
+
+fn source(keys: &BTreeSet<Key>, engine: Engine, first: usize) -> Option<(String, Vec<Value>)> {
+    let mut bulk = Bulk::new([
+        Column::new("tenant", Type::Text),
+        Column::new("subject", Type::Text),
+    ]);
+    for (tenant, subject) in keys {
+        bulk.push([tenant.as_str().into(), subject.as_str().into()]);
+    }
+    (!bulk.is_empty()).then(|| bulk.source(engine, first))
+}
+
 impl Counters {
-    /// Locks the counters of these subjects, in one order everywhere.
-    pub(crate) async fn lock(tx: &impl ConnectionTrait, keys: BTreeSet<Key>) -> Result<Self> {
+    /// What [`selection`] found.
+    pub(crate) fn of(found: Vec<Row>) -> Result<Self> {
         let mut states = HashMap::new();
-        if !keys.is_empty() {
-            let mut bulk = Bulk::new([
-                Column::new("tenant", Type::Text),
-                Column::new("subject", Type::Text),
-            ]);
-            keys.into_iter()
-                .for_each(|(tenant, subject)| bulk.push([tenant.into(), subject.into()]));
-            let engine = Engine::of(tx);
-            let (source, cells) = bulk.source(engine, 1);
-            if engine == Engine::Postgres {
-                // What is not there cannot be locked; and a window that began in 1970 is over.
-                let sql = format!(
-                    "INSERT INTO login_throttles (tenant, subject, window_start, last_time, failures, reserved)
-                    SELECT tenant, subject, 0, 0, 0, 0 FROM {source} ORDER BY tenant, subject
-                    ON CONFLICT (tenant, subject) DO NOTHING"
-                );
-                execute(tx, &sql, cells.clone()).await?;
-            }
-            let lock = engine.for_update();
-            let sql = format!(
-                "SELECT tenant, subject, window_start, last_time, failures, reserved FROM login_throttles
-                WHERE (tenant, subject) IN (SELECT tenant, subject FROM {source})
-                ORDER BY tenant, subject{lock}"
-            );
-            let found: Vec<Row> = rows(tx, &sql, cells).await?;
-            for row in found {
-                let state = ThrottleState {
-                    window_start: from_micros(row.window_start)?,
-                    last_time: from_micros(row.last_time)?,
-                    failures: u32::try_from(row.failures).unwrap_or(u32::MAX),
-                    reserved: u32::try_from(row.reserved).unwrap_or(u32::MAX),
-                };
-                states.insert((row.tenant, row.subject), state);
-            }
+        for mut row in found {
+            let key = (std::mem::take(&mut row.tenant), std::mem::take(&mut row.subject));
+            states.insert(key, row.into_domain()?);
         }
         Ok(Self {
             states,
@@ -217,13 +220,14 @@ impl Counters {
             let key = key(tenant, &held.subject);
             // A counter that is gone was forgotten on purpose, or is older than every window.
             if let Some(state) = self.states.get_mut(&key) {
-                *state = state.settle(held.slot, settlement);
+                *state = state.settle(held.slot, settlement.of(&held.subject));
                 self.changed.insert(key);
             }
         }
     }
 
-    pub(crate) async fn save(self, tx: &impl ConnectionTrait) -> Result<()> {
+    /// Writes what changed.
+    pub(crate) fn saving(self, engine: Engine, first: usize) -> Option<(String, Vec<Value>)> {
         let mut bulk = Bulk::new([
             Column::new("tenant", Type::Text),
             Column::new("subject", Type::Text),
@@ -246,16 +250,15 @@ impl Counters {
             ]);
         }
         if bulk.is_empty() {
-            return Ok(());
+            return None;
         }
         let names = bulk.names();
-        let (source, cells) = bulk.source(Engine::of(tx), 1);
+        let (source, cells) = bulk.source(engine, first);
         let sql = format!(
             "INSERT INTO login_throttles ({names}) SELECT {names} FROM {source} WHERE true
             ON CONFLICT (tenant, subject) DO UPDATE SET window_start = excluded.window_start,
                 last_time = excluded.last_time, failures = excluded.failures, reserved = excluded.reserved"
         );
-        execute(tx, &sql, cells).await?;
-        Ok(())
+        Some((sql, cells))
     }
 }

@@ -3,13 +3,12 @@
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::identifier::normalize;
-use rollcall_core::plan::Fingerprint;
 use rollcall_core::user::{User, UserState};
-use sea_orm::{ConnectionTrait, FromQueryResult, Value};
+use sea_orm::{ConnectionTrait, Value};
 
 use crate::bulk::{Bulk, Column, Type};
 use crate::database::{Engine, row, rows, scalar};
-use crate::entity::user::{Model, external_id};
+use crate::entity::user::Model;
 use crate::error::{Kind, Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
@@ -39,31 +38,6 @@ pub struct UserFilter {
     pub owner: Option<bool>,
     /// Blocked, or not.
     pub blocked: Option<bool>,
-}
-
-/// A synced user, as far as a plan has to know it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KnownUser {
-    /// The user.
-    pub user: UserId,
-    /// The person's id in the directory.
-    pub external_id: ExternalId,
-    /// The user's revision.
-    pub revision: i64,
-    /// What the sync set on it last. All zero if that is not known, which no content has.
-    pub fingerprint: Fingerprint,
-    /// Its state.
-    pub state: UserState,
-}
-
-#[derive(FromQueryResult)]
-struct KnownRow {
-    id: Uuid,
-    id_kind: String,
-    external_id: Vec<u8>,
-    revision: i64,
-    fingerprint: Option<Vec<u8>>,
-    state: String,
 }
 
 impl Store {
@@ -174,24 +148,6 @@ impl Store {
         model.map(Model::into_domain).transpose()
     }
 
-    /// A sync's users after an id, in the order of ids, with what a plan compares.
-    pub async fn known_users(
-        &self,
-        tenant: &TenantId,
-        user_sync: &UserSyncId,
-        after: Option<UserId>,
-        limit: u32,
-    ) -> Result<Vec<KnownUser>> {
-        let sql = format!(
-            "SELECT id, id_kind, external_id, revision, fingerprint, state FROM users
-            WHERE tenant = $1 AND user_sync = $2 AND id > $3 ORDER BY id LIMIT {limit}"
-        );
-        let after = after.map_or(Uuid::nil(), |id| id.0);
-        let values = vec![tenant.as_str().into(), user_sync.as_str().into(), after.into()];
-        let found: Vec<KnownRow> = rows(&self.inner.database.reader, &sql, values).await?;
-        found.into_iter().map(KnownRow::into_domain).collect()
-    }
-
     /// How many users a sync has, without the archived.
     pub async fn count_users(&self, tenant: &TenantId, user_sync: &UserSyncId) -> Result<u64> {
         let sql = "SELECT COUNT(*) FROM users WHERE tenant = $1 AND user_sync = $2 AND state <> 'ARCHIVED'";
@@ -243,20 +199,4 @@ pub(crate) async fn by_external_ids<'a>(
     let mut values = vec![tenant.as_str().into()];
     values.extend(cells);
     rows(connection, &sql, values).await
-}
-
-impl KnownRow {
-    fn into_domain(self) -> Result<KnownUser> {
-        let fingerprint = self
-            .fingerprint
-            .and_then(|bytes| bytes.try_into().ok())
-            .unwrap_or([0; 16]);
-        Ok(KnownUser {
-            user: UserId(self.id),
-            external_id: external_id(&self.id_kind, &self.external_id)?,
-            revision: self.revision,
-            fingerprint: Fingerprint(fingerprint),
-            state: UserState::from_word(&self.state)?,
-        })
-    }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rollcall_core::audit::{AuditKind, LoginOutcome};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
-use rollcall_core::throttle::{Settlement, ThrottleSubject};
+use rollcall_core::throttle::Settlement;
 use rollcall_store::{FinishLogin, HeldSlot, LoginChange, LoginExpectation, NewAuditEvent, Store};
 
 /// Whose login it is, for the audit log.
@@ -94,31 +94,16 @@ pub async fn record(
     now: DateTime<Utc>,
 ) -> Result<LoginChange, Error> {
     let bind_sent = ending.bind_sent;
-    let (login_slots, client_slots) = split(ending.slots, ending.settlement);
     let changed = || audit_event(who, LoginOutcome::Denied, "CHANGED_MEANWHILE", now);
     let finish = FinishLogin {
         audit: audit_event(who, ending.outcome, ending.reason, now),
         audit_if_changed: ending.expect.is_some().then(changed),
         tenant: Some(who.tenant.clone()),
-        slots: login_slots,
+        slots: ending.slots,
         settlement: ending.settlement,
         expect: ending.expect,
     };
-    let given_back = async {
-        match client_slots.is_empty() {
-            true => Ok(()),
-            false => {
-                store
-                    .settle(&who.tenant, &client_slots, Settlement::NotSent)
-                    .await
-            }
-        }
-    };
-    let (finished, given_back) = tokio::join!(store.finish_login(finish), given_back);
-    if let Err(error) = given_back {
-        // The slot comes back by itself when its window ends.
-        tracing::warn!(error = %error, "a client's failure slot was not given back");
-    }
+    let finished = store.finish_login(finish).await;
     finished.map_err(|error| match bind_sent {
         true => Error::new(
             Reason::LoginNotRecorded,
@@ -127,13 +112,4 @@ pub async fn record(
         .caused_by(error),
         false => error.into(),
     })
-}
-
-/// A success forgets the user's failures, but only gives back the client's slot: whoever guesses at others'
-/// passwords could otherwise clear the count by logging in as themselves.
-fn split(slots: Vec<HeldSlot>, settlement: Settlement) -> (Vec<HeldSlot>, Vec<HeldSlot>) {
-    let is_apart = |slot: &HeldSlot| {
-        settlement == Settlement::Success && matches!(slot.subject, ThrottleSubject::Client(_))
-    };
-    slots.into_iter().partition(|slot| !is_apart(slot))
 }

@@ -16,7 +16,7 @@ impl Planner<'_> {
         };
         let absent = self
             .known
-            .values()
+            .slots()
             .filter(|slot| !slot.seen && removable(slot.known.state));
         let mut users: Vec<_> = absent.map(|slot| slot.known.user).collect();
         users.sort_unstable();
@@ -30,7 +30,7 @@ impl Planner<'_> {
         }
         let absent = self
             .known
-            .values()
+            .slots()
             .filter(|slot| !slot.seen && slot.known.state == UserState::Active);
         absent.count() as u64
     }

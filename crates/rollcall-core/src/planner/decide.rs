@@ -185,7 +185,7 @@ impl Planner<'_> {
             } else {
                 IssueKind::EmailTaken
             };
-            if self.claimed.get(key).is_some_and(|other| *other != user) {
+            if self.claimed.contains(&self.digests.of(key)) {
                 return Err(taken(
                     IssueKind::DuplicateInDirectory,
                     "another entry has the same value",
@@ -202,7 +202,7 @@ impl Planner<'_> {
             }
         }
         for key in keys {
-            self.claimed.insert(key, user);
+            self.claimed.insert(self.digests.of(&key));
         }
         Ok(needs)
     }

@@ -9,6 +9,7 @@ use super::*;
 use crate::external_id::IdKind;
 use crate::id::TenantId;
 use crate::issue::IssueKind;
+use crate::plan::Fingerprint;
 use crate::user::{Origin, Profile, StateReason};
 use crate::user_sync::tests::settings;
 use crate::user_sync::{ExistingUsers, LoginChanges, MissingUsers, NewUsers};
@@ -73,7 +74,7 @@ impl World {
     ) -> (Vec<ChangeKind>, Vec<Issue>) {
         let sync = UserSyncId::parse(sync).unwrap();
         let new_ids: HashMap<UserId, ExternalId> = relinked.iter().cloned().collect();
-        let known: Vec<_> = self
+        let known: KnownUsers = self
             .users
             .values()
             .filter_map(|user| {
@@ -383,7 +384,7 @@ fn unknown_roles_keep_everybody_s_and_create_nobody() {
         fingerprint: Fingerprint::of(&user.profile, "cn=1", UserState::Active, None),
         state: UserState::Active,
     };
-    let mut planner = Planner::new(&sync, &settings, [(external_id(1), known)]);
+    let mut planner = Planner::new(&sync, &settings, KnownUsers::from_iter([(external_id(1), known)]));
     planner.keep_roles();
     let entries = vec![entry(1, "ada", None), entry(2, "bob", None)];
     let pending = entries

@@ -143,7 +143,7 @@ impl<'a> World<'a> {
             };
             (user.external_id, known)
         });
-        let mut planner = Planner::new(&self.key.user_sync, &self.settings, known);
+        let mut planner = Planner::new(&self.key.user_sync, &self.settings, known.collect());
         let wanted: Vec<Desired> = night
             .iter()
             .map(|(person, entry)| desired(*person, entry))

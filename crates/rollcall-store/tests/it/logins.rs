@@ -6,8 +6,8 @@ use rollcall_core::directory::DirectoryObservations;
 use rollcall_core::id::TenantId;
 use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
 use rollcall_store::{
-    AuditFilter, FinishLogin, LoginChange, LoginExpectation, LoginTarget, NewAuditEvent, NewSecrets,
-    PageRequest, Reservation, Reserved, Store, StoreError,
+    AuditFilter, FinishLogin, HeldSlot, LoginChange, LoginExpectation, LoginTarget, NewAuditEvent,
+    NewSecrets, PageRequest, Reservation, Reserved, Store, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -73,6 +73,16 @@ fn finish(caller: &str, expect: Option<LoginExpectation>) -> FinishLogin {
         settlement: Settlement::Success,
         expect,
     }
+}
+
+/// Ends an attempt that holds these slots.
+pub(crate) async fn settle(store: &Store, slots: Vec<HeldSlot>, settlement: Settlement) {
+    let finish = FinishLogin {
+        slots,
+        settlement,
+        ..finish("settling", None)
+    };
+    store.finish_login(finish).await.unwrap();
 }
 
 /// Callers and reasons of the audit log, the newest first.
@@ -269,7 +279,7 @@ async fn a_finished_login_settles_its_slots(engine: Engine) {
         match left {
             Reserved::Taken(slots) => {
                 assert!(free, "a failure too many");
-                store.settle(&acme(), &slots, Settlement::NotSent).await.unwrap();
+                settle(&store, slots, Settlement::NotSent).await;
             }
             Reserved::Wait { .. } => assert!(!free),
         }

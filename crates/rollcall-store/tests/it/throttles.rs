@@ -6,10 +6,12 @@ use rollcall_store::{HeldSlot, Reservation, Reserved, Store};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
+use crate::logins::settle;
 
 on_both! {
     parallel_attempts_cannot_overshoot,
     all_subjects_or_none,
+    a_right_password_gives_a_client_its_slot_back_and_forgets_nothing,
     a_right_password_forgets,
     an_unlocked_user_may_try_again,
     old_counters_go,
@@ -95,19 +97,35 @@ async fn a_right_password_forgets(engine: Engine) {
     let store = engine.store().await;
     let one = [limited(user(), 2)];
     let slots = taken(&store, &one, 0).await.unwrap();
-    store.settle(&acme(), &slots, Settlement::Failure).await.unwrap();
+    settle(&store, slots, Settlement::Failure).await;
     let slots = taken(&store, &one, 1).await.unwrap();
     assert!(taken(&store, &one, 1).await.is_none());
-    store.settle(&acme(), &slots, Settlement::NotSent).await.unwrap();
+    settle(&store, slots, Settlement::NotSent).await;
     let slots = taken(&store, &one, 2).await.unwrap();
-    store.settle(&acme(), &slots, Settlement::Success).await.unwrap();
+    settle(&store, slots, Settlement::Success).await;
     let slots = taken(&store, &one, 3).await.unwrap();
-    store.settle(&acme(), &slots, Settlement::Unknown).await.unwrap();
+    settle(&store, slots, Settlement::Unknown).await;
     assert!(taken(&store, &one, 4).await.is_some());
     assert!(
         taken(&store, &one, 4).await.is_none(),
         "an unknown outcome gave its slot back"
     );
+}
+
+async fn a_right_password_gives_a_client_its_slot_back_and_forgets_nothing(engine: Engine) {
+    let store = engine.store().await;
+    let both = [limited(user(), 9), limited(client(), 2)];
+    let slots = taken(&store, &both, 0).await.unwrap();
+    settle(&store, slots, Settlement::Failure).await;
+    let slots = taken(&store, &both, 1).await.unwrap();
+    assert!(taken(&store, &both, 1).await.is_none());
+    settle(&store, slots, Settlement::Success).await;
+    let slots = taken(&store, &both, 2).await.unwrap();
+    assert!(
+        taken(&store, &both, 2).await.is_none(),
+        "the client's failure was forgotten"
+    );
+    settle(&store, slots, Settlement::NotSent).await;
 }
 
 async fn an_unlocked_user_may_try_again(engine: Engine) {
@@ -117,7 +135,7 @@ async fn an_unlocked_user_may_try_again(engine: Engine) {
     assert!(taken(&store, &one, 0).await.is_none());
     assert!(store.unlock_user(&acme(), user_id(1)).await.unwrap().is_some());
     assert_eq!(store.unlock_user(&acme(), user_id(1)).await.unwrap(), None);
-    store.settle(&acme(), &slots, Settlement::Failure).await.unwrap();
+    settle(&store, slots, Settlement::Failure).await;
     assert!(taken(&store, &one, 0).await.is_some());
 }
 

@@ -11,7 +11,7 @@ use rollcall_core::guard::GuardInput;
 use rollcall_core::id::{RunId, UserId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{CHUNK_CHANGES, Change};
-use rollcall_core::planner::{Desired, Known, Planner};
+use rollcall_core::planner::{Desired, Known, KnownUsers, Planner};
 use rollcall_core::reader::EntryReader;
 use rollcall_core::run::RunCounts;
 use rollcall_core::user::StateReason;
@@ -68,7 +68,7 @@ impl<'a> Planning<'a> {
         relinked: HashMap<UserId, ExternalId>,
         now: DateTime<Utc>,
     ) -> Result<Self, Error> {
-        let mut known = Vec::new();
+        let mut known = KnownUsers::default();
         let mut after = None;
         loop {
             let page = target

@@ -7,7 +7,7 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{TenantId, UserId, UserSyncKey};
 use rollcall_core::issue::Issue;
 use rollcall_core::plan::{ChangeKind, Fingerprint};
-use rollcall_core::planner::{Context, Holder, Known, Planner};
+use rollcall_core::planner::{Context, Holder, Known, KnownUsers, Planner};
 use rollcall_core::user::{Origin, User};
 use rollcall_core::user_sync::UserSync;
 use rollcall_store::SingleOutcome;
@@ -115,7 +115,11 @@ impl Inner {
             fingerprint: Fingerprint::of(&user.profile, &origin.dn, user.state, user.state_reason),
             state: user.state,
         };
-        let mut planner = Planner::new(&sync.id, &sync.settings, [(origin.external_id.clone(), known)]);
+        let mut planner = Planner::new(
+            &sync.id,
+            &sync.settings,
+            KnownUsers::from_iter([(origin.external_id.clone(), known)]),
+        );
         if !planner.screen(&desired) {
             return Ok(if issues.is_empty() {
                 unchanged(user)

@@ -61,7 +61,11 @@ fn a_relink_of_an_otherwise_unchanged_entry_is_not_screened_out_and_tells_both_i
         ..entry(1, "ada", None)
     };
     let settings = settings();
-    let mut planner = Planner::new(&sync, &settings, [(external_id(11), known)]);
+    let mut planner = Planner::new(
+        &sync,
+        &settings,
+        KnownUsers::from_iter([(external_id(11), known)]),
+    );
     planner.relink([(external_id(11), user.id)]);
     assert!(planner.screen(&same));
     let context = Context::new(&settings.directory, [user], world.holders());
