@@ -36,6 +36,8 @@ use crate::worker::Worker;
 
 /// How long to wait before looking again whether a slot is free.
 const SLOT_PAUSE: Duration = Duration::from_millis(10);
+/// Of an outage people are told at multiples of this, which is several times what its paths take.
+const OUTAGE_TICK: Duration = Duration::from_millis(25);
 
 /// Carries out single logins.
 pub struct Runner {
@@ -114,6 +116,18 @@ impl Runner {
     /// # Errors
     /// Whatever speaks of the call and not of the password.
     pub async fn run(&self, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
+        let start = Instant::now();
+        let done = self.decide(attempt, progress).await;
+        if matches!(&done, Err(error) if error.reason == Reason::DirectoryUnavailable) {
+            let answer_at = next_tick(start, Instant::now());
+            if answer_at < attempt.deadline {
+                tokio::time::sleep_until(answer_at).await;
+            }
+        }
+        done
+    }
+
+    async fn decide(&self, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
         let tenant = self.tenant(attempt).await?;
         let view = match self.views.get(&self.store, &tenant).await {
             Ok(view) => view,
@@ -367,6 +381,13 @@ impl Runner {
         let _ = self.random.fill(&mut bytes);
         u64::from_be_bytes(bytes)
     }
+}
+
+/// When to tell of an outage: on whole ticks since the call began, or the time that it took would tell whose login
+/// it was.
+fn next_tick(start: Instant, now: Instant) -> Instant {
+    let ticks = now.duration_since(start).as_nanos() / OUTAGE_TICK.as_nanos() + 1;
+    start + OUTAGE_TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
 }
 
 fn too_slow() -> Error {
