@@ -1,0 +1,221 @@
+//! Whether tenants notice that the directory of another hangs and that of a third is slow. See `docs/performance.md`.
+//!
+//! 24 callers log people of four tenants in; 8 more do the same for two tenants whose directories work in one round
+//! and are disturbed in the next: one is frozen, which to the gateway looks like a black hole, and one answers half a
+//! second late. What is compared is the four tenants' 99th percentile.
+#![allow(clippy::print_stdout, missing_docs)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use rollcall_proto::v1;
+use rollcall_testkit::{Ldif, Slapd, TestCa, wait_for};
+use system_tests::bench::{build_release, median, table};
+use system_tests::load::{Crowd, Measured, keep_trying, log_in};
+use system_tests::{Backend, System, directory_of, sync_of};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const BASE: &str = "dc=rollcall,dc=test";
+const PEOPLE: usize = 2_000;
+const CALLERS: usize = 24;
+const CALLERS_OF_DISTURBED: usize = 4;
+const LATE: Duration = Duration::from_millis(500);
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_secs(4);
+const RECOVERY_LIMIT: Duration = Duration::from_secs(120);
+
+/// The tenants, and what can be done to the directories of two.
+struct Deployment {
+    system: System,
+    others: Vec<Crowd>,
+    frozen: (Slapd, Crowd),
+    slow: (Arc<AtomicBool>, Crowd),
+    _servers: Vec<Slapd>,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    build_release()?;
+    let mut deployment = Deployment::start().await?;
+    let mut rounds = [Vec::new(), Vec::new()];
+    for number in 0..2 * ROUNDS {
+        // Which comes first changes, so that what grows over time falls on both alike.
+        let disturbed = number % 4 == 1 || number % 4 == 2;
+        let mut measured = deployment.round(disturbed).await?;
+        rounds[usize::from(disturbed)].push([
+            measured.rate(),
+            milliseconds(measured.latency(0.5)),
+            milliseconds(measured.latency(0.99)),
+        ]);
+    }
+    let [quiet, disturbed] = &rounds;
+    let of = |rounds: &[[f64; 3]], column: usize| {
+        median(&rounds.iter().map(|round| round[column]).collect::<Vec<_>>())
+    };
+    let cells = |name: &str, rounds: &[[f64; 3]]| {
+        let numbers = (0..3).map(|column| format!("{:.2}", of(rounds, column)));
+        [name.to_owned()].into_iter().chain(numbers).collect::<Vec<_>>()
+    };
+    let ratio = of(disturbed, 2) / of(quiet, 2);
+    println!(
+        "\n{CALLERS} callers of four tenants; medians of {ROUNDS} rounds of {} s each, in turns; {} cores\n",
+        ROUND.as_secs(),
+        std::thread::available_parallelism()?
+    );
+    let rows = [cells("all well", quiet), cells("two disturbed", disturbed)];
+    println!("{}", table(&["", "logins/s", "median ms", "p99 ms"], &rows));
+    println!("p99 beside disturbed tenants / p99 while all is well: {ratio:.2}");
+    Ok(())
+}
+
+impl Deployment {
+    async fn start() -> Result<Self> {
+        let ca = TestCa::new()?;
+        let mut servers = Vec::new();
+        for _ in 0..6 {
+            servers.push(company(&ca).await?);
+        }
+        let late = Arc::new(AtomicBool::new(false));
+        let line = slow_line(servers[5].tls_address(), late.clone()).await?;
+        let mut ports: Vec<u16> = servers.iter().map(|server| server.tls_address().port()).collect();
+        ports.push(line.port());
+        let system = System::start_as_shipped(Backend::Sqlite, &ports).await?;
+        let mut crowds = Vec::new();
+        for (number, server) in servers.iter().enumerate() {
+            let tenant = format!("tenants/t{number}");
+            let mut directory = directory_of(server, &ca);
+            if number == 5 {
+                directory.hosts = vec![format!("ldaps://{line}")];
+            }
+            let sync = sync_of(&format!("{tenant}/directories/hq"), &people_dn());
+            system.connect_with(&tenant, directory, sync).await?;
+            let run = system
+                .run(&format!("{tenant}/userSyncs/staff"), v1::SyncRunMode::Apply)
+                .await?;
+            ensure!(
+                run.state() == v1::SyncRunState::Succeeded,
+                "the run ended {:?}",
+                run.state()
+            );
+            crowds.push(Crowd {
+                tenant,
+                people: PEOPLE,
+            });
+        }
+        let others = crowds.drain(..4).collect();
+        let (slow, frozen) = (crowds.pop(), crowds.pop());
+        let (Some(slow), Some(frozen)) = (slow, frozen) else {
+            anyhow::bail!("there are six tenants");
+        };
+        let frozen_server = servers.remove(4);
+        Ok(Self {
+            system,
+            others,
+            frozen: (frozen_server, frozen),
+            slow: (late, slow),
+            _servers: servers,
+        })
+    }
+
+    async fn round(&mut self, disturbed: bool) -> Result<Measured> {
+        if disturbed {
+            self.frozen.0.pause()?;
+            self.slow.0.store(true, Ordering::Relaxed);
+        }
+        let gateway = &self.system.gateway;
+        let trying = [
+            keep_trying(gateway, &self.frozen.1, CALLERS_OF_DISTURBED).await?,
+            keep_trying(gateway, &self.slow.1, CALLERS_OF_DISTURBED).await?,
+        ];
+        // Without the moment in which what was under way ends.
+        tokio::time::sleep(ROUND / 4).await;
+        let measured = log_in(gateway, &self.others, CALLERS, ROUND).await;
+        drop(trying);
+        self.slow.0.store(false, Ordering::Relaxed);
+        if disturbed {
+            self.frozen.0.resume()?;
+            self.recovered().await?;
+        }
+        measured
+    }
+
+    /// Waits until the two tenants' people can log in again.
+    async fn recovered(&self) -> Result<()> {
+        for crowd in [&self.frozen.1, &self.slow.1] {
+            let next = std::sync::atomic::AtomicUsize::new(0);
+            let logs_in = async || {
+                // Somebody else each time: whose bind had no answer may be locked here.
+                let person = next.fetch_add(37, Ordering::Relaxed) % crowd.people;
+                let Ok(mut client) = self.system.auth().await else {
+                    return false;
+                };
+                let answer = client.authenticate(crowd.request(person)).await;
+                let outcome = answer.ok().and_then(|answer| answer.into_inner().outcome);
+                matches!(outcome, Some(v1::authenticate_response::Outcome::Authenticated(_)))
+            };
+            wait_for("the tenant to be served again", RECOVERY_LIMIT, logs_in).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn company(ca: &TestCa) -> Result<Slapd> {
+    let certificate = ca.loopback_server()?;
+    let start = move || {
+        let mut ldif = Ldif::new();
+        ldif.entry(&people_dn())
+            .attribute("objectClass", "organizationalUnit")
+            .attribute("ou", "People");
+        Slapd::builder()
+            .base_dn(BASE)
+            .certificate(certificate)
+            .ldif(ldif.as_str())
+            .ldif(&Crowd::ldif(PEOPLE, &people_dn()))
+            .quiet()
+            .start()
+    };
+    tokio::task::spawn_blocking(start).await?
+}
+
+fn people_dn() -> String {
+    format!("ou=People,{BASE}")
+}
+
+/// A line to a server on which everything that the server says comes late while `late` is set.
+async fn slow_line(server: SocketAddr, late: Arc<AtomicBool>) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let Ok(far) = TcpStream::connect(server).await else {
+                return;
+            };
+            _ = (near.set_nodelay(true), far.set_nodelay(true));
+            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+            tokio::spawn(carry(near_in, far_out, Arc::default()));
+            tokio::spawn(carry(far_in, near_out, late.clone()));
+        }
+    });
+    Ok(address)
+}
+
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, late: Arc<AtomicBool>) {
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        if late.load(Ordering::Relaxed) {
+            tokio::time::sleep(LATE).await;
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+    _ = to.shutdown().await;
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
