@@ -155,7 +155,10 @@ impl Deployment {
                 };
                 let answer = client.authenticate(crowd.request(person)).await;
                 let outcome = answer.ok().and_then(|answer| answer.into_inner().outcome);
-                matches!(outcome, Some(v1::authenticate_response::Outcome::Authenticated(_)))
+                matches!(
+                    outcome,
+                    Some(v1::authenticate_response::Outcome::Authenticated(_))
+                )
             };
             wait_for("the tenant to be served again", RECOVERY_LIMIT, logs_in).await?;
         }
