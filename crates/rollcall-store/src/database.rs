@@ -57,13 +57,15 @@ impl Engine {
         }
     }
 
-    /// Joins a table to the rows of a [`Bulk`](crate::bulk::Bulk), looking each of them up. SQLite takes the order
-    /// of a CROSS JOIN as it is written; left to itself it reads the whole table and, for each row, all of
-    /// the input.
-    pub(crate) fn look_up(self) -> &'static str {
+    /// Joins a table to the rows of a [`Bulk`](crate::bulk::Bulk), looking each of them up by all of `condition`.
+    /// Left to themselves, both engines may read a whole table, or all of a tenant's rows, instead: SQLite takes the
+    /// order of a CROSS JOIN as it is written, and what stands before an OFFSET, PostgreSQL evaluates for each row.
+    pub(crate) fn look_up(self, table: &str, alias: &str, condition: &str) -> String {
         match self {
-            Engine::Sqlite => "CROSS JOIN",
-            Engine::Postgres => "JOIN",
+            Engine::Sqlite => format!("CROSS JOIN {table} {alias} ON {condition}"),
+            Engine::Postgres => format!(
+                "CROSS JOIN LATERAL (SELECT * FROM {table} {alias} WHERE {condition} OFFSET 0) AS {alias}"
+            ),
         }
     }
 

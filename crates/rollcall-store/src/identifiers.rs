@@ -53,9 +53,12 @@ pub(crate) async fn holders(
     let engine = Engine::of(connection);
     let (source, cells) = bulk.source(engine, 2);
     let sql = format!(
-        "SELECT i.identifier, i.tenant, i.user_id FROM {source}
-        {look_up} user_identifiers i ON i.scope = $1 AND i.identifier = input.identifier",
-        look_up = engine.look_up()
+        "SELECT i.identifier, i.tenant, i.user_id FROM {source} {look_up}",
+        look_up = engine.look_up(
+            "user_identifiers",
+            "i",
+            "i.scope = $1 AND i.identifier = input.identifier"
+        )
     );
     let mut values = vec![scope.into()];
     values.extend(cells);

@@ -1,18 +1,18 @@
 //! Whom a login means: one query on the hot path of every login.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::identifier::normalize;
 use rollcall_core::user::User;
 use sea_orm::{DbErr, FromQueryResult, QueryResult, Value};
+use uuid::Uuid;
 
 use crate::bulk::{Bulk, Column, Type};
 use crate::clock::from_micros;
 use crate::database::{Engine, row};
 use crate::entity::user::Model;
 use crate::error::{Result, StoreError};
+use crate::login_writer::LoginExpectation;
 use crate::store::Store;
 
 /// Whom a login means, and what decides whether and where it is answered.
@@ -73,13 +73,7 @@ pub(crate) struct Row {
     switches: Switches,
 }
 
-/// What is read of a user `u`.
-const COLUMNS: &str = "u.*, t.user_sync_enabled AS tenant_enabled, t.revision AS tenant_revision,
-    s.revision AS user_sync_revision, s.disabled AS user_sync_disabled, d.id AS directory_id,
-    d.revision AS directory_revision, d.disabled AS directory_disabled, d.endpoint_confirmed, d.observe_time,
-    s.last_complete_pull_time";
-
-/// What decides its login.
+/// What decides the login of a user `u`.
 const JOINS: &str = "JOIN tenants t ON t.id = u.tenant
     LEFT JOIN user_syncs s ON s.tenant = u.tenant AND s.id = u.user_sync
     LEFT JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory";
@@ -94,7 +88,11 @@ impl Store {
             tenant.as_str().into(),
         ];
         let sql = format!(
-            "SELECT {COLUMNS} FROM user_identifiers i
+            "SELECT u.*, t.user_sync_enabled AS tenant_enabled, t.revision AS tenant_revision,
+                s.revision AS user_sync_revision, s.disabled AS user_sync_disabled, d.id AS directory_id,
+                d.revision AS directory_revision, d.disabled AS directory_disabled, d.endpoint_confirmed,
+                d.observe_time, s.last_complete_pull_time
+            FROM user_identifiers i
             JOIN users u ON u.tenant = i.tenant AND u.id = i.user_id {JOINS}
             WHERE i.scope = $1 AND i.identifier = $2 AND i.tenant = $3"
         );
@@ -103,8 +101,8 @@ impl Store {
     }
 }
 
-/// The same for users that are known, within a transaction.
-pub(crate) fn rereading<'t>(
+/// What a verdict about these users relies on, as it is now: within the transaction that records the verdict.
+pub(crate) fn revisions<'t>(
     users: impl Iterator<Item = (&'t TenantId, UserId)>,
     engine: Engine,
     first: usize,
@@ -116,22 +114,39 @@ pub(crate) fn rereading<'t>(
     }
     let (source, cells) = bulk.source(engine, first);
     let sql = format!(
-        "SELECT {COLUMNS} FROM {source}
-        {look_up} users u ON u.tenant = input.tenant AND u.id = input.id {JOINS}",
-        look_up = engine.look_up()
+        "SELECT u.tenant, u.id, u.revision, t.revision AS tenant_revision, s.revision AS user_sync_revision,
+            d.revision AS directory_revision
+        FROM {source} {look_up} {JOINS}",
+        look_up = engine.look_up("users", "u", "u.tenant = input.tenant AND u.id = input.id")
     );
     Some((sql, cells))
 }
 
-/// What [`rereading`] found.
-pub(crate) fn reread(found: Vec<Row>) -> Result<HashMap<(TenantId, UserId), LoginTarget>> {
-    found
-        .into_iter()
-        .map(|row| {
-            let target = row.into_domain()?;
-            Ok(((target.user.tenant.clone(), target.user.id), target))
-        })
-        .collect()
+/// A row of [`revisions`].
+#[derive(FromQueryResult)]
+pub(crate) struct Revisions {
+    tenant: String,
+    id: Uuid,
+    revision: i64,
+    tenant_revision: i64,
+    user_sync_revision: Option<i64>,
+    directory_revision: Option<i64>,
+}
+
+impl Revisions {
+    pub(crate) fn into_domain(self) -> Result<(TenantId, LoginExpectation)> {
+        let tenant = TenantId::parse(&self.tenant).ok_or(StoreError::corrupt("a stored id is malformed"))?;
+        Ok((
+            tenant,
+            LoginExpectation {
+                user: UserId(self.id),
+                user_revision: self.revision,
+                tenant_revision: self.tenant_revision,
+                user_sync_revision: self.user_sync_revision,
+                directory_revision: self.directory_revision,
+            },
+        ))
+    }
 }
 
 impl FromQueryResult for Row {

@@ -10,14 +10,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use rollcall_core::id::{TenantId, UserId};
 use rollcall_core::throttle::Settlement;
-use rollcall_core::user::User;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{self, NewAuditEvent};
 use crate::database::{Database, Engine};
 use crate::error::{Result, StoreError};
 use crate::few_trips::{FewTrips, Statements};
-use crate::login_target::{LoginTarget, reread, rereading};
+use crate::login_target::{LoginTarget, Revisions, revisions};
 use crate::refusals::{self, Refusal};
 use crate::store::Store;
 use crate::throttles::{self, Counters, HeldSlot, Key, Reservation, Reserved, key};
@@ -59,10 +58,8 @@ pub struct LoginExpectation {
 }
 
 /// What changed since the verdict's basis was read. Any change should deny.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LoginChange {
-    /// The user as it is now; `None` if it is gone, or nothing was expected.
-    pub user: Option<User>,
     /// The user changed or is gone.
     pub user_changed: bool,
     /// The tenant changed.
@@ -85,11 +82,9 @@ impl LoginExpectation {
         }
     }
 
-    fn compare(&self, now: Option<&LoginTarget>) -> LoginChange {
-        let current = now.map(Self::of);
-        let differs = |part: fn(&Self) -> Option<i64>| current.as_ref().and_then(part) != part(self);
+    fn compare(&self, now: Option<&Self>) -> LoginChange {
+        let differs = |part: fn(&Self) -> Option<i64>| now.and_then(part) != part(self);
         LoginChange {
-            user: now.map(|target| target.user.clone()),
             user_changed: differs(|basis| Some(basis.user_revision)),
             tenant_changed: differs(|basis| Some(basis.tenant_revision)),
             user_sync_changed: differs(|basis| basis.user_sync_revision),
@@ -146,7 +141,7 @@ pub(crate) enum Job {
 /// What is answered after the commit.
 enum Outcome {
     Reserved(Reserved),
-    Finished(Box<LoginChange>),
+    Finished(LoginChange),
     Refused,
     Drained,
 }
@@ -232,10 +227,18 @@ async fn commit_and_answer(database: &Database, jobs: Vec<Job>) {
     }
 }
 
-async fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Outcome>> {
-    let engine = database.engine;
-    let mut reads = Statements::that_read(engine);
-    if engine == Engine::Postgres {
+/// A transaction for some jobs, and what it found: the counters that it locked, and the users as they are.
+struct Begun {
+    tx: FewTrips,
+    counters: Counters,
+    current: HashMap<(TenantId, UserId), LoginExpectation>,
+}
+
+/// Begins. On PostgreSQL a counter that is not there cannot be locked; `create` makes those that reservations
+/// want.
+async fn begin(database: &Database, jobs: &[Job], create: bool) -> Result<Begun> {
+    let mut reads = Statements::that_read(database.engine);
+    if create {
         let wanted = jobs.iter().filter(|job| matches!(job, Job::Reserve { .. }));
         let wanted = wanted.flat_map(Job::keys).collect();
         reads.push(|_, _| Ok(throttles::creation(&wanted)))?;
@@ -243,10 +246,37 @@ async fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Outcome>> {
     let keys = jobs.iter().flat_map(Job::keys).collect();
     let counted = reads.push(|engine, first| Ok(throttles::selection(&keys, engine, first)))?;
     let expected = jobs.iter().filter_map(Job::expected);
-    let expected = reads.push(|engine, first| Ok(rereading(expected, engine, first)))?;
-    let (mut tx, found) = FewTrips::begin(database, reads).await?;
-    let mut counters = Counters::of(found.rows(counted)?)?;
-    let current = reread(found.rows(expected)?)?;
+    let expected = reads.push(|engine, first| Ok(revisions(expected, engine, first)))?;
+    let (tx, found) = FewTrips::begin(database, reads).await?;
+    let current = found.rows(expected)?.into_iter().map(|row: Revisions| {
+        let (tenant, basis) = row.into_domain()?;
+        Ok(((tenant, basis.user), basis))
+    });
+    Ok(Begun {
+        tx,
+        counters: Counters::of(found.rows(counted)?)?,
+        current: current.collect::<Result<_>>()?,
+    })
+}
+
+async fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Outcome>> {
+    let engine = database.engine;
+    let mut begun = begin(database, jobs, false).await?;
+    let reserving = || jobs.iter().filter(|job| matches!(job, Job::Reserve { .. }));
+    if engine == Engine::Postgres
+        && !reserving()
+            .flat_map(Job::keys)
+            .all(|key| begun.counters.has(&key))
+    {
+        // From the beginning, so that everybody locks in the same order.
+        drop(begun);
+        begun = begin(database, jobs, true).await?;
+    }
+    let Begun {
+        mut tx,
+        mut counters,
+        current,
+    } = begun;
     let mut events: Vec<&NewAuditEvent> = Vec::new();
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
@@ -266,7 +296,7 @@ async fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Outcome>> {
                     Some(audit) if change.any() => audit,
                     _ => &finish.audit,
                 });
-                Outcome::Finished(Box::new(change))
+                Outcome::Finished(change)
             }
             Job::Refuse { .. } => Outcome::Refused,
             Job::Drain { .. } => Outcome::Drained,
@@ -281,7 +311,7 @@ async fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Outcome>> {
 }
 
 impl FinishLogin {
-    fn compare(&self, current: &HashMap<(TenantId, UserId), LoginTarget>) -> LoginChange {
+    fn compare(&self, current: &HashMap<(TenantId, UserId), LoginExpectation>) -> LoginChange {
         match (&self.tenant, &self.expect) {
             (Some(tenant), Some(expect)) => expect.compare(current.get(&(tenant.clone(), expect.user))),
             _ => LoginChange::default(),
@@ -336,7 +366,7 @@ impl Job {
             }
             Job::Finish { answer, .. } => {
                 let _ = answer.send(result.and_then(|outcome| match outcome {
-                    Outcome::Finished(change) => Ok(*change),
+                    Outcome::Finished(change) => Ok(change),
                     _ => Err(mismatch()),
                 }));
             }

@@ -133,25 +133,29 @@ impl Row {
 }
 
 /// Makes counters for subjects that have none, on PostgreSQL: what is not there cannot be locked, and a window
-/// that began in 1970 is over. In one order everywhere.
+/// that began in 1970 is over. In the order of the keys, as everywhere.
 pub(crate) fn creation(keys: &BTreeSet<Key>) -> Option<(String, Vec<Value>)> {
     let (source, cells) = source(keys, Engine::Postgres, 1)?;
     let sql = format!(
         "INSERT INTO login_throttles (tenant, subject, window_start, last_time, failures, reserved)
-        SELECT tenant, subject, 0, 0, 0, 0 FROM {source} ORDER BY tenant, subject
+        SELECT tenant, subject, 0, 0, 0, 0 FROM {source}
         ON CONFLICT (tenant, subject) DO NOTHING"
     );
     Some((sql, cells))
 }
 
-/// Reads the counters of these subjects and locks them, in one order everywhere.
+/// Reads the counters of these subjects and locks them, in the order of the keys.
 pub(crate) fn selection(keys: &BTreeSet<Key>, engine: Engine, first: usize) -> Option<(String, Vec<Value>)> {
     let (source, cells) = source(keys, engine, first)?;
-    let lock = engine.for_update();
+    let condition = "c.tenant = input.tenant AND c.subject = input.subject";
+    let look_up = engine.look_up("login_throttles", "c", condition);
+    let lock = match engine {
+        Engine::Sqlite => "",
+        Engine::Postgres => " FOR UPDATE OF c",
+    };
     let sql = format!(
-        "SELECT tenant, subject, window_start, last_time, failures, reserved FROM login_throttles
-        WHERE (tenant, subject) IN (SELECT tenant, subject FROM {source})
-        ORDER BY tenant, subject{lock}"
+        "SELECT c.tenant, c.subject, c.window_start, c.last_time, c.failures, c.reserved
+        FROM {source} {look_up}{lock}"
     );
     Some((sql, cells))
 }
@@ -179,6 +183,10 @@ impl Counters {
             states,
             changed: HashSet::new(),
         })
+    }
+
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.states.contains_key(key)
     }
 
     pub(crate) fn reserve(

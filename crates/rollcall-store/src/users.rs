@@ -192,9 +192,13 @@ pub(crate) async fn by_external_ids<'a>(
     let engine = Engine::of(connection);
     let (source, cells) = bulk.source(engine, 2);
     let sql = format!(
-        "SELECT u.* FROM {source} {look_up} users u ON u.tenant = $1 AND u.directory = input.directory
-            AND u.id_kind = input.id_kind AND u.external_id = input.external_id",
-        look_up = engine.look_up()
+        "SELECT u.* FROM {source} {look_up}",
+        look_up = engine.look_up(
+            "users",
+            "u",
+            "u.tenant = $1 AND u.directory = input.directory AND u.id_kind = input.id_kind
+                AND u.external_id = input.external_id"
+        )
     );
     let mut values = vec![tenant.as_str().into()];
     values.extend(cells);

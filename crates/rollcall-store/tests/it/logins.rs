@@ -181,7 +181,7 @@ async fn a_finished_login_tells_what_changed(engine: Engine) {
         async move { store.finish_login(finish(caller, Some(basis))).await.unwrap() }
     };
     let change = end("same", &basis).await;
-    assert!(!change.any() && change.user.is_some());
+    assert!(!change.any());
 
     let mut tenant = tenant_settings(&[]);
     tenant.user_sync_enabled = false;
@@ -225,13 +225,13 @@ async fn a_finished_login_tells_what_changed(engine: Engine) {
         .await
         .unwrap();
     let change = end("blocked", &basis).await;
-    assert!(change.user_changed && change.user.unwrap().block.is_some());
+    assert!(change.user_changed && !change.tenant_changed);
     let gone = LoginExpectation {
         user: user_id(5),
         ..basis
     };
     let change = end("gone", &gone).await;
-    assert!(change.user_changed && change.user.is_none());
+    assert!(change.user_changed);
     let unknown = store.finish_login(finish("unknown", None)).await.unwrap();
     assert_eq!(unknown, LoginChange::default());
     let expected = [
