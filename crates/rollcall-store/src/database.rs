@@ -23,6 +23,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const FROZEN_AFTER: &str = "10s";
 /// Connections that read from SQLite; each is a thread.
 const SQLITE_READERS: u32 = 4;
+/// Memory for pages that the connection that writes to SQLite has: negative, as SQLite wants KiB.
+const WRITER_CACHE_KIB: &str = "-32768";
+/// After so many pages, of 4 KiB, the log is copied into the database. Logins write the same pages again and again;
+/// the longer the log, the fewer are copied.
+const WAL_PAGES: &str = "4000";
 /// Idle connections to PostgreSQL older than this are tried before use.
 const TEST_IF_IDLE: Duration = Duration::from_secs(15);
 
@@ -139,19 +144,23 @@ async fn sqlite(
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
         .map_sqlx_sqlite_opts(move |options| {
-            // FULL: an answered login's audit row and a reserved slot survive the machine's crash too, as
-            // they do on PostgreSQL. Concurrent logins share a commit, and so the sync.
+            // FULL: what was answered survives the machine's crash too, as on PostgreSQL. Concurrent logins share a
+            // commit, and so the sync.
             let options = options
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
+                // Where a statement keeps what it may have to take back; else that is a file for each.
+                .pragma("temp_store", "MEMORY")
                 .busy_timeout(BUSY_TIMEOUT)
                 .statement_cache_capacity(500);
-            if reads {
-                options.pragma("query_only", "ON")
-            } else {
-                options
+            match reads {
+                true => options.pragma("query_only", "ON"),
+                // What it reads is what it wrote, so pages that it has stay good.
+                false => options
+                    .pragma("cache_size", WRITER_CACHE_KIB)
+                    .pragma("wal_autocheckpoint", WAL_PAGES),
             }
         });
     Ok(SeaDatabase::connect(connect).await?)

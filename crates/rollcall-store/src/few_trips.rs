@@ -1,14 +1,13 @@
 //! A transaction in few messages to the database. A message costs more than most of a login's statements: on
 //! SQLite, a change of threads there and back; on PostgreSQL, a round trip. So on SQLite all that is read travels
 //! with the BEGIN and all that is written with the COMMIT, and on PostgreSQL all that is written is one statement.
+//! The connection is one of [`OwnConnection`]: a pool would send one message more, to try what it gets back.
 
-use futures::TryStreamExt;
-use sea_orm::sqlx::pool::PoolConnection;
-use sea_orm::sqlx::{AssertSqlSafe, Either, Executor, Sqlite, query};
-use sea_orm::{DatabaseTransaction, FromQueryResult, QueryResult, RuntimeErr, SqlxError, Value};
+use sea_orm::{FromQueryResult, QueryResult, Value};
 
-use crate::database::{Database, Engine, execute, query_all};
-use crate::error::{Result, StoreError};
+use crate::database::Engine;
+use crate::error::Result;
+use crate::own_connection::OwnConnection;
 
 /// A statement with its parameters.
 pub(crate) type Parts = (String, Vec<Value>);
@@ -22,21 +21,27 @@ pub(crate) struct Statements {
     parameters: usize,
 }
 
+/// What a commit survives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The end of this process, whatever it is. If the machine or the database's server fails, the last moment may be
+    /// lost.
+    OfProcess,
+    /// That too: it is on the disk when it is answered.
+    OfMachine,
+}
+
 /// Where among its like a statement stands; `None` if there was nothing to do.
 pub(crate) type Position = Option<usize>;
 
 /// What statements that read returned, each for itself.
 pub(crate) struct Found(Vec<Vec<QueryResult>>);
 
-/// A transaction that has begun. Rolled back unless committed.
-pub(crate) enum FewTrips {
-    Sqlite(OpenConnection),
-    Postgres(DatabaseTransaction),
+/// A transaction that has begun. Dropped before it was committed, it ends with its connection.
+pub(crate) struct FewTrips<'c> {
+    connection: &'c mut OwnConnection,
+    ended: bool,
 }
-
-/// A connection within a transaction that its pool knows nothing of: it is closed, and the transaction with it,
-/// unless it is given back.
-pub(crate) struct OpenConnection(Option<PoolConnection<Sqlite>>);
 
 impl Statements {
     /// For [`FewTrips::begin`].
@@ -76,33 +81,33 @@ impl Found {
     /// The rows of one statement.
     pub(crate) fn rows<T: FromQueryResult>(&self, position: Position) -> Result<Vec<T>> {
         let rows = position.and_then(|position| self.0.get(position));
-        let read = |row| T::from_query_result(row, "").map_err(StoreError::from);
+        let read = |row| Ok(T::from_query_result(row, "")?);
         rows.into_iter().flatten().map(read).collect()
     }
 }
 
-impl FewTrips {
+impl<'c> FewTrips<'c> {
     /// Begins, and reads.
-    pub(crate) async fn begin(database: &Database, reads: Statements) -> Result<(Self, Found)> {
-        match database.engine {
-            Engine::Postgres => {
-                let tx = database.begin().await?;
-                let mut found = Vec::with_capacity(reads.statements.len());
-                for (sql, values) in reads.statements {
-                    found.push(query_all(&tx, &sql, values).await?);
-                }
-                Ok((Self::Postgres(tx), Found(found)))
-            }
-            Engine::Sqlite => {
-                let pool = database.writer.get_sqlite_connection_pool();
-                let mut connection = OpenConnection(Some(pool.acquire().await.map_err(failed)?));
-                let mut script = vec![("BEGIN IMMEDIATE".to_owned(), Vec::new())];
-                script.extend(reads.statements);
-                let mut found = connection.run(script).await?;
-                found.remove(0);
-                Ok((Self::Sqlite(connection), Found(found)))
-            }
-        }
+    pub(crate) async fn begin(
+        connection: &'c mut OwnConnection,
+        durability: Durability,
+        reads: Statements,
+    ) -> Result<(Self, Found)> {
+        let begin: &[&str] = match (reads.engine, durability) {
+            (Engine::Sqlite, Durability::OfMachine) => &["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"],
+            (Engine::Sqlite, Durability::OfProcess) => &["PRAGMA synchronous = NORMAL", "BEGIN IMMEDIATE"],
+            (Engine::Postgres, Durability::OfMachine) => &["BEGIN"],
+            (Engine::Postgres, Durability::OfProcess) => &["BEGIN; SET LOCAL synchronous_commit = off"],
+        };
+        let begin = begin.iter().map(|&sql| (sql.to_owned(), Vec::new()));
+        let count = begin.len();
+        let mut found = connection.start(begin.chain(reads.statements).collect()).await?;
+        found.drain(..count);
+        let begun = Self {
+            connection,
+            ended: false,
+        };
+        Ok((begun, Found(found)))
     }
 
     /// The rows of one statement.
@@ -111,29 +116,35 @@ impl FewTrips {
         sql: String,
         values: Vec<Value>,
     ) -> Result<Vec<T>> {
-        let found = match self {
-            Self::Postgres(tx) => vec![query_all(tx, &sql, values).await?],
-            Self::Sqlite(connection) => connection.run(vec![(sql, values)]).await?,
-        };
-        Found(found).rows(Some(0))
+        Found(self.connection.go_on(vec![(sql, values)]).await?).rows(Some(0))
     }
 
     /// Writes, each statement to a table of its own, and commits.
-    pub(crate) async fn commit(self, writes: Statements) -> Result<()> {
-        match self {
-            Self::Postgres(tx) => {
-                if let Some((sql, values)) = one_statement(writes.statements) {
-                    execute(&tx, &sql, values).await?;
-                }
-                Ok(tx.commit().await?)
-            }
-            Self::Sqlite(mut connection) => {
-                let mut script = writes.statements;
-                script.push(("COMMIT".to_owned(), Vec::new()));
-                connection.run(script).await?;
-                connection.give_back();
-                Ok(())
-            }
+    pub(crate) async fn commit(mut self, writes: Statements) -> Result<()> {
+        let mut script = match writes.engine {
+            Engine::Postgres => one_statement(writes.statements).into_iter().collect(),
+            Engine::Sqlite => writes.statements,
+        };
+        script.push(("COMMIT".to_owned(), Vec::new()));
+        self.end(script).await
+    }
+
+    /// Takes back what was done; the connection stays.
+    pub(crate) async fn roll_back(mut self) -> Result<()> {
+        self.end(vec![("ROLLBACK".to_owned(), Vec::new())]).await
+    }
+
+    async fn end(&mut self, script: Vec<Parts>) -> Result<()> {
+        self.connection.go_on(script).await?;
+        self.ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for FewTrips<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close();
         }
     }
 }
@@ -153,57 +164,4 @@ fn one_statement(mut statements: Vec<Parts>) -> Option<Parts> {
         false => format!("WITH {} {last}", with.join(", ")),
     };
     Some((sql, values))
-}
-
-impl OpenConnection {
-    async fn run(&mut self, script: Vec<Parts>) -> Result<Vec<Vec<QueryResult>>> {
-        let result = self.try_run(script).await;
-        if result.is_err()
-            && let Some(connection) = self.0.take()
-        {
-            // Ends the transaction, so that the next one need not wait for its lock. It is broken in any case.
-            let _ = connection.close().await;
-        }
-        result
-    }
-
-    async fn try_run(&mut self, script: Vec<Parts>) -> Result<Vec<Vec<QueryResult>>> {
-        let connection = self
-            .0
-            .as_mut()
-            .ok_or(StoreError::corrupt("a transaction goes on after its end"))?;
-        let (sql, values): (Vec<String>, Vec<Vec<Value>>) = script.into_iter().unzip();
-        let mut query = query(AssertSqlSafe(sql.join("; ")));
-        for value in values.into_iter().flatten() {
-            let Value::String(text) = value else {
-                return Err(StoreError::corrupt("a login's parameter is no text"));
-            };
-            query = query.bind(text);
-        }
-        let mut results = connection.fetch_many(query);
-        let (mut found, mut rows) = (Vec::new(), Vec::new());
-        while let Some(step) = results.try_next().await.map_err(failed)? {
-            match step {
-                Either::Right(row) => rows.push(row.into()),
-                Either::Left(_) => found.push(std::mem::take(&mut rows)),
-            }
-        }
-        Ok(found)
-    }
-
-    fn give_back(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        if let Some(connection) = &mut self.0 {
-            connection.close_on_drop();
-        }
-    }
-}
-
-fn failed(error: SqlxError) -> StoreError {
-    sea_orm::DbErr::Query(RuntimeErr::SqlxError(error.into())).into()
 }

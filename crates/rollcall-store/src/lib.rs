@@ -12,6 +12,7 @@
 
 mod apply;
 mod audit;
+mod batches;
 mod bulk;
 mod checks;
 mod claims;
@@ -32,6 +33,7 @@ mod login_cache;
 mod login_target;
 mod login_writer;
 mod outbox;
+mod own_connection;
 mod page;
 mod plans;
 mod refusals;

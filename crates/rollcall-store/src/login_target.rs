@@ -1,5 +1,8 @@
 //! Whom a login means: one query on the hot path of every login.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::identifier::normalize;
@@ -7,12 +10,14 @@ use rollcall_core::user::User;
 use sea_orm::{DbErr, FromQueryResult, QueryResult, Value};
 use uuid::Uuid;
 
+use crate::batches::{Answer, Batch, Batches};
 use crate::bulk::{Bulk, Column, Type};
 use crate::clock::from_micros;
-use crate::database::{Engine, row};
+use crate::database::{Database, Engine, text};
 use crate::entity::user::Model;
 use crate::error::{Result, StoreError};
 use crate::login_writer::LoginExpectation;
+use crate::own_connection::{OwnConnection, Purpose};
 use crate::store::Store;
 
 /// Whom a login means, and what decides whether and where it is answered.
@@ -56,6 +61,7 @@ pub struct LoginSync {
 
 #[derive(FromQueryResult)]
 struct Switches {
+    identifier: String,
     tenant_enabled: bool,
     tenant_revision: i64,
     user_sync_revision: Option<i64>,
@@ -80,25 +86,106 @@ const JOINS: &str = "JOIN tenants t ON t.id = u.tenant
 
 impl Store {
     /// The user that has this login or e-mail address, however it is written, with the switches and
-    /// revisions of everything that decides its login. One query. `None` if nobody has it.
+    /// revisions of everything that decides its login. `None` if nobody has it.
     pub async fn login_target(&self, tenant: &TenantId, identifier: &str) -> Result<Option<LoginTarget>> {
-        let values = vec![
-            self.scope(tenant).into(),
-            normalize(identifier).into(),
-            tenant.as_str().into(),
-        ];
-        let sql = format!(
-            "SELECT u.*, t.user_sync_enabled AS tenant_enabled, t.revision AS tenant_revision,
-                s.revision AS user_sync_revision, s.disabled AS user_sync_disabled, d.id AS directory_id,
-                d.revision AS directory_revision, d.disabled AS directory_disabled, d.endpoint_confirmed,
-                d.observe_time, s.last_complete_pull_time
-            FROM user_identifiers i
-            JOIN users u ON u.tenant = i.tenant AND u.id = i.user_id {JOINS}
-            WHERE i.scope = $1 AND i.identifier = $2 AND i.tenant = $3"
-        );
-        let found: Option<Row> = row(&self.inner.database.reader, &sql, values).await?;
-        found.map(Row::into_domain).transpose()
+        let wanted = Wanted {
+            scope: self.scope(tenant).to_owned(),
+            tenant: tenant.clone(),
+            identifier: normalize(identifier),
+        };
+        self.inner
+            .login_reader
+            .batches
+            .submit(|answer| Job { wanted, answer })
+            .await
     }
+}
+
+/// Reads targets for all logins of the process: one query for all that wait.
+pub(crate) struct LoginReader {
+    batches: Batches<Job>,
+}
+
+struct Job {
+    wanted: Wanted,
+    answer: Answer<Option<LoginTarget>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Wanted {
+    scope: String,
+    tenant: TenantId,
+    identifier: String,
+}
+
+struct Queries {
+    connection: OwnConnection,
+}
+
+impl LoginReader {
+    pub(crate) fn start(database: Arc<Database>) -> Self {
+        Self {
+            batches: Batches::start(Queries {
+                connection: OwnConnection::new(database, Purpose::Reading),
+            }),
+        }
+    }
+}
+
+impl Batch for Queries {
+    type Job = Job;
+    type Outcome = Option<LoginTarget>;
+
+    async fn carry_out(&mut self, jobs: &[Job]) -> Result<Vec<Option<LoginTarget>>> {
+        let script = vec![query(
+            jobs.iter().map(|job| &job.wanted),
+            self.connection.engine(),
+        )];
+        let found = self.connection.start(script).await?;
+        let mut targets = HashMap::with_capacity(jobs.len());
+        for row in found.iter().flatten() {
+            let row = Row::from_query_result(row, "")?;
+            let identifier = row.switches.identifier.clone();
+            let target = row.into_domain()?;
+            targets.insert((target.user.tenant.clone(), identifier), target);
+        }
+        let target = |job: &Job| targets.get(&(job.wanted.tenant.clone(), job.wanted.identifier.clone()));
+        Ok(jobs.iter().map(|job| target(job).cloned()).collect())
+    }
+
+    fn answer(job: Job, outcome: Result<Option<LoginTarget>>) {
+        let _ = job.answer.send(outcome);
+    }
+}
+
+fn query<'w>(wanted: impl Iterator<Item = &'w Wanted>, engine: Engine) -> (String, Vec<Value>) {
+    let mut bulk = Bulk::new([
+        Column::new("scope", Type::Text),
+        Column::new("tenant", Type::Text),
+        Column::new("identifier", Type::Text),
+    ]);
+    for wanted in wanted.collect::<HashSet<_>>() {
+        bulk.push([
+            wanted.scope.as_str().into(),
+            wanted.tenant.as_str().into(),
+            text(&wanted.identifier),
+        ]);
+    }
+    let (source, values) = bulk.source(engine, 1);
+    let sql = format!(
+        "SELECT u.*, i.identifier, t.user_sync_enabled AS tenant_enabled, t.revision AS tenant_revision,
+            s.revision AS user_sync_revision, s.disabled AS user_sync_disabled, d.id AS directory_id,
+            d.revision AS directory_revision, d.disabled AS directory_disabled, d.endpoint_confirmed,
+            d.observe_time, s.last_complete_pull_time
+        FROM {source} {identifiers} {users} {JOINS}",
+        identifiers = engine.look_up(
+            "user_identifiers",
+            "i",
+            "i.scope = input.scope AND i.identifier = input.identifier AND i.tenant = input.tenant"
+        ),
+        users = engine.look_up("users", "u", "u.tenant = i.tenant AND u.id = i.user_id"),
+    );
+    (sql, values)
 }
 
 /// What a verdict about these users relies on, as it is now: within the transaction that records the verdict.

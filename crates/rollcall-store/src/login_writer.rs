@@ -1,8 +1,8 @@
 //! How logins share a commit.
 //!
 //! Each login commits twice: the slot that it reserves before the bind, and its end. One task writes for all
-//! logins of the process: while one transaction commits, those that arrive form the next batch by themselves,
-//! so a single login waits for nobody and many share the cost. Each caller is answered after its commit.
+//! logins of the process, and those that wait for it share a transaction ([`Batches`]). Each caller is answered
+//! after its commit.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,19 +10,17 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use rollcall_core::id::{TenantId, UserId};
 use rollcall_core::throttle::Settlement;
-use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{self, NewAuditEvent};
+use crate::batches::{Answer, Batch, Batches};
 use crate::database::{Database, Engine};
 use crate::error::{Result, StoreError};
-use crate::few_trips::{FewTrips, Statements};
+use crate::few_trips::{Durability, FewTrips, Statements};
 use crate::login_target::{LoginTarget, Revisions, revisions};
+use crate::own_connection::{OwnConnection, Purpose};
 use crate::refusals::{self, Refusal};
 use crate::store::Store;
 use crate::throttles::{self, Counters, HeldSlot, Key, Reservation, Reserved, key};
-
-/// Most attempts that share a transaction, which keeps it short.
-const MAX_BATCH: usize = 256;
 
 /// The end of a login attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -116,8 +114,6 @@ impl Store {
     }
 }
 
-type Answer<T> = oneshot::Sender<Result<T>>;
-
 /// Something to commit.
 pub(crate) enum Job {
     Reserve {
@@ -147,29 +143,20 @@ enum Outcome {
 }
 
 pub(crate) struct LoginWriter {
-    jobs: mpsc::Sender<Job>,
+    batches: Batches<Job>,
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the commit that the attempt was part of failed")]
-struct SharedFailure(#[source] Arc<StoreError>);
-
-#[derive(Debug, thiserror::Error)]
-#[error("the task that commits logins has ended")]
-struct WriterGone;
 
 impl LoginWriter {
     pub(crate) fn start(database: Arc<Database>) -> Self {
-        let (jobs, queue) = mpsc::channel(MAX_BATCH * 4);
-        tokio::spawn(work(database, queue));
-        Self { jobs }
+        Self {
+            batches: Batches::start(Commits {
+                connection: OwnConnection::new(database, Purpose::Writing),
+            }),
+        }
     }
 
     pub(crate) async fn submit<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T> {
-        let gone = || StoreError::Unavailable(WriterGone.into());
-        let (answer, answered) = oneshot::channel();
-        self.jobs.send(job(answer)).await.map_err(|_| gone())?;
-        answered.await.unwrap_or_else(|_| Err(gone()))
+        self.batches.submit(job).await
     }
 
     pub(crate) async fn drain(&self) {
@@ -178,66 +165,45 @@ impl LoginWriter {
     }
 }
 
-async fn work(database: Arc<Database>, mut queue: mpsc::Receiver<Job>) {
-    let mut batch = Vec::with_capacity(MAX_BATCH);
-    while queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
-        commit_and_answer(&database, std::mem::take(&mut batch)).await;
-    }
+struct Commits {
+    connection: OwnConnection,
 }
 
-/// Commits jobs together. If that fails for a reason that may lie in one of them, each is tried by itself, so
-/// that nobody fails for another's sake.
-async fn commit_and_answer(database: &Database, jobs: Vec<Job>) {
-    let error = match commit(database, &jobs).await {
-        Ok(outcomes) => {
-            for (job, outcome) in jobs.into_iter().zip(outcomes) {
-                job.answer(Ok(outcome));
-            }
-            return;
+impl Batch for Commits {
+    type Job = Job;
+    type Outcome = Outcome;
+
+    async fn carry_out(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>> {
+        let outcomes = commit(&mut self.connection, jobs).await;
+        if jobs.iter().any(|job| matches!(job, Job::Drain { .. })) {
+            self.connection.close();
         }
-        Err(error) => error,
-    };
-    match error {
-        StoreError::Unavailable(_) => {
-            let shared = Arc::new(error);
-            for job in jobs {
-                job.answer(Err(StoreError::Unavailable(SharedFailure(shared.clone()).into())));
-            }
-        }
-        error if jobs.len() == 1 => {
-            let mut error = Some(error);
-            for job in jobs {
-                if let Some(error) = error.take() {
-                    job.answer(Err(error));
-                }
-            }
-        }
-        _ => {
-            for job in jobs {
-                let result = commit(database, std::slice::from_ref(&job)).await;
-                let outcome = result.and_then(|outcomes| {
-                    outcomes
-                        .into_iter()
-                        .next()
-                        .ok_or(StoreError::corrupt("a login has no outcome"))
-                });
-                job.answer(outcome);
-            }
-        }
+        outcomes
+    }
+
+    fn answer(job: Job, outcome: Result<Outcome>) {
+        job.answer(outcome);
     }
 }
 
 /// A transaction for some jobs, and what it found: the counters that it locked, and the users as they are.
-struct Begun {
-    tx: FewTrips,
+struct Begun<'c> {
+    tx: FewTrips<'c>,
     counters: Counters,
     current: HashMap<(TenantId, UserId), LoginExpectation>,
 }
 
+impl Begun<'_> {
+    fn has_all_that_are_wanted(&self, jobs: &[Job]) -> bool {
+        let mut reserving = jobs.iter().filter(|job| matches!(job, Job::Reserve { .. }));
+        reserving.all(|job| job.keys().iter().all(|key| self.counters.has(key)))
+    }
+}
+
 /// Begins. On PostgreSQL a counter that is not there cannot be locked; `create` makes those that reservations
 /// want.
-async fn begin(database: &Database, jobs: &[Job], create: bool) -> Result<Begun> {
-    let mut reads = Statements::that_read(database.engine);
+async fn begin<'c>(connection: &'c mut OwnConnection, jobs: &[Job], create: bool) -> Result<Begun<'c>> {
+    let mut reads = Statements::that_read(connection.engine());
     if create {
         let wanted = jobs.iter().filter(|job| matches!(job, Job::Reserve { .. }));
         let wanted = wanted.flat_map(Job::keys).collect();
@@ -247,7 +213,7 @@ async fn begin(database: &Database, jobs: &[Job], create: bool) -> Result<Begun>
     let counted = reads.push(|engine, first| Ok(throttles::selection(&keys, engine, first)))?;
     let expected = jobs.iter().filter_map(Job::expected);
     let expected = reads.push(|engine, first| Ok(revisions(expected, engine, first)))?;
-    let (tx, found) = FewTrips::begin(database, reads).await?;
+    let (tx, found) = FewTrips::begin(connection, durability(jobs), reads).await?;
     let current = found.rows(expected)?.into_iter().map(|row: Revisions| {
         let (tenant, basis) = row.into_domain()?;
         Ok(((tenant, basis.user), basis))
@@ -259,18 +225,34 @@ async fn begin(database: &Database, jobs: &[Job], create: bool) -> Result<Begun>
     })
 }
 
-async fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Outcome>> {
-    let engine = database.engine;
-    let mut begun = begin(database, jobs, false).await?;
-    let reserving = || jobs.iter().filter(|job| matches!(job, Job::Reserve { .. }));
-    if engine == Engine::Postgres
-        && !reserving()
-            .flat_map(Job::keys)
-            .all(|key| begun.counters.has(&key))
-    {
-        // From the beginning, so that everybody locks in the same order.
-        drop(begun);
-        begun = begin(database, jobs, true).await?;
+/// What is only reserved, nobody was answered for. If a failing machine forgets it, so it forgets the attempt.
+fn durability(jobs: &[Job]) -> Durability {
+    match jobs.iter().all(|job| matches!(job, Job::Reserve { .. })) {
+        true => Durability::OfProcess,
+        false => Durability::OfMachine,
+    }
+}
+
+async fn commit(connection: &mut OwnConnection, jobs: &[Job]) -> Result<Vec<Outcome>> {
+    if let Some(outcomes) = try_commit(connection, jobs, false).await? {
+        return Ok(outcomes);
+    }
+    let outcomes = try_commit(connection, jobs, true).await?;
+    outcomes.ok_or(StoreError::corrupt("a counter that was made is missing"))
+}
+
+/// `None` if a counter is missing that has to be made first; from the beginning, so that everybody locks in the same
+/// order.
+async fn try_commit(
+    connection: &mut OwnConnection,
+    jobs: &[Job],
+    create: bool,
+) -> Result<Option<Vec<Outcome>>> {
+    let engine = connection.engine();
+    let begun = begin(connection, jobs, create).await?;
+    if engine == Engine::Postgres && !begun.has_all_that_are_wanted(jobs) {
+        begun.tx.roll_back().await?;
+        return Ok(None);
     }
     let Begun {
         mut tx,
@@ -307,7 +289,7 @@ async fn commit(database: &Database, jobs: &[Job]) -> Result<Vec<Outcome>> {
     writes.push(|engine, first| Ok(counters.saving(engine, first)))?;
     writes.push(|engine, first| audit::insertion(events.into_iter(), engine, first))?;
     tx.commit(writes).await?;
-    Ok(outcomes)
+    Ok(Some(outcomes))
 }
 
 impl FinishLogin {

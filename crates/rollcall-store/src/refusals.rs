@@ -99,7 +99,7 @@ struct Counted {
 
 /// Counts refusals; returns those that are to be events by themselves.
 pub(crate) async fn count<'r>(
-    tx: &mut FewTrips,
+    tx: &mut FewTrips<'_>,
     engine: Engine,
     refusals: impl Iterator<Item = &'r Refusal>,
 ) -> Result<Vec<&'r NewAuditEvent>> {

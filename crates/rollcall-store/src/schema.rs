@@ -9,6 +9,7 @@ use crate::error::{Result, StoreError};
 mod deletions;
 mod first;
 mod soft_locks;
+mod throttles;
 
 /// Names the advisory lock under which PostgreSQL migrates: "rollcall" in ASCII.
 const MIGRATION_LOCK: i64 = 0x726f_6c6c_6361_6c6c;
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(first::First),
             Box::new(soft_locks::SoftLocks),
             Box::new(deletions::Deletions),
+            Box::new(throttles::Throttles),
         ]
     }
 }

@@ -9,6 +9,7 @@ use crate::database::{Database, scalar};
 use crate::error::Result;
 use crate::keyring::Keyring;
 use crate::login_cache::LoginCache;
+use crate::login_target::LoginReader;
 use crate::login_writer::LoginWriter;
 use crate::schema;
 
@@ -28,7 +29,8 @@ pub enum IdentifierUniqueness {
 pub struct StoreOptions {
     /// Within what logins and e-mail addresses are unique.
     pub identifier_uniqueness: IdentifierUniqueness,
-    /// Most connections to PostgreSQL. SQLite takes one that writes and a few that read.
+    /// Most connections to PostgreSQL, beside two that logins have for themselves. SQLite takes one that writes and
+    /// a few that read, and the two.
     pub max_connections: u32,
     /// How long a call waits for a connection before it fails as unavailable.
     pub acquire_timeout: Duration,
@@ -57,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) database: Arc<Database>,
     pub(crate) keyring: Keyring,
     pub(crate) uniqueness: IdentifierUniqueness,
+    pub(crate) login_reader: LoginReader,
     pub(crate) login_writer: LoginWriter,
     pub(crate) login_cache: LoginCache,
 }
@@ -64,18 +67,20 @@ pub(crate) struct Inner {
 impl Store {
     /// Connects to `sqlite:PATH`, which is created for this account alone if it is missing, or to
     /// `postgres://…`. Looks at no schema: call [`Store::migrate`] or [`Store::check_schema`] next. Must be
-    /// called within a Tokio runtime, which carries the task that commits logins.
+    /// called within a Tokio runtime, which carries the tasks that read and commit for logins.
     ///
     /// # Errors
     /// `Unavailable` if the database cannot be reached.
     pub async fn connect(url: &str, keyring: Keyring, options: StoreOptions) -> Result<Self> {
         let database = Arc::new(Database::connect(url, &options).await?);
+        let login_reader = LoginReader::start(database.clone());
         let login_writer = LoginWriter::start(database.clone());
         Ok(Self {
             inner: Arc::new(Inner {
                 database,
                 keyring,
                 uniqueness: options.identifier_uniqueness,
+                login_reader,
                 login_writer,
                 login_cache: LoginCache::default(),
             }),

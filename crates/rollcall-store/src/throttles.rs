@@ -10,7 +10,7 @@ use sea_orm::{FromQueryResult, Value};
 
 use crate::bulk::{Bulk, Column, Type};
 use crate::clock::{from_micros, stored, to_micros};
-use crate::database::{Engine, execute, row};
+use crate::database::{Engine, execute, row, rows};
 use crate::error::Result;
 use crate::login_writer::Job;
 use crate::store::Store;
@@ -82,15 +82,31 @@ impl Store {
     /// Deletes counters whose last attempt was before `before`, at most `limit`; returns how many. Global by
     /// nature. `before` must lie further back than the longest window and the longest lock.
     pub async fn delete_old_throttles(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        let tx = self.inner.database.begin().await?;
+        let database = &self.inner.database;
+        let old = to_micros(before);
+        // Counters change at every login, so no index tells which are old. Looking for them locks nothing.
+        let sql = format!("SELECT tenant, subject FROM login_throttles WHERE last_time < $1 LIMIT {limit}");
+        let found: Vec<OldKey> = rows(&database.reader, &sql, vec![old.into()]).await?;
+        let keys = found.into_iter().map(|key| (key.tenant, key.subject)).collect();
+        let Some((source, cells)) = source(&keys, database.engine, 2) else {
+            return Ok(0);
+        };
+        let tx = database.begin().await?;
         let sql = format!(
-            "DELETE FROM login_throttles WHERE (tenant, subject) IN (
-                SELECT tenant, subject FROM login_throttles WHERE last_time < $1 LIMIT {limit})"
+            "DELETE FROM login_throttles
+            WHERE last_time < $1 AND (tenant, subject) IN (SELECT tenant, subject FROM {source})"
         );
-        let deleted = execute(&tx, &sql, vec![to_micros(before).into()]).await?;
+        let values = std::iter::once(old.into()).chain(cells).collect();
+        let deleted = execute(&tx, &sql, values).await?;
         tx.commit().await?;
         Ok(deleted)
     }
+}
+
+#[derive(FromQueryResult)]
+struct OldKey {
+    tenant: String,
+    subject: String,
 }
 
 /// Tenant and subject as they are stored.
