@@ -10,6 +10,10 @@ use rollcall_runtime::config::{self, ConfigArguments};
 use rollcall_runtime::exit::{self, Failure};
 use rollcall_runtime::{health, telemetry};
 
+/// A login makes and drops hundreds of small values on several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Checks end users' passwords against their directories, and keeps the users.
 #[derive(Parser)]
 #[command(name = "auth-gateway", version)]
