@@ -99,15 +99,16 @@ pub(crate) async fn insert<'e>(
     tx: &impl ConnectionTrait,
     events: impl Iterator<Item = &'e NewAuditEvent>,
 ) -> Result<()> {
-    if let Some((sql, cells)) = insertion(events, Engine::of(tx), 1)? {
+    if let Some((sql, cells)) = insertion(events, "true", Engine::of(tx), 1)? {
         execute(tx, &sql, cells).await?;
     }
     Ok(())
 }
 
-/// The statement that inserts events; `None` if there are none.
+/// The statement that inserts events, if `condition` holds; `None` if there are none.
 pub(crate) fn insertion<'e>(
     events: impl Iterator<Item = &'e NewAuditEvent>,
+    condition: &str,
     engine: Engine,
     first: usize,
 ) -> Result<Option<(String, Vec<Value>)>> {
@@ -136,7 +137,7 @@ pub(crate) fn insertion<'e>(
     }
     let names = bulk.names();
     let (source, cells) = bulk.source(engine, first);
-    let sql = format!("INSERT INTO audit_events ({names}) SELECT {names} FROM {source}");
+    let sql = format!("INSERT INTO audit_events ({names}) SELECT {names} FROM {source} WHERE {condition}");
     Ok(Some((sql, cells)))
 }
 

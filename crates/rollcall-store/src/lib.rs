@@ -47,6 +47,7 @@ mod secrets;
 mod store;
 mod tenants;
 mod throttles;
+mod two_trips;
 mod user_sync_deletion;
 mod user_syncs;
 mod user_write;

@@ -212,12 +212,12 @@ pub(crate) fn revisions<'t>(
 /// A row of [`revisions`].
 #[derive(FromQueryResult)]
 pub(crate) struct Revisions {
-    tenant: String,
-    id: Uuid,
-    revision: i64,
-    tenant_revision: i64,
-    user_sync_revision: Option<i64>,
-    directory_revision: Option<i64>,
+    pub(crate) tenant: String,
+    pub(crate) id: Uuid,
+    pub(crate) revision: i64,
+    pub(crate) tenant_revision: i64,
+    pub(crate) user_sync_revision: Option<i64>,
+    pub(crate) directory_revision: Option<i64>,
 }
 
 impl Revisions {

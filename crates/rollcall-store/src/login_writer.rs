@@ -21,6 +21,7 @@ use crate::own_connection::{OwnConnection, Purpose};
 use crate::refusals::{self, Refusal};
 use crate::store::Store;
 use crate::throttles::{self, Counters, HeldSlot, Key, Reservation, Reserved, key};
+use crate::two_trips;
 
 /// The end of a login attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -135,7 +136,7 @@ pub(crate) enum Job {
 }
 
 /// What is answered after the commit.
-enum Outcome {
+pub(crate) enum Outcome {
     Reserved(Reserved),
     Finished(LoginChange),
     Refused,
@@ -186,94 +187,49 @@ impl Batch for Commits {
     }
 }
 
-/// A transaction for some jobs, and what it found: the counters that it locked, and the users as they are.
-struct Begun<'c> {
-    tx: FewTrips<'c>,
-    counters: Counters,
-    current: HashMap<(TenantId, UserId), LoginExpectation>,
+/// What a batch of jobs is decided by: the counters, and the users as they are.
+pub(crate) struct Basis {
+    pub(crate) counters: Counters,
+    pub(crate) current: HashMap<(TenantId, UserId), LoginExpectation>,
 }
 
-impl Begun<'_> {
-    fn has_all_that_are_wanted(&self, jobs: &[Job]) -> bool {
+impl Basis {
+    pub(crate) fn new(
+        counters: Vec<throttles::Row>,
+        revisions: impl IntoIterator<Item = Revisions>,
+    ) -> Result<Self> {
+        let current = revisions.into_iter().map(|row| {
+            let (tenant, basis) = row.into_domain()?;
+            Ok(((tenant, basis.user), basis))
+        });
+        Ok(Self {
+            counters: Counters::of(counters)?,
+            current: current.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Whether no counter is missing that a reservation wants. On PostgreSQL one that is not there cannot be locked.
+    pub(crate) fn is_complete(&self, jobs: &[Job]) -> bool {
         let mut reserving = jobs.iter().filter(|job| matches!(job, Job::Reserve { .. }));
         reserving.all(|job| job.keys().iter().all(|key| self.counters.has(key)))
     }
-}
 
-/// Begins. On PostgreSQL a counter that is not there cannot be locked; `create` makes those that reservations
-/// want.
-async fn begin<'c>(connection: &'c mut OwnConnection, jobs: &[Job], create: bool) -> Result<Begun<'c>> {
-    let mut reads = Statements::that_read(connection.engine());
-    if create {
-        let wanted = jobs.iter().filter(|job| matches!(job, Job::Reserve { .. }));
-        let wanted = wanted.flat_map(Job::keys).collect();
-        reads.push(|_, _| Ok(throttles::creation(&wanted)))?;
-    }
-    let keys = jobs.iter().flat_map(Job::keys).collect();
-    let counted = reads.push(|engine, first| Ok(throttles::selection(&keys, engine, first)))?;
-    let expected = jobs.iter().filter_map(Job::expected);
-    let expected = reads.push(|engine, first| Ok(revisions(expected, engine, first)))?;
-    let (tx, found) = FewTrips::begin(connection, durability(jobs), reads).await?;
-    let current = found.rows(expected)?.into_iter().map(|row: Revisions| {
-        let (tenant, basis) = row.into_domain()?;
-        Ok(((tenant, basis.user), basis))
-    });
-    Ok(Begun {
-        tx,
-        counters: Counters::of(found.rows(counted)?)?,
-        current: current.collect::<Result<_>>()?,
-    })
-}
-
-/// What is only reserved, nobody was answered for. If a failing machine forgets it, so it forgets the attempt.
-fn durability(jobs: &[Job]) -> Durability {
-    match jobs.iter().all(|job| matches!(job, Job::Reserve { .. })) {
-        true => Durability::OfProcess,
-        false => Durability::OfMachine,
-    }
-}
-
-async fn commit(connection: &mut OwnConnection, jobs: &[Job]) -> Result<Vec<Outcome>> {
-    if let Some(outcomes) = try_commit(connection, jobs, false).await? {
-        return Ok(outcomes);
-    }
-    let outcomes = try_commit(connection, jobs, true).await?;
-    outcomes.ok_or(StoreError::corrupt("a counter that was made is missing"))
-}
-
-/// `None` if a counter is missing that has to be made first; from the beginning, so that everybody locks in the same
-/// order.
-async fn try_commit(
-    connection: &mut OwnConnection,
-    jobs: &[Job],
-    create: bool,
-) -> Result<Option<Vec<Outcome>>> {
-    let engine = connection.engine();
-    let begun = begin(connection, jobs, create).await?;
-    if engine == Engine::Postgres && !begun.has_all_that_are_wanted(jobs) {
-        begun.tx.roll_back().await?;
-        return Ok(None);
-    }
-    let Begun {
-        mut tx,
-        mut counters,
-        current,
-    } = begun;
-    let mut events: Vec<&NewAuditEvent> = Vec::new();
-    let mut outcomes = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        outcomes.push(match job {
+    /// Decides: changes the counters, and tells the outcomes and what is to be audited. The refusals' events are not
+    /// among these.
+    pub(crate) fn decide<'j>(&mut self, jobs: &'j [Job]) -> (Vec<Outcome>, Vec<&'j NewAuditEvent>) {
+        let mut events = Vec::new();
+        let outcomes = jobs.iter().map(|job| match job {
             Job::Reserve {
                 tenant,
                 reservations,
                 now,
                 ..
-            } => Outcome::Reserved(counters.reserve(tenant, reservations, *now)),
+            } => Outcome::Reserved(self.counters.reserve(tenant, reservations, *now)),
             Job::Finish { finish, .. } => {
                 if let Some(tenant) = &finish.tenant {
-                    counters.settle(tenant, &finish.slots, finish.settlement);
+                    self.counters.settle(tenant, &finish.slots, finish.settlement);
                 }
-                let change = finish.compare(&current);
+                let change = finish.compare(&self.current);
                 events.push(match &finish.audit_if_changed {
                     Some(audit) if change.any() => audit,
                     _ => &finish.audit,
@@ -283,11 +239,60 @@ async fn try_commit(
             Job::Refuse { .. } => Outcome::Refused,
             Job::Drain { .. } => Outcome::Drained,
         });
+        (outcomes.collect(), events)
     }
+}
+
+/// What is only reserved, nobody was answered for. If a failing machine forgets it, so it forgets the attempt.
+pub(crate) fn durability(jobs: &[Job]) -> Durability {
+    match jobs.iter().all(|job| matches!(job, Job::Reserve { .. })) {
+        true => Durability::OfProcess,
+        false => Durability::OfMachine,
+    }
+}
+
+async fn commit(connection: &mut OwnConnection, jobs: &[Job]) -> Result<Vec<Outcome>> {
+    if connection.engine() == Engine::Postgres
+        && let Some(outcomes) = two_trips::commit(connection, jobs).await?
+    {
+        return Ok(outcomes);
+    }
+    if let Some(outcomes) = commit_locked(connection, jobs, false).await? {
+        return Ok(outcomes);
+    }
+    let outcomes = commit_locked(connection, jobs, true).await?;
+    outcomes.ok_or(StoreError::corrupt("a counter that was made is missing"))
+}
+
+/// One transaction that locks the counters first. `None` if one is missing that has to be made: from the beginning,
+/// so that everybody locks in the same order.
+async fn commit_locked(
+    connection: &mut OwnConnection,
+    jobs: &[Job],
+    create: bool,
+) -> Result<Option<Vec<Outcome>>> {
+    let engine = connection.engine();
+    let mut reads = Statements::that_read(engine);
+    if create {
+        let wanted = jobs.iter().filter(|job| matches!(job, Job::Reserve { .. }));
+        let wanted = wanted.flat_map(Job::keys).collect();
+        reads.push(|_, _| Ok(throttles::creation(&wanted)))?;
+    }
+    let keys = jobs.iter().flat_map(Job::keys).collect();
+    let counted = reads.push(|engine, first| Ok(throttles::locking_selection(&keys, engine, first)))?;
+    let expected = jobs.iter().filter_map(Job::expected);
+    let expected = reads.push(|engine, first| Ok(revisions(expected, engine, first)))?;
+    let (mut tx, found) = FewTrips::begin(connection, durability(jobs), reads).await?;
+    let mut basis = Basis::new(found.rows(counted)?, found.rows(expected)?)?;
+    if engine == Engine::Postgres && !basis.is_complete(jobs) {
+        tx.roll_back().await?;
+        return Ok(None);
+    }
+    let (outcomes, mut events) = basis.decide(jobs);
     events.extend(refusals::count(&mut tx, engine, jobs.iter().filter_map(Job::refusal)).await?);
     let mut writes = Statements::that_write(engine);
-    writes.push(|engine, first| Ok(counters.saving(engine, first)))?;
-    writes.push(|engine, first| audit::insertion(events.into_iter(), engine, first))?;
+    writes.push(|engine, first| Ok(basis.counters.saving("true", engine, first)))?;
+    writes.push(|engine, first| audit::insertion(events.into_iter(), "true", engine, first))?;
     tx.commit(writes).await?;
     Ok(Some(outcomes))
 }
@@ -302,7 +307,7 @@ impl FinishLogin {
 }
 
 impl Job {
-    fn keys(&self) -> Vec<Key> {
+    pub(crate) fn keys(&self) -> Vec<Key> {
         match self {
             Job::Reserve {
                 tenant, reservations, ..
@@ -322,14 +327,14 @@ impl Job {
         }
     }
 
-    fn refusal(&self) -> Option<&Refusal> {
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
         match self {
             Job::Refuse { refusal, .. } => Some(refusal),
             Job::Reserve { .. } | Job::Finish { .. } | Job::Drain { .. } => None,
         }
     }
 
-    fn expected(&self) -> Option<(&TenantId, UserId)> {
+    pub(crate) fn expected(&self) -> Option<(&TenantId, UserId)> {
         match self {
             Job::Finish { finish, .. } => Some((finish.tenant.as_ref()?, finish.expect.as_ref()?.user)),
             Job::Reserve { .. } | Job::Refuse { .. } | Job::Drain { .. } => None,

@@ -1,7 +1,7 @@
 //! The soft lock's counters. The rules are the domain's ([`rollcall_core::throttle`]); here they are applied
 //! to locked rows, so that parallel attempts on any replica see each other.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::id::{TenantId, UserId};
@@ -121,20 +121,21 @@ pub(crate) fn key(tenant: &TenantId, subject: &ThrottleSubject) -> Key {
     (tenant.to_string(), subject.replace('\0', "\u{fffd}"))
 }
 
-/// Locked counters.
+/// Counters, and what becomes of them.
 pub(crate) struct Counters {
     states: HashMap<Key, ThrottleState>,
-    changed: HashSet<Key>,
+    /// Those that are to be written, as they were.
+    changed: BTreeMap<Key, Option<ThrottleState>>,
 }
 
 #[derive(FromQueryResult)]
 pub(crate) struct Row {
-    tenant: String,
-    subject: String,
-    window_start: i64,
-    last_time: i64,
-    failures: i64,
-    reserved: i64,
+    pub(crate) tenant: String,
+    pub(crate) subject: String,
+    pub(crate) window_start: i64,
+    pub(crate) last_time: i64,
+    pub(crate) failures: i64,
+    pub(crate) reserved: i64,
 }
 
 impl Row {
@@ -160,20 +161,28 @@ pub(crate) fn creation(keys: &BTreeSet<Key>) -> Option<(String, Vec<Value>)> {
     Some((sql, cells))
 }
 
-/// Reads the counters of these subjects and locks them, in the order of the keys.
+/// Reads the counters of these subjects.
 pub(crate) fn selection(keys: &BTreeSet<Key>, engine: Engine, first: usize) -> Option<(String, Vec<Value>)> {
     let (source, cells) = source(keys, engine, first)?;
     let condition = "c.tenant = input.tenant AND c.subject = input.subject";
     let look_up = engine.look_up("login_throttles", "c", condition);
-    let lock = match engine {
-        Engine::Sqlite => "",
-        Engine::Postgres => " FOR UPDATE OF c",
-    };
     let sql = format!(
-        "SELECT c.tenant, c.subject, c.window_start, c.last_time, c.failures, c.reserved
-        FROM {source} {look_up}{lock}"
+        "SELECT c.tenant, c.subject, c.window_start, c.last_time, c.failures, c.reserved FROM {source} {look_up}"
     );
     Some((sql, cells))
+}
+
+/// Reads them and locks them, in the order of the keys.
+pub(crate) fn locking_selection(
+    keys: &BTreeSet<Key>,
+    engine: Engine,
+    first: usize,
+) -> Option<(String, Vec<Value>)> {
+    let (sql, cells) = selection(keys, engine, first)?;
+    Some(match engine {
+        Engine::Sqlite => (sql, cells),
+        Engine::Postgres => (format!("{sql} FOR UPDATE OF c"), cells),
+    })
 }
 
 fn source(keys: &BTreeSet<Key>, engine: Engine, first: usize) -> Option<(String, Vec<Value>)> {
@@ -197,7 +206,7 @@ impl Counters {
         }
         Ok(Self {
             states,
-            changed: HashSet::new(),
+            changed: BTreeMap::new(),
         })
     }
 
@@ -234,8 +243,10 @@ impl Counters {
         if let Some((time, subject)) = refused {
             return Reserved::Wait { time, subject };
         }
-        self.changed.extend(taken.keys().cloned());
-        self.states.extend(taken);
+        for (key, state) in taken {
+            let was = self.states.insert(key.clone(), state);
+            self.changed.entry(key).or_insert(was);
+        }
         Reserved::Taken(slots)
     }
 
@@ -244,45 +255,81 @@ impl Counters {
             let key = key(tenant, &held.subject);
             // A counter that is gone was forgotten on purpose, or is older than every window.
             if let Some(state) = self.states.get_mut(&key) {
+                self.changed.entry(key).or_insert(Some(*state));
                 *state = state.settle(held.slot, settlement.of(&held.subject));
-                self.changed.insert(key);
             }
         }
     }
 
-    /// Writes what changed.
-    pub(crate) fn saving(self, engine: Engine, first: usize) -> Option<(String, Vec<Value>)> {
-        let mut bulk = Bulk::new([
-            Column::new("tenant", Type::Text),
-            Column::new("subject", Type::Text),
-            Column::new("window_start", Type::BigInt),
-            Column::new("last_time", Type::BigInt),
-            Column::new("failures", Type::BigInt),
-            Column::new("reserved", Type::BigInt),
-        ]);
-        for key in self.changed {
-            let Some(state) = self.states.get(&key) else {
-                continue;
-            };
-            bulk.push([
-                key.0.into(),
-                key.1.into(),
-                to_micros(state.window_start).into(),
-                to_micros(state.last_time).into(),
-                i64::from(state.failures).into(),
-                i64::from(state.reserved).into(),
-            ]);
+    /// Whether those that changed still are as they were, on PostgreSQL: locks them, and selects `ok`.
+    pub(crate) fn comparison(&self, first: usize) -> (String, Vec<Value>) {
+        let was = self
+            .changed
+            .iter()
+            .filter_map(|(key, was)| Some((key, was.as_ref()?)));
+        let bulk = bulk(was);
+        let count = self.changed.len();
+        if count == 0 {
+            return ("SELECT TRUE AS ok".to_owned(), Vec::new());
         }
+        let (source, cells) = bulk.source(Engine::Postgres, first);
+        let look_up = Engine::Postgres.look_up(
+            "login_throttles",
+            "c",
+            "c.tenant = input.tenant AND c.subject = input.subject AND c.window_start = input.window_start
+                AND c.last_time = input.last_time AND c.failures = input.failures
+                AND c.reserved = input.reserved",
+        );
+        let sql = format!(
+            "SELECT count(*) = {count} AS ok FROM (SELECT 1 FROM {source} {look_up} FOR UPDATE OF c) AS same"
+        );
+        (sql, cells)
+    }
+
+    /// Writes what changed, if `condition` holds.
+    pub(crate) fn saving(
+        &self,
+        condition: &str,
+        engine: Engine,
+        first: usize,
+    ) -> Option<(String, Vec<Value>)> {
+        let now = self
+            .changed
+            .keys()
+            .filter_map(|key| Some((key, self.states.get(key)?)));
+        let bulk = bulk(now);
         if bulk.is_empty() {
             return None;
         }
         let names = bulk.names();
         let (source, cells) = bulk.source(engine, first);
         let sql = format!(
-            "INSERT INTO login_throttles ({names}) SELECT {names} FROM {source} WHERE true
+            "INSERT INTO login_throttles ({names}) SELECT {names} FROM {source} WHERE {condition}
             ON CONFLICT (tenant, subject) DO UPDATE SET window_start = excluded.window_start,
                 last_time = excluded.last_time, failures = excluded.failures, reserved = excluded.reserved"
         );
         Some((sql, cells))
     }
+}
+
+fn bulk<'s>(states: impl Iterator<Item = (&'s Key, &'s ThrottleState)>) -> Bulk {
+    let mut bulk = Bulk::new([
+        Column::new("tenant", Type::Text),
+        Column::new("subject", Type::Text),
+        Column::new("window_start", Type::BigInt),
+        Column::new("last_time", Type::BigInt),
+        Column::new("failures", Type::BigInt),
+        Column::new("reserved", Type::BigInt),
+    ]);
+    for ((tenant, subject), state) in states {
+        bulk.push([
+            tenant.as_str().into(),
+            subject.as_str().into(),
+            to_micros(state.window_start).into(),
+            to_micros(state.last_time).into(),
+            i64::from(state.failures).into(),
+            i64::from(state.reserved).into(),
+        ]);
+    }
+    bulk
 }
