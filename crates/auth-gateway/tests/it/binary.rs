@@ -1,6 +1,8 @@
 //! The gateway as a process of its own.
 
 use std::io::{BufRead, BufReader, Read};
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -9,8 +11,11 @@ use tonic::transport::Channel;
 
 use crate::world::{KEYRING, World};
 
+/// Ends with the test, however that ends.
+pub(crate) struct Running(Child);
+
 pub(crate) struct Gateway {
-    pub(crate) child: Child,
+    pub(crate) child: Running,
     /// All that it logged, once it has ended.
     pub(crate) log: std::thread::JoinHandle<String>,
     pub(crate) channel: Channel,
@@ -18,6 +23,11 @@ pub(crate) struct Gateway {
 
 /// Starts the real binary in front of this world.
 pub(crate) async fn gateway(world: &World, more: &[&str]) -> Gateway {
+    gateway_in(world, more, &[]).await
+}
+
+/// The same in an environment.
+pub(crate) async fn gateway_in(world: &World, more: &[&str], environment: &[(&str, &Path)]) -> Gateway {
     let port = world.server.tls_address().port();
     let settings = [
         "server.listen=127.0.0.1:0".to_owned(),
@@ -36,6 +46,7 @@ pub(crate) async fn gateway(world: &World, more: &[&str]) -> Gateway {
         )
         .env("AUTH_GATEWAY__KEYRING__KEY", KEYRING)
         .env("RUST_BACKTRACE", "1")
+        .envs(environment.iter().copied())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -59,5 +70,31 @@ pub(crate) async fn gateway(world: &World, more: &[&str]) -> Gateway {
         .connect()
         .await
         .unwrap();
-    Gateway { child, log, channel }
+    Gateway {
+        child: Running(child),
+        log,
+        channel,
+    }
+}
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
 }

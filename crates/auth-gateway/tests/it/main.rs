@@ -11,6 +11,7 @@ mod guessing;
 mod login;
 mod one_bind;
 mod outages;
+mod panics;
 mod refusals;
 mod secrets;
 mod shared_store;

@@ -25,7 +25,7 @@ use rollcall_testkit::{ScriptedLdap, Slapd, SlapdBuilder, TestCa, TestDatabase};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-pub(crate) use asking::request;
+pub(crate) use asking::{request, told};
 pub(crate) use people::{BASE, PASSWORD, PEOPLE, Place, dn, people, person};
 use people::{directory_settings, sync_settings};
 

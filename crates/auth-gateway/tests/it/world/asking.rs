@@ -4,8 +4,9 @@ use rollcall_core::audit::{AuditKind, Flood, LoginOutcome};
 use rollcall_core::user::User;
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_proto::v1::authenticate_response::Outcome;
-use rollcall_proto::v1::{AuthenticateRequest, DenialReason};
+use rollcall_proto::v1::{AuthenticateRequest, AuthenticateResponse, DenialReason};
 use rollcall_store::{AuditFilter, PageRequest};
+use tonic::{Response, Status};
 
 use super::World;
 
@@ -29,28 +30,7 @@ impl<S> World<S> {
         let answer = AuthServiceClient::new(self.channel(gateway))
             .authenticate(request)
             .await;
-        match answer.map(|response| response.into_inner().outcome.unwrap()) {
-            Ok(Outcome::Authenticated(authenticated)) => format!("OK {}", authenticated.user.unwrap().login),
-            Ok(Outcome::Denial(denial)) => {
-                let reason = DenialReason::try_from(denial.reason).unwrap();
-                assert_eq!(
-                    denial.retry_after.is_some(),
-                    reason == DenialReason::TooManyAttempts
-                );
-                format!(
-                    "DENIED {}",
-                    reason.as_str_name().trim_start_matches("DENIAL_REASON_")
-                )
-            }
-            Err(status) => {
-                let reason = rollcall_proto::status::reason(&status);
-                format!(
-                    "{:?} {}",
-                    status.code(),
-                    reason.map_or("-", |reason| reason.as_str())
-                )
-            }
-        }
+        told(answer)
     }
 
     /// The audit log's login attempts from the oldest to the newest, as `OUTCOME REASON`.
@@ -89,6 +69,32 @@ impl<S> World<S> {
         }
         kinds.reverse();
         kinds
+    }
+}
+
+/// An answer in words, as [`World::attempt`] tells it.
+pub(crate) fn told(answer: Result<Response<AuthenticateResponse>, Status>) -> String {
+    match answer.map(|response| response.into_inner().outcome.unwrap()) {
+        Ok(Outcome::Authenticated(authenticated)) => format!("OK {}", authenticated.user.unwrap().login),
+        Ok(Outcome::Denial(denial)) => {
+            let reason = DenialReason::try_from(denial.reason).unwrap();
+            assert_eq!(
+                denial.retry_after.is_some(),
+                reason == DenialReason::TooManyAttempts
+            );
+            format!(
+                "DENIED {}",
+                reason.as_str_name().trim_start_matches("DENIAL_REASON_")
+            )
+        }
+        Err(status) => {
+            let reason = rollcall_proto::status::reason(&status);
+            format!(
+                "{:?} {}",
+                status.code(),
+                reason.map_or("-", |reason| reason.as_str())
+            )
+        }
     }
 }
 
