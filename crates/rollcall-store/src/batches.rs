@@ -17,7 +17,13 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T>>;
 
 /// The way in for jobs.
 pub(crate) struct Batches<J> {
-    jobs: mpsc::Sender<J>,
+    items: mpsc::Sender<Item<J>>,
+}
+
+enum Item<J> {
+    Job(J),
+    /// No job after this is done.
+    End(oneshot::Sender<()>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -42,23 +48,47 @@ pub(crate) trait Batch: Send + 'static {
 
 impl<J: Send + Sync + 'static> Batches<J> {
     pub(crate) fn start(batch: impl Batch<Job = J>) -> Self {
-        let (jobs, queue) = mpsc::channel(MAX_BATCH * 4);
+        let (items, queue) = mpsc::channel(MAX_BATCH * 4);
         tokio::spawn(work(batch, queue));
-        Self { jobs }
+        Self { items }
     }
 
     pub(crate) async fn submit<T>(&self, job: impl FnOnce(Answer<T>) -> J) -> Result<T> {
         let gone = || StoreError::Unavailable(Ended.into());
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(job(answer)).await.map_err(|_| gone())?;
+        let item = Item::Job(job(answer));
+        self.items.send(item).await.map_err(|_| gone())?;
         answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Waits for the jobs that were submitted; later ones fail as unavailable.
+    pub(crate) async fn end(&self) {
+        let (ended, waiting) = oneshot::channel();
+        // Where the task is gone already, there is nothing to wait for.
+        if self.items.send(Item::End(ended)).await.is_ok() {
+            let _ = waiting.await;
+        }
     }
 }
 
-async fn work<B: Batch>(mut batch: B, mut queue: mpsc::Receiver<B::Job>) {
-    let mut jobs = Vec::with_capacity(MAX_BATCH);
-    while queue.recv_many(&mut jobs, MAX_BATCH).await > 0 {
-        carry_out(&mut batch, std::mem::take(&mut jobs)).await;
+async fn work<B: Batch>(mut batch: B, mut queue: mpsc::Receiver<Item<B::Job>>) {
+    let mut items = Vec::with_capacity(MAX_BATCH);
+    while queue.recv_many(&mut items, MAX_BATCH).await > 0 {
+        let (mut jobs, mut end) = (Vec::with_capacity(items.len()), None);
+        for item in items.drain(..) {
+            match item {
+                Item::Job(job) => jobs.push(job),
+                Item::End(ended) => end = Some(ended),
+            }
+        }
+        if !jobs.is_empty() {
+            carry_out(&mut batch, jobs).await;
+        }
+        if let Some(ended) = end {
+            drop((batch, queue));
+            let _ = ended.send(());
+            return;
+        }
     }
 }
 

@@ -62,6 +62,14 @@ impl Engine {
         }
     }
 
+    /// The same for the rows of one table, in the order in which they are looked up.
+    pub(crate) fn for_update_of(self, alias: &str) -> String {
+        match self {
+            Engine::Sqlite => String::new(),
+            Engine::Postgres => format!(" FOR UPDATE OF {alias}"),
+        }
+    }
+
     /// Joins a table to the rows of a [`Bulk`](crate::bulk::Bulk), looking each of them up by all of `condition`.
     /// Left to themselves, both engines may read a whole table, or all of a tenant's rows, instead: SQLite takes the
     /// order of a CROSS JOIN as it is written, and what stands before an OFFSET, PostgreSQL evaluates for each row.

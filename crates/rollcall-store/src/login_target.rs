@@ -130,6 +130,10 @@ impl LoginReader {
             }),
         }
     }
+
+    pub(crate) async fn end(&self) {
+        self.batches.end().await;
+    }
 }
 
 impl Batch for Queries {

@@ -131,8 +131,6 @@ pub(crate) enum Job {
         refusal: Box<Refusal>,
         answer: Answer<()>,
     },
-    /// Answered when all jobs before it are done.
-    Drain { answer: Answer<()> },
 }
 
 /// What is answered after the commit.
@@ -140,7 +138,6 @@ pub(crate) enum Outcome {
     Reserved(Reserved),
     Finished(LoginChange),
     Refused,
-    Drained,
 }
 
 pub(crate) struct LoginWriter {
@@ -160,9 +157,8 @@ impl LoginWriter {
         self.batches.submit(job).await
     }
 
-    pub(crate) async fn drain(&self) {
-        // If the task is gone there is nothing to wait for.
-        let _ = self.submit(|answer| Job::Drain { answer }).await;
+    pub(crate) async fn end(&self) {
+        self.batches.end().await;
     }
 }
 
@@ -175,11 +171,7 @@ impl Batch for Commits {
     type Outcome = Outcome;
 
     async fn carry_out(&mut self, jobs: &[Job]) -> Result<Vec<Outcome>> {
-        let outcomes = commit(&mut self.connection, jobs).await;
-        if jobs.iter().any(|job| matches!(job, Job::Drain { .. })) {
-            self.connection.close();
-        }
-        outcomes
+        commit(&mut self.connection, jobs).await
     }
 
     fn answer(job: Job, outcome: Result<Outcome>) {
@@ -237,7 +229,6 @@ impl Basis {
                 Outcome::Finished(change)
             }
             Job::Refuse { .. } => Outcome::Refused,
-            Job::Drain { .. } => Outcome::Drained,
         });
         (outcomes.collect(), events)
     }
@@ -323,21 +314,21 @@ impl Job {
                     .collect(),
                 None => Vec::new(),
             },
-            Job::Refuse { .. } | Job::Drain { .. } => Vec::new(),
+            Job::Refuse { .. } => Vec::new(),
         }
     }
 
     pub(crate) fn refusal(&self) -> Option<&Refusal> {
         match self {
             Job::Refuse { refusal, .. } => Some(refusal),
-            Job::Reserve { .. } | Job::Finish { .. } | Job::Drain { .. } => None,
+            Job::Reserve { .. } | Job::Finish { .. } => None,
         }
     }
 
     pub(crate) fn expected(&self) -> Option<(&TenantId, UserId)> {
         match self {
             Job::Finish { finish, .. } => Some((finish.tenant.as_ref()?, finish.expect.as_ref()?.user)),
-            Job::Reserve { .. } | Job::Refuse { .. } | Job::Drain { .. } => None,
+            Job::Reserve { .. } | Job::Refuse { .. } => None,
         }
     }
 
@@ -360,12 +351,6 @@ impl Job {
             Job::Refuse { answer, .. } => {
                 let _ = answer.send(result.and_then(|outcome| match outcome {
                     Outcome::Refused => Ok(()),
-                    _ => Err(mismatch()),
-                }));
-            }
-            Job::Drain { answer } => {
-                let _ = answer.send(result.and_then(|outcome| match outcome {
-                    Outcome::Drained => Ok(()),
                     _ => Err(mismatch()),
                 }));
             }

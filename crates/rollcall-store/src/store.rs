@@ -125,7 +125,8 @@ impl Store {
     /// Closes the connections. Logins that are being committed are answered first; later calls fail as
     /// unavailable.
     pub async fn close(&self) {
-        self.inner.login_writer.drain().await;
+        self.inner.login_writer.end().await;
+        self.inner.login_reader.end().await;
         // Closing cannot fail in a way that anybody could act on.
         let _ = self.inner.database.reader.close_by_ref().await;
         let _ = self.inner.database.writer.close_by_ref().await;

@@ -179,10 +179,7 @@ pub(crate) fn locking_selection(
     first: usize,
 ) -> Option<(String, Vec<Value>)> {
     let (sql, cells) = selection(keys, engine, first)?;
-    Some(match engine {
-        Engine::Sqlite => (sql, cells),
-        Engine::Postgres => (format!("{sql} FOR UPDATE OF c"), cells),
-    })
+    Some((sql + &engine.for_update_of("c"), cells))
 }
 
 fn source(keys: &BTreeSet<Key>, engine: Engine, first: usize) -> Option<(String, Vec<Value>)> {

@@ -1,5 +1,7 @@
 //! The one way in which users change: identifiers, rows and events in one transaction.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use rollcall_core::event::EventType;
 use rollcall_core::id::{RunId, TenantId, UserId};
@@ -50,14 +52,17 @@ pub(crate) async fn lock_users(
     ids: impl IntoIterator<Item = UserId>,
 ) -> Result<Vec<Model>> {
     let mut bulk = Bulk::new([Column::new("id", Type::Uuid)]);
+    let ids: BTreeSet<UserId> = ids.into_iter().collect();
     ids.into_iter().for_each(|id| bulk.push([id.0.into()]));
     if bulk.is_empty() {
         return Ok(Vec::new());
     }
-    let lock = Engine::of(tx).for_update();
-    let (source, cells) = bulk.source(Engine::of(tx), 2);
+    let engine = Engine::of(tx);
+    let (source, cells) = bulk.source(engine, 2);
     let sql = format!(
-        "SELECT * FROM users WHERE tenant = $1 AND id IN (SELECT id FROM {source}) ORDER BY id{lock}"
+        "SELECT u.* FROM {source} {look_up}{lock}",
+        look_up = engine.look_up("users", "u", "u.tenant = $1 AND u.id = input.id"),
+        lock = engine.for_update_of("u"),
     );
     let mut values = vec![tenant.as_str().into()];
     values.extend(cells);
