@@ -83,9 +83,19 @@ pub(crate) async fn release(tx: &impl ConnectionTrait, tenant: &TenantId, users:
     }
     let mut bulk = Bulk::new([Column::new("id", Type::Uuid)]);
     users.iter().for_each(|user| bulk.push([user.0.into()]));
-    let (source, cells) = bulk.source(Engine::of(tx), 2);
-    let sql =
-        format!("DELETE FROM user_identifiers WHERE tenant = $1 AND user_id IN (SELECT id FROM {source})");
+    let engine = Engine::of(tx);
+    let (source, cells) = bulk.source(engine, 2);
+    let sql = match engine {
+        Engine::Sqlite => {
+            format!("DELETE FROM user_identifiers WHERE tenant = $1 AND user_id IN (SELECT id FROM {source})")
+        }
+        // As in Engine::look_up. The users are locked, so the rows stay where they are found.
+        Engine::Postgres => format!(
+            "DELETE FROM user_identifiers WHERE ctid = ANY (ARRAY(SELECT i.ctid FROM {source}
+                CROSS JOIN LATERAL (SELECT ctid FROM user_identifiers
+                    WHERE tenant = $1 AND user_id = input.id OFFSET 0) AS i))"
+        ),
+    };
     let mut values = vec![tenant.as_str().into()];
     values.extend(cells);
     execute(tx, &sql, values).await?;

@@ -14,6 +14,7 @@ mod isolation;
 mod leases;
 mod local_users;
 mod logins;
+mod lookups;
 mod refusals;
 mod retention;
 mod runs;

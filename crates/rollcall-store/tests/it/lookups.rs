@@ -1,0 +1,124 @@
+//! On PostgreSQL, what a login and a chunk cost does not depend on how many users the tenant has. Without statistics
+//! of its tables, as after a first import, the planner would rather read all of them.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use rollcall_core::audit::{AuditKind, LoginOutcome};
+use rollcall_core::plan::Change;
+use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
+use rollcall_store::{FinishLogin, LoginExpectation, NewAuditEvent, Reservation, Reserved, Store};
+use rollcall_testkit::wait_for;
+
+use crate::engine::Engine;
+use crate::fixture::*;
+
+const USERS: u128 = 3_000;
+/// Far less than all users once, and several times what is needed.
+const FEW_ROWS: u64 = 1_000;
+
+fn database(engine: &Engine) -> &rollcall_testkit::TestDatabase {
+    match engine {
+        Engine::Postgres(database) => database,
+        Engine::Sqlite(_) => panic!("this is about PostgreSQL"),
+    }
+}
+
+/// Rows that were read from all tables. Sessions report them when they end.
+async fn rows_read(engine: &Engine, store: Store) -> u64 {
+    store.close().await;
+    let sessions = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'rollcall'";
+    wait_for(
+        "the store's sessions to end",
+        Duration::from_secs(30),
+        async || database(engine).sql(sessions).unwrap().trim() == "0",
+    )
+    .await
+    .unwrap();
+    let rows = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables";
+    database(engine).sql(rows).unwrap().trim().parse().unwrap()
+}
+
+async fn log_in(store: &Store, login: &str) {
+    let target = store.login_target(&acme(), login).await.unwrap().unwrap();
+    let subjects = [
+        ThrottleSubject::User(target.user.id),
+        ThrottleSubject::Client("192.0.2.1".into()),
+    ];
+    let reservations = subjects.map(|subject| Reservation {
+        subject,
+        policy: ThrottlePolicy {
+            limit: 9,
+            window: TimeDelta::minutes(15),
+            lock: TimeDelta::minutes(15),
+        },
+    });
+    let Reserved::Taken(slots) = store.reserve(&acme(), &reservations, at(20)).await.unwrap() else {
+        panic!("no slot");
+    };
+    let audit = NewAuditEvent {
+        time: at(21),
+        tenant: Some(acme()),
+        caller: "tester".into(),
+        kind: AuditKind::Login {
+            outcome: LoginOutcome::Authenticated,
+            reason: "ACCEPTED".into(),
+            user: Some(target.user.id),
+            user_sync: Some(sync_id("staff")),
+            directory: Some(directory_id("main")),
+            unknown_login: None,
+            client_address: None,
+            flood: None,
+        },
+    };
+    let finish = FinishLogin {
+        tenant: Some(acme()),
+        audit: audit.clone(),
+        audit_if_changed: Some(audit),
+        slots,
+        settlement: Settlement::Success,
+        expect: Some(LoginExpectation::of(&target)),
+    };
+    assert!(!store.finish_login(finish).await.unwrap().any());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_and_chunks_read_no_more_than_they_look_up() {
+    let engine = Engine::postgres();
+    let (store, token) = ready(&engine).await;
+    let people: Vec<Change> = (1..=USERS)
+        .map(|number| creation(number, &format!("u{number}")))
+        .collect();
+    for (run, chunk) in (1..).zip(people.chunks(1_000)) {
+        assert_eq!(apply(&store, &token, run, chunk).await.applied, 1_000);
+    }
+    let after_import = rows_read(&engine, store).await;
+
+    let store = engine.store().await;
+    for number in [1, 1_500, 3_000] {
+        log_in(&store, &format!("u{number}")).await;
+    }
+    let after_logins = rows_read(&engine, store).await;
+    assert!(
+        after_logins - after_import < FEW_ROWS,
+        "{}",
+        after_logins - after_import
+    );
+
+    let store = engine.store().await;
+    let mut changes = Vec::new();
+    for number in 1..=10 {
+        let user = store.user(&acme(), user_id(number)).await.unwrap();
+        changes.push(update(&user, |profile| {
+            profile.login = format!("new{number}");
+        }));
+    }
+    assert_eq!(apply(&store, &token, 9, &changes).await.applied, 10);
+    let after_chunk = rows_read(&engine, store).await;
+    assert!(
+        after_chunk - after_logins < FEW_ROWS,
+        "{}",
+        after_chunk - after_logins
+    );
+}
