@@ -1,5 +1,7 @@
 //! Reading users.
 
+use std::collections::{BTreeSet, HashMap};
+
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::identifier::normalize;
@@ -59,13 +61,19 @@ impl Store {
     /// Several users in the order of `ids`, without those that do not exist.
     pub async fn batch_users(&self, tenant: &TenantId, ids: &[UserId]) -> Result<Vec<User>> {
         let mut bulk = Bulk::new([Column::new("id", Type::Uuid)]);
-        ids.iter().for_each(|id| bulk.push([id.0.into()]));
+        let wanted: BTreeSet<UserId> = ids.iter().copied().collect();
+        wanted.into_iter().for_each(|id| bulk.push([id.0.into()]));
         if bulk.is_empty() {
             return Ok(Vec::new());
         }
         let database = &self.inner.database;
         let (source, cells) = bulk.source(database.engine, 2);
-        let sql = format!("SELECT * FROM users WHERE tenant = $1 AND id IN (SELECT id FROM {source})");
+        let sql = format!(
+            "SELECT u.* FROM {source} {look_up}",
+            look_up = database
+                .engine
+                .look_up("users", "u", "u.tenant = $1 AND u.id = input.id")
+        );
         let mut values = vec![tenant.as_str().into()];
         values.extend(cells);
         let models: Vec<Model> = rows(&database.reader, &sql, values).await?;
@@ -73,8 +81,7 @@ impl Store {
             .into_iter()
             .map(Model::into_domain)
             .collect::<Result<_>>()?;
-        let order: std::collections::HashMap<UserId, usize> =
-            ids.iter().enumerate().map(|(index, id)| (*id, index)).collect();
+        let order: HashMap<UserId, usize> = ids.iter().enumerate().map(|(index, id)| (*id, index)).collect();
         users.sort_by_key(|user| order.get(&user.id).copied());
         Ok(users)
     }
