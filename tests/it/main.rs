@@ -10,6 +10,7 @@ mod interrupted;
 mod main_job;
 mod new_forest;
 mod recovery;
+mod refreshed;
 mod replicas;
 mod secrets;
 mod steps;
