@@ -30,6 +30,9 @@ use crate::users::by_external_ids;
 /// How often a transaction is repeated that lost a race for an identifier.
 const ATTEMPTS: u32 = 5;
 
+/// With so many new users at once, a first import has begun.
+const MANY: usize = 500;
+
 /// What became of a chunk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ChunkOutcome {
@@ -70,7 +73,14 @@ impl Store {
         for _ in 0..ATTEMPTS {
             match self.try_chunk(lease, key, id, index, changes, stored(now)).await {
                 Err(error) if error.is_lost_race() => continue,
-                other => return other,
+                Ok(outcome) => {
+                    if index == 0 && changes.iter().filter(|c| c.kind == ChangeKind::Create).count() >= MANY {
+                        // The chunk is applied, whatever comes of this.
+                        let _ = self.inner.database.gather_statistics().await;
+                    }
+                    return Ok(outcome);
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(StoreError::Contended)

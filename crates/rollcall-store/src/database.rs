@@ -21,6 +21,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A process that is frozen within a transaction keeps its locks, a lease's row among them, and stops whoever
 /// wants to take over. After so long PostgreSQL ends the transaction; no healthy one pauses that long.
 const FROZEN_AFTER: &str = "10s";
+/// A statement whose parameters are arrays PostgreSQL plans anew at each execution, which takes longer than to execute
+/// it. Each of ours has one good plan, whatever its parameters are.
+const PLAN_ONCE: &str = "force_generic_plan";
 /// Connections that read from SQLite; each is a thread.
 const SQLITE_READERS: u32 = 4;
 /// Memory for pages that the connection that writes to SQLite has: negative, as SQLite wants KiB.
@@ -114,9 +117,10 @@ impl Database {
             .sqlx_logging(false)
             .record_stmt_in_spans(false)
             .map_sqlx_postgres_opts(|options| {
-                options
-                    .statement_cache_capacity(500)
-                    .options([("idle_in_transaction_session_timeout", FROZEN_AFTER)])
+                options.statement_cache_capacity(500).options([
+                    ("idle_in_transaction_session_timeout", FROZEN_AFTER),
+                    ("plan_cache_mode", PLAN_ONCE),
+                ])
             });
         let pool = SeaDatabase::connect(connect).await?;
         Ok(Self {
@@ -124,6 +128,16 @@ impl Database {
             reader: pool.clone(),
             writer: pool,
         })
+    }
+
+    /// Has PostgreSQL look at the tables of users, and plan anew what it planned while they were empty: any index was
+    /// good then, and for as long as nobody looks, so until autovacuum does, it would read all of a tenant's users
+    /// through it to find one.
+    pub(crate) async fn gather_statistics(&self) -> Result<()> {
+        if self.engine == Engine::Postgres {
+            execute(&self.writer, "ANALYZE users, user_identifiers", vec![]).await?;
+        }
+        Ok(())
     }
 
     /// Begins a transaction that writes. On SQLite it takes the write lock at once, so that it never has to

@@ -14,10 +14,6 @@ use crate::database::{Database, Engine};
 use crate::error::{Result, StoreError};
 use crate::few_trips::Parts;
 
-/// A statement whose parameters are arrays PostgreSQL plans anew at each execution, which takes longer than to execute
-/// it. These statements have one good plan, whatever their parameters are.
-const PLAN_ONCE: &str = "SET plan_cache_mode = force_generic_plan";
-
 /// What is for this connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -85,9 +81,7 @@ impl OwnConnection {
             }
             Engine::Postgres => {
                 let connection = pool.get_postgres_connection_pool().acquire().await;
-                let mut connection = connection.map_err(failed)?.detach();
-                connection.execute(PLAN_ONCE).await.map_err(failed)?;
-                Open::Postgres(Box::new(connection))
+                Open::Postgres(Box::new(connection.map_err(failed)?.detach()))
             }
         })
     }
