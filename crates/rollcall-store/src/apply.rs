@@ -8,13 +8,14 @@ use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncKey};
 use rollcall_core::identifier::normalize;
 use rollcall_core::issue::{Issue, IssueKind};
-use rollcall_core::plan::{Change, ChangeKind, Fingerprint};
+use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind, Fingerprint};
 use rollcall_core::run::{RunCounts, RunState};
 use rollcall_core::user::User;
 use sea_orm::ConnectionTrait;
 
 use crate::claims::{Claim, settle};
 use crate::clock::stored;
+use crate::database::Engine;
 use crate::entity::{self, user::Model};
 use crate::error::{Result, StoreError};
 use crate::identifiers::{holders, keys_of};
@@ -54,6 +55,14 @@ pub enum SingleOutcome {
 }
 
 impl Store {
+    /// How many changes a chunk should have. On SQLite nobody else writes while one is applied, and logins write.
+    pub fn good_chunk(&self) -> usize {
+        match self.inner.database.engine {
+            Engine::Sqlite => 250,
+            Engine::Postgres => CHUNK_CHANGES,
+        }
+    }
+
     /// Applies the next chunk of an APPLYING run: users, identifiers, fingerprints, events, the chunk pointer
     /// and the run's counts, in one transaction. A change whose user changed since the plan was made, or
     /// whose login or e-mail was taken meanwhile, becomes an issue and is left out. A chunk that was applied
@@ -74,10 +83,11 @@ impl Store {
             match self.try_chunk(lease, key, id, index, changes, stored(now)).await {
                 Err(error) if error.is_lost_race() => continue,
                 Ok(outcome) => {
-                    if index == 0 && changes.iter().filter(|c| c.kind == ChangeKind::Create).count() >= MANY {
+                    if index == 0 && count_creations(changes) >= MANY {
                         // The chunk is applied, whatever comes of this.
                         let _ = self.inner.database.gather_statistics().await;
                     }
+                    self.inner.database.give_way().await;
                     return Ok(outcome);
                 }
                 Err(error) => return Err(error),
@@ -262,6 +272,11 @@ async fn persons(
         }
     }
     Ok(persons)
+}
+
+fn count_creations(changes: &[Change]) -> usize {
+    let creations = changes.iter().filter(|change| change.kind == ChangeKind::Create);
+    creations.count()
 }
 
 fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateTime<Utc>) -> UserWrite {

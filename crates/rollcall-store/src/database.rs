@@ -17,7 +17,7 @@ use crate::error::{Result, StoreError};
 use crate::store::StoreOptions;
 
 /// How long a write waits for another process's write on SQLite.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A process that is frozen within a transaction keeps its locks, a lease's row among them, and stops whoever
 /// wants to take over. After so long PostgreSQL ends the transaction; no healthy one pauses that long.
 const FROZEN_AFTER: &str = "10s";
@@ -28,6 +28,8 @@ const PLAN_ONCE: &str = "force_generic_plan";
 const SQLITE_READERS: u32 = 4;
 /// Memory for pages that the connection that writes to SQLite has: negative, as SQLite wants KiB.
 const WRITER_CACHE_KIB: &str = "-32768";
+/// How long others have for it: several times the intervals at which logins ask.
+const WAY: Duration = Duration::from_millis(5);
 /// After so many pages, of 4 KiB, the log is copied into the database. Logins write the same pages again and again;
 /// the longer the log, the fewer are copied.
 const WAL_PAGES: &str = "4000";
@@ -138,6 +140,13 @@ impl Database {
             execute(&self.writer, "ANALYZE users, user_identifiers", vec![]).await?;
         }
         Ok(())
+    }
+
+    /// Lets other processes write between two of many transactions, for which SQLite has no queue.
+    pub(crate) async fn give_way(&self) {
+        if self.engine == Engine::Sqlite {
+            tokio::time::sleep(WAY).await;
+        }
     }
 
     /// Begins a transaction that writes. On SQLite it takes the write lock at once, so that it never has to

@@ -1,6 +1,7 @@
 //! A connection that one task has for itself, and opens anew when it breaks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::TryStreamExt;
 use sea_orm::sea_query::ArrayType;
@@ -8,11 +9,15 @@ use sea_orm::sqlx::postgres::PgArguments;
 use sea_orm::sqlx::query::Query;
 use sea_orm::sqlx::{AssertSqlSafe, Either, Executor, PgConnection, Postgres, SqliteConnection, query};
 use sea_orm::{QueryResult, RuntimeErr, SqlxError, Value};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::database::{Database, Engine};
+use crate::database::{BUSY_TIMEOUT, Database, Engine};
 use crate::error::{Result, StoreError};
 use crate::few_trips::Parts;
+
+/// How often to ask whether SQLite may be written to.
+const ASK_AGAIN: Duration = Duration::from_millis(1);
 
 /// What is for this connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,14 +54,39 @@ impl OwnConnection {
     /// Sends statements that change nothing which would stay if the connection broke; what each returned. If the
     /// connection was lost since it was last used, they are sent on a new one.
     pub(crate) async fn start(&mut self, script: Vec<Parts>) -> Result<Vec<Vec<QueryResult>>> {
-        if self.open.is_some() {
-            match self.run(script.clone()).await {
-                Err(StoreError::Unavailable(_)) => {}
-                result => return result,
+        let was_open = self.open.is_some();
+        if !was_open {
+            self.open = Some(self.connect().await?);
+        }
+        match self.run_when_free(&script).await {
+            Err(StoreError::Unavailable(_)) if was_open => {
+                self.open = Some(self.connect().await?);
+                self.run_when_free(&script).await
+            }
+            result => result,
+        }
+    }
+
+    /// On SQLite another process may be writing. Its transactions are short, and the pauses between them too: who asks
+    /// at ever longer intervals, as SQLite by itself does, misses them for long.
+    async fn run_when_free(&mut self, script: &[Parts]) -> Result<Vec<Vec<QueryResult>>> {
+        let give_up = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            if let Some(Open::Sqlite(connection)) = &mut self.open
+                && Instant::now() < give_up
+            {
+                match on_sqlite(connection, script.to_vec()).await {
+                    Err(StoreError::Contended) => sleep(ASK_AGAIN).await,
+                    Err(error) => {
+                        self.close();
+                        return Err(error);
+                    }
+                    found => return found,
+                }
+            } else {
+                return self.run(script.to_vec()).await;
             }
         }
-        self.open = Some(self.connect().await?);
-        self.run(script).await
     }
 
     /// Sends more statements on the connection of those before.
@@ -77,7 +107,12 @@ impl OwnConnection {
         Ok(match self.database.engine {
             Engine::Sqlite => {
                 let connection = pool.get_sqlite_connection_pool().acquire().await;
-                Open::Sqlite(connection.map_err(failed)?.detach())
+                let mut connection = connection.map_err(failed)?.detach();
+                connection
+                    .execute("PRAGMA busy_timeout = 0")
+                    .await
+                    .map_err(failed)?;
+                Open::Sqlite(connection)
             }
             Engine::Postgres => {
                 let connection = pool.get_postgres_connection_pool().acquire().await;

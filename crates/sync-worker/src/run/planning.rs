@@ -252,7 +252,7 @@ impl<'a> Planning<'a> {
         self.issues.extend(ordered.issues);
         for group in ordered.groups {
             // A circle of claims must not be torn apart: it goes into one transaction.
-            if self.chunk.len() + group.len() > CHUNK_CHANGES {
+            if self.chunk.len() + group.len() > self.target.store.good_chunk() {
                 self.write_chunk().await?;
             }
             self.count_removals(&group);
@@ -297,7 +297,7 @@ impl<'a> Planning<'a> {
         self.count_removals(&changes);
         for change in changes {
             self.chunk.push(change);
-            if self.chunk.len() == CHUNK_CHANGES {
+            if self.chunk.len() >= self.target.store.good_chunk() {
                 self.write_chunk().await?;
             }
         }
