@@ -1,6 +1,6 @@
 //! One run, watched as an admin's page would.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use rollcall_proto::v1::{self, SyncRunState};
@@ -8,7 +8,7 @@ use system_tests::System;
 
 /// A run that was watched to its end.
 pub(crate) struct Watched {
-    /// From the call to the end of the run.
+    /// From the run's creation to its end, as the run says: updates come up to half a second later.
     pub(crate) time: Duration,
     /// Of that, until its plan was complete.
     pub(crate) planned: Duration,
@@ -72,11 +72,14 @@ pub(crate) async fn watched(system: &System, tenant: &str) -> Result<Watched> {
         "the run ended {:?}",
         run.state()
     );
-    let time = started.elapsed();
-    let applying = phases.iter().find(|(state, _)| *state == SyncRunState::Applying);
+    let after_creation = |time: Option<prost_types::Timestamp>| -> Result<Duration> {
+        let (begin, end) = run.create_time.zip(time).context("the run has no times")?;
+        let (begin, end) = (SystemTime::try_from(begin)?, SystemTime::try_from(end)?);
+        Ok(end.duration_since(begin)?)
+    };
     Ok(Watched {
-        time,
-        planned: applying.map_or(time, |(_, at)| *at),
+        time: after_creation(run.end_time)?,
+        planned: after_creation(run.plan_time)?,
         updates: count,
         longest_silence,
         estimate_error: estimate_error(&phases, &estimates),

@@ -126,7 +126,8 @@ impl Inner {
         }
         let attributes = reader.attributes();
         let mut pull = Pull::new(ldap, &settings.searches, &attributes);
-        let mut progress_due = Instant::now();
+        // Told at once, the first few entries would look like all that half a second brings.
+        let mut progress_due = Instant::now() + PROGRESS_INTERVAL;
         while let Some(entries) = pull.next_batch().await {
             planning.take(entries).await?;
             if progress_due <= Instant::now() {
