@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rollcall_core::error::{Error, Reason};
-use rollcall_core::id::{RunId, UserSyncKey};
+use rollcall_core::id::{RunId, UserSyncKey, Uuid};
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
 use rollcall_runtime::clock::Clock;
@@ -102,7 +102,7 @@ impl RunEngine {
                 directories,
                 clock,
                 limits,
-                holder: format!("worker {}", planning::new_user_id().simple()),
+                holder: format!("worker {}", Uuid::new_v4().simple()),
                 progress: Mutex::default(),
                 tasks: TaskTracker::new(),
                 stopping: CancellationToken::new(),

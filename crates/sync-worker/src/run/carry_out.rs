@@ -115,6 +115,7 @@ impl Inner {
             lease,
             key,
             run: id,
+            clock: &self.clock,
         };
         let (roles, rule_issue) = match roles {
             Ok(roles) => (Some(roles), None),

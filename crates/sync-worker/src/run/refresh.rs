@@ -142,7 +142,9 @@ impl Inner {
             }
         }
         let context = Context::new(&sync.settings.directory, [user.clone()], holders);
-        let decisions = planner.decide(vec![desired], &context, planning::new_user_id);
+        let decisions = planner.decide(vec![desired], &context, || {
+            planning::new_user_id(self.clock.now())
+        });
         issues.extend(decisions.issues);
         let Some(change) = decisions.changes.into_iter().next() else {
             return Ok(if issues.is_empty() {
