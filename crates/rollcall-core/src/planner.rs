@@ -8,7 +8,7 @@
 //! Changes come in three phases, applied in this order: removals, which may release identifiers; changes
 //! that claim only what is free; and claims of identifiers that another change of the plan releases.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::external_id::ExternalId;
 use crate::id::{UserId, UserSyncId, Uuid};
@@ -18,13 +18,14 @@ use crate::run::RunCounts;
 use crate::user::{User, UserState};
 use crate::user_sync::UserSyncSettings;
 
-use self::known::{Digest, Digests};
+use self::digests::{DigestSet, Digests};
 
 mod absent;
 mod claims;
 mod context;
 mod decide;
 mod desired;
+mod digests;
 mod known;
 mod relinking;
 
@@ -58,9 +59,9 @@ pub struct Planner<'a> {
     user_sync: &'a UserSyncId,
     known: KnownUsers,
     relinked: HashMap<ExternalId, UserId>,
-    seen_new: HashSet<Digest>,
+    seen_new: DigestSet,
     digests: Digests,
-    claimed: HashSet<Digest>,
+    claimed: DigestSet,
     released: HashMap<String, UserId>,
     waiting: Vec<Waiting>,
     counts: RunCounts,
@@ -93,9 +94,9 @@ impl<'a> Planner<'a> {
             user_sync,
             known,
             relinked: HashMap::new(),
-            seen_new: HashSet::new(),
+            seen_new: DigestSet::default(),
             digests: Digests::default(),
-            claimed: HashSet::new(),
+            claimed: DigestSet::default(),
             released: HashMap::new(),
             waiting: Vec::new(),
             counts: RunCounts::default(),
@@ -123,7 +124,7 @@ impl<'a> Planner<'a> {
         let digest = self.known.digest(id);
         self.known
             .get(digest)
-            .map_or_else(|| self.seen_new.contains(&digest), |slot| slot.seen)
+            .map_or_else(|| self.seen_new.contains(digest), |slot| slot.seen)
     }
 
     /// Marks an id as present although its entry cannot be used, so that its user is not taken for gone.

@@ -185,7 +185,7 @@ impl Planner<'_> {
             } else {
                 IssueKind::EmailTaken
             };
-            if self.claimed.contains(&self.digests.of(key)) {
+            if self.claimed.contains(self.digests.of(key)) {
                 return Err(taken(
                     IssueKind::DuplicateInDirectory,
                     "another entry has the same value",

@@ -1,18 +1,14 @@
 //! The users of a sync, found by external id in as little memory as it takes: a run knows a million of them.
 //!
-//! Ids are kept as keyed hashes of 128 bits. Among ten million ids two are alike by chance once in 10^24 runs, and
-//! nobody can look for a pair, since the key is another one in each run. Even so a hash takes nobody for somebody
-//! else: who an entry is, a decision asks by the whole id.
-
-use std::hash::{BuildHasher, Hash, RandomState};
+//! Even a digest that is alike by chance takes nobody for somebody else: who an entry is, a decision asks by the whole
+//! id.
 
 use crate::external_id::ExternalId;
 use crate::id::UserId;
 use crate::plan::Fingerprint;
 use crate::user::UserState;
 
-/// Users whose hashes begin alike: so many are looked at one after the other.
-const BUCKET_USERS: usize = 8;
+use super::digests::{Buckets, Digest, Digests};
 
 /// A user of the sync, as far as a run has to know it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,28 +26,13 @@ pub struct Known {
 pub struct KnownUsers {
     digests: Digests,
     slots: Vec<Slot>,
-    /// Where each bucket of `slots` begins, and where the last one ends.
-    starts: Vec<u32>,
+    buckets: Buckets,
 }
 
 pub(super) struct Slot {
     digest: Digest,
     pub(super) known: Known,
     pub(super) seen: bool,
-}
-
-/// Stands for an id or an identifier.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(super) struct Digest(u64, u64);
-
-/// Makes digests, with a key of their own.
-#[derive(Default)]
-pub(super) struct Digests(RandomState, RandomState);
-
-impl Digests {
-    pub(super) fn of(&self, value: &(impl Hash + ?Sized)) -> Digest {
-        Digest(self.0.hash_one(value), self.1.hash_one(value))
-    }
 }
 
 impl KnownUsers {
@@ -63,14 +44,7 @@ impl KnownUsers {
     pub(super) fn index(&mut self) {
         self.slots.sort_unstable_by_key(|slot| slot.digest);
         self.slots.dedup_by_key(|slot| slot.digest);
-        let buckets = self.slots.len() / BUCKET_USERS + 1;
-        self.starts = vec![0; buckets + 1];
-        for slot in &self.slots {
-            self.starts[bucket(slot.digest, buckets) + 1] += 1;
-        }
-        for index in 1..self.starts.len() {
-            self.starts[index] += self.starts[index - 1];
-        }
+        self.buckets = Buckets::of(self.slots.iter().map(|slot| slot.digest));
     }
 
     pub(super) fn get(&self, digest: Digest) -> Option<&Slot> {
@@ -86,19 +60,10 @@ impl KnownUsers {
     }
 
     fn position(&self, digest: Digest) -> Option<usize> {
-        let buckets = self.starts.len().checked_sub(1)?;
-        let bucket = bucket(digest, buckets);
-        let range = self.starts[bucket] as usize..self.starts[bucket + 1] as usize;
-        range
-            .into_iter()
+        self.buckets
+            .range(digest)
             .find(|index| self.slots[*index].digest == digest)
     }
-}
-
-/// Hashes are evenly spread, so the place of one among the sorted is nearly known.
-fn bucket(digest: Digest, buckets: usize) -> usize {
-    // Less than `buckets`, since the product is less than 2^64 times it.
-    ((u128::from(digest.0) * buckets as u128) >> 64) as usize
 }
 
 impl Extend<(ExternalId, Known)> for KnownUsers {
