@@ -231,7 +231,10 @@ fn success(answer: &BindAnswer<'_>) -> Verdict {
         Some(PolicyError::PasswordExpired) => return proven(InternalReason::PasswordExpired),
         Some(PolicyError::AccountLocked) => return proven(InternalReason::AccountLocked),
         Some(PolicyError::ChangeAfterReset) => return proven(InternalReason::PasswordMustChange),
-        None if answer.netscape.expired => return proven(InternalReason::PasswordMustChange),
+        // 389 says so of a password that must be changed, and of a grace login as well.
+        None if answer.netscape.expired && policy.grace_logins_left.is_none() => {
+            return proven(InternalReason::PasswordMustChange);
+        }
         None => {}
     }
     // The bind knows best about locks and passwords: their attributes outlive what they describe, and grace

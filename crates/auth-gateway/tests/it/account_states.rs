@@ -162,6 +162,19 @@ async fn those_of_389_directory_server() {
         expect(&world, &account.login, &account.password, right, wrong).await;
     }
     let aging = world.server.person(P::Aging);
-    let notice = notice(&world, &aging.login, &aging.password).await.unwrap();
-    assert!(notice.expire_time.is_some());
+    let aging = notice(&world, &aging.login, &aging.password).await.unwrap();
+    assert!(aging.expire_time.is_some());
+    // An expired password that still opens: told twice, then expired for good. A wrong one uses none up.
+    world
+        .server
+        .modify("dn: cn=config\nchangetype: modify\nreplace: passwordGraceLimit\npasswordGraceLimit: 2\n")
+        .unwrap();
+    let aged = world.server.person(P::Aged);
+    for left in [1, 0] {
+        let notice = notice(&world, &aged.login, &aged.password).await.unwrap();
+        assert_eq!(notice.grace_logins_left, Some(left));
+        assert_eq!(world.login(&aged.login, &format!("wrong {left}")).await, DENIED);
+    }
+    let last = world.login(&aged.login, &aged.password).await;
+    assert_eq!(last, "DENIED PASSWORD_EXPIRED");
 }

@@ -225,6 +225,15 @@ fn notices_travel_with_success_only() {
     );
     assert_eq!(judge(&BindAnswer { policy: grace, ..ok }), notice(None, Some(2)));
     assert_eq!(judge(&BindAnswer { netscape, ..ok }), notice(Some(DAY), None));
+    let of_389 = BindAnswer {
+        policy: grace,
+        netscape: NetscapeControls {
+            expired: true,
+            expires_in: None,
+        },
+        ..answer(Dirsrv389, 0)
+    };
+    assert_eq!(judge(&of_389), notice(None, Some(2)));
     let empty = Some(PolicyResponse::default());
     assert_eq!(
         judge(&BindAnswer { policy: empty, ..ok }),
