@@ -6,14 +6,22 @@ use std::time::Duration;
 
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_proto::v1::authenticate_response::Outcome;
-use rollcall_testkit::{Slapd, wait_for};
+use rollcall_testkit::{Slapd, TestDatabase, wait_for};
 
 use crate::binary::gateway;
 use crate::world::{PASSWORD, World, request};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_login_that_was_answered_is_in_the_audit_log_after_kill_nine() {
-    let world = World::without_gateway(Slapd::builder()).await;
+async fn every_login_that_was_answered_is_in_the_audit_log_after_kill_nine_on_sqlite() {
+    every_answer_is_recorded(World::without_gateway(Slapd::builder()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_login_that_was_answered_is_in_the_audit_log_after_kill_nine_on_postgresql() {
+    every_answer_is_recorded(World::on_postgres(TestDatabase::new().unwrap()).await).await;
+}
+
+async fn every_answer_is_recorded(world: World) {
     let mut gateway = gateway(&world, &[]).await;
     let answered = Arc::new(AtomicUsize::new(0));
     let callers: Vec<_> = (0..16)

@@ -1,5 +1,7 @@
 //! Outages: never a denial, and a retry is offered only while nothing was sent.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -332,4 +334,46 @@ async fn a_black_holed_directory_costs_its_own_users_only() {
         0,
         "a password was sent although nobody could be verified"
     );
+}
+
+/// Holds the right to write to an SQLite file, as a worker does that is frozen within a transaction. Until it is killed.
+fn frozen_writer(file: &str) -> Child {
+    let script = "import sqlite3, sys\n\
+                  sqlite3.connect(sys.argv[1], isolation_level=None).execute('BEGIN IMMEDIATE')\n\
+                  print('held', flush=True)\n\
+                  sys.stdin.read()";
+    let mut writer = Command::new("/usr/bin/python3")
+        .args(["-I", "-c", script, file])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut output = BufReader::new(writer.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "held\n");
+    writer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_is_frozen_on_sqlite_is_an_outage_and_no_wrong_password() {
+    let world = World::with(Slapd::builder(), &[("login.timeout", "1s")]).await;
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    let binds = world.binds(&dn("ada"));
+    let mut writer = frozen_writer(world.url.strip_prefix("sqlite:").unwrap());
+    let told = join_all(
+        ["ada", "nobody", "bob"]
+            .into_iter()
+            .flat_map(|login| [PASSWORD, "wrong"].map(|password| world.login(login, password))),
+    );
+    let told = tokio::time::timeout(Duration::from_secs(8), told).await.unwrap();
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    assert_eq!(told, ["DeadlineExceeded DEADLINE_EXCEEDED"; 6]);
+    assert_eq!(world.binds(&dn("ada")), binds);
+    wait_for("the store is used again", Duration::from_secs(30), async || {
+        world.login("ada", PASSWORD).await == "OK ada"
+    })
+    .await
+    .unwrap();
 }
