@@ -39,8 +39,8 @@ impl Auth {
             caller.may_touch(tenant)?;
         }
         let longest = Instant::now() + self.timeout;
-        let deadline = Deadline::of(&extensions).map_or(longest, |deadline| deadline.instant().min(longest));
-        Ok(Attempt::new(request, caller, deadline))
+        let caller_deadline = Deadline::of(&extensions).map(Deadline::instant);
+        Ok(Attempt::new(request, caller, longest, caller_deadline))
     }
 }
 

@@ -34,6 +34,7 @@ pub mod tenant_view;
 pub mod turn;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rollcall_core::error::{Error, Reason};
 use tokio::time::{Instant, timeout_at};
@@ -59,7 +60,7 @@ pub struct Logins {
 
 impl Logins {
     /// Carries logins out with `runner`; `random` keys what is only kept in memory.
-    pub fn new(runner: Runner, join: std::time::Duration, random: &[u8; 32]) -> Self {
+    pub fn new(runner: Runner, join: Duration, random: &[u8; 32]) -> Self {
         Self {
             runner: Arc::new(runner),
             joins: Joins::new(join),
@@ -112,6 +113,7 @@ impl Logins {
         deadline: Instant,
     ) -> Done {
         let runner = Arc::clone(&self.runner);
+        let too_late = too_late(attempt.deadline_is_caller_s);
         let seen = progress.clone();
         let login = async move {
             let done = Arc::new(runner.run(&attempt, &seen).await);
@@ -127,10 +129,7 @@ impl Logins {
             Ok(Err(_)) if progress.bind_may_be_sent() => Arc::new(Err(outcome::bind_outcome_unknown())),
             Ok(Err(_)) => Arc::new(Err(broken())),
             Err(_) if progress.bind_may_be_sent() => Arc::new(Err(outcome::bind_outcome_unknown())),
-            Err(_) => {
-                let message = "the call's deadline passed before the password was sent anywhere";
-                Arc::new(Err(Error::new(Reason::DeadlineExceeded, message)))
-            }
+            Err(_) => Arc::new(Err(too_late)),
         }
     }
 }
@@ -145,6 +144,17 @@ fn may_be_repeated(done: &Result<Outcome, Error>) -> bool {
             ErrorKind::Unavailable | ErrorKind::ResourceExhausted
         ),
     }
+}
+
+/// Nothing was sent, nor will be: a directory has less time than the whole login has.
+fn too_late(deadline_is_caller_s: bool) -> Error {
+    if deadline_is_caller_s {
+        let message = "the call's deadline passed before the password was sent anywhere";
+        return Error::new(Reason::DeadlineExceeded, message);
+    }
+    // A directory would have been told of by now.
+    Error::new(Reason::StoreUnavailable, "the store did not answer in time")
+        .retry_after(Duration::from_secs(1))
 }
 
 fn broken() -> Error {

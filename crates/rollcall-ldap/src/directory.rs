@@ -316,6 +316,13 @@ impl Pools {
         deadline: Instant,
     ) -> Result<BindAnswer, BindError> {
         let before = Instant::now();
+        if deadline <= before {
+            // Whoever asked may have told already that nothing was sent.
+            return Err(BindError {
+                error: LdapError::Timeout,
+                unsent: true,
+            });
+        }
         let deadline = deadline.min(before + self.operation_timeout);
         let policy = self.dialect != Some(Dialect::ActiveDirectory);
         let connection = lease

@@ -26,8 +26,10 @@ pub struct Attempt {
     pub request_id: Option<String>,
     /// Who calls.
     pub caller: Arc<Caller>,
-    /// When the caller stops waiting.
+    /// When it must have an answer.
     pub deadline: Instant,
+    /// That is when the caller stops waiting, and not the longest that any login may take.
+    pub deadline_is_caller_s: bool,
 }
 
 /// How far an attempt came, for whoever has to answer while it still goes on.
@@ -36,7 +38,15 @@ pub struct Progress(Arc<AtomicBool>);
 
 impl Attempt {
     /// The attempt of a request.
-    pub fn new(request: Authenticate, caller: Arc<Caller>, deadline: Instant) -> Self {
+    ///
+    /// It ends at `longest`, or when the caller stops waiting if that is earlier.
+    pub fn new(
+        request: Authenticate,
+        caller: Arc<Caller>,
+        longest: Instant,
+        caller_deadline: Option<Instant>,
+    ) -> Self {
+        let hurry = caller_deadline.filter(|deadline| *deadline < longest);
         Self {
             tenant: request.tenant,
             login: request.login,
@@ -44,7 +54,8 @@ impl Attempt {
             client: request.client_address,
             request_id: request.request_id,
             caller,
-            deadline,
+            deadline: hurry.unwrap_or(longest),
+            deadline_is_caller_s: hurry.is_some(),
         }
     }
 

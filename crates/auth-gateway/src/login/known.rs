@@ -102,6 +102,7 @@ impl Runner {
             now: self.now(),
             deadline: source.deadline,
         };
+        let had_time = Instant::now() < source.deadline;
         asked.progress.bind_begins();
         let answer = ask(&question, &asked.attempt.password).await;
         if !answer.bind_sent {
@@ -112,10 +113,12 @@ impl Runner {
             Finding::Absent(_) => self.known_dns.forget(user),
             Finding::Failed(_) => {}
         }
-        source.opened.note(match &answer.finding {
-            Finding::Failed(error) => Some(error),
-            Finding::Judged { .. } | Finding::Absent(_) => None,
-        });
+        if had_time {
+            source.opened.note(match &answer.finding {
+                Finding::Failed(error) => Some(error),
+                Finding::Judged { .. } | Finding::Absent(_) => None,
+            });
+        }
         answer
     }
 
