@@ -141,7 +141,7 @@ fn may_be_repeated(done: &Result<Outcome, Error>) -> bool {
         Ok(_) => false,
         Err(error) => matches!(
             error.kind(),
-            ErrorKind::Unavailable | ErrorKind::ResourceExhausted
+            ErrorKind::Unavailable | ErrorKind::ResourceExhausted | ErrorKind::DeadlineExceeded
         ),
     }
 }

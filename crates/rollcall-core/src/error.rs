@@ -139,8 +139,8 @@ reasons! {
     WorkerUnavailable = "WORKER_UNAVAILABLE" => Unavailable,
     /// This replica is shutting down.
     ShuttingDown = "SHUTTING_DOWN" => Unavailable,
-    /// The directory did not answer in time.
-    DirectoryTimeout = "DIRECTORY_TIMEOUT" => DeadlineExceeded,
+    /// The directory did not answer the worker in time.
+    DirectoryTimeout = "DIRECTORY_TIMEOUT" => Unavailable,
     /// The caller's deadline passed.
     DeadlineExceeded = "DEADLINE_EXCEEDED" => DeadlineExceeded,
     /// The caller went away.

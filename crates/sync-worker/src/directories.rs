@@ -191,7 +191,7 @@ pub fn to_error(error: &LdapError, resource: &str) -> Error {
     let retry_after = Duration::from_secs(5);
     let (reason, retry_after) = match error {
         LdapError::Busy => (Reason::DirectoryBusy, Some(Duration::from_secs(1))),
-        LdapError::Timeout => (Reason::DirectoryTimeout, None),
+        LdapError::Timeout => (Reason::DirectoryTimeout, Some(retry_after)),
         LdapError::Tls(_)
         | LdapError::StartTlsRefused(_)
         | LdapError::EgressDenied

@@ -162,11 +162,6 @@ pub fn unsent(cause: &LdapError, resource: &str) -> Error {
             "the directory has as much work as it may have",
             Some(1),
         ),
-        LdapError::Timeout => (
-            Reason::DirectoryTimeout,
-            "the directory did not answer in time",
-            None,
-        ),
         // The server went away or is too slow; nothing says that TLS itself is wrong.
         LdapError::Tls(TlsFailure::Timeout | TlsFailure::Closed | TlsFailure::Other) => {
             (Reason::DirectoryUnavailable, unavailable, Some(5))
@@ -227,7 +222,7 @@ mod tests {
             (LdapError::EgressDenied, DirectoryMisconfigured),
             (LdapError::Tls(TlsFailure::UnknownIssuer), DirectoryMisconfigured),
             (LdapError::Tls(TlsFailure::Timeout), DirectoryUnavailable),
-            (LdapError::Timeout, DirectoryTimeout),
+            (LdapError::Timeout, DirectoryUnavailable),
             (LdapError::Busy, DirectoryBusy),
         ] {
             let before = reading(Finding::Failed(cause.clone()), false);

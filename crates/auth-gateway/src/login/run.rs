@@ -117,8 +117,12 @@ impl Runner {
     /// Whatever speaks of the call and not of the password.
     pub async fn run(&self, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
         let start = Instant::now();
-        let done = self.decide(attempt, progress).await;
-        if matches!(&done, Err(error) if error.reason == Reason::DirectoryUnavailable) {
+        let mut done = self.decide(attempt, progress).await;
+        if let Err(error) = &mut done
+            && error.reason == Reason::DirectoryUnavailable
+        {
+            // Which directory it is would tell that there is such a login.
+            error.metadata.clear();
             let answer_at = next_tick(start, Instant::now());
             if answer_at < attempt.deadline {
                 tokio::time::sleep_until(answer_at).await;
@@ -250,10 +254,7 @@ impl Runner {
                 return None;
             }
         }
-        // Which directory it is would tell that there is such a login.
-        let mut error = unsent(&LdapError::CircuitOpen, "");
-        error.metadata.clear();
-        Some(error)
+        Some(unsent(&LdapError::CircuitOpen, ""))
     }
 
     /// Lets a guess go on, with its slots reserved; or answers it here: a repeated wrong password, or too many.

@@ -13,6 +13,7 @@ use rollcall_core::id::{DirectoryId, UserId, UserSyncId, Uuid};
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::secret::Password;
 use rollcall_core::user::{Origin, Profile, UserState};
+use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_store::NewSecrets;
 use rollcall_testkit::{Operation, ScriptedLdap, Slapd, ber, wait_for};
 
@@ -33,6 +34,11 @@ async fn a_directory_that_is_down_is_unavailable_for_known_and_unknown_logins_an
             "Unavailable DIRECTORY_UNAVAILABLE"
         );
     }
+    let mut auth = AuthServiceClient::new(world.channel(0));
+    let mut status = async |login| auth.authenticate(request(login, PASSWORD)).await.unwrap_err();
+    let (known, unknown) = (status("ada").await, status("nobody").await);
+    assert_eq!(known.message(), unknown.message());
+    assert_eq!(known.details(), unknown.details());
     world.server.start().unwrap();
     let up = wait_for(
         "the directory is used again",
@@ -69,7 +75,7 @@ async fn a_caller_that_leaves_is_accounted_for_and_poisons_nothing() {
     world.server.pause().unwrap();
     let mut impatient = tonic::Request::new(request("ada", PASSWORD));
     impatient.set_timeout(Duration::from_millis(300));
-    let mut client = rollcall_proto::v1::auth_service_client::AuthServiceClient::new(world.channel(0));
+    let mut client = AuthServiceClient::new(world.channel(0));
     let status = client.authenticate(impatient).await.unwrap_err();
     world.server.resume().unwrap();
     assert_eq!(status.code(), tonic::Code::Aborted, "{status:?}");
@@ -91,7 +97,7 @@ async fn a_login_whose_call_is_cancelled_goes_on_to_its_end_and_is_recorded() {
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
     let ada = world.user("ada").await;
     world.server.pause().unwrap();
-    let mut auth = rollcall_proto::v1::auth_service_client::AuthServiceClient::new(world.channel(0));
+    let mut auth = AuthServiceClient::new(world.channel(0));
     let call = tokio::spawn(async move { auth.authenticate(request("ada", PASSWORD)).await });
     // A slot is taken just before the bind. Looking forgets it, which matters to nobody here.
     wait_for("the login is under way", Duration::from_secs(10), async || {
@@ -316,7 +322,6 @@ async fn a_black_holed_directory_costs_its_own_users_only() {
     let told = |answer: &String| {
         [
             "Unavailable DIRECTORY_UNAVAILABLE",
-            "DeadlineExceeded DIRECTORY_TIMEOUT",
             "ResourceExhausted DIRECTORY_BUSY",
         ]
         .contains(&answer.as_str())
@@ -378,4 +383,29 @@ async fn a_writer_that_is_frozen_on_sqlite_is_an_outage_and_no_wrong_password() 
     })
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_was_silent_before_the_bind_may_be_asked_again_with_the_same_request_id() {
+    let settings = [("login.timeout", "1s"), ("login.trust_dn", "0s")];
+    let world = World::with(Slapd::builder(), &settings).await;
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    let again = || rollcall_proto::v1::AuthenticateRequest {
+        request_id: "id-1".into(),
+        ..request("ada", PASSWORD)
+    };
+    world.server.pause().unwrap();
+    assert_eq!(
+        world.attempt(0, again()).await,
+        "Unavailable DIRECTORY_UNAVAILABLE"
+    );
+    world.server.resume().unwrap();
+    wait_for(
+        "the directory is used again",
+        Duration::from_secs(60),
+        async || world.attempt(0, again()).await == "OK ada",
+    )
+    .await
+    .unwrap();
+    assert_eq!(world.binds(&dn("ada")), 2);
 }

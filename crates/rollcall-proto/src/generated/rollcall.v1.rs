@@ -4272,8 +4272,8 @@ pub mod auth_service_client {
         /// without asking the directory, and counts once.
         ///
         /// Needs the permission "authenticate". Errors: INVALID_FIELD, TENANT_REQUIRED, REQUEST_ID_REUSED, SYNC_DISABLED,
-        /// ENDPOINT_UNCONFIRMED, DIRECTORY_MISCONFIGURED, DIRECTORY_UNAVAILABLE, DIRECTORY_BUSY, DIRECTORY_TIMEOUT,
-        /// BIND_OUTCOME_UNKNOWN, LOGIN_NOT_RECORDED, WORKER_UNAVAILABLE, and those of every method.
+        /// ENDPOINT_UNCONFIRMED, DIRECTORY_MISCONFIGURED, DIRECTORY_UNAVAILABLE, DIRECTORY_BUSY, BIND_OUTCOME_UNKNOWN,
+        /// LOGIN_NOT_RECORDED, WORKER_UNAVAILABLE, and those of every method.
         pub async fn authenticate(
             &mut self,
             request: impl tonic::IntoRequest<super::AuthenticateRequest>,
@@ -4324,8 +4324,8 @@ pub mod auth_service_server {
         /// without asking the directory, and counts once.
         ///
         /// Needs the permission "authenticate". Errors: INVALID_FIELD, TENANT_REQUIRED, REQUEST_ID_REUSED, SYNC_DISABLED,
-        /// ENDPOINT_UNCONFIRMED, DIRECTORY_MISCONFIGURED, DIRECTORY_UNAVAILABLE, DIRECTORY_BUSY, DIRECTORY_TIMEOUT,
-        /// BIND_OUTCOME_UNKNOWN, LOGIN_NOT_RECORDED, WORKER_UNAVAILABLE, and those of every method.
+        /// ENDPOINT_UNCONFIRMED, DIRECTORY_MISCONFIGURED, DIRECTORY_UNAVAILABLE, DIRECTORY_BUSY, BIND_OUTCOME_UNKNOWN,
+        /// LOGIN_NOT_RECORDED, WORKER_UNAVAILABLE, and those of every method.
         async fn authenticate(
             &self,
             request: tonic::Request<super::AuthenticateRequest>,
@@ -4591,9 +4591,9 @@ pub enum ErrorReason {
     /// FAILED_PRECONDITION. The cursor points before the oldest event that is kept: read the users with ListUsers and go
     /// on from the event_cursor it returns. Metadata: parent.
     CursorExpired = 60,
-    /// UNAVAILABLE with google.rpc.RetryInfo. No host of the directory can be reached, or its circuit breaker is open.
-    /// No byte of a user's bind was sent, so a retry is safe. Metadata: resource; absent where naming the directory would
-    /// tell that a login exists.
+    /// UNAVAILABLE with google.rpc.RetryInfo. No host of the directory can be reached, its circuit breaker is open, or,
+    /// at a login, it did not answer in time. No byte of a user's bind was sent, so a retry is safe. Metadata: resource,
+    /// except at a login, where naming the directory would tell that there is such a user.
     DirectoryUnavailable = 70,
     /// UNAVAILABLE with google.rpc.RetryInfo. Rollcall's own database cannot be reached; nothing was changed and no
     /// byte of a user's bind was sent. Metadata: none.
@@ -4603,7 +4603,7 @@ pub enum ErrorReason {
     WorkerUnavailable = 72,
     /// UNAVAILABLE with google.rpc.RetryInfo. This replica is shutting down; another one answers. Metadata: none.
     ShuttingDown = 73,
-    /// DEADLINE_EXCEEDED. The directory did not answer in time, and no user's bind was sent. Metadata: resource.
+    /// UNAVAILABLE with google.rpc.RetryInfo. The directory did not answer the worker in time. Metadata: resource.
     DirectoryTimeout = 80,
     /// DEADLINE_EXCEEDED. The caller's deadline passed, and no user's bind was sent. Metadata: none.
     DeadlineExceeded = 81,

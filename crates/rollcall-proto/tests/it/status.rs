@@ -41,10 +41,11 @@ fn every_reason_has_its_code() {
             | Reason::OwnerProtected
             | Reason::CursorExpired => Code::FailedPrecondition,
             Reason::DirectoryUnavailable
+            | Reason::DirectoryTimeout
             | Reason::StoreUnavailable
             | Reason::WorkerUnavailable
             | Reason::ShuttingDown => Code::Unavailable,
-            Reason::DirectoryTimeout | Reason::DeadlineExceeded => Code::DeadlineExceeded,
+            Reason::DeadlineExceeded => Code::DeadlineExceeded,
             Reason::Cancelled => Code::Cancelled,
             Reason::CallerQuotaExhausted
             | Reason::ChecksRateLimited
