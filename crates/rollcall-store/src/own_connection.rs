@@ -7,9 +7,11 @@ use futures::TryStreamExt;
 use sea_orm::sea_query::ArrayType;
 use sea_orm::sqlx::postgres::PgArguments;
 use sea_orm::sqlx::query::Query;
-use sea_orm::sqlx::{AssertSqlSafe, Either, Executor, PgConnection, Postgres, SqliteConnection, query};
+use sea_orm::sqlx::{
+    AssertSqlSafe, Connection, Either, Executor, PgConnection, Postgres, SqliteConnection, query,
+};
 use sea_orm::{QueryResult, RuntimeErr, SqlxError, Value};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use crate::database::{BUSY_TIMEOUT, Database, Engine};
@@ -18,6 +20,14 @@ use crate::few_trips::Parts;
 
 /// How often to ask whether SQLite may be written to.
 const ASK_AGAIN: Duration = Duration::from_millis(1);
+
+/// A server that vanishes says nothing, and the kernel asks for it for a quarter of an hour. One that is there answers
+/// a login's statements in a few milliseconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+#[error("PostgreSQL did not answer in time")]
+struct Silent;
 
 /// What is for this connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,8 +125,13 @@ impl OwnConnection {
                 Open::Sqlite(connection)
             }
             Engine::Postgres => {
-                let connection = pool.get_postgres_connection_pool().acquire().await;
-                Open::Postgres(Box::new(connection.map_err(failed)?.detach()))
+                // Not one of the pool's, which may have lost their server unnoticed.
+                let options = pool.get_postgres_connection_pool().connect_options();
+                let connection = answered(async {
+                    let connection = PgConnection::connect_with(&options).await;
+                    connection.map_err(failed)
+                });
+                Open::Postgres(Box::new(connection.await?))
             }
         })
     }
@@ -124,7 +139,7 @@ impl OwnConnection {
     async fn run(&mut self, script: Vec<Parts>) -> Result<Vec<Vec<QueryResult>>> {
         let result = match &mut self.open {
             Some(Open::Sqlite(connection)) => on_sqlite(connection, script).await,
-            Some(Open::Postgres(connection)) => on_postgres(connection, script).await,
+            Some(Open::Postgres(connection)) => answered(on_postgres(connection, script)).await,
             None => Err(StoreError::corrupt("a transaction goes on after its end")),
         };
         if result.is_err() {
@@ -132,6 +147,11 @@ impl OwnConnection {
         }
         result
     }
+}
+
+async fn answered<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = timeout(ANSWER_TIMEOUT, work).await;
+    done.unwrap_or_else(|_| Err(StoreError::Unavailable(Silent.into())))
 }
 
 /// All statements in one message.

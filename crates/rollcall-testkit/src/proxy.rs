@@ -5,10 +5,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// A line to a server on loopback that can be cut, whatever is on it; closed when dropped.
+/// A line to a server on loopback that can be cut or fall silent, whatever is on it; closed when dropped.
 pub struct Proxy {
     address: SocketAddr,
     cuts: watch::Sender<u64>,
+    silences: watch::Sender<u64>,
     accepting: AbortHandle,
 }
 
@@ -18,22 +19,22 @@ impl Proxy {
     pub async fn start(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let (cuts, _) = watch::channel(0);
-        let new_cuts = cuts.clone();
+        let (cuts, silences) = (watch::Sender::new(0), watch::Sender::new(0));
+        let (new_cuts, new_silences) = (cuts.clone(), silences.clone());
         let accepting = tokio::spawn(async move {
             // Owned by this task, so that aborting it ends the connections too.
             let mut lines = JoinSet::new();
             while let Ok((mut caller, _)) = listener.accept().await {
-                let mut cut = new_cuts.subscribe();
+                let (mut cut, mut silence) = (new_cuts.subscribe(), new_silences.subscribe());
                 lines.spawn(async move {
                     let carry = async {
-                        let mut server = TcpStream::connect(server).await?;
-                        caller.set_nodelay(true)?;
-                        server.set_nodelay(true)?;
-                        copy_bidirectional(&mut caller, &mut server).await
+                        tokio::select! {
+                            _ = carried(&mut caller, server) => {}
+                            _ = silence.changed() => std::future::pending().await,
+                        }
                     };
                     tokio::select! {
-                        _ = carry => {}
+                        () = carry => {}
                         _ = cut.changed() => {}
                     }
                 });
@@ -44,6 +45,7 @@ impl Proxy {
         Ok(Self {
             address,
             cuts,
+            silences,
             accepting,
         })
     }
@@ -57,6 +59,19 @@ impl Proxy {
     pub fn cut(&self) {
         self.cuts.send_modify(|count| *count += 1);
     }
+
+    /// Carries nothing more on any connection that there is, and ends none: to the caller it looks as if the server's
+    /// machine had lost its power. New ones are carried.
+    pub fn silence(&self) {
+        self.silences.send_modify(|count| *count += 1);
+    }
+}
+
+async fn carried(caller: &mut TcpStream, server: SocketAddr) -> std::io::Result<()> {
+    let mut server = TcpStream::connect(server).await?;
+    caller.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    copy_bidirectional(caller, &mut server).await.map(drop)
 }
 
 impl Drop for Proxy {
