@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rollcall_testkit::wait_for_blocking;
+use rollcall_testkit::{freeze, wait_for_blocking};
 use tonic::transport::{Channel, Endpoint};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -88,17 +88,13 @@ impl Service {
 
     /// Freezes it (SIGSTOP): connections stay open, and nothing moves.
     pub fn pause(&self) -> Result<()> {
-        self.signal("-STOP")
+        freeze(self.child.id())
     }
 
     /// Ends [`Service::pause`].
     pub fn resume(&self) -> Result<()> {
-        self.signal("-CONT")
-    }
-
-    fn signal(&self, signal: &str) -> Result<()> {
         let status = Command::new("kill")
-            .args([signal, &self.child.id().to_string()])
+            .args(["-CONT", &self.child.id().to_string()])
             .status()?;
         anyhow::ensure!(status.success(), "{} cannot be signalled", self.name);
         Ok(())

@@ -32,6 +32,7 @@ pub use dirsrv::{Dirsrv, DirsrvPerson};
 pub use ldif::Ldif;
 pub use people::{HostilePerson, hostile_people, people_ldif};
 pub use postgres::{Postgres, TestDatabase};
+pub use process::freeze;
 pub use proxy::Proxy;
 pub use recorder::Recorder;
 pub use root::is_root_for;

@@ -7,6 +7,9 @@ use std::net::{IpAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::wait::wait_for_blocking;
 
 /// Ends the server and removes its files when the test process is gone without having run `Drop`: by a
 /// kill, or because the owner sits in a `static`. It notices by the end of its standard input.
@@ -63,11 +66,36 @@ impl ServerProcess {
         Ok(self.child.try_wait()?.is_some())
     }
 
-    /// Sends a signal by name: `STOP`, `CONT`, `QUIT`.
+    /// Sends a signal by name: `CONT`, `QUIT`.
     pub(crate) fn signal(&self, name: &str) -> Result<()> {
-        run(Command::new("sh").args(["-c", r#"kill "-$1" "$2""#, "sh", name, &self.pid().to_string()]))?;
-        Ok(())
+        signal(self.pid(), name)
     }
+}
+
+fn signal(pid: u32, name: &str) -> Result<()> {
+    run(Command::new("sh").args(["-c", r#"kill "-$1" "$2""#, "sh", name, &pid.to_string()]))?;
+    Ok(())
+}
+
+/// Stops a process (SIGSTOP), and returns when no thread of it runs any more: on a busy machine one may still answer
+/// after the signal was sent.
+pub fn freeze(pid: u32) -> Result<()> {
+    signal(pid, "STOP")?;
+    wait_for_blocking("all threads have stopped", Duration::from_secs(30), || {
+        is_frozen(pid).unwrap_or(false)
+    })
+}
+
+fn is_frozen(pid: u32) -> io::Result<bool> {
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = std::fs::read_to_string(thread?.path().join("stat"))?;
+        // The state follows the name, which stands in brackets and may hold anything (proc(5)).
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        if state != Some('T') {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Drop for ServerProcess {

@@ -7,7 +7,7 @@ mod config;
 pub use config::SlapdBuilder;
 
 use crate::ca::Certificate;
-use crate::process::{ServerProcess, find_program, free_port, run, tail};
+use crate::process::{ServerProcess, find_program, free_port, freeze, run, tail};
 use crate::scripted::ber;
 use crate::wait::pause;
 use anyhow::{Context, Result, bail};
@@ -154,7 +154,7 @@ impl Slapd {
 
     /// Freezes the server (SIGSTOP): connections open, since the kernel accepts them, and nothing answers.
     pub fn pause(&self) -> Result<()> {
-        self.process.as_ref().context("slapd is stopped")?.signal("STOP")
+        freeze(self.process.as_ref().context("slapd is stopped")?.pid())
     }
 
     /// Ends [`Slapd::pause`]; what was sent meanwhile is answered now.
