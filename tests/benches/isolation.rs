@@ -25,7 +25,7 @@ const PEOPLE: usize = 2_000;
 const CALLERS: usize = 24;
 const CALLERS_OF_DISTURBED: usize = 4;
 const LATE: Duration = Duration::from_millis(500);
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 const ROUND: Duration = Duration::from_secs(4);
 const RECOVERY_LIMIT: Duration = Duration::from_secs(120);
 
