@@ -9,7 +9,7 @@ use std::time::Duration;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database as SeaDatabase, DatabaseConnection, DatabaseTransaction,
-    DbBackend, FromQueryResult, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
+    DbBackend, DbErr, FromQueryResult, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
     TransactionTrait, TryGetable, Value,
 };
 
@@ -35,6 +35,14 @@ const WAY: Duration = Duration::from_millis(5);
 const WAL_PAGES: &str = "4000";
 /// Idle connections to PostgreSQL older than this are tried before use.
 const TEST_IF_IDLE: Duration = Duration::from_secs(15);
+
+/// A server of PostgreSQL that vanishes says nothing, and the kernel asks for it for a quarter of an hour. None of our
+/// statements takes so long; the longest wait is for somebody who froze.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Debug, thiserror::Error)]
+#[error("PostgreSQL did not answer in time")]
+struct Silent;
 
 /// The database's kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -157,7 +165,7 @@ impl Database {
                 .then_some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        Ok(self.writer.begin_with_options(options).await?)
+        in_time(&self.writer, self.writer.begin_with_options(options)).await
     }
 }
 
@@ -209,6 +217,28 @@ fn create_private_file(path: &Path) -> Result<()> {
     }
 }
 
+/// What a server of PostgreSQL says, if it says it within this time.
+pub(crate) async fn answered<T, E>(
+    within: Duration,
+    answer: impl Future<Output = std::result::Result<T, E>>,
+) -> Result<T>
+where
+    StoreError: From<E>,
+{
+    let answer = tokio::time::timeout(within, answer).await;
+    Ok(answer.map_err(|_| StoreError::Unavailable(Silent.into()))??)
+}
+
+async fn in_time<T>(
+    connection: &impl ConnectionTrait,
+    answer: impl Future<Output = std::result::Result<T, DbErr>>,
+) -> Result<T> {
+    match Engine::of(connection) {
+        Engine::Sqlite => Ok(answer.await?),
+        Engine::Postgres => answered(ANSWER_TIMEOUT, answer).await,
+    }
+}
+
 fn statement(connection: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> Statement {
     Statement::from_sql_and_values(connection.get_database_backend(), sql, values)
 }
@@ -232,9 +262,8 @@ pub(crate) async fn query_all(
     sql: &str,
     values: Vec<Value>,
 ) -> Result<Vec<QueryResult>> {
-    Ok(connection
-        .query_all_raw(statement(connection, sql, values))
-        .await?)
+    let statement = statement(connection, sql, values);
+    in_time(connection, connection.query_all_raw(statement)).await
 }
 
 /// The only row, if there is one.
@@ -252,9 +281,7 @@ pub(crate) async fn column<T: TryGetable>(
     sql: &str,
     values: Vec<Value>,
 ) -> Result<Vec<T>> {
-    let found = connection
-        .query_all_raw(statement(connection, sql, values))
-        .await?;
+    let found = query_all(connection, sql, values).await?;
     found.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
 }
 
@@ -269,10 +296,9 @@ pub(crate) async fn scalar<T: TryGetable>(
 
 /// Executes a statement; returns how many rows it touched.
 pub(crate) async fn execute(connection: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> Result<u64> {
-    Ok(connection
-        .execute_raw(statement(connection, sql, values))
-        .await?
-        .rows_affected())
+    let statement = statement(connection, sql, values);
+    let done = in_time(connection, connection.execute_raw(statement)).await?;
+    Ok(done.rows_affected())
 }
 
 /// A text that a person or a caller wrote. PostgreSQL's TEXT cannot hold U+0000.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt;
+use futures::{TryFutureExt, TryStreamExt};
 use sea_orm::sea_query::ArrayType;
 use sea_orm::sqlx::postgres::PgArguments;
 use sea_orm::sqlx::query::Query;
@@ -11,23 +11,18 @@ use sea_orm::sqlx::{
     AssertSqlSafe, Connection, Either, Executor, PgConnection, Postgres, SqliteConnection, query,
 };
 use sea_orm::{QueryResult, RuntimeErr, SqlxError, Value};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::database::{BUSY_TIMEOUT, Database, Engine};
+use crate::database::{BUSY_TIMEOUT, Database, Engine, answered};
 use crate::error::{Result, StoreError};
 use crate::few_trips::Parts;
 
 /// How often to ask whether SQLite may be written to.
 const ASK_AGAIN: Duration = Duration::from_millis(1);
 
-/// A server that vanishes says nothing, and the kernel asks for it for a quarter of an hour. One that is there answers
-/// a login's statements in a few milliseconds.
+/// Within this time PostgreSQL has answered a login's statements, which take milliseconds, or it has vanished.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
-#[derive(Debug, thiserror::Error)]
-#[error("PostgreSQL did not answer in time")]
-struct Silent;
 
 /// What is for this connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,11 +122,8 @@ impl OwnConnection {
             Engine::Postgres => {
                 // Not one of the pool's, which may have lost their server unnoticed.
                 let options = pool.get_postgres_connection_pool().connect_options();
-                let connection = answered(async {
-                    let connection = PgConnection::connect_with(&options).await;
-                    connection.map_err(failed)
-                });
-                Open::Postgres(Box::new(connection.await?))
+                let connection = PgConnection::connect_with(&options).map_err(failed);
+                Open::Postgres(Box::new(answered(ANSWER_TIMEOUT, connection).await?))
             }
         })
     }
@@ -139,7 +131,9 @@ impl OwnConnection {
     async fn run(&mut self, script: Vec<Parts>) -> Result<Vec<Vec<QueryResult>>> {
         let result = match &mut self.open {
             Some(Open::Sqlite(connection)) => on_sqlite(connection, script).await,
-            Some(Open::Postgres(connection)) => answered(on_postgres(connection, script)).await,
+            Some(Open::Postgres(connection)) => {
+                answered(ANSWER_TIMEOUT, on_postgres(connection, script)).await
+            }
             None => Err(StoreError::corrupt("a transaction goes on after its end")),
         };
         if result.is_err() {
@@ -147,11 +141,6 @@ impl OwnConnection {
         }
         result
     }
-}
-
-async fn answered<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let done = timeout(ANSWER_TIMEOUT, work).await;
-    done.unwrap_or_else(|_| Err(StoreError::Unavailable(Silent.into())))
 }
 
 /// All statements in one message.

@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
-use crate::database::{Database, Engine, column, execute};
+use crate::database::{Database, Engine, column};
 use crate::error::{Result, StoreError};
 
 mod deletions;
@@ -35,12 +35,9 @@ pub(crate) async fn migrate(database: &Database) -> Result<()> {
         Engine::Sqlite => database.begin().await?,
         Engine::Postgres => {
             let tx = database.writer.begin().await?;
-            execute(
-                &tx,
-                "SELECT pg_advisory_xact_lock($1)",
-                vec![MIGRATION_LOCK.into()],
-            )
-            .await?;
+            // For as long as another replica migrates.
+            tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+                .await?;
             tx
         }
     };

@@ -21,3 +21,4 @@ mod runs;
 mod schema;
 mod secrets;
 mod throttles;
+mod vanished;
