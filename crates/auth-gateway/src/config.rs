@@ -137,6 +137,7 @@ impl Throttle {
             limit: self.client_limit,
             window: delta(self.window),
             lock: delta(self.duration),
+            fixed: true,
         }
     }
 }

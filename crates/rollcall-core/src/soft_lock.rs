@@ -107,6 +107,7 @@ impl SoftLockDefaults {
                 limit,
                 window: delta(window),
                 lock: delta(lock),
+                fixed: false,
             },
             mode: own.mode.unwrap_or(self.mode),
         }

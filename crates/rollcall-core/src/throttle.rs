@@ -31,6 +31,9 @@ pub struct ThrottlePolicy {
     pub window: TimeDelta,
     /// Once the limit is reached, attempts are refused for so long after the last one. At least the window.
     pub lock: TimeDelta,
+    /// The window ends so long after its first attempt instead. For an address of many people, of whom somebody always
+    /// logs in: their mistakes would never be forgotten, and no directory counts by address.
+    pub fixed: bool,
 }
 
 /// Failures of one subject.
@@ -112,15 +115,12 @@ impl ThrottlePolicy {
 
     /// When the failures are forgotten, if none is added.
     fn end(&self, state: &ThrottleState) -> DateTime<Utc> {
-        let time = if self.is_reached(state) {
-            self.lock
-        } else {
-            self.window
+        let (since, time) = match (self.is_reached(state), self.fixed) {
+            (true, _) => (state.last_time, self.lock),
+            (false, true) => (state.window_start, self.window),
+            (false, false) => (state.last_time, self.window),
         };
-        state
-            .last_time
-            .checked_add_signed(time)
-            .unwrap_or(DateTime::<Utc>::MAX_UTC)
+        since.checked_add_signed(time).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     fn is_reached(&self, state: &ThrottleState) -> bool {
@@ -154,6 +154,7 @@ mod tests {
         limit: 3,
         window: TimeDelta::minutes(15),
         lock: TimeDelta::minutes(20),
+        fixed: false,
     };
 
     fn at(minute: i64) -> DateTime<Utc> {
@@ -203,6 +204,30 @@ mod tests {
         assert!(POLICY.reserve(state, at(29)).is_err());
         let state = failed(failed(failed(None, 0), 14), 29);
         assert_eq!(state.unwrap().failures, 1);
+    }
+
+    #[test]
+    fn a_busy_address_is_not_locked_by_the_mistakes_of_a_whole_day() {
+        let client = ThrottlePolicy {
+            fixed: true,
+            ..POLICY
+        };
+        let mut state = None;
+        for hour in 0..24 {
+            let (reserved, slot) = client.reserve(state, at(hour * 60)).unwrap();
+            state = Some(reserved.settle(slot, Settlement::Failure));
+            for minute in (5..60).step_by(5) {
+                let (reserved, slot) = client.reserve(state, at(hour * 60 + minute)).unwrap();
+                state = Some(reserved.settle(slot, Settlement::NotSent));
+            }
+        }
+        // Three within a window are too many all the same, for so long after the last one.
+        let mut state = None;
+        for minute in [0, 7, 14] {
+            let (reserved, slot) = client.reserve(state, at(minute)).unwrap();
+            state = Some(reserved.settle(slot, Settlement::Failure));
+        }
+        assert_eq!(client.reserve(state, at(20)), Err(TimeDelta::minutes(14)));
     }
 
     #[test]

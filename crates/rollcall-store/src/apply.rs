@@ -58,7 +58,7 @@ impl Store {
     /// How many changes a chunk should have. On SQLite nobody else writes while one is applied, and logins write.
     pub fn good_chunk(&self) -> usize {
         match self.inner.database.engine {
-            Engine::Sqlite => 250,
+            Engine::Sqlite => 100,
             Engine::Postgres => CHUNK_CHANGES,
         }
     }

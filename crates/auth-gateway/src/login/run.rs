@@ -168,7 +168,7 @@ impl Runner {
             Standing::Refused(reason) => {
                 let subject = ThrottleSubject::User(target.user.id);
                 match self.guess(attempt, who, &view, subject).await? {
-                    Ok(guess) => self.refuse(guess, reason).await,
+                    Ok(guess) => self.refuse(attempt, guess, &view, reason).await,
                     Err(answered) => Ok(answered),
                 }
             }
@@ -220,19 +220,11 @@ impl Runner {
             Ok(guess) => guess,
             Err(answered) => return Ok(answered),
         };
-        if let Some(error) = self.outage(&guess.who.tenant, view, attempt.deadline).await {
-            let ending = Ending {
-                slots: guess.slots,
-                ..Ending::without_slots(LoginOutcome::Error, error.reason.as_str())
-            };
-            self.record(&guess.who, ending).await?;
-            return Err(error);
-        }
-        self.refuse(guess, "UNKNOWN_LOGIN").await
+        self.refuse(attempt, guess, view, "UNKNOWN_LOGIN").await
     }
 
-    /// While no directory of the tenant can be reached, an unknown login must not be the only one that gets
-    /// an answer.
+    /// While no directory of the tenant can be reached, those whom none would be asked about must not be the only ones
+    /// who get an answer.
     async fn outage(&self, tenant: &TenantId, view: &TenantView, deadline: Instant) -> Option<Error> {
         let opened = self.directories.opened(tenant, &view.directories);
         if opened.is_empty() || !opened.iter().all(|directory| directory.is_down()) {
@@ -349,7 +341,21 @@ impl Runner {
     }
 
     /// Refuses a guess that no directory has to see, as slowly as one that a directory saw.
-    async fn refuse(&self, guess: Guess, reason: &'static str) -> Result<Outcome, Error> {
+    async fn refuse(
+        &self,
+        attempt: &Attempt,
+        guess: Guess,
+        view: &TenantView,
+        reason: &'static str,
+    ) -> Result<Outcome, Error> {
+        if let Some(error) = self.outage(&guess.who.tenant, view, attempt.deadline).await {
+            let ending = Ending {
+                slots: guess.slots,
+                ..Ending::without_slots(LoginOutcome::Error, error.reason.as_str())
+            };
+            self.record(&guess.who, ending).await?;
+            return Err(error);
+        }
         self.disguise.wait(&guess.who.tenant, self.random()).await;
         self.replays.remember(guess.fingerprint, Instant::now());
         let ending = Ending {

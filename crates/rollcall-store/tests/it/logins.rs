@@ -258,6 +258,7 @@ async fn a_finished_login_settles_its_slots(engine: Engine) {
             limit: 2,
             window: TimeDelta::minutes(15),
             lock: TimeDelta::minutes(15),
+            fixed: false,
         },
     }];
     for (settlement, free) in [
@@ -330,6 +331,7 @@ async fn many_logins_at_once_all_end(engine: Engine) {
                         limit: 1000,
                         window: TimeDelta::minutes(15),
                         lock: TimeDelta::minutes(15),
+                        fixed: false,
                     },
                 }];
                 let Reserved::Taken(slots) = store.reserve(&acme(), &reservation, at(1)).await.unwrap()

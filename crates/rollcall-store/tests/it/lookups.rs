@@ -57,6 +57,7 @@ async fn log_in(store: &Store, login: &str) {
             limit: 9,
             window: TimeDelta::minutes(15),
             lock: TimeDelta::minutes(15),
+            fixed: false,
         },
     });
     let Reserved::Taken(slots) = store.reserve(&acme(), &reservations, at(20)).await.unwrap() else {

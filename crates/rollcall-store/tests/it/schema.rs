@@ -91,6 +91,7 @@ async fn what_was_stored_before_a_migration_can_be_used_after_it(engine: Engine)
             limit: 2,
             window: TimeDelta::seconds(60),
             lock: TimeDelta::seconds(60),
+            fixed: false,
         },
     };
     let reserved = store.reserve(&acme(), &[wanted], at(11)).await.unwrap();

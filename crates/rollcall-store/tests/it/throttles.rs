@@ -32,6 +32,7 @@ fn limited(subject: ThrottleSubject, limit: u32) -> Reservation {
             limit,
             window: TimeDelta::minutes(15),
             lock: TimeDelta::minutes(15),
+            fixed: false,
         },
     }
 }
