@@ -38,6 +38,26 @@ async fn the_right_password_and_no_other_lets_the_right_user_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn spaces_around_a_password_belong_to_it() {
+    let world = World::new().await;
+    // " both ", with its spaces.
+    let change = format!(
+        "dn: {}\nchangetype: modify\nreplace: userPassword\nuserPassword:: IGJvdGgg\n",
+        dn("bob")
+    );
+    world.server.modify(&change).unwrap();
+    assert_eq!(world.login("bob", " both ").await, "OK bob");
+    for other in ["both", " both", "both ", "  both "] {
+        assert_eq!(
+            world.login("bob", other).await,
+            "DENIED INVALID_CREDENTIALS",
+            "{other:?}"
+        );
+        assert_eq!(world.login("bob", " both ").await, "OK bob");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_empty_password_is_refused_before_anything_is_sent_even_where_the_directory_would_accept_it() {
     let world = World::with(rollcall_testkit::Slapd::builder().bind_anon_dn(), &[]).await;
     let before = world.server.binds().unwrap().len();
