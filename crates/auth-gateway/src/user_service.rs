@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::audit::AuditKind;
+use rollcall_core::directory::DirectoryObservations;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{TenantId, UserId, Uuid};
 use rollcall_core::identifier::LoginPolicy;
@@ -246,14 +247,14 @@ impl Users {
         let (caller, name): (_, UserName) =
             decode_for(request, Permission::UsersWrite, |name: &UserName| &name.tenant)?;
         let user = self.user(&name).await?;
-        let (own, threshold) = match &user.origin {
+        let (own, observed) = match &user.origin {
             Some(origin) => {
                 let directory = self.store.directory(&name.tenant, &origin.directory).await?;
-                (directory.settings.soft_lock, directory.observed.lockout_threshold)
+                (directory.settings.soft_lock, directory.observed)
             }
-            None => (SoftLock::default(), None),
+            None => (SoftLock::default(), DirectoryObservations::default()),
         };
-        let policy = self.throttle.defaults().rules(&own, threshold).policy;
+        let policy = self.throttle.defaults().rules(&own, &observed).policy;
         let forgotten = self.store.unlock_user(&name.tenant, name.user).await?;
         self.record(&caller, &user, "UserService.UnlockUser").await?;
         let was_locked = policy.reserve(forgotten, self.clock.now()).is_err();

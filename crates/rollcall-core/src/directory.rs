@@ -204,6 +204,8 @@ pub struct DirectoryObservations {
     pub capabilities: Vec<String>,
     /// Failed binds after which the directory itself locks an account; `None` if it could not be read.
     pub lockout_threshold: Option<u32>,
+    /// Time after which the directory itself forgets failed binds; `None` if it does not, or it could not be read.
+    pub lockout_window: Option<Duration>,
     /// When this was last read.
     pub observe_time: Option<DateTime<Utc>>,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use crate::directory::DirectoryObservations;
 use crate::throttle::ThrottlePolicy;
 use crate::violation::Violations;
 
@@ -12,6 +13,8 @@ use crate::violation::Violations;
 pub const MAX_LIMIT: u32 = 1_000;
 /// Longest window and longest lock.
 pub const MAX_DURATION: Duration = Duration::from_secs(7 * 86_400);
+/// How much longer than a directory failures are remembered here: clocks differ.
+const MARGIN: Duration = Duration::from_secs(300);
 
 /// Whether the soft lock refuses, or only tells what it would refuse.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -90,16 +93,20 @@ impl SoftLock {
 }
 
 impl SoftLockDefaults {
-    /// The rules for the users of a directory which locks accounts itself after `threshold` wrong passwords;
-    /// `None` if that is not known, 0 if it never does.
-    pub fn rules(&self, own: &SoftLock, threshold: Option<u32>) -> SoftLockRules {
-        let highest = highest_limit(threshold);
+    /// The rules for the users of a directory of which this is known.
+    pub fn rules(&self, own: &SoftLock, directory: &DirectoryObservations) -> SoftLockRules {
+        let highest = highest_limit(directory.lockout_threshold);
         let limit = match (own.limit, highest) {
             (Some(own), highest) => own.min(highest.unwrap_or(u32::MAX)),
             (None, Some(highest)) => highest.min(self.max_limit),
             (None, None) => self.limit,
         };
+        // Failures that the directory still remembers count there, so they count here.
+        let remembered = highest
+            .and(directory.lockout_window)
+            .map(|window| window.saturating_add(MARGIN));
         let window = own.window.unwrap_or(self.window);
+        let window = window.max(remembered.unwrap_or_default()).min(MAX_DURATION);
         // A lock that ends before the failures are forgotten would begin anew at once.
         let lock = own.duration.unwrap_or(self.duration).max(window);
         SoftLockRules {
@@ -137,6 +144,14 @@ mod tests {
         mode: SoftLockMode::Enforce,
     };
 
+    fn knowing(lockout_threshold: Option<u32>, window: Option<u64>) -> DirectoryObservations {
+        DirectoryObservations {
+            lockout_threshold,
+            lockout_window: window.map(Duration::from_secs),
+            ..DirectoryObservations::default()
+        }
+    }
+
     fn own(limit: u32) -> SoftLock {
         SoftLock {
             limit: Some(limit),
@@ -159,7 +174,7 @@ mod tests {
             (own(20), Some(1), 1),
         ] {
             assert_eq!(
-                DEFAULTS.rules(&own, threshold).policy.limit,
+                DEFAULTS.rules(&own, &knowing(threshold, None)).policy.limit,
                 limit,
                 "{own:?} {threshold:?}"
             );
@@ -175,17 +190,40 @@ mod tests {
             duration,
             ..SoftLock::default()
         };
-        let rules = DEFAULTS.rules(&seconds(5_000, None), None);
+        let rules = DEFAULTS.rules(&seconds(5_000, None), &knowing(None, None));
         assert_eq!(rules.policy.lock, TimeDelta::seconds(5_000));
-        let rules = DEFAULTS.rules(&seconds(60, Some(Duration::from_secs(90))), None);
+        let rules = DEFAULTS.rules(&seconds(60, Some(Duration::from_secs(90))), &knowing(None, None));
         assert_eq!(
             (rules.policy.window, rules.policy.lock),
             (TimeDelta::seconds(60), TimeDelta::seconds(90))
         );
         assert_eq!(
-            DEFAULTS.rules(&seconds(60, None), None).policy.lock,
+            DEFAULTS
+                .rules(&seconds(60, None), &knowing(None, None))
+                .policy
+                .lock,
             TimeDelta::seconds(2_100)
         );
+    }
+
+    #[test]
+    fn failures_are_remembered_for_longer_than_the_directory_remembers_them() {
+        let short = SoftLock {
+            window: Some(Duration::from_secs(60)),
+            ..SoftLock::default()
+        };
+        for (own, threshold, window, remembered) in [
+            (SoftLock::default(), Some(5), Some(1_800), 2_100),
+            (SoftLock::default(), Some(5), Some(7_200), 7_500),
+            (short, Some(5), Some(1_800), 2_100),
+            (SoftLock::default(), Some(0), Some(7_200), 2_100),
+            (SoftLock::default(), Some(5), None, 2_100),
+            (SoftLock::default(), Some(5), Some(u64::MAX), 604_800),
+        ] {
+            let policy = DEFAULTS.rules(&own, &knowing(threshold, window)).policy;
+            assert_eq!(policy.window, TimeDelta::seconds(remembered), "{window:?}");
+            assert!(policy.lock >= policy.window);
+        }
     }
 
     #[test]

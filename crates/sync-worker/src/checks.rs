@@ -171,6 +171,7 @@ impl Worker {
                 vendor: root.vendor.clone(),
                 capabilities: capabilities.cloned().collect(),
                 lockout_threshold: check.lockout.map(|lockout| lockout.threshold),
+                lockout_window: check.lockout.and_then(|lockout| lockout.window),
                 observe_time: Some(now),
             };
             self.store.save_observations(tenant, id, &observed).await?;

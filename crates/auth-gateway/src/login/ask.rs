@@ -153,23 +153,29 @@ async fn search_first(
     let Some(request) = request_at(question, &found.dn) else {
         return Ok(Finding::Absent(Absence::OutOfScope));
     };
-    let Some(entry) = question.directory.read_entry(&request, question.deadline).await? else {
+    // That this is the person was just read, so the password may go there. Whether it still is, and in which state, the
+    // host says that judges the password.
+    let (answer, entry) = match bound {
+        Some(answer) => {
+            let read = question.directory.read_entry(&request, question.deadline);
+            (answer, read.await?)
+        }
+        None => {
+            let start = Instant::now();
+            let who = bind_as(question, &found.dn);
+            let both = question
+                .directory
+                .verify_and_read(who, password, &request, question.deadline)
+                .await;
+            (sent.note(both.bind, start)?, both.read?)
+        }
+    };
+    let Some(entry) = entry else {
         return Ok(Finding::Absent(Absence::OutOfScope));
     };
     if !is_person(question, &entry) {
         return Ok(Finding::Absent(Absence::Gone));
     }
-    let answer = match bound {
-        Some(answer) => answer,
-        None => {
-            let start = Instant::now();
-            let who = bind_as(question, &entry.dn);
-            let bind = question
-                .directory
-                .verify_password(who, password, question.deadline);
-            sent.note(bind.await, start)?
-        }
-    };
     Ok(judged(question, &answer, entry))
 }
 

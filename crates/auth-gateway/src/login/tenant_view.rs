@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rollcall_core::directory::DirectoryObservations;
 use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_core::soft_lock::{SoftLock, SoftLockDefaults, SoftLockRules};
 use rollcall_store::{PageRequest, Store, StoreError};
@@ -100,11 +101,13 @@ impl TenantViews {
             locks: used
                 .iter()
                 .map(|directory| {
-                    let threshold = directory.observed.lockout_threshold;
-                    self.defaults.rules(&directory.settings.soft_lock, threshold)
+                    self.defaults
+                        .rules(&directory.settings.soft_lock, &directory.observed)
                 })
                 .collect(),
-            default_lock: self.defaults.rules(&SoftLock::default(), None),
+            default_lock: self
+                .defaults
+                .rules(&SoftLock::default(), &DirectoryObservations::default()),
         });
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= CAPACITY {

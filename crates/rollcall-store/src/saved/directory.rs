@@ -66,6 +66,7 @@ struct Observations {
     vendor: Option<String>,
     capabilities: Vec<String>,
     lockout_threshold: Option<u32>,
+    lockout_window: Option<Duration>,
     #[serde(with = "clock::optional_micros")]
     observe_time: Option<DateTime<Utc>>,
 }

@@ -1,5 +1,7 @@
 //! Tenants, directories and user syncs.
 
+use std::time::Duration;
+
 use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectoryObservations, PasswordStrength};
@@ -195,6 +197,7 @@ async fn observations_are_no_change(engine: Engine) {
         vendor: Some("OpenLDAP\0 2.5".into()),
         capabilities: vec!["1.2.840.113556.1.4.319".into()],
         lockout_threshold: Some(5),
+        lockout_window: Some(Duration::from_secs(1_800)),
         observe_time: Some(at(3)),
     };
     store
