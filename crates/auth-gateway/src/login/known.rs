@@ -8,6 +8,7 @@ use rollcall_core::dialect::Dialect;
 use rollcall_core::error::Error;
 use rollcall_core::throttle::{Settlement, ThrottleSubject};
 use rollcall_core::user::{Origin, User, UserState};
+use rollcall_core::verdict::InternalReason;
 use rollcall_proto::resource_name;
 use rollcall_store::{LoginConfig, LoginExpectation, LoginSync, LoginTarget};
 use tokio::time::Instant;
@@ -136,11 +137,8 @@ impl Runner {
             let accepted = reading.settlement == Settlement::Success;
             self.disguise.learn(&guess.who.tenant, accepted, latency);
         }
-        // Whatever the reason: of an unknown login a repeat counts for nothing, so it must not tell here either.
-        if matches!(
-            reading.answer,
-            Ok(Judgement::Refused(Denial::INVALID_CREDENTIALS))
-        ) {
+        // Only a password that was compared and found wrong: a locked account's may be right tomorrow.
+        if reading.audit.1 == InternalReason::InvalidCredentials.as_str() {
             self.replays.remember(guess.fingerprint, Instant::now());
         }
         let mut ending = Ending {
