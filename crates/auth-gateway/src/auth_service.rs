@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::call::failed;
 use crate::login::Logins;
-use crate::login::attempt::Attempt;
+use crate::login::attempt::{Attempt, AttemptOrigin};
 use crate::login::outcome::{Authenticated, Denial, Outcome};
 
 /// Serves AuthService.
@@ -31,18 +31,30 @@ impl Auth {
         Self { logins, timeout }
     }
 
-    fn attempt(&self, request: Request<AuthenticateRequest>) -> Result<Attempt, Error> {
+    /// The attempt, or why there is none: an error about the caller, or about what the caller asks for.
+    fn attempt(&self, request: Request<AuthenticateRequest>) -> Result<Result<Attempt, Refused>, Error> {
         let (_, extensions, message) = request.into_parts();
         let caller = authorize(&extensions, Permission::Authenticate, Scope::Unresolved)?;
-        let request = Authenticate::try_from(message)?;
-        if let Some(tenant) = &request.tenant {
-            caller.may_touch(tenant)?;
+        let origin = AttemptOrigin {
+            caller: caller.name().to_owned(),
+            client: None,
+        };
+        let request = match Authenticate::try_from(message) {
+            Ok(request) => request,
+            Err(error) => return Ok(Err((origin, error))),
+        };
+        if let Some(tenant) = &request.tenant
+            && let Err(error) = caller.may_touch(tenant)
+        {
+            return Ok(Err((origin, error)));
         }
         let longest = Instant::now() + self.timeout;
         let caller_deadline = Deadline::of(&extensions).map(Deadline::instant);
-        Ok(Attempt::new(request, caller, longest, caller_deadline))
+        Ok(Ok(Attempt::new(request, caller, longest, caller_deadline)))
     }
 }
+
+type Refused = (AttemptOrigin, Error);
 
 #[tonic::async_trait]
 impl AuthService for Auth {
@@ -50,7 +62,10 @@ impl AuthService for Auth {
         &self,
         request: Request<AuthenticateRequest>,
     ) -> Result<Response<AuthenticateResponse>, Status> {
-        let attempt = self.attempt(request).map_err(|error| failed(&error))?;
+        let attempt = match self.attempt(request).map_err(|error| failed(&error))? {
+            Ok(attempt) => attempt,
+            Err((origin, error)) => return Err(failed(&self.logins.refused(&origin, error).await)),
+        };
         match &*self.logins.authenticate(attempt).await {
             Ok(outcome) => Ok(Response::new(response(outcome))),
             Err(error) => Err(failed(error)),

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,8 @@ use tokio::sync::OnceCell;
 
 use crate::login::outcome::unsent;
 
+/// After an answer, a directory counts as reachable for this long.
+const TRUST_ANSWER: Duration = Duration::from_secs(1);
 /// Connections of a directory that nobody has used for this long are given up.
 const MAX_UNUSED: Duration = Duration::from_secs(15 * 60);
 
@@ -33,8 +34,8 @@ pub struct Directories {
 pub struct OpenDirectory {
     /// Its connections.
     pub ldap: LdapDirectory,
-    /// The last login found no way to it.
-    down: AtomicBool,
+    /// When it last answered, unless an attempt to use it has failed since.
+    answered: Mutex<Option<Instant>>,
     /// The trees where groups may be, once they were read.
     contexts: OnceCell<Vec<String>>,
 }
@@ -49,13 +50,12 @@ struct Kept {
 impl OpenDirectory {
     /// Notes what became of the last attempt to use it.
     pub fn note(&self, failure: Option<&LdapError>) {
-        match failure {
-            None => self.down.store(false, Ordering::Relaxed),
-            Some(error) if error.is_host_failure() || *error == LdapError::CircuitOpen => {
-                self.down.store(true, Ordering::Relaxed);
-            }
-            Some(_) => {}
-        }
+        let answered = match failure {
+            None => Some(Instant::now()),
+            Some(error) if error.is_host_failure() || *error == LdapError::CircuitOpen => None,
+            Some(_) => return,
+        };
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = answered;
     }
 
     /// The trees where groups may be.
@@ -67,9 +67,10 @@ impl OpenDirectory {
         self.contexts.get_or_try_init(read).await.map(Vec::as_slice)
     }
 
-    /// The last attempt to use it failed.
-    pub fn is_down(&self) -> bool {
-        self.down.load(Ordering::Relaxed)
+    /// It answered a moment ago, and has not failed since.
+    pub fn answers(&self) -> bool {
+        let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.is_some_and(|time| time.elapsed() < TRUST_ANSWER)
     }
 }
 
@@ -111,21 +112,22 @@ impl Directories {
         let ldap = LdapDirectory::new(config).map_err(|error| unsent(&error, &name))?;
         let opened = Arc::new(OpenDirectory {
             ldap,
-            down: AtomicBool::new(false),
+            answered: Mutex::default(),
             contexts: OnceCell::new(),
         });
         Ok(self.keep(key, version, opened))
     }
 
-    /// Those of a tenant's directories that are open here.
-    pub fn opened(&self, tenant: &TenantId, directories: &[DirectoryId]) -> Vec<Arc<OpenDirectory>> {
-        let open = self.lock();
-        let find = |id: &DirectoryId| open.get(&(tenant.clone(), id.clone()));
-        directories
-            .iter()
-            .filter_map(find)
-            .map(|kept| Arc::clone(&kept.opened))
-            .collect()
+    /// The connections of a directory at the revision that is open here, or else at this one.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_any(&self, directory: &Directory) -> Result<Arc<OpenDirectory>, Error> {
+        let key = (directory.tenant.clone(), directory.id.clone());
+        if let Some(kept) = self.lock().get(&key) {
+            return Ok(Arc::clone(&kept.opened));
+        }
+        self.open(directory).await
     }
 
     /// Closes connections that are not used any more. To be called now and then.

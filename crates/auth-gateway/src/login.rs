@@ -41,7 +41,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use attempt::{Attempt, Progress};
+use attempt::{Attempt, AttemptOrigin, Progress};
 use join::{Joined, Joins, Ticket};
 use keyed_hash::PrivateHasher;
 use outcome::Outcome;
@@ -85,7 +85,8 @@ impl Logins {
             }
             Joined::Reused => {
                 let message = "the request_id was used before, with a different request";
-                Arc::new(Err(Error::new(Reason::RequestIdReused, message)))
+                let error = Error::new(Reason::RequestIdReused, message);
+                Arc::new(Err(self.refused(&attempt.origin(), error).await))
             }
             Joined::Repeat(mut answer) => {
                 let told = timeout_at(deadline, answer.wait_for(Option::is_some)).await;
@@ -97,6 +98,15 @@ impl Logins {
                 }
             }
         }
+    }
+
+    /// Records an attempt that is refused before anybody knows whose it is.
+    pub async fn refused(&self, origin: &AttemptOrigin, error: Error) -> Error {
+        let recorded = self
+            .runner
+            .record_early(origin, None, error.reason.as_str())
+            .await;
+        recorded.err().unwrap_or(error)
     }
 
     /// Waits for the logins under way, after the last caller was answered.
@@ -114,6 +124,7 @@ impl Logins {
     ) -> Done {
         let runner = Arc::clone(&self.runner);
         let too_late = too_late(attempt.deadline_is_caller_s);
+        let origin = attempt.origin();
         let seen = progress.clone();
         let login = async move {
             let done = Arc::new(runner.run(&attempt, &seen).await);
@@ -126,8 +137,13 @@ impl Logins {
         match timeout_at(deadline, task).await {
             Ok(Ok(done)) => done,
             // It panicked. Whatever it had sent stays reserved.
-            Ok(Err(_)) if progress.bind_may_be_sent() => Arc::new(Err(outcome::bind_outcome_unknown())),
-            Ok(Err(_)) => Arc::new(Err(broken())),
+            Ok(Err(_)) => {
+                let error = match progress.bind_may_be_sent() {
+                    true => outcome::bind_outcome_unknown(),
+                    false => broken(),
+                };
+                Arc::new(Err(self.refused(&origin, error).await))
+            }
             Err(_) if progress.bind_may_be_sent() => Arc::new(Err(outcome::bind_outcome_unknown())),
             Err(_) => Arc::new(Err(too_late)),
         }

@@ -109,6 +109,8 @@ reasons! {
     BindOutcomeUnknown = "BIND_OUTCOME_UNKNOWN" => Aborted,
     /// The login was decided but could not be recorded, so it does not count.
     LoginNotRecorded = "LOGIN_NOT_RECORDED" => Aborted,
+    /// The password is right, but the user's role changed and the sync worker could not be reached to renew it.
+    WorkerUnavailable = "WORKER_UNAVAILABLE" => Aborted,
     /// The add-on, the directory or the user sync is switched off.
     SyncDisabled = "SYNC_DISABLED" => FailedPrecondition,
     /// The directory answers, but not as configured; the tenant's admin must act.
@@ -135,8 +137,6 @@ reasons! {
     DirectoryUnavailable = "DIRECTORY_UNAVAILABLE" => Unavailable,
     /// Rollcall's own store could not be reached.
     StoreUnavailable = "STORE_UNAVAILABLE" => Unavailable,
-    /// The sync worker could not be reached and the answer needs it.
-    WorkerUnavailable = "WORKER_UNAVAILABLE" => Unavailable,
     /// This replica is shutting down.
     ShuttingDown = "SHUTTING_DOWN" => Unavailable,
     /// The directory did not answer the worker in time.

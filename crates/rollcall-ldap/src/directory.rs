@@ -258,6 +258,55 @@ impl LdapDirectory {
         last
     }
 
+    /// Finds out whether a password check would come to an answer now: takes the connections that one takes, and asks
+    /// for nothing in the root DSE (RFC 4512 section 5.1).
+    ///
+    /// # Errors
+    /// No answer; [`BindError::unsent`] says whether a bind would have been on its way by then.
+    pub async fn reach(&self, deadline: Instant) -> Result<(), BindError> {
+        let query = read_query(&ReadRequest {
+            dn: String::new(),
+            filter: "(objectClass=*)".to_owned(),
+            // No attributes (RFC 4511 section 4.5.1.8).
+            attributes: vec!["1.1".to_owned()],
+        });
+        let mut last = BindError {
+            error: LdapError::CircuitOpen,
+            unsent: true,
+        };
+        for host in self.pools.admitted() {
+            let leases = tokio::try_join!(
+                self.pools.lease(host, Role::Service, deadline),
+                self.pools.lease(host, Role::Bind, deadline),
+            );
+            let failure = match leases {
+                Ok((mut service, _bind)) => {
+                    match self.pools.read_with(&mut service, &query, deadline).await {
+                        Ok(_) => return Ok(()),
+                        // A refusal is an answer.
+                        Err(LdapError::SearchRefused(code)) if !code.is_infrastructure() => return Ok(()),
+                        Err(error) => BindError {
+                            unsent: !matches!(
+                                error,
+                                LdapError::Timeout
+                                    | LdapError::ConnectionLost
+                                    | LdapError::Disconnected(_)
+                                    | LdapError::Protocol(_)
+                            ),
+                            error,
+                        },
+                    }
+                }
+                Err(error) => BindError { error, unsent: true },
+            };
+            if !failure.unsent || !failure.error.is_host_failure() || Instant::now() >= deadline {
+                return Err(failure);
+            }
+            last = failure;
+        }
+        Err(last)
+    }
+
     /// Reads what the server says about itself. A server that shows nothing is a generic one.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Logins that the soft lock refused. The first of a subject is an audit event at once; those that follow are
+//! Logins that were refused without anybody being asked, as by the soft lock. The first of a subject and reason is an audit event at once; those that follow are
 //! counted in a row, committed like the event before anybody is answered, and become one event together. So a
 //! flood fills no log, and a crash forgets none of it.
 
@@ -25,7 +25,7 @@ use crate::throttles::{Key, key};
 const MAX_FLOODS: u32 = 500;
 
 impl Store {
-    /// Audits an attempt of this subject that the soft lock refused. Committed when it returns; without that,
+    /// Audits an attempt of this subject that was refused without asking anybody. Committed when it returns; without that,
     /// the caller must not answer.
     pub async fn record_refusal(
         &self,
@@ -33,10 +33,13 @@ impl Store {
         subject: &ThrottleSubject,
         event: NewAuditEvent,
     ) -> Result<()> {
-        let refusal = Box::new(Refusal {
-            key: key(tenant, subject),
-            event,
-        });
+        let (tenant, mut subject) = key(tenant, subject);
+        // Those with another reason are another flood.
+        if let AuditKind::Login { reason, .. } = &event.kind {
+            subject = format!("{subject} {reason}");
+        }
+        let key = (tenant, subject);
+        let refusal = Box::new(Refusal { key, event });
         self.inner
             .login_writer
             .submit(|answer| Job::Refuse { refusal, answer })

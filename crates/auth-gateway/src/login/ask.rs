@@ -3,8 +3,6 @@
 //! The bind and the read go out together, to the same host; both must say yes. Only if the read proves that
 //! the DN is no longer this person is the person looked for by external id and bound where they were found.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::dn::Dn;
@@ -44,8 +42,6 @@ pub struct Answer {
     pub finding: Finding,
     /// A bind was answered, or may have been received.
     pub bind_sent: bool,
-    /// How long the directory took to answer the bind.
-    pub latency: Option<Duration>,
 }
 
 /// What came out.
@@ -75,7 +71,7 @@ pub enum Absence {
 /// Checks a password. Where a bind by id is possible there is one bind, wherever the person is. Elsewhere at
 /// most one bind reaches a DN that is not proven to be this person's, and at most one a DN that is.
 pub async fn ask(question: &Question<'_>, password: &Password) -> Answer {
-    let mut sent = Sent::default();
+    let mut sent = Sent(false);
     let finding = match question.recent_dn {
         Some(dn) => match at(question, dn, password, &mut sent).await {
             At::Person(finding) => finding,
@@ -85,17 +81,12 @@ pub async fn ask(question: &Question<'_>, password: &Password) -> Answer {
     };
     Answer {
         finding: finding.unwrap_or_else(Finding::Failed),
-        bind_sent: sent.any,
-        latency: sent.latency,
+        bind_sent: sent.0,
     }
 }
 
-/// What became of the binds so far.
-#[derive(Default)]
-struct Sent {
-    any: bool,
-    latency: Option<Duration>,
-}
+/// A bind may have been sent.
+struct Sent(bool);
 
 enum At {
     Person(Result<Finding, LdapError>),
@@ -109,12 +100,11 @@ async fn at(question: &Question<'_>, dn: &str, password: &Password, sent: &mut S
         // The searches were changed since. Where the entry is now decides.
         return At::SomebodyElse(None);
     };
-    let start = Instant::now();
     let both = question
         .directory
         .verify_and_read(bind_as(question, dn), password, &request, question.deadline)
         .await;
-    let bind = sent.note(both.bind, start);
+    let bind = sent.note(both.bind);
     match (bind, both.read) {
         // Without an answer to this bind there is no second one, wherever the person is.
         (Err(error), _) | (Ok(_), Err(error)) => At::Person(Err(error)),
@@ -161,13 +151,12 @@ async fn search_first(
             (answer, read.await?)
         }
         None => {
-            let start = Instant::now();
             let who = bind_as(question, &found.dn);
             let both = question
                 .directory
                 .verify_and_read(who, password, &request, question.deadline)
                 .await;
-            (sent.note(both.bind, start)?, both.read?)
+            (sent.note(both.bind)?, both.read?)
         }
     };
     let Some(entry) = entry else {
@@ -187,15 +176,9 @@ fn bind_as<'a>(question: &Question<'a>, dn: &'a str) -> BindAs<'a> {
 }
 
 impl Sent {
-    fn note(&mut self, bind: Result<BindAnswer, BindError>, start: Instant) -> Result<BindAnswer, LdapError> {
-        self.any |= bind.as_ref().map_or_else(|error| !error.unsent, |_| true);
-        match bind {
-            Ok(answer) => {
-                self.latency = Some(start.elapsed());
-                Ok(answer)
-            }
-            Err(error) => Err(error.error),
-        }
+    fn note(&mut self, bind: Result<BindAnswer, BindError>) -> Result<BindAnswer, LdapError> {
+        self.0 |= bind.as_ref().map_or_else(|error| !error.unsent, |_| true);
+        bind.map_err(|error| error.error)
     }
 }
 

@@ -32,6 +32,15 @@ pub struct Attempt {
     pub deadline_is_caller_s: bool,
 }
 
+/// Where an attempt comes from: all that the audit log has of one that names nobody.
+#[derive(Clone)]
+pub struct AttemptOrigin {
+    /// The calling service.
+    pub caller: String,
+    /// The end user's address.
+    pub client: Option<IpAddr>,
+}
+
 /// How far an attempt came, for whoever has to answer while it still goes on.
 #[derive(Clone, Default)]
 pub struct Progress(Arc<AtomicBool>);
@@ -56,6 +65,14 @@ impl Attempt {
             caller,
             deadline: hurry.unwrap_or(longest),
             deadline_is_caller_s: hurry.is_some(),
+        }
+    }
+
+    /// Where it comes from.
+    pub fn origin(&self) -> AttemptOrigin {
+        AttemptOrigin {
+            caller: self.caller.name().to_owned(),
+            client: self.client,
         }
     }
 

@@ -6,26 +6,27 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rollcall_core::id::TenantId;
+use rollcall_core::id::UserSyncKey;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// Latencies kept of each tenant.
+/// Latencies kept of each user sync.
 const KEPT: usize = 64;
 /// So many refusals must have been seen before they alone are drawn from.
 const ENOUGH: usize = 8;
-/// Range drawn from while nothing is known of any tenant, in microseconds: a directory some way off.
+/// Range drawn from while nothing is known of a user sync, in microseconds: a directory some way off.
 const UNKNOWN_MICROS: (u64, u64) = (2_000, 20_000);
 
 /// A wait that misses its time by more than this says nothing about the timer.
 const MAX_MISS_MICROS: i64 = 4_000;
 
-/// How long directories lately took for an answer, by tenant.
+/// How long logins lately took from the question to the directory's answer, by user sync: what is asked depends on the
+/// sync's role rules, and how fast the answer is on its directory.
 pub struct Disguise {
     waiting: Semaphore,
     /// How much longer than asked for a wait takes, in microseconds: timers tick every millisecond.
     overshoot: AtomicI64,
-    recent: Mutex<HashMap<TenantId, Recent>>,
+    recent: Mutex<HashMap<UserSyncKey, Recent>>,
 }
 
 #[derive(Default)]
@@ -46,10 +47,10 @@ impl Disguise {
         }
     }
 
-    /// Learns from an answer of one of the tenant's directories.
-    pub fn learn(&self, tenant: &TenantId, accepted: bool, latency: Duration) {
+    /// Learns from an answer about a user of this sync.
+    pub fn learn(&self, user_sync: &UserSyncKey, accepted: bool, latency: Duration) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = recent.entry(tenant.clone()).or_default();
+        let recent = recent.entry(user_sync.clone()).or_default();
         let ring = if accepted {
             &mut recent.accepted
         } else {
@@ -61,29 +62,35 @@ impl Disguise {
         ring.push_back(latency);
     }
 
-    /// Waits as long as a directory of this tenant might have taken. When too many wait already, it does not.
-    pub async fn wait(&self, tenant: &TenantId, random: u64) {
-        let delay = self.draw(tenant, random);
+    /// Waits until a login that began at `start` took as long as an answer about a user of this sync might have taken.
+    /// When too many wait already, it does not.
+    pub async fn wait(&self, user_sync: Option<&UserSyncKey>, start: Instant, random: u64) {
+        let delay = self.draw(user_sync, random).saturating_sub(start.elapsed());
+        if delay.is_zero() {
+            return;
+        }
         let Ok(_permit) = self.waiting.try_acquire() else {
             return;
         };
-        let start = Instant::now();
+        let asleep = Instant::now();
         let known = self.overshoot.load(Ordering::Relaxed);
         tokio::time::sleep(delay.saturating_sub(Duration::from_micros(known.unsigned_abs()))).await;
         // A running mean. A process that stood still for a moment must not spoil it.
-        let missed = micros(start.elapsed()) - micros(delay);
+        let missed = micros(asleep.elapsed()) - micros(delay);
         let learnt = known + missed.clamp(-MAX_MISS_MICROS, MAX_MISS_MICROS) / 8;
         self.overshoot
             .store(learnt.clamp(0, MAX_MISS_MICROS), Ordering::Relaxed);
     }
 
-    fn draw(&self, tenant: &TenantId, random: u64) -> Duration {
+    fn draw(&self, user_sync: Option<&UserSyncKey>, random: u64) -> Duration {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let ring = recent.get(tenant).map(|recent| match recent.refused.len() {
-            ENOUGH.. => &recent.refused,
-            few if few >= recent.accepted.len() => &recent.refused,
-            _ => &recent.accepted,
-        });
+        let ring = user_sync
+            .and_then(|key| recent.get(key))
+            .map(|recent| match recent.refused.len() {
+                ENOUGH.. => &recent.refused,
+                few if few >= recent.accepted.len() => &recent.refused,
+                _ => &recent.accepted,
+            });
         match ring {
             Some(ring) if !ring.is_empty() => ring[(random % ring.len() as u64) as usize],
             _ => {
@@ -101,21 +108,26 @@ fn micros(time: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use rollcall_core::id::{TenantId, UserSyncId};
+
     use super::*;
 
-    fn tenant() -> TenantId {
-        TenantId::parse("acme").unwrap()
+    fn staff() -> UserSyncKey {
+        UserSyncKey {
+            tenant: TenantId::parse("acme").unwrap(),
+            user_sync: UserSyncId::parse("staff").unwrap(),
+        }
     }
 
     #[test]
-    fn delays_are_drawn_from_what_the_tenant_s_directories_took_to_refuse() {
+    fn delays_are_drawn_from_what_refusals_took() {
         let disguise = Disguise::new(1);
         for millis in 0..100 {
-            disguise.learn(&tenant(), false, Duration::from_millis(millis));
-            disguise.learn(&tenant(), true, Duration::from_secs(9));
+            disguise.learn(&staff(), false, Duration::from_millis(millis));
+            disguise.learn(&staff(), true, Duration::from_secs(9));
         }
         for random in 0..1_000 {
-            let delay = disguise.draw(&tenant(), random);
+            let delay = disguise.draw(Some(&staff()), random);
             assert!((36..100).contains(&delay.as_millis()), "{delay:?}");
         }
     }
@@ -123,23 +135,23 @@ mod tests {
     #[test]
     fn while_few_refusals_are_known_right_passwords_serve_too() {
         let disguise = Disguise::new(1);
-        assert!(disguise.draw(&tenant(), 12_345) <= Duration::from_millis(20));
+        assert!(disguise.draw(Some(&staff()), 12_345) <= Duration::from_millis(20));
         for _ in 0..5 {
-            disguise.learn(&tenant(), true, Duration::from_secs(1));
+            disguise.learn(&staff(), true, Duration::from_secs(1));
         }
-        disguise.learn(&tenant(), false, Duration::from_secs(3));
-        assert_eq!(disguise.draw(&tenant(), 7), Duration::from_secs(1));
+        disguise.learn(&staff(), false, Duration::from_secs(3));
+        assert_eq!(disguise.draw(Some(&staff()), 7), Duration::from_secs(1));
     }
 
     #[tokio::test]
     async fn waits_are_right_on_average_although_timers_are_coarse() {
         let disguise = Disguise::new(1);
         let wanted = Duration::from_micros(4_300);
-        disguise.learn(&tenant(), false, wanted);
+        disguise.learn(&staff(), false, wanted);
         let mut missed = Vec::new();
         for _ in 0..100 {
             let start = Instant::now();
-            disguise.wait(&tenant(), 0).await;
+            disguise.wait(Some(&staff()), Instant::now(), 0).await;
             missed.push(micros(start.elapsed()) - micros(wanted));
         }
         missed.drain(..40);
@@ -151,15 +163,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_so_many_wait() {
         let disguise = Disguise::new(1);
-        disguise.learn(&tenant(), false, Duration::from_secs(5));
+        disguise.learn(&staff(), false, Duration::from_secs(5));
         let start = tokio::time::Instant::now();
         tokio::join!(
             async {
-                disguise.wait(&tenant(), 0).await;
+                disguise.wait(Some(&staff()), Instant::now(), 0).await;
                 assert_eq!(start.elapsed(), Duration::from_secs(5));
             },
             async {
-                disguise.wait(&tenant(), 0).await;
+                disguise.wait(Some(&staff()), Instant::now(), 0).await;
                 assert_eq!(start.elapsed(), Duration::ZERO);
             }
         );

@@ -1,14 +1,16 @@
 //! The part of a login that involves the user's directory: ask it, see to what changed, record the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use rollcall_core::audit::LoginOutcome;
 use rollcall_core::dialect::Dialect;
-use rollcall_core::error::Error;
-use rollcall_core::throttle::{Settlement, ThrottleSubject};
+use rollcall_core::error::{Error, ErrorKind};
+use rollcall_core::throttle::Settlement;
 use rollcall_core::user::{Origin, User, UserState};
-use rollcall_core::verdict::InternalReason;
+use rollcall_core::user_sync::{ExistingUsers, MissingUsers, UserSyncSettings};
+use rollcall_core::verdict::{InternalReason, Verdict};
 use rollcall_proto::resource_name;
 use rollcall_store::{LoginConfig, LoginExpectation, LoginSync, LoginTarget};
 use tokio::time::Instant;
@@ -19,8 +21,7 @@ use super::change::change;
 use super::outcome::{self, Authenticated, Denial, Judgement, Outcome};
 use super::record::{Ending, Who};
 use super::role::role;
-use super::run::{Guess, Runner};
-use super::tenant_view::TenantView;
+use super::run::{Guess, Runner, Subject};
 use crate::directories::OpenDirectory;
 
 /// An attempt whose user was found, and whose directory shall be asked.
@@ -50,19 +51,14 @@ impl Runner {
         &self,
         asked: Asked<'_>,
         who: Who,
-        view: &TenantView,
+        subject: Subject<'_>,
     ) -> Result<Outcome, Error> {
         let config = self.store.login_config(&who.tenant, asked.sync).await?;
         let opened = match self.directories.open(&config.directory).await {
             Ok(opened) => opened,
-            Err(error) => {
-                let ending = Ending::without_slots(LoginOutcome::Error, error.reason.as_str());
-                self.record(&who, ending).await?;
-                return Err(error);
-            }
+            Err(error) => return self.unable(&who, subject.counted, error).await,
         };
-        let subject = ThrottleSubject::User(asked.target.user.id);
-        let guess = match self.guess(asked.attempt, who, view, subject).await? {
+        let guess = match self.guess(asked.attempt, who, subject).await? {
             Ok(guess) => guess,
             Err(answered) => return Ok(answered),
         };
@@ -71,19 +67,42 @@ impl Runner {
             opened,
             deadline: self.directory_deadline(asked.attempt.deadline),
         };
-        let recent = self.recent_dn(asked);
+        let recent = self.recent_dn(asked, &source.config.user_sync.settings);
+        let start = Instant::now();
         let (answer, role) = tokio::join!(
             self.ask(asked, &source, recent.as_deref()),
             early_role(&source, recent.as_deref()),
         );
+        match &answer.finding {
+            // A refusal comes no earlier than the role, so that is what refusals look like.
+            Finding::Judged { verdict, .. } => {
+                let accepted = matches!(verdict, Verdict::Authenticated { .. });
+                self.learn(&guess, accepted, start.elapsed());
+            }
+            Finding::Absent(_) => {
+                self.disguise
+                    .wait(guess.home.as_ref(), start, self.random())
+                    .await;
+            }
+            Finding::Failed(_) => {}
+        }
         self.conclude(asked, guess, &source, answer, role.zip(recent))
             .await
     }
 
+    fn learn(&self, guess: &Guess, accepted: bool, latency: Duration) {
+        if let Some(home) = &guess.home {
+            self.disguise.learn(home, accepted, latency);
+        }
+    }
+
     /// Where to bind at once, and verify meanwhile.
-    fn recent_dn(&self, asked: Asked<'_>) -> Option<String> {
+    fn recent_dn(&self, asked: Asked<'_>, settings: &UserSyncSettings) -> Option<String> {
         let trust = TimeDelta::from_std(self.login.trust_dn).unwrap_or(TimeDelta::MAX);
-        let pulled = asked.sync.last_complete_pull_time;
+        // Runs that leave users alone who moved or went confirm nobody's DN.
+        let confirms = settings.existing_users != ExistingUsers::Ignore
+            && settings.missing_users != MissingUsers::Ignore;
+        let pulled = asked.sync.last_complete_pull_time.filter(|_| confirms);
         let stored = &asked.origin.dn;
         self.known_dns
             .recent(asked.target.user.id, stored, pulled, trust, self.now())
@@ -109,8 +128,8 @@ impl Runner {
             asked.progress.nothing_was_sent();
         }
         match &answer.finding {
-            Finding::Judged { entry, .. } => self.known_dns.note(user, &entry.dn, self.now()),
-            Finding::Absent(_) => self.known_dns.forget(user),
+            Finding::Judged { entry, .. } => self.known_dns.note(user, Some(&entry.dn), self.now()),
+            Finding::Absent(_) => self.known_dns.note(user, None, self.now()),
             Finding::Failed(_) => {}
         }
         if had_time {
@@ -132,10 +151,14 @@ impl Runner {
         role: Option<RoleAt>,
     ) -> Result<Outcome, Error> {
         let name = resource_name::directory(&guess.who.tenant, &source.config.directory.id);
-        let reading = outcome::read(&answer, &name);
-        if let Some(latency) = answer.latency {
-            let accepted = reading.settlement == Settlement::Success;
-            self.disguise.learn(&guess.who.tenant, accepted, latency);
+        let mut reading = outcome::read(&answer, &name);
+        if matches!(answer.finding, Finding::Absent(_)) {
+            // Asked every time, since the person may be back; but the same password counts once, as anybody's does.
+            let is_repeat = self.absent.contains(&guess.fingerprint, Instant::now());
+            if is_repeat && !answer.bind_sent {
+                reading.settlement = Settlement::NotSent;
+            }
+            self.absent.remember(guess.fingerprint, Instant::now());
         }
         // Only a password that was compared and found wrong: a locked account's may be right tomorrow.
         if reading.audit.1 == InternalReason::InvalidCredentials.as_str() {
@@ -164,6 +187,7 @@ impl Runner {
         let user = match self.renewed(asked, source, &answer, role).await {
             Ok(user) => user,
             Err(error) => {
+                let error = no_second_bind(error);
                 (ending.outcome, ending.reason) = (LoginOutcome::Error, error.reason.as_str());
                 self.record(&guess.who, ending).await?;
                 return Err(error);
@@ -225,6 +249,16 @@ impl Source {
         role(&self.opened, self.dialect(), settings, dn, self.deadline)
             .await
             .map(str::to_owned)
+    }
+}
+
+/// An error after the bind must not invite to send it again.
+fn no_second_bind(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::ResourceExhausted => {
+            outcome::not_recorded().caused_by(error)
+        }
+        _ => error,
     }
 }
 

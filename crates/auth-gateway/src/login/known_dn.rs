@@ -10,26 +10,18 @@ use rollcall_core::id::UserId;
 /// Users remembered; beyond it all are forgotten, which costs each a search.
 const CAPACITY: usize = 200_000;
 
-/// DNs that this process has verified.
+/// DNs that this process has verified; none if the user was nowhere to be found.
 #[derive(Default)]
-pub struct KnownDns(Mutex<HashMap<UserId, (String, DateTime<Utc>)>>);
+pub struct KnownDns(Mutex<HashMap<UserId, (Option<String>, DateTime<Utc>)>>);
 
 impl KnownDns {
     /// Notes where an entry is now.
-    pub fn note(&self, user: UserId, dn: &str, now: DateTime<Utc>) {
+    pub fn note(&self, user: UserId, dn: Option<&str>, now: DateTime<Utc>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= CAPACITY && !known.contains_key(&user) {
             known.clear();
         }
-        known.insert(user, (dn.to_owned(), now));
-    }
-
-    /// Forgets an entry that is not where it was.
-    pub fn forget(&self, user: UserId) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&user);
+        known.insert(user, (dn.map(str::to_owned), now));
     }
 
     /// The DN to bind to at once, if the newer of what a run and what this process saw is recent enough.
@@ -45,7 +37,7 @@ impl KnownDns {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(&user) {
             Some((dn, seen)) if pulled.is_none_or(|pulled| pulled <= *seen) => {
-                is_recent(*seen).then(|| dn.clone())
+                dn.clone().filter(|_| is_recent(*seen))
             }
             _ => pulled.is_some_and(is_recent).then(|| stored.to_owned()),
         }
@@ -69,12 +61,14 @@ mod tests {
         assert_eq!(recent(None, 0), None);
         assert_eq!(recent(Some(0), 23).as_deref(), Some("stored"));
         assert_eq!(recent(Some(0), 24), None);
-        known.note(user, "seen", at(30));
+        known.note(user, Some("seen"), at(30));
         assert_eq!(recent(Some(0), 31).as_deref(), Some("seen"));
         assert_eq!(recent(None, 53).as_deref(), Some("seen"));
         assert_eq!(recent(Some(0), 54), None);
         assert_eq!(recent(Some(40), 54).as_deref(), Some("stored"));
-        known.forget(user);
-        assert_eq!(recent(None, 31), None);
+        known.note(user, None, at(54));
+        assert_eq!(recent(Some(40), 55), None);
+        assert_eq!(recent(Some(54), 55), None);
+        assert_eq!(recent(Some(55), 55).as_deref(), Some("stored"));
     }
 }

@@ -152,6 +152,14 @@ pub fn bind_outcome_unknown() -> Error {
     )
 }
 
+/// The login was decided, but what belongs to it could not be written.
+pub fn not_recorded() -> Error {
+    Error::new(
+        Reason::LoginNotRecorded,
+        "the login was decided but could not be recorded, so it does not count",
+    )
+}
+
 /// What a failure means as long as nothing of a bind was sent. Says nothing that the directory said.
 pub fn unsent(cause: &LdapError, resource: &str) -> Error {
     let misconfigured = "the directory cannot be used as it is configured; CheckConnection tells more";
@@ -193,11 +201,7 @@ mod tests {
     use super::*;
 
     fn reading(finding: Finding, bind_sent: bool) -> Reading {
-        let answer = Answer {
-            finding,
-            bind_sent,
-            latency: None,
-        };
+        let answer = Answer { finding, bind_sent };
         read(&answer, "tenants/acme/directories/hq")
     }
 

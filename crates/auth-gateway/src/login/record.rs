@@ -5,10 +5,13 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::audit::{AuditKind, LoginOutcome};
-use rollcall_core::error::{Error, Reason};
+use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::throttle::Settlement;
 use rollcall_store::{FinishLogin, HeldSlot, LoginChange, LoginExpectation, NewAuditEvent, Store};
+
+use super::attempt::AttemptOrigin;
+use super::outcome::not_recorded;
 
 /// Whose login it is, for the audit log.
 #[derive(Clone)]
@@ -83,6 +86,30 @@ pub fn audit_event(
     }
 }
 
+/// The audit event of an attempt of which nobody knows whose it is.
+pub fn early_event(
+    origin: &AttemptOrigin,
+    tenant: Option<&TenantId>,
+    reason: &'static str,
+    now: DateTime<Utc>,
+) -> NewAuditEvent {
+    NewAuditEvent {
+        time: now,
+        tenant: tenant.cloned(),
+        caller: origin.caller.clone(),
+        kind: AuditKind::Login {
+            outcome: LoginOutcome::Error,
+            reason: reason.into(),
+            user: None,
+            user_sync: None,
+            directory: None,
+            unknown_login: None,
+            client_address: origin.client.map(|client| client.to_string()),
+            flood: None,
+        },
+    }
+}
+
 /// Records an ending.
 ///
 /// # Errors
@@ -105,11 +132,7 @@ pub async fn record(
     };
     let finished = store.finish_login(finish).await;
     finished.map_err(|error| match bind_sent {
-        true => Error::new(
-            Reason::LoginNotRecorded,
-            "the login was decided but could not be recorded, so it does not count",
-        )
-        .caused_by(error),
+        true => not_recorded().caused_by(error),
         false => error.into(),
     })
 }

@@ -67,7 +67,6 @@ impl Refreshes {
                         Reason::WorkerUnavailable,
                         "the user's role has changed and the sync worker cannot be reached to renew it",
                     )
-                    .retry_after(Duration::from_secs(5))
                     .caused_by(error)),
                     Change::None | Change::Fields => Ok(false),
                 }

@@ -7,28 +7,28 @@ use chrono::{DateTime, Utc};
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::audit::LoginOutcome;
 use rollcall_core::error::{Error, Reason};
-use rollcall_core::id::TenantId;
+use rollcall_core::id::{TenantId, UserSyncKey};
 use rollcall_core::identifier::{LoginPolicy, email_domain, normalize};
-use rollcall_core::soft_lock::SoftLockMode;
+use rollcall_core::soft_lock::{SoftLockMode, SoftLockRules};
 use rollcall_core::throttle::{Settlement, ThrottleSubject};
-use rollcall_ldap::{LdapError, ReadRequest};
+use rollcall_proto::resource_name;
 use rollcall_runtime::clock::Clock;
-use rollcall_store::{HeldSlot, LoginChange, Reservation, Reserved, Store};
+use rollcall_store::{FinishLogin, HeldSlot, LoginChange, Reservation, Reserved, Store};
 use tokio::time::Instant;
 
-use super::attempt::{Attempt, Progress};
+use super::attempt::{Attempt, AttemptOrigin, Progress};
 use super::disguise::Disguise;
 use super::guess::{client_subject, subject_key};
 use super::keyed_hash::{Fingerprint, PrivateHasher, SharedHasher};
 use super::known::Asked;
 use super::known_dn::KnownDns;
-use super::outcome::{Denial, Outcome, unsent};
+use super::outcome::{Denial, Outcome, bind_outcome_unknown, unsent};
 use super::prepared::PreparedSyncs;
-use super::record::{Ending, Who, audit_event, record};
+use super::record::{Ending, Who, audit_event, early_event, record};
 use super::refresh::Refreshes;
 use super::replay::Replays;
-use super::standing::{Standing, standing, tenant_disabled};
-use super::tenant_view::{TenantView, TenantViews};
+use super::standing::{Standing, standing};
+use super::tenant_view::{Home, TenantView, TenantViews};
 use super::turn::{Stage, Turn, Turns};
 use crate::config;
 use crate::directories::Directories;
@@ -54,6 +54,8 @@ pub struct Runner {
     pub(super) known_dns: KnownDns,
     pub(super) turns: Turns,
     pub(super) replays: Replays,
+    /// Passwords that were tried while the person was not there.
+    pub(super) absent: Replays,
     pub(super) disguise: Disguise,
     pub(super) refreshes: Refreshes,
 }
@@ -80,9 +82,24 @@ pub struct Parts {
     pub private: PrivateHasher,
 }
 
+/// Whom an attempt is counted for, and whose user it is or seems to be.
+pub(super) struct Subject<'a> {
+    pub(super) lock: SoftLockRules,
+    pub(super) home: Option<&'a UserSyncKey>,
+    pub(super) counted: ThrottleSubject,
+}
+
+/// Nobody can say whether a password is right.
+struct Obstructed {
+    error: Error,
+    /// As it would be for somebody who exists.
+    settlement: Settlement,
+}
+
 /// A login that counts: whoever it is for, and what was reserved for it.
 pub(super) struct Guess {
     pub(super) who: Who,
+    pub(super) home: Option<UserSyncKey>,
     pub(super) fingerprint: Fingerprint,
     pub(super) slots: Vec<HeldSlot>,
     /// Held until the login has ended.
@@ -106,6 +123,7 @@ impl Runner {
             known_dns: KnownDns::default(),
             turns: Turns::default(),
             replays: Replays::new(parts.throttle.replay),
+            absent: Replays::new(parts.throttle.replay),
             disguise: Disguise::new(parts.login.max_waiting),
             refreshes: Refreshes::new(parts.worker),
         }
@@ -132,11 +150,13 @@ impl Runner {
     }
 
     async fn decide(&self, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
-        let tenant = self.tenant(attempt).await?;
-        let view = match self.views.get(&self.store, &tenant).await {
-            Ok(view) => view,
-            Err(rollcall_store::StoreError::NotFound(_)) => return Err(no_access(&tenant)),
-            Err(error) => return Err(error.into()),
+        let (tenant, view) = match self.tenant_and_view(attempt).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.record_early(&attempt.origin(), None, error.reason.as_str())
+                    .await?;
+                return Err(error);
+            }
         };
         let target = self.store.login_target(&tenant, &attempt.login).await?;
         let mut who = Who {
@@ -148,27 +168,47 @@ impl Runner {
             unknown_login: None,
             client: attempt.client,
         };
+        let hash = self.shared.unknown_login(&tenant, &normalize(&attempt.login));
         let Some(target) = target else {
-            return self.unknown(attempt, who, &view).await;
+            who.unknown_login = Some(format!("{hash}:{}", attempt.login.chars().count()));
+            let home = view.home_of_nobody(&hash);
+            let nobody = Subject {
+                lock: view.lock(home),
+                home: home.map(|home| &home.user_sync),
+                counted: ThrottleSubject::UnknownLogin(hash.clone()),
+            };
+            if let Some(obstacle) = view.obstacle(&hash) {
+                return self.unable(&who, nobody.counted, obstacle.clone().into()).await;
+            }
+            return match self.guess(attempt, who, nobody).await? {
+                Ok(guess) => self.refuse(attempt, guess, home, "UNKNOWN_LOGIN").await,
+                Err(answered) => Ok(answered),
+            };
         };
         who.user = Some(target.user.id);
         who.user_sync = target.sync.as_ref().map(|sync| sync.user_sync.clone());
         who.directory = target.sync.as_ref().map(|sync| sync.directory.clone());
+        let own = who.user_sync.as_ref().and_then(|sync| view.home(sync));
+        let home = own.or_else(|| view.home_of_nobody(&hash));
+        let subject = Subject {
+            lock: view.lock(home),
+            home: home.map(|home| &home.user_sync),
+            counted: ThrottleSubject::User(target.user.id),
+        };
         match standing(&target) {
             Standing::Local => {
-                let ending = Ending::without_slots(LoginOutcome::Denied, "LOCAL_USER");
-                self.record(&who, ending).await?;
+                let counted = subject.counted;
+                self.record_unasked(&who, &counted, LoginOutcome::Denied, "LOCAL_USER")
+                    .await?;
                 Ok(Outcome::Denied(Denial::LocalUser))
             }
-            Standing::Unable(error) => {
-                let ending = Ending::without_slots(LoginOutcome::Error, error.reason.as_str());
-                self.record(&who, ending).await?;
-                Err(error)
-            }
+            Standing::Unable(obstacle) => self.unable(&who, subject.counted, obstacle.into()).await,
             Standing::Refused(reason) => {
-                let subject = ThrottleSubject::User(target.user.id);
-                match self.guess(attempt, who, &view, subject).await? {
-                    Ok(guess) => self.refuse(attempt, guess, &view, reason).await,
+                if let Some(obstacle) = view.obstacle(&hash) {
+                    return self.unable(&who, subject.counted, obstacle.clone().into()).await;
+                }
+                match self.guess(attempt, who, subject).await? {
+                    Ok(guess) => self.refuse(attempt, guess, home, reason).await,
                     Err(answered) => Ok(answered),
                 }
             }
@@ -180,8 +220,17 @@ impl Runner {
                     origin,
                     sync,
                 };
-                self.known(asked, who, &view).await
+                self.known(asked, who, subject).await
             }
+        }
+    }
+
+    async fn tenant_and_view(&self, attempt: &Attempt) -> Result<(TenantId, Arc<TenantView>), Error> {
+        let tenant = self.tenant(attempt).await?;
+        match self.views.get(&self.store, &tenant).await {
+            Ok(view) => Ok((tenant, view)),
+            Err(rollcall_store::StoreError::NotFound(_)) => Err(no_access(&tenant)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -203,50 +252,28 @@ impl Runner {
         Ok(tenant.id)
     }
 
-    /// A login that names nobody: everything happens as for one that does, but for the bind.
-    async fn unknown(&self, attempt: &Attempt, mut who: Who, view: &TenantView) -> Result<Outcome, Error> {
-        let hash = self.shared.unknown_login(&who.tenant, &normalize(&attempt.login));
-        who.unknown_login = Some(format!("{hash}:{}", attempt.login.chars().count()));
-        if !view.enabled {
-            let error = tenant_disabled(&who.tenant);
-            let ending = Ending::without_slots(LoginOutcome::Error, error.reason.as_str());
-            self.record(&who, ending).await?;
-            return Err(error);
-        }
-        let guess = match self
-            .guess(attempt, who, view, ThrottleSubject::UnknownLogin(hash))
-            .await?
-        {
-            Ok(guess) => guess,
-            Err(answered) => return Ok(answered),
+    /// What keeps everybody who is at home there from logging in. Those whom no directory is asked about must not be the
+    /// only ones who get an answer, or an outage would tell them apart.
+    async fn reach(&self, home: &Home, deadline: Instant) -> Result<(), Obstructed> {
+        let name = resource_name::directory(&home.directory.tenant, &home.directory.id);
+        let unsent_so_far = |error| Obstructed {
+            error,
+            settlement: Settlement::NotSent,
         };
-        self.refuse(attempt, guess, view, "UNKNOWN_LOGIN").await
-    }
-
-    /// While no directory of the tenant can be reached, those whom none would be asked about must not be the only ones
-    /// who get an answer.
-    async fn outage(&self, tenant: &TenantId, view: &TenantView, deadline: Instant) -> Option<Error> {
-        let opened = self.directories.opened(tenant, &view.directories);
-        if opened.is_empty() || !opened.iter().all(|directory| directory.is_down()) {
-            return None;
+        let opened = self.directories.open_any(&home.directory).await;
+        let opened = opened.map_err(unsent_so_far)?;
+        if opened.answers() {
+            return Ok(());
         }
-        // The root DSE (RFC 4512 section 5.1).
-        let request = ReadRequest {
-            dn: String::new(),
-            filter: "(objectClass=*)".to_owned(),
-            attributes: vec!["1.1".to_owned()],
-        };
-        for directory in opened {
-            let read = directory
-                .ldap
-                .read_entry(&request, self.directory_deadline(deadline))
-                .await;
-            directory.note(read.as_ref().err());
-            if read.is_ok() {
-                return None;
-            }
-        }
-        Some(unsent(&LdapError::CircuitOpen, ""))
+        let reached = opened.ldap.reach(self.directory_deadline(deadline)).await;
+        opened.note(reached.as_ref().err().map(|failure| &failure.error));
+        reached.map_err(|failure| match failure.unsent {
+            true => unsent_so_far(unsent(&failure.error, &name)),
+            false => Obstructed {
+                error: bind_outcome_unknown().caused_by(failure.error),
+                settlement: Settlement::Unknown,
+            },
+        })
     }
 
     /// Lets a guess go on, with its slots reserved; or answers it here: a repeated wrong password, or too many.
@@ -254,30 +281,24 @@ impl Runner {
         &self,
         attempt: &Attempt,
         who: Who,
-        view: &TenantView,
-        subject: ThrottleSubject,
+        subject: Subject<'_>,
     ) -> Result<Result<Guess, Outcome>, Error> {
-        let key = subject_key(&who.tenant, &subject);
-        let lock = match &who.directory {
-            Some(directory) => view.lock_of(directory),
-            None => {
-                let hash = self.shared.unknown_login(&who.tenant, &normalize(&attempt.login));
-                view.lock_of_nobody(&hash)
-            }
-        };
+        let start = Instant::now();
+        let Subject { lock, home, counted } = subject;
+        let key = subject_key(&who.tenant, &counted);
         let deadline = self.directory_deadline(attempt.deadline);
         let Some(mut turn) = self.turns.take(&key, lock.policy.limit, deadline).await else {
             return Err(too_slow());
         };
         let fingerprint = self.private.password(&key, &attempt.password);
         if self.replays.contains(&fingerprint, Instant::now()) {
-            self.disguise.wait(&who.tenant, self.random()).await;
-            let ending = Ending::without_slots(LoginOutcome::Denied, "REPEATED_PASSWORD");
-            self.record(&who, ending).await?;
+            self.disguise.wait(home, start, self.random()).await;
+            self.record_unasked(&who, &counted, LoginOutcome::Denied, "REPEATED_PASSWORD")
+                .await?;
             return Ok(Err(Outcome::Denied(Denial::INVALID_CREDENTIALS)));
         }
         let mut wanted = vec![Reservation {
-            subject,
+            subject: counted,
             policy: lock.policy,
         }];
         wanted.extend(attempt.client.map(|client| Reservation {
@@ -294,16 +315,23 @@ impl Runner {
                 ThrottleSubject::User(_) | ThrottleSubject::UnknownLogin(_) => lock.mode,
             };
             if mode == SoftLockMode::Enforce {
-                let event = audit_event(&who, LoginOutcome::Denied, "TOO_MANY_ATTEMPTS", self.now());
-                self.store.record_refusal(&who.tenant, &subject, event).await?;
+                self.record_unasked(&who, &subject, LoginOutcome::Denied, "TOO_MANY_ATTEMPTS")
+                    .await?;
                 let retry_after = time.to_std().unwrap_or_default();
                 return Ok(Err(Outcome::Denied(Denial::TooManyAttempts { retry_after })));
             }
-            tracing::warn!(tenant = %who.tenant, "the soft lock would refuse this login");
+            tracing::warn!(
+                tenant = %who.tenant,
+                user = who.user.map(tracing::field::display),
+                unknown_login = who.unknown_login,
+                of_client = matches!(subject, ThrottleSubject::Client(_)),
+                "the soft lock would refuse this login",
+            );
             wanted.retain(|reservation| reservation.subject != subject);
         };
         Ok(Ok(Guess {
             who,
+            home: home.cloned(),
             fingerprint,
             slots,
             _turn: turn,
@@ -345,18 +373,24 @@ impl Runner {
         &self,
         attempt: &Attempt,
         guess: Guess,
-        view: &TenantView,
+        home: Option<&Home>,
         reason: &'static str,
     ) -> Result<Outcome, Error> {
-        if let Some(error) = self.outage(&guess.who.tenant, view, attempt.deadline).await {
+        let start = Instant::now();
+        if let Some(home) = home
+            && let Err(Obstructed { error, settlement }) = self.reach(home, attempt.deadline).await
+        {
             let ending = Ending {
                 slots: guess.slots,
+                settlement,
                 ..Ending::without_slots(LoginOutcome::Error, error.reason.as_str())
             };
             self.record(&guess.who, ending).await?;
             return Err(error);
         }
-        self.disguise.wait(&guess.who.tenant, self.random()).await;
+        self.disguise
+            .wait(guess.home.as_ref(), start, self.random())
+            .await;
         self.replays.remember(guess.fingerprint, Instant::now());
         let ending = Ending {
             slots: guess.slots,
@@ -365,6 +399,49 @@ impl Runner {
         };
         self.record(&guess.who, ending).await?;
         Ok(Outcome::Denied(Denial::INVALID_CREDENTIALS))
+    }
+
+    /// Nobody can say whether the password is right, and nothing was tried.
+    pub(super) async fn unable(
+        &self,
+        who: &Who,
+        counted: ThrottleSubject,
+        error: Error,
+    ) -> Result<Outcome, Error> {
+        self.record_unasked(who, &counted, LoginOutcome::Error, error.reason.as_str())
+            .await?;
+        Err(error)
+    }
+
+    /// Records an attempt that went nowhere. Many of them fill no log.
+    async fn record_unasked(
+        &self,
+        who: &Who,
+        counted: &ThrottleSubject,
+        outcome: LoginOutcome,
+        reason: &'static str,
+    ) -> Result<(), Error> {
+        let event = audit_event(who, outcome, reason, self.now());
+        Ok(self.store.record_refusal(&who.tenant, counted, event).await?)
+    }
+
+    /// Records an attempt of which nobody knows whose it is.
+    pub(super) async fn record_early(
+        &self,
+        origin: &AttemptOrigin,
+        tenant: Option<&TenantId>,
+        reason: &'static str,
+    ) -> Result<(), Error> {
+        let finish = FinishLogin {
+            tenant: None,
+            audit: early_event(origin, tenant, reason, self.now()),
+            audit_if_changed: None,
+            slots: Vec::new(),
+            settlement: Settlement::NotSent,
+            expect: None,
+        };
+        self.store.finish_login(finish).await?;
+        Ok(())
     }
 
     pub(super) async fn record(&self, who: &Who, ending: Ending) -> Result<LoginChange, Error> {
@@ -382,7 +459,7 @@ impl Runner {
         now + left.saturating_sub(self.login.record_time.min(left / 2))
     }
 
-    fn random(&self) -> u64 {
+    pub(super) fn random(&self) -> u64 {
         let mut bytes = [0; 8];
         // Without random numbers the delay is merely easier to recognise.
         let _ = self.random.fill(&mut bytes);

@@ -1,7 +1,10 @@
 //! What is decided about a login before any directory is asked.
 
+use rollcall_core::directory::Directory;
 use rollcall_core::error::{Error, Reason};
-use rollcall_core::user::{Origin, User, UserState};
+use rollcall_core::id::TenantId;
+use rollcall_core::user::{Origin, UserState};
+use rollcall_core::user_sync::UserSync;
 use rollcall_proto::resource_name;
 use rollcall_store::{LoginSync, LoginTarget};
 
@@ -19,7 +22,67 @@ pub enum Standing<'a> {
     /// The product's own password store decides.
     Local,
     /// Nobody can say at the moment.
-    Unable(Error),
+    Unable(Obstacle),
+}
+
+/// What an admin switched off or has yet to confirm, so that no directory is asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Obstacle {
+    reason: Reason,
+    message: &'static str,
+    resource: String,
+}
+
+impl Obstacle {
+    /// The add-on is off for the whole tenant.
+    pub fn tenant_disabled(tenant: &TenantId) -> Self {
+        Self {
+            reason: Reason::SyncDisabled,
+            message: "user sync is switched off for this tenant",
+            resource: resource_name::tenant(tenant),
+        }
+    }
+
+    /// What keeps the users of this sync from logging in, if anything does.
+    pub fn of_sync(sync: &UserSync, directory: &Directory) -> Option<Self> {
+        Self::between(
+            &resource_name::user_sync(&sync.tenant, &sync.id),
+            sync.settings.disabled,
+            &resource_name::directory(&directory.tenant, &directory.id),
+            directory.settings.disabled,
+            directory.endpoint_confirmed,
+        )
+    }
+
+    fn between(
+        user_sync: &str,
+        user_sync_disabled: bool,
+        directory: &str,
+        directory_disabled: bool,
+        endpoint_confirmed: bool,
+    ) -> Option<Self> {
+        let (reason, message, resource) = if user_sync_disabled {
+            (Reason::SyncDisabled, "the user sync is switched off", user_sync)
+        } else if directory_disabled {
+            (Reason::SyncDisabled, "the directory is switched off", directory)
+        } else if !endpoint_confirmed {
+            let message = "the endpoint of the directory was changed and is not yet confirmed";
+            (Reason::EndpointUnconfirmed, message, directory)
+        } else {
+            return None;
+        };
+        Some(Self {
+            reason,
+            message,
+            resource: resource.to_owned(),
+        })
+    }
+}
+
+impl From<Obstacle> for Error {
+    fn from(obstacle: Obstacle) -> Self {
+        Self::new(obstacle.reason, obstacle.message).with("resource", obstacle.resource)
+    }
 }
 
 /// Decides. A block comes before everything else, and what is told comes after what is not.
@@ -39,35 +102,21 @@ pub fn standing(target: &LoginTarget) -> Standing<'_> {
         (Some(_), None) => return Standing::Refused("USER_SYNC_DELETED"),
         (Some(origin), Some(sync)) => (origin, sync),
     };
-    match obstacle(target.tenant_enabled, user, sync) {
-        Some(error) => Standing::Unable(error),
+    let tenant = &user.tenant;
+    let obstacle = match target.tenant_enabled {
+        false => Some(Obstacle::tenant_disabled(tenant)),
+        true => Obstacle::between(
+            &resource_name::user_sync(tenant, &sync.user_sync),
+            sync.user_sync_disabled,
+            &resource_name::directory(tenant, &sync.directory),
+            sync.directory_disabled,
+            sync.endpoint_confirmed,
+        ),
+    };
+    match obstacle {
+        Some(obstacle) => Standing::Unable(obstacle),
         None => Standing::Ask { origin, sync },
     }
-}
-
-/// The add-on is off for the whole tenant, known logins and unknown ones alike.
-pub fn tenant_disabled(tenant: &rollcall_core::id::TenantId) -> Error {
-    Error::new(Reason::SyncDisabled, "user sync is switched off for this tenant")
-        .with("resource", resource_name::tenant(tenant))
-}
-
-fn obstacle(tenant_enabled: bool, user: &User, sync: &LoginSync) -> Option<Error> {
-    let user_sync = || resource_name::user_sync(&user.tenant, &sync.user_sync);
-    let directory = || resource_name::directory(&user.tenant, &sync.directory);
-    if !tenant_enabled {
-        return Some(tenant_disabled(&user.tenant));
-    }
-    let (reason, message, resource) = if sync.user_sync_disabled {
-        (Reason::SyncDisabled, "the user sync is switched off", user_sync())
-    } else if sync.directory_disabled {
-        (Reason::SyncDisabled, "the directory is switched off", directory())
-    } else if !sync.endpoint_confirmed {
-        let message = "the endpoint of the directory was changed and is not yet confirmed";
-        (Reason::EndpointUnconfirmed, message, directory())
-    } else {
-        return None;
-    };
-    Some(Error::new(reason, message).with("resource", resource))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 use chrono::DateTime;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
-use rollcall_core::user::{Block, Profile};
+use rollcall_core::user::{Block, Profile, User};
 
 use super::*;
 
@@ -54,7 +54,7 @@ fn told(change: impl Fn(&mut LoginTarget)) -> String {
         Standing::Ask { .. } => "ask".into(),
         Standing::Local => "local".into(),
         Standing::Refused(reason) => reason.into(),
-        Standing::Unable(error) => format!("{} {}", error.reason.as_str(), error.metadata["resource"]),
+        Standing::Unable(obstacle) => format!("{} {}", obstacle.reason.as_str(), obstacle.resource),
     }
 }
 

@@ -1,15 +1,18 @@
-//! What a login needs to know about the tenant as a whole: which directories it has, and what the soft lock is
-//! for the users of each. Read anew every few seconds, not at every login.
+//! What a login needs to know about the tenant as a whole: where its users are at home, and what the soft lock is
+//! for them. Read anew every few seconds, not at every login.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rollcall_core::directory::DirectoryObservations;
-use rollcall_core::id::{DirectoryId, TenantId};
+use rollcall_core::directory::{Directory, DirectoryObservations};
+use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::soft_lock::{SoftLock, SoftLockDefaults, SoftLockRules};
+use rollcall_core::user_sync::UserSync;
 use rollcall_store::{PageRequest, Store, StoreError};
 use tokio::time::Instant;
+
+use super::standing::Obstacle;
 
 /// A view is used for this long.
 const FRESH: Duration = Duration::from_secs(10);
@@ -22,14 +25,22 @@ const MAX_USER_SYNCS: u32 = 1_000;
 
 /// A tenant as a login sees it.
 pub struct TenantView {
-    /// The add-on switch.
-    pub enabled: bool,
-    /// The directories that are switched on and have users.
-    pub directories: Vec<DirectoryId>,
-    /// The soft lock for the users of each of them.
-    locks: Vec<SoftLockRules>,
+    /// Those whose directories can be asked.
+    homes: Vec<Home>,
+    /// If there are none, why.
+    obstacles: Vec<Obstacle>,
     /// The soft lock where there is no directory.
     default_lock: SoftLockRules,
+}
+
+/// A user sync and its directory: whose user a login is, or seems to be.
+pub struct Home {
+    /// The user sync.
+    pub user_sync: UserSyncKey,
+    /// Its directory.
+    pub directory: Arc<Directory>,
+    /// The soft lock for its users.
+    pub lock: SoftLockRules,
 }
 
 /// The views of the last seconds.
@@ -39,23 +50,35 @@ pub struct TenantViews {
 }
 
 impl TenantView {
-    /// The soft lock for the users of this directory.
-    pub fn lock_of(&self, directory: &DirectoryId) -> SoftLockRules {
-        let known = self.directories.iter().position(|known| known == directory);
-        known.map_or(self.default_lock, |index| self.locks[index])
+    /// Where the users of this sync are at home.
+    pub fn home(&self, user_sync: &UserSyncId) -> Option<&Home> {
+        self.homes
+            .iter()
+            .find(|home| home.user_sync.user_sync == *user_sync)
     }
 
-    /// The soft lock for a login that names nobody: that of one of the directories, and for the same login
-    /// always the same one. So it behaves like somebody's, and how many guesses it takes tells nothing.
-    pub fn lock_of_nobody(&self, login_hash: &str) -> SoftLockRules {
-        let number = login_hash.bytes().fold(0_usize, |sum, byte| {
-            sum.wrapping_mul(31).wrapping_add(usize::from(byte))
-        });
-        match self.locks.len() {
-            0 => self.default_lock,
-            count => self.locks[number % count],
-        }
+    /// Where a login that names nobody seems to be at home: for the same login always the same, so that it behaves like
+    /// somebody's.
+    pub fn home_of_nobody(&self, login_hash: &str) -> Option<&Home> {
+        one_of(&self.homes, login_hash)
     }
+
+    /// Why nobody at all can log in, if that is so.
+    pub fn obstacle(&self, login_hash: &str) -> Option<&Obstacle> {
+        one_of(&self.obstacles, login_hash)
+    }
+
+    /// The soft lock at a home, or where there is none.
+    pub fn lock(&self, home: Option<&Home>) -> SoftLockRules {
+        home.map_or(self.default_lock, |home| home.lock)
+    }
+}
+
+fn one_of<'a, T>(all: &'a [T], login_hash: &str) -> Option<&'a T> {
+    let number = login_hash.bytes().fold(0_usize, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(usize::from(byte))
+    });
+    all.get(number.checked_rem(all.len())?)
 }
 
 impl TenantViews {
@@ -83,37 +106,62 @@ impl TenantViews {
             return Ok(Arc::clone(view));
         }
         let enabled = store.tenant(tenant).await?.settings.user_sync_enabled;
-        let page = store
+        let directories = store
             .list_directories(tenant, &PageRequest::first(MAX_DIRECTORIES))
             .await?;
         let syncs = store
             .list_user_syncs(tenant, &PageRequest::first(MAX_USER_SYNCS))
             .await?;
-        let has_users = |id: &DirectoryId| syncs.items.iter().any(|sync| sync.settings.directory == *id);
-        let used: Vec<_> = page
-            .items
-            .iter()
-            .filter(|directory| !directory.settings.disabled && has_users(&directory.id))
-            .collect();
-        let view = Arc::new(TenantView {
-            enabled,
-            directories: used.iter().map(|directory| directory.id.clone()).collect(),
-            locks: used
-                .iter()
-                .map(|directory| {
-                    self.defaults
-                        .rules(&directory.settings.soft_lock, &directory.observed)
-                })
-                .collect(),
-            default_lock: self
-                .defaults
-                .rules(&SoftLock::default(), &DirectoryObservations::default()),
-        });
+        let directories = directories.items.into_iter().map(Arc::new);
+        let view = Arc::new(self.view(tenant, enabled, &directories.collect::<Vec<_>>(), &syncs.items));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= CAPACITY {
             kept.clear();
         }
         kept.insert(tenant.clone(), (now, Arc::clone(&view)));
         Ok(view)
+    }
+
+    fn view(
+        &self,
+        tenant: &TenantId,
+        enabled: bool,
+        directories: &[Arc<Directory>],
+        syncs: &[UserSync],
+    ) -> TenantView {
+        let (mut homes, mut obstacles) = (Vec::new(), Vec::new());
+        for sync in syncs {
+            let is_its = |directory: &&Arc<Directory>| directory.id == sync.settings.directory;
+            let Some(directory) = directories.iter().find(is_its) else {
+                continue;
+            };
+            match Obstacle::of_sync(sync, directory) {
+                Some(obstacle) => obstacles.push(obstacle),
+                None => homes.push(Home {
+                    user_sync: UserSyncKey {
+                        tenant: tenant.clone(),
+                        user_sync: sync.id.clone(),
+                    },
+                    directory: Arc::clone(directory),
+                    lock: self
+                        .defaults
+                        .rules(&directory.settings.soft_lock, &directory.observed),
+                }),
+            }
+        }
+        if !enabled {
+            homes.clear();
+            obstacles = vec![Obstacle::tenant_disabled(tenant)];
+        } else if !homes.is_empty() {
+            // Whoever has one is told. Who has none must not be turned away for it.
+            obstacles.clear();
+        }
+        TenantView {
+            homes,
+            obstacles,
+            default_lock: self
+                .defaults
+                .rules(&SoftLock::default(), &DirectoryObservations::default()),
+        }
     }
 }

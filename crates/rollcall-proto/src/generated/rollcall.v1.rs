@@ -4598,8 +4598,8 @@ pub enum ErrorReason {
     /// UNAVAILABLE with google.rpc.RetryInfo. Rollcall's own database cannot be reached; nothing was changed and no
     /// byte of a user's bind was sent. Metadata: none.
     StoreUnavailable = 71,
-    /// UNAVAILABLE with google.rpc.RetryInfo. The sync worker, which has to renew this user before the login may
-    /// succeed, cannot be reached. A retry binds again, with a password that was proven right. Metadata: none.
+    /// ABORTED. The password is right, but the sync worker, which has to renew this user's role before the login may
+    /// succeed, cannot be reached. Another attempt binds again. Metadata: none.
     WorkerUnavailable = 72,
     /// UNAVAILABLE with google.rpc.RetryInfo. This replica is shutting down; another one answers. Metadata: none.
     ShuttingDown = 73,

@@ -28,7 +28,8 @@ fn every_reason_has_its_code() {
             | Reason::ConcurrentChange
             | Reason::SyncInProgress
             | Reason::BindOutcomeUnknown
-            | Reason::LoginNotRecorded => Code::Aborted,
+            | Reason::LoginNotRecorded
+            | Reason::WorkerUnavailable => Code::Aborted,
             Reason::SyncDisabled
             | Reason::DirectoryMisconfigured
             | Reason::EndpointUnconfirmed
@@ -43,7 +44,6 @@ fn every_reason_has_its_code() {
             Reason::DirectoryUnavailable
             | Reason::DirectoryTimeout
             | Reason::StoreUnavailable
-            | Reason::WorkerUnavailable
             | Reason::ShuttingDown => Code::Unavailable,
             Reason::DeadlineExceeded => Code::DeadlineExceeded,
             Reason::Cancelled => Code::Cancelled,
