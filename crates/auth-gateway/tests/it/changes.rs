@@ -4,28 +4,12 @@ use std::time::Duration;
 
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::user::{StateReason, UserState};
-use rollcall_core::user_sync::{RoleCondition, RoleRule, UserSyncSettings};
+use rollcall_core::user_sync::{RoleCondition, RoleRule};
 use rollcall_testkit::{Ldif, Slapd, wait_for};
 
 use crate::world::{BASE, PASSWORD, World, dn};
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
-
-async fn update_sync(world: &World, change: impl Fn(&mut UserSyncSettings)) {
-    let sync = world
-        .store
-        .user_sync(&world.tenant, &world.sync.user_sync)
-        .await
-        .unwrap();
-    let mut settings = sync.settings;
-    change(&mut settings);
-    let (tenant, id, now) = (&world.tenant, &world.sync.user_sync, crate::world::now());
-    world
-        .store
-        .update_user_sync(tenant, id, sync.revision, &settings, None, now)
-        .await
-        .unwrap();
-}
 
 /// Freezes the directory, begins a login, does something once the bind is about to be sent, and goes on.
 async fn meanwhile(world: &World, act: impl AsyncFn()) -> String {
@@ -95,7 +79,11 @@ async fn a_deactivation_that_is_committed_while_the_bind_is_under_way_denies() {
 async fn a_configuration_that_changes_while_the_bind_is_under_way_denies() {
     let world = World::new().await;
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
-    let change = async || update_sync(&world, |settings| settings.display_name.push('!')).await;
+    let change = async || {
+        world
+            .update_sync(|settings| settings.display_name.push('!'))
+            .await
+    };
     assert_eq!(meanwhile(&world, change).await, DENIED);
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
 }
@@ -117,10 +105,9 @@ async fn a_changed_role_fails_closed_while_the_worker_is_away() {
         condition: RoleCondition::Filter(filter.into()),
         role: "boss".into(),
     };
-    update_sync(&world, |settings| {
-        settings.role_rules = vec![rule("(title=boss)")]
-    })
-    .await;
+    world
+        .update_sync(|settings| settings.role_rules = vec![rule("(title=boss)")])
+        .await;
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
     let change = format!("dn: {}\nchangetype: modify\nadd: title\ntitle: boss\n", dn("ada"));
     world.server.modify(&change).unwrap();
@@ -150,15 +137,16 @@ async fn a_group_gives_its_role_through_other_groups_too() {
     // Groups may go round in circles.
     let circle = format!("dn: cn=inner,{BASE}\nchangetype: modify\nadd: member\nmember: cn=outer,{BASE}\n");
     world.server.modify(&circle).unwrap();
-    update_sync(&world, |settings| {
-        settings.role_rules = ["nobody", "outer"]
-            .map(|name| RoleRule {
-                condition: RoleCondition::GroupDn(format!("CN={name}, {BASE}")),
-                role: name.into(),
-            })
-            .into();
-    })
-    .await;
+    world
+        .update_sync(|settings| {
+            settings.role_rules = ["nobody", "outer"]
+                .map(|name| RoleRule {
+                    condition: RoleCondition::GroupDn(format!("CN={name}, {BASE}")),
+                    role: name.into(),
+                })
+                .into();
+        })
+        .await;
     assert_eq!(world.login("ada", PASSWORD).await, "Aborted WORKER_UNAVAILABLE");
     assert_eq!(world.login("bob", "password of bob").await, "OK bob");
 }

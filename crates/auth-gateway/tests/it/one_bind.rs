@@ -5,12 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rollcall_core::directory::{HostUrl, TransportSecurity};
-use rollcall_core::id::DirectoryId;
-use rollcall_core::secret::Password;
-use rollcall_store::NewSecrets;
 use rollcall_testkit::{Operation, Peer, Request, ScriptedLdap, Slapd, ber};
 
-use crate::world::{PASSWORD, World, dn, now, request};
+use crate::world::{PASSWORD, World, dn, request};
 
 /// What goes wrong on every host once a user's bind has come.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -126,23 +123,10 @@ async fn no_directory_but_the_user_s_own_ever_sees_a_login() {
     })
     .await
     .unwrap();
-    world.allow_port(other.address().port());
-    let (tenant, id) = (world.tenant.clone(), DirectoryId::parse("other").unwrap());
-    let own = world.store.directory(&tenant, &world.directory).await.unwrap();
-    let mut settings = own.settings;
-    settings.hosts = vec![HostUrl::parse(&format!("ldap://{}", other.address())).unwrap()];
-    settings.transport_security = TransportSecurity::Plaintext;
-    settings.allow_plaintext = true;
-    let password = Password::new("x".into()).ok().unwrap();
-    let secrets = NewSecrets {
-        bind_password: Some(&password),
-        client_key: None,
-    };
-    world
-        .store
-        .create_directory(&tenant, &id, &settings, secrets, now())
-        .await
-        .unwrap();
+    let tenant = world.tenant.clone();
+    world.add_script(&tenant, "other", &other).await;
+    // Nobody comes from there, so nobody's login seems to.
+    world.update_sync(|settings| settings.disabled = true).await;
     world.start_gateway(&[]).await;
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
     assert_eq!(world.login("ada", "wrong").await, "DENIED INVALID_CREDENTIALS");

@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use rollcall_core::directory::{HostUrl, TransportSecurity};
 use rollcall_core::external_id::{ExternalId, IdKind};
-use rollcall_core::id::{DirectoryId, UserId, UserSyncId, Uuid};
+use rollcall_core::id::{DirectoryId, UserId, Uuid};
 use rollcall_core::plan::{Change, ChangeKind};
-use rollcall_core::secret::Password;
 use rollcall_core::user::{Origin, Profile, UserState};
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
-use rollcall_store::NewSecrets;
 use rollcall_testkit::{Operation, ScriptedLdap, Slapd, ber, wait_for};
 
 use crate::world::{PASSWORD, World, dn, now, request};
@@ -233,47 +231,15 @@ async fn black_hole(world: &mut World, people: u8) -> ScriptedLdap {
         Ok(())
     });
     let hole = hole.await.unwrap();
-    let directory = DirectoryId::parse("hole").unwrap();
-    let mut settings = world
-        .store
-        .directory(&world.tenant, &world.directory)
-        .await
-        .unwrap()
-        .settings;
-    settings.hosts = vec![HostUrl::parse(&format!("ldap://{}", hole.address())).unwrap()];
-    settings.transport_security = TransportSecurity::Plaintext;
-    settings.allow_plaintext = true;
-    world.allow_port(hole.address().port());
-    let password = Password::new("x".into()).ok().unwrap();
-    let secrets = NewSecrets {
-        bind_password: Some(&password),
-        client_key: None,
-    };
-    world
-        .store
-        .create_directory(&world.tenant, &directory, &settings, secrets, now())
-        .await
-        .unwrap();
-    let mut sync = world
-        .store
-        .user_sync(&world.tenant, &world.sync.user_sync)
-        .await
-        .unwrap()
-        .settings;
-    sync.directory = directory.clone();
-    world.sync.user_sync = UserSyncId::parse("hole").unwrap();
-    world
-        .store
-        .create_user_sync(&world.tenant, &world.sync.user_sync, &sync, None, now())
-        .await
-        .unwrap();
+    let tenant = world.tenant.clone();
+    world.add_script(&tenant, "hole", &hole).await;
     let changes = (0..people).map(|number| Change {
         kind: ChangeKind::Create,
         user: UserId(Uuid::from_u128(u128::from(number) + 1)),
         expected_revision: 0,
         origin: Origin {
             user_sync: world.sync.user_sync.clone(),
-            directory: directory.clone(),
+            directory: DirectoryId::parse("hole").unwrap(),
             external_id: ExternalId::from_bytes(IdKind::EntryUuid, &[number; 16]).unwrap(),
             dn: dn(&format!("hole{number}")),
             linked: false,

@@ -3,6 +3,7 @@
 use rollcall_core::id::UserId;
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::user::{StateReason, UserState};
+use rollcall_testkit::Slapd;
 
 use crate::world::{BASE, PASSWORD, PEOPLE, World, dn, person};
 
@@ -131,6 +132,71 @@ async fn an_entry_that_is_gone_or_out_of_scope_denies_now_and_not_after_the_next
         ]
     );
     assert_eq!(world.binds(&format!("uid=eve,ou=Elsewhere,{BASE}")), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_gone_locks_as_an_unknown_login_does() {
+    let world = World::new().await;
+    world.server.delete(&dn("ada")).unwrap();
+    // The first one finds out by a bind.
+    for login in ["ada", "nobody"] {
+        for _ in 0..6 {
+            assert_eq!(world.login(login, "the same").await, DENIED, "{login}");
+        }
+        for number in 0..2 {
+            assert_eq!(
+                world.login(login, &format!("guess {number}")).await,
+                DENIED,
+                "{login}"
+            );
+        }
+        let told = world.login(login, "one more").await;
+        assert_eq!(told, "DENIED TOO_MANY_ATTEMPTS", "{login}");
+    }
+    assert_eq!(world.binds(&dn("ada")), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_gone_costs_the_next_owner_of_the_dn_one_bind_at_most() {
+    let world = World::with(
+        Slapd::builder(),
+        &[
+            ("throttle.login_limit", "100"),
+            ("throttle.max_login_limit", "100"),
+        ],
+    )
+    .await;
+    world.server.delete(&dn("ada")).unwrap();
+    world
+        .server
+        .add(&person("ada", &dn("ada"), "password of the other ada"))
+        .unwrap();
+    for number in 0..10 {
+        assert_eq!(world.login("ada", &format!("guess {number}")).await, DENIED);
+    }
+    assert_eq!(world.binds(&dn("ada")), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_leaves_users_alone_confirms_nobody_s_dn() {
+    use rollcall_core::user_sync::{ExistingUsers, MissingUsers};
+    for missing in [false, true] {
+        let mut world = World::without_gateway(Slapd::builder()).await;
+        world
+            .update_sync(|settings| match missing {
+                true => settings.missing_users = MissingUsers::Ignore,
+                false => settings.existing_users = ExistingUsers::Ignore,
+            })
+            .await;
+        world
+            .server
+            .modify(&rename(&dn("ada"), "cn=ada l", PEOPLE))
+            .unwrap();
+        world.start_gateway(&[]).await;
+        assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+        let moved = format!("cn=ada l,{PEOPLE}");
+        assert_eq!((world.binds(&dn("ada")), world.binds(&moved)), (0, 1));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,11 +10,11 @@ use auth_gateway::config::GatewaySettings;
 use auth_gateway::serve::Gateway;
 use chrono::{DateTime, Utc};
 use rollcall_core::dialect::Dialect;
-use rollcall_core::directory::{DirectoryObservations, DirectorySettings, HostUrl};
+use rollcall_core::directory::{DirectoryObservations, DirectorySettings, HostUrl, TransportSecurity};
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::secret::Password;
 use rollcall_core::tenant::TenantSettings;
-use rollcall_core::user_sync::{Search, SearchScope};
+use rollcall_core::user_sync::{Search, SearchScope, UserSyncSettings};
 use rollcall_proto::v1::user_service_client::UserServiceClient;
 use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{Loaded, Sources, load};
@@ -256,6 +256,47 @@ impl<S> World<S> {
         let (secrets, now) = (NewSecrets::default(), now());
         self.store
             .update_directory(tenant, id, revision, &settings, secrets, true, now)
+            .await
+            .unwrap();
+    }
+
+    /// Gives a tenant another directory, which is this script, and a user sync of the same name. Both have the settings of
+    /// the world's own. The sync is the world's from here on, until a test sets it back.
+    pub(crate) async fn add_script(&mut self, tenant: &TenantId, name: &str, script: &ScriptedLdap) {
+        let directory = DirectoryId::parse(name).unwrap();
+        let mut settings = directory_settings(&self.place);
+        settings.hosts = vec![HostUrl::parse(&format!("ldap://{}", script.address())).unwrap()];
+        settings.transport_security = TransportSecurity::Plaintext;
+        settings.allow_plaintext = true;
+        self.allow_port(script.address().port());
+        let password = Password::new("x".into()).ok().unwrap();
+        let secrets = NewSecrets {
+            bind_password: Some(&password),
+            client_key: None,
+        };
+        self.store
+            .create_directory(tenant, &directory, &settings, secrets, now())
+            .await
+            .unwrap();
+        let sync = sync_settings(&directory, &self.place);
+        self.sync = UserSyncKey {
+            tenant: tenant.clone(),
+            user_sync: UserSyncId::parse(name).unwrap(),
+        };
+        self.store
+            .create_user_sync(tenant, &self.sync.user_sync, &sync, None, now())
+            .await
+            .unwrap();
+    }
+
+    /// Changes the settings of the user sync.
+    pub(crate) async fn update_sync(&self, change: impl FnOnce(&mut UserSyncSettings)) {
+        let (tenant, id) = (&self.sync.tenant, &self.sync.user_sync);
+        let sync = self.store.user_sync(tenant, id).await.unwrap();
+        let mut settings = sync.settings;
+        change(&mut settings);
+        self.store
+            .update_user_sync(tenant, id, sync.revision, &settings, None, now())
             .await
             .unwrap();
     }
