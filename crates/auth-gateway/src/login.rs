@@ -127,9 +127,9 @@ impl Logins {
         let origin = attempt.origin();
         let seen = progress.clone();
         let login = async move {
-            let done = Arc::new(runner.run(&attempt, &seen).await);
+            let done = Arc::new(runner.run_once(&attempt, &seen).await);
             if let Some(ticket) = ticket {
-                ticket.finish(Arc::clone(&done), !may_be_repeated(&done));
+                ticket.finish(Arc::clone(&done), !run::may_be_repeated(&done));
             }
             done
         };
@@ -147,18 +147,6 @@ impl Logins {
             Err(_) if progress.bind_may_be_sent() => Arc::new(Err(outcome::bind_outcome_unknown())),
             Err(_) => Arc::new(Err(too_late)),
         }
-    }
-}
-
-/// Nothing was sent: the caller is meant to try again, with the same request id if it likes.
-fn may_be_repeated(done: &Result<Outcome, Error>) -> bool {
-    use rollcall_core::error::ErrorKind;
-    match done {
-        Ok(_) => false,
-        Err(error) => matches!(
-            error.kind(),
-            ErrorKind::Unavailable | ErrorKind::ResourceExhausted | ErrorKind::DeadlineExceeded
-        ),
     }
 }
 

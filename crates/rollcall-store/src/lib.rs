@@ -30,6 +30,7 @@ mod known_users;
 mod leases;
 mod local_users;
 mod login_cache;
+mod login_requests;
 mod login_target;
 mod login_writer;
 mod outbox;

@@ -8,6 +8,7 @@ use crate::error::{Result, StoreError};
 
 mod deletions;
 mod first;
+mod login_requests;
 mod soft_locks;
 mod throttles;
 
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(soft_locks::SoftLocks),
             Box::new(deletions::Deletions),
             Box::new(throttles::Throttles),
+            Box::new(login_requests::LoginRequests),
         ]
     }
 }

@@ -23,10 +23,16 @@ impl SharedHasher {
     /// Stands for a login that names nobody, in the throttle and the audit log. `login` is normalized, so
     /// that all its spellings are one.
     pub fn unknown_login(&self, tenant: &TenantId, login: &str) -> String {
-        let tag = hash(
-            &self.0,
-            &[b"unknown-login", tenant.as_str().as_bytes(), login.as_bytes()],
-        );
+        self.text(&[b"unknown-login", tenant.as_str().as_bytes(), login.as_bytes()])
+    }
+
+    /// Stands for a caller's request id in the store: nobody knows what callers put there.
+    pub fn request_id(&self, caller: &str, request_id: &str) -> String {
+        self.text(&[b"request-id", caller.as_bytes(), request_id.as_bytes()])
+    }
+
+    fn text(&self, parts: &[&[u8]]) -> String {
+        let tag = hash(&self.0, parts);
         tag[..16].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

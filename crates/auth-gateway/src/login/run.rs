@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::audit::LoginOutcome;
-use rollcall_core::error::{Error, Reason};
+use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::{TenantId, UserSyncKey};
 use rollcall_core::identifier::{LoginPolicy, email_domain, normalize};
 use rollcall_core::soft_lock::{SoftLockMode, SoftLockRules};
@@ -129,11 +129,36 @@ impl Runner {
         }
     }
 
+    /// Carries one login through, unless it was already: here, or by another replica.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); `BIND_OUTCOME_UNKNOWN` for a repeat.
+    pub async fn run_once(&self, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
+        let Some(request_id) = &attempt.request_id else {
+            return self.run(attempt, progress).await;
+        };
+        let request = self.shared.request_id(attempt.caller.name(), request_id);
+        let now = self.now();
+        let expires = now + TimeDelta::from_std(self.login.join).unwrap_or(TimeDelta::MAX);
+        if !self.store.claim_login_request(&request, expires, now).await? {
+            self.record_early(&attempt.origin(), None, "REPEATED_REQUEST")
+                .await?;
+            return Err(bind_outcome_unknown());
+        }
+        let done = self.run(attempt, progress).await;
+        if may_be_repeated(&done)
+            && let Err(error) = self.store.release_login_request(&request).await
+        {
+            tracing::warn!(error = %error, "a login request that came to nothing cannot be repeated for a while");
+        }
+        done
+    }
+
     /// Carries one login through.
     ///
     /// # Errors
     /// Whatever speaks of the call and not of the password.
-    pub async fn run(&self, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
+    async fn run(&self, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
         let start = Instant::now();
         let mut done = self.decide(attempt, progress).await;
         if let Err(error) = &mut done
@@ -465,6 +490,16 @@ impl Runner {
         let _ = self.random.fill(&mut bytes);
         u64::from_be_bytes(bytes)
     }
+}
+
+/// Nothing was sent: the caller is meant to try again, with the same request id if it likes.
+pub(super) fn may_be_repeated(done: &Result<Outcome, Error>) -> bool {
+    done.as_ref().is_err_and(|error| {
+        matches!(
+            error.kind(),
+            ErrorKind::Unavailable | ErrorKind::ResourceExhausted | ErrorKind::DeadlineExceeded
+        )
+    })
 }
 
 /// When to tell of an outage: on whole ticks since the call began, or the time that it took would tell whose login

@@ -235,4 +235,43 @@ async fn a_repeat_with_the_same_request_id_joins_the_first_attempt() {
     );
     assert_eq!(world.binds(&dn("ada")), 1);
     assert_eq!(world.audit().await.len(), 1);
+    assert_eq!(world.early_audit().await, ["ERROR REQUEST_ID_REUSED"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_does_it_bind_again_through_another_gateway_or_one_that_was_restarted() {
+    let mut world = World::new().await;
+    let second = world.start_gateway(&[]).await;
+    let with_id = |password: &str| AuthenticateRequest {
+        request_id: "id-1".into(),
+        ..request("ada", password)
+    };
+    let told = tokio::join!(
+        world.attempt(0, with_id("guess")),
+        world.attempt(second, with_id("guess"))
+    );
+    let unknown = "Aborted BIND_OUTCOME_UNKNOWN".to_owned();
+    assert!(
+        [
+            (DENIED.to_owned(), unknown.clone()),
+            (unknown.clone(), DENIED.to_owned())
+        ]
+        .contains(&told),
+        "{told:?}"
+    );
+    world.stop_gateway(0).await;
+    let third = world.start_gateway(&[]).await;
+    assert_eq!(world.attempt(third, with_id("guess")).await, unknown);
+    assert_eq!(world.binds(&dn("ada")), 1);
+    assert_eq!(world.early_audit().await, ["ERROR REPEATED_REQUEST"; 2]);
+    // As long as nothing was sent, any of them may try again.
+    let again = AuthenticateRequest {
+        request_id: "id-2".into(),
+        ..request("ada", PASSWORD)
+    };
+    world.server.stop();
+    for gateway in [second, third] {
+        let told = world.attempt(gateway, again.clone()).await;
+        assert_eq!(told, "Unavailable DIRECTORY_UNAVAILABLE");
+    }
 }

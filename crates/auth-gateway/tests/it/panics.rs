@@ -170,6 +170,11 @@ async fn a_panic_inside_a_login_ends_that_call_alone_and_shows_no_password() {
         assert_eq!(login(&gateway, "bob", PASSWORD_OF_BOB).await, "OK bob");
     }
 
+    assert_eq!(
+        world.early_audit().await,
+        ["ERROR BIND_OUTCOME_UNKNOWN", "ERROR INTERNAL"]
+    );
+
     let pid = gateway.child.id().to_string();
     assert!(Command::new("kill").arg(pid).status().unwrap().success());
     assert!(gateway.child.wait().unwrap().success());

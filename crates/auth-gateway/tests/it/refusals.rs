@@ -33,6 +33,21 @@ async fn an_unknown_login_gets_the_same_answer_as_a_wrong_password() {
             "DENIED UNKNOWN_LOGIN"
         ]
     );
+    // A keyed hash and the length, the same for the same login however it is written, and not the login.
+    assert_eq!(world.login(" NOBODY ", "wrong").await, DENIED);
+    let unknown = world.unknown_logins().await;
+    let [nobody, star, injected, again] = &unknown[..] else {
+        panic!("{unknown:?}");
+    };
+    let parts = |text: &str| {
+        let (hash, length) = text.split_once(':').unwrap();
+        (hash.to_owned(), length.parse::<usize>().unwrap())
+    };
+    assert_eq!(parts(nobody).0, parts(again).0);
+    assert_ne!(parts(nobody).0, parts(star).0);
+    assert_eq!(parts(nobody).0.len(), 32);
+    let lengths = [nobody, star, injected, again].map(|text| parts(text).1);
+    assert_eq!(lengths, [6, 1, 10, 8]);
     let binds = world.server.binds().unwrap();
     assert!(
         binds

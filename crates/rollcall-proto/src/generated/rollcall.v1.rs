@@ -4051,8 +4051,11 @@ pub struct AuthenticateRequest {
     /// empty if it is not known; never send the address of a proxy of your own.
     #[prost(string, tag = "4")]
     pub client_address: ::prost::alloc::string::String,
-    /// Makes a repeat safe: an attempt with the same identifier from the same caller within 5 minutes joins the first
-    /// one and never binds again. A UUID is a good choice; at most 128 printable ASCII characters.
+    /// Makes a repeat safe: an attempt with the same identifier from the same caller within 5 minutes never binds again,
+    /// whichever replica it reaches. The replica that carried out the first attempt gives its answer once more; another
+    /// one, or one that was restarted, answers ABORTED / BIND_OUTCOME_UNKNOWN, since what would tell a repeat from another
+    /// password is not stored. After UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED nothing was sent, and the
+    /// identifier may be used again. A UUID is a good choice; at most 128 printable ASCII characters.
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
 }

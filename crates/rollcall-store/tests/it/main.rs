@@ -13,6 +13,7 @@ mod feed;
 mod isolation;
 mod leases;
 mod local_users;
+mod login_requests;
 mod logins;
 mod lookups;
 mod refusals;

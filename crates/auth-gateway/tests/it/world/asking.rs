@@ -1,6 +1,7 @@
 //! Logins in a world, what they are answered in words, and what the audit log says of them.
 
 use rollcall_core::audit::{AuditKind, Flood, LoginOutcome};
+use rollcall_core::id::TenantId;
 use rollcall_core::user::User;
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_proto::v1::authenticate_response::Outcome;
@@ -35,15 +36,24 @@ impl<S> World<S> {
 
     /// The audit log's login attempts from the oldest to the newest, as `OUTCOME REASON`.
     pub(crate) async fn audit(&self) -> Vec<String> {
-        let told = |kind| match kind {
-            AuditKind::Login { outcome, reason, .. } => Some(match outcome {
-                LoginOutcome::Authenticated => format!("AUTHENTICATED {reason}"),
-                LoginOutcome::Denied => format!("DENIED {reason}"),
-                LoginOutcome::Error => format!("ERROR {reason}"),
-            }),
+        let kinds = self.audited(Some(&self.tenant)).await;
+        kinds.into_iter().filter_map(in_words).collect()
+    }
+
+    /// The same of those that belong to no tenant.
+    pub(crate) async fn early_audit(&self) -> Vec<String> {
+        let kinds = self.audited(None).await;
+        kinds.into_iter().filter_map(in_words).collect()
+    }
+
+    /// What the audit log keeps of logins that name nobody.
+    pub(crate) async fn unknown_logins(&self) -> Vec<String> {
+        let unknown = |kind| match kind {
+            AuditKind::Login { unknown_login, .. } => unknown_login,
             AuditKind::Change { .. } => None,
         };
-        self.audited().await.into_iter().filter_map(told).collect()
+        let kinds = self.audited(Some(&self.tenant)).await;
+        kinds.into_iter().filter_map(unknown).collect()
     }
 
     /// The floods in the audit log.
@@ -52,16 +62,26 @@ impl<S> World<S> {
             AuditKind::Login { flood, .. } => flood,
             AuditKind::Change { .. } => None,
         };
-        self.audited().await.into_iter().filter_map(flood).collect()
+        self.audited(Some(&self.tenant))
+            .await
+            .into_iter()
+            .filter_map(flood)
+            .collect()
     }
 
-    async fn audited(&self) -> Vec<AuditKind> {
+    async fn audited(&self, tenant: Option<&TenantId>) -> Vec<AuditKind> {
         let mut page = PageRequest::first(1_000);
         let mut kinds = Vec::new();
         loop {
-            let (tenant, filter) = (Some(&self.tenant), AuditFilter::default());
-            let found = self.store.list_audit(tenant, &filter, &page).await.unwrap();
-            kinds.extend(found.items.into_iter().map(|event| event.kind));
+            let filter = AuditFilter::default();
+            let found = self.store.list_audit(tenant, &filter, &page);
+            let found = found.await.unwrap();
+            let events = found.items.into_iter();
+            kinds.extend(
+                events
+                    .filter(|event| event.tenant.as_ref() == tenant)
+                    .map(|event| event.kind),
+            );
             page.after = found.next;
             if page.after.is_none() {
                 break;
@@ -69,6 +89,17 @@ impl<S> World<S> {
         }
         kinds.reverse();
         kinds
+    }
+}
+
+fn in_words(kind: AuditKind) -> Option<String> {
+    match kind {
+        AuditKind::Login { outcome, reason, .. } => Some(match outcome {
+            LoginOutcome::Authenticated => format!("AUTHENTICATED {reason}"),
+            LoginOutcome::Denied => format!("DENIED {reason}"),
+            LoginOutcome::Error => format!("ERROR {reason}"),
+        }),
+        AuditKind::Change { .. } => None,
     }
 }
 
