@@ -1,7 +1,6 @@
 //! The part of a login that involves the user's directory: ask it, see to what changed, record the end.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use rollcall_core::audit::LoginOutcome;
@@ -53,22 +52,15 @@ impl Runner {
         who: Who,
         subject: Subject<'_>,
     ) -> Result<Outcome, Error> {
-        let config = self.store.login_config(&who.tenant, asked.sync).await?;
-        let opened = match self.directories.open(&config.directory).await {
-            Ok(opened) => opened,
-            Err(error) => return self.unable(&who, subject.counted, error).await,
-        };
         let guess = match self.guess(asked.attempt, who, subject).await? {
             Ok(guess) => guess,
             Err(answered) => return Ok(answered),
         };
-        let source = Source {
-            config,
-            opened,
-            deadline: self.directory_deadline(asked.attempt.deadline),
+        let source = match self.source(asked, &guess.who).await {
+            Ok(source) => source,
+            Err(error) => return self.unsent(guess, Settlement::NotSent, error).await,
         };
         let recent = self.recent_dn(asked, &source.config.user_sync.settings);
-        let start = Instant::now();
         let (answer, role) = tokio::join!(
             self.ask(asked, &source, recent.as_deref()),
             early_role(&source, recent.as_deref()),
@@ -77,22 +69,29 @@ impl Runner {
             // A refusal comes no earlier than the role, so that is what refusals look like.
             Finding::Judged { verdict, .. } => {
                 let accepted = matches!(verdict, Verdict::Authenticated { .. });
-                self.learn(&guess, accepted, start.elapsed());
+                self.learn(&guess, accepted);
             }
-            Finding::Absent(_) => {
-                self.disguise
-                    .wait(guess.home.as_ref(), start, self.random())
-                    .await;
-            }
+            Finding::Absent(_) => self.wait(&guess).await,
             Finding::Failed(_) => {}
         }
         self.conclude(asked, guess, &source, answer, role.zip(recent))
             .await
     }
 
-    fn learn(&self, guess: &Guess, accepted: bool, latency: Duration) {
+    async fn source(&self, asked: Asked<'_>, who: &Who) -> Result<Source, Error> {
+        let config = self.store.login_config(&who.tenant, asked.sync).await?;
+        let opened = self.directories.open(&config.directory).await?;
+        let deadline = self.directory_deadline(asked.attempt.deadline);
+        Ok(Source {
+            config,
+            opened,
+            deadline,
+        })
+    }
+
+    fn learn(&self, guess: &Guess, accepted: bool) {
         if let Some(home) = &guess.home {
-            self.disguise.learn(home, accepted, latency);
+            self.disguise.learn(home, accepted, guess.begin.elapsed());
         }
     }
 

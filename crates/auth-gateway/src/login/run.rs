@@ -100,6 +100,8 @@ struct Obstructed {
 pub(super) struct Guess {
     pub(super) who: Who,
     pub(super) home: Option<UserSyncKey>,
+    /// When it had its slots. What happens from there on must not take longer for some than for others.
+    pub(super) begin: Instant,
     pub(super) fingerprint: Fingerprint,
     pub(super) slots: Vec<HeldSlot>,
     /// Held until the login has ended.
@@ -357,6 +359,7 @@ impl Runner {
         Ok(Ok(Guess {
             who,
             home: home.cloned(),
+            begin: Instant::now(),
             fingerprint,
             slots,
             _turn: turn,
@@ -401,21 +404,12 @@ impl Runner {
         home: Option<&Home>,
         reason: &'static str,
     ) -> Result<Outcome, Error> {
-        let start = Instant::now();
         if let Some(home) = home
             && let Err(Obstructed { error, settlement }) = self.reach(home, attempt.deadline).await
         {
-            let ending = Ending {
-                slots: guess.slots,
-                settlement,
-                ..Ending::without_slots(LoginOutcome::Error, error.reason.as_str())
-            };
-            self.record(&guess.who, ending).await?;
-            return Err(error);
+            return self.unsent(guess, settlement, error).await;
         }
-        self.disguise
-            .wait(guess.home.as_ref(), start, self.random())
-            .await;
+        self.wait(&guess).await;
         self.replays.remember(guess.fingerprint, Instant::now());
         let ending = Ending {
             slots: guess.slots,
@@ -426,13 +420,30 @@ impl Runner {
         Ok(Outcome::Denied(Denial::INVALID_CREDENTIALS))
     }
 
-    /// Nobody can say whether the password is right, and nothing was tried.
-    pub(super) async fn unable(
+    /// Waits until a guess has taken as long as one that a directory saw.
+    pub(super) async fn wait(&self, guess: &Guess) {
+        let home = guess.home.as_ref();
+        self.disguise.wait(home, guess.begin, self.random()).await;
+    }
+
+    /// Nobody can say whether the password of a guess is right, which went nowhere.
+    pub(super) async fn unsent(
         &self,
-        who: &Who,
-        counted: ThrottleSubject,
+        guess: Guess,
+        settlement: Settlement,
         error: Error,
     ) -> Result<Outcome, Error> {
+        let ending = Ending {
+            slots: guess.slots,
+            settlement,
+            ..Ending::without_slots(LoginOutcome::Error, error.reason.as_str())
+        };
+        self.record(&guess.who, ending).await?;
+        Err(error)
+    }
+
+    /// Nobody can say whether the password is right, and nothing was tried.
+    async fn unable(&self, who: &Who, counted: ThrottleSubject, error: Error) -> Result<Outcome, Error> {
         self.record_unasked(who, &counted, LoginOutcome::Error, error.reason.as_str())
             .await?;
         Err(error)
@@ -484,7 +495,7 @@ impl Runner {
         now + left.saturating_sub(self.login.record_time.min(left / 2))
     }
 
-    pub(super) fn random(&self) -> u64 {
+    fn random(&self) -> u64 {
         let mut bytes = [0; 8];
         // Without random numbers the delay is merely easier to recognise.
         let _ = self.random.fill(&mut bytes);
