@@ -7,6 +7,7 @@ mod crowd;
 mod grpcurl;
 mod hostile_names;
 mod interrupted;
+mod lockout;
 mod main_job;
 mod new_forest;
 mod recovery;

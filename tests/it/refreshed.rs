@@ -72,7 +72,7 @@ async fn answers_with_what_is_there(backend: Backend) -> Result<()> {
     modify(&slapd, "replace: displayName\ndisplayName: Lady Lovelace")?;
     assert_eq!(login(&system).await?, Ok(is.clone()));
     modify(&slapd, "delete: title")?;
-    assert_eq!(login(&system).await?, Err(Code::Unavailable));
+    assert_eq!(login(&system).await?, Err(Code::Aborted));
     assert_eq!(stored(&system).await?, is);
     system.worker.resume()?;
     let renewed = login(&system).await?.expect("the worker is there again");

@@ -374,6 +374,13 @@ fn soft_lock(directory: &Directory, about: &About) -> Finding {
             "The directory never locks accounts by itself.".to_owned(),
             "",
         ),
+        Some(threshold) if directory.observed.lockout_window.is_none() => (
+            StageResult::Warn,
+            format!(
+                "The directory locks an account after {threshold} wrong passwords and never forgets them, or does not tell when: a few each day lock it in the end."
+            ),
+            "Let the directory forget wrong passwords after a while, such as by pwdFailureCountInterval in OpenLDAP.",
+        ),
         Some(threshold) => (
             StageResult::Pass,
             format!(

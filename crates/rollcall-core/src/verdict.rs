@@ -196,8 +196,10 @@ impl InternalReason {
 /// Why a directory gave no verdict.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum DirectoryErrorKind {
-    /// It cannot answer now, or answered what no directory should.
+    /// It cannot answer now.
     Unavailable,
+    /// It answered what no directory should: nobody knows whether it looked at the password.
+    Unclear,
     /// It demands something that the configuration does not give, such as TLS.
     Misconfigured,
     /// It is overloaded.
@@ -221,7 +223,8 @@ pub fn judge(answer: &BindAnswer<'_>) -> Verdict {
         // confidentialityRequired, saslBindInProgress.
         7 | 8 | 12 | 13 | 14 => Verdict::DirectoryError(Misconfigured),
         51 => Verdict::DirectoryError(Busy),
-        _ => Verdict::DirectoryError(Unavailable),
+        52 => Verdict::DirectoryError(Unavailable),
+        _ => Verdict::DirectoryError(Unclear),
     }
 }
 

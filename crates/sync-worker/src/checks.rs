@@ -166,12 +166,18 @@ impl Worker {
                 .iter()
                 .chain(&root.extensions)
                 .take(MAX_CAPABILITIES);
+            // A policy that cannot be read any more may hold all the same.
+            let known = &directory.observed;
+            let (lockout_threshold, lockout_window) = match check.lockout {
+                Some(lockout) => (Some(lockout.threshold), lockout.window),
+                None => (known.lockout_threshold, known.lockout_window),
+            };
             let observed = DirectoryObservations {
                 dialect: Some(root.dialect),
                 vendor: root.vendor.clone(),
                 capabilities: capabilities.cloned().collect(),
-                lockout_threshold: check.lockout.map(|lockout| lockout.threshold),
-                lockout_window: check.lockout.and_then(|lockout| lockout.window),
+                lockout_threshold,
+                lockout_window,
                 observe_time: Some(now),
             };
             self.store.save_observations(tenant, id, &observed).await?;

@@ -133,6 +133,12 @@ fn judged(verdict: Verdict, resource: &str) -> Reading {
             "DIRECTORY_GAVE_NO_VERDICT",
             bind_outcome_unknown(),
         ),
+        // It may have counted a failure all the same.
+        Verdict::DirectoryError(DirectoryErrorKind::Unclear) => failed(
+            Settlement::Unknown,
+            "DIRECTORY_GAVE_NO_VERDICT",
+            bind_outcome_unknown(),
+        ),
     }
 }
 
@@ -280,5 +286,9 @@ mod tests {
             assert_eq!(reading.settlement, Settlement::NotSent);
             assert_eq!(reading.answer.err().map(|error| error.reason), Some(reason));
         }
+        let unclear = verdict(Verdict::DirectoryError(DirectoryErrorKind::Unclear));
+        assert_eq!(unclear.settlement, Settlement::Unknown);
+        let reason = unclear.answer.err().map(|error| error.reason);
+        assert_eq!(reason, Some(Reason::BindOutcomeUnknown));
     }
 }

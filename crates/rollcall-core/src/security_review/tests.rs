@@ -48,6 +48,7 @@ fn good_directory() -> ReviewedDirectory {
         endpoint_confirmed: true,
         observed: DirectoryObservations {
             lockout_threshold: Some(5),
+            lockout_window: Some(Duration::from_secs(1_800)),
             ..DirectoryObservations::default()
         },
         revision: 1,
@@ -155,7 +156,7 @@ fn a_tenant_that_does_everything_right_passes_everything() {
 #[test]
 fn each_fault_of_a_directory_is_found() {
     type Spoil = fn(&mut ReviewedDirectory);
-    let cases: [(Practice, StageResult, Spoil); 13] = [
+    let cases: [(Practice, StageResult, Spoil); 15] = [
         (Practice::Transport, StageResult::Fail, |it| {
             it.directory.settings.transport_security = TransportSecurity::Plaintext;
         }),
@@ -185,6 +186,13 @@ fn each_fault_of_a_directory_is_found() {
         }),
         (Practice::SoftLock, StageResult::Skipped, |it| {
             it.directory.observed.lockout_threshold = None;
+        }),
+        (Practice::SoftLock, StageResult::Warn, |it| {
+            it.directory.observed.lockout_window = None;
+        }),
+        (Practice::SoftLock, StageResult::Pass, |it| {
+            it.directory.observed.lockout_threshold = Some(0);
+            it.directory.observed.lockout_window = None;
         }),
         (Practice::SoftLock, StageResult::Warn, |it| {
             it.directory.settings.soft_lock.mode = Some(SoftLockMode::Log);

@@ -63,9 +63,10 @@ fn every_result_code_means_the_same_in_every_dialect() {
                 49 => silent(InvalidCredentials),
                 50 => silent(Forbidden),
                 51 => Verdict::DirectoryError(Busy),
+                52 => Verdict::DirectoryError(Unavailable),
                 53 => silent(Refused),
-                // Among them 1, 2, 3, 10 (referral), 11, 52, 80: never a denial.
-                _ => Verdict::DirectoryError(Unavailable),
+                // Among them 1, 2, 3, 10 (referral), 11, 80: never a denial.
+                _ => Verdict::DirectoryError(Unclear),
             };
             assert_eq!(judge(&answer(dialect, code)), expected, "{dialect:?} {code}");
         }
