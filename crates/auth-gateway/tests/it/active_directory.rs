@@ -141,9 +141,16 @@ async fn two_hundred_guesses_through_two_gateways_do_not_lock_the_account() {
     let Some(mut world) = world().await else { return };
     world.start_gateway(&[]).await;
     let account = world.server.person(SambaPerson::Normal);
+    // What each gateway finds out with its first login by itself.
+    for gateway in 0..2 {
+        let right = crate::world::request(&account.login, &account.password);
+        assert_eq!(world.attempt(gateway, right).await, "OK normal");
+    }
+    let before = world.server.binds().unwrap().len();
     let told = crate::guessing::all_at_once(&world, &account.login, 200).await;
     let denied = told.iter().filter(|answer| *answer == DENIED).count();
     assert_eq!(denied, LOCKOUT_THRESHOLD as usize - 1);
+    assert_eq!(user_binds(&world, before).len(), denied);
     let user = world.user(&account.login).await;
     world.store.unlock_user(&world.tenant, user.id).await.unwrap();
     assert_eq!(world.login(&account.login, &account.password).await, "OK normal");

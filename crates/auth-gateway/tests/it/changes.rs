@@ -1,12 +1,15 @@
 //! What changes between two runs, or while a login is under way.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::user::{StateReason, UserState};
 use rollcall_core::user_sync::{RoleCondition, RoleRule};
-use rollcall_testkit::{Ldif, Slapd, wait_for};
+use rollcall_testkit::{Ldif, Operation, Request, Slapd, ber, wait_for};
 
+use crate::outages::frozen_writer;
 use crate::world::{BASE, PASSWORD, World, dn};
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
@@ -149,4 +152,64 @@ async fn a_group_gives_its_role_through_other_groups_too() {
         .await;
     assert_eq!(world.login("ada", PASSWORD).await, "Aborted WORKER_UNAVAILABLE");
     assert_eq!(world.login("bob", "password of bob").await, "OK bob");
+}
+
+/// What a run does, too: an error is no reason to take a role away, nor to lock its owner out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_cannot_be_told_stays_as_it_is() {
+    let mut world = World::without_gateway(Slapd::builder()).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    // Filters of role rules ask for no attribute.
+    let answer = move |request: &Request| match &request.operation {
+        Operation::Search { base, attributes, .. } if *base == dn("ada") && attributes == &["1.1"] => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Some(ber::search_done(request.id, 50, ""))
+        }
+        _ => None,
+    };
+    world.follow_script(answer).await;
+    let rule = RoleRule {
+        condition: RoleCondition::Filter("(title=boss)".into()),
+        role: "boss".into(),
+    };
+    world
+        .update_sync(|settings| {
+            settings.role_rules = vec![rule];
+            // What she would get if the rule were taken for one that does not hold.
+            settings.role = "guest".into();
+        })
+        .await;
+    world
+        .start_gateway(&[("worker.endpoint", "http://127.0.0.1:1")])
+        .await;
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    assert!(asked.load(Ordering::SeqCst) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_lost_after_the_bind_lets_nobody_in() {
+    let settings = [("login.timeout", "2s")];
+    let world = World::with(Slapd::builder(), &settings).await;
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    let (before, file) = (
+        world.binds(&dn("ada")),
+        world.url.strip_prefix("sqlite:").unwrap(),
+    );
+    let writer = Mutex::new(None);
+    let freeze = async || *writer.lock().unwrap() = Some(frozen_writer(file));
+    let told = meanwhile(&world, freeze).await;
+    let mut writer = writer.into_inner().unwrap().unwrap();
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    assert!(
+        ["Aborted LOGIN_NOT_RECORDED", "Aborted BIND_OUTCOME_UNKNOWN"].contains(&told.as_str()),
+        "{told}"
+    );
+    assert_eq!(world.binds(&dn("ada")), before + 1);
+    wait_for("the store is used again", Duration::from_secs(30), async || {
+        world.login("ada", PASSWORD).await == "OK ada"
+    })
+    .await
+    .unwrap();
 }

@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use rollcall_core::directory::{HostUrl, TransportSecurity};
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, UserId, Uuid};
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::user::{Origin, Profile, UserState};
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
-use rollcall_testkit::{Operation, ScriptedLdap, Slapd, ber, wait_for};
+use rollcall_testkit::{Operation, Request, ScriptedLdap, Slapd, ber, wait_for};
 
 use crate::world::{PASSWORD, World, dn, now, request};
 
@@ -116,46 +115,18 @@ async fn a_login_whose_call_is_cancelled_goes_on_to_its_end_and_is_recorded() {
     assert_eq!(world.login("bob", "password of bob").await, "OK bob");
 }
 
-/// A directory on a script that answers users' binds with this code and knows everybody; returns how many came.
+/// A directory on a script that answers users' binds with this code; returns how many came.
 async fn answers_users_with(world: &mut World, code: i64) -> Arc<AtomicUsize> {
-    let ada = world.user("ada").await.origin.unwrap();
-    let id = Uuid::from_slice(ada.external_id.bytes()).unwrap().to_string();
     let (service_dn, binds) = (world.server.service_dn(), Arc::new(AtomicUsize::new(0)));
     let counted = binds.clone();
-    let serve = move |mut peer: rollcall_testkit::Peer| {
-        let (service_dn, counted, id, dn) = (service_dn.clone(), counted.clone(), id.clone(), ada.dn.clone());
-        async move {
-            while let Some(request) = peer.receive().await? {
-                let answer = match &request.operation {
-                    Operation::Bind { dn, .. } if *dn == service_dn => {
-                        ber::bind_response(request.id, 0, "", "")
-                    }
-                    Operation::Bind { .. } => {
-                        counted.fetch_add(1, Ordering::SeqCst);
-                        ber::bind_response(request.id, code, "", "not now")
-                    }
-                    _ => {
-                        let values: &[&[u8]] = &[id.as_bytes()];
-                        peer.send(&ber::search_entry(request.id, &dn, &[("entryUUID", values)]))
-                            .await?;
-                        ber::search_done(request.id, 0, "")
-                    }
-                };
-                peer.send(&answer).await?;
-            }
-            Ok(())
+    let answer = move |request: &Request| match &request.operation {
+        Operation::Bind { dn, .. } if *dn != service_dn => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Some(ber::bind_response(request.id, code, "", "not now"))
         }
+        _ => None,
     };
-    let server = ScriptedLdap::plain(serve).await.unwrap();
-    let host = HostUrl::parse(&format!("ldap://{}", server.address())).unwrap();
-    world
-        .update_directory(|settings| {
-            settings.hosts = vec![host];
-            settings.transport_security = TransportSecurity::Plaintext;
-            settings.allow_plaintext = true;
-        })
-        .await;
-    world.keep(server);
+    world.follow_script(answer).await;
     binds
 }
 
@@ -183,6 +154,29 @@ async fn a_bind_that_is_answered_without_a_verdict_is_aborted_and_counts_for_not
             assert_eq!(binds.load(Ordering::SeqCst), attempt, "one bind each");
         }
         assert_eq!(world.audit().await, [audited; 3]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_says_nothing_keeps_its_slot_since_it_may_have_been_counted() {
+    let (operations_error, other) = (1, 80);
+    for code in [operations_error, other, 4_096] {
+        let mut world = World::without_gateway(Slapd::builder()).await;
+        let binds = answers_users_with(&mut world, code).await;
+        world.start_gateway(&[("throttle.login_limit", "2")]).await;
+        for _ in 0..2 {
+            assert_eq!(
+                world.login("ada", PASSWORD).await,
+                "Aborted BIND_OUTCOME_UNKNOWN",
+                "{code}"
+            );
+        }
+        assert_eq!(
+            world.login("ada", PASSWORD).await,
+            "DENIED TOO_MANY_ATTEMPTS",
+            "{code}"
+        );
+        assert_eq!(binds.load(Ordering::SeqCst), 2, "{code}");
     }
 }
 
@@ -308,7 +302,7 @@ async fn a_black_holed_directory_costs_its_own_users_only() {
 }
 
 /// Holds the right to write to an SQLite file, as a worker does that is frozen within a transaction. Until it is killed.
-fn frozen_writer(file: &str) -> Child {
+pub(crate) fn frozen_writer(file: &str) -> Child {
     let script = "import sqlite3, sys\n\
                   sqlite3.connect(sys.argv[1], isolation_level=None).execute('BEGIN IMMEDIATE')\n\
                   print('held', flush=True)\n\

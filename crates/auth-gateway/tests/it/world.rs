@@ -3,6 +3,7 @@
 mod asking;
 mod people;
 mod runs;
+mod script;
 
 use std::collections::BTreeMap;
 
@@ -328,6 +329,10 @@ impl<S> World<S> {
 
     /// Every byte that the gateway's database holds.
     pub(crate) fn database_bytes(&self) -> Vec<u8> {
+        if let Some(database) = &self.database {
+            let dump = "SELECT schema_to_xml('public', true, false, '')";
+            return database.sql(dump).unwrap().into_bytes();
+        }
         let mut bytes = Vec::new();
         for file in std::fs::read_dir(self.files.path()).unwrap() {
             bytes.extend(std::fs::read(file.unwrap().path()).unwrap());

@@ -3,6 +3,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use rollcall_core::error::Reason;
+use rollcall_core::secret::{Password, SecretBytes};
 use rollcall_proto::convert::auth::{Authenticate, denied};
 use rollcall_proto::convert::check::{CheckConnection, DirectoryTarget};
 use rollcall_proto::convert::directory::{
@@ -130,6 +131,8 @@ fn nothing_that_holds_a_secret_has_debug() {
         Probe::<RotateBindPassword>::HAS_DEBUG,
         Probe::<CheckConnection>::HAS_DEBUG,
         Probe::<DirectoryTarget>::HAS_DEBUG,
+        Probe::<Password>::HAS_DEBUG,
+        Probe::<SecretBytes>::HAS_DEBUG,
     ];
-    assert_eq!(secret, [false; 15]);
+    assert_eq!(secret, [false; 17]);
 }
