@@ -12,6 +12,7 @@ mod pages;
 mod pools;
 mod real_dirsrv;
 mod real_samba;
+mod real_slapd;
 mod searches;
 mod seeds;
 mod setup;

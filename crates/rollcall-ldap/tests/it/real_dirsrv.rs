@@ -119,6 +119,21 @@ async fn every_state_of_an_account_gets_its_verdict() {
 }
 
 #[tokio::test]
+async fn an_entry_without_a_password_lets_nobody_in() {
+    let Some(domain) = domain() else { return };
+    let dn = format!("cn=passwordless,{}", domain.server.base_dn());
+    let person = "changetype: add\nobjectClass: person\ncn: passwordless\nsn: passwordless\n";
+    domain.server.modify(&format!("dn: {dn}\n{person}")).unwrap();
+    let directory = domain.directory(domain.settings());
+    let guess = password("right");
+    let answer = directory.verify_password(&dn, &guess, in_seconds(20));
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.code, ResultCode::INVALID_CREDENTIALS);
+    let verdict = answer.verdict(Dialect::Dirsrv389, AccountState::default());
+    assert_eq!(verdict, silent(InternalReason::InvalidCredentials));
+}
+
+#[tokio::test]
 async fn external_ids_read_as_the_server_writes_them_and_survive_a_move() {
     let Some(domain) = domain() else { return };
     let directory = domain.directory(domain.settings());

@@ -6895,7 +6895,8 @@ pub struct UserSync {
     /// underscores, a letter first.
     #[prost(string, tag = "6")]
     pub role: ::prost::alloc::string::String,
-    /// Which entries get another role. The first rule that holds wins. At most 50.
+    /// Which entries get another role. The first rule that holds wins. A rule that the directory fails to evaluate leaves
+    /// roles as they are, in a run (ROLE_RULE_FAILED) and at a login. At most 50.
     #[prost(message, repeated, tag = "7")]
     pub role_rules: ::prost::alloc::vec::Vec<RoleRule>,
     /// Required. Where the fields of a user come from.

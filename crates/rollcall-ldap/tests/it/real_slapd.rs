@@ -1,0 +1,73 @@
+//! The verdicts of OpenLDAP that need no more than its configuration. Those of its password policy are tested where
+//! logins are.
+
+use rollcall_core::dialect::{AccountState, Dialect};
+use rollcall_core::verdict::{InternalReason, Verdict};
+use rollcall_ldap::{LdapDirectory, ResultCode};
+use rollcall_testkit::{Ldif, Slapd, SlapdBuilder};
+
+use crate::setup::*;
+use crate::verdicts::silent;
+
+const BASE: &str = "dc=example,dc=org";
+const ADA: &str = "cn=ada,dc=example,dc=org";
+
+fn ada(password: Option<&str>) -> String {
+    let mut ldif = Ldif::new();
+    let entry = ldif
+        .entry(ADA)
+        .attribute("objectClass", "person")
+        .attribute("cn", "ada")
+        .attribute("sn", "ada");
+    if let Some(password) = password {
+        entry.attribute("userPassword", password);
+    }
+    ldif.as_str().to_owned()
+}
+
+async fn bind(directory: &LdapDirectory, guess: &str) -> (ResultCode, Verdict) {
+    let answer = directory
+        .verify_password(ADA, &password(guess), in_seconds(20))
+        .await
+        .unwrap();
+    (
+        answer.code,
+        answer.verdict(Dialect::OpenLdap, AccountState::default()),
+    )
+}
+
+#[tokio::test]
+async fn an_entry_without_a_password_lets_nobody_in() {
+    let slapd = Slapd::builder().ldif(&ada(None)).start().unwrap();
+    let (code, verdict) = bind(&on_slapd(&slapd), "right").await;
+    // And nobody can tell it from a wrong one.
+    assert_eq!(code, ResultCode::INVALID_CREDENTIALS);
+    assert_eq!(verdict, silent(InternalReason::InvalidCredentials));
+}
+
+#[tokio::test]
+async fn a_lock_that_is_not_told_is_a_wrong_password() {
+    let policy = format!(
+        "dn: ou=Policies,{BASE}\nobjectClass: organizationalUnit\nou: Policies\n\n\
+         dn: {}\nobjectClass: device\nobjectClass: pwdPolicy\ncn: default\npwdAttribute: userPassword\n\
+         pwdLockout: TRUE\npwdMaxFailure: 2\n",
+        SlapdBuilder::default_policy_dn(BASE)
+    );
+    let overlay = format!(
+        "overlay ppolicy\nppolicy_default \"{}\"",
+        SlapdBuilder::default_policy_dn(BASE)
+    );
+    let slapd = Slapd::builder()
+        .global_config("moduleload ppolicy")
+        .database_config(&overlay)
+        .ldif(&policy)
+        .ldif(&ada(Some("right")))
+        .start()
+        .unwrap();
+    let directory = on_slapd(&slapd);
+    for guess in ["wrong", "wrong again", "right"] {
+        let (code, verdict) = bind(&directory, guess).await;
+        assert_eq!(code, ResultCode::INVALID_CREDENTIALS, "{guess}");
+        assert_eq!(verdict, silent(InternalReason::InvalidCredentials), "{guess}");
+    }
+}
