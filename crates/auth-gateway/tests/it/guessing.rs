@@ -1,5 +1,6 @@
 //! Guessing passwords: how often a guess reaches the directory, and what repeats do.
 
+use std::process::Command;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -9,7 +10,8 @@ use rollcall_proto::v1::authenticate_response::Outcome;
 use rollcall_proto::v1::{AuthenticateRequest, UnlockUserRequest};
 use rollcall_testkit::Slapd;
 
-use crate::world::{PASSWORD, World, dn, now, request};
+use crate::binary::gateway;
+use crate::world::{PASSWORD, World, dn, now, request, told};
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 const TOO_MANY: &str = "DENIED TOO_MANY_ATTEMPTS";
@@ -208,12 +210,26 @@ async fn a_right_password_forgets_the_user_s_failures_but_not_the_client_s() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_log_mode_nothing_is_refused() {
-    let world = World::with(Slapd::builder(), &[("throttle.mode", "log")]).await;
+async fn in_log_mode_nothing_is_refused_and_the_log_says_who_would_be() {
+    let world = World::without_gateway(Slapd::builder()).await;
+    let ada = world.user("ada").await.id.to_string();
+    let mut gateway = gateway(&world, &["throttle.mode=log"]).await;
+    let mut auth = AuthServiceClient::new(gateway.channel.clone());
     for number in 0..6 {
-        assert_eq!(world.login("ada", &format!("guess {number}")).await, DENIED);
+        let guess = request("ada", &format!("guess {number}"));
+        assert_eq!(told(auth.authenticate(guess).await), DENIED);
     }
-    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    let right = auth.authenticate(request("ada", PASSWORD)).await;
+    assert_eq!(told(right), "OK ada");
+    let pid = gateway.child.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    assert!(gateway.child.wait().unwrap().success());
+    let log = gateway.log.join().unwrap();
+    let warnings = log
+        .lines()
+        .filter(|line| line.contains("would refuse this login"));
+    // The default limit is 3, and the right password came too late for it.
+    assert_eq!(warnings.filter(|line| line.contains(&ada)).count(), 4, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
