@@ -102,10 +102,7 @@ impl Logins {
 
     /// Records an attempt that is refused before anybody knows whose it is.
     pub async fn refused(&self, origin: &AttemptOrigin, error: Error) -> Error {
-        let recorded = self
-            .runner
-            .record_early(origin, None, error.reason.as_str())
-            .await;
+        let recorded = self.runner.record_early(origin, error.reason.as_str()).await;
         recorded.err().unwrap_or(error)
     }
 

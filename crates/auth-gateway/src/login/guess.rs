@@ -1,9 +1,143 @@
-//! Whom a guess is counted for.
+//! Guesses: whom each is counted for, and what is reserved before it may go on.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use rollcall_core::id::TenantId;
+use rollcall_core::audit::LoginOutcome;
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::{TenantId, UserSyncKey};
+use rollcall_core::soft_lock::{SoftLockMode, SoftLockRules};
 use rollcall_core::throttle::ThrottleSubject;
+use rollcall_store::{HeldSlot, Reservation, Reserved};
+use tokio::time::Instant;
+
+use super::attempt::Attempt;
+use super::keyed_hash::Fingerprint;
+use super::outcome::{Denial, Outcome};
+use super::record::Who;
+use super::run::Runner;
+use super::turn::{Stage, Turn};
+
+/// How long to wait before looking again whether a slot is free.
+const SLOT_PAUSE: Duration = Duration::from_millis(10);
+/// Whom an attempt is counted for, and whose user it is or seems to be.
+pub(super) struct Subject<'a> {
+    pub(super) lock: SoftLockRules,
+    pub(super) home: Option<&'a UserSyncKey>,
+    pub(super) counted: ThrottleSubject,
+}
+
+/// A login that counts: whoever it is for, and what was reserved for it.
+pub(super) struct Guess {
+    pub(super) who: Who,
+    pub(super) home: Option<UserSyncKey>,
+    /// When it had its slots. What happens from there on must not take longer for some than for others.
+    pub(super) begin: Instant,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) slots: Vec<HeldSlot>,
+    /// Held until the login has ended.
+    _turn: Turn,
+}
+
+impl Runner {
+    /// Lets a guess go on, with its slots reserved; or answers it here: a repeated wrong password, or too many.
+    pub(super) async fn guess(
+        &self,
+        attempt: &Attempt,
+        who: Who,
+        subject: Subject<'_>,
+    ) -> Result<Result<Guess, Outcome>, Error> {
+        let start = Instant::now();
+        let Subject { lock, home, counted } = subject;
+        let key = subject_key(&who.tenant, &counted);
+        let deadline = self.directory_deadline(attempt.deadline);
+        let Some(mut turn) = self.turns.take(&key, lock.policy.limit, deadline).await else {
+            return Err(too_slow());
+        };
+        let fingerprint = self.private.password(&key, &attempt.password);
+        if self.replays.contains(&fingerprint, Instant::now()) {
+            self.disguise.wait(home, start, self.random()).await;
+            self.record_unasked(&who, &counted, LoginOutcome::Denied, "REPEATED_PASSWORD")
+                .await?;
+            return Ok(Err(Outcome::Denied(Denial::INVALID_CREDENTIALS)));
+        }
+        let mut wanted = vec![Reservation {
+            subject: counted,
+            policy: lock.policy,
+        }];
+        wanted.extend(attempt.client.map(|client| Reservation {
+            subject: client_subject(client),
+            policy: self.throttle.client_policy(),
+        }));
+        let slots = loop {
+            let (time, subject) = match self.reserve(&who.tenant, &wanted, &mut turn, deadline).await? {
+                Reserved::Taken(slots) => break slots,
+                Reserved::Wait { time, subject } => (time, subject),
+            };
+            let mode = match &subject {
+                ThrottleSubject::Client(_) => self.throttle.defaults().mode,
+                ThrottleSubject::User(_) | ThrottleSubject::UnknownLogin(_) => lock.mode,
+            };
+            if mode == SoftLockMode::Enforce {
+                self.record_unasked(&who, &subject, LoginOutcome::Denied, "TOO_MANY_ATTEMPTS")
+                    .await?;
+                let retry_after = time.to_std().unwrap_or_default();
+                return Ok(Err(Outcome::Denied(Denial::TooManyAttempts { retry_after })));
+            }
+            tracing::warn!(
+                tenant = %who.tenant,
+                user = who.user.map(tracing::field::display),
+                unknown_login = who.unknown_login,
+                of_client = matches!(subject, ThrottleSubject::Client(_)),
+                "the soft lock would refuse this login",
+            );
+            wanted.retain(|reservation| reservation.subject != subject);
+        };
+        Ok(Ok(Guess {
+            who,
+            home: home.cloned(),
+            begin: Instant::now(),
+            fingerprint,
+            slots,
+            _turn: turn,
+        }))
+    }
+
+    /// Takes the slots. While others of this subject hold slots here, one may come free.
+    async fn reserve(
+        &self,
+        tenant: &TenantId,
+        wanted: &[Reservation],
+        turn: &mut Turn,
+        deadline: Instant,
+    ) -> Result<Reserved, Error> {
+        let mut patience = true;
+        loop {
+            turn.set(Stage::Reserving);
+            let reserved = self.store.reserve(tenant, wanted, self.now()).await;
+            if matches!(reserved, Ok(Reserved::Taken(_))) {
+                turn.set(Stage::Holding);
+                return Ok(reserved?);
+            }
+            turn.set(Stage::Idle);
+            let may_come_free = match turn.others() {
+                Stage::Holding => true,
+                // It may have got them and not have said so yet: look again, but once.
+                Stage::Reserving => std::mem::replace(&mut patience, false),
+                Stage::Idle => false,
+            };
+            if reserved.is_err() || !may_come_free || Instant::now() >= deadline {
+                return Ok(reserved?);
+            }
+            tokio::time::sleep(SLOT_PAUSE).await;
+        }
+    }
+}
+
+fn too_slow() -> Error {
+    let message = "the call's deadline passed before the password was sent anywhere";
+    Error::new(Reason::DeadlineExceeded, message)
+}
 
 /// The subject of an end user's address: an IPv6 customer has at least a /64, so that is one address here.
 pub fn client_subject(address: IpAddr) -> ThrottleSubject {

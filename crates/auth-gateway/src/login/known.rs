@@ -17,10 +17,11 @@ use tokio::time::Instant;
 use super::ask::{Answer, Finding, Question, ask};
 use super::attempt::{Attempt, Progress};
 use super::change::change;
+use super::guess::{Guess, Subject};
 use super::outcome::{self, Authenticated, Denial, Judgement, Outcome};
 use super::record::{Ending, Who};
 use super::role::role;
-use super::run::{Guess, Runner, Subject};
+use super::run::Runner;
 use crate::directories::OpenDirectory;
 
 /// An attempt whose user was found, and whose directory shall be asked.

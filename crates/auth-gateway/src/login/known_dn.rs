@@ -10,9 +10,12 @@ use rollcall_core::id::UserId;
 /// Users remembered; beyond it all are forgotten, which costs each a search.
 const CAPACITY: usize = 200_000;
 
-/// DNs that this process has verified; none if the user was nowhere to be found.
+/// DNs that this process has verified.
 #[derive(Default)]
-pub struct KnownDns(Mutex<HashMap<UserId, (Option<String>, DateTime<Utc>)>>);
+pub struct KnownDns(Mutex<HashMap<UserId, Seen>>);
+
+/// Where a user was, and when; nowhere if the user was not to be found.
+type Seen = (Option<String>, DateTime<Utc>);
 
 impl KnownDns {
     /// Notes where an entry is now.

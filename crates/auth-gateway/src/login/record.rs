@@ -87,15 +87,10 @@ pub fn audit_event(
 }
 
 /// The audit event of an attempt of which nobody knows whose it is.
-pub fn early_event(
-    origin: &AttemptOrigin,
-    tenant: Option<&TenantId>,
-    reason: &'static str,
-    now: DateTime<Utc>,
-) -> NewAuditEvent {
+pub fn early_event(origin: &AttemptOrigin, reason: &'static str, now: DateTime<Utc>) -> NewAuditEvent {
     NewAuditEvent {
         time: now,
-        tenant: tenant.cloned(),
+        tenant: None,
         caller: origin.caller.clone(),
         kind: AuditKind::Login {
             outcome: LoginOutcome::Error,

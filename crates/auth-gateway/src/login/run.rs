@@ -7,19 +7,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::audit::LoginOutcome;
 use rollcall_core::error::{Error, ErrorKind, Reason};
-use rollcall_core::id::{TenantId, UserSyncKey};
+use rollcall_core::id::TenantId;
 use rollcall_core::identifier::{LoginPolicy, email_domain, normalize};
-use rollcall_core::soft_lock::{SoftLockMode, SoftLockRules};
 use rollcall_core::throttle::{Settlement, ThrottleSubject};
 use rollcall_proto::resource_name;
 use rollcall_runtime::clock::Clock;
-use rollcall_store::{FinishLogin, HeldSlot, LoginChange, Reservation, Reserved, Store};
+use rollcall_store::{FinishLogin, LoginChange, Store};
 use tokio::time::Instant;
 
 use super::attempt::{Attempt, AttemptOrigin, Progress};
 use super::disguise::Disguise;
-use super::guess::{client_subject, subject_key};
-use super::keyed_hash::{Fingerprint, PrivateHasher, SharedHasher};
+use super::guess::{Guess, Subject};
+use super::keyed_hash::{PrivateHasher, SharedHasher};
 use super::known::Asked;
 use super::known_dn::KnownDns;
 use super::outcome::{Denial, Outcome, bind_outcome_unknown, unsent};
@@ -29,13 +28,11 @@ use super::refresh::Refreshes;
 use super::replay::Replays;
 use super::standing::{Standing, standing};
 use super::tenant_view::{Home, TenantView, TenantViews};
-use super::turn::{Stage, Turn, Turns};
+use super::turn::Turns;
 use crate::config;
 use crate::directories::Directories;
 use crate::worker::Worker;
 
-/// How long to wait before looking again whether a slot is free.
-const SLOT_PAUSE: Duration = Duration::from_millis(10);
 /// Of an outage people are told at multiples of this, which is several times what its paths take.
 const OUTAGE_TICK: Duration = Duration::from_millis(25);
 
@@ -82,30 +79,11 @@ pub struct Parts {
     pub private: PrivateHasher,
 }
 
-/// Whom an attempt is counted for, and whose user it is or seems to be.
-pub(super) struct Subject<'a> {
-    pub(super) lock: SoftLockRules,
-    pub(super) home: Option<&'a UserSyncKey>,
-    pub(super) counted: ThrottleSubject,
-}
-
 /// Nobody can say whether a password is right.
 struct Obstructed {
     error: Error,
     /// As it would be for somebody who exists.
     settlement: Settlement,
-}
-
-/// A login that counts: whoever it is for, and what was reserved for it.
-pub(super) struct Guess {
-    pub(super) who: Who,
-    pub(super) home: Option<UserSyncKey>,
-    /// When it had its slots. What happens from there on must not take longer for some than for others.
-    pub(super) begin: Instant,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) slots: Vec<HeldSlot>,
-    /// Held until the login has ended.
-    _turn: Turn,
 }
 
 impl Runner {
@@ -143,8 +121,7 @@ impl Runner {
         let now = self.now();
         let expires = now + TimeDelta::from_std(self.login.join).unwrap_or(TimeDelta::MAX);
         if !self.store.claim_login_request(&request, expires, now).await? {
-            self.record_early(&attempt.origin(), None, "REPEATED_REQUEST")
-                .await?;
+            self.record_early(&attempt.origin(), "REPEATED_REQUEST").await?;
             return Err(bind_outcome_unknown());
         }
         let done = self.run(attempt, progress).await;
@@ -180,7 +157,7 @@ impl Runner {
         let (tenant, view) = match self.tenant_and_view(attempt).await {
             Ok(found) => found,
             Err(error) => {
-                self.record_early(&attempt.origin(), None, error.reason.as_str())
+                self.record_early(&attempt.origin(), error.reason.as_str())
                     .await?;
                 return Err(error);
             }
@@ -303,99 +280,6 @@ impl Runner {
         })
     }
 
-    /// Lets a guess go on, with its slots reserved; or answers it here: a repeated wrong password, or too many.
-    pub(super) async fn guess(
-        &self,
-        attempt: &Attempt,
-        who: Who,
-        subject: Subject<'_>,
-    ) -> Result<Result<Guess, Outcome>, Error> {
-        let start = Instant::now();
-        let Subject { lock, home, counted } = subject;
-        let key = subject_key(&who.tenant, &counted);
-        let deadline = self.directory_deadline(attempt.deadline);
-        let Some(mut turn) = self.turns.take(&key, lock.policy.limit, deadline).await else {
-            return Err(too_slow());
-        };
-        let fingerprint = self.private.password(&key, &attempt.password);
-        if self.replays.contains(&fingerprint, Instant::now()) {
-            self.disguise.wait(home, start, self.random()).await;
-            self.record_unasked(&who, &counted, LoginOutcome::Denied, "REPEATED_PASSWORD")
-                .await?;
-            return Ok(Err(Outcome::Denied(Denial::INVALID_CREDENTIALS)));
-        }
-        let mut wanted = vec![Reservation {
-            subject: counted,
-            policy: lock.policy,
-        }];
-        wanted.extend(attempt.client.map(|client| Reservation {
-            subject: client_subject(client),
-            policy: self.throttle.client_policy(),
-        }));
-        let slots = loop {
-            let (time, subject) = match self.reserve(&who.tenant, &wanted, &mut turn, deadline).await? {
-                Reserved::Taken(slots) => break slots,
-                Reserved::Wait { time, subject } => (time, subject),
-            };
-            let mode = match &subject {
-                ThrottleSubject::Client(_) => self.throttle.defaults().mode,
-                ThrottleSubject::User(_) | ThrottleSubject::UnknownLogin(_) => lock.mode,
-            };
-            if mode == SoftLockMode::Enforce {
-                self.record_unasked(&who, &subject, LoginOutcome::Denied, "TOO_MANY_ATTEMPTS")
-                    .await?;
-                let retry_after = time.to_std().unwrap_or_default();
-                return Ok(Err(Outcome::Denied(Denial::TooManyAttempts { retry_after })));
-            }
-            tracing::warn!(
-                tenant = %who.tenant,
-                user = who.user.map(tracing::field::display),
-                unknown_login = who.unknown_login,
-                of_client = matches!(subject, ThrottleSubject::Client(_)),
-                "the soft lock would refuse this login",
-            );
-            wanted.retain(|reservation| reservation.subject != subject);
-        };
-        Ok(Ok(Guess {
-            who,
-            home: home.cloned(),
-            begin: Instant::now(),
-            fingerprint,
-            slots,
-            _turn: turn,
-        }))
-    }
-
-    /// Takes the slots. While others of this subject hold slots here, one may come free.
-    async fn reserve(
-        &self,
-        tenant: &TenantId,
-        wanted: &[Reservation],
-        turn: &mut Turn,
-        deadline: Instant,
-    ) -> Result<Reserved, Error> {
-        let mut patience = true;
-        loop {
-            turn.set(Stage::Reserving);
-            let reserved = self.store.reserve(tenant, wanted, self.now()).await;
-            if matches!(reserved, Ok(Reserved::Taken(_))) {
-                turn.set(Stage::Holding);
-                return Ok(reserved?);
-            }
-            turn.set(Stage::Idle);
-            let may_come_free = match turn.others() {
-                Stage::Holding => true,
-                // It may have got them and not have said so yet: look again, but once.
-                Stage::Reserving => std::mem::replace(&mut patience, false),
-                Stage::Idle => false,
-            };
-            if reserved.is_err() || !may_come_free || Instant::now() >= deadline {
-                return Ok(reserved?);
-            }
-            tokio::time::sleep(SLOT_PAUSE).await;
-        }
-    }
-
     /// Refuses a guess that no directory has to see, as slowly as one that a directory saw.
     async fn refuse(
         &self,
@@ -450,7 +334,7 @@ impl Runner {
     }
 
     /// Records an attempt that went nowhere. Many of them fill no log.
-    async fn record_unasked(
+    pub(super) async fn record_unasked(
         &self,
         who: &Who,
         counted: &ThrottleSubject,
@@ -465,12 +349,11 @@ impl Runner {
     pub(super) async fn record_early(
         &self,
         origin: &AttemptOrigin,
-        tenant: Option<&TenantId>,
         reason: &'static str,
     ) -> Result<(), Error> {
         let finish = FinishLogin {
             tenant: None,
-            audit: early_event(origin, tenant, reason, self.now()),
+            audit: early_event(origin, reason, self.now()),
             audit_if_changed: None,
             slots: Vec::new(),
             settlement: Settlement::NotSent,
@@ -495,7 +378,7 @@ impl Runner {
         now + left.saturating_sub(self.login.record_time.min(left / 2))
     }
 
-    fn random(&self) -> u64 {
+    pub(super) fn random(&self) -> u64 {
         let mut bytes = [0; 8];
         // Without random numbers the delay is merely easier to recognise.
         let _ = self.random.fill(&mut bytes);
@@ -518,11 +401,6 @@ pub(super) fn may_be_repeated(done: &Result<Outcome, Error>) -> bool {
 fn next_tick(start: Instant, now: Instant) -> Instant {
     let ticks = now.duration_since(start).as_nanos() / OUTAGE_TICK.as_nanos() + 1;
     start + OUTAGE_TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
-}
-
-fn too_slow() -> Error {
-    let message = "the call's deadline passed before the password was sent anywhere";
-    Error::new(Reason::DeadlineExceeded, message)
 }
 
 fn no_access(tenant: &TenantId) -> Error {
