@@ -20,6 +20,7 @@ use super::turn::{Stage, Turn};
 
 /// How long to wait before looking again whether a slot is free.
 const SLOT_PAUSE: Duration = Duration::from_millis(10);
+
 /// Whom an attempt is counted for, and whose user it is or seems to be.
 pub(super) struct Subject<'a> {
     pub(super) lock: SoftLockRules,
@@ -52,7 +53,10 @@ impl Runner {
         let key = subject_key(&who.tenant, &counted);
         let deadline = self.directory_deadline(attempt.deadline);
         let Some(mut turn) = self.turns.take(&key, lock.policy.limit, deadline).await else {
-            return Err(too_slow());
+            let error = too_slow();
+            self.record_unasked(&who, &counted, LoginOutcome::Error, error.reason.as_str())
+                .await?;
+            return Err(error);
         };
         let fingerprint = self.private.password(&key, &attempt.password);
         if self.replays.contains(&fingerprint, Instant::now()) {
