@@ -141,7 +141,7 @@ impl Inner {
             }
         }
         planning.settle().await?;
-        let pulled = pull.finish().map_err(|error| source.error(&error))?;
+        let pulled = pull.finish().await.map_err(|error| source.error(&error))?;
         let mut gaps = pulled.gaps;
         gaps.extend(planning.unidentified());
         if gaps.is_empty() {

@@ -4,12 +4,16 @@ use rollcall_core::entry::Entry;
 use rollcall_core::filter::Filter;
 use rollcall_core::user_sync::Search;
 use rollcall_ldap::{
-    LdapDirectory, LdapError, PagedSearch, PartialReason, Pulled, SearchBudget, SearchOutcome, SearchRequest,
+    LdapDirectory, LdapError, PartialReason, Pulled, SearchBudget, SearchOutcome, SearchRequest,
 };
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
-/// Entries handed on at a time. Few, so that the server goes on sending while they are looked at: what waits
-/// on the connection is bounded.
+/// Entries handed on at a time.
 const BATCH_ENTRIES: usize = 100;
+/// Batches read before anybody asks for them.
+const BATCHES_AHEAD: usize = 8;
 
 /// What the searches of a run brought, all together.
 #[derive(Debug, Default)]
@@ -20,89 +24,107 @@ pub(super) struct PullSummary {
     pub(super) gaps: Vec<String>,
 }
 
-/// Several searches, read one after the other.
-pub(super) struct Pull<'a> {
-    directory: &'a LdapDirectory,
-    searches: &'a [Search],
-    attributes: &'a [String],
-    next: usize,
-    pages: Option<PagedSearch>,
-    summary: PullSummary,
-    failures: Vec<LdapError>,
+/// Several searches, read one after the other by a task of their own: the server makes the next page while the last one
+/// is looked at. Dropped, it stops.
+pub(super) struct Pull {
+    batches: mpsc::Receiver<Vec<Entry>>,
+    reader: AbortOnDropHandle<Result<PullSummary, LdapError>>,
 }
 
-impl<'a> Pull<'a> {
-    pub(super) fn new(
-        directory: &'a LdapDirectory,
-        searches: &'a [Search],
-        attributes: &'a [String],
-    ) -> Self {
-        Self {
-            directory,
-            searches,
-            attributes,
-            next: 0,
-            pages: None,
+impl Pull {
+    pub(super) fn new(directory: &LdapDirectory, searches: &[Search], attributes: &[String]) -> Self {
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let reader = Reader {
+            directory: directory.clone(),
+            attributes: attributes.to_vec(),
+            batches: sender,
             summary: PullSummary::default(),
             failures: Vec::new(),
+        };
+        let reading = reader.read(searches.to_vec()).in_current_span();
+        Self {
+            batches,
+            reader: AbortOnDropHandle::new(tokio::spawn(reading)),
         }
     }
 
     /// The next entries; `None` when all searches have ended, however they ended.
     pub(super) async fn next_batch(&mut self) -> Option<Vec<Entry>> {
-        loop {
-            let Some(pages) = &mut self.pages else {
-                self.begin_search().await?;
-                continue;
-            };
-            let mut batch = Vec::new();
-            while batch.len() < BATCH_ENTRIES {
-                match pages.next().await {
-                    Some(Pulled::Entry(entry)) => batch.push(entry),
-                    // What came before a restart is true as well, and taking an entry twice changes nothing.
-                    Some(Pulled::Restarted) => {}
-                    None => {
-                        let outcome = self.pages.take().map(PagedSearch::finish);
-                        outcome.into_iter().for_each(|outcome| self.search_ended(outcome));
-                        break;
-                    }
-                }
-            }
-            if !batch.is_empty() {
-                return Some(batch);
-            }
-        }
+        self.batches.recv().await
     }
 
+    /// What came of it, once there is no further batch.
+    ///
     /// # Errors
     /// The first failure, if no search brought anything: then the pull has nothing to say.
-    pub(super) fn finish(self) -> Result<PullSummary, LdapError> {
-        let all_failed = self.failures.len() == self.searches.len();
+    pub(super) async fn finish(self) -> Result<PullSummary, LdapError> {
+        drop(self.batches);
+        match self.reader.await {
+            Ok(read) => read,
+            Err(broken) => match broken.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Only dropping it aborts it.
+                Err(_) => Err(LdapError::ConnectionLost),
+            },
+        }
+    }
+}
+
+struct Reader {
+    directory: LdapDirectory,
+    attributes: Vec<String>,
+    batches: mpsc::Sender<Vec<Entry>>,
+    summary: PullSummary,
+    failures: Vec<LdapError>,
+}
+
+impl Reader {
+    async fn read(mut self, searches: Vec<Search>) -> Result<PullSummary, LdapError> {
+        for (index, search) in searches.iter().enumerate() {
+            let outcome = self.search(search).await;
+            self.search_ended(index + 1, outcome);
+        }
+        let all_failed = self.failures.len() == searches.len();
         match self.failures.into_iter().next() {
             Some(error) if all_failed => Err(error),
             _ => Ok(self.summary),
         }
     }
 
-    async fn begin_search(&mut self) -> Option<()> {
-        let search = self.searches.get(self.next)?;
-        self.next += 1;
+    async fn search(&self, search: &Search) -> SearchOutcome {
         let request = SearchRequest {
             base_dn: search.base_dn.clone(),
             scope: search.scope,
             filter: canonical(&search.filter),
-            attributes: self.attributes.to_vec(),
+            attributes: self.attributes.clone(),
             budget: SearchBudget::default(),
         };
-        match self.directory.search(request).await {
-            Ok(pages) => self.pages = Some(pages),
-            Err(error) => self.search_ended(SearchOutcome::Failed { error }),
+        let mut pages = match self.directory.search(request).await {
+            Ok(pages) => pages,
+            Err(error) => return SearchOutcome::Failed { error },
+        };
+        let mut batch = Vec::with_capacity(BATCH_ENTRIES);
+        while let Some(pulled) = pages.next().await {
+            match pulled {
+                Pulled::Entry(entry) => batch.push(entry),
+                // What came before a restart is true as well, and taking an entry twice changes nothing.
+                Pulled::Restarted => {}
+            }
+            if batch.len() == BATCH_ENTRIES {
+                let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_ENTRIES));
+                if self.batches.send(full).await.is_err() {
+                    return pages.finish();
+                }
+            }
         }
-        Some(())
+        if !batch.is_empty() {
+            // Where nobody waits for the rest, nobody asks what came of it.
+            _ = self.batches.send(batch).await;
+        }
+        pages.finish()
     }
 
-    fn search_ended(&mut self, outcome: SearchOutcome) {
-        let number = self.next;
+    fn search_ended(&mut self, number: usize, outcome: SearchOutcome) {
         match outcome {
             SearchOutcome::Complete(stats) => self.summary.referrals += stats.references,
             SearchOutcome::Partial { reasons, stats } => {

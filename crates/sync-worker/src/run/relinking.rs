@@ -47,7 +47,7 @@ impl Inner {
             let context = context(&self.store, &key.tenant, &sync.settings.directory, &desired).await?;
             relinking.take(&desired, &context);
         }
-        let pulled = pull.finish().map_err(|error| source.error(&error))?;
+        let pulled = pull.finish().await.map_err(|error| source.error(&error))?;
         if let Some(gap) = pulled.gaps.first() {
             return Err(unclear(gap).into());
         }

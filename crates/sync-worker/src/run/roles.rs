@@ -141,7 +141,7 @@ impl Matching<'_> {
             let kept = entries.iter().filter(|entry| keep(entry));
             ids.extend(kept.filter_map(|entry| self.reader.external_id(entry).ok()));
         }
-        complete(pull)?;
+        complete(pull).await?;
         Ok(ids)
     }
 
@@ -241,7 +241,7 @@ async fn all_groups(directory: &LdapDirectory, contexts: &[String]) -> Result<Ha
     while let Some(entries) = pull.next_batch().await {
         groups.extend(entries.iter().filter_map(|entry| Dn::parse(&entry.dn).ok()));
     }
-    complete(pull)?;
+    complete(pull).await?;
     Ok(groups)
 }
 
@@ -271,7 +271,7 @@ async fn direct_members(
 }
 
 /// A rule is evaluated on all entries or not at all.
-fn complete(pull: Pull<'_>) -> Result<(), String> {
-    let summary = pull.finish().map_err(|error| error.to_string())?;
+async fn complete(pull: Pull) -> Result<(), String> {
+    let summary = pull.finish().await.map_err(|error| error.to_string())?;
     summary.gaps.into_iter().next().map_or(Ok(()), Err)
 }
