@@ -3,6 +3,7 @@
 
 mod chaos;
 mod company;
+mod cron_job;
 mod crowd;
 mod grpcurl;
 mod hostile_names;

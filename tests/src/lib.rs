@@ -10,5 +10,5 @@ pub mod load;
 mod service;
 mod system;
 
-pub use service::Service;
+pub use service::{Service, binary};
 pub use system::{Backend, System, directory_of, sync_of};

@@ -142,7 +142,7 @@ fn find(entry: &serde_json::Value, key: &str) -> Option<String> {
 }
 
 /// A binary of this workspace's build: beside the directory that the running test was built into.
-pub(crate) fn binary(name: &str) -> Result<PathBuf> {
+pub fn binary(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let directory = test
         .ancestors()

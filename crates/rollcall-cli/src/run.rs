@@ -7,13 +7,17 @@ use rollcall_proto::v1::{
     ListSyncRunIssuesRequest, ListSyncRunsRequest, RunUserSyncRequest, SyncRun, SyncRunMode,
     WatchSyncRunRequest,
 };
-use tonic::Request;
+use tokio::time::{Duration, Instant};
+use tonic::{Code, Request, Status};
 
 use crate::connect::Client;
 use crate::failure::Failure;
 use crate::{Verdict, show};
 
 const PAGE: i32 = 1000;
+/// A worker that is replaced is back by then, or another one has taken the run over.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a run is for, by the options of the command line.
 pub(crate) fn mode(preview: bool, relink: bool) -> SyncRunMode {
@@ -123,29 +127,53 @@ pub(crate) async fn show(client: &Client, name: String) -> Result<Verdict, Failu
     }
 }
 
-/// Watches a run until it rests, and prints it then. A watch that the worker ends early, since it stops, is
-/// taken up again by the caller; the run itself goes on elsewhere.
+/// Watches a run until it rests, and prints it then. A run outlives the worker that told of it, so a watch that ends early
+/// is taken up again, until nobody has told anything for [`PATIENCE`].
 async fn wait(client: &Client, mut run: SyncRun) -> Result<Verdict, Failure> {
-    if !show::is_at_rest(&run) {
-        let request = Request::new(WatchSyncRunRequest {
-            name: run.name.clone(),
-        });
-        let mut progress = client.sync_runs().watch_sync_run(request).await?.into_inner();
-        while let Some(answer) = progress.message().await? {
-            run = answer.sync_run.unwrap_or(run);
-            if show::is_at_rest(&run) {
-                break;
-            }
+    let mut told = Instant::now();
+    while !show::is_at_rest(&run) {
+        let broken = match watch(client, &mut run, &mut told).await {
+            Ok(()) => None,
+            Err(status) if !is_passing(&status) => return Err(status.into()),
+            Err(status) => Some(status),
+        };
+        if show::is_at_rest(&run) {
+            break;
         }
+        if told.elapsed() >= PATIENCE {
+            let name = &run.name;
+            let message = format!("the worker stopped telling about {name}, which may still go on");
+            return Err(broken.map_or(Failure::Local(message), Failure::from));
+        }
+        tokio::time::sleep(PAUSE).await;
     }
     print(&show::run(&run))?;
-    if show::is_at_rest(&run) {
-        return Ok(show::verdict(&run));
+    Ok(show::verdict(&run))
+}
+
+async fn watch(client: &Client, run: &mut SyncRun, told: &mut Instant) -> Result<(), Status> {
+    let request = Request::new(WatchSyncRunRequest {
+        name: run.name.clone(),
+    });
+    let mut progress = client.sync_runs().watch_sync_run(request).await?.into_inner();
+    while let Some(answer) = progress.message().await? {
+        *told = Instant::now();
+        if let Some(now) = answer.sync_run {
+            *run = now;
+        }
+        if show::is_at_rest(run) {
+            break;
+        }
     }
-    Err(Failure::Local(format!(
-        "the worker stopped telling about {}, which may still go on",
-        run.name
-    )))
+    Ok(())
+}
+
+/// The worker stops, is being replaced, or the way to it broke.
+fn is_passing(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::Cancelled | Code::Unknown | Code::Internal
+    )
 }
 
 fn print(line: &str) -> Result<(), Failure> {

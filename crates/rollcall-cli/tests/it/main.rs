@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod command_line;
+mod run_sync;
 mod trigger_due;
 mod worker;

@@ -1,5 +1,6 @@
 //! A worker that answers as a test tells it, and the binary run against it.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::process::{Output, Stdio};
@@ -7,10 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use rollcall_core::error::Reason;
+use rollcall_core::error::{Error, Reason};
 use rollcall_proto::status::to_status;
 use rollcall_proto::v1::{
     CheckConnectionRequest, CheckConnectionResponse, RunDueUserSyncsRequest, RunDueUserSyncsResponse,
+    RunUserSyncRequest, SyncRun, WatchSyncRunRequest, WatchSyncRunResponse,
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
@@ -26,6 +28,9 @@ pub(crate) struct Script {
     /// Ends the stream of due syncs with this.
     pub(crate) ends_with: Option<Reason>,
     pub(crate) check: CheckConnectionResponse,
+    /// What a run is when it is asked for, and what each watch of it brings, the next one first.
+    pub(crate) run: SyncRun,
+    pub(crate) watches: Arc<Mutex<VecDeque<Vec<Result<SyncRun, Reason>>>>>,
     pub(crate) seen: Arc<Mutex<Vec<String>>>,
 }
 
@@ -47,6 +52,8 @@ impl Service<Request<Body>> for Script {
             Ok(match request.uri().path() {
                 "/rollcall.v1.UserSyncService/RunDueUserSyncs" => script.run_due(request).await,
                 "/rollcall.v1.DirectoryService/CheckConnection" => script.check_connection(request).await,
+                "/rollcall.v1.UserSyncService/RunUserSync" => script.run_user_sync(request).await,
+                "/rollcall.v1.SyncRunService/WatchSyncRun" => script.watch(request).await,
                 other => panic!("no method {other}"),
             })
         })
@@ -64,12 +71,9 @@ impl Script {
             let script = self.clone();
             async move {
                 script.note(&request.get_ref().parent);
-                let end = script.ends_with.map(|reason| {
-                    Err(to_status(&rollcall_core::error::Error::new(
-                        reason,
-                        "some syncs need attention",
-                    )))
-                });
+                let end = script
+                    .ends_with
+                    .map(|reason| Err(to_status(&Error::new(reason, "some syncs need attention"))));
                 let answers: Vec<Result<_, Status>> = script.due.into_iter().map(Ok).chain(end).collect();
                 Ok::<_, Status>(tonic::Response::new(tokio_stream::iter(answers)))
             }
@@ -87,6 +91,38 @@ impl Script {
             }
         });
         grpc.unary(method, request).await
+    }
+
+    async fn run_user_sync(self, request: Request<Body>) -> Response<Body> {
+        let mut grpc = Grpc::new(ProstCodec::<SyncRun, RunUserSyncRequest>::default());
+        let method = service_fn(move |_: tonic::Request<RunUserSyncRequest>| {
+            let run = self.run.clone();
+            async move { Ok::<_, Status>(tonic::Response::new(run)) }
+        });
+        grpc.unary(method, request).await
+    }
+
+    async fn watch(self, request: Request<Body>) -> Response<Body> {
+        let mut grpc = Grpc::new(ProstCodec::<WatchSyncRunResponse, WatchSyncRunRequest>::default());
+        let method = service_fn(move |request: tonic::Request<WatchSyncRunRequest>| {
+            let script = self.clone();
+            async move {
+                script.note(&request.get_ref().name);
+                let next = script.watches.lock().unwrap().pop_front();
+                let told = next.ok_or_else(|| Status::unavailable("away"))?;
+                let answers = told.into_iter().map(|told| match told {
+                    Ok(run) => Ok(WatchSyncRunResponse {
+                        sync_run: Some(run),
+                        progress: None,
+                    }),
+                    Err(reason) => Err(to_status(&Error::new(reason, "it breaks off"))),
+                });
+                Ok::<_, Status>(tonic::Response::new(tokio_stream::iter(
+                    answers.collect::<Vec<_>>(),
+                )))
+            }
+        });
+        grpc.server_streaming(method, request).await
     }
 
     /// Starts the worker; the endpoint to reach it at.
