@@ -205,14 +205,16 @@ async fn sqlite(
     Ok(SeaDatabase::connect(connect).await?)
 }
 
-/// The file holds people's data: nobody but the service's account may read it.
+/// The file holds people's data: nobody but the service's account may read it. One that is there is left alone: closing
+/// it would give up all locks of this process on it, those of open connections among them.
 fn create_private_file(path: &Path) -> Result<()> {
     let mut open = std::fs::OpenOptions::new();
-    open.append(true).create(true);
+    open.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
     match open.open(path) {
         Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(StoreError::Unavailable(error.into())),
     }
 }

@@ -235,6 +235,16 @@ impl Store {
         Ok(true)
     }
 
+    /// The run of a user sync that somebody works on, or worked on and left; the oldest, should there be several.
+    pub async fn working_run(&self, key: &UserSyncKey) -> Result<Option<Run>> {
+        let sql = "SELECT * FROM sync_runs WHERE tenant = $1 AND user_sync = $2
+              AND state IN ('PENDING', 'PULLING', 'APPLYING')
+            ORDER BY create_time LIMIT 1";
+        let values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
+        let model: Option<Model> = row(&self.inner.database.reader, sql, values).await?;
+        model.map(Model::into_domain).transpose()
+    }
+
     /// Runs that a worker began and whose lease nobody holds any more: to be taken over. Global by nature.
     pub async fn abandoned_runs(&self, limit: u32) -> Result<Vec<Run>> {
         let now = self.inner.database.engine.now();

@@ -1,5 +1,7 @@
 //! The smaller jobs of the binary, each of which ends by itself.
 
+use std::collections::HashSet;
+
 use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{Loaded, Shared};
 use rollcall_runtime::exit::Failure;
@@ -55,14 +57,18 @@ pub async fn run_due(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
     let stop = shutdown::on_signals().map_err(Failure::because)?;
     let drain = loaded.shared.drain.timeout;
     let worker = Worker::open(loaded.shared, loaded.own, Clock::System, stop.clone()).await?;
-    worker.engine.recover().await.map_err(Failure::because)?;
     let (results, mut ended) = mpsc::channel(16);
     let running = {
         let worker = worker.clone();
-        tokio::spawn(async move { worker.run_due(|_| true, RUN_DUE, results).await })
+        tokio::spawn(async move { worker.run_due_alone(RUN_DUE, results).await })
     };
     let mut counts = DueCounts::default();
+    let mut told = HashSet::new();
     while let Some(Some(result)) = stop.run_until_cancelled(ended.recv()).await {
+        // One that was taken over may have been due as well.
+        if result.run.as_ref().is_ok_and(|run| !told.insert(run.id)) {
+            continue;
+        }
         counts.add(&result);
         match &result.run {
             Ok(run) => {

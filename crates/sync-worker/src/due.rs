@@ -7,11 +7,12 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserSyncKey};
-use rollcall_core::run::{Run, RunState, RunTrigger};
+use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
 use rollcall_core::schedule::{Schedule, jitter};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
+use tokio::time::interval;
 
 use crate::worker::Worker;
 
@@ -83,7 +84,10 @@ pub(crate) fn next_run_time(
 }
 
 impl Worker {
-    /// Starts a due user sync, unless somebody else does or did.
+    /// Starts a due user sync, unless somebody else does. A run for the same purpose that is under way already counts.
+    ///
+    /// # Errors
+    /// `SYNC_IN_PROGRESS` if a run of another kind is; the sync stays due. What else keeps a run from starting.
     pub(crate) async fn start_due(
         &self,
         sync: &UserSync,
@@ -105,6 +109,14 @@ impl Worker {
         }
         let run = RunId(self.random_id()?);
         let started = self.engine.start_due(&key, run, trigger, started_by).await;
+        let started = match started {
+            Err(error) if error.reason == Reason::SyncInProgress => match self.store.working_run(&key).await?
+            {
+                Some(run) if run.mode == RunMode::Apply => Ok(run),
+                _ => return Err(error),
+            },
+            started => started,
+        };
         if started
             .as_ref()
             .is_err_and(|error| error.kind() == ErrorKind::Unavailable)
@@ -115,10 +127,7 @@ impl Worker {
         let next = next_run_time(&key, &sync.settings, self.settings.scheduler.spread, self.now());
         // False if the configuration changed meanwhile, which set a time of its own.
         self.store.set_next_run_time(tenant, id, claimed, next).await?;
-        match started {
-            Err(error) if error.reason == Reason::SyncInProgress => Ok(None),
-            started => started.map(Some),
-        }
+        started.map(Some)
     }
 
     /// Brings forward what is to run later than its schedule says: it was scheduled by a clock that was ahead.
@@ -200,6 +209,50 @@ impl Worker {
             reading.insert(task.id(), directory_of(&sync));
         }
         Ok(())
+    }
+}
+
+/// Where no server looks after runs whose worker died, how often whoever runs what is due does.
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(5);
+
+impl Worker {
+    /// Runs everything that is due where no server runs: runs that were left half done are carried to their end first,
+    /// or as soon as their worker's lease is over, and reported too.
+    pub(crate) async fn run_due_alone(
+        &self,
+        started_by: &str,
+        results: mpsc::Sender<DueResult>,
+    ) -> Result<(), Error> {
+        let mut left = Vec::new();
+        loop {
+            match self.engine.recover().await? {
+                none if none.is_empty() => break,
+                taken => left.extend(taken),
+            }
+        }
+        let mut again = interval(RECOVERY_INTERVAL);
+        let due = self.run_due(|_| true, started_by, results.clone());
+        tokio::pin!(due);
+        let ran = loop {
+            tokio::select! {
+                ran = &mut due => break ran,
+                _ = again.tick() => left.extend(self.engine.recover().await.unwrap_or_default()),
+            }
+        };
+        for run in left {
+            let waited = self
+                .stop
+                .run_until_cancelled(self.engine.wait(&run.user_sync, run.id));
+            let Some(run_now) = waited.await else { break };
+            let user_sync = run.user_sync;
+            _ = results
+                .send(DueResult {
+                    user_sync,
+                    run: run_now,
+                })
+                .await;
+        }
+        ran
     }
 }
 

@@ -14,7 +14,7 @@ use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{LeaseName, LeaseToken, NewRun, Store};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +26,7 @@ mod applying;
 mod carry_out;
 mod context;
 mod expiry;
+mod place;
 mod planning;
 mod pull;
 mod refresh;
@@ -48,6 +49,8 @@ pub struct RunLimits {
     pub login_policy: LoginPolicy,
     /// A worker that is silent for this long has lost its runs.
     pub lease_ttl: Duration,
+    /// Runs that are worked on at a time in this process, however they were started.
+    pub concurrent: usize,
     /// Runs that may read one directory at a time, in all replicas together.
     pub per_directory: u32,
     /// Whether reports are written; false where nobody sends them.
@@ -55,11 +58,12 @@ pub struct RunLimits {
 }
 
 impl Default for RunLimits {
-    /// The default login policy, 30 s, two runs a directory, no reports.
+    /// The default login policy, 30 s, four runs, two a directory, no reports.
     fn default() -> Self {
         Self {
             login_policy: LoginPolicy::default(),
             lease_ttl: Duration::from_secs(30),
+            concurrent: 4,
             per_directory: 2,
             reports: false,
         }
@@ -82,6 +86,7 @@ pub(super) struct Inner {
     holder: String,
     progress: Mutex<HashMap<RunId, watch::Sender<u64>>>,
     tasks: TaskTracker,
+    places: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
@@ -98,6 +103,7 @@ impl RunEngine {
         Self {
             inner: Arc::new(Inner {
                 reports: Reports::new(store.clone(), limits.reports),
+                places: Arc::new(Semaphore::new(limits.concurrent)),
                 store,
                 directories,
                 clock,
@@ -156,7 +162,7 @@ impl RunEngine {
 
     async fn begin(&self, key: &UserSyncKey, new: NewRun) -> Result<Run, Error> {
         let inner = &self.inner;
-        let lease = self.lease(key).await?;
+        let lease = self.free_lease(key).await?;
         let run = match inner.store.create_run(&lease, key, new, inner.clock.now()).await {
             Ok(run) => run,
             Err(error) => {
@@ -175,7 +181,7 @@ impl RunEngine {
     pub async fn apply(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
         self.expect_ready(key).await?;
         let inner = &self.inner;
-        let lease = self.lease(key).await?;
+        let lease = self.free_lease(key).await?;
         let run = match inner.store.begin_apply(&lease, key, id, inner.clock.now()).await {
             Ok(run) => run,
             Err(error) => {
@@ -201,17 +207,19 @@ impl RunEngine {
         Ok(store.run(key, id).await?)
     }
 
-    /// Waits until a run rests: it ended, or waits for a person.
+    /// Waits until a run rests: it ended, or waits for a person. A store that is away for a while ends no run, and
+    /// this neither.
     ///
     /// # Errors
-    /// What the store says.
+    /// What else the store says.
     pub async fn wait(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
         let mut changes = self.watch(id);
         loop {
             changes.mark_unchanged();
-            let run = self.inner.store.run(key, id).await?;
-            if !run.state.is_working() {
-                return Ok(run);
+            match self.inner.store.run(key, id).await.map_err(Error::from) {
+                Ok(run) if !run.state.is_working() => return Ok(run),
+                Err(error) if error.reason != Reason::StoreUnavailable => return Err(error),
+                Ok(_) | Err(_) => {}
             }
             // Another process may have the run, which says nothing here.
             let _ = tokio::time::timeout(Duration::from_secs(1), changes.changed()).await;
@@ -228,33 +236,42 @@ impl RunEngine {
             .subscribe()
     }
 
-    /// Takes over runs whose worker died.
+    /// Takes over runs whose worker died; returns those.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn recover(&self) -> Result<(), Error> {
+    pub async fn recover(&self) -> Result<Vec<Run>, Error> {
+        let mut taken = Vec::new();
         for run in self.inner.store.abandoned_runs(TAKEOVERS).await? {
-            let key = &run.user_sync;
-            let name = LeaseName::run_of(key);
-            let lease = self
-                .inner
-                .store
-                .acquire_lease(&name, &self.inner.holder, self.inner.limits.lease_ttl)
-                .await?;
-            let Some(lease) = lease else { continue };
-            // It may have been carried to its end before the lease was ours.
-            let phase = match self.inner.store.run(key, run.id).await.map(|run| run.state) {
-                Ok(RunState::Pending | RunState::Pulling) => Phase::Pull,
-                Ok(RunState::Applying) => Phase::Apply,
-                _ => {
-                    self.give_up(&lease).await;
-                    continue;
-                }
-            };
-            tracing::info!(run.id = %run.id, "taking over a run whose worker is gone");
-            self.carry_out(key, run.id, lease, phase);
+            if let Some(lease) = self.lease(&run.user_sync).await? {
+                taken.extend(self.take_over(&run.user_sync, lease).await?.err());
+            }
         }
-        Ok(())
+        Ok(taken)
+    }
+
+    /// Carries on what somebody left of this user sync, or else gives the lease back.
+    async fn take_over(
+        &self,
+        key: &UserSyncKey,
+        lease: LeaseToken,
+    ) -> Result<Result<LeaseToken, Run>, Error> {
+        let run = match self.inner.store.working_run(key).await {
+            Ok(Some(run)) => run,
+            // It may have been carried to its end before the lease was ours.
+            Ok(None) => return Ok(Ok(lease)),
+            Err(error) => {
+                self.give_up(&lease).await;
+                return Err(error.into());
+            }
+        };
+        let phase = match run.state {
+            RunState::Applying => Phase::Apply,
+            _ => Phase::Pull,
+        };
+        tracing::info!(run.id = %run.id, "taking over a run whose worker is gone");
+        self.carry_out(key, run.id, lease, phase);
+        Ok(Err(run))
     }
 
     /// Brings one user up to date by the rules of its sync.
@@ -292,14 +309,19 @@ impl RunEngine {
         inner.directories.open(&key.tenant, directory).await.map(|_| ())
     }
 
-    async fn lease(&self, key: &UserSyncKey) -> Result<LeaseToken, Error> {
+    async fn lease(&self, key: &UserSyncKey) -> Result<Option<LeaseToken>, Error> {
         let name = LeaseName::run_of(key);
-        let lease = self
-            .inner
-            .store
-            .acquire_lease(&name, &self.inner.holder, self.inner.limits.lease_ttl)
-            .await?;
-        lease.ok_or_else(|| {
+        let (holder, ttl) = (&self.inner.holder, self.inner.limits.lease_ttl);
+        Ok(self.inner.store.acquire_lease(&name, holder, ttl).await?)
+    }
+
+    /// The lease for something new. What was left half done comes first: its plan may be of another day.
+    async fn free_lease(&self, key: &UserSyncKey) -> Result<LeaseToken, Error> {
+        let free = match self.lease(key).await? {
+            Some(lease) => self.take_over(key, lease).await?.ok(),
+            None => None,
+        };
+        free.ok_or_else(|| {
             let message = "a run of this user sync is under way; wait for it or cancel it";
             Error::new(Reason::SyncInProgress, message).with("user_sync", key.to_string())
         })

@@ -5,25 +5,29 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 use rollcall_core::error::Error;
 use rollcall_core::id::UserSyncKey;
 use rollcall_core::run::RunTrigger;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::MissedTickBehavior;
 
 use crate::retention::Retention;
 use crate::worker::Worker;
+
+/// Time between two looks for schedules that a clock that was ahead has made.
+const LOOK_AGAIN: TimeDelta = TimeDelta::hours(1);
 
 /// The scheduler of one process.
 pub struct Scheduler {
     worker: Worker,
     /// One for each run that may still be started.
     room: Arc<Semaphore>,
+    place_is_free: Arc<Notify>,
     retention: Retention,
-    /// When the last tick was; `None` before the first.
-    last: Option<DateTime<Utc>>,
+    /// When schedules were last brought forward.
+    last_look: Option<DateTime<Utc>>,
 }
 
 impl Scheduler {
@@ -34,7 +38,8 @@ impl Scheduler {
             retention: Retention::new(worker.clone()),
             worker,
             room,
-            last: None,
+            place_is_free: Arc::default(),
+            last_look: None,
         }
     }
 
@@ -43,9 +48,21 @@ impl Scheduler {
         let stop = self.worker.stop.clone();
         let mut ticks = tokio::time::interval(self.worker.settings.scheduler.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let place_is_free = Arc::clone(&self.place_is_free);
+        loop {
+            let is_tick = tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => true,
+                () = place_is_free.notified() => false,
+            };
+            let work = async {
+                match is_tick {
+                    true => self.tick().await,
+                    false => self.start_more().await,
+                }
+            };
             // A defect in one tick must not end all of them.
-            if AssertUnwindSafe(self.tick()).catch_unwind().await.is_err() {
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
                 tracing::error!("the scheduler broke; it goes on with its next tick");
             }
         }
@@ -54,20 +71,30 @@ impl Scheduler {
     /// Does what there is to do now. What goes wrong is logged, and tried again by the next tick.
     pub async fn tick(&mut self) {
         let now = self.worker.now();
-        note("take over abandoned runs", self.worker.engine.recover().await);
+        let taken = self.worker.engine.recover().await;
+        note("take over abandoned runs", taken.map(|_| ()));
         note("expire plans", self.worker.engine.expire().await);
         self.worker.directories.sweep();
-        if self.last.is_none_or(|last| now < last) {
+        // Whoever has seen to it may be gone with its wrong clock.
+        let looked_lately = self
+            .last_look
+            .is_some_and(|last| last <= now && now - last < LOOK_AGAIN);
+        if !looked_lately {
             note("bring schedules forward", self.worker.bring_forward().await);
+            self.last_look = Some(now);
         }
-        self.last = Some(now);
-        if self.worker.settings.scheduler.enabled {
-            note("start due user syncs", self.start_due(now).await);
-        }
+        self.start_more().await;
         note(
             "delete what is too old",
             self.retention.work(now).await.map_err(Into::into),
         );
+    }
+
+    /// What waited for a run to end need not wait for the next tick.
+    async fn start_more(&self) {
+        if self.worker.settings.scheduler.enabled {
+            note("start due user syncs", self.start_due(self.worker.now()).await);
+        }
     }
 
     /// Starts as many due user syncs as there is room for. What was missed is caught up once.
@@ -88,9 +115,11 @@ impl Scheduler {
             match self.worker.start_due(&sync, RunTrigger::Schedule, "").await {
                 Ok(Some(run)) => {
                     let engine = self.worker.engine.clone();
+                    let place_is_free = Arc::clone(&self.place_is_free);
                     tokio::spawn(async move {
                         note("wait for a run", engine.wait(&key, run.id).await.map(|_| ()));
                         drop(permit);
+                        place_is_free.notify_one();
                     });
                 }
                 Ok(None) => {}

@@ -85,6 +85,7 @@ impl Worker {
         let limits = RunLimits {
             login_policy: login_policy.clone(),
             lease_ttl: settings.runs.lease_ttl,
+            concurrent: settings.runs.concurrent,
             per_directory: settings.runs.per_directory,
             reports: smtp.is_some(),
         };

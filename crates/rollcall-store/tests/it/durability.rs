@@ -94,3 +94,27 @@ async fn finish_logins_until_killed() {
         writeln!(std::io::stdout(), "answered {number}").unwrap();
     }
 }
+
+/// Closing any descriptor of a file gives up all locks that the process has on it (POSIX `fcntl`).
+#[tokio::test]
+async fn opening_a_file_once_more_gives_up_no_lock_of_whoever_has_it_open() {
+    let engine = Engine::sqlite();
+    let store = engine.store().await;
+    set_up(&store).await;
+    let once_more = engine.store().await;
+    // The last one to close a database takes its log away. Another process must not take itself for that.
+    let file = engine.url().replace("sqlite:", "");
+    let script = "import sqlite3, sys\n\
+                  database = sqlite3.connect(sys.argv[1], timeout=30)\n\
+                  database.execute('UPDATE tenants SET update_time = update_time')\n\
+                  database.commit()\n\
+                  database.close()";
+    let done = Command::new("/usr/bin/python3")
+        .args(["-I", "-c", script, &file])
+        .status()
+        .unwrap();
+    assert!(done.success());
+    assert!(std::path::Path::new(&format!("{file}-wal")).exists());
+    store.tenant(&acme()).await.unwrap();
+    once_more.tenant(&acme()).await.unwrap();
+}

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::guard::{self, REMOVAL_WINDOW};
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::issue::IssueKind;
-use rollcall_core::run::{PLAN_LIFETIME, Run, RunMode, RunState, health_after, health_interrupted};
+use rollcall_core::run::{
+    PLAN_LIFETIME, Run, RunMode, RunState, RunTrigger, health_after, health_interrupted,
+};
 use rollcall_store::{LeaseToken, PlanOutcome, PlanResult, RunEnd, StoreError};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument;
@@ -23,6 +26,8 @@ use super::{Inner, Phase};
 
 /// How often a pull says how far it is, and asks whether it shall go on: a transaction each time.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a plan may fail to be applied. What was applied stays; the next run sees to the rest.
+const APPLY_PATIENCE: TimeDelta = TimeDelta::hours(1);
 
 impl Inner {
     /// Carries a run on until it rests, the lease is lost or the process ends.
@@ -77,14 +82,19 @@ impl Inner {
         if phase == Phase::Pull {
             let sync = self.store.user_sync(&key.tenant, &key.user_sync).await?;
             let turn = self.turn(key, id, &sync.settings.directory).await?;
-            let planned = self.plan(key, id, lease).await;
+            let planned = match self.place(key, id).await {
+                Ok(place) => self.plan(key, id, lease).await.map(|run| (run, place)),
+                Err(stop) => Err(stop),
+            };
             turn.end().await;
-            let run = planned?;
+            let (run, _place) = planned?;
             self.moved_on(id);
-            if run.state != RunState::Applying {
-                return Ok(());
-            }
+            return match run.state {
+                RunState::Applying => self.apply(key, id, lease).await,
+                _ => Ok(()),
+            };
         }
+        let _place = self.place(key, id).await?;
         self.apply(key, id, lease).await
     }
 
@@ -152,6 +162,10 @@ impl Inner {
                 planning
                     .confirm(batch, ldap, contexts, timeout, &mut confirmed)
                     .await?;
+                // One is enough for nobody to be removed.
+                if confirmed.doubt.is_some() {
+                    break;
+                }
             }
             match confirmed.doubt {
                 None => planning.add_removals(confirmed.removals).await?,
@@ -207,10 +221,16 @@ impl Inner {
             .await?)
     }
 
-    /// Also true if that cannot be told now.
-    async fn is_applying(&self, key: &UserSyncKey, id: RunId) -> bool {
-        let run = self.store.run(key, id).await;
-        run.map_or(true, |run| run.state == RunState::Applying)
+    /// Half a plan is no end: whoever takes the run over goes on after the last chunk. But what fails for so long will not
+    /// work by itself, and keeps all later runs waiting. Also true if it cannot be told now.
+    async fn is_carried_on(&self, key: &UserSyncKey, id: RunId) -> bool {
+        match self.store.run(key, id).await {
+            Ok(run) => {
+                let began = run.plan_time.unwrap_or(run.create_time);
+                run.state == RunState::Applying && self.clock.now() - began < APPLY_PATIENCE
+            }
+            Err(_) => true,
+        }
     }
 
     async fn end_early(&self, key: &UserSyncKey, id: RunId, lease: &LeaseToken, stop: Stop) {
@@ -225,9 +245,8 @@ impl Inner {
                 RunState::Superseded,
                 Some("the configuration changed while the run was reading".to_owned()),
             ),
-            Stop::Failed(error) if self.is_applying(key, id).await => {
+            Stop::Failed(error) if self.is_carried_on(key, id).await => {
                 tracing::error!(run.id = %id, reason = error.reason.as_str(), error = %chain(&error), "a run broke off while it was applied; it will be carried on");
-                // Half a plan is no end. Whoever takes the run over goes on after the last chunk.
                 let health = health_interrupted(&error.message);
                 if let Err(error) = self.store.set_health(lease, key, &health).await {
                     tracing::warn!(run.id = %id, error = %error, "the health of a user sync could not be written");
@@ -262,7 +281,28 @@ impl Inner {
         };
         if let Err(error) = self.store.end_run(lease, key, id, end, &mails, now).await {
             tracing::warn!(run.id = %id, error = %error, "the end of a run could not be written; it will be taken over");
+            return;
         }
+        if state == RunState::Superseded
+            && let Err(error) = self.make_due_again(key, id).await
+        {
+            tracing::warn!(run.id = %id, error = %error, "a nightly run was superseded, and the next one is as scheduled");
+        }
+    }
+}
+
+impl Inner {
+    /// Whoever changes a sync at night must not cost it the night's run.
+    async fn make_due_again(&self, key: &UserSyncKey, id: RunId) -> Result<(), StoreError> {
+        let run = self.store.run(key, id).await?;
+        let sync = self.store.user_sync(&key.tenant, &key.user_sync).await?;
+        if run.trigger == RunTrigger::Schedule && sync.next_run_time.is_some() {
+            let (tenant, user_sync, now) = (&key.tenant, &key.user_sync, self.clock.now());
+            self.store
+                .set_next_run_time(tenant, user_sync, sync.next_run_time, Some(now))
+                .await?;
+        }
+        Ok(())
     }
 }
 

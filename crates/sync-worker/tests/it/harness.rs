@@ -154,6 +154,22 @@ impl TestWorker {
             .unwrap()
     }
 
+    /// Executes SQL behind the worker's back.
+    pub fn sql(&self, text: &str) {
+        let script = "import sqlite3, sys\n\
+                      database = sqlite3.connect(sys.argv[1], timeout=30)\n\
+                      database.execute(sys.argv[2])\n\
+                      database.commit()";
+        let file = self.dir.path().join("rollcall.db");
+        let done = std::process::Command::new("/usr/bin/python3")
+            .args(["-I", "-c", script])
+            .arg(file)
+            .arg(text)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
     /// The worker's database, opened once more, for what no service of the worker shows.
     pub async fn store(&self) -> Store {
         let url = format!("sqlite:{}", self.dir.path().join("rollcall.db").display());

@@ -17,6 +17,7 @@ mod endpoint_change;
 mod harness;
 mod identity;
 mod issues;
+mod left_behind;
 mod overlaps;
 mod relinking;
 mod reports;
