@@ -227,6 +227,9 @@ async fn a_worker_works_on_so_many_runs_at_a_time_however_they_were_started() {
     // What is told first, at once, is that it waits.
     let first_seen = seen.message().await.unwrap().unwrap().sync_run.unwrap();
     assert_eq!(first_seen.state(), SyncRunState::Pending);
+    // It would be read by then.
+    let next = tokio::time::timeout(Duration::from_secs(2), seen.message()).await;
+    assert!(next.is_err(), "{next:?}");
     company.slapd.resume().unwrap();
     let mut last = first_seen;
     while let Some(message) = seen.message().await.unwrap() {
