@@ -68,13 +68,16 @@ impl Store {
         let before: i64 = page.key()?.unwrap_or(i64::MAX);
         let mut values: Vec<Value> = vec![before.into()];
         let mut conditions = String::new();
+        if let Some(tenant) = tenant {
+            values.push(tenant.as_str().into());
+            // Not those of a customer that had the same id before.
+            conditions += " AND tenant = $2
+              AND time >= (SELECT COALESCE(MAX(create_time), 0) FROM tenants WHERE id = $2)";
+        }
         let mut require = |condition: &str, value: Value| {
             values.push(value);
             conditions += &format!(" AND {condition} ${}", values.len());
         };
-        if let Some(tenant) = tenant {
-            require("tenant =", tenant.as_str().into());
-        }
         if let Some(from) = filter.from {
             require("time >=", to_micros(from).into());
         }

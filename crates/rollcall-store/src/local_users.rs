@@ -119,15 +119,8 @@ impl Store {
         if before.owner {
             return Err(StoreError::OwnerProtected);
         }
-        let write = UserWrite {
-            after: before.clone(),
-            before: Some(before),
-            deleted: true,
-            event: EventType::Deleted,
-            changes: Vec::new(),
-            fingerprint: None,
-        };
-        self.commit_user(tx, tenant, write, now).await?;
+        self.commit_user(tx, tenant, UserWrite::deletion(before), now)
+            .await?;
         Ok(())
     }
 

@@ -5,12 +5,14 @@ use rollcall_core::id::TenantId;
 use rollcall_core::tenant::{Tenant, TenantSettings};
 use sea_orm::ConnectionTrait;
 
-use crate::clock::{from_micros, to_micros};
+use crate::clock::{from_micros, stored, to_micros};
 use crate::database::{Engine, column, execute, row, rows};
 use crate::entity::{self, tenant::Model};
 use crate::error::{Kind, Result, StoreError};
+use crate::feed::MAX_EVENTS;
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
+use crate::user_write::{self, UserWrite};
 
 impl Store {
     /// Creates a tenant.
@@ -34,6 +36,9 @@ impl Store {
         };
         entity::insert(&tx, model).await?;
         insert_domains(&tx, id, &settings.verified_domains).await?;
+        // Another customer may have had this id. What is left of its feed is none of the new one's business.
+        let hidden = "UPDATE feed_heads SET expired = position WHERE feed = $1";
+        execute(&tx, hidden, vec![id.as_str().into()]).await?;
         let tenant = find(&tx, id).await?;
         tx.commit().await?;
         Ok(tenant)
@@ -96,12 +101,31 @@ impl Store {
         Ok(tenant)
     }
 
-    /// Deletes a tenant, with users that are archived or that a deleted user sync left behind. Its events and audit
-    /// rows stay as long as they are kept.
+    /// Deletes a tenant, with users that are archived or that a deleted user sync left behind: each is an event. Events
+    /// and audit rows stay as long as they are kept, but whoever gets the same id later does not see them.
     ///
     /// # Errors
     /// `NotFound`; `RevisionMismatch`; `TenantInUse` while it has directories, user syncs or other users.
-    pub async fn delete_tenant(&self, id: &TenantId, expected_revision: Option<i64>) -> Result<()> {
+    pub async fn delete_tenant(
+        &self,
+        id: &TenantId,
+        expected_revision: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        while self
+            .delete_some_of_tenant(id, expected_revision, stored(now))
+            .await?
+        {}
+        Ok(())
+    }
+
+    /// Deletes the next users, or if there are none the tenant; true if something is left.
+    async fn delete_some_of_tenant(
+        &self,
+        id: &TenantId,
+        expected_revision: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
         let tx = self.inner.database.begin().await?;
         lock(&tx, id, expected_revision).await?;
         let used = "SELECT id FROM directories WHERE tenant = $1
@@ -112,17 +136,30 @@ impl Store {
         if !used.is_empty() {
             return Err(StoreError::TenantInUse);
         }
+        let users = format!(
+            "SELECT * FROM users WHERE tenant = $1 ORDER BY id LIMIT {MAX_EVENTS}{}",
+            Engine::of(&tx).for_update()
+        );
+        let left: Vec<entity::user::Model> = rows(&tx, &users, vec![id.as_str().into()]).await?;
+        if !left.is_empty() {
+            let writes = left
+                .into_iter()
+                .map(|model| Ok(UserWrite::deletion(model.into_domain()?)));
+            let writes: Vec<UserWrite> = writes.collect::<Result<_>>()?;
+            user_write::write(&tx, self.scope(id), id, &writes, None, now).await?;
+            tx.commit().await?;
+            return Ok(true);
+        }
         for sql in [
             "DELETE FROM sync_runs WHERE tenant = $1",
-            "DELETE FROM user_identifiers WHERE tenant = $1",
-            "DELETE FROM users WHERE tenant = $1",
             "DELETE FROM login_throttles WHERE tenant = $1",
+            "DELETE FROM login_refusals WHERE tenant = $1",
             "DELETE FROM tenants WHERE id = $1",
         ] {
             execute(&tx, sql, vec![id.as_str().into()]).await?;
         }
         tx.commit().await?;
-        Ok(())
+        Ok(false)
     }
 
     /// The tenant that has verified this domain, which must be in lower case.

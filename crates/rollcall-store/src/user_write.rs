@@ -27,6 +27,20 @@ pub(crate) struct UserWrite {
     pub(crate) fingerprint: Option<Vec<u8>>,
 }
 
+impl UserWrite {
+    /// The end of a user.
+    pub(crate) fn deletion(user: User) -> Self {
+        Self {
+            after: user.clone(),
+            before: Some(user),
+            deleted: true,
+            event: EventType::Deleted,
+            changes: Vec::new(),
+            fingerprint: None,
+        }
+    }
+}
+
 const COLUMNS: [(&str, Type, bool); 15] = [
     ("id", Type::Uuid, false),
     ("user_sync", Type::Text, true),

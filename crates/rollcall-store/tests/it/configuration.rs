@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use rollcall_core::audit::AuditKind;
 use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectoryObservations, PasswordStrength};
+use rollcall_core::event::EventType;
 use rollcall_core::run::RunState;
 use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
-    CheckSubject, Cursor, Kind, NewMail, NewSecrets, NewUser, PageRequest, PlanOutcome, PlanResult,
-    StoreError,
+    AuditFilter, CheckSubject, Cursor, Kind, NewAuditEvent, NewMail, NewSecrets, NewUser, PageRequest,
+    PlanOutcome, PlanResult, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -54,9 +56,9 @@ async fn tenants_are_kept_and_revised(engine: Engine) {
     );
     let stale = store.update_tenant(&acme(), 1, &settings, at(6)).await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
-    let stale = store.delete_tenant(&acme(), Some(1)).await;
+    let stale = store.delete_tenant(&acme(), Some(1), at(9)).await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
-    store.delete_tenant(&acme(), Some(2)).await.unwrap();
+    store.delete_tenant(&acme(), Some(2), at(9)).await.unwrap();
     assert!(matches!(
         store.tenant(&acme()).await,
         Err(StoreError::NotFound(Kind::Tenant))
@@ -87,7 +89,7 @@ async fn a_tenant_in_use_stays(engine: Engine) {
     let store = engine.store().await;
     set_up(&store).await;
     assert!(matches!(
-        store.delete_tenant(&acme(), None).await,
+        store.delete_tenant(&acme(), None, at(9)).await,
         Err(StoreError::TenantInUse)
     ));
     let in_use = store.delete_directory(&acme(), &directory_id("main"), None).await;
@@ -108,17 +110,48 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         owner: false,
     };
     store.create_local_user(&acme(), local, at(5)).await.unwrap();
-    let in_use = store.delete_tenant(&acme(), None).await;
+    let in_use = store.delete_tenant(&acme(), None, at(9)).await;
     assert!(matches!(in_use, Err(StoreError::TenantInUse)), "of its own users");
     store
         .delete_local_user(&acme(), user_id(9), None, at(6))
         .await
         .unwrap();
+    let before = store.feed_position(None).await.unwrap();
     // What a deleted user sync left behind, nobody could take away by itself.
-    store.delete_tenant(&acme(), None).await.unwrap();
-    set_up(&store).await;
+    store.delete_tenant(&acme(), None, at(9)).await.unwrap();
+    store
+        .create_tenant(&acme(), &tenant_settings(&[]), at(10))
+        .await
+        .unwrap();
     let found = store.login_target(&acme(), "ada").await.unwrap();
     assert_eq!(found, None, "her login is free as well");
+    // Whoever follows the whole deployment hears of it.
+    let events = store.list_events(None, before, 10).await.unwrap();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| (event.event_type, event.user.profile.login.as_str()))
+        .collect();
+    assert_eq!(told, [(EventType::Deleted, "ada")]);
+    // The new customer of this name sees nothing of the old one.
+    let start = store.feed_start(Some(&acme())).await.unwrap();
+    assert_eq!(store.list_events(Some(&acme()), start, 10).await.unwrap(), []);
+    let from_the_beginning = store.list_events(Some(&acme()), 0, 10).await;
+    assert!(matches!(from_the_beginning, Err(StoreError::CursorExpired)));
+    let change = |seconds| NewAuditEvent {
+        time: at(seconds),
+        tenant: Some(acme()),
+        caller: "product".into(),
+        kind: AuditKind::Change {
+            method: "UserService.BlockUser".into(),
+            resource: "tenants/acme/users/1".into(),
+            details: Default::default(),
+        },
+    };
+    store.record_audit(&[change(3), change(11)]).await.unwrap();
+    let audit = AuditFilter::default();
+    let page = store.list_audit(Some(&acme()), &audit, &all()).await.unwrap();
+    let times: Vec<_> = page.items.iter().map(|event| event.time).collect();
+    assert_eq!(times, [at(11)]);
 }
 
 async fn directories_are_kept_and_revised(engine: Engine) {

@@ -156,7 +156,7 @@ impl Tenants {
         }
         self.0
             .store
-            .delete_tenant(&id, expected)
+            .delete_tenant(&id, expected, self.0.now())
             .await
             .map_err(changed_meanwhile(revision, &name))?;
         let details = Details::from([("force".to_owned(), force.to_string())]);
