@@ -154,6 +154,13 @@ impl Inner {
         let pulled = pull.finish().await.map_err(|error| source.error(&error))?;
         let mut gaps = pulled.gaps;
         gaps.extend(planning.unidentified());
+        // The guard looks at all absences, whatever becomes of them; a plan that it holds for their number has the
+        // confirmed ones, since a person may release it.
+        let absent_active = if gaps.is_empty() {
+            planning.absent_active()
+        } else {
+            0
+        };
         if gaps.is_empty() {
             let absent = planning.absent();
             let mut confirmed = Confirmed::default();
@@ -162,7 +169,8 @@ impl Inner {
                 planning
                     .confirm(batch, ldap, contexts, timeout, &mut confirmed)
                     .await?;
-                // One is enough for nobody to be removed.
+                // Nobody is removed then, whatever could be said of the others; and a server that does not answer
+                // would be waited for as often as there are batches.
                 if confirmed.doubt.is_some() {
                     break;
                 }
@@ -182,7 +190,7 @@ impl Inner {
             .store
             .recent_removals(&key.tenant, &key.user_sync, started - REMOVAL_WINDOW)
             .await?;
-        let input = planning.guard_input(recent, gaps.is_empty());
+        let input = planning.guard_input(recent, absent_active);
         let reasons = guard::hold_reasons(&input, &settings.removal_limit);
         let outcome = match (run.mode, reasons.is_empty()) {
             (RunMode::Preview, _) => PlanOutcome::Planned,

@@ -284,12 +284,17 @@ impl<'a> Planning<'a> {
         }
     }
 
-    /// What the guard looks at. `absent` counts only where absences can lead to removals.
-    pub(super) fn guard_input(&self, recent_removals: u64, complete: bool) -> GuardInput {
+    /// How many users could log in whose entries the pull did not bring, if absences matter to this sync.
+    pub(super) fn absent_active(&self) -> u64 {
+        self.planner.absent_active()
+    }
+
+    /// What the guard looks at. `absent` is 0 where the pull had gaps.
+    pub(super) fn guard_input(&self, recent_removals: u64, absent: u64) -> GuardInput {
         let fields = self.planner.field_changes();
         GuardInput {
             active: self.planner.active(),
-            absent: if complete { self.planner.absent_active() } else { 0 },
+            absent,
             removals: self.removals,
             recent_removals,
             relinked: self.planner.counts().relinked,

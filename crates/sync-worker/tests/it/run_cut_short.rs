@@ -37,10 +37,14 @@ enum Mood {
     Repeats,
     /// Knows no pages: refuses them, and sends so many entries without.
     Unpaged(usize),
+    /// Does not show whoever comes after so many, and refuses to look for ids, for which runs ask in larger pages.
+    ShowsOnly(usize),
 }
 
 struct Script {
     mood: Mood,
+    /// How often it refused to look for ids.
+    refusals: usize,
     people: Vec<Person>,
 }
 
@@ -115,6 +119,10 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
                 false,
             );
         }
+        (Some((size, _)), Mood::ShowsOnly(_)) if usize::try_from(*size).unwrap() != PAGE => {
+            script.refusals += 1;
+            return (ber::search_done(id, 53, "not for you"), false);
+        }
         (Some((size, _)), Mood::Pages(most)) if *size > most => {
             return (ber::search_done(id, 11, "too many"), false);
         }
@@ -128,6 +136,9 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
         && size == PAGE
     {
         people.retain(|person| person.id != skipped);
+    }
+    if let Mood::ShowsOnly(shown) = script.mood {
+        people.truncate(shown);
     }
     if script.mood == Mood::Repeats {
         people.push(Person {
@@ -164,9 +175,15 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
 
 /// Six people on three pages, of whom all are users.
 async fn world() -> (World<ScriptedLdap>, Shared) {
+    world_of(6).await
+}
+
+/// So many people, of whom all are users.
+async fn world_of(count: u8) -> (World<ScriptedLdap>, Shared) {
     let script = Arc::new(Mutex::new(Script {
         mood: Mood::Whole,
-        people: (1..=6).map(person).collect(),
+        refusals: 0,
+        people: (1..=count).map(person).collect(),
     }));
     let shared = script.clone();
     let server = ScriptedLdap::plain(move |mut peer| {
@@ -201,7 +218,7 @@ async fn world() -> (World<ScriptedLdap>, Shared) {
     };
     let mut world = World::around(server, port, directory, sync, Clock::System).await;
     let run = world.succeed().await;
-    assert_eq!(run.counts.unwrap().created, 6);
+    assert_eq!(run.counts.unwrap().created, i64::from(count));
     (world, script)
 }
 
@@ -312,6 +329,36 @@ async fn whoever_slips_through_the_pages_is_found_by_the_id() {
     assert_eq!(run.search_outcome(), SearchOutcome::Partial);
     assert_eq!(world.issue_types(&run).await, [IssueType::PullIncomplete]);
     assert!(world.changes(&run).await.is_empty());
+    assert_eq!(world.active().await, 6);
+}
+
+/// More are missing than are asked for at once. The first refusal leaves nobody to be removed, so nothing more is
+/// asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_does_not_look_for_ids_is_asked_once() {
+    let (mut world, script) = world_of(120).await;
+    script.lock().unwrap().mood = Mood::ShowsOnly(60);
+    let run = world.apply().await;
+    assert_eq!(run.state(), SyncRunState::SucceededWithIssues, "{run:#?}");
+    assert_eq!(run.search_outcome(), SearchOutcome::Partial);
+    assert_eq!(world.issue_types(&run).await, [IssueType::PullIncomplete]);
+    assert_eq!(world.active().await, 120);
+    assert_eq!(script.lock().unwrap().refusals, 1);
+}
+
+/// More than half are missing: that holds the run, whatever can be said of each of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_absences_hold_a_run_before_they_are_confirmed() {
+    let (mut world, script) = world().await;
+    script.lock().unwrap().mood = Mood::ShowsOnly(2);
+    let held = world.apply().await;
+    assert_eq!(held.state(), SyncRunState::Held, "{held:#?}");
+    assert_eq!(held.search_outcome(), SearchOutcome::Partial);
+    assert_eq!(held.hold_reasons.len(), 1, "{held:#?}");
+    assert_eq!(world.issue_types(&held).await, [IssueType::PullIncomplete]);
+    // Releasing it removes nobody whose absence is not confirmed.
+    assert!(world.changes(&held).await.is_empty());
+    world.release(&held).await;
     assert_eq!(world.active().await, 6);
 }
 
