@@ -183,7 +183,10 @@ pub fn health_after(state: RunState, issues: u64, failure: Option<&str>, hold_re
             let why = failure.unwrap_or("the cause is not known");
             (
                 HealthLevel::Error,
-                format!("The last run failed: {why}. Users stay as they are until a run succeeds."),
+                format!(
+                    "The last run failed: {why}. Users stay as they are until a run succeeds. CheckConnection and \
+                     CheckUserSync show what is wrong; then run the user sync again."
+                ),
             )
         }
         RunState::Held => {

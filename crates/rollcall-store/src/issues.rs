@@ -59,6 +59,30 @@ impl Store {
         Ok(())
     }
 
+    /// Counts issues that are too many to keep.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`.
+    pub async fn count_issues(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        more: &BTreeMap<IssueKind, u64>,
+    ) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut model = in_state(&tx, key, id, &[RunState::Pulling, RunState::Applying]).await?;
+        let mut counts = BTreeMap::<IssueKind, u64>::from_json(&model.issue_counts)?;
+        for (kind, count) in more {
+            *counts.entry(*kind).or_default() += count;
+        }
+        model.issue_counts = counts.to_json()?;
+        entity::update(&tx, model).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// The issues of a run in the order in which they were found, perhaps of one kind only.
     ///
     /// # Errors

@@ -11,11 +11,11 @@ use sea_orm::DatabaseTransaction;
 use crate::clock::to_micros;
 use crate::database::execute;
 use crate::entity::{self, sync_run::Model};
-use crate::error::{Result, StoreError};
+use crate::error::{Kind, Result, StoreError};
 use crate::leases::{LeaseToken, require_lease};
 use crate::outbox::{self, NewMail};
 use crate::plans::{PlanOutcome, PlanResult};
-use crate::runs::{directory_revision, key_values, lock};
+use crate::runs::{directory_revision, key_values, lock, supersede_waiting};
 use crate::saved::Saved;
 use crate::store::Store;
 use crate::user_syncs;
@@ -130,10 +130,19 @@ impl Store {
     ) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
+        // Before the run, as everywhere.
+        user_syncs::lock(&tx, &key.tenant, &key.user_sync, None)
+            .await
+            .map_err(|error| match error {
+                StoreError::NotFound(Kind::UserSync) => StoreError::NotFound(Kind::Run),
+                other => other,
+            })?;
         let mut model = in_state(&tx, key, id, &[RunState::Planned, RunState::Held]).await?;
         if model.expire_time.is_some_and(|time| time <= to_micros(now)) {
             return Err(StoreError::NotInState);
         }
+        // Other plans are for the users as they were.
+        supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
         model.state = RunState::Applying.word().to_owned();
         model.expire_time = None;
         self.save_run(tx, model).await

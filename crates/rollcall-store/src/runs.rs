@@ -37,7 +37,8 @@ pub struct NewRun {
 }
 
 impl Store {
-    /// Creates a PENDING run and makes it the sync's last. Waiting runs of the sync end SUPERSEDED.
+    /// Creates a PENDING run and makes it the sync's last. Waiting plans of the sync end SUPERSEDED; those that are held
+    /// only by a run that may change something.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound` for the user sync; `AlreadyExists`.
@@ -51,7 +52,13 @@ impl Store {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         let user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
-        supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
+        match run.mode {
+            RunMode::Apply => supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?,
+            RunMode::Preview | RunMode::Relink => {
+                let of_sync = (&key.tenant, key.user_sync.as_str());
+                supersede(&tx, of_sync, "'PLANNED'", now).await?;
+            }
+        }
         let model = Model {
             tenant: key.tenant.to_string(),
             user_sync: key.user_sync.to_string(),
@@ -271,11 +278,21 @@ pub(crate) async fn supersede_waiting(
     if scalar::<i64>(tx, held, of_sync()).await?.unwrap_or(0) > 0 {
         forget_hold(tx, tenant, user_sync).await?;
     }
-    let sql = "UPDATE sync_runs SET state = 'SUPERSEDED', end_time = $3
-        WHERE tenant = $1 AND user_sync = $2 AND state IN ('PLANNED', 'HELD')";
-    let mut values = of_sync();
-    values.push(to_micros(now).into());
-    execute(tx, sql, values).await?;
+    supersede(tx, (tenant, user_sync), "'PLANNED', 'HELD'", now).await
+}
+
+async fn supersede(
+    tx: &impl ConnectionTrait,
+    (tenant, user_sync): (&TenantId, &str),
+    states: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let sql = format!(
+        "UPDATE sync_runs SET state = 'SUPERSEDED', end_time = $3
+        WHERE tenant = $1 AND user_sync = $2 AND state IN ({states})"
+    );
+    let values = vec![tenant.as_str().into(), user_sync.into(), to_micros(now).into()];
+    execute(tx, &sql, values).await?;
     Ok(())
 }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
 
-use crate::database::{Database, scalar};
+use crate::clock::from_micros;
+use crate::database::{Database, Engine, scalar};
 use crate::error::Result;
 use crate::keyring::Keyring;
 use crate::login_cache::LoginCache;
@@ -120,6 +122,19 @@ impl Store {
     pub async fn ping(&self) -> Result<()> {
         scalar::<i64>(&self.inner.database.reader, "SELECT CAST(1 AS BIGINT)", vec![]).await?;
         Ok(())
+    }
+
+    /// The time by the database's clock; `None` on SQLite, which has none but this host's.
+    pub async fn time(&self) -> Result<Option<DateTime<Utc>>> {
+        let database = &self.inner.database;
+        let sql = format!("SELECT {}", database.engine.now());
+        match database.engine {
+            Engine::Sqlite => Ok(None),
+            Engine::Postgres => scalar::<i64>(&database.reader, &sql, vec![])
+                .await?
+                .map(from_micros)
+                .transpose(),
+        }
     }
 
     /// Closes the connections. Logins that are being committed are answered first; later calls fail as

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Secrets, WorkerSettings, store_options};
 use crate::due::DueCounts;
+use crate::retention::Retention;
 use crate::worker::Worker;
 
 /// Who starts runs here, as runs and audit events show it.
@@ -87,6 +88,14 @@ pub async fn run_due(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
         && let Err(error) = sender.send_due(&stop).await
     {
         tracing::warn!(%error, "the outbox could not be read");
+    }
+    // What a server would see to between the nights.
+    if let Err(error) = worker.engine.expire().await {
+        tracing::warn!(%error, "plans that nobody applied could not be ended");
+    }
+    let now = worker.now();
+    if let Err(error) = Retention::new(worker.clone()).work(now).await {
+        tracing::warn!(%error, "what is too old could not be deleted");
     }
     worker.store.close().await;
     outcome.map_err(Failure::because)

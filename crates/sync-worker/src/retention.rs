@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_store::{LeaseName, StoreError};
 use tokio::time::Instant;
 
@@ -14,6 +14,8 @@ const INTERVAL: Duration = Duration::from_secs(3600);
 const SLICE: Duration = Duration::from_secs(2);
 /// Whoever has not come to the end of a slice by then is gone.
 const LEASE: Duration = Duration::from_secs(600);
+/// Clocks of hosts may differ so much.
+const MAX_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::hours(1);
 /// Rows that one statement deletes: transactions must stay short.
 const ROWS: u32 = 500;
 /// Runs that are deleted between two looks at the clock; each may have many rows.
@@ -37,7 +39,8 @@ impl Retention {
         }
     }
 
-    /// Deletes what is too old at `now`, for a while, if it is time to.
+    /// Deletes what is too old at `now`, for a while, if it is time to. Not by a clock that is far from the database's:
+    /// one that is a year ahead for a moment would delete everything.
     ///
     /// # Errors
     /// What the store says; the next call tries again.
@@ -49,6 +52,14 @@ impl Retention {
             return Ok(());
         }
         let store = &self.worker.store;
+        let ahead = store.time().await?.map_or(TimeDelta::zero(), |right| now - right);
+        if ahead.abs() > MAX_CLOCK_DIFFERENCE {
+            tracing::error!(
+                minutes = ahead.num_minutes(),
+                "the clock of this host is far from the database's; nothing is deleted until they agree"
+            );
+            return Ok(());
+        }
         let name = LeaseName::job("retention");
         let Some(lease) = store.acquire_lease(&name, "scheduler", LEASE).await? else {
             return Ok(());

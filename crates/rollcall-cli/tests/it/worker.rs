@@ -21,6 +21,9 @@ use tonic::server::Grpc;
 use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
 
+/// What a watch brings: the run, and how the stream breaks off.
+pub(crate) type Watch = Vec<Result<SyncRun, Reason>>;
+
 /// What the worker says, and what it was asked.
 #[derive(Clone, Default)]
 pub(crate) struct Script {
@@ -30,7 +33,7 @@ pub(crate) struct Script {
     pub(crate) check: CheckConnectionResponse,
     /// What a run is when it is asked for, and what each watch of it brings, the next one first.
     pub(crate) run: SyncRun,
-    pub(crate) watches: Arc<Mutex<VecDeque<Vec<Result<SyncRun, Reason>>>>>,
+    pub(crate) watches: Arc<Mutex<VecDeque<Watch>>>,
     pub(crate) seen: Arc<Mutex<Vec<String>>>,
 }
 
@@ -109,7 +112,7 @@ impl Script {
             async move {
                 script.note(&request.get_ref().name);
                 let next = script.watches.lock().unwrap().pop_front();
-                let told = next.ok_or_else(|| Status::unavailable("away"))?;
+                let told = next.ok_or_else(|| to_status(&Error::new(Reason::StoreUnavailable, "away")))?;
                 let answers = told.into_iter().map(|told| match told {
                     Ok(run) => Ok(WatchSyncRunResponse {
                         sync_run: Some(run),

@@ -2,9 +2,9 @@
 
 use rollcall_core::issue::{Health, HealthLevel, Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
-use rollcall_core::run::{RunCounts, RunState};
+use rollcall_core::run::{RunCounts, RunMode, RunState};
 use rollcall_store::{
-    Kind, LeaseToken, NewMail, Page, PageRequest, PlanOutcome, PlanResult, RunEnd, Store, StoreError,
+    Kind, LeaseToken, NewMail, NewRun, Page, PageRequest, PlanOutcome, PlanResult, RunEnd, Store, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -20,6 +20,7 @@ on_both! {
     chunks_of_removals_come_first,
     changes_and_issues_are_listed_in_pages,
     a_newer_run_supersedes_a_waiting_one,
+    a_preview_leaves_what_is_held_to_be_decided_on,
     a_working_run_is_asked_to_stop,
 }
 
@@ -362,6 +363,13 @@ async fn changes_and_issues_are_listed_in_pages(engine: Engine) {
         store.run(&key, id).await.unwrap().issue_counts[&IssueKind::LoginTaken],
         3
     );
+    let more = [(IssueKind::LoginTaken, 7), (IssueKind::RoleRuleFailed, 1)].into();
+    store.count_issues(&token, &key, id, &more).await.unwrap();
+    let counts = store.run(&key, id).await.unwrap().issue_counts;
+    assert_eq!(
+        (counts[&IssueKind::LoginTaken], counts[&IssueKind::RoleRuleFailed]),
+        (10, 1)
+    );
     for limit in [1, 2, 4, 100] {
         let found = pages(limit, async |page| store.list_changes(&key, id, None, page).await).await;
         let archive = Some(ChangeKind::Archive);
@@ -401,6 +409,37 @@ async fn a_newer_run_supersedes_a_waiting_one(engine: Engine) {
         (run_id(1), RunState::Superseded)
     );
     assert_eq!(runs.next, None);
+}
+
+async fn a_preview_leaves_what_is_held_to_be_decided_on(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    waiting(&store, &token, 1, PlanOutcome::Held(vec!["many are gone".into()])).await;
+    let preview = NewRun {
+        mode: RunMode::Preview,
+        ..new_run(2)
+    };
+    store.create_run(&token, &staff(), preview, at(9)).await.unwrap();
+    let state = async |number| store.run(&staff(), run_id(number)).await.unwrap().state;
+    assert_eq!(state(1).await, RunState::Held);
+    let plan = PlanResult {
+        outcome: PlanOutcome::Planned,
+        counts: RunCounts::default(),
+        complete: true,
+    };
+    store.begin_pull(&token, &staff(), run_id(2)).await.unwrap();
+    store
+        .finish_plan(&token, &staff(), run_id(2), plan, &[], at(10))
+        .await
+        .unwrap();
+    // Whoever applies one of them has decided on the other.
+    store
+        .begin_apply(&token, &staff(), run_id(2), at(11))
+        .await
+        .unwrap();
+    assert_eq!(
+        (state(1).await, state(2).await),
+        (RunState::Superseded, RunState::Applying)
+    );
 }
 
 async fn a_working_run_is_asked_to_stop(engine: Engine) {

@@ -106,6 +106,10 @@ async fn what_was_stored_before_a_migration_can_be_used_after_it(engine: Engine)
 async fn health_answers(engine: Engine) {
     let store = engine.store().await;
     store.ping().await.unwrap();
+    let time = store.time().await.unwrap();
+    assert_eq!(time.is_some(), matches!(engine, Engine::Postgres(_)));
+    let later = store.time().await.unwrap();
+    assert!(later >= time, "{time:?} {later:?}");
     store.close().await;
     let error = store.ping().await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)));

@@ -40,14 +40,10 @@ pub(crate) enum SendProblem {
 }
 
 impl SendProblem {
-    /// True if another attempt would go the same way: the mailbox or the mail is refused for good. Refused
-    /// logins and the like are not, since an operator will see to them.
+    /// True if another attempt would go the same way. What a server refuses, it may refuse because of the sender or of who
+    /// hands it in, which an operator will see to: until then no mail must be lost.
     pub(super) fn is_final(&self) -> bool {
-        match self {
-            SendProblem::Unsendable => true,
-            SendProblem::Refused(code) => matches!(code, 501 | 550..=553 | 555),
-            _ => false,
-        }
+        *self == Self::Unsendable
     }
 }
 
@@ -134,14 +130,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_refused_mailbox_or_mail_is_given_up_at_once() {
-        for code in [501, 550, 551, 552, 553, 555] {
-            assert!(SendProblem::Refused(code).is_final(), "{code}");
-        }
-        for code in [421, 450, 451, 452, 454, 530, 534, 535, 538, 554] {
-            assert!(!SendProblem::Refused(code).is_final(), "{code}");
-        }
+    fn only_a_mail_that_cannot_be_written_is_given_up_at_once() {
         for problem in [
+            SendProblem::Refused(550),
             SendProblem::Tls,
             SendProblem::Timeout,
             SendProblem::Unsupported,

@@ -8,6 +8,9 @@ use rollcall_store::{LeaseToken, RunEnd};
 use super::Inner;
 use super::stop::Stop;
 
+const NOBODY_REMOVED: &str = "The directory was not read completely, so users who are missing there were left as they \
+                              are. The issues PULL_INCOMPLETE say why.";
+
 impl Inner {
     /// Applies the chunks that were not applied yet, and ends the run.
     pub(super) async fn apply(&self, key: &UserSyncKey, id: RunId, lease: &LeaseToken) -> Result<(), Stop> {
@@ -29,10 +32,14 @@ impl Inner {
         } else {
             RunState::SucceededWithIssues
         };
+        let mut health = health_after(state, issues, None, &[]);
+        if !run.complete {
+            health.problems.insert(0, NOBODY_REMOVED.to_owned());
+        }
         let end = RunEnd {
             state,
             failure: None,
-            health: health_after(state, issues, None, &[]),
+            health,
             // A pull with gaps does not show whom the present scope leaves out.
             applied_scope_revision: (run.complete && sync.revision == run.user_sync_revision)
                 .then_some(sync.scope_revision),

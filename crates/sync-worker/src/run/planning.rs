@@ -1,6 +1,6 @@
 //! Turns a pull into a plan in the store: batch by batch, so that memory does not grow with the directory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -52,6 +52,7 @@ pub(super) struct Planning<'a> {
     chunk: Vec<Change>,
     chunks: u32,
     issues: Vec<Issue>,
+    of_the_run: Vec<Issue>,
     issue_count: u64,
     entries: u64,
     unidentified: u64,
@@ -105,6 +106,7 @@ impl<'a> Planning<'a> {
             chunk: Vec::new(),
             chunks: 0,
             issues: Vec::new(),
+            of_the_run: Vec::new(),
             issue_count: 0,
             entries: 0,
             unidentified: 0,
@@ -269,9 +271,9 @@ impl<'a> Planning<'a> {
         self.write_issues().await
     }
 
-    /// An issue of the run as a whole.
+    /// An issue of the run as a whole: kept whatever else there is.
     pub(super) fn add_issue(&mut self, kind: IssueKind, message: impl Into<String>) {
-        self.issues.push(Issue::new(kind, "", message));
+        self.of_the_run.push(Issue::new(kind, "", message));
     }
 
     /// What the plan has so far.
@@ -340,13 +342,19 @@ impl<'a> Planning<'a> {
     }
 
     async fn write_issues(&mut self) -> Result<(), Error> {
-        if self.issues.is_empty() {
-            return Ok(());
-        }
-        let mut issues = std::mem::take(&mut self.issues);
+        let (found, mut kept) = (
+            std::mem::take(&mut self.issues),
+            std::mem::take(&mut self.of_the_run),
+        );
         let room = usize::try_from(MAX_ISSUES.saturating_sub(self.issue_count)).unwrap_or(usize::MAX);
-        self.issue_count += issues.len() as u64;
-        issues.truncate(room);
+        self.issue_count += (found.len() + kept.len()) as u64;
+        let mut uncounted: BTreeMap<IssueKind, u64> = BTreeMap::new();
+        for (index, issue) in found.into_iter().enumerate() {
+            match index < room {
+                true => kept.push(issue),
+                false => *uncounted.entry(issue.kind).or_default() += 1,
+            }
+        }
         let Target {
             store,
             lease,
@@ -354,7 +362,13 @@ impl<'a> Planning<'a> {
             run,
             ..
         } = self.target;
-        Ok(store.append_issues(lease, key, run, &issues).await?)
+        if !kept.is_empty() {
+            store.append_issues(lease, key, run, &kept).await?;
+        }
+        if !uncounted.is_empty() {
+            store.count_issues(lease, key, run, &uncounted).await?;
+        }
+        Ok(())
     }
 }
 

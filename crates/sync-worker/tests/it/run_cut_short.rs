@@ -6,7 +6,8 @@ use rollcall_proto::v1::{self, ChangeType, IssueType, SearchOutcome, SyncRunStat
 use rollcall_runtime::clock::Clock;
 use rollcall_testkit::{Operation, Request, ScriptedLdap, ber};
 
-use crate::company::sync_of;
+use crate::company::{STAFF, sync_of};
+use crate::harness::ok;
 use crate::run_world::World;
 
 const BASE: &str = "dc=scripted";
@@ -245,6 +246,13 @@ async fn is_partial(mut world: World<ScriptedLdap>, run: &v1::SyncRun) {
     assert_eq!(run.state(), SyncRunState::SucceededWithIssues, "{run:#?}");
     assert_eq!(run.search_outcome(), SearchOutcome::Partial);
     assert_eq!(world.issue_types(run).await, [IssueType::PullIncomplete]);
+    let get = v1::GetUserSyncRequest { name: STAFF.into() };
+    let sync = ok(world.clients.user_syncs.get_user_sync(get)).await;
+    let problems = sync.health.unwrap().problems;
+    assert!(
+        problems[0].message.contains("was not read completely"),
+        "{problems:?}"
+    );
     assert_eq!(
         world.changes(run).await,
         [("person1".to_owned(), ChangeType::Update)]
