@@ -141,11 +141,13 @@ impl Store {
         if model.expire_time.is_some_and(|time| time <= to_micros(now)) {
             return Err(StoreError::NotInState);
         }
-        // Other plans are for the users as they were.
-        supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
         model.state = RunState::Applying.word().to_owned();
         model.expire_time = None;
-        self.save_run(tx, model).await
+        entity::update(&tx, model.clone()).await?;
+        // Other plans are for the users as they were.
+        supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
+        tx.commit().await?;
+        model.into_domain()
     }
 
     /// Ends a run that a worker has, and tells its user sync. The mails go out if, and only if, this takes place.
