@@ -13,6 +13,7 @@
 pub mod audit;
 pub mod check;
 pub mod dialect;
+pub mod digests;
 pub mod directory;
 pub mod dn;
 pub mod entry;

@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 
+use crate::digests::{DigestSet, Digests};
 use crate::external_id::ExternalId;
 use crate::id::{UserId, UserSyncId, Uuid};
 use crate::issue::Issue;
@@ -18,14 +19,11 @@ use crate::run::RunCounts;
 use crate::user::{User, UserState};
 use crate::user_sync::UserSyncSettings;
 
-use self::digests::{DigestSet, Digests};
-
 mod absent;
 mod claims;
 mod context;
 mod decide;
 mod desired;
-mod digests;
 mod known;
 mod relinking;
 

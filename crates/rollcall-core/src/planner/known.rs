@@ -3,12 +3,11 @@
 //! Even a digest that is alike by chance takes nobody for somebody else: who an entry is, a decision asks by the whole
 //! id.
 
+use crate::digests::{Buckets, Digest, Digests};
 use crate::external_id::ExternalId;
 use crate::id::UserId;
 use crate::plan::Fingerprint;
 use crate::user::UserState;
-
-use super::digests::{Buckets, Digest, Digests};
 
 /// A user of the sync, as far as a run has to know it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

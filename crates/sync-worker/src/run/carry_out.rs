@@ -19,13 +19,12 @@ use tracing::Instrument;
 use super::absences::{BATCH_IDS, Confirmed};
 use super::planning::{Planning, Target};
 use super::pull::Pull;
-use super::roles::Roles;
 use super::source::Source;
 use super::stop::Stop;
 use super::{Inner, Phase};
 
 /// How often a pull says how far it is, and asks whether it shall go on: a transaction each time.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a plan may fail to be applied. What was applied stays; the next run sees to the rest.
 const APPLY_PATIENCE: TimeDelta = TimeDelta::hours(1);
 
@@ -119,7 +118,7 @@ impl Inner {
             RunMode::Relink => self.relinked(key, id, &sync, &source).await?,
             RunMode::Apply | RunMode::Preview => HashMap::new(),
         };
-        let roles = Roles::evaluate(ldap, reader, settings, contexts, timeout).await;
+        let roles = self.roles(key, id, settings, &source).await?;
         let target = Target {
             store: &self.store,
             lease,

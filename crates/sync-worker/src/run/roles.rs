@@ -1,20 +1,25 @@
 //! Role rules: which users get which role. The server evaluates filters; for groups their members are read.
 //! A rule that cannot be evaluated is an issue, never "no match".
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use rollcall_core::dialect::Dialect;
+use rollcall_core::digests::{Digest, DigestSet, Digests};
 use rollcall_core::dn::Dn;
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::ExternalId;
+use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::issue::{Issue, IssueKind};
-use rollcall_core::reader::EntryReader;
 use rollcall_core::user_sync::{RoleCondition, Search, SearchScope, UserSyncSettings};
 use rollcall_ldap::{LdapDirectory, LdapError, ReadRequest, Sid, in_chain};
 use tokio::time::Instant;
 
+use super::Inner;
+use super::carry_out::PROGRESS_INTERVAL;
 use super::pull::{Pull, canonical};
+use super::source::Source;
+use super::stop::Stop;
 
 /// Classes of groups whose members are DNs.
 const GROUPS: &str = "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=groupOfMembers)\
@@ -31,140 +36,276 @@ const NO_ENTRIES: &str =
     "a group names its members by login or by a search, not as entries; use a filter instead";
 
 /// The roles that a run's rules give.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Roles {
-    by_id: HashMap<ExternalId, usize>,
-    by_dn: Vec<(usize, HashSet<Dn>)>,
-    roles: Vec<String>,
+    digests: Digests,
+    rules: Vec<Rule>,
+    /// Whether a rule knows its members by their DNs.
+    by_dn: bool,
     default: String,
 }
 
-impl Roles {
-    /// Evaluates all rules of a sync.
-    ///
-    /// # Errors
-    /// The issue of the first rule that cannot be evaluated: without it nobody's role is known.
-    pub(super) async fn evaluate(
-        directory: &LdapDirectory,
-        reader: &EntryReader,
-        settings: &UserSyncSettings,
-        contexts: &[String],
-        timeout: Duration,
-    ) -> Result<Self, Box<Issue>> {
-        let mut roles = Self {
-            default: settings.role.clone(),
-            ..Self::default()
-        };
-        let matching = Matching {
-            directory,
-            reader,
-            searches: &settings.searches,
-        };
-        for (index, rule) in settings.role_rules.iter().enumerate() {
-            roles.roles.push(rule.role.clone());
-            let outcome = match &rule.condition {
-                RoleCondition::Filter(filter) => {
-                    let ids = matching.ids(filter, &[], |_| true).await;
-                    ids.map(|ids| roles.match_ids(index, ids))
-                }
-                RoleCondition::GroupDn(group) => match group_problem(directory, group, timeout).await {
-                    Err(error) => Err(error.to_string()),
-                    Ok(Some(problem)) => Err(problem.to_owned()),
-                    Ok(None) if reader.dialect() == Dialect::ActiveDirectory => {
-                        let ids = matching.ids_in_group(group, contexts, timeout).await;
-                        ids.map(|ids| roles.match_ids(index, ids))
-                    }
-                    Ok(None) => {
-                        let members = members(directory, group, contexts, timeout).await;
-                        members.map(|members| roles.by_dn.push((index, members)))
-                    }
-                },
-            };
-            if let Err(problem) = outcome {
-                return Err(rule_failed(index, "", &problem));
-            }
-        }
-        Ok(roles)
-    }
+struct Rule {
+    role: String,
+    /// The ids, or the DNs, of those whom no rule before gives a role: a rule may match everybody, and there are many.
+    members: DigestSet,
+}
 
+impl Roles {
     /// The role of an entry: the first rule's that matches it, else the sync's own.
     pub(super) fn of(&self, id: &ExternalId, dn: &str) -> &str {
-        let by_id = self.by_id.get(id).copied();
-        let dn = if self.by_dn.is_empty() {
-            None
-        } else {
-            Dn::parse(dn).ok()
-        };
-        let by_dn = dn.and_then(|dn| {
-            self.by_dn
-                .iter()
-                .find(|(_, members)| members.contains(&dn))
-                .map(|(rule, _)| *rule)
-        });
-        let rule = by_id.into_iter().chain(by_dn).min();
-        rule.and_then(|rule| self.roles.get(rule))
-            .unwrap_or(&self.default)
-    }
-
-    fn match_ids(&mut self, rule: usize, ids: Vec<ExternalId>) {
-        for id in ids {
-            self.by_id.entry(id).or_insert(rule);
+        if self.rules.is_empty() {
+            return &self.default;
         }
+        let id = self.digests.of(id);
+        let dn = if self.by_dn { Dn::parse(dn).ok() } else { None };
+        let dn = dn.map(|dn| self.digests.of(&dn));
+        let matches =
+            |rule: &&Rule| rule.members.contains(id) || dn.is_some_and(|dn| rule.members.contains(dn));
+        let rule = self.rules.iter().find(matches);
+        rule.map_or(&self.default, |rule| &rule.role)
+    }
+
+    /// Adds somebody to the members of the next rule. False if nothing was new about it.
+    fn add(&self, digest: Digest, members: &mut DigestSet) -> bool {
+        let decided = self.rules.iter().any(|rule| rule.members.contains(digest));
+        !decided && members.insert(digest)
     }
 }
 
-/// Asks the server which of the entries that a sync takes match.
-struct Matching<'a> {
-    directory: &'a LdapDirectory,
-    reader: &'a EntryReader,
-    searches: &'a [Search],
+/// Why a rule was not evaluated.
+enum Unevaluated {
+    /// It cannot be: what is wrong, for the tenant's admin.
+    Problem(String),
+    Stopped(Stop),
 }
 
-impl Matching<'_> {
-    /// The ids of those that match the filter, and that `keep` keeps by their ids and `attributes`.
-    async fn ids(
+impl From<String> for Unevaluated {
+    fn from(problem: String) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<LdapError> for Unevaluated {
+    fn from(error: LdapError) -> Self {
+        Self::Problem(error.to_string())
+    }
+}
+
+impl From<Stop> for Unevaluated {
+    fn from(stop: Stop) -> Self {
+        Self::Stopped(stop)
+    }
+}
+
+impl Inner {
+    /// Evaluates all role rules of a sync, or says which is the first that cannot be evaluated: without it nobody's
+    /// role is known.
+    ///
+    /// # Errors
+    /// Why the run has to stop here.
+    pub(super) async fn roles(
         &self,
+        key: &UserSyncKey,
+        id: RunId,
+        settings: &UserSyncSettings,
+        source: &Source,
+    ) -> Result<Result<Roles, Box<Issue>>, Stop> {
+        let mut evaluation = Evaluation {
+            inner: self,
+            key,
+            id,
+            source,
+            searches: &settings.searches,
+            roles: Roles {
+                default: settings.role.clone(),
+                ..Roles::default()
+            },
+            groups: None,
+            asked: Instant::now(),
+        };
+        for (index, rule) in settings.role_rules.iter().enumerate() {
+            let members = match evaluation.members(&rule.condition).await {
+                Ok(members) => members,
+                Err(Unevaluated::Problem(problem)) => return Ok(Err(rule_failed(index, "", &problem))),
+                Err(Unevaluated::Stopped(stop)) => return Err(stop),
+            };
+            evaluation.roles.rules.push(Rule {
+                role: rule.role.clone(),
+                members,
+            });
+        }
+        Ok(Ok(evaluation.roles))
+    }
+}
+
+/// Role rules being evaluated, one after the other.
+struct Evaluation<'a> {
+    inner: &'a Inner,
+    key: &'a UserSyncKey,
+    id: RunId,
+    source: &'a Source,
+    searches: &'a [Search],
+    roles: Roles,
+    /// The DNs of all groups, so that members which are groups are known without reading each member.
+    groups: Option<DigestSet>,
+    /// When it was last asked whether the run shall go on.
+    asked: Instant,
+}
+
+impl Evaluation<'_> {
+    /// Those whom the next rule matches, but for those whom a rule before does.
+    async fn members(&mut self, condition: &RoleCondition) -> Result<DigestSet, Unevaluated> {
+        let mut members = DigestSet::default();
+        match condition {
+            RoleCondition::Filter(filter) => self.matching(filter, &[], |_| true, &mut members).await?,
+            RoleCondition::GroupDn(group) => {
+                let Source {
+                    ldap,
+                    reader,
+                    timeout,
+                    ..
+                } = self.source;
+                if let Some(problem) = group_problem(ldap, group, *timeout).await? {
+                    return Err(problem.to_owned().into());
+                }
+                if reader.dialect() == Dialect::ActiveDirectory {
+                    self.in_chain_of(group, &mut members).await?;
+                } else {
+                    self.under(group, &mut members).await?;
+                }
+            }
+        }
+        Ok(members)
+    }
+
+    /// Asks the server which of the entries that the sync takes match a filter, and adds those that `keep` keeps by
+    /// their ids and `attributes`.
+    async fn matching(
+        &mut self,
         filter: &str,
         attributes: &[&str],
         keep: impl Fn(&Entry) -> bool,
-    ) -> Result<Vec<ExternalId>, String> {
+        members: &mut DigestSet,
+    ) -> Result<(), Unevaluated> {
+        let Source { ldap, reader, .. } = self.source;
         let narrowed = |search: &Search| Search {
             filter: format!("(&{}{})", canonical(&search.filter), canonical(filter)),
             ..search.clone()
         };
         let searches: Vec<Search> = self.searches.iter().map(narrowed).collect();
-        let mut wanted = self.reader.id_attributes();
+        let mut wanted = reader.id_attributes();
         wanted.extend(attributes.iter().map(|name| (*name).to_owned()));
-        let mut pull = Pull::new(self.directory, &searches, &wanted);
-        let mut ids = Vec::new();
+        let mut pull = Pull::new(ldap, &searches, &wanted);
         while let Some(entries) = pull.next_batch().await {
-            let kept = entries.iter().filter(|entry| keep(entry));
-            ids.extend(kept.filter_map(|entry| self.reader.external_id(entry).ok()));
+            for entry in entries.iter().filter(|entry| keep(entry)) {
+                if let Ok(id) = reader.external_id(entry) {
+                    self.roles.add(self.roles.digests.of(&id), members);
+                }
+            }
+            self.go_on().await?;
         }
-        complete(pull).await?;
-        Ok(ids)
+        complete(pull).await
     }
 
     /// On Active Directory: the members of a group, through groups in it or by primary group.
-    async fn ids_in_group(
-        &self,
-        group: &str,
-        contexts: &[String],
-        timeout: Duration,
-    ) -> Result<Vec<ExternalId>, String> {
-        let mut ids = self.ids(&in_chain(group).to_string(), &[], |_| true).await?;
-        let deadline = Instant::now() + timeout;
-        let groups = self.directory.primary_groups(group, contexts, deadline).await;
-        let groups: HashSet<Sid> = groups.map_err(|error| error.to_string())?.into_iter().collect();
+    async fn in_chain_of(&mut self, group: &str, members: &mut DigestSet) -> Result<(), Unevaluated> {
+        let filter = in_chain(group).to_string();
+        self.matching(&filter, &[], |_| true, members).await?;
+        let Source {
+            ldap,
+            contexts,
+            timeout,
+            ..
+        } = self.source;
+        let deadline = Instant::now() + *timeout;
+        let groups = ldap.primary_groups(group, contexts, deadline).await?;
+        let groups: HashSet<Sid> = groups.into_iter().collect();
         let relative: Vec<u32> = groups.iter().filter_map(Sid::relative_id).collect();
         for some in relative.chunks(GROUPS_AT_ONCE) {
             let one = |id: &u32| format!("(primaryGroupID={id})");
             let filter = format!("(|{})", some.iter().map(one).collect::<String>());
             // Other domains have groups with the same relative ids.
             let keep = |entry: &Entry| Sid::of_primary_group(entry).is_some_and(|sid| groups.contains(&sid));
-            ids.extend(self.ids(&filter, &Sid::ATTRIBUTES, keep).await?);
+            self.matching(&filter, &Sid::ATTRIBUTES, keep, members).await?;
         }
-        Ok(ids)
+        Ok(())
+    }
+
+    /// Elsewhere: all members of a group by their DNs, through groups within it.
+    async fn under(&mut self, group: &str, members: &mut DigestSet) -> Result<(), Unevaluated> {
+        self.roles.by_dn = true;
+        let groups = match self.groups.take() {
+            Some(groups) => groups,
+            None => self.all_groups().await?,
+        };
+        let mut frontier = vec![group.to_owned()];
+        while let Some(group) = frontier.pop() {
+            self.go_on().await?;
+            let entry = self.read_group(&group).await?;
+            for member in MEMBERS.iter().flat_map(|name| entry.texts(name)) {
+                let Ok(dn) = Dn::parse(member) else { continue };
+                let digest = self.roles.digests.of(&dn);
+                // A group that is met again is among the members already, of this rule or one before, and so are its
+                // members: circles end here.
+                if self.roles.add(digest, members) && groups.contains(digest) {
+                    frontier.push(member.to_owned());
+                }
+            }
+        }
+        self.groups = Some(groups);
+        Ok(())
+    }
+
+    async fn all_groups(&mut self) -> Result<DigestSet, Unevaluated> {
+        let searches: Vec<Search> = self
+            .source
+            .contexts
+            .iter()
+            .map(|context| Search {
+                base_dn: context.clone(),
+                scope: SearchScope::Subtree,
+                filter: GROUPS.to_owned(),
+            })
+            .collect();
+        let mut groups = DigestSet::default();
+        let attributes = ["1.1".to_owned()];
+        let mut pull = Pull::new(&self.source.ldap, &searches, &attributes);
+        while let Some(entries) = pull.next_batch().await {
+            for dn in entries.iter().filter_map(|entry| Dn::parse(&entry.dn).ok()) {
+                groups.insert(self.roles.digests.of(&dn));
+            }
+            self.go_on().await?;
+        }
+        complete(pull).await?;
+        Ok(groups)
+    }
+
+    /// A group with its members, which must be all of them.
+    async fn read_group(&self, group: &str) -> Result<Entry, Unevaluated> {
+        let request = ReadRequest {
+            dn: group.to_owned(),
+            filter: "(objectClass=*)".to_owned(),
+            attributes: MEMBERS.map(str::to_owned).to_vec(),
+        };
+        let deadline = Instant::now() + self.source.timeout;
+        let read = self.source.ldap.read_entry(&request, deadline).await?;
+        let entry = read.ok_or_else(|| NO_GROUP.to_owned())?;
+        if entry.attributes.keys().any(|name| name.contains(";range=")) {
+            return Err("a group has more members than the server returns at once"
+                .to_owned()
+                .into());
+        }
+        Ok(entry)
+    }
+
+    /// Asks now and then whether the run shall go on.
+    async fn go_on(&mut self) -> Result<(), Stop> {
+        if self.asked.elapsed() >= PROGRESS_INTERVAL {
+            self.inner.keep_going(self.key, self.id).await?;
+            self.asked = Instant::now();
+        }
+        Ok(())
     }
 }
 
@@ -200,78 +341,8 @@ pub(super) async fn group_problem(
     Ok((has(&OTHER_MEMBERS) && !has(&MEMBERS)).then_some(NO_ENTRIES))
 }
 
-/// All members of a group, through groups within it. Groups within groups are looked for under `contexts`.
-///
-/// # Errors
-/// The group does not exist, or something could not be read to its end.
-async fn members(
-    directory: &LdapDirectory,
-    group: &str,
-    contexts: &[String],
-    timeout: Duration,
-) -> Result<HashSet<Dn>, String> {
-    let groups = all_groups(directory, contexts).await?;
-    let mut members = HashSet::new();
-    let mut frontier = vec![group.to_owned()];
-    while let Some(group) = frontier.pop() {
-        for member in direct_members(directory, &group, timeout).await? {
-            let Ok(dn) = Dn::parse(&member) else { continue };
-            // A group that is met again is in the set already, so circles end here.
-            if members.insert(dn.clone()) && groups.contains(&dn) {
-                frontier.push(member);
-            }
-        }
-    }
-    Ok(members)
-}
-
-/// The DNs of all groups, so that members which are groups are known without reading each member.
-async fn all_groups(directory: &LdapDirectory, contexts: &[String]) -> Result<HashSet<Dn>, String> {
-    let searches: Vec<Search> = contexts
-        .iter()
-        .map(|context| Search {
-            base_dn: context.clone(),
-            scope: SearchScope::Subtree,
-            filter: GROUPS.to_owned(),
-        })
-        .collect();
-    let mut groups = HashSet::new();
-    let attributes = ["1.1".to_owned()];
-    let mut pull = Pull::new(directory, &searches, &attributes);
-    while let Some(entries) = pull.next_batch().await {
-        groups.extend(entries.iter().filter_map(|entry| Dn::parse(&entry.dn).ok()));
-    }
-    complete(pull).await?;
-    Ok(groups)
-}
-
-async fn direct_members(
-    directory: &LdapDirectory,
-    group: &str,
-    timeout: Duration,
-) -> Result<Vec<String>, String> {
-    let request = ReadRequest {
-        dn: group.to_owned(),
-        filter: "(objectClass=*)".to_owned(),
-        attributes: MEMBERS.map(str::to_owned).to_vec(),
-    };
-    let read = directory
-        .read_entry(&request, Instant::now() + timeout)
-        .await
-        .map_err(|error| error.to_string())?;
-    let entry = read.ok_or(NO_GROUP)?;
-    if entry.attributes.keys().any(|name| name.contains(";range=")) {
-        return Err("a group has more members than the server returns at once".to_owned());
-    }
-    Ok(MEMBERS
-        .iter()
-        .flat_map(|name| entry.texts(name))
-        .map(str::to_owned)
-        .collect())
-}
-
 /// A rule is evaluated on all entries or not at all.
-async fn complete(pull: Pull) -> Result<(), String> {
-    let summary = pull.finish().await.map_err(|error| error.to_string())?;
-    summary.gaps.into_iter().next().map_or(Ok(()), Err)
+async fn complete(pull: Pull) -> Result<(), Unevaluated> {
+    let gap = pull.finish().await?.gaps.into_iter().next();
+    gap.map_or(Ok(()), |gap| Err(gap.into()))
 }

@@ -1,19 +1,22 @@
 //! Directories that stop in the middle of an answer, each in its own way: nobody is removed, whatever is missing.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use rollcall_proto::v1::{self, ChangeType, IssueType, SearchOutcome, SyncRunState};
+use rollcall_proto::v1::{self, ChangeType, IssueType, SearchOutcome, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::Clock;
-use rollcall_testkit::{Operation, Request, ScriptedLdap, ber};
+use rollcall_testkit::{Operation, Request, ScriptedLdap, ber, wait_for};
 
 use crate::company::{STAFF, sync_of};
 use crate::harness::ok;
 use crate::run_world::World;
+use crate::runs::run;
 
 const BASE: &str = "dc=scripted";
 const PAGING: &str = "1.2.840.113556.1.4.319";
 /// Entries of a page.
 const PAGE: usize = 2;
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// What the server does with the pages of a search.
 #[derive(Clone, Copy, PartialEq)]
@@ -40,6 +43,8 @@ enum Mood {
     Unpaged(usize),
     /// Does not show whoever comes after so many, and refuses to look for ids, for which runs ask in larger pages.
     ShowsOnly(usize),
+    /// Sends the first two people again and again, as if there were more pages without end.
+    Endless,
 }
 
 struct Script {
@@ -123,6 +128,12 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
         (Some((size, _)), Mood::ShowsOnly(_)) if usize::try_from(*size).unwrap() != PAGE => {
             script.refusals += 1;
             return (ber::search_done(id, 53, "not for you"), false);
+        }
+        (Some((_, cookie)), Mood::Endless) => {
+            let number = cookie.as_slice().try_into().map_or(0, u64::from_be_bytes);
+            let sent = entries(&script.people[..2]);
+            let next = (number + 1).to_be_bytes();
+            return ([sent, ber::page_done(id, &next)].concat(), false);
         }
         (Some((size, _)), Mood::Pages(most)) if *size > most => {
             return (ber::search_done(id, 11, "too many"), false);
@@ -393,6 +404,35 @@ async fn an_entry_that_is_not_utf_8_is_an_issue_and_the_rest_is_imported() {
         [("person7".to_owned(), ChangeType::Create)]
     );
     assert_eq!(world.active().await, 7);
+}
+
+/// Whoever has a role may be as many as there are people, and a person need not wait for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_cancelled_while_it_evaluates_a_role_rule() {
+    let (mut world, script) = world().await;
+    let rule = v1::RoleRule {
+        condition: Some(v1::role_rule::Condition::Filter("(cn=Person*)".into())),
+        role: "admin".into(),
+    };
+    let ruled = v1::UserSync {
+        role_rules: vec![rule],
+        ..v1::UserSync::default()
+    };
+    world.update(ruled, &["role_rules"]).await;
+    script.lock().unwrap().mood = Mood::Endless;
+    let started = ok(world.clients.user_syncs.run_user_sync(run(SyncRunMode::Apply))).await;
+    let get = v1::GetSyncRunRequest {
+        name: started.name.clone(),
+    };
+    let mut runs = world.clients.runs.clone();
+    let mut is = async |state: SyncRunState| {
+        let wanted = async || ok(runs.get_sync_run(get.clone())).await.state() == state;
+        wait_for("the run is in this state", LIMIT, wanted).await.unwrap();
+    };
+    is(SyncRunState::Pulling).await;
+    let cancel = v1::CancelSyncRunRequest { name: started.name };
+    ok(world.clients.runs.cancel_sync_run(cancel)).await;
+    is(SyncRunState::Cancelled).await;
 }
 
 /// Matrix case 53: with half of the page that was refused.

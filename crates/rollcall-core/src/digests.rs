@@ -1,4 +1,4 @@
-//! Ids and identifiers as keyed hashes of 128 bits, and sets of them in little more than their bytes.
+//! Ids, identifiers and names as keyed hashes of 128 bits, and sets of them in little more than their bytes.
 //!
 //! Among ten million two are alike by chance once in 10^24 runs, and nobody can look for a pair, since the key is
 //! another one in each run.
@@ -13,29 +13,30 @@ const BUCKET: usize = 8;
 const RECENT: usize = 1024;
 const RECENT_SHARE: usize = 8;
 
-/// Stands for an id or an identifier.
+/// Stands for an id, an identifier or a name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(super) struct Digest(u64, u64);
+pub struct Digest(u64, u64);
 
 /// Makes digests, with a key of their own.
 #[derive(Default)]
-pub(super) struct Digests(RandomState, RandomState);
+pub struct Digests(RandomState, RandomState);
 
 impl Digests {
-    pub(super) fn of(&self, value: &(impl Hash + ?Sized)) -> Digest {
+    /// What stands for this value.
+    pub fn of(&self, value: &(impl Hash + ?Sized)) -> Digest {
         Digest(self.0.hash_one(value), self.1.hash_one(value))
     }
 }
 
 /// Where to look for a digest among sorted ones: hashes are evenly spread, so its place is nearly known.
 #[derive(Default)]
-pub(super) struct Buckets {
+pub(crate) struct Buckets {
     /// Where each bucket begins, and where the last one ends.
     starts: Vec<u32>,
 }
 
 impl Buckets {
-    pub(super) fn of(sorted: impl ExactSizeIterator<Item = Digest>) -> Self {
+    pub(crate) fn of(sorted: impl ExactSizeIterator<Item = Digest>) -> Self {
         let buckets = sorted.len() / BUCKET + 1;
         let mut starts = vec![0; buckets + 1];
         for digest in sorted {
@@ -48,7 +49,7 @@ impl Buckets {
     }
 
     /// Which of the sorted it can be.
-    pub(super) fn range(&self, digest: Digest) -> Range<usize> {
+    pub(crate) fn range(&self, digest: Digest) -> Range<usize> {
         match self.starts.len().checked_sub(1) {
             None => 0..0,
             Some(buckets) => {
@@ -66,19 +67,20 @@ fn bucket(digest: Digest, buckets: usize) -> usize {
 
 /// Digests that were met. A `HashSet` of a million would take twice the memory, and three times while it grows.
 #[derive(Default)]
-pub(super) struct DigestSet {
+pub struct DigestSet {
     sorted: Vec<Digest>,
     buckets: Buckets,
     recent: HashSet<Digest>,
 }
 
 impl DigestSet {
-    pub(super) fn contains(&self, digest: Digest) -> bool {
+    /// True if it was met.
+    pub fn contains(&self, digest: Digest) -> bool {
         self.recent.contains(&digest) || self.sorted[self.buckets.range(digest)].contains(&digest)
     }
 
     /// False if it was there.
-    pub(super) fn insert(&mut self, digest: Digest) -> bool {
+    pub fn insert(&mut self, digest: Digest) -> bool {
         if self.contains(digest) {
             return false;
         }
