@@ -13,6 +13,7 @@ use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio::time::interval;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::worker::Worker;
 
@@ -223,34 +224,33 @@ impl Worker {
         started_by: &str,
         results: mpsc::Sender<DueResult>,
     ) -> Result<(), Error> {
-        let mut left = Vec::new();
+        // Each once: one that breaks off at once is found again.
+        let mut left: HashMap<RunId, UserSyncKey> = HashMap::new();
         loop {
-            match self.engine.recover().await? {
-                none if none.is_empty() => break,
-                taken => left.extend(taken),
+            let known = left.len();
+            let taken = self.engine.recover().await?;
+            left.extend(taken.into_iter().map(|run| (run.id, run.user_sync)));
+            if left.len() == known {
+                break;
             }
         }
-        let mut again = interval(RECOVERY_INTERVAL);
-        let due = self.run_due(|_| true, started_by, results.clone());
-        tokio::pin!(due);
-        let ran = loop {
-            tokio::select! {
-                ran = &mut due => break ran,
-                _ = again.tick() => left.extend(self.engine.recover().await.unwrap_or_default()),
+        let engine = self.engine.clone();
+        let _recovering = AbortOnDropHandle::new(tokio::spawn(async move {
+            let mut again = interval(RECOVERY_INTERVAL);
+            loop {
+                again.tick().await;
+                if let Err(error) = engine.recover().await {
+                    tracing::warn!(%error, "runs that were left behind could not be looked for");
+                }
             }
-        };
-        for run in left {
-            let waited = self
-                .stop
-                .run_until_cancelled(self.engine.wait(&run.user_sync, run.id));
-            let Some(run_now) = waited.await else { break };
-            let user_sync = run.user_sync;
-            _ = results
-                .send(DueResult {
-                    user_sync,
-                    run: run_now,
-                })
-                .await;
+        }));
+        let ran = self.run_due(|_| true, started_by, results.clone()).await;
+        for (id, user_sync) in left {
+            let waited = self.engine.wait(&user_sync, id);
+            let Some(run) = self.stop.run_until_cancelled(waited).await else {
+                break;
+            };
+            _ = results.send(DueResult { user_sync, run }).await;
         }
         ran
     }
