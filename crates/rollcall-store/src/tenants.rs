@@ -101,19 +101,21 @@ impl Store {
         Ok(tenant)
     }
 
-    /// Deletes a tenant, with users that are archived or that a deleted user sync left behind: each is an event. Events
-    /// and audit rows stay as long as they are kept, but whoever gets the same id later does not see them.
+    /// Deletes a tenant, with users that are archived or that a deleted user sync left behind, or with all of them: each is
+    /// an event. Events and audit rows stay as long as they are kept, but whoever gets the same id later does not see
+    /// them.
     ///
     /// # Errors
-    /// `NotFound`; `RevisionMismatch`; `TenantInUse` while it has directories, user syncs or other users.
+    /// `NotFound`; `RevisionMismatch`; `TenantInUse` while it has directories, user syncs or users that stay.
     pub async fn delete_tenant(
         &self,
         id: &TenantId,
         expected_revision: Option<i64>,
+        with_all_users: bool,
         now: DateTime<Utc>,
     ) -> Result<()> {
         while self
-            .delete_some_of_tenant(id, expected_revision, stored(now))
+            .delete_some_of_tenant(id, expected_revision, with_all_users, stored(now))
             .await?
         {}
         Ok(())
@@ -124,15 +126,23 @@ impl Store {
         &self,
         id: &TenantId,
         expected_revision: Option<i64>,
+        with_all_users: bool,
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let tx = self.inner.database.begin().await?;
         lock(&tx, id, expected_revision).await?;
-        let used = "SELECT id FROM directories WHERE tenant = $1
-            UNION ALL SELECT id FROM user_syncs WHERE tenant = $1
-            UNION ALL SELECT state FROM users WHERE tenant = $1 AND state <> 'ARCHIVED'
-                AND (state_reason IS NULL OR state_reason <> 'SYNC_DELETED')";
-        let used: Vec<String> = column(&tx, &format!("{used} LIMIT 1"), vec![id.as_str().into()]).await?;
+        let users = match with_all_users {
+            true => "",
+            false => {
+                "UNION ALL SELECT state FROM users WHERE tenant = $1 AND state <> 'ARCHIVED'
+                    AND (state_reason IS NULL OR state_reason <> 'SYNC_DELETED')"
+            }
+        };
+        let used = format!(
+            "SELECT id FROM directories WHERE tenant = $1
+            UNION ALL SELECT id FROM user_syncs WHERE tenant = $1 {users} LIMIT 1"
+        );
+        let used: Vec<String> = column(&tx, &used, vec![id.as_str().into()]).await?;
         if !used.is_empty() {
             return Err(StoreError::TenantInUse);
         }

@@ -1,6 +1,7 @@
 //! Logins: who gets in, who does not, and what is told.
 
 use rollcall_proto::v1::AuthenticateRequest;
+use rollcall_testkit::Ldif;
 
 use crate::world::{PASSWORD, World, dn, request};
 
@@ -51,6 +52,33 @@ async fn spaces_around_a_password_belong_to_it() {
         );
         assert_eq!(world.login("bob", " both ").await, "OK bob");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_the_same_however_its_letters_are_put_together() {
+    let world = World::new().await;
+    // One character in the directory; a letter and an accent as some keyboards send them.
+    let (composed, decomposed) = ("jos\u{e9}", "jose\u{301}");
+    let mut ldif = Ldif::new();
+    ldif.entry(&dn(composed))
+        .attribute("objectClass", "inetOrgPerson")
+        .attribute("uid", composed)
+        .attribute("cn", composed)
+        .attribute("sn", composed)
+        .attribute("employeeType", "staff")
+        .attribute("userPassword", "password of jose");
+    world.server.add(ldif.as_str()).unwrap();
+    world.import().await;
+    for login in [composed, decomposed, "JOSE\u{301}"] {
+        let told = world.login(login, "password of jose").await;
+        assert_eq!(told, format!("OK {composed}"), "{login:?}");
+    }
+    // A password is what was typed, and nothing else.
+    assert_eq!(
+        world.login("ada", "Pa\u{308}ssword of ada 1").await,
+        "DENIED INVALID_CREDENTIALS"
+    );
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
 }
 
 #[tokio::test(flavor = "multi_thread")]

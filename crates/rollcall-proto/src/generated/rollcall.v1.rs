@@ -4271,6 +4271,10 @@ pub mod auth_service_client {
         /// of the call and never of the password. Retry only on UNAVAILABLE, which is sent only as long as no byte of the
         /// bind was written; after that it is ABORTED with BIND_OUTCOME_UNKNOWN.
         ///
+        /// A login that names nobody is answered as somebody's would be. Who it is taken for is one of the tenant's user syncs,
+        /// always the same for the same login: while that one's directory is away or misconfigured, or all of them are switched
+        /// off, such a login gets the same error as that directory's users.
+        ///
         /// A wrong password that is sent again soon (within 30 seconds, unless the deployment sets another time) is denied
         /// without asking the directory, and counts once.
         ///
@@ -4322,6 +4326,10 @@ pub mod auth_service_server {
         /// A negative answer is an answer, not an error: look at the outcome of the response. A status other than OK speaks
         /// of the call and never of the password. Retry only on UNAVAILABLE, which is sent only as long as no byte of the
         /// bind was written; after that it is ABORTED with BIND_OUTCOME_UNKNOWN.
+        ///
+        /// A login that names nobody is answered as somebody's would be. Who it is taken for is one of the tenant's user syncs,
+        /// always the same for the same login: while that one's directory is away or misconfigured, or all of them are switched
+        /// off, such a login gets the same error as that directory's users.
         ///
         /// A wrong password that is sent again soon (within 30 seconds, unless the deployment sets another time) is denied
         /// without asking the directory, and counts once.
@@ -5118,7 +5126,7 @@ impl SyncRunTrigger {
 pub enum SyncRunState {
     /// Never sent.
     Unspecified = 0,
-    /// Waits for its turn: only so many runs read one directory at a time.
+    /// Waits for its turn: only so many runs read one directory at a time, and a worker works on only so many.
     Pending = 1,
     /// Reads the directory and plans.
     Pulling = 2,
@@ -5136,7 +5144,8 @@ pub enum SyncRunState {
     Failed = 8,
     /// Ended by CancelSyncRun.
     Cancelled = 9,
-    /// Was PLANNED or HELD until a newer run started, or the configuration changed.
+    /// Was PLANNED or HELD until a newer run started, or the configuration changed. What is HELD is superseded by a run
+    /// that may change something, or by another plan that is applied, and not by a preview.
     Superseded = 10,
     /// Was PLANNED or HELD for 72 hours.
     Expired = 11,
@@ -7872,8 +7881,9 @@ pub mod user_sync_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.UserSyncService", "CheckOverlaps"));
             self.inner.unary(req, path, codec).await
         }
-        /// Starts a run and returns at once; watch it with WatchSyncRun. A plan that waits for a decision is superseded.
-        /// Needs the permission "runs".
+        /// Starts a run and returns at once; watch it with WatchSyncRun. A plan that waits for a decision is superseded, but a
+        /// held one only by a run that may change something. A run that a worker left half done is carried on first, and the
+        /// call fails with SYNC_IN_PROGRESS. Needs the permission "runs".
         ///
         /// Errors: USER_SYNC_NOT_FOUND, SYNC_IN_PROGRESS, SYNC_DISABLED, ENDPOINT_UNCONFIRMED,
         /// REQUEST_ID_REUSED, and those of every method.
@@ -7899,8 +7909,9 @@ pub mod user_sync_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Runs every user sync whose time has come, and streams one message when each of them ends or is held. However many
-        /// callers and schedulers do this at once, each due user sync runs once. Ends with OK if all went well. Needs the
-        /// permission "runs".
+        /// callers and schedulers do this at once, each due user sync runs once. A run that is under way already is waited for
+        /// and told; while that is a preview, the user sync stays due. Ends with OK if all went well. Needs the permission
+        /// "runs".
         ///
         /// Errors: SYNCS_NEED_ATTENTION (after the last message), and those of every method.
         pub async fn run_due_user_syncs(
@@ -8040,8 +8051,9 @@ pub mod user_sync_service_server {
             tonic::Response<super::CheckOverlapsResponse>,
             tonic::Status,
         >;
-        /// Starts a run and returns at once; watch it with WatchSyncRun. A plan that waits for a decision is superseded.
-        /// Needs the permission "runs".
+        /// Starts a run and returns at once; watch it with WatchSyncRun. A plan that waits for a decision is superseded, but a
+        /// held one only by a run that may change something. A run that a worker left half done is carried on first, and the
+        /// call fails with SYNC_IN_PROGRESS. Needs the permission "runs".
         ///
         /// Errors: USER_SYNC_NOT_FOUND, SYNC_IN_PROGRESS, SYNC_DISABLED, ENDPOINT_UNCONFIRMED,
         /// REQUEST_ID_REUSED, and those of every method.
@@ -8056,8 +8068,9 @@ pub mod user_sync_service_server {
             + std::marker::Send
             + 'static;
         /// Runs every user sync whose time has come, and streams one message when each of them ends or is held. However many
-        /// callers and schedulers do this at once, each due user sync runs once. Ends with OK if all went well. Needs the
-        /// permission "runs".
+        /// callers and schedulers do this at once, each due user sync runs once. A run that is under way already is waited for
+        /// and told; while that is a preview, the user sync stays due. Ends with OK if all went well. Needs the permission
+        /// "runs".
         ///
         /// Errors: SYNCS_NEED_ATTENTION (after the last message), and those of every method.
         async fn run_due_user_syncs(

@@ -56,9 +56,9 @@ async fn tenants_are_kept_and_revised(engine: Engine) {
     );
     let stale = store.update_tenant(&acme(), 1, &settings, at(6)).await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
-    let stale = store.delete_tenant(&acme(), Some(1), at(9)).await;
+    let stale = store.delete_tenant(&acme(), Some(1), false, at(9)).await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
-    store.delete_tenant(&acme(), Some(2), at(9)).await.unwrap();
+    store.delete_tenant(&acme(), Some(2), false, at(9)).await.unwrap();
     assert!(matches!(
         store.tenant(&acme()).await,
         Err(StoreError::NotFound(Kind::Tenant))
@@ -89,7 +89,7 @@ async fn a_tenant_in_use_stays(engine: Engine) {
     let store = engine.store().await;
     set_up(&store).await;
     assert!(matches!(
-        store.delete_tenant(&acme(), None, at(9)).await,
+        store.delete_tenant(&acme(), None, false, at(9)).await,
         Err(StoreError::TenantInUse)
     ));
     let in_use = store.delete_directory(&acme(), &directory_id("main"), None).await;
@@ -110,7 +110,7 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         owner: false,
     };
     store.create_local_user(&acme(), local, at(5)).await.unwrap();
-    let in_use = store.delete_tenant(&acme(), None, at(9)).await;
+    let in_use = store.delete_tenant(&acme(), None, false, at(9)).await;
     assert!(matches!(in_use, Err(StoreError::TenantInUse)), "of its own users");
     store
         .delete_local_user(&acme(), user_id(9), None, at(6))
@@ -118,7 +118,7 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         .unwrap();
     let before = store.feed_position(None).await.unwrap();
     // What a deleted user sync left behind, nobody could take away by itself.
-    store.delete_tenant(&acme(), None, at(9)).await.unwrap();
+    store.delete_tenant(&acme(), None, false, at(9)).await.unwrap();
     store
         .create_tenant(&acme(), &tenant_settings(&[]), at(10))
         .await
@@ -152,6 +152,21 @@ async fn a_tenant_in_use_stays(engine: Engine) {
     let page = store.list_audit(Some(&acme()), &audit, &all()).await.unwrap();
     let times: Vec<_> = page.items.iter().map(|event| event.time).collect();
     assert_eq!(times, [at(11)]);
+
+    // Where everybody is to go, the owner goes too.
+    let owner = NewUser {
+        id: user_id(10),
+        profile: profile("owner"),
+        owner: true,
+    };
+    store.create_local_user(&acme(), owner, at(12)).await.unwrap();
+    let in_use = store.delete_tenant(&acme(), None, false, at(13)).await;
+    assert!(matches!(in_use, Err(StoreError::TenantInUse)));
+    let before = store.feed_position(None).await.unwrap();
+    store.delete_tenant(&acme(), None, true, at(13)).await.unwrap();
+    let events = store.list_events(None, before, 10).await.unwrap();
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].event_type, EventType::Deleted);
 }
 
 async fn directories_are_kept_and_revised(engine: Engine) {

@@ -234,7 +234,7 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
             .is_empty()
     );
     store.unlock_user(&evil, ada).await.unwrap();
-    store.delete_tenant(&evil, None, at(9)).await.unwrap();
+    store.delete_tenant(&evil, None, false, at(9)).await.unwrap();
     assert_eq!(store.user(&acme(), ada).await.unwrap().revision, 1);
     assert_eq!(store.list_runs(&staff(), &all()).await.unwrap().items.len(), 1);
 }

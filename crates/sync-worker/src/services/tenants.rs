@@ -8,7 +8,7 @@ use rollcall_proto::convert::tenant::{CreateTenant, DeleteTenant, ListTenants, U
 use rollcall_proto::v1::tenant_service_server::TenantService;
 use rollcall_proto::{resource_name, v1};
 use rollcall_runtime::caller::Permission;
-use rollcall_store::{PageRequest, UserFilter, UserSource};
+use rollcall_store::PageRequest;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -156,7 +156,7 @@ impl Tenants {
         }
         self.0
             .store
-            .delete_tenant(&id, expected, self.0.now())
+            .delete_tenant(&id, expected, force, self.0.now())
             .await
             .map_err(changed_meanwhile(revision, &name))?;
         let details = Details::from([("force".to_owned(), force.to_string())]);
@@ -208,22 +208,7 @@ impl Tenants {
                 store.delete_directory(id, &directory.id, None).await?;
             }
         }
-        let local = UserFilter {
-            source: Some(UserSource::Local),
-            ..UserFilter::default()
-        };
-        loop {
-            let users = store
-                .list_users(id, &local, &PageRequest::first(1000))
-                .await?
-                .items;
-            if users.is_empty() {
-                return Ok(revision);
-            }
-            for user in users {
-                store.delete_local_user(id, user.id, None, self.0.now()).await?;
-            }
-        }
+        Ok(revision)
     }
 }
 
