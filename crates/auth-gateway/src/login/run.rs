@@ -112,7 +112,7 @@ impl Runner {
     /// Carries one login through, unless it was already: here, or by another replica.
     ///
     /// # Errors
-    /// As [`run`](Self::run); `BIND_OUTCOME_UNKNOWN` for a repeat.
+    /// Whatever speaks of the call and not of the password; `BIND_OUTCOME_UNKNOWN` for a repeat.
     pub async fn run_once(&self, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
         let Some(request_id) = &attempt.request_id else {
             return self.run(attempt, progress).await;
@@ -133,10 +133,6 @@ impl Runner {
         done
     }
 
-    /// Carries one login through.
-    ///
-    /// # Errors
-    /// Whatever speaks of the call and not of the password.
     async fn run(&self, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
         let start = Instant::now();
         let mut done = self.decide(attempt, progress).await;
