@@ -94,15 +94,20 @@ impl Store {
         Ok(self.head(tenant).await?.expired)
     }
 
-    /// How many users a sync's runs have deactivated or archived since then, for the guard.
+    /// How many users a sync's runs have deactivated or archived since then by themselves, for the guard. What a person
+    /// looked at and released is not held against the runs that follow.
     pub async fn recent_removals(
         &self,
         tenant: &TenantId,
         user_sync: &UserSyncId,
         since: DateTime<Utc>,
     ) -> Result<u64> {
-        let sql = "SELECT COUNT(*) FROM user_events WHERE tenant = $1 AND user_sync = $2 AND time >= $3
-            AND run IS NOT NULL AND event_type IN ('DEACTIVATED', 'ARCHIVED')";
+        let sql =
+            "SELECT COUNT(*) FROM user_events e WHERE e.tenant = $1 AND e.user_sync = $2 AND e.time >= $3
+              AND e.run IS NOT NULL AND e.event_type IN ('DEACTIVATED', 'ARCHIVED')
+              AND NOT EXISTS (SELECT 1 FROM sync_runs r
+                WHERE r.tenant = $1 AND r.user_sync = $2 AND r.id = e.run
+                  AND (r.mode <> 'APPLY' OR r.hold_reasons <> '[]'))";
         let values = vec![
             tenant.as_str().into(),
             user_sync.as_str().into(),

@@ -216,6 +216,33 @@ async fn a_slip_in_a_filter_holds_the_run_and_a_person_can_release_it() {
     assert_eq!(world.events().await, before + 10);
 }
 
+/// What somebody looked at and released does not keep all later nights waiting; what went by itself adds up.
+#[tokio::test(flavor = "multi_thread")]
+async fn removals_that_a_person_released_are_not_held_against_the_next_nights() {
+    let mut world = World::start(Slapd::builder().ldif(crowd(30).as_str()), staff()).await;
+    world.succeed().await;
+    let leave = |world: &World, numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            world
+                .slapd
+                .delete(&dn("Staff", &format!("p{number:02}")))
+                .unwrap();
+        }
+    };
+    leave(&world, 0..10);
+    let held = world.apply().await;
+    assert_eq!(held.state(), SyncRunState::Held, "{held:#?}");
+    assert_eq!(world.release(&held).await.state(), SyncRunState::Succeeded);
+    for number in 10..15 {
+        leave(&world, number..number + 1);
+        world.succeed().await;
+    }
+    // Five in a week are the limit.
+    leave(&world, 15..16);
+    assert_eq!(world.apply().await.state(), SyncRunState::Held);
+    assert_eq!(world.active().await, 15);
+}
+
 /// A removal far below the limit, but by a filter that was just changed.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_run_after_a_change_of_scope_is_held_even_after_a_cut_one() {
