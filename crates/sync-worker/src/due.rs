@@ -111,11 +111,18 @@ impl Worker {
         let run = RunId(self.random_id()?);
         let started = self.engine.start_due(&key, run, trigger, started_by).await;
         let started = match started {
-            Err(error) if error.reason == Reason::SyncInProgress => match self.store.working_run(&key).await?
-            {
-                Some(run) if run.mode == RunMode::Apply => Ok(run),
-                _ => return Err(error),
-            },
+            Err(error) if error.reason == Reason::SyncInProgress => {
+                match self.store.working_run(&key).await? {
+                    Some(run) if run.mode == RunMode::Apply => Ok(run),
+                    Some(_) => {
+                        let due = sync.next_run_time;
+                        self.store.set_next_run_time(tenant, id, claimed, due).await?;
+                        return Err(error);
+                    }
+                    // Somebody is just about to start one, or one has just ended. The claim ends, and it is looked again.
+                    None => return Ok(None),
+                }
+            }
             started => started,
         };
         if started

@@ -159,7 +159,6 @@ async fn a_preview_at_night_does_not_cost_the_night_its_run() {
     .await;
     let planned = rest(&mut clients, &name_of(preview)).await;
     assert_eq!(planned.state(), SyncRunState::Planned);
-    clock.set(at(MORNING) + TimeDelta::minutes(6));
     let (messages, well) = run_due(&mut clients).await;
     assert_eq!((messages.len(), well), (1, true), "{messages:#?}");
     let ended = messages[0].sync_run.as_ref().unwrap();
