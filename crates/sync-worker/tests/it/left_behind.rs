@@ -14,22 +14,10 @@ use rollcall_testkit::wait_for;
 use crate::company::{Company, STAFF, create_sync, staff};
 use crate::harness::{ADMIN, Clients, TestWorker, fails, ok};
 use crate::runs::{rest, run};
+use crate::scheduling::{MORNING, NOON, at, nightly, run_due, runs};
 
-const NOON: &str = "2026-03-01T12:00:00Z";
-const MORNING: &str = "2026-03-02T07:00:00Z";
 /// So long that only the first tick of a scheduler counts.
 const RARELY: (&str, &str) = ("scheduler.interval", "600s");
-
-fn at(time: &str) -> DateTime<Utc> {
-    time.parse().unwrap()
-}
-
-fn nightly() -> v1::UserSync {
-    v1::UserSync {
-        auto_sync: true,
-        ..staff()
-    }
-}
 
 fn key() -> UserSyncKey {
     UserSyncKey {
@@ -64,29 +52,6 @@ fn name_of(run: RunId) -> String {
     format!("{STAFF}/runs/{}", run.0)
 }
 
-async fn runs(clients: &mut Clients) -> Vec<v1::SyncRun> {
-    let request = v1::ListSyncRunsRequest {
-        parent: STAFF.into(),
-        ..Default::default()
-    };
-    ok(clients.runs.list_sync_runs(request)).await.sync_runs
-}
-
-async fn run_due(clients: &mut Clients) -> (Vec<v1::RunDueUserSyncsResponse>, bool) {
-    let parent = "tenants/-".to_owned();
-    let call = clients
-        .user_syncs
-        .run_due_user_syncs(v1::RunDueUserSyncsRequest { parent });
-    let mut stream = ok(call).await;
-    let mut messages = Vec::new();
-    loop {
-        match stream.message().await {
-            Ok(Some(message)) => messages.push(message),
-            end => return (messages, end.is_ok()),
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_starts_a_run_finds_the_one_that_was_left_behind_carried_on() {
     let company = Company::start();
@@ -101,7 +66,7 @@ async fn whoever_starts_a_run_finds_the_one_that_was_left_behind_carried_on() {
     fails(Reason::SyncInProgress, new).await;
     let carried_on = rest(&mut clients, &name_of(left)).await;
     assert_eq!(carried_on.state(), SyncRunState::Succeeded, "{carried_on:#?}");
-    assert_eq!(runs(&mut clients).await.len(), 1);
+    assert_eq!(runs(&mut clients, STAFF).await.len(), 1);
     let new = ok(clients.user_syncs.run_user_sync(run(SyncRunMode::Apply))).await;
     assert_eq!(
         rest(&mut clients, &new.name).await.state(),
@@ -129,7 +94,7 @@ async fn a_host_without_a_server_carries_on_what_was_left_behind_and_tells_of_it
         2,
         "taken over, and ended: {told}"
     );
-    let all = runs(&mut clients).await;
+    let all = runs(&mut clients, STAFF).await;
     assert_eq!(all.len(), 1, "it was the night's run: {all:#?}");
     assert_eq!(all[0].state(), SyncRunState::Succeeded);
     assert_eq!(all[0].counts.unwrap().created, 2);
@@ -146,8 +111,8 @@ async fn a_preview_at_night_does_not_cost_the_night_its_run() {
     let store = worker.store().await;
     let (lease, preview) = accepted(&store, RunMode::Preview, at(NOON)).await;
     clock.set(at(MORNING));
-    let (messages, well) = run_due(&mut clients).await;
-    assert_eq!((messages.len(), well), (1, false), "{messages:#?}");
+    let (messages, end) = run_due(&mut clients, "tenants/-").await;
+    assert_eq!((messages.len(), end.is_ok()), (1, false), "{messages:#?}");
     let why = &messages[0].failure.as_ref().unwrap().message;
     assert!(why.contains("under way"), "{why}");
 
@@ -159,8 +124,8 @@ async fn a_preview_at_night_does_not_cost_the_night_its_run() {
     .await;
     let planned = rest(&mut clients, &name_of(preview)).await;
     assert_eq!(planned.state(), SyncRunState::Planned);
-    let (messages, well) = run_due(&mut clients).await;
-    assert_eq!((messages.len(), well), (1, true), "{messages:#?}");
+    let (messages, end) = run_due(&mut clients, "tenants/-").await;
+    assert_eq!((messages.len(), end.is_ok()), (1, true), "{messages:#?}");
     let ended = messages[0].sync_run.as_ref().unwrap();
     assert_eq!(ended.state(), SyncRunState::Succeeded, "{ended:#?}");
 }
@@ -177,7 +142,7 @@ async fn what_is_due_and_runs_already_is_the_night_s_run() {
     company.slapd.pause().unwrap();
     let manual = ok(clients.user_syncs.run_user_sync(run(SyncRunMode::Apply))).await;
     let mut caller = worker.clients(ADMIN);
-    let due = tokio::spawn(async move { run_due(&mut caller).await });
+    let due = tokio::spawn(async move { run_due(&mut caller, "tenants/-").await });
     let store = worker.store().await;
     let is_counted = async || {
         let sync = store.user_sync(&key().tenant, &key().user_sync).await.unwrap();
@@ -192,10 +157,10 @@ async fn what_is_due_and_runs_already_is_the_night_s_run() {
     .await
     .unwrap();
     company.slapd.resume().unwrap();
-    let (messages, well) = due.await.unwrap();
-    assert_eq!((messages.len(), well), (1, true), "{messages:#?}");
+    let (messages, end) = due.await.unwrap();
+    assert_eq!((messages.len(), end.is_ok()), (1, true), "{messages:#?}");
     assert_eq!(messages[0].sync_run.as_ref().unwrap().name, manual.name);
-    assert_eq!(runs(&mut clients).await.len(), 1);
+    assert_eq!(runs(&mut clients, STAFF).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,22 +11,22 @@ use crate::company::{Company, DIRECTORY, STAFF, TENANT, create_sync, staff};
 use crate::harness::{ACME, ADMIN, Clients, TestWorker, metadata, ok};
 use crate::runs::run_to_rest;
 
-const NOON: &str = "2026-03-01T12:00:00Z";
+pub const NOON: &str = "2026-03-01T12:00:00Z";
 /// After the night's run was due.
-const MORNING: &str = "2026-03-02T07:00:00Z";
+pub const MORNING: &str = "2026-03-02T07:00:00Z";
 
-fn at(time: &str) -> DateTime<Utc> {
+pub fn at(time: &str) -> DateTime<Utc> {
     time.parse().unwrap()
 }
 
-fn nightly() -> v1::UserSync {
+pub fn nightly() -> v1::UserSync {
     v1::UserSync {
         auto_sync: true,
         ..staff()
     }
 }
 
-async fn runs(clients: &mut Clients, parent: &str) -> Vec<v1::SyncRun> {
+pub async fn runs(clients: &mut Clients, parent: &str) -> Vec<v1::SyncRun> {
     let request = v1::ListSyncRunsRequest {
         parent: parent.into(),
         ..Default::default()
@@ -105,7 +105,7 @@ async fn a_sync_runs_in_the_next_night_although_the_clock_was_years_ahead() {
         .unwrap();
 }
 
-async fn run_due(
+pub async fn run_due(
     clients: &mut Clients,
     parent: &str,
 ) -> (Vec<v1::RunDueUserSyncsResponse>, Result<(), tonic::Status>) {
