@@ -163,7 +163,6 @@ impl Store {
         for sql in [
             "DELETE FROM sync_runs WHERE tenant = $1",
             "DELETE FROM login_throttles WHERE tenant = $1",
-            "DELETE FROM login_refusals WHERE tenant = $1",
             "DELETE FROM tenants WHERE id = $1",
         ] {
             execute(&tx, sql, vec![id.as_str().into()]).await?;
