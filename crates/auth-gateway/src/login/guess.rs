@@ -16,7 +16,7 @@ use super::keyed_hash::Fingerprint;
 use super::outcome::{Denial, Outcome};
 use super::record::Who;
 use super::run::Runner;
-use super::turn::{Stage, Turn};
+use super::turn::Turn;
 
 /// How long to wait before looking again whether a slot is free.
 const SLOT_PAUSE: Duration = Duration::from_millis(10);
@@ -115,25 +115,19 @@ impl Runner {
         turn: &mut Turn,
         deadline: Instant,
     ) -> Result<Reserved, Error> {
-        let mut patience = true;
         loop {
-            turn.set(Stage::Reserving);
-            let reserved = self.store.reserve(tenant, wanted, self.now()).await;
-            if matches!(reserved, Ok(Reserved::Taken(_))) {
-                turn.set(Stage::Holding);
-                return Ok(reserved?);
+            let asking = turn.ask().await;
+            let reserved = self.store.reserve(tenant, wanted, self.now()).await?;
+            match reserved {
+                Reserved::Taken(_) => turn.hold(&asking),
+                Reserved::Wait { .. } if asking.may_come_free() && Instant::now() < deadline => {
+                    drop(asking);
+                    tokio::time::sleep(SLOT_PAUSE).await;
+                    continue;
+                }
+                Reserved::Wait { .. } => {}
             }
-            turn.set(Stage::Idle);
-            let may_come_free = match turn.others() {
-                Stage::Holding => true,
-                // It may have got them and not have said so yet: look again, but once.
-                Stage::Reserving => std::mem::replace(&mut patience, false),
-                Stage::Idle => false,
-            };
-            if reserved.is_err() || !may_come_free || Instant::now() >= deadline {
-                return Ok(reserved?);
-            }
-            tokio::time::sleep(SLOT_PAUSE).await;
+            return Ok(reserved);
         }
     }
 }

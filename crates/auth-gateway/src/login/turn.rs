@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 /// The lines in which attempts wait, by subject. Clones share them.
@@ -14,35 +14,33 @@ pub struct Turns(Arc<Mutex<HashMap<String, Line>>>);
 
 struct Line {
     free: Arc<Semaphore>,
-    counts: Arc<Counts>,
+    slots: Arc<Slots>,
     /// Attempts in the line, waiting or having their turn.
     people: usize,
 }
 
-/// How many attempts with a turn are how far.
+/// What the attempts that have a turn do with the slots of the soft lock.
 #[derive(Default)]
-struct Counts {
-    reserving: AtomicUsize,
-    holding: AtomicUsize,
+struct Slots {
+    /// Held by the one that asks, so that it knows who else holds slots when it is told that there are none.
+    asking: Arc<tokio::sync::Mutex<()>>,
+    holders: AtomicUsize,
+    given_back: AtomicUsize,
 }
 
-/// How far an attempt is with the slots of the soft lock.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stage {
-    /// It has none.
-    Idle,
-    /// It asks for them.
-    Reserving,
-    /// It holds them.
-    Holding,
-}
-
-/// A turn. It ends when dropped.
+/// A turn. It ends when dropped; slots it held are given back by then.
 pub struct Turn {
     _permit: OwnedSemaphorePermit,
     _place: Place,
-    counts: Arc<Counts>,
-    stage: Stage,
+    slots: Arc<Slots>,
+    holds: bool,
+}
+
+/// The right to ask for slots, one attempt at a time.
+pub struct Asking {
+    _alone: OwnedMutexGuard<()>,
+    slots: Arc<Slots>,
+    given_back: usize,
 }
 
 /// A place in a line, which is taken down when the last one leaves.
@@ -54,21 +52,21 @@ struct Place {
 impl Turns {
     /// Waits for a turn, of which there are `limit` at a time. `None` if it does not come in time.
     pub async fn take(&self, key: &str, limit: u32, deadline: Instant) -> Option<Turn> {
-        let (free, counts, place) = self.stand_in_line(key, limit.max(1) as usize);
+        let (free, slots, place) = self.stand_in_line(key, limit.max(1) as usize);
         let permit = timeout_at(deadline, free.acquire_owned()).await.ok()?.ok()?;
         Some(Turn {
             _permit: permit,
             _place: place,
-            counts,
-            stage: Stage::Idle,
+            slots,
+            holds: false,
         })
     }
 
-    fn stand_in_line(&self, key: &str, limit: usize) -> (Arc<Semaphore>, Arc<Counts>, Place) {
+    fn stand_in_line(&self, key: &str, limit: usize) -> (Arc<Semaphore>, Arc<Slots>, Place) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let line = lines.entry(key.to_owned()).or_insert_with(|| Line {
             free: Arc::new(Semaphore::new(limit)),
-            counts: Arc::default(),
+            slots: Arc::default(),
             people: 0,
         });
         line.people += 1;
@@ -76,52 +74,43 @@ impl Turns {
             turns: self.clone(),
             key: key.to_owned(),
         };
-        (Arc::clone(&line.free), Arc::clone(&line.counts), place)
+        (Arc::clone(&line.free), Arc::clone(&line.slots), place)
     }
 }
 
 impl Turn {
-    /// Notes how far this attempt is.
-    pub fn set(&mut self, stage: Stage) {
-        // First in, then out, so that it is never missed in between.
-        if let Some(count) = self.counts.of(stage) {
-            count.fetch_add(1, Ordering::SeqCst);
+    /// Waits until nobody else in the line asks for slots.
+    pub async fn ask(&self) -> Asking {
+        Asking {
+            _alone: Arc::clone(&self.slots.asking).lock_owned().await,
+            given_back: self.slots.given_back.load(Ordering::SeqCst),
+            slots: Arc::clone(&self.slots),
         }
-        if let Some(count) = self.counts.of(self.stage) {
-            count.fetch_sub(1, Ordering::SeqCst);
-        }
-        self.stage = stage;
     }
 
-    /// How far the furthest of the others is. Whoever holds slots may soon give them back.
-    pub fn others(&self) -> Stage {
-        let others = |stage| {
-            let own = usize::from(self.stage == stage);
-            self.counts
-                .of(stage)
-                .is_some_and(|count| count.load(Ordering::SeqCst) > own)
-        };
-        match (others(Stage::Reserving), others(Stage::Holding)) {
-            (_, true) => Stage::Holding,
-            (true, false) => Stage::Reserving,
-            (false, false) => Stage::Idle,
-        }
+    /// Notes that slots were got. To be called while still asking.
+    pub fn hold(&mut self, _asking: &Asking) {
+        self.slots.holders.fetch_add(1, Ordering::SeqCst);
+        self.holds = true;
     }
 }
 
-impl Counts {
-    fn of(&self, stage: Stage) -> Option<&AtomicUsize> {
-        match stage {
-            Stage::Idle => None,
-            Stage::Reserving => Some(&self.reserving),
-            Stage::Holding => Some(&self.holding),
-        }
+impl Asking {
+    /// Whether there may be slots after all, now or soon, although none were got: somebody in the line has
+    /// given some back since, or holds some.
+    pub fn may_come_free(&self) -> bool {
+        self.slots.holders.load(Ordering::SeqCst) > 0
+            || self.slots.given_back.load(Ordering::SeqCst) != self.given_back
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.set(Stage::Idle);
+        if self.holds {
+            // First back, then out, so that it is never missed in between.
+            self.slots.given_back.fetch_add(1, Ordering::SeqCst);
+            self.slots.holders.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -148,19 +137,32 @@ mod tests {
     async fn so_many_have_a_turn_and_the_next_waits() {
         let turns = Turns::default();
         let soon = || Instant::now() + Duration::from_secs(1);
-        let mut first = turns.take("ada", 2, soon()).await.unwrap();
+        let first = turns.take("ada", 2, soon()).await.unwrap();
         let second = turns.take("ada", 2, soon()).await.unwrap();
-        assert_eq!(second.others(), Stage::Idle);
-        first.set(Stage::Reserving);
-        assert_eq!((first.others(), second.others()), (Stage::Idle, Stage::Reserving));
-        first.set(Stage::Holding);
-        assert_eq!((first.others(), second.others()), (Stage::Idle, Stage::Holding));
         assert!(turns.take("ada", 2, soon()).await.is_none());
         assert!(turns.take("bob", 2, soon()).await.is_some());
         drop(first);
-        assert_eq!(second.others(), Stage::Idle);
         let third = turns.take("ada", 2, soon()).await.unwrap();
         drop((second, third));
         assert!(turns.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slots_may_come_free_while_others_hold_some_or_have_just_given_them_back() {
+        let turns = Turns::default();
+        let soon = || Instant::now() + Duration::from_secs(1);
+        let mut first = turns.take("ada", 2, soon()).await.unwrap();
+        let second = turns.take("ada", 2, soon()).await.unwrap();
+        let asking = first.ask().await;
+        assert!(timeout_at(soon(), second.ask()).await.is_err(), "two ask at once");
+        assert!(!asking.may_come_free());
+        first.hold(&asking);
+        drop(asking);
+        let asking = second.ask().await;
+        assert!(asking.may_come_free());
+        drop(first);
+        assert!(asking.may_come_free());
+        drop(asking);
+        assert!(!second.ask().await.may_come_free());
     }
 }
