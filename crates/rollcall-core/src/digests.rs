@@ -3,7 +3,7 @@
 //! Among ten million two are alike by chance once in 10^24 runs, and nobody can look for a pair, since the key is
 //! another one in each run.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::ops::Range;
 
@@ -24,7 +24,12 @@ pub struct Digests(RandomState, RandomState);
 impl Digests {
     /// What stands for this value.
     pub fn of(&self, value: &(impl Hash + ?Sized)) -> Digest {
-        Digest(self.0.hash_one(value), self.1.hash_one(value))
+        Digest(self.0.hash_one(value), self.mark_of(value))
+    }
+
+    /// Half of a digest, for what is compared with one other value only.
+    pub fn mark_of(&self, value: &(impl Hash + ?Sized)) -> u64 {
+        self.1.hash_one(value)
     }
 }
 
@@ -70,10 +75,20 @@ fn bucket(digest: Digest, buckets: usize) -> usize {
 pub struct DigestSet {
     sorted: Vec<Digest>,
     buckets: Buckets,
-    recent: HashSet<Digest>,
+    recent: BTreeSet<Digest>,
 }
 
 impl DigestSet {
+    /// A member whose first half is this one's.
+    fn like(&self, digest: Digest) -> Option<Digest> {
+        let alike = Digest(digest.0, 0)..=Digest(digest.0, u64::MAX);
+        let recent = self.recent.range(alike).next().copied();
+        recent.or_else(|| {
+            let sorted = &self.sorted[self.buckets.range(digest)];
+            sorted.iter().find(|member| member.0 == digest.0).copied()
+        })
+    }
+
     /// True if it was met.
     pub fn contains(&self, digest: Digest) -> bool {
         self.recent.contains(&digest) || self.sorted[self.buckets.range(digest)].contains(&digest)
@@ -92,13 +107,28 @@ impl DigestSet {
     }
 
     fn sort_in(&mut self) {
-        let mut recent: Vec<Digest> = self.recent.drain().collect();
-        recent.sort_unstable();
+        let recent = std::mem::take(&mut self.recent);
         self.sorted.reserve_exact(recent.len());
-        self.sorted.append(&mut recent);
+        self.sorted.extend(recent);
         // The stable sort finds the two sorted parts, and merges them with a buffer for the lesser.
         self.sorted.sort();
         self.buckets = Buckets::of(self.sorted.iter().copied());
+    }
+}
+
+/// Who was met, and where: 16 bytes each, half of them for who. Two ids whose halves are alike pass for one that was met
+/// in two places.
+#[derive(Default)]
+pub struct Met(DigestSet);
+
+impl Met {
+    /// Meets somebody; `None` for the first time, else whether it was in this place then.
+    pub fn meet(&mut self, who: Digest, place: u64) -> Option<bool> {
+        let before = self.0.like(who);
+        if before.is_none() {
+            self.0.insert(Digest(who.0, place));
+        }
+        before.map(|before| before.1 == place)
     }
 }
 
@@ -118,5 +148,20 @@ mod tests {
         assert!((0..50_000_u32).all(|number| set.contains(digests.of(&number))));
         assert!(!(50_000..60_000_u32).any(|number| set.contains(digests.of(&number))));
         assert!(set.recent.len() < 50_000 / RECENT_SHARE);
+    }
+
+    #[test]
+    fn who_was_met_is_known_and_whether_it_was_here() {
+        let digests = Digests::default();
+        let mut met = Met::default();
+        for number in 0..20_000_u32 {
+            let (who, here) = (digests.of(&number), digests.mark_of("here"));
+            assert_eq!(met.meet(who, here), None, "{number} is new");
+            assert_eq!(met.meet(who, here), Some(true));
+            assert_eq!(
+                met.meet(digests.of(&(number / 2)), digests.mark_of("there")),
+                Some(false)
+            );
+        }
     }
 }

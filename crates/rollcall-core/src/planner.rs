@@ -1,22 +1,22 @@
 //! The planner: what a pull's entries mean for the users that there are.
 //!
-//! It works on a stream. [`Planner::screen`] drops the entries that ask for nothing new, which on a normal
-//! night is nearly all; for the rest the caller fetches what [`Planner::decide`] needs to know; and
+//! It works on a stream. [`Planner::meet`] and [`Planner::asks_for_more`] drop the entries that ask for nothing new,
+//! which on a normal night is nearly all; for the rest the caller fetches what [`Planner::decide`] needs to know; and
 //! [`Planner::finish`] adds the removals and the claims that had to wait for a release. Its memory grows by
 //! some tens of bytes per known user and per new one, not by entry.
 //!
 //! Changes come in three phases, applied in this order: removals, which may release identifiers; changes
 //! that claim only what is free; and claims of identifiers that another change of the plan releases.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::digests::{DigestSet, Digests};
+use crate::digests::{DigestSet, Digests, Met};
 use crate::external_id::ExternalId;
 use crate::id::{UserId, UserSyncId, Uuid};
 use crate::issue::Issue;
-use crate::plan::{Change, ChangeKind};
+use crate::plan::{Change, ChangeKind, Fingerprint};
 use crate::run::RunCounts;
-use crate::user::{User, UserState};
+use crate::user::{FieldChange, User, UserState};
 use crate::user_sync::UserSyncSettings;
 
 mod absent;
@@ -30,7 +30,7 @@ mod relinking;
 pub use claims::{OrderedClaims, order_claims};
 pub use context::{Context, Holder};
 pub use desired::{Desired, identifiers};
-pub use known::{Known, KnownUsers};
+pub use known::{Known, KnownUsers, Meeting};
 pub use relinking::Relinking;
 
 /// What a batch leads to.
@@ -57,7 +57,8 @@ pub struct Planner<'a> {
     user_sync: &'a UserSyncId,
     known: KnownUsers,
     relinked: HashMap<ExternalId, UserId>,
-    seen_new: DigestSet,
+    /// Entries met that are nobody's yet.
+    met: Met,
     digests: Digests,
     claimed: DigestSet,
     released: HashMap<String, UserId>,
@@ -79,20 +80,35 @@ pub struct FieldChanges {
     pub email: u64,
 }
 
+impl FieldChanges {
+    /// Does this to the count of each watched field that is among the changes of a user.
+    fn each(&mut self, changes: &[FieldChange], change_count: impl Fn(&mut u64)) {
+        for (field, count) in [
+            ("role", &mut self.role),
+            ("login", &mut self.login),
+            ("email", &mut self.email),
+        ] {
+            if changes.iter().any(|change| change.field == field) {
+                change_count(count);
+            }
+        }
+    }
+}
+
 impl<'a> Planner<'a> {
     /// A planner for a sync that has these users.
     pub fn new(user_sync: &'a UserSyncId, settings: &'a UserSyncSettings, mut known: KnownUsers) -> Self {
         known.index();
         let active = known
             .slots()
-            .filter(|slot| slot.known.state == UserState::Active)
+            .filter(|slot| slot.state == UserState::Active)
             .count() as u64;
         Self {
             settings,
             user_sync,
             known,
             relinked: HashMap::new(),
-            seen_new: DigestSet::default(),
+            met: Met::default(),
             digests: Digests::default(),
             claimed: DigestSet::default(),
             released: HashMap::new(),
@@ -117,40 +133,32 @@ impl<'a> Planner<'a> {
         self.roles_known = false;
     }
 
-    /// True if an entry with this id was taken in already.
-    pub fn has_seen(&self, id: &ExternalId) -> bool {
-        let digest = self.known.digest(id);
+    /// Meets an entry, whether or not it can be used: its user is not absent.
+    pub fn meet(&mut self, id: &ExternalId, dn: &str) -> Meeting {
+        let (digest, dn) = (self.known.digest(id), self.known.mark(dn));
         self.known
-            .get(digest)
-            .map_or_else(|| self.seen_new.contains(digest), |slot| slot.seen)
+            .meet(digest, dn)
+            .unwrap_or_else(|| match self.met.meet(digest, dn) {
+                None => Meeting::First(None),
+                Some(true) => Meeting::Again,
+                Some(false) => Meeting::Elsewhere,
+            })
     }
 
-    /// Marks an id as present although its entry cannot be used, so that its user is not taken for gone.
-    pub fn mark_present(&mut self, id: &ExternalId) {
-        let digest = self.known.digest(id);
-        match self.known.get_mut(digest) {
-            Some(slot) => slot.seen = true,
-            None => {
-                self.seen_new.insert(digest);
-            }
-        }
-    }
-
-    /// True if the entry needs a decision: it is not a repetition and asks for something new.
-    pub fn screen(&mut self, desired: &Desired) -> bool {
-        let digest = self.known.digest(&desired.external_id);
-        let Some(slot) = self.known.get_mut(digest) else {
-            return self.seen_new.insert(digest);
-        };
-        if std::mem::replace(&mut slot.seen, true) {
-            return false;
-        }
+    /// True if an entry that was met for the first time needs a decision: it asks for something new.
+    pub fn asks_for_more(&mut self, desired: &Desired, before: Option<Fingerprint>) -> bool {
         let relinked = self.relinked.contains_key(&desired.external_id);
-        if !relinked && desired.fingerprint() == slot.known.fingerprint {
-            self.counts.unchanged += 1;
-            return false;
+        let unchanged = !relinked && before == Some(desired.fingerprint());
+        self.counts.unchanged += u64::from(unchanged);
+        !unchanged
+    }
+
+    /// Meets an entry; true if it needs a decision.
+    pub fn screen(&mut self, desired: &Desired) -> bool {
+        match self.meet(&desired.external_id, &desired.dn) {
+            Meeting::First(before) => self.asks_for_more(desired, before),
+            Meeting::Again | Meeting::Elsewhere => false,
         }
-        true
     }
 
     /// Decides on entries that [`Planner::screen`] let through. `new_id` makes the ids of new users.
@@ -172,6 +180,28 @@ impl<'a> Planner<'a> {
             decisions.changes.extend(outcome);
         }
         decisions
+    }
+
+    /// Takes back what was decided for entries with these ids, all but `changes`, which are written already and are for
+    /// the caller to take out.
+    pub fn withdraw(&mut self, ids: &HashSet<ExternalId>, changes: &[Change]) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (withdrawn, waiting): (Vec<Waiting>, _) = waiting
+            .into_iter()
+            .partition(|waiting| ids.contains(&waiting.change.origin.external_id));
+        self.waiting = waiting;
+        for change in changes {
+            *self.counter(change.kind) -= 1;
+        }
+        let withdrawn = withdrawn.iter().map(|waiting| &waiting.change).chain(changes);
+        let mut users = HashSet::new();
+        for change in withdrawn {
+            users.insert(change.user);
+            if change.kind != ChangeKind::Create {
+                self.field_changes.each(&change.changes, |count| *count -= 1);
+            }
+        }
+        self.released.retain(|_, user| !users.contains(user));
     }
 
     /// The claims that had to wait. Called last, when every release is known.
@@ -204,7 +234,11 @@ impl<'a> Planner<'a> {
     }
 
     fn count(&mut self, change: &Change) {
-        let counter = match change.kind {
+        *self.counter(change.kind) += 1;
+    }
+
+    fn counter(&mut self, kind: ChangeKind) -> &mut u64 {
+        match kind {
             ChangeKind::Create => &mut self.counts.created,
             ChangeKind::Link => &mut self.counts.linked,
             ChangeKind::Update => &mut self.counts.updated,
@@ -213,8 +247,7 @@ impl<'a> Planner<'a> {
             ChangeKind::Archive => &mut self.counts.archived,
             ChangeKind::Transfer => &mut self.counts.transferred,
             ChangeKind::Relink => &mut self.counts.relinked,
-        };
-        *counter += 1;
+        }
     }
 }
 

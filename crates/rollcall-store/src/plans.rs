@@ -1,9 +1,12 @@
 //! Plans, in chunks.
 
+use std::collections::HashSet;
+
+use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind};
 use rollcall_core::run::{RunCounts, RunState};
-use sea_orm::FromQueryResult;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::database::{execute, rows, scalar};
 use crate::entity;
@@ -69,9 +72,7 @@ impl Store {
         changes: &[Change],
     ) -> Result<()> {
         let packed = pack(changes)?;
-        let kinds = changes
-            .iter()
-            .fold(0, |bits, change| bits | kind_bit(change.kind));
+        let kinds = kind_bits(changes);
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
@@ -87,6 +88,42 @@ impl Store {
         entity::update(&tx, model).await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Takes the changes for entries with these ids out of the plan of a PULLING run, and returns them. Its chunks stay
+    /// where they are.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`.
+    pub async fn withdraw_changes(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        ids: &HashSet<ExternalId>,
+    ) -> Result<Vec<Change>> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        in_state(&tx, key, id, &[RunState::Pulling]).await?;
+        let mut withdrawn = Vec::new();
+        let mut next = i64::MIN;
+        while let Some(row) = chunk_from(&tx, key, id, next, -1).await? {
+            next = row.chunk + 1;
+            let (out, kept): (Vec<Change>, Vec<Change>) = unpack(&row.changes)?
+                .into_iter()
+                .partition(|change| ids.contains(&change.origin.external_id));
+            if out.is_empty() {
+                continue;
+            }
+            let sql = "UPDATE sync_plan_chunks SET kinds = $5, changes = $6
+                WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND chunk = $4";
+            let mut values = Vec::from(key_values(key, id));
+            values.extend([row.chunk.into(), kind_bits(&kept).into(), pack(&kept)?.into()]);
+            execute(&tx, sql, values).await?;
+            withdrawn.extend(out);
+        }
+        tx.commit().await?;
+        Ok(withdrawn)
     }
 
     /// How long a run's plan is and how far it was applied.
@@ -131,14 +168,8 @@ impl Store {
         let bits = kind.map_or(-1, kind_bit);
         let mut items = Vec::new();
         loop {
-            let sql = "SELECT chunk, changes FROM sync_plan_chunks
-                WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND chunk >= $4
-                  AND (kinds & $5 <> 0 OR $5 = -1)
-                ORDER BY chunk LIMIT 1";
-            let mut values = Vec::from(key_values(key, id));
-            values.extend([chunk.into(), bits.into()]);
-            let found: Vec<ChunkRow> = rows(&self.inner.database.reader, sql, values).await?;
-            let Some(row) = found.into_iter().next() else {
+            let found = chunk_from(&self.inner.database.reader, key, id, chunk, bits).await?;
+            let Some(row) = found else {
                 return Page::with_next(items, None::<()>);
             };
             let skip = if row.chunk == chunk { offset } else { 0 };
@@ -156,6 +187,24 @@ impl Store {
     }
 }
 
+/// The first chunk at this place or behind it that has changes of one of these kinds; of all kinds for -1.
+async fn chunk_from(
+    connection: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    id: RunId,
+    place: i64,
+    kinds: i64,
+) -> Result<Option<ChunkRow>> {
+    let sql = "SELECT chunk, changes FROM sync_plan_chunks
+        WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND chunk >= $4
+          AND (kinds & $5 <> 0 OR $5 = -1)
+        ORDER BY chunk LIMIT 1";
+    let mut values = Vec::from(key_values(key, id));
+    values.extend([place.into(), kinds.into()]);
+    let found: Vec<ChunkRow> = rows(connection, sql, values).await?;
+    Ok(found.into_iter().next())
+}
+
 /// Where a chunk stands in the order of application.
 fn rank(index: u32, changes: &[Change]) -> i64 {
     let first = !changes.is_empty() && changes.iter().all(only_removes);
@@ -166,6 +215,12 @@ fn rank(index: u32, changes: &[Change]) -> i64 {
 fn only_removes(change: &Change) -> bool {
     let claims = |field: &str| ["login", "email"].contains(&field);
     change.kind.is_removal() && !change.changes.iter().any(|changed| claims(&changed.field))
+}
+
+fn kind_bits(changes: &[Change]) -> i64 {
+    changes
+        .iter()
+        .fold(0, |bits, change| bits | kind_bit(change.kind))
 }
 
 /// Tells chunks apart that hold no change of a kind, without unpacking them.

@@ -25,6 +25,7 @@ mod absences;
 mod applying;
 mod carry_out;
 mod context;
+mod disputes;
 mod expiry;
 mod place;
 mod planning;

@@ -3,7 +3,7 @@
 use super::{Planner, identifiers};
 use crate::id::UserId;
 use crate::plan::{Change, ChangeKind};
-use crate::user::{StateReason, User, UserState};
+use crate::user::{Origin, StateReason, User, UserState};
 use crate::user_sync::MissingUsers;
 
 impl Planner<'_> {
@@ -17,8 +17,8 @@ impl Planner<'_> {
         let absent = self
             .known
             .slots()
-            .filter(|slot| !slot.seen && removable(slot.known.state));
-        let mut users: Vec<_> = absent.map(|slot| slot.known.user).collect();
+            .filter(|slot| slot.is_absent() && removable(slot.state));
+        let mut users: Vec<_> = absent.map(|slot| slot.user).collect();
         users.sort_unstable();
         users
     }
@@ -31,13 +31,15 @@ impl Planner<'_> {
         let absent = self
             .known
             .slots()
-            .filter(|slot| !slot.seen && slot.known.state == UserState::Active);
+            .filter(|slot| slot.is_absent() && slot.state == UserState::Active);
         absent.count() as u64
     }
 
-    /// The change that removes a user whose absence is confirmed.
+    /// The change that removes a user whose absence is confirmed. None if the user is not the sync's any more: another
+    /// one may have taken it over since the run began.
     pub fn remove(&mut self, user: &User, reason: StateReason) -> Option<Change> {
-        let origin = user.origin.clone()?;
+        let ours = |origin: &&Origin| origin.user_sync == *self.user_sync;
+        let origin = user.origin.as_ref().filter(ours)?.clone();
         let (kind, state) = match self.settings.missing_users {
             MissingUsers::Ignore => return None,
             MissingUsers::Deactivate => (ChangeKind::Deactivate, UserState::Deactivated),

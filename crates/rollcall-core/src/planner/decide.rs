@@ -146,10 +146,7 @@ impl Planner<'_> {
                 }
             }
         }
-        let watched = |field: &str| u64::from(changes.iter().any(|change| change.field == field));
-        self.field_changes.role += watched("role");
-        self.field_changes.login += watched("login");
-        self.field_changes.email += watched("email");
+        self.field_changes.each(&changes, |count| *count += 1);
         let change = Change {
             kind,
             user: user.id,

@@ -30,8 +30,35 @@ pub struct KnownUsers {
 
 pub(super) struct Slot {
     digest: Digest,
-    pub(super) known: Known,
-    pub(super) seen: bool,
+    pub(super) user: UserId,
+    pub(super) state: UserState,
+    pub(super) sight: Sight,
+}
+
+/// Whether a pull has met the user.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sight {
+    /// Not yet; what the sync set on it last.
+    Unseen(Fingerprint),
+    /// By an entry with the DN that this stands for.
+    Seen([u8; 8]),
+}
+
+/// How a pull meets an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Meeting {
+    /// For the first time, with what the sync set last on the user who has the entry's id.
+    First(Option<Fingerprint>),
+    /// Again: two searches found it, or one that had to begin anew.
+    Again,
+    /// Again, but under another DN. It was moved while the pull went on, or two entries have one id.
+    Elsewhere,
+}
+
+impl Slot {
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self.sight, Sight::Unseen(_))
+    }
 }
 
 impl KnownUsers {
@@ -39,19 +66,30 @@ impl KnownUsers {
         self.digests.of(id)
     }
 
+    pub(super) fn mark(&self, dn: &str) -> u64 {
+        self.digests.mark_of(dn)
+    }
+
+    /// Meets an entry; `None` if nobody has its id.
+    pub(super) fn meet(&mut self, id: Digest, dn: u64) -> Option<Meeting> {
+        let position = self.position(id)?;
+        let sight = &mut self.slots[position].sight;
+        let here = Sight::Seen(dn.to_ne_bytes());
+        Some(match *sight {
+            Sight::Unseen(before) => {
+                *sight = here;
+                Meeting::First(Some(before))
+            }
+            seen if seen == here => Meeting::Again,
+            Sight::Seen(_) => Meeting::Elsewhere,
+        })
+    }
+
     /// Makes users findable. Of several with one id, one is kept.
     pub(super) fn index(&mut self) {
         self.slots.sort_unstable_by_key(|slot| slot.digest);
         self.slots.dedup_by_key(|slot| slot.digest);
         self.buckets = Buckets::of(self.slots.iter().map(|slot| slot.digest));
-    }
-
-    pub(super) fn get(&self, digest: Digest) -> Option<&Slot> {
-        self.position(digest).map(|index| &self.slots[index])
-    }
-
-    pub(super) fn get_mut(&mut self, digest: Digest) -> Option<&mut Slot> {
-        self.position(digest).map(|index| &mut self.slots[index])
     }
 
     pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
@@ -71,8 +109,9 @@ impl Extend<(ExternalId, Known)> for KnownUsers {
             let digest = self.digests.of(&id);
             self.slots.push(Slot {
                 digest,
-                known,
-                seen: false,
+                user: known.user,
+                state: known.state,
+                sight: Sight::Unseen(known.fingerprint),
             });
         }
     }
@@ -101,7 +140,7 @@ mod tests {
     fn known(number: u128) -> Known {
         Known {
             user: UserId(Uuid::from_u128(number)),
-            fingerprint: Fingerprint([0; 16]),
+            fingerprint: Fingerprint(number.to_be_bytes()),
             state: UserState::Active,
         }
     }
@@ -115,10 +154,15 @@ mod tests {
             users.index();
             for number in 0..count {
                 let digest = users.digest(&id(IdKind::EntryUuid, number));
-                assert_eq!(users.get(digest).unwrap().known, known(number));
+                let position = users.position(digest).unwrap();
+                assert_eq!(users.slots[position].user, known(number).user);
+                let first = Meeting::First(Some(known(number).fingerprint));
+                assert_eq!(users.meet(digest, 1), Some(first));
+                assert_eq!(users.meet(digest, 1), Some(Meeting::Again));
+                assert_eq!(users.meet(digest, 2), Some(Meeting::Elsewhere));
             }
             for stranger in [id(IdKind::EntryUuid, count), id(IdKind::Guid, 0)] {
-                assert!(users.get(users.digest(&stranger)).is_none());
+                assert_eq!(users.meet(users.digest(&stranger), 1), None);
             }
         }
     }

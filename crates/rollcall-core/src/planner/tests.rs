@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use proptest::prelude::*;
@@ -14,6 +14,7 @@ use crate::user::{Origin, Profile, StateReason};
 use crate::user_sync::tests::settings;
 use crate::user_sync::{ExistingUsers, LoginChanges, MissingUsers, NewUsers};
 
+mod duplicates;
 mod identity;
 
 fn external_id(number: u8) -> ExternalId {

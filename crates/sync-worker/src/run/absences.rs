@@ -55,23 +55,12 @@ pub(super) async fn confirm(
     let mut matching = HashSet::new();
     for search in searches {
         let filter = format!("(&{}{})", canonical(&search.filter), any_of(&ids));
-        matching.extend(find(directory, reader, &search.base_dn, search.scope, &filter, timeout).await?);
+        let found = find(directory, reader, &search.base_dn, search.scope, &filter, timeout).await?;
+        matching.extend(found.into_iter().map(|(id, _)| id));
     }
     let wanted: Vec<ExternalId> = ids.iter().chain(canary).cloned().collect();
-    let mut existing = HashSet::new();
-    for context in contexts {
-        existing.extend(
-            find(
-                directory,
-                reader,
-                context,
-                SearchScope::Subtree,
-                &any_of(&wanted),
-                timeout,
-            )
-            .await?,
-        );
-    }
+    let existing = find_anywhere(directory, reader, contexts, &wanted, timeout).await?;
+    let existing: HashSet<ExternalId> = existing.into_iter().map(|(id, _)| id).collect();
     let readable = canary.is_none_or(|canary| existing.contains(canary));
     let judge = |id: &ExternalId| {
         if matching.contains(id) {
@@ -90,6 +79,22 @@ pub(super) async fn confirm(
     Ok(judged.collect())
 }
 
+/// The entries with these ids, wherever they are, with their DNs.
+pub(super) async fn find_anywhere(
+    directory: &LdapDirectory,
+    reader: &EntryReader,
+    contexts: &[String],
+    ids: &[ExternalId],
+    timeout: Duration,
+) -> Result<Vec<(ExternalId, String)>, LdapError> {
+    let mut found = Vec::new();
+    for context in contexts {
+        let scope = SearchScope::Subtree;
+        found.extend(find(directory, reader, context, scope, &any_of(ids), timeout).await?);
+    }
+    Ok(found)
+}
+
 async fn find(
     directory: &LdapDirectory,
     reader: &EntryReader,
@@ -97,7 +102,7 @@ async fn find(
     scope: SearchScope,
     filter: &str,
     timeout: Duration,
-) -> Result<Vec<ExternalId>, LdapError> {
+) -> Result<Vec<(ExternalId, String)>, LdapError> {
     let limit = 2 * BATCH_IDS as u32;
     let deadline = Instant::now() + timeout;
     let found = directory
@@ -106,10 +111,9 @@ async fn find(
     if found.more {
         return Err(LdapError::SearchRefused(ResultCode::SIZE_LIMIT_EXCEEDED));
     }
-    Ok(found
-        .entries
-        .iter()
-        .filter_map(|entry| reader.external_id(entry).ok())
+    let entries = found.entries.into_iter();
+    Ok(entries
+        .filter_map(|entry| Some((reader.external_id(&entry).ok()?, entry.dn)))
         .collect())
 }
 

@@ -151,6 +151,7 @@ impl Inner {
         }
         planning.settle().await?;
         let pulled = pull.finish().await.map_err(|error| source.error(&error))?;
+        planning.take_back_disputed(ldap, contexts, timeout).await?;
         let mut gaps = pulled.gaps;
         gaps.extend(planning.unidentified());
         // The guard looks at all absences, whatever becomes of them; a plan that it holds for their number has the

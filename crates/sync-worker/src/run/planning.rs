@@ -11,7 +11,7 @@ use rollcall_core::guard::GuardInput;
 use rollcall_core::id::{RunId, UserId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{CHUNK_CHANGES, Change};
-use rollcall_core::planner::{Desired, Known, KnownUsers, Planner};
+use rollcall_core::planner::{Desired, Known, KnownUsers, Meeting, Planner};
 use rollcall_core::reader::EntryReader;
 use rollcall_core::run::RunCounts;
 use rollcall_core::user::StateReason;
@@ -23,6 +23,7 @@ use uuid::{NoContext, Timestamp};
 
 use super::absences::{self, Absence, Confirmed};
 use super::context::context;
+use super::disputes::Disputes;
 use super::roles::Roles;
 
 /// Users read from the store at a time.
@@ -58,6 +59,7 @@ pub(super) struct Planning<'a> {
     unidentified: u64,
     removals: u64,
     canary: Option<ExternalId>,
+    disputes: Disputes,
     now: DateTime<Utc>,
 }
 
@@ -112,6 +114,7 @@ impl<'a> Planning<'a> {
             unidentified: 0,
             removals: 0,
             canary: None,
+            disputes: Disputes::default(),
             now,
         })
     }
@@ -129,26 +132,26 @@ impl<'a> Planning<'a> {
                     continue;
                 }
             };
-            // Found by two searches, or again after a restart: one person, and one issue.
-            if self.planner.has_seen(&id) {
-                continue;
-            }
-            match self
-                .reader
-                .read(id.clone(), &entry, self.roles.of(&id, &entry.dn), self.now)
-            {
+            let before = match self.planner.meet(&id, &entry.dn) {
+                Meeting::First(before) => before,
+                // One person, and one issue.
+                Meeting::Again => continue,
+                Meeting::Elsewhere => {
+                    self.disputes.note(id, &entry.dn)?;
+                    continue;
+                }
+            };
+            self.canary.get_or_insert_with(|| id.clone());
+            let role = self.roles.of(&id, &entry.dn);
+            match self.reader.read(id, &entry, role, self.now) {
                 Ok((desired, issues)) => {
                     self.issues.extend(issues);
-                    if self.planner.screen(&desired) {
+                    if self.planner.asks_for_more(&desired, before) {
                         self.pending.push(desired);
                     }
-                    self.canary.get_or_insert(id);
                 }
                 // The entry is there, so its user is not gone, although nothing can be taken from it.
-                Err(issue) => {
-                    self.issues.push(*issue);
-                    self.planner.mark_present(&id);
-                }
+                Err(issue) => self.issues.push(*issue),
             }
         }
         if self.pending.len() < CHUNK_CHANGES && self.issues.len() < CHUNK_CHANGES {
@@ -171,6 +174,34 @@ impl<'a> Planning<'a> {
             self.issues.extend(decisions.issues);
             self.add_changes(decisions.changes).await?;
         }
+        self.write_issues().await
+    }
+
+    /// Looks for ids that several entries have, and takes back what was planned for those: which of them is the person
+    /// depends on nothing but their order. Called when all entries have been taken in.
+    pub(super) async fn take_back_disputed(
+        &mut self,
+        directory: &LdapDirectory,
+        contexts: &[String],
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let disputes = std::mem::take(&mut self.disputes);
+        let shared = disputes.shared(directory, self.reader, contexts, timeout).await;
+        if shared.ids.is_empty() {
+            return Ok(());
+        }
+        self.write_chunk().await?;
+        let Target {
+            store,
+            lease,
+            key,
+            run,
+            ..
+        } = self.target;
+        let changes = store.withdraw_changes(lease, key, run, &shared.ids).await?;
+        self.planner.withdraw(&shared.ids, &changes);
+        self.removals -= count_removals(&changes);
+        self.issues.extend(shared.issues);
         self.write_issues().await
     }
 
@@ -264,7 +295,7 @@ impl<'a> Planning<'a> {
             if self.chunk.len() + group.len() > self.target.store.good_chunk() {
                 self.write_chunk().await?;
             }
-            self.count_removals(&group);
+            self.removals += count_removals(&group);
             self.chunk.extend(group);
         }
         self.write_chunk().await?;
@@ -308,7 +339,7 @@ impl<'a> Planning<'a> {
     }
 
     async fn add_changes(&mut self, changes: Vec<Change>) -> Result<(), Error> {
-        self.count_removals(&changes);
+        self.removals += count_removals(&changes);
         for change in changes {
             self.chunk.push(change);
             if self.chunk.len() >= self.target.store.good_chunk() {
@@ -316,10 +347,6 @@ impl<'a> Planning<'a> {
             }
         }
         Ok(())
-    }
-
-    fn count_removals(&mut self, changes: &[Change]) {
-        self.removals += changes.iter().filter(|change| change.kind.is_removal()).count() as u64;
     }
 
     async fn write_chunk(&mut self) -> Result<(), Error> {
@@ -370,6 +397,10 @@ impl<'a> Planning<'a> {
         }
         Ok(())
     }
+}
+
+fn count_removals(changes: &[Change]) -> u64 {
+    changes.iter().filter(|change| change.kind.is_removal()).count() as u64
 }
 
 /// The id of a new user. Those of an import follow each other (RFC 9562 section 5.7), so that they share the pages of

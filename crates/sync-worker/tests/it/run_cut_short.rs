@@ -1,5 +1,6 @@
 //! Directories that stop in the middle of an answer, each in its own way: nobody is removed, whatever is missing.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,12 +38,15 @@ enum Mood {
     Garbles(u8),
     /// Refuses pages of more entries than this.
     Pages(i64),
-    /// Sends the first person again at the end, from the place that the person moved to.
+    /// Sends the first person again at the end of the pages that runs ask for, from the place that the person moved to;
+    /// by then it is there only.
     Repeats,
     /// Knows no pages: refuses them, and sends so many entries without.
     Unpaged(usize),
     /// Does not show whoever comes after so many, and refuses to look for ids, for which runs ask in larger pages.
     ShowsOnly(usize),
+    /// Finds nobody by the id, for which runs ask in larger pages, and names all but the last person, without their uids.
+    Blind,
     /// Sends the first two people again and again, as if there were more pages without end.
     Endless,
 }
@@ -152,11 +156,19 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
     if let Mood::ShowsOnly(shown) = script.mood {
         people.truncate(shown);
     }
+    if script.mood == Mood::Blind {
+        people.truncate(if size == PAGE { people.len() - 1 } else { 0 });
+        people.iter_mut().for_each(|person| person.uid.clear());
+    }
     if script.mood == Mood::Repeats {
-        people.push(Person {
+        let moved = Person {
             unit: "ou=moved,",
             ..people[0].clone()
-        });
+        };
+        if size != PAGE {
+            people.remove(0);
+        }
+        people.push(moved);
     }
     let first = (number * size).min(people.len());
     let after = (first + size).min(people.len());
@@ -351,6 +363,16 @@ async fn whoever_slips_through_the_pages_is_found_by_the_id() {
     assert_eq!(world.active().await, 6);
 }
 
+/// None of those who are there can be taken, but they have ids, which must be found as well before anybody is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_finds_no_ids_removes_nobody() {
+    let (mut world, script) = world().await;
+    script.lock().unwrap().mood = Mood::Blind;
+    let run = world.apply().await;
+    assert_eq!(run.search_outcome(), SearchOutcome::Partial, "{run:#?}");
+    assert_eq!(world.active().await, 6);
+}
+
 /// More are missing than are asked for at once. The first refusal leaves nobody to be removed, so nothing more is
 /// asked.
 #[tokio::test(flavor = "multi_thread")]
@@ -455,16 +477,49 @@ async fn a_person_who_moves_between_the_pages_and_comes_twice_is_one_user() {
     assert_eq!(world.active().await, 6);
 }
 
-/// Bad input: two entries of a directory claim to be the same person.
+/// Bad input: entries of a directory claim to be the same person. Which of them comes first must not matter.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_entries_with_one_external_id_are_one_user_night_after_night() {
+async fn two_entries_with_one_external_id_are_nobody_and_whoever_has_it_stays_night_after_night() {
     let (mut world, script) = world().await;
-    let twin = Person { id: 1, ..person(9) };
-    script.lock().unwrap().people.push(twin);
     let before = world.users().await;
-    for _ in 0..2 {
+    let twin = |id, name| Person { id, ..person(name) };
+    let mut found: Vec<Person> = script.lock().unwrap().people.clone();
+    found.insert(0, twin(1, 9));
+    found.push(twin(2, 10));
+    found.extend([twin(20, 20), twin(20, 21)]);
+    found.push(person(30));
+    script.lock().unwrap().people.clone_from(&found);
+    for night in 0..2 {
         let run = world.apply().await;
-        assert!(world.changes(&run).await.is_empty(), "{run:#?}");
-        assert_eq!(world.users().await, before);
+        assert_eq!(run.state(), SyncRunState::SucceededWithIssues, "{run:#?}");
+        let counts = run.counts.unwrap();
+        assert_eq!(
+            (counts.created, counts.updated, counts.applied),
+            (1 - night, 0, 1 - night)
+        );
+        let mut issues = world.issues(&run).await;
+        issues.retain(|issue| {
+            issue.r#type() == IssueType::DuplicateInDirectory && issue.attribute == "entryUUID"
+        });
+        let dns: BTreeSet<String> = issues.into_iter().map(|issue| issue.dn).collect();
+        let twins = [
+            "person1", "person10", "person2", "person20", "person21", "person9",
+        ];
+        let twins = twins.map(|uid| format!("uid={uid},{BASE}"));
+        assert_eq!(dns, BTreeSet::from(twins));
+        let mut users = world.users().await;
+        assert!(users.remove("person30").is_some());
+        assert_eq!(users, before);
     }
+    // As soon as one of them is the person alone, it is taken.
+    script
+        .lock()
+        .unwrap()
+        .people
+        .retain(|person| person.uid != "person20");
+    let run = world.apply().await;
+    assert_eq!(
+        world.changes(&run).await,
+        [("person21".to_owned(), ChangeType::Create)]
+    );
 }

@@ -1,0 +1,88 @@
+//! Entries with one id, and people whom somebody else has by now.
+
+use super::*;
+
+fn known(world: &World) -> KnownUsers {
+    let users = world.users.values();
+    users
+        .map(|user| {
+            let origin = user.origin.as_ref().unwrap();
+            let known = Known {
+                user: user.id,
+                fingerprint: Fingerprint::of(&user.profile, &origin.dn, user.state, user.state_reason),
+                state: user.state,
+            };
+            (origin.external_id.clone(), known)
+        })
+        .collect()
+}
+
+#[test]
+fn an_id_under_another_dn_is_told_apart_from_an_entry_found_twice() {
+    let mut world = World::default();
+    world.run("all", &settings(), vec![entry(1, "ada", None)]);
+    let (sync, settings) = (UserSyncId::parse("all").unwrap(), settings());
+    let mut planner = Planner::new(&sync, &settings, known(&world));
+    for number in [1, 2] {
+        let id = external_id(number);
+        let first = planner.meet(&id, "cn=here");
+        assert_eq!(matches!(first, Meeting::First(Some(_))), number == 1, "{first:?}");
+        assert_eq!(planner.meet(&id, "cn=here"), Meeting::Again);
+        assert_eq!(planner.meet(&id, "cn=there"), Meeting::Elsewhere);
+        assert_eq!(planner.meet(&id, "cn=here"), Meeting::Again);
+    }
+    assert_eq!(planner.absent(), []);
+}
+
+#[test]
+fn what_is_withdrawn_is_as_if_it_had_never_been_decided() {
+    let mut world = World::default();
+    let entries = [(1, "ada"), (2, "bob"), (3, "eve")];
+    let entries = entries.map(|(number, login)| entry(number, login, None));
+    world.run("all", &settings(), entries.to_vec());
+    let (sync, settings) = (UserSyncId::parse("all").unwrap(), settings());
+    let mut planner = Planner::new(&sync, &settings, known(&world));
+    let context = Context::new(
+        &settings.directory,
+        world.users.values().cloned(),
+        world.holders(),
+    );
+    // 1 frees "ada", which 2 waits for; 3 waits for "bob"; 4 is new.
+    let wanted = vec![
+        entry(1, "amy", None),
+        entry(2, "ada", None),
+        entry(3, "bob", None),
+        entry(4, "kim", None),
+    ];
+    let pending: Vec<Desired> = wanted.into_iter().filter(|entry| planner.screen(entry)).collect();
+    let changes = planner.decide(pending, &context, || Uuid::from_u128(99)).changes;
+    assert_eq!(changes.len(), 2, "{changes:#?}");
+    assert_eq!(planner.field_changes().login, 3);
+
+    planner.withdraw(&[external_id(1), external_id(3), external_id(4)].into(), &changes);
+    assert_eq!(planner.field_changes().login, 1);
+    let ordered = planner.finish();
+    assert_eq!(ordered.groups, Vec::<Vec<Change>>::new());
+    assert_eq!(kinds_of(&ordered.issues), [IssueKind::LoginTaken], "of 2");
+    assert_eq!(planner.counts(), RunCounts::default());
+    assert_eq!(planner.absent(), []);
+}
+
+#[test]
+fn whom_another_sync_took_over_since_the_run_began_is_not_removed() {
+    let mut world = World::default();
+    world.run("all", &settings(), vec![entry(1, "ada", None)]);
+    let deactivating = UserSyncSettings {
+        missing_users: MissingUsers::Deactivate,
+        ..settings()
+    };
+    world.run("all", &deactivating, vec![]);
+    let archiving = settings();
+    let sync = UserSyncId::parse("all").unwrap();
+    let mut planner = Planner::new(&sync, &archiving, known(&world));
+    let absent = planner.absent();
+    assert_eq!(absent.len(), 1);
+    world.run("other", &settings(), vec![entry(1, "ada", None)]);
+    assert_eq!(planner.remove(&world.users[&absent[0]], StateReason::Gone), None);
+    assert_eq!(planner.counts(), RunCounts::default());
+}
