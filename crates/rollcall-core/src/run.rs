@@ -38,6 +38,22 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// The state machine: true if a run may go from this state to `next`.
+    pub fn may_become(self, next: Self) -> bool {
+        use RunState::*;
+        match (self, next) {
+            // Once more after a takeover: what the first worker read is discarded.
+            (Pending | Pulling, Pulling) => true,
+            (Pulling, Planned | Held | Applying) => true,
+            (Planned | Held, Applying | Expired) => true,
+            (Applying, Succeeded | SucceededWithIssues) => true,
+            (Pending | Pulling | Applying, Failed) => true,
+            (Pending | Pulling | Planned | Held, Superseded) => true,
+            (Pending | Pulling | Planned | Held | Applying, Cancelled) => true,
+            _ => false,
+        }
+    }
+
     /// True if the run changes no more.
     pub fn is_final(self) -> bool {
         use RunState::*;
@@ -215,5 +231,60 @@ pub fn health_after(state: RunState, issues: u64, failure: Option<&str>, hold_re
     Health {
         level,
         problems: vec![problem],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::RunState::{self, *};
+
+    const ALL: [RunState; 11] = [
+        Pending,
+        Pulling,
+        Planned,
+        Held,
+        Applying,
+        Succeeded,
+        SucceededWithIssues,
+        Failed,
+        Cancelled,
+        Superseded,
+        Expired,
+    ];
+
+    fn next(state: RunState) -> impl Iterator<Item = RunState> {
+        ALL.into_iter().filter(move |next| state.may_become(*next))
+    }
+
+    #[test]
+    fn what_ended_changes_no_more_and_all_else_can_end() {
+        for state in ALL {
+            assert_eq!(next(state).count() == 0, state.is_final(), "{state:?}");
+            assert_eq!(
+                next(state).any(RunState::is_final),
+                !state.is_final(),
+                "{state:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_state_is_reached_and_only_by_a_plan_does_a_run_write() {
+        let mut reached = HashSet::from([Pending]);
+        while let Some(new) = ALL
+            .into_iter()
+            .find(|state| !reached.contains(state) && reached.iter().any(|from| from.may_become(*state)))
+        {
+            reached.insert(new);
+        }
+        assert_eq!(reached.len(), ALL.len());
+        for state in ALL {
+            let may_write = state.may_become(Applying);
+            assert_eq!(may_write, [Pulling, Planned, Held].contains(&state), "{state:?}");
+            let may_succeed = state.may_become(Succeeded) || state.may_become(SucceededWithIssues);
+            assert_eq!(may_succeed, state == Applying, "{state:?}");
+        }
     }
 }

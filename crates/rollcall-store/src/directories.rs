@@ -172,6 +172,12 @@ impl Store {
         self.put_secrets(&mut model, &secrets, now)?;
         bump(&mut model, now);
         entity::update(&tx, model.clone()).await?;
+        // What runs read has not changed.
+        let sql = "UPDATE sync_runs SET directory_revision = $3
+            WHERE tenant = $1 AND directory_revision = $3 - 1 AND state IN ('PENDING', 'PULLING')
+              AND user_sync IN (SELECT id FROM user_syncs WHERE tenant = $1 AND directory = $2)";
+        let values = vec![tenant.as_str().into(), id.as_str().into(), model.revision.into()];
+        execute(&tx, sql, values).await?;
         tx.commit().await?;
         model.into_domain()
     }

@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::issue::{Health, IssueKind};
 use rollcall_core::run::{PLAN_LIFETIME, Run, RunCounts, RunState};
-use sea_orm::DatabaseTransaction;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use crate::clock::to_micros;
-use crate::database::execute;
+use crate::database::{Engine, execute, scalar};
+use crate::directories;
 use crate::entity::{self, sync_run::Model};
 use crate::error::{Kind, Result, StoreError};
 use crate::leases::{LeaseToken, require_lease};
@@ -19,7 +20,6 @@ use crate::runs::{directory_revision, key_values, lock, supersede_waiting};
 use crate::saved::Saved;
 use crate::store::Store;
 use crate::user_syncs;
-use crate::words::Word;
 
 /// How a run ends, and what that means for its user sync.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,12 +46,12 @@ impl Store {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         let user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
-        let mut model = in_state(&tx, key, id, &[RunState::Pending, RunState::Pulling]).await?;
+        let mut model = lock(&tx, key, id).await?;
+        model.become_state(RunState::Pulling)?;
         for table in ["sync_plan_chunks", "sync_run_issues"] {
             let sql = format!("DELETE FROM {table} WHERE tenant = $1 AND user_sync = $2 AND run = $3");
             execute(&tx, &sql, key_values(key, id).into()).await?;
         }
-        model.state = RunState::Pulling.word().to_owned();
         model.counts = RunCounts::default().to_json()?;
         model.issue_counts = BTreeMap::<IssueKind, u64>::new().to_json()?;
         model.chunks = 0;
@@ -81,11 +81,17 @@ impl Store {
         Ok(())
     }
 
+    /// True if a run's plan is still wanted: since its pull began, nobody changed the user sync or its directory, or
+    /// switched its tenant off.
+    pub async fn is_plan_current(&self, key: &UserSyncKey, id: RunId) -> Result<bool> {
+        is_current(&self.inner.database.reader, key, id).await
+    }
+
     /// PULLING to PLANNED, HELD or APPLYING: the plan is complete. A waiting plan expires after
     /// [`PLAN_LIFETIME`]. The mails go out if, and only if, this takes place.
     ///
     /// # Errors
-    /// `LeaseLost`; `NotFound`; `NotInState`; `RevisionMismatch` if the user sync changed since the pull began.
+    /// `LeaseLost`; `NotFound`; `NotInState`; `RevisionMismatch` if the plan is not wanted any more.
     pub async fn finish_plan(
         &self,
         lease: &LeaseToken,
@@ -97,9 +103,13 @@ impl Store {
     ) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        let user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
-        let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
-        if user_sync.revision != model.user_sync_revision {
+        // The directory before the sync, as everywhere. If the sync has another one by now, it is not the same any more.
+        let user_sync = user_syncs::find(&tx, &key.tenant, &key.user_sync, "").await?;
+        let directory = user_sync.into_domain()?.settings.directory;
+        directories::find(&tx, &key.tenant, &directory, Engine::of(&tx).for_update()).await?;
+        user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut model = lock(&tx, key, id).await?;
+        if !is_current(&tx, key, id).await? {
             return Err(StoreError::RevisionMismatch);
         }
         let (state, hold_reasons) = match result.outcome {
@@ -107,7 +117,7 @@ impl Store {
             PlanOutcome::Held(reasons) => (RunState::Held, reasons),
             PlanOutcome::Apply => (RunState::Applying, Vec::new()),
         };
-        model.state = state.word().to_owned();
+        model.become_state(state)?;
         model.hold_reasons = hold_reasons.to_json()?;
         model.counts = result.counts.to_json()?;
         model.complete = result.complete;
@@ -137,11 +147,11 @@ impl Store {
                 StoreError::NotFound(Kind::UserSync) => StoreError::NotFound(Kind::Run),
                 other => other,
             })?;
-        let mut model = in_state(&tx, key, id, &[RunState::Planned, RunState::Held]).await?;
-        if model.expire_time.is_some_and(|time| time <= to_micros(now)) {
+        let mut model = lock(&tx, key, id).await?;
+        if !model.run_state()?.is_waiting() || model.expire_time.is_some_and(|time| time <= to_micros(now)) {
             return Err(StoreError::NotInState);
         }
-        model.state = RunState::Applying.word().to_owned();
+        model.become_state(RunState::Applying)?;
         model.expire_time = None;
         entity::update(&tx, model.clone()).await?;
         // Other plans are for the users as they were.
@@ -169,9 +179,11 @@ impl Store {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
-        let working = [RunState::Pending, RunState::Pulling, RunState::Applying];
-        let mut model = in_state(&tx, key, id, &working).await?;
-        model.state = end.state.word().to_owned();
+        let mut model = lock(&tx, key, id).await?;
+        if !model.run_state()?.is_working() {
+            return Err(StoreError::NotInState);
+        }
+        model.become_state(end.state)?;
         model.failure = end.failure.map(|failure| failure.replace('\0', "\u{fffd}"));
         model.end_time = Some(to_micros(now));
         user_sync.health = end.health.to_json()?;
@@ -205,6 +217,16 @@ impl Store {
         tx.commit().await?;
         model.into_domain()
     }
+}
+
+async fn is_current(connection: &impl ConnectionTrait, key: &UserSyncKey, id: RunId) -> Result<bool> {
+    let sql = "SELECT COUNT(*) FROM sync_runs r
+        JOIN user_syncs s ON s.tenant = r.tenant AND s.id = r.user_sync AND s.revision = r.user_sync_revision
+        JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory AND d.revision = r.directory_revision
+        JOIN tenants t ON t.id = r.tenant AND t.user_sync_enabled
+        WHERE r.tenant = $1 AND r.user_sync = $2 AND r.id = $3";
+    let found: Option<i64> = scalar(connection, sql, key_values(key, id).into()).await?;
+    Ok(found == Some(1))
 }
 
 /// Locks a run, which must be in one of these states.

@@ -166,7 +166,7 @@ impl Store {
         if state == RunState::Held {
             forget_hold(&tx, &key.tenant, key.user_sync.as_str()).await?;
         }
-        model.state = RunState::Cancelled.word().to_owned();
+        model.become_state(RunState::Cancelled)?;
         model.end_time = Some(to_micros(now));
         entity::update(&tx, model.clone()).await?;
         tx.commit().await?;
@@ -230,7 +230,7 @@ impl Store {
         if !model.run_state()?.is_waiting() || !over {
             return Ok(false);
         }
-        model.state = RunState::Expired.word().to_owned();
+        model.become_state(RunState::Expired)?;
         model.end_time = Some(to_micros(now));
         entity::update(&tx, model).await?;
         if let Some(health) = health {

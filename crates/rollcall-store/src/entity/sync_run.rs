@@ -52,6 +52,15 @@ impl Model {
         RunState::from_word(&self.state)
     }
 
+    /// Goes over to a state, if the state machine allows it.
+    pub(crate) fn become_state(&mut self, next: RunState) -> Result<()> {
+        if !self.run_state()?.may_become(next) {
+            return Err(StoreError::NotInState);
+        }
+        next.word().clone_into(&mut self.state);
+        Ok(())
+    }
+
     pub(crate) fn into_domain(self) -> Result<Run> {
         let bad_id = || StoreError::corrupt("a stored id is malformed");
         Ok(Run {

@@ -1,10 +1,15 @@
 //! Runs: their states, plans, issues and ends.
 
+use std::collections::HashSet;
+
 use rollcall_core::issue::{Health, HealthLevel, Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::run::{RunCounts, RunMode, RunState};
+use rollcall_core::secret::Password;
+use rollcall_core::tenant::TenantSettings;
 use rollcall_store::{
-    Kind, LeaseToken, NewMail, NewRun, Page, PageRequest, PlanOutcome, PlanResult, RunEnd, Store, StoreError,
+    Kind, LeaseToken, NewMail, NewRun, NewSecrets, Page, PageRequest, PlanOutcome, PlanResult, RunEnd, Store,
+    StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -13,11 +18,13 @@ use crate::fixture::*;
 on_both! {
     a_run_goes_through_its_states,
     a_plan_of_an_older_configuration_does_not_take_place,
+    a_new_bind_password_changes_nothing_of_what_a_run_reads,
     a_waiting_plan_is_applied_once,
     a_waiting_plan_expires_or_is_cancelled,
     nobody_is_asked_to_apply_what_waits_no_more,
     a_takeover_pulls_anew,
     chunks_of_removals_come_first,
+    changes_are_taken_out_of_a_plan,
     changes_and_issues_are_listed_in_pages,
     a_newer_run_supersedes_a_waiting_one,
     a_preview_leaves_what_is_held_to_be_decided_on,
@@ -62,19 +69,72 @@ async fn waiting(store: &Store, token: &LeaseToken, number: u128, outcome: PlanO
 
 async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
     let (store, token) = ready(&engine).await;
+    let (tenant, main, key) = (acme(), directory_id("main"), staff());
+    for (number, what) in (1..).zip(["user sync", "directory", "tenant"]) {
+        let id = run_id(number);
+        store
+            .create_run(&token, &key, new_run(number), at(1))
+            .await
+            .unwrap();
+        store.begin_pull(&token, &key, id).await.unwrap();
+        assert!(store.is_plan_current(&key, id).await.unwrap());
+        match what {
+            "user sync" => {
+                let settings = sync_settings("main");
+                let staff = sync_id("staff");
+                let changed = store
+                    .update_user_sync(&tenant, &staff, 1, &settings, None, at(2))
+                    .await;
+                changed.map(|_| ())
+            }
+            "directory" => {
+                let (settings, none) = (directory_settings(), NewSecrets::default());
+                let changed = store
+                    .update_directory(&tenant, &main, 1, &settings, none, true, at(2))
+                    .await;
+                changed.map(|_| ())
+            }
+            _ => {
+                let settings = TenantSettings {
+                    user_sync_enabled: false,
+                    ..store.tenant(&tenant).await.unwrap().settings
+                };
+                let changed = store.update_tenant(&tenant, 1, &settings, at(2)).await;
+                changed.map(|_| ())
+            }
+        }
+        .unwrap();
+        assert!(!store.is_plan_current(&key, id).await.unwrap(), "{what}");
+        let late = store
+            .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(3))
+            .await;
+        assert!(
+            matches!(late, Err(StoreError::RevisionMismatch)),
+            "{what}: {late:?}"
+        );
+        assert_eq!(store.run(&key, id).await.unwrap().state, RunState::Pulling);
+        store
+            .end_run(&token, &key, id, end(RunState::Superseded), &[], at(4))
+            .await
+            .unwrap();
+    }
+}
+
+async fn a_new_bind_password_changes_nothing_of_what_a_run_reads(engine: Engine) {
+    let (store, token) = ready(&engine).await;
     let (key, id) = (staff(), run_id(1));
     store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
     store.begin_pull(&token, &key, id).await.unwrap();
-    let settings = sync_settings("main");
+    let password = Password::new("correct horse battery staple".into()).ok().unwrap();
     store
-        .update_user_sync(&acme(), &sync_id("staff"), 1, &settings, None, at(2))
+        .rotate_bind_password(&acme(), &directory_id("main"), None, &password, at(2))
         .await
         .unwrap();
-    let late = store
+    let run = store
         .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(3))
-        .await;
-    assert!(matches!(late, Err(StoreError::RevisionMismatch)), "{late:?}");
-    assert_eq!(store.run(&key, id).await.unwrap().state, RunState::Pulling);
+        .await
+        .unwrap();
+    assert_eq!(run.state, RunState::Applying);
 }
 
 async fn a_run_goes_through_its_states(engine: Engine) {
@@ -316,6 +376,43 @@ async fn chunks_of_removals_come_first(engine: Engine) {
     assert_eq!(read, order);
     let listed = store.list_changes(&key, id, None, &all()).await.unwrap().items;
     assert_eq!(listed, order.concat());
+}
+
+async fn changes_are_taken_out_of_a_plan(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let (key, id) = (staff(), run_id(1));
+    store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    store.begin_pull(&token, &key, id).await.unwrap();
+    let created = |number| creation(number, &format!("user{number}"));
+    for (index, chunk) in (0..).zip([vec![created(1), created(2)], vec![created(3)], vec![created(4)]]) {
+        store.append_chunk(&token, &key, id, index, &chunk).await.unwrap();
+    }
+    let ids = [created(1), created(3), created(9)].map(|change| change.origin.external_id);
+    let withdrawn = store
+        .withdraw_changes(&token, &key, id, &ids.into())
+        .await
+        .unwrap();
+    assert_eq!(withdrawn, [created(1), created(3)]);
+    let left = [vec![created(2)], vec![], vec![created(4)]];
+    for (index, chunk) in (0..).zip(&left) {
+        assert_eq!(&store.read_chunk(&key, id, index).await.unwrap(), chunk);
+    }
+    let kind = Some(ChangeKind::Create);
+    let listed = store.list_changes(&key, id, kind, &all()).await.unwrap().items;
+    assert_eq!(listed, left.concat());
+    store
+        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(2))
+        .await
+        .unwrap();
+    let late = store.withdraw_changes(&token, &key, id, &HashSet::new()).await;
+    assert!(matches!(late, Err(StoreError::NotInState)), "{late:?}");
+    for (index, chunk) in (0..).zip(&left) {
+        let outcome = store
+            .apply_chunk(&token, &key, id, index, chunk, at(3))
+            .await
+            .unwrap();
+        assert_eq!(outcome.applied, chunk.len() as u64);
+    }
 }
 
 /// Everything that a list has, page by page.

@@ -198,8 +198,7 @@ impl Inner {
             (RunMode::Apply | RunMode::Relink, false) => PlanOutcome::Held(reasons.clone()),
             (RunMode::Apply, true) => PlanOutcome::Apply,
         };
-        let now_configured = self.store.user_sync(&key.tenant, &key.user_sync).await?;
-        if now_configured.revision != run.user_sync_revision {
+        if !self.store.is_plan_current(key, id).await? {
             return Err(Stop::Superseded);
         }
         if matches!(outcome, PlanOutcome::Held(_)) {
@@ -220,7 +219,7 @@ impl Inner {
             (run.plan_time, run.expire_time) = (Some(now), Some(now + PLAN_LIFETIME));
         };
         let mails = match result.outcome {
-            PlanOutcome::Held(_) => self.reports.about(&now_configured, id, held).await,
+            PlanOutcome::Held(_) => self.reports.about(&sync, id, held).await,
             PlanOutcome::Planned | PlanOutcome::Apply => Vec::new(),
         };
         Ok(self
