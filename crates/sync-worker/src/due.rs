@@ -15,6 +15,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::interval;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::run::per_tenant;
 use crate::worker::Worker;
 
 /// Whoever claims a due sync has this long to start it, before it is due again: a process that dies in
@@ -173,10 +174,12 @@ impl Worker {
         loop {
             let going_on = !results.is_closed() && !self.stop.is_cancelled();
             let room = going_on && reading.len() < limits.concurrent;
-            // The longest due of those whose directory has room: the others keep nobody else from starting.
+            // The first of those whose tenant and directory have room: the others keep nobody else from starting.
             let has_room = |sync: &UserSync| {
-                let same = reading.values().filter(|busy| **busy == directory_of(sync));
-                same.count() < limits.per_directory as usize
+                let of_tenant = reading.values().filter(|(tenant, _)| *tenant == sync.tenant);
+                let of_directory = reading.values().filter(|busy| **busy == directory_of(sync));
+                of_tenant.count() < per_tenant(limits.concurrent)
+                    && of_directory.count() < limits.per_directory as usize
             };
             let next = queue.iter().position(has_room).filter(|_| room);
             let Some(sync) = next.and_then(|place| queue.remove(place)) else {

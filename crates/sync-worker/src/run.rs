@@ -14,7 +14,7 @@ use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{LeaseName, LeaseToken, NewRun, Store};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +38,8 @@ mod source;
 mod stop;
 mod turn;
 
+use place::Places;
+pub(crate) use place::per_tenant;
 pub use refresh::{RefreshOutcome, Refreshed};
 
 /// Abandoned runs taken over at a time.
@@ -87,7 +89,7 @@ pub(super) struct Inner {
     holder: String,
     progress: Mutex<HashMap<RunId, watch::Sender<u64>>>,
     tasks: TaskTracker,
-    places: Arc<Semaphore>,
+    places: Places,
     stopping: CancellationToken,
 }
 
@@ -104,7 +106,7 @@ impl RunEngine {
         Self {
             inner: Arc::new(Inner {
                 reports: Reports::new(store.clone(), limits.reports),
-                places: Arc::new(Semaphore::new(limits.concurrent)),
+                places: Places::new(limits.concurrent),
                 store,
                 directories,
                 clock,

@@ -2,18 +2,20 @@
 //! expire, and old things go. Every replica does all of this; the store sees to it that each thing happens
 //! once.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 use rollcall_core::error::Error;
-use rollcall_core::id::UserSyncKey;
+use rollcall_core::id::{TenantId, UserSyncKey};
 use rollcall_core::run::RunTrigger;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use crate::retention::Retention;
+use crate::run::per_tenant;
 use crate::worker::Worker;
 
 /// Time between two looks for schedules that a clock that was ahead has made.
@@ -22,8 +24,8 @@ const LOOK_AGAIN: TimeDelta = TimeDelta::hours(1);
 /// The scheduler of one process.
 pub struct Scheduler {
     worker: Worker,
-    /// One for each run that may still be started.
-    room: Arc<Semaphore>,
+    /// Runs that it started and that have not ended, by tenant.
+    running: Arc<Mutex<HashMap<TenantId, usize>>>,
     place_is_free: Arc<Notify>,
     retention: Retention,
     /// When schedules were last brought forward.
@@ -33,11 +35,10 @@ pub struct Scheduler {
 impl Scheduler {
     /// A scheduler that has done nothing yet.
     pub fn new(worker: Worker) -> Self {
-        let room = Arc::new(Semaphore::new(worker.settings.runs.concurrent));
         Self {
             retention: Retention::new(worker.clone()),
             worker,
-            room,
+            running: Arc::default(),
             place_is_free: Arc::default(),
             last_look: None,
         }
@@ -99,14 +100,28 @@ impl Scheduler {
 
     /// Starts as many due user syncs as there is room for. What was missed is caught up once.
     async fn start_due(&self, now: DateTime<Utc>) -> Result<(), Error> {
-        let room = u32::try_from(self.room.available_permits()).unwrap_or(u32::MAX);
+        let limits = &self.worker.settings.runs;
+        let running = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .sum();
+        let room = limits.concurrent.saturating_sub(running);
+        let room = u32::try_from(room).unwrap_or(u32::MAX);
         if room == 0 {
             return Ok(());
         }
-        let per_directory = self.worker.settings.runs.per_directory;
-        for sync in self.worker.store.due_user_syncs(now, per_directory, room).await? {
-            let Ok(permit) = self.room.clone().try_acquire_owned() else {
-                break;
+        for sync in self
+            .worker
+            .store
+            .due_user_syncs(now, limits.per_directory, room)
+            .await?
+        {
+            // Others of its tenant would only wait for it, and keep those of other tenants from starting.
+            let Some(running) = Running::begin(&self.running, &sync.tenant, per_tenant(limits.concurrent))
+            else {
+                continue;
             };
             let key = UserSyncKey {
                 tenant: sync.tenant.clone(),
@@ -118,7 +133,7 @@ impl Scheduler {
                     let place_is_free = Arc::clone(&self.place_is_free);
                     tokio::spawn(async move {
                         note("wait for a run", engine.wait(&key, run.id).await.map(|_| ()));
-                        drop(permit);
+                        drop(running);
                         place_is_free.notify_one();
                     });
                 }
@@ -129,6 +144,38 @@ impl Scheduler {
             }
         }
         Ok(())
+    }
+}
+
+/// A run that a scheduler started, until it is dropped.
+struct Running {
+    all: Arc<Mutex<HashMap<TenantId, usize>>>,
+    tenant: TenantId,
+}
+
+impl Running {
+    /// `None` if the tenant has so many already.
+    fn begin(all: &Arc<Mutex<HashMap<TenantId, usize>>>, tenant: &TenantId, limit: usize) -> Option<Self> {
+        let mut runs = all.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_tenant = runs.entry(tenant.clone()).or_default();
+        if *of_tenant >= limit {
+            return None;
+        }
+        *of_tenant += 1;
+        Some(Self {
+            all: Arc::clone(all),
+            tenant: tenant.clone(),
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut runs = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = runs.get_mut(&self.tenant) {
+            *count -= 1;
+        }
+        runs.retain(|_, count| *count > 0);
     }
 }
 

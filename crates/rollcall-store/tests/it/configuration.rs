@@ -413,7 +413,8 @@ async fn due_syncs_of_one_directory_leave_room_for_others(engine: Engine) {
             .collect()
     };
     assert_eq!(due(9).await.len(), 6);
-    assert_eq!(due(2).await, ["acme/more0", "acme/more1", "evil/staff"]);
+    // Each tenant in its turn, though all of the first one's are longer due.
+    assert_eq!(due(2).await, ["acme/more0", "evil/staff", "acme/more1"]);
     let token = lease(&store, &staff()).await;
     store
         .create_run(&token, &staff(), new_run(1), at(9))
@@ -421,7 +422,7 @@ async fn due_syncs_of_one_directory_leave_room_for_others(engine: Engine) {
         .unwrap();
     assert_eq!(
         due(2).await,
-        ["acme/more0", "evil/staff"],
+        ["evil/staff", "acme/more0"],
         "one reads the directory already"
     );
     store.begin_pull(&token, &staff(), run_id(1)).await.unwrap();

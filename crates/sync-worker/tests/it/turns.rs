@@ -1,17 +1,18 @@
-//! Only so many runs read one directory at a time.
+//! Only so many runs read one directory at a time, and one tenant's leave room for others.
 
 use std::time::Duration;
 
 use rollcall_core::id::DirectoryId;
 use rollcall_proto::v1::{self, SyncRunMode, SyncRunState};
-use rollcall_runtime::clock::Clock;
+use rollcall_runtime::clock::{Clock, ManualClock};
 use rollcall_store::{LeaseName, LeaseToken, Store};
-use rollcall_testkit::wait_for;
+use rollcall_testkit::{ScriptedLdap, wait_for};
 
-use crate::company::{Company, TENANT, create_sync, staff};
+use crate::company::{Company, TENANT, create_sync, create_tenant, staff};
 use crate::harness::{ADMIN, Clients, TestWorker, ok};
 use crate::run_world::tenant;
 use crate::runs::{rest, run};
+use crate::scheduling::{MORNING, NOON, at, nightly, runs};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -78,4 +79,96 @@ async fn a_run_waits_for_its_turn_whichever_process_has_it() {
         .await
         .unwrap();
     store.release_lease(&again).await.unwrap();
+}
+
+/// A directory that takes every connection and never says a word.
+async fn silent() -> (ScriptedLdap, v1::Directory) {
+    let server = ScriptedLdap::plain(|mut peer| async move {
+        while peer.receive().await?.is_some() {}
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let directory = v1::Directory {
+        display_name: "Silent".into(),
+        hosts: vec![format!("ldap://{}", server.address())],
+        transport_security: v1::TransportSecurity::Plaintext.into(),
+        allow_plaintext: true,
+        bind_dn: "cn=rollcall".into(),
+        bind_password: "secret".into(),
+        operation_timeout: Some(prost_types::Duration {
+            seconds: 60,
+            nanos: 0,
+        }),
+        ..v1::Directory::default()
+    };
+    (server, directory)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_directories_never_answer_keeps_nobody_else_waiting() {
+    let company = Company::start();
+    let (server, directory) = silent().await;
+    let [tls, plain] = company.ports();
+    let clock = ManualClock::new(at(NOON));
+    let settings = [("scheduler.enabled", "true"), ("runs.concurrent", "2")];
+    let ports = [tls, plain, server.address().port()];
+    let worker = TestWorker::start_with(&ports, &settings, Clock::Manual(clock.clone())).await;
+    let mut clients = worker.clients(ADMIN);
+    create_tenant(&mut clients).await;
+    for id in ["first", "second", "third"] {
+        let request = v1::CreateDirectoryRequest {
+            parent: TENANT.into(),
+            directory_id: id.into(),
+            directory: Some(directory.clone()),
+        };
+        ok(clients.directories.create_directory(request)).await;
+        let sync = v1::UserSync {
+            directory: format!("{TENANT}/directories/{id}"),
+            schedule: "0 1 * * *".into(),
+            ..nightly()
+        };
+        create_sync(&mut clients, id, sync).await;
+    }
+    let other = v1::CreateTenantRequest {
+        tenant_id: "globex".into(),
+        tenant: Some(v1::Tenant {
+            display_name: "Globex".into(),
+            user_sync_enabled: true,
+            ..v1::Tenant::default()
+        }),
+    };
+    ok(clients.tenants.create_tenant(other)).await;
+    let request = v1::CreateDirectoryRequest {
+        parent: "tenants/globex".into(),
+        directory_id: "hq".into(),
+        directory: Some(company.directory()),
+    };
+    ok(clients.directories.create_directory(request)).await;
+    let request = v1::CreateUserSyncRequest {
+        parent: "tenants/globex".into(),
+        user_sync_id: "staff".into(),
+        user_sync: Some(v1::UserSync {
+            directory: "tenants/globex/directories/hq".into(),
+            ..nightly()
+        }),
+    };
+    ok(clients.user_syncs.create_user_sync(request)).await;
+
+    // An hour before anybody else.
+    clock.set(at("2026-03-02T01:30:00Z"));
+    let silence = async || server.connections() > 0;
+    wait_for("a run that gets no answer", LIMIT, silence)
+        .await
+        .unwrap();
+    clock.set(at(MORNING));
+    let ended = async || {
+        let runs = runs(&mut worker.clients(ADMIN), "tenants/globex/userSyncs/staff").await;
+        runs.first()
+            .is_some_and(|run| run.state() == SyncRunState::Succeeded)
+    };
+    wait_for("the other tenant's run", LIMIT, ended).await.unwrap();
+    let waiting = runs(&mut clients, &format!("{TENANT}/userSyncs/-")).await;
+    assert_eq!(waiting.len(), 1, "{waiting:#?}");
+    assert_eq!(waiting[0].state(), SyncRunState::Pulling);
 }
