@@ -296,15 +296,20 @@ impl Inner {
             tracing::warn!(run.id = %id, error = %error, "a nightly run was superseded, and the next one is as scheduled");
         }
     }
-}
 
-impl Inner {
-    /// Whoever changes a sync at night must not cost it the night's run.
     async fn make_due_again(&self, key: &UserSyncKey, id: RunId) -> Result<(), StoreError> {
         let run = self.store.run(key, id).await?;
-        let sync = self.store.user_sync(&key.tenant, &key.user_sync).await?;
-        if run.trigger == RunTrigger::Schedule && sync.next_run_time.is_some() {
-            let (tenant, user_sync, now) = (&key.tenant, &key.user_sync, self.clock.now());
+        match run.trigger {
+            RunTrigger::Schedule => self.run_again(key).await,
+            RunTrigger::Call => Ok(()),
+        }
+    }
+
+    /// Makes a user sync due at once, if it runs by itself: whoever changes it at night must not cost it the night's run.
+    pub(super) async fn run_again(&self, key: &UserSyncKey) -> Result<(), StoreError> {
+        let (tenant, user_sync, now) = (&key.tenant, &key.user_sync, self.clock.now());
+        let sync = self.store.user_sync(tenant, user_sync).await?;
+        if sync.next_run_time.is_some() {
             self.store
                 .set_next_run_time(tenant, user_sync, sync.next_run_time, Some(now))
                 .await?;

@@ -6,9 +6,10 @@ use rollcall_proto::status;
 use rollcall_proto::v1::{self, SyncRunState, SyncRunTrigger};
 use rollcall_runtime::clock::{Clock, ManualClock};
 use rollcall_testkit::wait_for;
+use tonic::Code;
 
 use crate::company::{Company, DIRECTORY, STAFF, TENANT, create_sync, staff};
-use crate::harness::{ACME, ADMIN, Clients, TestWorker, metadata, ok};
+use crate::harness::{ACME, ADMIN, Clients, TestWorker, mask, metadata, ok};
 use crate::runs::run_to_rest;
 
 pub const NOON: &str = "2026-03-01T12:00:00Z";
@@ -356,4 +357,61 @@ async fn one_call_runs_all_that_is_due_though_their_directory_takes_one_at_a_tim
         .collect();
     assert_eq!(states, [SyncRunState::Succeeded; 3], "{messages:#?}");
     assert!(end.is_ok());
+}
+
+/// Whoever changes a user sync while it runs at night gets the night's run all the same, by the new settings.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nightly_run_that_a_change_makes_worthless_is_made_up_for() {
+    for by_call in [false, true] {
+        let company = Company::start();
+        let clock = ManualClock::new(at(NOON));
+        let enabled = if by_call { "false" } else { "true" };
+        let settings = [("scheduler.enabled", enabled)];
+        let worker = TestWorker::start_with(&company.ports(), &settings, Clock::Manual(clock.clone())).await;
+        let mut clients = worker.clients(ADMIN);
+        company.set_up(&mut clients).await;
+        create_sync(&mut clients, "staff", nightly()).await;
+
+        company.slapd.pause().unwrap();
+        clock.set(at(MORNING));
+        let mut caller = worker.clients(ADMIN);
+        let call = tokio::spawn(async move {
+            match by_call {
+                true => run_due(&mut caller, TENANT)
+                    .await
+                    .1
+                    .map_err(|status| status.code()),
+                false => Ok(()),
+            }
+        });
+        let has_run = async |state| {
+            let runs = runs(&mut worker.clients(ADMIN), STAFF).await;
+            runs.iter().any(|run| run.state() == state)
+        };
+        let limit = Duration::from_secs(20);
+        let pulling = async || has_run(SyncRunState::Pulling).await;
+        wait_for("a run that reads", limit, pulling).await.unwrap();
+        let change = v1::UpdateUserSyncRequest {
+            user_sync: Some(v1::UserSync {
+                name: STAFF.into(),
+                display_name: "Everybody".into(),
+                ..v1::UserSync::default()
+            }),
+            update_mask: mask(&["display_name"]),
+        };
+        ok(clients.user_syncs.update_user_sync(change)).await;
+        company.slapd.resume().unwrap();
+        let superseded = async || has_run(SyncRunState::Superseded).await;
+        wait_for("the run that is worthless", limit, superseded)
+            .await
+            .unwrap();
+        if by_call {
+            assert_eq!(call.await.unwrap(), Err(Code::FailedPrecondition));
+            run_due(&mut clients, TENANT).await.1.unwrap();
+        }
+        let made_up = async || has_run(SyncRunState::Succeeded).await;
+        wait_for("the run that makes up for it", limit, made_up)
+            .await
+            .unwrap();
+    }
 }
