@@ -27,6 +27,7 @@ mod carry_out;
 mod context;
 mod disputes;
 mod expiry;
+mod owners;
 mod place;
 mod planning;
 mod pull;

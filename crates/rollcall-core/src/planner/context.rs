@@ -1,10 +1,10 @@
 //! What has to be known about the users whom a batch of entries concerns.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::external_id::ExternalId;
-use crate::id::{DirectoryId, UserId};
-use crate::user::User;
+use crate::id::{DirectoryId, UserId, UserSyncId};
+use crate::user::{StateReason, User, UserState};
 
 /// Who has an identifier.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +21,7 @@ pub struct Context {
     users: HashMap<UserId, User>,
     persons: HashMap<ExternalId, UserId>,
     holders: HashMap<String, Holder>,
+    given_up: HashSet<UserId>,
 }
 
 impl Context {
@@ -46,7 +47,29 @@ impl Context {
             users,
             persons,
             holders,
+            given_up: HashSet::new(),
         }
+    }
+
+    /// The user with this id, if another user sync than this one has it and did not give it up.
+    pub fn kept_elsewhere(&self, id: &ExternalId, user_sync: &UserSyncId) -> Option<&User> {
+        let user = self.person(id)?;
+        let elsewhere = user.origin.as_ref()?.user_sync != *user_sync;
+        (elsewhere && !self.is_given_up(user)).then_some(user)
+    }
+
+    /// Their user syncs would not find these users any more.
+    pub fn give_up(&mut self, users: impl IntoIterator<Item = UserId>) {
+        self.given_up.extend(users);
+    }
+
+    /// True if the owning sync does not have the person any more.
+    pub(super) fn is_given_up(&self, user: &User) -> bool {
+        let told = matches!(
+            user.state_reason,
+            Some(StateReason::Gone | StateReason::OutOfScope | StateReason::SyncDeleted)
+        );
+        user.state != UserState::Active && told || self.given_up.contains(&user.id)
     }
 
     pub(super) fn person(&self, id: &ExternalId) -> Option<&User> {

@@ -5,7 +5,7 @@ use crate::id::{UserId, Uuid};
 use crate::identifier::normalize;
 use crate::issue::{Issue, IssueKind};
 use crate::plan::{Change, ChangeKind};
-use crate::user::{FieldChange, Origin, Profile, StateReason, User, UserState};
+use crate::user::{FieldChange, Origin, Profile, User, UserState};
 use crate::user_sync::{ExistingUsers, LoginChanges, NewUsers};
 
 impl Planner<'_> {
@@ -61,7 +61,7 @@ impl Planner<'_> {
     ) -> Option<Change> {
         let origin = user.origin.as_ref()?;
         let owned = origin.user_sync == *self.user_sync;
-        if !owned && !is_given_up(user) {
+        if !owned && !context.is_given_up(user) {
             let message = format!("the account is a user of the user sync {}", origin.user_sync);
             let mut issue = Issue::new(IssueKind::Overlap, &desired.dn, message);
             issue.other_user_sync = Some(origin.user_sync.clone());
@@ -250,13 +250,4 @@ fn identity_changes(before: &Origin, after: &Origin) -> [FieldChange; 2] {
         change("external_id", &before.external_id, &after.external_id),
         change("dn", &before.dn, &after.dn),
     ]
-}
-
-/// True if the owning sync's last Complete run did not have the person any more.
-fn is_given_up(user: &User) -> bool {
-    user.state != UserState::Active
-        && matches!(
-            user.state_reason,
-            Some(StateReason::Gone | StateReason::OutOfScope | StateReason::SyncDeleted)
-        )
 }

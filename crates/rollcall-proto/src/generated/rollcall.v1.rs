@@ -7434,7 +7434,8 @@ impl ExistingUserPolicy {
 pub enum MissingUserPolicy {
     /// IGNORE.
     Unspecified = 0,
-    /// Leave the user alone. A login fails all the same, since the directory refuses it.
+    /// Leave the user alone. A login fails all the same, since the directory refuses it; and another user sync that finds
+    /// the person takes the user over as soon as this one's searches would not.
     Ignore = 1,
     /// Deactivate the user, who keeps login and e-mail address.
     Deactivate = 2,

@@ -1,18 +1,17 @@
 //! Confirms absences: that an entry did not come from a search does not prove that its person has left.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::filter::Filter;
 use rollcall_core::id::UserId;
-use rollcall_core::reader::EntryReader;
 use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::{Search, SearchScope};
-use rollcall_ldap::{LdapDirectory, LdapError, ResultCode};
+use rollcall_ldap::{LdapError, ResultCode};
 use tokio::time::Instant;
 
 use super::pull::canonical;
+use super::source::Source;
 
 /// Ids asked for at a time.
 pub(super) const BATCH_IDS: usize = 50;
@@ -40,26 +39,18 @@ pub(super) enum Absence {
 /// Confirms the absence of at most [`BATCH_IDS`] users. `canary` is an id that the pull did bring: while it
 /// cannot be read either, nobody else's absence means anything.
 pub(super) async fn confirm(
-    directory: &LdapDirectory,
-    reader: &EntryReader,
+    source: &Source,
     searches: &[Search],
-    contexts: &[String],
     users: &[User],
     canary: Option<&ExternalId>,
-    timeout: Duration,
 ) -> Result<HashMap<UserId, Absence>, LdapError> {
     let ids: Vec<ExternalId> = users
         .iter()
         .filter_map(|user| Some(user.origin.as_ref()?.external_id.clone()))
         .collect();
-    let mut matching = HashSet::new();
-    for search in searches {
-        let filter = format!("(&{}{})", canonical(&search.filter), any_of(&ids));
-        let found = find(directory, reader, &search.base_dn, search.scope, &filter, timeout).await?;
-        matching.extend(found.into_iter().map(|(id, _)| id));
-    }
+    let matching = matching(source, searches, &ids).await?;
     let wanted: Vec<ExternalId> = ids.iter().chain(canary).cloned().collect();
-    let existing = find_anywhere(directory, reader, contexts, &wanted, timeout).await?;
+    let existing = find_anywhere(source, &wanted).await?;
     let existing: HashSet<ExternalId> = existing.into_iter().map(|(id, _)| id).collect();
     let readable = canary.is_none_or(|canary| existing.contains(canary));
     let judge = |id: &ExternalId| {
@@ -67,7 +58,7 @@ pub(super) async fn confirm(
             Absence::Present
         } else if existing.contains(id) {
             Absence::Removed(StateReason::OutOfScope)
-        } else if readable && !contexts.is_empty() {
+        } else if readable && !source.contexts.is_empty() {
             Absence::Removed(StateReason::Gone)
         } else {
             Absence::Unknown
@@ -79,41 +70,52 @@ pub(super) async fn confirm(
     Ok(judged.collect())
 }
 
+/// Which of these ids, at most [`BATCH_IDS`], the searches find.
+pub(super) async fn matching(
+    source: &Source,
+    searches: &[Search],
+    ids: &[ExternalId],
+) -> Result<HashSet<ExternalId>, LdapError> {
+    let mut matching = HashSet::new();
+    for search in searches {
+        let filter = format!("(&{}{})", canonical(&search.filter), any_of(ids));
+        let found = find(source, &search.base_dn, search.scope, &filter).await?;
+        matching.extend(found.into_iter().map(|(id, _)| id));
+    }
+    Ok(matching)
+}
+
 /// The entries with these ids, wherever they are, with their DNs.
 pub(super) async fn find_anywhere(
-    directory: &LdapDirectory,
-    reader: &EntryReader,
-    contexts: &[String],
+    source: &Source,
     ids: &[ExternalId],
-    timeout: Duration,
 ) -> Result<Vec<(ExternalId, String)>, LdapError> {
     let mut found = Vec::new();
-    for context in contexts {
-        let scope = SearchScope::Subtree;
-        found.extend(find(directory, reader, context, scope, &any_of(ids), timeout).await?);
+    for context in &source.contexts {
+        found.extend(find(source, context, SearchScope::Subtree, &any_of(ids)).await?);
     }
     Ok(found)
 }
 
 async fn find(
-    directory: &LdapDirectory,
-    reader: &EntryReader,
+    source: &Source,
     base_dn: &str,
     scope: SearchScope,
     filter: &str,
-    timeout: Duration,
 ) -> Result<Vec<(ExternalId, String)>, LdapError> {
     let limit = 2 * BATCH_IDS as u32;
-    let deadline = Instant::now() + timeout;
-    let found = directory
-        .find(base_dn, scope, filter, &reader.id_attributes(), limit, deadline)
+    let deadline = Instant::now() + source.timeout;
+    let ids = source.reader.id_attributes();
+    let found = source
+        .ldap
+        .find(base_dn, scope, filter, &ids, limit, deadline)
         .await?;
     if found.more {
         return Err(LdapError::SearchRefused(ResultCode::SIZE_LIMIT_EXCEEDED));
     }
     let entries = found.entries.into_iter();
     Ok(entries
-        .filter_map(|entry| Some((reader.external_id(&entry).ok()?, entry.dn)))
+        .filter_map(|entry| Some((source.reader.external_id(&entry).ok()?, entry.dn)))
         .collect())
 }
 

@@ -19,7 +19,6 @@ use tracing::Instrument;
 use super::absences::{BATCH_IDS, Confirmed};
 use super::planning::{Planning, Target};
 use super::pull::Pull;
-use super::source::Source;
 use super::stop::Stop;
 use super::{Inner, Phase};
 
@@ -107,13 +106,6 @@ impl Inner {
             return Err(Error::new(Reason::SyncDisabled, "the user sync was switched off").into());
         }
         let source = self.source(&key.tenant, &settings.directory, settings).await?;
-        let Source {
-            ldap,
-            reader,
-            contexts,
-            ..
-        } = &source;
-        let timeout = source.timeout;
         let relinked = match run.mode {
             RunMode::Relink => self.relinked(key, id, &sync, &source).await?,
             RunMode::Apply | RunMode::Preview => HashMap::new(),
@@ -130,12 +122,12 @@ impl Inner {
             Ok(roles) => (Some(roles), None),
             Err(issue) => (None, Some(issue)),
         };
-        let mut planning = Planning::begin(target, &sync, reader, roles, relinked, started).await?;
+        let mut planning = Planning::begin(target, &sync, &source, roles, relinked, started).await?;
         if let Some(issue) = rule_issue {
             planning.add_issue(issue.kind, issue.message);
         }
-        let attributes = reader.attributes();
-        let mut pull = Pull::new(ldap, &settings.searches, &attributes);
+        let attributes = source.reader.attributes();
+        let mut pull = Pull::new(&source.ldap, &settings.searches, &attributes);
         // Told at once, the first few entries would look like all that half a second brings.
         let mut progress_due = Instant::now() + PROGRESS_INTERVAL;
         while let Some(entries) = pull.next_batch().await {
@@ -151,7 +143,7 @@ impl Inner {
         }
         planning.settle().await?;
         let pulled = pull.finish().await.map_err(|error| source.error(&error))?;
-        planning.take_back_disputed(ldap, contexts, timeout).await?;
+        planning.take_back_disputed().await?;
         let mut gaps = pulled.gaps;
         gaps.extend(planning.unidentified());
         // The guard looks at all absences, whatever becomes of them; a plan that it holds for their number has the
@@ -166,9 +158,7 @@ impl Inner {
             let mut confirmed = Confirmed::default();
             for batch in absent.chunks(BATCH_IDS) {
                 self.keep_going(key, id).await?;
-                planning
-                    .confirm(batch, ldap, contexts, timeout, &mut confirmed)
-                    .await?;
+                planning.confirm(batch, &mut confirmed).await?;
                 // Nobody is removed then, whatever could be said of the others; and a server that does not answer
                 // would be waited for as often as there are batches.
                 if confirmed.doubt.is_some() {

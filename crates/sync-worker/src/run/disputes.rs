@@ -2,15 +2,13 @@
 //! id are nobody, since the id attribute that a tenant vouched for, or a broken server, does not tell who is who.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::issue::{Issue, IssueKind};
-use rollcall_core::reader::EntryReader;
-use rollcall_ldap::LdapDirectory;
 
 use super::absences::{BATCH_IDS, find_anywhere};
+use super::source::Source;
 
 /// With more of them, the attribute is no id.
 const MAX_DISPUTES: usize = 1000;
@@ -44,19 +42,13 @@ impl Disputes {
     }
 
     /// Asks the directory which of the ids several entries have. Those that it does not tell of count as such.
-    pub(super) async fn shared(
-        self,
-        directory: &LdapDirectory,
-        reader: &EntryReader,
-        contexts: &[String],
-        timeout: Duration,
-    ) -> Shared {
+    pub(super) async fn shared(self, source: &Source) -> Shared {
         let mut disputed: Vec<(ExternalId, String)> = self.0.into_iter().collect();
         disputed.sort_unstable();
         let mut shared = Shared::default();
         for batch in disputed.chunks(BATCH) {
             let ids: Vec<ExternalId> = batch.iter().map(|(id, _)| id.clone()).collect();
-            let found = find_anywhere(directory, reader, contexts, &ids, timeout).await;
+            let found = find_anywhere(source, &ids).await;
             let mut dns: HashMap<ExternalId, HashSet<String>> = HashMap::new();
             for (id, dn) in found.unwrap_or_default() {
                 dns.entry(id).or_default().insert(dn);

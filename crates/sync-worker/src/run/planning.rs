@@ -1,7 +1,6 @@
 //! Turns a pull into a plan in the store: batch by batch, so that memory does not grow with the directory.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::entry::Entry;
@@ -12,11 +11,9 @@ use rollcall_core::id::{RunId, UserId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{CHUNK_CHANGES, Change};
 use rollcall_core::planner::{Desired, Known, KnownUsers, Meeting, Planner};
-use rollcall_core::reader::EntryReader;
 use rollcall_core::run::RunCounts;
 use rollcall_core::user::StateReason;
 use rollcall_core::user_sync::UserSync;
-use rollcall_ldap::LdapDirectory;
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{LeaseToken, Store};
 use uuid::{NoContext, Timestamp};
@@ -24,7 +21,9 @@ use uuid::{NoContext, Timestamp};
 use super::absences::{self, Absence, Confirmed};
 use super::context::context;
 use super::disputes::Disputes;
+use super::owners::given_up;
 use super::roles::Roles;
+use super::source::Source;
 
 /// Users read from the store at a time.
 const KNOWN_PAGE: u32 = 10_000;
@@ -45,7 +44,7 @@ pub(super) struct Target<'a> {
 pub(super) struct Planning<'a> {
     target: Target<'a>,
     sync: &'a UserSync,
-    reader: &'a EntryReader,
+    source: &'a Source,
     roles: Roles,
     planner: Planner<'a>,
     /// Entries that ask for something new and wait for a decision.
@@ -69,7 +68,7 @@ impl<'a> Planning<'a> {
     pub(super) async fn begin(
         target: Target<'a>,
         sync: &'a UserSync,
-        reader: &'a EntryReader,
+        source: &'a Source,
         roles: Option<Roles>,
         relinked: HashMap<UserId, ExternalId>,
         now: DateTime<Utc>,
@@ -101,7 +100,7 @@ impl<'a> Planning<'a> {
         Ok(Self {
             target,
             sync,
-            reader,
+            source,
             roles: roles.unwrap_or_default(),
             planner,
             pending: Vec::new(),
@@ -124,7 +123,7 @@ impl<'a> Planning<'a> {
     pub(super) async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
         for entry in entries {
             self.entries += 1;
-            let id = match self.reader.external_id(&entry) {
+            let id = match self.source.reader.external_id(&entry) {
                 Ok(id) => id,
                 Err(issue) => {
                     self.unidentified += 1;
@@ -143,7 +142,7 @@ impl<'a> Planning<'a> {
             };
             self.canary.get_or_insert_with(|| id.clone());
             let role = self.roles.of(&id, &entry.dn);
-            match self.reader.read(id, &entry, role, self.now) {
+            match self.source.reader.read(id, &entry, role, self.now) {
                 Ok((desired, issues)) => {
                     self.issues.extend(issues);
                     if self.planner.asks_for_more(&desired, before) {
@@ -167,7 +166,10 @@ impl<'a> Planning<'a> {
             let Target {
                 store, key, clock, ..
             } = self.target;
-            let context = context(store, &key.tenant, &self.sync.settings.directory, &pending).await?;
+            let (tenant, directory) = (&key.tenant, &self.sync.settings.directory);
+            let mut context = context(store, tenant, directory, &pending).await?;
+            let given_up = given_up(store, self.sync, self.source, &pending, &context).await?;
+            context.give_up(given_up);
             let decisions = self
                 .planner
                 .decide(pending, &context, || new_user_id(clock.now()));
@@ -179,14 +181,9 @@ impl<'a> Planning<'a> {
 
     /// Looks for ids that several entries have, and takes back what was planned for those: which of them is the person
     /// depends on nothing but their order. Called when all entries have been taken in.
-    pub(super) async fn take_back_disputed(
-        &mut self,
-        directory: &LdapDirectory,
-        contexts: &[String],
-        timeout: Duration,
-    ) -> Result<(), Error> {
+    pub(super) async fn take_back_disputed(&mut self) -> Result<(), Error> {
         let disputes = std::mem::take(&mut self.disputes);
-        let shared = disputes.shared(directory, self.reader, contexts, timeout).await;
+        let shared = disputes.shared(self.source).await;
         if shared.ids.is_empty() {
             return Ok(());
         }
@@ -211,29 +208,14 @@ impl<'a> Planning<'a> {
     }
 
     /// Asks the directory about a batch of absent users, by their ids.
-    pub(super) async fn confirm(
-        &self,
-        batch: &[UserId],
-        directory: &LdapDirectory,
-        contexts: &[String],
-        timeout: Duration,
-        confirmed: &mut Confirmed,
-    ) -> Result<(), Error> {
+    pub(super) async fn confirm(&self, batch: &[UserId], confirmed: &mut Confirmed) -> Result<(), Error> {
         let users = self
             .target
             .store
             .batch_users(&self.target.key.tenant, batch)
             .await?;
         let searches = &self.sync.settings.searches;
-        let found = absences::confirm(
-            directory,
-            self.reader,
-            searches,
-            contexts,
-            &users,
-            self.canary.as_ref(),
-            timeout,
-        );
+        let found = absences::confirm(self.source, searches, &users, self.canary.as_ref());
         let found = match found.await {
             Ok(found) => found,
             Err(error) => {

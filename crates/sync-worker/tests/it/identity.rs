@@ -257,6 +257,43 @@ async fn a_person_who_moves_to_another_sync_s_scope_is_taken_over_once_the_first
     assert_eq!(world.events().await, position + 1, "nobody takes her back");
 }
 
+/// A user sync that leaves missing users alone never says that it gave anybody up. Whoever it would not find any more
+/// could otherwise log in nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_a_sync_would_not_find_any_more_another_takes_over_though_the_first_ignores_who_is_missing() {
+    let sync = v1::UserSync {
+        missing_users: MissingUserPolicy::Ignore.into(),
+        ..staff()
+    };
+    let mut world = World::start(
+        Slapd::builder().ldif(given(&["ada", "ben", "cem"]).as_str()),
+        sync,
+    )
+    .await;
+    let everybody = sync_of(BASE, "(objectClass=inetOrgPerson)");
+    create_sync(&mut world.clients, "guests", everybody).await;
+    world.succeed().await;
+    let before = world.users().await["ada"].clone();
+    world.slapd.modify(&move_to("ada", "Staff", "Guests")).unwrap();
+
+    let run = run_guests(&mut world).await;
+    assert_eq!(
+        world.changes(&run).await,
+        [("ada".to_owned(), ChangeType::Transfer)]
+    );
+    assert_eq!(
+        world.issue_types(&run).await,
+        [IssueType::Overlap; 2],
+        "Ben and Cem stay"
+    );
+    let after = &world.users().await["ada"];
+    assert_eq!((after.id, after.state), (before.id, UserState::Active));
+    assert_eq!(after.origin.as_ref().unwrap().user_sync.as_str(), "guests");
+    let position = world.events().await;
+    world.succeed().await;
+    assert_eq!(world.events().await, position, "nobody takes her back");
+}
+
 async fn run_guests(world: &mut World) -> v1::SyncRun {
     let request = v1::RunUserSyncRequest {
         name: format!("{TENANT}/userSyncs/guests"),

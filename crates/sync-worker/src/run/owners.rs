@@ -1,0 +1,56 @@
+//! Users whom another user sync has. One that removes whoever is missing has said so by its own last run; one that
+//! leaves missing users alone says nothing, so it is the directory that is asked whether it would still find them.
+
+use std::collections::BTreeMap;
+
+use rollcall_core::error::Error;
+use rollcall_core::external_id::ExternalId;
+use rollcall_core::id::{UserId, UserSyncId};
+use rollcall_core::planner::{Context, Desired};
+use rollcall_core::user_sync::{MissingUsers, UserSync};
+use rollcall_store::{Kind, Store, StoreError};
+
+use super::absences::{BATCH_IDS, matching};
+use super::source::Source;
+
+/// Of the users that these entries are, those whom their user syncs would not find any more.
+pub(super) async fn given_up(
+    store: &Store,
+    sync: &UserSync,
+    source: &Source,
+    entries: &[Desired],
+    context: &Context,
+) -> Result<Vec<UserId>, Error> {
+    let mut kept: BTreeMap<&UserSyncId, Vec<(UserId, &ExternalId)>> = BTreeMap::new();
+    for entry in entries {
+        let user = context.kept_elsewhere(&entry.external_id, &sync.id);
+        if let Some((user, origin)) = user.and_then(|user| Some((user.id, user.origin.as_ref()?))) {
+            let of_owner = kept.entry(&origin.user_sync).or_default();
+            of_owner.push((user, &entry.external_id));
+        }
+    }
+    let mut given_up = Vec::new();
+    for (owner, people) in kept {
+        let owner = match store.user_sync(&sync.tenant, owner).await {
+            Ok(owner) => owner.settings,
+            // Whoever deletes it sees to its users.
+            Err(StoreError::NotFound(Kind::UserSync)) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if owner.missing_users != MissingUsers::Ignore {
+            continue;
+        }
+        for batch in people.chunks(BATCH_IDS) {
+            let ids: Vec<ExternalId> = batch.iter().map(|(_, id)| (*id).clone()).collect();
+            match matching(source, &owner.searches, &ids).await {
+                Ok(found) => {
+                    let missing = batch.iter().filter(|(_, id)| !found.contains(*id));
+                    given_up.extend(missing.map(|(user, _)| *user));
+                }
+                // No answer is no proof: they stay where they are, and the overlap is told.
+                Err(error) => tracing::debug!(%error, "another user sync's people could not be looked for"),
+            }
+        }
+    }
+    Ok(given_up)
+}
