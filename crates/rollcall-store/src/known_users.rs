@@ -7,8 +7,9 @@ use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::plan::Fingerprint;
 use rollcall_core::user::UserState;
+use sea_orm::FromQueryResult;
 
-use crate::database::{Engine, scalar};
+use crate::database::{Engine, row};
 use crate::entity::user::external_id;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
@@ -27,6 +28,30 @@ pub struct KnownUser {
     pub state: UserState,
 }
 
+/// A page of them as the database sent it.
+#[derive(FromQueryResult)]
+pub struct KnownPage {
+    rows: Option<String>,
+    last: Option<String>,
+}
+
+impl KnownPage {
+    /// The last of the page, by id; `None` if nobody is on it.
+    ///
+    /// # Errors
+    /// What is stored cannot be read.
+    pub fn last(&self) -> Result<Option<UserId>> {
+        let last = self.last.as_deref();
+        last.map(|id| Uuid::try_parse(id).map(UserId).map_err(|_| malformed()))
+            .transpose()
+    }
+
+    /// The users of the page, in no order.
+    pub fn users(&self) -> impl Iterator<Item = Result<KnownUser>> {
+        self.rows.iter().flat_map(|rows| rows.split(',')).map(read)
+    }
+}
+
 impl Store {
     /// A sync's users after an id, in the order of ids, with what a plan compares.
     pub async fn known_users(
@@ -36,6 +61,21 @@ impl Store {
         after: Option<UserId>,
         limit: u32,
     ) -> Result<Vec<KnownUser>> {
+        let page = self.known_page(tenant, user_sync, after, limit).await?;
+        let mut users = page.users().collect::<Result<Vec<_>>>()?;
+        // An aggregate promises no order.
+        users.sort_unstable_by_key(|user| user.user);
+        Ok(users)
+    }
+
+    /// The same, for whoever has something else to do before they are taken apart.
+    pub async fn known_page(
+        &self,
+        tenant: &TenantId,
+        user_sync: &UserSyncId,
+        after: Option<UserId>,
+        limit: u32,
+    ) -> Result<KnownPage> {
         let page = format!(
             "SELECT id, external_id, fingerprint, state, id_kind FROM users
             WHERE tenant = $1 AND user_sync = $2 AND id > $3 ORDER BY id LIMIT {limit}"
@@ -44,24 +84,19 @@ impl Store {
         let sql = match self.inner.database.engine {
             Engine::Sqlite => format!(
                 "SELECT group_concat(hex(id) || ' ' || hex(external_id) || ' ' || hex(fingerprint) || ' '
-                    || state || ' ' || id_kind, ',') FROM ({page})"
+                    || state || ' ' || id_kind, ',') AS rows, max(hex(id)) AS last FROM ({page})"
             ),
             Engine::Postgres => format!(
                 "SELECT string_agg(encode(uuid_send(id), 'hex') || ' ' || encode(external_id, 'hex') || ' '
-                    || encode(coalesce(fingerprint, ''), 'hex') || ' ' || state || ' ' || id_kind, ',')
+                    || encode(coalesce(fingerprint, ''), 'hex') || ' ' || state || ' ' || id_kind, ',') AS rows,
+                    max(id::text) AS last
                 FROM ({page}) AS page"
             ),
         };
         let after = after.map_or(Uuid::nil(), |id| id.0);
         let values = vec![tenant.as_str().into(), user_sync.as_str().into(), after.into()];
-        let found: Option<Option<String>> = scalar(&self.inner.database.reader, &sql, values).await?;
-        let Some(text) = found.flatten() else {
-            return Ok(Vec::new());
-        };
-        let mut users = text.split(',').map(read).collect::<Result<Vec<_>>>()?;
-        // An aggregate promises no order.
-        users.sort_unstable_by_key(|user| user.user);
-        Ok(users)
+        let page = row(&self.inner.database.reader, &sql, values).await?;
+        page.ok_or_else(malformed)
     }
 }
 

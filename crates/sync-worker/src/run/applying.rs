@@ -16,12 +16,19 @@ impl Inner {
     pub(super) async fn apply(&self, key: &UserSyncKey, id: RunId, lease: &LeaseToken) -> Result<(), Stop> {
         let store = &self.store;
         let extent = store.plan_extent(key, id).await?;
+        let read = async |index| match index < extent.chunks {
+            true => store.read_chunk(key, id, index).await,
+            false => Ok(Vec::new()),
+        };
+        let mut next = read(extent.applied_chunks).await;
         for index in extent.applied_chunks..extent.chunks {
             self.keep_going(key, id).await?;
-            let changes = store.read_chunk(key, id, index).await?;
-            store
-                .apply_chunk(lease, key, id, index, &changes, self.clock.now())
-                .await?;
+            let changes = next?;
+            let apply = store.apply_chunk(lease, key, id, index, &changes, self.clock.now());
+            let applied;
+            // The next one is read and unpacked while the database works on this one.
+            (applied, next) = tokio::join!(apply, read(index + 1));
+            applied?;
             self.moved_on(id);
         }
         let run = store.run(key, id).await?;

@@ -122,12 +122,13 @@ impl Inner {
             Ok(roles) => (Some(roles), None),
             Err(issue) => (None, Some(issue)),
         };
+        // The server begins while it is asked who the users are.
+        let attributes = source.reader.attributes();
+        let mut pull = Pull::new(&source.ldap, &settings.searches, &attributes);
         let mut planning = Planning::begin(target, &sync, &source, roles, relinked, started).await?;
         if let Some(issue) = rule_issue {
             planning.add_issue(issue.kind, issue.message);
         }
-        let attributes = source.reader.attributes();
-        let mut pull = Pull::new(&source.ldap, &settings.searches, &attributes);
         // Told at once, the first few entries would look like all that half a second brings.
         let mut progress_due = Instant::now() + PROGRESS_INTERVAL;
         while let Some(entries) = pull.next_batch().await {

@@ -74,23 +74,30 @@ impl<'a> Planning<'a> {
         now: DateTime<Utc>,
     ) -> Result<Self, Error> {
         let mut known = KnownUsers::default();
-        let mut after = None;
-        loop {
-            let page = target
-                .store
-                .known_users(&target.key.tenant, &target.key.user_sync, after, KNOWN_PAGE)
-                .await?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.user);
-            known.extend(page.into_iter().map(|user| {
-                let known = Known {
-                    user: user.user,
-                    fingerprint: user.fingerprint,
-                    state: user.state,
-                };
-                let new_id = relinked.get(&user.user).cloned();
-                (new_id.unwrap_or(user.external_id), known)
-            }));
+        let page = async |after| {
+            let Target { store, key, .. } = target;
+            let page = store.known_page(&key.tenant, &key.user_sync, after, KNOWN_PAGE);
+            page.await
+        };
+        let mut users = page(None).await?;
+        while let Some(last) = users.last()? {
+            let take_in = async {
+                users.users().try_for_each(|user| {
+                    let user = user?;
+                    let new_id = relinked.get(&user.user).cloned();
+                    let known_user = Known {
+                        user: user.user,
+                        fingerprint: user.fingerprint,
+                        state: user.state,
+                    };
+                    known.extend([(new_id.unwrap_or(user.external_id), known_user)]);
+                    Ok::<(), Error>(())
+                })
+            };
+            // The database makes the next page while this one is taken in.
+            let (next, taken_in) = tokio::join!(page(Some(last)), take_in);
+            taken_in?;
+            users = next?;
         }
         let mut planner = Planner::new(&sync.id, &sync.settings, known);
         planner.relink(relinked.into_iter().map(|(user, id)| (id, user)));

@@ -10,10 +10,11 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-/// Entries handed on at a time.
+/// Entries handed on at a time, or fewer if they are large.
 const BATCH_ENTRIES: usize = 100;
-/// Batches read before anybody asks for them.
-const BATCHES_AHEAD: usize = 8;
+const BATCH_BYTES: usize = 256 << 10;
+/// Batches read before anybody asks for them: some pages, so that the server has always one to work on.
+const BATCHES_AHEAD: usize = 32;
 
 /// What the searches of a run brought, all together.
 #[derive(Debug, Default)]
@@ -103,14 +104,18 @@ impl Reader {
             Ok(pages) => pages,
             Err(error) => return SearchOutcome::Failed { error },
         };
-        let mut batch = Vec::with_capacity(BATCH_ENTRIES);
+        let (mut batch, mut bytes) = (Vec::with_capacity(BATCH_ENTRIES), 0);
         while let Some(pulled) = pages.next().await {
             match pulled {
-                Pulled::Entry(entry) => batch.push(entry),
+                Pulled::Entry(entry) => {
+                    bytes += size_of_values(&entry);
+                    batch.push(entry);
+                }
                 // What came before a restart is true as well, and taking an entry twice changes nothing.
                 Pulled::Restarted => {}
             }
-            if batch.len() == BATCH_ENTRIES {
+            if batch.len() == BATCH_ENTRIES || bytes >= BATCH_BYTES {
+                bytes = 0;
                 let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_ENTRIES));
                 if self.batches.send(full).await.is_err() {
                     return pages.finish();
@@ -140,6 +145,10 @@ impl Reader {
             }
         }
     }
+}
+
+fn size_of_values(entry: &Entry) -> usize {
+    entry.attributes.values().flatten().map(Vec::len).sum()
 }
 
 /// The filter as a server should get it. It was parsed when it was stored.
