@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::bind::BindAnswer;
 use crate::connection::Query;
 use crate::egress::EgressPolicy;
-use crate::error::{BindError, LdapError};
+use crate::error::{BindError, LdapError, Misconfiguration};
 use crate::guid_bind::{BindAs, guid_dn};
 use crate::health::HostStatus;
 use crate::lookup::{Found, find};
@@ -143,7 +143,8 @@ impl LdapDirectory {
     /// is searched, whatever the bases are.
     ///
     /// # Errors
-    /// As [`find`](Self::find), but a base that does not exist just holds nothing.
+    /// As [`find`](Self::find), but a base that does not exist just holds nothing. `Misconfigured` with `SharedId` if
+    /// several entries have it: none of them may pass for the person.
     pub async fn find_by_external_id(
         &self,
         id: &ExternalId,
@@ -162,21 +163,26 @@ impl LdapDirectory {
             return self.read_entry(&request, deadline).await;
         }
         let filter = id.filter().to_string();
+        let mut the_entry: Option<Entry> = None;
         for base in base_dns {
             let found = self
                 .find(base, SearchScope::Subtree, &filter, attributes, 2, deadline)
                 .await;
             match found {
                 Ok(found) => {
-                    if let Some(entry) = found.entries.into_iter().next() {
-                        return Ok(Some(entry));
+                    for entry in found.entries {
+                        // One base may be below another.
+                        if the_entry.as_ref().is_some_and(|first| first.dn != entry.dn) {
+                            return Err(LdapError::Misconfigured(Misconfiguration::SharedId));
+                        }
+                        the_entry = Some(entry);
                     }
                 }
                 Err(LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT)) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(None)
+        Ok(the_entry)
     }
 
     /// Checks a password by a simple bind, on a connection that does nothing but binds. At most one bind

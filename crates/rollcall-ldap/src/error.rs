@@ -51,6 +51,11 @@ pub enum Misconfiguration {
     /// No attribute with a stable id is known for this kind of server.
     #[error("no external id attribute is set and none is known for this kind of server")]
     ExternalIdAttribute,
+    /// The id attribute does not tell who is who.
+    #[error(
+        "several entries have the id of one person: the external id attribute must be one whose values are unique"
+    )]
+    SharedId,
     /// The filter is not one that can be sent.
     #[error("the filter is not valid")]
     Filter,

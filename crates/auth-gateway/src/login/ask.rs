@@ -11,7 +11,7 @@ use rollcall_core::external_id::ExternalId;
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::Search;
 use rollcall_core::verdict::Verdict;
-use rollcall_ldap::{BindAnswer, BindAs, BindError, LdapDirectory, LdapError, ReadRequest};
+use rollcall_ldap::{BindAnswer, BindAs, BindError, LdapDirectory, LdapError, Misconfiguration, ReadRequest};
 use tokio::time::Instant;
 
 use super::scope::filter_at;
@@ -64,6 +64,8 @@ pub enum Finding {
 pub enum Absence {
     /// No entry has the external id.
     Gone,
+    /// Several entries have it.
+    SharedId,
     /// The entry exists, but no search of the sync finds it.
     OutOfScope,
 }
@@ -132,7 +134,13 @@ async fn search_first(
     let found = question
         .directory
         .find_by_external_id(question.id, &bases, &attributes(question), question.deadline)
-        .await?;
+        .await;
+    let found = match found {
+        Err(LdapError::Misconfigured(Misconfiguration::SharedId)) => {
+            return Ok(Finding::Absent(Absence::SharedId));
+        }
+        found => found?,
+    };
     let Some(found) = found.filter(|entry| is_person(question, entry)) else {
         return Ok(Finding::Absent(Absence::Gone));
     };

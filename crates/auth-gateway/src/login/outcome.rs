@@ -80,6 +80,7 @@ pub fn read(answer: &Answer, resource: &str) -> Reading {
                 LoginOutcome::Denied,
                 match absence {
                     Absence::Gone => "ENTRY_GONE",
+                    Absence::SharedId => "EXTERNAL_ID_SHARED",
                     Absence::OutOfScope => "ENTRY_OUT_OF_SCOPE",
                 },
             ),

@@ -1,8 +1,9 @@
 //! Logins that are refused, and why nobody can tell.
 
-use rollcall_core::id::UserId;
+use rollcall_core::external_id::{ExternalId, IdKind};
+use rollcall_core::id::{UserId, Uuid};
 use rollcall_core::plan::{Change, ChangeKind};
-use rollcall_core::user::{StateReason, UserState};
+use rollcall_core::user::{Origin, Profile, StateReason, UserState};
 use rollcall_testkit::Slapd;
 
 use crate::world::{BASE, PASSWORD, PEOPLE, World, dn, person};
@@ -147,6 +148,43 @@ async fn an_entry_that_is_gone_or_out_of_scope_denies_now_and_not_after_the_next
         ]
     );
     assert_eq!(world.binds(&format!("uid=eve,ou=Elsewhere,{BASE}")), 0);
+}
+
+/// The tenant says that a number tells who is who, and two people have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_be_told_from_somebody_else_is_let_in_as_neither() {
+    let world = World::new().await;
+    for uid in ["ada", "bob"] {
+        let number = "add: employeeNumber\nemployeeNumber: 7";
+        world.server.modify(&modify(&dn(uid), number)).unwrap();
+    }
+    let number = IdKind::of_attribute("employeeNumber").unwrap();
+    let sam = Change {
+        kind: ChangeKind::Create,
+        user: UserId(Uuid::from_u128(7)),
+        expected_revision: 0,
+        origin: Origin {
+            user_sync: world.sync.user_sync.clone(),
+            directory: world.directory.clone(),
+            external_id: ExternalId::from_bytes(number, b"7").unwrap(),
+            dn: dn("sam"),
+            linked: false,
+        },
+        profile: Profile {
+            login: "sam".into(),
+            role: "user".into(),
+            ..Profile::default()
+        },
+        state: UserState::Active,
+        state_reason: None,
+        changes: Vec::new(),
+    };
+    world.run(vec![sam], chrono::Utc::now()).await;
+    for password in [PASSWORD, "password of bob"] {
+        assert_eq!(world.login("sam", password).await, DENIED);
+    }
+    assert_eq!(world.audit().await, ["DENIED EXTERNAL_ID_SHARED"; 2]);
+    assert_eq!((world.binds(&dn("ada")), world.binds(&dn("bob"))), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

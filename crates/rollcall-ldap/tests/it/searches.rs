@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::user_sync::SearchScope;
-use rollcall_ldap::{LdapError, PartialReason, ResultCode, SearchOutcome};
-use rollcall_testkit::{Slapd, hostile_people, people_ldif};
+use rollcall_ldap::{LdapError, Misconfiguration, PartialReason, ResultCode, SearchOutcome};
+use rollcall_testkit::{Ldif, Slapd, hostile_people, people_ldif};
 
 use crate::setup::*;
 
@@ -97,6 +97,41 @@ async fn an_external_id_finds_its_entry() {
         .await
         .unwrap();
     assert_eq!(found, None);
+}
+
+#[tokio::test]
+async fn an_external_id_that_several_entries_have_finds_none_of_them() {
+    let base = "dc=example,dc=org";
+    let mut ldif = Ldif::new();
+    for unit in ["a", "b"] {
+        ldif.entry(&format!("ou={unit},{base}"))
+            .attribute("objectClass", "organizationalUnit")
+            .attribute("ou", unit);
+        ldif.entry(&format!("uid=ada,ou={unit},{base}"))
+            .attribute("objectClass", "inetOrgPerson")
+            .attribute("uid", "ada")
+            .attribute("cn", "ada")
+            .attribute("sn", "ada")
+            .attribute("employeeNumber", "7");
+    }
+    let slapd = Slapd::builder().ldif(ldif.as_str()).start().unwrap();
+    let directory = on_slapd(&slapd);
+    let kind = IdKind::of_attribute("employeeNumber").unwrap();
+    let id = ExternalId::from_bytes(kind, b"7").unwrap();
+    let units = ["ou=a", "ou=b"].map(|unit| format!("{unit},{base}"));
+    let shared = Err(LdapError::Misconfigured(Misconfiguration::SharedId));
+    let attributes = ["employeeNumber".to_owned()];
+    for bases in [&[base.to_owned()], &units[..]] {
+        let found = directory
+            .find_by_external_id(&id, bases, &attributes, in_seconds(10))
+            .await;
+        assert_eq!(found, shared, "under {bases:?}");
+    }
+    let once = [units[0].clone(), format!("uid=ada,{}", units[0])];
+    let found = directory
+        .find_by_external_id(&id, &once, &attributes, in_seconds(10))
+        .await;
+    assert_eq!(found.unwrap().unwrap().dn, once[1]);
 }
 
 /// Matrix case 53: OpenLDAP answers a page size above its limit with code 11 and no entry.

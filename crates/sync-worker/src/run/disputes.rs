@@ -71,7 +71,8 @@ impl Disputes {
     }
 }
 
-fn issue(id: &ExternalId, dn: &str) -> Issue {
+/// The issue of an entry whose id others have too.
+pub(super) fn issue(id: &ExternalId, dn: &str) -> Issue {
     let message = "several entries have this id, so nobody can tell which of them is the person; none of them was taken";
     Issue::new(IssueKind::DuplicateInDirectory, dn, message).about(id.kind().attribute(), &id.to_string())
 }

@@ -26,7 +26,7 @@ use super::roles::Roles;
 use super::source::Source;
 
 /// Users read from the store at a time.
-const KNOWN_PAGE: u32 = 10_000;
+const KNOWN_PAGE: u32 = 5_000;
 /// Issues kept for one run; the rest is only counted, so that a broken directory cannot fill the store.
 const MAX_ISSUES: u64 = 100_000;
 

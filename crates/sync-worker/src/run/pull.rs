@@ -14,7 +14,7 @@ use tracing::Instrument;
 const BATCH_ENTRIES: usize = 100;
 const BATCH_BYTES: usize = 256 << 10;
 /// Batches read before anybody asks for them: some pages, so that the server has always one to work on.
-const BATCHES_AHEAD: usize = 32;
+const BATCHES_AHEAD: usize = 16;
 
 /// What the searches of a run brought, all together.
 #[derive(Debug, Default)]

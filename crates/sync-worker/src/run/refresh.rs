@@ -10,11 +10,12 @@ use rollcall_core::plan::{ChangeKind, Fingerprint};
 use rollcall_core::planner::{Context, Holder, Known, KnownUsers, Planner};
 use rollcall_core::user::{Origin, User};
 use rollcall_core::user_sync::UserSync;
+use rollcall_ldap::{LdapError, Misconfiguration};
 use rollcall_store::SingleOutcome;
 use tokio::time::Instant;
 
 use super::source::Source;
-use super::{Inner, planning, scope};
+use super::{Inner, disputes, planning, scope};
 
 /// What a refresh did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,7 +69,15 @@ impl Inner {
         let found = ldap
             .find_by_external_id(&origin.external_id, contexts, &reader.attributes(), deadline)
             .await;
-        let found = found.map_err(|error| source.error(&error))?;
+        let found = match found {
+            Err(LdapError::Misconfigured(Misconfiguration::SharedId)) => {
+                return Ok(rejected(
+                    user,
+                    vec![disputes::issue(&origin.external_id, &origin.dn)],
+                ));
+            }
+            found => found.map_err(|error| source.error(&error))?,
+        };
         // Whether somebody is gone is for a run to say, which can tell a missing person from a missing right.
         let Some(entry) = found else {
             return Ok(unchanged(user));

@@ -227,3 +227,26 @@ async fn the_waiting_plan_of_a_relink_falls_with_the_next_change_of_the_director
     };
     fails(Reason::RunNotInState, world.clients.runs.apply_sync_run(apply)).await;
 }
+
+/// Who cannot be told from somebody else is not brought up to date by what the other one has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_by_an_id_that_two_entries_have_changes_nothing() {
+    let mut world = World::start(Slapd::builder().ldif(numbered().as_str()), staff()).await;
+    identify_by_number(&mut world).await;
+    world.succeed().await;
+    let before = world.users().await;
+    let change = |uid: &str, attribute: &str, value: &str| {
+        let dn = dn("Staff", uid);
+        format!("dn: {dn}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n\n")
+    };
+    let twin = change("ada", "employeeNumber", "2") + &change("ada", "cn", "Not Ben");
+    world.slapd.modify(&twin).unwrap();
+    let refreshed = world.refresh("ben").await;
+    assert_eq!(
+        refreshed.outcome(),
+        v1::RefreshOutcome::Rejected,
+        "{refreshed:#?}"
+    );
+    assert_eq!(refreshed.issues[0].r#type(), v1::IssueType::DuplicateInDirectory);
+    assert_eq!(world.users().await, before);
+}
