@@ -6,7 +6,7 @@ use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::user::{Origin, Profile, StateReason, UserState};
 use rollcall_testkit::Slapd;
 
-use crate::world::{BASE, PASSWORD, PEOPLE, World, dn, person};
+use crate::world::{BASE, PASSWORD, PEOPLE, World, dn, now, person};
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 
@@ -179,7 +179,7 @@ async fn who_cannot_be_told_from_somebody_else_is_let_in_as_neither() {
         state_reason: None,
         changes: Vec::new(),
     };
-    world.run(vec![sam], chrono::Utc::now()).await;
+    world.run(vec![sam], now()).await;
     for password in [PASSWORD, "password of bob"] {
         assert_eq!(world.login("sam", password).await, DENIED);
     }
