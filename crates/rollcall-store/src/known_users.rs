@@ -7,9 +7,8 @@ use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::plan::Fingerprint;
 use rollcall_core::user::UserState;
-use sea_orm::FromQueryResult;
 
-use crate::database::{Engine, row};
+use crate::database::{Engine, scalar};
 use crate::entity::user::external_id;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
@@ -29,11 +28,7 @@ pub struct KnownUser {
 }
 
 /// A page of them as the database sent it.
-#[derive(FromQueryResult)]
-pub struct KnownPage {
-    rows: Option<String>,
-    last: Option<String>,
-}
+pub struct KnownPage(Option<String>);
 
 impl KnownPage {
     /// The last of the page, by id; `None` if nobody is on it.
@@ -41,14 +36,20 @@ impl KnownPage {
     /// # Errors
     /// What is stored cannot be read.
     pub fn last(&self) -> Result<Option<UserId>> {
-        let last = self.last.as_deref();
+        let ids = self.rows().filter_map(|row| row.split(' ').next());
+        // Digits of one case and length are in the order of what they stand for.
+        let last = ids.max();
         last.map(|id| Uuid::try_parse(id).map(UserId).map_err(|_| malformed()))
             .transpose()
     }
 
+    fn rows(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|rows| rows.split(','))
+    }
+
     /// The users of the page, in no order.
     pub fn users(&self) -> impl Iterator<Item = Result<KnownUser>> {
-        self.rows.iter().flat_map(|rows| rows.split(',')).map(read)
+        self.rows().map(read)
     }
 }
 
@@ -84,19 +85,18 @@ impl Store {
         let sql = match self.inner.database.engine {
             Engine::Sqlite => format!(
                 "SELECT group_concat(hex(id) || ' ' || hex(external_id) || ' ' || hex(fingerprint) || ' '
-                    || state || ' ' || id_kind, ',') AS rows, max(hex(id)) AS last FROM ({page})"
+                    || state || ' ' || id_kind, ',') FROM ({page})"
             ),
             Engine::Postgres => format!(
                 "SELECT string_agg(encode(uuid_send(id), 'hex') || ' ' || encode(external_id, 'hex') || ' '
-                    || encode(coalesce(fingerprint, ''), 'hex') || ' ' || state || ' ' || id_kind, ',') AS rows,
-                    max(id::text) AS last
+                    || encode(coalesce(fingerprint, ''), 'hex') || ' ' || state || ' ' || id_kind, ',')
                 FROM ({page}) AS page"
             ),
         };
         let after = after.map_or(Uuid::nil(), |id| id.0);
         let values = vec![tenant.as_str().into(), user_sync.as_str().into(), after.into()];
-        let page = row(&self.inner.database.reader, &sql, values).await?;
-        page.ok_or_else(malformed)
+        let found: Option<Option<String>> = scalar(&self.inner.database.reader, &sql, values).await?;
+        Ok(KnownPage(found.flatten()))
     }
 }
 

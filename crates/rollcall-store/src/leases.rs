@@ -13,6 +13,10 @@ use crate::database::{Engine, execute, scalar, text};
 use crate::error::{Result, StoreError};
 use crate::store::Store;
 
+/// No lease is held for longer at a time than half of this. One that ends later was taken before the clock was set back,
+/// and its holder, if there is one, would soon have said so: without this it would be nobody's until that time comes.
+const BEYOND_ALL: Duration = Duration::from_secs(20 * 60);
+
 /// What is leased.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct LeaseName(String);
@@ -63,13 +67,15 @@ impl Store {
         ttl: Duration,
     ) -> Result<Option<LeaseToken>> {
         let tx = self.inner.database.begin().await?;
-        let now = self.inner.database.engine.now();
+        let engine = self.inner.database.engine;
         let sql = format!(
             "INSERT INTO leases (name, holder, token, expire_time) VALUES ($1, $2, 1, {now} + $3)
             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, token = leases.token + 1,
                 expire_time = excluded.expire_time
-            WHERE leases.expire_time <= {now}
-            RETURNING token"
+            WHERE {is_over}
+            RETURNING token",
+            now = engine.now(),
+            is_over = is_over(engine, "leases"),
         );
         // An empty holder marks a lease that was given up.
         let holder = if holder.is_empty() { "unnamed" } else { holder };
@@ -115,6 +121,12 @@ impl Store {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// The condition that a lease of this table, or alias, is nobody's any more.
+pub(crate) fn is_over(engine: Engine, table: &str) -> String {
+    let (now, far) = (engine.now(), micros(BEYOND_ALL));
+    format!("({table}.expire_time <= {now} OR {table}.expire_time > {now} + {far})")
 }
 
 /// Locks the lease's row until the transaction ends, and makes sure that it is the token's and that the token

@@ -15,7 +15,7 @@ use crate::clock::to_micros;
 use crate::database::{Engine, execute, row, rows, scalar};
 use crate::entity::{self, sync_run::Model};
 use crate::error::{Kind, Result, StoreError};
-use crate::leases::{LeaseToken, require_lease};
+use crate::leases::{LeaseToken, is_over, require_lease};
 use crate::outbox::{self, NewMail};
 use crate::page::{Page, PageRequest};
 use crate::saved::Saved;
@@ -254,11 +254,11 @@ impl Store {
 
     /// Runs that a worker began and whose lease nobody holds any more: to be taken over. Global by nature.
     pub async fn abandoned_runs(&self, limit: u32) -> Result<Vec<Run>> {
-        let now = self.inner.database.engine.now();
+        let is_over = is_over(self.inner.database.engine, "l");
         let sql = format!(
             "SELECT r.* FROM sync_runs r
             LEFT JOIN leases l ON l.name = 'tenants/' || r.tenant || '/userSyncs/' || r.user_sync
-            WHERE r.state IN ('PENDING', 'PULLING', 'APPLYING') AND (l.name IS NULL OR l.expire_time <= {now})
+            WHERE r.state IN ('PENDING', 'PULLING', 'APPLYING') AND (l.name IS NULL OR {is_over})
             ORDER BY r.create_time LIMIT {limit}"
         );
         let models: Vec<Model> = rows(&self.inner.database.reader, &sql, vec![]).await?;

@@ -24,6 +24,16 @@ const CLAIM: TimeDelta = TimeDelta::minutes(5);
 /// Most syncs that one call looks at.
 const MAX_DUE: u32 = 10_000;
 
+/// A plan this much older than the time at which a sync is due shows the directory as it is.
+const FRESH: TimeDelta = TimeDelta::hours(1);
+
+/// True if a run that is under way does what is due. One whose plan was left half applied by an outage does not: it
+/// carries out what was right on another day.
+fn counts_for(run: &Run, due: Option<DateTime<Utc>>) -> bool {
+    let planned = run.plan_time.zip(due);
+    run.mode == RunMode::Apply && planned.is_none_or(|(planned, due)| planned + FRESH >= due)
+}
+
 /// How one due user sync went.
 pub(crate) struct DueResult {
     pub(crate) user_sync: UserSyncKey,
@@ -114,7 +124,7 @@ impl Worker {
         let started = match started {
             Err(error) if error.reason == Reason::SyncInProgress => {
                 match self.store.working_run(&key).await? {
-                    Some(run) if run.mode == RunMode::Apply => Ok(run),
+                    Some(run) if counts_for(&run, sync.next_run_time) => Ok(run),
                     Some(_) => {
                         let due = sync.next_run_time;
                         self.store.set_next_run_time(tenant, id, claimed, due).await?;

@@ -5144,7 +5144,8 @@ pub enum SyncRunState {
     Failed = 8,
     /// Ended by CancelSyncRun.
     Cancelled = 9,
-    /// Was PLANNED or HELD until a newer run started, or the configuration changed. What is HELD is superseded by a run
+    /// Was PLANNED or HELD until a newer run started, or the configuration changed; or the user sync or its directory was
+    /// changed, or the tenant's add-on switched off, while it was PULLING. What is HELD is superseded by a run
     /// that may change something, or by another plan that is applied, and not by a preview.
     Superseded = 10,
     /// Was PLANNED or HELD for 72 hours.

@@ -1,5 +1,6 @@
 //! Leases and their fencing.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use rollcall_core::issue::{Health, Issue, IssueKind};
@@ -16,6 +17,7 @@ on_both! {
     a_lost_lease_writes_nothing,
     a_lease_is_for_its_own_user_sync,
     a_run_without_a_living_worker_is_found,
+    a_clock_that_was_set_back_leaves_no_lease_behind,
 }
 
 async fn one_holder_at_a_time(engine: Engine) {
@@ -92,6 +94,19 @@ async fn all_writes(
             store.save_progress(lease, &key, id, &RunCounts::default()).await,
         ),
         ("chunk", store.append_chunk(lease, &key, id, 0, &change).await),
+        (
+            "withdraw",
+            store
+                .withdraw_changes(lease, &key, id, &HashSet::new())
+                .await
+                .map(drop),
+        ),
+        (
+            "count",
+            store
+                .count_issues(lease, &key, id, &[(IssueKind::Overlap, 1)].into())
+                .await,
+        ),
         ("issues", store.append_issues(lease, &key, id, &issue).await),
         (
             "plan",
@@ -180,4 +195,25 @@ async fn a_run_without_a_living_worker_is_found(engine: Engine) {
     assert_eq!(store.abandoned_runs(10).await.unwrap(), []);
     store.heartbeat_lease(&token, Duration::ZERO).await.unwrap();
     assert_eq!(store.abandoned_runs(10).await.unwrap(), [run]);
+}
+
+/// Matrix case 64: whoever held it died when the clock was a year ahead.
+async fn a_clock_that_was_set_back_leaves_no_lease_behind(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    store
+        .create_run(&token, &staff(), new_run(1), at(1))
+        .await
+        .unwrap();
+    let name = LeaseName::run_of(&staff());
+    assert_eq!(store.acquire_lease(&name, "next", TTL).await.unwrap(), None);
+    assert_eq!(store.abandoned_runs(9).await.unwrap(), []);
+    let year = 365_i64 * 86_400 * 1_000_000;
+    engine
+        .sql(&format!("UPDATE leases SET expire_time = expire_time + {year}"))
+        .await;
+    assert_eq!(store.abandoned_runs(9).await.unwrap().len(), 1);
+    let next = store.acquire_lease(&name, "next", TTL).await.unwrap().unwrap();
+    assert!(next.number() > token.number());
+    assert_eq!(store.acquire_lease(&name, "third", TTL).await.unwrap(), None);
+    store.heartbeat_lease(&next, TTL).await.unwrap();
 }

@@ -16,6 +16,7 @@ mod local_users;
 mod login_requests;
 mod logins;
 mod lookups;
+mod plans;
 mod refusals;
 mod retention;
 mod runs;

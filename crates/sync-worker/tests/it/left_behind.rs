@@ -163,6 +163,39 @@ async fn what_is_due_and_runs_already_is_the_night_s_run() {
     assert_eq!(runs(&mut clients, STAFF).await.len(), 1);
 }
 
+/// The plan is of the day before, when everything went down: what it says is carried out, and then looked at anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_an_outage_left_half_applied_is_not_the_night_s_run() {
+    let company = Company::start();
+    let clock = ManualClock::new(at(NOON));
+    let worker = TestWorker::start_with(&company.ports(), &[RARELY], Clock::Manual(clock.clone())).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up(&mut clients).await;
+    create_sync(&mut clients, "staff", nightly()).await;
+    let store = worker.store().await;
+    let (lease, old) = accepted(&store, RunMode::Apply, at(NOON)).await;
+    store.begin_pull(&lease, &key(), old).await.unwrap();
+    let plan = PlanResult {
+        outcome: PlanOutcome::Apply,
+        counts: RunCounts::default(),
+        complete: true,
+    };
+    store
+        .finish_plan(&lease, &key(), old, plan, &[], at(NOON))
+        .await
+        .unwrap();
+    store.release_lease(&lease).await.unwrap();
+
+    clock.set(at(MORNING));
+    let (messages, end) = run_due(&mut clients, "tenants/-").await;
+    assert_eq!((messages.len(), end.is_ok()), (1, false), "{messages:#?}");
+    let carried_on = rest(&mut clients, &name_of(old)).await;
+    assert_eq!(carried_on.state(), SyncRunState::Succeeded);
+    let (messages, end) = run_due(&mut clients, "tenants/-").await;
+    assert_eq!((messages.len(), end.is_ok()), (1, true), "{messages:#?}");
+    assert_eq!(messages[0].sync_run.as_ref().unwrap().counts.unwrap().created, 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_works_on_so_many_runs_at_a_time_however_they_were_started() {
     let company = Company::start();
