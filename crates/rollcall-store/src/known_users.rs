@@ -27,59 +27,108 @@ pub struct KnownUser {
     pub state: UserState,
 }
 
+/// Between these are the ids of all users.
+const EVERYBODY: (Uuid, Uuid) = (Uuid::nil(), Uuid::max());
+
+/// From which end of a range of users a page is read.
+#[derive(Clone, Copy)]
+enum End {
+    First,
+    Last,
+}
+
 /// A page of them as the database sent it.
-pub struct KnownPage(Option<String>);
+struct KnownPage(Option<String>);
 
 impl KnownPage {
-    /// The last of the page, by id; `None` if nobody is on it.
-    ///
-    /// # Errors
-    /// What is stored cannot be read.
-    pub fn last(&self) -> Result<Option<UserId>> {
-        let ids = self.rows().filter_map(|row| row.split(' ').next());
+    /// The lowest and the highest id on the page; `None` if nobody is on it.
+    fn bounds(&self) -> Result<Option<(Uuid, Uuid)>> {
         // Digits of one case and length are in the order of what they stand for.
-        let last = ids.max();
-        last.map(|id| Uuid::try_parse(id).map(UserId).map_err(|_| malformed()))
-            .transpose()
+        let ids = || self.rows().filter_map(|row| row.split(' ').next());
+        let id = |text: &str| Uuid::try_parse(text).map_err(|_| malformed());
+        match (ids().min(), ids().max()) {
+            (Some(lowest), Some(highest)) => Ok(Some((id(lowest)?, id(highest)?))),
+            _ => Ok(None),
+        }
+    }
+
+    fn users(&self) -> impl Iterator<Item = Result<KnownUser>> {
+        self.rows().map(read)
     }
 
     fn rows(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flat_map(|rows| rows.split(','))
     }
-
-    /// The users of the page, in no order.
-    pub fn users(&self) -> impl Iterator<Item = Result<KnownUser>> {
-        self.rows().map(read)
-    }
 }
 
 impl Store {
-    /// A sync's users after an id, in the order of ids, with what a plan compares.
+    /// The first so many of a sync's users, in the order of ids, with what a plan compares.
     pub async fn known_users(
         &self,
         tenant: &TenantId,
         user_sync: &UserSyncId,
-        after: Option<UserId>,
         limit: u32,
     ) -> Result<Vec<KnownUser>> {
-        let page = self.known_page(tenant, user_sync, after, limit).await?;
+        let page = self
+            .known_page((tenant, user_sync), EVERYBODY, End::First, limit)
+            .await?;
         let mut users = page.users().collect::<Result<Vec<_>>>()?;
         // An aggregate promises no order.
         users.sort_unstable_by_key(|user| user.user);
         Ok(users)
     }
 
-    /// The same, for whoever has something else to do before they are taken apart.
-    pub async fn known_page(
+    /// All of a sync's users in no order, some perhaps twice. A run waits for them, and they may be a million, so they are
+    /// read from both ends, in pages of so many, and taken in while the database makes the next pages.
+    pub async fn read_known_users(
         &self,
         tenant: &TenantId,
         user_sync: &UserSyncId,
-        after: Option<UserId>,
+        page_size: u32,
+        mut take: impl FnMut(KnownUser),
+    ) -> Result<()> {
+        let page = async |range, end| self.known_page((tenant, user_sync), range, end, page_size).await;
+        let mut range = EVERYBODY;
+        let (mut first, mut last) = (page(range, End::First).await?, None);
+        while let Some((_, highest)) = first.bounds()? {
+            range.0 = highest;
+            if let Some((lowest, _)) = last.as_ref().map_or(Ok(None), KnownPage::bounds)? {
+                range.1 = lowest;
+            }
+            let take_in = async {
+                let pages = [Some(&first), last.as_ref()].into_iter().flatten();
+                pages.flat_map(KnownPage::users).try_for_each(|user| {
+                    take(user?);
+                    Ok::<(), StoreError>(())
+                })
+            };
+            if range.0 >= range.1 {
+                return take_in.await;
+            }
+            let next = async { tokio::try_join!(page(range, End::First), page(range, End::Last)) };
+            let (next, taken_in) = tokio::join!(next, take_in);
+            taken_in?;
+            let (next_first, next_last) = next?;
+            (first, last) = (next_first, Some(next_last));
+        }
+        Ok(())
+    }
+
+    /// Of the users between two ids so many from one end.
+    async fn known_page(
+        &self,
+        (tenant, user_sync): (&TenantId, &UserSyncId),
+        (after, before): (Uuid, Uuid),
+        end: End,
         limit: u32,
     ) -> Result<KnownPage> {
+        let order = match end {
+            End::First => "ASC",
+            End::Last => "DESC",
+        };
         let page = format!(
             "SELECT id, external_id, fingerprint, state, id_kind FROM users
-            WHERE tenant = $1 AND user_sync = $2 AND id > $3 ORDER BY id LIMIT {limit}"
+            WHERE tenant = $1 AND user_sync = $2 AND id > $3 AND id < $4 ORDER BY id {order} LIMIT {limit}"
         );
         // Neither the words of states nor the names of attributes have spaces or commas.
         let sql = match self.inner.database.engine {
@@ -93,8 +142,12 @@ impl Store {
                 FROM ({page}) AS page"
             ),
         };
-        let after = after.map_or(Uuid::nil(), |id| id.0);
-        let values = vec![tenant.as_str().into(), user_sync.as_str().into(), after.into()];
+        let values = vec![
+            tenant.as_str().into(),
+            user_sync.as_str().into(),
+            after.into(),
+            before.into(),
+        ];
         let found: Option<Option<String>> = scalar(&self.inner.database.reader, &sql, values).await?;
         Ok(KnownPage(found.flatten()))
     }

@@ -61,7 +61,7 @@ pub use checks::CheckSubject;
 pub use directories::NewSecrets;
 pub use error::{Kind, Result, StoreError};
 pub use keyring::{Keyring, KeyringProblem};
-pub use known_users::{KnownPage, KnownUser};
+pub use known_users::KnownUser;
 pub use leases::{LeaseName, LeaseToken};
 pub use local_users::NewUser;
 pub use login_cache::LoginConfig;

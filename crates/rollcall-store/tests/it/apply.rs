@@ -1,5 +1,7 @@
 //! Applying plans: compare-and-set, conflicts, swaps, and nothing twice.
 
+use std::collections::BTreeSet;
+
 use rollcall_core::event::EventType;
 use rollcall_core::issue::IssueKind;
 use rollcall_core::plan::{Change, ChangeKind, Fingerprint};
@@ -11,6 +13,7 @@ use crate::fixture::*;
 
 on_both! {
     a_chunk_is_applied_once,
+    all_users_of_a_sync_are_read_from_both_ends,
     two_users_swap_login_and_email_in_a_chunk,
     a_user_that_changed_since_is_left_out,
     taken_identifiers_become_issues,
@@ -65,19 +68,39 @@ async fn a_chunk_is_applied_once(engine: Engine) {
         (ada.origin.as_ref(), &ada.profile),
         (Some(&first[0].origin), &first[0].profile)
     );
-    let known = store
-        .known_users(&acme(), &sync_id("staff"), None, 10)
-        .await
-        .unwrap();
+    let known = store.known_users(&acme(), &sync_id("staff"), 10).await.unwrap();
     assert_eq!(known.len(), 2);
     let expected = Fingerprint::of(&first[0].profile, &first[0].origin.dn, UserState::Active, None);
     assert_eq!((known[0].user, known[0].fingerprint), (user_id(1), expected));
     assert_eq!(known[0].external_id, external_id(1));
-    let rest = store
-        .known_users(&acme(), &sync_id("staff"), Some(user_id(1)), 10)
-        .await
-        .unwrap();
-    assert_eq!(rest, known[1..]);
+    let first_only = store.known_users(&acme(), &sync_id("staff"), 1).await.unwrap();
+    assert_eq!(first_only, known[..1]);
+}
+
+async fn all_users_of_a_sync_are_read_from_both_ends(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let mut expected = BTreeSet::new();
+    for number in 0..12 {
+        let mut read = BTreeSet::new();
+        let mut times = 0;
+        store
+            .read_known_users(&acme(), &sync_id("staff"), 2, |user| {
+                read.insert(user.user);
+                times += 1;
+            })
+            .await
+            .unwrap();
+        assert_eq!(read, expected);
+        assert!(times <= expected.len() + 2, "{times} for {number}");
+        let change = creation(number + 1, &format!("user{number}"));
+        expected.insert(change.user);
+        apply(&store, &token, number + 1, &[change]).await;
+    }
+    let nobody = |_| panic!("another sync's user");
+    let other = store
+        .read_known_users(&acme(), &sync_id("other"), 2, nobody)
+        .await;
+    other.unwrap();
 }
 
 async fn two_users_swap_login_and_email_in_a_chunk(engine: Engine) {
@@ -407,7 +430,7 @@ async fn a_thousand_changes_fit_a_chunk(engine: Engine) {
     assert_eq!(store.feed_position(Some(&acme())).await.unwrap(), 1000);
     assert_eq!(
         store
-            .known_users(&acme(), &sync_id("staff"), None, 5000)
+            .known_users(&acme(), &sync_id("staff"), 5000)
             .await
             .unwrap()
             .len(),

@@ -131,10 +131,7 @@ impl<'a> World<'a> {
     /// The chunks of a plan that makes the users what the directory has.
     async fn plan(&self, night: &Night) -> Vec<Vec<Change>> {
         let (store, tenant) = (self.store, &self.key.tenant);
-        let known = store
-            .known_users(tenant, &self.key.user_sync, None, 100)
-            .await
-            .unwrap();
+        let known = store.known_users(tenant, &self.key.user_sync, 100).await.unwrap();
         let known = known.into_iter().map(|user| {
             let known = Known {
                 user: user.user,

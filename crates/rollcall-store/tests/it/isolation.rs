@@ -199,13 +199,7 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
             .unwrap()
             .is_empty()
     );
-    assert!(
-        store
-            .known_users(&evil, &sync, None, 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(store.known_users(&evil, &sync, 10).await.unwrap().is_empty());
     assert_eq!(store.count_users(&evil, &sync).await.unwrap(), 0);
     assert_eq!(store.recent_removals(&evil, &sync, at(0)).await.unwrap(), 0);
     assert!(

@@ -243,10 +243,7 @@ async fn blocks_last(engine: Engine) {
     set_up(&store).await;
     let token = lease(&store, &staff()).await;
     apply(&store, &token, 1, &[creation(1, "ada")]).await;
-    let before = store
-        .known_users(&acme(), &sync_id("staff"), None, 10)
-        .await
-        .unwrap();
+    let before = store.known_users(&acme(), &sync_id("staff"), 10).await.unwrap();
     let blocked = store
         .block_user(&acme(), user_id(1), None, "left\0 us", at(5))
         .await
@@ -282,19 +279,13 @@ async fn blocks_last(engine: Engine) {
         .await
         .unwrap();
     assert_eq!((unblocked.block, unblocked.revision), (None, 5));
-    let known = store
-        .known_users(&acme(), &sync_id("staff"), None, 10)
-        .await
-        .unwrap();
+    let known = store.known_users(&acme(), &sync_id("staff"), 10).await.unwrap();
     assert_ne!(known[0].fingerprint, before[0].fingerprint, "the sync changed it");
     store
         .block_user(&acme(), user_id(1), None, "", at(8))
         .await
         .unwrap();
-    let blocked = store
-        .known_users(&acme(), &sync_id("staff"), None, 10)
-        .await
-        .unwrap();
+    let blocked = store.known_users(&acme(), &sync_id("staff"), 10).await.unwrap();
     assert_eq!(
         blocked[0].fingerprint, known[0].fingerprint,
         "a block is nothing that a sync sets"

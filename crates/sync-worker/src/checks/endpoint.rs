@@ -114,10 +114,7 @@ impl Worker {
         for sync in syncs {
             let limit = u32::try_from(SAMPLE - ids.len()).unwrap_or(0);
             if limit > 0 {
-                let known = self
-                    .store
-                    .known_users(&directory.tenant, &sync.id, None, limit)
-                    .await?;
+                let known = self.store.known_users(&directory.tenant, &sync.id, limit).await?;
                 ids.extend(known.into_iter().map(|known| known.external_id));
             }
             bases.extend(sync.settings.searches.into_iter().map(|search| search.base_dn));

@@ -15,7 +15,7 @@ use rollcall_core::run::RunCounts;
 use rollcall_core::user::StateReason;
 use rollcall_core::user_sync::UserSync;
 use rollcall_runtime::clock::Clock;
-use rollcall_store::{LeaseToken, Store};
+use rollcall_store::{KnownUser, LeaseToken, Store};
 use uuid::{NoContext, Timestamp};
 
 use super::absences::{self, Absence, Confirmed};
@@ -73,32 +73,20 @@ impl<'a> Planning<'a> {
         relinked: HashMap<UserId, ExternalId>,
         now: DateTime<Utc>,
     ) -> Result<Self, Error> {
+        let Target { store, key, .. } = target;
         let mut known = KnownUsers::default();
-        let page = async |after| {
-            let Target { store, key, .. } = target;
-            let page = store.known_page(&key.tenant, &key.user_sync, after, KNOWN_PAGE);
-            page.await
-        };
-        let mut users = page(None).await?;
-        while let Some(last) = users.last()? {
-            let take_in = async {
-                users.users().try_for_each(|user| {
-                    let user = user?;
-                    let new_id = relinked.get(&user.user).cloned();
-                    let known_user = Known {
-                        user: user.user,
-                        fingerprint: user.fingerprint,
-                        state: user.state,
-                    };
-                    known.extend([(new_id.unwrap_or(user.external_id), known_user)]);
-                    Ok::<(), Error>(())
-                })
+        let take = |user: KnownUser| {
+            let of_store = Known {
+                user: user.user,
+                fingerprint: user.fingerprint,
+                state: user.state,
             };
-            // The database makes the next page while this one is taken in.
-            let (next, taken_in) = tokio::join!(page(Some(last)), take_in);
-            taken_in?;
-            users = next?;
-        }
+            let new_id = relinked.get(&user.user).cloned();
+            known.extend([(new_id.unwrap_or(user.external_id), of_store)]);
+        };
+        store
+            .read_known_users(&key.tenant, &key.user_sync, KNOWN_PAGE, take)
+            .await?;
         let mut planner = Planner::new(&sync.id, &sync.settings, known);
         planner.relink(relinked.into_iter().map(|(user, id)| (id, user)));
         if roles.is_none() {

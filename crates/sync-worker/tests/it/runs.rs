@@ -248,7 +248,7 @@ async fn a_run_against_a_dead_directory_fails_cleanly() {
         rollcall_core::id::TenantId::parse("acme").unwrap(),
         rollcall_core::id::UserSyncId::parse("staff").unwrap(),
     );
-    let known = store.known_users(&tenant, &sync, None, 10).await.unwrap();
+    let known = store.known_users(&tenant, &sync, 10).await.unwrap();
     assert!(
         known.len() == 2
             && known
