@@ -1,7 +1,7 @@
 //! Runs: creating, reading, and ending those that nobody works on. What a worker does with a run is in
 //! `run_changes.rs`.
 //!
-//! Locks are taken in this order: lease, user sync, run, users, feed heads.
+//! Locks are taken in this order: lease, directory, user sync, run, users, feed heads.
 
 use std::collections::BTreeMap;
 
