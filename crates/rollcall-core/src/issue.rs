@@ -65,7 +65,7 @@ issue_kinds! {
         "Fill the attribute in the directory, add a fall-back to the field mapping, or exclude the entry by the filter.",
     /// Two entries of this pull have the same external id, login or e-mail.
     DuplicateInDirectory = "DUPLICATE_IN_DIRECTORY":
-        "Only one entry may have this value; correct the directory or exclude all but one by the filter.",
+        "Only one entry may have this value; correct the directory or exclude all but one by the filter. Values of the external_id_attribute must be unique.",
     /// The entry has no usable external id.
     MissingExternalId = "MISSING_EXTERNAL_ID":
         "The service account must be able to read the id attribute (objectGUID, entryUUID, nsUniqueId).",
