@@ -93,6 +93,36 @@ impl Company {
     }
 }
 
+impl Company {
+    /// Creates another tenant, "globex", with the same directory and this user sync as "staff".
+    pub async fn set_up_other(&self, clients: &mut Clients, user_sync: v1::UserSync) {
+        let tenant = v1::CreateTenantRequest {
+            tenant_id: "globex".into(),
+            tenant: Some(v1::Tenant {
+                display_name: "Globex".into(),
+                user_sync_enabled: true,
+                ..v1::Tenant::default()
+            }),
+        };
+        ok(clients.tenants.create_tenant(tenant)).await;
+        let directory = v1::CreateDirectoryRequest {
+            parent: "tenants/globex".into(),
+            directory_id: "hq".into(),
+            directory: Some(self.directory()),
+        };
+        ok(clients.directories.create_directory(directory)).await;
+        let sync = v1::CreateUserSyncRequest {
+            parent: "tenants/globex".into(),
+            user_sync_id: "staff".into(),
+            user_sync: Some(v1::UserSync {
+                directory: "tenants/globex/directories/hq".into(),
+                ..user_sync
+            }),
+        };
+        ok(clients.user_syncs.create_user_sync(sync)).await;
+    }
+}
+
 /// Creates the tenant "acme" with the add-on.
 pub async fn create_tenant(clients: &mut Clients) {
     let tenant = v1::Tenant {

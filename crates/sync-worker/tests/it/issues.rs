@@ -118,30 +118,7 @@ async fn a_login_of_another_tenant_is_taken_where_logins_are_unique_everywhere_a
     let worker = TestWorker::start_with(&company.ports(), &settings, Clock::System).await;
     let mut clients = worker.clients(ADMIN);
     company.set_up_sync(&mut clients).await;
-    let other = v1::CreateTenantRequest {
-        tenant_id: "globex".into(),
-        tenant: Some(v1::Tenant {
-            display_name: "Globex".into(),
-            user_sync_enabled: true,
-            ..v1::Tenant::default()
-        }),
-    };
-    ok(clients.tenants.create_tenant(other)).await;
-    let directory = v1::CreateDirectoryRequest {
-        parent: "tenants/globex".into(),
-        directory_id: "hq".into(),
-        directory: Some(company.directory()),
-    };
-    ok(clients.directories.create_directory(directory)).await;
-    let sync = v1::CreateUserSyncRequest {
-        parent: "tenants/globex".into(),
-        user_sync_id: "staff".into(),
-        user_sync: Some(v1::UserSync {
-            directory: "tenants/globex/directories/hq".into(),
-            ..staff()
-        }),
-    };
-    ok(clients.user_syncs.create_user_sync(sync)).await;
+    company.set_up_other(&mut clients, staff()).await;
     for (tenant, created, taken) in [("acme", 2, 0), ("globex", 0, 2)] {
         let run = v1::RunUserSyncRequest {
             name: format!("tenants/{tenant}/userSyncs/staff"),

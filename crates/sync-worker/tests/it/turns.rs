@@ -130,30 +130,7 @@ async fn a_tenant_whose_directories_never_answer_keeps_nobody_else_waiting() {
         };
         create_sync(&mut clients, id, sync).await;
     }
-    let other = v1::CreateTenantRequest {
-        tenant_id: "globex".into(),
-        tenant: Some(v1::Tenant {
-            display_name: "Globex".into(),
-            user_sync_enabled: true,
-            ..v1::Tenant::default()
-        }),
-    };
-    ok(clients.tenants.create_tenant(other)).await;
-    let request = v1::CreateDirectoryRequest {
-        parent: "tenants/globex".into(),
-        directory_id: "hq".into(),
-        directory: Some(company.directory()),
-    };
-    ok(clients.directories.create_directory(request)).await;
-    let request = v1::CreateUserSyncRequest {
-        parent: "tenants/globex".into(),
-        user_sync_id: "staff".into(),
-        user_sync: Some(v1::UserSync {
-            directory: "tenants/globex/directories/hq".into(),
-            ..nightly()
-        }),
-    };
-    ok(clients.user_syncs.create_user_sync(request)).await;
+    company.set_up_other(&mut clients, nightly()).await;
 
     // An hour before anybody else.
     clock.set(at("2026-03-02T01:30:00Z"));
