@@ -43,6 +43,22 @@ async fn accepted(store: &Store, mode: RunMode, now: DateTime<Utc>) -> (LeaseTok
     (lease, id)
 }
 
+/// The same with a plan that is to be applied.
+async fn planned(store: &Store, now: DateTime<Utc>) -> (LeaseToken, RunId) {
+    let (lease, id) = accepted(store, RunMode::Apply, now).await;
+    store.begin_pull(&lease, &key(), id).await.unwrap();
+    let plan = PlanResult {
+        outcome: PlanOutcome::Apply,
+        counts: RunCounts::default(),
+        complete: true,
+    };
+    store
+        .finish_plan(&lease, &key(), id, plan, &[], now)
+        .await
+        .unwrap();
+    (lease, id)
+}
+
 async fn state(clients: &mut Clients, name: &str) -> SyncRunState {
     let get = v1::GetSyncRunRequest { name: name.into() };
     ok(clients.runs.get_sync_run(get)).await.state()
@@ -173,17 +189,7 @@ async fn a_plan_that_an_outage_left_half_applied_is_not_the_night_s_run() {
     company.set_up(&mut clients).await;
     create_sync(&mut clients, "staff", nightly()).await;
     let store = worker.store().await;
-    let (lease, old) = accepted(&store, RunMode::Apply, at(NOON)).await;
-    store.begin_pull(&lease, &key(), old).await.unwrap();
-    let plan = PlanResult {
-        outcome: PlanOutcome::Apply,
-        counts: RunCounts::default(),
-        complete: true,
-    };
-    store
-        .finish_plan(&lease, &key(), old, plan, &[], at(NOON))
-        .await
-        .unwrap();
+    let (lease, old) = planned(&store, at(NOON)).await;
     store.release_lease(&lease).await.unwrap();
 
     clock.set(at(MORNING));
@@ -287,17 +293,7 @@ async fn a_plan_that_can_never_be_applied_is_given_up_after_an_hour() {
     let mut clients = worker.clients(ADMIN);
     company.set_up_sync(&mut clients).await;
     let store = worker.store().await;
-    let (lease, left) = accepted(&store, RunMode::Apply, at(NOON)).await;
-    store.begin_pull(&lease, &key(), left).await.unwrap();
-    let plan = PlanResult {
-        outcome: PlanOutcome::Apply,
-        counts: RunCounts::default(),
-        complete: true,
-    };
-    store
-        .finish_plan(&lease, &key(), left, plan, &[], at(NOON))
-        .await
-        .unwrap();
+    let (lease, left) = planned(&store, at(NOON)).await;
     // A plan that was lost.
     worker.sql("UPDATE sync_runs SET chunks = 1");
     store.release_lease(&lease).await.unwrap();
