@@ -145,6 +145,11 @@ impl fmt::Debug for Dn {
     }
 }
 
+/// True if a directory would take two texts for the same DN. Those that are none must be equal.
+pub fn is_same_dn(one: &str, other: &str) -> bool {
+    one == other || matches!((Dn::parse(one), Dn::parse(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 /// Writes any text as the value of an RDN, e.g. for `uid={login},ou=people`: whatever it holds, it stays one
 /// value.
 pub fn escape_value(text: &str) -> String {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::DirectorySettings;
+use rollcall_core::dn::is_same_dn;
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::secret::{Password, SecretBytes};
@@ -170,12 +171,20 @@ impl LdapDirectory {
                 .await;
             match found {
                 Ok(found) => {
+                    let mut shared = found.more;
                     for entry in found.entries {
                         // One base may be below another.
-                        if the_entry.as_ref().is_some_and(|first| first.dn != entry.dn) {
-                            return Err(LdapError::Misconfigured(Misconfiguration::SharedId));
-                        }
+                        shared |= the_entry
+                            .as_ref()
+                            .is_some_and(|first| !is_same_dn(&first.dn, &entry.dn));
                         the_entry = Some(entry);
+                    }
+                    if shared {
+                        return Err(LdapError::Misconfigured(Misconfiguration::SharedId));
+                    }
+                    // An id that the server makes is unique; a tenant's own attribute may not be.
+                    if the_entry.is_some() && !matches!(id.kind(), IdKind::Other(_)) {
+                        break;
                     }
                 }
                 Err(LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT)) => {}

@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use rollcall_core::dialect::Dialect;
-use rollcall_core::dn::Dn;
+use rollcall_core::dn::{Dn, is_same_dn};
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::secret::Password;
@@ -224,11 +224,4 @@ fn attributes(question: &Question<'_>) -> Vec<String> {
         }
     }
     names
-}
-
-fn is_same_dn(one: &str, other: &str) -> bool {
-    match (Dn::parse(one), Dn::parse(other)) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => one == other,
-    }
 }

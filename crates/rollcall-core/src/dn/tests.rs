@@ -147,3 +147,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn texts_are_the_same_dn_however_they_are_written() {
+    assert!(is_same_dn("uid=ada,dc=example", "UID=Ada, DC=Example"));
+    assert!(!is_same_dn("uid=ada,dc=example", "uid=eve,dc=example"));
+    assert!(is_same_dn("no dn", "no dn"));
+    assert!(!is_same_dn("no dn", "No DN"));
+}
