@@ -30,6 +30,7 @@ pub mod mapping;
 pub mod plan;
 pub mod planner;
 pub mod reader;
+pub mod role;
 pub mod run;
 pub mod schedule;
 pub mod secret;
