@@ -35,9 +35,11 @@ pub enum AccountStatus {
     Locked,
     /// Not yet or no longer valid.
     Expired,
-    /// The attributes are absent: not set, or the bind account may not read them.
+    /// Nothing says that the account is not enabled.
     #[default]
-    Unknown,
+    NotSet,
+    /// An attribute that decides it is hidden, has several values, or is not of its form: nothing is known.
+    Unreadable,
 }
 
 /// What an entry says about its account and password.
@@ -116,18 +118,36 @@ impl Dialect {
 
     /// Reads the account's state from an entry that was asked for [`state_attributes`](Self::state_attributes).
     ///
-    /// A value that cannot be read counts as absent. Where several hold, disabled comes before expired, and
-    /// expired before locked.
+    /// LDAP does not tell an absent attribute from one that may not be read. An attribute that every account has is
+    /// unreadable where it is absent; any other one is not set. Where several states hold, disabled comes before
+    /// expired, expired before unreadable, and unreadable before locked.
     pub fn account_state(self, entry: &Entry, now: DateTime<Utc>) -> AccountState {
         let mut facts = state::Facts::default();
         for (attribute, reading) in self.readings() {
-            if let [value] = entry.values(attribute)
-                && let Ok(value) = std::str::from_utf8(value)
-            {
-                reading.read(value.trim(), now.timestamp(), &mut facts);
+            match entry.values(attribute) {
+                [] if self.has_always(attribute, entry) => reading.unreadable(&mut facts),
+                [] => {}
+                [value] => match std::str::from_utf8(value) {
+                    Ok(value) => reading.read(value.trim(), now.timestamp(), &mut facts),
+                    Err(_) => reading.unreadable(&mut facts),
+                },
+                _ => reading.unreadable(&mut facts),
             }
         }
         facts.into_state()
+    }
+
+    /// What absence means: true if every account has the attribute, so that one without it hides it. MS-ADTS
+    /// 3.1.1.5.2.2: every user object gets a userAccountControl. A gateway in front of another store, which shows
+    /// itself by an objectGUID that is not 16 bytes, need not have it.
+    fn has_always(self, attribute: &str, entry: &Entry) -> bool {
+        let imitated = || {
+            entry
+                .values("objectGUID")
+                .first()
+                .is_some_and(|guid| guid.len() != 16)
+        };
+        self == Self::ActiveDirectory && attribute == "userAccountControl" && !imitated()
     }
 
     fn readings(self) -> &'static [(&'static str, Reading)] {

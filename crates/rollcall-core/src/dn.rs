@@ -96,6 +96,20 @@ impl Dn {
         &self.text
     }
 
+    /// The value of this attribute in the first RDN, as values are compared. `None` if the entry is named by another
+    /// attribute, or the value is not text.
+    pub fn naming_value(&self, attribute: &str) -> Option<&str> {
+        let (_, value) = self
+            .rdns
+            .first()?
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(attribute))?;
+        match value {
+            Value::Text(text) => Some(text),
+            Value::Bytes(_) => None,
+        }
+    }
+
     /// True for the root of the tree.
     pub fn is_root(&self) -> bool {
         self.rdns.is_empty()

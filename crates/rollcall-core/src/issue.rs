@@ -54,6 +54,12 @@ issue_kinds! {
     /// The entry's login changed and this sync keeps logins.
     LoginChangeRejected = "LOGIN_CHANGE_REJECTED":
         "Set login_changes to ALLOW if logins should follow the directory; the user keeps the old login until then.",
+    /// The login of a user is asked for by another entry, and the user's own entry does not have it any more.
+    LoginAmbiguous = "LOGIN_AMBIGUOUS":
+        "Nobody can log in with it until this is resolved: give the login back to the one entry, take it from the other, or set login_changes to ALLOW so that logins follow the directory.",
+    /// Whether the account is enabled cannot be read.
+    StateUnreadable = "STATE_UNREADABLE":
+        "Let the service account read the attributes that tell whether an account is enabled, such as userAccountControl; CheckUserSync names them.",
     /// The entry would take over the account owner.
     OwnerProtected = "OWNER_PROTECTED":
         "The account owner is never synced, so that a broken directory locks nobody out. Exclude the entry by the filter, or transfer the ownership first.",

@@ -12,6 +12,7 @@
 
 pub mod audit;
 pub mod check;
+pub mod claims;
 pub mod dialect;
 pub mod digests;
 pub mod directory;
@@ -25,6 +26,7 @@ pub mod guard;
 pub mod id;
 pub mod identifier;
 pub mod issue;
+pub mod judgement;
 pub mod local_user;
 pub mod mapping;
 pub mod plan;

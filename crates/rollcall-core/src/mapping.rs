@@ -1,15 +1,21 @@
-//! From an entry to the fields that a sync wants a user to have.
+//! From an entry to what it offers for each field of a user.
+//!
+//! Nothing is decided here. What a field becomes depends also on what the person has: see [`crate::judgement`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::dn::Dn;
 use crate::entry::Entry;
-use crate::identifier::{Email, LoginPolicy, LoginProblem};
+use crate::identifier::{Email, LoginPolicy, LoginProblem, normalize};
 use crate::issue::{Issue, IssueKind};
-use crate::template::Template;
-use crate::user::Profile;
+use crate::template::{Rendered, Template};
 use crate::user_sync::UserSyncSettings;
 
-/// Longest value of a field other than the login, in characters.
+/// Longest name, in characters.
+pub const MAX_NAME_CHARS: usize = 256;
+/// Longest phone number, in characters.
+pub const MAX_PHONE_CHARS: usize = 64;
+/// Longest value of a custom field, in characters.
 pub const MAX_VALUE_CHARS: usize = 1024;
 
 /// A sync's mapping, ready to be used.
@@ -26,13 +32,73 @@ pub struct Mapping {
     policy: LoginPolicy,
 }
 
-/// What an entry asks for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Mapped {
-    /// The fields.
-    pub profile: Profile,
-    /// What could not be taken over, although the entry as a whole is.
-    pub issues: Vec<Issue>,
+/// What an entry offers for one field.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Offer {
+    /// The values that can be used, of the first candidate that has any. The first one is for a person who has none
+    /// of them yet.
+    pub values: Vec<String>,
+    /// Why there is less than the entry holds.
+    pub gap: Gap,
+    /// What to tell about the gap.
+    pub issue: Option<Box<Issue>>,
+}
+
+/// Why a field has no value, or not the one that it should have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Gap {
+    /// There is no gap: a field without a value has none in the entry.
+    #[default]
+    None,
+    /// There are values, but none that can be used.
+    Unusable,
+    /// A candidate that comes before the values found cannot be decoded, so the entry may hold another one.
+    Unreadable,
+}
+
+/// What an entry offers for all fields.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Offers {
+    /// The login.
+    pub login: Offer,
+    /// The e-mail address.
+    pub email: Offer,
+    /// The full name.
+    pub display_name: Offer,
+    /// The given name.
+    pub given_name: Offer,
+    /// The family name.
+    pub family_name: Offer,
+    /// The phone number.
+    pub phone_number: Offer,
+    /// The product's own fields.
+    pub custom: BTreeMap<String, Offer>,
+    /// The product's own values, which every user of the sync gets.
+    pub restrictions: Vec<String>,
+    /// Of several values offered for the login, the one in the entry's RDN.
+    pub naming_login: Option<String>,
+}
+
+impl Offers {
+    /// All issues about what could not be taken.
+    pub fn issues(&self) -> impl Iterator<Item = &Issue> {
+        let fixed = [
+            &self.login,
+            &self.email,
+            &self.display_name,
+            &self.given_name,
+            &self.family_name,
+            &self.phone_number,
+        ];
+        let offers = fixed.into_iter().chain(self.custom.values());
+        offers.filter_map(|offer| offer.issue.as_deref())
+    }
+
+    /// Every login and e-mail address that the entry may ask for, normalised.
+    pub fn identifiers(&self) -> impl Iterator<Item = String> {
+        let values = self.login.values.iter().chain(&self.email.values);
+        values.map(|value| normalize(value))
+    }
 }
 
 impl Mapping {
@@ -93,86 +159,127 @@ impl Mapping {
             .chain(custom)
     }
 
-    /// Maps an entry. `Err` says why it cannot be a user at all.
-    pub fn map(&self, entry: &Entry, role: &str) -> Result<Mapped, Box<Issue>> {
-        if entry.tainted {
-            let message = "the entry holds text that is not UTF-8, so its names cannot be trusted";
-            return Err(Box::new(Issue::new(
-                IssueKind::UndecodableEntry,
-                &entry.dn,
-                message,
-            )));
-        }
-        let mut issues = Vec::new();
-        let login = self.login(entry)?;
-        let email = first(&self.email, entry).filter(|(_, email)| {
-            let valid = Email::parse(email).is_ok();
-            if !valid {
-                let issue = Issue::new(
-                    IssueKind::EmailInvalid,
-                    &entry.dn,
-                    "the e-mail address is not valid",
-                );
-                issues.push(issue.about("email", email));
-            }
-            valid
-        });
-        let mut text = |field: &str, templates: &[Template]| {
-            let (_, value) = first(templates, entry)?;
-            if value.chars().count() <= MAX_VALUE_CHARS {
-                return Some(value);
-            }
-            let message = format!("the value has more than {MAX_VALUE_CHARS} characters");
-            issues.push(Issue::new(IssueKind::ValueTooLong, &entry.dn, message).about(field, &value));
-            None
+    /// What an entry offers.
+    pub fn read(&self, entry: &Entry) -> Offers {
+        let text = |field: &str, templates: &[Template], most: usize| {
+            offer(entry, field, templates, |value| text_problem(value, most))
         };
-        let profile = Profile {
+        let login = offer(entry, "login", &self.login, |value| self.login_problem(value));
+        Offers {
+            naming_login: naming_value(entry, &self.login, &login.values),
             login,
-            email: email.map(|(_, email)| email),
-            display_name: text("display_name", &self.display_name),
-            given_name: text("given_name", &self.given_name),
-            family_name: text("family_name", &self.family_name),
-            phone_number: text("phone_number", &self.phone_number),
-            role: role.to_owned(),
-            restrictions: self.restrictions.clone(),
+            email: offer(entry, "email", &self.email, email_problem),
+            display_name: text("display_name", &self.display_name, MAX_NAME_CHARS),
+            given_name: text("given_name", &self.given_name, MAX_NAME_CHARS),
+            family_name: text("family_name", &self.family_name, MAX_NAME_CHARS),
+            phone_number: text("phone_number", &self.phone_number, MAX_PHONE_CHARS),
             custom: self
                 .custom
                 .iter()
-                .filter_map(|(field, templates)| Some((field.clone(), text(field, templates)?)))
+                .map(|(field, templates)| {
+                    let offer = text(&format!("custom.{field}"), templates, MAX_VALUE_CHARS);
+                    (field.clone(), offer)
+                })
                 .collect(),
-        };
-        Ok(Mapped { profile, issues })
+            restrictions: self.restrictions.clone(),
+        }
     }
 
-    fn login(&self, entry: &Entry) -> Result<String, Box<Issue>> {
-        let Some((source, login)) = first(&self.login, entry) else {
-            let issue = Issue::new(
-                IssueKind::MissingRequiredField,
-                &entry.dn,
-                "the entry has no value for the login",
-            );
-            let wanted: Vec<_> = self.login.iter().map(ToString::to_string).collect();
-            return Err(Box::new(issue.about(&wanted.join(", "), "")));
+    fn login_problem(&self, login: &str) -> Option<(IssueKind, String)> {
+        let problem = self.policy.check(login).err()?;
+        let kind = match problem {
+            LoginProblem::TooShort { .. } => IssueKind::LoginTooShort,
+            LoginProblem::TooLong { .. } => IssueKind::LoginTooLong,
+            LoginProblem::IllegalCharacters { .. } => IssueKind::LoginIllegalCharacters,
         };
-        let (kind, message) = match self.policy.check(&login) {
-            Ok(_) => return Ok(login),
-            Err(problem @ LoginProblem::TooShort { .. }) => (IssueKind::LoginTooShort, problem.to_string()),
-            Err(problem @ LoginProblem::TooLong { .. }) => (IssueKind::LoginTooLong, problem.to_string()),
-            Err(problem @ LoginProblem::IllegalCharacters { .. }) => {
-                (IssueKind::LoginIllegalCharacters, problem.to_string())
-            }
-        };
-        let issue = Issue::new(kind, &entry.dn, format!("the login {message}"));
-        Err(Box::new(issue.about(source, &login)))
+        Some((kind, format!("the login {problem}")))
     }
 }
 
-/// The first candidate that yields something, with the candidate as it is written.
-fn first<'t>(templates: &'t [Template], entry: &Entry) -> Option<(&'t str, String)> {
-    templates.iter().find_map(|template| {
-        let value = template.render(|name| entry.text(name))?;
-        Some((template.as_str(), value))
+fn email_problem(value: &str) -> Option<(IssueKind, String)> {
+    let invalid = Email::parse(value).is_err();
+    invalid.then(|| {
+        (
+            IssueKind::EmailInvalid,
+            "the e-mail address is not valid".to_owned(),
+        )
     })
+}
+
+fn text_problem(value: &str, most: usize) -> Option<(IssueKind, String)> {
+    let too_long = value.len() > most && value.chars().count() > most;
+    too_long.then(|| {
+        (
+            IssueKind::ValueTooLong,
+            format!("the value has more than {most} characters"),
+        )
+    })
+}
+
+fn offer(
+    entry: &Entry,
+    field: &str,
+    candidates: &[Template],
+    problem: impl Fn(&str) -> Option<(IssueKind, String)>,
+) -> Offer {
+    let (mut unusable, mut unreadable) = (None, None);
+    for candidate in candidates {
+        let mut values = match candidate.render(entry) {
+            Rendered::Absent => continue,
+            Rendered::Unreadable(attribute) => {
+                unreadable.get_or_insert_with(|| undecodable(entry, field, attribute));
+                continue;
+            }
+            Rendered::Values(values) => values,
+        };
+        values.retain(|value| match problem(value) {
+            None => true,
+            Some((kind, message)) => {
+                unusable.get_or_insert_with(|| {
+                    Box::new(Issue::new(kind, &entry.dn, message).about(candidate.as_str(), value))
+                });
+                false
+            }
+        });
+        if !values.is_empty() {
+            let gap = if unreadable.is_some() {
+                Gap::Unreadable
+            } else {
+                Gap::None
+            };
+            return Offer {
+                values,
+                gap,
+                issue: unreadable,
+            };
+        }
+    }
+    let gap = match (&unreadable, &unusable) {
+        (Some(_), _) => Gap::Unreadable,
+        (None, Some(_)) => Gap::Unusable,
+        (None, None) => Gap::None,
+    };
+    Offer {
+        values: Vec::new(),
+        gap,
+        issue: unreadable.or(unusable),
+    }
+}
+
+fn undecodable(entry: &Entry, field: &str, attribute: &str) -> Box<Issue> {
+    let message = format!("the value of {attribute}, which {field} is mapped to, is not UTF-8");
+    Box::new(Issue::new(IssueKind::UndecodableEntry, &entry.dn, message).about(attribute, ""))
+}
+
+/// Of several values, the one that stands in the entry's RDN.
+fn naming_value(entry: &Entry, candidates: &[Template], values: &[String]) -> Option<String> {
+    if values.len() < 2 {
+        return None;
+    }
+    let dn = Dn::parse(&entry.dn).ok()?;
+    let mut names = candidates.iter().filter_map(Template::attribute);
+    let naming = names.find_map(|name| dn.naming_value(name.as_str()))?;
+    values.iter().find(|value| normalize(value) == naming).cloned()
 }
 
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub struct Change {
     pub state: UserState,
     /// Why it is in that state.
     pub state_reason: Option<StateReason>,
+    /// Another enabled entry asks for the login, which the user's own entry does not have any more.
+    pub login_ambiguous: bool,
     /// Fields that differ, for people and for the event.
     pub changes: Vec<FieldChange>,
 }
@@ -63,7 +65,13 @@ pub struct Fingerprint(pub [u8; 16]);
 
 impl Fingerprint {
     /// The fingerprint of a user with these fields, this DN, this state and this reason for it.
-    pub fn of(profile: &Profile, dn: &str, state: UserState, reason: Option<StateReason>) -> Self {
+    pub fn of(
+        profile: &Profile,
+        dn: &str,
+        state: UserState,
+        reason: Option<StateReason>,
+        login_ambiguous: bool,
+    ) -> Self {
         let mut context = ring::digest::Context::new(&ring::digest::SHA256);
         let mut part = |text: &str| {
             context.update(&(text.len() as u64).to_be_bytes());
@@ -83,6 +91,9 @@ impl Fingerprint {
                 StateReason::ByProduct => "by the product",
                 StateReason::SyncDeleted => "sync deleted",
             });
+        }
+        if login_ambiguous {
+            part("login ambiguous");
         }
         part(dn);
         for (field, value) in profile.fields() {
@@ -115,7 +126,7 @@ mod tests {
             family_name: family.map(Into::into),
             ..Profile::default()
         };
-        let of = |profile: &Profile| Fingerprint::of(profile, "cn=ada", UserState::Active, None);
+        let of = |profile: &Profile| Fingerprint::of(profile, "cn=ada", UserState::Active, None, false);
         assert_eq!(of(&profile(Some("A"), None)), of(&profile(Some("A"), None)));
         assert_ne!(of(&profile(Some("A"), None)), of(&profile(None, Some("A"))));
         assert_ne!(
@@ -123,8 +134,12 @@ mod tests {
             of(&profile(Some("A"), Some("BC")))
         );
         let ada = profile(None, None);
-        assert_ne!(of(&ada), Fingerprint::of(&ada, "cn=eve", UserState::Active, None));
-        let deactivated = |reason| Fingerprint::of(&ada, "cn=ada", UserState::Deactivated, Some(reason));
+        assert_ne!(
+            of(&ada),
+            Fingerprint::of(&ada, "cn=eve", UserState::Active, None, false)
+        );
+        let deactivated =
+            |reason| Fingerprint::of(&ada, "cn=ada", UserState::Deactivated, Some(reason), false);
         assert_ne!(of(&ada), deactivated(StateReason::Gone));
         assert_ne!(
             deactivated(StateReason::Gone),

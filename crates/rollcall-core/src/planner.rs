@@ -1,54 +1,58 @@
 //! The planner: what a pull's entries mean for the users that there are.
 //!
-//! It works on a stream. [`Planner::meet`] and [`Planner::asks_for_more`] drop the entries that ask for nothing new,
-//! which on a normal night is nearly all; for the rest the caller fetches what [`Planner::decide`] needs to know; and
-//! [`Planner::finish`] adds the removals and the claims that had to wait for a release. Its memory grows by
-//! some tens of bytes per known user and per new one, not by entry.
+//! It works on a stream. [`Planner::meet`] and [`Planner::is_unchanged`] drop the entries that ask for nothing new, which
+//! on a normal night is nearly all; for the rest the caller fetches what [`Planner::decide`] needs to know. What an
+//! entry means for its person is judged by [`crate::judgement`]. Who gets which login and e-mail address is settled by
+//! [`crate::claims`] when all entries have been met: a change that asks for something that nobody else has or asked for
+//! so far is planned at once, and taken back by [`Planner::contested`] if somebody asks for the same later.
 //!
-//! Changes come in three phases, applied in this order: removals, which may release identifiers; changes
-//! that claim only what is free; and claims of identifiers that another change of the plan releases.
+//! Its memory grows by some tens of bytes per known user and per identifier asked for, not by entry; claims that are in
+//! dispute are kept whole, and are bounded.
+//!
+//! Changes come in three phases, applied in this order: removals, which may release identifiers; changes that claim
+//! only what is free; and claims of identifiers that another change of the plan releases.
 
 use std::collections::{HashMap, HashSet};
 
+use crate::claims::Outside;
 use crate::digests::{DigestSet, Digests, Met};
 use crate::external_id::ExternalId;
-use crate::id::{UserId, UserSyncId, Uuid};
+use crate::id::{UserId, UserSyncId};
 use crate::issue::Issue;
+use crate::judgement::EntryReading;
 use crate::plan::{Change, ChangeKind, Fingerprint};
+use crate::role::RoleFinding;
 use crate::run::RunCounts;
 use crate::user::{FieldChange, User, UserState};
 use crate::user_sync::UserSyncSettings;
 
 mod absent;
-mod claims;
+mod claim;
 mod context;
 mod decide;
-mod desired;
 mod known;
+mod order;
 mod relinking;
+mod settle;
 
-pub use claims::{OrderedClaims, order_claims};
+pub use claim::identifiers;
+use claim::{Bystander, Claim};
 pub use context::{Context, Holder};
-pub use desired::{Desired, identifiers};
 pub use known::{Known, KnownUsers, Meeting};
+pub use order::OrderedClaims;
 pub use relinking::Relinking;
+pub use settle::Contested;
+
+/// An entry that needs a decision, with what is known about its role.
+pub type ReadEntry = (EntryReading, RoleFinding);
 
 /// What a batch leads to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Decisions {
-    /// Changes that claim nothing that anybody has.
+    /// Changes that claim nothing that anybody else has or asked for so far.
     pub changes: Vec<Change>,
     /// Entries not, or not fully, taken.
     pub issues: Vec<Issue>,
-}
-
-/// A change that claims identifiers which other users of the sync have.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Waiting {
-    /// The change.
-    pub change: Change,
-    /// The identifiers it needs, with who has them.
-    pub needs: Vec<(String, UserId)>,
 }
 
 /// The plan of one run in the making.
@@ -60,13 +64,24 @@ pub struct Planner<'a> {
     /// Entries met that are nobody's yet.
     met: Met,
     digests: Digests,
-    claimed: DigestSet,
-    released: HashMap<String, UserId>,
-    waiting: Vec<Waiting>,
+    /// Identifiers that entries asked for.
+    asked: DigestSet,
+    /// Identifiers whose claims are settled at the end.
+    contested: HashSet<String>,
+    claims: Vec<Claim>,
+    /// Entries that ask, and are not taken.
+    bystanders: Vec<Bystander>,
+    /// Identifiers that bystanders ask for who are too many to be kept.
+    crowd: DigestSet,
+    /// Users of this sync who have what claims ask for.
+    holders: HashMap<UserId, User>,
+    /// What others have, with the DN of theirs that may be named.
+    outside: HashMap<String, (Outside, Option<String>)>,
     counts: RunCounts,
     field_changes: FieldChanges,
     active: u64,
-    roles_known: bool,
+    /// Only one user is looked at: what others have may be released by the next run.
+    alone: bool,
 }
 
 /// How many users would change in the fields that the guard watches.
@@ -110,13 +125,26 @@ impl<'a> Planner<'a> {
             relinked: HashMap::new(),
             met: Met::default(),
             digests: Digests::default(),
-            claimed: DigestSet::default(),
-            released: HashMap::new(),
-            waiting: Vec::new(),
+            asked: DigestSet::default(),
+            contested: HashSet::new(),
+            claims: Vec::new(),
+            bystanders: Vec::new(),
+            crowd: DigestSet::default(),
+            holders: HashMap::new(),
+            outside: HashMap::new(),
             counts: RunCounts::default(),
             field_changes: FieldChanges::default(),
             active,
-            roles_known: true,
+            alone: false,
+        }
+    }
+
+    /// A planner for one user of the sync, between runs. An e-mail address that somebody else has is for the next run
+    /// to settle: the user keeps its own until then.
+    pub fn alone(user_sync: &'a UserSyncId, settings: &'a UserSyncSettings, known: KnownUsers) -> Self {
+        Self {
+            alone: true,
+            ..Self::new(user_sync, settings, known)
         }
     }
 
@@ -125,12 +153,6 @@ impl<'a> Planner<'a> {
     /// are.
     pub fn relink(&mut self, found: impl IntoIterator<Item = (ExternalId, UserId)>) {
         self.relinked.extend(found);
-    }
-
-    /// The role rules could not be evaluated: users keep their roles, and nobody new is created, since a wrong
-    /// role is worse than a day's wait.
-    pub fn keep_roles(&mut self) {
-        self.roles_known = false;
     }
 
     /// Meets an entry, whether or not it can be used: its user is not absent.
@@ -145,72 +167,26 @@ impl<'a> Planner<'a> {
             })
     }
 
-    /// True if an entry that was met for the first time needs a decision: it asks for something new.
-    pub fn asks_for_more(&mut self, desired: &Desired, before: Option<Fingerprint>) -> bool {
-        let relinked = self.relinked.contains_key(&desired.external_id);
-        let unchanged = !relinked && before == Some(desired.fingerprint());
-        self.counts.unchanged += u64::from(unchanged);
-        !unchanged
-    }
-
-    /// Meets an entry; true if it needs a decision.
-    pub fn screen(&mut self, desired: &Desired) -> bool {
-        match self.meet(&desired.external_id, &desired.dn) {
-            Meeting::First(before) => self.asks_for_more(desired, before),
-            Meeting::Again | Meeting::Elsewhere => false,
-        }
-    }
-
-    /// Decides on entries that [`Planner::screen`] let through. `new_id` makes the ids of new users.
-    pub fn decide(
+    /// True if an entry that was met for the first time asks for nothing new.
+    pub fn is_unchanged(
         &mut self,
-        batch: Vec<Desired>,
-        context: &Context,
-        mut new_id: impl FnMut() -> Uuid,
-    ) -> Decisions {
-        let mut decisions = Decisions::default();
-        for desired in batch {
-            let current = context
-                .person(&desired.external_id)
-                .or_else(|| self.relinked_user(&desired, context));
-            let outcome = match current {
-                None => self.decide_new(desired, context, &mut new_id, &mut decisions.issues),
-                Some(user) => self.decide_existing(desired, user, context, &mut decisions.issues),
-            };
-            decisions.changes.extend(outcome);
-        }
-        decisions
+        reading: &EntryReading,
+        role: &RoleFinding,
+        before: Option<Fingerprint>,
+    ) -> bool {
+        // Somebody who needs a look at the person is judged with the person at hand.
+        let unchanged = before.is_some()
+            && !self.relinked.contains_key(&reading.external_id)
+            && reading
+                .for_new(role)
+                .is_ok_and(|judged| before == Some(judged.fingerprint()));
+        self.counts.unchanged += u64::from(unchanged);
+        unchanged
     }
 
-    /// Takes back what was decided for entries with these ids, all but `changes`, which are written already and are for
-    /// the caller to take out.
-    pub fn withdraw(&mut self, ids: &HashSet<ExternalId>, changes: &[Change]) {
-        let waiting = std::mem::take(&mut self.waiting);
-        let (withdrawn, waiting): (Vec<Waiting>, _) = waiting
-            .into_iter()
-            .partition(|waiting| ids.contains(&waiting.change.origin.external_id));
-        self.waiting = waiting;
-        for change in changes {
-            *self.counter(change.kind) -= 1;
-        }
-        let withdrawn = withdrawn.iter().map(|waiting| &waiting.change).chain(changes);
-        let mut users = HashSet::new();
-        for change in withdrawn {
-            users.insert(change.user);
-            if change.kind != ChangeKind::Create {
-                self.field_changes.each(&change.changes, |count| *count -= 1);
-            }
-        }
-        self.released.retain(|_, user| !users.contains(user));
-    }
-
-    /// The claims that had to wait. Called last, when every release is known.
-    pub fn finish(&mut self) -> OrderedClaims {
-        let ordered = order_claims(std::mem::take(&mut self.waiting), &self.released);
-        for change in ordered.groups.iter().flatten() {
-            self.count(change);
-        }
-        ordered
+    /// Users that could log in before the run.
+    pub fn active(&self) -> u64 {
+        self.active
     }
 
     /// What the plan has so far.
@@ -223,18 +199,23 @@ impl<'a> Planner<'a> {
         self.field_changes
     }
 
-    /// Users of the sync that could log in before the run.
-    pub fn active(&self) -> u64 {
-        self.active
-    }
-
-    fn relinked_user<'c>(&self, desired: &Desired, context: &'c Context) -> Option<&'c User> {
-        let user = self.relinked.get(&desired.external_id)?;
-        relinking::same_login(self.user_sync, desired, context).filter(|found| found.id == *user)
+    fn relinked_user<'c>(&self, reading: &EntryReading, context: &'c Context) -> Option<&'c User> {
+        let user = self.relinked.get(&reading.external_id)?;
+        relinking::same_login(self.user_sync, reading, context).filter(|found| found.id == *user)
     }
 
     fn count(&mut self, change: &Change) {
         *self.counter(change.kind) += 1;
+        if change.kind != ChangeKind::Create {
+            self.field_changes.each(&change.changes, |count| *count += 1);
+        }
+    }
+
+    fn uncount(&mut self, change: &Change) {
+        *self.counter(change.kind) -= 1;
+        if change.kind != ChangeKind::Create {
+            self.field_changes.each(&change.changes, |count| *count -= 1);
+        }
     }
 
     fn counter(&mut self, kind: ChangeKind) -> &mut u64 {

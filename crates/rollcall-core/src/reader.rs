@@ -3,13 +3,12 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::dialect::{AccountStatus, Dialect};
+use crate::dialect::Dialect;
 use crate::entry::Entry;
 use crate::external_id::{ExternalId, IdKind};
 use crate::issue::{Issue, IssueKind};
+use crate::judgement::EntryReading;
 use crate::mapping::Mapping;
-use crate::planner::Desired;
-use crate::user::StateReason;
 
 /// Reads the entries of one directory by one mapping.
 #[derive(Clone, Debug)]
@@ -85,31 +84,15 @@ impl EntryReader {
         ))
     }
 
-    /// Reads an entry whose id is known. The issues name what could not be taken over.
-    ///
-    /// # Errors
-    /// Why the entry cannot be a user.
-    pub fn read(
-        &self,
-        external_id: ExternalId,
-        entry: &Entry,
-        role: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(Desired, Vec<Issue>), Box<Issue>> {
-        let mapped = self.mapping.map(entry, role)?;
-        let state_reason = match self.dialect.account_state(entry, now).status {
-            AccountStatus::Disabled => Some(StateReason::DisabledInDirectory),
-            AccountStatus::Expired => Some(StateReason::ExpiredInDirectory),
-            // A lock ends by itself, and what cannot be read is no reason to lock anybody out.
-            AccountStatus::Enabled | AccountStatus::Locked | AccountStatus::Unknown => None,
-        };
-        let desired = Desired {
+    /// Reads an entry whose id is known.
+    pub fn read(&self, external_id: ExternalId, entry: &Entry, now: DateTime<Utc>) -> EntryReading {
+        EntryReading {
             external_id,
             dn: entry.dn.clone(),
-            profile: mapped.profile,
-            state_reason,
-        };
-        Ok((desired, mapped.issues))
+            dn_unreadable: entry.tainted,
+            status: self.dialect.account_state(entry, now).status,
+            offers: self.mapping.read(entry),
+        }
     }
 }
 
@@ -169,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn disabled_accounts_are_deactivated_and_locked_ones_are_not() {
+    fn disabled_accounts_are_told_from_locked_ones() {
         let read = |value: &[u8]| {
             let entry = entry(&[
                 ("entryuuid", UUID),
@@ -178,14 +161,10 @@ mod tests {
             ]);
             let reader = reader(Dialect::OpenLdap, None);
             let id = reader.external_id(&entry).unwrap();
-            reader
-                .read(id, &entry, "user", DateTime::UNIX_EPOCH)
-                .unwrap()
-                .0
-                .state_reason
+            reader.read(id, &entry, DateTime::UNIX_EPOCH).is_enabled()
         };
-        assert_eq!(read(b"000001010000Z"), Some(StateReason::DisabledInDirectory));
-        assert_eq!(read(b"20260101000000Z"), None);
+        assert!(!read(b"000001010000Z"));
+        assert!(read(b"20260101000000Z"));
     }
 
     #[test]

@@ -4,10 +4,15 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
+use crate::dn::Dn;
+use crate::entry::Entry;
 use crate::filter::Attribute;
+use crate::identifier::normalize;
 
 /// Longest template, in bytes.
 pub const MAX_TEMPLATE_BYTES: usize = 1024;
+/// Most values that one template yields for one entry.
+const MAX_RENDERED: usize = 64;
 
 /// One candidate of a field mapping: how to make a value from an entry's attributes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,28 +141,96 @@ impl Template {
         self.parts.iter().filter_map(attribute).collect()
     }
 
-    /// The value, trimmed, if every placeholder has one: half a name is no name.
+    /// The attribute, if the template is nothing else.
+    pub fn attribute(&self) -> Option<&Attribute> {
+        match self.parts.as_slice() {
+            [Part::Attribute(attribute)] => Some(attribute),
+            _ => None,
+        }
+    }
+
+    /// The values that an entry yields, trimmed, each once. A template yields something only if every placeholder
+    /// has a value: half a name is no name. A value of spaces counts as none.
     ///
-    /// `lookup` gets the attribute's description as it is written and answers with the chosen value. A value of
-    /// spaces counts as none.
-    pub fn render<'v>(&self, lookup: impl Fn(&str) -> Option<&'v str>) -> Option<String> {
-        let mut value = String::new();
+    /// The value in the entry's RDN comes first, then the others in the order of their characters: a server may send
+    /// values in any order (RFC 4511 section 4.1.7), so "the first one" would change from run to run.
+    pub fn render(&self, entry: &Entry) -> Rendered<'_> {
+        let mut values = vec![String::new()];
         for part in &self.parts {
             match part {
-                Part::Text(text) => value.push_str(text),
+                Part::Text(text) => values.iter_mut().for_each(|value| value.push_str(text)),
                 Part::Attribute(attribute) => {
-                    let found = lookup(attribute.as_str())?.trim();
-                    if found.is_empty() {
-                        return None;
-                    }
-                    value.push_str(found);
+                    let found = match texts(entry, attribute) {
+                        Rendered::Values(found) => found,
+                        other => return other,
+                    };
+                    values = combine(values, found);
                 }
             }
         }
-        let trimmed = value.trim();
-        let whole = trimmed.len() == value.len();
-        Some(if whole { value } else { trimmed.to_owned() })
+        for value in &mut values {
+            let trimmed = value.trim();
+            if trimmed.len() != value.len() {
+                *value = trimmed.to_owned();
+            }
+        }
+        Rendered::Values(values)
     }
+}
+
+/// What a template yields.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Rendered<'t> {
+    /// An attribute has no value.
+    Absent,
+    /// The values of this attribute are not UTF-8.
+    Unreadable(&'t str),
+    /// At least one value.
+    Values(Vec<String>),
+}
+
+fn texts<'t>(entry: &Entry, attribute: &'t Attribute) -> Rendered<'t> {
+    let name = attribute.as_str();
+    let mut texts: Vec<String> = entry
+        .texts(name)
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if texts.is_empty() {
+        let undecodable = entry
+            .values(name)
+            .iter()
+            .any(|value| std::str::from_utf8(value).is_err());
+        return if undecodable {
+            Rendered::Unreadable(name)
+        } else {
+            Rendered::Absent
+        };
+    }
+    if texts.len() > 1 {
+        texts.sort_unstable();
+        texts.dedup();
+        let dn = Dn::parse(&entry.dn).ok();
+        let naming = dn.as_ref().and_then(|dn| dn.naming_value(name));
+        if let Some(at) = naming.and_then(|naming| texts.iter().position(|text| normalize(text) == naming)) {
+            texts[..=at].rotate_right(1);
+        }
+    }
+    Rendered::Values(texts)
+}
+
+/// Every beginning with every end, at most [`MAX_RENDERED`].
+fn combine(beginnings: Vec<String>, ends: Vec<String>) -> Vec<String> {
+    if let ([beginning], [_]) = (beginnings.as_slice(), ends.as_slice()) {
+        let mut whole = beginning.clone();
+        whole.push_str(&ends[0]);
+        return vec![whole];
+    }
+    let all = beginnings
+        .iter()
+        .flat_map(|beginning| ends.iter().map(move |end| format!("{beginning}{end}")));
+    all.take(MAX_RENDERED).collect()
 }
 
 impl std::fmt::Display for Template {
@@ -173,13 +246,17 @@ mod tests {
 
     use super::*;
 
-    fn anna(name: &str) -> Option<&'static str> {
-        match name.to_ascii_lowercase().as_str() {
-            "givenname" => Some(" Anna "),
-            "sn" => Some("M\u{fc}ller"),
-            "cn;lang-de" => Some("{x}"),
-            "title" => Some("  "),
-            _ => None,
+    fn anna() -> Entry {
+        let values = [
+            ("givenname", " Anna "),
+            ("sn", "M\u{fc}ller"),
+            ("cn;lang-de", "{x}"),
+            ("title", "  "),
+        ];
+        let attributes = values.map(|(name, value)| (name.to_owned(), vec![value.as_bytes().to_vec()]));
+        Entry {
+            attributes: attributes.into_iter().collect(),
+            ..Entry::default()
         }
     }
 
@@ -198,8 +275,15 @@ mod tests {
             ("title", None),
             ("\u{e9}{sn}\u{1f600}", Some("\u{e9}M\u{fc}ller\u{1f600}")),
         ] {
-            let rendered = Template::parse(template).unwrap().render(anna);
-            assert_eq!(rendered.as_deref(), value, "{template}");
+            let expected = match value {
+                Some(value) => Rendered::Values(vec![value.to_owned()]),
+                None => Rendered::Absent,
+            };
+            assert_eq!(
+                Template::parse(template).unwrap().render(&anna()),
+                expected,
+                "{template}"
+            );
         }
     }
 
@@ -243,7 +327,9 @@ mod tests {
                 if let Ok(template) = Template::parse(&text) {
                     prop_assert!(!template.attributes().is_empty());
                     prop_assert_eq!(Template::parse(template.as_str()), Ok(template.clone()));
-                    prop_assert!(template.render(|_| Some("v")).is_some());
+                    let values = template.attributes().into_iter().map(|name| (name, vec![b"v".to_vec()]));
+                    let entry = Entry { attributes: values.collect(), ..Entry::default() };
+                    prop_assert!(matches!(template.render(&entry), Rendered::Values(values) if values.len() == 1));
                 }
             }
         }

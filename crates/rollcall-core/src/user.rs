@@ -101,7 +101,7 @@ pub enum UserState {
 }
 
 /// Why a user is in its state.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum StateReason {
     /// The entry is not in the directory any more.
     Gone,
@@ -171,6 +171,9 @@ pub struct User {
     pub owner: bool,
     /// Set while an admin blocks the user.
     pub block: Option<Block>,
+    /// The user's entry does not have the login any more and another enabled entry asks for it: whoever types it may
+    /// be either, so nobody can log in with it.
+    pub login_ambiguous: bool,
     /// Counts the changes; the etag, and what a plan compares before it writes.
     pub revision: i64,
     /// When it was created.

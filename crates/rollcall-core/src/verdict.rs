@@ -246,7 +246,11 @@ fn success(answer: &BindAnswer<'_>) -> Verdict {
     match answer.account.status {
         AccountStatus::Disabled => proven(InternalReason::AccountDisabled),
         AccountStatus::Expired => proven(InternalReason::AccountExpired),
-        AccountStatus::Enabled | AccountStatus::Locked | AccountStatus::Unknown => {
+        AccountStatus::Enabled
+        | AccountStatus::Locked
+        | AccountStatus::NotSet
+        // Such a server judges the account itself when it judges the bind.
+        | AccountStatus::Unreadable => {
             let expires_in = policy.expires_in.or(answer.netscape.expires_in);
             let grace_logins_left = policy.grace_logins_left;
             let worth_telling = expires_in.is_some() || grace_logins_left.is_some();

@@ -10,7 +10,7 @@ use rollcall_core::identifier::normalize;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind, Fingerprint};
 use rollcall_core::run::{RunCounts, RunState};
-use rollcall_core::user::User;
+use rollcall_core::user::{Profile, User, UserState};
 use sea_orm::ConnectionTrait;
 
 use crate::claims::{Claim, settle};
@@ -48,8 +48,8 @@ pub struct ChunkOutcome {
 /// What became of a single change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SingleOutcome {
-    /// The user afterwards.
-    Applied(Box<User>),
+    /// The user afterwards, and what it lacks.
+    Applied(Box<User>, Vec<Issue>),
     /// Why nothing was written.
     Refused(Issue),
 }
@@ -139,15 +139,19 @@ impl Store {
             std::cmp::Ordering::Equal => {}
         }
         let scope = self.scope(&key.tenant);
-        let Prepared { writes, refused } = prepare(&tx, scope, &key.tenant, changes, now).await?;
+        let Prepared {
+            writes,
+            refused,
+            mut issues,
+        } = prepare(&tx, scope, &key.tenant, changes, now).await?;
         let mut counts = RunCounts::from_json(&run.counts)?;
         counts.applied += writes.len() as u64;
-        counts.issues += refused.len() as u64;
+        counts.issues += (refused.len() + issues.len()) as u64;
         for (kind, _) in &refused {
             let planned = planned_count(&mut counts, *kind);
             *planned = planned.saturating_sub(1);
         }
-        let issues: Vec<Issue> = refused.into_iter().map(|(_, issue)| issue).collect();
+        issues.extend(refused.into_iter().map(|(_, issue)| issue));
         issues::append(&tx, &mut run, &issues).await?;
         run.counts = counts.to_json()?;
         run.applied_chunks += 1;
@@ -180,13 +184,17 @@ impl Store {
             .writes
             .pop()
             .ok_or(StoreError::corrupt("a change was lost"))?;
-        Ok(SingleOutcome::Applied(Box::new(written.after)))
+        Ok(SingleOutcome::Applied(Box::new(written.after), prepared.issues))
     }
 }
 
+#[derive(Default)]
 struct Prepared {
     writes: Vec<UserWrite>,
+    /// Changes that are not written.
     refused: Vec<(ChangeKind, Issue)>,
+    /// What written changes lack.
+    issues: Vec<Issue>,
 }
 
 /// Locks the users, and tells the changes that can be written from those that cannot.
@@ -225,33 +233,85 @@ async fn prepare(
             kinds.push(change);
         }
     }
-    let claims: Vec<Claim> = writes
-        .iter()
-        .map(|write| Claim {
-            user: write.after.id,
-            wants: keys_of(&write.after),
-        })
-        .collect();
-    let wanted: BTreeSet<String> = claims
-        .iter()
-        .flat_map(|claim| claim.wants.iter().cloned())
-        .collect();
+    let mut prepared = give_identifiers(tx, scope, tenant, writes, kinds).await?;
+    prepared.refused.extend(refused);
+    Ok(prepared)
+}
+
+/// Lets the writes have the identifiers that are free. Whoever cannot have one keeps what it had, and everything else
+/// of the change applies: nobody keeps access because of a login. Only a user who would be without a login is refused.
+async fn give_identifiers(
+    tx: &impl ConnectionTrait,
+    scope: &str,
+    tenant: &TenantId,
+    writes: Vec<UserWrite>,
+    changes: Vec<&Change>,
+) -> Result<Prepared> {
+    let wanted: BTreeSet<String> = writes.iter().flat_map(|write| keys_of(&write.after)).collect();
     let wanted: Vec<String> = wanted.into_iter().collect();
     let held = holders(tx, scope, tenant, &wanted).await?;
-    let mut kept = Vec::with_capacity(writes.len());
-    for ((write, change), taken) in writes.into_iter().zip(kinds).zip(settle(&claims, &held)) {
-        match taken {
-            None => kept.push(write),
-            Some(key) if key == normalize(&change.profile.login) => {
-                refused.push((change.kind, refusal(IssueKind::LoginTaken, change)));
-            }
-            Some(_) => refused.push((change.kind, refusal(IssueKind::EmailTaken, change))),
+    let mut prepared = Prepared::default();
+    let mut open: Vec<(UserWrite, &Change)> = writes.into_iter().zip(changes).collect();
+    loop {
+        let claims: Vec<Claim> = open
+            .iter()
+            .map(|(write, _)| Claim {
+                user: write.after.id,
+                wants: keys_of(&write.after),
+            })
+            .collect();
+        let settled = settle(&claims, &held);
+        if settled.iter().all(Option::is_none) {
+            break;
         }
+        let mut kept = Vec::with_capacity(open.len());
+        for ((write, change), taken) in open.into_iter().zip(settled) {
+            let Some(key) = taken else {
+                kept.push((write, change));
+                continue;
+            };
+            let (issue, left) = without(&key, write, change);
+            match left {
+                Some(write) => {
+                    prepared.issues.push(issue);
+                    kept.push((write, change));
+                }
+                None => prepared.refused.push((change.kind, issue)),
+            }
+        }
+        open = kept;
     }
-    Ok(Prepared {
-        writes: kept,
-        refused,
-    })
+    prepared.writes = open.into_iter().map(|(write, _)| write).collect();
+    Ok(prepared)
+}
+
+/// A write without the identifier that somebody else has; `None` if nothing is left of it.
+fn without(key: &str, mut write: UserWrite, change: &Change) -> (Issue, Option<UserWrite>) {
+    let before = write.before.as_ref();
+    let has_login = before.filter(|user| user.state != UserState::Archived);
+    let is_login = normalize(&write.after.profile.login) == key;
+    let issue = match is_login {
+        true => refusal(IssueKind::LoginTaken, change),
+        false => refusal(IssueKind::EmailTaken, change),
+    };
+    let now_held = |login: &str| normalize(login) != key;
+    match has_login.filter(|user| !is_login || now_held(&user.profile.login)) {
+        Some(user) if is_login => write.after.profile.login.clone_from(&user.profile.login),
+        None if is_login => return (issue, None),
+        _ => write.after.profile.email = None,
+    }
+    let Some(user) = before else {
+        write.changes = Profile::default().changes_to(&write.after.profile);
+        write.fingerprint = Some(fingerprint_of(&write.after));
+        return (issue, Some(write));
+    };
+    write.changes = user.profile.changes_to(&write.after.profile);
+    write.fingerprint = Some(fingerprint_of(&write.after));
+    let is_same = write.changes.is_empty()
+        && user.origin == write.after.origin
+        && (user.state, user.state_reason) == (write.after.state, write.after.state_reason)
+        && user.login_ambiguous == write.after.login_ambiguous;
+    (issue, (!is_same).then_some(write))
 }
 
 /// Which users have the external ids of these changes already.
@@ -280,12 +340,6 @@ fn count_creations(changes: &[Change]) -> usize {
 }
 
 fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateTime<Utc>) -> UserWrite {
-    let fingerprint = Fingerprint::of(
-        &change.profile,
-        &change.origin.dn,
-        change.state,
-        change.state_reason,
-    );
     let after = User {
         tenant: tenant.clone(),
         id: change.user,
@@ -295,12 +349,14 @@ fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateT
         state_reason: change.state_reason,
         owner: false,
         block: before.as_ref().and_then(|user| user.block.clone()),
+        login_ambiguous: change.login_ambiguous,
         revision: change.expected_revision + 1,
         create_time: before.as_ref().map_or(now, |user| user.create_time),
         update_time: now,
     };
     UserWrite {
         before,
+        fingerprint: Some(fingerprint_of(&after)),
         after,
         deleted: false,
         event: match change.kind {
@@ -313,8 +369,21 @@ fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateT
             ChangeKind::Transfer => EventType::Transferred,
         },
         changes: change.changes.clone(),
-        fingerprint: Some(fingerprint.0.to_vec()),
     }
+}
+
+/// The fingerprint of what a sync sets on the user.
+fn fingerprint_of(user: &User) -> Vec<u8> {
+    let dn = user.origin.as_ref().map_or("", |origin| &origin.dn);
+    Fingerprint::of(
+        &user.profile,
+        dn,
+        user.state,
+        user.state_reason,
+        user.login_ambiguous,
+    )
+    .0
+    .to_vec()
 }
 
 /// Says what happened without saying whose the identifier is.

@@ -51,6 +51,7 @@ impl Store {
             state_reason: None,
             owner: user.owner,
             block: None,
+            login_ambiguous: false,
             revision: 1,
             create_time: now,
             update_time: now,

@@ -1,8 +1,5 @@
 //! Plans, in chunks.
 
-use std::collections::HashSet;
-
-use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind};
 use rollcall_core::run::{RunCounts, RunState};
@@ -90,8 +87,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes the changes for entries with these ids out of the plan of a PULLING run, and returns them. Its chunks stay
-    /// where they are.
+    /// Takes changes out of the plan of a PULLING run, and returns them. Its chunks stay where they are.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`.
@@ -100,7 +96,7 @@ impl Store {
         lease: &LeaseToken,
         key: &UserSyncKey,
         id: RunId,
-        ids: &HashSet<ExternalId>,
+        concerns: impl Fn(&Change) -> bool,
     ) -> Result<Vec<Change>> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
@@ -109,9 +105,8 @@ impl Store {
         let mut next = i64::MIN;
         while let Some(row) = chunk_from(&tx, key, id, next, -1).await? {
             next = row.chunk + 1;
-            let (out, kept): (Vec<Change>, Vec<Change>) = unpack(&row.changes)?
-                .into_iter()
-                .partition(|change| ids.contains(&change.origin.external_id));
+            let (out, kept): (Vec<Change>, Vec<Change>) =
+                unpack(&row.changes)?.into_iter().partition(&concerns);
             if out.is_empty() {
                 continue;
             }

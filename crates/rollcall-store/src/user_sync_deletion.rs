@@ -144,6 +144,7 @@ fn disposed(before: User, disposition: UserDisposition, now: DateTime<Utc>) -> U
     let mut after = User {
         revision: before.revision + 1,
         update_time: now,
+        login_ambiguous: false,
         ..before.clone()
     };
     let linked = before.origin.as_ref().is_some_and(|origin| origin.linked);

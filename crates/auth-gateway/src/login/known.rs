@@ -6,6 +6,8 @@ use chrono::TimeDelta;
 use rollcall_core::audit::LoginOutcome;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::error::{Error, ErrorKind};
+use rollcall_core::judgement::EntryReading;
+use rollcall_core::role::{RoleFinding, RuleAnswer};
 use rollcall_core::throttle::Settlement;
 use rollcall_core::user::{Origin, User, UserState};
 use rollcall_core::user_sync::{ExistingUsers, MissingUsers, UserSyncSettings};
@@ -230,8 +232,22 @@ impl Runner {
             _ if settings.role_rules.is_empty() => Some(settings.role.clone()),
             _ => source.role(&entry.dn).await,
         };
+        let role = match role {
+            Some(role) => RoleFinding::certain(&role),
+            None => {
+                let answers = vec![RuleAnswer::Unknown; settings.role_rules.len()];
+                RoleFinding::of(&settings.role, &settings.role_rules, &answers)
+            }
+        };
         let prepared = self.prepared.get(&source.config.user_sync);
-        let change = change(settings, &prepared.mapping, user, entry, role.as_deref());
+        let reading = EntryReading {
+            external_id: asked.origin.external_id.clone(),
+            dn: entry.dn.clone(),
+            dn_unreadable: entry.tainted,
+            status: source.dialect().account_state(entry, self.now()).status,
+            offers: prepared.mapping.read(entry),
+        };
+        let change = change(settings, &reading, user, &role);
         match self.refreshes.renew(change, user, entry, source.deadline).await? {
             true => Ok(self.store.user(&user.tenant, user.id).await?),
             false => Ok(user.clone()),

@@ -25,6 +25,7 @@ fn target() -> LoginTarget {
             profile: Profile::default(),
             state: UserState::Active,
             state_reason: None,
+            login_ambiguous: false,
             owner: false,
             block: None,
             revision: 1,

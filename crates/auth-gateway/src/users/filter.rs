@@ -76,6 +76,7 @@ mod tests {
             state_reason: None,
             owner: true,
             block: None,
+            login_ambiguous: false,
             revision: 1,
             create_time: DateTime::UNIX_EPOCH,
             update_time: DateTime::UNIX_EPOCH,

@@ -114,6 +114,7 @@ async fn what_is_committed_meanwhile_denies(mut world: World) {
             profile: ada.profile.clone(),
             state: UserState::Deactivated,
             state_reason: Some(StateReason::Gone),
+            login_ambiguous: false,
             changes: Vec::new(),
         };
         world.run(vec![gone], now()).await;

@@ -83,6 +83,7 @@ async fn mallory(world: &mut World) -> ScriptedLdap {
         },
         state: UserState::Active,
         state_reason: None,
+        login_ambiguous: false,
         changes: Vec::new(),
     };
     world.run(vec![ada], now()).await;

@@ -245,6 +245,7 @@ async fn black_hole(world: &mut World, people: u8) -> ScriptedLdap {
         },
         state: UserState::Active,
         state_reason: None,
+        login_ambiguous: false,
         changes: Vec::new(),
     });
     world.run(changes.collect(), now()).await;

@@ -75,6 +75,7 @@ async fn blocked_and_deactivated_users_are_refused_with_the_right_password_and_t
         profile: bob.profile.clone(),
         state: UserState::Deactivated,
         state_reason: Some(StateReason::Gone),
+        login_ambiguous: false,
         changes: Vec::new(),
     };
     world.run(vec![removal], crate::world::now()).await;
@@ -177,6 +178,7 @@ async fn who_cannot_be_told_from_somebody_else_is_let_in_as_neither() {
         },
         state: UserState::Active,
         state_reason: None,
+        login_ambiguous: false,
         changes: Vec::new(),
     };
     world.run(vec![sam], now()).await;

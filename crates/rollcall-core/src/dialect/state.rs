@@ -35,6 +35,8 @@ pub(super) struct Facts {
     disabled: Option<bool>,
     expired: bool,
     locked: bool,
+    /// Something that decides whether the account is enabled could not be read.
+    unreadable: bool,
     password_expired: bool,
     must_change: bool,
     password_never_expires: bool,
@@ -47,12 +49,13 @@ impl Facts {
                 disabled: Some(true), ..
             } => AccountStatus::Disabled,
             Self { expired: true, .. } => AccountStatus::Expired,
+            Self { unreadable: true, .. } => AccountStatus::Unreadable,
             Self { locked: true, .. } => AccountStatus::Locked,
             Self {
                 disabled: Some(false),
                 ..
             } => AccountStatus::Enabled,
-            Self { disabled: None, .. } => AccountStatus::Unknown,
+            Self { disabled: None, .. } => AccountStatus::NotSet,
         };
         AccountState {
             status,
@@ -67,17 +70,42 @@ impl Facts {
 }
 
 impl Reading {
-    /// `now` in seconds since 1970.
+    /// Notes that the attribute has no value that can be read.
+    pub(super) fn unreadable(self, facts: &mut Facts) {
+        facts.unreadable |= self.decides_status();
+    }
+
+    /// True if the attribute tells whether the account is enabled, and not only how its password or its lock is.
+    fn decides_status(self) -> bool {
+        match self {
+            Self::UserAccountControl
+            | Self::ExpiresAtFiletime
+            | Self::DisabledIfTrue
+            | Self::DisabledIfWord
+            | Self::LockedSince
+            | Self::StartsAt
+            | Self::ExpiresAt => true,
+            Self::ComputedAccountControl
+            | Self::MustChangeIfZero
+            | Self::LockedIfTrue
+            | Self::LockedUntil
+            | Self::PasswordExpiresAt
+            | Self::MustChangeIfTrue => false,
+        }
+    }
+
+    /// Reads the one value of the attribute. `now` in seconds since 1970.
     pub(super) fn read(self, value: &str, now: i64, facts: &mut Facts) {
         let is_past = |time: Option<i64>| time.is_some_and(|time| time <= now);
         let is_true = value.eq_ignore_ascii_case("true");
         match self {
-            Self::UserAccountControl => {
-                if let Some(bits) = bits(value) {
+            Self::UserAccountControl => match bits(value) {
+                Some(bits) => {
                     facts.set_disabled(bits & ACCOUNT_DISABLE != 0);
                     facts.password_never_expires = bits & DONT_EXPIRE_PASSWORD != 0;
                 }
-            }
+                None => self.unreadable(facts),
+            },
             Self::ComputedAccountControl => {
                 if let Some(bits) = bits(value) {
                     facts.locked |= bits & LOCKOUT != 0;
@@ -85,14 +113,19 @@ impl Reading {
                 }
             }
             Self::ExpiresAtFiletime => {
-                // 0 means never (MS-ADTS 2.3.1, accountExpires); so does the largest value, which never comes.
-                let ticks = value.parse::<i64>().ok().filter(|ticks| *ticks != 0);
-                facts.expired |= is_past(ticks.map(filetime));
+                match value.parse::<i64>() {
+                    // 0 means never (MS-ADTS 2.3.1, accountExpires); so does the largest value, which never comes.
+                    Ok(0) => {}
+                    Ok(ticks) => facts.expired |= is_past(Some(filetime(ticks))),
+                    Err(_) => self.unreadable(facts),
+                }
             }
             Self::MustChangeIfZero => facts.must_change |= value == "0",
             Self::DisabledIfTrue => {
                 if is_true || value.eq_ignore_ascii_case("false") {
                     facts.set_disabled(is_true);
+                } else {
+                    self.unreadable(facts);
                 }
             }
             Self::DisabledIfWord => {
@@ -100,17 +133,28 @@ impl Reading {
                     value.eq_ignore_ascii_case("disabled") || value.eq_ignore_ascii_case("inactive");
                 if disabled || value.eq_ignore_ascii_case("enabled") {
                     facts.set_disabled(disabled);
+                } else {
+                    self.unreadable(facts);
                 }
             }
             Self::LockedIfTrue => facts.locked |= is_true,
             Self::LockedSince if value == LOCKED_FOR_GOOD => facts.set_disabled(true),
-            Self::LockedSince => facts.locked |= generalized_time(value).is_some(),
+            Self::LockedSince => match generalized_time(value) {
+                Some(_) => facts.locked = true,
+                None => self.unreadable(facts),
+            },
             // The epoch means until an administrator unlocks.
             Self::LockedUntil => {
                 facts.locked |= generalized_time(value).is_some_and(|time| time == 0 || time > now);
             }
-            Self::StartsAt => facts.expired |= generalized_time(value).is_some_and(|time| time > now),
-            Self::ExpiresAt => facts.expired |= is_past(generalized_time(value)),
+            Self::StartsAt => match generalized_time(value) {
+                Some(time) => facts.expired |= time > now,
+                None => self.unreadable(facts),
+            },
+            Self::ExpiresAt => match generalized_time(value) {
+                Some(time) => facts.expired |= time <= now,
+                None => self.unreadable(facts),
+            },
             Self::PasswordExpiresAt => match generalized_time(value) {
                 // The epoch marks a password that an administrator set.
                 Some(0) => facts.must_change = true,

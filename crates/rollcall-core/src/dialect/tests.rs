@@ -33,8 +33,14 @@ fn the_status_of_an_account_is_read_per_dialect() {
             &[("userAccountControl", "-2147483134")],
             Disabled,
         ),
-        (ActiveDirectory, &[("userAccountControl", "x")], Unknown),
-        (ActiveDirectory, &[], Unknown),
+        (ActiveDirectory, &[("userAccountControl", "x")], Unreadable),
+        (ActiveDirectory, &[], Unreadable),
+        // A gateway that only looks like Active Directory.
+        (
+            ActiveDirectory,
+            &[("objectGUID", "7c9e6679-7425-40de-944b-e07fc1f90ae7")],
+            NotSet,
+        ),
         (
             ActiveDirectory,
             &[("userAccountControl", "512"), (computed, "16")],
@@ -76,25 +82,25 @@ fn the_status_of_an_account_is_read_per_dialect() {
         (
             ActiveDirectory,
             &[("userAccountControl", "512"), ("accountExpires", "")],
-            Enabled,
+            Unreadable,
         ),
-        (ActiveDirectory, &[("nsAccountLock", "TRUE")], Unknown),
-        (OpenLdap, &[], Unknown),
+        (ActiveDirectory, &[("nsAccountLock", "TRUE")], Unreadable),
+        (OpenLdap, &[], NotSet),
         (OpenLdap, &[("pwdAccountLockedTime", "000001010000Z")], Disabled),
         (OpenLdap, &[("pwdAccountLockedTime", "20260601115900Z")], Locked),
-        (OpenLdap, &[("pwdAccountLockedTime", "soon")], Unknown),
+        (OpenLdap, &[("pwdAccountLockedTime", "soon")], Unreadable),
         (OpenLdap, &[("pwdEndTime", "20260101000000Z")], Expired),
-        (OpenLdap, &[("pwdEndTime", "20270101000000Z")], Unknown),
+        (OpenLdap, &[("pwdEndTime", "20270101000000Z")], NotSet),
         (OpenLdap, &[("pwdStartTime", "20270101000000Z")], Expired),
-        (OpenLdap, &[("pwdStartTime", "20260101000000Z")], Unknown),
+        (OpenLdap, &[("pwdStartTime", "20260101000000Z")], NotSet),
         (Dirsrv389, &[("nsAccountLock", "TRUE")], Disabled),
         (Dirsrv389, &[("nsAccountLock", "true")], Disabled),
         (Dirsrv389, &[("nsAccountLock", "False")], Enabled),
-        (Dirsrv389, &[("nsAccountLock", "")], Unknown),
-        (Dirsrv389, &[], Unknown),
+        (Dirsrv389, &[("nsAccountLock", "")], Unreadable),
+        (Dirsrv389, &[], NotSet),
         (Dirsrv389, &[("accountUnlockTime", "19700101000000Z")], Locked),
         (Dirsrv389, &[("accountUnlockTime", "20260601120100Z")], Locked),
-        (Dirsrv389, &[("accountUnlockTime", "20260601115900Z")], Unknown),
+        (Dirsrv389, &[("accountUnlockTime", "20260601115900Z")], NotSet),
         (
             Dirsrv389,
             &[("krbPrincipalExpiration", "20260101000000Z")],
@@ -116,7 +122,7 @@ fn the_status_of_an_account_is_read_per_dialect() {
         (Generic, &[("loginExpirationTime", "20260101000000Z")], Expired),
         (Generic, &[("orclIsEnabled", "DISABLED")], Disabled),
         (Generic, &[("orclIsEnabled", "ENABLED")], Enabled),
-        (Generic, &[], Unknown),
+        (Generic, &[], NotSet),
     ] {
         assert_eq!(
             state(dialect, attributes).status,
@@ -124,6 +130,41 @@ fn the_status_of_an_account_is_read_per_dialect() {
             "{dialect:?} {attributes:?}"
         );
     }
+}
+
+#[test]
+fn an_attribute_with_two_values_or_of_another_form_is_unreadable_and_not_absent() {
+    let with = |dialect: Dialect, name: &str, values: &[&[u8]]| {
+        let values = values.iter().map(|value| value.to_vec()).collect();
+        let entry = Entry {
+            attributes: BTreeMap::from([(name.to_lowercase(), values)]),
+            ..Entry::default()
+        };
+        dialect.account_state(&entry, DateTime::UNIX_EPOCH).status
+    };
+    for (dialect, name) in [
+        (ActiveDirectory, "userAccountControl"),
+        (OpenLdap, "pwdAccountLockedTime"),
+        (OpenLdap, "pwdEndTime"),
+        (Dirsrv389, "nsAccountLock"),
+        (Dirsrv389, "krbPrincipalExpiration"),
+        (Generic, "loginDisabled"),
+        (Generic, "orclIsEnabled"),
+    ] {
+        for values in [
+            &[&b"FALSE"[..], b"TRUE"][..],
+            &[b"512", b"514"],
+            &[b"\xff"],
+            &[b"?"],
+        ] {
+            assert_eq!(with(dialect, name, values), Unreadable, "{name} {values:?}");
+        }
+    }
+    assert_eq!(
+        with(OpenLdap, "pwdReset", &[b"TRUE", b"FALSE"]),
+        NotSet,
+        "of the password"
+    );
 }
 
 #[test]

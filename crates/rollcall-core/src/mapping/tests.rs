@@ -38,74 +38,76 @@ fn entry(attributes: &[(&str, &[&str])]) -> Entry {
     }
 }
 
-fn kind(result: Result<Mapped, Box<Issue>>) -> IssueKind {
-    result.unwrap_err().kind
+fn values(offer: &Offer) -> Vec<&str> {
+    offer.values.iter().map(String::as_str).collect()
+}
+
+fn kinds(offers: &Offers) -> Vec<IssueKind> {
+    offers.issues().map(|issue| issue.kind).collect()
 }
 
 #[test]
 fn the_first_candidate_that_yields_something_wins() {
-    let mapped = standard()
-        .map(
-            &entry(&[("uid", &["ada"]), ("givenName", &["Ada"]), ("sn", &["King"])]),
-            "user",
-        )
-        .unwrap();
-    assert_eq!(mapped.profile.display_name.as_deref(), Some("Ada King"));
-    let mapped = standard()
-        .map(
-            &entry(&[("samaccountname", &["ada"]), ("cn", &["A"]), ("sn", &["K"])]),
-            "user",
-        )
-        .unwrap();
+    let read = |attributes: &[(&str, &[&str])]| standard().read(&entry(attributes));
+    let offers = read(&[("uid", &["ada"]), ("givenName", &["Ada"]), ("sn", &["King"])]);
+    assert_eq!(values(&offers.display_name), ["Ada King"]);
+    let offers = read(&[("samaccountname", &["ada"]), ("cn", &["A"]), ("sn", &["K"])]);
     assert_eq!(
-        (
-            mapped.profile.login.as_str(),
-            mapped.profile.display_name.as_deref()
-        ),
-        ("ada", Some("A"))
+        (values(&offers.login), values(&offers.display_name)),
+        (vec!["ada"], vec!["A"])
     );
-    assert_eq!(mapped.issues, []);
+    assert_eq!(kinds(&offers), []);
 }
 
 #[test]
-fn role_restrictions_and_custom_fields_are_stamped() {
-    let mapped = standard()
-        .map(&entry(&[("uid", &["ada"]), ("employeenumber", &["7"])]), "admin")
-        .unwrap();
-    assert_eq!(mapped.profile.role, "admin");
-    assert_eq!(mapped.profile.restrictions, ["berlin"]);
-    assert_eq!(mapped.profile.custom["badge"], "7");
+fn restrictions_and_custom_fields_are_offered() {
+    let offers = standard().read(&entry(&[("uid", &["ada"]), ("employeenumber", &["7"])]));
+    assert_eq!(offers.restrictions, ["berlin"]);
+    assert_eq!(values(&offers.custom["badge"]), ["7"]);
 }
 
 #[test]
-fn several_values_map_the_same_in_any_order() {
-    let one = standard()
-        .map(
-            &entry(&[("uid", &["ada"]), ("mail", &["z@x.org", "a@x.org"])]),
-            "user",
-        )
-        .unwrap();
-    let other = standard()
-        .map(
-            &entry(&[("uid", &["ada"]), ("mail", &["a@x.org", "z@x.org"])]),
-            "user",
-        )
-        .unwrap();
-    assert_eq!(one, other);
-    assert_eq!(one.profile.email.as_deref(), Some("a@x.org"));
-}
-
-#[test]
-fn entries_without_a_usable_login_are_issues() {
-    let map = |login: &str| standard().map(&entry(&[("uid", &[login])]), "user");
+fn several_values_come_in_one_order_with_that_of_the_rdn_first() {
+    let read = |mails: &[&str]| standard().read(&entry(&[("uid", &["ada"]), ("mail", mails)]));
+    assert_eq!(read(&["z@x.org", "a@x.org"]), read(&["a@x.org", "z@x.org"]));
     assert_eq!(
-        kind(standard().map(&entry(&[("cn", &["x"])]), "user")),
-        IssueKind::MissingRequiredField
+        values(&read(&["z@x.org", "a@x.org"]).email),
+        ["a@x.org", "z@x.org"]
     );
-    assert_eq!(kind(map("ab")), IssueKind::LoginTooShort);
-    assert_eq!(kind(map(&"a".repeat(129))), IssueKind::LoginTooLong);
-    assert_eq!(kind(map("ada@x.org")), IssueKind::LoginIllegalCharacters);
-    let issue = map("ada@x.org").unwrap_err();
+    let named = |dn: &str| {
+        let mut entry = entry(&[("uid", &["bbb.doe", "jdoe", "zed"])]);
+        entry.dn = dn.to_owned();
+        standard().read(&entry)
+    };
+    let offers = named("UID=JDoe+cn=x,dc=t");
+    assert_eq!(values(&offers.login), ["jdoe", "bbb.doe", "zed"]);
+    assert_eq!(offers.naming_login.as_deref(), Some("jdoe"));
+    let offers = named("cn=jdoe,dc=t");
+    assert_eq!(values(&offers.login), ["bbb.doe", "jdoe", "zed"]);
+    assert_eq!(offers.naming_login, None);
+}
+
+#[test]
+fn a_template_offers_every_combination_up_to_a_limit() {
+    let names = mapping(|fields| fields.display_name = vec!["{givenName} {sn}".into()]);
+    let many: Vec<String> = (0..20).map(|number| format!("n{number:02}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let offers = names.read(&entry(&[("givenname", &many), ("sn", &many)]));
+    assert_eq!(offers.display_name.values.len(), 64);
+    let offers = names.read(&entry(&[("givenname", &["B", "A"]), ("sn", &["D", "C"])]));
+    assert_eq!(values(&offers.display_name), ["A C", "A D", "B C", "B D"]);
+}
+
+#[test]
+fn a_login_that_cannot_be_used_is_told_with_what_is_wrong() {
+    let read = |login: &str| standard().read(&entry(&[("uid", &[login])]));
+    assert_eq!(kinds(&standard().read(&entry(&[("cn", &["x"])]))), []);
+    assert_eq!(kinds(&read("ab")), [IssueKind::LoginTooShort]);
+    assert_eq!(kinds(&read(&"a".repeat(129))), [IssueKind::LoginTooLong]);
+    let offers = read("ada@x.org");
+    assert_eq!(offers.login.gap, Gap::Unusable);
+    let issue = offers.issues().next().unwrap();
+    assert_eq!(issue.kind, IssueKind::LoginIllegalCharacters);
     assert_eq!(
         (issue.attribute.as_deref(), issue.value.as_deref()),
         (Some("uid"), Some("ada@x.org"))
@@ -113,34 +115,55 @@ fn entries_without_a_usable_login_are_issues() {
 }
 
 #[test]
-fn a_bad_email_or_a_huge_value_costs_the_field_only() {
-    let huge = "x".repeat(1025);
-    let mapped = standard()
-        .map(
-            &entry(&[
-                ("uid", &["ada"]),
-                ("mail", &["nonsense"]),
-                ("displayname", &[&huge]),
-            ]),
-            "user",
-        )
-        .unwrap();
-    assert_eq!((mapped.profile.email, mapped.profile.display_name), (None, None));
-    let kinds: Vec<_> = mapped.issues.iter().map(|issue| issue.kind).collect();
-    assert_eq!(kinds, [IssueKind::EmailInvalid, IssueKind::ValueTooLong]);
-    assert!(mapped.issues[1].value.as_ref().unwrap().chars().count() <= crate::issue::MAX_SHOWN_VALUE);
+fn values_that_cannot_be_used_hide_no_others() {
+    let huge = "x".repeat(257);
+    let offers = standard().read(&entry(&[
+        ("uid", &["a", "ada"]),
+        ("mail", &["-", "ada@x.org"]),
+        ("displayname", &[&huge]),
+        ("cn", &["Ada"]),
+    ]));
+    assert_eq!(values(&offers.login), ["ada"]);
+    assert_eq!(values(&offers.email), ["ada@x.org"]);
+    assert_eq!(values(&offers.display_name), ["Ada"]);
+    assert_eq!(kinds(&offers), [], "something could be used everywhere");
+
+    let offers = standard().read(&entry(&[("mail", &["nonsense"]), ("displayname", &[&huge])]));
+    assert_eq!(
+        (offers.email.gap, offers.display_name.gap),
+        (Gap::Unusable, Gap::Unusable)
+    );
+    assert_eq!(kinds(&offers), [IssueKind::EmailInvalid, IssueKind::ValueTooLong]);
+    let shown = offers.display_name.issue.unwrap().value.unwrap();
+    assert!(shown.chars().count() <= crate::issue::MAX_SHOWN_VALUE);
 }
 
 #[test]
-fn tainted_entries_are_not_taken() {
-    let tainted = Entry {
-        tainted: true,
-        ..entry(&[("uid", &["ada"])])
+fn bytes_that_are_no_text_are_unreadable_and_not_absent() {
+    let latin1 = |name: &str, value: &[u8], others: &[(&str, &[&str])]| {
+        let mut entry = entry(others);
+        entry.attributes.insert(name.to_owned(), vec![value.to_vec()]);
+        standard().read(&entry)
     };
-    assert_eq!(
-        kind(standard().map(&tainted, "user")),
-        IssueKind::UndecodableEntry
+    let offers = latin1(
+        "displayname",
+        b"J\xfcrgen",
+        &[("uid", &["ada"]), ("cn", &["Ada"])],
     );
+    assert_eq!(
+        (values(&offers.display_name), offers.display_name.gap),
+        (vec!["Ada"], Gap::Unreadable)
+    );
+    assert_eq!(kinds(&offers), [IssueKind::UndecodableEntry]);
+    let issue = offers.display_name.issue.unwrap();
+    assert_eq!(issue.attribute.as_deref(), Some("displayName"));
+    let offers = latin1("uid", b"j\xfcrgen", &[]);
+    assert_eq!(
+        (values(&offers.login), offers.login.gap),
+        (vec![], Gap::Unreadable)
+    );
+    let offers = latin1("sn", b"M\xfcller", &[("givenname", &["Ada"])]);
+    assert_eq!(offers.display_name.gap, Gap::Unreadable, "half a name is no name");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Users whose entries a pull did not bring.
 
-use super::{Planner, identifiers};
+use super::Planner;
 use crate::id::UserId;
 use crate::plan::{Change, ChangeKind};
 use crate::user::{Origin, StateReason, User, UserState};
@@ -45,11 +45,6 @@ impl Planner<'_> {
             MissingUsers::Deactivate => (ChangeKind::Deactivate, UserState::Deactivated),
             MissingUsers::Archive => (ChangeKind::Archive, UserState::Archived),
         };
-        if kind == ChangeKind::Archive {
-            for key in identifiers(&user.profile) {
-                self.released.insert(key, user.id);
-            }
-        }
         let change = Change {
             kind,
             user: user.id,
@@ -58,6 +53,30 @@ impl Planner<'_> {
             profile: user.profile.clone(),
             state,
             state_reason: Some(reason),
+            login_ambiguous: false,
+            changes: Vec::new(),
+        };
+        self.count(&change);
+        Some(change)
+    }
+
+    /// The change that deactivates a user for what an entry with its id says, and changes nothing else of it. None if
+    /// the user may not log in anyway, or is not the sync's.
+    pub fn deactivate(&mut self, user: &User, reason: StateReason) -> Option<Change> {
+        let ours = |origin: &&Origin| origin.user_sync == *self.user_sync;
+        let origin = user.origin.as_ref().filter(ours)?.clone();
+        if user.state != UserState::Active {
+            return None;
+        }
+        let change = Change {
+            kind: ChangeKind::Deactivate,
+            user: user.id,
+            expected_revision: user.revision,
+            origin,
+            profile: user.profile.clone(),
+            state: UserState::Deactivated,
+            state_reason: Some(reason),
+            login_ambiguous: user.login_ambiguous,
             changes: Vec::new(),
         };
         self.count(&change);

@@ -72,7 +72,8 @@ impl Context {
         user.state != UserState::Active && told || self.given_up.contains(&user.id)
     }
 
-    pub(super) fn person(&self, id: &ExternalId) -> Option<&User> {
+    /// The user of the directory with this id.
+    pub fn person(&self, id: &ExternalId) -> Option<&User> {
         self.user(*self.persons.get(id)?)
     }
 

@@ -1,253 +1,258 @@
 //! What one entry means for one user, or for nobody yet.
 
-use super::{Context, Desired, Holder, Planner, Waiting, identifiers};
+use super::claim::{Bystander, Claim, asked};
+use super::known::Offered;
+use super::{Context, Decisions, Holder, Planner, ReadEntry};
+use crate::claims::{Outside, Want, Wants};
 use crate::id::{UserId, Uuid};
 use crate::identifier::normalize;
 use crate::issue::{Issue, IssueKind};
-use crate::plan::{Change, ChangeKind};
-use crate::user::{FieldChange, Origin, Profile, User, UserState};
-use crate::user_sync::{ExistingUsers, LoginChanges, NewUsers};
+use crate::judgement::{EntryReading, Judged};
+use crate::role::RoleFinding;
+use crate::user::{User, UserState};
+use crate::user_sync::{ExistingUsers, NewUsers};
+
+/// Most claims in dispute that are settled in one run; and as many entries that ask without being taken. Each costs
+/// about a kilobyte, and a hostile directory may dispute everything. The claims beyond wait for the next run.
+const MAX_CONTESTED: usize = 50_000;
 
 impl Planner<'_> {
-    pub(super) fn decide_new(
+    /// Decides on entries that ask for something new. `new_id` makes the ids of new users.
+    pub fn decide(
         &mut self,
-        desired: Desired,
+        batch: Vec<ReadEntry>,
+        context: &Context,
+        mut new_id: impl FnMut() -> Uuid,
+    ) -> Decisions {
+        let mut decisions = Decisions::default();
+        for (reading, role) in batch {
+            let person = context
+                .person(&reading.external_id)
+                .or_else(|| self.relinked_user(&reading, context));
+            match person {
+                None => self.decide_new(&reading, &role, context, &mut new_id, &mut decisions),
+                Some(person) => self.decide_known(&reading, &role, person, context, &mut decisions),
+            }
+        }
+        decisions
+    }
+
+    fn decide_new(
+        &mut self,
+        reading: &EntryReading,
+        role: &RoleFinding,
         context: &Context,
         new_id: &mut impl FnMut() -> Uuid,
-        issues: &mut Vec<Issue>,
-    ) -> Option<Change> {
-        if self.settings.new_users == NewUsers::Ignore || !self.roles_known {
+        decisions: &mut Decisions,
+    ) {
+        if self.settings.new_users == NewUsers::Ignore {
             self.counts.ignored += 1;
-            return None;
+            return self.stand_by(reading, None, context);
         }
-        if let Some(local) = self.linkable(&desired, context) {
-            if local.owner {
-                let message = "the entry has the login of the account owner";
-                let issue = Issue::new(IssueKind::OwnerProtected, &desired.dn, message);
-                issues.push(issue.about("login", &desired.profile.login));
-                return None;
-            }
-            if self.settings.overwrite_local_users {
-                return self.change(ChangeKind::Link, local, desired, context, issues);
-            }
-        }
-        let user = UserId(new_id());
-        let needs = match self.claims(user, &desired, context) {
-            Ok(needs) => needs,
-            Err(issue) => {
-                issues.push(*issue);
-                return None;
+        let judged = match reading.for_new(role) {
+            Ok(judged) => judged,
+            Err(issues) => {
+                decisions.issues.extend(issues);
+                return self.stand_by(reading, None, context);
             }
         };
-        let change = Change {
-            kind: ChangeKind::Create,
-            user,
-            expected_revision: 0,
-            origin: self.origin(&desired, false),
-            state: desired.state(),
-            state_reason: desired.state_reason,
-            changes: Profile::default().changes_to(&desired.profile),
-            profile: desired.profile,
+        let local = linkable(&judged, context);
+        if local.is_some_and(|local| local.owner) {
+            let message = "the entry has the login of the account owner";
+            let issue = Issue::new(IssueKind::OwnerProtected, &reading.dn, message);
+            decisions.issues.push(issue.about("login", &judged.profile.login));
+            return;
+        }
+        let linked = local.filter(|_| self.settings.overwrite_local_users && reading.is_enabled());
+        let claim = Claim {
+            user: linked.map_or_else(|| UserId(new_id()), |local| local.id),
+            before: linked.cloned(),
+            judged,
         };
-        self.emit(change, needs)
+        self.plan_or_contest(claim, context, decisions);
     }
 
-    pub(super) fn decide_existing(
+    fn decide_known(
         &mut self,
-        mut desired: Desired,
-        user: &User,
+        reading: &EntryReading,
+        role: &RoleFinding,
+        person: &User,
         context: &Context,
-        issues: &mut Vec<Issue>,
-    ) -> Option<Change> {
-        let origin = user.origin.as_ref()?;
+        decisions: &mut Decisions,
+    ) {
+        let Some(origin) = &person.origin else { return };
         let owned = origin.user_sync == *self.user_sync;
-        if !owned && !context.is_given_up(user) {
+        if !owned && !context.is_given_up(person) {
             let message = format!("the account is a user of the user sync {}", origin.user_sync);
-            let mut issue = Issue::new(IssueKind::Overlap, &desired.dn, message);
+            let mut issue = Issue::new(IssueKind::Overlap, &reading.dn, message);
             issue.other_user_sync = Some(origin.user_sync.clone());
-            issues.push(issue);
-            return None;
+            decisions.issues.push(issue);
+            return self.stand_by(reading, Some(person), context);
         }
-        let relinked = origin.external_id != desired.external_id;
-        let stands = relinked || user.state != desired.state() || user.state_reason != desired.state_reason;
-        let ignored = match owned {
-            true => self.settings.existing_users == ExistingUsers::Ignore && !stands,
-            false => self.settings.new_users == NewUsers::Ignore,
-        };
-        if ignored {
+        let judged = reading.for_known(role, person, owned, self.settings);
+        if owned {
+            let offered = Offered {
+                login: judged.wants.login == Want::Held,
+                email: judged.wants.email == Want::Held,
+            };
+            self.known.note_offered(&reading.external_id, offered);
+        }
+        let is_same = origin.external_id == judged.external_id
+            && (person.state, person.state_reason) == (judged.state, judged.state_reason);
+        let left_alone = owned && self.settings.existing_users == ExistingUsers::Ignore && is_same;
+        if left_alone && !person.login_ambiguous {
             self.counts.ignored += 1;
-            return None;
+            return;
         }
-        if owned && self.settings.existing_users == ExistingUsers::Ignore {
-            // Who may log in, and by which entry, is no update of the fields.
-            desired.profile = user.profile.clone();
-        }
-        if !self.roles_known {
-            desired.profile.role = user.profile.role.clone();
-        }
-        let same_login = normalize(&desired.profile.login) == normalize(&user.profile.login);
-        if !same_login && self.settings.login_changes == LoginChanges::Reject {
-            let message = format!(
-                "the login in the directory is not {} any more",
-                user.profile.login
-            );
-            let issue = Issue::new(IssueKind::LoginChangeRejected, &desired.dn, message);
-            issues.push(issue.about("login", &desired.profile.login));
-            desired.profile.login = user.profile.login.clone();
-        }
-        let kind = match (owned, user.state, desired.state()) {
-            (false, ..) => ChangeKind::Transfer,
-            _ if relinked => ChangeKind::Relink,
-            (true, UserState::Active, UserState::Deactivated) => ChangeKind::Deactivate,
-            (true, UserState::Deactivated | UserState::Archived, UserState::Active) => ChangeKind::Reactivate,
-            (true, ..) => ChangeKind::Update,
+        let claim = Claim {
+            user: person.id,
+            before: Some(person.clone()),
+            judged,
         };
-        self.change(kind, user, desired, context, issues)
+        self.plan_or_contest(claim, context, decisions);
     }
 
-    fn change(
-        &mut self,
-        kind: ChangeKind,
-        user: &User,
-        desired: Desired,
-        context: &Context,
-        issues: &mut Vec<Issue>,
-    ) -> Option<Change> {
-        let mut changes = user.profile.changes_to(&desired.profile);
-        let linked = kind == ChangeKind::Link || user.origin.as_ref().is_some_and(|origin| origin.linked);
-        let origin = self.origin(&desired, linked);
-        if kind == ChangeKind::Relink {
-            changes.extend(
-                user.origin
-                    .iter()
-                    .flat_map(|before| identity_changes(before, &origin)),
-            );
-        }
-        let unchanged = changes.is_empty()
-            && kind == ChangeKind::Update
-            && user.origin.as_ref() == Some(&origin)
-            && user.state_reason == desired.state_reason;
-        if unchanged {
-            self.counts.unchanged += 1;
-            return None;
-        }
-        let needs = match self.claims(user.id, &desired, context) {
-            Ok(needs) => needs,
-            Err(issue) => {
-                issues.push(*issue);
-                return None;
-            }
-        };
-        if user.state != UserState::Archived {
-            let kept = desired.identifiers();
-            for key in identifiers(&user.profile) {
-                if !kept.contains(&key) {
-                    self.released.insert(key, user.id);
-                }
-            }
-        }
-        self.field_changes.each(&changes, |count| *count += 1);
-        let change = Change {
-            kind,
-            user: user.id,
-            expected_revision: user.revision,
-            origin,
-            state: desired.state(),
-            state_reason: desired.state_reason,
-            changes,
-            profile: desired.profile,
-        };
-        self.emit(change, needs)
-    }
-
-    /// Takes the identifiers for `user`. `Ok` lists the ones that others must release first.
-    fn claims(
-        &mut self,
-        user: UserId,
-        desired: &Desired,
-        context: &Context,
-    ) -> Result<Vec<(String, UserId)>, Box<Issue>> {
-        let keys = desired.identifiers();
-        let mut needs = Vec::new();
-        for (index, key) in keys.iter().enumerate() {
-            let taken = |kind: IssueKind, message: &str| {
-                let (field, value) = match (index, &desired.profile.email) {
-                    (1, Some(email)) => ("email", email),
-                    _ => ("login", &desired.profile.login),
-                };
-                Box::new(Issue::new(kind, &desired.dn, message).about(field, value))
+    /// Plans a change that asks for nothing which anybody else has or asked for; keeps any other claim for the end.
+    fn plan_or_contest(&mut self, claim: Claim, context: &Context, decisions: &mut Decisions) {
+        if let Some(login) = claim.judged.rejected_login.clone() {
+            let wants = Wants {
+                login: Want::Other(login),
+                email: Want::Nothing,
             };
-            let kind = if index == 0 {
-                IssueKind::LoginTaken
-            } else {
-                IssueKind::EmailTaken
-            };
-            if self.claimed.contains(self.digests.of(key)) {
-                return Err(taken(
-                    IssueKind::DuplicateInDirectory,
-                    "another entry has the same value",
-                ));
-            }
-            match context.holder(key) {
-                None => {}
-                Some(Holder::User(holder)) if *holder == user => {}
-                Some(Holder::User(holder)) if self.may_release(*holder, context) => {
-                    needs.push((key.clone(), *holder));
-                }
-                Some(Holder::User(_)) => return Err(taken(kind, "another user of this tenant has it")),
-                Some(Holder::Foreign) => return Err(taken(kind, "a user of another account has it")),
+            let own = asked(&wants, claim.before.as_ref()).is_empty();
+            if !own && claim.judged.wants.email != wants.login {
+                let enabled = claim.judged.state == UserState::Active;
+                self.keep_bystander(&claim.judged.dn, wants, enabled, context);
             }
         }
+        let keys = asked(
+            &claim.judged.wants,
+            claim.before.as_ref().filter(|user| user.origin.is_some()),
+        );
+        let mut contested = false;
         for key in keys {
-            self.claimed.insert(self.digests.of(&key));
+            contested |= self.ask(key, context);
         }
-        Ok(needs)
-    }
-
-    /// True if this run may still bring a change that frees `holder`'s identifiers.
-    fn may_release(&self, holder: UserId, context: &Context) -> bool {
-        let origin = context.user(holder).and_then(|user| user.origin.as_ref());
-        origin.is_some_and(|origin| origin.user_sync == *self.user_sync)
-    }
-
-    fn linkable<'c>(&self, desired: &Desired, context: &'c Context) -> Option<&'c User> {
-        let login = normalize(&desired.profile.login);
-        let Some(Holder::User(holder)) = context.holder(&login) else {
-            return None;
+        let outcome = if !contested {
+            claim.unopposed()
+        } else if self.claims.len() < MAX_CONTESTED {
+            self.claims.push(claim);
+            return;
+        } else {
+            // Whoever else asks for the same cannot be told from this one any more.
+            for key in asked(&claim.judged.wants, None) {
+                self.contested.insert(key.clone());
+                self.outside.entry(key).or_insert((Outside::Keeps, None));
+            }
+            claim.opposed()
         };
-        let local = context.user(*holder).filter(|user| user.origin.is_none());
-        local.filter(|user| normalize(&user.profile.login) == login)
+        let planned = self.change_of(claim, &outcome, None, &mut decisions.issues);
+        decisions.changes.extend(planned);
     }
 
-    fn origin(&self, desired: &Desired, linked: bool) -> Origin {
-        Origin {
-            user_sync: self.user_sync.clone(),
-            directory: self.settings.directory.clone(),
-            external_id: desired.external_id.clone(),
-            dn: desired.dn.clone(),
-            linked,
+    /// Notes that an entry asks for an identifier. True if anybody else has it or asks for it too.
+    fn ask(&mut self, key: String, context: &Context) -> bool {
+        let holder = context.holder(&key);
+        let digest = self.digests.of(&key);
+        let first = self.asked.insert(digest);
+        if first && holder.is_none() {
+            return false;
+        }
+        match holder {
+            None if self.crowd.contains(digest) => {
+                self.outside.insert(key.clone(), (Outside::Keeps, None));
+            }
+            None => {}
+            Some(Holder::Foreign) => {
+                self.outside.insert(key.clone(), (Outside::Keeps, None));
+            }
+            Some(Holder::User(holder)) => match context.user(*holder) {
+                Some(user) if self.owns(user) => {
+                    self.holders.entry(user.id).or_insert_with(|| user.clone());
+                }
+                Some(user) => {
+                    let standing = self.outside_of(&key, user);
+                    self.outside.insert(key.clone(), standing);
+                }
+                None => {
+                    self.outside.insert(key.clone(), (Outside::Keeps, None));
+                }
+            },
+        }
+        self.contested.insert(key);
+        true
+    }
+
+    fn outside_of(&self, key: &str, user: &User) -> (Outside, Option<String>) {
+        let is_login = normalize(&user.profile.login) == key;
+        match &user.origin {
+            None if is_login && self.settings.overwrite_local_users && !user.owner => {
+                (Outside::Linkable, None)
+            }
+            None => (Outside::Keeps, None),
+            // The same directory: its admin sees the other entry anyway.
+            Some(origin) if origin.directory == self.settings.directory => {
+                (Outside::Keeps, Some(origin.dn.clone()))
+            }
+            Some(_) => (Outside::Keeps, None),
         }
     }
 
-    fn emit(&mut self, change: Change, needs: Vec<(String, UserId)>) -> Option<Change> {
-        if needs.is_empty() {
-            self.count(&change);
-            return Some(change);
+    fn owns(&self, user: &User) -> bool {
+        user.origin
+            .as_ref()
+            .is_some_and(|origin| origin.user_sync == *self.user_sync)
+    }
+
+    /// An entry that is not taken asks all the same: otherwise it would depend on settings and on the order of entries
+    /// who is mistaken for whom.
+    fn stand_by(&mut self, reading: &EntryReading, person: Option<&User>, context: &Context) {
+        let mut wants = reading.asks();
+        for want in [&mut wants.login, &mut wants.email] {
+            let Want::Other(key) = &*want else { continue };
+            let own = match (context.holder(key), person) {
+                (Some(Holder::User(holder)), Some(person)) => *holder == person.id,
+                _ => false,
+            };
+            if own {
+                *want = Want::Nothing;
+            }
         }
-        self.waiting.push(Waiting { change, needs });
-        None
+        self.keep_bystander(&reading.dn, wants, reading.is_enabled(), context);
+    }
+
+    fn keep_bystander(&mut self, dn: &str, wants: Wants, enabled: bool, context: &Context) {
+        let keys = asked(&wants, None);
+        if keys.is_empty() {
+            return;
+        }
+        let crowded = self.bystanders.len() >= MAX_CONTESTED;
+        for key in keys {
+            let contested = self.ask(key.clone(), context);
+            if crowded {
+                if contested {
+                    self.outside.entry(key).or_insert((Outside::Keeps, None));
+                } else {
+                    self.crowd.insert(self.digests.of(&key));
+                }
+            }
+        }
+        if !crowded {
+            self.bystanders.push(Bystander {
+                dn: dn.to_owned(),
+                wants,
+                enabled,
+            });
+        }
     }
 }
 
-/// What tells an admin whether it is the same person.
-fn identity_changes(before: &Origin, after: &Origin) -> [FieldChange; 2] {
-    let change = |field: &str, old: &dyn ToString, new: &dyn ToString| FieldChange {
-        field: field.to_owned(),
-        old: Some(old.to_string()),
-        new: Some(new.to_string()),
+/// The LOCAL user who has the login that the entry asks for.
+fn linkable<'c>(judged: &Judged, context: &'c Context) -> Option<&'c User> {
+    let login = normalize(&judged.profile.login);
+    let Some(Holder::User(holder)) = context.holder(&login) else {
+        return None;
     };
-    [
-        change("external_id", &before.external_id, &after.external_id),
-        change("dn", &before.dn, &after.dn),
-    ]
+    let local = context.user(*holder).filter(|user| user.origin.is_none());
+    local.filter(|user| normalize(&user.profile.login) == login)
 }

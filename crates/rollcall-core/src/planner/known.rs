@@ -32,7 +32,22 @@ pub(super) struct Slot {
     digest: Digest,
     pub(super) user: UserId,
     pub(super) state: UserState,
+    pub(super) offered: Offered,
     pub(super) sight: Sight,
+}
+
+/// Which of a user's identifiers its entry offers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Offered {
+    pub(super) login: bool,
+    pub(super) email: bool,
+}
+
+impl Offered {
+    pub(super) const ALL: Self = Self {
+        login: true,
+        email: true,
+    };
 }
 
 /// Whether a pull has met the user.
@@ -85,6 +100,20 @@ impl KnownUsers {
         })
     }
 
+    /// Notes what the entry of a user offers. Those of whom nothing is noted offer all that they have: their entry
+    /// asks for nothing new.
+    pub(super) fn note_offered(&mut self, id: &ExternalId, offered: Offered) {
+        let digest = self.digest(id);
+        if let Some(position) = self.position(digest) {
+            self.slots[position].offered = offered;
+        }
+    }
+
+    /// A user of the sync.
+    pub(super) fn slot(&self, id: &ExternalId) -> Option<&Slot> {
+        Some(&self.slots[self.position(self.digest(id))?])
+    }
+
     /// Makes users findable. Of several with one id, one is kept.
     pub(super) fn index(&mut self) {
         self.slots.sort_unstable_by_key(|slot| slot.digest);
@@ -111,6 +140,7 @@ impl Extend<(ExternalId, Known)> for KnownUsers {
                 digest,
                 user: known.user,
                 state: known.state,
+                offered: Offered::ALL,
                 sight: Sight::Unseen(known.fingerprint),
             });
         }

@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 
-use super::{Context, Desired, Holder};
+use super::{Context, Holder};
 use crate::external_id::ExternalId;
 use crate::id::{UserId, UserSyncId};
 use crate::identifier::normalize;
+use crate::judgement::EntryReading;
 use crate::user::User;
 
 /// Who might be which entry, collected over a whole pull. Memory grows by tens of bytes per user found.
@@ -26,7 +27,7 @@ impl<'a> Relinking<'a> {
     }
 
     /// Takes entries in.
-    pub fn take(&mut self, entries: &[Desired], context: &Context) {
+    pub fn take(&mut self, entries: &[EntryReading], context: &Context) {
         for entry in entries {
             let Some(user) = same_login(self.user_sync, entry, context) else {
                 continue;
@@ -54,13 +55,13 @@ impl<'a> Relinking<'a> {
 /// The user of this sync who has the entry's login, if nobody is known to be the entry.
 pub(super) fn same_login<'c>(
     user_sync: &UserSyncId,
-    entry: &Desired,
+    entry: &EntryReading,
     context: &'c Context,
 ) -> Option<&'c User> {
     if context.person(&entry.external_id).is_some() {
         return None;
     }
-    let login = normalize(&entry.profile.login);
+    let login = normalize(entry.offers.login.values.first()?);
     let Some(Holder::User(holder)) = context.holder(&login) else {
         return None;
     };

@@ -254,7 +254,8 @@ fn the_entry_can_deny_what_the_bind_allowed() {
     for dialect in DIALECTS {
         for (status, verdict) in [
             (S::Enabled, ok),
-            (S::Unknown, ok),
+            (S::NotSet, ok),
+            (S::Unreadable, ok),
             (S::Locked, ok),
             (
                 S::Disabled,

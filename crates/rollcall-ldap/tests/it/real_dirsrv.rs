@@ -101,7 +101,7 @@ async fn every_state_of_an_account_gets_its_verdict() {
             status: match person {
                 P::Disabled => AccountStatus::Disabled,
                 P::Locked => AccountStatus::Locked,
-                _ => AccountStatus::Unknown,
+                _ => AccountStatus::NotSet,
             },
             password_expired: person == P::Aged,
             must_change_password: person == P::MustChange,

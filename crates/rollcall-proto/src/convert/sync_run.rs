@@ -109,6 +109,8 @@ wire_enum!(
         RoleRuleFailed,
         ChangedMeanwhile,
         PullIncomplete,
+        LoginAmbiguous,
+        StateUnreadable,
     }
 );
 

@@ -214,6 +214,7 @@ impl From<&User> for v1::User {
             etag: etag(user.revision),
             create_time: Some(timestamp(user.create_time)),
             update_time: Some(timestamp(user.update_time)),
+            login_ambiguous: user.login_ambiguous,
         }
     }
 }

@@ -90,6 +90,10 @@ pub struct User {
     /// Output only. When the user was last changed here.
     #[prost(message, optional, tag = "25")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Output only. Nobody can log in with this login for now: the user's entry does not have it any more, the user sync
+    /// keeps logins, and another enabled entry asks for it. The e-mail address still works.
+    #[prost(bool, tag = "26")]
+    pub login_ambiguous: bool,
 }
 /// A block: an administrator's decision that this user must not log in, whatever the directory says.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5298,9 +5302,11 @@ pub enum IssueType {
     LoginTooLong = 2,
     /// The login has characters that the deployment does not allow.
     LoginIllegalCharacters = 3,
-    /// Another user has this login, or has it as e-mail address; it is not said who.
+    /// Another user has this login, or has it as e-mail address. The message names that user's entry if it is in the same
+    /// directory; otherwise it is not said who.
     LoginTaken = 4,
-    /// Another user has this e-mail address, or has it as login; it is not said who.
+    /// Another user has this e-mail address, or has it as login. The message names that user's entry if it is in the same
+    /// directory; otherwise it is not said who.
     EmailTaken = 5,
     /// The e-mail address is none. The user is taken without it.
     EmailInvalid = 6,
@@ -5312,20 +5318,27 @@ pub enum IssueType {
     Overlap = 9,
     /// A field that every user needs has no value.
     MissingRequiredField = 10,
-    /// Several entries have the same identifier, login or e-mail address.
+    /// Several entries have the same external id, or several ask for the same login or e-mail address. The message names
+    /// another one. The same fact has this type on every night, whichever entry came first.
     DuplicateInDirectory = 11,
     /// The entry has no identifier that can be read.
     MissingExternalId = 12,
-    /// The entry cannot be decoded.
+    /// A value, or the distinguished name, is not UTF-8. A known user keeps what it had; a new one gets the next candidate.
     UndecodableEntry = 13,
-    /// A value is longer than the field may be. The field is left empty.
+    /// No value is short enough for the field. A known user keeps what it had; for a new one the field is empty.
     ValueTooLong = 14,
-    /// A role rule could not be evaluated. Roles stay as they were.
+    /// A role rule could not be evaluated, so either answer counts as possible. A role that is still possible stays; one
+    /// that is not is lost for the user sync's base role; a new person waits.
     RoleRuleFailed = 15,
     /// The user changed between plan and application. The next run sees to it.
     ChangedMeanwhile = 16,
     /// The directory's answer was not whole, so nobody was removed.
     PullIncomplete = 17,
+    /// The user keeps a login that its entry does not have any more, and another enabled entry asks for it. Nobody can log
+    /// in with it until one of the two has it alone.
+    LoginAmbiguous = 18,
+    /// Whether the account is enabled cannot be read. A known user stays as it was; a new person waits.
+    StateUnreadable = 19,
 }
 impl IssueType {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5352,6 +5365,8 @@ impl IssueType {
             Self::RoleRuleFailed => "ISSUE_TYPE_ROLE_RULE_FAILED",
             Self::ChangedMeanwhile => "ISSUE_TYPE_CHANGED_MEANWHILE",
             Self::PullIncomplete => "ISSUE_TYPE_PULL_INCOMPLETE",
+            Self::LoginAmbiguous => "ISSUE_TYPE_LOGIN_AMBIGUOUS",
+            Self::StateUnreadable => "ISSUE_TYPE_STATE_UNREADABLE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5375,6 +5390,8 @@ impl IssueType {
             "ISSUE_TYPE_ROLE_RULE_FAILED" => Some(Self::RoleRuleFailed),
             "ISSUE_TYPE_CHANGED_MEANWHILE" => Some(Self::ChangedMeanwhile),
             "ISSUE_TYPE_PULL_INCOMPLETE" => Some(Self::PullIncomplete),
+            "ISSUE_TYPE_LOGIN_AMBIGUOUS" => Some(Self::LoginAmbiguous),
+            "ISSUE_TYPE_STATE_UNREADABLE" => Some(Self::StateUnreadable),
             _ => None,
         }
     }

@@ -32,6 +32,7 @@ fn user() -> User {
         },
         state: UserState::Deactivated,
         state_reason: Some(StateReason::OutOfScope),
+        login_ambiguous: false,
         owner: false,
         block: Some(Block {
             time: DateTime::UNIX_EPOCH,

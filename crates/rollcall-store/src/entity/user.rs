@@ -49,6 +49,8 @@ struct Details {
     dn: String,
     #[serde(default)]
     block_reason: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    login_ambiguous: bool,
 }
 
 impl Model {
@@ -65,6 +67,7 @@ impl Model {
                 .as_ref()
                 .map(|block| block.reason.clone())
                 .unwrap_or_default(),
+            login_ambiguous: user.login_ambiguous,
         };
         let origin = user.origin.as_ref();
         Ok(Self {
@@ -117,6 +120,7 @@ impl Model {
                 time,
                 reason: details.block_reason,
             }),
+            login_ambiguous: details.login_ambiguous,
             revision: self.revision,
             create_time: from_micros(self.create_time)?,
             update_time: from_micros(self.update_time)?,

@@ -30,6 +30,8 @@ struct ChangeMirror {
     state: UserState,
     #[serde(with = "words::optional")]
     state_reason: Option<StateReason>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    login_ambiguous: bool,
     #[serde(with = "field_changes")]
     changes: Vec<FieldChange>,
 }

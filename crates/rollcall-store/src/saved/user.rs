@@ -101,6 +101,8 @@ struct UserMirror {
     owner: bool,
     #[serde(with = "optional_block")]
     block: Option<Block>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    login_ambiguous: bool,
     revision: i64,
     #[serde(with = "clock::micros")]
     create_time: DateTime<Utc>,

@@ -70,7 +70,13 @@ async fn a_chunk_is_applied_once(engine: Engine) {
     );
     let known = store.known_users(&acme(), &sync_id("staff"), 10).await.unwrap();
     assert_eq!(known.len(), 2);
-    let expected = Fingerprint::of(&first[0].profile, &first[0].origin.dn, UserState::Active, None);
+    let expected = Fingerprint::of(
+        &first[0].profile,
+        &first[0].origin.dn,
+        UserState::Active,
+        None,
+        false,
+    );
     assert_eq!((known[0].user, known[0].fingerprint), (user_id(1), expected));
     assert_eq!(known[0].external_id, external_id(1));
     let first_only = store.known_users(&acme(), &sync_id("staff"), 1).await.unwrap();
@@ -360,7 +366,7 @@ async fn a_single_change_is_compared_too(engine: Engine) {
     let (store, token) = ready(&engine).await;
     apply(&store, &token, 1, &[creation(1, "ada")]).await;
     let change = update(&user(&store, 1).await, |profile| profile.role = "admin".into());
-    let SingleOutcome::Applied(ada) = store.apply_single(&staff(), &change, at(5)).await.unwrap() else {
+    let SingleOutcome::Applied(ada, _) = store.apply_single(&staff(), &change, at(5)).await.unwrap() else {
         panic!("refused");
     };
     assert_eq!(*ada, user(&store, 1).await);

@@ -6,11 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use rollcall_core::dialect::AccountStatus;
 use rollcall_core::id::{UserSyncKey, Uuid};
+use rollcall_core::judgement::EntryReading;
+use rollcall_core::mapping::{Offer, Offers};
 use rollcall_core::plan::Change;
-use rollcall_core::planner::{Context, Desired, Known, Planner};
+use rollcall_core::planner::{Context, Known, Meeting, Planner, ReadEntry};
+use rollcall_core::role::RoleFinding;
 use rollcall_core::run::{RunCounts, RunState};
-use rollcall_core::user::{Profile, StateReason, User};
+use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::{MissingUsers, UserSyncSettings};
 use rollcall_store::{NewRun, PlanOutcome, PlanResult, Store, UserFilter};
 use tokio::runtime::Handle;
@@ -24,8 +28,6 @@ on_both! {
 }
 
 const CASES: u32 = 24;
-/// A directory settles at the latest after so many runs: each lets at least one more claim of a chain through.
-const SETTLED: usize = 10;
 
 /// What a person's entry says: login, e-mail address, and whether the account is disabled.
 type Entry = (String, Option<String>, bool);
@@ -106,9 +108,6 @@ impl<'a> World<'a> {
             prop_assert_eq!(self.seen().await, seen);
         }
         let Some(last) = nights.last() else { return Ok(()) };
-        for _ in 0..SETTLED {
-            self.apply(&self.plan(last).await).await;
-        }
         let seen = self.seen().await;
         let plan = self.plan(last).await;
         prop_assert_eq!(&plan, &Vec::<Vec<Change>>::new());
@@ -141,15 +140,19 @@ impl<'a> World<'a> {
             (user.external_id, known)
         });
         let mut planner = Planner::new(&self.key.user_sync, &self.settings, known.collect());
-        let wanted: Vec<Desired> = night
+        let mut pending: Vec<ReadEntry> = Vec::new();
+        for (person, entry) in night {
+            let (reading, role) = read(*person, entry);
+            if let Meeting::First(before) = planner.meet(&reading.external_id, &reading.dn)
+                && !planner.is_unchanged(&reading, &role, before)
+            {
+                pending.push((reading, role));
+            }
+        }
+        let keys: Vec<String> = pending
             .iter()
-            .map(|(person, entry)| desired(*person, entry))
+            .flat_map(|(reading, _)| reading.offers.identifiers())
             .collect();
-        let pending: Vec<Desired> = wanted
-            .into_iter()
-            .filter(|desired| planner.screen(desired))
-            .collect();
-        let keys: Vec<String> = pending.iter().flat_map(Desired::identifiers).collect();
         let holders: HashMap<_, _> = store
             .identifier_holders(tenant, &keys)
             .await
@@ -158,12 +161,19 @@ impl<'a> World<'a> {
             .collect();
         let (users, _) = self.seen().await;
         let context = Context::new(&self.settings.directory, users.clone(), holders);
-        let changes = planner.decide(pending, &context, Uuid::new_v4).changes;
+        let mut changes = planner.decide(pending, &context, Uuid::new_v4).changes;
         let absent = planner.absent();
         let absent = users.iter().filter(|user| absent.contains(&user.id));
-        let removals: Vec<Change> = absent
+        let mut removals: Vec<Change> = absent
             .filter_map(|user| planner.remove(user, StateReason::Gone))
             .collect();
+        if let Some(contested) = planner.contested() {
+            let mut taken: Vec<Change> = removals
+                .extract_if(.., |change| contested.concerns(change))
+                .collect();
+            taken.extend(changes.extract_if(.., |change| contested.concerns(change)));
+            planner.rejoin(taken, users.clone());
+        }
         let mut chunks: Vec<Vec<Change>> = removals.chunks(self.chunk).map(<[Change]>::to_vec).collect();
         chunks.extend(changes.chunks(self.chunk).map(<[Change]>::to_vec));
         chunks.extend(planner.finish().groups);
@@ -212,16 +222,25 @@ impl<'a> World<'a> {
     }
 }
 
-fn desired(person: u8, (login, email, disabled): &Entry) -> Desired {
-    Desired {
+fn read(person: u8, (login, email, disabled): &Entry) -> ReadEntry {
+    let offer = |value: Option<&String>| Offer {
+        values: value.into_iter().cloned().collect(),
+        ..Offer::default()
+    };
+    let reading = EntryReading {
         external_id: external_id(u128::from(person)),
         dn: format!("cn={person}"),
-        profile: Profile {
-            login: login.clone(),
-            email: email.clone(),
-            role: "member".into(),
-            ..Profile::default()
+        dn_unreadable: false,
+        status: if *disabled {
+            AccountStatus::Disabled
+        } else {
+            AccountStatus::Enabled
         },
-        state_reason: disabled.then_some(StateReason::DisabledInDirectory),
-    }
+        offers: Offers {
+            login: offer(Some(login)),
+            email: offer(email.as_ref()),
+            ..Offers::default()
+        },
+    };
+    (reading, RoleFinding::certain("member"))
 }

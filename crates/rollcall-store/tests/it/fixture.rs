@@ -244,6 +244,7 @@ pub(crate) fn creation(number: u128, login: &str) -> Change {
         profile,
         state: UserState::Active,
         state_reason: None,
+        login_ambiguous: false,
     }
 }
 
@@ -260,6 +261,7 @@ pub(crate) fn update(user: &User, edit: impl FnOnce(&mut Profile)) -> Change {
         profile,
         state: user.state,
         state_reason: user.state_reason,
+        login_ambiguous: false,
     }
 }
 

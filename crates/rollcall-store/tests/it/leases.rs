@@ -1,6 +1,5 @@
 //! Leases and their fencing.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use rollcall_core::issue::{Health, Issue, IssueKind};
@@ -96,10 +95,7 @@ async fn all_writes(
         ("chunk", store.append_chunk(lease, &key, id, 0, &change).await),
         (
             "withdraw",
-            store
-                .withdraw_changes(lease, &key, id, &HashSet::new())
-                .await
-                .map(drop),
+            store.withdraw_changes(lease, &key, id, |_| false).await.map(drop),
         ),
         (
             "count",

@@ -1,7 +1,5 @@
 //! Plans: their chunks, what is listed of them, and what is taken out.
 
-use std::collections::HashSet;
-
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::run::RunCounts;
@@ -68,7 +66,9 @@ async fn changes_are_taken_out_of_a_plan(engine: Engine) {
     }
     let ids = [created(1), created(3), created(9)].map(|change| change.origin.external_id);
     let withdrawn = store
-        .withdraw_changes(&token, &key, id, &ids.into())
+        .withdraw_changes(&token, &key, id, |change| {
+            ids.contains(&change.origin.external_id)
+        })
         .await
         .unwrap();
     assert_eq!(withdrawn, [created(1), created(3)]);
@@ -83,7 +83,7 @@ async fn changes_are_taken_out_of_a_plan(engine: Engine) {
         .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(2))
         .await
         .unwrap();
-    let late = store.withdraw_changes(&token, &key, id, &HashSet::new()).await;
+    let late = store.withdraw_changes(&token, &key, id, |_| false).await;
     assert!(matches!(late, Err(StoreError::NotInState)), "{late:?}");
     for (index, chunk) in (0..).zip(&left) {
         let outcome = store

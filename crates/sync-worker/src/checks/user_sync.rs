@@ -167,9 +167,9 @@ impl Worker {
         Ok(sampled.show(
             &reader,
             &roles,
+            &subject.settings,
             subject.tenant,
             subject.id.as_ref(),
-            &directory.id,
             &known,
             span.time,
         ))

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rollcall_core::entry::Entry;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::filter::Filter;
 use rollcall_core::id::UserId;
@@ -79,7 +80,8 @@ pub(super) async fn matching(
     let mut matching = HashSet::new();
     for search in searches {
         let filter = format!("(&{}{})", canonical(&search.filter), any_of(ids));
-        let found = find(source, &search.base_dn, search.scope, &filter).await?;
+        let attributes = source.reader.id_attributes();
+        let found = find(source, &search.base_dn, search.scope, &filter, &attributes).await?;
         matching.extend(found.into_iter().map(|(id, _)| id));
     }
     Ok(matching)
@@ -90,9 +92,19 @@ pub(super) async fn find_anywhere(
     source: &Source,
     ids: &[ExternalId],
 ) -> Result<Vec<(ExternalId, String)>, LdapError> {
+    let found = find_entries(source, ids, &source.reader.id_attributes()).await?;
+    Ok(found.into_iter().map(|(id, entry)| (id, entry.dn)).collect())
+}
+
+/// The entries with these ids, wherever they are, with these attributes.
+pub(super) async fn find_entries(
+    source: &Source,
+    ids: &[ExternalId],
+    attributes: &[String],
+) -> Result<Vec<(ExternalId, Entry)>, LdapError> {
     let mut found = Vec::new();
     for context in &source.contexts {
-        found.extend(find(source, context, SearchScope::Subtree, &any_of(ids)).await?);
+        found.extend(find(source, context, SearchScope::Subtree, &any_of(ids), attributes).await?);
     }
     Ok(found)
 }
@@ -102,20 +114,20 @@ async fn find(
     base_dn: &str,
     scope: SearchScope,
     filter: &str,
-) -> Result<Vec<(ExternalId, String)>, LdapError> {
+    attributes: &[String],
+) -> Result<Vec<(ExternalId, Entry)>, LdapError> {
     let limit = 2 * BATCH_IDS as u32;
     let deadline = Instant::now() + source.timeout;
-    let ids = source.reader.id_attributes();
     let found = source
         .ldap
-        .find(base_dn, scope, filter, &ids, limit, deadline)
+        .find(base_dn, scope, filter, attributes, limit, deadline)
         .await?;
     if found.more {
         return Err(LdapError::SearchRefused(ResultCode::SIZE_LIMIT_EXCEEDED));
     }
     let entries = found.entries.into_iter();
     Ok(entries
-        .filter_map(|entry| Some((source.reader.external_id(&entry).ok()?, entry.dn)))
+        .filter_map(|entry| Some((source.reader.external_id(&entry).ok()?, entry)))
         .collect())
 }
 

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{DirectoryId, TenantId, UserId};
-use rollcall_core::planner::{Context, Desired, Holder};
+use rollcall_core::judgement::EntryReading;
+use rollcall_core::planner::{Context, Holder};
 use rollcall_store::Store;
 
 /// Everything that is known about the users that these entries concern.
@@ -13,11 +14,14 @@ pub(super) async fn context(
     store: &Store,
     tenant: &TenantId,
     directory: &DirectoryId,
-    entries: &[Desired],
+    entries: &[&EntryReading],
 ) -> Result<Context, Error> {
     let ids: Vec<ExternalId> = entries.iter().map(|entry| entry.external_id.clone()).collect();
     let mut users = store.users_by_external_ids(tenant, directory, &ids).await?;
-    let mut keys: Vec<String> = entries.iter().flat_map(Desired::identifiers).collect();
+    let mut keys: Vec<String> = entries
+        .iter()
+        .flat_map(|entry| entry.offers.identifiers())
+        .collect();
     keys.sort_unstable();
     keys.dedup();
     let held = store.identifier_holders(tenant, &keys).await?;

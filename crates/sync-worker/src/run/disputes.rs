@@ -1,36 +1,45 @@
 //! Ids that a pull met under two DNs. An entry that was moved while the pull went on is one person; two entries with one
 //! id are nobody, since the id attribute that a tenant vouched for, or a broken server, does not tell who is who.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
+use chrono::{DateTime, Utc};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::issue::{Issue, IssueKind};
+use rollcall_core::judgement::EntryReading;
+use rollcall_core::user::StateReason;
 
-use super::absences::{BATCH_IDS, find_anywhere};
+use super::absences::{BATCH_IDS, find_entries};
 use super::source::Source;
 
 /// With more of them, the attribute is no id.
 const MAX_DISPUTES: usize = 1000;
+/// Entries of one id that are kept.
+const MAX_ENTRIES: usize = 16;
 /// Ids asked for at a time, so few that each may be that of several entries.
 const BATCH: usize = BATCH_IDS / 2;
 
-/// Ids that were met under two DNs, with the second one.
+/// Ids that were met under two DNs, with the later entries.
 #[derive(Debug, Default)]
-pub(super) struct Disputes(HashMap<ExternalId, String>);
+pub(super) struct Disputes(HashMap<ExternalId, Vec<EntryReading>>);
 
 /// Ids that several entries have.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    pub(super) ids: HashSet<ExternalId>,
+    /// With the state that takes access away, if one of the entries says so.
+    pub(super) states: HashMap<ExternalId, Option<StateReason>>,
     pub(super) issues: Vec<Issue>,
 }
 
 impl Disputes {
     /// # Errors
     /// `DIRECTORY_MISCONFIGURED` if there are too many.
-    pub(super) fn note(&mut self, id: ExternalId, dn: &str) -> Result<(), Error> {
-        self.0.insert(id, dn.to_owned());
+    pub(super) fn note(&mut self, reading: EntryReading) -> Result<(), Error> {
+        let entries = self.0.entry(reading.external_id.clone()).or_default();
+        if entries.len() < MAX_ENTRIES {
+            entries.push(reading);
+        }
         if self.0.len() <= MAX_DISPUTES {
             return Ok(());
         }
@@ -42,29 +51,31 @@ impl Disputes {
     }
 
     /// Asks the directory which of the ids several entries have. Those that it does not tell of count as such.
-    pub(super) async fn shared(self, source: &Source) -> Shared {
-        let mut disputed: Vec<(ExternalId, String)> = self.0.into_iter().collect();
-        disputed.sort_unstable();
+    pub(super) async fn shared(self, source: &Source, now: DateTime<Utc>) -> Shared {
+        let mut disputed: Vec<(ExternalId, Vec<EntryReading>)> = self.0.into_iter().collect();
+        disputed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let mut shared = Shared::default();
         for batch in disputed.chunks(BATCH) {
             let ids: Vec<ExternalId> = batch.iter().map(|(id, _)| id.clone()).collect();
-            let found = find_anywhere(source, &ids).await;
-            let mut dns: HashMap<ExternalId, HashSet<String>> = HashMap::new();
-            for (id, dn) in found.unwrap_or_default() {
-                dns.entry(id).or_default().insert(dn);
+            let attributes = source.reader.attributes();
+            let found = find_entries(source, &ids, &attributes).await;
+            let mut entries: HashMap<ExternalId, BTreeMap<String, EntryReading>> = HashMap::new();
+            for (id, entry) in found.unwrap_or_default() {
+                let reading = source.reader.read(id.clone(), &entry, now);
+                entries.entry(id).or_default().insert(entry.dn, reading);
             }
-            for (id, second) in batch {
-                let found = dns.remove(id).unwrap_or_default();
+            for (id, met) in batch {
+                let mut found = entries.remove(id).unwrap_or_default();
                 if found.len() == 1 {
                     continue;
                 }
-                let mut entries: Vec<String> = found.into_iter().collect();
-                if entries.is_empty() {
-                    entries.push(second.clone());
+                if found.is_empty() {
+                    found.extend(met.iter().map(|reading| (reading.dn.clone(), reading.clone())));
                 }
-                entries.sort_unstable();
-                shared.issues.extend(entries.iter().map(|dn| issue(id, dn)));
-                shared.ids.insert(id.clone());
+                shared.issues.extend(found.keys().map(|dn| issue(id, dn)));
+                let stated = found.values().chain(met).filter_map(EntryReading::stated);
+                let strictest = stated.filter_map(|(_, reason)| reason).min();
+                shared.states.insert(id.clone(), strictest);
             }
         }
         shared
@@ -73,7 +84,8 @@ impl Disputes {
 
 /// The issue of an entry whose id others have too.
 pub(super) fn issue(id: &ExternalId, dn: &str) -> Issue {
-    let message = "several entries have this id, so nobody can tell which of them is the person; none of them was taken";
+    let message = "several entries have this id, so nobody can tell which of them is the person: none of them was taken, and \
+                   a user who has the id stays as it was, but for access that one of them takes away";
     Issue::new(IssueKind::DuplicateInDirectory, dn, message).about(id.kind().attribute(), &id.to_string())
 }
 
@@ -81,21 +93,27 @@ pub(super) fn issue(id: &ExternalId, dn: &str) -> Issue {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use rollcall_core::dialect::AccountStatus;
     use rollcall_core::external_id::IdKind;
+    use rollcall_core::mapping::Offers;
 
     use super::*;
 
     #[test]
     fn an_attribute_with_too_many_shared_values_is_no_id() {
-        let id = |number: usize| {
-            ExternalId::from_bytes(IdKind::EntryUuid, &(number as u128).to_be_bytes()).unwrap()
+        let reading = |number: usize| EntryReading {
+            external_id: ExternalId::from_bytes(IdKind::EntryUuid, &(number as u128).to_be_bytes()).unwrap(),
+            dn: "cn=second".to_owned(),
+            dn_unreadable: false,
+            status: AccountStatus::Enabled,
+            offers: Offers::default(),
         };
         let mut disputes = Disputes::default();
         for number in 0..MAX_DISPUTES {
-            disputes.note(id(number), "cn=second").unwrap();
-            disputes.note(id(number), "cn=third").unwrap();
+            disputes.note(reading(number)).unwrap();
+            disputes.note(reading(number)).unwrap();
         }
-        let error = disputes.note(id(MAX_DISPUTES), "cn=second").unwrap_err();
+        let error = disputes.note(reading(MAX_DISPUTES)).unwrap_err();
         assert_eq!(error.reason, Reason::DirectoryMisconfigured);
     }
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{UserId, UserSyncId};
-use rollcall_core::planner::{Context, Desired};
+use rollcall_core::judgement::EntryReading;
+use rollcall_core::planner::Context;
 use rollcall_core::user_sync::{MissingUsers, UserSync};
 use rollcall_store::{Kind, Store, StoreError};
 
@@ -18,7 +19,7 @@ pub(super) async fn given_up(
     store: &Store,
     sync: &UserSync,
     source: &Source,
-    entries: &[Desired],
+    entries: &[&EntryReading],
     context: &Context,
 ) -> Result<Vec<UserId>, Error> {
     let mut kept: BTreeMap<&UserSyncId, Vec<(UserId, &ExternalId)>> = BTreeMap::new();

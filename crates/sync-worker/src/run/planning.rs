@@ -1,6 +1,6 @@
 //! Turns a pull into a plan in the store: batch by batch, so that memory does not grow with the directory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use rollcall_core::entry::Entry;
@@ -9,10 +9,12 @@ use rollcall_core::external_id::ExternalId;
 use rollcall_core::guard::GuardInput;
 use rollcall_core::id::{RunId, UserId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Issue, IssueKind};
+use rollcall_core::judgement::EntryReading;
 use rollcall_core::plan::{CHUNK_CHANGES, Change};
-use rollcall_core::planner::{Desired, Known, KnownUsers, Meeting, Planner};
+use rollcall_core::planner::{Known, KnownUsers, Meeting, Planner, ReadEntry};
+use rollcall_core::role::{RoleFinding, RuleAnswer};
 use rollcall_core::run::RunCounts;
-use rollcall_core::user::StateReason;
+use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::UserSync;
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{KnownUser, LeaseToken, Store};
@@ -45,10 +47,11 @@ pub(super) struct Planning<'a> {
     target: Target<'a>,
     sync: &'a UserSync,
     source: &'a Source,
-    roles: Roles,
+    /// `None` if a rule could not be evaluated.
+    roles: Option<Roles>,
     planner: Planner<'a>,
     /// Entries that ask for something new and wait for a decision.
-    pending: Vec<Desired>,
+    pending: Vec<ReadEntry>,
     chunk: Vec<Change>,
     chunks: u32,
     issues: Vec<Issue>,
@@ -89,14 +92,11 @@ impl<'a> Planning<'a> {
             .await?;
         let mut planner = Planner::new(&sync.id, &sync.settings, known);
         planner.relink(relinked.into_iter().map(|(user, id)| (id, user)));
-        if roles.is_none() {
-            planner.keep_roles();
-        }
         Ok(Self {
             target,
             sync,
             source,
-            roles: roles.unwrap_or_default(),
+            roles,
             planner,
             pending: Vec::new(),
             chunk: Vec::new(),
@@ -131,27 +131,35 @@ impl<'a> Planning<'a> {
                 // One person, and one issue.
                 Meeting::Again => continue,
                 Meeting::Elsewhere => {
-                    self.disputes.note(id, &entry.dn)?;
+                    let reading = self.source.reader.read(id, &entry, self.now);
+                    self.disputes.note(reading)?;
                     continue;
                 }
             };
             self.canary.get_or_insert_with(|| id.clone());
-            let role = self.roles.of(&id, &entry.dn);
-            match self.source.reader.read(id, &entry, role, self.now) {
-                Ok((desired, issues)) => {
-                    self.issues.extend(issues);
-                    if self.planner.asks_for_more(&desired, before) {
-                        self.pending.push(desired);
-                    }
-                }
-                // The entry is there, so its user is not gone, although nothing can be taken from it.
-                Err(issue) => self.issues.push(*issue),
+            let role = self.role_of(&id, &entry.dn);
+            let reading = self.source.reader.read(id, &entry, self.now);
+            if self.planner.is_unchanged(&reading, &role, before) {
+                self.issues.extend(reading.offers.issues().cloned());
+            } else {
+                self.pending.push((reading, role));
             }
         }
         if self.pending.len() < CHUNK_CHANGES && self.issues.len() < CHUNK_CHANGES {
             return Ok(());
         }
         self.settle().await
+    }
+
+    fn role_of(&self, id: &ExternalId, dn: &str) -> RoleFinding {
+        let settings = &self.sync.settings;
+        match &self.roles {
+            Some(roles) => RoleFinding::certain(roles.of(id, dn)),
+            None => {
+                let answers = vec![RuleAnswer::Unknown; settings.role_rules.len()];
+                RoleFinding::of(&settings.role, &settings.role_rules, &answers)
+            }
+        }
     }
 
     /// Decides on the entries that wait for it. Called once more when all entries have been taken in.
@@ -162,8 +170,9 @@ impl<'a> Planning<'a> {
                 store, key, clock, ..
             } = self.target;
             let (tenant, directory) = (&key.tenant, &self.sync.settings.directory);
-            let mut context = context(store, tenant, directory, &pending).await?;
-            let given_up = given_up(store, self.sync, self.source, &pending, &context).await?;
+            let readings: Vec<&EntryReading> = pending.iter().map(|(reading, _)| reading).collect();
+            let mut context = context(store, tenant, directory, &readings).await?;
+            let given_up = given_up(store, self.sync, self.source, &readings, &context).await?;
             context.give_up(given_up);
             let decisions = self
                 .planner
@@ -175,13 +184,38 @@ impl<'a> Planning<'a> {
     }
 
     /// Looks for ids that several entries have, and takes back what was planned for those: which of them is the person
-    /// depends on nothing but their order. Called when all entries have been taken in.
+    /// depends on nothing but their order. Only a state that takes access away applies, whichever of the entries says
+    /// it. Called when all entries have been taken in.
     pub(super) async fn take_back_disputed(&mut self) -> Result<(), Error> {
         let disputes = std::mem::take(&mut self.disputes);
-        let shared = disputes.shared(self.source).await;
-        if shared.ids.is_empty() {
+        let shared = disputes.shared(self.source, self.now).await;
+        if shared.states.is_empty() {
             return Ok(());
         }
+        let ids: HashSet<ExternalId> = shared.states.keys().cloned().collect();
+        let changes = self
+            .withdraw(|change| ids.contains(&change.origin.external_id))
+            .await?;
+        self.planner.withdraw(&ids, &changes);
+        self.issues.extend(shared.issues);
+        let Target { store, key, .. } = self.target;
+        let directory = &self.sync.settings.directory;
+        let ids: Vec<ExternalId> = ids.into_iter().collect();
+        let users = store.users_by_external_ids(&key.tenant, directory, &ids).await?;
+        let deactivations: Vec<Change> = users
+            .iter()
+            .filter_map(|user| {
+                let id = &user.origin.as_ref()?.external_id;
+                self.planner.deactivate(user, (*shared.states.get(id)?)?)
+            })
+            .collect();
+        self.add_changes(deactivations).await?;
+        self.write_chunk().await?;
+        self.write_issues().await
+    }
+
+    /// Takes changes out of the plan. They count no more.
+    async fn withdraw(&mut self, concerns: impl Fn(&Change) -> bool) -> Result<Vec<Change>, Error> {
         self.write_chunk().await?;
         let Target {
             store,
@@ -190,11 +224,25 @@ impl<'a> Planning<'a> {
             run,
             ..
         } = self.target;
-        let changes = store.withdraw_changes(lease, key, run, &shared.ids).await?;
-        self.planner.withdraw(&shared.ids, &changes);
+        let changes = store.withdraw_changes(lease, key, run, concerns).await?;
         self.removals -= count_removals(&changes);
-        self.issues.extend(shared.issues);
-        self.write_issues().await
+        Ok(changes)
+    }
+
+    /// Takes back the changes that are in dispute: somebody else asks for the same login or e-mail address.
+    async fn take_back_contested(&mut self) -> Result<(), Error> {
+        let Some(contested) = self.planner.contested() else {
+            return Ok(());
+        };
+        let changes = self.withdraw(|change| contested.concerns(change)).await?;
+        let ids: Vec<UserId> = changes.iter().map(|change| change.user).collect();
+        let Target { store, key, .. } = self.target;
+        let mut users: Vec<User> = Vec::with_capacity(ids.len());
+        for batch in ids.chunks(CHUNK_CHANGES) {
+            users.extend(store.batch_users(&key.tenant, batch).await?);
+        }
+        self.planner.rejoin(changes, users);
+        Ok(())
     }
 
     /// Users whose entries the pull did not bring.
@@ -265,6 +313,7 @@ impl<'a> Planning<'a> {
 
     /// Adds what had to wait and writes the rest of the plan.
     pub(super) async fn finish(&mut self) -> Result<(), Error> {
+        self.take_back_contested().await?;
         let ordered = self.planner.finish();
         self.issues.extend(ordered.issues);
         for group in ordered.groups {

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{TenantId, UserId, UserSyncKey};
 use rollcall_core::issue::Issue;
-use rollcall_core::plan::{ChangeKind, Fingerprint};
-use rollcall_core::planner::{Context, Holder, Known, KnownUsers, Planner};
-use rollcall_core::user::{Origin, User};
+use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::planner::{Context, Holder, KnownUsers, Planner, ReadEntry};
+use rollcall_core::role::{RoleFinding, RuleAnswer};
+use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::UserSync;
 use rollcall_ldap::{LdapError, Misconfiguration};
 use rollcall_store::SingleOutcome;
@@ -84,7 +85,7 @@ impl Inner {
         };
         let in_scope = scope::in_scope(ldap, &sync.settings.searches, &entry.dn, timeout).await;
         if !in_scope.map_err(|error| source.error(&error))? {
-            return Ok(unchanged(user));
+            return self.leave(&key, &sync, user).await;
         }
         let role = scope::role(
             ldap,
@@ -96,17 +97,28 @@ impl Inner {
         )
         .await;
         let (role, rule_issue) = match role.map_err(|error| source.error(&error))? {
-            Ok(role) => (role.to_owned(), None),
-            // Whatever else changed is taken over.
-            Err(issue) => (user.profile.role.clone(), Some(*issue)),
+            Ok(role) => (RoleFinding::certain(role), None),
+            Err(issue) => {
+                let rules = &sync.settings.role_rules;
+                let answers = vec![RuleAnswer::Unknown; rules.len()];
+                (
+                    RoleFinding::of(&sync.settings.role, rules, &answers),
+                    Some(*issue),
+                )
+            }
         };
-        let (desired, mut issues) =
-            match reader.read(origin.external_id.clone(), &entry, &role, self.clock.now()) {
-                Ok(read) => read,
-                Err(issue) => return Ok(rejected(user, vec![*issue])),
-            };
-        issues.extend(rule_issue);
-        self.follow(&key, &sync, user, &origin, desired, issues).await
+        let reading = reader.read(origin.external_id.clone(), &entry, self.clock.now());
+        self.follow(&key, &sync, user, (reading, role), Vec::from_iter(rule_issue))
+            .await
+    }
+
+    /// The entry was read, and is out of scope: what the sync does with missing users happens at once.
+    async fn leave(&self, key: &UserSyncKey, sync: &UserSync, user: User) -> Result<Refreshed, Error> {
+        let mut planner = Planner::alone(&sync.id, &sync.settings, KnownUsers::default());
+        match planner.remove(&user, StateReason::OutOfScope) {
+            Some(change) => self.write(key, user, change, Vec::new()).await,
+            None => Ok(unchanged(user)),
+        }
     }
 
     async fn follow(
@@ -114,30 +126,14 @@ impl Inner {
         key: &UserSyncKey,
         sync: &UserSync,
         user: User,
-        origin: &Origin,
-        desired: rollcall_core::planner::Desired,
+        entry: ReadEntry,
         mut issues: Vec<Issue>,
     ) -> Result<Refreshed, Error> {
         let tenant = &key.tenant;
-        let known = Known {
-            user: user.id,
-            fingerprint: Fingerprint::of(&user.profile, &origin.dn, user.state, user.state_reason),
-            state: user.state,
-        };
-        let mut planner = Planner::new(
-            &sync.id,
-            &sync.settings,
-            KnownUsers::from_iter([(origin.external_id.clone(), known)]),
-        );
-        if !planner.screen(&desired) {
-            return Ok(if issues.is_empty() {
-                unchanged(user)
-            } else {
-                rejected(user, issues)
-            });
-        }
-        let mut keys = desired.identifiers();
+        let mut planner = Planner::alone(&sync.id, &sync.settings, KnownUsers::default());
+        let mut keys: Vec<String> = entry.0.offers.identifiers().collect();
         keys.sort_unstable();
+        keys.dedup();
         let mut holders: HashMap<String, Holder> = self
             .store
             .identifier_holders(tenant, &keys)
@@ -151,19 +147,33 @@ impl Inner {
             }
         }
         let context = Context::new(&sync.settings.directory, [user.clone()], holders);
-        let decisions = planner.decide(vec![desired], &context, || {
-            planning::new_user_id(self.clock.now())
-        });
+        let decisions = planner.decide(vec![entry], &context, || planning::new_user_id(self.clock.now()));
+        let settled = planner.finish();
         issues.extend(decisions.issues);
-        let Some(change) = decisions.changes.into_iter().next() else {
+        issues.extend(settled.issues);
+        let changes = decisions.changes.into_iter();
+        let Some(mut change) = changes.chain(settled.groups.into_iter().flatten()).next() else {
             return Ok(if issues.is_empty() {
                 unchanged(user)
             } else {
                 rejected(user, issues)
             });
         };
+        // Whether another entry asks for the login is for a run to say, which sees them all.
+        change.login_ambiguous = user.login_ambiguous;
+        self.write(key, user, change, issues).await
+    }
+
+    async fn write(
+        &self,
+        key: &UserSyncKey,
+        user: User,
+        change: Change,
+        mut issues: Vec<Issue>,
+    ) -> Result<Refreshed, Error> {
         match self.store.apply_single(key, &change, self.clock.now()).await? {
-            SingleOutcome::Applied(user) => {
+            SingleOutcome::Applied(user, lacking) => {
+                issues.extend(lacking);
                 let outcome = match change.kind {
                     ChangeKind::Deactivate | ChangeKind::Archive => RefreshOutcome::Removed,
                     ChangeKind::Reactivate => RefreshOutcome::Reactivated,

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{RunId, UserId, UserSyncKey};
+use rollcall_core::judgement::EntryReading;
 use rollcall_core::planner::Relinking;
 use rollcall_core::user_sync::{SearchScope, UserSync};
 use rollcall_ldap::{LdapError, ResultCode};
@@ -36,16 +37,16 @@ impl Inner {
         while let Some(entries) = pull.next_batch().await {
             self.keep_going(key, id).await?;
             let now = self.clock.now();
-            let desired: Vec<_> = entries
+            let readings: Vec<EntryReading> = entries
                 .iter()
                 .filter_map(|entry| {
                     let id = source.reader.external_id(entry).ok()?;
-                    let (desired, _) = source.reader.read(id, entry, &sync.settings.role, now).ok()?;
-                    Some(desired)
+                    Some(source.reader.read(id, entry, now))
                 })
                 .collect();
-            let context = context(&self.store, &key.tenant, &sync.settings.directory, &desired).await?;
-            relinking.take(&desired, &context);
+            let entries: Vec<&EntryReading> = readings.iter().collect();
+            let context = context(&self.store, &key.tenant, &sync.settings.directory, &entries).await?;
+            relinking.take(&readings, &context);
         }
         let pulled = pull.finish().await.map_err(|error| source.error(&error))?;
         if let Some(gap) = pulled.gaps.first() {

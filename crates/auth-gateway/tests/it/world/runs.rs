@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rollcall_core::dialect::AccountStatus;
 use rollcall_core::directory::Directory;
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{RunId, UserId, Uuid};
 use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
 use rollcall_core::issue::{Health, HealthLevel};
+use rollcall_core::judgement::EntryReading;
 use rollcall_core::mapping::Mapping;
 use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::role::RoleFinding;
 use rollcall_core::run::{RunCounts, RunMode, RunState, RunTrigger};
 use rollcall_core::user::{Origin, UserState};
 use rollcall_core::user_sync::Search;
@@ -144,14 +147,22 @@ impl<S> World<S> {
 }
 
 fn creation(mapping: &Mapping, entry: &Entry, origin: Origin, role: &str) -> Change {
+    let reading = EntryReading {
+        external_id: origin.external_id.clone(),
+        dn: entry.dn.clone(),
+        dn_unreadable: entry.tainted,
+        status: AccountStatus::Enabled,
+        offers: mapping.read(entry),
+    };
     Change {
         kind: ChangeKind::Create,
         user: UserId(Uuid::from_u128(rand())),
         expected_revision: 0,
         origin,
-        profile: mapping.map(entry, role).unwrap().profile,
+        profile: reading.for_new(&RoleFinding::certain(role)).unwrap().profile,
         state: UserState::Active,
         state_reason: None,
+        login_ambiguous: false,
         changes: Vec::new(),
     }
 }

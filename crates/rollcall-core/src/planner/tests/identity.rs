@@ -3,14 +3,14 @@
 use super::*;
 
 /// Every entry's id and DN became others, as in a new forest.
-fn moved(number: u8, login: &str) -> Desired {
-    Desired {
-        dn: format!("cn={login},dc=new"),
-        ..entry(number, login, None)
-    }
+fn moved(number: u8, login: &str) -> ReadEntry {
+    let mut entry = entry(number, login, None);
+    entry.0.dn = format!("cn={login},dc=new");
+    entry
 }
 
-fn found(world: &World, sync: &str, entries: &[Desired]) -> Vec<(UserId, ExternalId)> {
+fn found(world: &World, sync: &str, entries: &[ReadEntry]) -> Vec<(UserId, ExternalId)> {
+    let entries: Vec<EntryReading> = entries.iter().map(|(reading, _)| reading.clone()).collect();
     let sync = UserSyncId::parse(sync).unwrap();
     let context = Context::new(
         &settings().directory,
@@ -18,7 +18,7 @@ fn found(world: &World, sync: &str, entries: &[Desired]) -> Vec<(UserId, Externa
         world.holders(),
     );
     let mut relinking = Relinking::new(&sync);
-    relinking.take(entries, &context);
+    relinking.take(&entries, &context);
     relinking.found()
 }
 
@@ -53,13 +53,11 @@ fn a_relink_of_an_otherwise_unchanged_entry_is_not_screened_out_and_tells_both_i
     let user = world.users.values().next().unwrap().clone();
     let known = Known {
         user: user.id,
-        fingerprint: Fingerprint::of(&user.profile, "cn=1", user.state, None),
+        fingerprint: fingerprint(&user),
         state: user.state,
     };
-    let same = Desired {
-        external_id: external_id(11),
-        ..entry(1, "ada", None)
-    };
+    let mut same = entry(1, "ada", None);
+    same.0.external_id = external_id(11);
     let settings = settings();
     let mut planner = Planner::new(
         &sync,
@@ -67,7 +65,7 @@ fn a_relink_of_an_otherwise_unchanged_entry_is_not_screened_out_and_tells_both_i
         KnownUsers::from_iter([(external_id(11), known)]),
     );
     planner.relink([(external_id(11), user.id)]);
-    assert!(planner.screen(&same));
+    assert!(screen(&mut planner, &same));
     let context = Context::new(&settings.directory, [user], world.holders());
     let decided = planner.decide(vec![same], &context, || unreachable!());
     let fields: Vec<_> = decided.changes[0]
@@ -153,10 +151,7 @@ fn a_missing_user_who_comes_back_disabled_is_disabled_and_not_missing() {
     world.run("all", &settings, vec![]);
     let reason = |world: &World| world.users.values().next().unwrap().state_reason;
     assert_eq!(reason(&world), Some(StateReason::Gone));
-    let disabled = Desired {
-        state_reason: Some(StateReason::DisabledInDirectory),
-        ..entry(1, "ada", None)
-    };
+    let disabled = disabled(entry(1, "ada", None));
     world.run("all", &settings, vec![disabled.clone()]);
     assert_eq!(reason(&world), Some(StateReason::DisabledInDirectory));
     assert_eq!(world.run("all", &settings, vec![disabled]).0, []);
@@ -171,10 +166,7 @@ fn ignoring_existing_users_keeps_their_fields_and_not_their_access() {
         login_changes: LoginChanges::Allow,
         ..settings()
     };
-    let disabled = Desired {
-        state_reason: Some(StateReason::DisabledInDirectory),
-        ..entry(1, "eve", None)
-    };
+    let disabled = disabled(entry(1, "eve", None));
     assert_eq!(
         world.run("all", &ignore, vec![disabled]).0,
         [ChangeKind::Deactivate]

@@ -7,9 +7,11 @@ use rollcall_core::entry::Entry;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::issue::Issue;
-use rollcall_core::planner::Desired;
+use rollcall_core::judgement::Judged;
 use rollcall_core::reader::EntryReader;
-use rollcall_core::user::{Origin, User, UserState};
+use rollcall_core::role::RoleFinding;
+use rollcall_core::user::{Origin, User};
+use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_proto::convert::sync_run;
 use rollcall_proto::v1;
 
@@ -59,26 +61,36 @@ impl Sampled {
         self,
         reader: &EntryReader,
         roles: &Roles,
+        settings: &UserSyncSettings,
         tenant: &TenantId,
         user_sync: Option<&UserSyncId>,
-        directory: &DirectoryId,
         known: &[User],
         now: DateTime<Utc>,
     ) -> Vec<v1::SampleEntry> {
+        let directory = &settings.directory;
         let show = |(entry, id): (Entry, Result<ExternalId, Box<Issue>>)| {
-            let role = roles.of(&entry.dn);
-            let (user, issues) = match id.and_then(|id| reader.read(id, &entry, role, now)) {
-                Ok((desired, issues)) => {
+            let role = RoleFinding::certain(roles.of(&entry.dn));
+            let (user, issues) = match id {
+                Ok(id) => {
                     let is_it = |user: &&User| {
                         user.origin
                             .as_ref()
-                            .is_some_and(|origin| origin.external_id == desired.external_id)
+                            .is_some_and(|origin| origin.external_id == id)
                     };
                     let existing = known.iter().find(is_it);
-                    (
-                        Some(user(desired, tenant, user_sync, directory, existing, now)),
-                        issues,
-                    )
+                    let reading = reader.read(id.clone(), &entry, now);
+                    let judged = match existing {
+                        Some(user) => Ok(reading.for_known(&role, user, is_own(user, user_sync), settings)),
+                        None => reading.for_new(&role),
+                    };
+                    match judged {
+                        Ok(mut judged) => {
+                            let issues = std::mem::take(&mut judged.issues);
+                            let shown = user(judged, tenant, user_sync, directory, existing, now);
+                            (Some(shown), issues)
+                        }
+                        Err(issues) => (None, issues),
+                    }
                 }
                 Err(issue) => (None, vec![*issue]),
             };
@@ -95,9 +107,13 @@ impl Sampled {
     }
 }
 
+fn is_own(user: &User, user_sync: Option<&UserSyncId>) -> bool {
+    user.origin.as_ref().map(|origin| &origin.user_sync) == user_sync
+}
+
 /// The user as it would be. One who does not exist yet has neither name nor etag nor times.
 fn user(
-    desired: Desired,
+    judged: Judged,
     tenant: &TenantId,
     user_sync: Option<&UserSyncId>,
     directory: &DirectoryId,
@@ -105,25 +121,22 @@ fn user(
     now: DateTime<Utc>,
 ) -> v1::User {
     let nobody = || UserSyncId::generate(Uuid::nil());
-    let state = match desired.state_reason {
-        Some(_) => UserState::Deactivated,
-        None => UserState::Active,
-    };
     let shown = User {
         tenant: tenant.clone(),
         id: existing.map_or(UserId(Uuid::nil()), |user| user.id),
         origin: Some(Origin {
             user_sync: user_sync.cloned().unwrap_or_else(nobody),
             directory: directory.clone(),
-            external_id: desired.external_id,
-            dn: desired.dn,
+            external_id: judged.external_id,
+            dn: judged.dn,
             linked: false,
         }),
-        profile: desired.profile,
-        state,
-        state_reason: desired.state_reason,
+        profile: judged.profile,
+        state: judged.state,
+        state_reason: judged.state_reason,
         owner: false,
         block: existing.and_then(|user| user.block.clone()),
+        login_ambiguous: existing.is_some_and(|user| user.login_ambiguous),
         revision: existing.map_or(0, |user| user.revision),
         create_time: existing.map_or(now, |user| user.create_time),
         update_time: existing.map_or(now, |user| user.update_time),

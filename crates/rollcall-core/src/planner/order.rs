@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::id::UserId;
-use crate::issue::{Issue, IssueKind};
+use crate::issue::Issue;
 use crate::plan::{CHUNK_CHANGES, Change};
-use crate::planner::Waiting;
+use crate::user::Profile;
 
 /// The claims in an order in which each finds its identifiers free.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -17,28 +17,30 @@ pub struct OrderedClaims {
     pub issues: Vec<Issue>,
 }
 
-/// Orders waiting claims so that each comes after the change that frees what it needs.
-///
-/// `released` tells which identifiers the plan's changes free, and by whom. A claim on anything else, or on
-/// something whose own release fails, becomes an issue.
-pub fn order_claims(waiting: Vec<Waiting>, released: &HashMap<String, UserId>) -> OrderedClaims {
-    let (alive, mut issues) = drop_unmet(waiting, released);
-    let index: HashMap<UserId, usize> = alive
+/// A change, and whose changes it has to wait for.
+pub(super) struct Ordered {
+    pub(super) change: Change,
+    pub(super) after: Vec<UserId>,
+    /// The fields of the user as they are now.
+    pub(super) before: Option<Profile>,
+}
+
+/// Orders changes so that each comes after those that free what it needs. The rest are circles that are too large for
+/// one transaction.
+pub(super) fn order_claims(waiting: Vec<Ordered>) -> (Vec<Vec<Change>>, Vec<(Change, Option<Profile>)>) {
+    let index: HashMap<UserId, usize> = waiting
         .iter()
         .enumerate()
-        .map(|(i, claim)| (claim.change.user, i))
+        .map(|(i, ordered)| (ordered.change.user, i))
         .collect();
-    let before: Vec<Vec<usize>> = alive
+    let before: Vec<Vec<usize>> = waiting
         .iter()
-        .map(|claim| {
-            claim
-                .needs
-                .iter()
-                .filter_map(|(_, holder)| index.get(holder).copied())
-                .collect()
+        .map(|ordered| {
+            let needed = ordered.after.iter();
+            needed.filter_map(|holder| index.get(holder).copied()).collect()
         })
         .collect();
-    let mut after = vec![Vec::new(); alive.len()];
+    let mut after = vec![Vec::new(); waiting.len()];
     for (claim, needed) in before.iter().enumerate() {
         needed.iter().for_each(|&needed| after[needed].push(claim));
     }
@@ -50,58 +52,22 @@ pub fn order_claims(waiting: Vec<Waiting>, released: &HashMap<String, UserId>) -
     placed.extend(&last);
     let circles = components(&before, &after, &placed);
 
-    let mut changes: Vec<Option<Change>> = alive.into_iter().map(|claim| Some(claim.change)).collect();
+    let mut changes: Vec<Option<Ordered>> = waiting.into_iter().map(Some).collect();
     let singles = |indexes: Vec<usize>| indexes.into_iter().map(|i| vec![i]);
     // A circle goes into one transaction or not at all; who waits for one of it is refused when applied.
     let (circles, too_large): (Vec<_>, Vec<_>) = circles
         .into_iter()
         .partition(|circle| circle.len() <= CHUNK_CHANGES);
-    for change in too_large.into_iter().flatten().filter_map(|i| changes[i].take()) {
-        let key = crate::identifier::normalize(&change.profile.login);
-        issues.push(unmet_issue(&change, &key));
-    }
+    let too_large = too_large.into_iter().flatten().filter_map(|i| changes[i].take());
+    let too_large = too_large
+        .map(|ordered| (ordered.change, ordered.before))
+        .collect();
     let order: Vec<Vec<usize>> = singles(first).chain(circles).chain(singles(last)).collect();
-    let groups = order
-        .into_iter()
-        .map(|group| group.into_iter().filter_map(|i| changes[i].take()).collect());
-    OrderedClaims {
-        groups: groups.collect(),
-        issues,
-    }
-}
-
-/// Keeps the claims whose needs are released by somebody who does change.
-fn drop_unmet(mut alive: Vec<Waiting>, released: &HashMap<String, UserId>) -> (Vec<Waiting>, Vec<Issue>) {
-    let mut issues = Vec::new();
-    let mut dropped: HashSet<UserId> = HashSet::new();
-    loop {
-        let before = alive.len();
-        alive.retain(|claim| {
-            let unmet = claim
-                .needs
-                .iter()
-                .find(|(key, holder)| released.get(key) != Some(holder) || dropped.contains(holder));
-            if let Some((key, _)) = unmet {
-                issues.push(unmet_issue(&claim.change, key));
-                dropped.insert(claim.change.user);
-            }
-            unmet.is_none()
-        });
-        if alive.len() == before {
-            return (alive, issues);
-        }
-    }
-}
-
-fn unmet_issue(change: &Change, key: &str) -> Issue {
-    let profile = &change.profile;
-    let message = "another user of this tenant has it";
-    if crate::identifier::normalize(&profile.login) == key {
-        Issue::new(IssueKind::LoginTaken, &change.origin.dn, message).about("login", &profile.login)
-    } else {
-        let email = profile.email.as_deref().unwrap_or_default();
-        Issue::new(IssueKind::EmailTaken, &change.origin.dn, message).about("email", email)
-    }
+    let groups = order.into_iter().map(|group| {
+        let taken = group.into_iter().filter_map(|i| changes[i].take());
+        taken.map(|ordered| ordered.change).collect()
+    });
+    (groups.collect(), too_large)
 }
 
 /// Takes off, one by one, what has nothing left in `before` (Kahn's algorithm).

@@ -1,0 +1,339 @@
+//! By rule: each rule alone. By brute force: every order of up to four entries with all their wishes.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn key(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn want(text: &str) -> Want {
+    match text {
+        "=" => Want::Held,
+        "" => Want::Nothing,
+        other => Want::Other(other.to_owned()),
+    }
+}
+
+/// An enabled person: holds a login and an e-mail address, wants these.
+fn person(login: &str, email: &str, wants_login: &str, wants_email: &str) -> Claimant {
+    Claimant {
+        login: key(login),
+        email: key(email),
+        wants: Wants {
+            login: want(wants_login),
+            email: want(wants_email),
+        },
+        enabled: true,
+        taken: true,
+        may_link: login.is_empty(),
+    }
+}
+
+fn off(claimant: Claimant) -> Claimant {
+    Claimant {
+        enabled: false,
+        ..claimant
+    }
+}
+
+fn run(claimants: &[Claimant]) -> Vec<Outcome> {
+    settle(claimants, &HashMap::new())
+}
+
+use Settled::{Granted, Refused, Unasked};
+
+fn rival(index: usize) -> Settled {
+    Refused(Refusal::Rival(index))
+}
+
+#[test]
+fn who_holds_an_identifier_and_offers_it_keeps_it() {
+    let outcomes = run(&[
+        person("ada", "a@x", "=", "="),
+        person("bob", "b@x", "=", "a@x"),
+        person("", "", "ada", ""),
+    ]);
+    assert_eq!(outcomes[0], Outcome::default());
+    assert_eq!(outcomes[1].email, rival(0));
+    assert_eq!(outcomes[2].login, rival(0));
+}
+
+#[test]
+fn a_disabled_entry_asks_for_nothing_that_an_enabled_one_asks_for() {
+    let outcomes = run(&[off(person("", "", "ada", "m@x")), person("", "", "eve", "m@x")]);
+    assert_eq!((outcomes[0].login, outcomes[0].email), (Granted, rival(1)));
+    assert_eq!((outcomes[1].login, outcomes[1].email), (Granted, Granted));
+    let alone = run(&[off(person("", "", "ada", "m@x"))]);
+    assert_eq!((alone[0].login, alone[0].email), (Granted, Granted));
+}
+
+#[test]
+fn a_deactivated_holder_gives_way_to_one_enabled_entry_and_to_no_disabled_one() {
+    let gone = off(person("ada", "m@x", "=", "="));
+    let outcomes = run(&[gone.clone(), person("", "", "ada", "m@x")]);
+    assert!(outcomes[0].gives_up_login && outcomes[0].gives_up_email);
+    assert_eq!((outcomes[1].login, outcomes[1].email), (Granted, Granted));
+    assert_eq!(outcomes[1].needs.len(), 2);
+    let outcomes = run(&[gone.clone(), off(person("", "", "ada", ""))]);
+    assert_eq!((outcomes[1].login, outcomes[0].gives_up_login), (rival(0), false));
+    // Two ask, so nobody gets it, and nothing is given up.
+    let two = run(&[gone.clone(), person("", "", "ada", ""), person("", "", "ada", "")]);
+    assert!(!two[0].gives_up_login);
+    assert_eq!((two[1].login, two[2].login), (rival(2), rival(1)));
+    // Who does not become a user takes nothing.
+    let refused = run(&[gone, person("", "", "eve", "m@x"), person("eve", "", "=", "=")]);
+    assert_eq!((refused[1].login, refused[0].gives_up_email), (rival(2), false));
+}
+
+#[test]
+fn a_disabled_holder_who_was_renamed_away_gives_way_too() {
+    let outcomes = run(&[off(person("ada", "", "", "=")), person("", "", "ada", "")]);
+    assert!(outcomes[0].gives_up_login);
+    assert_eq!(outcomes[1].login, Granted);
+    assert_eq!(outcomes[0].ambiguous_with, None);
+}
+
+#[test]
+fn what_several_ask_for_is_nobody_s_and_an_email_never_stands_against_a_login() {
+    let outcomes = run(&[
+        person("", "", "ada", "m@x"),
+        person("", "", "ada", ""),
+        person("", "", "eve", "m@x"),
+        person("", "", "kim", "ada"),
+    ]);
+    assert_eq!((outcomes[0].login, outcomes[1].login), (rival(1), rival(0)));
+    assert_eq!((outcomes[0].email, outcomes[2].email), (rival(2), rival(0)));
+    assert!(matches!(outcomes[3].email, Refused(_)));
+    let outcomes = run(&[person("", "", "eve", "ada"), person("", "", "ada", "")]);
+    assert_eq!((outcomes[0].email, outcomes[1].login), (rival(1), Granted));
+}
+
+#[test]
+fn an_email_address_that_is_the_login_comes_with_it() {
+    let outcomes = run(&[person("", "", "a@x", "a@x")]);
+    assert_eq!((outcomes[0].login, outcomes[0].email), (Granted, Granted));
+    let outcomes = run(&[person("ada", "", "=", "ada")]);
+    assert_eq!(outcomes[0].email, Granted);
+    let swap = run(&[person("ada", "a@x", "a@x", "ada")]);
+    assert_eq!((swap[0].login, swap[0].email), (Granted, Granted));
+}
+
+#[test]
+fn moves_wait_for_a_release_and_fall_with_it() {
+    let swap = run(&[person("a", "", "b", "="), person("b", "", "a", "=")]);
+    assert_eq!((swap[0].login, swap[1].login), (Granted, Granted));
+    let outside = HashMap::from([("c".to_owned(), Outside::Keeps)]);
+    let chain = settle(&[person("a", "", "b", "="), person("b", "", "c", "=")], &outside);
+    assert_eq!(chain[1].login, Refused(Refusal::Outside));
+    assert_eq!(chain[0].login, Refused(Refusal::NotReleased(1)));
+    assert_eq!(chain[1].ambiguous_with, Some(0), "whoever types b may be either");
+    assert_eq!(chain[0].ambiguous_with, None);
+    // An e-mail address that the entry does not have any more becomes free, whatever comes of the new one.
+    let emails = run(&[
+        person("a", "x", "=", "y"),
+        person("b", "y", "=", "="),
+        person("c", "", "=", "x"),
+    ]);
+    assert_eq!((emails[0].email, emails[2].email), (rival(1), Granted));
+}
+
+#[test]
+fn a_kept_login_is_ambiguous_only_while_an_enabled_entry_asks_for_it() {
+    let kept = person("ada", "", "", "=");
+    let asked = run(&[kept.clone(), person("", "", "ada", "")]);
+    assert_eq!(asked[0].ambiguous_with, Some(1));
+    assert_eq!(asked[1].login, Refused(Refusal::NotReleased(0)));
+    assert_eq!(
+        run(&[kept.clone(), off(person("", "", "ada", ""))])[0].ambiguous_with,
+        None
+    );
+    assert_eq!(
+        run(&[kept.clone(), person("eve", "", "=", "ada")])[0].ambiguous_with,
+        None
+    );
+    let bystander = Claimant {
+        taken: false,
+        ..person("", "", "ada", "")
+    };
+    assert_eq!(
+        run(&[kept, bystander])[0].ambiguous_with,
+        Some(1),
+        "who is left out types it too"
+    );
+}
+
+#[test]
+fn a_local_user_is_linked_with_the_one_enabled_entry_that_asks() {
+    let outside = HashMap::from([("ada".to_owned(), Outside::Linkable)]);
+    let settled = |claimants: &[Claimant]| -> Vec<Settled> {
+        settle(claimants, &outside)
+            .iter()
+            .map(|outcome| outcome.login)
+            .collect()
+    };
+    let new = person("", "", "ada", "");
+    assert_eq!(settled(std::slice::from_ref(&new)), [Granted]);
+    assert_eq!(settled(&[new.clone(), new.clone()]), [rival(1), rival(0)]);
+    assert_eq!(settled(&[off(new)]), [Refused(Refusal::Outside)]);
+    assert_eq!(
+        settled(&[person("eve", "", "ada", "=")]),
+        [Refused(Refusal::Outside)]
+    );
+}
+
+/// What became of somebody, without saying who stands against it: any of several may be named.
+fn shape(outcome: &Outcome) -> (u8, u8, bool, bool, bool, usize) {
+    let settled = |settled: Settled| match settled {
+        Unasked => 0,
+        Granted => 1,
+        Refused(Refusal::Rival(_)) => 2,
+        Refused(Refusal::NotReleased(_)) => 3,
+        Refused(Refusal::Outside) => 4,
+    };
+    (
+        settled(outcome.login),
+        settled(outcome.email),
+        outcome.gives_up_login,
+        outcome.gives_up_email,
+        outcome.ambiguous_with.is_some(),
+        outcome.needs.len(),
+    )
+}
+
+/// Every person that can be made of two identifiers of one's own and those that everybody wants.
+fn people(number: usize) -> Vec<Claimant> {
+    let own = format!("u{number}");
+    let mut people = Vec::new();
+    for held in ["", own.as_str()] {
+        let holds_shared: &[&str] = if held.is_empty() { &[""] } else { &["", "k"] };
+        for email in holds_shared {
+            // Only the first person can hold what everybody wants.
+            if !email.is_empty() && number != 0 {
+                continue;
+            }
+            for login in ["=", "", "k", "u0", "u1"] {
+                for wants_email in ["=", "", "k", "u0"] {
+                    let new_without_login = held.is_empty() && matches!(login, "=" | "");
+                    let holds_it = login == own || (!email.is_empty() && wants_email == *email);
+                    if new_without_login || holds_it || (held.is_empty() && wants_email == "=") {
+                        continue;
+                    }
+                    for enabled in [true, false] {
+                        people.push(Claimant {
+                            enabled,
+                            ..person(held, email, login, wants_email)
+                        });
+                    }
+                }
+            }
+        }
+    }
+    people
+}
+
+/// What must hold whatever anybody asks for.
+fn check(claimants: &[Claimant], outcomes: &[Outcome]) {
+    let mut held: HashMap<&str, usize> = HashMap::new();
+    for (index, (claimant, outcome)) in claimants.iter().zip(outcomes).enumerate() {
+        let mut after: Vec<&str> = Vec::new();
+        let is_user = claimant.login.is_some() || outcome.login == Granted;
+        if is_user && !outcome.gives_up_login {
+            match (&claimant.wants.login, outcome.login) {
+                (Want::Other(login), Granted) => after.push(login),
+                _ => after.extend(claimant.login.as_deref()),
+            }
+            match (&claimant.wants.email, outcome.email) {
+                (Want::Other(email), Granted) => after.push(email),
+                (Want::Held, _) if !outcome.gives_up_email => after.extend(claimant.email.as_deref()),
+                _ => {}
+            }
+        }
+        after.sort_unstable();
+        after.dedup();
+        for key in after {
+            let other = held.insert(key, index);
+            assert_eq!(other, None, "{key} is held twice: {claimants:#?} {outcomes:#?}");
+        }
+        // Nobody loses by another: only a deactivated holder gives anything up.
+        let gives_up = outcome.gives_up_login || outcome.gives_up_email;
+        assert!(!gives_up || !claimant.enabled, "{claimants:#?} {outcomes:#?}");
+        for (_, holder) in &outcome.needs {
+            assert_ne!(*holder, index);
+        }
+    }
+}
+
+fn check_all_orders(claimants: &[Claimant]) {
+    let outcomes = run(claimants);
+    check(claimants, &outcomes);
+    let expected: Vec<_> = outcomes.iter().map(shape).collect();
+    for order in orders(claimants.len()) {
+        let turned: Vec<Claimant> = order.iter().map(|index| claimants[*index].clone()).collect();
+        let outcomes = run(&turned);
+        for (place, index) in order.iter().enumerate() {
+            assert_eq!(
+                shape(&outcomes[place]),
+                expected[*index],
+                "{claimants:#?} in {order:?}"
+            );
+        }
+    }
+}
+
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    if count == 0 {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for order in orders(count - 1) {
+        for place in 0..count {
+            let mut longer = order.clone();
+            longer.insert(place, count - 1);
+            all.push(longer);
+        }
+    }
+    all
+}
+
+#[test]
+fn the_order_of_entries_changes_nothing_for_two_and_three() {
+    let people: Vec<Vec<Claimant>> = (0..3).map(people).collect();
+    for first in &people[0] {
+        for second in &people[1] {
+            check_all_orders(&[first.clone(), second.clone()]);
+        }
+    }
+    // All of three would take minutes: every seventh, from another one each time.
+    let mut start = 0;
+    for first in &people[0] {
+        for second in &people[1] {
+            start = (start + 1) % 7;
+            for third in people[2].iter().skip(start).step_by(7) {
+                check_all_orders(&[first.clone(), second.clone(), third.clone()]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_order_of_entries_changes_nothing_for_four() {
+    let people: Vec<Vec<Claimant>> = (0..4).map(people).collect();
+    // A prime that divides none of the counts walks through all combinations evenly.
+    let total: usize = people.iter().map(Vec::len).product();
+    let mut at = 0;
+    while at < total {
+        let mut rest = at;
+        let chosen: Vec<Claimant> = people
+            .iter()
+            .map(|people| {
+                let one = people[rest % people.len()].clone();
+                rest /= people.len();
+                one
+            })
+            .collect();
+        check_all_orders(&chosen);
+        at += 10_007;
+    }
+}

@@ -1,0 +1,406 @@
+//! The claims that were kept for the end, settled; and what everybody's change becomes by that.
+
+use std::collections::{HashMap, HashSet};
+
+use super::claim::{Claim, held};
+use super::known::Offered;
+use super::order::{Ordered, order_claims};
+use super::{OrderedClaims, Planner};
+use crate::claims::{Claimant, Outcome, Outside, Refusal, Settled, Want, Wants, settle};
+use crate::external_id::ExternalId;
+use crate::id::UserId;
+use crate::identifier::normalize;
+use crate::issue::{Issue, IssueKind};
+use crate::judgement::Judged;
+use crate::plan::{Change, ChangeKind};
+use crate::user::{FieldChange, Origin, Profile, User, UserState};
+
+/// Which planned changes are in dispute.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Contested {
+    keys: HashSet<String>,
+    users: HashSet<UserId>,
+}
+
+impl Contested {
+    /// True if the change has something that another entry asks for.
+    pub fn concerns(&self, change: &Change) -> bool {
+        self.users.contains(&change.user)
+            || super::identifiers(&change.profile)
+                .iter()
+                .any(|key| self.keys.contains(key))
+    }
+}
+
+/// Whom an issue names: where the other one is found.
+pub(super) struct Names<'n> {
+    dns: &'n [String],
+    outside: &'n HashMap<String, (Outside, Option<String>)>,
+    /// Those whose login two entries claim.
+    ambiguous: &'n HashSet<usize>,
+}
+
+impl Planner<'_> {
+    /// Which of the changes planned so far are in dispute; `None` if none can be. The caller takes them out of the
+    /// plan and gives them to [`rejoin`](Self::rejoin).
+    pub fn contested(&self) -> Option<Contested> {
+        let none = self.contested.is_empty();
+        (!none).then(|| Contested {
+            keys: self.contested.clone(),
+            users: self.holders.keys().copied().collect(),
+        })
+    }
+
+    /// Takes back changes that are in dispute, with the users whom they change as they are now.
+    pub fn rejoin(&mut self, changes: Vec<Change>, users: impl IntoIterator<Item = User>) {
+        let mut users: HashMap<UserId, User> = users.into_iter().map(|user| (user.id, user)).collect();
+        for change in changes {
+            self.uncount(&change);
+            let before = users.remove(&change.user);
+            if before.is_none() != (change.kind == ChangeKind::Create) {
+                // Deleted meanwhile: there is nothing left to change.
+                continue;
+            }
+            let offered = self
+                .known
+                .slot(&change.origin.external_id)
+                .map(|slot| slot.offered);
+            let offered = offered.unwrap_or(Offered::ALL);
+            self.claims.push(Claim::of_change(change, before, offered));
+        }
+    }
+
+    /// Takes back what was decided for entries with these ids, and `changes`, which were planned for them already.
+    pub fn withdraw(&mut self, ids: &HashSet<ExternalId>, changes: &[Change]) {
+        changes.iter().for_each(|change| self.uncount(change));
+        self.claims
+            .retain(|claim| !ids.contains(&claim.judged.external_id));
+        // Nobody knows which of the entries is theirs, so what they hold stays theirs.
+        for id in ids {
+            self.known.note_offered(id, Offered::ALL);
+        }
+    }
+
+    /// Settles all claims. Called last, when every entry was met and every removal is known.
+    pub fn finish(&mut self) -> OrderedClaims {
+        let mut claims = std::mem::take(&mut self.claims);
+        let claimed: HashSet<UserId> = claims.iter().map(|claim| claim.user).collect();
+        let holders = std::mem::take(&mut self.holders);
+        for (id, holder) in holders {
+            if !claimed.contains(&id) {
+                claims.extend(self.holder_claim(holder));
+            }
+        }
+        // What is settled depends on rules alone; whom an issue names, on this order.
+        claims.sort_by(|one, other| {
+            let key = |claim: &Claim| (claim.judged.dn.clone(), claim.user);
+            key(one).cmp(&key(other))
+        });
+        let mut bystanders = std::mem::take(&mut self.bystanders);
+        bystanders.retain(|bystander| {
+            let disputed = |want: &Want| matches!(want, Want::Other(key) if self.contested.contains(key));
+            disputed(&bystander.wants.login) || disputed(&bystander.wants.email)
+        });
+        bystanders.sort_by(|one, other| one.dn.cmp(&other.dn));
+        let mut claimants: Vec<Claimant> = claims.iter().map(Claim::claimant).collect();
+        claimants.extend(bystanders.iter().map(|bystander| bystander.claimant()));
+        let mut dns: Vec<String> = claims.iter().map(|claim| claim.judged.dn.clone()).collect();
+        dns.extend(bystanders.into_iter().map(|bystander| bystander.dn));
+        let outside = std::mem::take(&mut self.outside);
+        let kept = outside.iter().map(|(key, (outside, _))| (key.clone(), *outside));
+        let outcomes = settle(&claimants, &kept.collect());
+        let ambiguous = outcomes.iter().enumerate();
+        let ambiguous = ambiguous.filter(|(_, outcome)| outcome.ambiguous_with.is_some());
+        let names = Names {
+            dns: &dns,
+            outside: &outside,
+            ambiguous: &ambiguous.map(|(index, _)| index).collect(),
+        };
+        let users: Vec<UserId> = claims.iter().map(|claim| claim.user).collect();
+        let mut issues = Vec::new();
+        let mut ordered = Vec::new();
+        for (claim, outcome) in claims.into_iter().zip(&outcomes) {
+            let before = claim.before.as_ref().map(|user| user.profile.clone());
+            if let Some(change) = self.change_of(claim, outcome, Some(&names), &mut issues) {
+                let needs = outcome.needs.iter();
+                let needs = needs.filter_map(|(_, holder)| users.get(*holder).copied());
+                ordered.push(Ordered {
+                    change,
+                    after: needs.collect(),
+                    before,
+                });
+            }
+        }
+        let (mut groups, too_large) = order_claims(ordered);
+        for (change, before) in too_large {
+            self.uncount(&change);
+            groups.extend(
+                self.without_identifiers(change, before, &mut issues)
+                    .map(|change| vec![change]),
+            );
+        }
+        OrderedClaims { groups, issues }
+    }
+
+    /// All of a change but the identifiers that it asks for.
+    fn without_identifiers(
+        &mut self,
+        mut change: Change,
+        before: Option<Profile>,
+        issues: &mut Vec<Issue>,
+    ) -> Option<Change> {
+        let message = "too many users wait for each other's logins and e-mail addresses";
+        let issue = Issue::new(IssueKind::LoginTaken, &change.origin.dn, message);
+        issues.push(issue.about("login", &change.profile.login));
+        let before = before?;
+        change.profile.login = before.login;
+        change.profile.email = before.email;
+        change
+            .changes
+            .retain(|changed| !["login", "email"].contains(&changed.field.as_str()));
+        self.count(&change);
+        Some(change)
+    }
+
+    /// A user of this sync who has what others ask for, and whom nothing else in the plan changes.
+    fn holder_claim(&mut self, user: User) -> Option<Claim> {
+        let origin = user.origin.clone()?;
+        let slot = self.known.slot(&origin.external_id);
+        let seen = slot.filter(|slot| !slot.is_absent()).map(|slot| slot.offered);
+        let offered = match (seen, user.state) {
+            (Some(offered), _) => offered,
+            // Nobody knows what their entry says. A deactivated one gives way all the same.
+            (None, UserState::Active) => {
+                let held = held(&user);
+                for key in held.login.into_iter().chain(held.email) {
+                    let dn = Some(origin.dn.clone());
+                    self.outside.insert(key, (Outside::Keeps, dn));
+                }
+                return None;
+            }
+            (None, UserState::Deactivated | UserState::Archived) => Offered::ALL,
+        };
+        let want = |offered: bool| if offered { Want::Held } else { Want::Nothing };
+        Some(Claim {
+            user: user.id,
+            judged: Judged {
+                external_id: origin.external_id,
+                dn: origin.dn,
+                state: user.state,
+                state_reason: user.state_reason,
+                profile: user.profile.clone(),
+                wants: Wants {
+                    login: want(offered.login),
+                    email: want(offered.email),
+                },
+                rejected_login: None,
+                issues: Vec::new(),
+            },
+            before: Some(user),
+        })
+    }
+
+    /// The change that a claim becomes, if it still is one. State, role and profile apply whatever became of the
+    /// identifiers; only somebody who is left without any login does not become a user.
+    pub(super) fn change_of(
+        &mut self,
+        claim: Claim,
+        outcome: &Outcome,
+        names: Option<&Names<'_>>,
+        issues: &mut Vec<Issue>,
+    ) -> Option<Change> {
+        let Claim { user, before, judged } = claim;
+        let has_login = before
+            .as_ref()
+            .is_some_and(|user| user.origin.is_some() && user.state != UserState::Archived);
+        issues.extend(judged.issues);
+        let mut profile = judged.profile;
+        let (mut state, state_reason) = (judged.state, judged.state_reason);
+        if let Settled::Refused(refusal) = outcome.login {
+            let value = &profile.login;
+            issues.push(refused(&judged.dn, "login", value, &refusal, names));
+            match before.as_ref().filter(|_| has_login) {
+                Some(before) => profile.login.clone_from(&before.profile.login),
+                None => return None,
+            }
+        }
+        if !has_login
+            && before.is_some()
+            && judged.wants.login == Want::Nothing
+            && state != UserState::Archived
+        {
+            return None;
+        }
+        if let Settled::Refused(refusal) = outcome.email {
+            let value = profile.email.clone().unwrap_or_default();
+            issues.push(refused(&judged.dn, "email", &value, &refusal, names));
+            profile.email = match (&before, self.alone) {
+                (Some(user), true) => user.profile.email.clone(),
+                _ => None,
+            };
+        }
+        if outcome.gives_up_email {
+            profile.email = None;
+        }
+        if outcome.gives_up_login {
+            state = UserState::Archived;
+        }
+        if let Some(rival) = outcome.ambiguous_with {
+            let message = match names.and_then(|names| names.dns.get(rival)) {
+                Some(dn) => format!(
+                    "the entry does not have the login {} any more, and {dn} asks for it: nobody can log in with it",
+                    profile.login
+                ),
+                None => format!("another entry asks for the login {}", profile.login),
+            };
+            let issue = Issue::new(IssueKind::LoginAmbiguous, &judged.dn, message);
+            issues.push(issue.about("login", &profile.login));
+        }
+        let linked = before.as_ref().is_some_and(|user| {
+            let was_linked = user.origin.as_ref().is_some_and(|origin| origin.linked);
+            user.origin.is_none() || was_linked
+        });
+        let origin = Origin {
+            user_sync: self.user_sync.clone(),
+            directory: self.settings.directory.clone(),
+            external_id: judged.external_id,
+            dn: judged.dn,
+            linked,
+        };
+        let kind = kind_of(before.as_ref(), &origin, state);
+        let mut changes = match &before {
+            Some(user) => user.profile.changes_to(&profile),
+            None => Profile::default().changes_to(&profile),
+        };
+        if kind == ChangeKind::Relink
+            && let Some(before) = before.as_ref().and_then(|user| user.origin.as_ref())
+        {
+            changes.extend(identity_changes(before, &origin));
+        }
+        let login_ambiguous = outcome.ambiguous_with.is_some();
+        let is_same = |user: &User| {
+            user.origin.as_ref() == Some(&origin)
+                && (user.state, user.state_reason) == (state, state_reason)
+                && user.login_ambiguous == login_ambiguous
+        };
+        if changes.is_empty() && before.as_ref().is_some_and(is_same) {
+            self.counts.unchanged += 1;
+            return None;
+        }
+        let change = Change {
+            kind,
+            user,
+            expected_revision: before.as_ref().map_or(0, |user| user.revision),
+            origin,
+            profile,
+            state,
+            state_reason,
+            login_ambiguous,
+            changes,
+        };
+        self.count(&change);
+        Some(change)
+    }
+}
+
+impl Claim {
+    /// What becomes of a claim that nobody opposes.
+    pub(super) fn unopposed(&self) -> Outcome {
+        let wants = &self.judged.wants;
+        let granted = |want: &Want| match want {
+            Want::Other(_) => Settled::Granted,
+            Want::Held | Want::Nothing => Settled::Unasked,
+        };
+        Outcome {
+            login: granted(&wants.login),
+            email: granted(&wants.email),
+            ..Outcome::default()
+        }
+    }
+
+    /// What becomes of a claim that cannot be settled in this run.
+    pub(super) fn opposed(&self) -> Outcome {
+        let refused = |want: &Want| match want {
+            Want::Other(_) => Settled::Refused(Refusal::Outside),
+            Want::Held | Want::Nothing => Settled::Unasked,
+        };
+        Outcome {
+            login: refused(&self.judged.wants.login),
+            email: refused(&self.judged.wants.email),
+            ..Outcome::default()
+        }
+    }
+}
+
+fn kind_of(before: Option<&User>, origin: &Origin, state: UserState) -> ChangeKind {
+    let Some(user) = before else {
+        return ChangeKind::Create;
+    };
+    match &user.origin {
+        None => ChangeKind::Link,
+        Some(own) if own.user_sync != origin.user_sync => ChangeKind::Transfer,
+        Some(own) if own.external_id != origin.external_id => ChangeKind::Relink,
+        Some(_) => match (user.state, state) {
+            (UserState::Active, UserState::Deactivated) => ChangeKind::Deactivate,
+            (UserState::Active | UserState::Deactivated, UserState::Archived) => ChangeKind::Archive,
+            (UserState::Deactivated | UserState::Archived, UserState::Active) => ChangeKind::Reactivate,
+            _ => ChangeKind::Update,
+        },
+    }
+}
+
+/// Why an identifier is not given, and who stands against it. Of people in other directories only that there is one is
+/// said.
+fn refused(dn: &str, field: &str, value: &str, refusal: &Refusal, names: Option<&Names<'_>>) -> Issue {
+    let taken = match field {
+        "login" => IssueKind::LoginTaken,
+        _ => IssueKind::EmailTaken,
+    };
+    let dn_of = |index: &usize| names.and_then(|names| names.dns.get(*index));
+    let (kind, message) = match refusal {
+        Refusal::Rival(rival) => {
+            let message = match dn_of(rival) {
+                Some(other) => format!("the entry {other} asks for it or has it too"),
+                None => "another entry asks for it or has it too".to_owned(),
+            };
+            (IssueKind::DuplicateInDirectory, message)
+        }
+        Refusal::NotReleased(holder) => {
+            let message = match dn_of(holder) {
+                Some(other) => {
+                    format!("the user of {other} keeps it, although that entry does not have it any more")
+                }
+                None => "another user keeps it, although its entry does not have it any more".to_owned(),
+            };
+            let ambiguous = names.is_some_and(|names| names.ambiguous.contains(holder));
+            let kind = if ambiguous {
+                IssueKind::LoginAmbiguous
+            } else {
+                taken
+            };
+            (kind, message)
+        }
+        Refusal::Outside => {
+            let outside = names.and_then(|names| names.outside.get(&normalize(value)));
+            let message = match outside.and_then(|(_, dn)| dn.as_ref()) {
+                Some(other) => format!("the user of {other} has it"),
+                None => "another user has it".to_owned(),
+            };
+            (taken, message)
+        }
+    };
+    Issue::new(kind, dn, message).about(field, value)
+}
+
+/// What tells an admin whether it is the same person.
+fn identity_changes(before: &Origin, after: &Origin) -> [FieldChange; 2] {
+    let change = |field: &str, old: &dyn ToString, new: &dyn ToString| FieldChange {
+        field: field.to_owned(),
+        old: Some(old.to_string()),
+        new: Some(new.to_string()),
+    };
+    [
+        change("external_id", &before.external_id, &after.external_id),
+        change("dn", &before.dn, &after.dn),
+    ]
+}
