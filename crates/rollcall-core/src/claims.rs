@@ -42,6 +42,8 @@ pub struct Claimant {
     pub wants: Wants,
     /// It may log in after this run, as far as its entry decides.
     pub enabled: bool,
+    /// It is archived by this run, and keeps nothing.
+    pub leaves: bool,
     /// Whether it can be given anything. Entries that are left out ask all the same.
     pub taken: bool,
     /// It is no user yet, and may become the LOCAL user who has the login.
@@ -177,6 +179,9 @@ impl Claimant {
 
     /// True if its entry has what it holds in this field, be it in the other field.
     fn offers(&self, field: Field) -> bool {
+        if self.leaves {
+            return false;
+        }
         match field {
             Field::Login => self.wants.login == Want::Held || self.wants.email == moved_to(&self.login),
             Field::Email => self.wants.email == Want::Held || self.wants.login == moved_to(&self.email),
@@ -310,6 +315,9 @@ fn drop_unreleased(keys: &Keys, claimants: &[Claimant], outcomes: &mut [Outcome]
 /// True if the holder lets go of what it holds by its own wishes.
 fn releases(claimants: &[Claimant], outcomes: &[Outcome], holder: usize, field: Field) -> bool {
     let claimant = &claimants[holder];
+    if claimant.leaves {
+        return true;
+    }
     match field {
         // What the entry does not offer becomes empty, whether or not there is another one.
         Field::Email => !claimant.offers(Field::Email),

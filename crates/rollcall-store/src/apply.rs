@@ -151,7 +151,7 @@ impl Store {
             let planned = planned_count(&mut counts, *kind);
             *planned = planned.saturating_sub(1);
         }
-        issues.extend(refused.into_iter().map(|(_, issue)| issue));
+        issues.splice(0..0, refused.into_iter().map(|(_, issue)| issue));
         issues::append(&tx, &mut run, &issues).await?;
         run.counts = counts.to_json()?;
         run.applied_chunks += 1;
@@ -234,7 +234,8 @@ async fn prepare(
         }
     }
     let mut prepared = give_identifiers(tx, scope, tenant, writes, kinds).await?;
-    prepared.refused.extend(refused);
+    refused.append(&mut prepared.refused);
+    prepared.refused = refused;
     Ok(prepared)
 }
 

@@ -26,6 +26,7 @@ fn person(login: &str, email: &str, wants_login: &str, wants_email: &str) -> Cla
             email: want(wants_email),
         },
         enabled: true,
+        leaves: false,
         taken: true,
         may_link: login.is_empty(),
     }
@@ -85,6 +86,17 @@ fn a_deactivated_holder_gives_way_to_one_enabled_entry_and_to_no_disabled_one() 
     // Who does not become a user takes nothing.
     let refused = run(&[gone, person("", "", "eve", "m@x"), person("eve", "", "=", "=")]);
     assert_eq!((refused[1].login, refused[0].gives_up_email), (rival(2), false));
+}
+
+#[test]
+fn what_somebody_leaves_is_free_for_disabled_entries_too() {
+    let archived = Claimant {
+        leaves: true,
+        ..off(person("ada", "m@x", "=", "="))
+    };
+    let outcomes = run(&[archived, off(person("", "", "ada", "m@x"))]);
+    assert_eq!((outcomes[1].login, outcomes[1].email), (Granted, Granted));
+    assert!(!outcomes[0].gives_up_login && !outcomes[0].gives_up_email);
 }
 
 #[test]

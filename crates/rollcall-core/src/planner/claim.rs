@@ -84,6 +84,7 @@ impl Claim {
             email: held.email,
             wants: self.judged.wants.clone(),
             enabled: self.judged.state == UserState::Active,
+            leaves: self.judged.state == UserState::Archived,
             taken: true,
             may_link: self.before.as_ref().is_none_or(|user| user.origin.is_none()),
         }
