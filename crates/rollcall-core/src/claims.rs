@@ -40,6 +40,9 @@ pub struct Claimant {
     pub email: Option<String>,
     /// What its entry asks for.
     pub wants: Wants,
+    /// What its entry asks for and is not given, since its sync keeps logins, or all fields. It asks for it all the same:
+    /// nobody else may be mistaken for it.
+    pub rejected: Wants,
     /// It may log in after this run, as far as its entry decides.
     pub enabled: bool,
     /// It is archived by this run, and keeps nothing.
@@ -91,8 +94,8 @@ pub struct Outcome {
     pub email: Settled,
     /// It is deactivated, and an enabled entry gets its login.
     pub gives_up_login: bool,
-    /// It is deactivated, and an enabled entry gets its e-mail address.
-    pub gives_up_email: bool,
+    /// It is deactivated, and the enabled entry of this claimant gets its e-mail address.
+    pub gives_up_email: Option<usize>,
     /// It keeps a login that its entry does not offer any more, and this claimant's enabled entry asks for it.
     pub ambiguous_with: Option<usize>,
     /// What it gets from others, who must release it first.
@@ -101,6 +104,32 @@ pub struct Outcome {
 
 /// Settles who gets what. `outside` has those whom this run does not change, by identifier.
 pub fn settle(claimants: &[Claimant], outside: &HashMap<String, Outside>) -> Vec<Outcome> {
+    let mut claimants = claimants.to_vec();
+    let mut archived = vec![false; claimants.len()];
+    loop {
+        let mut outcomes = settle_once(&claimants, outside);
+        let gave_up = |(_, outcome): &(usize, &Outcome)| outcome.gives_up_login;
+        let gave_up: Vec<usize> = outcomes
+            .iter()
+            .enumerate()
+            .filter(gave_up)
+            .map(|(index, _)| index)
+            .collect();
+        for &index in &gave_up {
+            // Without a login nobody keeps an e-mail address either: it is there for others too.
+            archived[index] = true;
+            claimants[index].leaves = true;
+        }
+        if gave_up.is_empty() {
+            for (outcome, archived) in outcomes.iter_mut().zip(&archived) {
+                outcome.gives_up_login |= archived;
+            }
+            return outcomes;
+        }
+    }
+}
+
+fn settle_once(claimants: &[Claimant], outside: &HashMap<String, Outside>) -> Vec<Outcome> {
     let keys = Keys::of(claimants, outside);
     let mut outcomes: Vec<Outcome> = vec![Outcome::default(); claimants.len()];
     for (key, asked) in &keys.0 {
@@ -128,6 +157,9 @@ struct Asked {
     outside: Option<Outside>,
     logins: Vec<usize>,
     emails: Vec<usize>,
+    /// Those who ask and are not given anything: see [`Claimant::rejected`].
+    rejected_logins: Vec<usize>,
+    rejected_emails: Vec<usize>,
 }
 
 struct Keys<'c>(BTreeMap<&'c str, Asked>);
@@ -141,6 +173,21 @@ impl<'c> Keys<'c> {
                 if let Some(key) = key {
                     keys.entry(key).or_default().holder = Some((index, field));
                 }
+            }
+            if claimant.leaves {
+                continue;
+            }
+            if let Want::Other(key) = &claimant.rejected.login
+                && !claimant.has(key)
+                && !matches!(&claimant.wants.email, Want::Other(email) if email == key)
+            {
+                keys.entry(key).or_default().rejected_logins.push(index);
+            }
+            if let Want::Other(key) = &claimant.rejected.email
+                && !claimant.has(key)
+                && claimant.rejected.login != claimant.rejected.email
+            {
+                keys.entry(key).or_default().rejected_emails.push(index);
             }
             if let Want::Other(key) = &claimant.wants.login
                 && !claimant.has(key)
@@ -196,26 +243,25 @@ impl Asked {
             .holder
             .filter(|(holder, field)| enabled(holder) && claimants[*holder].offers(*field))
             .map(|(holder, _)| holder);
-        let first_enabled = offered_by_enabled
-            .or_else(|| self.logins.iter().copied().find(enabled_of(claimants)))
-            .or_else(|| self.emails.iter().copied().find(enabled_of(claimants)));
+        let all_logins = || self.logins.iter().chain(&self.rejected_logins).copied();
+        let all_emails = || self.emails.iter().chain(&self.rejected_emails).copied();
+        let first_enabled =
+            offered_by_enabled.or_else(|| all_logins().chain(all_emails()).find(enabled_of(claimants)));
         // Rule 2: next to an enabled entry a disabled one asks for nothing.
         let asks = |index: &usize| first_enabled.is_none() || enabled(index);
-        let logins: Vec<usize> = self.logins.iter().copied().filter(asks).collect();
-        let emails: Vec<usize> = self.emails.iter().copied().filter(asks).collect();
+        let logins: Vec<usize> = all_logins().filter(asks).collect();
+        let emails: Vec<usize> = all_emails().filter(asks).collect();
         for &index in &self.logins {
-            let settled = if asks(&index) {
-                self.login(index, &logins, claimants)
-            } else {
-                refused_by(first_enabled)
+            let settled = match first_enabled {
+                Some(rival) if !asks(&index) => Settled::Refused(Refusal::Rival(rival)),
+                _ => self.login(index, &logins, claimants),
             };
             self.note(key, index, Field::Login, settled, outcomes);
         }
         for &index in &self.emails {
-            let settled = if asks(&index) {
-                self.email(index, &logins, &emails, claimants)
-            } else {
-                refused_by(first_enabled)
+            let settled = match first_enabled {
+                Some(rival) if !asks(&index) => Settled::Refused(Refusal::Rival(rival)),
+                _ => self.email(index, &logins, &emails, claimants),
             };
             self.note(key, index, Field::Email, settled, outcomes);
         }
@@ -239,8 +285,11 @@ impl Asked {
     }
 
     fn email(&self, index: usize, logins: &[usize], emails: &[usize], claimants: &[Claimant]) -> Settled {
-        if self.outside.is_some() {
-            return Settled::Refused(Refusal::Outside);
+        match (self.outside, logins.iter().find(|other| **other != index)) {
+            (None, _) => {}
+            // The LOCAL user becomes that entry's.
+            (Some(Outside::Linkable), Some(rival)) => return Settled::Refused(Refusal::Rival(*rival)),
+            (Some(_), _) => return Settled::Refused(Refusal::Outside),
         }
         if let Some(holder) = self.stays_with(claimants, claimants[index].enabled) {
             return Settled::Refused(Refusal::Rival(holder));
@@ -274,10 +323,6 @@ impl Asked {
 
 fn enabled_of(claimants: &[Claimant]) -> impl Fn(&usize) -> bool {
     |index| claimants[*index].enabled
-}
-
-fn refused_by(rival: Option<usize>) -> Settled {
-    rival.map_or(Settled::Granted, |rival| Settled::Refused(Refusal::Rival(rival)))
 }
 
 /// Rule 5: grants fall whose identifier its holder does not release, until nothing changes.
@@ -382,16 +427,18 @@ fn note_releases(keys: &Keys, claimants: &[Claimant], outcomes: &mut [Outcome]) 
         let Some((holder, field)) = asked.holder else {
             continue;
         };
-        let given = asked
-            .grants(outcomes)
-            .iter()
-            .any(|(asker, _)| claimants[*asker].stays(&outcomes[*asker]));
-        if !given || releases(claimants, outcomes, holder, field) {
+        let stays = |(asker, _): &(usize, Field)| claimants[*asker].stays(&outcomes[*asker]);
+        let Some((asker, _)) = asked.grants(outcomes).into_iter().find(stays) else {
+            continue;
+        };
+        if releases(claimants, outcomes, holder, field) {
             continue;
         }
         match field {
             Field::Login => outcomes[holder].gives_up_login = true,
-            Field::Email => outcomes[holder].gives_up_email = true,
+            // One that asks for another address, or for none, loses nothing.
+            Field::Email if claimants[holder].wants.email != Want::Held => {}
+            Field::Email => outcomes[holder].gives_up_email = Some(asker),
         }
     }
 }
@@ -404,7 +451,8 @@ fn note_ambiguous(keys: &Keys, claimants: &[Claimant], outcomes: &mut [Outcome])
         let keeps = !claimants[holder].offers(Field::Login)
             && !releases(claimants, outcomes, holder, Field::Login)
             && claimants[holder].enabled;
-        let rival = asked.logins.iter().copied().find(enabled_of(claimants));
+        let mut logins = asked.logins.iter().chain(&asked.rejected_logins).copied();
+        let rival = logins.find(enabled_of(claimants));
         if let (true, Some(rival)) = (keeps, rival) {
             outcomes[holder].ambiguous_with = Some(rival);
         }

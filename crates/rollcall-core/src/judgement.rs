@@ -49,8 +49,9 @@ pub struct Judged {
     pub profile: Profile,
     /// What the entry asks for, as claims are settled.
     pub wants: Wants,
-    /// The login that the entry has, where the sync keeps another one: nobody else may be mistaken for it.
-    pub rejected_login: Option<String>,
+    /// What the entry asks for and is not given, where the sync keeps the login or all fields: nobody else may be
+    /// mistaken for it.
+    pub rejected: Wants,
     /// What could not be taken, and why.
     pub issues: Vec<Issue>,
 }
@@ -101,7 +102,7 @@ impl EntryReading {
             state,
             state_reason,
             wants: self.asks(),
-            rejected_login: None,
+            rejected: Wants::default(),
             profile: self.profile(None, login.clone(), email, role),
             issues,
         })
@@ -120,6 +121,15 @@ impl EntryReading {
             issues.push(self.state_issue("the user stays as it was"));
             (person.state, person.state_reason)
         });
+        // Somebody who gave up the login while the entry said the same stays away.
+        let same_as_before = person.state == UserState::Archived
+            && state == UserState::Deactivated
+            && person.state_reason == state_reason;
+        let state = if same_as_before {
+            UserState::Archived
+        } else {
+            state
+        };
         let known_dn = person.origin.as_ref().map(|origin| origin.dn.clone());
         let dn = match (self.dn_unreadable, known_dn) {
             (true, Some(known)) => {
@@ -135,7 +145,7 @@ impl EntryReading {
             state_reason,
             profile: person.profile.clone(),
             wants: Wants::default(),
-            rejected_login: None,
+            rejected: Wants::default(),
             issues,
         };
         if state == UserState::Archived {
@@ -150,6 +160,10 @@ impl EntryReading {
                 Want::Held => Want::Held,
                 Want::Nothing | Want::Other(_) => Want::Nothing,
             };
+            judged.rejected = Wants {
+                login: login_want,
+                email: self.email(person, holds).1,
+            };
             return judged;
         }
         let present = &person.profile.role;
@@ -162,7 +176,7 @@ impl EntryReading {
         judged.wants.login = match login_want {
             Want::Other(key) if holds && settings.login_changes == LoginChanges::Reject => {
                 judged.issues.push(self.rejected(person, &profile_login));
-                judged.rejected_login = Some(key);
+                judged.rejected.login = Want::Other(key);
                 profile_login.clone_from(&person.profile.login);
                 Want::Nothing
             }

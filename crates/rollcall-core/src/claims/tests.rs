@@ -25,6 +25,7 @@ fn person(login: &str, email: &str, wants_login: &str, wants_email: &str) -> Cla
             login: want(wants_login),
             email: want(wants_email),
         },
+        rejected: Wants::default(),
         enabled: true,
         leaves: false,
         taken: true,
@@ -74,7 +75,7 @@ fn a_disabled_entry_asks_for_nothing_that_an_enabled_one_asks_for() {
 fn a_deactivated_holder_gives_way_to_one_enabled_entry_and_to_no_disabled_one() {
     let gone = off(person("ada", "m@x", "=", "="));
     let outcomes = run(&[gone.clone(), person("", "", "ada", "m@x")]);
-    assert!(outcomes[0].gives_up_login && outcomes[0].gives_up_email);
+    assert!(outcomes[0].gives_up_login);
     assert_eq!((outcomes[1].login, outcomes[1].email), (Granted, Granted));
     assert_eq!(outcomes[1].needs.len(), 2);
     let outcomes = run(&[gone.clone(), off(person("", "", "ada", ""))]);
@@ -85,7 +86,29 @@ fn a_deactivated_holder_gives_way_to_one_enabled_entry_and_to_no_disabled_one() 
     assert_eq!((two[1].login, two[2].login), (rival(2), rival(1)));
     // Who does not become a user takes nothing.
     let refused = run(&[gone, person("", "", "eve", "m@x"), person("eve", "", "=", "=")]);
-    assert_eq!((refused[1].login, refused[0].gives_up_email), (rival(2), false));
+    assert_eq!((refused[1].login, refused[0].gives_up_email), (rival(2), None));
+}
+
+#[test]
+fn a_login_that_is_not_given_is_asked_for_all_the_same() {
+    let kept = Claimant {
+        rejected: Wants {
+            login: want("eve"),
+            email: Want::Held,
+        },
+        ..person("ada", "", "", "=")
+    };
+    let outcomes = run(&[kept.clone(), person("", "", "eve", "")]);
+    assert_eq!((outcomes[0].login, outcomes[1].login), (Unasked, rival(0)));
+    // Somebody who is archived asks for nothing any more.
+    let disabled = off(kept);
+    let outcomes = run(&[
+        disabled,
+        person("", "", "ada", ""),
+        off(person("", "", "eve", "")),
+    ]);
+    assert!(outcomes[0].gives_up_login);
+    assert_eq!((outcomes[1].login, outcomes[2].login), (Granted, Granted));
 }
 
 #[test]
@@ -96,7 +119,7 @@ fn what_somebody_leaves_is_free_for_disabled_entries_too() {
     };
     let outcomes = run(&[archived, off(person("", "", "ada", "m@x"))]);
     assert_eq!((outcomes[1].login, outcomes[1].email), (Granted, Granted));
-    assert!(!outcomes[0].gives_up_login && !outcomes[0].gives_up_email);
+    assert!(!outcomes[0].gives_up_login && outcomes[0].gives_up_email.is_none());
 }
 
 #[test]
@@ -208,7 +231,7 @@ fn shape(outcome: &Outcome) -> (u8, u8, bool, bool, bool, usize) {
         settled(outcome.login),
         settled(outcome.email),
         outcome.gives_up_login,
-        outcome.gives_up_email,
+        outcome.gives_up_email.is_some(),
         outcome.ambiguous_with.is_some(),
         outcome.needs.len(),
     )
@@ -258,7 +281,9 @@ fn check(claimants: &[Claimant], outcomes: &[Outcome]) {
             }
             match (&claimant.wants.email, outcome.email) {
                 (Want::Other(email), Granted) => after.push(email),
-                (Want::Held, _) if !outcome.gives_up_email => after.extend(claimant.email.as_deref()),
+                (Want::Held, _) if outcome.gives_up_email.is_none() => {
+                    after.extend(claimant.email.as_deref())
+                }
                 _ => {}
             }
         }
@@ -269,7 +294,7 @@ fn check(claimants: &[Claimant], outcomes: &[Outcome]) {
             assert_eq!(other, None, "{key} is held twice: {claimants:#?} {outcomes:#?}");
         }
         // Nobody loses by another: only a deactivated holder gives anything up.
-        let gives_up = outcome.gives_up_login || outcome.gives_up_email;
+        let gives_up = outcome.gives_up_login || outcome.gives_up_email.is_some();
         assert!(!gives_up || !claimant.enabled, "{claimants:#?} {outcomes:#?}");
         for (_, holder) in &outcome.needs {
             assert_ne!(*holder, index);

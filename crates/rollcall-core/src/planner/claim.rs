@@ -21,6 +21,8 @@ pub(super) struct Claim {
 
 /// An entry that asks for identifiers and is not taken: left out by the settings, waiting, or another sync's.
 pub(super) struct Bystander {
+    /// The user who is kept by another login.
+    pub(super) user: Option<UserId>,
     pub(super) dn: String,
     pub(super) wants: Wants,
     pub(super) enabled: bool,
@@ -63,7 +65,7 @@ impl Claim {
                 state_reason: change.state_reason,
                 profile: change.profile,
                 wants,
-                rejected_login: None,
+                rejected: Wants::default(),
                 issues: Vec::new(),
             },
         }
@@ -79,10 +81,21 @@ impl Claim {
             // The login is what it asks for, like any new entry.
             held.login = None;
         }
+        let mut wants = self.judged.wants.clone();
+        if let (Some(login), None, Want::Held) = (&held.login, &held.email, &wants.email)
+            && self
+                .before
+                .as_ref()
+                .is_some_and(|user| user.profile.email.is_some())
+        {
+            // The e-mail address is the login: the entry offers it in the other field.
+            wants.email = Want::Other(login.clone());
+        }
         Claimant {
             login: held.login,
             email: held.email,
-            wants: self.judged.wants.clone(),
+            wants,
+            rejected: self.judged.rejected.clone(),
             enabled: self.judged.state == UserState::Active,
             leaves: self.judged.state == UserState::Archived,
             taken: true,
@@ -92,6 +105,10 @@ impl Claim {
 }
 
 impl Bystander {
+    pub(super) fn if_it_asks(self) -> Option<Self> {
+        (!asked(&self.wants, None).is_empty()).then_some(self)
+    }
+
     pub(super) fn claimant(&self) -> Claimant {
         Claimant {
             wants: self.wants.clone(),

@@ -1,6 +1,6 @@
 //! What one entry means for one user, or for nobody yet.
 
-use super::claim::{Bystander, Claim, asked};
+use super::claim::{Bystander, Claim, asked, held};
 use super::known::Offered;
 use super::{Context, Decisions, Holder, Planner, ReadEntry};
 use crate::claims::{Outside, Want, Wants};
@@ -100,31 +100,21 @@ impl Planner<'_> {
         let is_same = origin.external_id == judged.external_id
             && (person.state, person.state_reason) == (judged.state, judged.state_reason);
         let left_alone = owned && self.settings.existing_users == ExistingUsers::Ignore && is_same;
-        if left_alone && !person.login_ambiguous {
-            self.counts.ignored += 1;
-            return;
-        }
         let claim = Claim {
             user: person.id,
             before: Some(person.clone()),
             judged,
         };
+        if left_alone && !person.login_ambiguous {
+            self.counts.ignored += 1;
+            return self.keep_rejected(&claim, context);
+        }
         self.plan_or_contest(claim, context, decisions);
     }
 
     /// Plans a change that asks for nothing which anybody else has or asked for; keeps any other claim for the end.
     fn plan_or_contest(&mut self, claim: Claim, context: &Context, decisions: &mut Decisions) {
-        if let Some(login) = claim.judged.rejected_login.clone() {
-            let wants = Wants {
-                login: Want::Other(login),
-                email: Want::Nothing,
-            };
-            let own = asked(&wants, claim.before.as_ref()).is_empty();
-            if !own && claim.judged.wants.email != wants.login {
-                let enabled = claim.judged.state == UserState::Active;
-                self.keep_bystander(&claim.judged.dn, wants, enabled, context);
-            }
-        }
+        self.keep_rejected(&claim, context);
         let keys = asked(
             &claim.judged.wants,
             claim.before.as_ref().filter(|user| user.origin.is_some()),
@@ -146,8 +136,41 @@ impl Planner<'_> {
             }
             claim.opposed()
         };
-        let planned = self.change_of(claim, &outcome, None, &mut decisions.issues);
-        decisions.changes.extend(planned);
+        let left_out = Bystander {
+            user: None,
+            dn: claim.judged.dn.clone(),
+            wants: claim.judged.wants.clone(),
+            enabled: claim.judged.state == UserState::Active,
+        };
+        match self.change_of(claim, &outcome, None, &mut decisions.issues) {
+            Some(change) => decisions.changes.push(change),
+            // Somebody who is left without a login asks for the rest all the same.
+            None if self.bystanders.len() < MAX_CONTESTED => self.bystanders.extend(left_out.if_it_asks()),
+            None => {
+                for key in asked(&left_out.wants, None) {
+                    self.crowd.insert(self.digests.of(&key));
+                }
+            }
+        }
+    }
+
+    /// What the entry asks for and the sync does not give to it.
+    fn keep_rejected(&mut self, claim: &Claim, context: &Context) {
+        let Claim { user, before, judged } = claim;
+        let held = before.as_ref().map(held).unwrap_or_default();
+        let open = |want: &Want| match want {
+            Want::Other(key) if held.login.as_ref() == Some(key) || held.email.as_ref() == Some(key) => {
+                Want::Held
+            }
+            want if *want == judged.wants.email => Want::Held,
+            want => want.clone(),
+        };
+        let wants = Wants {
+            login: open(&judged.rejected.login),
+            email: open(&judged.rejected.email),
+        };
+        let enabled = judged.state == UserState::Active;
+        self.keep_bystander(Some(*user), &judged.dn, wants, enabled, context);
     }
 
     /// Notes that an entry asks for an identifier. True if anybody else has it or asks for it too.
@@ -218,10 +241,17 @@ impl Planner<'_> {
                 *want = Want::Nothing;
             }
         }
-        self.keep_bystander(&reading.dn, wants, reading.is_enabled(), context);
+        self.keep_bystander(None, &reading.dn, wants, reading.is_enabled(), context);
     }
 
-    fn keep_bystander(&mut self, dn: &str, wants: Wants, enabled: bool, context: &Context) {
+    fn keep_bystander(
+        &mut self,
+        user: Option<UserId>,
+        dn: &str,
+        wants: Wants,
+        enabled: bool,
+        context: &Context,
+    ) {
         let keys = asked(&wants, None);
         if keys.is_empty() {
             return;
@@ -239,6 +269,7 @@ impl Planner<'_> {
         }
         if !crowded {
             self.bystanders.push(Bystander {
+                user,
                 dn: dn.to_owned(),
                 wants,
                 enabled,

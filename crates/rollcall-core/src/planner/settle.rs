@@ -97,7 +97,17 @@ impl Planner<'_> {
             key(one).cmp(&key(other))
         });
         let mut bystanders = std::mem::take(&mut self.bystanders);
+        let places: HashMap<UserId, usize> = claims
+            .iter()
+            .enumerate()
+            .map(|(place, claim)| (claim.user, place))
+            .collect();
         bystanders.retain(|bystander| {
+            if let Some(place) = bystander.user.and_then(|user| places.get(&user)) {
+                // One and the same person, who may ask for nothing any more.
+                claims[*place].judged.rejected = bystander.wants.clone();
+                return false;
+            }
             let disputed = |want: &Want| matches!(want, Want::Other(key) if self.contested.contains(key));
             disputed(&bystander.wants.login) || disputed(&bystander.wants.email)
         });
@@ -193,7 +203,7 @@ impl Planner<'_> {
                     login: want(offered.login),
                     email: want(offered.email),
                 },
-                rejected_login: None,
+                rejected: Wants::default(),
                 issues: Vec::new(),
             },
             before: Some(user),
@@ -239,8 +249,15 @@ impl Planner<'_> {
                 _ => None,
             };
         }
-        if outcome.gives_up_email {
-            profile.email = None;
+        if let Some(rival) = outcome.gives_up_email {
+            let value = profile.email.take().unwrap_or_default();
+            issues.push(refused(
+                &judged.dn,
+                "email",
+                &value,
+                &Refusal::Rival(rival),
+                names,
+            ));
         }
         if outcome.gives_up_login {
             state = UserState::Archived;

@@ -10,7 +10,7 @@ use crate::dialect::AccountStatus;
 use crate::external_id::IdKind;
 use crate::id::{TenantId, Uuid};
 use crate::issue::IssueKind;
-use crate::mapping::{Offer, Offers};
+use crate::mapping::{Gap, Offer, Offers};
 use crate::role::RuleAnswer;
 use crate::user::{Origin, Profile, StateReason};
 use crate::user_sync::tests::settings;
@@ -19,6 +19,7 @@ use crate::user_sync::{ExistingUsers, LoginChanges, MissingUsers, NewUsers};
 mod circles;
 mod duplicates;
 mod identity;
+mod nobody_loses;
 
 fn external_id(number: u8) -> ExternalId {
     ExternalId::from_values(IdKind::ObjectGuid, &[[number; 16].to_vec()]).unwrap()
@@ -149,6 +150,10 @@ impl World {
                 });
                 groups.extend(decided.changes.into_iter().map(|change| vec![change]));
                 issues.extend(decided.issues);
+            } else {
+                // Told on every night, and once for an entry that was found twice.
+                let told = entry.0.offers.issues().filter(|issue| !issues.contains(issue));
+                issues.extend(told.cloned().collect::<Vec<_>>());
             }
         }
         for absent in planner.absent() {
