@@ -209,7 +209,10 @@ async fn taken_identifiers_become_issues(engine: Engine) {
         !format!("{:?}", outcome.issues).contains(&user_id(9).to_string()),
         "an issue says whose it is"
     );
-    assert_eq!(outcome.applied, 2, "somebody without an e-mail address is a user all the same");
+    assert_eq!(
+        outcome.applied, 2,
+        "somebody without an e-mail address is a user all the same"
+    );
     assert_eq!(user(&store, 3).await.profile.login, "cora");
     assert!(matches!(
         store.user(&acme(), user_id(1)).await,
