@@ -9,6 +9,7 @@
 
 mod groups;
 
+pub mod call;
 pub mod failure;
 pub mod pull;
 pub mod role;

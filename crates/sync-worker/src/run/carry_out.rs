@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use rollcall_core::error::{Error, Reason};
+use rollcall_core::error::{Error, Reason, chain};
 use rollcall_core::guard::{self, REMOVAL_WINDOW};
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::issue::IssueKind;
@@ -314,16 +314,4 @@ impl Inner {
         }
         Ok(())
     }
-}
-
-/// An error with what caused it, for the log.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
