@@ -96,7 +96,7 @@ impl Inner {
             tracing::debug!(problem = %problem.message, "something is wrong with a role rule");
         }
         let reading = reader.read(origin.external_id.clone(), &entry, self.clock.now());
-        self.follow(&key, &sync, user, (reading, role), Vec::new()).await
+        self.follow(&key, &sync, user, (reading, role)).await
     }
 
     /// The entry was read, and is out of scope: what the sync does with missing users happens at once.
@@ -114,7 +114,6 @@ impl Inner {
         sync: &UserSync,
         user: User,
         entry: ReadEntry,
-        mut issues: Vec<Issue>,
     ) -> Result<Refreshed, Error> {
         let tenant = &key.tenant;
         let mut planner = Planner::alone(&sync.id, &sync.settings, KnownUsers::default());
@@ -136,7 +135,7 @@ impl Inner {
         let context = Context::new(&sync.settings.directory, [user.clone()], holders);
         let decisions = planner.decide(vec![entry], &context, || planning::new_user_id(self.clock.now()));
         let settled = planner.finish();
-        issues.extend(decisions.issues);
+        let mut issues = decisions.issues;
         issues.extend(settled.issues);
         let changes = decisions.changes.into_iter();
         let Some(mut change) = changes.chain(settled.groups.into_iter().flatten()).next() else {
