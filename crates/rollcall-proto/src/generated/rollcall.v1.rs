@@ -7022,8 +7022,10 @@ pub mod role_rule {
         /// Entries that match this filter (RFC 4515), at most 8 KiB and 32 levels deep.
         #[prost(string, tag = "1")]
         Filter(::prost::alloc::string::String),
-        /// Members of this group by distinguished name (RFC 4514), at most 8 KiB. Groups in groups count, and so does the
-        /// primary group of Active Directory, such as Domain Users.
+        /// Members of the group with this distinguished name (RFC 4514), at most 8 KiB, however many they are. Groups in
+        /// groups count, and so does the primary group of Active Directory, such as Domain Users. Elsewhere, memberUid
+        /// (RFC 2307) names the entries with that uid. A group whose members are computed (memberURL) counts where the
+        /// server shows them as member, and only where the rule names it, not within another group.
         #[prost(string, tag = "2")]
         GroupDn(::prost::alloc::string::String),
     }
