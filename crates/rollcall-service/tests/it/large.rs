@@ -10,6 +10,10 @@ use crate::agreement::{Access, by_group};
 const BASE: &str = "dc=example,dc=org";
 
 /// Members of the group. More can be asked for by an environment variable.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "how large the test is, and nothing that is tested"
+)]
 fn members() -> usize {
     let wanted = std::env::var_os("ROLLCALL_TEST_GROUP_MEMBERS").and_then(|text| text.into_string().ok());
     wanted.and_then(|count| count.parse().ok()).unwrap_or(80_000)
