@@ -14,10 +14,10 @@ use rollcall_runtime::server::Deadline;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use crate::call::failed;
 use crate::login::Logins;
 use crate::login::attempt::{Attempt, AttemptOrigin};
 use crate::login::outcome::{Authenticated, Denial, Outcome};
+use rollcall_service::call::failed;
 
 /// Serves AuthService.
 pub(crate) struct Auth {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use ring::hmac;
+use rollcall_core::error::chain;
 use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
 use rollcall_core::soft_lock::{MAX_DURATION, MAX_LIMIT, SoftLockDefaults, SoftLockMode};
 use rollcall_core::throttle::ThrottlePolicy;
@@ -320,12 +321,6 @@ pub fn login_policy(users: &config::Users) -> Result<LoginPolicy, Mistakes> {
         allowed,
         ..LoginPolicy::default()
     })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    error
-        .source()
-        .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 fn is_loopback(host: &str) -> bool {

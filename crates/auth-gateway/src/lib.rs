@@ -9,7 +9,6 @@
 //! `config/default.toml`.
 
 mod auth_service;
-mod call;
 pub mod config;
 mod directories;
 pub mod login;

@@ -28,7 +28,6 @@ pub mod refresh;
 pub mod replay;
 pub mod role;
 pub mod run;
-pub mod scope;
 pub mod standing;
 pub mod tenant_view;
 pub mod turn;

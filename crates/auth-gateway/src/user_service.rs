@@ -25,9 +25,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::call::{answer, decode, decode_for, failed, to_its_end};
 use crate::config::Throttle;
 use crate::users::{feed, filter};
+use rollcall_service::call::{Call, answer, decode, decode_for, failed, to_its_end};
 
 /// Users looked at for one page of a list with a rare match, before the page is returned as it is.
 const MAX_SCANNED: usize = 10_000;
@@ -68,7 +68,7 @@ impl Users {
     }
 
     async fn get(&self, request: Request<v1::GetUserRequest>) -> Result<v1::User, Error> {
-        let (_, name): (_, UserName) =
+        let Call { request: name, .. } =
             decode_for(request, Permission::UsersRead, |name: &UserName| &name.tenant)?;
         Ok((&self.user(&name).await?).into())
     }
@@ -77,9 +77,10 @@ impl Users {
         &self,
         request: Request<v1::BatchGetUsersRequest>,
     ) -> Result<BatchGetUsersResponse, Error> {
-        let (_, wanted) = decode_for(request, Permission::UsersRead, |wanted: &BatchGetUsers| {
-            &wanted.tenant
-        })?;
+        let Call { request: wanted, .. } =
+            decode_for(request, Permission::UsersRead, |wanted: &BatchGetUsers| {
+                &wanted.tenant
+            })?;
         let found = self.store.batch_users(&wanted.tenant, &wanted.users).await?;
         let by_id: BTreeMap<UserId, &User> = found.iter().map(|user| (user.id, user)).collect();
         let users = wanted.users.iter().map(|id| {
@@ -95,9 +96,10 @@ impl Users {
     }
 
     async fn list(&self, request: Request<v1::ListUsersRequest>) -> Result<ListUsersResponse, Error> {
-        let (_, wanted) = decode_for(request, Permission::UsersRead, |wanted: &ListUsers| {
-            &wanted.tenant
-        })?;
+        let Call { request: wanted, .. } =
+            decode_for(request, Permission::UsersRead, |wanted: &ListUsers| {
+                &wanted.tenant
+            })?;
         let event_cursor = match wanted.page.after {
             Some(_) => String::new(),
             None => {
@@ -135,9 +137,10 @@ impl Users {
     }
 
     async fn lookup(&self, request: Request<v1::LookupUserRequest>) -> Result<v1::User, Error> {
-        let (_, wanted) = decode_for(request, Permission::UsersRead, |wanted: &LookupUser| {
-            &wanted.tenant
-        })?;
+        let Call { request: wanted, .. } =
+            decode_for(request, Permission::UsersRead, |wanted: &LookupUser| {
+                &wanted.tenant
+            })?;
         let found = self.store.lookup_user(&wanted.tenant, &wanted.identifier).await?;
         let user = found.ok_or_else(|| {
             let parent = resource_name::tenant(&wanted.tenant);
@@ -148,7 +151,11 @@ impl Users {
     }
 
     async fn create(&self, request: Request<v1::CreateUserRequest>) -> Result<v1::User, Error> {
-        let (caller, wanted) = decode_for(request, Permission::UsersWrite, |wanted: &CreateUser| {
+        let Call {
+            caller,
+            request: wanted,
+            ..
+        } = decode_for(request, Permission::UsersWrite, |wanted: &CreateUser| {
             &wanted.tenant
         })?;
         wanted.validate(&self.policy)?;
@@ -168,7 +175,11 @@ impl Users {
     }
 
     async fn update(&self, request: Request<v1::UpdateUserRequest>) -> Result<v1::User, Error> {
-        let (caller, wanted) = decode_for(request, Permission::UsersWrite, |wanted: &UpdateUser| {
+        let Call {
+            caller,
+            request: wanted,
+            ..
+        } = decode_for(request, Permission::UsersWrite, |wanted: &UpdateUser| {
             &wanted.name.tenant
         })?;
         let UserName { tenant, user: id } = &wanted.name;
@@ -196,7 +207,11 @@ impl Users {
     }
 
     async fn delete(&self, request: Request<v1::DeleteUserRequest>) -> Result<(), Error> {
-        let (caller, wanted) = decode_for(request, Permission::UsersWrite, |wanted: &ExpectedUser| {
+        let Call {
+            caller,
+            request: wanted,
+            ..
+        } = decode_for(request, Permission::UsersWrite, |wanted: &ExpectedUser| {
             &wanted.name.tenant
         })?;
         let UserName { tenant, user: id } = &wanted.name;
@@ -210,7 +225,11 @@ impl Users {
     }
 
     async fn block(&self, request: Request<v1::BlockUserRequest>) -> Result<v1::User, Error> {
-        let (caller, wanted) = decode_for(request, Permission::UsersWrite, |wanted: &BlockUser| {
+        let Call {
+            caller,
+            request: wanted,
+            ..
+        } = decode_for(request, Permission::UsersWrite, |wanted: &BlockUser| {
             &wanted.user.name.tenant
         })?;
         let UserName { tenant, user: id } = &wanted.user.name;
@@ -230,7 +249,11 @@ impl Users {
     }
 
     async fn unblock(&self, request: Request<v1::UnblockUserRequest>) -> Result<v1::User, Error> {
-        let (caller, wanted) = decode_for(request, Permission::UsersWrite, |wanted: &ExpectedUser| {
+        let Call {
+            caller,
+            request: wanted,
+            ..
+        } = decode_for(request, Permission::UsersWrite, |wanted: &ExpectedUser| {
             &wanted.name.tenant
         })?;
         let UserName { tenant, user: id } = &wanted.name;
@@ -244,8 +267,11 @@ impl Users {
     }
 
     async fn unlock(&self, request: Request<v1::UnlockUserRequest>) -> Result<UnlockUserResponse, Error> {
-        let (caller, name): (_, UserName) =
-            decode_for(request, Permission::UsersWrite, |name: &UserName| &name.tenant)?;
+        let Call {
+            caller,
+            request: name,
+            ..
+        } = decode_for(request, Permission::UsersWrite, |name: &UserName| &name.tenant)?;
         let user = self.user(&name).await?;
         let (own, observed) = match &user.origin {
             Some(origin) => {
@@ -265,7 +291,11 @@ impl Users {
         &self,
         request: Request<v1::ListUserEventsRequest>,
     ) -> Result<v1::ListUserEventsResponse, Error> {
-        let (caller, wanted) = decode::<_, ListUserEvents>(request, Permission::UsersRead)?;
+        let Call {
+            caller,
+            request: wanted,
+            ..
+        } = decode::<_, ListUserEvents>(request, Permission::UsersRead)?;
         may_follow(&caller, &wanted.follow)?;
         feed::list(&self.store, &wanted).await
     }
@@ -358,7 +388,7 @@ impl UserService for Users {
         request: Request<v1::WatchUserEventsRequest>,
     ) -> Answer<Self::WatchUserEventsStream> {
         let decoded = decode::<_, Follow>(request, Permission::UsersRead);
-        let follow = decoded.and_then(|(caller, follow)| may_follow(&caller, &follow).map(|()| follow));
+        let follow = decoded.and_then(|call| may_follow(&call.caller, &call.request).map(|()| call.request));
         let follow = follow.map_err(|error| failed(&error))?;
         let (to, events) = mpsc::channel(STREAM_BUFFER);
         tokio::spawn(feed::watch(

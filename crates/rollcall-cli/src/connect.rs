@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use rollcall_core::error::chain;
 use rollcall_proto::v1::directory_service_client::DirectoryServiceClient;
 use rollcall_proto::v1::sync_run_service_client::SyncRunServiceClient;
 use rollcall_proto::v1::user_sync_service_client::UserSyncServiceClient;
@@ -199,9 +200,4 @@ fn is_loopback(uri: &Uri) -> bool {
 fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path)
         .map_err(|error| Failure::Local(format!("cannot read {}: {error}", path.display())))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |cause| cause.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

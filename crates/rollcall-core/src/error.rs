@@ -251,9 +251,32 @@ impl std::error::Error for Error {
     }
 }
 
+/// An error and all that caused it, for a log or an operator's terminal.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    match causes(error) {
+        causes if causes.is_empty() => error.to_string(),
+        causes => format!("{error}: {causes}"),
+    }
+}
+
+/// All that caused an error, the nearest cause first. Empty if nothing is known to have.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_chain_names_every_cause() {
+        let inner = Error::new(Reason::Internal, "inner").caused_by(std::io::Error::other("innermost"));
+        let error = Error::new(Reason::Internal, "outer").caused_by(inner);
+        assert_eq!(chain(&error), "outer: inner: innermost");
+        assert_eq!(causes(&error), "inner: innermost");
+        assert_eq!(chain(&Error::new(Reason::Internal, "alone")), "alone");
+    }
 
     #[test]
     fn reasons_have_the_form_that_error_info_asks_for() {

@@ -83,7 +83,10 @@ issue_kinds! {
         "Shorten the attribute in the directory or map another one; the field was left empty.",
     /// A role rule could not be evaluated.
     RoleRuleFailed = "ROLE_RULE_FAILED":
-        "Check the rule's filter or group DN; roles were left as they were.",
+        "Check the rule's filter or group DN, and what the service account may read. Users keep a role that they may still have; new users whose role depends on the rule wait for it.",
+    /// The group of a role rule does not exist.
+    RoleGroupMissing = "ROLE_GROUP_MISSING":
+        "Name the group that has taken its place, or remove the rule. Nobody gets a role by a group that does not exist.",
     /// The user changed between plan and apply.
     ChangedMeanwhile = "CHANGED_MEANWHILE":
         "Nothing to do: the next run sees to this user.",

@@ -4,6 +4,8 @@
 //! possible, so an entry may have several possible roles. Nobody loses a role that is still possible, and nobody
 //! gets one that is only possible.
 
+use std::collections::BTreeMap;
+
 use crate::user_sync::RoleRule;
 
 /// What the server says about one rule and one entry.
@@ -94,6 +96,79 @@ impl RoleFinding {
     }
 }
 
+/// For how many people a rule mattered that could not be evaluated, or whose group does not exist.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RuleEffect {
+    /// New users with several possible roles, who are not created.
+    pub waiting: u64,
+    /// Users who keep their role, since it is possible.
+    pub keeping: u64,
+    /// Users who lose their role, since it is not.
+    pub losing: u64,
+}
+
+impl RuleEffect {
+    /// The numbers as part of a sentence: "2 new users wait, 1 user loses a role". Empty if nobody is concerned.
+    pub fn words(&self) -> String {
+        let part = |count: u64, one: &str, many: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            count => Some(format!("{count} {many}")),
+        };
+        let parts = [
+            part(self.waiting, "new user waits", "new users wait"),
+            part(self.keeping, "user keeps the role", "users keep their role"),
+            part(self.losing, "user loses the role", "users lose their role"),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        parts.join(", ")
+    }
+}
+
+/// Counts over a run for whom the rules mattered that could not be evaluated, or whose groups do not exist.
+#[derive(Clone, Debug, Default)]
+pub struct RoleTally {
+    effects: BTreeMap<usize, RuleEffect>,
+    /// The rules whose groups do not exist, with their roles.
+    missing: Vec<(usize, String)>,
+}
+
+impl RoleTally {
+    /// Nobody is counted yet. `missing` are the indices of the rules whose groups do not exist.
+    pub fn new(rules: &[RoleRule], missing: impl IntoIterator<Item = usize>) -> Self {
+        let role = |index: usize| Some((index, rules.get(index)?.role.clone()));
+        Self {
+            effects: BTreeMap::new(),
+            missing: missing.into_iter().filter_map(role).collect(),
+        }
+    }
+
+    /// Counts a person: a user with the role `present`, or somebody new.
+    pub fn note(&mut self, finding: &RoleFinding, present: Option<&str>) {
+        let lost = present.is_some_and(|present| finding.for_known(present) != present);
+        if finding.for_new().is_none() {
+            for rule in finding.unevaluated() {
+                let effect = self.effects.entry(*rule).or_default();
+                match present {
+                    None => effect.waiting += 1,
+                    Some(_) if lost => effect.losing += 1,
+                    Some(_) => effect.keeping += 1,
+                }
+            }
+        }
+        for (rule, role) in &self.missing {
+            if lost && present == Some(role) {
+                self.effects.entry(*rule).or_default().losing += 1;
+            }
+        }
+    }
+
+    /// For whom this rule mattered so far.
+    pub fn effect(&self, rule: usize) -> RuleEffect {
+        self.effects.get(&rule).copied().unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -169,6 +244,43 @@ mod tests {
         assert_eq!(finding.for_new(), Some("member"));
         assert_eq!(finding.for_known("admin"), "member");
         assert_eq!(finding.unevaluated(), [0]);
+    }
+
+    #[test]
+    fn a_run_tells_who_waits_who_keeps_and_who_loses() {
+        use RuleAnswer::{DoesNot, Matches, Unknown};
+        let rules = rules(&["admin", "editor", "viewer"]);
+        let mut tally = RoleTally::new(&rules, [1]);
+        let open = RoleFinding::of("member", &rules, &[Unknown, DoesNot, DoesNot]);
+        for present in [
+            None,
+            None,
+            Some("admin"),
+            Some("member"),
+            Some("editor"),
+            Some("viewer"),
+        ] {
+            tally.note(&open, present);
+        }
+        // Nothing depends on a rule where the role is certain.
+        tally.note(
+            &RoleFinding::of("member", &rules, &[Matches, Unknown, DoesNot]),
+            None,
+        );
+        let effect = RuleEffect {
+            waiting: 2,
+            keeping: 2,
+            losing: 2,
+        };
+        assert_eq!(tally.effect(0), effect);
+        let words = "2 new users wait, 2 users keep their role, 2 users lose their role";
+        assert_eq!(effect.words(), words);
+        let lost = RuleEffect {
+            losing: 1,
+            ..RuleEffect::default()
+        };
+        assert_eq!((tally.effect(1), tally.effect(2)), (lost, RuleEffect::default()));
+        assert_eq!(lost.words(), "1 user loses the role");
     }
 
     fn answer() -> impl Strategy<Value = RuleAnswer> {

@@ -65,7 +65,7 @@ pub struct Verification {
 /// A directory, ready for use. Clones share their connections; when the last one goes, they are closed.
 #[derive(Clone)]
 pub struct LdapDirectory {
-    pools: Arc<Pools>,
+    pub(crate) pools: Arc<Pools>,
 }
 
 impl LdapDirectory {

@@ -42,6 +42,7 @@ mod root_dse;
 mod schema;
 mod start_tls;
 mod tls;
+mod values;
 
 pub use bind::BindAnswer;
 pub use check::{
@@ -56,10 +57,11 @@ pub use guard::violation::{ProtocolViolation, Spoken};
 pub use guid_bind::BindAs;
 pub use health::HostStatus;
 pub use lookup::Found;
-pub use membership::{Sid, in_chain};
+pub use membership::{Above, Sid, group_classes, in_chain, is_group_class};
 pub use outcome::{PartialReason, SearchOutcome, SearchStats};
 pub use paging::{PagedSearch, Pulled, SearchBudget, SearchRequest};
 pub use pool::PoolLimits;
 pub use result_code::{ResultClass, ResultCode};
 pub use root_dse::RootDse;
 pub use tls::{CertificateFacts, TlsFacts, TlsFailure};
+pub use values::ValueReader;

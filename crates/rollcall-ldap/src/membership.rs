@@ -2,11 +2,10 @@
 //!
 //! Active Directory follows groups in groups by a matching rule, but does not count the primary group, which
 //! no `member` names either (MS-ADTS 3.1.1.4.5.19 does for `tokenGroups`, which only a base search has). Other
-//! servers have no such rule: there the way goes up from the entry, group by group.
+//! servers have no such rule: there the way goes up from the entry, level by level.
 
 use std::collections::HashSet;
 
-use rollcall_core::dialect::Dialect;
 use rollcall_core::dn::Dn;
 use rollcall_core::entry::Entry;
 use rollcall_core::filter::{Attribute, Filter, MatchingRule};
@@ -19,6 +18,17 @@ use crate::result_code::ResultCode;
 
 /// Most groups that are looked at on the way up from an entry, or down into a group.
 const MAX_GROUPS: usize = 2_000;
+/// Members that one filter asks for at most.
+const NAMES_AT_ONCE: usize = 50;
+/// Classes of groups that count within other groups, elsewhere than on Active Directory.
+const CLASSES: [&str; 6] = [
+    "groupOfNames",
+    "groupOfUniqueNames",
+    "groupOfMembers",
+    "groupOfEntries",
+    "group",
+    "posixGroup",
+];
 /// The attributes that name members by DN.
 const MEMBERS: [&str; 2] = ["member", "uniqueMember"];
 /// `LDAP_MATCHING_RULE_IN_CHAIN` (MS-ADTS 3.1.1.3.4.4.3): membership through other groups too.
@@ -63,33 +73,34 @@ pub fn in_chain(group: &str) -> Filter {
     }
 }
 
-impl LdapDirectory {
-    /// True if the entry at `dn` is in the group. `contexts` are the trees where groups may be; Active Directory
-    /// does not need them.
-    ///
-    /// # Errors
-    /// No answer, or more groups than can be looked at: then nothing is known.
-    pub async fn is_member(
-        &self,
-        dialect: Dialect,
-        dn: &str,
-        group: &str,
-        contexts: &[String],
-        deadline: Instant,
-    ) -> Result<bool, LdapError> {
-        match dialect {
-            Dialect::ActiveDirectory => self.is_member_there(dn, group, deadline).await,
-            Dialect::OpenLdap | Dialect::Dirsrv389 | Dialect::Generic => {
-                self.is_below(dn, group, contexts, deadline).await
-            }
-        }
-    }
+/// The groups that somebody is in.
+#[derive(Default)]
+pub struct Above {
+    /// All of them, whatever the way there is.
+    pub groups: HashSet<Dn>,
+    /// The same, as the server wrote them.
+    pub dns: Vec<String>,
+    /// Trees that cannot be looked into: they have no root entry, or it may not be read.
+    pub unread: Vec<String>,
+}
 
+/// The filter that finds the groups which count within other groups, elsewhere than on Active Directory.
+pub fn group_classes() -> String {
+    let classes = CLASSES.map(|class| format!("(objectClass={class})"));
+    format!("(|{})", classes.concat())
+}
+
+/// True if an entry of this class counts within other groups.
+pub fn is_group_class(class: &str) -> bool {
+    CLASSES.iter().any(|known| known.eq_ignore_ascii_case(class))
+}
+
+impl LdapDirectory {
     /// On Active Directory: the group and all groups within it, of which anybody may have one as primary group.
     /// Groups within it are looked for under `contexts`.
     ///
     /// # Errors
-    /// As [`is_member`](Self::is_member).
+    /// No answer, or more groups than can be looked at: then nothing is known.
     pub async fn primary_groups(
         &self,
         group: &str,
@@ -109,7 +120,12 @@ impl LdapDirectory {
         Ok(groups.iter().filter_map(sid).collect())
     }
 
-    async fn is_member_there(&self, dn: &str, group: &str, deadline: Instant) -> Result<bool, LdapError> {
+    /// On Active Directory: true if the entry at `dn` is in the group, through any number of groups or by its primary
+    /// group.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn is_in_chain(&self, dn: &str, group: &str, deadline: Instant) -> Result<bool, LdapError> {
         let matches = async |dn: String, filter: &Filter, attributes: &[&str]| {
             let request = ReadRequest {
                 dn,
@@ -136,57 +152,68 @@ impl LdapDirectory {
         Ok(matches(primary.dn(), &is_it, &["1.1"]).await?.is_some())
     }
 
-    /// Goes up from an entry through the groups that name it, level by level, and says whether `group` is
-    /// among them. Where nothing is known of trees, only the group itself is asked.
-    async fn is_below(
+    /// All groups that the entry at `dn` is in, directly or through others, elsewhere than on Active Directory. `uids`
+    /// are the names by which groups of RFC 2307 know it. `contexts` are the trees where groups may be.
+    ///
+    /// # Errors
+    /// No answer, or more groups than can be looked at: then nothing is known.
+    pub async fn groups_above(
         &self,
         dn: &str,
-        group: &str,
+        uids: &[String],
         contexts: &[String],
         deadline: Instant,
-    ) -> Result<bool, LdapError> {
-        let Ok(wanted) = Dn::parse(group) else {
-            return Ok(false);
-        };
-        if contexts.is_empty() {
-            let request = ReadRequest {
-                dn: group.to_owned(),
-                filter: names_member(dn).to_string(),
-                attributes: vec!["1.1".to_owned()],
-            };
-            return Ok(self.read_entry(&request, deadline).await?.is_some());
-        }
-        let mut seen = HashSet::new();
-        let mut frontier = vec![dn.to_owned()];
-        while let Some(member) = frontier.pop() {
-            for parent in self.groups_of(&member, contexts, deadline).await? {
-                let Ok(parent_dn) = Dn::parse(&parent) else {
-                    continue;
-                };
-                if parent_dn == wanted {
-                    return Ok(true);
+    ) -> Result<Above, LdapError> {
+        let mut above = Above::default();
+        let mut frontier = names(&[dn.to_owned()], uids);
+        while !frontier.is_empty() {
+            let mut next = Vec::new();
+            for some in frontier.chunks(NAMES_AT_ONCE) {
+                let filter = format!("(&{}{})", group_classes(), Filter::or(some.to_vec()));
+                let attributes = ["1.1".to_owned()];
+                let groups = self
+                    .groups_where_readable(&filter, &attributes, contexts, &mut above.unread, deadline)
+                    .await?;
+                for group in groups {
+                    // A group may be in itself, by way of others.
+                    if let Ok(dn) = Dn::parse(&group.dn)
+                        && above.groups.insert(dn)
+                    {
+                        next.push(group.dn);
+                    }
                 }
-                // A group may be in itself, by way of others.
-                if seen.insert(parent_dn) {
-                    frontier.push(parent);
+                if above.groups.len() > MAX_GROUPS {
+                    return Err(LdapError::SearchRefused(ResultCode::ADMIN_LIMIT_EXCEEDED));
                 }
             }
-            if seen.len() > MAX_GROUPS {
-                return Err(LdapError::SearchRefused(ResultCode::ADMIN_LIMIT_EXCEEDED));
+            above.dns.extend(next.iter().cloned());
+            frontier = names(&next, &[]);
+        }
+        Ok(above)
+    }
+
+    /// True if the group itself names one of these entries, or one of these uids, as its member.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn names_a_member(
+        &self,
+        group: &str,
+        dns: &[String],
+        uids: &[String],
+        deadline: Instant,
+    ) -> Result<bool, LdapError> {
+        for some in names(dns, uids).chunks(NAMES_AT_ONCE) {
+            let request = ReadRequest {
+                dn: group.to_owned(),
+                filter: Filter::or(some.to_vec()).to_string(),
+                attributes: vec!["1.1".to_owned()],
+            };
+            if self.read_entry(&request, deadline).await?.is_some() {
+                return Ok(true);
             }
         }
         Ok(false)
-    }
-
-    async fn groups_of(
-        &self,
-        member: &str,
-        contexts: &[String],
-        deadline: Instant,
-    ) -> Result<Vec<String>, LdapError> {
-        let (filter, attributes) = (names_member(member).to_string(), ["1.1".to_owned()]);
-        let found = self.groups(&filter, &attributes, contexts, deadline).await?;
-        Ok(found.into_iter().map(|entry| entry.dn).collect())
     }
 
     async fn groups(
@@ -210,12 +237,45 @@ impl LdapDirectory {
         }
         Ok(groups)
     }
+
+    /// As [`groups`](Self::groups), but a tree that has no root entry, or one that may not be read, holds nothing.
+    async fn groups_where_readable(
+        &self,
+        filter: &str,
+        attributes: &[String],
+        contexts: &[String],
+        unread: &mut Vec<String>,
+        deadline: Instant,
+    ) -> Result<Vec<Entry>, LdapError> {
+        let mut groups = Vec::new();
+        for context in contexts {
+            if unread.contains(context) {
+                continue;
+            }
+            let one = std::slice::from_ref(context);
+            match self.groups(filter, attributes, one, deadline).await {
+                Ok(found) => groups.extend(found),
+                Err(LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT)) => unread.push(context.clone()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(groups)
+    }
 }
 
-/// Matches the groups that name this member.
-fn names_member(dn: &str) -> Filter {
-    let names = MEMBERS.into_iter().filter_map(Attribute::parse);
-    Filter::or(names.map(|name| Filter::equality(name, dn.as_bytes())).collect())
+/// Matches the groups that name one of these entries, or one of these uids, in as many parts.
+fn names(dns: &[String], uids: &[String]) -> Vec<Filter> {
+    let equals = |name: &str, value: &String| {
+        Attribute::parse(name).map(|name| Filter::equality(name, value.as_bytes()))
+    };
+    let by_dn = dns.iter().flat_map(|dn| {
+        MEMBERS
+            .iter()
+            .filter_map(|name| equals(name, dn))
+            .collect::<Vec<_>>()
+    });
+    let by_uid = uids.iter().filter_map(|uid| equals("memberUid", uid));
+    by_dn.chain(by_uid).collect()
 }
 
 #[cfg(test)]

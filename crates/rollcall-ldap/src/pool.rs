@@ -209,8 +209,7 @@ impl Pools {
         deadline: Instant,
     ) -> Result<Connection, LdapError> {
         if role == Role::Service
-            && let Some((until, code)) = *lock(&self.refusal)
-            && Instant::now() < until
+            && let Some(code) = self.refusal()
         {
             return Err(LdapError::BindRefused(code));
         }
@@ -230,13 +229,29 @@ impl Pools {
                 .await;
             let answer = bound.map_err(|error| self.endpoint.explain_loss(error.error))?;
             if answer.code != ResultCode::SUCCESS {
-                if answer.code.class() == ResultClass::Credentials {
-                    *lock(&self.refusal) = Some((Instant::now() + REFUSAL_MEMORY, answer.code));
-                }
+                self.note_refusal(answer.code);
                 return Err(LdapError::BindRefused(answer.code));
             }
         }
         Ok(connection)
+    }
+
+    /// A place among the connections bound as the service account.
+    pub(crate) async fn service_place(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, LdapError> {
+        self.service_gate.enter(deadline).await
+    }
+
+    /// Why the service account was refused a moment ago.
+    pub(crate) fn refusal(&self) -> Option<ResultCode> {
+        let (until, code) = (*lock(&self.refusal))?;
+        (Instant::now() < until).then_some(code)
+    }
+
+    /// The service account's bind was refused.
+    pub(crate) fn note_refusal(&self, code: ResultCode) {
+        if code.class() == ResultClass::Credentials {
+            *lock(&self.refusal) = Some((Instant::now() + REFUSAL_MEMORY, code));
+        }
     }
 
     /// Keeps book of what an attempt says about the host.

@@ -2,7 +2,10 @@
 //! request are reported at once.
 
 use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::TenantId;
 use rollcall_core::violation::Violations;
+
+use crate::resource_name;
 
 /// Longest request id, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
@@ -26,6 +29,17 @@ pub(crate) fn required<T>(found: &mut Violations, field: &str, message: Option<T
         found.add(field, "is required");
     }
     message
+}
+
+/// The `parent` of a resource that belongs to a tenant.
+pub(crate) fn parent(found: &mut Violations, text: &str) -> Option<TenantId> {
+    resource_name::decode(
+        found,
+        "parent",
+        text,
+        resource_name::TENANT,
+        resource_name::parse_tenant,
+    )
 }
 
 /// The id chosen for a new resource; `None` to have one generated.

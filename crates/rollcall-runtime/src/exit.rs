@@ -8,6 +8,8 @@ use clap::Parser;
 
 use crate::config::Mistakes;
 
+use rollcall_core::error::chain;
+
 /// Exit code for a wrong configuration or command line: EX_USAGE of sysexits.h.
 pub const USAGE: u8 = 64;
 
@@ -59,28 +61,5 @@ pub fn run(program: &str, main: impl FnOnce() -> Result<(), Failure>) -> ExitCod
             eprintln!("{program}: {}", chain(&*error));
             ExitCode::FAILURE
         }
-    }
-}
-
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_chain_names_every_cause() {
-        let error = rollcall_core::error::Error::new(rollcall_core::error::Reason::Internal, "outer")
-            .caused_by(std::io::Error::other("inner"));
-        assert_eq!(chain(&error), "outer: inner");
     }
 }

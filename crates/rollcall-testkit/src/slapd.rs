@@ -79,7 +79,7 @@ impl Slapd {
     }
 
     fn load(&self) -> Result<()> {
-        for (directory, purpose) in [("slapd.d", "configuration"), ("data", "data")] {
+        for (directory, purpose) in [("slapd.d", "configuration"), ("data", "data"), ("empty", "data")] {
             std::fs::create_dir(self.path(directory))
                 .with_context(|| format!("cannot make a {purpose} directory"))?;
         }

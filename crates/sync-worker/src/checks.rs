@@ -21,9 +21,9 @@ use rollcall_proto::convert::directory::DirectorySecrets;
 use rollcall_proto::{resource_name, v1};
 use rollcall_runtime::caller::Caller;
 use rollcall_runtime::server::Deadline;
+use rollcall_service::failure;
 use rollcall_store::CheckSubject;
 
-use crate::directories::to_error;
 use crate::services::about;
 use crate::services::directories::password_required;
 use crate::worker::Worker;
@@ -126,7 +126,7 @@ impl Worker {
         let config = self
             .directories
             .config(directory.settings.clone(), password, client_key, dialect);
-        let handle = LdapDirectory::new(config).map_err(|error| to_error(&error, &name))?;
+        let handle = LdapDirectory::new(config).map_err(|error| failure::for_admin(&error, &name))?;
         let deadline = tokio::time::Instant::now() + self.settings.checks.timeout;
         let none = ["1.1".to_owned()];
         let read = handle
@@ -139,7 +139,7 @@ impl Worker {
                 let message = "the directory did not accept the new bind password; the old one stays";
                 Err(Error::new(Reason::BindPasswordRejected, message).with("resource", name))
             }
-            Err(error) => Err(to_error(&error, &name)),
+            Err(error) => Err(failure::for_admin(&error, &name)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rollcall_core::error::chain;
 use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
 use rollcall_ldap::{EgressPolicy, Network};
 use rollcall_runtime::config::{self, Mistakes, Secret, Settings, Shared, duration};
@@ -199,12 +200,6 @@ pub fn login_policy(users: &config::Users) -> Result<LoginPolicy, Mistakes> {
         allowed,
         ..LoginPolicy::default()
     })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    error
-        .source()
-        .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 #[cfg(test)]

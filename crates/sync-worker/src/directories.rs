@@ -11,8 +11,9 @@ use rollcall_core::directory::{Directory, DirectorySettings};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_core::secret::{Password, SecretBytes};
-use rollcall_ldap::{DirectoryConfig, EgressPolicy, HostStatus, LdapDirectory, LdapError, PoolLimits};
+use rollcall_ldap::{DirectoryConfig, EgressPolicy, HostStatus, LdapDirectory, PoolLimits};
 use rollcall_proto::resource_name;
+use rollcall_service::failure;
 use rollcall_store::Store;
 
 /// Connections of a directory that nobody has used for this long are given up.
@@ -97,7 +98,7 @@ impl Directories {
         }
         let config = self.stored_config(directory).await?;
         let name = resource_name::directory(&directory.tenant, &directory.id);
-        let handle = LdapDirectory::new(config).map_err(|error| to_error(&error, &name))?;
+        let handle = LdapDirectory::new(config).map_err(|error| failure::for_admin(&error, &name))?;
         Ok(self.keep(key, version, handle))
     }
 
@@ -184,25 +185,6 @@ impl Directories {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(TenantId, DirectoryId), Opened>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What a failed operation on a directory means for the caller; `resource` is the directory's name.
-pub fn to_error(error: &LdapError, resource: &str) -> Error {
-    let retry_after = Duration::from_secs(5);
-    let (reason, retry_after) = match error {
-        LdapError::Busy => (Reason::DirectoryBusy, Some(Duration::from_secs(1))),
-        LdapError::Timeout => (Reason::DirectoryTimeout, Some(retry_after)),
-        LdapError::Tls(_)
-        | LdapError::StartTlsRefused(_)
-        | LdapError::EgressDenied
-        | LdapError::Misconfigured(_) => (Reason::DirectoryMisconfigured, None),
-        LdapError::CircuitOpen => (Reason::DirectoryUnavailable, Some(retry_after)),
-        other if other.is_host_failure() => (Reason::DirectoryUnavailable, Some(retry_after)),
-        _ => (Reason::DirectoryMisconfigured, None),
-    };
-    let mut answer = refusal(reason, &error.to_string(), resource).caused_by(error.clone());
-    answer.retry_after = retry_after;
-    answer
 }
 
 fn refusal(reason: Reason, message: &str, resource: &str) -> Error {

@@ -8,82 +8,16 @@ pub(crate) mod tenants;
 pub(crate) mod user_syncs;
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::sync::Arc;
 
 use rollcall_core::audit::AuditKind;
 use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::TenantId;
-use rollcall_proto::{page, resource_name, status};
-use rollcall_runtime::caller::{Caller, Permission, Scope, authorize};
-use rollcall_runtime::server::Deadline;
+use rollcall_proto::{page, resource_name};
+use rollcall_runtime::caller::Caller;
+pub(crate) use rollcall_service::call::{Call, answer, decode, decode_for_all, failed, to_its_end};
 use rollcall_store::{Cursor, NewAuditEvent, PageRequest, StoreError};
-use tonic::{Request, Response, Status};
-use tracing::Instrument;
 
 use crate::worker::Worker;
-
-/// What a call has to carry: who calls, and the decoded request.
-pub(crate) struct Call<T> {
-    pub(crate) caller: Arc<Caller>,
-    pub(crate) request: T,
-    /// When the caller stops waiting.
-    pub(crate) deadline: Option<Deadline>,
-}
-
-/// Checks that the caller has the permission and decodes the request. The method itself asks
-/// [`Caller::may_touch`] for the tenant, before it looks whether anything exists.
-pub(crate) fn decode<W, T>(request: Request<W>, permission: Permission) -> Result<Call<T>, Error>
-where
-    T: TryFrom<W, Error = Error>,
-{
-    let (_, extensions, message) = request.into_parts();
-    let caller = authorize(&extensions, permission, Scope::Unresolved)?;
-    Ok(Call {
-        caller,
-        request: T::try_from(message)?,
-        deadline: Deadline::of(&extensions),
-    })
-}
-
-/// As [`decode`], for what only a caller of all tenants may do.
-pub(crate) fn decode_for_all<W, T>(request: Request<W>, permission: Permission) -> Result<Call<T>, Error>
-where
-    T: TryFrom<W, Error = Error>,
-{
-    authorize(request.extensions(), permission, Scope::AllTenants)?;
-    decode(request, permission)
-}
-
-/// Does work that must not stop half-way when the caller goes away or its deadline passes: a change, and the
-/// record of it.
-pub(crate) async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    let task = tokio::spawn(work.instrument(tracing::Span::current()));
-    task.await
-        .unwrap_or_else(|error| Err(Error::new(Reason::Internal, "the call broke").caused_by(error)))
-}
-
-/// Ends a call; what went wrong inside goes to the log.
-pub(crate) fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
-    result.map(Response::new).map_err(|error| failed(&error))
-}
-
-/// The status for the caller; the cause goes to the log.
-pub(crate) fn failed(error: &Error) -> Status {
-    let cause = error.source.as_ref().map(ToString::to_string).unwrap_or_default();
-    match error.kind() {
-        ErrorKind::Internal => {
-            tracing::error!(reason = error.reason.as_str(), message = %error, cause, "call failed")
-        }
-        ErrorKind::Unavailable => {
-            tracing::warn!(reason = error.reason.as_str(), message = %error, cause, "call failed");
-        }
-        _ => tracing::debug!(reason = error.reason.as_str(), message = %error, cause, "call refused"),
-    }
-    status::to_status(error)
-}
 
 /// Says which resource an error of the store is about.
 pub(crate) fn about(resource: &str) -> impl Fn(StoreError) -> Error {

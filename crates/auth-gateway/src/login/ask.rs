@@ -12,9 +12,8 @@ use rollcall_core::secret::Password;
 use rollcall_core::user_sync::Search;
 use rollcall_core::verdict::Verdict;
 use rollcall_ldap::{BindAnswer, BindAs, BindError, LdapDirectory, LdapError, Misconfiguration, ReadRequest};
+use rollcall_service::scope::filter_at;
 use tokio::time::Instant;
-
-use super::scope::filter_at;
 
 /// Whom to ask for, and what is known about them.
 pub struct Question<'a> {

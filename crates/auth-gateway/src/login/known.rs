@@ -7,7 +7,7 @@ use rollcall_core::audit::LoginOutcome;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::error::{Error, ErrorKind};
 use rollcall_core::judgement::EntryReading;
-use rollcall_core::role::{RoleFinding, RuleAnswer};
+use rollcall_core::role::RoleFinding;
 use rollcall_core::throttle::Settlement;
 use rollcall_core::user::{Origin, User, UserState};
 use rollcall_core::user_sync::{ExistingUsers, MissingUsers, UserSyncSettings};
@@ -45,7 +45,7 @@ struct Source {
 }
 
 /// A role, and the DN at which it was asked for.
-type RoleAt = (String, String);
+type RoleAt = (RoleFinding, String);
 
 impl Runner {
     /// Has the user's directory decide.
@@ -228,16 +228,8 @@ impl Runner {
         };
         let settings = &source.config.user_sync.settings;
         let role = match early {
-            Some((role, dn)) if dn == entry.dn => Some(role),
-            _ if settings.role_rules.is_empty() => Some(settings.role.clone()),
+            Some((role, dn)) if dn == entry.dn => role,
             _ => source.role(&entry.dn).await,
-        };
-        let role = match role {
-            Some(role) => RoleFinding::certain(&role),
-            None => {
-                let answers = vec![RuleAnswer::Unknown; settings.role_rules.len()];
-                RoleFinding::of(&settings.role, &settings.role_rules, &answers)
-            }
         };
         let prepared = self.prepared.get(&source.config.user_sync);
         let reading = EntryReading {
@@ -260,11 +252,9 @@ impl Source {
         self.config.directory.observed.dialect.unwrap_or(Dialect::Generic)
     }
 
-    async fn role(&self, dn: &str) -> Option<String> {
+    async fn role(&self, dn: &str) -> RoleFinding {
         let settings = &self.config.user_sync.settings;
-        role(&self.opened, self.dialect(), settings, dn, self.deadline)
-            .await
-            .map(str::to_owned)
+        role(&self.opened, self.dialect(), settings, dn, self.deadline).await
     }
 }
 
@@ -279,9 +269,9 @@ fn no_second_bind(error: Error) -> Error {
 }
 
 /// The role of the entry where it was last seen, asked for while the bind is under way.
-async fn early_role(source: &Source, dn: Option<&str>) -> Option<String> {
+async fn early_role(source: &Source, dn: Option<&str>) -> Option<RoleFinding> {
     if source.config.user_sync.settings.role_rules.is_empty() {
         return None;
     }
-    source.role(dn?).await
+    Some(source.role(dn?).await)
 }

@@ -8,7 +8,8 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_core::throttle::Settlement;
 use rollcall_core::user::User;
 use rollcall_core::verdict::{DirectoryErrorKind, PasswordNotice, PublicReason, Verdict};
-use rollcall_ldap::{LdapError, ResultClass, TlsFailure};
+use rollcall_ldap::LdapError;
+use rollcall_service::failure;
 
 use super::ask::{Absence, Answer, Finding};
 
@@ -169,41 +170,14 @@ pub fn not_recorded() -> Error {
 
 /// What a failure means as long as nothing of a bind was sent. Says nothing that the directory said.
 pub fn unsent(cause: &LdapError, resource: &str) -> Error {
-    let misconfigured = "the directory cannot be used as it is configured; CheckConnection tells more";
-    let unavailable = "the directory cannot be reached";
-    let (reason, message, retry_seconds) = match cause {
-        LdapError::Busy => (
-            Reason::DirectoryBusy,
-            "the directory has as much work as it may have",
-            Some(1),
-        ),
-        // The server went away or is too slow; nothing says that TLS itself is wrong.
-        LdapError::Tls(TlsFailure::Timeout | TlsFailure::Closed | TlsFailure::Other) => {
-            (Reason::DirectoryUnavailable, unavailable, Some(5))
-        }
-        LdapError::Tls(_)
-        | LdapError::StartTlsRefused(_)
-        | LdapError::EgressDenied
-        | LdapError::Misconfigured(_) => (Reason::DirectoryMisconfigured, misconfigured, None),
-        LdapError::BindRefused(code) | LdapError::SearchRefused(code)
-            if !code.is_infrastructure() && code.class() != ResultClass::Truncated =>
-        {
-            (Reason::DirectoryMisconfigured, misconfigured, None)
-        }
-        _ => (Reason::DirectoryUnavailable, unavailable, Some(5)),
-    };
-    let mut error = Error::new(reason, message)
-        .with("resource", resource)
-        .caused_by(cause.clone());
-    error.retry_after = retry_seconds.map(Duration::from_secs);
-    error
+    failure::for_login(cause, resource)
 }
 
 #[cfg(test)]
 mod tests {
     use rollcall_core::entry::Entry;
     use rollcall_core::verdict::InternalReason;
-    use rollcall_ldap::{DialFailure, ResultCode};
+    use rollcall_ldap::{DialFailure, ResultCode, TlsFailure};
 
     use super::*;
 

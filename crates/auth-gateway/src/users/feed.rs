@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::call::failed;
+use rollcall_service::call::failed;
 
 /// A message is sent at least this often, so that both sides notice when the other is gone.
 const HEARTBEAT: Duration = Duration::from_secs(30);

@@ -204,7 +204,7 @@ async fn a_role_that_cannot_be_told_stays_as_it_is() {
     world.follow_script(answer).await;
     let rule = RoleRule {
         condition: RoleCondition::Filter("(title=boss)".into()),
-        role: "boss".into(),
+        role: "user".into(),
     };
     world
         .update_sync(|settings| {
@@ -218,6 +218,32 @@ async fn a_role_that_cannot_be_told_stays_as_it_is() {
         .await;
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
     assert!(asked.load(Ordering::SeqCst) > 0);
+}
+
+/// Nobody can tell whether this group is gone, so nobody loses a role by it; nor does anybody have to ask the worker.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_cannot_be_read_takes_no_role_away_and_keeps_nobody_out() {
+    let settings = [("worker.endpoint", "http://127.0.0.1:1")];
+    let world = World::with(Slapd::builder(), &settings).await;
+    let by_group = |dn: &str, role: &str| RoleRule {
+        condition: RoleCondition::GroupDn(dn.into()),
+        role: role.into(),
+    };
+    world
+        .update_sync(|settings| {
+            settings.role_rules = vec![by_group("cn=staff,dc=elsewhere", "user")];
+            settings.role = "guest".into();
+        })
+        .await;
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
+    // One that is gone, while what surrounds it can be read, has no members.
+    world
+        .update_sync(|settings| {
+            settings.role_rules = vec![by_group(&format!("cn=gone,{BASE}"), "boss")];
+            settings.role = "user".into();
+        })
+        .await;
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -304,8 +304,7 @@ async fn primary_groups_and_nested_groups_have_their_members() {
         (domain.group("middle"), true),
         (domain.group("crowd"), false),
     ] {
-        let dialect = Dialect::ActiveDirectory;
-        let member = directory.is_member(dialect, &person, &group, &contexts, in_seconds(20));
+        let member = directory.is_in_chain(&person, &group, in_seconds(20));
         assert_eq!(member.await, Ok(expected), "{group}");
     }
     let entry = directory

@@ -12,7 +12,7 @@ use rollcall_core::violation::Violations;
 
 use super::{directory, user_sync};
 use crate::convert::directory::DirectorySecrets;
-use crate::decode::{finish, wire_enum};
+use crate::decode::{finish, parent, wire_enum};
 use crate::resource_name::{self, DirectoryName};
 use crate::{duration, timestamp, v1};
 
@@ -208,16 +208,6 @@ impl TryFrom<v1::CheckUserSyncRequest> for CheckUserSync {
             }),
         )
     }
-}
-
-fn parent(found: &mut Violations, text: &str) -> Option<TenantId> {
-    resource_name::decode(
-        found,
-        "parent",
-        text,
-        resource_name::TENANT,
-        resource_name::parse_tenant,
-    )
 }
 
 fn stored_directory(

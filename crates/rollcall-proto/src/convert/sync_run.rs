@@ -107,6 +107,7 @@ wire_enum!(
         UndecodableEntry,
         ValueTooLong,
         RoleRuleFailed,
+        RoleGroupMissing,
         ChangedMeanwhile,
         PullIncomplete,
         LoginAmbiguous,

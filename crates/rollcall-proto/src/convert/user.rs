@@ -7,7 +7,7 @@ use rollcall_core::user::{FieldChange, StateReason, User, UserState};
 use rollcall_core::violation::{Violations, check_text};
 
 use super::named_request;
-use crate::decode::{choices, finish, non_empty, wire_enum};
+use crate::decode::{choices, finish, non_empty, parent, wire_enum};
 use crate::etag::etag;
 use crate::page::Page;
 use crate::resource_name::{self, UserName};
@@ -298,14 +298,4 @@ fn filter(found: &mut Violations, wire: v1::UserFilter, tenant: Option<&TenantId
         prefix: non_empty(&wire.prefix),
         external_id: non_empty(&wire.external_id),
     }
-}
-
-fn parent(found: &mut Violations, text: &str) -> Option<TenantId> {
-    resource_name::decode(
-        found,
-        "parent",
-        text,
-        resource_name::TENANT,
-        resource_name::parse_tenant,
-    )
 }

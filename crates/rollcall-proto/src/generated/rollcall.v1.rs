@@ -5339,6 +5339,8 @@ pub enum IssueType {
     LoginAmbiguous = 18,
     /// Whether the account is enabled cannot be read. A known user stays as it was; a new person waits.
     StateUnreadable = 19,
+    /// The group of a role rule does not exist, while the entries above it can be read. It counts as an empty group.
+    RoleGroupMissing = 30,
 }
 impl IssueType {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5367,6 +5369,7 @@ impl IssueType {
             Self::PullIncomplete => "ISSUE_TYPE_PULL_INCOMPLETE",
             Self::LoginAmbiguous => "ISSUE_TYPE_LOGIN_AMBIGUOUS",
             Self::StateUnreadable => "ISSUE_TYPE_STATE_UNREADABLE",
+            Self::RoleGroupMissing => "ISSUE_TYPE_ROLE_GROUP_MISSING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5392,6 +5395,7 @@ impl IssueType {
             "ISSUE_TYPE_PULL_INCOMPLETE" => Some(Self::PullIncomplete),
             "ISSUE_TYPE_LOGIN_AMBIGUOUS" => Some(Self::LoginAmbiguous),
             "ISSUE_TYPE_STATE_UNREADABLE" => Some(Self::StateUnreadable),
+            "ISSUE_TYPE_ROLE_GROUP_MISSING" => Some(Self::RoleGroupMissing),
             _ => None,
         }
     }
@@ -6922,8 +6926,9 @@ pub struct UserSync {
     /// underscores, a letter first.
     #[prost(string, tag = "6")]
     pub role: ::prost::alloc::string::String,
-    /// Which entries get another role. The first rule that holds wins. A rule that the directory fails to evaluate leaves
-    /// roles as they are, in a run (ROLE_RULE_FAILED) and at a login. At most 50.
+    /// Which entries get another role. The first rule that holds wins. A rule that the directory fails to evaluate counts
+    /// as either answer, in a run (ROLE_RULE_FAILED) and at a login: a role that is still possible stays, and new users
+    /// with several possible roles wait. A group that does not exist is empty (ROLE_GROUP_MISSING). At most 50.
     #[prost(message, repeated, tag = "7")]
     pub role_rules: ::prost::alloc::vec::Vec<RoleRule>,
     /// Required. Where the fields of a user come from.
@@ -7017,8 +7022,10 @@ pub mod role_rule {
         /// Entries that match this filter (RFC 4515), at most 8 KiB and 32 levels deep.
         #[prost(string, tag = "1")]
         Filter(::prost::alloc::string::String),
-        /// Members of this group by distinguished name (RFC 4514), at most 8 KiB. Groups in groups count, and so does the
-        /// primary group of Active Directory, such as Domain Users.
+        /// Members of the group with this distinguished name (RFC 4514), at most 8 KiB, however many they are. Groups in
+        /// groups count, and so does the primary group of Active Directory, such as Domain Users. Elsewhere, memberUid
+        /// (RFC 2307) names the entries with that uid. A group whose members are computed (memberURL) counts where the
+        /// server shows them as member, and only where the rule names it, not within another group.
         #[prost(string, tag = "2")]
         GroupDn(::prost::alloc::string::String),
     }

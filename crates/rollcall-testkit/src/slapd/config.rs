@@ -15,6 +15,8 @@ pub struct SlapdBuilder {
     overlay_config: String,
     global_config: String,
     database_config: String,
+    first_access: String,
+    empty_tree: Option<String>,
     size_limit: String,
     ldif: String,
     quiet: bool,
@@ -30,6 +32,8 @@ impl Default for SlapdBuilder {
             overlay_config: String::new(),
             global_config: String::new(),
             database_config: String::new(),
+            first_access: String::new(),
+            empty_tree: None,
             size_limit: "unlimited".to_owned(),
             ldif: String::new(),
             quiet: false,
@@ -75,6 +79,27 @@ impl SlapdBuilder {
     pub fn memberof(mut self) -> Self {
         self.overlays.push("memberof");
         self.overlay_config += "overlay memberof\n";
+        self
+    }
+
+    /// The dynamic list overlay: a `groupOfURLs` shows whom its search finds as its `member`s. Its schema,
+    /// dyngroup, is for the caller to include.
+    pub fn dynlist(mut self) -> Self {
+        self.overlays.push("dynlist");
+        self.overlay_config += "overlay dynlist\ndynlist-attrset groupOfURLs memberURL member\n";
+        self
+    }
+
+    /// Access rules (slapd.access(5)) that come before the builder's own.
+    pub fn first_access(mut self, rules: &str) -> Self {
+        self.first_access += rules;
+        self.first_access += "\n";
+        self
+    }
+
+    /// One more naming context, which holds no entry, not even its root.
+    pub fn empty_tree(mut self, suffix: &str) -> Self {
+        self.empty_tree = Some(suffix.to_owned());
         self
     }
 
@@ -170,6 +195,7 @@ impl SlapdBuilder {
             conf,
             "maxsize 8589934592\ndbnosync\nindex objectClass,uid,mail,entryUUID,member eq"
         )?;
+        conf += &self.first_access;
         writeln!(conf, "access to attrs=userPassword by * auth")?;
         writeln!(
             conf,
@@ -177,6 +203,9 @@ impl SlapdBuilder {
             slapd.service_dn()
         )?;
         writeln!(conf, "{}\n{}", self.database_config, self.overlay_config)?;
+        if let Some(suffix) = &self.empty_tree {
+            writeln!(conf, "database ldif\nsuffix \"{suffix}\"\ndirectory {dir}/empty")?;
+        }
         Ok(conf)
     }
 

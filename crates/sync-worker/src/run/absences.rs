@@ -9,9 +9,9 @@ use rollcall_core::id::UserId;
 use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::{Search, SearchScope};
 use rollcall_ldap::{LdapError, ResultCode};
+use rollcall_service::pull::canonical;
 use tokio::time::Instant;
 
-use super::pull::canonical;
 use super::source::Source;
 
 /// Ids asked for at a time.

@@ -2,14 +2,18 @@
 //! over goes on exactly where it stopped.
 
 use rollcall_core::id::{RunId, UserSyncKey};
+use rollcall_core::issue::IssueKind;
 use rollcall_core::run::{Run, RunState, health_after};
-use rollcall_store::{LeaseToken, RunEnd};
+use rollcall_store::{LeaseToken, PageRequest, RunEnd};
 
 use super::Inner;
 use super::stop::Stop;
 
 const NOBODY_REMOVED: &str = "The directory was not read completely, so users who are missing there were left as they \
                               are. The issues PULL_INCOMPLETE say why.";
+
+/// Issues read from the store at a time.
+const ISSUES_AT_ONCE: u32 = 1_000;
 
 impl Inner {
     /// Applies the chunks that were not applied yet, and ends the run.
@@ -43,6 +47,7 @@ impl Inner {
         if !run.complete {
             health.problems.insert(0, NOBODY_REMOVED.to_owned());
         }
+        health.problems.extend(self.role_problems(key, &run).await?);
         let end = RunEnd {
             state,
             failure: None,
@@ -59,6 +64,28 @@ impl Inner {
         Ok(())
     }
 
+    /// What is wrong with the role rules of a run, a sentence each.
+    async fn role_problems(&self, key: &UserSyncKey, run: &Run) -> Result<Vec<String>, Stop> {
+        let mut problems = Vec::new();
+        for kind in [IssueKind::RoleRuleFailed, IssueKind::RoleGroupMissing] {
+            if !run.issue_counts.contains_key(&kind) {
+                continue;
+            }
+            // Those of the whole run are among those of its entries.
+            let mut page = PageRequest::first(ISSUES_AT_ONCE);
+            loop {
+                let found = self.store.list_issues(key, run.id, Some(kind), &page).await?;
+                let of_the_run = found.items.into_iter().filter(|issue| issue.dn.is_empty());
+                problems.extend(of_the_run.map(|issue| sentence(&issue.message)));
+                match found.next {
+                    Some(next) => page.after = Some(next),
+                    None => break,
+                }
+            }
+        }
+        Ok(problems)
+    }
+
     /// # Errors
     /// Why the run has to stop here.
     pub(super) async fn keep_going(&self, key: &UserSyncKey, id: RunId) -> Result<(), Stop> {
@@ -70,4 +97,11 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// With a capital letter and a full stop.
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str() + "."
 }

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use rollcall_core::error::{Error, Reason};
+use rollcall_core::error::{Error, Reason, chain};
 use rollcall_core::guard::{self, REMOVAL_WINDOW};
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::issue::IssueKind;
 use rollcall_core::run::{
     PLAN_LIFETIME, Run, RunMode, RunState, RunTrigger, health_after, health_interrupted,
 };
+use rollcall_service::pull::Pull;
+use rollcall_service::roles;
 use rollcall_store::{LeaseToken, PlanOutcome, PlanResult, RunEnd, StoreError};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument;
 
 use super::absences::{BATCH_IDS, Confirmed};
 use super::planning::{Planning, Target};
-use super::pull::Pull;
 use super::stop::Stop;
 use super::{Inner, Phase};
 
@@ -110,7 +111,10 @@ impl Inner {
             RunMode::Relink => self.relinked(key, id, &sync, &source).await?,
             RunMode::Apply | RunMode::Preview => HashMap::new(),
         };
-        let roles = self.roles(key, id, settings, &source).await?;
+        let roles = tokio::select! {
+            roles = roles::evaluate(source.of_run(), settings) => roles,
+            stop = self.stopped(key, id) => return Err(stop),
+        };
         let target = Target {
             store: &self.store,
             lease,
@@ -118,17 +122,10 @@ impl Inner {
             run: id,
             clock: &self.clock,
         };
-        let (roles, rule_issue) = match roles {
-            Ok(roles) => (Some(roles), None),
-            Err(issue) => (None, Some(issue)),
-        };
         // The server begins while it is asked who the users are.
         let attributes = source.reader.attributes();
         let mut pull = Pull::new(&source.ldap, &settings.searches, &attributes);
         let mut planning = Planning::begin(target, &sync, &source, roles, relinked, started).await?;
-        if let Some(issue) = rule_issue {
-            planning.add_issue(issue.kind, issue.message);
-        }
         // Told at once, the first few entries would look like all that half a second brings.
         let mut progress_due = Instant::now() + PROGRESS_INTERVAL;
         while let Some(entries) = pull.next_batch().await {
@@ -219,6 +216,16 @@ impl Inner {
             .await?)
     }
 
+    /// Waits until the run shall not go on: beside work that does not ask by itself.
+    async fn stopped(&self, key: &UserSyncKey, id: RunId) -> Stop {
+        loop {
+            tokio::time::sleep(PROGRESS_INTERVAL).await;
+            if let Err(stop) = self.keep_going(key, id).await {
+                return stop;
+            }
+        }
+    }
+
     /// Half a plan is no end: whoever takes the run over goes on after the last chunk. But what fails for so long will not
     /// work by itself, and keeps all later runs waiting. Also true if it cannot be told now.
     async fn is_carried_on(&self, key: &UserSyncKey, id: RunId) -> bool {
@@ -307,16 +314,4 @@ impl Inner {
         }
         Ok(())
     }
-}
-
-/// An error with what caused it, for the log.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

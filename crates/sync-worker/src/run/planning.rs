@@ -12,11 +12,13 @@ use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::plan::{CHUNK_CHANGES, Change};
 use rollcall_core::planner::{Known, KnownUsers, Meeting, Planner, ReadEntry};
-use rollcall_core::role::{RoleFinding, RuleAnswer};
+use rollcall_core::role::{RoleFinding, RoleTally};
 use rollcall_core::run::RunCounts;
 use rollcall_core::user::{StateReason, User};
-use rollcall_core::user_sync::UserSync;
+use rollcall_core::user_sync::{NewUsers, UserSync};
 use rollcall_runtime::clock::Clock;
+use rollcall_service::role::RuleProblemKind;
+use rollcall_service::roles::Roles;
 use rollcall_store::{KnownUser, LeaseToken, Store};
 use uuid::{NoContext, Timestamp};
 
@@ -24,7 +26,6 @@ use super::absences::{self, Absence, Confirmed};
 use super::context::context;
 use super::disputes::Disputes;
 use super::owners::given_up;
-use super::roles::Roles;
 use super::source::Source;
 
 /// Users read from the store at a time.
@@ -47,8 +48,7 @@ pub(super) struct Planning<'a> {
     target: Target<'a>,
     sync: &'a UserSync,
     source: &'a Source,
-    /// `None` if a rule could not be evaluated.
-    roles: Option<Roles>,
+    roles: Roles,
     planner: Planner<'a>,
     /// Entries that ask for something new and wait for a decision.
     pending: Vec<ReadEntry>,
@@ -62,17 +62,18 @@ pub(super) struct Planning<'a> {
     removals: u64,
     canary: Option<ExternalId>,
     disputes: Disputes,
+    /// For whom the rules matter with which something is wrong.
+    tally: RoleTally,
     now: DateTime<Utc>,
 }
 
 impl<'a> Planning<'a> {
-    /// Reads what the run has to know about the sync's users. `roles` is `None` if the rules could not be
-    /// evaluated; `relinked` has the users who are to be other entries than before.
+    /// Reads what the run has to know about the sync's users. `relinked` has the users who are to be other entries than before.
     pub(super) async fn begin(
         target: Target<'a>,
         sync: &'a UserSync,
         source: &'a Source,
-        roles: Option<Roles>,
+        roles: Roles,
         relinked: HashMap<UserId, ExternalId>,
         now: DateTime<Utc>,
     ) -> Result<Self, Error> {
@@ -92,6 +93,11 @@ impl<'a> Planning<'a> {
             .await?;
         let mut planner = Planner::new(&sync.id, &sync.settings, known);
         planner.relink(relinked.into_iter().map(|(user, id)| (id, user)));
+        let missing = roles
+            .problems()
+            .iter()
+            .filter(|problem| problem.kind == RuleProblemKind::GroupMissing);
+        let missing: Vec<usize> = missing.map(|problem| problem.rule).collect();
         Ok(Self {
             target,
             sync,
@@ -109,6 +115,7 @@ impl<'a> Planning<'a> {
             removals: 0,
             canary: None,
             disputes: Disputes::default(),
+            tally: RoleTally::new(&sync.settings.role_rules, missing),
             now,
         })
     }
@@ -137,29 +144,18 @@ impl<'a> Planning<'a> {
                 }
             };
             self.canary.get_or_insert_with(|| id.clone());
-            let role = self.role_of(&id, &entry.dn);
+            let role = self.roles.of(&id, &entry.dn);
             let reading = self.source.reader.read(id, &entry, self.now);
-            if self.planner.is_unchanged(&reading, &role, before) {
+            if self.planner.is_unchanged(&reading, role, before) {
                 self.issues.extend(reading.offers.issues().cloned());
             } else {
-                self.pending.push((reading, role));
+                self.pending.push((reading, role.clone()));
             }
         }
         if self.pending.len() < CHUNK_CHANGES && self.issues.len() < CHUNK_CHANGES {
             return Ok(());
         }
         self.settle().await
-    }
-
-    fn role_of(&self, id: &ExternalId, dn: &str) -> RoleFinding {
-        let settings = &self.sync.settings;
-        match &self.roles {
-            Some(roles) => RoleFinding::certain(roles.of(id, dn)),
-            None => {
-                let answers = vec![RuleAnswer::Unknown; settings.role_rules.len()];
-                RoleFinding::of(&settings.role, &settings.role_rules, &answers)
-            }
-        }
     }
 
     /// Decides on the entries that wait for it. Called once more when all entries have been taken in.
@@ -172,6 +168,9 @@ impl<'a> Planning<'a> {
             let (tenant, directory) = (&key.tenant, &self.sync.settings.directory);
             let readings: Vec<&EntryReading> = pending.iter().map(|(reading, _)| reading).collect();
             let mut context = context(store, tenant, directory, &readings).await?;
+            for (reading, role) in &pending {
+                self.note_role(context.person(&reading.external_id), role);
+            }
             let given_up = given_up(store, self.sync, self.source, &readings, &context).await?;
             context.give_up(given_up);
             let decisions = self
@@ -181,6 +180,18 @@ impl<'a> Planning<'a> {
             self.add_changes(decisions.changes).await?;
         }
         self.write_issues().await
+    }
+
+    /// Counts whom the rules concern with which something is wrong.
+    fn note_role(&mut self, person: Option<&User>, finding: &RoleFinding) {
+        let owner = |user: &User| user.origin.as_ref().map(|origin| origin.user_sync.clone());
+        match person {
+            Some(user) if owner(user).as_ref() == Some(&self.sync.id) => {
+                self.tally.note(finding, Some(&user.profile.role));
+            }
+            None if self.sync.settings.new_users == NewUsers::Create => self.tally.note(finding, None),
+            Some(_) | None => {}
+        }
     }
 
     /// Looks for ids that several entries have, and takes back what was planned for those: which of them is the person
@@ -314,6 +325,10 @@ impl<'a> Planning<'a> {
     /// Adds what had to wait and writes the rest of the plan.
     pub(super) async fn finish(&mut self) -> Result<(), Error> {
         self.take_back_contested().await?;
+        let tally = &self.tally;
+        let of_rules = self.roles.problems().iter();
+        self.of_the_run
+            .extend(of_rules.map(|problem| problem.issue_of_run(tally.effect(problem.rule))));
         let ordered = self.planner.finish();
         self.issues.extend(ordered.issues);
         for group in ordered.groups {

@@ -8,15 +8,16 @@ use rollcall_core::id::{TenantId, UserId, UserSyncKey};
 use rollcall_core::issue::Issue;
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::planner::{Context, Holder, KnownUsers, Planner, ReadEntry};
-use rollcall_core::role::{RoleFinding, RuleAnswer};
 use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::UserSync;
 use rollcall_ldap::{LdapError, Misconfiguration};
+use rollcall_service::role::{Person, Rules};
+use rollcall_service::scope;
 use rollcall_store::SingleOutcome;
 use tokio::time::Instant;
 
 use super::source::Source;
-use super::{Inner, disputes, planning, scope};
+use super::{Inner, disputes, planning};
 
 /// What a refresh did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,33 +84,19 @@ impl Inner {
         let Some(entry) = found else {
             return Ok(unchanged(user));
         };
-        let in_scope = scope::in_scope(ldap, &sync.settings.searches, &entry.dn, timeout).await;
+        let deadline = Instant::now() + timeout;
+        let in_scope = scope::in_scope(ldap, &sync.settings.searches, &entry.dn, deadline).await;
         if !in_scope.map_err(|error| source.error(&error))? {
             return self.leave(&key, &sync, user).await;
         }
-        let role = scope::role(
-            ldap,
-            reader.dialect(),
-            &sync.settings,
-            contexts,
-            &entry.dn,
-            timeout,
-        )
-        .await;
-        let (role, rule_issue) = match role.map_err(|error| source.error(&error))? {
-            Ok(role) => (RoleFinding::certain(role), None),
-            Err(issue) => {
-                let rules = &sync.settings.role_rules;
-                let answers = vec![RuleAnswer::Unknown; rules.len()];
-                (
-                    RoleFinding::of(&sync.settings.role, rules, &answers),
-                    Some(*issue),
-                )
-            }
-        };
+        let rules = Rules::new(ldap, reader.dialect(), contexts, &sync.settings);
+        let deadline = Instant::now() + timeout;
+        let (role, problems) = rules.role(&Person::at(&entry.dn), deadline).await;
+        for problem in problems {
+            tracing::debug!(problem = %problem.message, "something is wrong with a role rule");
+        }
         let reading = reader.read(origin.external_id.clone(), &entry, self.clock.now());
-        self.follow(&key, &sync, user, (reading, role), Vec::from_iter(rule_issue))
-            .await
+        self.follow(&key, &sync, user, (reading, role)).await
     }
 
     /// The entry was read, and is out of scope: what the sync does with missing users happens at once.
@@ -127,7 +114,6 @@ impl Inner {
         sync: &UserSync,
         user: User,
         entry: ReadEntry,
-        mut issues: Vec<Issue>,
     ) -> Result<Refreshed, Error> {
         let tenant = &key.tenant;
         let mut planner = Planner::alone(&sync.id, &sync.settings, KnownUsers::default());
@@ -149,7 +135,7 @@ impl Inner {
         let context = Context::new(&sync.settings.directory, [user.clone()], holders);
         let decisions = planner.decide(vec![entry], &context, || planning::new_user_id(self.clock.now()));
         let settled = planner.finish();
-        issues.extend(decisions.issues);
+        let mut issues = decisions.issues;
         issues.extend(settled.issues);
         let changes = decisions.changes.into_iter();
         let Some(mut change) = changes.chain(settled.groups.into_iter().flatten()).next() else {

@@ -10,12 +10,12 @@ use rollcall_core::judgement::EntryReading;
 use rollcall_core::planner::Relinking;
 use rollcall_core::user_sync::{SearchScope, UserSync};
 use rollcall_ldap::{LdapError, ResultCode};
+use rollcall_service::pull::Pull;
 use tokio::time::Instant;
 
 use super::Inner;
 use super::absences::{BATCH_IDS, any_of};
 use super::context::context;
-use super::pull::Pull;
 use super::source::Source;
 use super::stop::Stop;
 

@@ -9,10 +9,11 @@ use rollcall_core::reader::EntryReader;
 use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_ldap::{LdapDirectory, LdapError};
 use rollcall_proto::resource_name;
+use rollcall_service::failure;
+use rollcall_service::roles::RunSource;
 use tokio::time::Instant;
 
 use super::Inner;
-use crate::directories::to_error;
 
 /// A directory and how one user sync reads it.
 pub(super) struct Source {
@@ -26,9 +27,19 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// The same, for the role rules of a run.
+    pub(super) fn of_run(&self) -> RunSource<'_> {
+        RunSource {
+            directory: &self.ldap,
+            reader: &self.reader,
+            contexts: &self.contexts,
+            timeout: self.timeout,
+        }
+    }
+
     /// What a failed operation means for the caller.
     pub(super) fn error(&self, error: &LdapError) -> Error {
-        to_error(error, &self.name)
+        failure::for_admin(error, &self.name)
     }
 }
 
@@ -49,7 +60,7 @@ impl Inner {
         let root = ldap
             .root_dse(Instant::now() + timeout)
             .await
-            .map_err(|error| to_error(&error, &name))?;
+            .map_err(|error| failure::for_admin(&error, &name))?;
         let mapping = Mapping::new(settings, self.limits.login_policy.clone());
         let id_attribute = directory.settings.external_id_attribute.as_deref();
         Ok(Source {

@@ -213,6 +213,14 @@ impl<D> World<D> {
         changes
     }
 
+    /// What the health of the user sync says.
+    pub async fn problems(&mut self) -> Vec<String> {
+        let request = v1::GetUserSyncRequest { name: STAFF.into() };
+        let sync = ok(self.clients.user_syncs.get_user_sync(request)).await;
+        let problems = sync.health.unwrap_or_default().problems.into_iter();
+        problems.map(|problem| problem.message).collect()
+    }
+
     pub async fn refresh(&mut self, login: &str) -> v1::RefreshUserResponse {
         let users = self.users().await;
         let request = v1::RefreshUserRequest {

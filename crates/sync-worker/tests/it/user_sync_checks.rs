@@ -180,6 +180,50 @@ async fn role_rules_are_tried_on_the_sample() {
     assert_eq!(roles, ["ada leader", "ben miller"]);
 }
 
+/// Ada's role does not depend on the rule without an answer. Ben's does: he is no user before it has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_rule_without_an_answer_fails_by_name_and_the_sample_shows_who_waits() {
+    use v1::role_rule::Condition;
+    let company = Company::start();
+    let worker = TestWorker::start(&company.ports()).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up(&mut clients).await;
+    let rule = |condition: Condition, role: &str| v1::RoleRule {
+        condition: Some(condition),
+        role: role.into(),
+    };
+    let unreadable = "cn=admins,dc=elsewhere";
+    let user_sync = v1::UserSync {
+        role_rules: vec![
+            rule(Condition::Filter("(uid=ada)".into()), "first"),
+            rule(Condition::GroupDn(unreadable.into()), "admin"),
+        ],
+        ..staff()
+    };
+    let answer = check(&mut clients, user_sync).await;
+    let report = answer.report.unwrap();
+    let stages = stages(&report, CheckStageKind::RoleRules);
+    assert_eq!(stages[0].outcome(), CheckOutcome::Pass);
+    assert_eq!(stages[1].outcome(), CheckOutcome::Fail);
+    let message = &stages[1].message;
+    assert!(
+        message.contains("Role rule 2") && message.contains(unreadable),
+        "{message}"
+    );
+    assert!(message.contains("1 of 2 sampled entries"), "{message}");
+    let shown = |uid: &str| {
+        answer
+            .samples
+            .iter()
+            .find(|sample| sample.dn.starts_with(uid))
+            .unwrap()
+    };
+    assert_eq!(shown("uid=ada").user.as_ref().unwrap().role, "first");
+    let ben = shown("uid=ben");
+    assert_eq!(ben.user, None);
+    assert_eq!(ben.issues[0].r#type(), v1::IssueType::RoleRuleFailed);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_that_cannot_be_a_user_is_shown_with_its_issue() {
     let company = Company::start();

@@ -9,7 +9,7 @@ use rollcall_core::violation::Violations;
 
 use super::{DirectorySecrets, decode, settings, wire};
 use crate::convert::named_request;
-use crate::decode::{choice, finish, required, resource_id, root};
+use crate::decode::{choice, finish, parent, required, resource_id, root};
 use crate::etag::decode_etag;
 use crate::page::Page;
 use crate::resource_name::{self, DirectoryName};
@@ -265,16 +265,6 @@ impl TryFrom<v1::RotateBindPasswordRequest> for RotateBindPassword {
             }),
         )
     }
-}
-
-fn parent(found: &mut Violations, text: &str) -> Option<TenantId> {
-    resource_name::decode(
-        found,
-        "parent",
-        text,
-        resource_name::TENANT,
-        resource_name::parse_tenant,
-    )
 }
 
 fn directory_name(found: &mut Violations, field: &str, text: &str) -> Option<DirectoryName> {

@@ -9,7 +9,7 @@ use rollcall_core::violation::{Violations, check_text};
 
 use super::{decode, settings, wire};
 use crate::convert::named_request;
-use crate::decode::{choice, finish, non_empty, request_id, required, resource_id, root};
+use crate::decode::{choice, finish, non_empty, parent, request_id, required, resource_id, root};
 use crate::etag::decode_etag;
 use crate::page::Page;
 use crate::resource_name::{self, TenantScope, UserName};
@@ -303,16 +303,6 @@ where
     let decoded = choice::<W, D>(found, field, value);
     found.require(decoded.is_some() || value != 0, field, "must be specified");
     decoded
-}
-
-fn parent(found: &mut Violations, text: &str) -> Option<TenantId> {
-    resource_name::decode(
-        found,
-        "parent",
-        text,
-        resource_name::TENANT,
-        resource_name::parse_tenant,
-    )
 }
 
 fn user_sync_key(found: &mut Violations, field: &str, text: &str) -> Option<UserSyncKey> {

@@ -5,20 +5,22 @@ use std::time::Duration;
 
 use rollcall_core::check::{Stage, StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
-use rollcall_core::filter::Filter;
+use rollcall_core::role::{RoleFinding, RuleAnswer};
 use rollcall_core::user_sync::{RoleCondition, RoleRule, UserSyncSettings};
-use rollcall_ldap::{LdapDirectory, LdapError, ReadRequest};
+use rollcall_ldap::LdapDirectory;
+use rollcall_service::role::{Person, RuleProblem, RuleProblemKind, Rules};
 use tokio::time::Instant;
 
-/// The role of each sampled entry, by DN.
+/// What is known about the role of each sampled entry, by DN.
 pub(super) struct Roles {
-    by_dn: BTreeMap<String, String>,
-    default: String,
+    by_dn: BTreeMap<String, RoleFinding>,
+    otherwise: RoleFinding,
 }
 
 impl Roles {
-    pub(super) fn of(&self, dn: &str) -> &str {
-        self.by_dn.get(dn).unwrap_or(&self.default)
+    /// What is known about the role of the entry at `dn`.
+    pub(super) fn of(&self, dn: &str) -> &RoleFinding {
+        self.by_dn.get(dn).unwrap_or(&self.otherwise)
     }
 }
 
@@ -31,15 +33,29 @@ pub(super) async fn check(
     dns: Vec<String>,
     deadline: Instant,
 ) -> (Vec<Stage>, Roles) {
-    let mut roles = Roles {
-        by_dn: BTreeMap::new(),
-        default: settings.role.clone(),
-    };
+    let rules = Rules::new(directory, dialect, contexts, settings);
+    let people: Vec<Person<'_>> = dns.iter().map(|dn| Person::at(dn)).collect();
+    let mut answers = vec![Vec::new(); dns.len()];
     let mut stages = Vec::new();
-    for rule in &settings.role_rules {
+    for (index, rule) in settings.role_rules.iter().enumerate() {
         let began = Instant::now();
-        let matches = matches(directory, dialect, rule, contexts, &dns, deadline).await;
-        let (result, message, hint) = judge(rule, matches.as_ref(), dns.len());
+        let mut problem = rules.problem(index, deadline).await;
+        for (person, answers) in people.iter().zip(&mut answers) {
+            let answer = match &problem {
+                // Nothing about another entry would be more certain.
+                Some(problem) if problem.kind == RuleProblemKind::Unevaluated => RuleAnswer::Unknown,
+                _ => {
+                    let (answer, found) = rules.answer(index, person, deadline).await;
+                    problem = problem.or(found);
+                    answer
+                }
+            };
+            answers.push(answer);
+        }
+        let matching = answers
+            .iter()
+            .filter(|answers| answers.last() == Some(&RuleAnswer::Matches));
+        let (result, message, hint) = judge(rule, problem.as_ref(), matching.count(), dns.len());
         stages.push(Stage {
             kind: StageKind::RoleRules,
             subject: subject(rule).to_owned(),
@@ -48,9 +64,6 @@ pub(super) async fn check(
             message,
             hint: hint.to_owned(),
         });
-        for dn in matches.unwrap_or_default() {
-            roles.by_dn.entry(dn).or_insert_with(|| rule.role.clone());
-        }
     }
     if stages.is_empty() {
         stages.push(Stage {
@@ -62,75 +75,50 @@ pub(super) async fn check(
             hint: String::new(),
         });
     }
+    let finding = |answers: &Vec<RuleAnswer>| RoleFinding::of(&settings.role, &settings.role_rules, answers);
+    let findings: Vec<RoleFinding> = answers.iter().map(finding).collect();
+    say_who_waits(&mut stages, &findings);
+    let roles = Roles {
+        by_dn: dns.into_iter().zip(findings).collect(),
+        otherwise: RoleFinding::of(&settings.role, &settings.role_rules, &[]),
+    };
     (stages, roles)
 }
 
-/// The entries that a rule matches.
-async fn matches(
-    directory: &LdapDirectory,
-    dialect: Dialect,
-    rule: &RoleRule,
-    contexts: &[String],
-    dns: &[String],
-    deadline: Instant,
-) -> Result<Vec<String>, LdapError> {
-    if let RoleCondition::GroupDn(group) = &rule.condition
-        && read(directory, group, "(objectClass=*)", deadline)
-            .await?
-            .is_none()
-    {
-        return Err(LdapError::SearchRefused(
-            rollcall_ldap::ResultCode::NO_SUCH_OBJECT,
-        ));
+/// Adds to the stage of each rule without an answer for how many of the sample it matters.
+fn say_who_waits(stages: &mut [Stage], findings: &[RoleFinding]) {
+    for (index, stage) in stages.iter_mut().enumerate() {
+        let waits =
+            |finding: &&RoleFinding| finding.for_new().is_none() && finding.unevaluated().contains(&index);
+        let waiting = findings.iter().filter(waits).count();
+        if stage.result == StageResult::Fail && waiting > 0 {
+            stage.message += &format!(
+                " The role of {waiting} of {} sampled entries depends on it: those of them who are new wait.",
+                findings.len()
+            );
+        }
     }
-    let mut matching = Vec::new();
-    for dn in dns {
-        let matched = match &rule.condition {
-            RoleCondition::Filter(filter) => {
-                read(directory, dn, &canonical(filter), deadline).await?.is_some()
-            }
-            RoleCondition::GroupDn(group) => {
-                directory
-                    .is_member(dialect, dn, group, contexts, deadline)
-                    .await?
-            }
-        };
-        matching.extend(matched.then(|| dn.clone()));
-    }
-    Ok(matching)
-}
-
-async fn read(
-    directory: &LdapDirectory,
-    dn: &str,
-    filter: &str,
-    deadline: Instant,
-) -> Result<Option<()>, LdapError> {
-    let request = ReadRequest {
-        dn: dn.to_owned(),
-        filter: filter.to_owned(),
-        attributes: vec!["1.1".to_owned()],
-    };
-    Ok(directory.read_entry(&request, deadline).await?.map(|_| ()))
 }
 
 fn judge(
     rule: &RoleRule,
-    matches: Result<&Vec<String>, &LdapError>,
+    problem: Option<&RuleProblem>,
+    matching: usize,
     sampled: usize,
 ) -> (StageResult, String, &'static str) {
-    match matches {
-        Err(LdapError::SearchRefused(rollcall_ldap::ResultCode::NO_SUCH_OBJECT)) => (
+    match problem {
+        Some(problem) if problem.kind == RuleProblemKind::GroupMissing => (
             StageResult::Fail,
-            "The group does not exist, or the bind account may not see it.".to_owned(),
-            "Check the group's DN and the bind account's right to read it.",
+            format!("{}.", capitalised(&problem.message)),
+            "Name the group that has taken its place, or remove the rule. Whoever has the role by this rule loses it.",
         ),
-        Err(error) => (
+        Some(problem) => (
             StageResult::Fail,
-            format!("The rule cannot be evaluated: {error}."),
-            "While a rule cannot be evaluated, roles stay as they are.",
+            format!("{}.", capitalised(&problem.message)),
+            "While a rule cannot be evaluated, users keep a role that they may still have, and new users whose role \
+             depends on it wait.",
         ),
-        Ok(matching) if matching.is_empty() && sampled > 0 => (
+        None if matching == 0 && sampled > 0 => (
             StageResult::Warn,
             format!(
                 "None of the {sampled} sampled entries matches, so none of them gets the role {}.",
@@ -139,20 +127,23 @@ fn judge(
             "That may be right for a small group. A condition on an attribute that the server does not know, or \
              that the bind account may not read, never matches.",
         ),
-        Ok(matching) => (
+        None => (
             StageResult::Pass,
-            format!("{} of {sampled} sampled entries match.", matching.len()),
+            format!("{matching} of {sampled} sampled entries match."),
             "",
         ),
     }
+}
+
+fn capitalised(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn subject(rule: &RoleRule) -> &str {
     match &rule.condition {
         RoleCondition::Filter(text) | RoleCondition::GroupDn(text) => text,
     }
-}
-
-fn canonical(filter: &str) -> String {
-    Filter::parse(filter).map_or_else(|_| filter.to_owned(), |filter| filter.to_string())
 }

@@ -9,7 +9,6 @@ use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::issue::Issue;
 use rollcall_core::judgement::Judged;
 use rollcall_core::reader::EntryReader;
-use rollcall_core::role::RoleFinding;
 use rollcall_core::user::{Origin, User};
 use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_proto::convert::sync_run;
@@ -69,7 +68,7 @@ impl Sampled {
     ) -> Vec<v1::SampleEntry> {
         let directory = &settings.directory;
         let show = |(entry, id): (Entry, Result<ExternalId, Box<Issue>>)| {
-            let role = RoleFinding::certain(roles.of(&entry.dn));
+            let role = roles.of(&entry.dn);
             let (user, issues) = match id {
                 Ok(id) => {
                     let is_it = |user: &&User| {
@@ -80,8 +79,8 @@ impl Sampled {
                     let existing = known.iter().find(is_it);
                     let reading = reader.read(id.clone(), &entry, now);
                     let judged = match existing {
-                        Some(user) => Ok(reading.for_known(&role, user, is_own(user, user_sync), settings)),
-                        None => reading.for_new(&role),
+                        Some(user) => Ok(reading.for_known(role, user, is_own(user, user_sync), settings)),
+                        None => reading.for_new(role),
                     };
                     match judged {
                         Ok(mut judged) => {

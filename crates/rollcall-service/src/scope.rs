@@ -1,9 +1,11 @@
-//! Does an entry still belong to its sync? Where it lies is decided here; whether it matches the filter is
-//! for the server to say, whose matching rules we do not know.
+//! Does an entry belong to a user sync? Where it lies is decided here; whether it matches the filter is for the server
+//! to say, whose matching rules we do not know.
 
 use rollcall_core::dn::Dn;
 use rollcall_core::filter::Filter;
 use rollcall_core::user_sync::{Search, SearchScope};
+use rollcall_ldap::{LdapDirectory, LdapError, ReadRequest};
+use tokio::time::Instant;
 
 /// The filter that the entry at `dn` must match to be found by one of the searches. `None` if it lies outside
 /// all of them.
@@ -17,6 +19,39 @@ pub fn filter_at(searches: &[Search], dn: &Dn) -> Option<Filter> {
         }
     }
     (!filters.is_empty()).then(|| Filter::or(filters))
+}
+
+/// True if one of the searches takes the entry at `dn`.
+///
+/// # Errors
+/// No answer: nothing can be said then.
+pub async fn in_scope(
+    directory: &LdapDirectory,
+    searches: &[Search],
+    dn: &str,
+    deadline: Instant,
+) -> Result<bool, LdapError> {
+    let filter = Dn::parse(dn).ok().and_then(|dn| filter_at(searches, &dn));
+    match filter {
+        Some(filter) => matches(directory, dn, &filter.to_string(), deadline).await,
+        None => Ok(false),
+    }
+}
+
+/// True if the entry at `dn` matches the filter.
+pub(crate) async fn matches(
+    directory: &LdapDirectory,
+    dn: &str,
+    filter: &str,
+    deadline: Instant,
+) -> Result<bool, LdapError> {
+    let request = ReadRequest {
+        dn: dn.to_owned(),
+        filter: filter.to_owned(),
+        // No attributes (RFC 4511 section 4.5.1.8).
+        attributes: vec!["1.1".to_owned()],
+    };
+    Ok(directory.read_entry(&request, deadline).await?.is_some())
 }
 
 fn covers(search: &Search, dn: &Dn) -> bool {

@@ -18,22 +18,23 @@ const BATCHES_AHEAD: usize = 16;
 
 /// What the searches of a run brought, all together.
 #[derive(Debug, Default)]
-pub(super) struct PullSummary {
+pub struct PullSummary {
     /// Search result references, which nobody follows.
-    pub(super) referrals: u64,
+    pub referrals: u64,
     /// Why something may be missing, a sentence each. Empty: an entry that did not come is not there.
-    pub(super) gaps: Vec<String>,
+    pub gaps: Vec<String>,
 }
 
 /// Several searches, read one after the other by a task of their own: the server makes the next page while the last one
 /// is looked at. Dropped, it stops.
-pub(super) struct Pull {
+pub struct Pull {
     batches: mpsc::Receiver<Vec<Entry>>,
     reader: AbortOnDropHandle<Result<PullSummary, LdapError>>,
 }
 
 impl Pull {
-    pub(super) fn new(directory: &LdapDirectory, searches: &[Search], attributes: &[String]) -> Self {
+    /// Begins to read. Each search asks for `attributes`.
+    pub fn new(directory: &LdapDirectory, searches: &[Search], attributes: &[String]) -> Self {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let reader = Reader {
             directory: directory.clone(),
@@ -50,7 +51,7 @@ impl Pull {
     }
 
     /// The next entries; `None` when all searches have ended, however they ended.
-    pub(super) async fn next_batch(&mut self) -> Option<Vec<Entry>> {
+    pub async fn next_batch(&mut self) -> Option<Vec<Entry>> {
         self.batches.recv().await
     }
 
@@ -58,7 +59,7 @@ impl Pull {
     ///
     /// # Errors
     /// The first failure, if no search brought anything: then the pull has nothing to say.
-    pub(super) async fn finish(self) -> Result<PullSummary, LdapError> {
+    pub async fn finish(self) -> Result<PullSummary, LdapError> {
         drop(self.batches);
         match self.reader.await {
             Ok(read) => read,
@@ -152,7 +153,7 @@ fn size_of_values(entry: &Entry) -> usize {
 }
 
 /// The filter as a server should get it. It was parsed when it was stored.
-pub(super) fn canonical(filter: &str) -> String {
+pub fn canonical(filter: &str) -> String {
     Filter::parse(filter).map_or_else(|_| filter.to_owned(), |filter| filter.to_string())
 }
 

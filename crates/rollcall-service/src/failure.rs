@@ -1,0 +1,127 @@
+//! What a failed operation on a directory means for the caller: the one table.
+
+use std::time::Duration;
+
+use rollcall_core::error::{Error, Reason};
+use rollcall_ldap::{LdapError, ResultClass, ResultCode, TlsFailure};
+
+/// When a directory may do better that has as much work as it may have.
+const RETRY_BUSY: Duration = Duration::from_secs(1);
+/// When a directory may do better that did not answer.
+const RETRY_UNAVAILABLE: Duration = Duration::from_secs(5);
+
+/// For a tenant's admin: tells what happened. `resource` is the directory's name.
+pub fn for_admin(cause: &LdapError, resource: &str) -> Error {
+    error(reason(cause), &cause.to_string(), cause, resource)
+}
+
+/// For a login of which nothing was sent: says nothing that the directory said. A directory that does not answer in
+/// time is one that cannot be reached.
+pub fn for_login(cause: &LdapError, resource: &str) -> Error {
+    let (reason, message) = match reason(cause) {
+        Reason::DirectoryBusy => (
+            Reason::DirectoryBusy,
+            "the directory has as much work as it may have",
+        ),
+        Reason::DirectoryMisconfigured => (
+            Reason::DirectoryMisconfigured,
+            "the directory cannot be used as it is configured; CheckConnection tells more",
+        ),
+        _ => (Reason::DirectoryUnavailable, "the directory cannot be reached"),
+    };
+    error(reason, message, cause, resource)
+}
+
+fn reason(cause: &LdapError) -> Reason {
+    match cause {
+        LdapError::Busy => Reason::DirectoryBusy,
+        LdapError::Timeout => Reason::DirectoryTimeout,
+        // The server went away or is too slow; nothing says that TLS itself is wrong.
+        LdapError::Tls(TlsFailure::Timeout | TlsFailure::Closed | TlsFailure::Other) => {
+            Reason::DirectoryUnavailable
+        }
+        LdapError::Tls(_)
+        | LdapError::StartTlsRefused(_)
+        | LdapError::EgressDenied
+        | LdapError::Misconfigured(_) => Reason::DirectoryMisconfigured,
+        LdapError::BindRefused(code) | LdapError::SearchRefused(code) => of_code(*code),
+        LdapError::Unreachable(_)
+        | LdapError::Protocol(_)
+        | LdapError::Disconnected(_)
+        | LdapError::ConnectionLost
+        | LdapError::CircuitOpen => Reason::DirectoryUnavailable,
+    }
+}
+
+/// Another host, or the same at another time, may do better; or the request and the account's rights are at fault.
+fn of_code(code: ResultCode) -> Reason {
+    match code.class() {
+        ResultClass::Infrastructure | ResultClass::Referral | ResultClass::Truncated => {
+            Reason::DirectoryUnavailable
+        }
+        ResultClass::Success
+        | ResultClass::Configuration
+        | ResultClass::Credentials
+        | ResultClass::NotFound
+        | ResultClass::Access
+        | ResultClass::Other => Reason::DirectoryMisconfigured,
+    }
+}
+
+fn error(reason: Reason, message: &str, cause: &LdapError, resource: &str) -> Error {
+    let mut error = Error::new(reason, message)
+        .with("resource", resource)
+        .caused_by(cause.clone());
+    error.retry_after = match reason {
+        Reason::DirectoryBusy => Some(RETRY_BUSY),
+        Reason::DirectoryUnavailable | Reason::DirectoryTimeout => Some(RETRY_UNAVAILABLE),
+        _ => None,
+    };
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_ldap::{DialFailure, Misconfiguration};
+
+    use super::*;
+
+    #[test]
+    fn a_run_and_a_login_read_a_failure_alike() {
+        use Reason::{DirectoryBusy, DirectoryMisconfigured, DirectoryTimeout, DirectoryUnavailable};
+        for (cause, for_an_admin) in [
+            (LdapError::Busy, DirectoryBusy),
+            (LdapError::Timeout, DirectoryTimeout),
+            (LdapError::Tls(TlsFailure::Timeout), DirectoryUnavailable),
+            (LdapError::Tls(TlsFailure::Closed), DirectoryUnavailable),
+            (LdapError::Tls(TlsFailure::UnknownIssuer), DirectoryMisconfigured),
+            (LdapError::StartTlsRefused(ResultCode(2)), DirectoryMisconfigured),
+            (LdapError::EgressDenied, DirectoryMisconfigured),
+            (
+                LdapError::Misconfigured(Misconfiguration::NoHost),
+                DirectoryMisconfigured,
+            ),
+            (LdapError::Unreachable(DialFailure::Refused), DirectoryUnavailable),
+            (LdapError::ConnectionLost, DirectoryUnavailable),
+            (LdapError::CircuitOpen, DirectoryUnavailable),
+            (LdapError::BindRefused(ResultCode(49)), DirectoryMisconfigured),
+            (LdapError::BindRefused(ResultCode(52)), DirectoryUnavailable),
+            (LdapError::SearchRefused(ResultCode(50)), DirectoryMisconfigured),
+            (LdapError::SearchRefused(ResultCode(10)), DirectoryUnavailable),
+            // A limit of the server's, which does not hold at every hour.
+            (LdapError::SearchRefused(ResultCode(3)), DirectoryUnavailable),
+            (LdapError::SearchRefused(ResultCode(11)), DirectoryUnavailable),
+        ] {
+            let admin = for_admin(&cause, "tenants/acme/directories/hq");
+            assert_eq!(admin.reason, for_an_admin, "{cause:?}");
+            let login = for_login(&cause, "tenants/acme/directories/hq");
+            let at_a_login = match for_an_admin {
+                DirectoryTimeout => DirectoryUnavailable,
+                other => other,
+            };
+            assert_eq!(login.reason, at_a_login, "{cause:?}");
+            assert_eq!(login.retry_after, admin.retry_after, "{cause:?}");
+            assert!(!login.message.contains(&cause.to_string()) || cause == LdapError::Busy);
+        }
+    }
+}

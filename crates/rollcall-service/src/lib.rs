@@ -1,0 +1,17 @@
+//! What both services compose from the adapters, once: a login, a run, a refresh and a check ask the same question in
+//! the same way and read the answer alike.
+//!
+//! It holds no rule (those are rollcall-core's) and serves no call of its own. It must never know SQL, a byte of LDAP,
+//! or which of the services uses it.
+//!
+//! Read first: [`role`] (the role of one entry), [`roles`] (the same for a whole run) and [`failure`] (what a failed
+//! operation on a directory means for the caller).
+
+mod groups;
+
+pub mod call;
+pub mod failure;
+pub mod pull;
+pub mod role;
+pub mod roles;
+pub mod scope;
