@@ -80,7 +80,10 @@ issue_kinds! {
         "Repair the entry's text in the directory: it must be UTF-8 (RFC 4511 section 4.1.2).",
     /// A value is larger than a field may be.
     ValueTooLong = "VALUE_TOO_LONG":
-        "Shorten the attribute in the directory or map another one; the field was left empty.",
+        "Shorten the attribute in the directory or map another one; the field stays as it was.",
+    /// A value holds characters that no field may hold.
+    ValueIllegalCharacters = "VALUE_ILLEGAL_CHARACTERS":
+        "Remove the control or direction character from the attribute in the directory, or map another one; the field stays as it was.",
     /// A role rule could not be evaluated.
     RoleRuleFailed = "ROLE_RULE_FAILED":
         "Check the rule's filter or group DN; roles were left as they were.",

@@ -21,6 +21,7 @@ pub mod entry;
 pub mod error;
 pub mod event;
 pub mod external_id;
+pub mod field;
 pub mod filter;
 pub mod guard;
 pub mod id;

@@ -10,6 +10,7 @@ use crate::filter::Filter;
 use crate::id::{DirectoryId, RunId, TenantId, UserSyncId};
 use crate::identifier::Email;
 use crate::issue::Health;
+use crate::local_user::validate_restrictions;
 use crate::schedule::Schedule;
 use crate::template::Template;
 use crate::violation::{Violations, check_text};
@@ -311,7 +312,7 @@ impl UserSyncSettings {
         if let Err(error) = Schedule::parse(&self.cron, &self.time_zone) {
             found.add(error.field(), error.to_string());
         }
-        check_list(&mut found, "restrictions", &self.restrictions);
+        validate_restrictions(&mut found, &self.restrictions);
         found.require(
             self.removal_limit
                 .max_percent
@@ -319,7 +320,11 @@ impl UserSyncSettings {
             "removal_limit.max_percent",
             "must be from 0 to 100",
         );
-        check_list(&mut found, "report.addresses", &self.report.addresses);
+        found.require(
+            self.report.addresses.len() <= MAX_LIST,
+            "report.addresses",
+            format!("at most {MAX_LIST} values are allowed"),
+        );
         for (index, address) in self.report.addresses.iter().enumerate() {
             let field = format!("report.addresses[{index}]");
             found.take(&field, Email::parse(address));
@@ -376,17 +381,6 @@ fn check_role(found: &mut Violations, field: &str, role: &str) {
         field,
         "is not a role: up to 64 letters, digits, hyphens and underscores, a letter first",
     );
-}
-
-fn check_list(found: &mut Violations, field: &str, values: &[String]) {
-    found.require(
-        values.len() <= MAX_LIST,
-        field,
-        format!("at most {MAX_LIST} values are allowed"),
-    );
-    for (index, value) in values.iter().enumerate() {
-        check_text(found, &format!("{field}[{index}]"), value, 1, 254);
-    }
 }
 
 #[cfg(test)]

@@ -106,6 +106,7 @@ wire_enum!(
         MissingExternalId,
         UndecodableEntry,
         ValueTooLong,
+        ValueIllegalCharacters,
         RoleRuleFailed,
         ChangedMeanwhile,
         PullIncomplete,

@@ -31,10 +31,16 @@ pub struct User {
     /// addresses share one space, compared after NFKC and case folding: nobody's login is another's e-mail address.
     #[prost(string, tag = "8")]
     pub login: ::prost::alloc::string::String,
-    /// The e-mail address, at most 254 characters. May be empty.
+    /// The e-mail address, at most 254 bytes: a part of at most 64 bytes before the @, as words between dots or in quotes
+    /// (RFC 5321, section 4.1.2; RFC 6531), and a domain with at least one dot after it. May be empty.
     #[prost(string, tag = "9")]
     pub email: ::prost::alloc::string::String,
-    /// The full name, at most 256 characters.
+    /// The full name, at most 256 characters. May be empty.
+    ///
+    /// Names, phone_number, role, restrictions and custom fields hold no control characters, no line breaks and no
+    /// controls of text direction (U+202A to U+202E, U+2066 to U+2069): whoever writes one gets INVALID_ARGUMENT. In a
+    /// value of a directory, line breaks and tabs become a space, and such characters around the value are left out; a
+    /// value that holds one within cannot be used.
     #[prost(string, tag = "10")]
     pub display_name: ::prost::alloc::string::String,
     /// The given name, at most 256 characters. May be empty.
@@ -5339,6 +5345,9 @@ pub enum IssueType {
     LoginAmbiguous = 18,
     /// Whether the account is enabled cannot be read. A known user stays as it was; a new person waits.
     StateUnreadable = 19,
+    /// No value of the field can be used, and one holds a control character, or a direction control such as U+202E. The
+    /// field stays as it was.
+    ValueIllegalCharacters = 24,
 }
 impl IssueType {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5367,6 +5376,7 @@ impl IssueType {
             Self::PullIncomplete => "ISSUE_TYPE_PULL_INCOMPLETE",
             Self::LoginAmbiguous => "ISSUE_TYPE_LOGIN_AMBIGUOUS",
             Self::StateUnreadable => "ISSUE_TYPE_STATE_UNREADABLE",
+            Self::ValueIllegalCharacters => "ISSUE_TYPE_VALUE_ILLEGAL_CHARACTERS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5392,6 +5402,7 @@ impl IssueType {
             "ISSUE_TYPE_PULL_INCOMPLETE" => Some(Self::PullIncomplete),
             "ISSUE_TYPE_LOGIN_AMBIGUOUS" => Some(Self::LoginAmbiguous),
             "ISSUE_TYPE_STATE_UNREADABLE" => Some(Self::StateUnreadable),
+            "ISSUE_TYPE_VALUE_ILLEGAL_CHARACTERS" => Some(Self::ValueIllegalCharacters),
             _ => None,
         }
     }
