@@ -37,6 +37,7 @@ pub mod role;
 pub mod run;
 pub mod schedule;
 pub mod secret;
+pub mod secret_attribute;
 pub mod security_review;
 pub mod soft_lock;
 pub mod template;

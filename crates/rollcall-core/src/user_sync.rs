@@ -299,10 +299,7 @@ impl UserSyncSettings {
                 format!("searches[{index}].base_dn"),
                 "is required, like ou=people,dc=example,dc=com",
             );
-            found.take(
-                &format!("searches[{index}].filter"),
-                Filter::parse(&search.filter),
-            );
+            check_filter(&mut found, &format!("searches[{index}].filter"), &search.filter);
             let twice = self.searches[..index].contains(search);
             found.require(!twice, format!("searches[{index}]"), "stands in the list twice");
         }
@@ -347,7 +344,7 @@ impl UserSyncSettings {
             check_role(found, &format!("role_rules[{index}].role"), &rule.role);
             match &rule.condition {
                 RoleCondition::Filter(filter) => {
-                    found.take(&format!("role_rules[{index}].filter"), Filter::parse(filter));
+                    check_filter(found, &format!("role_rules[{index}].filter"), filter);
                 }
                 RoleCondition::GroupDn(dn) => {
                     found.require(
@@ -367,6 +364,12 @@ impl UserSyncSettings {
         self.directory != new.directory
             || self.searches != new.searches
             || self.field_mappings != new.field_mappings
+    }
+}
+
+fn check_filter(found: &mut Violations, field: &str, filter: &str) {
+    if let Some(filter) = found.take(field, Filter::parse(filter)) {
+        found.take(field, filter.check_permitted());
     }
 }
 

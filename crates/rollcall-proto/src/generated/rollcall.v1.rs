@@ -1838,8 +1838,8 @@ pub struct Directory {
     #[prost(int32, tag = "20")]
     pub page_size: i32,
     /// The attribute that identifies an entry for good. When empty, it is detected: objectGUID, entryUUID, nsUniqueId,
-    /// ipaUniqueID or GUID. Never the DN, the login or the e-mail address. At most 128 characters. After a change, a run of
-    /// mode RELINK gives the users their new identifiers.
+    /// ipaUniqueID or GUID. Never the DN, the login, the e-mail address or a secret. At most 128 characters. After a change, a
+    /// run of mode RELINK gives the users their new identifiers.
     #[prost(string, tag = "21")]
     pub external_id_attribute: ::prost::alloc::string::String,
     /// Output only. Whether logins and runs may use the endpoint.
@@ -7006,7 +7006,8 @@ pub struct UserSearch {
     /// How deep. SUBTREE when unspecified.
     #[prost(enumeration = "SearchScope", tag = "2")]
     pub scope: i32,
-    /// Required. The filter (RFC 4515), at most 8 KiB and 32 levels deep.
+    /// Required. The filter (RFC 4515), at most 8 KiB and 32 levels deep. It must not ask about an attribute that holds
+    /// secrets (see FieldMappings), nor use a matching rule without an attribute, which asks about all of them.
     #[prost(string, tag = "3")]
     pub filter: ::prost::alloc::string::String,
 }
@@ -7025,7 +7026,7 @@ pub mod role_rule {
     /// Whom it is for.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Condition {
-        /// Entries that match this filter (RFC 4515), at most 8 KiB and 32 levels deep.
+        /// Entries that match this filter, with the limits of UserSearch.filter.
         #[prost(string, tag = "1")]
         Filter(::prost::alloc::string::String),
         /// Members of this group by distinguished name (RFC 4514), at most 8 KiB. Groups in groups count, and so does the
@@ -7038,6 +7039,10 @@ pub mod role_rule {
 /// name of an attribute, such as "mail", or a template, such as "{givenName} {sn}", that yields a value if all its
 /// attributes do. Of an attribute with several values the first in order is taken. At most 8 candidates a field, each of
 /// at most 1 KiB.
+///
+/// Attributes that hold passwords, their hashes or histories, or keys (userPassword, unicodePwd, ms-Mcs-AdmPwd,
+/// krbPrincipalKey and the like, by any name, with options or by OID) are INVALID_ARGUMENT here and in every filter. They
+/// are never asked for.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FieldMappings {
     /// Required. For User.login.

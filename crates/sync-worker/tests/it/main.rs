@@ -28,6 +28,7 @@ mod run_rules;
 mod run_world;
 mod runs;
 mod scheduling;
+mod secret_attributes;
 mod security_review;
 mod tenants;
 mod turns;
