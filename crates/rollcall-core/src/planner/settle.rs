@@ -13,7 +13,7 @@ use crate::identifier::normalize;
 use crate::issue::{Issue, IssueKind};
 use crate::judgement::Judged;
 use crate::plan::{Change, ChangeKind};
-use crate::user::{FieldChange, Origin, Profile, User, UserState};
+use crate::user::{Origin, Profile, User, UserState};
 
 /// Which planned changes are in dispute.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -158,6 +158,9 @@ impl Planner<'_> {
         change
             .changes
             .retain(|changed| !["login", "email"].contains(&changed.field.as_str()));
+        if change.changes.is_empty() {
+            return None;
+        }
         self.count(&change);
         Some(change)
     }
@@ -268,25 +271,7 @@ impl Planner<'_> {
             linked,
         };
         let kind = kind_of(before.as_ref(), &origin, state);
-        let mut changes = match &before {
-            Some(user) => user.profile.changes_to(&profile),
-            None => Profile::default().changes_to(&profile),
-        };
-        if kind == ChangeKind::Relink
-            && let Some(before) = before.as_ref().and_then(|user| user.origin.as_ref())
-        {
-            changes.extend(identity_changes(before, &origin));
-        }
         let login_ambiguous = outcome.ambiguous_with.is_some();
-        let is_same = |user: &User| {
-            user.origin.as_ref() == Some(&origin)
-                && (user.state, user.state_reason) == (state, state_reason)
-                && user.login_ambiguous == login_ambiguous
-        };
-        if changes.is_empty() && before.as_ref().is_some_and(is_same) {
-            self.counts.unchanged += 1;
-            return None;
-        }
         let change = Change {
             kind,
             user,
@@ -296,8 +281,13 @@ impl Planner<'_> {
             state,
             state_reason,
             login_ambiguous,
-            changes,
-        };
+            changes: Vec::new(),
+        }
+        .compared(before.as_ref());
+        if change.changes.is_empty() {
+            self.counts.unchanged += 1;
+            return None;
+        }
         self.count(&change);
         Some(change)
     }
@@ -390,17 +380,4 @@ fn refused(dn: &str, field: &str, value: &str, refusal: &Refusal, names: Option<
         }
     };
     Issue::new(kind, dn, message).about(field, value)
-}
-
-/// What tells an admin whether it is the same person.
-fn identity_changes(before: &Origin, after: &Origin) -> [FieldChange; 2] {
-    let change = |field: &str, old: &dyn ToString, new: &dyn ToString| FieldChange {
-        field: field.to_owned(),
-        old: Some(old.to_string()),
-        new: Some(new.to_string()),
-    };
-    [
-        change("external_id", &before.external_id, &after.external_id),
-        change("dn", &before.dn, &after.dn),
-    ]
 }

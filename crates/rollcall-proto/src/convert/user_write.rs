@@ -296,6 +296,7 @@ mod tests {
             state_reason: None,
             owner: false,
             block: None,
+            login_ambiguous: false,
             revision: 1,
             create_time: now,
             update_time: now,

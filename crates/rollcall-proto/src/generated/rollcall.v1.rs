@@ -339,7 +339,8 @@ pub struct UserEvent {
     /// The user after the change; for DELETED, as it last was. Its state_reason says why a user left.
     #[prost(message, optional, tag = "3")]
     pub user: ::core::option::Option<User>,
-    /// Which fields of the user changed, with their values before. Empty for DELETED.
+    /// Which fields of the user changed, with their values before: all that User has but for name, revision, etag and
+    /// times. For CREATED only the fields that are filled, and the state if it is not ACTIVE. Empty for DELETED.
     #[prost(message, repeated, tag = "4")]
     pub field_changes: ::prost::alloc::vec::Vec<FieldChange>,
     /// The run that made the change, "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}". Empty if none did.
@@ -352,13 +353,15 @@ pub struct UserEvent {
 /// The change of one field.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FieldChange {
-    /// The field of User, for instance "email" or "custom.badge".
+    /// The field of User, for instance "email", "state" or "custom.badge".
     #[prost(string, tag = "1")]
     pub field: ::prost::alloc::string::String,
-    /// The value before. Absent if there was none. Several values are separated by ", ".
+    /// The value before. Absent if there was none. The values of a list are separated by ", "; a comma or backslash within
+    /// one has a backslash before it. An enum is told by the name of its value, for instance USER_STATE_ACTIVE, a flag as
+    /// "true" or "false", and a block by its reason, which may be empty.
     #[prost(string, optional, tag = "2")]
     pub old_value: ::core::option::Option<::prost::alloc::string::String>,
-    /// The value after. Absent if there is none. Several values are separated by ", ".
+    /// The value after, written likewise. Absent if there is none.
     #[prost(string, optional, tag = "3")]
     pub new_value: ::core::option::Option<::prost::alloc::string::String>,
 }
@@ -491,7 +494,7 @@ pub enum UserEventType {
     Created = 1,
     /// Some fields changed.
     Updated = 2,
-    /// Became DEACTIVATED.
+    /// Became DEACTIVATED, from ACTIVE or from ARCHIVED.
     Deactivated = 3,
     /// Became ARCHIVED.
     Archived = 4,
@@ -4984,7 +4987,7 @@ pub struct SyncRunChange {
     /// Why the user is removed, for DEACTIVATE and ARCHIVE.
     #[prost(enumeration = "UserStateReason", tag = "6")]
     pub state_reason: i32,
-    /// Which fields change, and how.
+    /// Which fields change, and how; as in UserEvent.
     #[prost(message, repeated, tag = "7")]
     pub field_changes: ::prost::alloc::vec::Vec<FieldChange>,
 }
@@ -5259,7 +5262,7 @@ pub enum ChangeType {
     /// A user is taken over from another user sync.
     Transfer = 7,
     /// A user is found by login under another identifier; field_changes tells both identifiers, as "external_id", and both
-    /// distinguished names, as "dn". Only in runs of mode RELINK. Its event is an UPDATED.
+    /// distinguished names, as "dn", if they differ. Only in runs of mode RELINK. Its event is an UPDATED.
     Relink = 8,
 }
 impl ChangeType {
