@@ -47,3 +47,4 @@ pub mod user;
 pub mod user_sync;
 pub mod verdict;
 pub mod violation;
+pub mod wording;

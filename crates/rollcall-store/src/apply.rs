@@ -380,7 +380,7 @@ fn refusal(kind: IssueKind, change: &Change) -> Issue {
     };
     let issue = Issue::new(kind, &change.origin.dn, message);
     match field {
-        Some((field, value)) => issue.about(field, value),
+        Some((field, value)) => issue.of_field(field).valued(value),
         None => issue,
     }
 }

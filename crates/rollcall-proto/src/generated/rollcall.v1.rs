@@ -4832,7 +4832,8 @@ pub struct SyncRunCounts {
     /// Users who stay as they are.
     #[prost(int64, tag = "9")]
     pub unchanged: i64,
-    /// Entries left alone, as new_users or existing_users has it.
+    /// Entries left alone: of people who are no users yet, where new_users is IGNORE, and of users who are to keep their
+    /// fields, where existing_users is IGNORE. That is no issue.
     #[prost(int64, tag = "10")]
     pub ignored: i64,
     /// Issues.
@@ -5027,7 +5028,7 @@ pub struct SyncIssue {
     /// The entry's distinguished name. Empty if the issue concerns no single entry.
     #[prost(string, tag = "2")]
     pub dn: ::prost::alloc::string::String,
-    /// The attribute or field that is at fault. May be empty.
+    /// The attribute that is at fault; of a mapped field the candidate, as the mapping has it. May be empty.
     #[prost(string, tag = "3")]
     pub attribute: ::prost::alloc::string::String,
     /// The value that is at fault, cut to 200 characters. May be empty; never a secret, and never another user's.
@@ -5042,6 +5043,13 @@ pub struct SyncIssue {
     /// What to do about it, in plain words.
     #[prost(string, tag = "7")]
     pub hint: ::prost::alloc::string::String,
+    /// The field of User that is concerned, for instance "email" or "custom.badge". May be empty.
+    #[prost(string, tag = "8")]
+    pub field: ::prost::alloc::string::String,
+    /// The distinguished name of another entry of the same directory that is concerned, which the message names too. Of
+    /// users of other directories nothing is told. May be empty.
+    #[prost(string, tag = "9")]
+    pub other_dn: ::prost::alloc::string::String,
 }
 /// Asks to apply a plan.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
