@@ -9,6 +9,7 @@
 
 mod access;
 mod audit;
+mod cases;
 mod command;
 mod company;
 mod connection_checks;
