@@ -219,6 +219,7 @@ fn changes_name_the_fields_of_the_contract() {
         state_reason: None,
         owner: true,
         block: None,
+        login_ambiguous: !after.login_ambiguous,
         ..after.clone()
     };
     let told: BTreeSet<String> = changes(Some(&before), after.standing())
