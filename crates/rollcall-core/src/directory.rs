@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::dialect::Dialect;
 use crate::dn::Dn;
 use crate::id::{DirectoryId, TenantId};
+use crate::secret_attribute::is_secret;
 use crate::soft_lock::SoftLock;
 use crate::violation::{Violations, check_text};
 
@@ -313,6 +314,11 @@ impl DirectorySettings {
                 is_attribute_name(attribute),
                 "external_id_attribute",
                 "is not an attribute name: letters, digits and hyphens, beginning with a letter",
+            );
+            found.require(
+                !is_secret(attribute),
+                "external_id_attribute",
+                "holds secrets and is never read",
             );
             let changes = [
                 "dn",

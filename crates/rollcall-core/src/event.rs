@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::id::{RunId, TenantId};
-use crate::user::{FieldChange, User};
+use crate::user::{FieldChange, User, UserState};
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -30,6 +30,31 @@ pub enum EventType {
     Unblocked,
     /// The product deleted the LOCAL user.
     Deleted,
+}
+
+impl EventType {
+    /// What happened to a user that was `before` and is `after`. A deletion is for the caller to say.
+    pub fn of(before: Option<&User>, after: &User) -> Self {
+        let Some(before) = before else {
+            return EventType::Created;
+        };
+        let moved = match (&before.origin, &after.origin) {
+            (None, Some(_)) => Some(EventType::Linked),
+            (Some(_), None) => Some(EventType::Unlinked),
+            (Some(old), Some(new)) if old.user_sync != new.user_sync => Some(EventType::Transferred),
+            _ => None,
+        };
+        let state = (before.state != after.state).then_some(match after.state {
+            UserState::Active => EventType::Reactivated,
+            UserState::Deactivated => EventType::Deactivated,
+            UserState::Archived => EventType::Archived,
+        });
+        let block = (before.block != after.block).then_some(match after.block {
+            Some(_) => EventType::Blocked,
+            None => EventType::Unblocked,
+        });
+        moved.or(state).or(block).unwrap_or(EventType::Updated)
+    }
 }
 
 /// One event. Consumers apply `user` as it is; the rest tells why.

@@ -11,6 +11,10 @@ mod write;
 
 use std::collections::BTreeSet;
 
+use thiserror::Error;
+
+use crate::secret_attribute::is_secret;
+
 pub use error::{FilterError, FilterErrorKind};
 
 /// Longest filter accepted, in bytes.
@@ -60,6 +64,20 @@ pub enum Filter {
         /// The assertion value, unescaped.
         value: Vec<u8>,
     },
+}
+
+/// Why a filter is never sent, although it is well-formed.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum ForbiddenFilter {
+    /// It asks about an attribute that holds passwords, hashes or keys.
+    #[error("asks about {0}, which holds secrets: no filter may")]
+    SecretAttribute(Attribute),
+    /// A matching rule without an attribute asks about every attribute, those with secrets too (RFC 4511 section
+    /// 4.5.1.7.7).
+    #[error(
+        "has a matching rule without an attribute, which asks about all of them: write (attribute:rule:=value)"
+    )]
+    RuleWithoutAttribute,
 }
 
 /// How [`Filter::Compare`] compares.
@@ -164,6 +182,29 @@ impl Filter {
         let mut names = BTreeSet::new();
         self.collect_attributes(&mut names);
         names
+    }
+
+    /// What the filter asks that nobody may ask: the values of a secret attribute, which a filter reveals letter by
+    /// letter, or those of all attributes at once.
+    ///
+    /// # Errors
+    /// The first such part.
+    pub fn check_permitted(&self) -> Result<(), ForbiddenFilter> {
+        match self {
+            Self::And(inner) | Self::Or(inner) => inner.iter().try_for_each(Self::check_permitted),
+            Self::Not(inner) => inner.check_permitted(),
+            Self::Present(attribute)
+            | Self::Compare { attribute, .. }
+            | Self::Substrings { attribute, .. }
+            | Self::Extensible {
+                attribute: Some(attribute),
+                ..
+            } => match is_secret(attribute.as_str()) {
+                true => Err(ForbiddenFilter::SecretAttribute(attribute.clone())),
+                false => Ok(()),
+            },
+            Self::Extensible { attribute: None, .. } => Err(ForbiddenFilter::RuleWithoutAttribute),
+        }
     }
 
     // The recursion here and in Display is bounded: a parsed filter is at most MAX_FILTER_DEPTH deep, and

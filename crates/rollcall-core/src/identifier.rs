@@ -52,7 +52,7 @@ fn collapse_spaces(characters: impl Iterator<Item = char>) -> String {
 }
 
 /// What RFC 4518 2.2 maps to nothing, and the other characters that Unicode calls default ignorable.
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     if c.is_ascii() {
         return c.is_control() && !c.is_whitespace();
     }

@@ -24,7 +24,7 @@ macro_rules! issue_kinds {
                 Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
             }
 
-            /// What a tenant's admin can do about it.
+            /// What a tenant's admin can do about an issue of this kind; see [`Issue::hint`] for a single one.
             pub fn hint(self) -> &'static str {
                 match self { $(IssueKind::$name => $hint,)* }
             }
@@ -41,19 +41,19 @@ issue_kinds! {
         "Give the account a shorter login in the directory, or map the login to another attribute.",
     /// The login holds a character that is not allowed.
     LoginIllegalCharacters = "LOGIN_ILLEGAL_CHARACTERS":
-        "Map the login to an attribute without such characters, like uid or sAMAccountName; an e-mail address cannot be a login.",
+        "Rename the account in the directory, or map the login to an attribute without such characters. Whoever operates Rollcall can allow more of them with login_characters under [users].",
     /// Another user has this login, or it is another user's e-mail.
     LoginTaken = "LOGIN_TAKEN":
-        "Rename the account in the directory or the other user; two people cannot share a login.",
+        "Give one of the two another login, in the directory or in the product: it must be the login and e-mail address of nobody else.",
     /// Another user has this e-mail address, or it is another user's login.
     EmailTaken = "EMAIL_TAKEN":
-        "Give each account an e-mail address of its own, or leave the e-mail out of the mapping.",
+        "Give each account an e-mail address of its own, or leave the e-mail out of the mapping: it must be the login and e-mail address of nobody else.",
     /// The e-mail address is not one.
     EmailInvalid = "EMAIL_INVALID":
-        "Correct the attribute in the directory; the user was taken without an e-mail address.",
+        "Correct the attribute in the directory, or map the e-mail address to another one.",
     /// The entry's login changed and this sync keeps logins.
     LoginChangeRejected = "LOGIN_CHANGE_REJECTED":
-        "Set login_changes to ALLOW if logins should follow the directory; the user keeps the old login until then.",
+        "Set login_changes to ALLOW if logins should follow the directory.",
     /// The login of a user is asked for by another entry, and the user's own entry does not have it any more.
     LoginAmbiguous = "LOGIN_AMBIGUOUS":
         "Nobody can log in with it until this is resolved: give the login back to the one entry, take it from the other, or set login_changes to ALLOW so that logins follow the directory.",
@@ -80,7 +80,10 @@ issue_kinds! {
         "Repair the entry's text in the directory: it must be UTF-8 (RFC 4511 section 4.1.2).",
     /// A value is larger than a field may be.
     ValueTooLong = "VALUE_TOO_LONG":
-        "Shorten the attribute in the directory or map another one; the field was left empty.",
+        "Shorten the attribute in the directory or map another one; the field stays as it was.",
+    /// A value holds characters that no field may hold.
+    ValueIllegalCharacters = "VALUE_ILLEGAL_CHARACTERS":
+        "Remove the control or direction character from the attribute in the directory, or map another one; the field stays as it was.",
     /// A role rule could not be evaluated.
     RoleRuleFailed = "ROLE_RULE_FAILED":
         "Check the rule's filter or group DN, and what the service account may read. Users keep a role that they may still have; new users whose role depends on the rule wait for it.",
@@ -105,14 +108,19 @@ pub struct Issue {
     pub kind: IssueKind,
     /// DN of the entry; empty if the issue concerns the whole run.
     pub dn: String,
-    /// The attribute concerned, or the field if no attribute is.
+    /// The field of the contract's `User` that is concerned, such as `email` or `custom.badge`.
+    pub field: Option<String>,
+    /// The attribute that is at fault; of a mapped field the candidate, as the mapping has it.
     pub attribute: Option<String>,
-    /// Its value, cut to [`MAX_SHOWN_VALUE`] characters.
+    /// The value that is at fault, cut to [`MAX_SHOWN_VALUE`] characters.
     pub value: Option<String>,
     /// What happened, in a sentence.
     pub message: String,
     /// The user sync that owns the user, for [`IssueKind::Overlap`].
     pub other_user_sync: Option<UserSyncId>,
+    /// The DN of another entry of the same directory that is concerned. It stands here and in no message, so that it can
+    /// be erased with the person; of people of other directories an issue tells nothing.
+    pub other_dn: Option<String>,
 }
 
 impl Issue {
@@ -121,18 +129,56 @@ impl Issue {
         Self {
             kind,
             dn: dn.to_owned(),
+            field: None,
             attribute: None,
             value: None,
             message: message.into(),
             other_user_sync: None,
+            other_dn: None,
         }
     }
 
-    /// Names the attribute and its value.
+    /// Names the attribute, or the candidate of the mapping, and its value.
     pub fn about(mut self, attribute: &str, value: &str) -> Self {
         self.attribute = Some(attribute.to_owned());
+        self.valued(value)
+    }
+
+    /// Names the field.
+    pub fn of_field(mut self, field: &str) -> Self {
+        self.field = Some(field.to_owned());
+        self
+    }
+
+    /// Names the value, where no single attribute is at fault.
+    pub fn valued(mut self, value: &str) -> Self {
         self.value = Some(value.chars().take(MAX_SHOWN_VALUE).collect());
         self
+    }
+
+    /// Names the other entry that is concerned, which must be of the same directory.
+    pub fn beside(mut self, dn: &str) -> Self {
+        self.other_dn = Some(dn.to_owned());
+        self
+    }
+
+    /// The message with the other entry.
+    pub fn text(&self) -> String {
+        match &self.other_dn {
+            Some(dn) => format!("{}; the other entry is {dn}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
+    /// What a tenant's admin can do about this one.
+    pub fn hint(&self) -> &'static str {
+        let is_address = self.value.as_deref().is_some_and(|value| value.contains('@'));
+        match self.kind {
+            IssueKind::LoginIllegalCharacters if is_address => {
+                "An e-mail address is no login. Map the login to the attribute with the user name; people can log in with their e-mail address all the same. Whoever operates Rollcall can allow @ in logins with login_characters under [users]."
+            }
+            kind => kind.hint(),
+        }
     }
 }
 
@@ -155,4 +201,48 @@ pub struct Health {
     pub level: HealthLevel,
     /// What is wrong and what to do, a sentence each.
     pub problems: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_fits_the_case() {
+        let illegal = |attribute: &str, value: &str| {
+            Issue::new(IssueKind::LoginIllegalCharacters, "uid=a", "x").about(attribute, value)
+        };
+        for issue in [illegal("uid", "a b"), illegal("userPrincipalName", "a@b.example")] {
+            let hint = issue.hint();
+            assert!(hint.contains("login_characters"), "{hint}");
+            assert!(!hint.contains("like uid"), "{hint}");
+        }
+        assert!(
+            illegal("mail", "a@b.example")
+                .hint()
+                .contains("e-mail address is no login")
+        );
+        assert!(!illegal("uid", "a b").hint().contains("e-mail"));
+    }
+
+    /// A hint is given for people who were taken and for people who were not.
+    #[test]
+    fn no_hint_says_what_became_of_the_user() {
+        for kind in IssueKind::ALL {
+            let hint = kind.hint();
+            for claim in ["was taken", "keeps the old login", "was left empty"] {
+                assert!(!hint.contains(claim), "{kind:?}: {hint}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_entry_is_named_beside_the_message() {
+        let issue = Issue::new(IssueKind::LoginTaken, "uid=a", "another entry has it");
+        assert_eq!(issue.text(), "another entry has it");
+        assert_eq!(
+            issue.beside("uid=b").text(),
+            "another entry has it; the other entry is uid=b"
+        );
+    }
 }

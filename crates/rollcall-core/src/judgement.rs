@@ -294,7 +294,7 @@ impl EntryReading {
     fn missing_login(&self) -> Option<Issue> {
         let message = "the entry has no value for the login";
         let missing = self.offers.login.gap == Gap::None;
-        missing.then(|| Issue::new(IssueKind::MissingRequiredField, &self.dn, message).about("login", ""))
+        missing.then(|| Issue::new(IssueKind::MissingRequiredField, &self.dn, message).of_field("login"))
     }
 
     fn rejected(&self, person: &User, login: &str) -> Issue {
@@ -302,7 +302,8 @@ impl EntryReading {
             "the entry does not have the login {} any more, and this sync keeps logins",
             person.profile.login
         );
-        Issue::new(IssueKind::LoginChangeRejected, &self.dn, message).about("login", login)
+        let issue = Issue::new(IssueKind::LoginChangeRejected, &self.dn, message);
+        issue.of_field("login").valued(login)
     }
 
     fn state_issue(&self, consequence: &str) -> Issue {
@@ -323,7 +324,7 @@ impl EntryReading {
             .collect();
         let rules = rules.join(", ");
         let message = format!("role rule {rules} could not be evaluated: {consequence}");
-        Issue::new(IssueKind::RoleRuleFailed, &self.dn, message).about("role", "")
+        Issue::new(IssueKind::RoleRuleFailed, &self.dn, message).of_field("role")
     }
 }
 

@@ -1,68 +1,104 @@
 //! LOCAL users: what the product may write into the users that it keeps itself.
 
-use crate::identifier::{Email, LoginPolicy};
+use crate::field::{self, Field};
+use crate::identifier::LoginPolicy;
 use crate::user::Profile;
 use crate::user_sync::{MAX_CUSTOM_FIELDS, MAX_LIST};
 use crate::violation::{Violations, check_text};
 
-/// Longest name of a person, in characters.
-pub const MAX_NAME_CHARS: usize = 256;
-/// Longest phone number, in characters.
-pub const MAX_PHONE_CHARS: usize = 64;
-/// Longest role and name of a custom field, in characters.
-pub const MAX_WORD_CHARS: usize = 64;
-/// Longest value of a custom field, in characters.
-pub const MAX_CUSTOM_CHARS: usize = 1024;
-/// Longest restriction, in characters.
-pub const MAX_RESTRICTION_CHARS: usize = 254;
+/// Longest name of a custom field, in characters.
+pub const MAX_CUSTOM_NAME_CHARS: usize = 64;
 
 /// All mistakes in the profile of a LOCAL user, with the paths of `User`'s fields.
-pub fn validate(profile: &Profile, policy: &LoginPolicy) -> Violations {
+///
+/// What a user has already is not held against an update that leaves it: a user who was synced may have a login of
+/// another deployment's rules, and must be able to get another name.
+pub fn validate(profile: &Profile, before: Option<&Profile>, policy: &LoginPolicy) -> Violations {
+    let Profile {
+        login,
+        email,
+        display_name,
+        given_name,
+        family_name,
+        phone_number,
+        role,
+        restrictions,
+        custom,
+    } = profile;
     let mut found = Violations::new();
-    match profile.login.is_empty() {
-        true => found.add("login", "is required"),
-        false => {
-            found.take("login", policy.check(&profile.login));
+    for (field, value, old) in [
+        (Field::Login, login, before.map(|before| &before.login)),
+        (Field::Role, role, before.map(|before| &before.role)),
+    ] {
+        match value.is_empty() {
+            true => found.add(field.name(), "is required"),
+            false if old == Some(value) => {}
+            false => field::validate(&mut found, field.name(), field, value, policy),
         }
     }
-    if let Some(email) = &profile.email {
-        found.take("email", Email::parse(email));
-    }
-    for (field, value, longest) in [
-        ("display_name", &profile.display_name, MAX_NAME_CHARS),
-        ("given_name", &profile.given_name, MAX_NAME_CHARS),
-        ("family_name", &profile.family_name, MAX_NAME_CHARS),
-        ("phone_number", &profile.phone_number, MAX_PHONE_CHARS),
+    for (field, value, old) in [
+        (Field::Email, email, before.map(|before| &before.email)),
+        (
+            Field::DisplayName,
+            display_name,
+            before.map(|before| &before.display_name),
+        ),
+        (
+            Field::GivenName,
+            given_name,
+            before.map(|before| &before.given_name),
+        ),
+        (
+            Field::FamilyName,
+            family_name,
+            before.map(|before| &before.family_name),
+        ),
+        (
+            Field::PhoneNumber,
+            phone_number,
+            before.map(|before| &before.phone_number),
+        ),
     ] {
-        check_text(
-            &mut found,
-            field,
-            value.as_deref().unwrap_or_default(),
-            0,
-            longest,
-        );
+        if let Some(text) = value
+            && old != Some(value)
+        {
+            field::validate(&mut found, field.name(), field, text, policy);
+        }
     }
-    check_text(&mut found, "role", &profile.role, 1, MAX_WORD_CHARS);
-    found.require(
-        profile.restrictions.len() <= MAX_LIST,
-        "restrictions",
-        format!("at most {MAX_LIST} values are allowed"),
-    );
-    for (index, restriction) in profile.restrictions.iter().enumerate() {
-        let field = format!("restrictions[{index}]");
-        check_text(&mut found, &field, restriction, 1, MAX_RESTRICTION_CHARS);
+    if before.is_none_or(|before| before.restrictions != *restrictions) {
+        validate_restrictions(&mut found, restrictions);
     }
+    let old = |name: &String| before.and_then(|before| before.custom.get(name));
+    let grown = before.is_none_or(|before| custom.len() > before.custom.len());
     found.require(
-        profile.custom.len() <= MAX_CUSTOM_FIELDS,
+        custom.len() <= MAX_CUSTOM_FIELDS || !grown,
         "custom",
         format!("at most {MAX_CUSTOM_FIELDS} custom fields are allowed"),
     );
-    for (name, value) in &profile.custom {
-        let field = format!("custom[{name}]");
-        check_text(&mut found, &field, name, 1, MAX_WORD_CHARS);
-        check_text(&mut found, &field, value, 0, MAX_CUSTOM_CHARS);
+    for (name, value) in custom.iter().filter(|(name, value)| old(name) != Some(value)) {
+        let path = format!("custom[{name}]");
+        check_text(&mut found, &path, name, 1, MAX_CUSTOM_NAME_CHARS);
+        field::validate(&mut found, &path, Field::Custom, value, policy);
     }
     found
+}
+
+/// Records the mistakes in the restrictions of a user, or in those that a user sync gives to its users.
+pub(crate) fn validate_restrictions(found: &mut Violations, restrictions: &[String]) {
+    found.require(
+        restrictions.len() <= MAX_LIST,
+        "restrictions",
+        format!("at most {MAX_LIST} values are allowed"),
+    );
+    for (index, restriction) in restrictions.iter().enumerate() {
+        let path = format!("restrictions[{index}]");
+        match restriction.is_empty() {
+            true => found.add(path, "is required"),
+            false => {
+                found.take(&path, Field::Restriction.check(restriction));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +113,7 @@ mod tests {
             role: "user".into(),
             ..Profile::default()
         };
-        assert!(validate(&good, &LoginPolicy::default()).is_empty());
+        assert!(validate(&good, None, &LoginPolicy::default()).is_empty());
         let bad = Profile {
             login: "a b".into(),
             email: Some("ada".into()),
@@ -87,18 +123,39 @@ mod tests {
             custom: [(String::new(), String::new())].into(),
             ..good
         };
-        let found = validate(&bad, &LoginPolicy::default());
+        let found = validate(&bad, None, &LoginPolicy::default());
         let fields: Vec<_> = found.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(
             fields,
             [
                 "login",
+                "role",
                 "email",
                 "display_name",
-                "role",
                 "restrictions[0]",
                 "custom[]"
             ]
         );
+    }
+
+    #[test]
+    fn what_an_update_leaves_is_not_held_against_it() {
+        let before = Profile {
+            login: "was synced".into(),
+            phone_number: Some("1".repeat(1000)),
+            role: "user".into(),
+            restrictions: vec!["x".repeat(300)],
+            custom: [("note".into(), "x".repeat(2000))].into(),
+            ..Profile::default()
+        };
+        let policy = LoginPolicy::default();
+        let mut after = before.clone();
+        after.display_name = Some("Ada".into());
+        assert!(validate(&after, Some(&before), &policy).is_empty());
+        after.phone_number = Some("2".repeat(1000));
+        after.custom.insert("note".into(), "y".repeat(2000));
+        let found = validate(&after, Some(&before), &policy);
+        let fields: Vec<_> = found.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, ["phone_number", "custom[note]"]);
     }
 }

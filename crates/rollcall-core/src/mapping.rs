@@ -6,17 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dn::Dn;
 use crate::entry::Entry;
-use crate::identifier::{Email, LoginPolicy, LoginProblem, normalize};
+use crate::field::{self, Field, ValueProblem};
+use crate::identifier::{LoginPolicy, normalize};
 use crate::issue::{Issue, IssueKind};
 use crate::template::{Rendered, Template};
 use crate::user_sync::UserSyncSettings;
-
-/// Longest name, in characters.
-pub const MAX_NAME_CHARS: usize = 256;
-/// Longest phone number, in characters.
-pub const MAX_PHONE_CHARS: usize = 64;
-/// Longest value of a custom field, in characters.
-pub const MAX_VALUE_CHARS: usize = 1024;
 
 /// A sync's mapping, ready to be used.
 #[derive(Clone, Debug)]
@@ -161,23 +155,21 @@ impl Mapping {
 
     /// What an entry offers.
     pub fn read(&self, entry: &Entry) -> Offers {
-        let text = |field: &str, templates: &[Template], most: usize| {
-            offer(entry, field, templates, |value| text_problem(value, most))
-        };
-        let login = offer(entry, "login", &self.login, |value| self.login_problem(value));
+        let read = |field: Field, templates: &[Template]| self.offer(entry, field, field.name(), templates);
+        let login = read(Field::Login, &self.login);
         Offers {
             naming_login: naming_value(entry, &self.login, &login.values),
             login,
-            email: offer(entry, "email", &self.email, email_problem),
-            display_name: text("display_name", &self.display_name, MAX_NAME_CHARS),
-            given_name: text("given_name", &self.given_name, MAX_NAME_CHARS),
-            family_name: text("family_name", &self.family_name, MAX_NAME_CHARS),
-            phone_number: text("phone_number", &self.phone_number, MAX_PHONE_CHARS),
+            email: read(Field::Email, &self.email),
+            display_name: read(Field::DisplayName, &self.display_name),
+            given_name: read(Field::GivenName, &self.given_name),
+            family_name: read(Field::FamilyName, &self.family_name),
+            phone_number: read(Field::PhoneNumber, &self.phone_number),
             custom: self
                 .custom
                 .iter()
                 .map(|(field, templates)| {
-                    let offer = text(&format!("custom.{field}"), templates, MAX_VALUE_CHARS);
+                    let offer = self.offer(entry, Field::Custom, &format!("custom.{field}"), templates);
                     (field.clone(), offer)
                 })
                 .collect(),
@@ -185,90 +177,72 @@ impl Mapping {
         }
     }
 
-    fn login_problem(&self, login: &str) -> Option<(IssueKind, String)> {
-        let problem = self.policy.check(login).err()?;
-        let kind = match problem {
-            LoginProblem::TooShort { .. } => IssueKind::LoginTooShort,
-            LoginProblem::TooLong { .. } => IssueKind::LoginTooLong,
-            LoginProblem::IllegalCharacters { .. } => IssueKind::LoginIllegalCharacters,
-        };
-        Some((kind, format!("the login {problem}")))
-    }
-}
-
-fn email_problem(value: &str) -> Option<(IssueKind, String)> {
-    let invalid = Email::parse(value).is_err();
-    invalid.then(|| {
-        (
-            IssueKind::EmailInvalid,
-            "the e-mail address is not valid".to_owned(),
-        )
-    })
-}
-
-fn text_problem(value: &str, most: usize) -> Option<(IssueKind, String)> {
-    let too_long = value.len() > most && value.chars().count() > most;
-    too_long.then(|| {
-        (
-            IssueKind::ValueTooLong,
-            format!("the value has more than {most} characters"),
-        )
-    })
-}
-
-fn offer(
-    entry: &Entry,
-    field: &str,
-    candidates: &[Template],
-    problem: impl Fn(&str) -> Option<(IssueKind, String)>,
-) -> Offer {
-    let (mut unusable, mut unreadable) = (None, None);
-    for candidate in candidates {
-        let mut values = match candidate.render(entry) {
-            Rendered::Absent => continue,
-            Rendered::Unreadable(attribute) => {
-                unreadable.get_or_insert_with(|| undecodable(entry, field, attribute));
-                continue;
-            }
-            Rendered::Values(values) => values,
-        };
-        values.retain(|value| match problem(value) {
-            None => true,
-            Some((kind, message)) => {
-                unusable.get_or_insert_with(|| {
-                    Box::new(Issue::new(kind, &entry.dn, message).about(candidate.as_str(), value))
-                });
-                false
-            }
-        });
-        if !values.is_empty() {
-            let gap = if unreadable.is_some() {
-                Gap::Unreadable
-            } else {
-                Gap::None
+    /// What an entry offers for the field at `path`.
+    fn offer(&self, entry: &Entry, field: Field, path: &str, candidates: &[Template]) -> Offer {
+        let (mut unusable, mut unreadable) = (None, None);
+        for candidate in candidates {
+            let rendered = match candidate.render(entry) {
+                Rendered::Absent => continue,
+                Rendered::Unreadable(attribute) => {
+                    unreadable.get_or_insert_with(|| undecodable(entry, path, attribute));
+                    continue;
+                }
+                Rendered::Values(values) => values,
             };
-            return Offer {
-                values,
-                gap,
-                issue: unreadable,
-            };
+            let mut values: Vec<String> = Vec::with_capacity(rendered.len());
+            for value in rendered {
+                match field::usable(field, &value, &self.policy) {
+                    Ok(usable) if values.contains(&usable) => {}
+                    Ok(usable) => values.push(usable),
+                    Err(problem) => {
+                        let issue = problem
+                            .issue_kind()
+                            .map(|kind| Issue::new(kind, &entry.dn, message(problem)));
+                        unusable = unusable.or_else(|| {
+                            issue
+                                .map(|issue| Box::new(issue.of_field(path).about(candidate.as_str(), &value)))
+                        });
+                    }
+                }
+            }
+            if !values.is_empty() {
+                let gap = if unreadable.is_some() {
+                    Gap::Unreadable
+                } else {
+                    Gap::None
+                };
+                return Offer {
+                    values,
+                    gap,
+                    issue: unreadable,
+                };
+            }
+        }
+        let gap = match (&unreadable, &unusable) {
+            (Some(_), _) => Gap::Unreadable,
+            (None, Some(_)) => Gap::Unusable,
+            (None, None) => Gap::None,
+        };
+        Offer {
+            values: Vec::new(),
+            gap,
+            issue: unreadable.or(unusable),
         }
     }
-    let gap = match (&unreadable, &unusable) {
-        (Some(_), _) => Gap::Unreadable,
-        (None, Some(_)) => Gap::Unusable,
-        (None, None) => Gap::None,
-    };
-    Offer {
-        values: Vec::new(),
-        gap,
-        issue: unreadable.or(unusable),
+}
+
+fn message(problem: ValueProblem) -> String {
+    match problem {
+        ValueProblem::Login(problem) => format!("the login {problem}"),
+        ValueProblem::Email(problem) => format!("the e-mail address is not valid: {problem}"),
+        problem => format!("the value {problem}"),
     }
 }
 
 fn undecodable(entry: &Entry, field: &str, attribute: &str) -> Box<Issue> {
     let message = format!("the value of {attribute}, which {field} is mapped to, is not UTF-8");
-    Box::new(Issue::new(IssueKind::UndecodableEntry, &entry.dn, message).about(attribute, ""))
+    let issue = Issue::new(IssueKind::UndecodableEntry, &entry.dn, message);
+    Box::new(issue.of_field(field).about(attribute, ""))
 }
 
 /// Of several values, the one that stands in the entry's RDN.

@@ -1,7 +1,7 @@
 //! Plans: what a run would change, user by user.
 
 use crate::id::UserId;
-use crate::user::{FieldChange, Origin, Profile, StateReason, UserState};
+use crate::user::{FieldChange, Origin, Profile, Standing, StateReason, User, UserState, changes};
 
 /// Most changes in one chunk of a plan, and so in one transaction.
 pub const CHUNK_CHANGES: usize = 1000;
@@ -53,8 +53,27 @@ pub struct Change {
     pub state_reason: Option<StateReason>,
     /// Another enabled entry asks for the login, which the user's own entry does not have any more.
     pub login_ambiguous: bool,
-    /// Fields that differ, for people and for the event.
+    /// What is different, for people. Events tell what was different when the change was applied.
     pub changes: Vec<FieldChange>,
+}
+
+impl Change {
+    /// The same with what is different from the user as it was.
+    pub fn compared(mut self, before: Option<&User>) -> Self {
+        self.changes = changes(
+            before,
+            Standing {
+                origin: Some(&self.origin),
+                profile: &self.profile,
+                state: self.state,
+                state_reason: self.state_reason,
+                owner: before.is_some_and(|user| user.owner),
+                block: before.and_then(|user| user.block.as_ref()),
+                login_ambiguous: self.login_ambiguous,
+            },
+        );
+        self
+    }
 }
 
 /// A short hash of everything that a sync sets on a user. Equal fingerprints mean that an entry asks for

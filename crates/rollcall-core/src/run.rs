@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::id::{RunId, UserSyncKey};
 use crate::issue::{Health, HealthLevel, IssueKind};
+use crate::wording::counted;
 
 /// How long a PLANNED or HELD run waits to be applied.
 pub const PLAN_LIFETIME: chrono::TimeDelta = chrono::TimeDelta::hours(72);
@@ -224,7 +225,10 @@ pub fn health_after(state: RunState, issues: u64, failure: Option<&str>, hold_re
         }
         RunState::SucceededWithIssues => (
             HealthLevel::Warning,
-            format!("The last run left {issues} issues; each names an entry and what to do about it."),
+            format!(
+                "The last run left {}; each names what to do about it.",
+                counted(issues, "issue", "issues")
+            ),
         ),
         _ => return Health::default(),
     };

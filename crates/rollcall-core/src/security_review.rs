@@ -13,6 +13,7 @@ use crate::issue::{HealthLevel, IssueKind};
 use crate::run::{Run, RunState};
 use crate::soft_lock::SoftLockMode;
 use crate::user_sync::UserSync;
+use crate::wording::counted;
 
 /// A user sync that runs by itself and saw its whole directory longer ago than this is stale.
 const STALE_AFTER: TimeDelta = TimeDelta::days(7);
@@ -525,7 +526,10 @@ fn overlap(reviewed: &ReviewedSync, about: &About) -> Finding {
             "",
         ),
         count => {
-            let message = format!("Its last run claimed {count} people of other user syncs.");
+            let message = format!(
+                "Its last run claimed {} of other user syncs.",
+                counted(count, "person", "people")
+            );
             about.find(practice, StageResult::Warn, message, IssueKind::Overlap.hint())
         }
     }

@@ -8,6 +8,7 @@ use crate::dn::Dn;
 use crate::entry::Entry;
 use crate::filter::Attribute;
 use crate::identifier::normalize;
+use crate::secret_attribute::is_secret;
 
 /// Longest template, in bytes.
 pub const MAX_TEMPLATE_BYTES: usize = 1024;
@@ -55,6 +56,9 @@ pub enum TemplateProblem {
     /// A placeholder is not closed.
     #[error("this placeholder is never closed: add }}, or write {{{{ for a brace")]
     Unclosed,
+    /// The attribute holds passwords, hashes or keys.
+    #[error("{0} holds secrets and cannot be mapped")]
+    SecretAttribute(String),
     /// A brace closes nothing.
     #[error("this brace closes nothing: remove it, or write }}}} for a brace")]
     ExtraBrace,
@@ -81,7 +85,15 @@ impl Template {
                 problem: TemplateProblem::TooLong,
             });
         }
+        let open = |offset: usize, attribute: Attribute| match is_secret(attribute.as_str()) {
+            true => Err(mistake(
+                offset,
+                TemplateProblem::SecretAttribute(attribute.as_str().to_owned()),
+            )),
+            false => Ok(attribute),
+        };
         if let Some(attribute) = Attribute::parse(bare) {
+            let attribute = open(0, attribute)?;
             return Ok(Self {
                 source: bare.to_owned(),
                 parts: vec![Part::Attribute(attribute)],
@@ -104,6 +116,7 @@ impl Template {
                     let name = &inner[..length];
                     let attribute = Attribute::parse(name.trim())
                         .ok_or_else(|| mistake(at + 1, TemplateProblem::NotAnAttribute(name.to_owned())))?;
+                    let attribute = open(at + 1, attribute)?;
                     if !literal.is_empty() {
                         parts.push(Part::Text(std::mem::take(&mut literal)));
                     }
@@ -298,6 +311,12 @@ mod tests {
             ("{sn} x}", 7, ExtraBrace),
             ("{}", 2, NotAnAttribute(String::new())),
             ("{given_name}", 2, NotAnAttribute("given_name".into())),
+            (
+                "UserPassword;binary",
+                1,
+                SecretAttribute("UserPassword;binary".into()),
+            ),
+            ("{sn} {2.5.4.35}", 7, SecretAttribute("2.5.4.35".into())),
             ("given name", 1, NoPlaceholder("given name".into())),
             ("{{sn}}", 1, NoPlaceholder("{{sn}}".into())),
         ] {

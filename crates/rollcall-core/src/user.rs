@@ -1,12 +1,15 @@
 //! Users: the records that the SaaS product works with.
 
-use std::borrow::Cow;
+mod changes;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
 use crate::external_id::ExternalId;
 use crate::id::{DirectoryId, TenantId, UserId, UserSyncId};
+
+pub use changes::{FieldChange, Standing, changes};
 
 /// The fields that a mapping or the product fills.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -29,64 +32,6 @@ pub struct Profile {
     pub restrictions: Vec<String>,
     /// Further fields of the product's own.
     pub custom: BTreeMap<String, String>,
-}
-
-/// A difference in one field. `None` stands for "not set".
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FieldChange {
-    /// The field, `custom.` in front of a custom one.
-    pub field: String,
-    /// The value before.
-    pub old: Option<String>,
-    /// The value after.
-    pub new: Option<String>,
-}
-
-impl Profile {
-    /// Every field by name, in the contract's order.
-    pub fn fields(&self) -> Vec<(Cow<'_, str>, Option<Cow<'_, str>>)> {
-        let text = |value| Some(value).filter(|value: &&str| !value.is_empty());
-        let restrictions = self.restrictions.join(", ");
-        let restrictions = (!restrictions.is_empty()).then_some(Cow::Owned(restrictions));
-        let fixed = [
-            ("login", text(self.login.as_str())),
-            ("email", self.email.as_deref()),
-            ("display_name", self.display_name.as_deref()),
-            ("given_name", self.given_name.as_deref()),
-            ("family_name", self.family_name.as_deref()),
-            ("phone_number", self.phone_number.as_deref()),
-            ("role", text(self.role.as_str())),
-        ];
-        let fixed = fixed.map(|(name, value)| (Cow::Borrowed(name), value.map(Cow::Borrowed)));
-        let custom = self.custom.iter().map(|(name, value)| {
-            (
-                Cow::Owned(format!("custom.{name}")),
-                Some(Cow::Borrowed(value.as_str())),
-            )
-        });
-        let restrictions = (Cow::Borrowed("restrictions"), restrictions);
-        fixed.into_iter().chain([restrictions]).chain(custom).collect()
-    }
-
-    /// What is different in `new`.
-    pub fn changes_to(&self, new: &Profile) -> Vec<FieldChange> {
-        let mut old: BTreeMap<_, _> = self.fields().into_iter().collect();
-        let change =
-            |field: Cow<'_, str>, old: Option<Cow<'_, str>>, new: Option<Cow<'_, str>>| FieldChange {
-                field: field.into_owned(),
-                old: old.map(Cow::into_owned),
-                new: new.map(Cow::into_owned),
-            };
-        let mut changes = Vec::new();
-        for (field, value) in new.fields() {
-            let before = old.remove(&field).flatten();
-            if before != value {
-                changes.push(change(field, before, value));
-            }
-        }
-        changes.extend(old.into_iter().map(|(field, value)| change(field, value, None)));
-        changes
-    }
 }
 
 /// Whether a user exists for the product.
@@ -180,39 +125,4 @@ pub struct User {
     pub create_time: DateTime<Utc>,
     /// When it was last changed.
     pub update_time: DateTime<Utc>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changes_name_every_difference_and_nothing_else() {
-        let old = Profile {
-            login: "ada".into(),
-            email: Some("a@x".into()),
-            custom: BTreeMap::from([("badge".into(), "1".into()), ("desk".into(), "7".into())]),
-            ..Profile::default()
-        };
-        let mut new = old.clone();
-        assert_eq!(old.changes_to(&new), []);
-        new.email = None;
-        new.given_name = Some("Ada".into());
-        new.custom.remove("desk");
-        new.custom.insert("badge".into(), "2".into());
-        let change = |field: &str, old: Option<&str>, new: Option<&str>| FieldChange {
-            field: field.into(),
-            old: old.map(Into::into),
-            new: new.map(Into::into),
-        };
-        assert_eq!(
-            old.changes_to(&new),
-            [
-                change("email", Some("a@x"), None),
-                change("given_name", None, Some("Ada")),
-                change("custom.badge", Some("1"), Some("2")),
-                change("custom.desk", Some("7"), None),
-            ]
-        );
-    }
 }

@@ -10,6 +10,7 @@ use crate::filter::Filter;
 use crate::id::{DirectoryId, RunId, TenantId, UserSyncId};
 use crate::identifier::Email;
 use crate::issue::Health;
+use crate::local_user::validate_restrictions;
 use crate::schedule::Schedule;
 use crate::template::Template;
 use crate::violation::{Violations, check_text};
@@ -298,10 +299,7 @@ impl UserSyncSettings {
                 format!("searches[{index}].base_dn"),
                 "is required, like ou=people,dc=example,dc=com",
             );
-            found.take(
-                &format!("searches[{index}].filter"),
-                Filter::parse(&search.filter),
-            );
+            check_filter(&mut found, &format!("searches[{index}].filter"), &search.filter);
             let twice = self.searches[..index].contains(search);
             found.require(!twice, format!("searches[{index}]"), "stands in the list twice");
         }
@@ -311,7 +309,7 @@ impl UserSyncSettings {
         if let Err(error) = Schedule::parse(&self.cron, &self.time_zone) {
             found.add(error.field(), error.to_string());
         }
-        check_list(&mut found, "restrictions", &self.restrictions);
+        validate_restrictions(&mut found, &self.restrictions);
         found.require(
             self.removal_limit
                 .max_percent
@@ -319,7 +317,11 @@ impl UserSyncSettings {
             "removal_limit.max_percent",
             "must be from 0 to 100",
         );
-        check_list(&mut found, "report.addresses", &self.report.addresses);
+        found.require(
+            self.report.addresses.len() <= MAX_LIST,
+            "report.addresses",
+            format!("at most {MAX_LIST} values are allowed"),
+        );
         for (index, address) in self.report.addresses.iter().enumerate() {
             let field = format!("report.addresses[{index}]");
             found.take(&field, Email::parse(address));
@@ -342,7 +344,7 @@ impl UserSyncSettings {
             check_role(found, &format!("role_rules[{index}].role"), &rule.role);
             match &rule.condition {
                 RoleCondition::Filter(filter) => {
-                    found.take(&format!("role_rules[{index}].filter"), Filter::parse(filter));
+                    check_filter(found, &format!("role_rules[{index}].filter"), filter);
                 }
                 RoleCondition::GroupDn(dn) => {
                     found.require(
@@ -365,6 +367,12 @@ impl UserSyncSettings {
     }
 }
 
+fn check_filter(found: &mut Violations, field: &str, filter: &str) {
+    if let Some(filter) = found.take(field, Filter::parse(filter)) {
+        found.take(field, filter.check_permitted());
+    }
+}
+
 fn check_role(found: &mut Violations, field: &str, role: &str) {
     let valid = role.len() <= 64
         && role.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -376,17 +384,6 @@ fn check_role(found: &mut Violations, field: &str, role: &str) {
         field,
         "is not a role: up to 64 letters, digits, hyphens and underscores, a letter first",
     );
-}
-
-fn check_list(found: &mut Violations, field: &str, values: &[String]) {
-    found.require(
-        values.len() <= MAX_LIST,
-        field,
-        format!("at most {MAX_LIST} values are allowed"),
-    );
-    for (index, value) in values.iter().enumerate() {
-        check_text(found, &format!("{field}[{index}]"), value, 1, 254);
-    }
 }
 
 #[cfg(test)]

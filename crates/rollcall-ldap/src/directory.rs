@@ -7,7 +7,9 @@ use rollcall_core::directory::DirectorySettings;
 use rollcall_core::dn::is_same_dn;
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::{ExternalId, IdKind};
+use rollcall_core::filter::Filter;
 use rollcall_core::secret::{Password, SecretBytes};
+use rollcall_core::secret_attribute::is_secret;
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
 
@@ -84,6 +86,7 @@ impl LdapDirectory {
     /// # Errors
     /// No host can be used, or the service account is refused. Whatever happens later is in the outcome.
     pub async fn search(&self, request: SearchRequest) -> Result<PagedSearch, LdapError> {
+        check_permitted(&request.filter, &request.attributes)?;
         let deadline = Instant::now() + self.pools.endpoint.connect_timeout + self.pools.operation_timeout;
         let lease = self.service_lease(deadline).await?;
         Ok(PagedSearch::new(lease, request))
@@ -99,7 +102,7 @@ impl LdapDirectory {
         request: &ReadRequest,
         deadline: Instant,
     ) -> Result<Option<Entry>, LdapError> {
-        let query = read_query(request);
+        let query = read_query(request)?;
         let mut last = LdapError::CircuitOpen;
         for host in self.pools.admitted() {
             match self.pools.read_on(host, &query, deadline).await {
@@ -123,6 +126,7 @@ impl LdapDirectory {
         max_entries: u32,
         deadline: Instant,
     ) -> Result<Found, LdapError> {
+        check_permitted(filter, attributes)?;
         let query = Query {
             base: base_dn.to_owned(),
             scope,
@@ -230,7 +234,7 @@ impl LdapDirectory {
         request: &ReadRequest,
         deadline: Instant,
     ) -> Verification {
-        let (who, query) = (who.into(), read_query(request));
+        let who = who.into();
         let failed = |error: LdapError| Verification {
             bind: Err(BindError {
                 error: error.clone(),
@@ -238,6 +242,10 @@ impl LdapDirectory {
             }),
             by_id: false,
             read: Err(error),
+        };
+        let query = match read_query(request) {
+            Ok(query) => query,
+            Err(error) => return failed(error),
         };
         let mut last = failed(LdapError::CircuitOpen);
         for host in self.pools.admitted() {
@@ -279,12 +287,14 @@ impl LdapDirectory {
     /// # Errors
     /// No answer; [`BindError::unsent`] says whether a bind would have been on its way by then.
     pub async fn reach(&self, deadline: Instant) -> Result<(), BindError> {
-        let query = read_query(&ReadRequest {
-            dn: String::new(),
+        let query = Query {
+            base: String::new(),
+            scope: SearchScope::Base,
             filter: "(objectClass=*)".to_owned(),
             // No attributes (RFC 4511 section 4.5.1.8).
             attributes: vec!["1.1".to_owned()],
-        });
+            size_limit: 0,
+        };
         let mut last = BindError {
             error: LdapError::CircuitOpen,
             unsent: true,
@@ -461,12 +471,22 @@ impl Pools {
     }
 }
 
-fn read_query(request: &ReadRequest) -> Query {
-    Query {
+fn read_query(request: &ReadRequest) -> Result<Query, LdapError> {
+    check_permitted(&request.filter, &request.attributes)?;
+    Ok(Query {
         base: request.dn.clone(),
         scope: SearchScope::Base,
         filter: request.filter.clone(),
         attributes: request.attributes.clone(),
         size_limit: 0,
+    })
+}
+
+/// Refuses to ask about attributes that hold secrets. No new configuration does, but one that was stored before may.
+fn check_permitted(filter: &str, attributes: &[String]) -> Result<(), LdapError> {
+    let filter = Filter::parse(filter).map_err(|_| LdapError::Misconfigured(Misconfiguration::Filter))?;
+    if filter.check_permitted().is_err() || attributes.iter().any(|attribute| is_secret(attribute)) {
+        return Err(LdapError::Misconfigured(Misconfiguration::SecretAttribute));
     }
+    Ok(())
 }

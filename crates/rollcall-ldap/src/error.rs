@@ -59,6 +59,9 @@ pub enum Misconfiguration {
     /// The filter is not one that can be sent.
     #[error("the filter is not valid")]
     Filter,
+    /// The configuration asks about an attribute that holds secrets.
+    #[error("a filter or a field asks about an attribute that holds secrets, which is never read")]
+    SecretAttribute,
     /// There is no host.
     #[error("the directory has no host")]
     NoHost,

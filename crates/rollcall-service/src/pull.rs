@@ -3,6 +3,7 @@
 use rollcall_core::entry::Entry;
 use rollcall_core::filter::Filter;
 use rollcall_core::user_sync::Search;
+use rollcall_core::wording::counted;
 use rollcall_ldap::{
     LdapDirectory, LdapError, PartialReason, Pulled, SearchBudget, SearchOutcome, SearchRequest,
 };
@@ -161,7 +162,10 @@ fn gap(reason: &PartialReason) -> String {
     match reason {
         PartialReason::ServerLimit(code) => format!("the server cut the results short with {code}"),
         PartialReason::Interrupted(error) => format!("it broke off: {error}"),
-        PartialReason::TaintedEntries(count) => format!("{count} entries hold text that is not UTF-8"),
+        PartialReason::TaintedEntries(count) => {
+            let entries = counted(*count, "entry has", "entries have");
+            format!("{entries} text that is not UTF-8")
+        }
         PartialReason::BudgetSpent => "there are more entries or bytes than a run may read".to_owned(),
         PartialReason::Abandoned => "it was not read to its end".to_owned(),
     }

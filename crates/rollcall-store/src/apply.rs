@@ -3,14 +3,13 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use rollcall_core::event::EventType;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncKey};
 use rollcall_core::identifier::normalize;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind, Fingerprint};
 use rollcall_core::run::{RunCounts, RunState};
-use rollcall_core::user::{Profile, User, UserState};
+use rollcall_core::user::{User, UserState};
 use sea_orm::ConnectionTrait;
 
 use crate::claims::{Claim, settle};
@@ -301,17 +300,9 @@ fn without(key: &str, mut write: UserWrite, change: &Change) -> (Issue, Option<U
         None if is_login => return (issue, None),
         _ => write.after.profile.email = None,
     }
-    let Some(user) = before else {
-        write.changes = Profile::default().changes_to(&write.after.profile);
-        write.fingerprint = Some(fingerprint_of(&write.after));
-        return (issue, Some(write));
-    };
-    write.changes = user.profile.changes_to(&write.after.profile);
-    write.fingerprint = Some(fingerprint_of(&write.after));
-    let is_same = write.changes.is_empty()
-        && user.origin == write.after.origin
-        && (user.state, user.state_reason) == (write.after.state, write.after.state_reason)
-        && user.login_ambiguous == write.after.login_ambiguous;
+    let fingerprint = fingerprint_of(&write.after);
+    let write = UserWrite::new(write.before, write.after, Some(fingerprint));
+    let is_same = write.before.is_some() && write.changes.is_empty();
     (issue, (!is_same).then_some(write))
 }
 
@@ -355,22 +346,8 @@ fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateT
         create_time: before.as_ref().map_or(now, |user| user.create_time),
         update_time: now,
     };
-    UserWrite {
-        before,
-        fingerprint: Some(fingerprint_of(&after)),
-        after,
-        deleted: false,
-        event: match change.kind {
-            ChangeKind::Create => EventType::Created,
-            ChangeKind::Link => EventType::Linked,
-            ChangeKind::Update | ChangeKind::Relink => EventType::Updated,
-            ChangeKind::Reactivate => EventType::Reactivated,
-            ChangeKind::Deactivate => EventType::Deactivated,
-            ChangeKind::Archive => EventType::Archived,
-            ChangeKind::Transfer => EventType::Transferred,
-        },
-        changes: change.changes.clone(),
-    }
+    let fingerprint = fingerprint_of(&after);
+    UserWrite::new(before, after, Some(fingerprint))
 }
 
 /// The fingerprint of what a sync sets on the user.
@@ -403,7 +380,7 @@ fn refusal(kind: IssueKind, change: &Change) -> Issue {
     };
     let issue = Issue::new(kind, &change.origin.dn, message);
     match field {
-        Some((field, value)) => issue.about(field, value),
+        Some((field, value)) => issue.of_field(field).valued(value),
         None => issue,
     }
 }

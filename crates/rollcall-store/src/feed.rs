@@ -105,6 +105,7 @@ impl Store {
         let sql =
             "SELECT COUNT(*) FROM user_events e WHERE e.tenant = $1 AND e.user_sync = $2 AND e.time >= $3
               AND e.run IS NOT NULL AND e.event_type IN ('DEACTIVATED', 'ARCHIVED')
+              AND e.changes NOT LIKE '%{\"field\":\"state\",\"old\":\"USER_STATE_ARCHIVED\"%'
               AND NOT EXISTS (SELECT 1 FROM sync_runs r
                 WHERE r.tenant = $1 AND r.user_sync = $2 AND r.id = e.run
                   AND (r.mode <> 'APPLY' OR r.hold_reasons <> '[]'))";

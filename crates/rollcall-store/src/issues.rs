@@ -31,11 +31,15 @@ struct Row {
 #[derive(Serialize, Deserialize)]
 struct Details {
     dn: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
     attribute: Option<String>,
     value: Option<String>,
     message: String,
     #[serde(with = "crate::saved::optional_user_sync_id")]
     other_user_sync: Option<UserSyncId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    other_dn: Option<String>,
 }
 
 impl Store {
@@ -127,12 +131,24 @@ pub(crate) async fn append(tx: &impl ConnectionTrait, run: &mut Model, issues: &
     ]);
     for issue in issues {
         *counts.entry(issue.kind).or_default() += 1;
+        let Issue {
+            kind: _,
+            dn,
+            field,
+            attribute,
+            value,
+            message,
+            other_user_sync,
+            other_dn,
+        } = issue.clone();
         let details = Details {
-            dn: issue.dn.clone(),
-            attribute: issue.attribute.clone(),
-            value: issue.value.clone(),
-            message: issue.message.clone(),
-            other_user_sync: issue.other_user_sync.clone(),
+            dn,
+            field,
+            attribute,
+            value,
+            message,
+            other_user_sync,
+            other_dn,
         };
         let details = serde_json::to_string(&details).map_err(unreadable)?;
         bulk.push([run.issue_count.into(), issue.kind.word().into(), details.into()]);
@@ -160,10 +176,12 @@ impl Row {
         Ok(Issue {
             kind: IssueKind::from_word(&self.kind)?,
             dn: details.dn,
+            field: details.field,
             attribute: details.attribute,
             value: details.value,
             message: details.message,
             other_user_sync: details.other_user_sync,
+            other_dn: details.other_dn,
         })
     }
 }

@@ -1,7 +1,6 @@
 //! Changes that the product makes: LOCAL users, and blocks of any user.
 
 use chrono::{DateTime, Utc};
-use rollcall_core::event::EventType;
 use rollcall_core::id::{TenantId, UserId};
 use rollcall_core::planner::Holder;
 use rollcall_core::user::{Block, Profile, User, UserState};
@@ -56,15 +55,7 @@ impl Store {
             create_time: now,
             update_time: now,
         };
-        let changes = Profile::default().changes_to(&after.profile);
-        let write = UserWrite {
-            before: None,
-            after,
-            deleted: false,
-            event: EventType::Created,
-            changes,
-            fingerprint: None,
-        };
+        let write = UserWrite::new(None, after, None);
         self.commit_user(tx, tenant, write, now).await
     }
 
@@ -84,7 +75,6 @@ impl Store {
         let now = stored(now);
         let tx = self.inner.database.begin().await?;
         let before = lock_local(&tx, tenant, id, expected_revision).await?;
-        let changes = before.profile.changes_to(profile);
         let after = User {
             profile: profile.clone(),
             owner,
@@ -92,14 +82,7 @@ impl Store {
             update_time: now,
             ..before.clone()
         };
-        let write = UserWrite {
-            before: Some(before),
-            after,
-            deleted: false,
-            event: EventType::Updated,
-            changes,
-            fingerprint: None,
-        };
+        let write = UserWrite::new(Some(before), after, None);
         self.commit_user(tx, tenant, write, now).await
     }
 
@@ -182,25 +165,13 @@ impl Store {
             }),
             (_, block) => block,
         };
-        let event = if block.is_some() {
-            EventType::Blocked
-        } else {
-            EventType::Unblocked
-        };
         let after = User {
             block,
             revision: before.revision + 1,
             update_time: now,
             ..before.clone()
         };
-        let write = UserWrite {
-            before: Some(before),
-            after,
-            deleted: false,
-            event,
-            changes: Vec::new(),
-            fingerprint,
-        };
+        let write = UserWrite::new(Some(before), after, fingerprint);
         self.commit_user(tx, tenant, write, now).await
     }
 

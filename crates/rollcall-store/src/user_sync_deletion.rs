@@ -1,7 +1,6 @@
 //! Deleting a user sync, and what becomes of its users.
 
 use chrono::{DateTime, Utc};
-use rollcall_core::event::EventType;
 use rollcall_core::id::UserSyncKey;
 use rollcall_core::user::{StateReason, User, UserDisposition, UserState};
 use rollcall_core::user_sync::UserSyncSettings;
@@ -148,9 +147,8 @@ fn disposed(before: User, disposition: UserDisposition, now: DateTime<Utc>) -> U
         ..before.clone()
     };
     let linked = before.origin.as_ref().is_some_and(|origin| origin.linked);
-    let event = if linked || disposition == UserDisposition::MakeLocal {
+    if linked || disposition == UserDisposition::MakeLocal {
         after.origin = None;
-        EventType::Unlinked
     } else {
         after.state_reason = Some(StateReason::SyncDeleted);
         if disposition == UserDisposition::Archive {
@@ -158,18 +156,6 @@ fn disposed(before: User, disposition: UserDisposition, now: DateTime<Utc>) -> U
         } else if after.state == UserState::Active {
             after.state = UserState::Deactivated;
         }
-        match (before.state == after.state, after.state) {
-            (true, _) => EventType::Updated,
-            (false, UserState::Archived) => EventType::Archived,
-            (false, _) => EventType::Deactivated,
-        }
-    };
-    UserWrite {
-        before: Some(before),
-        after,
-        deleted: false,
-        event,
-        changes: Vec::new(),
-        fingerprint: None,
     }
+    UserWrite::new(Some(before), after, None)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use rollcall_core::event::EventType;
 use rollcall_core::id::{RunId, TenantId, UserId};
-use rollcall_core::user::{FieldChange, User};
+use rollcall_core::user::{FieldChange, User, changes};
 use sea_orm::ConnectionTrait;
 
 use crate::bulk::{Bulk, Column, Type};
@@ -28,6 +28,18 @@ pub(crate) struct UserWrite {
 }
 
 impl UserWrite {
+    /// What makes `before` into `after`, with the event that says so.
+    pub(crate) fn new(before: Option<User>, after: User, fingerprint: Option<Vec<u8>>) -> Self {
+        Self {
+            event: EventType::of(before.as_ref(), &after),
+            changes: changes(before.as_ref(), after.standing()),
+            before,
+            after,
+            deleted: false,
+            fingerprint,
+        }
+    }
+
     /// The end of a user.
     pub(crate) fn deletion(user: User) -> Self {
         Self {

@@ -103,6 +103,17 @@ fn every_mistake_is_reported_at_once() {
 }
 
 #[test]
+fn a_secret_identifies_nobody() {
+    for attribute in ["unicodePwd", "2.5.4.35", "IPANTHASH"] {
+        let bad = DirectorySettings {
+            external_id_attribute: Some(attribute.into()),
+            ..settings()
+        };
+        assert_eq!(fields(&bad), ["external_id_attribute"], "{attribute}");
+    }
+}
+
+#[test]
 fn a_stored_secret_never_travels_to_a_new_endpoint() {
     let old = settings();
     let changes: [fn(&mut DirectorySettings); 6] = [

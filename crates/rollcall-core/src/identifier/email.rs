@@ -1,4 +1,5 @@
-//! E-mail addresses: the syntax that mail systems deliver to, no more of RFC 5322 than that.
+//! E-mail addresses: the syntax that mail systems deliver to on the internet (RFC 5321 section 4.1.2, and RFC 6531 for
+//! other scripts), no more of RFC 5322 than that.
 
 use thiserror::Error;
 use unicode_normalization::char::is_combining_mark;
@@ -18,8 +19,8 @@ pub struct Email {
 }
 
 impl Email {
-    /// Accepts an address that mail systems deliver to: one `@`, a local part without spaces, quotes or
-    /// brackets, a domain of valid labels. Surrounding spaces are no part of it.
+    /// Accepts an address that mail systems deliver to: a local part, as words between dots or in quotes, an `@`, and a
+    /// domain of at least two valid labels. Surrounding spaces are no part of it.
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -51,14 +52,15 @@ pub enum EmailProblem {
     /// Longer than [`MAX_EMAIL_BYTES`].
     #[error("an e-mail address has at most {MAX_EMAIL_BYTES} bytes")]
     TooLong,
-    /// No `@`, or more than one.
+    /// No `@`, or more than one outside of quotes.
     #[error("an e-mail address has exactly one @")]
     NotOneAt,
-    /// The part before the `@` is empty, over 64 bytes, or holds a space, a control or `()<>[]:;,\"`.
-    #[error("the part before the @ is empty, too long or holds an illegal character")]
+    /// The part before the `@` is empty, over 64 bytes, has a dot too many, or holds a space, a control or
+    /// `()<>[]:;,\"` outside of quotes.
+    #[error("the part before the @ is empty, too long, or holds an illegal character or a misplaced dot")]
     LocalPart,
-    /// The part after the `@` is not a host name.
-    #[error("the part after the @ is not a domain")]
+    /// The part after the `@` is not the name of a host on the internet.
+    #[error("the part after the @ is not a full domain, like example.com")]
     Domain,
 }
 
@@ -66,19 +68,49 @@ fn check_email_syntax(text: &str) -> Result<(), EmailProblem> {
     if text.len() > MAX_EMAIL_BYTES {
         return Err(EmailProblem::TooLong);
     }
-    let (local, domain) = text.split_once('@').ok_or(EmailProblem::NotOneAt)?;
-    if domain.contains('@') {
+    let (local, domain) = text.rsplit_once('@').ok_or(EmailProblem::NotOneAt)?;
+    let quoted = local.len() >= 2 && local.starts_with('"') && local.ends_with('"');
+    if !quoted && local.contains('@') {
         return Err(EmailProblem::NotOneAt);
     }
-    let illegal = |c: char| c.is_whitespace() || is_invisible(c) || r#"()<>[]:;,\""#.contains(c);
-    if local.is_empty() || local.len() > MAX_LOCAL_PART_BYTES || local.contains(illegal) {
+    let valid = match quoted {
+        true => is_quoted_content(&local[1..local.len() - 1]),
+        false => local.split('.').all(is_atom),
+    };
+    if !valid || local.len() > MAX_LOCAL_PART_BYTES {
         return Err(EmailProblem::LocalPart);
     }
-    if domain.split('.').all(is_domain_label) {
+    // A last label of digits alone is that of an IPv4 address.
+    let top = domain.rsplit_once('.').map(|(_, top)| top);
+    let is_name = top.is_some_and(|top| !top.bytes().all(|b| b.is_ascii_digit()));
+    if is_name && domain.split('.').all(is_domain_label) {
         Ok(())
     } else {
         Err(EmailProblem::Domain)
     }
+}
+
+/// An `Atom` of RFC 5321, or of RFC 6531.
+fn is_atom(text: &str) -> bool {
+    let illegal = |c: char| c.is_whitespace() || is_invisible(c) || r#"()<>[]:;,\"@"#.contains(c);
+    !text.is_empty() && !text.contains(illegal)
+}
+
+/// What may stand between the quotes of a `Quoted-string`: a backslash makes the next character, printable ASCII, plain.
+fn is_quoted_content(text: &str) -> bool {
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        let legal = match c {
+            '\\' => characters.next().is_some_and(|next| matches!(next, ' '..='~')),
+            '"' => false,
+            ' '..='~' => true,
+            c => !c.is_ascii() && !c.is_whitespace() && !is_invisible(c),
+        };
+        if !legal {
+            return false;
+        }
+    }
+    !text.is_empty()
 }
 
 fn is_domain_label(label: &str) -> bool {
@@ -98,5 +130,5 @@ pub fn is_email(text: &str) -> bool {
 /// The normalized domain of what may be an e-mail address; none if it is not one.
 pub fn email_domain(text: &str) -> Option<String> {
     let email = Email::parse(text).ok()?;
-    email.key.split_once('@').map(|(_, domain)| domain.to_owned())
+    email.key.rsplit_once('@').map(|(_, domain)| domain.to_owned())
 }

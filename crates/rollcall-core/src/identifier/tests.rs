@@ -115,10 +115,15 @@ fn illegal_characters_are_named() {
 #[test]
 fn addresses_that_mail_is_delivered_to_are_accepted() {
     for good in [
-        "a@b",
+        "a@b.c",
         "Anna.O'Neil+x@Mail.Example.COM",
         "\u{7528}\u{6237}@\u{4f8b}\u{5b50}.cn",
         " a@b.c ",
+        "a@xn--e1afmkfd.example",
+        "\"q q\"@x.example",
+        "\"a@b\"@x.example",
+        "\"a\\\"..b\"@x.example",
+        "\"\u{7528} \u{6237}\"@x.example",
     ] {
         assert!(is_email(good), "{good}");
     }
@@ -126,14 +131,28 @@ fn addresses_that_mail_is_delivered_to_are_accepted() {
     for (bad, problem) in [
         ("", EmailProblem::NotOneAt),
         ("alice", EmailProblem::NotOneAt),
-        ("a@b@c", EmailProblem::NotOneAt),
-        ("a\u{ff20}b@c", EmailProblem::NotOneAt),
+        ("-", EmailProblem::NotOneAt),
+        ("n/a", EmailProblem::NotOneAt),
+        ("a@b@c.d", EmailProblem::NotOneAt),
+        ("a\u{ff20}b@c.d", EmailProblem::NotOneAt),
+        ("a..b@c.d", EmailProblem::LocalPart),
+        (".a@c.d", EmailProblem::LocalPart),
+        ("a.@c.d", EmailProblem::LocalPart),
+        ("\"\"@c.d", EmailProblem::LocalPart),
+        ("\"a\"b\"@c.d", EmailProblem::LocalPart),
+        ("\"a\\\"@c.d", EmailProblem::LocalPart),
+        ("\"a\"b@c.d", EmailProblem::LocalPart),
+        ("\"a\nb\"@c.d", EmailProblem::LocalPart),
+        ("\"a\u{202e}b\"@c.d", EmailProblem::LocalPart),
+        ("\u{ff02}q q\u{ff02}@c.d", EmailProblem::LocalPart),
         ("@b.c", EmailProblem::LocalPart),
         ("a b@c.d", EmailProblem::LocalPart),
         ("a\u{0}b@c.d", EmailProblem::LocalPart),
         ("<a@b.c>", EmailProblem::LocalPart),
         (long.as_str(), EmailProblem::LocalPart),
         ("a@", EmailProblem::Domain),
+        ("a@localhost", EmailProblem::Domain),
+        ("a@192.0.2.1", EmailProblem::Domain),
         ("a@b..c", EmailProblem::Domain),
         ("a@-b.c", EmailProblem::Domain),
         ("a@b_c.d", EmailProblem::Domain),
@@ -151,6 +170,15 @@ fn addresses_that_mail_is_delivered_to_are_accepted() {
 fn the_domain_is_that_of_the_only_at() {
     assert_eq!(email_domain("Anna@EXAMPLE.com").as_deref(), Some("example.com"));
     assert_eq!(email_domain("a\u{ff20}evil.test@example.com"), None);
+    assert_eq!(
+        email_domain("\"a@evil.test\"@example.com").as_deref(),
+        Some("example.com")
+    );
+    assert_eq!(
+        email_domain("\"a\u{ff20}b\"@example.com").as_deref(),
+        Some("example.com")
+    );
+    assert_eq!(email_domain("anna@localhost"), None);
     assert_eq!(email_domain("anna"), None);
 }
 

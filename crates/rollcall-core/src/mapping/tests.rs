@@ -180,3 +180,49 @@ fn every_attribute_is_asked_for_once() {
     ];
     assert_eq!(standard().attributes(), expected);
 }
+
+#[test]
+fn what_cannot_be_used_is_passed_over_and_an_issue_only_if_nothing_can() {
+    let mapping = mapping(|fields| {
+        fields.login = vec!["uid".into()];
+        fields.email = vec!["mail".into(), "userPrincipalName".into()];
+        fields.display_name = vec!["displayName".into(), "cn".into()];
+        fields.given_name = vec!["givenName".into()];
+        fields.family_name = vec!["sn".into()];
+        fields.phone_number = vec!["telephoneNumber".into()];
+        fields.custom.insert("street".into(), vec!["street".into()]);
+    });
+    let (long, digits) = ("x".repeat(257), "1".repeat(65));
+    let offers = mapping.read(&entry(&[
+        ("uid", &["ada"]),
+        ("mail", &["-", "a..b@x.example", "ada@localhost"]),
+        ("userPrincipalName", &["n/a", "ada@x.example"]),
+        ("displayName", &[&long, "Ada\u{202e}gnik"]),
+        ("cn", &["\u{feff}Ada King"]),
+        ("givenName", &[&long]),
+        ("sn", &["K\0ing"]),
+        ("telephoneNumber", &[&digits]),
+        ("street", &["Main Street 1\r\nFloor 2"]),
+    ]));
+    assert_eq!(values(&offers.email), ["ada@x.example"]);
+    assert_eq!(values(&offers.display_name), ["Ada King"]);
+    assert_eq!(values(&offers.custom["street"]), ["Main Street 1 Floor 2"]);
+    let told: Vec<_> = offers
+        .issues()
+        .map(|issue| {
+            (
+                issue.kind,
+                issue.field.as_deref().unwrap(),
+                issue.attribute.as_deref().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (IssueKind::ValueTooLong, "given_name", "givenName"),
+            (IssueKind::ValueIllegalCharacters, "family_name", "sn"),
+            (IssueKind::ValueTooLong, "phone_number", "telephoneNumber"),
+        ]
+    );
+}

@@ -55,7 +55,8 @@ impl Planner<'_> {
             state_reason: Some(reason),
             login_ambiguous: false,
             changes: Vec::new(),
-        };
+        }
+        .compared(Some(user));
         self.count(&change);
         Some(change)
     }
@@ -78,7 +79,8 @@ impl Planner<'_> {
             state_reason: Some(reason),
             login_ambiguous: user.login_ambiguous,
             changes: Vec::new(),
-        };
+        }
+        .compared(Some(user));
         self.count(&change);
         Some(change)
     }

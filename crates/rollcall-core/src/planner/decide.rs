@@ -60,7 +60,9 @@ impl Planner<'_> {
         if local.is_some_and(|local| local.owner) {
             let message = "the entry has the login of the account owner";
             let issue = Issue::new(IssueKind::OwnerProtected, &reading.dn, message);
-            decisions.issues.push(issue.about("login", &judged.profile.login));
+            decisions
+                .issues
+                .push(issue.of_field("login").valued(&judged.profile.login));
             return;
         }
         let linked = local.filter(|_| self.settings.overwrite_local_users && reading.is_enabled());

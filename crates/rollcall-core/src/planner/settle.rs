@@ -13,7 +13,7 @@ use crate::identifier::normalize;
 use crate::issue::{Issue, IssueKind};
 use crate::judgement::Judged;
 use crate::plan::{Change, ChangeKind};
-use crate::user::{FieldChange, Origin, Profile, User, UserState};
+use crate::user::{Origin, Profile, User, UserState};
 
 /// Which planned changes are in dispute.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -161,13 +161,16 @@ impl Planner<'_> {
     ) -> Option<Change> {
         let message = "too many users wait for each other's logins and e-mail addresses";
         let issue = Issue::new(IssueKind::LoginTaken, &change.origin.dn, message);
-        issues.push(issue.about("login", &change.profile.login));
+        issues.push(issue.of_field("login").valued(&change.profile.login));
         let before = before?;
         change.profile.login = before.login;
         change.profile.email = before.email;
         change
             .changes
             .retain(|changed| !["login", "email"].contains(&changed.field.as_str()));
+        if change.changes.is_empty() {
+            return None;
+        }
         self.count(&change);
         Some(change)
     }
@@ -263,15 +266,11 @@ impl Planner<'_> {
             state = UserState::Archived;
         }
         if let Some(rival) = outcome.ambiguous_with {
-            let message = match names.and_then(|names| names.dns.get(rival)) {
-                Some(dn) => format!(
-                    "the entry does not have the login {} any more, and {dn} asks for it: nobody can log in with it",
-                    profile.login
-                ),
-                None => format!("another entry asks for the login {}", profile.login),
-            };
+            let message = "the entry does not have this login any more, and another entry asks for it: nobody can log in with it";
             let issue = Issue::new(IssueKind::LoginAmbiguous, &judged.dn, message);
-            issues.push(issue.about("login", &profile.login));
+            let mut issue = issue.of_field("login").valued(&profile.login);
+            issue.other_dn = names.and_then(|names| names.dns.get(rival)).cloned();
+            issues.push(issue);
         }
         let linked = before.as_ref().is_some_and(|user| {
             let was_linked = user.origin.as_ref().is_some_and(|origin| origin.linked);
@@ -285,25 +284,7 @@ impl Planner<'_> {
             linked,
         };
         let kind = kind_of(before.as_ref(), &origin, state);
-        let mut changes = match &before {
-            Some(user) => user.profile.changes_to(&profile),
-            None => Profile::default().changes_to(&profile),
-        };
-        if kind == ChangeKind::Relink
-            && let Some(before) = before.as_ref().and_then(|user| user.origin.as_ref())
-        {
-            changes.extend(identity_changes(before, &origin));
-        }
         let login_ambiguous = outcome.ambiguous_with.is_some();
-        let is_same = |user: &User| {
-            user.origin.as_ref() == Some(&origin)
-                && (user.state, user.state_reason) == (state, state_reason)
-                && user.login_ambiguous == login_ambiguous
-        };
-        if changes.is_empty() && before.as_ref().is_some_and(is_same) {
-            self.counts.unchanged += 1;
-            return None;
-        }
         let change = Change {
             kind,
             user,
@@ -313,8 +294,13 @@ impl Planner<'_> {
             state,
             state_reason,
             login_ambiguous,
-            changes,
-        };
+            changes: Vec::new(),
+        }
+        .compared(before.as_ref());
+        if change.changes.is_empty() {
+            self.counts.unchanged += 1;
+            return None;
+        }
         self.count(&change);
         Some(change)
     }
@@ -373,51 +359,34 @@ fn refused(dn: &str, field: &str, value: &str, refusal: &Refusal, names: Option<
         "login" => IssueKind::LoginTaken,
         _ => IssueKind::EmailTaken,
     };
-    let dn_of = |index: &usize| names.and_then(|names| names.dns.get(*index));
-    let (kind, message) = match refusal {
-        Refusal::Rival(rival) => {
-            let message = match dn_of(rival) {
-                Some(other) => format!("the entry {other} asks for it or has it too"),
-                None => "another entry asks for it or has it too".to_owned(),
-            };
-            (IssueKind::DuplicateInDirectory, message)
-        }
+    let dn_of = |index: &usize| {
+        names
+            .and_then(|names| names.dns.get(*index))
+            .map(ToString::to_string)
+    };
+    let (kind, message, other_dn) = match refusal {
+        Refusal::Rival(rival) => (
+            IssueKind::DuplicateInDirectory,
+            "another entry asks for it or has it too",
+            dn_of(rival),
+        ),
         Refusal::NotReleased(holder) => {
-            let message = match dn_of(holder) {
-                Some(other) => {
-                    format!("the user of {other} keeps it, although that entry does not have it any more")
-                }
-                None => "another user keeps it, although its entry does not have it any more".to_owned(),
-            };
+            let message = "another user keeps it, although the user's entry does not have it any more";
             let ambiguous = names.is_some_and(|names| names.ambiguous.contains(holder));
             let kind = if ambiguous {
                 IssueKind::LoginAmbiguous
             } else {
                 taken
             };
-            (kind, message)
+            (kind, message, dn_of(holder))
         }
         Refusal::Outside => {
             let outside = names.and_then(|names| names.outside.get(&normalize(value)));
-            let message = match outside.and_then(|(_, dn)| dn.as_ref()) {
-                Some(other) => format!("the user of {other} has it"),
-                None => "another user has it".to_owned(),
-            };
-            (taken, message)
+            let other_dn = outside.and_then(|(_, dn)| dn.clone());
+            (taken, "another user has it", other_dn)
         }
     };
-    Issue::new(kind, dn, message).about(field, value)
-}
-
-/// What tells an admin whether it is the same person.
-fn identity_changes(before: &Origin, after: &Origin) -> [FieldChange; 2] {
-    let change = |field: &str, old: &dyn ToString, new: &dyn ToString| FieldChange {
-        field: field.to_owned(),
-        old: Some(old.to_string()),
-        new: Some(new.to_string()),
-    };
-    [
-        change("external_id", &before.external_id, &after.external_id),
-        change("dn", &before.dn, &after.dn),
-    ]
+    let mut issue = Issue::new(kind, dn, message).of_field(field).valued(value);
+    issue.other_dn = other_dn;
+    issue
 }

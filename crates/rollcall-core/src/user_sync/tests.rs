@@ -111,3 +111,45 @@ fn what_a_sync_takes_and_identifies_is_its_scope() {
     new.searches[0].filter = "(uid=a*)".into();
     assert!(old.changes_scope(&new));
 }
+
+#[test]
+fn secrets_cannot_be_mapped_or_asked_for_in_any_way() {
+    for attribute in [
+        "userPassword",
+        "USERPASSWORD;x-y",
+        "2.5.4.35",
+        "ms-Mcs-AdmPwd",
+        "msLAPS-EncryptedPassword",
+        "krbPrincipalKey",
+        "sambaNTPassword",
+    ] {
+        for filter in [
+            format!("({attribute}=*)"),
+            format!("({attribute}>=M)"),
+            format!("(&(uid=*)(!({attribute}=a*)))"),
+            format!("(|(uid=a)(&({attribute}:2.5.13.17:=M)))"),
+            format!("({attribute}:dn:=M)"),
+            "(:2.5.13.17:=M)".to_owned(),
+        ] {
+            let mut bad = settings();
+            bad.searches[0].filter = filter.clone();
+            bad.role_rules = vec![RoleRule {
+                condition: RoleCondition::Filter(filter.clone()),
+                role: "admin".into(),
+            }];
+            let found = bad.validate();
+            let fields: Vec<_> = found.iter().map(|violation| violation.field.as_str()).collect();
+            assert_eq!(fields, ["searches[0].filter", "role_rules[0].filter"], "{filter}");
+        }
+        let mut bad = settings();
+        bad.field_mappings.login = vec!["uid".into(), attribute.into()];
+        let template = format!("{{sn}} {{{attribute}}}");
+        bad.field_mappings.custom.insert("pw".into(), vec![template]);
+        let found = bad.validate();
+        let fields: Vec<_> = found.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            ["field_mappings.login[1]", "field_mappings.custom[pw][0]"]
+        );
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rollcall_core::check::StageKind;
 use rollcall_core::filter::Filter;
 use rollcall_core::user_sync::{Search, SearchScope};
+use rollcall_core::wording::counted;
 use tokio::time::Instant;
 
 use super::searches::Count;
@@ -55,9 +56,14 @@ pub(super) fn count(count: Count, everything: bool, stages: &mut Stages) {
             "Narrow it to people, for example with (objectClass=person), on Active Directory with \
              (&(objectCategory=person)(objectClass=user)).",
         ),
-        (1, true) => stages.pass(kind, "The filter matches 1 entry."),
-        (entries, true) => stages.pass(kind, format!("The filter matches {entries} entries.")),
-        (entries, false) => stages.pass(kind, format!("The filter matches at least {entries} entries.")),
+        (entries, true) => {
+            let entries = counted(entries, "entry", "entries");
+            stages.pass(kind, format!("The filter matches {entries}."));
+        }
+        (entries, false) => {
+            let entries = counted(entries, "entry", "entries");
+            stages.pass(kind, format!("The filter matches at least {entries}."));
+        }
     }
 }
 

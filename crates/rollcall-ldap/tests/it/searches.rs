@@ -238,3 +238,47 @@ async fn a_search_that_is_left_early_is_abandoned() {
     assert!(matches!(outcome, SearchOutcome::Complete(_)));
     assert_eq!(entries.len(), 53);
 }
+
+/// A configuration that was stored before such attributes were refused asks for nothing either.
+#[tokio::test]
+async fn an_attribute_that_holds_secrets_is_never_asked_for() {
+    let base = "dc=example,dc=org";
+    let slapd = Slapd::builder()
+        .ldif(&people_ldif(&hostile_people(3), base))
+        .start()
+        .unwrap();
+    let directory = on_slapd(&slapd);
+    let refused = LdapError::Misconfigured(Misconfiguration::SecretAttribute);
+    let uid = ["uid".to_owned()];
+    for filter in [
+        "(userPassword>=M)",
+        "(&(uid=*)(!(2.5.4.35=*)))",
+        "(:2.5.13.17:=M)",
+    ] {
+        let mut request = everything(base, &["uid"]);
+        request.filter = filter.into();
+        let error = directory.search(request).await.err();
+        assert_eq!(error, Some(refused.clone()), "{filter}");
+        let mut request = read(base, &["uid"]);
+        request.filter = filter.into();
+        let error = directory.read_entry(&request, in_seconds(5)).await.err();
+        assert_eq!(error, Some(refused.clone()), "{filter}");
+        let found = directory.find(base, SearchScope::Subtree, filter, &uid, 1, in_seconds(5));
+        assert_eq!(found.await.err(), Some(refused.clone()), "{filter}");
+    }
+    let error = directory
+        .search(everything(base, &["uid", "userPassword;x-y"]))
+        .await
+        .err();
+    assert_eq!(error, Some(refused.clone()));
+    let password = password("right");
+    let request = read(base, &["UNICODEPWD"]);
+    let checked = directory
+        .verify_and_read("uid=a", &password, &request, in_seconds(5))
+        .await;
+    assert!(
+        checked
+            .bind
+            .is_err_and(|error| error.unsent && error.error == refused)
+    );
+}

@@ -106,6 +106,7 @@ wire_enum!(
         MissingExternalId,
         UndecodableEntry,
         ValueTooLong,
+        ValueIllegalCharacters,
         RoleRuleFailed,
         RoleGroupMissing,
         ChangedMeanwhile,
@@ -247,8 +248,10 @@ pub fn issue(tenant: &TenantId, issue: &Issue) -> v1::SyncIssue {
         other_user_sync: other
             .map(|other| resource_name::user_sync(tenant, other))
             .unwrap_or_default(),
-        message: issue.message.clone(),
-        hint: issue.kind.hint().to_owned(),
+        message: issue.text(),
+        hint: issue.hint().to_owned(),
+        field: issue.field.clone().unwrap_or_default(),
+        other_dn: issue.other_dn.clone().unwrap_or_default(),
     }
 }
 

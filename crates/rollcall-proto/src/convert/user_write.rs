@@ -68,7 +68,7 @@ impl CreateUser {
     /// # Errors
     /// INVALID_FIELD, with all fields that are not valid.
     pub fn validate(&self, policy: &LoginPolicy) -> Result<(), Error> {
-        checked(&self.profile, policy)
+        checked(&self.profile, None, policy)
     }
 }
 
@@ -84,7 +84,7 @@ impl UpdateUser {
             .for_each(|path| merged.overlay(&self.wire, path));
         let owner = merged.owner;
         let profile = profile(merged);
-        checked(&profile, policy).map(|()| (profile, owner))
+        checked(&profile, Some(&current.profile), policy).map(|()| (profile, owner))
     }
 
     /// True if all that the update does is to clear the owner flag.
@@ -190,9 +190,9 @@ fn expected(found: &mut Violations, name: &str, etag: &str) -> Option<ExpectedUs
     name.map(|name| ExpectedUser { name, revision })
 }
 
-fn checked(profile: &Profile, policy: &LoginPolicy) -> Result<(), Error> {
+fn checked(profile: &Profile, before: Option<&Profile>, policy: &LoginPolicy) -> Result<(), Error> {
     let mut found = Violations::new();
-    found.nest("user", local_user::validate(profile, policy));
+    found.nest("user", local_user::validate(profile, before, policy));
     found.into_result().map_err(Error::invalid)
 }
 
@@ -276,6 +276,58 @@ mod tests {
         assert_eq!(
             refused.violations.iter().next().unwrap().field,
             "update_mask.paths[0]"
+        );
+    }
+
+    #[test]
+    fn a_user_made_local_with_a_long_telephone_number_can_be_updated() {
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let current = User {
+            tenant: TenantId::parse("acme").unwrap(),
+            id: rollcall_core::id::UserId(rollcall_core::id::Uuid::from_u128(1)),
+            origin: None,
+            profile: Profile {
+                login: "ada".into(),
+                phone_number: Some("1".repeat(1000)),
+                role: "user".into(),
+                ..Profile::default()
+            },
+            state: rollcall_core::user::UserState::Active,
+            state_reason: None,
+            owner: false,
+            block: None,
+            login_ambiguous: false,
+            revision: 1,
+            create_time: now,
+            update_time: now,
+        };
+        let update = |user: v1::User| {
+            let user = Some(v1::User {
+                name: "tenants/acme/users/00000000-0000-0000-0000-000000000001".into(),
+                ..user
+            });
+            let request = v1::UpdateUserRequest {
+                user,
+                update_mask: None,
+            };
+            UpdateUser::try_from(request)
+                .unwrap()
+                .apply(&current, &LoginPolicy::default())
+        };
+        let (profile, _) = update(v1::User {
+            display_name: "Ada".into(),
+            ..v1::User::default()
+        })
+        .unwrap();
+        assert_eq!(profile.phone_number, current.profile.phone_number);
+        let refused = update(v1::User {
+            phone_number: "2".repeat(65),
+            ..v1::User::default()
+        })
+        .unwrap_err();
+        assert_eq!(
+            refused.violations.iter().next().unwrap().field,
+            "user.phone_number"
         );
     }
 }

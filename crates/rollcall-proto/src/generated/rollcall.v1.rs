@@ -31,10 +31,16 @@ pub struct User {
     /// addresses share one space, compared after NFKC and case folding: nobody's login is another's e-mail address.
     #[prost(string, tag = "8")]
     pub login: ::prost::alloc::string::String,
-    /// The e-mail address, at most 254 characters. May be empty.
+    /// The e-mail address, at most 254 bytes: a part of at most 64 bytes before the @, as words between dots or in quotes
+    /// (RFC 5321, section 4.1.2; RFC 6531), and a domain with at least one dot after it. May be empty.
     #[prost(string, tag = "9")]
     pub email: ::prost::alloc::string::String,
-    /// The full name, at most 256 characters.
+    /// The full name, at most 256 characters. May be empty.
+    ///
+    /// Names, phone_number, role, restrictions and custom fields hold no control characters, no line breaks and no
+    /// controls of text direction (U+202A to U+202E, U+2066 to U+2069): whoever writes one gets INVALID_ARGUMENT. In a
+    /// value of a directory, line breaks and tabs become a space, and such characters around the value are left out; a
+    /// value that holds one within cannot be used.
     #[prost(string, tag = "10")]
     pub display_name: ::prost::alloc::string::String,
     /// The given name, at most 256 characters. May be empty.
@@ -333,7 +339,8 @@ pub struct UserEvent {
     /// The user after the change; for DELETED, as it last was. Its state_reason says why a user left.
     #[prost(message, optional, tag = "3")]
     pub user: ::core::option::Option<User>,
-    /// Which fields of the user changed, with their values before. Empty for DELETED.
+    /// Which fields of the user changed, with their values before: all that User has but for name, revision, etag and
+    /// times. For CREATED only the fields that are filled, and the state if it is not ACTIVE. Empty for DELETED.
     #[prost(message, repeated, tag = "4")]
     pub field_changes: ::prost::alloc::vec::Vec<FieldChange>,
     /// The run that made the change, "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}". Empty if none did.
@@ -346,13 +353,15 @@ pub struct UserEvent {
 /// The change of one field.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FieldChange {
-    /// The field of User, for instance "email" or "custom.badge".
+    /// The field of User, for instance "email", "state" or "custom.badge".
     #[prost(string, tag = "1")]
     pub field: ::prost::alloc::string::String,
-    /// The value before. Absent if there was none. Several values are separated by ", ".
+    /// The value before. Absent if there was none. The values of a list are separated by ", "; a comma or backslash within
+    /// one has a backslash before it. An enum is told by the name of its value, for instance USER_STATE_ACTIVE, a flag as
+    /// "true" or "false", and a block by its reason, which may be empty.
     #[prost(string, optional, tag = "2")]
     pub old_value: ::core::option::Option<::prost::alloc::string::String>,
-    /// The value after. Absent if there is none. Several values are separated by ", ".
+    /// The value after, written likewise. Absent if there is none.
     #[prost(string, optional, tag = "3")]
     pub new_value: ::core::option::Option<::prost::alloc::string::String>,
 }
@@ -485,7 +494,7 @@ pub enum UserEventType {
     Created = 1,
     /// Some fields changed.
     Updated = 2,
-    /// Became DEACTIVATED.
+    /// Became DEACTIVATED, from ACTIVE or from ARCHIVED.
     Deactivated = 3,
     /// Became ARCHIVED.
     Archived = 4,
@@ -1832,8 +1841,8 @@ pub struct Directory {
     #[prost(int32, tag = "20")]
     pub page_size: i32,
     /// The attribute that identifies an entry for good. When empty, it is detected: objectGUID, entryUUID, nsUniqueId,
-    /// ipaUniqueID or GUID. Never the DN, the login or the e-mail address. At most 128 characters. After a change, a run of
-    /// mode RELINK gives the users their new identifiers.
+    /// ipaUniqueID or GUID. Never the DN, the login, the e-mail address or a secret. At most 128 characters. After a change, a
+    /// run of mode RELINK gives the users their new identifiers.
     #[prost(string, tag = "21")]
     pub external_id_attribute: ::prost::alloc::string::String,
     /// Output only. Whether logins and runs may use the endpoint.
@@ -4823,7 +4832,8 @@ pub struct SyncRunCounts {
     /// Users who stay as they are.
     #[prost(int64, tag = "9")]
     pub unchanged: i64,
-    /// Entries left alone, as new_users or existing_users has it.
+    /// Entries left alone: of people who are no users yet, where new_users is IGNORE, and of users who are to keep their
+    /// fields, where existing_users is IGNORE. That is no issue.
     #[prost(int64, tag = "10")]
     pub ignored: i64,
     /// Issues.
@@ -4978,7 +4988,7 @@ pub struct SyncRunChange {
     /// Why the user is removed, for DEACTIVATE and ARCHIVE.
     #[prost(enumeration = "UserStateReason", tag = "6")]
     pub state_reason: i32,
-    /// Which fields change, and how.
+    /// Which fields change, and how; as in UserEvent.
     #[prost(message, repeated, tag = "7")]
     pub field_changes: ::prost::alloc::vec::Vec<FieldChange>,
 }
@@ -5018,7 +5028,7 @@ pub struct SyncIssue {
     /// The entry's distinguished name. Empty if the issue concerns no single entry.
     #[prost(string, tag = "2")]
     pub dn: ::prost::alloc::string::String,
-    /// The attribute or field that is at fault. May be empty.
+    /// The attribute that is at fault; of a mapped field the candidate, as the mapping has it. May be empty.
     #[prost(string, tag = "3")]
     pub attribute: ::prost::alloc::string::String,
     /// The value that is at fault, cut to 200 characters. May be empty; never a secret, and never another user's.
@@ -5033,6 +5043,13 @@ pub struct SyncIssue {
     /// What to do about it, in plain words.
     #[prost(string, tag = "7")]
     pub hint: ::prost::alloc::string::String,
+    /// The field of User that is concerned, for instance "email" or "custom.badge". May be empty.
+    #[prost(string, tag = "8")]
+    pub field: ::prost::alloc::string::String,
+    /// The distinguished name of another entry of the same directory that is concerned, which the message names too. Of
+    /// users of other directories nothing is told. May be empty.
+    #[prost(string, tag = "9")]
+    pub other_dn: ::prost::alloc::string::String,
 }
 /// Asks to apply a plan.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5253,7 +5270,7 @@ pub enum ChangeType {
     /// A user is taken over from another user sync.
     Transfer = 7,
     /// A user is found by login under another identifier; field_changes tells both identifiers, as "external_id", and both
-    /// distinguished names, as "dn". Only in runs of mode RELINK. Its event is an UPDATED.
+    /// distinguished names, as "dn", if they differ. Only in runs of mode RELINK. Its event is an UPDATED.
     Relink = 8,
 }
 impl ChangeType {
@@ -5340,7 +5357,10 @@ pub enum IssueType {
     /// Whether the account is enabled cannot be read. A known user stays as it was; a new person waits.
     StateUnreadable = 19,
     /// The group of a role rule does not exist, while the entries above it can be read. It counts as an empty group.
-    RoleGroupMissing = 30,
+    RoleGroupMissing = 23,
+    /// No value of the field can be used, and one holds a control character, or a direction control such as U+202E. The
+    /// field stays as it was.
+    ValueIllegalCharacters = 24,
 }
 impl IssueType {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5370,6 +5390,7 @@ impl IssueType {
             Self::LoginAmbiguous => "ISSUE_TYPE_LOGIN_AMBIGUOUS",
             Self::StateUnreadable => "ISSUE_TYPE_STATE_UNREADABLE",
             Self::RoleGroupMissing => "ISSUE_TYPE_ROLE_GROUP_MISSING",
+            Self::ValueIllegalCharacters => "ISSUE_TYPE_VALUE_ILLEGAL_CHARACTERS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5396,6 +5417,7 @@ impl IssueType {
             "ISSUE_TYPE_LOGIN_AMBIGUOUS" => Some(Self::LoginAmbiguous),
             "ISSUE_TYPE_STATE_UNREADABLE" => Some(Self::StateUnreadable),
             "ISSUE_TYPE_ROLE_GROUP_MISSING" => Some(Self::RoleGroupMissing),
+            "ISSUE_TYPE_VALUE_ILLEGAL_CHARACTERS" => Some(Self::ValueIllegalCharacters),
             _ => None,
         }
     }
@@ -7000,7 +7022,8 @@ pub struct UserSearch {
     /// How deep. SUBTREE when unspecified.
     #[prost(enumeration = "SearchScope", tag = "2")]
     pub scope: i32,
-    /// Required. The filter (RFC 4515), at most 8 KiB and 32 levels deep.
+    /// Required. The filter (RFC 4515), at most 8 KiB and 32 levels deep. It must not ask about an attribute that holds
+    /// secrets (see FieldMappings), nor use a matching rule without an attribute, which asks about all of them.
     #[prost(string, tag = "3")]
     pub filter: ::prost::alloc::string::String,
 }
@@ -7019,7 +7042,7 @@ pub mod role_rule {
     /// Whom it is for.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Condition {
-        /// Entries that match this filter (RFC 4515), at most 8 KiB and 32 levels deep.
+        /// Entries that match this filter, with the limits of UserSearch.filter.
         #[prost(string, tag = "1")]
         Filter(::prost::alloc::string::String),
         /// Members of the group with this distinguished name (RFC 4514), at most 8 KiB, however many they are. Groups in
@@ -7034,6 +7057,10 @@ pub mod role_rule {
 /// name of an attribute, such as "mail", or a template, such as "{givenName} {sn}", that yields a value if all its
 /// attributes do. Of an attribute with several values the first in order is taken. At most 8 candidates a field, each of
 /// at most 1 KiB.
+///
+/// Attributes that hold passwords, their hashes or histories, or keys (userPassword, unicodePwd, ms-Mcs-AdmPwd,
+/// krbPrincipalKey and the like, by any name, with options or by OID) are INVALID_ARGUMENT here and in every filter. They
+/// are never asked for.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FieldMappings {
     /// Required. For User.login.

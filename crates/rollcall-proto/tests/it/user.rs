@@ -1,9 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
+use prost::Message;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
-use rollcall_core::user::{Block, Origin, Profile, StateReason, User, UserState};
+use rollcall_core::user::{Block, Origin, Profile, StateReason, User, UserState, changes};
 use rollcall_proto::convert::user::{BatchGetUsers, ListUsers, LookupUser};
 use rollcall_proto::resource_name::UserName;
 use rollcall_proto::v1;
@@ -176,4 +177,60 @@ fn a_lookup_takes_one_identifier() {
     );
     assert_eq!(bad_fields(lookup(String::new())), ["identifier"]);
     assert_eq!(bad_fields(lookup("x".repeat(321))), ["identifier"]);
+}
+
+#[test]
+fn changes_name_states_as_the_contract_does() {
+    for state in [UserState::Active, UserState::Deactivated, UserState::Archived] {
+        assert_eq!(state.contract_name(), v1::UserState::from(state).as_str_name());
+    }
+    for reason in [
+        StateReason::Gone,
+        StateReason::OutOfScope,
+        StateReason::DisabledInDirectory,
+        StateReason::ExpiredInDirectory,
+        StateReason::ByProduct,
+        StateReason::SyncDeleted,
+    ] {
+        assert_eq!(
+            reason.contract_name(),
+            v1::UserStateReason::from(reason).as_str_name()
+        );
+    }
+}
+
+/// Every field of the contract's `User` that can change is told under its name there, and nothing else is.
+#[test]
+fn changes_name_the_fields_of_the_contract() {
+    let text = || Some("x".to_owned());
+    let mut after = user();
+    after.profile = Profile {
+        email: text(),
+        given_name: text(),
+        family_name: text(),
+        phone_number: text(),
+        restrictions: vec!["x".into()],
+        ..after.profile
+    };
+    let before = User {
+        origin: None,
+        profile: Profile::default(),
+        state: UserState::Active,
+        state_reason: None,
+        owner: true,
+        block: None,
+        login_ambiguous: !after.login_ambiguous,
+        ..after.clone()
+    };
+    let told: BTreeSet<String> = changes(Some(&before), after.standing())
+        .into_iter()
+        .map(|change| change.field.replace("custom.badge", "custom"))
+        .collect();
+    let descriptors = prost_types::FileDescriptorSet::decode(rollcall_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let mut messages = descriptors.file.iter().flat_map(|file| &file.message_type);
+    let message = messages.find(|message| message.name() == "User").unwrap();
+    let fixed = ["name", "revision", "etag", "create_time", "update_time"];
+    let names = message.field.iter().map(|field| field.name().to_owned());
+    let changing: BTreeSet<String> = names.filter(|name| !fixed.contains(&name.as_str())).collect();
+    assert_eq!(told, changing);
 }

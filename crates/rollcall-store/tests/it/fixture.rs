@@ -240,12 +240,13 @@ pub(crate) fn creation(number: u128, login: &str) -> Change {
             dn: format!("uid={login},ou=people"),
             linked: false,
         },
-        changes: Profile::default().changes_to(&profile),
         profile,
         state: UserState::Active,
         state_reason: None,
         login_ambiguous: false,
+        changes: Vec::new(),
     }
+    .compared(None)
 }
 
 /// A change of a synced user's fields.
@@ -257,12 +258,13 @@ pub(crate) fn update(user: &User, edit: impl FnOnce(&mut Profile)) -> Change {
         user: user.id,
         expected_revision: user.revision,
         origin: user.origin.clone().unwrap(),
-        changes: user.profile.changes_to(&profile),
         profile,
         state: user.state,
         state_reason: user.state_reason,
         login_ambiguous: false,
+        changes: Vec::new(),
     }
+    .compared(Some(user))
 }
 
 /// A run of acme's staff that has these chunks and is APPLYING.

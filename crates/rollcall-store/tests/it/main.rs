@@ -9,6 +9,7 @@ mod configuration;
 mod converge;
 mod deletions;
 mod durability;
+mod event_changes;
 mod feed;
 mod isolation;
 mod leases;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use rollcall_core::issue::Issue;
 use rollcall_core::run::{Run, RunState};
+use rollcall_core::wording::counted;
 use rollcall_proto::resource_name;
 
 use super::About;
@@ -94,7 +95,10 @@ fn headline(run: &Run) -> String {
     let (planned, applied) = (run.counts.changes(), run.counts.applied);
     let stopped = match applied {
         0 => "No user was changed.".to_owned(),
-        _ => format!("{applied} of {planned} changes were made before; the next run sees to the rest."),
+        _ => format!(
+            "{applied} of {} had been made before; the next run sees to the rest.",
+            counted(planned, "change", "changes")
+        ),
     };
     match run.state {
         RunState::Held => "The run is held and has changed nothing. Look at what it would do, then apply or \
@@ -109,8 +113,12 @@ fn headline(run: &Run) -> String {
         RunState::Cancelled => format!("The run was cancelled. {stopped}"),
         RunState::Superseded => format!("The configuration changed while the run was under way. {stopped}"),
         _ if planned == 0 && issues == 0 => "Every user was up to date already.".to_owned(),
-        _ if issues == 0 => format!("The run made {applied} changes."),
-        _ => format!("The run made {applied} changes and left {issues} issues."),
+        _ if issues == 0 => format!("The run made {}.", counted(applied, "change", "changes")),
+        _ => format!(
+            "The run made {} and left {}.",
+            counted(applied, "change", "changes"),
+            counted(issues, "issue", "issues")
+        ),
     }
 }
 
@@ -180,7 +188,10 @@ fn kinds_of_issues(run: &Run) -> Section {
 fn first_issues(run: &Run, issues: &[Issue]) -> Section {
     let total: u64 = run.issue_counts.values().sum();
     Section {
-        title: format!("The first {} of {total} issues", issues.len()),
+        title: match issues.len() as u64 == total {
+            true => counted(total, "issue", "issues"),
+            false => format!("The first {} of {total} issues", issues.len()),
+        },
         items: issues.iter().map(one_issue).collect(),
     }
 }
@@ -190,13 +201,17 @@ fn one_issue(issue: &Issue) -> Item {
     if !issue.dn.is_empty() {
         details.push(("Entry", clean(&issue.dn, MAX_TEXT)));
     }
-    details.extend(
-        issue
-            .attribute
-            .iter()
-            .map(|name| ("Attribute", clean(name, MAX_NAME))),
-    );
-    details.extend(issue.value.iter().map(|value| ("Value", clean(value, MAX_TEXT))));
+    let named = [
+        ("Other entry", &issue.other_dn, MAX_TEXT),
+        ("Field", &issue.field, MAX_NAME),
+        ("Attribute", &issue.attribute, MAX_NAME),
+        ("Value", &issue.value, MAX_TEXT),
+    ];
+    details.extend(named.into_iter().filter_map(|(name, value, limit)| {
+        let value = value.as_deref().filter(|value| !value.is_empty())?;
+        Some((name, clean(value, limit)))
+    }));
+    details.push(("What to do", issue.hint().to_owned()));
     Item {
         text: issue.kind.as_str().to_owned(),
         details,

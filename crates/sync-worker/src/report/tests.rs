@@ -155,7 +155,7 @@ fn issues_come_with_hints() {
         "1 x LOGIN_TAKEN",
         IssueKind::LoginTaken.hint(),
         "uid=ada,dc=example",
-        "The first 1 of 1 issues",
+        "1 issue",
     ] {
         assert!(report.text.contains(part), "{part} in {}", report.text);
         assert!(report.html.contains(part), "{part} in {}", report.html);

@@ -94,7 +94,7 @@ async fn every_bad_entry_is_named_with_what_is_wrong_and_what_to_do() {
             issue.value.starts_with(value) && issue.value.chars().count() <= 200,
             "{issue:?}"
         );
-        assert!(!issue.attribute.is_empty() && !issue.message.is_empty() && !issue.hint.is_empty());
+        assert!(!issue.field.is_empty() && !issue.message.is_empty() && !issue.hint.is_empty());
     }
     let twice = found[&IssueType::DuplicateInDirectory];
     assert!(

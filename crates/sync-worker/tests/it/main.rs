@@ -9,6 +9,7 @@
 
 mod access;
 mod audit;
+mod cases;
 mod command;
 mod company;
 mod connection_checks;
@@ -28,6 +29,7 @@ mod run_rules;
 mod run_world;
 mod runs;
 mod scheduling;
+mod secret_attributes;
 mod security_review;
 mod tenants;
 mod turns;

@@ -78,7 +78,7 @@ fn a_relink_of_an_otherwise_unchanged_entry_is_not_screened_out_and_tells_both_i
             )
         })
         .collect();
-    assert_eq!(fields, [("external_id", true), ("dn", true)]);
+    assert_eq!(fields, [("external_id", true)]);
     assert_eq!(planner.absent(), []);
 }
 
