@@ -211,6 +211,9 @@ pub struct UserSync {
     pub scope_revision: i64,
     /// The `scope_revision` under which a run last applied.
     pub applied_scope_revision: i64,
+    /// Revision of the configuration in force: that of the last Complete run that was applied. `None` before the
+    /// first. A newer revision is a draft: logins and refreshes go by the one in force.
+    pub in_force_revision: Option<i64>,
     /// When a pull of this sync last ended Complete.
     pub last_complete_pull_time: Option<DateTime<Utc>>,
     /// The newest run.

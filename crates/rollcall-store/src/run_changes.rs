@@ -13,6 +13,7 @@ use crate::database::{Engine, execute, scalar};
 use crate::directories;
 use crate::entity::{self, sync_run::Model};
 use crate::error::{Kind, Result, StoreError};
+use crate::in_force;
 use crate::leases::{LeaseToken, require_lease};
 use crate::outbox::{self, NewMail};
 use crate::plans::{PlanOutcome, PlanResult};
@@ -32,7 +33,8 @@ pub struct RunEnd {
     pub health: Health,
     /// The scope under which the run applied; `None` if it did not.
     pub applied_scope_revision: Option<i64>,
-    /// When its pull ended Complete; `None` if it did not.
+    /// When its pull ended Complete; `None` if it did not. The configuration that a Complete run ran with is in force
+    /// from its end on.
     pub complete_pull_time: Option<DateTime<Utc>>,
 }
 
@@ -59,6 +61,7 @@ impl Store {
         model.issue_count = 0;
         model.user_sync_revision = user_sync.revision;
         model.directory_revision = directory_revision(&tx, key, &user_sync.directory).await?;
+        in_force::keep(&tx, key, &user_sync).await?;
         self.save_run(tx, model).await
     }
 
@@ -192,6 +195,7 @@ impl Store {
         }
         if let Some(time) = end.complete_pull_time {
             user_sync.last_complete_pull_time = Some(to_micros(time));
+            user_sync.in_force_revision = Some(model.user_sync_revision);
         }
         entity::update(&tx, user_sync).await?;
         outbox::enqueue(&tx, &key.tenant, mails, now).await?;

@@ -42,6 +42,7 @@ impl Store {
             revision: 1,
             scope_revision: 1,
             applied_scope_revision: 0,
+            in_force_revision: None,
             last_complete_pull_time: None,
             last_run: None,
             next_run_time: next_run_time.map(to_micros),
