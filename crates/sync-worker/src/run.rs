@@ -37,6 +37,7 @@ mod roles;
 mod scope;
 mod source;
 mod stop;
+mod superseded;
 mod turn;
 
 use place::Places;

@@ -10,6 +10,7 @@ mod converge;
 mod deletions;
 mod durability;
 mod feed;
+mod guard_counts;
 mod in_force;
 mod isolation;
 mod leases;

@@ -11,6 +11,7 @@ fn known(world: &World) -> KnownUsers {
                 user: user.id,
                 fingerprint: fingerprint(user),
                 state: user.state,
+                left: false,
             };
             (origin.external_id.clone(), known)
         })
