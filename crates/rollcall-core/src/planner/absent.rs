@@ -1,19 +1,26 @@
 //! Users whose entries a pull did not bring.
 
 use super::Planner;
+use super::known::Slot;
 use crate::id::UserId;
 use crate::plan::{Change, ChangeKind};
 use crate::user::{Origin, StateReason, User, UserState};
 use crate::user_sync::MissingUsers;
 
 impl Planner<'_> {
-    /// The users that the pull did not bring, in whatever state, but for those who are known to have left. Only a Complete
-    /// pull may ask.
+    /// The users that the pull did not bring, in whatever state, but for those who are known to have left already: of
+    /// them, those alone whose logins are to become free. Only a Complete pull may ask.
     pub fn absent(&self) -> Vec<UserId> {
-        if self.settings.missing_users == MissingUsers::Ignore {
-            return Vec::new();
-        }
-        let absent = self.known.slots().filter(|slot| slot.is_absent() && !slot.left);
+        let concerned = |slot: &&Slot| match self.settings.missing_users {
+            MissingUsers::Ignore => false,
+            MissingUsers::Deactivate => !slot.left,
+            MissingUsers::Archive => !slot.left || slot.state != UserState::Archived,
+        };
+        let absent = self
+            .known
+            .slots()
+            .filter(|slot| slot.is_absent())
+            .filter(concerned);
         let mut users: Vec<_> = absent.map(|slot| slot.user).collect();
         users.sort_unstable();
         users
