@@ -23,7 +23,7 @@ use uuid::{NoContext, Timestamp};
 use super::absences::{self, Confirmed, Nameless};
 use super::context::context;
 use super::disputes::Disputes;
-use super::owners::given_up;
+use super::owners;
 use super::roles::Roles;
 use super::source::Source;
 
@@ -184,7 +184,8 @@ impl<'a> Planning<'a> {
             let (tenant, directory) = (&key.tenant, &self.sync.settings.directory);
             let readings: Vec<&EntryReading> = pending.iter().map(|(reading, _)| reading).collect();
             let mut context = context(store, tenant, directory, &readings).await?;
-            let given_up = given_up(store, self.sync, self.source, &readings, &context).await?;
+            context.hold(owners::held(store, self.sync, &readings, &context).await?);
+            let given_up = owners::given_up(store, self.sync, self.source, &readings, &context).await?;
             context.give_up(given_up);
             let decisions = self
                 .planner

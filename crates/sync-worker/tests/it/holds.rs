@@ -10,8 +10,8 @@ use rollcall_proto::v1::{self, ChangeType, HoldRule, IssueType, RefreshOutcome, 
 use rollcall_runtime::clock::{Clock, ManualClock};
 use rollcall_testkit::{Ldif, Slapd};
 
-use crate::company::{staff, sync_of};
-use crate::harness::fails;
+use crate::company::{TENANT, create_sync, staff, sync_of};
+use crate::harness::{fails, ok};
 use crate::run_world::{BASE, World, dn, people, person, units};
 use crate::runs::rest;
 
@@ -477,4 +477,42 @@ async fn whoever_was_below_an_entry_that_is_gone_stays_and_keeps_nobody_else() {
     assert_eq!(issues[0].r#type(), IssueType::AbsenceUnconfirmed);
     assert_eq!(issues[0].dn, dn("Deep,ou=Staff", "deep"));
     assert_eq!(world.state("deep").await, (UserState::Active, None));
+}
+
+/// Whoever moved to another user sync's unit has left this one; the other one takes them over when the hold is decided.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_taken_from_a_sync_whose_plan_is_held() {
+    let mut world = World::start(Slapd::builder().ldif(crowd(20).as_str()), staff()).await;
+    world.succeed().await;
+    let guests = sync_of(&format!("ou=Guests,{BASE}"), "(objectClass=inetOrgPerson)");
+    create_sync(&mut world.clients, "guests", guests).await;
+    let moved = format!(
+        "dn: {}\nchangetype: modrdn\nnewrdn: uid=p00\ndeleteoldrdn: 1\nnewsuperior: ou=Guests,{BASE}\n",
+        dn("Staff", "p00")
+    );
+    world.slapd.modify(&moved).unwrap();
+    change(&world, 1..7, |number| {
+        format!("replace: mail\nmail: new{number}@example.org\n")
+    });
+    let held = world.apply().await;
+    assert_eq!(held_by(&held), [HoldRule::EmailChanges]);
+    let left = (UserState::Deactivated, Some(StateReason::OutOfScope));
+    assert_eq!(world.state("p00").await, left);
+    let request = || v1::RunUserSyncRequest {
+        name: format!("{TENANT}/userSyncs/guests"),
+        mode: v1::SyncRunMode::Apply.into(),
+        request_id: String::new(),
+    };
+    let started = ok(world.clients.user_syncs.run_user_sync(request())).await;
+    let waits = rest(&mut world.clients, &started.name).await;
+    assert_eq!(world.issue_types(&waits).await, [IssueType::Overlap]);
+    assert_eq!(world.state("p00").await, left);
+    world.release(&held).await;
+    let started = ok(world.clients.user_syncs.run_user_sync(request())).await;
+    let taken = rest(&mut world.clients, &started.name).await;
+    assert_eq!(
+        world.changes(&taken).await,
+        [("p00".to_owned(), ChangeType::Transfer)]
+    );
+    assert_eq!(world.state("p00").await, (UserState::Active, None));
 }
