@@ -163,6 +163,7 @@ mod tests {
             }),
             hold_reasons: vec![HoldReason {
                 message: "too many\n\u{1b}[2Jremovals".to_owned(),
+                ..HoldReason::default()
             }],
             ..Default::default()
         };

@@ -164,6 +164,22 @@ pub fn is_same_dn(one: &str, other: &str) -> bool {
     one == other || matches!((Dn::parse(one), Dn::parse(other)), (Ok(one), Ok(other)) if one == other)
 }
 
+/// The DN of the entry above, as it is written; `None` where there is none. Also for texts that a directory takes for a DN
+/// and RFC 4514 does not.
+pub fn parent_of(dn: &str) -> Option<&str> {
+    let (mut escaped, mut quoted) = (false, false);
+    for (index, c) in dn.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => quoted = !quoted,
+            ',' | ';' if !quoted => return dn.get(index + 1..).map(str::trim_start),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Writes any text as the value of an RDN, e.g. for `uid={login},ou=people`: whatever it holds, it stays one
 /// value.
 pub fn escape_value(text: &str) -> String {

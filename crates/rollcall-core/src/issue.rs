@@ -93,6 +93,12 @@ issue_kinds! {
     /// The user changed between plan and apply.
     ChangedMeanwhile = "CHANGED_MEANWHILE":
         "Nothing to do: the next run sees to this user.",
+    /// A user's entry was not found, and it is not proven that the person left.
+    AbsenceUnconfirmed = "ABSENCE_UNCONFIRMED":
+        "Nothing to do if the entry is back in the next run. Else see that the service account may read where the entry was, or remove the user by hand.",
+    /// A held plan is about this, so a login does not hand it out.
+    Held = "HELD":
+        "Look at the changes of the held run of the user sync, then apply it or cancel it.",
     /// The pull did not see everything, so nobody was removed.
     PullIncomplete = "PULL_INCOMPLETE":
         "See the message; while a search ends early, new and changed users are taken but nobody is removed.",

@@ -1,6 +1,6 @@
 //! Plans: what a run would change, user by user.
 
-use crate::id::UserId;
+use crate::id::{UserId, Uuid};
 use crate::user::{FieldChange, Origin, Profile, Standing, StateReason, User, UserState, changes};
 
 /// Most changes in one chunk of a plan, and so in one transaction.
@@ -34,15 +34,18 @@ impl ChangeKind {
     }
 }
 
-/// One change of a plan. Applied by compare-and-set: only if the user still has `expected_revision`.
+/// One change of a plan. Applied by compare-and-set on what it depends on: a removal if the user is still the same
+/// person of the same sync in `state_before`, everything else if the user still has `expected_revision`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
     /// What happens.
     pub kind: ChangeKind,
     /// The user; for a creation the id that it will have.
     pub user: UserId,
-    /// The user's revision when the plan was made; 0 for a creation.
+    /// The user's revision when the plan was made; 0 for a creation, and for a removal that takes nothing but the state.
     pub expected_revision: i64,
+    /// The state before. `None` for a creation, and in plans of earlier releases.
+    pub state_before: Option<UserState>,
     /// Where the user comes from afterwards.
     pub origin: Origin,
     /// The fields afterwards.
@@ -73,6 +76,77 @@ impl Change {
             },
         );
         self
+    }
+
+    /// Takes a removal apart: the loss of access, which need not wait, and what else the entry asks for, if anything. The
+    /// second is applied after the first.
+    pub fn split_removal(self) -> (Change, Option<Change>) {
+        let of_state = |changed: &FieldChange| ["state", "state_reason"].contains(&changed.field.as_str());
+        let (of_state, others): (Vec<_>, Vec<_>) = self.changes.iter().cloned().partition(of_state);
+        let mut first = Change {
+            expected_revision: 0,
+            changes: of_state,
+            ..self.clone()
+        };
+        // For people, who look at the change before it is applied.
+        if let Some(login) = others.iter().find(|change| change.field == "login") {
+            first.profile.login = login.old.clone().unwrap_or_default();
+        }
+        let rest = (!others.is_empty()).then(|| Change {
+            kind: ChangeKind::Update,
+            expected_revision: self.expected_revision + 1,
+            state_before: Some(self.state),
+            changes: others,
+            ..self
+        });
+        (first, rest)
+    }
+
+    /// True for what [`Change::split_removal`] takes out of a held plan.
+    pub fn is_leaver(&self) -> bool {
+        self.kind.is_removal() && self.expected_revision == 0
+    }
+
+    /// What a person sees of the change, as a short hash: two plans with equal ones do the same. Not the id of a user who
+    /// is to be created, which every plan makes anew.
+    pub fn as_shown(&self) -> Fingerprint {
+        let user = match self.kind {
+            ChangeKind::Create => Uuid::nil(),
+            _ => self.user.0,
+        };
+        let mut parts = vec![
+            format!("{:?}", self.kind),
+            user.to_string(),
+            self.origin.directory.to_string(),
+            format!("{:?}", self.origin.external_id.kind()),
+            self.origin.external_id.to_string(),
+        ];
+        let content = Fingerprint::of(
+            &self.profile,
+            &self.origin.dn,
+            self.state,
+            self.state_reason,
+            self.login_ambiguous,
+        );
+        parts.push(format!("{:?}", content.0));
+        for change in &self.changes {
+            parts.push(format!("{:?}", (&change.field, &change.old, &change.new)));
+        }
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        Fingerprint::cut(context.finish())
+    }
+
+    /// True for a removal that its own entry states: the account is disabled or expired.
+    pub fn is_stated_removal(&self) -> bool {
+        let says_so = matches!(
+            self.state_reason,
+            Some(StateReason::DisabledInDirectory | StateReason::ExpiredInDirectory)
+        );
+        self.kind.is_removal() && says_so
     }
 }
 
@@ -126,7 +200,10 @@ impl Fingerprint {
             .restrictions
             .iter()
             .for_each(|restriction| part(restriction));
-        let digest = context.finish();
+        Self::cut(context.finish())
+    }
+
+    fn cut(digest: ring::digest::Digest) -> Self {
         let mut short = [0; 16];
         short.copy_from_slice(&digest.as_ref()[..16]);
         Self(short)

@@ -23,7 +23,7 @@ use crate::judgement::EntryReading;
 use crate::plan::{Change, ChangeKind, Fingerprint};
 use crate::role::RoleFinding;
 use crate::run::RunCounts;
-use crate::user::{FieldChange, User, UserState};
+use crate::user::{User, UserState};
 use crate::user_sync::UserSyncSettings;
 
 mod absent;
@@ -78,36 +78,9 @@ pub struct Planner<'a> {
     /// What others have, with the DN of theirs that may be named.
     outside: HashMap<String, (Outside, Option<String>)>,
     counts: RunCounts,
-    field_changes: FieldChanges,
     active: u64,
     /// Only one user is looked at: what others have may be released by the next run.
     alone: bool,
-}
-
-/// How many users would change in the fields that the guard watches.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct FieldChanges {
-    /// Users whose role changes.
-    pub role: u64,
-    /// Users whose login changes.
-    pub login: u64,
-    /// Users whose e-mail changes.
-    pub email: u64,
-}
-
-impl FieldChanges {
-    /// Does this to the count of each watched field that is among the changes of a user.
-    fn each(&mut self, changes: &[FieldChange], change_count: impl Fn(&mut u64)) {
-        for (field, count) in [
-            ("role", &mut self.role),
-            ("login", &mut self.login),
-            ("email", &mut self.email),
-        ] {
-            if changes.iter().any(|change| change.field == field) {
-                change_count(count);
-            }
-        }
-    }
 }
 
 impl<'a> Planner<'a> {
@@ -133,7 +106,6 @@ impl<'a> Planner<'a> {
             holders: HashMap::new(),
             outside: HashMap::new(),
             counts: RunCounts::default(),
-            field_changes: FieldChanges::default(),
             active,
             alone: false,
         }
@@ -194,11 +166,6 @@ impl<'a> Planner<'a> {
         self.counts
     }
 
-    /// The watched fields that change so far.
-    pub fn field_changes(&self) -> FieldChanges {
-        self.field_changes
-    }
-
     fn relinked_user<'c>(&self, reading: &EntryReading, context: &'c Context) -> Option<&'c User> {
         let user = self.relinked.get(&reading.external_id)?;
         relinking::same_login(self.user_sync, reading, context).filter(|found| found.id == *user)
@@ -206,16 +173,10 @@ impl<'a> Planner<'a> {
 
     fn count(&mut self, change: &Change) {
         *self.counter(change.kind) += 1;
-        if change.kind != ChangeKind::Create {
-            self.field_changes.each(&change.changes, |count| *count += 1);
-        }
     }
 
     fn uncount(&mut self, change: &Change) {
         *self.counter(change.kind) -= 1;
-        if change.kind != ChangeKind::Create {
-            self.field_changes.each(&change.changes, |count| *count -= 1);
-        }
     }
 
     fn counter(&mut self, kind: ChangeKind) -> &mut u64 {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use crate::guard::HoldReason;
 use crate::id::{RunId, UserSyncKey};
 use crate::issue::{Health, HealthLevel, IssueKind};
 use crate::wording::counted;
@@ -47,9 +48,11 @@ impl RunState {
             (Pending | Pulling, Pulling) => true,
             (Pulling, Planned | Held | Applying) => true,
             (Planned | Held, Applying | Expired) => true,
+            // A held run carries out its leavers first.
+            (Applying, Held) => true,
             (Applying, Succeeded | SucceededWithIssues) => true,
             (Pending | Pulling | Applying, Failed) => true,
-            (Pending | Pulling | Planned | Held, Superseded) => true,
+            (Pending | Pulling | Planned | Held | Applying, Superseded) => true,
             (Pending | Pulling | Planned | Held | Applying, Cancelled) => true,
             _ => false,
         }
@@ -162,8 +165,8 @@ pub struct Run {
     pub counts: RunCounts,
     /// Issues by kind.
     pub issue_counts: BTreeMap<IssueKind, u64>,
-    /// Why the guard holds it, a sentence each.
-    pub hold_reasons: Vec<String>,
+    /// Why the guard holds it.
+    pub hold_reasons: Vec<HoldReason>,
     /// Why it failed, for the tenant's admin.
     pub failure: Option<String>,
     /// True if every search ended Complete, so that absences could be counted.
@@ -194,7 +197,12 @@ pub fn health_interrupted(why: &str) -> Health {
 }
 
 /// The health of a user sync whose last run ended, or waits, in this state. For EXPIRED the run was held.
-pub fn health_after(state: RunState, issues: u64, failure: Option<&str>, hold_reasons: &[String]) -> Health {
+pub fn health_after(
+    state: RunState,
+    issues: u64,
+    failure: Option<&str>,
+    hold_reasons: &[HoldReason],
+) -> Health {
     let (level, problem) = match state {
         RunState::Failed => {
             let why = failure.unwrap_or("the cause is not known");
@@ -207,19 +215,19 @@ pub fn health_after(state: RunState, issues: u64, failure: Option<&str>, hold_re
             )
         }
         RunState::Held => {
-            let why = hold_reasons.join("; ");
+            let why = sentences(hold_reasons);
             (
                 HealthLevel::Warning,
                 format!("The last run is held: {why}. Look at its changes, then apply or cancel it."),
             )
         }
         RunState::Expired => {
-            let why = hold_reasons.join("; ");
+            let why = sentences(hold_reasons);
             (
                 HealthLevel::Warning,
                 format!(
-                    "The last run was held, and nobody applied it in time: {why}. It has changed nothing. Run the user \
-                     sync again and look at its changes."
+                    "The last run was held, and nobody applied it in time: {why}. Run the user sync again and look at \
+                     its changes."
                 ),
             )
         }
@@ -236,6 +244,11 @@ pub fn health_after(state: RunState, issues: u64, failure: Option<&str>, hold_re
         level,
         problems: vec![problem],
     }
+}
+
+fn sentences(reasons: &[HoldReason]) -> String {
+    let sentences: Vec<&str> = reasons.iter().map(|reason| reason.message.as_str()).collect();
+    sentences.join("; ")
 }
 
 #[cfg(test)]

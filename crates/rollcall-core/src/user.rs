@@ -62,6 +62,13 @@ pub enum StateReason {
     SyncDeleted,
 }
 
+impl StateReason {
+    /// True for somebody whose absence was applied: the entry is gone, or no search takes it.
+    pub fn has_left(self) -> bool {
+        matches!(self, StateReason::Gone | StateReason::OutOfScope)
+    }
+}
+
 /// What becomes of the users of a user sync that is deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum UserDisposition {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::directory::is_attribute_name;
 use crate::dn::Dn;
 use crate::filter::Filter;
+use crate::guard::HoldReason;
 use crate::id::{DirectoryId, RunId, TenantId, UserSyncId};
 use crate::identifier::Email;
 use crate::issue::Health;
@@ -25,6 +26,8 @@ pub const MAX_CANDIDATES: usize = 8;
 pub const MAX_CUSTOM_FIELDS: usize = 50;
 /// Most restrictions and most report addresses.
 pub const MAX_LIST: usize = 100;
+/// Most per cent of a growth limit: a hundredfold.
+pub const MAX_GROWTH_PERCENT: u32 = 10_000;
 /// When a user sync runs if it names no schedule: every night at two.
 pub const DEFAULT_CRON: &str = "0 2 * * *";
 
@@ -126,12 +129,21 @@ pub enum LoginChanges {
     Allow,
 }
 
-/// How many removals a run may carry out before it is held. Unset is the default, 0 allows none.
+/// How many users may be removed within a week before a run is held. Unset is the default, 0 allows none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RemovalLimit {
     /// Removals in a rolling week; the default is 5.
     pub max_count: Option<u32>,
     /// Per cent of the sync's users, 0 to 100; the default is 10. The larger of the two counts.
+    pub max_percent: Option<u32>,
+}
+
+/// How many users may come within a week before a run is held. Unset is the default, 0 allows none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GrowthLimit {
+    /// New users in a rolling week; the default is 100.
+    pub max_count: Option<u32>,
+    /// Per cent of the users at the beginning of the week; the default is 50. The larger of the two counts.
     pub max_percent: Option<u32>,
 }
 
@@ -190,8 +202,10 @@ pub struct UserSyncSettings {
     pub time_zone: String,
     /// Opaque values of the product, stamped on the users.
     pub restrictions: Vec<String>,
-    /// When a run is held.
+    /// When a run is held for its removals.
     pub removal_limit: RemovalLimit,
+    /// When a run is held for its new users.
+    pub growth_limit: GrowthLimit,
     /// Who is told.
     pub report: Report,
 }
@@ -207,11 +221,17 @@ pub struct UserSync {
     pub settings: UserSyncSettings,
     /// Counts the changes; the etag.
     pub revision: i64,
-    /// The revision at which the searches, the mapping or the identity attribute last changed. A run that is
-    /// the first since and would remove anyone is held.
+    /// The revision at which the searches, the mapping, the role rules or the identity attribute last changed. A run that
+    /// is the first since and would remove anyone, or change anyone's role, is held.
     pub scope_revision: i64,
     /// The `scope_revision` under which a run last applied.
     pub applied_scope_revision: i64,
+    /// Revision of the configuration in force: that of the last Complete run that was applied. `None` before the
+    /// first. A newer revision is a draft: logins and refreshes go by the one in force.
+    pub in_force_revision: Option<i64>,
+    /// Why the newest plan is held; empty if it is not. It stays until another plan is applied: a run that failed, or a
+    /// plan that was cancelled, lifts nothing. Runs change it without a new revision.
+    pub hold: Vec<HoldReason>,
     /// When a pull of this sync last ended Complete.
     pub last_complete_pull_time: Option<DateTime<Utc>>,
     /// The newest run.
@@ -224,6 +244,14 @@ pub struct UserSync {
     pub create_time: DateTime<Utc>,
     /// When it was last changed.
     pub update_time: DateTime<Utc>,
+}
+
+impl UserSync {
+    /// True if the searches, the mapping, the role rules or the identity attribute changed since a Complete run was last
+    /// applied. A sync that never had other ones has not changed.
+    pub fn configuration_changed(&self) -> bool {
+        self.applied_scope_revision != self.scope_revision && self.scope_revision > 1
+    }
 }
 
 impl FieldMappings {
@@ -322,6 +350,13 @@ impl UserSyncSettings {
             "report.addresses",
             format!("at most {MAX_LIST} values are allowed"),
         );
+        found.require(
+            self.growth_limit
+                .max_percent
+                .is_none_or(|percent| percent <= MAX_GROWTH_PERCENT),
+            "growth_limit.max_percent",
+            format!("must be from 0 to {MAX_GROWTH_PERCENT}"),
+        );
         for (index, address) in self.report.addresses.iter().enumerate() {
             let field = format!("report.addresses[{index}]");
             found.take(&field, Email::parse(address));
@@ -358,12 +393,13 @@ impl UserSyncSettings {
         }
     }
 
-    /// True if `new` chooses or identifies entries differently, so that its first run may look like a mass
-    /// removal.
+    /// True if `new` chooses or identifies entries differently, or gives other roles, so that its first run may look like
+    /// a mass removal, or hand out roles to all.
     pub fn changes_scope(&self, new: &UserSyncSettings) -> bool {
         self.directory != new.directory
             || self.searches != new.searches
             || self.field_mappings != new.field_mappings
+            || self.role_rules != new.role_rules
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use rollcall_core::external_id::ExternalId;
+use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncKey};
 use rollcall_core::identifier::normalize;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind, Fingerprint};
-use rollcall_core::run::{RunCounts, RunState};
-use rollcall_core::user::{User, UserState};
+use rollcall_core::run::{RunCounts, RunMode, RunState};
+use rollcall_core::user::{Origin, User, UserState};
 use sea_orm::ConnectionTrait;
 
 use crate::claims::{Claim, settle};
@@ -17,6 +18,7 @@ use crate::clock::stored;
 use crate::database::Engine;
 use crate::entity::{self, user::Model};
 use crate::error::{Result, StoreError};
+use crate::guard_counts;
 use crate::identifiers::{holders, keys_of};
 use crate::issues;
 use crate::leases::{LeaseToken, require_lease};
@@ -26,6 +28,7 @@ use crate::store::Store;
 use crate::user_syncs;
 use crate::user_write::{UserWrite, lock_users, write};
 use crate::users::by_external_ids;
+use crate::words::Word;
 
 /// How often a transaction is repeated that lost a race for an identifier.
 const ATTEMPTS: u32 = 5;
@@ -63,7 +66,7 @@ impl Store {
     }
 
     /// Applies the next chunk of an APPLYING run: users, identifiers, fingerprints, events, the chunk pointer
-    /// and the run's counts, in one transaction. A change whose user changed since the plan was made, or
+    /// and the run's counts, in one transaction. A change that depends on what is not so any more, or
     /// whose login or e-mail was taken meanwhile, becomes an issue and is left out. A chunk that was applied
     /// already is not applied again.
     ///
@@ -143,6 +146,15 @@ impl Store {
             refused,
             mut issues,
         } = prepare(&tx, scope, &key.tenant, changes, now).await?;
+        // What a person released is not held against the runs that follow; leavers go before anybody looks.
+        let by_itself = RunMode::from_word(&run.mode)? == RunMode::Apply
+            && (run.hold_at.is_some() || Vec::<HoldReason>::from_json(&run.hold_reasons)?.is_empty());
+        if by_itself {
+            let user_sync = user_syncs::find(&tx, &key.tenant, &key.user_sync, "").await?;
+            let kept = written(changes, &writes);
+            let first = user_sync.last_complete_pull_time.is_none();
+            guard_counts::record(&tx, key, kept, first, now).await?;
+        }
         let mut counts = RunCounts::from_json(&run.counts)?;
         counts.applied += writes.len() as u64;
         counts.issues += (refused.len() + issues.len()) as u64;
@@ -171,12 +183,14 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<SingleOutcome> {
         let tx = self.inner.database.begin().await?;
-        user_syncs::find(&tx, &key.tenant, &key.user_sync, "").await?;
+        let user_sync = user_syncs::find(&tx, &key.tenant, &key.user_sync, "").await?;
         let scope = self.scope(&key.tenant);
         let mut prepared = prepare(&tx, scope, &key.tenant, std::slice::from_ref(change), now).await?;
         if let Some((_, issue)) = prepared.refused.pop() {
             return Ok(SingleOutcome::Refused(issue));
         }
+        let first = user_sync.last_complete_pull_time.is_none();
+        guard_counts::record(&tx, key, [change], first, now).await?;
         write(&tx, scope, &key.tenant, &prepared.writes, None, now).await?;
         tx.commit().await?;
         let written = prepared
@@ -219,8 +233,12 @@ async fn prepare(
         let revision = before.as_ref().map_or(0, |user| user.revision);
         let person = persons.get(&(change.origin.directory.clone(), change.origin.external_id.clone()));
         let repeated = !seen.insert(change.user);
+        let stands = match change.kind.is_removal() {
+            true => before.as_ref().is_some_and(|user| depends_on(change, user)),
+            false => revision == change.expected_revision,
+        };
         let changed = repeated
-            || revision != change.expected_revision
+            || !stands
             || before.is_none() != (change.kind == ChangeKind::Create)
             || person.is_some_and(|person| *person != change.user);
         if changed {
@@ -306,6 +324,36 @@ fn without(key: &str, mut write: UserWrite, change: &Change) -> (Issue, Option<U
     (issue, (!is_same).then_some(write))
 }
 
+/// True if the user is what a removal depends on: the same person of the same sync, in the state that it was in. A login or
+/// a refresh that moved its revision meanwhile does not keep it.
+fn depends_on(change: &Change, user: &User) -> bool {
+    let same_person = user.origin.as_ref().is_some_and(|origin| {
+        let identity = |origin: &Origin| {
+            (
+                origin.user_sync.clone(),
+                origin.directory.clone(),
+                origin.external_id.clone(),
+            )
+        };
+        identity(origin) == identity(&change.origin)
+    });
+    let same_state = match change.state_before {
+        Some(state) => user.state == state,
+        // Of a plan of an earlier release.
+        None => user.revision == change.expected_revision,
+    };
+    same_person && same_state
+}
+
+/// The changes that these writes are for.
+fn written<'c>(changes: &'c [Change], writes: &[UserWrite]) -> Vec<&'c Change> {
+    let users: HashSet<UserId> = writes.iter().map(|write| write.after.id).collect();
+    changes
+        .iter()
+        .filter(|change| users.contains(&change.user))
+        .collect()
+}
+
 /// Which users have the external ids of these changes already.
 async fn persons(
     tx: &impl ConnectionTrait,
@@ -332,17 +380,26 @@ fn count_creations(changes: &[Change]) -> usize {
 }
 
 fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateTime<Utc>) -> UserWrite {
+    let moved_on = before
+        .as_ref()
+        .filter(|user| user.revision != change.expected_revision);
+    // A removal of somebody who was changed meanwhile takes the state alone: the fields are newer than the plan.
+    let (origin, profile) = match moved_on {
+        Some(user) => (user.origin.as_ref().unwrap_or(&change.origin), &user.profile),
+        None => (&change.origin, &change.profile),
+    };
+    let login_ambiguous = moved_on.map_or(change.login_ambiguous, |user| user.login_ambiguous);
     let after = User {
         tenant: tenant.clone(),
         id: change.user,
-        origin: Some(change.origin.clone()),
-        profile: change.profile.clone(),
+        origin: Some(origin.clone()),
+        profile: profile.clone(),
         state: change.state,
         state_reason: change.state_reason,
         owner: false,
         block: before.as_ref().and_then(|user| user.block.clone()),
-        login_ambiguous: change.login_ambiguous,
-        revision: change.expected_revision + 1,
+        login_ambiguous,
+        revision: before.as_ref().map_or(0, |user| user.revision) + 1,
         create_time: before.as_ref().map_or(now, |user| user.create_time),
         update_time: now,
     };

@@ -7,7 +7,7 @@
 
 use chrono::{DateTime, Utc};
 use rollcall_core::event::{Event, EventType};
-use rollcall_core::id::{RunId, TenantId, UserSyncId, Uuid};
+use rollcall_core::id::{RunId, TenantId, Uuid};
 use rollcall_core::user::{FieldChange, User};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
@@ -92,30 +92,6 @@ impl Store {
     /// The position before the oldest event that is kept of a tenant's feed, or of the deployment's.
     pub async fn feed_start(&self, tenant: Option<&TenantId>) -> Result<i64> {
         Ok(self.head(tenant).await?.expired)
-    }
-
-    /// How many users a sync's runs have deactivated or archived since then by themselves, for the guard. What a person
-    /// looked at and released is not held against the runs that follow.
-    pub async fn recent_removals(
-        &self,
-        tenant: &TenantId,
-        user_sync: &UserSyncId,
-        since: DateTime<Utc>,
-    ) -> Result<u64> {
-        let sql =
-            "SELECT COUNT(*) FROM user_events e WHERE e.tenant = $1 AND e.user_sync = $2 AND e.time >= $3
-              AND e.run IS NOT NULL AND e.event_type IN ('DEACTIVATED', 'ARCHIVED')
-              AND e.changes NOT LIKE '%{\"field\":\"state\",\"old\":\"USER_STATE_ARCHIVED\"%'
-              AND NOT EXISTS (SELECT 1 FROM sync_runs r
-                WHERE r.tenant = $1 AND r.user_sync = $2 AND r.id = e.run
-                  AND (r.mode <> 'APPLY' OR r.hold_reasons <> '[]'))";
-        let values = vec![
-            tenant.as_str().into(),
-            user_sync.as_str().into(),
-            to_micros(since).into(),
-        ];
-        let count: Option<i64> = scalar(&self.inner.database.reader, sql, values).await?;
-        Ok(count.unwrap_or(0).unsigned_abs())
     }
 
     async fn head(&self, tenant: Option<&TenantId>) -> Result<Head> {

@@ -25,6 +25,8 @@ pub struct KnownUser {
     pub fingerprint: Fingerprint,
     /// Its state.
     pub state: UserState,
+    /// Its absence was applied already: it is gone or out of scope.
+    pub left: bool,
 }
 
 /// Between these are the ids of all users.
@@ -127,18 +129,20 @@ impl Store {
             End::Last => "DESC",
         };
         let page = format!(
-            "SELECT id, external_id, fingerprint, state, id_kind FROM users
+            "SELECT id, external_id, fingerprint, state, id_kind,
+                CASE WHEN state_reason IN ('GONE', 'OUT_OF_SCOPE') THEN '1' ELSE '0' END AS has_left FROM users
             WHERE tenant = $1 AND user_sync = $2 AND id > $3 AND id < $4 ORDER BY id {order} LIMIT {limit}"
         );
         // Neither the words of states nor the names of attributes have spaces or commas.
         let sql = match self.inner.database.engine {
             Engine::Sqlite => format!(
                 "SELECT group_concat(hex(id) || ' ' || hex(external_id) || ' ' || hex(fingerprint) || ' '
-                    || state || ' ' || id_kind, ',') FROM ({page})"
+                    || state || ' ' || id_kind || ' ' || has_left, ',') FROM ({page})"
             ),
             Engine::Postgres => format!(
                 "SELECT string_agg(encode(uuid_send(id), 'hex') || ' ' || encode(external_id, 'hex') || ' '
-                    || encode(coalesce(fingerprint, ''), 'hex') || ' ' || state || ' ' || id_kind, ',')
+                    || encode(coalesce(fingerprint, ''), 'hex') || ' ' || state || ' ' || id_kind || ' '
+                    || has_left, ',')
                 FROM ({page}) AS page"
             ),
         };
@@ -156,13 +160,14 @@ impl Store {
 fn read(row: &str) -> Result<KnownUser> {
     let mut parts = row.split(' ');
     let mut part = || parts.next().ok_or_else(malformed);
-    let (id, bytes, fingerprint, state, kind) = (part()?, part()?, part()?, part()?, part()?);
+    let (id, bytes, fingerprint, state, kind, left) = (part()?, part()?, part()?, part()?, part()?, part()?);
     let fingerprint = bytes_of(fingerprint)?.try_into().unwrap_or([0; 16]);
     Ok(KnownUser {
         user: UserId(Uuid::try_parse(id).map_err(|_| malformed())?),
         external_id: external_id(kind, &bytes_of(bytes)?)?,
         fingerprint: Fingerprint(fingerprint),
         state: UserState::from_word(state)?,
+        left: left == "1",
     })
 }
 

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rollcall_core::directory::Directory;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
-use rollcall_core::user_sync::UserSync;
+use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 
 use crate::error::Result;
+use crate::in_force::JudgedBy;
 use crate::login_target::LoginSync;
 use crate::store::Store;
 
@@ -19,15 +20,17 @@ const CAPACITY: usize = 10_000;
 /// The configuration that decides a login.
 #[derive(Clone, Debug)]
 pub struct LoginConfig {
-    /// The user sync.
+    /// The user sync as it was last edited; see [`JudgedBy::user_sync`].
     pub user_sync: Arc<UserSync>,
+    /// Its settings in force, by which its people are judged; see [`JudgedBy::in_force`].
+    pub in_force: Arc<UserSyncSettings>,
     /// Its directory.
     pub directory: Arc<Directory>,
 }
 
 #[derive(Default)]
 pub(crate) struct LoginCache {
-    user_syncs: Cache<(TenantId, UserSyncId), UserSync>,
+    user_syncs: Cache<(TenantId, UserSyncId), JudgedBy>,
     directories: Cache<(TenantId, DirectoryId), Directory>,
 }
 
@@ -42,14 +45,15 @@ impl Store {
     pub async fn login_config(&self, tenant: &TenantId, sync: &LoginSync) -> Result<LoginConfig> {
         let cache = &self.inner.login_cache;
         let key = (tenant.clone(), sync.user_sync.clone());
-        let user_sync = match cache
-            .user_syncs
-            .get(&key, |kept| kept.revision >= sync.user_sync_revision)
-        {
+        let is_current = |kept: &JudgedBy| {
+            kept.user_sync.revision >= sync.user_sync_revision
+                && kept.user_sync.in_force_revision >= sync.in_force_revision
+        };
+        let judged_by = match cache.user_syncs.get(&key, is_current) {
             Some(kept) => kept,
             None => cache
                 .user_syncs
-                .put(key, self.user_sync(tenant, &sync.user_sync).await?),
+                .put(key, self.judged_by(tenant, &sync.user_sync).await?),
         };
         let key = (tenant.clone(), sync.directory.clone());
         let is_current = |kept: &Directory| {
@@ -61,7 +65,11 @@ impl Store {
                 .directories
                 .put(key, self.directory(tenant, &sync.directory).await?),
         };
-        Ok(LoginConfig { user_sync, directory })
+        Ok(LoginConfig {
+            user_sync: judged_by.user_sync.clone(),
+            in_force: judged_by.in_force.clone(),
+            directory,
+        })
     }
 }
 

@@ -42,6 +42,8 @@ pub struct LoginSync {
     pub user_sync: UserSyncId,
     /// Its revision.
     pub user_sync_revision: i64,
+    /// The revision of its configuration in force. Runs change it without a new revision.
+    pub in_force_revision: Option<i64>,
     /// It is switched off.
     pub user_sync_disabled: bool,
     /// Its directory.
@@ -65,6 +67,7 @@ struct Switches {
     tenant_enabled: bool,
     tenant_revision: i64,
     user_sync_revision: Option<i64>,
+    in_force_revision: Option<i64>,
     user_sync_disabled: Option<bool>,
     directory_id: Option<String>,
     directory_revision: Option<i64>,
@@ -178,7 +181,7 @@ fn query<'w>(wanted: impl Iterator<Item = &'w Wanted>, engine: Engine) -> (Strin
     let (source, values) = bulk.source(engine, 1);
     let sql = format!(
         "SELECT u.*, i.identifier, t.user_sync_enabled AS tenant_enabled, t.revision AS tenant_revision,
-            s.revision AS user_sync_revision, s.disabled AS user_sync_disabled, d.id AS directory_id,
+            s.revision AS user_sync_revision, s.in_force_revision, s.disabled AS user_sync_disabled, d.id AS directory_id,
             d.revision AS directory_revision, d.disabled AS directory_disabled, d.endpoint_confirmed,
             d.observe_time, s.last_complete_pull_time
         FROM {source} {identifiers} {users} {JOINS}",
@@ -257,6 +260,7 @@ impl Row {
             (Some(origin), Some(user_sync_revision)) => Some(LoginSync {
                 user_sync: origin.user_sync.clone(),
                 user_sync_revision,
+                in_force_revision: switches.in_force_revision,
                 user_sync_disabled: switches.user_sync_disabled.unwrap_or(true),
                 directory: switches
                     .directory_id

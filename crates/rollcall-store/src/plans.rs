@@ -1,5 +1,6 @@
 //! Plans, in chunks.
 
+use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind};
 use rollcall_core::run::{RunCounts, RunState};
@@ -21,7 +22,9 @@ pub enum PlanOutcome {
     /// It was a preview and waits.
     Planned,
     /// The guard holds it, for these reasons.
-    Held(Vec<String>),
+    Held(Vec<HoldReason>),
+    /// The guard holds it, but for its first so many chunks, which are applied before it waits.
+    HeldAfter(Vec<HoldReason>, u32),
     /// It is applied at once.
     Apply,
 }
@@ -44,6 +47,17 @@ pub struct PlanExtent {
     pub chunks: u32,
     /// Chunks that were applied; the index of the next.
     pub applied_chunks: u32,
+    /// Chunks after which a held run waits again; `None` if it does not, or not any more.
+    pub hold_at: Option<u32>,
+}
+
+/// Removals that a plan has in front of everything else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LeaversFirst {
+    /// Chunks that they fill.
+    pub chunks: u32,
+    /// Users of whom the plan has two changes by now: the loss of access and the rest.
+    pub split: u64,
 }
 
 #[derive(FromQueryResult)]
@@ -68,8 +82,6 @@ impl Store {
         index: u32,
         changes: &[Change],
     ) -> Result<()> {
-        let packed = pack(changes)?;
-        let kinds = kind_bits(changes);
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
@@ -77,17 +89,14 @@ impl Store {
             return Err(StoreError::NotInState);
         }
         model.chunks += 1;
-        let sql = "INSERT INTO sync_plan_chunks (tenant, user_sync, run, chunk, kinds, changes)
-            VALUES ($1, $2, $3, $4, $5, $6)";
-        let mut values = Vec::from(key_values(key, id));
-        values.extend([rank(index, changes).into(), kinds.into(), packed.into()]);
-        execute(&tx, sql, values).await?;
+        insert_chunk(&tx, key, id, rank(index, changes), changes).await?;
         entity::update(&tx, model).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// Takes changes out of the plan of a PULLING run, and returns them. Its chunks stay where they are.
+    /// Takes changes out of the plan of a PULLING run, and returns them: those that `is_out` names, which sees each once in
+    /// the order of application. Chunks stay where they are.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`.
@@ -96,29 +105,75 @@ impl Store {
         lease: &LeaseToken,
         key: &UserSyncKey,
         id: RunId,
-        concerns: impl Fn(&Change) -> bool,
+        mut is_out: impl FnMut(&Change) -> bool,
     ) -> Result<Vec<Change>> {
-        let tx = self.inner.database.begin().await?;
-        require_lease(&tx, lease, key).await?;
-        in_state(&tx, key, id, &[RunState::Pulling]).await?;
         let mut withdrawn = Vec::new();
         let mut next = i64::MIN;
-        while let Some(row) = chunk_from(&tx, key, id, next, -1).await? {
+        // A transaction for each chunk: whoever takes the run over begins its pull anew.
+        loop {
+            let tx = self.inner.database.begin().await?;
+            require_lease(&tx, lease, key).await?;
+            in_state(&tx, key, id, &[RunState::Pulling]).await?;
+            let Some(row) = chunk_from(&tx, key, id, next, -1).await? else {
+                return Ok(withdrawn);
+            };
             next = row.chunk + 1;
-            let (out, kept): (Vec<Change>, Vec<Change>) =
-                unpack(&row.changes)?.into_iter().partition(&concerns);
+            let (out, kept): (Vec<Change>, Vec<Change>) = unpack(&row.changes)?
+                .into_iter()
+                .partition(|change| is_out(change));
             if out.is_empty() {
                 continue;
             }
-            let sql = "UPDATE sync_plan_chunks SET kinds = $5, changes = $6
-                WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND chunk = $4";
-            let mut values = Vec::from(key_values(key, id));
-            values.extend([row.chunk.into(), kind_bits(&kept).into(), pack(&kept)?.into()]);
-            execute(&tx, sql, values).await?;
+            put_chunk(&tx, key, id, row.chunk, &kept).await?;
+            tx.commit().await?;
             withdrawn.extend(out);
         }
-        tx.commit().await?;
-        Ok(withdrawn)
+    }
+
+    /// Puts the removals of the plan of a PULLING run that `is_leaver` names in front of everything else, as chunks of
+    /// their own that take nothing but access; what else the same entries ask for stays where it is.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`.
+    pub async fn put_leavers_first(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        is_leaver: impl Fn(&Change) -> bool,
+    ) -> Result<LeaversFirst> {
+        let mut first = LeaversFirst::default();
+        let removals = kind_bit(ChangeKind::Deactivate) | kind_bit(ChangeKind::Archive);
+        let mut next = LEAVERS_END;
+        loop {
+            let tx = self.inner.database.begin().await?;
+            require_lease(&tx, lease, key).await?;
+            let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
+            let Some(row) = chunk_from(&tx, key, id, next, removals).await? else {
+                return Ok(first);
+            };
+            next = row.chunk + 1;
+            let (mut leavers, mut kept) = (Vec::new(), Vec::new());
+            for change in unpack(&row.changes)? {
+                if change.kind.is_removal() && is_leaver(&change) {
+                    let (removal, rest) = change.split_removal();
+                    first.split += u64::from(rest.is_some());
+                    leavers.push(removal);
+                    kept.extend(rest);
+                } else {
+                    kept.push(change);
+                }
+            }
+            if leavers.is_empty() {
+                continue;
+            }
+            put_chunk(&tx, key, id, row.chunk, &kept).await?;
+            insert_chunk(&tx, key, id, LEAVERS + i64::from(first.chunks), &leavers).await?;
+            first.chunks += 1;
+            model.chunks += 1;
+            entity::update(&tx, model).await?;
+            tx.commit().await?;
+        }
     }
 
     /// How long a run's plan is and how far it was applied.
@@ -132,6 +187,7 @@ impl Store {
         Ok(PlanExtent {
             chunks: number(model.chunks)?,
             applied_chunks: number(model.applied_chunks)?,
+            hold_at: model.hold_at.map(number).transpose()?,
         })
     }
 
@@ -199,6 +255,41 @@ async fn chunk_from(
     let found: Vec<ChunkRow> = rows(connection, sql, values).await?;
     Ok(found.into_iter().next())
 }
+
+async fn insert_chunk(
+    tx: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    id: RunId,
+    place: i64,
+    changes: &[Change],
+) -> Result<()> {
+    let sql = "INSERT INTO sync_plan_chunks (tenant, user_sync, run, chunk, kinds, changes)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    let mut values = Vec::from(key_values(key, id));
+    values.extend([place.into(), kind_bits(changes).into(), pack(changes)?.into()]);
+    execute(tx, sql, values).await?;
+    Ok(())
+}
+
+/// Puts other changes in the place of those of a chunk.
+async fn put_chunk(
+    tx: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    id: RunId,
+    place: i64,
+    changes: &[Change],
+) -> Result<()> {
+    let sql = "UPDATE sync_plan_chunks SET kinds = $5, changes = $6
+        WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND chunk = $4";
+    let mut values = Vec::from(key_values(key, id));
+    values.extend([place.into(), kind_bits(changes).into(), pack(changes)?.into()]);
+    execute(tx, sql, values).await?;
+    Ok(())
+}
+
+/// Where the chunks of leavers stand that do not wait with a held plan: before those of other removals.
+const LEAVERS: i64 = -(1 << 34);
+const LEAVERS_END: i64 = -(1 << 33);
 
 /// Where a chunk stands in the order of application.
 fn rank(index: u32, changes: &[Change]) -> i64 {

@@ -9,6 +9,7 @@ use crate::clock::to_micros;
 use crate::database::{execute, rows};
 use crate::error::Result;
 use crate::feed;
+use crate::in_force;
 use crate::store::Store;
 
 /// What belongs to a run, by what, and how much of it one transaction deletes; a chunk is as large as many issues.
@@ -51,6 +52,8 @@ impl Store {
             }
             let sql = "DELETE FROM sync_runs WHERE tenant = $1 AND user_sync = $2 AND id = $3";
             self.delete(sql, run.key()).await?;
+            let of_sync = vec![run.tenant.as_str().into(), run.user_sync.as_str().into()];
+            self.delete(in_force::DELETE_UNUSED, of_sync).await?;
         }
         Ok(old.len() as u64)
     }

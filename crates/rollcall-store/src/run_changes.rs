@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::issue::{Health, IssueKind};
 use rollcall_core::run::{PLAN_LIFETIME, Run, RunCounts, RunState};
@@ -13,6 +14,7 @@ use crate::database::{Engine, execute, scalar};
 use crate::directories;
 use crate::entity::{self, sync_run::Model};
 use crate::error::{Kind, Result, StoreError};
+use crate::in_force;
 use crate::leases::{LeaseToken, require_lease};
 use crate::outbox::{self, NewMail};
 use crate::plans::{PlanOutcome, PlanResult};
@@ -32,7 +34,8 @@ pub struct RunEnd {
     pub health: Health,
     /// The scope under which the run applied; `None` if it did not.
     pub applied_scope_revision: Option<i64>,
-    /// When its pull ended Complete; `None` if it did not.
+    /// When its pull ended Complete; `None` if it did not. The configuration that a Complete run ran with is in force
+    /// from its end on.
     pub complete_pull_time: Option<DateTime<Utc>>,
 }
 
@@ -56,9 +59,11 @@ impl Store {
         model.issue_counts = BTreeMap::<IssueKind, u64>::new().to_json()?;
         model.chunks = 0;
         model.applied_chunks = 0;
+        model.hold_at = None;
         model.issue_count = 0;
         model.user_sync_revision = user_sync.revision;
         model.directory_revision = directory_revision(&tx, key, &user_sync.directory).await?;
+        in_force::keep(&tx, key, &user_sync).await?;
         self.save_run(tx, model).await
     }
 
@@ -107,7 +112,7 @@ impl Store {
         let user_sync = user_syncs::find(&tx, &key.tenant, &key.user_sync, "").await?;
         let directory = user_sync.into_domain()?.settings.directory;
         directories::find(&tx, &key.tenant, &directory, Engine::of(&tx).for_update()).await?;
-        user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
         let mut model = lock(&tx, key, id).await?;
         if !is_current(&tx, key, id).await? {
             return Err(StoreError::RevisionMismatch);
@@ -115,14 +120,52 @@ impl Store {
         let (state, hold_reasons) = match result.outcome {
             PlanOutcome::Planned => (RunState::Planned, Vec::new()),
             PlanOutcome::Held(reasons) => (RunState::Held, reasons),
+            PlanOutcome::HeldAfter(reasons, chunks) => {
+                model.hold_at = Some(i64::from(chunks));
+                (RunState::Applying, reasons)
+            }
             PlanOutcome::Apply => (RunState::Applying, Vec::new()),
         };
         model.become_state(state)?;
         model.hold_reasons = hold_reasons.to_json()?;
+        if state != RunState::Planned {
+            user_sync.hold = hold_reasons.to_json()?;
+            entity::update(&tx, user_sync).await?;
+        }
         model.counts = result.counts.to_json()?;
         model.complete = result.complete;
         model.plan_time = Some(to_micros(now));
         model.expire_time = state.is_waiting().then(|| to_micros(now + PLAN_LIFETIME));
+        outbox::enqueue(&tx, &key.tenant, mails, now).await?;
+        self.save_run(tx, model).await
+    }
+
+    /// APPLYING to HELD: the chunks that did not wait are applied. The mails go out if, and only if, this takes place.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState` if the run is not held after the chunks that were applied;
+    /// `RevisionMismatch` if the plan is not wanted any more.
+    pub async fn hold_run(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        mails: &[NewMail],
+        now: DateTime<Utc>,
+    ) -> Result<Run> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut model = in_state(&tx, key, id, &[RunState::Applying]).await?;
+        if model.hold_at != Some(model.applied_chunks) {
+            return Err(StoreError::NotInState);
+        }
+        if !is_current(&tx, key, id).await? {
+            return Err(StoreError::RevisionMismatch);
+        }
+        model.become_state(RunState::Held)?;
+        model.hold_at = None;
+        model.expire_time = Some(to_micros(now + PLAN_LIFETIME));
         outbox::enqueue(&tx, &key.tenant, mails, now).await?;
         self.save_run(tx, model).await
     }
@@ -141,7 +184,7 @@ impl Store {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         // Before the run, as everywhere.
-        user_syncs::lock(&tx, &key.tenant, &key.user_sync, None)
+        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None)
             .await
             .map_err(|error| match error {
                 StoreError::NotFound(Kind::UserSync) => StoreError::NotFound(Kind::Run),
@@ -154,6 +197,8 @@ impl Store {
         model.become_state(RunState::Applying)?;
         model.expire_time = None;
         entity::update(&tx, model.clone()).await?;
+        user_sync.hold = Vec::<HoldReason>::new().to_json()?;
+        entity::update(&tx, user_sync).await?;
         // Other plans are for the users as they were.
         supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
         tx.commit().await?;
@@ -192,6 +237,7 @@ impl Store {
         }
         if let Some(time) = end.complete_pull_time {
             user_sync.last_complete_pull_time = Some(to_micros(time));
+            user_sync.in_force_revision = Some(model.user_sync_revision);
         }
         entity::update(&tx, user_sync).await?;
         outbox::enqueue(&tx, &key.tenant, mails, now).await?;

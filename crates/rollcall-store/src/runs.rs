@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{RunId, TenantId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Health, IssueKind};
 use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
@@ -69,7 +70,7 @@ impl Store {
             started_by: run.started_by.replace('\0', "\u{fffd}"),
             counts: RunCounts::default().to_json()?,
             issue_counts: BTreeMap::<IssueKind, u64>::new().to_json()?,
-            hold_reasons: Vec::<String>::new().to_json()?,
+            hold_reasons: Vec::<HoldReason>::new().to_json()?,
             failure: None,
             complete: false,
             user_sync_revision: user_sync.revision,
@@ -82,6 +83,7 @@ impl Store {
             plan_time: None,
             end_time: None,
             expire_time: None,
+            hold_at: None,
         };
         entity::insert(&tx, model.clone()).await?;
         let sql = "UPDATE user_syncs SET last_run = $3 WHERE tenant = $1 AND id = $2";

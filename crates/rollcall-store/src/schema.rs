@@ -8,6 +8,7 @@ use crate::error::{Result, StoreError};
 
 mod deletions;
 mod first;
+mod in_force;
 mod login_requests;
 mod soft_locks;
 mod throttles;
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(deletions::Deletions),
             Box::new(throttles::Throttles),
             Box::new(login_requests::LoginRequests),
+            Box::new(in_force::InForce),
         ]
     }
 }

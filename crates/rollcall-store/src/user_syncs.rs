@@ -1,6 +1,7 @@
 //! User syncs: settings, schedule and health.
 
 use chrono::{DateTime, Utc};
+use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
 use rollcall_core::issue::Health;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
@@ -42,6 +43,8 @@ impl Store {
             revision: 1,
             scope_revision: 1,
             applied_scope_revision: 0,
+            in_force_revision: None,
+            hold: Vec::<HoldReason>::new().to_json()?,
             last_complete_pull_time: None,
             last_run: None,
             next_run_time: next_run_time.map(to_micros),

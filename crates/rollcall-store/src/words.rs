@@ -5,6 +5,7 @@ use rollcall_core::check::{StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{PasswordStrength, TransportSecurity};
 use rollcall_core::event::EventType;
+use rollcall_core::guard::HoldRule;
 use rollcall_core::issue::{HealthLevel, IssueKind};
 use rollcall_core::plan::ChangeKind;
 use rollcall_core::run::{RunMode, RunState, RunTrigger};
@@ -57,6 +58,12 @@ words! {
     }
     ExistingUsers { Update = "UPDATE", Ignore = "IGNORE", }
     HealthLevel { Ok = "OK", Warning = "WARNING", Error = "ERROR", }
+    HoldRule {
+        Removals = "REMOVALS", MostUsers = "MOST_USERS", RoleChanges = "ROLE_CHANGES",
+        LoginChanges = "LOGIN_CHANGES", EmailChanges = "EMAIL_CHANGES", LostField = "LOST_FIELD",
+        Returns = "RETURNS", Takeovers = "TAKEOVERS", Links = "LINKS", Growth = "GROWTH",
+        Relinked = "RELINKED", ConfigurationChanged = "CONFIGURATION_CHANGED",
+    }
     LoginChanges { Reject = "REJECT", Allow = "ALLOW", }
     LoginOutcome { Authenticated = "AUTHENTICATED", Denied = "DENIED", Error = "ERROR", }
     MissingUsers { Ignore = "IGNORE", Deactivate = "DEACTIVATE", Archive = "ARCHIVE", }

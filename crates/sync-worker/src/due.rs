@@ -290,7 +290,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use rollcall_core::id::UserSyncId;
     use rollcall_core::user_sync::{
-        ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report, ReportWhen,
+        ExistingUsers, FieldMappings, GrowthLimit, LoginChanges, MissingUsers, NewUsers, RemovalLimit,
+        Report, ReportWhen,
     };
 
     use super::*;
@@ -323,6 +324,7 @@ mod tests {
             time_zone: "UTC".into(),
             restrictions: Vec::new(),
             removal_limit: RemovalLimit::default(),
+            growth_limit: GrowthLimit::default(),
             report: Report {
                 when: ReportWhen::Never,
                 addresses: Vec::new(),

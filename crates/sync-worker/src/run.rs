@@ -34,6 +34,7 @@ mod refresh;
 mod relinking;
 mod source;
 mod stop;
+mod superseded;
 mod turn;
 
 use place::Places;

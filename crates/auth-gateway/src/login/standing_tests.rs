@@ -36,6 +36,7 @@ fn target() -> LoginTarget {
         tenant_revision: 1,
         sync: Some(LoginSync {
             user_sync,
+            in_force_revision: None,
             user_sync_revision: 1,
             user_sync_disabled: false,
             directory,

@@ -110,6 +110,7 @@ async fn what_is_committed_meanwhile_denies(mut world: World) {
             kind: ChangeKind::Deactivate,
             user: ada.id,
             expected_revision: ada.revision,
+            state_before: Some(ada.state),
             origin: ada.origin.clone().unwrap(),
             profile: ada.profile.clone(),
             state: UserState::Deactivated,

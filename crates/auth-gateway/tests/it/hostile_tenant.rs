@@ -68,6 +68,7 @@ async fn mallory(world: &mut World) -> ScriptedLdap {
         kind: ChangeKind::Create,
         user: UserId(Uuid::from_u128(666)),
         expected_revision: 0,
+        state_before: None,
         origin: Origin {
             user_sync: world.sync.user_sync.clone(),
             directory: DirectoryId::parse("trap").unwrap(),

@@ -231,6 +231,7 @@ async fn black_hole(world: &mut World, people: u8) -> ScriptedLdap {
         kind: ChangeKind::Create,
         user: UserId(Uuid::from_u128(u128::from(number) + 1)),
         expected_revision: 0,
+        state_before: None,
         origin: Origin {
             user_sync: world.sync.user_sync.clone(),
             directory: DirectoryId::parse("hole").unwrap(),

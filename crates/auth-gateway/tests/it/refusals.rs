@@ -71,6 +71,7 @@ async fn blocked_and_deactivated_users_are_refused_with_the_right_password_and_t
         kind: ChangeKind::Deactivate,
         user: bob.id,
         expected_revision: bob.revision,
+        state_before: Some(bob.state),
         origin: bob.origin.clone().unwrap(),
         profile: bob.profile.clone(),
         state: UserState::Deactivated,
@@ -164,6 +165,7 @@ async fn who_cannot_be_told_from_somebody_else_is_let_in_as_neither() {
         kind: ChangeKind::Create,
         user: UserId(Uuid::from_u128(7)),
         expected_revision: 0,
+        state_before: None,
         origin: Origin {
             user_sync: world.sync.user_sync.clone(),
             directory: world.directory.clone(),

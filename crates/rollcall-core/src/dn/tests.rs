@@ -155,3 +155,21 @@ fn texts_are_the_same_dn_however_they_are_written() {
     assert!(is_same_dn("no dn", "no dn"));
     assert!(!is_same_dn("no dn", "No DN"));
 }
+
+#[test]
+fn the_parent_of_a_dn_is_what_follows_its_first_part() {
+    for (dn, parent) in [
+        ("uid=ada,ou=people,dc=x", Some("ou=people,dc=x")),
+        ("uid=ada; ou=people", Some("ou=people")),
+        (r"cn=Lovelace\, Ada,ou=people", Some("ou=people")),
+        (r"cn=a\\,ou=people", Some("ou=people")),
+        (r#"cn="Lovelace, Ada",ou=people"#, Some("ou=people")),
+        ("cn=<odd>,ou=people", Some("ou=people")),
+        ("dc=x", None),
+        ("", None),
+        (r"cn=x\", None),
+        ("cn=x,", Some("")),
+    ] {
+        assert_eq!(parent_of(dn), parent, "{dn}");
+    }
+}

@@ -1,23 +1,26 @@
 //! Users whose entries a pull did not bring.
 
 use super::Planner;
+use super::known::Slot;
 use crate::id::UserId;
 use crate::plan::{Change, ChangeKind};
 use crate::user::{Origin, StateReason, User, UserState};
 use crate::user_sync::MissingUsers;
 
 impl Planner<'_> {
-    /// The users that the pull did not bring and that a removal would concern. Only a Complete pull may ask.
+    /// The users that the pull did not bring, in whatever state, but for those who are known to have left already: of
+    /// them, those alone whose logins are to become free. Only a Complete pull may ask.
     pub fn absent(&self) -> Vec<UserId> {
-        let removable = |state: UserState| match self.settings.missing_users {
+        let concerned = |slot: &&Slot| match self.settings.missing_users {
             MissingUsers::Ignore => false,
-            MissingUsers::Deactivate => state == UserState::Active,
-            MissingUsers::Archive => state != UserState::Archived,
+            MissingUsers::Deactivate => !slot.left,
+            MissingUsers::Archive => !slot.left || slot.state != UserState::Archived,
         };
         let absent = self
             .known
             .slots()
-            .filter(|slot| slot.is_absent() && removable(slot.state));
+            .filter(|slot| slot.is_absent())
+            .filter(concerned);
         let mut users: Vec<_> = absent.map(|slot| slot.user).collect();
         users.sort_unstable();
         users
@@ -35,20 +38,25 @@ impl Planner<'_> {
         absent.count() as u64
     }
 
-    /// The change that removes a user whose absence is confirmed. None if the user is not the sync's any more: another
-    /// one may have taken it over since the run began.
+    /// The change that removes a user whose absence is confirmed, or says so of one who may not log in already. None if the
+    /// user is not the sync's any more: another one may have taken it over since the run began.
     pub fn remove(&mut self, user: &User, reason: StateReason) -> Option<Change> {
         let ours = |origin: &&Origin| origin.user_sync == *self.user_sync;
         let origin = user.origin.as_ref().filter(ours)?.clone();
-        let (kind, state) = match self.settings.missing_users {
-            MissingUsers::Ignore => return None,
-            MissingUsers::Deactivate => (ChangeKind::Deactivate, UserState::Deactivated),
-            MissingUsers::Archive => (ChangeKind::Archive, UserState::Archived),
+        let (kind, state) = match (self.settings.missing_users, user.state) {
+            (MissingUsers::Ignore, _) => return None,
+            (MissingUsers::Deactivate, UserState::Active) => (ChangeKind::Deactivate, UserState::Deactivated),
+            (MissingUsers::Archive, UserState::Active | UserState::Deactivated) => {
+                (ChangeKind::Archive, UserState::Archived)
+            }
+            // They may not log in already. That they left is what another sync has to know to take them over.
+            (_, state) => (ChangeKind::Update, state),
         };
         let change = Change {
             kind,
             user: user.id,
             expected_revision: user.revision,
+            state_before: Some(user.state),
             origin,
             profile: user.profile.clone(),
             state,
@@ -73,6 +81,7 @@ impl Planner<'_> {
             kind: ChangeKind::Deactivate,
             user: user.id,
             expected_revision: user.revision,
+            state_before: Some(user.state),
             origin,
             profile: user.profile.clone(),
             state: UserState::Deactivated,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::external_id::ExternalId;
 use crate::id::{DirectoryId, UserId, UserSyncId};
-use crate::user::{StateReason, User, UserState};
+use crate::user::{Origin, StateReason, User, UserState};
 
 /// Who has an identifier.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +22,7 @@ pub struct Context {
     persons: HashMap<ExternalId, UserId>,
     holders: HashMap<String, Holder>,
     given_up: HashSet<UserId>,
+    held: HashSet<UserSyncId>,
 }
 
 impl Context {
@@ -48,6 +49,7 @@ impl Context {
             persons,
             holders,
             given_up: HashSet::new(),
+            held: HashSet::new(),
         }
     }
 
@@ -63,8 +65,17 @@ impl Context {
         self.given_up.extend(users);
     }
 
+    /// The plans of these user syncs wait for a person: nobody is taken from them until then.
+    pub fn hold(&mut self, user_syncs: impl IntoIterator<Item = UserSyncId>) {
+        self.held.extend(user_syncs);
+    }
+
     /// True if the owning sync does not have the person any more.
     pub(super) fn is_given_up(&self, user: &User) -> bool {
+        let held = |origin: &Origin| self.held.contains(&origin.user_sync);
+        if user.origin.as_ref().is_some_and(held) {
+            return false;
+        }
         let told = matches!(
             user.state_reason,
             Some(StateReason::Gone | StateReason::OutOfScope | StateReason::SyncDeleted)

@@ -18,6 +18,8 @@ pub struct Known {
     pub fingerprint: Fingerprint,
     /// Its state.
     pub state: UserState,
+    /// Its absence was applied already: it is gone or out of scope.
+    pub left: bool,
 }
 
 /// The users of a sync. 56 bytes each.
@@ -33,6 +35,7 @@ pub(super) struct Slot {
     pub(super) user: UserId,
     pub(super) state: UserState,
     pub(super) offered: Offered,
+    pub(super) left: bool,
     pub(super) sight: Sight,
 }
 
@@ -141,6 +144,7 @@ impl Extend<(ExternalId, Known)> for KnownUsers {
                 user: known.user,
                 state: known.state,
                 offered: Offered::ALL,
+                left: known.left,
                 sight: Sight::Unseen(known.fingerprint),
             });
         }
@@ -172,6 +176,7 @@ mod tests {
             user: UserId(Uuid::from_u128(number)),
             fingerprint: Fingerprint(number.to_be_bytes()),
             state: UserState::Active,
+            left: false,
         }
     }
 

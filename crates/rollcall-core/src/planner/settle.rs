@@ -289,6 +289,7 @@ impl Planner<'_> {
             kind,
             user,
             expected_revision: before.as_ref().map_or(0, |user| user.revision),
+            state_before: before.as_ref().map(|user| user.state),
             origin,
             profile,
             state,

@@ -132,6 +132,7 @@ impl World {
                         user: user.id,
                         fingerprint: fingerprint(user),
                         state: user.state,
+                        left: user.state_reason.is_some_and(StateReason::has_left),
                     },
                 ))
             })

@@ -104,6 +104,8 @@ fn good_sync() -> ReviewedSync {
         revision: 1,
         scope_revision: 1,
         applied_scope_revision: 1,
+        in_force_revision: Some(1),
+        hold: Vec::new(),
         last_complete_pull_time: Some(at("2026-05-31T02:00:00Z")),
         last_run: Some(run.id),
         next_run_time: None,

@@ -28,6 +28,7 @@ pub(crate) fn settings() -> UserSyncSettings {
         time_zone: "Etc/UTC".into(),
         restrictions: Vec::new(),
         removal_limit: RemovalLimit::default(),
+        growth_limit: GrowthLimit::default(),
         report: Report {
             when: ReportWhen::Never,
             addresses: Vec::new(),

@@ -1,6 +1,7 @@
 //! SyncRunService.
 
 use rollcall_core::error::Error;
+use rollcall_core::guard::{HoldReason, HoldRule};
 use rollcall_core::id::TenantId;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
@@ -113,6 +114,25 @@ wire_enum!(
         PullIncomplete,
         LoginAmbiguous,
         StateUnreadable,
+        AbsenceUnconfirmed,
+        Held,
+    }
+);
+wire_enum!(
+    HoldRule,
+    HoldRule {
+        Removals,
+        MostUsers,
+        RoleChanges,
+        LoginChanges,
+        EmailChanges,
+        LostField,
+        Returns,
+        Takeovers,
+        Links,
+        Growth,
+        Relinked,
+        ConfigurationChanged,
     }
 );
 
@@ -180,8 +200,10 @@ impl From<&Run> for v1::SyncRun {
             r#type: v1::IssueType::from(*kind).into(),
             count: count_of(*count),
         });
-        let reason = |message: &String| v1::HoldReason {
-            message: message.clone(),
+        let reason = |reason: &HoldReason| v1::HoldReason {
+            message: reason.message.clone(),
+            rule: reason.rule.map_or(v1::HoldRule::Unspecified, Into::into).into(),
+            field: reason.field.clone().unwrap_or_default(),
         };
         Self {
             name: resource_name::run(&run.user_sync, run.id),

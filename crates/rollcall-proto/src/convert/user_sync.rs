@@ -6,8 +6,9 @@ use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Health, HealthLevel};
 use rollcall_core::user::UserDisposition;
 use rollcall_core::user_sync::{
-    DEFAULT_CRON, ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report,
-    ReportWhen, RoleCondition, RoleRule, Search, SearchScope, UserSync, UserSyncSettings,
+    DEFAULT_CRON, ExistingUsers, FieldMappings, GrowthLimit, LoginChanges, MissingUsers, NewUsers,
+    RemovalLimit, Report, ReportWhen, RoleCondition, RoleRule, Search, SearchScope, UserSync,
+    UserSyncSettings,
 };
 use rollcall_core::violation::Violations;
 
@@ -43,8 +44,9 @@ writable_fields!(UserSync {
     time_zone,
     restrictions,
     removal_limit,
+    growth_limit,
     report,
-} parts { field_mappings, removal_limit, report });
+} parts { field_mappings, removal_limit, growth_limit, report });
 part_fields!(FieldMappings {
     login,
     email,
@@ -55,6 +57,10 @@ part_fields!(FieldMappings {
     custom
 });
 part_fields!(RemovalLimit {
+    max_count,
+    max_percent
+});
+part_fields!(GrowthLimit {
     max_count,
     max_percent
 });
@@ -144,6 +150,7 @@ pub(super) fn settings(
 
 fn decode(found: &mut Violations, wire: &v1::UserSync, tenant: Option<&TenantId>) -> UserSyncSettings {
     let limit = wire.removal_limit.unwrap_or_default();
+    let growth = wire.growth_limit.unwrap_or_default();
     let report = wire.report.clone().unwrap_or_default();
     UserSyncSettings {
         display_name: wire.display_name.clone(),
@@ -169,6 +176,10 @@ fn decode(found: &mut Violations, wire: &v1::UserSync, tenant: Option<&TenantId>
         removal_limit: RemovalLimit {
             max_count: decode_limit(found, "removal_limit.max_count", limit.max_count),
             max_percent: decode_limit(found, "removal_limit.max_percent", limit.max_percent),
+        },
+        growth_limit: GrowthLimit {
+            max_count: decode_limit(found, "growth_limit.max_count", growth.max_count),
+            max_percent: decode_limit(found, "growth_limit.max_percent", growth.max_percent),
         },
         report: Report {
             when: choice::<v1::ReportWhen, _>(found, "report.when", report.when).unwrap_or(ReportWhen::Never),
@@ -272,6 +283,10 @@ fn wire(tenant: &TenantId, settings: &UserSyncSettings) -> v1::UserSync {
         removal_limit: Some(v1::RemovalLimit {
             max_count: limit(settings.removal_limit.max_count),
             max_percent: limit(settings.removal_limit.max_percent),
+        }),
+        growth_limit: Some(v1::GrowthLimit {
+            max_count: limit(settings.growth_limit.max_count),
+            max_percent: limit(settings.growth_limit.max_percent),
         }),
         report: Some(v1::ReportSettings {
             when: v1::ReportWhen::from(settings.report.when).into(),

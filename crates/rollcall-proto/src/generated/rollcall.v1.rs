@@ -4865,6 +4865,12 @@ pub struct HoldReason {
     /// In plain words, with the numbers: for instance, how many users would lose access and what the limit is.
     #[prost(string, tag = "1")]
     pub message: ::prost::alloc::string::String,
+    /// The rule that holds it.
+    #[prost(enumeration = "HoldRule", tag = "2")]
+    pub rule: i32,
+    /// For LOST_FIELD: the field, "custom." in front of a custom one. Empty otherwise.
+    #[prost(string, tag = "3")]
+    pub field: ::prost::alloc::string::String,
 }
 /// Why a run failed. Nothing was changed, unless the counts say that something was applied.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5153,7 +5159,9 @@ pub enum SyncRunState {
     Pulling = 2,
     /// A preview that is complete and can be applied.
     Planned = 3,
-    /// Held by the guard; someone has to look at it, and apply or cancel it.
+    /// Held by the guard; someone has to look at it, and apply or cancel it. Whoever left does not wait: accounts that
+    /// their own entries call disabled or expired, and proven absences, have lost access already, as long as these are
+    /// within removal_limit by themselves (counts.applied).
     Held = 4,
     /// Writes its changes.
     Applying = 5,
@@ -5208,6 +5216,80 @@ impl SyncRunState {
             "SYNC_RUN_STATE_CANCELLED" => Some(Self::Cancelled),
             "SYNC_RUN_STATE_SUPERSEDED" => Some(Self::Superseded),
             "SYNC_RUN_STATE_EXPIRED" => Some(Self::Expired),
+            _ => None,
+        }
+    }
+}
+/// A rule of the guard; see RemovalLimit and GrowthLimit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum HoldRule {
+    /// Held by an earlier release, which did not keep the rule.
+    Unspecified = 0,
+    /// More users would lose access than removal_limit allows.
+    Removals = 1,
+    /// More than half of the users, or the last one, are missing or would lose access.
+    MostUsers = 2,
+    /// More users would get another role than may.
+    RoleChanges = 3,
+    /// More users would get another login than may.
+    LoginChanges = 4,
+    /// More users would get another e-mail address, or lose it, than may.
+    EmailChanges = 5,
+    /// More users would lose the value of one field than may.
+    LostField = 6,
+    /// More users would be ACTIVE again than may.
+    Returns = 7,
+    /// More users would be taken over from other user syncs than may.
+    Takeovers = 8,
+    /// LOCAL users would be linked. After the first import each one waits for somebody to look at it.
+    Links = 9,
+    /// More users would come than growth_limit allows.
+    Growth = 10,
+    /// Users were found by login under another identifier; see SYNC_RUN_MODE_RELINK.
+    Relinked = 11,
+    /// The searches, the mapping, the role rules or the identifier's attribute changed since a run was last applied, and
+    /// this one would take access from somebody or change somebody's role.
+    ConfigurationChanged = 12,
+}
+impl HoldRule {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "HOLD_RULE_UNSPECIFIED",
+            Self::Removals => "HOLD_RULE_REMOVALS",
+            Self::MostUsers => "HOLD_RULE_MOST_USERS",
+            Self::RoleChanges => "HOLD_RULE_ROLE_CHANGES",
+            Self::LoginChanges => "HOLD_RULE_LOGIN_CHANGES",
+            Self::EmailChanges => "HOLD_RULE_EMAIL_CHANGES",
+            Self::LostField => "HOLD_RULE_LOST_FIELD",
+            Self::Returns => "HOLD_RULE_RETURNS",
+            Self::Takeovers => "HOLD_RULE_TAKEOVERS",
+            Self::Links => "HOLD_RULE_LINKS",
+            Self::Growth => "HOLD_RULE_GROWTH",
+            Self::Relinked => "HOLD_RULE_RELINKED",
+            Self::ConfigurationChanged => "HOLD_RULE_CONFIGURATION_CHANGED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HOLD_RULE_UNSPECIFIED" => Some(Self::Unspecified),
+            "HOLD_RULE_REMOVALS" => Some(Self::Removals),
+            "HOLD_RULE_MOST_USERS" => Some(Self::MostUsers),
+            "HOLD_RULE_ROLE_CHANGES" => Some(Self::RoleChanges),
+            "HOLD_RULE_LOGIN_CHANGES" => Some(Self::LoginChanges),
+            "HOLD_RULE_EMAIL_CHANGES" => Some(Self::EmailChanges),
+            "HOLD_RULE_LOST_FIELD" => Some(Self::LostField),
+            "HOLD_RULE_RETURNS" => Some(Self::Returns),
+            "HOLD_RULE_TAKEOVERS" => Some(Self::Takeovers),
+            "HOLD_RULE_LINKS" => Some(Self::Links),
+            "HOLD_RULE_GROWTH" => Some(Self::Growth),
+            "HOLD_RULE_RELINKED" => Some(Self::Relinked),
+            "HOLD_RULE_CONFIGURATION_CHANGED" => Some(Self::ConfigurationChanged),
             _ => None,
         }
     }
@@ -5356,6 +5438,10 @@ pub enum IssueType {
     LoginAmbiguous = 18,
     /// Whether the account is enabled cannot be read. A known user stays as it was; a new person waits.
     StateUnreadable = 19,
+    /// Users were not found, and it is not proven that they left: they stay as they are.
+    AbsenceUnconfirmed = 20,
+    /// Of RefreshUser: a held run is about this change, so it is not made.
+    Held = 21,
     /// The group of a role rule does not exist, while the entries above it can be read. It counts as an empty group.
     RoleGroupMissing = 23,
     /// No value of the field can be used, and one holds a control character, or a direction control such as U+202E. The
@@ -5389,6 +5475,8 @@ impl IssueType {
             Self::PullIncomplete => "ISSUE_TYPE_PULL_INCOMPLETE",
             Self::LoginAmbiguous => "ISSUE_TYPE_LOGIN_AMBIGUOUS",
             Self::StateUnreadable => "ISSUE_TYPE_STATE_UNREADABLE",
+            Self::AbsenceUnconfirmed => "ISSUE_TYPE_ABSENCE_UNCONFIRMED",
+            Self::Held => "ISSUE_TYPE_HELD",
             Self::RoleGroupMissing => "ISSUE_TYPE_ROLE_GROUP_MISSING",
             Self::ValueIllegalCharacters => "ISSUE_TYPE_VALUE_ILLEGAL_CHARACTERS",
         }
@@ -5416,6 +5504,8 @@ impl IssueType {
             "ISSUE_TYPE_PULL_INCOMPLETE" => Some(Self::PullIncomplete),
             "ISSUE_TYPE_LOGIN_AMBIGUOUS" => Some(Self::LoginAmbiguous),
             "ISSUE_TYPE_STATE_UNREADABLE" => Some(Self::StateUnreadable),
+            "ISSUE_TYPE_ABSENCE_UNCONFIRMED" => Some(Self::AbsenceUnconfirmed),
+            "ISSUE_TYPE_HELD" => Some(Self::Held),
             "ISSUE_TYPE_ROLE_GROUP_MISSING" => Some(Self::RoleGroupMissing),
             "ISSUE_TYPE_VALUE_ILLEGAL_CHARACTERS" => Some(Self::ValueIllegalCharacters),
             _ => None,
@@ -5655,6 +5745,9 @@ pub mod sync_run_service_client {
         /// becomes an issue CHANGED_MEANWHILE. Returns at once; watch the run. Applying a run that is being applied, or was,
         /// by this method returns it as it is. Needs the permission "runs".
         ///
+        /// For a HELD run that a newer run superseded, the newest HELD run of the user sync is applied and returned, if every
+        /// change that it still has to make is one that the superseded run showed.
+        ///
         /// Errors: SYNC_RUN_NOT_FOUND, RUN_NOT_IN_STATE, SYNC_IN_PROGRESS, SYNC_DISABLED, and those of every method.
         pub async fn apply_sync_run(
             &mut self,
@@ -5773,6 +5866,9 @@ pub mod sync_run_service_server {
         /// Releases the plan of a PLANNED or HELD run: exactly what ListSyncRunChanges shows, once. A user who changed since
         /// becomes an issue CHANGED_MEANWHILE. Returns at once; watch the run. Applying a run that is being applied, or was,
         /// by this method returns it as it is. Needs the permission "runs".
+        ///
+        /// For a HELD run that a newer run superseded, the newest HELD run of the user sync is applied and returned, if every
+        /// change that it still has to make is one that the superseded run showed.
         ///
         /// Errors: SYNC_RUN_NOT_FOUND, RUN_NOT_IN_STATE, SYNC_IN_PROGRESS, SYNC_DISABLED, and those of every method.
         async fn apply_sync_run(
@@ -7012,6 +7108,9 @@ pub struct UserSync {
     /// Output only. When its configuration was last changed.
     #[prost(message, optional, tag = "25")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many new users to allow before a run is held.
+    #[prost(message, optional, tag = "26")]
+    pub growth_limit: ::core::option::Option<GrowthLimit>,
 }
 /// One search for users.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7096,14 +7195,31 @@ pub struct FieldCandidates {
     #[prost(string, repeated, tag = "1")]
     pub candidates: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
-/// How many users may be removed within 7 days, and how many may change role, login or e-mail address in one run, before
-/// the run is held. The greater of the two counts; a 0 in either of them allows none.
+/// How many users may be removed within 7 days before a run is held. The greater of the two counts; a 0 in either of them
+/// allows none. Removals above half of the users, or of the last one, are held in any case.
+///
+/// Changes of role, of login, of e-mail address, losses of one mapped field, returns to ACTIVE and users taken over from
+/// other user syncs have a limit each, by itself, which cannot be set: 5 or 10 per cent within 7 days, whichever is greater.
+/// Changes by RefreshUser count as well; changes that somebody released with ApplySyncRun do not.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RemovalLimit {
     /// In users. 5 when absent.
     #[prost(int32, optional, tag = "1")]
     pub max_count: ::core::option::Option<i32>,
     /// In per cent of the users of this user sync, 0 to 100. 10 when absent.
+    #[prost(int32, optional, tag = "2")]
+    pub max_percent: ::core::option::Option<i32>,
+}
+/// How many users may come within 7 days before a run is held: created, taken over or linked. The greater of the two counts; a
+/// 0 in either of them allows none. The first import is not limited. A run whose directory did not answer completely creates
+/// at most so many, on a first import 100 (max_count, where it is set); the others wait for the next run
+/// (PULL_INCOMPLETE says how many).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrowthLimit {
+    /// In users. 100 when absent.
+    #[prost(int32, optional, tag = "1")]
+    pub max_count: ::core::option::Option<i32>,
+    /// In per cent of the users that there were 7 days ago, 0 to 10000. 50 when absent.
     #[prost(int32, optional, tag = "2")]
     pub max_percent: ::core::option::Option<i32>,
 }

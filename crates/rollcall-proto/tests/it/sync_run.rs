@@ -124,6 +124,7 @@ fn a_change_shows_old_and_new_and_why_somebody_leaves() {
         kind: ChangeKind::Deactivate,
         user: UserId(Uuid::from_u128(1)),
         expected_revision: 3,
+        state_before: Some(UserState::Active),
         origin: Origin {
             user_sync: UserSyncId::parse("staff").unwrap(),
             directory: DirectoryId::parse("main").unwrap(),

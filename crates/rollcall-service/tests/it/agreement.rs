@@ -221,6 +221,7 @@ fn settings(base: &str, login: &str, role_rules: Vec<RoleRule>) -> UserSyncSetti
         time_zone: "Etc/UTC".into(),
         restrictions: Vec::new(),
         removal_limit: RemovalLimit::default(),
+        growth_limit: Default::default(),
         report: Report {
             when: ReportWhen::Never,
             addresses: Vec::new(),

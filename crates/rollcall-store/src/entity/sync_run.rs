@@ -40,6 +40,7 @@ pub(crate) struct Model {
     pub(crate) plan_time: Option<i64>,
     pub(crate) end_time: Option<i64>,
     pub(crate) expire_time: Option<i64>,
+    pub(crate) hold_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -22,6 +22,8 @@ struct ChangeMirror {
     #[serde(with = "crate::saved::user_id")]
     user: UserId,
     expected_revision: i64,
+    #[serde(with = "words::optional", default)]
+    state_before: Option<UserState>,
     #[serde(with = "OriginMirror")]
     origin: Origin,
     #[serde(with = "ProfileMirror")]

@@ -1,14 +1,15 @@
-//! Counts of runs.
+//! Counts of runs, and why they are held.
 
 use std::collections::BTreeMap;
 
+use rollcall_core::guard::{HoldReason, HoldRule};
 use rollcall_core::issue::IssueKind;
 use rollcall_core::run::RunCounts;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::saved::{Saved, saved_as, unreadable};
-use crate::words::Word;
+use crate::saved::{Saved, list_of, saved_as, unreadable};
+use crate::words::{self, Word};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "RunCounts")]
@@ -48,12 +49,36 @@ impl Saved for BTreeMap<IssueKind, u64> {
     }
 }
 
-impl Saved for Vec<String> {
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "HoldReason")]
+struct HoldReasonMirror {
+    #[serde(with = "words::optional", default)]
+    rule: Option<HoldRule>,
+    #[serde(default)]
+    field: Option<String>,
+    message: String,
+}
+
+list_of!(hold_reasons, HoldReason, "HoldReasonMirror");
+
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct HoldReasonsMirror(#[serde(with = "hold_reasons")] Vec<HoldReason>);
+
+impl Saved for Vec<HoldReason> {
     fn to_json(&self) -> Result<String> {
-        serde_json::to_string(self).map_err(unreadable)
+        serde_json::to_string(&HoldReasonsMirror(self.clone())).map_err(unreadable)
     }
 
     fn from_json(text: &str) -> Result<Self> {
-        serde_json::from_str(text).map_err(unreadable)
+        // Earlier releases kept the sentences alone.
+        if let Ok(sentences) = serde_json::from_str::<Vec<String>>(text) {
+            return Ok(sentences
+                .iter()
+                .map(|sentence| sentence.as_str().into())
+                .collect());
+        }
+        let mirror: HoldReasonsMirror = serde_json::from_str(text).map_err(unreadable)?;
+        Ok(mirror.0)
     }
 }

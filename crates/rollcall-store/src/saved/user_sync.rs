@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rollcall_core::id::DirectoryId;
 use rollcall_core::issue::{Health, HealthLevel};
 use rollcall_core::user_sync::{
-    ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report, ReportWhen,
-    RoleCondition, RoleRule, Search, SearchScope, UserSyncSettings,
+    ExistingUsers, FieldMappings, GrowthLimit, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report,
+    ReportWhen, RoleCondition, RoleRule, Search, SearchScope, UserSyncSettings,
 };
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,8 @@ struct SettingsMirror {
     restrictions: Vec<String>,
     #[serde(with = "RemovalLimitMirror")]
     removal_limit: RemovalLimit,
+    #[serde(with = "GrowthLimitMirror", default)]
+    growth_limit: GrowthLimit,
     #[serde(with = "ReportMirror")]
     report: Report,
 }
@@ -89,6 +91,13 @@ struct FieldMappingsMirror {
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "RemovalLimit")]
 struct RemovalLimitMirror {
+    max_count: Option<u32>,
+    max_percent: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "GrowthLimit")]
+struct GrowthLimitMirror {
     max_count: Option<u32>,
     max_percent: Option<u32>,
 }

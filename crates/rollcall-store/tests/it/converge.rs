@@ -136,6 +136,7 @@ impl<'a> World<'a> {
                 user: user.user,
                 fingerprint: user.fingerprint,
                 state: user.state,
+                left: user.left,
             };
             (user.external_id, known)
         });

@@ -13,8 +13,8 @@ use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use rollcall_core::tenant::TenantSettings;
 use rollcall_core::user::{Origin, Profile, User, UserState};
 use rollcall_core::user_sync::{
-    ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report, ReportWhen,
-    RoleCondition, RoleRule, Search, SearchScope, UserSyncSettings,
+    ExistingUsers, FieldMappings, GrowthLimit, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report,
+    ReportWhen, RoleCondition, RoleRule, Search, SearchScope, UserSyncSettings,
 };
 use rollcall_store::{
     ChunkOutcome, LeaseName, LeaseToken, NewRun, NewSecrets, PageRequest, PlanOutcome, PlanResult, RunEnd,
@@ -144,6 +144,10 @@ pub(crate) fn sync_settings(directory: &str) -> UserSyncSettings {
             max_count: Some(0),
             max_percent: None,
         },
+        growth_limit: GrowthLimit {
+            max_count: Some(7),
+            max_percent: None,
+        },
         report: Report {
             when: ReportWhen::Never,
             addresses: vec![],
@@ -233,6 +237,7 @@ pub(crate) fn creation(number: u128, login: &str) -> Change {
         kind: ChangeKind::Create,
         user: user_id(number),
         expected_revision: 0,
+        state_before: None,
         origin: Origin {
             user_sync: sync_id("staff"),
             directory: directory_id("main"),
@@ -257,6 +262,7 @@ pub(crate) fn update(user: &User, edit: impl FnOnce(&mut Profile)) -> Change {
         kind: ChangeKind::Update,
         user: user.id,
         expected_revision: user.revision,
+        state_before: Some(user.state),
         origin: user.origin.clone().unwrap(),
         profile,
         state: user.state,

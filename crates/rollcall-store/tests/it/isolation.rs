@@ -201,7 +201,8 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
     );
     assert!(store.known_users(&evil, &sync, 10).await.unwrap().is_empty());
     assert_eq!(store.count_users(&evil, &sync).await.unwrap(), 0);
-    assert_eq!(store.recent_removals(&evil, &sync, at(0)).await.unwrap(), 0);
+    let recent = store.recent_changes(&evil, &sync, at(0)).await.unwrap();
+    assert_eq!(recent, rollcall_core::guard::Totals::default());
     assert!(
         store
             .users_by_external_ids(&evil, &main, &[external_id(1)])

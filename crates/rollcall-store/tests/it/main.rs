@@ -11,6 +11,8 @@ mod deletions;
 mod durability;
 mod event_changes;
 mod feed;
+mod guard_counts;
+mod in_force;
 mod isolation;
 mod leases;
 mod local_users;

@@ -194,7 +194,7 @@ async fn a_waiting_plan_is_applied_once(engine: Engine) {
     let run = store.run(&staff(), run_id(1)).await.unwrap();
     assert_eq!(
         (run.state, run.hold_reasons),
-        (RunState::Held, vec!["too many".to_owned()])
+        (RunState::Held, vec!["too many".into()])
     );
     let run = store
         .begin_apply(&token, &staff(), run_id(1), at(3))

@@ -100,15 +100,19 @@ fn headline(run: &Run) -> String {
             counted(planned, "change", "changes")
         ),
     };
+    let but_leavers = match applied {
+        0 => " and has changed nothing".to_owned(),
+        1 => ", but for 1 user who left and has lost access already".to_owned(),
+        _ => format!(", but for {applied} users who left and have lost access already"),
+    };
     match run.state {
-        RunState::Held => "The run is held and has changed nothing. Look at what it would do, then apply or \
-                           cancel it."
-            .to_owned(),
-        RunState::Expired => {
-            "The run was held, nobody applied it in time, and it expired. It has changed nothing. Run \
-                              the user sync again and look at what it would do."
-                .to_owned()
+        RunState::Held => {
+            format!("The run is held{but_leavers}. Look at what it would do, then apply or cancel it.")
         }
+        RunState::Expired => format!(
+            "The run was held{but_leavers}; nobody applied it in time, and it expired. Run the user sync again and look \
+             at what it would do."
+        ),
         RunState::Failed => format!("The run failed. {stopped}"),
         RunState::Cancelled => format!("The run was cancelled. {stopped}"),
         RunState::Superseded => format!("The configuration changed while the run was under way. {stopped}"),
@@ -123,10 +127,11 @@ fn headline(run: &Run) -> String {
 }
 
 fn reasons(run: &Run) -> Section {
+    let held: Vec<&String> = run.hold_reasons.iter().map(|reason| &reason.message).collect();
     let (title, reasons) = match run.state {
-        RunState::Held => ("Why it is held", run.hold_reasons.as_slice()),
-        RunState::Expired => ("Why it was held", run.hold_reasons.as_slice()),
-        _ => ("Why it ended", run.failure.as_slice()),
+        RunState::Held => ("Why it is held", held),
+        RunState::Expired => ("Why it was held", held),
+        _ => ("Why it ended", run.failure.iter().collect()),
     };
     Section {
         title: title.to_owned(),

@@ -2,13 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
+use rollcall_core::digests::{DigestSet, Digests};
+use rollcall_core::dn::{Dn, parent_of};
 use rollcall_core::entry::Entry;
+use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::filter::Filter;
 use rollcall_core::id::UserId;
+use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::{Search, SearchScope};
-use rollcall_ldap::{LdapError, ResultCode};
+use rollcall_ldap::{LdapError, ReadRequest, ResultCode};
 use rollcall_service::pull::canonical;
 use tokio::time::Instant;
 
@@ -16,20 +20,173 @@ use super::source::Source;
 
 /// Ids asked for at a time.
 pub(super) const BATCH_IDS: usize = 50;
+/// So many people whom the searches did not return, though they find them, may be chance: they moved from one page to
+/// another while it was read.
+const MAX_PRESENT: u64 = 5;
+/// The same as a share of the users, in so many.
+const MAX_PRESENT_SHARE: u64 = 1000;
 
 /// What is known about all absences so far.
 #[derive(Debug, Default)]
 pub(super) struct Confirmed {
     /// Who is provably not the sync's any more.
     pub(super) removals: Vec<(UserId, StateReason)>,
-    /// What stands in the way of certainty. A pull in doubt removes nobody, whatever else was confirmed.
-    pub(super) doubt: Option<String>,
+    /// Users who could log in and whose entries came without a usable id.
+    pub(super) excused: u64,
+    /// Users whose entries are there and match after all.
+    pub(super) present: u64,
+    /// Users of whom nothing can be said.
+    pub(super) unknown: u64,
+    /// The last known DN of one of them.
+    pub(super) example: String,
+    /// Why the directory could not be asked about the rest.
+    pub(super) silence: Option<String>,
+    /// Which entries above those of absent users were read.
+    parents: HashMap<String, Parent>,
+}
+
+/// Whether an entry can be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Parent {
+    /// Yes, and so can its id.
+    WithId,
+    /// Yes, but for its id.
+    WithoutId,
+    /// No.
+    Unread,
+}
+
+/// The names of entries whose ids cannot be used: 16 bytes each.
+#[derive(Default)]
+pub(super) struct Nameless {
+    digests: Digests,
+    names: DigestSet,
+}
+
+impl Nameless {
+    /// Such an entry came.
+    pub(super) fn note(&mut self, dn: &str) {
+        let digest = self.digest(dn);
+        self.names.insert(digest);
+    }
+
+    /// True if one came that is known by this name, however it is written.
+    pub(super) fn has(&self, dn: &str) -> bool {
+        self.names.contains(self.digest(dn))
+    }
+
+    fn digest(&self, dn: &str) -> rollcall_core::digests::Digest {
+        match Dn::parse(dn) {
+            Ok(dn) => self.digests.of(&dn),
+            Err(_) => self.digests.of(dn),
+        }
+    }
+}
+
+impl Confirmed {
+    /// Why a pull that missed people who are there is not complete; `None` if they may be chance.
+    pub(super) fn gap(&self, users: u64) -> Option<String> {
+        let present = self.present;
+        (present > MAX_PRESENT.max(users / MAX_PRESENT_SHARE))
+            .then(|| format!("{present} entries that the searches did not return exist and match them"))
+    }
+
+    /// The issue of users of whom nothing can be said; `None` if there are none.
+    pub(super) fn issue(&self) -> Option<Issue> {
+        let users = match self.unknown {
+            0 => return None,
+            1 => "1 user was not found, and stays as before".to_owned(),
+            unknown => format!("{unknown} users were not found, and stay as before"),
+        };
+        let message = match &self.silence {
+            Some(silence) => {
+                format!("{users}: their entries could not be looked for by their ids: {silence}")
+            }
+            None => format!(
+                "{users}: neither known ids nor the entry above can be read, so that the directory may as well hide them"
+            ),
+        };
+        Some(Issue::new(IssueKind::AbsenceUnconfirmed, &self.example, message))
+    }
+}
+
+/// Confirms the absence of at most [`BATCH_IDS`] users. `canary` is an id that the pull did bring: while it
+/// cannot be read either, nobody else's absence means anything. False if the directory does not answer.
+pub(super) async fn confirm(
+    source: &Source,
+    searches: &[Search],
+    users: &[User],
+    canary: Option<&ExternalId>,
+    confirmed: &mut Confirmed,
+) -> Result<bool, Error> {
+    if users.is_empty() {
+        return Ok(true);
+    }
+    match ask(source, searches, users, canary, confirmed).await {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            confirmed.silence = Some(error.to_string());
+            confirmed.unknown += users.len() as u64;
+            Ok(false)
+        }
+    }
+}
+
+async fn ask(
+    source: &Source,
+    searches: &[Search],
+    users: &[User],
+    canary: Option<&ExternalId>,
+    confirmed: &mut Confirmed,
+) -> Result<(), LdapError> {
+    let known: Vec<(UserId, &ExternalId, &str)> = users
+        .iter()
+        .filter_map(|user| Some((user.id, user.origin.as_ref()?)))
+        .map(|(user, origin)| (user, &origin.external_id, origin.dn.as_str()))
+        .collect();
+    let ids: Vec<ExternalId> = known.iter().map(|(_, id, _)| (*id).clone()).collect();
+    let matching = matching(source, searches, &ids).await?;
+    let wanted: Vec<ExternalId> = ids.iter().chain(canary).cloned().collect();
+    let existing = find_anywhere(source, &wanted).await?;
+    let existing: HashSet<ExternalId> = existing.into_iter().map(|(id, _)| id).collect();
+    let mut found = Vec::with_capacity(known.len());
+    for (user, id, dn) in known {
+        let absence = if matching.contains(id) {
+            Absence::Present
+        } else if existing.contains(id) {
+            Absence::Removed(StateReason::OutOfScope)
+        } else {
+            let above = above(source, dn, &mut confirmed.parents).await?;
+            let readable = match canary {
+                Some(canary) => above != Parent::Unread && existing.contains(canary),
+                // Nobody came: that ids can be read at all, the entry above has to show.
+                None => above == Parent::WithId,
+            };
+            match readable && !source.contexts.is_empty() {
+                true => Absence::Removed(StateReason::Gone),
+                false => Absence::Unknown,
+            }
+        };
+        found.push((user, dn, absence));
+    }
+    // Counted only when all of the batch is known: whoever asked in vain counts them as unknown.
+    for (user, dn, absence) in found {
+        match absence {
+            Absence::Present => confirmed.present += 1,
+            Absence::Removed(reason) => confirmed.removals.push((user, reason)),
+            Absence::Unknown => {
+                confirmed.unknown += 1;
+                dn.clone_into(&mut confirmed.example);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What became of an absent entry.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Absence {
-    /// It is there and matches after all: the pull was not complete.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Absence {
+    /// It is there and matches after all.
     Present,
     /// It is provably not the sync's any more.
     Removed(StateReason),
@@ -37,38 +194,35 @@ pub(super) enum Absence {
     Unknown,
 }
 
-/// Confirms the absence of at most [`BATCH_IDS`] users. `canary` is an id that the pull did bring: while it
-/// cannot be read either, nobody else's absence means anything.
-pub(super) async fn confirm(
+/// Whether the entry above can be read. Where it is hidden, or gone itself, nobody can tell what is below it.
+async fn above(
     source: &Source,
-    searches: &[Search],
-    users: &[User],
-    canary: Option<&ExternalId>,
-) -> Result<HashMap<UserId, Absence>, LdapError> {
-    let ids: Vec<ExternalId> = users
-        .iter()
-        .filter_map(|user| Some(user.origin.as_ref()?.external_id.clone()))
-        .collect();
-    let matching = matching(source, searches, &ids).await?;
-    let wanted: Vec<ExternalId> = ids.iter().chain(canary).cloned().collect();
-    let existing = find_anywhere(source, &wanted).await?;
-    let existing: HashSet<ExternalId> = existing.into_iter().map(|(id, _)| id).collect();
-    let readable = canary.is_none_or(|canary| existing.contains(canary));
-    let judge = |id: &ExternalId| {
-        if matching.contains(id) {
-            Absence::Present
-        } else if existing.contains(id) {
-            Absence::Removed(StateReason::OutOfScope)
-        } else if readable && !source.contexts.is_empty() {
-            Absence::Removed(StateReason::Gone)
-        } else {
-            Absence::Unknown
-        }
+    dn: &str,
+    parents: &mut HashMap<String, Parent>,
+) -> Result<Parent, LdapError> {
+    let Some(parent) = parent_of(dn) else {
+        return Ok(Parent::Unread);
     };
-    let judged = users
-        .iter()
-        .filter_map(|user| Some((user.id, judge(&user.origin.as_ref()?.external_id))));
-    Ok(judged.collect())
+    if let Some(known) = parents.get(parent) {
+        return Ok(*known);
+    }
+    let request = ReadRequest {
+        dn: parent.to_owned(),
+        filter: "(objectClass=*)".to_owned(),
+        attributes: source.reader.id_attributes(),
+    };
+    let read = source
+        .ldap
+        .read_entry(&request, Instant::now() + source.timeout)
+        .await;
+    let found = match read {
+        Ok(Some(entry)) if source.reader.external_id(&entry).is_ok() => Parent::WithId,
+        Ok(Some(_)) => Parent::WithoutId,
+        Ok(None) | Err(LdapError::SearchRefused(_)) => Parent::Unread,
+        Err(error) => return Err(error),
+    };
+    parents.insert(parent.to_owned(), found);
+    Ok(found)
 }
 
 /// Which of these ids, at most [`BATCH_IDS`], the searches find.

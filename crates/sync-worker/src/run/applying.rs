@@ -24,8 +24,9 @@ impl Inner {
             true => store.read_chunk(key, id, index).await,
             false => Ok(Vec::new()),
         };
+        let end = extent.hold_at.unwrap_or(extent.chunks);
         let mut next = read(extent.applied_chunks).await;
-        for index in extent.applied_chunks..extent.chunks {
+        for index in extent.applied_chunks..end {
             self.keep_going(key, id).await?;
             let changes = next?;
             let apply = store.apply_chunk(lease, key, id, index, &changes, self.clock.now());
@@ -34,6 +35,9 @@ impl Inner {
             (applied, next) = tokio::join!(apply, read(index + 1));
             applied?;
             self.moved_on(id);
+        }
+        if extent.hold_at.is_some() {
+            return self.wait_for_release(key, id, lease).await;
         }
         let run = store.run(key, id).await?;
         let sync = store.user_sync(&key.tenant, &key.user_sync).await?;
@@ -84,6 +88,16 @@ impl Inner {
             }
         }
         Ok(problems)
+    }
+
+    /// The leavers of a held plan are gone; the rest waits.
+    async fn wait_for_release(&self, key: &UserSyncKey, id: RunId, lease: &LeaseToken) -> Result<(), Stop> {
+        let sync = self.store.user_sync(&key.tenant, &key.user_sync).await?;
+        let mails = self.announce_hold(key, id, lease, &sync, |_| {}).await?;
+        self.store
+            .hold_run(lease, key, id, &mails, self.clock.now())
+            .await?;
+        Ok(())
     }
 
     /// # Errors

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use rollcall_core::error::{Error, Reason, chain};
-use rollcall_core::guard::{self, REMOVAL_WINDOW};
+use rollcall_core::guard::{self, Verdict};
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::issue::IssueKind;
 use rollcall_core::run::{
     PLAN_LIFETIME, Run, RunMode, RunState, RunTrigger, health_after, health_interrupted,
 };
+use rollcall_core::user_sync::UserSync;
 use rollcall_service::pull::Pull;
 use rollcall_service::roles;
-use rollcall_store::{LeaseToken, PlanOutcome, PlanResult, RunEnd, StoreError};
+use rollcall_store::{LeaseToken, NewMail, PlanOutcome, PlanResult, RunEnd, StoreError};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument;
 
@@ -143,57 +144,51 @@ impl Inner {
         let pulled = pull.finish().await.map_err(|error| source.error(&error))?;
         planning.take_back_disputed().await?;
         let mut gaps = pulled.gaps;
-        gaps.extend(planning.unidentified());
         // The guard looks at all absences, whatever becomes of them; a plan that it holds for their number has the
         // confirmed ones, since a person may release it.
-        let absent_active = if gaps.is_empty() {
-            planning.absent_active()
-        } else {
-            0
-        };
+        let mut absent_active = 0;
         if gaps.is_empty() {
-            let absent = planning.absent();
-            let mut confirmed = Confirmed::default();
-            for batch in absent.chunks(BATCH_IDS) {
-                self.keep_going(key, id).await?;
-                planning.confirm(batch, &mut confirmed).await?;
-                // Nobody is removed then, whatever could be said of the others; and a server that does not answer
-                // would be waited for as often as there are batches.
-                if confirmed.doubt.is_some() {
-                    break;
+            let confirmed = self.confirm_absences(key, id, &planning).await?;
+            absent_active = planning.absent_active().saturating_sub(confirmed.excused);
+            let unconfirmed = confirmed.issue();
+            match confirmed.gap(planning.active()) {
+                Some(gap) => {
+                    gaps.push(gap);
+                    absent_active = 0;
                 }
-            }
-            match confirmed.doubt {
                 None => planning.add_removals(confirmed.removals).await?,
-                doubt => gaps.extend(doubt),
             }
+            planning.add_unconfirmed(unconfirmed);
         }
         self.keep_going(key, id).await?;
         for gap in &gaps {
             planning.add_issue(IssueKind::PullIncomplete, gap);
         }
-        planning.finish().await?;
-
+        let since = started - guard::WINDOW;
         let recent = self
             .store
-            .recent_removals(&key.tenant, &key.user_sync, started - REMOVAL_WINDOW)
+            .recent_changes(&key.tenant, &key.user_sync, since)
             .await?;
-        let input = planning.guard_input(recent, absent_active);
-        let reasons = guard::hold_reasons(&input, &settings.removal_limit);
+        let room = (!gaps.is_empty()).then(|| {
+            let input = planning.guard_input(&recent, 0);
+            input.room_for_creations(&settings.growth_limit)
+        });
+        planning.finish(room).await?;
+
+        let input = planning.guard_input(&recent, absent_active);
+        let Verdict { reasons, leavers } =
+            guard::judge(&input, &settings.removal_limit, &settings.growth_limit);
         let outcome = match (run.mode, reasons.is_empty()) {
-            (RunMode::Preview, _) => PlanOutcome::Planned,
-            (RunMode::Relink, true) => PlanOutcome::Planned,
-            (RunMode::Apply | RunMode::Relink, false) => PlanOutcome::Held(reasons.clone()),
+            (RunMode::Preview, _) | (RunMode::Relink, true) => PlanOutcome::Planned,
+            (RunMode::Relink, false) => PlanOutcome::Held(reasons),
+            (RunMode::Apply, false) => match planning.put_leavers_first(leavers).await? {
+                0 => PlanOutcome::Held(reasons),
+                chunks => PlanOutcome::HeldAfter(reasons, chunks),
+            },
             (RunMode::Apply, true) => PlanOutcome::Apply,
         };
         if !self.store.is_plan_current(key, id).await? {
             return Err(Stop::Superseded);
-        }
-        if matches!(outcome, PlanOutcome::Held(_)) {
-            // First, since nobody takes a held run over that could make up for it.
-            self.store
-                .set_health(lease, key, &health_after(RunState::Held, 0, None, &reasons))
-                .await?;
         }
         let result = PlanResult {
             outcome,
@@ -201,14 +196,16 @@ impl Inner {
             complete: gaps.is_empty(),
         };
         let now = self.clock.now();
-        let held = |run: &mut Run| {
-            run.hold_reasons.clone_from(&reasons);
-            (run.state, run.counts, run.complete) = (RunState::Held, result.counts, result.complete);
-            (run.plan_time, run.expire_time) = (Some(now), Some(now + PLAN_LIFETIME));
-        };
-        let mails = match result.outcome {
-            PlanOutcome::Held(_) => self.reports.about(&sync, id, held).await,
-            PlanOutcome::Planned | PlanOutcome::Apply => Vec::new(),
+        let mails = match &result.outcome {
+            PlanOutcome::Held(reasons) => {
+                let (counts, complete) = (result.counts, result.complete);
+                let held = |run: &mut Run| {
+                    run.hold_reasons.clone_from(reasons);
+                    (run.counts, run.complete, run.plan_time) = (counts, complete, Some(now));
+                };
+                self.announce_hold(key, id, lease, &sync, held).await?
+            }
+            PlanOutcome::Planned | PlanOutcome::Apply | PlanOutcome::HeldAfter(..) => Vec::new(),
         };
         Ok(self
             .store
@@ -224,6 +221,52 @@ impl Inner {
                 return stop;
             }
         }
+    }
+
+    /// Asks the directory, batch by batch, about those whom the pull did not bring.
+    async fn confirm_absences(
+        &self,
+        key: &UserSyncKey,
+        id: RunId,
+        planning: &Planning<'_>,
+    ) -> Result<Confirmed, Stop> {
+        let absent = planning.absent();
+        let mut confirmed = Confirmed::default();
+        let mut batches = absent.chunks(BATCH_IDS);
+        for batch in batches.by_ref() {
+            self.keep_going(key, id).await?;
+            // A server that does not answer would be waited for as often as there are batches.
+            if !planning.confirm(batch, &mut confirmed).await? {
+                break;
+            }
+        }
+        confirmed.unknown += batches.map(|batch| batch.len() as u64).sum::<u64>();
+        Ok(confirmed)
+    }
+
+    /// Tells the user sync that its run is held; returns the mails that say so. `become_held` makes the run what it will
+    /// be. The health comes first, since nobody takes a held run over that could make up for it.
+    pub(super) async fn announce_hold(
+        &self,
+        key: &UserSyncKey,
+        id: RunId,
+        lease: &LeaseToken,
+        sync: &UserSync,
+        become_held: impl FnOnce(&mut Run),
+    ) -> Result<Vec<NewMail>, Stop> {
+        let mut run = self.store.run(key, id).await?;
+        become_held(&mut run);
+        let health = health_after(RunState::Held, 0, None, &run.hold_reasons);
+        self.store.set_health(lease, key, &health).await?;
+        let expire_time = Some(self.clock.now() + PLAN_LIFETIME);
+        let held = |shown: &mut Run| {
+            *shown = Run {
+                state: RunState::Held,
+                expire_time,
+                ..run
+            };
+        };
+        Ok(self.reports.about(sync, id, held).await)
     }
 
     /// Half a plan is no end: whoever takes the run over goes on after the last chunk. But what fails for so long will not

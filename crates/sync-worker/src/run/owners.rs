@@ -1,7 +1,7 @@
 //! Users whom another user sync has. One that removes whoever is missing has said so by its own last run; one that
 //! leaves missing users alone says nothing, so it is the directory that is asked whether it would still find them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
@@ -13,6 +13,31 @@ use rollcall_store::{Kind, Store, StoreError};
 
 use super::absences::{BATCH_IDS, matching};
 use super::source::Source;
+
+/// Of the other user syncs that have the people of these entries, those whose plans are held.
+pub(super) async fn held(
+    store: &Store,
+    sync: &UserSync,
+    entries: &[&EntryReading],
+    context: &Context,
+) -> Result<Vec<UserSyncId>, Error> {
+    let owners: BTreeSet<&UserSyncId> = entries
+        .iter()
+        .filter_map(|entry| context.person(&entry.external_id)?.origin.as_ref())
+        .map(|origin| &origin.user_sync)
+        .filter(|owner| **owner != sync.id)
+        .collect();
+    let mut held = Vec::new();
+    for owner in owners {
+        match store.user_sync(&sync.tenant, owner).await {
+            Ok(owner) if owner.hold.is_empty() => {}
+            Ok(owner) => held.push(owner.id),
+            Err(StoreError::NotFound(Kind::UserSync)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(held)
+}
 
 /// Of the users that these entries are, those whom their user syncs would not find any more.
 pub(super) async fn given_up(

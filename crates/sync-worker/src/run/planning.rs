@@ -6,15 +6,15 @@ use chrono::{DateTime, Utc};
 use rollcall_core::entry::Entry;
 use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
-use rollcall_core::guard::GuardInput;
+use rollcall_core::guard::{GuardInput, Leavers, Totals};
 use rollcall_core::id::{RunId, UserId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::judgement::EntryReading;
-use rollcall_core::plan::{CHUNK_CHANGES, Change};
+use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind};
 use rollcall_core::planner::{Known, KnownUsers, Meeting, Planner, ReadEntry};
 use rollcall_core::role::{RoleFinding, RoleTally};
 use rollcall_core::run::RunCounts;
-use rollcall_core::user::{StateReason, User};
+use rollcall_core::user::{StateReason, User, UserState};
 use rollcall_core::user_sync::{NewUsers, UserSync};
 use rollcall_runtime::clock::Clock;
 use rollcall_service::role::RuleProblemKind;
@@ -22,10 +22,10 @@ use rollcall_service::roles::Roles;
 use rollcall_store::{KnownUser, LeaseToken, Store};
 use uuid::{NoContext, Timestamp};
 
-use super::absences::{self, Absence, Confirmed};
+use super::absences::{self, Confirmed, Nameless};
 use super::context::context;
 use super::disputes::Disputes;
-use super::owners::given_up;
+use super::owners;
 use super::source::Source;
 
 /// Users read from the store at a time.
@@ -58,8 +58,16 @@ pub(super) struct Planning<'a> {
     of_the_run: Vec<Issue>,
     issue_count: u64,
     entries: u64,
-    unidentified: u64,
-    removals: u64,
+    /// What the changes of the plan are, for the guard: as they are written, so that what was refused does not count.
+    totals: Totals,
+    /// Where entries without a usable id are: they excuse the people who are known by these names.
+    nameless: Nameless,
+    /// Creations that a pull with gaps may still make.
+    room: Option<u64>,
+    /// Users who would be new, and have to wait.
+    waiting: u64,
+    /// Users of whom the plan has two changes: the loss of access, which does not wait, and the rest.
+    split: u64,
     canary: Option<ExternalId>,
     disputes: Disputes,
     /// For whom the rules matter with which something is wrong.
@@ -84,6 +92,7 @@ impl<'a> Planning<'a> {
                 user: user.user,
                 fingerprint: user.fingerprint,
                 state: user.state,
+                left: user.left,
             };
             let new_id = relinked.get(&user.user).cloned();
             known.extend([(new_id.unwrap_or(user.external_id), of_store)]);
@@ -111,8 +120,11 @@ impl<'a> Planning<'a> {
             of_the_run: Vec::new(),
             issue_count: 0,
             entries: 0,
-            unidentified: 0,
-            removals: 0,
+            totals: Totals::default(),
+            nameless: Nameless::default(),
+            room: None,
+            waiting: 0,
+            split: 0,
             canary: None,
             disputes: Disputes::default(),
             tally: RoleTally::new(&sync.settings.role_rules, missing),
@@ -128,7 +140,7 @@ impl<'a> Planning<'a> {
             let id = match self.source.reader.external_id(&entry) {
                 Ok(id) => id,
                 Err(issue) => {
-                    self.unidentified += 1;
+                    self.nameless.note(&entry.dn);
                     self.issues.push(*issue);
                     continue;
                 }
@@ -171,7 +183,8 @@ impl<'a> Planning<'a> {
             for (reading, role) in &pending {
                 self.note_role(context.person(&reading.external_id), role);
             }
-            let given_up = given_up(store, self.sync, self.source, &readings, &context).await?;
+            context.hold(owners::held(store, self.sync, &readings, &context).await?);
+            let given_up = owners::given_up(store, self.sync, self.source, &readings, &context).await?;
             context.give_up(given_up);
             let decisions = self
                 .planner
@@ -226,7 +239,7 @@ impl<'a> Planning<'a> {
     }
 
     /// Takes changes out of the plan. They count no more.
-    async fn withdraw(&mut self, concerns: impl Fn(&Change) -> bool) -> Result<Vec<Change>, Error> {
+    async fn withdraw(&mut self, concerns: impl FnMut(&Change) -> bool) -> Result<Vec<Change>, Error> {
         self.write_chunk().await?;
         let Target {
             store,
@@ -236,7 +249,7 @@ impl<'a> Planning<'a> {
             ..
         } = self.target;
         let changes = store.withdraw_changes(lease, key, run, concerns).await?;
-        self.removals -= count_removals(&changes);
+        changes.iter().for_each(|change| self.totals.remove(change));
         Ok(changes)
     }
 
@@ -261,38 +274,22 @@ impl<'a> Planning<'a> {
         self.planner.absent()
     }
 
-    /// Asks the directory about a batch of absent users, by their ids.
-    pub(super) async fn confirm(&self, batch: &[UserId], confirmed: &mut Confirmed) -> Result<(), Error> {
-        let users = self
-            .target
-            .store
-            .batch_users(&self.target.key.tenant, batch)
-            .await?;
+    /// Asks the directory about a batch of absent users, by their ids. False if it does not answer: there is no use in
+    /// asking about others.
+    pub(super) async fn confirm(&self, batch: &[UserId], confirmed: &mut Confirmed) -> Result<bool, Error> {
+        let Target { store, key, .. } = self.target;
+        let mut users = store.batch_users(&key.tenant, batch).await?;
+        users.retain(|user| {
+            let excused = user
+                .origin
+                .as_ref()
+                .is_some_and(|origin| self.nameless.has(&origin.dn));
+            confirmed.excused += u64::from(excused && user.state == UserState::Active);
+            !excused
+        });
         let searches = &self.sync.settings.searches;
-        let found = absences::confirm(self.source, searches, &users, self.canary.as_ref());
-        let found = match found.await {
-            Ok(found) => found,
-            Err(error) => {
-                confirmed.doubt = Some(format!(
-                    "missing entries could not be confirmed by their ids: {error}"
-                ));
-                return Ok(());
-            }
-        };
-        for user in &users {
-            let doubt = match found.get(&user.id) {
-                Some(Absence::Removed(reason)) => {
-                    confirmed.removals.push((user.id, *reason));
-                    continue;
-                }
-                Some(Absence::Present) => "an entry that the searches did not return exists and matches them",
-                Some(Absence::Unknown) | None => {
-                    "missing entries could not be confirmed: known ids cannot be read"
-                }
-            };
-            confirmed.doubt = Some(doubt.to_owned());
-        }
-        Ok(())
+        let canary = self.canary.as_ref();
+        absences::confirm(self.source, searches, &users, canary, confirmed).await
     }
 
     /// Adds confirmed removals.
@@ -316,19 +313,68 @@ impl<'a> Planning<'a> {
         self.write_chunk().await
     }
 
-    /// What entries without a usable id mean: each may be one of the absent.
-    pub(super) fn unidentified(&self) -> Option<String> {
-        let count = self.unidentified;
-        (count > 0).then(|| format!("{count} entries have no stable id, so nobody can be told to be missing"))
+    /// Keeps the plan of a pull with gaps from growing without bound: nobody knows how many entries there are, so that it
+    /// creates so many users, and the rest waits.
+    async fn limit_creations(&mut self, room: u64) -> Result<(), Error> {
+        let mut left = room;
+        let changes = self
+            .withdraw(|change| {
+                let creates = change.kind == ChangeKind::Create;
+                let beyond = creates && left == 0;
+                left -= u64::from(creates && !beyond);
+                beyond
+            })
+            .await?;
+        self.planner.withdraw(&HashSet::new(), &changes);
+        self.waiting += changes.len() as u64;
+        self.room = Some(left);
+        Ok(())
     }
 
-    /// Adds what had to wait and writes the rest of the plan.
-    pub(super) async fn finish(&mut self) -> Result<(), Error> {
+    /// What the guard looks at, at this point of the plan. `absent` is 0 where the pull had gaps.
+    pub(super) fn guard_input<'t>(&'t self, recent: &'t Totals, absent: u64) -> GuardInput<'t> {
+        GuardInput {
+            active: self.planner.active(),
+            absent,
+            plan: &self.totals,
+            recent,
+            first: self.sync.last_complete_pull_time.is_none(),
+            configuration_changed: self.sync.configuration_changed(),
+        }
+    }
+
+    /// Puts removals that do not wait with the rest of a held plan in front of it.
+    pub(super) async fn put_leavers_first(&mut self, leavers: Leavers) -> Result<u32, Error> {
+        let Target {
+            store,
+            lease,
+            key,
+            run,
+            ..
+        } = self.target;
+        let is_leaver = |change: &Change| match leavers {
+            Leavers::None => false,
+            Leavers::Stated => change.is_stated_removal(),
+            Leavers::All => true,
+        };
+        if leavers == Leavers::None {
+            return Ok(0);
+        }
+        let first = store.put_leavers_first(lease, key, run, is_leaver).await?;
+        self.split += first.split;
+        Ok(first.chunks)
+    }
+
+    /// Adds what had to wait and writes the rest of the plan. `room` bounds how many users it may create.
+    pub(super) async fn finish(&mut self, room: Option<u64>) -> Result<(), Error> {
         self.take_back_contested().await?;
         let tally = &self.tally;
         let of_rules = self.roles.problems().iter();
         self.of_the_run
             .extend(of_rules.map(|problem| problem.issue_of_run(tally.effect(problem.rule))));
+        if let Some(room) = room {
+            self.limit_creations(room).await?;
+        }
         let ordered = self.planner.finish();
         self.issues.extend(ordered.issues);
         for group in ordered.groups {
@@ -336,8 +382,27 @@ impl<'a> Planning<'a> {
             if self.chunk.len() + group.len() > self.target.store.good_chunk() {
                 self.write_chunk().await?;
             }
-            self.removals += count_removals(&group);
-            self.chunk.extend(group);
+            for change in group {
+                match (&mut self.room, change.kind) {
+                    (Some(0), ChangeKind::Create) => {
+                        self.planner.withdraw(&HashSet::new(), &[change]);
+                        self.waiting += 1;
+                        continue;
+                    }
+                    (Some(room), ChangeKind::Create) => *room -= 1,
+                    _ => {}
+                }
+                self.totals.add(&change);
+                self.chunk.push(change);
+            }
+        }
+        if self.waiting > 0 {
+            let message = format!(
+                "the directory was not read completely, so that nobody knows how many people it has: {} new users were \
+                 not created in this run and wait for the next one",
+                self.waiting
+            );
+            self.add_issue(IssueKind::PullIncomplete, message);
         }
         self.write_chunk().await?;
         self.write_issues().await
@@ -348,13 +413,25 @@ impl<'a> Planning<'a> {
         self.of_the_run.push(Issue::new(kind, "", message));
     }
 
+    /// The issue of users who are neither there nor proven to have left: kept like one of the run as a whole.
+    pub(super) fn add_unconfirmed(&mut self, issue: Option<Issue>) {
+        self.of_the_run.extend(issue);
+    }
+
+    /// Users of the sync that could log in before the run.
+    pub(super) fn active(&self) -> u64 {
+        self.planner.active()
+    }
+
     /// What the plan has so far.
     pub(super) fn counts(&self, referrals: u64) -> RunCounts {
+        let counts = self.planner.counts();
         RunCounts {
             entries: self.entries,
             issues: self.issue_count,
             referrals,
-            ..self.planner.counts()
+            updated: counts.updated + self.split,
+            ..counts
         }
     }
 
@@ -363,25 +440,9 @@ impl<'a> Planning<'a> {
         self.planner.absent_active()
     }
 
-    /// What the guard looks at. `absent` is 0 where the pull had gaps.
-    pub(super) fn guard_input(&self, recent_removals: u64, absent: u64) -> GuardInput {
-        let fields = self.planner.field_changes();
-        GuardInput {
-            active: self.planner.active(),
-            absent,
-            removals: self.removals,
-            recent_removals,
-            relinked: self.planner.counts().relinked,
-            role_changes: fields.role,
-            login_changes: fields.login,
-            email_changes: fields.email,
-            scope_changed: self.sync.applied_scope_revision != self.sync.scope_revision,
-        }
-    }
-
     async fn add_changes(&mut self, changes: Vec<Change>) -> Result<(), Error> {
-        self.removals += count_removals(&changes);
         for change in changes {
+            self.totals.add(&change);
             self.chunk.push(change);
             if self.chunk.len() >= self.target.store.good_chunk() {
                 self.write_chunk().await?;
@@ -438,10 +499,6 @@ impl<'a> Planning<'a> {
         }
         Ok(())
     }
-}
-
-fn count_removals(changes: &[Change]) -> u64 {
-    changes.iter().filter(|change| change.kind.is_removal()).count() as u64
 }
 
 /// The id of a new user. Those of an import follow each other (RFC 9562 section 5.7), so that they share the pages of

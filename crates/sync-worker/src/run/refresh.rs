@@ -4,16 +4,17 @@
 use std::collections::HashMap;
 
 use rollcall_core::error::{Error, Reason};
+use rollcall_core::guard::{Withheld, withhold};
 use rollcall_core::id::{TenantId, UserId, UserSyncKey};
-use rollcall_core::issue::Issue;
+use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::planner::{Context, Holder, KnownUsers, Planner, ReadEntry};
 use rollcall_core::user::{StateReason, User};
-use rollcall_core::user_sync::UserSync;
+use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_ldap::{LdapError, Misconfiguration};
 use rollcall_service::role::{Person, Rules};
 use rollcall_service::scope;
-use rollcall_store::SingleOutcome;
+use rollcall_store::{JudgedBy, SingleOutcome};
 use tokio::time::Instant;
 
 use super::source::Source;
@@ -55,11 +56,13 @@ impl Inner {
             tenant: tenant.clone(),
             user_sync: origin.user_sync.clone(),
         };
-        let sync = self.store.user_sync(tenant, &origin.user_sync).await?;
-        if sync.settings.disabled {
+        let judged_by = self.store.judged_by(tenant, &origin.user_sync).await?;
+        if judged_by.user_sync.settings.disabled {
             return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
         }
-        let source = self.source(tenant, &origin.directory, &sync.settings).await?;
+        // What was edited since the last run is a draft, which a run has to try first.
+        let settings: &UserSyncSettings = &judged_by.in_force;
+        let source = self.source(tenant, &origin.directory, settings).await?;
         let Source {
             ldap,
             reader,
@@ -84,25 +87,39 @@ impl Inner {
         let Some(entry) = found else {
             return Ok(unchanged(user));
         };
-        let deadline = Instant::now() + timeout;
-        let in_scope = scope::in_scope(ldap, &sync.settings.searches, &entry.dn, deadline).await;
-        if !in_scope.map_err(|error| source.error(&error))? {
-            return self.leave(&key, &sync, user).await;
+        let in_scope = async |searches| {
+            let deadline = Instant::now() + timeout;
+            let in_scope = scope::in_scope(ldap, searches, &entry.dn, deadline).await;
+            in_scope.map_err(|error| source.error(&error))
+        };
+        if !in_scope(&settings.searches).await? {
+            let edited = &judged_by.user_sync.settings.searches;
+            // A run that has not been yet will find them.
+            if *edited != settings.searches && in_scope(edited).await? {
+                return Ok(unchanged(user));
+            }
+            return self.leave(&key, settings, user).await;
         }
-        let rules = Rules::new(ldap, reader.dialect(), contexts, &sync.settings);
+        let rules = Rules::new(ldap, reader.dialect(), contexts, settings);
         let deadline = Instant::now() + timeout;
         let (role, problems) = rules.role(&Person::at(&entry.dn), deadline).await;
         for problem in problems {
             tracing::debug!(problem = %problem.message, "something is wrong with a role rule");
         }
         let reading = reader.read(origin.external_id.clone(), &entry, self.clock.now());
-        self.follow(&key, &sync, user, (reading, role)).await
+        self.follow(&key, &judged_by, user, (reading, role)).await
     }
 
     /// The entry was read, and is out of scope: what the sync does with missing users happens at once.
-    async fn leave(&self, key: &UserSyncKey, sync: &UserSync, user: User) -> Result<Refreshed, Error> {
-        let mut planner = Planner::alone(&sync.id, &sync.settings, KnownUsers::default());
-        match planner.remove(&user, StateReason::OutOfScope) {
+    async fn leave(
+        &self,
+        key: &UserSyncKey,
+        settings: &UserSyncSettings,
+        user: User,
+    ) -> Result<Refreshed, Error> {
+        let mut planner = Planner::alone(&key.user_sync, settings, KnownUsers::default());
+        let told = user.state_reason.is_some_and(StateReason::has_left);
+        match planner.remove(&user, StateReason::OutOfScope).filter(|_| !told) {
             Some(change) => self.write(key, user, change, Vec::new()).await,
             None => Ok(unchanged(user)),
         }
@@ -111,12 +128,13 @@ impl Inner {
     async fn follow(
         &self,
         key: &UserSyncKey,
-        sync: &UserSync,
+        judged_by: &JudgedBy,
         user: User,
         entry: ReadEntry,
     ) -> Result<Refreshed, Error> {
         let tenant = &key.tenant;
-        let mut planner = Planner::alone(&sync.id, &sync.settings, KnownUsers::default());
+        let settings: &UserSyncSettings = &judged_by.in_force;
+        let mut planner = Planner::alone(&key.user_sync, settings, KnownUsers::default());
         let mut keys: Vec<String> = entry.0.offers.identifiers().collect();
         keys.sort_unstable();
         keys.dedup();
@@ -132,7 +150,7 @@ impl Inner {
                 *holder = Holder::Foreign;
             }
         }
-        let context = Context::new(&sync.settings.directory, [user.clone()], holders);
+        let context = Context::new(&settings.directory, [user.clone()], holders);
         let decisions = planner.decide(vec![entry], &context, || planning::new_user_id(self.clock.now()));
         let settled = planner.finish();
         let mut issues = decisions.issues;
@@ -147,6 +165,28 @@ impl Inner {
         };
         // Whether another entry asks for the login is for a run to say, which sees them all.
         change.login_ambiguous = user.login_ambiguous;
+        let dn = change.origin.dn.clone();
+        match withhold(&mut change, &user, &judged_by.user_sync.hold, &settings.role) {
+            Withheld::Nothing => {}
+            Withheld::Return => {
+                let message =
+                    "the user may not log in again before the held run of the user sync is released";
+                issues.push(Issue::new(IssueKind::Held, &dn, message));
+                return Ok(rejected(user, issues));
+            }
+            Withheld::Fields(fields) => {
+                issues.extend(fields.iter().map(|field| {
+                    let message = format!("the held run of the user sync is about changes of {field}");
+                    Issue::new(IssueKind::Held, &dn, message).about(field, "")
+                }));
+                let nothing_left = change.changes.is_empty()
+                    && user.origin.as_ref() == Some(&change.origin)
+                    && (user.state, user.state_reason) == (change.state, change.state_reason);
+                if nothing_left {
+                    return Ok(rejected(user, issues));
+                }
+            }
+        }
         self.write(key, user, change, issues).await
     }
 

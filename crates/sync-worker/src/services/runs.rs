@@ -95,9 +95,10 @@ impl Runs {
             request: name,
             ..
         } = call?;
-        let RunName { user_sync, run: id } = &name;
+        let user_sync = &name.user_sync;
         caller.may_touch(&user_sync.tenant)?;
-        let run = self.find(&name).await?;
+        let asked = self.find(&name).await?;
+        let run = self.0.engine.standing_for(&asked).await?.unwrap_or(asked);
         // A repeat finds what the first call did.
         if run.state == RunState::Applying || run.plan_time.is_some() && was_applied(&run) {
             return Ok((&run).into());
@@ -105,9 +106,9 @@ impl Runs {
         if !run.state.is_waiting() {
             return Err(not_in_state(&run));
         }
-        let applied = self.0.engine.apply(user_sync, *id).await;
+        let applied = self.0.engine.apply(user_sync, run.id).await;
         let run = applied.map_err(|error| in_state(error, &run))?;
-        let resource = resource_name::run(user_sync, *id);
+        let resource = resource_name::run(user_sync, run.id);
         self.0
             .record(
                 &caller,

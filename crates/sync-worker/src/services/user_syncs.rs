@@ -242,7 +242,7 @@ impl UserSyncs {
         let details = differences!(current.settings, settings;
             display_name, directory, disabled, searches, role, role_rules, field_mappings, new_users,
             existing_users, missing_users, overwrite_local_users, login_changes, auto_sync, cron, time_zone,
-            restrictions, removal_limit, report);
+            restrictions, removal_limit, growth_limit, report);
         let now = self.0.now();
         let next = match same_schedule(&current.settings, &settings) {
             true => current.next_run_time,

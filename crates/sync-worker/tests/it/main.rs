@@ -16,6 +16,7 @@ mod connection_checks;
 mod directories;
 mod endpoint_change;
 mod harness;
+mod holds;
 mod identity;
 mod issues;
 mod left_behind;

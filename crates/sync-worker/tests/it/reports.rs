@@ -199,7 +199,7 @@ async fn a_held_run_that_nobody_applied_is_reported_when_it_expires() {
         expired.header("Subject"),
         Some("[Rollcall] Staff: a held run expired")
     );
-    for part in [held.hold_reasons[0].message.as_str(), "It has changed nothing"] {
+    for part in [held.hold_reasons[0].message.as_str(), "has changed nothing"] {
         assert!(expired.text.contains(part), "{part} in {expired:?}");
     }
     let get = v1::GetUserSyncRequest { name: STAFF.into() };

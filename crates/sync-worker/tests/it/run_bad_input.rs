@@ -25,7 +25,7 @@ async fn an_empty_directory_is_no_mistake_as_long_as_it_was_never_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_directory_ten_times_larger_than_yesterday_is_taken_and_nobody_of_yesterday_changes() {
+async fn a_directory_ten_times_larger_than_yesterday_waits_and_nobody_of_yesterday_changes() {
     let mut world = crowd(12).await;
     world.succeed().await;
     let yesterday = world.users().await;
@@ -34,7 +34,11 @@ async fn a_directory_ten_times_larger_than_yesterday_is_taken_and_nobody_of_yest
         person(&mut more, "Staff", &format!("p{number:02}"));
     }
     world.slapd.add(more.as_str()).unwrap();
-    let counts = world.succeed().await.counts.unwrap();
+    let held = world.apply().await;
+    assert_eq!(held.state(), SyncRunState::Held, "{held:#?}");
+    assert_eq!(held.hold_reasons[0].rule(), v1::HoldRule::Growth);
+    assert_eq!(world.users().await, yesterday);
+    let counts = world.release(&held).await.counts.unwrap();
     assert_eq!((counts.created, counts.unchanged, counts.updated), (108, 12, 0));
     let today = world.users().await;
     assert_eq!(today.len(), 120);

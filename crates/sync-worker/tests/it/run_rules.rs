@@ -100,7 +100,9 @@ async fn the_first_matching_rule_gives_the_role_and_groups_in_groups_count() {
         by_group("outer", "admin"),
     ];
     world.update(ruled(rules), &["role_rules"]).await;
-    world.succeed().await;
+    let held = world.apply().await;
+    assert_eq!(held.state(), SyncRunState::Held, "{held:#?}");
+    assert_eq!(world.release(&held).await.state(), SyncRunState::Succeeded);
     let expected = [
         ("ada", "boss"),
         ("ben", "boss"),
@@ -424,6 +426,11 @@ async fn local_users_are_linked_only_when_asked_and_the_owner_never() {
     };
     world.update(sync, &["overwrite_local_users"]).await;
     let run = world.apply().await;
+    // Whoever may write a uid would become any LOCAL user by it: a person has to look.
+    assert_eq!(run.state(), SyncRunState::Held, "{run:#?}");
+    assert_eq!(run.hold_reasons[0].rule(), v1::HoldRule::Links);
+    assert_eq!(world.users().await["ADA"].profile.role, "local");
+    let run = world.release(&run).await;
     assert_eq!(world.issue_types(&run).await, [IssueType::OwnerProtected]);
     assert_eq!(world.changes(&run).await, [("ada".to_owned(), ChangeType::Link)]);
     let users = world.users().await;

@@ -125,11 +125,18 @@ impl<D> World<D> {
 
     /// Releases a plan and waits for its end.
     pub async fn release(&mut self, run: &v1::SyncRun) -> v1::SyncRun {
+        let released = self.release_any(run).await;
+        assert_eq!(released.name, run.name);
+        released
+    }
+
+    /// The same, where it may be the plan of a newer run.
+    pub async fn release_any(&mut self, run: &v1::SyncRun) -> v1::SyncRun {
         let request = v1::ApplySyncRunRequest {
             name: run.name.clone(),
         };
-        ok(self.clients.runs.apply_sync_run(request)).await;
-        rest(&mut self.clients, &run.name).await
+        let released = ok(self.clients.runs.apply_sync_run(request)).await;
+        rest(&mut self.clients, &released.name).await
     }
 
     /// Changes these fields of the user sync.

@@ -108,6 +108,7 @@ pub(super) fn sync_settings(directory: &DirectoryId, place: &Place) -> UserSyncS
         time_zone: "Etc/UTC".into(),
         restrictions: Vec::new(),
         removal_limit: RemovalLimit::default(),
+        growth_limit: GrowthLimit::default(),
         report: Report {
             when: ReportWhen::Never,
             addresses: Vec::new(),

@@ -158,6 +158,7 @@ fn creation(mapping: &Mapping, entry: &Entry, origin: Origin, role: &str) -> Cha
         kind: ChangeKind::Create,
         user: UserId(Uuid::from_u128(rand())),
         expected_revision: 0,
+        state_before: None,
         origin,
         profile: reading.for_new(&RoleFinding::certain(role)).unwrap().profile,
         state: UserState::Active,

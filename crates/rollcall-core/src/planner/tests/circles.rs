@@ -17,6 +17,7 @@ fn a_circle_that_no_transaction_holds_is_told_apart_and_not_torn() {
                 kind: ChangeKind::Update,
                 user: user(number),
                 expected_revision: 1,
+                state_before: None,
                 origin: Origin {
                     user_sync: sync.clone(),
                     directory: settings.directory.clone(),

@@ -55,6 +55,7 @@ fn a_relink_of_an_otherwise_unchanged_entry_is_not_screened_out_and_tells_both_i
         user: user.id,
         fingerprint: fingerprint(&user),
         state: user.state,
+        left: false,
     };
     let mut same = entry(1, "ada", None);
     same.0.external_id = external_id(11);
