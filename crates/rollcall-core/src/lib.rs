@@ -35,6 +35,7 @@ pub mod reader;
 pub mod role;
 pub mod run;
 pub mod schedule;
+pub mod schema;
 pub mod secret;
 pub mod security_review;
 pub mod soft_lock;
