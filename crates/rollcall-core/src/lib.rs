@@ -29,6 +29,7 @@ pub mod issue;
 pub mod judgement;
 pub mod local_user;
 pub mod mapping;
+pub mod naming;
 pub mod plan;
 pub mod planner;
 pub mod reader;

@@ -7,6 +7,7 @@ use rollcall_core::directory::DirectorySettings;
 use rollcall_core::dn::is_same_dn;
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::{ExternalId, IdKind};
+use rollcall_core::schema::Schema;
 use rollcall_core::secret::{Password, SecretBytes};
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
@@ -337,6 +338,21 @@ impl LdapDirectory {
         Ok(RootDse::from_entry(&entry.unwrap_or_default()))
     }
 
+    /// What the server knows of attributes and object classes; an empty schema if it does not tell.
+    ///
+    /// # Errors
+    /// As [`read_entry`](Self::read_entry).
+    pub async fn schema(&self, deadline: Instant) -> Result<Arc<Schema>, LdapError> {
+        let mut last = LdapError::CircuitOpen;
+        for host in self.pools.admitted() {
+            match self.pools.schema(host, deadline).await {
+                Err(error) if error.is_host_failure() && Instant::now() < deadline => last = error,
+                answer => return answer,
+            }
+        }
+        Err(last)
+    }
+
     /// What was seen of each host, in the order of the settings.
     pub fn host_status(&self) -> Vec<HostStatus> {
         self.pools.host_status()
@@ -417,17 +433,15 @@ impl Pools {
         query: &Query,
         deadline: Instant,
     ) -> Result<Option<Entry>, LdapError> {
-        let entry = match self.find_with(lease, query, deadline).await {
+        let entry = match self.find_unnamed(lease, query, deadline).await {
             Ok(found) => found.entries.into_iter().next(),
             Err(LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT)) => None,
             Err(error) => return Err(error),
         };
-        match entry {
-            Some(entry) => ranges::complete(lease.connection()?, query, entry, deadline)
-                .await
-                .map(Some),
-            None => Ok(None),
-        }
+        let Some(entry) = entry else { return Ok(None) };
+        let mut entry = ranges::complete(lease.connection()?, query, entry, deadline).await?;
+        self.rename(lease.host, &query.attributes, [&mut entry], deadline).await?;
+        Ok(Some(entry))
     }
 
     pub(crate) async fn find_on(
@@ -437,11 +451,14 @@ impl Pools {
         deadline: Instant,
     ) -> Result<Found, LdapError> {
         let mut lease = self.lease(host, Role::Service, deadline).await?;
-        self.find_with(&mut lease, query, deadline).await
+        let mut found = self.find_unnamed(&mut lease, query, deadline).await?;
+        self.rename(host, &query.attributes, &mut found.entries, deadline).await?;
+        Ok(found)
     }
 
-    /// A small search. A pooled connection that turns out to be dead is replaced once.
-    async fn find_with(
+    /// A small search, its entries as the server names their attributes. A pooled connection that turns out to be dead
+    /// is replaced once.
+    async fn find_unnamed(
         &self,
         lease: &mut Lease,
         query: &Query,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use rollcall_core::check::StageKind;
 use rollcall_core::filter::Filter;
+use rollcall_core::schema::Schema;
 use rollcall_core::user_sync::{Search, SearchScope};
 use tokio::time::Instant;
 
 use super::searches::Count;
 use super::stages::Stages;
 use crate::directory::LdapDirectory;
-use crate::schema::Schema;
 
 /// What is no person. Active Directory takes computers for people.
 const NO_PERSON: &str = "(|(!(objectClass=person))(objectClass=computer))";

@@ -7,7 +7,8 @@ use rollcall_core::dialect::Dialect;
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::filter::Filter;
-use rollcall_core::user_sync::{Search, SearchScope};
+use rollcall_core::schema::Schema;
+use rollcall_core::user_sync::Search;
 use tokio::time::Instant;
 
 use super::advice::explain;
@@ -20,7 +21,6 @@ use crate::outcome::{PartialReason, SearchOutcome};
 use crate::paging::{Pulled, SearchBudget, SearchRequest};
 use crate::result_code::ResultCode;
 use crate::root_dse::RootDse;
-use crate::schema::Schema;
 
 /// What to check about the searches of a user sync.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,7 @@ pub async fn check_searches(
             return check;
         }
     };
-    let schema = read_schema(directory, &root, deadline).await;
+    let schema = directory.schema(deadline).await.unwrap_or_default();
     let kinds = match wanted.external_id_attribute {
         Some(attribute) => IdKind::of_attribute(attribute).into_iter().collect(),
         None => root.dialect.external_id_kinds().to_vec(),
@@ -259,26 +259,6 @@ impl SearchRun<'_> {
             }
         }
     }
-}
-
-async fn read_schema(directory: &LdapDirectory, root: &RootDse, deadline: Instant) -> Schema {
-    let Some(dn) = &root.schema_dn else {
-        return Schema::default();
-    };
-    // RFC 4512 section 4.2: the subentry shows itself only to a filter on its class.
-    let attributes = ["attributeTypes".to_owned()];
-    let filters = ["(objectClass=subschema)", "(objectClass=*)"];
-    for filter in filters {
-        let found = directory
-            .find(dn, SearchScope::Base, filter, &attributes, 1, deadline)
-            .await;
-        if let Ok(found) = found
-            && let Some(entry) = found.entries.first()
-        {
-            return Schema::from_entry(entry);
-        }
-    }
-    Schema::default()
 }
 
 fn judge_partial(reasons: &[PartialReason], stages: &mut Stages) {
