@@ -125,6 +125,18 @@ impl Issue {
         }
     }
 
+    /// What a tenant's admin can do about it.
+    pub fn hint(&self) -> &'static str {
+        let shown = self.value.as_deref().is_some_and(|value| !value.is_empty());
+        match self.kind {
+            // The attribute can be read; it is the value that is of no use.
+            IssueKind::MissingExternalId if shown => {
+                "See the message for the form that the id must have. Correct the value in the directory, or set external_id_attribute to another attribute that never changes and is never reused."
+            }
+            kind => kind.hint(),
+        }
+    }
+
     /// Names the attribute and its value.
     pub fn about(mut self, attribute: &str, value: &str) -> Self {
         self.attribute = Some(attribute.to_owned());

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::dialect::Dialect;
 use crate::entry::Entry;
-use crate::external_id::{ExternalId, IdKind};
+use crate::external_id::{ExternalId, ExternalIdProblem, IdKind};
 use crate::issue::{Issue, IssueKind};
 use crate::judgement::EntryReading;
 use crate::mapping::Mapping;
@@ -72,10 +72,8 @@ impl EntryReader {
             if values.is_empty() {
                 continue;
             }
-            return ExternalId::from_values(kind.clone(), values).map_err(|problem| {
-                let issue = Issue::new(IssueKind::MissingExternalId, &entry.dn, problem.to_string());
-                Box::new(issue.about(kind.attribute(), ""))
-            });
+            return ExternalId::from_values(kind.clone(), values)
+                .map_err(|problem| unusable_id(kind, values, problem, &entry.dn));
         }
         let message = "the entry shows no attribute with a stable id";
         let wanted = self.id_attributes().join(", ");
@@ -94,6 +92,23 @@ impl EntryReader {
             offers: self.mapping.read(entry),
         }
     }
+}
+
+/// The issue of an id that is there and is none. It shows the value: that is what has to be mended.
+fn unusable_id(kind: &IdKind, values: &[Vec<u8>], problem: ExternalIdProblem, dn: &str) -> Box<Issue> {
+    let mut message = problem.to_string();
+    if problem == ExternalIdProblem::Malformed {
+        message = format!("{message}: {}", kind.form());
+    }
+    let shown: Vec<String> = values
+        .iter()
+        .map(|value| match std::str::from_utf8(value) {
+            Ok(text) if !text.is_empty() && !text.contains(char::is_control) => text.to_owned(),
+            _ => format!("{} bytes", value.len()),
+        })
+        .collect();
+    let issue = Issue::new(IssueKind::MissingExternalId, dn, message);
+    Box::new(issue.about(kind.attribute(), &shown.join(", ")))
 }
 
 #[cfg(test)]
@@ -149,6 +164,21 @@ mod tests {
             let issue = reader(Dialect::OpenLdap, None).external_id(&entry).unwrap_err();
             assert_eq!(issue.kind, IssueKind::MissingExternalId);
         }
+    }
+
+    #[test]
+    fn an_id_of_another_form_is_said_to_be_one_and_not_to_be_hidden() {
+        let reader = reader(Dialect::ActiveDirectory, None);
+        let gil = reader.external_id(&entry(&[("objectguid", b"7c9e6679-7425-40de-944b-e07fc1f90ae7")]));
+        let bytes = b"\x79\x66\x9e\x7c\x25\x74\xde\x40\x94\x4b\xe0\x7f\xc1\xf9\x0a\xe7";
+        assert_eq!(gil, reader.external_id(&entry(&[("objectguid", bytes)])));
+        let hal = reader.external_id(&entry(&[("objectguid", b"100")])).unwrap_err();
+        assert_eq!(hal.kind, IssueKind::MissingExternalId);
+        assert_eq!(hal.value.as_deref(), Some("100"));
+        assert!(hal.message.contains("16 bytes, or a UUID as text"), "{hal:?}");
+        assert!(hal.hint().contains("form") && !hal.hint().contains("read"), "{hal:?}");
+        let hidden = reader.external_id(&entry(&[("uid", b"x")])).unwrap_err();
+        assert!(hidden.hint().contains("read"), "{hidden:?}");
     }
 
     #[test]

@@ -141,8 +141,8 @@ impl LdapDirectory {
         Err(last)
     }
 
-    /// Finds the entry with this external id under any of the bases. On Active Directory the whole directory
-    /// is searched, whatever the bases are.
+    /// Finds the entry with this external id under any of the bases. Where the server takes a GUID for a DN the whole
+    /// directory is searched, whatever the bases are.
     ///
     /// # Errors
     /// As [`find`](Self::find), but a base that does not exist just holds nothing. `Misconfigured` with `SharedId` if
@@ -154,15 +154,8 @@ impl LdapDirectory {
         attributes: &[String],
         deadline: Instant,
     ) -> Result<Option<Entry>, LdapError> {
-        if *id.kind() == IdKind::ObjectGuid {
-            let dn = guid_dn(id);
-            let filter = "(objectClass=*)".to_owned();
-            let request = ReadRequest {
-                dn,
-                filter,
-                attributes: attributes.to_vec(),
-            };
-            return self.read_entry(&request, deadline).await;
+        if let Some(entry) = self.read_by_guid(id, attributes, deadline).await? {
+            return Ok(Some(entry));
         }
         let filter = id.filter().to_string();
         let mut the_entry: Option<Entry> = None;
@@ -193,6 +186,34 @@ impl LdapDirectory {
             }
         }
         Ok(the_entry)
+    }
+
+    /// The entry by its GUID instead of a DN, as Active Directory has it (MS-ADTS 3.1.1.3.1.2.4). `None` if the server,
+    /// whatever it calls itself, does not answer with this very entry: then it has to be searched for.
+    async fn read_by_guid(
+        &self,
+        id: &ExternalId,
+        attributes: &[String],
+        deadline: Instant,
+    ) -> Result<Option<Entry>, LdapError> {
+        if self.pools.dialect != Some(Dialect::ActiveDirectory) || *id.kind() != IdKind::ObjectGuid {
+            return Ok(None);
+        }
+        let mut attributes = attributes.to_vec();
+        attributes.push(id.kind().attribute().to_owned());
+        let request = ReadRequest {
+            dn: guid_dn(id),
+            filter: "(objectClass=*)".to_owned(),
+            attributes,
+        };
+        match self.read_entry(&request, deadline).await {
+            Ok(entry) => Ok(entry.filter(|entry| {
+                let values = entry.values(id.kind().attribute());
+                ExternalId::from_values(id.kind().clone(), values).as_ref() == Ok(id)
+            })),
+            Err(LdapError::SearchRefused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Checks a password by a simple bind, on a connection that does nothing but binds. At most one bind

@@ -247,7 +247,7 @@ pub fn issue(tenant: &TenantId, issue: &Issue) -> v1::SyncIssue {
             .map(|other| resource_name::user_sync(tenant, other))
             .unwrap_or_default(),
         message: issue.message.clone(),
-        hint: issue.kind.hint().to_owned(),
+        hint: issue.hint().to_owned(),
     }
 }
 
