@@ -90,6 +90,9 @@ issue_kinds! {
     /// The pull did not see everything, so nobody was removed.
     PullIncomplete = "PULL_INCOMPLETE":
         "See the message; while a search ends early, new and changed users are taken but nobody is removed.",
+    /// Entries are no people: aliases, and copies for old clients.
+    NotAPerson = "NOT_A_PERSON":
+        "Nobody can log in as such an entry. Leave them out, for example with (!(objectClass=alias)), or with a base that holds only people.",
 }
 
 /// Longest value that an issue shows, in characters.

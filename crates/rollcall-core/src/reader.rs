@@ -6,9 +6,11 @@ use chrono::{DateTime, Utc};
 use crate::dialect::Dialect;
 use crate::entry::Entry;
 use crate::external_id::{ExternalId, ExternalIdProblem, IdKind};
+use crate::id_choice;
 use crate::issue::{Issue, IssueKind};
 use crate::judgement::EntryReading;
 use crate::mapping::Mapping;
+use crate::person::{self, Nobody};
 
 /// Reads the entries of one directory by one mapping.
 #[derive(Clone, Debug)]
@@ -21,23 +23,36 @@ pub struct EntryReader {
 impl EntryReader {
     /// A reader for a directory of this kind. `id_attribute` overrides where the dialect looks for the id.
     pub fn new(dialect: Dialect, id_attribute: Option<&str>, mapping: Mapping) -> Self {
-        let configured = id_attribute.and_then(IdKind::of_attribute).map(|kind| vec![kind]);
-        let id_kinds = configured.unwrap_or_else(|| dialect.external_id_kinds().to_vec());
         Self {
             dialect,
-            id_kinds,
+            id_kinds: id_choice::candidates(dialect, id_attribute),
             mapping,
         }
+    }
+
+    /// The same for a sync whose people have ids of this kind: an entry without one is nobody, whatever else it has.
+    pub fn with_id_kind(self, kind: IdKind) -> Self {
+        Self {
+            id_kinds: vec![kind],
+            ..self
+        }
+    }
+
+    /// The kinds of ids that entries may have.
+    pub fn id_kinds(&self) -> &[IdKind] {
+        &self.id_kinds
     }
 
     /// The attributes to ask a server for: operational ones come only by name (RFC 4511 section 4.5.1.8).
     pub fn attributes(&self) -> Vec<String> {
         let ids = self.id_attributes();
+        let class = person::ATTRIBUTE.to_lowercase();
         let states = self.dialect.state_attributes().map(str::to_lowercase);
         let mut names: Vec<String> = ids
             .into_iter()
             .chain(states)
             .chain(self.mapping.attributes())
+            .chain([class])
             .collect();
         names.sort_unstable();
         names.dedup();
@@ -60,6 +75,11 @@ impl EntryReader {
     /// The mapping that fills the fields.
     pub fn mapping(&self) -> &Mapping {
         &self.mapping
+    }
+
+    /// Why the entry is no person; `None` if it may be one. To be asked before anything else about it.
+    pub fn nobody(&self, entry: &Entry) -> Option<Nobody> {
+        person::nobody(self.dialect, entry)
     }
 
     /// The entry's stable id.
@@ -200,7 +220,7 @@ mod tests {
     #[test]
     fn ids_states_and_mapped_attributes_are_asked_for() {
         let attributes = reader(Dialect::ActiveDirectory, None).attributes();
-        for name in ["objectguid", "useraccountcontrol", "uid"] {
+        for name in ["objectguid", "useraccountcontrol", "uid", "objectclass"] {
             assert!(attributes.contains(&name.to_owned()), "{name}");
         }
     }

@@ -23,6 +23,7 @@ mod entity;
 mod error;
 mod feed;
 mod few_trips;
+mod id_kinds;
 mod identifiers;
 mod issues;
 mod keyring;

@@ -39,6 +39,8 @@ mod source;
 mod stop;
 mod turn;
 
+pub(crate) use pull::canonical;
+
 use place::Places;
 pub(crate) use place::per_tenant;
 pub use refresh::{RefreshOutcome, Refreshed};

@@ -111,6 +111,7 @@ wire_enum!(
         PullIncomplete,
         LoginAmbiguous,
         StateUnreadable,
+        NotAPerson,
     }
 );
 

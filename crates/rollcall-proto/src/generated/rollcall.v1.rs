@@ -5339,6 +5339,9 @@ pub enum IssueType {
     LoginAmbiguous = 18,
     /// Whether the account is enabled cannot be read. A known user stays as it was; a new person waits.
     StateUnreadable = 19,
+    /// Entries are no people: aliases of other entries, and copies that FreeIPA keeps for old clients. One issue for all of
+    /// them; none of them is taken, nor does it stand against anybody's login or e-mail address.
+    NotAPerson = 21,
 }
 impl IssueType {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5367,6 +5370,7 @@ impl IssueType {
             Self::PullIncomplete => "ISSUE_TYPE_PULL_INCOMPLETE",
             Self::LoginAmbiguous => "ISSUE_TYPE_LOGIN_AMBIGUOUS",
             Self::StateUnreadable => "ISSUE_TYPE_STATE_UNREADABLE",
+            Self::NotAPerson => "ISSUE_TYPE_NOT_A_PERSON",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5392,6 +5396,7 @@ impl IssueType {
             "ISSUE_TYPE_PULL_INCOMPLETE" => Some(Self::PullIncomplete),
             "ISSUE_TYPE_LOGIN_AMBIGUOUS" => Some(Self::LoginAmbiguous),
             "ISSUE_TYPE_STATE_UNREADABLE" => Some(Self::StateUnreadable),
+            "ISSUE_TYPE_NOT_A_PERSON" => Some(Self::NotAPerson),
             _ => None,
         }
     }

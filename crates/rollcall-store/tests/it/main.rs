@@ -10,6 +10,7 @@ mod converge;
 mod deletions;
 mod durability;
 mod feed;
+mod id_kinds;
 mod isolation;
 mod leases;
 mod local_users;

@@ -10,6 +10,7 @@ use rollcall_core::guard::GuardInput;
 use rollcall_core::id::{RunId, UserId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::judgement::EntryReading;
+use rollcall_core::person::{self, Nobody};
 use rollcall_core::plan::{CHUNK_CHANGES, Change};
 use rollcall_core::planner::{Known, KnownUsers, Meeting, Planner, ReadEntry};
 use rollcall_core::role::{RoleFinding, RuleAnswer};
@@ -59,6 +60,8 @@ pub(super) struct Planning<'a> {
     issue_count: u64,
     entries: u64,
     unidentified: u64,
+    /// Entries that are no people, how many and the first of them.
+    nobodies: BTreeMap<Nobody, (u64, String)>,
     removals: u64,
     canary: Option<ExternalId>,
     disputes: Disputes,
@@ -106,6 +109,7 @@ impl<'a> Planning<'a> {
             issue_count: 0,
             entries: 0,
             unidentified: 0,
+            nobodies: BTreeMap::new(),
             removals: 0,
             canary: None,
             disputes: Disputes::default(),
@@ -118,6 +122,10 @@ impl<'a> Planning<'a> {
     pub(super) async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
         for entry in entries {
             self.entries += 1;
+            if let Some(nobody) = self.source.reader.nobody(&entry) {
+                self.nobodies.entry(nobody).or_insert((0, entry.dn)).0 += 1;
+                continue;
+            }
             let id = match self.source.reader.external_id(&entry) {
                 Ok(id) => id,
                 Err(issue) => {
@@ -325,6 +333,9 @@ impl<'a> Planning<'a> {
             self.chunk.extend(group);
         }
         self.write_chunk().await?;
+        let nobodies = std::mem::take(&mut self.nobodies);
+        let issues = nobodies.iter().map(|(what, (count, dn))| person::issue(*what, *count, dn));
+        self.of_the_run.extend(issues);
         self.write_issues().await
     }
 

@@ -152,7 +152,7 @@ fn size_of_values(entry: &Entry) -> usize {
 }
 
 /// The filter as a server should get it. It was parsed when it was stored.
-pub(super) fn canonical(filter: &str) -> String {
+pub(crate) fn canonical(filter: &str) -> String {
     Filter::parse(filter).map_or_else(|_| filter.to_owned(), |filter| filter.to_string())
 }
 
