@@ -18,6 +18,7 @@ mod harness;
 mod identity;
 mod issues;
 mod left_behind;
+mod names;
 mod overlaps;
 mod relinking;
 mod reports;
