@@ -44,6 +44,7 @@ pub mod security_review;
 pub mod soft_lock;
 pub mod template;
 pub mod tenant;
+pub mod text_form;
 pub mod throttle;
 pub mod user;
 pub mod user_sync;

@@ -12,6 +12,7 @@ use crate::identifier::Email;
 use crate::issue::Health;
 use crate::schedule::Schedule;
 use crate::template::Template;
+use crate::text_form::is_known_binary;
 use crate::violation::{Violations, check_text};
 
 /// Most searches of one user sync.
@@ -260,7 +261,13 @@ impl FieldMappings {
                 format!("at most {MAX_CANDIDATES} candidates are allowed"),
             );
             for (index, candidate) in candidates.iter().enumerate() {
-                found.take(&format!("{field}[{index}]"), Template::parse(candidate));
+                let at = format!("{field}[{index}]");
+                let Some(template) = found.take(&at, Template::parse(candidate)) else {
+                    continue;
+                };
+                for binary in template.attributes().iter().filter(|name| is_known_binary(name)) {
+                    found.add(&at, format!("{binary} holds bytes and no text, so no field can have its value"));
+                }
             }
         }
         found.require(
