@@ -187,7 +187,12 @@ impl ExternalId {
             forms.extend([text.to_uppercase().into_bytes(), text.into_bytes()]);
             forms.dedup();
         }
-        Filter::or(forms.iter().map(|form| Filter::equality(attribute(), form)).collect())
+        Filter::or(
+            forms
+                .iter()
+                .map(|form| Filter::equality(attribute(), form))
+                .collect(),
+        )
     }
 }
 

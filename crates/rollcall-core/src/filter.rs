@@ -6,12 +6,14 @@
 
 mod error;
 mod parse;
+mod undefined;
 mod value;
 mod write;
 
 use std::collections::BTreeSet;
 
 pub use error::{FilterError, FilterErrorKind};
+pub use undefined::Undefined;
 
 /// Longest filter accepted, in bytes.
 pub const MAX_FILTER_BYTES: usize = 8 * 1024;

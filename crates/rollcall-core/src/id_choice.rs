@@ -64,8 +64,9 @@ pub fn choose(candidates: &[IdKind], in_use: &IdKindsInUse, tally: &IdTally) -> 
     if let Some(own) = in_use.by_sync.as_ref().filter(|own| candidates.contains(own)) {
         return Some(own.clone());
     }
-    let (used, unused): (Vec<&IdKind>, Vec<&IdKind>) =
-        candidates.iter().partition(|kind| in_use.by_directory.contains(kind));
+    let (used, unused): (Vec<&IdKind>, Vec<&IdKind>) = candidates
+        .iter()
+        .partition(|kind| in_use.by_directory.contains(kind));
     let order: Vec<&IdKind> = used.into_iter().chain(unused).collect();
     // The last of several that are equal wins, so the best must come last.
     let best = order.into_iter().rev().max_by_key(|kind| tally.with(kind));
@@ -107,7 +108,10 @@ mod tests {
         let both: &[&str] = &["ipauniqueid", "nsuniqueid"];
         assert_eq!(chosen(&none, &[both, both]), Some(IdKind::IpaUniqueId));
         assert_eq!(chosen(&none, &[both, &["nsuniqueid"]]), Some(IdKind::NsUniqueId));
-        assert_eq!(chosen(&none, &[&["ipauniqueid"], &["entryuuid"], &["entryuuid"]]), Some(IdKind::EntryUuid));
+        assert_eq!(
+            chosen(&none, &[&["ipauniqueid"], &["entryuuid"], &["entryuuid"]]),
+            Some(IdKind::EntryUuid)
+        );
         assert_eq!(chosen(&none, &[]), Some(IdKind::IpaUniqueId));
     }
 
@@ -120,7 +124,10 @@ mod tests {
         assert_eq!(chosen(&in_use, &[&["ipauniqueid"]]), Some(IdKind::NsUniqueId));
         // The admin's word counts more.
         let named = candidates(Dialect::Dirsrv389, Some("entryUUID"));
-        assert_eq!(choose(&named, &in_use, &IdTally::default()), Some(IdKind::EntryUuid));
+        assert_eq!(
+            choose(&named, &in_use, &IdTally::default()),
+            Some(IdKind::EntryUuid)
+        );
     }
 
     #[test]
@@ -131,6 +138,9 @@ mod tests {
         };
         let both: &[&str] = &["ipauniqueid", "nsuniqueid"];
         assert_eq!(chosen(&in_use, &[both]), Some(IdKind::NsUniqueId));
-        assert_eq!(chosen(&in_use, &[both, &["ipauniqueid"]]), Some(IdKind::IpaUniqueId));
+        assert_eq!(
+            chosen(&in_use, &[both, &["ipauniqueid"]]),
+            Some(IdKind::IpaUniqueId)
+        );
     }
 }

@@ -42,6 +42,7 @@ pub mod schema;
 pub mod secret;
 pub mod security_review;
 pub mod soft_lock;
+pub mod survey;
 pub mod template;
 pub mod tenant;
 pub mod text_form;

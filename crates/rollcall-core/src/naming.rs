@@ -144,10 +144,17 @@ impl Naming {
     pub fn under(&self, schema: Arc<Schema>) -> Renaming {
         let mut by_key: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for wanted in self.wanted.iter().filter(|_| !self.everything) {
-            by_key.entry(schema.canonical(wanted)).or_default().push(wanted.clone());
+            by_key
+                .entry(schema.canonical(wanted))
+                .or_default()
+                .push(wanted.clone());
         }
         let wanted = self.wanted.clone();
-        Renaming { wanted, by_key, schema }
+        Renaming {
+            wanted,
+            by_key,
+            schema,
+        }
     }
 }
 
@@ -180,7 +187,9 @@ impl Renaming {
             }
             let all = all.attributes.remove("").filter(|all| !all.is_empty());
             for (name, values) in same.iter().zip(std::iter::repeat_n(all, same.len())) {
-                entry.attributes.extend(values.map(|values| (name.clone(), values)));
+                entry
+                    .attributes
+                    .extend(values.map(|values| (name.clone(), values)));
             }
         }
     }
@@ -243,7 +252,11 @@ mod tests {
 
     #[test]
     fn values_are_found_by_every_name_that_was_asked_for() {
-        let answer = entry(&[("sn", &["One"]), ("mail", &["a@x"]), ("cn;phonetic;lang-ja", &["x"])]);
+        let answer = entry(&[
+            ("sn", &["One"]),
+            ("mail", &["a@x"]),
+            ("cn;phonetic;lang-ja", &["x"]),
+        ]);
         let found = named(
             &["surname", "2.5.4.4", "rfc822mailbox", "CN;lang-ja;phonetic"],
             &schema(),
@@ -269,9 +282,21 @@ mod tests {
 
     #[test]
     fn without_a_schema_only_the_options_may_differ() {
-        let answer = entry(&[("sn", &["One"]), ("cn;phonetic;lang-ja", &["x"]), ("cn;lang-de", &["y"])]);
-        let found = named(&["surname", "cn", "cn;lang-ja;phonetic"], &Schema::default(), answer);
-        let expected = entry(&[("sn", &["One"]), ("cn;lang-ja;phonetic", &["x"]), ("cn;lang-de", &["y"])]);
+        let answer = entry(&[
+            ("sn", &["One"]),
+            ("cn;phonetic;lang-ja", &["x"]),
+            ("cn;lang-de", &["y"]),
+        ]);
+        let found = named(
+            &["surname", "cn", "cn;lang-ja;phonetic"],
+            &Schema::default(),
+            answer,
+        );
+        let expected = entry(&[
+            ("sn", &["One"]),
+            ("cn;lang-ja;phonetic", &["x"]),
+            ("cn;lang-de", &["y"]),
+        ]);
         assert_eq!(found, expected);
     }
 

@@ -45,7 +45,10 @@ pub fn nobody(dialect: Dialect, entry: &Entry) -> Option<Nobody> {
 pub fn issue(what: Nobody, count: u64, dn: &str) -> Issue {
     let message = match count {
         1 => format!("1 entry is {} and was not taken", what.words()),
-        _ => format!("{count} entries are not people but each {}; none was taken; this is one", what.words()),
+        _ => format!(
+            "{count} entries are not people but each {}; none was taken; this is one",
+            what.words()
+        ),
     };
     Issue::new(IssueKind::NotAPerson, dn, message)
 }
@@ -70,7 +73,12 @@ mod tests {
 
     #[test]
     fn aliases_are_nobody_on_every_server() {
-        for dialect in [Dialect::OpenLdap, Dialect::Generic, Dialect::ActiveDirectory, Dialect::Dirsrv389] {
+        for dialect in [
+            Dialect::OpenLdap,
+            Dialect::Generic,
+            Dialect::ActiveDirectory,
+            Dialect::Dirsrv389,
+        ] {
             for class in ["alias", "ALIAS", "2.5.6.1"] {
                 let alias = entry("cn=x,dc=a", &["top", class, "extensibleObject"]);
                 assert_eq!(nobody(dialect, &alias), Some(Nobody::Alias));
@@ -82,7 +90,10 @@ mod tests {
 
     #[test]
     fn copies_in_freeipa_s_compat_tree_are_nobody() {
-        let copy = entry("uid=ada,cn=users, CN=Compat,dc=ipa,dc=test", &["posixAccount", "ipaOverrideTarget", "top"]);
+        let copy = entry(
+            "uid=ada,cn=users, CN=Compat,dc=ipa,dc=test",
+            &["posixAccount", "ipaOverrideTarget", "top"],
+        );
         assert_eq!(nobody(Dialect::Dirsrv389, &copy), Some(Nobody::Shadow));
         assert_eq!(nobody(Dialect::OpenLdap, &copy), None);
         for (dn, classes) in [

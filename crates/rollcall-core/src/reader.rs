@@ -67,6 +67,13 @@ impl EntryReader {
             .collect()
     }
 
+    /// The attributes that tell who an entry is, and whether it is anybody.
+    pub fn identity_attributes(&self) -> Vec<String> {
+        let mut names = self.id_attributes();
+        names.push(person::ATTRIBUTE.to_lowercase());
+        names
+    }
+
     /// The kind of server whose entries are read.
     pub fn dialect(&self) -> Dialect {
         self.dialect
@@ -196,7 +203,10 @@ mod tests {
         assert_eq!(hal.kind, IssueKind::MissingExternalId);
         assert_eq!(hal.value.as_deref(), Some("100"));
         assert!(hal.message.contains("16 bytes, or a UUID as text"), "{hal:?}");
-        assert!(hal.hint().contains("form") && !hal.hint().contains("read"), "{hal:?}");
+        assert!(
+            hal.hint().contains("form") && !hal.hint().contains("read"),
+            "{hal:?}"
+        );
         let hidden = reader.external_id(&entry(&[("uid", b"x")])).unwrap_err();
         assert!(hidden.hint().contains("read"), "{hidden:?}");
     }

@@ -92,7 +92,11 @@ impl Schema {
                     .unwrap_or(&one.oid)
                     .as_str()
                     .into(),
-                superior: one.superior.as_deref().and_then(type_of).filter(|up| *up != number),
+                superior: one
+                    .superior
+                    .as_deref()
+                    .and_then(type_of)
+                    .filter(|up| *up != number),
                 has_subtypes: false,
                 binary: one.syntax.as_deref().map(is_binary_syntax),
                 kept_by_server: one.kept_by_server,
@@ -103,7 +107,9 @@ impl Schema {
         }
         let classes = read(ATTRIBUTES[1]).into_iter().flat_map(|one| {
             let names = std::iter::once(one.oid).chain(one.names);
-            names.map(|name| name.to_ascii_lowercase().into()).collect::<Vec<Box<str>>>()
+            names
+                .map(|name| name.to_ascii_lowercase().into())
+                .collect::<Vec<Box<str>>>()
         });
         Self {
             classes: classes.collect(),

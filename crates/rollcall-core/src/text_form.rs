@@ -73,7 +73,9 @@ pub fn text_form(attribute: &str, value: &[u8]) -> Option<String> {
             // Some gateways write the text themselves.
             let text = as_text()?;
             let is_sid = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-            text.strip_prefix("S-1-").filter(|rest| is_sid(rest)).map(|_| text.to_owned())
+            text.strip_prefix("S-1-")
+                .filter(|rest| is_sid(rest))
+                .map(|_| text.to_owned())
         }),
         Some(Form::Guid { little_endian }) => match <[u8; 16]>::try_from(value) {
             Ok(bytes) if little_endian => Some(Uuid::from_bytes_le(bytes).to_string()),
@@ -91,7 +93,10 @@ pub fn has_text_form(attribute: &str) -> bool {
 /// True if the attribute is known to hold bytes that have no text form, or is asked for as bytes (RFC 4522).
 pub fn is_known_binary(attribute: &str) -> bool {
     let (name, options) = split(attribute);
-    BINARY.contains(&name.as_str()) || options.split(';').any(|option| option.eq_ignore_ascii_case("binary"))
+    BINARY.contains(&name.as_str())
+        || options
+            .split(';')
+            .any(|option| option.eq_ignore_ascii_case("binary"))
 }
 
 fn form(attribute: &str) -> Option<Form> {
@@ -102,7 +107,9 @@ fn form(attribute: &str) -> Option<Form> {
     } else if GUIDS.contains(&name) {
         Some(Form::Guid { little_endian: true })
     } else {
-        BIG_ENDIAN_GUIDS.contains(&name).then_some(Form::Guid { little_endian: false })
+        BIG_ENDIAN_GUIDS
+            .contains(&name)
+            .then_some(Form::Guid { little_endian: false })
     }
 }
 
@@ -120,7 +127,9 @@ fn sid(value: &[u8]) -> Option<String> {
     if count > 15 || parts.len() != usize::from(count) * 4 {
         return None;
     }
-    let authority = authority.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let authority = authority
+        .iter()
+        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     let mut text = match authority {
         small if small < 1 << 32 => format!("S-1-{small}"),
         large => format!("S-1-0x{large:012x}"),
@@ -138,8 +147,8 @@ mod tests {
     use super::*;
 
     const ANNA: [u8; 28] = [
-        1, 5, 0, 0, 0, 0, 0, 5, 0x15, 0, 0, 0, 0x32, 0xfb, 0xa1, 0xc6, 0x0b, 0x1d, 0xf1, 0x47, 0xf5, 0xc8, 0x72,
-        0x45, 0x55, 4, 0, 0,
+        1, 5, 0, 0, 0, 0, 0, 5, 0x15, 0, 0, 0, 0x32, 0xfb, 0xa1, 0xc6, 0x0b, 0x1d, 0xf1, 0x47, 0xf5, 0xc8,
+        0x72, 0x45, 0x55, 4, 0, 0,
     ];
     /// All of its bytes are ASCII.
     const BERT: &[u8] = b"\x01\x05\0\0\0\0\0\x05\x15\0\0\0DCBA$#\"!4321P\x04\0\0";
@@ -156,7 +165,10 @@ mod tests {
         let bert = text_form("objectSid", BERT).unwrap_or_default();
         assert_eq!(bert, "S-1-5-21-1094861636-555885348-825373492-1104");
         assert_eq!(text_form("objectSid", bert.as_bytes()), Some(bert));
-        assert_eq!(text_form("objectSid", b"\x01\0\0\0\0\0\0\x05").as_deref(), Some("S-1-5"));
+        assert_eq!(
+            text_form("objectSid", b"\x01\0\0\0\0\0\0\x05").as_deref(),
+            Some("S-1-5")
+        );
     }
 
     #[test]
@@ -166,12 +178,22 @@ mod tests {
         assert_eq!(text("objectGUID"), "85ba41e4-3f9d-4a2c-8e01-020304050607");
         assert_eq!(text("mS-DS-ConsistencyGuid"), text("objectGUID"));
         assert_eq!(text("GUID"), "e441ba85-9d3f-2c4a-8e01-020304050607");
-        assert_eq!(text_form("objectGUID", text("objectGUID").as_bytes()), Some(text("objectGUID")));
+        assert_eq!(
+            text_form("objectGUID", text("objectGUID").as_bytes()),
+            Some(text("objectGUID"))
+        );
     }
 
     #[test]
     fn what_is_not_what_its_attribute_holds_is_unreadable() {
-        for value in [&b""[..], b"x", &ANNA[..27], b"S-2-5", b"S-1-x", &[2, 0, 0, 0, 0, 0, 0, 5]] {
+        for value in [
+            &b""[..],
+            b"x",
+            &ANNA[..27],
+            b"S-2-5",
+            b"S-1-x",
+            &[2, 0, 0, 0, 0, 0, 0, 5],
+        ] {
             assert_eq!(text_form("objectSid", value), None, "{value:?}");
         }
         assert_eq!(text_form("objectGUID", b"100"), None);
@@ -181,13 +203,25 @@ mod tests {
 
     #[test]
     fn pictures_keys_and_what_is_asked_for_as_bytes_are_known() {
-        for name in ["jpegPhoto", "thumbnailPhoto", "userCertificate", "userCertificate;binary", "cn;x;BINARY"] {
+        for name in [
+            "jpegPhoto",
+            "thumbnailPhoto",
+            "userCertificate",
+            "userCertificate;binary",
+            "cn;x;BINARY",
+        ] {
             assert!(is_known_binary(name), "{name}");
         }
         for name in ["cn", "objectSid", "binary", "cn;lang-de"] {
             assert!(!is_known_binary(name), "{name}");
         }
-        assert!(BINARY.iter().chain(&SIDS).chain(&GUIDS).all(|name| !name.contains(char::is_uppercase)));
+        assert!(
+            BINARY
+                .iter()
+                .chain(&SIDS)
+                .chain(&GUIDS)
+                .all(|name| !name.contains(char::is_uppercase))
+        );
     }
 
     proptest! {

@@ -266,7 +266,10 @@ impl FieldMappings {
                     continue;
                 };
                 for binary in template.attributes().iter().filter(|name| is_known_binary(name)) {
-                    found.add(&at, format!("{binary} holds bytes and no text, so no field can have its value"));
+                    found.add(
+                        &at,
+                        format!("{binary} holds bytes and no text, so no field can have its value"),
+                    );
                 }
             }
         }

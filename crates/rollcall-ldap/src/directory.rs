@@ -461,7 +461,8 @@ impl Pools {
         };
         let Some(entry) = entry else { return Ok(None) };
         let mut entry = ranges::complete(lease.connection()?, query, entry, deadline).await?;
-        self.rename(lease.host, &query.attributes, [&mut entry], deadline).await?;
+        self.rename(lease.host, &query.attributes, [&mut entry], deadline)
+            .await?;
         Ok(Some(entry))
     }
 
@@ -473,7 +474,8 @@ impl Pools {
     ) -> Result<Found, LdapError> {
         let mut lease = self.lease(host, Role::Service, deadline).await?;
         let mut found = self.find_unnamed(&mut lease, query, deadline).await?;
-        self.rename(host, &query.attributes, &mut found.entries, deadline).await?;
+        self.rename(host, &query.attributes, &mut found.entries, deadline)
+            .await?;
         Ok(found)
     }
 

@@ -21,7 +21,8 @@ impl Store {
         let mut in_use = IdKindsInUse::default();
         for kind in candidates {
             // By the index of ids: whether there is one costs the same with a million.
-            let sql = "SELECT id_kind FROM users WHERE tenant = $1 AND directory = $2 AND id_kind = $3 LIMIT 1";
+            let sql =
+                "SELECT id_kind FROM users WHERE tenant = $1 AND directory = $2 AND id_kind = $3 LIMIT 1";
             let values = vec![
                 tenant.as_str().into(),
                 directory.as_str().into(),

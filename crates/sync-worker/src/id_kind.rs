@@ -40,9 +40,17 @@ pub(crate) async fn id_kind(
 }
 
 /// What the first entries of each search have. Whoever reads the whole result says what is wrong with it.
-async fn tally(ldap: &LdapDirectory, dialect: Dialect, candidates: &[IdKind], searches: &[Search]) -> IdTally {
+async fn tally(
+    ldap: &LdapDirectory,
+    dialect: Dialect,
+    candidates: &[IdKind],
+    searches: &[Search],
+) -> IdTally {
     let mut tally = IdTally::default();
-    let mut attributes: Vec<String> = candidates.iter().map(|kind| kind.attribute().to_owned()).collect();
+    let mut attributes: Vec<String> = candidates
+        .iter()
+        .map(|kind| kind.attribute().to_owned())
+        .collect();
     attributes.push(person::ATTRIBUTE.to_owned());
     for search in searches {
         let request = SearchRequest {

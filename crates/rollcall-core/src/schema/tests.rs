@@ -7,7 +7,12 @@ use proptest::prelude::*;
 use super::*;
 
 fn schema(types: &[&str], classes: &[&str]) -> Schema {
-    let values = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
+    let values = |texts: &[&str]| {
+        texts
+            .iter()
+            .map(|text| text.as_bytes().to_vec())
+            .collect::<Vec<_>>()
+    };
     Schema::from_entry(&Entry {
         attributes: BTreeMap::from([
             ("attributetypes".to_owned(), values(types)),
@@ -104,7 +109,14 @@ fn a_name_that_two_types_claim_is_one_of_theirs_whatever_the_order() {
 
 #[test]
 fn types_that_inherit_in_a_circle_end() {
-    let circle = schema(&["( 1.1 NAME 'a' SUP b )", "( 1.2 NAME 'b' SUP a )", "( 1.3 NAME 'c' SUP c )"], &[]);
+    let circle = schema(
+        &[
+            "( 1.1 NAME 'a' SUP b )",
+            "( 1.2 NAME 'b' SUP a )",
+            "( 1.3 NAME 'c' SUP c )",
+        ],
+        &[],
+    );
     assert_eq!(circle.is_binary("a"), None);
     assert!(!circle.has_subtypes("c"));
 }

@@ -105,8 +105,14 @@ fn every_mistake_is_reported_at_once() {
 fn attributes_of_bytes_are_refused_where_the_mapping_names_them() {
     let mut sync = settings();
     sync.field_mappings.display_name = vec!["cn".into(), "{cn} {jpegPhoto}".into()];
-    for (field, attribute) in [("sid", "objectSid"), ("cert", "userCertificate;binary"), ("x", "cn;binary")] {
-        sync.field_mappings.custom.insert(field.into(), vec![attribute.into()]);
+    for (field, attribute) in [
+        ("sid", "objectSid"),
+        ("cert", "userCertificate;binary"),
+        ("x", "cn;binary"),
+    ] {
+        sync.field_mappings
+            .custom
+            .insert(field.into(), vec![attribute.into()]);
     }
     let found = sync.validate();
     let fields: Vec<_> = found.iter().map(|violation| violation.field.as_str()).collect();
@@ -118,7 +124,11 @@ fn attributes_of_bytes_are_refused_where_the_mapping_names_them() {
             "field_mappings.custom[x][0]"
         ]
     );
-    assert!(found.iter().all(|violation| violation.description.contains("bytes")));
+    assert!(
+        found
+            .iter()
+            .all(|violation| violation.description.contains("bytes"))
+    );
 }
 
 #[test]

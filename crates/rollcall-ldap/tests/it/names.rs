@@ -43,7 +43,11 @@ fn wanted() -> Vec<&'static str> {
 
 fn assert_found(entry: &Entry) {
     for (name, value) in NAMES {
-        assert_eq!(entry.values(name), [value.as_bytes().to_vec()], "{name} in {entry:?}");
+        assert_eq!(
+            entry.values(name),
+            [value.as_bytes().to_vec()],
+            "{name} in {entry:?}"
+        );
     }
 }
 
@@ -56,13 +60,22 @@ async fn every_way_to_read_an_entry_finds_values_by_the_names_asked_for() {
     assert_found(&entries[0]);
 
     let names: Vec<String> = wanted().into_iter().map(str::to_owned).collect();
-    let found = directory.find(AMY, SearchScope::Base, "(objectClass=*)", &names, 1, in_seconds(10));
+    let found = directory.find(
+        AMY,
+        SearchScope::Base,
+        "(objectClass=*)",
+        &names,
+        1,
+        in_seconds(10),
+    );
     assert_found(&found.await.unwrap().entries[0]);
 
     let request = read(AMY, &wanted());
     let entry = directory.read_entry(&request, in_seconds(10)).await.unwrap();
     assert_found(&entry.unwrap());
-    let both = directory.verify_and_read(AMY, &password("wrong"), &request, in_seconds(10)).await;
+    let both = directory
+        .verify_and_read(AMY, &password("wrong"), &request, in_seconds(10))
+        .await;
     assert_found(&both.read.unwrap().unwrap());
 }
 
@@ -70,7 +83,11 @@ async fn every_way_to_read_an_entry_finds_values_by_the_names_asked_for() {
 async fn two_names_of_one_attribute_both_have_its_values() {
     let slapd = company(|builder| builder);
     let request = read(AMY, &["sn", "surname", "uid"]);
-    let entry = on_slapd(&slapd).read_entry(&request, in_seconds(10)).await.unwrap().unwrap();
+    let entry = on_slapd(&slapd)
+        .read_entry(&request, in_seconds(10))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(entry.values("sn"), entry.values("surname"));
     assert_eq!(entry.text("surname"), Some("One"));
 }
@@ -81,7 +98,11 @@ async fn a_server_that_hides_its_schema_is_asked_for_it_once_and_its_names_stay(
     let directory = on_slapd(&slapd);
     assert!(directory.schema(in_seconds(10)).await.unwrap().is_empty());
     let request = read(AMY, &["surname", "CN;phonetic;lang-ja", "uid"]);
-    let entry = directory.read_entry(&request, in_seconds(10)).await.unwrap().unwrap();
+    let entry = directory
+        .read_entry(&request, in_seconds(10))
+        .await
+        .unwrap()
+        .unwrap();
     assert!(entry.values("surname").is_empty());
     assert_eq!(entry.text("sn"), Some("One"));
     assert!(entry.text("cn;phonetic;lang-ja").is_some());
@@ -112,15 +133,22 @@ async fn renaming(rest: fn(i64) -> Vec<u8>) -> ScriptedLdap {
 }
 
 fn schema_requests(server: &ScriptedLdap) -> usize {
-    let is_one = |operation: &Operation| matches!(operation, Operation::Search { base, .. } if base.is_empty());
-    server.received().iter().filter(|request| is_one(&request.operation)).count()
+    let is_one =
+        |operation: &Operation| matches!(operation, Operation::Search { base, .. } if base.is_empty());
+    server
+        .received()
+        .iter()
+        .filter(|request| is_one(&request.operation))
+        .count()
 }
 
 #[tokio::test]
 async fn a_question_about_a_name_that_is_lost_is_an_error_and_no_absence() {
     let server = renaming(|_| Vec::new()).await;
     let directory = on_script(server.address());
-    let answer = directory.read_entry(&read(AMY, &["surname"]), in_seconds(5)).await;
+    let answer = directory
+        .read_entry(&read(AMY, &["surname"]), in_seconds(5))
+        .await;
     assert!(matches!(answer, Err(LdapError::ConnectionLost)), "{answer:?}");
     let (entries, outcome) = pull(&directory, everything(AMY, &["surname"])).await;
     assert!(entries.is_empty());
@@ -132,12 +160,18 @@ async fn the_schema_is_read_when_it_is_needed_and_once() {
     let server = renaming(|id| ber::search_done(id, 0, "")).await;
     let directory = on_script(server.address());
     for _ in 0..3 {
-        let entry = directory.read_entry(&read(AMY, &["sn", "uid"]), in_seconds(5)).await.unwrap();
+        let entry = directory
+            .read_entry(&read(AMY, &["sn", "uid"]), in_seconds(5))
+            .await
+            .unwrap();
         assert_eq!(entry.unwrap().text("sn"), Some("One"));
     }
     assert_eq!(schema_requests(&server), 0);
     for _ in 0..3 {
-        directory.read_entry(&read(AMY, &["surname", "uid"]), in_seconds(5)).await.unwrap();
+        directory
+            .read_entry(&read(AMY, &["surname", "uid"]), in_seconds(5))
+            .await
+            .unwrap();
     }
     assert_eq!(schema_requests(&server), 1);
 }

@@ -32,7 +32,10 @@ async fn the_kind_of_most_users_of_a_sync_is_its_kind(engine: Engine) {
         by_directory: vec![IdKind::EntryUuid],
     };
     assert_eq!(in_use(Some("staff")).await, one);
-    let elsewhere = IdKindsInUse { by_sync: None, ..one.clone() };
+    let elsewhere = IdKindsInUse {
+        by_sync: None,
+        ..one.clone()
+    };
     assert_eq!(in_use(None).await, elsewhere);
     assert_eq!(in_use(Some("others")).await, elsewhere);
 

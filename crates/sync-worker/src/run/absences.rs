@@ -104,7 +104,17 @@ pub(super) async fn find_entries(
 ) -> Result<Vec<(ExternalId, Entry)>, LdapError> {
     let mut found = Vec::new();
     for context in &source.contexts {
-        found.extend(find(source, context, SearchScope::Subtree, &any_of(ids), ids, attributes).await?);
+        found.extend(
+            find(
+                source,
+                context,
+                SearchScope::Subtree,
+                &any_of(ids),
+                ids,
+                attributes,
+            )
+            .await?,
+        );
     }
     Ok(found)
 }
@@ -138,7 +148,8 @@ async fn find(
     let is_person = |entry: &Entry| source.reader.nobody(entry).is_none();
     let mut people = Vec::new();
     for entry in found.entries.into_iter().filter(is_person) {
-        let id = |kind: &&IdKind| ExternalId::from_values((*kind).clone(), entry.values(kind.attribute())).ok();
+        let id =
+            |kind: &&IdKind| ExternalId::from_values((*kind).clone(), entry.values(kind.attribute())).ok();
         let id = kinds.iter().filter_map(id).find(|id| ids.contains(id));
         people.extend(id.map(|id| (id, entry)));
     }

@@ -334,7 +334,9 @@ impl<'a> Planning<'a> {
         }
         self.write_chunk().await?;
         let nobodies = std::mem::take(&mut self.nobodies);
-        let issues = nobodies.iter().map(|(what, (count, dn))| person::issue(*what, *count, dn));
+        let issues = nobodies
+            .iter()
+            .map(|(what, (count, dn))| person::issue(*what, *count, dn));
         self.of_the_run.extend(issues);
         self.write_issues().await
     }

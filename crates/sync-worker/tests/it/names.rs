@@ -46,7 +46,15 @@ fn mapped(names: [&str; 7]) -> v1::UserSync {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_name_of_an_attribute_fills_the_field_in_runs_and_refreshes() {
-    let usual = ["uid", "mail", "cn", "givenName", "sn", "street", "cn;lang-ja;phonetic"];
+    let usual = [
+        "uid",
+        "mail",
+        "cn",
+        "givenName",
+        "sn",
+        "street",
+        "cn;lang-ja;phonetic",
+    ];
     let others = [
         "userid",
         "rfc822Mailbox",
@@ -130,7 +138,11 @@ async fn world_of(people: &People) -> World<ScriptedLdap> {
                 match &request.operation {
                     Operation::Bind { .. } => answer.extend(ber::bind_response(id, 0, "", "")),
                     Operation::Search { base, .. } if base.is_empty() => {
-                        answer.extend(ber::search_entry(id, "", &[("namingContexts", &[BASE.as_bytes()])]));
+                        answer.extend(ber::search_entry(
+                            id,
+                            "",
+                            &[("namingContexts", &[BASE.as_bytes()])],
+                        ));
                         answer.extend(ber::search_done(id, 0, ""));
                     }
                     Operation::Search { .. } => {
@@ -214,5 +226,8 @@ async fn a_sync_takes_the_kind_of_id_that_everybody_has_and_keeps_it() {
     assert_eq!(world.succeed().await.counts.unwrap().unchanged, 2);
     assert_eq!(kinds(&world).await, [ns("ada"), ns("ben")]);
     let ada = &world.users().await["ada"];
-    assert_eq!((ada.state, ada.state_reason), (UserState::Active, None::<StateReason>));
+    assert_eq!(
+        (ada.state, ada.state_reason),
+        (UserState::Active, None::<StateReason>)
+    );
 }
