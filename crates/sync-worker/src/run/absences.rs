@@ -129,8 +129,14 @@ async fn find(
 ) -> Result<Vec<(ExternalId, Entry)>, LdapError> {
     let limit = 2 * BATCH_IDS as u32;
     let deadline = Instant::now() + source.timeout;
-    // People whom an earlier version took by another kind of id are there by that one.
-    let mut kinds: Vec<&IdKind> = ids.iter().map(ExternalId::kind).collect();
+    // People whom an earlier version took by another of the server's own ids are there by that one. Where an admin names
+    // an attribute, people are who they are by that.
+    let own = source.reader.dialect().external_id_kinds();
+    let chosen = source.reader.id_kinds();
+    let counts = |kind: &&IdKind| {
+        chosen.contains(kind) || (own.contains(kind) && chosen.iter().all(|chosen| own.contains(chosen)))
+    };
+    let mut kinds: Vec<&IdKind> = ids.iter().map(ExternalId::kind).filter(counts).collect();
     kinds.sort_unstable();
     kinds.dedup();
     let mut attributes = attributes.to_vec();
