@@ -31,7 +31,7 @@ impl Nobody {
 pub fn nobody(dialect: Dialect, entry: &Entry) -> Option<Nobody> {
     let has_class = |class: &str| {
         let is_it = |text: &str| text.trim().eq_ignore_ascii_case(class);
-        entry.texts(ATTRIBUTE).any(|text| is_it(text))
+        entry.texts(ATTRIBUTE).any(is_it)
     };
     if has_class("alias") || has_class("2.5.6.1") {
         return Some(Nobody::Alias);

@@ -64,9 +64,11 @@ pub async fn check_searches(
     deadline: Instant,
     mut see: impl FnMut(usize, &Entry) + Send,
 ) -> SearchesCheck {
-    let mut check = SearchesCheck::default();
-    // Without a schema there is less to say, and whatever keeps it from being read shows in what follows.
-    check.schema = directory.schema(deadline).await.unwrap_or_default();
+    let mut check = SearchesCheck {
+        // Without a schema there is less to say, and whatever keeps it from being read shows in what follows.
+        schema: directory.schema(deadline).await.unwrap_or_default(),
+        ..SearchesCheck::default()
+    };
     for (index, search) in wanted.searches.iter().enumerate() {
         let mut stages = Stages::about(format!("{} {}", search.base_dn, search.filter));
         let run = SearchRun {
