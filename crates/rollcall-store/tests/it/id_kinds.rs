@@ -15,8 +15,8 @@ async fn the_kind_of_most_users_of_a_sync_is_its_kind(engine: Engine) {
     let (store, token) = ready(&engine).await;
     let candidates = [IdKind::IpaUniqueId, IdKind::NsUniqueId, IdKind::EntryUuid];
     let in_use = async |sync: Option<&str>| {
-        let sync = sync.map(sync_id);
-        let found = store.id_kinds_in_use(&acme(), &directory_id("main"), sync.as_ref(), &candidates);
+        let (tenant, directory, sync) = (acme(), directory_id("main"), sync.map(sync_id));
+        let found = store.id_kinds_in_use(&tenant, &directory, sync.as_ref(), &candidates);
         found.await.unwrap()
     };
     assert_eq!(in_use(Some("staff")).await, IdKindsInUse::default());
@@ -46,6 +46,7 @@ async fn the_kind_of_most_users_of_a_sync_is_its_kind(engine: Engine) {
         by_directory: vec![IdKind::NsUniqueId, IdKind::EntryUuid],
     };
     assert_eq!(in_use(Some("staff")).await, two);
-    let stranger = store.id_kinds_in_use(&tenant_id("evil"), &directory_id("main"), None, &candidates);
+    let (evil, directory) = (tenant_id("evil"), directory_id("main"));
+    let stranger = store.id_kinds_in_use(&evil, &directory, None, &candidates);
     assert_eq!(stranger.await.unwrap(), IdKindsInUse::default());
 }
