@@ -120,6 +120,13 @@ impl Dn {
         self.rdns.ends_with(&base.rdns)
     }
 
+    /// True if this, or something above it, is called `value` by this attribute, which is in lower case.
+    pub fn passes(&self, attribute: &str, value: &str) -> bool {
+        let wanted = value_of(value.as_bytes().to_vec());
+        let mut parts = self.rdns.iter().flatten();
+        parts.any(|(own, value)| own == attribute && *value == wanted)
+    }
+
     /// True if this is right below `parent`.
     pub fn is_child_of(&self, parent: &Dn) -> bool {
         self.rdns.len() == parent.rdns.len() + 1 && self.is_under(parent)

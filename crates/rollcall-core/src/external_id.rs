@@ -17,7 +17,8 @@ pub const MAX_EXTERNAL_ID_BYTES: usize = 255;
 /// The attribute that an external id comes from, which also tells its encoding.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum IdKind {
-    /// `objectGUID` of Active Directory, AD LDS and Samba: 16 bytes, the first three fields little-endian.
+    /// `objectGUID` of Active Directory, AD LDS and Samba: 16 bytes, the first three fields little-endian. What imitates
+    /// them may send the text of the UUID instead.
     ObjectGuid,
     /// `entryUUID` (RFC 4530) of OpenLDAP, 389 Directory Server, OpenDJ and others: the text of a UUID.
     EntryUuid,
@@ -25,7 +26,7 @@ pub enum IdKind {
     NsUniqueId,
     /// `ipaUniqueID` of FreeIPA: the text of a UUID.
     IpaUniqueId,
-    /// `GUID` of eDirectory: 16 bytes.
+    /// `GUID` of eDirectory: 16 bytes, or the text of a UUID.
     Guid,
     /// Another attribute that the tenant vouches for; its values are compared byte for byte.
     Other(Attribute),
@@ -45,6 +46,16 @@ impl IdKind {
             .into_iter()
             .find(|kind| kind.attribute().eq_ignore_ascii_case(name))
             .or_else(|| Attribute::parse(name).map(Self::Other))
+    }
+
+    /// What its values look like, for people.
+    pub fn form(&self) -> &'static str {
+        match self {
+            Self::ObjectGuid | Self::Guid => "16 bytes, or a UUID as text",
+            Self::EntryUuid | Self::IpaUniqueId => "a UUID as text",
+            Self::NsUniqueId => "four groups of eight hexadecimal digits",
+            Self::Other(_) => "1 to 255 bytes",
+        }
     }
 
     /// The attribute's name as servers write it.
@@ -97,7 +108,10 @@ impl ExternalId {
     fn from_value(kind: IdKind, value: &[u8]) -> Result<Self, ExternalIdProblem> {
         let text = || std::str::from_utf8(value).ok();
         let bytes = match kind {
-            IdKind::ObjectGuid | IdKind::Guid => (value.len() == 16).then(|| value.to_vec()),
+            IdKind::ObjectGuid | IdKind::Guid if value.len() == 16 => Some(value.to_vec()),
+            // As gateways write it that stand in front of other stores.
+            IdKind::ObjectGuid => text().and_then(parse_uuid).map(|bytes| swap_microsoft(&bytes)),
+            IdKind::Guid => text().and_then(parse_uuid),
             IdKind::EntryUuid | IdKind::IpaUniqueId => text().and_then(parse_uuid),
             IdKind::NsUniqueId => text().and_then(parse_ns_unique_id),
             IdKind::Other(_) => (1..=MAX_EXTERNAL_ID_BYTES)
@@ -163,10 +177,22 @@ impl ExternalId {
         }
     }
 
-    /// The filter that finds exactly this entry.
+    /// The filter that finds exactly this entry, in whatever form the directory holds the id.
     pub fn filter(&self) -> Filter {
-        let attribute = Attribute::parse(self.kind.attribute()).expect("the names above are valid");
-        Filter::equality(attribute, &self.assertion_value())
+        let attribute = || Attribute::parse(self.kind.attribute()).expect("the names above are valid");
+        let mut forms = vec![self.assertion_value()];
+        if matches!(self.kind, IdKind::ObjectGuid | IdKind::Guid) {
+            // Bytes are compared as they are, so each way to write the text is a value of its own.
+            let text = self.to_string();
+            forms.extend([text.to_uppercase().into_bytes(), text.into_bytes()]);
+            forms.dedup();
+        }
+        Filter::or(
+            forms
+                .iter()
+                .map(|form| Filter::equality(attribute(), form))
+                .collect(),
+        )
     }
 }
 

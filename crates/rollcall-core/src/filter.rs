@@ -6,6 +6,7 @@
 
 mod error;
 mod parse;
+mod undefined;
 mod value;
 mod write;
 
@@ -16,6 +17,7 @@ use thiserror::Error;
 use crate::secret_attribute::is_secret;
 
 pub use error::{FilterError, FilterErrorKind};
+pub use undefined::Undefined;
 
 /// Longest filter accepted, in bytes.
 pub const MAX_FILTER_BYTES: usize = 8 * 1024;

@@ -102,6 +102,9 @@ issue_kinds! {
     /// The pull did not see everything, so nobody was removed.
     PullIncomplete = "PULL_INCOMPLETE":
         "See the message; while a search ends early, new and changed users are taken but nobody is removed.",
+    /// Entries are no people: aliases, and copies for old clients.
+    NotAPerson = "NOT_A_PERSON":
+        "Nobody can log in as such an entry. Leave them out, for example with (!(objectClass=alias)), or with a base that holds only people.",
 }
 
 /// Longest value that an issue shows, in characters.
@@ -182,6 +185,10 @@ impl Issue {
         match self.kind {
             IssueKind::LoginIllegalCharacters if is_address => {
                 "An e-mail address is no login. Map the login to the attribute with the user name; people can log in with their e-mail address all the same. Whoever operates Rollcall can allow @ in logins with login_characters under [users]."
+            }
+            // The attribute can be read; it is the value that is of no use.
+            IssueKind::MissingExternalId if self.value.as_deref().is_some_and(|value| !value.is_empty()) => {
+                "See the message for the form that the id must have. Correct the value in the directory, or set external_id_attribute to another attribute that never changes and is never reused."
             }
             kind => kind.hint(),
         }

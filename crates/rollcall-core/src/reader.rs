@@ -5,10 +5,12 @@ use chrono::{DateTime, Utc};
 
 use crate::dialect::Dialect;
 use crate::entry::Entry;
-use crate::external_id::{ExternalId, IdKind};
+use crate::external_id::{ExternalId, ExternalIdProblem, IdKind};
+use crate::id_choice;
 use crate::issue::{Issue, IssueKind};
 use crate::judgement::EntryReading;
 use crate::mapping::Mapping;
+use crate::person::{self, Nobody};
 
 /// Reads the entries of one directory by one mapping.
 #[derive(Clone, Debug)]
@@ -21,23 +23,36 @@ pub struct EntryReader {
 impl EntryReader {
     /// A reader for a directory of this kind. `id_attribute` overrides where the dialect looks for the id.
     pub fn new(dialect: Dialect, id_attribute: Option<&str>, mapping: Mapping) -> Self {
-        let configured = id_attribute.and_then(IdKind::of_attribute).map(|kind| vec![kind]);
-        let id_kinds = configured.unwrap_or_else(|| dialect.external_id_kinds().to_vec());
         Self {
             dialect,
-            id_kinds,
+            id_kinds: id_choice::candidates(dialect, id_attribute),
             mapping,
         }
+    }
+
+    /// The same for a sync whose people have ids of this kind: an entry without one is nobody, whatever else it has.
+    pub fn with_id_kind(self, kind: IdKind) -> Self {
+        Self {
+            id_kinds: vec![kind],
+            ..self
+        }
+    }
+
+    /// The kinds of ids that entries may have.
+    pub fn id_kinds(&self) -> &[IdKind] {
+        &self.id_kinds
     }
 
     /// The attributes to ask a server for: operational ones come only by name (RFC 4511 section 4.5.1.8).
     pub fn attributes(&self) -> Vec<String> {
         let ids = self.id_attributes();
+        let class = person::ATTRIBUTE.to_lowercase();
         let states = self.dialect.state_attributes().map(str::to_lowercase);
         let mut names: Vec<String> = ids
             .into_iter()
             .chain(states)
             .chain(self.mapping.attributes())
+            .chain([class])
             .collect();
         names.sort_unstable();
         names.dedup();
@@ -52,6 +67,13 @@ impl EntryReader {
             .collect()
     }
 
+    /// The attributes that tell who an entry is, and whether it is anybody.
+    pub fn identity_attributes(&self) -> Vec<String> {
+        let mut names = self.id_attributes();
+        names.push(person::ATTRIBUTE.to_lowercase());
+        names
+    }
+
     /// The kind of server whose entries are read.
     pub fn dialect(&self) -> Dialect {
         self.dialect
@@ -60,6 +82,11 @@ impl EntryReader {
     /// The mapping that fills the fields.
     pub fn mapping(&self) -> &Mapping {
         &self.mapping
+    }
+
+    /// Why the entry is no person; `None` if it may be one. To be asked before anything else about it.
+    pub fn nobody(&self, entry: &Entry) -> Option<Nobody> {
+        person::nobody(self.dialect, entry)
     }
 
     /// The entry's stable id.
@@ -72,10 +99,8 @@ impl EntryReader {
             if values.is_empty() {
                 continue;
             }
-            return ExternalId::from_values(kind.clone(), values).map_err(|problem| {
-                let issue = Issue::new(IssueKind::MissingExternalId, &entry.dn, problem.to_string());
-                Box::new(issue.about(kind.attribute(), ""))
-            });
+            return ExternalId::from_values(kind.clone(), values)
+                .map_err(|problem| unusable_id(kind, values, problem, &entry.dn));
         }
         let message = "the entry shows no attribute with a stable id";
         let wanted = self.id_attributes().join(", ");
@@ -94,6 +119,23 @@ impl EntryReader {
             offers: self.mapping.read(entry),
         }
     }
+}
+
+/// The issue of an id that is there and is none. It shows the value: that is what has to be mended.
+fn unusable_id(kind: &IdKind, values: &[Vec<u8>], problem: ExternalIdProblem, dn: &str) -> Box<Issue> {
+    let mut message = problem.to_string();
+    if problem == ExternalIdProblem::Malformed {
+        message = format!("{message}: {}", kind.form());
+    }
+    let shown: Vec<String> = values
+        .iter()
+        .map(|value| match std::str::from_utf8(value) {
+            Ok(text) if !text.is_empty() && !text.contains(char::is_control) => text.to_owned(),
+            _ => format!("{} bytes", value.len()),
+        })
+        .collect();
+    let issue = Issue::new(IssueKind::MissingExternalId, dn, message);
+    Box::new(issue.about(kind.attribute(), &shown.join(", ")))
 }
 
 #[cfg(test)]
@@ -152,6 +194,24 @@ mod tests {
     }
 
     #[test]
+    fn an_id_of_another_form_is_said_to_be_one_and_not_to_be_hidden() {
+        let reader = reader(Dialect::ActiveDirectory, None);
+        let gil = reader.external_id(&entry(&[("objectguid", b"7c9e6679-7425-40de-944b-e07fc1f90ae7")]));
+        let bytes = b"\x79\x66\x9e\x7c\x25\x74\xde\x40\x94\x4b\xe0\x7f\xc1\xf9\x0a\xe7";
+        assert_eq!(gil, reader.external_id(&entry(&[("objectguid", bytes)])));
+        let hal = reader.external_id(&entry(&[("objectguid", b"100")])).unwrap_err();
+        assert_eq!(hal.kind, IssueKind::MissingExternalId);
+        assert_eq!(hal.value.as_deref(), Some("100"));
+        assert!(hal.message.contains("16 bytes, or a UUID as text"), "{hal:?}");
+        assert!(
+            hal.hint().contains("form") && !hal.hint().contains("read"),
+            "{hal:?}"
+        );
+        let hidden = reader.external_id(&entry(&[("uid", b"x")])).unwrap_err();
+        assert!(hidden.hint().contains("read"), "{hidden:?}");
+    }
+
+    #[test]
     fn disabled_accounts_are_told_from_locked_ones() {
         let read = |value: &[u8]| {
             let entry = entry(&[
@@ -170,7 +230,7 @@ mod tests {
     #[test]
     fn ids_states_and_mapped_attributes_are_asked_for() {
         let attributes = reader(Dialect::ActiveDirectory, None).attributes();
-        for name in ["objectguid", "useraccountcontrol", "uid"] {
+        for name in ["objectguid", "useraccountcontrol", "uid", "objectclass"] {
             assert!(attributes.contains(&name.to_owned()), "{name}");
         }
     }

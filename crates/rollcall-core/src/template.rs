@@ -9,6 +9,7 @@ use crate::entry::Entry;
 use crate::filter::Attribute;
 use crate::identifier::normalize;
 use crate::secret_attribute::is_secret;
+use crate::text_form::text_form;
 
 /// Longest template, in bytes.
 pub const MAX_TEMPLATE_BYTES: usize = 1024;
@@ -196,7 +197,7 @@ impl Template {
 pub enum Rendered<'t> {
     /// An attribute has no value.
     Absent,
-    /// The values of this attribute are not UTF-8.
+    /// The values of this attribute are not UTF-8, or not what it holds.
     Unreadable(&'t str),
     /// At least one value.
     Values(Vec<String>),
@@ -204,17 +205,14 @@ pub enum Rendered<'t> {
 
 fn texts<'t>(entry: &Entry, attribute: &'t Attribute) -> Rendered<'t> {
     let name = attribute.as_str();
-    let mut texts: Vec<String> = entry
-        .texts(name)
-        .map(str::trim)
+    let read = || entry.values(name).iter().map(|value| text_form(name, value));
+    let mut texts: Vec<String> = read()
+        .flatten()
+        .map(|text| text.trim().to_owned())
         .filter(|text| !text.is_empty())
-        .map(str::to_owned)
         .collect();
     if texts.is_empty() {
-        let undecodable = entry
-            .values(name)
-            .iter()
-            .any(|value| std::str::from_utf8(value).is_err());
+        let undecodable = read().any(|text| text.is_none());
         return if undecodable {
             Rendered::Unreadable(name)
         } else {
@@ -336,6 +334,22 @@ mod tests {
         assert_eq!(
             template.attributes().into_iter().collect::<Vec<_>>(),
             ["cn;lang-de", "sn"]
+        );
+    }
+
+    #[test]
+    fn identifiers_of_bytes_read_as_people_write_them_even_if_they_are_text() {
+        let entry = |value: &[u8]| Entry {
+            attributes: [("objectsid".to_owned(), vec![value.to_vec()])].into(),
+            ..Entry::default()
+        };
+        let template = Template::parse("sid:{objectSid}").unwrap();
+        let bert = entry(b"\x01\x05\0\0\0\0\0\x05\x15\0\0\0DCBA$#\"!4321P\x04\0\0");
+        let text = "sid:S-1-5-21-1094861636-555885348-825373492-1104".to_owned();
+        assert_eq!(template.render(&bert), Rendered::Values(vec![text]));
+        assert_eq!(
+            template.render(&entry(b"\x01\x05")),
+            Rendered::Unreadable("objectSid")
         );
     }
 

@@ -14,6 +14,7 @@ use crate::issue::Health;
 use crate::local_user::validate_restrictions;
 use crate::schedule::Schedule;
 use crate::template::Template;
+use crate::text_form::is_known_binary;
 use crate::violation::{Violations, check_text};
 
 /// Most searches of one user sync.
@@ -289,7 +290,16 @@ impl FieldMappings {
                 format!("at most {MAX_CANDIDATES} candidates are allowed"),
             );
             for (index, candidate) in candidates.iter().enumerate() {
-                found.take(&format!("{field}[{index}]"), Template::parse(candidate));
+                let at = format!("{field}[{index}]");
+                let Some(template) = found.take(&at, Template::parse(candidate)) else {
+                    continue;
+                };
+                for binary in template.attributes().iter().filter(|name| is_known_binary(name)) {
+                    found.add(
+                        &at,
+                        format!("{binary} holds bytes and no text, so no field can have its value"),
+                    );
+                }
             }
         }
         found.require(

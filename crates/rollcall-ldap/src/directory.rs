@@ -8,6 +8,7 @@ use rollcall_core::dn::is_same_dn;
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::filter::Filter;
+use rollcall_core::schema::Schema;
 use rollcall_core::secret::{Password, SecretBytes};
 use rollcall_core::secret_attribute::is_secret;
 use rollcall_core::user_sync::SearchScope;
@@ -144,8 +145,8 @@ impl LdapDirectory {
         Err(last)
     }
 
-    /// Finds the entry with this external id under any of the bases. On Active Directory the whole directory
-    /// is searched, whatever the bases are.
+    /// Finds the entry with this external id under any of the bases. Where the server takes a GUID for a DN the whole
+    /// directory is searched, whatever the bases are.
     ///
     /// # Errors
     /// As [`find`](Self::find), but a base that does not exist just holds nothing. `Misconfigured` with `SharedId` if
@@ -157,15 +158,8 @@ impl LdapDirectory {
         attributes: &[String],
         deadline: Instant,
     ) -> Result<Option<Entry>, LdapError> {
-        if *id.kind() == IdKind::ObjectGuid {
-            let dn = guid_dn(id);
-            let filter = "(objectClass=*)".to_owned();
-            let request = ReadRequest {
-                dn,
-                filter,
-                attributes: attributes.to_vec(),
-            };
-            return self.read_entry(&request, deadline).await;
+        if let Some(entry) = self.read_by_guid(id, attributes, deadline).await? {
+            return Ok(Some(entry));
         }
         let filter = id.filter().to_string();
         let mut the_entry: Option<Entry> = None;
@@ -196,6 +190,34 @@ impl LdapDirectory {
             }
         }
         Ok(the_entry)
+    }
+
+    /// The entry by its GUID instead of a DN, as Active Directory has it (MS-ADTS 3.1.1.3.1.2.4). `None` if the server,
+    /// whatever it calls itself, does not answer with this very entry: then it has to be searched for.
+    async fn read_by_guid(
+        &self,
+        id: &ExternalId,
+        attributes: &[String],
+        deadline: Instant,
+    ) -> Result<Option<Entry>, LdapError> {
+        if self.pools.dialect != Some(Dialect::ActiveDirectory) || *id.kind() != IdKind::ObjectGuid {
+            return Ok(None);
+        }
+        let mut attributes = attributes.to_vec();
+        attributes.push(id.kind().attribute().to_owned());
+        let request = ReadRequest {
+            dn: guid_dn(id),
+            filter: "(objectClass=*)".to_owned(),
+            attributes,
+        };
+        match self.read_entry(&request, deadline).await {
+            Ok(entry) => Ok(entry.filter(|entry| {
+                let values = entry.values(id.kind().attribute());
+                ExternalId::from_values(id.kind().clone(), values).as_ref() == Ok(id)
+            })),
+            Err(LdapError::SearchRefused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Checks a password by a simple bind, on a connection that does nothing but binds. At most one bind
@@ -347,6 +369,21 @@ impl LdapDirectory {
         Ok(RootDse::from_entry(&entry.unwrap_or_default()))
     }
 
+    /// What the server knows of attributes and object classes; an empty schema if it does not tell.
+    ///
+    /// # Errors
+    /// As [`read_entry`](Self::read_entry).
+    pub async fn schema(&self, deadline: Instant) -> Result<Arc<Schema>, LdapError> {
+        let mut last = LdapError::CircuitOpen;
+        for host in self.pools.admitted() {
+            match self.pools.schema(host, deadline).await {
+                Err(error) if error.is_host_failure() && Instant::now() < deadline => last = error,
+                answer => return answer,
+            }
+        }
+        Err(last)
+    }
+
     /// What was seen of each host, in the order of the settings.
     pub fn host_status(&self) -> Vec<HostStatus> {
         self.pools.host_status()
@@ -427,17 +464,16 @@ impl Pools {
         query: &Query,
         deadline: Instant,
     ) -> Result<Option<Entry>, LdapError> {
-        let entry = match self.find_with(lease, query, deadline).await {
+        let entry = match self.find_unnamed(lease, query, deadline).await {
             Ok(found) => found.entries.into_iter().next(),
             Err(LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT)) => None,
             Err(error) => return Err(error),
         };
-        match entry {
-            Some(entry) => ranges::complete(lease.connection()?, query, entry, deadline)
-                .await
-                .map(Some),
-            None => Ok(None),
-        }
+        let Some(entry) = entry else { return Ok(None) };
+        let mut entry = ranges::complete(lease.connection()?, query, entry, deadline).await?;
+        self.rename(lease.host, &query.attributes, [&mut entry], deadline)
+            .await?;
+        Ok(Some(entry))
     }
 
     pub(crate) async fn find_on(
@@ -447,11 +483,15 @@ impl Pools {
         deadline: Instant,
     ) -> Result<Found, LdapError> {
         let mut lease = self.lease(host, Role::Service, deadline).await?;
-        self.find_with(&mut lease, query, deadline).await
+        let mut found = self.find_unnamed(&mut lease, query, deadline).await?;
+        self.rename(host, &query.attributes, &mut found.entries, deadline)
+            .await?;
+        Ok(found)
     }
 
-    /// A small search. A pooled connection that turns out to be dead is replaced once.
-    async fn find_with(
+    /// A small search, its entries as the server names their attributes. A pooled connection that turns out to be dead
+    /// is replaced once.
+    async fn find_unnamed(
         &self,
         lease: &mut Lease,
         query: &Query,

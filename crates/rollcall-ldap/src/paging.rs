@@ -3,11 +3,13 @@
 //! ldap3's own adapter sends the control non-critically, overwrites the result code of each page with the
 //! next one's, and follows a cookie that never changes for ever. Here every page's code counts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ldap3::controls::RawControl;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::entry::Entry;
+use rollcall_core::naming::{Naming, Renaming};
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
 
@@ -86,6 +88,11 @@ pub enum Pulled {
 pub struct PagedSearch {
     lease: Lease,
     request: SearchRequest,
+    naming: Naming,
+    /// How entries are renamed, and whether that is by the server's schema.
+    renaming: (Renaming, bool),
+    /// An entry that cannot be handed on before the schema was read.
+    unnamed: Option<Entry>,
     page_size: u32,
     /// False once the server said that it has no paging.
     paged: bool,
@@ -115,9 +122,13 @@ enum End {
 
 impl PagedSearch {
     pub(crate) fn new(lease: Lease, request: SearchRequest) -> Self {
+        let naming = Naming::of(&request.attributes);
         Self {
             page_size: lease.page_size(),
             lease,
+            renaming: (naming.under(Arc::default()), false),
+            naming,
+            unnamed: None,
             request,
             paged: true,
             cookie: Vec::new(),
@@ -140,7 +151,9 @@ impl PagedSearch {
     /// The next entry or restart; `None` at the end, whatever the end is. A cancelled call ends the search.
     pub async fn next(&mut self) -> Option<Pulled> {
         while self.end.is_none() {
-            let step = if self.page_running {
+            let step = if self.unnamed.is_some() {
+                self.name().await
+            } else if self.page_running {
                 self.read().await
             } else {
                 self.ask().await
@@ -238,6 +251,11 @@ impl PagedSearch {
             Ok(Ok(mut entry)) => {
                 size::limit(&mut entry);
                 self.count(&entry);
+                if !self.renaming.1 && self.naming.needs_schema(&entry) {
+                    self.unnamed = Some(entry);
+                    return Ok(None);
+                }
+                self.renaming.0.apply(&mut entry);
                 Ok(Some(Pulled::Entry(entry)))
             }
             Ok(Err(end)) => {
@@ -259,6 +277,16 @@ impl PagedSearch {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Reads the schema, and hands on the entry that needs it.
+    async fn name(&mut self) -> Result<Option<Pulled>, LdapError> {
+        let schema = self.lease.schema(self.deadline()).await?;
+        self.renaming = (self.naming.under(schema), true);
+        Ok(self.unnamed.take().map(|mut entry| {
+            self.renaming.0.apply(&mut entry);
+            Pulled::Entry(entry)
+        }))
     }
 
     /// A pooled connection may have been closed by the server at the very moment it was taken.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rollcall_core::dialect::Dialect;
+use rollcall_core::schema::Schema;
 use rollcall_core::secret::Password;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -65,6 +66,8 @@ pub(crate) struct Pools {
     refusal: Mutex<Option<(Instant, ResultCode)>>,
     /// For large messages: one connection at a time.
     lane: Arc<Semaphore>,
+    /// What the server knows, once that was needed. The hosts hold one tree.
+    schema: OnceCell<Arc<Schema>>,
 }
 
 /// One host's idle connections and its health.
@@ -114,6 +117,7 @@ impl Pools {
             bind_gate: Gate::new(config.limits.bind, config.limits.queue),
             refusal: Mutex::default(),
             lane: Arc::new(Semaphore::new(1)),
+            schema: OnceCell::new(),
         })
     }
 
@@ -129,11 +133,7 @@ impl Pools {
             Role::Bind => &self.bind_gate,
         };
         let place = gate.enter(deadline).await?;
-        let pooled = self.take_pooled(host, role);
-        let connection = match pooled {
-            Some(connection) => connection,
-            None => self.open(host, role, deadline).await?,
-        };
+        let connection = self.take_or_open(host, role, deadline).await?;
         Ok(Lease {
             connection: Some(connection),
             pools: self.clone(),
@@ -141,6 +141,24 @@ impl Pools {
             role,
             _place: place,
         })
+    }
+
+    /// A connection of the pool, or a new one, whoever else has some.
+    pub(crate) async fn take_or_open(
+        &self,
+        host: usize,
+        role: Role,
+        deadline: Instant,
+    ) -> Result<Connection, LdapError> {
+        match self.take_pooled(host, role) {
+            Some(connection) => Ok(connection),
+            None => self.open(host, role, deadline).await,
+        }
+    }
+
+    /// The schema, once it was read.
+    pub(crate) fn kept_schema(&self) -> &OnceCell<Arc<Schema>> {
+        &self.schema
     }
 
     /// The hosts that may be tried now, by index, in order. Asked lazily: it marks probes.
@@ -308,6 +326,11 @@ impl Lease {
 
     pub(crate) fn operation_timeout(&self) -> Duration {
         self.pools.operation_timeout
+    }
+
+    /// The schema of the server.
+    pub(crate) async fn schema(&self, deadline: Instant) -> Result<Arc<Schema>, LdapError> {
+        self.pools.schema(self.host, deadline).await
     }
 
     pub(crate) fn dialect(&self) -> Option<Dialect> {

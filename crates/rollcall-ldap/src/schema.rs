@@ -1,66 +1,83 @@
-//! Which attributes a server knows (RFC 4512 section 4.1.2): a filter on one that it does not know matches
-//! nothing, without any error.
+//! The schema of a directory's server: read when an answer cannot be understood without it, then kept.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rollcall_core::entry::Entry;
+use rollcall_core::naming::Naming;
+use rollcall_core::schema::{ATTRIBUTES, Schema};
+use rollcall_core::user_sync::SearchScope;
+use tokio::time::Instant;
 
-/// The names and OIDs of all attribute types, in lower case.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Schema(BTreeSet<String>);
+use crate::connection::Query;
+use crate::error::LdapError;
+use crate::lookup::find;
+use crate::pool::{Pools, Role};
+use crate::root_dse::{self, RootDse};
 
-impl Schema {
-    /// From `attributeTypes` of the subschema subentry. Values that cannot be read are passed over.
-    pub(crate) fn from_entry(entry: &Entry) -> Self {
-        Self(entry.texts("attributeTypes").flat_map(names).collect())
+impl Pools {
+    /// The schema; an empty one if the server shows none, or one that is too large.
+    ///
+    /// # Errors
+    /// No answer. It is asked for again then: an attribute must not look absent because a question about its name was
+    /// lost.
+    pub(crate) async fn schema(&self, host: usize, deadline: Instant) -> Result<Arc<Schema>, LdapError> {
+        let read = || async { self.read_schema(host, deadline).await.map(Arc::new) };
+        self.kept_schema().get_or_try_init(read).await.cloned()
     }
 
-    /// True if nothing was read, so that nothing can be said.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Puts the values of entries under the names that were asked for.
+    pub(crate) async fn rename<'e>(
+        &self,
+        host: usize,
+        asked: &[String],
+        entries: impl IntoIterator<Item = &'e mut Entry>,
+        deadline: Instant,
+    ) -> Result<(), LdapError> {
+        let naming = Naming::of(asked);
+        let mut entries: Vec<&mut Entry> = entries.into_iter().collect();
+        let schema = match entries.iter().any(|entry| naming.needs_schema(entry)) {
+            true => self.schema(host, deadline).await?,
+            false => Arc::default(),
+        };
+        let renaming = naming.under(schema);
+        entries.iter_mut().for_each(|entry| renaming.apply(entry));
+        Ok(())
     }
 
-    /// True if the server knows the attribute, given without options.
-    pub(crate) fn defines(&self, attribute: &str) -> bool {
-        self.0.contains(&attribute.to_lowercase())
-    }
-}
-
-/// `( 2.5.4.3 NAME ( 'cn' 'commonName' ) DESC '...' ... )`: the OID and the names.
-fn names(description: &str) -> Vec<String> {
-    let mut words = description.trim_start_matches(['(', ' ']).split_whitespace();
-    let mut names: Vec<String> = words.next().map(str::to_lowercase).into_iter().collect();
-    if words.next().is_none_or(|word| !word.eq_ignore_ascii_case("NAME")) {
-        return names;
-    }
-    for word in words {
-        match word {
-            "(" => {}
-            quoted if quoted.trim_start_matches('(').starts_with('\'') => {
-                names.push(quoted.trim_matches(['(', ')', '\'']).to_lowercase());
-                if !description.contains("NAME (") && !description.contains("NAME  (") {
-                    break;
+    /// On a connection of its own: those of the pool may all be taken by searches that wait for this.
+    async fn read_schema(&self, host: usize, deadline: Instant) -> Result<Schema, LdapError> {
+        let deadline = deadline.min(Instant::now() + self.operation_timeout);
+        let mut connection = self.take_or_open(host, Role::Service, deadline).await?;
+        let root = find(&mut connection, &root_dse::query(), deadline).await;
+        let root = match root {
+            Ok(found) => found.entries.first().map(RootDse::from_entry),
+            Err(LdapError::SearchRefused(code)) if !code.is_infrastructure() => None,
+            Err(error) => return Err(error),
+        };
+        let Some(dn) = root.and_then(|root| root.schema_dn) else {
+            return Ok(Schema::default());
+        };
+        // RFC 4512 section 4.2: the subentry shows itself only to a filter on its class.
+        for filter in ["(objectClass=subschema)", "(objectClass=*)"] {
+            let query = Query {
+                base: dn.clone(),
+                scope: SearchScope::Base,
+                filter: filter.to_owned(),
+                attributes: ATTRIBUTES.map(str::to_owned).to_vec(),
+                size_limit: 1,
+            };
+            match find(&mut connection, &query, deadline).await {
+                Ok(found) => {
+                    if let Some(entry) = found.entries.first() {
+                        return Ok(Schema::from_entry(entry));
+                    }
                 }
+                Err(LdapError::SearchRefused(code)) if !code.is_infrastructure() => {}
+                // Larger than this crate reads, or not LDAP: it will be so the next time too.
+                Err(LdapError::Protocol(_)) => break,
+                Err(error) => return Err(error),
             }
-            _ => break,
         }
-    }
-    names
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_name_several_names_and_no_name() {
-        let one = "( 0.9.2342.19200300.100.1.1 NAME 'uid' DESC 'user id' EQUALITY caseIgnoreMatch )";
-        assert_eq!(names(one), ["0.9.2342.19200300.100.1.1", "uid"]);
-        let several = "( 2.5.4.3 NAME ( 'cn' 'commonName' ) DESC 'RFC4519' SUP name )";
-        assert_eq!(names(several), ["2.5.4.3", "cn", "commonname"]);
-        assert_eq!(names("( 1.2.3 DESC 'x' )"), ["1.2.3"]);
-        let microsoft = "( 1.2.840.113556.1.4.221 NAME 'sAMAccountName' SYNTAX '1.3.6' SINGLE-VALUE )";
-        assert_eq!(names(microsoft), ["1.2.840.113556.1.4.221", "samaccountname"]);
-        assert!(names("").is_empty());
+        Ok(Schema::default())
     }
 }

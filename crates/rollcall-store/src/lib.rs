@@ -24,6 +24,7 @@ mod error;
 mod feed;
 mod few_trips;
 mod guard_counts;
+mod id_kinds;
 mod identifiers;
 mod in_force;
 mod issues;

@@ -14,6 +14,7 @@ pub mod command;
 pub mod config;
 pub mod directories;
 mod due;
+mod id_kind;
 pub mod mail;
 mod report;
 mod retention;

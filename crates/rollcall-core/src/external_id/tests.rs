@@ -18,10 +18,28 @@ fn an_object_guid_reads_mixed_endian_and_is_searched_raw() {
     assert_eq!(id.bytes(), GUID);
     assert_eq!(id.assertion_value(), GUID);
     assert!(
-        id.filter().to_string().starts_with("(objectGUID=\\e4A\\ba\\85"),
+        id.filter().to_string().starts_with("(|(objectGUID=\\e4A\\ba\\85"),
         "{}",
         id.filter()
     );
+}
+
+#[test]
+fn a_guid_as_text_is_the_same_person_as_its_16_bytes_and_is_looked_for_in_both_forms() {
+    for text in [
+        "85ba41e4-3f9d-4a2c-8e01-020304050607",
+        "85BA41E4-3F9D-4A2C-8E01-020304050607",
+    ] {
+        let id = taken(IdKind::ObjectGuid, text.as_bytes()).unwrap();
+        assert_eq!(id, taken(IdKind::ObjectGuid, &GUID).unwrap());
+        assert!(
+            id.filter().to_string().contains(&format!("(objectGUID={text})")),
+            "{}",
+            id.filter()
+        );
+    }
+    let id = taken(IdKind::Guid, b"61626364-6566-6768-696a-6b6c6d6e6f70").unwrap();
+    assert_eq!(id, taken(IdKind::Guid, b"abcdefghijklmnop").unwrap());
 }
 
 #[test]
@@ -56,7 +74,7 @@ fn values_of_another_form_are_no_ids() {
     let other = || IdKind::of_attribute("employeeNumber").unwrap();
     for (kind, value) in [
         (IdKind::ObjectGuid, &GUID[..15]),
-        (IdKind::ObjectGuid, b"85ba41e4-3f9d-4a2c-8e01-020304050607"),
+        (IdKind::ObjectGuid, b"85ba41e4-3f9d-4a2c-8e01-02030405060"),
         (IdKind::Guid, b""),
         (IdKind::EntryUuid, &GUID),
         (IdKind::EntryUuid, b"85ba41e43f9d4a2c8e01020304050607"),

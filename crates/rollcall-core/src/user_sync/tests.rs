@@ -103,6 +103,36 @@ fn every_mistake_is_reported_at_once() {
 }
 
 #[test]
+fn attributes_of_bytes_are_refused_where_the_mapping_names_them() {
+    let mut sync = settings();
+    sync.field_mappings.display_name = vec!["cn".into(), "{cn} {jpegPhoto}".into()];
+    for (field, attribute) in [
+        ("sid", "objectSid"),
+        ("cert", "userCertificate;binary"),
+        ("x", "cn;binary"),
+    ] {
+        sync.field_mappings
+            .custom
+            .insert(field.into(), vec![attribute.into()]);
+    }
+    let found = sync.validate();
+    let fields: Vec<_> = found.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "field_mappings.display_name[1]",
+            "field_mappings.custom[cert][0]",
+            "field_mappings.custom[x][0]"
+        ]
+    );
+    assert!(
+        found
+            .iter()
+            .all(|violation| violation.description.contains("bytes"))
+    );
+}
+
+#[test]
 fn what_a_sync_takes_and_identifies_is_its_scope() {
     let old = settings();
     let mut new = old.clone();

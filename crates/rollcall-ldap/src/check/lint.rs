@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use rollcall_core::check::StageKind;
-use rollcall_core::filter::Filter;
+use rollcall_core::filter::{Filter, Undefined};
+use rollcall_core::schema::Schema;
 use rollcall_core::user_sync::{Search, SearchScope};
 use rollcall_core::wording::counted;
 use tokio::time::Instant;
@@ -11,33 +12,21 @@ use tokio::time::Instant;
 use super::searches::Count;
 use super::stages::Stages;
 use crate::directory::LdapDirectory;
-use crate::schema::Schema;
 
 /// What is no person. Active Directory takes computers for people.
 const NO_PERSON: &str = "(|(!(objectClass=person))(objectClass=computer))";
 /// Time for finding out whether a filter matches everything.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Names the attributes of a filter that the server does not know. True if there are none, as far as the schema can
-/// be read.
-pub(super) fn attributes(filter: &Filter, schema: &Schema, stages: &mut Stages) -> bool {
-    let undefined: Vec<String> = match schema.is_empty() {
-        true => Vec::new(),
-        false => filter
-            .attributes()
-            .into_iter()
-            .filter(|name| !schema.defines(name))
-            .collect(),
-    };
-    if !undefined.is_empty() {
-        stages.warn(
-            StageKind::SearchFilter,
-            format!("The server does not know these attributes of the filter: {}.", undefined.join(", ")),
-            "A condition on an attribute that the server does not know matches nothing, without an error. Check the \
-             spelling.",
-        );
+/// Names what the server does not know of a filter. True if there is nothing, as far as the schema can be read.
+pub(super) fn undefined(filter: &Filter, schema: &Schema, stages: &mut Stages) -> bool {
+    match Undefined::of(filter, schema).words() {
+        Some((message, hint)) => {
+            stages.warn(StageKind::SearchFilter, message, hint);
+            false
+        }
+        None => true,
     }
-    undefined.is_empty()
 }
 
 /// Says how many entries a filter matches that the server knows all about.

@@ -1,13 +1,12 @@
 //! The searches of a user sync, on a directory whose connection works.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rollcall_core::check::{Stage, StageKind};
-use rollcall_core::dialect::Dialect;
 use rollcall_core::entry::Entry;
-use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::filter::Filter;
-use rollcall_core::user_sync::{Search, SearchScope};
+use rollcall_core::schema::Schema;
+use rollcall_core::user_sync::Search;
 use tokio::time::Instant;
 
 use super::advice::explain;
@@ -19,18 +18,14 @@ use crate::error::LdapError;
 use crate::outcome::{PartialReason, SearchOutcome};
 use crate::paging::{Pulled, SearchBudget, SearchRequest};
 use crate::result_code::ResultCode;
-use crate::root_dse::RootDse;
-use crate::schema::Schema;
 
 /// What to check about the searches of a user sync.
 #[derive(Clone, Copy, Debug)]
 pub struct SearchesToCheck<'a> {
     /// The searches.
     pub searches: &'a [Search],
-    /// The attributes that the field mappings read.
+    /// The attributes to read.
     pub attributes: &'a [String],
-    /// The attribute of the external id, if the directory's settings name one.
-    pub external_id_attribute: Option<&'a str>,
     /// Entries kept of each search.
     pub sample: usize,
     /// Entries after which counting stops.
@@ -42,14 +37,12 @@ pub struct SearchesToCheck<'a> {
 pub struct SearchesCheck {
     /// The stages, search by search.
     pub stages: Vec<Stage>,
-    /// The first entries of each search, in its order, with external id and mapped attributes.
+    /// The first entries of each search, in its order.
     pub samples: Vec<Vec<Entry>>,
     /// Entries counted for each search; `None` if it could not be run.
     pub counts: Vec<Option<Count>>,
-    /// The kind of external id that the entries have.
-    pub id_kind: Option<IdKind>,
-    /// What the server says about itself.
-    pub root_dse: Option<RootDse>,
+    /// What the server knows of attributes and classes.
+    pub schema: Arc<Schema>,
 }
 
 /// How many entries a search found.
@@ -63,40 +56,29 @@ pub struct Count {
 
 /// Runs each search as a run would, up to `count_limit` entries, and ends by `deadline`.
 ///
-/// The stages are the base, the filter, the count (as part of paging), then, over all searches, the external
-/// id and each mapped attribute.
+/// The stages are the base, the filter and the count (as part of paging). `see` gets each entry with the place of its
+/// search in the list; an entry may come more than once.
 pub async fn check_searches(
     directory: &LdapDirectory,
     wanted: SearchesToCheck<'_>,
     deadline: Instant,
+    mut see: impl FnMut(usize, &Entry) + Send,
 ) -> SearchesCheck {
-    let mut check = SearchesCheck::default();
-    let root = match directory.root_dse(deadline).await {
-        Ok(root) => root,
-        Err(error) => {
-            let mut stages = Stages::about("");
-            fail(&mut stages, StageKind::RootDse, &error);
-            check.stages = stages.into_stages();
-            return check;
-        }
+    let mut check = SearchesCheck {
+        // Without a schema there is less to say, and whatever keeps it from being read shows in what follows.
+        schema: directory.schema(deadline).await.unwrap_or_default(),
+        ..SearchesCheck::default()
     };
-    let schema = read_schema(directory, &root, deadline).await;
-    let kinds = match wanted.external_id_attribute {
-        Some(attribute) => IdKind::of_attribute(attribute).into_iter().collect(),
-        None => root.dialect.external_id_kinds().to_vec(),
-    };
-    let mut seen = Seen::default();
-    for search in wanted.searches {
+    for (index, search) in wanted.searches.iter().enumerate() {
         let mut stages = Stages::about(format!("{} {}", search.base_dn, search.filter));
         let run = SearchRun {
             directory,
             wanted,
-            kinds: &kinds,
-            schema: &schema,
+            schema: &check.schema,
             deadline,
         };
         let (count, sample) = run
-            .check(search, &mut stages, &mut seen)
+            .check(search, &mut stages, &mut |entry| see(index, entry))
             .await
             .unwrap_or_default();
         stages.skip_rest(&[StageKind::SearchBase, StageKind::SearchFilter, StageKind::Paging]);
@@ -104,30 +86,12 @@ pub async fn check_searches(
         check.counts.push(count);
         check.samples.push(sample);
     }
-    let mut stages = Stages::about("");
-    check.id_kind = judge_ids(&kinds, &seen, root.dialect, &mut stages);
-    check.stages.extend(stages.into_stages());
-    for attribute in wanted.attributes {
-        let mut stages = Stages::about(attribute.as_str());
-        judge_attribute(attribute, &schema, &seen, &mut stages);
-        check.stages.extend(stages.into_stages());
-    }
-    check.root_dse = Some(root);
     check
-}
-
-/// What the entries of all searches have.
-#[derive(Default)]
-struct Seen {
-    entries: u64,
-    with_attribute: BTreeMap<String, u64>,
-    with_id: BTreeMap<IdKind, u64>,
 }
 
 struct SearchRun<'a> {
     directory: &'a LdapDirectory,
     wanted: SearchesToCheck<'a>,
-    kinds: &'a [IdKind],
     schema: &'a Schema,
     deadline: Instant,
 }
@@ -137,7 +101,7 @@ impl SearchRun<'_> {
         &self,
         search: &Search,
         stages: &mut Stages,
-        seen: &mut Seen,
+        see: &mut (dyn FnMut(&Entry) + Send),
     ) -> Option<(Option<Count>, Vec<Entry>)> {
         let base = ReadRequest {
             dn: search.base_dn.clone(),
@@ -164,8 +128,8 @@ impl SearchRun<'_> {
                 return None;
             }
         };
-        let is_known = lint::attributes(&filter, self.schema, stages);
-        self.count(search, &filter, is_known, stages, seen).await
+        let is_known = lint::undefined(&filter, self.schema, stages);
+        self.count(search, &filter, is_known, stages, see).await
     }
 
     async fn count(
@@ -174,15 +138,13 @@ impl SearchRun<'_> {
         filter: &Filter,
         filter_is_known: bool,
         stages: &mut Stages,
-        seen: &mut Seen,
+        see: &mut (dyn FnMut(&Entry) + Send),
     ) -> Option<(Option<Count>, Vec<Entry>)> {
-        let mut attributes: BTreeSet<String> = self.wanted.attributes.iter().cloned().collect();
-        attributes.extend(self.kinds.iter().map(|kind| kind.attribute().to_owned()));
         let request = SearchRequest {
             base_dn: search.base_dn.clone(),
             scope: search.scope,
             filter: filter.to_string(),
-            attributes: attributes.into_iter().collect(),
+            attributes: self.wanted.attributes.to_vec(),
             budget: SearchBudget {
                 entries: self.wanted.count_limit.saturating_add(1),
                 time: self.deadline.saturating_duration_since(Instant::now()),
@@ -205,7 +167,7 @@ impl SearchRun<'_> {
                         break;
                     }
                     entries += 1;
-                    self.see(&entry, seen);
+                    see(&entry);
                     if sample.len() < self.wanted.sample {
                         sample.push(entry);
                     }
@@ -245,40 +207,6 @@ impl SearchRun<'_> {
         }
         Some((Some(count), sample))
     }
-
-    fn see(&self, entry: &Entry, seen: &mut Seen) {
-        seen.entries += 1;
-        for attribute in self.wanted.attributes {
-            if entry.values(attribute).iter().any(|value| !value.is_empty()) {
-                *seen.with_attribute.entry(attribute.clone()).or_default() += 1;
-            }
-        }
-        for kind in self.kinds {
-            if ExternalId::from_values(kind.clone(), entry.values(kind.attribute())).is_ok() {
-                *seen.with_id.entry(kind.clone()).or_default() += 1;
-            }
-        }
-    }
-}
-
-async fn read_schema(directory: &LdapDirectory, root: &RootDse, deadline: Instant) -> Schema {
-    let Some(dn) = &root.schema_dn else {
-        return Schema::default();
-    };
-    // RFC 4512 section 4.2: the subentry shows itself only to a filter on its class.
-    let attributes = ["attributeTypes".to_owned()];
-    let filters = ["(objectClass=subschema)", "(objectClass=*)"];
-    for filter in filters {
-        let found = directory
-            .find(dn, SearchScope::Base, filter, &attributes, 1, deadline)
-            .await;
-        if let Ok(found) = found
-            && let Some(entry) = found.entries.first()
-        {
-            return Schema::from_entry(entry);
-        }
-    }
-    Schema::default()
 }
 
 fn judge_partial(reasons: &[PartialReason], stages: &mut Stages) {
@@ -307,82 +235,6 @@ fn judge_partial(reasons: &[PartialReason], stages: &mut Stages) {
             ),
             PartialReason::Interrupted(error) => fail(stages, StageKind::Paging, error),
         }
-    }
-}
-
-fn judge_ids(kinds: &[IdKind], seen: &Seen, dialect: Dialect, stages: &mut Stages) -> Option<IdKind> {
-    if seen.entries == 0 {
-        stages.skip_rest(&[StageKind::ExternalId]);
-        return None;
-    }
-    let most = kinds
-        .iter()
-        .rev()
-        .max_by_key(|kind| seen.with_id.get(kind).copied().unwrap_or(0));
-    let best = most.filter(|kind| seen.with_id.contains_key(kind));
-    match best {
-        Some(kind) if seen.with_id[kind] == seen.entries => {
-            stages.pass(
-                StageKind::ExternalId,
-                format!("All entries have a stable id in {}.", kind.attribute()),
-            );
-        }
-        Some(kind) => stages.warn(
-            StageKind::ExternalId,
-            format!(
-                "{} of {} entries have a stable id in {}.",
-                seen.with_id[kind],
-                seen.entries,
-                kind.attribute()
-            ),
-            "Entries without one cannot be imported. Let the bind account read the attribute on all of them.",
-        ),
-        None => {
-            let names: Vec<&str> = kinds.iter().map(IdKind::attribute).collect();
-            let hint = match dialect {
-                Dialect::Generic => {
-                    "Set the external id attribute to one that never changes and is never reused."
-                }
-                _ => "Let the bind account read the attribute.",
-            };
-            stages.fail(
-                StageKind::ExternalId,
-                format!("No entry has a usable stable id in {}.", names.join(" or ")),
-                hint,
-            );
-        }
-    }
-    best.cloned()
-}
-
-fn judge_attribute(attribute: &str, schema: &Schema, seen: &Seen, stages: &mut Stages) {
-    let kind = StageKind::FieldMappings;
-    let name = attribute.split(';').next().unwrap_or(attribute);
-    if !schema.is_empty() && !schema.defines(name) {
-        stages.warn(
-            kind,
-            "The server does not know this attribute.",
-            "Check the spelling.",
-        );
-        return;
-    }
-    let count = seen.with_attribute.get(attribute).copied().unwrap_or(0);
-    let Some(percent) = (count * 100).checked_div(seen.entries) else {
-        stages.skip_rest(&[kind]);
-        return;
-    };
-    let percent = match (percent, count) {
-        (0, 1..) => "Less than 1".to_owned(),
-        _ => percent.to_string(),
-    };
-    let message = format!("{percent} % of {} entries have it.", seen.entries);
-    match count {
-        0 => stages.warn(
-            kind,
-            message,
-            "The attribute may be empty, or the bind account may not read it. Map another one, or give the right.",
-        ),
-        _ => stages.pass(kind, message),
     }
 }
 

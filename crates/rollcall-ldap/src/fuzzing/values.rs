@@ -13,7 +13,7 @@ use rollcall_core::verdict::{NetscapeControls, Verdict};
 use crate::bind::BindAnswer;
 use crate::result_code::ResultCode;
 use crate::root_dse::RootDse;
-use crate::schema::Schema;
+use rollcall_core::schema::Schema;
 
 const DIALECTS: [Dialect; 4] = [
     Dialect::ActiveDirectory,

@@ -91,3 +91,45 @@ async fn a_host_that_does_not_gets_dns_and_is_asked_once() {
     let other = server(0, true).await;
     assert_eq!(names(&other, Dialect::Generic).await, [PERSON, PERSON]);
 }
+
+/// A server that calls itself Active Directory and knows no `<GUID=...>`: it shows ids as text, and finds them by the
+/// text alone.
+async fn imitation(refusal: i64) -> ScriptedLdap {
+    let text = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+    let serve = move |mut peer: Peer| async move {
+        while let Some(request) = peer.receive().await? {
+            let entry = ber::search_entry(request.id, PERSON, &[("objectGUID", &[text.as_bytes()])]);
+            let done = |code| ber::search_done(request.id, code, "");
+            let answer = match &request.operation {
+                Operation::Bind { .. } => ber::bind_response(request.id, 0, "", ""),
+                Operation::Search { base, .. } if base.starts_with("<GUID=") => done(refusal),
+                Operation::Search { .. } => [entry, done(0)].concat(),
+                _ => done(0),
+            };
+            peer.send(&answer).await?;
+        }
+        Ok(())
+    };
+    ScriptedLdap::plain(serve).await.unwrap()
+}
+
+#[tokio::test]
+async fn whoever_was_moved_is_found_on_a_server_that_only_looks_like_active_directory() {
+    let gil = ExternalId::parse(IdKind::ObjectGuid, "7c9e6679-7425-40de-944b-e07fc1f90ae7").unwrap();
+    // Invalid DN syntax, no such object, and an answer that says nothing.
+    for refusal in [34, 32, 0, 1] {
+        let server = imitation(refusal).await;
+        for dialect in [Some(Dialect::ActiveDirectory), Some(Dialect::Generic), None] {
+            let settings = settings(&[format!("ldap://{}", server.address())]);
+            let directory = LdapDirectory::new(DirectoryConfig {
+                dialect,
+                ..config(settings, "service password")
+            })
+            .unwrap();
+            let (bases, attributes) = (["DC=lab,DC=test".to_owned()], ["objectGUID".to_owned()]);
+            let found = directory.find_by_external_id(&gil, &bases, &attributes, in_seconds(10));
+            let found = found.await.unwrap().map(|entry| entry.dn);
+            assert_eq!(found.as_deref(), Some(PERSON), "{refusal} {dialect:?}");
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod cut_short;
 mod guid_binds;
 mod hostile;
 mod memory;
+mod names;
 mod pages;
 mod pools;
 mod real_dirsrv;

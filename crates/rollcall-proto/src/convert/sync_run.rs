@@ -116,6 +116,7 @@ wire_enum!(
         StateUnreadable,
         AbsenceUnconfirmed,
         Held,
+        NotAPerson,
     }
 );
 wire_enum!(

@@ -5447,6 +5447,9 @@ pub enum IssueType {
     /// No value of the field can be used, and one holds a control character, or a direction control such as U+202E. The
     /// field stays as it was.
     ValueIllegalCharacters = 24,
+    /// Entries are no people: aliases of other entries, and copies that FreeIPA keeps for old clients. One issue for all of
+    /// them; none of them is taken, nor does it stand against anybody's login or e-mail address.
+    NotAPerson = 22,
 }
 impl IssueType {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5479,6 +5482,7 @@ impl IssueType {
             Self::Held => "ISSUE_TYPE_HELD",
             Self::RoleGroupMissing => "ISSUE_TYPE_ROLE_GROUP_MISSING",
             Self::ValueIllegalCharacters => "ISSUE_TYPE_VALUE_ILLEGAL_CHARACTERS",
+            Self::NotAPerson => "ISSUE_TYPE_NOT_A_PERSON",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5508,6 +5512,7 @@ impl IssueType {
             "ISSUE_TYPE_HELD" => Some(Self::Held),
             "ISSUE_TYPE_ROLE_GROUP_MISSING" => Some(Self::RoleGroupMissing),
             "ISSUE_TYPE_VALUE_ILLEGAL_CHARACTERS" => Some(Self::ValueIllegalCharacters),
+            "ISSUE_TYPE_NOT_A_PERSON" => Some(Self::NotAPerson),
             _ => None,
         }
     }

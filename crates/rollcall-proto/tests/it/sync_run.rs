@@ -94,18 +94,17 @@ fn whether_the_answer_was_whole_is_known_once_there_is_a_plan() {
 #[test]
 fn every_issue_kind_has_its_type_and_its_hint() {
     for kind in IssueKind::ALL {
-        let wire = issue(
-            &acme(),
-            &Issue::new(*kind, "uid=ada", "what happened").about("uid", "ada"),
-        );
+        let told = Issue::new(*kind, "uid=ada", "what happened").about("uid", "ada");
+        let wire = issue(&acme(), &told);
         assert_eq!(
             wire.r#type().as_str_name(),
             format!("ISSUE_TYPE_{}", kind.as_str())
         );
         assert_eq!(
             (wire.hint.as_str(), wire.attribute.as_str()),
-            (kind.hint(), "uid")
+            (told.hint(), "uid")
         );
+        assert!(!told.hint().is_empty());
     }
     let other = Issue {
         other_user_sync: UserSyncId::parse("other"),

@@ -21,6 +21,7 @@ use rollcall_proto::{resource_name, v1};
 use rollcall_store::PageRequest;
 use tokio::time::Instant;
 
+use crate::id_kind::id_kind;
 use crate::worker::Worker;
 
 /// Most people that are named.
@@ -164,6 +165,16 @@ impl Worker {
             let id_attribute = directory.settings.external_id_attribute.as_deref();
             let mapping = Mapping::new(&sync.settings, self.login_policy.clone());
             let reader = EntryReader::new(dialect, id_attribute, mapping);
+            let searches = &sync.settings.searches;
+            let kind = id_kind(&self.store, &handle, directory, dialect, Some(&sync.id), searches).await;
+            let reader = match kind {
+                Ok(Some(kind)) => reader.with_id_kind(kind),
+                Ok(None) => reader,
+                Err(error) => {
+                    extents.push(failed(error.message));
+                    continue;
+                }
+            };
             extents.push(read_ids(&handle, &reader, sync, index, &mut claims).await);
         }
         (claims, extents)
@@ -202,7 +213,7 @@ async fn read_ids(
             scope: search.scope,
             filter: Filter::parse(&search.filter)
                 .map_or_else(|_| search.filter.clone(), |filter| filter.to_string()),
-            attributes: reader.id_attributes(),
+            attributes: reader.identity_attributes(),
             budget: SearchBudget::default(),
         };
         let outcome = match handle.search(request).await {
@@ -211,6 +222,9 @@ async fn read_ids(
                 while let Some(pulled) = pages.next().await {
                     // After a restart entries come again, which claims nothing anew.
                     let Pulled::Entry(entry) = pulled else { continue };
+                    if reader.nobody(&entry).is_some() {
+                        continue;
+                    }
                     match reader.external_id(&entry) {
                         Ok(id) => {
                             claims.claim(index, id, &entry.dn);

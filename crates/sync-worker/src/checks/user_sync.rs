@@ -4,6 +4,7 @@
 mod role_rules;
 mod samples;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
@@ -13,8 +14,9 @@ use rollcall_core::error::Error;
 use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::mapping::Mapping;
 use rollcall_core::reader::EntryReader;
+use rollcall_core::survey::Survey;
 use rollcall_core::user_sync::UserSyncSettings;
-use rollcall_ldap::{RootDse, SearchesToCheck, check_searches};
+use rollcall_ldap::{LdapDirectory, ReadRequest, RootDse, SearchesToCheck, check_searches};
 use rollcall_proto::convert::check::{CheckUserSync, UserSyncTarget};
 use rollcall_proto::resource_name;
 use rollcall_proto::v1;
@@ -29,6 +31,8 @@ use crate::worker::Worker;
 
 /// Entries of each search after which counting stops.
 const COUNT_LIMIT: u32 = 10_000;
+/// Attributes that are asked for one by one.
+const MAX_PROBES: usize = 30;
 /// Part of the time that is kept for what follows the searches.
 const RESERVE: Duration = Duration::from_secs(1);
 /// What is tried once the connection works.
@@ -141,18 +145,37 @@ impl Worker {
         let wanted = SearchesToCheck {
             searches: &subject.settings.searches,
             attributes: &attributes,
-            external_id_attribute: id_attribute,
             sample: sample_size,
             count_limit: COUNT_LIMIT,
         };
         let end = Instant::now() + span.left().saturating_sub(RESERVE);
-        let searches = check_searches(&handle, wanted, end).await;
-        let mapped = reader.mapping().attributes();
-        let of_interest =
-            |stage: &Stage| stage.kind != StageKind::FieldMappings || mapped.contains(&stage.subject);
-        report
-            .stages
-            .extend(searches.stages.into_iter().filter(of_interest));
+        let mut survey = Survey::new(reader.clone(), span.time);
+        let searches = check_searches(&handle, wanted, end, |search, entry| survey.see(search, entry)).await;
+        report.stages.extend(searches.stages);
+        let in_use = self
+            .store
+            .id_kinds_in_use(
+                subject.tenant,
+                &directory.id,
+                subject.id.as_ref(),
+                reader.id_kinds(),
+            )
+            .await?;
+        let kind = survey.id_kind(&in_use);
+        let answered = match searches.schema.is_empty() {
+            true => answered(&handle, &survey, end).await,
+            false => BTreeMap::new(),
+        };
+        report.stages.extend(survey.stages(
+            &subject.settings.searches,
+            kind.as_ref(),
+            &searches.schema,
+            &answered,
+        ));
+        let reader = match kind {
+            Some(kind) => reader.with_id_kind(kind),
+            None => reader,
+        };
 
         let end = Instant::now() + span.left();
         let sampled = Sampled::take(&reader, searches.samples, sample_size);
@@ -166,6 +189,7 @@ impl Worker {
         report.stages.push(overlaps(subject, &known));
         Ok(sampled.show(
             &reader,
+            &survey,
             &roles,
             &subject.settings,
             subject.tenant,
@@ -187,6 +211,31 @@ impl Worker {
             .map_err(about(&key.to_string()))?;
         Ok(found.settings)
     }
+}
+
+/// By which names the server answers for mapped attributes that no entry has: each is asked for by itself, so that what
+/// comes back is meant.
+async fn answered(directory: &LdapDirectory, survey: &Survey, deadline: Instant) -> BTreeMap<String, String> {
+    let mut answered = BTreeMap::new();
+    let Some((unanswered, dn)) = survey.unanswered() else {
+        return answered;
+    };
+    for attribute in unanswered.into_iter().take(MAX_PROBES) {
+        let request = ReadRequest {
+            dn: dn.to_owned(),
+            filter: "(objectClass=*)".to_owned(),
+            attributes: vec![attribute.clone()],
+        };
+        let Ok(Some(entry)) = directory.read_entry(&request, deadline).await else {
+            continue;
+        };
+        // Several are kinds of it, and none of them is it.
+        let mut names = entry.attributes.into_keys().filter(|name| *name != attribute);
+        if let (Some(name), None) = (names.next(), names.next()) {
+            answered.insert(attribute, name);
+        }
+    }
+    answered
 }
 
 /// Whether other user syncs own sampled people already. CheckOverlaps looks at all of them.

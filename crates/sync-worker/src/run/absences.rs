@@ -6,10 +6,11 @@ use rollcall_core::digests::{DigestSet, Digests};
 use rollcall_core::dn::{Dn, parent_of};
 use rollcall_core::entry::Entry;
 use rollcall_core::error::Error;
-use rollcall_core::external_id::ExternalId;
+use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::filter::Filter;
 use rollcall_core::id::UserId;
 use rollcall_core::issue::{Issue, IssueKind};
+use rollcall_core::person;
 use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::{Search, SearchScope};
 use rollcall_ldap::{LdapError, ReadRequest, ResultCode};
@@ -234,8 +235,7 @@ pub(super) async fn matching(
     let mut matching = HashSet::new();
     for search in searches {
         let filter = format!("(&{}{})", canonical(&search.filter), any_of(ids));
-        let attributes = source.reader.id_attributes();
-        let found = find(source, &search.base_dn, search.scope, &filter, &attributes).await?;
+        let found = find(source, &search.base_dn, search.scope, &filter, ids, &[]).await?;
         matching.extend(found.into_iter().map(|(id, _)| id));
     }
     Ok(matching)
@@ -246,7 +246,7 @@ pub(super) async fn find_anywhere(
     source: &Source,
     ids: &[ExternalId],
 ) -> Result<Vec<(ExternalId, String)>, LdapError> {
-    let found = find_entries(source, ids, &source.reader.id_attributes()).await?;
+    let found = find_entries(source, ids, &[]).await?;
     Ok(found.into_iter().map(|(id, entry)| (id, entry.dn)).collect())
 }
 
@@ -258,7 +258,17 @@ pub(super) async fn find_entries(
 ) -> Result<Vec<(ExternalId, Entry)>, LdapError> {
     let mut found = Vec::new();
     for context in &source.contexts {
-        found.extend(find(source, context, SearchScope::Subtree, &any_of(ids), attributes).await?);
+        found.extend(
+            find(
+                source,
+                context,
+                SearchScope::Subtree,
+                &any_of(ids),
+                ids,
+                attributes,
+            )
+            .await?,
+        );
     }
     Ok(found)
 }
@@ -268,21 +278,42 @@ async fn find(
     base_dn: &str,
     scope: SearchScope,
     filter: &str,
+    ids: &[ExternalId],
     attributes: &[String],
 ) -> Result<Vec<(ExternalId, Entry)>, LdapError> {
     let limit = 2 * BATCH_IDS as u32;
     let deadline = Instant::now() + source.timeout;
+    // People whom an earlier version took by another of the server's own ids are there by that one. Where an admin names
+    // an attribute, people are who they are by that.
+    let own = source.reader.dialect().external_id_kinds();
+    let chosen = source.reader.id_kinds();
+    let counts = |kind: &&IdKind| {
+        chosen.contains(kind) || (own.contains(kind) && chosen.iter().all(|chosen| own.contains(chosen)))
+    };
+    let mut kinds: Vec<&IdKind> = ids.iter().map(ExternalId::kind).filter(counts).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let mut attributes = attributes.to_vec();
+    attributes.extend(kinds.iter().map(|kind| kind.attribute().to_lowercase()));
+    attributes.push(person::ATTRIBUTE.to_lowercase());
+    attributes.sort_unstable();
+    attributes.dedup();
     let found = source
         .ldap
-        .find(base_dn, scope, filter, attributes, limit, deadline)
+        .find(base_dn, scope, filter, &attributes, limit, deadline)
         .await?;
     if found.more {
         return Err(LdapError::SearchRefused(ResultCode::SIZE_LIMIT_EXCEEDED));
     }
-    let entries = found.entries.into_iter();
-    Ok(entries
-        .filter_map(|entry| Some((source.reader.external_id(&entry).ok()?, entry)))
-        .collect())
+    let is_person = |entry: &Entry| source.reader.nobody(entry).is_none();
+    let mut people = Vec::new();
+    for entry in found.entries.into_iter().filter(is_person) {
+        let id =
+            |kind: &&IdKind| ExternalId::from_values((*kind).clone(), entry.values(kind.attribute())).ok();
+        let id = kinds.iter().filter_map(id).find(|id| ids.contains(id));
+        people.extend(id.map(|id| (id, entry)));
+    }
+    Ok(people)
 }
 
 /// The filter that finds the entries with these ids.

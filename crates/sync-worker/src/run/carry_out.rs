@@ -107,7 +107,7 @@ impl Inner {
         if settings.disabled {
             return Err(Error::new(Reason::SyncDisabled, "the user sync was switched off").into());
         }
-        let source = self.source(&key.tenant, &settings.directory, settings).await?;
+        let source = self.source_of(&sync).await?;
         let relinked = match run.mode {
             RunMode::Relink => self.relinked(key, id, &sync, &source).await?,
             RunMode::Apply | RunMode::Preview => HashMap::new(),

@@ -10,6 +10,7 @@ use rollcall_core::guard::{GuardInput, Leavers, Totals};
 use rollcall_core::id::{RunId, UserId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::judgement::EntryReading;
+use rollcall_core::person::{self, Nobody};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind};
 use rollcall_core::planner::{Known, KnownUsers, Meeting, Planner, ReadEntry};
 use rollcall_core::role::{RoleFinding, RoleTally};
@@ -68,6 +69,8 @@ pub(super) struct Planning<'a> {
     waiting: u64,
     /// Users of whom the plan has two changes: the loss of access, which does not wait, and the rest.
     split: u64,
+    /// Entries that are no people, how many and the first of them.
+    nobodies: BTreeMap<Nobody, (u64, String)>,
     canary: Option<ExternalId>,
     disputes: Disputes,
     /// For whom the rules matter with which something is wrong.
@@ -125,6 +128,7 @@ impl<'a> Planning<'a> {
             room: None,
             waiting: 0,
             split: 0,
+            nobodies: BTreeMap::new(),
             canary: None,
             disputes: Disputes::default(),
             tally: RoleTally::new(&sync.settings.role_rules, missing),
@@ -137,6 +141,10 @@ impl<'a> Planning<'a> {
     pub(super) async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
         for entry in entries {
             self.entries += 1;
+            if let Some(nobody) = self.source.reader.nobody(&entry) {
+                self.nobodies.entry(nobody).or_insert((0, entry.dn)).0 += 1;
+                continue;
+            }
             let id = match self.source.reader.external_id(&entry) {
                 Ok(id) => id,
                 Err(issue) => {
@@ -405,6 +413,11 @@ impl<'a> Planning<'a> {
             self.add_issue(IssueKind::PullIncomplete, message);
         }
         self.write_chunk().await?;
+        let nobodies = std::mem::take(&mut self.nobodies);
+        let issues = nobodies
+            .iter()
+            .map(|(what, (count, dn))| person::issue(*what, *count, dn));
+        self.of_the_run.extend(issues);
         self.write_issues().await
     }
 

@@ -39,6 +39,7 @@ impl Inner {
             let now = self.clock.now();
             let readings: Vec<EntryReading> = entries
                 .iter()
+                .filter(|entry| source.reader.nobody(entry).is_none())
                 .filter_map(|entry| {
                     let id = source.reader.external_id(entry).ok()?;
                     Some(source.reader.read(id, entry, now))

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use rollcall_core::directory::Directory;
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_core::mapping::Mapping;
 use rollcall_core::reader::EntryReader;
-use rollcall_core::user_sync::UserSyncSettings;
+use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use rollcall_ldap::{LdapDirectory, LdapError};
 use rollcall_proto::resource_name;
 use rollcall_service::failure;
@@ -14,6 +15,7 @@ use rollcall_service::roles::RunSource;
 use tokio::time::Instant;
 
 use super::Inner;
+use crate::id_kind::id_kind;
 
 /// A directory and how one user sync reads it.
 pub(super) struct Source {
@@ -21,6 +23,8 @@ pub(super) struct Source {
     pub(super) reader: EntryReader,
     /// The trees that the server has.
     pub(super) contexts: Vec<String>,
+    /// The directory as it is stored.
+    pub(super) directory: Directory,
     /// The longest time for one operation.
     pub(super) timeout: Duration,
     name: String,
@@ -67,8 +71,34 @@ impl Inner {
             reader: EntryReader::new(root.dialect, id_attribute, mapping),
             contexts: root.data_contexts(),
             ldap,
+            directory,
             timeout,
             name,
+        })
+    }
+
+    /// The same for a run of this sync, all of whose people have ids of one kind.
+    ///
+    /// # Errors
+    /// What the directory and the store say.
+    pub(super) async fn source_of(&self, sync: &UserSync) -> Result<Source, Error> {
+        let settings = &sync.settings;
+        let source = self.source(&sync.tenant, &settings.directory, settings).await?;
+        let kind = id_kind(
+            &self.store,
+            &source.ldap,
+            &source.directory,
+            source.reader.dialect(),
+            Some(&sync.id),
+            &settings.searches,
+        )
+        .await?;
+        Ok(match kind {
+            Some(kind) => Source {
+                reader: source.reader.with_id_kind(kind),
+                ..source
+            },
+            None => source,
         })
     }
 }

@@ -20,6 +20,7 @@ mod holds;
 mod identity;
 mod issues;
 mod left_behind;
+mod names;
 mod overlaps;
 mod relinking;
 mod reports;

@@ -2,9 +2,11 @@ use rollcall_core::error::Reason;
 use rollcall_proto::v1;
 use rollcall_proto::v1::check_user_sync_request::Target;
 use rollcall_proto::v1::{CheckOutcome, CheckStageKind};
+use rollcall_testkit::{Slapd, SlapdBuilder};
 
 use crate::company::{Company, STAFF, TENANT, staff, sync_of};
 use crate::harness::{ADMIN, Clients, TestWorker, description, fails, ok, stage, stages, violations};
+use crate::run_world::{BASE, World, person, units};
 
 async fn check(clients: &mut Clients, user_sync: v1::UserSync) -> v1::CheckUserSyncResponse {
     let request = v1::CheckUserSyncRequest {
@@ -49,7 +51,8 @@ async fn a_good_user_sync_passes_and_shows_what_would_become_of_the_entries() {
         .iter()
         .map(|stage| stage.subject.as_str())
         .collect();
-    assert_eq!(mapped, ["cn", "givenname", "mail", "sn", "uid"]);
+    // Each field with its candidates, as the admin wrote them.
+    assert_eq!(mapped, ["uid", "mail", "cn, {givenName} {sn}"]);
 
     let mut samples = answer.samples;
     samples.sort_by(|a, b| a.dn.cmp(&b.dn));
@@ -90,9 +93,13 @@ async fn an_unknown_attribute_shows_in_a_mapping_and_in_a_filter() {
     let mappings = stages(&report, CheckStageKind::FieldMappings);
     let unknown = mappings
         .iter()
-        .find(|stage| stage.subject == "nosuchattribute")
+        .find(|stage| stage.subject == "noSuchAttribute")
         .unwrap();
     assert_eq!(unknown.outcome(), CheckOutcome::Warn, "{unknown:?}");
+    assert!(
+        unknown.message.contains("does not know noSuchAttribute"),
+        "{unknown:?}"
+    );
     let known = mappings.iter().find(|stage| stage.subject == "uid").unwrap();
     assert_eq!(known.outcome(), CheckOutcome::Pass, "{known:?}");
 }
@@ -256,4 +263,161 @@ async fn an_unreachable_directory_skips_all_that_follows() {
         CheckOutcome::Skipped
     );
     assert!(answer.samples.is_empty());
+}
+
+/// A server without TLS that holds these entries and is set up so.
+async fn on(entries: &str, configure: impl FnOnce(SlapdBuilder) -> SlapdBuilder) -> World {
+    World::start(configure(Slapd::builder().ldif(entries)), staff()).await
+}
+
+fn mapped(login: &str, display_name: &[&str]) -> v1::UserSync {
+    let mut sync = sync_of(BASE, "(uid=*)");
+    sync.field_mappings = Some(v1::FieldMappings {
+        login: vec![login.into()],
+        display_name: display_name.iter().map(|name| (*name).to_owned()).collect(),
+        ..v1::FieldMappings::default()
+    });
+    sync
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_names_of_attributes_pass_and_a_server_that_hides_its_schema_is_quoted() {
+    let mut ldif = units();
+    person(&mut ldif, "Staff", "ada");
+    let sync = || mapped("UserID", &["{surname}"]);
+    let mut world = on(ldif.as_str(), |builder| builder).await;
+    let report = check(&mut world.clients, sync()).await.report.unwrap();
+    for field in ["UserID", "{surname}"] {
+        assert_eq!(
+            mapping(&report, field).outcome(),
+            CheckOutcome::Pass,
+            "{report:#?}"
+        );
+    }
+    let hide = |builder: SlapdBuilder| builder.global_config("access to dn.base=\"cn=Subschema\" by * none");
+    let mut world = on(ldif.as_str(), hide).await;
+    let report = check(&mut world.clients, sync()).await.report.unwrap();
+    for (field, asked, name) in [("UserID", "UserID", "uid"), ("{surname}", "surname", "sn")] {
+        let stage = mapping(&report, field);
+        assert_eq!(stage.outcome(), CheckOutcome::Fail, "{stage:?}");
+        assert!(
+            stage
+                .message
+                .contains(&format!("answers {name} when it is asked for {asked}")),
+            "{stage:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supertype_an_attribute_of_bytes_and_a_login_that_nobody_has_fail() {
+    let mut ldif = units();
+    person(&mut ldif, "Staff", "ada");
+    let mut world = on(ldif.as_str(), |builder| builder).await;
+    // In OpenLDAP's schema, and in no list of ours.
+    let mut sync = mapped("employeeNumber", &["name"]);
+    sync.field_mappings.as_mut().unwrap().given_name = vec!["personalSignature".into()];
+    let report = check(&mut world.clients, sync).await.report.unwrap();
+    for (field, words) in [
+        ("employeeNumber", "login: 0 %"),
+        ("name", "name is what several attributes have in common"),
+        ("personalSignature", "personalSignature holds bytes"),
+    ] {
+        let stage = mapping(&report, field);
+        assert_eq!(stage.outcome(), CheckOutcome::Fail, "{stage:?}");
+        assert!(stage.message.contains(words), "{stage:?}");
+    }
+    let mut bytes = mapped("uid", &["cn"]);
+    bytes.field_mappings.as_mut().unwrap().given_name = vec!["userPKCS12".into()];
+    let request = v1::CheckUserSyncRequest {
+        parent: TENANT.into(),
+        target: Some(Target::Draft(bytes)),
+        sample_size: 0,
+    };
+    let refused = fails(
+        Reason::InvalidField,
+        world.clients.user_syncs.check_user_sync(request),
+    )
+    .await;
+    assert_eq!(violations(&refused), ["draft.field_mappings.given_name[0]"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_would_raise_is_said_before_it() {
+    let mut ldif = units();
+    for uid in ["ada", "ben"] {
+        person(&mut ldif, "Staff", uid);
+    }
+    // The same address and login as ada's, and an alias.
+    ldif.entry(&format!("cn=second,ou=Guests,{BASE}"))
+        .attribute("objectClass", "inetOrgPerson")
+        .attribute("uid", "ada")
+        .attribute("cn", "second")
+        .attribute("sn", "second");
+    ldif.entry(&format!("uid=zoe,ou=Guests,{BASE}"))
+        .attribute("objectClass", "alias")
+        .attribute("objectClass", "extensibleObject")
+        .attribute("aliasedObjectName", format!("uid=ben,ou=Staff,{BASE}"))
+        .attribute("uid", "zoe");
+    let mut world = on(ldif.as_str(), |builder| builder).await;
+    let filter = "(&(uid=*)(!(objectClass=computr)))";
+    let answer = check(&mut world.clients, sync_of(BASE, "(uid=*)")).await;
+    let report = answer.report.unwrap();
+    let said = |word: &str| report.stages.iter().any(|stage| stage.message.contains(word));
+    assert!(
+        said("login \"ada\"") && said("cn=second,ou=Guests") && said("alias of another entry"),
+        "{report:#?}"
+    );
+    let sample = |dn: &str| {
+        answer
+            .samples
+            .iter()
+            .find(|sample| sample.dn.starts_with(dn))
+            .unwrap()
+    };
+    assert_eq!(sample("uid=zoe").issues[0].r#type(), v1::IssueType::NotAPerson);
+    assert!(sample("uid=zoe").user.is_none());
+    for dn in ["cn=second", "uid=ada"] {
+        let issues = &sample(dn).issues;
+        assert_eq!(
+            issues[0].r#type(),
+            v1::IssueType::DuplicateInDirectory,
+            "{issues:#?}"
+        );
+    }
+    assert!(sample("uid=ben").issues.is_empty());
+
+    // The NOT of what the server does not know matches nothing: so says the check, and so does a run.
+    let report = check(&mut world.clients, sync_of(BASE, filter))
+        .await
+        .report
+        .unwrap();
+    let undefined = stage(&report, CheckStageKind::SearchFilter);
+    assert!(
+        undefined.message.contains("computr") && undefined.hint.contains("4.5.1.7"),
+        "{undefined:?}"
+    );
+    world.update(sync_of(BASE, filter), &["searches"]).await;
+    assert_eq!(world.succeed().await.counts.unwrap().entries, 0);
+
+    // A base with nothing but aliases.
+    let report = check(&mut world.clients, sync_of(BASE, "(objectClass=alias)"))
+        .await
+        .report
+        .unwrap();
+    let failed = stages(&report, CheckStageKind::SearchFilter);
+    assert!(
+        failed.iter().any(|stage| stage.outcome() == CheckOutcome::Fail),
+        "{report:#?}"
+    );
+}
+
+/// The stage about a field.
+fn mapping(report: &v1::CheckReport, subject: &str) -> v1::CheckStage {
+    let found = stages(report, CheckStageKind::FieldMappings).into_iter();
+    let mut found = found.filter(|stage| stage.subject == subject);
+    found
+        .next()
+        .unwrap_or_else(|| panic!("nothing about {subject}: {report:#?}"))
+        .clone()
 }

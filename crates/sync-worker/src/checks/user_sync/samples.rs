@@ -8,7 +8,9 @@ use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::issue::Issue;
 use rollcall_core::judgement::Judged;
+use rollcall_core::person;
 use rollcall_core::reader::EntryReader;
+use rollcall_core::survey::Survey;
 use rollcall_core::user::{Origin, User};
 use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_proto::convert::sync_run;
@@ -31,7 +33,10 @@ impl Sampled {
                 break;
             }
             for entry in round {
-                let id = reader.external_id(&entry);
+                let id = match reader.nobody(&entry) {
+                    Some(what) => Err(Box::new(person::issue(what, 1, &entry.dn))),
+                    None => reader.external_id(&entry),
+                };
                 if id.as_ref().map_or(true, |id| seen.insert(id.clone())) && entries.len() < size {
                     entries.push((entry, id));
                 }
@@ -59,6 +64,7 @@ impl Sampled {
     pub(super) fn show(
         self,
         reader: &EntryReader,
+        survey: &Survey,
         roles: &Roles,
         settings: &UserSyncSettings,
         tenant: &TenantId,
@@ -69,7 +75,7 @@ impl Sampled {
         let directory = &settings.directory;
         let show = |(entry, id): (Entry, Result<ExternalId, Box<Issue>>)| {
             let role = roles.of(&entry.dn);
-            let (user, issues) = match id {
+            let (user, mut issues) = match id {
                 Ok(id) => {
                     let is_it = |user: &&User| {
                         user.origin
@@ -93,6 +99,7 @@ impl Sampled {
                 }
                 Err(issue) => (None, vec![*issue]),
             };
+            issues.extend(survey.rivalries(&entry.dn));
             v1::SampleEntry {
                 dn: entry.dn,
                 user,

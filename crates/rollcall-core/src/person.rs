@@ -1,0 +1,108 @@
+//! Entries that are no people, whatever attributes they have.
+
+use crate::dialect::Dialect;
+use crate::dn::Dn;
+use crate::entry::Entry;
+use crate::issue::{Issue, IssueKind};
+
+/// What has to be read to tell.
+pub const ATTRIBUTE: &str = "objectClass";
+
+/// Why an entry is nobody.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Nobody {
+    /// Another name of another entry (RFC 4512 section 2.6). Nobody can bind as it.
+    Alias,
+    /// What FreeIPA shows old clients of a person who has an entry elsewhere, with the same login.
+    Shadow,
+}
+
+impl Nobody {
+    /// What it is, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Alias => "an alias of another entry",
+            Self::Shadow => "a copy in FreeIPA's cn=compat of an entry elsewhere",
+        }
+    }
+}
+
+/// Why the entry is no person; `None` if it may be one. The entry must have been asked for [`ATTRIBUTE`].
+pub fn nobody(dialect: Dialect, entry: &Entry) -> Option<Nobody> {
+    let has_class = |class: &str| {
+        let is_it = |text: &str| text.trim().eq_ignore_ascii_case(class);
+        entry.texts(ATTRIBUTE).any(is_it)
+    };
+    if has_class("alias") || has_class("2.5.6.1") {
+        return Some(Nobody::Alias);
+    }
+    // FreeIPA's copies have no class of people, unlike people whom another 389 server may hold in such a container.
+    let may_be_copy = dialect == Dialect::Dirsrv389 && !has_class("person");
+    (may_be_copy && is_in_compat(&entry.dn)).then_some(Nobody::Shadow)
+}
+
+/// The issue of all entries that are nobody for one reason; `dn` is one of them.
+pub fn issue(what: Nobody, count: u64, dn: &str) -> Issue {
+    let message = match count {
+        1 => format!("1 entry is {} and was not taken", what.words()),
+        _ => format!(
+            "{count} entries are not people but each {}; none was taken; this is one",
+            what.words()
+        ),
+    };
+    Issue::new(IssueKind::NotAPerson, dn, message)
+}
+
+fn is_in_compat(dn: &str) -> bool {
+    // Most DNs need no parsing.
+    dn.to_ascii_lowercase().contains("compat") && Dn::parse(dn).is_ok_and(|dn| dn.passes("cn", "compat"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(dn: &str, classes: &[&str]) -> Entry {
+        let classes = classes.iter().map(|class| class.as_bytes().to_vec());
+        Entry {
+            dn: dn.to_owned(),
+            attributes: [("objectclass".to_owned(), classes.collect())].into(),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn aliases_are_nobody_on_every_server() {
+        for dialect in [
+            Dialect::OpenLdap,
+            Dialect::Generic,
+            Dialect::ActiveDirectory,
+            Dialect::Dirsrv389,
+        ] {
+            for class in ["alias", "ALIAS", "2.5.6.1"] {
+                let alias = entry("cn=x,dc=a", &["top", class, "extensibleObject"]);
+                assert_eq!(nobody(dialect, &alias), Some(Nobody::Alias));
+            }
+            assert_eq!(nobody(dialect, &entry("cn=alias,dc=a", &["person"])), None);
+            assert_eq!(nobody(dialect, &Entry::default()), None);
+        }
+    }
+
+    #[test]
+    fn copies_in_freeipa_s_compat_tree_are_nobody() {
+        let copy = entry(
+            "uid=ada,cn=users, CN=Compat,dc=ipa,dc=test",
+            &["posixAccount", "ipaOverrideTarget", "top"],
+        );
+        assert_eq!(nobody(Dialect::Dirsrv389, &copy), Some(Nobody::Shadow));
+        assert_eq!(nobody(Dialect::OpenLdap, &copy), None);
+        for (dn, classes) in [
+            ("uid=ada,cn=users,cn=accounts,dc=ipa", ["posixAccount"]),
+            ("uid=ada,cn=compat,dc=a", ["Person"]),
+            ("uid=compat,cn=users,dc=ipa", ["posixAccount"]),
+            ("uid=ada,cn=compatible,dc=ipa", ["posixAccount"]),
+        ] {
+            assert_eq!(nobody(Dialect::Dirsrv389, &entry(dn, &classes)), None, "{dn}");
+        }
+    }
+}
