@@ -9,6 +9,7 @@ use crate::error::{Result, StoreError};
 mod deletions;
 mod first;
 mod login_requests;
+mod own_counts;
 mod soft_locks;
 mod throttles;
 
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(deletions::Deletions),
             Box::new(throttles::Throttles),
             Box::new(login_requests::LoginRequests),
+            Box::new(own_counts::OwnCounts),
         ]
     }
 }

@@ -86,6 +86,18 @@ pub async fn ask(question: &Question<'_>, password: &Password) -> Answer {
     }
 }
 
+/// Reads a person again whose password was checked; `None` if they are not there, or no search of the sync takes them.
+///
+/// # Errors
+/// No answer.
+pub async fn read_again(question: &Question<'_>, dn: &str) -> Result<Option<Entry>, LdapError> {
+    let Some(request) = request_at(question, dn) else {
+        return Ok(None);
+    };
+    let entry = question.directory.read_entry(&request, question.deadline).await?;
+    Ok(entry.filter(|entry| is_person(question, entry)))
+}
+
 /// A bind may have been sent.
 struct Sent(bool);
 

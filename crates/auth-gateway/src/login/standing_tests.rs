@@ -54,7 +54,7 @@ fn told(change: impl Fn(&mut LoginTarget)) -> String {
     match standing(&target) {
         Standing::Ask { .. } => "ask".into(),
         Standing::Local => "local".into(),
-        Standing::Refused(reason) => reason.into(),
+        Standing::Refused(reason) => reason.as_str().into(),
         Standing::Unable(obstacle) => format!("{} {}", obstacle.reason.as_str(), obstacle.resource),
     }
 }
@@ -97,6 +97,24 @@ fn a_block_and_a_deactivation_come_before_everything_else() {
         "DEACTIVATED"
     );
     assert_eq!(told(|target| target.user.state = UserState::Archived), "ARCHIVED");
+}
+
+#[test]
+fn whom_the_directory_disabled_is_asked_about_and_nobody_else_who_is_deactivated() {
+    let told = |state, reason| told(|target| (target.user.state, target.user.state_reason) = (state, reason));
+    use StateReason::*;
+    for (reason, expected) in [
+        (Some(DisabledInDirectory), "ask"),
+        (Some(ExpiredInDirectory), "ask"),
+        (Some(Gone), "DEACTIVATED"),
+        (Some(OutOfScope), "DEACTIVATED"),
+        (Some(ByProduct), "DEACTIVATED"),
+        (Some(SyncDeleted), "DEACTIVATED"),
+        (None, "DEACTIVATED"),
+    ] {
+        assert_eq!(told(UserState::Deactivated, reason), expected, "{reason:?}");
+        assert_eq!(told(UserState::Archived, reason), "ARCHIVED", "{reason:?}");
+    }
 }
 
 #[test]

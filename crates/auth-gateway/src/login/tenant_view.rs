@@ -34,6 +34,7 @@ pub struct TenantView {
 }
 
 /// A user sync and its directory: whose user a login is, or seems to be.
+#[derive(Clone)]
 pub struct Home {
     /// The user sync.
     pub user_sync: UserSyncKey,

@@ -3,6 +3,7 @@
 
 mod account_states;
 mod active_directory;
+mod at_once;
 mod binary;
 mod changes;
 mod crash;

@@ -11,6 +11,7 @@ mod deletions;
 mod durability;
 mod event_changes;
 mod feed;
+mod held_line;
 mod isolation;
 mod leases;
 mod local_users;
