@@ -33,8 +33,11 @@ impl Auth {
 
     fn attempt(&self, request: Request<AuthenticateRequest>) -> Result<Attempt, Refused> {
         let (_, extensions, message) = request.into_parts();
-        let caller = authorize(&extensions, Permission::Authenticate, Scope::Unresolved)
-            .map_err(|error| Refused { origin: None, error })?;
+        let caller =
+            authorize(&extensions, Permission::Authenticate, Scope::Unresolved).map_err(|error| Refused {
+                origin: None,
+                error: Box::new(error),
+            })?;
         let refused = |error| {
             let origin = AttemptOrigin {
                 caller: caller.name().to_owned(),
@@ -42,7 +45,7 @@ impl Auth {
             };
             Refused {
                 origin: Some(origin),
-                error,
+                error: Box::new(error),
             }
         };
         let request = Authenticate::try_from(message).map_err(refused)?;
@@ -59,7 +62,7 @@ impl Auth {
 struct Refused {
     /// Who asks; `None` if the caller is nobody.
     origin: Option<AttemptOrigin>,
-    error: Error,
+    error: Box<Error>,
 }
 
 #[tonic::async_trait]
@@ -72,8 +75,8 @@ impl AuthService for Auth {
             Ok(attempt) => attempt,
             Err(Refused { origin, error }) => {
                 let error = match origin {
-                    Some(origin) => self.logins.refused(&origin, error).await,
-                    None => error,
+                    Some(origin) => self.logins.refused(&origin, *error).await,
+                    None => *error,
                 };
                 return Err(failed(&error));
             }

@@ -8,24 +8,16 @@ pub mod ask;
 pub mod attempt;
 pub mod change;
 pub mod context;
-pub mod disguise;
-pub mod flight;
-pub mod join;
-pub mod keyed_hash;
-pub mod known_dn;
+pub mod memory;
 pub mod outcome;
-pub mod prepared;
 mod reconcile;
 pub mod record;
 pub mod refresh;
-pub mod replay;
 pub mod role;
 mod soft_lock;
 pub mod standing;
 mod steps;
-pub mod tenant_view;
-pub mod turn;
-pub mod unsettled;
+pub mod together;
 mod verify;
 
 use std::sync::Arc;
@@ -40,11 +32,11 @@ use tracing::Instrument;
 
 use attempt::{Attempt, AttemptOrigin, Progress};
 use context::Context;
-use join::{Joined, Joins, Ticket};
-use keyed_hash::PrivateHasher;
+use memory::keyed_hash::PrivateHasher;
 use outcome::Outcome;
 use record::record_early;
 use steps::log_in;
+use together::join::{Joined, Joins, Ticket};
 
 /// Of an outage people are told at multiples of this, which is several times what its paths take.
 const OUTAGE_TICK: Duration = Duration::from_millis(25);

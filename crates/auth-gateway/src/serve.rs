@@ -26,7 +26,7 @@ use crate::config::{GatewaySettings, Secrets, egress_policy, login_policy, store
 use crate::directories::Directories;
 use crate::login::Logins;
 use crate::login::context::{Context, Parts};
-use crate::login::keyed_hash::{PrivateHasher, SharedHasher};
+use crate::login::memory::keyed_hash::{PrivateHasher, SharedHasher};
 use crate::user_service::Users;
 use crate::worker::Worker;
 

@@ -13,12 +13,12 @@ use tokio::time::Instant;
 
 use super::attempt::Attempt;
 use super::context::Context;
-use super::flight::Flight;
+use super::memory::unsettled::Held;
 use super::outcome::Denial;
 use super::record::record_unasked;
 use super::steps::{Person, Stop};
-use super::turn::Turn;
-use super::unsettled::Held;
+use super::together::flight::Flight;
+use super::together::turn::Turn;
 use super::verify::Verified;
 
 /// How long to wait before looking again whether a slot is free.

@@ -24,8 +24,8 @@ use rollcall_store::{LastLook, LoginSync, LoginTarget, StoreError};
 
 use super::attempt::{Attempt, Progress};
 use super::context::Context;
-use super::flight::Boarded;
-use super::keyed_hash::Fingerprint;
+use super::memory::keyed_hash::Fingerprint;
+use super::memory::tenant_view::{Home, TenantView};
 use super::outcome::{
     self, Authenticated, Denial, Judgement, Outcome, bind_outcome_unknown, changed_too_fast,
 };
@@ -33,7 +33,7 @@ use super::reconcile::{Refusal, failed, judge_again, reconcile};
 use super::record::{Ending, Who, record, record_early, record_success, record_unasked};
 use super::soft_lock::{Slots, network, soft_lock};
 use super::standing::{Standing, standing};
-use super::tenant_view::{Home, TenantView};
+use super::together::flight::Boarded;
 use super::verify::{Seen, Verified, verify};
 
 /// How often a login is judged again because what decides it changed meanwhile.
@@ -102,14 +102,17 @@ pub(super) struct Person {
     pub(super) trial: Trial,
 }
 
+/// A user whom a directory is asked about.
+pub(super) struct Known {
+    pub(super) target: LoginTarget,
+    pub(super) origin: Origin,
+    pub(super) sync: LoginSync,
+}
+
 /// What is to be done with a password.
 pub(super) enum Trial {
     /// The directory decides.
-    Bind {
-        target: Box<LoginTarget>,
-        origin: Origin,
-        sync: LoginSync,
-    },
+    Bind(Box<Known>),
     /// Nobody is let in, whatever the password.
     Wait(OwnReason),
 }
@@ -157,10 +160,7 @@ async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
     };
     if let Some(target) = target {
         person.trial = match standing(&target) {
-            Standing::Ask { origin, sync } => {
-                let target = Box::new(target);
-                Trial::Bind { target, origin, sync }
-            }
+            Standing::Ask { origin, sync } => Trial::Bind(Box::new(Known { target, origin, sync })),
             Standing::Refused(reason) => Trial::Wait(reason),
             Standing::Local => return Err(person.denied(c, OwnReason::LocalUser, Denial::LocalUser).await),
             Standing::Unable(obstacle) => return Err(person.failed(c, obstacle.into()).await),
@@ -212,9 +212,9 @@ struct Right {
 async fn accept(c: &Context, person: &Person, verified: &Verified, slots: &mut Slots) -> Result<Right, Stop> {
     let (outcome, reason) = verified.reading.audit;
     let stop = match (&verified.reading.answer, &verified.seen, &person.trial) {
-        (Ok(Judgement::Accepted(notice)), Some(seen), Trial::Bind { target, .. }) => {
+        (Ok(Judgement::Accepted(notice)), Some(seen), Trial::Bind(known)) => {
             return Ok(Right {
-                target: LoginTarget::clone(target),
+                target: known.target.clone(),
                 seen: seen.clone(),
                 time: verified.time,
                 notice: *notice,

@@ -10,7 +10,7 @@ use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
 use rollcall_core::role::RoleFinding;
 use rollcall_core::throttle::Settlement;
-use rollcall_core::user::{Origin, User};
+use rollcall_core::user::Origin;
 use rollcall_core::user_sync::{ExistingUsers, MissingUsers};
 use rollcall_core::verdict::{InternalReason, Verdict};
 use rollcall_proto::resource_name;
@@ -20,10 +20,10 @@ use tokio::time::Instant;
 use super::ask::{Answer, Finding, Question, ask};
 use super::attempt::{Attempt, Progress};
 use super::context::Context;
+use super::memory::tenant_view::Home;
 use super::outcome::{self, Reading, bind_outcome_unknown, unsent};
 use super::role::role;
-use super::steps::{Person, Trial};
-use super::tenant_view::Home;
+use super::steps::{Known, Person, Trial};
 use crate::directories::OpenDirectory;
 
 /// What trying a password found out. Several attempts may share it.
@@ -64,9 +64,7 @@ pub(super) async fn verify(
     begin: Instant,
 ) -> Verified {
     let tried = match &person.trial {
-        Trial::Bind { target, origin, sync } => {
-            bind(c, attempt, progress, person, begin, (&target.user, origin, sync)).await
-        }
+        Trial::Bind(known) => bind(c, attempt, progress, person, begin, known).await,
         Trial::Wait(reason) => wait(c, attempt, person, begin, *reason).await,
     };
     tried.unwrap_or_else(|(settlement, error)| {
@@ -130,22 +128,14 @@ async fn bind(
     progress: &Progress,
     person: &Person,
     begin: Instant,
-    (user, origin, sync): (&User, &Origin, &LoginSync),
+    known: &Known,
 ) -> Result<Verified, Obstructed> {
-    let source = Source::open(c, &person.tenant, sync).await;
+    let source = Source::open(c, &person.tenant, &known.sync).await;
     let source = source.map_err(unsent_so_far)?;
     let deadline = c.directory_deadline(attempt.deadline);
-    let recent = recent_dn(c, user, origin, sync, &source.config);
+    let recent = recent_dn(c, known, &source.config);
     let (answer, role) = tokio::join!(
-        asked(
-            c,
-            attempt,
-            progress,
-            (user, origin),
-            &source,
-            recent.as_deref(),
-            deadline
-        ),
+        asked(c, attempt, progress, known, &source, recent.as_deref(), deadline),
         early_role(&source, recent.as_deref(), deadline),
     );
     match &answer.finding {
@@ -188,13 +178,13 @@ async fn asked(
     c: &Context,
     attempt: &Attempt,
     progress: &Progress,
-    (user, origin): (&User, &Origin),
+    known: &Known,
     source: &Source,
     recent_dn: Option<&str>,
     deadline: Instant,
 ) -> Answer {
     let prepared = c.prepared.get(&source.config.user_sync);
-    let question = source.question(origin, &prepared.attributes, recent_dn, c.now(), deadline);
+    let question = source.question(&known.origin, &prepared.attributes, recent_dn, c.now(), deadline);
     let had_time = Instant::now() < deadline;
     progress.bind_begins();
     let answer = ask(&question, &attempt.password).await;
@@ -202,8 +192,8 @@ async fn asked(
         progress.nothing_was_sent();
     }
     match &answer.finding {
-        Finding::Judged { entry, .. } => c.known_dns.note(user.id, Some(&entry.dn), c.now()),
-        Finding::Absent(_) => c.known_dns.note(user.id, None, c.now()),
+        Finding::Judged { entry, .. } => c.known_dns.note(known.target.user.id, Some(&entry.dn), c.now()),
+        Finding::Absent(_) => c.known_dns.note(known.target.user.id, None, c.now()),
         Finding::Failed(_) => {}
     }
     if had_time {
@@ -216,20 +206,15 @@ async fn asked(
 }
 
 /// Where to bind at once, and verify meanwhile.
-fn recent_dn(
-    c: &Context,
-    user: &User,
-    origin: &Origin,
-    sync: &LoginSync,
-    config: &LoginConfig,
-) -> Option<String> {
+fn recent_dn(c: &Context, known: &Known, config: &LoginConfig) -> Option<String> {
     let settings = &config.user_sync.settings;
     let trust = TimeDelta::from_std(c.login.trust_dn).unwrap_or(TimeDelta::MAX);
     // Runs that leave users alone who moved or went confirm nobody's DN.
     let confirms =
         settings.existing_users != ExistingUsers::Ignore && settings.missing_users != MissingUsers::Ignore;
-    let pulled = sync.last_complete_pull_time.filter(|_| confirms);
-    c.known_dns.recent(user.id, &origin.dn, pulled, trust, c.now())
+    let pulled = known.sync.last_complete_pull_time.filter(|_| confirms);
+    let (user, stored) = (known.target.user.id, &known.origin.dn);
+    c.known_dns.recent(user, stored, pulled, trust, c.now())
 }
 
 /// The role of the entry where it was last seen, asked for while the bind is under way.

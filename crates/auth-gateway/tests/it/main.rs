@@ -15,6 +15,7 @@ mod nobody;
 mod one_bind;
 mod outages;
 mod panics;
+mod refreshes;
 mod refusals;
 mod secrets;
 mod shared_store;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::keyed_hash::Fingerprint;
+use crate::login::memory::keyed_hash::Fingerprint;
 
 /// The passwords that are being tried. Clones share them.
 pub struct Flights<T>(Arc<Mutex<Awaited<T>>>);
