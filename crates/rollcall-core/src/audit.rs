@@ -28,6 +28,8 @@ words! {
         Authenticated = "AUTHENTICATED",
         /// Nobody has this login.
         UnknownLogin = "UNKNOWN_LOGIN",
+        /// Another person's entry asks for this login too.
+        AmbiguousLogin = "AMBIGUOUS_LOGIN",
         /// The product's own password store decides.
         LocalUser = "LOCAL_USER",
         /// An admin blocks the user.

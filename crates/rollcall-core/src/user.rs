@@ -142,6 +142,7 @@ impl User {
         self.block.is_some() == other.block.is_some()
             && (self.state, self.state_reason) == (other.state, other.state_reason)
             && self.owner == other.owner
+            && self.login_ambiguous == other.login_ambiguous
             && self.profile.role == other.profile.role
             && origin(self) == origin(other)
     }

@@ -28,10 +28,11 @@ pub(super) async fn reconcile(
     c: &Context,
     seen: &Seen,
     target: &mut LoginTarget,
+    typed: &str,
     deadline: Instant,
 ) -> Result<(), Refusal> {
     bring_up_to_date(c, seen, target, deadline).await?;
-    admission(target)
+    admission(target, typed)
 }
 
 async fn bring_up_to_date(
@@ -85,8 +86,8 @@ async fn bring_up_to_date(
 }
 
 /// Whether somebody whose password is right may log in as they stand in the store.
-fn admission(target: &LoginTarget) -> Result<(), Refusal> {
-    match standing(target) {
+fn admission(target: &LoginTarget, typed: &str) -> Result<(), Refusal> {
+    match standing(target, typed) {
         Standing::Ask { .. } if target.user.state == UserState::Active => Ok(()),
         Standing::Ask { .. } => Err(denied(OwnReason::Deactivated)),
         Standing::Refused(_) => Err(denied(OwnReason::ChangedMeanwhile)),
@@ -102,14 +103,15 @@ pub(super) async fn judge_again(
     seen: &mut Seen,
     target: &mut LoginTarget,
     now: Option<Box<LoginTarget>>,
+    typed: &str,
     deadline: Instant,
 ) -> Result<(), Refusal> {
     let Some(now) = now else {
         return Err(denied(OwnReason::ChangedMeanwhile));
     };
     let was = std::mem::replace(target, *now);
-    let Standing::Ask { origin, sync } = standing(target) else {
-        return admission(target);
+    let Standing::Ask { origin, sync } = standing(target, typed) else {
+        return admission(target, typed);
     };
     let is_same_person =
         was.user.origin.as_ref().is_some_and(|was| {

@@ -4,6 +4,7 @@ use rollcall_core::audit::OwnReason;
 use rollcall_core::directory::Directory;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
+use rollcall_core::identifier::normalize;
 use rollcall_core::user::{Origin, StateReason, UserState};
 use rollcall_core::user_sync::UserSync;
 use rollcall_proto::resource_name;
@@ -87,8 +88,8 @@ impl From<Obstacle> for Error {
 }
 
 /// Decides. A block comes before everything else, and what is told comes after what is not. Whom the directory disabled
-/// it may have enabled again since, so it is asked.
-pub fn standing(target: &LoginTarget) -> Standing {
+/// it may have enabled again since, so it is asked. `typed` is what was typed, normalized.
+pub fn standing(target: &LoginTarget, typed: &str) -> Standing {
     let user = &target.user;
     if user.block.is_some() {
         return Standing::Refused(OwnReason::Blocked);
@@ -109,6 +110,10 @@ pub fn standing(target: &LoginTarget) -> Standing {
         (Some(_), None) => return Standing::Refused(OwnReason::UserSyncDeleted),
         (Some(origin), Some(sync)) => (origin, sync),
     };
+    // Their e-mail address is still nobody else's.
+    if user.login_ambiguous && normalize(&user.profile.login) == typed {
+        return Standing::Refused(OwnReason::AmbiguousLogin);
+    }
     let tenant = &user.tenant;
     let obstacle = match target.tenant_enabled {
         false => Some(Obstacle::tenant_disabled(tenant)),

@@ -51,7 +51,7 @@ fn target() -> LoginTarget {
 fn told(change: impl Fn(&mut LoginTarget)) -> String {
     let mut target = target();
     change(&mut target);
-    match standing(&target) {
+    match standing(&target, "ada") {
         Standing::Ask { .. } => "ask".into(),
         Standing::Local => "local".into(),
         Standing::Refused(reason) => reason.as_str().into(),
@@ -127,6 +127,19 @@ fn a_local_user_is_the_product_s_own_whatever_is_switched_off() {
         "local"
     );
     assert_eq!(told(|target| target.sync = None), "USER_SYNC_DELETED");
+}
+
+#[test]
+fn a_login_that_two_claim_is_nobody_s_and_an_address_of_one_of_them_is_theirs() {
+    let told = |login: &str, ambiguous| {
+        told(|target| {
+            target.user.profile.login = login.into();
+            target.user.login_ambiguous = ambiguous;
+        })
+    };
+    assert_eq!(told("Ada", true), "AMBIGUOUS_LOGIN");
+    assert_eq!(told("Ada", false), "ask");
+    assert_eq!(told("countess", true), "ask");
 }
 
 #[test]

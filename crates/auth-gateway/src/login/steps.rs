@@ -92,6 +92,8 @@ async fn walk(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Aut
 pub(super) struct Person {
     pub(super) tenant: TenantId,
     pub(super) who: Who,
+    /// What was typed, normalized.
+    typed: String,
     /// What is counted, and its text for hashes in memory.
     pub(super) counted: ThrottleSubject,
     pub(super) key: String,
@@ -126,15 +128,21 @@ async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
             return Err(Stop::Failed(error));
         }
     };
-    let hash = c.shared.unknown_login(&tenant, &normalize(&attempt.login));
+    let typed = normalize(&attempt.login);
+    let hash = c.shared.unknown_login(&tenant, &typed);
     let target = c.store.login_target(&tenant, &attempt.login).await?;
     let sync = target.as_ref().and_then(|target| target.sync.as_ref());
-    let (counted, unknown_login) = match &target {
-        Some(target) => (ThrottleSubject::User(target.user.id), None),
-        None => {
-            let text = format!("{hash}:{}", attempt.login.chars().count());
-            (ThrottleSubject::UnknownLogin(hash.clone()), Some(text))
+    let standing = target.as_ref().map(|target| standing(target, &typed));
+    let counted = match (&target, &standing) {
+        // Whoever else types it must not lock this user's account.
+        (Some(_), Some(Standing::Refused(OwnReason::AmbiguousLogin))) | (None, _) => {
+            ThrottleSubject::UnknownLogin(hash.clone())
         }
+        (Some(target), _) => ThrottleSubject::User(target.user.id),
+    };
+    let unknown_login = match target {
+        Some(_) => None,
+        None => Some(format!("{hash}:{}", attempt.login.chars().count())),
     };
     let who = Who {
         tenant: Some(tenant.clone()),
@@ -155,11 +163,12 @@ async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
         trial: Trial::Wait(OwnReason::UnknownLogin),
         tenant,
         who,
+        typed,
         counted,
         key,
     };
-    if let Some(target) = target {
-        person.trial = match standing(&target) {
+    if let Some((target, standing)) = target.zip(standing) {
+        person.trial = match standing {
             Standing::Ask { origin, sync } => Trial::Bind(Box::new(Known { target, origin, sync })),
             Standing::Refused(reason) => Trial::Wait(reason),
             Standing::Local => return Err(person.denied(c, OwnReason::LocalUser, Denial::LocalUser).await),
@@ -262,7 +271,7 @@ async fn admit(
     let authenticated = |user| Authenticated { user, time, notice };
     for _ in 0..ROUNDS {
         let deadline = c.directory_deadline(attempt.deadline);
-        if let Err(refusal) = reconcile(c, &seen, &mut target, deadline).await {
+        if let Err(refusal) = reconcile(c, &seen, &mut target, &person.typed, deadline).await {
             return Err(refuse(c, person, slots, refusal).await);
         }
         let ending = Ending {
@@ -278,7 +287,7 @@ async fn admit(
             LastLook::Renewed(user) => return Ok(authenticated(*user)),
             LastLook::Changed(now) => now,
         };
-        if let Err(refusal) = judge_again(c, &mut seen, &mut target, now, deadline).await {
+        if let Err(refusal) = judge_again(c, &mut seen, &mut target, now, &person.typed, deadline).await {
             return Err(refuse(c, person, slots, refusal).await);
         }
     }
@@ -300,11 +309,13 @@ async fn refuse(c: &Context, person: &Person, slots: &mut Slots, (reason, stop):
 impl Person {
     /// The user at the address that the attempt comes from, if it is told.
     pub(super) fn at_address(&self, c: &Context) -> Option<ThrottleSubject> {
-        let (user, client) = (self.who.user?, self.who.client?);
-        Some(ThrottleSubject::UserAt(
-            user,
-            c.shared.address(user, &network(client)),
-        ))
+        match (&self.counted, self.who.client) {
+            (ThrottleSubject::User(user), Some(client)) => {
+                let address = c.shared.address(*user, &network(client));
+                Some(ThrottleSubject::UserAt(*user, address))
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn home_key(&self) -> Option<&UserSyncKey> {

@@ -33,7 +33,7 @@ fn change(user: &User, kind: ChangeKind, state: UserState, state_reason: Option<
 }
 
 /// Deactivates somebody, as a run does that found them disabled.
-async fn deactivate(world: &World, login: &str, reason: StateReason) {
+pub(crate) async fn deactivate(world: &World, login: &str, reason: StateReason) {
     let user = world.user(login).await;
     let gone = change(
         &user,
