@@ -31,30 +31,39 @@ impl Auth {
         Self { logins, timeout }
     }
 
-    /// The attempt, or why there is none: an error about the caller, or about what the caller asks for.
-    fn attempt(&self, request: Request<AuthenticateRequest>) -> Result<Result<Attempt, Refused>, Error> {
+    fn attempt(&self, request: Request<AuthenticateRequest>) -> Result<Attempt, Refused> {
         let (_, extensions, message) = request.into_parts();
-        let caller = authorize(&extensions, Permission::Authenticate, Scope::Unresolved)?;
-        let origin = AttemptOrigin {
-            caller: caller.name().to_owned(),
-            client: None,
+        let caller =
+            authorize(&extensions, Permission::Authenticate, Scope::Unresolved).map_err(|error| Refused {
+                origin: None,
+                error: Box::new(error),
+            })?;
+        let refused = |error| {
+            let origin = AttemptOrigin {
+                caller: caller.name().to_owned(),
+                client: None,
+            };
+            Refused {
+                origin: Some(origin),
+                error: Box::new(error),
+            }
         };
-        let request = match Authenticate::try_from(message) {
-            Ok(request) => request,
-            Err(error) => return Ok(Err((origin, error))),
-        };
-        if let Some(tenant) = &request.tenant
-            && let Err(error) = caller.may_touch(tenant)
-        {
-            return Ok(Err((origin, error)));
+        let request = Authenticate::try_from(message).map_err(refused)?;
+        if let Some(tenant) = &request.tenant {
+            caller.may_touch(tenant).map_err(refused)?;
         }
         let longest = Instant::now() + self.timeout;
         let caller_deadline = Deadline::of(&extensions).map(Deadline::instant);
-        Ok(Ok(Attempt::new(request, caller, longest, caller_deadline)))
+        Ok(Attempt::new(request, caller, longest, caller_deadline))
     }
 }
 
-type Refused = (AttemptOrigin, Error);
+/// Why a request is no attempt.
+struct Refused {
+    /// Who asks; `None` if the caller is nobody.
+    origin: Option<AttemptOrigin>,
+    error: Box<Error>,
+}
 
 #[tonic::async_trait]
 impl AuthService for Auth {
@@ -62,9 +71,15 @@ impl AuthService for Auth {
         &self,
         request: Request<AuthenticateRequest>,
     ) -> Result<Response<AuthenticateResponse>, Status> {
-        let attempt = match self.attempt(request).map_err(|error| failed(&error))? {
+        let attempt = match self.attempt(request) {
             Ok(attempt) => attempt,
-            Err((origin, error)) => return Err(failed(&self.logins.refused(&origin, error).await)),
+            Err(Refused { origin, error }) => {
+                let error = match origin {
+                    Some(origin) => self.logins.refused(&origin, *error).await,
+                    None => *error,
+                };
+                return Err(failed(&error));
+            }
         };
         match &*self.logins.authenticate(attempt).await {
             Ok(outcome) => Ok(Response::new(response(outcome))),

@@ -15,4 +15,4 @@ pub mod login;
 pub mod serve;
 mod user_service;
 mod users;
-mod worker;
+pub mod worker;

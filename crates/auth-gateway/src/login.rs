@@ -1,13 +1,5 @@
-//! A login from beginning to end.
-//!
-//! 1. What can be refused without looking is refused when the request is converted.
-//! 2. [`standing`]: one query finds the user; unknown, LOCAL, blocked and deactivated users are decided here.
-//! 3. [`turn`], [`guess`]: a failure slot is reserved before the password goes anywhere, and a repeated wrong
-//!    password goes nowhere.
-//! 4. [`ask`]: the directory that owns the user, and no other, binds and verifies at once.
-//! 5. [`outcome`]: what its answer means, by the table in rollcall-core.
-//! 6. [`change`], [`refresh`]: what the entry brought to light is seen to before the answer.
-//! 7. [`record`]: audit, soft lock and a last look at the user are one transaction; without it, no answer.
+//! Logins: who joins whom, and what happens when a caller stops waiting. One login from beginning to end is one page:
+//! [`steps`].
 //!
 //! A login that has begun is carried through in a task of its own, whether or not its caller still waits:
 //! a bind that was sent must be accounted for.
@@ -15,54 +7,57 @@
 pub mod ask;
 pub mod attempt;
 pub mod change;
-pub mod disguise;
-pub mod guess;
-pub mod join;
-pub mod keyed_hash;
-mod known;
-pub mod known_dn;
+pub mod context;
+pub mod memory;
 pub mod outcome;
-pub mod prepared;
+mod reconcile;
 pub mod record;
 pub mod refresh;
-pub mod replay;
 pub mod role;
-pub mod run;
+mod soft_lock;
 pub mod standing;
-pub mod tenant_view;
-pub mod turn;
+mod steps;
+pub mod together;
+mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_core::error::{Error, Reason};
+use chrono::TimeDelta;
+use rollcall_core::audit::OwnReason;
+use rollcall_core::error::{Error, ErrorKind, Reason};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use attempt::{Attempt, AttemptOrigin, Progress};
-use join::{Joined, Joins, Ticket};
-use keyed_hash::PrivateHasher;
+use context::Context;
+use memory::keyed_hash::PrivateHasher;
 use outcome::Outcome;
-use run::Runner;
+use record::record_early;
+use steps::log_in;
+use together::join::{Joined, Joins, Ticket};
+
+/// Of an outage people are told at multiples of this, which is several times what its paths take.
+const OUTAGE_TICK: Duration = Duration::from_millis(25);
 
 /// What a login ends with. Those who joined it share it.
 pub type Done = Arc<Result<Outcome, Error>>;
 
 /// Carries logins out.
 pub struct Logins {
-    runner: Arc<Runner>,
+    context: Arc<Context>,
     joins: Arc<Joins<Result<Outcome, Error>>>,
     hasher: PrivateHasher,
     tasks: TaskTracker,
 }
 
 impl Logins {
-    /// Carries logins out with `runner`; `random` keys what is only kept in memory.
-    pub fn new(runner: Runner, join: Duration, random: &[u8; 32]) -> Self {
+    /// Carries logins out in `context`; `random` keys what is only kept in memory.
+    pub fn new(context: Context, random: &[u8; 32]) -> Self {
         Self {
-            runner: Arc::new(runner),
-            joins: Joins::new(join),
+            joins: Joins::new(context.login.join),
+            context: Arc::new(context),
             hasher: PrivateHasher::new(random),
             tasks: TaskTracker::new(),
         }
@@ -101,7 +96,7 @@ impl Logins {
 
     /// Records an attempt that is refused before anybody knows whose it is.
     pub async fn refused(&self, origin: &AttemptOrigin, error: Error) -> Error {
-        let recorded = self.runner.record_early(origin, error.reason.as_str()).await;
+        let recorded = record_early(&self.context, origin, error.reason).await;
         recorded.err().unwrap_or(error)
     }
 
@@ -118,14 +113,14 @@ impl Logins {
         progress: Progress,
         deadline: Instant,
     ) -> Done {
-        let runner = Arc::clone(&self.runner);
+        let context = Arc::clone(&self.context);
         let too_late = too_late(attempt.deadline_is_caller_s);
         let origin = attempt.origin();
         let seen = progress.clone();
         let login = async move {
-            let done = Arc::new(runner.run_once(&attempt, &seen).await);
+            let done = Arc::new(once(&context, &attempt, &seen).await);
             if let Some(ticket) = ticket {
-                ticket.finish(Arc::clone(&done), !run::may_be_repeated(&done));
+                ticket.finish(Arc::clone(&done), !may_be_repeated(&done));
             }
             done
         };
@@ -144,6 +139,61 @@ impl Logins {
             Err(_) => Arc::new(Err(too_late)),
         }
     }
+}
+
+/// Carries one login through, unless it was already: here, or by another replica.
+async fn once(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
+    let Some(request_id) = &attempt.request_id else {
+        return evenly(c, attempt, progress).await;
+    };
+    let request = c.shared.request_id(attempt.caller.name(), request_id);
+    let now = c.now();
+    let expires = now + TimeDelta::from_std(c.login.join).unwrap_or(TimeDelta::MAX);
+    if !c.store.claim_login_request(&request, expires, now).await? {
+        record_early(c, &attempt.origin(), OwnReason::RepeatedRequest).await?;
+        return Err(outcome::bind_outcome_unknown());
+    }
+    let done = evenly(c, attempt, progress).await;
+    if may_be_repeated(&done)
+        && let Err(error) = c.store.release_login_request(&request).await
+    {
+        tracing::warn!(error = %error, "a login request that came to nothing cannot be repeated for a while");
+    }
+    done
+}
+
+/// Carries one login through. Of an outage, neither the words nor the time tell whose login it is.
+async fn evenly(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
+    let start = Instant::now();
+    let mut done = log_in(c, attempt, progress).await;
+    if let Err(error) = &mut done
+        && error.reason == Reason::DirectoryUnavailable
+    {
+        // Which directory it is would tell that there is such a login.
+        error.metadata.clear();
+        let answer_at = next_tick(start, Instant::now());
+        if answer_at < attempt.deadline {
+            tokio::time::sleep_until(answer_at).await;
+        }
+    }
+    done
+}
+
+/// Nothing was sent: the caller is meant to try again, with the same request id if it likes.
+fn may_be_repeated(done: &Result<Outcome, Error>) -> bool {
+    done.as_ref().is_err_and(|error| {
+        matches!(
+            error.kind(),
+            ErrorKind::Unavailable | ErrorKind::ResourceExhausted | ErrorKind::DeadlineExceeded
+        )
+    })
+}
+
+/// When to tell of an outage: on whole ticks since the call began, or the time that it took would tell whose login
+/// it was.
+fn next_tick(start: Instant, now: Instant) -> Instant {
+    let ticks = now.duration_since(start).as_nanos() / OUTAGE_TICK.as_nanos() + 1;
+    start + OUTAGE_TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
 }
 
 /// Nothing was sent, nor will be: a directory has less time than the whole login has.

@@ -25,8 +25,8 @@ use crate::auth_service::Auth;
 use crate::config::{GatewaySettings, Secrets, egress_policy, login_policy, store_options};
 use crate::directories::Directories;
 use crate::login::Logins;
-use crate::login::keyed_hash::{PrivateHasher, SharedHasher};
-use crate::login::run::{Parts, Runner};
+use crate::login::context::{Context, Parts};
+use crate::login::memory::keyed_hash::{PrivateHasher, SharedHasher};
 use crate::user_service::Users;
 use crate::worker::Worker;
 
@@ -88,7 +88,7 @@ impl Gateway {
             .map_err(Failure::because)?;
         let worker = Worker::new(&own.worker, secrets.worker_token.as_ref()).map_err(Failure::because)?;
         let directories = Arc::new(Directories::new(store.clone(), egress, PoolLimits::default()));
-        let runner = Runner::new(Parts {
+        let context = Context::new(Parts {
             store: store.clone(),
             directories: Arc::clone(&directories),
             worker,
@@ -99,7 +99,7 @@ impl Gateway {
             shared: SharedHasher::new(&secrets.login_hash_key),
             private: PrivateHasher::new(&random()?),
         });
-        let logins = Arc::new(Logins::new(runner, own.login.join, &random()?));
+        let logins = Arc::new(Logins::new(context, &random()?));
         let users = Users::new(
             store.clone(),
             clock.clone(),

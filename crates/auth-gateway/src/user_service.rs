@@ -283,7 +283,7 @@ impl Users {
         let policy = self.throttle.defaults().rules(&own, &observed).policy;
         let forgotten = self.store.unlock_user(&name.tenant, name.user).await?;
         self.record(&caller, &user, "UserService.UnlockUser").await?;
-        let was_locked = policy.reserve(forgotten, self.clock.now()).is_err();
+        let was_locked = policy.reserve(forgotten, None, self.clock.now()).is_err();
         Ok(UnlockUserResponse { was_locked })
     }
 

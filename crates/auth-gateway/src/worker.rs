@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use rollcall_core::error::Reason;
 use rollcall_core::id::{TenantId, UserId};
-use rollcall_proto::resource_name;
 use rollcall_proto::v1::RefreshUserRequest;
 use rollcall_proto::v1::user_sync_service_client::UserSyncServiceClient;
+use rollcall_proto::{resource_name, status};
 use rollcall_runtime::config::Secret;
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -48,9 +49,46 @@ pub enum RefreshError {
     /// It did not answer in time.
     #[error("the sync worker did not answer in time")]
     Timeout,
-    /// It could not.
+    /// It is not there, or cannot work.
     #[error("the sync worker answered {}", .0.code())]
-    Refused(#[source] Box<tonic::Status>),
+    OutOfOrder(#[source] Box<tonic::Status>),
+    /// It could not ask the directory.
+    #[error("the sync worker could not ask the directory: {}", .0.as_str())]
+    Directory(Reason),
+    /// It did its work, and there is nothing to renew as things stand.
+    #[error("the sync worker renews no such user: {}", .0.as_str())]
+    Rejected(Reason),
+}
+
+impl RefreshError {
+    fn from_status(status: tonic::Status) -> Self {
+        match status::reason(&status) {
+            Some(
+                reason @ (Reason::UserNotFound
+                | Reason::TenantNotFound
+                | Reason::UserSyncNotFound
+                | Reason::DirectoryNotFound
+                | Reason::SyncDisabled
+                | Reason::EndpointUnconfirmed
+                | Reason::ConcurrentChange),
+            ) => Self::Rejected(reason),
+            Some(
+                reason @ (Reason::DirectoryMisconfigured
+                | Reason::DirectoryUnavailable
+                | Reason::DirectoryBusy
+                | Reason::DirectoryTimeout),
+            ) => Self::Directory(reason),
+            _ => Self::OutOfOrder(Box::new(status)),
+        }
+    }
+
+    /// The worker is of no use at the moment, whomever it should renew.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::NoWorker | Self::Timeout | Self::OutOfOrder(_) => true,
+            Self::Directory(_) | Self::Rejected(_) => false,
+        }
+    }
 }
 
 impl Worker {
@@ -105,7 +143,7 @@ impl Worker {
         }
         match tokio::time::timeout(left, client.refresh_user(request)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(status)) => Err(RefreshError::Refused(Box::new(status))),
+            Ok(Err(status)) => Err(RefreshError::from_status(status)),
             Err(_) => Err(RefreshError::Timeout),
         }
     }
@@ -139,4 +177,28 @@ fn tls(settings: &config::Worker) -> Result<ClientTlsConfig, WorkerError> {
         tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
     }
     Ok(tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_core::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn only_a_worker_that_cannot_work_is_an_outage() {
+        use Reason::*;
+        for reason in Reason::ALL.iter().copied() {
+            let error = RefreshError::from_status(status::to_status(&Error::new(reason, "x")));
+            let works = match reason {
+                UserNotFound | TenantNotFound | UserSyncNotFound | DirectoryNotFound | SyncDisabled
+                | EndpointUnconfirmed | ConcurrentChange => matches!(error, RefreshError::Rejected(_)),
+                DirectoryMisconfigured | DirectoryUnavailable | DirectoryBusy | DirectoryTimeout => {
+                    matches!(error, RefreshError::Directory(_))
+                }
+                _ => error.is_outage(),
+            };
+            assert!(works, "{reason:?} is {error}");
+        }
+    }
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use crate::error::Reason;
 use crate::id::{DirectoryId, TenantId, UserId, UserSyncId};
+use crate::verdict::InternalReason;
+use crate::words::words;
 
 /// How a login attempt ended, as the audit log keeps it. Callers see less.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -16,6 +19,97 @@ pub enum LoginOutcome {
     Denied,
     /// No verdict: outage, misconfiguration, unknown outcome.
     Error,
+}
+
+words! {
+    /// Why a login ended as it did, where neither the directory nor an error says so.
+    pub enum OwnReason {
+        /// The right password of somebody who may log in.
+        Authenticated = "AUTHENTICATED",
+        /// Nobody has this login.
+        UnknownLogin = "UNKNOWN_LOGIN",
+        /// Another person's entry asks for this login too.
+        AmbiguousLogin = "AMBIGUOUS_LOGIN",
+        /// The product's own password store decides.
+        LocalUser = "LOCAL_USER",
+        /// An admin blocks the user.
+        Blocked = "BLOCKED",
+        /// The user is deactivated.
+        Deactivated = "DEACTIVATED",
+        /// The user is archived.
+        Archived = "ARCHIVED",
+        /// The user sync that owned the user is gone.
+        UserSyncDeleted = "USER_SYNC_DELETED",
+        /// No entry has the user's external id.
+        EntryGone = "ENTRY_GONE",
+        /// Several entries have the user's external id.
+        ExternalIdShared = "EXTERNAL_ID_SHARED",
+        /// No search of the user sync finds the entry.
+        EntryOutOfScope = "ENTRY_OUT_OF_SCOPE",
+        /// The same wrong password as a moment ago, or as another attempt at this moment.
+        RepeatedPassword = "REPEATED_PASSWORD",
+        /// Another attempt with this request id was carried out already.
+        RepeatedRequest = "REPEATED_REQUEST",
+        /// The soft lock refused.
+        TooManyAttempts = "TOO_MANY_ATTEMPTS",
+        /// The password was right, but the user may not log in any more since a moment ago.
+        ChangedMeanwhile = "CHANGED_MEANWHILE",
+        /// The directory answered the bind, but said nothing about the password.
+        DirectoryGaveNoVerdict = "DIRECTORY_GAVE_NO_VERDICT",
+        /// Another release wrote a reason that this one does not know.
+        Unrecognized = "UNRECOGNIZED",
+    }
+}
+
+/// The precise reason of a login's end.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LoginReason {
+    /// Rollcall's own.
+    Own(OwnReason),
+    /// The directory's.
+    Directory(InternalReason),
+    /// The call failed.
+    Error(Reason),
+}
+
+impl LoginReason {
+    /// The reason as the audit log spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Own(reason) => reason.as_str(),
+            Self::Directory(reason) => reason.as_str(),
+            Self::Error(reason) => reason.as_str(),
+        }
+    }
+
+    /// Reads what [`as_str`](Self::as_str) wrote.
+    pub fn parse(text: &str) -> Self {
+        let own = OwnReason::ALL.iter().copied().map(Self::Own);
+        let directory = InternalReason::ALL.iter().copied().map(Self::Directory);
+        let errors = Reason::ALL.iter().copied().map(Self::Error);
+        own.chain(directory)
+            .chain(errors)
+            .find(|reason| reason.as_str() == text)
+            .unwrap_or(Self::Own(OwnReason::Unrecognized))
+    }
+}
+
+impl From<OwnReason> for LoginReason {
+    fn from(reason: OwnReason) -> Self {
+        Self::Own(reason)
+    }
+}
+
+impl From<InternalReason> for LoginReason {
+    fn from(reason: InternalReason) -> Self {
+        Self::Directory(reason)
+    }
+}
+
+impl From<Reason> for LoginReason {
+    fn from(reason: Reason) -> Self {
+        Self::Error(reason)
+    }
 }
 
 /// Attempts that were refused one soon after the other, and are one event.
@@ -34,8 +128,8 @@ pub enum AuditKind {
     Login {
         /// How it ended.
         outcome: LoginOutcome,
-        /// The precise reason, e.g. `WRONG_PASSWORD` or `UNKNOWN_LOGIN`.
-        reason: Cow<'static, str>,
+        /// The precise reason.
+        reason: LoginReason,
         /// The user, if the login named one.
         user: Option<UserId>,
         /// The user's sync.
@@ -73,4 +167,27 @@ pub struct AuditEvent {
     pub caller: String,
     /// What.
     pub kind: AuditKind,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_reason_has_a_word_of_its_own_and_is_read_back() {
+        let own = OwnReason::ALL.iter().copied().map(LoginReason::from);
+        let directory = InternalReason::ALL.iter().copied().map(LoginReason::from);
+        let errors = Reason::ALL.iter().copied().map(LoginReason::from);
+        let mut words = HashSet::new();
+        for reason in own.chain(directory).chain(errors) {
+            assert!(
+                words.insert(reason.as_str()),
+                "{reason:?} is spelled like another"
+            );
+            assert_eq!(LoginReason::parse(reason.as_str()), reason);
+        }
+        assert_eq!(LoginReason::parse("OF_TOMORROW"), OwnReason::Unrecognized.into());
+    }
 }

@@ -109,7 +109,7 @@ reasons! {
     BindOutcomeUnknown = "BIND_OUTCOME_UNKNOWN" => Aborted,
     /// The login was decided but could not be recorded, so it does not count.
     LoginNotRecorded = "LOGIN_NOT_RECORDED" => Aborted,
-    /// The password is right, but the user's role changed and the sync worker could not be reached to renew it.
+    /// The password is right, but the user's role or state changed and the sync worker could not be reached to renew it.
     WorkerUnavailable = "WORKER_UNAVAILABLE" => Aborted,
     /// The add-on, the directory or the user sync is switched off.
     SyncDisabled = "SYNC_DISABLED" => FailedPrecondition,

@@ -54,3 +54,4 @@ pub mod user_sync;
 pub mod verdict;
 pub mod violation;
 pub mod wording;
+mod words;

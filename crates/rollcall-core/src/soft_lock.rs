@@ -58,6 +58,9 @@ pub struct SoftLockDefaults {
 pub struct SoftLockRules {
     /// How attempts are counted.
     pub policy: ThrottlePolicy,
+    /// The most failures of one user that may reach the directory, from all addresses together; `None` if its threshold is
+    /// not known.
+    pub ceiling: Option<u32>,
     /// Whether they are refused.
     pub mode: SoftLockMode,
 }
@@ -98,7 +101,8 @@ impl SoftLockDefaults {
         let highest = highest_limit(directory.lockout_threshold);
         let limit = match (own.limit, highest) {
             (Some(own), highest) => own.min(highest.unwrap_or(u32::MAX)),
-            (None, Some(highest)) => highest.min(self.max_limit),
+            // One is left for addresses that are known to be the user's, where there is one to leave.
+            (None, Some(highest)) => highest.saturating_sub(1).max(1).min(self.max_limit),
             (None, None) => self.limit,
         };
         // Failures that the directory still remembers count there, so they count here.
@@ -116,6 +120,7 @@ impl SoftLockDefaults {
                 lock: delta(lock),
                 fixed: false,
             },
+            ceiling: highest,
             mode: own.mode.unwrap_or(self.mode),
         }
     }
@@ -164,7 +169,9 @@ mod tests {
         for (own, threshold, limit) in [
             (SoftLock::default(), None, 3),
             (SoftLock::default(), Some(0), 3),
-            (SoftLock::default(), Some(5), 4),
+            (SoftLock::default(), Some(5), 3),
+            (SoftLock::default(), Some(3), 1),
+            (SoftLock::default(), Some(2), 1),
             (SoftLock::default(), Some(1), 1),
             (SoftLock::default(), Some(1_000), 10),
             (own(20), None, 20),

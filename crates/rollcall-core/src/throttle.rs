@@ -7,14 +7,21 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::id::UserId;
+
 /// How far the clocks of replicas may be apart.
 const MAX_SKEW: TimeDelta = TimeDelta::minutes(1);
+/// An address from which a user logged in counts as theirs for this long.
+const KNOWN_FOR: TimeDelta = TimeDelta::days(7);
 
 /// What is counted together.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ThrottleSubject {
     /// A known user, whatever was typed.
-    User(crate::id::UserId),
+    User(UserId),
+    /// A known user at an address from which they logged in lately: the keyed hash of both. Strangers' guesses do not
+    /// count here, so they do not shut the user out.
+    UserAt(UserId, String),
     /// A login that names nobody: its keyed hash.
     UnknownLogin(String),
     /// An end user's address.
@@ -47,6 +54,8 @@ pub struct ThrottleState {
     pub failures: u32,
     /// Attempts whose outcome is not known, or not yet.
     pub reserved: u32,
+    /// When a password was last right, of a user at an address.
+    pub proven_time: Option<DateTime<Utc>>,
 }
 
 /// A reserved slot. Belongs to the window in which it was taken.
@@ -82,17 +91,17 @@ impl Settlement {
 }
 
 impl ThrottlePolicy {
-    /// Takes a slot, or says how long to wait.
+    /// Takes a slot, or says how long to wait. `shared` is the slot of an earlier attempt with the same password whose
+    /// outcome nobody knows: as long as it counts, it serves for this attempt too.
     pub fn reserve(
         &self,
         state: Option<ThrottleState>,
+        shared: Option<Slot>,
         now: DateTime<Utc>,
     ) -> Result<(ThrottleState, Slot), TimeDelta> {
         let fresh = ThrottleState {
-            window_start: now,
-            last_time: now,
-            failures: 0,
-            reserved: 0,
+            proven_time: state.and_then(|state| state.proven_time),
+            ..ThrottleState::new(now)
         };
         let mut state = match state {
             // A clock that was set back must not keep a window open for longer than its length. But attempts
@@ -100,10 +109,14 @@ impl ThrottlePolicy {
             Some(state) if state.last_time - MAX_SKEW <= now && now < self.end(&state) => state,
             _ => fresh,
         };
-        if self.is_reached(&state) {
-            return Err(self.end(&state) - now);
+        let is_shared =
+            state.reserved > 0 && shared.is_some_and(|slot| slot.window_start == state.window_start);
+        if !is_shared {
+            if self.is_reached(&state) {
+                return Err(self.end(&state) - now);
+            }
+            state.reserved += 1;
         }
-        state.reserved += 1;
         state.last_time = state.last_time.max(now);
         Ok((
             state,
@@ -129,6 +142,22 @@ impl ThrottlePolicy {
 }
 
 impl ThrottleState {
+    /// Nothing is counted yet.
+    pub fn new(now: DateTime<Utc>) -> Self {
+        Self {
+            window_start: now,
+            last_time: now,
+            failures: 0,
+            reserved: 0,
+            proven_time: None,
+        }
+    }
+
+    /// Whether this address is the user's.
+    pub fn is_known(&self, now: DateTime<Utc>) -> bool {
+        self.proven_time.is_some_and(|time| now - time < KNOWN_FOR)
+    }
+
     /// The state after the attempt that holds `slot` ended. A slot of an earlier window changes nothing but
     /// a failure, which counts in this one.
     pub fn settle(mut self, slot: Slot, settlement: Settlement) -> Self {
@@ -175,33 +204,33 @@ mod tests {
     fn parallel_guesses_cannot_overshoot() {
         let mut state = None;
         for _ in 0..3 {
-            state = Some(POLICY.reserve(state, at(0)).unwrap().0);
+            state = Some(POLICY.reserve(state, None, at(0)).unwrap().0);
         }
-        assert_eq!(POLICY.reserve(state, at(1)), Err(TimeDelta::minutes(19)));
+        assert_eq!(POLICY.reserve(state, None, at(1)), Err(TimeDelta::minutes(19)));
     }
 
     #[test]
     fn failures_lock_until_so_long_after_the_last_one() {
         let mut state = None;
         for minute in 0..3 {
-            let (reserved, slot) = POLICY.reserve(state, at(minute)).unwrap();
+            let (reserved, slot) = POLICY.reserve(state, None, at(minute)).unwrap();
             state = Some(reserved.settle(slot, Settlement::Failure));
         }
-        assert_eq!(POLICY.reserve(state, at(10)), Err(TimeDelta::minutes(12)));
-        assert!(POLICY.reserve(state, at(21)).is_err());
-        let (state, _) = POLICY.reserve(state, at(22)).unwrap();
+        assert_eq!(POLICY.reserve(state, None, at(10)), Err(TimeDelta::minutes(12)));
+        assert!(POLICY.reserve(state, None, at(21)).is_err());
+        let (state, _) = POLICY.reserve(state, None, at(22)).unwrap();
         assert_eq!((state.failures, state.reserved), (0, 1));
     }
 
     #[test]
     fn failures_add_up_as_long_as_the_directory_may_add_them_up() {
         let failed = |state, minute| {
-            let (reserved, slot) = POLICY.reserve(state, at(minute)).unwrap();
+            let (reserved, slot) = POLICY.reserve(state, None, at(minute)).unwrap();
             Some(reserved.settle(slot, Settlement::Failure))
         };
         // The window of the first is over, and the second is remembered all the same.
         let state = failed(failed(failed(None, 0), 14), 28);
-        assert!(POLICY.reserve(state, at(29)).is_err());
+        assert!(POLICY.reserve(state, None, at(29)).is_err());
         let state = failed(failed(failed(None, 0), 14), 29);
         assert_eq!(state.unwrap().failures, 1);
     }
@@ -214,35 +243,35 @@ mod tests {
         };
         let mut state = None;
         for hour in 0..24 {
-            let (reserved, slot) = client.reserve(state, at(hour * 60)).unwrap();
+            let (reserved, slot) = client.reserve(state, None, at(hour * 60)).unwrap();
             state = Some(reserved.settle(slot, Settlement::Failure));
             for minute in (5..60).step_by(5) {
-                let (reserved, slot) = client.reserve(state, at(hour * 60 + minute)).unwrap();
+                let (reserved, slot) = client.reserve(state, None, at(hour * 60 + minute)).unwrap();
                 state = Some(reserved.settle(slot, Settlement::NotSent));
             }
         }
         // Three within a window are too many all the same, for so long after the last one.
         let mut state = None;
         for minute in [0, 7, 14] {
-            let (reserved, slot) = client.reserve(state, at(minute)).unwrap();
+            let (reserved, slot) = client.reserve(state, None, at(minute)).unwrap();
             state = Some(reserved.settle(slot, Settlement::Failure));
         }
-        assert_eq!(client.reserve(state, at(20)), Err(TimeDelta::minutes(14)));
+        assert_eq!(client.reserve(state, None, at(20)), Err(TimeDelta::minutes(14)));
     }
 
     #[test]
     fn a_right_password_forgets_failures_but_not_other_attempts_under_way() {
-        let (state, first) = POLICY.reserve(None, at(0)).unwrap();
+        let (state, first) = POLICY.reserve(None, None, at(0)).unwrap();
         let state = state.settle(first, Settlement::Failure);
-        let (state, second) = POLICY.reserve(Some(state), at(0)).unwrap();
-        let (state, _third) = POLICY.reserve(Some(state), at(0)).unwrap();
+        let (state, second) = POLICY.reserve(Some(state), None, at(0)).unwrap();
+        let (state, _third) = POLICY.reserve(Some(state), None, at(0)).unwrap();
         let state = state.settle(second, Settlement::Success);
         assert_eq!((state.failures, state.reserved), (0, 1));
     }
 
     #[test]
     fn an_unknown_outcome_keeps_its_slot_and_an_unsent_one_gives_it_back() {
-        let (state, slot) = POLICY.reserve(None, at(0)).unwrap();
+        let (state, slot) = POLICY.reserve(None, None, at(0)).unwrap();
         assert_eq!(state.settle(slot, Settlement::Unknown).reserved, 1);
         assert_eq!(
             state.settle(slot, Settlement::NotSent),
@@ -252,28 +281,54 @@ mod tests {
 
     #[test]
     fn a_late_failure_counts_in_the_next_window() {
-        let (_, old) = POLICY.reserve(None, at(0)).unwrap();
-        let (state, _) = POLICY.reserve(None, at(20)).unwrap();
+        let (_, old) = POLICY.reserve(None, None, at(0)).unwrap();
+        let (state, _) = POLICY.reserve(None, None, at(20)).unwrap();
         let state = state.settle(old, Settlement::Failure);
         assert_eq!((state.failures, state.reserved), (1, 1));
     }
 
     #[test]
     fn an_attempt_that_arrives_out_of_order_begins_no_new_window() {
-        let (state, _) = POLICY.reserve(None, at(10)).unwrap();
+        let (state, _) = POLICY.reserve(None, None, at(10)).unwrap();
         let earlier = at(10) - TimeDelta::milliseconds(3);
-        let (state, _) = POLICY.reserve(Some(state), earlier).unwrap();
+        let (state, _) = POLICY.reserve(Some(state), None, earlier).unwrap();
         assert_eq!((state.window_start, state.reserved), (at(10), 2));
     }
 
     #[test]
     fn a_clock_set_back_does_not_lock_for_longer() {
         let state = ThrottleState {
-            window_start: at(1000),
-            last_time: at(1000),
             failures: 3,
-            reserved: 0,
+            ..ThrottleState::new(at(1000))
         };
-        assert!(POLICY.reserve(Some(state), at(0)).is_ok());
+        assert!(POLICY.reserve(Some(state), None, at(0)).is_ok());
+    }
+
+    #[test]
+    fn attempts_of_unknown_outcome_with_one_password_share_a_slot() {
+        let one = ThrottlePolicy { limit: 1, ..POLICY };
+        let (state, slot) = one.reserve(None, None, at(0)).unwrap();
+        let state = state.settle(slot, Settlement::Unknown);
+        assert!(one.reserve(Some(state), None, at(1)).is_err());
+        let (state, again) = one.reserve(Some(state), Some(slot), at(1)).unwrap();
+        assert_eq!((state.reserved, state.last_time, again), (1, at(1), slot));
+        let state = state.settle(again, Settlement::Failure);
+        assert_eq!((state.failures, state.reserved), (1, 0));
+        // Once it is settled, or its window is over, it is nobody's.
+        assert!(one.reserve(Some(state), Some(slot), at(2)).is_err());
+        let (state, later) = one.reserve(Some(state), Some(slot), at(60)).unwrap();
+        assert_eq!((state.reserved, later.window_start), (1, at(60)));
+    }
+
+    #[test]
+    fn an_address_stays_the_user_s_for_a_while_after_the_last_right_password() {
+        let state = ThrottleState::new(at(0));
+        assert!(!state.is_known(at(0)));
+        let state = ThrottleState {
+            proven_time: Some(at(0)),
+            ..state
+        };
+        let (state, _) = POLICY.reserve(Some(state), None, at(60 * 24 * 6)).unwrap();
+        assert!(state.is_known(at(60 * 24 * 6)) && !state.is_known(at(60 * 24 * 7)));
     }
 }

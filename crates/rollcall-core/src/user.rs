@@ -133,3 +133,24 @@ pub struct User {
     /// When it was last changed.
     pub update_time: DateTime<Utc>,
 }
+
+impl User {
+    /// Whether a login that was decided about this user is decided about the other too: nothing differs that opens or
+    /// closes the product to the person, or that says who they are.
+    pub fn stands_like(&self, other: &Self) -> bool {
+        let origin = |user: &Self| {
+            let origin = user.origin.as_ref()?;
+            Some((
+                origin.user_sync.clone(),
+                origin.directory.clone(),
+                origin.external_id.clone(),
+            ))
+        };
+        self.block.is_some() == other.block.is_some()
+            && (self.state, self.state_reason) == (other.state, other.state_reason)
+            && self.owner == other.owner
+            && self.login_ambiguous == other.login_ambiguous
+            && self.profile.role == other.profile.role
+            && origin(self) == origin(other)
+    }
+}

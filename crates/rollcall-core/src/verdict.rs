@@ -9,6 +9,7 @@ mod diagnostic;
 use std::time::Duration;
 
 use crate::dialect::{AccountState, AccountStatus, Dialect};
+use crate::words::words;
 
 /// The directory's answer to one bind, and what the entry's read said at the same time.
 #[derive(Clone, Copy, Debug)]
@@ -118,66 +119,45 @@ pub enum PublicReason {
     LogonRestricted,
 }
 
-/// The reason of a denial that only the audit log keeps.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum InternalReason {
-    /// Wrong password or unknown account; most directories do not tell which.
-    InvalidCredentials,
-    /// The directory has no such account.
-    NoSuchAccount,
-    /// The directory has no such entry (noSuchObject): it was moved or deleted.
-    NoSuchEntry,
-    /// The DN is not valid (invalidDNSyntax).
-    InvalidName,
-    /// The name belongs to no account, or to several.
-    AmbiguousName,
-    /// The entry has no password, or none of the kind that a bind needs.
-    NoPassword,
-    /// The directory's rules forbid the bind (insufficientAccessRights).
-    Forbidden,
-    /// The directory refused for a reason of its own (unwillingToPerform).
-    Refused,
-    /// The account is locked after wrong passwords.
-    AccountLocked,
-    /// The account is disabled.
-    AccountDisabled,
-    /// The account is past its time.
-    AccountExpired,
-    /// The account may not log on at this time.
-    LogonHours,
-    /// The account may not log on from this machine.
-    LogonWorkstation,
-    /// The account may not log on in this way, or is otherwise restricted.
-    LogonRestricted,
-    /// The password has expired.
-    PasswordExpired,
-    /// The password must be changed first.
-    PasswordMustChange,
+words! {
+    /// The reason of a denial that only the audit log keeps.
+    pub enum InternalReason {
+        /// Wrong password or unknown account; most directories do not tell which.
+        InvalidCredentials = "INVALID_CREDENTIALS",
+        /// The directory has no such account.
+        NoSuchAccount = "NO_SUCH_ACCOUNT",
+        /// The directory has no such entry (noSuchObject): it was moved or deleted.
+        NoSuchEntry = "NO_SUCH_ENTRY",
+        /// The DN is not valid (invalidDNSyntax).
+        InvalidName = "INVALID_NAME",
+        /// The name belongs to no account, or to several.
+        AmbiguousName = "AMBIGUOUS_NAME",
+        /// The entry has no password, or none of the kind that a bind needs.
+        NoPassword = "NO_PASSWORD",
+        /// The directory's rules forbid the bind (insufficientAccessRights).
+        Forbidden = "FORBIDDEN",
+        /// The directory refused for a reason of its own (unwillingToPerform).
+        Refused = "REFUSED",
+        /// The account is locked after wrong passwords.
+        AccountLocked = "ACCOUNT_LOCKED",
+        /// The account is disabled.
+        AccountDisabled = "ACCOUNT_DISABLED",
+        /// The account is past its time.
+        AccountExpired = "ACCOUNT_EXPIRED",
+        /// The account may not log on at this time.
+        LogonHours = "LOGON_HOURS",
+        /// The account may not log on from this machine.
+        LogonWorkstation = "LOGON_WORKSTATION",
+        /// The account may not log on in this way, or is otherwise restricted.
+        LogonRestricted = "LOGON_RESTRICTED",
+        /// The password has expired.
+        PasswordExpired = "PASSWORD_EXPIRED",
+        /// The password must be changed first.
+        PasswordMustChange = "PASSWORD_MUST_CHANGE",
+    }
 }
 
 impl InternalReason {
-    /// The reason as the audit log spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidCredentials => "INVALID_CREDENTIALS",
-            Self::NoSuchAccount => "NO_SUCH_ACCOUNT",
-            Self::NoSuchEntry => "NO_SUCH_ENTRY",
-            Self::InvalidName => "INVALID_NAME",
-            Self::AmbiguousName => "AMBIGUOUS_NAME",
-            Self::NoPassword => "NO_PASSWORD",
-            Self::Forbidden => "FORBIDDEN",
-            Self::Refused => "REFUSED",
-            Self::AccountLocked => "ACCOUNT_LOCKED",
-            Self::AccountDisabled => "ACCOUNT_DISABLED",
-            Self::AccountExpired => "ACCOUNT_EXPIRED",
-            Self::LogonHours => "LOGON_HOURS",
-            Self::LogonWorkstation => "LOGON_WORKSTATION",
-            Self::LogonRestricted => "LOGON_RESTRICTED",
-            Self::PasswordExpired => "PASSWORD_EXPIRED",
-            Self::PasswordMustChange => "PASSWORD_MUST_CHANGE",
-        }
-    }
-
     /// What may be told once the password is proven right. A lock may not: it would confirm a guess.
     fn public(self) -> PublicReason {
         match self {

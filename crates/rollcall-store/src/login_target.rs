@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
+use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
 use rollcall_core::identifier::normalize;
 use rollcall_core::user::User;
 use sea_orm::{DbErr, FromQueryResult, QueryResult, Value};
@@ -16,7 +16,6 @@ use crate::clock::from_micros;
 use crate::database::{Database, Engine, text};
 use crate::entity::user::Model;
 use crate::error::{Result, StoreError};
-use crate::login_writer::LoginExpectation;
 use crate::own_connection::{OwnConnection, Purpose};
 use crate::store::Store;
 
@@ -82,7 +81,13 @@ pub(crate) struct Row {
     switches: Switches,
 }
 
-/// What decides the login of a user `u`.
+/// What decides a login beside the user.
+const SWITCHES: &str = "t.user_sync_enabled AS tenant_enabled, t.revision AS tenant_revision,
+    s.revision AS user_sync_revision, s.in_force_revision, s.disabled AS user_sync_disabled, d.id AS directory_id,
+    d.revision AS directory_revision, d.disabled AS directory_disabled, d.endpoint_confirmed,
+    d.observe_time, s.last_complete_pull_time";
+
+/// Where it is, of a user `u`.
 const JOINS: &str = "JOIN tenants t ON t.id = u.tenant
     LEFT JOIN user_syncs s ON s.tenant = u.tenant AND s.id = u.user_sync
     LEFT JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory";
@@ -180,10 +185,7 @@ fn query<'w>(wanted: impl Iterator<Item = &'w Wanted>, engine: Engine) -> (Strin
     }
     let (source, values) = bulk.source(engine, 1);
     let sql = format!(
-        "SELECT u.*, i.identifier, t.user_sync_enabled AS tenant_enabled, t.revision AS tenant_revision,
-            s.revision AS user_sync_revision, s.in_force_revision, s.disabled AS user_sync_disabled, d.id AS directory_id,
-            d.revision AS directory_revision, d.disabled AS directory_disabled, d.endpoint_confirmed,
-            d.observe_time, s.last_complete_pull_time
+        "SELECT u.*, i.identifier, {SWITCHES}
         FROM {source} {identifiers} {users} {JOINS}",
         identifiers = engine.look_up(
             "user_identifiers",
@@ -195,18 +197,13 @@ fn query<'w>(wanted: impl Iterator<Item = &'w Wanted>, engine: Engine) -> (Strin
     (sql, values)
 }
 
-/// What a verdict about these users relies on, as it is now: within the transaction that records the verdict.
+/// What decides the logins of these users, as it is now: within the transaction that records their ends.
 pub(crate) fn revisions<'t>(
-    users: impl Iterator<Item = (&'t TenantId, UserId)>,
+    targets: impl Iterator<Item = &'t LoginTarget>,
     engine: Engine,
     first: usize,
 ) -> Option<(String, Vec<Value>)> {
-    let mut bulk = Bulk::new([Column::new("tenant", Type::Text), Column::new("id", Type::Uuid)]);
-    users.for_each(|(tenant, user)| bulk.push([tenant.as_str().into(), user.0.into()]));
-    if bulk.is_empty() {
-        return None;
-    }
-    let (source, cells) = bulk.source(engine, first);
+    let (source, cells) = named(targets, engine, first)?;
     let sql = format!(
         "SELECT u.tenant, u.id, u.revision, t.revision AS tenant_revision, s.revision AS user_sync_revision,
             d.revision AS directory_revision
@@ -216,30 +213,105 @@ pub(crate) fn revisions<'t>(
     Some((sql, cells))
 }
 
+/// Whether all that decides the logins of these users is as it was, on PostgreSQL: selects `ok`.
+pub(crate) fn comparison<'t>(
+    targets: impl Iterator<Item = &'t LoginTarget>,
+    first: usize,
+) -> Option<(String, Vec<Value>)> {
+    let mut bulk = Bulk::new([
+        Column::new("tenant", Type::Text),
+        Column::new("id", Type::Uuid),
+        Column::new("revision", Type::BigInt),
+        Column::new("tenant_revision", Type::BigInt),
+        Column::nullable("user_sync_revision", Type::BigInt),
+        Column::nullable("directory_revision", Type::BigInt),
+    ]);
+    let wanted: HashSet<Revisions> = targets.map(Revisions::of).collect();
+    for revisions in &wanted {
+        bulk.push([
+            revisions.tenant.as_str().into(),
+            revisions.id.into(),
+            revisions.revision.into(),
+            revisions.tenant_revision.into(),
+            revisions.user_sync_revision.into(),
+            revisions.directory_revision.into(),
+        ]);
+    }
+    if bulk.is_empty() {
+        return None;
+    }
+    let (source, cells) = bulk.source(Engine::Postgres, first);
+    let sql = format!(
+        "SELECT count(*) = {count} AS ok FROM {source} {look_up} {JOINS}
+        WHERE u.revision = input.revision AND t.revision = input.tenant_revision
+            AND s.revision IS NOT DISTINCT FROM input.user_sync_revision
+            AND d.revision IS NOT DISTINCT FROM input.directory_revision",
+        count = wanted.len(),
+        look_up = Engine::Postgres.look_up("users", "u", "u.tenant = input.tenant AND u.id = input.id")
+    );
+    Some((sql, cells))
+}
+
+/// The targets anew.
+pub(crate) fn anew<'t>(
+    targets: impl Iterator<Item = &'t LoginTarget>,
+    engine: Engine,
+) -> Option<(String, Vec<Value>)> {
+    let (source, cells) = named(targets, engine, 1)?;
+    let look_up = engine.look_up("users", "u", "u.tenant = input.tenant AND u.id = input.id");
+    Some((
+        format!("SELECT u.*, '' AS identifier, {SWITCHES} FROM {source} {look_up} {JOINS}"),
+        cells,
+    ))
+}
+
+fn named<'t>(
+    targets: impl Iterator<Item = &'t LoginTarget>,
+    engine: Engine,
+    first: usize,
+) -> Option<(String, Vec<Value>)> {
+    let mut bulk = Bulk::new([Column::new("tenant", Type::Text), Column::new("id", Type::Uuid)]);
+    let users: HashSet<_> = targets
+        .map(|target| (&target.user.tenant, target.user.id))
+        .collect();
+    for (tenant, user) in users {
+        bulk.push([tenant.as_str().into(), user.0.into()]);
+    }
+    (!bulk.is_empty()).then(|| bulk.source(engine, first))
+}
+
 /// A row of [`revisions`].
-#[derive(FromQueryResult)]
+#[derive(FromQueryResult, PartialEq, Eq, Hash)]
 pub(crate) struct Revisions {
     pub(crate) tenant: String,
     pub(crate) id: Uuid,
-    pub(crate) revision: i64,
-    pub(crate) tenant_revision: i64,
-    pub(crate) user_sync_revision: Option<i64>,
-    pub(crate) directory_revision: Option<i64>,
+    revision: i64,
+    tenant_revision: i64,
+    user_sync_revision: Option<i64>,
+    directory_revision: Option<i64>,
 }
 
 impl Revisions {
-    pub(crate) fn into_domain(self) -> Result<(TenantId, LoginExpectation)> {
-        let tenant = TenantId::parse(&self.tenant).ok_or(StoreError::corrupt("a stored id is malformed"))?;
-        Ok((
-            tenant,
-            LoginExpectation {
-                user: UserId(self.id),
-                user_revision: self.revision,
-                tenant_revision: self.tenant_revision,
-                user_sync_revision: self.user_sync_revision,
-                directory_revision: self.directory_revision,
-            },
-        ))
+    pub(crate) fn of(target: &LoginTarget) -> Self {
+        Self {
+            tenant: target.user.tenant.to_string(),
+            id: target.user.id.0,
+            revision: target.user.revision,
+            tenant_revision: target.tenant_revision,
+            user_sync_revision: target.sync.as_ref().map(|sync| sync.user_sync_revision),
+            directory_revision: target.sync.as_ref().map(|sync| sync.directory_revision),
+        }
+    }
+}
+
+impl LoginTarget {
+    /// Whether a verdict that was made with this target is one about the other too: what differs decides no login.
+    pub fn decides_like(&self, other: &Self) -> bool {
+        let revisions = |target: &Self| Revisions {
+            revision: 0,
+            ..Revisions::of(target)
+        };
+        self.user.stands_like(&other.user) && revisions(self) == revisions(other)
     }
 }
 
@@ -253,7 +325,7 @@ impl FromQueryResult for Row {
 }
 
 impl Row {
-    fn into_domain(self) -> Result<LoginTarget> {
+    pub(crate) fn into_domain(self) -> Result<LoginTarget> {
         let user = self.user.into_domain()?;
         let switches = self.switches;
         let sync = match (&user.origin, switches.user_sync_revision) {

@@ -4,19 +4,20 @@
 //! logins of the process, and those that wait for it share a transaction ([`Batches`]). Each caller is answered
 //! after its commit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::id::{TenantId, UserId};
-use rollcall_core::throttle::Settlement;
+use rollcall_core::throttle::{Settlement, ThrottleSubject};
+use rollcall_core::user::User;
 
 use crate::audit::{self, NewAuditEvent};
 use crate::batches::{Answer, Batch, Batches};
 use crate::database::{Database, Engine};
 use crate::error::{Result, StoreError};
 use crate::few_trips::{Durability, FewTrips, Statements};
-use crate::login_target::{LoginTarget, Revisions, revisions};
+use crate::login_target::{LoginTarget, Revisions, Row as TargetRow, anew, revisions};
 use crate::own_connection::{OwnConnection, Purpose};
 use crate::refusals::{self, Refusal};
 use crate::store::Store;
@@ -31,82 +32,37 @@ pub struct FinishLogin {
     pub tenant: Option<TenantId>,
     /// The audit row.
     pub audit: NewAuditEvent,
-    /// The audit row to write instead if something changed meanwhile.
-    pub audit_if_changed: Option<NewAuditEvent>,
     /// The slots of the attempt.
     pub slots: Vec<HeldSlot>,
     /// What becomes of the slots.
     pub settlement: Settlement,
+    /// The user at the address where the password was right: from here on the address is known to be theirs.
+    pub proven_at: Option<ThrottleSubject>,
     /// What the verdict relies on.
-    pub expect: Option<LoginExpectation>,
+    pub expect: Option<LoginTarget>,
 }
 
-/// What a verdict relies on: the revisions that it was made with.
+/// What was found when a login's end was recorded.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LoginExpectation {
-    /// The user.
-    pub user: UserId,
-    /// The user's revision.
-    pub user_revision: i64,
-    /// The tenant's revision.
-    pub tenant_revision: i64,
-    /// The revision of the user's sync; `None` if it has none.
-    pub user_sync_revision: Option<i64>,
-    /// The revision of the sync's directory; `None` if there is none.
-    pub directory_revision: Option<i64>,
-}
-
-/// What changed since the verdict's basis was read. Any change should deny.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct LoginChange {
-    /// The user changed or is gone.
-    pub user_changed: bool,
-    /// The tenant changed.
-    pub tenant_changed: bool,
-    /// The user sync changed or is gone.
-    pub user_sync_changed: bool,
-    /// The directory changed or is gone.
-    pub directory_changed: bool,
-}
-
-impl LoginExpectation {
-    /// What a verdict relies on that was made with this target.
-    pub fn of(target: &LoginTarget) -> Self {
-        Self {
-            user: target.user.id,
-            user_revision: target.user.revision,
-            tenant_revision: target.tenant_revision,
-            user_sync_revision: target.sync.as_ref().map(|sync| sync.user_sync_revision),
-            directory_revision: target.sync.as_ref().map(|sync| sync.directory_revision),
-        }
-    }
-
-    fn compare(&self, now: Option<&Self>) -> LoginChange {
-        let differs = |part: fn(&Self) -> Option<i64>| now.and_then(part) != part(self);
-        LoginChange {
-            user_changed: differs(|basis| Some(basis.user_revision)),
-            tenant_changed: differs(|basis| Some(basis.tenant_revision)),
-            user_sync_changed: differs(|basis| basis.user_sync_revision),
-            directory_changed: differs(|basis| basis.directory_revision),
-        }
-    }
-}
-
-impl LoginChange {
-    /// True if anything changed.
-    pub fn any(&self) -> bool {
-        self.user_changed || self.tenant_changed || self.user_sync_changed || self.directory_changed
-    }
+pub enum LastLook {
+    /// All that the verdict relies on is as it was. The end is recorded.
+    Same,
+    /// The user changed, but in nothing that decides a login: this is the user now. The end is recorded.
+    Renewed(Box<User>),
+    /// What decides the login changed, and this is what does now; `None` if the user is gone. Nothing is recorded, and the
+    /// slots are held as before.
+    Changed(Option<Box<LoginTarget>>),
 }
 
 impl Store {
-    /// Ends a login attempt in one transaction: writes its audit row, settles its slots and reads again what
-    /// the verdict relies on. Committed when it returns; without that, the caller must not answer.
+    /// Ends a login attempt in one transaction: reads again what the verdict relies on, writes the audit row and settles
+    /// the slots. What was committed before that read decides; what is committed later comes after the login. Committed
+    /// when it returns; without that, the caller must not answer.
     ///
     /// # Errors
     /// `Unavailable`; `Contended`. Nothing was written, or, if the connection broke during the commit,
     /// perhaps everything was.
-    pub async fn finish_login(&self, finish: FinishLogin) -> Result<LoginChange> {
+    pub async fn finish_login(&self, finish: FinishLogin) -> Result<LastLook> {
         let finish = Box::new(finish);
         self.inner
             .login_writer
@@ -125,7 +81,7 @@ pub(crate) enum Job {
     },
     Finish {
         finish: Box<FinishLogin>,
-        answer: Answer<LoginChange>,
+        answer: Answer<LastLook>,
     },
     Refuse {
         refusal: Box<Refusal>,
@@ -136,7 +92,7 @@ pub(crate) enum Job {
 /// What is answered after the commit.
 pub(crate) enum Outcome {
     Reserved(Reserved),
-    Finished(LoginChange),
+    Finished(LastLook),
     Refused,
 }
 
@@ -179,31 +135,18 @@ impl Batch for Commits {
     }
 }
 
-/// What a batch of jobs is decided by: the counters, and the users as they are.
+/// What a batch of jobs is decided by.
 pub(crate) struct Basis {
     pub(crate) counters: Counters,
-    pub(crate) current: HashMap<(TenantId, UserId), LoginExpectation>,
+    /// Users of whom something changed since, as they are now; `None` if they are gone.
+    pub(crate) changed: HashMap<(TenantId, UserId), Option<LoginTarget>>,
 }
 
 impl Basis {
-    pub(crate) fn new(
-        counters: Vec<throttles::Row>,
-        revisions: impl IntoIterator<Item = Revisions>,
-    ) -> Result<Self> {
-        let current = revisions.into_iter().map(|row| {
-            let (tenant, basis) = row.into_domain()?;
-            Ok(((tenant, basis.user), basis))
-        });
-        Ok(Self {
-            counters: Counters::of(counters)?,
-            current: current.collect::<Result<_>>()?,
-        })
-    }
-
     /// Whether no counter is missing that a reservation wants. On PostgreSQL one that is not there cannot be locked.
     pub(crate) fn is_complete(&self, jobs: &[Job]) -> bool {
-        let mut reserving = jobs.iter().filter(|job| matches!(job, Job::Reserve { .. }));
-        reserving.all(|job| job.keys().iter().all(|key| self.counters.has(key)))
+        jobs.iter()
+            .all(|job| job.reserved().iter().all(|key| self.counters.has(key)))
     }
 
     /// Decides: changes the counters, and tells the outcomes and what is to be audited. The refusals' events are not
@@ -218,20 +161,43 @@ impl Basis {
                 ..
             } => Outcome::Reserved(self.counters.reserve(tenant, reservations, *now)),
             Job::Finish { finish, .. } => {
-                if let Some(tenant) = &finish.tenant {
-                    self.counters.settle(tenant, &finish.slots, finish.settlement);
+                let look = self.look(finish);
+                if !matches!(look, LastLook::Changed(_)) {
+                    self.settle(finish);
+                    events.push(&finish.audit);
                 }
-                let change = finish.compare(&self.current);
-                events.push(match &finish.audit_if_changed {
-                    Some(audit) if change.any() => audit,
-                    _ => &finish.audit,
-                });
-                Outcome::Finished(change)
+                Outcome::Finished(look)
             }
             Job::Refuse { .. } => Outcome::Refused,
         });
         (outcomes.collect(), events)
     }
+
+    fn look(&self, finish: &FinishLogin) -> LastLook {
+        let Some(expected) = &finish.expect else {
+            return LastLook::Same;
+        };
+        match self.changed.get(&key_of(expected)) {
+            None => LastLook::Same,
+            Some(Some(now)) if now == expected => LastLook::Same,
+            Some(Some(now)) if now.decides_like(expected) => LastLook::Renewed(Box::new(now.user.clone())),
+            Some(now) => LastLook::Changed(now.clone().map(Box::new)),
+        }
+    }
+
+    fn settle(&mut self, finish: &FinishLogin) {
+        let Some(tenant) = &finish.tenant else {
+            return;
+        };
+        self.counters.settle(tenant, &finish.slots, finish.settlement);
+        if let Some(user_at) = &finish.proven_at {
+            self.counters.prove(tenant, user_at, finish.audit.time);
+        }
+    }
+}
+
+fn key_of(target: &LoginTarget) -> (TenantId, UserId) {
+    (target.user.tenant.clone(), target.user.id)
 }
 
 /// What is only reserved, nobody was answered for. If a failing machine forgets it, so it forgets the attempt.
@@ -265,8 +231,7 @@ async fn commit_locked(
     let engine = connection.engine();
     let mut reads = Statements::that_read(engine);
     if create {
-        let wanted = jobs.iter().filter(|job| matches!(job, Job::Reserve { .. }));
-        let wanted = wanted.flat_map(Job::keys).collect();
+        let wanted = jobs.iter().flat_map(Job::reserved).collect();
         reads.push(|_, _| Ok(throttles::creation(&wanted)))?;
     }
     let keys = jobs.iter().flat_map(Job::keys).collect();
@@ -274,11 +239,15 @@ async fn commit_locked(
     let expected = jobs.iter().filter_map(Job::expected);
     let expected = reads.push(|engine, first| Ok(revisions(expected, engine, first)))?;
     let (mut tx, found) = FewTrips::begin(connection, durability(jobs), reads).await?;
-    let mut basis = Basis::new(found.rows(counted)?, found.rows(expected)?)?;
+    let mut basis = Basis {
+        counters: Counters::of(found.rows(counted)?)?,
+        changed: HashMap::new(),
+    };
     if engine == Engine::Postgres && !basis.is_complete(jobs) {
         tx.roll_back().await?;
         return Ok(None);
     }
+    basis.changed = changed(&mut tx, engine, jobs, found.rows(expected)?).await?;
     let (outcomes, mut events) = basis.decide(jobs);
     events.extend(refusals::count(&mut tx, engine, jobs.iter().filter_map(Job::refusal)).await?);
     let mut writes = Statements::that_write(engine);
@@ -288,17 +257,54 @@ async fn commit_locked(
     Ok(Some(outcomes))
 }
 
-impl FinishLogin {
-    fn compare(&self, current: &HashMap<(TenantId, UserId), LoginExpectation>) -> LoginChange {
-        match (&self.tenant, &self.expect) {
-            (Some(tenant), Some(expect)) => expect.compare(current.get(&(tenant.clone(), expect.user))),
-            _ => LoginChange::default(),
+/// Those of whom something changed. They are few, so only they are read in full.
+async fn changed(
+    tx: &mut FewTrips<'_>,
+    engine: Engine,
+    jobs: &[Job],
+    now: Vec<Revisions>,
+) -> Result<HashMap<(TenantId, UserId), Option<LoginTarget>>> {
+    let now: HashSet<Revisions> = now.into_iter().collect();
+    let expected = jobs.iter().filter_map(Job::expected);
+    let stale: Vec<_> = expected
+        .filter(|target| !now.contains(&Revisions::of(target)))
+        .collect();
+    let mut changed: HashMap<_, _> = stale.iter().map(|target| (key_of(target), None)).collect();
+    if let Some((sql, cells)) = anew(stale.into_iter(), engine) {
+        for row in tx.rows::<TargetRow>(sql, cells).await? {
+            let target = row.into_domain()?;
+            changed.insert(key_of(&target), Some(target));
         }
     }
+    Ok(changed)
 }
 
 impl Job {
+    /// The counters that it changes or looks at.
     pub(crate) fn keys(&self) -> Vec<Key> {
+        let mut keys = self.reserved();
+        match self {
+            Job::Reserve {
+                tenant, reservations, ..
+            } => {
+                let own = reservations
+                    .iter()
+                    .filter_map(|reservation| reservation.own.as_ref());
+                keys.extend(own.map(|own| key(tenant, &own.subject)));
+            }
+            Job::Finish { finish, .. } => {
+                if let Some(tenant) = &finish.tenant {
+                    let held = finish.slots.iter().map(|held| &held.subject);
+                    keys.extend(held.chain(&finish.proven_at).map(|subject| key(tenant, subject)));
+                }
+            }
+            Job::Refuse { .. } => {}
+        }
+        keys
+    }
+
+    /// The counters that it takes slots of, whether they are there or not.
+    fn reserved(&self) -> Vec<Key> {
         match self {
             Job::Reserve {
                 tenant, reservations, ..
@@ -306,15 +312,7 @@ impl Job {
                 .iter()
                 .map(|reservation| key(tenant, &reservation.subject))
                 .collect(),
-            Job::Finish { finish, .. } => match &finish.tenant {
-                Some(tenant) => finish
-                    .slots
-                    .iter()
-                    .map(|held| key(tenant, &held.subject))
-                    .collect(),
-                None => Vec::new(),
-            },
-            Job::Refuse { .. } => Vec::new(),
+            Job::Finish { .. } | Job::Refuse { .. } => Vec::new(),
         }
     }
 
@@ -325,9 +323,9 @@ impl Job {
         }
     }
 
-    pub(crate) fn expected(&self) -> Option<(&TenantId, UserId)> {
+    pub(crate) fn expected(&self) -> Option<&LoginTarget> {
         match self {
-            Job::Finish { finish, .. } => Some((finish.tenant.as_ref()?, finish.expect.as_ref()?.user)),
+            Job::Finish { finish, .. } => finish.expect.as_ref(),
             Job::Reserve { .. } | Job::Refuse { .. } => None,
         }
     }
@@ -344,7 +342,7 @@ impl Job {
             }
             Job::Finish { answer, .. } => {
                 let _ = answer.send(result.and_then(|outcome| match outcome {
-                    Outcome::Finished(change) => Ok(change),
+                    Outcome::Finished(look) => Ok(look),
                     _ => Err(mismatch()),
                 }));
             }

@@ -36,7 +36,7 @@ impl Store {
         let (tenant, mut subject) = key(tenant, subject);
         // Those with another reason are another flood.
         if let AuditKind::Login { reason, .. } = &event.kind {
-            subject = format!("{subject} {reason}");
+            subject = format!("{subject} {}", reason.as_str());
         }
         let key = (tenant, subject);
         let refusal = Box::new(Refusal { key, event });

@@ -10,6 +10,7 @@ mod deletions;
 mod first;
 mod in_force;
 mod login_requests;
+mod own_counts;
 mod soft_locks;
 mod throttles;
 
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(throttles::Throttles),
             Box::new(login_requests::LoginRequests),
             Box::new(in_force::InForce),
+            Box::new(own_counts::OwnCounts),
         ]
     }
 }

@@ -10,7 +10,7 @@ use sea_orm::{FromQueryResult, Value};
 
 use crate::bulk::{Bulk, Column, Type};
 use crate::clock::{from_micros, stored, to_micros};
-use crate::database::{Engine, execute, row, rows};
+use crate::database::{Engine, execute, rows, text};
 use crate::error::Result;
 use crate::login_writer::Job;
 use crate::store::Store;
@@ -22,6 +22,21 @@ pub struct Reservation {
     pub subject: ThrottleSubject,
     /// How many are too many.
     pub policy: ThrottlePolicy,
+    /// The slot of an earlier attempt with the same password, whose outcome nobody knows.
+    pub shared: Option<Slot>,
+    /// What is counted in its place, if the attempt comes from an address that is known to be the user's.
+    pub own: Option<OwnCount>,
+}
+
+/// The count of a user at one address. An address that is not known to be the user's has none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnCount {
+    /// The user at the address. As many are too many as for the user.
+    pub subject: ThrottleSubject,
+    /// As [`Reservation::shared`].
+    pub shared: Option<Slot>,
+    /// How many of the user are too many then, from all addresses together; `None` if there are none.
+    pub ceiling: Option<u32>,
 }
 
 /// A reserved slot, to be settled.
@@ -67,16 +82,43 @@ impl Store {
             .await
     }
 
-    /// Forgets a user's failures and reserved slots; returns what there was to forget.
+    /// Forgets a user's failures and reserved slots, from all addresses; returns the count that was highest, if there was
+    /// anything to forget. Which addresses are the user's is not forgotten.
     pub async fn unlock_user(&self, tenant: &TenantId, user: UserId) -> Result<Option<ThrottleState>> {
+        let (tenant, subject) = key(tenant, &ThrottleSubject::User(user));
+        let engine = self.inner.database.engine;
+        // SQLite looks up what a GLOB begins with, PostgreSQL sees to what a LIKE means in any collation.
+        let (like, at_addresses) = match engine {
+            Engine::Sqlite => ("GLOB", format!("{subject}/at/*")),
+            Engine::Postgres => ("LIKE", format!("{subject}/at/%")),
+        };
+        let of_user = vec![tenant.as_str().into(), text(&subject)];
+        let at_addresses: Vec<Value> = vec![tenant.as_str().into(), text(&at_addresses)];
+        let columns = "tenant, subject, window_start, last_time, failures, reserved, proven_time";
         let tx = self.inner.database.begin().await?;
-        let key = key(tenant, &ThrottleSubject::User(user));
-        let sql = "DELETE FROM login_throttles WHERE tenant = $1 AND subject = $2
-            RETURNING tenant, subject, window_start, last_time, failures, reserved";
-        let deleted: Option<Row> = row(&tx, sql, vec![key.0.into(), key.1.into()]).await?;
+        // Gone, so that what was under way settles nothing.
+        let sql =
+            format!("DELETE FROM login_throttles WHERE tenant = $1 AND subject = $2 RETURNING {columns}");
+        let mut forgotten: Vec<Row> = rows(&tx, &sql, of_user).await?;
+        let lock = engine.for_update_of("login_throttles");
+        let sql = format!(
+            "SELECT {columns} FROM login_throttles WHERE tenant = $1 AND subject {like} $2
+            ORDER BY subject{lock}"
+        );
+        forgotten.extend(rows::<Row>(&tx, &sql, at_addresses.clone()).await?);
+        let sql = format!(
+            "UPDATE login_throttles SET window_start = 0, last_time = proven_time, failures = 0, reserved = 0
+            WHERE tenant = $1 AND subject {like} $2"
+        );
+        execute(&tx, &sql, at_addresses).await?;
         tx.commit().await?;
-        let forgotten = deleted.map(Row::into_domain).transpose()?;
-        Ok(forgotten.filter(|state| state.failures > 0 || state.reserved > 0))
+        let forgotten: Vec<ThrottleState> = forgotten
+            .into_iter()
+            .map(Row::into_domain)
+            .collect::<Result<_>>()?;
+        let count = |state: &ThrottleState| state.failures.saturating_add(state.reserved);
+        let counted = forgotten.into_iter().filter(|state| count(state) > 0);
+        Ok(counted.max_by_key(count))
     }
 
     /// Deletes counters whose last attempt was before `before`, at most `limit`; returns how many. Global by
@@ -115,6 +157,7 @@ pub(crate) type Key = (String, String);
 pub(crate) fn key(tenant: &TenantId, subject: &ThrottleSubject) -> Key {
     let subject = match subject {
         ThrottleSubject::User(user) => format!("user/{user}"),
+        ThrottleSubject::UserAt(user, address) => format!("user/{user}/at/{address}"),
         ThrottleSubject::UnknownLogin(hash) => format!("login/{hash}"),
         ThrottleSubject::Client(address) => format!("client/{address}"),
     };
@@ -136,6 +179,8 @@ pub(crate) struct Row {
     pub(crate) last_time: i64,
     pub(crate) failures: i64,
     pub(crate) reserved: i64,
+    /// Zero if never.
+    pub(crate) proven_time: i64,
 }
 
 impl Row {
@@ -145,6 +190,10 @@ impl Row {
             last_time: from_micros(self.last_time)?,
             failures: u32::try_from(self.failures).unwrap_or(u32::MAX),
             reserved: u32::try_from(self.reserved).unwrap_or(u32::MAX),
+            proven_time: match self.proven_time {
+                0 => None,
+                time => Some(from_micros(time)?),
+            },
         })
     }
 }
@@ -167,7 +216,8 @@ pub(crate) fn selection(keys: &BTreeSet<Key>, engine: Engine, first: usize) -> O
     let condition = "c.tenant = input.tenant AND c.subject = input.subject";
     let look_up = engine.look_up("login_throttles", "c", condition);
     let sql = format!(
-        "SELECT c.tenant, c.subject, c.window_start, c.last_time, c.failures, c.reserved FROM {source} {look_up}"
+        "SELECT c.tenant, c.subject, c.window_start, c.last_time, c.failures, c.reserved, c.proven_time
+        FROM {source} {look_up}"
     );
     Some((sql, cells))
 }
@@ -220,19 +270,22 @@ impl Counters {
         let mut taken: HashMap<Key, ThrottleState> = HashMap::new();
         let mut slots = Vec::with_capacity(reservations.len());
         let mut refused: Option<(TimeDelta, ThrottleSubject)> = None;
-        for reservation in reservations {
-            let key = key(tenant, &reservation.subject);
+        let wanted = reservations
+            .iter()
+            .flat_map(|reservation| self.wanted(tenant, reservation, now));
+        for (subject, policy, shared) in wanted {
+            let key = key(tenant, subject);
             let state = taken.get(&key).or_else(|| self.states.get(&key)).copied();
-            match reservation.policy.reserve(state, now) {
+            match policy.reserve(state, shared, now) {
                 Ok((state, slot)) => {
                     taken.insert(key, state);
                     slots.push(HeldSlot {
-                        subject: reservation.subject.clone(),
+                        subject: subject.clone(),
                         slot,
                     });
                 }
                 Err(wait) => {
-                    let (longest, _) = refused.get_or_insert_with(|| (wait, reservation.subject.clone()));
+                    let (longest, _) = refused.get_or_insert_with(|| (wait, subject.clone()));
                     *longest = wait.max(*longest);
                 }
             }
@@ -245,6 +298,45 @@ impl Counters {
             self.changed.entry(key).or_insert(was);
         }
         Reserved::Taken(slots)
+    }
+
+    /// The slots that a reservation stands for. From an address that is the user's it takes one of its own count, and one
+    /// of the user's only so that the directory's threshold is not reached.
+    fn wanted<'r>(
+        &self,
+        tenant: &TenantId,
+        reservation: &'r Reservation,
+        now: DateTime<Utc>,
+    ) -> Vec<(&'r ThrottleSubject, ThrottlePolicy, Option<Slot>)> {
+        let Reservation {
+            subject,
+            policy,
+            shared,
+            own,
+        } = reservation;
+        let is_known = |own: &&OwnCount| {
+            let state = self.states.get(&key(tenant, &own.subject));
+            state.is_some_and(|state| state.is_known(now))
+        };
+        match own.as_ref().filter(is_known) {
+            None => vec![(subject, *policy, *shared)],
+            Some(own) => {
+                let together = ThrottlePolicy {
+                    limit: own.ceiling.unwrap_or(u32::MAX),
+                    ..*policy
+                };
+                vec![(&own.subject, *policy, own.shared), (subject, together, *shared)]
+            }
+        }
+    }
+
+    /// Notes that a user's password was right at an address.
+    pub(crate) fn prove(&mut self, tenant: &TenantId, user_at: &ThrottleSubject, now: DateTime<Utc>) {
+        let key = key(tenant, user_at);
+        let was = self.states.get(&key).copied();
+        self.changed.entry(key.clone()).or_insert(was);
+        let state = self.states.entry(key).or_insert(ThrottleState::new(now));
+        state.proven_time = Some(now);
     }
 
     pub(crate) fn settle(&mut self, tenant: &TenantId, slots: &[HeldSlot], settlement: Settlement) {
@@ -265,7 +357,8 @@ impl Counters {
             .iter()
             .filter_map(|(key, was)| Some((key, was.as_ref()?)));
         let bulk = bulk(was);
-        let count = self.changed.len();
+        // What was not there cannot be compared. Two that make the same counter at once say the same.
+        let count = bulk.len();
         if count == 0 {
             return ("SELECT TRUE AS ok".to_owned(), Vec::new());
         }
@@ -275,7 +368,7 @@ impl Counters {
             "c",
             "c.tenant = input.tenant AND c.subject = input.subject AND c.window_start = input.window_start
                 AND c.last_time = input.last_time AND c.failures = input.failures
-                AND c.reserved = input.reserved",
+                AND c.reserved = input.reserved AND c.proven_time = input.proven_time",
         );
         let sql = format!(
             "SELECT count(*) = {count} AS ok FROM (SELECT 1 FROM {source} {look_up} FOR UPDATE OF c) AS same"
@@ -303,7 +396,8 @@ impl Counters {
         let sql = format!(
             "INSERT INTO login_throttles ({names}) SELECT {names} FROM {source} WHERE {condition}
             ON CONFLICT (tenant, subject) DO UPDATE SET window_start = excluded.window_start,
-                last_time = excluded.last_time, failures = excluded.failures, reserved = excluded.reserved"
+                last_time = excluded.last_time, failures = excluded.failures, reserved = excluded.reserved,
+                proven_time = excluded.proven_time"
         );
         Some((sql, cells))
     }
@@ -317,6 +411,7 @@ fn bulk<'s>(states: impl Iterator<Item = (&'s Key, &'s ThrottleState)>) -> Bulk 
         Column::new("last_time", Type::BigInt),
         Column::new("failures", Type::BigInt),
         Column::new("reserved", Type::BigInt),
+        Column::new("proven_time", Type::BigInt),
     ]);
     for ((tenant, subject), state) in states {
         bulk.push([
@@ -326,6 +421,7 @@ fn bulk<'s>(states: impl Iterator<Item = (&'s Key, &'s ThrottleState)>) -> Bulk 
             to_micros(state.last_time).into(),
             i64::from(state.failures).into(),
             i64::from(state.reserved).into(),
+            state.proven_time.map_or(0, to_micros).into(),
         ]);
     }
     bulk

@@ -8,6 +8,7 @@ use rollcall_core::dialect::Dialect;
 use rollcall_core::dn::{Dn, is_same_dn};
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::ExternalId;
+use rollcall_core::filter::Filter;
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::Search;
 use rollcall_core::verdict::Verdict;
@@ -21,8 +22,10 @@ pub struct Question<'a> {
     pub directory: &'a LdapDirectory,
     /// Its kind.
     pub dialect: Dialect,
-    /// The searches of the user's sync.
+    /// The searches of the user's sync that are in force.
     pub searches: &'a [Search],
+    /// Those that an admin has edited meanwhile, if they are others: whoever is outside them is refused too.
+    pub edited_searches: Option<&'a [Search]>,
     /// Who it is.
     pub id: &'a ExternalId,
     /// Where the entry was when it was last seen, if that is recent enough to bind there at once.
@@ -84,6 +87,18 @@ pub async fn ask(question: &Question<'_>, password: &Password) -> Answer {
         finding: finding.unwrap_or_else(Finding::Failed),
         bind_sent: sent.0,
     }
+}
+
+/// Reads a person again whose password was checked; `None` if they are not there, or no search of the sync takes them.
+///
+/// # Errors
+/// No answer.
+pub async fn read_again(question: &Question<'_>, dn: &str) -> Result<Option<Entry>, LdapError> {
+    let Some(request) = request_at(question, dn) else {
+        return Ok(None);
+    };
+    let entry = question.directory.read_entry(&request, question.deadline).await?;
+    Ok(entry.filter(|entry| is_person(question, entry)))
 }
 
 /// A bind may have been sent.
@@ -205,7 +220,11 @@ fn is_person(question: &Question<'_>, entry: &Entry) -> bool {
 
 /// The read at a DN that finds the entry only if a search of the sync does.
 fn request_at(question: &Question<'_>, dn: &str) -> Option<ReadRequest> {
-    let filter = filter_at(question.searches, &Dn::parse(dn).ok()?)?;
+    let entry = Dn::parse(dn).ok()?;
+    let mut filter = filter_at(question.searches, &entry)?;
+    if let Some(edited) = question.edited_searches {
+        filter = Filter::And(vec![filter, filter_at(edited, &entry)?]);
+    }
     Some(ReadRequest {
         dn: dn.to_owned(),
         filter: filter.to_string(),

@@ -10,7 +10,7 @@ use rollcall_proto::convert::auth::Authenticate;
 use rollcall_runtime::caller::Caller;
 use tokio::time::Instant;
 
-use super::keyed_hash::{Fingerprint, PrivateHasher};
+use super::memory::keyed_hash::{Fingerprint, PrivateHasher};
 
 /// One attempt.
 pub struct Attempt {

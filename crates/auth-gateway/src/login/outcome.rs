@@ -1,9 +1,11 @@
 //! How a login ends: for the caller, who learns little, and for the audit log, which learns everything.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rollcall_core::audit::LoginOutcome;
+use rollcall_core::audit::{LoginOutcome, LoginReason, OwnReason};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::throttle::Settlement;
 use rollcall_core::user::User;
@@ -57,9 +59,29 @@ pub struct Reading {
     /// How the reserved slots are settled.
     pub settlement: Settlement,
     /// For the audit log.
-    pub audit: (LoginOutcome, &'static str),
+    pub audit: (LoginOutcome, LoginReason),
     /// For the caller.
-    pub answer: Result<Judgement, Error>,
+    pub answer: Result<Judgement, Arc<Error>>,
+}
+
+impl Reading {
+    /// Nobody is let in, whatever the password.
+    pub fn refused(reason: OwnReason) -> Self {
+        Self {
+            settlement: Settlement::Failure,
+            audit: (LoginOutcome::Denied, reason.into()),
+            answer: Ok(Judgement::Refused(Denial::INVALID_CREDENTIALS)),
+        }
+    }
+
+    /// Nobody can say whether the password is right.
+    pub fn failed(settlement: Settlement, reason: impl Into<LoginReason>, error: Error) -> Self {
+        Self {
+            settlement,
+            audit: (LoginOutcome::Error, reason.into()),
+            answer: Err(Arc::new(error)),
+        }
+    }
 }
 
 /// What the directory decided.
@@ -75,27 +97,20 @@ pub enum Judgement {
 pub fn read(answer: &Answer, resource: &str) -> Reading {
     match &answer.finding {
         Finding::Judged { verdict, .. } => judged(*verdict, resource),
-        Finding::Absent(absence) => Reading {
-            settlement: Settlement::Failure,
-            audit: (
-                LoginOutcome::Denied,
-                match absence {
-                    Absence::Gone => "ENTRY_GONE",
-                    Absence::SharedId => "EXTERNAL_ID_SHARED",
-                    Absence::OutOfScope => "ENTRY_OUT_OF_SCOPE",
-                },
-            ),
-            answer: Ok(Judgement::Refused(Denial::INVALID_CREDENTIALS)),
-        },
+        Finding::Absent(absence) => Reading::refused(match absence {
+            Absence::Gone => OwnReason::EntryGone,
+            Absence::SharedId => OwnReason::ExternalIdShared,
+            Absence::OutOfScope => OwnReason::EntryOutOfScope,
+        }),
         // Whatever broke: the directory may have counted the attempt, so nobody may repeat it unawares.
-        Finding::Failed(cause) if answer.bind_sent => failed(
+        Finding::Failed(cause) if answer.bind_sent => Reading::failed(
             Settlement::Unknown,
-            "BIND_OUTCOME_UNKNOWN",
+            Reason::BindOutcomeUnknown,
             bind_outcome_unknown().caused_by(cause.clone()),
         ),
         Finding::Failed(cause) => {
             let error = unsent(cause, resource);
-            failed(Settlement::NotSent, error.reason.as_str(), error)
+            Reading::failed(Settlement::NotSent, error.reason, error)
         }
     }
 }
@@ -104,7 +119,7 @@ fn judged(verdict: Verdict, resource: &str) -> Reading {
     match verdict {
         Verdict::Authenticated { notice } => Reading {
             settlement: Settlement::Success,
-            audit: (LoginOutcome::Authenticated, "AUTHENTICATED"),
+            audit: (LoginOutcome::Authenticated, OwnReason::Authenticated.into()),
             answer: Ok(Judgement::Accepted(notice)),
         },
         Verdict::Denied {
@@ -117,38 +132,63 @@ fn judged(verdict: Verdict, resource: &str) -> Reading {
             } else {
                 Settlement::Failure
             },
-            audit: (LoginOutcome::Denied, internal.as_str()),
+            audit: (LoginOutcome::Denied, internal.into()),
             answer: Ok(Judgement::Refused(Denial::Reason(public))),
         },
         Verdict::DirectoryError(DirectoryErrorKind::Misconfigured) => {
             let message = "the directory refuses simple binds as they are configured; \
                            CheckConnection tells more";
             let error = Error::new(Reason::DirectoryMisconfigured, message).with("resource", resource);
-            failed(Settlement::NotSent, "DIRECTORY_MISCONFIGURED", error)
+            Reading::failed(Settlement::NotSent, Reason::DirectoryMisconfigured, error)
         }
         // The server said that it did not look at the password: nothing was counted, but the bind was sent.
         Verdict::DirectoryError(DirectoryErrorKind::Busy) => {
-            failed(Settlement::NotSent, "DIRECTORY_BUSY", bind_outcome_unknown())
+            Reading::failed(Settlement::NotSent, Reason::DirectoryBusy, bind_outcome_unknown())
         }
-        Verdict::DirectoryError(DirectoryErrorKind::Unavailable) => failed(
+        Verdict::DirectoryError(DirectoryErrorKind::Unavailable) => Reading::failed(
             Settlement::NotSent,
-            "DIRECTORY_GAVE_NO_VERDICT",
+            OwnReason::DirectoryGaveNoVerdict,
             bind_outcome_unknown(),
         ),
         // It may have counted a failure all the same.
-        Verdict::DirectoryError(DirectoryErrorKind::Unclear) => failed(
+        Verdict::DirectoryError(DirectoryErrorKind::Unclear) => Reading::failed(
             Settlement::Unknown,
-            "DIRECTORY_GAVE_NO_VERDICT",
+            OwnReason::DirectoryGaveNoVerdict,
             bind_outcome_unknown(),
         ),
     }
 }
 
-fn failed(settlement: Settlement, reason: &'static str, error: Error) -> Reading {
-    Reading {
-        settlement,
-        audit: (LoginOutcome::Error, reason),
-        answer: Err(error),
+/// The same error once more, for another attempt that ends like the first.
+pub fn again(error: &Arc<Error>) -> Error {
+    let mut same = Error::new(error.reason, error.message.clone());
+    same.metadata.clone_from(&error.metadata);
+    same.retry_after = error.retry_after;
+    match error.source {
+        Some(_) => same.caused_by(SharedCause(Arc::clone(error))),
+        None => same,
+    }
+}
+
+/// The cause of an error that several attempts end with.
+#[derive(Debug)]
+struct SharedCause(Arc<Error>);
+
+impl SharedCause {
+    fn cause(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        self.0.source.as_deref()
+    }
+}
+
+impl fmt::Display for SharedCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause().map_or(Ok(()), |cause| fmt::Display::fmt(cause, f))
+    }
+}
+
+impl std::error::Error for SharedCause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause()?.source()
     }
 }
 
@@ -165,6 +205,14 @@ pub fn not_recorded() -> Error {
     Error::new(
         Reason::LoginNotRecorded,
         "the login was decided but could not be recorded, so it does not count",
+    )
+}
+
+/// The password is right, and what decides the login changed faster than it could be judged again.
+pub fn changed_too_fast() -> Error {
+    Error::new(
+        Reason::ConcurrentChange,
+        "what decides this login was changed while the password was checked; another attempt binds again",
     )
 }
 

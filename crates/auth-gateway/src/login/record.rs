@@ -3,21 +3,22 @@
 
 use std::net::IpAddr;
 
-use chrono::{DateTime, Utc};
-use rollcall_core::audit::{AuditKind, LoginOutcome};
+use rollcall_core::audit::{AuditKind, LoginOutcome, LoginReason};
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
-use rollcall_core::throttle::Settlement;
-use rollcall_store::{FinishLogin, HeldSlot, LoginChange, LoginExpectation, NewAuditEvent, Store};
+use rollcall_core::throttle::{Settlement, ThrottleSubject};
+use rollcall_store::{FinishLogin, LastLook, LoginTarget, NewAuditEvent};
 
 use super::attempt::AttemptOrigin;
+use super::context::Context;
+use super::memory::unsettled::Held;
 use super::outcome::not_recorded;
 
 /// Whose login it is, for the audit log.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Who {
-    /// The tenant.
-    pub tenant: TenantId,
+    /// The tenant; `None` if the attempt names no known one.
+    pub tenant: Option<TenantId>,
     /// The calling service.
     pub caller: String,
     /// The user, if the login names one.
@@ -32,50 +33,37 @@ pub struct Who {
     pub client: Option<IpAddr>,
 }
 
-/// How it ended.
-pub struct Ending {
-    /// For the audit log.
-    pub outcome: LoginOutcome,
-    /// For the audit log.
-    pub reason: &'static str,
-    /// The slots that were reserved.
-    pub slots: Vec<HeldSlot>,
-    /// How they are settled.
-    pub settlement: Settlement,
-    /// What must still be so for a success to stand.
-    pub expect: Option<LoginExpectation>,
-    /// A bind was sent, so that a failure to record must not invite a retry.
-    pub bind_sent: bool,
-}
-
-impl Ending {
-    /// Ends without any slot.
-    pub fn without_slots(outcome: LoginOutcome, reason: &'static str) -> Self {
+impl From<&AttemptOrigin> for Who {
+    fn from(origin: &AttemptOrigin) -> Self {
         Self {
-            outcome,
-            reason,
-            slots: Vec::new(),
-            settlement: Settlement::NotSent,
-            expect: None,
-            bind_sent: false,
+            caller: origin.caller.clone(),
+            client: origin.client,
+            ..Self::default()
         }
     }
 }
 
+/// How an attempt ended.
+pub struct Ending {
+    /// For the audit log.
+    pub outcome: LoginOutcome,
+    /// For the audit log.
+    pub reason: LoginReason,
+    /// How the reserved slots are settled.
+    pub settlement: Settlement,
+    /// The password was sent somewhere, so that a failure to record must not invite a retry.
+    pub bind_sent: bool,
+}
+
 /// The audit event.
-pub fn audit_event(
-    who: &Who,
-    outcome: LoginOutcome,
-    reason: &'static str,
-    now: DateTime<Utc>,
-) -> NewAuditEvent {
+fn event(c: &Context, who: &Who, outcome: LoginOutcome, reason: LoginReason) -> NewAuditEvent {
     NewAuditEvent {
-        time: now,
-        tenant: Some(who.tenant.clone()),
+        time: c.now(),
+        tenant: who.tenant.clone(),
         caller: who.caller.clone(),
         kind: AuditKind::Login {
             outcome,
-            reason: reason.into(),
+            reason,
             user: who.user,
             user_sync: who.user_sync.clone(),
             directory: who.directory.clone(),
@@ -86,48 +74,85 @@ pub fn audit_event(
     }
 }
 
-/// The audit event of an attempt of which nobody knows whose it is.
-pub fn early_event(origin: &AttemptOrigin, reason: &'static str, now: DateTime<Utc>) -> NewAuditEvent {
-    NewAuditEvent {
-        time: now,
+/// Records an attempt of which nobody knows whose it is.
+pub(super) async fn record_early(
+    c: &Context,
+    origin: &AttemptOrigin,
+    reason: impl Into<LoginReason>,
+) -> Result<(), Error> {
+    let finish = FinishLogin {
         tenant: None,
-        caller: origin.caller.clone(),
-        kind: AuditKind::Login {
-            outcome: LoginOutcome::Error,
-            reason: reason.into(),
-            user: None,
-            user_sync: None,
-            directory: None,
-            unknown_login: None,
-            client_address: origin.client.map(|client| client.to_string()),
-            flood: None,
-        },
+        audit: event(c, &Who::from(origin), LoginOutcome::Error, reason.into()),
+        slots: Vec::new(),
+        settlement: Settlement::NotSent,
+        proven_at: None,
+        expect: None,
+    };
+    c.store.finish_login(finish).await?;
+    Ok(())
+}
+
+/// Records an attempt that went nowhere. Many of them fill no log.
+pub(super) async fn record_unasked(
+    c: &Context,
+    who: &Who,
+    counted: &ThrottleSubject,
+    outcome: LoginOutcome,
+    reason: impl Into<LoginReason>,
+) -> Result<(), Error> {
+    let event = event(c, who, outcome, reason.into());
+    match &who.tenant {
+        Some(tenant) => Ok(c.store.record_refusal(tenant, counted, event).await?),
+        None => Ok(c.store.record_audit(&[event]).await?),
     }
 }
 
-/// Records an ending.
-///
+/// Records an ending that nobody may be let in by.
+pub(super) async fn record(c: &Context, who: &Who, held: &mut Held, ending: Ending) -> Result<(), Error> {
+    commit(c, who, held, ending, None, None).await?;
+    Ok(())
+}
+
+/// Records that a user is let in, if nothing changed that it relies on. `at` is the user at the address, if it is told.
+pub(super) async fn record_success(
+    c: &Context,
+    who: &Who,
+    held: &mut Held,
+    ending: Ending,
+    at: Option<ThrottleSubject>,
+    expect: LoginTarget,
+) -> Result<LastLook, Error> {
+    commit(c, who, held, ending, at, Some(expect)).await
+}
+
 /// # Errors
 /// `LOGIN_NOT_RECORDED` once a bind was sent, `STORE_UNAVAILABLE` and the like before.
-pub async fn record(
-    store: &Store,
+async fn commit(
+    c: &Context,
     who: &Who,
+    held: &mut Held,
     ending: Ending,
-    now: DateTime<Utc>,
-) -> Result<LoginChange, Error> {
-    let bind_sent = ending.bind_sent;
-    let changed = || audit_event(who, LoginOutcome::Denied, "CHANGED_MEANWHILE", now);
+    proven_at: Option<ThrottleSubject>,
+    expect: Option<LoginTarget>,
+) -> Result<LastLook, Error> {
     let finish = FinishLogin {
-        audit: audit_event(who, ending.outcome, ending.reason, now),
-        audit_if_changed: ending.expect.is_some().then(changed),
-        tenant: Some(who.tenant.clone()),
-        slots: ending.slots,
+        audit: event(c, who, ending.outcome, ending.reason),
+        tenant: who.tenant.clone(),
+        slots: held.slots().to_vec(),
         settlement: ending.settlement,
-        expect: ending.expect,
+        proven_at,
+        expect,
     };
-    let finished = store.finish_login(finish).await;
-    finished.map_err(|error| match bind_sent {
-        true => not_recorded().caused_by(error),
-        false => error.into(),
-    })
+    let look = c
+        .store
+        .finish_login(finish)
+        .await
+        .map_err(|error| match ending.bind_sent {
+            true => not_recorded().caused_by(error),
+            false => error.into(),
+        })?;
+    if ending.settlement != Settlement::Unknown && !matches!(look, LastLook::Changed(_)) {
+        held.settled();
+    }
+    Ok(look)
 }

@@ -7,23 +7,39 @@ use std::time::Duration;
 
 use rollcall_core::entry::Entry;
 use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::{UserId, UserSyncKey};
 use rollcall_core::user::User;
 use tokio::time::Instant;
 
 use super::change::Change;
-use crate::worker::Worker;
+use crate::worker::{RefreshError, Worker};
 
-/// After a failure, renewals that the answer does not depend on pause for this long.
+/// While the worker does not answer for a user sync, renewals of its users that the answer does not depend on pause for
+/// this long.
 const PAUSE: Duration = Duration::from_secs(10);
+/// User syncs whose pauses are known; beyond it all are forgotten.
+const PAUSES: usize = 10_000;
 /// Users whose differences the worker knows of; beyond it all are asked for again.
 const CAPACITY: usize = 100_000;
 
 /// Renewals, and what became of the last ones.
 pub struct Refreshes {
     worker: Worker,
-    paused_until: Mutex<Option<Instant>>,
+    /// Each user sync by itself: a worker that is slow for one customer's directory is not so for another's.
+    paused_until: Mutex<HashMap<UserSyncKey, Instant>>,
     /// Revision and entry at which the worker last looked at a user: it will say the same again.
-    seen: Mutex<HashMap<rollcall_core::id::UserId, (i64, u64)>>,
+    seen: Mutex<HashMap<UserId, (i64, u64)>>,
+}
+
+/// What became of a renewal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Renewal {
+    /// The answer may be given as the user is stored.
+    NotNeeded,
+    /// The worker has looked, and the user is as it says.
+    Done,
+    /// The worker says that there is nothing to renew: something changed that the store tells of.
+    Rejected,
 }
 
 impl Refreshes {
@@ -36,47 +52,58 @@ impl Refreshes {
         }
     }
 
-    /// Renews the user if need be. True if the user was renewed and has to be read again.
+    /// Renews the user if need be.
     ///
     /// # Errors
-    /// `WORKER_UNAVAILABLE` if the role is wrong and cannot be put right; the caller must not let the user in.
+    /// `WORKER_UNAVAILABLE` if the user cannot be put right; the caller must not let the user in.
     pub async fn renew(
         &self,
         change: Change,
+        sync: &UserSyncKey,
         user: &User,
         entry: &Entry,
         deadline: Instant,
-    ) -> Result<bool, Error> {
+    ) -> Result<Renewal, Error> {
         let known = (user.revision, hash(entry));
         match change {
-            Change::None => return Ok(false),
-            Change::Fields if self.is_paused() || self.is_seen(user, known) => return Ok(false),
+            Change::None => return Ok(Renewal::NotNeeded),
+            Change::Fields if self.is_paused(sync) || self.is_seen(user, known) => {
+                return Ok(Renewal::NotNeeded);
+            }
             Change::Fields | Change::Role => {}
         }
-        match self.worker.refresh(&user.tenant, user.id, deadline).await {
+        let error = match self.worker.refresh(&user.tenant, user.id, deadline).await {
             Ok(()) => {
                 self.note_seen(user, known);
-                Ok(true)
+                return Ok(Renewal::Done);
             }
-            Err(error) => {
-                tracing::warn!(error = %error, "the sync worker could not renew a user during a login");
-                *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Some(Instant::now() + PAUSE);
-                match change {
-                    Change::Role => Err(Error::new(
-                        Reason::WorkerUnavailable,
-                        "the user's role has changed and the sync worker cannot be reached to renew it",
-                    )
-                    .caused_by(error)),
-                    Change::None | Change::Fields => Ok(false),
-                }
+            Err(RefreshError::Rejected(reason)) => {
+                tracing::info!(reason = reason.as_str(), "the sync worker renews no such user");
+                return Ok(Renewal::Rejected);
             }
+            Err(error) => error,
+        };
+        tracing::warn!(error = %error, "the sync worker could not renew a user during a login");
+        if error.is_outage() {
+            self.pause(sync);
+        }
+        match change {
+            Change::Role => Err(unavailable().caused_by(error)),
+            Change::None | Change::Fields => Ok(Renewal::NotNeeded),
         }
     }
 
-    fn is_paused(&self) -> bool {
-        let until = *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
+    fn pause(&self, sync: &UserSyncKey) {
+        let mut paused = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if paused.len() >= PAUSES {
+            paused.clear();
+        }
+        paused.insert(sync.clone(), Instant::now() + PAUSE);
+    }
+
+    fn is_paused(&self, sync: &UserSyncKey) -> bool {
+        let paused = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+        paused.get(sync).is_some_and(|until| Instant::now() < *until)
     }
 
     fn is_seen(&self, user: &User, known: (i64, u64)) -> bool {
@@ -91,6 +118,14 @@ impl Refreshes {
         }
         seen.insert(user.id, known);
     }
+}
+
+/// The password is right, but whether the user may log in, and as what, only the worker can tell.
+pub fn unavailable() -> Error {
+    Error::new(
+        Reason::WorkerUnavailable,
+        "the user has changed in the directory and the sync worker cannot be reached to renew them",
+    )
 }
 
 fn hash(entry: &Entry) -> u64 {

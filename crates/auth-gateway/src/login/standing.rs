@@ -1,24 +1,26 @@
 //! What is decided about a login before any directory is asked.
 
+use rollcall_core::audit::OwnReason;
 use rollcall_core::directory::Directory;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
-use rollcall_core::user::{Origin, UserState};
+use rollcall_core::identifier::normalize;
+use rollcall_core::user::{Origin, StateReason, UserState};
 use rollcall_core::user_sync::UserSync;
 use rollcall_proto::resource_name;
 use rollcall_store::{LoginSync, LoginTarget};
 
 /// Where a user stands.
-pub enum Standing<'a> {
+pub enum Standing {
     /// Ask the directory.
     Ask {
         /// Where the user comes from.
-        origin: &'a Origin,
+        origin: Origin,
         /// The sync and directory to use.
-        sync: &'a LoginSync,
+        sync: LoginSync,
     },
-    /// Refuse, without telling why. The text is for the audit log.
-    Refused(&'static str),
+    /// Refuse, without telling why.
+    Refused(OwnReason),
     /// The product's own password store decides.
     Local,
     /// Nobody can say at the moment.
@@ -85,23 +87,33 @@ impl From<Obstacle> for Error {
     }
 }
 
-/// Decides. A block comes before everything else, and what is told comes after what is not.
-pub fn standing(target: &LoginTarget) -> Standing<'_> {
+/// Decides. A block comes before everything else, and what is told comes after what is not. Whom the directory disabled
+/// it may have enabled again since, so it is asked. `typed` is what was typed, normalized.
+pub fn standing(target: &LoginTarget, typed: &str) -> Standing {
     let user = &target.user;
     if user.block.is_some() {
-        return Standing::Refused("BLOCKED");
+        return Standing::Refused(OwnReason::Blocked);
     }
+    let by_directory = matches!(
+        user.state_reason,
+        Some(StateReason::DisabledInDirectory | StateReason::ExpiredInDirectory)
+    );
     match user.state {
         UserState::Active => {}
-        UserState::Deactivated => return Standing::Refused("DEACTIVATED"),
-        UserState::Archived => return Standing::Refused("ARCHIVED"),
+        UserState::Deactivated if by_directory => {}
+        UserState::Deactivated => return Standing::Refused(OwnReason::Deactivated),
+        UserState::Archived => return Standing::Refused(OwnReason::Archived),
     }
     let (origin, sync) = match (&user.origin, &target.sync) {
         (None, _) => return Standing::Local,
         // Whoever owned the user is gone, and with it whoever could check a password.
-        (Some(_), None) => return Standing::Refused("USER_SYNC_DELETED"),
+        (Some(_), None) => return Standing::Refused(OwnReason::UserSyncDeleted),
         (Some(origin), Some(sync)) => (origin, sync),
     };
+    // Their e-mail address is still nobody else's.
+    if user.login_ambiguous && normalize(&user.profile.login) == typed {
+        return Standing::Refused(OwnReason::AmbiguousLogin);
+    }
     let tenant = &user.tenant;
     let obstacle = match target.tenant_enabled {
         false => Some(Obstacle::tenant_disabled(tenant)),
@@ -115,7 +127,10 @@ pub fn standing(target: &LoginTarget) -> Standing<'_> {
     };
     match obstacle {
         Some(obstacle) => Standing::Unable(obstacle),
-        None => Standing::Ask { origin, sync },
+        None => Standing::Ask {
+            origin: origin.clone(),
+            sync: sync.clone(),
+        },
     }
 }
 

@@ -52,10 +52,10 @@ fn target() -> LoginTarget {
 fn told(change: impl Fn(&mut LoginTarget)) -> String {
     let mut target = target();
     change(&mut target);
-    match standing(&target) {
+    match standing(&target, "ada") {
         Standing::Ask { .. } => "ask".into(),
         Standing::Local => "local".into(),
-        Standing::Refused(reason) => reason.into(),
+        Standing::Refused(reason) => reason.as_str().into(),
         Standing::Unable(obstacle) => format!("{} {}", obstacle.reason.as_str(), obstacle.resource),
     }
 }
@@ -101,6 +101,24 @@ fn a_block_and_a_deactivation_come_before_everything_else() {
 }
 
 #[test]
+fn whom_the_directory_disabled_is_asked_about_and_nobody_else_who_is_deactivated() {
+    let told = |state, reason| told(|target| (target.user.state, target.user.state_reason) = (state, reason));
+    use StateReason::*;
+    for (reason, expected) in [
+        (Some(DisabledInDirectory), "ask"),
+        (Some(ExpiredInDirectory), "ask"),
+        (Some(Gone), "DEACTIVATED"),
+        (Some(OutOfScope), "DEACTIVATED"),
+        (Some(ByProduct), "DEACTIVATED"),
+        (Some(SyncDeleted), "DEACTIVATED"),
+        (None, "DEACTIVATED"),
+    ] {
+        assert_eq!(told(UserState::Deactivated, reason), expected, "{reason:?}");
+        assert_eq!(told(UserState::Archived, reason), "ARCHIVED", "{reason:?}");
+    }
+}
+
+#[test]
 fn a_local_user_is_the_product_s_own_whatever_is_switched_off() {
     assert_eq!(
         told(|target| {
@@ -110,6 +128,19 @@ fn a_local_user_is_the_product_s_own_whatever_is_switched_off() {
         "local"
     );
     assert_eq!(told(|target| target.sync = None), "USER_SYNC_DELETED");
+}
+
+#[test]
+fn a_login_that_two_claim_is_nobody_s_and_an_address_of_one_of_them_is_theirs() {
+    let told = |login: &str, ambiguous| {
+        told(|target| {
+            target.user.profile.login = login.into();
+            target.user.login_ambiguous = ambiguous;
+        })
+    };
+    assert_eq!(told("Ada", true), "AMBIGUOUS_LOGIN");
+    assert_eq!(told("Ada", false), "ask");
+    assert_eq!(told("countess", true), "ask");
 }
 
 #[test]

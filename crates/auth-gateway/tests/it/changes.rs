@@ -4,22 +4,46 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rollcall_core::directory::HostUrl;
 use rollcall_core::plan::{Change, ChangeKind};
-use rollcall_core::user::{StateReason, UserState};
-use rollcall_core::user_sync::{RoleCondition, RoleRule};
+use rollcall_core::user::{StateReason, User, UserState};
+use rollcall_core::user_sync::{RoleCondition, RoleRule, UserSyncSettings};
+use rollcall_proto::v1;
+use rollcall_proto::v1::AuthenticateResponse;
+use rollcall_proto::v1::auth_service_client::AuthServiceClient;
+use rollcall_proto::v1::authenticate_response::Outcome;
 use rollcall_store::NewSecrets;
 use rollcall_testkit::{Ldif, Operation, Request, Slapd, TestDatabase, ber, wait_for};
 
+use tonic::{Response, Status};
+
 use crate::outages::frozen_writer;
-use crate::world::{BASE, PASSWORD, World, dn, now};
+use crate::world::{BASE, PASSWORD, World, dn, now, request, told};
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 
 /// Freezes the directory, begins a login, does something once the bind is about to be sent, and goes on.
 async fn meanwhile(world: &World, act: impl AsyncFn()) -> String {
+    told(meanwhile_answered(world, act).await)
+}
+
+/// The user that such a login answers with.
+async fn meanwhile_shown(world: &World, act: impl AsyncFn()) -> v1::User {
+    let answer = meanwhile_answered(world, act).await.unwrap().into_inner();
+    match answer.outcome {
+        Some(Outcome::Authenticated(authenticated)) => authenticated.user.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn meanwhile_answered(
+    world: &World,
+    act: impl AsyncFn(),
+) -> Result<Response<AuthenticateResponse>, Status> {
     let ada = world.user("ada").await;
     world.server.pause().unwrap();
-    let login = world.login("ada", PASSWORD);
+    let mut auth = AuthServiceClient::new(world.channel(0));
+    let login = auth.authenticate(request("ada", PASSWORD));
     let acting = async {
         // A slot is taken just before the bind. Looking forgets it, which matters to nobody here.
         wait_for("the login is under way", Duration::from_secs(10), async || {
@@ -39,16 +63,16 @@ async fn meanwhile(world: &World, act: impl AsyncFn()) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_committed_while_the_bind_is_under_way_denies_on_sqlite() {
-    what_is_committed_meanwhile_denies(World::without_gateway(Slapd::builder()).await).await;
+async fn what_is_committed_while_the_bind_is_under_way_decides_on_sqlite() {
+    what_is_committed_meanwhile_decides(World::without_gateway(Slapd::builder()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_committed_while_the_bind_is_under_way_denies_on_postgresql() {
-    what_is_committed_meanwhile_denies(World::on_postgres(TestDatabase::new().unwrap()).await).await;
+async fn what_is_committed_while_the_bind_is_under_way_decides_on_postgresql() {
+    what_is_committed_meanwhile_decides(World::on_postgres(TestDatabase::new().unwrap()).await).await;
 }
 
-async fn what_is_committed_meanwhile_denies(mut world: World) {
+async fn what_is_committed_meanwhile_decides(mut world: World) {
     world.start_gateway(&[]).await;
     assert_eq!(meanwhile(&world, async || {}).await, "OK ada");
 
@@ -57,7 +81,7 @@ async fn what_is_committed_meanwhile_denies(mut world: World) {
             .update_sync(|settings| settings.display_name.push('!'))
             .await
     };
-    assert_eq!(meanwhile(&world, sync).await, DENIED);
+    assert_eq!(meanwhile(&world, sync).await, "OK ada");
     let directory = async || {
         let was = world
             .store
@@ -72,7 +96,7 @@ async fn what_is_committed_meanwhile_denies(mut world: World) {
             .update_directory(tenant, id, was.revision, &settings, secrets, true, now());
         update.await.unwrap();
     };
-    assert_eq!(meanwhile(&world, directory).await, DENIED);
+    assert_eq!(meanwhile(&world, directory).await, "OK ada");
     let tenant = async || {
         let was = world.store.tenant(&world.tenant).await.unwrap();
         let mut settings = was.settings;
@@ -87,8 +111,69 @@ async fn what_is_committed_meanwhile_denies(mut world: World) {
             .update_tenant(&world.tenant, is.revision, &settings, now());
         update.await.unwrap();
     };
-    assert_eq!(meanwhile(&world, tenant).await, DENIED);
-    assert_eq!(meanwhile(&world, async || {}).await, "OK ada");
+    assert_eq!(meanwhile(&world, tenant).await, "OK ada");
+    let out_of_scope = async || {
+        let nobody = |settings: &mut UserSyncSettings| settings.searches[0].filter = "(uid=nobody)".into();
+        world.update_sync(nobody).await;
+    };
+    assert_eq!(meanwhile(&world, out_of_scope).await, DENIED);
+    let in_scope = |settings: &mut UserSyncSettings| settings.searches[0].filter = "(uid=*)".into();
+    world.update_sync(in_scope).await;
+    let switch = |off| {
+        let world = &world;
+        move || world.update_sync(move |settings| settings.disabled = off)
+    };
+    let switched_off = meanwhile(&world, async || switch(true)().await).await;
+    assert_eq!(switched_off, "FailedPrecondition SYNC_DISABLED");
+    switch(false)().await;
+
+    // What decides nothing is no denial, and the answer has it.
+    let ada = world.user("ada").await;
+    let renamed = async || {
+        let mut change = change_of(&ada, ChangeKind::Update);
+        change.profile.display_name = Some("Ada L.".into());
+        world.run(vec![change], now()).await;
+    };
+    assert_eq!(meanwhile_shown(&world, renamed).await.display_name, "Ada L.");
+    let ada = world.user("ada").await;
+    let unnamed = async || {
+        let mut change = change_of(&ada, ChangeKind::Update);
+        change.profile.display_name = Some("ada".into());
+        world.run(vec![change], now()).await;
+    };
+    assert_eq!(meanwhile_shown(&world, unnamed).await.display_name, "ada");
+    // A role that the entry does not have is the worker's business, and there is none.
+    let ada = world.user("ada").await;
+    let promote = async || {
+        let mut change = change_of(&ada, ChangeKind::Update);
+        change.profile.role = "boss".into();
+        world.run(vec![change], now()).await;
+    };
+    assert_eq!(meanwhile(&world, promote).await, "Aborted WORKER_UNAVAILABLE");
+    let ada = world.user("ada").await;
+    let demote = async || {
+        let mut change = change_of(&ada, ChangeKind::Update);
+        change.profile.role = "user".into();
+        world.run(vec![change], now()).await;
+    };
+    demote().await;
+    let moved = async || {
+        let was = world
+            .store
+            .directory(&world.tenant, &world.directory)
+            .await
+            .unwrap();
+        let mut settings = was.settings;
+        settings
+            .hosts
+            .push(HostUrl::parse("ldaps://127.0.0.1:1").unwrap());
+        let (tenant, id, secrets) = (&world.tenant, &world.directory, NewSecrets::default());
+        let update = world
+            .store
+            .update_directory(tenant, id, was.revision, &settings, secrets, true, now());
+        update.await.unwrap();
+    };
+    assert_eq!(meanwhile(&world, moved).await, "Aborted CONCURRENT_CHANGE");
 
     let ada = world.user("ada").await;
     let block = async || {
@@ -106,23 +191,47 @@ async fn what_is_committed_meanwhile_denies(mut world: World) {
 
     let ada = world.user("ada").await;
     let deactivate = async || {
-        let gone = Change {
-            kind: ChangeKind::Deactivate,
-            user: ada.id,
-            expected_revision: ada.revision,
-            state_before: Some(ada.state),
-            origin: ada.origin.clone().unwrap(),
-            profile: ada.profile.clone(),
-            state: UserState::Deactivated,
-            state_reason: Some(StateReason::Gone),
-            login_ambiguous: false,
-            changes: Vec::new(),
-        };
+        let mut gone = change_of(&ada, ChangeKind::Deactivate);
+        gone.state = UserState::Deactivated;
+        gone.state_reason = Some(StateReason::Gone);
         world.run(vec![gone], now()).await;
     };
     assert_eq!(meanwhile(&world, deactivate).await, DENIED);
     let (good, bad) = ("AUTHENTICATED AUTHENTICATED", "DENIED CHANGED_MEANWHILE");
-    assert_eq!(world.audit().await, [good, bad, bad, bad, good, bad, good, bad]);
+    assert_eq!(
+        world.audit().await,
+        [
+            good,
+            good,
+            good,
+            good,
+            "DENIED ENTRY_OUT_OF_SCOPE",
+            "ERROR SYNC_DISABLED",
+            good,
+            good,
+            "ERROR WORKER_UNAVAILABLE",
+            "ERROR CONCURRENT_CHANGE",
+            bad,
+            good,
+            bad
+        ]
+    );
+}
+
+/// A change of a user that changes nothing yet.
+fn change_of(user: &User, kind: ChangeKind) -> Change {
+    Change {
+        kind,
+        user: user.id,
+        expected_revision: user.revision,
+        state_before: Some(user.state),
+        origin: user.origin.clone().unwrap(),
+        profile: user.profile.clone(),
+        state: user.state,
+        state_reason: user.state_reason,
+        login_ambiguous: user.login_ambiguous,
+        changes: Vec::new(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

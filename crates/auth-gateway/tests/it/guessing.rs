@@ -210,6 +210,41 @@ async fn a_right_password_forgets_the_user_s_failures_but_not_the_client_s() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_s_guesses_do_not_shut_a_user_out_at_an_address_of_theirs() {
+    let mut world = World::new().await;
+    world.start_gateway(&[]).await;
+    let from = |address: &str, password: &str| AuthenticateRequest {
+        client_address: address.into(),
+        ..request("ada", password)
+    };
+    let (home, stranger) = ("2001:db8:1:2::7", "198.51.100.1");
+    assert_eq!(world.attempt(0, from(home, PASSWORD)).await, "OK ada");
+    for number in 0..3 {
+        let guess = from(stranger, &format!("guess {number}"));
+        assert_eq!(world.attempt(0, guess).await, DENIED);
+    }
+    for address in [stranger, "192.0.2.7", ""] {
+        assert_eq!(
+            world.attempt(0, from(address, PASSWORD)).await,
+            TOO_MANY,
+            "{address}"
+        );
+    }
+    // Her own mistake, and a neighbour in her network, which is one address; through any gateway.
+    assert_eq!(world.attempt(1, from(home, "mistyped")).await, DENIED);
+    assert_eq!(
+        world.attempt(1, from("2001:db8:1:2::8", PASSWORD)).await,
+        "OK ada"
+    );
+    // Nobody may guess there for ever either.
+    for number in 0..3 {
+        let guess = from(home, &format!("more {number}"));
+        assert_eq!(world.attempt(0, guess).await, DENIED);
+    }
+    assert_eq!(world.attempt(1, from(home, PASSWORD)).await, TOO_MANY);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn in_log_mode_nothing_is_refused_and_the_log_says_who_would_be() {
     let world = World::without_gateway(Slapd::builder()).await;
     let ada = world.user("ada").await.id.to_string();

@@ -3,6 +3,7 @@
 
 mod account_states;
 mod active_directory;
+mod at_once;
 mod binary;
 mod changes;
 mod crash;
@@ -14,6 +15,7 @@ mod nobody;
 mod one_bind;
 mod outages;
 mod panics;
+mod refreshes;
 mod refusals;
 mod secrets;
 mod shared_store;

@@ -282,3 +282,36 @@ async fn a_local_user_is_the_product_s_own_unless_blocked() {
     assert_eq!(world.login("owner", "whatever").await, DENIED);
     assert_eq!(world.audit().await, ["DENIED LOCAL_USER", "DENIED BLOCKED"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_two_people_claim_lets_nobody_in_and_an_address_of_one_of_them_does() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let claimed = Change {
+        kind: ChangeKind::Update,
+        user: ada.id,
+        expected_revision: ada.revision,
+        state_before: Some(ada.state),
+        origin: ada.origin.clone().unwrap(),
+        profile: ada.profile.clone(),
+        state: ada.state,
+        state_reason: None,
+        login_ambiguous: true,
+        changes: Vec::new(),
+    };
+    world.run(vec![claimed], crate::world::now()).await;
+    assert!(world.user("ada").await.login_ambiguous);
+    for password in [PASSWORD, "wrong"] {
+        assert_eq!(world.login("Ada", password).await, "DENIED INVALID_CREDENTIALS");
+    }
+    assert_eq!(world.binds(&dn("ada")), 0);
+    assert_eq!(world.login("ada@acme.example", PASSWORD).await, "OK ada");
+    assert_eq!(
+        world.audit().await,
+        [
+            "DENIED AMBIGUOUS_LOGIN",
+            "DENIED AMBIGUOUS_LOGIN",
+            "AUTHENTICATED AUTHENTICATED"
+        ]
+    );
+}

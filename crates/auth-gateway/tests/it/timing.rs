@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rollcall_core::directory::HostUrl;
+use rollcall_core::user::StateReason;
 use rollcall_core::user_sync::{RoleCondition, RoleRule};
 use rollcall_testkit::Slapd;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::world::{PASSWORD, World, dn};
+use crate::world::{PASSWORD, World, dn, person};
 
 const ONE_WAY: Duration = Duration::from_millis(15);
 const SAMPLES: usize = 80;
@@ -102,20 +103,26 @@ async fn nobody_can_tell(role_rules: u32) {
         .await
         .unwrap();
     world.server.delete(&dn("eve")).unwrap();
+    world
+        .server
+        .add(&person("dan", &dn("dan"), "password of dan"))
+        .unwrap();
+    world.import().await;
+    crate::refreshes::deactivate(&world, "dan", StateReason::DisabledInDirectory).await;
     let least = ONE_WAY * 2 * role_rules.max(1);
     let mut guess = 0;
     // The first answers are when the gateway itself learns how far the directory is.
     measure(&world, &mut guess, 10).await;
     let mut told_apart = Vec::new();
     for _ in 0..ROUNDS {
-        let [ada, nobody, bob, eve] = measure(&world, &mut guess, SAMPLES).await;
+        let [ada, nobody, bob, eve, dan] = measure(&world, &mut guess, SAMPLES).await;
         // The measure would show it if an answer lacked one round trip.
         let without: Vec<_> = ada.iter().map(|time| time.saturating_sub(ONE_WAY * 2)).collect();
         assert!(!ALIKE.contains(&tells_apart(&ada, &without)), "{ada:?}");
         assert!(nobody.iter().all(|time| *time >= least), "{nobody:?}");
-        let shares = [nobody, bob, eve].map(|other| tells_apart(&ada, &other));
+        let shares = [nobody, bob, eve, dan].map(|other| tells_apart(&ada, &other));
         // Eve is looked for, and then answered when anybody would be: the later of two such times, a third by nature.
-        if ALIKE.contains(&shares[0]) && ALIKE.contains(&shares[1]) && (0.15..0.7).contains(&shares[2]) {
+        if [0, 1, 3].iter().all(|kind| ALIKE.contains(&shares[*kind])) && (0.15..0.7).contains(&shares[2]) {
             return;
         }
         told_apart.push(shares);
@@ -123,12 +130,13 @@ async fn nobody_can_tell(role_rules: u32) {
     panic!("they can be told apart: {told_apart:?}");
 }
 
-/// How long refusals take: of a wrong password, of nobody's, of somebody who is blocked and of somebody who is gone.
-async fn measure(world: &World, guess: &mut usize, samples: usize) -> [Vec<Duration>; 4] {
-    let mut taken = [const { Vec::new() }; 4];
+/// How long refusals take: of a wrong password, of nobody's, of somebody who is blocked, of
+/// somebody who is gone and of somebody whom the directory disabled.
+async fn measure(world: &World, guess: &mut usize, samples: usize) -> [Vec<Duration>; 5] {
+    let mut taken = [const { Vec::new() }; 5];
     for _ in 0..samples {
         *guess += 1;
-        for (kind, login) in ["ada", "nobody", "bob", "eve"].into_iter().enumerate() {
+        for (kind, login) in ["ada", "nobody", "bob", "eve", "dan"].into_iter().enumerate() {
             let start = Instant::now();
             let told = world.login(login, &format!("guess {guess}")).await;
             assert_eq!(told, "DENIED INVALID_CREDENTIALS");

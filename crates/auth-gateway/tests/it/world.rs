@@ -4,6 +4,7 @@ mod asking;
 mod people;
 mod runs;
 mod script;
+mod worker;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ use tonic::transport::Channel;
 pub(crate) use asking::{request, told};
 pub(crate) use people::{BASE, PASSWORD, PEOPLE, Place, dn, people, person};
 use people::{directory_settings, sync_settings};
+pub(crate) use worker::ScriptedWorker;
 
 pub(crate) const KEYRING: &str = "test AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
@@ -216,7 +218,8 @@ impl<S> World<S> {
         self.gateways.len() - 1
     }
 
-    fn settings(&self, settings: &[(&str, &str)]) -> Loaded<GatewaySettings> {
+    /// The settings of a gateway of this world.
+    pub(crate) fn settings(&self, settings: &[(&str, &str)]) -> Loaded<GatewaySettings> {
         let fixed = [
             ("server.listen", "127.0.0.1:0".to_owned()),
             ("store.url", self.url.clone()),

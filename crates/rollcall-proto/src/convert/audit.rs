@@ -103,7 +103,7 @@ fn kind(kind: &AuditKind, tenant: Option<&TenantId>) -> v1::audit_event::Kind {
                 .map(|(tenant, id)| resource_name::directory(tenant, id));
             v1::audit_event::Kind::Login(v1::LoginAttempt {
                 outcome: v1::LoginOutcome::from(*outcome).into(),
-                reason: reason.to_string(),
+                reason: reason.as_str().to_owned(),
                 user: user.unwrap_or_default(),
                 user_sync: user_sync.unwrap_or_default(),
                 directory: directory.unwrap_or_default(),

@@ -1872,9 +1872,13 @@ pub struct Directory {
 /// that names nobody, over all replicas. UserService.UnlockUser ends it early.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SoftLock {
-    /// After how many wrong passwords, each counted once while it is tried again and again: 1 to 1000. When 0, one less
-    /// than the server's own threshold where that could be read, and the deployment's default elsewhere. Where the
-    /// threshold is known, one less than it is the most that counts, whatever stands here.
+    /// After how many wrong passwords, each counted once while it is tried again and again: 1 to 1000. When 0, two less
+    /// than the server's own threshold where that could be read (at least 1), and the deployment's default elsewhere. Where
+    /// the threshold is known, one less than it is the most that counts, whatever stands here.
+    ///
+    /// An address (client_address of Authenticate) from which a user logged in within 7 days has a count of its own with
+    /// the same limit, so that a stranger's guesses do not shut the user out. Together they stay one below the server's
+    /// threshold where that is known.
     #[prost(int32, tag = "1")]
     pub limit: i32,
     /// How long after the last of them they are forgotten: 1 s to 7 days. Must be longer than the server's own window, or
@@ -3282,7 +3286,7 @@ pub struct LoginAttempt {
     /// How it ended.
     #[prost(enumeration = "LoginOutcome", tag = "1")]
     pub outcome: i32,
-    /// The precise reason, in upper case with underscores, for instance "WRONG_PASSWORD" or "UNKNOWN_LOGIN". More than may
+    /// The precise reason, in upper case with underscores, for instance "INVALID_CREDENTIALS" or "UNKNOWN_LOGIN". More than may
     /// be told to end users.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
@@ -4060,7 +4064,8 @@ pub struct AuthenticateRequest {
     /// NUL. Never logged, stored or returned.
     #[prost(string, tag = "3")]
     pub password: ::prost::alloc::string::String,
-    /// The IP address of the end user, IPv4 or IPv6, without a port. Failed attempts are counted for it too. Leave it
+    /// The IP address of the end user, IPv4 or IPv6, without a port. Failed attempts are counted for it too. From an
+    /// address at which a user logged in within 7 days, strangers' failed attempts do not shut the user out. Leave it
     /// empty if it is not known; never send the address of a proxy of your own.
     #[prost(string, tag = "4")]
     pub client_address: ::prost::alloc::string::String,
@@ -4289,11 +4294,20 @@ pub mod auth_service_client {
         /// off, such a login gets the same error as that directory's users.
         ///
         /// A wrong password that is sent again soon (within 30 seconds, unless the deployment sets another time) is denied
-        /// without asking the directory, and counts once.
+        /// without asking the directory, and counts once. The same password several times at once is one bind, which all of
+        /// them wait for, and counts once. While the outcome of a bind is unknown, further attempts with that password count
+        /// no more than the first. Each replica remembers this by itself, since nothing derived from a password is stored: a
+        /// deployment with many replicas sends the attempts of one login to one of them.
+        ///
+        /// Whoever was deactivated because the directory disabled them or let them expire is asked about like anybody: once
+        /// the directory says that they are enabled and the password is right, they are reactivated before the answer.
+        ///
+        /// What is changed while the password is checked and decides the login (a block, the state, the role, the owning user
+        /// sync or directory) decides it. What cannot be decided then is ABORTED with CONCURRENT_CHANGE.
         ///
         /// Needs the permission "authenticate". Errors: INVALID_FIELD, TENANT_REQUIRED, REQUEST_ID_REUSED, SYNC_DISABLED,
         /// ENDPOINT_UNCONFIRMED, DIRECTORY_MISCONFIGURED, DIRECTORY_UNAVAILABLE, DIRECTORY_BUSY, BIND_OUTCOME_UNKNOWN,
-        /// LOGIN_NOT_RECORDED, WORKER_UNAVAILABLE, and those of every method.
+        /// LOGIN_NOT_RECORDED, WORKER_UNAVAILABLE, CONCURRENT_CHANGE, and those of every method.
         pub async fn authenticate(
             &mut self,
             request: impl tonic::IntoRequest<super::AuthenticateRequest>,
@@ -4345,11 +4359,20 @@ pub mod auth_service_server {
         /// off, such a login gets the same error as that directory's users.
         ///
         /// A wrong password that is sent again soon (within 30 seconds, unless the deployment sets another time) is denied
-        /// without asking the directory, and counts once.
+        /// without asking the directory, and counts once. The same password several times at once is one bind, which all of
+        /// them wait for, and counts once. While the outcome of a bind is unknown, further attempts with that password count
+        /// no more than the first. Each replica remembers this by itself, since nothing derived from a password is stored: a
+        /// deployment with many replicas sends the attempts of one login to one of them.
+        ///
+        /// Whoever was deactivated because the directory disabled them or let them expire is asked about like anybody: once
+        /// the directory says that they are enabled and the password is right, they are reactivated before the answer.
+        ///
+        /// What is changed while the password is checked and decides the login (a block, the state, the role, the owning user
+        /// sync or directory) decides it. What cannot be decided then is ABORTED with CONCURRENT_CHANGE.
         ///
         /// Needs the permission "authenticate". Errors: INVALID_FIELD, TENANT_REQUIRED, REQUEST_ID_REUSED, SYNC_DISABLED,
         /// ENDPOINT_UNCONFIRMED, DIRECTORY_MISCONFIGURED, DIRECTORY_UNAVAILABLE, DIRECTORY_BUSY, BIND_OUTCOME_UNKNOWN,
-        /// LOGIN_NOT_RECORDED, WORKER_UNAVAILABLE, and those of every method.
+        /// LOGIN_NOT_RECORDED, WORKER_UNAVAILABLE, CONCURRENT_CHANGE, and those of every method.
         async fn authenticate(
             &self,
             request: tonic::Request<super::AuthenticateRequest>,
@@ -4577,7 +4600,9 @@ pub enum ErrorReason {
     DomainTaken = 32,
     /// ABORTED. The etag sent is not the resource's current one: read it again and decide anew. Metadata: resource.
     EtagMismatch = 40,
-    /// ABORTED. Another change of the same thing was faster: try the whole operation again. Metadata: resource.
+    /// ABORTED. Another change of the same thing was faster: try the whole operation again. At a login: the password is
+    /// right, but what decides the login was changed meanwhile, and another attempt binds again. Metadata: resource, absent
+    /// at a login.
     ConcurrentChange = 41,
     /// ABORTED. A run of this user sync is under way. Metadata: resource (the user sync), run.
     SyncInProgress = 42,
@@ -4622,8 +4647,8 @@ pub enum ErrorReason {
     /// UNAVAILABLE with google.rpc.RetryInfo. Rollcall's own database cannot be reached; nothing was changed and no
     /// byte of a user's bind was sent. Metadata: none.
     StoreUnavailable = 71,
-    /// ABORTED. The password is right, but the sync worker, which has to renew this user's role before the login may
-    /// succeed, cannot be reached. Another attempt binds again. Metadata: none.
+    /// ABORTED. The password is right, but the sync worker, which has to renew this user's role or reactivate the user
+    /// before the login may succeed, cannot be reached. Another attempt binds again. Metadata: none.
     WorkerUnavailable = 72,
     /// UNAVAILABLE with google.rpc.RetryInfo. This replica is shutting down; another one answers. Metadata: none.
     ShuttingDown = 73,

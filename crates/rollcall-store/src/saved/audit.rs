@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use rollcall_core::audit::{AuditKind, Flood, LoginOutcome};
+use rollcall_core::audit::{AuditKind, Flood, LoginOutcome, LoginReason};
 use rollcall_core::id::{DirectoryId, UserId, UserSyncId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::saved::{option_of, optional_text_of, saved_as};
 use crate::{clock, words};
@@ -17,7 +17,8 @@ enum AuditKindMirror {
     Login {
         #[serde(with = "words")]
         outcome: LoginOutcome,
-        reason: Cow<'static, str>,
+        #[serde(with = "reason")]
+        reason: LoginReason,
         #[serde(with = "optional_user_id")]
         user: Option<UserId>,
         #[serde(with = "crate::saved::optional_user_sync_id")]
@@ -42,6 +43,19 @@ struct FloodMirror {
     attempts: u64,
     #[serde(with = "clock::micros")]
     since: DateTime<Utc>,
+}
+
+mod reason {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(reason: &LoginReason, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(reason.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LoginReason, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        Ok(LoginReason::parse(&text))
+    }
 }
 
 option_of!(optional_flood, Flood, "FloodMirror");

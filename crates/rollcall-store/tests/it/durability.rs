@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use rollcall_core::audit::{AuditKind, LoginOutcome};
+use rollcall_core::audit::{AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::throttle::Settlement;
 use rollcall_store::{AuditFilter, FinishLogin, NewAuditEvent};
 
@@ -73,7 +73,7 @@ async fn finish_logins_until_killed() {
             caller: "child".into(),
             kind: AuditKind::Login {
                 outcome: LoginOutcome::Denied,
-                reason: "UNKNOWN_LOGIN".into(),
+                reason: OwnReason::UnknownLogin.into(),
                 user: None,
                 user_sync: None,
                 directory: None,
@@ -85,7 +85,7 @@ async fn finish_logins_until_killed() {
         let finish = FinishLogin {
             tenant: None,
             audit,
-            audit_if_changed: None,
+            proven_at: None,
             slots: vec![],
             settlement: Settlement::NotSent,
             expect: None,

@@ -1,22 +1,24 @@
 //! Whom a login means, how it ends, and the audit log.
 
 use chrono::TimeDelta;
-use rollcall_core::audit::{AuditKind, LoginOutcome};
+use rollcall_core::audit::{AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::directory::DirectoryObservations;
 use rollcall_core::id::TenantId;
 use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
 use rollcall_store::{
-    AuditFilter, FinishLogin, HeldSlot, LoginChange, LoginExpectation, LoginTarget, NewAuditEvent,
-    NewSecrets, PageRequest, Reservation, Reserved, Store, StoreError,
+    AuditFilter, FinishLogin, HeldSlot, LastLook, LoginTarget, NewAuditEvent, NewSecrets, PageRequest,
+    Reservation, Reserved, Store, StoreError, StoreOptions,
 };
 
-use crate::engine::{Engine, on_both};
+use crate::engine::{Engine, KEY, keyring, on_both};
 use crate::fixture::*;
+use crate::held_line::HeldLine;
 
 on_both! {
     a_target_has_what_decides_a_login,
     the_configuration_is_never_older_than_the_target,
     a_finished_login_tells_what_changed,
+    a_login_that_has_to_be_judged_again_keeps_its_slot,
     a_finished_login_settles_its_slots,
     one_that_fails_does_not_fail_others,
     many_logins_at_once_all_end,
@@ -40,13 +42,7 @@ async fn target(store: &Store) -> LoginTarget {
         .unwrap()
 }
 
-fn audit(
-    seconds: i64,
-    tenant: &str,
-    caller: &str,
-    reason: &'static str,
-    user: Option<u128>,
-) -> NewAuditEvent {
+fn audit(seconds: i64, tenant: &str, caller: &str, reason: OwnReason, user: Option<u128>) -> NewAuditEvent {
     NewAuditEvent {
         time: at(seconds),
         tenant: TenantId::parse(tenant),
@@ -64,13 +60,13 @@ fn audit(
     }
 }
 
-fn finish(caller: &str, expect: Option<LoginExpectation>) -> FinishLogin {
+pub(crate) fn finish(caller: &str, expect: Option<LoginTarget>) -> FinishLogin {
     FinishLogin {
         tenant: Some(acme()),
-        audit: audit(9, "acme", caller, "RIGHT", Some(1)),
-        audit_if_changed: Some(audit(9, "acme", caller, "CHANGED", Some(1))),
+        audit: audit(9, "acme", caller, OwnReason::Authenticated, Some(1)),
         slots: vec![],
         settlement: Settlement::Success,
+        proven_at: None,
         expect,
     }
 }
@@ -85,21 +81,14 @@ pub(crate) async fn settle(store: &Store, slots: Vec<HeldSlot>, settlement: Sett
     store.finish_login(finish).await.unwrap();
 }
 
-/// Callers and reasons of the audit log, the newest first.
-async fn audited(store: &Store) -> Vec<(String, String)> {
+/// Callers of the audit log, the newest first.
+async fn audited(store: &Store) -> Vec<String> {
     let events = store
         .list_audit(None, &AuditFilter::default(), &all())
         .await
         .unwrap()
         .items;
-    let reason = |kind| match kind {
-        AuditKind::Login { reason, .. } => reason.into_owned(),
-        AuditKind::Change { method, .. } => method.into_owned(),
-    };
-    events
-        .into_iter()
-        .map(|event| (event.caller, reason(event.kind)))
-        .collect()
+    events.into_iter().map(|event| event.caller).collect()
 }
 
 async fn a_target_has_what_decides_a_login(engine: Engine) {
@@ -175,78 +164,140 @@ async fn the_configuration_is_never_older_than_the_target(engine: Engine) {
 
 async fn a_finished_login_tells_what_changed(engine: Engine) {
     let store = engine.store().await;
-    let basis = LoginExpectation::of(&with_ada(&store).await);
-    let end = |caller: &'static str, basis: &LoginExpectation| {
+    let basis = with_ada(&store).await;
+    let end = |caller: &'static str, basis: &LoginTarget| {
         let (store, basis) = (store.clone(), basis.clone());
         async move { store.finish_login(finish(caller, Some(basis))).await.unwrap() }
     };
-    let change = end("same", &basis).await;
-    assert!(!change.any());
+    let changed = async |caller: &'static str, basis: &LoginTarget| match end(caller, basis).await {
+        LastLook::Changed(now) => now.map(|now| *now),
+        look => panic!("{caller}: {look:?}"),
+    };
+    assert_eq!(end("same", &basis).await, LastLook::Same);
 
     let mut tenant = tenant_settings(&[]);
     tenant.user_sync_enabled = false;
     store.update_tenant(&acme(), 1, &tenant, at(4)).await.unwrap();
-    assert!(matches!(
-        end("tenant", &basis).await,
-        LoginChange {
-            tenant_changed: true,
-            user_changed: false,
-            ..
-        }
-    ));
+    assert!(!changed("tenant", &basis).await.unwrap().tenant_enabled);
+    let basis = target(&store).await;
+    let mut settings = sync_settings("main");
+    settings.disabled = true;
     store
-        .update_user_sync(&acme(), &sync_id("staff"), 1, &sync_settings("main"), None, at(5))
+        .update_user_sync(&acme(), &sync_id("staff"), 1, &settings, None, at(5))
         .await
         .unwrap();
-    assert!(matches!(
-        end("sync", &basis).await,
-        LoginChange {
-            user_sync_changed: true,
-            directory_changed: false,
-            ..
-        }
-    ));
+    let now = changed("sync", &basis).await.unwrap();
+    assert!(now.sync.unwrap().user_sync_disabled);
+    let basis = target(&store).await;
     let (main, none) = (directory_id("main"), NewSecrets::default());
     store
-        .update_directory(&acme(), &main, 1, &directory_settings(), none, true, at(6))
+        .update_directory(&acme(), &main, 1, &directory_settings(), none, false, at(6))
         .await
         .unwrap();
-    assert!(matches!(
-        end("directory", &basis).await,
-        LoginChange {
-            directory_changed: true,
-            user_changed: false,
-            ..
-        }
-    ));
-    let basis = LoginExpectation::of(&target(&store).await);
+    let now = changed("directory", &basis).await.unwrap();
+    assert!(!now.sync.unwrap().endpoint_confirmed);
+
+    // What decides nothing is told, and no denial.
+    let basis = target(&store).await;
+    let phone = update(&basis.user, |profile| profile.phone_number = Some("1".into()));
+    store.apply_single(&staff(), &phone, at(7)).await.unwrap();
+    let now = target(&store).await;
+    assert_ne!(now.user, basis.user);
+    let renewed = LastLook::Renewed(Box::new(now.user.clone()));
+    assert_eq!(end("renewed", &basis).await, renewed);
+    let role = update(&now.user, |profile| profile.role = "boss".into());
+    store.apply_single(&staff(), &role, at(8)).await.unwrap();
+    assert_eq!(changed("role", &now).await.unwrap().user.profile.role, "boss");
+    let basis = target(&store).await;
     store
-        .block_user(&acme(), user_id(1), None, "left", at(7))
+        .block_user(&acme(), user_id(1), None, "left", at(9))
         .await
         .unwrap();
-    let change = end("blocked", &basis).await;
-    assert!(change.user_changed && !change.tenant_changed);
-    let gone = LoginExpectation {
-        user: user_id(5),
-        ..basis
-    };
-    let change = end("gone", &gone).await;
-    assert!(change.user_changed);
+    assert!(changed("blocked", &basis).await.unwrap().user.block.is_some());
+    let mut gone = basis;
+    gone.user.id = user_id(5);
+    assert_eq!(changed("gone", &gone).await, None);
     let unknown = store.finish_login(finish("unknown", None)).await.unwrap();
-    assert_eq!(unknown, LoginChange::default());
-    let expected = [
-        ("unknown", "RIGHT"),
-        ("gone", "CHANGED"),
-        ("blocked", "CHANGED"),
-        ("directory", "CHANGED"),
-        ("sync", "CHANGED"),
-        ("tenant", "CHANGED"),
-        ("same", "RIGHT"),
-    ];
-    assert_eq!(
-        audited(&store).await,
-        expected.map(|(caller, reason)| (caller.to_owned(), reason.to_owned()))
-    );
+    assert_eq!(unknown, LastLook::Same);
+    assert_eq!(audited(&store).await, ["unknown", "renewed", "same"]);
+}
+
+/// What is not recorded holds its slots as before.
+async fn a_login_that_has_to_be_judged_again_keeps_its_slot(engine: Engine) {
+    let store = engine.store().await;
+    let basis = with_ada(&store).await;
+    let one = [Reservation {
+        subject: ThrottleSubject::User(user_id(1)),
+        policy: ThrottlePolicy {
+            limit: 1,
+            window: TimeDelta::minutes(15),
+            lock: TimeDelta::minutes(15),
+            fixed: false,
+        },
+        shared: None,
+        own: None,
+    }];
+    let reserve = async || store.reserve(&acme(), &one, at(1)).await.unwrap();
+    let Reserved::Taken(slots) = reserve().await else {
+        panic!("no slot");
+    };
+    store
+        .block_user(&acme(), user_id(1), None, "left", at(2))
+        .await
+        .unwrap();
+    let end = |expect| FinishLogin {
+        slots: slots.clone(),
+        ..finish("x", expect)
+    };
+    let look = store.finish_login(end(Some(basis))).await.unwrap();
+    assert!(matches!(look, LastLook::Changed(Some(_))));
+    assert!(matches!(reserve().await, Reserved::Wait { .. }));
+    store.finish_login(end(None)).await.unwrap();
+    assert!(matches!(reserve().await, Reserved::Taken(_)));
+}
+
+/// A block that is committed when all but the last statement was made, as long as that one has not reached the database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_just_before_the_end_is_written_decides_on_postgresql() {
+    let engine = Engine::postgres();
+    let store = engine.store().await;
+    let basis = with_ada(&store).await;
+    let line = HeldLine::start(&engine.url(), "INSERT INTO audit_events").await;
+    let (keys, options) = (keyring(&format!("k1 {KEY}")), StoreOptions::default());
+    let far = Store::connect(&line.url(), keys, options).await.unwrap();
+    let reservation = [Reservation {
+        subject: ThrottleSubject::User(user_id(1)),
+        policy: ThrottlePolicy {
+            limit: 3,
+            window: TimeDelta::minutes(15),
+            lock: TimeDelta::minutes(15),
+            fixed: false,
+        },
+        shared: None,
+        own: None,
+    }];
+    let Reserved::Taken(slots) = far.reserve(&acme(), &reservation, at(1)).await.unwrap() else {
+        panic!("no slot");
+    };
+    let finish = FinishLogin {
+        slots,
+        ..finish("held", Some(basis))
+    };
+    let finishing = tokio::spawn({
+        let far = far.clone();
+        async move { far.finish_login(finish).await.unwrap() }
+    });
+    line.held().await;
+    store
+        .block_user(&acme(), user_id(1), None, "left", at(2))
+        .await
+        .unwrap();
+    line.release();
+    match finishing.await.unwrap() {
+        LastLook::Changed(Some(now)) => assert!(now.user.block.is_some()),
+        look => panic!("the block was missed: {look:?}"),
+    }
+    assert!(audited(&store).await.is_empty());
 }
 
 async fn a_finished_login_settles_its_slots(engine: Engine) {
@@ -260,6 +311,8 @@ async fn a_finished_login_settles_its_slots(engine: Engine) {
             lock: TimeDelta::minutes(15),
             fixed: false,
         },
+        shared: None,
+        own: None,
     }];
     for (settlement, free) in [
         (Settlement::Failure, true),
@@ -310,7 +363,7 @@ async fn one_that_fails_does_not_fail_others(engine: Engine) {
     for task in tasks {
         let (caller, result) = task.await.unwrap();
         match caller {
-            "good" => assert_eq!(result.unwrap(), LoginChange::default()),
+            "good" => assert_eq!(result.unwrap(), LastLook::Same),
             _ => assert!(matches!(result, Err(StoreError::Corrupt { .. }))),
         }
     }
@@ -320,7 +373,7 @@ async fn one_that_fails_does_not_fail_others(engine: Engine) {
 
 async fn many_logins_at_once_all_end(engine: Engine) {
     let stores = [engine.store().await, engine.store().await];
-    let basis = LoginExpectation::of(&with_ada(&stores[0]).await);
+    let basis = with_ada(&stores[0]).await;
     let tasks: Vec<_> = (0..200)
         .map(|index| {
             let (store, basis) = (stores[index % 2].clone(), basis.clone());
@@ -333,6 +386,8 @@ async fn many_logins_at_once_all_end(engine: Engine) {
                         lock: TimeDelta::minutes(15),
                         fixed: false,
                     },
+                    shared: None,
+                    own: None,
                 }];
                 let Reserved::Taken(slots) = store.reserve(&acme(), &reservation, at(1)).await.unwrap()
                 else {
@@ -342,7 +397,7 @@ async fn many_logins_at_once_all_end(engine: Engine) {
                     slots,
                     ..finish(&index.to_string(), Some(basis))
                 };
-                assert!(!store.finish_login(finish).await.unwrap().any());
+                assert_eq!(store.finish_login(finish).await.unwrap(), LastLook::Same);
             })
         })
         .collect();
@@ -366,14 +421,14 @@ async fn audit_is_listed_by_tenant_time_and_user(engine: Engine) {
             resource: "tenants/acme/users/1".into(),
             details: [("reason".to_owned(), "\0".to_owned())].into(),
         },
-        ..audit(3, "acme", "prod\0uct", "", None)
+        ..audit(3, "acme", "prod\0uct", OwnReason::UnknownLogin, None)
     };
     let events = [
-        audit(1, "acme", "a", "A", Some(1)),
-        audit(2, "other", "b", "B", Some(1)),
+        audit(1, "acme", "a", OwnReason::UnknownLogin, Some(1)),
+        audit(2, "other", "b", OwnReason::UnknownLogin, Some(1)),
         change.clone(),
-        audit(4, "acme", "c", "C", Some(2)),
-        audit(5, "-", "d", "D", None),
+        audit(4, "acme", "c", OwnReason::UnknownLogin, Some(2)),
+        audit(5, "-", "d", OwnReason::UnknownLogin, None),
     ];
     store.record_audit(&events).await.unwrap();
     let times = |tenant: Option<TenantId>, filter: AuditFilter| {

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use rollcall_core::audit::{AuditKind, LoginOutcome};
+use rollcall_core::audit::{AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::plan::Change;
 use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
-use rollcall_store::{FinishLogin, LoginExpectation, NewAuditEvent, Reservation, Reserved, Store};
+use rollcall_store::{FinishLogin, LastLook, NewAuditEvent, Reservation, Reserved, Store};
 use rollcall_testkit::wait_for;
 
 use crate::engine::Engine;
@@ -59,6 +59,8 @@ async fn log_in(store: &Store, login: &str) {
             lock: TimeDelta::minutes(15),
             fixed: false,
         },
+        shared: None,
+        own: None,
     });
     let Reserved::Taken(slots) = store.reserve(&acme(), &reservations, at(20)).await.unwrap() else {
         panic!("no slot");
@@ -69,7 +71,7 @@ async fn log_in(store: &Store, login: &str) {
         caller: "tester".into(),
         kind: AuditKind::Login {
             outcome: LoginOutcome::Authenticated,
-            reason: "ACCEPTED".into(),
+            reason: OwnReason::Authenticated.into(),
             user: Some(target.user.id),
             user_sync: Some(sync_id("staff")),
             directory: Some(directory_id("main")),
@@ -80,13 +82,13 @@ async fn log_in(store: &Store, login: &str) {
     };
     let finish = FinishLogin {
         tenant: Some(acme()),
-        audit: audit.clone(),
-        audit_if_changed: Some(audit),
+        audit,
         slots,
         settlement: Settlement::Success,
-        expect: Some(LoginExpectation::of(&target)),
+        proven_at: None,
+        expect: Some(target),
     };
-    assert!(!store.finish_login(finish).await.unwrap().any());
+    assert_eq!(store.finish_login(finish).await.unwrap(), LastLook::Same);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

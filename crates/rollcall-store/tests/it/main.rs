@@ -12,6 +12,7 @@ mod durability;
 mod event_changes;
 mod feed;
 mod guard_counts;
+mod held_line;
 mod id_kinds;
 mod in_force;
 mod isolation;

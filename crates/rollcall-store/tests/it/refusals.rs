@@ -1,8 +1,6 @@
 //! Refusals of the soft lock in the audit log.
 
-use std::borrow::Cow;
-
-use rollcall_core::audit::{AuditKind, Flood, LoginOutcome};
+use rollcall_core::audit::{AuditKind, Flood, LoginOutcome, OwnReason};
 use rollcall_core::throttle::ThrottleSubject;
 use rollcall_store::{AuditFilter, NewAuditEvent, PageRequest, Store};
 
@@ -21,7 +19,7 @@ fn refused(seconds: i64, user: u128) -> NewAuditEvent {
         caller: format!("caller {seconds}"),
         kind: AuditKind::Login {
             outcome: LoginOutcome::Denied,
-            reason: Cow::Borrowed("TOO_MANY_ATTEMPTS"),
+            reason: OwnReason::TooManyAttempts.into(),
             user: Some(user_id(user)),
             user_sync: None,
             directory: None,

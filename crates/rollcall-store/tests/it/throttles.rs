@@ -2,11 +2,11 @@
 
 use chrono::TimeDelta;
 use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
-use rollcall_store::{HeldSlot, Reservation, Reserved, Store};
+use rollcall_store::{FinishLogin, HeldSlot, OwnCount, Reservation, Reserved, Store};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
-use crate::logins::settle;
+use crate::logins::{finish, settle};
 
 on_both! {
     parallel_attempts_cannot_overshoot,
@@ -14,6 +14,9 @@ on_both! {
     a_right_password_gives_a_client_its_slot_back_and_forgets_nothing,
     a_right_password_forgets,
     an_unlocked_user_may_try_again,
+    an_attempt_with_the_same_password_shares_a_slot_of_unknown_outcome,
+    an_address_that_is_the_user_s_has_a_count_of_its_own,
+    all_addresses_together_stay_below_a_threshold_that_is_known,
     old_counters_go,
 }
 
@@ -34,6 +37,8 @@ fn limited(subject: ThrottleSubject, limit: u32) -> Reservation {
             lock: TimeDelta::minutes(15),
             fixed: false,
         },
+        shared: None,
+        own: None,
     }
 }
 
@@ -138,6 +143,102 @@ async fn an_unlocked_user_may_try_again(engine: Engine) {
     assert_eq!(store.unlock_user(&acme(), user_id(1)).await.unwrap(), None);
     settle(&store, slots, Settlement::Failure).await;
     assert!(taken(&store, &one, 0).await.is_some());
+}
+
+async fn an_attempt_with_the_same_password_shares_a_slot_of_unknown_outcome(engine: Engine) {
+    let store = engine.store().await;
+    let one = limited(user(), 1);
+    let slots = taken(&store, std::slice::from_ref(&one), 0).await.unwrap();
+    let shared = Some(slots[0].slot);
+    settle(&store, slots, Settlement::Unknown).await;
+    assert!(taken(&store, std::slice::from_ref(&one), 1).await.is_none());
+    let again = Reservation {
+        shared,
+        ..one.clone()
+    };
+    for _ in 0..3 {
+        let slots = taken(&store, std::slice::from_ref(&again), 2).await.unwrap();
+        settle(&store, slots, Settlement::Unknown).await;
+    }
+    let slots = taken(&store, std::slice::from_ref(&again), 3).await.unwrap();
+    settle(&store, slots, Settlement::Success).await;
+    assert!(taken(&store, &[one], 4).await.is_some());
+}
+
+fn at_home() -> ThrottleSubject {
+    ThrottleSubject::UserAt(user_id(1), "home".into())
+}
+
+/// An attempt from home.
+fn from_home(limit: u32, ceiling: Option<u32>) -> [Reservation; 1] {
+    let own = OwnCount {
+        subject: at_home(),
+        shared: None,
+        ceiling,
+    };
+    [Reservation {
+        own: Some(own),
+        ..limited(user(), limit)
+    }]
+}
+
+async fn prove(store: &Store, slots: Vec<HeldSlot>) {
+    let finish = FinishLogin {
+        slots,
+        proven_at: Some(at_home()),
+        ..finish("proving", None)
+    };
+    store.finish_login(finish).await.unwrap();
+}
+
+async fn fail(store: &Store, reservations: &[Reservation], seconds: i64) -> bool {
+    let Some(slots) = taken(store, reservations, seconds).await else {
+        return false;
+    };
+    settle(store, slots, Settlement::Failure).await;
+    true
+}
+
+async fn an_address_that_is_the_user_s_has_a_count_of_its_own(engine: Engine) {
+    let store = engine.store().await;
+    let (home, elsewhere) = (from_home(2, None), [limited(user(), 2)]);
+    // Not yet theirs: counted with everybody.
+    assert!(fail(&store, &elsewhere, 0).await && fail(&store, &home, 0).await);
+    assert!(taken(&store, &home, 0).await.is_none());
+    store.unlock_user(&acme(), user_id(1)).await.unwrap();
+    let slots = taken(&store, &home, 10).await.unwrap();
+    prove(&store, slots).await;
+
+    assert!(fail(&store, &elsewhere, 20).await && fail(&store, &elsewhere, 21).await);
+    assert!(taken(&store, &elsewhere, 22).await.is_none());
+    assert!(fail(&store, &home, 23).await);
+    let slots = taken(&store, &home, 24).await.unwrap();
+    prove(&store, slots).await;
+    // Whoever is at home may guess no more than anybody.
+    assert!(fail(&store, &home, 30).await && fail(&store, &home, 31).await);
+    let waits = store.reserve(&acme(), &home, at(32)).await.unwrap();
+    assert!(matches!(waits, Reserved::Wait { subject, .. } if subject == at_home()));
+    assert!(store.unlock_user(&acme(), user_id(1)).await.unwrap().is_some());
+    assert_eq!(store.unlock_user(&acme(), user_id(1)).await.unwrap(), None);
+    // It is still theirs.
+    assert!(fail(&store, &elsewhere, 40).await && fail(&store, &elsewhere, 41).await);
+    assert!(fail(&store, &home, 42).await);
+}
+
+async fn all_addresses_together_stay_below_a_threshold_that_is_known(engine: Engine) {
+    let store = engine.store().await;
+    let (home, elsewhere) = (from_home(3, Some(4)), [limited(user(), 3)]);
+    let slots = taken(&store, &home, 0).await.unwrap();
+    prove(&store, slots).await;
+    for second in 1..=3 {
+        assert!(fail(&store, &elsewhere, second).await);
+    }
+    assert!(taken(&store, &elsewhere, 4).await.is_none());
+    assert!(fail(&store, &home, 5).await);
+    assert!(
+        taken(&store, &home, 6).await.is_none(),
+        "the directory would lock"
+    );
 }
 
 async fn old_counters_go(engine: Engine) {

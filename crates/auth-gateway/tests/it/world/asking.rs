@@ -94,11 +94,14 @@ impl<S> World<S> {
 
 fn in_words(kind: AuditKind) -> Option<String> {
     match kind {
-        AuditKind::Login { outcome, reason, .. } => Some(match outcome {
-            LoginOutcome::Authenticated => format!("AUTHENTICATED {reason}"),
-            LoginOutcome::Denied => format!("DENIED {reason}"),
-            LoginOutcome::Error => format!("ERROR {reason}"),
-        }),
+        AuditKind::Login { outcome, reason, .. } => {
+            let outcome = match outcome {
+                LoginOutcome::Authenticated => "AUTHENTICATED",
+                LoginOutcome::Denied => "DENIED",
+                LoginOutcome::Error => "ERROR",
+            };
+            Some(format!("{outcome} {}", reason.as_str()))
+        }
         AuditKind::Change { .. } => None,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::keyed_hash::Fingerprint;
+use crate::login::memory::keyed_hash::Fingerprint;
 
 /// Most attempts remembered; beyond it the oldest is forgotten early.
 const CAPACITY: usize = 100_000;

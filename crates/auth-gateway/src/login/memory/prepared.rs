@@ -1,4 +1,4 @@
-//! What a user sync's settings boil down to for a login, worked out once for each revision.
+//! What a user sync's settings boil down to for a login, worked out once while they are in force.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rollcall_core::id::{TenantId, UserSyncId};
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::mapping::Mapping;
-use rollcall_core::user_sync::UserSync;
+use rollcall_core::user_sync::UserSyncSettings;
+use rollcall_store::LoginConfig;
 
 /// Syncs kept; beyond it all are worked out anew.
 const CAPACITY: usize = 10_000;
@@ -19,10 +20,10 @@ pub struct Prepared {
     pub attributes: Vec<String>,
 }
 
-/// The prepared syncs, each at the revision that was last asked for.
+/// The prepared syncs, each with the settings that were in force when it was last asked for.
 pub struct PreparedSyncs {
     policy: LoginPolicy,
-    kept: Mutex<HashMap<Key, (i64, Arc<Prepared>)>>,
+    kept: Mutex<HashMap<Key, (Arc<UserSyncSettings>, Arc<Prepared>)>>,
 }
 
 type Key = (TenantId, UserSyncId);
@@ -36,22 +37,23 @@ impl PreparedSyncs {
         }
     }
 
-    /// The sync at its revision.
-    pub fn get(&self, sync: &UserSync) -> Arc<Prepared> {
+    /// The settings in force of a sync.
+    pub fn get(&self, config: &LoginConfig) -> Arc<Prepared> {
+        let (sync, in_force) = (&config.user_sync, &config.in_force);
         let key = (sync.tenant.clone(), sync.id.clone());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((revision, prepared)) = kept.get(&key)
-            && *revision == sync.revision
+        if let Some((settings, prepared)) = kept.get(&key)
+            && (Arc::ptr_eq(settings, in_force) || settings == in_force)
         {
             return Arc::clone(prepared);
         }
-        let mapping = Mapping::new(&sync.settings, self.policy.clone());
+        let mapping = Mapping::new(in_force, self.policy.clone());
         let attributes = mapping.attributes();
         let prepared = Arc::new(Prepared { mapping, attributes });
         if kept.len() >= CAPACITY {
             kept.clear();
         }
-        kept.insert(key, (sync.revision, Arc::clone(&prepared)));
+        kept.insert(key, (Arc::clone(in_force), Arc::clone(&prepared)));
         prepared
     }
 }

@@ -12,7 +12,7 @@ use rollcall_core::user_sync::UserSync;
 use rollcall_store::{PageRequest, Store, StoreError};
 use tokio::time::Instant;
 
-use super::standing::Obstacle;
+use crate::login::standing::Obstacle;
 
 /// A view is used for this long.
 const FRESH: Duration = Duration::from_secs(10);
@@ -34,6 +34,7 @@ pub struct TenantView {
 }
 
 /// A user sync and its directory: whose user a login is, or seems to be.
+#[derive(Clone)]
 pub struct Home {
     /// The user sync.
     pub user_sync: UserSyncKey,

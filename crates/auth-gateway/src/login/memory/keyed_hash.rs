@@ -2,7 +2,7 @@
 //! again for a moment. People type passwords into the login field, so neither may be readable anywhere.
 
 use ring::hmac;
-use rollcall_core::id::TenantId;
+use rollcall_core::id::{TenantId, UserId};
 use rollcall_core::secret::Password;
 
 /// Hashes that every replica computes alike, for what is shared through the store.
@@ -29,6 +29,11 @@ impl SharedHasher {
     /// Stands for a caller's request id in the store: nobody knows what callers put there.
     pub fn request_id(&self, caller: &str, request_id: &str) -> String {
         self.text(&[b"request-id", caller.as_bytes(), request_id.as_bytes()])
+    }
+
+    /// Stands for an end user's address in the store, where it tells from where a user logs in.
+    pub fn address(&self, user: UserId, network: &str) -> String {
+        self.text(&[b"address", user.to_string().as_bytes(), network.as_bytes()])
     }
 
     fn text(&self, parts: &[&[u8]]) -> String {

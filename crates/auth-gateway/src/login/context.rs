@@ -1,0 +1,114 @@
+//! What all logins of a process share.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use ring::rand::{SecureRandom, SystemRandom};
+use rollcall_core::identifier::LoginPolicy;
+use rollcall_runtime::clock::Clock;
+use rollcall_store::Store;
+use tokio::time::Instant;
+
+use super::memory::keyed_hash::{PrivateHasher, SharedHasher};
+use super::memory::known_dn::KnownDns;
+use super::memory::prepared::PreparedSyncs;
+use super::memory::replay::Replays;
+use super::memory::tenant_view::TenantViews;
+use super::memory::unsettled::Unsettled;
+use super::refresh::Refreshes;
+use super::together::disguise::Disguise;
+use super::together::flight::Flights;
+use super::together::turn::Turns;
+use super::verify::Verified;
+use crate::config;
+use crate::directories::Directories;
+use crate::worker::Worker;
+
+/// What the steps of a login work with.
+pub struct Context {
+    pub(super) store: Store,
+    pub(super) directories: Arc<Directories>,
+    pub(super) clock: Clock,
+    pub(super) random: SystemRandom,
+    pub(super) login: config::Login,
+    pub(super) throttle: config::Throttle,
+    pub(super) shared: SharedHasher,
+    pub(super) private: PrivateHasher,
+    pub(super) views: TenantViews,
+    pub(super) prepared: PreparedSyncs,
+    pub(super) known_dns: KnownDns,
+    pub(super) flights: Flights<Verified>,
+    pub(super) turns: Turns,
+    pub(super) unsettled: Unsettled,
+    pub(super) replays: Replays,
+    /// Passwords that were tried while the person was not there.
+    pub(super) absent: Replays,
+    pub(super) disguise: Disguise,
+    pub(super) refreshes: Refreshes,
+}
+
+/// What a context is made of.
+pub struct Parts {
+    /// The store.
+    pub store: Store,
+    /// The open directories.
+    pub directories: Arc<Directories>,
+    /// The sync worker.
+    pub worker: Worker,
+    /// The time.
+    pub clock: Clock,
+    /// How logins are carried out.
+    pub login: config::Login,
+    /// The soft lock.
+    pub throttle: config::Throttle,
+    /// Which logins are acceptable.
+    pub policy: LoginPolicy,
+    /// Hashes that all replicas compute alike.
+    pub shared: SharedHasher,
+    /// Hashes of this process.
+    pub private: PrivateHasher,
+}
+
+impl Context {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            store: parts.store,
+            directories: parts.directories,
+            clock: parts.clock,
+            random: SystemRandom::new(),
+            login: parts.login,
+            throttle: parts.throttle,
+            shared: parts.shared,
+            private: parts.private,
+            views: TenantViews::new(parts.throttle.defaults()),
+            prepared: PreparedSyncs::new(parts.policy),
+            known_dns: KnownDns::default(),
+            flights: Flights::default(),
+            turns: Turns::default(),
+            unsettled: Unsettled::default(),
+            replays: Replays::new(parts.throttle.replay),
+            absent: Replays::new(parts.throttle.replay),
+            disguise: Disguise::new(parts.login.max_waiting),
+            refreshes: Refreshes::new(parts.worker),
+        }
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// When the directory must have answered, so that the outcome can still be recorded and told.
+    pub(super) fn directory_deadline(&self, deadline: Instant) -> Instant {
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now).min(self.login.timeout);
+        now + left.saturating_sub(self.login.record_time.min(left / 2))
+    }
+
+    pub(super) fn random(&self) -> u64 {
+        let mut bytes = [0; 8];
+        // Without random numbers the delay is merely easier to recognise.
+        let _ = self.random.fill(&mut bytes);
+        u64::from_be_bytes(bytes)
+    }
+}

@@ -1,0 +1,8 @@
+//! What a process remembers between logins. All of it may be forgotten: then a login takes longer, or counts once more.
+
+pub mod keyed_hash;
+pub mod known_dn;
+pub mod prepared;
+pub mod replay;
+pub mod tenant_view;
+pub mod unsettled;

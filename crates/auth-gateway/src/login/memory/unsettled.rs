@@ -1,0 +1,126 @@
+//! Slots of the soft lock that nobody could settle, by the password that was tried. The outcome of a bind stays unknown
+//! when the directory goes away; the same password once more takes the same slot, since an outage is not three wrong
+//! passwords.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rollcall_core::throttle::{Slot, ThrottleSubject};
+use rollcall_store::HeldSlot;
+
+use super::keyed_hash::Fingerprint;
+
+/// Most passwords remembered; beyond it the oldest is forgotten early, and then counts once more.
+const CAPACITY: usize = 100_000;
+
+/// The slots, by password. Clones share them.
+#[derive(Clone, Default)]
+pub struct Unsettled(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    slots: HashMap<Fingerprint, Vec<HeldSlot>>,
+    order: VecDeque<Fingerprint>,
+}
+
+/// Slots that an attempt holds. Dropped before they were settled, the same password may use them again.
+pub struct Held {
+    unsettled: Unsettled,
+    fingerprint: Fingerprint,
+    slots: Vec<HeldSlot>,
+}
+
+impl Unsettled {
+    /// The slot of this subject that an earlier attempt with this password left.
+    pub fn slot(&self, fingerprint: &Fingerprint, subject: &ThrottleSubject) -> Option<Slot> {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = inner.slots.get(fingerprint)?;
+        let held = left.iter().find(|held| held.subject == *subject)?;
+        Some(held.slot)
+    }
+
+    /// Holds slots for an attempt with this password. What an earlier one left is this one's.
+    pub fn hold(&self, fingerprint: Fingerprint, slots: Vec<HeldSlot>) -> Held {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.slots.remove(&fingerprint).is_some() {
+            inner.order.retain(|kept| *kept != fingerprint);
+        }
+        Held {
+            unsettled: self.clone(),
+            fingerprint,
+            slots,
+        }
+    }
+}
+
+impl Held {
+    /// None at all.
+    pub fn none() -> Self {
+        Self {
+            unsettled: Unsettled::default(),
+            fingerprint: [0; 32],
+            slots: Vec::new(),
+        }
+    }
+
+    /// The slots.
+    pub fn slots(&self) -> &[HeldSlot] {
+        &self.slots
+    }
+
+    /// They were settled, and are nobody's any more.
+    pub fn settled(&mut self) {
+        self.slots.clear();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.slots.is_empty() {
+            return;
+        }
+        let mut inner = self.unsettled.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.order.len() >= CAPACITY
+            && let Some(oldest) = inner.order.pop_front()
+        {
+            inner.slots.remove(&oldest);
+        }
+        let slots = std::mem::take(&mut self.slots);
+        if inner.slots.insert(self.fingerprint, slots).is_none() {
+            inner.order.push_back(self.fingerprint);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_not_settled_is_left_for_the_same_password() {
+        let unsettled = Unsettled::default();
+        let subject = ThrottleSubject::UnknownLogin("x".into());
+        let slot = Slot {
+            window_start: DateTime::UNIX_EPOCH,
+        };
+        let held = || {
+            vec![HeldSlot {
+                subject: subject.clone(),
+                slot,
+            }]
+        };
+        unsettled.hold([1; 32], held()).settled();
+        assert_eq!(unsettled.slot(&[1; 32], &subject), None);
+        drop(unsettled.hold([1; 32], held()));
+        assert_eq!(unsettled.slot(&[1; 32], &subject), Some(slot));
+        assert_eq!(unsettled.slot(&[2; 32], &subject), None);
+        let client = ThrottleSubject::Client("x".into());
+        assert_eq!(unsettled.slot(&[1; 32], &client), None);
+        let again = unsettled.hold([1; 32], held());
+        assert_eq!(unsettled.slot(&[1; 32], &subject), None);
+        drop(again);
+        assert_eq!(unsettled.slot(&[1; 32], &subject), Some(slot));
+    }
+}

@@ -1,0 +1,163 @@
+//! What the entry brought to light is seen to before the answer; and what changed in the store meanwhile is judged anew,
+//! without another bind.
+
+use std::sync::Arc;
+
+use rollcall_core::audit::{LoginReason, OwnReason};
+use rollcall_core::error::{Error, ErrorKind};
+use rollcall_core::id::UserSyncKey;
+use rollcall_core::judgement::EntryReading;
+use rollcall_core::user::UserState;
+use rollcall_store::{LoginTarget, StoreError};
+use tokio::time::Instant;
+
+use super::ask::read_again;
+use super::change::{Change, change};
+use super::context::Context;
+use super::outcome::{Denial, changed_too_fast, not_recorded};
+use super::refresh::{Renewal, unavailable};
+use super::standing::{Standing, standing};
+use super::steps::Stop;
+use super::verify::{Seen, Source};
+
+/// Why somebody with the right password is not let in: for the audit log, and for the caller.
+pub(super) type Refusal = (LoginReason, Stop);
+
+/// Brings the user up to date with the entry, as far as the answer depends on it, and tells whether they may log in.
+pub(super) async fn reconcile(
+    c: &Context,
+    seen: &Seen,
+    target: &mut LoginTarget,
+    typed: &str,
+    deadline: Instant,
+) -> Result<(), Refusal> {
+    bring_up_to_date(c, seen, target, deadline).await?;
+    admission(target, typed)
+}
+
+async fn bring_up_to_date(
+    c: &Context,
+    seen: &Seen,
+    target: &mut LoginTarget,
+    deadline: Instant,
+) -> Result<(), Refusal> {
+    let user = &target.user;
+    let Some(sync) = &target.sync else {
+        return Ok(());
+    };
+    let sync = UserSyncKey {
+        tenant: user.tenant.clone(),
+        user_sync: sync.user_sync.clone(),
+    };
+    let config = &seen.source.config;
+    let role = match &seen.role {
+        Some((role, dn)) if *dn == seen.entry.dn => role.clone(),
+        _ => seen.source.role(&seen.entry.dn, deadline).await,
+    };
+    let Some(origin) = &user.origin else {
+        return Ok(());
+    };
+    let reading = EntryReading {
+        external_id: origin.external_id.clone(),
+        dn: seen.entry.dn.clone(),
+        dn_unreadable: seen.entry.tainted,
+        status: seen.source.dialect().account_state(&seen.entry, c.now()).status,
+        offers: c.prepared.get(config).mapping.read(&seen.entry),
+    };
+    let needed = |user| change(&config.in_force, &reading, user, &role);
+    let renewal = c
+        .refreshes
+        .renew(needed(user), &sync, user, &seen.entry, deadline)
+        .await
+        .map_err(failed)?;
+    if renewal == Renewal::NotNeeded {
+        return Ok(());
+    }
+    let user = match c.store.user(&user.tenant, user.id).await {
+        Ok(user) => user,
+        Err(StoreError::NotFound(_)) => return Err(denied(OwnReason::ChangedMeanwhile)),
+        Err(error) => return Err(failed(error.into())),
+    };
+    if renewal == Renewal::Rejected && needed(&user) == Change::Role {
+        return Err(failed(unavailable()));
+    }
+    target.user = user;
+    Ok(())
+}
+
+/// Whether somebody whose password is right may log in as they stand in the store.
+fn admission(target: &LoginTarget, typed: &str) -> Result<(), Refusal> {
+    match standing(target, typed) {
+        Standing::Ask { .. } if target.user.state == UserState::Active => Ok(()),
+        Standing::Ask { .. } => Err(denied(OwnReason::Deactivated)),
+        Standing::Refused(_) => Err(denied(OwnReason::ChangedMeanwhile)),
+        Standing::Local => Err((OwnReason::LocalUser.into(), Stop::Denied(Denial::LocalUser))),
+        Standing::Unable(obstacle) => Err(failed(obstacle.into())),
+    }
+}
+
+/// Judges again by what is stored now, since something changed that decides. The password is as right as before: it was
+/// checked by the directory that the person belongs to.
+pub(super) async fn judge_again(
+    c: &Context,
+    seen: &mut Seen,
+    target: &mut LoginTarget,
+    now: Option<Box<LoginTarget>>,
+    typed: &str,
+    deadline: Instant,
+) -> Result<(), Refusal> {
+    let Some(now) = now else {
+        return Err(denied(OwnReason::ChangedMeanwhile));
+    };
+    let was = std::mem::replace(target, *now);
+    let Standing::Ask { origin, sync } = standing(target, typed) else {
+        return admission(target, typed);
+    };
+    let is_same_person =
+        was.user.origin.as_ref().is_some_and(|was| {
+            (&was.directory, &was.external_id) == (&origin.directory, &origin.external_id)
+        });
+    if !is_same_person {
+        return Err(failed(changed_too_fast()));
+    }
+    if was.sync.as_ref().is_some_and(|was| *was == sync) {
+        return Ok(());
+    }
+    let source = Source::open(c, &target.user.tenant, &sync)
+        .await
+        .map_err(failed)?;
+    let endpoint = |source: &Source| Arc::clone(&source.config.directory);
+    let (before, after) = (endpoint(&seen.source), endpoint(&source));
+    // Another server may say whatever it likes about this password.
+    if !before.settings.has_same_endpoint(&after.settings) {
+        return Err(failed(changed_too_fast()));
+    }
+    let prepared = c.prepared.get(&source.config);
+    let question = source.question(&origin, &prepared.attributes, None, c.now(), deadline);
+    let entry = match read_again(&question, &seen.entry.dn).await {
+        Ok(Some(entry)) => Arc::new(entry),
+        Ok(None) => return Err(denied(OwnReason::EntryOutOfScope)),
+        Err(error) => return Err(failed(changed_too_fast().caused_by(error))),
+    };
+    *seen = Seen {
+        source: source.clone(),
+        entry,
+        role: None,
+    };
+    Ok(())
+}
+
+fn denied(reason: OwnReason) -> Refusal {
+    (reason.into(), Stop::Denied(Denial::INVALID_CREDENTIALS))
+}
+
+/// An error after the bind must not invite to send it again.
+pub(super) fn failed(error: Error) -> Refusal {
+    let error = match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::ResourceExhausted => {
+            not_recorded().caused_by(error)
+        }
+        _ => error,
+    };
+    (error.reason.into(), Stop::Failed(error))
+}

@@ -1,0 +1,370 @@
+//! A login from beginning to end: one page, in the order of the steps.
+//!
+//! 1. What can be refused without looking is refused when the request is converted.
+//! 2. [`resolve`]: one query finds out whom the login means. LOCAL users, and what is switched off, are answered here.
+//! 3. [`soft_lock`]: a failure slot is reserved before the password goes anywhere.
+//! 4. [`verify`]: the password is tried by the directory that owns the user. Where nobody is asked, because the login is
+//!    nobody's or its user may not log in, a wait of the same length stands in its place.
+//! 5. [`accept`]: what the directory's answer means. Refusals end here.
+//! 6. [`reconcile`]: what the entry brought to light is seen to before the answer.
+//! 7. [`record_success`]: audit, soft lock and a last look at the user are one transaction; without it, no answer.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::audit::{LoginOutcome, LoginReason, OwnReason};
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::{TenantId, UserSyncKey};
+use rollcall_core::identifier::{email_domain, normalize};
+use rollcall_core::soft_lock::SoftLockRules;
+use rollcall_core::throttle::{Settlement, ThrottleSubject};
+use rollcall_core::user::Origin;
+use rollcall_core::verdict::PasswordNotice;
+use rollcall_store::{LastLook, LoginSync, LoginTarget, StoreError};
+
+use super::attempt::{Attempt, Progress};
+use super::context::Context;
+use super::memory::keyed_hash::Fingerprint;
+use super::memory::tenant_view::{Home, TenantView};
+use super::outcome::{
+    self, Authenticated, Denial, Judgement, Outcome, bind_outcome_unknown, changed_too_fast,
+};
+use super::reconcile::{Refusal, failed, judge_again, reconcile};
+use super::record::{Ending, Who, record, record_early, record_success, record_unasked};
+use super::soft_lock::{Slots, network, soft_lock};
+use super::standing::{Standing, standing};
+use super::together::flight::Boarded;
+use super::verify::{Seen, Verified, verify};
+
+/// How often a login is judged again because what decides it changed meanwhile.
+const ROUNDS: usize = 3;
+
+/// The end of a login before its last step.
+pub(super) enum Stop {
+    /// It is refused.
+    Denied(Denial),
+    /// There is no answer.
+    Failed(Error),
+}
+
+/// Carries one login through.
+///
+/// # Errors
+/// Whatever speaks of the call and not of the password.
+pub(super) async fn log_in(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
+    match walk(c, attempt, progress).await {
+        Ok(authenticated) => Ok(Outcome::Authenticated(Box::new(authenticated))),
+        Err(Stop::Denied(denial)) => Ok(Outcome::Denied(denial)),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+async fn walk(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Authenticated, Stop> {
+    let person = resolve(c, attempt).await?;
+    let (mut slots, verified) = loop {
+        match c.flights.board(person.fingerprint) {
+            Boarded::First(flight) => {
+                let mut slots = soft_lock(c, attempt, &person).await?;
+                let verified = Arc::new(verify(c, attempt, progress, &person, slots.begin).await);
+                match verified.is_for_all(attempt) {
+                    true => flight.land(Arc::clone(&verified)),
+                    false => slots.flight = Some(flight),
+                }
+                break (slots, verified);
+            }
+            Boarded::Other(landing) => {
+                // The other attempt may send this very password.
+                progress.bind_begins();
+                let deadline = c.directory_deadline(attempt.deadline);
+                match landing.wait(deadline).await {
+                    Ok(Some(verified)) => break (Slots::of_another(), verified),
+                    Ok(None) => progress.nothing_was_sent(),
+                    Err(_) => return Err(person.failed(c, bind_outcome_unknown()).await),
+                }
+            }
+        }
+    };
+    let right = accept(c, &person, &verified, &mut slots).await?;
+    admit(c, attempt, &person, right, &mut slots).await
+}
+
+/// Whose login it is, and what is to be done with the password.
+pub(super) struct Person {
+    pub(super) tenant: TenantId,
+    pub(super) who: Who,
+    /// What was typed, normalized.
+    typed: String,
+    /// What is counted, and its text for hashes in memory.
+    pub(super) counted: ThrottleSubject,
+    pub(super) key: String,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) lock: SoftLockRules,
+    /// Where they are at home, or seem to be.
+    pub(super) home: Option<Home>,
+    pub(super) trial: Trial,
+}
+
+/// A user whom a directory is asked about.
+pub(super) struct Known {
+    pub(super) target: LoginTarget,
+    pub(super) origin: Origin,
+    pub(super) sync: LoginSync,
+}
+
+/// What is to be done with a password.
+pub(super) enum Trial {
+    /// The directory decides.
+    Bind(Box<Known>),
+    /// Nobody is let in, whatever the password.
+    Wait(OwnReason),
+}
+
+/// Finds out whom a login means. Ends those that no password decides.
+async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
+    let (tenant, view) = match tenant_and_view(c, attempt).await {
+        Ok(found) => found,
+        Err(error) => {
+            record_early(c, &attempt.origin(), error.reason).await?;
+            return Err(Stop::Failed(error));
+        }
+    };
+    let typed = normalize(&attempt.login);
+    let hash = c.shared.unknown_login(&tenant, &typed);
+    let target = c.store.login_target(&tenant, &attempt.login).await?;
+    let sync = target.as_ref().and_then(|target| target.sync.as_ref());
+    let standing = target.as_ref().map(|target| standing(target, &typed));
+    let counted = match (&target, &standing) {
+        // Whoever else types it must not lock this user's account.
+        (Some(_), Some(Standing::Refused(OwnReason::AmbiguousLogin))) | (None, _) => {
+            ThrottleSubject::UnknownLogin(hash.clone())
+        }
+        (Some(target), _) => ThrottleSubject::User(target.user.id),
+    };
+    let unknown_login = match target {
+        Some(_) => None,
+        None => Some(format!("{hash}:{}", attempt.login.chars().count())),
+    };
+    let who = Who {
+        tenant: Some(tenant.clone()),
+        caller: attempt.caller.name().to_owned(),
+        user: target.as_ref().map(|target| target.user.id),
+        user_sync: sync.map(|sync| sync.user_sync.clone()),
+        directory: sync.map(|sync| sync.directory.clone()),
+        unknown_login,
+        client: attempt.client,
+    };
+    let own = who.user_sync.as_ref().and_then(|sync| view.home(sync));
+    let home = own.or_else(|| view.home_of_nobody(&hash));
+    let key = subject_key(&tenant, &counted);
+    let mut person = Person {
+        fingerprint: c.private.password(&key, &attempt.password),
+        lock: view.lock(home),
+        home: home.cloned(),
+        trial: Trial::Wait(OwnReason::UnknownLogin),
+        tenant,
+        who,
+        typed,
+        counted,
+        key,
+    };
+    if let Some((target, standing)) = target.zip(standing) {
+        person.trial = match standing {
+            Standing::Ask { origin, sync } => Trial::Bind(Box::new(Known { target, origin, sync })),
+            Standing::Refused(reason) => Trial::Wait(reason),
+            Standing::Local => return Err(person.denied(c, OwnReason::LocalUser, Denial::LocalUser).await),
+            Standing::Unable(obstacle) => return Err(person.failed(c, obstacle.into()).await),
+        };
+    }
+    match (&person.trial, view.obstacle(&hash)) {
+        (Trial::Wait(_), Some(obstacle)) => Err(person.failed(c, obstacle.clone().into()).await),
+        _ => Ok(person),
+    }
+}
+
+async fn tenant_and_view(c: &Context, attempt: &Attempt) -> Result<(TenantId, Arc<TenantView>), Error> {
+    let tenant = tenant(c, attempt).await?;
+    match c.views.get(&c.store, &tenant).await {
+        Ok(view) => Ok((tenant, view)),
+        Err(StoreError::NotFound(_)) => {
+            let message = "the caller may not act for this tenant, or it does not exist";
+            Err(Error::new(Reason::TenantAccessDenied, message).with("tenant", tenant.as_str()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The tenant that was named, or the one that the e-mail's domain belongs to.
+async fn tenant(c: &Context, attempt: &Attempt) -> Result<TenantId, Error> {
+    if let Some(tenant) = &attempt.tenant {
+        return Ok(tenant.clone());
+    }
+    let required = || {
+        let message = "tenant is required: no tenant has verified this domain";
+        Error::new(Reason::TenantRequired, message)
+    };
+    let domain = email_domain(&attempt.login).ok_or_else(required)?;
+    let tenant = c.store.tenant_by_domain(&domain).await?.ok_or_else(required)?;
+    // Whether a domain is verified for a tenant that is none of the caller's is none of its business.
+    attempt.caller.may_touch(&tenant.id).map_err(|_| required())?;
+    Ok(tenant.id)
+}
+
+/// A right password.
+struct Right {
+    target: LoginTarget,
+    seen: Seen,
+    time: DateTime<Utc>,
+    notice: Option<PasswordNotice>,
+}
+
+/// Lets a right password pass. Any other ends here, and is recorded.
+async fn accept(c: &Context, person: &Person, verified: &Verified, slots: &mut Slots) -> Result<Right, Stop> {
+    let (outcome, reason) = verified.reading.audit;
+    let stop = match (&verified.reading.answer, &verified.seen, &person.trial) {
+        (Ok(Judgement::Accepted(notice)), Some(seen), Trial::Bind(known)) => {
+            return Ok(Right {
+                target: known.target.clone(),
+                seen: seen.clone(),
+                time: verified.time,
+                notice: *notice,
+            });
+        }
+        (Ok(Judgement::Refused(denial)), _, _) => Stop::Denied(*denial),
+        (Err(error), _, _) => Stop::Failed(outcome::again(error)),
+        // Nobody's password is right.
+        (Ok(Judgement::Accepted(_)), _, _) => Stop::Denied(Denial::INVALID_CREDENTIALS),
+    };
+    if slots.are_another_s() {
+        let reason = match &stop {
+            Stop::Denied(denial) if *denial == Denial::INVALID_CREDENTIALS => {
+                OwnReason::RepeatedPassword.into()
+            }
+            Stop::Denied(_) | Stop::Failed(_) => reason,
+        };
+        record_unasked(c, &person.who, &person.counted, outcome, reason).await?;
+    } else {
+        let ending = Ending {
+            outcome,
+            reason,
+            settlement: verified.reading.settlement,
+            bind_sent: verified.bind_sent,
+        };
+        record(c, &person.who, &mut slots.held, ending).await?;
+    }
+    Err(stop)
+}
+
+/// Lets in whoever had the right password, unless what decides that has changed.
+async fn admit(
+    c: &Context,
+    attempt: &Attempt,
+    person: &Person,
+    right: Right,
+    slots: &mut Slots,
+) -> Result<Authenticated, Stop> {
+    let Right {
+        mut target,
+        mut seen,
+        time,
+        notice,
+    } = right;
+    let authenticated = |user| Authenticated { user, time, notice };
+    for _ in 0..ROUNDS {
+        let deadline = c.directory_deadline(attempt.deadline);
+        if let Err(refusal) = reconcile(c, &seen, &mut target, &person.typed, deadline).await {
+            return Err(refuse(c, person, slots, refusal).await);
+        }
+        let ending = Ending {
+            outcome: LoginOutcome::Authenticated,
+            reason: OwnReason::Authenticated.into(),
+            settlement: Settlement::Success,
+            bind_sent: true,
+        };
+        let at = person.at_address(c);
+        let look = record_success(c, &person.who, &mut slots.held, ending, at, target.clone()).await?;
+        let now = match look {
+            LastLook::Same => return Ok(authenticated(target.user)),
+            LastLook::Renewed(user) => return Ok(authenticated(*user)),
+            LastLook::Changed(now) => now,
+        };
+        if let Err(refusal) = judge_again(c, &mut seen, &mut target, now, &person.typed, deadline).await {
+            return Err(refuse(c, person, slots, refusal).await);
+        }
+    }
+    Err(refuse(c, person, slots, failed(changed_too_fast())).await)
+}
+
+/// Records that a right password lets nobody in.
+async fn refuse(c: &Context, person: &Person, slots: &mut Slots, (reason, stop): Refusal) -> Stop {
+    let ending = Ending {
+        outcome: stop.outcome(),
+        reason,
+        settlement: Settlement::Success,
+        bind_sent: true,
+    };
+    let recorded = record(c, &person.who, &mut slots.held, ending).await;
+    recorded.err().map_or(stop, Stop::Failed)
+}
+
+impl Person {
+    /// The user at the address that the attempt comes from, if it is told.
+    pub(super) fn at_address(&self, c: &Context) -> Option<ThrottleSubject> {
+        match (&self.counted, self.who.client) {
+            (ThrottleSubject::User(user), Some(client)) => {
+                let address = c.shared.address(*user, &network(client));
+                Some(ThrottleSubject::UserAt(*user, address))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn home_key(&self) -> Option<&UserSyncKey> {
+        self.home.as_ref().map(|home| &home.user_sync)
+    }
+
+    /// Ends an attempt that went nowhere with a denial.
+    pub(super) async fn denied(&self, c: &Context, reason: OwnReason, denial: Denial) -> Stop {
+        self.unasked(c, reason.into(), Stop::Denied(denial)).await
+    }
+
+    /// Ends an attempt that went nowhere with an error.
+    pub(super) async fn failed(&self, c: &Context, error: Error) -> Stop {
+        self.unasked(c, error.reason.into(), Stop::Failed(error)).await
+    }
+
+    async fn unasked(&self, c: &Context, reason: LoginReason, stop: Stop) -> Stop {
+        let recorded = record_unasked(c, &self.who, &self.counted, stop.outcome(), reason).await;
+        recorded.err().map_or(stop, Stop::Failed)
+    }
+}
+
+impl Stop {
+    fn outcome(&self) -> LoginOutcome {
+        match self {
+            Self::Denied(_) => LoginOutcome::Denied,
+            Self::Failed(_) => LoginOutcome::Error,
+        }
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// The subject as text, for keyed hashes in memory.
+fn subject_key(tenant: &TenantId, subject: &ThrottleSubject) -> String {
+    match subject {
+        ThrottleSubject::User(user) => format!("{tenant}/user/{user}"),
+        ThrottleSubject::UserAt(user, address) => format!("{tenant}/user/{user}/{address}"),
+        ThrottleSubject::UnknownLogin(hash) => format!("{tenant}/unknown/{hash}"),
+        ThrottleSubject::Client(address) => format!("{tenant}/client/{address}"),
+    }
+}

@@ -1,0 +1,284 @@
+//! Tries a password: at the directory of whoever it is, or for nobody, which takes as long.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_core::audit::OwnReason;
+use rollcall_core::dialect::Dialect;
+use rollcall_core::entry::Entry;
+use rollcall_core::error::Error;
+use rollcall_core::id::TenantId;
+use rollcall_core::role::RoleFinding;
+use rollcall_core::throttle::Settlement;
+use rollcall_core::user::Origin;
+use rollcall_core::user_sync::{ExistingUsers, MissingUsers};
+use rollcall_core::verdict::{InternalReason, Verdict};
+use rollcall_proto::resource_name;
+use rollcall_store::{LoginConfig, LoginSync};
+use tokio::time::Instant;
+
+use super::ask::{Answer, Finding, Question, ask};
+use super::attempt::{Attempt, Progress};
+use super::context::Context;
+use super::memory::tenant_view::Home;
+use super::outcome::{self, Reading, bind_outcome_unknown, unsent};
+use super::role::role;
+use super::steps::{Known, Person, Trial};
+use crate::directories::OpenDirectory;
+
+/// What trying a password found out. Several attempts may share it.
+pub(super) struct Verified {
+    /// What it means.
+    pub(super) reading: Reading,
+    /// A bind was answered, or may have been received.
+    pub(super) bind_sent: bool,
+    /// When it was found out.
+    pub(super) time: DateTime<Utc>,
+    /// Who was seen there.
+    pub(super) seen: Option<Seen>,
+}
+
+/// A person as their directory has them, and by whose rules.
+#[derive(Clone)]
+pub(super) struct Seen {
+    pub(super) source: Source,
+    pub(super) entry: Arc<Entry>,
+    /// The role, if it was asked for, and the DN at which it was.
+    pub(super) role: Option<(RoleFinding, String)>,
+}
+
+/// The directory to ask, and the sync by whose rules.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) config: LoginConfig,
+    pub(super) opened: Arc<OpenDirectory>,
+}
+
+/// Tries the password. From the slots on, nothing takes longer for some than for others: where nobody is asked, a wait
+/// stands in place of the bind.
+pub(super) async fn verify(
+    c: &Context,
+    attempt: &Attempt,
+    progress: &Progress,
+    person: &Person,
+    begin: Instant,
+) -> Verified {
+    let tried = match &person.trial {
+        Trial::Bind(known) => bind(c, attempt, progress, person, begin, known).await,
+        Trial::Wait(reason) => wait(c, attempt, person, begin, *reason).await,
+    };
+    tried.unwrap_or_else(|(settlement, error)| {
+        let bind_sent = settlement == Settlement::Unknown;
+        Verified::new(
+            c,
+            Reading::failed(settlement, error.reason, error),
+            bind_sent,
+            None,
+        )
+    })
+}
+
+type Obstructed = (Settlement, Error);
+
+/// Nothing was sent so far.
+fn unsent_so_far(error: impl Into<Error>) -> Obstructed {
+    (Settlement::NotSent, error.into())
+}
+
+/// Waits until the attempt has taken as long as one whose password a directory saw.
+async fn wait(
+    c: &Context,
+    attempt: &Attempt,
+    person: &Person,
+    begin: Instant,
+    reason: OwnReason,
+) -> Result<Verified, Obstructed> {
+    if let Some(home) = &person.home {
+        reach(c, home, attempt.deadline).await?;
+    }
+    c.disguise.wait(person.home_key(), begin, c.random()).await;
+    c.replays.remember(person.fingerprint, Instant::now());
+    Ok(Verified::new(c, Reading::refused(reason), false, None))
+}
+
+/// What keeps everybody who is at home there from logging in. Those whom no directory is asked about must not be the
+/// only ones who get an answer, or an outage would tell them apart.
+async fn reach(c: &Context, home: &Home, deadline: Instant) -> Result<(), Obstructed> {
+    let name = resource_name::directory(&home.directory.tenant, &home.directory.id);
+    let opened = c.directories.open_any(&home.directory).await;
+    let opened = opened.map_err(unsent_so_far)?;
+    if opened.answers() {
+        return Ok(());
+    }
+    let reached = opened.ldap.reach(c.directory_deadline(deadline)).await;
+    opened.note(reached.as_ref().err().map(|failure| &failure.error));
+    reached.map_err(|failure| match failure.unsent {
+        true => unsent_so_far(unsent(&failure.error, &name)),
+        false => (
+            Settlement::Unknown,
+            bind_outcome_unknown().caused_by(failure.error),
+        ),
+    })
+}
+
+/// Has the user's directory decide: bind, read and role at the same time.
+async fn bind(
+    c: &Context,
+    attempt: &Attempt,
+    progress: &Progress,
+    person: &Person,
+    begin: Instant,
+    known: &Known,
+) -> Result<Verified, Obstructed> {
+    let source = Source::open(c, &person.tenant, &known.sync).await;
+    let source = source.map_err(unsent_so_far)?;
+    let deadline = c.directory_deadline(attempt.deadline);
+    let recent = recent_dn(c, known, &source.config);
+    let (answer, role) = tokio::join!(
+        asked(c, attempt, progress, known, &source, recent.as_deref(), deadline),
+        early_role(&source, recent.as_deref(), deadline),
+    );
+    match &answer.finding {
+        // A refusal comes no earlier than the role, so that is what refusals look like.
+        Finding::Judged { verdict, .. } => {
+            let accepted = matches!(verdict, Verdict::Authenticated { .. });
+            if let Some(home) = person.home_key() {
+                c.disguise.learn(home, accepted, begin.elapsed());
+            }
+        }
+        Finding::Absent(_) => c.disguise.wait(person.home_key(), begin, c.random()).await,
+        Finding::Failed(_) => {}
+    }
+    let name = resource_name::directory(&person.tenant, &source.config.directory.id);
+    let mut reading = outcome::read(&answer, &name);
+    if matches!(answer.finding, Finding::Absent(_)) {
+        // Asked every time, since the person may be back; but the same password counts once, as anybody's does.
+        let is_repeat = c.absent.contains(&person.fingerprint, Instant::now());
+        if is_repeat && !answer.bind_sent {
+            reading.settlement = Settlement::NotSent;
+        }
+        c.absent.remember(person.fingerprint, Instant::now());
+    }
+    // Only a password that was compared and found wrong: a locked account's may be right tomorrow.
+    if reading.audit.1 == InternalReason::InvalidCredentials.into() {
+        c.replays.remember(person.fingerprint, Instant::now());
+    }
+    let seen = match answer.finding {
+        Finding::Judged { entry, .. } => Some(Seen {
+            source,
+            entry: Arc::from(entry),
+            role: role.zip(recent),
+        }),
+        Finding::Absent(_) | Finding::Failed(_) => None,
+    };
+    Ok(Verified::new(c, reading, answer.bind_sent, seen))
+}
+
+async fn asked(
+    c: &Context,
+    attempt: &Attempt,
+    progress: &Progress,
+    known: &Known,
+    source: &Source,
+    recent_dn: Option<&str>,
+    deadline: Instant,
+) -> Answer {
+    let prepared = c.prepared.get(&source.config);
+    let question = source.question(&known.origin, &prepared.attributes, recent_dn, c.now(), deadline);
+    let had_time = Instant::now() < deadline;
+    progress.bind_begins();
+    let answer = ask(&question, &attempt.password).await;
+    if !answer.bind_sent {
+        progress.nothing_was_sent();
+    }
+    match &answer.finding {
+        Finding::Judged { entry, .. } => c.known_dns.note(known.target.user.id, Some(&entry.dn), c.now()),
+        Finding::Absent(_) => c.known_dns.note(known.target.user.id, None, c.now()),
+        Finding::Failed(_) => {}
+    }
+    if had_time {
+        source.opened.note(match &answer.finding {
+            Finding::Failed(error) => Some(error),
+            Finding::Judged { .. } | Finding::Absent(_) => None,
+        });
+    }
+    answer
+}
+
+/// Where to bind at once, and verify meanwhile.
+fn recent_dn(c: &Context, known: &Known, config: &LoginConfig) -> Option<String> {
+    let settings = &config.in_force;
+    let trust = TimeDelta::from_std(c.login.trust_dn).unwrap_or(TimeDelta::MAX);
+    // Runs that leave users alone who moved or went confirm nobody's DN.
+    let confirms =
+        settings.existing_users != ExistingUsers::Ignore && settings.missing_users != MissingUsers::Ignore;
+    let pulled = known.sync.last_complete_pull_time.filter(|_| confirms);
+    let (user, stored) = (known.target.user.id, &known.origin.dn);
+    c.known_dns.recent(user, stored, pulled, trust, c.now())
+}
+
+/// The role of the entry where it was last seen, asked for while the bind is under way.
+async fn early_role(source: &Source, dn: Option<&str>, deadline: Instant) -> Option<RoleFinding> {
+    if source.config.in_force.role_rules.is_empty() {
+        return None;
+    }
+    Some(source.role(dn?, deadline).await)
+}
+
+impl Verified {
+    /// Whether it answers others with the same password too. An attempt that failed may have failed for its own hurry.
+    pub(super) fn is_for_all(&self, attempt: &Attempt) -> bool {
+        self.reading.answer.is_ok() || !attempt.deadline_is_caller_s
+    }
+
+    fn new(c: &Context, reading: Reading, bind_sent: bool, seen: Option<Seen>) -> Self {
+        Self {
+            reading,
+            bind_sent,
+            time: c.now(),
+            seen,
+        }
+    }
+}
+
+impl Source {
+    /// Opens the directory of a sync.
+    pub(super) async fn open(c: &Context, tenant: &TenantId, sync: &LoginSync) -> Result<Self, Error> {
+        let config = c.store.login_config(tenant, sync).await?;
+        let opened = c.directories.open(&config.directory).await?;
+        Ok(Self { config, opened })
+    }
+
+    pub(super) fn question<'q>(
+        &'q self,
+        origin: &'q Origin,
+        attributes: &'q [String],
+        recent_dn: Option<&'q str>,
+        now: DateTime<Utc>,
+        deadline: Instant,
+    ) -> Question<'q> {
+        let in_force = &self.config.in_force;
+        let edited = &self.config.user_sync.settings.searches;
+        Question {
+            directory: &self.opened.ldap,
+            dialect: self.dialect(),
+            searches: &in_force.searches,
+            edited_searches: (*edited != in_force.searches).then_some(edited.as_slice()),
+            id: &origin.external_id,
+            recent_dn,
+            attributes,
+            now,
+            deadline,
+        }
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.config.directory.observed.dialect.unwrap_or(Dialect::Generic)
+    }
+
+    /// What is known about the role of the entry there.
+    pub(super) async fn role(&self, dn: &str, deadline: Instant) -> RoleFinding {
+        let settings = &self.config.in_force;
+        role(&self.opened, self.dialect(), settings, dn, deadline).await
+    }
+}

@@ -1,0 +1,27 @@
+//! Closed sets of words: an enum whose variants have one spelling each, in the audit log or on the wire.
+
+/// Defines an enum with `ALL` and `as_str`.
+macro_rules! words {
+    (
+        $(#[$meta:meta])*
+        pub enum $enum:ident { $($(#[$doc:meta])* $name:ident = $word:literal,)* }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $enum {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl $enum {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// How it is spelled.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+        }
+    };
+}
+
+pub(crate) use words;
