@@ -293,8 +293,17 @@ impl<S> World<S> {
             .unwrap();
     }
 
-    /// Changes the settings of the user sync.
+    /// Changes the settings of the user sync, and brings them into force by a run that changes nobody.
     pub(crate) async fn update_sync(&self, change: impl FnOnce(&mut UserSyncSettings)) {
+        self.edit_sync(change).await;
+        let (tenant, id) = (&self.sync.tenant, &self.sync.user_sync);
+        let sync = self.store.user_sync(tenant, id).await.unwrap();
+        let pulled = sync.last_complete_pull_time;
+        self.run(Vec::new(), pulled.unwrap_or_else(now)).await;
+    }
+
+    /// Changes the settings of the user sync. No run has applied them.
+    pub(crate) async fn edit_sync(&self, change: impl FnOnce(&mut UserSyncSettings)) {
         let (tenant, id) = (&self.sync.tenant, &self.sync.user_sync);
         let sync = self.store.user_sync(tenant, id).await.unwrap();
         let mut settings = sync.settings;
