@@ -176,6 +176,11 @@ impl Tree {
         }
     }
 
+    /// Whether an attribute may be read.
+    pub fn is_readable(&self, attribute: &str) -> bool {
+        !self.unreadable.contains(&attribute.to_lowercase())
+    }
+
     /// The time that accounts expire by.
     pub fn set_time(&mut self, generalized: &str) {
         self.now = generalized.to_owned();
@@ -283,7 +288,7 @@ struct Seen<'a> {
 
 impl Values for Seen<'_> {
     fn values(&self, attribute: &str) -> Option<Vec<Vec<u8>>> {
-        if self.tree.unreadable.contains(&attribute.to_lowercase()) || !self.tree.knows(attribute) {
+        if !self.tree.is_readable(attribute) || !self.tree.knows(attribute) {
             return None;
         }
         if !attribute.eq_ignore_ascii_case("memberOf") {

@@ -1,0 +1,188 @@
+//! What Rollcall shows against what the model says, line by line.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rollcall_proto::v1;
+
+use crate::company::sync_name;
+use crate::model::{Change, Event, Issue, Run, State, User, Why};
+
+/// Things to compare: what each is about, and what it is.
+type Lines = BTreeSet<String>;
+
+/// What differs, or nothing.
+pub(crate) fn difference(what: &str, expected: Lines, found: Lines) -> Vec<String> {
+    let missing = expected
+        .difference(&found)
+        .map(|line| format!("{what} should be: {line}"));
+    let extra = found
+        .difference(&expected)
+        .map(|line| format!("{what} is:        {line}"));
+    let mut lines: Vec<String> = missing.chain(extra).collect();
+    // What belongs together comes together: by what follows the first words.
+    lines.sort_by_key(|line| line.split_once(": ").map(|(_, rest)| rest.trim().to_owned()));
+    lines
+}
+
+/// Each user, field by field.
+pub(crate) fn expected_users(users: &[User]) -> Lines {
+    users.iter().flat_map(shown_by_model).collect()
+}
+
+pub(crate) fn found_users(users: &[v1::User]) -> Lines {
+    users.iter().flat_map(shown_by_rollcall).collect()
+}
+
+fn shown_by_model(user: &User) -> Vec<String> {
+    let mut fields = BTreeMap::new();
+    fields.insert("dn", user.dn.clone());
+    fields.insert("login", user.login.clone());
+    fields.insert("email", user.email.clone());
+    fields.insert("role", user.role.clone());
+    fields.insert("state", state(user.state));
+    fields.insert("sync", user.sync.map(sync_name).unwrap_or_default());
+    for (name, value) in &user.fields {
+        fields.insert(name, value.clone());
+    }
+    lines(&user.id, fields)
+}
+
+fn shown_by_rollcall(user: &v1::User) -> Vec<String> {
+    let mut fields = BTreeMap::new();
+    fields.insert("dn", user.dn.clone());
+    fields.insert("login", user.login.clone());
+    fields.insert("email", user.email.clone());
+    fields.insert("role", user.role.clone());
+    fields.insert("sync", user.user_sync.clone());
+    fields.insert("display_name", user.display_name.clone());
+    fields.insert("given_name", user.given_name.clone());
+    fields.insert("family_name", user.family_name.clone());
+    fields.insert("phone_number", user.phone_number.clone());
+    fields.insert(
+        "custom.badge",
+        user.custom.get("badge").cloned().unwrap_or_default(),
+    );
+    let reason = user.state_reason().as_str_name();
+    let reason = reason.trim_start_matches("USER_STATE_REASON_");
+    let name = user.state().as_str_name().trim_start_matches("USER_STATE_");
+    let shown = match reason {
+        "UNSPECIFIED" => name.to_owned(),
+        reason => format!("{name} {reason}"),
+    };
+    fields.insert("state", shown);
+    let id = if user.external_id.is_empty() {
+        &user.login
+    } else {
+        &user.external_id
+    };
+    lines(id, fields)
+}
+
+fn lines(id: &str, fields: BTreeMap<&str, String>) -> Vec<String> {
+    let short = id.trim_start_matches("00000000-0000-4000-8000-");
+    let lines = fields
+        .into_iter()
+        .map(|(name, value)| format!("{short} {name} = {value}"));
+    lines.collect()
+}
+
+fn state(state: State) -> String {
+    let why = |why: Why| match why {
+        Why::Gone => "GONE",
+        Why::OutOfScope => "OUT_OF_SCOPE",
+        Why::Disabled => "DISABLED_IN_DIRECTORY",
+        Why::Expired => "EXPIRED_IN_DIRECTORY",
+    };
+    match state {
+        State::Active => "ACTIVE".to_owned(),
+        State::Deactivated(reason) => format!("DEACTIVATED {}", why(reason)),
+        State::Archived(reason) => format!("ARCHIVED {}", why(reason)),
+    }
+}
+
+/// State, counts, issues and whether it is held.
+pub(crate) fn expected_run(run: &Run) -> Lines {
+    let counts = run.counts.iter().filter(|(_, count)| **count != 0);
+    let mut lines: Lines = counts.map(|(name, count)| format!("{name} = {count}")).collect();
+    lines.insert(format!("state = {}", run.state));
+    lines.extend(numbered(
+        run.issues
+            .iter()
+            .map(|Issue { kind, dn }| format!("issue {dn} {kind}")),
+    ));
+    lines
+}
+
+pub(crate) fn found_run(run: &v1::SyncRun, issues: &[v1::SyncIssue]) -> Lines {
+    let counts = run.counts.unwrap_or_default();
+    let counts = [
+        ("entries", counts.entries),
+        ("created", counts.created),
+        ("linked", counts.linked),
+        ("updated", counts.updated),
+        ("reactivated", counts.reactivated),
+        ("deactivated", counts.deactivated),
+        ("archived", counts.archived),
+        ("transferred", counts.transferred),
+        ("unchanged", counts.unchanged),
+        ("ignored", counts.ignored),
+        ("issues", counts.issues),
+    ];
+    let counts = counts.into_iter().filter(|(_, count)| *count != 0);
+    let mut lines: Lines = counts.map(|(name, count)| format!("{name} = {count}")).collect();
+    let state = run.state().as_str_name().trim_start_matches("SYNC_RUN_STATE_");
+    lines.insert(format!("state = {state}"));
+    let issues = issues.iter().map(|issue| {
+        let kind = issue.r#type().as_str_name().trim_start_matches("ISSUE_TYPE_");
+        format!("issue {} {kind}", issue.dn)
+    });
+    lines.extend(numbered(issues));
+    lines
+}
+
+/// The events of a run: of whom, which, and the user after it.
+pub(crate) fn expected_events(changes: &[Change]) -> Lines {
+    let events = changes.iter().flat_map(|change| {
+        let name = match change.event {
+            Event::Created => "CREATED",
+            Event::Updated => "UPDATED",
+            Event::Deactivated => "DEACTIVATED",
+            Event::Archived => "ARCHIVED",
+            Event::Reactivated => "REACTIVATED",
+            Event::Transferred => "TRANSFERRED",
+            Event::Linked => "LINKED",
+        };
+        let after = shown_by_model(&change.after).into_iter();
+        let after: Vec<String> = after.map(|line| format!("{name} of {line}")).collect();
+        after
+    });
+    numbered(events).collect()
+}
+
+pub(crate) fn found_events(events: &[v1::UserEvent]) -> Lines {
+    let events = events.iter().flat_map(|event| {
+        let name = event
+            .r#type()
+            .as_str_name()
+            .trim_start_matches("USER_EVENT_TYPE_");
+        let user = event.user.clone().unwrap_or_default();
+        let lines = shown_by_rollcall(&user).into_iter();
+        let lines: Vec<String> = lines.map(|line| format!("{name} of {line}")).collect();
+        lines
+    });
+    numbered(events).collect()
+}
+
+/// The same line twice is two lines.
+fn numbered(lines: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut seen = BTreeMap::<String, usize>::new();
+    lines.map(move |line| {
+        let count = seen.entry(line.clone()).or_default();
+        *count += 1;
+        if *count == 1 {
+            line
+        } else {
+            format!("{line} (no. {count})")
+        }
+    })
+}

@@ -1,0 +1,291 @@
+//! Who gets which login and e-mail address: DESIGN.md 2.1, "Claims", rule by rule.
+
+use std::collections::BTreeMap;
+
+use super::judgement::{Judged, Standing};
+use super::{Granted, Missing, State, Sync, User, Why};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Login,
+    Email,
+}
+
+/// What one entry asks for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ask {
+    /// The user whose entry it is.
+    known: Option<usize>,
+    enabled: bool,
+    /// What the user has and holds now; nothing if that is released.
+    has: String,
+    /// Everything that the entry offers, in lower case.
+    offers: Vec<String>,
+    unreadable: bool,
+    /// What it should become; equal to `has` if it stays.
+    target: String,
+    issue: Option<&'static str>,
+}
+
+/// What all entries of a run ask for.
+pub(super) struct Wishes<'a> {
+    users: &'a [User],
+    number: usize,
+    renames: bool,
+    archives: bool,
+    logins: Vec<Ask>,
+    emails: Vec<Ask>,
+    /// Users who are missing, and leave in this run.
+    leaving: BTreeMap<usize, Why>,
+}
+
+/// What becomes of them, in the order in which they were added.
+pub(super) struct Settled {
+    pub(super) logins: Vec<Granted>,
+    pub(super) emails: Vec<Granted>,
+    /// Users without access who lose their login, or e-mail address, to an enabled entry.
+    pub(super) gives_way: Vec<(usize, bool, bool)>,
+}
+
+impl<'a> Wishes<'a> {
+    pub(super) fn new(users: &'a [User], number: usize, sync: &Sync) -> Self {
+        Self {
+            users,
+            number,
+            renames: sync.renames,
+            archives: sync.missing == Missing::Archive,
+            logins: Vec::new(),
+            emails: Vec::new(),
+            leaving: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn leaves(&mut self, user: usize, why: Why) {
+        self.leaving.insert(user, why);
+    }
+
+    pub(super) fn add(&mut self, known: Option<usize>, judged: &Judged) {
+        let user = known.map(|at| &self.users[at]);
+        let holds = user.filter(|user| !matches!(user.state, State::Archived(_)));
+        let enabled = match judged.standing {
+            Standing::Enabled => true,
+            Standing::Disabled | Standing::Expired => false,
+            Standing::Unreadable => user.is_none_or(|user| user.state == State::Active),
+        };
+        let ask = |has: &str, offer: &super::judgement::Offer| Ask {
+            known,
+            enabled,
+            has: has.to_owned(),
+            offers: offer.values.iter().map(|value| value.to_lowercase()).collect(),
+            unreadable: offer.unreadable,
+            target: has.to_owned(),
+            issue: offer.problem,
+        };
+        let mut login = ask(holds.map_or("", |user| &user.login), &judged.login);
+        match judged.login.values.first() {
+            // Unreadable values are not absent: what is in use stays.
+            _ if login.unreadable && !login.has.is_empty() => login.issue = Some("UNREADABLE"),
+            Some(wanted) if login.has.is_empty() || self.renames => login.target = wanted.clone(),
+            Some(_) if !login.offers.contains(&login.has.to_lowercase()) => {
+                login.issue = Some("LOGIN_CHANGE_REJECTED");
+            }
+            _ => {}
+        }
+        let mut email = ask(holds.map_or("", |user| &user.email), &judged.email);
+        match judged.email.values.first() {
+            _ if email.unreadable && !email.has.is_empty() => email.issue = Some("UNREADABLE"),
+            Some(wanted) => email.target = wanted.clone(),
+            None => email.target = String::new(),
+        }
+        self.logins.push(login);
+        self.emails.push(email);
+    }
+
+    /// Whether this user may not log in once the run is applied.
+    fn is_off(&self, at: usize) -> bool {
+        if self.leaving.contains_key(&at) {
+            return true;
+        }
+        match self.logins.iter().find(|ask| ask.known == Some(at)) {
+            Some(ask) => !ask.enabled,
+            None => self.users[at].state != State::Active && self.users[at].sync.is_some(),
+        }
+    }
+
+    /// Who holds this now, as login or as e-mail address.
+    fn holder(&self, value: &str) -> Option<(usize, Kind)> {
+        let same = |held: &str| !held.is_empty() && held.to_lowercase() == value.to_lowercase();
+        self.users.iter().enumerate().find_map(|(at, user)| {
+            let gone =
+                matches!(user.state, State::Archived(_)) || (self.archives && self.leaving.contains_key(&at));
+            match () {
+                () if gone => None,
+                () if same(&user.login) => Some((at, Kind::Login)),
+                () if same(&user.email) => Some((at, Kind::Email)),
+                () => None,
+            }
+        })
+    }
+}
+
+pub(super) fn settle(wishes: &Wishes) -> Settled {
+    let mut logins = wishes.logins.clone();
+    let mut emails = wishes.emails.clone();
+    for kind in [Kind::Login, Kind::Email] {
+        one_each(wishes, &mut logins, &mut emails, kind);
+    }
+    // An e-mail address never stands against a login.
+    for at in 0..emails.len() {
+        let target = emails[at].target.to_lowercase();
+        let against = logins
+            .iter()
+            .enumerate()
+            .any(|(other, login)| other != at && !target.is_empty() && login.target.to_lowercase() == target);
+        if against && emails[at].target != emails[at].has {
+            refuse(&mut emails[at], Kind::Email, "EMAIL_TAKEN");
+        }
+    }
+    while drop_moves(wishes, &mut logins, &mut emails) {}
+    let mut gives_way = BTreeMap::<usize, (bool, bool)>::new();
+    for (asks, kind) in [(&logins, Kind::Login), (&emails, Kind::Email)] {
+        for ask in asks
+            .iter()
+            .filter(|ask| ask.target.to_lowercase() != ask.has.to_lowercase())
+        {
+            if let Some((at, held_as)) = wishes.holder(&ask.target)
+                && Some(at) != ask.known
+                && !moves_away(wishes, &logins, &emails, at, held_as, &ask.target)
+            {
+                let given = gives_way.entry(at).or_default();
+                match held_as {
+                    Kind::Login => given.0 = true,
+                    Kind::Email => given.1 = true,
+                }
+            }
+        }
+        let _ = kind;
+    }
+    // Who is found in this run and gives way shows it in the change that the run makes of the entry anyhow.
+    for (at, (login, email)) in &gives_way {
+        if let Some(position) = logins.iter().position(|ask| ask.known == Some(*at)) {
+            if *login {
+                logins[position].target.clear();
+            }
+            if *email {
+                emails[position].target.clear();
+            }
+        }
+    }
+    gives_way.retain(|at, _| !logins.iter().any(|ask| ask.known == Some(*at)));
+    let granted = |asks: Vec<Ask>| {
+        let granted = asks.into_iter().map(|ask| Granted {
+            value: ask.target,
+            issue: ask.issue,
+        });
+        granted.collect()
+    };
+    Settled {
+        logins: granted(logins),
+        emails: granted(emails),
+        gives_way: gives_way
+            .into_iter()
+            .map(|(at, (login, email))| (at, login, email))
+            .collect(),
+    }
+}
+
+/// Rules 1 to 4: what one entry alone asks for, and nobody keeps, is its.
+fn one_each(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask], kind: Kind) {
+    let raw = match kind {
+        Kind::Login => logins.to_vec(),
+        Kind::Email => emails.to_vec(),
+    };
+    let same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
+    let asks = |ask: &Ask| !ask.target.is_empty() && !same(&ask.target, &ask.has);
+    for at in 0..raw.len() {
+        if !asks(&raw[at]) {
+            continue;
+        }
+        let wanted = &raw[at].target;
+        let mut others = raw.iter().enumerate().filter(|(other, _)| *other != at);
+        let rival = others.any(|(_, other)| {
+            asks(other) && same(&other.target, wanted) && (other.enabled || !raw[at].enabled)
+        });
+        let holder = wishes
+            .holder(wanted)
+            .filter(|(holder, _)| Some(*holder) != raw[at].known);
+        let keeper = holder.and_then(|(holder, _)| raw.iter().find(|ask| ask.known == Some(holder)));
+        // Who holds it and whose entry offers it keeps it, unless that entry is off and this one is not.
+        let kept = keeper.is_some_and(|keeper| {
+            let offers = keeper.offers.contains(&wanted.to_lowercase()) || keeper.unreadable;
+            offers && same(&keeper.target, wanted) && (keeper.enabled || !raw[at].enabled)
+        });
+        if rival || kept {
+            let ask = match kind {
+                Kind::Login => &mut logins[at],
+                Kind::Email => &mut emails[at],
+            };
+            // Reading: two entries of one run that want the same are DUPLICATE_IN_DIRECTORY on every night.
+            refuse(ask, kind, "DUPLICATE_IN_DIRECTORY");
+        }
+    }
+}
+
+/// Rule 5: drops a move whose target is not released; says whether it dropped one.
+fn drop_moves(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) -> bool {
+    for kind in [Kind::Login, Kind::Email] {
+        let count = logins.len();
+        for at in 0..count {
+            let ask = match kind {
+                Kind::Login => &logins[at],
+                Kind::Email => &emails[at],
+            };
+            if ask.target.is_empty() || ask.target.to_lowercase() == ask.has.to_lowercase() {
+                continue;
+            }
+            let Some((holder, held_as)) = wishes.holder(&ask.target) else {
+                continue;
+            };
+            if Some(holder) == ask.known
+                || moves_away(wishes, logins, emails, holder, held_as, &ask.target)
+                || (wishes.is_off(holder) && ask.enabled)
+            {
+                continue;
+            }
+            match kind {
+                Kind::Login => refuse(&mut logins[at], kind, "LOGIN_TAKEN"),
+                Kind::Email => refuse(&mut emails[at], kind, "EMAIL_TAKEN"),
+            }
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether the holder has something else, or nothing, once the run is applied.
+fn moves_away(
+    wishes: &Wishes,
+    logins: &[Ask],
+    emails: &[Ask],
+    holder: usize,
+    held_as: Kind,
+    value: &str,
+) -> bool {
+    let asks = match held_as {
+        Kind::Login => logins,
+        Kind::Email => emails,
+    };
+    let _ = wishes.number;
+    let mut asks = asks.iter().filter(|ask| ask.known == Some(holder));
+    asks.any(|ask| ask.target.to_lowercase() != value.to_lowercase())
+}
+
+/// What is asked for is not given. A login stays; so does an e-mail address that the entry still offers.
+fn refuse(ask: &mut Ask, kind: Kind, issue: &'static str) {
+    let still_offered = ask.offers.contains(&ask.has.to_lowercase());
+    ask.target = match kind {
+        Kind::Email if !still_offered => String::new(),
+        _ => ask.has.clone(),
+    };
+    ask.issue = Some(issue);
+}
