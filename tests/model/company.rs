@@ -13,6 +13,8 @@ use crate::rollcall::{Backend, Rollcall, TENANT};
 
 pub(crate) const BASE: &str = "dc=example,dc=org";
 pub(crate) const ADMINS: &str = "cn=admins,ou=Groups,dc=example,dc=org";
+/// Entries of a page.
+pub(crate) const PAGE: usize = 10;
 const PASSWORD: &str = "Password of the reader 1";
 pub(crate) const SYNCS: [&str; 2] = ["employees", "contractors"];
 
@@ -46,7 +48,7 @@ impl Company {
                 allow_plaintext: true,
                 bind_dn: reader(),
                 bind_password: PASSWORD.to_owned(),
-                page_size: 10,
+                page_size: i32::try_from(PAGE)?,
                 connect_timeout: Some(Duration::from_millis(500).try_into()?),
                 ..v1::Directory::default()
             }),

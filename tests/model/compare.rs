@@ -100,8 +100,11 @@ fn state(state: State) -> String {
     }
 }
 
-/// State, counts, issues and whether it is held.
+/// State, counts, issues and whether it is held; of one that failed the state alone.
 pub(crate) fn expected_run(run: &Run) -> Lines {
+    if run.state == "FAILED" {
+        return ["state = FAILED".to_owned()].into();
+    }
     let counts = run.counts.iter().filter(|(_, count)| **count != 0);
     let mut lines: Lines = counts.map(|(name, count)| format!("{name} = {count}")).collect();
     lines.insert(format!("state = {}", run.state));
@@ -114,6 +117,9 @@ pub(crate) fn expected_run(run: &Run) -> Lines {
 }
 
 pub(crate) fn found_run(run: &v1::SyncRun, issues: &[v1::SyncIssue]) -> Lines {
+    if run.state() == v1::SyncRunState::Failed {
+        return ["state = FAILED".to_owned()].into();
+    }
     let counts = run.counts.unwrap_or_default();
     let counts = [
         ("entries", counts.entries),

@@ -2,7 +2,7 @@
 
 mod people;
 
-use rollcall_testkit::{Tree, TreeEntry};
+use rollcall_testkit::{Cut, Tree, TreeEntry};
 
 use crate::company::{ADMINS, unit};
 use people::{name_of, newcomer};
@@ -60,10 +60,44 @@ pub(crate) enum Kind {
     LongPhone,
     /// A family name in Latin-1, as an old directory has it; or mended.
     Latin1,
+    /// For a night the directory does not answer.
+    Outage,
+    /// For a night its answers end early.
+    Cut,
+    /// For a night the bind account may not read an attribute.
+    Unreadable,
+    /// For a night somebody cannot be seen.
+    Invisible,
+    /// Many people at once: out of the unit, without a telephone, or disabled.
+    Mass,
+    /// What is held is released, or cancelled; else the next night supersedes it.
+    Decide,
+    /// A preview before the run, which is applied now and then.
+    Preview,
+    /// The rules for roles are edited.
+    Rules,
+    /// Where display names come from is edited.
+    Mapping,
+    /// Somebody of the product's own has a login that somebody in the directory has or will have.
+    Local,
+    /// Nights are a day apart, so that the guard's window counts.
+    Daily,
+    /// Missing users are left alone in some lives.
+    IgnoreMissing,
+    /// New people are left alone in some lives, from the second night on.
+    IgnoreNew,
+    /// Changed people are left alone in some lives.
+    IgnoreExisting,
+    /// LOCAL users are linked in some lives.
+    Overwrite,
+    /// People log in by day, by login and by mail, some with a wrong password.
+    Login,
+    /// The product has somebody's entry read anew.
+    Refresh,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 25] = [
+    pub(crate) const ALL: [Kind; 42] = [
         Kind::Hire,
         Kind::Delete,
         Kind::Disable,
@@ -89,7 +123,34 @@ impl Kind {
         Kind::BadMail,
         Kind::LongPhone,
         Kind::Latin1,
+        Kind::Outage,
+        Kind::Cut,
+        Kind::Unreadable,
+        Kind::Invisible,
+        Kind::Mass,
+        Kind::Decide,
+        Kind::Preview,
+        Kind::Rules,
+        Kind::Mapping,
+        Kind::Local,
+        Kind::Daily,
+        Kind::IgnoreMissing,
+        Kind::IgnoreNew,
+        Kind::IgnoreExisting,
+        Kind::Overwrite,
+        Kind::Login,
+        Kind::Refresh,
     ];
+}
+
+/// What is wrong for one night.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    Down,
+    Breaks(usize),
+    Cut(Cut),
+    Hidden(&'static str),
+    Invisible(String),
 }
 
 /// A generator that a seed repeats (SplitMix64).
@@ -130,6 +191,51 @@ impl Life {
             dice: Dice(seed),
             hired: 0,
             gone: Vec::new(),
+        }
+    }
+
+    /// Whether a kind of change happens in this company.
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    /// Whether it happens now.
+    pub(crate) fn now(&mut self, kind: Kind, one_in: usize) -> bool {
+        self.has(kind) && self.dice.one_in(one_in)
+    }
+
+    /// What is wrong tonight, if anything.
+    pub(crate) fn trouble(&mut self, tree: &Tree) -> Option<Trouble> {
+        const HIDDEN: [&str; 9] = [
+            "sn",
+            "mail",
+            "uid",
+            "telephoneNumber",
+            "displayName",
+            "employeeType",
+            "pwdAccountLockedTime",
+            "entryUUID",
+            "objectClass",
+        ];
+        let sorts = [Kind::Outage, Kind::Cut, Kind::Unreadable, Kind::Invisible];
+        let sort = *self.dice.pick(&sorts)?;
+        if !self.now(sort, 2) {
+            return None;
+        }
+        let page = self.dice.below(3);
+        match sort {
+            Kind::Outage if page == 0 => Some(Trouble::Down),
+            Kind::Outage => Some(Trouble::Breaks(page)),
+            Kind::Cut => {
+                let code = *self.dice.pick(&[3, 4])?;
+                // The first page would end the searches for roles too.
+                Some(Trouble::Cut(Cut {
+                    page: page.max(1),
+                    code,
+                }))
+            }
+            Kind::Unreadable => self.dice.pick(&HIDDEN).copied().map(Trouble::Hidden),
+            _ => self.dice.pick(&people_of(tree)).cloned().map(Trouble::Invisible),
         }
     }
 
@@ -273,6 +379,9 @@ impl Life {
                 let value: &[u8] = if mended { b"Muller" } else { b"M\xfcller" };
                 tree.entry_mut(&dn)?.set("sn", &[value]);
             }
+            Kind::Mass => return Some(self.mass(tree, &people)),
+            // These are no matter of an entry.
+            _ => return None,
         }
         Some(format!(
             "{dn} ({})",
@@ -282,6 +391,22 @@ impl Life {
                 "gone"
             }
         ))
+    }
+
+    /// Something happens to six people or more.
+    fn mass(&mut self, tree: &mut Tree, people: &[String]) -> String {
+        let (what, count) = (self.dice.below(4), 6 + self.dice.below(8));
+        let here: Vec<&String> = people.iter().filter(|dn| unit_of(dn) == Some(0)).collect();
+        for dn in here.iter().take(count) {
+            match what {
+                0 => drop(move_to(tree, dn, 2)),
+                1 => drop(toggle(tree, dn, "telephoneNumber", "+32 1")),
+                2 => drop(toggle(tree, dn, "pwdAccountLockedTime", "000001010000Z")),
+                _ => drop(toggle(tree, dn, "employeeType", "boss")),
+            }
+        }
+        let what = ["moved out", "telephone toggled", "lock toggled", "boss toggled"][what];
+        format!("{what}: {count} of {}", here.len())
     }
 
     fn hire(&mut self, tree: &mut Tree) -> String {

@@ -6,6 +6,7 @@
 mod claims;
 mod guard;
 mod judgement;
+mod login;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use rollcall_testkit::{Tree, TreeEntry};
 use self::claims::{Wishes, settle};
 use self::guard::Log;
 use self::judgement::{Judged, Standing};
+pub(crate) use self::login::Answer;
 
 /// Where a user stands, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,17 +118,27 @@ pub(crate) struct Run {
     pub(crate) issues: Vec<Issue>,
     pub(crate) holds: Vec<&'static str>,
     pub(crate) applied: Vec<Change>,
+    /// Whose login is another's by now.
+    ambiguous: Vec<String>,
     /// What waits for somebody who looks at it.
     pub(crate) waiting: Vec<Change>,
 }
 
 /// Everybody, and what the guard remembers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Model {
     pub(crate) users: Vec<User>,
     log: Log,
     /// The user syncs that were applied in full at least once.
     imported: Vec<usize>,
+    /// The user syncs whose mapping or rules were edited since.
+    edited: Vec<usize>,
+    /// What waits for somebody, by user sync.
+    waiting: BTreeMap<usize, (Vec<Change>, Pull)>,
+    /// Each user sync as it was when it was last applied in full.
+    in_force: BTreeMap<usize, Sync>,
+    /// Whose login is another's by now, as the last run of the user sync found.
+    ambiguous: BTreeMap<usize, Vec<String>>,
 }
 
 impl Model {
@@ -134,56 +146,153 @@ impl Model {
     pub(crate) fn run(
         &mut self,
         number: usize,
-        sync: &Sync,
+        syncs: &[Sync],
         tree: &Tree,
         pull: Pull,
         now: DateTime<Utc>,
     ) -> Run {
-        let mut run = self.plan(number, sync, tree, pull, now);
+        let mut run = self.plan(number, syncs, tree, pull, now);
         if pull == Pull::Failed {
             run.state = "FAILED";
             return run;
         }
-        let first = !self.imported.contains(&number);
-        run.holds = guard::holds(&self.log, number, &run.applied, &self.users, first, now);
+        // A run that may change something supersedes what waited.
+        self.waiting.remove(&number);
+        self.ambiguous.insert(number, run.ambiguous.clone());
+        self.guard(number, &mut run, now);
         if run.holds.is_empty() {
-            run.state = if run.issues.is_empty() {
-                "SUCCEEDED"
-            } else {
-                "SUCCEEDED_WITH_ISSUES"
-            };
-            if pull == Pull::Complete && first {
-                self.imported.push(number);
-            }
+            run.state = run.end();
+            self.done(number, &syncs[number], pull);
         } else {
             run.state = "HELD";
             // A hold never keeps a leaver. Reading: all that takes nobody's access away waits, harmless updates too.
             let spare = !run.holds.contains(&"removals");
-            let leaves =
-                |change: &Change| matches!(change.event, Event::Deactivated | Event::Archived) && spare;
+            let leaves = |change: &Change| spare && guard::sorts(change).contains(&"removals");
             (run.applied, run.waiting) = run.applied.into_iter().partition(leaves);
+            self.waiting.insert(number, (run.waiting.clone(), pull));
         }
         self.apply(number, &run.applied, now);
         run
+    }
+
+    /// A preview: what a run would do and whether it would be held; changes nothing.
+    pub(crate) fn preview(
+        &self,
+        number: usize,
+        syncs: &[Sync],
+        tree: &Tree,
+        pull: Pull,
+        now: DateTime<Utc>,
+    ) -> Run {
+        let mut run = self.plan(number, syncs, tree, pull, now);
+        run.state = if pull == Pull::Failed { "FAILED" } else { "PLANNED" };
+        run.waiting = std::mem::take(&mut run.applied);
+        run
+    }
+
+    /// Somebody releases a plan: the changes of it that are still right are applied.
+    pub(crate) fn release(
+        &mut self,
+        number: usize,
+        sync: &Sync,
+        plan: &Run,
+        pull: Pull,
+        now: DateTime<Utc>,
+    ) -> Run {
+        let mut run = plan.clone();
+        self.waiting.remove(&number);
+        run.applied = std::mem::take(&mut run.waiting);
+        run.state = run.end();
+        self.apply(number, &run.applied, now);
+        self.done(number, sync, pull);
+        run
+    }
+
+    /// How many entries the searches of a user sync find when they find all.
+    pub(crate) fn entries(&self, sync: &Sync, tree: &Tree) -> usize {
+        found(sync, tree, Pull::Complete).len()
+    }
+
+    /// Somebody cancels what waits.
+    pub(crate) fn cancel(&mut self, number: usize) {
+        self.waiting.remove(&number);
+    }
+
+    /// A user sync was edited, perhaps its mapping or its rules. What waits is superseded.
+    pub(crate) fn edit(&mut self, number: usize, touches_people: bool) {
+        if touches_people {
+            self.edited.push(number);
+        }
+        self.waiting.remove(&number);
+    }
+
+    fn guard(&self, number: usize, run: &mut Run, now: DateTime<Utc>) {
+        let first = !self.imported.contains(&number);
+        run.holds = guard::holds(&self.log, number, &run.applied, &self.users, first, now);
+        let is_touchy = |change: &Change| {
+            let sorts = guard::sorts(change);
+            sorts.contains(&"removals") || sorts.contains(&"roles")
+        };
+        if self.edited.contains(&number) && run.applied.iter().any(is_touchy) {
+            run.holds.push("edited");
+        }
+    }
+
+    /// Whether somebody's login is another's by now, so that nobody is bound by it.
+    fn is_ambiguous(&self, number: usize, id: &str) -> bool {
+        self.ambiguous
+            .get(&number)
+            .is_some_and(|ids| ids.iter().any(|known| known == id))
+    }
+
+    /// Whether something of this user sync waits for somebody.
+    pub(crate) fn waits(&self, number: usize) -> bool {
+        self.waiting.contains_key(&number)
+    }
+
+    fn done(&mut self, number: usize, sync: &Sync, pull: Pull) {
+        if pull == Pull::Complete {
+            self.in_force.insert(number, sync.clone());
+            self.imported.push(number);
+            self.edited.retain(|edited| *edited != number);
+        }
     }
 
     /// What a run would do, all of it in `applied`; changes nothing.
     pub(crate) fn plan(
         &self,
         number: usize,
-        sync: &Sync,
+        syncs: &[Sync],
         tree: &Tree,
         pull: Pull,
         now: DateTime<Utc>,
     ) -> Run {
-        let mut run = Run::default();
+        let sync = &syncs[number];
         if pull == Pull::Failed {
-            return run;
+            return Run::default();
         }
+        let found = found(sync, tree, pull);
+        let absent = self.absent(number, sync, tree, &found, pull);
+        self.judge_all(number, syncs, tree, pull, &found, &absent, now)
+    }
+
+    /// What becomes of the users whose entries these are, and of those who are absent.
+    #[expect(clippy::too_many_arguments, reason = "all that a judgement depends on")]
+    fn judge_all(
+        &self,
+        number: usize,
+        syncs: &[Sync],
+        tree: &Tree,
+        pull: Pull,
+        found: &[&TreeEntry],
+        absent: &[(usize, Why)],
+        now: DateTime<Utc>,
+    ) -> Run {
+        let sync = &syncs[number];
+        let mut run = Run::default();
         if pull != Pull::Complete {
             run.issue("PULL_INCOMPLETE", "");
         }
-        let found = found(sync, tree, pull);
         let judged: Vec<Judged> = found
             .iter()
             .map(|entry| judgement::judge(sync, tree, entry, self.by_id(entry), now))
@@ -192,14 +301,29 @@ impl Model {
         // Whose is each entry?
         let mut wishes = Wishes::new(&self.users, number, sync);
         let mut taken = Vec::new();
+        let ids = tree.is_readable("entryUUID");
         for judged in judged {
+            if judged.id.is_empty() || !ids {
+                run.issue("MISSING_EXTERNAL_ID", judged.dn());
+                continue;
+            }
             let known = self.users.iter().position(|user| user.id == judged.id);
-            match known.map(|at| &self.users[at]) {
-                None if !sync.creates => {
+            let local = judged.login.values.first().and_then(|login| self.local(login));
+            match (known.map(|at| &self.users[at]), local) {
+                (None, Some(at)) if self.users[at].owner => {
+                    run.issue("OWNER_PROTECTED", judged.dn());
+                    continue;
+                }
+                (None, Some(at)) if sync.overwrites_local => {
+                    wishes.add(Some(at), &judged);
+                    taken.push((Some(at), judged));
+                    continue;
+                }
+                (None, _) if !sync.creates => {
                     run.count("ignored");
                     continue;
                 }
-                Some(user) if user.sync != Some(number) && !self.is_let_go(user, sync, tree) => {
+                (Some(user), _) if user.sync != Some(number) && !self.is_let_go(user, syncs, tree) => {
                     run.issue("OVERLAP", judged.dn());
                     continue;
                 }
@@ -209,13 +333,17 @@ impl Model {
             taken.push((known, judged));
         }
         // Who is missing? The absent have been found before anything is given to anybody.
-        let absent = self.absent(number, sync, tree, &found, pull);
-        for (at, why) in &absent {
+        for (at, why) in absent {
             wishes.leaves(*at, *why);
         }
         let settled = settle(&wishes);
+        run.ambiguous = settled
+            .ambiguous
+            .iter()
+            .map(|at| self.users[*at].id.clone())
+            .collect();
 
-        for (at, why) in absent {
+        for (at, why) in absent.iter().copied() {
             let mut after = self.users[at].clone();
             after.state = match sync.missing {
                 Missing::Archive => State::Archived(why),
@@ -253,10 +381,18 @@ impl Model {
             if before.is_none() && judged.standing == Standing::Unreadable {
                 continue;
             }
-            let after = self.after(number, sync, before.as_ref(), &judged, &login.value, &email.value);
+            let wanted = self.after(number, before.as_ref(), &judged, &login.value, &email.value);
+            let after = match &before {
+                // Deactivation and return are no updates.
+                Some(user) if !sync.updates && user.sync == Some(number) => User {
+                    state: wanted.state,
+                    ..user.clone()
+                },
+                _ => wanted.clone(),
+            };
             let event = event(before.as_ref(), &after);
             run.count(match event {
-                None if !sync.updates => "ignored",
+                None if wanted != after => "ignored",
                 None => "unchanged",
                 Some(Event::Created) => "created",
                 Some(Event::Updated) => "updated",
@@ -301,11 +437,20 @@ impl Model {
     pub(crate) fn apply(&mut self, number: usize, changes: &[Change], now: DateTime<Utc>) {
         for change in changes {
             guard::record(&mut self.log, number, change, now);
-            match self.users.iter_mut().find(|user| user.id == change.after.id) {
+            let id = change
+                .before
+                .as_ref()
+                .map_or(&change.after.id, |before| &before.id);
+            match self.users.iter_mut().find(|user| user.id == *id) {
                 Some(user) => *user = change.after.clone(),
                 None => self.users.push(change.after.clone()),
             }
         }
+    }
+
+    fn local(&self, login: &str) -> Option<usize> {
+        let same = |user: &User| user.sync.is_none() && user.login.to_lowercase() == login.to_lowercase();
+        self.users.iter().position(same)
     }
 
     fn by_id(&self, entry: &TreeEntry) -> Option<&User> {
@@ -313,15 +458,19 @@ impl Model {
         self.users.iter().find(|user| user.id == id)
     }
 
-    /// Whether another user sync may have this user: its absence was applied, or nobody minds it and the searches do
-    /// not find the person.
-    fn is_let_go(&self, user: &User, _to: &Sync, _tree: &Tree) -> bool {
-        let away = |why| matches!(why, Why::Gone | Why::OutOfScope);
-        user.sync.is_some()
-            && match user.state {
-                State::Active => false,
-                State::Deactivated(why) | State::Archived(why) => away(why),
-            }
+    /// Whether another user sync may have this user: the owner has applied the absence, or minds none and does not
+    /// find the person now; and nothing of the owner's waits for somebody.
+    fn is_let_go(&self, user: &User, syncs: &[Sync], tree: &Tree) -> bool {
+        let Some(owner) = user.sync else { return false };
+        let away = match user.state {
+            State::Active => false,
+            State::Deactivated(why) | State::Archived(why) => matches!(why, Why::Gone | Why::OutOfScope),
+        };
+        let ignored = syncs[owner].missing == Missing::Ignore
+            && !found(&syncs[owner], tree, Pull::Complete)
+                .iter()
+                .any(|entry| entry.text("entryUUID") == Some(user.id.as_str()));
+        (away || ignored) && !self.waiting.contains_key(&owner)
     }
 
     /// Users of this sync whose entry is not found, whatever their state, and why.
@@ -336,7 +485,8 @@ impl Model {
         if pull != Pull::Complete || sync.missing == Missing::Ignore {
             return Vec::new();
         }
-        let id_is = |entry: &TreeEntry, user: &User| entry.text("entryUUID") == Some(user.id.as_str());
+        let ids = tree.is_readable("entryUUID");
+        let id_is = |entry: &TreeEntry, user: &User| ids && entry.text("entryUUID") == Some(user.id.as_str());
         let mut absent = Vec::new();
         for (at, user) in self.users.iter().enumerate() {
             let known_away = matches!(
@@ -363,15 +513,7 @@ impl Model {
     }
 
     /// The user after its entry was judged.
-    fn after(
-        &self,
-        number: usize,
-        sync: &Sync,
-        before: Option<&User>,
-        judged: &Judged,
-        login: &str,
-        email: &str,
-    ) -> User {
+    fn after(&self, number: usize, before: Option<&User>, judged: &Judged, login: &str, email: &str) -> User {
         let state = match (judged.standing, before) {
             (Standing::Enabled, _) => State::Active,
             (Standing::Disabled, _) => State::Deactivated(Why::Disabled),
@@ -380,19 +522,12 @@ impl Model {
             (Standing::Unreadable, Some(user)) => user.state,
             (Standing::Unreadable, None) => State::Active,
         };
-        // Whoever holds no login cannot be ACTIVE. Reading: an archived person whose login is another's stays archived.
-        let state = match before {
-            Some(user) if login.is_empty() && user.state != State::Active => user.state,
-            _ => state,
-        };
+        // Nobody is ACTIVE without a login. Reading: an archived person whose login is another's stays as they are.
         if let Some(user) = before
-            && !sync.updates
-            && user.sync == Some(number)
+            && login.is_empty()
+            && matches!(user.state, State::Archived(_))
         {
-            return User {
-                state,
-                ..user.clone()
-            };
+            return user.clone();
         }
         let mut fields = BTreeMap::new();
         for (name, read) in &judged.fields {
@@ -427,9 +562,22 @@ impl Run {
         });
     }
 
+    fn end(&self) -> &'static str {
+        if self.issues.is_empty() {
+            "SUCCEEDED"
+        } else {
+            "SUCCEEDED_WITH_ISSUES"
+        }
+    }
+
     fn count(&mut self, name: &'static str) {
         *self.counts.entry(name).or_default() += 1;
     }
+}
+
+/// The entries that the searches of a user sync find when they find all.
+fn entries_of<'a>(sync: &Sync, tree: &'a Tree) -> Vec<&'a TreeEntry> {
+    found(sync, tree, Pull::Complete)
 }
 
 /// The entries that the searches return.
@@ -438,6 +586,7 @@ fn found<'a>(sync: &Sync, tree: &'a Tree, pull: Pull) -> Vec<&'a TreeEntry> {
         let dn = entry.dn.to_lowercase();
         dn.ends_with(&format!(",{}", sync.base.to_lowercase()))
             && entry.text("objectClass") == Some("inetOrgPerson")
+            && tree.is_readable("objectClass")
             && tree.is_shown(&entry.dn)
     };
     let found = tree.entries().iter().filter(below);

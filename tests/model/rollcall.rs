@@ -24,6 +24,7 @@ use sync_worker::config::WorkerSettings;
 use sync_worker::serve::serve_worker;
 use sync_worker::worker::Worker;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 use tonic::transport::Channel;
 
 pub(crate) const TENANT: &str = "tenants/acme";
@@ -140,8 +141,26 @@ impl Rollcall {
             mode: mode.into(),
             request_id: String::new(),
         };
-        let run = self.user_syncs().run_user_sync(request).await?.into_inner();
-        self.rest(&run.name).await
+        let started = Mutex::new(None);
+        // A run that rests may hold the user sync for a moment longer.
+        wait_for("a run starts", LIMIT, async || {
+            let answer = self.user_syncs().run_user_sync(request.clone()).await;
+            let again = matches!(&answer, Err(status) if status.code() == Code::Aborted);
+            *started.lock().unwrap() = Some(answer);
+            !again
+        })
+        .await?;
+        let run = started.into_inner().unwrap().context("no run")??;
+        self.rest(&run.into_inner().name).await
+    }
+
+    /// Releases a plan.
+    pub(crate) async fn apply(&self, request: v1::ApplySyncRunRequest) -> Result<()> {
+        wait_for("a plan is released", LIMIT, async || {
+            let answer = self.runs().apply_sync_run(request.clone()).await;
+            !matches!(&answer, Err(status) if status.code() == Code::Aborted)
+        })
+        .await
     }
 
     /// A run that somebody started, at its rest. Asks for it again and again, since its progress is told twice a second.

@@ -1,17 +1,33 @@
 //! Night after night: what happens, what Rollcall makes of it, and whether the model agrees.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
-use rollcall_proto::v1::SyncRunMode;
+use rollcall_proto::v1::authenticate_response::Outcome;
+use rollcall_proto::v1::{self, SyncRunMode, SyncRunState};
+use rollcall_testkit::{Outage, Tree};
 
-use crate::company::{ADMINS, Company, sync_name, unit};
+use crate::company::{ADMINS, Company, PAGE, sync_name, unit};
 use crate::compare;
-use crate::life::{Kind, Life};
-use crate::model::{Missing, Model, Pull, Sync};
-use crate::rollcall::Backend;
+use crate::life::{Kind, Life, Trouble};
+use crate::model::{Answer, Missing, Model, Pull, Run, State, Sync, User};
+use crate::rollcall::{Backend, TENANT};
 
 /// What Rollcall follows the model in. Everything else is asked for by name.
-const SETTLED: &[Kind] = &[Kind::Hire, Kind::Phone];
+const SETTLED: &[Kind] = &[
+    Kind::Hire,
+    Kind::Delete,
+    Kind::Disable,
+    Kind::EmptyMail,
+    Kind::Marry,
+    Kind::Rename,
+    Kind::SwapMails,
+    Kind::Group,
+    Kind::Boss,
+    Kind::Phone,
+    Kind::BadMail,
+];
 
 /// A company, its life, and the model beside it.
 pub(crate) struct Years {
@@ -19,6 +35,10 @@ pub(crate) struct Years {
     life: Life,
     model: Model,
     now: DateTime<Utc>,
+    trouble: Option<Trouble>,
+    /// The directory was away on the night before, and may be held to be still.
+    was_away: bool,
+    locals: usize,
     story: Vec<String>,
 }
 
@@ -39,107 +59,455 @@ pub(crate) fn kinds(names: Option<&str>) -> Result<Vec<Kind>> {
     named.collect()
 }
 
+fn settings(life: &mut Life, number: usize) -> Sync {
+    let missing = if life.now(Kind::IgnoreMissing, 3) {
+        Missing::Ignore
+    } else if life.dice.one_in(2) {
+        Missing::Deactivate
+    } else {
+        Missing::Archive
+    };
+    Sync {
+        base: unit(number),
+        creates: true,
+        updates: !life.now(Kind::IgnoreExisting, 3),
+        missing,
+        renames: life.dice.one_in(2),
+        overwrites_local: life.now(Kind::Overwrite, 2),
+        display_name: vec!["displayName", "{givenName} {sn}"],
+        groups: vec![(ADMINS.to_owned(), "admin")],
+        boss: Some("boss"),
+    }
+}
+
 impl Years {
     pub(crate) async fn begin(backend: Backend, seed: u64, kinds: &[Kind]) -> Result<Self> {
         let now = "2026-06-01T02:00:00Z".parse()?;
         let mut life = Life::new(seed, kinds);
-        let syncs = [0, 1].map(|number| Sync {
-            base: unit(number),
-            creates: true,
-            updates: true,
-            missing: if life.dice.one_in(2) {
-                Missing::Deactivate
-            } else {
-                Missing::Archive
-            },
-            renames: life.dice.one_in(2),
-            overwrites_local: false,
-            display_name: vec!["displayName", "{givenName} {sn}"],
-            groups: vec![(ADMINS.to_owned(), "admin")],
-            boss: Some("boss"),
-        });
+        let syncs = [0, 1].map(|number| settings(&mut life, number));
         let company = Company::start(backend, syncs.to_vec(), now).await?;
-        let story = syncs
-            .iter()
-            .map(|sync| {
-                format!(
-                    "{}: missing {:?}, renames {}",
-                    sync.base, sync.missing, sync.renames
-                )
-            })
-            .collect();
+        let story = syncs.iter().map(|sync| format!("{sync:?}")).collect();
         company.server.edit(|tree| life.begin(tree, 24));
         Ok(Self {
             company,
             life,
             model: Model::default(),
             now,
+            trouble: None,
+            was_away: false,
+            locals: 0,
             story,
         })
     }
 
     pub(crate) async fn live(mut self, nights: usize) -> Result<()> {
         for night in 0..nights {
-            self.now += TimeDelta::days(8);
-            self.company.rollcall.set_time(self.now);
-            let stamp = self.now.format("%Y%m%d%H%M%SZ").to_string();
-            let changes = if night == 0 { 0 } else { self.life.dice.below(5) };
-            let (life, server) = (&mut self.life, &self.company.server);
-            let told = server.edit(|tree| {
-                tree.set_time(&stamp);
-                life.day(tree, changes)
-            });
+            let lived = self.one_night(night).await;
+            lived.with_context(|| format!("what happened:\n  {}", self.story.join("\n  ")))?;
+        }
+        Ok(())
+    }
+
+    async fn one_night(&mut self, night: usize) -> Result<()> {
+        let days = if self.life.has(Kind::Daily) { 1 } else { 8 };
+        self.now += TimeDelta::days(days);
+        self.company.rollcall.set_time(self.now);
+        self.heal();
+        if night > 0 {
+            self.day(night);
+            self.product(night).await?;
+            self.settings(night).await?;
+            self.logins(night).await?;
+            let trouble = self.company.server.edit(|tree| self.life.trouble(tree));
+            if let Some(trouble) = trouble {
+                self.story.push(format!("night {night}: {trouble:?}"));
+                self.harm(trouble);
+            }
+        }
+        let turns = if self.life.dice.one_in(2) { [0, 1] } else { [1, 0] };
+        for number in turns {
+            if self.life.now(Kind::Preview, 4) {
+                self.preview(night, number).await?;
+            }
+            self.run(night, number).await?;
+        }
+        Ok(())
+    }
+
+    fn day(&mut self, night: usize) {
+        let stamp = self.now.format("%Y%m%d%H%M%SZ").to_string();
+        let changes = self.life.dice.below(5);
+        let (life, server) = (&mut self.life, &self.company.server);
+        let told = server.edit(|tree| {
+            tree.set_time(&stamp);
+            life.day(tree, changes)
+        });
+        self.story
+            .extend(told.into_iter().map(|line| format!("night {night}: {line}")));
+    }
+
+    /// The product makes users of its own.
+    async fn product(&mut self, night: usize) -> Result<()> {
+        if !self.life.now(Kind::Local, 4) || self.locals >= 10 {
+            return Ok(());
+        }
+        self.locals += 1;
+        let number = self.life.dice.below(40) + 1;
+        let login = format!("p{number:03}");
+        let owner = self.life.dice.one_in(3);
+        let request = v1::CreateUserRequest {
+            parent: TENANT.to_owned(),
+            user: Some(v1::User {
+                login: login.clone(),
+                role: "local".to_owned(),
+                owner,
+                ..v1::User::default()
+            }),
+        };
+        let held = self.model.users.iter().any(|user| {
+            !matches!(user.state, State::Archived(_)) && (user.login == login || user.email == login)
+        });
+        let made = self.company.rollcall.users().create_user(request).await;
+        if made.is_ok() == held {
+            bail!("night {night}: the LOCAL user {login} should be refused: {held}, but {made:?}");
+        }
+        if !held {
             self.story
-                .extend(told.into_iter().map(|line| format!("night {night}: {line}")));
-            let turns = if self.life.dice.one_in(2) { [0, 1] } else { [1, 0] };
-            for number in turns {
-                self.night(night, number).await?;
+                .push(format!("night {night}: LOCAL {login}, owner {owner}"));
+            self.model.users.push(local(&login, owner));
+        }
+        // The event of it is the product's own.
+        self.company.rollcall.new_events().await?;
+        Ok(())
+    }
+
+    /// Somebody edits the rules or the mapping.
+    async fn settings(&mut self, night: usize) -> Result<()> {
+        for number in [0, 1] {
+            let sync = &mut self.company.syncs[number];
+            let rules = self.life.now(Kind::Rules, 8);
+            if rules {
+                sync.boss = match sync.boss {
+                    Some("boss") => Some("chief"),
+                    Some(_) => None,
+                    None => Some("boss"),
+                };
+            }
+            let mapping = self.life.now(Kind::Mapping, 8);
+            if mapping {
+                sync.display_name = match sync.display_name.len() {
+                    2 => vec!["cn"],
+                    _ => vec!["displayName", "{givenName} {sn}"],
+                };
+            }
+            let ignores = night == 2 && self.life.now(Kind::IgnoreNew, 2);
+            sync.creates &= !ignores;
+            if rules || mapping || ignores {
+                self.story.push(format!("night {night}: edited {sync:?}"));
+                self.model.edit(number, rules || mapping);
+                self.company.update(number).await?;
             }
         }
         Ok(())
     }
 
-    /// One run of a user sync.
-    async fn night(&mut self, night: usize, number: usize) -> Result<()> {
-        let tree = self.company.server.edit(|tree| tree.clone());
-        let sync = &self.company.syncs[number];
-        let expected = self.model.run(number, sync, &tree, Pull::Complete, self.now);
-        let rollcall = &mut self.company.rollcall;
-        let run = rollcall.run(&sync_name(number), SyncRunMode::Apply).await?;
-        let issues = rollcall.issues(&run.name).await?;
-        let users = rollcall.all_users().await?;
-        let events = rollcall.new_events().await?;
+    /// People log in, and the product asks for somebody's entry to be read anew.
+    async fn logins(&mut self, night: usize) -> Result<()> {
+        for kind in [Kind::Login, Kind::Refresh] {
+            let count = if self.life.has(kind) {
+                self.life.dice.below(4)
+            } else {
+                0
+            };
+            for _ in 0..count {
+                let users = self.model.users.clone();
+                let Some(user) = self.life.dice.pick(&users) else {
+                    continue;
+                };
+                // What a hold is about is not handed out meanwhile; a model of that would be another guard.
+                if user.sync.is_some_and(|number| self.model.waits(number)) {
+                    continue;
+                }
+                match kind {
+                    Kind::Login => self.login(night, user).await?,
+                    _ => self.refresh(night, user).await?,
+                }
+            }
+        }
+        Ok(())
+    }
 
-        let mut differs = compare::difference(
-            "the run",
-            compare::expected_run(&expected),
-            compare::found_run(&run, &issues),
-        );
-        differs.extend(compare::difference(
-            "the user",
-            compare::expected_users(&self.model.users),
-            compare::found_users(&users),
-        ));
-        differs.extend(compare::difference(
-            "the event",
-            compare::expected_events(&expected.applied),
-            compare::found_events(&events),
-        ));
+    async fn login(&mut self, night: usize, user: &User) -> Result<()> {
+        let tree = self.company.server.edit(|tree| tree.clone());
+        let mut all = tree.entries().iter();
+        let entry = all.find(|entry| entry.text("entryUUID") == Some(user.id.as_str()));
+        let right = entry.and_then(|entry| entry.password.clone());
+        let right = right.filter(|_| !self.life.dice.one_in(6));
+        let password = right.unwrap_or_else(|| format!("wrong in night {night}"));
+        let by_mail = !user.email.is_empty() && self.life.dice.one_in(2);
+        let typed = if by_mail { &user.email } else { &user.login };
+        if typed.is_empty() {
+            return Ok(());
+        }
+        self.story
+            .push(format!("night {night}: {typed} logs in with {password:?}"));
+        let syncs = &self.company.syncs;
+        let (expected, run) = self.model.login(typed, &password, syncs, &tree, self.now);
+        let request = v1::AuthenticateRequest {
+            tenant: TENANT.to_owned(),
+            login: typed.clone(),
+            password,
+            ..v1::AuthenticateRequest::default()
+        };
+        let answer = self
+            .company
+            .rollcall
+            .auth()
+            .authenticate(request)
+            .await?
+            .into_inner();
+        let found = match answer.outcome.context("no outcome")? {
+            Outcome::Authenticated(authenticated) => {
+                let user = authenticated.user.context("no user")?;
+                Answer::Authenticated(user.external_id, user.login)
+            }
+            Outcome::Denial(denial) => {
+                let reason = denial.reason().as_str_name();
+                Answer::Denied(reason.trim_start_matches("DENIAL_REASON_"))
+            }
+        };
+        if found != expected {
+            bail!("night {night}: the login of {typed} should be {expected:?} and is {found:?}");
+        }
+        self.changed(night, &run).await
+    }
+
+    async fn refresh(&mut self, night: usize, user: &User) -> Result<()> {
+        let tree = self.company.server.edit(|tree| tree.clone());
+        let users = self.company.rollcall.all_users().await?;
+        let Some(name) = users.iter().find(|found| found.external_id == user.id) else {
+            return Ok(());
+        };
+        self.story
+            .push(format!("night {night}: {} is refreshed", user.dn));
+        let syncs = &self.company.syncs;
+        let run = self.model.refresh(&user.id, syncs, &tree, self.now);
+        let request = v1::RefreshUserRequest {
+            name: name.name.clone(),
+        };
+        self.company.rollcall.user_syncs().refresh_user(request).await?;
+        self.changed(night, &run).await
+    }
+
+    /// What changed outside of runs.
+    async fn changed(&mut self, night: usize, run: &Run) -> Result<()> {
+        let differs = self.differences(run).await?;
         if differs.is_empty() {
             return Ok(());
         }
-        let story = self.story.join("\n  ");
+        bail!(
+            "night {night}, by a login or a refresh: Rollcall and the model differ\n  {}",
+            differs.join("\n  ")
+        )
+    }
+
+    fn heal(&mut self) {
+        let server = &self.company.server;
+        server.cut(None);
+        server.fail(None);
+        self.was_away = matches!(self.trouble, Some(Trouble::Down | Trouble::Breaks(_)));
+        match self.trouble.take() {
+            Some(Trouble::Hidden(attribute)) => server.edit(|tree| tree.show_attribute(attribute, true)),
+            Some(Trouble::Invisible(dn)) => server.edit(|tree| tree.show_entry(&dn, true)),
+            _ => {}
+        }
+    }
+
+    fn harm(&mut self, trouble: Trouble) {
+        let server = &self.company.server;
+        match &trouble {
+            Trouble::Down => server.fail(Some(Outage::Down)),
+            Trouble::Breaks(page) => server.fail(Some(Outage::Breaks(*page))),
+            Trouble::Cut(cut) => server.cut(Some(*cut)),
+            Trouble::Hidden(attribute) => server.edit(|tree| tree.show_attribute(attribute, false)),
+            Trouble::Invisible(dn) => server.edit(|tree| tree.show_entry(dn, false)),
+        }
+        self.trouble = Some(trouble);
+    }
+
+    /// How the directory answers a run of this sync tonight.
+    fn pull(&self, number: usize, tree: &Tree) -> Pull {
+        let entries = self.model.entries(&self.company.syncs[number], tree);
+        match self.trouble {
+            Some(Trouble::Down) => Pull::Failed,
+            // Half of the page arrives. Reading: a break with entries before it is Partial.
+            Some(Trouble::Breaks(page)) if entries > page * PAGE => {
+                let rest = (entries - page * PAGE).min(PAGE);
+                Pull::Partial(page * PAGE + rest / 2)
+            }
+            // Reading: bases that cannot be seen are a failure, not an empty set.
+            Some(Trouble::Hidden("objectClass")) => Pull::Failed,
+            Some(Trouble::Cut(cut)) if entries > cut.page * PAGE => {
+                Pull::Partial(entries.min(cut.page * PAGE + PAGE / 2))
+            }
+            _ => Pull::Complete,
+        }
+    }
+
+    /// A preview, which is applied at once now and then.
+    async fn preview(&mut self, night: usize, number: usize) -> Result<()> {
+        let tree = self.company.server.edit(|tree| tree.clone());
+        let pull = self.pull(number, &tree);
+        let expected = self
+            .model
+            .preview(number, &self.company.syncs, &tree, pull, self.now);
+        let run = self.start(number, SyncRunMode::Preview).await?;
+        self.story
+            .push(format!("night {night}: preview of {}", unit(number)));
+        self.compare(night, number, &expected, &run).await?;
+        if run.state() == SyncRunState::Planned && self.life.dice.one_in(2) {
+            let expected = self
+                .model
+                .release(number, &self.company.syncs[number], &expected, pull, self.now);
+            self.release(night, number, &expected, &run).await?;
+        }
+        Ok(())
+    }
+
+    /// One run of a user sync, and what somebody decides when it is held.
+    async fn run(&mut self, night: usize, number: usize) -> Result<()> {
+        let tree = self.company.server.edit(|tree| tree.clone());
+        let pull = self.pull(number, &tree);
+        let syncs = &self.company.syncs;
+        let expected = self.model.run(number, syncs, &tree, pull, self.now);
+        let run = self.start(number, SyncRunMode::Apply).await?;
+        self.compare(night, number, &expected, &run).await?;
+        if run.state() == SyncRunState::Held && self.life.has(Kind::Decide) {
+            match self.life.dice.below(3) {
+                0 => {
+                    let expected =
+                        self.model
+                            .release(number, &self.company.syncs[number], &expected, pull, self.now);
+                    self.release(night, number, &expected, &run).await?;
+                }
+                1 => {
+                    self.story
+                        .push(format!("night {night}: cancelled in {}", unit(number)));
+                    self.model.cancel(number);
+                    let cancel = v1::CancelSyncRunRequest { name: run.name };
+                    self.company.rollcall.runs().cancel_sync_run(cancel).await?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn start(&mut self, number: usize, mode: SyncRunMode) -> Result<v1::SyncRun> {
+        let rollcall = &self.company.rollcall;
+        let mut run = rollcall.run(&sync_name(number), mode).await?;
+        // A directory that was away may be held to be so for a moment: nothing but time passes.
+        for _ in 0..200 {
+            if !self.was_away || run.state() != SyncRunState::Failed {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            run = rollcall.run(&sync_name(number), mode).await?;
+        }
+        self.was_away = false;
+        Ok(run)
+    }
+
+    async fn release(
+        &mut self,
+        night: usize,
+        number: usize,
+        expected: &Run,
+        run: &v1::SyncRun,
+    ) -> Result<()> {
+        self.story
+            .push(format!("night {night}: released in {}", unit(number)));
+        let apply = v1::ApplySyncRunRequest {
+            name: run.name.clone(),
+        };
+        self.company.rollcall.apply(apply).await?;
+        let run = self.company.rollcall.rest(&run.name).await?;
+        self.compare(night, number, expected, &run).await
+    }
+
+    async fn compare(
+        &mut self,
+        night: usize,
+        number: usize,
+        expected: &Run,
+        run: &v1::SyncRun,
+    ) -> Result<()> {
+        let issues = self.company.rollcall.issues(&run.name).await?;
+        let mut differs = compare::difference(
+            "the run",
+            compare::expected_run(expected),
+            compare::found_run(run, &issues),
+        );
+        differs.extend(self.differences(expected).await?);
+        if differs.is_empty() {
+            return Ok(());
+        }
         let holds: Vec<_> = run
             .hold_reasons
             .iter()
             .map(|reason| reason.message.as_str())
             .collect();
         bail!(
-            "night {night}, {}: Rollcall and the model differ\n  {}\nheld: {holds:?} by the model: {:?}\n\
-             what happened:\n  {story}",
+            "night {night}, {}: Rollcall and the model differ\n  {}\nheld: {holds:?}, by the model: {:?}; {:?}",
             sync_name(number),
             differs.join("\n  "),
             expected.holds,
+            run.failure.as_ref().map(|failure| &failure.message),
         )
+    }
+}
+
+impl Years {
+    /// Users and events that are not as they should be after this.
+    async fn differences(&mut self, expected: &Run) -> Result<Vec<String>> {
+        let rollcall = &mut self.company.rollcall;
+        let users = rollcall.all_users().await?;
+        let events = rollcall.new_events().await?;
+        let mut differs = compare::difference(
+            "the user",
+            compare::expected_users(&self.model.users),
+            compare::found_users(&users),
+        );
+        differs.extend(compare::difference(
+            "the event",
+            compare::expected_events(&expected.applied),
+            compare::found_events(&events),
+        ));
+        Ok(differs)
+    }
+}
+
+fn local(login: &str, owner: bool) -> User {
+    let names = [
+        "display_name",
+        "given_name",
+        "family_name",
+        "phone_number",
+        "custom.badge",
+    ];
+    User {
+        id: login.to_owned(),
+        sync: None,
+        dn: String::new(),
+        login: login.to_owned(),
+        email: String::new(),
+        role: "local".to_owned(),
+        fields: names
+            .map(|name| (name, String::new()))
+            .into_iter()
+            .collect::<BTreeMap<_, _>>(),
+        state: State::Active,
+        owner,
+        linked: false,
     }
 }

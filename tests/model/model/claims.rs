@@ -45,6 +45,8 @@ pub(super) struct Settled {
     pub(super) emails: Vec<Granted>,
     /// Users without access who lose their login, or e-mail address, to an enabled entry.
     pub(super) gives_way: Vec<(usize, bool, bool)>,
+    /// Users who keep a login that their entry does not offer any more, and an enabled entry asks for.
+    pub(super) ambiguous: Vec<usize>,
 }
 
 impl<'a> Wishes<'a> {
@@ -112,6 +114,10 @@ impl<'a> Wishes<'a> {
         }
     }
 
+    fn is_own(&self, at: usize) -> bool {
+        self.users[at].sync == Some(self.number)
+    }
+
     /// Who holds this now, as login or as e-mail address.
     fn holder(&self, value: &str) -> Option<(usize, Kind)> {
         let same = |held: &str| !held.is_empty() && held.to_lowercase() == value.to_lowercase();
@@ -145,16 +151,28 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
             refuse(&mut emails[at], Kind::Email, "EMAIL_TAKEN");
         }
     }
+    let asked = logins.clone();
     while drop_moves(wishes, &mut logins, &mut emails) {}
+    let ambiguous = asked.iter().zip(&logins).filter_map(|(ask, got)| {
+        let (holder, held_as) = wishes.holder(&ask.target)?;
+        let refused = ask.enabled && got.issue == Some("LOGIN_TAKEN") && held_as == Kind::Login;
+        // Reading: an owner who left and is minded by nobody offers nothing either.
+        let offered = logins.iter().any(|keeper| {
+            keeper.known == Some(holder)
+                && (keeper.unreadable || keeper.offers.contains(&ask.target.to_lowercase()))
+        });
+        (refused && !offered && wishes.is_own(holder)).then_some(holder)
+    });
+    let ambiguous = ambiguous.collect();
     let mut gives_way = BTreeMap::<usize, (bool, bool)>::new();
-    for (asks, kind) in [(&logins, Kind::Login), (&emails, Kind::Email)] {
+    for asks in [&logins, &emails] {
         for ask in asks
             .iter()
             .filter(|ask| ask.target.to_lowercase() != ask.has.to_lowercase())
         {
             if let Some((at, held_as)) = wishes.holder(&ask.target)
                 && Some(at) != ask.known
-                && !moves_away(wishes, &logins, &emails, at, held_as, &ask.target)
+                && !moves_away(&logins, &emails, at, held_as, &ask.target)
             {
                 let given = gives_way.entry(at).or_default();
                 match held_as {
@@ -163,7 +181,6 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
                 }
             }
         }
-        let _ = kind;
     }
     // Who is found in this run and gives way shows it in the change that the run makes of the entry anyhow.
     for (at, (login, email)) in &gives_way {
@@ -185,6 +202,7 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
         granted.collect()
     };
     Settled {
+        ambiguous,
         logins: granted(logins),
         emails: granted(emails),
         gives_way: gives_way
@@ -247,7 +265,7 @@ fn drop_moves(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) -> bool {
                 continue;
             };
             if Some(holder) == ask.known
-                || moves_away(wishes, logins, emails, holder, held_as, &ask.target)
+                || moves_away(logins, emails, holder, held_as, &ask.target)
                 || (wishes.is_off(holder) && ask.enabled)
             {
                 continue;
@@ -263,19 +281,11 @@ fn drop_moves(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) -> bool {
 }
 
 /// Whether the holder has something else, or nothing, once the run is applied.
-fn moves_away(
-    wishes: &Wishes,
-    logins: &[Ask],
-    emails: &[Ask],
-    holder: usize,
-    held_as: Kind,
-    value: &str,
-) -> bool {
+fn moves_away(logins: &[Ask], emails: &[Ask], holder: usize, held_as: Kind, value: &str) -> bool {
     let asks = match held_as {
         Kind::Login => logins,
         Kind::Email => emails,
     };
-    let _ = wishes.number;
     let mut asks = asks.iter().filter(|ask| ask.known == Some(holder));
     asks.any(|ask| ask.target.to_lowercase() != value.to_lowercase())
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Change, Event, State, User};
 
 /// What was applied, for the rolling window: when, by which user sync, of which sort.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Log(Vec<(DateTime<Utc>, usize, &'static str)>);
 
 pub(super) fn record(log: &mut Log, sync: usize, change: &Change, now: DateTime<Utc>) {
@@ -50,7 +50,8 @@ pub(super) fn holds(
     holds
 }
 
-fn sorts(change: &Change) -> Vec<&'static str> {
+/// What the guard counts a change as.
+pub(super) fn sorts(change: &Change) -> Vec<&'static str> {
     let after = &change.after;
     let Some(before) = &change.before else {
         return vec!["created"];
