@@ -8,6 +8,7 @@ use auth_gateway::config::GatewaySettings;
 use auth_gateway::serve::Gateway;
 use chrono::{DateTime, Utc};
 use rollcall_proto::v1;
+use rollcall_proto::v1::audit_service_client::AuditServiceClient;
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_proto::v1::directory_service_client::DirectoryServiceClient;
 use rollcall_proto::v1::sync_run_service_client::SyncRunServiceClient;
@@ -181,6 +182,22 @@ impl Rollcall {
         })
         .await?;
         found.into_inner().unwrap().context("no run")
+    }
+
+    /// Why the last login ended as it did.
+    pub(crate) async fn last_login(&self) -> Result<String> {
+        let request = v1::ListAuditEventsRequest {
+            parent: TENANT.to_owned(),
+            page_size: 20,
+            ..v1::ListAuditEventsRequest::default()
+        };
+        let mut client = AuditServiceClient::new(self.worker.clone());
+        let events = client.list_audit_events(request).await?.into_inner().audit_events;
+        let logins = events.into_iter().filter_map(|event| match event.kind {
+            Some(v1::audit_event::Kind::Login(login)) => Some(login.reason),
+            _ => None,
+        });
+        Ok(logins.take(1).collect())
     }
 
     pub(crate) async fn issues(&self, run: &str) -> Result<Vec<v1::SyncIssue>> {

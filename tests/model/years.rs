@@ -18,15 +18,20 @@ use crate::rollcall::{Backend, TENANT};
 const SETTLED: &[Kind] = &[
     Kind::Hire,
     Kind::Delete,
-    Kind::Disable,
     Kind::EmptyMail,
     Kind::Marry,
     Kind::Rename,
-    Kind::SwapMails,
+    Kind::Restore,
     Kind::Group,
     Kind::Boss,
     Kind::Phone,
     Kind::BadMail,
+    Kind::Outage,
+    Kind::Cut,
+    Kind::Invisible,
+    Kind::Preview,
+    Kind::IgnoreNew,
+    Kind::Login,
 ];
 
 /// A company, its life, and the model beside it.
@@ -213,6 +218,10 @@ impl Years {
 
     /// People log in, and the product asks for somebody's entry to be read anew.
     async fn logins(&mut self, night: usize) -> Result<()> {
+        if self.was_away {
+            // Changes come to light later while the directory is held to be away.
+            return Ok(());
+        }
         for kind in [Kind::Login, Kind::Refresh] {
             let count = if self.life.has(kind) {
                 self.life.dice.below(4)
@@ -277,7 +286,8 @@ impl Years {
             }
         };
         if found != expected {
-            bail!("night {night}: the login of {typed} should be {expected:?} and is {found:?}");
+            let why = self.company.rollcall.last_login().await?;
+            bail!("night {night}: the login of {typed} should be {expected:?} and is {found:?}, since {why}");
         }
         self.changed(night, &run).await
     }
