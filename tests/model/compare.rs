@@ -40,6 +40,7 @@ fn shown_by_model(user: &User) -> Vec<String> {
     fields.insert("email", user.email.clone());
     fields.insert("role", user.role.clone());
     fields.insert("state", state(user.state));
+    fields.insert("ambiguous", user.ambiguous.to_string());
     fields.insert("sync", user.sync.map(sync_name).unwrap_or_default());
     for (name, value) in &user.fields {
         fields.insert(name, value.clone());
@@ -53,6 +54,7 @@ fn shown_by_rollcall(user: &v1::User) -> Vec<String> {
     fields.insert("login", user.login.clone());
     fields.insert("email", user.email.clone());
     fields.insert("role", user.role.clone());
+    fields.insert("ambiguous", user.login_ambiguous.to_string());
     fields.insert("sync", user.user_sync.clone());
     fields.insert("display_name", user.display_name.clone());
     fields.insert("given_name", user.given_name.clone());

@@ -25,6 +25,8 @@ const RUNS: &str = "ROLLCALL_MODEL_RUNS";
 const NIGHTS: &str = "ROLLCALL_MODEL_NIGHTS";
 /// Which kinds of changes happen, separated by commas; "All" is all that there are.
 const CHANGES: &str = "ROLLCALL_MODEL_CHANGES";
+/// Words, separated by commas: a difference that contains one of them is looked over, to see what lies behind it.
+const OVERLOOK: &str = "ROLLCALL_MODEL_OVERLOOK";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn years_on_sqlite_go_as_the_model_says() -> Result<()> {
@@ -41,8 +43,10 @@ async fn live(backend: Backend) -> Result<()> {
     let runs = number(RUNS)?.unwrap_or(3);
     let nights = number(NIGHTS)?.unwrap_or(30);
     let kinds = years::kinds(variable(CHANGES).as_deref())?;
+    let overlook = variable(OVERLOOK).unwrap_or_default();
+    let overlook: Vec<String> = overlook.split_terminator(',').map(str::to_owned).collect();
     for seed in first..first + runs {
-        let years = Years::begin(backend, seed, &kinds).await?;
+        let years = Years::begin(backend, seed, &kinds, overlook.clone()).await?;
         let lived = years.live(usize::try_from(nights)?).await;
         lived.with_context(|| {
             format!("{SEED}={seed} {RUNS}=1 {NIGHTS}={nights} lives the same years again, on {backend:?}")

@@ -50,6 +50,8 @@ pub(crate) struct User {
     pub(crate) state: State,
     pub(crate) owner: bool,
     pub(crate) linked: bool,
+    /// The entry offers the login no more, and another enabled entry asks for it: nobody is bound by it.
+    pub(crate) ambiguous: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,8 +120,6 @@ pub(crate) struct Run {
     pub(crate) issues: Vec<Issue>,
     pub(crate) holds: Vec<&'static str>,
     pub(crate) applied: Vec<Change>,
-    /// Whose login is another's by now.
-    ambiguous: Vec<String>,
     /// What waits for somebody who looks at it.
     pub(crate) waiting: Vec<Change>,
 }
@@ -137,8 +137,6 @@ pub(crate) struct Model {
     waiting: BTreeMap<usize, (Vec<Change>, Pull)>,
     /// Each user sync as it was when it was last applied in full.
     in_force: BTreeMap<usize, Sync>,
-    /// Whose login is another's by now, as the last run of the user sync found.
-    ambiguous: BTreeMap<usize, Vec<String>>,
 }
 
 impl Model {
@@ -158,7 +156,6 @@ impl Model {
         }
         // A run that may change something supersedes what waited.
         self.waiting.remove(&number);
-        self.ambiguous.insert(number, run.ambiguous.clone());
         self.guard(number, &mut run, now);
         if run.holds.is_empty() {
             run.state = run.end();
@@ -238,13 +235,6 @@ impl Model {
         }
     }
 
-    /// Whether somebody's login is another's by now, so that nobody is bound by it.
-    fn is_ambiguous(&self, number: usize, id: &str) -> bool {
-        self.ambiguous
-            .get(&number)
-            .is_some_and(|ids| ids.iter().any(|known| known == id))
-    }
-
     /// Whether something of this user sync waits for somebody.
     pub(crate) fn waits(&self, number: usize) -> bool {
         self.waiting.contains_key(&number)
@@ -273,7 +263,7 @@ impl Model {
         }
         let found = found(sync, tree, pull);
         let absent = self.absent(number, sync, tree, &found, pull);
-        self.judge_all(number, syncs, tree, pull, &found, &absent, now)
+        self.judge_all(number, syncs, tree, pull, &found, &absent, true, now)
     }
 
     /// What becomes of the users whose entries these are, and of those who are absent.
@@ -286,10 +276,13 @@ impl Model {
         pull: Pull,
         found: &[&TreeEntry],
         absent: &[(usize, Why)],
+        whole: bool,
         now: DateTime<Utc>,
     ) -> Run {
         let sync = &syncs[number];
         let mut run = Run::default();
+        // Whether all who may ask for something were read.
+        let whole = whole && pull == Pull::Complete;
         if pull != Pull::Complete {
             run.issue("PULL_INCOMPLETE", "");
         }
@@ -337,11 +330,6 @@ impl Model {
             wishes.leaves(*at, *why);
         }
         let settled = settle(&wishes);
-        run.ambiguous = settled
-            .ambiguous
-            .iter()
-            .map(|at| self.users[*at].id.clone())
-            .collect();
 
         for (at, why) in absent.iter().copied() {
             let mut after = self.users[at].clone();
@@ -381,7 +369,19 @@ impl Model {
             if before.is_none() && judged.standing == Standing::Unreadable {
                 continue;
             }
-            let wanted = self.after(number, before.as_ref(), &judged, &login.value, &email.value);
+            let mut wanted = self.after(number, before.as_ref(), &judged, &login.value, &email.value);
+            wanted.ambiguous = match known {
+                Some(at) => settled.is_ambiguous(at, &self.users[at], &wanted.login, whole),
+                None => false,
+            };
+            if wanted.ambiguous && settled.ambiguous.iter().any(|at| Some(*at) == known) {
+                run.issue("LOGIN_AMBIGUOUS", judged.dn());
+            }
+            if let (Some(at), State::Deactivated(why)) = (known, wanted.state)
+                && settled.gives_way.get(&at).is_some_and(|(login, _)| *login)
+            {
+                wanted.state = State::Archived(why);
+            }
             let after = match &before {
                 // Deactivation and return are no updates.
                 Some(user) if !sync.updates && user.sync == Some(number) => User {
@@ -406,23 +406,44 @@ impl Model {
                 run.applied.push(Change { event, before, after });
             }
         }
-        for (at, login, email) in settled.gives_way {
-            let mut after = self.users[at].clone();
-            // What a removal in this same run did to the same user goes first.
-            if let Some(earlier) = run.applied.iter().find(|change| change.after.id == after.id) {
-                after = earlier.after.clone();
+        for (at, (whole, email)) in &settled.gives_way {
+            // Whose entry is found shows it in that change; who leaves in this run leaves as archived.
+            let user = &self.users[*at];
+            if found.iter().any(|entry| login::is_of(entry, user)) {
+                continue;
             }
-            let before = after.clone();
-            if login {
-                after.login.clear();
-            }
-            if email {
+            let reason = absent.iter().find(|(absent, _)| absent == at);
+            let why = match (reason, user.state) {
+                (Some((_, why)), _) => *why,
+                (None, State::Deactivated(why)) => why,
+                (None, _) => continue,
+            };
+            let mut after = user.clone();
+            after.state = if *whole {
+                State::Archived(why)
+            } else {
+                State::Deactivated(why)
+            };
+            if *email {
                 after.email.clear();
             }
-            run.count("updated");
+            // One change of one user.
+            if let Some(change) = run.applied.iter_mut().find(|change| change.after.id == user.id) {
+                if *whole {
+                    run.counts.entry("deactivated").and_modify(|count| *count -= 1);
+                    run.counts
+                        .entry("archived")
+                        .and_modify(|count| *count += 1)
+                        .or_insert(1);
+                    change.event = Event::Archived;
+                }
+                change.after = after;
+                continue;
+            }
+            run.count(if *whole { "archived" } else { "updated" });
             run.applied.push(Change {
-                event: Event::Updated,
-                before: Some(before),
+                event: if *whole { Event::Archived } else { Event::Updated },
+                before: Some(user.clone()),
                 after,
             });
         }
@@ -549,6 +570,7 @@ impl Model {
             fields,
             state,
             owner: false,
+            ambiguous: false,
             linked: before.is_some_and(|user| user.linked || user.sync.is_none()),
         }
     }
@@ -610,6 +632,7 @@ fn event(before: Option<&User>, after: &User) -> Option<Event> {
         (State::Active, State::Deactivated(_)) => Event::Deactivated,
         // Reading: who was archived and is found disabled is deactivated again, and the event says so.
         (State::Archived(_), State::Deactivated(_)) => Event::Updated,
+        (State::Active | State::Deactivated(_), State::Archived(_)) => Event::Archived,
         (State::Deactivated(_) | State::Archived(_), State::Active) => Event::Reactivated,
         _ => Event::Updated,
     })

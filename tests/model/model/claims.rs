@@ -24,6 +24,8 @@ pub(super) struct Ask {
     unreadable: bool,
     /// What it should become; equal to `has` if it stays.
     target: String,
+    /// What the entry would have, whatever the user sync thinks of new logins.
+    raw: String,
     issue: Option<&'static str>,
 }
 
@@ -43,10 +45,21 @@ pub(super) struct Wishes<'a> {
 pub(super) struct Settled {
     pub(super) logins: Vec<Granted>,
     pub(super) emails: Vec<Granted>,
-    /// Users without access who lose their login, or e-mail address, to an enabled entry.
-    pub(super) gives_way: Vec<(usize, bool, bool)>,
+    /// Users without access who lose something to an enabled entry, whether the login and whether the e-mail address.
+    pub(super) gives_way: BTreeMap<usize, (bool, bool)>,
     /// Users who keep a login that their entry does not offer any more, and an enabled entry asks for.
     pub(super) ambiguous: Vec<usize>,
+    /// Users whose entries offer the login that they have.
+    offered: Vec<usize>,
+}
+
+impl Settled {
+    /// Whether a known user's login is ambiguous after this. Where not everybody was read, what was known stays for as long
+    /// as the user has that login.
+    pub(super) fn is_ambiguous(&self, at: usize, user: &User, login: &str, whole: bool) -> bool {
+        let found = self.ambiguous.contains(&at);
+        found || (!whole && user.ambiguous && user.login == login && !self.offered.contains(&at))
+    }
 }
 
 impl<'a> Wishes<'a> {
@@ -81,12 +94,13 @@ impl<'a> Wishes<'a> {
             offers: offer.values.iter().map(|value| value.to_lowercase()).collect(),
             unreadable: offer.unreadable,
             target: has.to_owned(),
+            raw: offer.values.first().cloned().unwrap_or_default(),
             issue: offer.problem,
         };
         let mut login = ask(holds.map_or("", |user| &user.login), &judged.login);
         match judged.login.values.first() {
             // Unreadable values are not absent: what is in use stays.
-            _ if login.unreadable && !login.has.is_empty() => login.issue = Some("UNREADABLE"),
+            _ if login.unreadable && !login.has.is_empty() => login.issue = Some("UNDECODABLE_ENTRY"),
             Some(wanted) if login.has.is_empty() || self.renames => login.target = wanted.clone(),
             Some(_) if !login.offers.contains(&login.has.to_lowercase()) => {
                 login.issue = Some("LOGIN_CHANGE_REJECTED");
@@ -95,7 +109,7 @@ impl<'a> Wishes<'a> {
         }
         let mut email = ask(holds.map_or("", |user| &user.email), &judged.email);
         match judged.email.values.first() {
-            _ if email.unreadable && !email.has.is_empty() => email.issue = Some("UNREADABLE"),
+            _ if email.unreadable && !email.has.is_empty() => email.issue = Some("UNDECODABLE_ENTRY"),
             Some(wanted) => email.target = wanted.clone(),
             None => email.target = String::new(),
         }
@@ -151,49 +165,48 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
             refuse(&mut emails[at], Kind::Email, "EMAIL_TAKEN");
         }
     }
-    let asked = logins.clone();
     while drop_moves(wishes, &mut logins, &mut emails) {}
-    let ambiguous = asked.iter().zip(&logins).filter_map(|(ask, got)| {
-        let (holder, held_as) = wishes.holder(&ask.target)?;
-        let refused = ask.enabled && got.issue == Some("LOGIN_TAKEN") && held_as == Kind::Login;
-        // Reading: an owner who left and is minded by nobody offers nothing either.
-        let offered = logins.iter().any(|keeper| {
-            keeper.known == Some(holder)
-                && (keeper.unreadable || keeper.offers.contains(&ask.target.to_lowercase()))
-        });
-        (refused && !offered && wishes.is_own(holder)).then_some(holder)
+    let ambiguous = wishes.logins.iter().filter_map(|ask| {
+        // Reading: what an entry asks for counts, though the user sync may keep its user's login.
+        let (holder, held_as) = wishes.holder(&ask.raw)?;
+        let same = |value: &str| value.to_lowercase() == ask.raw.to_lowercase();
+        let keeper = wishes
+            .logins
+            .iter()
+            .position(|keeper| keeper.known == Some(holder));
+        let offered = keeper
+            .is_some_and(|at| logins[at].unreadable || logins[at].offers.contains(&ask.raw.to_lowercase()));
+        let keeps = keeper.is_none_or(|at| same(&logins[at].target));
+        let other = ask.enabled && ask.known != Some(holder) && held_as == Kind::Login;
+        (other && keeps && !offered && wishes.is_own(holder) && !wishes.is_off(holder)).then_some(holder)
     });
     let ambiguous = ambiguous.collect();
+    let offers = |ask: &&Ask| ask.unreadable || ask.offers.contains(&ask.has.to_lowercase());
+    let offered = logins.iter().filter(offers).filter_map(|ask| ask.known).collect();
+    // Reading: who loses the login is archived, and shows it still; an e-mail address that goes is shown no more.
     let mut gives_way = BTreeMap::<usize, (bool, bool)>::new();
     for asks in [&logins, &emails] {
-        for ask in asks
+        let new = asks
             .iter()
-            .filter(|ask| ask.target.to_lowercase() != ask.has.to_lowercase())
-        {
+            .filter(|ask| ask.target.to_lowercase() != ask.has.to_lowercase());
+        for ask in new {
             if let Some((at, held_as)) = wishes.holder(&ask.target)
                 && Some(at) != ask.known
                 && !moves_away(&logins, &emails, at, held_as, &ask.target)
             {
-                let given = gives_way.entry(at).or_default();
-                match held_as {
-                    Kind::Login => given.0 = true,
-                    Kind::Email => given.1 = true,
-                }
+                let (login, email) = gives_way.entry(at).or_default();
+                *login |= held_as == Kind::Login;
+                *email |= held_as == Kind::Email;
             }
         }
     }
-    // Who is found in this run and gives way shows it in the change that the run makes of the entry anyhow.
-    for (at, (login, email)) in &gives_way {
-        if let Some(position) = logins.iter().position(|ask| ask.known == Some(*at)) {
-            if *login {
-                logins[position].target.clear();
-            }
-            if *email {
-                emails[position].target.clear();
-            }
+    for (at, (_, email)) in &gives_way {
+        if let Some(position) = logins.iter().position(|ask| ask.known == Some(*at))
+            && *email
+        {
+            emails[position].target.clear();
         }
     }
-    gives_way.retain(|at, _| !logins.iter().any(|ask| ask.known == Some(*at)));
     let granted = |asks: Vec<Ask>| {
         let granted = asks.into_iter().map(|ask| Granted {
             value: ask.target,
@@ -203,12 +216,10 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
     };
     Settled {
         ambiguous,
+        offered,
         logins: granted(logins),
         emails: granted(emails),
-        gives_way: gives_way
-            .into_iter()
-            .map(|(at, (login, email))| (at, login, email))
-            .collect(),
+        gives_way,
     }
 }
 
@@ -238,7 +249,9 @@ fn one_each(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask], kind: Kind)
             let offers = keeper.offers.contains(&wanted.to_lowercase()) || keeper.unreadable;
             offers && same(&keeper.target, wanted) && (keeper.enabled || !raw[at].enabled)
         });
-        if rival || kept {
+        // Reading: what is another user sync's, or a LOCAL user's, is taken, however many ask for it.
+        let outside = holder.is_some_and(|(at, _)| !wishes.is_own(at) && !wishes.is_off(at));
+        if (rival && !outside) || kept {
             let ask = match kind {
                 Kind::Login => &mut logins[at],
                 Kind::Email => &mut emails[at],
@@ -271,6 +284,10 @@ fn drop_moves(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) -> bool {
                 continue;
             }
             match kind {
+                // Both are named: who keeps it without having it, and who has it without getting it.
+                Kind::Login if wishes.is_own(holder) && held_as == Kind::Login => {
+                    refuse(&mut logins[at], kind, "LOGIN_AMBIGUOUS");
+                }
                 Kind::Login => refuse(&mut logins[at], kind, "LOGIN_TAKEN"),
                 Kind::Email => refuse(&mut emails[at], kind, "EMAIL_TAKEN"),
             }

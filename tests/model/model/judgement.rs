@@ -193,13 +193,13 @@ fn read(
         let in_use = usable.iter().find(|value| Some(value.as_str()) == was);
         if let Some(value) = in_use.or(usable.first()) {
             if unreadable {
-                issues.push("UNREADABLE");
+                issues.push("UNDECODABLE_ENTRY");
             }
             return Read::Value(value.clone());
         }
     }
     if unreadable {
-        issues.push("UNREADABLE");
+        issues.push("UNDECODABLE_ENTRY");
         return if was.is_some() { Read::Stays } else { Read::Empty };
     }
     if long {

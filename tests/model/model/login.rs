@@ -37,7 +37,7 @@ impl Model {
             user.state,
             State::Active | State::Deactivated(Why::Disabled | Why::Expired)
         );
-        let ambiguous = same(&user.login) && self.is_ambiguous(number, &user.id);
+        let ambiguous = same(&user.login) && user.ambiguous;
         let entry = tree.entries().iter().find(|entry| is_of(entry, &user));
         let Some(entry) = entry.filter(|_| may_try && !ambiguous) else {
             return denied;
@@ -76,7 +76,7 @@ impl Model {
         let found: Vec<&TreeEntry> = found.filter(|entry| is_of(entry, &user)).collect();
         let elsewhere = tree.entries().iter().any(|entry| is_of(entry, &user));
         let mut run = if !found.is_empty() {
-            self.judge_all(number, &in_force, tree, Pull::Complete, &found, &[], now)
+            self.judge_all(number, &in_force, tree, Pull::Complete, &found, &[], false, now)
         } else if elsewhere {
             leaves(&user, in_force[number].missing)
         } else {
@@ -112,6 +112,6 @@ fn leaves(user: &User, missing: Missing) -> Run {
     }
 }
 
-fn is_of(entry: &TreeEntry, user: &User) -> bool {
+pub(super) fn is_of(entry: &TreeEntry, user: &User) -> bool {
     entry.text("entryUUID") == Some(user.id.as_str())
 }
