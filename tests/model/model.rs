@@ -292,7 +292,7 @@ impl Model {
             .collect();
 
         // Whose is each entry?
-        let mut wishes = Wishes::new(&self.users, number, sync);
+        let mut wishes = Wishes::new(&self.users, number, sync, whole);
         let mut taken = Vec::new();
         let ids = tree.is_readable("entryUUID");
         for judged in judged {
@@ -313,6 +313,7 @@ impl Model {
                     continue;
                 }
                 (None, _) if !sync.creates => {
+                    wishes.stands_by(&judged);
                     run.count("ignored");
                     continue;
                 }

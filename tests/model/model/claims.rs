@@ -37,6 +37,10 @@ pub(super) struct Wishes<'a> {
     archives: bool,
     logins: Vec<Ask>,
     emails: Vec<Ask>,
+    /// The logins of enabled people who are left alone.
+    bystanders: Vec<String>,
+    /// Everybody who may ask for something was read.
+    whole: bool,
     /// Users who are missing, and leave in this run.
     leaving: BTreeMap<usize, Why>,
 }
@@ -63,15 +67,24 @@ impl Settled {
 }
 
 impl<'a> Wishes<'a> {
-    pub(super) fn new(users: &'a [User], number: usize, sync: &Sync) -> Self {
+    pub(super) fn new(users: &'a [User], number: usize, sync: &Sync, whole: bool) -> Self {
         Self {
             users,
             number,
+            whole,
+            bystanders: Vec::new(),
             renames: sync.renames,
             archives: sync.missing == Missing::Archive,
             logins: Vec::new(),
             emails: Vec::new(),
             leaving: BTreeMap::new(),
+        }
+    }
+
+    /// Somebody whom the user sync leaves alone asks too: the person is there, and types that login.
+    pub(super) fn stands_by(&mut self, judged: &Judged) {
+        if judged.standing == Standing::Enabled {
+            self.bystanders.extend(judged.login.values.first().cloned());
         }
     }
 
@@ -132,6 +145,11 @@ impl<'a> Wishes<'a> {
         self.users[at].sync == Some(self.number)
     }
 
+    /// Whether it is known what this user's entry offers, or that there is none.
+    fn is_read(&self, at: usize) -> bool {
+        self.whole || self.logins.iter().any(|ask| ask.known == Some(at))
+    }
+
     /// Who holds this now, as login or as e-mail address.
     fn holder(&self, value: &str) -> Option<(usize, Kind)> {
         let same = |held: &str| !held.is_empty() && held.to_lowercase() == value.to_lowercase();
@@ -165,20 +183,23 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
             refuse(&mut emails[at], Kind::Email, "EMAIL_TAKEN");
         }
     }
-    while drop_moves(wishes, &mut logins, &mut emails) {}
-    let ambiguous = wishes.logins.iter().filter_map(|ask| {
-        // Reading: what an entry asks for counts, though the user sync may keep its user's login.
-        let (holder, held_as) = wishes.holder(&ask.raw)?;
-        let same = |value: &str| value.to_lowercase() == ask.raw.to_lowercase();
-        let keeper = wishes
-            .logins
-            .iter()
-            .position(|keeper| keeper.known == Some(holder));
+    // Who gets no login is not created, or stays archived, and so has no use for an e-mail address.
+    while drop_moves(wishes, &mut logins, &mut emails) || drop_useless(&logins, &mut emails) {}
+    // Reading: what an entry asks for counts, though the user sync may keep its user's login, or leave a new one alone.
+    let asked = wishes.logins.iter().filter(|ask| ask.enabled);
+    let asked = asked.map(|ask| (ask.known, &ask.raw));
+    let asked = asked.chain(wishes.bystanders.iter().map(|login| (None, login)));
+    let ambiguous = asked.filter_map(|(known, login)| {
+        let (holder, held_as) = wishes.holder(login)?;
+        let same = |value: &str| value.to_lowercase() == login.to_lowercase();
+        let mut keepers = wishes.logins.iter();
+        let keeper = keepers.position(|keeper| keeper.known == Some(holder));
         let offered = keeper
-            .is_some_and(|at| logins[at].unreadable || logins[at].offers.contains(&ask.raw.to_lowercase()));
+            .is_some_and(|at| logins[at].unreadable || logins[at].offers.contains(&login.to_lowercase()));
         let keeps = keeper.is_none_or(|at| same(&logins[at].target));
-        let other = ask.enabled && ask.known != Some(holder) && held_as == Kind::Login;
-        (other && keeps && !offered && wishes.is_own(holder) && !wishes.is_off(holder)).then_some(holder)
+        let other = known != Some(holder) && held_as == Kind::Login;
+        let ours = wishes.is_own(holder) && wishes.is_read(holder) && !wishes.is_off(holder);
+        (other && keeps && !offered && ours).then_some(holder)
     });
     let ambiguous = ambiguous.collect();
     let offers = |ask: &&Ask| ask.unreadable || ask.offers.contains(&ask.has.to_lowercase());
@@ -283,9 +304,15 @@ fn drop_moves(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) -> bool {
             {
                 continue;
             }
+            let ask_is_enabled = ask.enabled;
             match kind {
                 // Both are named: who keeps it without having it, and who has it without getting it.
-                Kind::Login if wishes.is_own(holder) && held_as == Kind::Login => {
+                Kind::Login
+                    if ask_is_enabled
+                        && wishes.is_own(holder)
+                        && wishes.is_read(holder)
+                        && held_as == Kind::Login =>
+                {
                     refuse(&mut logins[at], kind, "LOGIN_AMBIGUOUS");
                 }
                 Kind::Login => refuse(&mut logins[at], kind, "LOGIN_TAKEN"),
@@ -295,6 +322,19 @@ fn drop_moves(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) -> bool {
         }
     }
     false
+}
+
+fn drop_useless(logins: &[Ask], emails: &mut [Ask]) -> bool {
+    let useless = logins
+        .iter()
+        .zip(emails)
+        .filter(|(login, email)| login.target.is_empty() && email.has.is_empty() && !email.target.is_empty());
+    let mut dropped = false;
+    for (_, email) in useless {
+        email.target.clear();
+        dropped = true;
+    }
+    dropped
 }
 
 /// Whether the holder has something else, or nothing, once the run is applied.
