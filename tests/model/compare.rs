@@ -110,6 +110,7 @@ pub(crate) fn expected_run(run: &Run) -> Lines {
     let counts = run.counts.iter().filter(|(_, count)| **count != 0);
     let mut lines: Lines = counts.map(|(name, count)| format!("{name} = {count}")).collect();
     lines.insert(format!("state = {}", run.state));
+    lines.extend(run.holds.iter().map(|hold| format!("held for {hold}")));
     lines.extend(numbered(
         run.issues
             .iter()
@@ -140,12 +141,20 @@ pub(crate) fn found_run(run: &v1::SyncRun, issues: &[v1::SyncIssue]) -> Lines {
     let mut lines: Lines = counts.map(|(name, count)| format!("{name} = {count}")).collect();
     let state = run.state().as_str_name().trim_start_matches("SYNC_RUN_STATE_");
     lines.insert(format!("state = {state}"));
+    lines.extend(run.hold_reasons.iter().map(held_for));
     let issues = issues.iter().map(|issue| {
         let kind = issue.r#type().as_str_name().trim_start_matches("ISSUE_TYPE_");
         format!("issue {} {kind}", issue.dn)
     });
     lines.extend(numbered(issues));
     lines
+}
+
+/// The rule of a hold; of a lost field the field.
+fn held_for(reason: &v1::HoldReason) -> String {
+    let rule = reason.rule().as_str_name().trim_start_matches("HOLD_RULE_");
+    let field = Some(&reason.field).filter(|field| !field.is_empty());
+    format!("held for {}", field.map_or(rule, String::as_str))
 }
 
 /// The events of a run: of whom, which, and the user after it.

@@ -162,10 +162,7 @@ impl Model {
             self.done(number, &syncs[number], pull);
         } else {
             run.state = "HELD";
-            // A hold never keeps a leaver. Reading: all that takes nobody's access away waits, harmless updates too.
-            let spare = !run.holds.contains(&"removals");
-            let leaves = |change: &Change| spare && guard::sorts(change).contains(&"removals");
-            (run.applied, run.waiting) = run.applied.into_iter().partition(leaves);
+            run.hold();
             self.waiting.insert(number, (run.waiting.clone(), pull));
         }
         self.apply(number, &run.applied, now);
@@ -200,7 +197,10 @@ impl Model {
         self.waiting.remove(&number);
         run.applied = std::mem::take(&mut run.waiting);
         run.state = run.end();
+        // What somebody released does not count.
+        let log = self.log.clone();
         self.apply(number, &run.applied, now);
+        self.log = log;
         self.done(number, sync, pull);
         run
     }
@@ -228,10 +228,10 @@ impl Model {
         run.holds = guard::holds(&self.log, number, &run.applied, &self.users, first, now);
         let is_touchy = |change: &Change| {
             let sorts = guard::sorts(change);
-            sorts.contains(&"removals") || sorts.contains(&"roles")
+            sorts.contains(&"REMOVALS") || sorts.contains(&"ROLE_CHANGES")
         };
         if self.edited.contains(&number) && run.applied.iter().any(is_touchy) {
-            run.holds.push("edited");
+            run.holds.push("CONFIGURATION_CHANGED");
         }
     }
 
@@ -583,6 +583,43 @@ impl Run {
             kind,
             dn: dn.to_owned(),
         });
+    }
+
+    /// A hold never keeps a leaver: who loses access does so at once, if they are few enough by themselves. Reading: all
+    /// else waits, harmless updates too, and whatever else changes for those who leave.
+    fn hold(&mut self) {
+        let too_many = |hold: &&str| ["REMOVALS", "MOST_USERS"].contains(hold);
+        if self.holds.iter().any(|hold| too_many(&hold)) {
+            self.waiting = std::mem::take(&mut self.applied);
+            return;
+        }
+        for change in std::mem::take(&mut self.applied) {
+            let Some(before) = &change.before else {
+                self.waiting.push(change);
+                continue;
+            };
+            if !guard::sorts(&change).contains(&"REMOVALS") {
+                self.waiting.push(change);
+                continue;
+            }
+            let left = User {
+                state: change.after.state,
+                ..before.clone()
+            };
+            if left != change.after {
+                self.count("updated");
+                self.waiting.push(Change {
+                    event: Event::Updated,
+                    before: Some(left.clone()),
+                    after: change.after.clone(),
+                });
+            }
+            self.applied.push(Change {
+                event: change.event,
+                before: change.before.clone(),
+                after: left,
+            });
+        }
     }
 
     fn end(&self) -> &'static str {

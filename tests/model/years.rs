@@ -122,7 +122,8 @@ impl Years {
 
     async fn one_night(&mut self, night: usize) -> Result<()> {
         let days = if self.life.has(Kind::Daily) { 1 } else { 8 };
-        self.now += TimeDelta::days(days);
+        // A little later every night: nothing is exactly a week ago.
+        self.now += TimeDelta::days(days) + TimeDelta::minutes(1);
         self.company.rollcall.set_time(self.now);
         self.heal();
         if night > 0 {

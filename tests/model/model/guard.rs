@@ -36,15 +36,18 @@ pub(super) fn holds(
             *of == sync && *what == sort && *time > now - TimeDelta::days(7)
         };
         let lately = log.0.iter().filter(window).count();
-        let (limit, always) = match sort {
-            "created" => ((active / 2).max(100), first),
-            "linked" => (0, first),
-            // Above half of a set, and all of it, always.
-            "removals" if count * 2 > active => (0, false),
-            _ => ((active / 10).max(5), false),
+        let limit = match sort {
+            "GROWTH" => (active / 2).max(100),
+            "LINKS" => 0,
+            _ => (active / 10).max(5),
         };
-        if count + lately > limit && !always {
+        let free = first && matches!(sort, "GROWTH" | "LINKS");
+        if count + lately > limit && !free {
             holds.push(sort);
+        }
+        // More than half of them, or the last one, always.
+        if sort == "REMOVALS" && (count * 2 > active || count == active) {
+            holds.push("MOST_USERS");
         }
     }
     holds
@@ -54,28 +57,28 @@ pub(super) fn holds(
 pub(super) fn sorts(change: &Change) -> Vec<&'static str> {
     let after = &change.after;
     let Some(before) = &change.before else {
-        return vec!["created"];
+        return vec!["GROWTH"];
     };
     let mut sorts = Vec::new();
     match change.event {
-        Event::Transferred => sorts.push("takeovers"),
-        Event::Linked => sorts.push("linked"),
+        Event::Transferred => sorts.push("TAKEOVERS"),
+        Event::Linked => sorts.push("LINKS"),
         _ => {}
     }
     match (before.state, after.state) {
         (State::Active, State::Active) => {}
-        (State::Active, _) => sorts.push("removals"),
-        (_, State::Active) => sorts.push("returns"),
+        (State::Active, _) => sorts.push("REMOVALS"),
+        (_, State::Active) => sorts.push("RETURNS"),
         _ => {}
     }
     if before.role != after.role {
-        sorts.push("roles");
+        sorts.push("ROLE_CHANGES");
     }
     if before.login != after.login {
-        sorts.push("logins");
+        sorts.push("LOGIN_CHANGES");
     }
     if before.email != after.email {
-        sorts.push("e-mail addresses");
+        sorts.push("EMAIL_CHANGES");
     }
     for (name, value) in &before.fields {
         if !value.is_empty() && after.fields.get(name).is_some_and(String::is_empty) {
