@@ -133,7 +133,8 @@ pub(crate) struct Model {
     imported: Vec<usize>,
     /// The user syncs whose mapping or rules were edited since.
     edited: Vec<usize>,
-    /// What waits for somebody, by user sync.
+    /// What waits for somebody, by user sync. Reading: who cancels a plan has not agreed to it, so a hold stands until a
+    /// plan is applied.
     waiting: BTreeMap<usize, (Vec<Change>, Pull)>,
     /// Each user sync as it was when it was last applied in full.
     in_force: BTreeMap<usize, Sync>,
@@ -154,11 +155,10 @@ impl Model {
             run.state = "FAILED";
             return run;
         }
-        // A run that may change something supersedes what waited.
-        self.waiting.remove(&number);
         self.guard(number, &mut run, now);
         if run.holds.is_empty() {
             run.state = run.end();
+            self.waiting.remove(&number);
             self.done(number, &syncs[number], pull);
         } else {
             run.state = "HELD";
@@ -210,17 +210,11 @@ impl Model {
         found(sync, tree, Pull::Complete).len()
     }
 
-    /// Somebody cancels what waits.
-    pub(crate) fn cancel(&mut self, number: usize) {
-        self.waiting.remove(&number);
-    }
-
-    /// A user sync was edited, perhaps its mapping or its rules. What waits is superseded.
+    /// A user sync was edited, perhaps its mapping or its rules.
     pub(crate) fn edit(&mut self, number: usize, touches_people: bool) {
         if touches_people {
             self.edited.push(number);
         }
-        self.waiting.remove(&number);
     }
 
     fn guard(&self, number: usize, run: &mut Run, now: DateTime<Utc>) {
@@ -598,7 +592,14 @@ impl Run {
                 self.waiting.push(change);
                 continue;
             };
-            if !guard::sorts(&change).contains(&"REMOVALS") {
+            // Reading: after an edit an absence may be the edit's doing, and waits; what an entry states does not.
+            let doubtful = self.holds.contains(&"CONFIGURATION_CHANGED")
+                && matches!(
+                    change.after.state,
+                    State::Deactivated(Why::Gone | Why::OutOfScope)
+                        | State::Archived(Why::Gone | Why::OutOfScope)
+                );
+            if doubtful || !guard::sorts(&change).contains(&"REMOVALS") {
                 self.waiting.push(change);
                 continue;
             }

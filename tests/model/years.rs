@@ -18,20 +18,22 @@ use crate::rollcall::{Backend, TENANT};
 const SETTLED: &[Kind] = &[
     Kind::Hire,
     Kind::Delete,
+    Kind::Move,
+    Kind::Transfer,
     Kind::EmptyMail,
     Kind::Marry,
-    Kind::Rename,
-    Kind::Restore,
     Kind::Group,
     Kind::Boss,
     Kind::Phone,
-    Kind::BadMail,
     Kind::Outage,
-    Kind::Cut,
     Kind::Invisible,
     Kind::Preview,
     Kind::IgnoreNew,
+    Kind::IgnoreMissing,
     Kind::Login,
+    Kind::Rules,
+    Kind::Mapping,
+    Kind::Decide,
 ];
 
 /// A company, its life, and the model beside it.
@@ -415,7 +417,6 @@ impl Years {
                 1 => {
                     self.story
                         .push(format!("night {night}: cancelled in {}", unit(number)));
-                    self.model.cancel(number);
                     let cancel = v1::CancelSyncRunRequest { name: run.name };
                     self.company.rollcall.runs().cancel_sync_run(cancel).await?;
                 }
