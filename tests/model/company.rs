@@ -113,9 +113,14 @@ fn empty_tree() -> Tree {
             &[("objectClass", "organizationalUnit"), ("entryUUID", &id)],
         ));
     }
+    // A groupOfNames has a member, or its members may not be read.
     tree.add(TreeEntry::new(
         ADMINS,
-        &[("objectClass", "groupOfNames"), ("entryUUID", &uuid(9))],
+        &[
+            ("objectClass", "groupOfNames"),
+            ("entryUUID", &uuid(9)),
+            ("member", &reader()),
+        ],
     ));
     tree
 }

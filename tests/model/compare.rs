@@ -81,24 +81,27 @@ fn shown_by_rollcall(user: &v1::User) -> Vec<String> {
 }
 
 fn lines(id: &str, fields: BTreeMap<&str, String>) -> Vec<String> {
-    let short = id.trim_start_matches("00000000-0000-4000-8000-");
+    let short = short(id);
     let lines = fields
         .into_iter()
         .map(|(name, value)| format!("{short} {name} = {value}"));
     lines.collect()
 }
 
-fn state(state: State) -> String {
-    let why = |why: Why| match why {
+fn reason_name(why: Why) -> &'static str {
+    match why {
         Why::Gone => "GONE",
         Why::OutOfScope => "OUT_OF_SCOPE",
         Why::Disabled => "DISABLED_IN_DIRECTORY",
         Why::Expired => "EXPIRED_IN_DIRECTORY",
-    };
+    }
+}
+
+fn state(state: State) -> String {
     match state {
         State::Active => "ACTIVE".to_owned(),
-        State::Deactivated(reason) => format!("DEACTIVATED {}", why(reason)),
-        State::Archived(reason) => format!("ARCHIVED {}", why(reason)),
+        State::Deactivated(reason) => format!("DEACTIVATED {}", reason_name(reason)),
+        State::Archived(reason) => format!("ARCHIVED {}", reason_name(reason)),
     }
 }
 
@@ -157,7 +160,7 @@ fn held_for(reason: &v1::HoldReason) -> String {
     format!("held for {}", field.map_or(rule, String::as_str))
 }
 
-/// The events of a run: of whom, which, and the user after it.
+/// The events of a run: of whom, which, the user after it, and what changed with the values before.
 pub(crate) fn expected_events(changes: &[Change]) -> Lines {
     let events = changes.iter().flat_map(|change| {
         let name = match change.event {
@@ -169,9 +172,12 @@ pub(crate) fn expected_events(changes: &[Change]) -> Lines {
             Event::Transferred => "TRANSFERRED",
             Event::Linked => "LINKED",
         };
+        let id = short(&change.after.id).to_owned();
+        let changed = changed(change).into_iter();
+        let changed = changed.map(move |change| format!("{name} of {id} tells {change}"));
         let after = shown_by_model(&change.after).into_iter();
-        let after: Vec<String> = after.map(|line| format!("{name} of {line}")).collect();
-        after
+        let after = after.map(move |line| format!("{name} of {line}"));
+        after.chain(changed)
     });
     numbered(events).collect()
 }
@@ -183,11 +189,89 @@ pub(crate) fn found_events(events: &[v1::UserEvent]) -> Lines {
             .as_str_name()
             .trim_start_matches("USER_EVENT_TYPE_");
         let user = event.user.clone().unwrap_or_default();
-        let lines = shown_by_rollcall(&user).into_iter();
-        let lines: Vec<String> = lines.map(|line| format!("{name} of {line}")).collect();
-        lines
+        let id = short(&user.external_id).to_owned();
+        let changed = event.field_changes.iter().map(move |change| {
+            let (old, new) = (change.old_value.as_deref(), change.new_value.as_deref());
+            format!("{name} of {id} tells {}", told(&change.field, old, new))
+        });
+        let after = shown_by_rollcall(&user).into_iter();
+        let after = after.map(move |line| format!("{name} of {line}"));
+        after.chain(changed)
     });
     numbered(events).collect()
+}
+
+fn told(field: &str, old: Option<&str>, new: Option<&str>) -> String {
+    format!("{field}: {} -> {}", old.unwrap_or("none"), new.unwrap_or("none"))
+}
+
+/// The field changes of an event: all that User has but for name, revision, etag and times. Of a new user only what is
+/// filled, and the state if it is not ACTIVE. Reading: what says where a new user comes from is no field to fill.
+fn changed(change: &Change) -> Vec<String> {
+    let before = change.before.as_ref().map(contract_fields).unwrap_or_default();
+    let mut after = contract_fields(&change.after);
+    if change.before.is_none() {
+        const ORIGIN: [&str; 6] = [
+            "source",
+            "user_sync",
+            "directory",
+            "external_id",
+            "external_id_attribute",
+            "dn",
+        ];
+        after
+            .retain(|name, value| !ORIGIN.contains(name) && value != "false" && value != "USER_STATE_ACTIVE");
+    }
+    let names: BTreeSet<&str> = before.keys().chain(after.keys()).copied().collect();
+    let changed = names
+        .into_iter()
+        .filter(|name| before.get(name) != after.get(name));
+    let told = changed.map(|name| {
+        let (old, new) = (before.get(name), after.get(name));
+        told(name, old.map(String::as_str), new.map(String::as_str))
+    });
+    told.collect()
+}
+
+/// What a user has, by the contract's names and in its words; what is empty is left out.
+fn contract_fields(user: &User) -> BTreeMap<&'static str, String> {
+    let synced = user.sync.is_some();
+    let source = if synced {
+        "USER_SOURCE_SYNCED"
+    } else {
+        "USER_SOURCE_LOCAL"
+    };
+    let of_entry = |value: &str| if synced { value.to_owned() } else { String::new() };
+    let (name, reason) = match user.state {
+        State::Active => ("ACTIVE", None),
+        State::Deactivated(why) => ("DEACTIVATED", Some(why)),
+        State::Archived(why) => ("ARCHIVED", Some(why)),
+    };
+    let reason = reason.map(|why| format!("USER_STATE_REASON_{}", reason_name(why)));
+    let mut fields = BTreeMap::from([
+        ("source", source.to_owned()),
+        ("user_sync", user.sync.map(sync_name).unwrap_or_default()),
+        ("directory", of_entry("tenants/acme/directories/hq")),
+        ("external_id", of_entry(&user.id)),
+        ("external_id_attribute", of_entry("entryUUID")),
+        ("dn", user.dn.clone()),
+        ("login", user.login.clone()),
+        ("email", user.email.clone()),
+        ("role", user.role.clone()),
+        ("linked", user.linked.to_string()),
+        ("owner", user.owner.to_string()),
+        ("login_ambiguous", user.ambiguous.to_string()),
+        ("state", format!("USER_STATE_{name}")),
+        ("state_reason", reason.unwrap_or_default()),
+    ]);
+    fields.extend(user.fields.iter().map(|(name, value)| (*name, value.clone())));
+    fields.retain(|_, value| !value.is_empty());
+    fields
+}
+
+/// An id without what all ids have.
+fn short(id: &str) -> &str {
+    id.trim_start_matches("00000000-0000-4000-8000-")
 }
 
 /// The same line twice is two lines.

@@ -481,12 +481,13 @@ impl Years {
             .map(|reason| reason.message.as_str())
             .collect();
         bail!(
-            "night {night}, {}: Rollcall and the model differ\n  {}\nheld: {holds:?}, by the model: {:?}; {:?}\n{:?}",
+            "night {night}, {}: Rollcall and the model differ\n  {}\nheld: {holds:?}, by the model: {:?}; {:?}\n{:?}\n{:?}",
             sync_name(number),
             differs.join("\n  "),
             expected.holds,
             run.failure.as_ref().map(|failure| &failure.message),
             compare::found_run(run, &issues),
+            issues.iter().map(|issue| &issue.message).collect::<Vec<_>>(),
         )
     }
 }
