@@ -419,7 +419,7 @@ impl Model {
             } else {
                 State::Deactivated(why)
             };
-            if *email {
+            if *email && !whole {
                 after.email.clear();
             }
             // One change of one user.
@@ -670,7 +670,7 @@ fn event(before: Option<&User>, after: &User) -> Option<Event> {
         _ if before.sync != after.sync => Event::Transferred,
         (State::Active, State::Deactivated(_)) => Event::Deactivated,
         // Reading: who was archived and is found disabled is deactivated again, and the event says so.
-        (State::Archived(_), State::Deactivated(_)) => Event::Updated,
+        (State::Archived(_), State::Deactivated(_)) => Event::Deactivated,
         (State::Active | State::Deactivated(_), State::Archived(_)) => Event::Archived,
         (State::Deactivated(_) | State::Archived(_), State::Active) => Event::Reactivated,
         _ => Event::Updated,

@@ -204,7 +204,7 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
     let ambiguous = ambiguous.collect();
     let offers = |ask: &&Ask| ask.unreadable || ask.offers.contains(&ask.has.to_lowercase());
     let offered = logins.iter().filter(offers).filter_map(|ask| ask.known).collect();
-    // Reading: who loses the login is archived, and shows it still; an e-mail address that goes is shown no more.
+    // Reading: who loses the login is archived, and shows all of it still; an e-mail address that goes alone is empty.
     let mut gives_way = BTreeMap::<usize, (bool, bool)>::new();
     for asks in [&logins, &emails] {
         let new = asks
@@ -221,9 +221,10 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
             }
         }
     }
-    for (at, (_, email)) in &gives_way {
+    for (at, (login, email)) in &gives_way {
         if let Some(position) = logins.iter().position(|ask| ask.known == Some(*at))
             && *email
+            && !login
         {
             emails[position].target.clear();
         }
