@@ -1,17 +1,18 @@
 //! Night after night: what happens, what Rollcall makes of it, and whether the model agrees.
 
+mod logins;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
-use rollcall_proto::v1::authenticate_response::Outcome;
 use rollcall_proto::v1::{self, SyncRunMode, SyncRunState};
 use rollcall_testkit::{Outage, Tree};
 
 use crate::company::{ADMINS, Company, PAGE, sync_name, unit};
 use crate::compare;
 use crate::life::{Kind, Life, Trouble};
-use crate::model::{Answer, Missing, Model, Pull, Run, State, Sync, User};
+use crate::model::{Missing, Model, Pull, Run, State, Sync, User};
 use crate::rollcall::{Backend, TENANT};
 
 /// What Rollcall follows the model in. Everything else is asked for by name.
@@ -20,20 +21,33 @@ const SETTLED: &[Kind] = &[
     Kind::Delete,
     Kind::Move,
     Kind::Transfer,
+    Kind::EmptyLogin,
     Kind::EmptyMail,
     Kind::Marry,
+    Kind::Rename,
+    Kind::SecondMail,
+    Kind::SecondLogin,
     Kind::Group,
     Kind::Boss,
     Kind::Phone,
+    Kind::BadMail,
+    Kind::LongPhone,
+    Kind::Latin1,
     Kind::Outage,
+    Kind::Cut,
+    Kind::Unreadable,
     Kind::Invisible,
+    Kind::Decide,
     Kind::Preview,
-    Kind::IgnoreNew,
-    Kind::IgnoreMissing,
-    Kind::Login,
     Kind::Rules,
     Kind::Mapping,
-    Kind::Decide,
+    Kind::Local,
+    Kind::Daily,
+    Kind::IgnoreMissing,
+    Kind::IgnoreNew,
+    Kind::Overwrite,
+    Kind::Login,
+    Kind::Refresh,
 ];
 
 /// A company, its life, and the model beside it.
@@ -46,6 +60,7 @@ pub(crate) struct Years {
     /// The directory was away on the night before, and may be held to be still.
     was_away: bool,
     locals: usize,
+    daily: bool,
     overlook: Vec<String>,
     story: Vec<String>,
 }
@@ -98,6 +113,7 @@ impl Years {
         let now = "2026-06-01T02:00:00Z".parse()?;
         let mut life = Life::new(seed, kinds);
         let syncs = [0, 1].map(|number| settings(&mut life, number));
+        let daily = life.now(Kind::Daily, 2);
         let company = Company::start(backend, syncs.to_vec(), now).await?;
         let story = syncs.iter().map(|sync| format!("{sync:?}")).collect();
         company.server.edit(|tree| life.begin(tree, 24));
@@ -109,6 +125,7 @@ impl Years {
             trouble: None,
             was_away: false,
             locals: 0,
+            daily,
             overlook,
             story,
         })
@@ -123,7 +140,7 @@ impl Years {
     }
 
     async fn one_night(&mut self, night: usize) -> Result<()> {
-        let days = if self.life.has(Kind::Daily) { 1 } else { 8 };
+        let days = if self.daily { 1 } else { 8 };
         // A little later every night: nothing is exactly a week ago.
         self.now += TimeDelta::days(days) + TimeDelta::minutes(1);
         self.company.rollcall.set_time(self.now);
@@ -224,111 +241,6 @@ impl Years {
             }
         }
         Ok(())
-    }
-
-    /// People log in, and the product asks for somebody's entry to be read anew.
-    async fn logins(&mut self, night: usize) -> Result<()> {
-        if self.was_away {
-            // Changes come to light later while the directory is held to be away.
-            return Ok(());
-        }
-        for kind in [Kind::Login, Kind::Refresh] {
-            let count = if self.life.has(kind) {
-                self.life.dice.below(4)
-            } else {
-                0
-            };
-            for _ in 0..count {
-                let users = self.model.users.clone();
-                let Some(user) = self.life.dice.pick(&users) else {
-                    continue;
-                };
-                // What a hold is about is not handed out meanwhile; a model of that would be another guard.
-                if user.sync.is_some_and(|number| self.model.waits(number)) {
-                    continue;
-                }
-                match kind {
-                    Kind::Login => self.login(night, user).await?,
-                    _ => self.refresh(night, user).await?,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn login(&mut self, night: usize, user: &User) -> Result<()> {
-        let tree = self.company.server.edit(|tree| tree.clone());
-        let mut all = tree.entries().iter();
-        let entry = all.find(|entry| entry.text("entryUUID") == Some(user.id.as_str()));
-        let right = entry.and_then(|entry| entry.password.clone());
-        let right = right.filter(|_| !self.life.dice.one_in(6));
-        let password = right.unwrap_or_else(|| format!("wrong in night {night}"));
-        let by_mail = !user.email.is_empty() && self.life.dice.one_in(2);
-        let typed = if by_mail { &user.email } else { &user.login };
-        if typed.is_empty() {
-            return Ok(());
-        }
-        self.story
-            .push(format!("night {night}: {typed} logs in with {password:?}"));
-        let syncs = &self.company.syncs;
-        let (expected, run) = self.model.login(typed, &password, syncs, &tree, self.now);
-        let request = v1::AuthenticateRequest {
-            tenant: TENANT.to_owned(),
-            login: typed.clone(),
-            password,
-            ..v1::AuthenticateRequest::default()
-        };
-        let answer = self
-            .company
-            .rollcall
-            .auth()
-            .authenticate(request)
-            .await?
-            .into_inner();
-        let found = match answer.outcome.context("no outcome")? {
-            Outcome::Authenticated(authenticated) => {
-                let user = authenticated.user.context("no user")?;
-                Answer::Authenticated(user.external_id, user.login)
-            }
-            Outcome::Denial(denial) => {
-                let reason = denial.reason().as_str_name();
-                Answer::Denied(reason.trim_start_matches("DENIAL_REASON_"))
-            }
-        };
-        if found != expected {
-            let why = self.company.rollcall.last_login().await?;
-            bail!("night {night}: the login of {typed} should be {expected:?} and is {found:?}, since {why}");
-        }
-        self.changed(night, &run).await
-    }
-
-    async fn refresh(&mut self, night: usize, user: &User) -> Result<()> {
-        let tree = self.company.server.edit(|tree| tree.clone());
-        let users = self.company.rollcall.all_users().await?;
-        let Some(name) = users.iter().find(|found| found.external_id == user.id) else {
-            return Ok(());
-        };
-        self.story
-            .push(format!("night {night}: {} is refreshed", user.dn));
-        let syncs = &self.company.syncs;
-        let run = self.model.refresh(&user.id, syncs, &tree, self.now);
-        let request = v1::RefreshUserRequest {
-            name: name.name.clone(),
-        };
-        self.company.rollcall.user_syncs().refresh_user(request).await?;
-        self.changed(night, &run).await
-    }
-
-    /// What changed outside of runs.
-    async fn changed(&mut self, night: usize, run: &Run) -> Result<()> {
-        let differs = self.differences(run).await?;
-        if differs.is_empty() {
-            return Ok(());
-        }
-        bail!(
-            "night {night}, by a login or a refresh: Rollcall and the model differ\n  {}",
-            differs.join("\n  ")
-        )
     }
 
     fn heal(&mut self) {

@@ -37,7 +37,7 @@ pub(super) fn newcomer(number: usize, unit: &str, by_badge: bool) -> TreeEntry {
             ("telephoneNumber", &format!("+32 {number}")),
         ],
     );
-    if number % 3 != 0 {
+    if !number.is_multiple_of(3) {
         entry.set("displayName", &[format!("{given} {family}")]);
     }
     entry.password = Some(format!("password of {login}"));

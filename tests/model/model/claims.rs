@@ -173,14 +173,12 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
         one_each(wishes, &mut logins, &mut emails, kind);
     }
     // An e-mail address never stands against a login.
-    for at in 0..emails.len() {
-        let target = emails[at].target.to_lowercase();
-        let against = logins
-            .iter()
-            .enumerate()
-            .any(|(other, login)| other != at && !target.is_empty() && login.target.to_lowercase() == target);
-        if against && emails[at].target != emails[at].has {
-            refuse(&mut emails[at], Kind::Email, "EMAIL_TAKEN");
+    for (at, email) in emails.iter_mut().enumerate() {
+        let target = email.target.to_lowercase();
+        let mut others = logins.iter().enumerate().filter(|(other, _)| *other != at);
+        let against = !target.is_empty() && others.any(|(_, login)| login.target.to_lowercase() == target);
+        if against && email.target != email.has {
+            refuse(email, Kind::Email, "EMAIL_TAKEN");
         }
     }
     // Who gets no login is not created, or stays archived, and so has no use for an e-mail address.
