@@ -26,7 +26,6 @@ const SETTLED: &[Kind] = &[
     Kind::Marry,
     Kind::Rename,
     Kind::SecondMail,
-    Kind::SecondLogin,
     Kind::Group,
     Kind::Boss,
     Kind::Phone,
