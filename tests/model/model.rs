@@ -193,6 +193,11 @@ impl Model {
             let known = self.users.iter().position(|user| user.id == judged.id);
             let local = judged.login.values.first().and_then(|login| self.local(login));
             match (known.map(|at| &self.users[at]), local) {
+                (None, _) if !sync.creates => {
+                    wishes.stands_by(&judged);
+                    run.count("ignored");
+                    continue;
+                }
                 (None, Some(at)) if self.users[at].owner => {
                     run.issue("OWNER_PROTECTED", judged.dn());
                     continue;
@@ -200,11 +205,6 @@ impl Model {
                 (None, Some(at)) if sync.overwrites_local => {
                     wishes.add(Some(at), &judged);
                     taken.push((Some(at), judged));
-                    continue;
-                }
-                (None, _) if !sync.creates => {
-                    wishes.stands_by(&judged);
-                    run.count("ignored");
                     continue;
                 }
                 (Some(user), _) if user.sync != Some(number) && !self.is_let_go(user, syncs, tree) => {
@@ -407,9 +407,10 @@ impl Model {
                     | State::Archived(Why::Gone | Why::OutOfScope)
             );
             // An entry without an id that can be read excuses whoever is known by its name.
-            let excused = found
-                .iter()
-                .any(|entry| entry.values("entryUUID").is_empty() && entry.dn.eq_ignore_ascii_case(&user.dn));
+            let excused = found.iter().any(|entry| {
+                let has_none = !ids || entry.values("entryUUID").is_empty();
+                has_none && entry.dn.eq_ignore_ascii_case(&user.dn)
+            });
             if user.sync != Some(number)
                 || known_away
                 || excused
