@@ -152,8 +152,19 @@ impl Model {
             return Run::default();
         }
         let found = found(sync, tree, pull);
-        let absent = self.absent(number, sync, tree, &found, pull);
-        self.judge_all(number, syncs, tree, pull, &found, &absent, true, now)
+        let mut absent = self.absent(number, sync, tree, &found, pull);
+        // While ids do not read it is not known who is gone.
+        let unproven = if tree.is_readable("entryUUID") {
+            Vec::new()
+        } else {
+            std::mem::take(&mut absent)
+        };
+        let mut run = self.judge_all(number, syncs, tree, pull, &found, &absent, true, now);
+        for (at, _) in unproven {
+            run.issue("ABSENCE_UNCONFIRMED", &self.users[at].dn);
+            *run.counts.entry("issues").or_default() += 1;
+        }
+        run
     }
 
     /// What becomes of the users whose entries these are, and of those who are absent.
