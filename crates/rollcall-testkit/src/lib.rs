@@ -7,7 +7,7 @@
 //!
 //! Where to read first: [`Slapd`] (a private OpenLDAP), [`SambaDc`] and [`Dirsrv`] (the other
 //! two kinds of directories), [`TestDatabase`] (a fresh PostgreSQL database),
-//! [`ScriptedLdap`] (a server that does what the test says), [`TestCa`] (certificates for all of them).
+//! [`ScriptedLdap`] (a server that does what the test says), [`TreeLdap`] (a server over a tree that the test edits), [`TestCa`] (certificates for all of them).
 
 mod account;
 mod ca;
@@ -24,6 +24,7 @@ mod scripted;
 mod slapd;
 mod smtp;
 mod tls_client;
+mod tree;
 mod wait;
 
 pub use account::Account;
@@ -38,9 +39,11 @@ pub use recorder::Recorder;
 pub use root::is_root_for;
 pub use samba::{SambaDc, SambaPerson};
 pub use scripted::ber;
+pub use scripted::filter::Filter;
 pub use scripted::request::{Operation, Request};
 pub use scripted::{Peer, ScriptedLdap};
 pub use slapd::bind_log::Bind;
 pub use slapd::{Slapd, SlapdBuilder};
 pub use smtp::{ReceivedMail, SmtpSink};
+pub use tree::{Cut, Outage, Tree, TreeEntry, TreeLdap};
 pub use wait::{wait_for, wait_for_blocking};

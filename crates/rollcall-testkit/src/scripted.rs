@@ -1,6 +1,7 @@
 //! An LDAP server that says what the test tells it to, right or wrong.
 
 pub mod ber;
+pub(crate) mod filter;
 pub(crate) mod request;
 
 use crate::ca::Certificate;
@@ -165,8 +166,8 @@ impl Peer {
                             .requests
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner);
-                        requests.push(request.clone());
-                        return Ok(Some(request));
+                        requests.push(Request::clone(&request));
+                        return Ok(Some(*request));
                     }
                     Parsed::Malformed => bail!("not an LDAP request: {:02x?}", self.buffer),
                     Parsed::Incomplete => {}

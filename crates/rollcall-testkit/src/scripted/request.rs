@@ -1,4 +1,5 @@
 use super::ber::PAGED_RESULTS;
+use super::filter::{self, Filter};
 use lber::common::TagClass;
 use lber::parse::parse_tag;
 use lber::structure::{PL, StructureTag};
@@ -34,6 +35,10 @@ pub enum Operation {
         base: String,
         /// 0 base, 1 one level, 2 subtree.
         scope: i64,
+        /// At most how many entries; 0 is as many as there are.
+        size_limit: i64,
+        /// Whom to find.
+        filter: Filter,
         /// The requested attributes.
         attributes: Vec<String>,
         /// Page size and cookie of the paged results control.
@@ -50,14 +55,14 @@ pub enum Operation {
 impl Request {
     /// A base search of the root DSE for no attribute.
     pub(super) fn asks_for_nothing(&self) -> bool {
-        matches!(&self.operation, Operation::Search { base, scope: 0, attributes, page: None }
+        matches!(&self.operation, Operation::Search { base, scope: 0, attributes, page: None, .. }
             if base.is_empty() && attributes == &["1.1"])
     }
 }
 
 /// What the bytes received so far amount to.
 pub(super) enum Parsed {
-    Message { request: Request, length: usize },
+    Message { request: Box<Request>, length: usize },
     Incomplete,
     Malformed,
 }
@@ -66,7 +71,7 @@ pub(super) fn parse(bytes: &[u8], connection: usize) -> Parsed {
     match parse_tag(bytes) {
         Ok((rest, tag)) => match request(tag, connection) {
             Some(request) => Parsed::Message {
-                request,
+                request: Box::new(request),
                 length: bytes.len() - rest.len(),
             },
             None => Parsed::Malformed,
@@ -113,9 +118,11 @@ fn parse_operation(tag: StructureTag, page: Option<(i64, Vec<u8>)>) -> Option<Op
         },
         (2, _) => Operation::Unbind,
         (3, PL::C(parts)) => match parts.as_slice() {
-            [base, scope, _, _, _, _, _, attributes] => Operation::Search {
+            [base, scope, _, size_limit, _, _, filter, attributes] => Operation::Search {
                 base: text(base)?,
                 scope: number(scope)?,
+                size_limit: number(size_limit)?,
+                filter: filter::parse(filter)?,
                 attributes: children(attributes)?.iter().map(text).collect::<Option<_>>()?,
                 page,
             },

@@ -10,4 +10,5 @@ mod recorder;
 mod samba;
 mod scripted;
 mod slapd;
+mod tree;
 mod wait;

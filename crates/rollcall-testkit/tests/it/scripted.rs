@@ -1,5 +1,5 @@
 use anyhow::Result;
-use rollcall_testkit::{Operation, Peer, ScriptedLdap, TestCa, ber, wait_for};
+use rollcall_testkit::{Filter, Operation, Peer, ScriptedLdap, TestCa, ber, wait_for};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +91,8 @@ async fn libldap_understands_answers_and_pages_over_plain_text_and_tls() {
         let search = |cookie: &[u8]| Operation::Search {
             base: "dc=x".to_owned(),
             scope: 2,
+            size_limit: 0,
+            filter: Filter::Present("cn".to_owned()),
             attributes: vec!["cn".to_owned()],
             page: Some((1, cookie.to_vec())),
         };

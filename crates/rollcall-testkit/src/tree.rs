@@ -1,0 +1,262 @@
+//! An LDAP server over a tree that the test edits while clients are connected: OpenLDAP in small, with faults to
+//! switch on.
+
+mod dn;
+mod entries;
+mod matching;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+
+pub use entries::{Tree, TreeEntry};
+
+use crate::scripted::ber::{self, PAGED_RESULTS};
+use crate::scripted::request::{Operation, Request};
+use crate::scripted::{Peer, ScriptedLdap};
+
+/// How the server fails to answer at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// Every connection is closed at once.
+    Down,
+    /// The connection breaks in the middle of this page of any search, counted from 0.
+    Breaks(usize),
+}
+
+/// How the server ends a search early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// The page, counted from 0, that ends so.
+    pub page: usize,
+    /// The result code instead of success: 3, 4, 11 and so on.
+    pub code: i64,
+}
+
+/// A listening server; every connection is dropped when it is dropped.
+pub struct TreeLdap {
+    server: ScriptedLdap,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    tree: Tree,
+    outage: Option<Outage>,
+    cut: Option<Cut>,
+}
+
+impl TreeLdap {
+    /// Listens in plain text on a free port of 127.0.0.1.
+    pub async fn start(tree: Tree) -> Result<Self> {
+        let shared = Arc::new(Mutex::new(Shared {
+            tree,
+            ..Shared::default()
+        }));
+        let served = shared.clone();
+        let server = ScriptedLdap::plain(move |peer| serve(peer, served.clone())).await?;
+        Ok(Self { server, shared })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// `ldap://` and the address.
+    pub fn url(&self) -> String {
+        format!("ldap://{}", self.address())
+    }
+
+    /// Looks at the tree or changes it, while no request is being answered.
+    pub fn edit<T>(&self, edit: impl FnOnce(&mut Tree) -> T) -> T {
+        edit(&mut lock(&self.shared).tree)
+    }
+
+    /// Fails so from now on, or answers again.
+    pub fn fail(&self, outage: Option<Outage>) {
+        lock(&self.shared).outage = outage;
+    }
+
+    /// Ends paged searches early from now on, or not any more.
+    pub fn cut(&self, cut: Option<Cut>) {
+        lock(&self.shared).cut = cut;
+    }
+
+    /// Every request received so far.
+    pub fn received(&self) -> Vec<Request> {
+        self.server.received()
+    }
+}
+
+/// What a connection remembers.
+#[derive(Default)]
+struct Session {
+    /// Somebody is bound.
+    bound: bool,
+    /// The rest of each paged search, and the number of its next page.
+    pages: BTreeMap<u64, (Vec<TreeEntry>, usize)>,
+    next_cookie: u64,
+}
+
+/// What to send, and whether to leave then.
+struct Answer {
+    bytes: Vec<u8>,
+    leaves: bool,
+}
+
+async fn serve(mut peer: Peer, shared: Arc<Mutex<Shared>>) -> Result<()> {
+    let mut session = Session::default();
+    loop {
+        if lock(&shared).outage == Some(Outage::Down) {
+            return Ok(());
+        }
+        let Some(request) = peer.receive().await? else {
+            return Ok(());
+        };
+        let answer = {
+            let shared = lock(&shared);
+            if shared.outage == Some(Outage::Down) {
+                return Ok(());
+            }
+            session.answer(&shared, &request)
+        };
+        peer.send(&answer.bytes).await?;
+        if answer.leaves {
+            return Ok(());
+        }
+    }
+}
+
+impl Session {
+    fn answer(&mut self, shared: &Shared, request: &Request) -> Answer {
+        let id = request.id;
+        let bytes = match &request.operation {
+            Operation::Bind { dn, password } => {
+                let code = match (dn.is_empty(), password.is_empty()) {
+                    (true, true) => 0,
+                    // An unauthenticated bind (RFC 4513 section 5.1.2).
+                    (_, true) => 53,
+                    _ => shared.tree.bind(dn, password),
+                };
+                self.bound = code == 0 && !dn.is_empty();
+                ber::bind_response(id, code, "", "")
+            }
+            Operation::Search { base, scope: 0, .. } if base.is_empty() => root_dse(id),
+            Operation::Search { .. } if !self.bound => ber::search_done(id, 50, "bind first"),
+            Operation::Search {
+                base,
+                scope,
+                size_limit,
+                filter,
+                attributes,
+                page,
+            } => {
+                let found = shared.tree.search(base, *scope, filter, attributes);
+                return match (found, page) {
+                    (None, _) => whole(ber::search_done(id, 32, "")),
+                    (Some(found), None) => whole(unpaged(id, &found, *size_limit)),
+                    (Some(found), Some((size, cookie))) => self.page(shared, id, found, *size, cookie),
+                };
+            }
+            Operation::Unbind | Operation::Abandon(_) => {
+                let leaves = request.operation == Operation::Unbind;
+                return Answer {
+                    bytes: Vec::new(),
+                    leaves,
+                };
+            }
+            Operation::Extended(_) | Operation::Other(_) => {
+                ber::extended_response(id, 2, "this server does not do that")
+            }
+        };
+        whole(bytes)
+    }
+
+    fn page(&mut self, shared: &Shared, id: i64, found: Vec<TreeEntry>, size: i64, cookie: &[u8]) -> Answer {
+        let size = usize::try_from(size).unwrap_or(0);
+        let (mut rest, number) = if cookie.is_empty() {
+            (found, 0)
+        } else {
+            let known = cookie.try_into().ok().map(u64::from_be_bytes);
+            match known.and_then(|cookie| self.pages.remove(&cookie)) {
+                Some(page) => page,
+                None => return whole(ber::search_done(id, 53, "this cookie is not known here")),
+            }
+        };
+        if size == 0 {
+            // The client gives the search up (RFC 2696 section 3).
+            return whole(ber::page_done(id, b""));
+        }
+        if let Some(cut) = shared.cut
+            && cut.page == number
+        {
+            let half = entries(id, &rest[..rest.len().min(size / 2)]);
+            return whole([half, ber::search_done(id, cut.code, "")].concat());
+        }
+        let later = rest.split_off(rest.len().min(size));
+        if shared.outage == Some(Outage::Breaks(number)) {
+            return Answer {
+                bytes: entries(id, &rest[..rest.len() / 2]),
+                leaves: true,
+            };
+        }
+        let cookie = if later.is_empty() {
+            Vec::new()
+        } else {
+            self.next_cookie += 1;
+            self.pages.insert(self.next_cookie, (later, number + 1));
+            self.next_cookie.to_be_bytes().to_vec()
+        };
+        whole([entries(id, &rest), ber::page_done(id, &cookie)].concat())
+    }
+}
+
+fn whole(bytes: Vec<u8>) -> Answer {
+    Answer { bytes, leaves: false }
+}
+
+fn unpaged(id: i64, found: &[TreeEntry], size_limit: i64) -> Vec<u8> {
+    match usize::try_from(size_limit) {
+        Ok(limit @ 1..) if limit < found.len() => {
+            [entries(id, &found[..limit]), ber::search_done(id, 4, "")].concat()
+        }
+        _ => [entries(id, found), ber::search_done(id, 0, "")].concat(),
+    }
+}
+
+fn entries(id: i64, entries: &[TreeEntry]) -> Vec<u8> {
+    let sent = entries.iter().map(|entry| {
+        let values: Vec<(&str, Vec<&[u8]>)> = entry
+            .attributes
+            .iter()
+            .map(|(name, values)| (name.as_str(), values.iter().map(Vec::as_slice).collect()))
+            .collect();
+        let values: Vec<(&str, &[&[u8]])> = values
+            .iter()
+            .map(|(name, values)| (*name, values.as_slice()))
+            .collect();
+        ber::search_entry(id, &entry.dn, &values)
+    });
+    sent.collect::<Vec<_>>().concat()
+}
+
+fn root_dse(id: i64) -> Vec<u8> {
+    let attributes: [(&str, &[&[u8]]); 4] = [
+        ("objectClass", &[b"top", b"OpenLDAProotDSE"]),
+        ("namingContexts", &[b"dc=example,dc=org"]),
+        ("supportedLDAPVersion", &[b"3"]),
+        ("supportedControl", &[PAGED_RESULTS.as_bytes()]),
+    ];
+    [
+        ber::search_entry(id, "", &attributes),
+        ber::search_done(id, 0, ""),
+    ]
+    .concat()
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

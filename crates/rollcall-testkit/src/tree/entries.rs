@@ -1,0 +1,320 @@
+//! The tree itself: entries, what is hidden of them, and how a test edits them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::dn;
+use super::matching::{Values, folded, matches};
+use crate::scripted::filter::Filter;
+
+/// What comes only when it is asked for by name, or with "+".
+const OPERATIONAL: [&str; 12] = [
+    "entryuuid",
+    "objectguid",
+    "nsuniqueid",
+    "memberof",
+    "pwdaccountlockedtime",
+    "pwdstarttime",
+    "pwdendtime",
+    "pwdreset",
+    "nsaccountlock",
+    "accountunlocktime",
+    "createtimestamp",
+    "modifytimestamp",
+];
+/// Types that a server knows though no entry has them.
+const KNOWN: [&str; 12] = [
+    "objectclass",
+    "uid",
+    "cn",
+    "sn",
+    "givenname",
+    "displayname",
+    "mail",
+    "telephonenumber",
+    "employeetype",
+    "member",
+    "uniquemember",
+    "memberuid",
+];
+
+/// An entry: its name, its values by attribute, and a password if somebody can bind as it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TreeEntry {
+    /// The distinguished name, as it is shown.
+    pub dn: String,
+    /// Values by attribute, in the order in which they are shown. Operational ones too; `memberOf` is worked out.
+    pub attributes: BTreeMap<String, Vec<Vec<u8>>>,
+    /// What a simple bind must bring.
+    pub password: Option<String>,
+}
+
+/// Entries by name. Whatever the test does with it, clients see from the next request on.
+#[derive(Debug, Clone, Default)]
+pub struct Tree {
+    /// In the order in which they were added.
+    entries: Vec<TreeEntry>,
+    hidden: BTreeSet<Vec<String>>,
+    unreadable: BTreeSet<String>,
+    /// The time that accounts expire by, as GeneralizedTime.
+    pub(super) now: String,
+}
+
+impl TreeEntry {
+    /// An entry of this name with these values.
+    pub fn new(dn: impl Into<String>, attributes: &[(&str, &str)]) -> Self {
+        let mut entry = Self {
+            dn: dn.into(),
+            ..Self::default()
+        };
+        for (name, value) in attributes {
+            entry.values_mut(name).push(value.as_bytes().to_vec());
+        }
+        entry
+    }
+
+    /// The values of an attribute, whatever the case of its name.
+    pub fn values(&self, attribute: &str) -> &[Vec<u8>] {
+        let found = self.attributes.iter();
+        let mut found = found.filter(|(name, _)| name.eq_ignore_ascii_case(attribute));
+        found.next().map_or(&[], |(_, values)| values)
+    }
+
+    /// The first value of an attribute as text.
+    pub fn text(&self, attribute: &str) -> Option<&str> {
+        std::str::from_utf8(self.values(attribute).first()?).ok()
+    }
+
+    /// Replaces the values of an attribute; none removes it.
+    pub fn set<V: AsRef<[u8]>>(&mut self, attribute: &str, values: &[V]) {
+        self.attributes
+            .retain(|name, _| !name.eq_ignore_ascii_case(attribute));
+        if !values.is_empty() {
+            let values = values.iter().map(|value| value.as_ref().to_vec());
+            self.attributes.insert(attribute.to_owned(), values.collect());
+        }
+    }
+
+    fn values_mut(&mut self, attribute: &str) -> &mut Vec<Vec<u8>> {
+        self.attributes.entry(attribute.to_owned()).or_default()
+    }
+}
+
+impl Tree {
+    /// Adds an entry. Its RDN becomes a value of it.
+    pub fn add(&mut self, mut entry: TreeEntry) {
+        add_rdn(&mut entry);
+        self.entries.push(entry);
+    }
+
+    /// Every entry, hidden ones too.
+    pub fn entries(&self) -> &[TreeEntry] {
+        &self.entries
+    }
+
+    /// The entry of this name.
+    pub fn entry(&self, name: &str) -> Option<&TreeEntry> {
+        let name = dn::normal(name);
+        self.entries.iter().find(|entry| dn::normal(&entry.dn) == name)
+    }
+
+    /// The entry of this name, to change it.
+    pub fn entry_mut(&mut self, name: &str) -> Option<&mut TreeEntry> {
+        let name = dn::normal(name);
+        self.entries
+            .iter_mut()
+            .find(|entry| dn::normal(&entry.dn) == name)
+    }
+
+    /// Removes an entry, and its name from all groups.
+    pub fn delete(&mut self, name: &str) {
+        let gone = dn::normal(name);
+        self.entries.retain(|entry| dn::normal(&entry.dn) != gone);
+        self.rename_members(name, None);
+    }
+
+    /// Gives an entry without children another name; its old RDN is a value no more. Groups follow.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        let Some(entry) = self.entry_mut(from) else { return };
+        if let Some((name, value)) = dn::rdn(&entry.dn) {
+            let values = entry.values(&name).iter();
+            let kept: Vec<_> = values
+                .filter(|kept| folded(&name, kept) != folded(&name, value.as_bytes()))
+                .cloned()
+                .collect();
+            entry.set(&name, &kept);
+        }
+        entry.dn = to.to_owned();
+        add_rdn(entry);
+        self.rename_members(from, Some(to));
+        if self.hidden.remove(&dn::normal(from)) {
+            self.hidden.insert(dn::normal(to));
+        }
+    }
+
+    /// Shows or hides an entry.
+    pub fn show_entry(&mut self, name: &str, shown: bool) {
+        let name = dn::normal(name);
+        if shown {
+            self.hidden.remove(&name);
+        } else {
+            self.hidden.insert(name);
+        }
+    }
+
+    /// Whether an entry is shown.
+    pub fn is_shown(&self, name: &str) -> bool {
+        !self.hidden.contains(&dn::normal(name))
+    }
+
+    /// Lets an attribute be read, or be as if it were absent everywhere.
+    pub fn show_attribute(&mut self, attribute: &str, shown: bool) {
+        let name = attribute.to_lowercase();
+        if shown {
+            self.unreadable.remove(&name);
+        } else {
+            self.unreadable.insert(name);
+        }
+    }
+
+    /// Whether an attribute may be read.
+    pub fn is_readable(&self, attribute: &str) -> bool {
+        !self.unreadable.contains(&attribute.to_lowercase())
+    }
+
+    /// The time that accounts expire by.
+    pub fn set_time(&mut self, generalized: &str) {
+        self.now = generalized.to_owned();
+    }
+
+    /// What a search finds, in the order of the tree, with the attributes that were asked for; `None` if the base is
+    /// not there.
+    pub fn search(
+        &self,
+        base: &str,
+        scope: i64,
+        filter: &Filter,
+        attributes: &[String],
+    ) -> Option<Vec<TreeEntry>> {
+        let base = dn::normal(base);
+        let seen = |entry: &&TreeEntry| !self.hidden.contains(&dn::normal(&entry.dn));
+        let mut seen_entries = self.entries.iter().filter(seen);
+        if !base.is_empty() && !seen_entries.any(|entry| dn::normal(&entry.dn) == base) {
+            return None;
+        }
+        let found = self.entries.iter().filter(seen).filter(|entry| {
+            let name = dn::normal(&entry.dn);
+            let depth = name.len().checked_sub(base.len());
+            let below = depth.is_some() && name.ends_with(&base);
+            below
+                && match scope {
+                    0 => depth == Some(0),
+                    1 => depth == Some(1),
+                    _ => true,
+                }
+        });
+        let found = found.filter(|entry| matches(filter, &Seen { tree: self, entry }) == Some(true));
+        Some(found.map(|entry| self.selected(entry, attributes)).collect())
+    }
+
+    /// Whether somebody can bind so: 0, or 49 for whatever is wrong, as OpenLDAP has it.
+    pub(super) fn bind(&self, name: &str, password: &[u8]) -> i64 {
+        let fits = self.entry(name).is_some_and(|entry| {
+            let right = entry.password.as_ref().map(String::as_bytes) == Some(password);
+            let locked = !entry.values("pwdAccountLockedTime").is_empty();
+            let expired = entry
+                .text("pwdEndTime")
+                .is_some_and(|end| end <= self.now.as_str());
+            right && !locked && !expired
+        });
+        if fits { 0 } else { 49 }
+    }
+
+    fn selected(&self, entry: &TreeEntry, wanted: &[String]) -> TreeEntry {
+        let asked = |name: &str| wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
+        let names = entry.attributes.keys().map(String::as_str).chain(["memberOf"]);
+        let mut shown = TreeEntry {
+            dn: entry.dn.clone(),
+            ..TreeEntry::default()
+        };
+        for name in names {
+            let operational = OPERATIONAL.contains(&name.to_lowercase().as_str());
+            let all = if operational {
+                asked("+")
+            } else {
+                wanted.is_empty() || asked("*")
+            };
+            let values = Seen { tree: self, entry }.values(name).unwrap_or_default();
+            if (all || asked(name)) && !values.is_empty() {
+                shown.attributes.insert(name.to_owned(), values);
+            }
+        }
+        shown
+    }
+
+    fn rename_members(&mut self, from: &str, to: Option<&str>) {
+        let from = dn::normal(from);
+        for entry in &mut self.entries {
+            for name in ["member", "uniqueMember"] {
+                let values = entry.values(name).to_vec();
+                let is_it = |value: &Vec<u8>| dn::normal(&String::from_utf8_lossy(value)) == from;
+                if values.iter().any(is_it) {
+                    let kept = values.iter().filter_map(|value| {
+                        if is_it(value) {
+                            to.map(Into::into)
+                        } else {
+                            Some(value.clone())
+                        }
+                    });
+                    let kept: Vec<Vec<u8>> = kept.collect();
+                    entry.set(name, &kept);
+                }
+            }
+        }
+    }
+
+    fn knows(&self, attribute: &str) -> bool {
+        let name = attribute.to_lowercase();
+        KNOWN.contains(&name.as_str())
+            || OPERATIONAL.contains(&name.as_str())
+            || self.entries.iter().any(|entry| !entry.values(&name).is_empty())
+    }
+}
+
+/// An entry as a client sees it.
+struct Seen<'a> {
+    tree: &'a Tree,
+    entry: &'a TreeEntry,
+}
+
+impl Values for Seen<'_> {
+    fn values(&self, attribute: &str) -> Option<Vec<Vec<u8>>> {
+        if !self.tree.is_readable(attribute) || !self.tree.knows(attribute) {
+            return None;
+        }
+        if !attribute.eq_ignore_ascii_case("memberOf") {
+            return Some(self.entry.values(attribute).to_vec());
+        }
+        let name = dn::normal(&self.entry.dn);
+        let groups = self.tree.entries.iter().filter(|group| {
+            let mut members = group.values("member").iter();
+            members.any(|member| dn::normal(&String::from_utf8_lossy(member)) == name)
+        });
+        Some(groups.map(|group| group.dn.clone().into_bytes()).collect())
+    }
+}
+
+fn add_rdn(entry: &mut TreeEntry) {
+    let Some((name, value)) = dn::rdn(&entry.dn) else {
+        return;
+    };
+    let key = folded(&name, value.as_bytes());
+    if !entry
+        .values(&name)
+        .iter()
+        .any(|value| folded(&name, value) == key)
+    {
+        let mut values = entry.values(&name).to_vec();
+        values.insert(0, value.into_bytes());
+        entry.set(&name, &values);
+    }
+}

@@ -1,0 +1,357 @@
+//! Who gets which login and e-mail address: DESIGN.md 2.1, "Claims", rule by rule.
+
+use std::collections::BTreeMap;
+
+use super::judgement::{Judged, Standing};
+use super::{Granted, Missing, State, Sync, User, Why};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Login,
+    Email,
+}
+
+/// What one entry asks for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ask {
+    /// The user whose entry it is.
+    known: Option<usize>,
+    enabled: bool,
+    /// What the user has and holds now; nothing if that is released.
+    has: String,
+    /// Everything that the entry offers, in lower case.
+    offers: Vec<String>,
+    unreadable: bool,
+    /// What it should become; equal to `has` if it stays.
+    target: String,
+    /// What the entry would have, whatever the user sync thinks of new logins.
+    raw: String,
+    issue: Option<&'static str>,
+}
+
+/// What all entries of a run ask for.
+pub(super) struct Wishes<'a> {
+    users: &'a [User],
+    number: usize,
+    renames: bool,
+    archives: bool,
+    logins: Vec<Ask>,
+    emails: Vec<Ask>,
+    /// The logins of enabled people who are left alone.
+    bystanders: Vec<String>,
+    /// Everybody who may ask for something was read.
+    whole: bool,
+    /// Users who are missing, and leave in this run.
+    leaving: BTreeMap<usize, Why>,
+}
+
+/// What becomes of them, in the order in which they were added.
+pub(super) struct Settled {
+    pub(super) logins: Vec<Granted>,
+    pub(super) emails: Vec<Granted>,
+    /// Users without access who lose something to an enabled entry, whether the login and whether the e-mail address.
+    pub(super) gives_way: BTreeMap<usize, (bool, bool)>,
+    /// Users who keep a login that their entry does not offer any more, and an enabled entry asks for.
+    pub(super) ambiguous: Vec<usize>,
+    /// Users whose entries offer the login that they have.
+    offered: Vec<usize>,
+}
+
+impl Settled {
+    /// Whether a known user's login is ambiguous after this. Where not everybody was read, what was known stays for as long
+    /// as the user has that login.
+    pub(super) fn is_ambiguous(&self, at: usize, user: &User, login: &str, whole: bool) -> bool {
+        let found = self.ambiguous.contains(&at);
+        found || (!whole && user.ambiguous && user.login == login && !self.offered.contains(&at))
+    }
+}
+
+impl<'a> Wishes<'a> {
+    pub(super) fn new(users: &'a [User], number: usize, sync: &Sync, whole: bool) -> Self {
+        Self {
+            users,
+            number,
+            whole,
+            bystanders: Vec::new(),
+            renames: sync.renames,
+            archives: sync.missing == Missing::Archive,
+            logins: Vec::new(),
+            emails: Vec::new(),
+            leaving: BTreeMap::new(),
+        }
+    }
+
+    /// Somebody whom the user sync leaves alone asks too: the person is there, and types that login.
+    pub(super) fn stands_by(&mut self, judged: &Judged) {
+        if judged.standing == Standing::Enabled {
+            self.bystanders.extend(judged.login.values.first().cloned());
+        }
+    }
+
+    pub(super) fn leaves(&mut self, user: usize, why: Why) {
+        self.leaving.insert(user, why);
+    }
+
+    pub(super) fn add(&mut self, known: Option<usize>, judged: &Judged) {
+        let user = known.map(|at| &self.users[at]);
+        let holds = user.filter(|user| !matches!(user.state, State::Archived(_)));
+        let enabled = match judged.standing {
+            Standing::Enabled => true,
+            Standing::Disabled | Standing::Expired => false,
+            Standing::Unreadable => user.is_none_or(|user| user.state == State::Active),
+        };
+        let ask = |has: &str, offer: &super::judgement::Offer| Ask {
+            known,
+            enabled,
+            has: has.to_owned(),
+            offers: offer.values.iter().map(|value| value.to_lowercase()).collect(),
+            unreadable: offer.unreadable,
+            target: has.to_owned(),
+            raw: offer.values.first().cloned().unwrap_or_default(),
+            issue: offer.problem,
+        };
+        let mut login = ask(holds.map_or("", |user| &user.login), &judged.login);
+        match judged.login.values.first() {
+            // Unreadable values are not absent: what is in use stays.
+            _ if login.unreadable && !login.has.is_empty() => login.issue = Some("UNDECODABLE_ENTRY"),
+            Some(wanted) if login.has.is_empty() || self.renames => login.target = wanted.clone(),
+            Some(_) if !login.offers.contains(&login.has.to_lowercase()) => {
+                login.issue = Some("LOGIN_CHANGE_REJECTED");
+            }
+            _ => {}
+        }
+        let mut email = ask(holds.map_or("", |user| &user.email), &judged.email);
+        match judged.email.values.first() {
+            _ if email.unreadable && !email.has.is_empty() => email.issue = Some("UNDECODABLE_ENTRY"),
+            Some(wanted) => email.target = wanted.clone(),
+            None => email.target = String::new(),
+        }
+        self.logins.push(login);
+        self.emails.push(email);
+    }
+
+    /// Whether this user may not log in once the run is applied.
+    fn is_off(&self, at: usize) -> bool {
+        if self.leaving.contains_key(&at) {
+            return true;
+        }
+        match self.logins.iter().find(|ask| ask.known == Some(at)) {
+            Some(ask) => !ask.enabled,
+            None => self.users[at].state != State::Active && self.users[at].sync.is_some(),
+        }
+    }
+
+    fn is_own(&self, at: usize) -> bool {
+        self.users[at].sync == Some(self.number)
+    }
+
+    /// Whether it is known what this user's entry offers, or that there is none.
+    fn is_read(&self, at: usize) -> bool {
+        self.whole || self.logins.iter().any(|ask| ask.known == Some(at))
+    }
+
+    /// Who holds this now, as login or as e-mail address.
+    fn holder(&self, value: &str) -> Option<(usize, Kind)> {
+        let same = |held: &str| !held.is_empty() && held.to_lowercase() == value.to_lowercase();
+        self.users.iter().enumerate().find_map(|(at, user)| {
+            let gone =
+                matches!(user.state, State::Archived(_)) || (self.archives && self.leaving.contains_key(&at));
+            match () {
+                () if gone => None,
+                () if same(&user.login) => Some((at, Kind::Login)),
+                () if same(&user.email) => Some((at, Kind::Email)),
+                () => None,
+            }
+        })
+    }
+}
+
+pub(super) fn settle(wishes: &Wishes) -> Settled {
+    let mut logins = wishes.logins.clone();
+    let mut emails = wishes.emails.clone();
+    for kind in [Kind::Login, Kind::Email] {
+        one_each(wishes, &mut logins, &mut emails, kind);
+    }
+    // An e-mail address never stands against a login.
+    for (at, email) in emails.iter_mut().enumerate() {
+        let target = email.target.to_lowercase();
+        let mut others = logins.iter().enumerate().filter(|(other, _)| *other != at);
+        let against = !target.is_empty() && others.any(|(_, login)| login.target.to_lowercase() == target);
+        if against && email.target != email.has {
+            refuse(email, Kind::Email, "EMAIL_TAKEN");
+        }
+    }
+    // Who gets no login is not created, or stays archived, and so has no use for an e-mail address.
+    while drop_moves(wishes, &mut logins, &mut emails) || drop_useless(&logins, &mut emails) {}
+    // Reading: what an entry asks for counts, though the user sync may keep its user's login, or leave a new one alone.
+    let asked = wishes.logins.iter().filter(|ask| ask.enabled);
+    let asked = asked.map(|ask| (ask.known, &ask.raw));
+    let asked = asked.chain(wishes.bystanders.iter().map(|login| (None, login)));
+    let ambiguous = asked.filter_map(|(known, login)| {
+        let (holder, held_as) = wishes.holder(login)?;
+        let same = |value: &str| value.to_lowercase() == login.to_lowercase();
+        let mut keepers = wishes.logins.iter();
+        let keeper = keepers.position(|keeper| keeper.known == Some(holder));
+        let offered = keeper
+            .is_some_and(|at| logins[at].unreadable || logins[at].offers.contains(&login.to_lowercase()));
+        let keeps = keeper.is_none_or(|at| same(&logins[at].target));
+        let other = known != Some(holder) && held_as == Kind::Login;
+        let ours = wishes.is_own(holder) && wishes.is_read(holder) && !wishes.is_off(holder);
+        (other && keeps && !offered && ours).then_some(holder)
+    });
+    let ambiguous = ambiguous.collect();
+    let offers = |ask: &&Ask| ask.unreadable || ask.offers.contains(&ask.has.to_lowercase());
+    let offered = logins.iter().filter(offers).filter_map(|ask| ask.known).collect();
+    // Reading: who loses the login is archived, and shows all of it still; an e-mail address that goes alone is empty.
+    let mut gives_way = BTreeMap::<usize, (bool, bool)>::new();
+    for asks in [&logins, &emails] {
+        let new = asks
+            .iter()
+            .filter(|ask| ask.target.to_lowercase() != ask.has.to_lowercase());
+        for ask in new {
+            if let Some((at, held_as)) = wishes.holder(&ask.target)
+                && Some(at) != ask.known
+                && !moves_away(&logins, &emails, at, held_as, &ask.target)
+            {
+                let (login, email) = gives_way.entry(at).or_default();
+                *login |= held_as == Kind::Login;
+                *email |= held_as == Kind::Email;
+            }
+        }
+    }
+    for (at, (login, email)) in &gives_way {
+        if let Some(position) = logins.iter().position(|ask| ask.known == Some(*at))
+            && *email
+            && !login
+        {
+            emails[position].target.clear();
+        }
+    }
+    let granted = |asks: Vec<Ask>| {
+        let granted = asks.into_iter().map(|ask| Granted {
+            value: ask.target,
+            issue: ask.issue,
+        });
+        granted.collect()
+    };
+    Settled {
+        ambiguous,
+        offered,
+        logins: granted(logins),
+        emails: granted(emails),
+        gives_way,
+    }
+}
+
+/// Rules 1 to 4: what one entry alone asks for, and nobody keeps, is its.
+fn one_each(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask], kind: Kind) {
+    let raw = match kind {
+        Kind::Login => logins.to_vec(),
+        Kind::Email => emails.to_vec(),
+    };
+    let same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
+    let asks = |ask: &Ask| !ask.target.is_empty() && !same(&ask.target, &ask.has);
+    for at in 0..raw.len() {
+        if !asks(&raw[at]) {
+            continue;
+        }
+        let wanted = &raw[at].target;
+        let mut others = raw.iter().enumerate().filter(|(other, _)| *other != at);
+        let rival = others.any(|(_, other)| {
+            asks(other) && same(&other.target, wanted) && (other.enabled || !raw[at].enabled)
+        });
+        let holder = wishes
+            .holder(wanted)
+            .filter(|(holder, _)| Some(*holder) != raw[at].known);
+        let keeper = holder.and_then(|(holder, _)| raw.iter().find(|ask| ask.known == Some(holder)));
+        // Who holds it and whose entry offers it keeps it, unless that entry is off and this one is not.
+        let kept = keeper.is_some_and(|keeper| {
+            let offers = keeper.offers.contains(&wanted.to_lowercase()) || keeper.unreadable;
+            offers && same(&keeper.target, wanted) && (keeper.enabled || !raw[at].enabled)
+        });
+        // Reading: what is another user sync's, or a LOCAL user's, is taken, however many ask for it.
+        let outside = holder.is_some_and(|(at, _)| !wishes.is_own(at) && !wishes.is_off(at));
+        if (rival && !outside) || kept {
+            let ask = match kind {
+                Kind::Login => &mut logins[at],
+                Kind::Email => &mut emails[at],
+            };
+            // Reading: two entries of one run that want the same are DUPLICATE_IN_DIRECTORY on every night.
+            refuse(ask, kind, "DUPLICATE_IN_DIRECTORY");
+        }
+    }
+}
+
+/// Rule 5: drops a move whose target is not released; says whether it dropped one.
+fn drop_moves(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) -> bool {
+    for kind in [Kind::Login, Kind::Email] {
+        let count = logins.len();
+        for at in 0..count {
+            let ask = match kind {
+                Kind::Login => &logins[at],
+                Kind::Email => &emails[at],
+            };
+            if ask.target.is_empty() || ask.target.to_lowercase() == ask.has.to_lowercase() {
+                continue;
+            }
+            let Some((holder, held_as)) = wishes.holder(&ask.target) else {
+                continue;
+            };
+            if Some(holder) == ask.known
+                || moves_away(logins, emails, holder, held_as, &ask.target)
+                || (wishes.is_off(holder) && ask.enabled)
+            {
+                continue;
+            }
+            let ask_is_enabled = ask.enabled;
+            match kind {
+                // Both are named: who keeps it without having it, and who has it without getting it.
+                Kind::Login
+                    if ask_is_enabled
+                        && wishes.is_own(holder)
+                        && wishes.is_read(holder)
+                        && held_as == Kind::Login =>
+                {
+                    refuse(&mut logins[at], kind, "LOGIN_AMBIGUOUS");
+                }
+                Kind::Login => refuse(&mut logins[at], kind, "LOGIN_TAKEN"),
+                Kind::Email => refuse(&mut emails[at], kind, "EMAIL_TAKEN"),
+            }
+            return true;
+        }
+    }
+    false
+}
+
+fn drop_useless(logins: &[Ask], emails: &mut [Ask]) -> bool {
+    let useless = logins
+        .iter()
+        .zip(emails)
+        .filter(|(login, email)| login.target.is_empty() && email.has.is_empty() && !email.target.is_empty());
+    let mut dropped = false;
+    for (_, email) in useless {
+        email.target.clear();
+        dropped = true;
+    }
+    dropped
+}
+
+/// Whether the holder has something else, or nothing, once the run is applied.
+fn moves_away(logins: &[Ask], emails: &[Ask], holder: usize, held_as: Kind, value: &str) -> bool {
+    let asks = match held_as {
+        Kind::Login => logins,
+        Kind::Email => emails,
+    };
+    let mut asks = asks.iter().filter(|ask| ask.known == Some(holder));
+    asks.any(|ask| ask.target.to_lowercase() != value.to_lowercase())
+}
+
+/// What is asked for is not given. A login stays; so does an e-mail address that the entry still offers.
+fn refuse(ask: &mut Ask, kind: Kind, issue: &'static str) {
+    let still_offered = ask.offers.contains(&ask.has.to_lowercase());
+    ask.target = match kind {
+        Kind::Email if !still_offered => String::new(),
+        _ => ask.has.clone(),
+    };
+    ask.issue = Some(issue);
+}

@@ -1,0 +1,286 @@
+//! What one entry means, by itself: DESIGN.md 2.1, steps 2 to 4 and the wishes of step 5.
+
+use chrono::{DateTime, Utc};
+use rollcall_testkit::{Tree, TreeEntry};
+
+use super::{Sync, User};
+
+/// May this person log in, as the entry says?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Enabled,
+    Disabled,
+    Expired,
+    Unreadable,
+}
+
+/// What becomes of a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Read {
+    Value(String),
+    Empty,
+    /// What is there cannot be read or cannot be used: the field of a known person stays.
+    Stays,
+}
+
+/// What an entry offers as login, or as e-mail address.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Offer {
+    /// What can be used, the one to take first.
+    pub(super) values: Vec<String>,
+    pub(super) unreadable: bool,
+    /// Why nothing can be used, though there is something.
+    pub(super) problem: Option<&'static str>,
+}
+
+/// An entry that was judged.
+#[derive(Debug, Clone)]
+pub(super) struct Judged<'a> {
+    pub(super) entry: &'a TreeEntry,
+    pub(super) id: String,
+    pub(super) standing: Standing,
+    pub(super) role: &'static str,
+    pub(super) fields: Vec<(&'static str, Read)>,
+    pub(super) login: Offer,
+    pub(super) email: Offer,
+    /// Issues of the profile.
+    pub(super) issues: Vec<&'static str>,
+}
+
+impl Judged<'_> {
+    pub(super) fn dn(&self) -> &str {
+        &self.entry.dn
+    }
+}
+
+pub(super) fn judge<'a>(
+    sync: &Sync,
+    tree: &Tree,
+    entry: &'a TreeEntry,
+    known: Option<&User>,
+    now: DateTime<Utc>,
+) -> Judged<'a> {
+    let mut issues = Vec::new();
+    let seen = Seen { tree, entry };
+    let mut fields = Vec::new();
+    let mapped = [
+        ("display_name", sync.display_name.clone(), 256),
+        ("given_name", vec!["givenName"], 256),
+        ("family_name", vec!["sn"], 256),
+        ("phone_number", vec!["telephoneNumber"], 64),
+        ("custom.badge", vec!["employeeNumber"], 1024),
+    ];
+    for (field, candidates, limit) in mapped {
+        let was = known.and_then(|user| user.fields.get(field)).map(String::as_str);
+        fields.push((field, read(&seen, &candidates, limit, was, &mut issues)));
+    }
+    Judged {
+        entry,
+        id: entry.text("entryUUID").unwrap_or_default().to_owned(),
+        standing: standing(&seen, now),
+        role: role(sync, &seen),
+        fields,
+        login: login(sync, &seen, known.map(|user| user.login.as_str())),
+        email: email(&seen, known.map(|user| user.email.as_str())),
+        issues,
+    }
+}
+
+/// What the bind account sees of an entry.
+struct Seen<'a> {
+    tree: &'a Tree,
+    entry: &'a TreeEntry,
+}
+
+impl Seen<'_> {
+    fn values(&self, attribute: &str) -> &[Vec<u8>] {
+        if self.tree.is_readable(attribute) {
+            self.entry.values(attribute)
+        } else {
+            &[]
+        }
+    }
+
+    /// What is text, in order, and whether something is not.
+    fn texts(&self, attribute: &str) -> (Vec<String>, bool) {
+        let values = self.values(attribute);
+        let texts = values.iter().map(|value| String::from_utf8(value.clone()));
+        let (good, bad): (Vec<_>, Vec<_>) = texts.partition(Result::is_ok);
+        let mut good: Vec<String> = good
+            .into_iter()
+            .flatten()
+            .map(|text| text.trim().to_owned())
+            .collect();
+        good.retain(|text| !text.is_empty());
+        good.sort_unstable();
+        (good, !bad.is_empty())
+    }
+}
+
+/// OpenLDAP's attributes are optional: absent is not set.
+fn standing(seen: &Seen, now: DateTime<Utc>) -> Standing {
+    let stamp = now.format("%Y%m%d%H%M%SZ").to_string();
+    let one = |attribute: &str| match seen.values(attribute) {
+        [] => Ok(None),
+        [value] => String::from_utf8(value.clone()).map(Some).map_err(|_| ()),
+        _ => Err(()),
+    };
+    let is_time = |text: &str| {
+        text.len() == 15 && text.ends_with('Z') && text[..14].bytes().all(|b| b.is_ascii_digit())
+    };
+    let time = |attribute: &str| match one(attribute) {
+        Ok(Some(text)) if !is_time(&text) => Err(()),
+        other => other,
+    };
+    let locked = one("pwdAccountLockedTime");
+    let (end, start) = (time("pwdEndTime"), time("pwdStartTime"));
+    if matches!(&locked, Ok(Some(text)) if text == "000001010000Z") {
+        return Standing::Disabled;
+    }
+    if matches!(&end, Ok(Some(end)) if *end <= stamp) || matches!(&start, Ok(Some(start)) if *start > stamp) {
+        return Standing::Expired;
+    }
+    match (locked, end, start) {
+        (Ok(None), Ok(_), Ok(_)) => Standing::Enabled,
+        // Locked after wrong passwords: no matter of a run.
+        (Ok(Some(text)), Ok(_), Ok(_)) if is_time(&text) => Standing::Enabled,
+        _ => Standing::Unreadable,
+    }
+}
+
+/// The first rule that holds.
+fn role(sync: &Sync, seen: &Seen) -> &'static str {
+    let name = seen.entry.dn.to_lowercase();
+    for (group, role) in &sync.groups {
+        let members = seen
+            .tree
+            .entry(group)
+            .map(|group| group.values("member").to_vec());
+        let mut members = members.unwrap_or_default().into_iter();
+        if members.any(|member| String::from_utf8_lossy(&member).to_lowercase() == name) {
+            return role;
+        }
+    }
+    if let Some(role) = sync.boss
+        && seen.texts("employeeType").0.iter().any(|value| value == "boss")
+    {
+        return role;
+    }
+    "user"
+}
+
+/// A field: the first candidate that yields a value that can be used. Reading: among candidates the first wins, even if
+/// the value in use is a later one's; among the values of an attribute the one in use stays.
+fn read(
+    seen: &Seen,
+    candidates: &[&'static str],
+    limit: usize,
+    was: Option<&str>,
+    issues: &mut Vec<&'static str>,
+) -> Read {
+    let (mut unreadable, mut long) = (false, false);
+    for candidate in candidates {
+        let (values, bad) = values_of(seen, candidate);
+        unreadable |= bad;
+        if bad && was.is_some() {
+            // A known person's field stays, unless what is in use is no longer what is there.
+            break;
+        }
+        let (usable, rest): (Vec<_>, Vec<_>) = values
+            .into_iter()
+            .partition(|value| value.chars().count() <= limit);
+        long |= !rest.is_empty();
+        let in_use = usable.iter().find(|value| Some(value.as_str()) == was);
+        if let Some(value) = in_use.or(usable.first()) {
+            if unreadable {
+                issues.push("UNDECODABLE_ENTRY");
+            }
+            return Read::Value(value.clone());
+        }
+    }
+    if unreadable {
+        issues.push("UNDECODABLE_ENTRY");
+        return if was.is_some() { Read::Stays } else { Read::Empty };
+    }
+    if long {
+        issues.push("VALUE_TOO_LONG");
+        return Read::Stays;
+    }
+    Read::Empty
+}
+
+/// The values of a candidate: an attribute's, or what a template of two attributes makes.
+fn values_of(seen: &Seen, candidate: &str) -> (Vec<String>, bool) {
+    match candidate {
+        "{givenName} {sn}" => {
+            let (given, bad) = seen.texts("givenName");
+            let (family, worse) = seen.texts("sn");
+            let both = given.first().zip(family.first());
+            (
+                both.map(|(given, family)| format!("{given} {family}"))
+                    .into_iter()
+                    .collect(),
+                bad || worse,
+            )
+        }
+        attribute => seen.texts(attribute),
+    }
+}
+
+/// The logins that an entry offers. Under "rename" the one in the RDN comes first, then the one in use, then in order.
+fn login(sync: &Sync, seen: &Seen, was: Option<&str>) -> Offer {
+    let (values, unreadable) = seen.texts("uid");
+    let in_rdn = |value: &String| {
+        seen.entry
+            .dn
+            .to_lowercase()
+            .starts_with(&format!("uid={},", value.to_lowercase()))
+    };
+    let problem = |value: &String| {
+        let count = value.chars().count();
+        if count < 3 {
+            Some("LOGIN_TOO_SHORT")
+        } else if count > 128 {
+            Some("LOGIN_TOO_LONG")
+        } else if value.chars().all(|c| c.is_alphanumeric() || "._-".contains(c)) {
+            None
+        } else {
+            Some("LOGIN_ILLEGAL_CHARACTERS")
+        }
+    };
+    let mut usable: Vec<String> = values
+        .iter()
+        .filter(|value| problem(value).is_none())
+        .cloned()
+        .collect();
+    usable.sort_by_key(|value| {
+        (
+            !(sync.renames && in_rdn(value)),
+            Some(value.to_lowercase()) != was.map(str::to_lowercase),
+            value.clone(),
+        )
+    });
+    let why = values.iter().find_map(problem).or(Some("MISSING_REQUIRED_FIELD"));
+    Offer {
+        problem: why.filter(|_| usable.is_empty() && !unreadable),
+        values: usable,
+        unreadable,
+    }
+}
+
+fn email(seen: &Seen, was: Option<&str>) -> Offer {
+    let (values, unreadable) = seen.texts("mail");
+    let good = |value: &String| {
+        value
+            .split_once('@')
+            .is_some_and(|(user, domain)| !user.is_empty() && domain.contains('.'))
+    };
+    let any = !values.is_empty();
+    let mut usable: Vec<String> = values.into_iter().filter(good).collect();
+    usable.sort_by_key(|value| (Some(value.as_str()) != was, value.clone()));
+    Offer {
+        problem: (any && usable.is_empty() && !unreadable).then_some("EMAIL_INVALID"),
+        values: usable,
+        unreadable,
+    }
+}

@@ -1,0 +1,283 @@
+//! Both services in this process, on one store, at a time that the test sets, and what they show.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use auth_gateway::config::GatewaySettings;
+use auth_gateway::serve::Gateway;
+use chrono::{DateTime, Utc};
+use rollcall_proto::v1;
+use rollcall_proto::v1::audit_service_client::AuditServiceClient;
+use rollcall_proto::v1::auth_service_client::AuthServiceClient;
+use rollcall_proto::v1::directory_service_client::DirectoryServiceClient;
+use rollcall_proto::v1::sync_run_service_client::SyncRunServiceClient;
+use rollcall_proto::v1::tenant_service_client::TenantServiceClient;
+use rollcall_proto::v1::user_service_client::UserServiceClient;
+use rollcall_proto::v1::user_sync_service_client::UserSyncServiceClient;
+use rollcall_runtime::clock::{Clock, ManualClock};
+use rollcall_runtime::config::{Loaded, Sources, load};
+use rollcall_runtime::health::Health;
+use rollcall_runtime::server::GrpcServer;
+use rollcall_store::{Keyring, Store, StoreOptions};
+use rollcall_testkit::{TestDatabase, wait_for};
+use sync_worker::config::WorkerSettings;
+use sync_worker::serve::serve_worker;
+use sync_worker::worker::Worker;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic::transport::Channel;
+
+pub(crate) const TENANT: &str = "tenants/acme";
+/// Longest time until a run rests.
+const LIMIT: Duration = Duration::from_secs(60);
+const KEYRING: &str = "k1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+/// Where users are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+/// A running Rollcall; gone when dropped.
+pub(crate) struct Rollcall {
+    clock: ManualClock,
+    worker: Channel,
+    gateway: Channel,
+    stop: CancellationToken,
+    cursor: String,
+    _files: tempfile::TempDir,
+    _database: Option<TestDatabase>,
+}
+
+impl Rollcall {
+    /// Starts both services, which may dial this port.
+    pub(crate) async fn start(backend: Backend, port: u16, now: DateTime<Utc>) -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let database = match backend {
+            Backend::Sqlite => None,
+            Backend::Postgres => Some(tokio::task::spawn_blocking(TestDatabase::new).await??),
+        };
+        let url = match &database {
+            None => format!("sqlite:{}", files.path().join("rollcall.db").display()),
+            Some(database) => database.url().to_owned(),
+        };
+        let keyring = Keyring::parse(KEYRING).map_err(|error| anyhow!("{error:?}"))?;
+        let store = Store::connect(&url, keyring, StoreOptions::default()).await?;
+        store.migrate().await?;
+        store.close().await;
+
+        let clock = ManualClock::new(now);
+        let stop = CancellationToken::new();
+        let shared = [
+            ("server.listen", "127.0.0.1:0".to_owned()),
+            ("store.url", url),
+            ("keyring.key", KEYRING.to_owned()),
+            ("egress.allow_cidrs", "127.0.0.0/8".to_owned()),
+            ("egress.allow_ports", port.to_string()),
+        ];
+        let flags = |own: &[(&str, String)]| Sources {
+            flags: shared
+                .iter()
+                .chain(own)
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect(),
+            ..Sources::default()
+        };
+        let (worker, worker_url) = worker(
+            &flags(&[("scheduler.enabled", "false".to_owned())]),
+            Clock::Manual(clock.clone()),
+            stop.clone(),
+        )
+        .await?;
+        let settings = flags(&[
+            ("worker.endpoint", worker_url),
+            ("throttle.mode", "log".to_owned()),
+        ]);
+        let gateway = gateway(&settings, Clock::Manual(clock.clone()), stop.clone()).await?;
+        Ok(Self {
+            clock,
+            worker,
+            gateway,
+            stop,
+            cursor: String::new(),
+            _files: files,
+            _database: database,
+        })
+    }
+
+    pub(crate) fn set_time(&self, now: DateTime<Utc>) {
+        self.clock.set(now);
+    }
+
+    pub(crate) fn tenants(&self) -> TenantServiceClient<Channel> {
+        TenantServiceClient::new(self.worker.clone())
+    }
+
+    pub(crate) fn directories(&self) -> DirectoryServiceClient<Channel> {
+        DirectoryServiceClient::new(self.worker.clone())
+    }
+
+    pub(crate) fn user_syncs(&self) -> UserSyncServiceClient<Channel> {
+        UserSyncServiceClient::new(self.worker.clone())
+    }
+
+    pub(crate) fn runs(&self) -> SyncRunServiceClient<Channel> {
+        SyncRunServiceClient::new(self.worker.clone())
+    }
+
+    pub(crate) fn users(&self) -> UserServiceClient<Channel> {
+        UserServiceClient::new(self.gateway.clone())
+    }
+
+    pub(crate) fn auth(&self) -> AuthServiceClient<Channel> {
+        AuthServiceClient::new(self.gateway.clone())
+    }
+
+    /// A run to its rest.
+    pub(crate) async fn run(&self, sync: &str, mode: v1::SyncRunMode) -> Result<v1::SyncRun> {
+        let request = v1::RunUserSyncRequest {
+            name: sync.to_owned(),
+            mode: mode.into(),
+            request_id: String::new(),
+        };
+        let started = Mutex::new(None);
+        // A run that rests may hold the user sync for a moment longer.
+        wait_for("a run starts", LIMIT, async || {
+            let answer = self.user_syncs().run_user_sync(request.clone()).await;
+            let again = matches!(&answer, Err(status) if status.code() == Code::Aborted);
+            *started.lock().unwrap() = Some(answer);
+            !again
+        })
+        .await?;
+        let run = started.into_inner().unwrap().context("no run")??;
+        self.rest(&run.into_inner().name).await
+    }
+
+    /// Releases a plan.
+    pub(crate) async fn apply(&self, request: v1::ApplySyncRunRequest) -> Result<()> {
+        wait_for("a plan is released", LIMIT, async || {
+            let answer = self.runs().apply_sync_run(request.clone()).await;
+            !matches!(&answer, Err(status) if status.code() == Code::Aborted)
+        })
+        .await
+    }
+
+    /// A run that somebody started, at its rest. Asks for it again and again, since its progress is told twice a second.
+    pub(crate) async fn rest(&self, name: &str) -> Result<v1::SyncRun> {
+        let found = Mutex::new(None);
+        wait_for("the run rests", LIMIT, async || {
+            let get = v1::GetSyncRunRequest {
+                name: name.to_owned(),
+            };
+            let Ok(run) = self.runs().get_sync_run(get).await else {
+                return false;
+            };
+            let run = run.into_inner();
+            let rests = run.end_time.is_some()
+                || matches!(run.state(), v1::SyncRunState::Held | v1::SyncRunState::Planned);
+            *found.lock().unwrap() = Some(run);
+            rests
+        })
+        .await?;
+        found.into_inner().unwrap().context("no run")
+    }
+
+    /// Why the last login ended as it did.
+    pub(crate) async fn last_login(&self) -> Result<String> {
+        let request = v1::ListAuditEventsRequest {
+            parent: TENANT.to_owned(),
+            page_size: 20,
+            ..v1::ListAuditEventsRequest::default()
+        };
+        let mut client = AuditServiceClient::new(self.worker.clone());
+        let events = client.list_audit_events(request).await?.into_inner().audit_events;
+        let logins = events.into_iter().filter_map(|event| match event.kind {
+            Some(v1::audit_event::Kind::Login(login)) => Some(login.reason),
+            _ => None,
+        });
+        Ok(logins.take(1).collect())
+    }
+
+    pub(crate) async fn issues(&self, run: &str) -> Result<Vec<v1::SyncIssue>> {
+        let request = v1::ListSyncRunIssuesRequest {
+            parent: run.to_owned(),
+            page_size: 1000,
+            ..v1::ListSyncRunIssuesRequest::default()
+        };
+        Ok(self
+            .runs()
+            .list_sync_run_issues(request)
+            .await?
+            .into_inner()
+            .issues)
+    }
+
+    pub(crate) async fn all_users(&self) -> Result<Vec<v1::User>> {
+        let request = v1::ListUsersRequest {
+            parent: TENANT.to_owned(),
+            page_size: 1000,
+            ..v1::ListUsersRequest::default()
+        };
+        Ok(self.users().list_users(request).await?.into_inner().users)
+    }
+
+    /// The events since the last call.
+    pub(crate) async fn new_events(&mut self) -> Result<Vec<v1::UserEvent>> {
+        let mut events = Vec::new();
+        loop {
+            let request = v1::ListUserEventsRequest {
+                parent: TENANT.to_owned(),
+                page_size: 1000,
+                after: self.cursor.clone(),
+                types: Vec::new(),
+            };
+            let page = self.users().list_user_events(request).await?.into_inner();
+            self.cursor = page.next_cursor;
+            events.extend(page.events);
+            if !page.more {
+                return Ok(events);
+            }
+        }
+    }
+}
+
+impl Drop for Rollcall {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn worker(sources: &Sources, clock: Clock, stop: CancellationToken) -> Result<(Channel, String)> {
+    let loaded: Loaded<WorkerSettings> = load(sources).map_err(|mistakes| anyhow!("{mistakes}"))?;
+    let Loaded { shared, own, .. } = loaded;
+    let server = GrpcServer::bind(&shared).await?;
+    let url = format!("http://{}", server.local_address());
+    let health = Health::new(&[]).await;
+    let probing = shared.health;
+    let worker = Worker::open(shared, own, clock, stop)
+        .await
+        .map_err(|failure| anyhow!("{failure:?}"))?;
+    tokio::spawn(serve_worker(
+        worker,
+        server,
+        health,
+        probing,
+        Duration::from_secs(5),
+    ));
+    let channel = Channel::from_shared(url.clone())?.connect().await?;
+    Ok((channel, url))
+}
+
+async fn gateway(sources: &Sources, clock: Clock, stop: CancellationToken) -> Result<Channel> {
+    let loaded: Loaded<GatewaySettings> = load(sources).map_err(|mistakes| anyhow!("{mistakes}"))?;
+    let server = GrpcServer::bind(&loaded.shared).await?;
+    let url = format!("http://{}", server.local_address());
+    let health = Health::new(&[]).await;
+    let gateway = Gateway::open(loaded.shared, loaded.own, clock, stop.clone())
+        .await
+        .map_err(|failure| anyhow!("{failure:?}"))?;
+    tokio::spawn(async move { gateway.serve(server, &health, stop).await });
+    Ok(Channel::from_shared(url)?.connect().await?)
+}
