@@ -253,17 +253,25 @@ impl Asked {
         let emails: Vec<usize> = all_emails().filter(asks).collect();
         for &index in &self.logins {
             let settled = match first_enabled {
-                Some(rival) if !asks(&index) => Settled::Refused(Refusal::Rival(rival)),
+                Some(rival) if !asks(&index) => self.refused_by(rival),
                 _ => self.login(index, &logins, claimants),
             };
             self.note(key, index, Field::Login, settled, outcomes);
         }
         for &index in &self.emails {
             let settled = match first_enabled {
-                Some(rival) if !asks(&index) => Settled::Refused(Refusal::Rival(rival)),
+                Some(rival) if !asks(&index) => self.refused_by(rival),
                 _ => self.email(index, &logins, &emails, claimants),
             };
             self.note(key, index, Field::Email, settled, outcomes);
+        }
+    }
+
+    /// Whoever has it outside is named before any entry that asks for it: the same fact for everybody.
+    fn refused_by(&self, rival: usize) -> Settled {
+        match self.outside {
+            Some(Outside::Keeps) => Settled::Refused(Refusal::Outside),
+            Some(Outside::Linkable) | None => Settled::Refused(Refusal::Rival(rival)),
         }
     }
 
@@ -338,7 +346,8 @@ fn drop_unreleased(keys: &Keys, claimants: &[Claimant], outcomes: &mut [Outcome]
             }
             for (asker, field) in asked.grants(outcomes) {
                 // A deactivated holder gives way: it needs no wish of its own.
-                if !(claimants[asker].enabled && !claimants[holder].enabled) {
+                let gives_way = claimants[asker].enabled && !claimants[holder].enabled;
+                if !gives_way {
                     dropped.push((*key, asker, field, holder));
                 }
             }

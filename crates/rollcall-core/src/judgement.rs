@@ -228,7 +228,8 @@ impl EntryReading {
             return (present.clone(), Want::Held);
         }
         let key = normalize(present);
-        let in_use = || in_use(&offer.values, Some(present)).filter(|_| holds);
+        // Somebody who comes back has the login that was theirs, if the entry has it and it is free.
+        let in_use = || in_use(&offer.values, Some(present));
         let naming = || self.offers.naming_login.as_ref();
         let chosen = match settings.login_changes {
             LoginChanges::Allow => naming().or_else(in_use),
@@ -242,15 +243,16 @@ impl EntryReading {
     }
 
     fn email(&self, person: &User, holds: bool) -> (Option<String>, Want) {
-        let present = person.profile.email.as_ref().filter(|_| holds);
+        let present = person.profile.email.as_ref();
+        let held = present.filter(|_| holds);
         let offer = &self.offers.email;
-        if offer.gap == Gap::Unreadable && present.is_some() {
-            return (present.cloned(), Want::Held);
+        if offer.gap == Gap::Unreadable && held.is_some() {
+            return (held.cloned(), Want::Held);
         }
         let chosen = in_use(&offer.values, present.map(String::as_str)).or_else(|| offer.values.first());
         match chosen {
             None => (None, Want::Nothing),
-            Some(email) if present.is_some_and(|present| normalize(present) == normalize(email)) => {
+            Some(email) if held.is_some_and(|present| normalize(present) == normalize(email)) => {
                 (Some(email.clone()), Want::Held)
             }
             Some(email) => (Some(email.clone()), Want::Other(normalize(email))),

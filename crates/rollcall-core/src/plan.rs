@@ -140,13 +140,22 @@ impl Change {
         Fingerprint::cut(context.finish())
     }
 
+    /// True if the user could log in and shall not any more. Who could not log in before loses no access.
+    pub fn loses_access(&self) -> bool {
+        let could_log_in = match self.state_before {
+            Some(before) => before == UserState::Active,
+            None => self.kind.is_removal(),
+        };
+        could_log_in && self.state != UserState::Active
+    }
+
     /// True for a removal that its own entry states: the account is disabled or expired.
     pub fn is_stated_removal(&self) -> bool {
         let says_so = matches!(
             self.state_reason,
             Some(StateReason::DisabledInDirectory | StateReason::ExpiredInDirectory)
         );
-        self.kind.is_removal() && says_so
+        self.kind.is_removal() && self.loses_access() && says_so
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Planner<'a> {
     outside: HashMap<String, (Outside, Option<String>)>,
     counts: RunCounts,
     active: u64,
+    /// Every entry of the directory was met.
+    complete: bool,
     /// Only one user is looked at: what others have may be released by the next run.
     alone: bool,
 }
@@ -107,6 +109,7 @@ impl<'a> Planner<'a> {
             outside: HashMap::new(),
             counts: RunCounts::default(),
             active,
+            complete: true,
             alone: false,
         }
     }

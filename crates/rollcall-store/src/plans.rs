@@ -155,7 +155,7 @@ impl Store {
             next = row.chunk + 1;
             let (mut leavers, mut kept) = (Vec::new(), Vec::new());
             for change in unpack(&row.changes)? {
-                if change.kind.is_removal() && is_leaver(&change) {
+                if change.kind.is_removal() && change.loses_access() && is_leaver(&change) {
                     let (removal, rest) = change.split_removal();
                     first.split += u64::from(rest.is_some());
                     leavers.push(removal);

@@ -8,7 +8,7 @@ use crate::user::{FieldChange, UserState};
 /// A kind of change that the guard counts by itself.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Watched {
-    /// A user loses access, or its identifiers.
+    /// A user loses access.
     Removal,
     /// A user gets another role.
     Role,
@@ -45,7 +45,7 @@ impl Watched {
         let mut kinds = Vec::new();
         let was_active = change.state_before == Some(UserState::Active);
         let is_active = change.state == UserState::Active;
-        if change.kind.is_removal() || was_active && !is_active {
+        if change.loses_access() {
             kinds.push(Removal);
         }
         if change.kind == ChangeKind::Create {

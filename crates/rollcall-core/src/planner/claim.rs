@@ -7,7 +7,7 @@ use crate::claims::{Claimant, Want, Wants};
 use crate::id::UserId;
 use crate::identifier::normalize;
 use crate::judgement::Judged;
-use crate::plan::Change;
+use crate::plan::{Change, ChangeKind};
 use crate::user::{Profile, User, UserState};
 
 /// Somebody whom the run wants to change.
@@ -17,6 +17,10 @@ pub(super) struct Claim {
     /// As it is now; `None` for a new user. A LOCAL user is to be linked.
     pub(super) before: Option<User>,
     pub(super) judged: Judged,
+    /// The pull met its entry. What the entry asks for is not known otherwise.
+    pub(super) met: bool,
+    /// It was counted as unchanged already.
+    pub(super) counted: bool,
 }
 
 /// An entry that asks for identifiers and is not taken: left out by the settings, waiting, or another sync's.
@@ -30,13 +34,14 @@ pub(super) struct Bystander {
 
 impl Claim {
     /// A claim whose change was planned, and is in dispute now.
-    pub(super) fn of_change(change: Change, before: Option<User>, offered: Offered) -> Self {
+    pub(super) fn of_change(change: Change, before: Option<User>, offered: Option<Offered>) -> Self {
+        let seen = offered.unwrap_or(Offered::ALL);
         let held = before.as_ref().map(held).unwrap_or_default();
         let login = normalize(&change.profile.login);
         let email = change.profile.email.as_deref().map(normalize);
         let wants = Wants {
             login: match &held.login {
-                Some(held) if *held == login && offered.login => Want::Held,
+                Some(held) if *held == login && seen.login => Want::Held,
                 Some(held) if *held == login => Want::Nothing,
                 _ => Want::Other(login.clone()),
             },
@@ -46,11 +51,7 @@ impl Claim {
             ) {
                 (_, None) => Want::Nothing,
                 (Some(before), Some(email)) if normalize(before) == email && held.login.is_some() => {
-                    if offered.email {
-                        Want::Held
-                    } else {
-                        Want::Nothing
-                    }
+                    if seen.email { Want::Held } else { Want::Nothing }
                 }
                 (_, Some(email)) => Want::Other(email),
             },
@@ -58,6 +59,8 @@ impl Claim {
         Self {
             user: change.user,
             before,
+            met: offered.is_some() || change.kind == ChangeKind::Create,
+            counted: false,
             judged: Judged {
                 external_id: change.origin.external_id,
                 dn: change.origin.dn,

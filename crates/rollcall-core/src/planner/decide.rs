@@ -70,6 +70,8 @@ impl Planner<'_> {
             user: linked.map_or_else(|| UserId(new_id()), |local| local.id),
             before: linked.cloned(),
             judged,
+            met: true,
+            counted: false,
         };
         self.plan_or_contest(claim, context, decisions);
     }
@@ -106,6 +108,8 @@ impl Planner<'_> {
             user: person.id,
             before: Some(person.clone()),
             judged,
+            met: true,
+            counted: false,
         };
         if left_alone && !person.login_ambiguous {
             self.counts.ignored += 1;
@@ -121,7 +125,8 @@ impl Planner<'_> {
             &claim.judged.wants,
             claim.before.as_ref().filter(|user| user.origin.is_some()),
         );
-        let mut contested = false;
+        // Whether two entries still claim the login is known when all entries were met.
+        let mut contested = claim.before.as_ref().is_some_and(|user| user.login_ambiguous);
         for key in keys {
             contested |= self.ask(key, context);
         }
@@ -158,7 +163,9 @@ impl Planner<'_> {
 
     /// What the entry asks for and the sync does not give to it.
     fn keep_rejected(&mut self, claim: &Claim, context: &Context) {
-        let Claim { user, before, judged } = claim;
+        let Claim {
+            user, before, judged, ..
+        } = claim;
         let held = before.as_ref().map(held).unwrap_or_default();
         let open = |want: &Want| match want {
             Want::Other(key) if held.login.as_ref() == Some(key) || held.email.as_ref() == Some(key) => {

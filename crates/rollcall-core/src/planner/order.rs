@@ -27,7 +27,7 @@ pub(super) struct Ordered {
 
 /// Orders changes so that each comes after those that free what it needs. The rest are circles that are too large for
 /// one transaction.
-pub(super) fn order_claims(waiting: Vec<Ordered>) -> (Vec<Vec<Change>>, Vec<(Change, Option<Profile>)>) {
+pub(super) fn order_claims(waiting: Vec<Ordered>) -> (Vec<Vec<Change>>, Vec<Ordered>) {
     let index: HashMap<UserId, usize> = waiting
         .iter()
         .enumerate()
@@ -59,9 +59,7 @@ pub(super) fn order_claims(waiting: Vec<Ordered>) -> (Vec<Vec<Change>>, Vec<(Cha
         .into_iter()
         .partition(|circle| circle.len() <= CHUNK_CHANGES);
     let too_large = too_large.into_iter().flatten().filter_map(|i| changes[i].take());
-    let too_large = too_large
-        .map(|ordered| (ordered.change, ordered.before))
-        .collect();
+    let too_large = too_large.collect();
     let order: Vec<Vec<usize>> = singles(first).chain(circles).chain(singles(last)).collect();
     let groups = order.into_iter().map(|group| {
         let taken = group.into_iter().filter_map(|i| changes[i].take());

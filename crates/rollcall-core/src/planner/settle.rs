@@ -14,6 +14,7 @@ use crate::issue::{Issue, IssueKind};
 use crate::judgement::Judged;
 use crate::plan::{Change, ChangeKind};
 use crate::user::{Origin, Profile, User, UserState};
+use crate::user_sync::ExistingUsers;
 
 /// Which planned changes are in dispute.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +39,8 @@ pub(super) struct Names<'n> {
     outside: &'n HashMap<String, (Outside, Option<String>)>,
     /// Those whose login two entries claim.
     ambiguous: &'n HashSet<usize>,
+    /// Those whose entries the pull did not meet.
+    unmet: &'n HashSet<usize>,
 }
 
 impl Planner<'_> {
@@ -61,11 +64,8 @@ impl Planner<'_> {
                 // Deleted meanwhile: there is nothing left to change.
                 continue;
             }
-            let offered = self
-                .known
-                .slot(&change.origin.external_id)
-                .map(|slot| slot.offered);
-            let offered = offered.unwrap_or(Offered::ALL);
+            let slot = self.known.slot(&change.origin.external_id);
+            let offered = slot.filter(|slot| !slot.is_absent()).map(|slot| slot.offered);
             self.claims.push(Claim::of_change(change, before, offered));
         }
     }
@@ -79,6 +79,11 @@ impl Planner<'_> {
         for id in ids {
             self.known.note_offered(id, Offered::ALL);
         }
+    }
+
+    /// The pull had gaps: whoever was not met may ask for something all the same.
+    pub fn had_gaps(&mut self) {
+        self.complete = false;
     }
 
     /// Settles all claims. Called last, when every entry was met and every removal is known.
@@ -116,6 +121,8 @@ impl Planner<'_> {
         claimants.extend(bystanders.iter().map(|bystander| bystander.claimant()));
         let mut dns: Vec<String> = claims.iter().map(|claim| claim.judged.dn.clone()).collect();
         dns.extend(bystanders.into_iter().map(|bystander| bystander.dn));
+        let claims_of_unmet = claims.iter().enumerate().filter(|(_, claim)| !claim.met);
+        let unmet: HashSet<usize> = claims_of_unmet.map(|(index, _)| index).collect();
         let outside = std::mem::take(&mut self.outside);
         let kept = outside.iter().map(|(key, (outside, _))| (key.clone(), *outside));
         let outcomes = settle(&claimants, &kept.collect());
@@ -125,6 +132,7 @@ impl Planner<'_> {
             dns: &dns,
             outside: &outside,
             ambiguous: &ambiguous.map(|(index, _)| index).collect(),
+            unmet: &unmet,
         };
         let users: Vec<UserId> = claims.iter().map(|claim| claim.user).collect();
         let mut issues = Vec::new();
@@ -142,7 +150,7 @@ impl Planner<'_> {
             }
         }
         let (mut groups, too_large) = order_claims(ordered);
-        for (change, before) in too_large {
+        for Ordered { change, before, .. } in too_large {
             self.uncount(&change);
             groups.extend(
                 self.without_identifiers(change, before, &mut issues)
@@ -196,6 +204,9 @@ impl Planner<'_> {
         let want = |offered: bool| if offered { Want::Held } else { Want::Nothing };
         Some(Claim {
             user: user.id,
+            met: seen.is_some(),
+            // Those whom the sync leaves alone were counted as ignored.
+            counted: seen.is_some() && self.settings.existing_users == ExistingUsers::Update,
             judged: Judged {
                 external_id: origin.external_id,
                 dn: origin.dn,
@@ -222,7 +233,13 @@ impl Planner<'_> {
         names: Option<&Names<'_>>,
         issues: &mut Vec<Issue>,
     ) -> Option<Change> {
-        let Claim { user, before, judged } = claim;
+        let Claim {
+            user,
+            before,
+            judged,
+            met: _,
+            counted,
+        } = claim;
         let has_login = before
             .as_ref()
             .is_some_and(|user| user.origin.is_some() && user.state != UserState::Archived);
@@ -234,7 +251,10 @@ impl Planner<'_> {
             issues.push(refused(&judged.dn, "login", value, &refusal, names));
             match before.as_ref().filter(|_| has_login) {
                 Some(before) => profile.login.clone_from(&before.profile.login),
-                None => return None,
+                None => {
+                    self.counts.unchanged += u64::from(before.is_some_and(|user| user.origin.is_some()));
+                    return None;
+                }
             }
         }
         if !has_login
@@ -242,6 +262,7 @@ impl Planner<'_> {
             && judged.wants.login == Want::Nothing
             && state != UserState::Archived
         {
+            self.counts.unchanged += 1;
             return None;
         }
         if let Settled::Refused(refusal) = outcome.email {
@@ -284,7 +305,12 @@ impl Planner<'_> {
             linked,
         };
         let kind = kind_of(before.as_ref(), &origin, state);
-        let login_ambiguous = outcome.ambiguous_with.is_some();
+        // Whoever asked for the login may just not have been met.
+        let perhaps_still = before.as_ref().is_some_and(|user| user.login_ambiguous)
+            && !self.complete
+            && judged.wants.login == Want::Nothing
+            && state != UserState::Archived;
+        let login_ambiguous = outcome.ambiguous_with.is_some() || perhaps_still;
         let change = Change {
             kind,
             user,
@@ -299,9 +325,10 @@ impl Planner<'_> {
         }
         .compared(before.as_ref());
         if change.changes.is_empty() {
-            self.counts.unchanged += 1;
+            self.counts.unchanged += u64::from(!counted);
             return None;
         }
+        self.counts.unchanged -= u64::from(counted);
         self.count(&change);
         Some(change)
     }
@@ -360,12 +387,16 @@ fn refused(dn: &str, field: &str, value: &str, refusal: &Refusal, names: Option<
         "login" => IssueKind::LoginTaken,
         _ => IssueKind::EmailTaken,
     };
-    let dn_of = |index: &usize| {
-        names
-            .and_then(|names| names.dns.get(*index))
-            .map(ToString::to_string)
-    };
+    let dn_of = |index: &usize| names.and_then(|names| names.dns.get(*index)).cloned();
     let (kind, message, other_dn) = match refusal {
+        // Somebody was deleted, and made anew where they were.
+        Refusal::Rival(rival) if dn_of(rival).as_deref() == Some(dn) => {
+            let message = "the user of an earlier entry with the same distinguished name has it";
+            (taken, message, None)
+        }
+        Refusal::Rival(rival) if names.is_some_and(|names| names.unmet.contains(rival)) => {
+            (taken, "another user has it", dn_of(rival))
+        }
         Refusal::Rival(rival) => (
             IssueKind::DuplicateInDirectory,
             "another entry asks for it or has it too",

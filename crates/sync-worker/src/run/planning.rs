@@ -381,6 +381,7 @@ impl<'a> Planning<'a> {
         self.of_the_run
             .extend(of_rules.map(|problem| problem.issue_of_run(tally.effect(problem.rule))));
         if let Some(room) = room {
+            self.planner.had_gaps();
             self.limit_creations(room).await?;
         }
         let ordered = self.planner.finish();

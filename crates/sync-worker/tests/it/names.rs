@@ -205,7 +205,7 @@ async fn whoever_loses_the_attribute_of_the_id_is_not_somebody_else_by_another()
     let run = world.apply().await;
     assert_eq!(
         world.issue_types(&run).await,
-        [IssueType::MissingExternalId, IssueType::PullIncomplete],
+        [IssueType::MissingExternalId],
         "{run:#?}"
     );
     assert_eq!(world.users().await, before);
