@@ -93,7 +93,8 @@ fn directory(slapd: &Slapd, base_dn: &str) -> Result<BTreeMap<String, Fields>> {
     for block in printed.split("\n\n").filter(|block| !block.trim().is_empty()) {
         let values: BTreeMap<&str, String> = block.lines().filter_map(line).collect();
         let value = |name: &str| values.get(name).cloned().unwrap_or_default();
-        let trimmed = |name: &str| value(name).trim().to_owned();
+        // A tab within a name becomes a space.
+        let trimmed = |name: &str| value(name).trim().replace('\t', " ");
         let fields = BTreeMap::from([
             ("login", value("uid")),
             ("email", value("mail")),

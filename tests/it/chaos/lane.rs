@@ -127,7 +127,6 @@ impl Lane {
                     .with_context(|| told(run))?;
                 *states.entry(ended.state()).or_default() += 1;
                 self.world.runs.fetch_add(1, Ordering::Relaxed);
-                ensure!(ended.state() != SyncRunState::Held, "{}: {ended:?}", told(run));
                 let whole = ended.state() == SyncRunState::Succeeded;
                 let checked = self.check(whole).await;
                 checked.with_context(|| format!("{}, {:?}", told(run), ended.state()))?;
@@ -216,9 +215,34 @@ impl Lane {
                 Ok(client.run_user_sync(request.clone()).await?.into_inner())
             })
             .await?;
+        let held = self.rested(&run.name).await?;
+        if held.state() != SyncRunState::Held {
+            return Ok(held);
+        }
+        // Many changes in a short time look like an accident, and a person releases them. Leavers are gone already.
+        let name = || run.name.clone();
+        self.patiently("the plan to be released", || async {
+            let mut client = self.world.system.read().await.runs().await?;
+            let now = client
+                .get_sync_run(v1::GetSyncRunRequest { name: name() })
+                .await?;
+            if now.into_inner().state() != SyncRunState::Held {
+                return Ok(());
+            }
+            client
+                .apply_sync_run(v1::ApplySyncRunRequest { name: name() })
+                .await?;
+            Ok(())
+        })
+        .await?;
+        self.rested(&run.name).await
+    }
+
+    /// The run, when it has ended or waits for a person.
+    async fn rested(&self, name: &str) -> Result<v1::SyncRun> {
         self.patiently("the run to rest", || async {
             let mut client = self.world.system.read().await.runs().await?;
-            let name = run.name.clone();
+            let name = name.to_owned();
             let run = client
                 .get_sync_run(v1::GetSyncRunRequest { name })
                 .await?
