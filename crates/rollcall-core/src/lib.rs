@@ -7,8 +7,9 @@
 //! This crate must never know tonic, sea-orm, ldap3, a socket, a file, the environment or the current
 //! time: time is a parameter, and so is chance.
 //!
-//! Read first: [`directory`] and [`user_sync`] (what a tenant configures), then [`user`], [`plan`] (what a
-//! run would change) and [`verdict`] (what a bind's answer means).
+//! Read first: [`directory`] and [`user_sync`] (what a tenant configures), then [`user`], [`judgement`] (what an
+//! entry means), [`claims`] (who gets which login), [`plan`] (what a run would change) and [`verdict`] (what a
+//! bind's answer means).
 
 pub mod audit;
 pub mod check;

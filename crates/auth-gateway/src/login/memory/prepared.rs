@@ -23,10 +23,11 @@ pub struct Prepared {
 /// The prepared syncs, each with the settings that were in force when it was last asked for.
 pub struct PreparedSyncs {
     policy: LoginPolicy,
-    kept: Mutex<HashMap<Key, (Arc<UserSyncSettings>, Arc<Prepared>)>>,
+    kept: Mutex<HashMap<Key, Kept>>,
 }
 
 type Key = (TenantId, UserSyncId);
+type Kept = (Arc<UserSyncSettings>, Arc<Prepared>);
 
 impl PreparedSyncs {
     /// Maps logins under this policy.
