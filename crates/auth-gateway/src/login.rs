@@ -1,5 +1,5 @@
 //! Logins: who joins whom, and what happens when a caller stops waiting. One login from beginning to end is one page:
-//! [`steps`].
+//! `steps`.
 //!
 //! A login that has begun is carried through in a task of its own, whether or not its caller still waits:
 //! a bind that was sent must be accounted for.
