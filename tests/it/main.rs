@@ -9,6 +9,7 @@ mod grpcurl;
 mod hostile_names;
 mod interrupted;
 mod lockout;
+mod lost_role;
 mod main_job;
 mod new_forest;
 mod recovery;

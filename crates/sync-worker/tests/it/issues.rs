@@ -71,8 +71,10 @@ async fn every_bad_entry_is_named_with_what_is_wrong_and_what_to_do() {
     let run = world.apply().await;
     assert_eq!(run.state(), SyncRunState::SucceededWithIssues, "{run:#?}");
     let issues = world.issues(&run).await;
-    let found: BTreeMap<IssueType, &v1::SyncIssue> =
-        issues.iter().map(|issue| (issue.r#type(), issue)).collect();
+    let found: BTreeMap<(IssueType, &str), &v1::SyncIssue> = issues
+        .iter()
+        .map(|issue| ((issue.r#type(), issue.dn.as_str()), issue))
+        .collect();
     let nothing = format!("cn=nothing,ou=Staff,{BASE}");
     let expected = [
         (IssueType::LoginTooShort, dn("Staff", "ab"), "ab"),
@@ -81,30 +83,37 @@ async fn every_bad_entry_is_named_with_what_is_wrong_and_what_to_do() {
         (IssueType::LoginTaken, dn("Staff", "local"), "local"),
         (IssueType::OwnerProtected, dn("Staff", "owner"), "owner"),
         (IssueType::EmailInvalid, dn("Staff", "badmail"), "no address"),
+        (IssueType::EmailInvalid, dn("Staff", &long), long.as_str()),
         (IssueType::EmailTaken, dn("Staff", "taken"), "post@example.org"),
         (IssueType::ValueTooLong, dn("Staff", "huge"), "xxx"),
         (IssueType::MissingRequiredField, nothing, ""),
     ];
     for (kind, dn, value) in &expected {
         let issue = found
-            .get(kind)
-            .unwrap_or_else(|| panic!("{kind:?} in {issues:#?}"));
-        assert_eq!(&issue.dn, dn, "{kind:?}");
+            .get(&(*kind, dn.as_str()))
+            .unwrap_or_else(|| panic!("{kind:?} of {dn} in {issues:#?}"));
         assert!(
             issue.value.starts_with(value) && issue.value.chars().count() <= 200,
             "{issue:?}"
         );
         assert!(!issue.field.is_empty() && !issue.message.is_empty() && !issue.hint.is_empty());
     }
-    let twice = found[&IssueType::DuplicateInDirectory];
-    assert!(
-        twice.dn.starts_with("uid=same,") && twice.value == "same",
-        "{twice:?}"
-    );
-    assert_eq!(issues.len(), expected.len() + 1, "{issues:#?}");
+    // What two entries ask for is neither's, and each issue names the other entry.
+    let twice: Vec<_> = issues
+        .iter()
+        .filter(|issue| issue.r#type() == IssueType::DuplicateInDirectory)
+        .map(|issue| (issue.value.as_str(), issue.dn.clone(), issue.other_dn.clone()))
+        .collect();
+    let (guest, same) = (dn("Guests", "same"), dn("Staff", "same"));
+    for one in [(guest.clone(), same.clone()), (same, guest)] {
+        let issue = ("same", one.0, one.1);
+        assert!(twice.contains(&issue), "{issue:?} in {twice:?}");
+    }
+    assert_eq!(issues.len(), expected.len() + twice.len(), "{issues:#?}");
+    assert_eq!(twice.len(), 2, "{twice:?}");
     assert_eq!(run.counts.unwrap().issues, issues.len() as i64);
     let users = world.users().await;
-    for (login, email) in [("fine", true), ("badmail", false), ("huge", true), ("same", true)] {
+    for (login, email) in [("fine", true), ("badmail", false), ("huge", true), ("taken", false)] {
         assert_eq!(users[login].profile.email.is_some(), email, "{login}");
     }
     assert_eq!(users["huge"].profile.given_name, None);

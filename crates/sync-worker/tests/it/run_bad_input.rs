@@ -1,6 +1,7 @@
 //! Directories, and a clock, that are not what anybody expects.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_core::user::UserState;
 use rollcall_proto::v1::{self, IssueType, SyncRunState};
 use rollcall_runtime::clock::{Clock, ManualClock};
 use rollcall_testkit::{Ldif, Slapd};
@@ -83,7 +84,12 @@ async fn entries_without_any_mapped_attribute_are_issues_and_their_users_stay() 
         world.issue_types(&run).await,
         [IssueType::MissingRequiredField; 11]
     );
-    assert_eq!(world.users().await, before);
+    // Nobody is without a login; an e-mail address that the entry does not offer is not kept from others.
+    let users = world.users().await;
+    assert_eq!(users["number-p01"], before["number-p01"]);
+    let p00 = &users["number-p00"];
+    assert_eq!((p00.id, p00.state), (before["number-p00"].id, UserState::Active));
+    assert_eq!(p00.profile.email, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
