@@ -5,6 +5,7 @@ mod chaos;
 mod company;
 mod cron_job;
 mod crowd;
+mod foreign_guid;
 mod grpcurl;
 mod hostile_names;
 mod interrupted;

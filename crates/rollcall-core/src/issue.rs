@@ -125,7 +125,8 @@ pub struct Issue {
     pub value: Option<String>,
     /// What happened, in a sentence.
     pub message: String,
-    /// The user sync that owns the user, for [`IssueKind::Overlap`].
+    /// The user sync that owns the user, for [`IssueKind::Overlap`]; the other one of the same directory whose user has the
+    /// login or e-mail address, where that is why it is taken.
     pub other_user_sync: Option<UserSyncId>,
     /// The DN of another entry of the same directory that is concerned. It stands here and in no message, so that it can
     /// be erased with the person; of people of other directories an issue tells nothing.
@@ -186,6 +187,9 @@ impl Issue {
             IssueKind::LoginIllegalCharacters if is_address => {
                 "An e-mail address is no login. Map the login to the attribute with the user name; people can log in with their e-mail address all the same. Whoever operates Rollcall can allow @ in logins with login_characters under [users]."
             }
+            IssueKind::LoginTaken if self.other_user_sync.is_some() => {
+                "Give one of the two another login in the directory: it must be the login and e-mail address of nobody else. A run changes the users of its own user sync alone, so people of two user syncs who swap their logins need a third one for a night: give it to one of the two, run both user syncs, then give that person the login that is free."
+            }
             // The attribute can be read; it is the value that is of no use.
             IssueKind::MissingExternalId if self.value.as_deref().is_some_and(|value| !value.is_empty()) => {
                 "See the message for the form that the id must have. Correct the value in the directory, or set external_id_attribute to another attribute that never changes and is never reused."
@@ -236,6 +240,15 @@ mod tests {
                 .contains("e-mail address is no login")
         );
         assert!(!illegal("uid", "a b").hint().contains("e-mail"));
+    }
+
+    /// No run changes the users of two user syncs, so two people who swap their logins would wait for ever.
+    #[test]
+    fn a_login_that_another_user_sync_has_can_be_swapped_in_two_steps() {
+        let mut issue = Issue::new(IssueKind::LoginTaken, "uid=a", "x");
+        assert!(!issue.hint().contains("third"));
+        issue.other_user_sync = UserSyncId::parse("guests").ok();
+        assert!(issue.hint().contains("third"));
     }
 
     /// A hint is given for people who were taken and for people who were not.

@@ -14,7 +14,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::claims::Outside;
 use crate::digests::{DigestSet, Digests, Met};
 use crate::external_id::ExternalId;
 use crate::id::{UserId, UserSyncId};
@@ -32,6 +31,7 @@ mod context;
 mod decide;
 mod known;
 mod order;
+mod outsider;
 mod relinking;
 mod settle;
 
@@ -40,6 +40,7 @@ use claim::{Bystander, Claim};
 pub use context::{Context, Holder};
 pub use known::{Known, KnownUsers, Meeting};
 pub use order::OrderedClaims;
+use outsider::Outsider;
 pub use relinking::Relinking;
 pub use settle::Contested;
 
@@ -75,8 +76,8 @@ pub struct Planner<'a> {
     crowd: DigestSet,
     /// Users of this sync who have what claims ask for.
     holders: HashMap<UserId, User>,
-    /// What others have, with the DN of theirs that may be named.
-    outside: HashMap<String, (Outside, Option<String>)>,
+    /// What others have.
+    outside: HashMap<String, Outsider>,
     counts: RunCounts,
     active: u64,
     /// Every entry of the directory was met.

@@ -2,6 +2,7 @@
 
 use super::claim::{Bystander, Claim, asked, held};
 use super::known::Offered;
+use super::outsider::Outsider;
 use super::{Context, Decisions, Holder, Planner, ReadEntry};
 use crate::claims::{Outside, Want, Wants};
 use crate::id::{UserId, Uuid};
@@ -139,7 +140,7 @@ impl Planner<'_> {
             // Whoever else asks for the same cannot be told from this one any more.
             for key in asked(&claim.judged.wants, None) {
                 self.contested.insert(key.clone());
-                self.outside.entry(key).or_insert((Outside::Keeps, None));
+                self.outside.entry(key).or_insert(Outsider::unnamed());
             }
             claim.opposed()
         };
@@ -192,11 +193,11 @@ impl Planner<'_> {
         }
         match holder {
             None if self.crowd.contains(digest) => {
-                self.outside.insert(key.clone(), (Outside::Keeps, None));
+                self.outside.insert(key.clone(), Outsider::unnamed());
             }
             None => {}
             Some(Holder::Foreign) => {
-                self.outside.insert(key.clone(), (Outside::Keeps, None));
+                self.outside.insert(key.clone(), Outsider::unnamed());
             }
             Some(Holder::User(holder)) => match context.user(*holder) {
                 Some(user) if self.owns(user) => {
@@ -207,7 +208,7 @@ impl Planner<'_> {
                     self.outside.insert(key.clone(), standing);
                 }
                 None => {
-                    self.outside.insert(key.clone(), (Outside::Keeps, None));
+                    self.outside.insert(key.clone(), Outsider::unnamed());
                 }
             },
         }
@@ -215,18 +216,22 @@ impl Planner<'_> {
         true
     }
 
-    fn outside_of(&self, key: &str, user: &User) -> (Outside, Option<String>) {
+    fn outside_of(&self, key: &str, user: &User) -> Outsider {
         let is_login = normalize(&user.profile.login) == key;
+        let unnamed = Outsider::unnamed();
         match &user.origin {
-            None if is_login && self.settings.overwrite_local_users && !user.owner => {
-                (Outside::Linkable, None)
-            }
-            None => (Outside::Keeps, None),
+            None if is_login && self.settings.overwrite_local_users && !user.owner => Outsider {
+                outside: Outside::Linkable,
+                ..unnamed
+            },
+            None => unnamed,
             // The same directory: its admin sees the other entry anyway.
-            Some(origin) if origin.directory == self.settings.directory => {
-                (Outside::Keeps, Some(origin.dn.clone()))
-            }
-            Some(_) => (Outside::Keeps, None),
+            Some(origin) if origin.directory == self.settings.directory => Outsider {
+                dn: Some(origin.dn.clone()),
+                user_sync: Some(origin.user_sync.clone()),
+                ..unnamed
+            },
+            Some(_) => unnamed,
         }
     }
 
@@ -270,7 +275,7 @@ impl Planner<'_> {
             let contested = self.ask(key.clone(), context);
             if crowded {
                 if contested {
-                    self.outside.entry(key).or_insert((Outside::Keeps, None));
+                    self.outside.entry(key).or_insert(Outsider::unnamed());
                 } else {
                     self.crowd.insert(self.digests.of(&key));
                 }

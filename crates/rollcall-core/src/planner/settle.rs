@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use super::claim::{Claim, held};
 use super::known::Offered;
 use super::order::{Ordered, order_claims};
+use super::outsider::Outsider;
 use super::{OrderedClaims, Planner};
-use crate::claims::{Claimant, Outcome, Outside, Refusal, Settled, Want, Wants, settle};
+use crate::claims::{Claimant, Outcome, Refusal, Settled, Want, Wants, settle};
 use crate::external_id::ExternalId;
 use crate::id::UserId;
 use crate::identifier::normalize;
@@ -36,7 +37,7 @@ impl Contested {
 /// Whom an issue names: where the other one is found.
 pub(super) struct Names<'n> {
     dns: &'n [String],
-    outside: &'n HashMap<String, (Outside, Option<String>)>,
+    outside: &'n HashMap<String, Outsider>,
     /// Those whose login two entries claim.
     ambiguous: &'n HashSet<usize>,
     /// Those whose entries the pull did not meet.
@@ -124,7 +125,7 @@ impl Planner<'_> {
         let claims_of_unmet = claims.iter().enumerate().filter(|(_, claim)| !claim.met);
         let unmet: HashSet<usize> = claims_of_unmet.map(|(index, _)| index).collect();
         let outside = std::mem::take(&mut self.outside);
-        let kept = outside.iter().map(|(key, (outside, _))| (key.clone(), *outside));
+        let kept = outside.iter().map(|(key, outsider)| (key.clone(), outsider.outside));
         let outcomes = settle(&claimants, &kept.collect());
         let ambiguous = outcomes.iter().enumerate();
         let ambiguous = ambiguous.filter(|(_, outcome)| outcome.ambiguous_with.is_some());
@@ -194,8 +195,11 @@ impl Planner<'_> {
             (None, UserState::Active) => {
                 let held = held(&user);
                 for key in held.login.into_iter().chain(held.email) {
-                    let dn = Some(origin.dn.clone());
-                    self.outside.insert(key, (Outside::Keeps, dn));
+                    let outsider = Outsider {
+                        dn: Some(origin.dn.clone()),
+                        ..Outsider::unnamed()
+                    };
+                    self.outside.insert(key, outsider);
                 }
                 return None;
             }
@@ -388,18 +392,22 @@ fn refused(dn: &str, field: &str, value: &str, refusal: &Refusal, names: Option<
         _ => IssueKind::EmailTaken,
     };
     let dn_of = |index: &usize| names.and_then(|names| names.dns.get(*index)).cloned();
+    let outsider = match refusal {
+        Refusal::Outside => names.and_then(|names| names.outside.get(&normalize(value))),
+        Refusal::Rival(_) | Refusal::NotReleased(_) => None,
+    };
     let (kind, message, other_dn) = match refusal {
         // Somebody was deleted, and made anew where they were.
         Refusal::Rival(rival) if dn_of(rival).as_deref() == Some(dn) => {
             let message = "the user of an earlier entry with the same distinguished name has it";
-            (taken, message, None)
+            (taken, message.to_owned(), None)
         }
         Refusal::Rival(rival) if names.is_some_and(|names| names.unmet.contains(rival)) => {
-            (taken, "another user has it", dn_of(rival))
+            (taken, "another user has it".to_owned(), dn_of(rival))
         }
         Refusal::Rival(rival) => (
             IssueKind::DuplicateInDirectory,
-            "another entry asks for it or has it too",
+            "another entry asks for it or has it too".to_owned(),
             dn_of(rival),
         ),
         Refusal::NotReleased(holder) => {
@@ -410,15 +418,18 @@ fn refused(dn: &str, field: &str, value: &str, refusal: &Refusal, names: Option<
             } else {
                 taken
             };
-            (kind, message, dn_of(holder))
+            (kind, message.to_owned(), dn_of(holder))
         }
         Refusal::Outside => {
-            let outside = names.and_then(|names| names.outside.get(&normalize(value)));
-            let other_dn = outside.and_then(|(_, dn)| dn.clone());
-            (taken, "another user has it", other_dn)
+            let message = match outsider.and_then(|outsider| outsider.user_sync.as_ref()) {
+                Some(user_sync) => format!("a user of the user sync {user_sync} has it, which was first"),
+                None => "another user has it".to_owned(),
+            };
+            (taken, message, outsider.and_then(|outsider| outsider.dn.clone()))
         }
     };
     let mut issue = Issue::new(kind, dn, message).of_field(field).valued(value);
+    issue.other_user_sync = outsider.and_then(|outsider| outsider.user_sync.clone());
     issue.other_dn = other_dn;
     issue
 }

@@ -1842,7 +1842,7 @@ pub struct Directory {
     pub page_size: i32,
     /// The attribute that identifies an entry for good. When empty, it is detected: objectGUID, entryUUID, nsUniqueId,
     /// ipaUniqueID or GUID. Never the DN, the login, the e-mail address or a secret. At most 128 characters. After a change, a
-    /// run of mode RELINK gives the users their new identifiers.
+    /// run of mode RELINK gives the users their new identifiers; it must come before a run of mode APPLY is applied.
     #[prost(string, tag = "21")]
     pub external_id_attribute: ::prost::alloc::string::String,
     /// Output only. Whether logins and runs may use the endpoint.
@@ -5065,7 +5065,8 @@ pub struct SyncIssue {
     /// The value that is at fault, cut to 200 characters. May be empty; never a secret, and never another user's.
     #[prost(string, tag = "4")]
     pub value: ::prost::alloc::string::String,
-    /// For OVERLAP: the other user sync, "tenants/{tenant}/userSyncs/{user_sync}", which owns the user.
+    /// The other user sync, "tenants/{tenant}/userSyncs/{user_sync}": for OVERLAP the one that owns the user, for
+    /// LOGIN_TAKEN and EMAIL_TAKEN the one of the same directory whose user has the login or the e-mail address.
     #[prost(string, tag = "5")]
     pub other_user_sync: ::prost::alloc::string::String,
     /// What happened, in plain words for the tenant's admin.
@@ -5112,7 +5113,9 @@ pub enum SyncRunMode {
     /// has no entry with the user's own identifier any more, and exactly one with the login. Never for a LOCAL user or one
     /// of another user sync. The user keeps its name and gets the new identifier when the plan is applied. A plan with
     /// such changes is HELD in any case: a login may have been given to somebody else, so compare the old and the new
-    /// distinguished name of every RELINK before ApplySyncRun.
+    /// distinguished name of every RELINK before ApplySyncRun. RELINK comes first: whoever applies a held run of mode APPLY
+    /// instead gives the entries to new users, and archives those of before, since the new ones have their logins. RELINK
+    /// does not find them then; with the external_id_attribute of before, a run of mode APPLY brings them back.
     Relink = 3,
 }
 impl SyncRunMode {
@@ -5274,7 +5277,8 @@ pub enum HoldRule {
     /// Users were found by login under another identifier; see SYNC_RUN_MODE_RELINK.
     Relinked = 11,
     /// The searches, the mapping, the role rules or the identifier's attribute changed since a run was last applied, and
-    /// this one would take access from somebody or change somebody's role.
+    /// this one would take access from somebody or change somebody's role. After a change of the identifier's attribute do
+    /// not apply it: see SYNC_RUN_MODE_RELINK, which comes first.
     ConfigurationChanged = 12,
 }
 impl HoldRule {
