@@ -16,6 +16,7 @@ mod connection_checks;
 mod directories;
 mod endpoint_change;
 mod harness;
+mod hidden_state;
 mod holds;
 mod identity;
 mod issues;
