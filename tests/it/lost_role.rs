@@ -68,7 +68,11 @@ async fn is_no_admin_any_more(backend: Backend) -> Result<()> {
 
     // The same once more, and the login comes before the run.
     modify(&slapd, &admins, &format!("add: member\nmember: {ada}"))?;
-    assert_eq!(login(&system).await?.role, "admin", "and her address is still bob's");
+    assert_eq!(
+        login(&system).await?.role,
+        "admin",
+        "and her address is still bob's"
+    );
     modify(&slapd, &admins, &format!("delete: member\nmember: {ada}"))?;
     assert_eq!(login(&system).await?.role, "user");
     Ok(())

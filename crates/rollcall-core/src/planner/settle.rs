@@ -125,7 +125,9 @@ impl Planner<'_> {
         let claims_of_unmet = claims.iter().enumerate().filter(|(_, claim)| !claim.met);
         let unmet: HashSet<usize> = claims_of_unmet.map(|(index, _)| index).collect();
         let outside = std::mem::take(&mut self.outside);
-        let kept = outside.iter().map(|(key, outsider)| (key.clone(), outsider.outside));
+        let kept = outside
+            .iter()
+            .map(|(key, outsider)| (key.clone(), outsider.outside));
         let outcomes = settle(&claimants, &kept.collect());
         let ambiguous = outcomes.iter().enumerate();
         let ambiguous = ambiguous.filter(|(_, outcome)| outcome.ambiguous_with.is_some());

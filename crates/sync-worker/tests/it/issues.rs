@@ -113,7 +113,12 @@ async fn every_bad_entry_is_named_with_what_is_wrong_and_what_to_do() {
     assert_eq!(twice.len(), 2, "{twice:?}");
     assert_eq!(run.counts.unwrap().issues, issues.len() as i64);
     let users = world.users().await;
-    for (login, email) in [("fine", true), ("badmail", false), ("huge", true), ("taken", false)] {
+    for (login, email) in [
+        ("fine", true),
+        ("badmail", false),
+        ("huge", true),
+        ("taken", false),
+    ] {
         assert_eq!(users[login].profile.email.is_some(), email, "{login}");
     }
     assert_eq!(users["huge"].profile.given_name, None);

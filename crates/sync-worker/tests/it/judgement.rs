@@ -105,7 +105,10 @@ async fn whoever_is_restored_keeps_the_login_that_a_new_entry_asks_for() {
     let issues = world.issues(&run).await;
     for issue in &issues {
         assert_eq!(issue.r#type(), IssueType::DuplicateInDirectory);
-        assert_eq!((&issue.dn, &issue.other_dn), (&dn("Guests", "ada"), &dn("Staff", "ada")));
+        assert_eq!(
+            (&issue.dn, &issue.other_dn),
+            (&dn("Guests", "ada"), &dn("Staff", "ada"))
+        );
     }
     assert!(!issues.is_empty());
 }
@@ -231,7 +234,10 @@ async fn a_disabled_account_has_nothing_that_a_living_one_asks_for() {
         assert_eq!(issues[0].dn, dn("Staff", "ada.old"));
         let users = world.users().await;
         let address = users["ada"].profile.email.as_deref();
-        assert_eq!((users["ada"].state, address), (UserState::Active, Some("ada.old@example.org")));
+        assert_eq!(
+            (users["ada"].state, address),
+            (UserState::Active, Some("ada.old@example.org"))
+        );
         assert_eq!(users["ada.old"].profile.email, None);
         assert_eq!(world.state("ada.old").await, DISABLED);
     }

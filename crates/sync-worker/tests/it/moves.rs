@@ -51,7 +51,13 @@ fn becomes_guest(world: &World, uid: &str) {
 
 async fn owner(world: &World, login: &str) -> String {
     let users = world.users().await;
-    users[login].origin.as_ref().unwrap().user_sync.as_str().to_owned()
+    users[login]
+        .origin
+        .as_ref()
+        .unwrap()
+        .user_sync
+        .as_str()
+        .to_owned()
 }
 
 /// Fault 6: the first sync has nothing to deactivate any more, and says all the same that they left.
@@ -81,7 +87,10 @@ async fn whoever_was_disabled_in_one_sync_is_taken_over_by_the_other_once_enable
     assert_eq!(world.state("p00").await, (UserState::Active, None));
     assert_eq!(world.users().await["p00"].id, id);
     assert_eq!(owner(&world, "p00").await, "guests");
-    assert!(!world.users().await.contains_key("stranger"), "who is new stays outside");
+    assert!(
+        !world.users().await.contains_key("stranger"),
+        "who is new stays outside"
+    );
 }
 
 /// Fault 6: an address that somebody else has is left out, and the person is taken over.
@@ -130,7 +139,12 @@ async fn two_people_of_two_syncs_swap_their_logins_as_the_hint_says() {
     let before = world.users().await;
 
     let login = |world: &World, unit, uid, login| {
-        change(world, unit, uid, &format!("replace: givenName\ngivenName: {login}\n"));
+        change(
+            world,
+            unit,
+            uid,
+            &format!("replace: givenName\ngivenName: {login}\n"),
+        );
     };
     login(&world, "Staff", "ada", "ben");
     login(&world, "Guests", "ben", "ada");

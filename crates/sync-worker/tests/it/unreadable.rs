@@ -96,10 +96,15 @@ async fn world() -> (World<ScriptedLdap>, People) {
                         ];
                         [ber::search_entry(id, "", &root), ber::search_done(id, 0, "")].concat()
                     }
-                    Operation::Search { base, scope, page, .. } => {
+                    Operation::Search {
+                        base, scope, page, ..
+                    } => {
                         let people = people.lock().unwrap();
-                        let wanted = people.iter().filter(|(id, _)| *scope != 0 || is_named(base, **id));
-                        let mut bytes: Vec<u8> = wanted.flat_map(|(of, person)| person.entry(id, *of)).collect();
+                        let wanted = people
+                            .iter()
+                            .filter(|(id, _)| *scope != 0 || is_named(base, **id));
+                        let mut bytes: Vec<u8> =
+                            wanted.flat_map(|(of, person)| person.entry(id, *of)).collect();
                         bytes.extend(match page {
                             Some(_) => ber::page_done(id, b""),
                             None => ber::search_done(id, 0, ""),
@@ -164,7 +169,11 @@ async fn nobody_comes_back_by_a_state_that_cannot_be_read() {
     });
     for _ in 0..2 {
         let run = world.apply().await;
-        assert_eq!(world.issue_types(&run).await, [IssueType::StateUnreadable; 9], "{run:#?}");
+        assert_eq!(
+            world.issue_types(&run).await,
+            [IssueType::StateUnreadable; 9],
+            "{run:#?}"
+        );
         assert_eq!(world.users().await, before, "and who is new waits");
     }
     let refreshed = world.refresh("ben").await;
@@ -176,7 +185,10 @@ async fn nobody_comes_back_by_a_state_that_cannot_be_read() {
             person.set("userAccountControl", &[b"512"]);
         }
         for id in [1, 2] {
-            people.get_mut(&id).unwrap().set("userAccountControl", &[b"512", b"514"]);
+            people
+                .get_mut(&id)
+                .unwrap()
+                .set("userAccountControl", &[b"512", b"514"]);
         }
     });
     let run = world.apply().await;
@@ -202,7 +214,12 @@ async fn whoever_is_disabled_loses_access_under_a_dn_that_is_not_utf_8() {
         ada.set("userAccountControl", &[b"514"]);
     });
     let run = world.apply().await;
-    assert!(world.issue_types(&run).await.contains(&IssueType::UndecodableEntry));
+    assert!(
+        world
+            .issue_types(&run)
+            .await
+            .contains(&IssueType::UndecodableEntry)
+    );
     assert_eq!(world.state("ada").await, DISABLED);
     assert_eq!(world.users().await["ada"].origin, before.origin);
     assert_eq!(world.active().await, 6);
