@@ -141,22 +141,31 @@ impl Survey {
         stages
     }
 
-    /// What a run would say of this entry because of others: who else asks for its login or address.
+    /// What a run would say of this entry because of others: who else asks for its login or address. An address never
+    /// stands against a login; and whoever does not get the login is not taken, so that nothing is said of the address.
     pub fn rivalries(&self, dn: &str) -> Vec<Issue> {
-        let mut rivalries: Vec<Issue> = self
+        let mut rivalries: Vec<(bool, Issue)> = self
             .rivals()
-            .filter(|(_, claims)| claims.iter().any(|claim| claim.dn == dn))
-            .map(|(value, claims)| {
+            .filter_map(|(value, claims)| {
+                let is_login = claims.iter().any(|claim| claim.dn == dn && claim.is_login);
+                claims.iter().find(|claim| claim.dn == dn)?;
                 let others: BTreeSet<&str> = claims
                     .iter()
+                    .filter(|claim| claim.dn != dn && (claim.is_login || !is_login))
                     .map(|claim| claim.dn.as_str())
-                    .filter(|other| *other != dn)
                     .collect();
+                if others.is_empty() {
+                    return None;
+                }
                 let others: Vec<&str> = others.into_iter().collect();
                 let message = format!("this is asked for by another entry too: {}", others.join("; "));
-                Issue::new(IssueKind::DuplicateInDirectory, dn, message).about("", value)
+                let issue = Issue::new(IssueKind::DuplicateInDirectory, dn, message);
+                Some((is_login, issue.about("", value)))
             })
             .collect();
+        let without_login = rivalries.iter().any(|(is_login, _)| *is_login);
+        rivalries.retain(|(is_login, _)| *is_login || !without_login);
+        let mut rivalries: Vec<Issue> = rivalries.into_iter().map(|(_, issue)| issue).collect();
         rivalries.sort_by(|a, b| a.value.cmp(&b.value));
         rivalries
     }

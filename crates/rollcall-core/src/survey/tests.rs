@@ -209,6 +209,25 @@ fn what_several_enabled_entries_ask_for_is_named_with_them() {
 }
 
 #[test]
+fn an_address_stands_against_no_login_and_whoever_gets_no_login_is_told_nothing_else() {
+    let mut survey = survey(Dialect::OpenLdap, None, &[("email", &["mail"])]);
+    survey.see(0, &person(1, &[("mail", b"shared@example.org")]));
+    survey.see(
+        0,
+        &person(2, &[("uid", b"user1"), ("mail", b"shared@example.org")]),
+    );
+    survey.see(0, &person(3, &[("mail", b"user4")]));
+    survey.see(0, &person(4, &[]));
+    let told = |dn: &str| -> Vec<String> {
+        let issues = survey.rivalries(dn).into_iter();
+        issues.filter_map(|issue| issue.value).collect()
+    };
+    assert_eq!(told("uid=user1"), ["user1"]);
+    assert_eq!(told("uid=user2"), ["user1"]);
+    assert!(told("uid=user4").is_empty());
+}
+
+#[test]
 fn aliases_alone_fail_and_some_warn() {
     let alias = entry("cn=a", &[("objectclass", b"alias"), ("uid", b"ada")]);
     let mut survey = survey(Dialect::OpenLdap, None, &[]);
