@@ -247,7 +247,7 @@ mod tests {
     fn a_login_that_another_user_sync_has_can_be_swapped_in_two_steps() {
         let mut issue = Issue::new(IssueKind::LoginTaken, "uid=a", "x");
         assert!(!issue.hint().contains("third"));
-        issue.other_user_sync = UserSyncId::parse("guests").ok();
+        issue.other_user_sync = UserSyncId::parse("guests");
         assert!(issue.hint().contains("third"));
     }
 
