@@ -4,13 +4,11 @@
 //! worker that slept through the end of its lease can do no harm; and every state is one that another worker
 //! can go on from: PULLING pulls again, APPLYING goes on after the last chunk.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{RunId, UserSyncKey, Uuid};
-use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{LeaseName, LeaseToken, NewRun, Store};
@@ -26,6 +24,8 @@ mod applying;
 mod carry_out;
 mod context;
 mod disputes;
+mod ending;
+mod executor;
 mod expiry;
 mod owners;
 mod place;
@@ -33,10 +33,14 @@ mod planning;
 mod refresh;
 mod relinking;
 mod source;
+mod steps;
 mod stop;
 mod superseded;
 mod turn;
 
+use carry_out::carry_out;
+pub use executor::RunLimits;
+use executor::{Executor, Job, Phase};
 use place::Places;
 pub(crate) use place::per_tenant;
 pub use refresh::{RefreshOutcome, Refreshed};
@@ -44,66 +48,18 @@ pub use refresh::{RefreshOutcome, Refreshed};
 /// Abandoned runs taken over at a time.
 const TAKEOVERS: u32 = 16;
 
-/// How runs are carried out.
-#[derive(Clone, Debug)]
-pub struct RunLimits {
-    /// Which logins are acceptable.
-    pub login_policy: LoginPolicy,
-    /// A worker that is silent for this long has lost its runs.
-    pub lease_ttl: Duration,
-    /// Runs that are worked on at a time in this process, however they were started.
-    pub concurrent: usize,
-    /// Runs that may read one directory at a time, in all replicas together.
-    pub per_directory: u32,
-    /// Whether reports are written; false where nobody sends them.
-    pub reports: bool,
-}
-
-impl Default for RunLimits {
-    /// The default login policy, 30 s, four runs, two a directory, no reports.
-    fn default() -> Self {
-        Self {
-            login_policy: LoginPolicy::default(),
-            lease_ttl: Duration::from_secs(30),
-            concurrent: 4,
-            per_directory: 2,
-            reports: false,
-        }
-    }
-}
-
 /// Carries out runs. Clones share it.
 #[derive(Clone)]
 pub struct RunEngine {
-    inner: Arc<Inner>,
-}
-
-pub(super) struct Inner {
-    store: Store,
-    directories: Directories,
-    clock: Clock,
-    limits: RunLimits,
-    reports: Reports,
-    /// Names this process in leases, for people.
-    holder: String,
-    progress: Mutex<HashMap<RunId, watch::Sender<u64>>>,
+    x: Arc<Executor>,
     tasks: TaskTracker,
-    places: Places,
-    stopping: CancellationToken,
-}
-
-/// From where a run is carried on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    Pull,
-    Apply,
 }
 
 impl RunEngine {
     /// An engine that works on nothing yet.
     pub fn new(store: Store, directories: Directories, clock: Clock, limits: RunLimits) -> Self {
         Self {
-            inner: Arc::new(Inner {
+            x: Arc::new(Executor {
                 reports: Reports::new(store.clone(), limits.reports),
                 places: Places::new(limits.concurrent),
                 store,
@@ -112,9 +68,9 @@ impl RunEngine {
                 limits,
                 holder: format!("worker {}", Uuid::new_v4().simple()),
                 progress: Mutex::default(),
-                tasks: TaskTracker::new(),
                 stopping: CancellationToken::new(),
             }),
+            tasks: TaskTracker::new(),
         }
     }
 
@@ -163,9 +119,9 @@ impl RunEngine {
     }
 
     async fn begin(&self, key: &UserSyncKey, new: NewRun) -> Result<Run, Error> {
-        let inner = &self.inner;
+        let x = &self.x;
         let lease = self.free_lease(key).await?;
-        let run = match inner.store.create_run(&lease, key, new, inner.clock.now()).await {
+        let run = match x.store.create_run(&lease, key, new, x.clock.now()).await {
             Ok(run) => run,
             Err(error) => {
                 self.give_up(&lease).await;
@@ -182,9 +138,9 @@ impl RunEngine {
     /// `RUN_NOT_IN_STATE`, `SYNC_IN_PROGRESS`, `SYNC_DISABLED`, `ENDPOINT_UNCONFIRMED` and what the store says.
     pub async fn apply(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
         self.expect_ready(key).await?;
-        let inner = &self.inner;
+        let x = &self.x;
         let lease = self.free_lease(key).await?;
-        let run = match inner.store.begin_apply(&lease, key, id, inner.clock.now()).await {
+        let run = match x.store.begin_apply(&lease, key, id, x.clock.now()).await {
             Ok(run) => run,
             Err(error) => {
                 self.give_up(&lease).await;
@@ -200,10 +156,10 @@ impl RunEngine {
     /// # Errors
     /// `RUN_NOT_IN_STATE` if it ended already, and what the store says.
     pub async fn cancel(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
-        let store = &self.inner.store;
+        let store = &self.x.store;
         let run = store.run(key, id).await?;
         if run.state.is_waiting() {
-            return Ok(store.cancel_waiting_run(key, id, self.inner.clock.now()).await?);
+            return Ok(store.cancel_waiting_run(key, id, self.x.clock.now()).await?);
         }
         store.request_cancel(key, id).await?;
         Ok(store.run(key, id).await?)
@@ -218,7 +174,7 @@ impl RunEngine {
         let mut changes = self.watch(id);
         loop {
             changes.mark_unchanged();
-            match self.inner.store.run(key, id).await.map_err(Error::from) {
+            match self.x.store.run(key, id).await.map_err(Error::from) {
                 Ok(run) if !run.state.is_working() => return Ok(run),
                 Err(error) if error.reason != Reason::StoreUnavailable => return Err(error),
                 Ok(_) | Err(_) => {}
@@ -233,12 +189,12 @@ impl RunEngine {
     /// # Errors
     /// What the store says.
     pub(crate) async fn run_again(&self, key: &UserSyncKey) -> Result<(), Error> {
-        Ok(self.inner.run_again(key).await?)
+        Ok(self.x.run_again(key).await?)
     }
 
     /// Changes whenever this process moved the run on. Runs of other processes have to be asked for.
     pub fn watch(&self, id: RunId) -> watch::Receiver<u64> {
-        let mut progress = self.inner.progress();
+        let mut progress = self.x.progress();
         progress.retain(|_, sender| sender.receiver_count() > 0);
         progress
             .entry(id)
@@ -252,7 +208,7 @@ impl RunEngine {
     /// What the store says.
     pub async fn recover(&self) -> Result<Vec<Run>, Error> {
         let mut taken = Vec::new();
-        for run in self.inner.store.abandoned_runs(TAKEOVERS).await? {
+        for run in self.x.store.abandoned_runs(TAKEOVERS).await? {
             if let Some(lease) = self.lease(&run.user_sync).await? {
                 taken.extend(self.take_over(&run.user_sync, lease).await?.err());
             }
@@ -266,7 +222,7 @@ impl RunEngine {
         key: &UserSyncKey,
         lease: LeaseToken,
     ) -> Result<Result<LeaseToken, Run>, Error> {
-        let run = match self.inner.store.working_run(key).await {
+        let run = match self.x.store.working_run(key).await {
             Ok(Some(run)) => run,
             // It may have been carried to its end before the lease was ours.
             Ok(None) => return Ok(Ok(lease)),
@@ -293,36 +249,50 @@ impl RunEngine {
         tenant: &rollcall_core::id::TenantId,
         user: rollcall_core::id::UserId,
     ) -> Result<Refreshed, Error> {
-        self.inner.refresh(tenant, user).await
+        refresh::refresh(&self.x, tenant, user).await
+    }
+
+    /// Ends plans whose time is over, and tells about those that were held.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn expire(&self) -> Result<(), Error> {
+        expiry::expire(&self.x).await
+    }
+
+    /// The held run that may be applied, or was, for one that it superseded; `None` if there is none, or if it has changes
+    /// that the superseded one did not show.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn standing_for(&self, superseded: &Run) -> Result<Option<Run>, Error> {
+        superseded::standing_for(&self.x.store, superseded).await
     }
 
     /// Lets runs come to a state from which another worker goes on, and gives their leases up.
     pub async fn drain(&self, deadline: Duration) {
-        self.inner.stopping.cancel();
-        self.inner.tasks.close();
-        if tokio::time::timeout(deadline, self.inner.tasks.wait())
-            .await
-            .is_err()
-        {
+        self.x.stopping.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
             tracing::warn!("runs were still busy at the end of the drain; another worker takes them over");
         }
     }
 
     /// Somebody who asks for a run hears at once why it could not work.
     async fn expect_ready(&self, key: &UserSyncKey) -> Result<(), Error> {
-        let inner = &self.inner;
-        let sync = inner.store.user_sync(&key.tenant, &key.user_sync).await?;
+        let x = &self.x;
+        let sync = x.store.user_sync(&key.tenant, &key.user_sync).await?;
         if sync.settings.disabled {
             return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
         }
         let directory = &sync.settings.directory;
-        inner.directories.open(&key.tenant, directory).await.map(|_| ())
+        x.directories.open(&key.tenant, directory).await.map(|_| ())
     }
 
     async fn lease(&self, key: &UserSyncKey) -> Result<Option<LeaseToken>, Error> {
         let name = LeaseName::run_of(key);
-        let (holder, ttl) = (&self.inner.holder, self.inner.limits.lease_ttl);
-        Ok(self.inner.store.acquire_lease(&name, holder, ttl).await?)
+        let (holder, ttl) = (&self.x.holder, self.x.limits.lease_ttl);
+        Ok(self.x.store.acquire_lease(&name, holder, ttl).await?)
     }
 
     /// The lease for something new. What was left half done comes first: its plan may be of another day.
@@ -338,29 +308,13 @@ impl RunEngine {
     }
 
     async fn give_up(&self, lease: &LeaseToken) {
-        if let Err(error) = self.inner.store.release_lease(lease).await {
+        if let Err(error) = self.x.store.release_lease(lease).await {
             tracing::debug!(error = %error, "a lease ends by itself");
         }
     }
 
     fn carry_out(&self, key: &UserSyncKey, id: RunId, lease: LeaseToken, phase: Phase) {
-        let inner = self.inner.clone();
-        let key = key.clone();
-        self.inner
-            .tasks
-            .spawn(async move { inner.carry_out(key, id, lease, phase).await });
-    }
-}
-
-impl Inner {
-    fn progress(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, watch::Sender<u64>>> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes those who watch the run.
-    fn moved_on(&self, id: RunId) {
-        if let Some(sender) = self.progress().get(&id) {
-            sender.send_modify(|count| *count += 1);
-        }
+        let (key, x) = (key.clone(), self.x.clone());
+        self.tasks.spawn(carry_out(x, Job { key, id, lease }, phase));
     }
 }

@@ -3,33 +3,29 @@
 use rollcall_core::error::Error;
 use rollcall_core::run::{Run, RunState, health_after};
 
-use super::RunEngine;
+use super::executor::Executor;
 
 /// Plans that expire at a time; the rest has to wait for the next time.
 const BATCH: u32 = 100;
 
-impl RunEngine {
-    /// Ends plans whose time is over, and tells about those that were held.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub async fn expire(&self) -> Result<(), Error> {
-        let inner = &self.inner;
-        let now = inner.clock.now();
-        for run in inner.store.overdue_runs(now, BATCH).await? {
-            let key = &run.user_sync;
-            let (mut health, mut mails) = (None, Vec::new());
-            if run.state == RunState::Held {
-                let sync = inner.store.user_sync(&key.tenant, &key.user_sync).await?;
-                let ending = |run: &mut Run| (run.state, run.end_time) = (RunState::Expired, Some(now));
-                mails = inner.reports.about(&sync, run.id, ending).await;
-                health = Some(health_after(RunState::Expired, 0, None, &run.hold_reasons));
-            }
-            inner
-                .store
-                .expire_run(key, run.id, health.as_ref(), &mails, now)
-                .await?;
+/// Ends plans whose time is over, and tells about those that were held.
+///
+/// # Errors
+/// What the store says.
+pub(super) async fn expire(x: &Executor) -> Result<(), Error> {
+    let now = x.clock.now();
+    for run in x.store.overdue_runs(now, BATCH).await? {
+        let key = &run.user_sync;
+        let (mut health, mut mails) = (None, Vec::new());
+        if run.state == RunState::Held {
+            let sync = x.store.user_sync(&key.tenant, &key.user_sync).await?;
+            let ending = |run: &mut Run| (run.state, run.end_time) = (RunState::Expired, Some(now));
+            mails = x.reports.about(&sync, run.id, ending).await;
+            health = Some(health_after(RunState::Expired, 0, None, &run.hold_reasons));
         }
-        Ok(())
+        x.store
+            .expire_run(key, run.id, health.as_ref(), &mails, now)
+            .await?;
     }
+    Ok(())
 }

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rollcall_core::id::{RunId, TenantId, UserSyncKey};
+use rollcall_core::id::TenantId;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::Inner;
+use super::executor::{Executor, Job};
 use super::stop::Stop;
 
 /// How often a run that waits looks whether it shall go on waiting.
@@ -61,17 +61,15 @@ impl Places {
     }
 }
 
-impl Inner {
-    /// Waits for a place. To be taken after a turn: whoever has a place must not wait for a busy directory.
-    ///
-    /// # Errors
-    /// Why the run has to stop here.
-    pub(super) async fn place(&self, key: &UserSyncKey, id: RunId) -> Result<Place, Stop> {
-        loop {
-            self.keep_going(key, id).await?;
-            if let Ok(Ok(place)) = timeout(POLL, self.places.take(&key.tenant)).await {
-                return Ok(place);
-            }
+/// Waits for a place. To be taken after a turn: whoever has a place must not wait for a busy directory.
+///
+/// # Errors
+/// Why the run has to stop here.
+pub(super) async fn place(x: &Executor, job: &Job) -> Result<Place, Stop> {
+    loop {
+        x.keep_going(job).await?;
+        if let Ok(Ok(place)) = timeout(POLL, x.places.take(&job.key.tenant)).await {
+            return Ok(place);
         }
     }
 }

@@ -17,8 +17,9 @@ use rollcall_service::scope;
 use rollcall_store::{JudgedBy, SingleOutcome};
 use tokio::time::Instant;
 
-use super::source::Source;
-use super::{Inner, disputes, planning};
+use super::executor::Executor;
+use super::source::{Source, source};
+use super::{disputes, planning};
 
 /// What a refresh did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,179 +47,176 @@ pub struct Refreshed {
     pub issues: Vec<Issue>,
 }
 
-impl Inner {
-    pub(super) async fn refresh(&self, tenant: &TenantId, id: UserId) -> Result<Refreshed, Error> {
-        let user = self.store.user(tenant, id).await?;
-        let Some(origin) = user.origin.clone() else {
-            return Err(Error::new(Reason::UserNotFound, "there is no such synced user"));
-        };
-        let key = UserSyncKey {
-            tenant: tenant.clone(),
-            user_sync: origin.user_sync.clone(),
-        };
-        let judged_by = self.store.judged_by(tenant, &origin.user_sync).await?;
-        if judged_by.user_sync.settings.disabled {
-            return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
+pub(super) async fn refresh(x: &Executor, tenant: &TenantId, id: UserId) -> Result<Refreshed, Error> {
+    let user = x.store.user(tenant, id).await?;
+    let Some(origin) = user.origin.clone() else {
+        return Err(Error::new(Reason::UserNotFound, "there is no such synced user"));
+    };
+    let key = UserSyncKey {
+        tenant: tenant.clone(),
+        user_sync: origin.user_sync.clone(),
+    };
+    let judged_by = x.store.judged_by(tenant, &origin.user_sync).await?;
+    if judged_by.user_sync.settings.disabled {
+        return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
+    }
+    // What was edited since the last run is a draft, which a run has to try first.
+    let settings: &UserSyncSettings = &judged_by.in_force;
+    let source = source(x, tenant, &origin.directory, settings).await?;
+    let Source {
+        ldap,
+        reader,
+        contexts,
+        ..
+    } = &source;
+    let timeout = source.timeout;
+    let deadline = Instant::now() + timeout;
+    let found = ldap
+        .find_by_external_id(&origin.external_id, contexts, &reader.attributes(), deadline)
+        .await;
+    let found = match found {
+        Err(LdapError::Misconfigured(Misconfiguration::SharedId)) => {
+            return Ok(rejected(
+                user,
+                vec![disputes::issue(&origin.external_id, &origin.dn)],
+            ));
         }
-        // What was edited since the last run is a draft, which a run has to try first.
-        let settings: &UserSyncSettings = &judged_by.in_force;
-        let source = self.source(tenant, &origin.directory, settings).await?;
-        let Source {
-            ldap,
-            reader,
-            contexts,
-            ..
-        } = &source;
-        let timeout = source.timeout;
+        found => found.map_err(|error| source.error(&error))?,
+    };
+    // Whether somebody is gone is for a run to say, which can tell a missing person from a missing right.
+    let Some(entry) = found else {
+        return Ok(unchanged(user));
+    };
+    let in_scope = async |searches| {
         let deadline = Instant::now() + timeout;
-        let found = ldap
-            .find_by_external_id(&origin.external_id, contexts, &reader.attributes(), deadline)
-            .await;
-        let found = match found {
-            Err(LdapError::Misconfigured(Misconfiguration::SharedId)) => {
-                return Ok(rejected(
-                    user,
-                    vec![disputes::issue(&origin.external_id, &origin.dn)],
-                ));
-            }
-            found => found.map_err(|error| source.error(&error))?,
-        };
-        // Whether somebody is gone is for a run to say, which can tell a missing person from a missing right.
-        let Some(entry) = found else {
+        let in_scope = scope::in_scope(ldap, searches, &entry.dn, deadline).await;
+        in_scope.map_err(|error| source.error(&error))
+    };
+    if !in_scope(&settings.searches).await? {
+        let edited = &judged_by.user_sync.settings.searches;
+        // A run that has not been yet will find them.
+        if *edited != settings.searches && in_scope(edited).await? {
             return Ok(unchanged(user));
-        };
-        let in_scope = async |searches| {
-            let deadline = Instant::now() + timeout;
-            let in_scope = scope::in_scope(ldap, searches, &entry.dn, deadline).await;
-            in_scope.map_err(|error| source.error(&error))
-        };
-        if !in_scope(&settings.searches).await? {
-            let edited = &judged_by.user_sync.settings.searches;
-            // A run that has not been yet will find them.
-            if *edited != settings.searches && in_scope(edited).await? {
-                return Ok(unchanged(user));
-            }
-            return self.leave(&key, settings, user).await;
         }
-        let rules = Rules::new(ldap, reader.dialect(), contexts, settings);
-        let deadline = Instant::now() + timeout;
-        let (role, problems) = rules.role(&Person::at(&entry.dn), deadline).await;
-        for problem in problems {
-            tracing::debug!(problem = %problem.message, "something is wrong with a role rule");
-        }
-        let reading = reader.read(origin.external_id.clone(), &entry, self.clock.now());
-        self.follow(&key, &judged_by, user, (reading, role)).await
+        return leave(x, &key, settings, user).await;
     }
+    let rules = Rules::new(ldap, reader.dialect(), contexts, settings);
+    let deadline = Instant::now() + timeout;
+    let (role, problems) = rules.role(&Person::at(&entry.dn), deadline).await;
+    for problem in problems {
+        tracing::debug!(problem = %problem.message, "something is wrong with a role rule");
+    }
+    let reading = reader.read(origin.external_id.clone(), &entry, x.clock.now());
+    follow(x, &key, &judged_by, user, (reading, role)).await
+}
 
-    /// The entry was read, and is out of scope: what the sync does with missing users happens at once.
-    async fn leave(
-        &self,
-        key: &UserSyncKey,
-        settings: &UserSyncSettings,
-        user: User,
-    ) -> Result<Refreshed, Error> {
-        let mut planner = Planner::alone(&key.user_sync, settings, KnownUsers::default());
-        let told = user.state_reason.is_some_and(StateReason::has_left);
-        match planner.remove(&user, StateReason::OutOfScope).filter(|_| !told) {
-            Some(change) => self.write(key, user, change, Vec::new()).await,
-            None => Ok(unchanged(user)),
+/// The entry was read, and is out of scope: what the sync does with missing users happens at once.
+async fn leave(
+    x: &Executor,
+    key: &UserSyncKey,
+    settings: &UserSyncSettings,
+    user: User,
+) -> Result<Refreshed, Error> {
+    let mut planner = Planner::alone(&key.user_sync, settings, KnownUsers::default());
+    let told = user.state_reason.is_some_and(StateReason::has_left);
+    match planner.remove(&user, StateReason::OutOfScope).filter(|_| !told) {
+        Some(change) => write(x, key, user, change, Vec::new()).await,
+        None => Ok(unchanged(user)),
+    }
+}
+
+async fn follow(
+    x: &Executor,
+    key: &UserSyncKey,
+    judged_by: &JudgedBy,
+    user: User,
+    entry: ReadEntry,
+) -> Result<Refreshed, Error> {
+    let tenant = &key.tenant;
+    let settings: &UserSyncSettings = &judged_by.in_force;
+    let mut planner = Planner::alone(&key.user_sync, settings, KnownUsers::default());
+    let mut keys: Vec<String> = entry.0.offers.identifiers().collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let mut holders: HashMap<String, Holder> = x
+        .store
+        .identifier_holders(tenant, &keys)
+        .await?
+        .into_iter()
+        .collect();
+    // Nobody else changes along with this user, so nobody else releases anything.
+    for holder in holders.values_mut() {
+        if *holder != Holder::User(user.id) {
+            *holder = Holder::Foreign;
         }
     }
-
-    async fn follow(
-        &self,
-        key: &UserSyncKey,
-        judged_by: &JudgedBy,
-        user: User,
-        entry: ReadEntry,
-    ) -> Result<Refreshed, Error> {
-        let tenant = &key.tenant;
-        let settings: &UserSyncSettings = &judged_by.in_force;
-        let mut planner = Planner::alone(&key.user_sync, settings, KnownUsers::default());
-        let mut keys: Vec<String> = entry.0.offers.identifiers().collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let mut holders: HashMap<String, Holder> = self
-            .store
-            .identifier_holders(tenant, &keys)
-            .await?
-            .into_iter()
-            .collect();
-        // Nobody else changes along with this user, so nobody else releases anything.
-        for holder in holders.values_mut() {
-            if *holder != Holder::User(user.id) {
-                *holder = Holder::Foreign;
-            }
+    let context = Context::new(&settings.directory, [user.clone()], holders);
+    let decisions = planner.decide(vec![entry], &context, || planning::new_user_id(x.clock.now()));
+    let settled = planner.finish();
+    let mut issues = decisions.issues;
+    issues.extend(settled.issues);
+    let changes = decisions.changes.into_iter();
+    let Some(mut change) = changes.chain(settled.groups.into_iter().flatten()).next() else {
+        return Ok(if issues.is_empty() {
+            unchanged(user)
+        } else {
+            rejected(user, issues)
+        });
+    };
+    // Whether another entry asks for the login is for a run to say, which sees them all.
+    change.login_ambiguous = user.login_ambiguous;
+    let dn = change.origin.dn.clone();
+    match withhold(&mut change, &user, &judged_by.user_sync.hold, &settings.role) {
+        Withheld::Nothing => {}
+        Withheld::Return => {
+            let message = "the user may not log in again before the held run of the user sync is released";
+            issues.push(Issue::new(IssueKind::Held, &dn, message));
+            return Ok(rejected(user, issues));
         }
-        let context = Context::new(&settings.directory, [user.clone()], holders);
-        let decisions = planner.decide(vec![entry], &context, || planning::new_user_id(self.clock.now()));
-        let settled = planner.finish();
-        let mut issues = decisions.issues;
-        issues.extend(settled.issues);
-        let changes = decisions.changes.into_iter();
-        let Some(mut change) = changes.chain(settled.groups.into_iter().flatten()).next() else {
-            return Ok(if issues.is_empty() {
-                unchanged(user)
-            } else {
-                rejected(user, issues)
-            });
-        };
-        // Whether another entry asks for the login is for a run to say, which sees them all.
-        change.login_ambiguous = user.login_ambiguous;
-        let dn = change.origin.dn.clone();
-        match withhold(&mut change, &user, &judged_by.user_sync.hold, &settings.role) {
-            Withheld::Nothing => {}
-            Withheld::Return => {
-                let message =
-                    "the user may not log in again before the held run of the user sync is released";
-                issues.push(Issue::new(IssueKind::Held, &dn, message));
+        Withheld::Fields(fields) => {
+            issues.extend(fields.iter().map(|field| {
+                let message = format!("the held run of the user sync is about changes of {field}");
+                Issue::new(IssueKind::Held, &dn, message).about(field, "")
+            }));
+            let nothing_left = change.changes.is_empty()
+                && user.origin.as_ref() == Some(&change.origin)
+                && (user.state, user.state_reason) == (change.state, change.state_reason);
+            if nothing_left {
                 return Ok(rejected(user, issues));
             }
-            Withheld::Fields(fields) => {
-                issues.extend(fields.iter().map(|field| {
-                    let message = format!("the held run of the user sync is about changes of {field}");
-                    Issue::new(IssueKind::Held, &dn, message).about(field, "")
-                }));
-                let nothing_left = change.changes.is_empty()
-                    && user.origin.as_ref() == Some(&change.origin)
-                    && (user.state, user.state_reason) == (change.state, change.state_reason);
-                if nothing_left {
-                    return Ok(rejected(user, issues));
-                }
-            }
         }
-        self.write(key, user, change, issues).await
     }
+    write(x, key, user, change, issues).await
+}
 
-    async fn write(
-        &self,
-        key: &UserSyncKey,
-        user: User,
-        change: Change,
-        mut issues: Vec<Issue>,
-    ) -> Result<Refreshed, Error> {
-        match self.store.apply_single(key, &change, self.clock.now()).await? {
-            SingleOutcome::Applied(user, lacking) => {
-                issues.extend(lacking);
-                let outcome = match change.kind {
-                    ChangeKind::Deactivate | ChangeKind::Archive => RefreshOutcome::Removed,
-                    ChangeKind::Reactivate => RefreshOutcome::Reactivated,
-                    ChangeKind::Create
-                    | ChangeKind::Link
-                    | ChangeKind::Update
-                    | ChangeKind::Transfer
-                    | ChangeKind::Relink => RefreshOutcome::Updated,
-                };
-                Ok(Refreshed {
-                    user: *user,
-                    outcome,
-                    issues,
-                })
-            }
-            SingleOutcome::Refused(issue) => {
-                issues.push(issue);
-                Ok(rejected(user, issues))
-            }
+async fn write(
+    x: &Executor,
+    key: &UserSyncKey,
+    user: User,
+    change: Change,
+    mut issues: Vec<Issue>,
+) -> Result<Refreshed, Error> {
+    match x.store.apply_single(key, &change, x.clock.now()).await? {
+        SingleOutcome::Applied(user, lacking) => {
+            issues.extend(lacking);
+            let outcome = match change.kind {
+                ChangeKind::Deactivate | ChangeKind::Archive => RefreshOutcome::Removed,
+                ChangeKind::Reactivate => RefreshOutcome::Reactivated,
+                ChangeKind::Create
+                | ChangeKind::Link
+                | ChangeKind::Update
+                | ChangeKind::Transfer
+                | ChangeKind::Relink => RefreshOutcome::Updated,
+            };
+            Ok(Refreshed {
+                user: *user,
+                outcome,
+                issues,
+            })
+        }
+        SingleOutcome::Refused(issue) => {
+            issues.push(issue);
+            Ok(rejected(user, issues))
         }
     }
 }

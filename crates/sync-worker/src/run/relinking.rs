@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::external_id::ExternalId;
-use rollcall_core::id::{RunId, UserId, UserSyncKey};
+use rollcall_core::id::UserId;
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::planner::Relinking;
 use rollcall_core::user_sync::{SearchScope, UserSync};
@@ -13,80 +13,77 @@ use rollcall_ldap::{LdapError, ResultCode};
 use rollcall_service::pull::Pull;
 use tokio::time::Instant;
 
-use super::Inner;
 use super::absences::{BATCH_IDS, any_of};
 use super::context::context;
+use super::executor::{Executor, Job};
 use super::source::Source;
 use super::stop::Stop;
 
-impl Inner {
-    /// The users of the sync who are to be other entries than before.
-    ///
-    /// # Errors
-    /// Why the run has to stop here: an answer that is not whole tells too little.
-    pub(super) async fn relinked(
-        &self,
-        key: &UserSyncKey,
-        id: RunId,
-        sync: &UserSync,
-        source: &Source,
-    ) -> Result<HashMap<UserId, ExternalId>, Stop> {
-        let mut relinking = Relinking::new(&sync.id);
-        let attributes = source.reader.attributes();
-        let mut pull = Pull::new(&source.ldap, &sync.settings.searches, &attributes);
-        while let Some(entries) = pull.next_batch().await {
-            self.keep_going(key, id).await?;
-            let now = self.clock.now();
-            let readings: Vec<EntryReading> = entries
-                .iter()
-                .filter(|entry| source.reader.nobody(entry).is_none())
-                .filter_map(|entry| {
-                    let id = source.reader.external_id(entry).ok()?;
-                    Some(source.reader.read(id, entry, now))
-                })
-                .collect();
-            let entries: Vec<&EntryReading> = readings.iter().collect();
-            let context = context(&self.store, &key.tenant, &sync.settings.directory, &entries).await?;
-            relinking.take(&readings, &context);
-        }
-        let pulled = pull.finish().await.map_err(|error| source.error(&error))?;
-        if let Some(gap) = pulled.gaps.first() {
-            return Err(unclear(gap).into());
-        }
-        if source.contexts.is_empty() {
-            return Err(unclear("the server does not say which trees it has").into());
-        }
-        let mut relinked = HashMap::new();
-        for batch in relinking.found().chunks(BATCH_IDS) {
-            self.keep_going(key, id).await?;
-            relinked.extend(self.without_own_entry(key, source, batch).await?);
-        }
-        Ok(relinked)
-    }
-
-    /// Of these users the ones whose own id no entry has, or only the entry that has the new id as well.
-    async fn without_own_entry(
-        &self,
-        key: &UserSyncKey,
-        source: &Source,
-        batch: &[(UserId, ExternalId)],
-    ) -> Result<Vec<(UserId, ExternalId)>, Error> {
-        let ids: Vec<UserId> = batch.iter().map(|(user, _)| *user).collect();
-        let users = self.store.batch_users(&key.tenant, &ids).await?;
-        let own: HashMap<UserId, ExternalId> = users
-            .into_iter()
-            .filter_map(|user| Some((user.id, user.origin?.external_id)))
+/// The users of the sync who are to be other entries than before.
+///
+/// # Errors
+/// Why the run has to stop here: an answer that is not whole tells too little.
+pub(super) async fn relinked(
+    x: &Executor,
+    job: &Job,
+    sync: &UserSync,
+    source: &Source,
+) -> Result<HashMap<UserId, ExternalId>, Stop> {
+    let mut relinking = Relinking::new(&sync.id);
+    let attributes = source.reader.attributes();
+    let mut pull = Pull::new(&source.ldap, &sync.settings.searches, &attributes);
+    while let Some(entries) = pull.next_batch().await {
+        x.keep_going(job).await?;
+        let now = x.clock.now();
+        let readings: Vec<EntryReading> = entries
+            .iter()
+            .filter(|entry| source.reader.nobody(entry).is_none())
+            .filter_map(|entry| {
+                let id = source.reader.external_id(entry).ok()?;
+                Some(source.reader.read(id, entry, now))
+            })
             .collect();
-        let wanted: Vec<ExternalId> = own.values().cloned().collect();
-        let entries = entries_of(source, &wanted)
-            .await
-            .map_err(|error| source.error(&error))?;
-        let kept = batch.iter().filter(|(user, new)| {
-            own.get(user)
-                .is_some_and(|own| entries.get(own).is_none_or(|there| there.as_ref() == Some(new)))
-        });
-        Ok(kept.cloned().collect())
+        let entries: Vec<&EntryReading> = readings.iter().collect();
+        let context = context(&x.store, &job.key.tenant, &sync.settings.directory, &entries).await?;
+        relinking.take(&readings, &context);
     }
+    let pulled = pull.finish().await.map_err(|error| source.error(&error))?;
+    if let Some(gap) = pulled.gaps.first() {
+        return Err(unclear(gap).into());
+    }
+    if source.contexts.is_empty() {
+        return Err(unclear("the server does not say which trees it has").into());
+    }
+    let mut relinked = HashMap::new();
+    for batch in relinking.found().chunks(BATCH_IDS) {
+        x.keep_going(job).await?;
+        relinked.extend(without_own_entry(x, job, source, batch).await?);
+    }
+    Ok(relinked)
+}
+
+/// Of these users the ones whose own id no entry has, or only the entry that has the new id as well.
+async fn without_own_entry(
+    x: &Executor,
+    job: &Job,
+    source: &Source,
+    batch: &[(UserId, ExternalId)],
+) -> Result<Vec<(UserId, ExternalId)>, Error> {
+    let ids: Vec<UserId> = batch.iter().map(|(user, _)| *user).collect();
+    let users = x.store.batch_users(&job.key.tenant, &ids).await?;
+    let own: HashMap<UserId, ExternalId> = users
+        .into_iter()
+        .filter_map(|user| Some((user.id, user.origin?.external_id)))
+        .collect();
+    let wanted: Vec<ExternalId> = own.values().cloned().collect();
+    let entries = entries_of(source, &wanted)
+        .await
+        .map_err(|error| source.error(&error))?;
+    let kept = batch.iter().filter(|(user, new)| {
+        own.get(user)
+            .is_some_and(|own| entries.get(own).is_none_or(|there| there.as_ref() == Some(new)))
+    });
+    Ok(kept.cloned().collect())
 }
 
 /// The entries that have these ids, by id, with the id by which the directory is read now.

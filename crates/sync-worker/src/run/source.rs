@@ -14,7 +14,7 @@ use rollcall_service::failure;
 use rollcall_service::roles::RunSource;
 use tokio::time::Instant;
 
-use super::Inner;
+use super::executor::Executor;
 use crate::id_kind::id_kind;
 
 /// A directory and how one user sync reads it.
@@ -47,58 +47,56 @@ impl Source {
     }
 }
 
-impl Inner {
-    /// Opens a directory for a user sync and asks what kind of server it is.
-    ///
-    /// # Errors
-    /// What the directory and the store say.
-    pub(super) async fn source(
-        &self,
-        tenant: &TenantId,
-        directory: &DirectoryId,
-        settings: &UserSyncSettings,
-    ) -> Result<Source, Error> {
-        let (directory, ldap) = self.directories.open(tenant, directory).await?;
-        let name = resource_name::directory(tenant, &directory.id);
-        let timeout = directory.settings.operation_timeout;
-        let root = ldap
-            .root_dse(Instant::now() + timeout)
-            .await
-            .map_err(|error| failure::for_admin(&error, &name))?;
-        let mapping = Mapping::new(settings, self.limits.login_policy.clone());
-        let id_attribute = directory.settings.external_id_attribute.as_deref();
-        Ok(Source {
-            reader: EntryReader::new(root.dialect, id_attribute, mapping),
-            contexts: root.data_contexts(),
-            ldap,
-            directory,
-            timeout,
-            name,
-        })
-    }
+/// Opens a directory for a user sync and asks what kind of server it is.
+///
+/// # Errors
+/// What the directory and the store say.
+pub(super) async fn source(
+    x: &Executor,
+    tenant: &TenantId,
+    directory: &DirectoryId,
+    settings: &UserSyncSettings,
+) -> Result<Source, Error> {
+    let (directory, ldap) = x.directories.open(tenant, directory).await?;
+    let name = resource_name::directory(tenant, &directory.id);
+    let timeout = directory.settings.operation_timeout;
+    let root = ldap
+        .root_dse(Instant::now() + timeout)
+        .await
+        .map_err(|error| failure::for_admin(&error, &name))?;
+    let mapping = Mapping::new(settings, x.limits.login_policy.clone());
+    let id_attribute = directory.settings.external_id_attribute.as_deref();
+    Ok(Source {
+        reader: EntryReader::new(root.dialect, id_attribute, mapping),
+        contexts: root.data_contexts(),
+        ldap,
+        directory,
+        timeout,
+        name,
+    })
+}
 
-    /// The same for a run of this sync, all of whose people have ids of one kind.
-    ///
-    /// # Errors
-    /// What the directory and the store say.
-    pub(super) async fn source_of(&self, sync: &UserSync) -> Result<Source, Error> {
-        let settings = &sync.settings;
-        let source = self.source(&sync.tenant, &settings.directory, settings).await?;
-        let kind = id_kind(
-            &self.store,
-            &source.ldap,
-            &source.directory,
-            source.reader.dialect(),
-            Some(&sync.id),
-            &settings.searches,
-        )
-        .await?;
-        Ok(match kind {
-            Some(kind) => Source {
-                reader: source.reader.with_id_kind(kind),
-                ..source
-            },
-            None => source,
-        })
-    }
+/// The same for a run of this sync, all of whose people have ids of one kind.
+///
+/// # Errors
+/// What the directory and the store say.
+pub(super) async fn source_of(x: &Executor, sync: &UserSync) -> Result<Source, Error> {
+    let settings = &sync.settings;
+    let source = source(x, &sync.tenant, &settings.directory, settings).await?;
+    let kind = id_kind(
+        &x.store,
+        &source.ldap,
+        &source.directory,
+        source.reader.dialect(),
+        Some(&sync.id),
+        &settings.searches,
+    )
+    .await?;
+    Ok(match kind {
+        Some(kind) => Source {
+            reader: source.reader.with_id_kind(kind),
+            ..source
+        },
+        None => source,
+    })
 }

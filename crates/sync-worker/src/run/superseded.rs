@@ -6,58 +6,56 @@ use std::collections::HashSet;
 use rollcall_core::error::Error;
 use rollcall_core::plan::{Change, Fingerprint};
 use rollcall_core::run::{Run, RunMode, RunState};
-use rollcall_store::PageRequest;
-
-use super::RunEngine;
+use rollcall_store::{PageRequest, Store};
 
 /// Runs among which the newest that is no preview is looked for.
 const LATEST: u32 = 50;
 
-impl RunEngine {
-    /// The held run that may be applied, or was, for one that it superseded; `None` if there is none, or if it has changes
-    /// that the superseded one did not show.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub async fn standing_for(&self, superseded: &Run) -> Result<Option<Run>, Error> {
-        if superseded.state != RunState::Superseded || superseded.hold_reasons.is_empty() {
-            return Ok(None);
-        }
-        let store = &self.inner.store;
-        let latest = store
-            .list_runs(&superseded.user_sync, &PageRequest::first(LATEST))
-            .await?;
-        let newest = latest.items.into_iter().find(|run| run.mode == RunMode::Apply);
-        let of_a_hold = |run: &Run| {
-            use RunState::*;
-            matches!(run.state, Held | Applying | Succeeded | SucceededWithIssues)
-                && !run.hold_reasons.is_empty()
-        };
-        let Some(newest) = newest.filter(of_a_hold) else {
-            return Ok(None);
-        };
-        let mut shown: HashSet<Fingerprint> = HashSet::new();
-        let all = self.each_change(superseded, |change| {
-            shown.insert(change.as_shown());
-            true
-        });
-        all.await?;
-        // Leavers have not waited.
-        let is_shown = |change: &Change| change.is_leaver() || shown.contains(&change.as_shown());
-        let covered = self.each_change(&newest, is_shown).await?;
-        Ok(covered.then_some(newest))
+/// The held run that may be applied, or was, for one that it superseded; `None` if there is none, or if it has changes
+/// that the superseded one did not show.
+///
+/// # Errors
+/// What the store says.
+pub(super) async fn standing_for(store: &Store, superseded: &Run) -> Result<Option<Run>, Error> {
+    if superseded.state != RunState::Superseded || superseded.hold_reasons.is_empty() {
+        return Ok(None);
     }
+    let latest = store
+        .list_runs(&superseded.user_sync, &PageRequest::first(LATEST))
+        .await?;
+    let newest = latest.items.into_iter().find(|run| run.mode == RunMode::Apply);
+    let of_a_hold = |run: &Run| {
+        use RunState::*;
+        matches!(run.state, Held | Applying | Succeeded | SucceededWithIssues) && !run.hold_reasons.is_empty()
+    };
+    let Some(newest) = newest.filter(of_a_hold) else {
+        return Ok(None);
+    };
+    let mut shown: HashSet<Fingerprint> = HashSet::new();
+    let all = each_change(store, superseded, |change| {
+        shown.insert(change.as_shown());
+        true
+    });
+    all.await?;
+    // Leavers have not waited.
+    let is_shown = |change: &Change| change.is_leaver() || shown.contains(&change.as_shown());
+    let covered = each_change(store, &newest, is_shown).await?;
+    Ok(covered.then_some(newest))
+}
 
-    /// Looks at the changes of a plan while `go_on` says so; false if it stopped.
-    async fn each_change(&self, run: &Run, mut go_on: impl FnMut(&Change) -> bool) -> Result<bool, Error> {
-        let (store, key) = (&self.inner.store, &run.user_sync);
-        let extent = store.plan_extent(key, run.id).await?;
-        for index in 0..extent.chunks {
-            let changes = store.read_chunk(key, run.id, index).await?;
-            if !changes.iter().all(&mut go_on) {
-                return Ok(false);
-            }
+/// Looks at the changes of a plan while `go_on` says so; false if it stopped.
+async fn each_change(
+    store: &Store,
+    run: &Run,
+    mut go_on: impl FnMut(&Change) -> bool,
+) -> Result<bool, Error> {
+    let key = &run.user_sync;
+    let extent = store.plan_extent(key, run.id).await?;
+    for index in 0..extent.chunks {
+        let changes = store.read_chunk(key, run.id, index).await?;
+        if !changes.iter().all(&mut go_on) {
+            return Ok(false);
         }
-        Ok(true)
     }
+    Ok(true)
 }

@@ -4,12 +4,11 @@
 
 use std::time::Duration;
 
-use rollcall_core::id::{DirectoryId, RunId, UserSyncKey};
 use rollcall_store::{LeaseName, LeaseToken, Store, StoreError};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::Inner;
+use super::executor::{Executor, Job};
 use super::stop::Stop;
 
 /// How often a run that waits looks whether a turn is free.
@@ -59,27 +58,22 @@ impl Drop for Turn {
     }
 }
 
-impl Inner {
-    /// Waits for a turn to read a directory.
-    ///
-    /// # Errors
-    /// Why the run has to stop here.
-    pub(super) async fn turn(
-        &self,
-        key: &UserSyncKey,
-        id: RunId,
-        directory: &DirectoryId,
-    ) -> Result<Turn, Stop> {
-        let ttl = self.limits.lease_ttl;
-        loop {
-            self.keep_going(key, id).await?;
-            for number in 0..self.limits.per_directory {
-                let name = LeaseName::turn(&key.tenant, directory, number);
-                if let Some(lease) = self.store.acquire_lease(&name, &self.holder, ttl).await? {
-                    return Ok(Turn::hold(self.store.clone(), lease, ttl));
-                }
+/// Waits for a turn to read the run's directory.
+///
+/// # Errors
+/// Why the run has to stop here.
+pub(super) async fn turn(x: &Executor, job: &Job) -> Result<Turn, Stop> {
+    // Only which directory it is: the rest may change while the run waits.
+    let directory = x.sync(job).await?.settings.directory;
+    let ttl = x.limits.lease_ttl;
+    loop {
+        x.keep_going(job).await?;
+        for number in 0..x.limits.per_directory {
+            let name = LeaseName::turn(&job.key.tenant, &directory, number);
+            if let Some(lease) = x.store.acquire_lease(&name, &x.holder, ttl).await? {
+                return Ok(Turn::hold(x.store.clone(), lease, ttl));
             }
-            sleep(POLL).await;
         }
+        sleep(POLL).await;
     }
 }

@@ -1,0 +1,198 @@
+//! How a run comes to rest: it succeeded, waits for a person, or was stopped before its end. Each way tells the user sync's
+//! health and writes the mails.
+
+use chrono::TimeDelta;
+use rollcall_core::error::chain;
+use rollcall_core::issue::IssueKind;
+use rollcall_core::run::{PLAN_LIFETIME, Run, RunState, RunTrigger, health_after, health_interrupted};
+use rollcall_core::user_sync::UserSync;
+use rollcall_store::{NewMail, PageRequest, RunEnd, StoreError};
+
+use super::executor::{Executor, Job};
+use super::stop::Stop;
+
+const NOBODY_REMOVED: &str = "The directory was not read completely, so users who are missing there were left as they \
+                              are. The issues PULL_INCOMPLETE say why.";
+/// Issues read from the store at a time.
+const ISSUES_AT_ONCE: u32 = 1_000;
+/// How long a plan may fail to be applied. What was applied stays; the next run sees to the rest.
+const APPLY_PATIENCE: TimeDelta = TimeDelta::hours(1);
+
+/// The whole plan is applied.
+///
+/// # Errors
+/// Why it could not be written.
+pub(super) async fn succeed(x: &Executor, job: &Job, sync: &UserSync) -> Result<(), Stop> {
+    let Job { key, id, lease } = job;
+    let (store, id) = (&x.store, *id);
+    let run = store.run(key, id).await?;
+    let issues: u64 = run.issue_counts.values().sum();
+    let state = if issues == 0 {
+        RunState::Succeeded
+    } else {
+        RunState::SucceededWithIssues
+    };
+    let mut health = health_after(state, issues, None, &[]);
+    if !run.complete {
+        health.problems.insert(0, NOBODY_REMOVED.to_owned());
+    }
+    health.problems.extend(role_problems(x, job, &run).await?);
+    let end = RunEnd {
+        state,
+        failure: None,
+        health,
+        // A pull with gaps does not show whom the present scope leaves out.
+        applied_scope_revision: (run.complete && sync.revision == run.user_sync_revision)
+            .then_some(sync.scope_revision),
+        complete_pull_time: run.complete.then_some(run.create_time),
+    };
+    let now = x.clock.now();
+    let ending = |run: &mut Run| (run.state, run.end_time) = (state, Some(now));
+    let mails = x.reports.about(sync, id, ending).await;
+    store.end_run(lease, key, id, end, &mails, now).await?;
+    Ok(())
+}
+
+/// What is wrong with the role rules of a run, a sentence each.
+async fn role_problems(x: &Executor, job: &Job, run: &Run) -> Result<Vec<String>, Stop> {
+    let mut problems = Vec::new();
+    for kind in [IssueKind::RoleRuleFailed, IssueKind::RoleGroupMissing] {
+        if !run.issue_counts.contains_key(&kind) {
+            continue;
+        }
+        // Those of the whole run are among those of its entries.
+        let mut page = PageRequest::first(ISSUES_AT_ONCE);
+        loop {
+            let found = x.store.list_issues(&job.key, run.id, Some(kind), &page).await?;
+            let of_the_run = found.items.into_iter().filter(|issue| issue.dn.is_empty());
+            problems.extend(of_the_run.map(|issue| sentence(&issue.message)));
+            match found.next {
+                Some(next) => page.after = Some(next),
+                None => break,
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// The leavers of a held plan are gone; the rest waits.
+///
+/// # Errors
+/// Why it could not be written.
+pub(super) async fn wait_for_release(x: &Executor, job: &Job, sync: &UserSync) -> Result<(), Stop> {
+    let mails = announce_hold(x, job, sync, |_| {}).await?;
+    x.store
+        .hold_run(&job.lease, &job.key, job.id, &mails, x.clock.now())
+        .await?;
+    Ok(())
+}
+
+/// Tells the user sync that its run is held; returns the mails that say so. `become_held` makes the run what it will
+/// be. The health comes first, since nobody takes a held run over that could make up for it.
+pub(super) async fn announce_hold(
+    x: &Executor,
+    job: &Job,
+    sync: &UserSync,
+    become_held: impl FnOnce(&mut Run),
+) -> Result<Vec<NewMail>, Stop> {
+    let mut run = x.store.run(&job.key, job.id).await?;
+    become_held(&mut run);
+    let health = health_after(RunState::Held, 0, None, &run.hold_reasons);
+    x.store.set_health(&job.lease, &job.key, &health).await?;
+    let expire_time = Some(x.clock.now() + PLAN_LIFETIME);
+    let held = |shown: &mut Run| {
+        *shown = Run {
+            state: RunState::Held,
+            expire_time,
+            ..run
+        };
+    };
+    Ok(x.reports.about(sync, job.id, held).await)
+}
+
+/// A step stopped the run. Whoever goes on with it, if anybody, is told by its state.
+pub(super) async fn end_early(x: &Executor, job: &Job, stop: Stop) {
+    let Job { key, id, lease } = job;
+    let id = *id;
+    let (state, failure) = match stop {
+        Stop::Draining => return,
+        Stop::Cut(error) => {
+            tracing::warn!(run.id = %id, error = %chain(&error), "a run is cut off from the store; it will be taken over");
+            return;
+        }
+        Stop::Cancelled => (RunState::Cancelled, None),
+        Stop::Superseded => (
+            RunState::Superseded,
+            Some("the configuration changed while the run was reading".to_owned()),
+        ),
+        Stop::Failed(error) if is_carried_on(x, job).await => {
+            tracing::error!(run.id = %id, reason = error.reason.as_str(), error = %chain(&error), "a run broke off while it was applied; it will be carried on");
+            let health = health_interrupted(&error.message);
+            if let Err(error) = x.store.set_health(lease, key, &health).await {
+                tracing::warn!(run.id = %id, error = %error, "the health of a user sync could not be written");
+            }
+            return;
+        }
+        Stop::Failed(error) => {
+            tracing::warn!(run.id = %id, reason = error.reason.as_str(), error = %chain(&error), "a run failed");
+            (RunState::Failed, Some(error.message))
+        }
+    };
+    let Ok(sync) = x.sync(job).await else {
+        return;
+    };
+    let now = x.clock.now();
+    let ending = |run: &mut Run| {
+        run.failure.clone_from(&failure);
+        (run.state, run.end_time) = (state, Some(now));
+    };
+    let mails = x.reports.about(&sync, id, ending).await;
+    let health = match state {
+        RunState::Failed => health_after(state, 0, failure.as_deref(), &[]),
+        // A run that somebody stopped says nothing new about the sync.
+        _ => sync.health,
+    };
+    let end = RunEnd {
+        state,
+        failure,
+        health,
+        applied_scope_revision: None,
+        complete_pull_time: None,
+    };
+    if let Err(error) = x.store.end_run(lease, key, id, end, &mails, now).await {
+        tracing::warn!(run.id = %id, error = %error, "the end of a run could not be written; it will be taken over");
+        return;
+    }
+    if state == RunState::Superseded
+        && let Err(error) = make_due_again(x, job).await
+    {
+        tracing::warn!(run.id = %id, error = %error, "a nightly run was superseded, and the next one is as scheduled");
+    }
+}
+
+/// Half a plan is no end: whoever takes the run over goes on after the last chunk. But what fails for so long will not
+/// work by itself, and keeps all later runs waiting. Also true if it cannot be told now.
+async fn is_carried_on(x: &Executor, job: &Job) -> bool {
+    match x.store.run(&job.key, job.id).await {
+        Ok(run) => {
+            let began = run.plan_time.unwrap_or(run.create_time);
+            run.state == RunState::Applying && x.clock.now() - began < APPLY_PATIENCE
+        }
+        Err(_) => true,
+    }
+}
+
+async fn make_due_again(x: &Executor, job: &Job) -> Result<(), StoreError> {
+    let run = x.store.run(&job.key, job.id).await?;
+    match run.trigger {
+        RunTrigger::Schedule => x.run_again(&job.key).await,
+        RunTrigger::Call => Ok(()),
+    }
+}
+
+/// With a capital letter and a full stop.
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str() + "."
+}

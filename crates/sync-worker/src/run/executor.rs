@@ -1,0 +1,135 @@
+//! What every step of every run works with, and the two things that each of them asks: shall this go on, and who is to know
+//! that it moved on.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rollcall_core::id::{RunId, UserSyncKey};
+use rollcall_core::identifier::LoginPolicy;
+use rollcall_core::user_sync::UserSync;
+use rollcall_runtime::clock::Clock;
+use rollcall_store::{LeaseToken, Store, StoreError};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::place::Places;
+use super::stop::Stop;
+use crate::directories::Directories;
+use crate::report::Reports;
+
+/// How often a pull says how far it is, and asks whether it shall go on: a transaction each time.
+pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How runs are carried out.
+#[derive(Clone, Debug)]
+pub struct RunLimits {
+    /// Which logins are acceptable.
+    pub login_policy: LoginPolicy,
+    /// A worker that is silent for this long has lost its runs.
+    pub lease_ttl: Duration,
+    /// Runs that are worked on at a time in this process, however they were started.
+    pub concurrent: usize,
+    /// Runs that may read one directory at a time, in all replicas together.
+    pub per_directory: u32,
+    /// Whether reports are written; false where nobody sends them.
+    pub reports: bool,
+}
+
+impl Default for RunLimits {
+    /// The default login policy, 30 s, four runs, two a directory, no reports.
+    fn default() -> Self {
+        Self {
+            login_policy: LoginPolicy::default(),
+            lease_ttl: Duration::from_secs(30),
+            concurrent: 4,
+            per_directory: 2,
+            reports: false,
+        }
+    }
+}
+
+/// What all runs of a process share.
+pub(super) struct Executor {
+    pub(super) store: Store,
+    pub(super) directories: Directories,
+    pub(super) clock: Clock,
+    pub(super) limits: RunLimits,
+    pub(super) reports: Reports,
+    /// Names this process in leases, for people.
+    pub(super) holder: String,
+    pub(super) places: Places,
+    pub(super) stopping: CancellationToken,
+    pub(super) progress: Mutex<HashMap<RunId, watch::Sender<u64>>>,
+}
+
+/// One run, and the lease that lets this process write for it.
+#[derive(Clone)]
+pub(super) struct Job {
+    pub(super) key: UserSyncKey,
+    pub(super) id: RunId,
+    pub(super) lease: LeaseToken,
+}
+
+/// From where a run is carried on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    Pull,
+    Apply,
+}
+
+impl Executor {
+    /// # Errors
+    /// Why the run has to stop here.
+    pub(super) async fn keep_going(&self, job: &Job) -> Result<(), Stop> {
+        if self.stopping.is_cancelled() {
+            return Err(Stop::Draining);
+        }
+        if self.store.cancel_requested(&job.key, job.id).await? {
+            return Err(Stop::Cancelled);
+        }
+        Ok(())
+    }
+
+    /// The user sync of a run, as it is now.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn sync(&self, job: &Job) -> Result<UserSync, StoreError> {
+        self.store.user_sync(&job.key.tenant, &job.key.user_sync).await
+    }
+
+    /// Waits until the run shall not go on: beside work that does not ask by itself.
+    pub(super) async fn stopped(&self, job: &Job) -> Stop {
+        loop {
+            sleep(PROGRESS_INTERVAL).await;
+            if let Err(stop) = self.keep_going(job).await {
+                return stop;
+            }
+        }
+    }
+
+    /// Wakes those who watch the run.
+    pub(super) fn moved_on(&self, id: RunId) {
+        if let Some(sender) = self.progress().get(&id) {
+            sender.send_modify(|count| *count += 1);
+        }
+    }
+
+    pub(super) fn progress(&self) -> MutexGuard<'_, HashMap<RunId, watch::Sender<u64>>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a user sync due at once, if it runs by itself: whoever changes it at night must not cost it the night's run.
+    pub(super) async fn run_again(&self, key: &UserSyncKey) -> Result<(), StoreError> {
+        let (tenant, user_sync, now) = (&key.tenant, &key.user_sync, self.clock.now());
+        let sync = self.store.user_sync(tenant, user_sync).await?;
+        if sync.next_run_time.is_some() {
+            self.store
+                .set_next_run_time(tenant, user_sync, sync.next_run_time, Some(now))
+                .await?;
+        }
+        Ok(())
+    }
+}
