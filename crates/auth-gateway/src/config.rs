@@ -7,12 +7,10 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use ring::hmac;
 use rollcall_core::error::chain;
-use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
 use rollcall_core::soft_lock::{MAX_DURATION, MAX_LIMIT, SoftLockDefaults, SoftLockMode};
 use rollcall_core::throttle::ThrottlePolicy;
-use rollcall_ldap::{EgressPolicy, Network};
 use rollcall_runtime::config::{self, Mistakes, Secret, Settings, Shared, duration, optional_path};
-use rollcall_store::{IdentifierUniqueness, Keyring, StoreOptions};
+use rollcall_service::configuration::StoreSecrets;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -215,10 +213,8 @@ impl Worker {
 
 /// The secrets that the configuration names, read from wherever they are.
 pub struct Secrets {
-    /// Connection URL of the store.
-    pub database_url: Secret,
-    /// Keys that seal bind passwords.
-    pub keyring: Keyring,
+    /// The store's.
+    pub of_store: StoreSecrets,
     /// Key of the hashes that stand for unknown logins. The same for all replicas with the same keyring.
     pub login_hash_key: Zeroizing<Vec<u8>>,
     /// The worker's token.
@@ -236,17 +232,7 @@ impl Secrets {
         worker: &mut Worker,
     ) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let key = if keyring.key_file.is_some() {
-            "keyring.key_file"
-        } else {
-            "keyring.key"
-        };
-        let database_url = store
-            .into_url()
-            .map_err(|error| mistakes.add("store.url_file", chain(&error)));
-        let text = keyring
-            .into_text()
-            .map_err(|error| mistakes.add(key, chain(&error)));
+        let of_store = StoreSecrets::read_noting(store, keyring, &mut mistakes);
         let token = worker
             .token
             .take()
@@ -254,18 +240,10 @@ impl Secrets {
         let token = token
             .transpose()
             .map_err(|error| mistakes.add("worker.token_file", chain(&error)));
-        let keyring = text.and_then(|text| match Keyring::parse(text.expose()) {
-            Ok(keyring) => Ok((keyring, login_hash_key(text.expose()))),
-            Err(error) => {
-                mistakes.add(key, error.to_string());
-                Err(())
-            }
-        });
-        match (database_url, keyring, token) {
-            (Ok(database_url), Ok((keyring, login_hash_key)), Ok(worker_token)) => Ok(Self {
-                database_url,
-                keyring,
-                login_hash_key,
+        match (of_store, token) {
+            (Some(of_store), Ok(worker_token)) => Ok(Self {
+                login_hash_key: login_hash_key(of_store.keyring_text.expose()),
+                of_store,
                 worker_token,
             }),
             _ => Err(mistakes),
@@ -281,46 +259,6 @@ fn login_hash_key(keyring: &str) -> Zeroizing<Vec<u8>> {
     let secret = last.split_whitespace().next_back().unwrap_or_default();
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     Zeroizing::new(hmac::sign(&key, b"rollcall login hash 1").as_ref().to_vec())
-}
-
-/// Options of the store.
-pub fn store_options(store: &config::Store, users: &config::Users) -> StoreOptions {
-    StoreOptions {
-        identifier_uniqueness: match users.identifier_uniqueness {
-            config::IdentifierUniqueness::Tenant => IdentifierUniqueness::Tenant,
-            config::IdentifierUniqueness::Global => IdentifierUniqueness::Global,
-        },
-        max_connections: store.max_connections,
-        acquire_timeout: store.acquire_timeout,
-    }
-}
-
-/// Where directories may be.
-pub fn egress_policy(egress: &config::Egress) -> EgressPolicy {
-    let network = |cidr: &config::Cidr| -> Option<Network> { cidr.to_string().parse().ok() };
-    EgressPolicy::new(
-        egress.allow_cidrs.iter().filter_map(network).collect(),
-        egress.allow_ports.clone(),
-    )
-}
-
-/// Which logins are acceptable.
-///
-/// # Errors
-/// A character that no login may hold.
-pub fn login_policy(users: &config::Users) -> Result<LoginPolicy, Mistakes> {
-    let allowed = AllowedCharacters::with_punctuation(&users.login_characters).map_err(|character| {
-        let mut mistakes = Mistakes::default();
-        mistakes.add(
-            "users.login_characters",
-            format!("{character:?} can be in no login"),
-        );
-        mistakes
-    })?;
-    Ok(LoginPolicy {
-        allowed,
-        ..LoginPolicy::default()
-    })
 }
 
 fn is_loopback(host: &str) -> bool {

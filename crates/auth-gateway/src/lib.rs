@@ -10,7 +10,6 @@
 
 mod auth_service;
 pub mod config;
-mod directories;
 pub mod login;
 pub mod serve;
 mod user_service;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use ring::rand::{SecureRandom, SystemRandom};
-use rollcall_ldap::PoolLimits;
 use rollcall_proto::FILE_DESCRIPTOR_SET;
 use rollcall_proto::v1::auth_service_server::AuthServiceServer;
 use rollcall_proto::v1::user_service_server::UserServiceServer;
@@ -17,13 +16,15 @@ use rollcall_runtime::server::{
     GrpcServer, MAX_AUTHENTICATE_BYTES, MAX_REQUEST_BYTES, with_health_and_reflection,
 };
 use rollcall_runtime::shutdown;
+use rollcall_service::configuration::{egress_policy, login_policy, store_options};
+use rollcall_service::directories::Directories;
+use rollcall_service::failure;
 use rollcall_store::Store;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::auth_service::Auth;
-use crate::config::{GatewaySettings, Secrets, egress_policy, login_policy, store_options};
-use crate::directories::Directories;
+use crate::config::{GatewaySettings, Secrets};
 use crate::login::Logins;
 use crate::login::context::{Context, Parts};
 use crate::login::memory::keyed_hash::{PrivateHasher, SharedHasher};
@@ -43,7 +44,7 @@ pub struct Gateway {
     store: Store,
     clock: Clock,
     logins: Arc<Logins>,
-    directories: Arc<Directories>,
+    directories: Directories,
     login_timeout: Duration,
     users: Users,
 }
@@ -83,14 +84,18 @@ impl Gateway {
         let options = store_options(&shared.store, &shared.users);
         let egress = egress_policy(&shared.egress);
         let secrets = Secrets::read(shared.store, shared.keyring, &mut own.worker)?;
-        let store = Store::open(secrets.database_url.expose(), secrets.keyring, options)
-            .await
-            .map_err(Failure::because)?;
+        let store = Store::open(
+            secrets.of_store.database_url.expose(),
+            secrets.of_store.keyring,
+            options,
+        )
+        .await
+        .map_err(Failure::because)?;
         let worker = Worker::new(&own.worker, secrets.worker_token.as_ref()).map_err(Failure::because)?;
-        let directories = Arc::new(Directories::new(store.clone(), egress, PoolLimits::default()));
+        let directories = Directories::new(store.clone(), egress, failure::for_login);
         let context = Context::new(Parts {
             store: store.clone(),
-            directories: Arc::clone(&directories),
+            directories: directories.clone(),
             worker,
             clock: clock.clone(),
             login: own.login,
@@ -146,7 +151,7 @@ impl Gateway {
     }
 }
 
-async fn sweep(directories: Arc<Directories>) {
+async fn sweep(directories: Directories) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         ticks.tick().await;

@@ -10,6 +10,9 @@ const RETRY_BUSY: Duration = Duration::from_secs(1);
 /// When a directory may do better that did not answer.
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(5);
 
+/// How a failed operation is told: [`for_admin`] or [`for_login`].
+pub type Wording = fn(&LdapError, &str) -> Error;
+
 /// For a tenant's admin: tells what happened. `resource` is the directory's name.
 pub fn for_admin(cause: &LdapError, resource: &str) -> Error {
     error(reason(cause), &cause.to_string(), cause, resource)

@@ -4,14 +4,17 @@
 //! It holds no rule (those are rollcall-core's) and serves no call of its own. It must never know SQL, a byte of LDAP,
 //! or which of the services uses it.
 //!
-//! Read first: [`role`] (the role of one entry), [`roles`] (the same for a whole run) and [`failure`] (what a failed
-//! operation on a directory means for the caller).
+//! Read first: [`directories`] (those that are open), [`reading`] (how a user sync reads entries), [`role`] (the role of one
+//! entry), [`roles`] (the same for a whole run) and [`failure`] (what a failed operation on a directory means for the caller).
 
 mod groups;
 
 pub mod call;
+pub mod configuration;
+pub mod directories;
 pub mod failure;
 pub mod pull;
+pub mod reading;
 pub mod role;
 pub mod roles;
 pub mod scope;

@@ -6,10 +6,11 @@ use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{Loaded, Shared};
 use rollcall_runtime::exit::Failure;
 use rollcall_runtime::{health, shutdown};
+use rollcall_service::configuration::{StoreSecrets, store_options};
 use rollcall_store::Store;
 use tokio::sync::mpsc;
 
-use crate::config::{Secrets, WorkerSettings, store_options};
+use crate::config::WorkerSettings;
 use crate::due::DueCounts;
 use crate::retention::Retention;
 use crate::worker::Worker;
@@ -37,7 +38,7 @@ pub async fn migrate(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
         ..
     } = loaded.shared;
     let options = store_options(&store, &users);
-    let secrets = Secrets::read(store, keyring)?;
+    let secrets = StoreSecrets::read(store, keyring)?;
     let url = secrets.database_url.expose();
     let store = Store::connect(url, secrets.keyring, options)
         .await

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall_core::error::chain;
-use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
-use rollcall_ldap::{EgressPolicy, Network};
-use rollcall_runtime::config::{self, Mistakes, Secret, Settings, Shared, duration};
-use rollcall_store::{IdentifierUniqueness, Keyring, StoreOptions};
+use rollcall_runtime::config::{Mistakes, Settings, Shared, duration};
 use serde::Deserialize;
 
 use crate::mail::Mail;
@@ -122,94 +118,14 @@ impl Settings for WorkerSettings {
     }
 }
 
-/// The store's address and the keys of its secrets, read from wherever the configuration says.
-pub struct Secrets {
-    /// Connection URL of the store.
-    pub database_url: Secret,
-    /// Keys that seal bind passwords.
-    pub keyring: Keyring,
-}
-
-impl Secrets {
-    /// Reads the files that the configuration names.
-    ///
-    /// # Errors
-    /// A file that cannot be read, and a keyring that is none.
-    pub fn read(store: config::Store, keyring: config::Keyring) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let database_url = store
-            .into_url()
-            .map_err(|error| mistakes.add("store.url_file", chain(&error)));
-        let key = if keyring.key_file.is_some() {
-            "keyring.key_file"
-        } else {
-            "keyring.key"
-        };
-        let keyring = match keyring.into_text() {
-            Ok(text) => Keyring::parse(text.expose()).map_err(|error| mistakes.add(key, error.to_string())),
-            Err(error) => {
-                mistakes.add(key, chain(&error));
-                Err(())
-            }
-        };
-        match (database_url, keyring) {
-            (Ok(database_url), Ok(keyring)) => Ok(Self {
-                database_url,
-                keyring,
-            }),
-            _ => Err(mistakes),
-        }
-    }
-}
-
-/// Options of the store.
-pub fn store_options(store: &config::Store, users: &config::Users) -> StoreOptions {
-    StoreOptions {
-        identifier_uniqueness: match users.identifier_uniqueness {
-            config::IdentifierUniqueness::Tenant => IdentifierUniqueness::Tenant,
-            config::IdentifierUniqueness::Global => IdentifierUniqueness::Global,
-        },
-        max_connections: store.max_connections,
-        acquire_timeout: store.acquire_timeout,
-    }
-}
-
-/// Where directories may be.
-pub fn egress_policy(egress: &config::Egress) -> EgressPolicy {
-    let network = |cidr: &config::Cidr| -> Option<Network> { cidr.to_string().parse().ok() };
-    EgressPolicy::new(
-        egress.allow_cidrs.iter().filter_map(network).collect(),
-        egress.allow_ports.clone(),
-    )
-}
-
-/// Which logins are acceptable.
-///
-/// # Errors
-/// A character that no login may hold.
-pub fn login_policy(users: &config::Users) -> Result<LoginPolicy, Mistakes> {
-    let allowed = AllowedCharacters::with_punctuation(&users.login_characters).map_err(|character| {
-        let mut mistakes = Mistakes::default();
-        mistakes.add(
-            "users.login_characters",
-            format!("{character:?} can be in no login"),
-        );
-        mistakes
-    })?;
-    Ok(LoginPolicy {
-        allowed,
-        ..LoginPolicy::default()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use rollcall_runtime::config::{Sources, load};
+    use rollcall_runtime::config::{Loaded, Sources, load};
 
     use super::*;
 
-    fn load_with(flags: &[(&str, &str)]) -> Result<config::Loaded<WorkerSettings>, Mistakes> {
+    fn load_with(flags: &[(&str, &str)]) -> Result<Loaded<WorkerSettings>, Mistakes> {
         let flags = flags
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -225,7 +141,6 @@ mod tests {
         let loaded = load_with(&[]).map_err(|mistakes| mistakes.to_string()).unwrap();
         assert_eq!(loaded.shared.server.listen.port(), 50052);
         assert!(loaded.own.scheduler.enabled);
-        assert!(login_policy(&loaded.shared.users).is_ok());
     }
 
     #[test]
@@ -282,41 +197,5 @@ mod tests {
             unreachable!("there are no such files")
         };
         assert_eq!(mistakes.iter().count(), 2, "{mistakes}");
-    }
-
-    #[test]
-    fn missing_secrets_are_all_told() {
-        let flags = [
-            ("store.url_file", "/does/not/exist"),
-            ("keyring.key_file", "/nor/this"),
-        ];
-        let loaded = load_with(&flags)
-            .map_err(|mistakes| mistakes.to_string())
-            .unwrap();
-        let Err(mistakes) = Secrets::read(loaded.shared.store, loaded.shared.keyring) else {
-            unreachable!("there are no such files")
-        };
-        assert_eq!(mistakes.iter().count(), 2, "{mistakes}");
-    }
-
-    #[test]
-    fn what_the_operator_opens_is_opened() {
-        let loaded = load_with(&[
-            ("egress.allow_cidrs", "10.20.0.0/16"),
-            ("egress.allow_ports", "1389"),
-        ]);
-        let policy = egress_policy(
-            &loaded
-                .map_err(|mistakes| mistakes.to_string())
-                .unwrap()
-                .shared
-                .egress,
-        );
-        assert!(policy.allows("10.20.1.1:1389".parse().unwrap()));
-        assert!(!policy.allows("10.21.1.1:1389".parse().unwrap()));
-        assert!(
-            !policy.allows("10.20.1.1:389".parse().unwrap()),
-            "the list is the whole list"
-        );
     }
 }

@@ -12,7 +12,7 @@ mod check_limit;
 mod checks;
 pub mod command;
 pub mod config;
-pub mod directories;
+mod directories;
 mod due;
 mod id_kind;
 pub mod mail;

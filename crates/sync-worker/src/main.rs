@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 use rollcall_runtime::config::{self, ConfigArguments};
 use rollcall_runtime::exit::{self, Failure};
 use rollcall_runtime::telemetry;
-use sync_worker::config::{Secrets, WorkerSettings};
+use rollcall_service::configuration::StoreSecrets;
+use sync_worker::config::WorkerSettings;
 use sync_worker::mail::Smtp;
 use sync_worker::{command, serve};
 
@@ -45,7 +46,7 @@ fn run() -> Result<(), Failure> {
             .map_err(Failure::because);
     }
     if arguments.config.check_config {
-        Secrets::read(loaded.shared.store, loaded.shared.keyring)?;
+        StoreSecrets::read(loaded.shared.store, loaded.shared.keyring)?;
         let mail = &loaded.own.mail;
         mail.enabled.then(|| Smtp::open(mail)).transpose()?;
         return Ok(());

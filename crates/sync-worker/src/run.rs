@@ -11,12 +11,13 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{RunId, UserSyncKey, Uuid};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
 use rollcall_runtime::clock::Clock;
+use rollcall_service::directories::Directories;
 use rollcall_store::{LeaseName, LeaseToken, NewRun, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::directories::Directories;
+use crate::directories::open_for_use;
 use crate::report::Reports;
 
 mod absences;
@@ -286,7 +287,9 @@ impl RunEngine {
             return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
         }
         let directory = &sync.settings.directory;
-        x.directories.open(&key.tenant, directory).await.map(|_| ())
+        open_for_use(&x.store, &x.directories, &key.tenant, directory)
+            .await
+            .map(|_| ())
     }
 
     async fn lease(&self, key: &UserSyncKey) -> Result<Option<LeaseToken>, Error> {

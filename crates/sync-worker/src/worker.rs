@@ -11,12 +11,14 @@ use rollcall_core::identifier::LoginPolicy;
 use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{self, Shared};
 use rollcall_runtime::exit::Failure;
+use rollcall_service::configuration::{StoreSecrets, egress_policy, login_policy, store_options};
+use rollcall_service::directories::Directories;
+use rollcall_service::failure;
 use rollcall_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::check_limit::CheckLimit;
-use crate::config::{Secrets, WorkerSettings, egress_policy, login_policy, store_options};
-use crate::directories::Directories;
+use crate::config::WorkerSettings;
 use crate::mail::{self, Smtp};
 use crate::run::{RunEngine, RunLimits};
 
@@ -58,7 +60,7 @@ impl Worker {
         } = shared;
         let login_policy = login_policy(&users)?;
         let options = store_options(&store, &users);
-        let secrets = Secrets::read(store, keyring)?;
+        let secrets = StoreSecrets::read(store, keyring)?;
         let smtp = own.mail.enabled.then(|| Smtp::open(&own.mail)).transpose()?;
         let store = Store::open(secrets.database_url.expose(), secrets.keyring, options)
             .await
@@ -81,7 +83,7 @@ impl Worker {
         clock: Clock,
         stop: CancellationToken,
     ) -> Self {
-        let directories = Directories::new(store.clone(), egress_policy(egress));
+        let directories = Directories::new(store.clone(), egress_policy(egress), failure::for_admin);
         let limits = RunLimits {
             login_policy: login_policy.clone(),
             lease_ttl: settings.runs.lease_ttl,

@@ -1,11 +1,10 @@
 //! What all logins of a process share.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_runtime::clock::Clock;
+use rollcall_service::directories::Directories;
 use rollcall_store::Store;
 use tokio::time::Instant;
 
@@ -21,13 +20,12 @@ use super::together::flight::Flights;
 use super::together::turn::Turns;
 use super::verify::Verified;
 use crate::config;
-use crate::directories::Directories;
 use crate::worker::Worker;
 
 /// What the steps of a login work with.
 pub struct Context {
     pub(super) store: Store,
-    pub(super) directories: Arc<Directories>,
+    pub(super) directories: Directories,
     pub(super) clock: Clock,
     pub(super) random: SystemRandom,
     pub(super) login: config::Login,
@@ -52,7 +50,7 @@ pub struct Parts {
     /// The store.
     pub store: Store,
     /// The open directories.
-    pub directories: Arc<Directories>,
+    pub directories: Directories,
     /// The sync worker.
     pub worker: Worker,
     /// The time.

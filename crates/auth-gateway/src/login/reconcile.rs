@@ -6,7 +6,6 @@ use std::sync::Arc;
 use rollcall_core::audit::{LoginReason, OwnReason};
 use rollcall_core::error::{Error, ErrorKind};
 use rollcall_core::id::UserSyncKey;
-use rollcall_core::judgement::EntryReading;
 use rollcall_core::user::UserState;
 use rollcall_store::{LoginTarget, StoreError};
 use tokio::time::Instant;
@@ -57,13 +56,9 @@ async fn bring_up_to_date(
     let Some(origin) = &user.origin else {
         return Ok(());
     };
-    let reading = EntryReading {
-        external_id: origin.external_id.clone(),
-        dn: seen.entry.dn.clone(),
-        dn_unreadable: seen.entry.tainted,
-        status: seen.source.dialect().account_state(&seen.entry, c.now()).status,
-        offers: c.prepared.get(config).mapping.read(&seen.entry),
-    };
+    let prepared = c.prepared.get(config, seen.source.dialect);
+    let id = origin.external_id.clone();
+    let reading = prepared.reader.read(id, &seen.entry, c.now());
     let needed = |user| change(&config.in_force, &reading, user, &role);
     let renewal = c
         .refreshes
@@ -123,7 +118,7 @@ pub(super) async fn judge_again(
     if was.sync.as_ref().is_some_and(|was| *was == sync) {
         return Ok(());
     }
-    let source = Source::open(c, &target.user.tenant, &sync)
+    let source = Source::open(c, &target.user.tenant, &sync, deadline)
         .await
         .map_err(failed)?;
     let endpoint = |source: &Source| Arc::clone(&source.config.directory);
@@ -132,7 +127,7 @@ pub(super) async fn judge_again(
     if !before.settings.has_same_endpoint(&after.settings) {
         return Err(failed(changed_too_fast()));
     }
-    let prepared = c.prepared.get(&source.config);
+    let prepared = c.prepared.get(&source.config, source.dialect);
     let question = source.question(&origin, &prepared.attributes, None, c.now(), deadline);
     let entry = match read_again(&question, &seen.entry.dn).await {
         Ok(Some(entry)) => Arc::new(entry),

@@ -3,10 +3,9 @@
 use rollcall_core::dialect::Dialect;
 use rollcall_core::role::RoleFinding;
 use rollcall_core::user_sync::{RoleCondition, UserSyncSettings};
+use rollcall_service::directories::OpenDirectory;
 use rollcall_service::role::{Person, RuleProblemKind, Rules};
 use tokio::time::Instant;
-
-use crate::directories::OpenDirectory;
 
 /// What is known about the role of the entry at `dn`.
 pub async fn role(
@@ -20,13 +19,13 @@ pub async fn role(
         |rule: &rollcall_core::user_sync::RoleRule| matches!(rule.condition, RoleCondition::GroupDn(_));
     let contexts = match settings.role_rules.iter().any(by_group) {
         true => directory.contexts(deadline).await,
-        false => Ok(&[][..]),
+        false => Ok([].into()),
     };
     let Ok(contexts) = contexts else {
         // Without them nobody knows where groups within groups are: no rule has an answer.
         return RoleFinding::of(&settings.role, &settings.role_rules, &[]);
     };
-    let rules = Rules::new(&directory.ldap, dialect, contexts, settings);
+    let rules = Rules::new(&directory.ldap, dialect, &contexts, settings);
     let (finding, problems) = rules.role(&Person::at(dn), deadline).await;
     for problem in problems {
         if problem.kind == RuleProblemKind::Unevaluated {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::audit::OwnReason;
 use rollcall_core::dialect::Dialect;
+use rollcall_core::directory::Directory;
 use rollcall_core::entry::Entry;
 use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
@@ -14,6 +15,7 @@ use rollcall_core::user::Origin;
 use rollcall_core::user_sync::{ExistingUsers, MissingUsers};
 use rollcall_core::verdict::{InternalReason, Verdict};
 use rollcall_proto::resource_name;
+use rollcall_service::directories::OpenDirectory;
 use rollcall_store::{LoginConfig, LoginSync};
 use tokio::time::Instant;
 
@@ -24,7 +26,6 @@ use super::memory::tenant_view::Home;
 use super::outcome::{self, Reading, bind_outcome_unknown, unsent};
 use super::role::role;
 use super::steps::{Known, Person, Trial};
-use crate::directories::OpenDirectory;
 
 /// What trying a password found out. Several attempts may share it.
 pub(super) struct Verified {
@@ -52,6 +53,7 @@ pub(super) struct Seen {
 pub(super) struct Source {
     pub(super) config: LoginConfig,
     pub(super) opened: Arc<OpenDirectory>,
+    pub(super) dialect: Dialect,
 }
 
 /// Tries the password. From the slots on, nothing takes longer for some than for others: where nobody is asked, a wait
@@ -107,10 +109,14 @@ async fn reach(c: &Context, home: &Home, deadline: Instant) -> Result<(), Obstru
     let name = resource_name::directory(&home.directory.tenant, &home.directory.id);
     let opened = c.directories.open_any(&home.directory).await;
     let opened = opened.map_err(unsent_so_far)?;
+    let in_time = c.directory_deadline(deadline);
+    kind_of(&opened, &home.directory, in_time)
+        .await
+        .map_err(unsent_so_far)?;
     if opened.answers() {
         return Ok(());
     }
-    let reached = opened.ldap.reach(c.directory_deadline(deadline)).await;
+    let reached = opened.ldap.reach(in_time).await;
     opened.note(reached.as_ref().err().map(|failure| &failure.error));
     reached.map_err(|failure| match failure.unsent {
         true => unsent_so_far(unsent(&failure.error, &name)),
@@ -118,6 +124,18 @@ async fn reach(c: &Context, home: &Home, deadline: Instant) -> Result<(), Obstru
             Settlement::Unknown,
             bind_outcome_unknown().caused_by(failure.error),
         ),
+    })
+}
+
+/// The kind of server, which one that nobody has checked is asked for.
+async fn kind_of(opened: &OpenDirectory, directory: &Directory, deadline: Instant) -> Result<Dialect, Error> {
+    let kind = opened.dialect(deadline).await;
+    kind.map_err(|error| {
+        opened.note(Some(&error));
+        unsent(
+            &error,
+            &resource_name::directory(&directory.tenant, &directory.id),
+        )
     })
 }
 
@@ -130,9 +148,9 @@ async fn bind(
     begin: Instant,
     known: &Known,
 ) -> Result<Verified, Obstructed> {
-    let source = Source::open(c, &person.tenant, &known.sync).await;
-    let source = source.map_err(unsent_so_far)?;
     let deadline = c.directory_deadline(attempt.deadline);
+    let source = Source::open(c, &person.tenant, &known.sync, deadline).await;
+    let source = source.map_err(unsent_so_far)?;
     let recent = recent_dn(c, known, &source.config);
     let (answer, role) = tokio::join!(
         asked(c, attempt, progress, known, &source, recent.as_deref(), deadline),
@@ -183,7 +201,7 @@ async fn asked(
     recent_dn: Option<&str>,
     deadline: Instant,
 ) -> Answer {
-    let prepared = c.prepared.get(&source.config);
+    let prepared = c.prepared.get(&source.config, source.dialect);
     let question = source.question(&known.origin, &prepared.attributes, recent_dn, c.now(), deadline);
     let had_time = Instant::now() < deadline;
     progress.bind_begins();
@@ -242,11 +260,21 @@ impl Verified {
 }
 
 impl Source {
-    /// Opens the directory of a sync.
-    pub(super) async fn open(c: &Context, tenant: &TenantId, sync: &LoginSync) -> Result<Self, Error> {
+    /// Opens the directory of a sync. Its kind must be known before anything there is judged.
+    pub(super) async fn open(
+        c: &Context,
+        tenant: &TenantId,
+        sync: &LoginSync,
+        deadline: Instant,
+    ) -> Result<Self, Error> {
         let config = c.store.login_config(tenant, sync).await?;
         let opened = c.directories.open(&config.directory).await?;
-        Ok(Self { config, opened })
+        let dialect = kind_of(&opened, &config.directory, deadline).await?;
+        Ok(Self {
+            config,
+            opened,
+            dialect,
+        })
     }
 
     pub(super) fn question<'q>(
@@ -261,7 +289,7 @@ impl Source {
         let edited = &self.config.user_sync.settings.searches;
         Question {
             directory: &self.opened.ldap,
-            dialect: self.dialect(),
+            dialect: self.dialect,
             searches: &in_force.searches,
             edited_searches: (*edited != in_force.searches).then_some(edited.as_slice()),
             id: &origin.external_id,
@@ -272,13 +300,9 @@ impl Source {
         }
     }
 
-    pub(super) fn dialect(&self) -> Dialect {
-        self.config.directory.observed.dialect.unwrap_or(Dialect::Generic)
-    }
-
     /// What is known about the role of the entry there.
     pub(super) async fn role(&self, dn: &str, deadline: Instant) -> RoleFinding {
         let settings = &self.config.in_force;
-        role(&self.opened, self.dialect(), settings, dn, deadline).await
+        role(&self.opened, self.dialect, settings, dn, deadline).await
     }
 }

@@ -1,6 +1,7 @@
 //! Logins against an Active Directory domain controller.
 
 use rollcall_core::dialect::Dialect;
+use rollcall_core::directory::DirectoryObservations;
 use rollcall_core::user_sync::{Search, SearchScope};
 use rollcall_testkit::{SambaDc, SambaPerson, TestCa, is_root_for};
 
@@ -12,6 +13,13 @@ const LOCKOUT_THRESHOLD: u32 = 5;
 
 /// `None` where the tests do not run as root, which Samba takes.
 async fn world() -> Option<World<SambaDc>> {
+    let mut world = world_without_gateway().await?;
+    world.observe(Some(LOCKOUT_THRESHOLD)).await;
+    world.start_gateway(&[]).await;
+    Some(world)
+}
+
+async fn world_without_gateway() -> Option<World<SambaDc>> {
     if !is_root_for("the logins against a Samba domain controller").unwrap() {
         return None;
     }
@@ -30,10 +38,7 @@ async fn world() -> Option<World<SambaDc>> {
         },
         login: "sAMAccountName",
     };
-    let mut world = World::at(samba, place, None).await;
-    world.observe(Some(LOCKOUT_THRESHOLD)).await;
-    world.start_gateway(&[]).await;
-    Some(world)
+    Some(World::at(samba, place, None).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,6 +92,29 @@ async fn each_state_of_an_account_is_told_to_the_right_password_only() {
             let audited = world.audit().await.pop().unwrap();
             assert_eq!(audited.split_once(' ').unwrap().1, reason, "{person:?}");
         }
+    }
+}
+
+/// A run asks the server what it is, checked or not; so does a login.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_nobody_has_checked_is_read_as_one() {
+    let Some(mut world) = world_without_gateway().await else {
+        return;
+    };
+    let unchecked = DirectoryObservations::default();
+    let kept = world
+        .store
+        .save_observations(&world.tenant, &world.directory, &unchecked);
+    kept.await.unwrap();
+    world.start_gateway(&[]).await;
+    for (person, told) in [
+        (SambaPerson::Normal, "OK normal"),
+        (SambaPerson::Disabled, "DENIED ACCOUNT_DISABLED"),
+        (SambaPerson::MustChange, "DENIED PASSWORD_MUST_CHANGE"),
+    ] {
+        let account = world.server.person(person);
+        let answer = world.login(&account.login, &account.password).await;
+        assert_eq!(answer, told, "{person:?}");
     }
 }
 

@@ -53,7 +53,7 @@ impl Worker {
             let message = "not tried, since no host could be read".to_owned();
             return Ok(stage(StageResult::Skipped, message, ""));
         };
-        let handle = self.directories.handle(directory).await?;
+        let handle = self.directories.open(directory).await?.ldap.clone();
         let (known, mut bases) = self.known_people(directory).await?;
         bases.extend(root.data_contexts());
         let seen = match look_for(&handle, &known, &bases, span).await {

@@ -10,7 +10,6 @@ use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::filter::Filter;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
-use rollcall_core::mapping::Mapping;
 use rollcall_core::reader::EntryReader;
 use rollcall_core::user_sync::UserSync;
 use rollcall_core::wording::counted;
@@ -18,6 +17,7 @@ use rollcall_ldap::{
     LdapDirectory, LdapError, PartialReason, Pulled, SearchBudget, SearchOutcome, SearchRequest,
 };
 use rollcall_proto::{resource_name, v1};
+use rollcall_service::reading;
 use rollcall_store::PageRequest;
 use tokio::time::Instant;
 
@@ -140,12 +140,12 @@ impl Worker {
             true => Err("the directory is switched off".to_owned()),
             false => self
                 .directories
-                .handle(directory)
+                .open(directory)
                 .await
                 .map_err(|error| error.message),
         };
-        let handle = match opened {
-            Ok(handle) => handle,
+        let opened = match opened {
+            Ok(opened) => opened,
             Err(message) => {
                 return (
                     Claims::default(),
@@ -153,20 +153,13 @@ impl Worker {
                 );
             }
         };
-        let dialect = match directory.observed.dialect {
-            Some(dialect) => dialect,
-            None => {
-                let root = handle.root_dse(Instant::now() + DETECTION).await;
-                root.map_or(Dialect::Generic, |root| root.dialect)
-            }
-        };
+        let dialect = opened.dialect(Instant::now() + DETECTION).await;
+        let (dialect, handle) = (dialect.unwrap_or(Dialect::Generic), &opened.ldap);
         let (mut claims, mut extents) = (Claims::default(), Vec::new());
         for (index, sync) in syncs.iter().enumerate() {
-            let id_attribute = directory.settings.external_id_attribute.as_deref();
-            let mapping = Mapping::new(&sync.settings, self.login_policy.clone());
-            let reader = EntryReader::new(dialect, id_attribute, mapping);
+            let reader = reading::reader(dialect, &directory.settings, &sync.settings, &self.login_policy);
             let searches = &sync.settings.searches;
-            let kind = id_kind(&self.store, &handle, directory, dialect, Some(&sync.id), searches).await;
+            let kind = id_kind(&self.store, handle, directory, dialect, Some(&sync.id), searches).await;
             let reader = match kind {
                 Ok(Some(kind)) => reader.with_id_kind(kind),
                 Ok(None) => reader,
@@ -175,7 +168,7 @@ impl Worker {
                     continue;
                 }
             };
-            extents.push(read_ids(&handle, &reader, sync, index, &mut claims).await);
+            extents.push(read_ids(handle, &reader, sync, index, &mut claims).await);
         }
         (claims, extents)
     }

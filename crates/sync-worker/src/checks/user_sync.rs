@@ -12,8 +12,6 @@ use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::Directory;
 use rollcall_core::error::Error;
 use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
-use rollcall_core::mapping::Mapping;
-use rollcall_core::reader::EntryReader;
 use rollcall_core::survey::Survey;
 use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_ldap::{LdapDirectory, ReadRequest, RootDse, SearchesToCheck, check_searches};
@@ -21,6 +19,7 @@ use rollcall_proto::convert::check::{CheckUserSync, UserSyncTarget};
 use rollcall_proto::resource_name;
 use rollcall_proto::v1;
 use rollcall_runtime::server::Deadline;
+use rollcall_service::reading;
 use rollcall_store::CheckSubject;
 use tokio::time::Instant;
 
@@ -135,11 +134,14 @@ impl Worker {
         let directory: Directory = self
             .stored_directory(subject.tenant, &subject.settings.directory)
             .await?;
-        let handle = self.directories.handle(&directory).await?;
-        let mapping = Mapping::new(&subject.settings, self.login_policy.clone());
+        let handle = self.directories.open(&directory).await?.ldap.clone();
         let dialect = directory.observed.dialect.unwrap_or(Dialect::Generic);
-        let id_attribute = directory.settings.external_id_attribute.as_deref();
-        let reader = EntryReader::new(dialect, id_attribute, mapping);
+        let reader = reading::reader(
+            dialect,
+            &directory.settings,
+            &subject.settings,
+            &self.login_policy,
+        );
         // The account's state decides what becomes of an entry, so the sample has to have it.
         let attributes = reader.attributes();
         let wanted = SearchesToCheck {

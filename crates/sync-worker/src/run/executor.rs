@@ -9,6 +9,7 @@ use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::user_sync::UserSync;
 use rollcall_runtime::clock::Clock;
+use rollcall_service::directories::Directories;
 use rollcall_store::{LeaseToken, Store, StoreError};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -16,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::place::Places;
 use super::stop::Stop;
-use crate::directories::Directories;
 use crate::report::Reports;
 
 /// How often a pull says how far it is, and asks whether it shall go on: a transaction each time.

@@ -5,16 +5,17 @@ use std::time::Duration;
 use rollcall_core::directory::Directory;
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId};
-use rollcall_core::mapping::Mapping;
 use rollcall_core::reader::EntryReader;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use rollcall_ldap::{LdapDirectory, LdapError};
 use rollcall_proto::resource_name;
 use rollcall_service::failure;
+use rollcall_service::reading::reader;
 use rollcall_service::roles::RunSource;
 use tokio::time::Instant;
 
 use super::executor::Executor;
+use crate::directories::open_for_use;
 use crate::id_kind::id_kind;
 
 /// A directory and how one user sync reads it.
@@ -57,17 +58,17 @@ pub(super) async fn source(
     directory: &DirectoryId,
     settings: &UserSyncSettings,
 ) -> Result<Source, Error> {
-    let (directory, ldap) = x.directories.open(tenant, directory).await?;
+    let (directory, opened) = open_for_use(&x.store, &x.directories, tenant, directory).await?;
+    let ldap = opened.ldap.clone();
     let name = resource_name::directory(tenant, &directory.id);
     let timeout = directory.settings.operation_timeout;
     let root = ldap
         .root_dse(Instant::now() + timeout)
         .await
         .map_err(|error| failure::for_admin(&error, &name))?;
-    let mapping = Mapping::new(settings, x.limits.login_policy.clone());
-    let id_attribute = directory.settings.external_id_attribute.as_deref();
+    let policy = &x.limits.login_policy;
     Ok(Source {
-        reader: EntryReader::new(root.dialect, id_attribute, mapping),
+        reader: reader(root.dialect, &directory.settings, settings, policy),
         contexts: root.data_contexts(),
         ldap,
         directory,

@@ -3,20 +3,22 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rollcall_core::dialect::Dialect;
 use rollcall_core::id::{TenantId, UserSyncId};
 use rollcall_core::identifier::LoginPolicy;
-use rollcall_core::mapping::Mapping;
+use rollcall_core::reader::EntryReader;
 use rollcall_core::user_sync::UserSyncSettings;
+use rollcall_service::reading;
 use rollcall_store::LoginConfig;
 
 /// Syncs kept; beyond it all are worked out anew.
 const CAPACITY: usize = 10_000;
 
-/// The mapping of a sync and the attributes that it reads.
+/// How a sync reads entries.
 pub struct Prepared {
-    /// The mapping.
-    pub mapping: Mapping,
-    /// What it reads.
+    /// The same as a run's.
+    pub reader: EntryReader,
+    /// The mapped attributes.
     pub attributes: Vec<String>,
 }
 
@@ -38,19 +40,20 @@ impl PreparedSyncs {
         }
     }
 
-    /// The settings in force of a sync.
-    pub fn get(&self, config: &LoginConfig) -> Arc<Prepared> {
+    /// The settings in force of a sync, on a server of this kind.
+    pub fn get(&self, config: &LoginConfig, dialect: Dialect) -> Arc<Prepared> {
         let (sync, in_force) = (&config.user_sync, &config.in_force);
         let key = (sync.tenant.clone(), sync.id.clone());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((settings, prepared)) = kept.get(&key)
+            && prepared.reader.dialect() == dialect
             && (Arc::ptr_eq(settings, in_force) || settings == in_force)
         {
             return Arc::clone(prepared);
         }
-        let mapping = Mapping::new(in_force, self.policy.clone());
-        let attributes = mapping.attributes();
-        let prepared = Arc::new(Prepared { mapping, attributes });
+        let reader = reading::reader(dialect, &config.directory.settings, in_force, &self.policy);
+        let attributes = reader.mapping().attributes();
+        let prepared = Arc::new(Prepared { reader, attributes });
         if kept.len() >= CAPACITY {
             kept.clear();
         }

@@ -1,0 +1,169 @@
+//! What both services make of the configuration that they share.
+
+use rollcall_core::error::chain;
+use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
+use rollcall_ldap::{EgressPolicy, Network};
+use rollcall_runtime::config::{self, Mistakes, Secret};
+use rollcall_store::{IdentifierUniqueness, Keyring, StoreOptions};
+
+/// The store's address and the keys of its secrets, read from wherever the configuration says.
+pub struct StoreSecrets {
+    /// Connection URL of the store.
+    pub database_url: Secret,
+    /// The keyring as it is written, for what is derived from it.
+    pub keyring_text: Secret,
+    /// Keys that seal bind passwords.
+    pub keyring: Keyring,
+}
+
+impl StoreSecrets {
+    /// Reads the files that the configuration names.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and a keyring that is none.
+    pub fn read(store: config::Store, keyring: config::Keyring) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let read = Self::read_noting(store, keyring, &mut mistakes);
+        read.ok_or(mistakes)
+    }
+
+    /// The same, for whoever reads more: `None` if `mistakes` got any.
+    pub fn read_noting(
+        store: config::Store,
+        keyring: config::Keyring,
+        mistakes: &mut Mistakes,
+    ) -> Option<Self> {
+        let key = match keyring.key_file {
+            Some(_) => "keyring.key_file",
+            None => "keyring.key",
+        };
+        let database_url = store
+            .into_url()
+            .map_err(|error| mistakes.add("store.url_file", chain(&error)));
+        let text = keyring
+            .into_text()
+            .map_err(|error| mistakes.add(key, chain(&error)));
+        let keyring_text = text.ok()?;
+        let keyring =
+            Keyring::parse(keyring_text.expose()).map_err(|error| mistakes.add(key, error.to_string()));
+        Some(Self {
+            database_url: database_url.ok()?,
+            keyring: keyring.ok()?,
+            keyring_text,
+        })
+    }
+}
+
+/// Options of the store.
+pub fn store_options(store: &config::Store, users: &config::Users) -> StoreOptions {
+    StoreOptions {
+        identifier_uniqueness: match users.identifier_uniqueness {
+            config::IdentifierUniqueness::Tenant => IdentifierUniqueness::Tenant,
+            config::IdentifierUniqueness::Global => IdentifierUniqueness::Global,
+        },
+        max_connections: store.max_connections,
+        acquire_timeout: store.acquire_timeout,
+    }
+}
+
+/// Where directories may be.
+pub fn egress_policy(egress: &config::Egress) -> EgressPolicy {
+    let network = |cidr: &config::Cidr| -> Option<Network> { cidr.to_string().parse().ok() };
+    EgressPolicy::new(
+        egress.allow_cidrs.iter().filter_map(network).collect(),
+        egress.allow_ports.clone(),
+    )
+}
+
+/// Which logins are acceptable.
+///
+/// # Errors
+/// A character that no login may hold.
+pub fn login_policy(users: &config::Users) -> Result<LoginPolicy, Mistakes> {
+    let allowed = AllowedCharacters::with_punctuation(&users.login_characters).map_err(|character| {
+        let mut mistakes = Mistakes::default();
+        mistakes.add(
+            "users.login_characters",
+            format!("{character:?} can be in no login"),
+        );
+        mistakes
+    })?;
+    Ok(LoginPolicy {
+        allowed,
+        ..LoginPolicy::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rollcall_runtime::config::{Loaded, Settings, Shared, Sources, load};
+    use serde::Deserialize;
+
+    use super::*;
+
+    /// A service without settings of its own.
+    #[derive(Deserialize)]
+    struct Nothing {}
+
+    impl Settings for Nothing {
+        const ENVIRONMENT_PREFIX: &'static str = "NOTHING";
+        const DEFAULTS: &'static str = "";
+        const SECRETS: &'static [&'static str] = &[];
+
+        fn validate(&self, _: &Shared, _: &mut Mistakes) {}
+    }
+
+    fn load_with(flags: &[(&str, &str)]) -> Result<Loaded<Nothing>, Mistakes> {
+        let flags = flags
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        load(&Sources {
+            flags,
+            ..Sources::default()
+        })
+    }
+
+    #[test]
+    fn the_defaults_can_be_used() {
+        let loaded = load_with(&[]).map_err(|mistakes| mistakes.to_string()).unwrap();
+        assert!(login_policy(&loaded.shared.users).is_ok());
+    }
+
+    #[test]
+    fn missing_secrets_are_all_told() {
+        let flags = [
+            ("store.url_file", "/does/not/exist"),
+            ("keyring.key_file", "/nor/this"),
+        ];
+        let loaded = load_with(&flags)
+            .map_err(|mistakes| mistakes.to_string())
+            .unwrap();
+        let Err(mistakes) = StoreSecrets::read(loaded.shared.store, loaded.shared.keyring) else {
+            unreachable!("there are no such files")
+        };
+        assert_eq!(mistakes.iter().count(), 2, "{mistakes}");
+    }
+
+    #[test]
+    fn what_the_operator_opens_is_opened() {
+        let loaded = load_with(&[
+            ("egress.allow_cidrs", "10.20.0.0/16"),
+            ("egress.allow_ports", "1389"),
+        ]);
+        let policy = egress_policy(
+            &loaded
+                .map_err(|mistakes| mistakes.to_string())
+                .unwrap()
+                .shared
+                .egress,
+        );
+        assert!(policy.allows("10.20.1.1:1389".parse().unwrap()));
+        assert!(!policy.allows("10.21.1.1:1389".parse().unwrap()));
+        assert!(
+            !policy.allows("10.20.1.1:389".parse().unwrap()),
+            "the list is the whole list"
+        );
+    }
+}

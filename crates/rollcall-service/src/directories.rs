@@ -1,0 +1,249 @@
+//! The directories that a process has open. Settings and secrets come from the store; connections are shared by all who use
+//! the same directory at the same revision. Each has its own limits, so that a dead one costs its own tenant only.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rollcall_core::dialect::Dialect;
+use rollcall_core::directory::{Directory, DirectorySettings};
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::{DirectoryId, TenantId};
+use rollcall_core::secret::{Password, SecretBytes};
+use rollcall_ldap::{DirectoryConfig, EgressPolicy, HostStatus, LdapDirectory, LdapError, PoolLimits};
+use rollcall_proto::resource_name;
+use rollcall_store::Store;
+use tokio::time::{Instant, timeout_at};
+
+use crate::failure::Wording;
+
+/// After an answer, a directory counts as reachable for this long.
+const TRUST_ANSWER: Duration = Duration::from_secs(1);
+/// What a server says of itself is asked again after this long: it may be replaced, and may get other trees.
+const TRUST_SERVER: Duration = Duration::from_secs(60);
+/// Connections of a directory that nobody has used for this long are given up.
+const MAX_UNUSED: Duration = Duration::from_secs(15 * 60);
+
+/// The directories that this process has open. Clones share them.
+#[derive(Clone)]
+pub struct Directories {
+    store: Store,
+    egress: Arc<EgressPolicy>,
+    wording: Wording,
+    open: Arc<Mutex<HashMap<Key, Kept>>>,
+}
+
+/// One directory at one revision.
+pub struct OpenDirectory {
+    /// Its connections.
+    pub ldap: LdapDirectory,
+    /// What kind of server a check has seen there.
+    checked: Option<Dialect>,
+    /// When it last answered, unless an attempt to use it has failed since.
+    answered: Mutex<Option<Instant>>,
+    /// What the server said of itself, and when.
+    server: tokio::sync::Mutex<Option<(Instant, Server)>>,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug)]
+struct Server {
+    dialect: Dialect,
+    contexts: Arc<[String]>,
+}
+
+type Key = (TenantId, DirectoryId);
+/// What a handle was made from: a change of either makes a new one.
+type Version = (i64, Option<Dialect>);
+
+struct Kept {
+    version: Version,
+    opened: Arc<OpenDirectory>,
+    last_used: Instant,
+}
+
+impl OpenDirectory {
+    /// Notes what became of the last attempt to use it.
+    pub fn note(&self, failure: Option<&LdapError>) {
+        let answered = match failure {
+            None => Some(Instant::now()),
+            Some(error) if error.is_host_failure() || *error == LdapError::CircuitOpen => None,
+            Some(_) => return,
+        };
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = answered;
+    }
+
+    /// It answered a moment ago, and has not failed since.
+    pub fn answers(&self) -> bool {
+        let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.is_some_and(|time| time.elapsed() < TRUST_ANSWER)
+    }
+
+    /// The kind of server: as a check has seen it, or else as the server says.
+    ///
+    /// # Errors
+    /// The root DSE cannot be read.
+    pub async fn dialect(&self, deadline: Instant) -> Result<Dialect, LdapError> {
+        match self.checked {
+            Some(dialect) => Ok(dialect),
+            None => Ok(self.server(deadline).await?.dialect),
+        }
+    }
+
+    /// The trees that the server has, where groups may be.
+    ///
+    /// # Errors
+    /// The root DSE cannot be read.
+    pub async fn contexts(&self, deadline: Instant) -> Result<Arc<[String]>, LdapError> {
+        Ok(self.server(deadline).await?.contexts)
+    }
+
+    async fn server(&self, deadline: Instant) -> Result<Server, LdapError> {
+        let Ok(mut known) = timeout_at(deadline, self.server.lock()).await else {
+            return Err(LdapError::Timeout);
+        };
+        if let Some((time, server)) = known.as_ref()
+            && time.elapsed() < TRUST_SERVER
+        {
+            return Ok(server.clone());
+        }
+        let root = self.ldap.root_dse(deadline).await?;
+        let server = Server {
+            dialect: root.dialect,
+            contexts: root.data_contexts().into(),
+        };
+        *known = Some((Instant::now(), server.clone()));
+        Ok(server)
+    }
+}
+
+impl Directories {
+    /// None is open yet; `egress` says where any of them may be, and `wording` what whoever uses them is told.
+    pub fn new(store: Store, egress: EgressPolicy, wording: Wording) -> Self {
+        Self {
+            store,
+            egress: Arc::new(egress),
+            wording,
+            open: Arc::default(),
+        }
+    }
+
+    /// The connections of a stored directory, whether or not it may be used. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// `DIRECTORY_MISCONFIGURED` if settings or secrets cannot be used; what the store says.
+    pub async fn open(&self, directory: &Directory) -> Result<Arc<OpenDirectory>, Error> {
+        let version = (directory.revision, directory.observed.dialect);
+        if let Some(opened) = self.kept(directory, |kept| kept.version == version) {
+            return Ok(opened);
+        }
+        let config = self.stored_config(directory).await?;
+        let name = resource_name::directory(&directory.tenant, &directory.id);
+        let ldap = LdapDirectory::new(config).map_err(|error| (self.wording)(&error, &name))?;
+        let opened = OpenDirectory {
+            ldap,
+            checked: directory.observed.dialect,
+            answered: Mutex::default(),
+            server: tokio::sync::Mutex::default(),
+        };
+        Ok(self.keep(key(directory), version, Arc::new(opened)))
+    }
+
+    /// The connections of a directory at the revision that is open here, or else at this one.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_any(&self, directory: &Directory) -> Result<Arc<OpenDirectory>, Error> {
+        match self.kept(directory, |_| true) {
+            Some(opened) => Ok(opened),
+            None => self.open(directory).await,
+        }
+    }
+
+    /// What it takes to use a directory with settings or secrets that need not be stored.
+    pub fn config(
+        &self,
+        settings: DirectorySettings,
+        bind_password: Password,
+        client_key: Option<SecretBytes>,
+        dialect: Option<Dialect>,
+    ) -> DirectoryConfig {
+        DirectoryConfig {
+            settings,
+            bind_password,
+            client_key,
+            egress: Arc::clone(&self.egress),
+            limits: PoolLimits::default(),
+            dialect,
+        }
+    }
+
+    /// What it takes to use a stored directory.
+    ///
+    /// # Errors
+    /// `DIRECTORY_MISCONFIGURED` if there is no bind password; what the store says.
+    pub async fn stored_config(&self, directory: &Directory) -> Result<DirectoryConfig, Error> {
+        let (tenant, id) = (&directory.tenant, &directory.id);
+        let Some(bind_password) = self.store.bind_password(tenant, id).await? else {
+            let message = "the directory has no bind password: set it with UpdateDirectory";
+            let name = resource_name::directory(tenant, id);
+            return Err(Error::new(Reason::DirectoryMisconfigured, message).with("resource", name));
+        };
+        let client_key = self.store.client_key(tenant, id).await?;
+        let (settings, dialect) = (directory.settings.clone(), directory.observed.dialect);
+        Ok(self.config(settings, bind_password, client_key, dialect))
+    }
+
+    /// What this process has seen of each host of the directory; `None` while it does not use the directory.
+    pub fn host_status(&self, directory: &Directory) -> Option<Vec<HostStatus>> {
+        let open = self.lock();
+        let kept = open.get(&key(directory))?;
+        (kept.version.0 == directory.revision).then(|| kept.opened.ldap.host_status())
+    }
+
+    /// Closes connections that are not used any more. To be called now and then.
+    pub fn sweep(&self) {
+        let mut open = self.lock();
+        open.retain(|_, kept| kept.last_used.elapsed() < MAX_UNUSED);
+        open.values().for_each(|kept| kept.opened.ldap.sweep());
+    }
+
+    /// What is open of the directory, if it is what is wanted. Whoever asks uses it.
+    fn kept(&self, directory: &Directory, wanted: impl Fn(&Kept) -> bool) -> Option<Arc<OpenDirectory>> {
+        let mut open = self.lock();
+        let kept = open.get_mut(&key(directory)).filter(|kept| wanted(kept))?;
+        kept.last_used = Instant::now();
+        Some(Arc::clone(&kept.opened))
+    }
+
+    /// Keeps a handle, unless another call was faster with the same version: that one is returned then. A reader of an old
+    /// revision does not push out a newer one.
+    fn keep(&self, key: Key, version: Version, opened: Arc<OpenDirectory>) -> Arc<OpenDirectory> {
+        let kept = Kept {
+            version,
+            opened: Arc::clone(&opened),
+            last_used: Instant::now(),
+        };
+        match self.lock().entry(key) {
+            Entry::Occupied(there) if there.get().version == version => Arc::clone(&there.get().opened),
+            Entry::Occupied(there) if there.get().version.0 > version.0 => opened,
+            Entry::Occupied(mut there) => {
+                there.insert(kept);
+                opened
+            }
+            Entry::Vacant(free) => {
+                free.insert(kept);
+                opened
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Kept>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(directory: &Directory) -> Key {
+    (directory.tenant.clone(), directory.id.clone())
+}
