@@ -49,14 +49,13 @@ impl Access {
         }
     }
 
-    pub(crate) fn directory(&self) -> LdapDirectory {
+    pub(crate) fn settings(&self) -> DirectorySettings {
         let host = HostUrl::parse(&self.url).unwrap();
         let transport_security = match self.ca {
             Some(_) => TransportSecurity::Ldaps,
             None => TransportSecurity::Plaintext,
         };
-        let ports = vec![host.effective_port(None)];
-        let settings = DirectorySettings {
+        DirectorySettings {
             display_name: "Test".into(),
             disabled: false,
             hosts: vec![host],
@@ -72,7 +71,12 @@ impl Access {
             page_size: 1000,
             external_id_attribute: None,
             soft_lock: Default::default(),
-        };
+        }
+    }
+
+    pub(crate) fn directory(&self) -> LdapDirectory {
+        let settings = self.settings();
+        let ports = vec![settings.hosts[0].effective_port(None)];
         let loopback = vec!["127.0.0.0/8".parse().unwrap()];
         LdapDirectory::new(DirectoryConfig {
             settings,

@@ -4,4 +4,5 @@
 mod agreement;
 mod large;
 mod missing;
+mod open_directories;
 mod real;
