@@ -15,10 +15,10 @@ use super::memory::replay::Replays;
 use super::memory::tenant_view::TenantViews;
 use super::memory::unsettled::Unsettled;
 use super::refresh::Refreshes;
+use super::seen::Verified;
 use super::together::disguise::Disguise;
 use super::together::flight::Flights;
 use super::together::turn::Turns;
-use super::verify::Verified;
 use crate::config;
 use crate::worker::Worker;
 

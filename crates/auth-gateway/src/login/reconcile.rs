@@ -14,10 +14,10 @@ use super::ask::read_again;
 use super::change::{Change, change};
 use super::context::Context;
 use super::outcome::{Denial, changed_too_fast, not_recorded};
+use super::person::Stop;
 use super::refresh::{Renewal, unavailable};
+use super::seen::{Seen, Source};
 use super::standing::{Standing, standing};
-use super::steps::Stop;
-use super::verify::{Seen, Source};
 
 /// Why somebody with the right password is not let in: for the audit log, and for the caller.
 pub(super) type Refusal = (LoginReason, Stop);

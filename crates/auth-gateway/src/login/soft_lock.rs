@@ -15,11 +15,11 @@ use super::attempt::Attempt;
 use super::context::Context;
 use super::memory::unsettled::Held;
 use super::outcome::Denial;
+use super::person::{Person, Stop};
 use super::record::record_unasked;
-use super::steps::{Person, Stop};
+use super::seen::Verified;
 use super::together::flight::Flight;
 use super::together::turn::Turn;
-use super::verify::Verified;
 
 /// How long to wait before looking again whether a slot is free.
 const SLOT_PAUSE: Duration = Duration::from_millis(10);

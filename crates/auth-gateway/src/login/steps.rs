@@ -16,36 +16,27 @@ use rollcall_core::audit::{LoginOutcome, LoginReason, OwnReason};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{TenantId, UserSyncKey};
 use rollcall_core::identifier::{email_domain, normalize};
-use rollcall_core::soft_lock::SoftLockRules;
 use rollcall_core::throttle::{Settlement, ThrottleSubject};
-use rollcall_core::user::Origin;
 use rollcall_core::verdict::PasswordNotice;
-use rollcall_store::{LastLook, LoginSync, LoginTarget, StoreError};
+use rollcall_store::{LastLook, LoginTarget, StoreError};
 
 use super::attempt::{Attempt, Progress};
 use super::context::Context;
-use super::memory::keyed_hash::Fingerprint;
-use super::memory::tenant_view::{Home, TenantView};
+use super::memory::tenant_view::TenantView;
 use super::outcome::{
     self, Authenticated, Denial, Judgement, Outcome, bind_outcome_unknown, changed_too_fast,
 };
+use super::person::{Known, Person, Stop, Trial};
 use super::reconcile::{Refusal, failed, judge_again, reconcile};
 use super::record::{Ending, Who, record, record_early, record_success, record_unasked};
+use super::seen::{Seen, Verified};
 use super::soft_lock::{Slots, network, soft_lock};
 use super::standing::{Standing, standing};
 use super::together::flight::Boarded;
-use super::verify::{Seen, Verified, verify};
+use super::verify::verify;
 
 /// How often a login is judged again because what decides it changed meanwhile.
 const ROUNDS: usize = 3;
-
-/// The end of a login before its last step.
-pub(super) enum Stop {
-    /// It is refused.
-    Denied(Denial),
-    /// There is no answer.
-    Failed(Error),
-}
 
 /// Carries one login through.
 ///
@@ -86,37 +77,6 @@ async fn walk(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Aut
     };
     let right = accept(c, &person, &verified, &mut slots).await?;
     admit(c, attempt, &person, right, &mut slots).await
-}
-
-/// Whose login it is, and what is to be done with the password.
-pub(super) struct Person {
-    pub(super) tenant: TenantId,
-    pub(super) who: Who,
-    /// What was typed, normalized.
-    typed: String,
-    /// What is counted, and its text for hashes in memory.
-    pub(super) counted: ThrottleSubject,
-    pub(super) key: String,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) lock: SoftLockRules,
-    /// Where they are at home, or seem to be.
-    pub(super) home: Option<Home>,
-    pub(super) trial: Trial,
-}
-
-/// A user whom a directory is asked about.
-pub(super) struct Known {
-    pub(super) target: LoginTarget,
-    pub(super) origin: Origin,
-    pub(super) sync: LoginSync,
-}
-
-/// What is to be done with a password.
-pub(super) enum Trial {
-    /// The directory decides.
-    Bind(Box<Known>),
-    /// Nobody is let in, whatever the password.
-    Wait(OwnReason),
 }
 
 /// Finds out whom a login means. Ends those that no password decides.

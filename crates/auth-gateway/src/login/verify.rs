@@ -6,7 +6,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::audit::OwnReason;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::Directory;
-use rollcall_core::entry::Entry;
 use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
 use rollcall_core::role::RoleFinding;
@@ -24,37 +23,9 @@ use super::attempt::{Attempt, Progress};
 use super::context::Context;
 use super::memory::tenant_view::Home;
 use super::outcome::{self, Reading, bind_outcome_unknown, unsent};
+use super::person::{Known, Person, Trial};
 use super::role::role;
-use super::steps::{Known, Person, Trial};
-
-/// What trying a password found out. Several attempts may share it.
-pub(super) struct Verified {
-    /// What it means.
-    pub(super) reading: Reading,
-    /// A bind was answered, or may have been received.
-    pub(super) bind_sent: bool,
-    /// When it was found out.
-    pub(super) time: DateTime<Utc>,
-    /// Who was seen there.
-    pub(super) seen: Option<Seen>,
-}
-
-/// A person as their directory has them, and by whose rules.
-#[derive(Clone)]
-pub(super) struct Seen {
-    pub(super) source: Source,
-    pub(super) entry: Arc<Entry>,
-    /// The role, if it was asked for, and the DN at which it was.
-    pub(super) role: Option<(RoleFinding, String)>,
-}
-
-/// The directory to ask, and the sync by whose rules.
-#[derive(Clone)]
-pub(super) struct Source {
-    pub(super) config: LoginConfig,
-    pub(super) opened: Arc<OpenDirectory>,
-    pub(super) dialect: Dialect,
-}
+use super::seen::{Seen, Source, Verified};
 
 /// Tries the password. From the slots on, nothing takes longer for some than for others: where nobody is asked, a wait
 /// stands in place of the bind.

@@ -12,15 +12,18 @@ use rollcall_runtime::clock::Clock;
 use rollcall_service::directories::Directories;
 use rollcall_store::{LeaseToken, Store, StoreError};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::place::Places;
+use super::place::{Place, Places};
 use super::stop::Stop;
 use crate::report::Reports;
 
 /// How often a pull says how far it is, and asks whether it shall go on: a transaction each time.
 pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often a run that waits looks whether it shall go on waiting.
+const POLL: Duration = Duration::from_secs(1);
 
 /// How runs are carried out.
 #[derive(Clone, Debug)]
@@ -90,6 +93,19 @@ impl Executor {
             return Err(Stop::Cancelled);
         }
         Ok(())
+    }
+
+    /// Waits for a place. To be taken after a turn: whoever has a place must not wait for a busy directory.
+    ///
+    /// # Errors
+    /// Why the run has to stop here.
+    pub(super) async fn place(&self, job: &Job) -> Result<Place, Stop> {
+        loop {
+            self.keep_going(job).await?;
+            if let Ok(Ok(place)) = timeout(POLL, self.places.take(&job.key.tenant)).await {
+                return Ok(place);
+            }
+        }
     }
 
     /// The user sync of a run, as it is now.

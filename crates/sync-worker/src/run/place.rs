@@ -3,17 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rollcall_core::id::TenantId;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
-
-use super::executor::{Executor, Job};
-use super::stop::Stop;
-
-/// How often a run that waits looks whether it shall go on waiting.
-const POLL: Duration = Duration::from_secs(1);
 
 /// How many of so many places one tenant may have.
 pub(crate) fn per_tenant(concurrent: usize) -> usize {
@@ -42,7 +34,7 @@ impl Places {
         }
     }
 
-    async fn take(&self, tenant: &TenantId) -> Result<Place, AcquireError> {
+    pub(super) async fn take(&self, tenant: &TenantId) -> Result<Place, AcquireError> {
         Ok(Place {
             // First, since whoever waits for it must not hold what others could use.
             _of_tenant: self.of_tenant(tenant).acquire_owned().await?,
@@ -58,19 +50,6 @@ impl Places {
         places
             .or_insert_with(|| Arc::new(Semaphore::new(self.per_tenant)))
             .clone()
-    }
-}
-
-/// Waits for a place. To be taken after a turn: whoever has a place must not wait for a busy directory.
-///
-/// # Errors
-/// Why the run has to stop here.
-pub(super) async fn place(x: &Executor, job: &Job) -> Result<Place, Stop> {
-    loop {
-        x.keep_going(job).await?;
-        if let Ok(Ok(place)) = timeout(POLL, x.places.take(&job.key.tenant)).await {
-            return Ok(place);
-        }
     }
 }
 

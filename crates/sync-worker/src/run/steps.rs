@@ -20,7 +20,7 @@ use super::absences::{BATCH_IDS, Confirmed};
 use super::applying::{Applied, apply};
 use super::ending;
 use super::executor::{Executor, Job, PROGRESS_INTERVAL, Phase};
-use super::place::{Place, place};
+use super::place::Place;
 use super::planning::{Planning, Target};
 use super::relinking::relinked;
 use super::source::{Source, source_of};
@@ -35,7 +35,7 @@ pub(super) async fn work(x: &Executor, job: &Job, phase: Phase) -> Result<(), St
     let (state, sync, _place) = match phase {
         Phase::Pull => plan_in_turn(x, job).await?,
         Phase::Apply => {
-            let place = place(x, job).await?;
+            let place = x.place(job).await?;
             (RunState::Applying, x.sync(job).await?, place)
         }
     };
@@ -51,7 +51,7 @@ pub(super) async fn work(x: &Executor, job: &Job, phase: Phase) -> Result<(), St
 /// Others may read the directory as soon as the plan is made; the place is kept for applying it.
 async fn plan_in_turn(x: &Executor, job: &Job) -> Result<(RunState, UserSync, Place), Stop> {
     let turn = turn(x, job).await?;
-    let planned = match place(x, job).await {
+    let planned = match x.place(job).await {
         Ok(place) => plan(x, job).await.map(|(run, sync)| (run.state, sync, place)),
         Err(stop) => Err(stop),
     };

@@ -1,0 +1,53 @@
+//! Whose login it is.
+
+use rollcall_core::audit::OwnReason;
+use rollcall_core::error::Error;
+use rollcall_core::id::TenantId;
+use rollcall_core::soft_lock::SoftLockRules;
+use rollcall_core::throttle::ThrottleSubject;
+use rollcall_core::user::Origin;
+use rollcall_store::{LoginSync, LoginTarget};
+
+use super::memory::keyed_hash::Fingerprint;
+use super::memory::tenant_view::Home;
+use super::outcome::Denial;
+use super::record::Who;
+
+/// The end of a login before its last step.
+pub(super) enum Stop {
+    /// It is refused.
+    Denied(Denial),
+    /// There is no answer.
+    Failed(Error),
+}
+
+/// Whose login it is, and what is to be done with the password.
+pub(super) struct Person {
+    pub(super) tenant: TenantId,
+    pub(super) who: Who,
+    /// What was typed, normalized.
+    pub(super) typed: String,
+    /// What is counted, and its text for hashes in memory.
+    pub(super) counted: ThrottleSubject,
+    pub(super) key: String,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) lock: SoftLockRules,
+    /// Where they are at home, or seem to be.
+    pub(super) home: Option<Home>,
+    pub(super) trial: Trial,
+}
+
+/// A user whom a directory is asked about.
+pub(super) struct Known {
+    pub(super) target: LoginTarget,
+    pub(super) origin: Origin,
+    pub(super) sync: LoginSync,
+}
+
+/// What is to be done with a password.
+pub(super) enum Trial {
+    /// The directory decides.
+    Bind(Box<Known>),
+    /// Nobody is let in, whatever the password.
+    Wait(OwnReason),
+}

@@ -1,0 +1,181 @@
+//! One row of what is known about a kind of server decides alike wherever an entry is judged: at a login, in a preview, a
+//! refresh, a check and a run. The server itself does not enforce it, so that nothing but the row is seen.
+
+use anyhow::{Context, Result};
+use rollcall_proto::v1;
+use rollcall_proto::v1::authenticate_response::Outcome;
+use rollcall_proto::v1::check_user_sync_request::Target;
+use rollcall_proto::v1::{ChangeType, DenialReason, RefreshOutcome, SyncRunMode, UserState, UserStateReason};
+use rollcall_testkit::{Tree, TreeEntry, TreeLdap};
+use system_tests::{Backend, System, sync_of};
+
+const BASE: &str = "dc=example,dc=test";
+const TENANT: &str = "tenants/acme";
+const SYNC: &str = "tenants/acme/userSyncs/staff";
+const PASSWORD: &str = "countess of lovelace";
+/// What says that an account of OpenLDAP has ended: a row of the dialect.
+const ENDED: (&str, &str) = ("pwdEndTime", "20200101000000Z");
+/// Each is asked about in another way, since who has lost access is not asked about again.
+const PEOPLE: [&str; 3] = ["ada", "bob", "eve"];
+
+/// What each of those who judge says of somebody.
+#[derive(Debug, PartialEq, Eq)]
+struct Answers {
+    login: Option<DenialReason>,
+    preview: Option<UserStateReason>,
+    refresh: (RefreshOutcome, UserState),
+    check: UserState,
+    run: (UserState, UserStateReason),
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dialect_says_of_an_account_is_so_for_everybody_who_asks() -> Result<()> {
+    let server = TreeLdap::start(company()).await?;
+    let system = System::start(Backend::Sqlite, &[server.address().port()]).await?;
+    let sync = sync_of(&format!("{TENANT}/directories/hq"), BASE);
+    system.connect_with(TENANT, directory(&server), sync).await?;
+    system.run(SYNC, SyncRunMode::Apply).await?;
+    let enabled = Answers {
+        login: None,
+        preview: None,
+        refresh: (RefreshOutcome::Unchanged, UserState::Active),
+        check: UserState::Active,
+        run: (UserState::Active, UserStateReason::Unspecified),
+    };
+    assert_eq!(ask_everybody(&system).await?, enabled);
+    server.edit(|tree| {
+        for uid in PEOPLE {
+            let entry = tree.entry_mut(&dn(uid)).unwrap();
+            entry.set(ENDED.0, &[ENDED.1]);
+        }
+    });
+    let ended = Answers {
+        login: Some(DenialReason::AccountExpired),
+        preview: Some(UserStateReason::ExpiredInDirectory),
+        refresh: (RefreshOutcome::Removed, UserState::Deactivated),
+        check: UserState::Deactivated,
+        run: (UserState::Deactivated, UserStateReason::ExpiredInDirectory),
+    };
+    assert_eq!(ask_everybody(&system).await?, ended);
+    Ok(())
+}
+
+async fn ask_everybody(system: &System) -> Result<Answers> {
+    let [ada, bob, eve] = PEOPLE;
+    Ok(Answers {
+        login: login(system, ada).await?,
+        preview: preview(system, eve).await?,
+        refresh: refresh(system, bob).await?,
+        check: check(system, eve).await?,
+        run: {
+            system.run(SYNC, SyncRunMode::Apply).await?;
+            let eve = user(system, eve).await?;
+            (eve.state(), eve.state_reason())
+        },
+    })
+}
+
+/// Why the right password does not let somebody in.
+async fn login(system: &System, uid: &str) -> Result<Option<DenialReason>> {
+    let request = v1::AuthenticateRequest {
+        tenant: TENANT.to_owned(),
+        login: uid.to_owned(),
+        password: PASSWORD.to_owned(),
+        ..v1::AuthenticateRequest::default()
+    };
+    let answer = system.auth().await?.authenticate(request).await?.into_inner();
+    Ok(match answer.outcome.context("no outcome")? {
+        Outcome::Authenticated(_) => None,
+        Outcome::Denial(denial) => Some(denial.reason()),
+    })
+}
+
+/// Why a run would take somebody's access away.
+async fn preview(system: &System, uid: &str) -> Result<Option<UserStateReason>> {
+    let plan = system.run(SYNC, SyncRunMode::Preview).await?;
+    let request = v1::ListSyncRunChangesRequest {
+        parent: plan.name,
+        types: vec![ChangeType::Deactivate.into()],
+        ..v1::ListSyncRunChangesRequest::default()
+    };
+    let changes = system.runs().await?.list_sync_run_changes(request).await?;
+    let mut changes = changes.into_inner().changes.into_iter();
+    let change = changes.find(|change| change.dn == dn(uid));
+    Ok(change.map(|change| change.state_reason()))
+}
+
+async fn refresh(system: &System, uid: &str) -> Result<(RefreshOutcome, UserState)> {
+    let request = v1::RefreshUserRequest {
+        name: user(system, uid).await?.name,
+    };
+    let refreshed = system.user_syncs().await?.refresh_user(request).await?;
+    let refreshed = refreshed.into_inner();
+    let state = refreshed.user.as_ref().context("no user")?.state();
+    Ok((refreshed.outcome(), state))
+}
+
+/// The state that a check shows for somebody.
+async fn check(system: &System, uid: &str) -> Result<UserState> {
+    let request = v1::CheckUserSyncRequest {
+        parent: TENANT.to_owned(),
+        target: Some(Target::UserSync(SYNC.to_owned())),
+        sample_size: 100,
+    };
+    let checked = system.user_syncs().await?.check_user_sync(request).await?;
+    let checked = checked.into_inner();
+    let sample = checked.samples.iter().find(|sample| sample.dn == dn(uid));
+    let sample = sample.with_context(|| format!("{uid} is not among the samples: {checked:?}"))?;
+    Ok(sample.user.as_ref().context("would not be taken")?.state())
+}
+
+async fn user(system: &System, uid: &str) -> Result<v1::User> {
+    let request = v1::LookupUserRequest {
+        parent: TENANT.to_owned(),
+        identifier: uid.to_owned(),
+    };
+    Ok(system.users().await?.lookup_user(request).await?.into_inner())
+}
+
+fn directory(server: &TreeLdap) -> v1::Directory {
+    v1::Directory {
+        display_name: "Headquarters".to_owned(),
+        hosts: vec![server.url()],
+        transport_security: v1::TransportSecurity::Plaintext.into(),
+        allow_plaintext: true,
+        bind_dn: format!("cn=reader,{BASE}"),
+        bind_password: PASSWORD.to_owned(),
+        ..v1::Directory::default()
+    }
+}
+
+fn company() -> Tree {
+    let mut tree = Tree::default();
+    let mut number = 0;
+    let mut add = |dn: String, attributes: &[(&str, &str)]| {
+        number += 1;
+        let mut entry = TreeEntry::new(dn, attributes);
+        entry.set("entryUUID", &[format!("00000000-0000-4000-8000-{number:012x}")]);
+        entry.password = Some(PASSWORD.to_owned());
+        tree.add(entry);
+    };
+    add(BASE.to_owned(), &[("objectClass", "domain")]);
+    add(format!("cn=reader,{BASE}"), &[("objectClass", "device")]);
+    // Many more than lose access, or the run would wait for a person.
+    let others: Vec<String> = (0..30).map(|number| format!("number-{number}")).collect();
+    for uid in PEOPLE.into_iter().chain(others.iter().map(String::as_str)) {
+        let mail = format!("{uid}@example.test");
+        let attributes = [
+            ("objectClass", "inetOrgPerson"),
+            ("uid", uid),
+            ("cn", uid),
+            ("sn", uid),
+            ("mail", &mail),
+        ];
+        add(dn(uid), &attributes);
+    }
+    tree
+}
+
+fn dn(uid: &str) -> String {
+    format!("uid={uid},{BASE}")
+}
