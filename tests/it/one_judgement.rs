@@ -9,7 +9,7 @@ use rollcall_proto::v1::{ChangeType, DenialReason, RefreshOutcome, SyncRunMode, 
 use rollcall_testkit::{Tree, TreeEntry, TreeLdap};
 use system_tests::{Backend, System, sync_of};
 
-const BASE: &str = "dc=example,dc=test";
+const BASE: &str = "dc=example,dc=org";
 const TENANT: &str = "tenants/acme";
 const SYNC: &str = "tenants/acme/userSyncs/staff";
 const PASSWORD: &str = "countess of lovelace";
