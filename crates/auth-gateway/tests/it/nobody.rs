@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use rollcall_core::dialect::Dialect;
+use rollcall_core::directory::DirectoryObservations;
+use rollcall_core::id::DirectoryId;
 use rollcall_core::secret::Password;
 use rollcall_testkit::{ScriptedLdap, Slapd, wait_for};
 
@@ -92,7 +95,21 @@ async fn what_is_switched_off_is_told_to_everybody_while_nothing_else_is_on() {
     let (tenant, script) = (world.tenant.clone(), script.await.unwrap());
     world.add_script(&tenant, "other", &script).await;
     let second = world.start_gateway(&[]).await;
-    let told = told(&world, second).await;
+    let unchecked = told(&world, second).await;
+    assert_eq!(unchecked[0], DISABLED);
+    // What nobody has checked is asked what it is, and nothing more.
+    assert_eq!(unchecked[1..], ["Unavailable DIRECTORY_UNAVAILABLE"; 2]);
+
+    let checked = DirectoryObservations {
+        dialect: Some(Dialect::Generic),
+        observe_time: Some(now()),
+        ..DirectoryObservations::default()
+    };
+    let other = DirectoryId::parse("other").unwrap();
+    let seen = world.store.save_observations(&tenant, &other, &checked);
+    seen.await.unwrap();
+    let third = world.start_gateway(&[]).await;
+    let told = told(&world, third).await;
     assert_eq!(told[0], DISABLED);
     // They may well be somebody's of the other sync: it is asked whether it answers, and it answers nonsense.
     assert_eq!(told[1..], ["Aborted BIND_OUTCOME_UNKNOWN"; 2]);
