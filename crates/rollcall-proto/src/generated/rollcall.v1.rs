@@ -4547,9 +4547,9 @@ pub mod auth_service_server {
 /// change; the reason, the code stated here and the metadata keys do not. A status never carries a password, a
 /// distinguished name, an address, SQL, or what a directory said.
 ///
-/// Any method can answer INVALID_FIELD, CALLER_UNAUTHENTICATED, PERMISSION_MISSING, TENANT_ACCESS_DENIED,
-/// CALLER_QUOTA_EXHAUSTED, STORE_UNAVAILABLE, SHUTTING_DOWN, DEADLINE_EXCEEDED, CANCELLED, UNIMPLEMENTED and INTERNAL;
-/// any that returns pages, INVALID_PAGE_TOKEN. Each method names the others.
+/// Any method can answer INVALID_FIELD, REQUEST_TOO_LARGE, CALLER_UNAUTHENTICATED, PERMISSION_MISSING,
+/// TENANT_ACCESS_DENIED, CALLER_QUOTA_EXHAUSTED, STORE_UNAVAILABLE, SHUTTING_DOWN, DEADLINE_EXCEEDED, CANCELLED,
+/// UNIMPLEMENTED and INTERNAL; any that returns pages, INVALID_PAGE_TOKEN. Each method names the others.
 ///
 /// A denied login is no error: see Denial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -4570,6 +4570,9 @@ pub enum ErrorReason {
     BindPasswordRequired = 4,
     /// INVALID_ARGUMENT. The request_id was used before, with a different request. Metadata: request_id.
     RequestIdReused = 5,
+    /// INVALID_ARGUMENT. The request is larger than the method takes: 16 KiB for AuthService and for health, 4 MiB for all
+    /// others. What counts is the size without compression. Metadata: limit (in bytes), method.
+    RequestTooLarge = 6,
     /// UNAUTHENTICATED. The calling service presented no valid client certificate or token. It says nothing about
     /// any end user's password. Metadata: none.
     CallerUnauthenticated = 10,
@@ -4588,6 +4591,8 @@ pub enum ErrorReason {
     SyncRunNotFound = 23,
     /// NOT_FOUND. The tenant has no such user. Metadata: resource (its name, or its parent's for LookupUser).
     UserNotFound = 24,
+    /// NOT_FOUND. Health was asked about a service that this server does not have. Metadata: none.
+    ServiceNotFound = 25,
     /// ALREADY_EXISTS. A resource of this name exists. Metadata: resource (its name).
     AlreadyExists = 30,
     /// ALREADY_EXISTS. Another user holds this login or e-mail address; it is not said who. Metadata: field ("login"
@@ -4664,7 +4669,9 @@ pub enum ErrorReason {
     DirectoryBusy = 92,
     /// RESOURCE_EXHAUSTED. The parent has as many resources of this type as it may have. Metadata: parent, limit.
     ResourceLimitReached = 93,
-    /// UNIMPLEMENTED. The method is part of the contract, and this release does not serve it yet. Metadata: method.
+    /// UNIMPLEMENTED. This server has no such method: there is none in this release, or another server has its service. Or
+    /// the request is compressed, and not with gzip. Metadata: method, served_by (the server that has the service, where
+    /// another one does).
     Unimplemented = 100,
     /// INTERNAL. A defect of Rollcall or a damaged record. Metadata: incident (find it in the service's log), where there
     /// is one.
@@ -4683,6 +4690,7 @@ impl ErrorReason {
             Self::InvalidPageToken => "ERROR_REASON_INVALID_PAGE_TOKEN",
             Self::BindPasswordRequired => "ERROR_REASON_BIND_PASSWORD_REQUIRED",
             Self::RequestIdReused => "ERROR_REASON_REQUEST_ID_REUSED",
+            Self::RequestTooLarge => "ERROR_REASON_REQUEST_TOO_LARGE",
             Self::CallerUnauthenticated => "ERROR_REASON_CALLER_UNAUTHENTICATED",
             Self::PermissionMissing => "ERROR_REASON_PERMISSION_MISSING",
             Self::TenantAccessDenied => "ERROR_REASON_TENANT_ACCESS_DENIED",
@@ -4691,6 +4699,7 @@ impl ErrorReason {
             Self::UserSyncNotFound => "ERROR_REASON_USER_SYNC_NOT_FOUND",
             Self::SyncRunNotFound => "ERROR_REASON_SYNC_RUN_NOT_FOUND",
             Self::UserNotFound => "ERROR_REASON_USER_NOT_FOUND",
+            Self::ServiceNotFound => "ERROR_REASON_SERVICE_NOT_FOUND",
             Self::AlreadyExists => "ERROR_REASON_ALREADY_EXISTS",
             Self::IdentifierTaken => "ERROR_REASON_IDENTIFIER_TAKEN",
             Self::DomainTaken => "ERROR_REASON_DOMAIN_TAKEN",
@@ -4734,6 +4743,7 @@ impl ErrorReason {
             "ERROR_REASON_INVALID_PAGE_TOKEN" => Some(Self::InvalidPageToken),
             "ERROR_REASON_BIND_PASSWORD_REQUIRED" => Some(Self::BindPasswordRequired),
             "ERROR_REASON_REQUEST_ID_REUSED" => Some(Self::RequestIdReused),
+            "ERROR_REASON_REQUEST_TOO_LARGE" => Some(Self::RequestTooLarge),
             "ERROR_REASON_CALLER_UNAUTHENTICATED" => Some(Self::CallerUnauthenticated),
             "ERROR_REASON_PERMISSION_MISSING" => Some(Self::PermissionMissing),
             "ERROR_REASON_TENANT_ACCESS_DENIED" => Some(Self::TenantAccessDenied),
@@ -4742,6 +4752,7 @@ impl ErrorReason {
             "ERROR_REASON_USER_SYNC_NOT_FOUND" => Some(Self::UserSyncNotFound),
             "ERROR_REASON_SYNC_RUN_NOT_FOUND" => Some(Self::SyncRunNotFound),
             "ERROR_REASON_USER_NOT_FOUND" => Some(Self::UserNotFound),
+            "ERROR_REASON_SERVICE_NOT_FOUND" => Some(Self::ServiceNotFound),
             "ERROR_REASON_ALREADY_EXISTS" => Some(Self::AlreadyExists),
             "ERROR_REASON_IDENTIFIER_TAKEN" => Some(Self::IdentifierTaken),
             "ERROR_REASON_DOMAIN_TAKEN" => Some(Self::DomainTaken),

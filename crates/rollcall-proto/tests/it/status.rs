@@ -122,16 +122,6 @@ fn a_status_fits_into_a_header_whatever_was_wrong() {
 }
 
 #[test]
-fn a_method_that_comes_later_says_which_it_is() {
-    let status = status::unimplemented("UserService.BlockUser");
-    assert_eq!(status.code(), Code::Unimplemented);
-    assert_eq!(
-        status.get_details_error_info().unwrap().metadata["method"],
-        "UserService.BlockUser"
-    );
-}
-
-#[test]
 #[expect(clippy::disallowed_methods, reason = "a status of somebody else")]
 fn a_status_of_somebody_else_has_no_reason() {
     assert_eq!(status::reason(&tonic::Status::unavailable("proxy")), None);

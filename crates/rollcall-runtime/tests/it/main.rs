@@ -7,6 +7,8 @@ mod drain;
 mod health;
 mod isolation;
 mod malformed;
+mod not_grpc;
 mod probe_service;
 mod reflection;
+mod refused;
 mod running;
