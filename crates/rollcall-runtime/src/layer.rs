@@ -2,6 +2,7 @@
 
 pub(crate) mod authenticate;
 pub(crate) mod catch_panic;
+pub(crate) mod compression;
 pub(crate) mod deadline;
 pub(crate) mod explain;
 pub(crate) mod only_grpc;

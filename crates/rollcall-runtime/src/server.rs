@@ -16,6 +16,7 @@ use std::time::Duration;
 use ring::rand::SecureRandom;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tower::ServiceBuilder;
 
@@ -28,6 +29,7 @@ use crate::config::{Drain, Server, Shared};
 use crate::health::Health;
 use crate::layer::authenticate::AuthenticateLayer;
 use crate::layer::catch_panic::CatchPanicLayer;
+use crate::layer::compression;
 use crate::layer::deadline::DeadlineLayer;
 use crate::layer::explain::ExplainLayer;
 use crate::layer::only_grpc::OnlyGrpcLayer;
@@ -37,7 +39,12 @@ use crate::layer::trace::TraceLayer;
 /// Largest request of an administrative service, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// Largest request of the authentication service, in bytes.
-pub const MAX_AUTHENTICATE_BYTES: usize = 64 * 1024;
+pub const MAX_AUTHENTICATE_BYTES: usize = 16 * 1024;
+/// Largest request of health and reflection, in bytes.
+const MAX_SMALL_BYTES: usize = 16 * 1024;
+/// The compression that every service takes, and answers with when the request came with it. The limits above count
+/// what a request becomes.
+pub const COMPRESSION: CompressionEncoding = CompressionEncoding::Gzip;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 const HEALTH: &str = "grpc.health.v1.Health";
 
@@ -176,6 +183,7 @@ impl GrpcServer {
             .layer(DeadlineLayer {
                 default: settings.default_timeout,
             })
+            .map_request(compression::only_when_asked)
             .layer(ExplainLayer {
                 services: health.services(),
             })
@@ -240,9 +248,24 @@ pub fn with_health_and_reflection(
         .build_v1alpha()
         .map_err(ServerError::Reflection)?;
     Ok(routes
-        .add_service(health.service())
-        .add_service(v1)
-        .add_service(v1alpha))
+        .add_service(
+            health
+                .service()
+                .max_decoding_message_size(MAX_SMALL_BYTES)
+                .accept_compressed(COMPRESSION)
+                .send_compressed(COMPRESSION),
+        )
+        .add_service(
+            v1.max_decoding_message_size(MAX_SMALL_BYTES)
+                .accept_compressed(COMPRESSION)
+                .send_compressed(COMPRESSION),
+        )
+        .add_service(
+            v1alpha
+                .max_decoding_message_size(MAX_SMALL_BYTES)
+                .accept_compressed(COMPRESSION)
+                .send_compressed(COMPRESSION),
+        ))
 }
 
 impl Settings {

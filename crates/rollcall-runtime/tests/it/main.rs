@@ -3,6 +3,7 @@
 
 mod callers;
 mod certificates;
+mod compression;
 mod drain;
 mod health;
 mod isolation;

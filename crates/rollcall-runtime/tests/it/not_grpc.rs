@@ -3,11 +3,13 @@
 use std::convert::Infallible;
 
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tonic::Status;
+use tonic::transport::Channel;
 
 use crate::probe_service::SERVICE;
 use crate::running::{PATIENCE, Running};
@@ -38,6 +40,19 @@ async fn send(server: &Running, method: Method, content_type: Option<&str>) -> (
     let answer = tokio::time::timeout(PATIENCE, answer).await.unwrap();
     driver.abort();
     answer
+}
+
+/// The status of a call with these bytes as its body.
+pub(crate) async fn send_frame(channel: &Channel, encoding: &str, frame: &'static [u8]) -> Status {
+    let request = Request::post(format!("http://x/{SERVICE}/RequestId"))
+        .header("content-type", "application/grpc")
+        .header("grpc-encoding", encoding)
+        .body(tonic::body::Body::new(Full::new(Bytes::from_static(frame))))
+        .unwrap();
+    let response = tower::ServiceExt::oneshot(channel.clone(), request)
+        .await
+        .unwrap();
+    Status::from_header_map(response.headers()).unwrap()
 }
 
 #[tokio::test]
@@ -72,7 +87,7 @@ async fn only_a_post_of_grpc_reaches_a_handler() {
         let driver = tokio::spawn(connection);
         let request = Request::post(format!("http://{}/{SERVICE}/Wait", server.address))
             .header("content-type", content_type)
-            .body(http_body_util::Full::new(Bytes::from_static(&[0; 5])))
+            .body(Full::new(Bytes::from_static(&[0; 5])))
             .unwrap();
         let response = sender.send_request(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK, "{content_type}");
