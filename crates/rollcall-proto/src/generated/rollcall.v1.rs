@@ -129,14 +129,17 @@ pub struct BatchGetUsersRequest {
 /// Several users.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchGetUsersResponse {
-    /// In the order of the names asked for.
+    /// Those that there are, in the order of the names asked for.
     #[prost(message, repeated, tag = "1")]
     pub users: ::prost::alloc::vec::Vec<User>,
+    /// The names asked for that no user has (any more), in the order asked for.
+    #[prost(string, repeated, tag = "2")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Asks for a tenant's users.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListUsersRequest {
-    /// "tenants/{tenant}".
+    /// "tenants/{tenant}", or "tenants/-" for the users of all tenants, which takes a caller of all tenants.
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
@@ -159,10 +162,10 @@ pub struct UserFilter {
     /// From this source.
     #[prost(enumeration = "UserSource", tag = "2")]
     pub source: i32,
-    /// Owned by this user sync, "tenants/{tenant}/userSyncs/{user_sync}".
+    /// Owned by this user sync, "tenants/{tenant}/userSyncs/{user_sync}". Not with the parent "tenants/-".
     #[prost(string, tag = "3")]
     pub user_sync: ::prost::alloc::string::String,
-    /// From this directory, "tenants/{tenant}/directories/{directory}".
+    /// From this directory, "tenants/{tenant}/directories/{directory}". Not with the parent "tenants/-".
     #[prost(string, tag = "4")]
     pub directory: ::prost::alloc::string::String,
     /// With exactly this role.
@@ -190,8 +193,8 @@ pub struct ListUsersResponse {
     /// Get the next page with this; empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
-    /// On the first page: the position of the tenant's event feed before this listing began. Whoever reads all pages and
-    /// then follows the events after this cursor misses nothing. Empty on later pages.
+    /// On the first page: the position of the parent's event feed before this listing began. Whoever reads all pages and
+    /// then follows the events of the same parent after this cursor misses nothing. Empty on later pages.
     #[prost(string, tag = "3")]
     pub event_cursor: ::prost::alloc::string::String,
 }
@@ -704,9 +707,7 @@ pub mod user_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.UserService", "GetUser"));
             self.inner.unary(req, path, codec).await
         }
-        /// Returns several users of a tenant, all or none. Needs the permission "users.read".
-        ///
-        /// Errors: USER_NOT_FOUND (naming the first that is missing), and those of every method.
+        /// Returns several users of a tenant, and which of them there are not. Needs the permission "users.read".
         pub async fn batch_get_users(
             &mut self,
             request: impl tonic::IntoRequest<super::BatchGetUsersRequest>,
@@ -731,7 +732,7 @@ pub mod user_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.UserService", "BatchGetUsers"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists a tenant's users in a stable order. Needs the permission "users.read".
+        /// Lists a tenant's users, or those of all tenants, in a stable order. Needs the permission "users.read".
         pub async fn list_users(
             &mut self,
             request: impl tonic::IntoRequest<super::ListUsersRequest>,
@@ -1008,9 +1009,7 @@ pub mod user_service_server {
             &self,
             request: tonic::Request<super::GetUserRequest>,
         ) -> std::result::Result<tonic::Response<super::User>, tonic::Status>;
-        /// Returns several users of a tenant, all or none. Needs the permission "users.read".
-        ///
-        /// Errors: USER_NOT_FOUND (naming the first that is missing), and those of every method.
+        /// Returns several users of a tenant, and which of them there are not. Needs the permission "users.read".
         async fn batch_get_users(
             &self,
             request: tonic::Request<super::BatchGetUsersRequest>,
@@ -1018,7 +1017,7 @@ pub mod user_service_server {
             tonic::Response<super::BatchGetUsersResponse>,
             tonic::Status,
         >;
-        /// Lists a tenant's users in a stable order. Needs the permission "users.read".
+        /// Lists a tenant's users, or those of all tenants, in a stable order. Needs the permission "users.read".
         async fn list_users(
             &self,
             request: tonic::Request<super::ListUsersRequest>,
@@ -4639,8 +4638,8 @@ pub enum ErrorReason {
     UserNotLocal = 58,
     /// FAILED_PRECONDITION. The user is its tenant's owner and would lose access. Metadata: resource.
     OwnerProtected = 59,
-    /// FAILED_PRECONDITION. The cursor points before the oldest event that is kept: read the users with ListUsers and go
-    /// on from the event_cursor it returns. Metadata: parent.
+    /// FAILED_PRECONDITION. The cursor points before the oldest event that is kept: read the users with ListUsers of
+    /// the same parent and go on from the event_cursor it returns. Metadata: parent.
     CursorExpired = 60,
     /// UNAVAILABLE with google.rpc.RetryInfo. No host of the directory can be reached, its circuit breaker is open, or,
     /// at a login, it did not answer in time. No byte of a user's bind was sent, so a retry is safe. Metadata: resource,

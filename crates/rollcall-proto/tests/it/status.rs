@@ -15,14 +15,16 @@ fn every_reason_has_its_code() {
             | Reason::TenantRequired
             | Reason::InvalidPageToken
             | Reason::BindPasswordRequired
-            | Reason::RequestIdReused => Code::InvalidArgument,
+            | Reason::RequestIdReused
+            | Reason::RequestTooLarge => Code::InvalidArgument,
             Reason::CallerUnauthenticated => Code::Unauthenticated,
             Reason::PermissionMissing | Reason::TenantAccessDenied => Code::PermissionDenied,
             Reason::TenantNotFound
             | Reason::DirectoryNotFound
             | Reason::UserSyncNotFound
             | Reason::SyncRunNotFound
-            | Reason::UserNotFound => Code::NotFound,
+            | Reason::UserNotFound
+            | Reason::ServiceNotFound => Code::NotFound,
             Reason::AlreadyExists | Reason::IdentifierTaken | Reason::DomainTaken => Code::AlreadyExists,
             Reason::EtagMismatch
             | Reason::ConcurrentChange
