@@ -13,7 +13,7 @@ use rollcall_runtime::config::{Loaded, Shared};
 use rollcall_runtime::exit::Failure;
 use rollcall_runtime::health::Health;
 use rollcall_runtime::server::{
-    GrpcServer, MAX_AUTHENTICATE_BYTES, MAX_REQUEST_BYTES, with_health_and_reflection,
+    COMPRESSION, GrpcServer, MAX_AUTHENTICATE_BYTES, MAX_REQUEST_BYTES, with_health_and_reflection,
 };
 use rollcall_runtime::shutdown;
 use rollcall_service::configuration::{egress_policy, login_policy, store_options};
@@ -134,9 +134,15 @@ impl Gateway {
         stop: CancellationToken,
     ) -> Result<(), Failure> {
         let auth = Auth::new(Arc::clone(&self.logins), self.login_timeout);
-        let routes =
-            Routes::new(AuthServiceServer::new(auth).max_decoding_message_size(MAX_AUTHENTICATE_BYTES))
-                .add_service(UserServiceServer::new(self.users).max_decoding_message_size(MAX_REQUEST_BYTES));
+        let auth = AuthServiceServer::new(auth)
+            .max_decoding_message_size(MAX_AUTHENTICATE_BYTES)
+            .accept_compressed(COMPRESSION)
+            .send_compressed(COMPRESSION);
+        let users = UserServiceServer::new(self.users)
+            .max_decoding_message_size(MAX_REQUEST_BYTES)
+            .accept_compressed(COMPRESSION)
+            .send_compressed(COMPRESSION);
+        let routes = Routes::new(auth).add_service(users);
         let routes =
             with_health_and_reflection(routes, health, FILE_DESCRIPTOR_SET).map_err(Failure::because)?;
         let sweeper = tokio::spawn(sweep(self.directories));

@@ -83,29 +83,27 @@ impl Users {
             })?;
         let found = self.store.batch_users(&wanted.tenant, &wanted.users).await?;
         let by_id: BTreeMap<UserId, &User> = found.iter().map(|user| (user.id, user)).collect();
-        let users = wanted.users.iter().map(|id| {
-            let user = by_id
-                .get(id)
-                .ok_or(StoreError::NotFound(rollcall_store::Kind::User));
-            user.map(|user| v1::User::from(*user))
-                .map_err(|error| about(error, &wanted.tenant, *id))
-        });
-        Ok(BatchGetUsersResponse {
-            users: users.collect::<Result<_, _>>()?,
-        })
+        let mut answer = BatchGetUsersResponse::default();
+        for id in &wanted.users {
+            match by_id.get(id) {
+                Some(user) => answer.users.push(v1::User::from(*user)),
+                None => answer.missing.push(resource_name::user(&wanted.tenant, *id)),
+            }
+        }
+        Ok(answer)
     }
 
     async fn list(&self, request: Request<v1::ListUsersRequest>) -> Result<ListUsersResponse, Error> {
-        let Call { request: wanted, .. } =
-            decode_for(request, Permission::UsersRead, |wanted: &ListUsers| {
-                &wanted.tenant
-            })?;
+        let Call {
+            caller,
+            request: wanted,
+            ..
+        } = decode::<_, ListUsers>(request, Permission::UsersRead)?;
+        may_touch(&caller, &wanted.scope)?;
+        let tenant = feed::tenant(&wanted.scope);
         let event_cursor = match wanted.page.after {
             Some(_) => String::new(),
-            None => {
-                let position = self.store.feed_position(Some(&wanted.tenant)).await?;
-                event_cursor(&TenantScope::One(wanted.tenant.clone()), position)
-            }
+            None => event_cursor(&wanted.scope, self.store.feed_position(tenant).await?),
         };
         let mut page = PageRequest {
             limit: wanted.page.size,
@@ -114,7 +112,10 @@ impl Users {
         let coarse = filter::for_store(&wanted.filter);
         let (mut users, mut scanned) = (Vec::new(), 0);
         loop {
-            let found = self.store.list_users(&wanted.tenant, &coarse, &page).await?;
+            let found = match tenant {
+                Some(tenant) => self.store.list_users(tenant, &coarse, &page).await?,
+                None => self.store.list_all_users(&coarse, &page).await?,
+            };
             scanned += found.items.len();
             users.extend(
                 found
@@ -296,7 +297,7 @@ impl Users {
             request: wanted,
             ..
         } = decode::<_, ListUserEvents>(request, Permission::UsersRead)?;
-        may_follow(&caller, &wanted.follow)?;
+        may_touch(&caller, &wanted.follow.scope)?;
         feed::list(&self.store, &wanted).await
     }
 
@@ -388,7 +389,8 @@ impl UserService for Users {
         request: Request<v1::WatchUserEventsRequest>,
     ) -> Answer<Self::WatchUserEventsStream> {
         let decoded = decode::<_, Follow>(request, Permission::UsersRead);
-        let follow = decoded.and_then(|call| may_follow(&call.caller, &call.request).map(|()| call.request));
+        let follow =
+            decoded.and_then(|call| may_touch(&call.caller, &call.request.scope).map(|()| call.request));
         let follow = follow.map_err(|error| failed(&error))?;
         let (to, events) = mpsc::channel(STREAM_BUFFER);
         tokio::spawn(feed::watch(
@@ -402,8 +404,8 @@ impl UserService for Users {
     }
 }
 
-fn may_follow(caller: &Caller, follow: &Follow) -> Result<(), Error> {
-    match &follow.scope {
+fn may_touch(caller: &Caller, scope: &TenantScope) -> Result<(), Error> {
+    match scope {
         TenantScope::One(tenant) => caller.may_touch(tenant),
         TenantScope::All if caller.may_touch_all() => Ok(()),
         TenantScope::All => Err(Error::new(

@@ -35,7 +35,7 @@ pub enum ErrorKind {
     DeadlineExceeded,
     /// The caller went away.
     Cancelled,
-    /// The method is part of the contract but this server does not serve it.
+    /// This server does not serve the method.
     Unimplemented,
     /// A bug or broken data.
     Internal,
@@ -77,6 +77,8 @@ reasons! {
     BindPasswordRequired = "BIND_PASSWORD_REQUIRED" => InvalidArgument,
     /// The request id was used before, with a different request.
     RequestIdReused = "REQUEST_ID_REUSED" => InvalidArgument,
+    /// The request is larger than the method takes.
+    RequestTooLarge = "REQUEST_TOO_LARGE" => InvalidArgument,
     /// The calling service sent no or a wrong credential.
     CallerUnauthenticated = "CALLER_UNAUTHENTICATED" => Unauthenticated,
     /// The calling service lacks the permission for this method.
@@ -93,6 +95,8 @@ reasons! {
     SyncRunNotFound = "SYNC_RUN_NOT_FOUND" => NotFound,
     /// No such user in this tenant.
     UserNotFound = "USER_NOT_FOUND" => NotFound,
+    /// Health was asked about a service that this server does not have.
+    ServiceNotFound = "SERVICE_NOT_FOUND" => NotFound,
     /// A resource with this id exists.
     AlreadyExists = "ALREADY_EXISTS" => AlreadyExists,
     /// The login or e-mail belongs to another user.
@@ -153,7 +157,7 @@ reasons! {
     DirectoryBusy = "DIRECTORY_BUSY" => ResourceExhausted,
     /// The parent has as many resources of this type as it may have.
     ResourceLimitReached = "RESOURCE_LIMIT_REACHED" => ResourceExhausted,
-    /// The method is part of the contract, but not of this release.
+    /// This server has no such method, or cannot read the request's compression.
     Unimplemented = "UNIMPLEMENTED" => Unimplemented,
     /// A bug, or broken data in the store.
     Internal = "INTERNAL" => Internal,

@@ -14,10 +14,12 @@ mod etag;
 mod generated;
 pub mod page;
 pub mod resource_name;
+mod server_of;
 pub mod status;
 mod time;
 mod update_mask;
 
 pub use etag::etag;
 pub use generated::{FILE_DESCRIPTOR_SET, v1};
+pub use server_of::server_of;
 pub use time::{duration, timestamp};

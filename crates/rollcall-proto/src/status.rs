@@ -47,12 +47,6 @@ pub fn to_status(error: &Error) -> Status {
     Status::with_error_details(code(error.kind()), error.message.clone(), details)
 }
 
-/// The status of a method that this release does not serve yet, e.g. `UserService.BlockUser`.
-pub fn unimplemented(method: &str) -> Status {
-    let message = format!("{method} is part of the contract, but this release does not serve it yet");
-    to_status(&Error::new(Reason::Unimplemented, message).with("method", method))
-}
-
 /// The reason that a status of Rollcall carries; `None` for a status of somebody else, such as a proxy.
 pub fn reason(status: &Status) -> Option<Reason> {
     let info = status.get_details_error_info()?;

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
 use serde::Deserialize;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 use crate::config::CallerEntry;
 
@@ -192,9 +193,23 @@ enum Known {
 }
 
 struct Credentials {
-    token_sha256: Option<[u8; 32]>,
+    tokens: Vec<Token>,
     certificate_name: Option<String>,
     caller: Arc<Caller>,
+}
+
+struct Token {
+    /// Empty for the only one.
+    id: String,
+    sha256: [u8; 32],
+    expire_time: Option<DateTime<Utc>>,
+}
+
+/// Whose call it is, and with which token.
+pub(crate) struct Identity {
+    pub(crate) caller: Arc<Caller>,
+    /// The id of the token; empty without one.
+    pub(crate) token: String,
 }
 
 impl Callers {
@@ -204,7 +219,7 @@ impl Callers {
             return Self(Arc::new(Known::Anyone(Arc::new(Caller::local()))));
         }
         let listed = entries.iter().map(|entry| Credentials {
-            token_sha256: parse_sha256(&entry.token_sha256),
+            tokens: tokens(entry),
             certificate_name: Some(entry.certificate_name.clone()).filter(|name| !name.is_empty()),
             caller: Arc::new(Caller::from_entry(entry)),
         });
@@ -215,29 +230,58 @@ impl Callers {
     pub(crate) fn any_has_token(&self) -> bool {
         match &*self.0 {
             Known::Anyone(_) => true,
-            Known::Listed(listed) => listed
-                .iter()
-                .any(|credentials| credentials.token_sha256.is_some()),
+            Known::Listed(listed) => listed.iter().any(|credentials| !credentials.tokens.is_empty()),
         }
     }
 
     /// Finds the caller by the `authorization` header if there is one, else by the names of the verified
-    /// client certificate.
+    /// client certificate. A token that has ended is like any other wrong one.
     pub(crate) fn identify(
         &self,
         authorization: Option<&[u8]>,
         certificate_names: &[String],
-    ) -> Result<Arc<Caller>, Error> {
+        now: DateTime<Utc>,
+    ) -> Result<Identity, Error> {
         let listed = match &*self.0 {
-            Known::Anyone(caller) => return Ok(Arc::clone(caller)),
+            Known::Anyone(caller) => return Ok(Identity::of(caller, "")),
             Known::Listed(listed) => listed,
         };
         let found = match authorization {
-            Some(header) => bearer_token(header).and_then(|token| by_token(listed, token)),
-            None => by_certificate(listed, certificate_names),
+            Some(header) => bearer_token(header).and_then(|token| by_token(listed, token, now)),
+            None => by_certificate(listed, certificate_names).map(|caller| Identity::of(caller, "")),
         };
-        found.map(Arc::clone).ok_or_else(unauthenticated)
+        found.ok_or_else(unauthenticated)
     }
+}
+
+impl Identity {
+    fn of(caller: &Arc<Caller>, token: &str) -> Self {
+        Self {
+            caller: Arc::clone(caller),
+            token: token.to_owned(),
+        }
+    }
+}
+
+fn tokens(entry: &CallerEntry) -> Vec<Token> {
+    let one = parse_sha256(&entry.token_sha256).map(|sha256| Token {
+        id: String::new(),
+        sha256,
+        expire_time: None,
+    });
+    let several = entry.tokens.iter().filter_map(|token| {
+        Some(Token {
+            id: token.id.clone(),
+            sha256: parse_sha256(&token.sha256)?,
+            expire_time: parse_time(&token.expire_time),
+        })
+    });
+    one.into_iter().chain(several).collect()
+}
+
+/// Reads a time as RFC 3339 has it.
+pub(crate) fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
 }
 
 /// Reads 64 hex digits.
@@ -261,19 +305,27 @@ fn bearer_token(header: &[u8]) -> Option<&[u8]> {
 }
 
 /// Compares with every token, so that the time taken tells nothing about where a match is.
-fn by_token<'a>(listed: &'a [Credentials], token: &[u8]) -> Option<&'a Arc<Caller>> {
+fn by_token(listed: &[Credentials], token: &[u8], now: DateTime<Utc>) -> Option<Identity> {
     let digest = ring::digest::digest(&ring::digest::SHA256, token);
     let mut found = None;
     for credentials in listed {
-        let equal: Choice = match &credentials.token_sha256 {
-            Some(expected) => expected.as_slice().ct_eq(digest.as_ref()),
-            None => Choice::from(0),
-        };
-        if bool::from(equal) {
-            found = Some(&credentials.caller);
+        for known in &credentials.tokens {
+            if bool::from(known.sha256.as_slice().ct_eq(digest.as_ref())) {
+                found = Some((credentials, known));
+            }
         }
     }
-    found
+    let (credentials, known) = found?;
+    if known.expire_time.is_some_and(|end| now >= end) {
+        let (caller, token) = (credentials.caller.name(), known.id.as_str());
+        tracing::info!(
+            caller.name = caller,
+            caller.token = token,
+            "a token is used that has ended"
+        );
+        return None;
+    }
+    Some(Identity::of(&credentials.caller, &known.id))
 }
 
 fn by_certificate<'a>(listed: &'a [Credentials], names: &[String]) -> Option<&'a Arc<Caller>> {

@@ -23,7 +23,7 @@ pub use layers::Sources;
 pub use mistake::{Mistake, Mistakes};
 pub use shared::{
     CallerEntry, Drain, Egress, Health, IdentifierUniqueness, Keyring, LogFormat, Server, Shared, Store,
-    Telemetry, Users,
+    Telemetry, TokenEntry, Users,
 };
 pub use value::{Secret, SecretFileError, duration, optional_address, optional_path};
 

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -24,7 +25,7 @@ use crate::http1;
 #[derive(Clone)]
 pub struct Health {
     reporter: HealthReporter,
-    services: std::sync::Arc<[&'static str]>,
+    services: Arc<[&'static str]>,
     ready: watch::Sender<bool>,
     stopped: CancellationToken,
 }
@@ -34,7 +35,7 @@ impl Health {
     pub async fn new(services: &[&'static str]) -> Self {
         let health = Self {
             reporter: HealthReporter::new(),
-            services: services.iter().copied().chain([""]).collect(),
+            services: services.into(),
             ready: watch::Sender::new(false),
             stopped: CancellationToken::new(),
         };
@@ -85,6 +86,11 @@ impl Health {
         Ok(address)
     }
 
+    /// The services of the server, by full name; without health and reflection.
+    pub(crate) fn services(&self) -> Arc<[&'static str]> {
+        Arc::clone(&self.services)
+    }
+
     /// The gRPC service.
     pub(crate) fn service(&self) -> HealthServer<HealthService> {
         HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
@@ -123,7 +129,7 @@ impl Health {
         } else {
             ServingStatus::NotServing
         };
-        for service in self.services.iter() {
+        for service in self.services.iter().chain(&[""]) {
             self.reporter.set_service_status(*service, status).await;
         }
         let changed = self
@@ -138,8 +144,6 @@ impl Health {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::Arc;
-
     use tokio::sync::Notify;
 
     use super::*;

@@ -2,8 +2,10 @@
 
 pub(crate) mod authenticate;
 pub(crate) mod catch_panic;
+pub(crate) mod compression;
 pub(crate) mod deadline;
-pub(crate) mod malformed;
+pub(crate) mod explain;
+pub(crate) mod only_grpc;
 pub(crate) mod quota;
 pub(crate) mod trace;
 

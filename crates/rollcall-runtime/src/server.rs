@@ -5,6 +5,7 @@
 //! [`RequestId`]; and they end with [`refuse`] when something is wrong.
 
 mod connection;
+mod http1;
 mod incoming;
 mod refuse;
 mod tls;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use ring::rand::SecureRandom;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tower::ServiceBuilder;
 
@@ -27,16 +29,24 @@ use crate::config::{Drain, Server, Shared};
 use crate::health::Health;
 use crate::layer::authenticate::AuthenticateLayer;
 use crate::layer::catch_panic::CatchPanicLayer;
+use crate::layer::compression;
 use crate::layer::deadline::DeadlineLayer;
-use crate::layer::malformed;
+use crate::layer::explain::ExplainLayer;
+use crate::layer::only_grpc::OnlyGrpcLayer;
 use crate::layer::quota::QuotaLayer;
 use crate::layer::trace::TraceLayer;
 
 /// Largest request of an administrative service, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// Largest request of the authentication service, in bytes.
-pub const MAX_AUTHENTICATE_BYTES: usize = 64 * 1024;
+pub const MAX_AUTHENTICATE_BYTES: usize = 16 * 1024;
+/// Largest request of health and reflection, in bytes.
+const MAX_SMALL_BYTES: usize = 16 * 1024;
+/// The compression that every service takes, and answers with when the request came with it. The limits above count
+/// what a request becomes.
+pub const COMPRESSION: CompressionEncoding = CompressionEncoding::Gzip;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
+const HEALTH: &str = "grpc.health.v1.Health";
 
 /// A server whose port is open but which does not answer yet.
 pub struct GrpcServer {
@@ -164,6 +174,7 @@ impl GrpcServer {
         let settings = self.settings;
         let service = ServiceBuilder::new()
             .layer(TraceLayer::new(random()?))
+            .layer(OnlyGrpcLayer)
             .layer(CatchPanicLayer)
             .layer(AuthenticateLayer {
                 callers: self.callers,
@@ -172,7 +183,10 @@ impl GrpcServer {
             .layer(DeadlineLayer {
                 default: settings.default_timeout,
             })
-            .map_response(malformed::explain)
+            .map_request(compression::only_when_asked)
+            .layer(ExplainLayer {
+                services: health.services(),
+            })
             .service(routes.prepare());
 
         let limits = incoming::Limits {
@@ -202,7 +216,8 @@ impl GrpcServer {
     }
 }
 
-/// Adds health and reflection (v1 and v1alpha) to a service's own routes.
+/// Adds health and reflection (v1 and v1alpha) to a service's own routes. Reflection lists what health knows: the
+/// contract's other services are served elsewhere.
 ///
 /// # Errors
 /// The descriptor set does not hold together.
@@ -211,19 +226,46 @@ pub fn with_health_and_reflection(
     health: &Health,
     descriptor_set: &[u8],
 ) -> Result<Routes, ServerError> {
-    let configure = || {
-        tonic_reflection::server::Builder::configure()
+    let configure = |own: &str| {
+        let names = health.services();
+        let builder = names
+            .iter()
+            .fold(tonic_reflection::server::Builder::configure(), |builder, name| {
+                builder.with_service_name(*name)
+            });
+        builder
+            .with_service_name(HEALTH)
+            .with_service_name(own)
             .register_encoded_file_descriptor_set(descriptor_set)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             // Without these, grpcurl shows the details of errors as bytes.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
-    let v1 = configure().build_v1().map_err(ServerError::Reflection)?;
-    let v1alpha = configure().build_v1alpha().map_err(ServerError::Reflection)?;
+    let v1 = configure("grpc.reflection.v1.ServerReflection")
+        .build_v1()
+        .map_err(ServerError::Reflection)?;
+    let v1alpha = configure("grpc.reflection.v1alpha.ServerReflection")
+        .build_v1alpha()
+        .map_err(ServerError::Reflection)?;
     Ok(routes
-        .add_service(health.service())
-        .add_service(v1)
-        .add_service(v1alpha))
+        .add_service(
+            health
+                .service()
+                .max_decoding_message_size(MAX_SMALL_BYTES)
+                .accept_compressed(COMPRESSION)
+                .send_compressed(COMPRESSION),
+        )
+        .add_service(
+            v1.max_decoding_message_size(MAX_SMALL_BYTES)
+                .accept_compressed(COMPRESSION)
+                .send_compressed(COMPRESSION),
+        )
+        .add_service(
+            v1alpha
+                .max_decoding_message_size(MAX_SMALL_BYTES)
+                .accept_compressed(COMPRESSION)
+                .send_compressed(COMPRESSION),
+        ))
 }
 
 impl Settings {

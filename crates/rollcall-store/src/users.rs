@@ -96,11 +96,40 @@ impl Store {
         filter: &UserFilter,
         page: &PageRequest,
     ) -> Result<Page<User>> {
-        let after = match page.key::<String>()? {
-            Some(id) => Uuid::try_parse(&id).map_err(|_| StoreError::InvalidCursor)?,
-            None => Uuid::nil(),
+        let after = user_id(page.key::<String>()?)?;
+        let values = vec![tenant.as_str().into(), after.into()];
+        let models = self
+            .users_after("tenant = $1 AND id > $2", values, "id", filter, page)
+            .await?;
+        Page::cut(models, page, |model| model.id.to_string(), Model::into_domain)
+    }
+
+    /// The users of all tenants, by tenant and in the order of their ids.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_all_users(&self, filter: &UserFilter, page: &PageRequest) -> Result<Page<User>> {
+        let (tenant, after) = match page.key::<(String, String)>()? {
+            Some((tenant, id)) => (tenant, user_id(Some(id))?),
+            None => (String::new(), Uuid::nil()),
         };
-        let mut values: Vec<Value> = vec![tenant.as_str().into(), after.into()];
+        let values = vec![tenant.into(), after.into()];
+        let models = self
+            .users_after("(tenant, id) > ($1, $2)", values, "tenant, id", filter, page)
+            .await?;
+        let key = |model: &Model| (model.tenant.clone(), model.id.to_string());
+        Page::cut(models, page, key, Model::into_domain)
+    }
+
+    /// Users in this order, after the position that the values name.
+    async fn users_after(
+        &self,
+        after: &str,
+        mut values: Vec<Value>,
+        order: &str,
+        filter: &UserFilter,
+        page: &PageRequest,
+    ) -> Result<Vec<Model>> {
         let mut conditions = String::new();
         let states: Vec<_> = filter
             .states
@@ -136,9 +165,8 @@ impl Store {
             None => "",
         };
         let limit = page.limit_sql();
-        let sql = format!("SELECT * FROM users WHERE tenant = $1 AND id > $2{conditions} ORDER BY id{limit}");
-        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
-        Page::cut(models, page, |model| model.id.to_string(), Model::into_domain)
+        let sql = format!("SELECT * FROM users WHERE {after}{conditions} ORDER BY {order}{limit}");
+        rows(&self.inner.database.reader, &sql, values).await
     }
 
     /// The user that has this login or e-mail address, however it is written.
@@ -210,4 +238,11 @@ pub(crate) async fn by_external_ids<'a>(
     let mut values = vec![tenant.as_str().into()];
     values.extend(cells);
     rows(connection, &sql, values).await
+}
+
+/// The id that a page follows; nil for the first page.
+fn user_id(key: Option<String>) -> Result<Uuid> {
+    key.map_or(Ok(Uuid::nil()), |id| {
+        Uuid::try_parse(&id).map_err(|_| StoreError::InvalidCursor)
+    })
 }

@@ -12,7 +12,9 @@ use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{self, Loaded};
 use rollcall_runtime::exit::Failure;
 use rollcall_runtime::health::Health;
-use rollcall_runtime::server::{GrpcServer, MAX_REQUEST_BYTES, ServerError, with_health_and_reflection};
+use rollcall_runtime::server::{
+    COMPRESSION, GrpcServer, MAX_REQUEST_BYTES, ServerError, with_health_and_reflection,
+};
 use rollcall_runtime::shutdown;
 use tonic::service::Routes;
 
@@ -85,18 +87,22 @@ pub async fn serve_worker(
     served
 }
 
+/// A service with the limits of all. A macro, since what generated servers share is no trait.
+macro_rules! limited {
+    ($server:expr) => {
+        $server
+            .max_decoding_message_size(MAX_REQUEST_BYTES)
+            .accept_compressed(COMPRESSION)
+            .send_compressed(COMPRESSION)
+    };
+}
+
 /// The services of a worker, with health and reflection.
 fn routes(worker: &Worker, health: &Health) -> Result<Routes, ServerError> {
-    let routes = Routes::new(
-        TenantServiceServer::new(Tenants(worker.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
-    )
-    .add_service(
-        DirectoryServiceServer::new(Directories(worker.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
-    )
-    .add_service(
-        UserSyncServiceServer::new(UserSyncs(worker.clone())).max_decoding_message_size(MAX_REQUEST_BYTES),
-    )
-    .add_service(SyncRunServiceServer::new(Runs(worker.clone())).max_decoding_message_size(MAX_REQUEST_BYTES))
-    .add_service(AuditServiceServer::new(Audit(worker.clone())).max_decoding_message_size(MAX_REQUEST_BYTES));
+    let routes = Routes::new(limited!(TenantServiceServer::new(Tenants(worker.clone()))))
+        .add_service(limited!(DirectoryServiceServer::new(Directories(worker.clone()))))
+        .add_service(limited!(UserSyncServiceServer::new(UserSyncs(worker.clone()))))
+        .add_service(limited!(SyncRunServiceServer::new(Runs(worker.clone()))))
+        .add_service(limited!(AuditServiceServer::new(Audit(worker.clone()))));
     with_health_and_reflection(routes, health, FILE_DESCRIPTOR_SET)
 }

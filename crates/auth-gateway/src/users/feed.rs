@@ -128,7 +128,8 @@ async fn read(store: &Store, follow: &Follow, after: i64, limit: u32) -> Result<
         })
 }
 
-fn tenant(scope: &TenantScope) -> Option<&TenantId> {
+/// The one tenant of a scope; `None` for all.
+pub(crate) fn tenant(scope: &TenantScope) -> Option<&TenantId> {
     match scope {
         TenantScope::One(tenant) => Some(tenant),
         TenantScope::All => None,

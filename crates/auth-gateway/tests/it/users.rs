@@ -1,10 +1,12 @@
 //! UserService.
 
+use rollcall_core::id::TenantId;
+use rollcall_core::tenant::TenantSettings;
 use rollcall_proto::v1::*;
 use rollcall_testkit::Slapd;
 use tonic::{Code, Request, Status};
 
-use crate::world::World;
+use crate::world::{World, now};
 
 fn reason(status: &Status) -> &'static str {
     rollcall_proto::status::reason(status).map_or("-", |reason| reason.as_str())
@@ -72,14 +74,14 @@ async fn users_are_found_listed_and_paged() {
         .into_inner();
     assert_eq!(both.users, [bob.clone(), ada.clone(), bob.clone()]);
     let ghost = "tenants/acme/users/00000000-0000-4000-8000-000000000000".to_owned();
+    let some = users
+        .batch_get_users(batch(&[&ghost, &bob.name, &ghost]))
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(
-        reason(
-            &users
-                .batch_get_users(batch(&[&bob.name, &ghost]))
-                .await
-                .unwrap_err()
-        ),
-        "USER_NOT_FOUND"
+        (some.users, some.missing),
+        (vec![bob.clone()], vec![ghost.clone(), ghost])
     );
 
     let mut seen = Vec::new();
@@ -299,6 +301,73 @@ async fn every_change_is_in_the_feed_for_readers_and_followers() {
             .len(),
         6
     );
+}
+
+/// Whoever follows all tenants and lost the place lists everybody, and goes on where the list began.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_feed_of_all_tenants_begins_with_a_list_of_all_users() {
+    let world = World::new().await;
+    let mut users = world.users();
+    let other = TenantId::parse("aaa").unwrap();
+    let settings = TenantSettings {
+        display_name: "Another".into(),
+        user_sync_enabled: false,
+        verified_domains: vec![],
+    };
+    world.store.create_tenant(&other, &settings, now()).await.unwrap();
+    let elsewhere = CreateUserRequest {
+        parent: "tenants/aaa".into(),
+        ..local("zoe")
+    };
+    users.create_user(elsewhere).await.unwrap();
+
+    let mut page = ListUsersRequest {
+        parent: "tenants/-".into(),
+        page_size: 2,
+        ..ListUsersRequest::default()
+    };
+    let first = users.list_users(page.clone()).await.unwrap().into_inner();
+    let cursor = first.event_cursor;
+    let mut seen: Vec<_> = first.users.into_iter().map(|user| user.login).collect();
+    page.page_token = first.next_page_token;
+    users.create_user(local("late")).await.unwrap();
+    while !page.page_token.is_empty() {
+        let answer = users.list_users(page.clone()).await.unwrap().into_inner();
+        assert_eq!(answer.event_cursor, "");
+        seen.extend(answer.users.into_iter().map(|user| user.login));
+        page.page_token = answer.next_page_token;
+    }
+    assert_eq!(seen.remove(0), "zoe");
+    seen.retain(|login| login != "late");
+    seen.sort();
+    assert_eq!(seen, ["ada", "bob", "eve"]);
+    let follow = ListUserEventsRequest {
+        parent: "tenants/-".into(),
+        after: cursor.clone(),
+        ..ListUserEventsRequest::default()
+    };
+    let events = users
+        .list_user_events(follow.clone())
+        .await
+        .unwrap()
+        .into_inner()
+        .events;
+    let logins: Vec<_> = events
+        .into_iter()
+        .map(|event| event.user.unwrap().login)
+        .collect();
+    assert_eq!(logins, ["late"]);
+
+    // What belongs to one tenant chooses nothing among all of them.
+    let by_sync = ListUsersRequest {
+        parent: "tenants/-".into(),
+        ..list(UserFilter {
+            user_sync: "tenants/acme/userSyncs/staff".into(),
+            ..UserFilter::default()
+        })
+    };
+    let refused = users.list_users(by_sync).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
 #[tokio::test(flavor = "multi_thread")]

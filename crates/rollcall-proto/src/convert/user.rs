@@ -10,7 +10,7 @@ use super::named_request;
 use crate::decode::{choices, finish, non_empty, parent, wire_enum};
 use crate::etag::etag;
 use crate::page::Page;
-use crate::resource_name::{self, UserName};
+use crate::resource_name::{self, TenantScope, UserName};
 use crate::{timestamp, v1};
 
 /// Most users of one BatchGetUsers.
@@ -30,8 +30,8 @@ pub struct BatchGetUsers {
 /// ListUsers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListUsers {
-    /// The tenant.
-    pub tenant: TenantId,
+    /// Whose users.
+    pub scope: TenantScope,
     /// Which users.
     pub filter: UserFilter,
     /// Which page.
@@ -144,14 +144,16 @@ impl TryFrom<v1::ListUsersRequest> for ListUsers {
 
     fn try_from(request: v1::ListUsersRequest) -> Result<Self, Error> {
         let mut found = Violations::new();
-        let tenant = parent(&mut found, &request.parent);
+        let pattern = resource_name::TENANT_SCOPE;
+        let parse = resource_name::parse_tenant_scope;
+        let scope = resource_name::decode(&mut found, "parent", &request.parent, pattern, parse);
         let wire = request.filter.unwrap_or_default();
         let binding = ["ListUsers", &request.parent, &format!("{wire:?}")];
         let page = Page::decode(&mut found, request.page_size, &request.page_token, &binding);
         let mut inner = Violations::new();
-        let filter = filter(&mut inner, wire, tenant.as_ref());
+        let filter = filter(&mut inner, wire, scope.as_ref());
         found.nest("filter", inner);
-        finish(found, tenant.map(|tenant| Self { tenant, filter, page }))
+        finish(found, scope.map(|scope| Self { scope, filter, page }))
     }
 }
 
@@ -246,7 +248,7 @@ pub fn event(event: &Event, cursor: String) -> v1::UserEvent {
     }
 }
 
-fn filter(found: &mut Violations, wire: v1::UserFilter, tenant: Option<&TenantId>) -> UserFilter {
+fn filter(found: &mut Violations, wire: v1::UserFilter, scope: Option<&TenantScope>) -> UserFilter {
     let synced = match v1::UserSource::try_from(wire.source) {
         Ok(v1::UserSource::Unspecified) => None,
         Ok(source) => Some(source == v1::UserSource::Synced),
@@ -258,7 +260,11 @@ fn filter(found: &mut Violations, wire: v1::UserFilter, tenant: Option<&TenantId
             None
         }
     };
-    let of_tenant = |named: &TenantId| tenant.is_none_or(|tenant| tenant == named);
+    let of_tenant = |named: &TenantId| match scope {
+        Some(TenantScope::One(tenant)) => tenant == named,
+        Some(TenantScope::All) => false,
+        None => true,
+    };
     let user_sync = non_empty(&wire.user_sync).and_then(|text| {
         let pattern = resource_name::USER_SYNC;
         let key = resource_name::decode(found, "user_sync", &text, pattern, resource_name::parse_user_sync)?;

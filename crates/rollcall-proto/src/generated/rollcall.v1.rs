@@ -2,29 +2,29 @@
 /// A person who may use the product.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct User {
-    /// Output only, but for updates, where it says which. "tenants/{tenant}/users/{user}". Stays the same for as long as
-    /// the user exists, through absence and return, and when another user sync takes the person over.
+    /// "tenants/{tenant}/users/{user}". Stays the same for as long as the user exists, through absence and return, and
+    /// when another user sync takes the person over.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Output only. Who keeps this record.
+    /// Who keeps this record.
     #[prost(enumeration = "UserSource", tag = "2")]
     pub source: i32,
-    /// Output only. The user sync that owns a synced user, "tenants/{tenant}/userSyncs/{user_sync}". Empty for LOCAL.
+    /// The user sync that owns a synced user, "tenants/{tenant}/userSyncs/{user_sync}". Empty for LOCAL.
     #[prost(string, tag = "3")]
     pub user_sync: ::prost::alloc::string::String,
-    /// Output only. The directory that the user comes from, "tenants/{tenant}/directories/{directory}". Empty for LOCAL.
+    /// The directory that the user comes from, "tenants/{tenant}/directories/{directory}". Empty for LOCAL.
     #[prost(string, tag = "4")]
     pub directory: ::prost::alloc::string::String,
-    /// Output only. The entry's stable identifier in its directory, in the usual text form of its kind: for objectGUID,
-    /// entryUUID, ipaUniqueID and GUID a lower-case UUID, for nsUniqueId its four groups of eight digits, for any other
-    /// attribute its text, or "hex:" and its bytes if it is not plain text. Empty for LOCAL.
+    /// The entry's stable identifier in its directory, in the usual text form of its kind: for objectGUID, entryUUID,
+    /// ipaUniqueID and GUID a lower-case UUID, for nsUniqueId its four groups of eight digits, for any other attribute its
+    /// text, or "hex:" and its bytes if it is not plain text. Empty for LOCAL.
     #[prost(string, tag = "5")]
     pub external_id: ::prost::alloc::string::String,
-    /// Output only. The attribute that external_id was read from, for instance "entryUUID". Empty for LOCAL.
+    /// The attribute that external_id was read from, for instance "entryUUID". Empty for LOCAL.
     #[prost(string, tag = "6")]
     pub external_id_attribute: ::prost::alloc::string::String,
-    /// Output only. The distinguished name when the entry was last read, for display; it is no identity, since entries
-    /// are renamed, moved, and their names given to others. Empty for LOCAL.
+    /// The distinguished name when the entry was last read, for display; it is no identity, since entries are renamed,
+    /// moved, and their names given to others. Empty for LOCAL.
     #[prost(string, tag = "7")]
     pub dn: ::prost::alloc::string::String,
     /// The name that the user logs in with, 3 to 128 characters of those that the deployment allows. Logins and e-mail
@@ -66,38 +66,36 @@ pub struct User {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
-    /// Output only. Whether a synced user was LOCAL before, and becomes LOCAL again when the user sync lets it go.
+    /// Whether a synced user was LOCAL before, and becomes LOCAL again when the user sync lets it go.
     #[prost(bool, tag = "17")]
     pub linked: bool,
-    /// Output only. Where the user stands as far as the directory and the sync are concerned. A block is a matter of its
-    /// own.
+    /// Where the user stands as far as the directory and the sync are concerned. A block is a matter of its own.
     #[prost(enumeration = "UserState", tag = "18")]
     pub state: i32,
-    /// Output only. Why the user is in this state.
+    /// Why the user is in this state.
     #[prost(enumeration = "UserStateReason", tag = "19")]
     pub state_reason: i32,
     /// The tenant's owner. An owner can never be a synced user, so that a broken directory locks no tenant out. Only
     /// LOCAL users can be made owners.
     #[prost(bool, tag = "20")]
     pub owner: bool,
-    /// Output only. Present while the user is blocked.
+    /// Present while the user is blocked.
     #[prost(message, optional, tag = "21")]
     pub block: ::core::option::Option<UserBlock>,
-    /// Output only. Grows with every change of this user, from 1: of two versions, the one with the greater revision is
-    /// the newer.
+    /// Grows with every change of this user, from 1: of two versions, the one with the greater revision is the newer.
     #[prost(int64, tag = "22")]
     pub revision: i64,
-    /// Output only. Changes whenever the user does. When sent with an update, block or deletion, it must match.
+    /// Changes whenever the user does. When sent with an update, block or deletion, it must match.
     #[prost(string, tag = "23")]
     pub etag: ::prost::alloc::string::String,
-    /// Output only. When the user was created here.
+    /// When the user was created here.
     #[prost(message, optional, tag = "24")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. When the user was last changed here.
+    /// When the user was last changed here.
     #[prost(message, optional, tag = "25")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. Nobody can log in with this login for now: the user's entry does not have it any more, the user sync
-    /// keeps logins, and another enabled entry asks for it. The e-mail address still works.
+    /// Nobody can log in with this login for now: the user's entry does not have it any more, the user sync keeps logins,
+    /// and another enabled entry asks for it. The e-mail address still works.
     #[prost(bool, tag = "26")]
     pub login_ambiguous: bool,
 }
@@ -114,31 +112,34 @@ pub struct UserBlock {
 /// Asks for one user.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetUserRequest {
-    /// Required. "tenants/{tenant}/users/{user}".
+    /// "tenants/{tenant}/users/{user}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
 /// Asks for several users.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BatchGetUsersRequest {
-    /// Required. The tenant that all of them belong to, "tenants/{tenant}".
+    /// The tenant that all of them belong to, "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
-    /// Required. "tenants/{tenant}/users/{user}" each; 1 to 100 names.
+    /// "tenants/{tenant}/users/{user}" each; 1 to 100 names.
     #[prost(string, repeated, tag = "2")]
     pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Several users.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchGetUsersResponse {
-    /// In the order of the names asked for.
+    /// Those that there are, in the order of the names asked for.
     #[prost(message, repeated, tag = "1")]
     pub users: ::prost::alloc::vec::Vec<User>,
+    /// The names asked for that no user has (any more), in the order asked for.
+    #[prost(string, repeated, tag = "2")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Asks for a tenant's users.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListUsersRequest {
-    /// Required. "tenants/{tenant}".
+    /// "tenants/{tenant}", or "tenants/-" for the users of all tenants, which takes a caller of all tenants.
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
@@ -156,15 +157,15 @@ pub struct ListUsersRequest {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UserFilter {
     /// In one of these states. Empty means any.
-    #[prost(enumeration = "UserState", repeated, tag = "1")]
+    #[prost(enumeration = "UserState", repeated, packed = "false", tag = "1")]
     pub states: ::prost::alloc::vec::Vec<i32>,
     /// From this source.
     #[prost(enumeration = "UserSource", tag = "2")]
     pub source: i32,
-    /// Owned by this user sync, "tenants/{tenant}/userSyncs/{user_sync}".
+    /// Owned by this user sync, "tenants/{tenant}/userSyncs/{user_sync}". Not with the parent "tenants/-".
     #[prost(string, tag = "3")]
     pub user_sync: ::prost::alloc::string::String,
-    /// From this directory, "tenants/{tenant}/directories/{directory}".
+    /// From this directory, "tenants/{tenant}/directories/{directory}". Not with the parent "tenants/-".
     #[prost(string, tag = "4")]
     pub directory: ::prost::alloc::string::String,
     /// With exactly this role.
@@ -192,35 +193,35 @@ pub struct ListUsersResponse {
     /// Get the next page with this; empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
-    /// On the first page: the position of the tenant's event feed before this listing began. Whoever reads all pages and
-    /// then follows the events after this cursor misses nothing. Empty on later pages.
+    /// On the first page: the position of the parent's event feed before this listing began. Whoever reads all pages and
+    /// then follows the events of the same parent after this cursor misses nothing. Empty on later pages.
     #[prost(string, tag = "3")]
     pub event_cursor: ::prost::alloc::string::String,
 }
 /// Asks who holds a login or e-mail address.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LookupUserRequest {
-    /// Required. "tenants/{tenant}".
+    /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
-    /// Required. A login or an e-mail address, at most 320 characters.
+    /// A login or an e-mail address, at most 320 characters.
     #[prost(string, tag = "2")]
     pub identifier: ::prost::alloc::string::String,
 }
 /// Asks to create a LOCAL user.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateUserRequest {
-    /// Required. "tenants/{tenant}".
+    /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
-    /// Required. The user, with at least login and role. Fields that are output only are ignored.
+    /// The user, with at least login and role. Fields that are output only are ignored.
     #[prost(message, optional, tag = "2")]
     pub user: ::core::option::Option<User>,
 }
 /// Asks to change a LOCAL user.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdateUserRequest {
-    /// Required. The user with its name and the new values.
+    /// The user with its name and the new values.
     #[prost(message, optional, tag = "1")]
     pub user: ::core::option::Option<User>,
     /// Which fields to change. When empty: those that are not empty in the message. "\*" is all of them.
@@ -230,7 +231,7 @@ pub struct UpdateUserRequest {
 /// Asks to delete a LOCAL user.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteUserRequest {
-    /// Required. "tenants/{tenant}/users/{user}".
+    /// "tenants/{tenant}/users/{user}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// When not empty, the user is deleted only if this is the current etag.
@@ -240,7 +241,7 @@ pub struct DeleteUserRequest {
 /// Asks to block a user.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BlockUserRequest {
-    /// Required. "tenants/{tenant}/users/{user}".
+    /// "tenants/{tenant}/users/{user}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// Why; at most 500 characters.
@@ -253,7 +254,7 @@ pub struct BlockUserRequest {
 /// Asks to take a block away.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UnblockUserRequest {
-    /// Required. "tenants/{tenant}/users/{user}".
+    /// "tenants/{tenant}/users/{user}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// When not empty, the block is taken away only if this is the current etag.
@@ -263,7 +264,7 @@ pub struct UnblockUserRequest {
 /// Asks to forget a user's failed attempts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UnlockUserRequest {
-    /// Required. "tenants/{tenant}/users/{user}".
+    /// "tenants/{tenant}/users/{user}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
@@ -277,7 +278,7 @@ pub struct UnlockUserResponse {
 /// Asks for events.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListUserEventsRequest {
-    /// Required. "tenants/{tenant}", or "tenants/-" for the feed of all tenants, which takes a caller of all tenants.
+    /// "tenants/{tenant}", or "tenants/-" for the feed of all tenants, which takes a caller of all tenants.
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// At most how many to return: 100 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
@@ -287,7 +288,7 @@ pub struct ListUserEventsRequest {
     #[prost(string, tag = "3")]
     pub after: ::prost::alloc::string::String,
     /// Only events of these types. Empty means all.
-    #[prost(enumeration = "UserEventType", repeated, tag = "4")]
+    #[prost(enumeration = "UserEventType", repeated, packed = "false", tag = "4")]
     pub types: ::prost::alloc::vec::Vec<i32>,
 }
 /// Events in their order.
@@ -306,14 +307,14 @@ pub struct ListUserEventsResponse {
 /// Asks for a stream of events.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchUserEventsRequest {
-    /// Required. "tenants/{tenant}", or "tenants/-" for the feed of all tenants, which takes a caller of all tenants.
+    /// "tenants/{tenant}", or "tenants/-" for the feed of all tenants, which takes a caller of all tenants.
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// Start after this cursor, which must be of the same parent. Empty: with what is committed from now on.
     #[prost(string, tag = "2")]
     pub after: ::prost::alloc::string::String,
     /// Only events of these types. Empty means all.
-    #[prost(enumeration = "UserEventType", repeated, tag = "3")]
+    #[prost(enumeration = "UserEventType", repeated, packed = "false", tag = "3")]
     pub types: ::prost::alloc::vec::Vec<i32>,
 }
 /// One message of a stream of events.
@@ -706,9 +707,7 @@ pub mod user_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.UserService", "GetUser"));
             self.inner.unary(req, path, codec).await
         }
-        /// Returns several users of a tenant, all or none. Needs the permission "users.read".
-        ///
-        /// Errors: USER_NOT_FOUND (naming the first that is missing), and those of every method.
+        /// Returns several users of a tenant, and which of them there are not. Needs the permission "users.read".
         pub async fn batch_get_users(
             &mut self,
             request: impl tonic::IntoRequest<super::BatchGetUsersRequest>,
@@ -733,7 +732,7 @@ pub mod user_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.UserService", "BatchGetUsers"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists a tenant's users in a stable order. Needs the permission "users.read".
+        /// Lists a tenant's users, or those of all tenants, in a stable order. Needs the permission "users.read".
         pub async fn list_users(
             &mut self,
             request: impl tonic::IntoRequest<super::ListUsersRequest>,
@@ -1010,9 +1009,7 @@ pub mod user_service_server {
             &self,
             request: tonic::Request<super::GetUserRequest>,
         ) -> std::result::Result<tonic::Response<super::User>, tonic::Status>;
-        /// Returns several users of a tenant, all or none. Needs the permission "users.read".
-        ///
-        /// Errors: USER_NOT_FOUND (naming the first that is missing), and those of every method.
+        /// Returns several users of a tenant, and which of them there are not. Needs the permission "users.read".
         async fn batch_get_users(
             &self,
             request: tonic::Request<super::BatchGetUsersRequest>,
@@ -1020,7 +1017,7 @@ pub mod user_service_server {
             tonic::Response<super::BatchGetUsersResponse>,
             tonic::Status,
         >;
-        /// Lists a tenant's users in a stable order. Needs the permission "users.read".
+        /// Lists a tenant's users, or those of all tenants, in a stable order. Needs the permission "users.read".
         async fn list_users(
             &self,
             request: tonic::Request<super::ListUsersRequest>,
@@ -1775,17 +1772,17 @@ pub mod user_service_server {
 #[derive(Clone, PartialEq, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct Directory {
-    /// Output only, but for updates, where it says which. "tenants/{tenant}/directories/{directory}".
+    /// "tenants/{tenant}/directories/{directory}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Required. For people; 1 to 200 characters.
+    /// For people; 1 to 200 characters.
     #[prost(string, tag = "2")]
     pub display_name: ::prost::alloc::string::String,
     /// While true, nothing contacts the directory: its users cannot log in and its user syncs do not run.
     #[prost(bool, tag = "3")]
     pub disabled: bool,
-    /// Required. "ldap://host" or "ldaps://host", with an optional ":port", in the order in which they are tried; 1 to 8,
-    /// all with the same scheme. A name, an IPv4 address, or an IPv6 address in brackets. No path, no credentials.
+    /// "ldap://host" or "ldaps://host", with an optional ":port", in the order in which they are tried; 1 to 8, all with
+    /// the same scheme. A name, an IPv4 address, or an IPv6 address in brackets. No path, no credentials.
     #[prost(string, repeated, tag = "4")]
     pub hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// The port of hosts that name none, 1 to 65535. When absent: 389 for "ldap", 636 for "ldaps". The deployment's egress
@@ -1807,28 +1804,28 @@ pub struct Directory {
     /// The certificate that we present, with its chain, in PEM, at most 256 KiB. For directories that demand one.
     #[prost(string, tag = "10")]
     pub client_certificate: ::prost::alloc::string::String,
-    /// Input only. The private key of client_certificate in PEM (PKCS #8, PKCS #1 or SEC 1), at most 16 KiB. Never
-    /// returned. When left out of an update, the stored one stays.
+    /// The private key of client_certificate in PEM (PKCS #8, PKCS #1 or SEC 1), at most 16 KiB. Never returned. When left
+    /// out of an update, the stored one stays.
     #[prost(string, tag = "11")]
     pub client_private_key: ::prost::alloc::string::String,
-    /// Output only. Whether a private key is stored.
+    /// Whether a private key is stored.
     #[prost(bool, tag = "12")]
     pub client_private_key_set: bool,
-    /// Required. The distinguished name of the account that we search with (on Active Directory "user@domain" or
-    /// "DOMAIN\user" will do as well). It should only be able to read. At most 1 KiB.
+    /// The distinguished name of the account that we search with (on Active Directory "user@domain" or "DOMAIN\user" will
+    /// do as well). It should only be able to read. At most 1 KiB.
     #[prost(string, tag = "13")]
     pub bind_dn: ::prost::alloc::string::String,
-    /// Input only; required to create. The password of that account, 1 byte to 1 KiB, without NUL. Never returned. When
-    /// left out of an update, the stored one stays.
+    /// Required to create. The password of that account, 1 byte to 1 KiB, without NUL. Never returned. When left out of an
+    /// update, the stored one stays.
     #[prost(string, tag = "14")]
     pub bind_password: ::prost::alloc::string::String,
-    /// Output only. Whether a bind password is stored.
+    /// Whether a bind password is stored.
     #[prost(bool, tag = "15")]
     pub bind_password_set: bool,
-    /// Output only. When the bind password was last set.
+    /// When the bind password was last set.
     #[prost(message, optional, tag = "16")]
     pub bind_password_update_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. How strong the bind password was found to be when it was set.
+    /// How strong the bind password was found to be when it was set.
     #[prost(enumeration = "SecretStrength", tag = "17")]
     pub bind_password_strength: i32,
     /// The longest time to connect to one host, TLS included: 100 ms to 30 s, 3 s when absent.
@@ -1845,22 +1842,22 @@ pub struct Directory {
     /// run of mode RELINK gives the users their new identifiers; it must come before a run of mode APPLY is applied.
     #[prost(string, tag = "21")]
     pub external_id_attribute: ::prost::alloc::string::String,
-    /// Output only. Whether logins and runs may use the endpoint.
+    /// Whether logins and runs may use the endpoint.
     #[prost(enumeration = "EndpointState", tag = "22")]
     pub endpoint_state: i32,
-    /// Output only. What the server said of itself when it was last asked. Absent before the first check or run.
+    /// What the server said of itself when it was last asked. Absent before the first check or run.
     #[prost(message, optional, tag = "23")]
     pub server: ::core::option::Option<DirectoryServer>,
-    /// Output only. How each host does, in the order of hosts.
+    /// How each host does, in the order of hosts.
     #[prost(message, repeated, tag = "24")]
     pub host_health: ::prost::alloc::vec::Vec<HostHealth>,
-    /// Output only. Changes whenever the configuration does. When sent with an update or a deletion, it must match.
+    /// Changes whenever the configuration does. When sent with an update or a deletion, it must match.
     #[prost(string, tag = "25")]
     pub etag: ::prost::alloc::string::String,
-    /// Output only. When the directory was created here.
+    /// When the directory was created here.
     #[prost(message, optional, tag = "26")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. When its configuration was last changed.
+    /// When its configuration was last changed.
     #[prost(message, optional, tag = "27")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
     /// When logins of this directory's users are refused after wrong passwords, so that nobody who guesses here locks an
@@ -1939,28 +1936,28 @@ pub struct HostHealth {
 #[derive(Clone, PartialEq, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct CreateDirectoryRequest {
-    /// Required. "tenants/{tenant}".
+    /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// The last part of the name to be: a lower-case letter, then up to 62 lower-case letters, digits and hyphens, not
     /// ending in a hyphen. Generated when empty. Send one to make a repeat safe.
     #[prost(string, tag = "2")]
     pub directory_id: ::prost::alloc::string::String,
-    /// Required. The directory; its name and what is output only are ignored.
+    /// The directory; its name and what is output only are ignored.
     #[prost(message, optional, tag = "3")]
     pub directory: ::core::option::Option<Directory>,
 }
 /// Asks for one directory.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetDirectoryRequest {
-    /// Required. "tenants/{tenant}/directories/{directory}".
+    /// "tenants/{tenant}/directories/{directory}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
 /// Asks for a tenant's directories.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListDirectoriesRequest {
-    /// Required. "tenants/{tenant}".
+    /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
@@ -1985,7 +1982,7 @@ pub struct ListDirectoriesResponse {
 #[derive(Clone, PartialEq, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct UpdateDirectoryRequest {
-    /// Required. The directory with its name and the new values.
+    /// The directory with its name and the new values.
     #[prost(message, optional, tag = "1")]
     pub directory: ::core::option::Option<Directory>,
     /// Which fields to change. When empty: those that are not empty in the message. "\*" is all of them. Secrets that are
@@ -2002,7 +1999,7 @@ pub struct UpdateDirectoryRequest {
 /// Asks to delete a directory.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteDirectoryRequest {
-    /// Required. "tenants/{tenant}/directories/{directory}".
+    /// "tenants/{tenant}/directories/{directory}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// When not empty, the directory is deleted only if this is its current etag.
@@ -2020,7 +2017,7 @@ pub struct DeleteDirectoryRequest {
 #[derive(Clone, PartialEq, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct CheckConnectionRequest {
-    /// Required. "tenants/{tenant}".
+    /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// What to try.
@@ -2053,10 +2050,10 @@ pub struct CheckConnectionResponse {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct RotateBindPasswordRequest {
-    /// Required. "tenants/{tenant}/directories/{directory}".
+    /// "tenants/{tenant}/directories/{directory}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Required. The new password, 1 byte to 1 KiB, without NUL.
+    /// The new password, 1 byte to 1 KiB, without NUL.
     #[prost(string, tag = "2")]
     pub bind_password: ::prost::alloc::string::String,
     /// When not empty, the password is replaced only if this is the directory's current etag.
@@ -3251,7 +3248,7 @@ pub mod directory_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-/// Something that happened. Events are written once and never changed. Output only throughout.
+/// Something that happened. Events are written once and never changed.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AuditEvent {
     /// "tenants/{tenant}/auditEvents/{audit_event}"; with the tenant "-" for a login attempt that named no known one.
@@ -3333,7 +3330,7 @@ pub struct AuditedChange {
 /// Asks for audit events.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAuditEventsRequest {
-    /// Required. "tenants/{tenant}", or "tenants/-" for all tenants, which takes a caller of all tenants.
+    /// "tenants/{tenant}", or "tenants/-" for all tenants, which takes a caller of all tenants.
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
@@ -3363,7 +3360,7 @@ pub struct AuditEventFilter {
     #[prost(message, optional, tag = "4")]
     pub end_time: ::core::option::Option<::prost_types::Timestamp>,
     /// Logins that ended like this.
-    #[prost(enumeration = "LoginOutcome", repeated, tag = "5")]
+    #[prost(enumeration = "LoginOutcome", repeated, packed = "false", tag = "5")]
     pub login_outcomes: ::prost::alloc::vec::Vec<i32>,
 }
 /// One page of audit events.
@@ -3376,7 +3373,7 @@ pub struct ListAuditEventsResponse {
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
 }
-/// How a tenant stands against the practices. Output only throughout.
+/// How a tenant stands against the practices.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SecurityReview {
     /// "tenants/{tenant}/securityReview".
@@ -3430,28 +3427,27 @@ pub struct SecurityFinding {
 /// Asks for a security review.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetSecurityReviewRequest {
-    /// Required. "tenants/{tenant}/securityReview".
+    /// "tenants/{tenant}/securityReview".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
 /// Asks to record a security review.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordSecurityReviewRequest {
-    /// Required. "tenants/{tenant}/securityReview".
+    /// "tenants/{tenant}/securityReview".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Required. The etag of the review that was looked at.
+    /// The etag of the review that was looked at.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
-    /// Required. Who looked at it, for instance an e-mail address; 1 to 200 characters. The calling service is recorded
-    /// as well.
+    /// Who looked at it, for instance an e-mail address; 1 to 200 characters. The calling service is recorded as well.
     #[prost(string, tag = "3")]
     pub reviewer: ::prost::alloc::string::String,
     /// What the reviewer has to say, at most 2000 characters. May be empty.
     #[prost(string, tag = "4")]
     pub note: ::prost::alloc::string::String,
 }
-/// A security review that somebody looked at. Output only throughout.
+/// A security review that somebody looked at.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SecurityReviewRecord {
     /// Who looked at it.
@@ -4056,12 +4052,12 @@ pub struct AuthenticateRequest {
     /// is among the verified domains of a tenant; otherwise the call fails with TENANT_REQUIRED.
     #[prost(string, tag = "1")]
     pub tenant: ::prost::alloc::string::String,
-    /// Required. The user name or e-mail address as the user typed it, at most 320 characters and without control
-    /// characters. Compared after Unicode normalisation (NFKC) and case folding.
+    /// The user name or e-mail address as the user typed it, at most 320 characters and without control characters.
+    /// Compared after Unicode normalisation (NFKC) and case folding.
     #[prost(string, tag = "2")]
     pub login: ::prost::alloc::string::String,
-    /// Required. The password exactly as typed: it is neither trimmed nor normalised. From 1 byte to 1 KiB, without
-    /// NUL. Never logged, stored or returned.
+    /// The password exactly as typed: it is neither trimmed nor normalised. From 1 byte to 1 KiB, without NUL. Never
+    /// logged, stored or returned.
     #[prost(string, tag = "3")]
     pub password: ::prost::alloc::string::String,
     /// The IP address of the end user, IPv4 or IPv6, without a port. Failed attempts are counted for it too. From an
@@ -4550,9 +4546,9 @@ pub mod auth_service_server {
 /// change; the reason, the code stated here and the metadata keys do not. A status never carries a password, a
 /// distinguished name, an address, SQL, or what a directory said.
 ///
-/// Any method can answer INVALID_FIELD, CALLER_UNAUTHENTICATED, PERMISSION_MISSING, TENANT_ACCESS_DENIED,
-/// CALLER_QUOTA_EXHAUSTED, STORE_UNAVAILABLE, SHUTTING_DOWN, DEADLINE_EXCEEDED, CANCELLED, UNIMPLEMENTED and INTERNAL;
-/// any that returns pages, INVALID_PAGE_TOKEN. Each method names the others.
+/// Any method can answer INVALID_FIELD, REQUEST_TOO_LARGE, CALLER_UNAUTHENTICATED, PERMISSION_MISSING,
+/// TENANT_ACCESS_DENIED, CALLER_QUOTA_EXHAUSTED, STORE_UNAVAILABLE, SHUTTING_DOWN, DEADLINE_EXCEEDED, CANCELLED,
+/// UNIMPLEMENTED and INTERNAL; any that returns pages, INVALID_PAGE_TOKEN. Each method names the others.
 ///
 /// A denied login is no error: see Denial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -4573,6 +4569,9 @@ pub enum ErrorReason {
     BindPasswordRequired = 4,
     /// INVALID_ARGUMENT. The request_id was used before, with a different request. Metadata: request_id.
     RequestIdReused = 5,
+    /// INVALID_ARGUMENT. The request is larger than the method takes: 16 KiB for AuthService and for health, 4 MiB for all
+    /// others. What counts is the size without compression. Metadata: limit (in bytes), method.
+    RequestTooLarge = 6,
     /// UNAUTHENTICATED. The calling service presented no valid client certificate or token. It says nothing about
     /// any end user's password. Metadata: none.
     CallerUnauthenticated = 10,
@@ -4591,6 +4590,8 @@ pub enum ErrorReason {
     SyncRunNotFound = 23,
     /// NOT_FOUND. The tenant has no such user. Metadata: resource (its name, or its parent's for LookupUser).
     UserNotFound = 24,
+    /// NOT_FOUND. Health was asked about a service that this server does not have. Metadata: none.
+    ServiceNotFound = 25,
     /// ALREADY_EXISTS. A resource of this name exists. Metadata: resource (its name).
     AlreadyExists = 30,
     /// ALREADY_EXISTS. Another user holds this login or e-mail address; it is not said who. Metadata: field ("login"
@@ -4637,8 +4638,8 @@ pub enum ErrorReason {
     UserNotLocal = 58,
     /// FAILED_PRECONDITION. The user is its tenant's owner and would lose access. Metadata: resource.
     OwnerProtected = 59,
-    /// FAILED_PRECONDITION. The cursor points before the oldest event that is kept: read the users with ListUsers and go
-    /// on from the event_cursor it returns. Metadata: parent.
+    /// FAILED_PRECONDITION. The cursor points before the oldest event that is kept: read the users with ListUsers of
+    /// the same parent and go on from the event_cursor it returns. Metadata: parent.
     CursorExpired = 60,
     /// UNAVAILABLE with google.rpc.RetryInfo. No host of the directory can be reached, its circuit breaker is open, or,
     /// at a login, it did not answer in time. No byte of a user's bind was sent, so a retry is safe. Metadata: resource,
@@ -4667,7 +4668,9 @@ pub enum ErrorReason {
     DirectoryBusy = 92,
     /// RESOURCE_EXHAUSTED. The parent has as many resources of this type as it may have. Metadata: parent, limit.
     ResourceLimitReached = 93,
-    /// UNIMPLEMENTED. The method is part of the contract, and this release does not serve it yet. Metadata: method.
+    /// UNIMPLEMENTED. This server has no such method: there is none in this release, or another server has its service. Or
+    /// the request is compressed, and not with gzip. Metadata: method, served_by (the server that has the service, where
+    /// another one does).
     Unimplemented = 100,
     /// INTERNAL. A defect of Rollcall or a damaged record. Metadata: incident (find it in the service's log), where there
     /// is one.
@@ -4686,6 +4689,7 @@ impl ErrorReason {
             Self::InvalidPageToken => "ERROR_REASON_INVALID_PAGE_TOKEN",
             Self::BindPasswordRequired => "ERROR_REASON_BIND_PASSWORD_REQUIRED",
             Self::RequestIdReused => "ERROR_REASON_REQUEST_ID_REUSED",
+            Self::RequestTooLarge => "ERROR_REASON_REQUEST_TOO_LARGE",
             Self::CallerUnauthenticated => "ERROR_REASON_CALLER_UNAUTHENTICATED",
             Self::PermissionMissing => "ERROR_REASON_PERMISSION_MISSING",
             Self::TenantAccessDenied => "ERROR_REASON_TENANT_ACCESS_DENIED",
@@ -4694,6 +4698,7 @@ impl ErrorReason {
             Self::UserSyncNotFound => "ERROR_REASON_USER_SYNC_NOT_FOUND",
             Self::SyncRunNotFound => "ERROR_REASON_SYNC_RUN_NOT_FOUND",
             Self::UserNotFound => "ERROR_REASON_USER_NOT_FOUND",
+            Self::ServiceNotFound => "ERROR_REASON_SERVICE_NOT_FOUND",
             Self::AlreadyExists => "ERROR_REASON_ALREADY_EXISTS",
             Self::IdentifierTaken => "ERROR_REASON_IDENTIFIER_TAKEN",
             Self::DomainTaken => "ERROR_REASON_DOMAIN_TAKEN",
@@ -4737,6 +4742,7 @@ impl ErrorReason {
             "ERROR_REASON_INVALID_PAGE_TOKEN" => Some(Self::InvalidPageToken),
             "ERROR_REASON_BIND_PASSWORD_REQUIRED" => Some(Self::BindPasswordRequired),
             "ERROR_REASON_REQUEST_ID_REUSED" => Some(Self::RequestIdReused),
+            "ERROR_REASON_REQUEST_TOO_LARGE" => Some(Self::RequestTooLarge),
             "ERROR_REASON_CALLER_UNAUTHENTICATED" => Some(Self::CallerUnauthenticated),
             "ERROR_REASON_PERMISSION_MISSING" => Some(Self::PermissionMissing),
             "ERROR_REASON_TENANT_ACCESS_DENIED" => Some(Self::TenantAccessDenied),
@@ -4745,6 +4751,7 @@ impl ErrorReason {
             "ERROR_REASON_USER_SYNC_NOT_FOUND" => Some(Self::UserSyncNotFound),
             "ERROR_REASON_SYNC_RUN_NOT_FOUND" => Some(Self::SyncRunNotFound),
             "ERROR_REASON_USER_NOT_FOUND" => Some(Self::UserNotFound),
+            "ERROR_REASON_SERVICE_NOT_FOUND" => Some(Self::ServiceNotFound),
             "ERROR_REASON_ALREADY_EXISTS" => Some(Self::AlreadyExists),
             "ERROR_REASON_IDENTIFIER_TAKEN" => Some(Self::IdentifierTaken),
             "ERROR_REASON_DOMAIN_TAKEN" => Some(Self::DomainTaken),
@@ -4781,7 +4788,7 @@ impl ErrorReason {
         }
     }
 }
-/// One execution of a user sync. Output only throughout.
+/// One execution of a user sync.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SyncRun {
     /// "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
@@ -4907,14 +4914,14 @@ pub struct SyncRunFailure {
 /// Asks for one run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetSyncRunRequest {
-    /// Required. "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
+    /// "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
 /// Asks for runs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSyncRunsRequest {
-    /// Required. "tenants/{tenant}/userSyncs/{user_sync}", or "tenants/{tenant}/userSyncs/-" for all of a tenant.
+    /// "tenants/{tenant}/userSyncs/{user_sync}", or "tenants/{tenant}/userSyncs/-" for all of a tenant.
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
@@ -4925,7 +4932,7 @@ pub struct ListSyncRunsRequest {
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
     /// Only runs in one of these states. Empty means any.
-    #[prost(enumeration = "SyncRunState", repeated, tag = "4")]
+    #[prost(enumeration = "SyncRunState", repeated, packed = "false", tag = "4")]
     pub states: ::prost::alloc::vec::Vec<i32>,
 }
 /// One page of runs.
@@ -4941,7 +4948,7 @@ pub struct ListSyncRunsResponse {
 /// Asks for the progress of a run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchSyncRunRequest {
-    /// Required. "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
+    /// "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
@@ -4974,7 +4981,7 @@ pub struct SyncRunProgress {
 /// Asks for the changes of a plan.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSyncRunChangesRequest {
-    /// Required. "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
+    /// "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
@@ -4985,7 +4992,7 @@ pub struct ListSyncRunChangesRequest {
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
     /// Only changes of these types. Empty means all.
-    #[prost(enumeration = "ChangeType", repeated, tag = "4")]
+    #[prost(enumeration = "ChangeType", repeated, packed = "false", tag = "4")]
     pub types: ::prost::alloc::vec::Vec<i32>,
 }
 /// One page of changes.
@@ -5026,7 +5033,7 @@ pub struct SyncRunChange {
 /// Asks for the issues of a run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListSyncRunIssuesRequest {
-    /// Required. "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
+    /// "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
@@ -5037,7 +5044,7 @@ pub struct ListSyncRunIssuesRequest {
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
     /// Only issues of these types. Empty means all.
-    #[prost(enumeration = "IssueType", repeated, tag = "4")]
+    #[prost(enumeration = "IssueType", repeated, packed = "false", tag = "4")]
     pub types: ::prost::alloc::vec::Vec<i32>,
 }
 /// One page of issues.
@@ -5086,14 +5093,14 @@ pub struct SyncIssue {
 /// Asks to apply a plan.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ApplySyncRunRequest {
-    /// Required. "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
+    /// "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
 /// Asks to end a run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CancelSyncRunRequest {
-    /// Required. "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
+    /// "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
@@ -6361,10 +6368,10 @@ pub mod sync_run_service_server {
 /// A customer organisation of the product.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Tenant {
-    /// Output only, but for updates, where it says which. "tenants/{tenant}".
+    /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Required. For people; 1 to 200 characters.
+    /// For people; 1 to 200 characters.
     #[prost(string, tag = "2")]
     pub display_name: ::prost::alloc::string::String,
     /// The add-on switch. While false, no run starts and synced users cannot log in (SYNC_DISABLED); nothing is removed.
@@ -6375,13 +6382,13 @@ pub struct Tenant {
     /// international names in their ASCII form.
     #[prost(string, repeated, tag = "4")]
     pub verified_domains: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Output only. Changes whenever the tenant does. When sent with an update or a deletion, it must match.
+    /// Changes whenever the tenant does. When sent with an update or a deletion, it must match.
     #[prost(string, tag = "5")]
     pub etag: ::prost::alloc::string::String,
-    /// Output only. When the tenant was created.
+    /// When the tenant was created.
     #[prost(message, optional, tag = "6")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. When the tenant was last changed.
+    /// When the tenant was last changed.
     #[prost(message, optional, tag = "7")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
 }
@@ -6392,14 +6399,14 @@ pub struct CreateTenantRequest {
     /// ending in a hyphen. Generated when empty. Send one to make a repeat safe.
     #[prost(string, tag = "1")]
     pub tenant_id: ::prost::alloc::string::String,
-    /// Required. The tenant; its name is ignored.
+    /// The tenant; its name is ignored.
     #[prost(message, optional, tag = "2")]
     pub tenant: ::core::option::Option<Tenant>,
 }
 /// Asks for one tenant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetTenantRequest {
-    /// Required. "tenants/{tenant}".
+    /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
@@ -6426,7 +6433,7 @@ pub struct ListTenantsResponse {
 /// Asks to change a tenant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UpdateTenantRequest {
-    /// Required. The tenant with its name and the new values.
+    /// The tenant with its name and the new values.
     #[prost(message, optional, tag = "1")]
     pub tenant: ::core::option::Option<Tenant>,
     /// Which fields to change. When empty: those that are not empty in the message. "\*" is all of them.
@@ -6436,7 +6443,7 @@ pub struct UpdateTenantRequest {
 /// Asks to delete a tenant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteTenantRequest {
-    /// Required. "tenants/{tenant}".
+    /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// When not empty, the tenant is deleted only if this is its current etag.
@@ -7058,24 +7065,23 @@ pub mod tenant_service_server {
 /// Which accounts to take from a directory, and as what.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UserSync {
-    /// Output only, but for updates, where it says which. "tenants/{tenant}/userSyncs/{user_sync}".
+    /// "tenants/{tenant}/userSyncs/{user_sync}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Required. For people; 1 to 200 characters.
+    /// For people; 1 to 200 characters.
     #[prost(string, tag = "2")]
     pub display_name: ::prost::alloc::string::String,
-    /// Required. "tenants/{tenant}/directories/{directory}" of the same tenant. Cannot be changed while the user sync has
-    /// users.
+    /// "tenants/{tenant}/directories/{directory}" of the same tenant. Cannot be changed while the user sync has users.
     #[prost(string, tag = "3")]
     pub directory: ::prost::alloc::string::String,
     /// While true, it does not run, and its users cannot log in (SYNC_DISABLED). Nobody is removed.
     #[prost(bool, tag = "4")]
     pub disabled: bool,
-    /// Required. What to search for; 1 to 20. An entry that several of them find is one user.
+    /// What to search for; 1 to 20. An entry that several of them find is one user.
     #[prost(message, repeated, tag = "5")]
     pub searches: ::prost::alloc::vec::Vec<UserSearch>,
-    /// Required. The role of everybody for whom no rule in role_rules holds: 1 to 64 letters, digits, hyphens and
-    /// underscores, a letter first.
+    /// The role of everybody for whom no rule in role_rules holds: 1 to 64 letters, digits, hyphens and underscores, a
+    /// letter first.
     #[prost(string, tag = "6")]
     pub role: ::prost::alloc::string::String,
     /// Which entries get another role. The first rule that holds wins. A rule that the directory fails to evaluate counts
@@ -7083,7 +7089,7 @@ pub struct UserSync {
     /// with several possible roles wait. A group that does not exist is empty (ROLE_GROUP_MISSING). At most 50.
     #[prost(message, repeated, tag = "7")]
     pub role_rules: ::prost::alloc::vec::Vec<RoleRule>,
-    /// Required. Where the fields of a user come from.
+    /// Where the fields of a user come from.
     #[prost(message, optional, tag = "8")]
     pub field_mappings: ::core::option::Option<FieldMappings>,
     /// What to do with people who have no user yet. CREATE when unspecified.
@@ -7124,22 +7130,22 @@ pub struct UserSync {
     /// Who is told about runs.
     #[prost(message, optional, tag = "19")]
     pub report: ::core::option::Option<ReportSettings>,
-    /// Output only. How it does, and what is wrong.
+    /// How it does, and what is wrong.
     #[prost(message, optional, tag = "20")]
     pub health: ::core::option::Option<UserSyncHealth>,
-    /// Output only. The newest run, "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}". Empty before the first.
+    /// The newest run, "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}". Empty before the first.
     #[prost(string, tag = "21")]
     pub last_run: ::prost::alloc::string::String,
-    /// Output only. When it runs next. Absent when it does not run by itself.
+    /// When it runs next. Absent when it does not run by itself.
     #[prost(message, optional, tag = "22")]
     pub next_run_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. Changes whenever the configuration does. When sent with an update or a deletion, it must match.
+    /// Changes whenever the configuration does. When sent with an update or a deletion, it must match.
     #[prost(string, tag = "23")]
     pub etag: ::prost::alloc::string::String,
-    /// Output only. When it was created.
+    /// When it was created.
     #[prost(message, optional, tag = "24")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Output only. When its configuration was last changed.
+    /// When its configuration was last changed.
     #[prost(message, optional, tag = "25")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
     /// How many new users to allow before a run is held.
@@ -7149,21 +7155,21 @@ pub struct UserSync {
 /// One search for users.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UserSearch {
-    /// Required. The distinguished name (RFC 4514) below which to search, at most 8 KiB.
+    /// The distinguished name (RFC 4514) below which to search, at most 8 KiB.
     #[prost(string, tag = "1")]
     pub base_dn: ::prost::alloc::string::String,
     /// How deep. SUBTREE when unspecified.
     #[prost(enumeration = "SearchScope", tag = "2")]
     pub scope: i32,
-    /// Required. The filter (RFC 4515), at most 8 KiB and 32 levels deep. It must not ask about an attribute that holds
-    /// secrets (see FieldMappings), nor use a matching rule without an attribute, which asks about all of them.
+    /// The filter (RFC 4515), at most 8 KiB and 32 levels deep. It must not ask about an attribute that holds secrets (see
+    /// FieldMappings), nor use a matching rule without an attribute, which asks about all of them.
     #[prost(string, tag = "3")]
     pub filter: ::prost::alloc::string::String,
 }
 /// Gives some users another role.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RoleRule {
-    /// Required. The role, formed like UserSync.role.
+    /// The role, formed like UserSync.role.
     #[prost(string, tag = "3")]
     pub role: ::prost::alloc::string::String,
     /// Whom it is for.
@@ -7196,7 +7202,7 @@ pub mod role_rule {
 /// are never asked for.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FieldMappings {
-    /// Required. For User.login.
+    /// For User.login.
     #[prost(string, repeated, tag = "1")]
     pub login: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// For User.email.
@@ -7225,7 +7231,7 @@ pub struct FieldMappings {
 /// Candidates for a custom field.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FieldCandidates {
-    /// Required. As in FieldMappings.
+    /// As in FieldMappings.
     #[prost(string, repeated, tag = "1")]
     pub candidates: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -7287,28 +7293,28 @@ pub struct HealthProblem {
 /// Asks to create a user sync.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateUserSyncRequest {
-    /// Required. "tenants/{tenant}".
+    /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// The last part of the name to be: a lower-case letter, then up to 62 lower-case letters, digits and hyphens, not
     /// ending in a hyphen. Generated when empty. Send one to make a repeat safe.
     #[prost(string, tag = "2")]
     pub user_sync_id: ::prost::alloc::string::String,
-    /// Required. The user sync; its name and what is output only are ignored.
+    /// The user sync; its name and what is output only are ignored.
     #[prost(message, optional, tag = "3")]
     pub user_sync: ::core::option::Option<UserSync>,
 }
 /// Asks for one user sync.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetUserSyncRequest {
-    /// Required. "tenants/{tenant}/userSyncs/{user_sync}".
+    /// "tenants/{tenant}/userSyncs/{user_sync}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
 /// Asks for a tenant's user syncs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListUserSyncsRequest {
-    /// Required. "tenants/{tenant}".
+    /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
@@ -7335,7 +7341,7 @@ pub struct ListUserSyncsResponse {
 /// Asks to change a user sync.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UpdateUserSyncRequest {
-    /// Required. The user sync with its name and the new values.
+    /// The user sync with its name and the new values.
     #[prost(message, optional, tag = "1")]
     pub user_sync: ::core::option::Option<UserSync>,
     /// Which fields to change. When empty: those that are not empty in the message. "\*" is all of them.
@@ -7345,21 +7351,21 @@ pub struct UpdateUserSyncRequest {
 /// Asks to delete a user sync.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteUserSyncRequest {
-    /// Required. "tenants/{tenant}/userSyncs/{user_sync}".
+    /// "tenants/{tenant}/userSyncs/{user_sync}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// When not empty, the user sync is deleted only if this is its current etag. Should the deletion break off, repeat it
     /// with the same one.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
-    /// Required. What becomes of its users.
+    /// What becomes of its users.
     #[prost(enumeration = "UserDisposition", tag = "3")]
     pub user_disposition: i32,
 }
 /// Asks for a copy of a user sync.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CloneUserSyncRequest {
-    /// Required. The one to copy, "tenants/{tenant}/userSyncs/{user_sync}".
+    /// The one to copy, "tenants/{tenant}/userSyncs/{user_sync}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// The last part of the name of the copy, as in CreateUserSyncRequest.
@@ -7372,7 +7378,7 @@ pub struct CloneUserSyncRequest {
 /// Asks to try a user sync.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckUserSyncRequest {
-    /// Required. "tenants/{tenant}".
+    /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// How many entries to show: 10 when 0, at most 100; more is taken as 100.
@@ -7421,7 +7427,7 @@ pub struct SampleEntry {
 /// Asks which people are claimed by several user syncs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CheckOverlapsRequest {
-    /// Required. "tenants/{tenant}".
+    /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
 }
@@ -7476,10 +7482,10 @@ pub struct OverlapSource {
 /// Asks for a run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RunUserSyncRequest {
-    /// Required. "tenants/{tenant}/userSyncs/{user_sync}".
+    /// "tenants/{tenant}/userSyncs/{user_sync}".
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Required. Whether to apply the plan.
+    /// Whether to apply the plan.
     #[prost(enumeration = "SyncRunMode", tag = "2")]
     pub mode: i32,
     /// Makes a repeat safe: a call with the same identifier from the same caller within 24 hours returns the run that the
@@ -7490,7 +7496,7 @@ pub struct RunUserSyncRequest {
 /// Asks to run what is due.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RunDueUserSyncsRequest {
-    /// Required. "tenants/{tenant}", or "tenants/-" for all tenants that the caller may act for.
+    /// "tenants/{tenant}", or "tenants/-" for all tenants that the caller may act for.
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
 }
@@ -7510,7 +7516,7 @@ pub struct RunDueUserSyncsResponse {
 /// Asks to renew one user.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RefreshUserRequest {
-    /// Required. "tenants/{tenant}/users/{user}" of a synced user.
+    /// "tenants/{tenant}/users/{user}" of a synced user.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }

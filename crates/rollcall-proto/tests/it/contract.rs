@@ -112,3 +112,19 @@ fn every_method_of_a_service_says_which_permission_it_needs() {
         }
     }
 }
+
+#[test]
+fn every_service_is_some_servers() {
+    let descriptors = descriptors();
+    let ours = descriptors
+        .file
+        .iter()
+        .filter(|file| file.package() == "rollcall.v1");
+    let services: Vec<_> = ours.flat_map(|file| &file.service).collect();
+    assert_eq!(services.len(), 7);
+    for service in services {
+        let name = format!("rollcall.v1.{}", service.name());
+        assert!(rollcall_proto::server_of(&name).is_some(), "{name}");
+    }
+    assert_eq!(rollcall_proto::server_of("rollcall.v1.NoService"), None);
+}

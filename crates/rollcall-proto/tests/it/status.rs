@@ -15,14 +15,16 @@ fn every_reason_has_its_code() {
             | Reason::TenantRequired
             | Reason::InvalidPageToken
             | Reason::BindPasswordRequired
-            | Reason::RequestIdReused => Code::InvalidArgument,
+            | Reason::RequestIdReused
+            | Reason::RequestTooLarge => Code::InvalidArgument,
             Reason::CallerUnauthenticated => Code::Unauthenticated,
             Reason::PermissionMissing | Reason::TenantAccessDenied => Code::PermissionDenied,
             Reason::TenantNotFound
             | Reason::DirectoryNotFound
             | Reason::UserSyncNotFound
             | Reason::SyncRunNotFound
-            | Reason::UserNotFound => Code::NotFound,
+            | Reason::UserNotFound
+            | Reason::ServiceNotFound => Code::NotFound,
             Reason::AlreadyExists | Reason::IdentifierTaken | Reason::DomainTaken => Code::AlreadyExists,
             Reason::EtagMismatch
             | Reason::ConcurrentChange
@@ -119,16 +121,6 @@ fn a_status_fits_into_a_header_whatever_was_wrong() {
     let violations = status.get_details_bad_request().unwrap().field_violations;
     assert!(violations.len() > 2);
     assert!(violations.last().unwrap().description.contains("more"));
-}
-
-#[test]
-fn a_method_that_comes_later_says_which_it_is() {
-    let status = status::unimplemented("UserService.BlockUser");
-    assert_eq!(status.code(), Code::Unimplemented);
-    assert_eq!(
-        status.get_details_error_info().unwrap().metadata["method"],
-        "UserService.BlockUser"
-    );
 }
 
 #[test]

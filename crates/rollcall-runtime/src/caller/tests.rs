@@ -1,13 +1,25 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::config::TokenEntry;
+
+fn now(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_900_000_000 + seconds, 0).unwrap()
+}
+
+fn sha256(token: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 fn entry(name: &str, token: &str, certificate_name: &str) -> CallerEntry {
-    let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     CallerEntry {
         name: name.to_owned(),
-        token_sha256: if token.is_empty() { String::new() } else { hex },
+        token_sha256: if token.is_empty() {
+            String::new()
+        } else {
+            sha256(token)
+        },
         certificate_name: certificate_name.to_owned(),
         permissions: vec![Permission::UsersRead],
         tenants: vec!["acme".to_owned()],
@@ -25,10 +37,10 @@ fn callers() -> Callers {
 
 fn check_identity(authorization: Option<&str>, names: &[&str], expected: Option<&str>) {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let found = callers().identify(authorization.map(str::as_bytes), &names);
+    let found = callers().identify(authorization.map(str::as_bytes), &names, now(0));
     let name = found
         .as_ref()
-        .map(|caller| caller.name())
+        .map(|found| found.caller.name())
         .map_err(|error| error.reason);
     assert_eq!(
         name,
@@ -43,6 +55,33 @@ fn callers_are_known_by_token_or_certificate() {
     check_identity(Some("bearer token-b"), &[], Some("b"));
     check_identity(None, &["x", "b.example"], Some("b"));
     check_identity(None, &["spiffe://c"], Some("c"));
+}
+
+/// An old and a new token overlap, until the old one ends.
+#[test]
+fn tokens_of_one_caller_overlap_and_end() {
+    let token = |id: &str, expire_time: Option<i64>| TokenEntry {
+        id: id.to_owned(),
+        sha256: sha256(id),
+        expire_time: expire_time.map_or(String::new(), |seconds| now(seconds).to_rfc3339()),
+    };
+    let callers = Callers::new(&[CallerEntry {
+        tokens: vec![token("old", Some(60)), token("new", None)],
+        ..entry("a", "", "")
+    }]);
+    let used = |token: &str, seconds| {
+        let header = format!("Bearer {token}");
+        let found = callers.identify(Some(header.as_bytes()), &[], now(seconds));
+        found
+            .ok()
+            .map(|found| (found.caller.name().to_owned(), found.token))
+    };
+    let a = |token: &str| Some(("a".to_owned(), token.to_owned()));
+    assert_eq!(used("old", 59), a("old"));
+    assert_eq!(used("new", 59), a("new"));
+    assert_eq!(used("old", 60), None);
+    assert_eq!(used("new", 1_000_000), a("new"));
+    assert!(callers.any_has_token());
 }
 
 #[test]

@@ -13,7 +13,12 @@ use crate::caller::Permission;
 /// The commented defaults.
 pub(super) const DEFAULTS: &str = include_str!("default.toml");
 /// Keys whose values are never printed.
-pub(super) const SECRETS: &[&str] = &["store.url", "keyring.key", "callers.token_sha256"];
+pub(super) const SECRETS: &[&str] = &[
+    "store.url",
+    "keyring.key",
+    "callers.token_sha256",
+    "callers.tokens.sha256",
+];
 
 /// All shared sections.
 #[derive(Deserialize)]
@@ -44,8 +49,10 @@ pub struct Shared {
 pub struct CallerEntry {
     /// Unique name, for logs and audit.
     pub name: String,
-    /// SHA-256 of the bearer token in hex; empty if the caller has none.
+    /// SHA-256 of the one bearer token in hex; empty if the caller has none, or `tokens`.
     pub token_sha256: String,
+    /// Bearer tokens with an end, so that an old and a new one overlap.
+    pub tokens: Vec<TokenEntry>,
     /// DNS name, URI or common name of the client certificate; empty if the caller has none.
     pub certificate_name: String,
     /// What the caller may do.
@@ -56,6 +63,32 @@ pub struct CallerEntry {
     pub requests_per_second: u32,
     /// Calls that may come at once; 0 is one second's worth.
     pub burst: u32,
+}
+
+/// One of a caller's bearer tokens, as configured.
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct TokenEntry {
+    /// Name of the token, unique for its caller, for logs.
+    pub id: String,
+    /// SHA-256 of the token in hex.
+    pub sha256: String,
+    /// From when on it is refused, as RFC 3339 has it; empty for never.
+    pub expire_time: String,
+}
+
+impl CallerEntry {
+    /// The hashes of all tokens.
+    fn hashes(&self) -> impl Iterator<Item = &str> {
+        let one = Some(self.token_sha256.as_str()).filter(|hash| !hash.is_empty());
+        one.into_iter()
+            .chain(self.tokens.iter().map(|token| token.sha256.as_str()))
+    }
+
+    /// Whether one of the tokens has this hash.
+    fn has_hash(&self, hash: &str) -> bool {
+        self.hashes().any(|other| other.eq_ignore_ascii_case(hash))
+    }
 }
 
 /// How gRPC is served.
@@ -335,17 +368,46 @@ fn validate_callers(shared: &Shared, mistakes: &mut Mistakes) {
         } else if others.iter().any(|other| other.name == caller.name) {
             wrong("name", "is the name of another caller too");
         }
-        if caller.token_sha256.is_empty() && caller.certificate_name.is_empty() {
-            wrong("token_sha256", "a caller needs token_sha256 or certificate_name");
+        if caller.hashes().next().is_none() && caller.certificate_name.is_empty() {
+            wrong(
+                "token_sha256",
+                "a caller needs token_sha256, tokens or certificate_name",
+            );
         }
         if !caller.token_sha256.is_empty() {
             if crate::caller::parse_sha256(&caller.token_sha256).is_none() {
                 wrong("token_sha256", "must be 64 hex digits");
-            } else if others
-                .iter()
-                .any(|other| other.token_sha256.eq_ignore_ascii_case(&caller.token_sha256))
-            {
+            } else if others.iter().any(|other| other.has_hash(&caller.token_sha256)) {
                 wrong("token_sha256", "is the token of another caller too");
+            }
+            if !caller.tokens.is_empty() {
+                wrong("token_sha256", "belongs among tokens, when there are any");
+            }
+        }
+        for (index, token) in caller.tokens.iter().enumerate() {
+            let mut wrong =
+                |key: &str, problem: &str| wrong(&format!("tokens[{}].{key}", index + 1), problem);
+            let before = &caller.tokens[..index];
+            if token.id.is_empty() || token.id.len() > 63 || token.id.chars().any(char::is_control) {
+                wrong("id", "must have 1 to 63 characters");
+            } else if before.iter().any(|other| other.id == token.id) {
+                wrong("id", "is the id of another token of the caller too");
+            }
+            if crate::caller::parse_sha256(&token.sha256).is_none() {
+                wrong("sha256", "must be 64 hex digits");
+            } else if others.iter().any(|other| other.has_hash(&token.sha256)) {
+                wrong("sha256", "is the token of another caller too");
+            } else if before
+                .iter()
+                .any(|other| other.sha256.eq_ignore_ascii_case(&token.sha256))
+            {
+                wrong("sha256", "is another token of the caller too");
+            }
+            if !token.expire_time.is_empty() && crate::caller::parse_time(&token.expire_time).is_none() {
+                wrong(
+                    "expire_time",
+                    "must be a time with its zone, such as 2027-01-31T00:00:00Z",
+                );
             }
         }
         if !caller.certificate_name.is_empty() {

@@ -178,11 +178,46 @@ tenants = \"*\"
         sources(file, &[], &[]),
         &[
             "test.toml:1: callers: entry 1: colour: unknown field `colour`, expected one of `name`, \
-             `token_sha256`, `certificate_name`, `permissions`, `tenants`, `requests_per_second`, `burst`",
+             `token_sha256`, `tokens`, `certificate_name`, `permissions`, `tenants`, `requests_per_second`, `burst`",
             "test.toml:1: callers: entry 1: name: invalid type: integer `5`, expected a string",
             "test.toml:1: callers: entry 1: permissions: unknown variant `fly`, expected one of `authenticate`, \
              `users.read`, `users.write`, `syncs.read`, `syncs.write`, `runs`, `audit`",
             "test.toml:1: callers: entry 1: tenants: invalid type: string \"*\", expected a sequence",
+        ],
+    );
+}
+
+#[test]
+fn every_mistake_in_tokens_is_told() {
+    let hash = "ab".repeat(32);
+    let file = format!(
+        "\
+[[callers]]
+name = \"a\"
+token_sha256 = \"{hash}\"
+permissions = [\"runs\"]
+tenants = [\"*\"]
+[[callers]]
+name = \"b\"
+permissions = [\"runs\"]
+tenants = [\"*\"]
+tokens = [
+  {{ sha256 = \"{hash}\" }},
+  {{ id = \"x\", sha256 = \"hunter2\", expire_time = \"tomorrow\" }},
+  {{ id = \"x\", sha256 = \"{other}\", expire_time = \"2027-01-31T00:00:00Z\" }},
+]
+",
+        other = "cd".repeat(32)
+    );
+    check_mistakes(
+        sources(&file, &[], &[]),
+        &[
+            "test.toml:1: callers[2].tokens[1].id: must have 1 to 63 characters",
+            "test.toml:1: callers[2].tokens[1].sha256: is the token of another caller too",
+            "test.toml:1: callers[2].tokens[2].sha256: must be 64 hex digits",
+            "test.toml:1: callers[2].tokens[2].expire_time: must be a time with its zone, such as \
+             2027-01-31T00:00:00Z",
+            "test.toml:1: callers[2].tokens[3].id: is the id of another token of the caller too",
         ],
     );
 }
@@ -282,6 +317,11 @@ name = \"front\"
 token_sha256 = \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"
 permissions = [\"runs\"]
 tenants = [\"*\"]
+[[callers]]
+name = \"back\"
+tokens = [{ id = \"one\", sha256 = \"fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210\" }]
+permissions = [\"runs\"]
+tenants = [\"*\"]
 ";
     let printed = load::<Own>(&sources(file, &[], &[]))
         .ok()
@@ -292,7 +332,9 @@ tenants = [\"*\"]
         "{printed}"
     );
     assert!(
-        !printed.contains("hunter2") && !printed.contains("0123456789abcdef"),
+        ["hunter2", "0123456789abcdef", "fedcba9876543210"]
+            .iter()
+            .all(|secret| !printed.contains(secret)),
         "{printed}"
     );
     assert!(

@@ -11,7 +11,8 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::refusal;
-use crate::caller::Callers;
+use crate::caller::{Callers, Identity};
+use crate::clock::Clock;
 use crate::server::Peer;
 
 const HEALTH: &str = "/grpc.health.v1.Health/";
@@ -61,12 +62,17 @@ where
             .get::<Peer>()
             .map(|peer| peer.certificate_names())
             .unwrap_or_default();
-        match self
-            .callers
-            .identify(authorization.as_ref().map(|value| value.as_bytes()), names)
-        {
-            Ok(caller) => {
-                tracing::Span::current().record("caller.name", caller.name());
+        match self.callers.identify(
+            authorization.as_ref().map(|value| value.as_bytes()),
+            names,
+            Clock::System.now(),
+        ) {
+            Ok(Identity { caller, token }) => {
+                let span = tracing::Span::current();
+                span.record("caller.name", caller.name());
+                if !token.is_empty() {
+                    span.record("caller.token", token);
+                }
                 request.extensions_mut().insert(caller);
                 Either::Right(self.inner.call(request))
             }

@@ -11,6 +11,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::connection::Connection;
+use super::http1;
+use super::tls::HTTP_1;
 
 /// Pause after a failed accept, most likely for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -82,12 +84,22 @@ async fn establish(
     patience: Duration,
 ) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
-    let Some(tls) = tls else {
-        return Ok(Connection::plain(stream, address, place));
+    let handshake = async {
+        let Some(tls) = tls else {
+            if !http1::begins_as_http2(&stream).await? {
+                http1::refuse(stream).await?;
+                return Err(io::Error::other("a client of HTTP/1"));
+            }
+            return Ok(Connection::plain(stream, address, place));
+        };
+        let stream = tls.accept(stream).await?;
+        if stream.get_ref().1.alpn_protocol() == Some(HTTP_1) {
+            http1::refuse(stream).await?;
+            return Err(io::Error::other("a client of HTTP/1"));
+        }
+        Ok(Connection::tls(stream, address, place))
     };
-    let handshake = tokio::time::timeout(patience, tls.accept(stream));
-    let stream = handshake
+    tokio::time::timeout(patience, handshake)
         .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    Ok(Connection::tls(stream, address, place))
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }

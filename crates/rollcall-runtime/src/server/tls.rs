@@ -12,6 +12,9 @@ use tokio_rustls::TlsAcceptor;
 use crate::caller::Callers;
 use crate::config::Shared;
 
+/// What a client of HTTP/1 names in the handshake.
+pub(super) const HTTP_1: &[u8] = b"http/1.1";
+
 /// A TLS file is missing or broken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
@@ -76,7 +79,8 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
     let mut tls = builder
         .with_single_cert(chain, private)
         .map_err(TlsError::Identity)?;
-    tls.alpn_protocols = vec![b"h2".to_vec()];
+    // HTTP/1 only to tell that this is not the place for it.
+    tls.alpn_protocols = vec![b"h2".to_vec(), HTTP_1.to_vec()];
     Ok(Some(TlsAcceptor::from(Arc::new(tls))))
 }
 

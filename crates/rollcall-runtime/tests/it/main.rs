@@ -3,10 +3,13 @@
 
 mod callers;
 mod certificates;
+mod compression;
 mod drain;
 mod health;
 mod isolation;
 mod malformed;
+mod not_grpc;
 mod probe_service;
 mod reflection;
+mod refused;
 mod running;

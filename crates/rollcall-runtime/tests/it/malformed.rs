@@ -50,7 +50,11 @@ async fn a_request_that_cannot_be_decoded_is_invalid_and_not_echoed() {
     assert_eq!(refused(&number).1, "cannot be decoded as Protocol Buffers");
     assert!(!format!("{number:?}").contains("987654321"));
     let huge = send(&channel, &probe, vec![0_u8; 5 << 20]).await;
-    assert_eq!(refused(&huge).1, "the request is too large");
+    assert_eq!(huge.code(), Code::InvalidArgument);
+    assert_eq!(reason(&huge), Some(Reason::RequestTooLarge));
+    let about = huge.get_details_error_info().unwrap().metadata;
+    assert_eq!(about["limit"], "4194304");
+    assert_eq!(about["method"], format!("{SERVICE}.RequestId"));
     assert!(call(&channel, "RequestId", None).await.is_ok());
 }
 

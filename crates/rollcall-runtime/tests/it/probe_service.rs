@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use rollcall_runtime::caller::Caller;
-use rollcall_runtime::server::{Deadline, RequestId};
+use rollcall_runtime::server::{COMPRESSION, Deadline, RequestId};
 use tokio::sync::Semaphore;
 use tokio_stream::{Stream, StreamExt};
 use tonic::body::Body;
@@ -66,7 +66,7 @@ impl Service<Request<Body>> for ProbeService {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let handlers = self.handlers.clone();
         Box::pin(async move {
-            let mut grpc = Grpc::new(ProstCodec::<String, String>::default());
+            let mut grpc = Grpc::new(ProstCodec::<String, String>::default()).accept_compressed(COMPRESSION);
             let method = request
                 .uri()
                 .path()

@@ -2,12 +2,26 @@
 
 use tonic_reflection::pb::{v1, v1alpha};
 
+use crate::probe_service::SERVICE;
 use crate::running::Running;
 
-const HEALTH: &str = "grpc.health.v1.Health";
+fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+/// Its own services and no other of the contract, whose descriptors it has all the same.
+fn expected(version: &str) -> [String; 3] {
+    [
+        "grpc.health.v1.Health".to_owned(),
+        format!("grpc.reflection.{version}.ServerReflection"),
+        SERVICE.to_owned(),
+    ]
+}
 
 #[tokio::test]
-async fn both_versions_list_the_services() {
+async fn both_versions_list_the_servers_own_services() {
     let server = Running::start("").await;
     let channel = server.connect().await;
 
@@ -25,10 +39,8 @@ async fn both_versions_list_the_services() {
         .into_inner();
     match stream.message().await.unwrap().unwrap().message_response.unwrap() {
         v1::server_reflection_response::MessageResponse::ListServicesResponse(list) => {
-            assert!(
-                list.service.iter().any(|service| service.name == HEALTH),
-                "{list:?}"
-            );
+            let names = list.service.into_iter().map(|service| service.name);
+            assert_eq!(sorted(names), expected("v1"));
         }
         other => panic!("{other:?}"),
     }
@@ -47,10 +59,8 @@ async fn both_versions_list_the_services() {
         .into_inner();
     match stream.message().await.unwrap().unwrap().message_response.unwrap() {
         v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(list) => {
-            assert!(
-                list.service.iter().any(|service| service.name == HEALTH),
-                "{list:?}"
-            );
+            let names = list.service.into_iter().map(|service| service.name);
+            assert_eq!(sorted(names), expected("v1alpha"));
         }
         other => panic!("{other:?}"),
     }

@@ -54,7 +54,7 @@ impl Running {
         let handlers = Handlers::default();
         let routes = Routes::new(ProbeService::new(handlers.clone()));
         let routes =
-            with_health_and_reflection(routes, &health, tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
+            with_health_and_reflection(routes, &health, rollcall_proto::FILE_DESCRIPTOR_SET).unwrap();
         let stop = CancellationToken::new();
         let (serving_health, serving_stop) = (health.clone(), stop.clone());
         let task = tokio::spawn(async move { server.serve(routes, &serving_health, serving_stop).await });

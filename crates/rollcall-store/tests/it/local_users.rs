@@ -21,6 +21,7 @@ on_both! {
     blocks_last,
     of_two_who_block_at_once_one_knows_the_user,
     lists_filter,
+    the_users_of_all_tenants_are_one_list,
 }
 
 async fn create(store: &Store, tenant: &str, number: u128, profile: Profile) -> Result<User, StoreError> {
@@ -402,4 +403,30 @@ async fn lists_filter(engine: Engine) {
         [user_id(3), user_id(1)]
     );
     assert_eq!(store.count_users(&acme(), &sync_id("staff")).await.unwrap(), 2);
+}
+
+async fn the_users_of_all_tenants_are_one_list(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    for tenant in ["aaa", "zzz"] {
+        store
+            .create_tenant(&tenant_id(tenant), &tenant_settings(&[]), at(0))
+            .await
+            .unwrap();
+    }
+    // One id may be in several tenants; the place in the list is tenant and id.
+    for (tenant, number) in [("zzz", 1), ("acme", 2), ("acme", 1), ("aaa", 3), ("aaa", 1)] {
+        let login = format!("{tenant}-{number}");
+        create(&store, tenant, number, profile(&login)).await.unwrap();
+    }
+    let (mut page, mut seen) = (PageRequest::first(2), Vec::new());
+    loop {
+        let found = store.list_all_users(&UserFilter::default(), &page).await.unwrap();
+        seen.extend(found.items.into_iter().map(|user| user.profile.login));
+        page.after = found.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ["aaa-1", "aaa-3", "acme-1", "acme-2", "zzz-1"]);
 }

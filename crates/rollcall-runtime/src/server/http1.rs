@@ -1,0 +1,34 @@
+//! Tells a client of HTTP/1 what it has reached, without reading its request.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::layer::only_grpc::HINT;
+
+/// How the first line of every connection of HTTP/2 begins (RFC 9113, section 3.4). No method of HTTP/1 does.
+const PREFACE: &[u8] = b"PR";
+/// The most of a request that is thrown away, so that the answer is not lost to a reset.
+const MAX_IGNORED: u64 = 64 * 1024;
+
+/// Whether the other end begins as HTTP/2 does; waits for its first bytes and takes none of them. Whoever sent less
+/// than it takes to tell is believed.
+pub(super) async fn begins_as_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; PREFACE.len()];
+    let count = stream.peek(&mut first).await?;
+    Ok(PREFACE.starts_with(first.get(..count).unwrap_or_default()))
+}
+
+/// Answers and ends the connection.
+pub(super) async fn refuse(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    let answer = format!(
+        "HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain; charset=utf-8\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{HINT}",
+        HINT.len()
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(MAX_IGNORED), &mut tokio::io::sink()).await?;
+    Ok(())
+}
