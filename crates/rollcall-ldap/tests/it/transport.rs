@@ -376,6 +376,32 @@ async fn no_password_goes_to_a_port_that_has_not_spoken_ldap() {
     }
 }
 
+/// Servers exist that do not know "1.1" and show all of a large root DSE, before anybody has bound.
+#[tokio::test]
+async fn a_root_dse_of_many_kilobytes_in_the_first_answer_is_ldap_all_the_same() {
+    for values in [1, 60, 2_000] {
+        let oids: Vec<String> = (0..values)
+            .map(|arc| format!("1.3.6.1.4.1.42.2.27.9.{arc}.{}", "1.2.3.4.5.6.7.8".repeat(4)))
+            .collect();
+        let server = ScriptedLdap::plain(move |mut peer| {
+            let oids = oids.clone();
+            async move {
+                let oids: Vec<&[u8]> = oids.iter().map(String::as_bytes).collect();
+                peer.greet_with(ber::search_entry(1, "", &[("supportedControl", &oids)]));
+                let search = after_bind(&mut peer).await?;
+                peer.send(&ber::search_done(search.id, 0, "")).await?;
+                peer.closed().await
+            }
+        })
+        .await
+        .unwrap();
+        let found = on_script(server.address())
+            .read_entry(&read("dc=x", &["uid"]), in_seconds(10))
+            .await;
+        assert_eq!(found, Ok(None), "{values}");
+    }
+}
+
 /// Matrix case 24: a listener that accepts and never says a word.
 #[tokio::test]
 async fn a_black_hole_costs_no_more_than_the_deadline() {
