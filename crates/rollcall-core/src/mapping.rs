@@ -250,7 +250,7 @@ fn naming_value(entry: &Entry, candidates: &[Template], values: &[String]) -> Op
     if values.len() < 2 {
         return None;
     }
-    let dn = Dn::parse(&entry.dn).ok()?;
+    let dn = Dn::given(&entry.dn);
     let mut names = candidates.iter().filter_map(Template::attribute);
     let naming = names.find_map(|name| dn.naming_value(name.as_str()))?;
     values.iter().find(|value| normalize(value) == naming).cloned()
