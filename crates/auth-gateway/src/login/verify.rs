@@ -24,6 +24,7 @@ use super::memory::tenant_view::Home;
 use super::outcome::{self, Reading, bind_outcome_unknown, unsent};
 use super::role::role;
 use super::steps::{Known, Person, Trial};
+use super::too_late;
 use crate::directories::OpenDirectory;
 
 /// What trying a password found out. Several attempts may share it.
@@ -94,7 +95,7 @@ async fn wait(
     reason: OwnReason,
 ) -> Result<Verified, Obstructed> {
     if let Some(home) = &person.home {
-        reach(c, home, attempt.deadline).await?;
+        reach(c, home, attempt).await?;
     }
     c.disguise.wait(person.home_key(), begin, c.random()).await;
     c.replays.remember(person.fingerprint, Instant::now());
@@ -103,14 +104,21 @@ async fn wait(
 
 /// What keeps everybody who is at home there from logging in. Those whom no directory is asked about must not be the
 /// only ones who get an answer, or an outage would tell them apart.
-async fn reach(c: &Context, home: &Home, deadline: Instant) -> Result<(), Obstructed> {
+async fn reach(c: &Context, home: &Home, attempt: &Attempt) -> Result<(), Obstructed> {
     let name = resource_name::directory(&home.directory.tenant, &home.directory.id);
     let opened = c.directories.open_any(&home.directory).await;
     let opened = opened.map_err(unsent_so_far)?;
     if opened.answers() {
         return Ok(());
     }
-    let reached = opened.ldap.reach(c.directory_deadline(deadline)).await;
+    let deadline = c.directory_deadline(attempt.deadline);
+    let reached = opened.ldap.reach(deadline).await;
+    if let Err(failure) = &reached
+        && failure.unsent
+        && attempt.is_too_hurried(deadline)
+    {
+        return Err(unsent_so_far(too_late(true)));
+    }
     opened.note(reached.as_ref().err().map(|failure| &failure.error));
     reached.map_err(|failure| match failure.unsent {
         true => unsent_so_far(unsent(&failure.error, &name)),
@@ -149,6 +157,9 @@ async fn bind(
         Finding::Absent(_) => c.disguise.wait(person.home_key(), begin, c.random()).await,
         Finding::Failed(_) => {}
     }
+    if matches!(answer.finding, Finding::Failed(_)) && !answer.bind_sent && attempt.is_too_hurried(deadline) {
+        return Err(unsent_so_far(too_late(true)));
+    }
     let name = resource_name::directory(&person.tenant, &source.config.directory.id);
     let mut reading = outcome::read(&answer, &name);
     if matches!(answer.finding, Finding::Absent(_)) {
@@ -185,7 +196,6 @@ async fn asked(
 ) -> Answer {
     let prepared = c.prepared.get(&source.config);
     let question = source.question(&known.origin, &prepared.attributes, recent_dn, c.now(), deadline);
-    let had_time = Instant::now() < deadline;
     progress.bind_begins();
     let answer = ask(&question, &attempt.password).await;
     if !answer.bind_sent {
@@ -196,11 +206,11 @@ async fn asked(
         Finding::Absent(_) => c.known_dns.note(known.target.user.id, None, c.now()),
         Finding::Failed(_) => {}
     }
-    if had_time {
-        source.opened.note(match &answer.finding {
-            Finding::Failed(error) => Some(error),
-            Finding::Judged { .. } | Finding::Absent(_) => None,
-        });
+    match &answer.finding {
+        // That says something about the caller.
+        Finding::Failed(_) if attempt.is_too_hurried(deadline) => {}
+        Finding::Failed(error) => source.opened.note(Some(error)),
+        Finding::Judged { .. } | Finding::Absent(_) => source.opened.note(None),
     }
     answer
 }
