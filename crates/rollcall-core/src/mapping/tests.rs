@@ -35,6 +35,7 @@ fn entry(attributes: &[(&str, &[&str])]) -> Entry {
             })
             .collect(),
         tainted: false,
+        oversized: None,
     }
 }
 

@@ -125,7 +125,7 @@ impl Inner {
         };
         // The server begins while it is asked who the users are.
         let attributes = source.reader.attributes();
-        let mut pull = Pull::new(&source.ldap, &settings.searches, &attributes);
+        let mut pull = Pull::new(&source.ldap, &settings.searches, &attributes, source.max_entries);
         let mut planning = Planning::begin(target, &sync, &source, roles, relinked, started).await?;
         // Told at once, the first few entries would look like all that half a second brings.
         let mut progress_due = Instant::now() + PROGRESS_INTERVAL;

@@ -33,7 +33,12 @@ impl Inner {
     ) -> Result<HashMap<UserId, ExternalId>, Stop> {
         let mut relinking = Relinking::new(&sync.id);
         let attributes = source.reader.attributes();
-        let mut pull = Pull::new(&source.ldap, &sync.settings.searches, &attributes);
+        let mut pull = Pull::new(
+            &source.ldap,
+            &sync.settings.searches,
+            &attributes,
+            source.max_entries,
+        );
         while let Some(entries) = pull.next_batch().await {
             self.keep_going(key, id).await?;
             let now = self.clock.now();
