@@ -122,14 +122,14 @@ fn an_issue_of_a_field_names_the_other_values_that_cannot_be_used_either() {
         offers.email.issue.unwrap().message
     };
     assert!(!of(&["nonsense"]).contains("nor"));
-    let told = of(&["-", "non\u{202e}sense", "rubbish", "trash"]);
+    let told = of(&["non\u{202e}sense", "rubbish", "trash"]);
     assert!(told.contains("nor can any other value be used"), "{told}");
     let named = ["sense", "rubbish", "trash"]
         .iter()
         .filter(|value| told.contains(**value))
         .count();
     assert_eq!(named, 2, "the first one is the issue's value: {told}");
-    assert!(!told.contains(['-', '\u{202e}']), "{told}");
+    assert!(!told.contains('\u{202e}'), "{told}");
     let many: Vec<String> = (0..50)
         .map(|number| format!("{number}{}", "x".repeat(2_000)))
         .collect();
