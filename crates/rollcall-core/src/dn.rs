@@ -8,10 +8,13 @@ use std::hash::{Hash, Hasher};
 
 use thiserror::Error;
 
+use self::parse::By;
 use crate::identifier::normalize;
 
-/// Longest DN accepted, in bytes.
+/// Longest DN that a person may write, in bytes.
 pub const MAX_DN_BYTES: usize = 8 * 1024;
+/// Longest DN of an entry that is taken, in bytes: it is sent with every bind.
+pub const MAX_ENTRY_DN_BYTES: usize = 32 * 1024;
 
 /// A distinguished name. Two are equal if a directory would take them for the same: attribute types and
 /// values without regard to case, Unicode form and surplus spaces, parts of a multi-valued RDN in any order.
@@ -77,7 +80,7 @@ impl Dn {
     /// # Errors
     /// The first mistake.
     pub fn parse(text: &str) -> Result<Self, DnError> {
-        let rdns = parse::rdns(text).map_err(|(offset, problem)| {
+        let rdns = parse::rdns(text, By::Person).map_err(|(offset, problem)| {
             let column = text.get(..offset).unwrap_or(text).chars().count() + 1;
             DnError {
                 offset,
@@ -89,6 +92,28 @@ impl Dn {
             text: text.to_owned(),
             rdns,
         })
+    }
+
+    /// A name that a server gave. It is never refused: characters that RFC 4514 wants escaped stand for themselves, and an
+    /// RDN that cannot be read all the same is compared byte for byte.
+    pub fn given(text: &str) -> Self {
+        let rdns = parse::rdns(text, By::Server).unwrap_or_else(|_| {
+            let mut rdns = Vec::new();
+            let mut rest = Some(text);
+            while let Some(dn) = rest {
+                let (rdn, above) = split(dn);
+                rdns.push(match parse::rdns(rdn, By::Server).as_deref() {
+                    Ok([one]) => one.clone(),
+                    _ => vec![(String::new(), Value::Bytes(rdn.trim().as_bytes().to_vec()))],
+                });
+                rest = above;
+            }
+            rdns
+        });
+        Self {
+            text: text.to_owned(),
+            rdns,
+        }
     }
 
     /// The DN as it was written.
@@ -166,23 +191,39 @@ impl fmt::Debug for Dn {
     }
 }
 
-/// True if a directory would take two texts for the same DN. Those that are none must be equal.
+/// True if a directory would take two texts for the same DN.
 pub fn is_same_dn(one: &str, other: &str) -> bool {
-    one == other || matches!((Dn::parse(one), Dn::parse(other)), (Ok(one), Ok(other)) if one == other)
+    one == other || Dn::given(one) == Dn::given(other)
 }
 
 /// The DN of the entry above, as it is written; `None` where there is none. Also for texts that a directory takes for a DN
 /// and RFC 4514 does not.
 pub fn parent_of(dn: &str) -> Option<&str> {
-    let (mut escaped, mut quoted) = (false, false);
+    split(dn).1.map(str::trim_start)
+}
+
+/// The first RDN, and what is behind it.
+fn split(dn: &str) -> (&str, Option<&str>) {
+    let end = end_of_rdn(dn, true).or_else(|| end_of_rdn(dn, false));
+    match end {
+        Some(end) => (&dn[..end], Some(&dn[end + 1..])),
+        None => (dn, None),
+    }
+}
+
+/// Where the separator behind the first RDN is. A value may be in quotation marks, if they are closed.
+fn end_of_rdn(dn: &str, quotes: bool) -> Option<usize> {
+    let (mut escaped, mut quoted, mut value_begins) = (false, false, false);
     for (index, c) in dn.char_indices() {
         match c {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
-            '"' => quoted = !quoted,
-            ',' | ';' if !quoted => return dn.get(index + 1..).map(str::trim_start),
+            '"' if quoted => quoted = false,
+            '"' if quotes && value_begins => quoted = true,
+            ',' | ';' if !quoted => return Some(index),
             _ => {}
         }
+        value_begins = c == '=' || value_begins && c == ' ';
     }
     None
 }

@@ -12,6 +12,8 @@ pub struct Entry {
     pub attributes: BTreeMap<String, Vec<Vec<u8>>>,
     /// Some text of this entry was not UTF-8 and had to be repaired: it must not be imported as it stands.
     pub tainted: bool,
+    /// The entry was too large to be read: nothing of it is here but the DN. This is the largest of its attributes.
+    pub oversized: Option<String>,
 }
 
 impl Entry {

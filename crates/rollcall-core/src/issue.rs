@@ -78,7 +78,10 @@ issue_kinds! {
     /// Some text of the entry is not UTF-8.
     UndecodableEntry = "UNDECODABLE_ENTRY":
         "Repair the entry's text in the directory: it must be UTF-8 (RFC 4511 section 4.1.2).",
-    /// A value is larger than a field may be.
+    /// The entry, or its DN, is larger than any that is taken.
+    EntryTooLarge = "ENTRY_TOO_LARGE":
+        "Make the attribute smaller in the directory, or leave it out of the mapping. Until then the entry is skipped, and its user stays as before.",
+    /// No value is short enough for the field.
     ValueTooLong = "VALUE_TOO_LONG":
         "Shorten the attribute in the directory or map another one; the field stays as it was.",
     /// A value holds characters that no field may hold.

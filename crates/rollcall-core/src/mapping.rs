@@ -12,6 +12,10 @@ use crate::issue::{Issue, IssueKind};
 use crate::template::{Rendered, Template};
 use crate::user_sync::UserSyncSettings;
 
+/// Values that an issue names beside the first that cannot be used, and of each so many characters.
+const MAX_OTHERS: usize = 5;
+const MAX_OTHER_CHARS: usize = 100;
+
 /// A sync's mapping, ready to be used.
 #[derive(Clone, Debug)]
 pub struct Mapping {
@@ -179,7 +183,8 @@ impl Mapping {
 
     /// What an entry offers for the field at `path`.
     fn offer(&self, entry: &Entry, field: Field, path: &str, candidates: &[Template]) -> Offer {
-        let (mut unusable, mut unreadable) = (None, None);
+        let (mut unusable, mut unreadable): (Option<Box<Issue>>, _) = (None, None);
+        let mut others: Vec<String> = Vec::new();
         for candidate in candidates {
             let rendered = match candidate.render(entry) {
                 Rendered::Absent => continue,
@@ -195,6 +200,11 @@ impl Mapping {
                     Ok(usable) if values.contains(&usable) => {}
                     Ok(usable) => values.push(usable),
                     Err(problem) => {
+                        if unusable.is_some() && problem.issue_kind().is_some() && others.len() < MAX_OTHERS {
+                            let shown: String = value.chars().take(MAX_OTHER_CHARS).collect();
+                            // Quoted, so that no control character gets into the sentence.
+                            others.push(format!("{shown:?}"));
+                        }
                         let issue = problem
                             .issue_kind()
                             .map(|kind| Issue::new(kind, &entry.dn, message(problem)));
@@ -217,6 +227,11 @@ impl Mapping {
                     issue: unreadable,
                 };
             }
+        }
+        if let Some(issue) = &mut unusable
+            && !others.is_empty()
+        {
+            issue.message += &format!("; nor can any other value be used: {}", others.join(", "));
         }
         let gap = match (&unreadable, &unusable) {
             (Some(_), _) => Gap::Unreadable,
@@ -250,7 +265,7 @@ fn naming_value(entry: &Entry, candidates: &[Template], values: &[String]) -> Op
     if values.len() < 2 {
         return None;
     }
-    let dn = Dn::parse(&entry.dn).ok()?;
+    let dn = Dn::given(&entry.dn);
     let mut names = candidates.iter().filter_map(Template::attribute);
     let naming = names.find_map(|name| dn.naming_value(name.as_str()))?;
     values.iter().find(|value| normalize(value) == naming).cloned()

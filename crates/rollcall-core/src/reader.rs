@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::dialect::Dialect;
+use crate::dn::MAX_ENTRY_DN_BYTES;
 use crate::entry::Entry;
 use crate::external_id::{ExternalId, ExternalIdProblem, IdKind};
 use crate::id_choice;
@@ -92,8 +93,12 @@ impl EntryReader {
     /// The entry's stable id.
     ///
     /// # Errors
-    /// `MISSING_EXTERNAL_ID` if no id attribute has exactly one usable value.
+    /// `MISSING_EXTERNAL_ID` if no id attribute has exactly one usable value; `UNDECODABLE_ENTRY` if the entry cannot be taken
+    /// whatever its id is.
     pub fn external_id(&self, entry: &Entry) -> Result<ExternalId, Box<Issue>> {
+        if let Some(issue) = cannot_be_taken(entry) {
+            return Err(Box::new(issue));
+        }
         for kind in &self.id_kinds {
             let values = entry.values(kind.attribute());
             if values.is_empty() {
@@ -119,6 +124,27 @@ impl EntryReader {
             offers: self.mapping.read(entry),
         }
     }
+}
+
+/// What keeps an entry from being anybody. Its person is not absent: the name tells who it is.
+fn cannot_be_taken(entry: &Entry) -> Option<Issue> {
+    if let Some(attribute) = &entry.oversized {
+        let message = format!(
+            "the entry is so large that the server's message with it was passed over; the largest of its attributes is \
+             {attribute}"
+        );
+        let issue = Issue::new(IssueKind::EntryTooLarge, &entry.dn, message);
+        return Some(issue.about(attribute, ""));
+    }
+    let length = entry.dn.len();
+    (length > MAX_ENTRY_DN_BYTES).then(|| {
+        let message = format!(
+            "the DN has {length} bytes, and at most {MAX_ENTRY_DN_BYTES} are sent with a bind, so nobody could log in as \
+             this entry"
+        );
+        let start: String = entry.dn.chars().take(200).collect();
+        Issue::new(IssueKind::EntryTooLarge, &start, message)
+    })
 }
 
 /// The issue of an id that is there and is none. It shows the value: that is what has to be mended.
@@ -165,6 +191,7 @@ mod tests {
             dn: "cn=ada".into(),
             attributes,
             tainted: false,
+            oversized: None,
         }
     }
 

@@ -31,6 +31,14 @@ pub enum ScheduleError {
         "is not a cron expression of five fields such as \"30 2 * * *\" (minute, hour, day, month, weekday)"
     )]
     Cron,
+    /// A form that other programs know, and not one of those that are documented.
+    #[error(
+        "uses {0:?}, which is not supported: each field takes numbers, names such as MON, ranges, lists, * and steps"
+    )]
+    Unsupported(String),
+    /// A range that ends before it begins.
+    #[error("has a range that ends before it begins: {0}; write it as two, such as FRI,SAT,SUN,MON")]
+    Backwards(String),
     /// Longer than [`MAX_CRON_BYTES`].
     #[error("is longer than {MAX_CRON_BYTES} bytes")]
     TooLong,
@@ -59,7 +67,7 @@ impl ScheduleError {
 }
 
 impl Schedule {
-    /// Parses a cron expression of five fields (or `@daily` and the like) and an IANA time zone.
+    /// Parses a cron expression of five fields and an IANA time zone.
     ///
     /// # Errors
     /// What is wrong with either, the time zone first.
@@ -74,7 +82,11 @@ impl Schedule {
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
             .build();
-        let cron = parser.parse(cron).map_err(|_| ScheduleError::Cron)?;
+        check_forms(cron)?;
+        let cron = parser.parse(cron).map_err(|_| match backwards(cron) {
+            Some(range) => ScheduleError::Backwards(range),
+            None => ScheduleError::Cron,
+        })?;
         let minutes = shortest_interval(&cron).ok_or(ScheduleError::Never)?;
         if minutes < MIN_INTERVAL_MINUTES {
             return Err(ScheduleError::TooFrequent { minutes });
@@ -133,6 +145,47 @@ impl Schedule {
             )
         })
     }
+}
+
+/// Refuses what the parser knows and nobody documents: whoever reads the schedule must be able to tell what it means.
+fn check_forms(cron: &str) -> Result<(), ScheduleError> {
+    let fields = cron.split_whitespace();
+    let mut items = fields.flat_map(|field| field.split([',', '/', '-']));
+    match items.find(|item| is_extension(item)) {
+        Some(form) => Err(ScheduleError::Unsupported(form.to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// `@daily`, `?`, `#` and `+`; `L` and `W`, alone or behind a number or the name of a day.
+fn is_extension(item: &str) -> bool {
+    let upper = item.to_ascii_uppercase();
+    let mark = upper.trim_start_matches(|c: char| c.is_ascii_digit());
+    let last_day =
+        mark.len() == 4 && mark.ends_with('L') && mark.bytes().all(|byte| byte.is_ascii_uppercase());
+    item.starts_with('@') || item.contains(['?', '#', '+']) || matches!(mark, "L" | "W" | "LW") || last_day
+}
+
+/// The first range whose end is before its beginning.
+fn backwards(cron: &str) -> Option<String> {
+    const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
+    const MONTHS: [&str; 12] = [
+        "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
+    ];
+    let number = |text: &str| -> Option<usize> {
+        let upper = text.to_ascii_uppercase();
+        let named = |names: &[&str]| names.iter().position(|name| *name == upper);
+        text.parse()
+            .ok()
+            .or_else(|| named(&DAYS))
+            .or_else(|| named(&MONTHS))
+    };
+    let mut ranges = cron.split_whitespace().flat_map(|field| field.split(','));
+    ranges.find_map(|item| {
+        let range = item.split('/').next()?;
+        let (from, to) = range.split_once('-')?;
+        (number(from)? > number(to)?).then(|| range.to_owned())
+    })
 }
 
 /// How long after its time a sync starts, so that not all start at once: the same for the same name,
@@ -262,12 +315,41 @@ mod tests {
         for cron in [
             "*/15 * * * *",
             "0 * * * *",
-            "@daily",
             "30 2 * * MON-FRI",
+            "30 2 * jan-jun mon,wed",
             "0 0 29 2 *",
-            "0 3 L * *",
         ] {
             assert!(Schedule::parse(cron, "UTC").is_ok(), "{cron}");
+        }
+    }
+
+    /// Other programs know more than the five documented fields, each a little differently.
+    #[test]
+    fn what_is_not_documented_is_refused_with_the_reason() {
+        for (cron, form) in [
+            ("@daily", "@daily"),
+            ("@reboot", "@reboot"),
+            ("0 3 L * *", "L"),
+            ("0 3 15W * *", "15W"),
+            ("0 3 * * FRI#2", "FRI#2"),
+            ("0 3 * * 5L", "5L"),
+            ("0 3 * * fril", "fril"),
+            ("0 3 LW * *", "LW"),
+            ("0 3 ? * MON", "?"),
+            ("0 3 1 * +MON", "+MON"),
+        ] {
+            let error = Schedule::parse(cron, "UTC").unwrap_err();
+            assert_eq!(error, ScheduleError::Unsupported(form.into()), "{cron}");
+            assert!(error.to_string().contains("not supported"), "{error}");
+        }
+        for (cron, range) in [
+            ("0 3 * * FRI-MON", "FRI-MON"),
+            ("0 22-4 * * *", "22-4"),
+            ("0 3 * NOV-FEB *", "NOV-FEB"),
+        ] {
+            let error = Schedule::parse(cron, "UTC").unwrap_err();
+            assert_eq!(error, ScheduleError::Backwards(range.into()), "{cron}");
+            assert!(error.to_string().contains("ends before it begins"), "{error}");
         }
     }
 

@@ -222,8 +222,8 @@ fn texts<'t>(entry: &Entry, attribute: &'t Attribute) -> Rendered<'t> {
     if texts.len() > 1 {
         texts.sort_unstable();
         texts.dedup();
-        let dn = Dn::parse(&entry.dn).ok();
-        let naming = dn.as_ref().and_then(|dn| dn.naming_value(name));
+        let dn = Dn::given(&entry.dn);
+        let naming = dn.naming_value(name);
         if let Some(at) = naming.and_then(|naming| texts.iter().position(|text| normalize(text) == naming)) {
             texts[..=at].rotate_right(1);
         }

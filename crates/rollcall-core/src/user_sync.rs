@@ -335,7 +335,7 @@ impl UserSyncSettings {
             found.require(
                 !search.base_dn.trim().is_empty(),
                 format!("searches[{index}].base_dn"),
-                "is required, like ou=people,dc=example,dc=com",
+                "is required, like ou=people,dc=example,dc=com; CheckConnection names the trees that the server has: make one search for each",
             );
             check_filter(&mut found, &format!("searches[{index}].filter"), &search.filter);
             let twice = self.searches[..index].contains(search);

@@ -8,9 +8,6 @@ use crate::ber;
 use crate::error::LdapError;
 use crate::guard::violation::ProtocolViolation;
 
-/// More than the answer to any question that is asked here needs.
-pub(crate) const MAX_ANSWER: usize = 4 << 10;
-
 /// A message with id 1 around this operation.
 pub(crate) fn message(tag: u8, operation: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
@@ -21,14 +18,16 @@ pub(crate) fn message(tag: u8, operation: &[u8]) -> Vec<u8> {
     message
 }
 
-/// Sends `request` and reads until `judge`, which is shown all that has come so far, has an opinion.
+/// Sends `request` and reads until `judge`, which is shown all that has come so far, has an opinion. An answer may have
+/// `limit` bytes.
 pub(crate) async fn ask(
     stream: &mut TcpStream,
     request: &[u8],
+    limit: usize,
     judge: impl Fn(&mut [u8]) -> Option<Result<(), LdapError>>,
     deadline: Instant,
 ) -> Result<(), LdapError> {
-    timeout_at(deadline, exchange(stream, request, judge))
+    timeout_at(deadline, exchange(stream, request, limit, judge))
         .await
         .unwrap_or(Err(LdapError::Timeout))
 }
@@ -36,6 +35,7 @@ pub(crate) async fn ask(
 async fn exchange(
     stream: &mut TcpStream,
     request: &[u8],
+    limit: usize,
     judge: impl Fn(&mut [u8]) -> Option<Result<(), LdapError>>,
 ) -> Result<(), LdapError> {
     let lost = |_| LdapError::ConnectionLost;
@@ -48,10 +48,8 @@ async fn exchange(
         if let Some(outcome) = judge(&mut answer) {
             return outcome;
         }
-        if answer.len() > MAX_ANSWER {
-            return Err(LdapError::Protocol(ProtocolViolation::MessageTooLarge {
-                limit: MAX_ANSWER,
-            }));
+        if answer.len() > limit {
+            return Err(LdapError::Protocol(ProtocolViolation::MessageTooLarge { limit }));
         }
         if count == 0 {
             return Err(match answer.is_empty() {

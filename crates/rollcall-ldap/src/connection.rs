@@ -166,9 +166,14 @@ impl Connection {
         };
         match timeout_at(deadline, search.next()).await {
             Ok(Ok(Some(item))) => {
-                let tainted = self.link.take_note();
-                entry::from_tree(item.0, tainted)
-                    .map(Ok)
+                let kind = self.link.take_note();
+                entry::from_tree(item.0, kind.tainted)
+                    .map(|entry| {
+                        Ok(Entry {
+                            oversized: kind.oversized,
+                            ..entry
+                        })
+                    })
                     .map_err(LdapError::Protocol)
             }
             Ok(Ok(None)) => {

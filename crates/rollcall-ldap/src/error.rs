@@ -112,6 +112,16 @@ pub enum LdapError {
 }
 
 impl LdapError {
+    /// True if time ran out, be it ours or the caller's.
+    pub fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::Timeout
+                | Self::Tls(TlsFailure::Timeout)
+                | Self::Unreachable(DialFailure::Timeout | DialFailure::ResolveTimeout)
+        )
+    }
+
     /// True if another host of the same directory may do better; false for what is wrong with the request
     /// or the configuration.
     pub fn is_host_failure(&self) -> bool {

@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use self::buffer::Buffer;
 use self::lane::Lane;
 use self::link::{Link, Note, Stop};
+use self::oversized::Oversized;
 use self::vet::{Answer, Operation, Request, Vetted};
 use self::violation::ProtocolViolation;
 
@@ -25,6 +26,7 @@ mod buffer;
 pub(crate) mod frame;
 pub(crate) mod lane;
 pub(crate) mod link;
+mod oversized;
 pub(crate) mod vet;
 pub(crate) mod violation;
 
@@ -36,6 +38,8 @@ pub(crate) const MAX_OTHER: usize = 64 << 10;
 const LARGE: usize = 1 << 20;
 /// What decoding one element costs in memory, beside its bytes: ldap3 keeps two copies of 48 bytes.
 const ELEMENT_COST: usize = 96;
+/// Bytes of an entry that is passed over which are looked at in one step: the name of the entry may be among the first.
+const PASSED_AT_ONCE: usize = 4 << 10;
 /// Most messages that answer nothing during one connection.
 pub(crate) const MAX_NOISE: u32 = 1000;
 
@@ -44,6 +48,9 @@ pub(crate) const MAX_NOISE: u32 = 1000;
 pub(crate) struct Limits {
     /// Bytes of one message.
     pub(crate) message: usize,
+    /// Bytes of an entry that is passed over instead, since it is larger than a message may be. Beyond that the
+    /// connection ends.
+    skip: usize,
     /// Elements of one message.
     pub(crate) elements: u32,
     /// Size of the buffers while nothing is going on.
@@ -54,6 +61,7 @@ impl Limits {
     /// For a connection that only binds.
     pub(crate) const BIND: Self = Self {
         message: 64 << 10,
+        skip: 0,
         elements: 1_000,
         buffer: 4 << 10,
     };
@@ -63,6 +71,7 @@ impl Limits {
     /// with one lane, these bounds keep one hostile directory below 64 MB.
     pub(crate) const SEARCH: Self = Self {
         message: 8 << 20,
+        skip: 256 << 20,
         elements: 75_000,
         buffer: 64 << 10,
     };
@@ -85,6 +94,10 @@ pub(crate) struct Guard<S, L> {
     request: Option<Request>,
     /// The next message, vetted, while it waits for the lane.
     held: Option<Vetted>,
+    /// An entry that is passed over, while its bytes go by.
+    passing: Option<Oversized>,
+    /// The largest attribute of the next message, which stands for an entry that was passed over.
+    oversized: Option<String>,
     lane: Lane,
     noise: u32,
     unflushed: bool,
@@ -111,6 +124,8 @@ where
             answer_wanted: 0,
             request: None,
             held: None,
+            passing: None,
+            oversized: None,
             lane,
             noise: 0,
             unflushed: false,
@@ -231,7 +246,7 @@ where
         if needs_more {
             if self.server_closed {
                 return Err(match self.answers.len() {
-                    0 => Stop::PeerClosed,
+                    0 if self.passing.is_none() => Stop::PeerClosed,
                     _ => Stop::Violation(ProtocolViolation::Truncated),
                 });
             }
@@ -262,8 +277,22 @@ where
     /// Vets what is there. True if the next message is incomplete, false if it has to wait.
     fn vet_answers(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
         loop {
+            if self.passing.is_some() && !self.pass_over().map_err(Stop::Violation)? {
+                return Ok(true);
+            }
             let pending = &self.answers.bytes()[self.answers_ready..];
-            let length = frame::message_length(pending, self.limits.message).map_err(Stop::Violation)?;
+            let length = match frame::message_length(pending, self.limits.message) {
+                Err(ProtocolViolation::MessageTooLarge { .. }) if self.may_pass_over() => {
+                    // What is not forwarded has to be at the front to be taken out.
+                    if self.answers_ready > 0 {
+                        return Ok(false);
+                    }
+                    let length = frame::message_length(pending, self.limits.skip).map_err(Stop::Violation)?;
+                    self.passing = length.map(|length| Oversized::new(length as u64));
+                    continue;
+                }
+                length => length.map_err(Stop::Violation)?,
+            };
             self.answer_wanted = length.unwrap_or(0);
             let missing = length.is_none_or(|length| length > pending.len());
             if length.is_some_and(|length| length > LARGE) && self.poll_lane(cx).is_pending() {
@@ -289,7 +318,11 @@ where
                         return Ok(false);
                     }
                     self.link
-                        .note_entry(Note { cost, tainted })
+                        .note_entry(Note {
+                            cost,
+                            tainted,
+                            oversized: self.oversized.take(),
+                        })
                         .map_err(Stop::Violation)?;
                     self.answers_ready += length;
                 }
@@ -317,6 +350,52 @@ where
                 }
                 Answer::Disconnection(notice) => return Err(Stop::Disconnected(notice)),
             }
+        }
+    }
+
+    /// True if the answer to the present request may have entries that are passed over.
+    fn may_pass_over(&self) -> bool {
+        self.limits.skip > 0
+            && self
+                .request
+                .is_some_and(|request| request.operation == Operation::Search)
+    }
+
+    /// Lets the bytes of an entry go by that is too large to be kept. At its end the same entry without attributes stands
+    /// in its place, at the end of the bytes that there are, and true is returned.
+    fn pass_over(&mut self) -> Result<bool, ProtocolViolation> {
+        let Some(passing) = self.passing.as_mut() else {
+            return Ok(true);
+        };
+        loop {
+            let there = self.answers.len();
+            let left = usize::try_from(passing.left()).unwrap_or(usize::MAX);
+            // The last bytes make room for what stands for the entry.
+            let stand_in = passing.without_attributes();
+            let kept = stand_in.as_ref().map_or(0, Vec::len);
+            if let Some(stand_in) = stand_in
+                && left <= kept
+            {
+                self.answer_wanted = left;
+                if there < left {
+                    return Ok(false);
+                }
+                passing.pass(&self.answers.bytes()[..left])?;
+                if kept > left || !passing.is_whole() {
+                    return Err(ProtocolViolation::Undecodable);
+                }
+                self.answers.bytes_mut()[..left].copy_from_slice(&stand_in);
+                self.oversized = self.passing.take().map(Oversized::into_attribute);
+                return Ok(true);
+            }
+            // A name is known before the message is over by far: what is not needed for it makes the message large.
+            let step = there.min(left - kept).min(PASSED_AT_ONCE);
+            if step == 0 {
+                self.answer_wanted = PASSED_AT_ONCE;
+                return Ok(false);
+            }
+            passing.pass(&self.answers.bytes()[..step])?;
+            self.answers.consume(step);
         }
     }
 

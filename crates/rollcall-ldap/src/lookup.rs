@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::connection::{Connection, Query};
 use crate::error::LdapError;
+use crate::guard::Limits;
 use crate::guard::link::Budget;
 use crate::guard::violation::ProtocolViolation;
 use crate::paging::control::{paged_results, read_paged_results};
@@ -33,18 +34,35 @@ pub(crate) async fn find(
     find_with_controls(connection, query, Vec::new(), deadline).await
 }
 
-/// A small search in one request with controls of its own.
-///
-/// Samba does not keep to the size limit, but to a page's size. One more than the limit is asked for, so that a
-/// full page does not look like all there is.
+/// A small search with controls of its own. A server that refuses the control for pages, though it need not know it, is
+/// asked without.
 pub(crate) async fn find_with_controls(
     connection: &mut Connection,
     query: &Query,
+    controls: Vec<RawControl>,
+    deadline: Instant,
+) -> Result<Found, LdapError> {
+    let refused = LdapError::SearchRefused(ResultCode::UNAVAILABLE_CRITICAL_EXTENSION);
+    let paged = query.scope != SearchScope::Base;
+    match find_once(connection, query, controls.clone(), paged, deadline).await {
+        Err(error) if paged && error == refused => {
+            find_once(connection, query, controls, false, deadline).await
+        }
+        found => found,
+    }
+}
+
+/// Samba does not keep to the size limit, but to a page's size. One more than the limit is asked for, so that a
+/// full page does not look like all there is.
+async fn find_once(
+    connection: &mut Connection,
+    query: &Query,
     mut controls: Vec<RawControl>,
+    paged: bool,
     deadline: Instant,
 ) -> Result<Found, LdapError> {
     let one_more = query.size_limit.max(1).saturating_add(1);
-    if query.scope != SearchScope::Base {
+    if paged {
         controls.push(RawControl {
             crit: false,
             ..paged_results(one_more, b"")
@@ -59,6 +77,11 @@ pub(crate) async fn find_with_controls(
     let limit = query.size_limit.max(1) as usize;
     loop {
         match connection.next_entry(deadline).await {
+            // Nothing can be said about one person by an entry that was passed over.
+            Ok(Ok(entry)) if entry.oversized.is_some() => {
+                let limit = Limits::SEARCH.message;
+                return Err(LdapError::Protocol(ProtocolViolation::MessageTooLarge { limit }));
+            }
             Ok(Ok(entry)) if found.entries.len() < limit => found.entries.push(entry),
             Ok(Ok(_)) => found.more = true,
             // A server that keeps to neither. Its connection is closed, but what came is true.

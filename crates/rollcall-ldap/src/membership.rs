@@ -176,9 +176,7 @@ impl LdapDirectory {
                     .await?;
                 for group in groups {
                     // A group may be in itself, by way of others.
-                    if let Ok(dn) = Dn::parse(&group.dn)
-                        && above.groups.insert(dn)
-                    {
+                    if above.groups.insert(Dn::given(&group.dn)) {
                         next.push(group.dn);
                     }
                 }

@@ -13,8 +13,8 @@ pub enum SearchOutcome {
     Complete(SearchStats),
     /// The entries that came are true, but there are, or may be, others.
     Partial {
-        /// Why, in the order in which it happened.
-        reasons: Vec<PartialReason>,
+        /// Why.
+        reason: PartialReason,
         /// What came.
         stats: SearchStats,
     },
@@ -32,8 +32,6 @@ pub enum PartialReason {
     ServerLimit(ResultCode),
     /// It broke off after some entries.
     Interrupted(LdapError),
-    /// So many entries had names that are not UTF-8; they came with `tainted` set.
-    TaintedEntries(u64),
     /// More entries or bytes than the budget allows.
     BudgetSpent,
     /// The caller stopped reading.
@@ -52,7 +50,9 @@ pub struct SearchStats {
     /// References to other servers. They were not followed; on Active Directory a search at the root of a
     /// domain always has some.
     pub references: u64,
-    /// Times that the search began anew, with smaller pages or after a lost cookie.
+    /// Entries since the last restart that had names which are not UTF-8; they came with `tainted` set.
+    pub tainted: u64,
+    /// Times that the search began anew, with smaller pages, without pages, or after a lost cookie.
     pub restarts: u32,
     /// Attributes, in lower case, of which at least one entry had only a range of the values
     /// (MS-ADTS 3.1.1.3.1.3.3).

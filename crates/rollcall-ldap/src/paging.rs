@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ldap3::controls::RawControl;
 use rollcall_core::dialect::Dialect;
+use rollcall_core::digests::{DigestSet, Digests};
 use rollcall_core::entry::Entry;
 use rollcall_core::naming::{Naming, Renaming};
 use rollcall_core::user_sync::SearchScope;
@@ -33,6 +34,9 @@ const DOMAIN_SCOPE: &str = "1.2.840.113556.1.4.1339";
 /// with others, since Active Directory may send some while it looks through what does not match.
 const MAX_IDLE_PAGES: u32 = 3;
 const MAX_EMPTY_PAGES: u32 = 1_000;
+/// Pages in a row without an entry that was not there before, after which the pages have no end. A few may be chance:
+/// entries that move while the pages are read come twice.
+const MAX_STALE_PAGES: u32 = 3;
 /// Restarts after a paging cookie was lost.
 const MAX_COOKIE_LOSSES: u32 = 2;
 /// One page may keep us waiting this many times the operation timeout in all.
@@ -65,10 +69,10 @@ pub struct SearchBudget {
 }
 
 impl Default for SearchBudget {
-    /// Ten million entries, 64 GiB, two hours.
+    /// Two million entries, 64 GiB, two hours.
     fn default() -> Self {
         Self {
-            entries: 10_000_000,
+            entries: 2_000_000,
             bytes: 64 << 30,
             time: Duration::from_secs(7200),
         }
@@ -105,12 +109,16 @@ pub struct PagedSearch {
     page_entries: u64,
     idle_pages: u32,
     empty_pages: u32,
+    /// The names of the entries that came, while there are pages to come.
+    names: (Digests, DigestSet),
+    /// The page has an entry that did not come before.
+    page_is_new: bool,
+    stale_pages: u32,
     cookie_losses: u32,
     reconnected: bool,
     page_waited: Duration,
     waited: Duration,
     stats: SearchStats,
-    tainted: u64,
     end: Option<End>,
 }
 
@@ -138,12 +146,14 @@ impl PagedSearch {
             page_entries: 0,
             idle_pages: 0,
             empty_pages: 0,
+            names: Default::default(),
+            page_is_new: false,
+            stale_pages: 0,
             cookie_losses: 0,
             reconnected: false,
             page_waited: Duration::ZERO,
             waited: Duration::ZERO,
             stats: SearchStats::default(),
-            tainted: 0,
             end: None,
         }
     }
@@ -172,22 +182,15 @@ impl PagedSearch {
 
     /// How far the search came. Before [`next`](Self::next) has returned `None` that is "abandoned".
     pub fn finish(self) -> SearchOutcome {
-        let mut reasons = Vec::new();
-        if self.tainted > 0 {
-            reasons.push(PartialReason::TaintedEntries(self.tainted));
-        }
+        let stats = self.stats;
         match self.end {
-            Some(End::Failed(error)) => return SearchOutcome::Failed { error },
-            Some(End::Partial(reason)) => reasons.insert(0, reason),
-            None => reasons.insert(0, PartialReason::Abandoned),
-            Some(End::Complete) => {}
-        }
-        match reasons.is_empty() {
-            true => SearchOutcome::Complete(self.stats),
-            false => SearchOutcome::Partial {
-                reasons,
-                stats: self.stats,
+            Some(End::Failed(error)) => SearchOutcome::Failed { error },
+            Some(End::Partial(reason)) => SearchOutcome::Partial { reason, stats },
+            None => SearchOutcome::Partial {
+                reason: PartialReason::Abandoned,
+                stats,
             },
+            Some(End::Complete) => SearchOutcome::Complete(stats),
         }
     }
 
@@ -226,6 +229,7 @@ impl PagedSearch {
         }
         let deadline = self.deadline();
         self.page_entries = 0;
+        self.page_is_new = false;
         self.page_waited = Duration::ZERO;
         self.lease
             .connection()?
@@ -297,7 +301,11 @@ impl PagedSearch {
     fn count(&mut self, entry: &Entry) {
         self.stats.entries += 1;
         self.page_entries += 1;
-        self.tainted += u64::from(entry.tainted);
+        self.stats.tainted += u64::from(entry.tainted);
+        if self.paged {
+            let (digests, names) = &mut self.names;
+            self.page_is_new |= names.insert(digests.of(&entry.dn));
+        }
         for name in entry.attributes.keys().filter(|name| name.contains(';')) {
             if let Some((attribute, Some(_))) = entry::range(name) {
                 self.stats.ranged_attributes.insert(attribute.to_owned());
@@ -348,6 +356,13 @@ impl PagedSearch {
         if cookie.is_none() && self.control_seen {
             return Err(LdapError::Protocol(ProtocolViolation::PagedResultsControl));
         }
+        // Who knows no pages sends everything, or the control gets lost on the way back and this is one page of many: a
+        // search without pages tells. What is more than a page is no page.
+        let may_be_a_page = (1..=u64::from(self.page_size)).contains(&self.page_entries);
+        if cookie.is_none() && self.paged && may_be_a_page {
+            self.paged = false;
+            return Ok(Some(self.restart()));
+        }
         self.control_seen |= cookie.is_some();
         let cookie = cookie.unwrap_or_default();
         if cookie.is_empty() {
@@ -361,6 +376,11 @@ impl PagedSearch {
         let stuck = empty && cookie == self.cookie;
         self.idle_pages = if stuck { self.idle_pages + 1 } else { 0 };
         self.empty_pages = if empty { self.empty_pages + 1 } else { 0 };
+        let stale = !empty && !self.page_is_new;
+        self.stale_pages = if stale { self.stale_pages + 1 } else { 0 };
+        if self.stale_pages >= MAX_STALE_PAGES {
+            return Err(LdapError::Protocol(ProtocolViolation::EndlessPages));
+        }
         if self.idle_pages >= MAX_IDLE_PAGES || self.empty_pages >= MAX_EMPTY_PAGES {
             return Err(LdapError::Protocol(ProtocolViolation::CookieLoop));
         }
@@ -384,7 +404,8 @@ impl PagedSearch {
     fn restart(&mut self) -> Pulled {
         self.cookie.clear();
         self.control_seen = false;
-        self.tainted = 0;
+        self.names = Default::default();
+        self.stale_pages = 0;
         self.stats = SearchStats {
             bytes: self.stats.bytes,
             restarts: self.stats.restarts + 1,

@@ -284,6 +284,9 @@ impl Pools {
             }
             Some(error) if !error.is_host_failure() => {}
             Some(LdapError::Timeout) if before.elapsed() < TELLING_WAIT => {}
+            Some(error)
+                if error.is_timeout()
+                    && before.elapsed() < TELLING_WAIT.min(self.endpoint.connect_timeout) => {}
             Some(error) => health.failed(Instant::now(), error),
         }
     }

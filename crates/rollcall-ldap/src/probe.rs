@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::bare::{self, MAX_ANSWER};
+use crate::bare;
 use crate::ber;
 use crate::dial;
 use crate::error::LdapError;
@@ -20,6 +20,9 @@ use crate::start_tls;
 use crate::tls::old::{self, Old};
 use crate::tls::{TlsFailure, detect};
 
+/// Some servers answer with all of their root DSE, whatever was asked for, and a large one has some hundreds of values.
+const MAX_ANSWER: usize = 256 << 10;
+const MAX_ELEMENTS: u32 = 20_000;
 const REQUEST: Request = Request {
     id: 1,
     operation: Operation::Search,
@@ -27,7 +30,7 @@ const REQUEST: Request = Request {
 
 /// Asks for nothing in the root DSE, as nobody. Every LDAP server answers that, be it with a refusal.
 pub(crate) async fn plain_ldap(stream: &mut TcpStream, deadline: Instant) -> Result<(), LdapError> {
-    bare::ask(stream, &encode(), judge, deadline).await
+    bare::ask(stream, &encode(), MAX_ANSWER, judge, deadline).await
 }
 
 /// True if a new connection there is answered in plain LDAP.
@@ -92,7 +95,7 @@ fn judge(bytes: &mut [u8]) -> Option<Result<(), LdapError>> {
             Err(violation) => return Some(Err(LdapError::Protocol(violation))),
         };
         let (message, behind) = rest.split_at_mut(length);
-        match vet::vet(message, Some(REQUEST), 64).map(|vetted| vetted.answer) {
+        match vet::vet(message, Some(REQUEST), MAX_ELEMENTS).map(|vetted| vetted.answer) {
             Ok(Answer::Final) if behind.is_empty() => return Some(Ok(())),
             Ok(Answer::Final) => {
                 return Some(Err(LdapError::Protocol(ProtocolViolation::UnknownMessageId)));

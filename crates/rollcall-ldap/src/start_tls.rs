@@ -7,7 +7,7 @@
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::bare::{self, MAX_ANSWER};
+use crate::bare;
 use crate::ber;
 use crate::error::LdapError;
 use crate::guard::frame;
@@ -16,6 +16,8 @@ use crate::guard::violation::ProtocolViolation;
 use crate::result_code::ResultCode;
 
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
+/// More than the answer to StartTLS needs.
+const MAX_ANSWER: usize = 4 << 10;
 const REQUEST: Request = Request {
     id: 1,
     operation: Operation::Extended,
@@ -23,7 +25,7 @@ const REQUEST: Request = Request {
 
 /// Asks for TLS. On success the server waits for the handshake and nothing else has been read.
 pub(crate) async fn request(stream: &mut TcpStream, deadline: Instant) -> Result<(), LdapError> {
-    bare::ask(stream, &encode(), judge, deadline).await
+    bare::ask(stream, &encode(), MAX_ANSWER, judge, deadline).await
 }
 
 fn encode() -> Vec<u8> {

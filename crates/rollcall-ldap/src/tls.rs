@@ -97,11 +97,15 @@ impl TlsSetup {
         let name = idn::to_ascii(name)
             .and_then(|name| ServerName::try_from(name.into_owned()).ok())
             .ok_or(LdapError::Misconfigured(Misconfiguration::ServerName))?;
+        let is_address = matches!(name, ServerName::IpAddress(_));
         let connecting = TlsConnector::from(self.config.clone()).connect(name, stream);
         match timeout_at(deadline, connecting).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(LdapError::Tls(match failure::classify(&error) {
-                TlsFailure::UnknownIssuer if self.saw_self_signed() => TlsFailure::SelfSigned,
+                TlsFailure::UnknownIssuer if self.saw_self_signed() => match is_address {
+                    true => TlsFailure::SelfSignedWithoutName,
+                    false => TlsFailure::SelfSigned,
+                },
                 failure => failure,
             })),
             Err(_) => Err(LdapError::Tls(TlsFailure::Timeout)),

@@ -3,9 +3,8 @@
 use rollcall_core::entry::Entry;
 use rollcall_core::filter::Filter;
 use rollcall_core::user_sync::Search;
-use rollcall_core::wording::counted;
 use rollcall_ldap::{
-    LdapDirectory, LdapError, PartialReason, Pulled, SearchBudget, SearchOutcome, SearchRequest,
+    LdapDirectory, LdapError, PartialReason, Pulled, SearchBudget, SearchOutcome, SearchRequest, SearchStats,
 };
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -35,11 +34,19 @@ pub struct Pull {
 
 impl Pull {
     /// Begins to read. Each search asks for `attributes`.
-    pub fn new(directory: &LdapDirectory, searches: &[Search], attributes: &[String]) -> Self {
+    ///
+    /// All searches together may bring `max_entries`: beyond that a search ends as one that was cut short.
+    pub fn new(
+        directory: &LdapDirectory,
+        searches: &[Search],
+        attributes: &[String],
+        max_entries: u32,
+    ) -> Self {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
         let reader = Reader {
             directory: directory.clone(),
             attributes: attributes.to_vec(),
+            room: max_entries,
             batches: sender,
             summary: PullSummary::default(),
             failures: Vec::new(),
@@ -76,6 +83,8 @@ impl Pull {
 struct Reader {
     directory: LdapDirectory,
     attributes: Vec<String>,
+    /// How many entries may come yet.
+    room: u32,
     batches: mpsc::Sender<Vec<Entry>>,
     summary: PullSummary,
     failures: Vec<LdapError>,
@@ -100,7 +109,10 @@ impl Reader {
             scope: search.scope,
             filter: canonical(&search.filter),
             attributes: self.attributes.clone(),
-            budget: SearchBudget::default(),
+            budget: SearchBudget {
+                entries: self.room,
+                ..SearchBudget::default()
+            },
         };
         let mut pages = match self.directory.search(request).await {
             Ok(pages) => pages,
@@ -133,19 +145,24 @@ impl Reader {
 
     fn search_ended(&mut self, number: usize, outcome: SearchOutcome) {
         match outcome {
-            SearchOutcome::Complete(stats) => self.summary.referrals += stats.references,
-            SearchOutcome::Partial { reasons, stats } => {
-                self.summary.referrals += stats.references;
-                let gaps = reasons
-                    .iter()
-                    .map(|reason| format!("search {number}: {}", gap(reason)));
-                self.summary.gaps.extend(gaps);
+            SearchOutcome::Complete(stats) => self.take_stats(&stats),
+            SearchOutcome::Partial { reason, stats } => {
+                self.take_stats(&stats);
+                self.summary
+                    .gaps
+                    .push(format!("search {number}: {}", gap(&reason)));
             }
             SearchOutcome::Failed { error } => {
                 self.summary.gaps.push(format!("search {number}: {error}"));
                 self.failures.push(error);
             }
         }
+    }
+
+    fn take_stats(&mut self, stats: &SearchStats) {
+        self.summary.referrals += stats.references;
+        let entries = u32::try_from(stats.entries).unwrap_or(u32::MAX);
+        self.room = self.room.saturating_sub(entries);
     }
 }
 
@@ -162,10 +179,6 @@ fn gap(reason: &PartialReason) -> String {
     match reason {
         PartialReason::ServerLimit(code) => format!("the server cut the results short with {code}"),
         PartialReason::Interrupted(error) => format!("it broke off: {error}"),
-        PartialReason::TaintedEntries(count) => {
-            let entries = counted(*count, "entry has", "entries have");
-            format!("{entries} text that is not UTF-8")
-        }
         PartialReason::BudgetSpent => "there are more entries or bytes than a run may read".to_owned(),
         PartialReason::Abandoned => "it was not read to its end".to_owned(),
     }

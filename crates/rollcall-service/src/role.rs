@@ -266,15 +266,13 @@ impl<'a> Rules<'a> {
 
     /// Whether the server shows the entry, or a group that it is in, among the members that it computes.
     async fn is_shown(&self, group: &str, person: &Person<'_>, above: &Above) -> Result<bool, Unevaluated> {
-        let own = Dn::parse(person.dn).ok();
+        let own = Dn::given(person.dn);
         let (mut shown, mut found) = (false, false);
         let look = |_: &str, value: &[u8]| {
             shown = true;
-            if let Ok(dn) = std::str::from_utf8(value)
-                .map_err(|_| ())
-                .and_then(|text| Dn::parse(text).map_err(|_| ()))
-            {
-                found |= Some(&dn) == own.as_ref() || above.groups.contains(&dn);
+            if let Ok(text) = std::str::from_utf8(value) {
+                let dn = Dn::given(text);
+                found |= dn == own || above.groups.contains(&dn);
             }
         };
         let mut reader = self.directory.value_reader().await?;

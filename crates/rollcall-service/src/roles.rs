@@ -56,8 +56,7 @@ impl Roles {
 
     fn first_match(&self, id: &ExternalId, dn: &str) -> Option<usize> {
         let id = self.digests.of(id);
-        let dn = if self.by_dn { Dn::parse(dn).ok() } else { None };
-        let dn = dn.map(|dn| self.digests.of(&dn));
+        let dn = self.by_dn.then(|| self.digests.of(&Dn::given(dn)));
         let has = |members: &DigestSet| members.contains(id) || dn.is_some_and(|dn| members.contains(dn));
         self.members
             .iter()
@@ -103,6 +102,8 @@ pub struct RunSource<'a> {
     pub contexts: &'a [String],
     /// The longest time for one operation.
     pub timeout: Duration,
+    /// Entries that the searches for one question may bring.
+    pub max_entries: u32,
 }
 
 /// Evaluates all role rules of a sync. One that cannot be evaluated counts as either answer for everybody whom no
@@ -199,7 +200,7 @@ impl Evaluation<'_> {
         let searches: Vec<Search> = self.searches.iter().map(narrowed).collect();
         let mut wanted = reader.id_attributes();
         wanted.extend(attributes.iter().map(|name| (*name).to_owned()));
-        let mut pull = Pull::new(directory, &searches, &wanted);
+        let mut pull = Pull::new(directory, &searches, &wanted, self.source.max_entries);
         while let Some(entries) = pull.next_batch().await {
             for entry in entries.iter().filter(|entry| keep(entry)) {
                 if let Ok(id) = reader.external_id(entry) {
@@ -279,8 +280,7 @@ impl Evaluation<'_> {
                     return;
                 }
                 shown = true;
-                let Ok(dn) = Dn::parse(value) else { return };
-                let digest = self.roles.digests.of(&dn);
+                let digest = self.roles.digests.of(&Dn::given(value));
                 // A group that is met again is among the members already, of this rule or one before, and so are its
                 // members: circles end here.
                 if self.roles.add(digest, members) && groups.contains(digest) {
@@ -315,10 +315,18 @@ impl Evaluation<'_> {
                 scope: SearchScope::Subtree,
                 filter: group_classes(),
             };
-            let mut pull = Pull::new(self.source.directory, &[search], &attributes);
+            let mut pull = Pull::new(
+                self.source.directory,
+                &[search],
+                &attributes,
+                self.source.max_entries,
+            );
             while let Some(entries) = pull.next_batch().await {
-                for dn in entries.iter().filter_map(|entry| Dn::parse(&entry.dn).ok()) {
-                    groups.dns.insert(self.roles.digests.of(&dn));
+                if entries.iter().any(|entry| entry.tainted) {
+                    return Err("the name of a group is not UTF-8".into());
+                }
+                for entry in entries {
+                    groups.dns.insert(self.roles.digests.of(&Dn::given(&entry.dn)));
                 }
             }
             match pull.finish().await {

@@ -31,8 +31,7 @@ pub async fn in_scope(
     dn: &str,
     deadline: Instant,
 ) -> Result<bool, LdapError> {
-    let filter = Dn::parse(dn).ok().and_then(|dn| filter_at(searches, &dn));
-    match filter {
+    match filter_at(searches, &Dn::given(dn)) {
         Some(filter) => matches(directory, dn, &filter.to_string(), deadline).await,
         None => Ok(false),
     }
@@ -98,6 +97,25 @@ mod tests {
             "(|(uid=*)(mail=*)(cn=eve))"
         );
         assert_eq!(at("uid=ada,ou=other,dc=acme,dc=example"), None);
+    }
+
+    /// Such an entry was taken by a run, and its login must not say that it lies elsewhere.
+    #[test]
+    fn a_name_that_is_not_rfc_4514_lies_where_the_server_has_it() {
+        let searches = [search(
+            "ou=People,dc=acme,dc=example",
+            SearchScope::Subtree,
+            "(uid=*)",
+        )];
+        for rdn in [
+            "cn=a<b>".to_owned(),
+            "cn=a\"b".to_owned(),
+            format!("cn={}", "x".repeat(9_000)),
+        ] {
+            let at = |above: &str| filter_at(&searches, &Dn::given(&format!("{rdn},{above}")));
+            assert!(at("ou=people,dc=acme,dc=example").is_some(), "{rdn}");
+            assert!(at("ou=elsewhere,dc=acme,dc=example").is_none(), "{rdn}");
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Peer {
     number: usize,
     /// A request has come.
     greeted: bool,
+    /// What goes before the end of the answer to the first question.
+    greeting: Vec<u8>,
     record: Arc<Record>,
 }
 
@@ -137,6 +139,7 @@ impl Peer {
             buffer: Vec::new(),
             number,
             greeted: false,
+            greeting: Vec::new(),
             record,
         }
     }
@@ -144,6 +147,11 @@ impl Peer {
     /// This connection's number, counted from 0 in the order of acceptance.
     pub fn number(&self) -> usize {
         self.number
+    }
+
+    /// Puts these bytes, such as an entry of message 1, before the answer to a client that begins by asking for nothing.
+    pub fn greet_with(&mut self, bytes: Vec<u8>) {
+        self.greeting = bytes;
     }
 
     /// The next request; `None` when the client closed. What is no LDAP request is an error.
@@ -158,7 +166,9 @@ impl Peer {
                         self.buffer.drain(..length);
                         let is_first = !std::mem::replace(&mut self.greeted, true);
                         if is_first && request.asks_for_nothing() {
-                            self.send(&ber::search_done(request.id, 0, "")).await?;
+                            let mut answer = std::mem::take(&mut self.greeting);
+                            answer.extend(ber::search_done(request.id, 0, ""));
+                            self.send(&answer).await?;
                             continue;
                         }
                         let mut requests = self

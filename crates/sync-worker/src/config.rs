@@ -46,6 +46,8 @@ pub struct Runs {
     pub concurrent: usize,
     /// Runs that may read one directory at a time, in all replicas together.
     pub per_directory: u32,
+    /// Entries that the searches of one user sync may bring. A run that meets more removes nobody and says so.
+    pub max_entries: u32,
     /// A replica that is silent for this long has lost its runs to others.
     #[serde(deserialize_with = "duration")]
     pub lease_ttl: Duration,
@@ -100,6 +102,7 @@ impl Settings for WorkerSettings {
         mistakes.range("scheduler.spread", self.scheduler.spread, s(0)..=s(3_600));
         mistakes.range("runs.concurrent", self.runs.concurrent, 1..=1_000);
         mistakes.range("runs.per_directory", self.runs.per_directory, 1..=100);
+        mistakes.range("runs.max_entries", self.runs.max_entries, 100..=100_000_000);
         mistakes.range("runs.lease_ttl", self.runs.lease_ttl, s(2)..=s(600));
         mistakes.range("checks.per_minute", self.checks.per_minute, 1..=1_000);
         mistakes.range("checks.timeout", self.checks.timeout, s(1)..=s(60));
@@ -150,6 +153,7 @@ mod tests {
             ("scheduler.spread", "2h"),
             ("runs.concurrent", "0"),
             ("runs.per_directory", "0"),
+            ("runs.max_entries", "99"),
             ("runs.lease_ttl", "1s"),
             ("checks.per_minute", "0"),
             ("checks.timeout", "2m"),

@@ -89,6 +89,7 @@ impl Worker {
             lease_ttl: settings.runs.lease_ttl,
             concurrent: settings.runs.concurrent,
             per_directory: settings.runs.per_directory,
+            max_entries: settings.runs.max_entries,
             reports: smtp.is_some(),
         };
         let engine = RunEngine::new(store.clone(), directories.clone(), clock.clone(), limits);

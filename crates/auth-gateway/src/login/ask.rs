@@ -220,7 +220,7 @@ fn is_person(question: &Question<'_>, entry: &Entry) -> bool {
 
 /// The read at a DN that finds the entry only if a search of the sync does.
 fn request_at(question: &Question<'_>, dn: &str) -> Option<ReadRequest> {
-    let entry = Dn::parse(dn).ok()?;
+    let entry = Dn::given(dn);
     let mut filter = filter_at(question.searches, &entry)?;
     if let Some(edited) = question.edited_searches {
         filter = Filter::And(vec![filter, filter_at(edited, &entry)?]);

@@ -68,6 +68,12 @@ impl Attempt {
         }
     }
 
+    /// True if the caller gave a directory no longer than until `deadline`, which has passed: what failed may have failed
+    /// for that.
+    pub fn is_too_hurried(&self, deadline: Instant) -> bool {
+        self.deadline_is_caller_s && deadline <= Instant::now()
+    }
+
     /// Where it comes from.
     pub fn origin(&self) -> AttemptOrigin {
         AttemptOrigin {

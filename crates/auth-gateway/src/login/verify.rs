@@ -26,6 +26,7 @@ use super::outcome::{self, Reading, bind_outcome_unknown, unsent};
 use super::person::{Known, Person, Trial};
 use super::role::role;
 use super::seen::{Seen, Source, Verified};
+use super::too_late;
 
 /// Tries the password. From the slots on, nothing takes longer for some than for others: where nobody is asked, a wait
 /// stands in place of the bind.
@@ -67,7 +68,7 @@ async fn wait(
     reason: OwnReason,
 ) -> Result<Verified, Obstructed> {
     if let Some(home) = &person.home {
-        reach(c, home, attempt.deadline).await?;
+        reach(c, home, attempt).await?;
     }
     c.disguise.wait(person.home_key(), begin, c.random()).await;
     c.replays.remember(person.fingerprint, Instant::now());
@@ -76,11 +77,11 @@ async fn wait(
 
 /// What keeps everybody who is at home there from logging in. Those whom no directory is asked about must not be the
 /// only ones who get an answer, or an outage would tell them apart.
-async fn reach(c: &Context, home: &Home, deadline: Instant) -> Result<(), Obstructed> {
+async fn reach(c: &Context, home: &Home, attempt: &Attempt) -> Result<(), Obstructed> {
     let name = resource_name::directory(&home.directory.tenant, &home.directory.id);
     let opened = c.directories.open_any(&home.directory).await;
     let opened = opened.map_err(unsent_so_far)?;
-    let in_time = c.directory_deadline(deadline);
+    let in_time = c.directory_deadline(attempt.deadline);
     kind_of(&opened, &home.directory, in_time)
         .await
         .map_err(unsent_so_far)?;
@@ -88,6 +89,12 @@ async fn reach(c: &Context, home: &Home, deadline: Instant) -> Result<(), Obstru
         return Ok(());
     }
     let reached = opened.ldap.reach(in_time).await;
+    if let Err(failure) = &reached
+        && failure.unsent
+        && attempt.is_too_hurried(in_time)
+    {
+        return Err(unsent_so_far(too_late(true)));
+    }
     opened.note(reached.as_ref().err().map(|failure| &failure.error));
     reached.map_err(|failure| match failure.unsent {
         true => unsent_so_far(unsent(&failure.error, &name)),
@@ -138,6 +145,9 @@ async fn bind(
         Finding::Absent(_) => c.disguise.wait(person.home_key(), begin, c.random()).await,
         Finding::Failed(_) => {}
     }
+    if matches!(answer.finding, Finding::Failed(_)) && !answer.bind_sent && attempt.is_too_hurried(deadline) {
+        return Err(unsent_so_far(too_late(true)));
+    }
     let name = resource_name::directory(&person.tenant, &source.config.directory.id);
     let mut reading = outcome::read(&answer, &name);
     if matches!(answer.finding, Finding::Absent(_)) {
@@ -174,7 +184,6 @@ async fn asked(
 ) -> Answer {
     let prepared = c.prepared.get(&source.config, source.dialect);
     let question = source.question(&known.origin, &prepared.attributes, recent_dn, c.now(), deadline);
-    let had_time = Instant::now() < deadline;
     progress.bind_begins();
     let answer = ask(&question, &attempt.password).await;
     if !answer.bind_sent {
@@ -185,11 +194,11 @@ async fn asked(
         Finding::Absent(_) => c.known_dns.note(known.target.user.id, None, c.now()),
         Finding::Failed(_) => {}
     }
-    if had_time {
-        source.opened.note(match &answer.finding {
-            Finding::Failed(error) => Some(error),
-            Finding::Judged { .. } | Finding::Absent(_) => None,
-        });
+    match &answer.finding {
+        // That says something about the caller.
+        Finding::Failed(_) if attempt.is_too_hurried(deadline) => {}
+        Finding::Failed(error) => source.opened.note(Some(error)),
+        Finding::Judged { .. } | Finding::Absent(_) => source.opened.note(None),
     }
     answer
 }

@@ -67,6 +67,38 @@ async fn once_the_bind_was_sent_its_unknown_outcome_is_aborted_and_the_slot_stay
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
 }
 
+/// A caller that gives a directory less time than it needs has itself to blame, and costs nobody else a login.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_s_short_deadline_is_not_blamed_on_the_directory() {
+    let world = World::new().await;
+    world.server.pause().unwrap();
+    let mut client = AuthServiceClient::new(world.channel(0));
+    for login in ["ada", "nobody"].repeat(4) {
+        let mut hurried = tonic::Request::new(request(login, PASSWORD));
+        hurried.set_timeout(Duration::from_millis(200));
+        let status = client.authenticate(hurried).await.unwrap_err();
+        assert_eq!(
+            status.code(),
+            tonic::Code::DeadlineExceeded,
+            "{login}: {status:?}"
+        );
+        assert!(
+            status.message().contains("before the password was sent"),
+            "{status:?}"
+        );
+    }
+    world.server.resume().unwrap();
+    assert_eq!(
+        world.login("ada", PASSWORD).await,
+        "OK ada",
+        "nobody leaves it alone"
+    );
+    assert_eq!(
+        world.login("nobody", PASSWORD).await,
+        "DENIED INVALID_CREDENTIALS"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_leaves_is_accounted_for_and_poisons_nothing() {
     let world = World::new().await;

@@ -5,14 +5,24 @@ use crate::filter::Attribute;
 
 type Mistake = (usize, Problem);
 
-pub(super) fn rdns(text: &str) -> Result<Vec<Rdn>, Mistake> {
-    if text.len() > MAX_DN_BYTES {
+/// Whose text it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// A person's: what RFC 4514 wants escaped has to be.
+    Person,
+    /// A server's, which knows where its values end: what is not escaped stands for itself.
+    Server,
+}
+
+pub(super) fn rdns(text: &str, by: By) -> Result<Vec<Rdn>, Mistake> {
+    if by == By::Person && text.len() > MAX_DN_BYTES {
         return Err((MAX_DN_BYTES, Problem::TooLong));
     }
     let mut parser = Parser {
         text,
         bytes: text.as_bytes(),
         at: 0,
+        by,
     };
     parser.skip_space();
     let mut rdns = Vec::new();
@@ -38,6 +48,7 @@ struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    by: By,
 }
 
 impl Parser<'_> {
@@ -79,6 +90,7 @@ impl Parser<'_> {
                     continue;
                 }
                 // `=` needs no escape (RFC 4514 3), the others do.
+                b'"' | b'<' | b'>' if self.by == By::Server => value.push(byte),
                 b'"' | b'<' | b'>' | 0 => return Err((self.at, Problem::Unescaped(byte as char))),
                 other => value.push(other),
             }

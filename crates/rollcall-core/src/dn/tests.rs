@@ -173,3 +173,56 @@ fn the_parent_of_a_dn_is_what_follows_its_first_part() {
         assert_eq!(parent_of(dn), parent, "{dn}");
     }
 }
+
+/// What servers give need not be RFC 4514, and names somebody all the same.
+#[test]
+fn a_name_that_a_server_gave_is_never_refused() {
+    let people = dn("ou=people,dc=example");
+    let long = format!("cn={},ou=people,dc=example", "x".repeat(9_000));
+    for given in [
+        "cn=a<b>,ou=people,dc=example",
+        "cn=a\"b,ou=people,dc=example",
+        "cn=\"a,ou=people,dc=example",
+        "cn=\"a,b\"c,ou=people,dc=example",
+        "cn=a\0b,ou=people,dc=example",
+        "no name at all,ou=people,dc=example",
+        "cn=\\zz, ou=People , dc=Example",
+        &long,
+    ] {
+        assert!(Dn::parse(given).is_err(), "{given:?}");
+        let name = Dn::given(given);
+        assert_eq!(name.as_str(), given);
+        assert!(name.is_under(&people) && name.is_child_of(&people), "{given:?}");
+        assert!(is_same_dn(given, given));
+        assert!(!is_same_dn(given, &format!("x{given}")), "{given:?}");
+    }
+    assert_eq!(
+        Dn::given("cn=A<b>,dc=x"),
+        dn("cn=a\\<b\\>,dc=x"),
+        "whoever escapes it means the same"
+    );
+    assert_ne!(
+        Dn::given("cn=\\zz,dc=x"),
+        Dn::given("cn=\\ZZ,dc=x"),
+        "byte for byte"
+    );
+    for text in [
+        "cn=Doe\\, Jane,dc=x",
+        "cn=\"Doe, Jane\",dc=x",
+        "",
+        "cn=a+uid=b;dc=c",
+    ] {
+        assert_eq!(Dn::given(text), dn(text), "as it reads for anybody");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_name_that_a_server_gave_is_itself_and_below_what_is_above_it(text in "[a-c=,;+\\\\\"<># \0]{0,24}") {
+        let name = Dn::given(&text);
+        prop_assert_eq!(&name, &Dn::given(&text));
+        if let Ok(parsed) = Dn::parse(&text) {
+            prop_assert_eq!(name, parsed);
+        }
+    }
+}

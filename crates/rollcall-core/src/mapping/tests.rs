@@ -35,6 +35,7 @@ fn entry(attributes: &[(&str, &[&str])]) -> Entry {
             })
             .collect(),
         tainted: false,
+        oversized: None,
     }
 }
 
@@ -112,6 +113,28 @@ fn a_login_that_cannot_be_used_is_told_with_what_is_wrong() {
         (issue.attribute.as_deref(), issue.value.as_deref()),
         (Some("uid"), Some("ada@x.org"))
     );
+}
+
+#[test]
+fn an_issue_of_a_field_names_the_other_values_that_cannot_be_used_either() {
+    let of = |mails: &[&str]| {
+        let offers = standard().read(&entry(&[("mail", mails)]));
+        offers.email.issue.unwrap().message
+    };
+    assert!(!of(&["nonsense"]).contains("nor"));
+    let told = of(&["non\u{202e}sense", "rubbish", "trash"]);
+    assert!(told.contains("nor can any other value be used"), "{told}");
+    let named = ["sense", "rubbish", "trash"]
+        .iter()
+        .filter(|value| told.contains(**value))
+        .count();
+    assert_eq!(named, 2, "the first one is the issue's value: {told}");
+    assert!(!told.contains('\u{202e}'), "{told}");
+    let many: Vec<String> = (0..50)
+        .map(|number| format!("{number}{}", "x".repeat(2_000)))
+        .collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(of(&many).len() < 1_000);
 }
 
 #[test]

@@ -80,6 +80,10 @@ fn tls_hint(failure: &TlsFailure) -> &'static str {
         TlsFailure::SelfSigned => {
             "Add this certificate to the directory's CA certificates, or have one issued by a CA."
         }
+        TlsFailure::SelfSignedWithoutName => {
+            "Set tls_server_name to the server's host name, so that it shows the certificate of that host; or add this \
+             certificate to the directory's CA certificates."
+        }
         TlsFailure::WrongPurpose | TlsFailure::BadCertificate(_) => {
             "Have a server certificate issued by a CA, with the host in its subject alternative names."
         }

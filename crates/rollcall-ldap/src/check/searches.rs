@@ -7,6 +7,7 @@ use rollcall_core::entry::Entry;
 use rollcall_core::filter::Filter;
 use rollcall_core::schema::Schema;
 use rollcall_core::user_sync::Search;
+use rollcall_core::wording::counted;
 use tokio::time::Instant;
 
 use super::advice::explain;
@@ -187,19 +188,27 @@ impl SearchRun<'_> {
             lint::count(count, everything, stages);
         }
         match outcome {
-            SearchOutcome::Complete(stats) => {
-                stages.pass(
+            SearchOutcome::Complete(stats) => match stats.tainted {
+                0 => stages.pass(
                     StageKind::Paging,
                     describe::pages(entries, u64::from(stats.pages)),
-                );
-            }
+                ),
+                tainted => stages.warn(
+                    StageKind::Paging,
+                    format!(
+                        "{} names that are not UTF-8.",
+                        counted(tainted, "entry holds", "entries hold")
+                    ),
+                    "Correct these entries: they are not imported as they stand.",
+                ),
+            },
             SearchOutcome::Partial { .. } if limited => {
                 stages.pass(
                     StageKind::Paging,
                     format!("Counting stopped after {} entries.", count.entries),
                 );
             }
-            SearchOutcome::Partial { reasons, .. } => judge_partial(&reasons, stages),
+            SearchOutcome::Partial { reason, .. } => judge_partial(&reason, stages),
             SearchOutcome::Failed { error } => {
                 fail(stages, StageKind::Paging, &error);
                 return None;
@@ -209,19 +218,13 @@ impl SearchRun<'_> {
     }
 }
 
-fn judge_partial(reasons: &[PartialReason], stages: &mut Stages) {
-    for reason in reasons {
-        match reason {
+fn judge_partial(reason: &PartialReason, stages: &mut Stages) {
+    match reason {
             PartialReason::ServerLimit(code) => stages.warn(
                 StageKind::Paging,
                 format!("The server cut the search short with result {code}."),
                 "Raise the size, time and lookup limits of the bind account on the server. Nobody is removed after a \
                  search that was cut short.",
-            ),
-            PartialReason::TaintedEntries(count) => stages.warn(
-                StageKind::Paging,
-                format!("{count} entries hold names that are not UTF-8."),
-                "Correct these entries. Nobody is removed while there are any.",
             ),
             PartialReason::BudgetSpent | PartialReason::Abandoned => stages.warn(
                 StageKind::Paging,
@@ -235,7 +238,6 @@ fn judge_partial(reasons: &[PartialReason], stages: &mut Stages) {
             ),
             PartialReason::Interrupted(error) => fail(stages, StageKind::Paging, error),
         }
-    }
 }
 
 fn fail(stages: &mut Stages, kind: StageKind, error: &LdapError) {

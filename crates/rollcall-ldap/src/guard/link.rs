@@ -33,6 +33,17 @@ pub(super) struct Note {
     pub(super) cost: usize,
     /// Its text had to be repaired.
     pub(super) tainted: bool,
+    /// It stands for one that was passed over, and this is the largest attribute of that.
+    pub(super) oversized: Option<String>,
+}
+
+/// What an entry is that was received.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// Its text had to be repaired.
+    pub(crate) tainted: bool,
+    /// It was passed over, and this was its largest attribute.
+    pub(crate) oversized: Option<String>,
 }
 
 /// What one request may cost.
@@ -114,11 +125,14 @@ impl Link {
         state.written
     }
 
-    /// Takes the note that goes with the entry just received: true if it is tainted. Returns its credit.
-    pub(crate) fn take_note(&self) -> bool {
+    /// Takes the note that goes with the entry just received. Returns its credit.
+    pub(crate) fn take_note(&self) -> Kind {
         let mut state = self.state();
         let Some(note) = state.notes.pop_front() else {
-            return true;
+            return Kind {
+                tainted: true,
+                oversized: None,
+            };
         };
         state.outstanding -= note.cost;
         if state.outstanding <= CREDIT_WINDOW / 2
@@ -127,7 +141,10 @@ impl Link {
             drop(state);
             waker.wake();
         }
-        note.tainted
+        Kind {
+            tainted: note.tainted,
+            oversized: note.oversized,
+        }
     }
 
     #[cfg(any(fuzzing, test))]

@@ -113,7 +113,7 @@ async fn entries_wait_for_credit_and_go_on_with_it() {
         while !link.has_note() {
             tokio::task::yield_now().await;
         }
-        assert!(!link.take_note());
+        assert!(!link.take_note().tainted);
     }
     assert_eq!(timeout(FAR, drain).await.unwrap().unwrap().0, given * length);
     sender.await.unwrap();

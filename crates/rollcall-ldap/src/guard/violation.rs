@@ -104,6 +104,9 @@ pub enum ProtocolViolation {
     /// Page after page without any entry, a few with the same cookie or many with others.
     #[error("the server sends page after page without entries")]
     CookieLoop,
+    /// Page after page with entries that came before.
+    #[error("the server sends the same entries page after page")]
+    EndlessPages,
     /// A range of an attribute's values does not go on where the last one ended.
     #[error("ranges of an attribute's values do not fit together")]
     Range,

@@ -57,6 +57,7 @@ mod tests {
                 .map(|(name, values)| ((*name).to_owned(), values.clone()))
                 .collect(),
             tainted: false,
+            oversized: None,
         }
     }
 

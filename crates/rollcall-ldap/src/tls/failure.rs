@@ -33,6 +33,12 @@ pub enum TlsFailure {
     /// Nobody but its own key signed the certificate.
     #[error("the server's certificate is self-signed, and not among the trusted ones")]
     SelfSigned,
+    /// The same, and the server was not told which host is wanted (SNI, RFC 6066 section 3): the name is an address. Some
+    /// show a stopgap then.
+    #[error(
+        "the server's certificate is self-signed, and perhaps not its real one: addressed by an IP address, it was not told which host is wanted"
+    )]
+    SelfSignedWithoutName,
     /// The certificate is that of a CA, or otherwise not one for a server.
     #[error("the server's certificate is not meant for a server")]
     WrongPurpose,

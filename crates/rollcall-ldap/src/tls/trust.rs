@@ -17,6 +17,7 @@ pub(super) fn roots(pem: &str) -> Result<Arc<RootCertStore>, Misconfiguration> {
         return system_roots().ok_or(Misconfiguration::NoRoots);
     }
     let mut store = RootCertStore::empty();
+    let pem = without_marks(pem);
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate.map_err(|error| Misconfiguration::CaCertificates(error.to_string()))?;
         store
@@ -29,6 +30,12 @@ pub(super) fn roots(pem: &str) -> Result<Arc<RootCertStore>, Misconfiguration> {
         ));
     }
     Ok(Arc::new(store))
+}
+
+/// Without byte-order marks, which editors put in front of a file, and so between files that were joined: the parser would
+/// pass over the certificate behind one without a word.
+fn without_marks(pem: &str) -> String {
+    pem.replace('\u{feff}', "")
 }
 
 /// Loaded once per process. One unreadable file does not cost the others.
@@ -47,7 +54,7 @@ pub(super) fn client_identity(
     chain: &str,
     key: &[u8],
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Misconfiguration> {
-    let chain = CertificateDer::pem_slice_iter(chain.as_bytes())
+    let chain = CertificateDer::pem_slice_iter(without_marks(chain).as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Misconfiguration::ClientCertificate(error.to_string()))?;
     if chain.is_empty() {

@@ -23,9 +23,9 @@ fn end_with_cookie(id: i64, code: i64, cookie: &[u8]) -> Vec<u8> {
     ber::message(id, done, &[ber::paging_control(0, cookie)])
 }
 
-fn reasons(outcome: SearchOutcome) -> Vec<PartialReason> {
+fn reason(outcome: SearchOutcome) -> PartialReason {
     match outcome {
-        SearchOutcome::Partial { reasons, .. } => reasons,
+        SearchOutcome::Partial { reason, .. } => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -47,8 +47,8 @@ async fn a_limit_on_any_page_makes_the_search_partial_even_with_a_cookie() {
             .await;
             let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
             assert_eq!(
-                reasons(outcome),
-                [PartialReason::ServerLimit(ResultCode(code as u32))]
+                reason(outcome),
+                PartialReason::ServerLimit(ResultCode(code as u32))
             );
             assert_eq!(entries.len(), limited + 1);
         }
@@ -65,8 +65,8 @@ async fn a_connection_that_ends_within_a_page_leaves_a_partial_search() {
     .await;
     let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
     assert_eq!(
-        reasons(outcome),
-        [PartialReason::Interrupted(LdapError::ConnectionLost)]
+        reason(outcome),
+        PartialReason::Interrupted(LdapError::ConnectionLost)
     );
     assert_eq!(entries.len(), 1);
     let server = ScriptedLdap::plain(|mut peer| async move {
@@ -77,11 +77,8 @@ async fn a_connection_that_ends_within_a_page_leaves_a_partial_search() {
     .await
     .unwrap();
     let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
-    let SearchOutcome::Partial { reasons, .. } = outcome else {
-        panic!("{outcome:?}")
-    };
     let truncated = LdapError::Protocol(ProtocolViolation::Truncated);
-    assert_eq!(reasons, [PartialReason::Interrupted(truncated)]);
+    assert_eq!(reason(outcome), PartialReason::Interrupted(truncated));
     assert_eq!(entries.len(), 1);
 }
 
@@ -114,6 +111,79 @@ async fn pages_without_entries_come_to_an_end() {
     let (_, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
     let error = LdapError::Protocol(ProtocolViolation::CookieLoop);
     assert_eq!(outcome, SearchOutcome::Failed { error });
+}
+
+/// Matrix case 42: the same entries on every page, whatever the cookie and their order.
+#[tokio::test]
+async fn pages_that_bring_nothing_new_end_the_search_after_a_few() {
+    for same_cookie in [true, false] {
+        let server = pages(move |request, number| {
+            let names = match number % 2 {
+                0 => ["cn=1", "cn=2"],
+                _ => ["cn=2", "cn=1"],
+            };
+            let cookie = if same_cookie {
+                vec![1]
+            } else {
+                number.to_be_bytes().to_vec()
+            };
+            let entries = names.map(|name| entry(request.id, name)).concat();
+            [entries, ber::page_done(request.id, &cookie)].concat()
+        })
+        .await;
+        let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+        let error = LdapError::Protocol(ProtocolViolation::EndlessPages);
+        assert_eq!(reason(outcome), PartialReason::Interrupted(error));
+        assert_eq!(entries.len(), 8, "the first page and three that had nothing new");
+    }
+}
+
+/// Matrix case 54: a whole answer without the control may be one page of many, whose control got lost on the way.
+#[tokio::test]
+async fn a_page_without_the_control_is_asked_for_again_without_pages() {
+    for code in [0, 4] {
+        let server = pages(move |request, _| {
+            let (count, code) = match &request.operation {
+                Operation::Search { page: Some(_), .. } => (2, 0),
+                _ => (3, code),
+            };
+            let entries = (0..count).map(|number| entry(request.id, &format!("cn={number}")));
+            [
+                entries.collect::<Vec<_>>().concat(),
+                ber::search_done(request.id, code, ""),
+            ]
+            .concat()
+        })
+        .await;
+        let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
+        assert_eq!(entries.len(), 3);
+        match code {
+            0 => assert!(matches!(outcome, SearchOutcome::Complete(_)), "{outcome:?}"),
+            _ => assert_eq!(reason(outcome), PartialReason::ServerLimit(ResultCode(4))),
+        }
+    }
+}
+
+/// Matrix case 54: the control is not critical in small searches, and some refuse it all the same.
+#[tokio::test]
+async fn a_small_search_whose_control_is_refused_is_asked_without() {
+    let server = pages(|request, _| match &request.operation {
+        Operation::Search { page: Some(_), .. } => ber::search_done(request.id, 12, "no paging here"),
+        _ => [entry(request.id, "cn=1"), ber::search_done(request.id, 0, "")].concat(),
+    })
+    .await;
+    let found = on_script(server.address())
+        .find(
+            "dc=x",
+            rollcall_core::user_sync::SearchScope::Subtree,
+            "(uid=x)",
+            &["uid".into()],
+            5,
+            in_seconds(10),
+        )
+        .await
+        .unwrap();
+    assert_eq!((found.entries.len(), found.more), (1, false));
 }
 
 /// Matrix case 54.
@@ -179,7 +249,7 @@ async fn a_cookie_that_is_lost_again_and_again_leaves_a_partial_search() {
     .await;
     let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
     let refused = LdapError::SearchRefused(ResultCode::UNWILLING_TO_PERFORM);
-    assert_eq!(reasons(outcome), [PartialReason::Interrupted(refused)]);
+    assert_eq!(reason(outcome), PartialReason::Interrupted(refused));
     assert_eq!(entries.len(), 1);
     let searches = server.received().len() - 1;
     assert_eq!(searches, 6, "the search and two more, of two pages each");
@@ -195,7 +265,7 @@ async fn a_page_without_the_control_leaves_a_partial_search() {
     .await;
     let (_, outcome) = pull(&on_script(server.address()), everything("dc=x", &["uid"])).await;
     let error = LdapError::Protocol(ProtocolViolation::PagedResultsControl);
-    assert_eq!(reasons(outcome), [PartialReason::Interrupted(error)]);
+    assert_eq!(reason(outcome), PartialReason::Interrupted(error));
 }
 
 /// Matrix case 52, by silence: the entries before it are true.
@@ -211,7 +281,7 @@ async fn a_server_that_falls_silent_within_a_page_leaves_a_partial_search() {
     let mut settings = settings(&[format!("ldap://{}", server.address())]);
     settings.operation_timeout = Duration::from_millis(200);
     let (entries, outcome) = pull(&directory(settings, "x"), everything("dc=x", &["uid"])).await;
-    assert_eq!(reasons(outcome), [PartialReason::Interrupted(LdapError::Timeout)]);
+    assert_eq!(reason(outcome), PartialReason::Interrupted(LdapError::Timeout));
     assert_eq!(entries.len(), 1);
 }
 

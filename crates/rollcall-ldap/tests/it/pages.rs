@@ -36,10 +36,9 @@ async fn references_are_counted_and_not_followed() {
     assert_eq!(attacker.connections(), 0);
 }
 
-/// Matrix case 45: the bad entry comes marked, the others as they are, and nothing is missing but the word
-/// "complete".
+/// Matrix case 45: the bad entry comes marked, the others as they are, and all that came is all there is.
 #[tokio::test]
-async fn an_entry_that_is_not_utf_8_comes_tainted_and_makes_the_search_partial() {
+async fn an_entry_that_is_not_utf_8_comes_tainted_and_is_counted() {
     let server = pages(|request, _| {
         let mut bad = entry(request.id, "cn=bXd");
         let x = bad.iter().position(|byte| *byte == b'X').unwrap();
@@ -59,10 +58,10 @@ async fn an_entry_that_is_not_utf_8_comes_tainted_and_makes_the_search_partial()
         .map(|entry| (entry.dn.as_str(), entry.tainted))
         .collect();
     assert_eq!(read, [("cn=1", false), ("cn=b?d", true), ("cn=2", false)]);
-    let SearchOutcome::Partial { reasons, .. } = outcome else {
+    let SearchOutcome::Complete(stats) = outcome else {
         panic!("{outcome:?}")
     };
-    assert_eq!(reasons, [PartialReason::TaintedEntries(1)]);
+    assert_eq!((stats.entries, stats.tainted), (3, 1));
 }
 
 /// Matrix case 63: binary values stay binary, whatever their bytes look like.
@@ -131,10 +130,10 @@ async fn endless_entries_stop_at_the_budget() {
             ..everything("dc=x", &["uid"])
         };
         let (entries, outcome) = pull(&directory, request).await;
-        let SearchOutcome::Partial { reasons, .. } = outcome else {
+        let SearchOutcome::Partial { reason, .. } = outcome else {
             panic!("{outcome:?}")
         };
-        assert_eq!(reasons, [PartialReason::BudgetSpent]);
+        assert_eq!(reason, PartialReason::BudgetSpent);
         assert!(
             entries.len() <= 200_000 / 25 && entries.len() > 1000,
             "{}",
@@ -336,4 +335,89 @@ async fn an_entry_far_larger_than_a_user_comes_with_its_large_values_cut() {
     );
     // Whoever can write one large value must not keep others from being removed.
     assert!(matches!(outcome, SearchOutcome::Complete(_)), "{outcome:?}");
+}
+
+/// Matrix case 50: a value that is larger than a message may be. It need not be the first of its entry, nor the last.
+#[tokio::test]
+async fn an_entry_that_is_larger_than_a_message_is_passed_over_and_named() {
+    for behind in [0, 1, 100] {
+        let server = pages(move |request, _| {
+            let (photo, small, groups) = (
+                vec![0xff_u8; 9 << 20],
+                vec![b'g'; 900],
+                vec![&b"group"[..]; behind],
+            );
+            let groups: Vec<&[u8]> = groups.into_iter().chain([&small[..]]).collect();
+            let attributes: [(&str, &[&[u8]]); 4] = [
+                ("uid", &[b"large"]),
+                ("memberOf", &groups),
+                ("jpegPhoto", &[&photo]),
+                ("description", &groups[..behind]),
+            ];
+            let dn = "uid=large,ou=people,dc=x";
+            [
+                entry(request.id, "cn=1"),
+                ber::search_entry(request.id, dn, &attributes),
+                entry(request.id, "cn=2"),
+                ber::page_done(request.id, b""),
+            ]
+            .concat()
+        })
+        .await;
+        let directory = on_script(server.address());
+        let (entries, outcome) = pull(&directory, everything("dc=x", &["*"])).await;
+        let read: Vec<(&str, Option<&str>, usize)> = entries
+            .iter()
+            .map(|entry| {
+                (
+                    entry.dn.as_str(),
+                    entry.oversized.as_deref(),
+                    entry.attributes.len(),
+                )
+            })
+            .collect();
+        let large = ("uid=large,ou=people,dc=x", Some("jpegPhoto"), 0);
+        assert_eq!(read, [("cn=1", None, 1), large, ("cn=2", None, 1)]);
+        assert!(matches!(outcome, SearchOutcome::Complete(_)), "{outcome:?}");
+        // About one person such an entry says nothing, least of all that there is none.
+        let one = directory.read_entry(&read_of_large(), in_seconds(30)).await;
+        let limit = 8 << 20;
+        assert_eq!(
+            one,
+            Err(LdapError::Protocol(ProtocolViolation::MessageTooLarge { limit }))
+        );
+    }
+}
+
+fn read_of_large() -> rollcall_ldap::ReadRequest {
+    read("uid=large,ou=people,dc=x", &["*"])
+}
+
+/// What is large and no entry, or no whole one, ends the connection as ever.
+#[tokio::test]
+async fn what_is_larger_than_a_message_and_no_entry_is_not_passed_over() {
+    let large = vec![b'x'; 9 << 20];
+    let no_entry = |id: i64| ber::search_done(id, 0, &String::from_utf8(large.clone()).unwrap());
+    let long_name = |id: i64| entry(id, &String::from_utf8(large.clone()).unwrap());
+    let another_s = |id: i64| ber::search_entry(id + 1, "cn=1", &[("photo", &[&large])]);
+    let broken = |id: i64| {
+        let mut bytes = ber::search_entry(id, "cn=1", &[("photo", &[&large])]);
+        let at = bytes.windows(5).position(|part| part == b"photo").unwrap();
+        bytes[at + 5] = 0x30;
+        bytes
+    };
+    let makers: [&(dyn Fn(i64) -> Vec<u8> + Sync); 4] = [&no_entry, &long_name, &another_s, &broken];
+    for (case, make) in makers.into_iter().enumerate() {
+        // The search is the second message after the bind.
+        let bytes = make(2);
+        let server = pages(move |_, _| bytes.clone()).await;
+        let (entries, outcome) = pull(&on_script(server.address()), everything("dc=x", &["*"])).await;
+        assert!(entries.is_empty());
+        let SearchOutcome::Failed {
+            error: LdapError::Protocol(_),
+        } = outcome
+        else {
+            panic!("{case}: {outcome:?}")
+        };
+    }
 }

@@ -164,12 +164,12 @@ async fn a_server_s_size_limit_makes_the_search_partial() {
     settings.page_size = 100;
     let directory = directory(settings, slapd.service_password());
     let (entries, outcome) = pull(&directory, everything(base, &["uid"])).await;
-    let SearchOutcome::Partial { reasons, stats } = outcome else {
+    let SearchOutcome::Partial { reason, stats } = outcome else {
         panic!("{outcome:?}")
     };
     assert_eq!(
-        reasons,
-        [PartialReason::ServerLimit(ResultCode::SIZE_LIMIT_EXCEEDED)]
+        reason,
+        PartialReason::ServerLimit(ResultCode::SIZE_LIMIT_EXCEEDED)
     );
     assert_eq!(stats.entries as usize, entries.len());
     assert!((200..=250).contains(&entries.len()), "{}", entries.len());
@@ -230,10 +230,10 @@ async fn a_search_that_is_left_early_is_abandoned() {
     let directory = on_slapd(&slapd);
     let mut search = directory.search(everything(base, &["uid"])).await.unwrap();
     assert!(search.next().await.is_some());
-    let SearchOutcome::Partial { reasons, .. } = search.finish() else {
+    let SearchOutcome::Partial { reason, .. } = search.finish() else {
         panic!()
     };
-    assert_eq!(reasons, [PartialReason::Abandoned]);
+    assert_eq!(reason, PartialReason::Abandoned);
     let (entries, outcome) = pull(&directory, everything(base, &["uid"])).await;
     assert!(matches!(outcome, SearchOutcome::Complete(_)));
     assert_eq!(entries.len(), 53);

@@ -79,7 +79,8 @@ async fn each_certificate_problem_has_its_name() {
     let unknown = failure(ca.loopback_server().unwrap(), stranger.pem()).await;
     assert_eq!(unknown, TlsFailure::UnknownIssuer);
     let own = Certificate::self_signed(&["127.0.0.1"]).unwrap();
-    assert_eq!(failure(own, ca.pem()).await, TlsFailure::SelfSigned);
+    // An address is no name to ask for.
+    assert_eq!(failure(own, ca.pem()).await, TlsFailure::SelfSignedWithoutName);
     let future = failure(ca.future_server(&["127.0.0.1"]).unwrap(), ca.pem()).await;
     assert_eq!(future, TlsFailure::NotYetValid);
     let expired = failure(ca.expired_server(&["127.0.0.1"]).unwrap(), ca.pem()).await;
@@ -374,6 +375,75 @@ async fn no_password_goes_to_a_port_that_has_not_spoken_ldap() {
         let heard = heard.await.unwrap();
         assert!(!heard.is_empty() && !heard.windows(6).any(|part| part == b"s3cret"));
     }
+}
+
+/// Servers exist that do not know "1.1" and show all of a large root DSE, before anybody has bound.
+#[tokio::test]
+async fn a_root_dse_of_many_kilobytes_in_the_first_answer_is_ldap_all_the_same() {
+    for values in [1, 60, 2_000] {
+        let oids: Vec<String> = (0..values)
+            .map(|arc| format!("1.3.6.1.4.1.42.2.27.9.{arc}.{}", "1.2.3.4.5.6.7.8".repeat(4)))
+            .collect();
+        let server = ScriptedLdap::plain(move |mut peer| {
+            let oids = oids.clone();
+            async move {
+                let oids: Vec<&[u8]> = oids.iter().map(String::as_bytes).collect();
+                peer.greet_with(ber::search_entry(1, "", &[("supportedControl", &oids)]));
+                let search = after_bind(&mut peer).await?;
+                peer.send(&ber::search_done(search.id, 0, "")).await?;
+                peer.closed().await
+            }
+        })
+        .await
+        .unwrap();
+        let found = on_script(server.address())
+            .read_entry(&read("dc=x", &["uid"]), in_seconds(10))
+            .await;
+        assert_eq!(found, Ok(None), "{values}");
+    }
+}
+
+/// A server that is told which host is wanted and shows its own certificate all the same has no other.
+#[tokio::test]
+async fn a_self_signed_certificate_for_a_wanted_name_is_no_stopgap() {
+    let own = Certificate::self_signed(&["dc1.example.com"]).unwrap();
+    let slapd = Slapd::builder().certificate(own).start().unwrap();
+    let mut settings = over_ldaps(&slapd, &TestCa::new().unwrap().pem());
+    settings.tls_server_name = Some("dc1.example.com".into());
+    let error = error_of(&directory(settings, slapd.service_password())).await;
+    assert_eq!(error, LdapError::Tls(TlsFailure::SelfSigned));
+}
+
+/// Trust stores as people paste them: each trusts the server, whatever else is in it.
+#[tokio::test]
+async fn a_bundle_of_certificates_works_as_it_is_pasted() {
+    let (ca, other) = (TestCa::new().unwrap(), TestCa::new().unwrap());
+    let slapd = Slapd::builder()
+        .certificate(ca.server(&["127.0.0.1"]).unwrap())
+        .start()
+        .unwrap();
+    let (own, other) = (ca.pem(), other.pem());
+    for bundle in [
+        format!("\u{feff}{own}"),
+        format!("{other}\u{feff}{own}"),
+        own.replace('\n', "\r\n"),
+        format!(
+            "\u{feff}# the firm's own\r\n\r\nsubject=CN = CA\r\n{}",
+            own.replace('\n', "\r\n")
+        ),
+        format!("{own}and one more, with text between:\n{other}the end"),
+        format!("{other}{own}"),
+        format!("{own}{own}"),
+        own.trim_end().to_owned(),
+    ] {
+        let directory = directory(over_ldaps(&slapd, &bundle), slapd.service_password());
+        let found = directory
+            .read_entry(&read("dc=example,dc=org", &["dc"]), in_seconds(10))
+            .await;
+        assert!(found.is_ok(), "{found:?} {bundle:?}");
+    }
+    let error = error_of(&directory(over_ldaps(&slapd, &other), slapd.service_password())).await;
+    assert_eq!(error, LdapError::Tls(TlsFailure::UnknownIssuer));
 }
 
 /// Matrix case 24: a listener that accepts and never says a word.

@@ -107,6 +107,7 @@ wire_enum!(
         MissingExternalId,
         UndecodableEntry,
         ValueTooLong,
+        EntryTooLarge,
         ValueIllegalCharacters,
         RoleRuleFailed,
         RoleGroupMissing,

@@ -5486,6 +5486,9 @@ pub enum IssueType {
     /// Entries are no people: aliases of other entries, and copies that FreeIPA keeps for old clients. One issue for all of
     /// them; none of them is taken, nor does it stand against anybody's login or e-mail address.
     NotAPerson = 22,
+    /// The entry, or its distinguished name, is larger than any that is taken. It is skipped; whoever is known by its name
+    /// stays as before.
+    EntryTooLarge = 25,
 }
 impl IssueType {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5519,6 +5522,7 @@ impl IssueType {
             Self::RoleGroupMissing => "ISSUE_TYPE_ROLE_GROUP_MISSING",
             Self::ValueIllegalCharacters => "ISSUE_TYPE_VALUE_ILLEGAL_CHARACTERS",
             Self::NotAPerson => "ISSUE_TYPE_NOT_A_PERSON",
+            Self::EntryTooLarge => "ISSUE_TYPE_ENTRY_TOO_LARGE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5549,6 +5553,7 @@ impl IssueType {
             "ISSUE_TYPE_ROLE_GROUP_MISSING" => Some(Self::RoleGroupMissing),
             "ISSUE_TYPE_VALUE_ILLEGAL_CHARACTERS" => Some(Self::ValueIllegalCharacters),
             "ISSUE_TYPE_NOT_A_PERSON" => Some(Self::NotAPerson),
+            "ISSUE_TYPE_ENTRY_TOO_LARGE" => Some(Self::EntryTooLarge),
             _ => None,
         }
     }
@@ -7113,7 +7118,8 @@ pub struct UserSync {
     #[prost(bool, tag = "14")]
     pub auto_sync: bool,
     /// When to run: a cron expression of five fields (minute, hour, day of month, month, day of week), "0 2 * * \*" when
-    /// empty: every night at two. Runs lie at least 15 minutes apart.
+    /// empty: every night at two. A field has numbers, names such as MON, ranges, lists, * and steps; what else some programs
+    /// know (L, W, #, ?, @daily) is refused, and so is a range that ends before it begins. Runs lie at least 15 minutes apart.
     #[prost(string, tag = "15")]
     pub schedule: ::prost::alloc::string::String,
     /// The time zone of the schedule, a name of the IANA database such as "Europe/Brussels". "UTC" when empty. A time that

@@ -20,6 +20,9 @@ use rollcall_service::roles::{self, RunSource};
 use rollcall_testkit::{Slapd, TestCa};
 use tokio::time::Instant;
 
+/// Far more than the tests have.
+const MAX_ENTRIES: u32 = 100_000;
+
 /// A directory, and a user sync on it.
 pub(crate) struct Sync {
     pub(crate) directory: LdapDirectory,
@@ -119,10 +122,16 @@ impl Sync {
             reader: &reader,
             contexts: &self.contexts,
             timeout: Duration::from_secs(60),
+            max_entries: MAX_ENTRIES,
         };
         let roles = roles::evaluate(source, &self.settings).await;
         let mut findings = Findings::new();
-        let mut pull = Pull::new(&self.directory, &self.settings.searches, &reader.attributes());
+        let mut pull = Pull::new(
+            &self.directory,
+            &self.settings.searches,
+            &reader.attributes(),
+            MAX_ENTRIES,
+        );
         while let Some(entries) = pull.next_batch().await {
             for entry in entries {
                 let id = reader.external_id(&entry).unwrap();
@@ -138,7 +147,12 @@ impl Sync {
     pub(crate) async fn at_logins(&self, step: usize) -> (Findings, Vec<RuleProblem>) {
         let reader = self.reader();
         let mut people = BTreeMap::new();
-        let mut pull = Pull::new(&self.directory, &self.settings.searches, &reader.attributes());
+        let mut pull = Pull::new(
+            &self.directory,
+            &self.settings.searches,
+            &reader.attributes(),
+            MAX_ENTRIES,
+        );
         while let Some(entries) = pull.next_batch().await {
             let login = |entry: &rollcall_core::entry::Entry| {
                 entry

@@ -12,7 +12,6 @@ use rollcall_core::filter::Filter;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
 use rollcall_core::reader::EntryReader;
 use rollcall_core::user_sync::UserSync;
-use rollcall_core::wording::counted;
 use rollcall_ldap::{
     LdapDirectory, LdapError, PartialReason, Pulled, SearchBudget, SearchOutcome, SearchRequest,
 };
@@ -230,9 +229,9 @@ async fn read_ids(
         };
         match outcome {
             SearchOutcome::Complete(stats) => extent.entries += stats.entries,
-            SearchOutcome::Partial { reasons, stats } => {
+            SearchOutcome::Partial { reason, stats } => {
                 extent.entries += stats.entries;
-                reasons.iter().for_each(|reason| extent.miss(|| gap(reason)));
+                extent.miss(|| gap(&reason));
             }
             SearchOutcome::Failed { error } => {
                 extent.failed = true;
@@ -262,10 +261,6 @@ fn gap(reason: &PartialReason) -> String {
         PartialReason::ServerLimit(code) => format!("the server cut the results short with {code}"),
         PartialReason::Interrupted(LdapError::Timeout) => "the server stopped answering".to_owned(),
         PartialReason::Interrupted(error) => format!("the search broke off: {error}"),
-        PartialReason::TaintedEntries(count) => {
-            let entries = counted(*count, "entry has", "entries have");
-            format!("{entries} text that is not UTF-8")
-        }
         PartialReason::BudgetSpent | PartialReason::Abandoned => {
             "the search was not read to its end".to_owned()
         }

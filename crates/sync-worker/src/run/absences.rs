@@ -62,26 +62,33 @@ enum Parent {
 pub(super) struct Nameless {
     digests: Digests,
     names: DigestSet,
+    /// Names that are not UTF-8, by what can be read of them.
+    tainted: DigestSet,
 }
 
 impl Nameless {
     /// Such an entry came.
-    pub(super) fn note(&mut self, dn: &str) {
-        let digest = self.digest(dn);
-        self.names.insert(digest);
+    pub(super) fn note(&mut self, entry: &Entry) {
+        match entry.tainted {
+            true => self.tainted.insert(self.digest(&readable(&entry.dn))),
+            false => self.names.insert(self.digest(&entry.dn)),
+        };
     }
 
     /// True if one came that is known by this name, however it is written.
     pub(super) fn has(&self, dn: &str) -> bool {
-        self.names.contains(self.digest(dn))
+        self.names.contains(self.digest(dn)) || self.tainted.contains(self.digest(&readable(dn)))
     }
 
     fn digest(&self, dn: &str) -> rollcall_core::digests::Digest {
-        match Dn::parse(dn) {
-            Ok(dn) => self.digests.of(&dn),
-            Err(_) => self.digests.of(dn),
-        }
+        self.digests.of(&Dn::given(dn))
     }
+}
+
+/// What a name in UTF-8 and the same name in another encoding have in common: their ASCII characters. In the former an
+/// umlaut is one character, in the latter it is one octet, which came as a question mark.
+fn readable(dn: &str) -> String {
+    dn.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
 }
 
 impl Confirmed {

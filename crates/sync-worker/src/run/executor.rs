@@ -36,18 +36,21 @@ pub struct RunLimits {
     pub concurrent: usize,
     /// Runs that may read one directory at a time, in all replicas together.
     pub per_directory: u32,
+    /// Entries that the searches of one user sync may bring; a run that meets more is incomplete.
+    pub max_entries: u32,
     /// Whether reports are written; false where nobody sends them.
     pub reports: bool,
 }
 
 impl Default for RunLimits {
-    /// The default login policy, 30 s, four runs, two a directory, no reports.
+    /// The default login policy, 30 s, four runs, two a directory, two million entries, no reports.
     fn default() -> Self {
         Self {
             login_policy: LoginPolicy::default(),
             lease_ttl: Duration::from_secs(30),
             concurrent: 4,
             per_directory: 2,
+            max_entries: 2_000_000,
             reports: false,
         }
     }

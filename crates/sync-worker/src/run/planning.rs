@@ -148,7 +148,7 @@ impl<'a> Planning<'a> {
             let id = match self.source.reader.external_id(&entry) {
                 Ok(id) => id,
                 Err(issue) => {
-                    self.nameless.note(&entry.dn);
+                    self.nameless.note(&entry);
                     self.issues.push(*issue);
                     continue;
                 }

@@ -31,7 +31,12 @@ pub(super) async fn relinked(
 ) -> Result<HashMap<UserId, ExternalId>, Stop> {
     let mut relinking = Relinking::new(&sync.id);
     let attributes = source.reader.attributes();
-    let mut pull = Pull::new(&source.ldap, &sync.settings.searches, &attributes);
+    let mut pull = Pull::new(
+        &source.ldap,
+        &sync.settings.searches,
+        &attributes,
+        source.max_entries,
+    );
     while let Some(entries) = pull.next_batch().await {
         x.keep_going(job).await?;
         let now = x.clock.now();

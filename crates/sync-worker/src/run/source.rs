@@ -28,6 +28,8 @@ pub(super) struct Source {
     pub(super) directory: Directory,
     /// The longest time for one operation.
     pub(super) timeout: Duration,
+    /// Entries that its searches may bring.
+    pub(super) max_entries: u32,
     name: String,
 }
 
@@ -39,6 +41,7 @@ impl Source {
             reader: &self.reader,
             contexts: &self.contexts,
             timeout: self.timeout,
+            max_entries: self.max_entries,
         }
     }
 
@@ -73,6 +76,7 @@ pub(super) async fn source(
         ldap,
         directory,
         timeout,
+        max_entries: x.limits.max_entries,
         name,
     })
 }

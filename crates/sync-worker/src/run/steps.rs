@@ -142,7 +142,12 @@ async fn pull<'a>(
     };
     // The server begins while it is asked who the users are.
     let attributes = source.reader.attributes();
-    let mut pull = Pull::new(&source.ldap, &begun.sync.settings.searches, &attributes);
+    let mut pull = Pull::new(
+        &source.ldap,
+        &begun.sync.settings.searches,
+        &attributes,
+        source.max_entries,
+    );
     let mut planning = Planning::begin(target, &begun.sync, source, roles, relinked, begun.time).await?;
     // Told at once, the first few entries would look like all that half a second brings.
     let mut progress_due = Instant::now() + PROGRESS_INTERVAL;

@@ -17,6 +17,8 @@ const BASE: &str = "dc=scripted";
 const PAGING: &str = "1.2.840.113556.1.4.319";
 /// Entries of a page.
 const PAGE: usize = 2;
+/// Entries that a run may read.
+const CEILING: &str = "1000";
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// What the server does with the pages of a search.
@@ -49,8 +51,14 @@ enum Mood {
     ShowsOnly(usize),
     /// Finds nobody by the id, for which runs ask in larger pages, and names all but the last person, without their uids.
     Blind,
-    /// Sends the first two people again and again, as if there were more pages without end.
+    /// Sends people without end, two new ones a page.
     Endless,
+    /// Sends the first two people again and again, as if there were more pages without end.
+    Repeating,
+    /// Refuses the control for pages, be it critical or not.
+    Pageless,
+    /// Answers as if it did not know pages, with the first of them.
+    LosesControl,
 }
 
 struct Script {
@@ -91,6 +99,14 @@ impl Person {
         ];
         ber::search_entry(message, &dn, &attributes)
     }
+}
+
+/// One of people without end.
+fn stranger(message: i64, number: u64) -> Vec<u8> {
+    let id = format!("00000000-0000-4000-9000-{number:012x}");
+    let uid = format!("stranger{number}");
+    let attributes: [(&str, &[&[u8]]); 2] = [("entryUUID", &[id.as_bytes()]), ("uid", &[uid.as_bytes()])];
+    ber::search_entry(message, &format!("uid={uid},{BASE}"), &attributes)
 }
 
 /// What the server sends, and whether it leaves then.
@@ -137,9 +153,24 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
         }
         (Some((_, cookie)), Mood::Endless) => {
             let number = cookie.as_slice().try_into().map_or(0, u64::from_be_bytes);
-            let sent = entries(&script.people[..2]);
+            let sent: Vec<u8> = [2 * number, 2 * number + 1]
+                .map(|number| stranger(id, number))
+                .concat();
             let next = (number + 1).to_be_bytes();
             return ([sent, ber::page_done(id, &next)].concat(), false);
+        }
+        (Some((size, cookie)), Mood::Repeating) if usize::try_from(*size).unwrap() == PAGE => {
+            let number = cookie.first().map_or(0, |number| *number);
+            let sent = entries(&script.people[..PAGE]);
+            return (
+                [sent, ber::page_done(id, &[number.wrapping_add(1)])].concat(),
+                false,
+            );
+        }
+        (Some(_), Mood::Pageless) => return (ber::search_done(id, 12, "no pages here"), false),
+        (Some((size, _)), Mood::LosesControl) if usize::try_from(*size).unwrap() == PAGE => {
+            let sent = entries(&script.people[..PAGE]);
+            return ([sent, ber::search_done(id, 0, "")].concat(), false);
         }
         (Some((size, _)), Mood::Pages(most)) if *size > most => {
             return (ber::search_done(id, 11, "too many"), false);
@@ -150,6 +181,10 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
         }
     };
     let mut people = script.people.clone();
+    if size != PAGE {
+        // Whoever looks for ids asks for no names, which may be large.
+        people.iter_mut().for_each(|person| person.name.truncate(100));
+    }
     if let Mood::Skips(skipped) = script.mood
         && size == PAGE
     {
@@ -247,7 +282,8 @@ async fn world_of(count: u8) -> (World<ScriptedLdap>, Shared) {
         missing_users: v1::MissingUserPolicy::Archive.into(),
         ..sync_of(BASE, "(uid=*)")
     };
-    let mut world = World::around(server, port, directory, sync, Clock::System).await;
+    let settings = [("runs.max_entries", CEILING)];
+    let mut world = World::around_with(&settings, server, port, directory, sync, Clock::System).await;
     let run = world.succeed().await;
     assert_eq!(run.counts.unwrap().created, i64::from(count));
     (world, script)
@@ -344,6 +380,61 @@ async fn a_directory_without_pages_is_read_at_once() {
 async fn a_directory_without_pages_and_with_a_limit_removes_nobody() {
     let (world, run) = stopped(Mood::Unpaged(3)).await;
     is_partial(world, &run).await;
+}
+
+/// Matrix case 54: whatever base and filter are, it is asked without pages, and so are the absences.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_refuses_the_control_for_pages_gets_its_removals_confirmed() {
+    let (mut world, script) = world().await;
+    {
+        let mut script = script.lock().unwrap();
+        script.mood = Mood::Pageless;
+        script.people.pop();
+    }
+    let run = world.succeed().await;
+    assert_eq!(
+        world.changes(&run).await,
+        [("person6".to_owned(), ChangeType::Archive)]
+    );
+}
+
+/// Matrix case 54: a proxy that drops the control of the answer shows the first page as if it were all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_whose_control_got_lost_does_not_pass_for_all_there_is() {
+    let (mut world, script) = world().await;
+    script.lock().unwrap().mood = Mood::LosesControl;
+    let run = world.succeed().await;
+    assert_eq!(run.search_outcome(), SearchOutcome::Complete);
+    assert_eq!((run.counts.unwrap().unchanged, world.active().await), (6, 6));
+}
+
+/// Matrix case 42: no run holds its place for hours, and nobody is removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_never_ends_ends_the_pull_and_removes_nobody() {
+    for (mood, why, entries) in [
+        (Mood::Repeating, "the same entries page after page", 2..20),
+        (
+            Mood::Endless,
+            "more entries or bytes than a run may read",
+            1000..1010,
+        ),
+    ] {
+        let (mut world, script) = world().await;
+        let before = world.users().await;
+        script.lock().unwrap().mood = mood;
+        let run = world.apply().await;
+        assert_eq!(run.state(), SyncRunState::SucceededWithIssues, "{run:#?}");
+        assert_eq!(run.search_outcome(), SearchOutcome::Partial);
+        let issues = world.issues(&run).await;
+        let told = |issue: &v1::SyncIssue| {
+            issue.r#type() == IssueType::PullIncomplete && issue.message.contains(why)
+        };
+        assert!(issues.iter().any(told), "{issues:#?}");
+        let read = run.counts.unwrap().entries;
+        assert!(entries.contains(&read), "{read}");
+        let after = world.users().await;
+        assert!(before.iter().all(|(login, user)| after[login] == *user));
+    }
 }
 
 /// Matrix case 55: the search begins anew, and whoever came twice is one user.
@@ -449,17 +540,43 @@ async fn an_entry_that_is_not_utf_8_is_an_issue_and_the_rest_is_imported() {
     }
     let run = world.apply().await;
     assert_eq!(run.state(), SyncRunState::SucceededWithIssues, "{run:#?}");
-    assert_eq!(run.search_outcome(), SearchOutcome::Partial);
-    let types = world.issue_types(&run).await;
-    for kind in [IssueType::UndecodableEntry, IssueType::PullIncomplete] {
-        assert!(types.contains(&kind), "{types:?}");
+    assert_eq!(run.search_outcome(), SearchOutcome::Complete);
+    assert_eq!(world.issue_types(&run).await, [IssueType::UndecodableEntry]);
+    // Whoever did leave is removed: the entry excuses its own person and nobody else.
+    let expected = [
+        ("person6".to_owned(), ChangeType::Archive),
+        ("person7".to_owned(), ChangeType::Create),
+    ];
+    assert_eq!(world.changes(&run).await, expected);
+    assert_eq!(world.active().await, 6);
+}
+
+/// Matrix case 50: the entry is an issue that says what is large, its user stays, and everybody else is seen to.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_larger_than_a_message_is_an_issue_and_excuses_its_own_person() {
+    let (mut world, script) = world().await;
+    {
+        let mut script = script.lock().unwrap();
+        script.people[2].name = "x".repeat(9 << 20);
+        script.people.remove(5);
+        script.people.push(person(7));
     }
-    // Nobody is removed, not even the one who did leave: that is for a complete pull to say.
-    assert_eq!(
-        world.changes(&run).await,
-        [("person7".to_owned(), ChangeType::Create)]
-    );
-    assert_eq!(world.active().await, 7);
+    let run = world.apply().await;
+    assert_eq!(run.state(), SyncRunState::SucceededWithIssues, "{run:#?}");
+    assert_eq!(run.search_outcome(), SearchOutcome::Complete);
+    let issues = world.issues(&run).await;
+    let told: Vec<_> = issues
+        .iter()
+        .map(|issue| (issue.r#type(), issue.dn.as_str(), issue.attribute.as_str()))
+        .collect();
+    let dn = format!("uid=person3,{BASE}");
+    assert_eq!(told, [(IssueType::EntryTooLarge, dn.as_str(), "cn")]);
+    let expected = [
+        ("person6".to_owned(), ChangeType::Archive),
+        ("person7".to_owned(), ChangeType::Create),
+    ];
+    assert_eq!(world.changes(&run).await, expected);
+    assert_eq!(world.active().await, 6);
 }
 
 /// Whoever has a role may be as many as there are people, and a person need not wait for that.

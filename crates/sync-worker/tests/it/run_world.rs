@@ -93,7 +93,19 @@ impl<D> World<D> {
         sync: v1::UserSync,
         clock: Clock,
     ) -> Self {
-        let worker = TestWorker::start_with(&[port], &[], clock).await;
+        Self::around_with(&[], server, port, directory, sync, clock).await
+    }
+
+    /// The same with these settings of the worker.
+    pub async fn around_with(
+        settings: &[(&str, &str)],
+        server: D,
+        port: u16,
+        directory: v1::Directory,
+        sync: v1::UserSync,
+        clock: Clock,
+    ) -> Self {
+        let worker = TestWorker::start_with(&[port], settings, clock).await;
         let mut clients = worker.clients(ADMIN);
         create_tenant(&mut clients).await;
         let request = v1::CreateDirectoryRequest {
