@@ -59,20 +59,20 @@ enum Parent {
 
 /// The names of entries whose ids cannot be used: 16 bytes each.
 #[derive(Default)]
-pub(super) struct Nameless {
+pub(crate) struct Nameless {
     digests: Digests,
     names: DigestSet,
 }
 
 impl Nameless {
     /// Such an entry came.
-    pub(super) fn note(&mut self, dn: &str) {
+    pub(crate) fn note(&mut self, dn: &str) {
         let digest = self.digest(dn);
         self.names.insert(digest);
     }
 
     /// True if one came that is known by this name, however it is written.
-    pub(super) fn has(&self, dn: &str) -> bool {
+    pub(crate) fn has(&self, dn: &str) -> bool {
         self.names.contains(self.digest(dn))
     }
 
