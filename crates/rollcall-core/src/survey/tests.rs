@@ -29,7 +29,7 @@ fn survey(dialect: Dialect, id: Option<&str>, fields: &[(&str, &[&str])]) -> Sur
         }
     }
     let mapping = Mapping::new(&sync, LoginPolicy::default());
-    Survey::new(EntryReader::new(dialect, id, mapping), DateTime::UNIX_EPOCH)
+    Survey::new(EntryReader::new(dialect, id, mapping))
 }
 
 fn entry(dn: &str, attributes: &[(&str, &[u8])]) -> Entry {
@@ -187,47 +187,6 @@ fn an_entry_that_two_searches_find_is_one() {
 }
 
 #[test]
-fn what_several_enabled_entries_ask_for_is_named_with_them() {
-    let mut survey = survey(Dialect::OpenLdap, None, &[("email", &["mail"])]);
-    survey.see(0, &person(1, &[("mail", b"Shared@example.org")]));
-    survey.see(0, &person(2, &[("mail", b"shared@EXAMPLE.org")]));
-    let disabled: (&str, &[u8]) = ("pwdaccountlockedtime", b"000001010000Z");
-    survey.see(0, &person(3, &[("uid", b"user4"), disabled]));
-    survey.see(0, &person(4, &[]));
-    let stages = stages(&survey);
-    let rivals = one(&stages, "shared@example.org");
-    assert_eq!(rivals.result, StageResult::Warn);
-    assert!(rivals.message.contains("uid=user1; uid=user2") && rivals.message.contains("e-mail address"));
-    assert!(
-        rivals.message.starts_with("1 login or e-mail address is"),
-        "{rivals:?}"
-    );
-    let issues = survey.rivalries("uid=user1");
-    assert_eq!(issues.len(), 1);
-    assert!(issues[0].kind == IssueKind::DuplicateInDirectory && issues[0].message.contains("uid=user2"));
-    assert!(survey.rivalries("uid=user3").is_empty() && survey.rivalries("uid=user4").is_empty());
-}
-
-#[test]
-fn an_address_stands_against_no_login_and_whoever_gets_no_login_is_told_nothing_else() {
-    let mut survey = survey(Dialect::OpenLdap, None, &[("email", &["mail"])]);
-    survey.see(0, &person(1, &[("mail", b"shared@example.org")]));
-    survey.see(
-        0,
-        &person(2, &[("uid", b"user1"), ("mail", b"shared@example.org")]),
-    );
-    survey.see(0, &person(3, &[("mail", b"user4")]));
-    survey.see(0, &person(4, &[]));
-    let told = |dn: &str| -> Vec<String> {
-        let issues = survey.rivalries(dn).into_iter();
-        issues.filter_map(|issue| issue.value).collect()
-    };
-    assert_eq!(told("uid=user1"), ["user1"]);
-    assert_eq!(told("uid=user2"), ["user1"]);
-    assert!(told("uid=user4").is_empty());
-}
-
-#[test]
 fn aliases_alone_fail_and_some_warn() {
     let alias = entry("cn=a", &[("objectclass", b"alias"), ("uid", b"ada")]);
     let mut survey = survey(Dialect::OpenLdap, None, &[]);
@@ -318,35 +277,6 @@ fn without_a_schema_the_name_that_the_server_answers_by_is_told() {
             .contains("The server answers sn when it is asked for Surname"),
         "{failed:?}"
     );
-}
-
-#[test]
-fn what_a_run_would_raise_is_said_with_its_number() {
-    let mut survey = survey(Dialect::OpenLdap, None, &[("email", &["mail"]), ("x", &["sn"])]);
-    survey.see(0, &person(1, &[("mail", b"nonsense"), ("sn", b"M\xfcller")]));
-    survey.see(0, &person(2, &[("uid", b"x y")]));
-    let found = stages(&survey);
-    assert_eq!(one(&found, "cannot be decoded").result, StageResult::Warn);
-    let mail = one(&found, "1 of 2 entries: the e-mail address is not valid");
-    assert!(mail.result == StageResult::Warn && !mail.hint.is_empty());
-    let login = one(&found, "1 of 2 entries: the login");
-    assert!(login.message.ends_with("one is uid=user2."), "{login:?}");
-}
-
-#[test]
-fn the_state_that_may_not_be_read_is_said() {
-    let guid: (&str, &[u8]) = ("objectguid", &[7; 16]);
-    let mut survey = survey(Dialect::ActiveDirectory, None, &[]);
-    survey.see(0, &person(1, &[guid, ("useraccountcontrol", b"512")]));
-    let said = |survey: &Survey| {
-        let hint = IssueKind::StateUnreadable.hint();
-        stages(survey)
-            .iter()
-            .any(|stage| stage.hint == hint && stage.result == StageResult::Warn)
-    };
-    assert!(!said(&survey));
-    survey.see(0, &person(2, &[]));
-    assert!(said(&survey));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! CheckUserSync: the connection's stages, then every search as a run would do it, and a sample of what would
 //! become of the entries.
 
+mod forecast;
+mod foretold;
+mod kept;
 mod role_rules;
 mod samples;
 
@@ -10,11 +13,12 @@ use std::time::Duration;
 use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::Directory;
+use rollcall_core::entry::Entry;
 use rollcall_core::error::Error;
 use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::survey::Survey;
-use rollcall_core::user_sync::UserSyncSettings;
-use rollcall_ldap::{LdapDirectory, ReadRequest, RootDse, SearchesToCheck, check_searches};
+use rollcall_core::user_sync::{UserSync, UserSyncSettings};
+use rollcall_ldap::{Count, LdapDirectory, ReadRequest, RootDse, SearchesToCheck, check_searches};
 use rollcall_proto::convert::check::{CheckUserSync, UserSyncTarget};
 use rollcall_proto::resource_name;
 use rollcall_proto::v1;
@@ -23,6 +27,8 @@ use rollcall_service::reading;
 use rollcall_store::CheckSubject;
 use tokio::time::Instant;
 
+use self::forecast::{Forecast, Forecaster};
+use self::kept::Kept;
 use self::samples::Sampled;
 use super::Span;
 use crate::services::about;
@@ -49,8 +55,14 @@ const LATER_STAGES: [StageKind; 7] = [
 struct Subject<'a> {
     tenant: &'a TenantId,
     /// The stored user sync that it is, or is to become.
-    id: Option<UserSyncId>,
+    stored: Option<UserSync>,
     settings: UserSyncSettings,
+}
+
+impl Subject<'_> {
+    fn id(&self) -> Option<&UserSyncId> {
+        self.stored.as_ref().map(|sync| &sync.id)
+    }
 }
 
 impl Worker {
@@ -63,28 +75,25 @@ impl Worker {
         let tenant = &request.tenant;
         let (is_stored, subject) = match request.target {
             UserSyncTarget::Stored(id) => {
-                let settings = self.stored_settings(tenant, &id).await?;
-                (
-                    true,
-                    Subject {
-                        tenant,
-                        id: Some(id),
-                        settings,
-                    },
-                )
+                let stored = self.stored_sync(tenant, &id).await?;
+                let subject = Subject {
+                    tenant,
+                    settings: stored.settings.clone(),
+                    stored: Some(stored),
+                };
+                (true, subject)
             }
             UserSyncTarget::Draft { stored, settings } => {
-                if let Some(id) = &stored {
-                    self.stored_settings(tenant, id).await?;
-                }
-                (
-                    false,
-                    Subject {
-                        tenant,
-                        id: stored,
-                        settings: *settings,
-                    },
-                )
+                let stored = match &stored {
+                    Some(id) => Some(self.stored_sync(tenant, id).await?),
+                    None => None,
+                };
+                let subject = Subject {
+                    tenant,
+                    stored,
+                    settings: *settings,
+                };
+                (false, subject)
             }
         };
         let directory = self.stored_directory(tenant, &subject.settings.directory).await?;
@@ -110,7 +119,7 @@ impl Worker {
                 Vec::new()
             }
         };
-        if let Some(id) = subject.id.filter(|_| is_stored) {
+        if let Some(id) = subject.id().filter(|_| is_stored).cloned() {
             self.store
                 .save_check(tenant, &CheckSubject::UserSync(id), &report, span.time)
                 .await?;
@@ -151,17 +160,17 @@ impl Worker {
             count_limit: COUNT_LIMIT,
         };
         let end = Instant::now() + span.left().saturating_sub(RESERVE);
-        let mut survey = Survey::new(reader.clone(), span.time);
-        let searches = check_searches(&handle, wanted, end, |search, entry| survey.see(search, entry)).await;
+        let mut survey = Survey::new(reader.clone());
+        let mut kept = Kept::default();
+        let see = |search, entry: &Entry| {
+            survey.see(search, entry);
+            kept.keep(entry);
+        };
+        let searches = check_searches(&handle, wanted, end, see).await;
         report.stages.extend(searches.stages);
         let in_use = self
             .store
-            .id_kinds_in_use(
-                subject.tenant,
-                &directory.id,
-                subject.id.as_ref(),
-                reader.id_kinds(),
-            )
+            .id_kinds_in_use(subject.tenant, &directory.id, subject.id(), reader.id_kinds())
             .await?;
         let kind = survey.id_kind(&in_use);
         let answered = match searches.schema.is_empty() {
@@ -184,6 +193,27 @@ impl Worker {
         let (rule_stages, roles) =
             role_rules::check(&handle, dialect, &subject.settings, contexts, sampled.dns(), end).await;
         report.stages.extend(rule_stages);
+        let is_exact = |count: &Option<Count>| count.is_some_and(|count| count.exact);
+        let forecaster = Forecaster {
+            store: &self.store,
+            tenant: subject.tenant,
+            stored: subject.stored.as_ref(),
+            settings: &subject.settings,
+            reader: &reader,
+            roles: &roles,
+            complete: searches.counts.iter().all(is_exact),
+            now: span.time,
+        };
+        let forecast = match tokio::time::timeout(span.left(), forecaster.forecast(kept)).await {
+            Ok(forecast) => forecast?,
+            Err(_) => {
+                let message = "what a run would do was not looked at, since there was no time left";
+                let untold = stage(StageKind::FieldMappings, StageResult::Skipped, message, "");
+                report.stages.push(untold);
+                Forecast::default()
+            }
+        };
+        report.stages.extend(forecast.stages());
         let known = self
             .store
             .users_by_external_ids(subject.tenant, &directory.id, &sampled.ids())
@@ -191,27 +221,23 @@ impl Worker {
         report.stages.push(overlaps(subject, &known));
         Ok(sampled.show(
             &reader,
-            &survey,
+            &forecast,
             &roles,
             &subject.settings,
             subject.tenant,
-            subject.id.as_ref(),
+            subject.id(),
             &known,
             span.time,
         ))
     }
 
-    async fn stored_settings(&self, tenant: &TenantId, id: &UserSyncId) -> Result<UserSyncSettings, Error> {
+    async fn stored_sync(&self, tenant: &TenantId, id: &UserSyncId) -> Result<UserSync, Error> {
         let key = UserSyncKey {
             tenant: tenant.clone(),
             user_sync: id.clone(),
         };
-        let found = self
-            .store
-            .user_sync(tenant, id)
-            .await
-            .map_err(about(&key.to_string()))?;
-        Ok(found.settings)
+        let found = self.store.user_sync(tenant, id).await;
+        found.map_err(about(&key.to_string()))
     }
 }
 
@@ -246,9 +272,7 @@ fn overlaps(subject: &Subject<'_>, known: &[rollcall_core::user::User]) -> Stage
         .iter()
         .filter_map(|user| user.origin.as_ref())
         .map(|origin| &origin.user_sync);
-    let mut others: Vec<_> = owners
-        .filter(|owner| Some(*owner) != subject.id.as_ref())
-        .collect();
+    let mut others: Vec<_> = owners.filter(|owner| Some(*owner) != subject.id()).collect();
     let count = others.len();
     others.sort_unstable();
     others.dedup();

@@ -59,7 +59,7 @@ enum Parent {
 
 /// The names of entries whose ids cannot be used: 16 bytes each.
 #[derive(Default)]
-pub(super) struct Nameless {
+pub(crate) struct Nameless {
     digests: Digests,
     names: DigestSet,
     /// Names that are not UTF-8, by what can be read of them.
@@ -68,7 +68,7 @@ pub(super) struct Nameless {
 
 impl Nameless {
     /// Such an entry came.
-    pub(super) fn note(&mut self, entry: &Entry) {
+    pub(crate) fn note(&mut self, entry: &Entry) {
         match entry.tainted {
             true => self.tainted.insert(self.digest(&readable(&entry.dn))),
             false => self.names.insert(self.digest(&entry.dn)),
@@ -76,7 +76,7 @@ impl Nameless {
     }
 
     /// True if one came that is known by this name, however it is written.
-    pub(super) fn has(&self, dn: &str) -> bool {
+    pub(crate) fn has(&self, dn: &str) -> bool {
         self.names.contains(self.digest(dn)) || self.tainted.contains(self.digest(&readable(dn)))
     }
 

@@ -10,7 +10,7 @@ use rollcall_core::planner::{Context, Holder};
 use rollcall_store::Store;
 
 /// Everything that is known about the users that these entries concern.
-pub(super) async fn context(
+pub(crate) async fn context(
     store: &Store,
     tenant: &TenantId,
     directory: &DirectoryId,

@@ -83,7 +83,7 @@ impl Disputes {
 }
 
 /// The issue of an entry whose id others have too.
-pub(super) fn issue(id: &ExternalId, dn: &str) -> Issue {
+pub(crate) fn issue(id: &ExternalId, dn: &str) -> Issue {
     let message = "several entries have this id, so nobody can tell which of them is the person: none of them was taken, and \
                    a user who has the id stays as it was, but for access that one of them takes away";
     Issue::new(IssueKind::DuplicateInDirectory, dn, message).about(id.kind().attribute(), &id.to_string())

@@ -15,7 +15,7 @@ use super::absences::{BATCH_IDS, matching};
 use super::source::Source;
 
 /// Of the other user syncs that have the people of these entries, those whose plans are held.
-pub(super) async fn held(
+pub(crate) async fn held(
     store: &Store,
     sync: &UserSync,
     entries: &[&EntryReading],

@@ -15,6 +15,7 @@ mod company;
 mod connection_checks;
 mod directories;
 mod endpoint_change;
+mod forecasts;
 mod harness;
 mod hidden_state;
 mod holds;

@@ -35,12 +35,12 @@ fn search(base_dn: &str, filter: &str) -> v1::UserSearch {
 }
 
 /// The server's config, changed while it runs.
-fn reconfigure(world: &World, lines: &str) {
+pub fn reconfigure(world: &World, lines: &str) {
     let change = format!("dn: olcDatabase={{1}}mdb,cn=config\nchangetype: modify\n{lines}");
     world.slapd.modify_as("cn=config", "config", &change).unwrap();
 }
 
-const CONFIG_DATABASE: &str = "database config\nrootdn cn=config\nrootpw config";
+pub const CONFIG_DATABASE: &str = "database config\nrootdn cn=config\nrootpw config";
 
 /// Matrix case 51.
 #[tokio::test(flavor = "multi_thread")]

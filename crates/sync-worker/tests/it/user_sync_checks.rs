@@ -365,7 +365,7 @@ async fn what_a_run_would_raise_is_said_before_it() {
     let report = answer.report.unwrap();
     let said = |word: &str| report.stages.iter().any(|stage| stage.message.contains(word));
     assert!(
-        said("login \"ada\"") && said("cn=second,ou=Guests") && said("alias of another entry"),
+        said("with \"ada\"") && said("cn=second,ou=Guests") && said("alias of another entry"),
         "{report:#?}"
     );
     let sample = |dn: &str| {

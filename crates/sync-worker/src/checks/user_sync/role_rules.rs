@@ -15,9 +15,16 @@ use tokio::time::Instant;
 pub(super) struct Roles {
     by_dn: BTreeMap<String, RoleFinding>,
     otherwise: RoleFinding,
+    has_no_rules: bool,
 }
 
 impl Roles {
+    /// The same if the rules were tried on it, or there are none.
+    pub(super) fn known(&self, dn: &str) -> Option<&RoleFinding> {
+        let tried = self.by_dn.get(dn);
+        tried.or_else(|| self.has_no_rules.then_some(&self.otherwise))
+    }
+
     /// What is known about the role of the entry at `dn`.
     pub(super) fn of(&self, dn: &str) -> &RoleFinding {
         self.by_dn.get(dn).unwrap_or(&self.otherwise)
@@ -81,6 +88,7 @@ pub(super) async fn check(
     let roles = Roles {
         by_dn: dns.into_iter().zip(findings).collect(),
         otherwise: RoleFinding::of(&settings.role, &settings.role_rules, &[]),
+        has_no_rules: settings.role_rules.is_empty(),
     };
     (stages, roles)
 }

@@ -10,12 +10,12 @@ use rollcall_core::issue::Issue;
 use rollcall_core::judgement::Judged;
 use rollcall_core::person;
 use rollcall_core::reader::EntryReader;
-use rollcall_core::survey::Survey;
 use rollcall_core::user::{Origin, User};
 use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_proto::convert::sync_run;
 use rollcall_proto::v1;
 
+use super::forecast::Forecast;
 use super::role_rules::Roles;
 
 /// Entries of all searches in turn, each person once.
@@ -64,7 +64,7 @@ impl Sampled {
     pub(super) fn show(
         self,
         reader: &EntryReader,
-        survey: &Survey,
+        forecast: &Forecast,
         roles: &Roles,
         settings: &UserSyncSettings,
         tenant: &TenantId,
@@ -75,6 +75,7 @@ impl Sampled {
         let directory = &settings.directory;
         let show = |(entry, id): (Entry, Result<ExternalId, Box<Issue>>)| {
             let role = roles.of(&entry.dn);
+            let is_nobody = reader.nobody(&entry).is_some();
             let (user, mut issues) = match id {
                 Ok(id) => {
                     let is_it = |user: &&User| {
@@ -91,15 +92,18 @@ impl Sampled {
                     match judged {
                         Ok(mut judged) => {
                             let issues = std::mem::take(&mut judged.issues);
-                            let shown = user(judged, tenant, user_sync, directory, existing, now);
-                            (Some(shown), issues)
+                            let is_taken = plan(&mut judged, forecast, &entry.dn, existing);
+                            let show = || user(judged, tenant, user_sync, directory, existing, now);
+                            (is_taken.then(show), issues)
                         }
                         Err(issues) => (None, issues),
                     }
                 }
                 Err(issue) => (None, vec![*issue]),
             };
-            issues.extend(survey.rivalries(&entry.dn));
+            if let Some(foretold) = forecast.of(&entry.dn).filter(|_| !is_nobody) {
+                issues = foretold;
+            }
             v1::SampleEntry {
                 dn: entry.dn,
                 user,
@@ -111,6 +115,23 @@ impl Sampled {
         };
         self.entries.into_iter().map(show).collect()
     }
+}
+
+/// Makes of what the entry asks for what the plan gives it. False if nobody would come of it.
+fn plan(judged: &mut Judged, forecast: &Forecast, dn: &str, existing: Option<&User>) -> bool {
+    match (forecast.change(dn), existing) {
+        (Some(change), _) => {
+            judged.profile = change.profile.clone();
+            (judged.state, judged.state_reason) = (change.state, change.state_reason);
+        }
+        _ if forecast.of(dn).is_none() => {}
+        (None, Some(user)) => {
+            judged.profile = user.profile.clone();
+            (judged.state, judged.state_reason) = (user.state, user.state_reason);
+        }
+        (None, None) => return false,
+    }
+    true
 }
 
 fn is_own(user: &User, user_sync: Option<&UserSyncId>) -> bool {
