@@ -145,7 +145,7 @@ async fn no_directory_but_the_user_s_own_ever_sees_a_login() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_that_passes_before_the_bind_invites_a_retry_and_takes_no_slot() {
+async fn a_deadline_that_passes_before_the_bind_is_the_caller_s_and_takes_no_slot() {
     let settings = [("login.trust_dn", "0s"), ("throttle.login_limit", "1")];
     let world = World::with(Slapd::builder(), &settings).await;
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
@@ -154,7 +154,7 @@ async fn a_deadline_that_passes_before_the_bind_invites_a_retry_and_takes_no_slo
     let mut impatient = tonic::Request::new(request("ada", PASSWORD));
     impatient.set_timeout(Duration::from_millis(400));
     let status = auth.authenticate(impatient).await.unwrap_err();
-    assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+    assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status:?}");
     world.server.resume().unwrap();
     rollcall_testkit::wait_for("the slot is free", Duration::from_secs(20), async || {
         world.login("ada", PASSWORD).await == "OK ada"
