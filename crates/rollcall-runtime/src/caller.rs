@@ -240,7 +240,7 @@ impl Callers {
         &self,
         authorization: Option<&[u8]>,
         certificate_names: &[String],
-        now: DateTime<Utc>,
+        now: impl Fn() -> DateTime<Utc>,
     ) -> Result<Identity, Error> {
         let listed = match &*self.0 {
             Known::Anyone(caller) => return Ok(Identity::of(caller, "")),
@@ -305,7 +305,7 @@ fn bearer_token(header: &[u8]) -> Option<&[u8]> {
 }
 
 /// Compares with every token, so that the time taken tells nothing about where a match is.
-fn by_token(listed: &[Credentials], token: &[u8], now: DateTime<Utc>) -> Option<Identity> {
+fn by_token(listed: &[Credentials], token: &[u8], now: impl Fn() -> DateTime<Utc>) -> Option<Identity> {
     let digest = ring::digest::digest(&ring::digest::SHA256, token);
     let mut found = None;
     for credentials in listed {
@@ -316,7 +316,7 @@ fn by_token(listed: &[Credentials], token: &[u8], now: DateTime<Utc>) -> Option<
         }
     }
     let (credentials, known) = found?;
-    if known.expire_time.is_some_and(|end| now >= end) {
+    if known.expire_time.is_some_and(|end| now() >= end) {
         let (caller, token) = (credentials.caller.name(), known.id.as_str());
         tracing::info!(
             caller.name = caller,

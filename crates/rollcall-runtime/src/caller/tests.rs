@@ -37,7 +37,7 @@ fn callers() -> Callers {
 
 fn check_identity(authorization: Option<&str>, names: &[&str], expected: Option<&str>) {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let found = callers().identify(authorization.map(str::as_bytes), &names, now(0));
+    let found = callers().identify(authorization.map(str::as_bytes), &names, || now(0));
     let name = found
         .as_ref()
         .map(|found| found.caller.name())
@@ -71,7 +71,7 @@ fn tokens_of_one_caller_overlap_and_end() {
     }]);
     let used = |token: &str, seconds| {
         let header = format!("Bearer {token}");
-        let found = callers.identify(Some(header.as_bytes()), &[], now(seconds));
+        let found = callers.identify(Some(header.as_bytes()), &[], || now(seconds));
         found
             .ok()
             .map(|found| (found.caller.name().to_owned(), found.token))

@@ -65,7 +65,7 @@ where
         match self.callers.identify(
             authorization.as_ref().map(|value| value.as_bytes()),
             names,
-            Clock::System.now(),
+            || Clock::System.now(),
         ) {
             Ok(Identity { caller, token }) => {
                 let span = tracing::Span::current();
