@@ -243,8 +243,9 @@ impl Asked {
             .holder
             .filter(|(holder, field)| enabled(holder) && claimants[*holder].offers(*field))
             .map(|(holder, _)| holder);
-        let all_logins = || self.logins.iter().chain(&self.rejected_logins).copied();
-        let all_emails = || self.emails.iter().chain(&self.rejected_emails).copied();
+        // In one order, so that it does not depend on settings who is named.
+        let all_logins = || sorted(&self.logins, &self.rejected_logins);
+        let all_emails = || sorted(&self.emails, &self.rejected_emails);
         let first_enabled =
             offered_by_enabled.or_else(|| all_logins().chain(all_emails()).find(enabled_of(claimants)));
         // Rule 2: next to an enabled entry a disabled one asks for nothing.
@@ -327,6 +328,12 @@ impl Asked {
             outcome.needs.push((key.to_owned(), holder));
         }
     }
+}
+
+fn sorted(some: &[usize], others: &[usize]) -> impl Iterator<Item = usize> {
+    let mut all = [some, others].concat();
+    all.sort_unstable();
+    all.into_iter()
 }
 
 fn enabled_of(claimants: &[Claimant]) -> impl Fn(&usize) -> bool {
@@ -460,7 +467,7 @@ fn note_ambiguous(keys: &Keys, claimants: &[Claimant], outcomes: &mut [Outcome])
         let keeps = !claimants[holder].offers(Field::Login)
             && !releases(claimants, outcomes, holder, Field::Login)
             && claimants[holder].enabled;
-        let mut logins = asked.logins.iter().chain(&asked.rejected_logins).copied();
+        let mut logins = sorted(&asked.logins, &asked.rejected_logins);
         let rival = logins.find(enabled_of(claimants));
         if let (true, Some(rival)) = (keeps, rival) {
             outcomes[holder].ambiguous_with = Some(rival);

@@ -74,6 +74,8 @@ pub struct Planner<'a> {
     bystanders: Vec<Bystander>,
     /// Identifiers that bystanders ask for who are too many to be kept.
     crowd: DigestSet,
+    /// Ids whose entries were taken back: nobody knows which of several is the person.
+    disputed: HashSet<ExternalId>,
     /// Users of this sync who have what claims ask for.
     holders: HashMap<UserId, User>,
     /// What others have.
@@ -106,6 +108,7 @@ impl<'a> Planner<'a> {
             claims: Vec::new(),
             bystanders: Vec::new(),
             crowd: DigestSet::default(),
+            disputed: HashSet::new(),
             holders: HashMap::new(),
             outside: HashMap::new(),
             counts: RunCounts::default(),

@@ -107,6 +107,41 @@ impl Claim {
     }
 }
 
+/// Whoever asks for identifiers, or holds some.
+pub(super) enum Party {
+    Claim(Claim),
+    Bystander(Bystander),
+}
+
+impl Party {
+    pub(super) fn dn(&self) -> &str {
+        match self {
+            Self::Claim(claim) => &claim.judged.dn,
+            Self::Bystander(bystander) => &bystander.dn,
+        }
+    }
+
+    /// The user, of a claim.
+    pub(super) fn user(&self) -> Option<UserId> {
+        match self {
+            Self::Claim(claim) => Some(claim.user),
+            Self::Bystander(_) => None,
+        }
+    }
+
+    /// True if the pull did not meet its entry.
+    pub(super) fn is_unmet(&self) -> bool {
+        matches!(self, Self::Claim(claim) if !claim.met)
+    }
+
+    pub(super) fn claimant(&self) -> Claimant {
+        match self {
+            Self::Claim(claim) => claim.claimant(),
+            Self::Bystander(bystander) => bystander.claimant(),
+        }
+    }
+}
+
 impl Bystander {
     pub(super) fn if_it_asks(self) -> Option<Self> {
         (!asked(&self.wants, None).is_empty()).then_some(self)

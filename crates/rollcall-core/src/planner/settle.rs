@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::claim::{Claim, held};
+use super::claim::{Claim, Party, held};
 use super::known::Offered;
 use super::order::{Ordered, order_claims};
 use super::outsider::Outsider;
@@ -80,6 +80,7 @@ impl Planner<'_> {
         for id in ids {
             self.known.note_offered(id, Offered::ALL);
         }
+        self.disputed.extend(ids.iter().cloned());
     }
 
     /// The pull had gaps: whoever was not met may ask for something all the same.
@@ -97,11 +98,6 @@ impl Planner<'_> {
                 claims.extend(self.holder_claim(holder));
             }
         }
-        // What is settled depends on rules alone; whom an issue names, on this order.
-        claims.sort_by(|one, other| {
-            let key = |claim: &Claim| (claim.judged.dn.clone(), claim.user);
-            key(one).cmp(&key(other))
-        });
         let mut bystanders = std::mem::take(&mut self.bystanders);
         let places: HashMap<UserId, usize> = claims
             .iter()
@@ -117,13 +113,14 @@ impl Planner<'_> {
             let disputed = |want: &Want| matches!(want, Want::Other(key) if self.contested.contains(key));
             disputed(&bystander.wants.login) || disputed(&bystander.wants.email)
         });
-        bystanders.sort_by(|one, other| one.dn.cmp(&other.dn));
-        let mut claimants: Vec<Claimant> = claims.iter().map(Claim::claimant).collect();
-        claimants.extend(bystanders.iter().map(|bystander| bystander.claimant()));
-        let mut dns: Vec<String> = claims.iter().map(|claim| claim.judged.dn.clone()).collect();
-        dns.extend(bystanders.into_iter().map(|bystander| bystander.dn));
-        let claims_of_unmet = claims.iter().enumerate().filter(|(_, claim)| !claim.met);
-        let unmet: HashSet<usize> = claims_of_unmet.map(|(index, _)| index).collect();
+        let mut parties: Vec<Party> = claims.into_iter().map(Party::Claim).collect();
+        parties.extend(bystanders.into_iter().map(Party::Bystander));
+        // What is settled depends on rules alone; whom an issue names, on this order.
+        parties.sort_by(|one, other| (one.dn(), one.user()).cmp(&(other.dn(), other.user())));
+        let claimants: Vec<Claimant> = parties.iter().map(Party::claimant).collect();
+        let dns: Vec<String> = parties.iter().map(|party| party.dn().to_owned()).collect();
+        let unmet = parties.iter().enumerate().filter(|(_, party)| party.is_unmet());
+        let unmet: HashSet<usize> = unmet.map(|(index, _)| index).collect();
         let outside = std::mem::take(&mut self.outside);
         let kept = outside
             .iter()
@@ -137,14 +134,15 @@ impl Planner<'_> {
             ambiguous: &ambiguous.map(|(index, _)| index).collect(),
             unmet: &unmet,
         };
-        let users: Vec<UserId> = claims.iter().map(|claim| claim.user).collect();
+        let users: Vec<Option<UserId>> = parties.iter().map(Party::user).collect();
         let mut issues = Vec::new();
         let mut ordered = Vec::new();
-        for (claim, outcome) in claims.into_iter().zip(&outcomes) {
+        for (party, outcome) in parties.into_iter().zip(&outcomes) {
+            let Party::Claim(claim) = party else { continue };
             let before = claim.before.as_ref().map(|user| user.profile.clone());
             if let Some(change) = self.change_of(claim, outcome, Some(&names), &mut issues) {
                 let needs = outcome.needs.iter();
-                let needs = needs.filter_map(|(_, holder)| users.get(*holder).copied());
+                let needs = needs.filter_map(|(_, holder)| users.get(*holder).copied().flatten());
                 ordered.push(Ordered {
                     change,
                     after: needs.collect(),
@@ -211,8 +209,10 @@ impl Planner<'_> {
         Some(Claim {
             user: user.id,
             met: seen.is_some(),
-            // Those whom the sync leaves alone were counted as ignored.
-            counted: seen.is_some() && self.settings.existing_users == ExistingUsers::Update,
+            // Those whom the sync leaves alone were counted as ignored, and those in dispute not at all.
+            counted: seen.is_some()
+                && self.settings.existing_users == ExistingUsers::Update
+                && !self.disputed.contains(&origin.external_id),
             judged: Judged {
                 external_id: origin.external_id,
                 dn: origin.dn,
@@ -334,7 +334,7 @@ impl Planner<'_> {
             self.counts.unchanged += u64::from(!counted);
             return None;
         }
-        self.counts.unchanged -= u64::from(counted);
+        self.counts.unchanged = self.counts.unchanged.saturating_sub(u64::from(counted));
         self.count(&change);
         Some(change)
     }

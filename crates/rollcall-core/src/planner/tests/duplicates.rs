@@ -92,3 +92,26 @@ fn whom_another_sync_took_over_since_the_run_began_is_not_removed() {
     assert_eq!(planner.remove(&world.users[&absent[0]], StateReason::Gone), None);
     assert_eq!(planner.counts(), RunCounts::default());
 }
+
+/// Whose entry is in dispute was not counted as unchanged, and may give up the login all the same.
+#[test]
+fn a_deactivated_user_in_dispute_gives_way_and_the_counts_are_right() {
+    let mut world = World::default();
+    world.run("all", &settings(), vec![disabled(entry(1, "ada", None))]);
+    let (sync, settings) = (UserSyncId::parse("all").unwrap(), settings());
+    let mut planner = Planner::new(&sync, &settings, known(&world));
+    let users: Vec<User> = world.users.values().cloned().collect();
+    let context = Context::new(&settings.directory, users, world.holders());
+    let wanted = [entry(1, "ada", None), entry(2, "ada", None)];
+    let pending = wanted
+        .into_iter()
+        .filter(|entry| screen(&mut planner, entry))
+        .collect();
+    let changes = planner.decide(pending, &context, || Uuid::from_u128(99)).changes;
+    planner.withdraw(&[external_id(1)].into(), &changes);
+    let groups = planner.finish().groups;
+    let kinds: Vec<ChangeKind> = groups.iter().flatten().map(|change| change.kind).collect();
+    assert_eq!(kinds, [ChangeKind::Archive, ChangeKind::Create]);
+    let counts = planner.counts();
+    assert_eq!((counts.unchanged, counts.archived, counts.created), (0, 1, 1));
+}
