@@ -109,7 +109,7 @@ impl Claim {
 
 /// Whoever asks for identifiers, or holds some.
 pub(super) enum Party {
-    Claim(Claim),
+    Claim(Box<Claim>),
     Bystander(Bystander),
 }
 

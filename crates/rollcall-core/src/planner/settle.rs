@@ -113,7 +113,10 @@ impl Planner<'_> {
             let disputed = |want: &Want| matches!(want, Want::Other(key) if self.contested.contains(key));
             disputed(&bystander.wants.login) || disputed(&bystander.wants.email)
         });
-        let mut parties: Vec<Party> = claims.into_iter().map(Party::Claim).collect();
+        let mut parties: Vec<Party> = claims
+            .into_iter()
+            .map(|claim| Party::Claim(Box::new(claim)))
+            .collect();
         parties.extend(bystanders.into_iter().map(Party::Bystander));
         // What is settled depends on rules alone; whom an issue names, on this order.
         parties.sort_by(|one, other| (one.dn(), one.user()).cmp(&(other.dn(), other.user())));
@@ -140,7 +143,7 @@ impl Planner<'_> {
         for (party, outcome) in parties.into_iter().zip(&outcomes) {
             let Party::Claim(claim) = party else { continue };
             let before = claim.before.as_ref().map(|user| user.profile.clone());
-            if let Some(change) = self.change_of(claim, outcome, Some(&names), &mut issues) {
+            if let Some(change) = self.change_of(*claim, outcome, Some(&names), &mut issues) {
                 let needs = outcome.needs.iter();
                 let needs = needs.filter_map(|(_, holder)| users.get(*holder).copied().flatten());
                 ordered.push(Ordered {
