@@ -5,13 +5,13 @@ use rollcall_core::audit::{AuditEvent, AuditKind};
 use rollcall_core::id::{TenantId, UserId};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
-use crate::bulk::{Bulk, Column, Type};
-use crate::clock::{from_micros, to_micros};
-use crate::database::{Engine, execute, rows, text};
+use crate::db::bulk::{Bulk, Column, Type};
+use crate::db::database::{Engine, execute, rows, text};
+use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
-use crate::saved::Saved;
 use crate::store::Store;
+use crate::tables::json::Saved;
 
 /// An audit event without its position.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -5,12 +5,12 @@ use rollcall_core::check::CheckReport;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
 use sea_orm::FromQueryResult;
 
-use crate::clock::{from_micros, to_micros};
-use crate::database::{execute, row};
-use crate::directories::require_tenant;
+use crate::configuration::directories::require_tenant;
+use crate::db::database::{execute, row};
+use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::Result;
-use crate::saved::Saved;
 use crate::store::Store;
+use crate::tables::json::Saved;
 
 /// What was checked.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -7,76 +7,44 @@
 //! What it must never know: tonic, ldap3, configuration, the current time (it is a parameter; only leases ask
 //! the database's clock), and any rule about users that is not about storing them.
 //!
-//! Read first: [`Store`], then `schema/first.rs` (the tables), `user_write.rs` (the one way in which users
-//! change), `feed.rs` (why events have no gaps) and `login_writer.rs` (how logins share a commit).
+//! Read first: [`Store`], then `schema/first.rs` (the tables), `users/write.rs` (the one way in which users
+//! change), `users/feed.rs` (why events have no gaps) and `login/group_commit.rs` (how logins share a commit).
 
-mod apply;
 mod audit;
-mod batches;
-mod bulk;
 mod checks;
-mod claims;
-mod clock;
-mod database;
-mod directories;
-mod entity;
+mod configuration;
+mod db;
 mod error;
-mod feed;
-mod few_trips;
-mod guard_counts;
-mod id_kinds;
-mod identifiers;
-mod in_force;
-mod issues;
-mod keyring;
-mod known_users;
-mod leases;
-mod local_users;
-mod login_cache;
-mod login_requests;
-mod login_target;
-mod login_writer;
+mod login;
 mod outbox;
-mod own_connection;
 mod page;
-mod plans;
-mod refusals;
 mod retention;
 mod reviews;
-mod run_changes;
 mod runs;
-mod saved;
 mod schema;
-mod secrets;
 mod store;
-mod tenants;
-mod throttles;
-mod two_trips;
-mod user_sync_deletion;
-mod user_syncs;
-mod user_write;
+mod tables;
 mod users;
-mod words;
 
-pub use apply::{ChunkOutcome, SingleOutcome};
 pub use audit::{AuditFilter, NewAuditEvent};
 pub use checks::CheckSubject;
-pub use directories::NewSecrets;
+pub use configuration::directories::NewSecrets;
+pub use configuration::keyring::{Keyring, KeyringProblem};
 pub use error::{Kind, Result, StoreError};
-pub use in_force::JudgedBy;
-pub use keyring::{Keyring, KeyringProblem};
-pub use known_users::KnownUser;
-pub use leases::{LeaseName, LeaseToken};
-pub use local_users::NewUser;
-pub use login_cache::LoginConfig;
-pub use login_target::{LoginSync, LoginTarget};
-pub use login_writer::{FinishLogin, LastLook};
+pub use login::cache::LoginConfig;
+pub use login::group_commit::{FinishLogin, LastLook};
+pub use login::soft_lock::{HeldSlot, OwnCount, Reservation, Reserved};
+pub use login::target::{LoginSync, LoginTarget};
 pub use outbox::{ClaimedMail, NewMail};
 pub use page::{Cursor, MAX_PAGE, Page, PageRequest};
-pub use plans::{LeaversFirst, PlanExtent, PlanOutcome, PlanResult};
 pub use reviews::SecurityReview;
-pub use run_changes::RunEnd;
-pub use runs::NewRun;
+pub use runs::apply::{ChunkOutcome, SingleOutcome};
+pub use runs::execution::RunEnd;
+pub use runs::in_force::JudgedBy;
+pub use runs::leases::{LeaseName, LeaseToken};
+pub use runs::lifecycle::NewRun;
+pub use runs::plan::{LeaversFirst, PlanExtent, PlanOutcome, PlanResult};
 pub use store::{IdentifierUniqueness, Store, StoreOptions};
-pub use throttles::{HeldSlot, OwnCount, Reservation, Reserved};
-pub use users::{UserFilter, UserSource};
+pub use users::known::KnownUser;
+pub use users::local::NewUser;
+pub use users::read::{UserFilter, UserSource};

@@ -7,11 +7,11 @@ use rollcall_core::id::TenantId;
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::{Deserialize, Serialize};
 
-use crate::clock::to_micros;
-use crate::database::{Engine, execute, rows};
+use crate::db::database::{Engine, execute, rows};
+use crate::db::timestamp::to_micros;
 use crate::error::{Result, StoreError};
-use crate::saved::unreadable;
 use crate::store::Store;
+use crate::tables::json::unreadable;
 
 /// A mail to send.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -5,12 +5,12 @@ use chrono::{DateTime, Utc};
 use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
-use crate::clock::to_micros;
-use crate::database::{execute, rows};
+use crate::db::database::{execute, rows};
+use crate::db::timestamp::to_micros;
 use crate::error::Result;
-use crate::feed;
-use crate::in_force;
+use crate::runs::in_force;
 use crate::store::Store;
+use crate::users::feed;
 
 /// What belongs to a run, by what, and how much of it one transaction deletes; a chunk is as large as many issues.
 pub(crate) const PARTS: [(&str, &str, u32); 2] = [

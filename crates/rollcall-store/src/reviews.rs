@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
 use sea_orm::FromQueryResult;
 
-use crate::clock::{from_micros, stored, to_micros};
-use crate::database::{rows, scalar, text};
-use crate::directories::require_tenant;
+use crate::configuration::directories::require_tenant;
+use crate::db::database::{rows, scalar, text};
+use crate::db::timestamp::{from_micros, stored, to_micros};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;

@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
-use crate::database::{Database, Engine, column};
+use crate::db::database::{Database, Engine, column};
 use crate::error::{Result, StoreError};
 
 mod deletions;

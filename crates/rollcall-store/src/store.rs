@@ -6,13 +6,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
 
-use crate::clock::from_micros;
-use crate::database::{Database, Engine, scalar};
+use crate::configuration::keyring::Keyring;
+use crate::db::database::{Database, Engine, scalar};
+use crate::db::timestamp::from_micros;
 use crate::error::Result;
-use crate::keyring::Keyring;
-use crate::login_cache::LoginCache;
-use crate::login_target::LoginReader;
-use crate::login_writer::LoginWriter;
+use crate::login::cache::LoginCache;
+use crate::login::group_commit::LoginWriter;
+use crate::login::target::LoginReader;
 use crate::schema;
 
 /// Within what logins and e-mail addresses are unique. Never changes during a deployment's life: the stored

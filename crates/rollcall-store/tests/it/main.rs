@@ -1,31 +1,41 @@
-//! The store's conformance suite: every test runs on SQLite and on PostgreSQL.
+//! The store's conformance suite, in the folders of the store: every test runs on SQLite and on PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod engine;
 mod fixture;
 
-mod apply;
-mod configuration;
-mod converge;
-mod deletions;
-mod durability;
-mod event_changes;
-mod feed;
-mod guard_counts;
-mod held_line;
-mod id_kinds;
-mod in_force;
-mod isolation;
-mod leases;
-mod local_users;
-mod login_requests;
-mod logins;
-mod lookups;
-mod plans;
-mod refusals;
+mod configuration {
+    mod isolation;
+    mod secrets;
+    mod settings;
+    mod user_sync_deletion;
+}
+mod db {
+    mod durability;
+    pub(crate) mod held_line;
+    mod schema;
+    mod vanished;
+}
+mod login {
+    mod commit;
+    mod refusals;
+    mod request_ids;
+    mod soft_lock;
+}
 mod retention;
-mod runs;
-mod schema;
-mod secrets;
-mod throttles;
-mod vanished;
+mod runs {
+    mod apply;
+    mod converge;
+    mod guard_counts;
+    mod in_force;
+    mod leases;
+    mod lifecycle;
+    mod plan;
+}
+mod users {
+    mod event_changes;
+    mod feed;
+    mod id_kinds;
+    mod local;
+    mod lookups;
+}

@@ -1,0 +1,296 @@
+//! Directories: how customers' servers are reached. Their secrets are in `secrets.rs`.
+
+use chrono::{DateTime, Utc};
+use rollcall_core::directory::{Directory, DirectoryObservations, DirectorySettings, PasswordStrength};
+use rollcall_core::id::{DirectoryId, TenantId};
+use rollcall_core::secret::{Password, SecretBytes};
+use sea_orm::ConnectionTrait;
+
+use crate::db::database::{Engine, column, execute, row, rows};
+use crate::db::timestamp::to_micros;
+use crate::error::{Kind, Result, StoreError};
+use crate::page::{Page, PageRequest};
+use crate::runs::lifecycle::supersede_waiting;
+use crate::store::Store;
+use crate::tables::json::Saved;
+use crate::tables::labels::Word;
+use crate::tables::{self, directory::Model};
+
+/// Secrets that come with new settings. What is `None` stays as it is.
+#[derive(Default)]
+pub struct NewSecrets<'a> {
+    /// Password of the service account.
+    pub bind_password: Option<&'a Password>,
+    /// Private key of the client certificate.
+    pub client_key: Option<&'a SecretBytes>,
+}
+
+impl Store {
+    /// Creates a directory. Its endpoint counts as confirmed.
+    ///
+    /// # Errors
+    /// `NotFound` for the tenant; `AlreadyExists`.
+    pub async fn create_directory(
+        &self,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        settings: &DirectorySettings,
+        secrets: NewSecrets<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Directory> {
+        let tx = self.inner.database.begin().await?;
+        require_tenant(&tx, tenant).await?;
+        let mut model = Model {
+            tenant: tenant.to_string(),
+            id: id.to_string(),
+            disabled: settings.disabled,
+            settings: settings.to_json()?,
+            bind_password: None,
+            bind_password_update_time: None,
+            bind_password_strength: None,
+            client_key: None,
+            endpoint_confirmed: true,
+            observed: DirectoryObservations::default().to_json()?,
+            observe_time: None,
+            revision: 1,
+            create_time: to_micros(now),
+            update_time: to_micros(now),
+        };
+        self.put_secrets(&mut model, &secrets, now)?;
+        tables::insert(&tx, model.clone()).await?;
+        tx.commit().await?;
+        model.into_domain()
+    }
+
+    /// One directory.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn directory(&self, tenant: &TenantId, id: &DirectoryId) -> Result<Directory> {
+        find(&self.inner.database.reader, tenant, id, "")
+            .await?
+            .into_domain()
+    }
+
+    /// A tenant's directories in the order of their ids.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_directories(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<Directory>> {
+        let after: String = page.key()?.unwrap_or_default();
+        let limit = page.limit_sql();
+        let sql = format!("SELECT * FROM directories WHERE tenant = $1 AND id > $2 ORDER BY id{limit}");
+        let values = vec![tenant.as_str().into(), after.into()];
+        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
+        Page::cut(models, page, |model| model.id.clone(), Model::into_domain)
+    }
+
+    /// Replaces settings, and the secrets that are given. Waiting runs of the directory's user syncs end
+    /// SUPERSEDED; a new identity attribute counts as a new scope of theirs.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`.
+    #[allow(clippy::too_many_arguments)]
+    pub async fn update_directory(
+        &self,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        expected_revision: i64,
+        settings: &DirectorySettings,
+        secrets: NewSecrets<'_>,
+        endpoint_confirmed: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Directory> {
+        let tx = self.inner.database.begin().await?;
+        let mut model = lock(&tx, tenant, id, Some(expected_revision)).await?;
+        let old = DirectorySettings::from_json(&model.settings)?;
+        model.settings = settings.to_json()?;
+        model.disabled = settings.disabled;
+        model.endpoint_confirmed = endpoint_confirmed;
+        if settings.client_certificate.is_none() {
+            model.client_key = None;
+        }
+        self.put_secrets(&mut model, &secrets, now)?;
+        bump(&mut model, now);
+        tables::update(&tx, model.clone()).await?;
+        if old.external_id_attribute != settings.external_id_attribute {
+            let sql = "UPDATE user_syncs SET revision = revision + 1, scope_revision = revision + 1,
+                deleting_revision = NULL, update_time = $3 WHERE tenant = $1 AND directory = $2";
+            let values = vec![tenant.as_str().into(), id.as_str().into(), to_micros(now).into()];
+            execute(&tx, sql, values).await?;
+        }
+        for user_sync in user_syncs_of(&tx, tenant, id).await? {
+            supersede_waiting(&tx, tenant, &user_sync, now).await?;
+        }
+        tx.commit().await?;
+        model.into_domain()
+    }
+
+    /// Deletes a directory.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`; `DirectoryInUse`.
+    pub async fn delete_directory(
+        &self,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        expected_revision: Option<i64>,
+    ) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        lock(&tx, tenant, id, expected_revision).await?;
+        if !user_syncs_of(&tx, tenant, id).await?.is_empty() {
+            return Err(StoreError::DirectoryInUse);
+        }
+        for sql in [
+            "DELETE FROM check_results WHERE tenant = $1 AND subject = 'directories/' || $2",
+            "DELETE FROM directories WHERE tenant = $1 AND id = $2",
+        ] {
+            execute(&tx, sql, vec![tenant.as_str().into(), id.as_str().into()]).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Replaces the bind password.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`.
+    pub async fn rotate_bind_password(
+        &self,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        expected_revision: Option<i64>,
+        password: &Password,
+        now: DateTime<Utc>,
+    ) -> Result<Directory> {
+        let tx = self.inner.database.begin().await?;
+        let mut model = lock(&tx, tenant, id, expected_revision).await?;
+        let secrets = NewSecrets {
+            bind_password: Some(password),
+            client_key: None,
+        };
+        self.put_secrets(&mut model, &secrets, now)?;
+        bump(&mut model, now);
+        tables::update(&tx, model.clone()).await?;
+        // What runs read has not changed.
+        let sql = "UPDATE sync_runs SET directory_revision = $3
+            WHERE tenant = $1 AND directory_revision = $3 - 1 AND state IN ('PENDING', 'PULLING')
+              AND user_sync IN (SELECT id FROM user_syncs WHERE tenant = $1 AND directory = $2)";
+        let values = vec![tenant.as_str().into(), id.as_str().into(), model.revision.into()];
+        execute(&tx, sql, values).await?;
+        tx.commit().await?;
+        model.into_domain()
+    }
+
+    /// Saves what was found out about the server. That is no change: the revision stays.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn save_observations(
+        &self,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        observed: &DirectoryObservations,
+    ) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        let sql = "UPDATE directories SET observed = $3, observe_time = $4 WHERE tenant = $1 AND id = $2";
+        let values = vec![
+            tenant.as_str().into(),
+            id.as_str().into(),
+            observed.to_json()?.into(),
+            observed.observe_time.map(to_micros).into(),
+        ];
+        if execute(&tx, sql, values).await? == 0 {
+            return Err(StoreError::NotFound(Kind::Directory));
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Says that the endpoint is the same directory as before, or a new one that is wanted.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`, so that nobody confirms an endpoint that was not seen.
+    pub async fn confirm_endpoint(
+        &self,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        expected_revision: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Directory> {
+        let tx = self.inner.database.begin().await?;
+        let mut model = lock(&tx, tenant, id, Some(expected_revision)).await?;
+        if !model.endpoint_confirmed {
+            model.endpoint_confirmed = true;
+            bump(&mut model, now);
+            tables::update(&tx, model.clone()).await?;
+        }
+        tx.commit().await?;
+        model.into_domain()
+    }
+
+    fn put_secrets(&self, model: &mut Model, secrets: &NewSecrets<'_>, now: DateTime<Utc>) -> Result<()> {
+        if let Some(password) = secrets.bind_password {
+            model.bind_password = Some(self.seal_bind_password(model, password)?);
+            model.bind_password_update_time = Some(to_micros(now));
+            model.bind_password_strength = Some(PasswordStrength::of(password).word().to_owned());
+        }
+        if let Some(key) = secrets.client_key {
+            model.client_key = Some(self.seal_client_key(model, key)?);
+        }
+        Ok(())
+    }
+}
+
+pub(crate) async fn find(
+    connection: &impl ConnectionTrait,
+    tenant: &TenantId,
+    id: &DirectoryId,
+    suffix: &str,
+) -> Result<Model> {
+    let sql = format!("SELECT * FROM directories WHERE tenant = $1 AND id = $2{suffix}");
+    let model = row(connection, &sql, vec![tenant.as_str().into(), id.as_str().into()]).await?;
+    model.ok_or(StoreError::NotFound(Kind::Directory))
+}
+
+pub(crate) async fn require_tenant(tx: &impl ConnectionTrait, tenant: &TenantId) -> Result<()> {
+    // Locked against deletion meanwhile.
+    let lock = match Engine::of(tx) {
+        Engine::Sqlite => "",
+        Engine::Postgres => " FOR KEY SHARE",
+    };
+    let sql = format!("SELECT id FROM tenants WHERE id = $1{lock}");
+    let found: Vec<String> = column(tx, &sql, vec![tenant.as_str().into()]).await?;
+    if found.is_empty() {
+        Err(StoreError::NotFound(Kind::Tenant))
+    } else {
+        Ok(())
+    }
+}
+
+async fn lock(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    id: &DirectoryId,
+    expected_revision: Option<i64>,
+) -> Result<Model> {
+    let model = find(tx, tenant, id, Engine::of(tx).for_update()).await?;
+    match expected_revision {
+        Some(expected) if expected != model.revision => Err(StoreError::RevisionMismatch),
+        _ => Ok(model),
+    }
+}
+
+fn bump(model: &mut Model, now: DateTime<Utc>) {
+    model.revision += 1;
+    model.update_time = to_micros(now);
+}
+
+async fn user_syncs_of(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    id: &DirectoryId,
+) -> Result<Vec<String>> {
+    let sql = "SELECT id FROM user_syncs WHERE tenant = $1 AND directory = $2 ORDER BY id";
+    column(tx, sql, vec![tenant.as_str().into(), id.as_str().into()]).await
+}

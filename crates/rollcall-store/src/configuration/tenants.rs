@@ -1,0 +1,237 @@
+//! Tenants. Global by nature: they are what everything else is divided by.
+
+use chrono::{DateTime, Utc};
+use rollcall_core::id::TenantId;
+use rollcall_core::tenant::{Tenant, TenantSettings};
+use sea_orm::ConnectionTrait;
+
+use crate::db::database::{Engine, column, execute, row, rows};
+use crate::db::timestamp::{from_micros, stored, to_micros};
+use crate::error::{Kind, Result, StoreError};
+use crate::page::{Page, PageRequest};
+use crate::store::Store;
+use crate::tables::{self, tenant::Model};
+use crate::users::feed::MAX_EVENTS;
+use crate::users::write::{self, UserWrite};
+
+impl Store {
+    /// Creates a tenant.
+    ///
+    /// # Errors
+    /// `AlreadyExists`; `DomainTaken`.
+    pub async fn create_tenant(
+        &self,
+        id: &TenantId,
+        settings: &TenantSettings,
+        now: DateTime<Utc>,
+    ) -> Result<Tenant> {
+        let tx = self.inner.database.begin().await?;
+        let model = Model {
+            id: id.to_string(),
+            display_name: settings.display_name.clone(),
+            user_sync_enabled: settings.user_sync_enabled,
+            revision: 1,
+            create_time: to_micros(now),
+            update_time: to_micros(now),
+        };
+        tables::insert(&tx, model).await?;
+        insert_domains(&tx, id, &settings.verified_domains).await?;
+        // Another customer may have had this id. What is left of its feed is none of the new one's business.
+        let hidden = "UPDATE feed_heads SET expired = position WHERE feed = $1";
+        execute(&tx, hidden, vec![id.as_str().into()]).await?;
+        let tenant = find(&tx, id).await?;
+        tx.commit().await?;
+        Ok(tenant)
+    }
+
+    /// One tenant.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn tenant(&self, id: &TenantId) -> Result<Tenant> {
+        find(&self.inner.database.reader, id).await
+    }
+
+    /// Tenants in the order of their ids.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_tenants(&self, page: &PageRequest) -> Result<Page<Tenant>> {
+        let after: String = page.key()?.unwrap_or_default();
+        let reader = &self.inner.database.reader;
+        let sql = format!(
+            "SELECT * FROM tenants WHERE id > $1 ORDER BY id{}",
+            page.limit_sql()
+        );
+        let models: Vec<Model> = rows(reader, &sql, vec![after.into()]).await?;
+        let mut tenants = Vec::with_capacity(models.len());
+        for model in models {
+            tenants.push(with_domains(reader, model).await?);
+        }
+        Page::cut(tenants, page, |tenant| tenant.id.to_string(), Ok)
+    }
+
+    /// Replaces a tenant's settings.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`; `DomainTaken`.
+    pub async fn update_tenant(
+        &self,
+        id: &TenantId,
+        expected_revision: i64,
+        settings: &TenantSettings,
+        now: DateTime<Utc>,
+    ) -> Result<Tenant> {
+        let tx = self.inner.database.begin().await?;
+        let mut model = lock(&tx, id, Some(expected_revision)).await?;
+        model.display_name = settings.display_name.clone();
+        model.user_sync_enabled = settings.user_sync_enabled;
+        model.revision += 1;
+        model.update_time = to_micros(now);
+        tables::update(&tx, model).await?;
+        execute(
+            &tx,
+            "DELETE FROM tenant_domains WHERE tenant = $1",
+            vec![id.as_str().into()],
+        )
+        .await?;
+        insert_domains(&tx, id, &settings.verified_domains).await?;
+        let tenant = find(&tx, id).await?;
+        tx.commit().await?;
+        Ok(tenant)
+    }
+
+    /// Deletes a tenant, with users that are archived or that a deleted user sync left behind, or with all of them: each is
+    /// an event. Events and audit rows stay as long as they are kept, but whoever gets the same id later does not see
+    /// them.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`; `TenantInUse` while it has directories, user syncs or users that stay.
+    pub async fn delete_tenant(
+        &self,
+        id: &TenantId,
+        expected_revision: Option<i64>,
+        with_all_users: bool,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        while self
+            .delete_some_of_tenant(id, expected_revision, with_all_users, stored(now))
+            .await?
+        {}
+        Ok(())
+    }
+
+    /// Deletes the next users, or if there are none the tenant; true if something is left.
+    async fn delete_some_of_tenant(
+        &self,
+        id: &TenantId,
+        expected_revision: Option<i64>,
+        with_all_users: bool,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let tx = self.inner.database.begin().await?;
+        lock(&tx, id, expected_revision).await?;
+        let users = match with_all_users {
+            true => "",
+            false => {
+                "UNION ALL SELECT state FROM users WHERE tenant = $1 AND state <> 'ARCHIVED'
+                    AND (state_reason IS NULL OR state_reason <> 'SYNC_DELETED')"
+            }
+        };
+        let used = format!(
+            "SELECT id FROM directories WHERE tenant = $1
+            UNION ALL SELECT id FROM user_syncs WHERE tenant = $1 {users} LIMIT 1"
+        );
+        let used: Vec<String> = column(&tx, &used, vec![id.as_str().into()]).await?;
+        if !used.is_empty() {
+            return Err(StoreError::TenantInUse);
+        }
+        let users = format!(
+            "SELECT * FROM users WHERE tenant = $1 ORDER BY id LIMIT {MAX_EVENTS}{}",
+            Engine::of(&tx).for_update()
+        );
+        let left: Vec<tables::user::Model> = rows(&tx, &users, vec![id.as_str().into()]).await?;
+        if !left.is_empty() {
+            let writes = left
+                .into_iter()
+                .map(|model| Ok(UserWrite::deletion(model.into_domain()?)));
+            let writes: Vec<UserWrite> = writes.collect::<Result<_>>()?;
+            write::write(&tx, self.scope(id), id, &writes, None, now).await?;
+            tx.commit().await?;
+            return Ok(true);
+        }
+        for sql in [
+            "DELETE FROM sync_runs WHERE tenant = $1",
+            "DELETE FROM login_throttles WHERE tenant = $1",
+            "DELETE FROM tenants WHERE id = $1",
+        ] {
+            execute(&tx, sql, vec![id.as_str().into()]).await?;
+        }
+        tx.commit().await?;
+        Ok(false)
+    }
+
+    /// The tenant that has verified this domain, which must be in lower case.
+    pub async fn tenant_by_domain(&self, domain: &str) -> Result<Option<Tenant>> {
+        if !rollcall_core::tenant::is_domain(domain) {
+            return Ok(None);
+        }
+        let reader = &self.inner.database.reader;
+        let sql = "SELECT t.* FROM tenant_domains d JOIN tenants t ON t.id = d.tenant WHERE d.domain = $1";
+        match row::<Model>(reader, sql, vec![domain.into()]).await? {
+            Some(model) => Ok(Some(with_domains(reader, model).await?)),
+            None => Ok(None),
+        }
+    }
+}
+
+async fn find(connection: &impl ConnectionTrait, id: &TenantId) -> Result<Tenant> {
+    let model = row(
+        connection,
+        "SELECT * FROM tenants WHERE id = $1",
+        vec![id.as_str().into()],
+    )
+    .await?;
+    with_domains(connection, model.ok_or(StoreError::NotFound(Kind::Tenant))?).await
+}
+
+async fn with_domains(connection: &impl ConnectionTrait, model: Model) -> Result<Tenant> {
+    let sql = "SELECT domain FROM tenant_domains WHERE tenant = $1 ORDER BY ordinal";
+    let verified_domains = column(connection, sql, vec![model.id.as_str().into()]).await?;
+    Ok(Tenant {
+        id: TenantId::parse(&model.id).ok_or(StoreError::corrupt("a stored id is malformed"))?,
+        settings: TenantSettings {
+            display_name: model.display_name,
+            user_sync_enabled: model.user_sync_enabled,
+            verified_domains,
+        },
+        revision: model.revision,
+        create_time: from_micros(model.create_time)?,
+        update_time: from_micros(model.update_time)?,
+    })
+}
+
+async fn lock(tx: &impl ConnectionTrait, id: &TenantId, expected_revision: Option<i64>) -> Result<Model> {
+    let sql = format!(
+        "SELECT * FROM tenants WHERE id = $1{}",
+        Engine::of(tx).for_update()
+    );
+    let model: Option<Model> = row(tx, &sql, vec![id.as_str().into()]).await?;
+    let model = model.ok_or(StoreError::NotFound(Kind::Tenant))?;
+    match expected_revision {
+        Some(expected) if expected != model.revision => Err(StoreError::RevisionMismatch),
+        _ => Ok(model),
+    }
+}
+
+async fn insert_domains(tx: &impl ConnectionTrait, id: &TenantId, domains: &[String]) -> Result<()> {
+    for (ordinal, domain) in (0_i64..).zip(domains) {
+        let sql = "INSERT INTO tenant_domains (domain, tenant, ordinal) VALUES ($1, $2, $3)";
+        let values = vec![domain.as_str().into(), id.as_str().into(), ordinal.into()];
+        execute(tx, sql, values).await.map_err(|error| match error {
+            StoreError::AlreadyExists => StoreError::DomainTaken,
+            other => other,
+        })?;
+    }
+    Ok(())
+}

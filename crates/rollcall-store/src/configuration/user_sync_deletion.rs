@@ -1,0 +1,161 @@
+//! Deleting a user sync, and what becomes of its users.
+
+use chrono::{DateTime, Utc};
+use rollcall_core::id::UserSyncKey;
+use rollcall_core::user::{StateReason, User, UserDisposition, UserState};
+use rollcall_core::user_sync::UserSyncSettings;
+
+use crate::configuration::user_syncs;
+use crate::db::database::{execute, rows};
+use crate::db::timestamp::{stored, to_micros};
+use crate::error::{Result, StoreError};
+use crate::retention::PARTS;
+use crate::runs::leases::{LeaseToken, require_lease};
+use crate::runs::lifecycle::supersede_waiting;
+use crate::store::Store;
+use crate::tables::json::Saved;
+use crate::tables::{self, user::Model};
+use crate::users::feed::MAX_EVENTS;
+use crate::users::write::{UserWrite, write};
+
+impl Store {
+    /// Deletes a user sync with its runs. It is disabled first; then its users are seen to, in transactions
+    /// of at most 1,000; then it goes. Should that break off, call it again, with the same revision. Users who
+    /// were LOCAL before they were linked become so again in any case.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `RevisionMismatch`.
+    pub async fn delete_user_sync(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        expected_revision: Option<i64>,
+        disposition: UserDisposition,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let now = stored(now);
+        self.disable_for_deletion(lease, key, expected_revision, now)
+            .await?;
+        while self.dispose_of_users(lease, key, disposition, now).await? {}
+        for part in PARTS {
+            while self.delete_part(lease, key, part).await? > 0 {}
+        }
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        for sql in [
+            "DELETE FROM sync_runs WHERE tenant = $1 AND user_sync = $2",
+            "DELETE FROM check_results WHERE tenant = $1 AND subject = 'userSyncs/' || $2",
+            "DELETE FROM user_syncs WHERE tenant = $1 AND id = $2",
+        ] {
+            execute(
+                &tx,
+                sql,
+                vec![key.tenant.as_str().into(), key.user_sync.as_str().into()],
+            )
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn disable_for_deletion(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        expected_revision: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut model = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let expected = expected_revision.unwrap_or(model.revision);
+        if model.deleting_revision == Some(expected) {
+            return Ok(());
+        }
+        if model.revision != expected {
+            return Err(StoreError::RevisionMismatch);
+        }
+        model.deleting_revision = Some(expected);
+        let mut settings = UserSyncSettings::from_json(&model.settings)?;
+        settings.disabled = true;
+        model.settings = settings.to_json()?;
+        model.disabled = true;
+        model.next_run_time = None;
+        model.revision += 1;
+        model.update_time = to_micros(now);
+        tables::update(&tx, model).await?;
+        supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Deletes some of what belongs to the sync's runs, so that deleting them takes no time; returns how much.
+    async fn delete_part(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        (table, number, batch): (&str, &str, u32),
+    ) -> Result<u64> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let sql = format!(
+            "DELETE FROM {table} WHERE tenant = $1 AND user_sync = $2 AND (run, {number}) IN (
+                SELECT run, {number} FROM {table} WHERE tenant = $1 AND user_sync = $2 LIMIT {batch})"
+        );
+        let values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
+        let deleted = execute(&tx, &sql, values).await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+
+    /// Sees to the next users; false if there was none.
+    async fn dispose_of_users(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        disposition: UserDisposition,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let lock = self.inner.database.engine.for_update();
+        let sql = format!(
+            "SELECT * FROM users WHERE tenant = $1 AND user_sync = $2
+              AND (state_reason IS NULL OR state_reason <> 'SYNC_DELETED')
+            ORDER BY id LIMIT {MAX_EVENTS}{lock}"
+        );
+        let values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
+        let models: Vec<Model> = rows(&tx, &sql, values).await?;
+        if models.is_empty() {
+            return Ok(false);
+        }
+        let writes: Vec<UserWrite> = models
+            .into_iter()
+            .map(|model| Ok(disposed(model.into_domain()?, disposition, now)))
+            .collect::<Result<_>>()?;
+        write(&tx, self.scope(&key.tenant), &key.tenant, &writes, None, now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+fn disposed(before: User, disposition: UserDisposition, now: DateTime<Utc>) -> UserWrite {
+    let mut after = User {
+        revision: before.revision + 1,
+        update_time: now,
+        login_ambiguous: false,
+        ..before.clone()
+    };
+    let linked = before.origin.as_ref().is_some_and(|origin| origin.linked);
+    if linked || disposition == UserDisposition::MakeLocal {
+        after.origin = None;
+    } else {
+        after.state_reason = Some(StateReason::SyncDeleted);
+        if disposition == UserDisposition::Archive {
+            after.state = UserState::Archived;
+        } else if after.state == UserState::Active {
+            after.state = UserState::Deactivated;
+        }
+    }
+    UserWrite::new(Some(before), after, None)
+}

@@ -1,0 +1,247 @@
+//! User syncs: settings, schedule and health.
+
+use chrono::{DateTime, Utc};
+use rollcall_core::guard::HoldReason;
+use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
+use rollcall_core::issue::Health;
+use rollcall_core::user_sync::{UserSync, UserSyncSettings};
+use sea_orm::ConnectionTrait;
+
+use crate::configuration::directories::{self, require_tenant};
+use crate::db::database::{Engine, execute, row, rows};
+use crate::db::timestamp::to_micros;
+use crate::error::{Kind, Result, StoreError};
+use crate::page::{Page, PageRequest};
+use crate::runs::lifecycle::supersede_waiting;
+use crate::store::Store;
+use crate::tables::json::Saved;
+use crate::tables::{self, user_sync::Model};
+
+impl Store {
+    /// Creates a user sync. `next_run_time` is what its schedule says.
+    ///
+    /// # Errors
+    /// `NotFound` for the tenant or the directory; `AlreadyExists`.
+    pub async fn create_user_sync(
+        &self,
+        tenant: &TenantId,
+        id: &UserSyncId,
+        settings: &UserSyncSettings,
+        next_run_time: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<UserSync> {
+        let tx = self.inner.database.begin().await?;
+        require_tenant(&tx, tenant).await?;
+        directories::find(&tx, tenant, &settings.directory, Engine::of(&tx).for_update()).await?;
+        let model = Model {
+            tenant: tenant.to_string(),
+            id: id.to_string(),
+            directory: settings.directory.to_string(),
+            disabled: settings.disabled,
+            auto_sync: settings.auto_sync,
+            settings: settings.to_json()?,
+            revision: 1,
+            scope_revision: 1,
+            applied_scope_revision: 0,
+            in_force_revision: None,
+            hold: Vec::<HoldReason>::new().to_json()?,
+            last_complete_pull_time: None,
+            last_run: None,
+            next_run_time: next_run_time.map(to_micros),
+            health: Health::default().to_json()?,
+            deleting_revision: None,
+            create_time: to_micros(now),
+            update_time: to_micros(now),
+        };
+        tables::insert(&tx, model.clone()).await?;
+        tx.commit().await?;
+        model.into_domain()
+    }
+
+    /// One user sync.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn user_sync(&self, tenant: &TenantId, id: &UserSyncId) -> Result<UserSync> {
+        find(&self.inner.database.reader, tenant, id, "")
+            .await?
+            .into_domain()
+    }
+
+    /// A tenant's user syncs in the order of their ids.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_user_syncs(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<UserSync>> {
+        self.list_user_syncs_where(tenant, None, page).await
+    }
+
+    /// The same, of one directory only.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_user_syncs_on(
+        &self,
+        tenant: &TenantId,
+        directory: &DirectoryId,
+        page: &PageRequest,
+    ) -> Result<Page<UserSync>> {
+        self.list_user_syncs_where(tenant, Some(directory), page).await
+    }
+
+    async fn list_user_syncs_where(
+        &self,
+        tenant: &TenantId,
+        directory: Option<&DirectoryId>,
+        page: &PageRequest,
+    ) -> Result<Page<UserSync>> {
+        let after: String = page.key()?.unwrap_or_default();
+        let (limit, mut values) = (page.limit_sql(), vec![tenant.as_str().into(), after.into()]);
+        let condition = directory.map_or("", |_| " AND directory = $3");
+        values.extend(directory.map(|directory| directory.as_str().into()));
+        let sql =
+            format!("SELECT * FROM user_syncs WHERE tenant = $1 AND id > $2{condition} ORDER BY id{limit}");
+        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
+        Page::cut(models, page, |model| model.id.clone(), Model::into_domain)
+    }
+
+    /// All user syncs on a directory in the order of their ids.
+    pub async fn user_syncs_of_directory(
+        &self,
+        tenant: &TenantId,
+        directory: &DirectoryId,
+    ) -> Result<Vec<UserSync>> {
+        let sql = "SELECT * FROM user_syncs WHERE tenant = $1 AND directory = $2 ORDER BY id";
+        let values = vec![tenant.as_str().into(), directory.as_str().into()];
+        let models: Vec<Model> = rows(&self.inner.database.reader, sql, values).await?;
+        models.into_iter().map(Model::into_domain).collect()
+    }
+
+    /// Replaces settings. Its waiting runs end SUPERSEDED; other searches, mappings or another directory are
+    /// a new scope.
+    ///
+    /// # Errors
+    /// `NotFound` for the user sync or its new directory; `RevisionMismatch`.
+    pub async fn update_user_sync(
+        &self,
+        tenant: &TenantId,
+        id: &UserSyncId,
+        expected_revision: i64,
+        settings: &UserSyncSettings,
+        next_run_time: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<UserSync> {
+        let tx = self.inner.database.begin().await?;
+        // The directory before the sync, as everywhere: locks taken in one order never wait for each other.
+        directories::find(&tx, tenant, &settings.directory, Engine::of(&tx).for_update()).await?;
+        lock(&tx, tenant, id, Some(expected_revision)).await?;
+        supersede_waiting(&tx, tenant, id.as_str(), now).await?;
+        let mut model = find(&tx, tenant, id, "").await?;
+        let old = UserSyncSettings::from_json(&model.settings)?;
+        model.revision += 1;
+        model.deleting_revision = None;
+        if old.changes_scope(settings) {
+            model.scope_revision = model.revision;
+        }
+        model.directory = settings.directory.to_string();
+        model.disabled = settings.disabled;
+        model.auto_sync = settings.auto_sync;
+        model.settings = settings.to_json()?;
+        model.next_run_time = next_run_time.map(to_micros);
+        model.update_time = to_micros(now);
+        tables::update(&tx, model.clone()).await?;
+        tx.commit().await?;
+        model.into_domain()
+    }
+
+    /// User syncs whose time has come: scheduled, enabled, of an enabled tenant and directory. Of one directory only so
+    /// many that with those that read it now there are `per_directory`. Tenants take turns: each one's longest due
+    /// comes first, later by as many as it has runs under way, so that nobody waits for all that another has.
+    /// Global by nature.
+    pub async fn due_user_syncs(
+        &self,
+        now: DateTime<Utc>,
+        per_directory: u32,
+        limit: u32,
+    ) -> Result<Vec<UserSync>> {
+        let sql = format!(
+            "WITH working AS (
+                SELECT r.tenant, o.directory, CASE WHEN r.state = 'APPLYING' THEN 0 ELSE 1 END AS reads
+                FROM sync_runs r JOIN user_syncs o ON o.tenant = r.tenant AND o.id = r.user_sync
+                WHERE r.state IN ('PENDING', 'PULLING', 'APPLYING'))
+            SELECT * FROM (
+                SELECT s.*,
+                    ROW_NUMBER() OVER (PARTITION BY s.tenant, s.directory ORDER BY s.next_run_time, s.id) AS place,
+                    (SELECT COALESCE(SUM(w.reads), 0) FROM working w
+                        WHERE w.tenant = s.tenant AND w.directory = s.directory) AS reading,
+                    ROW_NUMBER() OVER (PARTITION BY s.tenant ORDER BY s.next_run_time, s.id)
+                        + (SELECT COUNT(*) FROM working w WHERE w.tenant = s.tenant) AS share
+                FROM user_syncs s
+                JOIN tenants t ON t.id = s.tenant
+                JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory
+                WHERE s.next_run_time <= $1 AND s.auto_sync AND NOT s.disabled AND t.user_sync_enabled
+                  AND NOT d.disabled) due
+            WHERE place + reading <= $2 ORDER BY share, next_run_time, tenant, id LIMIT {limit}"
+        );
+        let values = vec![to_micros(now).into(), i64::from(per_directory).into()];
+        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
+        models.into_iter().map(Model::into_domain).collect()
+    }
+
+    /// User syncs whose time comes later than this, the latest first. Global by nature.
+    pub async fn user_syncs_due_after(&self, time: DateTime<Utc>, limit: u32) -> Result<Vec<UserSync>> {
+        let sql = format!(
+            "SELECT * FROM user_syncs WHERE next_run_time > $1 ORDER BY next_run_time DESC LIMIT {limit}"
+        );
+        let models: Vec<Model> =
+            rows(&self.inner.database.reader, &sql, vec![to_micros(time).into()]).await?;
+        models.into_iter().map(Model::into_domain).collect()
+    }
+
+    /// Sets when the schedule fires next, if it is still `expected`. False if another replica was faster.
+    /// That is no change of the user sync: the revision stays.
+    pub async fn set_next_run_time(
+        &self,
+        tenant: &TenantId,
+        id: &UserSyncId,
+        expected: Option<DateTime<Utc>>,
+        next: Option<DateTime<Utc>>,
+    ) -> Result<bool> {
+        let tx = self.inner.database.begin().await?;
+        let sql = "UPDATE user_syncs SET next_run_time = $3
+            WHERE tenant = $1 AND id = $2 AND next_run_time IS NOT DISTINCT FROM $4";
+        let values = vec![
+            tenant.as_str().into(),
+            id.as_str().into(),
+            next.map(to_micros).into(),
+            expected.map(to_micros).into(),
+        ];
+        let set = execute(&tx, sql, values).await? == 1;
+        tx.commit().await?;
+        Ok(set)
+    }
+}
+
+pub(crate) async fn find(
+    connection: &impl ConnectionTrait,
+    tenant: &TenantId,
+    id: &UserSyncId,
+    suffix: &str,
+) -> Result<Model> {
+    let sql = format!("SELECT * FROM user_syncs WHERE tenant = $1 AND id = $2{suffix}");
+    let model = row(connection, &sql, vec![tenant.as_str().into(), id.as_str().into()]).await?;
+    model.ok_or(StoreError::NotFound(Kind::UserSync))
+}
+
+pub(crate) async fn lock(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    id: &UserSyncId,
+    expected_revision: Option<i64>,
+) -> Result<Model> {
+    let model = find(tx, tenant, id, Engine::of(tx).for_update()).await?;
+    match expected_revision {
+        Some(expected) if expected != model.revision => Err(StoreError::RevisionMismatch),
+        _ => Ok(model),
+    }
+}

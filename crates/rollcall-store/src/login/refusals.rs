@@ -1,0 +1,181 @@
+//! Logins that were refused without anybody being asked, as by the soft lock. The first of a subject and reason is an audit event at once; those that follow are
+//! counted in a row, committed like the event before anybody is answered, and become one event together. So a
+//! flood fills no log, and a crash forgets none of it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::audit::{AuditKind, Flood};
+use rollcall_core::id::TenantId;
+use rollcall_core::throttle::ThrottleSubject;
+use sea_orm::FromQueryResult;
+
+use crate::audit::{self, NewAuditEvent};
+use crate::db::bulk::{Bulk, Column, Type};
+use crate::db::database::{Engine, column, rows, text};
+use crate::db::pipeline::FewTrips;
+use crate::db::timestamp::{from_micros, to_micros};
+use crate::error::{Result, StoreError};
+use crate::login::group_commit::Job;
+use crate::login::soft_lock::{Key, key};
+use crate::store::Store;
+use crate::tables::json::Saved;
+
+/// Most floods that become events in one transaction.
+const MAX_FLOODS: u32 = 500;
+
+impl Store {
+    /// Audits an attempt of this subject that was refused without asking anybody. Committed when it returns; without that,
+    /// the caller must not answer.
+    pub async fn record_refusal(
+        &self,
+        tenant: &TenantId,
+        subject: &ThrottleSubject,
+        event: NewAuditEvent,
+    ) -> Result<()> {
+        let (tenant, mut subject) = key(tenant, subject);
+        // Those with another reason are another flood.
+        if let AuditKind::Login { reason, .. } = &event.kind {
+            subject = format!("{subject} {}", reason.as_str());
+        }
+        let key = (tenant, subject);
+        let refusal = Box::new(Refusal { key, event });
+        self.inner
+            .login_writer
+            .submit(|answer| Job::Refuse { refusal, answer })
+            .await
+    }
+
+    /// Makes audit events of the refusals that were counted since before `before`; returns how many floods
+    /// there were. Several replicas may call it at once. Global by nature.
+    pub async fn audit_refusals(&self, before: DateTime<Utc>) -> Result<u64> {
+        let due = "SELECT subject FROM login_refusals WHERE since < $1 LIMIT 1";
+        let values = vec![to_micros(before).into()];
+        let any: Vec<String> = column(&self.inner.database.reader, due, values.clone()).await?;
+        if any.is_empty() {
+            return Ok(0);
+        }
+        let tx = self.inner.database.begin().await?;
+        let lock = match Engine::of(&tx) {
+            Engine::Sqlite => "",
+            Engine::Postgres => " FOR UPDATE SKIP LOCKED",
+        };
+        let sql = format!(
+            "DELETE FROM login_refusals WHERE (tenant, subject) IN (
+                SELECT tenant, subject FROM login_refusals WHERE since < $1
+                ORDER BY since LIMIT {MAX_FLOODS}{lock})
+            RETURNING tenant, attempts, first_time, last_time, caller, details"
+        );
+        let ended: Vec<Row> = rows(&tx, &sql, values).await?;
+        let count = ended.len() as u64;
+        // The first attempt of each is an event already.
+        let ended = ended.into_iter().filter(|row| row.attempts > 0);
+        let events = ended.map(Row::into_event).collect::<Result<Vec<_>>>()?;
+        audit::insert(&tx, events.iter()).await?;
+        tx.commit().await?;
+        Ok(count)
+    }
+}
+
+/// An attempt that was refused.
+pub(crate) struct Refusal {
+    pub(crate) key: Key,
+    pub(crate) event: NewAuditEvent,
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    tenant: String,
+    attempts: i64,
+    first_time: i64,
+    last_time: i64,
+    caller: String,
+    details: String,
+}
+
+#[derive(FromQueryResult)]
+struct Counted {
+    tenant: String,
+    subject: String,
+    attempts: i64,
+}
+
+/// Counts refusals; returns those that are to be events by themselves.
+pub(crate) async fn count<'r>(
+    tx: &mut FewTrips<'_>,
+    engine: Engine,
+    refusals: impl Iterator<Item = &'r Refusal>,
+) -> Result<Vec<&'r NewAuditEvent>> {
+    let mut floods: BTreeMap<&Key, Vec<&NewAuditEvent>> = BTreeMap::new();
+    for refusal in refusals {
+        floods.entry(&refusal.key).or_default().push(&refusal.event);
+    }
+    let mut bulk = Bulk::new([
+        Column::new("tenant", Type::Text),
+        Column::new("subject", Type::Text),
+        Column::new("attempts", Type::BigInt),
+        Column::new("since", Type::BigInt),
+        Column::new("first_time", Type::BigInt),
+        Column::new("last_time", Type::BigInt),
+        Column::new("caller", Type::Text),
+        Column::new("details", Type::Text),
+    ]);
+    // One order everywhere, so that replicas do not wait for each other in circles.
+    for ((tenant, subject), events) in &floods {
+        let [first, following @ ..] = events.as_slice() else {
+            continue;
+        };
+        let last = following.last().unwrap_or(first);
+        bulk.push([
+            tenant.clone().into(),
+            subject.clone().into(),
+            (following.len() as i64).into(),
+            to_micros(first.time).into(),
+            to_micros(following.first().unwrap_or(first).time).into(),
+            to_micros(last.time).into(),
+            text(&last.caller),
+            last.kind.to_json()?.into(),
+        ]);
+    }
+    if bulk.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names = bulk.names();
+    let (source, cells) = bulk.source(engine, 1);
+    // A row that was there already counts the first of these too.
+    let sql = format!(
+        "INSERT INTO login_refusals ({names}) SELECT {names} FROM {source} WHERE true ORDER BY tenant, subject
+        ON CONFLICT (tenant, subject) DO UPDATE SET
+            attempts = login_refusals.attempts + excluded.attempts + 1,
+            first_time = CASE login_refusals.attempts WHEN 0 THEN excluded.since
+                ELSE login_refusals.first_time END,
+            last_time = excluded.last_time, caller = excluded.caller, details = excluded.details
+        RETURNING tenant, subject, attempts"
+    );
+    let counted: Vec<Counted> = tx.rows(sql, cells).await?;
+    let new = counted.into_iter().filter_map(|row| {
+        let events = floods.get(&(row.tenant, row.subject))?;
+        let is_new = row.attempts == events.len() as i64 - 1;
+        events.first().copied().filter(|_| is_new)
+    });
+    Ok(new.collect())
+}
+
+impl Row {
+    fn into_event(self) -> Result<NewAuditEvent> {
+        let mut kind = AuditKind::from_json(&self.details)?;
+        if let AuditKind::Login { flood, .. } = &mut kind {
+            *flood = Some(Flood {
+                attempts: u64::try_from(self.attempts).unwrap_or_default(),
+                since: from_micros(self.first_time)?,
+            });
+        }
+        let tenant = TenantId::parse(&self.tenant).ok_or(StoreError::corrupt("a stored id is malformed"))?;
+        Ok(NewAuditEvent {
+            time: from_micros(self.last_time)?,
+            tenant: Some(tenant),
+            caller: self.caller,
+            kind,
+        })
+    }
+}

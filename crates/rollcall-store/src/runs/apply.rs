@@ -1,0 +1,456 @@
+//! Applying changes of a plan: compare-and-set, and nothing twice.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use rollcall_core::external_id::ExternalId;
+use rollcall_core::guard::HoldReason;
+use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncKey};
+use rollcall_core::identifier::normalize;
+use rollcall_core::issue::{Issue, IssueKind};
+use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind, Fingerprint};
+use rollcall_core::run::{RunCounts, RunMode, RunState};
+use rollcall_core::user::{Origin, User, UserState};
+use sea_orm::ConnectionTrait;
+
+use crate::configuration::user_syncs;
+use crate::db::database::Engine;
+use crate::db::timestamp::stored;
+use crate::error::{Result, StoreError};
+use crate::runs::execution::in_state;
+use crate::runs::guard_counts;
+use crate::runs::issues;
+use crate::runs::leases::{LeaseToken, require_lease};
+use crate::store::Store;
+use crate::tables::json::Saved;
+use crate::tables::labels::Word;
+use crate::tables::{self, user::Model};
+use crate::users::claims::{Claim, settle};
+use crate::users::identifiers::{holders, keys_of};
+use crate::users::read::by_external_ids;
+use crate::users::write::{UserWrite, lock_users, write};
+
+/// How often a transaction is repeated that lost a race for an identifier.
+const ATTEMPTS: u32 = 5;
+
+/// With so many new users at once, a first import has begun.
+const MANY: usize = 500;
+
+/// What became of a chunk.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ChunkOutcome {
+    /// Changes that were written.
+    pub applied: u64,
+    /// Why the others were not; stored with the run already.
+    pub issues: Vec<Issue>,
+    /// The chunk had been applied before; nothing was done.
+    pub repeated: bool,
+}
+
+/// What became of a single change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SingleOutcome {
+    /// The user afterwards, and what it lacks.
+    Applied(Box<User>, Vec<Issue>),
+    /// Why nothing was written.
+    Refused(Issue),
+}
+
+impl Store {
+    /// How many changes a chunk should have. On SQLite nobody else writes while one is applied, and logins write.
+    pub fn good_chunk(&self) -> usize {
+        match self.inner.database.engine {
+            Engine::Sqlite => 100,
+            Engine::Postgres => CHUNK_CHANGES,
+        }
+    }
+
+    /// Applies the next chunk of an APPLYING run: users, identifiers, fingerprints, events, the chunk pointer
+    /// and the run's counts, in one transaction. A change that depends on what is not so any more, or
+    /// whose login or e-mail was taken meanwhile, becomes an issue and is left out. A chunk that was applied
+    /// already is not applied again.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`, also when `index` is beyond the next chunk; `Contended`.
+    pub async fn apply_chunk(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        index: u32,
+        changes: &[Change],
+        now: DateTime<Utc>,
+    ) -> Result<ChunkOutcome> {
+        for _ in 0..ATTEMPTS {
+            match self.try_chunk(lease, key, id, index, changes, stored(now)).await {
+                Err(error) if error.is_lost_race() => continue,
+                Ok(outcome) => {
+                    if index == 0 && count_creations(changes) >= MANY {
+                        // The chunk is applied, whatever comes of this.
+                        let _ = self.inner.database.gather_statistics().await;
+                    }
+                    self.inner.database.give_way().await;
+                    return Ok(outcome);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// Applies one change outside of a run, for a user who logs in. Needs no lease: the user's revision tells
+    /// whether a run, or anybody else, was faster.
+    ///
+    /// # Errors
+    /// `NotFound` for the user sync; `Contended`.
+    pub async fn apply_single(
+        &self,
+        key: &UserSyncKey,
+        change: &Change,
+        now: DateTime<Utc>,
+    ) -> Result<SingleOutcome> {
+        for _ in 0..ATTEMPTS {
+            match self.try_single(key, change, stored(now)).await {
+                Err(error) if error.is_lost_race() => continue,
+                other => return other,
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    async fn try_chunk(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        index: u32,
+        changes: &[Change],
+        now: DateTime<Utc>,
+    ) -> Result<ChunkOutcome> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut run = in_state(&tx, key, id, &[RunState::Applying]).await?;
+        match i64::from(index).cmp(&run.applied_chunks) {
+            std::cmp::Ordering::Less => {
+                return Ok(ChunkOutcome {
+                    repeated: true,
+                    ..ChunkOutcome::default()
+                });
+            }
+            std::cmp::Ordering::Greater => return Err(StoreError::NotInState),
+            std::cmp::Ordering::Equal => {}
+        }
+        let scope = self.scope(&key.tenant);
+        let Prepared {
+            writes,
+            refused,
+            mut issues,
+        } = prepare(&tx, scope, &key.tenant, changes, now).await?;
+        // What a person released is not held against the runs that follow; leavers go before anybody looks.
+        let by_itself = RunMode::from_word(&run.mode)? == RunMode::Apply
+            && (run.hold_at.is_some() || Vec::<HoldReason>::from_json(&run.hold_reasons)?.is_empty());
+        if by_itself {
+            let user_sync = user_syncs::find(&tx, &key.tenant, &key.user_sync, "").await?;
+            let kept = written(changes, &writes);
+            let first = user_sync.last_complete_pull_time.is_none();
+            guard_counts::record(&tx, key, kept, first, now).await?;
+        }
+        let mut counts = RunCounts::from_json(&run.counts)?;
+        counts.applied += writes.len() as u64;
+        counts.issues += (refused.len() + issues.len()) as u64;
+        for (kind, _) in &refused {
+            let planned = planned_count(&mut counts, *kind);
+            *planned = planned.saturating_sub(1);
+        }
+        issues.splice(0..0, refused.into_iter().map(|(_, issue)| issue));
+        issues::append(&tx, &mut run, &issues).await?;
+        run.counts = counts.to_json()?;
+        run.applied_chunks += 1;
+        tables::update(&tx, run).await?;
+        write(&tx, scope, &key.tenant, &writes, Some(id), now).await?;
+        tx.commit().await?;
+        Ok(ChunkOutcome {
+            applied: writes.len() as u64,
+            issues,
+            repeated: false,
+        })
+    }
+
+    async fn try_single(
+        &self,
+        key: &UserSyncKey,
+        change: &Change,
+        now: DateTime<Utc>,
+    ) -> Result<SingleOutcome> {
+        let tx = self.inner.database.begin().await?;
+        let user_sync = user_syncs::find(&tx, &key.tenant, &key.user_sync, "").await?;
+        let scope = self.scope(&key.tenant);
+        let mut prepared = prepare(&tx, scope, &key.tenant, std::slice::from_ref(change), now).await?;
+        if let Some((_, issue)) = prepared.refused.pop() {
+            return Ok(SingleOutcome::Refused(issue));
+        }
+        let first = user_sync.last_complete_pull_time.is_none();
+        guard_counts::record(&tx, key, [change], first, now).await?;
+        write(&tx, scope, &key.tenant, &prepared.writes, None, now).await?;
+        tx.commit().await?;
+        let written = prepared
+            .writes
+            .pop()
+            .ok_or(StoreError::corrupt("a change was lost"))?;
+        Ok(SingleOutcome::Applied(Box::new(written.after), prepared.issues))
+    }
+}
+
+#[derive(Default)]
+struct Prepared {
+    writes: Vec<UserWrite>,
+    /// Changes that are not written.
+    refused: Vec<(ChangeKind, Issue)>,
+    /// What written changes lack.
+    issues: Vec<Issue>,
+}
+
+/// Locks the users, and tells the changes that can be written from those that cannot.
+async fn prepare(
+    tx: &impl ConnectionTrait,
+    scope: &str,
+    tenant: &TenantId,
+    changes: &[Change],
+    now: DateTime<Utc>,
+) -> Result<Prepared> {
+    let locked = lock_users(tx, tenant, changes.iter().map(|change| change.user)).await?;
+    let mut current: HashMap<UserId, Model> = locked
+        .into_iter()
+        .map(|model| (UserId(model.id), model))
+        .collect();
+    let persons = persons(tx, tenant, changes).await?;
+    let mut refused = Vec::new();
+    let mut writes = Vec::new();
+    let mut kinds = Vec::new();
+    let mut seen = HashSet::new();
+    for change in changes {
+        let before = current.remove(&change.user).map(Model::into_domain).transpose()?;
+        let revision = before.as_ref().map_or(0, |user| user.revision);
+        let person = persons.get(&(change.origin.directory.clone(), change.origin.external_id.clone()));
+        let repeated = !seen.insert(change.user);
+        let stands = match change.kind.is_removal() {
+            true => before.as_ref().is_some_and(|user| depends_on(change, user)),
+            false => revision == change.expected_revision,
+        };
+        let changed = repeated
+            || !stands
+            || before.is_none() != (change.kind == ChangeKind::Create)
+            || person.is_some_and(|person| *person != change.user);
+        if changed {
+            refused.push((change.kind, refusal(IssueKind::ChangedMeanwhile, change)));
+        } else if before.as_ref().is_some_and(|user| user.owner) {
+            refused.push((change.kind, refusal(IssueKind::OwnerProtected, change)));
+        } else {
+            writes.push(to_write(tenant, change, before, now));
+            kinds.push(change);
+        }
+    }
+    let mut prepared = give_identifiers(tx, scope, tenant, writes, kinds).await?;
+    refused.append(&mut prepared.refused);
+    prepared.refused = refused;
+    Ok(prepared)
+}
+
+/// Lets the writes have the identifiers that are free. Whoever cannot have one keeps what it had, and everything else
+/// of the change applies: nobody keeps access because of a login. Only a user who would be without a login is refused.
+async fn give_identifiers(
+    tx: &impl ConnectionTrait,
+    scope: &str,
+    tenant: &TenantId,
+    writes: Vec<UserWrite>,
+    changes: Vec<&Change>,
+) -> Result<Prepared> {
+    let wanted: BTreeSet<String> = writes.iter().flat_map(|write| keys_of(&write.after)).collect();
+    let wanted: Vec<String> = wanted.into_iter().collect();
+    let held = holders(tx, scope, tenant, &wanted).await?;
+    let mut prepared = Prepared::default();
+    let mut open: Vec<(UserWrite, &Change)> = writes.into_iter().zip(changes).collect();
+    loop {
+        let claims: Vec<Claim> = open
+            .iter()
+            .map(|(write, _)| Claim {
+                user: write.after.id,
+                wants: keys_of(&write.after),
+            })
+            .collect();
+        let settled = settle(&claims, &held);
+        if settled.iter().all(Option::is_none) {
+            break;
+        }
+        let mut kept = Vec::with_capacity(open.len());
+        for ((write, change), taken) in open.into_iter().zip(settled) {
+            let Some(key) = taken else {
+                kept.push((write, change));
+                continue;
+            };
+            let (issue, left) = without(&key, write, change);
+            match left {
+                Some(write) => {
+                    prepared.issues.push(issue);
+                    kept.push((write, change));
+                }
+                None => prepared.refused.push((change.kind, issue)),
+            }
+        }
+        open = kept;
+    }
+    prepared.writes = open.into_iter().map(|(write, _)| write).collect();
+    Ok(prepared)
+}
+
+/// A write without the identifier that somebody else has; `None` if nothing is left of it.
+fn without(key: &str, mut write: UserWrite, change: &Change) -> (Issue, Option<UserWrite>) {
+    let before = write.before.as_ref();
+    let has_login = before.filter(|user| user.state != UserState::Archived);
+    let is_login = normalize(&write.after.profile.login) == key;
+    let issue = match is_login {
+        true => refusal(IssueKind::LoginTaken, change),
+        false => refusal(IssueKind::EmailTaken, change),
+    };
+    let now_held = |login: &str| normalize(login) != key;
+    match has_login.filter(|user| !is_login || now_held(&user.profile.login)) {
+        Some(user) if is_login => write.after.profile.login.clone_from(&user.profile.login),
+        None if is_login => return (issue, None),
+        _ => write.after.profile.email = None,
+    }
+    let fingerprint = fingerprint_of(&write.after);
+    let write = UserWrite::new(write.before, write.after, Some(fingerprint));
+    let is_same = write.before.is_some() && write.changes.is_empty();
+    (issue, (!is_same).then_some(write))
+}
+
+/// True if the user is what a removal depends on: the same person of the same sync, in the state that it was in. A login or
+/// a refresh that moved its revision meanwhile does not keep it.
+fn depends_on(change: &Change, user: &User) -> bool {
+    let same_person = user.origin.as_ref().is_some_and(|origin| {
+        let identity = |origin: &Origin| {
+            (
+                origin.user_sync.clone(),
+                origin.directory.clone(),
+                origin.external_id.clone(),
+            )
+        };
+        identity(origin) == identity(&change.origin)
+    });
+    let same_state = match change.state_before {
+        Some(state) => user.state == state,
+        // Of a plan of an earlier release.
+        None => user.revision == change.expected_revision,
+    };
+    same_person && same_state
+}
+
+/// The changes that these writes are for.
+fn written<'c>(changes: &'c [Change], writes: &[UserWrite]) -> Vec<&'c Change> {
+    let users: HashSet<UserId> = writes.iter().map(|write| write.after.id).collect();
+    changes
+        .iter()
+        .filter(|change| users.contains(&change.user))
+        .collect()
+}
+
+/// Which users have the external ids of these changes already.
+async fn persons(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    changes: &[Change],
+) -> Result<HashMap<(DirectoryId, ExternalId), UserId>> {
+    let ids = changes
+        .iter()
+        .map(|change| (&change.origin.directory, &change.origin.external_id));
+    let found = by_external_ids(tx, tenant, ids).await?;
+    let mut persons = HashMap::new();
+    for model in found {
+        let user = model.into_domain()?;
+        if let Some(origin) = user.origin {
+            persons.insert((origin.directory, origin.external_id), user.id);
+        }
+    }
+    Ok(persons)
+}
+
+fn count_creations(changes: &[Change]) -> usize {
+    let creations = changes.iter().filter(|change| change.kind == ChangeKind::Create);
+    creations.count()
+}
+
+fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateTime<Utc>) -> UserWrite {
+    let moved_on = before
+        .as_ref()
+        .filter(|user| user.revision != change.expected_revision);
+    // A removal of somebody who was changed meanwhile takes the state alone: the fields are newer than the plan.
+    let (origin, profile) = match moved_on {
+        Some(user) => (user.origin.as_ref().unwrap_or(&change.origin), &user.profile),
+        None => (&change.origin, &change.profile),
+    };
+    let login_ambiguous = moved_on.map_or(change.login_ambiguous, |user| user.login_ambiguous);
+    let after = User {
+        tenant: tenant.clone(),
+        id: change.user,
+        origin: Some(origin.clone()),
+        profile: profile.clone(),
+        state: change.state,
+        state_reason: change.state_reason,
+        owner: false,
+        block: before.as_ref().and_then(|user| user.block.clone()),
+        login_ambiguous,
+        revision: before.as_ref().map_or(0, |user| user.revision) + 1,
+        create_time: before.as_ref().map_or(now, |user| user.create_time),
+        update_time: now,
+    };
+    let fingerprint = fingerprint_of(&after);
+    UserWrite::new(before, after, Some(fingerprint))
+}
+
+/// The fingerprint of what a sync sets on the user.
+fn fingerprint_of(user: &User) -> Vec<u8> {
+    let dn = user.origin.as_ref().map_or("", |origin| &origin.dn);
+    Fingerprint::of(
+        &user.profile,
+        dn,
+        user.state,
+        user.state_reason,
+        user.login_ambiguous,
+    )
+    .0
+    .to_vec()
+}
+
+/// Says what happened without saying whose the identifier is.
+fn refusal(kind: IssueKind, change: &Change) -> Issue {
+    let (message, field) = match kind {
+        IssueKind::LoginTaken => (
+            "The login was given to another user meanwhile.",
+            Some(("login", change.profile.login.as_str())),
+        ),
+        IssueKind::EmailTaken => (
+            "The e-mail address was given to another user meanwhile.",
+            change.profile.email.as_deref().map(|email| ("email", email)),
+        ),
+        IssueKind::OwnerProtected => ("The account owner is never synced.", None),
+        _ => ("The user changed after the plan was made.", None),
+    };
+    let issue = Issue::new(kind, &change.origin.dn, message);
+    match field {
+        Some((field, value)) => issue.of_field(field).valued(value),
+        None => issue,
+    }
+}
+
+fn planned_count(counts: &mut RunCounts, kind: ChangeKind) -> &mut u64 {
+    match kind {
+        ChangeKind::Create => &mut counts.created,
+        ChangeKind::Link => &mut counts.linked,
+        ChangeKind::Update => &mut counts.updated,
+        ChangeKind::Reactivate => &mut counts.reactivated,
+        ChangeKind::Deactivate => &mut counts.deactivated,
+        ChangeKind::Archive => &mut counts.archived,
+        ChangeKind::Transfer => &mut counts.transferred,
+        ChangeKind::Relink => &mut counts.relinked,
+    }
+}

@@ -1,0 +1,291 @@
+//! What the worker that holds the lease does with a run.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::guard::HoldReason;
+use rollcall_core::id::{RunId, UserSyncKey};
+use rollcall_core::issue::{Health, IssueKind};
+use rollcall_core::run::{PLAN_LIFETIME, Run, RunCounts, RunState};
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
+
+use crate::configuration::directories;
+use crate::configuration::user_syncs;
+use crate::db::database::{Engine, execute, scalar};
+use crate::db::timestamp::to_micros;
+use crate::error::{Kind, Result, StoreError};
+use crate::outbox::{self, NewMail};
+use crate::runs::in_force;
+use crate::runs::leases::{LeaseToken, require_lease};
+use crate::runs::lifecycle::{directory_revision, key_values, lock, supersede_waiting};
+use crate::runs::plan::{PlanOutcome, PlanResult};
+use crate::store::Store;
+use crate::tables::json::Saved;
+use crate::tables::{self, sync_run::Model};
+
+/// How a run ends, and what that means for its user sync.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RunEnd {
+    /// A final state.
+    pub state: RunState,
+    /// Why it failed, for the tenant's admin.
+    pub failure: Option<String>,
+    /// The user sync's health from now on.
+    pub health: Health,
+    /// The scope under which the run applied; `None` if it did not.
+    pub applied_scope_revision: Option<i64>,
+    /// When its pull ended Complete; `None` if it did not. The configuration that a Complete run ran with is in force
+    /// from its end on.
+    pub complete_pull_time: Option<DateTime<Utc>>,
+}
+
+impl Store {
+    /// PENDING or PULLING to PULLING: the pull begins, or begins anew after a takeover. Chunks, issues and
+    /// counts of an earlier attempt are discarded, and the revisions that the plan is made with recorded.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`.
+    pub async fn begin_pull(&self, lease: &LeaseToken, key: &UserSyncKey, id: RunId) -> Result<Run> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut model = lock(&tx, key, id).await?;
+        model.become_state(RunState::Pulling)?;
+        for table in ["sync_plan_chunks", "sync_run_issues"] {
+            let sql = format!("DELETE FROM {table} WHERE tenant = $1 AND user_sync = $2 AND run = $3");
+            execute(&tx, &sql, key_values(key, id).into()).await?;
+        }
+        model.counts = RunCounts::default().to_json()?;
+        model.issue_counts = BTreeMap::<IssueKind, u64>::new().to_json()?;
+        model.chunks = 0;
+        model.applied_chunks = 0;
+        model.hold_at = None;
+        model.issue_count = 0;
+        model.user_sync_revision = user_sync.revision;
+        model.directory_revision = directory_revision(&tx, key, &user_sync.directory).await?;
+        in_force::keep(&tx, key, &user_sync).await?;
+        self.save_run(tx, model).await
+    }
+
+    /// Saves counts while the pull goes on.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`.
+    pub async fn save_progress(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        counts: &RunCounts,
+    ) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
+        model.counts = counts.to_json()?;
+        self.save_run(tx, model).await?;
+        Ok(())
+    }
+
+    /// True if a run's plan is still wanted: since its pull began, nobody changed the user sync or its directory, or
+    /// switched its tenant off.
+    pub async fn is_plan_current(&self, key: &UserSyncKey, id: RunId) -> Result<bool> {
+        is_current(&self.inner.database.reader, key, id).await
+    }
+
+    /// PULLING to PLANNED, HELD or APPLYING: the plan is complete. A waiting plan expires after
+    /// [`PLAN_LIFETIME`]. The mails go out if, and only if, this takes place.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`; `RevisionMismatch` if the plan is not wanted any more.
+    pub async fn finish_plan(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        result: PlanResult,
+        mails: &[NewMail],
+        now: DateTime<Utc>,
+    ) -> Result<Run> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        // The directory before the sync, as everywhere. If the sync has another one by now, it is not the same any more.
+        let user_sync = user_syncs::find(&tx, &key.tenant, &key.user_sync, "").await?;
+        let directory = user_sync.into_domain()?.settings.directory;
+        directories::find(&tx, &key.tenant, &directory, Engine::of(&tx).for_update()).await?;
+        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut model = lock(&tx, key, id).await?;
+        if !is_current(&tx, key, id).await? {
+            return Err(StoreError::RevisionMismatch);
+        }
+        let (state, hold_reasons) = match result.outcome {
+            PlanOutcome::Planned => (RunState::Planned, Vec::new()),
+            PlanOutcome::Held(reasons) => (RunState::Held, reasons),
+            PlanOutcome::HeldAfter(reasons, chunks) => {
+                model.hold_at = Some(i64::from(chunks));
+                (RunState::Applying, reasons)
+            }
+            PlanOutcome::Apply => (RunState::Applying, Vec::new()),
+        };
+        model.become_state(state)?;
+        model.hold_reasons = hold_reasons.to_json()?;
+        if state != RunState::Planned {
+            user_sync.hold = hold_reasons.to_json()?;
+            tables::update(&tx, user_sync).await?;
+        }
+        model.counts = result.counts.to_json()?;
+        model.complete = result.complete;
+        model.plan_time = Some(to_micros(now));
+        model.expire_time = state.is_waiting().then(|| to_micros(now + PLAN_LIFETIME));
+        outbox::enqueue(&tx, &key.tenant, mails, now).await?;
+        self.save_run(tx, model).await
+    }
+
+    /// APPLYING to HELD: the chunks that did not wait are applied. The mails go out if, and only if, this takes place.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState` if the run is not held after the chunks that were applied;
+    /// `RevisionMismatch` if the plan is not wanted any more.
+    pub async fn hold_run(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        mails: &[NewMail],
+        now: DateTime<Utc>,
+    ) -> Result<Run> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut model = in_state(&tx, key, id, &[RunState::Applying]).await?;
+        if model.hold_at != Some(model.applied_chunks) {
+            return Err(StoreError::NotInState);
+        }
+        if !is_current(&tx, key, id).await? {
+            return Err(StoreError::RevisionMismatch);
+        }
+        model.become_state(RunState::Held)?;
+        model.hold_at = None;
+        model.expire_time = Some(to_micros(now + PLAN_LIFETIME));
+        outbox::enqueue(&tx, &key.tenant, mails, now).await?;
+        self.save_run(tx, model).await
+    }
+
+    /// PLANNED or HELD to APPLYING: a person released exactly this plan. Works once.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`, also when the plan's time is over.
+    pub async fn begin_apply(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        now: DateTime<Utc>,
+    ) -> Result<Run> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        // Before the run, as everywhere.
+        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None)
+            .await
+            .map_err(|error| match error {
+                StoreError::NotFound(Kind::UserSync) => StoreError::NotFound(Kind::Run),
+                other => other,
+            })?;
+        let mut model = lock(&tx, key, id).await?;
+        if !model.run_state()?.is_waiting() || model.expire_time.is_some_and(|time| time <= to_micros(now)) {
+            return Err(StoreError::NotInState);
+        }
+        model.become_state(RunState::Applying)?;
+        model.expire_time = None;
+        tables::update(&tx, model.clone()).await?;
+        user_sync.hold = Vec::<HoldReason>::new().to_json()?;
+        tables::update(&tx, user_sync).await?;
+        // Other plans are for the users as they were.
+        supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
+        tx.commit().await?;
+        model.into_domain()
+    }
+
+    /// Ends a run that a worker has, and tells its user sync. The mails go out if, and only if, this takes place.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`, also when `end.state` is not final.
+    pub async fn end_run(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        end: RunEnd,
+        mails: &[NewMail],
+        now: DateTime<Utc>,
+    ) -> Result<Run> {
+        if !end.state.is_final() {
+            return Err(StoreError::NotInState);
+        }
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut model = lock(&tx, key, id).await?;
+        if !model.run_state()?.is_working() {
+            return Err(StoreError::NotInState);
+        }
+        model.become_state(end.state)?;
+        model.failure = end.failure.map(|failure| failure.replace('\0', "\u{fffd}"));
+        model.end_time = Some(to_micros(now));
+        user_sync.health = end.health.to_json()?;
+        if let Some(revision) = end.applied_scope_revision {
+            user_sync.applied_scope_revision = revision;
+        }
+        if let Some(time) = end.complete_pull_time {
+            user_sync.last_complete_pull_time = Some(to_micros(time));
+            user_sync.in_force_revision = Some(model.user_sync_revision);
+        }
+        tables::update(&tx, user_sync).await?;
+        outbox::enqueue(&tx, &key.tenant, mails, now).await?;
+        self.save_run(tx, model).await
+    }
+
+    /// Sets a user sync's health, for instance when a run is held. That is no change: the revision stays.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`.
+    pub async fn set_health(&self, lease: &LeaseToken, key: &UserSyncKey, health: &Health) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        user_sync.health = health.to_json()?;
+        tables::update(&tx, user_sync).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn save_run(&self, tx: DatabaseTransaction, model: Model) -> Result<Run> {
+        tables::update(&tx, model.clone()).await?;
+        tx.commit().await?;
+        model.into_domain()
+    }
+}
+
+async fn is_current(connection: &impl ConnectionTrait, key: &UserSyncKey, id: RunId) -> Result<bool> {
+    let sql = "SELECT COUNT(*) FROM sync_runs r
+        JOIN user_syncs s ON s.tenant = r.tenant AND s.id = r.user_sync AND s.revision = r.user_sync_revision
+        JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory AND d.revision = r.directory_revision
+        JOIN tenants t ON t.id = r.tenant AND t.user_sync_enabled
+        WHERE r.tenant = $1 AND r.user_sync = $2 AND r.id = $3";
+    let found: Option<i64> = scalar(connection, sql, key_values(key, id).into()).await?;
+    Ok(found == Some(1))
+}
+
+/// Locks a run, which must be in one of these states.
+pub(crate) async fn in_state(
+    tx: &DatabaseTransaction,
+    key: &UserSyncKey,
+    id: RunId,
+    states: &[RunState],
+) -> Result<Model> {
+    let model = lock(tx, key, id).await?;
+    if states.contains(&model.run_state()?) {
+        Ok(model)
+    } else {
+        Err(StoreError::NotInState)
+    }
+}

@@ -1,0 +1,129 @@
+//! What changed by itself, for the guard: by runs that nobody released, and by refreshes at logins. Counted by the minute and
+//! in a table of its own, since events may be kept for a shorter time than the guard looks back.
+
+use chrono::{DateTime, Utc};
+use rollcall_core::guard::{Totals, WINDOW, Watched};
+use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
+use rollcall_core::plan::Change;
+use sea_orm::{ConnectionTrait, FromQueryResult};
+
+use crate::db::bulk::{Bulk, Column, Type};
+use crate::db::database::{Engine, execute, rows};
+use crate::db::timestamp::to_micros;
+use crate::error::{Result, StoreError};
+use crate::store::Store;
+
+const MICROS_A_MINUTE: i64 = 60_000_000;
+/// In front of the name of a field that was lost.
+const LOST: &str = "LOST:";
+
+#[derive(FromQueryResult)]
+struct Row {
+    watched: String,
+    count: i64,
+}
+
+impl Store {
+    /// What changed by itself at a sync's users since then. What a person looked at and released is not held against
+    /// the runs that follow.
+    pub async fn recent_changes(
+        &self,
+        tenant: &TenantId,
+        user_sync: &UserSyncId,
+        since: DateTime<Utc>,
+    ) -> Result<Totals> {
+        let sql = "SELECT watched, CAST(SUM(count) AS BIGINT) AS count FROM guard_counts
+            WHERE tenant = $1 AND user_sync = $2 AND minute >= $3 GROUP BY watched";
+        let values = vec![
+            tenant.as_str().into(),
+            user_sync.as_str().into(),
+            minute(since).into(),
+        ];
+        let found: Vec<Row> = rows(&self.inner.database.reader, sql, values).await?;
+        found
+            .into_iter()
+            .map(|row| Ok((watched(&row.watched)?, row.count.unsigned_abs())))
+            .collect()
+    }
+}
+
+/// Counts changes that are written in this transaction. New users are not counted before the first Complete run: a first
+/// import is no growth.
+pub(crate) async fn record<'c>(
+    tx: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    changes: impl IntoIterator<Item = &'c Change>,
+    first: bool,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let mut totals = Totals::default();
+    changes.into_iter().for_each(|change| totals.add(change));
+    let mut bulk = Bulk::new([
+        Column::new("watched", Type::Text),
+        Column::new("count", Type::BigInt),
+    ]);
+    for (watched, count) in totals.counts() {
+        if count > 0 && !(first && *watched == Watched::Growth) {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            bulk.push([word(watched).into(), count.into()]);
+        }
+    }
+    if bulk.is_empty() {
+        return Ok(());
+    }
+    let (source, cells) = bulk.source(Engine::of(tx), 4);
+    let of_sync = || vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
+    let sql = format!(
+        "INSERT INTO guard_counts (tenant, user_sync, minute, watched, count)
+        SELECT $1, $2, $3, watched, count FROM {source} WHERE true
+        ON CONFLICT (tenant, user_sync, minute, watched) DO UPDATE SET count = guard_counts.count + excluded.count"
+    );
+    let mut values = of_sync();
+    values.push(minute(now).into());
+    values.extend(cells);
+    execute(tx, &sql, values).await?;
+    // A day more than anybody asks for, should a clock be a little behind.
+    let old = "DELETE FROM guard_counts WHERE tenant = $1 AND user_sync = $2 AND minute < $3";
+    let mut values = of_sync();
+    values.push(minute(now - WINDOW - chrono::TimeDelta::days(1)).into());
+    execute(tx, old, values).await?;
+    Ok(())
+}
+
+fn minute(time: DateTime<Utc>) -> i64 {
+    to_micros(time).div_euclid(MICROS_A_MINUTE)
+}
+
+fn word(watched: &Watched) -> String {
+    let word = match watched {
+        Watched::Removal => "REMOVAL",
+        Watched::Role => "ROLE",
+        Watched::Login => "LOGIN",
+        Watched::Email => "EMAIL",
+        Watched::Lost(field) => return format!("{LOST}{field}"),
+        Watched::Return => "RETURN",
+        Watched::Takeover => "TAKEOVER",
+        Watched::Link => "LINK",
+        Watched::Growth => "GROWTH",
+        Watched::Relink => "RELINK",
+    };
+    word.to_owned()
+}
+
+fn watched(word: &str) -> Result<Watched> {
+    Ok(match word {
+        "REMOVAL" => Watched::Removal,
+        "ROLE" => Watched::Role,
+        "LOGIN" => Watched::Login,
+        "EMAIL" => Watched::Email,
+        "RETURN" => Watched::Return,
+        "TAKEOVER" => Watched::Takeover,
+        "LINK" => Watched::Link,
+        "GROWTH" => Watched::Growth,
+        "RELINK" => Watched::Relink,
+        _ => match word.strip_prefix(LOST) {
+            Some(field) => Watched::Lost(field.to_owned()),
+            None => return Err(StoreError::corrupt("a stored word is unknown")),
+        },
+    })
+}

@@ -1,0 +1,187 @@
+//! Issues of runs.
+
+use std::collections::BTreeMap;
+
+use rollcall_core::id::{RunId, UserSyncId, UserSyncKey};
+use rollcall_core::issue::{Issue, IssueKind};
+use rollcall_core::run::RunState;
+use sea_orm::{ConnectionTrait, FromQueryResult};
+use serde::{Deserialize, Serialize};
+
+use crate::db::bulk::{Bulk, Column, Type};
+use crate::db::database::{Engine, execute, rows};
+use crate::error::Result;
+use crate::page::{Page, PageRequest};
+use crate::runs::execution::in_state;
+use crate::runs::leases::{LeaseToken, require_lease};
+use crate::runs::lifecycle::key_values;
+use crate::store::Store;
+use crate::tables::json::{Saved, unreadable};
+use crate::tables::labels::Word;
+use crate::tables::{self, sync_run::Model};
+
+#[derive(FromQueryResult)]
+struct Row {
+    issue: i64,
+    kind: String,
+    details: String,
+}
+
+/// What a directory wrote, as JSON.
+#[derive(Serialize, Deserialize)]
+struct Details {
+    dn: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    attribute: Option<String>,
+    value: Option<String>,
+    message: String,
+    #[serde(with = "crate::tables::json::optional_user_sync_id")]
+    other_user_sync: Option<UserSyncId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    other_dn: Option<String>,
+}
+
+impl Store {
+    /// Adds issues to a run that is being worked on, and counts them.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`.
+    pub async fn append_issues(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        issues: &[Issue],
+    ) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut model = in_state(&tx, key, id, &[RunState::Pulling, RunState::Applying]).await?;
+        append(&tx, &mut model, issues).await?;
+        tables::update(&tx, model).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Counts issues that are too many to keep.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`.
+    pub async fn count_issues(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        more: &BTreeMap<IssueKind, u64>,
+    ) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut model = in_state(&tx, key, id, &[RunState::Pulling, RunState::Applying]).await?;
+        let mut counts = BTreeMap::<IssueKind, u64>::from_json(&model.issue_counts)?;
+        for (kind, count) in more {
+            *counts.entry(*kind).or_default() += count;
+        }
+        model.issue_counts = counts.to_json()?;
+        tables::update(&tx, model).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The issues of a run in the order in which they were found, perhaps of one kind only.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_issues(
+        &self,
+        key: &UserSyncKey,
+        id: RunId,
+        kind: Option<IssueKind>,
+        page: &PageRequest,
+    ) -> Result<Page<Issue>> {
+        let after: i64 = page.key()?.unwrap_or(-1);
+        let mut values = Vec::from(key_values(key, id));
+        values.push(after.into());
+        let filter = match kind {
+            Some(kind) => {
+                values.push(kind.word().into());
+                " AND kind = $5"
+            }
+            None => "",
+        };
+        let limit = page.limit_sql();
+        let sql = format!(
+            "SELECT issue, kind, details FROM sync_run_issues
+            WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND issue > $4{filter} ORDER BY issue{limit}"
+        );
+        let found: Vec<Row> = rows(&self.inner.database.reader, &sql, values).await?;
+        Page::cut(found, page, |row| row.issue, Row::into_domain)
+    }
+}
+
+/// Adds issues to a locked run, whose counts the caller saves.
+pub(crate) async fn append(tx: &impl ConnectionTrait, run: &mut Model, issues: &[Issue]) -> Result<()> {
+    if issues.is_empty() {
+        return Ok(());
+    }
+    let mut counts = BTreeMap::<IssueKind, u64>::from_json(&run.issue_counts)?;
+    let mut bulk = Bulk::new([
+        Column::new("issue", Type::BigInt),
+        Column::new("kind", Type::Text),
+        Column::new("details", Type::Text),
+    ]);
+    for issue in issues {
+        *counts.entry(issue.kind).or_default() += 1;
+        let Issue {
+            kind: _,
+            dn,
+            field,
+            attribute,
+            value,
+            message,
+            other_user_sync,
+            other_dn,
+        } = issue.clone();
+        let details = Details {
+            dn,
+            field,
+            attribute,
+            value,
+            message,
+            other_user_sync,
+            other_dn,
+        };
+        let details = serde_json::to_string(&details).map_err(unreadable)?;
+        bulk.push([run.issue_count.into(), issue.kind.word().into(), details.into()]);
+        run.issue_count += 1;
+    }
+    run.issue_counts = counts.to_json()?;
+    let names = bulk.names();
+    let (source, cells) = bulk.source(Engine::of(tx), 4);
+    let sql = format!(
+        "INSERT INTO sync_run_issues (tenant, user_sync, run, {names}) SELECT $1, $2, $3, {names} FROM {source}"
+    );
+    let mut values = vec![
+        run.tenant.as_str().into(),
+        run.user_sync.as_str().into(),
+        run.id.into(),
+    ];
+    values.extend(cells);
+    execute(tx, &sql, values).await?;
+    Ok(())
+}
+
+impl Row {
+    fn into_domain(self) -> Result<Issue> {
+        let details: Details = serde_json::from_str(&self.details).map_err(unreadable)?;
+        Ok(Issue {
+            kind: IssueKind::from_word(&self.kind)?,
+            dn: details.dn,
+            field: details.field,
+            attribute: details.attribute,
+            value: details.value,
+            message: details.message,
+            other_user_sync: details.other_user_sync,
+            other_dn: details.other_dn,
+        })
+    }
+}

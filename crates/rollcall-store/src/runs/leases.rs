@@ -1,0 +1,154 @@
+//! Leases: one worker at a time, with a fencing token.
+//!
+//! Who holds a lease may die, or sleep for an hour and wake up. So a lease ends by the database's clock, each
+//! holder gets a higher token than the one before, and every transaction that writes under a lease locks its
+//! row and compares the token: a holder that lost the lease writes nothing.
+
+use std::time::Duration;
+
+use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey};
+use sea_orm::ConnectionTrait;
+
+use crate::db::database::{Engine, execute, scalar, text};
+use crate::error::{Result, StoreError};
+use crate::store::Store;
+
+/// No lease is held for longer at a time than half of this. One that ends later was taken before the clock was set back,
+/// and its holder, if there is one, would soon have said so: without this it would be nobody's until that time comes.
+const BEYOND_ALL: Duration = Duration::from_secs(20 * 60);
+
+/// What is leased.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct LeaseName(String);
+
+/// Proof of holding a lease, as long as nobody else took it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeaseToken {
+    name: LeaseName,
+    number: i64,
+}
+
+impl LeaseName {
+    /// The lease to run a user sync, to change its runs and to delete it.
+    pub fn run_of(user_sync: &UserSyncKey) -> Self {
+        Self(user_sync.to_string())
+    }
+
+    /// One of the turns to read a directory for a run.
+    pub fn turn(tenant: &TenantId, directory: &DirectoryId, number: u32) -> Self {
+        Self(format!("tenants/{tenant}/directories/{directory}/turns/{number}"))
+    }
+
+    /// The lease of a job of the whole deployment.
+    pub fn job(name: &'static str) -> Self {
+        Self(format!("jobs/{name}"))
+    }
+}
+
+impl LeaseToken {
+    /// What is leased.
+    pub fn name(&self) -> &LeaseName {
+        &self.name
+    }
+
+    /// The fencing token, higher for each holder.
+    pub fn number(&self) -> i64 {
+        self.number
+    }
+}
+
+impl Store {
+    /// Takes a lease that nobody holds; `None` while somebody does. `holder` is for people to read. Global by
+    /// nature: the name says what is leased.
+    pub async fn acquire_lease(
+        &self,
+        name: &LeaseName,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<LeaseToken>> {
+        let tx = self.inner.database.begin().await?;
+        let engine = self.inner.database.engine;
+        let sql = format!(
+            "INSERT INTO leases (name, holder, token, expire_time) VALUES ($1, $2, 1, {now} + $3)
+            ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, token = leases.token + 1,
+                expire_time = excluded.expire_time
+            WHERE {is_over}
+            RETURNING token",
+            now = engine.now(),
+            is_over = is_over(engine, "leases"),
+        );
+        // An empty holder marks a lease that was given up.
+        let holder = if holder.is_empty() { "unnamed" } else { holder };
+        let values = vec![name.0.as_str().into(), text(holder), micros(ttl).into()];
+        let number: Option<i64> = scalar(&tx, &sql, values).await?;
+        tx.commit().await?;
+        Ok(number.map(|number| LeaseToken {
+            name: name.clone(),
+            number,
+        }))
+    }
+
+    /// Holds a lease for longer: until `ttl` from now.
+    ///
+    /// # Errors
+    /// `LeaseLost`: stop working at once.
+    pub async fn heartbeat_lease(&self, token: &LeaseToken, ttl: Duration) -> Result<()> {
+        let now = self.inner.database.engine.now();
+        let sql = format!(
+            "UPDATE leases SET expire_time = {now} + $3 WHERE name = $1 AND token = $2 AND holder <> ''"
+        );
+        self.change_lease(&sql, token, vec![micros(ttl).into()]).await
+    }
+
+    /// Gives a lease up; the token is worthless afterwards.
+    ///
+    /// # Errors
+    /// `LeaseLost` if it was lost already.
+    pub async fn release_lease(&self, token: &LeaseToken) -> Result<()> {
+        // The row stays: its token must go on rising.
+        let sql =
+            "UPDATE leases SET expire_time = 0, holder = '' WHERE name = $1 AND token = $2 AND holder <> ''";
+        self.change_lease(sql, token, vec![]).await
+    }
+
+    async fn change_lease(&self, sql: &str, token: &LeaseToken, more: Vec<sea_orm::Value>) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        let mut values = vec![token.name.0.as_str().into(), token.number.into()];
+        values.extend(more);
+        if execute(&tx, sql, values).await? == 0 {
+            return Err(StoreError::LeaseLost);
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// The condition that a lease of this table, or alias, is nobody's any more.
+pub(crate) fn is_over(engine: Engine, table: &str) -> String {
+    let (now, far) = (engine.now(), micros(BEYOND_ALL));
+    format!("({table}.expire_time <= {now} OR {table}.expire_time > {now} + {far})")
+}
+
+/// Locks the lease's row until the transaction ends, and makes sure that it is the token's and that the token
+/// is for this user sync.
+pub(crate) async fn require_lease(
+    tx: &impl ConnectionTrait,
+    token: &LeaseToken,
+    user_sync: &UserSyncKey,
+) -> Result<()> {
+    if token.name != LeaseName::run_of(user_sync) {
+        return Err(StoreError::LeaseLost);
+    }
+    let lock = Engine::of(tx).for_update();
+    let sql = format!("SELECT token FROM leases WHERE name = $1 AND holder <> ''{lock}");
+    let held: Option<i64> = scalar(tx, &sql, vec![token.name.0.as_str().into()]).await?;
+    if held == Some(token.number) {
+        Ok(())
+    } else {
+        Err(StoreError::LeaseLost)
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    duration.as_micros().try_into().unwrap_or(i64::MAX / 4)
+}

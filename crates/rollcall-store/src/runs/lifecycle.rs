@@ -1,0 +1,341 @@
+//! Runs: creating, reading, and ending those that nobody works on. What a worker does with a run is in
+//! `execution.rs`.
+//!
+//! Locks are taken in this order: lease, directory, user sync, run, users, feed heads.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::guard::HoldReason;
+use rollcall_core::id::{RunId, TenantId, UserSyncKey, Uuid};
+use rollcall_core::issue::{Health, IssueKind};
+use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
+use sea_orm::{ConnectionTrait, Value};
+
+use crate::configuration::user_syncs;
+use crate::db::database::{Engine, execute, row, rows, scalar};
+use crate::db::timestamp::to_micros;
+use crate::error::{Kind, Result, StoreError};
+use crate::outbox::{self, NewMail};
+use crate::page::{Page, PageRequest};
+use crate::runs::leases::{LeaseToken, is_over, require_lease};
+use crate::store::Store;
+use crate::tables::json::Saved;
+use crate::tables::labels::Word;
+use crate::tables::{self, sync_run::Model};
+
+/// A run to create.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewRun {
+    /// Its id.
+    pub id: RunId,
+    /// What it is for.
+    pub mode: RunMode,
+    /// Who starts it.
+    pub trigger: RunTrigger,
+    /// Name of the caller; empty for the schedule.
+    pub started_by: String,
+}
+
+impl Store {
+    /// Creates a PENDING run and makes it the sync's last. Waiting plans of the sync end SUPERSEDED; those that are held
+    /// only by a run that may change something.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound` for the user sync; `AlreadyExists`.
+    pub async fn create_run(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        run: NewRun,
+        now: DateTime<Utc>,
+    ) -> Result<Run> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        match run.mode {
+            RunMode::Apply => supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?,
+            RunMode::Preview | RunMode::Relink => {
+                let of_sync = (&key.tenant, key.user_sync.as_str());
+                supersede(&tx, of_sync, "'PLANNED'", now).await?;
+            }
+        }
+        let model = Model {
+            tenant: key.tenant.to_string(),
+            user_sync: key.user_sync.to_string(),
+            id: run.id.0,
+            state: RunState::Pending.word().to_owned(),
+            mode: run.mode.word().to_owned(),
+            initiator: run.trigger.word().to_owned(),
+            started_by: run.started_by.replace('\0', "\u{fffd}"),
+            counts: RunCounts::default().to_json()?,
+            issue_counts: BTreeMap::<IssueKind, u64>::new().to_json()?,
+            hold_reasons: Vec::<HoldReason>::new().to_json()?,
+            failure: None,
+            complete: false,
+            user_sync_revision: user_sync.revision,
+            directory_revision: directory_revision(&tx, key, &user_sync.directory).await?,
+            chunks: 0,
+            applied_chunks: 0,
+            issue_count: 0,
+            cancel_requested: false,
+            create_time: to_micros(now),
+            plan_time: None,
+            end_time: None,
+            expire_time: None,
+            hold_at: None,
+        };
+        tables::insert(&tx, model.clone()).await?;
+        let sql = "UPDATE user_syncs SET last_run = $3 WHERE tenant = $1 AND id = $2";
+        let [tenant, id, _] = key_values(key, run.id);
+        execute(&tx, sql, vec![tenant, id, run.id.0.into()]).await?;
+        tx.commit().await?;
+        model.into_domain()
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn run(&self, key: &UserSyncKey, id: RunId) -> Result<Run> {
+        find(&self.inner.database.reader, key, id, "")
+            .await?
+            .into_domain()
+    }
+
+    /// The tenant's run with this id, whichever user sync it belongs to.
+    pub async fn find_run(&self, tenant: &TenantId, id: RunId) -> Result<Option<Run>> {
+        let sql = "SELECT * FROM sync_runs WHERE tenant = $1 AND id = $2";
+        let values = vec![tenant.as_str().into(), id.0.into()];
+        let model: Option<Model> = row(&self.inner.database.reader, sql, values).await?;
+        model.map(Model::into_domain).transpose()
+    }
+
+    /// The runs of a user sync, the newest first.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_runs(&self, key: &UserSyncKey, page: &PageRequest) -> Result<Page<Run>> {
+        let of_sync = (" AND user_sync = $4", vec![key.user_sync.as_str().into()]);
+        self.list_runs_where(&key.tenant, of_sync, page).await
+    }
+
+    /// The runs of all of a tenant's user syncs, the newest first.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_tenant_runs(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<Run>> {
+        self.list_runs_where(tenant, ("", Vec::new()), page).await
+    }
+
+    async fn list_runs_where(
+        &self,
+        tenant: &TenantId,
+        (condition, value): (&str, Vec<Value>),
+        page: &PageRequest,
+    ) -> Result<Page<Run>> {
+        let before: (i64, Uuid) = match page.key::<(i64, String)>()? {
+            Some((time, id)) => (time, Uuid::try_parse(&id).map_err(|_| StoreError::InvalidCursor)?),
+            None => (i64::MAX, Uuid::max()),
+        };
+        let limit = page.limit_sql();
+        let sql = format!(
+            "SELECT * FROM sync_runs WHERE tenant = $1{condition}
+              AND (create_time < $2 OR (create_time = $2 AND id < $3))
+            ORDER BY create_time DESC, id DESC{limit}"
+        );
+        let mut values = vec![tenant.as_str().into(), before.0.into(), before.1.into()];
+        values.extend(value);
+        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
+        let cursor = |model: &Model| (model.create_time, model.id.to_string());
+        Page::cut(models, page, cursor, Model::into_domain)
+    }
+
+    /// Ends a run that waits for a person, CANCELLED.
+    ///
+    /// # Errors
+    /// `NotFound`; `NotInState`.
+    pub async fn cancel_waiting_run(&self, key: &UserSyncKey, id: RunId, now: DateTime<Utc>) -> Result<Run> {
+        let tx = self.inner.database.begin().await?;
+        // Without the lock: a run that does not exist is told before its user sync is asked for.
+        find(&tx, key, id, "").await?;
+        user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut model = lock(&tx, key, id).await?;
+        let state = model.run_state()?;
+        if !state.is_waiting() {
+            return Err(StoreError::NotInState);
+        }
+        if state == RunState::Held {
+            forget_hold(&tx, &key.tenant, key.user_sync.as_str()).await?;
+        }
+        model.become_state(RunState::Cancelled)?;
+        model.end_time = Some(to_micros(now));
+        tables::update(&tx, model.clone()).await?;
+        tx.commit().await?;
+        model.into_domain()
+    }
+
+    /// Asks the worker that has the run to stop; see [`Store::cancel_requested`].
+    ///
+    /// # Errors
+    /// `NotFound`; `NotInState` if no worker has it.
+    pub async fn request_cancel(&self, key: &UserSyncKey, id: RunId) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        let mut model = lock(&tx, key, id).await?;
+        if !model.run_state()?.is_working() {
+            return Err(StoreError::NotInState);
+        }
+        model.cancel_requested = true;
+        tables::update(&tx, model).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// True if a person wants the run to stop.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn cancel_requested(&self, key: &UserSyncKey, id: RunId) -> Result<bool> {
+        let sql = "SELECT cancel_requested FROM sync_runs WHERE tenant = $1 AND user_sync = $2 AND id = $3";
+        let requested = scalar(&self.inner.database.reader, sql, key_values(key, id).into()).await?;
+        requested.ok_or(StoreError::NotFound(Kind::Run))
+    }
+
+    /// Waiting runs whose time is over, the longest first. Global by nature.
+    pub async fn overdue_runs(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Run>> {
+        let sql = format!(
+            "SELECT * FROM sync_runs WHERE state IN ('PLANNED', 'HELD') AND expire_time <= $1
+            ORDER BY expire_time, tenant, user_sync, id LIMIT {limit}"
+        );
+        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, vec![to_micros(now).into()]).await?;
+        models.into_iter().map(Model::into_domain).collect()
+    }
+
+    /// Ends a waiting run whose time is over, EXPIRED, with mails about it that go out if, and only if, this call
+    /// ended it. `health` is the user sync's from then on, unless the run says nothing about it. False if it
+    /// does not wait any more, or not that long.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn expire_run(
+        &self,
+        key: &UserSyncKey,
+        id: RunId,
+        health: Option<&Health>,
+        mails: &[NewMail],
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let tx = self.inner.database.begin().await?;
+        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut model = lock(&tx, key, id).await?;
+        let over = model.expire_time.is_some_and(|time| time <= to_micros(now));
+        if !model.run_state()?.is_waiting() || !over {
+            return Ok(false);
+        }
+        model.become_state(RunState::Expired)?;
+        model.end_time = Some(to_micros(now));
+        tables::update(&tx, model).await?;
+        if let Some(health) = health {
+            user_sync.health = health.to_json()?;
+            tables::update(&tx, user_sync).await?;
+        }
+        outbox::enqueue(&tx, &key.tenant, mails, now).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// The run of a user sync that somebody works on, or worked on and left; the oldest, should there be several.
+    pub async fn working_run(&self, key: &UserSyncKey) -> Result<Option<Run>> {
+        let sql = "SELECT * FROM sync_runs WHERE tenant = $1 AND user_sync = $2
+              AND state IN ('PENDING', 'PULLING', 'APPLYING')
+            ORDER BY create_time LIMIT 1";
+        let values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
+        let model: Option<Model> = row(&self.inner.database.reader, sql, values).await?;
+        model.map(Model::into_domain).transpose()
+    }
+
+    /// Runs that a worker began and whose lease nobody holds any more: to be taken over. Global by nature.
+    pub async fn abandoned_runs(&self, limit: u32) -> Result<Vec<Run>> {
+        let is_over = is_over(self.inner.database.engine, "l");
+        let sql = format!(
+            "SELECT r.* FROM sync_runs r
+            LEFT JOIN leases l ON l.name = 'tenants/' || r.tenant || '/userSyncs/' || r.user_sync
+            WHERE r.state IN ('PENDING', 'PULLING', 'APPLYING') AND (l.name IS NULL OR {is_over})
+            ORDER BY r.create_time LIMIT {limit}"
+        );
+        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, vec![]).await?;
+        models.into_iter().map(Model::into_domain).collect()
+    }
+}
+
+/// Ends the waiting runs of a user sync, SUPERSEDED. The user sync must be locked, or its directory.
+pub(crate) async fn supersede_waiting(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    user_sync: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let of_sync = || vec![tenant.as_str().into(), user_sync.into()];
+    let held = "SELECT COUNT(*) FROM sync_runs WHERE tenant = $1 AND user_sync = $2 AND state = 'HELD'";
+    if scalar::<i64>(tx, held, of_sync()).await?.unwrap_or(0) > 0 {
+        forget_hold(tx, tenant, user_sync).await?;
+    }
+    supersede(tx, (tenant, user_sync), "'PLANNED', 'HELD'", now).await
+}
+
+async fn supersede(
+    tx: &impl ConnectionTrait,
+    (tenant, user_sync): (&TenantId, &str),
+    states: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let sql = format!(
+        "UPDATE sync_runs SET state = 'SUPERSEDED', end_time = $3
+        WHERE tenant = $1 AND user_sync = $2 AND state IN ({states})"
+    );
+    let values = vec![tenant.as_str().into(), user_sync.into(), to_micros(now).into()];
+    execute(tx, &sql, values).await?;
+    Ok(())
+}
+
+/// A user sync whose held run is none any more has nothing to apply or to cancel: the next run tells how it is.
+async fn forget_hold(tx: &impl ConnectionTrait, tenant: &TenantId, user_sync: &str) -> Result<()> {
+    let sql = "UPDATE user_syncs SET health = $3 WHERE tenant = $1 AND id = $2";
+    let health = Health::default().to_json()?;
+    let values = vec![tenant.as_str().into(), user_sync.into(), health.into()];
+    execute(tx, sql, values).await?;
+    Ok(())
+}
+
+pub(crate) fn key_values(key: &UserSyncKey, id: RunId) -> [Value; 3] {
+    [
+        key.tenant.as_str().into(),
+        key.user_sync.as_str().into(),
+        id.0.into(),
+    ]
+}
+
+pub(crate) async fn find(
+    connection: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    id: RunId,
+    suffix: &str,
+) -> Result<Model> {
+    let sql = format!("SELECT * FROM sync_runs WHERE tenant = $1 AND user_sync = $2 AND id = $3{suffix}");
+    let model = row(connection, &sql, key_values(key, id).into()).await?;
+    model.ok_or(StoreError::NotFound(Kind::Run))
+}
+
+pub(crate) async fn lock(tx: &impl ConnectionTrait, key: &UserSyncKey, id: RunId) -> Result<Model> {
+    find(tx, key, id, Engine::of(tx).for_update()).await
+}
+
+pub(crate) async fn directory_revision(
+    tx: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    directory: &str,
+) -> Result<i64> {
+    let sql = "SELECT revision FROM directories WHERE tenant = $1 AND id = $2";
+    let revision = scalar(tx, sql, vec![key.tenant.as_str().into(), directory.into()]).await?;
+    revision.ok_or(StoreError::NotFound(Kind::Directory))
+}

@@ -1,0 +1,324 @@
+//! Plans, in chunks.
+
+use rollcall_core::guard::HoldReason;
+use rollcall_core::id::{RunId, UserSyncKey};
+use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind};
+use rollcall_core::run::{RunCounts, RunState};
+use sea_orm::{ConnectionTrait, FromQueryResult};
+
+use crate::db::database::{execute, rows, scalar};
+use crate::error::{Result, StoreError};
+use crate::page::{Page, PageRequest};
+use crate::runs::execution::in_state;
+use crate::runs::leases::{LeaseToken, require_lease};
+use crate::runs::lifecycle::{find, key_values};
+use crate::store::Store;
+use crate::tables;
+use crate::tables::json::plan::{pack, unpack};
+
+/// What becomes of a plan that is complete.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PlanOutcome {
+    /// It was a preview and waits.
+    Planned,
+    /// The guard holds it, for these reasons.
+    Held(Vec<HoldReason>),
+    /// The guard holds it, but for its first so many chunks, which are applied before it waits.
+    HeldAfter(Vec<HoldReason>, u32),
+    /// It is applied at once.
+    Apply,
+}
+
+/// A plan that is complete.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlanResult {
+    /// What becomes of it.
+    pub outcome: PlanOutcome,
+    /// What it would do.
+    pub counts: RunCounts,
+    /// True if every search ended Complete.
+    pub complete: bool,
+}
+
+/// How long a plan is and how far it was applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PlanExtent {
+    /// Chunks that it has.
+    pub chunks: u32,
+    /// Chunks that were applied; the index of the next.
+    pub applied_chunks: u32,
+    /// Chunks after which a held run waits again; `None` if it does not, or not any more.
+    pub hold_at: Option<u32>,
+}
+
+/// Removals that a plan has in front of everything else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LeaversFirst {
+    /// Chunks that they fill.
+    pub chunks: u32,
+    /// Users of whom the plan has two changes by now: the loss of access and the rest.
+    pub split: u64,
+}
+
+#[derive(FromQueryResult)]
+struct ChunkRow {
+    chunk: i64,
+    changes: Vec<u8>,
+}
+
+impl Store {
+    /// Adds a chunk to the plan of a PULLING run. Indexes count up from 0; at most [`CHUNK_CHANGES`] changes.
+    /// Chunks are applied in this order, but those that hold nothing but removals go first: whoever left loses
+    /// access before anything else happens. A removal that comes with a new login or e-mail address stays where it
+    /// is, since that may have to be released by another change.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`, also when `index` is not the next one or the chunk too large.
+    pub async fn append_chunk(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        index: u32,
+        changes: &[Change],
+    ) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        require_lease(&tx, lease, key).await?;
+        let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
+        if model.chunks != i64::from(index) || changes.len() > CHUNK_CHANGES {
+            return Err(StoreError::NotInState);
+        }
+        model.chunks += 1;
+        insert_chunk(&tx, key, id, rank(index, changes), changes).await?;
+        tables::update(&tx, model).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Takes changes out of the plan of a PULLING run, and returns them: those that `is_out` names, which sees each once in
+    /// the order of application. Chunks stay where they are.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`.
+    pub async fn withdraw_changes(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        mut is_out: impl FnMut(&Change) -> bool,
+    ) -> Result<Vec<Change>> {
+        let mut withdrawn = Vec::new();
+        let mut next = i64::MIN;
+        // A transaction for each chunk: whoever takes the run over begins its pull anew.
+        loop {
+            let tx = self.inner.database.begin().await?;
+            require_lease(&tx, lease, key).await?;
+            in_state(&tx, key, id, &[RunState::Pulling]).await?;
+            let Some(row) = chunk_from(&tx, key, id, next, -1).await? else {
+                return Ok(withdrawn);
+            };
+            next = row.chunk + 1;
+            let (out, kept): (Vec<Change>, Vec<Change>) = unpack(&row.changes)?
+                .into_iter()
+                .partition(|change| is_out(change));
+            if out.is_empty() {
+                continue;
+            }
+            put_chunk(&tx, key, id, row.chunk, &kept).await?;
+            tx.commit().await?;
+            withdrawn.extend(out);
+        }
+    }
+
+    /// Puts the removals of the plan of a PULLING run that `is_leaver` names in front of everything else, as chunks of
+    /// their own that take nothing but access; what else the same entries ask for stays where it is.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `NotFound`; `NotInState`.
+    pub async fn put_leavers_first(
+        &self,
+        lease: &LeaseToken,
+        key: &UserSyncKey,
+        id: RunId,
+        is_leaver: impl Fn(&Change) -> bool,
+    ) -> Result<LeaversFirst> {
+        let mut first = LeaversFirst::default();
+        let removals = kind_bit(ChangeKind::Deactivate) | kind_bit(ChangeKind::Archive);
+        let mut next = LEAVERS_END;
+        loop {
+            let tx = self.inner.database.begin().await?;
+            require_lease(&tx, lease, key).await?;
+            let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
+            let Some(row) = chunk_from(&tx, key, id, next, removals).await? else {
+                return Ok(first);
+            };
+            next = row.chunk + 1;
+            let (mut leavers, mut kept) = (Vec::new(), Vec::new());
+            for change in unpack(&row.changes)? {
+                if change.kind.is_removal() && change.loses_access() && is_leaver(&change) {
+                    let (removal, rest) = change.split_removal();
+                    first.split += u64::from(rest.is_some());
+                    leavers.push(removal);
+                    kept.extend(rest);
+                } else {
+                    kept.push(change);
+                }
+            }
+            if leavers.is_empty() {
+                continue;
+            }
+            put_chunk(&tx, key, id, row.chunk, &kept).await?;
+            insert_chunk(&tx, key, id, LEAVERS + i64::from(first.chunks), &leavers).await?;
+            first.chunks += 1;
+            model.chunks += 1;
+            tables::update(&tx, model).await?;
+            tx.commit().await?;
+        }
+    }
+
+    /// How long a run's plan is and how far it was applied.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn plan_extent(&self, key: &UserSyncKey, id: RunId) -> Result<PlanExtent> {
+        let model = find(&self.inner.database.reader, key, id, "").await?;
+        let number =
+            |count: i64| u32::try_from(count).map_err(|_| StoreError::corrupt("a count is out of range"));
+        Ok(PlanExtent {
+            chunks: number(model.chunks)?,
+            applied_chunks: number(model.applied_chunks)?,
+            hold_at: model.hold_at.map(number).transpose()?,
+        })
+    }
+
+    /// One chunk of a plan, by its place in the order in which chunks are applied.
+    ///
+    /// # Errors
+    /// `NotFound` if the run has no such chunk.
+    pub async fn read_chunk(&self, key: &UserSyncKey, id: RunId, index: u32) -> Result<Vec<Change>> {
+        let sql = "SELECT changes FROM sync_plan_chunks
+            WHERE tenant = $1 AND user_sync = $2 AND run = $3 ORDER BY chunk LIMIT 1 OFFSET $4";
+        let mut values = Vec::from(key_values(key, id));
+        values.push(i64::from(index).into());
+        let packed: Option<Vec<u8>> = scalar(&self.inner.database.reader, sql, values).await?;
+        unpack(&packed.ok_or(StoreError::NotFound(crate::error::Kind::Run))?)
+    }
+
+    /// The changes of a plan in the order in which they are applied, perhaps of one kind only.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_changes(
+        &self,
+        key: &UserSyncKey,
+        id: RunId,
+        kind: Option<ChangeKind>,
+        page: &PageRequest,
+    ) -> Result<Page<Change>> {
+        let (mut chunk, mut offset): (i64, usize) = page.key()?.unwrap_or((i64::MIN, 0));
+        let bits = kind.map_or(-1, kind_bit);
+        let mut items = Vec::new();
+        loop {
+            let found = chunk_from(&self.inner.database.reader, key, id, chunk, bits).await?;
+            let Some(row) = found else {
+                return Page::with_next(items, None::<()>);
+            };
+            let skip = if row.chunk == chunk { offset } else { 0 };
+            for (index, change) in unpack(&row.changes)?.into_iter().enumerate().skip(skip) {
+                if kind.is_some_and(|kind| kind != change.kind) {
+                    continue;
+                }
+                if items.len() == page.limit() {
+                    return Page::with_next(items, Some((row.chunk, index)));
+                }
+                items.push(change);
+            }
+            (chunk, offset) = (row.chunk + 1, 0);
+        }
+    }
+}
+
+/// The first chunk at this place or behind it that has changes of one of these kinds; of all kinds for -1.
+async fn chunk_from(
+    connection: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    id: RunId,
+    place: i64,
+    kinds: i64,
+) -> Result<Option<ChunkRow>> {
+    let sql = "SELECT chunk, changes FROM sync_plan_chunks
+        WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND chunk >= $4
+          AND (kinds & $5 <> 0 OR $5 = -1)
+        ORDER BY chunk LIMIT 1";
+    let mut values = Vec::from(key_values(key, id));
+    values.extend([place.into(), kinds.into()]);
+    let found: Vec<ChunkRow> = rows(connection, sql, values).await?;
+    Ok(found.into_iter().next())
+}
+
+async fn insert_chunk(
+    tx: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    id: RunId,
+    place: i64,
+    changes: &[Change],
+) -> Result<()> {
+    let sql = "INSERT INTO sync_plan_chunks (tenant, user_sync, run, chunk, kinds, changes)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    let mut values = Vec::from(key_values(key, id));
+    values.extend([place.into(), kind_bits(changes).into(), pack(changes)?.into()]);
+    execute(tx, sql, values).await?;
+    Ok(())
+}
+
+/// Puts other changes in the place of those of a chunk.
+async fn put_chunk(
+    tx: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    id: RunId,
+    place: i64,
+    changes: &[Change],
+) -> Result<()> {
+    let sql = "UPDATE sync_plan_chunks SET kinds = $5, changes = $6
+        WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND chunk = $4";
+    let mut values = Vec::from(key_values(key, id));
+    values.extend([place.into(), kind_bits(changes).into(), pack(changes)?.into()]);
+    execute(tx, sql, values).await?;
+    Ok(())
+}
+
+/// Where the chunks of leavers stand that do not wait with a held plan: before those of other removals.
+const LEAVERS: i64 = -(1 << 34);
+const LEAVERS_END: i64 = -(1 << 33);
+
+/// Where a chunk stands in the order of application.
+fn rank(index: u32, changes: &[Change]) -> i64 {
+    let first = !changes.is_empty() && changes.iter().all(only_removes);
+    i64::from(index) - if first { 1 << 32 } else { 0 }
+}
+
+/// True if the change depends on no other.
+fn only_removes(change: &Change) -> bool {
+    let claims = |field: &str| ["login", "email"].contains(&field);
+    change.kind.is_removal() && !change.changes.iter().any(|changed| claims(&changed.field))
+}
+
+fn kind_bits(changes: &[Change]) -> i64 {
+    changes
+        .iter()
+        .fold(0, |bits, change| bits | kind_bit(change.kind))
+}
+
+/// Tells chunks apart that hold no change of a kind, without unpacking them.
+fn kind_bit(kind: ChangeKind) -> i64 {
+    match kind {
+        ChangeKind::Create => 1,
+        ChangeKind::Link => 1 << 1,
+        ChangeKind::Update => 1 << 2,
+        ChangeKind::Reactivate => 1 << 3,
+        ChangeKind::Deactivate => 1 << 4,
+        ChangeKind::Archive => 1 << 5,
+        ChangeKind::Transfer => 1 << 6,
+        ChangeKind::Relink => 1 << 7,
+    }
+}

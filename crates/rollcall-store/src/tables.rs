@@ -1,0 +1,39 @@
+//! Each table's row as a struct, and how values are stored in columns. Private: other crates see domain types only.
+
+pub(crate) mod directory;
+pub(crate) mod json;
+pub(crate) mod labels;
+pub(crate) mod sync_run;
+pub(crate) mod tenant;
+pub(crate) mod user;
+pub(crate) mod user_sync;
+
+use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, ModelTrait};
+
+use crate::error::Result;
+
+/// Inserts a whole row.
+pub(crate) async fn insert<M, A>(connection: &impl sea_orm::ConnectionTrait, model: M) -> Result<()>
+where
+    A: ActiveModelTrait<Entity = M::Entity>,
+    M: ModelTrait + IntoActiveModel<A>,
+    M::Entity: EntityTrait<Model = M, ActiveModel = A>,
+{
+    <M::Entity as EntityTrait>::insert(model.into_active_model())
+        .exec_without_returning(connection)
+        .await?;
+    Ok(())
+}
+
+/// Writes all columns of a row that was read and locked before.
+pub(crate) async fn update<M, A>(connection: &impl sea_orm::ConnectionTrait, model: M) -> Result<()>
+where
+    A: ActiveModelTrait<Entity = M::Entity> + sea_orm::ActiveModelBehavior + Send,
+    M: ModelTrait + IntoActiveModel<A>,
+    M::Entity: EntityTrait<Model = M, ActiveModel = A>,
+{
+    <M::Entity as EntityTrait>::update(model.into_active_model().reset_all())
+        .exec(connection)
+        .await?;
+    Ok(())
+}

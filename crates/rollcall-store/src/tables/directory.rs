@@ -1,0 +1,59 @@
+//! `directories`.
+
+use rollcall_core::directory::{Directory, DirectoryObservations, DirectorySettings, PasswordStrength};
+use rollcall_core::id::{DirectoryId, TenantId};
+use sea_orm::entity::prelude::*;
+
+use crate::db::timestamp::from_micros;
+use crate::error::{Result, StoreError};
+use crate::tables::json::Saved;
+use crate::tables::labels::Word;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "directories")]
+pub(crate) struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub(crate) tenant: String,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub(crate) id: String,
+    pub(crate) disabled: bool,
+    pub(crate) settings: String,
+    pub(crate) bind_password: Option<Vec<u8>>,
+    pub(crate) bind_password_update_time: Option<i64>,
+    pub(crate) bind_password_strength: Option<String>,
+    pub(crate) client_key: Option<Vec<u8>>,
+    pub(crate) endpoint_confirmed: bool,
+    pub(crate) observed: String,
+    pub(crate) observe_time: Option<i64>,
+    pub(crate) revision: i64,
+    pub(crate) create_time: i64,
+    pub(crate) update_time: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub(crate) enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    pub(crate) fn into_domain(self) -> Result<Directory> {
+        let bad_id = || StoreError::corrupt("a stored id is malformed");
+        Ok(Directory {
+            tenant: TenantId::parse(&self.tenant).ok_or_else(bad_id)?,
+            id: DirectoryId::parse(&self.id).ok_or_else(bad_id)?,
+            settings: DirectorySettings::from_json(&self.settings)?,
+            bind_password_set: self.bind_password.is_some(),
+            bind_password_update_time: self.bind_password_update_time.map(from_micros).transpose()?,
+            bind_password_strength: self
+                .bind_password_strength
+                .as_deref()
+                .map(PasswordStrength::from_word)
+                .transpose()?,
+            endpoint_confirmed: self.endpoint_confirmed,
+            observed: DirectoryObservations::from_json(&self.observed)?,
+            revision: self.revision,
+            create_time: from_micros(self.create_time)?,
+            update_time: from_micros(self.update_time)?,
+        })
+    }
+}

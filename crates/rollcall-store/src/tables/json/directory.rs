@@ -1,0 +1,76 @@
+//! Settings and observations of directories.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::dialect::Dialect;
+use rollcall_core::directory::{DirectoryObservations, DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
+use serde::{Deserialize, Serialize};
+
+use crate::db::timestamp;
+use crate::tables::json::{saved_as, text_of};
+use crate::tables::labels;
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "DirectorySettings")]
+struct Settings {
+    display_name: String,
+    disabled: bool,
+    #[serde(with = "hosts")]
+    hosts: Vec<HostUrl>,
+    port: Option<u16>,
+    #[serde(with = "labels")]
+    transport_security: TransportSecurity,
+    allow_plaintext: bool,
+    ca_certificates: String,
+    tls_server_name: Option<String>,
+    client_certificate: Option<String>,
+    bind_dn: String,
+    connect_timeout: Duration,
+    operation_timeout: Duration,
+    page_size: u32,
+    external_id_attribute: Option<String>,
+    #[serde(with = "SoftLockMirror", default)]
+    soft_lock: SoftLock,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "SoftLock")]
+struct SoftLockMirror {
+    limit: Option<u32>,
+    window: Option<Duration>,
+    duration: Option<Duration>,
+    #[serde(with = "labels::optional")]
+    mode: Option<SoftLockMode>,
+}
+
+text_of!(
+    hosts,
+    Vec<HostUrl>,
+    |hosts| hosts
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" "),
+    |text| text
+        .split_whitespace()
+        .map(|host| HostUrl::parse(host).ok())
+        .collect()
+);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "DirectoryObservations")]
+struct Observations {
+    #[serde(with = "labels::optional")]
+    dialect: Option<Dialect>,
+    vendor: Option<String>,
+    capabilities: Vec<String>,
+    lockout_threshold: Option<u32>,
+    lockout_window: Option<Duration>,
+    #[serde(with = "timestamp::optional_micros")]
+    observe_time: Option<DateTime<Utc>>,
+}
+
+saved_as!(DirectorySettings, Settings);
+saved_as!(DirectoryObservations, Observations);

@@ -1,0 +1,57 @@
+//! Chunks of plans: JSON, compressed with LZ4. A thousand changes are some 600 KB of JSON and a sixth of
+//! that compressed, so that the plan of a first import does not fill the database.
+
+use rollcall_core::id::UserId;
+use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::user::{FieldChange, Origin, Profile, StateReason, UserState};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, StoreError};
+use crate::tables::json::user::{OriginMirror, ProfileMirror, field_changes};
+use crate::tables::json::{list_of, unreadable};
+use crate::tables::labels;
+
+/// Largest chunk that is unpacked, in bytes of JSON.
+const MAX_CHUNK_BYTES: usize = 256 * 1024 * 1024;
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Change")]
+struct ChangeMirror {
+    #[serde(with = "labels")]
+    kind: ChangeKind,
+    #[serde(with = "crate::tables::json::user_id")]
+    user: UserId,
+    expected_revision: i64,
+    #[serde(with = "labels::optional", default)]
+    state_before: Option<UserState>,
+    #[serde(with = "OriginMirror")]
+    origin: Origin,
+    #[serde(with = "ProfileMirror")]
+    profile: Profile,
+    #[serde(with = "labels")]
+    state: UserState,
+    #[serde(with = "labels::optional")]
+    state_reason: Option<StateReason>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    login_ambiguous: bool,
+    #[serde(with = "field_changes")]
+    changes: Vec<FieldChange>,
+}
+
+list_of!(changes, Change, "ChangeMirror");
+
+pub(crate) fn pack(list: &[Change]) -> Result<Vec<u8>> {
+    let mut json = Vec::new();
+    changes::serialize(list, &mut serde_json::Serializer::new(&mut json)).map_err(unreadable)?;
+    Ok(lz4_flex::compress_prepend_size(&json))
+}
+
+pub(crate) fn unpack(packed: &[u8]) -> Result<Vec<Change>> {
+    let corrupt = || StoreError::corrupt("a chunk of a plan cannot be unpacked");
+    let (size, block) = lz4_flex::block::uncompressed_size(packed).map_err(|_| corrupt())?;
+    if size > MAX_CHUNK_BYTES {
+        return Err(corrupt());
+    }
+    let json = lz4_flex::decompress(block, size).map_err(|_| corrupt())?;
+    changes::deserialize(&mut serde_json::Deserializer::from_slice(&json)).map_err(unreadable)
+}

@@ -1,0 +1,122 @@
+//! Settings and health of user syncs.
+
+use std::collections::BTreeMap;
+
+use rollcall_core::id::DirectoryId;
+use rollcall_core::issue::{Health, HealthLevel};
+use rollcall_core::user_sync::{
+    ExistingUsers, FieldMappings, GrowthLimit, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report,
+    ReportWhen, RoleCondition, RoleRule, Search, SearchScope, UserSyncSettings,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::tables::json::{list_of, saved_as};
+use crate::tables::labels;
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "UserSyncSettings")]
+struct SettingsMirror {
+    display_name: String,
+    #[serde(with = "crate::tables::json::directory_id")]
+    directory: DirectoryId,
+    disabled: bool,
+    #[serde(with = "searches")]
+    searches: Vec<Search>,
+    role: String,
+    #[serde(with = "role_rules")]
+    role_rules: Vec<RoleRule>,
+    #[serde(with = "FieldMappingsMirror")]
+    field_mappings: FieldMappings,
+    #[serde(with = "labels")]
+    new_users: NewUsers,
+    #[serde(with = "labels")]
+    existing_users: ExistingUsers,
+    #[serde(with = "labels")]
+    missing_users: MissingUsers,
+    overwrite_local_users: bool,
+    #[serde(with = "labels")]
+    login_changes: LoginChanges,
+    auto_sync: bool,
+    cron: String,
+    time_zone: String,
+    restrictions: Vec<String>,
+    #[serde(with = "RemovalLimitMirror")]
+    removal_limit: RemovalLimit,
+    #[serde(with = "GrowthLimitMirror", default)]
+    growth_limit: GrowthLimit,
+    #[serde(with = "ReportMirror")]
+    report: Report,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Search")]
+struct SearchMirror {
+    base_dn: String,
+    #[serde(with = "labels")]
+    scope: SearchScope,
+    filter: String,
+}
+
+list_of!(searches, Search, "SearchMirror");
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RoleRule")]
+struct RoleRuleMirror {
+    #[serde(with = "RoleConditionMirror")]
+    condition: RoleCondition,
+    role: String,
+}
+
+list_of!(role_rules, RoleRule, "RoleRuleMirror");
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RoleCondition", rename_all = "snake_case")]
+enum RoleConditionMirror {
+    Filter(String),
+    GroupDn(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "FieldMappings")]
+struct FieldMappingsMirror {
+    login: Vec<String>,
+    email: Vec<String>,
+    display_name: Vec<String>,
+    given_name: Vec<String>,
+    family_name: Vec<String>,
+    phone_number: Vec<String>,
+    custom: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RemovalLimit")]
+struct RemovalLimitMirror {
+    max_count: Option<u32>,
+    max_percent: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "GrowthLimit")]
+struct GrowthLimitMirror {
+    max_count: Option<u32>,
+    max_percent: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Report")]
+struct ReportMirror {
+    #[serde(with = "labels")]
+    when: ReportWhen,
+    addresses: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Health")]
+struct HealthMirror {
+    #[serde(with = "labels")]
+    level: HealthLevel,
+    problems: Vec<String>,
+}
+
+saved_as!(UserSyncSettings, SettingsMirror);
+saved_as!(Health, HealthMirror);

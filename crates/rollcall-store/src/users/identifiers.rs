@@ -1,0 +1,133 @@
+//! Logins and e-mail addresses: the one space that they share, and who has which.
+
+use std::collections::HashMap;
+
+use rollcall_core::id::{TenantId, UserId, Uuid};
+use rollcall_core::planner::{Holder, identifiers};
+use rollcall_core::user::{User, UserState};
+use sea_orm::{ConnectionTrait, FromQueryResult};
+
+use crate::db::bulk::{Bulk, Column, Type};
+use crate::db::database::{Engine, execute, rows};
+use crate::error::Result;
+use crate::store::Store;
+
+#[derive(FromQueryResult)]
+struct Row {
+    identifier: String,
+    tenant: String,
+    user_id: Uuid,
+}
+
+impl Store {
+    /// Who has these identifiers, which must be normalised. Those that are free are not in the answer. It
+    /// never tells who of another tenant has one.
+    pub async fn identifier_holders(
+        &self,
+        tenant: &TenantId,
+        keys: &[String],
+    ) -> Result<HashMap<String, Holder>> {
+        holders(&self.inner.database.reader, self.scope(tenant), tenant, keys).await
+    }
+}
+
+/// The identifiers that a user has: none when archived.
+pub(crate) fn keys_of(user: &User) -> Vec<String> {
+    match user.state {
+        UserState::Archived => Vec::new(),
+        UserState::Active | UserState::Deactivated => identifiers(&user.profile),
+    }
+}
+
+pub(crate) async fn holders(
+    connection: &impl ConnectionTrait,
+    scope: &str,
+    tenant: &TenantId,
+    keys: &[String],
+) -> Result<HashMap<String, Holder>> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut bulk = Bulk::new([Column::new("identifier", Type::Text)]);
+    keys.iter().for_each(|key| bulk.push([key.as_str().into()]));
+    let engine = Engine::of(connection);
+    let (source, cells) = bulk.source(engine, 2);
+    let sql = format!(
+        "SELECT i.identifier, i.tenant, i.user_id FROM {source} {look_up}",
+        look_up = engine.look_up(
+            "user_identifiers",
+            "i",
+            "i.scope = $1 AND i.identifier = input.identifier"
+        )
+    );
+    let mut values = vec![scope.into()];
+    values.extend(cells);
+    let found: Vec<Row> = rows(connection, &sql, values).await?;
+    let holder = |row: &Row| match row.tenant == tenant.as_str() {
+        true => Holder::User(UserId(row.user_id)),
+        false => Holder::Foreign,
+    };
+    Ok(found
+        .into_iter()
+        .map(|row| {
+            let holder = holder(&row);
+            (row.identifier, holder)
+        })
+        .collect())
+}
+
+/// Frees all identifiers of these users.
+pub(crate) async fn release(tx: &impl ConnectionTrait, tenant: &TenantId, users: &[UserId]) -> Result<()> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    let mut bulk = Bulk::new([Column::new("id", Type::Uuid)]);
+    users.iter().for_each(|user| bulk.push([user.0.into()]));
+    let engine = Engine::of(tx);
+    let (source, cells) = bulk.source(engine, 2);
+    let sql = match engine {
+        Engine::Sqlite => {
+            format!("DELETE FROM user_identifiers WHERE tenant = $1 AND user_id IN (SELECT id FROM {source})")
+        }
+        // As in Engine::look_up. The users are locked, so the rows stay where they are found.
+        Engine::Postgres => format!(
+            "DELETE FROM user_identifiers WHERE ctid = ANY (ARRAY(SELECT i.ctid FROM {source}
+                CROSS JOIN LATERAL (SELECT ctid FROM user_identifiers
+                    WHERE tenant = $1 AND user_id = input.id OFFSET 0) AS i))"
+        ),
+    };
+    let mut values = vec![tenant.as_str().into()];
+    values.extend(cells);
+    execute(tx, &sql, values).await?;
+    Ok(())
+}
+
+/// Claims identifiers, which must be free: `AlreadyExists` if one of them is not.
+pub(crate) async fn claim(
+    tx: &impl ConnectionTrait,
+    scope: &str,
+    tenant: &TenantId,
+    mut keys: Vec<(String, UserId)>,
+) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    // In one order everywhere, so that two transactions that claim the same keys do not lock each other.
+    keys.sort();
+    let mut bulk = Bulk::new([
+        Column::new("identifier", Type::Text),
+        Column::new("user_id", Type::Uuid),
+    ]);
+    for (key, user) in keys {
+        bulk.push([key.into(), user.0.into()]);
+    }
+    let (source, cells) = bulk.source(Engine::of(tx), 3);
+    let sql = format!(
+        "INSERT INTO user_identifiers (scope, tenant, identifier, user_id)
+        SELECT $1, $2, identifier, user_id FROM {source}"
+    );
+    let mut values = vec![scope.into(), tenant.as_str().into()];
+    values.extend(cells);
+    execute(tx, &sql, values).await?;
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! Changes that the product makes: LOCAL users, and blocks of any user.
+
+use chrono::{DateTime, Utc};
+use rollcall_core::id::{TenantId, UserId};
+use rollcall_core::planner::Holder;
+use rollcall_core::user::{Block, Profile, User, UserState};
+use sea_orm::DatabaseTransaction;
+
+use crate::configuration::directories::require_tenant;
+use crate::db::timestamp::stored;
+use crate::error::{Result, StoreError};
+use crate::store::Store;
+use crate::users::identifiers::{holders, keys_of};
+use crate::users::write::{UserWrite, lock_user, lock_users, write};
+
+/// A LOCAL user to create.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewUser {
+    /// Its id.
+    pub id: UserId,
+    /// Its fields, validated.
+    pub profile: Profile,
+    /// The tenant's owner.
+    pub owner: bool,
+}
+
+impl Store {
+    /// Creates a LOCAL user.
+    ///
+    /// # Errors
+    /// `NotFound` for the tenant; `AlreadyExists`; `IdentifierTaken`.
+    pub async fn create_local_user(
+        &self,
+        tenant: &TenantId,
+        user: NewUser,
+        now: DateTime<Utc>,
+    ) -> Result<User> {
+        let now = stored(now);
+        let tx = self.inner.database.begin().await?;
+        require_tenant(&tx, tenant).await?;
+        if !lock_users(&tx, tenant, [user.id]).await?.is_empty() {
+            return Err(StoreError::AlreadyExists);
+        }
+        let after = User {
+            tenant: tenant.clone(),
+            id: user.id,
+            origin: None,
+            profile: user.profile,
+            state: UserState::Active,
+            state_reason: None,
+            owner: user.owner,
+            block: None,
+            login_ambiguous: false,
+            revision: 1,
+            create_time: now,
+            update_time: now,
+        };
+        let write = UserWrite::new(None, after, None);
+        self.commit_user(tx, tenant, write, now).await
+    }
+
+    /// Replaces a LOCAL user's fields.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`; `NotLocal`; `IdentifierTaken`.
+    pub async fn update_local_user(
+        &self,
+        tenant: &TenantId,
+        id: UserId,
+        expected_revision: Option<i64>,
+        profile: &Profile,
+        owner: bool,
+        now: DateTime<Utc>,
+    ) -> Result<User> {
+        let now = stored(now);
+        let tx = self.inner.database.begin().await?;
+        let before = lock_local(&tx, tenant, id, expected_revision).await?;
+        let after = User {
+            profile: profile.clone(),
+            owner,
+            revision: before.revision + 1,
+            update_time: now,
+            ..before.clone()
+        };
+        let write = UserWrite::new(Some(before), after, None);
+        self.commit_user(tx, tenant, write, now).await
+    }
+
+    /// Deletes a LOCAL user.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`; `NotLocal`; `OwnerProtected`.
+    pub async fn delete_local_user(
+        &self,
+        tenant: &TenantId,
+        id: UserId,
+        expected_revision: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let now = stored(now);
+        let tx = self.inner.database.begin().await?;
+        let before = lock_local(&tx, tenant, id, expected_revision).await?;
+        if before.owner {
+            return Err(StoreError::OwnerProtected);
+        }
+        self.commit_user(tx, tenant, UserWrite::deletion(before), now)
+            .await?;
+        Ok(())
+    }
+
+    /// Blocks a user of either source. One that is blocked already stays so since then, for the new reason.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`.
+    pub async fn block_user(
+        &self,
+        tenant: &TenantId,
+        id: UserId,
+        expected_revision: Option<i64>,
+        reason: &str,
+        now: DateTime<Utc>,
+    ) -> Result<User> {
+        let block = Block {
+            time: stored(now),
+            reason: reason.to_owned(),
+        };
+        self.set_block(tenant, id, expected_revision, Some(block), now)
+            .await
+    }
+
+    /// Lifts the block of a user, if there is one.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`.
+    pub async fn unblock_user(
+        &self,
+        tenant: &TenantId,
+        id: UserId,
+        expected_revision: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<User> {
+        self.set_block(tenant, id, expected_revision, None, now).await
+    }
+
+    async fn set_block(
+        &self,
+        tenant: &TenantId,
+        id: UserId,
+        expected_revision: Option<i64>,
+        block: Option<Block>,
+        now: DateTime<Utc>,
+    ) -> Result<User> {
+        let now = stored(now);
+        let tx = self.inner.database.begin().await?;
+        let model = lock_user(&tx, tenant, id).await?;
+        let fingerprint = model.fingerprint.clone();
+        let before = model.into_domain()?;
+        require_revision(&before, expected_revision)?;
+        let block = match (&before.block, block) {
+            (None, None) => return Ok(before),
+            (Some(first), Some(again)) if first.reason == again.reason => return Ok(before),
+            (Some(first), Some(again)) => Some(Block {
+                time: first.time,
+                ..again
+            }),
+            (_, block) => block,
+        };
+        let after = User {
+            block,
+            revision: before.revision + 1,
+            update_time: now,
+            ..before.clone()
+        };
+        let write = UserWrite::new(Some(before), after, fingerprint);
+        self.commit_user(tx, tenant, write, now).await
+    }
+
+    /// Makes sure that the identifiers are free, writes and commits.
+    async fn commit_user(
+        &self,
+        tx: DatabaseTransaction,
+        tenant: &TenantId,
+        user_write: UserWrite,
+        now: DateTime<Utc>,
+    ) -> Result<User> {
+        let user = &user_write.after;
+        if !user_write.deleted {
+            // The login comes first, and is what is told if both are taken.
+            let keys = keys_of(user);
+            let held = holders(&tx, self.scope(tenant), tenant, &keys).await?;
+            let is_taken = |key: &String| {
+                held.get(key)
+                    .is_some_and(|holder| *holder != Holder::User(user.id))
+            };
+            if let Some(index) = keys.iter().position(is_taken) {
+                return Err(StoreError::IdentifierTaken { email: index > 0 });
+            }
+        }
+        let writes = [user_write];
+        write(&tx, self.scope(tenant), tenant, &writes, None, now)
+            .await
+            .map_err(|error| match error {
+                // Somebody claimed it between the look and the write; whose and which is not known any more.
+                StoreError::AlreadyExists => StoreError::IdentifierTaken { email: false },
+                other => other,
+            })?;
+        tx.commit().await?;
+        let [written] = writes;
+        Ok(written.after)
+    }
+}
+
+async fn lock_local(
+    tx: &DatabaseTransaction,
+    tenant: &TenantId,
+    id: UserId,
+    expected_revision: Option<i64>,
+) -> Result<User> {
+    let user = lock_user(tx, tenant, id).await?.into_domain()?;
+    if user.origin.is_some() {
+        return Err(StoreError::NotLocal);
+    }
+    require_revision(&user, expected_revision)?;
+    Ok(user)
+}
+
+fn require_revision(user: &User, expected: Option<i64>) -> Result<()> {
+    match expected {
+        Some(expected) if expected != user.revision => Err(StoreError::RevisionMismatch),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,248 @@
+//! Reading users.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rollcall_core::external_id::ExternalId;
+use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
+use rollcall_core::identifier::normalize;
+use rollcall_core::user::{User, UserState};
+use sea_orm::{ConnectionTrait, Value};
+
+use crate::db::bulk::{Bulk, Column, Type};
+use crate::db::database::{Engine, row, rows, scalar};
+use crate::error::{Kind, Result, StoreError};
+use crate::page::{Page, PageRequest};
+use crate::store::Store;
+use crate::tables::labels::Word;
+use crate::tables::user::Model;
+
+/// Where users come from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum UserSource {
+    /// Created by the product.
+    Local,
+    /// Owned by a user sync.
+    Synced,
+}
+
+/// Which users to list. What is `None` does not matter.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UserFilter {
+    /// In one of these states; empty for any.
+    pub states: Vec<UserState>,
+    /// Of this source.
+    pub source: Option<UserSource>,
+    /// Owned by this user sync.
+    pub user_sync: Option<UserSyncId>,
+    /// From this directory.
+    pub directory: Option<DirectoryId>,
+    /// The tenant's owners, or everybody else.
+    pub owner: Option<bool>,
+    /// Blocked, or not.
+    pub blocked: Option<bool>,
+}
+
+impl Store {
+    /// One user.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn user(&self, tenant: &TenantId, id: UserId) -> Result<User> {
+        let sql = "SELECT * FROM users WHERE tenant = $1 AND id = $2";
+        let model: Option<Model> = row(
+            &self.inner.database.reader,
+            sql,
+            vec![tenant.as_str().into(), id.0.into()],
+        )
+        .await?;
+        model.ok_or(StoreError::NotFound(Kind::User))?.into_domain()
+    }
+
+    /// Several users in the order of `ids`, without those that do not exist.
+    pub async fn batch_users(&self, tenant: &TenantId, ids: &[UserId]) -> Result<Vec<User>> {
+        let mut bulk = Bulk::new([Column::new("id", Type::Uuid)]);
+        let wanted: BTreeSet<UserId> = ids.iter().copied().collect();
+        wanted.into_iter().for_each(|id| bulk.push([id.0.into()]));
+        if bulk.is_empty() {
+            return Ok(Vec::new());
+        }
+        let database = &self.inner.database;
+        let (source, cells) = bulk.source(database.engine, 2);
+        let sql = format!(
+            "SELECT u.* FROM {source} {look_up}",
+            look_up = database
+                .engine
+                .look_up("users", "u", "u.tenant = $1 AND u.id = input.id")
+        );
+        let mut values = vec![tenant.as_str().into()];
+        values.extend(cells);
+        let models: Vec<Model> = rows(&database.reader, &sql, values).await?;
+        let mut users: Vec<User> = models
+            .into_iter()
+            .map(Model::into_domain)
+            .collect::<Result<_>>()?;
+        let order: HashMap<UserId, usize> = ids.iter().enumerate().map(|(index, id)| (*id, index)).collect();
+        users.sort_by_key(|user| order.get(&user.id).copied());
+        Ok(users)
+    }
+
+    /// A tenant's users in the order of their ids.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_users(
+        &self,
+        tenant: &TenantId,
+        filter: &UserFilter,
+        page: &PageRequest,
+    ) -> Result<Page<User>> {
+        let after = user_id(page.key::<String>()?)?;
+        let values = vec![tenant.as_str().into(), after.into()];
+        let models = self
+            .users_after("tenant = $1 AND id > $2", values, "id", filter, page)
+            .await?;
+        Page::cut(models, page, |model| model.id.to_string(), Model::into_domain)
+    }
+
+    /// The users of all tenants, by tenant and in the order of their ids.
+    ///
+    /// # Errors
+    /// `InvalidCursor`.
+    pub async fn list_all_users(&self, filter: &UserFilter, page: &PageRequest) -> Result<Page<User>> {
+        let (tenant, after) = match page.key::<(String, String)>()? {
+            Some((tenant, id)) => (tenant, user_id(Some(id))?),
+            None => (String::new(), Uuid::nil()),
+        };
+        let values = vec![tenant.into(), after.into()];
+        let models = self
+            .users_after("(tenant, id) > ($1, $2)", values, "tenant, id", filter, page)
+            .await?;
+        let key = |model: &Model| (model.tenant.clone(), model.id.to_string());
+        Page::cut(models, page, key, Model::into_domain)
+    }
+
+    /// Users in this order, after the position that the values name.
+    async fn users_after(
+        &self,
+        after: &str,
+        mut values: Vec<Value>,
+        order: &str,
+        filter: &UserFilter,
+        page: &PageRequest,
+    ) -> Result<Vec<Model>> {
+        let mut conditions = String::new();
+        let states: Vec<_> = filter
+            .states
+            .iter()
+            .map(|state| format!("'{}'", state.word()))
+            .collect();
+        if !states.is_empty() {
+            conditions += &format!(" AND state IN ({})", states.join(", "));
+        }
+        let mut require = |column: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                values.push(value);
+                conditions += &format!(" AND {column} = ${}", values.len());
+            }
+        };
+        require(
+            "user_sync",
+            filter.user_sync.as_ref().map(|id| id.as_str().into()),
+        );
+        require(
+            "directory",
+            filter.directory.as_ref().map(|id| id.as_str().into()),
+        );
+        require("owner", filter.owner.map(Value::from));
+        conditions += match filter.source {
+            Some(UserSource::Local) => " AND user_sync IS NULL",
+            Some(UserSource::Synced) => " AND user_sync IS NOT NULL",
+            None => "",
+        };
+        conditions += match filter.blocked {
+            Some(true) => " AND block_time IS NOT NULL",
+            Some(false) => " AND block_time IS NULL",
+            None => "",
+        };
+        let limit = page.limit_sql();
+        let sql = format!("SELECT * FROM users WHERE {after}{conditions} ORDER BY {order}{limit}");
+        rows(&self.inner.database.reader, &sql, values).await
+    }
+
+    /// The user that has this login or e-mail address, however it is written.
+    pub async fn lookup_user(&self, tenant: &TenantId, identifier: &str) -> Result<Option<User>> {
+        let sql =
+            "SELECT u.* FROM user_identifiers i JOIN users u ON u.tenant = i.tenant AND u.id = i.user_id
+            WHERE i.scope = $1 AND i.identifier = $2 AND i.tenant = $3";
+        let values = vec![
+            self.scope(tenant).into(),
+            normalize(identifier).into(),
+            tenant.as_str().into(),
+        ];
+        let model: Option<Model> = row(&self.inner.database.reader, sql, values).await?;
+        model.map(Model::into_domain).transpose()
+    }
+
+    /// How many users a sync has, without the archived.
+    pub async fn count_users(&self, tenant: &TenantId, user_sync: &UserSyncId) -> Result<u64> {
+        let sql = "SELECT COUNT(*) FROM users WHERE tenant = $1 AND user_sync = $2 AND state <> 'ARCHIVED'";
+        let values = vec![tenant.as_str().into(), user_sync.as_str().into()];
+        let count: Option<i64> = scalar(&self.inner.database.reader, sql, values).await?;
+        Ok(count.unwrap_or(0).unsigned_abs())
+    }
+
+    /// The users that are these persons of a directory.
+    pub async fn users_by_external_ids(
+        &self,
+        tenant: &TenantId,
+        directory: &DirectoryId,
+        ids: &[ExternalId],
+    ) -> Result<Vec<User>> {
+        let ids = ids.iter().map(|id| (directory, id));
+        let found = by_external_ids(&self.inner.database.reader, tenant, ids).await?;
+        found.into_iter().map(Model::into_domain).collect()
+    }
+}
+
+pub(crate) async fn by_external_ids<'a>(
+    connection: &impl ConnectionTrait,
+    tenant: &TenantId,
+    ids: impl Iterator<Item = (&'a DirectoryId, &'a ExternalId)>,
+) -> Result<Vec<Model>> {
+    let mut bulk = Bulk::new([
+        Column::new("directory", Type::Text),
+        Column::new("id_kind", Type::Text),
+        Column::new("external_id", Type::Bytes),
+    ]);
+    for (directory, id) in ids {
+        bulk.push([
+            directory.as_str().into(),
+            id.kind().attribute().into(),
+            id.bytes().to_vec().into(),
+        ]);
+    }
+    if bulk.is_empty() {
+        return Ok(Vec::new());
+    }
+    let engine = Engine::of(connection);
+    let (source, cells) = bulk.source(engine, 2);
+    let sql = format!(
+        "SELECT u.* FROM {source} {look_up}",
+        look_up = engine.look_up(
+            "users",
+            "u",
+            "u.tenant = $1 AND u.directory = input.directory AND u.id_kind = input.id_kind
+                AND u.external_id = input.external_id"
+        )
+    );
+    let mut values = vec![tenant.as_str().into()];
+    values.extend(cells);
+    rows(connection, &sql, values).await
+}
+
+/// The id that a page follows; nil for the first page.
+fn user_id(key: Option<String>) -> Result<Uuid> {
+    key.map_or(Ok(Uuid::nil()), |id| {
+        Uuid::try_parse(&id).map_err(|_| StoreError::InvalidCursor)
+    })
+}

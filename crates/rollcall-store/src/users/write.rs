@@ -1,0 +1,205 @@
+//! The one way in which users change: identifiers, rows and events in one transaction.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use rollcall_core::event::EventType;
+use rollcall_core::id::{RunId, TenantId, UserId};
+use rollcall_core::user::{FieldChange, User, changes};
+use sea_orm::ConnectionTrait;
+
+use crate::db::bulk::{Bulk, Column, Type};
+use crate::db::database::{Engine, execute, rows};
+use crate::error::{Kind, Result, StoreError};
+use crate::tables::user::Model;
+use crate::users::feed::{self, NewEvent};
+use crate::users::identifiers::{claim, keys_of, release};
+
+/// One user's change, worked out and waiting to be written.
+pub(crate) struct UserWrite {
+    /// The user as it is; `None` if it is new.
+    pub(crate) before: Option<User>,
+    /// The user afterwards, with its next revision; a deleted user as it last was.
+    pub(crate) after: User,
+    pub(crate) deleted: bool,
+    pub(crate) event: EventType,
+    pub(crate) changes: Vec<FieldChange>,
+    pub(crate) fingerprint: Option<Vec<u8>>,
+}
+
+impl UserWrite {
+    /// What makes `before` into `after`, with the event that says so.
+    pub(crate) fn new(before: Option<User>, after: User, fingerprint: Option<Vec<u8>>) -> Self {
+        Self {
+            event: EventType::of(before.as_ref(), &after),
+            changes: changes(before.as_ref(), after.standing()),
+            before,
+            after,
+            deleted: false,
+            fingerprint,
+        }
+    }
+
+    /// The end of a user.
+    pub(crate) fn deletion(user: User) -> Self {
+        Self {
+            after: user.clone(),
+            before: Some(user),
+            deleted: true,
+            event: EventType::Deleted,
+            changes: Vec::new(),
+            fingerprint: None,
+        }
+    }
+}
+
+const COLUMNS: [(&str, Type, bool); 15] = [
+    ("id", Type::Uuid, false),
+    ("user_sync", Type::Text, true),
+    ("directory", Type::Text, true),
+    ("id_kind", Type::Text, true),
+    ("external_id", Type::Bytes, true),
+    ("linked", Type::Bool, false),
+    ("details", Type::Text, false),
+    ("state", Type::Text, false),
+    ("state_reason", Type::Text, true),
+    ("owner", Type::Bool, false),
+    ("block_time", Type::BigInt, true),
+    ("fingerprint", Type::Bytes, true),
+    ("revision", Type::BigInt, false),
+    ("create_time", Type::BigInt, false),
+    ("update_time", Type::BigInt, false),
+];
+
+/// Locks users by id; in one order everywhere, so that two transactions do not wait for each other.
+pub(crate) async fn lock_users(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    ids: impl IntoIterator<Item = UserId>,
+) -> Result<Vec<Model>> {
+    let mut bulk = Bulk::new([Column::new("id", Type::Uuid)]);
+    let ids: BTreeSet<UserId> = ids.into_iter().collect();
+    ids.into_iter().for_each(|id| bulk.push([id.0.into()]));
+    if bulk.is_empty() {
+        return Ok(Vec::new());
+    }
+    let engine = Engine::of(tx);
+    let (source, cells) = bulk.source(engine, 2);
+    let sql = format!(
+        "SELECT u.* FROM {source} {look_up}{lock}",
+        look_up = engine.look_up("users", "u", "u.tenant = $1 AND u.id = input.id"),
+        lock = engine.for_update_of("u"),
+    );
+    let mut values = vec![tenant.as_str().into()];
+    values.extend(cells);
+    rows(tx, &sql, values).await
+}
+
+/// Locks one user.
+pub(crate) async fn lock_user(tx: &impl ConnectionTrait, tenant: &TenantId, id: UserId) -> Result<Model> {
+    let found = lock_users(tx, tenant, [id]).await?;
+    found.into_iter().next().ok_or(StoreError::NotFound(Kind::User))
+}
+
+/// Writes changes of one tenant's users, at most [`feed::MAX_EVENTS`], as the last act of a transaction.
+/// Releases all identifiers before it claims any, so that users may swap theirs.
+///
+/// `AlreadyExists` means that an identifier or an external id is somebody else's.
+pub(crate) async fn write(
+    tx: &impl ConnectionTrait,
+    scope: &str,
+    tenant: &TenantId,
+    writes: &[UserWrite],
+    run: Option<RunId>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let mut released = Vec::new();
+    let mut claimed = Vec::new();
+    for write in writes {
+        let before = write.before.as_ref().map(keys_of).unwrap_or_default();
+        let after = if write.deleted {
+            Vec::new()
+        } else {
+            keys_of(&write.after)
+        };
+        if before == after {
+            continue;
+        }
+        if !before.is_empty() {
+            released.push(write.after.id);
+        }
+        claimed.extend(after.into_iter().map(|key| (key, write.after.id)));
+    }
+    release(tx, tenant, &released).await?;
+    claim(tx, scope, tenant, claimed).await?;
+    upsert(tx, tenant, writes).await?;
+    delete(tx, tenant, writes).await?;
+    let events: Vec<NewEvent<'_>> = writes
+        .iter()
+        .map(|write| NewEvent {
+            event_type: write.event,
+            user: &write.after,
+            changes: &write.changes,
+        })
+        .collect();
+    feed::append(tx, tenant, &events, run, now).await
+}
+
+async fn upsert(tx: &impl ConnectionTrait, tenant: &TenantId, writes: &[UserWrite]) -> Result<()> {
+    let mut bulk = Bulk::new(COLUMNS.map(|(name, column_type, nullable)| {
+        if nullable {
+            Column::nullable(name, column_type)
+        } else {
+            Column::new(name, column_type)
+        }
+    }));
+    for write in writes.iter().filter(|write| !write.deleted) {
+        let model = Model::of(&write.after, write.fingerprint.clone())?;
+        bulk.push([
+            model.id.into(),
+            model.user_sync.into(),
+            model.directory.into(),
+            model.id_kind.into(),
+            model.external_id.into(),
+            model.linked.into(),
+            model.details.into(),
+            model.state.into(),
+            model.state_reason.into(),
+            model.owner.into(),
+            model.block_time.into(),
+            model.fingerprint.into(),
+            model.revision.into(),
+            model.create_time.into(),
+            model.update_time.into(),
+        ]);
+    }
+    if bulk.is_empty() {
+        return Ok(());
+    }
+    let names = bulk.names();
+    let updates: Vec<String> = COLUMNS
+        .iter()
+        .map(|(name, ..)| *name)
+        .filter(|name| !["id", "create_time"].contains(name))
+        .map(|name| format!("{name} = excluded.{name}"))
+        .collect();
+    let (source, cells) = bulk.source(Engine::of(tx), 2);
+    // Without the WHERE, SQLite would read ON as a join's.
+    let sql = format!(
+        "INSERT INTO users (tenant, {names}) SELECT $1, {names} FROM {source} WHERE true
+        ON CONFLICT (tenant, id) DO UPDATE SET {}",
+        updates.join(", ")
+    );
+    let mut values = vec![tenant.as_str().into()];
+    values.extend(cells);
+    execute(tx, &sql, values).await?;
+    Ok(())
+}
+
+async fn delete(tx: &impl ConnectionTrait, tenant: &TenantId, writes: &[UserWrite]) -> Result<()> {
+    for write in writes.iter().filter(|write| write.deleted) {
+        let sql = "DELETE FROM users WHERE tenant = $1 AND id = $2";
+        execute(tx, sql, vec![tenant.as_str().into(), write.after.id.0.into()]).await?;
+    }
+    Ok(())
+}
