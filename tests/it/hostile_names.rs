@@ -1,4 +1,4 @@
-//! Ten thousand people whose names try every escape there is.
+//! People whose names try every escape there is.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,18 @@ use base64::Engine;
 use rollcall_proto::v1;
 use rollcall_proto::v1::authenticate_response::Outcome;
 use rollcall_testkit::{HostilePerson, Slapd, TestCa, hostile_people, people_ldif};
-use system_tests::{Backend, System};
+use system_tests::{Backend, System, number};
 
-const PEOPLE: usize = 10_000;
+/// How many people; 1,500 if it is not set.
+const PEOPLE: &str = "ROLLCALL_HOSTILE_NAMES";
 /// Logins at a time.
 const CALLERS: usize = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_hostile_names_arrive_exactly_and_everybody_logs_in_by_login_and_by_email() -> Result<()>
-{
+async fn hostile_names_arrive_exactly_and_everybody_logs_in_by_login_and_by_email() -> Result<()> {
     let ca = TestCa::new()?;
-    let people = hostile_people(PEOPLE);
+    let count = usize::try_from(number(PEOPLE)?.unwrap_or(1_500))?;
+    let people = hostile_people(count);
     let base = "dc=rollcall,dc=test";
     let base_dn = format!("ou=People,{base}");
     let ldif = format!(
@@ -36,8 +37,10 @@ async fn ten_thousand_hostile_names_arrive_exactly_and_everybody_logs_in_by_logi
 
     let run = system.run(&sync, v1::SyncRunMode::Apply).await?;
     assert_eq!(run.state(), v1::SyncRunState::Succeeded, "{run:?}");
-    assert_eq!(run.counts.unwrap().created, PEOPLE as i64);
-    assert_eq!(stored(&system, &tenant).await?, directory(&slapd, &base_dn)?);
+    assert_eq!(run.counts.unwrap().created, count as i64);
+    let entries = directory(&slapd, &base_dn)?;
+    assert_eq!(entries.len(), count);
+    assert_eq!(stored(&system, &tenant).await?, entries);
 
     let before = system.all_users(&tenant).await?;
     let events = event_count(&system, &tenant).await?;
@@ -46,7 +49,7 @@ async fn ten_thousand_hostile_names_arrive_exactly_and_everybody_logs_in_by_logi
     let counts = second.counts.unwrap();
     assert_eq!(
         (counts.unchanged, counts.applied),
-        (PEOPLE as i64, 0),
+        (count as i64, 0),
         "{counts:?}"
     );
     assert_eq!(
@@ -105,7 +108,6 @@ fn directory(slapd: &Slapd, base_dn: &str) -> Result<BTreeMap<String, Fields>> {
         ]);
         entries.insert(value("entryUUID"), fields);
     }
-    assert_eq!(entries.len(), PEOPLE);
     Ok(entries)
 }
 

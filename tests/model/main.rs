@@ -13,6 +13,7 @@ mod rollcall;
 mod years;
 
 use anyhow::{Context, Result};
+use system_tests::{number, variable};
 
 use crate::rollcall::Backend;
 use crate::years::Years;
@@ -53,19 +54,4 @@ async fn live(backend: Backend) -> Result<()> {
         })?;
     }
     Ok(())
-}
-
-fn number(name: &str) -> Result<Option<u64>> {
-    let value = variable(name);
-    value
-        .map(|value| value.parse().with_context(|| format!("{name} is no number")))
-        .transpose()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how a person asks for other years than the usual ones"
-)]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }

@@ -8,7 +8,9 @@
 pub mod bench;
 pub mod load;
 mod service;
+mod size;
 mod system;
 
 pub use service::{Service, binary};
+pub use size::{number, variable};
 pub use system::{Backend, System, directory_of, sync_of};

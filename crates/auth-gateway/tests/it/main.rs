@@ -19,6 +19,5 @@ mod refreshes;
 mod refusals;
 mod secrets;
 mod shared_store;
-mod timing;
 mod users;
 mod world;

@@ -9,41 +9,14 @@ use futures::FutureExt;
 use rollcall_core::entry::Entry;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{TenantId, UserSyncKey};
-use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::plan::ChangeKind;
 use rollcall_core::user::{StateReason, User, UserState};
 use rollcall_core::user_sync::{RoleCondition, RoleRule};
 use rollcall_testkit::Slapd;
 
-use crate::world::{PASSWORD, ScriptedWorker, World, dn, now};
+use crate::world::{PASSWORD, ScriptedWorker, World, change, dn, now};
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
-
-fn change(user: &User, kind: ChangeKind, state: UserState, state_reason: Option<StateReason>) -> Change {
-    Change {
-        kind,
-        user: user.id,
-        expected_revision: user.revision,
-        state_before: Some(user.state),
-        origin: user.origin.clone().unwrap(),
-        profile: user.profile.clone(),
-        state,
-        state_reason,
-        login_ambiguous: user.login_ambiguous,
-        changes: Vec::new(),
-    }
-}
-
-/// Deactivates somebody, as a run does that found them disabled.
-pub(crate) async fn deactivate(world: &World, login: &str, reason: StateReason) {
-    let user = world.user(login).await;
-    let gone = change(
-        &user,
-        ChangeKind::Deactivate,
-        UserState::Deactivated,
-        Some(reason),
-    );
-    world.run(vec![gone], now()).await;
-}
 
 /// A worker that reactivates whomever it is asked for.
 async fn reactivating(world: &World) -> ScriptedWorker {
@@ -70,9 +43,9 @@ async fn whom_the_directory_disabled_and_enabled_again_logs_in_at_once() {
     world
         .start_gateway(&[("worker.endpoint", &worker.endpoint)])
         .await;
-    deactivate(&world, "ada", StateReason::DisabledInDirectory).await;
-    deactivate(&world, "bob", StateReason::ExpiredInDirectory).await;
-    deactivate(&world, "eve", StateReason::OutOfScope).await;
+    world.deactivate("ada", StateReason::DisabledInDirectory).await;
+    world.deactivate("bob", StateReason::ExpiredInDirectory).await;
+    world.deactivate("eve", StateReason::OutOfScope).await;
     // A wrong password reactivates nobody.
     assert_eq!(world.login("ada", "wrong").await, DENIED);
     assert!(worker.asked().is_empty());
@@ -94,7 +67,7 @@ async fn whom_the_worker_does_not_reactivate_is_refused_and_whom_it_cannot_is_no
     let idle = ScriptedWorker::start(|_| async { Ok(()) }.boxed()).await;
     let gateway = world.start_gateway(&[("worker.endpoint", &idle.endpoint)]).await;
     let alone = world.start_gateway(&[("throttle.login_limit", "1")]).await;
-    deactivate(&world, "ada", StateReason::DisabledInDirectory).await;
+    world.deactivate("ada", StateReason::DisabledInDirectory).await;
     let right = || crate::world::request("ada", PASSWORD);
     assert_eq!(world.attempt(gateway, right()).await, DENIED);
     assert_eq!(world.audit().await, ["DENIED DEACTIVATED"]);

@@ -179,8 +179,6 @@ fn every_seed_passes_its_target() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
-
     #[test]
     fn changed_messages_of_real_servers_do_no_harm(message in select(seeds("message")), changes in changes()) {
         let message = changed(message, &changes);

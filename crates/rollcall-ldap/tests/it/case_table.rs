@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// The source text of every file of that name, by its name without `.rs`.
+/// The source text of every file of that name, by its name without `.rs`; of `main.rs` by that of its folder.
 fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
     for item in fs::read_dir(folder).unwrap() {
         let path = item.unwrap().path();
@@ -13,7 +13,11 @@ fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
             sources(&path, found);
         } else if let Some(stem) = name.strip_suffix(".rs") {
             let text = fs::read_to_string(&path).unwrap();
-            found.entry(stem.to_owned()).or_default().push_str(&text);
+            let name = match stem {
+                "main" => folder.file_name().unwrap().to_str().unwrap(),
+                _ => stem,
+            };
+            found.entry(name.to_owned()).or_default().push_str(&text);
         }
     }
 }

@@ -16,7 +16,7 @@ use rollcall_core::mapping::Mapping;
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::role::RoleFinding;
 use rollcall_core::run::{RunCounts, RunMode, RunState, RunTrigger};
-use rollcall_core::user::{Origin, UserState};
+use rollcall_core::user::{Origin, StateReason, User, UserState};
 use rollcall_core::user_sync::Search;
 use rollcall_ldap::{DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits};
 use rollcall_store::{LeaseName, NewRun, PlanOutcome, PlanResult, RunEnd};
@@ -95,6 +95,14 @@ impl<S> World<S> {
         store.release_lease(&lease).await.unwrap();
     }
 
+    /// Deactivates somebody, as a run does that found them so.
+    pub(crate) async fn deactivate(&self, login: &str, reason: StateReason) {
+        let user = self.user(login).await;
+        let (kind, state) = (ChangeKind::Deactivate, UserState::Deactivated);
+        self.run(vec![change(&user, kind, state, Some(reason))], now())
+            .await;
+    }
+
     async fn find(&self, search: &Search) -> Vec<Entry> {
         let directory: Directory = self.store.directory(&self.tenant, &self.directory).await.unwrap();
         let ldap = LdapDirectory::new(DirectoryConfig {
@@ -143,6 +151,27 @@ impl<S> World<S> {
 
     fn id_kinds(&self) -> &'static [IdKind] {
         self.place.dialect.external_id_kinds()
+    }
+}
+
+/// A change of a user's state alone.
+pub(crate) fn change(
+    user: &User,
+    kind: ChangeKind,
+    state: UserState,
+    state_reason: Option<StateReason>,
+) -> Change {
+    Change {
+        kind,
+        user: user.id,
+        expected_revision: user.revision,
+        state_before: Some(user.state),
+        origin: user.origin.clone().unwrap(),
+        profile: user.profile.clone(),
+        state,
+        state_reason,
+        login_ambiguous: user.login_ambiguous,
+        changes: Vec::new(),
     }
 }
 

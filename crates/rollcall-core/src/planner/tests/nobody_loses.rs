@@ -217,7 +217,7 @@ fn check(before: &World, after: &World, settings: &UserSyncSettings, night: &Nig
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nobody_keeps_what_they_lost_nor_loses_by_another(

@@ -30,6 +30,7 @@ use tonic::transport::Channel;
 pub(crate) use asking::{request, told};
 pub(crate) use people::{BASE, PASSWORD, PEOPLE, Place, dn, people, person};
 use people::{directory_settings, sync_settings};
+pub(crate) use runs::change;
 pub(crate) use worker::ScriptedWorker;
 
 pub(crate) const KEYRING: &str = "test AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

@@ -1,4 +1,10 @@
-//! Refusals take the same time, whatever the reason.
+//! Refusals take the same time, whatever the reason. What measures time is a program of its own, one test after the
+//! other: beside other tests it would measure those.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "../it/world/mod.rs"]
+#[allow(dead_code, reason = "the other tests use the rest")]
+mod world;
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -9,10 +15,13 @@ use rollcall_core::user_sync::{RoleCondition, RoleRule};
 use rollcall_testkit::Slapd;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::world::{PASSWORD, World, dn, person};
 
+/// Who measures now.
+static MEASURING: Mutex<()> = Mutex::const_new(());
 const ONE_WAY: Duration = Duration::from_millis(15);
 const SAMPLES: usize = 80;
 /// A machine that has other work adds noise that comes and goes; a difference that anybody could use stays.
@@ -82,6 +91,7 @@ async fn nor_where_roles_take_longer_than_the_bind() {
 }
 
 async fn nobody_can_tell(role_rules: u32) {
+    let _alone = MEASURING.lock().await;
     let mut world = World::without_gateway(Slapd::builder()).await;
     far_away(&mut world).await;
     let rule = |number| RoleRule {
@@ -108,7 +118,7 @@ async fn nobody_can_tell(role_rules: u32) {
         .add(&person("dan", &dn("dan"), "password of dan"))
         .unwrap();
     world.import().await;
-    crate::refreshes::deactivate(&world, "dan", StateReason::DisabledInDirectory).await;
+    world.deactivate("dan", StateReason::DisabledInDirectory).await;
     let least = ONE_WAY * 2 * role_rules.max(1);
     let mut guess = 0;
     // The first answers are when the gateway itself learns how far the directory is.
@@ -148,6 +158,7 @@ async fn measure(world: &World, guess: &mut usize, samples: usize) -> [Vec<Durat
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nor_while_the_directory_is_away() {
+    let _alone = MEASURING.lock().await;
     let mut world = World::without_gateway(Slapd::builder()).await;
     let line = far_away(&mut world).await;
     world.start_gateway(&[]).await;
