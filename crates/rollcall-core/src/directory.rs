@@ -287,7 +287,7 @@ impl DirectorySettings {
             let is_pem = pem.is_empty() || pem.contains("-----BEGIN CERTIFICATE-----");
             found.require(is_pem, field, "is not PEM: it has no BEGIN CERTIFICATE line");
             found.require(
-                !pem.contains("PRIVATE KEY"),
+                !holds_private_key(pem),
                 field,
                 "holds a private key, which does not belong here",
             );
@@ -391,6 +391,14 @@ pub fn is_attribute_name(name: &str) -> bool {
     let is_arc = |arc: &str| !arc.is_empty() && arc.bytes().all(|b| b.is_ascii_digit());
     let oid = name.contains('.') && name.split('.').all(is_arc);
     name.len() <= 128 && (descr || oid)
+}
+
+/// True for a private key in any of the forms that tools write.
+fn holds_private_key(text: &str) -> bool {
+    let text = text.to_ascii_uppercase();
+    ["PRIVATE KEY", "PRIVATE-LINES", "PUTTY-USER-KEY"]
+        .iter()
+        .any(|mark| text.contains(mark))
 }
 
 fn check_range(found: &mut Violations, field: &str, value: Duration, max_seconds: u64) {

@@ -85,6 +85,8 @@ pub struct ReviewedDirectory {
     pub last_check: Option<(DateTime<Utc>, CheckReport)>,
     /// When the first certificate of its hosts ends, as seen in use since. `None` if none was seen.
     pub certificate_end: Option<DateTime<Utc>>,
+    /// When Rollcall's own certificate for it ends, if it has one.
+    pub client_certificate_end: Option<DateTime<Utc>>,
 }
 
 /// A user sync with its newest run.
@@ -239,6 +241,11 @@ fn directory(reviewed: &ReviewedDirectory, facts: &Facts<'_>, now: DateTime<Utc>
         soft_lock(directory, &about),
     ];
     findings.push(certificates(reviewed, now, &about));
+    findings.extend(
+        reviewed
+            .client_certificate_end
+            .map(|end| client_certificate(end, now, &about)),
+    );
     findings.push(of_check(
         reviewed,
         Practice::LeastPrivilege,
@@ -282,6 +289,30 @@ fn certificates(reviewed: &ReviewedDirectory, now: DateTime<Utc>, about: &About)
             &about.subject,
         ),
     }
+}
+
+/// A server that demands a certificate turns away one that has ended.
+fn client_certificate(end: DateTime<Utc>, now: DateTime<Utc>, about: &About) -> Finding {
+    let day = end.date_naive();
+    let hint = "Replace client_certificate and client_private_key of the directory, or nobody can log in.";
+    let (result, message, hint) = match end - now {
+        left if left <= TimeDelta::zero() => (
+            StageResult::Fail,
+            format!("The client certificate has expired on {day}."),
+            hint,
+        ),
+        left if left < CERTIFICATE_NOTICE => (
+            StageResult::Warn,
+            format!("The client certificate expires on {day}."),
+            hint,
+        ),
+        _ => (
+            StageResult::Pass,
+            format!("The client certificate is valid until {day}."),
+            "",
+        ),
+    };
+    about.find(Practice::Certificates, result, message, hint)
 }
 
 fn transport(directory: &Directory, about: &About) -> Finding {

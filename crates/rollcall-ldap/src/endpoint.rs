@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::dial;
 use crate::egress::EgressPolicy;
-use crate::error::LdapError;
+use crate::error::{LdapError, Misconfiguration};
 use crate::guard::violation::{ProtocolViolation, Spoken};
 use crate::probe;
 use crate::start_tls;
@@ -54,17 +54,9 @@ impl Endpoint {
         client_key: Option<&SecretBytes>,
         policy: Arc<EgressPolicy>,
     ) -> Result<Self, LdapError> {
-        let client = settings
-            .client_certificate
-            .as_deref()
-            .zip(client_key.map(SecretBytes::expose));
         let tls = match settings.transport_security {
             TransportSecurity::Plaintext => None,
-            TransportSecurity::Ldaps | TransportSecurity::StartTls => Some(TlsSetup::new(
-                &settings.ca_certificates,
-                settings.tls_server_name.as_deref(),
-                client,
-            )?),
+            TransportSecurity::Ldaps | TransportSecurity::StartTls => Some(tls_setup(settings, client_key)?),
         };
         Ok(Self {
             hosts: settings.hosts.clone(),
@@ -159,6 +151,31 @@ impl Endpoint {
         let addresses = self.resolve(host, deadline).await?;
         let tcp = dial::connect(&addresses, deadline).await?;
         self.secure(tcp, host, deadline).await
+    }
+}
+
+fn tls_setup(settings: &DirectorySettings, client_key: Option<&SecretBytes>) -> Result<TlsSetup, LdapError> {
+    let key = client_key.map(SecretBytes::expose);
+    TlsSetup::new(
+        &settings.ca_certificates,
+        settings.tls_server_name.as_deref(),
+        settings.client_certificate.as_deref().zip(key),
+    )
+}
+
+/// Whether the certificates, the key and the server name in the settings can be used, so that what is stored is what a
+/// connection can do. Whether this machine has CAs of its own does not count.
+///
+/// # Errors
+/// The first that cannot.
+pub fn check_trust(
+    settings: &DirectorySettings,
+    client_key: Option<&SecretBytes>,
+) -> Result<(), Misconfiguration> {
+    match tls_setup(settings, client_key) {
+        Err(LdapError::Misconfigured(Misconfiguration::NoRoots)) => Ok(()),
+        Err(LdapError::Misconfigured(problem)) => Err(problem),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

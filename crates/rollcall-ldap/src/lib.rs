@@ -51,6 +51,7 @@ pub use check::{
 };
 pub use directory::{DirectoryConfig, LdapDirectory, ReadRequest, Verification};
 pub use egress::{DEFAULT_PORTS, EgressPolicy, Network, NetworkError};
+pub use endpoint::check_trust;
 pub use error::{BindError, DialFailure, LdapError, Misconfiguration};
 pub use guard::vet::Notice;
 pub use guard::violation::{ProtocolViolation, Spoken};
@@ -63,5 +64,5 @@ pub use paging::{PagedSearch, Pulled, SearchBudget, SearchRequest};
 pub use pool::PoolLimits;
 pub use result_code::{ResultClass, ResultCode};
 pub use root_dse::RootDse;
-pub use tls::{CertificateFacts, TlsFacts, TlsFailure};
+pub use tls::{CertificateFacts, TlsFacts, TlsFailure, client_certificate_end};
 pub use values::ValueReader;

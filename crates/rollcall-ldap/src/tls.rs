@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -50,13 +51,14 @@ impl TlsSetup {
     ) -> Result<Self, LdapError> {
         let misconfigured = LdapError::Misconfigured;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let roots = trust::roots(ca_pem).map_err(misconfigured)?;
+        let trust::Trust { roots, pasted } = trust::roots(ca_pem).map_err(misconfigured)?;
         let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
             .build()
             .map_err(|error| misconfigured(Misconfiguration::CaCertificates(error.to_string())))?;
         let seen = Arc::new(SeenChain::default());
         let verifier = Arc::new(RecordingVerifier {
             inner,
+            pasted,
             seen: seen.clone(),
         });
         let builder = ClientConfig::builder_with_provider(provider)
@@ -70,9 +72,10 @@ impl TlsSetup {
                 let (chain, key) = trust::client_identity(chain, key).map_err(misconfigured)?;
                 builder
                     .with_client_auth_cert(chain, key)
-                    .map_err(|error| misconfigured(Misconfiguration::ClientCertificate(error.to_string())))?
+                    .map_err(|error| misconfigured(Misconfiguration::ClientCertificate(unusable(&error))))?
             }
         };
+        server_name.map(name_of).transpose()?;
         let asked = Arc::new(AtomicBool::new(false));
         config.client_auth_cert_resolver = Arc::new(NotingResolver {
             inner: config.client_auth_cert_resolver.clone(),
@@ -93,20 +96,24 @@ impl TlsSetup {
         host: &str,
         deadline: Instant,
     ) -> Result<TlsStream<TcpStream>, LdapError> {
-        let name = self.server_name.as_deref().unwrap_or(host);
-        let name = idn::to_ascii(name)
-            .and_then(|name| ServerName::try_from(name.into_owned()).ok())
-            .ok_or(LdapError::Misconfigured(Misconfiguration::ServerName))?;
+        let name = name_of(self.server_name.as_deref().unwrap_or(host))?;
         let is_address = matches!(name, ServerName::IpAddress(_));
         let connecting = TlsConnector::from(self.config.clone()).connect(name, stream);
         match timeout_at(deadline, connecting).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(LdapError::Tls(match failure::classify(&error) {
-                TlsFailure::UnknownIssuer if self.saw_self_signed() => match is_address {
-                    true => TlsFailure::SelfSignedWithoutName,
-                    false => TlsFailure::SelfSigned,
-                },
-                failure => failure,
+                TlsFailure::Expired { not_after } if self.leaf_ends_at_another_time(not_after) => {
+                    TlsFailure::IssuerExpired { not_after }
+                }
+                failure => {
+                    let untrusted = failure == TlsFailure::UnknownIssuer
+                        || failure::cause(&error).is_some_and(failure::is_ca_certificate);
+                    match untrusted && self.saw_self_signed() {
+                        true if is_address => TlsFailure::SelfSignedWithoutName,
+                        true => TlsFailure::SelfSigned,
+                        false => failure,
+                    }
+                }
             })),
             Err(_) => Err(LdapError::Tls(TlsFailure::Timeout)),
         }
@@ -124,9 +131,35 @@ impl TlsSetup {
         self.asked.load(Ordering::Relaxed)
     }
 
+    /// True if it was not the server's own certificate that ended at this time.
+    fn leaf_ends_at_another_time(&self, end: Option<DateTime<Utc>>) -> bool {
+        let chain = self.seen_chain();
+        end.zip(chain.first())
+            .is_some_and(|(end, leaf)| leaf.not_after != end)
+    }
+
     fn saw_self_signed(&self) -> bool {
         let chain = self.seen_chain();
         chain.first().is_some_and(|leaf| leaf.subject == leaf.issuer)
+    }
+}
+
+/// When a client certificate ends, the first of its chain.
+pub fn client_certificate_end(pem: &str) -> Option<DateTime<Utc>> {
+    let chain = trust::certificates(pem).ok()?;
+    facts::chain(&chain).first().map(|own| own.not_after)
+}
+
+fn name_of(host: &str) -> Result<ServerName<'static>, LdapError> {
+    idn::to_ascii(host)
+        .and_then(|name| ServerName::try_from(name.into_owned()).ok())
+        .ok_or(LdapError::Misconfigured(Misconfiguration::ServerName))
+}
+
+fn unusable(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InconsistentKeys(_) => "the key belongs to another certificate".to_owned(),
+        _ => "the key is of a kind that TLS cannot use".to_owned(),
     }
 }
 
@@ -148,10 +181,12 @@ impl ResolvesClientCert for NotingResolver {
     }
 }
 
-/// The usual verification, which also keeps the chain so that a check can show what was refused.
+/// The usual verification, which also keeps the chain so that a check can show what was refused, and takes the server's
+/// own certificate where the tenant gave that one.
 #[derive(Debug)]
 struct RecordingVerifier {
     inner: Arc<WebPkiServerVerifier>,
+    pasted: Vec<CertificateDer<'static>>,
     seen: Arc<SeenChain>,
 }
 
@@ -170,8 +205,15 @@ impl ServerCertVerifier for RecordingVerifier {
         *self.seen.0.lock().unwrap_or_else(PoisonError::into_inner) = chain
             .map(|certificate| certificate.clone().into_owned())
             .collect();
-        self.inner
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let verified =
+            self.inner
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            Err(error) if failure::is_ca_certificate(&error) && self.pasted.contains(end_entity) => {
+                trust::verify_itself(end_entity, server_name, now)
+            }
+            verified => verified,
+        }
     }
 
     fn verify_tls12_signature(

@@ -4,6 +4,8 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,13 +29,21 @@ pub struct Certificate {
 impl TestCa {
     /// A new authority with a new key; valid from 2000 to 2100.
     pub fn new() -> Result<Self> {
-        let mut params = valid_params(Vec::new())?;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Rollcall test CA");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let params = authority_params("Rollcall test CA")?;
+        Self::of(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
+    }
+
+    /// An issuing authority below this one, whose certificate ends with the year before `end_year`. With the key of another
+    /// one (PEM) it is that one renewed.
+    pub fn issuing(&self, key_pem: &str, end_year: i32) -> Result<Self> {
+        let mut params = authority_params("Rollcall test issuing CA")?;
+        params.not_after = date_time_ymd(end_year, 1, 1);
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::from_pem(key_pem)?;
+        Self::of(CertifiedIssuer::signed_by(params, key, &self.issuer)?)
+    }
+
+    fn of(issuer: CertifiedIssuer<'static, KeyPair>) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("rollcall-ca-").tempdir()?;
         std::fs::write(dir.path().join("ca.pem"), issuer.pem())?;
         Ok(Self { issuer, dir })
@@ -123,6 +133,24 @@ impl Certificate {
         })
     }
 
+    /// The same for a certificate that says that it is an authority's, as `openssl req -x509` makes it.
+    pub fn self_signed_authority(names: &[&str]) -> Result<Self> {
+        let mut params = valid_params(owned(names))?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "server");
+        let key = KeyPair::generate()?;
+        Ok(Self {
+            certificate_pem: params.self_signed(&key)?.pem(),
+            key_pem: key.serialize_pem(),
+        })
+    }
+
+    /// The same certificate, sent with these ones of authorities (PEM).
+    pub fn with_chain(mut self, authorities: &str) -> Self {
+        self.certificate_pem += authorities;
+        self
+    }
+
     /// Writes `NAME.pem` and `NAME.key` into `dir` and returns both paths.
     pub fn write_to(&self, dir: &Path, name: &str) -> Result<(PathBuf, PathBuf)> {
         let paths = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
@@ -131,9 +159,32 @@ impl Certificate {
         Ok(paths)
     }
 
+    /// A TLS server configuration that presents this certificate to clients that name a host (SNI), and `stopgap` to all
+    /// others.
+    pub fn server_config_or(&self, stopgap: &Certificate) -> Result<Arc<ServerConfig>> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(ByName {
+                named: self.certified_key()?,
+                stopgap: stopgap.certified_key()?,
+            }));
+        Ok(Arc::new(config))
+    }
+
+    fn certified_key(&self) -> Result<Arc<CertifiedKey>> {
+        let chain = CertificateDer::pem_slice_iter(self.certificate_pem.as_bytes());
+        let chain = chain.collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())?;
+        let provider = rustls::crypto::ring::default_provider();
+        Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider)?))
+    }
+
     /// A TLS server configuration that presents this certificate and asks for none.
     pub fn server_config(&self) -> Result<Arc<ServerConfig>> {
-        let chain = vec![CertificateDer::from_pem_slice(self.certificate_pem.as_bytes())?];
+        let chain = CertificateDer::pem_slice_iter(self.certificate_pem.as_bytes());
+        let chain = chain.collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes())?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
@@ -143,6 +194,29 @@ impl Certificate {
             .context("certificate and key do not fit")?;
         Ok(Arc::new(config))
     }
+}
+
+#[derive(Debug)]
+struct ByName {
+    named: Arc<CertifiedKey>,
+    stopgap: Arc<CertifiedKey>,
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(match hello.server_name() {
+            Some(_) => self.named.clone(),
+            None => self.stopgap.clone(),
+        })
+    }
+}
+
+fn authority_params(name: &str) -> Result<CertificateParams> {
+    let mut params = valid_params(Vec::new())?;
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
 }
 
 fn valid_params(names: Vec<String>) -> Result<CertificateParams> {

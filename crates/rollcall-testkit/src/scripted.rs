@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 
 /// A listening scripted server; every connection is dropped when it is dropped.
@@ -62,10 +63,19 @@ impl ScriptedLdap {
         S: Fn(Peer) -> F + Send + Sync + 'static,
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        Self::listen(Some(certificate.clone()), script).await
+        Self::tls_with(certificate.server_config()?, script).await
     }
 
-    async fn listen<S, F>(certificate: Option<Certificate>, script: S) -> Result<Self>
+    /// The same with a configuration that says which certificate whom is shown.
+    pub async fn tls_with<S, F>(config: Arc<ServerConfig>, script: S) -> Result<Self>
+    where
+        S: Fn(Peer) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        Self::listen(Some(config), script).await
+    }
+
+    async fn listen<S, F>(config: Option<Arc<ServerConfig>>, script: S) -> Result<Self>
     where
         S: Fn(Peer) -> F + Send + Sync + 'static,
         F: Future<Output = Result<()>> + Send + 'static,
@@ -80,11 +90,11 @@ impl ScriptedLdap {
             let mut scripts = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let peer = Peer::new(stream, shared.clone());
-                let (script, certificate) = (script.clone(), certificate.clone());
+                let (script, config) = (script.clone(), config.clone());
                 scripts.spawn(async move {
                     let mut peer = peer;
-                    if let Some(certificate) = &certificate {
-                        peer.tls(certificate).await?;
+                    if let Some(config) = config {
+                        peer.accept_tls(config).await?;
                     }
                     script(peer).await
                 });
@@ -202,7 +212,11 @@ impl Peer {
 
     /// Goes on in TLS as the server: after the answer to StartTLS, or at once.
     pub async fn tls(&mut self, certificate: &Certificate) -> Result<()> {
-        let acceptor = TlsAcceptor::from(certificate.server_config()?);
+        self.accept_tls(certificate.server_config()?).await
+    }
+
+    async fn accept_tls(&mut self, config: Arc<ServerConfig>) -> Result<()> {
+        let acceptor = TlsAcceptor::from(config);
         match self.stream.take() {
             Some(Stream::Plain(stream)) => {
                 self.stream = Some(Stream::Tls(Box::new(acceptor.accept(stream).await?)));

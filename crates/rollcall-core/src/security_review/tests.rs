@@ -70,6 +70,7 @@ fn good_directory() -> ReviewedDirectory {
         directory,
         last_check: Some((now(), report)),
         certificate_end: None,
+        client_certificate_end: None,
     }
 }
 
@@ -182,6 +183,12 @@ fn each_fault_of_a_directory_is_found() {
         }),
         (Practice::Certificates, StageResult::Fail, |it| {
             it.certificate_end = Some(now());
+        }),
+        (Practice::Certificates, StageResult::Warn, |it| {
+            it.client_certificate_end = Some(now() + TimeDelta::days(29));
+        }),
+        (Practice::Certificates, StageResult::Fail, |it| {
+            it.client_certificate_end = Some(now());
         }),
         (Practice::LeastPrivilege, StageResult::Skipped, |it| {
             it.last_check.as_mut().unwrap().1.stages[1].result = StageResult::Skipped;

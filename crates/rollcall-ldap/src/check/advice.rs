@@ -68,6 +68,10 @@ fn dial_hint(failure: DialFailure) -> &'static str {
 fn tls_hint(failure: &TlsFailure) -> &'static str {
     match failure {
         TlsFailure::Expired { .. } => "Renew the server's certificate.",
+        TlsFailure::IssuerExpired { .. } => {
+            "Let the server send the renewed certificate of its CA instead, or add that one to the directory's CA \
+             certificates."
+        }
         TlsFailure::NotYetValid => "Check the clock of the server that issued the certificate.",
         TlsFailure::WrongName { .. } => {
             "Use one of the certificate's names as the host, set the TLS server name to it, or have a certificate \

@@ -128,6 +128,7 @@ pub async fn check_connection(
         parse.fail(StageKind::Parse, message, hint);
     } else {
         parse.pass(StageKind::Parse, "The settings are well formed.");
+        describe::client_certificate(&config.settings, now, &mut parse);
     }
     let ready = mistakes.is_empty() && usable.is_ok();
     let checks = config

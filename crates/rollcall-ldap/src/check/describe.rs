@@ -1,13 +1,16 @@
 //! Sentences about what a check of a connection found.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::check::{StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
+use rollcall_core::directory::DirectorySettings;
+use rollcall_core::security_review::CERTIFICATE_NOTICE;
 
 use super::lockout::Lockout;
 use super::privilege::Privilege;
 use super::stages::Stages;
 use crate::root_dse::RootDse;
-use crate::tls::CertificateFacts;
+use crate::tls::{CertificateFacts, client_certificate_end};
 
 const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
 /// Most pieces of evidence that a message holds.
@@ -87,6 +90,38 @@ pub(super) fn privilege(privilege: &Privilege, stages: &mut Stages) {
             "Unknown: this kind of server does not tell what an account may do. Nothing shows that it can do more \
              than read.",
             "Make sure in the server's access rules that the bind account can only read.",
+        ),
+    }
+}
+
+/// Rollcall's own certificate, if there is one: a server turns it away when it has ended.
+pub(super) fn client_certificate(settings: &DirectorySettings, now: DateTime<Utc>, stages: &mut Stages) {
+    let pem = settings.client_certificate.as_deref();
+    let Some(end) = pem.and_then(client_certificate_end) else {
+        return;
+    };
+    let (day, hint) = (
+        end.date_naive(),
+        "Replace client_certificate and client_private_key before the server turns them away.",
+    );
+    match end - now {
+        left if left <= TimeDelta::zero() => {
+            stages.warn(
+                StageKind::Parse,
+                format!("The client certificate has expired on {day}."),
+                hint,
+            );
+        }
+        left if left < CERTIFICATE_NOTICE => {
+            stages.warn(
+                StageKind::Parse,
+                format!("The client certificate expires on {day}."),
+                hint,
+            );
+        }
+        _ => stages.pass(
+            StageKind::Parse,
+            format!("The client certificate is valid until {day}."),
         ),
     }
 }

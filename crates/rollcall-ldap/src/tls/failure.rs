@@ -18,6 +18,12 @@ pub enum TlsFailure {
         /// When it ended, if known.
         not_after: Option<DateTime<Utc>>,
     },
+    /// A certificate between the server's and a trusted one is out of date.
+    #[error("the certificate of a CA that the server sent has expired{}", .not_after.map(|time| format!(" on {}", time.format("%Y-%m-%d"))).unwrap_or_default())]
+    IssuerExpired {
+        /// When it ended, if known.
+        not_after: Option<DateTime<Utc>>,
+    },
     /// The server's certificate is for later.
     #[error("the server's certificate is not valid yet")]
     NotYetValid,
@@ -84,7 +90,7 @@ fn names_text(names: &[String]) -> String {
 
 /// Names the cause of a failed handshake.
 pub(super) fn classify(error: &io::Error) -> TlsFailure {
-    let Some(cause) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+    let Some(cause) = cause(error) else {
         return match error.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
                 TlsFailure::Closed
@@ -140,11 +146,23 @@ fn classify_certificate(problem: &CertificateError) -> TlsFailure {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             TlsFailure::WrongPurpose
         }
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            TlsFailure::WrongPurpose
-        }
+        problem if is_ca(problem) => TlsFailure::WrongPurpose,
         other => TlsFailure::BadCertificate(other.to_string()),
     }
+}
+
+/// What rustls says, if it was rustls that failed.
+pub(super) fn cause(error: &io::Error) -> Option<&Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<Error>())
+}
+
+/// The server's certificate says that it is a CA's.
+pub(super) fn is_ca_certificate(error: &Error) -> bool {
+    matches!(error, Error::InvalidCertificate(problem) if is_ca(problem))
+}
+
+fn is_ca(problem: &CertificateError) -> bool {
+    matches!(problem, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
 }
 
 /// rustls names a certificate's names in Rust's notation, `DnsName("host")`.

@@ -2,40 +2,87 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rustls::RootCertStore;
+use rustls::client::danger::ServerCertVerified;
+use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, RootCertStore};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::error::Misconfiguration;
+
+/// Longest name of a kind of PEM block that is shown.
+const MAX_LABEL_CHARS: usize = 40;
 
 /// The certificates in `pem` and no others, or the system's if it is empty.
 ///
 /// The system's store rather than one compiled in: the operator's image decides whom to trust, and it can be
 /// renewed without a new release of Rollcall.
-pub(super) fn roots(pem: &str) -> Result<Arc<RootCertStore>, Misconfiguration> {
+pub(super) fn roots(pem: &str) -> Result<Trust, Misconfiguration> {
     if pem.trim().is_empty() {
-        return system_roots().ok_or(Misconfiguration::NoRoots);
+        let roots = system_roots().ok_or(Misconfiguration::NoRoots)?;
+        return Ok(Trust {
+            roots,
+            pasted: Vec::new(),
+        });
     }
+    let pasted = certificates(pem).map_err(Misconfiguration::CaCertificates)?;
     let mut store = RootCertStore::empty();
-    let pem = without_marks(pem);
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        let certificate = certificate.map_err(|error| Misconfiguration::CaCertificates(error.to_string()))?;
-        store
-            .add(certificate)
-            .map_err(|error| Misconfiguration::CaCertificates(error.to_string()))?;
+    for (index, certificate) in pasted.iter().enumerate() {
+        store.add(certificate.clone()).map_err(|_| {
+            let number = index + 1;
+            Misconfiguration::CaCertificates(format!("block {number} is no X.509 certificate"))
+        })?;
     }
-    if store.is_empty() {
-        return Err(Misconfiguration::CaCertificates(
-            "there is no certificate in them".into(),
-        ));
-    }
-    Ok(Arc::new(store))
+    Ok(Trust {
+        roots: Arc::new(store),
+        pasted,
+    })
 }
 
-/// Without byte-order marks, which editors put in front of a file, and so between files that were joined: the parser would
-/// pass over the certificate behind one without a word.
-fn without_marks(pem: &str) -> String {
-    pem.replace('\u{feff}', "")
+/// Whom to trust.
+pub(super) struct Trust {
+    /// The CAs.
+    pub(super) roots: Arc<RootCertStore>,
+    /// The certificates that the tenant gave, one of which may be the server's own.
+    pub(super) pasted: Vec<CertificateDer<'static>>,
+}
+
+/// The certificates in a text as people paste it: with byte-order marks, any line ends, indented, with other text between
+/// them. The parser passes over a block whose first line it does not know, so each is looked at first: what somebody took
+/// for trusted must not be missing without a word.
+pub(super) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    // Editors put a byte-order mark in front of a file, and so between files that were joined.
+    let pem = pem.replace('\u{feff}', "");
+    let lines: Vec<&str> = pem.split(['\n', '\r']).map(str::trim).collect();
+    let pem = lines.join("\n");
+    let mut blocks = 0;
+    for rest in pem.split("-----BEGIN ").skip(1) {
+        blocks += 1;
+        let label = rest.split("-----").next().unwrap_or_default();
+        if label != "CERTIFICATE" {
+            let shown: String = label
+                .chars()
+                .filter(|c| c.is_ascii_alphanumeric() || *c == ' ')
+                .take(MAX_LABEL_CHARS)
+                .collect();
+            return Err(format!("block {blocks} is of kind {shown}, not CERTIFICATE"));
+        }
+    }
+    let mut found = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        // The parser's error may quote its input.
+        let certificate = certificate.map_err(|_| format!("block {} is cut or changed", found.len() + 1))?;
+        found.push(certificate);
+    }
+    match found.len() {
+        0 => Err("there is no certificate in them".to_owned()),
+        count if count < blocks => {
+            Err("each BEGIN CERTIFICATE and END CERTIFICATE has to stand on a line of its own".to_owned())
+        }
+        _ => Ok(found),
+    }
 }
 
 /// Loaded once per process. One unreadable file does not cost the others.
@@ -54,16 +101,35 @@ pub(super) fn client_identity(
     chain: &str,
     key: &[u8],
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Misconfiguration> {
-    let chain = CertificateDer::pem_slice_iter(without_marks(chain).as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Misconfiguration::ClientCertificate(error.to_string()))?;
-    if chain.is_empty() {
-        return Err(Misconfiguration::ClientCertificate(
-            "there is no certificate in it".into(),
-        ));
-    }
+    let chain = certificates(chain).map_err(Misconfiguration::ClientCertificate)?;
     // The parser's error may quote its input, which is a key.
-    let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|_| Misconfiguration::ClientCertificate("the key is not a PEM private key".into()))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| {
+        let encrypted = key.windows(9).any(|window| window == b"ENCRYPTED");
+        Misconfiguration::ClientCertificate(match encrypted {
+            true => "the key is encrypted: give it without a passphrase".into(),
+            false => "the key is not a PEM private key".into(),
+        })
+    })?;
     Ok((chain, key))
+}
+
+/// Takes a server's certificate that the tenant gave as trusted although it says that it is a CA's: `openssl req -x509`
+/// writes that into every certificate. Name and dates count as in any other.
+pub(super) fn verify_itself(
+    certificate: &CertificateDer<'_>,
+    server_name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, rustls::Error> {
+    let bad = || rustls::Error::InvalidCertificate(CertificateError::BadEncoding);
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    let (_, fields) = X509Certificate::from_der(certificate).map_err(|_| bad())?;
+    let seconds = i64::try_from(now.as_secs()).map_err(|_| bad())?;
+    if seconds > fields.validity().not_after.timestamp() {
+        return Err(CertificateError::Expired.into());
+    }
+    if seconds < fields.validity().not_before.timestamp() {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    verify_server_name(&parsed, server_name)?;
+    Ok(ServerCertVerified::assertion())
 }

@@ -18,4 +18,5 @@ mod searches;
 mod seeds;
 mod setup;
 mod transport;
+mod trust;
 mod verdicts;

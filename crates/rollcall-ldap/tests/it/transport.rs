@@ -15,14 +15,14 @@ use tokio::time::Instant;
 
 use crate::setup::*;
 
-async fn error_of(directory: &LdapDirectory) -> LdapError {
+pub(crate) async fn error_of(directory: &LdapDirectory) -> LdapError {
     directory
         .read_entry(&read("dc=example,dc=org", &["dc"]), in_seconds(10))
         .await
         .unwrap_err()
 }
 
-fn over_ldaps(slapd: &Slapd, ca: &str) -> DirectorySettings {
+pub(crate) fn over_ldaps(slapd: &Slapd, ca: &str) -> DirectorySettings {
     DirectorySettings {
         bind_dn: slapd.service_dn(),
         ca_certificates: ca.into(),
@@ -30,7 +30,7 @@ fn over_ldaps(slapd: &Slapd, ca: &str) -> DirectorySettings {
     }
 }
 
-fn over_start_tls(slapd: &Slapd, ca: &str) -> DirectorySettings {
+pub(crate) fn over_start_tls(slapd: &Slapd, ca: &str) -> DirectorySettings {
     DirectorySettings {
         transport_security: TransportSecurity::StartTls,
         ca_certificates: ca.into(),
@@ -98,18 +98,6 @@ async fn each_certificate_problem_has_its_name() {
 }
 
 #[tokio::test]
-async fn a_self_signed_certificate_can_be_trusted_itself() {
-    let certificate = Certificate::self_signed(&["127.0.0.1"]).unwrap();
-    let trusted = certificate.certificate_pem.clone();
-    let slapd = Slapd::builder().certificate(certificate).start().unwrap();
-    let directory = directory(over_ldaps(&slapd, &trusted), slapd.service_password());
-    let read = directory
-        .read_entry(&read("dc=example,dc=org", &["dc"]), in_seconds(10))
-        .await;
-    assert!(read.unwrap().is_some());
-}
-
-#[tokio::test]
 async fn the_server_name_may_be_another_than_the_host() {
     let ca = TestCa::new().unwrap();
     let slapd = Slapd::builder()
@@ -143,21 +131,6 @@ async fn a_directory_without_a_ca_of_its_own_does_not_trust_a_private_one() {
             LdapError::Tls(TlsFailure::UnknownIssuer)
         ),
         Err(error) => assert!(matches!(error, LdapError::Misconfigured(_)), "{error:?}"),
-    }
-}
-
-#[tokio::test]
-async fn unusable_certificates_are_told_before_anything_is_sent() {
-    for ca in [
-        "not PEM",
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    ] {
-        let settings = DirectorySettings {
-            ca_certificates: ca.into(),
-            ..settings(&["ldaps://127.0.0.1".to_owned()])
-        };
-        let error = LdapDirectory::new(config(settings, "x")).err().unwrap();
-        assert!(matches!(error, LdapError::Misconfigured(_)), "{error:?}");
     }
 }
 
@@ -401,49 +374,6 @@ async fn a_root_dse_of_many_kilobytes_in_the_first_answer_is_ldap_all_the_same()
             .await;
         assert_eq!(found, Ok(None), "{values}");
     }
-}
-
-/// A server that is told which host is wanted and shows its own certificate all the same has no other.
-#[tokio::test]
-async fn a_self_signed_certificate_for_a_wanted_name_is_no_stopgap() {
-    let own = Certificate::self_signed(&["dc1.example.com"]).unwrap();
-    let slapd = Slapd::builder().certificate(own).start().unwrap();
-    let mut settings = over_ldaps(&slapd, &TestCa::new().unwrap().pem());
-    settings.tls_server_name = Some("dc1.example.com".into());
-    let error = error_of(&directory(settings, slapd.service_password())).await;
-    assert_eq!(error, LdapError::Tls(TlsFailure::SelfSigned));
-}
-
-/// Trust stores as people paste them: each trusts the server, whatever else is in it.
-#[tokio::test]
-async fn a_bundle_of_certificates_works_as_it_is_pasted() {
-    let (ca, other) = (TestCa::new().unwrap(), TestCa::new().unwrap());
-    let slapd = Slapd::builder()
-        .certificate(ca.server(&["127.0.0.1"]).unwrap())
-        .start()
-        .unwrap();
-    let (own, other) = (ca.pem(), other.pem());
-    for bundle in [
-        format!("\u{feff}{own}"),
-        format!("{other}\u{feff}{own}"),
-        own.replace('\n', "\r\n"),
-        format!(
-            "\u{feff}# the firm's own\r\n\r\nsubject=CN = CA\r\n{}",
-            own.replace('\n', "\r\n")
-        ),
-        format!("{own}and one more, with text between:\n{other}the end"),
-        format!("{other}{own}"),
-        format!("{own}{own}"),
-        own.trim_end().to_owned(),
-    ] {
-        let directory = directory(over_ldaps(&slapd, &bundle), slapd.service_password());
-        let found = directory
-            .read_entry(&read("dc=example,dc=org", &["dc"]), in_seconds(10))
-            .await;
-        assert!(found.is_ok(), "{found:?} {bundle:?}");
-    }
-    let error = error_of(&directory(over_ldaps(&slapd, &other), slapd.service_password())).await;
-    assert_eq!(error, LdapError::Tls(TlsFailure::UnknownIssuer));
 }
 
 /// Matrix case 24: a listener that accepts and never says a word.

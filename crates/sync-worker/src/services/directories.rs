@@ -3,10 +3,12 @@
 mod host_health;
 mod update;
 
-use rollcall_core::directory::Directory;
+use rollcall_core::directory::{Directory, DirectorySettings};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::DirectoryId;
-use rollcall_core::secret::Password;
+use rollcall_core::secret::{Password, SecretBytes};
+use rollcall_core::violation::Violations;
+use rollcall_ldap::Misconfiguration;
 use rollcall_proto::convert::check::CheckConnection;
 use rollcall_proto::convert::directory::{
     CreateDirectory, DeleteDirectory, ListDirectories, RotateBindPassword,
@@ -103,6 +105,7 @@ impl Directories {
             None => DirectoryId::generate(self.0.random_id()?),
         };
         let name = resource_name::directory(&tenant, &id);
+        expect_usable_trust(&request.settings, request.secrets.client_private_key.as_ref())?;
         let secrets = NewSecrets {
             bind_password: request.secrets.bind_password.as_ref(),
             client_key: request.secrets.client_private_key.as_ref(),
@@ -267,6 +270,21 @@ pub(crate) fn password_required(resource: &str) -> Error {
     let message = "the endpoint, transport, trust or bind DN differs from what is stored: send the bind password \
                    again, since a stored secret never travels to a new endpoint";
     Error::new(Reason::BindPasswordRequired, message).with("resource", resource)
+}
+
+/// Certificates and keys that a connection could not use are refused before they are stored.
+fn expect_usable_trust(settings: &DirectorySettings, client_key: Option<&SecretBytes>) -> Result<(), Error> {
+    let Err(problem) = rollcall_ldap::check_trust(settings, client_key) else {
+        return Ok(());
+    };
+    let field = match problem {
+        Misconfiguration::ClientCertificate(_) => "directory.client_certificate",
+        Misconfiguration::ServerName => "directory.tls_server_name",
+        _ => "directory.ca_certificates",
+    };
+    let mut found = Violations::new();
+    found.add(field, problem.to_string());
+    Err(Error::invalid(found))
 }
 
 fn hosts(directory: &Directory) -> Vec<String> {

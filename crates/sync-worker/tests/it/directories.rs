@@ -145,7 +145,7 @@ async fn a_stored_password_never_travels_to_another_endpoint() {
     let elsewhere = || v1::Directory {
         hosts: vec!["ldaps://evil.example".into()],
         port: Some(3269),
-        ca_certificates: "-----BEGIN CERTIFICATE-----".into(),
+        ca_certificates: rollcall_testkit::TestCa::new().unwrap().pem(),
         tls_server_name: "evil.example".into(),
         bind_dn: "cn=other".into(),
         ..v1::Directory::default()

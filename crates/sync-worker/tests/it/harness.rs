@@ -170,6 +170,14 @@ impl TestWorker {
         assert!(done.status.success(), "{done:?}");
     }
 
+    /// The bytes of all that the worker has written.
+    pub fn files(&self) -> Vec<Vec<u8>> {
+        let files = std::fs::read_dir(self.dir.path()).unwrap();
+        files
+            .map(|file| std::fs::read(file.unwrap().path()).unwrap())
+            .collect()
+    }
+
     /// The worker's database, opened once more, for what no service of the worker shows.
     pub async fn store(&self) -> Store {
         let url = format!("sqlite:{}", self.dir.path().join("rollcall.db").display());

@@ -38,6 +38,7 @@ mod scheduling;
 mod secret_attributes;
 mod security_review;
 mod tenants;
+mod trust;
 mod turns;
 mod unreadable;
 mod user_sync_checks;

@@ -140,6 +140,11 @@ impl Audit {
             let seen = self.0.directories.host_status(&directory).unwrap_or_default();
             directories.push(ReviewedDirectory {
                 certificate_end: seen.iter().filter_map(|host| host.certificate_end).min(),
+                client_certificate_end: directory
+                    .settings
+                    .client_certificate
+                    .as_deref()
+                    .and_then(rollcall_ldap::client_certificate_end),
                 directory,
                 last_check,
             });

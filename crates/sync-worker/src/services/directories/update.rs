@@ -1,6 +1,7 @@
 //! UpdateDirectory: a stored secret never travels to a new endpoint, and a new endpoint has to be proven or
 //! confirmed.
 
+use rollcall_core::directory::DirectorySettings;
 use rollcall_core::error::Error;
 use rollcall_proto::convert::directory::UpdateDirectory;
 use rollcall_proto::resource_name::{self, DirectoryName};
@@ -8,7 +9,7 @@ use rollcall_proto::v1;
 use rollcall_store::NewSecrets;
 
 use super::super::{Call, changed_meanwhile, differences, expect_revision};
-use super::{Directories, password_required};
+use super::{Directories, expect_usable_trust, password_required};
 use crate::report::Confirmation;
 
 impl Directories {
@@ -29,6 +30,24 @@ impl Directories {
         let moves = !current.settings.has_same_endpoint(&settings);
         if moves && request.secrets.bind_password.is_none() {
             return Err(password_required(&name));
+        }
+        let new_key = request.secrets.client_private_key.as_ref();
+        let trust = |settings: &DirectorySettings| {
+            let DirectorySettings {
+                ca_certificates,
+                tls_server_name,
+                client_certificate,
+                ..
+            } = settings.clone();
+            (ca_certificates, tls_server_name, client_certificate)
+        };
+        // What is not changed may be of an earlier release, and is nobody's mistake now.
+        if new_key.is_some() || trust(&settings) != trust(&current.settings) {
+            let stored = match new_key.is_none() && settings.client_certificate.is_some() {
+                true => self.0.store.client_key(tenant, id).await?,
+                false => None,
+            };
+            expect_usable_trust(&settings, new_key.or(stored.as_ref()))?;
         }
         let confirmed = match moves {
             _ if request.confirm_new_directory => true,
