@@ -17,6 +17,12 @@ use crate::template::Template;
 use crate::text_form::is_known_binary;
 use crate::violation::{Violations, check_text};
 
+/// What is said of an empty base DN where the server is not asked.
+const EMPTY_BASE: &str = "is required, like ou=people,dc=example,dc=com; CheckConnection names the trees that the server \
+                          has: make one search for each";
+/// Most trees that a proposal names, and most characters of each.
+const MAX_TREES_SHOWN: usize = 10;
+const MAX_TREE_CHARS: usize = 200;
 /// Most searches of one user sync.
 pub const MAX_SEARCHES: usize = 20;
 /// Most role rules of one user sync.
@@ -319,6 +325,29 @@ impl FieldMappings {
     }
 }
 
+/// Proposes for each empty base DN one search for every tree that the server names.
+pub fn propose_bases(violations: &mut Violations, trees: &[String]) {
+    let shown = trees.iter().take(MAX_TREES_SHOWN).map(|tree| {
+        let tree: String = tree.chars().take(MAX_TREE_CHARS).collect();
+        // Quoted, so that no control character gets into the sentence.
+        format!("{tree:?}")
+    });
+    let shown: Vec<String> = shown.collect();
+    let proposal = match shown.as_slice() {
+        [] => return,
+        [tree] => format!("is required: the server has one tree, {tree}, so search there or below"),
+        trees => format!(
+            "is required: make one search for each tree of the server that has people: {}",
+            trees.join(", ")
+        ),
+    };
+    let more = match trees.len().saturating_sub(MAX_TREES_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    violations.reword(EMPTY_BASE, &(proposal + &more));
+}
+
 impl UserSyncSettings {
     /// All mistakes in the settings, with the paths of `UserSync`'s fields.
     pub fn validate(&self) -> Violations {
@@ -335,7 +364,7 @@ impl UserSyncSettings {
             found.require(
                 !search.base_dn.trim().is_empty(),
                 format!("searches[{index}].base_dn"),
-                "is required, like ou=people,dc=example,dc=com; CheckConnection names the trees that the server has: make one search for each",
+                EMPTY_BASE,
             );
             check_filter(&mut found, &format!("searches[{index}].filter"), &search.filter);
             let twice = self.searches[..index].contains(search);

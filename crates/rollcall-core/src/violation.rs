@@ -49,6 +49,15 @@ impl Violations {
         }
     }
 
+    /// Says `better` wherever `text` was said.
+    pub fn reword(&mut self, text: &str, better: &str) {
+        for violation in &mut self.0 {
+            if violation.description == text {
+                better.clone_into(&mut violation.description);
+            }
+        }
+    }
+
     /// Unwraps the value or records why there is none.
     pub fn take<T, E: std::fmt::Display>(&mut self, field: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.add(field, error.to_string())).ok()

@@ -37,6 +37,24 @@ pub(crate) fn settings() -> UserSyncSettings {
 }
 
 #[test]
+fn a_proposal_of_bases_is_bounded_and_quoted() {
+    let mut empty = settings();
+    empty.searches[0].base_dn = " ".into();
+    let said = |trees: &[String]| {
+        let mut found = empty.validate();
+        propose_bases(&mut found, trees);
+        let said = found.iter().map(|violation| violation.description.clone());
+        said.collect::<Vec<_>>().concat()
+    };
+    assert!(said(&[]).contains("CheckConnection"));
+    assert!(said(&["dc=a".into()]).ends_with("one tree, \"dc=a\", so search there or below"));
+    let many: Vec<String> = (0..200).map(|n| format!("dc={n}\n{}", "x".repeat(500))).collect();
+    let told = said(&many);
+    assert!(told.len() < 3_000 && told.ends_with("and 190 more"), "{told}");
+    assert!(!told.contains('\n'), "{told}");
+}
+
+#[test]
 fn good_settings_pass() {
     assert_eq!(settings().validate(), Violations::new());
 }

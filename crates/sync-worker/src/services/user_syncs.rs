@@ -1,6 +1,7 @@
 //! UserSyncService. Runs are started in [`running`]; what the checks do is in [`crate::checks`].
 
 mod deletion;
+mod empty_base;
 mod running;
 
 use rollcall_core::error::{Error, Reason};
@@ -18,6 +19,7 @@ use rollcall_runtime::caller::{Caller, Permission};
 use rollcall_store::PageRequest;
 use tonic::{Request, Response, Status};
 
+use self::empty_base::EmptyBase;
 use super::{
     Call, Details, about, answer, changed_meanwhile, decode, differences, expect_revision, expect_room,
     next_token, page_request, shown, to_its_end,
@@ -39,8 +41,9 @@ impl UserSyncService for UserSyncs {
         &self,
         request: Request<v1::CreateUserSyncRequest>,
     ) -> Result<Response<v1::UserSync>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
-        answer(to_its_end(async move { this.create(call).await }).await)
+        let (this, empty) = (self.clone(), EmptyBase::of_create(&request));
+        let call = decode(request, Permission::SyncsWrite);
+        answer(to_its_end(async move { this.with_trees(empty, this.create(call).await).await }).await)
     }
 
     async fn get_user_sync(
@@ -61,8 +64,9 @@ impl UserSyncService for UserSyncs {
         &self,
         request: Request<v1::UpdateUserSyncRequest>,
     ) -> Result<Response<v1::UserSync>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
-        answer(to_its_end(async move { this.update(call).await }).await)
+        let (this, empty) = (self.clone(), EmptyBase::of_update(&request));
+        let call = decode(request, Permission::SyncsWrite);
+        answer(to_its_end(async move { this.with_trees(empty, this.update(call).await).await }).await)
     }
 
     async fn delete_user_sync(
@@ -85,7 +89,9 @@ impl UserSyncService for UserSyncs {
         &self,
         request: Request<v1::CheckUserSyncRequest>,
     ) -> Result<Response<v1::CheckUserSyncResponse>, Status> {
-        answer(self.check(decode(request, Permission::SyncsWrite)).await)
+        let empty = EmptyBase::of_check(&request);
+        let call = decode(request, Permission::SyncsWrite);
+        answer(self.with_trees(empty, self.check(call).await).await)
     }
 
     async fn check_overlaps(

@@ -14,6 +14,7 @@ mod command;
 mod company;
 mod connection_checks;
 mod directories;
+mod empty_base;
 mod endpoint_change;
 mod forecasts;
 mod harness;
