@@ -6,12 +6,13 @@ use rollcall_core::id::{TenantId, UserId};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
 use crate::db::bulk::{Bulk, Column, Type};
-use crate::db::database::{Engine, execute, rows, text};
+use crate::db::engine::Engine;
+use crate::db::query::{execute, rows, text};
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
-use crate::tables::json::Saved;
+use crate::tables::json::JsonColumn;
 
 /// An audit event without its position.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -5,12 +5,12 @@ use rollcall_core::check::CheckReport;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
 use sea_orm::FromQueryResult;
 
-use crate::configuration::directories::require_tenant;
-use crate::db::database::{execute, row};
+use crate::db::query::{execute, row};
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::Result;
 use crate::store::Store;
-use crate::tables::json::Saved;
+use crate::tables;
+use crate::tables::json::JsonColumn;
 
 /// What was checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,7 +40,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<()> {
         let tx = self.inner.database.begin().await?;
-        require_tenant(&tx, tenant).await?;
+        tables::tenant::require(&tx, tenant).await?;
         let sql = "INSERT INTO check_results (tenant, subject, report, time) VALUES ($1, $2, $3, $4)
             ON CONFLICT (tenant, subject) DO UPDATE SET report = excluded.report, time = excluded.time";
         let values = vec![

@@ -3,6 +3,9 @@
 pub(crate) mod batcher;
 pub(crate) mod bulk;
 pub(crate) mod database;
-pub(crate) mod own_connection;
+pub(crate) mod deadline;
+pub(crate) mod dedicated_connection;
+pub(crate) mod engine;
 pub(crate) mod pipeline;
+pub(crate) mod query;
 pub(crate) mod timestamp;

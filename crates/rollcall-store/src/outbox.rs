@@ -7,7 +7,7 @@ use rollcall_core::id::TenantId;
 use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::{Deserialize, Serialize};
 
-use crate::db::database::{Engine, execute, rows};
+use crate::db::query::{execute, rows};
 use crate::db::timestamp::to_micros;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
@@ -67,10 +67,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Vec<ClaimedMail>> {
         let tx = self.inner.database.begin().await?;
-        let lock = match Engine::of(&tx) {
-            Engine::Sqlite => "",
-            Engine::Postgres => " FOR UPDATE SKIP LOCKED",
-        };
+        let lock = self.inner.database.engine.skip_locked();
         let sql = format!(
             "UPDATE mail_outbox SET attempts = attempts + 1, next_attempt_time = $2
             WHERE position IN (SELECT position FROM mail_outbox WHERE next_attempt_time <= $1
@@ -87,24 +84,16 @@ impl Store {
 
     /// Makes a mail that could not be sent due at `next_attempt_time`. Global by nature.
     pub async fn postpone_mail(&self, position: i64, next_attempt_time: DateTime<Utc>) -> Result<()> {
-        let tx = self.inner.database.begin().await?;
         let sql = "UPDATE mail_outbox SET next_attempt_time = $2 WHERE position = $1";
         let values = vec![position.into(), to_micros(next_attempt_time).into()];
-        execute(&tx, sql, values).await?;
-        tx.commit().await?;
+        self.inner.database.write(sql, values).await?;
         Ok(())
     }
 
     /// Takes a mail that was sent, or given up, out of the outbox. Global by nature.
     pub async fn finish_mail(&self, position: i64) -> Result<()> {
-        let tx = self.inner.database.begin().await?;
-        execute(
-            &tx,
-            "DELETE FROM mail_outbox WHERE position = $1",
-            vec![position.into()],
-        )
-        .await?;
-        tx.commit().await?;
+        let sql = "DELETE FROM mail_outbox WHERE position = $1";
+        self.inner.database.write(sql, vec![position.into()]).await?;
         Ok(())
     }
 }

@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
 use sea_orm::FromQueryResult;
 
-use crate::configuration::directories::require_tenant;
-use crate::db::database::{rows, scalar, text};
-use crate::db::timestamp::{from_micros, stored, to_micros};
+use crate::db::query::{rows, scalar, text};
+use crate::db::timestamp::{from_micros, to_micros, to_stored};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
+use crate::tables;
 
 /// A recorded security review.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,7 +45,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<SecurityReview> {
         let tx = self.inner.database.begin().await?;
-        require_tenant(&tx, tenant).await?;
+        tables::tenant::require(&tx, tenant).await?;
         let sql = "INSERT INTO security_reviews (tenant, reviewer, seen, time) VALUES ($1, $2, $3, $4)
             RETURNING position";
         let values = vec![
@@ -60,7 +60,7 @@ impl Store {
             position: position.ok_or(StoreError::corrupt("an inserted row has no position"))?,
             reviewer: reviewer.to_owned(),
             seen: seen.to_owned(),
-            time: stored(now),
+            time: to_stored(now),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Sync runs: their lease, their life from creation to end, their plans and issues, and how a plan is applied.
 
 pub(crate) mod apply;
+pub(crate) mod deletion;
 pub(crate) mod execution;
 mod guard_counts;
 pub(crate) mod in_force;

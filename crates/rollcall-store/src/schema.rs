@@ -3,7 +3,9 @@
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, async_trait};
 
-use crate::db::database::{Database, Engine, column};
+use crate::db::database::Database;
+use crate::db::engine::Engine;
+use crate::db::query::column;
 use crate::error::{Result, StoreError};
 
 mod deletions;

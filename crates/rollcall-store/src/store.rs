@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
 
 use crate::configuration::keyring::Keyring;
-use crate::db::database::{Database, Engine, scalar};
+use crate::db::database::Database;
+use crate::db::engine::Engine;
+use crate::db::query::scalar;
 use crate::db::timestamp::from_micros;
 use crate::error::Result;
 use crate::login::cache::LoginCache;
@@ -74,7 +76,8 @@ impl Store {
     /// # Errors
     /// `Unavailable` if the database cannot be reached.
     pub async fn connect(url: &str, keyring: Keyring, options: StoreOptions) -> Result<Self> {
-        let database = Arc::new(Database::connect(url, &options).await?);
+        let database =
+            Arc::new(Database::connect(url, options.max_connections, options.acquire_timeout).await?);
         let login_reader = LoginReader::start(database.clone());
         let login_writer = LoginWriter::start(database.clone());
         Ok(Self {

@@ -10,7 +10,7 @@ pub(crate) mod user_sync;
 
 use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, ModelTrait};
 
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 
 /// Inserts a whole row.
 pub(crate) async fn insert<M, A>(connection: &impl sea_orm::ConnectionTrait, model: M) -> Result<()>
@@ -36,4 +36,12 @@ where
         .exec(connection)
         .await?;
     Ok(())
+}
+
+/// Makes sure that a resource still has the revision that the caller saw, if the caller names one.
+pub(crate) fn require_revision(present: i64, expected: Option<i64>) -> Result<()> {
+    match expected {
+        Some(expected) if expected != present => Err(StoreError::RevisionMismatch),
+        _ => Ok(()),
+    }
 }

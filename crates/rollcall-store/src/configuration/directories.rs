@@ -6,15 +6,15 @@ use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_core::secret::{Password, SecretBytes};
 use sea_orm::ConnectionTrait;
 
-use crate::db::database::{Engine, column, execute, row, rows};
+use crate::db::query::{column, execute, rows};
 use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::runs::lifecycle::supersede_waiting;
 use crate::store::Store;
-use crate::tables::json::Saved;
-use crate::tables::labels::Word;
-use crate::tables::{self, directory::Model};
+use crate::tables::json::JsonColumn;
+use crate::tables::labels::Label;
+use crate::tables::{self, directory::Model, require_revision};
 
 /// Secrets that come with new settings. What is `None` stays as it is.
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Directory> {
         let tx = self.inner.database.begin().await?;
-        require_tenant(&tx, tenant).await?;
+        tables::tenant::require(&tx, tenant).await?;
         let mut model = Model {
             tenant: tenant.to_string(),
             id: id.to_string(),
@@ -67,9 +67,8 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub async fn directory(&self, tenant: &TenantId, id: &DirectoryId) -> Result<Directory> {
-        find(&self.inner.database.reader, tenant, id, "")
-            .await?
-            .into_domain()
+        let reader = &self.inner.database.reader;
+        tables::directory::find(reader, tenant, id).await?.into_domain()
     }
 
     /// A tenant's directories in the order of their ids.
@@ -233,37 +232,11 @@ impl Store {
         if let Some(password) = secrets.bind_password {
             model.bind_password = Some(self.seal_bind_password(model, password)?);
             model.bind_password_update_time = Some(to_micros(now));
-            model.bind_password_strength = Some(PasswordStrength::of(password).word().to_owned());
+            model.bind_password_strength = Some(PasswordStrength::of(password).label().to_owned());
         }
         if let Some(key) = secrets.client_key {
             model.client_key = Some(self.seal_client_key(model, key)?);
         }
-        Ok(())
-    }
-}
-
-pub(crate) async fn find(
-    connection: &impl ConnectionTrait,
-    tenant: &TenantId,
-    id: &DirectoryId,
-    suffix: &str,
-) -> Result<Model> {
-    let sql = format!("SELECT * FROM directories WHERE tenant = $1 AND id = $2{suffix}");
-    let model = row(connection, &sql, vec![tenant.as_str().into(), id.as_str().into()]).await?;
-    model.ok_or(StoreError::NotFound(Kind::Directory))
-}
-
-pub(crate) async fn require_tenant(tx: &impl ConnectionTrait, tenant: &TenantId) -> Result<()> {
-    // Locked against deletion meanwhile.
-    let lock = match Engine::of(tx) {
-        Engine::Sqlite => "",
-        Engine::Postgres => " FOR KEY SHARE",
-    };
-    let sql = format!("SELECT id FROM tenants WHERE id = $1{lock}");
-    let found: Vec<String> = column(tx, &sql, vec![tenant.as_str().into()]).await?;
-    if found.is_empty() {
-        Err(StoreError::NotFound(Kind::Tenant))
-    } else {
         Ok(())
     }
 }
@@ -274,11 +247,9 @@ async fn lock(
     id: &DirectoryId,
     expected_revision: Option<i64>,
 ) -> Result<Model> {
-    let model = find(tx, tenant, id, Engine::of(tx).for_update()).await?;
-    match expected_revision {
-        Some(expected) if expected != model.revision => Err(StoreError::RevisionMismatch),
-        _ => Ok(model),
-    }
+    let model = tables::directory::lock(tx, tenant, id).await?;
+    require_revision(model.revision, expected_revision)?;
+    Ok(model)
 }
 
 fn bump(model: &mut Model, now: DateTime<Utc>) {

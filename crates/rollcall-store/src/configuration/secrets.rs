@@ -5,12 +5,11 @@ use rollcall_core::secret::{Password, SecretBytes};
 use sea_orm::Value;
 use zeroize::Zeroizing;
 
-use crate::configuration::directories::find;
 use crate::configuration::keyring::SealedFor;
-use crate::db::database::{execute, rows};
+use crate::db::query::{execute, rows};
 use crate::error::{Result, StoreError};
 use crate::store::Store;
-use crate::tables::directory::Model;
+use crate::tables::directory::{self, Model};
 
 const BIND_PASSWORD: &str = "bind-password";
 const CLIENT_KEY: &str = "client-key";
@@ -21,7 +20,7 @@ impl Store {
     /// # Errors
     /// `NotFound`; `KeyMissing`; `Corrupt` if it was altered or moved.
     pub async fn bind_password(&self, tenant: &TenantId, id: &DirectoryId) -> Result<Option<Password>> {
-        let model = find(&self.inner.database.reader, tenant, id, "").await?;
+        let model = directory::find(&self.inner.database.reader, tenant, id).await?;
         let Some(sealed) = &model.bind_password else {
             return Ok(None);
         };
@@ -41,7 +40,7 @@ impl Store {
     /// # Errors
     /// `NotFound`; `KeyMissing`; `Corrupt` if it was altered or moved.
     pub async fn client_key(&self, tenant: &TenantId, id: &DirectoryId) -> Result<Option<SecretBytes>> {
-        let model = find(&self.inner.database.reader, tenant, id, "").await?;
+        let model = directory::find(&self.inner.database.reader, tenant, id).await?;
         let Some(sealed) = &model.client_key else {
             return Ok(None);
         };

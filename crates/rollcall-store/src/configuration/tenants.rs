@@ -5,12 +5,13 @@ use rollcall_core::id::TenantId;
 use rollcall_core::tenant::{Tenant, TenantSettings};
 use sea_orm::ConnectionTrait;
 
-use crate::db::database::{Engine, column, execute, row, rows};
-use crate::db::timestamp::{from_micros, stored, to_micros};
-use crate::error::{Kind, Result, StoreError};
+use crate::db::engine::Engine;
+use crate::db::query::{column, execute, row, rows};
+use crate::db::timestamp::{from_micros, to_micros, to_stored};
+use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
-use crate::tables::{self, tenant::Model};
+use crate::tables::{self, require_revision, tenant::Model};
 use crate::users::feed::MAX_EVENTS;
 use crate::users::write::{self, UserWrite};
 
@@ -115,7 +116,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<()> {
         while self
-            .delete_some_of_tenant(id, expected_revision, with_all_users, stored(now))
+            .delete_some_of_tenant(id, expected_revision, with_all_users, to_stored(now))
             .await?
         {}
         Ok(())
@@ -186,13 +187,8 @@ impl Store {
 }
 
 async fn find(connection: &impl ConnectionTrait, id: &TenantId) -> Result<Tenant> {
-    let model = row(
-        connection,
-        "SELECT * FROM tenants WHERE id = $1",
-        vec![id.as_str().into()],
-    )
-    .await?;
-    with_domains(connection, model.ok_or(StoreError::NotFound(Kind::Tenant))?).await
+    let model = tables::tenant::find(connection, id).await?;
+    with_domains(connection, model).await
 }
 
 async fn with_domains(connection: &impl ConnectionTrait, model: Model) -> Result<Tenant> {
@@ -212,16 +208,9 @@ async fn with_domains(connection: &impl ConnectionTrait, model: Model) -> Result
 }
 
 async fn lock(tx: &impl ConnectionTrait, id: &TenantId, expected_revision: Option<i64>) -> Result<Model> {
-    let sql = format!(
-        "SELECT * FROM tenants WHERE id = $1{}",
-        Engine::of(tx).for_update()
-    );
-    let model: Option<Model> = row(tx, &sql, vec![id.as_str().into()]).await?;
-    let model = model.ok_or(StoreError::NotFound(Kind::Tenant))?;
-    match expected_revision {
-        Some(expected) if expected != model.revision => Err(StoreError::RevisionMismatch),
-        _ => Ok(model),
-    }
+    let model = tables::tenant::lock(tx, id).await?;
+    require_revision(model.revision, expected_revision)?;
+    Ok(model)
 }
 
 async fn insert_domains(tx: &impl ConnectionTrait, id: &TenantId, domains: &[String]) -> Result<()> {

@@ -5,15 +5,14 @@ use rollcall_core::id::UserSyncKey;
 use rollcall_core::user::{StateReason, User, UserDisposition, UserState};
 use rollcall_core::user_sync::UserSyncSettings;
 
-use crate::configuration::user_syncs;
-use crate::db::database::{execute, rows};
-use crate::db::timestamp::{stored, to_micros};
+use crate::db::query::{execute, rows};
+use crate::db::timestamp::{to_micros, to_stored};
 use crate::error::{Result, StoreError};
-use crate::retention::PARTS;
+use crate::runs::deletion::{RUN_PARTS, RunPart};
 use crate::runs::leases::{LeaseToken, require_lease};
 use crate::runs::lifecycle::supersede_waiting;
 use crate::store::Store;
-use crate::tables::json::Saved;
+use crate::tables::json::JsonColumn;
 use crate::tables::{self, user::Model};
 use crate::users::feed::MAX_EVENTS;
 use crate::users::write::{UserWrite, write};
@@ -33,11 +32,11 @@ impl Store {
         disposition: UserDisposition,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        let now = stored(now);
+        let now = to_stored(now);
         self.disable_for_deletion(lease, key, expected_revision, now)
             .await?;
         while self.dispose_of_users(lease, key, disposition, now).await? {}
-        for part in PARTS {
+        for part in &RUN_PARTS {
             while self.delete_part(lease, key, part).await? > 0 {}
         }
         let tx = self.inner.database.begin().await?;
@@ -67,7 +66,7 @@ impl Store {
     ) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        let mut model = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut model = tables::user_sync::lock(&tx, key).await?;
         let expected = expected_revision.unwrap_or(model.revision);
         if model.deleting_revision == Some(expected) {
             return Ok(());
@@ -94,7 +93,11 @@ impl Store {
         &self,
         lease: &LeaseToken,
         key: &UserSyncKey,
-        (table, number, batch): (&str, &str, u32),
+        RunPart {
+            table,
+            key: number,
+            batch,
+        }: &RunPart,
     ) -> Result<u64> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;

@@ -2,20 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use rollcall_core::guard::HoldReason;
-use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
+use rollcall_core::id::{DirectoryId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::issue::Health;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
-use sea_orm::ConnectionTrait;
 
-use crate::configuration::directories::{self, require_tenant};
-use crate::db::database::{Engine, execute, row, rows};
+use crate::db::query::{execute, rows};
 use crate::db::timestamp::to_micros;
-use crate::error::{Kind, Result, StoreError};
+use crate::error::Result;
 use crate::page::{Page, PageRequest};
 use crate::runs::lifecycle::supersede_waiting;
 use crate::store::Store;
-use crate::tables::json::Saved;
-use crate::tables::{self, user_sync::Model};
+use crate::tables::json::JsonColumn;
+use crate::tables::{self, require_revision, user_sync::Model};
 
 impl Store {
     /// Creates a user sync. `next_run_time` is what its schedule says.
@@ -31,8 +29,8 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<UserSync> {
         let tx = self.inner.database.begin().await?;
-        require_tenant(&tx, tenant).await?;
-        directories::find(&tx, tenant, &settings.directory, Engine::of(&tx).for_update()).await?;
+        tables::tenant::require(&tx, tenant).await?;
+        tables::directory::lock(&tx, tenant, &settings.directory).await?;
         let model = Model {
             tenant: tenant.to_string(),
             id: id.to_string(),
@@ -63,7 +61,8 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub async fn user_sync(&self, tenant: &TenantId, id: &UserSyncId) -> Result<UserSync> {
-        find(&self.inner.database.reader, tenant, id, "")
+        let key = key(tenant, id);
+        tables::user_sync::find(&self.inner.database.reader, &key)
             .await?
             .into_domain()
     }
@@ -133,10 +132,12 @@ impl Store {
     ) -> Result<UserSync> {
         let tx = self.inner.database.begin().await?;
         // The directory before the sync, as everywhere: locks taken in one order never wait for each other.
-        directories::find(&tx, tenant, &settings.directory, Engine::of(&tx).for_update()).await?;
-        lock(&tx, tenant, id, Some(expected_revision)).await?;
+        tables::directory::lock(&tx, tenant, &settings.directory).await?;
+        let key = key(tenant, id);
+        let locked = tables::user_sync::lock(&tx, &key).await?;
+        require_revision(locked.revision, Some(expected_revision))?;
         supersede_waiting(&tx, tenant, id.as_str(), now).await?;
-        let mut model = find(&tx, tenant, id, "").await?;
+        let mut model = tables::user_sync::find(&tx, &key).await?;
         let old = UserSyncSettings::from_json(&model.settings)?;
         model.revision += 1;
         model.deleting_revision = None;
@@ -222,26 +223,9 @@ impl Store {
     }
 }
 
-pub(crate) async fn find(
-    connection: &impl ConnectionTrait,
-    tenant: &TenantId,
-    id: &UserSyncId,
-    suffix: &str,
-) -> Result<Model> {
-    let sql = format!("SELECT * FROM user_syncs WHERE tenant = $1 AND id = $2{suffix}");
-    let model = row(connection, &sql, vec![tenant.as_str().into(), id.as_str().into()]).await?;
-    model.ok_or(StoreError::NotFound(Kind::UserSync))
-}
-
-pub(crate) async fn lock(
-    tx: &impl ConnectionTrait,
-    tenant: &TenantId,
-    id: &UserSyncId,
-    expected_revision: Option<i64>,
-) -> Result<Model> {
-    let model = find(tx, tenant, id, Engine::of(tx).for_update()).await?;
-    match expected_revision {
-        Some(expected) if expected != model.revision => Err(StoreError::RevisionMismatch),
-        _ => Ok(model),
+fn key(tenant: &TenantId, user_sync: &UserSyncId) -> UserSyncKey {
+    UserSyncKey {
+        tenant: tenant.clone(),
+        user_sync: user_sync.clone(),
     }
 }

@@ -1,7 +1,7 @@
-//! Jobs of many callers, done together.
+//! Batches the jobs of many callers.
 //!
-//! A task takes all that waits as one batch: while the database is busy with one, those that arrive form the next
-//! by themselves, so a single caller waits for nobody and many share the cost.
+//! A task takes all jobs that wait as one batch. While the database works on a batch, arriving jobs form the next one.
+//! So a single caller never waits for others, and many callers share the cost.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::{Result, StoreError};
 
-/// Most jobs that are done together, which keeps transactions short.
+/// Most jobs of a batch, which keeps transactions short.
 const MAX_BATCH: usize = 256;
 
-/// Where the answer to a job goes.
+/// Sends the answer to a job's caller.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T>>;
 
-/// The way in for jobs.
-pub(crate) struct Batches<J> {
+/// Accepts jobs and gives them to a task that does them in batches.
+pub(crate) struct Batcher<J> {
     items: mpsc::Sender<Item<J>>,
 }
 
@@ -27,29 +27,29 @@ enum Item<J> {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("what was done together with others failed")]
+#[error("a batch of jobs failed")]
 struct SharedFailure(#[source] Arc<StoreError>);
 
 #[derive(Debug, thiserror::Error)]
-#[error("the task that does what many ask for has ended")]
+#[error("the task that does batches of jobs has ended")]
 struct Ended;
 
-/// How a batch is done.
-pub(crate) trait Batch: Send + 'static {
+/// Does the batches of one kind of job.
+pub(crate) trait BatchHandler: Send + 'static {
     type Job: Send + Sync + 'static;
     type Outcome: Send;
 
-    /// Does all of it or nothing; an outcome for each job, in their order.
+    /// Does all jobs or none. Returns an outcome for each job, in their order.
     fn carry_out(&mut self, jobs: &[Self::Job]) -> impl Future<Output = Result<Vec<Self::Outcome>>> + Send;
 
-    /// Tells whoever asked. A caller that went away is no longer interested.
+    /// Answers the caller of a job. A caller that went away gets no answer.
     fn answer(job: Self::Job, outcome: Result<Self::Outcome>);
 }
 
-impl<J: Send + Sync + 'static> Batches<J> {
-    pub(crate) fn start(batch: impl Batch<Job = J>) -> Self {
+impl<J: Send + Sync + 'static> Batcher<J> {
+    pub(crate) fn start(handler: impl BatchHandler<Job = J>) -> Self {
         let (items, queue) = mpsc::channel(MAX_BATCH * 4);
-        tokio::spawn(work(batch, queue));
+        tokio::spawn(work(handler, queue));
         Self { items }
     }
 
@@ -71,7 +71,7 @@ impl<J: Send + Sync + 'static> Batches<J> {
     }
 }
 
-async fn work<B: Batch>(mut batch: B, mut queue: mpsc::Receiver<Item<B::Job>>) {
+async fn work<B: BatchHandler>(mut handler: B, mut queue: mpsc::Receiver<Item<B::Job>>) {
     let mut items = Vec::with_capacity(MAX_BATCH);
     while queue.recv_many(&mut items, MAX_BATCH).await > 0 {
         let (mut jobs, mut end) = (Vec::with_capacity(items.len()), None);
@@ -82,20 +82,20 @@ async fn work<B: Batch>(mut batch: B, mut queue: mpsc::Receiver<Item<B::Job>>) {
             }
         }
         if !jobs.is_empty() {
-            carry_out(&mut batch, jobs).await;
+            carry_out(&mut handler, jobs).await;
         }
         if let Some(ended) = end {
-            drop((batch, queue));
+            drop((handler, queue));
             let _ = ended.send(());
             return;
         }
     }
 }
 
-/// Does jobs together. If that fails for a reason that may lie in one of them, each is tried by itself, so that
-/// nobody fails for another's sake.
-async fn carry_out<B: Batch>(batch: &mut B, jobs: Vec<B::Job>) {
-    match batch.carry_out(&jobs).await {
+/// Does a batch. If it fails for a reason that may lie in one of its jobs, does each job by itself, so that no job
+/// fails because of another.
+async fn carry_out<B: BatchHandler>(handler: &mut B, jobs: Vec<B::Job>) {
+    match handler.carry_out(&jobs).await {
         Ok(outcomes) => {
             for (job, outcome) in jobs.into_iter().zip(outcomes) {
                 B::answer(job, Ok(outcome));
@@ -120,10 +120,10 @@ async fn carry_out<B: Batch>(batch: &mut B, jobs: Vec<B::Job>) {
         }
         Err(_) => {
             for job in jobs {
-                let alone = batch.carry_out(std::slice::from_ref(&job)).await;
+                let alone = handler.carry_out(std::slice::from_ref(&job)).await;
                 let outcome = alone.and_then(|outcomes| {
                     let only = outcomes.into_iter().next();
-                    only.ok_or(StoreError::corrupt("a login has no outcome"))
+                    only.ok_or(StoreError::corrupt("a job has no outcome"))
                 });
                 B::answer(job, outcome);
             }

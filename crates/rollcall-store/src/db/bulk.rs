@@ -1,14 +1,14 @@
-//! Many rows in one parameter or a few: the way in for bulk statements.
+//! Many rows as one parameter or a few, for bulk statements.
 //!
-//! On PostgreSQL each column travels as an array and is read by UNNEST; on SQLite all of them travel as one
-//! JSON text and are read by `json_each`. Both take any number of rows with one prepared statement.
+//! On PostgreSQL each column is sent as an array and read by UNNEST. On SQLite all columns are sent as one JSON text and
+//! read by `json_each`. In both cases one prepared statement serves any number of rows.
 
 use sea_orm::Value;
 use sea_orm::sea_query::ArrayType;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::db::database::Engine;
+use crate::db::engine::Engine;
 
 /// The type of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,15 +20,15 @@ pub(crate) enum Type {
     Bytes,
 }
 
-/// A column. Arrays of the driver hold no NULL, so a nullable column sends a value that it never has: the
-/// empty text or bytes, the smallest number, the nil UUID.
+/// A column. The driver's arrays hold no NULL, so a nullable column sends a value in its place that it never has
+/// otherwise: the empty text or bytes, the smallest number, the nil UUID.
 pub(crate) struct Column {
     name: &'static str,
     column_type: Type,
     nullable: bool,
 }
 
-/// Rows on their way to the database, by columns.
+/// Rows to send to the database, stored by column.
 pub(crate) struct Bulk {
     columns: Vec<Column>,
     cells: Vec<Vec<Value>>,

@@ -1,74 +1,73 @@
-//! A transaction in few messages to the database. A message costs more than most of a login's statements: on
-//! SQLite, a change of threads there and back; on PostgreSQL, a round trip. So on SQLite all that is read travels
-//! with the BEGIN and all that is written with the COMMIT, and on PostgreSQL all that is written is one statement.
-//! The connection is one of [`OwnConnection`]: a pool would send one message more, to try what it gets back.
+//! A transaction in as few messages to the database as possible.
+//!
+//! A message costs more than most of a login's statements: on SQLite a switch to the connection's thread and back, on
+//! PostgreSQL a round trip. So on SQLite all reads are sent with the BEGIN and all writes with the COMMIT. On
+//! PostgreSQL all writes are one statement. The transaction uses a [`DedicatedConnection`], since a pool would send one
+//! message more to test a returned connection.
 
 use sea_orm::{FromQueryResult, QueryResult, Value};
 
-use crate::db::database::Engine;
-use crate::db::own_connection::OwnConnection;
+use crate::db::dedicated_connection::DedicatedConnection;
+use crate::db::engine::Engine;
+use crate::db::query::Statement;
 use crate::error::Result;
 
-/// A statement with its parameters.
-pub(crate) type Parts = (String, Vec<Value>);
-
-/// Statements, in their order.
-pub(crate) struct Statements {
+/// Statements to send, in their order.
+pub(crate) struct Script {
     engine: Engine,
-    /// They travel together, so that their parameters are numbered through.
-    together: bool,
-    statements: Vec<Parts>,
+    /// The statements are sent as one text, so their parameters are numbered through.
+    one_text: bool,
+    statements: Vec<Statement>,
     parameters: usize,
 }
 
-/// What a commit survives.
+/// Which failures a commit survives.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// The end of this process, whatever it is. If the machine or the database's server fails, the last moment may be
-    /// lost.
-    OfProcess,
-    /// That too: it is on the disk when it is answered.
-    OfMachine,
+    /// A crash of this process. If the machine or the database server fails, the last commits may be lost.
+    ProcessCrash,
+    /// A crash of the machine too: the commit is on the disk before it is answered.
+    MachineCrash,
 }
 
-/// Where among its like a statement stands; `None` if there was nothing to do.
-pub(crate) type Position = Option<usize>;
+/// Which statement of a script; `None` if there was nothing to send.
+pub(crate) type StatementIndex = Option<usize>;
 
-/// What statements that read returned, each for itself.
-pub(crate) struct Found(Vec<Vec<QueryResult>>);
+/// The rows that a script of reads returned, by statement.
+pub(crate) struct Results(Vec<Vec<QueryResult>>);
 
-/// A transaction that has begun. Dropped before it was committed, it ends with its connection.
-pub(crate) struct FewTrips<'c> {
-    connection: &'c mut OwnConnection,
+/// A transaction that has begun. If it is dropped before its commit, it ends with its connection.
+pub(crate) struct PipelinedTransaction<'c> {
+    connection: &'c mut DedicatedConnection,
     ended: bool,
 }
 
-impl Statements {
-    /// For [`FewTrips::begin`].
-    pub(crate) fn that_read(engine: Engine) -> Self {
+impl Script {
+    /// For [`PipelinedTransaction::begin`].
+    pub(crate) fn of_reads(engine: Engine) -> Self {
         Self::new(engine, engine == Engine::Sqlite)
     }
 
-    /// For [`FewTrips::commit`].
-    pub(crate) fn that_write(engine: Engine) -> Self {
+    /// For [`PipelinedTransaction::commit`].
+    pub(crate) fn of_writes(engine: Engine) -> Self {
         Self::new(engine, true)
     }
 
-    fn new(engine: Engine, together: bool) -> Self {
+    fn new(engine: Engine, one_text: bool) -> Self {
         Self {
             engine,
-            together,
+            one_text,
             statements: Vec::new(),
             parameters: 0,
         }
     }
 
-    /// Adds what `build` makes, if anything, of the number that its first parameter has.
+    /// Adds the statement that `build` makes, if any. `build` gets the number of the statement's first parameter.
     pub(crate) fn push(
         &mut self,
-        build: impl FnOnce(Engine, usize) -> Result<Option<Parts>>,
-    ) -> Result<Position> {
-        let first = if self.together { self.parameters + 1 } else { 1 };
+        build: impl FnOnce(Engine, usize) -> Result<Option<Statement>>,
+    ) -> Result<StatementIndex> {
+        let first = if self.one_text { self.parameters + 1 } else { 1 };
         Ok(build(self.engine, first)?.map(|parts| {
             self.parameters += parts.1.len();
             self.statements.push(parts);
@@ -77,50 +76,52 @@ impl Statements {
     }
 }
 
-impl Found {
-    /// The rows of one statement.
-    pub(crate) fn rows<T: FromQueryResult>(&self, position: Position) -> Result<Vec<T>> {
-        let rows = position.and_then(|position| self.0.get(position));
+impl Results {
+    /// Returns the rows of one statement.
+    pub(crate) fn rows<T: FromQueryResult>(&self, statement: StatementIndex) -> Result<Vec<T>> {
+        let rows = statement.and_then(|index| self.0.get(index));
         let read = |row| Ok(T::from_query_result(row, "")?);
         rows.into_iter().flatten().map(read).collect()
     }
 }
 
-impl<'c> FewTrips<'c> {
-    /// Begins, and reads.
+impl<'c> PipelinedTransaction<'c> {
+    /// Begins the transaction and sends the reads.
     pub(crate) async fn begin(
-        connection: &'c mut OwnConnection,
+        connection: &'c mut DedicatedConnection,
         durability: Durability,
-        reads: Statements,
-    ) -> Result<(Self, Found)> {
+        reads: Script,
+    ) -> Result<(Self, Results)> {
         let begin: &[&str] = match (reads.engine, durability) {
-            (Engine::Sqlite, Durability::OfMachine) => &["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"],
-            (Engine::Sqlite, Durability::OfProcess) => &["PRAGMA synchronous = NORMAL", "BEGIN IMMEDIATE"],
-            (Engine::Postgres, Durability::OfMachine) => &["BEGIN"],
-            (Engine::Postgres, Durability::OfProcess) => &["BEGIN; SET LOCAL synchronous_commit = off"],
+            (Engine::Sqlite, Durability::MachineCrash) => &["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"],
+            (Engine::Sqlite, Durability::ProcessCrash) => &["PRAGMA synchronous = NORMAL", "BEGIN IMMEDIATE"],
+            (Engine::Postgres, Durability::MachineCrash) => &["BEGIN"],
+            (Engine::Postgres, Durability::ProcessCrash) => &["BEGIN; SET LOCAL synchronous_commit = off"],
         };
         let begin = begin.iter().map(|&sql| (sql.to_owned(), Vec::new()));
         let count = begin.len();
-        let mut found = connection.start(begin.chain(reads.statements).collect()).await?;
+        let mut found = connection
+            .send_first(begin.chain(reads.statements).collect())
+            .await?;
         found.drain(..count);
         let begun = Self {
             connection,
             ended: false,
         };
-        Ok((begun, Found(found)))
+        Ok((begun, Results(found)))
     }
 
-    /// The rows of one statement.
+    /// Sends one more statement and returns its rows.
     pub(crate) async fn rows<T: FromQueryResult>(
         &mut self,
         sql: String,
         values: Vec<Value>,
     ) -> Result<Vec<T>> {
-        Found(self.connection.go_on(vec![(sql, values)]).await?).rows(Some(0))
+        Results(self.connection.send(vec![(sql, values)]).await?).rows(Some(0))
     }
 
-    /// Writes, each statement to a table of its own, and commits.
-    pub(crate) async fn commit(mut self, writes: Statements) -> Result<()> {
+    /// Sends the writes and commits. Each write must be to a table of its own.
+    pub(crate) async fn commit(mut self, writes: Script) -> Result<()> {
         let mut script = match writes.engine {
             Engine::Postgres => one_statement(writes.statements).into_iter().collect(),
             Engine::Sqlite => writes.statements,
@@ -129,19 +130,19 @@ impl<'c> FewTrips<'c> {
         self.end(script).await
     }
 
-    /// Takes back what was done; the connection stays.
+    /// Rolls the transaction back and keeps the connection.
     pub(crate) async fn roll_back(mut self) -> Result<()> {
         self.end(vec![("ROLLBACK".to_owned(), Vec::new())]).await
     }
 
-    async fn end(&mut self, script: Vec<Parts>) -> Result<()> {
-        self.connection.go_on(script).await?;
+    async fn end(&mut self, script: Vec<Statement>) -> Result<()> {
+        self.connection.send(script).await?;
         self.ended = true;
         Ok(())
     }
 }
 
-impl Drop for FewTrips<'_> {
+impl Drop for PipelinedTransaction<'_> {
     fn drop(&mut self) {
         if !self.ended {
             self.connection.close();
@@ -149,9 +150,9 @@ impl Drop for FewTrips<'_> {
     }
 }
 
-/// Statements that write, as one for PostgreSQL: all but the last as WITH queries, which all of them see the
+/// Script that write, as one for PostgreSQL: all but the last as WITH queries, which all of them see the
 /// tables as they were before.
-fn one_statement(mut statements: Vec<Parts>) -> Option<Parts> {
+fn one_statement(mut statements: Vec<Statement>) -> Option<Statement> {
     let (last, last_values) = statements.pop()?;
     let (mut with, mut values) = (Vec::new(), Vec::new());
     for (number, (sql, own)) in statements.into_iter().enumerate() {

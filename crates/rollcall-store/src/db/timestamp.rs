@@ -1,8 +1,7 @@
 //! Times as they are stored: microseconds since 1970 in a BIGINT, on both engines.
 //!
-//! SQLite has no time type, and the text forms that drivers use instead do not compare like times.
-//! PostgreSQL's own `timestamptz` counts microseconds too, so nothing is lost; and one form means that one
-//! SQL text serves both engines.
+//! SQLite has no time type, and the texts that drivers store instead do not sort like times. PostgreSQL's own
+//! `timestamptz` has microseconds too, so nothing is lost. With one form, one SQL text serves both engines.
 
 use chrono::{DateTime, Utc};
 
@@ -16,8 +15,8 @@ pub(crate) fn from_micros(micros: i64) -> Result<DateTime<Utc>> {
     DateTime::from_timestamp_micros(micros).ok_or(StoreError::corrupt("a stored time is out of range"))
 }
 
-/// The time as it will be read back: without what is finer than a microsecond.
-pub(crate) fn stored(time: DateTime<Utc>) -> DateTime<Utc> {
+/// The time as it will be read back: cut to microseconds.
+pub(crate) fn to_stored(time: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time)
 }
 

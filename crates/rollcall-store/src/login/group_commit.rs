@@ -1,7 +1,7 @@
 //! How logins share a commit.
 //!
 //! Each login commits twice: the slot that it reserves before the bind, and its end. One task writes for all
-//! logins of the process, and those that wait for it share a transaction ([`Batches`]). Each caller is answered
+//! logins of the process, and those that wait for it share a transaction ([`Batcher`]). Each caller is answered
 //! after its commit.
 
 use std::collections::{HashMap, HashSet};
@@ -13,10 +13,11 @@ use rollcall_core::throttle::{Settlement, ThrottleSubject};
 use rollcall_core::user::User;
 
 use crate::audit::{self, NewAuditEvent};
-use crate::db::batcher::{Answer, Batch, Batches};
-use crate::db::database::{Database, Engine};
-use crate::db::own_connection::{OwnConnection, Purpose};
-use crate::db::pipeline::{Durability, FewTrips, Statements};
+use crate::db::batcher::{Answer, BatchHandler, Batcher};
+use crate::db::database::Database;
+use crate::db::dedicated_connection::{DedicatedConnection, Purpose};
+use crate::db::engine::Engine;
+use crate::db::pipeline::{Durability, PipelinedTransaction, Script};
 use crate::error::{Result, StoreError};
 use crate::login::optimistic_commit;
 use crate::login::refusals::{self, Refusal};
@@ -97,14 +98,14 @@ pub(crate) enum Outcome {
 }
 
 pub(crate) struct LoginWriter {
-    batches: Batches<Job>,
+    batches: Batcher<Job>,
 }
 
 impl LoginWriter {
     pub(crate) fn start(database: Arc<Database>) -> Self {
         Self {
-            batches: Batches::start(Commits {
-                connection: OwnConnection::new(database, Purpose::Writing),
+            batches: Batcher::start(Commits {
+                connection: DedicatedConnection::new(database, Purpose::Writing),
             }),
         }
     }
@@ -119,10 +120,10 @@ impl LoginWriter {
 }
 
 struct Commits {
-    connection: OwnConnection,
+    connection: DedicatedConnection,
 }
 
-impl Batch for Commits {
+impl BatchHandler for Commits {
     type Job = Job;
     type Outcome = Outcome;
 
@@ -203,12 +204,12 @@ fn key_of(target: &LoginTarget) -> (TenantId, UserId) {
 /// What is only reserved, nobody was answered for. If a failing machine forgets it, so it forgets the attempt.
 pub(crate) fn durability(jobs: &[Job]) -> Durability {
     match jobs.iter().all(|job| matches!(job, Job::Reserve { .. })) {
-        true => Durability::OfProcess,
-        false => Durability::OfMachine,
+        true => Durability::ProcessCrash,
+        false => Durability::MachineCrash,
     }
 }
 
-async fn commit(connection: &mut OwnConnection, jobs: &[Job]) -> Result<Vec<Outcome>> {
+async fn commit(connection: &mut DedicatedConnection, jobs: &[Job]) -> Result<Vec<Outcome>> {
     if connection.engine() == Engine::Postgres
         && let Some(outcomes) = optimistic_commit::commit(connection, jobs).await?
     {
@@ -224,12 +225,12 @@ async fn commit(connection: &mut OwnConnection, jobs: &[Job]) -> Result<Vec<Outc
 /// One transaction that locks the counters first. `None` if one is missing that has to be made: from the beginning,
 /// so that everybody locks in the same order.
 async fn commit_locked(
-    connection: &mut OwnConnection,
+    connection: &mut DedicatedConnection,
     jobs: &[Job],
     create: bool,
 ) -> Result<Option<Vec<Outcome>>> {
     let engine = connection.engine();
-    let mut reads = Statements::that_read(engine);
+    let mut reads = Script::of_reads(engine);
     if create {
         let wanted = jobs.iter().flat_map(Job::reserved).collect();
         reads.push(|_, _| Ok(soft_lock::creation(&wanted)))?;
@@ -238,7 +239,7 @@ async fn commit_locked(
     let counted = reads.push(|engine, first| Ok(soft_lock::locking_selection(&keys, engine, first)))?;
     let expected = jobs.iter().filter_map(Job::expected);
     let expected = reads.push(|engine, first| Ok(revisions(expected, engine, first)))?;
-    let (mut tx, found) = FewTrips::begin(connection, durability(jobs), reads).await?;
+    let (mut tx, found) = PipelinedTransaction::begin(connection, durability(jobs), reads).await?;
     let mut basis = Basis {
         counters: Counters::of(found.rows(counted)?)?,
         changed: HashMap::new(),
@@ -250,7 +251,7 @@ async fn commit_locked(
     basis.changed = changed(&mut tx, engine, jobs, found.rows(expected)?).await?;
     let (outcomes, mut events) = basis.decide(jobs);
     events.extend(refusals::count(&mut tx, engine, jobs.iter().filter_map(Job::refusal)).await?);
-    let mut writes = Statements::that_write(engine);
+    let mut writes = Script::of_writes(engine);
     writes.push(|engine, first| Ok(basis.counters.saving("true", engine, first)))?;
     writes.push(|engine, first| audit::insertion(events.into_iter(), "true", engine, first))?;
     tx.commit(writes).await?;
@@ -259,7 +260,7 @@ async fn commit_locked(
 
 /// Those of whom something changed. They are few, so only they are read in full.
 async fn changed(
-    tx: &mut FewTrips<'_>,
+    tx: &mut PipelinedTransaction<'_>,
     engine: Engine,
     jobs: &[Job],
     now: Vec<Revisions>,

@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 use sea_orm::FromQueryResult;
 
 use crate::audit;
-use crate::db::database::Engine;
-use crate::db::own_connection::OwnConnection;
+use crate::db::dedicated_connection::DedicatedConnection;
+use crate::db::engine::Engine;
 use crate::db::pipeline::Durability;
 use crate::error::{Result, StoreError};
 use crate::login::group_commit::{Basis, Job, Outcome, durability};
@@ -20,7 +20,10 @@ use crate::login::target;
 const IF_SAME: &str = "(SELECT ok FROM same)";
 
 /// Commits jobs. `None` if nothing was written, since it takes a transaction.
-pub(crate) async fn commit(connection: &mut OwnConnection, jobs: &[Job]) -> Result<Option<Vec<Outcome>>> {
+pub(crate) async fn commit(
+    connection: &mut DedicatedConnection,
+    jobs: &[Job],
+) -> Result<Option<Vec<Outcome>>> {
     if jobs.iter().any(|job| job.refusal().is_some()) {
         return Ok(None);
     }
@@ -60,10 +63,10 @@ pub(crate) async fn commit(connection: &mut OwnConnection, jobs: &[Job]) -> Resu
         values.extend(more);
     }
     sql += match durability(jobs) {
-        Durability::OfMachine => " SELECT ok FROM same",
-        Durability::OfProcess => " SELECT ok, set_config('synchronous_commit', 'off', true) FROM same",
+        Durability::MachineCrash => " SELECT ok FROM same",
+        Durability::ProcessCrash => " SELECT ok, set_config('synchronous_commit', 'off', true) FROM same",
     };
-    let written = connection.go_on(vec![(sql, values)]).await?;
+    let written = connection.send(vec![(sql, values)]).await?;
     let same = written.iter().flatten().next();
     let same = same.ok_or(StoreError::corrupt("a comparison has no outcome"))?;
     let ok: bool = same.try_get("", "ok")?;
@@ -72,12 +75,12 @@ pub(crate) async fn commit(connection: &mut OwnConnection, jobs: &[Job]) -> Resu
 
 /// `None` if there is nothing to read: what only writes must not be the first that a connection carries, which may have
 /// been lost.
-async fn read(connection: &mut OwnConnection, jobs: &[Job]) -> Result<Option<Counters>> {
+async fn read(connection: &mut DedicatedConnection, jobs: &[Job]) -> Result<Option<Counters>> {
     let keys: BTreeSet<Key> = jobs.iter().flat_map(Job::keys).collect();
     let Some(query) = soft_lock::selection(&keys, Engine::Postgres, 1) else {
         return Ok(None);
     };
-    let found = connection.start(vec![query]).await?;
+    let found = connection.send_first(vec![query]).await?;
     let rows = found.iter().flatten();
     let rows = rows.map(|row| soft_lock::Row::from_query_result(row, ""));
     Counters::of(rows.collect::<std::result::Result<_, _>>()?).map(Some)

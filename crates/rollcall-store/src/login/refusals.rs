@@ -12,14 +12,15 @@ use sea_orm::FromQueryResult;
 
 use crate::audit::{self, NewAuditEvent};
 use crate::db::bulk::{Bulk, Column, Type};
-use crate::db::database::{Engine, column, rows, text};
-use crate::db::pipeline::FewTrips;
+use crate::db::engine::Engine;
+use crate::db::pipeline::PipelinedTransaction;
+use crate::db::query::{column, rows, text};
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::login::group_commit::Job;
 use crate::login::soft_lock::{Key, key};
 use crate::store::Store;
-use crate::tables::json::Saved;
+use crate::tables::json::JsonColumn;
 
 /// Most floods that become events in one transaction.
 const MAX_FLOODS: u32 = 500;
@@ -56,10 +57,7 @@ impl Store {
             return Ok(0);
         }
         let tx = self.inner.database.begin().await?;
-        let lock = match Engine::of(&tx) {
-            Engine::Sqlite => "",
-            Engine::Postgres => " FOR UPDATE SKIP LOCKED",
-        };
+        let lock = self.inner.database.engine.skip_locked();
         let sql = format!(
             "DELETE FROM login_refusals WHERE (tenant, subject) IN (
                 SELECT tenant, subject FROM login_refusals WHERE since < $1
@@ -102,7 +100,7 @@ struct Counted {
 
 /// Counts refusals; returns those that are to be events by themselves.
 pub(crate) async fn count<'r>(
-    tx: &mut FewTrips<'_>,
+    tx: &mut PipelinedTransaction<'_>,
     engine: Engine,
     refusals: impl Iterator<Item = &'r Refusal>,
 ) -> Result<Vec<&'r NewAuditEvent>> {

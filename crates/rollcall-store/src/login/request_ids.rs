@@ -4,8 +4,8 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::db::database::{execute, text};
-use crate::db::timestamp::{stored, to_micros};
+use crate::db::query::{execute, text};
+use crate::db::timestamp::{to_micros, to_stored};
 use crate::error::Result;
 use crate::store::Store;
 
@@ -20,7 +20,7 @@ impl Store {
         let sql = "INSERT INTO login_requests (request, expire_time) VALUES ($1, $2)
             ON CONFLICT (request) DO UPDATE SET expire_time = excluded.expire_time
                 WHERE login_requests.expire_time <= $3";
-        let (expires, now) = (to_micros(stored(expires)), to_micros(stored(now)));
+        let (expires, now) = (to_micros(to_stored(expires)), to_micros(to_stored(now)));
         let tx = self.inner.database.begin().await?;
         let taken = execute(&tx, sql, vec![text(request), expires.into(), now.into()]).await?;
         tx.commit().await?;

@@ -9,8 +9,9 @@ use rollcall_core::throttle::{Settlement, Slot, ThrottlePolicy, ThrottleState, T
 use sea_orm::{FromQueryResult, Value};
 
 use crate::db::bulk::{Bulk, Column, Type};
-use crate::db::database::{Engine, execute, rows, text};
-use crate::db::timestamp::{from_micros, stored, to_micros};
+use crate::db::engine::Engine;
+use crate::db::query::{execute, rows, text};
+use crate::db::timestamp::{from_micros, to_micros, to_stored};
 use crate::error::Result;
 use crate::login::group_commit::Job;
 use crate::store::Store;
@@ -70,7 +71,7 @@ impl Store {
         reservations: &[Reservation],
         now: DateTime<Utc>,
     ) -> Result<Reserved> {
-        let (tenant, reservations, now) = (tenant.clone(), reservations.to_vec(), stored(now));
+        let (tenant, reservations, now) = (tenant.clone(), reservations.to_vec(), to_stored(now));
         self.inner
             .login_writer
             .submit(|answer| Job::Reserve {

@@ -10,10 +10,12 @@ use rollcall_core::user::User;
 use sea_orm::{DbErr, FromQueryResult, QueryResult, Value};
 use uuid::Uuid;
 
-use crate::db::batcher::{Answer, Batch, Batches};
+use crate::db::batcher::{Answer, BatchHandler, Batcher};
 use crate::db::bulk::{Bulk, Column, Type};
-use crate::db::database::{Database, Engine, text};
-use crate::db::own_connection::{OwnConnection, Purpose};
+use crate::db::database::Database;
+use crate::db::dedicated_connection::{DedicatedConnection, Purpose};
+use crate::db::engine::Engine;
+use crate::db::query::text;
 use crate::db::timestamp::from_micros;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
@@ -111,7 +113,7 @@ impl Store {
 
 /// Reads targets for all logins of the process: one query for all that wait.
 pub(crate) struct LoginReader {
-    batches: Batches<Job>,
+    batches: Batcher<Job>,
 }
 
 struct Job {
@@ -127,14 +129,14 @@ struct Wanted {
 }
 
 struct Queries {
-    connection: OwnConnection,
+    connection: DedicatedConnection,
 }
 
 impl LoginReader {
     pub(crate) fn start(database: Arc<Database>) -> Self {
         Self {
-            batches: Batches::start(Queries {
-                connection: OwnConnection::new(database, Purpose::Reading),
+            batches: Batcher::start(Queries {
+                connection: DedicatedConnection::new(database, Purpose::Reading),
             }),
         }
     }
@@ -144,7 +146,7 @@ impl LoginReader {
     }
 }
 
-impl Batch for Queries {
+impl BatchHandler for Queries {
     type Job = Job;
     type Outcome = Option<LoginTarget>;
 
@@ -153,7 +155,7 @@ impl Batch for Queries {
             jobs.iter().map(|job| &job.wanted),
             self.connection.engine(),
         )];
-        let found = self.connection.start(script).await?;
+        let found = self.connection.send_first(script).await?;
         let mut targets = HashMap::with_capacity(jobs.len());
         for row in found.iter().flatten() {
             let row = Row::from_query_result(row, "")?;

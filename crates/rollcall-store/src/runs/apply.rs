@@ -13,18 +13,16 @@ use rollcall_core::run::{RunCounts, RunMode, RunState};
 use rollcall_core::user::{Origin, User, UserState};
 use sea_orm::ConnectionTrait;
 
-use crate::configuration::user_syncs;
-use crate::db::database::Engine;
-use crate::db::timestamp::stored;
+use crate::db::engine::Engine;
+use crate::db::timestamp::to_stored;
 use crate::error::{Result, StoreError};
-use crate::runs::execution::in_state;
 use crate::runs::guard_counts;
 use crate::runs::issues;
 use crate::runs::leases::{LeaseToken, require_lease};
 use crate::store::Store;
-use crate::tables::json::Saved;
-use crate::tables::labels::Word;
-use crate::tables::{self, user::Model};
+use crate::tables::json::JsonColumn;
+use crate::tables::labels::Label;
+use crate::tables::{self, sync_run, user::Model};
 use crate::users::claims::{Claim, settle};
 use crate::users::identifiers::{holders, keys_of};
 use crate::users::read::by_external_ids;
@@ -82,14 +80,17 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<ChunkOutcome> {
         for _ in 0..ATTEMPTS {
-            match self.try_chunk(lease, key, id, index, changes, stored(now)).await {
+            match self
+                .try_chunk(lease, key, id, index, changes, to_stored(now))
+                .await
+            {
                 Err(error) if error.is_lost_race() => continue,
                 Ok(outcome) => {
                     if index == 0 && count_creations(changes) >= MANY {
                         // The chunk is applied, whatever comes of this.
-                        let _ = self.inner.database.gather_statistics().await;
+                        let _ = self.inner.database.analyze_users().await;
                     }
-                    self.inner.database.give_way().await;
+                    self.inner.database.pause_between_writes().await;
                     return Ok(outcome);
                 }
                 Err(error) => return Err(error),
@@ -110,7 +111,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<SingleOutcome> {
         for _ in 0..ATTEMPTS {
-            match self.try_single(key, change, stored(now)).await {
+            match self.try_single(key, change, to_stored(now)).await {
                 Err(error) if error.is_lost_race() => continue,
                 other => return other,
             }
@@ -129,7 +130,7 @@ impl Store {
     ) -> Result<ChunkOutcome> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        let mut run = in_state(&tx, key, id, &[RunState::Applying]).await?;
+        let mut run = sync_run::lock_in_state(&tx, key, id, &[RunState::Applying]).await?;
         match i64::from(index).cmp(&run.applied_chunks) {
             std::cmp::Ordering::Less => {
                 return Ok(ChunkOutcome {
@@ -147,10 +148,10 @@ impl Store {
             mut issues,
         } = prepare(&tx, scope, &key.tenant, changes, now).await?;
         // What a person released is not held against the runs that follow; leavers go before anybody looks.
-        let by_itself = RunMode::from_word(&run.mode)? == RunMode::Apply
+        let by_itself = RunMode::from_label(&run.mode)? == RunMode::Apply
             && (run.hold_at.is_some() || Vec::<HoldReason>::from_json(&run.hold_reasons)?.is_empty());
         if by_itself {
-            let user_sync = user_syncs::find(&tx, &key.tenant, &key.user_sync, "").await?;
+            let user_sync = tables::user_sync::find(&tx, key).await?;
             let kept = written(changes, &writes);
             let first = user_sync.last_complete_pull_time.is_none();
             guard_counts::record(&tx, key, kept, first, now).await?;
@@ -183,7 +184,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<SingleOutcome> {
         let tx = self.inner.database.begin().await?;
-        let user_sync = user_syncs::find(&tx, &key.tenant, &key.user_sync, "").await?;
+        let user_sync = tables::user_sync::find(&tx, key).await?;
         let scope = self.scope(&key.tenant);
         let mut prepared = prepare(&tx, scope, &key.tenant, std::slice::from_ref(change), now).await?;
         if let Some((_, issue)) = prepared.refused.pop() {

@@ -9,19 +9,18 @@ use rollcall_core::issue::{Health, IssueKind};
 use rollcall_core::run::{PLAN_LIFETIME, Run, RunCounts, RunState};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
-use crate::configuration::directories;
-use crate::configuration::user_syncs;
-use crate::db::database::{Engine, execute, scalar};
+use crate::db::query::{execute, scalar};
 use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
 use crate::outbox::{self, NewMail};
 use crate::runs::in_force;
 use crate::runs::leases::{LeaseToken, require_lease};
-use crate::runs::lifecycle::{directory_revision, key_values, lock, supersede_waiting};
+use crate::runs::lifecycle::{directory_revision, supersede_waiting};
 use crate::runs::plan::{PlanOutcome, PlanResult};
 use crate::store::Store;
-use crate::tables::json::Saved;
-use crate::tables::{self, sync_run::Model};
+use crate::tables;
+use crate::tables::json::JsonColumn;
+use crate::tables::sync_run::{self, Model};
 
 /// How a run ends, and what that means for its user sync.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,12 +47,12 @@ impl Store {
     pub async fn begin_pull(&self, lease: &LeaseToken, key: &UserSyncKey, id: RunId) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        let user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
-        let mut model = lock(&tx, key, id).await?;
+        let user_sync = tables::user_sync::lock(&tx, key).await?;
+        let mut model = sync_run::lock(&tx, key, id).await?;
         model.become_state(RunState::Pulling)?;
         for table in ["sync_plan_chunks", "sync_run_issues"] {
             let sql = format!("DELETE FROM {table} WHERE tenant = $1 AND user_sync = $2 AND run = $3");
-            execute(&tx, &sql, key_values(key, id).into()).await?;
+            execute(&tx, &sql, sync_run::primary_key(key, id).into()).await?;
         }
         model.counts = RunCounts::default().to_json()?;
         model.issue_counts = BTreeMap::<IssueKind, u64>::new().to_json()?;
@@ -80,7 +79,7 @@ impl Store {
     ) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
+        let mut model = sync_run::lock_in_state(&tx, key, id, &[RunState::Pulling]).await?;
         model.counts = counts.to_json()?;
         self.save_run(tx, model).await?;
         Ok(())
@@ -109,11 +108,11 @@ impl Store {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         // The directory before the sync, as everywhere. If the sync has another one by now, it is not the same any more.
-        let user_sync = user_syncs::find(&tx, &key.tenant, &key.user_sync, "").await?;
+        let user_sync = tables::user_sync::find(&tx, key).await?;
         let directory = user_sync.into_domain()?.settings.directory;
-        directories::find(&tx, &key.tenant, &directory, Engine::of(&tx).for_update()).await?;
-        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
-        let mut model = lock(&tx, key, id).await?;
+        tables::directory::lock(&tx, &key.tenant, &directory).await?;
+        let mut user_sync = tables::user_sync::lock(&tx, key).await?;
+        let mut model = sync_run::lock(&tx, key, id).await?;
         if !is_current(&tx, key, id).await? {
             return Err(StoreError::RevisionMismatch);
         }
@@ -155,8 +154,8 @@ impl Store {
     ) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
-        let mut model = in_state(&tx, key, id, &[RunState::Applying]).await?;
+        tables::user_sync::lock(&tx, key).await?;
+        let mut model = sync_run::lock_in_state(&tx, key, id, &[RunState::Applying]).await?;
         if model.hold_at != Some(model.applied_chunks) {
             return Err(StoreError::NotInState);
         }
@@ -184,13 +183,13 @@ impl Store {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         // Before the run, as everywhere.
-        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None)
+        let mut user_sync = tables::user_sync::lock(&tx, key)
             .await
             .map_err(|error| match error {
                 StoreError::NotFound(Kind::UserSync) => StoreError::NotFound(Kind::Run),
                 other => other,
             })?;
-        let mut model = lock(&tx, key, id).await?;
+        let mut model = sync_run::lock(&tx, key, id).await?;
         if !model.run_state()?.is_waiting() || model.expire_time.is_some_and(|time| time <= to_micros(now)) {
             return Err(StoreError::NotInState);
         }
@@ -223,8 +222,8 @@ impl Store {
         }
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
-        let mut model = lock(&tx, key, id).await?;
+        let mut user_sync = tables::user_sync::lock(&tx, key).await?;
+        let mut model = sync_run::lock(&tx, key, id).await?;
         if !model.run_state()?.is_working() {
             return Err(StoreError::NotInState);
         }
@@ -251,7 +250,7 @@ impl Store {
     pub async fn set_health(&self, lease: &LeaseToken, key: &UserSyncKey, health: &Health) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let mut user_sync = tables::user_sync::lock(&tx, key).await?;
         user_sync.health = health.to_json()?;
         tables::update(&tx, user_sync).await?;
         tx.commit().await?;
@@ -271,21 +270,6 @@ async fn is_current(connection: &impl ConnectionTrait, key: &UserSyncKey, id: Ru
         JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory AND d.revision = r.directory_revision
         JOIN tenants t ON t.id = r.tenant AND t.user_sync_enabled
         WHERE r.tenant = $1 AND r.user_sync = $2 AND r.id = $3";
-    let found: Option<i64> = scalar(connection, sql, key_values(key, id).into()).await?;
+    let found: Option<i64> = scalar(connection, sql, sync_run::primary_key(key, id).into()).await?;
     Ok(found == Some(1))
-}
-
-/// Locks a run, which must be in one of these states.
-pub(crate) async fn in_state(
-    tx: &DatabaseTransaction,
-    key: &UserSyncKey,
-    id: RunId,
-    states: &[RunState],
-) -> Result<Model> {
-    let model = lock(tx, key, id).await?;
-    if states.contains(&model.run_state()?) {
-        Ok(model)
-    } else {
-        Err(StoreError::NotInState)
-    }
 }

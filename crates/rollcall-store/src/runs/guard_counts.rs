@@ -8,7 +8,8 @@ use rollcall_core::plan::Change;
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::db::bulk::{Bulk, Column, Type};
-use crate::db::database::{Engine, execute, rows};
+use crate::db::engine::Engine;
+use crate::db::query::{execute, rows};
 use crate::db::timestamp::to_micros;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
@@ -65,7 +66,7 @@ pub(crate) async fn record<'c>(
     for (watched, count) in totals.counts() {
         if count > 0 && !(first && *watched == Watched::Growth) {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            bulk.push([word(watched).into(), count.into()]);
+            bulk.push([label(watched).into(), count.into()]);
         }
     }
     if bulk.is_empty() {
@@ -94,8 +95,8 @@ fn minute(time: DateTime<Utc>) -> i64 {
     to_micros(time).div_euclid(MICROS_A_MINUTE)
 }
 
-fn word(watched: &Watched) -> String {
-    let word = match watched {
+fn label(watched: &Watched) -> String {
+    let label = match watched {
         Watched::Removal => "REMOVAL",
         Watched::Role => "ROLE",
         Watched::Login => "LOGIN",
@@ -107,11 +108,11 @@ fn word(watched: &Watched) -> String {
         Watched::Growth => "GROWTH",
         Watched::Relink => "RELINK",
     };
-    word.to_owned()
+    label.to_owned()
 }
 
-fn watched(word: &str) -> Result<Watched> {
-    Ok(match word {
+fn watched(label: &str) -> Result<Watched> {
+    Ok(match label {
         "REMOVAL" => Watched::Removal,
         "ROLE" => Watched::Role,
         "LOGIN" => Watched::Login,
@@ -121,9 +122,9 @@ fn watched(word: &str) -> Result<Watched> {
         "LINK" => Watched::Link,
         "GROWTH" => Watched::Growth,
         "RELINK" => Watched::Relink,
-        _ => match word.strip_prefix(LOST) {
+        _ => match label.strip_prefix(LOST) {
             Some(field) => Watched::Lost(field.to_owned()),
-            None => return Err(StoreError::corrupt("a stored word is unknown")),
+            None => return Err(StoreError::corrupt("a stored label is unknown")),
         },
     })
 }

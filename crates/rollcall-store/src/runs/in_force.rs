@@ -7,10 +7,10 @@ use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use sea_orm::ConnectionTrait;
 
-use crate::db::database::{execute, scalar};
+use crate::db::query::{execute, scalar};
 use crate::error::Result;
 use crate::store::Store;
-use crate::tables::json::Saved;
+use crate::tables::json::JsonColumn;
 use crate::tables::user_sync::Model;
 
 /// A user sync with the configuration by which its people are judged outside of runs.

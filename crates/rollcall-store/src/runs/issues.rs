@@ -9,16 +9,16 @@ use sea_orm::{ConnectionTrait, FromQueryResult};
 use serde::{Deserialize, Serialize};
 
 use crate::db::bulk::{Bulk, Column, Type};
-use crate::db::database::{Engine, execute, rows};
+use crate::db::engine::Engine;
+use crate::db::query::{execute, rows};
 use crate::error::Result;
 use crate::page::{Page, PageRequest};
-use crate::runs::execution::in_state;
 use crate::runs::leases::{LeaseToken, require_lease};
-use crate::runs::lifecycle::key_values;
 use crate::store::Store;
-use crate::tables::json::{Saved, unreadable};
-use crate::tables::labels::Word;
-use crate::tables::{self, sync_run::Model};
+use crate::tables;
+use crate::tables::json::{JsonColumn, unreadable};
+use crate::tables::labels::Label;
+use crate::tables::sync_run::{self, Model};
 
 #[derive(FromQueryResult)]
 struct Row {
@@ -56,7 +56,8 @@ impl Store {
     ) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        let mut model = in_state(&tx, key, id, &[RunState::Pulling, RunState::Applying]).await?;
+        let mut model =
+            sync_run::lock_in_state(&tx, key, id, &[RunState::Pulling, RunState::Applying]).await?;
         append(&tx, &mut model, issues).await?;
         tables::update(&tx, model).await?;
         tx.commit().await?;
@@ -76,7 +77,8 @@ impl Store {
     ) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        let mut model = in_state(&tx, key, id, &[RunState::Pulling, RunState::Applying]).await?;
+        let mut model =
+            sync_run::lock_in_state(&tx, key, id, &[RunState::Pulling, RunState::Applying]).await?;
         let mut counts = BTreeMap::<IssueKind, u64>::from_json(&model.issue_counts)?;
         for (kind, count) in more {
             *counts.entry(*kind).or_default() += count;
@@ -99,11 +101,11 @@ impl Store {
         page: &PageRequest,
     ) -> Result<Page<Issue>> {
         let after: i64 = page.key()?.unwrap_or(-1);
-        let mut values = Vec::from(key_values(key, id));
+        let mut values = Vec::from(sync_run::primary_key(key, id));
         values.push(after.into());
         let filter = match kind {
             Some(kind) => {
-                values.push(kind.word().into());
+                values.push(kind.label().into());
                 " AND kind = $5"
             }
             None => "",
@@ -151,7 +153,7 @@ pub(crate) async fn append(tx: &impl ConnectionTrait, run: &mut Model, issues: &
             other_dn,
         };
         let details = serde_json::to_string(&details).map_err(unreadable)?;
-        bulk.push([run.issue_count.into(), issue.kind.word().into(), details.into()]);
+        bulk.push([run.issue_count.into(), issue.kind.label().into(), details.into()]);
         run.issue_count += 1;
     }
     run.issue_counts = counts.to_json()?;
@@ -174,7 +176,7 @@ impl Row {
     fn into_domain(self) -> Result<Issue> {
         let details: Details = serde_json::from_str(&self.details).map_err(unreadable)?;
         Ok(Issue {
-            kind: IssueKind::from_word(&self.kind)?,
+            kind: IssueKind::from_label(&self.kind)?,
             dn: details.dn,
             field: details.field,
             attribute: details.attribute,

@@ -9,7 +9,8 @@ use std::time::Duration;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey};
 use sea_orm::ConnectionTrait;
 
-use crate::db::database::{Engine, execute, scalar, text};
+use crate::db::engine::Engine;
+use crate::db::query::{execute, scalar, text};
 use crate::error::{Result, StoreError};
 use crate::store::Store;
 

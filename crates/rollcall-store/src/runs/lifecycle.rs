@@ -12,17 +12,17 @@ use rollcall_core::issue::{Health, IssueKind};
 use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
 use sea_orm::{ConnectionTrait, Value};
 
-use crate::configuration::user_syncs;
-use crate::db::database::{Engine, execute, row, rows, scalar};
+use crate::db::query::{execute, row, rows, scalar};
 use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
 use crate::outbox::{self, NewMail};
 use crate::page::{Page, PageRequest};
 use crate::runs::leases::{LeaseToken, is_over, require_lease};
 use crate::store::Store;
-use crate::tables::json::Saved;
-use crate::tables::labels::Word;
-use crate::tables::{self, sync_run::Model};
+use crate::tables;
+use crate::tables::json::JsonColumn;
+use crate::tables::labels::Label;
+use crate::tables::sync_run::{self, Model};
 
 /// A run to create.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,7 +52,7 @@ impl Store {
     ) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        let user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
+        let user_sync = tables::user_sync::lock(&tx, key).await?;
         match run.mode {
             RunMode::Apply => supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?,
             RunMode::Preview | RunMode::Relink => {
@@ -64,9 +64,9 @@ impl Store {
             tenant: key.tenant.to_string(),
             user_sync: key.user_sync.to_string(),
             id: run.id.0,
-            state: RunState::Pending.word().to_owned(),
-            mode: run.mode.word().to_owned(),
-            initiator: run.trigger.word().to_owned(),
+            state: RunState::Pending.label().to_owned(),
+            mode: run.mode.label().to_owned(),
+            initiator: run.trigger.label().to_owned(),
             started_by: run.started_by.replace('\0', "\u{fffd}"),
             counts: RunCounts::default().to_json()?,
             issue_counts: BTreeMap::<IssueKind, u64>::new().to_json()?,
@@ -87,7 +87,7 @@ impl Store {
         };
         tables::insert(&tx, model.clone()).await?;
         let sql = "UPDATE user_syncs SET last_run = $3 WHERE tenant = $1 AND id = $2";
-        let [tenant, id, _] = key_values(key, run.id);
+        let [tenant, id, _] = sync_run::primary_key(key, run.id);
         execute(&tx, sql, vec![tenant, id, run.id.0.into()]).await?;
         tx.commit().await?;
         model.into_domain()
@@ -98,7 +98,7 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub async fn run(&self, key: &UserSyncKey, id: RunId) -> Result<Run> {
-        find(&self.inner.database.reader, key, id, "")
+        sync_run::find(&self.inner.database.reader, key, id)
             .await?
             .into_domain()
     }
@@ -158,9 +158,9 @@ impl Store {
     pub async fn cancel_waiting_run(&self, key: &UserSyncKey, id: RunId, now: DateTime<Utc>) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
         // Without the lock: a run that does not exist is told before its user sync is asked for.
-        find(&tx, key, id, "").await?;
-        user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
-        let mut model = lock(&tx, key, id).await?;
+        sync_run::find(&tx, key, id).await?;
+        tables::user_sync::lock(&tx, key).await?;
+        let mut model = sync_run::lock(&tx, key, id).await?;
         let state = model.run_state()?;
         if !state.is_waiting() {
             return Err(StoreError::NotInState);
@@ -181,7 +181,7 @@ impl Store {
     /// `NotFound`; `NotInState` if no worker has it.
     pub async fn request_cancel(&self, key: &UserSyncKey, id: RunId) -> Result<()> {
         let tx = self.inner.database.begin().await?;
-        let mut model = lock(&tx, key, id).await?;
+        let mut model = sync_run::lock(&tx, key, id).await?;
         if !model.run_state()?.is_working() {
             return Err(StoreError::NotInState);
         }
@@ -197,7 +197,12 @@ impl Store {
     /// `NotFound`.
     pub async fn cancel_requested(&self, key: &UserSyncKey, id: RunId) -> Result<bool> {
         let sql = "SELECT cancel_requested FROM sync_runs WHERE tenant = $1 AND user_sync = $2 AND id = $3";
-        let requested = scalar(&self.inner.database.reader, sql, key_values(key, id).into()).await?;
+        let requested = scalar(
+            &self.inner.database.reader,
+            sql,
+            sync_run::primary_key(key, id).into(),
+        )
+        .await?;
         requested.ok_or(StoreError::NotFound(Kind::Run))
     }
 
@@ -226,8 +231,8 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let tx = self.inner.database.begin().await?;
-        let mut user_sync = user_syncs::lock(&tx, &key.tenant, &key.user_sync, None).await?;
-        let mut model = lock(&tx, key, id).await?;
+        let mut user_sync = tables::user_sync::lock(&tx, key).await?;
+        let mut model = sync_run::lock(&tx, key, id).await?;
         let over = model.expire_time.is_some_and(|time| time <= to_micros(now));
         if !model.run_state()?.is_waiting() || !over {
             return Ok(false);
@@ -305,29 +310,6 @@ async fn forget_hold(tx: &impl ConnectionTrait, tenant: &TenantId, user_sync: &s
     let values = vec![tenant.as_str().into(), user_sync.into(), health.into()];
     execute(tx, sql, values).await?;
     Ok(())
-}
-
-pub(crate) fn key_values(key: &UserSyncKey, id: RunId) -> [Value; 3] {
-    [
-        key.tenant.as_str().into(),
-        key.user_sync.as_str().into(),
-        id.0.into(),
-    ]
-}
-
-pub(crate) async fn find(
-    connection: &impl ConnectionTrait,
-    key: &UserSyncKey,
-    id: RunId,
-    suffix: &str,
-) -> Result<Model> {
-    let sql = format!("SELECT * FROM sync_runs WHERE tenant = $1 AND user_sync = $2 AND id = $3{suffix}");
-    let model = row(connection, &sql, key_values(key, id).into()).await?;
-    model.ok_or(StoreError::NotFound(Kind::Run))
-}
-
-pub(crate) async fn lock(tx: &impl ConnectionTrait, key: &UserSyncKey, id: RunId) -> Result<Model> {
-    find(tx, key, id, Engine::of(tx).for_update()).await
 }
 
 pub(crate) async fn directory_revision(

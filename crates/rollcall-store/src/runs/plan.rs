@@ -6,15 +6,13 @@ use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind};
 use rollcall_core::run::{RunCounts, RunState};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
-use crate::db::database::{execute, rows, scalar};
+use crate::db::query::{execute, rows, scalar};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
-use crate::runs::execution::in_state;
 use crate::runs::leases::{LeaseToken, require_lease};
-use crate::runs::lifecycle::{find, key_values};
 use crate::store::Store;
-use crate::tables;
 use crate::tables::json::plan::{pack, unpack};
+use crate::tables::{self, sync_run};
 
 /// What becomes of a plan that is complete.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,7 +82,7 @@ impl Store {
     ) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
-        let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
+        let mut model = sync_run::lock_in_state(&tx, key, id, &[RunState::Pulling]).await?;
         if model.chunks != i64::from(index) || changes.len() > CHUNK_CHANGES {
             return Err(StoreError::NotInState);
         }
@@ -113,7 +111,7 @@ impl Store {
         loop {
             let tx = self.inner.database.begin().await?;
             require_lease(&tx, lease, key).await?;
-            in_state(&tx, key, id, &[RunState::Pulling]).await?;
+            sync_run::lock_in_state(&tx, key, id, &[RunState::Pulling]).await?;
             let Some(row) = chunk_from(&tx, key, id, next, -1).await? else {
                 return Ok(withdrawn);
             };
@@ -148,7 +146,7 @@ impl Store {
         loop {
             let tx = self.inner.database.begin().await?;
             require_lease(&tx, lease, key).await?;
-            let mut model = in_state(&tx, key, id, &[RunState::Pulling]).await?;
+            let mut model = sync_run::lock_in_state(&tx, key, id, &[RunState::Pulling]).await?;
             let Some(row) = chunk_from(&tx, key, id, next, removals).await? else {
                 return Ok(first);
             };
@@ -181,7 +179,7 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub async fn plan_extent(&self, key: &UserSyncKey, id: RunId) -> Result<PlanExtent> {
-        let model = find(&self.inner.database.reader, key, id, "").await?;
+        let model = sync_run::find(&self.inner.database.reader, key, id).await?;
         let number =
             |count: i64| u32::try_from(count).map_err(|_| StoreError::corrupt("a count is out of range"));
         Ok(PlanExtent {
@@ -198,7 +196,7 @@ impl Store {
     pub async fn read_chunk(&self, key: &UserSyncKey, id: RunId, index: u32) -> Result<Vec<Change>> {
         let sql = "SELECT changes FROM sync_plan_chunks
             WHERE tenant = $1 AND user_sync = $2 AND run = $3 ORDER BY chunk LIMIT 1 OFFSET $4";
-        let mut values = Vec::from(key_values(key, id));
+        let mut values = Vec::from(sync_run::primary_key(key, id));
         values.push(i64::from(index).into());
         let packed: Option<Vec<u8>> = scalar(&self.inner.database.reader, sql, values).await?;
         unpack(&packed.ok_or(StoreError::NotFound(crate::error::Kind::Run))?)
@@ -250,7 +248,7 @@ async fn chunk_from(
         WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND chunk >= $4
           AND (kinds & $5 <> 0 OR $5 = -1)
         ORDER BY chunk LIMIT 1";
-    let mut values = Vec::from(key_values(key, id));
+    let mut values = Vec::from(sync_run::primary_key(key, id));
     values.extend([place.into(), kinds.into()]);
     let found: Vec<ChunkRow> = rows(connection, sql, values).await?;
     Ok(found.into_iter().next())
@@ -265,7 +263,7 @@ async fn insert_chunk(
 ) -> Result<()> {
     let sql = "INSERT INTO sync_plan_chunks (tenant, user_sync, run, chunk, kinds, changes)
         VALUES ($1, $2, $3, $4, $5, $6)";
-    let mut values = Vec::from(key_values(key, id));
+    let mut values = Vec::from(sync_run::primary_key(key, id));
     values.extend([place.into(), kind_bits(changes).into(), pack(changes)?.into()]);
     execute(tx, sql, values).await?;
     Ok(())
@@ -281,7 +279,7 @@ async fn put_chunk(
 ) -> Result<()> {
     let sql = "UPDATE sync_plan_chunks SET kinds = $5, changes = $6
         WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND chunk = $4";
-    let mut values = Vec::from(key_values(key, id));
+    let mut values = Vec::from(sync_run::primary_key(key, id));
     values.extend([place.into(), kind_bits(changes).into(), pack(changes)?.into()]);
     execute(tx, sql, values).await?;
     Ok(())

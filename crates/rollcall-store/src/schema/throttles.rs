@@ -3,7 +3,7 @@
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
 
-use crate::db::database::Engine;
+use crate::db::engine::Engine;
 
 pub(super) struct Throttles;
 

@@ -1,13 +1,15 @@
-//! `directories`.
+//! The rows of `directories`.
 
 use rollcall_core::directory::{Directory, DirectoryObservations, DirectorySettings, PasswordStrength};
 use rollcall_core::id::{DirectoryId, TenantId};
 use sea_orm::entity::prelude::*;
 
+use crate::db::engine::Engine;
+use crate::db::query::row;
 use crate::db::timestamp::from_micros;
-use crate::error::{Result, StoreError};
-use crate::tables::json::Saved;
-use crate::tables::labels::Word;
+use crate::error::{Kind, Result, StoreError};
+use crate::tables::json::JsonColumn;
+use crate::tables::labels::Label;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "directories")]
@@ -47,7 +49,7 @@ impl Model {
             bind_password_strength: self
                 .bind_password_strength
                 .as_deref()
-                .map(PasswordStrength::from_word)
+                .map(PasswordStrength::from_label)
                 .transpose()?,
             endpoint_confirmed: self.endpoint_confirmed,
             observed: DirectoryObservations::from_json(&self.observed)?,
@@ -56,4 +58,29 @@ impl Model {
             update_time: from_micros(self.update_time)?,
         })
     }
+}
+
+/// Reads one row.
+pub(crate) async fn find(
+    connection: &impl ConnectionTrait,
+    tenant: &TenantId,
+    id: &DirectoryId,
+) -> Result<Model> {
+    select(connection, tenant, id, "").await
+}
+
+/// Reads one row and locks it until the transaction ends.
+pub(crate) async fn lock(tx: &impl ConnectionTrait, tenant: &TenantId, id: &DirectoryId) -> Result<Model> {
+    select(tx, tenant, id, Engine::of(tx).for_update()).await
+}
+
+async fn select(
+    connection: &impl ConnectionTrait,
+    tenant: &TenantId,
+    id: &DirectoryId,
+    lock: &str,
+) -> Result<Model> {
+    let sql = format!("SELECT * FROM directories WHERE tenant = $1 AND id = $2{lock}");
+    let model = row(connection, &sql, vec![tenant.as_str().into(), id.as_str().into()]).await?;
+    model.ok_or(StoreError::NotFound(Kind::Directory))
 }

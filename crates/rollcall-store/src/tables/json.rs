@@ -1,7 +1,7 @@
-//! How domain values are saved as JSON. The domain knows no serde, so each type has a mirror here; a mirror
-//! that no longer fits its type does not compile.
+//! Domain values that are stored as JSON. The domain knows no serde, so each type has a mirror here. A mirror that no
+//! longer fits its type does not compile.
 //!
-//! A field that is added later must be given `#[serde(default)]`: rows written before it lack it.
+//! Give a field that is added later `#[serde(default)]`: older rows lack it.
 
 pub(crate) mod audit;
 pub(crate) mod check;
@@ -13,8 +13,8 @@ pub(crate) mod user_sync;
 
 use crate::error::{Result, StoreError};
 
-/// A value that is saved as JSON.
-pub(crate) trait Saved: Sized {
+/// A value that is stored as JSON.
+pub(crate) trait JsonColumn: Sized {
     fn to_json(&self) -> Result<String>;
 
     fn from_json(text: &str) -> Result<Self>;
@@ -24,10 +24,10 @@ pub(crate) fn unreadable(error: serde_json::Error) -> StoreError {
     StoreError::corrupt_by("stored JSON does not fit its type", error)
 }
 
-/// Saves a type by its mirror.
-macro_rules! saved_as {
+/// Stores a type by its mirror.
+macro_rules! json_column {
     ($type:ty, $mirror:ty) => {
-        impl $crate::tables::json::Saved for $type {
+        impl $crate::tables::json::JsonColumn for $type {
             fn to_json(&self) -> $crate::error::Result<String> {
                 let mut bytes = Vec::new();
                 <$mirror>::serialize(self, &mut serde_json::Serializer::new(&mut bytes))
@@ -43,7 +43,7 @@ macro_rules! saved_as {
     };
 }
 
-/// A module for `#[serde(with = ...)]` that saves a list of mirrored values.
+/// A module for `#[serde(with = ...)]` that stores a list of mirrored values.
 macro_rules! list_of {
     ($module:ident, $type:ty, $mirror:literal) => {
         pub(crate) mod $module {
@@ -72,7 +72,7 @@ macro_rules! list_of {
     };
 }
 
-/// A module for `#[serde(with = ...)]` that saves an optional mirrored value.
+/// A module for `#[serde(with = ...)]` that stores an optional mirrored value.
 macro_rules! option_of {
     ($module:ident, $type:ty, $mirror:literal) => {
         pub(crate) mod $module {
@@ -98,7 +98,7 @@ macro_rules! option_of {
     };
 }
 
-/// A module for `#[serde(with = ...)]` that saves a value by its text.
+/// A module for `#[serde(with = ...)]` that stores a value by its text.
 macro_rules! text_of {
     ($module:ident, $type:ty, $to:expr, $from:expr) => {
         pub(crate) mod $module {
@@ -120,7 +120,7 @@ macro_rules! text_of {
     };
 }
 
-/// A module for `#[serde(with = ...)]` that saves an optional value by its text.
+/// A module for `#[serde(with = ...)]` that stores an optional value by its text.
 macro_rules! optional_text_of {
     ($module:ident, $type:ty, $from:expr) => {
         pub(crate) mod $module {
@@ -143,7 +143,7 @@ macro_rules! optional_text_of {
     };
 }
 
-pub(crate) use {list_of, option_of, optional_text_of, saved_as, text_of};
+pub(crate) use {json_column, list_of, option_of, optional_text_of, text_of};
 
 text_of!(
     directory_id,

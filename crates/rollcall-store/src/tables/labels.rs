@@ -1,4 +1,4 @@
-//! The words by which enums are stored. Stored words are for ever: rename a variant, never its word.
+//! The labels that stand for enums in columns and in stored JSON. Labels are for ever: rename a variant, never its label.
 
 use rollcall_core::audit::LoginOutcome;
 use rollcall_core::check::{StageKind, StageResult};
@@ -18,32 +18,32 @@ use serde::{Deserialize, Deserializer, Serializer};
 
 use crate::error::{Result, StoreError};
 
-/// An enum with a stored word for each variant.
-pub(crate) trait Word: Sized + Copy {
-    fn word(self) -> &'static str;
+/// An enum with a stored label for each variant.
+pub(crate) trait Label: Sized + Copy {
+    fn label(self) -> &'static str;
 
-    fn find(word: &str) -> Option<Self>;
+    fn parse_label(label: &str) -> Option<Self>;
 
-    fn from_word(word: &str) -> Result<Self> {
-        Self::find(word).ok_or(StoreError::corrupt("a stored word is unknown"))
+    fn from_label(label: &str) -> Result<Self> {
+        Self::parse_label(label).ok_or(StoreError::corrupt("a stored label is unknown"))
     }
 }
 
-macro_rules! words {
-    ($($type:ident { $($variant:ident = $word:literal,)* })*) => {
-        $(impl Word for $type {
-            fn word(self) -> &'static str {
-                match self { $($type::$variant => $word,)* }
+macro_rules! labels {
+    ($($type:ident { $($variant:ident = $label:literal,)* })*) => {
+        $(impl Label for $type {
+            fn label(self) -> &'static str {
+                match self { $($type::$variant => $label,)* }
             }
 
-            fn find(word: &str) -> Option<Self> {
-                match word { $($word => Some($type::$variant),)* _ => None }
+            fn parse_label(label: &str) -> Option<Self> {
+                match label { $($label => Some($type::$variant),)* _ => None }
             }
         })*
     };
 }
 
-words! {
+labels! {
     ChangeKind {
         Create = "CREATE", Link = "LINK", Update = "UPDATE", Reactivate = "REACTIVATE",
         Deactivate = "DEACTIVATE", Archive = "ARCHIVE", Transfer = "TRANSFER", Relink = "RELINK",
@@ -94,41 +94,42 @@ words! {
     UserState { Active = "ACTIVE", Deactivated = "DEACTIVATED", Archived = "ARCHIVED", }
 }
 
-impl Word for IssueKind {
-    fn word(self) -> &'static str {
+impl Label for IssueKind {
+    fn label(self) -> &'static str {
         self.as_str()
     }
 
-    fn find(word: &str) -> Option<Self> {
-        Self::parse(word)
+    fn parse_label(label: &str) -> Option<Self> {
+        Self::parse(label)
     }
 }
 
-pub(crate) fn serialize<T: Word, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(value.word())
+pub(crate) fn serialize<T: Label, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(value.label())
 }
 
-pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    let word = std::borrow::Cow::<str>::deserialize(deserializer)?;
-    T::find(&word).ok_or_else(|| serde::de::Error::custom("unknown word"))
+pub(crate) fn deserialize<'de, T: Label, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    let label = std::borrow::Cow::<str>::deserialize(deserializer)?;
+    T::parse_label(&label).ok_or_else(|| serde::de::Error::custom("unknown label"))
 }
 
 /// The same for an optional value.
 pub(crate) mod optional {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::Word;
+    use super::Label;
 
-    pub(crate) fn serialize<T: Word, S: Serializer>(value: &Option<T>, s: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Label, S: Serializer>(value: &Option<T>, s: S) -> Result<S::Ok, S::Error> {
         match value {
-            Some(value) => s.serialize_some(value.word()),
+            Some(value) => s.serialize_some(value.label()),
             None => s.serialize_none(),
         }
     }
 
-    pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
-        let word = Option::<String>::deserialize(d)?;
-        word.map(|word| T::find(&word).ok_or_else(|| serde::de::Error::custom("unknown word")))
+    pub(crate) fn deserialize<'de, T: Label, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
+        let label = Option::<String>::deserialize(d)?;
+        label
+            .map(|label| T::parse_label(&label).ok_or_else(|| serde::de::Error::custom("unknown label")))
             .transpose()
     }
 }

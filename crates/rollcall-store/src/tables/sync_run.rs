@@ -1,16 +1,19 @@
-//! `sync_runs`.
+//! The rows of `sync_runs`.
 
 use std::collections::BTreeMap;
 
 use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::issue::IssueKind;
 use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
+use sea_orm::Value;
 use sea_orm::entity::prelude::*;
 
+use crate::db::engine::Engine;
+use crate::db::query::row;
 use crate::db::timestamp::from_micros;
-use crate::error::{Result, StoreError};
-use crate::tables::json::Saved;
-use crate::tables::labels::Word;
+use crate::error::{Kind, Result, StoreError};
+use crate::tables::json::JsonColumn;
+use crate::tables::labels::Label;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "sync_runs")]
@@ -50,7 +53,7 @@ impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
     pub(crate) fn run_state(&self) -> Result<RunState> {
-        RunState::from_word(&self.state)
+        RunState::from_label(&self.state)
     }
 
     /// Goes over to a state, if the state machine allows it.
@@ -58,7 +61,7 @@ impl Model {
         if !self.run_state()?.may_become(next) {
             return Err(StoreError::NotInState);
         }
-        next.word().clone_into(&mut self.state);
+        next.label().clone_into(&mut self.state);
         Ok(())
     }
 
@@ -71,8 +74,8 @@ impl Model {
             },
             id: RunId(self.id),
             state: self.run_state()?,
-            mode: RunMode::from_word(&self.mode)?,
-            trigger: RunTrigger::from_word(&self.initiator)?,
+            mode: RunMode::from_label(&self.mode)?,
+            trigger: RunTrigger::from_label(&self.initiator)?,
             started_by: self.started_by,
             counts: RunCounts::from_json(&self.counts)?,
             issue_counts: BTreeMap::<IssueKind, u64>::from_json(&self.issue_counts)?,
@@ -87,4 +90,48 @@ impl Model {
             expire_time: self.expire_time.map(from_micros).transpose()?,
         })
     }
+}
+
+/// Reads one row.
+pub(crate) async fn find(connection: &impl ConnectionTrait, key: &UserSyncKey, id: RunId) -> Result<Model> {
+    select(connection, key, id, "").await
+}
+
+/// Reads one row and locks it until the transaction ends.
+pub(crate) async fn lock(tx: &impl ConnectionTrait, key: &UserSyncKey, id: RunId) -> Result<Model> {
+    select(tx, key, id, Engine::of(tx).for_update()).await
+}
+
+/// Locks a run, which must be in one of these states.
+pub(crate) async fn lock_in_state(
+    tx: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    id: RunId,
+    states: &[RunState],
+) -> Result<Model> {
+    let model = lock(tx, key, id).await?;
+    match states.contains(&model.run_state()?) {
+        true => Ok(model),
+        false => Err(StoreError::NotInState),
+    }
+}
+
+async fn select(
+    connection: &impl ConnectionTrait,
+    key: &UserSyncKey,
+    id: RunId,
+    lock: &str,
+) -> Result<Model> {
+    let sql = format!("SELECT * FROM sync_runs WHERE tenant = $1 AND user_sync = $2 AND id = $3{lock}");
+    let model = row(connection, &sql, primary_key(key, id).into()).await?;
+    model.ok_or(StoreError::NotFound(Kind::Run))
+}
+
+/// The values of a run's primary key: tenant, user sync, id.
+pub(crate) fn primary_key(key: &UserSyncKey, id: RunId) -> [Value; 3] {
+    [
+        key.tenant.as_str().into(),
+        key.user_sync.as_str().into(),
+        id.0.into(),
+    ]
 }

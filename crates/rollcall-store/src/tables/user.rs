@@ -1,4 +1,4 @@
-//! `users`.
+//! The rows of `users`.
 
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
@@ -10,7 +10,7 @@ use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::tables::json::unreadable;
 use crate::tables::json::user::ProfileMirror;
-use crate::tables::labels::Word;
+use crate::tables::labels::Label;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "users")]
@@ -79,8 +79,8 @@ impl Model {
             external_id: origin.map(|origin| origin.external_id.bytes().to_vec()),
             linked: origin.is_some_and(|origin| origin.linked),
             details: serde_json::to_string(&details).map_err(unreadable)?,
-            state: user.state.word().to_owned(),
-            state_reason: user.state_reason.map(|reason| reason.word().to_owned()),
+            state: user.state.label().to_owned(),
+            state_reason: user.state_reason.map(|reason| reason.label().to_owned()),
             owner: user.owner,
             block_time: user.block.as_ref().map(|block| to_micros(block.time)),
             fingerprint,
@@ -109,11 +109,11 @@ impl Model {
             id: UserId(self.id),
             origin,
             profile: details.profile,
-            state: UserState::from_word(&self.state)?,
+            state: UserState::from_label(&self.state)?,
             state_reason: self
                 .state_reason
                 .as_deref()
-                .map(StateReason::from_word)
+                .map(StateReason::from_label)
                 .transpose()?,
             owner: self.owner,
             block: block.map(|time| Block {

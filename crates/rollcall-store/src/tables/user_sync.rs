@@ -1,13 +1,15 @@
-//! `user_syncs`.
+//! The rows of `user_syncs`.
 
-use rollcall_core::id::{RunId, TenantId, UserSyncId};
+use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::issue::Health;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use sea_orm::entity::prelude::*;
 
+use crate::db::engine::Engine;
+use crate::db::query::row;
 use crate::db::timestamp::from_micros;
-use crate::error::{Result, StoreError};
-use crate::tables::json::Saved;
+use crate::error::{Kind, Result, StoreError};
+use crate::tables::json::JsonColumn;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "user_syncs")]
@@ -59,4 +61,21 @@ impl Model {
             update_time: from_micros(self.update_time)?,
         })
     }
+}
+
+/// Reads one row.
+pub(crate) async fn find(connection: &impl ConnectionTrait, key: &UserSyncKey) -> Result<Model> {
+    select(connection, key, "").await
+}
+
+/// Reads one row and locks it until the transaction ends.
+pub(crate) async fn lock(tx: &impl ConnectionTrait, key: &UserSyncKey) -> Result<Model> {
+    select(tx, key, Engine::of(tx).for_update()).await
+}
+
+async fn select(connection: &impl ConnectionTrait, key: &UserSyncKey, lock: &str) -> Result<Model> {
+    let sql = format!("SELECT * FROM user_syncs WHERE tenant = $1 AND id = $2{lock}");
+    let values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
+    let model = row(connection, &sql, values).await?;
+    model.ok_or(StoreError::NotFound(Kind::UserSync))
 }

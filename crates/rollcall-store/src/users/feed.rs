@@ -12,13 +12,14 @@ use rollcall_core::user::{FieldChange, User};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::db::bulk::{Bulk, Column, Type};
-use crate::db::database::{Engine, column, execute, rows, scalar};
+use crate::db::engine::Engine;
+use crate::db::query::{column, execute, rows, scalar};
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::page::MAX_PAGE;
 use crate::store::Store;
-use crate::tables::json::Saved;
-use crate::tables::labels::Word;
+use crate::tables::json::JsonColumn;
+use crate::tables::labels::Label;
 
 /// Most events of one transaction, which holds up all other writers while it inserts them.
 pub(crate) const MAX_EVENTS: usize = 1000;
@@ -143,7 +144,7 @@ pub(crate) async fn append(
         bulk.push([
             (first + offset).into(),
             (tenant_first + offset).into(),
-            event.event_type.word().into(),
+            event.event_type.label().into(),
             event.user.id.0.into(),
             user_sync.into(),
             event.user.to_json()?.into(),
@@ -202,7 +203,7 @@ impl Row {
             position: self.position,
             tenant_position: self.tenant_position,
             tenant: TenantId::parse(&self.tenant).ok_or(StoreError::corrupt("a stored id is malformed"))?,
-            event_type: EventType::from_word(&self.event_type)?,
+            event_type: EventType::from_label(&self.event_type)?,
             user: User::from_json(&self.user_after)?,
             changes: Vec::from_json(&self.changes)?,
             run: self.run.map(RunId),

@@ -4,7 +4,7 @@ use rollcall_core::external_id::IdKind;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
 use rollcall_core::id_choice::IdKindsInUse;
 
-use crate::db::database::{column, scalar};
+use crate::db::query::{column, scalar};
 use crate::error::Result;
 use crate::store::Store;
 

@@ -8,7 +8,8 @@ use rollcall_core::user::{User, UserState};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::db::bulk::{Bulk, Column, Type};
-use crate::db::database::{Engine, execute, rows};
+use crate::db::engine::Engine;
+use crate::db::query::{execute, rows};
 use crate::error::Result;
 use crate::store::Store;
 

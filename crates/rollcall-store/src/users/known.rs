@@ -8,10 +8,11 @@ use rollcall_core::id::{TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::plan::Fingerprint;
 use rollcall_core::user::UserState;
 
-use crate::db::database::{Engine, scalar};
+use crate::db::engine::Engine;
+use crate::db::query::scalar;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
-use crate::tables::labels::Word;
+use crate::tables::labels::Label;
 use crate::tables::user::external_id;
 
 /// A synced user, as far as a plan has to know it.
@@ -166,7 +167,7 @@ fn read(row: &str) -> Result<KnownUser> {
         user: UserId(Uuid::try_parse(id).map_err(|_| malformed())?),
         external_id: external_id(kind, &bytes_of(bytes)?)?,
         fingerprint: Fingerprint(fingerprint),
-        state: UserState::from_word(state)?,
+        state: UserState::from_label(state)?,
         left: left == "1",
     })
 }

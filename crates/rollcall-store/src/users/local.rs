@@ -6,10 +6,10 @@ use rollcall_core::planner::Holder;
 use rollcall_core::user::{Block, Profile, User, UserState};
 use sea_orm::DatabaseTransaction;
 
-use crate::configuration::directories::require_tenant;
-use crate::db::timestamp::stored;
+use crate::db::timestamp::to_stored;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
+use crate::tables::{self, require_revision};
 use crate::users::identifiers::{holders, keys_of};
 use crate::users::write::{UserWrite, lock_user, lock_users, write};
 
@@ -35,9 +35,9 @@ impl Store {
         user: NewUser,
         now: DateTime<Utc>,
     ) -> Result<User> {
-        let now = stored(now);
+        let now = to_stored(now);
         let tx = self.inner.database.begin().await?;
-        require_tenant(&tx, tenant).await?;
+        tables::tenant::require(&tx, tenant).await?;
         if !lock_users(&tx, tenant, [user.id]).await?.is_empty() {
             return Err(StoreError::AlreadyExists);
         }
@@ -72,7 +72,7 @@ impl Store {
         owner: bool,
         now: DateTime<Utc>,
     ) -> Result<User> {
-        let now = stored(now);
+        let now = to_stored(now);
         let tx = self.inner.database.begin().await?;
         let before = lock_local(&tx, tenant, id, expected_revision).await?;
         let after = User {
@@ -97,7 +97,7 @@ impl Store {
         expected_revision: Option<i64>,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        let now = stored(now);
+        let now = to_stored(now);
         let tx = self.inner.database.begin().await?;
         let before = lock_local(&tx, tenant, id, expected_revision).await?;
         if before.owner {
@@ -121,7 +121,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<User> {
         let block = Block {
-            time: stored(now),
+            time: to_stored(now),
             reason: reason.to_owned(),
         };
         self.set_block(tenant, id, expected_revision, Some(block), now)
@@ -150,12 +150,12 @@ impl Store {
         block: Option<Block>,
         now: DateTime<Utc>,
     ) -> Result<User> {
-        let now = stored(now);
+        let now = to_stored(now);
         let tx = self.inner.database.begin().await?;
         let model = lock_user(&tx, tenant, id).await?;
         let fingerprint = model.fingerprint.clone();
         let before = model.into_domain()?;
-        require_revision(&before, expected_revision)?;
+        require_revision(before.revision, expected_revision)?;
         let block = match (&before.block, block) {
             (None, None) => return Ok(before),
             (Some(first), Some(again)) if first.reason == again.reason => return Ok(before),
@@ -220,13 +220,6 @@ async fn lock_local(
     if user.origin.is_some() {
         return Err(StoreError::NotLocal);
     }
-    require_revision(&user, expected_revision)?;
+    require_revision(user.revision, expected_revision)?;
     Ok(user)
-}
-
-fn require_revision(user: &User, expected: Option<i64>) -> Result<()> {
-    match expected {
-        Some(expected) if expected != user.revision => Err(StoreError::RevisionMismatch),
-        _ => Ok(()),
-    }
 }

@@ -9,11 +9,12 @@ use rollcall_core::user::{User, UserState};
 use sea_orm::{ConnectionTrait, Value};
 
 use crate::db::bulk::{Bulk, Column, Type};
-use crate::db::database::{Engine, row, rows, scalar};
+use crate::db::engine::Engine;
+use crate::db::query::{row, rows, scalar};
 use crate::error::{Kind, Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
-use crate::tables::labels::Word;
+use crate::tables::labels::Label;
 use crate::tables::user::Model;
 
 /// Where users come from.
@@ -134,7 +135,7 @@ impl Store {
         let states: Vec<_> = filter
             .states
             .iter()
-            .map(|state| format!("'{}'", state.word()))
+            .map(|state| format!("'{}'", state.label()))
             .collect();
         if !states.is_empty() {
             conditions += &format!(" AND state IN ({})", states.join(", "));

@@ -9,7 +9,8 @@ use rollcall_core::user::{FieldChange, User, changes};
 use sea_orm::ConnectionTrait;
 
 use crate::db::bulk::{Bulk, Column, Type};
-use crate::db::database::{Engine, execute, rows};
+use crate::db::engine::Engine;
+use crate::db::query::{execute, rows};
 use crate::error::{Kind, Result, StoreError};
 use crate::tables::user::Model;
 use crate::users::feed::{self, NewEvent};

@@ -9,7 +9,7 @@ use rollcall_core::id::{DirectoryId, UserId, UserSyncId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::db::timestamp;
-use crate::tables::json::{option_of, optional_text_of, saved_as};
+use crate::tables::json::{json_column, option_of, optional_text_of};
 use crate::tables::labels;
 
 #[derive(Serialize, Deserialize)]
@@ -63,4 +63,4 @@ option_of!(optional_flood, Flood, "FloodMirror");
 optional_text_of!(optional_user_id, UserId, UserId::parse);
 optional_text_of!(optional_directory_id, DirectoryId, DirectoryId::parse);
 
-saved_as!(AuditKind, AuditKindMirror);
+json_column!(AuditKind, AuditKindMirror);

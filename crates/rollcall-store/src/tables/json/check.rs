@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
 use serde::{Deserialize, Serialize};
 
-use crate::tables::json::{list_of, saved_as};
+use crate::tables::json::{json_column, list_of};
 use crate::tables::labels;
 
 #[derive(Serialize, Deserialize)]
@@ -30,4 +30,4 @@ struct StageMirror {
 
 list_of!(stages, Stage, "StageMirror");
 
-saved_as!(CheckReport, ReportMirror);
+json_column!(CheckReport, ReportMirror);

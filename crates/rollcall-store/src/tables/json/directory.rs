@@ -9,7 +9,7 @@ use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use serde::{Deserialize, Serialize};
 
 use crate::db::timestamp;
-use crate::tables::json::{saved_as, text_of};
+use crate::tables::json::{json_column, text_of};
 use crate::tables::labels;
 
 #[derive(Serialize, Deserialize)]
@@ -72,5 +72,5 @@ struct Observations {
     observe_time: Option<DateTime<Utc>>,
 }
 
-saved_as!(DirectorySettings, Settings);
-saved_as!(DirectoryObservations, Observations);
+json_column!(DirectorySettings, Settings);
+json_column!(DirectoryObservations, Observations);

@@ -8,8 +8,8 @@ use rollcall_core::run::RunCounts;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::tables::json::{Saved, list_of, saved_as, unreadable};
-use crate::tables::labels::{self, Word};
+use crate::tables::json::{JsonColumn, json_column, list_of, unreadable};
+use crate::tables::labels::{self, Label};
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "RunCounts")]
@@ -32,19 +32,19 @@ struct CountsMirror {
     applied: u64,
 }
 
-saved_as!(RunCounts, CountsMirror);
+json_column!(RunCounts, CountsMirror);
 
-impl Saved for BTreeMap<IssueKind, u64> {
+impl JsonColumn for BTreeMap<IssueKind, u64> {
     fn to_json(&self) -> Result<String> {
-        let words: BTreeMap<&str, u64> = self.iter().map(|(kind, count)| (kind.word(), *count)).collect();
-        serde_json::to_string(&words).map_err(unreadable)
+        let labels: BTreeMap<&str, u64> = self.iter().map(|(kind, count)| (kind.label(), *count)).collect();
+        serde_json::to_string(&labels).map_err(unreadable)
     }
 
     fn from_json(text: &str) -> Result<Self> {
-        let words: BTreeMap<String, u64> = serde_json::from_str(text).map_err(unreadable)?;
-        words
+        let labels: BTreeMap<String, u64> = serde_json::from_str(text).map_err(unreadable)?;
+        labels
             .into_iter()
-            .map(|(word, count)| Ok((IssueKind::from_word(&word)?, count)))
+            .map(|(label, count)| Ok((IssueKind::from_label(&label)?, count)))
             .collect()
     }
 }
@@ -65,7 +65,7 @@ list_of!(hold_reasons, HoldReason, "HoldReasonMirror");
 #[serde(transparent)]
 struct HoldReasonsMirror(#[serde(with = "hold_reasons")] Vec<HoldReason>);
 
-impl Saved for Vec<HoldReason> {
+impl JsonColumn for Vec<HoldReason> {
     fn to_json(&self) -> Result<String> {
         serde_json::to_string(&HoldReasonsMirror(self.clone())).map_err(unreadable)
     }

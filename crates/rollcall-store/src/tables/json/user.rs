@@ -9,7 +9,7 @@ use rollcall_core::user::{Block, FieldChange, Origin, Profile, StateReason, User
 use serde::{Deserialize, Serialize};
 
 use crate::db::timestamp;
-use crate::tables::json::{list_of, option_of, saved_as, text_of};
+use crate::tables::json::{json_column, list_of, option_of, text_of};
 use crate::tables::labels;
 
 /// `kind=text`, as the id shows itself.
@@ -111,10 +111,10 @@ struct UserMirror {
     update_time: DateTime<Utc>,
 }
 
-saved_as!(Profile, ProfileMirror);
-saved_as!(User, UserMirror);
+json_column!(Profile, ProfileMirror);
+json_column!(User, UserMirror);
 
-impl crate::tables::json::Saved for Vec<FieldChange> {
+impl crate::tables::json::JsonColumn for Vec<FieldChange> {
     fn to_json(&self) -> crate::error::Result<String> {
         serde_json::to_string(&FieldChangesMirror(self.clone())).map_err(crate::tables::json::unreadable)
     }

@@ -10,7 +10,7 @@ use rollcall_core::user_sync::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::tables::json::{list_of, saved_as};
+use crate::tables::json::{json_column, list_of};
 use crate::tables::labels;
 
 #[derive(Serialize, Deserialize)]
@@ -118,5 +118,5 @@ struct HealthMirror {
     problems: Vec<String>,
 }
 
-saved_as!(UserSyncSettings, SettingsMirror);
-saved_as!(Health, HealthMirror);
+json_column!(UserSyncSettings, SettingsMirror);
+json_column!(Health, HealthMirror);

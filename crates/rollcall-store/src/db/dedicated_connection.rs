@@ -1,4 +1,4 @@
-//! A connection that one task has for itself, and opens anew when it breaks.
+//! A connection that belongs to one task, outside of the pools, and is opened anew when it breaks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,24 +14,27 @@ use sea_orm::{QueryResult, RuntimeErr, SqlxError, Value};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::db::database::{BUSY_TIMEOUT, Database, Engine, answered};
-use crate::db::pipeline::Parts;
+use crate::db::database::{BUSY_TIMEOUT, Database};
+use crate::db::deadline::within;
+use crate::db::engine::Engine;
+use crate::db::query::Statement;
 use crate::error::{Result, StoreError};
 
-/// How often to ask whether SQLite may be written to.
-const ASK_AGAIN: Duration = Duration::from_millis(1);
+/// The interval at which to ask for SQLite's write lock.
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Within this time PostgreSQL has answered a login's statements, which take milliseconds, or it has vanished.
+/// A login's statements take milliseconds. If PostgreSQL has not answered after this, its machine has vanished.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is for this connection.
+/// What the connection is used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Reading,
     Writing,
 }
 
-pub(crate) struct OwnConnection {
+/// A connection that belongs to one task.
+pub(crate) struct DedicatedConnection {
     database: Arc<Database>,
     purpose: Purpose,
     open: Option<Open>,
@@ -42,8 +45,8 @@ enum Open {
     Postgres(Box<PgConnection>),
 }
 
-impl OwnConnection {
-    /// Opened when it is needed. Not counted by the pools.
+impl DedicatedConnection {
+    /// A connection that is opened when it is first needed.
     pub(crate) fn new(database: Arc<Database>, purpose: Purpose) -> Self {
         Self {
             database,
@@ -56,9 +59,9 @@ impl OwnConnection {
         self.database.engine
     }
 
-    /// Sends statements that change nothing which would stay if the connection broke; what each returned. If the
-    /// connection was lost since it was last used, they are sent on a new one.
-    pub(crate) async fn start(&mut self, script: Vec<Parts>) -> Result<Vec<Vec<QueryResult>>> {
+    /// Sends statements and returns the rows of each. If the connection was lost since it was last used, sends them
+    /// again on a new one. So they must change nothing that would stay when the connection breaks.
+    pub(crate) async fn send_first(&mut self, script: Vec<Statement>) -> Result<Vec<Vec<QueryResult>>> {
         let was_open = self.open.is_some();
         if !was_open {
             self.open = Some(self.connect().await?);
@@ -72,16 +75,16 @@ impl OwnConnection {
         }
     }
 
-    /// On SQLite another process may be writing. Its transactions are short, and the pauses between them too: who asks
-    /// at ever longer intervals, as SQLite by itself does, misses them for long.
-    async fn run_when_free(&mut self, script: &[Parts]) -> Result<Vec<Vec<QueryResult>>> {
+    /// On SQLite, waits while another process writes. Its transactions are short, and so are the pauses between them.
+    /// SQLite's own busy handler asks at longer and longer intervals, and would miss those pauses.
+    async fn run_when_free(&mut self, script: &[Statement]) -> Result<Vec<Vec<QueryResult>>> {
         let give_up = Instant::now() + BUSY_TIMEOUT;
         loop {
             if let Some(Open::Sqlite(connection)) = &mut self.open
                 && Instant::now() < give_up
             {
                 match on_sqlite(connection, script.to_vec()).await {
-                    Err(StoreError::Contended) => sleep(ASK_AGAIN).await,
+                    Err(StoreError::Contended) => sleep(LOCK_POLL_INTERVAL).await,
                     Err(error) => {
                         self.close();
                         return Err(error);
@@ -94,8 +97,8 @@ impl OwnConnection {
         }
     }
 
-    /// Sends more statements on the connection of those before.
-    pub(crate) async fn go_on(&mut self, script: Vec<Parts>) -> Result<Vec<Vec<QueryResult>>> {
+    /// Sends more statements on the same connection and returns the rows of each.
+    pub(crate) async fn send(&mut self, script: Vec<Statement>) -> Result<Vec<Vec<QueryResult>>> {
         self.run(script).await
     }
 
@@ -120,20 +123,18 @@ impl OwnConnection {
                 Open::Sqlite(connection)
             }
             Engine::Postgres => {
-                // Not one of the pool's, which may have lost their server unnoticed.
+                // Not one from the pool: it may have lost its server unnoticed.
                 let options = pool.get_postgres_connection_pool().connect_options();
                 let connection = PgConnection::connect_with(&options).map_err(failed);
-                Open::Postgres(Box::new(answered(ANSWER_TIMEOUT, connection).await?))
+                Open::Postgres(Box::new(within(ANSWER_TIMEOUT, connection).await?))
             }
         })
     }
 
-    async fn run(&mut self, script: Vec<Parts>) -> Result<Vec<Vec<QueryResult>>> {
+    async fn run(&mut self, script: Vec<Statement>) -> Result<Vec<Vec<QueryResult>>> {
         let result = match &mut self.open {
             Some(Open::Sqlite(connection)) => on_sqlite(connection, script).await,
-            Some(Open::Postgres(connection)) => {
-                answered(ANSWER_TIMEOUT, on_postgres(connection, script)).await
-            }
+            Some(Open::Postgres(connection)) => within(ANSWER_TIMEOUT, on_postgres(connection, script)).await,
             None => Err(StoreError::corrupt("a transaction goes on after its end")),
         };
         if result.is_err() {
@@ -143,8 +144,11 @@ impl OwnConnection {
     }
 }
 
-/// All statements in one message.
-async fn on_sqlite(connection: &mut SqliteConnection, script: Vec<Parts>) -> Result<Vec<Vec<QueryResult>>> {
+/// Sends all statements in one message to the connection's thread.
+async fn on_sqlite(
+    connection: &mut SqliteConnection,
+    script: Vec<Statement>,
+) -> Result<Vec<Vec<QueryResult>>> {
     let (sql, values): (Vec<String>, Vec<Vec<Value>>) = script.into_iter().unzip();
     let mut query = query(AssertSqlSafe(sql.join("; ")));
     for value in values.into_iter().flatten() {
@@ -164,7 +168,7 @@ async fn on_sqlite(connection: &mut SqliteConnection, script: Vec<Parts>) -> Res
     Ok(found)
 }
 
-async fn on_postgres(connection: &mut PgConnection, script: Vec<Parts>) -> Result<Vec<Vec<QueryResult>>> {
+async fn on_postgres(connection: &mut PgConnection, script: Vec<Statement>) -> Result<Vec<Vec<QueryResult>>> {
     let mut found = Vec::with_capacity(script.len());
     for (sql, values) in script {
         let rows = if values.is_empty() {
@@ -181,7 +185,7 @@ async fn on_postgres(connection: &mut PgConnection, script: Vec<Parts>) -> Resul
     Ok(found)
 }
 
-/// Arrays of a [`Bulk`](crate::db::bulk::Bulk).
+/// Binds an array of a [`Bulk`](crate::db::bulk::Bulk).
 fn bind(query: Query<'_, Postgres, PgArguments>, value: Value) -> Result<Query<'_, Postgres, PgArguments>> {
     let Value::Array(array_type, Some(cells)) = value else {
         return Err(unknown_parameter());
