@@ -151,13 +151,13 @@ async fn once(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Out
     let request = c.shared.request_id(attempt.caller.name(), request_id);
     let now = c.now();
     let expires = now + TimeDelta::from_std(c.login.join).unwrap_or(TimeDelta::MAX);
-    if !c.store.claim_login_request(&request, expires, now).await? {
+    if !c.login_store.claim_request(&request, expires, now).await? {
         record_early(c, &attempt.origin(), OwnReason::RepeatedRequest).await?;
         return Err(outcome::bind_outcome_unknown());
     }
     let done = evenly(c, attempt, progress).await;
     if may_be_repeated(&done)
-        && let Err(error) = c.store.release_login_request(&request).await
+        && let Err(error) = c.login_store.release_request(&request).await
     {
         tracing::warn!(error = %error, "a login request that came to nothing cannot be repeated for a while");
     }

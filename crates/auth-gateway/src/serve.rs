@@ -19,7 +19,7 @@ use rollcall_runtime::shutdown;
 use rollcall_service::configuration::{egress_policy, login_policy, store_options};
 use rollcall_service::directories::Directories;
 use rollcall_service::failure;
-use rollcall_store::Store;
+use rollcall_store::{LoginStore, Store};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -42,6 +42,7 @@ const REFUSALS_INTERVAL: Duration = Duration::from_secs(15);
 /// The parts of a gateway that its services share.
 pub struct Gateway {
     store: Store,
+    login_store: LoginStore,
     clock: Clock,
     logins: Arc<Logins>,
     directories: Directories,
@@ -92,9 +93,11 @@ impl Gateway {
         .await
         .map_err(Failure::because)?;
         let worker = Worker::new(&own.worker, secrets.worker_token.as_ref()).map_err(Failure::because)?;
+        let login_store = LoginStore::open(&store);
         let directories = Directories::new(store.clone(), egress, failure::for_login);
         let context = Context::new(Parts {
             store: store.clone(),
+            login_store: login_store.clone(),
             directories: directories.clone(),
             worker,
             clock: clock.clone(),
@@ -115,6 +118,7 @@ impl Gateway {
         );
         Ok(Self {
             store,
+            login_store,
             clock,
             logins,
             directories,
@@ -152,6 +156,7 @@ impl Gateway {
         auditor.abort();
         // Logins whose callers are gone are still accounted for.
         let _ = tokio::time::timeout(self.login_timeout, self.logins.drain()).await;
+        self.login_store.close().await;
         self.store.close().await;
         served.map_err(Failure::because)
     }

@@ -1,7 +1,6 @@
 //! What customers set up: tenants, their directories with the sealed secrets, and their user syncs.
 
 pub(crate) mod directories;
-pub(crate) mod keyring;
 mod secrets;
 mod tenants;
 mod user_sync_deletion;

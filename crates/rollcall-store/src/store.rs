@@ -6,15 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
 
-use crate::configuration::keyring::Keyring;
 use crate::db::database::Database;
 use crate::db::engine::Engine;
 use crate::db::query::scalar;
 use crate::db::timestamp::from_micros;
 use crate::error::Result;
-use crate::login::cache::LoginCache;
-use crate::login::group_commit::LoginWriter;
-use crate::login::target::LoginReader;
+use crate::keyring::Keyring;
 use crate::schema;
 
 /// Within what logins and e-mail addresses are unique. Never changes during a deployment's life: the stored
@@ -33,8 +30,8 @@ pub enum IdentifierUniqueness {
 pub struct StoreOptions {
     /// Within what logins and e-mail addresses are unique.
     pub identifier_uniqueness: IdentifierUniqueness,
-    /// Most connections to PostgreSQL, beside two that logins have for themselves. SQLite takes one that writes and
-    /// a few that read, and the two.
+    /// Most connections to PostgreSQL, beside the two of the [`LoginStore`](crate::LoginStore). On SQLite one connection writes and
+    /// a few read, beside those two.
     pub max_connections: u32,
     /// How long a call waits for a connection before it fails as unavailable.
     pub acquire_timeout: Duration,
@@ -63,31 +60,22 @@ pub(crate) struct Inner {
     pub(crate) database: Arc<Database>,
     pub(crate) keyring: Keyring,
     pub(crate) uniqueness: IdentifierUniqueness,
-    pub(crate) login_reader: LoginReader,
-    pub(crate) login_writer: LoginWriter,
-    pub(crate) login_cache: LoginCache,
 }
 
 impl Store {
     /// Connects to `sqlite:PATH`, which is created for this account alone if it is missing, or to
-    /// `postgres://…`. Looks at no schema: call [`Store::migrate`] or [`Store::check_schema`] next. Must be
-    /// called within a Tokio runtime, which carries the tasks that read and commit for logins.
+    /// `postgres://…`. Does not look at the schema: call [`Store::migrate`] or [`Store::check_schema`] next.
     ///
     /// # Errors
     /// `Unavailable` if the database cannot be reached.
     pub async fn connect(url: &str, keyring: Keyring, options: StoreOptions) -> Result<Self> {
         let database =
             Arc::new(Database::connect(url, options.max_connections, options.acquire_timeout).await?);
-        let login_reader = LoginReader::start(database.clone());
-        let login_writer = LoginWriter::start(database.clone());
         Ok(Self {
             inner: Arc::new(Inner {
                 database,
                 keyring,
                 uniqueness: options.identifier_uniqueness,
-                login_reader,
-                login_writer,
-                login_cache: LoginCache::default(),
             }),
         })
     }
@@ -140,11 +128,8 @@ impl Store {
         }
     }
 
-    /// Closes the connections. Logins that are being committed are answered first; later calls fail as
-    /// unavailable.
+    /// Closes the connections; later calls fail as unavailable. Close the [`LoginStore`](crate::LoginStore) first.
     pub async fn close(&self) {
-        self.inner.login_writer.end().await;
-        self.inner.login_reader.end().await;
         // Closing cannot fail in a way that anybody could act on.
         let _ = self.inner.database.reader.close_by_ref().await;
         let _ = self.inner.database.writer.close_by_ref().await;

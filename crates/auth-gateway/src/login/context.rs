@@ -5,7 +5,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_runtime::clock::Clock;
 use rollcall_service::directories::Directories;
-use rollcall_store::Store;
+use rollcall_store::{LoginStore, Store};
 use tokio::time::Instant;
 
 use super::memory::keyed_hash::{PrivateHasher, SharedHasher};
@@ -25,6 +25,7 @@ use crate::worker::Worker;
 /// What the steps of a login work with.
 pub struct Context {
     pub(super) store: Store,
+    pub(super) login_store: LoginStore,
     pub(super) directories: Directories,
     pub(super) clock: Clock,
     pub(super) random: SystemRandom,
@@ -49,6 +50,8 @@ pub struct Context {
 pub struct Parts {
     /// The store.
     pub store: Store,
+    /// What logins read and commit.
+    pub login_store: LoginStore,
     /// The open directories.
     pub directories: Directories,
     /// The sync worker.
@@ -72,6 +75,7 @@ impl Context {
     pub fn new(parts: Parts) -> Self {
         Self {
             store: parts.store,
+            login_store: parts.login_store,
             directories: parts.directories,
             clock: parts.clock,
             random: SystemRandom::new(),

@@ -7,7 +7,7 @@ use rollcall_core::audit::{AuditKind, LoginOutcome, LoginReason};
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::throttle::{Settlement, ThrottleSubject};
-use rollcall_store::{FinishLogin, LastLook, LoginTarget, NewAuditEvent};
+use rollcall_store::{FinishLogin, FinishOutcome, LoginTarget, NewAuditEvent};
 
 use super::attempt::AttemptOrigin;
 use super::context::Context;
@@ -88,7 +88,7 @@ pub(super) async fn record_early(
         proven_at: None,
         expect: None,
     };
-    c.store.finish_login(finish).await?;
+    c.login_store.finish(finish).await?;
     Ok(())
 }
 
@@ -102,7 +102,7 @@ pub(super) async fn record_unasked(
 ) -> Result<(), Error> {
     let event = event(c, who, outcome, reason.into());
     match &who.tenant {
-        Some(tenant) => Ok(c.store.record_refusal(tenant, counted, event).await?),
+        Some(tenant) => Ok(c.login_store.record_refusal(tenant, counted, event).await?),
         None => Ok(c.store.record_audit(&[event]).await?),
     }
 }
@@ -121,7 +121,7 @@ pub(super) async fn record_success(
     ending: Ending,
     at: Option<ThrottleSubject>,
     expect: LoginTarget,
-) -> Result<LastLook, Error> {
+) -> Result<FinishOutcome, Error> {
     commit(c, who, held, ending, at, Some(expect)).await
 }
 
@@ -134,7 +134,7 @@ async fn commit(
     ending: Ending,
     proven_at: Option<ThrottleSubject>,
     expect: Option<LoginTarget>,
-) -> Result<LastLook, Error> {
+) -> Result<FinishOutcome, Error> {
     let finish = FinishLogin {
         audit: event(c, who, ending.outcome, ending.reason),
         tenant: who.tenant.clone(),
@@ -144,14 +144,14 @@ async fn commit(
         expect,
     };
     let look = c
-        .store
-        .finish_login(finish)
+        .login_store
+        .finish(finish)
         .await
         .map_err(|error| match ending.bind_sent {
             true => not_recorded().caused_by(error),
             false => error.into(),
         })?;
-    if ending.settlement != Settlement::Unknown && !matches!(look, LastLook::Changed(_)) {
+    if ending.settlement != Settlement::Unknown && !matches!(look, FinishOutcome::TargetChanged(_)) {
         held.settled();
     }
     Ok(look)

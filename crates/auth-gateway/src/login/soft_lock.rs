@@ -134,7 +134,7 @@ async fn reserve(
 ) -> Result<Reserved, Error> {
     loop {
         let asking = turn.ask().await;
-        let reserved = c.store.reserve(tenant, wanted, c.now()).await?;
+        let reserved = c.login_store.reserve(tenant, wanted, c.now()).await?;
         match reserved {
             Reserved::Taken(_) => turn.hold(&asking),
             Reserved::Wait { .. } if asking.may_come_free() && Instant::now() < deadline => {

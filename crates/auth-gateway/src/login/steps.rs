@@ -18,7 +18,7 @@ use rollcall_core::id::{TenantId, UserSyncKey};
 use rollcall_core::identifier::{email_domain, normalize};
 use rollcall_core::throttle::{Settlement, ThrottleSubject};
 use rollcall_core::verdict::PasswordNotice;
-use rollcall_store::{LastLook, LoginTarget, StoreError};
+use rollcall_store::{FinishOutcome, LoginTarget, StoreError};
 
 use super::attempt::{Attempt, Progress};
 use super::context::Context;
@@ -90,7 +90,7 @@ async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
     };
     let typed = normalize(&attempt.login);
     let hash = c.shared.unknown_login(&tenant, &typed);
-    let target = c.store.login_target(&tenant, &attempt.login).await?;
+    let target = c.login_store.target(&tenant, &attempt.login).await?;
     let sync = target.as_ref().and_then(|target| target.sync.as_ref());
     let standing = target.as_ref().map(|target| standing(target, &typed));
     let counted = match (&target, &standing) {
@@ -243,9 +243,9 @@ async fn admit(
         let at = person.at_address(c);
         let look = record_success(c, &person.who, &mut slots.held, ending, at, target.clone()).await?;
         let now = match look {
-            LastLook::Same => return Ok(authenticated(target.user)),
-            LastLook::Renewed(user) => return Ok(authenticated(*user)),
-            LastLook::Changed(now) => now,
+            FinishOutcome::Unchanged => return Ok(authenticated(target.user)),
+            FinishOutcome::UserChanged(user) => return Ok(authenticated(*user)),
+            FinishOutcome::TargetChanged(now) => now,
         };
         if let Err(refusal) = judge_again(c, &mut seen, &mut target, now, &person.typed, deadline).await {
             return Err(refuse(c, person, slots, refusal).await);

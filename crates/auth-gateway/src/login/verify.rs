@@ -247,7 +247,7 @@ impl Source {
         sync: &LoginSync,
         deadline: Instant,
     ) -> Result<Self, Error> {
-        let config = c.store.login_config(tenant, sync).await?;
+        let config = c.login_store.config(tenant, sync).await?;
         let opened = c.directories.open(&config.directory).await?;
         let dialect = kind_of(&opened, &config.directory, deadline).await?;
         Ok(Self {

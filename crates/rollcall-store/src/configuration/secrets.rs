@@ -5,9 +5,9 @@ use rollcall_core::secret::{Password, SecretBytes};
 use sea_orm::Value;
 use zeroize::Zeroizing;
 
-use crate::configuration::keyring::SealedFor;
 use crate::db::query::{execute, rows};
 use crate::error::{Result, StoreError};
+use crate::keyring::SealedFor;
 use crate::store::Store;
 use crate::tables::directory::{self, Model};
 

@@ -1,5 +1,5 @@
-//! User syncs and directories in memory, for logins. [`Store::login_target`] reads their revisions each time,
-//! so what is kept here is never older than the query before it.
+//! User syncs and directories in memory, for logins. Every login reads their revisions with its target, so a cached value
+//! is never older than that query.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,7 +14,7 @@ use crate::login::target::LoginSync;
 use crate::runs::in_force::JudgedBy;
 use crate::store::Store;
 
-/// Most user syncs, and most directories, that are kept.
+/// Most user syncs, and most directories, in the cache.
 const CAPACITY: usize = 10_000;
 
 /// The configuration that decides a login.
@@ -29,41 +29,41 @@ pub struct LoginConfig {
 }
 
 #[derive(Default)]
-pub(crate) struct LoginCache {
+pub(super) struct LoginCache {
     user_syncs: Cache<(TenantId, UserSyncId), JudgedBy>,
     directories: Cache<(TenantId, DirectoryId), Directory>,
 }
 
 struct Cache<K, V>(Mutex<HashMap<K, Arc<V>>>);
 
-impl Store {
-    /// The user sync and directory of a login's target, from memory while their revisions are the same. If
-    /// they changed after the target was read, what is returned is newer than it.
-    ///
-    /// # Errors
-    /// `NotFound` if one of them was deleted meanwhile.
-    pub async fn login_config(&self, tenant: &TenantId, sync: &LoginSync) -> Result<LoginConfig> {
-        let cache = &self.inner.login_cache;
+impl LoginCache {
+    /// Returns the configuration of a target, from memory while its revisions are the target's.
+    pub(super) async fn config(
+        &self,
+        store: &Store,
+        tenant: &TenantId,
+        sync: &LoginSync,
+    ) -> Result<LoginConfig> {
         let key = (tenant.clone(), sync.user_sync.clone());
         let is_current = |kept: &JudgedBy| {
             kept.user_sync.revision >= sync.user_sync_revision
                 && kept.user_sync.in_force_revision >= sync.in_force_revision
         };
-        let judged_by = match cache.user_syncs.get(&key, is_current) {
+        let judged_by = match self.user_syncs.get(&key, is_current) {
             Some(kept) => kept,
-            None => cache
+            None => self
                 .user_syncs
-                .put(key, self.judged_by(tenant, &sync.user_sync).await?),
+                .put(key, store.judged_by(tenant, &sync.user_sync).await?),
         };
         let key = (tenant.clone(), sync.directory.clone());
         let is_current = |kept: &Directory| {
             kept.revision >= sync.directory_revision && kept.observed.observe_time == sync.observe_time
         };
-        let directory = match cache.directories.get(&key, is_current) {
+        let directory = match self.directories.get(&key, is_current) {
             Some(kept) => kept,
-            None => cache
+            None => self
                 .directories
-                .put(key, self.directory(tenant, &sync.directory).await?),
+                .put(key, store.directory(tenant, &sync.directory).await?),
         };
         Ok(LoginConfig {
             user_sync: judged_by.user_sync.clone(),

@@ -1,7 +1,8 @@
-//! How logins are committed on PostgreSQL while nobody else touches their counters: one query reads the counters, and
-//! one statement writes if they are still so and nothing has changed that the verdicts rely on. That statement is the
-//! last look at the users. A transaction that locks first takes twice as many round trips; it is left for the rest
-//! ([`crate::login::group_commit`]).
+//! Commits a batch of jobs on PostgreSQL in two round trips, if nobody else changes the same counters meanwhile.
+//!
+//! One query reads the counters. One statement then writes, if the counters are still the same and nothing has changed
+//! that the verdicts rely on. A transaction that locks first takes twice as many round trips
+//! ([`super::locking_commit`]).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,36 +13,38 @@ use crate::db::dedicated_connection::DedicatedConnection;
 use crate::db::engine::Engine;
 use crate::db::pipeline::Durability;
 use crate::error::{Result, StoreError};
-use crate::login::group_commit::{Basis, Job, Outcome, durability};
-use crate::login::soft_lock::{self, Counters, Key};
-use crate::login::target;
+use crate::login::job::{Job, JobOutcome, durability};
+use crate::login::snapshot::Snapshot;
+use crate::login::soft_lock::counters::Counters;
+use crate::login::soft_lock::rows::{self as counter_rows, CounterRow, Key};
+use crate::login::target_rows::compare_revisions;
 
-/// Makes what is written depend on the comparison.
+/// The condition that makes each write depend on the comparison.
 const IF_SAME: &str = "(SELECT ok FROM same)";
 
-/// Commits jobs. `None` if nothing was written, since it takes a transaction.
-pub(crate) async fn commit(
+/// Commits all jobs. `None` if nothing was written, because something changed or a job needs a transaction.
+pub(super) async fn commit(
     connection: &mut DedicatedConnection,
     jobs: &[Job],
-) -> Result<Option<Vec<Outcome>>> {
+) -> Result<Option<Vec<JobOutcome>>> {
     if jobs.iter().any(|job| job.refusal().is_some()) {
         return Ok(None);
     }
-    let Some(counters) = read(connection, jobs).await? else {
+    let Some(counters) = read_counters(connection, jobs).await? else {
         return Ok(None);
     };
-    let mut basis = Basis {
+    let mut snapshot = Snapshot {
         counters,
-        // So it is, or nothing is written.
+        // If one has changed, the statement writes nothing.
         changed: HashMap::new(),
     };
-    if !basis.is_complete(jobs) {
+    if !snapshot.has_all_counters(jobs) {
         return Ok(None);
     }
-    let (outcomes, events) = basis.decide(jobs);
-    let (counted, mut values) = basis.counters.comparison(1);
+    let (outcomes, events) = snapshot.decide(jobs);
+    let (same_counters, mut values) = counter_rows::compare_and_lock(snapshot.counters.before(), 1);
     let expected = jobs.iter().filter_map(Job::expected);
-    let looked = match target::comparison(expected, values.len() + 1) {
+    let same_targets = match compare_revisions(expected, values.len() + 1) {
         Some((sql, more)) => {
             values.extend(more);
             sql
@@ -49,17 +52,19 @@ pub(crate) async fn commit(
         None => "SELECT TRUE AS ok".to_owned(),
     };
     let mut sql = format!(
-        "WITH counted AS ({counted}), looked AS ({looked}),
-        same AS (SELECT counted.ok AND looked.ok AS ok FROM counted, looked)"
+        "WITH same_counters AS ({same_counters}), same_targets AS ({same_targets}),
+        same AS (SELECT same_counters.ok AND same_targets.ok AS ok FROM same_counters, same_targets)"
     );
     let first = values.len() + 1;
-    if let Some((saving, more)) = basis.counters.saving(IF_SAME, Engine::Postgres, first) {
-        sql += &format!(", saved AS ({saving})");
+    if let Some((upsert, more)) =
+        counter_rows::upsert(snapshot.counters.after(), IF_SAME, Engine::Postgres, first)
+    {
+        sql += &format!(", counters_written AS ({upsert})");
         values.extend(more);
     }
     let first = values.len() + 1;
     if let Some((insertion, more)) = audit::insertion(events.into_iter(), IF_SAME, Engine::Postgres, first)? {
-        sql += &format!(", audited AS ({insertion})");
+        sql += &format!(", audit_written AS ({insertion})");
         values.extend(more);
     }
     sql += match durability(jobs) {
@@ -73,15 +78,16 @@ pub(crate) async fn commit(
     Ok(ok.then_some(outcomes))
 }
 
-/// `None` if there is nothing to read: what only writes must not be the first that a connection carries, which may have
-/// been lost.
-async fn read(connection: &mut DedicatedConnection, jobs: &[Job]) -> Result<Option<Counters>> {
+/// Reads the counters. `None` if there are none: the connection may have been lost since it was last used, and only a
+/// read can be sent again.
+async fn read_counters(connection: &mut DedicatedConnection, jobs: &[Job]) -> Result<Option<Counters>> {
     let keys: BTreeSet<Key> = jobs.iter().flat_map(Job::keys).collect();
-    let Some(query) = soft_lock::selection(&keys, Engine::Postgres, 1) else {
+    let Some(query) = counter_rows::select(&keys, Engine::Postgres, 1) else {
         return Ok(None);
     };
     let found = connection.send_first(vec![query]).await?;
     let rows = found.iter().flatten();
-    let rows = rows.map(|row| soft_lock::Row::from_query_result(row, ""));
-    Counters::of(rows.collect::<std::result::Result<_, _>>()?).map(Some)
+    let rows = rows.map(|row| CounterRow::from_query_result(row, ""));
+    let rows = rows.collect::<std::result::Result<_, _>>()?;
+    Ok(Some(Counters::new(counter_rows::read(rows)?)))
 }

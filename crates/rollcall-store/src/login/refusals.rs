@@ -1,6 +1,8 @@
-//! Logins that were refused without anybody being asked, as by the soft lock. The first of a subject and reason is an audit event at once; those that follow are
-//! counted in a row, committed like the event before anybody is answered, and become one event together. So a
-//! flood fills no log, and a crash forgets none of it.
+//! The audit of logins that were refused without a bind, for example by the soft lock.
+//!
+//! The first refusal of a subject and reason becomes an audit event at once. Those that follow are counted in one row,
+//! and become one event together. Event and count are committed before the caller is answered. So a flood does not fill
+//! the log, and a crash loses none of it.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +19,7 @@ use crate::db::pipeline::PipelinedTransaction;
 use crate::db::query::{column, rows, text};
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
-use crate::login::group_commit::Job;
-use crate::login::soft_lock::{Key, key};
+use crate::login::soft_lock::rows::{Key, key};
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
 
@@ -26,29 +27,8 @@ use crate::tables::json::JsonColumn;
 const MAX_FLOODS: u32 = 500;
 
 impl Store {
-    /// Audits an attempt of this subject that was refused without asking anybody. Committed when it returns; without that,
-    /// the caller must not answer.
-    pub async fn record_refusal(
-        &self,
-        tenant: &TenantId,
-        subject: &ThrottleSubject,
-        event: NewAuditEvent,
-    ) -> Result<()> {
-        let (tenant, mut subject) = key(tenant, subject);
-        // Those with another reason are another flood.
-        if let AuditKind::Login { reason, .. } = &event.kind {
-            subject = format!("{subject} {}", reason.as_str());
-        }
-        let key = (tenant, subject);
-        let refusal = Box::new(Refusal { key, event });
-        self.inner
-            .login_writer
-            .submit(|answer| Job::Refuse { refusal, answer })
-            .await
-    }
-
-    /// Makes audit events of the refusals that were counted since before `before`; returns how many floods
-    /// there were. Several replicas may call it at once. Global by nature.
+    /// Makes audit events of the refusals whose count began before `before`. Returns how many floods there were. Several
+    /// replicas may call it at once. Global by nature.
     pub async fn audit_refusals(&self, before: DateTime<Utc>) -> Result<u64> {
         let due = "SELECT subject FROM login_refusals WHERE since < $1 LIMIT 1";
         let values = vec![to_micros(before).into()];
@@ -66,7 +46,7 @@ impl Store {
         );
         let ended: Vec<Row> = rows(&tx, &sql, values).await?;
         let count = ended.len() as u64;
-        // The first attempt of each is an event already.
+        // The first refusal of each flood is an event already.
         let ended = ended.into_iter().filter(|row| row.attempts > 0);
         let events = ended.map(Row::into_event).collect::<Result<Vec<_>>>()?;
         audit::insert(&tx, events.iter()).await?;
@@ -75,10 +55,24 @@ impl Store {
     }
 }
 
-/// An attempt that was refused.
-pub(crate) struct Refusal {
-    pub(crate) key: Key,
-    pub(crate) event: NewAuditEvent,
+/// A login that was refused.
+pub(super) struct Refusal {
+    key: Key,
+    event: NewAuditEvent,
+}
+
+impl Refusal {
+    pub(super) fn new(tenant: &TenantId, subject: &ThrottleSubject, event: NewAuditEvent) -> Self {
+        let (tenant, mut subject) = key(tenant, subject);
+        // Refusals with another reason are a flood of their own.
+        if let AuditKind::Login { reason, .. } = &event.kind {
+            subject = format!("{subject} {}", reason.as_str());
+        }
+        Self {
+            key: (tenant, subject),
+            event,
+        }
+    }
 }
 
 #[derive(FromQueryResult)]
@@ -98,8 +92,8 @@ struct Counted {
     attempts: i64,
 }
 
-/// Counts refusals; returns those that are to be events by themselves.
-pub(crate) async fn count<'r>(
+/// Counts refusals. Returns the events of those that are the first of their subject and reason.
+pub(super) async fn count<'r>(
     tx: &mut PipelinedTransaction<'_>,
     engine: Engine,
     refusals: impl Iterator<Item = &'r Refusal>,
@@ -118,7 +112,7 @@ pub(crate) async fn count<'r>(
         Column::new("caller", Type::Text),
         Column::new("details", Type::Text),
     ]);
-    // One order everywhere, so that replicas do not wait for each other in circles.
+    // In one order everywhere, so that replicas do not deadlock.
     for ((tenant, subject), events) in &floods {
         let [first, following @ ..] = events.as_slice() else {
             continue;
@@ -140,7 +134,7 @@ pub(crate) async fn count<'r>(
     }
     let names = bulk.names();
     let (source, cells) = bulk.source(engine, 1);
-    // A row that was there already counts the first of these too.
+    // A row that existed already counts the first of these too.
     let sql = format!(
         "INSERT INTO login_refusals ({names}) SELECT {names} FROM {source} WHERE true ORDER BY tenant, subject
         ON CONFLICT (tenant, subject) DO UPDATE SET

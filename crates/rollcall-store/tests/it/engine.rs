@@ -1,6 +1,8 @@
 //! The two engines, each with a database of the test's own.
 
-use rollcall_store::{IdentifierUniqueness, Keyring, Store, StoreOptions};
+use std::ops::Deref;
+
+use rollcall_store::{IdentifierUniqueness, Keyring, LoginStore, Store, StoreOptions};
 use rollcall_testkit::TestDatabase;
 use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
@@ -30,6 +32,33 @@ pub(crate) use on_both;
 pub(crate) const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 pub(crate) const OTHER_KEY: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
 
+/// A replica of the gateway: a store that logins use too.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    store: Store,
+    pub(crate) logins: LoginStore,
+}
+
+impl Gateway {
+    pub(crate) fn of(store: Store) -> Self {
+        let logins = LoginStore::open(&store);
+        Self { store, logins }
+    }
+
+    pub(crate) async fn close(&self) {
+        self.logins.close().await;
+        self.store.close().await;
+    }
+}
+
+impl Deref for Gateway {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
 /// An empty database, gone when dropped.
 pub(crate) enum Engine {
     Sqlite(TempDir),
@@ -56,6 +85,11 @@ impl Engine {
     pub(crate) async fn store(&self) -> Store {
         self.store_with(&format!("k1 {KEY}"), IdentifierUniqueness::Tenant)
             .await
+    }
+
+    /// A gateway on the database, migrated. Every call is another replica.
+    pub(crate) async fn gateway(&self) -> Gateway {
+        Gateway::of(self.store().await)
     }
 
     pub(crate) async fn store_with(&self, keys: &str, identifier_uniqueness: IdentifierUniqueness) -> Store {

@@ -2,7 +2,8 @@
 
 use rollcall_core::secret::Password;
 use rollcall_store::{
-    AuditFilter, CheckSubject, Kind, LeaseName, NewSecrets, NewUser, Store, StoreError, UserFilter,
+    AuditFilter, CheckSubject, Kind, LeaseName, LoginStore, NewSecrets, NewUser, Store, StoreError,
+    UserFilter,
 };
 
 use crate::engine::{Engine, on_both};
@@ -191,7 +192,13 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
     );
     assert!(store.batch_users(&evil, &[ada, local]).await.unwrap().is_empty());
     assert!(store.lookup_user(&evil, "ada").await.unwrap().is_none());
-    assert!(store.login_target(&evil, "ada").await.unwrap().is_none());
+    assert!(
+        LoginStore::open(&store)
+            .target(&evil, "ada")
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert!(
         store
             .identifier_holders(&evil, &["ada".to_owned()])

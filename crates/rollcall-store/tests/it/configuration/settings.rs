@@ -11,8 +11,8 @@ use rollcall_core::run::RunState;
 use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
-    AuditFilter, CheckSubject, Cursor, Kind, NewAuditEvent, NewMail, NewSecrets, NewUser, PageRequest,
-    PlanOutcome, PlanResult, StoreError,
+    AuditFilter, CheckSubject, Cursor, Kind, LoginStore, NewAuditEvent, NewMail, NewSecrets, NewUser,
+    PageRequest, PlanOutcome, PlanResult, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -123,7 +123,7 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         .create_tenant(&acme(), &tenant_settings(&[]), at(10))
         .await
         .unwrap();
-    let found = store.login_target(&acme(), "ada").await.unwrap();
+    let found = LoginStore::open(&store).target(&acme(), "ada").await.unwrap();
     assert_eq!(found, None, "her login is free as well");
     // Whoever follows the whole deployment hears of it.
     let events = store.list_events(None, before, 10).await.unwrap();

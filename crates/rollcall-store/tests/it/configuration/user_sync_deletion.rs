@@ -4,7 +4,7 @@ use rollcall_core::event::EventType;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::run::RunState;
 use rollcall_core::user::{StateReason, UserDisposition, UserState};
-use rollcall_store::{Kind, StoreError};
+use rollcall_store::{Kind, LoginStore, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -64,7 +64,7 @@ async fn a_deleted_sync_leaves_its_users_as_asked(engine: Engine) {
         assert_eq!(ada.origin.is_none(), disposition == UserDisposition::MakeLocal);
         let reason = (disposition != UserDisposition::MakeLocal).then_some(StateReason::SyncDeleted);
         assert_eq!(ada.state_reason, reason);
-        let found = store.login_target(&key.tenant, "ada").await.unwrap();
+        let found = LoginStore::open(&store).target(&key.tenant, "ada").await.unwrap();
         assert_eq!(found.is_some(), login_works);
         assert!(found.is_none_or(|target| target.sync.is_none()));
         let linked = store.user(&key.tenant, user_id(2)).await.unwrap();

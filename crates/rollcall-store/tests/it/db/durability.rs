@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use rollcall_core::audit::{AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::throttle::Settlement;
-use rollcall_store::{AuditFilter, FinishLogin, NewAuditEvent};
+use rollcall_store::{AuditFilter, FinishLogin, LoginStore, NewAuditEvent};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -66,6 +66,7 @@ async fn finish_logins_until_killed() {
     let store = rollcall_store::Store::open(&url, keys, Default::default())
         .await
         .unwrap();
+    let logins = LoginStore::open(&store);
     for number in 0..900 {
         let audit = NewAuditEvent {
             time: at(number),
@@ -90,7 +91,7 @@ async fn finish_logins_until_killed() {
             settlement: Settlement::NotSent,
             expect: None,
         };
-        store.finish_login(finish).await.unwrap();
+        logins.finish(finish).await.unwrap();
         writeln!(std::io::stdout(), "answered {number}").unwrap();
     }
 }

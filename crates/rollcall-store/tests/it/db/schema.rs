@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::soft_lock::SoftLock;
 use rollcall_core::throttle::{ThrottlePolicy, ThrottleSubject};
-use rollcall_store::{Reservation, Reserved, Store, StoreError, StoreOptions};
+use rollcall_store::{LoginStore, Reservation, Reserved, Store, StoreError, StoreOptions};
 
 use crate::engine::{Engine, KEY, keyring, on_both};
 use crate::fixture::*;
@@ -104,7 +104,10 @@ async fn what_was_stored_before_a_migration_can_be_used_after_it(engine: Engine)
         shared: None,
         own: None,
     };
-    let reserved = store.reserve(&acme(), &[wanted], at(11)).await.unwrap();
+    let reserved = LoginStore::open(&store)
+        .reserve(&acme(), &[wanted], at(11))
+        .await
+        .unwrap();
     let remembered = TimeDelta::seconds(59);
     assert!(
         matches!(&reserved, Reserved::Wait { time, .. } if *time == remembered),

@@ -6,12 +6,12 @@ use rollcall_core::directory::DirectoryObservations;
 use rollcall_core::id::TenantId;
 use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
 use rollcall_store::{
-    AuditFilter, FinishLogin, HeldSlot, LastLook, LoginTarget, NewAuditEvent, NewSecrets, PageRequest,
+    AuditFilter, FinishLogin, FinishOutcome, HeldSlot, LoginTarget, NewAuditEvent, NewSecrets, PageRequest,
     Reservation, Reserved, Store, StoreError, StoreOptions,
 };
 
 use crate::db::held_line::HeldLine;
-use crate::engine::{Engine, KEY, keyring, on_both};
+use crate::engine::{Engine, Gateway, KEY, keyring, on_both};
 use crate::fixture::*;
 
 on_both! {
@@ -25,7 +25,7 @@ on_both! {
     audit_is_listed_by_tenant_time_and_user,
 }
 
-async fn with_ada(store: &Store) -> LoginTarget {
+async fn with_ada(store: &Gateway) -> LoginTarget {
     set_up(store).await;
     store
         .apply_single(&staff(), &creation(1, "ada"), at(3))
@@ -34,9 +34,10 @@ async fn with_ada(store: &Store) -> LoginTarget {
     target(store).await
 }
 
-async fn target(store: &Store) -> LoginTarget {
+async fn target(store: &Gateway) -> LoginTarget {
     store
-        .login_target(&acme(), "ADA@example.com")
+        .logins
+        .target(&acme(), "ADA@example.com")
         .await
         .unwrap()
         .unwrap()
@@ -72,17 +73,17 @@ pub(crate) fn finish(caller: &str, expect: Option<LoginTarget>) -> FinishLogin {
 }
 
 /// Ends an attempt that holds these slots.
-pub(crate) async fn settle(store: &Store, slots: Vec<HeldSlot>, settlement: Settlement) {
+pub(crate) async fn settle(store: &Gateway, slots: Vec<HeldSlot>, settlement: Settlement) {
     let finish = FinishLogin {
         slots,
         settlement,
         ..finish("settling", None)
     };
-    store.finish_login(finish).await.unwrap();
+    store.logins.finish(finish).await.unwrap();
 }
 
 /// Callers of the audit log, the newest first.
-async fn audited(store: &Store) -> Vec<String> {
+async fn audited(store: &Gateway) -> Vec<String> {
     let events = store
         .list_audit(None, &AuditFilter::default(), &all())
         .await
@@ -92,7 +93,7 @@ async fn audited(store: &Store) -> Vec<String> {
 }
 
 async fn a_target_has_what_decides_a_login(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let found = with_ada(&store).await;
     assert_eq!(found.user, store.user(&acme(), user_id(1)).await.unwrap());
     assert!(found.tenant_enabled && found.tenant_revision == 1);
@@ -103,7 +104,7 @@ async fn a_target_has_what_decides_a_login(engine: Engine) {
         (directory_id("main"), 1)
     );
     assert!(!sync.user_sync_disabled && !sync.directory_disabled && sync.endpoint_confirmed);
-    assert_eq!(store.login_target(&acme(), "nobody").await.unwrap(), None);
+    assert_eq!(store.logins.target(&acme(), "nobody").await.unwrap(), None);
 
     let mut settings = directory_settings();
     settings.disabled = true;
@@ -117,9 +118,9 @@ async fn a_target_has_what_decides_a_login(engine: Engine) {
 }
 
 async fn the_configuration_is_never_older_than_the_target(engine: Engine) {
-    let (store, other) = (engine.store().await, engine.store().await);
+    let (store, other) = (engine.gateway().await, engine.gateway().await);
     let sync = with_ada(&store).await.sync.unwrap();
-    let config = store.login_config(&acme(), &sync).await.unwrap();
+    let config = store.logins.config(&acme(), &sync).await.unwrap();
     assert_eq!(
         *config.user_sync,
         store.user_sync(&acme(), &sync_id("staff")).await.unwrap()
@@ -145,13 +146,13 @@ async fn the_configuration_is_never_older_than_the_target(engine: Engine) {
         .await
         .unwrap();
     let sync = target(&store).await.sync.unwrap();
-    let config = store.login_config(&acme(), &sync).await.unwrap();
+    let config = store.logins.config(&acme(), &sync).await.unwrap();
     assert_eq!(
         (config.user_sync.settings.role.as_str(), config.user_sync.revision),
         ("boss", 2)
     );
     assert_eq!(config.directory.observed, observed);
-    let again = store.login_config(&acme(), &sync).await.unwrap();
+    let again = store.logins.config(&acme(), &sync).await.unwrap();
     assert!(
         std::sync::Arc::ptr_eq(&config.user_sync, &again.user_sync),
         "it was read again"
@@ -163,17 +164,17 @@ async fn the_configuration_is_never_older_than_the_target(engine: Engine) {
 }
 
 async fn a_finished_login_tells_what_changed(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let basis = with_ada(&store).await;
     let end = |caller: &'static str, basis: &LoginTarget| {
         let (store, basis) = (store.clone(), basis.clone());
-        async move { store.finish_login(finish(caller, Some(basis))).await.unwrap() }
+        async move { store.logins.finish(finish(caller, Some(basis))).await.unwrap() }
     };
     let changed = async |caller: &'static str, basis: &LoginTarget| match end(caller, basis).await {
-        LastLook::Changed(now) => now.map(|now| *now),
+        FinishOutcome::TargetChanged(now) => now.map(|now| *now),
         look => panic!("{caller}: {look:?}"),
     };
-    assert_eq!(end("same", &basis).await, LastLook::Same);
+    assert_eq!(end("same", &basis).await, FinishOutcome::Unchanged);
 
     let mut tenant = tenant_settings(&[]);
     tenant.user_sync_enabled = false;
@@ -203,7 +204,7 @@ async fn a_finished_login_tells_what_changed(engine: Engine) {
     store.apply_single(&staff(), &phone, at(7)).await.unwrap();
     let now = target(&store).await;
     assert_ne!(now.user, basis.user);
-    let renewed = LastLook::Renewed(Box::new(now.user.clone()));
+    let renewed = FinishOutcome::UserChanged(Box::new(now.user.clone()));
     assert_eq!(end("renewed", &basis).await, renewed);
     let role = update(&now.user, |profile| profile.role = "boss".into());
     store.apply_single(&staff(), &role, at(8)).await.unwrap();
@@ -217,14 +218,14 @@ async fn a_finished_login_tells_what_changed(engine: Engine) {
     let mut gone = basis;
     gone.user.id = user_id(5);
     assert_eq!(changed("gone", &gone).await, None);
-    let unknown = store.finish_login(finish("unknown", None)).await.unwrap();
-    assert_eq!(unknown, LastLook::Same);
+    let unknown = store.logins.finish(finish("unknown", None)).await.unwrap();
+    assert_eq!(unknown, FinishOutcome::Unchanged);
     assert_eq!(audited(&store).await, ["unknown", "renewed", "same"]);
 }
 
 /// What is not recorded holds its slots as before.
 async fn a_login_that_has_to_be_judged_again_keeps_its_slot(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let basis = with_ada(&store).await;
     let one = [Reservation {
         subject: ThrottleSubject::User(user_id(1)),
@@ -237,7 +238,7 @@ async fn a_login_that_has_to_be_judged_again_keeps_its_slot(engine: Engine) {
         shared: None,
         own: None,
     }];
-    let reserve = async || store.reserve(&acme(), &one, at(1)).await.unwrap();
+    let reserve = async || store.logins.reserve(&acme(), &one, at(1)).await.unwrap();
     let Reserved::Taken(slots) = reserve().await else {
         panic!("no slot");
     };
@@ -249,10 +250,10 @@ async fn a_login_that_has_to_be_judged_again_keeps_its_slot(engine: Engine) {
         slots: slots.clone(),
         ..finish("x", expect)
     };
-    let look = store.finish_login(end(Some(basis))).await.unwrap();
-    assert!(matches!(look, LastLook::Changed(Some(_))));
+    let look = store.logins.finish(end(Some(basis))).await.unwrap();
+    assert!(matches!(look, FinishOutcome::TargetChanged(Some(_))));
     assert!(matches!(reserve().await, Reserved::Wait { .. }));
-    store.finish_login(end(None)).await.unwrap();
+    store.logins.finish(end(None)).await.unwrap();
     assert!(matches!(reserve().await, Reserved::Taken(_)));
 }
 
@@ -260,11 +261,11 @@ async fn a_login_that_has_to_be_judged_again_keeps_its_slot(engine: Engine) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_block_just_before_the_end_is_written_decides_on_postgresql() {
     let engine = Engine::postgres();
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let basis = with_ada(&store).await;
     let line = HeldLine::start(&engine.url(), "INSERT INTO audit_events").await;
     let (keys, options) = (keyring(&format!("k1 {KEY}")), StoreOptions::default());
-    let far = Store::connect(&line.url(), keys, options).await.unwrap();
+    let far = Gateway::of(Store::connect(&line.url(), keys, options).await.unwrap());
     let reservation = [Reservation {
         subject: ThrottleSubject::User(user_id(1)),
         policy: ThrottlePolicy {
@@ -276,7 +277,7 @@ async fn a_block_just_before_the_end_is_written_decides_on_postgresql() {
         shared: None,
         own: None,
     }];
-    let Reserved::Taken(slots) = far.reserve(&acme(), &reservation, at(1)).await.unwrap() else {
+    let Reserved::Taken(slots) = far.logins.reserve(&acme(), &reservation, at(1)).await.unwrap() else {
         panic!("no slot");
     };
     let finish = FinishLogin {
@@ -285,7 +286,7 @@ async fn a_block_just_before_the_end_is_written_decides_on_postgresql() {
     };
     let finishing = tokio::spawn({
         let far = far.clone();
-        async move { far.finish_login(finish).await.unwrap() }
+        async move { far.logins.finish(finish).await.unwrap() }
     });
     line.held().await;
     store
@@ -294,14 +295,14 @@ async fn a_block_just_before_the_end_is_written_decides_on_postgresql() {
         .unwrap();
     line.release();
     match finishing.await.unwrap() {
-        LastLook::Changed(Some(now)) => assert!(now.user.block.is_some()),
+        FinishOutcome::TargetChanged(Some(now)) => assert!(now.user.block.is_some()),
         look => panic!("the block was missed: {look:?}"),
     }
     assert!(audited(&store).await.is_empty());
 }
 
 async fn a_finished_login_settles_its_slots(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     with_ada(&store).await;
     let reservation = [Reservation {
         subject: ThrottleSubject::User(user_id(1)),
@@ -320,7 +321,7 @@ async fn a_finished_login_settles_its_slots(engine: Engine) {
         (Settlement::Failure, true),
         (Settlement::Failure, false),
     ] {
-        let Reserved::Taken(slots) = store.reserve(&acme(), &reservation, at(1)).await.unwrap() else {
+        let Reserved::Taken(slots) = store.logins.reserve(&acme(), &reservation, at(1)).await.unwrap() else {
             panic!("no slot");
         };
         let finish = FinishLogin {
@@ -328,8 +329,8 @@ async fn a_finished_login_settles_its_slots(engine: Engine) {
             settlement,
             ..finish("x", None)
         };
-        store.finish_login(finish).await.unwrap();
-        let left = store.reserve(&acme(), &reservation, at(1)).await.unwrap();
+        store.logins.finish(finish).await.unwrap();
+        let left = store.logins.reserve(&acme(), &reservation, at(1)).await.unwrap();
         match left {
             Reserved::Taken(slots) => {
                 assert!(free, "a failure too many");
@@ -341,7 +342,7 @@ async fn a_finished_login_settles_its_slots(engine: Engine) {
 }
 
 async fn one_that_fails_does_not_fail_others(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     with_ada(&store).await;
     // The database refuses one caller's rows.
     engine
@@ -357,13 +358,13 @@ async fn one_that_fails_does_not_fail_others(engine: Engine) {
         .map(|index| {
             let store = store.clone();
             let caller = if index % 10 == 3 { "poison" } else { "good" };
-            tokio::spawn(async move { (caller, store.finish_login(finish(caller, None)).await) })
+            tokio::spawn(async move { (caller, store.logins.finish(finish(caller, None)).await) })
         })
         .collect();
     for task in tasks {
         let (caller, result) = task.await.unwrap();
         match caller {
-            "good" => assert_eq!(result.unwrap(), LastLook::Same),
+            "good" => assert_eq!(result.unwrap(), FinishOutcome::Unchanged),
             _ => assert!(matches!(result, Err(StoreError::Corrupt { .. }))),
         }
     }
@@ -372,7 +373,7 @@ async fn one_that_fails_does_not_fail_others(engine: Engine) {
 }
 
 async fn many_logins_at_once_all_end(engine: Engine) {
-    let stores = [engine.store().await, engine.store().await];
+    let stores = [engine.gateway().await, engine.gateway().await];
     let basis = with_ada(&stores[0]).await;
     let tasks: Vec<_> = (0..200)
         .map(|index| {
@@ -389,7 +390,8 @@ async fn many_logins_at_once_all_end(engine: Engine) {
                     shared: None,
                     own: None,
                 }];
-                let Reserved::Taken(slots) = store.reserve(&acme(), &reservation, at(1)).await.unwrap()
+                let Reserved::Taken(slots) =
+                    store.logins.reserve(&acme(), &reservation, at(1)).await.unwrap()
                 else {
                     panic!("no slot");
                 };
@@ -397,7 +399,10 @@ async fn many_logins_at_once_all_end(engine: Engine) {
                     slots,
                     ..finish(&index.to_string(), Some(basis))
                 };
-                assert_eq!(store.finish_login(finish).await.unwrap(), LastLook::Same);
+                assert_eq!(
+                    store.logins.finish(finish).await.unwrap(),
+                    FinishOutcome::Unchanged
+                );
             })
         })
         .collect();
@@ -406,7 +411,7 @@ async fn many_logins_at_once_all_end(engine: Engine) {
     }
     assert_eq!(audited(&stores[0]).await.len(), 200);
     stores[0].close().await;
-    let late = stores[0].finish_login(finish("late", None)).await;
+    let late = stores[0].logins.finish(finish("late", None)).await;
     assert!(
         matches!(late, Err(StoreError::Unavailable(_))),
         "an attempt that is not audited was answered"
@@ -414,7 +419,7 @@ async fn many_logins_at_once_all_end(engine: Engine) {
 }
 
 async fn audit_is_listed_by_tenant_time_and_user(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let change = NewAuditEvent {
         kind: AuditKind::Change {
             method: "UserService.BlockUser".into(),

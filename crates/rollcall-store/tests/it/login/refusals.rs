@@ -2,9 +2,9 @@
 
 use rollcall_core::audit::{AuditKind, Flood, LoginOutcome, OwnReason};
 use rollcall_core::throttle::ThrottleSubject;
-use rollcall_store::{AuditFilter, NewAuditEvent, PageRequest, Store};
+use rollcall_store::{AuditFilter, NewAuditEvent, PageRequest};
 
-use crate::engine::{Engine, on_both};
+use crate::engine::{Engine, Gateway, on_both};
 use crate::fixture::*;
 
 on_both! {
@@ -30,16 +30,17 @@ fn refused(seconds: i64, user: u128) -> NewAuditEvent {
     }
 }
 
-async fn refuse(store: &Store, seconds: i64, user: u128) {
+async fn refuse(store: &Gateway, seconds: i64, user: u128) {
     let subject = ThrottleSubject::User(user_id(user));
     store
+        .logins
         .record_refusal(&acme(), &subject, refused(seconds, user))
         .await
         .unwrap();
 }
 
 /// Time of the event, and the flood that it stands for, from the oldest event to the newest.
-async fn events(store: &Store, user: u128) -> Vec<(i64, String, Option<Flood>)> {
+async fn events(store: &Gateway, user: u128) -> Vec<(i64, String, Option<Flood>)> {
     let filter = AuditFilter {
         user: Some(user_id(user)),
         ..AuditFilter::default()
@@ -61,7 +62,7 @@ async fn events(store: &Store, user: u128) -> Vec<(i64, String, Option<Flood>)> 
 }
 
 async fn a_flood_is_one_event_that_counts_what_was_answered(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     for seconds in 0..40 {
         refuse(&store, seconds, 1).await;
     }
@@ -75,7 +76,7 @@ async fn a_flood_is_one_event_that_counts_what_was_answered(engine: Engine) {
     );
     // A crash comes between: another process goes on.
     store.close().await;
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     assert_eq!(store.audit_refusals(at(41)).await.unwrap(), 2);
     let flood = Flood {
         attempts: 39,
@@ -90,7 +91,7 @@ async fn a_flood_is_one_event_that_counts_what_was_answered(engine: Engine) {
 }
 
 async fn replicas_make_events_of_a_flood_once(engine: Engine) {
-    let stores = [engine.store().await, engine.store().await];
+    let stores = [engine.gateway().await, engine.gateway().await];
     let tasks: Vec<_> = (0..120)
         .map(|index| {
             let store = stores[index % 2].clone();

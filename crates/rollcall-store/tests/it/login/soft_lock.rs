@@ -2,9 +2,9 @@
 
 use chrono::TimeDelta;
 use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
-use rollcall_store::{FinishLogin, HeldSlot, OwnCount, Reservation, Reserved, Store};
+use rollcall_store::{FinishLogin, HeldSlot, OwnCount, Reservation, Reserved};
 
-use crate::engine::{Engine, on_both};
+use crate::engine::{Engine, Gateway, on_both};
 use crate::fixture::*;
 use crate::login::commit::{finish, settle};
 
@@ -42,8 +42,13 @@ fn limited(subject: ThrottleSubject, limit: u32) -> Reservation {
     }
 }
 
-async fn taken(store: &Store, reservations: &[Reservation], seconds: i64) -> Option<Vec<HeldSlot>> {
-    match store.reserve(&acme(), reservations, at(seconds)).await.unwrap() {
+async fn taken(store: &Gateway, reservations: &[Reservation], seconds: i64) -> Option<Vec<HeldSlot>> {
+    match store
+        .logins
+        .reserve(&acme(), reservations, at(seconds))
+        .await
+        .unwrap()
+    {
         Reserved::Taken(slots) => Some(slots),
         Reserved::Wait { time: wait, .. } => {
             assert!(wait > TimeDelta::zero());
@@ -53,7 +58,7 @@ async fn taken(store: &Store, reservations: &[Reservation], seconds: i64) -> Opt
 }
 
 async fn parallel_attempts_cannot_overshoot(engine: Engine) {
-    let stores = [engine.store().await, engine.store().await];
+    let stores = [engine.gateway().await, engine.gateway().await];
     let tasks: Vec<_> = (0..30)
         .map(|index| {
             let store = stores[index % 2].clone();
@@ -68,14 +73,14 @@ async fn parallel_attempts_cannot_overshoot(engine: Engine) {
 }
 
 async fn all_subjects_or_none(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let both = [limited(client(), 3), limited(user(), 1)];
     let slots = taken(&store, &both, 0).await.unwrap();
     assert_eq!(
         slots.iter().map(|held| &held.subject).collect::<Vec<_>>(),
         [&client(), &user()]
     );
-    let waits = store.reserve(&acme(), &both, at(60)).await.unwrap();
+    let waits = store.logins.reserve(&acme(), &both, at(60)).await.unwrap();
     let full = Reserved::Wait {
         time: TimeDelta::minutes(14),
         subject: user(),
@@ -88,7 +93,11 @@ async fn all_subjects_or_none(engine: Engine) {
             expected
         );
     }
-    let other_tenant = store.reserve(&tenant_id("other"), &both, at(62)).await.unwrap();
+    let other_tenant = store
+        .logins
+        .reserve(&tenant_id("other"), &both, at(62))
+        .await
+        .unwrap();
     assert!(
         matches!(other_tenant, Reserved::Taken(_)),
         "tenants share a counter"
@@ -100,7 +109,7 @@ async fn all_subjects_or_none(engine: Engine) {
 }
 
 async fn a_right_password_forgets(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let one = [limited(user(), 2)];
     let slots = taken(&store, &one, 0).await.unwrap();
     settle(&store, slots, Settlement::Failure).await;
@@ -119,7 +128,7 @@ async fn a_right_password_forgets(engine: Engine) {
 }
 
 async fn a_right_password_gives_a_client_its_slot_back_and_forgets_nothing(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let both = [limited(user(), 9), limited(client(), 2)];
     let slots = taken(&store, &both, 0).await.unwrap();
     settle(&store, slots, Settlement::Failure).await;
@@ -135,7 +144,7 @@ async fn a_right_password_gives_a_client_its_slot_back_and_forgets_nothing(engin
 }
 
 async fn an_unlocked_user_may_try_again(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let one = [limited(user(), 1)];
     let slots = taken(&store, &one, 0).await.unwrap();
     assert!(taken(&store, &one, 0).await.is_none());
@@ -146,7 +155,7 @@ async fn an_unlocked_user_may_try_again(engine: Engine) {
 }
 
 async fn an_attempt_with_the_same_password_shares_a_slot_of_unknown_outcome(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let one = limited(user(), 1);
     let slots = taken(&store, std::slice::from_ref(&one), 0).await.unwrap();
     let shared = Some(slots[0].slot);
@@ -182,16 +191,16 @@ fn from_home(limit: u32, ceiling: Option<u32>) -> [Reservation; 1] {
     }]
 }
 
-async fn prove(store: &Store, slots: Vec<HeldSlot>) {
+async fn prove(store: &Gateway, slots: Vec<HeldSlot>) {
     let finish = FinishLogin {
         slots,
         proven_at: Some(at_home()),
         ..finish("proving", None)
     };
-    store.finish_login(finish).await.unwrap();
+    store.logins.finish(finish).await.unwrap();
 }
 
-async fn fail(store: &Store, reservations: &[Reservation], seconds: i64) -> bool {
+async fn fail(store: &Gateway, reservations: &[Reservation], seconds: i64) -> bool {
     let Some(slots) = taken(store, reservations, seconds).await else {
         return false;
     };
@@ -200,7 +209,7 @@ async fn fail(store: &Store, reservations: &[Reservation], seconds: i64) -> bool
 }
 
 async fn an_address_that_is_the_user_s_has_a_count_of_its_own(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let (home, elsewhere) = (from_home(2, None), [limited(user(), 2)]);
     // Not yet theirs: counted with everybody.
     assert!(fail(&store, &elsewhere, 0).await && fail(&store, &home, 0).await);
@@ -216,7 +225,7 @@ async fn an_address_that_is_the_user_s_has_a_count_of_its_own(engine: Engine) {
     prove(&store, slots).await;
     // Whoever is at home may guess no more than anybody.
     assert!(fail(&store, &home, 30).await && fail(&store, &home, 31).await);
-    let waits = store.reserve(&acme(), &home, at(32)).await.unwrap();
+    let waits = store.logins.reserve(&acme(), &home, at(32)).await.unwrap();
     assert!(matches!(waits, Reserved::Wait { subject, .. } if subject == at_home()));
     assert!(store.unlock_user(&acme(), user_id(1)).await.unwrap().is_some());
     assert_eq!(store.unlock_user(&acme(), user_id(1)).await.unwrap(), None);
@@ -226,7 +235,7 @@ async fn an_address_that_is_the_user_s_has_a_count_of_its_own(engine: Engine) {
 }
 
 async fn all_addresses_together_stay_below_a_threshold_that_is_known(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let (home, elsewhere) = (from_home(3, Some(4)), [limited(user(), 3)]);
     let slots = taken(&store, &home, 0).await.unwrap();
     prove(&store, slots).await;
@@ -242,7 +251,7 @@ async fn all_addresses_together_stay_below_a_threshold_that_is_known(engine: Eng
 }
 
 async fn old_counters_go(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     taken(&store, &[limited(user(), 1)], 0).await.unwrap();
     taken(&store, &[limited(client(), 1)], 100).await.unwrap();
     assert_eq!(store.delete_old_throttles(at(100), 10).await.unwrap(), 1);

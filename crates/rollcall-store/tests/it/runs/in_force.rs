@@ -1,7 +1,7 @@
 //! The configuration in force: that of the last Complete run that was applied.
 
 use rollcall_core::run::RunState;
-use rollcall_store::{RunEnd, Store};
+use rollcall_store::{LoginStore, RunEnd, Store};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -12,10 +12,10 @@ on_both! {
 }
 
 /// Roles of the settings in force and of the draft, as runs and as logins see them.
-async fn roles(store: &Store) -> (String, String) {
+async fn roles(store: &Store, logins: &LoginStore) -> (String, String) {
     let judged_by = store.judged_by(&acme(), &sync_id("staff")).await.unwrap();
-    let target = store.login_target(&acme(), "ada").await.unwrap().unwrap();
-    let config = store.login_config(&acme(), &target.sync.unwrap()).await.unwrap();
+    let target = logins.target(&acme(), "ada").await.unwrap().unwrap();
+    let config = logins.config(&acme(), &target.sync.unwrap()).await.unwrap();
     assert_eq!(judged_by.user_sync.settings, config.user_sync.settings);
     assert_eq!(judged_by.in_force, config.in_force);
     (
@@ -39,6 +39,7 @@ fn pair(in_force: &str, draft: &str) -> (String, String) {
 
 async fn a_configuration_is_in_force_once_a_complete_run_with_it_was_applied(engine: Engine) {
     let store = engine.store().await;
+    let logins = LoginStore::open(&store);
     set_up(&store).await;
     let token = lease(&store, &staff()).await;
     store
@@ -48,14 +49,14 @@ async fn a_configuration_is_in_force_once_a_complete_run_with_it_was_applied(eng
     let first = sync_settings("main").role;
     edit(&store, 1, "boss").await;
     assert_eq!(
-        roles(&store).await,
+        roles(&store, &logins).await,
         pair("boss", "boss"),
         "nothing was applied yet"
     );
 
     let id = planned(&store, &token, 1, &[]).await;
     edit(&store, 2, &first).await;
-    assert_eq!(roles(&store).await, pair(&first, &first));
+    assert_eq!(roles(&store, &logins).await, pair(&first, &first));
     let end = |state, complete: bool| RunEnd {
         complete_pull_time: complete.then_some(at(2)),
         ..ended(state)
@@ -65,20 +66,24 @@ async fn a_configuration_is_in_force_once_a_complete_run_with_it_was_applied(eng
         .end_run(&token, &staff(), id, end(RunState::Succeeded, true), &[], at(6))
         .await
         .unwrap();
-    assert_eq!(roles(&store).await, pair("boss", &first));
+    assert_eq!(roles(&store, &logins).await, pair("boss", &first));
 
     let id = planned(&store, &token, 2, &[]).await;
     store
         .end_run(&token, &staff(), id, end(RunState::Succeeded, false), &[], at(6))
         .await
         .unwrap();
-    assert_eq!(roles(&store).await, pair("boss", &first), "it did not see all");
+    assert_eq!(
+        roles(&store, &logins).await,
+        pair("boss", &first),
+        "it did not see all"
+    );
     let id = planned(&store, &token, 3, &[]).await;
     store
         .end_run(&token, &staff(), id, end(RunState::Succeeded, true), &[], at(6))
         .await
         .unwrap();
-    assert_eq!(roles(&store).await, pair(&first, &first));
+    assert_eq!(roles(&store, &logins).await, pair(&first, &first));
 }
 
 async fn runs_share_a_copy_of_their_settings_and_it_goes_with_them(engine: Engine) {

@@ -5,7 +5,7 @@ use rollcall_core::id::UserId;
 use rollcall_core::planner::Holder;
 use rollcall_core::user::{Profile, User, UserState};
 use rollcall_store::{
-    IdentifierUniqueness, Kind, NewUser, PageRequest, Store, StoreError, UserFilter, UserSource,
+    IdentifierUniqueness, Kind, LoginStore, NewUser, PageRequest, Store, StoreError, UserFilter, UserSource,
 };
 
 use crate::engine::{Engine, KEY, on_both};
@@ -180,11 +180,17 @@ async fn identifiers_may_be_unique_in_the_deployment(engine: Engine) {
         "another tenant's user was shown"
     );
     assert_eq!(
-        store.login_target(&other, "ada").await.unwrap(),
+        LoginStore::open(&store).target(&other, "ada").await.unwrap(),
         None,
         "another tenant's user was shown"
     );
-    assert!(store.login_target(&acme(), "ada").await.unwrap().is_some());
+    assert!(
+        LoginStore::open(&store)
+            .target(&acme(), "ada")
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 async fn the_owner_stays(engine: Engine) {

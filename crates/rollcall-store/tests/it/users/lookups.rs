@@ -7,10 +7,10 @@ use chrono::TimeDelta;
 use rollcall_core::audit::{AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::plan::Change;
 use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
-use rollcall_store::{FinishLogin, LastLook, NewAuditEvent, Reservation, Reserved, Store};
+use rollcall_store::{FinishLogin, FinishOutcome, NewAuditEvent, Reservation, Reserved};
 use rollcall_testkit::wait_for;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Gateway};
 use crate::fixture::*;
 
 const USERS: u128 = 3_000;
@@ -45,8 +45,8 @@ async fn rows_read(engine: &Engine, left: &str) -> u64 {
     database(engine).sql(rows).unwrap().trim().parse().unwrap()
 }
 
-async fn log_in(store: &Store, login: &str) {
-    let target = store.login_target(&acme(), login).await.unwrap().unwrap();
+async fn log_in(store: &Gateway, login: &str) {
+    let target = store.logins.target(&acme(), login).await.unwrap().unwrap();
     let subjects = [
         ThrottleSubject::User(target.user.id),
         ThrottleSubject::Client("192.0.2.1".into()),
@@ -62,7 +62,12 @@ async fn log_in(store: &Store, login: &str) {
         shared: None,
         own: None,
     });
-    let Reserved::Taken(slots) = store.reserve(&acme(), &reservations, at(20)).await.unwrap() else {
+    let Reserved::Taken(slots) = store
+        .logins
+        .reserve(&acme(), &reservations, at(20))
+        .await
+        .unwrap()
+    else {
         panic!("no slot");
     };
     let audit = NewAuditEvent {
@@ -88,7 +93,10 @@ async fn log_in(store: &Store, login: &str) {
         proven_at: None,
         expect: Some(target),
     };
-    assert_eq!(store.finish_login(finish).await.unwrap(), LastLook::Same);
+    assert_eq!(
+        store.logins.finish(finish).await.unwrap(),
+        FinishOutcome::Unchanged
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -96,8 +104,8 @@ async fn logins_and_chunks_read_no_more_than_they_look_up() {
     let engine = Engine::postgres();
     let none = sessions(&engine);
     // A gateway whose statements were planned while there was nobody.
-    let early = engine.store().await;
-    assert_eq!(early.login_target(&acme(), "u1").await.unwrap(), None);
+    let early = engine.gateway().await;
+    assert_eq!(early.logins.target(&acme(), "u1").await.unwrap(), None);
     let of_early = sessions(&engine);
     let (store, token) = ready(&engine).await;
     let people: Vec<Change> = (1..=USERS)

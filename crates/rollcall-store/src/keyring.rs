@@ -200,5 +200,4 @@ impl SealedFor<'_> {
 }
 
 #[cfg(test)]
-#[path = "keyring_tests.rs"]
 mod tests;
