@@ -29,6 +29,8 @@ pub enum StageKind {
     ExternalId,
     /// The mapped attributes on the found entries.
     FieldMappings,
+    /// What tells whether accounts are enabled.
+    AccountState,
     /// The role rules.
     RoleRules,
     /// Other user syncs that claim the same entries.

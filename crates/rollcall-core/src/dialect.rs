@@ -119,13 +119,27 @@ impl Dialect {
     /// Reads the account's state from an entry that was asked for [`state_attributes`](Self::state_attributes).
     ///
     /// LDAP does not tell an absent attribute from one that may not be read. An attribute that every account has is
-    /// unreadable where it is absent; any other one is not set. Where several states hold, disabled comes before
+    /// unreadable where it is absent; any other one is not set, unless somebody has found out that it may not be read. Where several states hold, disabled comes before
     /// expired, expired before unreadable, and unreadable before locked.
     pub fn account_state(self, entry: &Entry, now: DateTime<Utc>) -> AccountState {
+        self.read_state(entry, now, &[]).0
+    }
+
+    /// The same on a server of which is known that these attributes may not be read: where one of them is absent, it is
+    /// unreadable. With the first attribute that decides whether the account is enabled and cannot be read.
+    pub fn read_state(
+        self,
+        entry: &Entry,
+        now: DateTime<Utc>,
+        hidden: &[&str],
+    ) -> (AccountState, Option<&'static str>) {
         let mut facts = state::Facts::default();
+        let mut unreadable = None;
         for (attribute, reading) in self.readings() {
             match entry.values(attribute) {
-                [] if self.has_always(attribute, entry) => reading.unreadable(&mut facts),
+                [] if self.has_always(attribute, entry) || hidden.contains(attribute) => {
+                    reading.unreadable(&mut facts);
+                }
                 [] => {}
                 [value] => match std::str::from_utf8(value) {
                     Ok(value) => reading.read(value.trim(), now.timestamp(), &mut facts),
@@ -133,8 +147,20 @@ impl Dialect {
                 },
                 _ => reading.unreadable(&mut facts),
             }
+            if facts.is_unreadable() {
+                unreadable.get_or_insert(*attribute);
+            }
         }
-        facts.into_state()
+        (facts.into_state(), unreadable)
+    }
+
+    /// Those of the [`state_attributes`](Self::state_attributes) that decide whether an account is enabled.
+    pub fn deciding_attributes(self) -> impl Iterator<Item = &'static str> {
+        let deciding = self
+            .readings()
+            .iter()
+            .filter(|(_, reading)| reading.decides_status());
+        deciding.map(|(attribute, _)| *attribute)
     }
 
     /// What absence means: true if every account has the attribute, so that one without it hides it. MS-ADTS

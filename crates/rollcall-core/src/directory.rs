@@ -1,5 +1,6 @@
 //! Directories: how to reach a customer's LDAP server. What comes back from one is untrusted input.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::dialect::Dialect;
 use crate::dn::Dn;
-use crate::id::{DirectoryId, TenantId};
+use crate::id::{DirectoryId, TenantId, UserSyncId};
 use crate::secret_attribute::is_secret;
 use crate::soft_lock::SoftLock;
 use crate::violation::{Violations, check_text};
@@ -207,6 +208,8 @@ pub struct DirectoryObservations {
     pub lockout_threshold: Option<u32>,
     /// Time after which the directory itself forgets failed binds; `None` if it does not, or it could not be read.
     pub lockout_window: Option<Duration>,
+    /// Attributes that tell whether an account is enabled and may not be read of the entries of a user sync.
+    pub hidden_state: BTreeMap<UserSyncId, Vec<String>>,
     /// When this was last read.
     pub observe_time: Option<DateTime<Utc>>,
 }

@@ -30,6 +30,8 @@ pub struct EntryReading {
     pub dn_unreadable: bool,
     /// Whether the account may log in.
     pub status: AccountStatus,
+    /// The attribute that would tell, where it cannot be read.
+    pub unreadable_state: Option<&'static str>,
     /// What it offers for each field.
     pub offers: Offers,
 }
@@ -310,7 +312,11 @@ impl EntryReading {
 
     fn state_issue(&self, consequence: &str) -> Issue {
         let message = format!("whether the account is enabled cannot be read: {consequence}");
-        Issue::new(IssueKind::StateUnreadable, &self.dn, message)
+        let issue = Issue::new(IssueKind::StateUnreadable, &self.dn, message);
+        match self.unreadable_state {
+            Some(attribute) => issue.about(attribute, ""),
+            None => issue,
+        }
     }
 
     fn dn_issue(&self, consequence: &str) -> Issue {

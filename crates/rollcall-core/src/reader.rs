@@ -18,6 +18,8 @@ use crate::person::{self, Nobody};
 pub struct EntryReader {
     dialect: Dialect,
     id_kinds: Vec<IdKind>,
+    /// Attributes of the account's state that may not be read.
+    hidden: Vec<&'static str>,
     mapping: Mapping,
 }
 
@@ -27,6 +29,7 @@ impl EntryReader {
         Self {
             dialect,
             id_kinds: id_choice::candidates(dialect, id_attribute),
+            hidden: Vec::new(),
             mapping,
         }
     }
@@ -37,6 +40,22 @@ impl EntryReader {
             id_kinds: vec![kind],
             ..self
         }
+    }
+
+    /// The same where these attributes of the account's state may not be read: one that is absent says nothing then.
+    pub fn with_hidden(self, names: &[String]) -> Self {
+        let deciding = self.dialect.deciding_attributes();
+        let hidden =
+            deciding.filter(|attribute| names.iter().any(|name| name.eq_ignore_ascii_case(attribute)));
+        Self {
+            hidden: hidden.collect(),
+            ..self
+        }
+    }
+
+    /// The attributes of the account's state that may not be read.
+    pub fn hidden(&self) -> &[&'static str] {
+        &self.hidden
     }
 
     /// The kinds of ids that entries may have.
@@ -116,11 +135,13 @@ impl EntryReader {
 
     /// Reads an entry whose id is known.
     pub fn read(&self, external_id: ExternalId, entry: &Entry, now: DateTime<Utc>) -> EntryReading {
+        let (state, unreadable_state) = self.dialect.read_state(entry, now, &self.hidden);
         EntryReading {
             external_id,
             dn: entry.dn.clone(),
             dn_unreadable: entry.tainted,
-            status: self.dialect.account_state(entry, now).status,
+            status: state.status,
+            unreadable_state,
             offers: self.mapping.read(entry),
         }
     }

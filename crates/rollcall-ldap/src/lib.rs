@@ -29,6 +29,7 @@ mod gate;
 mod guard;
 mod guid_bind;
 mod health;
+mod hidden_state;
 mod idn;
 mod lookup;
 mod membership;

@@ -3,6 +3,7 @@
 
 mod dn;
 mod entries;
+mod ldif;
 mod matching;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,9 @@ pub use entries::{Tree, TreeEntry};
 use crate::scripted::ber::{self, PAGED_RESULTS};
 use crate::scripted::request::{Operation, Request};
 use crate::scripted::{Peer, ScriptedLdap};
+
+/// What Active Directory says that it can do (MS-ADTS 3.1.1.3.4.3.1).
+const ACTIVE_DIRECTORY: &[u8] = b"1.2.840.113556.1.4.800";
 
 /// How the server fails to answer at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +148,7 @@ impl Session {
                 self.bound = code == 0 && !dn.is_empty();
                 ber::bind_response(id, code, "", "")
             }
-            Operation::Search { base, scope: 0, .. } if base.is_empty() => root_dse(id),
+            Operation::Search { base, scope: 0, .. } if base.is_empty() => root_dse(id, &shared.tree),
             Operation::Search { .. } if !self.bound => ber::search_done(id, 50, "bind first"),
             Operation::Search {
                 base,
@@ -243,10 +247,19 @@ fn entries(id: i64, entries: &[TreeEntry]) -> Vec<u8> {
     sent.collect::<Vec<_>>().concat()
 }
 
-fn root_dse(id: i64) -> Vec<u8> {
-    let attributes: [(&str, &[&[u8]]); 4] = [
-        ("objectClass", &[b"top", b"OpenLDAProotDSE"]),
-        ("namingContexts", &[b"dc=example,dc=org"]),
+fn root_dse(id: i64, tree: &Tree) -> Vec<u8> {
+    let context = tree
+        .entries()
+        .first()
+        .map_or("dc=example,dc=org", |root| root.dn.as_str());
+    let kind: (&str, &[&[u8]]) = match tree.imitates_active_directory() {
+        true => ("supportedCapabilities", &[ACTIVE_DIRECTORY]),
+        false => ("objectClass", &[b"top", b"OpenLDAProotDSE"]),
+    };
+    let attributes: [(&str, &[&[u8]]); 5] = [
+        kind,
+        ("namingContexts", &[context.as_bytes()]),
+        ("defaultNamingContext", &[context.as_bytes()]),
         ("supportedLDAPVersion", &[b"3"]),
         ("supportedControl", &[PAGED_RESULTS.as_bytes()]),
     ];

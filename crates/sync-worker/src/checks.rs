@@ -178,6 +178,7 @@ impl Worker {
                 capabilities: capabilities.cloned().collect(),
                 lockout_threshold,
                 lockout_window,
+                hidden_state: known.hidden_state.clone(),
                 observe_time: Some(now),
             };
             self.store.save_observations(tenant, id, &observed).await?;

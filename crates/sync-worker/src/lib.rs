@@ -14,6 +14,7 @@ pub mod command;
 pub mod config;
 mod directories;
 mod due;
+mod hidden_state;
 mod id_kind;
 pub mod mail;
 mod report;

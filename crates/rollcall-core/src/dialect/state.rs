@@ -64,6 +64,10 @@ impl Facts {
         }
     }
 
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.unreadable
+    }
+
     fn set_disabled(&mut self, disabled: bool) {
         self.disabled = Some(disabled || self.disabled == Some(true));
     }
@@ -76,7 +80,7 @@ impl Reading {
     }
 
     /// True if the attribute tells whether the account is enabled, and not only how its password or its lock is.
-    fn decides_status(self) -> bool {
+    pub(super) fn decides_status(self) -> bool {
         match self {
             Self::UserAccountControl
             | Self::ExpiresAtFiletime

@@ -167,6 +167,36 @@ fn an_attribute_with_two_values_or_of_another_form_is_unreadable_and_not_absent(
     );
 }
 
+/// It is there, and says so, or nobody knows.
+#[test]
+fn an_attribute_that_may_not_be_read_is_unreadable_where_it_is_absent() {
+    let read = |attributes: &[(&str, &[u8])], hidden: &[&str]| {
+        let values = attributes
+            .iter()
+            .map(|(name, value)| (name.to_lowercase(), vec![value.to_vec()]));
+        let entry = Entry {
+            attributes: values.collect(),
+            ..Entry::default()
+        };
+        let (state, unreadable) = Dirsrv389.read_state(&entry, DateTime::UNIX_EPOCH, hidden);
+        (state.status, unreadable)
+    };
+    let locked: &[(&str, &[u8])] = &[("nsAccountLock", b"TRUE")];
+    let ended: &[(&str, &[u8])] = &[("krbPrincipalExpiration", b"19690101000000Z")];
+    assert_eq!(read(&[], &[]), (NotSet, None));
+    assert_eq!(read(&[], &["nsAccountLock"]), (Unreadable, Some("nsAccountLock")));
+    assert_eq!(read(locked, &["nsAccountLock"]), (Disabled, None));
+    // What is known to end access ends it.
+    assert_eq!(read(ended, &["nsAccountLock"]), (Expired, Some("nsAccountLock")));
+    assert_eq!(
+        read(&[], &["accountUnlockTime"]),
+        (NotSet, None),
+        "a lock that ends by itself"
+    );
+    let deciding: Vec<&str> = Dirsrv389.deciding_attributes().collect();
+    assert_eq!(deciding, ["nsAccountLock", "krbPrincipalExpiration"]);
+}
+
 #[test]
 fn the_state_of_a_password_is_read_per_dialect() {
     for (dialect, attributes, expired, must_change) in [

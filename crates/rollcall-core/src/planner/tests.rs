@@ -38,6 +38,7 @@ fn entry(number: u8, login: &str, email: Option<&str>) -> ReadEntry {
         dn: format!("cn={number}"),
         dn_unreadable: false,
         status: AccountStatus::Enabled,
+        unreadable_state: None,
         offers: Offers {
             login: offer(Some(login)),
             email: offer(email),

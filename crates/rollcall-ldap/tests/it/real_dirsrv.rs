@@ -286,3 +286,32 @@ async fn a_base_that_is_gone_fails_the_search() {
     let error = LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT);
     assert_eq!(outcome, SearchOutcome::Failed { error });
 }
+
+/// What may not be searched for makes a filter neither true nor false.
+#[tokio::test]
+async fn a_hidden_state_is_found_by_filters() {
+    let Some(domain) = domain() else { return };
+    let base = domain.server.base_dn();
+    let person = "changetype: add\nobjectClass: person\ncn: hidden\nsn: hidden\n";
+    let deny = format!(
+        "aci: (targetattr=\"nsAccountLock\")(version 3.0; acl \"hide\"; deny (read,search,compare) userdn=\"ldap:///{}\";)\n",
+        domain.server.service().dn
+    );
+    let hidden = format!("cn=hidden,{base}");
+    domain
+        .server
+        .modify(&format!("dn: {hidden}\n{person}{deny}"))
+        .unwrap();
+    let directory = domain.directory(domain.settings());
+    let shown = domain.server.person(DirsrvPerson::Normal).dn;
+    let of = async |dns: &[String]| {
+        let found = directory
+            .hidden_state(Dialect::Dirsrv389, dns, in_seconds(20))
+            .await;
+        found.unwrap()
+    };
+    assert_eq!(of(&[shown.clone(), hidden]).await, Some(vec!["nsAccountLock"]));
+    assert_eq!(of(&[shown]).await, Some(vec![]));
+    assert_eq!(of(&[]).await, None);
+    assert_eq!(of(&[format!("cn=nobody,{base}")]).await, None);
+}

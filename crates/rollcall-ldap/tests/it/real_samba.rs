@@ -414,3 +414,32 @@ async fn the_rights_of_the_bind_account_and_the_lockout_are_told() {
         assert_eq!((lockout.threshold, lockout.window.unwrap().as_secs()), (5, 1800));
     }
 }
+
+/// Everybody has an accountExpires.
+#[tokio::test]
+async fn a_hidden_state_is_one_that_nobody_shows() {
+    let Some(domain) = domain() else { return };
+    let dn = domain.group("hidden").replace("OU=Groups", "OU=People");
+    let user = "changetype: add\nobjectClass: user\nsAMAccountName: hidden\n";
+    domain.dc.modify(&format!("dn: {dn}\n{user}")).unwrap();
+    let by = domain.dc.powerful();
+    // Takes the right to read accountExpires (by its schemaIDGUID) from everybody who has logged in.
+    let hide = "(OD;;RP;bf967915-0de6-11d0-a285-00aa003049e2;;AU)";
+    let done = std::process::Command::new("samba-tool")
+        .args(["dsacl", "set", "--objectdn", &dn, "--sddl", hide])
+        .args(["-H", &domain.dc.tls_url(), "--simple-bind-dn", &by.dn])
+        .args(["--password", &by.password])
+        .args(["--option", "tls verify peer = no_check"])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let directory = domain.directory(domain.settings());
+    let of = async |dns: &[String]| {
+        let found = directory.hidden_state(AD, dns, in_seconds(20)).await;
+        found.unwrap()
+    };
+    let shown = domain.dc.person(SambaPerson::Normal).dn;
+    assert_eq!(of(std::slice::from_ref(&shown)).await, Some(vec![]));
+    assert_eq!(of(&[shown, dn.clone()]).await, Some(vec![]));
+    assert_eq!(of(&[dn]).await, Some(vec!["accountExpires"]));
+}

@@ -71,3 +71,50 @@ async fn a_lock_that_is_not_told_is_a_wrong_password() {
         assert_eq!(verdict, silent(InternalReason::InvalidCredentials), "{guess}");
     }
 }
+
+/// What may not be searched for makes a filter neither true nor false.
+#[tokio::test]
+async fn a_hidden_state_is_found_by_filters() {
+    let hide = |who: &str| {
+        format!("access to dn.exact=\"cn={who},{BASE}\" attrs=pwdAccountLockedTime,pwdEndTime by * none")
+    };
+    let mut people = ada(None);
+    for name in ["ben", "cem"] {
+        people += &format!("\ndn: cn={name},{BASE}\nobjectClass: person\ncn: {name}\nsn: {name}\n");
+    }
+    let locked = "userPassword: x\npwdAccountLockedTime: 000001010000Z\n";
+    people += locked;
+    people += &format!("\ndn: cn=dan,{BASE}\nobjectClass: person\ncn: dan\nsn: dan\n{locked}");
+    let builder = || Slapd::builder().ldif(&people);
+    // Dan's may be searched for.
+    let searched = hide("dan").replace("none", "search");
+    let rules = format!("{}\n{searched}", hide("ben"));
+    let slapd = builder().ppolicy().first_access(&rules).start().unwrap();
+    let directory = on_slapd(&slapd);
+    let of = async |directory: &LdapDirectory, names: &[&str]| {
+        let dns: Vec<String> = names.iter().map(|name| format!("cn={name},{BASE}")).collect();
+        let found = directory
+            .hidden_state(Dialect::OpenLdap, &dns, in_seconds(20))
+            .await;
+        found.unwrap()
+    };
+    assert_eq!(
+        of(&directory, &["ada", "cem"]).await,
+        Some(vec![]),
+        "absent, and present"
+    );
+    assert_eq!(
+        of(&directory, &["ada", "ben"]).await,
+        Some(vec!["pwdAccountLockedTime", "pwdEndTime"])
+    );
+    assert_eq!(of(&directory, &["dan"]).await, Some(vec!["pwdAccountLockedTime"]));
+    assert_eq!(of(&directory, &["nobody"]).await, None);
+}
+
+#[tokio::test]
+async fn a_state_that_the_server_does_not_know_is_not_hidden() {
+    let slapd = Slapd::builder().ldif(&ada(None)).start().unwrap();
+    let (directory, dns) = (on_slapd(&slapd), [ADA.to_owned()]);
+    let found = directory.hidden_state(Dialect::OpenLdap, &dns, in_seconds(20));
+    assert_eq!(found.await.unwrap(), Some(vec![]));
+}

@@ -93,6 +93,7 @@ wire_enum!(
         Paging,
         ExternalId,
         FieldMappings,
+        AccountState,
         RoleRules,
         Overlaps,
         Privilege,

@@ -94,13 +94,9 @@ impl From<&Directory> for v1::Directory {
 }
 
 fn server(observed: &DirectoryObservations) -> Option<v1::DirectoryServer> {
-    let observe_time = observed.observe_time?;
+    let (observe_time, dialect) = (observed.observe_time?, observed.dialect?);
     Some(v1::DirectoryServer {
-        kind: observed
-            .dialect
-            .map(v1::DirectoryServerKind::from)
-            .unwrap_or_default()
-            .into(),
+        kind: v1::DirectoryServerKind::from(dialect).into(),
         vendor: observed.vendor.clone().unwrap_or_default(),
         capabilities: observed.capabilities.clone(),
         lockout_threshold: observed

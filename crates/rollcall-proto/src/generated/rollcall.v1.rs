@@ -2396,6 +2396,9 @@ pub enum CheckStageKind {
     Overlaps = 14,
     /// The bind account can read and nothing else. Found out by reading only.
     Privilege = 15,
+    /// What tells whether an account is enabled may be read. Where it may not, new people wait, and nobody who is
+    /// deactivated comes back.
+    AccountState = 16,
 }
 impl CheckStageKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2420,6 +2423,7 @@ impl CheckStageKind {
             Self::RoleRules => "CHECK_STAGE_KIND_ROLE_RULES",
             Self::Overlaps => "CHECK_STAGE_KIND_OVERLAPS",
             Self::Privilege => "CHECK_STAGE_KIND_PRIVILEGE",
+            Self::AccountState => "CHECK_STAGE_KIND_ACCOUNT_STATE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2441,6 +2445,7 @@ impl CheckStageKind {
             "CHECK_STAGE_KIND_ROLE_RULES" => Some(Self::RoleRules),
             "CHECK_STAGE_KIND_OVERLAPS" => Some(Self::Overlaps),
             "CHECK_STAGE_KIND_PRIVILEGE" => Some(Self::Privilege),
+            "CHECK_STAGE_KIND_ACCOUNT_STATE" => Some(Self::AccountState),
             _ => None,
         }
     }

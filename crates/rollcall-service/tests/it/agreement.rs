@@ -143,8 +143,14 @@ impl Sync {
         (findings, roles.problems().to_vec())
     }
 
-    /// As a login finds out, for one in `step` people.
-    pub(crate) async fn at_logins(&self, step: usize) -> (Findings, Vec<RuleProblem>) {
+    /// As a login of the person at this DN finds out.
+    pub(crate) async fn at_a_login(&self, dn: &str) -> (RoleFinding, Vec<RuleProblem>) {
+        let rules = Rules::new(&self.directory, self.dialect, &self.contexts, &self.settings);
+        rules.role(&Person::at(dn), in_seconds(60)).await
+    }
+
+    /// As logins find out.
+    pub(crate) async fn at_logins(&self) -> (Findings, Vec<RuleProblem>) {
         let reader = self.reader();
         let mut people = BTreeMap::new();
         let mut pull = Pull::new(
@@ -164,9 +170,8 @@ impl Sync {
         }
         pull.finish().await.unwrap();
         let (mut findings, mut all_problems) = (Findings::new(), Vec::new());
-        for (login, dn) in people.into_iter().step_by(step) {
-            let rules = Rules::new(&self.directory, self.dialect, &self.contexts, &self.settings);
-            let (finding, problems) = rules.role(&Person::at(&dn), in_seconds(60)).await;
+        for (login, dn) in people.into_iter() {
+            let (finding, problems) = self.at_a_login(&dn).await;
             findings.insert(login, finding);
             all_problems.extend(
                 problems
@@ -181,7 +186,7 @@ impl Sync {
     /// What both say, which must be the same.
     pub(crate) async fn agreed(&self) -> (Findings, Vec<RuleProblem>) {
         let (run, problems) = self.in_a_run().await;
-        let (login, _) = self.at_logins(1).await;
+        let (login, _) = self.at_logins().await;
         assert_eq!(run, login, "a run and a login disagree: {problems:?}");
         (run, problems)
     }

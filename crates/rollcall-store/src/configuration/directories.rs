@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rollcall_core::directory::{Directory, DirectoryObservations, DirectorySettings, PasswordStrength};
-use rollcall_core::id::{DirectoryId, TenantId};
+use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
 use rollcall_core::secret::{Password, SecretBytes};
 use sea_orm::ConnectionTrait;
 
@@ -181,7 +181,8 @@ impl Store {
         model.into_domain()
     }
 
-    /// Saves what was found out about the server. That is no change: the revision stays.
+    /// Saves what was found out about the server, but for [`DirectoryObservations::hidden_state`]. That is no change: the
+    /// revision stays.
     ///
     /// # Errors
     /// `NotFound`.
@@ -191,7 +192,46 @@ impl Store {
         id: &DirectoryId,
         observed: &DirectoryObservations,
     ) -> Result<()> {
+        self.observe(tenant, id, |before| DirectoryObservations {
+            hidden_state: before.hidden_state,
+            ..observed.clone()
+        })
+        .await
+    }
+
+    /// Saves which attributes of the account's state may not be read of the entries of a user sync.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn save_hidden_state(
+        &self,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        user_sync: &UserSyncId,
+        hidden: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        self.observe(tenant, id, |mut observed| {
+            match hidden {
+                [] => observed.hidden_state.remove(user_sync),
+                names => observed.hidden_state.insert(user_sync.clone(), names.to_vec()),
+            };
+            // What logins keep in memory goes by this time.
+            observed.observe_time = Some(now);
+            observed
+        })
+        .await
+    }
+
+    async fn observe(
+        &self,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        change: impl FnOnce(DirectoryObservations) -> DirectoryObservations,
+    ) -> Result<()> {
         let tx = self.inner.database.begin().await?;
+        let model = lock(&tx, tenant, id, None).await?;
+        let observed = change(DirectoryObservations::from_json(&model.observed)?);
         let sql = "UPDATE directories SET observed = $3, observe_time = $4 WHERE tenant = $1 AND id = $2";
         let values = vec![
             tenant.as_str().into(),
@@ -199,9 +239,7 @@ impl Store {
             observed.to_json()?.into(),
             observed.observe_time.map(to_micros).into(),
         ];
-        if execute(&tx, sql, values).await? == 0 {
-            return Err(StoreError::NotFound(Kind::Directory));
-        }
+        execute(&tx, sql, values).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -81,8 +81,8 @@ labels! {
     StageKind {
         Parse = "PARSE", EgressPolicy = "EGRESS_POLICY", Dns = "DNS", Tcp = "TCP", Tls = "TLS", Bind = "BIND",
         RootDse = "ROOT_DSE", SearchBase = "SEARCH_BASE", SearchFilter = "SEARCH_FILTER", Paging = "PAGING",
-        ExternalId = "EXTERNAL_ID", FieldMappings = "FIELD_MAPPINGS", RoleRules = "ROLE_RULES",
-        Overlaps = "OVERLAPS", Privilege = "PRIVILEGE",
+        ExternalId = "EXTERNAL_ID", FieldMappings = "FIELD_MAPPINGS", AccountState = "ACCOUNT_STATE",
+        RoleRules = "ROLE_RULES", Overlaps = "OVERLAPS", Privilege = "PRIVILEGE",
     }
     StageResult { Pass = "PASS", Warn = "WARN", Fail = "FAIL", Skipped = "SKIPPED", }
     StateReason {

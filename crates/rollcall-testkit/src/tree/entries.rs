@@ -55,6 +55,7 @@ pub struct Tree {
     entries: Vec<TreeEntry>,
     hidden: BTreeSet<Vec<String>>,
     unreadable: BTreeSet<String>,
+    imitates_active_directory: bool,
     /// The time that accounts expire by, as GeneralizedTime.
     pub(super) now: String,
 }
@@ -104,6 +105,16 @@ impl Tree {
     pub fn add(&mut self, mut entry: TreeEntry) {
         add_rdn(&mut entry);
         self.entries.push(entry);
+    }
+
+    /// Says that it is an Active Directory, as gateways in front of other stores do.
+    pub fn imitate_active_directory(&mut self) {
+        self.imitates_active_directory = true;
+    }
+
+    /// Whether it says so.
+    pub(super) fn imitates_active_directory(&self) -> bool {
+        self.imitates_active_directory
     }
 
     /// Every entry, hidden ones too.

@@ -156,7 +156,13 @@ impl Worker {
         let (dialect, handle) = (dialect.unwrap_or(Dialect::Generic), &opened.ldap);
         let (mut claims, mut extents) = (Claims::default(), Vec::new());
         for (index, sync) in syncs.iter().enumerate() {
-            let reader = reading::reader(dialect, &directory.settings, &sync.settings, &self.login_policy);
+            let reader = reading::reader(
+                dialect,
+                directory,
+                Some(&sync.id),
+                &sync.settings,
+                &self.login_policy,
+            );
             let searches = &sync.settings.searches;
             let kind = id_kind(&self.store, handle, directory, dialect, Some(&sync.id), searches).await;
             let reader = match kind {

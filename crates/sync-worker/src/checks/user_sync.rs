@@ -1,6 +1,7 @@
 //! CheckUserSync: the connection's stages, then every search as a run would do it, and a sample of what would
 //! become of the entries.
 
+mod account_state;
 mod forecast;
 mod foretold;
 mod kept;
@@ -31,6 +32,7 @@ use self::forecast::{Forecast, Forecaster};
 use self::kept::Kept;
 use self::samples::Sampled;
 use super::Span;
+use crate::hidden_state;
 use crate::services::about;
 use crate::worker::Worker;
 
@@ -41,12 +43,13 @@ const MAX_PROBES: usize = 30;
 /// Part of the time that is kept for what follows the searches.
 const RESERVE: Duration = Duration::from_secs(1);
 /// What is tried once the connection works.
-const LATER_STAGES: [StageKind; 7] = [
+const LATER_STAGES: [StageKind; 8] = [
     StageKind::SearchBase,
     StageKind::SearchFilter,
     StageKind::Paging,
     StageKind::ExternalId,
     StageKind::FieldMappings,
+    StageKind::AccountState,
     StageKind::RoleRules,
     StageKind::Overlaps,
 ];
@@ -111,8 +114,15 @@ impl Worker {
             .any(|stage| stage.kind == StageKind::Bind && stage.result == StageResult::Pass);
         let samples = match reached {
             true => {
-                self.check_entries(&subject, &contexts, &mut report, request.sample_size, span)
-                    .await?
+                self.check_entries(
+                    &subject,
+                    is_stored,
+                    &contexts,
+                    &mut report,
+                    request.sample_size,
+                    span,
+                )
+                .await?
             }
             false => {
                 report.stages.extend(LATER_STAGES.map(not_tried));
@@ -134,6 +144,7 @@ impl Worker {
     async fn check_entries(
         &self,
         subject: &Subject<'_>,
+        is_stored: bool,
         contexts: &[String],
         report: &mut CheckReport,
         sample_size: usize,
@@ -147,7 +158,8 @@ impl Worker {
         let dialect = directory.observed.dialect.unwrap_or(Dialect::Generic);
         let reader = reading::reader(
             dialect,
-            &directory.settings,
+            &directory,
+            subject.id(),
             &subject.settings,
             &self.login_policy,
         );
@@ -185,6 +197,20 @@ impl Worker {
         ));
         let reader = match kind {
             Some(kind) => reader.with_id_kind(kind),
+            None => reader,
+        };
+
+        let hidden = hidden_state::probe(&handle, dialect, &subject.settings.searches, end).await;
+        report
+            .stages
+            .push(account_state::stage(dialect, hidden.as_deref()));
+        let reader = match hidden {
+            Some(hidden) => {
+                if let Some(id) = subject.id().filter(|_| is_stored) {
+                    hidden_state::keep(&self.store, &directory, id, &hidden, span.time).await?;
+                }
+                reader.with_hidden(&hidden)
+            }
             None => reader,
         };
 

@@ -106,6 +106,7 @@ mod tests {
             dn: "cn=second".to_owned(),
             dn_unreadable: false,
             status: AccountStatus::Enabled,
+            unreadable_state: None,
             offers: Offers::default(),
         };
         let mut disputes = Disputes::default();

@@ -62,7 +62,7 @@ pub(super) async fn refresh(x: &Executor, tenant: &TenantId, id: UserId) -> Resu
     }
     // What was edited since the last run is a draft, which a run has to try first.
     let settings: &UserSyncSettings = &judged_by.in_force;
-    let source = source(x, tenant, &origin.directory, settings).await?;
+    let source = source(x, &key, &origin.directory, settings).await?;
     let Source {
         ldap,
         reader,

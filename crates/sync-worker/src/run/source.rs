@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rollcall_core::directory::Directory;
 use rollcall_core::error::Error;
-use rollcall_core::id::{DirectoryId, TenantId};
+use rollcall_core::id::{DirectoryId, UserSyncKey};
 use rollcall_core::reader::EntryReader;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use rollcall_ldap::{LdapDirectory, LdapError};
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::executor::Executor;
 use crate::directories::open_for_use;
+use crate::hidden_state;
 use crate::id_kind::id_kind;
 
 /// A directory and how one user sync reads it.
@@ -57,21 +58,22 @@ impl Source {
 /// What the directory and the store say.
 pub(super) async fn source(
     x: &Executor,
-    tenant: &TenantId,
+    key: &UserSyncKey,
     directory: &DirectoryId,
     settings: &UserSyncSettings,
 ) -> Result<Source, Error> {
-    let (directory, opened) = open_for_use(&x.store, &x.directories, tenant, directory).await?;
+    let (directory, opened) = open_for_use(&x.store, &x.directories, &key.tenant, directory).await?;
     let ldap = opened.ldap.clone();
-    let name = resource_name::directory(tenant, &directory.id);
+    let name = resource_name::directory(&key.tenant, &directory.id);
     let timeout = directory.settings.operation_timeout;
     let root = ldap
         .root_dse(Instant::now() + timeout)
         .await
         .map_err(|error| failure::for_admin(&error, &name))?;
     let policy = &x.limits.login_policy;
+    let reader = reader(root.dialect, &directory, Some(&key.user_sync), settings, policy);
     Ok(Source {
-        reader: reader(root.dialect, &directory.settings, settings, policy),
+        reader,
         contexts: root.data_contexts(),
         ldap,
         directory,
@@ -81,18 +83,31 @@ pub(super) async fn source(
     })
 }
 
-/// The same for a run of this sync, all of whose people have ids of one kind.
+/// The same for a run of this sync, all of whose people have ids of one kind. Which attributes of the account's state may
+/// not be read is found out anew.
 ///
 /// # Errors
 /// What the directory and the store say.
 pub(super) async fn source_of(x: &Executor, sync: &UserSync) -> Result<Source, Error> {
     let settings = &sync.settings;
-    let source = source(x, &sync.tenant, &settings.directory, settings).await?;
+    let key = UserSyncKey {
+        tenant: sync.tenant.clone(),
+        user_sync: sync.id.clone(),
+    };
+    let mut source = source(x, &key, &settings.directory, settings).await?;
+    let dialect = source.reader.dialect();
+    let deadline = Instant::now() + source.timeout;
+    if let Some(hidden) = hidden_state::probe(&source.ldap, dialect, &settings.searches, deadline).await {
+        if hidden_state::keep(&x.store, &source.directory, &sync.id, &hidden, x.clock.now()).await? {
+            tracing::warn!(user_sync = %key, ?hidden, "what may be read of accounts' state has changed");
+        }
+        source.reader = source.reader.with_hidden(&hidden);
+    }
     let kind = id_kind(
         &x.store,
         &source.ldap,
         &source.directory,
-        source.reader.dialect(),
+        dialect,
         Some(&sync.id),
         &settings.searches,
     )

@@ -1,5 +1,7 @@
 //! Small directories with what is right about them: each is checked, synced twice and compared.
 
+mod served;
+
 use std::collections::BTreeMap;
 
 use rollcall_core::error::Reason;
@@ -74,7 +76,7 @@ fn told(issues: &[v1::SyncIssue]) -> Vec<Told> {
     told
 }
 
-impl World {
+impl<D> World<D> {
     async fn checked(&mut self) -> v1::CheckUserSyncResponse {
         let request = v1::CheckUserSyncRequest {
             parent: TENANT.into(),

@@ -112,9 +112,13 @@ fn stranger(message: i64, number: u64) -> Vec<u8> {
 /// What the server sends, and whether it leaves then.
 fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
     let id = request.id;
-    let Operation::Search { base, page, .. } = &request.operation else {
+    let Operation::Search {
+        base, page, filter, ..
+    } = &request.operation
+    else {
         return (ber::bind_response(id, 0, "", ""), false);
     };
+    let by_id = format!("{filter:?}").to_lowercase().contains("entryuuid");
     if base.is_empty() {
         let root: [(&str, &[&[u8]]); 4] = [
             ("objectClass", &[b"top", b"OpenLDAProotDSE"]),
@@ -147,7 +151,7 @@ fn answer(script: &mut Script, request: &Request) -> (Vec<u8>, bool) {
                 false,
             );
         }
-        (Some((size, _)), Mood::ShowsOnly(_)) if usize::try_from(*size).unwrap() != PAGE => {
+        (Some(_), Mood::ShowsOnly(_)) if by_id => {
             script.refusals += 1;
             return (ber::search_done(id, 53, "not for you"), false);
         }

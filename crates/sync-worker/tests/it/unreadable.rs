@@ -34,6 +34,7 @@ impl Person {
         person.set("sn", &[b"Lovelace"]);
         person.set("displayName", &[b"Somebody"]);
         person.set("userAccountControl", &[control.as_bytes()]);
+        person.set("accountExpires", &[b"0"]);
         person
     }
 

@@ -45,13 +45,15 @@ impl PreparedSyncs {
         let (sync, in_force) = (&config.user_sync, &config.in_force);
         let key = (sync.tenant.clone(), sync.id.clone());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let hidden = reading::hidden_state(&config.directory, Some(&sync.id));
         if let Some((settings, prepared)) = kept.get(&key)
             && prepared.reader.dialect() == dialect
+            && prepared.reader.hidden() == hidden
             && (Arc::ptr_eq(settings, in_force) || settings == in_force)
         {
             return Arc::clone(prepared);
         }
-        let reader = reading::reader(dialect, &config.directory.settings, in_force, &self.policy);
+        let reader = reading::reader(dialect, &config.directory, Some(&sync.id), in_force, &self.policy);
         let attributes = reader.mapping().attributes();
         let prepared = Arc::new(Prepared { reader, attributes });
         if kept.len() >= CAPACITY {

@@ -181,6 +181,7 @@ fn creation(mapping: &Mapping, entry: &Entry, origin: Origin, role: &str) -> Cha
         dn: entry.dn.clone(),
         dn_unreadable: entry.tainted,
         status: AccountStatus::Enabled,
+        unreadable_state: None,
         offers: mapping.read(entry),
     };
     Change {

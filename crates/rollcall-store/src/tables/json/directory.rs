@@ -1,10 +1,12 @@
 //! Settings and observations of directories.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectoryObservations, DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::id::UserSyncId;
 use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use serde::{Deserialize, Serialize};
 
@@ -68,9 +70,28 @@ struct Observations {
     capabilities: Vec<String>,
     lockout_threshold: Option<u32>,
     lockout_window: Option<Duration>,
+    #[serde(with = "hidden_state", default)]
+    hidden_state: BTreeMap<UserSyncId, Vec<String>>,
     #[serde(with = "timestamp::optional_micros")]
     observe_time: Option<DateTime<Utc>>,
 }
+
+text_of!(
+    hidden_state,
+    BTreeMap<UserSyncId, Vec<String>>,
+    |of_syncs| of_syncs
+        .iter()
+        .map(|(user_sync, names)| format!("{user_sync}:{}", names.join(",")))
+        .collect::<Vec<_>>()
+        .join(" "),
+    |text| text
+        .split_whitespace()
+        .map(|of_sync| {
+            let (user_sync, names) = of_sync.split_once(':')?;
+            Some((UserSyncId::parse(user_sync)?, names.split(',').map(str::to_owned).collect()))
+        })
+        .collect()
+);
 
 json_column!(DirectorySettings, Settings);
 json_column!(DirectoryObservations, Observations);

@@ -247,6 +247,7 @@ async fn observations_are_no_change(engine: Engine) {
         lockout_threshold: Some(5),
         lockout_window: Some(Duration::from_secs(1_800)),
         observe_time: Some(at(3)),
+        ..DirectoryObservations::default()
     };
     store
         .save_observations(&acme(), &directory_id("main"), &observed)

@@ -232,6 +232,7 @@ fn read(person: u8, (login, email, disabled): &Entry) -> ReadEntry {
         external_id: external_id(u128::from(person)),
         dn: format!("cn={person}"),
         dn_unreadable: false,
+        unreadable_state: None,
         status: if *disabled {
             AccountStatus::Disabled
         } else {
