@@ -36,6 +36,7 @@ impl Company {
                 user_sync_enabled: true,
                 ..v1::Tenant::default()
             }),
+            request_id: String::new(),
         };
         rollcall.tenants().create_tenant(tenant).await?;
         let directory = v1::CreateDirectoryRequest {
@@ -52,6 +53,7 @@ impl Company {
                 connect_timeout: Some(Duration::from_millis(500).try_into()?),
                 ..v1::Directory::default()
             }),
+            request_id: String::new(),
         };
         rollcall.directories().create_directory(directory).await?;
         for (name, sync) in SYNCS.iter().zip(&syncs) {
@@ -59,6 +61,7 @@ impl Company {
                 parent: TENANT.to_owned(),
                 user_sync_id: (*name).to_owned(),
                 user_sync: Some(user_sync(name, sync)),
+                request_id: String::new(),
             };
             rollcall.user_syncs().create_user_sync(request).await?;
         }

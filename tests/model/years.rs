@@ -194,6 +194,7 @@ impl Years {
                 owner,
                 ..v1::User::default()
             }),
+            request_id: String::new(),
         };
         let held = self.model.users.iter().any(|user| {
             !matches!(user.state, State::Archived(_)) && (user.login == login || user.email == login)

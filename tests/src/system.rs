@@ -154,18 +154,21 @@ impl System {
                 ..v1::Tenant::default()
             }),
             tenant_id: id,
+            request_id: String::new(),
         };
         self.tenants().await?.create_tenant(request).await?;
         let request = v1::CreateDirectoryRequest {
             parent: tenant.to_owned(),
             directory_id: "hq".to_owned(),
             directory: Some(directory),
+            request_id: String::new(),
         };
         self.directories().await?.create_directory(request).await?;
         let request = v1::CreateUserSyncRequest {
             parent: tenant.to_owned(),
             user_sync_id: "staff".to_owned(),
             user_sync: Some(user_sync),
+            request_id: String::new(),
         };
         self.user_syncs().await?.create_user_sync(request).await?;
         Ok(())

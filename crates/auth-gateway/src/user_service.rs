@@ -19,7 +19,7 @@ use rollcall_proto::v1::user_service_server::UserService;
 use rollcall_proto::v1::{self, BatchGetUsersResponse, ListUsersResponse, UnlockUserResponse};
 use rollcall_runtime::caller::{Caller, Permission};
 use rollcall_runtime::clock::Clock;
-use rollcall_store::{Cursor, NewAuditEvent, NewUser, PageRequest, Store, StoreError};
+use rollcall_store::{Created, Cursor, NewAuditEvent, NewUser, PageRequest, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ use tonic::{Request, Response, Status};
 
 use crate::config::Throttle;
 use crate::users::{feed, filter};
-use rollcall_service::call::{Call, answer, decode, decode_for, failed, to_its_end};
+use rollcall_service::call::{Call, answer, create_request, decode, decode_for, failed, to_its_end};
 
 /// Users looked at for one page of a list with a rare match, before the page is returned as it is.
 const MAX_SCANNED: usize = 10_000;
@@ -160,17 +160,34 @@ impl Users {
             &wanted.tenant
         })?;
         wanted.validate(&self.policy)?;
+        let (tenant, now) = (&wanted.tenant, self.clock.now());
+        let repeat = create_request(&caller, Some(tenant), wanted.repeatable.as_ref());
         let new = NewUser {
             id: random_id()?,
             profile: wanted.profile,
             owner: wanted.owner,
         };
         let id = new.id;
-        let created = self
-            .store
-            .create_local_user(&wanted.tenant, new, self.clock.now())
-            .await;
-        let user = created.map_err(|error| about(error, &wanted.tenant, id))?;
+        let created = match &repeat {
+            Some(repeat) => self.store.create_local_user_once(repeat, tenant, new, now).await,
+            None => {
+                let created = self.store.create_local_user(tenant, new, now).await;
+                created.map(Created::Now)
+            }
+        };
+        let user = match created.map_err(|error| about(error, tenant, id))? {
+            Created::Now(user) => user,
+            Created::Before(before) => {
+                let before = before.parse().map_err(|error| {
+                    Error::new(Reason::Internal, "a stored id is malformed").caused_by(error)
+                })?;
+                let name = UserName {
+                    tenant: tenant.clone(),
+                    user: UserId(before),
+                };
+                return Ok((&self.user(&name).await?).into());
+            }
+        };
         self.record(&caller, &user, "UserService.CreateUser").await?;
         Ok((&user).into())
     }

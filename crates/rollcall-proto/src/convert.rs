@@ -5,6 +5,8 @@
 //!
 //! [`Error`]: rollcall_core::error::Error
 
+pub use crate::decode::Repeatable;
+
 pub mod audit;
 pub mod auth;
 pub mod check;

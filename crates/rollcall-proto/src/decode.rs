@@ -3,9 +3,18 @@
 
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
+use rollcall_core::secret::SecretBytes;
 use rollcall_core::violation::Violations;
 
 use crate::resource_name;
+
+/// A request that creates something, as its repeats are recognised.
+pub struct Repeatable {
+    /// The request id.
+    pub id: String,
+    /// The method and all other fields. May hold secrets.
+    pub content: SecretBytes,
+}
 
 /// Longest request id, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
@@ -110,6 +119,26 @@ pub(crate) fn request_id(found: &mut Violations, text: String) -> Option<String>
         "must be at most 128 printable ASCII characters without spaces",
     );
     Some(text)
+}
+
+/// How to recognise a repeat of a request that creates something, if the caller sent a request id. Takes the id out of
+/// the request; the rest of it is its content.
+pub(crate) fn repeatable<W: prost::Message>(
+    found: &mut Violations,
+    method: &str,
+    request: &mut W,
+    id: impl Fn(&mut W) -> &mut String,
+) -> Option<Repeatable> {
+    let id = request_id(found, std::mem::take(id(request)))?;
+    let mut content = Vec::with_capacity(method.len() + 1 + request.encoded_len());
+    content.extend(method.as_bytes());
+    // In no name: it is clear where the method ends.
+    content.push(0);
+    request.encode(&mut content).expect("a vector has room");
+    Some(Repeatable {
+        id,
+        content: SecretBytes::new(content),
+    })
 }
 
 /// `Some` unless the text is empty.

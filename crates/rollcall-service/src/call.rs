@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use rollcall_core::error::{Error, ErrorKind, Reason, causes};
 use rollcall_core::id::TenantId;
+use rollcall_proto::convert::Repeatable;
 use rollcall_proto::status;
 use rollcall_runtime::caller::{Caller, Permission, Scope, authorize};
 use rollcall_runtime::server::Deadline;
+use rollcall_store::CreateRequest;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
@@ -67,6 +69,20 @@ where
 {
     authorize(request.extensions(), permission, Scope::AllTenants)?;
     decode(request, permission)
+}
+
+/// A request that creates something, as the store recognises its repeats.
+pub fn create_request<'a>(
+    caller: &'a Caller,
+    tenant: Option<&'a TenantId>,
+    repeatable: Option<&'a Repeatable>,
+) -> Option<CreateRequest<'a>> {
+    repeatable.map(|repeatable| CreateRequest {
+        tenant,
+        caller: caller.name(),
+        id: &repeatable.id,
+        content: &repeatable.content,
+    })
 }
 
 /// Does work that must not stop half-way when the caller goes away or its deadline passes: a change, and the

@@ -40,6 +40,12 @@ pub enum StoreError {
         /// True if it is the e-mail address.
         email: bool,
     },
+    /// The request id was used before, with another content.
+    #[error("the request id was used before, for another request")]
+    RequestIdReused {
+        /// The request id.
+        request_id: String,
+    },
     /// The domain is verified for another tenant.
     #[error("a domain is verified for another tenant already")]
     DomainTaken,
@@ -194,6 +200,7 @@ impl From<StoreError> for Error {
             StoreError::NotFound(kind) => kind.reason(),
             StoreError::AlreadyExists => Reason::AlreadyExists,
             StoreError::DomainTaken => Reason::DomainTaken,
+            StoreError::RequestIdReused { .. } => Reason::RequestIdReused,
             StoreError::IdentifierTaken { .. } => Reason::IdentifierTaken,
             StoreError::RevisionMismatch => Reason::EtagMismatch,
             StoreError::TenantInUse => Reason::TenantInUse,
@@ -220,12 +227,16 @@ impl From<StoreError> for Error {
             _ if reason == Reason::StoreUnavailable => "the store cannot be reached".to_owned(),
             other => other.to_string(),
         };
+        let request_id = match &error {
+            StoreError::RequestIdReused { request_id } => Some(request_id.clone()),
+            _ => None,
+        };
         let unavailable = reason == Reason::StoreUnavailable;
         let answer = Error::new(reason, message).caused_by(error);
-        if unavailable {
-            answer.retry_after(Duration::from_secs(1))
-        } else {
-            answer
+        match request_id {
+            Some(request_id) => answer.with("request_id", request_id),
+            None if unavailable => answer.retry_after(Duration::from_secs(1)),
+            None => answer,
         }
     }
 }

@@ -13,6 +13,7 @@
 mod audit;
 mod checks;
 mod configuration;
+mod create_requests;
 mod db;
 mod error;
 mod keyring;
@@ -30,6 +31,7 @@ mod users;
 pub use audit::{AuditFilter, NewAuditEvent};
 pub use checks::CheckSubject;
 pub use configuration::directories::NewSecrets;
+pub use create_requests::{CreateRequest, Created, REPEATABLE_FOR};
 pub use error::{Kind, Result, StoreError};
 pub use keyring::{Keyring, KeyringProblem};
 pub use login::cache::LoginConfig;

@@ -8,6 +8,7 @@ use crate::db::engine::Engine;
 use crate::db::query::column;
 use crate::error::{Result, StoreError};
 
+mod create_requests;
 mod deletions;
 mod first;
 mod in_force;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(login_requests::LoginRequests),
             Box::new(in_force::InForce),
             Box::new(own_counts::OwnCounts),
+            Box::new(create_requests::CreateRequests),
         ]
     }
 }

@@ -84,6 +84,7 @@ impl Retention {
                 + store.delete_old_audit(now - kept.audit, ROWS).await?
                 + store.delete_old_throttles(now - THROTTLES_KEPT, ROWS).await?
                 + store.delete_old_login_requests(now, ROWS).await?
+                + store.delete_old_create_requests(now, ROWS).await?
                 + store.delete_old_mail(now - MAIL_KEPT, ROWS).await?;
             all += deleted;
             if deleted == 0 {

@@ -14,7 +14,9 @@ use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::TenantId;
 use rollcall_proto::{page, resource_name};
 use rollcall_runtime::caller::Caller;
-pub(crate) use rollcall_service::call::{Call, answer, decode, decode_for_all, failed, to_its_end};
+pub(crate) use rollcall_service::call::{
+    Call, answer, create_request, decode, decode_for_all, failed, to_its_end,
+};
 use rollcall_store::{Cursor, NewAuditEvent, PageRequest, StoreError};
 
 use crate::worker::Worker;
@@ -55,6 +57,11 @@ pub(crate) fn expect_revision(expected: Option<i64>, actual: i64, resource: &str
         Some(expected) if expected != actual => Err(about(resource)(StoreError::RevisionMismatch)),
         _ => Ok(()),
     }
+}
+
+/// An id that the store kept.
+pub(crate) fn stored_id<T>(parsed: Option<T>) -> Result<T, Error> {
+    parsed.ok_or_else(|| Error::new(Reason::Internal, "a stored id is malformed"))
 }
 
 /// A tenant that has `limit` of `what` gets no more of them.

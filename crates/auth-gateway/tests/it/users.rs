@@ -20,6 +20,7 @@ fn local(login: &str) -> CreateUserRequest {
             role: "admin".into(),
             ..User::default()
         }),
+        request_id: String::new(),
     }
 }
 
@@ -450,4 +451,41 @@ async fn a_caller_s_permissions_and_tenants_come_before_everything_else() {
         "TENANT_REQUIRED"
     );
     assert_eq!(world.audit().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_of_one_s_own_success_creates_nobody_twice() {
+    let world = World::new().await;
+    let mut users = world.users();
+    let request = |login: &str| CreateUserRequest {
+        request_id: "one".into(),
+        ..local(login)
+    };
+    let twice = tokio::join!(async { world.users().create_user(request("zoe")).await }, async {
+        world.users().create_user(request("zoe")).await
+    },);
+    let first = twice.0.unwrap().into_inner();
+    assert_eq!(twice.1.unwrap().into_inner(), first);
+    let other = users.create_user(request("eve")).await.unwrap_err();
+    assert_eq!(
+        (other.code(), reason(&other)),
+        (Code::InvalidArgument, "REQUEST_ID_REUSED")
+    );
+
+    // A repeat tells how the user is by now, and does not bring back who was deleted.
+    let block = BlockUserRequest {
+        name: first.name.clone(),
+        reason: "left".into(),
+        etag: String::new(),
+    };
+    let blocked = users.block_user(block).await.unwrap().into_inner();
+    let again = users.create_user(request("zoe")).await.unwrap().into_inner();
+    assert_eq!(again, blocked);
+    let delete = DeleteUserRequest {
+        name: first.name.clone(),
+        etag: String::new(),
+    };
+    users.delete_user(delete).await.unwrap();
+    let gone = users.create_user(request("zoe")).await.unwrap_err();
+    assert_eq!((gone.code(), reason(&gone)), (Code::NotFound, "USER_NOT_FOUND"));
 }

@@ -6,15 +6,16 @@ use rollcall_core::tenant::{Tenant, TenantSettings};
 use rollcall_core::violation::Violations;
 
 use super::named_request;
-use crate::decode::{finish, merge, required, resource_id};
+use crate::decode::{Repeatable, finish, merge, repeatable, required, resource_id};
 use crate::etag::{decode_etag, etag};
 use crate::page::Page;
 use crate::update_mask::{self, writable_fields};
 use crate::{resource_name, timestamp, v1};
 
 /// CreateTenant.
-#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CreateTenant {
+    /// How to recognise a repeat.
+    pub repeatable: Option<Repeatable>,
     /// The id; `None` to have one generated.
     pub id: Option<TenantId>,
     /// The settings.
@@ -72,12 +73,20 @@ impl UpdateTenant {
 impl TryFrom<v1::CreateTenantRequest> for CreateTenant {
     type Error = Error;
 
-    fn try_from(request: v1::CreateTenantRequest) -> Result<Self, Error> {
+    fn try_from(mut request: v1::CreateTenantRequest) -> Result<Self, Error> {
         let mut found = Violations::new();
+        let repeatable = repeatable(&mut found, "CreateTenant", &mut request, |it| &mut it.request_id);
         let id = resource_id(&mut found, "tenant_id", &request.tenant_id, TenantId::parse);
         let tenant = required(&mut found, "tenant", request.tenant);
         let settings = tenant.map(|tenant| settings(&mut found, tenant));
-        finish(found, settings.map(|settings| Self { id, settings }))
+        finish(
+            found,
+            settings.map(|settings| Self {
+                repeatable,
+                id,
+                settings,
+            }),
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use rollcall_core::user::{Profile, User};
 use rollcall_core::violation::{Violations, check_text};
 
 use super::named_request;
-use crate::decode::{finish, non_empty, required};
+use crate::decode::{Repeatable, finish, non_empty, repeatable, required};
 use crate::etag::decode_etag;
 use crate::resource_name::{self, UserName};
 use crate::update_mask::{self, writable_fields};
@@ -18,8 +18,9 @@ use crate::v1;
 pub const MAX_BLOCK_REASON_CHARS: usize = 500;
 
 /// CreateUser.
-#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CreateUser {
+    /// How to recognise a repeat.
+    pub repeatable: Option<Repeatable>,
     /// The tenant.
     pub tenant: TenantId,
     /// What the product asks for; see [`CreateUser::validate`].
@@ -96,8 +97,9 @@ impl UpdateUser {
 impl TryFrom<v1::CreateUserRequest> for CreateUser {
     type Error = Error;
 
-    fn try_from(request: v1::CreateUserRequest) -> Result<Self, Error> {
+    fn try_from(mut request: v1::CreateUserRequest) -> Result<Self, Error> {
         let mut found = Violations::new();
+        let repeatable = repeatable(&mut found, "CreateUser", &mut request, |it| &mut it.request_id);
         let tenant = resource_name::decode(
             &mut found,
             "parent",
@@ -109,6 +111,7 @@ impl TryFrom<v1::CreateUserRequest> for CreateUser {
         finish(
             found,
             tenant.zip(user).map(|(tenant, user)| Self {
+                repeatable,
                 tenant,
                 owner: user.owner,
                 profile: profile(user),
@@ -225,6 +228,7 @@ mod tests {
                 role: role.into(),
                 ..v1::User::default()
             }),
+            request_id: String::new(),
         }
     }
 

@@ -217,6 +217,12 @@ pub struct CreateUserRequest {
     /// The user, with at least login and role. Fields that are output only are ignored.
     #[prost(message, optional, tag = "2")]
     pub user: ::core::option::Option<User>,
+    /// Makes a repeat safe: a call with the same identifier and the same content from the same caller within 24 hours creates
+    /// nothing more and returns the user as it is by then (USER_NOT_FOUND if it was deleted since). With other content, or in
+    /// another method, it fails with REQUEST_ID_REUSED. An identifier of a call that failed may be used again. A UUID
+    /// is a good choice; at most 128 printable ASCII characters.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Asks to change a LOCAL user.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -784,7 +790,7 @@ pub mod user_service_client {
         }
         /// Creates a LOCAL user. Needs the permission "users.write".
         ///
-        /// Errors: IDENTIFIER_TAKEN, TENANT_NOT_FOUND, and those of every method.
+        /// Errors: IDENTIFIER_TAKEN, TENANT_NOT_FOUND, REQUEST_ID_REUSED, and those of every method.
         pub async fn create_user(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateUserRequest>,
@@ -1035,7 +1041,7 @@ pub mod user_service_server {
         ) -> std::result::Result<tonic::Response<super::User>, tonic::Status>;
         /// Creates a LOCAL user. Needs the permission "users.write".
         ///
-        /// Errors: IDENTIFIER_TAKEN, TENANT_NOT_FOUND, and those of every method.
+        /// Errors: IDENTIFIER_TAKEN, TENANT_NOT_FOUND, REQUEST_ID_REUSED, and those of every method.
         async fn create_user(
             &self,
             request: tonic::Request<super::CreateUserRequest>,
@@ -1940,12 +1946,18 @@ pub struct CreateDirectoryRequest {
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// The last part of the name to be: a lower-case letter, then up to 62 lower-case letters, digits and hyphens, not
-    /// ending in a hyphen. Generated when empty. Send one to make a repeat safe.
+    /// ending in a hyphen. Generated when empty.
     #[prost(string, tag = "2")]
     pub directory_id: ::prost::alloc::string::String,
     /// The directory; its name and what is output only are ignored.
     #[prost(message, optional, tag = "3")]
     pub directory: ::core::option::Option<Directory>,
+    /// Makes a repeat safe: a call with the same identifier and the same content from the same caller within 24 hours creates
+    /// nothing more and returns the directory as it is by then (DIRECTORY_NOT_FOUND if it was deleted since). With other content, or in
+    /// another method, it fails with REQUEST_ID_REUSED. An identifier of a call that failed may be used again. A UUID
+    /// is a good choice; at most 128 printable ASCII characters.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Asks for one directory.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2545,7 +2557,7 @@ pub mod directory_service_client {
         }
         /// Creates a directory. It is not contacted: use CheckConnection. Needs the permission "syncs.write".
         ///
-        /// Errors: ALREADY_EXISTS, TENANT_NOT_FOUND, RESOURCE_LIMIT_REACHED, and those of every
+        /// Errors: ALREADY_EXISTS, TENANT_NOT_FOUND, RESOURCE_LIMIT_REACHED, REQUEST_ID_REUSED, and those of every
         /// method.
         pub async fn create_directory(
             &mut self,
@@ -2751,7 +2763,7 @@ pub mod directory_service_server {
     pub trait DirectoryService: std::marker::Send + std::marker::Sync + 'static {
         /// Creates a directory. It is not contacted: use CheckConnection. Needs the permission "syncs.write".
         ///
-        /// Errors: ALREADY_EXISTS, TENANT_NOT_FOUND, RESOURCE_LIMIT_REACHED, and those of every
+        /// Errors: ALREADY_EXISTS, TENANT_NOT_FOUND, RESOURCE_LIMIT_REACHED, REQUEST_ID_REUSED, and those of every
         /// method.
         async fn create_directory(
             &self,
@@ -4572,7 +4584,8 @@ pub enum ErrorReason {
     /// INVALID_ARGUMENT. The endpoint, transport, trust or bind DN of a directory changes and the bind password was
     /// not sent again; a stored secret never travels to a new endpoint. Metadata: resource.
     BindPasswordRequired = 4,
-    /// INVALID_ARGUMENT. The request_id was used before, with a different request. Metadata: request_id.
+    /// INVALID_ARGUMENT. The request_id was used before, with a different request: other fields, or another method. Metadata:
+    /// request_id.
     RequestIdReused = 5,
     /// INVALID_ARGUMENT. The request is larger than the method takes: 16 KiB for AuthService and for health, 4 MiB for all
     /// others. What counts is the size without compression. Metadata: limit (in bytes), method.
@@ -6406,12 +6419,18 @@ pub struct Tenant {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateTenantRequest {
     /// The last part of the name to be: a lower-case letter, then up to 62 lower-case letters, digits and hyphens, not
-    /// ending in a hyphen. Generated when empty. Send one to make a repeat safe.
+    /// ending in a hyphen. Generated when empty.
     #[prost(string, tag = "1")]
     pub tenant_id: ::prost::alloc::string::String,
     /// The tenant; its name is ignored.
     #[prost(message, optional, tag = "2")]
     pub tenant: ::core::option::Option<Tenant>,
+    /// Makes a repeat safe: a call with the same identifier and the same content from the same caller within 24 hours creates
+    /// nothing more and returns the tenant as it is by then (TENANT_NOT_FOUND if it was deleted since). With other content, or in
+    /// another method, it fails with REQUEST_ID_REUSED. An identifier of a call that failed may be used again. A UUID
+    /// is a good choice; at most 128 printable ASCII characters.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Asks for one tenant.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -6559,7 +6578,7 @@ pub mod tenant_service_client {
         }
         /// Creates a tenant. Needs the permission "syncs.write" for all tenants.
         ///
-        /// Errors: ALREADY_EXISTS, DOMAIN_TAKEN, and those of every method.
+        /// Errors: ALREADY_EXISTS, DOMAIN_TAKEN, REQUEST_ID_REUSED, and those of every method.
         pub async fn create_tenant(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateTenantRequest>,
@@ -6695,7 +6714,7 @@ pub mod tenant_service_server {
     pub trait TenantService: std::marker::Send + std::marker::Sync + 'static {
         /// Creates a tenant. Needs the permission "syncs.write" for all tenants.
         ///
-        /// Errors: ALREADY_EXISTS, DOMAIN_TAKEN, and those of every method.
+        /// Errors: ALREADY_EXISTS, DOMAIN_TAKEN, REQUEST_ID_REUSED, and those of every method.
         async fn create_tenant(
             &self,
             request: tonic::Request<super::CreateTenantRequest>,
@@ -7308,12 +7327,18 @@ pub struct CreateUserSyncRequest {
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// The last part of the name to be: a lower-case letter, then up to 62 lower-case letters, digits and hyphens, not
-    /// ending in a hyphen. Generated when empty. Send one to make a repeat safe.
+    /// ending in a hyphen. Generated when empty.
     #[prost(string, tag = "2")]
     pub user_sync_id: ::prost::alloc::string::String,
     /// The user sync; its name and what is output only are ignored.
     #[prost(message, optional, tag = "3")]
     pub user_sync: ::core::option::Option<UserSync>,
+    /// Makes a repeat safe: a call with the same identifier and the same content from the same caller within 24 hours creates
+    /// nothing more and returns the user sync as it is by then (USER_SYNC_NOT_FOUND if it was deleted since). With other content, or in
+    /// another method, it fails with REQUEST_ID_REUSED. An identifier of a call that failed may be used again. A UUID
+    /// is a good choice; at most 128 printable ASCII characters.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Asks for one user sync.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -7385,6 +7410,9 @@ pub struct CloneUserSyncRequest {
     /// The display name of the copy. When empty, that of the original with " (copy)" after it.
     #[prost(string, tag = "3")]
     pub display_name: ::prost::alloc::string::String,
+    /// As CreateUserSyncRequest.request_id. What the original looks like by then does not matter.
+    #[prost(string, tag = "4")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// Asks to try a user sync.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -7894,8 +7922,8 @@ pub mod user_sync_service_client {
         }
         /// Creates a user sync. The directory is not contacted: use CheckUserSync. Needs the permission "syncs.write".
         ///
-        /// Errors: ALREADY_EXISTS, TENANT_NOT_FOUND, DIRECTORY_NOT_FOUND, RESOURCE_LIMIT_REACHED, and
-        /// those of every method.
+        /// Errors: ALREADY_EXISTS, TENANT_NOT_FOUND, DIRECTORY_NOT_FOUND, RESOURCE_LIMIT_REACHED,
+        /// REQUEST_ID_REUSED, and those of every method.
         pub async fn create_user_sync(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateUserSyncRequest>,
@@ -8023,7 +8051,8 @@ pub mod user_sync_service_client {
         /// Creates a copy of a user sync, which starts disabled, without users and without runs. Needs the permission
         /// "syncs.write".
         ///
-        /// Errors: USER_SYNC_NOT_FOUND, ALREADY_EXISTS, RESOURCE_LIMIT_REACHED, and those of every method.
+        /// Errors: USER_SYNC_NOT_FOUND, ALREADY_EXISTS, RESOURCE_LIMIT_REACHED, REQUEST_ID_REUSED, and those of
+        /// every method.
         pub async fn clone_user_sync(
             &mut self,
             request: impl tonic::IntoRequest<super::CloneUserSyncRequest>,
@@ -8206,8 +8235,8 @@ pub mod user_sync_service_server {
     pub trait UserSyncService: std::marker::Send + std::marker::Sync + 'static {
         /// Creates a user sync. The directory is not contacted: use CheckUserSync. Needs the permission "syncs.write".
         ///
-        /// Errors: ALREADY_EXISTS, TENANT_NOT_FOUND, DIRECTORY_NOT_FOUND, RESOURCE_LIMIT_REACHED, and
-        /// those of every method.
+        /// Errors: ALREADY_EXISTS, TENANT_NOT_FOUND, DIRECTORY_NOT_FOUND, RESOURCE_LIMIT_REACHED,
+        /// REQUEST_ID_REUSED, and those of every method.
         async fn create_user_sync(
             &self,
             request: tonic::Request<super::CreateUserSyncRequest>,
@@ -8244,7 +8273,8 @@ pub mod user_sync_service_server {
         /// Creates a copy of a user sync, which starts disabled, without users and without runs. Needs the permission
         /// "syncs.write".
         ///
-        /// Errors: USER_SYNC_NOT_FOUND, ALREADY_EXISTS, RESOURCE_LIMIT_REACHED, and those of every method.
+        /// Errors: USER_SYNC_NOT_FOUND, ALREADY_EXISTS, RESOURCE_LIMIT_REACHED, REQUEST_ID_REUSED, and those of
+        /// every method.
         async fn clone_user_sync(
             &self,
             request: tonic::Request<super::CloneUserSyncRequest>,

@@ -35,6 +35,7 @@ fn create(directory: v1::Directory) -> Result<CreateDirectory, Error> {
         parent: "tenants/acme".into(),
         directory_id: "main".into(),
         directory: Some(directory),
+        request_id: String::new(),
     })
 }
 
@@ -89,6 +90,7 @@ fn all_that_is_wrong_with_a_new_directory_is_said_at_once() {
         parent: "acme".into(),
         directory_id: "Main".into(),
         directory: Some(wire),
+        request_id: String::new(),
     };
     let fields = bad_fields(CreateDirectory::try_from(request));
     let expected = [

@@ -36,15 +36,11 @@ fn a_tenant_goes_out_as_it_came_in() {
     let request = v1::CreateTenantRequest {
         tenant_id: "acme".into(),
         tenant: Some(wire),
+        request_id: String::new(),
     };
     let created = CreateTenant::try_from(request).unwrap();
-    assert_eq!(
-        created,
-        CreateTenant {
-            id: Some(tenant().id),
-            settings: settings()
-        }
-    );
+    assert_eq!((created.id, created.settings), (Some(tenant().id), settings()));
+    assert!(created.repeatable.is_none());
 }
 
 #[test]
@@ -56,6 +52,7 @@ fn all_that_is_wrong_with_a_new_tenant_is_said_at_once() {
     let request = v1::CreateTenantRequest {
         tenant_id: "-".into(),
         tenant: Some(wire),
+        request_id: String::new(),
     };
     assert_eq!(
         bad_fields(CreateTenant::try_from(request)),

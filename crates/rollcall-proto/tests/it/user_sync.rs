@@ -40,6 +40,7 @@ fn create(user_sync: v1::UserSync) -> Result<CreateUserSync, Error> {
         parent: "tenants/acme".into(),
         user_sync_id: String::new(),
         user_sync: Some(user_sync),
+        request_id: String::new(),
     })
 }
 
@@ -315,6 +316,7 @@ fn copies_and_lists_are_decoded() {
             name: STAFF.into(),
             user_sync_id: id.into(),
             display_name: name,
+            request_id: String::new(),
         })
     };
     assert_eq!(

@@ -6,6 +6,7 @@ use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
 use rollcall_core::secret::{Password, SecretBytes};
 use sea_orm::ConnectionTrait;
 
+use crate::create_requests::{CreateRequest, Created};
 use crate::db::query::{column, execute, rows};
 use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
@@ -39,7 +40,47 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Directory> {
         let tx = self.inner.database.begin().await?;
-        tables::tenant::require(&tx, tenant).await?;
+        let directory = self
+            .insert_directory(&tx, tenant, id, settings, &secrets, now)
+            .await?;
+        tx.commit().await?;
+        Ok(directory)
+    }
+
+    /// The same for a call that may be a repeat.
+    ///
+    /// # Errors
+    /// `RequestIdReused` too.
+    pub async fn create_directory_once(
+        &self,
+        request: &CreateRequest<'_>,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        settings: &DirectorySettings,
+        secrets: NewSecrets<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Created<Directory>> {
+        let tx = self.inner.database.begin().await?;
+        if let Some(before) = self.claim(&tx, request, id.as_str(), now).await? {
+            return Ok(Created::Before(before));
+        }
+        let directory = self
+            .insert_directory(&tx, tenant, id, settings, &secrets, now)
+            .await?;
+        tx.commit().await?;
+        Ok(Created::Now(directory))
+    }
+
+    async fn insert_directory(
+        &self,
+        tx: &impl ConnectionTrait,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        settings: &DirectorySettings,
+        secrets: &NewSecrets<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Directory> {
+        tables::tenant::require(tx, tenant).await?;
         let mut model = Model {
             tenant: tenant.to_string(),
             id: id.to_string(),
@@ -56,9 +97,8 @@ impl Store {
             create_time: to_micros(now),
             update_time: to_micros(now),
         };
-        self.put_secrets(&mut model, &secrets, now)?;
-        tables::insert(&tx, model.clone()).await?;
-        tx.commit().await?;
+        self.put_secrets(&mut model, secrets, now)?;
+        tables::insert(tx, model.clone()).await?;
         model.into_domain()
     }
 

@@ -5,6 +5,7 @@ use rollcall_core::id::TenantId;
 use rollcall_core::tenant::{Tenant, TenantSettings};
 use sea_orm::ConnectionTrait;
 
+use crate::create_requests::{CreateRequest, Created};
 use crate::db::engine::Engine;
 use crate::db::query::{column, execute, row, rows};
 use crate::db::timestamp::{from_micros, to_micros, to_stored};
@@ -27,22 +28,29 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Tenant> {
         let tx = self.inner.database.begin().await?;
-        let model = Model {
-            id: id.to_string(),
-            display_name: settings.display_name.clone(),
-            user_sync_enabled: settings.user_sync_enabled,
-            revision: 1,
-            create_time: to_micros(now),
-            update_time: to_micros(now),
-        };
-        tables::insert(&tx, model).await?;
-        insert_domains(&tx, id, &settings.verified_domains).await?;
-        // Another customer may have had this id. What is left of its feed is none of the new one's business.
-        let hidden = "UPDATE feed_heads SET expired = position WHERE feed = $1";
-        execute(&tx, hidden, vec![id.as_str().into()]).await?;
-        let tenant = find(&tx, id).await?;
+        let tenant = create(&tx, id, settings, now).await?;
         tx.commit().await?;
         Ok(tenant)
+    }
+
+    /// The same for a call that may be a repeat.
+    ///
+    /// # Errors
+    /// `RequestIdReused` too.
+    pub async fn create_tenant_once(
+        &self,
+        request: &CreateRequest<'_>,
+        id: &TenantId,
+        settings: &TenantSettings,
+        now: DateTime<Utc>,
+    ) -> Result<Created<Tenant>> {
+        let tx = self.inner.database.begin().await?;
+        if let Some(before) = self.claim(&tx, request, id.as_str(), now).await? {
+            return Ok(Created::Before(before));
+        }
+        let tenant = create(&tx, id, settings, now).await?;
+        tx.commit().await?;
+        Ok(Created::Now(tenant))
     }
 
     /// One tenant.
@@ -164,6 +172,7 @@ impl Store {
         for sql in [
             "DELETE FROM sync_runs WHERE tenant = $1",
             "DELETE FROM login_throttles WHERE tenant = $1",
+            "DELETE FROM create_requests WHERE tenant = $1",
             "DELETE FROM tenants WHERE id = $1",
         ] {
             execute(&tx, sql, vec![id.as_str().into()]).await?;
@@ -184,6 +193,28 @@ impl Store {
             None => Ok(None),
         }
     }
+}
+
+async fn create(
+    tx: &impl ConnectionTrait,
+    id: &TenantId,
+    settings: &TenantSettings,
+    now: DateTime<Utc>,
+) -> Result<Tenant> {
+    let model = Model {
+        id: id.to_string(),
+        display_name: settings.display_name.clone(),
+        user_sync_enabled: settings.user_sync_enabled,
+        revision: 1,
+        create_time: to_micros(now),
+        update_time: to_micros(now),
+    };
+    tables::insert(tx, model).await?;
+    insert_domains(tx, id, &settings.verified_domains).await?;
+    // Another customer may have had this id. What is left of its feed is none of the new one's business.
+    let hidden = "UPDATE feed_heads SET expired = position WHERE feed = $1";
+    execute(tx, hidden, vec![id.as_str().into()]).await?;
+    find(tx, id).await
 }
 
 async fn find(connection: &impl ConnectionTrait, id: &TenantId) -> Result<Tenant> {

@@ -5,7 +5,9 @@ use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::issue::Health;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
+use sea_orm::ConnectionTrait;
 
+use crate::create_requests::{CreateRequest, Created};
 use crate::db::query::{execute, rows};
 use crate::db::timestamp::to_micros;
 use crate::error::Result;
@@ -29,31 +31,31 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<UserSync> {
         let tx = self.inner.database.begin().await?;
-        tables::tenant::require(&tx, tenant).await?;
-        tables::directory::lock(&tx, tenant, &settings.directory).await?;
-        let model = Model {
-            tenant: tenant.to_string(),
-            id: id.to_string(),
-            directory: settings.directory.to_string(),
-            disabled: settings.disabled,
-            auto_sync: settings.auto_sync,
-            settings: settings.to_json()?,
-            revision: 1,
-            scope_revision: 1,
-            applied_scope_revision: 0,
-            in_force_revision: None,
-            hold: Vec::<HoldReason>::new().to_json()?,
-            last_complete_pull_time: None,
-            last_run: None,
-            next_run_time: next_run_time.map(to_micros),
-            health: Health::default().to_json()?,
-            deleting_revision: None,
-            create_time: to_micros(now),
-            update_time: to_micros(now),
-        };
-        tables::insert(&tx, model.clone()).await?;
+        let user_sync = create(&tx, tenant, id, settings, next_run_time, now).await?;
         tx.commit().await?;
-        model.into_domain()
+        Ok(user_sync)
+    }
+
+    /// The same for a call that may be a repeat.
+    ///
+    /// # Errors
+    /// `RequestIdReused` too.
+    pub async fn create_user_sync_once(
+        &self,
+        request: &CreateRequest<'_>,
+        tenant: &TenantId,
+        id: &UserSyncId,
+        settings: &UserSyncSettings,
+        next_run_time: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<Created<UserSync>> {
+        let tx = self.inner.database.begin().await?;
+        if let Some(before) = self.claim(&tx, request, id.as_str(), now).await? {
+            return Ok(Created::Before(before));
+        }
+        let user_sync = create(&tx, tenant, id, settings, next_run_time, now).await?;
+        tx.commit().await?;
+        Ok(Created::Now(user_sync))
     }
 
     /// One user sync.
@@ -221,6 +223,40 @@ impl Store {
         tx.commit().await?;
         Ok(set)
     }
+}
+
+async fn create(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    id: &UserSyncId,
+    settings: &UserSyncSettings,
+    next_run_time: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<UserSync> {
+    tables::tenant::require(tx, tenant).await?;
+    tables::directory::lock(tx, tenant, &settings.directory).await?;
+    let model = Model {
+        tenant: tenant.to_string(),
+        id: id.to_string(),
+        directory: settings.directory.to_string(),
+        disabled: settings.disabled,
+        auto_sync: settings.auto_sync,
+        settings: settings.to_json()?,
+        revision: 1,
+        scope_revision: 1,
+        applied_scope_revision: 0,
+        in_force_revision: None,
+        hold: Vec::<HoldReason>::new().to_json()?,
+        last_complete_pull_time: None,
+        last_run: None,
+        next_run_time: next_run_time.map(to_micros),
+        health: Health::default().to_json()?,
+        deleting_revision: None,
+        create_time: to_micros(now),
+        update_time: to_micros(now),
+    };
+    tables::insert(tx, model.clone()).await?;
+    model.into_domain()
 }
 
 fn key(tenant: &TenantId, user_sync: &UserSyncId) -> UserSyncKey {

@@ -6,6 +6,7 @@ use rollcall_core::planner::Holder;
 use rollcall_core::user::{Block, Profile, User, UserState};
 use sea_orm::DatabaseTransaction;
 
+use crate::create_requests::{CreateRequest, Created};
 use crate::db::timestamp::to_stored;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
@@ -35,8 +36,37 @@ impl Store {
         user: NewUser,
         now: DateTime<Utc>,
     ) -> Result<User> {
-        let now = to_stored(now);
         let tx = self.inner.database.begin().await?;
+        self.insert_local_user(tx, tenant, user, now).await
+    }
+
+    /// The same for a call that may be a repeat.
+    ///
+    /// # Errors
+    /// `RequestIdReused` too.
+    pub async fn create_local_user_once(
+        &self,
+        request: &CreateRequest<'_>,
+        tenant: &TenantId,
+        user: NewUser,
+        now: DateTime<Utc>,
+    ) -> Result<Created<User>> {
+        let tx = self.inner.database.begin().await?;
+        if let Some(before) = self.claim(&tx, request, &user.id.to_string(), now).await? {
+            return Ok(Created::Before(before));
+        }
+        let user = self.insert_local_user(tx, tenant, user, now).await?;
+        Ok(Created::Now(user))
+    }
+
+    async fn insert_local_user(
+        &self,
+        tx: DatabaseTransaction,
+        tenant: &TenantId,
+        user: NewUser,
+        now: DateTime<Utc>,
+    ) -> Result<User> {
+        let now = to_stored(now);
         tables::tenant::require(&tx, tenant).await?;
         if !lock_users(&tx, tenant, [user.id]).await?.is_empty() {
             return Err(StoreError::AlreadyExists);

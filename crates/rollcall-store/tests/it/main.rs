@@ -10,6 +10,7 @@ mod configuration {
     mod settings;
     mod user_sync_deletion;
 }
+mod create_requests;
 mod db {
     mod durability;
     pub(crate) mod held_line;

@@ -5,7 +5,7 @@ mod update;
 
 use rollcall_core::directory::{Directory, DirectorySettings};
 use rollcall_core::error::{Error, Reason};
-use rollcall_core::id::DirectoryId;
+use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_core::secret::{Password, SecretBytes};
 use rollcall_core::violation::Violations;
 use rollcall_ldap::Misconfiguration;
@@ -17,12 +17,12 @@ use rollcall_proto::resource_name::{self, DirectoryName};
 use rollcall_proto::v1;
 use rollcall_proto::v1::directory_service_server::DirectoryService;
 use rollcall_runtime::caller::Permission;
-use rollcall_store::{NewSecrets, PageRequest};
+use rollcall_store::{Created, NewSecrets, PageRequest};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Call, Details, about, answer, changed_meanwhile, decode, expect_revision, expect_room, next_token,
-    page_request, shown, to_its_end,
+    Call, Details, about, answer, changed_meanwhile, create_request, decode, expect_revision, expect_room,
+    next_token, page_request, shown, to_its_end,
 };
 use crate::worker::Worker;
 
@@ -95,7 +95,13 @@ impl Directories {
         let Call { caller, request, .. } = call?;
         let tenant = request.tenant;
         caller.may_touch(&tenant)?;
-        let store = &self.0.store;
+        let (store, now) = (&self.0.store, self.0.now());
+        let repeat = create_request(&caller, Some(&tenant), request.repeatable.as_ref());
+        if let Some(repeat) = &repeat
+            && let Some(before) = store.created_before(repeat, now).await?
+        {
+            return self.created_before(&tenant, &before).await;
+        }
         let others = store
             .list_directories(&tenant, &PageRequest::first(MAX_DIRECTORIES))
             .await?;
@@ -110,10 +116,22 @@ impl Directories {
             bind_password: request.secrets.bind_password.as_ref(),
             client_key: request.secrets.client_private_key.as_ref(),
         };
-        let created = store
-            .create_directory(&tenant, &id, &request.settings, secrets, self.0.now())
-            .await;
-        let directory = created.map_err(about(&name))?;
+        let settings = &request.settings;
+        let created = match &repeat {
+            Some(repeat) => {
+                store
+                    .create_directory_once(repeat, &tenant, &id, settings, secrets, now)
+                    .await
+            }
+            None => {
+                let created = store.create_directory(&tenant, &id, settings, secrets, now).await;
+                created.map(Created::Now)
+            }
+        };
+        let directory = match created.map_err(about(&name))? {
+            Created::Now(directory) => directory,
+            Created::Before(before) => return self.created_before(&tenant, &before).await,
+        };
         let details = Details::from([
             ("hosts".to_owned(), shown(&hosts(&directory))),
             (
@@ -132,6 +150,15 @@ impl Directories {
             )
             .await?;
         Ok((&directory).into())
+    }
+
+    /// What an earlier call with this request id created, as it is now.
+    async fn created_before(&self, tenant: &TenantId, id: &str) -> Result<v1::Directory, Error> {
+        let name = DirectoryName {
+            tenant: tenant.clone(),
+            directory: super::stored_id(DirectoryId::parse(id))?,
+        };
+        Ok(self.to_wire(&self.find(&name).await?))
     }
 
     async fn get(&self, call: Result<Call<DirectoryName>, Error>) -> Result<v1::Directory, Error> {

@@ -8,12 +8,12 @@ use rollcall_proto::convert::tenant::{CreateTenant, DeleteTenant, ListTenants, U
 use rollcall_proto::v1::tenant_service_server::TenantService;
 use rollcall_proto::{resource_name, v1};
 use rollcall_runtime::caller::Permission;
-use rollcall_store::PageRequest;
+use rollcall_store::{Created, PageRequest};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Call, Details, about, answer, changed_meanwhile, decode, decode_for_all, differences, expect_revision,
-    next_token, page_request, to_its_end,
+    Call, Details, about, answer, changed_meanwhile, create_request, decode, decode_for_all, differences,
+    expect_revision, next_token, page_request, to_its_end,
 };
 use crate::worker::Worker;
 
@@ -62,18 +62,27 @@ impl TenantService for Tenants {
 impl Tenants {
     async fn create(&self, call: Result<Call<CreateTenant>, Error>) -> Result<v1::Tenant, Error> {
         let Call { caller, request, .. } = call?;
+        let (store, now) = (&self.0.store, self.0.now());
+        let repeat = create_request(&caller, None, request.repeatable.as_ref());
         let id = match request.id {
             Some(id) => id,
             None => TenantId::generate(self.0.random_id()?),
         };
         let name = resource_name::tenant(&id);
-        let created = self
-            .0
-            .store
-            .create_tenant(&id, &request.settings, self.0.now())
-            .await;
+        let created = match &repeat {
+            Some(repeat) => {
+                store
+                    .create_tenant_once(repeat, &id, &request.settings, now)
+                    .await
+            }
+            None => store
+                .create_tenant(&id, &request.settings, now)
+                .await
+                .map(Created::Now),
+        };
         let tenant = match created {
-            Ok(tenant) => tenant,
+            Ok(Created::Now(tenant)) => tenant,
+            Ok(Created::Before(before)) => return self.created_before(&before).await,
             Err(error) => {
                 return Err(self
                     .name_domain(about(&name)(error), &id, &request.settings)
@@ -88,18 +97,22 @@ impl Tenants {
         Ok((&tenant).into())
     }
 
+    /// What an earlier call with this request id created, as it is now.
+    async fn created_before(&self, id: &str) -> Result<v1::Tenant, Error> {
+        self.find(&super::stored_id(TenantId::parse(id))?).await
+    }
+
     async fn get(&self, call: Result<Call<TenantId>, Error>) -> Result<v1::Tenant, Error> {
         let Call {
             caller, request: id, ..
         } = call?;
         caller.may_touch(&id)?;
-        let tenant = self
-            .0
-            .store
-            .tenant(&id)
-            .await
-            .map_err(about(&resource_name::tenant(&id)))?;
-        Ok((&tenant).into())
+        self.find(&id).await
+    }
+
+    async fn find(&self, id: &TenantId) -> Result<v1::Tenant, Error> {
+        let found = self.0.store.tenant(id).await;
+        Ok((&found.map_err(about(&resource_name::tenant(id)))?).into())
     }
 
     async fn list(&self, call: Result<Call<ListTenants>, Error>) -> Result<v1::ListTenantsResponse, Error> {

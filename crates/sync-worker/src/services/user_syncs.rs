@@ -16,13 +16,13 @@ use rollcall_proto::resource_name;
 use rollcall_proto::v1;
 use rollcall_proto::v1::user_sync_service_server::UserSyncService;
 use rollcall_runtime::caller::{Caller, Permission};
-use rollcall_store::PageRequest;
+use rollcall_store::{CreateRequest, Created, PageRequest};
 use tonic::{Request, Response, Status};
 
 use self::empty_base::EmptyBase;
 use super::{
-    Call, Details, about, answer, changed_meanwhile, decode, differences, expect_revision, expect_room,
-    next_token, page_request, shown, to_its_end,
+    Call, Details, about, answer, changed_meanwhile, create_request, decode, differences, expect_revision,
+    expect_room, next_token, page_request, shown, to_its_end,
 };
 use crate::due::next_run_time;
 use crate::worker::Worker;
@@ -129,14 +129,30 @@ impl UserSyncs {
     async fn create(&self, call: Result<Call<CreateUserSync>, Error>) -> Result<v1::UserSync, Error> {
         let Call { caller, request, .. } = call?;
         caller.may_touch(&request.tenant)?;
+        let repeat = create_request(&caller, Some(&request.tenant), request.repeatable.as_ref());
+        if let Some(before) = self.created_before(&request.tenant, repeat.as_ref()).await? {
+            return Ok(before);
+        }
         let method = "UserSyncService.CreateUserSync";
-        self.add(&caller, method, &request.tenant, request.id, &request.settings)
-            .await
+        self.add(
+            &caller,
+            method,
+            &request.tenant,
+            request.id,
+            &request.settings,
+            repeat,
+        )
+        .await
     }
 
     async fn copy(&self, call: Result<Call<CloneUserSync>, Error>) -> Result<v1::UserSync, Error> {
         let Call { caller, request, .. } = call?;
         caller.may_touch(&request.key.tenant)?;
+        let tenant = &request.key.tenant;
+        let repeat = create_request(&caller, Some(tenant), request.repeatable.as_ref());
+        if let Some(before) = self.created_before(tenant, repeat.as_ref()).await? {
+            return Ok(before);
+        }
         let original = self.find(&request.key).await?.settings;
         let display_name = request.display_name.unwrap_or_else(|| {
             // The longest name there can be still has to leave room.
@@ -149,8 +165,29 @@ impl UserSyncs {
             ..original
         };
         let method = "UserSyncService.CloneUserSync";
-        self.add(&caller, method, &request.key.tenant, request.id, &settings)
+        self.add(&caller, method, tenant, request.id, &settings, repeat)
             .await
+    }
+
+    /// What an earlier call with this request id created, as it is now.
+    async fn created_before(
+        &self,
+        tenant: &TenantId,
+        repeat: Option<&CreateRequest<'_>>,
+    ) -> Result<Option<v1::UserSync>, Error> {
+        let Some(repeat) = repeat else { return Ok(None) };
+        match self.0.store.created_before(repeat, self.0.now()).await? {
+            Some(id) => self.by_id(tenant, &id).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn by_id(&self, tenant: &TenantId, id: &str) -> Result<v1::UserSync, Error> {
+        let key = UserSyncKey {
+            tenant: tenant.clone(),
+            user_sync: super::stored_id(UserSyncId::parse(id))?,
+        };
+        Ok((&self.find(&key).await?).into())
     }
 
     async fn add(
@@ -160,6 +197,7 @@ impl UserSyncs {
         tenant: &TenantId,
         id: Option<UserSyncId>,
         settings: &UserSyncSettings,
+        repeat: Option<CreateRequest<'_>>,
     ) -> Result<v1::UserSync, Error> {
         let store = &self.0.store;
         let others = store
@@ -176,15 +214,28 @@ impl UserSyncs {
         };
         let (now, name) = (self.0.now(), key.to_string());
         let next = next_run_time(&key, settings, self.0.settings.scheduler.spread, now);
-        let created = store
-            .create_user_sync(tenant, &key.user_sync, settings, next, now)
-            .await;
-        let user_sync = created.map_err(|error| match Error::from(error) {
+        let id = &key.user_sync;
+        let created = match &repeat {
+            Some(repeat) => {
+                store
+                    .create_user_sync_once(repeat, tenant, id, settings, next, now)
+                    .await
+            }
+            None => {
+                let created = store.create_user_sync(tenant, id, settings, next, now).await;
+                created.map(Created::Now)
+            }
+        };
+        let created = created.map_err(|error| match Error::from(error) {
             error if error.reason == Reason::DirectoryNotFound => {
                 error.with("resource", resource_name::directory(tenant, &settings.directory))
             }
             error => super::name_resource(error, &name),
         })?;
+        let user_sync = match created {
+            Created::Now(user_sync) => user_sync,
+            Created::Before(before) => return self.by_id(tenant, &before).await,
+        };
         let details = Details::from([
             ("directory".to_owned(), shown(&settings.directory.as_str())),
             ("searches".to_owned(), shown(&settings.searches)),

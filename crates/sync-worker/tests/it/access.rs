@@ -56,12 +56,14 @@ async fn call_everything(
     }));
     call!(tenants.create_tenant(v1::CreateTenantRequest {
         tenant_id: tenant.into(),
-        tenant: Some(a_tenant)
+        tenant: Some(a_tenant),
+        request_id: String::new(),
     }));
     call!(directories.create_directory(v1::CreateDirectoryRequest {
         parent: parent.clone(),
         directory_id: String::new(),
         directory: Some(a_directory.clone()),
+        request_id: String::new(),
     }));
     call!(directories.get_directory(v1::GetDirectoryRequest {
         name: directory.clone()
@@ -91,6 +93,7 @@ async fn call_everything(
         parent: parent.clone(),
         user_sync_id: String::new(),
         user_sync: Some(a_sync.clone()),
+        request_id: String::new(),
     }));
     call!(user_syncs.get_user_sync(v1::GetUserSyncRequest { name: sync.clone() }));
     call!(user_syncs.list_user_syncs(v1::ListUserSyncsRequest {
@@ -191,6 +194,7 @@ async fn nothing_of_a_foreign_tenant_is_seen_or_touched() {
     let request = v1::CreateTenantRequest {
         tenant_id: "beta".into(),
         tenant: Some(tenant),
+        request_id: String::new(),
     };
     crate::harness::ok(admin.tenants.create_tenant(request)).await;
     let mut acme = worker.clients(ACME);
@@ -235,6 +239,7 @@ async fn one_tenant_s_caller_neither_makes_nor_unmakes_tenants_and_sees_no_other
     let request = v1::CreateTenantRequest {
         tenant_id: "acme".into(),
         tenant: Some(tenant),
+        request_id: String::new(),
     };
     let refused = acme.tenants.create_tenant(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);

@@ -82,6 +82,7 @@ impl Company {
             parent: TENANT.into(),
             directory_id: "hq".into(),
             directory: Some(self.directory()),
+            request_id: String::new(),
         };
         ok(clients.directories.create_directory(request)).await;
     }
@@ -103,12 +104,14 @@ impl Company {
                 user_sync_enabled: true,
                 ..v1::Tenant::default()
             }),
+            request_id: String::new(),
         };
         ok(clients.tenants.create_tenant(tenant)).await;
         let directory = v1::CreateDirectoryRequest {
             parent: "tenants/globex".into(),
             directory_id: "hq".into(),
             directory: Some(self.directory()),
+            request_id: String::new(),
         };
         ok(clients.directories.create_directory(directory)).await;
         let sync = v1::CreateUserSyncRequest {
@@ -118,6 +121,7 @@ impl Company {
                 directory: "tenants/globex/directories/hq".into(),
                 ..user_sync
             }),
+            request_id: String::new(),
         };
         ok(clients.user_syncs.create_user_sync(sync)).await;
     }
@@ -133,6 +137,7 @@ pub async fn create_tenant(clients: &mut Clients) {
     let request = v1::CreateTenantRequest {
         tenant_id: "acme".into(),
         tenant: Some(tenant),
+        request_id: String::new(),
     };
     ok(clients.tenants.create_tenant(request)).await;
 }
@@ -143,6 +148,7 @@ pub async fn create_sync(clients: &mut Clients, id: &str, user_sync: v1::UserSyn
         parent: TENANT.into(),
         user_sync_id: id.into(),
         user_sync: Some(user_sync),
+        request_id: String::new(),
     };
     ok(clients.user_syncs.create_user_sync(request)).await
 }

@@ -28,6 +28,7 @@ mod moves;
 mod names;
 mod overlaps;
 mod relinking;
+mod repeats;
 mod reports;
 mod run_bad_input;
 mod run_completeness;

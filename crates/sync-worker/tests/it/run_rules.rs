@@ -154,6 +154,7 @@ async fn a_primary_group_of_active_directory_gives_its_role() {
             bind_password: dc.service().password,
             ..v1::Directory::default()
         }),
+        request_id: String::new(),
     };
     ok(clients.directories.create_directory(request)).await;
     let by_group = |dn: &str, role: &str| v1::RoleRule {

@@ -112,6 +112,7 @@ impl<D> World<D> {
             parent: TENANT.into(),
             directory_id: "hq".into(),
             directory: Some(directory),
+            request_id: String::new(),
         };
         ok(clients.directories.create_directory(request)).await;
         create_sync(&mut clients, "staff", sync).await;

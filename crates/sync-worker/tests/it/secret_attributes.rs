@@ -56,6 +56,7 @@ async fn case_10_secrets_cannot_be_mapped_filtered_by_or_checked() {
             parent: TENANT.into(),
             user_sync_id: "curious".into(),
             user_sync: Some(curious(attribute)),
+            request_id: String::new(),
         };
         let status = fails(Reason::InvalidField, clients.user_syncs.create_user_sync(create)).await;
         assert_eq!(violations(&status), fields("user_sync"), "{attribute}");
@@ -91,6 +92,7 @@ async fn a_secret_identifies_nobody() {
             external_id_attribute: "unicodePwd".into(),
             ..company.directory()
         }),
+        request_id: String::new(),
     };
     let status = fails(Reason::InvalidField, clients.directories.create_directory(create)).await;
     assert_eq!(violations(&status), ["directory.external_id_attribute"]);

@@ -23,6 +23,7 @@ async fn a_tenant_lives_from_create_to_delete() {
     let request = v1::CreateTenantRequest {
         tenant_id: "acme".into(),
         tenant: Some(wanted),
+        request_id: String::new(),
     };
     let created = ok(clients.tenants.create_tenant(request.clone())).await;
     assert_eq!((created.name.as_str(), created.user_sync_enabled), (TENANT, true));
@@ -81,6 +82,7 @@ async fn every_bad_field_of_a_tenant_is_named_at_once() {
     let request = v1::CreateTenantRequest {
         tenant_id: "Bad_Id".into(),
         tenant: Some(bad),
+        request_id: String::new(),
     };
     let status = fails(Reason::InvalidField, clients.tenants.create_tenant(request)).await;
     assert_eq!(
@@ -115,6 +117,7 @@ async fn tenants_are_listed_page_by_page_and_only_to_those_who_may() {
         let request = v1::CreateTenantRequest {
             tenant_id: id.into(),
             tenant: Some(tenant(id)),
+            request_id: String::new(),
         };
         ok(clients.tenants.create_tenant(request)).await;
     }

@@ -38,6 +38,7 @@ async fn a_run_waits_for_its_turn_whichever_process_has_it() {
         parent: TENANT.into(),
         directory_id: "second".into(),
         directory: Some(company.directory()),
+        request_id: String::new(),
     };
     ok(clients.directories.create_directory(second)).await;
     let elsewhere = v1::UserSync {
@@ -121,6 +122,7 @@ async fn a_tenant_whose_directories_never_answer_keeps_nobody_else_waiting() {
             parent: TENANT.into(),
             directory_id: id.into(),
             directory: Some(directory.clone()),
+            request_id: String::new(),
         };
         ok(clients.directories.create_directory(request)).await;
         let sync = v1::UserSync {

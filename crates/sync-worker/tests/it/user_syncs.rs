@@ -133,6 +133,7 @@ async fn every_bad_field_of_a_user_sync_is_named_at_once() {
         parent: TENANT.into(),
         user_sync_id: String::new(),
         user_sync: Some(bad),
+        request_id: String::new(),
     };
     let status = fails(Reason::InvalidField, clients.user_syncs.create_user_sync(request)).await;
     let mut fields = violations(&status);
@@ -179,6 +180,7 @@ async fn a_copy_starts_disabled_and_without_a_past() {
         name: STAFF.into(),
         user_sync_id: "copy".into(),
         display_name: String::new(),
+        request_id: String::new(),
     };
     let copy = ok(clients.user_syncs.clone_user_sync(clone.clone())).await;
     assert_eq!(
@@ -218,6 +220,7 @@ async fn user_syncs_are_listed_by_directory_and_page_by_page() {
         parent: TENANT.into(),
         directory_id: "lab".into(),
         directory: Some(company.directory()),
+        request_id: String::new(),
     };
     ok(clients.directories.create_directory(second)).await;
     let in_lab = v1::UserSync {
@@ -270,6 +273,7 @@ async fn a_user_sync_needs_a_directory_that_exists() {
             directory: "tenants/acme/directories/none".into(),
             ..staff()
         }),
+        request_id: String::new(),
     };
     let status = fails(
         Reason::DirectoryNotFound,

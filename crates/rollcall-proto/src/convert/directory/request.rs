@@ -9,7 +9,7 @@ use rollcall_core::violation::Violations;
 
 use super::{DirectorySecrets, decode, settings, wire};
 use crate::convert::named_request;
-use crate::decode::{choice, finish, parent, required, resource_id, root};
+use crate::decode::{Repeatable, choice, finish, parent, repeatable, required, resource_id, root};
 use crate::etag::decode_etag;
 use crate::page::Page;
 use crate::resource_name::{self, DirectoryName};
@@ -17,6 +17,8 @@ use crate::{update_mask, v1};
 
 /// CreateDirectory.
 pub struct CreateDirectory {
+    /// How to recognise a repeat.
+    pub repeatable: Option<Repeatable>,
     /// The tenant.
     pub tenant: TenantId,
     /// The id; `None` to have one generated.
@@ -105,8 +107,11 @@ impl UpdateDirectory {
 impl TryFrom<v1::CreateDirectoryRequest> for CreateDirectory {
     type Error = Error;
 
-    fn try_from(request: v1::CreateDirectoryRequest) -> Result<Self, Error> {
+    fn try_from(mut request: v1::CreateDirectoryRequest) -> Result<Self, Error> {
         let mut found = Violations::new();
+        let repeatable = repeatable(&mut found, "CreateDirectory", &mut request, |it| {
+            &mut it.request_id
+        });
         let tenant = parent(&mut found, &request.parent);
         let id = resource_id(
             &mut found,
@@ -141,6 +146,7 @@ impl TryFrom<v1::CreateDirectoryRequest> for CreateDirectory {
         finish(
             found,
             value.map(|(tenant, (settings, secrets))| Self {
+                repeatable,
                 tenant,
                 id,
                 settings,

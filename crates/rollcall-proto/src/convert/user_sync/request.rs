@@ -9,15 +9,18 @@ use rollcall_core::violation::{Violations, check_text};
 
 use super::{decode, settings, wire};
 use crate::convert::named_request;
-use crate::decode::{choice, finish, non_empty, parent, request_id, required, resource_id, root};
+use crate::decode::{
+    Repeatable, choice, finish, non_empty, parent, repeatable, request_id, required, resource_id, root,
+};
 use crate::etag::decode_etag;
 use crate::page::Page;
 use crate::resource_name::{self, TenantScope, UserName};
 use crate::{update_mask, v1};
 
 /// CreateUserSync.
-#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CreateUserSync {
+    /// How to recognise a repeat.
+    pub repeatable: Option<Repeatable>,
     /// The tenant.
     pub tenant: TenantId,
     /// The id; `None` to have one generated.
@@ -60,8 +63,9 @@ pub struct DeleteUserSync {
 }
 
 /// CloneUserSync.
-#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CloneUserSync {
+    /// How to recognise a repeat.
+    pub repeatable: Option<Repeatable>,
     /// The original.
     pub key: UserSyncKey,
     /// The id of the copy; `None` to have one generated.
@@ -105,8 +109,11 @@ impl UpdateUserSync {
 impl TryFrom<v1::CreateUserSyncRequest> for CreateUserSync {
     type Error = Error;
 
-    fn try_from(request: v1::CreateUserSyncRequest) -> Result<Self, Error> {
+    fn try_from(mut request: v1::CreateUserSyncRequest) -> Result<Self, Error> {
         let mut found = Violations::new();
+        let repeatable = repeatable(&mut found, "CreateUserSync", &mut request, |it| {
+            &mut it.request_id
+        });
         let tenant = parent(&mut found, &request.parent);
         let id = resource_id(
             &mut found,
@@ -123,7 +130,12 @@ impl TryFrom<v1::CreateUserSyncRequest> for CreateUserSync {
         let value = tenant.zip(settings);
         finish(
             found,
-            value.map(|(tenant, settings)| Self { tenant, id, settings }),
+            value.map(|(tenant, settings)| Self {
+                repeatable,
+                tenant,
+                id,
+                settings,
+            }),
         )
     }
 }
@@ -227,8 +239,9 @@ impl TryFrom<v1::DeleteUserSyncRequest> for DeleteUserSync {
 impl TryFrom<v1::CloneUserSyncRequest> for CloneUserSync {
     type Error = Error;
 
-    fn try_from(request: v1::CloneUserSyncRequest) -> Result<Self, Error> {
+    fn try_from(mut request: v1::CloneUserSyncRequest) -> Result<Self, Error> {
         let mut found = Violations::new();
+        let repeatable = repeatable(&mut found, "CloneUserSync", &mut request, |it| &mut it.request_id);
         let key = user_sync_key(&mut found, "name", &request.name);
         let id = resource_id(
             &mut found,
@@ -241,6 +254,7 @@ impl TryFrom<v1::CloneUserSyncRequest> for CloneUserSync {
         finish(
             found,
             key.map(|key| Self {
+                repeatable,
                 key,
                 id,
                 display_name,

@@ -12,6 +12,7 @@ use rollcall_proto::convert::user_sync::RunUserSync;
 use rollcall_proto::resource_name::{self, TenantScope, UserName};
 use rollcall_proto::v1;
 use rollcall_runtime::caller::Caller;
+use rollcall_store::REPEATABLE_FOR;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -21,9 +22,6 @@ use super::super::{Call, Details, failed, name_resource, shown};
 use super::{UserSyncs, in_progress};
 use crate::due::{DueCounts, DueResult};
 use crate::run::RefreshOutcome;
-
-/// A repeat of a call within this time returns the run of the first one.
-const REPEAT_WINDOW: chrono::TimeDelta = chrono::TimeDelta::hours(24);
 
 /// What RunDueUserSyncs streams.
 pub(crate) type DueStream = Pin<Box<dyn Stream<Item = Result<v1::RunDueUserSyncsResponse, Status>> + Send>>;
@@ -46,7 +44,7 @@ impl UserSyncs {
             && let Some(run) = self.0.store.find_run(&key.tenant, id).await?
         {
             let is_repeat = run.user_sync == key && run.mode == mode;
-            let is_recent = self.0.now() - run.create_time < REPEAT_WINDOW;
+            let is_recent = self.0.now() - run.create_time < REPEATABLE_FOR;
             return match is_repeat && is_recent {
                 true => Ok((&run).into()),
                 false => Err(request_id_reused(request_id)),

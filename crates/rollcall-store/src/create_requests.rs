@@ -1,0 +1,158 @@
+//! Which calls created what lately: a repeat with the same request id creates nothing more (AIP-155). What a call
+//! created and that it did are committed together.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use ring::digest::{Context, SHA256, digest};
+use rollcall_core::id::TenantId;
+use rollcall_core::secret::SecretBytes;
+use sea_orm::{ConnectionTrait, FromQueryResult};
+
+use crate::db::query::{execute, row};
+use crate::db::timestamp::{to_micros, to_stored};
+use crate::error::{Result, StoreError};
+use crate::keyring::SealedFor;
+use crate::store::Store;
+
+/// For how long a repeat of a call is known as one.
+pub const REPEATABLE_FOR: TimeDelta = TimeDelta::hours(24);
+
+/// A call that creates something, as its repeats are recognised.
+pub struct CreateRequest<'a> {
+    /// Whose resource it is to be; `None` for a tenant itself.
+    pub tenant: Option<&'a TenantId>,
+    /// Who calls: nobody meets the request ids of others.
+    pub caller: &'a str,
+    /// What the caller calls this request.
+    pub id: &'a str,
+    /// The method and all fields of the request. May hold secrets.
+    pub content: &'a SecretBytes,
+}
+
+/// What a call came to that may be a repeat.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Created<T> {
+    /// This call created it.
+    Now(T),
+    /// An earlier call did; the id of what it created, which may be gone since.
+    Before(String),
+}
+
+#[derive(FromQueryResult)]
+struct Earlier {
+    content: Vec<u8>,
+    resource: String,
+}
+
+impl Store {
+    /// The id of what an earlier call with this request id created.
+    ///
+    /// # Errors
+    /// `RequestIdReused` if that call had another content.
+    pub async fn created_before(
+        &self,
+        request: &CreateRequest<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>> {
+        self.earlier(&self.inner.database.reader, request, now).await
+    }
+
+    /// Deletes requests that expired before `now`, at most `limit`; returns how many. Global by nature.
+    pub async fn delete_old_create_requests(&self, now: DateTime<Utc>, limit: u32) -> Result<u64> {
+        let sql = format!(
+            "DELETE FROM create_requests WHERE request IN (
+                SELECT request FROM create_requests WHERE expire_time <= $1 ORDER BY expire_time LIMIT {limit})
+                AND expire_time <= $1"
+        );
+        let tx = self.inner.database.begin().await?;
+        let deleted = execute(&tx, &sql, vec![to_micros(now).into()]).await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+
+    /// Takes the request id for the resource that this transaction creates, or returns the id of what an earlier call
+    /// created. Waits for a call with the same request id that is under way.
+    pub(crate) async fn claim(
+        &self,
+        tx: &impl ConnectionTrait,
+        request: &CreateRequest<'_>,
+        resource: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>> {
+        let sql = "INSERT INTO create_requests (request, tenant, content, resource, expire_time)
+            VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (request) DO UPDATE SET content = excluded.content, resource = excluded.resource,
+                expire_time = excluded.expire_time
+                WHERE create_requests.expire_time <= $6";
+        let key = request.key();
+        let owner = sealed_for(&key);
+        let content = digest(&SHA256, request.content.expose());
+        let values = vec![
+            key.as_str().into(),
+            request.scope().into(),
+            self.inner.keyring.seal(owner, content.as_ref())?.into(),
+            resource.into(),
+            to_micros(to_stored(now + REPEATABLE_FOR)).into(),
+            to_micros(to_stored(now)).into(),
+        ];
+        if execute(tx, sql, values).await? > 0 {
+            return Ok(None);
+        }
+        let earlier = self.earlier(tx, request, now).await?;
+        // It was there a moment ago, and can only have expired by the clock of another replica.
+        earlier.map(Some).ok_or(StoreError::Contended)
+    }
+
+    async fn earlier(
+        &self,
+        connection: &impl ConnectionTrait,
+        request: &CreateRequest<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>> {
+        let sql = "SELECT content, resource FROM create_requests WHERE request = $1 AND expire_time > $2";
+        let key = request.key();
+        let values = vec![key.as_str().into(), to_micros(to_stored(now)).into()];
+        let Some(earlier) = row::<Earlier>(connection, sql, values).await? else {
+            return Ok(None);
+        };
+        // Sealed, since the content may hold a password, and whoever reads the database must not try guesses on it.
+        let is_same = match self.inner.keyring.open(sealed_for(&key), &earlier.content) {
+            Ok(content) => content.as_slice() == digest(&SHA256, request.content.expose()).as_ref(),
+            // Nobody can tell any more, and creating twice is what must not happen.
+            Err(StoreError::KeyMissing { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        if is_same {
+            Ok(Some(earlier.resource))
+        } else {
+            Err(StoreError::RequestIdReused {
+                request_id: request.id.to_owned(),
+            })
+        }
+    }
+}
+
+impl CreateRequest<'_> {
+    fn scope(&self) -> &str {
+        self.tenant.map_or("", TenantId::as_str)
+    }
+
+    /// Stands for the request in the store: nobody knows what callers put into their ids. Lengths are hashed too, so
+    /// that no two requests run together.
+    fn key(&self) -> String {
+        let mut context = Context::new(&SHA256);
+        for part in [self.scope(), self.caller, self.id] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let hash = context.finish();
+        hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+fn sealed_for(key: &str) -> SealedFor<'_> {
+    SealedFor {
+        tenant: "",
+        directory: key,
+        kind: "create request",
+    }
+}
