@@ -4085,8 +4085,9 @@ pub struct AuthenticateRequest {
     /// Makes a repeat safe: an attempt with the same identifier from the same caller within 5 minutes never binds again,
     /// whichever replica it reaches. The replica that carried out the first attempt gives its answer once more; another
     /// one, or one that was restarted, answers ABORTED / BIND_OUTCOME_UNKNOWN, since what would tell a repeat from another
-    /// password is not stored. After UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED nothing was sent, and the
-    /// identifier may be used again. A UUID is a good choice; at most 128 printable ASCII characters.
+    /// password is not stored. UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED with an ErrorInfo say that nothing was
+    /// sent: a repeat with the same identifier is then a first attempt. A UUID is a good choice; at most 128 printable ASCII
+    /// characters.
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -4299,8 +4300,14 @@ pub mod auth_service_client {
         /// no other.
         ///
         /// A negative answer is an answer, not an error: look at the outcome of the response. A status other than OK speaks
-        /// of the call and never of the password. Retry only on UNAVAILABLE, which is sent only as long as no byte of the
-        /// bind was written; after that it is ABORTED with BIND_OUTCOME_UNKNOWN.
+        /// of the call and never of the password.
+        ///
+        /// Retries: this server sends UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED only as long as no byte of the bind
+        /// was written, and each of them carries an ErrorInfo of the domain "rollcall". Later failures are ABORTED. Client
+        /// libraries and proxies make statuses of their own when a connection breaks or the time is up: UNAVAILABLE,
+        /// DEADLINE_EXCEEDED and others, without that ErrorInfo. The bind may have been sent by then, and each one counts in the
+        /// directory's lockout. So retry only a request with a request_id, or only an UNAVAILABLE with that ErrorInfo. The retry
+        /// policy of a gRPC service config sees the code and not the ErrorInfo: use one only if every request has a request_id.
         ///
         /// A login that names nobody is answered as somebody's would be. Who it is taken for is one of the tenant's user syncs,
         /// always the same for the same login: while that one's directory is away or misconfigured, or all of them are switched
@@ -4364,8 +4371,14 @@ pub mod auth_service_server {
         /// no other.
         ///
         /// A negative answer is an answer, not an error: look at the outcome of the response. A status other than OK speaks
-        /// of the call and never of the password. Retry only on UNAVAILABLE, which is sent only as long as no byte of the
-        /// bind was written; after that it is ABORTED with BIND_OUTCOME_UNKNOWN.
+        /// of the call and never of the password.
+        ///
+        /// Retries: this server sends UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED only as long as no byte of the bind
+        /// was written, and each of them carries an ErrorInfo of the domain "rollcall". Later failures are ABORTED. Client
+        /// libraries and proxies make statuses of their own when a connection breaks or the time is up: UNAVAILABLE,
+        /// DEADLINE_EXCEEDED and others, without that ErrorInfo. The bind may have been sent by then, and each one counts in the
+        /// directory's lockout. So retry only a request with a request_id, or only an UNAVAILABLE with that ErrorInfo. The retry
+        /// policy of a gRPC service config sees the code and not the ErrorInfo: use one only if every request has a request_id.
         ///
         /// A login that names nobody is answered as somebody's would be. Who it is taken for is one of the tenant's user syncs,
         /// always the same for the same login: while that one's directory is away or misconfigured, or all of them are switched
@@ -4566,6 +4579,10 @@ pub mod auth_service_server {
 /// Any method can answer INVALID_FIELD, REQUEST_TOO_LARGE, CALLER_UNAUTHENTICATED, PERMISSION_MISSING,
 /// TENANT_ACCESS_DENIED, CALLER_QUOTA_EXHAUSTED, STORE_UNAVAILABLE, SHUTTING_DOWN, DEADLINE_EXCEEDED, CANCELLED,
 /// UNIMPLEMENTED and INTERNAL; any that returns pages, INVALID_PAGE_TOKEN. Each method names the others.
+///
+/// A status without such an ErrorInfo is not from this server. Client libraries and proxies make UNAVAILABLE,
+/// DEADLINE_EXCEEDED, CANCELLED, INTERNAL and UNKNOWN by themselves, and then nobody knows whether the call was carried
+/// out: repeat it only if the request has a request_id or changes nothing.
 ///
 /// A denied login is no error: see Denial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
