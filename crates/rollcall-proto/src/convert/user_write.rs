@@ -247,7 +247,9 @@ mod tests {
             .map(|violation| violation.field.as_str())
             .collect();
         assert_eq!(fields, ["user.login", "user.role"]);
-        let nothing = CreateUser::try_from(v1::CreateUserRequest::default()).unwrap_err();
+        let nothing = CreateUser::try_from(v1::CreateUserRequest::default())
+            .err()
+            .unwrap();
         assert_eq!(
             (nothing.reason, nothing.violations.iter().count()),
             (Reason::InvalidField, 2)
