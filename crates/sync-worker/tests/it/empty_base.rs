@@ -13,6 +13,7 @@ fn create(user_sync: v1::UserSync) -> v1::CreateUserSyncRequest {
         parent: TENANT.into(),
         user_sync_id: "everybody".into(),
         user_sync: Some(user_sync),
+        request_id: String::new(),
     }
 }
 
@@ -22,6 +23,7 @@ async fn set_up(clients: &mut Clients, directory: v1::Directory) {
         parent: TENANT.into(),
         directory_id: "hq".into(),
         directory: Some(directory),
+        request_id: String::new(),
     };
     ok(clients.directories.create_directory(request)).await;
 }

@@ -15,6 +15,7 @@ fn create(directory: v1::Directory) -> v1::CreateDirectoryRequest {
         parent: TENANT.into(),
         directory_id: "hq".into(),
         directory: Some(directory),
+        request_id: String::new(),
     }
 }
 
