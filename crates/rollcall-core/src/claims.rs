@@ -224,6 +224,11 @@ impl Claimant {
         self.taken && (self.login.is_some() || outcome.login == Settled::Granted)
     }
 
+    /// True if its entry has the login that it holds.
+    pub fn offers_login(&self) -> bool {
+        self.offers(Field::Login)
+    }
+
     /// True if its entry has what it holds in this field, be it in the other field.
     fn offers(&self, field: Field) -> bool {
         if self.leaves {

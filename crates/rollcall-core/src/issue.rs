@@ -191,7 +191,7 @@ impl Issue {
                 "An e-mail address is no login. Map the login to the attribute with the user name; people can log in with their e-mail address all the same. Whoever operates Rollcall can allow @ in logins with login_characters under [users]."
             }
             IssueKind::LoginTaken if self.other_user_sync.is_some() => {
-                "Give one of the two another login in the directory: it must be the login and e-mail address of nobody else. A run changes the users of its own user sync alone, so people of two user syncs who swap their logins need a third one for a night: give it to one of the two, run both user syncs, then give that person the login that is free."
+                "Give one of the two another login in the directory: it must be the login and e-mail address of nobody else. Two people who swap their logins need nothing done if both user syncs let logins change: the next run in which both directories answer, and neither user sync is held, changes both."
             }
             // The attribute can be read; it is the value that is of no use.
             IssueKind::MissingExternalId if self.value.as_deref().is_some_and(|value| !value.is_empty()) => {
@@ -210,7 +210,7 @@ pub enum HealthLevel {
     Ok,
     /// Something needs a look: issues, a held run.
     Warning,
-    /// The last run failed.
+    /// The last run failed, or left people who cannot log in.
     Error,
 }
 
@@ -245,13 +245,12 @@ mod tests {
         assert!(!illegal("uid", "a b").hint().contains("e-mail"));
     }
 
-    /// No run changes the users of two user syncs, so two people who swap their logins would wait for ever.
     #[test]
-    fn a_login_that_another_user_sync_has_can_be_swapped_in_two_steps() {
+    fn a_login_that_another_user_sync_has_can_be_swapped() {
         let mut issue = Issue::new(IssueKind::LoginTaken, "uid=a", "x");
-        assert!(!issue.hint().contains("third"));
+        assert!(!issue.hint().contains("swap"));
         issue.other_user_sync = UserSyncId::parse("guests");
-        assert!(issue.hint().contains("third"));
+        assert!(issue.hint().contains("swap"));
     }
 
     /// A hint is given for people who were taken and for people who were not.

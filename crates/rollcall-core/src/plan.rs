@@ -1,7 +1,9 @@
 //! Plans: what a run would change, user by user.
 
 use crate::id::{UserId, Uuid};
-use crate::user::{FieldChange, Origin, Profile, Standing, StateReason, User, UserState, changes};
+use crate::user::{
+    FieldChange, Origin, OtherEntry, Profile, Standing, StateReason, User, UserState, changes,
+};
 
 /// Most changes in one chunk of a plan, and so in one transaction.
 pub const CHUNK_CHANGES: usize = 1000;
@@ -56,6 +58,8 @@ pub struct Change {
     pub state_reason: Option<StateReason>,
     /// Another enabled entry asks for the login, which the user's own entry does not have any more.
     pub login_ambiguous: bool,
+    /// Who asks for an ambiguous login, if it is an entry of another user sync.
+    pub login_asked_by: Option<OtherEntry>,
     /// What is different, for people. Events tell what was different when the change was applied.
     pub changes: Vec<FieldChange>,
 }

@@ -30,6 +30,7 @@ mod claim;
 mod context;
 mod decide;
 mod known;
+mod neighbour;
 mod order;
 mod outsider;
 mod relinking;
@@ -37,8 +38,10 @@ mod settle;
 
 pub use claim::identifiers;
 use claim::{Bystander, Claim};
-pub use context::{Context, Holder};
+pub use context::{Asker, Context, Holder};
 pub use known::{Known, KnownUsers, Meeting};
+pub use neighbour::Neighbour;
+use neighbour::Neighbours;
 pub use order::OrderedClaims;
 use outsider::Outsider;
 pub use relinking::Relinking;
@@ -80,6 +83,8 @@ pub struct Planner<'a> {
     holders: HashMap<UserId, User>,
     /// What others have.
     outside: HashMap<String, Outsider>,
+    /// Those of other syncs who do not offer what they have.
+    neighbours: Neighbours,
     counts: RunCounts,
     active: u64,
     /// Every entry of the directory was met.
@@ -111,6 +116,7 @@ impl<'a> Planner<'a> {
             disputed: HashSet::new(),
             holders: HashMap::new(),
             outside: HashMap::new(),
+            neighbours: Neighbours::default(),
             counts: RunCounts::default(),
             active,
             complete: true,

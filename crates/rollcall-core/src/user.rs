@@ -95,6 +95,15 @@ pub struct Origin {
     pub linked: bool,
 }
 
+/// An entry of another user sync.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OtherEntry {
+    /// The user sync whose searches find it.
+    pub user_sync: UserSyncId,
+    /// The entry's stable id.
+    pub external_id: ExternalId,
+}
+
 /// A block by the product's admin. No sync and no login ever clears it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Block {
@@ -126,6 +135,9 @@ pub struct User {
     /// The user's entry does not have the login any more and another enabled entry asks for it: whoever types it may
     /// be either, so nobody can log in with it.
     pub login_ambiguous: bool,
+    /// The entry that asks for an ambiguous login, if it is another user sync's: the runs of the user's own do not meet
+    /// it.
+    pub login_asked_by: Option<OtherEntry>,
     /// Counts the changes; the etag, and what a plan compares before it writes.
     pub revision: i64,
     /// When it was created.

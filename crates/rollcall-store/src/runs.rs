@@ -8,4 +8,5 @@ pub(crate) mod in_force;
 mod issues;
 pub(crate) mod leases;
 pub(crate) mod lifecycle;
+mod neighbours;
 pub(crate) mod plan;

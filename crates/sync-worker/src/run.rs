@@ -28,6 +28,7 @@ pub(crate) mod disputes;
 mod ending;
 mod executor;
 mod expiry;
+mod neighbours;
 pub(crate) mod owners;
 mod place;
 mod planning;

@@ -26,6 +26,7 @@ fn target() -> LoginTarget {
             state: UserState::Active,
             state_reason: None,
             login_ambiguous: false,
+            login_asked_by: None,
             owner: false,
             block: None,
             revision: 1,

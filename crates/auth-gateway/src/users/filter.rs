@@ -77,6 +77,7 @@ mod tests {
             owner: true,
             block: None,
             login_ambiguous: false,
+            login_asked_by: None,
             revision: 1,
             create_time: DateTime::UNIX_EPOCH,
             update_time: DateTime::UNIX_EPOCH,

@@ -230,6 +230,7 @@ fn change_of(user: &User, kind: ChangeKind) -> Change {
         state: user.state,
         state_reason: user.state_reason,
         login_ambiguous: user.login_ambiguous,
+        login_asked_by: None,
         changes: Vec::new(),
     }
 }

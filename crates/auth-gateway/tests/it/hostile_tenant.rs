@@ -85,6 +85,7 @@ async fn mallory(world: &mut World) -> ScriptedLdap {
         state: UserState::Active,
         state_reason: None,
         login_ambiguous: false,
+        login_asked_by: None,
         changes: Vec::new(),
     };
     world.run(vec![ada], now()).await;

@@ -277,6 +277,7 @@ async fn black_hole(world: &mut World, people: u8) -> ScriptedLdap {
         state: UserState::Active,
         state_reason: None,
         login_ambiguous: false,
+        login_asked_by: None,
         changes: Vec::new(),
     });
     world.run(changes.collect(), now()).await;

@@ -77,6 +77,7 @@ async fn blocked_and_deactivated_users_are_refused_with_the_right_password_and_t
         state: UserState::Deactivated,
         state_reason: Some(StateReason::Gone),
         login_ambiguous: false,
+        login_asked_by: None,
         changes: Vec::new(),
     };
     world.run(vec![removal], crate::world::now()).await;
@@ -181,6 +182,7 @@ async fn who_cannot_be_told_from_somebody_else_is_let_in_as_neither() {
         state: UserState::Active,
         state_reason: None,
         login_ambiguous: false,
+        login_asked_by: None,
         changes: Vec::new(),
     };
     world.run(vec![sam], now()).await;
@@ -297,6 +299,7 @@ async fn a_login_that_two_people_claim_lets_nobody_in_and_an_address_of_one_of_t
         state: ada.state,
         state_reason: None,
         login_ambiguous: true,
+        login_asked_by: None,
         changes: Vec::new(),
     };
     world.run(vec![claimed], crate::world::now()).await;

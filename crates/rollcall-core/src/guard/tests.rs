@@ -258,6 +258,7 @@ fn user() -> User {
         state_reason: None,
         owner: false,
         login_ambiguous: false,
+        login_asked_by: None,
         block: None,
         revision: 4,
         create_time: chrono::DateTime::UNIX_EPOCH,
@@ -289,6 +290,7 @@ fn update(user: &User, edit: impl FnOnce(&mut Profile)) -> Change {
         state: user.state,
         state_reason: user.state_reason,
         login_ambiguous: false,
+        login_asked_by: None,
     }
     .compared(Some(user))
 }

@@ -62,6 +62,7 @@ impl Planner<'_> {
             state,
             state_reason: Some(reason),
             login_ambiguous: false,
+            login_asked_by: None,
             changes: Vec::new(),
         }
         .compared(Some(user));
@@ -87,6 +88,7 @@ impl Planner<'_> {
             state: UserState::Deactivated,
             state_reason: Some(reason),
             login_ambiguous: user.login_ambiguous,
+            login_asked_by: user.login_asked_by.clone(),
             changes: Vec::new(),
         }
         .compared(Some(user));

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::known::Offered;
+use super::{Neighbour, Planner};
 use crate::claims::{Claimant, Want, Wants};
-use crate::id::UserId;
+use crate::id::{UserId, UserSyncId};
 use crate::identifier::normalize;
 use crate::judgement::Judged;
 use crate::plan::{Change, ChangeKind};
-use crate::user::{Profile, User, UserState};
+use crate::user::{OtherEntry, Profile, User, UserState};
 
 /// Somebody whom the run wants to change.
 pub(super) struct Claim {
@@ -27,6 +28,8 @@ pub(super) struct Claim {
 pub(super) struct Bystander {
     /// The user who is kept by another login.
     pub(super) user: Option<UserId>,
+    pub(super) entry: OtherEntry,
+    /// Empty where it must not be named.
     pub(super) dn: String,
     pub(super) wants: Wants,
     pub(super) enabled: bool,
@@ -111,6 +114,7 @@ impl Claim {
 pub(super) enum Party {
     Claim(Box<Claim>),
     Bystander(Bystander),
+    Neighbour(Box<Neighbour>),
 }
 
 impl Party {
@@ -118,14 +122,52 @@ impl Party {
         match self {
             Self::Claim(claim) => &claim.judged.dn,
             Self::Bystander(bystander) => &bystander.dn,
+            Self::Neighbour(neighbour) => {
+                let origin = neighbour.user().origin.as_ref();
+                origin.map_or("", |origin| &origin.dn)
+            }
         }
     }
 
-    /// The user, of a claim.
+    /// The user, unless it asks and is not taken.
     pub(super) fn user(&self) -> Option<UserId> {
         match self {
             Self::Claim(claim) => Some(claim.user),
             Self::Bystander(_) => None,
+            Self::Neighbour(neighbour) => Some(neighbour.user().id),
+        }
+    }
+
+    /// How others name it, and find it again.
+    pub(super) fn named(&self, planner: &Planner<'_>) -> Named {
+        match self {
+            Self::Claim(claim) => Named {
+                dn: Some(claim.judged.dn.clone()),
+                user_sync: None,
+                entry: Some(planner.entry(&claim.judged.external_id)),
+            },
+            Self::Bystander(bystander) => {
+                let visible = !bystander.dn.is_empty();
+                let of_other = bystander.entry.user_sync != *planner.user_sync;
+                Named {
+                    dn: visible.then(|| bystander.dn.clone()),
+                    user_sync: (visible && of_other).then(|| bystander.entry.user_sync.clone()),
+                    entry: Some(bystander.entry.clone()),
+                }
+            }
+            Self::Neighbour(neighbour) => {
+                let origin = neighbour.user().origin.as_ref();
+                // The same directory: its admin sees the other entry anyway.
+                let visible = origin.filter(|origin| origin.directory == planner.settings.directory);
+                Named {
+                    dn: visible.map(|origin| origin.dn.clone()),
+                    user_sync: visible.map(|origin| origin.user_sync.clone()),
+                    entry: origin.map(|origin| OtherEntry {
+                        user_sync: origin.user_sync.clone(),
+                        external_id: origin.external_id.clone(),
+                    }),
+                }
+            }
         }
     }
 
@@ -138,8 +180,17 @@ impl Party {
         match self {
             Self::Claim(claim) => claim.claimant(),
             Self::Bystander(bystander) => bystander.claimant(),
+            Self::Neighbour(neighbour) => neighbour.claimant(),
         }
     }
+}
+
+/// A party, as an issue may name it.
+pub(super) struct Named {
+    pub(super) dn: Option<String>,
+    /// Its user sync, if it is another one of the same directory.
+    pub(super) user_sync: Option<UserSyncId>,
+    pub(super) entry: Option<OtherEntry>,
 }
 
 impl Bystander {

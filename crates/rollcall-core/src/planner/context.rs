@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::Neighbour;
 use crate::external_id::ExternalId;
 use crate::id::{DirectoryId, UserId, UserSyncId};
 use crate::user::{Origin, StateReason, User, UserState};
@@ -23,6 +24,17 @@ pub struct Context {
     holders: HashMap<String, Holder>,
     given_up: HashSet<UserId>,
     held: HashSet<UserSyncId>,
+    neighbours: HashMap<UserId, Neighbour>,
+    askers: HashMap<UserId, Asker>,
+}
+
+/// Whether the entry of another user sync still asks for an ambiguous login.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asker {
+    /// It does, with its DN if that is of the same directory; or nobody can tell.
+    Asks(Option<String>),
+    /// It does not.
+    Ceased,
 }
 
 impl Context {
@@ -50,7 +62,44 @@ impl Context {
             holders,
             given_up: HashSet::new(),
             held: HashSet::new(),
+            neighbours: HashMap::new(),
+            askers: HashMap::new(),
         }
+    }
+
+    /// Knows users of other syncs who have what the entries ask for, and do not offer it any more.
+    pub fn meet_neighbours(&mut self, neighbours: impl IntoIterator<Item = Neighbour>) {
+        let found = neighbours.into_iter();
+        self.neighbours
+            .extend(found.map(|neighbour| (neighbour.user().id, neighbour)));
+    }
+
+    /// Knows who has further identifiers, with the users.
+    pub fn extend(&mut self, users: impl IntoIterator<Item = User>, holders: HashMap<String, Holder>) {
+        self.users.extend(users.into_iter().map(|user| (user.id, user)));
+        self.holders.extend(holders);
+    }
+
+    /// What became of the entry of another sync that asks for the ambiguous login of this user.
+    pub fn note_asker(&mut self, user: UserId, asker: Asker) {
+        self.askers.insert(user, asker);
+    }
+
+    /// Users of this sync whose logins are ambiguous since entries of other syncs ask for them.
+    pub fn ambiguous(&self, user_sync: &UserSyncId) -> Vec<&User> {
+        let ours = |user: &&User| {
+            let origin = user.origin.as_ref();
+            user.login_asked_by.is_some() && origin.is_some_and(|origin| origin.user_sync == *user_sync)
+        };
+        self.users.values().filter(ours).collect()
+    }
+
+    pub(super) fn asker(&self, user: UserId) -> Asker {
+        self.askers.get(&user).cloned().unwrap_or(Asker::Asks(None))
+    }
+
+    pub(super) fn neighbour(&self, user: UserId) -> Option<&Neighbour> {
+        self.neighbours.get(&user)
     }
 
     /// The user with this id, if another user sync than this one has it and did not give it up.
@@ -88,11 +137,13 @@ impl Context {
         self.user(*self.persons.get(id)?)
     }
 
-    pub(super) fn user(&self, id: UserId) -> Option<&User> {
+    /// A user whom the entries concern.
+    pub fn user(&self, id: UserId) -> Option<&User> {
         self.users.get(&id)
     }
 
-    pub(super) fn holder(&self, identifier: &str) -> Option<&Holder> {
+    /// Who has an identifier, which must be normalised.
+    pub fn holder(&self, identifier: &str) -> Option<&Holder> {
         self.holders.get(identifier)
     }
 }

@@ -3,14 +3,15 @@
 use super::claim::{Bystander, Claim, asked, held};
 use super::known::Offered;
 use super::outsider::Outsider;
-use super::{Context, Decisions, Holder, Planner, ReadEntry};
+use super::{Asker, Context, Decisions, Holder, Planner, ReadEntry};
 use crate::claims::{Outside, Want, Wants};
+use crate::external_id::ExternalId;
 use crate::id::{UserId, Uuid};
 use crate::identifier::normalize;
 use crate::issue::{Issue, IssueKind};
 use crate::judgement::{EntryReading, Judged};
 use crate::role::RoleFinding;
-use crate::user::{User, UserState};
+use crate::user::{OtherEntry, User, UserState};
 use crate::user_sync::{ExistingUsers, NewUsers};
 
 /// Most claims in dispute that are settled in one run; and as many entries that ask without being taken. Each costs
@@ -101,6 +102,7 @@ impl Planner<'_> {
                 email: judged.wants.email == Want::Held,
             };
             self.known.note_offered(&reading.external_id, offered);
+            self.keep_asker(person, context);
         }
         let is_same = origin.external_id == judged.external_id
             && (person.state, person.state_reason) == (judged.state, judged.state_reason);
@@ -146,6 +148,7 @@ impl Planner<'_> {
         };
         let left_out = Bystander {
             user: None,
+            entry: self.entry(&claim.judged.external_id),
             dn: claim.judged.dn.clone(),
             wants: claim.judged.wants.clone(),
             enabled: claim.judged.state == UserState::Active,
@@ -180,7 +183,32 @@ impl Planner<'_> {
             email: open(&judged.rejected.email),
         };
         let enabled = judged.state == UserState::Active;
-        self.keep_bystander(Some(*user), &judged.dn, wants, enabled, context);
+        let entry = self.entry(&judged.external_id);
+        self.keep_bystander(Some(*user), entry, &judged.dn, wants, enabled, context);
+    }
+
+    /// An entry of another sync that asks for the login of this user does so in the runs of this one too.
+    fn keep_asker(&mut self, person: &User, context: &Context) {
+        let asker = person.login_asked_by.clone().filter(|_| person.login_ambiguous);
+        let (Some(entry), Asker::Asks(dn)) = (asker, context.asker(person.id)) else {
+            return;
+        };
+        let login = normalize(&person.profile.login);
+        // The user has it, whose entry does not.
+        self.contested.insert(login.clone());
+        let wants = Wants {
+            login: Want::Other(login),
+            email: Want::Nothing,
+        };
+        self.keep_bystander(None, entry, &dn.unwrap_or_default(), wants, true, context);
+    }
+
+    /// An entry of this sync.
+    pub(super) fn entry(&self, id: &ExternalId) -> OtherEntry {
+        OtherEntry {
+            user_sync: self.user_sync.clone(),
+            external_id: id.clone(),
+        }
     }
 
     /// Notes that an entry asks for an identifier. True if anybody else has it or asks for it too.
@@ -206,6 +234,7 @@ impl Planner<'_> {
                 Some(user) => {
                     let standing = self.outside_of(&key, user);
                     self.outside.insert(key.clone(), standing);
+                    self.meet_neighbour(user.id, context);
                 }
                 None => {
                     self.outside.insert(key.clone(), Outsider::unnamed());
@@ -214,6 +243,18 @@ impl Planner<'_> {
         }
         self.contested.insert(key);
         true
+    }
+
+    /// Whoever does not offer what it has may ask for what somebody of this sync has.
+    fn meet_neighbour(&mut self, user: UserId, context: &Context) {
+        let Some(neighbour) = context.neighbour(user).filter(|_| !self.neighbours.has(user)) else {
+            return;
+        };
+        self.neighbours.note(neighbour.clone(), context);
+        let target = neighbour.target();
+        if let Some(target) = target.filter(|target| context.holder(target).is_some()) {
+            self.ask(target, context);
+        }
     }
 
     fn outside_of(&self, key: &str, user: &User) -> Outsider {
@@ -255,12 +296,14 @@ impl Planner<'_> {
                 *want = Want::Nothing;
             }
         }
-        self.keep_bystander(None, &reading.dn, wants, reading.is_enabled(), context);
+        let entry = self.entry(&reading.external_id);
+        self.keep_bystander(None, entry, &reading.dn, wants, reading.is_enabled(), context);
     }
 
     fn keep_bystander(
         &mut self,
         user: Option<UserId>,
+        entry: OtherEntry,
         dn: &str,
         wants: Wants,
         enabled: bool,
@@ -284,6 +327,7 @@ impl Planner<'_> {
         if !crowded {
             self.bystanders.push(Bystander {
                 user,
+                entry,
                 dn: dn.to_owned(),
                 wants,
                 enabled,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::claim::{Claim, Party, held};
+use super::claim::{Claim, Named, Party, held};
 use super::known::Offered;
 use super::order::{Ordered, order_claims};
 use super::outsider::Outsider;
@@ -14,7 +14,7 @@ use crate::identifier::normalize;
 use crate::issue::{Issue, IssueKind};
 use crate::judgement::Judged;
 use crate::plan::{Change, ChangeKind};
-use crate::user::{Origin, Profile, User, UserState};
+use crate::user::{Origin, OtherEntry, Profile, User, UserState};
 use crate::user_sync::ExistingUsers;
 
 /// Which planned changes are in dispute.
@@ -36,12 +36,18 @@ impl Contested {
 
 /// Whom an issue names: where the other one is found.
 pub(super) struct Names<'n> {
-    dns: &'n [String],
+    parties: &'n [Named],
     outside: &'n HashMap<String, Outsider>,
     /// Those whose login two entries claim.
     ambiguous: &'n HashSet<usize>,
     /// Those whose entries the pull did not meet.
     unmet: &'n HashSet<usize>,
+}
+
+impl Names<'_> {
+    fn entry(&self, index: usize) -> Option<OtherEntry> {
+        self.parties.get(index)?.entry.clone()
+    }
 }
 
 impl Planner<'_> {
@@ -118,10 +124,17 @@ impl Planner<'_> {
             .map(|claim| Party::Claim(Box::new(claim)))
             .collect();
         parties.extend(bystanders.into_iter().map(Party::Bystander));
+        let own: HashSet<UserId> = parties.iter().filter_map(Party::user).collect();
+        let neighbours = self.neighbour_parties(|user| own.contains(&user));
+        parties.extend(
+            neighbours
+                .into_iter()
+                .map(|neighbour| Party::Neighbour(Box::new(neighbour))),
+        );
         // What is settled depends on rules alone; whom an issue names, on this order.
         parties.sort_by(|one, other| (one.dn(), one.user()).cmp(&(other.dn(), other.user())));
         let claimants: Vec<Claimant> = parties.iter().map(Party::claimant).collect();
-        let dns: Vec<String> = parties.iter().map(|party| party.dn().to_owned()).collect();
+        let named: Vec<Named> = parties.iter().map(|party| party.named(self)).collect();
         let unmet = parties.iter().enumerate().filter(|(_, party)| party.is_unmet());
         let unmet: HashSet<usize> = unmet.map(|(index, _)| index).collect();
         let outside = std::mem::take(&mut self.outside);
@@ -132,7 +145,7 @@ impl Planner<'_> {
         let ambiguous = outcomes.iter().enumerate();
         let ambiguous = ambiguous.filter(|(_, outcome)| outcome.ambiguous_with.is_some());
         let names = Names {
-            dns: &dns,
+            parties: &named,
             outside: &outside,
             ambiguous: &ambiguous.map(|(index, _)| index).collect(),
             unmet: &unmet,
@@ -141,9 +154,22 @@ impl Planner<'_> {
         let mut issues = Vec::new();
         let mut ordered = Vec::new();
         for (party, outcome) in parties.into_iter().zip(&outcomes) {
-            let Party::Claim(claim) = party else { continue };
-            let before = claim.before.as_ref().map(|user| user.profile.clone());
-            if let Some(change) = self.change_of(*claim, outcome, Some(&names), &mut issues) {
+            let (before, change) = match party {
+                Party::Claim(claim) => {
+                    let before = claim.before.as_ref().map(|user| user.profile.clone());
+                    let change = self.change_of(*claim, outcome, Some(&names), &mut issues);
+                    (before, change)
+                }
+                Party::Neighbour(neighbour) => {
+                    let before = neighbour.user().profile.clone();
+                    let rival = outcome.ambiguous_with.and_then(|rival| names.entry(rival));
+                    let change = neighbour.change(outcome, rival);
+                    change.iter().for_each(|change| self.count(change));
+                    (Some(before), change)
+                }
+                Party::Bystander(_) => continue,
+            };
+            if let Some(change) = change {
                 let needs = outcome.needs.iter();
                 let needs = needs.filter_map(|(_, holder)| users.get(*holder).copied().flatten());
                 ordered.push(Ordered {
@@ -299,7 +325,9 @@ impl Planner<'_> {
             let message = "the entry does not have this login any more, and another entry asks for it: nobody can log in with it";
             let issue = Issue::new(IssueKind::LoginAmbiguous, &judged.dn, message);
             let mut issue = issue.of_field("login").valued(&profile.login);
-            issue.other_dn = names.and_then(|names| names.dns.get(rival)).cloned();
+            let rival = names.and_then(|names| names.parties.get(rival));
+            issue.other_dn = rival.and_then(|rival| rival.dn.clone());
+            issue.other_user_sync = rival.and_then(|rival| rival.user_sync.clone());
             issues.push(issue);
         }
         let linked = before.as_ref().is_some_and(|user| {
@@ -320,6 +348,12 @@ impl Planner<'_> {
             && judged.wants.login == Want::Nothing
             && state != UserState::Archived;
         let login_ambiguous = outcome.ambiguous_with.is_some() || perhaps_still;
+        let asked_by = match outcome.ambiguous_with {
+            Some(rival) => names.and_then(|names| names.entry(rival)),
+            None => before.as_ref().and_then(|user| user.login_asked_by.clone()),
+        };
+        // What the runs of this sync meet, they need not remember.
+        let asked_by = asked_by.filter(|entry| login_ambiguous && entry.user_sync != *self.user_sync);
         let change = Change {
             kind,
             user,
@@ -330,6 +364,7 @@ impl Planner<'_> {
             state,
             state_reason,
             login_ambiguous,
+            login_asked_by: asked_by,
             changes: Vec::new(),
         }
         .compared(before.as_ref());
@@ -396,10 +431,17 @@ fn refused(dn: &str, field: &str, value: &str, refusal: &Refusal, names: Option<
         "login" => IssueKind::LoginTaken,
         _ => IssueKind::EmailTaken,
     };
-    let dn_of = |index: &usize| names.and_then(|names| names.dns.get(*index)).cloned();
+    let named = |index: &usize| names.and_then(|names| names.parties.get(*index));
+    let dn_of = |index: &usize| named(index).and_then(|party| party.dn.clone());
     let outsider = match refusal {
         Refusal::Outside => names.and_then(|names| names.outside.get(&normalize(value))),
         Refusal::Rival(_) | Refusal::NotReleased(_) => None,
+    };
+    let user_sync = match refusal {
+        Refusal::Outside => outsider.and_then(|outsider| outsider.user_sync.clone()),
+        Refusal::Rival(index) | Refusal::NotReleased(index) => {
+            named(index).and_then(|party| party.user_sync.clone())
+        }
     };
     let (kind, message, other_dn) = match refusal {
         // Somebody was deleted, and made anew where they were.
@@ -426,7 +468,7 @@ fn refused(dn: &str, field: &str, value: &str, refusal: &Refusal, names: Option<
             (kind, message.to_owned(), dn_of(holder))
         }
         Refusal::Outside => {
-            let message = match outsider.and_then(|outsider| outsider.user_sync.as_ref()) {
+            let message = match &user_sync {
                 Some(user_sync) => format!("a user of the user sync {user_sync} has it, which was first"),
                 None => "another user has it".to_owned(),
             };
@@ -434,7 +476,7 @@ fn refused(dn: &str, field: &str, value: &str, refusal: &Refusal, names: Option<
         }
     };
     let mut issue = Issue::new(kind, dn, message).of_field(field).valued(value);
-    issue.other_user_sync = outsider.and_then(|outsider| outsider.user_sync.clone());
+    issue.other_user_sync = user_sync;
     issue.other_dn = other_dn;
     issue
 }

@@ -52,6 +52,8 @@ impl User {
             owner,
             block,
             login_ambiguous,
+            // Says of the flag why it is set, and nothing to the product.
+            login_asked_by: _,
             revision: _,
             create_time: _,
             update_time: _,

@@ -303,6 +303,7 @@ mod tests {
             owner: false,
             block: None,
             login_ambiguous: false,
+            login_asked_by: None,
             revision: 1,
             create_time: now,
             update_time: now,

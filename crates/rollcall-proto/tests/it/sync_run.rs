@@ -138,6 +138,7 @@ fn a_change_shows_old_and_new_and_why_somebody_leaves() {
         state: UserState::Deactivated,
         state_reason: Some(StateReason::Gone),
         login_ambiguous: false,
+        login_asked_by: None,
         changes: vec![FieldChange {
             field: "email".into(),
             old: Some("a@x".into()),

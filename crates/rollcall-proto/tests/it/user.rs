@@ -34,6 +34,7 @@ fn user() -> User {
         state: UserState::Deactivated,
         state_reason: Some(StateReason::OutOfScope),
         login_ambiguous: false,
+        login_asked_by: None,
         owner: false,
         block: Some(Block {
             time: DateTime::UNIX_EPOCH,

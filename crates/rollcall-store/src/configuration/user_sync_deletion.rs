@@ -147,6 +147,7 @@ fn disposed(before: User, disposition: UserDisposition, now: DateTime<Utc>) -> U
         revision: before.revision + 1,
         update_time: now,
         login_ambiguous: false,
+        login_asked_by: None,
         ..before.clone()
     };
     let linked = before.origin.as_ref().is_some_and(|origin| origin.linked);

@@ -19,6 +19,7 @@ use crate::error::{Result, StoreError};
 use crate::runs::guard_counts;
 use crate::runs::issues;
 use crate::runs::leases::{LeaseToken, require_lease};
+use crate::runs::neighbours::Neighbours;
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
@@ -146,7 +147,7 @@ impl Store {
             writes,
             refused,
             mut issues,
-        } = prepare(&tx, scope, &key.tenant, changes, now).await?;
+        } = prepare(&tx, scope, key, changes, now).await?;
         // What a person released is not held against the runs that follow; leavers go before anybody looks.
         let by_itself = RunMode::from_label(&run.mode)? == RunMode::Apply
             && (run.hold_at.is_some() || Vec::<HoldReason>::from_json(&run.hold_reasons)?.is_empty());
@@ -186,7 +187,7 @@ impl Store {
         let tx = self.inner.database.begin().await?;
         let user_sync = tables::user_sync::find(&tx, key).await?;
         let scope = self.scope(&key.tenant);
-        let mut prepared = prepare(&tx, scope, &key.tenant, std::slice::from_ref(change), now).await?;
+        let mut prepared = prepare(&tx, scope, key, std::slice::from_ref(change), now).await?;
         if let Some((_, issue)) = prepared.refused.pop() {
             return Ok(SingleOutcome::Refused(issue));
         }
@@ -215,10 +216,12 @@ struct Prepared {
 async fn prepare(
     tx: &impl ConnectionTrait,
     scope: &str,
-    tenant: &TenantId,
+    key: &UserSyncKey,
     changes: &[Change],
     now: DateTime<Utc>,
 ) -> Result<Prepared> {
+    let tenant = &key.tenant;
+    let others = Neighbours::of(tx, key, changes).await?;
     let locked = lock_users(tx, tenant, changes.iter().map(|change| change.user)).await?;
     let mut current: HashMap<UserId, Model> = locked
         .into_iter()
@@ -240,6 +243,7 @@ async fn prepare(
         };
         let changed = repeated
             || !stands
+            || !others.allow(change)
             || before.is_none() != (change.kind == ChangeKind::Create)
             || person.is_some_and(|person| *person != change.user);
         if changed {
@@ -389,7 +393,10 @@ fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateT
         Some(user) => (user.origin.as_ref().unwrap_or(&change.origin), &user.profile),
         None => (&change.origin, &change.profile),
     };
-    let login_ambiguous = moved_on.map_or(change.login_ambiguous, |user| user.login_ambiguous);
+    let (login_ambiguous, login_asked_by) = match moved_on {
+        Some(user) => (user.login_ambiguous, &user.login_asked_by),
+        None => (change.login_ambiguous, &change.login_asked_by),
+    };
     let after = User {
         tenant: tenant.clone(),
         id: change.user,
@@ -400,6 +407,7 @@ fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateT
         owner: false,
         block: before.as_ref().and_then(|user| user.block.clone()),
         login_ambiguous,
+        login_asked_by: login_asked_by.clone(),
         revision: before.as_ref().map_or(0, |user| user.revision) + 1,
         create_time: before.as_ref().map_or(now, |user| user.create_time),
         update_time: now,

@@ -1,6 +1,8 @@
 //! What changed by itself, for the guard: by runs that nobody released, and by refreshes at logins. Counted by the minute and
 //! in a table of its own, since events may be kept for a shorter time than the guard looks back.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use rollcall_core::guard::{Totals, WINDOW, Watched};
 use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
@@ -48,8 +50,8 @@ impl Store {
     }
 }
 
-/// Counts changes that are written in this transaction. New users are not counted before the first Complete run: a first
-/// import is no growth.
+/// Counts changes that are written in this transaction, each for the sync whose user it changes. New users are not counted
+/// before the first Complete run: a first import is no growth.
 pub(crate) async fn record<'c>(
     tx: &impl ConnectionTrait,
     key: &UserSyncKey,
@@ -57,8 +59,23 @@ pub(crate) async fn record<'c>(
     first: bool,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let mut totals = Totals::default();
-    changes.into_iter().for_each(|change| totals.add(change));
+    let mut totals: BTreeMap<&UserSyncId, Totals> = BTreeMap::new();
+    for change in changes {
+        totals.entry(&change.origin.user_sync).or_default().add(change);
+    }
+    for (user_sync, totals) in totals {
+        record_of(tx, (&key.tenant, user_sync), &totals, first, now).await?;
+    }
+    Ok(())
+}
+
+async fn record_of(
+    tx: &impl ConnectionTrait,
+    (tenant, user_sync): (&TenantId, &UserSyncId),
+    totals: &Totals,
+    first: bool,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let mut bulk = Bulk::new([
         Column::new("watched", Type::Text),
         Column::new("count", Type::BigInt),
@@ -73,7 +90,7 @@ pub(crate) async fn record<'c>(
         return Ok(());
     }
     let (source, cells) = bulk.source(Engine::of(tx), 4);
-    let of_sync = || vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
+    let of_sync = || vec![tenant.as_str().into(), user_sync.as_str().into()];
     let sql = format!(
         "INSERT INTO guard_counts (tenant, user_sync, minute, watched, count)
         SELECT $1, $2, $3, watched, count FROM {source} WHERE true

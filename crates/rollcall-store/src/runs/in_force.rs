@@ -51,14 +51,23 @@ impl Store {
         id: &UserSyncId,
         revision: i64,
     ) -> Result<Option<UserSyncSettings>> {
-        let sql =
-            "SELECT settings FROM user_sync_settings WHERE tenant = $1 AND user_sync = $2 AND revision = $3";
-        let values = vec![tenant.as_str().into(), id.as_str().into(), revision.into()];
-        let settings: Option<String> = scalar(&self.inner.database.reader, sql, values).await?;
-        settings
-            .map(|settings| UserSyncSettings::from_json(&settings))
-            .transpose()
+        of_revision(&self.inner.database.reader, tenant, id, revision).await
     }
+}
+
+pub(crate) async fn of_revision(
+    connection: &impl ConnectionTrait,
+    tenant: &TenantId,
+    id: &UserSyncId,
+    revision: i64,
+) -> Result<Option<UserSyncSettings>> {
+    let sql =
+        "SELECT settings FROM user_sync_settings WHERE tenant = $1 AND user_sync = $2 AND revision = $3";
+    let values = vec![tenant.as_str().into(), id.as_str().into(), revision.into()];
+    let settings: Option<String> = scalar(connection, sql, values).await?;
+    settings
+        .map(|settings| UserSyncSettings::from_json(&settings))
+        .transpose()
 }
 
 /// Keeps the settings that a run runs with: one copy for all runs of a revision.

@@ -2,14 +2,14 @@
 
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
-use rollcall_core::user::{Block, Origin, Profile, StateReason, User, UserState};
+use rollcall_core::user::{Block, Origin, OtherEntry, Profile, StateReason, User, UserState};
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::tables::json::unreadable;
-use crate::tables::json::user::ProfileMirror;
+use crate::tables::json::user::{ProfileMirror, other_entry};
 use crate::tables::labels::Label;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -51,6 +51,8 @@ struct Details {
     block_reason: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     login_ambiguous: bool,
+    #[serde(with = "other_entry", default, skip_serializing_if = "Option::is_none")]
+    login_asked_by: Option<OtherEntry>,
 }
 
 impl Model {
@@ -68,6 +70,7 @@ impl Model {
                 .map(|block| block.reason.clone())
                 .unwrap_or_default(),
             login_ambiguous: user.login_ambiguous,
+            login_asked_by: user.login_asked_by.clone(),
         };
         let origin = user.origin.as_ref();
         Ok(Self {
@@ -121,6 +124,7 @@ impl Model {
                 reason: details.block_reason,
             }),
             login_ambiguous: details.login_ambiguous,
+            login_asked_by: details.login_asked_by,
             revision: self.revision,
             create_time: from_micros(self.create_time)?,
             update_time: from_micros(self.update_time)?,

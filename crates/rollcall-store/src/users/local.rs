@@ -81,6 +81,7 @@ impl Store {
             owner: user.owner,
             block: None,
             login_ambiguous: false,
+            login_asked_by: None,
             revision: 1,
             create_time: now,
             update_time: now,

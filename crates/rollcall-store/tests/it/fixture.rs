@@ -249,6 +249,7 @@ pub(crate) fn creation(number: u128, login: &str) -> Change {
         state: UserState::Active,
         state_reason: None,
         login_ambiguous: false,
+        login_asked_by: None,
         changes: Vec::new(),
     }
     .compared(None)
@@ -268,6 +269,7 @@ pub(crate) fn update(user: &User, edit: impl FnOnce(&mut Profile)) -> Change {
         state: user.state,
         state_reason: user.state_reason,
         login_ambiguous: false,
+        login_asked_by: None,
         changes: Vec::new(),
     }
     .compared(Some(user))

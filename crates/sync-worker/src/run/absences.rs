@@ -239,13 +239,23 @@ pub(super) async fn matching(
     searches: &[Search],
     ids: &[ExternalId],
 ) -> Result<HashSet<ExternalId>, LdapError> {
-    let mut matching = HashSet::new();
+    let found = find_in_scope(source, searches, ids, &[]).await?;
+    Ok(found.into_iter().map(|(id, _)| id).collect())
+}
+
+/// The entries with these ids, at most [`BATCH_IDS`], that the searches find, some perhaps twice.
+pub(super) async fn find_in_scope(
+    source: &Source,
+    searches: &[Search],
+    ids: &[ExternalId],
+    attributes: &[String],
+) -> Result<Vec<(ExternalId, Entry)>, LdapError> {
+    let mut entries = Vec::new();
     for search in searches {
         let filter = format!("(&{}{})", canonical(&search.filter), any_of(ids));
-        let found = find(source, &search.base_dn, search.scope, &filter, ids, &[]).await?;
-        matching.extend(found.into_iter().map(|(id, _)| id));
+        entries.extend(find(source, &search.base_dn, search.scope, &filter, ids, attributes).await?);
     }
-    Ok(matching)
+    Ok(entries)
 }
 
 /// The entries with these ids, wherever they are, with their DNs.

@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 use rollcall_core::error::chain;
-use rollcall_core::issue::IssueKind;
+use rollcall_core::issue::{HealthLevel, IssueKind};
 use rollcall_core::run::{PLAN_LIFETIME, Run, RunState, RunTrigger, health_after, health_interrupted};
 use rollcall_core::user_sync::UserSync;
 use rollcall_store::{NewMail, PageRequest, RunEnd, StoreError};
@@ -13,6 +13,8 @@ use super::stop::Stop;
 
 const NOBODY_REMOVED: &str = "The directory was not read completely, so users who are missing there were left as they \
                               are. The issues PULL_INCOMPLETE say why.";
+const LOGINS_AMBIGUOUS: &str = "Nobody can log in with some logins: an entry does not have the login of its user any more, \
+                                and another entry asks for it. The issues LOGIN_AMBIGUOUS name both.";
 /// Issues read from the store at a time.
 const ISSUES_AT_ONCE: u32 = 1_000;
 /// How long a plan may fail to be applied. What was applied stays; the next run sees to the rest.
@@ -37,6 +39,10 @@ pub(super) async fn succeed(x: &Executor, job: &Job, sync: &UserSync) -> Result<
         health.problems.insert(0, NOBODY_REMOVED.to_owned());
     }
     health.problems.extend(role_problems(x, job, &run).await?);
+    if run.issue_counts.contains_key(&IssueKind::LoginAmbiguous) {
+        health.level = HealthLevel::Error;
+        health.problems.insert(0, LOGINS_AMBIGUOUS.to_owned());
+    }
     let end = RunEnd {
         state,
         failure: None,

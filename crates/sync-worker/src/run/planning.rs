@@ -26,6 +26,8 @@ use uuid::{NoContext, Timestamp};
 use super::absences::{self, Confirmed, Nameless};
 use super::context::context;
 use super::disputes::Disputes;
+use super::executor::Executor;
+use super::neighbours::Neighbours;
 use super::owners;
 use super::source::Source;
 
@@ -73,6 +75,7 @@ pub(super) struct Planning<'a> {
     nobodies: BTreeMap<Nobody, (u64, String)>,
     canary: Option<ExternalId>,
     disputes: Disputes,
+    neighbours: Neighbours<'a>,
     /// For whom the rules matter with which something is wrong.
     tally: RoleTally,
     now: DateTime<Utc>,
@@ -81,6 +84,7 @@ pub(super) struct Planning<'a> {
 impl<'a> Planning<'a> {
     /// Reads what the run has to know about the sync's users. `relinked` has the users who are to be other entries than before.
     pub(super) async fn begin(
+        x: &'a Executor,
         target: Target<'a>,
         sync: &'a UserSync,
         source: &'a Source,
@@ -131,6 +135,7 @@ impl<'a> Planning<'a> {
             nobodies: BTreeMap::new(),
             canary: None,
             disputes: Disputes::default(),
+            neighbours: Neighbours::new(x, sync),
             tally: RoleTally::new(&sync.settings.role_rules, missing),
             now,
         })
@@ -194,6 +199,7 @@ impl<'a> Planning<'a> {
             context.hold(owners::held(store, self.sync, &readings, &context).await?);
             let given_up = owners::given_up(store, self.sync, self.source, &readings, &context).await?;
             context.give_up(given_up);
+            self.neighbours.ask(&readings, &mut context).await?;
             let decisions = self
                 .planner
                 .decide(pending, &context, || new_user_id(clock.now()));
@@ -401,7 +407,7 @@ impl<'a> Planning<'a> {
                     (Some(room), ChangeKind::Create) => *room -= 1,
                     _ => {}
                 }
-                self.totals.add(&change);
+                self.tally_up(&change);
                 self.chunk.push(change);
             }
         }
@@ -454,9 +460,16 @@ impl<'a> Planning<'a> {
         self.planner.absent_active()
     }
 
+    /// Counts a change for the guard; one of another sync's user counts there.
+    fn tally_up(&mut self, change: &Change) {
+        if change.origin.user_sync == self.sync.id {
+            self.totals.add(change);
+        }
+    }
+
     async fn add_changes(&mut self, changes: Vec<Change>) -> Result<(), Error> {
         for change in changes {
-            self.totals.add(&change);
+            self.tally_up(&change);
             self.chunk.push(change);
             if self.chunk.len() >= self.target.store.good_chunk() {
                 self.write_chunk().await?;

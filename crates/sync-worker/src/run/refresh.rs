@@ -164,7 +164,7 @@ async fn follow(
         });
     };
     // Whether another entry asks for the login is for a run to say, which sees them all.
-    change.login_ambiguous = user.login_ambiguous;
+    (change.login_ambiguous, change.login_asked_by) = (user.login_ambiguous, user.login_asked_by.clone());
     let dn = change.origin.dn.clone();
     match withhold(&mut change, &user, &judged_by.user_sync.hold, &settings.role) {
         Withheld::Nothing => {}

@@ -148,7 +148,7 @@ async fn pull<'a>(
         &attributes,
         source.max_entries,
     );
-    let mut planning = Planning::begin(target, &begun.sync, source, roles, relinked, begun.time).await?;
+    let mut planning = Planning::begin(x, target, &begun.sync, source, roles, relinked, begun.time).await?;
     // Told at once, the first few entries would look like all that half a second brings.
     let mut progress_due = Instant::now() + PROGRESS_INTERVAL;
     while let Some(entries) = pull.next_batch().await {

@@ -44,6 +44,7 @@ pub struct TestWorker {
     channel: Channel,
     stop: CancellationToken,
     dir: tempfile::TempDir,
+    url: String,
 }
 
 /// Adds a caller's token.
@@ -80,8 +81,11 @@ impl TestWorker {
     /// The same with further settings, at the time of this clock.
     pub async fn start_with(ports: &[u16], settings: &[(&str, &str)], clock: Clock) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let loaded = configure(&dir, ports, settings);
-        let url = format!("sqlite:{}", dir.path().join("rollcall.db").display());
+        let url = match settings.iter().find(|(key, _)| *key == "store.url") {
+            Some((_, url)) => (*url).to_owned(),
+            None => format!("sqlite:{}", dir.path().join("rollcall.db").display()),
+        };
+        let loaded = configure(&url, ports, settings);
         let keyring = Keyring::parse(KEYRING).unwrap();
         let store = Store::connect(&url, keyring, StoreOptions::default())
             .await
@@ -110,6 +114,7 @@ impl TestWorker {
             channel,
             stop,
             dir,
+            url,
         }
     }
 
@@ -142,7 +147,7 @@ impl TestWorker {
     /// Runs the binary on the worker's database, with directories on these ports.
     pub fn command(&self, ports: &[u16], arguments: &[&str]) -> std::process::Output {
         let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
-        let url = format!("sqlite:{}", self.dir.path().join("rollcall.db").display());
+        let url = &self.url;
         std::process::Command::new(env!("CARGO_BIN_EXE_sync-worker"))
             .env_clear()
             .args(arguments)
@@ -180,10 +185,13 @@ impl TestWorker {
 
     /// The worker's database, opened once more, for what no service of the worker shows.
     pub async fn store(&self) -> Store {
-        let url = format!("sqlite:{}", self.dir.path().join("rollcall.db").display());
-        Store::open(&url, Keyring::parse(KEYRING).unwrap(), StoreOptions::default())
-            .await
-            .unwrap()
+        Store::open(
+            &self.url,
+            Keyring::parse(KEYRING).unwrap(),
+            StoreOptions::default(),
+        )
+        .await
+        .unwrap()
     }
 }
 
@@ -193,7 +201,7 @@ impl Drop for TestWorker {
     }
 }
 
-fn configure(dir: &tempfile::TempDir, ports: &[u16], settings: &[(&str, &str)]) -> Loaded<WorkerSettings> {
+fn configure(url: &str, ports: &[u16], settings: &[(&str, &str)]) -> Loaded<WorkerSettings> {
     let hash = |caller: &str| {
         let digest = digest::digest(&digest::SHA256, format!("{caller}-token").as_bytes());
         digest
@@ -217,10 +225,9 @@ fn configure(dir: &tempfile::TempDir, ports: &[u16], settings: &[(&str, &str)]) 
         })
         .collect();
     let ports: Vec<String> = ports.iter().chain(&[636]).map(ToString::to_string).collect();
-    let url = format!("sqlite:{}", dir.path().join("rollcall.db").display());
     let mut flags: Vec<(String, String)> = [
         ("server.listen", "127.0.0.1:0"),
-        ("store.url", &url),
+        ("store.url", url),
         ("keyring.key", KEYRING),
         ("egress.allow_cidrs", "127.0.0.0/8"),
         ("egress.allow_ports", &ports.join(",")),
@@ -235,6 +242,7 @@ fn configure(dir: &tempfile::TempDir, ports: &[u16], settings: &[(&str, &str)]) 
     flags.extend(
         settings
             .iter()
+            .filter(|(key, _)| *key != "store.url")
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
     );
     let sources = Sources {

@@ -39,6 +39,7 @@ mod runs;
 mod scheduling;
 mod secret_attributes;
 mod security_review;
+mod swaps;
 mod tenants;
 mod trust;
 mod turns;

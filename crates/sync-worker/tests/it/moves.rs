@@ -2,7 +2,7 @@
 //! whatever state they were in and whatever conflicts they bring.
 
 use rollcall_core::user::{StateReason, UserState};
-use rollcall_proto::v1::{self, ChangeType, IssueType, LoginChangePolicy, NewUserPolicy, SyncRunMode};
+use rollcall_proto::v1::{self, ChangeType, IssueType, NewUserPolicy, SyncRunMode};
 use rollcall_testkit::Slapd;
 
 use crate::company::{TENANT, create_sync, staff, sync_of};
@@ -116,58 +116,4 @@ async fn a_conflict_of_an_address_stops_no_takeover() {
     let users = world.users().await;
     assert_eq!(users["p00"].profile.email, None);
     assert_eq!(users["p01"].profile.email.as_deref(), Some("p01@example.org"));
-}
-
-/// Fault 6: no run changes the users of two syncs, so a swap takes a third login for a night. The issues of both say so.
-#[tokio::test(flavor = "multi_thread")]
-async fn two_people_of_two_syncs_swap_their_logins_as_the_hint_says() {
-    let mut ldif = units();
-    for (unit, uid) in [("Staff", "ada"), ("Guests", "ben")] {
-        person(&mut ldif, unit, uid).attribute("givenName", uid);
-    }
-    let renaming = |mut sync: v1::UserSync| {
-        sync.login_changes = LoginChangePolicy::Allow.into();
-        sync.field_mappings.as_mut().unwrap().login = vec!["givenName".into()];
-        sync
-    };
-    let builder = Slapd::builder().ldif(ldif.as_str());
-    let mut world = World::start(builder, renaming(staff())).await;
-    let guests = sync_of(&format!("ou=Guests,{BASE}"), "(objectClass=inetOrgPerson)");
-    create_sync(&mut world.clients, "guests", renaming(guests)).await;
-    world.succeed().await;
-    run_guests(&mut world).await;
-    let before = world.users().await;
-
-    let login = |world: &World, unit, uid, login| {
-        change(
-            world,
-            unit,
-            uid,
-            &format!("replace: givenName\ngivenName: {login}\n"),
-        );
-    };
-    login(&world, "Staff", "ada", "ben");
-    login(&world, "Guests", "ben", "ada");
-    for _ in 0..2 {
-        for (run, other, theirs) in [
-            (world.apply().await, "guests", dn("Guests", "ben")),
-            (run_guests(&mut world).await, "staff", dn("Staff", "ada")),
-        ] {
-            let issues = world.issues(&run).await;
-            assert_eq!(issues.len(), 1, "{issues:#?}");
-            assert_eq!(issues[0].r#type(), IssueType::LoginTaken);
-            assert_eq!(issues[0].other_user_sync, format!("{TENANT}/userSyncs/{other}"));
-            assert_eq!(issues[0].other_dn, theirs);
-            assert!(issues[0].hint.contains("a third one for a night"), "{issues:#?}");
-        }
-        assert_eq!(world.users().await, before);
-    }
-    login(&world, "Staff", "ada", "third");
-    world.succeed().await;
-    run_guests(&mut world).await;
-    login(&world, "Staff", "ada", "ben");
-    world.succeed().await;
-    let users = world.users().await;
-    assert_eq!(users["ada"].id, before["ben"].id);
-    assert_eq!(users["ben"].id, before["ada"].id);
 }

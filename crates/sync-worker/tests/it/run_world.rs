@@ -8,7 +8,7 @@ use rollcall_core::user::{Profile, StateReason, User, UserState};
 use rollcall_proto::v1::{self, ChangeType, IssueType, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{NewUser, PageRequest, Store, UserFilter};
-use rollcall_testkit::{Ldif, Slapd, SlapdBuilder};
+use rollcall_testkit::{Ldif, Slapd, SlapdBuilder, TestDatabase};
 
 use crate::company::{DIRECTORY, STAFF, TENANT, create_sync, create_tenant};
 use crate::harness::{ADMIN, Clients, TestWorker, mask, ok};
@@ -22,6 +22,7 @@ pub struct World<D = Slapd> {
     _worker: TestWorker,
     pub clients: Clients,
     pub store: Store,
+    _database: Option<TestDatabase>,
 }
 
 /// The units `Staff`, `Guests` and `Groups`.
@@ -75,6 +76,19 @@ impl World {
         Self::start_at(builder, sync, Clock::System).await
     }
 
+    /// The same on PostgreSQL.
+    pub async fn start_on_postgres(builder: SlapdBuilder, sync: v1::UserSync) -> Self {
+        let start = move || (builder.start().unwrap(), TestDatabase::new().unwrap());
+        let (slapd, database) = tokio::task::spawn_blocking(start).await.unwrap();
+        let (directory, port) = (directory_at(slapd.url(), &slapd), slapd.address().port());
+        let settings = [("store.url", database.url())];
+        let world = Self::around_with(&settings, slapd, port, directory, sync, Clock::System).await;
+        Self {
+            _database: Some(database),
+            ..world
+        }
+    }
+
     pub async fn start_at(builder: SlapdBuilder, sync: v1::UserSync, clock: Clock) -> Self {
         let slapd = tokio::task::spawn_blocking(move || builder.start().unwrap())
             .await
@@ -122,6 +136,7 @@ impl<D> World<D> {
             _worker: worker,
             clients,
             store,
+            _database: None,
         }
     }
 

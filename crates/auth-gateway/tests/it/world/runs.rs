@@ -171,6 +171,7 @@ pub(crate) fn change(
         state,
         state_reason,
         login_ambiguous: user.login_ambiguous,
+        login_asked_by: None,
         changes: Vec::new(),
     }
 }
@@ -194,6 +195,7 @@ fn creation(mapping: &Mapping, entry: &Entry, origin: Origin, role: &str) -> Cha
         state: UserState::Active,
         state_reason: None,
         login_ambiguous: false,
+        login_asked_by: None,
         changes: Vec::new(),
     }
 }

@@ -32,6 +32,7 @@ fn a_circle_that_no_transaction_holds_is_told_apart_and_not_torn() {
                 state: UserState::Active,
                 state_reason: None,
                 login_ambiguous: false,
+                login_asked_by: None,
                 changes: Vec::new(),
             };
             Ordered {

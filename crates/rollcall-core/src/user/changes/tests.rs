@@ -33,6 +33,7 @@ fn ada() -> User {
         owner: false,
         block: None,
         login_ambiguous: false,
+        login_asked_by: None,
         revision: 1,
         create_time: DateTime::<Utc>::UNIX_EPOCH,
         update_time: DateTime::<Utc>::UNIX_EPOCH,

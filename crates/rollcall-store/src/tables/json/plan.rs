@@ -3,11 +3,11 @@
 
 use rollcall_core::id::UserId;
 use rollcall_core::plan::{Change, ChangeKind};
-use rollcall_core::user::{FieldChange, Origin, Profile, StateReason, UserState};
+use rollcall_core::user::{FieldChange, Origin, OtherEntry, Profile, StateReason, UserState};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError};
-use crate::tables::json::user::{OriginMirror, ProfileMirror, field_changes};
+use crate::tables::json::user::{OriginMirror, ProfileMirror, field_changes, other_entry};
 use crate::tables::json::{list_of, unreadable};
 use crate::tables::labels;
 
@@ -34,6 +34,8 @@ struct ChangeMirror {
     state_reason: Option<StateReason>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     login_ambiguous: bool,
+    #[serde(with = "other_entry", default, skip_serializing_if = "Option::is_none")]
+    login_asked_by: Option<OtherEntry>,
     #[serde(with = "field_changes")]
     changes: Vec<FieldChange>,
 }

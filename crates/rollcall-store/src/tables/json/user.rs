@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
-use rollcall_core::user::{Block, FieldChange, Origin, Profile, StateReason, User, UserState};
+use rollcall_core::user::{Block, FieldChange, Origin, OtherEntry, Profile, StateReason, User, UserState};
 use serde::{Deserialize, Serialize};
 
 use crate::db::timestamp;
@@ -61,6 +61,17 @@ pub(crate) struct OriginMirror {
 option_of!(optional_origin, Origin, "OriginMirror");
 
 #[derive(Serialize, Deserialize)]
+#[serde(remote = "OtherEntry")]
+pub(crate) struct OtherEntryMirror {
+    #[serde(with = "crate::tables::json::user_sync_id")]
+    user_sync: UserSyncId,
+    #[serde(with = "external_id")]
+    external_id: ExternalId,
+}
+
+option_of!(other_entry, OtherEntry, "OtherEntryMirror");
+
+#[derive(Serialize, Deserialize)]
 #[serde(remote = "FieldChange")]
 struct FieldChangeMirror {
     field: String,
@@ -104,6 +115,8 @@ struct UserMirror {
     block: Option<Block>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     login_ambiguous: bool,
+    #[serde(with = "other_entry", default, skip_serializing_if = "Option::is_none")]
+    login_asked_by: Option<OtherEntry>,
     revision: i64,
     #[serde(with = "timestamp::micros")]
     create_time: DateTime<Utc>,

@@ -164,6 +164,7 @@ fn user(
         owner: false,
         block: existing.and_then(|user| user.block.clone()),
         login_ambiguous: existing.is_some_and(|user| user.login_ambiguous),
+        login_asked_by: existing.and_then(|user| user.login_asked_by.clone()),
         revision: existing.map_or(0, |user| user.revision),
         create_time: existing.map_or(now, |user| user.create_time),
         update_time: existing.map_or(now, |user| user.update_time),

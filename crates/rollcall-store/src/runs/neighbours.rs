@@ -1,0 +1,82 @@
+//! Users of other user syncs whom a run changes: see `rollcall_core::planner::Neighbour`. Their syncs may have been held, or
+//! have come to keep logins, since the plan was made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rollcall_core::guard::HoldReason;
+use rollcall_core::id::{UserSyncId, UserSyncKey};
+use rollcall_core::plan::Change;
+use rollcall_core::user_sync::{LoginChanges, UserSyncSettings};
+use sea_orm::ConnectionTrait;
+
+use crate::configuration::user_syncs;
+use crate::error::{Kind, Result, StoreError};
+use crate::runs::in_force::of_revision;
+use crate::tables::json::Saved;
+
+/// What the other user syncs of a chunk allow now.
+pub(crate) struct Neighbours<'k> {
+    key: &'k UserSyncKey,
+    others: BTreeMap<UserSyncId, Allowed>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Allowed {
+    /// It is gone, off or held.
+    Nothing,
+    /// Its users keep their logins.
+    Marks,
+    Moves,
+}
+
+impl<'k> Neighbours<'k> {
+    pub(crate) async fn of(
+        tx: &impl ConnectionTrait,
+        key: &'k UserSyncKey,
+        changes: &[Change],
+    ) -> Result<Self> {
+        let owners: BTreeSet<&UserSyncId> = changes.iter().map(|change| &change.origin.user_sync).collect();
+        let mut others = BTreeMap::new();
+        for owner in owners.into_iter().filter(|owner| **owner != key.user_sync) {
+            others.insert(owner.clone(), allowed(tx, key, owner).await?);
+        }
+        Ok(Self { key, others })
+    }
+
+    /// False if the user is another sync's that does not let it be changed so.
+    pub(crate) fn allow(&self, change: &Change) -> bool {
+        let owner = &change.origin.user_sync;
+        if *owner == self.key.user_sync {
+            return true;
+        }
+        let moves = change.changes.iter().any(|changed| changed.field == "login");
+        match self.others.get(owner) {
+            Some(Allowed::Moves) => true,
+            Some(Allowed::Marks) => !moves,
+            Some(Allowed::Nothing) | None => false,
+        }
+    }
+}
+
+async fn allowed(tx: &impl ConnectionTrait, key: &UserSyncKey, owner: &UserSyncId) -> Result<Allowed> {
+    let model = match user_syncs::find(tx, &key.tenant, owner, "").await {
+        Ok(model) => model,
+        Err(StoreError::NotFound(Kind::UserSync)) => return Ok(Allowed::Nothing),
+        Err(error) => return Err(error),
+    };
+    if model.disabled || !Vec::<HoldReason>::from_json(&model.hold)?.is_empty() {
+        return Ok(Allowed::Nothing);
+    }
+    let in_force = match model.in_force_revision {
+        Some(revision) => of_revision(tx, &key.tenant, owner, revision).await?,
+        None => None,
+    };
+    let settings = match in_force {
+        Some(settings) => settings,
+        None => UserSyncSettings::from_json(&model.settings)?,
+    };
+    Ok(match settings.login_changes {
+        LoginChanges::Allow => Allowed::Moves,
+        LoginChanges::Reject => Allowed::Marks,
+    })
+}
