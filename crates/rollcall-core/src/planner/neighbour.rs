@@ -13,7 +13,7 @@ use crate::identifier::normalize;
 use crate::judgement::EntryReading;
 use crate::plan::{Change, ChangeKind};
 use crate::role::RoleFinding;
-use crate::user::{OtherEntry, Profile, User, UserState};
+use crate::user::{Origin, OtherEntry, Profile, User, UserState};
 use crate::user_sync::UserSyncSettings;
 
 /// A user of another user sync whose entry does not offer its login any more.
@@ -71,6 +71,14 @@ impl Neighbour {
     /// The user.
     pub fn user(&self) -> &User {
         &self.user
+    }
+
+    /// True if it is this entry that is about to move.
+    pub(super) fn moves_as(&self, entry: &OtherEntry) -> bool {
+        let is_it = |origin: &Origin| {
+            (&origin.user_sync, &origin.external_id) == (&entry.user_sync, &entry.external_id)
+        };
+        self.moved.is_some() && self.user.origin.as_ref().is_some_and(is_it)
     }
 
     /// The normalised login that its entry has instead, if it may move.

@@ -123,9 +123,15 @@ impl Planner<'_> {
             .into_iter()
             .map(|claim| Party::Claim(Box::new(claim)))
             .collect();
-        parties.extend(bystanders.into_iter().map(Party::Bystander));
         let own: HashSet<UserId> = parties.iter().filter_map(Party::user).collect();
         let neighbours = self.neighbour_parties(|user| own.contains(&user));
+        // One and the same entry asks once.
+        bystanders.retain(|bystander| {
+            !neighbours
+                .iter()
+                .any(|neighbour| neighbour.moves_as(&bystander.entry))
+        });
+        parties.extend(bystanders.into_iter().map(Party::Bystander));
         parties.extend(
             neighbours
                 .into_iter()

@@ -12,13 +12,14 @@ use crate::id::{TenantId, Uuid};
 use crate::issue::IssueKind;
 use crate::mapping::{Gap, Offer, Offers};
 use crate::role::RuleAnswer;
-use crate::user::{Origin, Profile, StateReason};
+use crate::user::{Origin, OtherEntry, Profile, StateReason};
 use crate::user_sync::tests::settings;
 use crate::user_sync::{ExistingUsers, LoginChanges, MissingUsers, NewUsers};
 
 mod circles;
 mod duplicates;
 mod identity;
+mod neighbours;
 mod nobody_loses;
 
 fn external_id(number: u8) -> ExternalId {
@@ -86,6 +87,8 @@ fn fingerprint(user: &User) -> Fingerprint {
 struct World {
     users: BTreeMap<UserId, User>,
     next: u128,
+    /// Other syncs, with what their directories say.
+    elsewhere: Vec<(UserSyncId, UserSyncSettings, Vec<ReadEntry>)>,
 }
 
 impl World {
@@ -100,6 +103,46 @@ impl World {
                 .map(|key| (key, Holder::User(user.id)))
         })
         .collect()
+    }
+
+    /// What the other syncs say about their users, and about those of this one.
+    fn ask_elsewhere(&self, sync: &UserSyncId, context: &mut Context) {
+        for user in self.users.values() {
+            let Some(origin) = &user.origin else { continue };
+            if origin.user_sync == *sync {
+                if let Some(asker) = &user.login_asked_by {
+                    context.note_asker(user.id, self.asker(user, asker));
+                }
+                continue;
+            }
+            let neighbour = self.elsewhere(&origin.user_sync).and_then(|(settings, entries)| {
+                let own = entries
+                    .iter()
+                    .find(|(reading, _)| reading.external_id == origin.external_id);
+                Neighbour::of(user, &own?.0, settings)
+            });
+            context.meet_neighbours(neighbour);
+        }
+    }
+
+    fn asker(&self, user: &User, asker: &OtherEntry) -> Asker {
+        let Some((_, entries)) = self.elsewhere(&asker.user_sync) else {
+            return Asker::Ceased;
+        };
+        let asks = |(reading, _): &&ReadEntry| {
+            reading.external_id == asker.external_id
+                && reading.is_enabled()
+                && reading.offers.login.values.contains(&user.profile.login)
+        };
+        match entries.iter().find(asks) {
+            Some((reading, _)) => Asker::Asks(Some(reading.dn.clone())),
+            None => Asker::Ceased,
+        }
+    }
+
+    fn elsewhere(&self, sync: &UserSyncId) -> Option<(&UserSyncSettings, &Vec<ReadEntry>)> {
+        let found = self.elsewhere.iter().find(|(name, ..)| name == sync);
+        found.map(|(_, settings, entries)| (settings, entries))
     }
 
     fn run(
@@ -140,7 +183,8 @@ impl World {
             .collect();
         let mut planner = Planner::new(&sync, settings, known);
         planner.relink(relinked.into_iter().map(|(user, id)| (id, user)));
-        let context = Context::new(&settings.directory, self.users.values().cloned(), self.holders());
+        let mut context = Context::new(&settings.directory, self.users.values().cloned(), self.holders());
+        self.ask_elsewhere(&sync, &mut context);
         let mut groups = Vec::new();
         let mut issues = Vec::new();
         for entry in entries {

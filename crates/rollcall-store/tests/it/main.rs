@@ -31,6 +31,7 @@ mod runs {
     mod in_force;
     mod leases;
     mod lifecycle;
+    mod neighbours;
     mod plan;
 }
 mod users {

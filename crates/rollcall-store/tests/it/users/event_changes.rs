@@ -4,7 +4,7 @@ use rollcall_core::event::EventType;
 use rollcall_core::id::TenantId;
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::user::{StateReason, User, UserDisposition, UserState};
-use rollcall_store::{NewUser, Store};
+use rollcall_store::{NewUser, SingleOutcome, Store};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -114,7 +114,13 @@ async fn runs_tell_states_names_and_owners_of_a_user(engine: Engine) {
     moved.origin.dn = "uid=ada,ou=new".into();
     moved.origin.user_sync = sync_id("guests");
     moved.kind = ChangeKind::Transfer;
-    apply(&store, &token, 20, &[moved]).await;
+    store
+        .create_user_sync(&acme(), &sync_id("guests"), &sync_settings("main"), None, at(4))
+        .await
+        .unwrap();
+    let guests = key_of("acme", "guests");
+    let taken = store.apply_single(&guests, &moved, at(5)).await.unwrap();
+    assert!(matches!(taken, SingleOutcome::Applied(..)), "{taken:?}");
     assert_eq!(
         newest(&store, &acme()).await,
         (
