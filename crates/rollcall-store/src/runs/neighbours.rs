@@ -9,10 +9,10 @@ use rollcall_core::plan::Change;
 use rollcall_core::user_sync::{LoginChanges, UserSyncSettings};
 use sea_orm::ConnectionTrait;
 
-use crate::configuration::user_syncs;
 use crate::error::{Kind, Result, StoreError};
 use crate::runs::in_force::of_revision;
-use crate::tables::json::Saved;
+use crate::tables::json::JsonColumn;
+use crate::tables::user_sync;
 
 /// What the other user syncs of a chunk allow now.
 pub(crate) struct Neighbours<'k> {
@@ -59,7 +59,11 @@ impl<'k> Neighbours<'k> {
 }
 
 async fn allowed(tx: &impl ConnectionTrait, key: &UserSyncKey, owner: &UserSyncId) -> Result<Allowed> {
-    let model = match user_syncs::find(tx, &key.tenant, owner, "").await {
+    let key = UserSyncKey {
+        tenant: key.tenant.clone(),
+        user_sync: owner.clone(),
+    };
+    let model = match user_sync::find(tx, &key).await {
         Ok(model) => model,
         Err(StoreError::NotFound(Kind::UserSync)) => return Ok(Allowed::Nothing),
         Err(error) => return Err(error),
