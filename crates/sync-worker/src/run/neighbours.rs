@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::guard::{WINDOW, Watched};
-use rollcall_core::id::{TenantId, UserId, UserSyncId};
+use rollcall_core::id::{TenantId, UserId, UserSyncId, UserSyncKey};
 use rollcall_core::identifier::normalize;
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::planner::{Asker, Context, Holder, Neighbour};
@@ -259,7 +259,11 @@ async fn open(x: &Executor, tenant: &TenantId, id: &UserSyncId) -> Result<Other,
     if !sync.hold.is_empty() || sync.settings.disabled {
         return Ok(Other::Silent);
     }
-    let source = match source(x, tenant, &in_force.directory, &in_force).await {
+    let key = UserSyncKey {
+        tenant: tenant.clone(),
+        user_sync: id.clone(),
+    };
+    let source = match source(x, &key, &in_force.directory, &in_force).await {
         Ok(source) => source,
         Err(error) => {
             tracing::debug!(%error, "another user sync's directory cannot be asked");
