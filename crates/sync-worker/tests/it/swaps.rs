@@ -367,6 +367,7 @@ async fn people_of_two_directories_swap_too_and_learn_nothing_of_each_other() {
         parent: TENANT.into(),
         directory_id: "branch".into(),
         directory: Some(directory_at(world.slapd.url(), &world.slapd)),
+        ..Default::default()
     };
     ok(world.clients.directories.create_directory(request)).await;
     let delete = v1::DeleteUserSyncRequest {
