@@ -40,7 +40,7 @@ impl Auth {
             })?;
         let refused = |error| {
             let origin = AttemptOrigin {
-                caller: caller.name().to_owned(),
+                caller: caller.audited(),
                 client: None,
             };
             Refused {

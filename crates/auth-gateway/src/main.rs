@@ -43,15 +43,15 @@ fn run() -> Result<(), Failure> {
             .write_all(text.as_bytes())
             .map_err(Failure::because);
     }
+    telemetry::init(&loaded.shared.telemetry);
     if arguments.config.check_config {
         Secrets::read(loaded.shared.store, loaded.shared.keyring, &mut loaded.own.worker)?;
         return Ok(());
     }
-    telemetry::init(&loaded.shared.telemetry);
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::because)?;
     runtime.block_on(async {
         match arguments.command {
-            None => serve::serve(loaded).await,
+            None => serve::serve(loaded, &arguments.config).await,
             Some(Command::Healthcheck) => health::check(&loaded.shared).await.map_err(Failure::because),
         }
     })

@@ -9,9 +9,10 @@ use rollcall_proto::FILE_DESCRIPTOR_SET;
 use rollcall_proto::v1::auth_service_server::AuthServiceServer;
 use rollcall_proto::v1::user_service_server::UserServiceServer;
 use rollcall_runtime::clock::Clock;
-use rollcall_runtime::config::{Loaded, Shared};
+use rollcall_runtime::config::{ConfigArguments, Loaded, Shared};
 use rollcall_runtime::exit::Failure;
 use rollcall_runtime::health::Health;
+use rollcall_runtime::reload::Reload;
 use rollcall_runtime::server::{
     COMPRESSION, GrpcServer, MAX_AUTHENTICATE_BYTES, MAX_REQUEST_BYTES, with_health_and_reflection,
 };
@@ -50,14 +51,16 @@ pub struct Gateway {
     users: Users,
 }
 
-/// Serves until SIGTERM or SIGINT, then drains.
+/// Serves until SIGTERM or SIGINT, then drains. SIGHUP reloads what can be.
 ///
 /// # Errors
 /// Settings, files, a store or a port that cannot be used.
-pub async fn serve(loaded: Loaded<GatewaySettings>) -> Result<(), Failure> {
+pub async fn serve(loaded: Loaded<GatewaySettings>, arguments: &ConfigArguments) -> Result<(), Failure> {
     let stop = shutdown::on_signals().map_err(Failure::because)?;
+    let reload = Reload::prepare(&loaded, arguments).map_err(Failure::because)?;
     let Loaded { shared, own, .. } = loaded;
     let server = GrpcServer::bind(&shared).await.map_err(Failure::because)?;
+    reload.follow(&server);
     let health = Health::new(&SERVICES).await;
     if let Some(address) = shared.health.listen {
         health.listen(address).await.map_err(Failure::because)?;

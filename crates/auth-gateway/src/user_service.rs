@@ -327,7 +327,7 @@ impl Users {
         let event = NewAuditEvent {
             time: self.clock.now(),
             tenant: Some(user.tenant.clone()),
-            caller: caller.name().to_owned(),
+            caller: caller.audited(),
             kind: AuditKind::Change {
                 method: method.into(),
                 resource: resource_name::user(&user.tenant, user.id),

@@ -164,9 +164,28 @@ pub struct AuditEvent {
     /// The tenant; `None` if an attempt names no known one.
     pub tenant: Option<TenantId>,
     /// The calling service.
-    pub caller: String,
+    pub caller: AuditCaller,
     /// What.
     pub kind: AuditKind,
+}
+
+/// A calling service.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AuditCaller {
+    /// Its name.
+    pub name: String,
+    /// Which of its tokens or certificates it showed; empty if it showed none.
+    pub credential: String,
+}
+
+impl From<&str> for AuditCaller {
+    /// A caller that showed nothing.
+    fn from(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            credential: String::new(),
+        }
+    }
 }
 
 #[cfg(test)]

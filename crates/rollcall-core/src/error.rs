@@ -143,6 +143,8 @@ reasons! {
     StoreUnavailable = "STORE_UNAVAILABLE" => Unavailable,
     /// This replica is shutting down.
     ShuttingDown = "SHUTTING_DOWN" => Unavailable,
+    /// A stream ends with its connection, which is as old as it may become.
+    ConnectionTooOld = "CONNECTION_TOO_OLD" => Unavailable,
     /// The directory did not answer the worker in time.
     DirectoryTimeout = "DIRECTORY_TIMEOUT" => Unavailable,
     /// The caller's deadline passed.
@@ -157,6 +159,8 @@ reasons! {
     DirectoryBusy = "DIRECTORY_BUSY" => ResourceExhausted,
     /// The parent has as many resources of this type as it may have.
     ResourceLimitReached = "RESOURCE_LIMIT_REACHED" => ResourceExhausted,
+    /// The metadata of the call is too large.
+    MetadataTooLarge = "METADATA_TOO_LARGE" => ResourceExhausted,
     /// This server has no such method, or cannot read the request's compression.
     Unimplemented = "UNIMPLEMENTED" => Unimplemented,
     /// A bug, or broken data in the store.

@@ -12,7 +12,10 @@ mod cidr;
 mod layers;
 mod mistake;
 mod shared;
+mod trial;
 mod value;
+
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -25,9 +28,11 @@ pub use shared::{
     CallerEntry, Drain, Egress, Health, IdentifierUniqueness, Keyring, LogFormat, Server, Shared, Store,
     Telemetry, TokenEntry, Users,
 };
+pub(crate) use value::warn_if_open;
 pub use value::{Secret, SecretFileError, duration, optional_address, optional_path};
 
-use layers::Setting;
+pub(crate) use layers::{changed_keys, copy_key};
+use trial::Trial;
 
 /// A service's own sections.
 pub trait Settings: DeserializeOwned {
@@ -49,9 +54,26 @@ pub struct Loaded<T> {
     /// The service's own sections.
     pub own: T,
     effective: Table,
+    file: Option<PathBuf>,
 }
 
 impl<T: Settings> Loaded<T> {
+    /// All keys with their values.
+    pub(crate) fn effective(&self) -> &Table {
+        &self.effective
+    }
+
+    /// The files that a reload reads.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let server = &self.shared.server;
+        let tls = [
+            &server.tls_certificate_file,
+            &server.tls_key_file,
+            &server.client_ca_file,
+        ];
+        tls.into_iter().chain([&self.file]).flatten().cloned().collect()
+    }
+
     /// The settings in effect as TOML, with secrets redacted.
     pub fn to_redacted_toml(&self) -> String {
         let mut table = self.effective.clone();
@@ -72,14 +94,15 @@ pub fn load<T: Settings>(sources: &Sources) -> Result<Loaded<T>, Mistakes> {
     let settings = sources.settings(T::ENVIRONMENT_PREFIX, &defaults, &mut mistakes);
 
     let mut effective = defaults.clone();
+    let mut told = Vec::new();
     for setting in &settings {
-        match try_alone::<T>(&defaults, setting) {
-            Ok(()) => layers::set(&mut effective, &setting.key, setting.value.clone()),
-            Err(problems) => {
-                for problem in problems {
-                    mistakes.at(&setting.place, &setting.key, problem);
-                }
-            }
+        let tried = Trial::<T>::of(&defaults, setting);
+        for problem in tried.problems {
+            mistakes.at(&setting.place, &setting.key, problem.text);
+            told.push(problem.key);
+        }
+        if let Some(value) = tried.usable {
+            layers::set(&mut effective, &setting.key, value);
         }
     }
 
@@ -90,11 +113,13 @@ pub fn load<T: Settings>(sources: &Sources) -> Result<Loaded<T>, Mistakes> {
     let mut invalid = Mistakes::default();
     shared.validate(&mut invalid);
     own.validate(&shared, &mut invalid);
-    mistakes.append(invalid.placed(&settings));
+    // What is said already of a part is not said again of what is left without it.
+    mistakes.append(invalid.without(&told).placed(&settings));
     mistakes.into_result().map(|()| Loaded {
         shared,
         own,
         effective,
+        file: sources.file.as_ref().map(|(name, _)| PathBuf::from(name)),
     })
 }
 
@@ -111,42 +136,6 @@ fn built_in_defaults<T: Settings>() -> Table {
 
 fn read<T: Settings>(table: &Table) -> Result<(Shared, T), toml::de::Error> {
     Ok((table.clone().try_into()?, table.clone().try_into()?))
-}
-
-/// Tries one setting on top of the defaults. Elements of an array of tables are tried key by key.
-fn try_alone<T: Settings>(defaults: &Table, setting: &Setting) -> Result<(), Vec<String>> {
-    let attempt = |value: Value| {
-        let mut table = defaults.clone();
-        layers::set(&mut table, &setting.key, value);
-        read::<T>(&table)
-            .map(|_| ())
-            .map_err(|error| match is_secret::<T>(&setting.key) {
-                true => "is not valid".to_owned(),
-                false => first_line(error.message()),
-            })
-    };
-    let Value::Array(elements) = &setting.value else {
-        return attempt(setting.value.clone()).map_err(|problem| vec![problem]);
-    };
-    let mut problems = Vec::new();
-    for (index, element) in elements.iter().enumerate() {
-        let place = |problem: String| format!("entry {}: {problem}", index + 1);
-        match element {
-            Value::Table(table) => {
-                for (key, value) in table {
-                    let alone = Table::from_iter([(key.clone(), value.clone())]);
-                    let attempt = attempt(Value::Array(vec![Value::Table(alone)]));
-                    problems.extend(attempt.err().map(|problem| place(format!("{key}: {problem}"))));
-                }
-            }
-            scalar => problems.extend(attempt(Value::Array(vec![scalar.clone()])).err().map(place)),
-        }
-    }
-    if problems.is_empty() {
-        attempt(setting.value.clone()).map_err(|problem| vec![problem])
-    } else {
-        Err(problems)
-    }
 }
 
 fn first_line(text: &str) -> String {

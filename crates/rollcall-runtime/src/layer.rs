@@ -5,8 +5,11 @@ pub(crate) mod catch_panic;
 pub(crate) mod compression;
 pub(crate) mod deadline;
 pub(crate) mod explain;
+pub(crate) mod metadata_size;
 pub(crate) mod only_grpc;
 pub(crate) mod quota;
+pub(crate) mod refuse_if;
+pub(crate) mod stream_age;
 pub(crate) mod trace;
 
 use std::convert::Infallible;

@@ -14,6 +14,7 @@ pub mod exit;
 pub mod health;
 mod http1;
 mod layer;
+pub mod reload;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;

@@ -22,19 +22,21 @@ use tower::ServiceBuilder;
 
 pub(crate) use connection::Peer;
 pub use refuse::refuse;
-pub(crate) use tls::tls_acceptor;
+pub(crate) use tls::{SharedTls, TlsError, tls_acceptor};
 
-use crate::caller::Callers;
+use crate::caller::{Callers, certificate_is_optional};
 use crate::config::{Drain, Server, Shared};
 use crate::health::Health;
 use crate::layer::authenticate::AuthenticateLayer;
 use crate::layer::catch_panic::CatchPanicLayer;
-use crate::layer::compression;
 use crate::layer::deadline::DeadlineLayer;
 use crate::layer::explain::ExplainLayer;
-use crate::layer::only_grpc::OnlyGrpcLayer;
 use crate::layer::quota::QuotaLayer;
+use crate::layer::refuse_if::RefuseIfLayer;
+use crate::layer::stream_age::{ConnectionAge, StreamAgeLayer};
 use crate::layer::trace::TraceLayer;
+use crate::layer::{compression, metadata_size, only_grpc};
+use crate::reload::Replaceable;
 
 /// Largest request of an administrative service, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
@@ -45,14 +47,13 @@ const MAX_SMALL_BYTES: usize = 16 * 1024;
 /// The compression that every service takes, and answers with when the request came with it. The limits above count
 /// what a request becomes.
 pub const COMPRESSION: CompressionEncoding = CompressionEncoding::Gzip;
-const MAX_HEADER_BYTES: u32 = 16 * 1024;
 const HEALTH: &str = "grpc.health.v1.Health";
 
 /// A server whose port is open but which does not answer yet.
 pub struct GrpcServer {
     listener: TcpListener,
     address: SocketAddr,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    tls: SharedTls,
     callers: Callers,
     settings: Settings,
 }
@@ -61,7 +62,7 @@ struct Settings {
     default_timeout: Duration,
     max_connections: u32,
     max_concurrent_streams: u32,
-    max_connection_age: Duration,
+    connection_age: ConnectionAge,
     handshake_timeout: Duration,
     keepalive_interval: Duration,
     keepalive_timeout: Duration,
@@ -144,14 +145,23 @@ impl GrpcServer {
         let listen_failed = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
+        tell_of_tls(config);
         let settings = Settings::new(&config.server, config.drain);
         Ok(Self {
             listener,
             address,
-            tls,
+            tls: SharedTls::new(tls),
             callers: Callers::new(&config.callers),
             settings,
         })
+    }
+
+    /// What can be replaced while the server serves.
+    pub(crate) fn replaceable(&self) -> Replaceable {
+        Replaceable {
+            callers: self.callers.clone(),
+            tls: self.tls.clone(),
+        }
     }
 
     /// The address in use, with the port that the system chose.
@@ -174,8 +184,12 @@ impl GrpcServer {
         let settings = self.settings;
         let service = ServiceBuilder::new()
             .layer(TraceLayer::new(random()?))
-            .layer(OnlyGrpcLayer)
+            .layer(RefuseIfLayer(only_grpc::not_grpc))
+            .layer(RefuseIfLayer(metadata_size::too_large))
             .layer(CatchPanicLayer)
+            .layer(StreamAgeLayer {
+                age: settings.connection_age,
+            })
             .layer(AuthenticateLayer {
                 callers: self.callers,
             })
@@ -213,6 +227,21 @@ impl GrpcServer {
             () = draining => tracing::warn!("calls were cut, since they outlasted drain.timeout"),
         }
         Ok(())
+    }
+}
+
+/// What whoever sets TLS up stumbles over.
+fn tell_of_tls(config: &Shared) {
+    if config.server.has_tls() && config.health.listen.is_none() {
+        tracing::info!(
+            "probes of Kubernetes speak no TLS: set health.listen, and probe /livez and /readyz there"
+        );
+    }
+    if config.server.client_ca_file.is_some() && !certificate_is_optional(&config.callers) {
+        tracing::info!(
+            "no caller has a token, so a client without a certificate fails in the TLS handshake, which many report \
+             as UNAVAILABLE or as their deadline"
+        );
     }
 }
 
@@ -274,7 +303,10 @@ impl Settings {
             default_timeout: server.default_timeout,
             max_connections: server.max_connections,
             max_concurrent_streams: server.max_concurrent_streams,
-            max_connection_age: server.max_connection_age,
+            connection_age: ConnectionAge {
+                greatest: server.max_connection_age,
+                chance,
+            },
             handshake_timeout: server.handshake_timeout,
             keepalive_interval: server.keepalive_interval,
             keepalive_timeout: server.keepalive_timeout,
@@ -287,14 +319,18 @@ impl Settings {
             .max_concurrent_streams(self.max_concurrent_streams)
             .http2_keepalive_interval(Some(self.keepalive_interval))
             .http2_keepalive_timeout(Some(self.keepalive_timeout))
-            .http2_max_header_list_size(MAX_HEADER_BYTES);
+            .http2_max_header_list_size(metadata_size::MAX_TRANSPORT_BYTES);
         // No grace on top: with one set, tonic skips the polite GOAWAY and only cuts.
-        if self.max_connection_age.is_zero() {
-            server
-        } else {
-            server.max_connection_age(self.max_connection_age)
+        match self.connection_age.asked() {
+            Some(asked) => server.max_connection_age(asked),
+            None => server,
         }
     }
+}
+
+/// From 0 to less than 1. Spreads what would happen at once; without random numbers, it does.
+fn chance() -> f64 {
+    random().map_or(0.0, |number| f64::from(number) / (f64::from(u32::MAX) + 1.0))
 }
 
 fn random() -> Result<u32, ServerError> {

@@ -1,6 +1,7 @@
 //! Logs: what is written, in which form, and what never is.
 
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
@@ -59,22 +60,41 @@ impl Telemetry {
     }
 }
 
+/// Changes what is logged. The subscriber's type differs with the format, so this hides it.
+static SET_FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+
 /// Sends logs to standard error from here on, panics included. Later calls change nothing.
 pub fn init(settings: &Telemetry) {
     let Ok(filter) = settings.directives() else { return };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    let installed = match settings.format {
-        LogFormat::Pretty => builder.try_init(),
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .try_init(),
+    let (installed, set_filter): (_, Box<dyn Fn(EnvFilter) + Send + Sync>) = match settings.format {
+        LogFormat::Pretty => {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            // It fails only when the subscriber is gone.
+            let set_filter = move |filter| _ = handle.reload(filter);
+            (builder.try_init(), Box::new(set_filter))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(false);
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            let set_filter = move |filter| _ = handle.reload(filter);
+            (builder.try_init(), Box::new(set_filter))
+        }
     };
     if installed.is_ok() {
         std::panic::set_hook(Box::new(log_panic));
+        let _ = SET_FILTER.set(set_filter);
+    }
+}
+
+/// Logs what these settings say from here on, in the form that was chosen at the start.
+pub(crate) fn set_filter(settings: &Telemetry) {
+    if let (Some(set_filter), Ok(filter)) = (SET_FILTER.get(), settings.directives()) {
+        set_filter(filter);
     }
 }
 

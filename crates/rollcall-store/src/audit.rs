@@ -1,7 +1,7 @@
 //! The audit log. Rows are only ever inserted, until `retention.rs` deletes them.
 
 use chrono::{DateTime, Utc};
-use rollcall_core::audit::{AuditEvent, AuditKind};
+use rollcall_core::audit::{AuditCaller, AuditEvent, AuditKind};
 use rollcall_core::id::{TenantId, UserId};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
@@ -22,7 +22,7 @@ pub struct NewAuditEvent {
     /// The tenant; `None` if an attempt names no known one.
     pub tenant: Option<TenantId>,
     /// The calling service.
-    pub caller: String,
+    pub caller: AuditCaller,
     /// What.
     pub kind: AuditKind,
 }
@@ -44,6 +44,7 @@ struct Row {
     time: i64,
     tenant: Option<String>,
     caller: String,
+    credential: String,
     details: String,
 }
 
@@ -90,7 +91,7 @@ impl Store {
         }
         let limit = page.limit_sql();
         let sql = format!(
-            "SELECT position, time, tenant, caller, details FROM audit_events
+            "SELECT position, time, tenant, caller, credential, details FROM audit_events
             WHERE position < $1{conditions} ORDER BY position DESC{limit}"
         );
         let found: Vec<Row> = rows(&self.inner.database.reader, &sql, values).await?;
@@ -120,6 +121,7 @@ pub(crate) fn insertion<'e>(
         Column::new("time", Type::BigInt),
         Column::nullable("tenant", Type::Text),
         Column::new("caller", Type::Text),
+        Column::new("credential", Type::Text),
         Column::nullable("user_id", Type::Uuid),
         Column::new("details", Type::Text),
     ]);
@@ -131,7 +133,8 @@ pub(crate) fn insertion<'e>(
         bulk.push([
             to_micros(event.time).into(),
             event.tenant.as_ref().map(ToString::to_string).into(),
-            text(&event.caller),
+            text(&event.caller.name),
+            text(&event.caller.credential),
             user.into(),
             event.kind.to_json()?.into(),
         ]);
@@ -155,7 +158,10 @@ impl Row {
             position: self.position,
             time: from_micros(self.time)?,
             tenant,
-            caller: self.caller,
+            caller: AuditCaller {
+                name: self.caller,
+                credential: self.credential,
+            },
             kind: AuditKind::from_json(&self.details)?,
         })
     }

@@ -77,10 +77,10 @@ pub enum StoreError {
     #[error("the page cursor is not one of this list")]
     InvalidCursor,
     /// The database was migrated by a newer release.
-    #[error("the database has the schema of a newer release")]
+    #[error("the database has the schema of a newer release: start that one")]
     SchemaUnknown,
     /// The database was not migrated to this release.
-    #[error("the database needs a migration")]
+    #[error("the database needs a migration: run `sync-worker migrate` first")]
     SchemaOutdated,
     /// A stored secret was sealed with a key that the keyring lacks.
     #[error("the keyring lacks the key {key_id} of a stored secret")]

@@ -9,6 +9,7 @@ use crate::db::query::column;
 use crate::error::{Result, StoreError};
 
 mod create_requests;
+mod credentials;
 mod deletions;
 mod first;
 mod in_force;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(in_force::InForce),
             Box::new(own_counts::OwnCounts),
             Box::new(create_requests::CreateRequests),
+            Box::new(credentials::Credentials),
         ]
     }
 }

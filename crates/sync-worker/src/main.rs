@@ -45,17 +45,17 @@ fn run() -> Result<(), Failure> {
             .write_all(text.as_bytes())
             .map_err(Failure::because);
     }
+    telemetry::init(&loaded.shared.telemetry);
     if arguments.config.check_config {
         StoreSecrets::read(loaded.shared.store, loaded.shared.keyring)?;
         let mail = &loaded.own.mail;
         mail.enabled.then(|| Smtp::open(mail)).transpose()?;
         return Ok(());
     }
-    telemetry::init(&loaded.shared.telemetry);
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::because)?;
     runtime.block_on(async {
         match arguments.command {
-            None => serve::serve(loaded).await,
+            None => serve::serve(loaded, &arguments.config).await,
             Some(Command::Healthcheck) => command::healthcheck(&loaded.shared).await,
             Some(Command::Migrate) => command::migrate(loaded).await,
             Some(Command::RunDue) => command::run_due(loaded).await,

@@ -9,9 +9,10 @@ use rollcall_proto::v1::sync_run_service_server::SyncRunServiceServer;
 use rollcall_proto::v1::tenant_service_server::TenantServiceServer;
 use rollcall_proto::v1::user_sync_service_server::UserSyncServiceServer;
 use rollcall_runtime::clock::Clock;
-use rollcall_runtime::config::{self, Loaded};
+use rollcall_runtime::config::{self, ConfigArguments, Loaded};
 use rollcall_runtime::exit::Failure;
 use rollcall_runtime::health::Health;
+use rollcall_runtime::reload::Reload;
 use rollcall_runtime::server::{
     COMPRESSION, GrpcServer, MAX_REQUEST_BYTES, ServerError, with_health_and_reflection,
 };
@@ -37,14 +38,16 @@ const SERVICES: [&str; 5] = [
 ];
 
 /// Serves until a signal asks to stop; then calls under way end, and runs come to a state from which another
-/// worker goes on.
+/// worker goes on. SIGHUP reloads what can be.
 ///
 /// # Errors
 /// The port, the settings or the store cannot be used, or the transport failed.
-pub async fn serve(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
+pub async fn serve(loaded: Loaded<WorkerSettings>, arguments: &ConfigArguments) -> Result<(), Failure> {
     let stop = shutdown::on_signals().map_err(Failure::because)?;
+    let reload = Reload::prepare(&loaded, arguments).map_err(Failure::because)?;
     let Loaded { shared, own, .. } = loaded;
     let server = GrpcServer::bind(&shared).await.map_err(Failure::because)?;
+    reload.follow(&server);
     let health = Health::new(&SERVICES).await;
     if let Some(address) = shared.health.listen {
         health.listen(address).await.map_err(Failure::because)?;

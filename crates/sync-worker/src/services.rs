@@ -160,7 +160,7 @@ impl Worker {
         let event = NewAuditEvent {
             time: self.now(),
             tenant: Some(tenant.clone()),
-            caller: caller.name().to_owned(),
+            caller: caller.audited(),
             kind: AuditKind::Change {
                 method: method.into(),
                 resource,

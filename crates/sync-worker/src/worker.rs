@@ -14,7 +14,7 @@ use rollcall_runtime::exit::Failure;
 use rollcall_service::configuration::{StoreSecrets, egress_policy, login_policy, store_options};
 use rollcall_service::directories::Directories;
 use rollcall_service::failure;
-use rollcall_store::{Store, StoreError};
+use rollcall_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::check_limit::CheckLimit;
@@ -64,12 +64,7 @@ impl Worker {
         let smtp = own.mail.enabled.then(|| Smtp::open(&own.mail)).transpose()?;
         let store = Store::open(secrets.database_url.expose(), secrets.keyring, options)
             .await
-            .map_err(|error| match error {
-                StoreError::SchemaOutdated => {
-                    Failure::because("the database needs a migration: run `sync-worker migrate` first")
-                }
-                other => Failure::because(other),
-            })?;
+            .map_err(Failure::because)?;
         Ok(Self::new(store, &egress, login_policy, own, smtp, clock, stop))
     }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rollcall_core::audit::AuditCaller;
 use rollcall_core::id::TenantId;
 use rollcall_core::secret::Password;
 use rollcall_proto::convert::auth::Authenticate;
@@ -36,7 +37,7 @@ pub struct Attempt {
 #[derive(Clone)]
 pub struct AttemptOrigin {
     /// The calling service.
-    pub caller: String,
+    pub caller: AuditCaller,
     /// The end user's address.
     pub client: Option<IpAddr>,
 }
@@ -77,7 +78,7 @@ impl Attempt {
     /// Where it comes from.
     pub fn origin(&self) -> AttemptOrigin {
         AttemptOrigin {
-            caller: self.caller.name().to_owned(),
+            caller: self.caller.audited(),
             client: self.client,
         }
     }

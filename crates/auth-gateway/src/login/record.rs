@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use rollcall_core::audit::{AuditKind, LoginOutcome, LoginReason};
+use rollcall_core::audit::{AuditCaller, AuditKind, LoginOutcome, LoginReason};
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::throttle::{Settlement, ThrottleSubject};
@@ -20,7 +20,7 @@ pub struct Who {
     /// The tenant; `None` if the attempt names no known one.
     pub tenant: Option<TenantId>,
     /// The calling service.
-    pub caller: String,
+    pub caller: AuditCaller,
     /// The user, if the login names one.
     pub user: Option<UserId>,
     /// The user's sync.

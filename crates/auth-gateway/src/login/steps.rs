@@ -106,7 +106,7 @@ async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
     };
     let who = Who {
         tenant: Some(tenant.clone()),
-        caller: attempt.caller.name().to_owned(),
+        caller: attempt.caller.audited(),
         user: target.as_ref().map(|target| target.user.id),
         user_sync: sync.map(|sync| sync.user_sync.clone()),
         directory: sync.map(|sync| sync.directory.clone()),

@@ -74,7 +74,8 @@ impl From<&AuditEvent> for v1::AuditEvent {
         Self {
             name: resource_name::audit_event(event.tenant.as_ref(), event.position),
             event_time: Some(timestamp(event.time)),
-            caller: event.caller.clone(),
+            caller: event.caller.name.clone(),
+            caller_credential: event.caller.credential.clone(),
             kind: Some(kind(&event.kind, event.tenant.as_ref())),
         }
     }

@@ -964,11 +964,11 @@ pub mod user_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.UserService", "ListUserEvents"));
             self.inner.unary(req, path, codec).await
         }
-        /// Streams the events after a cursor, and then each new one as it is committed, until the caller ends the call or
-        /// the server reaches its maximum connection age (UNAVAILABLE): call again with the last cursor. Needs the
-        /// permission "users.read".
+        /// Streams the events after a cursor, and then each new one as it is committed, until the caller ends the call, the
+        /// connection is as old as it may become (CONNECTION_TOO_OLD) or the server stops (SHUTTING_DOWN): call again with the
+        /// last cursor. Needs the permission "users.read".
         ///
-        /// Errors: CURSOR_EXPIRED, and those of every method.
+        /// Errors: CURSOR_EXPIRED, CONNECTION_TOO_OLD, and those of every method.
         pub async fn watch_user_events(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchUserEventsRequest>,
@@ -1102,11 +1102,11 @@ pub mod user_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// Streams the events after a cursor, and then each new one as it is committed, until the caller ends the call or
-        /// the server reaches its maximum connection age (UNAVAILABLE): call again with the last cursor. Needs the
-        /// permission "users.read".
+        /// Streams the events after a cursor, and then each new one as it is committed, until the caller ends the call, the
+        /// connection is as old as it may become (CONNECTION_TOO_OLD) or the server stops (SHUTTING_DOWN): call again with the
+        /// last cursor. Needs the permission "users.read".
         ///
-        /// Errors: CURSOR_EXPIRED, and those of every method.
+        /// Errors: CURSOR_EXPIRED, CONNECTION_TOO_OLD, and those of every method.
         async fn watch_user_events(
             &self,
             request: tonic::Request<super::WatchUserEventsRequest>,
@@ -3277,6 +3277,11 @@ pub struct AuditEvent {
     /// The calling service. Empty for what Rollcall does by itself.
     #[prost(string, tag = "3")]
     pub caller: ::prost::alloc::string::String,
+    /// What the calling service showed: "token:" and the id of its token, or "certificate:" and the name in its client
+    /// certificate. "token" for the token of a caller that has but one, without an id. Empty where callers need nothing to show,
+    /// and for what Rollcall does by itself.
+    #[prost(string, tag = "6")]
+    pub caller_credential: ::prost::alloc::string::String,
     /// What happened.
     #[prost(oneof = "audit_event::Kind", tags = "4, 5")]
     pub kind: ::core::option::Option<audit_event::Kind>,
@@ -4576,7 +4581,7 @@ pub mod auth_service_server {
 /// change; the reason, the code stated here and the metadata keys do not. A status never carries a password, a
 /// distinguished name, an address, SQL, or what a directory said.
 ///
-/// Any method can answer INVALID_FIELD, REQUEST_TOO_LARGE, CALLER_UNAUTHENTICATED, PERMISSION_MISSING,
+/// Any method can answer INVALID_FIELD, REQUEST_TOO_LARGE, METADATA_TOO_LARGE, CALLER_UNAUTHENTICATED, PERMISSION_MISSING,
 /// TENANT_ACCESS_DENIED, CALLER_QUOTA_EXHAUSTED, STORE_UNAVAILABLE, SHUTTING_DOWN, DEADLINE_EXCEEDED, CANCELLED,
 /// UNIMPLEMENTED and INTERNAL; any that returns pages, INVALID_PAGE_TOKEN. Each method names the others.
 ///
@@ -4688,6 +4693,9 @@ pub enum ErrorReason {
     WorkerUnavailable = 72,
     /// UNAVAILABLE with google.rpc.RetryInfo. This replica is shutting down; another one answers. Metadata: none.
     ShuttingDown = 73,
+    /// UNAVAILABLE with google.rpc.RetryInfo. A stream ends since its connection is as old as it may become
+    /// (server.max_connection_age): call again, and go on where it ended. Spreads streams over new replicas. Metadata: none.
+    ConnectionTooOld = 74,
     /// UNAVAILABLE with google.rpc.RetryInfo. The directory did not answer the worker in time. Metadata: resource.
     DirectoryTimeout = 80,
     /// DEADLINE_EXCEEDED. The caller's deadline passed, and no user's bind was sent. Metadata: none.
@@ -4703,6 +4711,9 @@ pub enum ErrorReason {
     DirectoryBusy = 92,
     /// RESOURCE_EXHAUSTED. The parent has as many resources of this type as it may have. Metadata: parent, limit.
     ResourceLimitReached = 93,
+    /// RESOURCE_EXHAUSTED. The metadata of the call is larger than 16 KiB, counted as HTTP/2 does: 32 bytes more for each
+    /// key. Above 64 KiB the transport refuses it, without a reason. Metadata: limit (in bytes).
+    MetadataTooLarge = 94,
     /// UNIMPLEMENTED. This server has no such method: there is none in this release, or another server has its service. Or
     /// the request is compressed, and not with gzip. Metadata: method, served_by (the server that has the service, where
     /// another one does).
@@ -4757,6 +4768,7 @@ impl ErrorReason {
             Self::StoreUnavailable => "ERROR_REASON_STORE_UNAVAILABLE",
             Self::WorkerUnavailable => "ERROR_REASON_WORKER_UNAVAILABLE",
             Self::ShuttingDown => "ERROR_REASON_SHUTTING_DOWN",
+            Self::ConnectionTooOld => "ERROR_REASON_CONNECTION_TOO_OLD",
             Self::DirectoryTimeout => "ERROR_REASON_DIRECTORY_TIMEOUT",
             Self::DeadlineExceeded => "ERROR_REASON_DEADLINE_EXCEEDED",
             Self::Cancelled => "ERROR_REASON_CANCELLED",
@@ -4764,6 +4776,7 @@ impl ErrorReason {
             Self::ChecksRateLimited => "ERROR_REASON_CHECKS_RATE_LIMITED",
             Self::DirectoryBusy => "ERROR_REASON_DIRECTORY_BUSY",
             Self::ResourceLimitReached => "ERROR_REASON_RESOURCE_LIMIT_REACHED",
+            Self::MetadataTooLarge => "ERROR_REASON_METADATA_TOO_LARGE",
             Self::Unimplemented => "ERROR_REASON_UNIMPLEMENTED",
             Self::Internal => "ERROR_REASON_INTERNAL",
         }
@@ -4810,6 +4823,7 @@ impl ErrorReason {
             "ERROR_REASON_STORE_UNAVAILABLE" => Some(Self::StoreUnavailable),
             "ERROR_REASON_WORKER_UNAVAILABLE" => Some(Self::WorkerUnavailable),
             "ERROR_REASON_SHUTTING_DOWN" => Some(Self::ShuttingDown),
+            "ERROR_REASON_CONNECTION_TOO_OLD" => Some(Self::ConnectionTooOld),
             "ERROR_REASON_DIRECTORY_TIMEOUT" => Some(Self::DirectoryTimeout),
             "ERROR_REASON_DEADLINE_EXCEEDED" => Some(Self::DeadlineExceeded),
             "ERROR_REASON_CANCELLED" => Some(Self::Cancelled),
@@ -4817,6 +4831,7 @@ impl ErrorReason {
             "ERROR_REASON_CHECKS_RATE_LIMITED" => Some(Self::ChecksRateLimited),
             "ERROR_REASON_DIRECTORY_BUSY" => Some(Self::DirectoryBusy),
             "ERROR_REASON_RESOURCE_LIMIT_REACHED" => Some(Self::ResourceLimitReached),
+            "ERROR_REASON_METADATA_TOO_LARGE" => Some(Self::MetadataTooLarge),
             "ERROR_REASON_UNIMPLEMENTED" => Some(Self::Unimplemented),
             "ERROR_REASON_INTERNAL" => Some(Self::Internal),
             _ => None,
@@ -5736,10 +5751,11 @@ pub mod sync_run_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Streams the progress of a run: once at the start of the call, then whenever something changed, at most twice a
-        /// second, until the run rests (PLANNED, HELD or ended); then the call ends with OK. Call again after an UNAVAILABLE.
-        /// Needs the permission "syncs.read".
+        /// second, until the run rests (PLANNED, HELD or ended); then the call ends with OK. When the
+        /// connection is as old as it may become (CONNECTION_TOO_OLD) or the server stops (SHUTTING_DOWN), call again. Needs the
+        /// permission "syncs.read".
         ///
-        /// Errors: SYNC_RUN_NOT_FOUND, and those of every method.
+        /// Errors: SYNC_RUN_NOT_FOUND, CONNECTION_TOO_OLD, and those of every method.
         pub async fn watch_sync_run(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchSyncRunRequest>,
@@ -5913,10 +5929,11 @@ pub mod sync_run_service_server {
             + std::marker::Send
             + 'static;
         /// Streams the progress of a run: once at the start of the call, then whenever something changed, at most twice a
-        /// second, until the run rests (PLANNED, HELD or ended); then the call ends with OK. Call again after an UNAVAILABLE.
-        /// Needs the permission "syncs.read".
+        /// second, until the run rests (PLANNED, HELD or ended); then the call ends with OK. When the
+        /// connection is as old as it may become (CONNECTION_TOO_OLD) or the server stops (SHUTTING_DOWN), call again. Needs the
+        /// permission "syncs.read".
         ///
-        /// Errors: SYNC_RUN_NOT_FOUND, and those of every method.
+        /// Errors: SYNC_RUN_NOT_FOUND, CONNECTION_TOO_OLD, and those of every method.
         async fn watch_sync_run(
             &self,
             request: tonic::Request<super::WatchSyncRunRequest>,
@@ -8176,7 +8193,10 @@ pub mod user_sync_service_client {
         }
         /// Runs every user sync whose time has come, and streams one message when each of them ends or is held. However many
         /// callers and schedulers do this at once, each due user sync runs once. A run that is under way already is waited for
-        /// and told; while that is a preview, the user sync stays due. Ends with OK if all went well. Needs the permission
+        /// and told; while that is a preview, the user sync stays due. Ends with OK if all went well.
+        ///
+        /// The call lasts as long as the runs do: send a deadline of hours, for no connection age ends it. When the call breaks,
+        /// the runs that began go on and no others begin; a repeat waits for those and runs the others. Needs the permission
         /// "runs".
         ///
         /// Errors: SYNCS_NEED_ATTENTION (after the last message), and those of every method.
@@ -8336,7 +8356,10 @@ pub mod user_sync_service_server {
             + 'static;
         /// Runs every user sync whose time has come, and streams one message when each of them ends or is held. However many
         /// callers and schedulers do this at once, each due user sync runs once. A run that is under way already is waited for
-        /// and told; while that is a preview, the user sync stays due. Ends with OK if all went well. Needs the permission
+        /// and told; while that is a preview, the user sync stays due. Ends with OK if all went well.
+        ///
+        /// The call lasts as long as the runs do: send a deadline of hours, for no connection age ends it. When the call breaks,
+        /// the runs that began go on and no others begin; a repeat waits for those and runs the others. Needs the permission
         /// "runs".
         ///
         /// Errors: SYNCS_NEED_ATTENTION (after the last message), and those of every method.

@@ -1,4 +1,4 @@
-//! The committed code is what the `.proto` files say. To renew it after a change of the contract:
+//! The committed code is what the `.proto` files say. To renew it, and the pages about it, after a change of the contract:
 //! `ROLLCALL_REGENERATE=1 cargo test -p rollcall-proto generated`.
 
 use std::collections::BTreeSet;
@@ -11,11 +11,16 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 
 const FILES: [&str; 2] = ["rollcall.v1.rs", "rollcall_descriptor.bin"];
 
-#[test]
+/// Whether a developer asks for what is generated to be written.
 #[expect(
     clippy::disallowed_methods,
     reason = "how a developer asks for the code to be renewed"
 )]
+pub(crate) fn is_to_be_renewed() -> bool {
+    std::env::var_os("ROLLCALL_REGENERATE").is_some()
+}
+
+#[test]
 fn generated_code_is_what_the_proto_files_say() {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     let committed = crate_dir.join("src/generated");
@@ -23,7 +28,7 @@ fn generated_code_is_what_the_proto_files_say() {
     generate(&crate_dir.join("../../proto"), fresh.path());
     for file in FILES {
         let fresh = fs::read(fresh.path().join(file)).unwrap();
-        if std::env::var_os("ROLLCALL_REGENERATE").is_some() {
+        if is_to_be_renewed() {
             fs::write(committed.join(file), &fresh).unwrap();
         }
         assert!(
@@ -56,13 +61,7 @@ fn every_message_with_a_secret_inside_is_found() {
 }
 
 fn generate(proto_dir: &Path, out_dir: &Path) {
-    let files = proto_files(&proto_dir.join("rollcall/v1"));
-    let mut compiler = protox::Compiler::new([proto_dir]).unwrap();
-    compiler
-        .include_source_info(true)
-        .include_imports(true)
-        .open_files(&files)
-        .unwrap();
+    let compiler = compiler(proto_dir);
     let descriptors = compiler.file_descriptor_set();
     fs::write(out_dir.join(FILES[1]), compiler.encode_file_descriptor_set()).unwrap();
     tonic_prost_build::configure()
@@ -72,6 +71,18 @@ fn generate(proto_dir: &Path, out_dir: &Path) {
         .out_dir(out_dir)
         .compile_fds(descriptors)
         .unwrap();
+}
+
+/// A compiler that has read the contract with its comments.
+pub(crate) fn compiler(proto_dir: &Path) -> protox::Compiler {
+    let files = proto_files(&proto_dir.join("rollcall/v1"));
+    let mut compiler = protox::Compiler::new([proto_dir]).unwrap();
+    compiler
+        .include_source_info(true)
+        .include_imports(true)
+        .open_files(&files)
+        .unwrap();
+    compiler
 }
 
 fn proto_files(dir: &Path) -> Vec<PathBuf> {

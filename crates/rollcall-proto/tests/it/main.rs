@@ -6,6 +6,7 @@ mod auth;
 mod contract;
 mod directory;
 mod generated_is_current;
+mod generated_pages;
 mod pages;
 mod resource_names;
 mod status;

@@ -46,13 +46,15 @@ fn every_reason_has_its_code() {
             Reason::DirectoryUnavailable
             | Reason::DirectoryTimeout
             | Reason::StoreUnavailable
-            | Reason::ShuttingDown => Code::Unavailable,
+            | Reason::ShuttingDown
+            | Reason::ConnectionTooOld => Code::Unavailable,
             Reason::DeadlineExceeded => Code::DeadlineExceeded,
             Reason::Cancelled => Code::Cancelled,
             Reason::CallerQuotaExhausted
             | Reason::ChecksRateLimited
             | Reason::DirectoryBusy
-            | Reason::ResourceLimitReached => Code::ResourceExhausted,
+            | Reason::ResourceLimitReached
+            | Reason::MetadataTooLarge => Code::ResourceExhausted,
             Reason::Unimplemented => Code::Unimplemented,
             Reason::Internal => Code::Internal,
         };

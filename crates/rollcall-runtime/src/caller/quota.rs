@@ -12,7 +12,7 @@ pub(super) struct Quota {
     rate: Rate,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 struct Rate {
     /// Nanoseconds that one call costs.
     cost: u64,
@@ -29,6 +29,11 @@ impl Quota {
             full_at: AtomicU64::new(0),
             rate,
         })
+    }
+
+    /// Whether both have the same rate and burst.
+    pub(super) fn allows_the_same_as(&self, other: &Self) -> bool {
+        self.rate == other.rate
     }
 
     /// Takes one call, or tells after what time one will be free.

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use chrono::{DateTime, Utc};
+
 use super::*;
 use crate::config::TokenEntry;
 
@@ -40,7 +42,7 @@ fn check_identity(authorization: Option<&str>, names: &[&str], expected: Option<
     let found = callers().identify(authorization.map(str::as_bytes), &names, || now(0));
     let name = found
         .as_ref()
-        .map(|found| found.caller.name())
+        .map(|found| found.name())
         .map_err(|error| error.reason);
     assert_eq!(
         name,
@@ -74,14 +76,67 @@ fn tokens_of_one_caller_overlap_and_end() {
         let found = callers.identify(Some(header.as_bytes()), &[], || now(seconds));
         found
             .ok()
-            .map(|found| (found.caller.name().to_owned(), found.token))
+            .map(|found| (found.name().to_owned(), found.audited().credential))
     };
-    let a = |token: &str| Some(("a".to_owned(), token.to_owned()));
+    let a = |token: &str| Some(("a".to_owned(), format!("token:{token}")));
     assert_eq!(used("old", 59), a("old"));
     assert_eq!(used("new", 59), a("new"));
     assert_eq!(used("old", 60), None);
     assert_eq!(used("new", 1_000_000), a("new"));
-    assert!(callers.any_has_token());
+}
+
+#[test]
+fn a_caller_is_known_by_what_it_showed() {
+    let shown = |authorization: Option<&str>, name: &str| {
+        let names = [name.to_owned()];
+        let found = callers().identify(authorization.map(str::as_bytes), &names, || now(0));
+        found.unwrap().audited()
+    };
+    let audited = |name: &str, credential: &str| AuditCaller {
+        name: name.to_owned(),
+        credential: credential.to_owned(),
+    };
+    assert_eq!(shown(Some("Bearer token-a"), ""), audited("a", "token"));
+    assert_eq!(shown(None, "b.example"), audited("b", "certificate:b.example"));
+    let anybody = Callers::new(&[]).identify(None, &[], || now(0)).unwrap();
+    assert_eq!(anybody.audited(), "local".into());
+}
+
+#[test]
+fn callers_are_replaced_while_all_clones_know_it_and_quotas_count_on() {
+    let limited = |name: &str, token: &str, burst: u32| CallerEntry {
+        requests_per_second: 1,
+        burst,
+        ..entry(name, token, "")
+    };
+    let callers = Callers::new(&[limited("a", "old", 1), limited("b", "b", 1)]);
+    let seen = callers.clone();
+    let find = |token: &str| {
+        let header = format!("Bearer {token}");
+        seen.identify(Some(header.as_bytes()), &[], || now(0))
+    };
+    find("old").unwrap().spend().unwrap();
+    find("b").unwrap().spend().unwrap();
+    callers
+        .replace(&[limited("a", "new", 1), limited("b", "b", 2)])
+        .unwrap();
+    assert!(find("old").is_err());
+    assert!(
+        find("new").unwrap().spend().is_err(),
+        "a new token is no new quota"
+    );
+    assert!(find("b").unwrap().spend().is_ok());
+
+    assert!(callers.replace(&[]).is_err(), "an empty file lets anybody in");
+    assert!(find("new").is_ok());
+}
+
+#[test]
+fn a_certificate_is_demanded_of_everybody_only_if_everybody_has_one() {
+    let (token, certificate) = (entry("a", "t", ""), entry("c", "", "c.example"));
+    assert!(certificate_is_optional(&[]));
+    assert!(certificate_is_optional(&[token, certificate]));
+    assert!(!certificate_is_optional(&[entry("c", "", "c.example")]));
 }
 
 #[test]
@@ -105,12 +160,13 @@ fn anything_else_is_a_stranger() {
 }
 
 fn extensions(permissions: &[Permission], tenants: &[&str]) -> http::Extensions {
-    let caller = Caller::from_entry(&CallerEntry {
+    let entry = CallerEntry {
         name: "a".to_owned(),
         permissions: permissions.to_vec(),
         tenants: tenants.iter().map(|tenant| (*tenant).to_owned()).collect(),
         ..CallerEntry::default()
-    });
+    };
+    let caller = Caller::new(&entry, String::new(), None);
     let mut extensions = http::Extensions::new();
     extensions.insert(Arc::new(caller));
     extensions

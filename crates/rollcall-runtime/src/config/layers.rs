@@ -108,6 +108,32 @@ pub(super) fn merge(lower: &mut Table, upper: Table) {
     }
 }
 
+/// The dotted keys that have another value in `after` than in `before`.
+pub(crate) fn changed_keys(before: &Table, after: &Table) -> Vec<String> {
+    let mut changed = Vec::new();
+    for (name, value) in after {
+        match (before.get(name), value) {
+            (Some(Value::Table(before)), Value::Table(after)) => {
+                changed.extend(
+                    changed_keys(before, after)
+                        .into_iter()
+                        .map(|key| format!("{name}.{key}")),
+                );
+            }
+            (Some(before), after) if before == after => {}
+            _ => changed.push(name.clone()),
+        }
+    }
+    changed
+}
+
+/// Gives a dotted key the value that it has in another table.
+pub(crate) fn copy_key(from: &Table, to: &mut Table, key: &str) {
+    if let Some(value) = get(from, key) {
+        set(to, key, value.clone());
+    }
+}
+
 fn get<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
     match key.split_once('.') {
         None => table.get(key),

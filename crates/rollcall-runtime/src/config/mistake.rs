@@ -60,6 +60,18 @@ impl Mistakes {
         self.0.append(&mut other.0);
     }
 
+    /// All but those about these keys and their parts.
+    pub(super) fn without(mut self, told: &[String]) -> Self {
+        let is_told = |key: &str| {
+            told.iter().any(|told| {
+                key.strip_prefix(told)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+            })
+        };
+        self.0.retain(|mistake| !is_told(&mistake.key));
+        self
+    }
+
     /// Adds the place of the last setting of each key.
     pub(super) fn placed(mut self, settings: &[Setting]) -> Self {
         for mistake in &mut self.0 {

@@ -114,7 +114,7 @@ pub struct Server {
     pub max_connections: u32,
     /// Calls at a time on one connection.
     pub max_concurrent_streams: u32,
-    /// Age at which a connection is asked to end; zero is never.
+    /// Greatest age of a connection; zero for none.
     #[serde(deserialize_with = "duration")]
     pub max_connection_age: Duration,
     /// Longest TLS handshake.

@@ -183,6 +183,7 @@ tenants = \"*\"
             "test.toml:1: callers: entry 1: permissions: unknown variant `fly`, expected one of `authenticate`, \
              `users.read`, `users.write`, `syncs.read`, `syncs.write`, `runs`, `audit`",
             "test.toml:1: callers: entry 1: tenants: invalid type: string \"*\", expected a sequence",
+            "test.toml:1: callers[1].token_sha256: a caller needs token_sha256, tokens or certificate_name",
         ],
     );
 }
@@ -218,6 +219,48 @@ tokens = [
             "test.toml:1: callers[2].tokens[2].expire_time: must be a time with its zone, such as \
              2027-01-31T00:00:00Z",
             "test.toml:1: callers[2].tokens[3].id: is the id of another token of the caller too",
+        ],
+    );
+}
+
+/// Whoever mends one caller learns of the others in the same go, and of no mistake that is none.
+#[test]
+fn every_mistake_in_callers_is_told_at_once_whatever_its_kind() {
+    let hash = "ab".repeat(32);
+    let file = format!(
+        "
+[[callers]]
+name = \"a\"
+token_sha256 = 5
+permissions = [\"fly\"]
+tenants = [\"*\"]
+[[callers]]
+name = \"b\"
+tenants = [\"*\"]
+permissions = [\"audit\"]
+tokens = [{{ id = \"x\", sha256 = \"{hash}\", colour = 1 }}, {{ id = 7, sha256 = \"nonsense\" }}]
+[[callers]]
+name = \"b\"
+token_sha256 = \"{hash}\"
+permissions = []
+tenants = [\"*\"]
+"
+    );
+    let expected = "one of `id`, `sha256`, `expire_time`";
+    check_mistakes(
+        sources(&file, &[], &[]),
+        &[
+            "test.toml:2: callers: entry 1: permissions: unknown variant `fly`, expected one of `authenticate`, \
+             `users.read`, `users.write`, `syncs.read`, `syncs.write`, `runs`, `audit`",
+            "test.toml:2: callers: entry 1: token_sha256: is not valid",
+            &format!(
+                "test.toml:2: callers: entry 2: tokens: entry 1: colour: unknown field `colour`, expected {expected}"
+            ),
+            "test.toml:2: callers: entry 2: tokens: entry 2: id: invalid type: integer `7`, expected a string",
+            "test.toml:2: callers[2].tokens[2].sha256: must be 64 hex digits",
+            "test.toml:2: callers[3].name: is the name of another caller too",
+            "test.toml:2: callers[3].token_sha256: is the token of another caller too",
+            "test.toml:2: callers[3].permissions: must not be empty",
         ],
     );
 }

@@ -1,6 +1,7 @@
 //! Types of single values.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -35,9 +36,27 @@ impl Secret {
             path: path.to_owned(),
             source,
         })?;
+        warn_if_open(path);
         text.truncate(text.trim_end_matches(['\r', '\n']).len());
         Ok(Self(SecretBytes::new(text.into_bytes())))
     }
+}
+
+/// Says so if a file that holds a secret can be read by every account of this machine. It is no mistake: in a
+/// container there may be but one.
+pub(crate) fn warn_if_open(path: &Path) {
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if is_open(mode) {
+        tracing::warn!(
+            file = %path.display(),
+            mode = format!("{:04o}", mode & 0o7777),
+            "this file holds a secret, and every account of this machine can read it: chmod o-rwx"
+        );
+    }
+}
+
+fn is_open(mode: u32) -> bool {
+    mode & 0o007 != 0
 }
 
 impl<'de> Deserialize<'de> for Secret {
@@ -102,6 +121,18 @@ fn parse_duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_open_if_others_may_do_anything_with_it() {
+        for (mode, expected) in [
+            (0o100_600, false),
+            (0o100_640, false),
+            (0o100_644, true),
+            (0o602, true),
+        ] {
+            assert_eq!(is_open(mode), expected, "{mode:o}");
+        }
+    }
 
     #[test]
     fn durations_need_a_number_and_a_unit() {

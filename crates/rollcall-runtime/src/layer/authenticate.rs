@@ -11,7 +11,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::refusal;
-use crate::caller::{Callers, Identity};
+use crate::caller::Callers;
 use crate::clock::Clock;
 use crate::server::Peer;
 
@@ -67,11 +67,11 @@ where
             names,
             || Clock::System.now(),
         ) {
-            Ok(Identity { caller, token }) => {
+            Ok(caller) => {
                 let span = tracing::Span::current();
                 span.record("caller.name", caller.name());
-                if !token.is_empty() {
-                    span.record("caller.token", token);
+                if !caller.credential().is_empty() {
+                    span.record("caller.credential", caller.credential());
                 }
                 request.extensions_mut().insert(caller);
                 Either::Right(self.inner.call(request))

@@ -97,7 +97,8 @@ impl http_body::Body for Guarded {
     }
 }
 
-fn trailers(error: Error) -> HeaderMap {
+/// The end of a stream that an error ends.
+pub(super) fn trailers(error: Error) -> HeaderMap {
     let mut headers = refusal(error).into_parts().0.headers;
     headers.remove(http::header::CONTENT_TYPE);
     headers

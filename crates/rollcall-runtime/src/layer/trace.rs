@@ -81,7 +81,7 @@ where
                 .get::<Peer>()
                 .map(|peer| field::display(peer.address())),
             caller.name = field::Empty,
-            caller.token = field::Empty,
+            caller.credential = field::Empty,
         );
         request.extensions_mut().insert(RequestId::new(id.clone()));
         let answer = span.in_scope(|| self.inner.call(request));

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 use x509_parser::extensions::GeneralName;
@@ -18,6 +19,7 @@ use x509_parser::extensions::GeneralName;
 pub(crate) struct Peer {
     address: SocketAddr,
     certificate_names: Arc<[String]>,
+    accepted: Instant,
 }
 
 /// An accepted connection. Gives its place back when it goes.
@@ -38,6 +40,11 @@ impl Peer {
         &self.certificate_names
     }
 
+    /// When the connection was accepted.
+    pub(crate) fn accepted(&self) -> Instant {
+        self.accepted
+    }
+
     /// Where the connection comes from.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -49,6 +56,7 @@ impl Connection {
         let peer = Peer {
             address,
             certificate_names: Arc::new([]),
+            accepted: Instant::now(),
         };
         Self {
             stream: Stream::Plain(stream),
@@ -71,6 +79,7 @@ impl Connection {
         let peer = Peer {
             address,
             certificate_names,
+            accepted: Instant::now(),
         };
         Self {
             stream: Stream::Tls(Box::new(stream)),

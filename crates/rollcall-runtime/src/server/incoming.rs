@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::connection::Connection;
 use super::http1;
-use super::tls::HTTP_1;
+use super::tls::{HTTP_1, SharedTls};
 
 /// Pause after a failed accept, most likely for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -29,7 +29,7 @@ pub(super) struct Limits {
 /// The stream of connections. The port closes when the stream is dropped.
 pub(super) fn accept(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: SharedTls,
     limits: Limits,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (ready, connections) = mpsc::channel(READY);
@@ -44,7 +44,7 @@ pub(super) fn accept(
 
 async fn accept_all(
     listener: &TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: SharedTls,
     limits: Limits,
     ready: &mpsc::Sender<io::Result<Connection>>,
 ) {
@@ -57,7 +57,7 @@ async fn accept_all(
         };
         match listener.accept().await {
             Ok((stream, address)) => {
-                let (tls, ready) = (tls.clone(), ready.clone());
+                let (tls, ready) = (tls.current(), ready.clone());
                 tokio::spawn(async move {
                     match establish(stream, address, place, tls, limits.handshake).await {
                         // Nobody receives it if the server is stopping.

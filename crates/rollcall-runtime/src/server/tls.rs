@@ -1,7 +1,7 @@
 //! TLS of the server, from PEM files.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -9,11 +9,31 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-use crate::caller::Callers;
-use crate::config::Shared;
+use crate::caller::certificate_is_optional;
+use crate::config::{Shared, warn_if_open};
 
 /// What a client of HTTP/1 names in the handshake.
 pub(super) const HTTP_1: &[u8] = b"http/1.1";
+
+/// What accepts TLS connections, if TLS is configured. Clones share it, also when it is replaced.
+#[derive(Clone)]
+pub(crate) struct SharedTls(Arc<RwLock<Option<TlsAcceptor>>>);
+
+impl SharedTls {
+    pub(super) fn new(acceptor: Option<TlsAcceptor>) -> Self {
+        Self(Arc::new(RwLock::new(acceptor)))
+    }
+
+    /// What new connections meet.
+    pub(super) fn current(&self) -> Option<TlsAcceptor> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Connections that are open stay as they are.
+    pub(crate) fn replace(&self, acceptor: Option<TlsAcceptor>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+    }
+}
 
 /// A TLS file is missing or broken.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +69,7 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
         return Ok(None);
     };
     let chain = certificates("server.tls_certificate_file", certificate)?;
+    warn_if_open(key);
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File {
         key: "server.tls_key_file",
         path: key.clone(),
@@ -67,7 +88,7 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
                 roots.add(authority).map_err(|error| refused(&error))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            let optional = Callers::new(&config.callers).any_has_token();
+            let optional = certificate_is_optional(&config.callers);
             let verifier = if optional {
                 verifier.allow_unauthenticated()
             } else {

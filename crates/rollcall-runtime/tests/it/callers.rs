@@ -14,10 +14,14 @@ use crate::running::{PATIENCE, Running};
 const TOKEN: &str = "correct horse";
 
 fn token_caller(quota: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, TOKEN.as_bytes());
+    caller_with_token("frontend", TOKEN, quota)
+}
+
+pub(crate) fn caller_with_token(name: &str, token: &str, quota: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
     let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     format!(
-        "[[callers]]\nname = \"frontend\"\ntoken_sha256 = \"{hex}\"\npermissions = [\"users.read\"]\n\
+        "[[callers]]\nname = \"{name}\"\ntoken_sha256 = \"{hex}\"\npermissions = [\"users.read\"]\n\
          tenants = [\"*\"]\n{quota}\n"
     )
 }

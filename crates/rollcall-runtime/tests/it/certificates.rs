@@ -1,8 +1,12 @@
 //! A certificate authority for one test, as PEM files.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 pub(crate) struct Authority {
@@ -56,6 +60,21 @@ impl Authority {
     /// A client that trusts this authority.
     pub(crate) fn client(&self) -> ClientTlsConfig {
         ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.certificate))
+    }
+
+    /// The same, below gRPC, for a client that names these protocols.
+    pub(crate) fn rustls_client(&self, protocols: &[&[u8]]) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap();
+        roots.add(certificate).unwrap();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        client.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        client
     }
 
     /// A client that trusts this authority and shows a certificate.

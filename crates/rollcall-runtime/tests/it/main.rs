@@ -12,4 +12,7 @@ mod not_grpc;
 mod probe_service;
 mod reflection;
 mod refused;
+mod reloaded;
 mod running;
+mod selfish;
+mod stream_age;

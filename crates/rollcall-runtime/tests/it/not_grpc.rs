@@ -1,6 +1,7 @@
 //! Whoever does not speak gRPC is told so, and nothing of what they sent is carried out.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -8,9 +9,12 @@ use hyper::body::{Bytes, Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::Status;
 use tonic::transport::Channel;
 
+use crate::certificates::Authority;
 use crate::probe_service::SERVICE;
 use crate::running::{PATIENCE, Running};
 
@@ -116,4 +120,27 @@ async fn http_1_is_told_in_plain_text() {
         assert!(answer.contains("content-type: text/plain"), "{answer}");
         assert!(answer.contains("gRPC endpoint"), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn http_1_is_told_in_plain_text_over_tls_too() {
+    let authority = Authority::new();
+    let server = Running::start(&authority.server_section()).await;
+    let tls = authority.rustls_client(&[b"http/1.1"]);
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let mut stream = TlsConnector::from(Arc::new(tls))
+        .connect(name, stream)
+        .await
+        .unwrap();
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    let reading = stream.read_to_string(&mut answer);
+    tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 505 "), "{answer}");
+    assert!(answer.contains("content-type: text/plain"), "{answer}");
+    assert!(answer.contains("gRPC endpoint"), "{answer}");
 }

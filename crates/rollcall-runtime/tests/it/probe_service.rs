@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -13,9 +14,12 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService};
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
+
+/// Bytes of one message of `Flood`.
+const FLOOD: usize = 16 * 1024;
 
 pub(crate) const SERVICE: &str = "rollcall.test.Probe";
 
@@ -26,6 +30,8 @@ pub(crate) struct Handlers {
     pub(crate) arrived: Arc<Semaphore>,
     /// Lets one `Wait` call go on for each permit.
     pub(crate) released: Arc<Semaphore>,
+    /// How many bytes `Flood` calls have made. Each of them holds it.
+    pub(crate) flooded: Arc<AtomicUsize>,
 }
 
 impl Default for Handlers {
@@ -33,6 +39,7 @@ impl Default for Handlers {
         Self {
             arrived: Arc::new(Semaphore::new(0)),
             released: Arc::new(Semaphore::new(0)),
+            flooded: Arc::default(),
         }
     }
 }
@@ -85,6 +92,26 @@ impl Service<Request<Body>> for ProbeService {
                         Ok(text.to_owned())
                     });
                     Ok::<_, Status>(tonic::Response::new(Box::pin(texts) as Texts))
+                });
+                return Ok(grpc.server_streaming(stream, request).await);
+            }
+            if ["WatchNothing", "Nothing"].contains(&method.as_str()) {
+                let stream = service_fn(|_: tonic::Request<String>| async {
+                    let first = tokio_stream::iter([Ok("nothing yet".to_owned())]);
+                    let texts = first.chain(tokio_stream::pending());
+                    Ok::<_, Status>(tonic::Response::new(Box::pin(texts) as Texts))
+                });
+                return Ok(grpc.server_streaming(stream, request).await);
+            }
+            if method == "Flood" {
+                let flooded = handlers.flooded.clone();
+                let stream = service_fn(move |_: tonic::Request<String>| {
+                    let flooded = flooded.clone();
+                    let texts = tokio_stream::iter(std::iter::repeat_with(move || {
+                        flooded.fetch_add(FLOOD, Ordering::Relaxed);
+                        Ok("x".repeat(FLOOD))
+                    }));
+                    async { Ok::<_, Status>(tonic::Response::new(Box::pin(texts) as Texts)) }
                 });
                 return Ok(grpc.server_streaming(stream, request).await);
             }
@@ -144,24 +171,26 @@ pub(crate) async fn send(
         .await
 }
 
-/// Reads a streaming method to its end.
-pub(crate) async fn read(channel: &Channel, method: &str) -> (Vec<String>, Code) {
+/// Opens a stream.
+pub(crate) async fn open(channel: &Channel, method: &str) -> Streaming<String> {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.unwrap();
     let path = format!("/{SERVICE}/{method}").parse().unwrap();
     let request = tonic::Request::new(String::new());
     let codec = ProstCodec::<String, String>::default();
-    let mut stream = client
-        .server_streaming(request, path, codec)
-        .await
-        .unwrap()
-        .into_inner();
+    let opened = client.server_streaming(request, path, codec).await;
+    opened.unwrap().into_inner()
+}
+
+/// Reads a streaming method to its end.
+pub(crate) async fn read(channel: &Channel, method: &str) -> (Vec<String>, Status) {
+    let mut stream = open(channel, method).await;
     let mut texts = Vec::new();
     loop {
         match stream.message().await {
             Ok(Some(text)) => texts.push(text),
-            Ok(None) => return (texts, Code::Ok),
-            Err(status) => return (texts, status.code()),
+            Ok(None) => return (texts, Status::ok("")),
+            Err(status) => return (texts, status),
         }
     }
 }

@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::certificates::Authority;
 use crate::probe_service::{Handlers, ProbeService, SERVICE};
 
 /// Longest wait for anything; reached only when something is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Deserialize)]
-struct NoSections {}
+pub(crate) struct NoSections {}
 
 impl Settings for NoSections {
     const ENVIRONMENT_PREFIX: &'static str = "PROBE";
@@ -47,9 +48,14 @@ pub(crate) fn settings(file: &str) -> Shared {
 
 impl Running {
     pub(crate) async fn start(file: &str) -> Self {
-        let settings = settings(file);
+        Self::with(&settings(file), |_| ()).await
+    }
+
+    /// Shows the server to `prepare` before it serves.
+    pub(crate) async fn with(settings: &Shared, prepare: impl FnOnce(&GrpcServer)) -> Self {
         let health = Health::new(&[SERVICE]).await;
-        let server = GrpcServer::bind(&settings).await.unwrap();
+        let server = GrpcServer::bind(settings).await.unwrap();
+        prepare(&server);
         let address = server.local_address();
         let handlers = Handlers::default();
         let routes = Routes::new(ProbeService::new(handlers.clone()));
@@ -65,6 +71,18 @@ impl Running {
             stop,
             task,
         }
+    }
+
+    /// One that speaks TLS and one that does not, each with a connection to it.
+    pub(crate) async fn plain_and_tls() -> [(Self, Channel); 2] {
+        let authority = Authority::new();
+        let (plain, tls) = (
+            Self::start("").await,
+            Self::start(&authority.server_section()).await,
+        );
+        let endpoint = tls.endpoint("https").tls_config(authority.client()).unwrap();
+        let channels = (plain.connect().await, endpoint.connect().await.unwrap());
+        [(plain, channels.0), (tls, channels.1)]
     }
 
     pub(crate) fn endpoint(&self, scheme: &str) -> Endpoint {

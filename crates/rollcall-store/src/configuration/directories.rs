@@ -9,7 +9,7 @@ use sea_orm::ConnectionTrait;
 use crate::create_requests::{CreateRequest, Created};
 use crate::db::query::{column, execute, rows};
 use crate::db::timestamp::to_micros;
-use crate::error::{Kind, Result, StoreError};
+use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::runs::lifecycle::supersede_waiting;
 use crate::store::Store;

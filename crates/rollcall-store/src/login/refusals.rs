@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use rollcall_core::audit::{AuditKind, Flood};
+use rollcall_core::audit::{AuditCaller, AuditKind, Flood};
 use rollcall_core::id::TenantId;
 use rollcall_core::throttle::ThrottleSubject;
 use sea_orm::FromQueryResult;
@@ -42,7 +42,7 @@ impl Store {
             "DELETE FROM login_refusals WHERE (tenant, subject) IN (
                 SELECT tenant, subject FROM login_refusals WHERE since < $1
                 ORDER BY since LIMIT {MAX_FLOODS}{lock})
-            RETURNING tenant, attempts, first_time, last_time, caller, details"
+            RETURNING tenant, attempts, first_time, last_time, caller, credential, details"
         );
         let ended: Vec<Row> = rows(&tx, &sql, values).await?;
         let count = ended.len() as u64;
@@ -82,6 +82,7 @@ struct Row {
     first_time: i64,
     last_time: i64,
     caller: String,
+    credential: String,
     details: String,
 }
 
@@ -110,6 +111,7 @@ pub(super) async fn count<'r>(
         Column::new("first_time", Type::BigInt),
         Column::new("last_time", Type::BigInt),
         Column::new("caller", Type::Text),
+        Column::new("credential", Type::Text),
         Column::new("details", Type::Text),
     ]);
     // In one order everywhere, so that replicas do not deadlock.
@@ -125,7 +127,8 @@ pub(super) async fn count<'r>(
             to_micros(first.time).into(),
             to_micros(following.first().unwrap_or(first).time).into(),
             to_micros(last.time).into(),
-            text(&last.caller),
+            text(&last.caller.name),
+            text(&last.caller.credential),
             last.kind.to_json()?.into(),
         ]);
     }
@@ -141,7 +144,8 @@ pub(super) async fn count<'r>(
             attempts = login_refusals.attempts + excluded.attempts + 1,
             first_time = CASE login_refusals.attempts WHEN 0 THEN excluded.since
                 ELSE login_refusals.first_time END,
-            last_time = excluded.last_time, caller = excluded.caller, details = excluded.details
+            last_time = excluded.last_time, caller = excluded.caller,
+            credential = excluded.credential, details = excluded.details
         RETURNING tenant, subject, attempts"
     );
     let counted: Vec<Counted> = tx.rows(sql, cells).await?;
@@ -166,7 +170,10 @@ impl Row {
         Ok(NewAuditEvent {
             time: from_micros(self.last_time)?,
             tenant: Some(tenant),
-            caller: self.caller,
+            caller: AuditCaller {
+                name: self.caller,
+                credential: self.credential,
+            },
             kind,
         })
     }

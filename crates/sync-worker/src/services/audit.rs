@@ -104,7 +104,7 @@ fn matches(event: &AuditEvent, filter: &AuditEventFilter) -> bool {
     let by_caller = filter
         .caller
         .as_ref()
-        .is_none_or(|caller| *caller == event.caller);
+        .is_none_or(|caller| *caller == event.caller.name);
     let by_outcome = filter.login_outcomes.is_empty()
         || matches!(&event.kind, AuditKind::Login { outcome, .. } if filter.login_outcomes.contains(outcome));
     let by_resource = filter

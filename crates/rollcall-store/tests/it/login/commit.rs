@@ -1,7 +1,7 @@
 //! Whom a login means, how it ends, and the audit log.
 
 use chrono::TimeDelta;
-use rollcall_core::audit::{AuditKind, LoginOutcome, OwnReason};
+use rollcall_core::audit::{AuditCaller, AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::directory::DirectoryObservations;
 use rollcall_core::id::TenantId;
 use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
@@ -47,7 +47,10 @@ fn audit(seconds: i64, tenant: &str, caller: &str, reason: OwnReason, user: Opti
     NewAuditEvent {
         time: at(seconds),
         tenant: TenantId::parse(tenant),
-        caller: caller.into(),
+        caller: AuditCaller {
+            name: caller.into(),
+            credential: "token:2027".into(),
+        },
         kind: AuditKind::Login {
             outcome: LoginOutcome::Denied,
             reason: reason.into(),
@@ -89,7 +92,7 @@ async fn audited(store: &Gateway) -> Vec<String> {
         .await
         .unwrap()
         .items;
-    events.into_iter().map(|event| event.caller).collect()
+    events.into_iter().map(|event| event.caller.name).collect()
 }
 
 async fn a_target_has_what_decides_a_login(engine: Engine) {

@@ -16,7 +16,7 @@ fn refused(seconds: i64, user: u128) -> NewAuditEvent {
     NewAuditEvent {
         time: at(seconds),
         tenant: Some(acme()),
-        caller: format!("caller {seconds}"),
+        caller: format!("caller {seconds}").as_str().into(),
         kind: AuditKind::Login {
             outcome: LoginOutcome::Denied,
             reason: OwnReason::TooManyAttempts.into(),
@@ -53,7 +53,7 @@ async fn events(store: &Gateway, user: u128) -> Vec<(i64, String, Option<Flood>)
         .items
         .into_iter()
         .map(|event| match event.kind {
-            AuditKind::Login { flood, .. } => ((event.time - at(0)).num_seconds(), event.caller, flood),
+            AuditKind::Login { flood, .. } => ((event.time - at(0)).num_seconds(), event.caller.name, flood),
             AuditKind::Change { .. } => panic!("no login"),
         })
         .collect();

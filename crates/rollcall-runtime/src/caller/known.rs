@@ -1,0 +1,197 @@
+//! The callers that a server knows, and how each is recognised: by a bearer token, or by a client certificate.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use chrono::{DateTime, Utc};
+use rollcall_core::error::Error;
+use subtle::ConstantTimeEq;
+
+use super::quota::Quota;
+use super::{Caller, unauthenticated};
+use crate::config::CallerEntry;
+
+/// The callers that a server knows. Clones share them, also when they are replaced.
+#[derive(Clone)]
+pub(crate) struct Callers(Arc<RwLock<Arc<Known>>>);
+
+enum Known {
+    /// None is configured: whoever can connect is the local caller.
+    Anyone(Arc<Caller>),
+    Listed(Listed),
+}
+
+#[derive(Default)]
+struct Listed {
+    tokens: Vec<Token>,
+    certificates: Vec<Certificate>,
+    quotas: HashMap<String, Arc<Quota>>,
+}
+
+struct Token {
+    sha256: [u8; 32],
+    expire_time: Option<DateTime<Utc>>,
+    caller: Arc<Caller>,
+}
+
+struct Certificate {
+    name: String,
+    caller: Arc<Caller>,
+}
+
+/// New callers cannot take the place of these.
+#[derive(Debug, thiserror::Error)]
+#[error("no caller would be left, so that anybody could call: restart the service if that is meant")]
+pub(crate) struct NobodyLeft;
+
+impl Callers {
+    /// Takes entries that the configuration found valid.
+    pub(crate) fn new(entries: &[CallerEntry]) -> Self {
+        let known = match entries {
+            [] => Known::Anyone(Arc::new(Caller::local())),
+            entries => Known::Listed(Listed::new(entries, &HashMap::new())),
+        };
+        Self(Arc::new(RwLock::new(Arc::new(known))))
+    }
+
+    /// Knows these callers from now on, instead of those before. What a caller has used of its quota counts on, unless
+    /// the quota is another one.
+    ///
+    /// # Errors
+    /// There were callers, and there would be none: more likely a file that is being written than an intention.
+    pub(crate) fn replace(&self, entries: &[CallerEntry]) -> Result<(), NobodyLeft> {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let next = match (&**known, entries) {
+            (Known::Anyone(_), []) => return Ok(()),
+            (Known::Listed(_), []) => return Err(NobodyLeft),
+            (Known::Anyone(_), entries) => Listed::new(entries, &HashMap::new()),
+            (Known::Listed(before), entries) => Listed::new(entries, &before.quotas),
+        };
+        *known = Arc::new(Known::Listed(next));
+        Ok(())
+    }
+
+    /// Finds the caller by the `authorization` header if there is one, else by the names of the verified
+    /// client certificate. A token that has ended is like any other wrong one.
+    pub(crate) fn identify(
+        &self,
+        authorization: Option<&[u8]>,
+        certificate_names: &[String],
+        now: impl Fn() -> DateTime<Utc>,
+    ) -> Result<Arc<Caller>, Error> {
+        let known = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        let listed = match &*known {
+            Known::Anyone(caller) => return Ok(Arc::clone(caller)),
+            Known::Listed(listed) => listed,
+        };
+        let found = match authorization {
+            Some(header) => bearer_token(header).and_then(|token| listed.by_token(token, now)),
+            None => listed.by_certificate(certificate_names),
+        };
+        found.cloned().ok_or_else(unauthenticated)
+    }
+}
+
+impl Listed {
+    fn new(entries: &[CallerEntry], quotas: &HashMap<String, Arc<Quota>>) -> Self {
+        let mut listed = Self::default();
+        for entry in entries {
+            let quota = Quota::new(entry.requests_per_second, entry.burst).map(|quota| {
+                match quotas.get(&entry.name) {
+                    Some(before) if before.allows_the_same_as(&quota) => Arc::clone(before),
+                    _ => Arc::new(quota),
+                }
+            });
+            if let Some(quota) = &quota {
+                listed.quotas.insert(entry.name.clone(), Arc::clone(quota));
+            }
+            listed.add(entry, quota.as_ref());
+        }
+        listed
+    }
+
+    fn add(&mut self, entry: &CallerEntry, quota: Option<&Arc<Quota>>) {
+        let having_shown = |credential: String| Arc::new(Caller::new(entry, credential, quota.cloned()));
+        let one = ("token".to_owned(), &entry.token_sha256, "");
+        let several = entry.tokens.iter().map(|token| {
+            let credential = format!("token:{}", token.id);
+            (credential, &token.sha256, token.expire_time.as_str())
+        });
+        for (credential, sha256, expire_time) in std::iter::once(one).chain(several) {
+            if let Some(sha256) = parse_sha256(sha256) {
+                self.tokens.push(Token {
+                    sha256,
+                    expire_time: parse_time(expire_time),
+                    caller: having_shown(credential),
+                });
+            }
+        }
+        if !entry.certificate_name.is_empty() {
+            self.certificates.push(Certificate {
+                name: entry.certificate_name.clone(),
+                caller: having_shown(format!("certificate:{}", entry.certificate_name)),
+            });
+        }
+    }
+
+    /// Compares with every token, so that the time taken tells nothing about where a match is.
+    fn by_token(&self, token: &[u8], now: impl Fn() -> DateTime<Utc>) -> Option<&Arc<Caller>> {
+        let digest = ring::digest::digest(&ring::digest::SHA256, token);
+        let mut found = None;
+        for known in &self.tokens {
+            if bool::from(known.sha256.as_slice().ct_eq(digest.as_ref())) {
+                found = Some(known);
+            }
+        }
+        let Token {
+            expire_time, caller, ..
+        } = found?;
+        if expire_time.is_some_and(|end| now() >= end) {
+            let (name, credential) = (caller.name(), caller.credential());
+            tracing::info!(
+                caller.name = name,
+                caller.credential = credential,
+                "a token is used that has ended"
+            );
+            return None;
+        }
+        Some(caller)
+    }
+
+    fn by_certificate(&self, names: &[String]) -> Option<&Arc<Caller>> {
+        let mut known = self.certificates.iter();
+        let found = known.find(|certificate| names.contains(&certificate.name))?;
+        Some(&found.caller)
+    }
+}
+
+/// True if one of these callers has a token, or if there are none: a connection without a certificate may be fine.
+pub(crate) fn certificate_is_optional(entries: &[CallerEntry]) -> bool {
+    let has_token = |entry: &CallerEntry| !entry.token_sha256.is_empty() || !entry.tokens.is_empty();
+    entries.is_empty() || entries.iter().any(has_token)
+}
+
+/// Reads a time as RFC 3339 has it.
+pub(crate) fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
+}
+
+/// Reads 64 hex digits.
+pub(crate) fn parse_sha256(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let high = char::from(pair[0]).to_digit(16)?;
+        let low = char::from(pair[1]).to_digit(16)?;
+        *byte = u8::try_from(high * 16 + low).ok()?;
+    }
+    Some(bytes)
+}
+
+fn bearer_token(header: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = header.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+}

@@ -1,0 +1,194 @@
+//! Ends streams that would outlive their connection. A connection is asked to end at nine tenths of its age (GOAWAY),
+//! and the streams on it end one by one within the last tenth: whoever follows one calls again, and reaches a new
+//! replica. Without that, a stream stays where it began until its caller's deadline.
+//!
+//! This holds for methods that begin with `Watch`. Other streams, such as RunDueUserSyncs, end by themselves.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::Either;
+use futures::{FutureExt, TryFutureExt};
+use http::{Request, Response};
+use http_body::Frame;
+use rollcall_core::error::{Error, Reason};
+use tokio::time::{Instant, Sleep};
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use super::catch_panic::trailers;
+use crate::server::Peer;
+
+/// The part of its age after which a connection is asked to end.
+const ASKED: f64 = 0.9;
+
+/// When connections and the streams on them end. Clones share nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct ConnectionAge {
+    /// The greatest age; zero for no end.
+    pub(crate) greatest: Duration,
+    /// A number from 0 to less than 1, another one at each call.
+    pub(crate) chance: fn() -> f64,
+}
+
+#[derive(Clone)]
+pub(crate) struct StreamAgeLayer {
+    pub(crate) age: ConnectionAge,
+}
+
+#[derive(Clone)]
+pub(crate) struct StreamAge<S> {
+    age: ConnectionAge,
+    inner: S,
+}
+
+impl ConnectionAge {
+    /// At what age a connection is asked to end; `None` for never.
+    pub(crate) fn asked(self) -> Option<Duration> {
+        (!self.greatest.is_zero()).then(|| self.greatest.mul_f64(ASKED))
+    }
+
+    /// When a stream ends that begins at `now` on a connection that was accepted at `accepted`; `None` for never.
+    fn end_of_stream(self, accepted: Instant, now: Instant) -> Option<Instant> {
+        if self.greatest.is_zero() {
+            return None;
+        }
+        let end = accepted + self.greatest;
+        // A stream that was on its way when the connection was asked to end gets what is left.
+        let first = now.max(accepted + self.greatest.mul_f64(ASKED)).min(end);
+        Some(first + (end - first).mul_f64((self.chance)().clamp(0.0, 1.0)))
+    }
+}
+
+impl<S> Layer<S> for StreamAgeLayer {
+    type Service = StreamAge<S>;
+
+    fn layer(&self, inner: S) -> StreamAge<S> {
+        StreamAge { age: self.age, inner }
+    }
+}
+
+impl<S> Service<Request<Body>> for StreamAge<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<S::Future, super::Answer>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let end = is_endless(request.uri().path())
+            .then(|| request.extensions().get::<Peer>())
+            .flatten()
+            .and_then(|peer| self.age.end_of_stream(peer.accepted(), Instant::now()));
+        let answer = self.inner.call(request);
+        match end {
+            None => Either::Left(answer),
+            Some(end) => {
+                let bounded = move |response: Response<Body>| response.map(|body| until(end, body));
+                Either::Right(answer.map_ok(bounded).boxed())
+            }
+        }
+    }
+}
+
+fn is_endless(path: &str) -> bool {
+    path.rsplit('/')
+        .next()
+        .is_some_and(|method| method.starts_with("Watch"))
+}
+
+fn until(end: Instant, body: Body) -> Body {
+    Body::new(Bounded {
+        body: Some(body),
+        end: Box::pin(tokio::time::sleep_until(end)),
+    })
+}
+
+/// A body that ends with UNAVAILABLE at a point in time.
+struct Bounded {
+    body: Option<Body>,
+    end: Pin<Box<Sleep>>,
+}
+
+impl http_body::Body for Bounded {
+    type Data = <Body as http_body::Body>::Data;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
+        // Asked first: a stream that always has something to say must end too. Each frame holds whole messages.
+        let is_over = self.end.poll_unpin(cx).is_ready();
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        if !is_over {
+            return Pin::new(body).poll_frame(cx);
+        }
+        // With the body go the handler's stream and what it holds.
+        self.body = None;
+        let error = Error::new(
+            Reason::ConnectionTooOld,
+            "the connection is as old as it may become: call again, and go on where this ended",
+        );
+        Poll::Ready(Some(Ok(Frame::trailers(trailers(error)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end_after(chance: fn() -> f64, begun: u64) -> Option<Duration> {
+        let age = ConnectionAge {
+            greatest: Duration::from_secs(100),
+            chance,
+        };
+        let accepted = Instant::now();
+        let end = age.end_of_stream(accepted, accepted + Duration::from_secs(begun));
+        end.map(|end| end - accepted)
+    }
+
+    #[test]
+    fn streams_end_within_the_last_tenth_of_the_age() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(end_after(|| 0.0, 5), seconds(90));
+        assert_eq!(end_after(|| 0.5, 5), seconds(95));
+        assert_eq!(end_after(|| 1.0, 5), seconds(100));
+        assert_eq!(end_after(|| 0.5, 98), seconds(99));
+        assert_eq!(end_after(|| 0.5, 200), seconds(100));
+    }
+
+    #[test]
+    fn without_an_age_nothing_ends() {
+        let age = ConnectionAge {
+            greatest: Duration::ZERO,
+            chance: || 0.5,
+        };
+        assert_eq!(age.end_of_stream(Instant::now(), Instant::now()), None);
+        assert_eq!(age.asked(), None);
+    }
+
+    #[test]
+    fn only_what_watches_is_endless() {
+        assert!(is_endless("/rollcall.v1.UserService/WatchUserEvents"));
+        assert!(is_endless("/grpc.health.v1.Health/Watch"));
+        assert!(!is_endless("/rollcall.v1.UserSyncService/RunDueUserSyncs"));
+        assert!(!is_endless("/rollcall.v1.WatchService/Get"));
+        assert!(!is_endless(""));
+    }
+}

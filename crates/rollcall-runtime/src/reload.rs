@@ -1,0 +1,181 @@
+//! Takes callers, certificates and the log level up anew while calls go on: at SIGHUP, and when one of the files has
+//! changed. A configuration with mistakes changes nothing and is told in the log.
+
+use std::marker::PhantomData;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+use toml::Table;
+
+use crate::caller::{Callers, NobodyLeft};
+use crate::config::{ConfigArguments, Loaded, Mistakes, Settings, Shared, changed_keys, from_process};
+use crate::server::{GrpcServer, SharedTls, TlsError, tls_acceptor};
+use crate::telemetry;
+
+/// How often the files are looked at. What is read must have stayed the same for one more look: it may be written to.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// What is taken up anew; for the rest the service is started again.
+const RELOADED: [&str; 5] = [
+    "callers",
+    "server.tls_certificate_file",
+    "server.tls_key_file",
+    "server.client_ca_file",
+    "telemetry.filter",
+];
+
+/// What is needed to load a service's settings again.
+pub struct Reload<T> {
+    arguments: ConfigArguments,
+    effective: Table,
+    files: Vec<PathBuf>,
+    hangups: Signal,
+    settings: PhantomData<fn() -> T>,
+}
+
+/// What of a running server can be replaced.
+#[derive(Clone)]
+pub(crate) struct Replaceable {
+    pub(crate) callers: Callers,
+    pub(crate) tls: SharedTls,
+}
+
+/// Why nothing was replaced.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Mistakes(#[from] Mistakes),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Callers(#[from] NobodyLeft),
+}
+
+/// What a file looked like; `None` if it could not be looked at.
+type Mark = Option<(i64, i64, u64, u64)>;
+
+impl<T: Settings> Reload<T> {
+    /// From now on, SIGHUP does not end the process. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// The signal handler cannot be installed.
+    pub fn prepare(loaded: &Loaded<T>, arguments: &ConfigArguments) -> std::io::Result<Self> {
+        Ok(Self {
+            arguments: arguments.clone(),
+            effective: loaded.effective().clone(),
+            files: loaded.files(),
+            hangups: signal(SignalKind::hangup())?,
+            settings: PhantomData,
+        })
+    }
+
+    /// Keeps a server up to date for as long as the process runs.
+    pub fn follow(self, server: &GrpcServer)
+    where
+        T: 'static,
+    {
+        tokio::spawn(self.reload_whenever(server.replaceable()));
+    }
+
+    async fn reload_whenever(mut self, server: Replaceable) {
+        let mut loaded = marks(&self.files);
+        let mut before = loaded.clone();
+        let mut looks = tokio::time::interval(LOOK_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let asked = tokio::select! {
+                hangup = self.hangups.recv() => hangup.is_some(),
+                _ = looks.tick() => false,
+            };
+            let now = marks(&self.files);
+            if asked || is_settled(&loaded, &before, &now) {
+                loaded = now.clone();
+                let files = self.files.clone();
+                self.reload(&server);
+                if self.files != files {
+                    loaded = marks(&self.files);
+                }
+            }
+            before = marks(&self.files);
+        }
+    }
+
+    /// Loads the settings again and puts them in place, all or nothing.
+    fn reload(&mut self, server: &Replaceable) {
+        let loaded = match from_process::<T>(&self.arguments)
+            .map_err(Refused::from)
+            .and_then(|loaded| server.replace(&loaded.shared).map(|()| loaded))
+        {
+            Ok(loaded) => loaded,
+            Err(refused) => {
+                for line in refused.to_string().lines() {
+                    tracing::error!(mistake = line, "the configuration cannot be reloaded");
+                }
+                tracing::error!("callers, certificates and log level stay as they were");
+                return;
+            }
+        };
+        telemetry::set_filter(&loaded.shared.telemetry);
+        let changed = changed_keys(&self.effective, loaded.effective());
+        let waiting: Vec<&String> = changed
+            .iter()
+            .filter(|key| !RELOADED.contains(&key.as_str()))
+            .collect();
+        if !waiting.is_empty() {
+            tracing::warn!(keys = ?waiting, "these keys changed and take effect when the service is started again");
+        }
+        tracing::info!(
+            callers = loaded.shared.callers.len(),
+            "callers, certificates and log level are reloaded"
+        );
+        // What waits is told at each reload until the restart.
+        for key in RELOADED {
+            crate::config::copy_key(loaded.effective(), &mut self.effective, key);
+        }
+        self.files = loaded.files();
+    }
+}
+
+impl Replaceable {
+    fn replace(&self, shared: &Shared) -> Result<(), Refused> {
+        let tls = tls_acceptor(shared)?;
+        self.callers.replace(&shared.callers)?;
+        self.tls.replace(tls);
+        Ok(())
+    }
+}
+
+/// Whether the files are not as they were when they were loaded, and have stayed the same for a while.
+fn is_settled(loaded: &[Mark], before: &[Mark], now: &[Mark]) -> bool {
+    now != loaded && now == before
+}
+
+fn marks(files: &[PathBuf]) -> Vec<Mark> {
+    let mark = |file: &PathBuf| {
+        let metadata = std::fs::metadata(file).ok()?;
+        Some((
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+            metadata.size(),
+            metadata.ino(),
+        ))
+    };
+    files.iter().map(mark).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_loaded_once_they_have_changed_and_rest() {
+        let mark = |size| vec![Some((1, 0, size, 7))];
+        assert!(!is_settled(&mark(1), &mark(1), &mark(1)));
+        assert!(!is_settled(&mark(1), &mark(1), &mark(2)), "being written");
+        assert!(is_settled(&mark(1), &mark(2), &mark(2)));
+        assert!(!is_settled(&mark(2), &mark(2), &mark(2)), "loaded already");
+        assert!(is_settled(&mark(1), &[None], &[None]), "gone, which is told once");
+    }
+}
