@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use rollcall_core::audit::AuditKind;
-use rollcall_core::directory::DirectoryObservations;
 use rollcall_core::error::{Error, Reason};
-use rollcall_core::id::{TenantId, UserId, Uuid};
+use rollcall_core::id::{UserId, Uuid};
 use rollcall_core::identifier::LoginPolicy;
-use rollcall_core::soft_lock::SoftLock;
+use rollcall_core::soft_lock::{DirectoryLockout, SoftLock};
 use rollcall_core::user::User;
 use rollcall_proto::convert::user::{BatchGetUsers, ListUsers, LookupUser};
 use rollcall_proto::convert::user_events::{Follow, ListUserEvents, event_cursor};
@@ -19,7 +17,7 @@ use rollcall_proto::v1::user_service_server::UserService;
 use rollcall_proto::v1::{self, BatchGetUsersResponse, ListUsersResponse, UnlockUserResponse};
 use rollcall_runtime::caller::{Caller, Permission};
 use rollcall_runtime::clock::Clock;
-use rollcall_store::{Created, Cursor, NewAuditEvent, NewUser, PageRequest, Store, StoreError};
+use rollcall_store::{Created, NewUser, Store};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -28,9 +26,10 @@ use tonic::{Request, Response, Status};
 use crate::config::Throttle;
 use crate::users::{feed, filter};
 use rollcall_service::call::{Call, answer, create_request, decode, decode_for, failed, to_its_end};
+use rollcall_service::paging::Filling;
+use rollcall_service::record::{Changed, Details, record};
+use rollcall_service::resource::{about, changed_meanwhile};
 
-/// Users looked at for one page of a list with a rare match, before the page is returned as it is.
-const MAX_SCANNED: usize = 10_000;
 /// Events on their way to one reader.
 const STREAM_BUFFER: usize = 64;
 
@@ -105,34 +104,19 @@ impl Users {
             Some(_) => String::new(),
             None => event_cursor(&wanted.scope, self.store.feed_position(tenant).await?),
         };
-        let mut page = PageRequest {
-            limit: wanted.page.size,
-            after: wanted.page.after.clone().map(Cursor::from_text),
-        };
         let coarse = filter::for_store(&wanted.filter);
-        let (mut users, mut scanned) = (Vec::new(), 0);
-        loop {
+        let mut filling = Filling::new(&wanted.page);
+        while let Some(part) = filling.part() {
             let found = match tenant {
-                Some(tenant) => self.store.list_users(tenant, &coarse, &page).await?,
-                None => self.store.list_all_users(&coarse, &page).await?,
+                Some(tenant) => self.store.list_users(tenant, &coarse, &part).await?,
+                None => self.store.list_all_users(&coarse, &part).await?,
             };
-            scanned += found.items.len();
-            users.extend(
-                found
-                    .items
-                    .iter()
-                    .filter(|user| filter::matches(&wanted.filter, user))
-                    .map(v1::User::from),
-            );
-            page.after = found.next;
-            if page.after.is_none() || !users.is_empty() || scanned >= MAX_SCANNED {
-                break;
-            }
+            filling.add(found, |user| filter::matches(&wanted.filter, user));
         }
-        let next = page.after.map(|cursor| wanted.page.next_token(cursor.as_str()));
+        let (users, next_page_token) = filling.end(&wanted.page);
         Ok(ListUsersResponse {
-            users,
-            next_page_token: next.unwrap_or_default(),
+            users: users.iter().map(v1::User::from).collect(),
+            next_page_token,
             event_cursor,
         })
     }
@@ -175,7 +159,7 @@ impl Users {
                 created.map(Created::Now)
             }
         };
-        let user = match created.map_err(|error| about(error, tenant, id))? {
+        let user = match created.map_err(about(&resource_name::user(tenant, id)))? {
             Created::Now(user) => user,
             Created::Before(before) => {
                 let before = before.parse().map_err(|error| {
@@ -212,14 +196,8 @@ impl Users {
             .store
             .update_local_user(tenant, *id, Some(revision), &profile, owner, self.clock.now())
             .await;
-        let user = updated.map_err(|error| match error {
-            StoreError::RevisionMismatch if wanted.revision.is_none() => {
-                let message = "somebody else changed the user at the same moment: try again";
-                Error::new(Reason::ConcurrentChange, message)
-                    .with("resource", resource_name::user(tenant, *id))
-            }
-            other => about(other, tenant, *id),
-        })?;
+        let name = resource_name::user(tenant, *id);
+        let user = updated.map_err(changed_meanwhile(wanted.revision, &name))?;
         self.record(&caller, &user, "UserService.UpdateUser").await?;
         Ok((&user).into())
     }
@@ -238,7 +216,7 @@ impl Users {
             .store
             .delete_local_user(tenant, *id, wanted.revision, self.clock.now())
             .await;
-        deleted.map_err(|error| about(error, tenant, *id))?;
+        deleted.map_err(about(&resource_name::user(tenant, *id)))?;
         self.record(&caller, &user, "UserService.DeleteUser").await
     }
 
@@ -261,7 +239,7 @@ impl Users {
                 self.clock.now(),
             )
             .await;
-        let user = blocked.map_err(|error| about(error, tenant, *id))?;
+        let user = blocked.map_err(about(&resource_name::user(tenant, *id)))?;
         self.record(&caller, &user, "UserService.BlockUser").await?;
         Ok((&user).into())
     }
@@ -279,7 +257,7 @@ impl Users {
             .store
             .unblock_user(tenant, *id, wanted.revision, self.clock.now())
             .await;
-        let user = unblocked.map_err(|error| about(error, tenant, *id))?;
+        let user = unblocked.map_err(about(&resource_name::user(tenant, *id)))?;
         self.record(&caller, &user, "UserService.UnblockUser").await?;
         Ok((&user).into())
     }
@@ -291,14 +269,14 @@ impl Users {
             ..
         } = decode_for(request, Permission::UsersWrite, |name: &UserName| &name.tenant)?;
         let user = self.user(&name).await?;
-        let (own, observed) = match &user.origin {
+        let (own, lockout) = match &user.origin {
             Some(origin) => {
                 let directory = self.store.directory(&name.tenant, &origin.directory).await?;
-                (directory.settings.soft_lock, directory.observed)
+                (directory.settings.soft_lock, directory.observed.lockout())
             }
-            None => (SoftLock::default(), DirectoryObservations::default()),
+            None => (SoftLock::default(), DirectoryLockout::default()),
         };
-        let policy = self.throttle.defaults().rules(&own, &observed).policy;
+        let policy = self.throttle.defaults().rules(&own, lockout).policy;
         let forgotten = self.store.unlock_user(&name.tenant, name.user).await?;
         self.record(&caller, &user, "UserService.UnlockUser").await?;
         let was_locked = policy.reserve(forgotten, None, self.clock.now()).is_err();
@@ -320,24 +298,18 @@ impl Users {
 
     async fn user(&self, name: &UserName) -> Result<User, Error> {
         let found = self.store.user(&name.tenant, name.user).await;
-        found.map_err(|error| about(error, &name.tenant, name.user))
+        found.map_err(about(&resource_name::user(&name.tenant, name.user)))
     }
 
     async fn record(&self, caller: &Caller, user: &User, method: &'static str) -> Result<(), Error> {
-        let event = NewAuditEvent {
+        let changed = Changed {
             time: self.clock.now(),
-            tenant: Some(user.tenant.clone()),
-            caller: caller.audited(),
-            kind: AuditKind::Change {
-                method: method.into(),
-                resource: resource_name::user(&user.tenant, user.id),
-                details: BTreeMap::new(),
-            },
+            tenant: &user.tenant,
+            method,
+            resource: resource_name::user(&user.tenant, user.id),
+            details: Details::new(),
         };
-        self.store.record_audit(&[event]).await.map_err(|error| {
-            let message = "the change was made, but could not be recorded in the audit log";
-            Error::new(Reason::Internal, message).caused_by(error)
-        })
+        record(&self.store, caller, changed).await
     }
 }
 
@@ -429,20 +401,6 @@ fn may_touch(caller: &Caller, scope: &TenantScope) -> Result<(), Error> {
             Reason::TenantAccessDenied,
             "the caller may not act for all tenants",
         )),
-    }
-}
-
-/// Says which user an error of the store is about.
-fn about(error: StoreError, tenant: &TenantId, id: UserId) -> Error {
-    match error {
-        StoreError::IdentifierTaken { email } => {
-            let field = if email { "email" } else { "login" };
-            Error::from(error).with("field", field)
-        }
-        StoreError::NotFound(rollcall_store::Kind::Tenant) => {
-            Error::from(error).with("resource", resource_name::tenant(tenant))
-        }
-        other => Error::from(other).with("resource", resource_name::user(tenant, id)),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::dialect::Dialect;
 use crate::dn::Dn;
 use crate::id::{DirectoryId, TenantId, UserSyncId};
 use crate::secret_attribute::is_secret;
-use crate::soft_lock::SoftLock;
+use crate::soft_lock::{DirectoryLockout, SoftLock};
 use crate::violation::{Violations, check_text};
 
 /// Most hosts of one directory.
@@ -212,6 +212,16 @@ pub struct DirectoryObservations {
     pub hidden_state: BTreeMap<UserSyncId, Vec<String>>,
     /// When this was last read.
     pub observe_time: Option<DateTime<Utc>>,
+}
+
+impl DirectoryObservations {
+    /// What the directory itself does to accounts.
+    pub fn lockout(&self) -> DirectoryLockout {
+        DirectoryLockout {
+            threshold: self.lockout_threshold,
+            window: self.lockout_window,
+        }
+    }
 }
 
 /// A directory.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::directory::DirectoryObservations;
 use crate::throttle::ThrottlePolicy;
 use crate::violation::Violations;
 
@@ -36,6 +35,15 @@ pub struct SoftLock {
     pub duration: Option<Duration>,
     /// Whether logins are refused at all.
     pub mode: Option<SoftLockMode>,
+}
+
+/// What a directory itself does to accounts, as far as it is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DirectoryLockout {
+    /// Failed binds after which it locks an account.
+    pub threshold: Option<u32>,
+    /// Time after which it forgets failed binds.
+    pub window: Option<Duration>,
 }
 
 /// The deployment's rules.
@@ -97,8 +105,8 @@ impl SoftLock {
 
 impl SoftLockDefaults {
     /// The rules for the users of a directory of which this is known.
-    pub fn rules(&self, own: &SoftLock, directory: &DirectoryObservations) -> SoftLockRules {
-        let highest = highest_limit(directory.lockout_threshold);
+    pub fn rules(&self, own: &SoftLock, directory: DirectoryLockout) -> SoftLockRules {
+        let highest = highest_limit(directory.threshold);
         let limit = match (own.limit, highest) {
             (Some(own), highest) => own.min(highest.unwrap_or(u32::MAX)),
             // One is left for addresses that are known to be the user's, where there is one to leave.
@@ -107,7 +115,7 @@ impl SoftLockDefaults {
         };
         // Failures that the directory still remembers count there, so they count here.
         let remembered = highest
-            .and(directory.lockout_window)
+            .and(directory.window)
             .map(|window| window.saturating_add(MARGIN));
         let window = own.window.unwrap_or(self.window);
         let window = window.max(remembered.unwrap_or_default()).min(MAX_DURATION);
@@ -149,11 +157,10 @@ mod tests {
         mode: SoftLockMode::Enforce,
     };
 
-    fn knowing(lockout_threshold: Option<u32>, window: Option<u64>) -> DirectoryObservations {
-        DirectoryObservations {
-            lockout_threshold,
-            lockout_window: window.map(Duration::from_secs),
-            ..DirectoryObservations::default()
+    fn knowing(threshold: Option<u32>, window: Option<u64>) -> DirectoryLockout {
+        DirectoryLockout {
+            threshold,
+            window: window.map(Duration::from_secs),
         }
     }
 
@@ -181,7 +188,7 @@ mod tests {
             (own(20), Some(1), 1),
         ] {
             assert_eq!(
-                DEFAULTS.rules(&own, &knowing(threshold, None)).policy.limit,
+                DEFAULTS.rules(&own, knowing(threshold, None)).policy.limit,
                 limit,
                 "{own:?} {threshold:?}"
             );
@@ -197,16 +204,16 @@ mod tests {
             duration,
             ..SoftLock::default()
         };
-        let rules = DEFAULTS.rules(&seconds(5_000, None), &knowing(None, None));
+        let rules = DEFAULTS.rules(&seconds(5_000, None), knowing(None, None));
         assert_eq!(rules.policy.lock, TimeDelta::seconds(5_000));
-        let rules = DEFAULTS.rules(&seconds(60, Some(Duration::from_secs(90))), &knowing(None, None));
+        let rules = DEFAULTS.rules(&seconds(60, Some(Duration::from_secs(90))), knowing(None, None));
         assert_eq!(
             (rules.policy.window, rules.policy.lock),
             (TimeDelta::seconds(60), TimeDelta::seconds(90))
         );
         assert_eq!(
             DEFAULTS
-                .rules(&seconds(60, None), &knowing(None, None))
+                .rules(&seconds(60, None), knowing(None, None))
                 .policy
                 .lock,
             TimeDelta::seconds(2_100)
@@ -227,7 +234,7 @@ mod tests {
             (SoftLock::default(), Some(5), None, 2_100),
             (SoftLock::default(), Some(5), Some(u64::MAX), 604_800),
         ] {
-            let policy = DEFAULTS.rules(&own, &knowing(threshold, window)).policy;
+            let policy = DEFAULTS.rules(&own, knowing(threshold, window)).policy;
             assert_eq!(policy.window, TimeDelta::seconds(remembered), "{window:?}");
             assert!(policy.lock >= policy.window);
         }

@@ -6,6 +6,7 @@
 //!
 //! Read first: [`directories`] (those that are open), [`reading`] (how a user sync reads entries), [`role`] (the role of one
 //! entry), [`roles`] (the same for a whole run) and [`failure`] (what a failed operation on a directory means for the caller).
+//! [`call`], [`paging`], [`resource`] and [`record`] are what every method of both services begins and ends with.
 
 mod groups;
 
@@ -13,8 +14,11 @@ pub mod call;
 pub mod configuration;
 pub mod directories;
 pub mod failure;
+pub mod paging;
 pub mod pull;
 pub mod reading;
+pub mod record;
+pub mod resource;
 pub mod role;
 pub mod roles;
 pub mod scope;

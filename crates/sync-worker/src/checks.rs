@@ -24,9 +24,9 @@ use rollcall_runtime::server::Deadline;
 use rollcall_service::failure;
 use rollcall_store::CheckSubject;
 
-use crate::services::about;
 use crate::services::directories::password_required;
 use crate::worker::Worker;
+use rollcall_service::resource::about;
 
 /// Most capabilities kept of what a server announces.
 const MAX_CAPABILITIES: usize = 500;

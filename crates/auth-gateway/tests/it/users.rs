@@ -304,6 +304,30 @@ async fn every_change_is_in_the_feed_for_readers_and_followers() {
     );
 }
 
+/// Users whom a filter leaves out do not make pages short: the list reads on until the page is full.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_rare_match_is_filled() {
+    let world = World::new().await;
+    let mut users = world.users();
+    for number in 0..40 {
+        let login = match number % 10 {
+            0 => format!("wanted-{number}"),
+            _ => format!("other-{number}"),
+        };
+        users.create_user(local(&login)).await.unwrap();
+    }
+    let wanted = UserFilter {
+        prefix: "wanted-".into(),
+        ..UserFilter::default()
+    };
+    let page = ListUsersRequest {
+        page_size: 4,
+        ..list(wanted)
+    };
+    let answer = users.list_users(page).await.unwrap().into_inner();
+    assert_eq!(answer.users.len(), 4);
+}
+
 /// Whoever follows all tenants and lost the place lists everybody, and goes on where the list began.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_feed_of_all_tenants_begins_with_a_list_of_all_users() {

@@ -11,8 +11,9 @@ use rollcall_store::StoreError;
 
 use super::Span;
 use crate::report::Confirmation;
-use crate::services::{Details, about};
 use crate::worker::Worker;
+use rollcall_service::record::Details;
+use rollcall_service::resource::about;
 
 /// Known people looked for, over all user syncs of the directory.
 const SAMPLE: usize = 20;

@@ -33,8 +33,8 @@ use self::kept::Kept;
 use self::samples::Sampled;
 use super::Span;
 use crate::hidden_state;
-use crate::services::about;
 use crate::worker::Worker;
+use rollcall_service::resource::about;
 
 /// Entries of each search after which counting stops.
 const COUNT_LIMIT: u32 = 10_000;

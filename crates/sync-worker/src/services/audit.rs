@@ -14,8 +14,9 @@ use rollcall_runtime::caller::{Permission, Scope, authorize};
 use rollcall_store::AuditFilter;
 use tonic::{Request, Response, Status};
 
-use super::{Call, Filling, answer, decode, to_its_end};
 use crate::worker::Worker;
+use rollcall_service::call::{Call, answer, decode, to_its_end};
+use rollcall_service::paging::Filling;
 
 /// Serves AuditService.
 #[derive(Clone)]

@@ -20,11 +20,11 @@ use rollcall_runtime::caller::Permission;
 use rollcall_store::{Created, NewSecrets, PageRequest};
 use tonic::{Request, Response, Status};
 
-use super::{
-    Call, Details, about, answer, changed_meanwhile, create_request, decode, expect_revision, expect_room,
-    next_token, page_request, shown, to_its_end,
-};
 use crate::worker::Worker;
+use rollcall_service::call::{Call, answer, create_request, decode, to_its_end};
+use rollcall_service::paging::{next_token, page_request};
+use rollcall_service::record::{Details, shown};
+use rollcall_service::resource::{about, changed_meanwhile, expect_revision, expect_room};
 
 /// Most directories of one tenant.
 const MAX_DIRECTORIES: u32 = 100;

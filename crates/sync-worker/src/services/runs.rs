@@ -12,8 +12,10 @@ use rollcall_proto::v1::sync_run_service_server::SyncRunService;
 use rollcall_runtime::caller::Permission;
 use tonic::{Request, Response, Status};
 
-use super::{Call, Details, about, answer, decode, name_resource, to_its_end};
 use crate::worker::Worker;
+use rollcall_service::call::{Call, answer, decode, to_its_end};
+use rollcall_service::record::Details;
+use rollcall_service::resource::{about, name_resource};
 
 /// Serves SyncRunService.
 #[derive(Clone)]

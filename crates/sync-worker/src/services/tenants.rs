@@ -11,11 +11,12 @@ use rollcall_runtime::caller::Permission;
 use rollcall_store::{Created, PageRequest};
 use tonic::{Request, Response, Status};
 
-use super::{
-    Call, Details, about, answer, changed_meanwhile, create_request, decode, decode_for_all, differences,
-    expect_revision, next_token, page_request, to_its_end,
-};
 use crate::worker::Worker;
+use rollcall_service::call::{Call, answer, create_request, decode, decode_for_all, to_its_end};
+use rollcall_service::differences;
+use rollcall_service::paging::{next_token, page_request};
+use rollcall_service::record::Details;
+use rollcall_service::resource::{about, changed_meanwhile, expect_revision};
 
 /// Serves TenantService.
 #[derive(Clone)]

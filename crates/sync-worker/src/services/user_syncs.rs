@@ -20,12 +20,13 @@ use rollcall_store::{CreateRequest, Created, PageRequest};
 use tonic::{Request, Response, Status};
 
 use self::empty_base::EmptyBase;
-use super::{
-    Call, Details, about, answer, changed_meanwhile, create_request, decode, differences, expect_revision,
-    expect_room, next_token, page_request, shown, to_its_end,
-};
 use crate::due::next_run_time;
 use crate::worker::Worker;
+use rollcall_service::call::{Call, answer, create_request, decode, to_its_end};
+use rollcall_service::differences;
+use rollcall_service::paging::{next_token, page_request};
+use rollcall_service::record::{Details, shown};
+use rollcall_service::resource::{about, changed_meanwhile, expect_revision, expect_room, name_resource};
 
 /// Most user syncs of one tenant.
 const MAX_USER_SYNCS: u32 = 200;
@@ -230,7 +231,7 @@ impl UserSyncs {
             error if error.reason == Reason::DirectoryNotFound => {
                 error.with("resource", resource_name::directory(tenant, &settings.directory))
             }
-            error => super::name_resource(error, &name),
+            error => name_resource(error, &name),
         })?;
         let user_sync = match created {
             Created::Now(user_sync) => user_sync,

@@ -36,6 +36,15 @@ fn update(directory: v1::Directory, paths: &[&str]) -> v1::UpdateDirectoryReques
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_an_unknown_tenant_is_refused_with_the_name_of_the_tenant() {
+    let worker = TestWorker::start(&[]).await;
+    let mut clients = worker.clients(ADMIN);
+    let refused = clients.directories.create_directory(create(directory()));
+    let status = fails(Reason::TenantNotFound, refused).await;
+    assert_eq!(metadata(&status, "resource"), TENANT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_directory_lives_from_create_to_delete_and_keeps_its_secret() {
     let worker = TestWorker::start(&[]).await;
     let mut clients = worker.clients(ADMIN);

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rollcall_core::directory::{Directory, DirectoryObservations};
+use rollcall_core::directory::Directory;
 use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
-use rollcall_core::soft_lock::{SoftLock, SoftLockDefaults, SoftLockRules};
+use rollcall_core::soft_lock::{DirectoryLockout, SoftLock, SoftLockDefaults, SoftLockRules};
 use rollcall_core::user_sync::UserSync;
 use rollcall_store::{PageRequest, Store, StoreError};
 use tokio::time::Instant;
@@ -146,7 +146,7 @@ impl TenantViews {
                     directory: Arc::clone(directory),
                     lock: self
                         .defaults
-                        .rules(&directory.settings.soft_lock, &directory.observed),
+                        .rules(&directory.settings.soft_lock, directory.observed.lockout()),
                 }),
             }
         }
@@ -162,7 +162,7 @@ impl TenantViews {
             obstacles,
             default_lock: self
                 .defaults
-                .rules(&SoftLock::default(), &DirectoryObservations::default()),
+                .rules(&SoftLock::default(), DirectoryLockout::default()),
         }
     }
 }

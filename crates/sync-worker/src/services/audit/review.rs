@@ -12,8 +12,10 @@ use rollcall_proto::{resource_name, timestamp, v1};
 use rollcall_store::{CheckSubject, PageRequest, SecurityReview, StoreError};
 use serde::{Deserialize, Serialize};
 
-use super::super::{Call, Details, about};
 use super::{Audit, GetReview, RecordReview};
+use rollcall_service::call::Call;
+use rollcall_service::record::Details;
+use rollcall_service::resource::about;
 
 /// Most directories and most user syncs looked at: all that a tenant can have.
 const MAX_LOOKED_AT: u32 = 1000;

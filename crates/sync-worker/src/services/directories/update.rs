@@ -8,9 +8,11 @@ use rollcall_proto::resource_name::{self, DirectoryName};
 use rollcall_proto::v1;
 use rollcall_store::NewSecrets;
 
-use super::super::{Call, changed_meanwhile, differences, expect_revision};
 use super::{Directories, expect_usable_trust, password_required};
 use crate::report::Confirmation;
+use rollcall_service::call::Call;
+use rollcall_service::differences;
+use rollcall_service::resource::{changed_meanwhile, expect_revision};
 
 impl Directories {
     pub(super) async fn update(

@@ -8,8 +8,10 @@ use rollcall_core::run::{Run, RunState};
 use rollcall_proto::convert::sync_run::{self, ListSyncRunChanges, ListSyncRunIssues, ListSyncRuns};
 use rollcall_proto::v1;
 
-use super::super::{Call, Filling, about};
 use super::{Runs, in_state};
+use rollcall_service::call::Call;
+use rollcall_service::paging::Filling;
+use rollcall_service::resource::about;
 
 impl Runs {
     pub(super) async fn list(

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Status;
 
-use super::super::{Call, failed};
 use super::Runs;
 use crate::worker::Worker;
+use rollcall_service::call::{Call, failed};
 
 /// Shortest time between two messages.
 const PACE: Duration = Duration::from_millis(500);

@@ -7,9 +7,9 @@ use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey};
 use rollcall_core::user::UserDisposition;
 use rollcall_store::LeaseName;
 
-use super::super::{about, changed_meanwhile};
 use super::in_progress;
 use crate::worker::Worker;
+use rollcall_service::resource::{about, changed_meanwhile};
 
 /// Longest deletion of a user sync, all of its users included.
 const DELETION_LEASE: Duration = Duration::from_secs(300);

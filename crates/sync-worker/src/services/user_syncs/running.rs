@@ -18,10 +18,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tracing::Instrument;
 
-use super::super::{Call, Details, failed, name_resource, shown};
 use super::{UserSyncs, in_progress};
 use crate::due::{DueCounts, DueResult};
 use crate::run::RefreshOutcome;
+use rollcall_service::call::{Call, failed};
+use rollcall_service::record::{Details, shown};
+use rollcall_service::resource::name_resource;
 
 /// What RunDueUserSyncs streams.
 pub(crate) type DueStream = Pin<Box<dyn Stream<Item = Result<v1::RunDueUserSyncsResponse, Status>> + Send>>;

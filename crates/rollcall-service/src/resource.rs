@@ -1,0 +1,123 @@
+//! Errors that say which resource they are about, and what a caller may expect of it: the revision, or room for another.
+
+use rollcall_core::error::{Error, ErrorKind, Reason};
+use rollcall_core::id::TenantId;
+use rollcall_proto::resource_name;
+use rollcall_store::StoreError;
+
+/// Says which resource an error of the store is about.
+pub fn about(resource: &str) -> impl Fn(StoreError) -> Error {
+    move |error| {
+        let field = match error {
+            StoreError::IdentifierTaken { email: true } => Some("email"),
+            StoreError::IdentifierTaken { email: false } => Some("login"),
+            _ => None,
+        };
+        let error = name_resource(error.into(), resource);
+        match field {
+            Some(field) => error.with("field", field),
+            None => error,
+        }
+    }
+}
+
+/// Says which resource an error is about, unless it is about none or says so already. A tenant that does not exist is
+/// itself the resource, whatever of it was asked for.
+pub fn name_resource(error: Error, resource: &str) -> Error {
+    let concerned = matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::AlreadyExists | ErrorKind::Aborted | ErrorKind::FailedPrecondition
+    );
+    let has_no_resource = matches!(error.reason, Reason::DomainTaken | Reason::IdentifierTaken);
+    if !concerned || has_no_resource || error.metadata.contains_key("resource") {
+        return error;
+    }
+    let resource = match error.reason {
+        Reason::TenantNotFound => tenant_of(resource),
+        _ => resource,
+    };
+    error.with("resource", resource)
+}
+
+/// The name of the tenant that a resource belongs to.
+fn tenant_of(resource: &str) -> &str {
+    let end = resource.match_indices('/').nth(1).map(|(index, _)| index);
+    &resource[..end.unwrap_or(resource.len())]
+}
+
+/// What the caller expected to change is not what is there, or has just been changed by somebody else.
+pub fn changed_meanwhile(expected: Option<i64>, resource: &str) -> impl Fn(StoreError) -> Error {
+    move |error| match error {
+        StoreError::RevisionMismatch if expected.is_none() => {
+            let message = "somebody else changed it at the same moment: try again";
+            Error::new(Reason::ConcurrentChange, message)
+                .with("resource", resource)
+                .caused_by(error)
+        }
+        other => about(resource)(other),
+    }
+}
+
+/// Checks the revision that the caller expects, if it does.
+///
+/// # Errors
+/// `ETAG_MISMATCH`.
+pub fn expect_revision(expected: Option<i64>, actual: i64, resource: &str) -> Result<(), Error> {
+    match expected {
+        Some(expected) if expected != actual => Err(about(resource)(StoreError::RevisionMismatch)),
+        _ => Ok(()),
+    }
+}
+
+/// An id that the store kept.
+///
+/// # Errors
+/// `INTERNAL` if it is not one.
+pub fn stored_id<T>(parsed: Option<T>) -> Result<T, Error> {
+    parsed.ok_or_else(|| Error::new(Reason::Internal, "a stored id is malformed"))
+}
+
+/// A tenant that has `limit` of `what` gets no more of them.
+///
+/// # Errors
+/// `RESOURCE_LIMIT_REACHED`.
+pub fn expect_room(there: usize, limit: u32, what: &str, tenant: &TenantId) -> Result<(), Error> {
+    if there < limit as usize {
+        return Ok(());
+    }
+    let message = format!("a tenant can have {limit} {what}");
+    let error = Error::new(Reason::ResourceLimitReached, message);
+    let error = error.with("parent", resource_name::tenant(tenant));
+    Err(error.with("limit", limit.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_store::Kind;
+
+    use super::*;
+
+    const DIRECTORY: &str = "tenants/acme/directories/hq";
+
+    #[test]
+    fn an_error_names_what_it_is_about_and_an_outage_names_nothing() {
+        for (error, resource) in [
+            (StoreError::NotFound(Kind::Directory), Some(DIRECTORY)),
+            (StoreError::NotFound(Kind::Tenant), Some("tenants/acme")),
+            (StoreError::RevisionMismatch, Some(DIRECTORY)),
+            (StoreError::DomainTaken, None),
+            (StoreError::IdentifierTaken { email: true }, None),
+            (StoreError::Contended, None),
+        ] {
+            let shown = about(DIRECTORY)(error);
+            let named = shown.metadata.get("resource").map(String::as_str);
+            assert_eq!(named, resource, "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_names_itself() {
+        assert_eq!(tenant_of("tenants/acme"), "tenants/acme");
+        assert_eq!(tenant_of("tenants/acme/users/u"), "tenants/acme");
+    }
+}
