@@ -116,7 +116,7 @@ impl Logins {
         deadline: Instant,
     ) -> Done {
         let context = Arc::clone(&self.context);
-        let too_late = too_late(attempt.deadline_is_caller_s);
+        let too_late = outcome::too_late(attempt.deadline_is_caller_s);
         let origin = attempt.origin();
         let seen = progress.clone();
         let login = async move {
@@ -196,17 +196,6 @@ fn may_be_repeated(done: &Result<Outcome, Error>) -> bool {
 fn next_tick(start: Instant, now: Instant) -> Instant {
     let ticks = now.duration_since(start).as_nanos() / OUTAGE_TICK.as_nanos() + 1;
     start + OUTAGE_TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
-}
-
-/// Nothing was sent, nor will be: a directory has less time than the whole login has.
-fn too_late(deadline_is_caller_s: bool) -> Error {
-    if deadline_is_caller_s {
-        let message = "the call's deadline passed before the password was sent anywhere";
-        return Error::new(Reason::DeadlineExceeded, message);
-    }
-    // A directory would have been told of by now.
-    Error::new(Reason::StoreUnavailable, "the store did not answer in time")
-        .retry_after(Duration::from_secs(1))
 }
 
 fn broken() -> Error {

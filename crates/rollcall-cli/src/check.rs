@@ -10,7 +10,8 @@ use rollcall_proto::v1::{
 use crate::connect::Client;
 use crate::failure::Failure;
 use crate::resource::tenant_of;
-use crate::{Verdict, show};
+use crate::show;
+use crate::verdict::Verdict;
 
 /// Checks a stored directory, stage by stage.
 pub(crate) async fn connection(client: &Client, directory: String) -> Result<Verdict, Failure> {

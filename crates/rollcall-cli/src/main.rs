@@ -15,6 +15,7 @@ mod resource;
 mod run;
 mod show;
 mod trigger_due;
+mod verdict;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ use clap::{Parser, Subcommand};
 
 use connect::Connection;
 use failure::Failure;
+use verdict::Verdict;
 
 /// EX_USAGE of sysexits.h.
 const USAGE: i32 = 64;
@@ -94,24 +96,6 @@ enum Command {
         /// tenants/{tenant}/userSyncs/{user_sync}/runs/{run}
         run: String,
     },
-}
-
-/// How a command ended, when it could be carried out.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Verdict {
-    Well,
-    NeedsAttention,
-    Failed,
-}
-
-impl From<Verdict> for ExitCode {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Well => ExitCode::SUCCESS,
-            Verdict::Failed => ExitCode::from(1),
-            Verdict::NeedsAttention => ExitCode::from(2),
-        }
-    }
 }
 
 fn main() -> ExitCode {

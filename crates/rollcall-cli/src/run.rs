@@ -12,7 +12,8 @@ use tonic::{Code, Request, Status};
 
 use crate::connect::Client;
 use crate::failure::Failure;
-use crate::{Verdict, show};
+use crate::show;
+use crate::verdict::Verdict;
 
 const PAGE: i32 = 1000;
 /// A worker that is replaced is back by then, or another one has taken the run over.

@@ -8,7 +8,7 @@ use rollcall_proto::v1::{
     SyncRunChange, SyncRunCounts, SyncRunState,
 };
 
-use crate::Verdict;
+use crate::verdict::Verdict;
 
 /// A run in one line: name, state, counts, and why if there is something wrong.
 pub(crate) fn run(run: &SyncRun) -> String {

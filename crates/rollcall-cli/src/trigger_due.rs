@@ -8,7 +8,8 @@ use tonic::{Code, Request};
 
 use crate::connect::Client;
 use crate::failure::Failure;
-use crate::{Verdict, show};
+use crate::show;
+use crate::verdict::Verdict;
 
 /// Runs what is due and waits for the end.
 pub(crate) async fn run(client: &Client, tenant: String) -> Result<Verdict, Failure> {

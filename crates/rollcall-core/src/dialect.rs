@@ -11,6 +11,8 @@ use crate::entry::Entry;
 use crate::external_id::IdKind;
 use state::Reading;
 
+pub use state::{AccountState, AccountStatus};
+
 /// A kind of directory server.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Dialect {
@@ -22,35 +24,6 @@ pub enum Dialect {
     Dirsrv389,
     /// Any other server.
     Generic,
-}
-
-/// What the entry says about the account.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum AccountStatus {
-    /// Switched on, and within its dates.
-    Enabled,
-    /// Switched off by an administrator.
-    Disabled,
-    /// Locked after wrong passwords. The attributes outlive the lock, so only a bind can tell for sure.
-    Locked,
-    /// Not yet or no longer valid.
-    Expired,
-    /// Nothing says that the account is not enabled.
-    #[default]
-    NotSet,
-    /// An attribute that decides it is hidden, has several values, or is not of its form: nothing is known.
-    Unreadable,
-}
-
-/// What an entry says about its account and password.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct AccountState {
-    /// The account.
-    pub status: AccountStatus,
-    /// The password is past its time.
-    pub password_expired: bool,
-    /// The user must change the password first.
-    pub must_change_password: bool,
 }
 
 const ACTIVE_DIRECTORY: &[(&str, Reading)] = &[

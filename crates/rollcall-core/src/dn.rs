@@ -8,7 +8,6 @@ use std::hash::{Hash, Hasher};
 
 use thiserror::Error;
 
-use self::parse::By;
 use crate::identifier::normalize;
 
 /// Longest DN that a person may write, in bytes.
@@ -74,48 +73,6 @@ pub enum DnProblem {
 }
 
 impl Dn {
-    /// Parses RFC 4514, and the older forms that directories still write: spaces around separators, `;`
-    /// between parts, values in quotation marks. The empty text is the root of the tree.
-    ///
-    /// # Errors
-    /// The first mistake.
-    pub fn parse(text: &str) -> Result<Self, DnError> {
-        let rdns = parse::rdns(text, By::Person).map_err(|(offset, problem)| {
-            let column = text.get(..offset).unwrap_or(text).chars().count() + 1;
-            DnError {
-                offset,
-                column,
-                problem,
-            }
-        })?;
-        Ok(Self {
-            text: text.to_owned(),
-            rdns,
-        })
-    }
-
-    /// A name that a server gave. It is never refused: characters that RFC 4514 wants escaped stand for themselves, and an
-    /// RDN that cannot be read all the same is compared byte for byte.
-    pub fn given(text: &str) -> Self {
-        let rdns = parse::rdns(text, By::Server).unwrap_or_else(|_| {
-            let mut rdns = Vec::new();
-            let mut rest = Some(text);
-            while let Some(dn) = rest {
-                let (rdn, above) = split(dn);
-                rdns.push(match parse::rdns(rdn, By::Server).as_deref() {
-                    Ok([one]) => one.clone(),
-                    _ => vec![(String::new(), Value::Bytes(rdn.trim().as_bytes().to_vec()))],
-                });
-                rest = above;
-            }
-            rdns
-        });
-        Self {
-            text: text.to_owned(),
-            rdns,
-        }
-    }
-
     /// The DN as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -141,7 +98,7 @@ impl Dn {
     }
 
     /// True if this is `base` or anywhere below it.
-    pub fn is_under(&self, base: &Dn) -> bool {
+    pub fn is_within(&self, base: &Dn) -> bool {
         self.rdns.ends_with(&base.rdns)
     }
 
@@ -154,7 +111,7 @@ impl Dn {
 
     /// True if this is right below `parent`.
     pub fn is_child_of(&self, parent: &Dn) -> bool {
-        self.rdns.len() == parent.rdns.len() + 1 && self.is_under(parent)
+        self.rdns.len() == parent.rdns.len() + 1 && self.is_within(parent)
     }
 }
 

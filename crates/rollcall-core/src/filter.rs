@@ -5,6 +5,7 @@
 //! through the constructors here and is escaped by `Display`, the only place that escapes.
 
 mod error;
+mod name;
 mod parse;
 mod undefined;
 mod value;
@@ -100,11 +101,6 @@ pub enum Comparison {
 pub struct Attribute(String);
 
 impl Attribute {
-    /// Accepts what RFC 4512 2.5 calls an attribute description, nothing else.
-    pub fn parse(text: &str) -> Option<Self> {
-        parse::is_attribute(text).then(|| Self(text.to_owned()))
-    }
-
     /// The description as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -121,15 +117,6 @@ impl Attribute {
 pub struct MatchingRule(String);
 
 impl MatchingRule {
-    /// Accepts a name or a numeric OID, nothing else. No name that begins with `dn`, which means something else in
-    /// its place, and which parsers take for that without looking further; no server has such a rule.
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_dn = text
-            .get(..2)
-            .is_some_and(|start| start.eq_ignore_ascii_case("dn"));
-        (parse::is_name_or_oid(text) && !is_dn).then(|| Self(text.to_owned()))
-    }
-
     /// The rule as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -137,18 +124,6 @@ impl MatchingRule {
 }
 
 impl Filter {
-    /// Parses a filter as an admin writes it: RFC 4515, plus spaces and line breaks between components.
-    ///
-    /// Spaces inside a value belong to the value; line breaks around one do not, nor does the indent that
-    /// follows them.
-    ///
-    /// # Errors
-    /// The first mistake, with its place and a hint. Longer than [`MAX_FILTER_BYTES`] or deeper than
-    /// [`MAX_FILTER_DEPTH`] is a mistake too.
-    pub fn parse(text: &str) -> Result<Self, FilterError> {
-        parse::parse(text)
-    }
-
     /// All of these hold. One filter stays as it is.
     pub fn and(filters: Vec<Filter>) -> Self {
         match <[Filter; 1]>::try_from(filters) {
@@ -226,14 +201,6 @@ impl Filter {
             }
             Self::Extensible { attribute: None, .. } => {}
         }
-    }
-}
-
-impl std::str::FromStr for Filter {
-    type Err = FilterError;
-
-    fn from_str(text: &str) -> Result<Self, FilterError> {
-        Self::parse(text)
     }
 }
 

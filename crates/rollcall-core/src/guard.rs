@@ -7,6 +7,7 @@
 //! [`judge`] says whether a plan is held and which removals may be carried out all the same. [`Totals`] is what it counts.
 
 mod hold;
+mod limit;
 mod totals;
 mod withhold;
 
@@ -14,20 +15,10 @@ mod withhold;
 mod tests;
 
 pub use hold::{HoldReason, HoldRule};
+pub use limit::{GrowthLimit, RemovalLimit};
 pub use totals::{Totals, Watched};
 pub use withhold::{Withheld, withhold};
 
-use crate::user_sync::{GrowthLimit, RemovalLimit};
-
-/// Removals allowed in a rolling week if the limit says nothing. Each other kind of change but growth has the same limit,
-/// for itself.
-pub const DEFAULT_MAX_COUNT: u32 = 5;
-/// The same in per cent of the sync's users.
-pub const DEFAULT_MAX_PERCENT: u32 = 10;
-/// New users allowed in a rolling week if the limit says nothing.
-pub const DEFAULT_GROWTH_COUNT: u32 = 100;
-/// The same in per cent of the users at the beginning of the week.
-pub const DEFAULT_GROWTH_PERCENT: u32 = 50;
 /// How far back changes count.
 pub const WINDOW: chrono::TimeDelta = chrono::TimeDelta::days(7);
 
@@ -68,32 +59,6 @@ pub enum Leavers {
     Stated,
     /// All.
     All,
-}
-
-impl RemovalLimit {
-    /// How many of `total` users may be removed. A zero in either part allows none; otherwise the larger of
-    /// the two counts.
-    pub fn allowed(&self, total: u64) -> u64 {
-        let defaults = (DEFAULT_MAX_COUNT, DEFAULT_MAX_PERCENT);
-        allowed((self.max_count, self.max_percent), defaults, total)
-    }
-}
-
-impl GrowthLimit {
-    /// How many new users may come to `total`. A zero in either part allows none; otherwise the larger of the two counts.
-    pub fn allowed(&self, total: u64) -> u64 {
-        let defaults = (DEFAULT_GROWTH_COUNT, DEFAULT_GROWTH_PERCENT);
-        allowed((self.max_count, self.max_percent), defaults, total)
-    }
-}
-
-fn allowed((count, percent): (Option<u32>, Option<u32>), defaults: (u32, u32), total: u64) -> u64 {
-    if count == Some(0) || percent == Some(0) {
-        return 0;
-    }
-    let count = u64::from(count.unwrap_or(defaults.0));
-    let percent = u64::from(percent.unwrap_or(defaults.1));
-    count.max(total.saturating_mul(percent) / 100)
 }
 
 impl GuardInput<'_> {

@@ -3,9 +3,12 @@
 use crate::field::{self, Field};
 use crate::identifier::LoginPolicy;
 use crate::user::Profile;
-use crate::user_sync::{MAX_CUSTOM_FIELDS, MAX_LIST};
 use crate::violation::{Violations, check_text};
 
+/// Most custom fields of one user.
+pub const MAX_CUSTOM_FIELDS: usize = 50;
+/// Most restrictions of one user.
+pub const MAX_RESTRICTIONS: usize = 100;
 /// Longest name of a custom field, in characters.
 pub const MAX_CUSTOM_NAME_CHARS: usize = 64;
 
@@ -86,9 +89,9 @@ pub fn validate(profile: &Profile, before: Option<&Profile>, policy: &LoginPolic
 /// Records the mistakes in the restrictions of a user, or in those that a user sync gives to its users.
 pub(crate) fn validate_restrictions(found: &mut Violations, restrictions: &[String]) {
     found.require(
-        restrictions.len() <= MAX_LIST,
+        restrictions.len() <= MAX_RESTRICTIONS,
         "restrictions",
-        format!("at most {MAX_LIST} values are allowed"),
+        format!("at most {MAX_RESTRICTIONS} values are allowed"),
     );
     for (index, restriction) in restrictions.iter().enumerate() {
         let path = format!("restrictions[{index}]");

@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use crate::directory::is_attribute_name;
 use crate::dn::Dn;
 use crate::filter::Filter;
-use crate::guard::HoldReason;
+use crate::guard::{GrowthLimit, HoldReason, RemovalLimit};
 use crate::id::{DirectoryId, RunId, TenantId, UserSyncId};
 use crate::identifier::Email;
 use crate::issue::Health;
-use crate::local_user::validate_restrictions;
+use crate::local_user::{MAX_CUSTOM_FIELDS, validate_restrictions};
 use crate::schedule::Schedule;
 use crate::template::Template;
 use crate::text_form::is_known_binary;
@@ -29,10 +29,8 @@ pub const MAX_SEARCHES: usize = 20;
 pub const MAX_ROLE_RULES: usize = 50;
 /// Most candidates of one field mapping.
 pub const MAX_CANDIDATES: usize = 8;
-/// Most custom fields.
-pub const MAX_CUSTOM_FIELDS: usize = 50;
-/// Most restrictions and most report addresses.
-pub const MAX_LIST: usize = 100;
+/// Most addresses that a report goes to.
+pub const MAX_REPORT_ADDRESSES: usize = 100;
 /// Most per cent of a growth limit: a hundredfold.
 pub const MAX_GROWTH_PERCENT: u32 = 10_000;
 /// When a user sync runs if it names no schedule: every night at two.
@@ -134,24 +132,6 @@ pub enum LoginChanges {
     Reject,
     /// Follow the entry.
     Allow,
-}
-
-/// How many users may be removed within a week before a run is held. Unset is the default, 0 allows none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct RemovalLimit {
-    /// Removals in a rolling week; the default is 5.
-    pub max_count: Option<u32>,
-    /// Per cent of the sync's users, 0 to 100; the default is 10. The larger of the two counts.
-    pub max_percent: Option<u32>,
-}
-
-/// How many users may come within a week before a run is held. Unset is the default, 0 allows none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct GrowthLimit {
-    /// New users in a rolling week; the default is 100.
-    pub max_count: Option<u32>,
-    /// Per cent of the users at the beginning of the week; the default is 50. The larger of the two counts.
-    pub max_percent: Option<u32>,
 }
 
 /// When a report is sent after a run.
@@ -385,9 +365,9 @@ impl UserSyncSettings {
             "must be from 0 to 100",
         );
         found.require(
-            self.report.addresses.len() <= MAX_LIST,
+            self.report.addresses.len() <= MAX_REPORT_ADDRESSES,
             "report.addresses",
-            format!("at most {MAX_LIST} values are allowed"),
+            format!("at most {MAX_REPORT_ADDRESSES} values are allowed"),
         );
         found.require(
             self.growth_limit

@@ -8,67 +8,15 @@ use std::sync::Arc;
 use rollcall_core::audit::AuditCaller;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
-use serde::Deserialize;
 
 use crate::config::CallerEntry;
+pub use crate::permission::Permission;
 
 mod known;
 mod quota;
 
-pub(crate) use known::{Callers, NobodyLeft, certificate_is_optional, parse_sha256, parse_time};
+pub(crate) use known::{Callers, NobodyLeft};
 use quota::Quota;
-
-/// What a caller may be allowed to do.
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Permission {
-    /// Check passwords.
-    #[serde(rename = "authenticate")]
-    Authenticate,
-    /// Read users and their events.
-    #[serde(rename = "users.read")]
-    UsersRead,
-    /// Change users.
-    #[serde(rename = "users.write")]
-    UsersWrite,
-    /// Read tenants, directories, user syncs and runs.
-    #[serde(rename = "syncs.read")]
-    SyncsRead,
-    /// Change tenants, directories and user syncs, and check them.
-    #[serde(rename = "syncs.write")]
-    SyncsWrite,
-    /// Start, apply and cancel runs.
-    #[serde(rename = "runs")]
-    Runs,
-    /// Read the audit log and record reviews.
-    #[serde(rename = "audit")]
-    Audit,
-}
-
-impl Permission {
-    /// Every permission.
-    pub const ALL: [Permission; 7] = [
-        Permission::Authenticate,
-        Permission::UsersRead,
-        Permission::UsersWrite,
-        Permission::SyncsRead,
-        Permission::SyncsWrite,
-        Permission::Runs,
-        Permission::Audit,
-    ];
-
-    /// The permission's name, as in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Permission::Authenticate => "authenticate",
-            Permission::UsersRead => "users.read",
-            Permission::UsersWrite => "users.write",
-            Permission::SyncsRead => "syncs.read",
-            Permission::SyncsWrite => "syncs.write",
-            Permission::Runs => "runs",
-            Permission::Audit => "audit",
-        }
-    }
-}
 
 /// A service that calls.
 #[derive(Debug)]

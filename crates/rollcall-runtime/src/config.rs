@@ -12,6 +12,8 @@ mod cidr;
 mod layers;
 mod mistake;
 mod shared;
+mod tls;
+mod token;
 mod trial;
 mod value;
 
@@ -28,6 +30,8 @@ pub use shared::{
     CallerEntry, Drain, Egress, Health, IdentifierUniqueness, Keyring, LogFormat, Server, Shared, Store,
     Telemetry, TokenEntry, Users,
 };
+pub(crate) use tls::{HTTP_1, SharedTls, TlsError, tls_acceptor};
+pub(crate) use token::{certificate_is_optional, parse_sha256, parse_time};
 pub(crate) use value::warn_if_open;
 pub use value::{Secret, SecretFileError, duration, optional_address, optional_path};
 
@@ -114,7 +118,10 @@ pub fn load<T: Settings>(sources: &Sources) -> Result<Loaded<T>, Mistakes> {
     shared.validate(&mut invalid);
     own.validate(&shared, &mut invalid);
     // What is said already of a part is not said again of what is left without it.
-    mistakes.append(invalid.without(&told).placed(&settings));
+    mistakes.append(invalid.without(&told).placed(|key| {
+        let last = settings.iter().rev().find(|setting| setting.key == key);
+        last.map(|setting| setting.place.clone())
+    }));
     mistakes.into_result().map(|()| Loaded {
         shared,
         own,

@@ -25,5 +25,5 @@ pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infa
 
 /// The answer to a call that a layer refuses.
 pub(crate) fn refusal(error: Error) -> Response<Body> {
-    crate::server::refuse(error).into_http()
+    crate::failed(&error).into_http()
 }

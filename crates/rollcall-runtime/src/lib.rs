@@ -11,10 +11,15 @@ pub mod caller;
 pub mod clock;
 pub mod config;
 pub mod exit;
+mod extensions;
+mod failure;
 pub mod health;
 mod http1;
 mod layer;
+mod permission;
 pub mod reload;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
+
+pub use failure::failed;

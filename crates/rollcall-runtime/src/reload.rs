@@ -11,8 +11,11 @@ use tokio::time::MissedTickBehavior;
 use toml::Table;
 
 use crate::caller::{Callers, NobodyLeft};
-use crate::config::{ConfigArguments, Loaded, Mistakes, Settings, Shared, changed_keys, from_process};
-use crate::server::{GrpcServer, SharedTls, TlsError, tls_acceptor};
+use crate::config::{
+    ConfigArguments, Loaded, Mistakes, Settings, Shared, SharedTls, TlsError, changed_keys, from_process,
+    tls_acceptor,
+};
+use crate::server::GrpcServer;
 use crate::telemetry;
 
 /// How often the files are looked at. What is read must have stayed the same for one more look: it may be written to.

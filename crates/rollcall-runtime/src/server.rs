@@ -2,13 +2,11 @@
 //!
 //! A service builds its [`Routes`], then [`GrpcServer::bind`] and [`GrpcServer::serve`] do the rest. Handlers
 //! find in a request's extensions: the caller (see [`crate::caller::authorize`]), [`Deadline`] and
-//! [`RequestId`]; and they end with [`refuse`] when something is wrong.
+//! [`RequestId`]; and they end with [`crate::failed`] when something is wrong.
 
 mod connection;
 mod http1;
 mod incoming;
-mod refuse;
-mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,12 +18,10 @@ use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tower::ServiceBuilder;
 
-pub(crate) use connection::Peer;
-pub use refuse::refuse;
-pub(crate) use tls::{SharedTls, TlsError, tls_acceptor};
+pub use crate::extensions::{Deadline, RequestId};
 
-use crate::caller::{Callers, certificate_is_optional};
-use crate::config::{Drain, Server, Shared};
+use crate::caller::Callers;
+use crate::config::{Drain, Server, Shared, SharedTls, certificate_is_optional, tls_acceptor};
 use crate::health::Health;
 use crate::layer::authenticate::AuthenticateLayer;
 use crate::layer::catch_panic::CatchPanicLayer;
@@ -92,46 +88,6 @@ pub enum ServerError {
     /// The transport gave up.
     #[error("the transport failed")]
     Transport(#[source] tonic::transport::Error),
-}
-
-/// When the caller of a request stops waiting.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadline(tokio::time::Instant);
-
-/// The id of a request: the caller's `x-request-id`, or one that we made.
-#[derive(Clone, Debug)]
-pub struct RequestId(std::sync::Arc<str>);
-
-impl Deadline {
-    pub(crate) fn new(instant: tokio::time::Instant) -> Self {
-        Self(instant)
-    }
-
-    /// The deadline of the request with these extensions; the server gives every request one.
-    pub fn of(extensions: &http::Extensions) -> Option<Self> {
-        extensions.get().copied()
-    }
-
-    /// The point in time.
-    pub fn instant(self) -> tokio::time::Instant {
-        self.0
-    }
-
-    /// The time left; zero if it has passed.
-    pub fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(tokio::time::Instant::now())
-    }
-}
-
-impl RequestId {
-    pub(crate) fn new(id: String) -> Self {
-        Self(id.into())
-    }
-
-    /// The id as text: visible ASCII, at most 64 bytes.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl GrpcServer {

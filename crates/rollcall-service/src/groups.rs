@@ -106,7 +106,7 @@ async fn read(
 /// The tree that holds an entry: the innermost of them.
 pub(crate) fn context_of<'a>(dn: &str, contexts: &'a [String]) -> Option<&'a String> {
     let dn = Dn::parse(dn).ok()?;
-    let holds = |context: &&String| Dn::parse(context).is_ok_and(|context| dn.is_under(&context));
+    let holds = |context: &&String| Dn::parse(context).is_ok_and(|context| dn.is_within(&context));
     contexts.iter().filter(holds).max_by_key(|context| context.len())
 }
 

@@ -60,7 +60,7 @@ fn covers(search: &Search, dn: &Dn) -> bool {
     match search.scope {
         SearchScope::Base => *dn == base,
         SearchScope::OneLevel => dn.is_child_of(&base),
-        SearchScope::Subtree => dn.is_under(&base),
+        SearchScope::Subtree => dn.is_within(&base),
     }
 }
 

@@ -3,6 +3,7 @@
 mod dse;
 mod entries;
 mod instance;
+mod person;
 
 use crate::account::Account;
 use crate::ca::TestCa;
@@ -16,10 +17,12 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
+use person::BASE_DN;
+pub use person::DirsrvPerson;
+
 /// What to install for it.
 const PACKAGES: &str = "389-ds-base libnss3-tools openssl";
 const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const BASE_DN: &str = "dc=example,dc=org";
 const MANAGER: &str = "cn=Directory Manager";
 /// Wrong passwords until an account is locked.
 const LOCKOUT_THRESHOLD: usize = 5;
@@ -39,46 +42,6 @@ pub struct Dirsrv {
     process: Option<ServerProcess>,
 }
 
-/// The people of a [`Dirsrv`], by what happens at a bind with the right password.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DirsrvPerson {
-    /// Success.
-    Normal,
-    /// Switched off by `nsAccountLock`: 53, for a wrong password too.
-    Disabled,
-    /// Locked by wrong passwords: 19, for a wrong password too.
-    Locked,
-    /// The password is past its time: 49 and the control `passwordExpired`.
-    Aged,
-    /// The password has an hour left: success and the control `passwordExpiring`.
-    Aging,
-    /// The password must be changed first: success and the control `passwordExpired`, then 53 for the rest.
-    MustChange,
-}
-
-impl DirsrvPerson {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Normal,
-        Self::Disabled,
-        Self::Locked,
-        Self::Aged,
-        Self::Aging,
-        Self::MustChange,
-    ];
-
-    fn login(self) -> &'static str {
-        match self {
-            Self::Normal => "normal",
-            Self::Disabled => "disabled",
-            Self::Locked => "locked",
-            Self::Aged => "aged",
-            Self::Aging => "aging",
-            Self::MustChange => "mustchange",
-        }
-    }
-}
-
 impl Dirsrv {
     /// Makes and starts one with a certificate of `ca` for `localhost` and 127.0.0.1; returns once it answers.
     /// Takes several seconds.
@@ -96,9 +59,9 @@ impl Dirsrv {
             accounts: entries::accounts(),
             process: None,
         };
-        instance::make(&server)?;
-        instance::import_certificates(&server, ca)?;
-        instance::configure(&server)?;
+        server.make()?;
+        server.import_certificates(ca)?;
+        server.configure()?;
         server.run_server()?;
         server.modify(&entries::ldif(&server.accounts, SystemTime::now().into()))?;
         server.lock_out(&server.person(DirsrvPerson::Locked))?;
@@ -110,7 +73,7 @@ impl Dirsrv {
         command
             .env("PREFIX", self.dir.path())
             .arg("-D")
-            .arg(instance::config_dir(self))
+            .arg(self.config_dir())
             .arg("-i")
             .arg(self.dir.path().join("run/pid"))
             .args(["-d", "0"]);
@@ -126,7 +89,7 @@ impl Dirsrv {
             bail!(
                 "ns-slapd did not start: {}{}",
                 tail(&log),
-                tail(&instance::error_log(self))
+                tail(&self.error_log())
             );
         }
         self.process = Some(process);

@@ -38,11 +38,6 @@ pub struct Slapd {
 }
 
 impl Slapd {
-    /// What to start; every option has a default.
-    pub fn builder() -> SlapdBuilder {
-        SlapdBuilder::default()
-    }
-
     fn start_new(
         host: IpAddr,
         base_dn: String,

@@ -288,10 +288,10 @@ fn directory_of(sync: &UserSync) -> (TenantId, DirectoryId) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use rollcall_core::guard::{GrowthLimit, RemovalLimit};
     use rollcall_core::id::UserSyncId;
     use rollcall_core::user_sync::{
-        ExistingUsers, FieldMappings, GrowthLimit, LoginChanges, MissingUsers, NewUsers, RemovalLimit,
-        Report, ReportWhen,
+        ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, Report, ReportWhen,
     };
 
     use super::*;

@@ -200,6 +200,17 @@ pub fn bind_outcome_unknown() -> Error {
     )
 }
 
+/// Nothing was sent, nor will be: a directory has less time than the whole login has.
+pub fn too_late(deadline_is_caller_s: bool) -> Error {
+    if deadline_is_caller_s {
+        let message = "the call's deadline passed before the password was sent anywhere";
+        return Error::new(Reason::DeadlineExceeded, message);
+    }
+    // A directory would have been told of by now.
+    Error::new(Reason::StoreUnavailable, "the store did not answer in time")
+        .retry_after(Duration::from_secs(1))
+}
+
 /// The login was decided, but what belongs to it could not be written.
 pub fn not_recorded() -> Error {
     Error::new(

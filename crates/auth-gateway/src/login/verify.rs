@@ -22,11 +22,10 @@ use super::ask::{Answer, Finding, Question, ask};
 use super::attempt::{Attempt, Progress};
 use super::context::Context;
 use super::memory::tenant_view::Home;
-use super::outcome::{self, Reading, bind_outcome_unknown, unsent};
+use super::outcome::{self, Reading, bind_outcome_unknown, too_late, unsent};
 use super::person::{Known, Person, Trial};
 use super::role::role;
 use super::seen::{Seen, Source, Verified};
-use super::too_late;
 
 /// Tries the password. From the slots on, nothing takes longer for some than for others: where nobody is asked, a wait
 /// stands in place of the bind.

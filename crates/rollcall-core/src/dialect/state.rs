@@ -1,7 +1,6 @@
 //! How one attribute value tells something about an account.
 
 use super::time::{filetime, generalized_time};
-use super::{AccountState, AccountStatus};
 
 /// MS-ADTS 2.2.16.
 const ACCOUNT_DISABLE: u32 = 0x2;
@@ -12,6 +11,35 @@ const PASSWORD_EXPIRED: u32 = 0x80_0000;
 /// `pwdAccountLockedTime` of an account that an administrator locked for good
 /// (draft-behera-ldap-password-policy-10 5.3.3).
 const LOCKED_FOR_GOOD: &str = "000001010000Z";
+
+/// What the entry says about the account.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum AccountStatus {
+    /// Switched on, and within its dates.
+    Enabled,
+    /// Switched off by an administrator.
+    Disabled,
+    /// Locked after wrong passwords. The attributes outlive the lock, so only a bind can tell for sure.
+    Locked,
+    /// Not yet or no longer valid.
+    Expired,
+    /// Nothing says that the account is not enabled.
+    #[default]
+    NotSet,
+    /// An attribute that decides it is hidden, has several values, or is not of its form: nothing is known.
+    Unreadable,
+}
+
+/// What an entry says about its account and password.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct AccountState {
+    /// The account.
+    pub status: AccountStatus,
+    /// The password is past its time.
+    pub password_expired: bool,
+    /// The user must change the password first.
+    pub must_change_password: bool,
+}
 
 #[derive(Clone, Copy)]
 pub(super) enum Reading {

@@ -1,20 +1,64 @@
 //! The parser, one pass over the bytes.
 
-use super::{DnProblem as Problem, MAX_DN_BYTES, Rdn, Value, value_of};
+use super::{Dn, DnError, DnProblem as Problem, MAX_DN_BYTES, Rdn, Value, split, value_of};
 use crate::filter::Attribute;
 
 type Mistake = (usize, Problem);
 
+impl Dn {
+    /// Parses RFC 4514, and the older forms that directories still write: spaces around separators, `;`
+    /// between parts, values in quotation marks. The empty text is the root of the tree.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn parse(text: &str) -> Result<Self, DnError> {
+        let rdns = parse(text, By::Person).map_err(|(offset, problem)| {
+            let column = text.get(..offset).unwrap_or(text).chars().count() + 1;
+            DnError {
+                offset,
+                column,
+                problem,
+            }
+        })?;
+        Ok(Self {
+            text: text.to_owned(),
+            rdns,
+        })
+    }
+
+    /// A name that a server gave. It is never refused: characters that RFC 4514 wants escaped stand for themselves, and an
+    /// RDN that cannot be read all the same is compared byte for byte.
+    pub fn given(text: &str) -> Self {
+        let rdns = parse(text, By::Server).unwrap_or_else(|_| {
+            let mut rdns = Vec::new();
+            let mut rest = Some(text);
+            while let Some(dn) = rest {
+                let (rdn, above) = split(dn);
+                rdns.push(match parse(rdn, By::Server).as_deref() {
+                    Ok([one]) => one.clone(),
+                    _ => vec![(String::new(), Value::Bytes(rdn.trim().as_bytes().to_vec()))],
+                });
+                rest = above;
+            }
+            rdns
+        });
+        Self {
+            text: text.to_owned(),
+            rdns,
+        }
+    }
+}
+
 /// Whose text it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
+enum By {
     /// A person's: what RFC 4514 wants escaped has to be.
     Person,
     /// A server's, which knows where its values end: what is not escaped stands for itself.
     Server,
 }
 
-pub(super) fn rdns(text: &str, by: By) -> Result<Vec<Rdn>, Mistake> {
+fn parse(text: &str, by: By) -> Result<Vec<Rdn>, Mistake> {
     if by == By::Person && text.len() > MAX_DN_BYTES {
         return Err((MAX_DN_BYTES, Problem::TooLong));
     }

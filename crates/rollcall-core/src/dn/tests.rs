@@ -56,12 +56,12 @@ fn different_names_are_different() {
 #[test]
 fn the_tree_is_told_by_whole_parts() {
     let base = dn("OU=People,DC=example,DC=com");
-    assert!(dn("uid=anna,ou=staff,ou=people, dc=example,dc=com").is_under(&base));
-    assert!(base.is_under(&base));
-    assert!(base.is_under(&dn("")));
-    assert!(!dn("dc=example,dc=com").is_under(&base));
-    assert!(!dn("uid=x,ou=nopeople,dc=example,dc=com").is_under(&base));
-    assert!(!dn("uid=x\\,ou=people,dc=example,dc=com").is_under(&base));
+    assert!(dn("uid=anna,ou=staff,ou=people, dc=example,dc=com").is_within(&base));
+    assert!(base.is_within(&base));
+    assert!(base.is_within(&dn("")));
+    assert!(!dn("dc=example,dc=com").is_within(&base));
+    assert!(!dn("uid=x,ou=nopeople,dc=example,dc=com").is_within(&base));
+    assert!(!dn("uid=x\\,ou=people,dc=example,dc=com").is_within(&base));
     assert!(dn("uid=x,ou=people,dc=example,dc=com").is_child_of(&base));
     assert!(!dn("uid=x,ou=y,ou=people,dc=example,dc=com").is_child_of(&base));
     assert!(!base.is_child_of(&base));
@@ -141,7 +141,7 @@ proptest! {
     fn any_text_gets_an_answer(text in any::<String>(), soup in "(cn|=|,|\\+|;|\\\\|\"|#|0|a| |\u{e9}){0,30}") {
         for text in [text, soup] {
             match Dn::parse(&text) {
-                Ok(name) => prop_assert!(name.is_under(&name)),
+                Ok(name) => prop_assert!(name.is_within(&name)),
                 Err(error) => prop_assert!(text.is_char_boundary(error.offset), "{}", error),
             }
         }
@@ -192,7 +192,7 @@ fn a_name_that_a_server_gave_is_never_refused() {
         assert!(Dn::parse(given).is_err(), "{given:?}");
         let name = Dn::given(given);
         assert_eq!(name.as_str(), given);
-        assert!(name.is_under(&people) && name.is_child_of(&people), "{given:?}");
+        assert!(name.is_within(&people) && name.is_child_of(&people), "{given:?}");
         assert!(is_same_dn(given, given));
         assert!(!is_same_dn(given, &format!("x{given}")), "{given:?}");
     }

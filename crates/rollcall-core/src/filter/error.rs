@@ -187,3 +187,9 @@ impl FilterErrorKind {
         }
     }
 }
+
+/// A mistake whose line is not yet counted.
+pub(super) struct Mistake {
+    pub(super) offset: usize,
+    pub(super) kind: FilterErrorKind,
+}

@@ -1,38 +1,34 @@
 //! The parser: recursive descent whose depth is checked before each step down.
 
-use super::error::FilterErrorKind as Kind;
+use std::str::FromStr;
+
+use super::error::{FilterErrorKind as Kind, Mistake};
 use super::value::Value;
 use super::{Attribute, Comparison, Filter, FilterError, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MatchingRule};
 
-pub(super) fn parse(text: &str) -> Result<Filter, FilterError> {
-    let mut parser = Parser { text, at: 0 };
-    parser
-        .whole()
-        .map_err(|mistake| FilterError::new(text, mistake.offset, mistake.kind))
-}
-
-pub(super) fn is_attribute(text: &str) -> bool {
-    let mut parts = text.split(';');
-    let is_option =
-        |option: &str| !option.is_empty() && option.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    parts.next().is_some_and(is_name_or_oid) && parts.all(is_option)
-}
-
-pub(super) fn is_name_or_oid(text: &str) -> bool {
-    if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        return text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+impl Filter {
+    /// Parses a filter as an admin writes it: RFC 4515, plus spaces and line breaks between components.
+    ///
+    /// Spaces inside a value belong to the value; line breaks around one do not, nor does the indent that
+    /// follows them.
+    ///
+    /// # Errors
+    /// The first mistake, with its place and a hint. Longer than [`MAX_FILTER_BYTES`] or deeper than
+    /// [`MAX_FILTER_DEPTH`] is a mistake too.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        let mut parser = Parser { text, at: 0 };
+        parser
+            .whole()
+            .map_err(|mistake| FilterError::new(text, mistake.offset, mistake.kind))
     }
-    let is_number = |number: &str| {
-        !number.is_empty()
-            && number.bytes().all(|b| b.is_ascii_digit())
-            && (number.len() == 1 || !number.starts_with('0'))
-    };
-    text.contains('.') && text.split('.').all(is_number)
 }
 
-pub(super) struct Mistake {
-    pub(super) offset: usize,
-    pub(super) kind: Kind,
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        Self::parse(text)
+    }
 }
 
 struct Parser<'a> {

@@ -1,7 +1,6 @@
 //! Assertion values as they stand in a filter.
 
-use super::error::FilterErrorKind as Kind;
-use super::parse::Mistake;
+use super::error::{FilterErrorKind as Kind, Mistake};
 
 /// An assertion value as it stands in the filter.
 #[derive(Clone, Copy)]

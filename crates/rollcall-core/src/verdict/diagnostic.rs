@@ -1,6 +1,6 @@
 //! What diagnostic messages tell. Their forms are no contract, so nothing but these is understood.
 
-use super::InternalReason;
+use super::reason::InternalReason;
 
 /// The code in `80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data 52e, v4563`.
 /// None unless exactly one field of that form is there.

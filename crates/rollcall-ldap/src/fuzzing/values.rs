@@ -91,7 +91,7 @@ pub fn distinguished_name(text: &[u8]) {
     };
     if let Ok(dn) = Dn::parse(text) {
         assert_eq!(dn.as_str(), text);
-        assert!(dn.is_under(&dn) && !dn.is_child_of(&dn));
+        assert!(dn.is_within(&dn) && !dn.is_child_of(&dn));
         assert_eq!(Dn::parse(text), Ok(dn));
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Health, HealthLevel};
 use rollcall_core::user::UserDisposition;
 use rollcall_core::user_sync::{
-    DEFAULT_CRON, ExistingUsers, FieldMappings, GrowthLimit, LoginChanges, MissingUsers, NewUsers,
-    RemovalLimit, Report, ReportWhen, RoleCondition, RoleRule, Search, SearchScope, UserSync,
-    UserSyncSettings,
+    DEFAULT_CRON, ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, Report, ReportWhen,
+    RoleCondition, RoleRule, Search, SearchScope, UserSync, UserSyncSettings,
 };
 use rollcall_core::violation::Violations;
 

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use super::quota::Quota;
 use super::{Caller, unauthenticated};
-use crate::config::CallerEntry;
+use crate::config::{CallerEntry, parse_sha256, parse_time};
 
 /// The callers that a server knows. Clones share them, also when they are replaced.
 #[derive(Clone)]
@@ -163,32 +163,6 @@ impl Listed {
         let found = known.find(|certificate| names.contains(&certificate.name))?;
         Some(&found.caller)
     }
-}
-
-/// True if one of these callers has a token, or if there are none: a connection without a certificate may be fine.
-pub(crate) fn certificate_is_optional(entries: &[CallerEntry]) -> bool {
-    let has_token = |entry: &CallerEntry| !entry.token_sha256.is_empty() || !entry.tokens.is_empty();
-    entries.is_empty() || entries.iter().any(has_token)
-}
-
-/// Reads a time as RFC 3339 has it.
-pub(crate) fn parse_time(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
-}
-
-/// Reads 64 hex digits.
-pub(crate) fn parse_sha256(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let high = char::from(pair[0]).to_digit(16)?;
-        let low = char::from(pair[1]).to_digit(16)?;
-        *byte = u8::try_from(high * 16 + low).ok()?;
-    }
-    Some(bytes)
 }
 
 fn bearer_token(header: &[u8]) -> Option<&[u8]> {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::*;
+use crate::config::{self, certificate_is_optional};
 use crate::config::TokenEntry;
 
 fn now(seconds: i64) -> DateTime<Utc> {
@@ -211,10 +212,13 @@ fn access_needs_caller_permission_and_tenant() {
 #[test]
 fn hashes_are_64_hex_digits() {
     let digits = "00ff".repeat(16);
-    assert_eq!(parse_sha256(&digits).unwrap()[..2], [0, 255]);
-    assert_eq!(parse_sha256(&digits.to_uppercase()), parse_sha256(&digits));
+    assert_eq!(config::parse_sha256(&digits).unwrap()[..2], [0, 255]);
+    assert_eq!(
+        config::parse_sha256(&digits.to_uppercase()),
+        config::parse_sha256(&digits)
+    );
     for bad in ["", "0", &"g".repeat(64), &digits[1..], &"é".repeat(32)] {
-        assert_eq!(parse_sha256(bad), None, "{bad}");
+        assert_eq!(config::parse_sha256(bad), None, "{bad}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Loaded, Mistakes, Settings, Sources};
+use super::{Loaded, Mistakes, Settings, Sources, tls_acceptor};
 
 /// Flags that every service has. Meant for `#[command(flatten)]`.
 #[derive(Args, Clone, Default)]
@@ -73,7 +73,7 @@ pub fn from_process<T: Settings>(arguments: &ConfigArguments) -> Result<Loaded<T
     });
     match loaded {
         Ok(loaded) => {
-            if let Err(error) = crate::server::tls_acceptor(&loaded.shared) {
+            if let Err(error) = tls_acceptor(&loaded.shared) {
                 mistakes.add(error.key(), error.to_string());
             }
             mistakes.into_result().map(|()| loaded)

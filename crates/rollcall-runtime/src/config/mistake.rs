@@ -3,8 +3,6 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::layers::Setting;
-
 /// One thing wrong: where it was set, which key, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mistake {
@@ -72,12 +70,11 @@ impl Mistakes {
         self
     }
 
-    /// Adds the place of the last setting of each key.
-    pub(super) fn placed(mut self, settings: &[Setting]) -> Self {
+    /// Adds the place where each key was set, if `place_of` knows it.
+    pub(super) fn placed(mut self, place_of: impl Fn(&str) -> Option<String>) -> Self {
         for mistake in &mut self.0 {
             let key = mistake.key.split(['[', ' ']).next().unwrap_or_default();
-            let origin = settings.iter().rev().find(|setting| setting.key == key);
-            mistake.place = origin.map(|setting| setting.place.clone());
+            mistake.place = place_of(key);
         }
         self
     }

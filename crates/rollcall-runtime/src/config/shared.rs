@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::token::{parse_sha256, parse_time};
 use super::value::{duration, optional_address, optional_path};
 use super::{Cidr, Mistakes, Secret, SecretFileError};
-use crate::caller::Permission;
+use crate::permission::Permission;
 
 /// The commented defaults.
 pub(super) const DEFAULTS: &str = include_str!("default.toml");
@@ -78,6 +79,11 @@ pub struct TokenEntry {
 }
 
 impl CallerEntry {
+    /// Whether it may show a token instead of a certificate.
+    pub(super) fn has_token(&self) -> bool {
+        self.hashes().next().is_some()
+    }
+
     /// The hashes of all tokens.
     fn hashes(&self) -> impl Iterator<Item = &str> {
         let one = Some(self.token_sha256.as_str()).filter(|hash| !hash.is_empty());
@@ -368,14 +374,14 @@ fn validate_callers(shared: &Shared, mistakes: &mut Mistakes) {
         } else if others.iter().any(|other| other.name == caller.name) {
             wrong("name", "is the name of another caller too");
         }
-        if caller.hashes().next().is_none() && caller.certificate_name.is_empty() {
+        if !caller.has_token() && caller.certificate_name.is_empty() {
             wrong(
                 "token_sha256",
                 "a caller needs token_sha256, tokens or certificate_name",
             );
         }
         if !caller.token_sha256.is_empty() {
-            if crate::caller::parse_sha256(&caller.token_sha256).is_none() {
+            if parse_sha256(&caller.token_sha256).is_none() {
                 wrong("token_sha256", "must be 64 hex digits");
             } else if others.iter().any(|other| other.has_hash(&caller.token_sha256)) {
                 wrong("token_sha256", "is the token of another caller too");
@@ -393,7 +399,7 @@ fn validate_callers(shared: &Shared, mistakes: &mut Mistakes) {
             } else if before.iter().any(|other| other.id == token.id) {
                 wrong("id", "is the id of another token of the caller too");
             }
-            if crate::caller::parse_sha256(&token.sha256).is_none() {
+            if parse_sha256(&token.sha256).is_none() {
                 wrong("sha256", "must be 64 hex digits");
             } else if others.iter().any(|other| other.has_hash(&token.sha256)) {
                 wrong("sha256", "is the token of another caller too");
@@ -403,7 +409,7 @@ fn validate_callers(shared: &Shared, mistakes: &mut Mistakes) {
             {
                 wrong("sha256", "is another token of the caller too");
             }
-            if !token.expire_time.is_empty() && crate::caller::parse_time(&token.expire_time).is_none() {
+            if !token.expire_time.is_empty() && parse_time(&token.expire_time).is_none() {
                 wrong(
                     "expire_time",
                     "must be a time with its zone, such as 2027-01-31T00:00:00Z",

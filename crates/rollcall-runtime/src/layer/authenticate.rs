@@ -13,7 +13,7 @@ use tower::{Layer, Service};
 use super::refusal;
 use crate::caller::Callers;
 use crate::clock::Clock;
-use crate::server::Peer;
+use crate::extensions::Peer;
 
 const HEALTH: &str = "/grpc.health.v1.Health/";
 

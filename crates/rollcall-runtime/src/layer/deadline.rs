@@ -12,7 +12,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::{Answer, refusal};
-use crate::server::Deadline;
+use crate::extensions::Deadline;
 
 const HEADER: &str = "grpc-timeout";
 /// The transport cuts a call at its deadline with CANCELLED; to be heard we must be a little earlier.

@@ -20,7 +20,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::catch_panic::trailers;
-use crate::server::Peer;
+use crate::extensions::Peer;
 
 /// The part of its age after which a connection is asked to end.
 const ASKED: f64 = 0.9;

@@ -12,7 +12,7 @@ use tower::{Layer, Service};
 use tracing::{Instrument, Span, field};
 
 use super::Answer;
-use crate::server::{Peer, RequestId};
+use crate::extensions::{Peer, RequestId};
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_ID_BYTES: usize = 64;
@@ -124,7 +124,7 @@ fn logged_path(path: &str) -> &str {
 }
 
 /// The level says whose turn it is: ours for a bug, an operator's for an outage, nobody's for the rest. Causes
-/// were logged by [`crate::server::refuse`].
+/// were logged by [`crate::failed`].
 fn log(span: &Span, response: &Response<Body>, began: Instant) {
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let Some(status) = response.extensions().get::<Status>() else {

@@ -3,24 +3,16 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 use x509_parser::extensions::GeneralName;
 
-/// The other end of a connection; in the extensions of each of its requests.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    address: SocketAddr,
-    certificate_names: Arc<[String]>,
-    accepted: Instant,
-}
+use crate::extensions::Peer;
 
 /// An accepted connection. Gives its place back when it goes.
 pub(crate) struct Connection {
@@ -34,30 +26,9 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Peer {
-    /// Names in the client's certificate, which the handshake verified. Empty if it showed none.
-    pub(crate) fn certificate_names(&self) -> &[String] {
-        &self.certificate_names
-    }
-
-    /// When the connection was accepted.
-    pub(crate) fn accepted(&self) -> Instant {
-        self.accepted
-    }
-
-    /// Where the connection comes from.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
 impl Connection {
     pub(super) fn plain(stream: TcpStream, address: SocketAddr, place: OwnedSemaphorePermit) -> Self {
-        let peer = Peer {
-            address,
-            certificate_names: Arc::new([]),
-            accepted: Instant::now(),
-        };
+        let peer = Peer::new(address, []);
         Self {
             stream: Stream::Plain(stream),
             peer,
@@ -75,12 +46,8 @@ impl Connection {
             .1
             .peer_certificates()
             .and_then(|chain| chain.first());
-        let certificate_names = leaf.map(|leaf| names(leaf)).unwrap_or_default().into();
-        let peer = Peer {
-            address,
-            certificate_names,
-            accepted: Instant::now(),
-        };
+        let certificate_names = leaf.map(|leaf| names(leaf)).unwrap_or_default();
+        let peer = Peer::new(address, certificate_names);
         Self {
             stream: Stream::Tls(Box::new(stream)),
             peer,

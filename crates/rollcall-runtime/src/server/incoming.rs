@@ -12,7 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::connection::Connection;
 use super::http1;
-use super::tls::{HTTP_1, SharedTls};
+use crate::config::{HTTP_1, SharedTls};
 
 /// Pause after a failed accept, most likely for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);

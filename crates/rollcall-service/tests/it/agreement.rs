@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::guard::RemovalLimit;
 use rollcall_core::id::DirectoryId;
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::mapping::Mapping;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
 use rollcall_core::external_id::{ExternalId, IdKind};
+use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::issue::Health;
 use rollcall_core::plan::{Change, ChangeKind};
@@ -13,8 +14,8 @@ use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use rollcall_core::tenant::TenantSettings;
 use rollcall_core::user::{Origin, Profile, User, UserState};
 use rollcall_core::user_sync::{
-    ExistingUsers, FieldMappings, GrowthLimit, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report,
-    ReportWhen, RoleCondition, RoleRule, Search, SearchScope, UserSyncSettings,
+    ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, Report, ReportWhen, RoleCondition,
+    RoleRule, Search, SearchScope, UserSyncSettings,
 };
 use rollcall_store::{
     ChunkOutcome, LeaseName, LeaseToken, NewRun, NewSecrets, PageRequest, PlanOutcome, PlanResult, RunEnd,

@@ -1,6 +1,6 @@
 //! What the directory holds.
 
-use super::{BASE_DN, DirsrvPerson};
+use super::person::{BASE_DN, DirsrvPerson};
 use crate::account::Account;
 use crate::process::unique;
 use chrono::{DateTime, TimeDelta, Utc};

@@ -22,6 +22,13 @@ pub struct SlapdBuilder {
     quiet: bool,
 }
 
+impl Slapd {
+    /// What to start; every option has a default.
+    pub fn builder() -> SlapdBuilder {
+        SlapdBuilder::default()
+    }
+}
+
 impl Default for SlapdBuilder {
     fn default() -> Self {
         Self {

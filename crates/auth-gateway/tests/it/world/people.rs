@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::DirectoryId;
 use rollcall_core::soft_lock::SoftLock;
 use rollcall_core::user_sync::*;

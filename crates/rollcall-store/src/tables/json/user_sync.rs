@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::DirectoryId;
 use rollcall_core::issue::{Health, HealthLevel};
 use rollcall_core::user_sync::{
-    ExistingUsers, FieldMappings, GrowthLimit, LoginChanges, MissingUsers, NewUsers, RemovalLimit, Report,
-    ReportWhen, RoleCondition, RoleRule, Search, SearchScope, UserSyncSettings,
+    ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, Report, ReportWhen, RoleCondition,
+    RoleRule, Search, SearchScope, UserSyncSettings,
 };
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! TLS of the server, from PEM files.
+//! TLS of the server, from the PEM files that the configuration names.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,23 +9,22 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-use crate::caller::certificate_is_optional;
-use crate::config::{Shared, warn_if_open};
+use super::{Shared, certificate_is_optional, warn_if_open};
 
 /// What a client of HTTP/1 names in the handshake.
-pub(super) const HTTP_1: &[u8] = b"http/1.1";
+pub(crate) const HTTP_1: &[u8] = b"http/1.1";
 
 /// What accepts TLS connections, if TLS is configured. Clones share it, also when it is replaced.
 #[derive(Clone)]
 pub(crate) struct SharedTls(Arc<RwLock<Option<TlsAcceptor>>>);
 
 impl SharedTls {
-    pub(super) fn new(acceptor: Option<TlsAcceptor>) -> Self {
+    pub(crate) fn new(acceptor: Option<TlsAcceptor>) -> Self {
         Self(Arc::new(RwLock::new(acceptor)))
     }
 
     /// What new connections meet.
-    pub(super) fn current(&self) -> Option<TlsAcceptor> {
+    pub(crate) fn current(&self) -> Option<TlsAcceptor> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
