@@ -28,7 +28,7 @@ use crate::users::{feed, filter};
 use rollcall_service::call::{Call, answer, create_request, decode, decode_for, failed, to_its_end};
 use rollcall_service::paging::Filling;
 use rollcall_service::record::{Changed, Details, record};
-use rollcall_service::resource::{about, changed_meanwhile};
+use rollcall_service::resource::{about, changed_meanwhile, stored_id};
 
 /// Events on their way to one reader.
 const STREAM_BUFFER: usize = 64;
@@ -162,9 +162,7 @@ impl Users {
         let user = match created.map_err(about(&resource_name::user(tenant, id)))? {
             Created::Now(user) => user,
             Created::Before(before) => {
-                let before = before.parse().map_err(|error| {
-                    Error::new(Reason::Internal, "a stored id is malformed").caused_by(error)
-                })?;
+                let before = stored_id(before.parse().ok())?;
                 let name = UserName {
                     tenant: tenant.clone(),
                     user: UserId(before),

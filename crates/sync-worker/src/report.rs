@@ -9,42 +9,16 @@ mod notice;
 mod outgoing;
 mod render;
 
-use rollcall_core::issue::Issue;
 use rollcall_core::run::{Run, RunMode, RunState};
 use rollcall_core::user_sync::ReportWhen;
 
-use chrono_tz::Tz;
-
+use content::{About, Content};
 pub(crate) use notice::Confirmation;
 pub(crate) use outgoing::Reports;
-
-/// What a report is made from.
-pub(crate) struct About<'a> {
-    /// The run, in the state that is reported.
-    pub(crate) run: &'a Run,
-    /// Its first issues.
-    pub(crate) issues: &'a [Issue],
-    /// The user sync's name for people.
-    pub(crate) user_sync: &'a str,
-    /// The directory's name for people.
-    pub(crate) directory: &'a str,
-    /// Where the reader's clock is.
-    pub(crate) time_zone: Tz,
-}
-
-/// A report, ready to be sent.
-#[derive(Debug)]
-pub(crate) struct Composed {
-    /// One line.
-    pub(crate) subject: String,
-    /// The plain text.
-    pub(crate) text: String,
-    /// The same as a whole HTML document.
-    pub(crate) html: String,
-}
+use render::Composed;
 
 /// True if a run that rests in this state is to be reported.
-pub(crate) fn is_wanted(when: ReportWhen, run: &Run) -> bool {
+fn is_wanted(when: ReportWhen, run: &Run) -> bool {
     let rests = run.state.is_final() || run.state == RunState::Held;
     // Who asks for a preview looks at it; it becomes a run like others when it is held or released.
     let shown_only = run.plan_time.is_none() || run.state == RunState::Expired;
@@ -62,13 +36,8 @@ pub(crate) fn is_wanted(when: ReportWhen, run: &Run) -> bool {
 }
 
 /// Writes a report.
-pub(crate) fn compose(about: &About<'_>) -> Composed {
-    let content = content::Content::of(about);
-    Composed {
-        text: render::text(&content),
-        html: render::html(&content),
-        subject: content.subject,
-    }
+fn compose(about: &About<'_>) -> Composed {
+    Composed::of(Content::of(about))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::check_limit::CheckLimit;
 use crate::config::WorkerSettings;
 use crate::mail::{self, Smtp};
+use crate::report::Reports;
 use crate::run::{RunEngine, RunLimits};
 
 /// The parts of a worker. Clones share them.
@@ -104,6 +105,11 @@ impl Worker {
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// What writes mails for the outbox.
+    pub(crate) fn reports(&self) -> Reports {
+        Reports::new(self.store.clone(), self.smtp.is_some())
     }
 
     /// What sends the mails of the outbox; `None` while mail is switched off.

@@ -88,7 +88,8 @@ impl Worker {
             .await
         {
             Ok(confirmed) => {
-                self.tell_of_endpoint(caller.name(), &confirmed, Confirmation::SamePeople)
+                self.reports()
+                    .tell_of_endpoint(caller.name(), &confirmed, Confirmation::SamePeople, self.now())
                     .await?;
             }
             Err(StoreError::RevisionMismatch) => {

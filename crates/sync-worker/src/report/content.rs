@@ -1,12 +1,25 @@
 //! What a report says, before it is text or HTML.
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use rollcall_core::issue::Issue;
 use rollcall_core::run::{Run, RunState};
 use rollcall_core::wording::counted;
 use rollcall_proto::resource_name;
 
-use super::About;
+/// What a report is made from.
+pub(super) struct About<'a> {
+    /// The run, in the state that is reported.
+    pub(super) run: &'a Run,
+    /// Its first issues.
+    pub(super) issues: &'a [Issue],
+    /// The user sync's name for people.
+    pub(super) user_sync: &'a str,
+    /// The directory's name for people.
+    pub(super) directory: &'a str,
+    /// Where the reader's clock is.
+    pub(super) time_zone: Tz,
+}
 
 /// Longest name in a report, in characters.
 pub(super) const MAX_NAME: usize = 80;

@@ -10,8 +10,8 @@ use rollcall_proto::resource_name;
 use rollcall_store::NewMail;
 
 use super::content::{Content, Item, MAX_NAME, MAX_TEXT, Section, clean};
-use super::{Composed, render};
-use crate::worker::Worker;
+use super::outgoing::Reports;
+use super::render::Composed;
 
 /// Why a changed endpoint is used from now on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,11 +77,7 @@ pub(super) fn compose(
                  reports."
                 .to_owned(),
     };
-    Composed {
-        text: render::text(&content),
-        html: render::html(&content),
-        subject: content.subject,
-    }
+    Composed::of(content)
 }
 
 /// Everybody who gets reports of one of these user syncs, once.
@@ -92,7 +88,7 @@ fn recipients(user_syncs: &[UserSync]) -> BTreeSet<&String> {
         .collect()
 }
 
-impl Worker {
+impl Reports {
     /// Tells the report addresses of a directory's user syncs that its new endpoint is used from now on.
     ///
     /// # Errors
@@ -102,13 +98,13 @@ impl Worker {
         caller: &str,
         directory: &Directory,
         confirmation: Confirmation,
+        now: DateTime<Utc>,
     ) -> Result<(), Error> {
-        if self.smtp.is_none() {
+        if !self.enabled {
             return Ok(());
         }
         let (tenant, id) = (&directory.tenant, &directory.id);
         let user_syncs = self.store.user_syncs_of_directory(tenant, id).await?;
-        let now = self.now();
         let notice = compose(directory, confirmation, caller, now);
         for address in recipients(&user_syncs) {
             let mail = NewMail {

@@ -5,7 +5,8 @@ use rollcall_core::run::Run;
 use rollcall_core::user_sync::{ReportWhen, UserSync};
 use rollcall_store::{NewMail, PageRequest, Store, StoreError};
 
-use super::{About, compose, is_wanted};
+use super::content::About;
+use super::{compose, is_wanted};
 
 /// Issues that a report shows.
 const SHOWN_ISSUES: u32 = 20;
@@ -13,8 +14,8 @@ const SHOWN_ISSUES: u32 = 20;
 /// Writes reports for the outbox. They go there in the transaction that ends or holds the run, so each is
 /// written exactly once; from there they are sent at least once.
 pub(crate) struct Reports {
-    store: Store,
-    enabled: bool,
+    pub(super) store: Store,
+    pub(super) enabled: bool,
 }
 
 impl Reports {

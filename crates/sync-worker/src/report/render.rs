@@ -4,9 +4,30 @@ use std::fmt::Write;
 
 use super::content::Content;
 
+/// A report, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Composed {
+    /// One line.
+    pub(super) subject: String,
+    /// The plain text.
+    pub(super) text: String,
+    /// The same as a whole HTML document.
+    pub(super) html: String,
+}
+
+impl Composed {
+    pub(super) fn of(content: Content) -> Self {
+        Self {
+            text: text(&content),
+            html: html(&content),
+            subject: content.subject,
+        }
+    }
+}
+
 const NO_ERROR: &str = "a string takes everything";
 
-pub(super) fn text(content: &Content) -> String {
+fn text(content: &Content) -> String {
     let mut out = format!("{}\n\n", content.headline);
     for (label, value) in &content.facts {
         writeln!(out, "{label}: {value}").expect(NO_ERROR);
@@ -24,7 +45,7 @@ pub(super) fn text(content: &Content) -> String {
     out
 }
 
-pub(super) fn html(content: &Content) -> String {
+fn html(content: &Content) -> String {
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\n\
          <body style=\"font-family: sans-serif\">\n<h1 style=\"font-size: 1.2em\">{}</h1>\n<table>\n",

@@ -24,7 +24,7 @@ use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, create_request, decode, to_its_end};
 use rollcall_service::paging::{next_token, page_request};
 use rollcall_service::record::{Details, shown};
-use rollcall_service::resource::{about, changed_meanwhile, expect_revision, expect_room};
+use rollcall_service::resource::{about, changed_meanwhile, expect_revision, expect_room, stored_id};
 
 /// Most directories of one tenant.
 const MAX_DIRECTORIES: u32 = 100;
@@ -156,7 +156,7 @@ impl Directories {
     async fn created_before(&self, tenant: &TenantId, id: &str) -> Result<v1::Directory, Error> {
         let name = DirectoryName {
             tenant: tenant.clone(),
-            directory: super::stored_id(DirectoryId::parse(id))?,
+            directory: stored_id(DirectoryId::parse(id))?,
         };
         Ok(self.to_wire(&self.find(&name).await?))
     }

@@ -3,6 +3,9 @@
 mod listing;
 mod progress;
 
+use std::pin::Pin;
+
+use futures::Stream;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::run::{Run, RunState};
 use rollcall_proto::convert::sync_run::{ListSyncRunChanges, ListSyncRunIssues, ListSyncRuns};
@@ -17,13 +20,16 @@ use rollcall_service::call::{Call, answer, decode, to_its_end};
 use rollcall_service::record::Details;
 use rollcall_service::resource::{about, name_resource};
 
+/// What WatchSyncRun streams.
+pub(crate) type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchSyncRunResponse, Status>> + Send>>;
+
 /// Serves SyncRunService.
 #[derive(Clone)]
 pub(crate) struct Runs(pub(crate) Worker);
 
 #[tonic::async_trait]
 impl SyncRunService for Runs {
-    type WatchSyncRunStream = progress::WatchStream;
+    type WatchSyncRunStream = WatchStream;
 
     async fn get_sync_run(
         &self,

@@ -16,7 +16,7 @@ use rollcall_service::call::{Call, answer, create_request, decode, decode_for_al
 use rollcall_service::differences;
 use rollcall_service::paging::{next_token, page_request};
 use rollcall_service::record::Details;
-use rollcall_service::resource::{about, changed_meanwhile, expect_revision};
+use rollcall_service::resource::{about, changed_meanwhile, expect_revision, stored_id};
 
 /// Serves TenantService.
 #[derive(Clone)]
@@ -100,7 +100,7 @@ impl Tenants {
 
     /// What an earlier call with this request id created, as it is now.
     async fn created_before(&self, id: &str) -> Result<v1::Tenant, Error> {
-        self.find(&super::stored_id(TenantId::parse(id))?).await
+        self.find(&stored_id(TenantId::parse(id))?).await
     }
 
     async fn get(&self, call: Result<Call<TenantId>, Error>) -> Result<v1::Tenant, Error> {

@@ -4,6 +4,9 @@ mod deletion;
 mod empty_base;
 mod running;
 
+use std::pin::Pin;
+
+use futures::Stream;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
@@ -26,17 +29,20 @@ use rollcall_service::call::{Call, answer, create_request, decode, to_its_end};
 use rollcall_service::differences;
 use rollcall_service::paging::{next_token, page_request};
 use rollcall_service::record::{Details, shown};
-use rollcall_service::resource::{about, changed_meanwhile, expect_revision, expect_room, name_resource};
+use rollcall_service::resource::{about, changed_meanwhile, expect_revision, expect_room, name_resource, stored_id};
 
 /// Most user syncs of one tenant.
 const MAX_USER_SYNCS: u32 = 200;
+/// What RunDueUserSyncs streams.
+pub(crate) type DueStream = Pin<Box<dyn Stream<Item = Result<v1::RunDueUserSyncsResponse, Status>> + Send>>;
+
 /// Serves UserSyncService.
 #[derive(Clone)]
 pub(crate) struct UserSyncs(pub(crate) Worker);
 
 #[tonic::async_trait]
 impl UserSyncService for UserSyncs {
-    type RunDueUserSyncsStream = running::DueStream;
+    type RunDueUserSyncsStream = DueStream;
 
     async fn create_user_sync(
         &self,
@@ -186,7 +192,7 @@ impl UserSyncs {
     async fn by_id(&self, tenant: &TenantId, id: &str) -> Result<v1::UserSync, Error> {
         let key = UserSyncKey {
             tenant: tenant.clone(),
-            user_sync: super::stored_id(UserSyncId::parse(id))?,
+            user_sync: stored_id(UserSyncId::parse(id))?,
         };
         Ok((&self.find(&key).await?).into())
     }

@@ -93,7 +93,13 @@ impl Directories {
             .await?;
         if request.confirm_new_directory && (moves || !current.endpoint_confirmed) {
             self.0
-                .tell_of_endpoint(caller.name(), &directory, Confirmation::NewDirectory)
+                .reports()
+                .tell_of_endpoint(
+                    caller.name(),
+                    &directory,
+                    Confirmation::NewDirectory,
+                    self.0.now(),
+                )
                 .await?;
         }
         Ok(self.to_wire(&directory))

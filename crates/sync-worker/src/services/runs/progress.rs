@@ -1,18 +1,16 @@
 //! WatchSyncRun: how far a run is, until it rests.
 
-use std::pin::Pin;
 use std::time::Duration;
 
-use futures::{Stream, stream};
+use futures::stream;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::run::{Run, RunState};
 use rollcall_proto::resource_name::RunName;
 use rollcall_proto::{duration, v1};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tonic::Status;
 
-use super::Runs;
+use super::{Runs, WatchStream};
 use crate::worker::Worker;
 use rollcall_service::call::{Call, failed};
 
@@ -22,9 +20,6 @@ const PACE: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_secs(1);
 /// The rate is measured over at least this long.
 const RATE_WINDOW: Duration = Duration::from_secs(3);
-
-/// What WatchSyncRun streams.
-pub(crate) type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchSyncRunResponse, Status>> + Send>>;
 
 /// One call's view of a run.
 struct Watching {

@@ -1,8 +1,6 @@
 //! Starting runs and refreshing users.
 
-use std::pin::Pin;
-
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use ring::digest;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{RunId, UserSyncKey, Uuid};
@@ -15,18 +13,14 @@ use rollcall_runtime::caller::Caller;
 use rollcall_store::REPEATABLE_FOR;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 use tracing::Instrument;
 
-use super::{UserSyncs, in_progress};
+use super::{DueStream, UserSyncs, in_progress};
 use crate::due::{DueCounts, DueResult};
 use crate::run::RefreshOutcome;
 use rollcall_service::call::{Call, failed};
 use rollcall_service::record::{Details, shown};
 use rollcall_service::resource::name_resource;
-
-/// What RunDueUserSyncs streams.
-pub(crate) type DueStream = Pin<Box<dyn Stream<Item = Result<v1::RunDueUserSyncsResponse, Status>> + Send>>;
 
 impl UserSyncs {
     pub(super) async fn run(&self, call: Result<Call<RunUserSync>, Error>) -> Result<v1::SyncRun, Error> {
