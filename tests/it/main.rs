@@ -13,7 +13,6 @@ mod lockout;
 mod lost_role;
 mod main_job;
 mod new_forest;
-mod one_judgement;
 mod recovery;
 mod refreshed;
 mod replicas;

@@ -9,6 +9,7 @@ mod company;
 mod compare;
 mod life;
 mod model;
+mod one_judgement;
 mod rollcall;
 mod years;
 

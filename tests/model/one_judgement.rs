@@ -1,16 +1,19 @@
 //! One row of what is known about a kind of server decides alike wherever an entry is judged: at a login, in a preview, a
-//! refresh, a check and a run. The server itself does not enforce it, so that nothing but the row is seen.
+//! refresh, a check and a run. The server itself does not enforce it, so that nothing but the row is seen. A row that is
+//! added in one place is followed by all five.
 
 use anyhow::{Context, Result};
+use chrono::DateTime;
 use rollcall_proto::v1;
 use rollcall_proto::v1::authenticate_response::Outcome;
 use rollcall_proto::v1::check_user_sync_request::Target;
 use rollcall_proto::v1::{ChangeType, DenialReason, RefreshOutcome, SyncRunMode, UserState, UserStateReason};
 use rollcall_testkit::{Tree, TreeEntry, TreeLdap};
-use system_tests::{Backend, System, sync_of};
+use system_tests::sync_of;
+
+use crate::rollcall::{Backend, Rollcall, TENANT};
 
 const BASE: &str = "dc=example,dc=org";
-const TENANT: &str = "tenants/acme";
 const SYNC: &str = "tenants/acme/userSyncs/staff";
 const PASSWORD: &str = "countess of lovelace";
 /// What says that an account of OpenLDAP has ended: a row of the dialect.
@@ -30,25 +33,8 @@ struct Answers {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dialect_says_of_an_account_is_so_for_everybody_who_asks() -> Result<()> {
-    let server = TreeLdap::start(company()).await?;
-    let system = System::start(Backend::Sqlite, &[server.address().port()]).await?;
-    let sync = sync_of(&format!("{TENANT}/directories/hq"), BASE);
-    system.connect_with(TENANT, directory(&server), sync).await?;
-    system.run(SYNC, SyncRunMode::Apply).await?;
-    let enabled = Answers {
-        login: None,
-        preview: None,
-        refresh: (RefreshOutcome::Unchanged, UserState::Active),
-        check: UserState::Active,
-        run: (UserState::Active, UserStateReason::Unspecified),
-    };
-    assert_eq!(ask_everybody(&system).await?, enabled);
-    server.edit(|tree| {
-        for uid in PEOPLE {
-            let entry = tree.entry_mut(&dn(uid)).unwrap();
-            entry.set(ENDED.0, &[ENDED.1]);
-        }
-    });
+    let (server, rollcall) = synced_company().await?;
+    mark(&server, ENDED);
     let ended = Answers {
         login: Some(DenialReason::AccountExpired),
         preview: Some(UserStateReason::ExpiredInDirectory),
@@ -56,34 +42,109 @@ async fn what_a_dialect_says_of_an_account_is_so_for_everybody_who_asks() -> Res
         check: UserState::Deactivated,
         run: (UserState::Deactivated, UserStateReason::ExpiredInDirectory),
     };
-    assert_eq!(ask_everybody(&system).await?, ended);
+    assert_eq!(ask_everybody(&rollcall).await?, ended);
     Ok(())
 }
 
-async fn ask_everybody(system: &System) -> Result<Answers> {
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_added_in_one_place_changes_the_answers_of_everybody_who_judges() -> Result<()> {
+    use rollcall_core::dialect::Dialect;
+    const ADDED: (&str, &str) = ("accountIsSuspended", "TRUE");
+
+    let (server, rollcall) = synced_company().await?;
+    mark(&server, ADDED);
+    let enabled = Answers {
+        login: None,
+        preview: None,
+        refresh: (RefreshOutcome::Unchanged, UserState::Active),
+        check: UserState::Active,
+        run: (UserState::Active, UserStateReason::Unspecified),
+    };
+    assert_eq!(ask_everybody(&rollcall).await?, enabled);
+
+    // Both services ask for what was a row when they first met the directory, so another pair of them is asked.
+    assert!(Dialect::OpenLdap.add_disabling_attribute(ADDED.0));
+    let (server, rollcall) = synced_company().await?;
+    mark(&server, ADDED);
+    let disabled = Answers {
+        login: Some(DenialReason::AccountDisabled),
+        preview: Some(UserStateReason::DisabledInDirectory),
+        refresh: (RefreshOutcome::Removed, UserState::Deactivated),
+        check: UserState::Deactivated,
+        run: (UserState::Deactivated, UserStateReason::DisabledInDirectory),
+    };
+    assert_eq!(ask_everybody(&rollcall).await?, disabled);
+    Ok(())
+}
+
+/// A company whose people are users, and who may all log in.
+async fn synced_company() -> Result<(TreeLdap, Rollcall)> {
+    let server = TreeLdap::start(company()).await?;
+    let now = DateTime::from_timestamp(1_790_000_000, 0).context("no time")?;
+    let rollcall = Rollcall::start(Backend::Sqlite, server.address().port(), now).await?;
+    let tenant = v1::CreateTenantRequest {
+        tenant: Some(v1::Tenant {
+            display_name: "Acme".to_owned(),
+            user_sync_enabled: true,
+            ..v1::Tenant::default()
+        }),
+        tenant_id: "acme".to_owned(),
+        ..v1::CreateTenantRequest::default()
+    };
+    rollcall.tenants().create_tenant(tenant).await?;
+    let directory = v1::CreateDirectoryRequest {
+        parent: TENANT.to_owned(),
+        directory_id: "hq".to_owned(),
+        directory: Some(directory(&server)),
+        ..v1::CreateDirectoryRequest::default()
+    };
+    rollcall.directories().create_directory(directory).await?;
+    let sync = v1::CreateUserSyncRequest {
+        parent: TENANT.to_owned(),
+        user_sync_id: "staff".to_owned(),
+        user_sync: Some(sync_of(&format!("{TENANT}/directories/hq"), BASE)),
+        ..v1::CreateUserSyncRequest::default()
+    };
+    rollcall.user_syncs().create_user_sync(sync).await?;
+    rollcall.run(SYNC, SyncRunMode::Apply).await?;
+    Ok((server, rollcall))
+}
+
+/// Gives the entries of those who are asked about this value.
+fn mark(server: &TreeLdap, (attribute, value): (&str, &str)) {
+    server.edit(|tree| {
+        for uid in PEOPLE {
+            let entry = tree.entry_mut(&dn(uid)).unwrap();
+            entry.set(attribute, &[value]);
+        }
+    });
+}
+
+async fn ask_everybody(rollcall: &Rollcall) -> Result<Answers> {
     let [ada, bob, eve] = PEOPLE;
     Ok(Answers {
-        login: login(system, ada).await?,
-        preview: preview(system, eve).await?,
-        refresh: refresh(system, bob).await?,
-        check: check(system, eve).await?,
+        login: login(rollcall, ada).await?,
+        preview: preview(rollcall, eve).await?,
+        refresh: refresh(rollcall, bob).await?,
+        check: check(rollcall, eve).await?,
         run: {
-            system.run(SYNC, SyncRunMode::Apply).await?;
-            let eve = user(system, eve).await?;
+            rollcall.run(SYNC, SyncRunMode::Apply).await?;
+            let eve = user(rollcall, eve).await?;
             (eve.state(), eve.state_reason())
         },
     })
 }
 
 /// Why the right password does not let somebody in.
-async fn login(system: &System, uid: &str) -> Result<Option<DenialReason>> {
+async fn login(rollcall: &Rollcall, uid: &str) -> Result<Option<DenialReason>> {
     let request = v1::AuthenticateRequest {
         tenant: TENANT.to_owned(),
         login: uid.to_owned(),
         password: PASSWORD.to_owned(),
         ..v1::AuthenticateRequest::default()
     };
-    let answer = system.auth().await?.authenticate(request).await?.into_inner();
+    let answer = rollcall.auth().authenticate(request).await?.into_inner();
     Ok(match answer.outcome.context("no outcome")? {
         Outcome::Authenticated(_) => None,
         Outcome::Denial(denial) => Some(denial.reason()),
@@ -91,49 +152,49 @@ async fn login(system: &System, uid: &str) -> Result<Option<DenialReason>> {
 }
 
 /// Why a run would take somebody's access away.
-async fn preview(system: &System, uid: &str) -> Result<Option<UserStateReason>> {
-    let plan = system.run(SYNC, SyncRunMode::Preview).await?;
+async fn preview(rollcall: &Rollcall, uid: &str) -> Result<Option<UserStateReason>> {
+    let plan = rollcall.run(SYNC, SyncRunMode::Preview).await?;
     let request = v1::ListSyncRunChangesRequest {
         parent: plan.name,
         types: vec![ChangeType::Deactivate.into()],
         ..v1::ListSyncRunChangesRequest::default()
     };
-    let changes = system.runs().await?.list_sync_run_changes(request).await?;
+    let changes = rollcall.runs().list_sync_run_changes(request).await?;
     let mut changes = changes.into_inner().changes.into_iter();
     let change = changes.find(|change| change.dn == dn(uid));
     Ok(change.map(|change| change.state_reason()))
 }
 
-async fn refresh(system: &System, uid: &str) -> Result<(RefreshOutcome, UserState)> {
+async fn refresh(rollcall: &Rollcall, uid: &str) -> Result<(RefreshOutcome, UserState)> {
     let request = v1::RefreshUserRequest {
-        name: user(system, uid).await?.name,
+        name: user(rollcall, uid).await?.name,
     };
-    let refreshed = system.user_syncs().await?.refresh_user(request).await?;
+    let refreshed = rollcall.user_syncs().refresh_user(request).await?;
     let refreshed = refreshed.into_inner();
     let state = refreshed.user.as_ref().context("no user")?.state();
     Ok((refreshed.outcome(), state))
 }
 
 /// The state that a check shows for somebody.
-async fn check(system: &System, uid: &str) -> Result<UserState> {
+async fn check(rollcall: &Rollcall, uid: &str) -> Result<UserState> {
     let request = v1::CheckUserSyncRequest {
         parent: TENANT.to_owned(),
         target: Some(Target::UserSync(SYNC.to_owned())),
         sample_size: 100,
     };
-    let checked = system.user_syncs().await?.check_user_sync(request).await?;
+    let checked = rollcall.user_syncs().check_user_sync(request).await?;
     let checked = checked.into_inner();
     let sample = checked.samples.iter().find(|sample| sample.dn == dn(uid));
     let sample = sample.with_context(|| format!("{uid} is not among the samples: {checked:?}"))?;
     Ok(sample.user.as_ref().context("would not be taken")?.state())
 }
 
-async fn user(system: &System, uid: &str) -> Result<v1::User> {
+async fn user(rollcall: &Rollcall, uid: &str) -> Result<v1::User> {
     let request = v1::LookupUserRequest {
         parent: TENANT.to_owned(),
         identifier: uid.to_owned(),
     };
-    Ok(system.users().await?.lookup_user(request).await?.into_inner())
+    Ok(rollcall.users().lookup_user(request).await?.into_inner())
 }
 
 fn directory(server: &TreeLdap) -> v1::Directory {
