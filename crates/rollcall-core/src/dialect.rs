@@ -1,7 +1,5 @@
 //! The kinds of directory servers, as data: where each keeps ids and account state.
 
-#[cfg(debug_assertions)]
-mod added;
 mod state;
 mod time;
 
@@ -27,6 +25,10 @@ pub enum Dialect {
     /// Any other server.
     Generic,
 }
+
+/// The rows of a dialect to which a test added one.
+#[cfg(debug_assertions)]
+static ADDED: std::sync::OnceLock<(Dialect, Vec<(&str, Reading)>)> = std::sync::OnceLock::new();
 
 const ACTIVE_DIRECTORY: &[(&str, Reading)] = &[
     ("userAccountControl", Reading::UserAccountControl),
@@ -151,10 +153,24 @@ impl Dialect {
         self == Self::ActiveDirectory && attribute == "userAccountControl" && !imitated()
     }
 
+    /// For this whole process from now on: such servers say by `TRUE` in this attribute that an account is disabled.
+    /// False if a row was added before; there can be one.
+    ///
+    /// For tests, which see by it that everybody who judges an account goes by the rows. Only builds with debug
+    /// assertions have it: no release can be told to judge otherwise than its source says.
+    #[cfg(debug_assertions)]
+    pub fn add_disabling_attribute(self, attribute: &'static str) -> bool {
+        let mut rows = self.built_in_readings().to_vec();
+        rows.push((attribute, Reading::DisabledIfTrue));
+        ADDED.set((self, rows)).is_ok()
+    }
+
     /// The rows of the dialect: whoever asks for the state or reads it goes by these.
     fn readings(self) -> &'static [(&'static str, Reading)] {
         #[cfg(debug_assertions)]
-        if let Some(rows) = added::rows(self) {
+        if let Some((changed, rows)) = ADDED.get()
+            && *changed == self
+        {
             return rows;
         }
         self.built_in_readings()

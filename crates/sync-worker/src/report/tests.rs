@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use chrono_tz::Tz;
 use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
-use rollcall_core::issue::IssueKind;
+use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::run::{RunCounts, RunTrigger};
 
 use super::*;

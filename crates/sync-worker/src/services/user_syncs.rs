@@ -50,7 +50,7 @@ impl UserSyncService for UserSyncs {
     ) -> Result<Response<v1::UserSync>, Status> {
         let (this, empty) = (self.clone(), EmptyBase::of_create(&request));
         let call = decode(request, Permission::SyncsWrite);
-        answer(to_its_end(async move { this.with_trees(empty, this.create(call).await).await }).await)
+        answer(to_its_end(async move { this.0.with_trees(empty, this.create(call).await).await }).await)
     }
 
     async fn get_user_sync(
@@ -73,7 +73,7 @@ impl UserSyncService for UserSyncs {
     ) -> Result<Response<v1::UserSync>, Status> {
         let (this, empty) = (self.clone(), EmptyBase::of_update(&request));
         let call = decode(request, Permission::SyncsWrite);
-        answer(to_its_end(async move { this.with_trees(empty, this.update(call).await).await }).await)
+        answer(to_its_end(async move { this.0.with_trees(empty, this.update(call).await).await }).await)
     }
 
     async fn delete_user_sync(
@@ -98,7 +98,7 @@ impl UserSyncService for UserSyncs {
     ) -> Result<Response<v1::CheckUserSyncResponse>, Status> {
         let empty = EmptyBase::of_check(&request);
         let call = decode(request, Permission::SyncsWrite);
-        answer(self.with_trees(empty, self.check(call).await).await)
+        answer(self.0.with_trees(empty, self.check(call).await).await)
     }
 
     async fn check_overlaps(

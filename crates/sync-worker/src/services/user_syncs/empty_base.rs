@@ -12,7 +12,7 @@ use rollcall_runtime::caller::{Caller, Permission, Scope, authorize};
 use tokio::time::Instant;
 use tonic::Request;
 
-use super::UserSyncs;
+use crate::worker::Worker;
 
 /// A refusal waits no longer for the server's answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -56,7 +56,7 @@ impl EmptyBase {
     }
 }
 
-impl UserSyncs {
+impl Worker {
     /// What became of the call; a refusal with the trees of the server in what is said of the empty base DN, if it tells them in time.
     pub(super) async fn with_trees<T>(
         &self,
@@ -82,7 +82,7 @@ impl UserSyncs {
             None => {
                 let key = parse_user_sync(&empty.user_sync)?;
                 empty.caller.may_touch(&key.tenant).ok()?;
-                let stored = self.find(&key).await.ok()?;
+                let stored = self.store.user_sync(&key.tenant, &key.user_sync).await.ok()?;
                 DirectoryName {
                     tenant: key.tenant,
                     directory: stored.settings.directory,
@@ -90,16 +90,12 @@ impl UserSyncs {
             }
         };
         empty.caller.may_touch(&name.tenant).ok()?;
-        self.0.admit_check(&name.tenant).ok()?;
-        let directory = self
-            .0
-            .stored_directory(&name.tenant, &name.directory)
-            .await
-            .ok()?;
+        self.admit_check(&name.tenant).ok()?;
+        let directory = self.stored_directory(&name.tenant, &name.directory).await.ok()?;
         if directory.settings.disabled {
             return None;
         }
-        let open = self.0.directories.open(&directory).await.ok()?;
+        let open = self.directories.open(&directory).await.ok()?;
         open.contexts(Instant::now() + PATIENCE).await.ok()
     }
 }
