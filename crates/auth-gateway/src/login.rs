@@ -8,18 +8,21 @@ pub mod ask;
 pub mod attempt;
 pub mod change;
 pub mod context;
+pub mod eligibility;
+pub mod equal_timing;
 pub mod memory;
 pub mod outcome;
 mod person;
 mod reconcile;
 pub mod record;
 pub mod refresh;
+pub mod request_ids;
+mod reserve;
 pub mod role;
 mod seen;
-mod soft_lock;
-pub mod standing;
+pub mod single_flight;
+pub mod soft_lock;
 mod steps;
-pub mod together;
 mod verify;
 
 use std::sync::Arc;
@@ -37,8 +40,8 @@ use context::Context;
 use memory::keyed_hash::PrivateHasher;
 use outcome::Outcome;
 use record::record_early;
+use request_ids::{Repeated, RequestIds, Ticket};
 use steps::log_in;
-use together::join::{Joined, Joins, Ticket};
 
 /// Of an outage people are told at multiples of this, which is several times what its paths take.
 const OUTAGE_TICK: Duration = Duration::from_millis(25);
@@ -49,7 +52,7 @@ pub type Done = Arc<Result<Outcome, Error>>;
 /// Carries logins out.
 pub struct Logins {
     context: Arc<Context>,
-    joins: Arc<Joins<Result<Outcome, Error>>>,
+    request_ids: Arc<RequestIds<Result<Outcome, Error>>>,
     hasher: PrivateHasher,
     tasks: TaskTracker,
 }
@@ -58,7 +61,7 @@ impl Logins {
     /// Carries logins out in `context`; `random` keys what is only kept in memory.
     pub fn new(context: Context, random: &[u8; 32]) -> Self {
         Self {
-            joins: Joins::new(context.login.join),
+            request_ids: RequestIds::new(context.login.join),
             context: Arc::new(context),
             hasher: PrivateHasher::new(random),
             tasks: TaskTracker::new(),
@@ -74,17 +77,17 @@ impl Logins {
         };
         let key = (attempt.caller.name().to_owned(), request_id);
         let fingerprint = attempt.fingerprint(&self.hasher);
-        match self.joins.join(key, fingerprint, Instant::now()) {
-            Joined::First(ticket) => {
+        match self.request_ids.join(key, fingerprint, Instant::now()) {
+            Repeated::First(ticket) => {
                 self.carry_out(attempt, Some(ticket), Progress::default(), deadline)
                     .await
             }
-            Joined::Reused => {
+            Repeated::Reused => {
                 let message = "the request_id was used before, with a different request";
                 let error = Error::new(Reason::RequestIdReused, message);
                 Arc::new(Err(self.refused(&attempt.origin(), error).await))
             }
-            Joined::Repeat(mut answer) => {
+            Repeated::Repeat(mut answer) => {
                 let told = timeout_at(deadline, answer.wait_for(Option::is_some)).await;
                 match told {
                     Ok(Ok(done)) => done.as_ref().map_or_else(|| Arc::new(Err(broken())), Arc::clone),

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 
 use crate::error::Reason;
 use crate::id::{DirectoryId, TenantId, UserId, UserSyncId};
+use crate::text_enum::text_enum;
 use crate::verdict::InternalReason;
-use crate::words::words;
 
 /// How a login attempt ended, as the audit log keeps it. Callers see less.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -21,7 +21,7 @@ pub enum LoginOutcome {
     Error,
 }
 
-words! {
+text_enum! {
     /// Why a login ended as it did, where neither the directory nor an error says so.
     pub enum OwnReason {
         /// The right password of somebody who may log in.

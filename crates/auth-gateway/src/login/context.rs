@@ -8,17 +8,17 @@ use rollcall_service::directories::Directories;
 use rollcall_store::{LoginStore, Store};
 use tokio::time::Instant;
 
+use super::equal_timing::EqualTiming;
 use super::memory::keyed_hash::{PrivateHasher, SharedHasher};
 use super::memory::known_dn::KnownDns;
 use super::memory::prepared::PreparedSyncs;
-use super::memory::replay::Replays;
 use super::memory::tenant_view::TenantViews;
-use super::memory::unsettled::Unsettled;
 use super::refresh::Refreshes;
 use super::seen::Verified;
-use super::together::disguise::Disguise;
-use super::together::flight::Flights;
-use super::together::turn::Turns;
+use super::single_flight::SingleFlight;
+use super::soft_lock::queue::Turns;
+use super::soft_lock::unsettled::Unsettled;
+use super::soft_lock::wrong_passwords::WrongPasswords;
 use crate::config;
 use crate::worker::Worker;
 
@@ -36,13 +36,13 @@ pub struct Context {
     pub(super) views: TenantViews,
     pub(super) prepared: PreparedSyncs,
     pub(super) known_dns: KnownDns,
-    pub(super) flights: Flights<Verified>,
+    pub(super) single_flight: SingleFlight<Verified>,
     pub(super) turns: Turns,
     pub(super) unsettled: Unsettled,
-    pub(super) replays: Replays,
+    pub(super) wrong_passwords: WrongPasswords,
     /// Passwords that were tried while the person was not there.
-    pub(super) absent: Replays,
-    pub(super) disguise: Disguise,
+    pub(super) absent: WrongPasswords,
+    pub(super) equal_timing: EqualTiming,
     pub(super) refreshes: Refreshes,
 }
 
@@ -86,12 +86,12 @@ impl Context {
             views: TenantViews::new(parts.throttle.defaults()),
             prepared: PreparedSyncs::new(parts.policy),
             known_dns: KnownDns::default(),
-            flights: Flights::default(),
+            single_flight: SingleFlight::default(),
             turns: Turns::default(),
             unsettled: Unsettled::default(),
-            replays: Replays::new(parts.throttle.replay),
-            absent: Replays::new(parts.throttle.replay),
-            disguise: Disguise::new(parts.login.max_waiting),
+            wrong_passwords: WrongPasswords::new(parts.throttle.replay),
+            absent: WrongPasswords::new(parts.throttle.replay),
+            equal_timing: EqualTiming::new(parts.login.max_waiting),
             refreshes: Refreshes::new(parts.worker),
         }
     }

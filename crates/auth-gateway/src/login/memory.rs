@@ -3,6 +3,4 @@
 pub mod keyed_hash;
 pub mod known_dn;
 pub mod prepared;
-pub mod replay;
 pub mod tenant_view;
-pub mod unsettled;

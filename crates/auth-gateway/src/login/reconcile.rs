@@ -13,11 +13,11 @@ use tokio::time::Instant;
 use super::ask::read_again;
 use super::change::{Change, change};
 use super::context::Context;
+use super::eligibility::{Eligibility, eligibility};
 use super::outcome::{Denial, changed_too_fast, not_recorded};
 use super::person::Stop;
 use super::refresh::{Renewal, unavailable};
 use super::seen::{Seen, Source};
-use super::standing::{Standing, standing};
 
 /// Why somebody with the right password is not let in: for the audit log, and for the caller.
 pub(super) type Refusal = (LoginReason, Stop);
@@ -82,12 +82,12 @@ async fn bring_up_to_date(
 
 /// Whether somebody whose password is right may log in as they stand in the store.
 fn admission(target: &LoginTarget, typed: &str) -> Result<(), Refusal> {
-    match standing(target, typed) {
-        Standing::Ask { .. } if target.user.state == UserState::Active => Ok(()),
-        Standing::Ask { .. } => Err(denied(OwnReason::Deactivated)),
-        Standing::Refused(_) => Err(denied(OwnReason::ChangedMeanwhile)),
-        Standing::Local => Err((OwnReason::LocalUser.into(), Stop::Denied(Denial::LocalUser))),
-        Standing::Unable(obstacle) => Err(failed(obstacle.into())),
+    match eligibility(target, typed) {
+        Eligibility::Ask { .. } if target.user.state == UserState::Active => Ok(()),
+        Eligibility::Ask { .. } => Err(denied(OwnReason::Deactivated)),
+        Eligibility::Refused(_) => Err(denied(OwnReason::ChangedMeanwhile)),
+        Eligibility::Local => Err((OwnReason::LocalUser.into(), Stop::Denied(Denial::LocalUser))),
+        Eligibility::Unable(obstacle) => Err(failed(obstacle.into())),
     }
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn judge_again(
         return Err(denied(OwnReason::ChangedMeanwhile));
     };
     let was = std::mem::replace(target, *now);
-    let Standing::Ask { origin, sync } = standing(target, typed) else {
+    let Eligibility::Ask { origin, sync } = eligibility(target, typed) else {
         return admission(target, typed);
     };
     let is_same_person =

@@ -11,8 +11,8 @@ use rollcall_store::{FinishLogin, FinishOutcome, LoginTarget, NewAuditEvent};
 
 use super::attempt::AttemptOrigin;
 use super::context::Context;
-use super::memory::unsettled::Held;
 use super::outcome::not_recorded;
+use super::soft_lock::unsettled::Held;
 
 /// Whose login it is, for the audit log.
 #[derive(Clone, Default)]

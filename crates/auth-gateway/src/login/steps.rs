@@ -2,7 +2,7 @@
 //!
 //! 1. What can be refused without looking is refused when the request is converted.
 //! 2. [`resolve`]: one query finds out whom the login means. LOCAL users, and what is switched off, are answered here.
-//! 3. [`soft_lock`]: a failure slot is reserved before the password goes anywhere.
+//! 3. [`reserve`]: a failure slot is reserved before the password goes anywhere.
 //! 4. [`verify`]: the password is tried by the directory that owns the user. Where nobody is asked, because the login is
 //!    nobody's or its user may not log in, a wait of the same length stands in its place.
 //! 5. [`accept`]: what the directory's answer means. Refusals end here.
@@ -22,6 +22,7 @@ use rollcall_store::{FinishOutcome, LoginTarget, StoreError};
 
 use super::attempt::{Attempt, Progress};
 use super::context::Context;
+use super::eligibility::{Eligibility, eligibility};
 use super::memory::tenant_view::TenantView;
 use super::outcome::{
     self, Authenticated, Denial, Judgement, Outcome, bind_outcome_unknown, changed_too_fast,
@@ -29,10 +30,9 @@ use super::outcome::{
 use super::person::{Known, Person, Stop, Trial};
 use super::reconcile::{Refusal, failed, judge_again, reconcile};
 use super::record::{Ending, Who, record, record_early, record_success, record_unasked};
+use super::reserve::{Slots, network, reserve};
 use super::seen::{Seen, Verified};
-use super::soft_lock::{Slots, network, soft_lock};
-use super::standing::{Standing, standing};
-use super::together::flight::Boarded;
+use super::single_flight::Attempted;
 use super::verify::verify;
 
 /// How often a login is judged again because what decides it changed meanwhile.
@@ -53,21 +53,21 @@ pub(super) async fn log_in(c: &Context, attempt: &Attempt, progress: &Progress) 
 async fn walk(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Authenticated, Stop> {
     let person = resolve(c, attempt).await?;
     let (mut slots, verified) = loop {
-        match c.flights.board(person.fingerprint) {
-            Boarded::First(flight) => {
-                let mut slots = soft_lock(c, attempt, &person).await?;
+        match c.single_flight.join(person.fingerprint) {
+            Attempted::Leader(leader) => {
+                let mut slots = reserve(c, attempt, &person).await?;
                 let verified = Arc::new(verify(c, attempt, progress, &person, slots.begin).await);
                 match verified.is_for_all(attempt) {
-                    true => flight.land(Arc::clone(&verified)),
-                    false => slots.flight = Some(flight),
+                    true => leader.publish(Arc::clone(&verified)),
+                    false => slots.leader = Some(leader),
                 }
                 break (slots, verified);
             }
-            Boarded::Other(landing) => {
+            Attempted::Follower(follower) => {
                 // The other attempt may send this very password.
                 progress.bind_begins();
                 let deadline = c.directory_deadline(attempt.deadline);
-                match landing.wait(deadline).await {
+                match follower.wait(deadline).await {
                     Ok(Some(verified)) => break (Slots::of_another(), verified),
                     Ok(None) => progress.nothing_was_sent(),
                     Err(_) => return Err(person.failed(c, bind_outcome_unknown()).await),
@@ -92,10 +92,10 @@ async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
     let hash = c.shared.unknown_login(&tenant, &typed);
     let target = c.login_store.target(&tenant, &attempt.login).await?;
     let sync = target.as_ref().and_then(|target| target.sync.as_ref());
-    let standing = target.as_ref().map(|target| standing(target, &typed));
-    let counted = match (&target, &standing) {
+    let eligibility = target.as_ref().map(|target| eligibility(target, &typed));
+    let counted = match (&target, &eligibility) {
         // Whoever else types it must not lock this user's account.
-        (Some(_), Some(Standing::Refused(OwnReason::AmbiguousLogin))) | (None, _) => {
+        (Some(_), Some(Eligibility::Refused(OwnReason::AmbiguousLogin))) | (None, _) => {
             ThrottleSubject::UnknownLogin(hash.clone())
         }
         (Some(target), _) => ThrottleSubject::User(target.user.id),
@@ -114,7 +114,7 @@ async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
         client: attempt.client,
     };
     let own = who.user_sync.as_ref().and_then(|sync| view.home(sync));
-    let home = own.or_else(|| view.home_of_nobody(&hash));
+    let home = own.or_else(|| view.home_for_unknown_login(&hash));
     let key = subject_key(&tenant, &counted);
     let mut person = Person {
         fingerprint: c.private.password(&key, &attempt.password),
@@ -127,12 +127,14 @@ async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
         counted,
         key,
     };
-    if let Some((target, standing)) = target.zip(standing) {
-        person.trial = match standing {
-            Standing::Ask { origin, sync } => Trial::Bind(Box::new(Known { target, origin, sync })),
-            Standing::Refused(reason) => Trial::Wait(reason),
-            Standing::Local => return Err(person.denied(c, OwnReason::LocalUser, Denial::LocalUser).await),
-            Standing::Unable(obstacle) => return Err(person.failed(c, obstacle.into()).await),
+    if let Some((target, eligibility)) = target.zip(eligibility) {
+        person.trial = match eligibility {
+            Eligibility::Ask { origin, sync } => Trial::Bind(Box::new(Known { target, origin, sync })),
+            Eligibility::Refused(reason) => Trial::Wait(reason),
+            Eligibility::Local => {
+                return Err(person.denied(c, OwnReason::LocalUser, Denial::LocalUser).await);
+            }
+            Eligibility::Unable(obstacle) => return Err(person.failed(c, obstacle.into()).await),
         };
     }
     match (&person.trial, view.obstacle(&hash)) {

@@ -69,8 +69,8 @@ async fn wait(
     if let Some(home) = &person.home {
         reach(c, home, attempt).await?;
     }
-    c.disguise.wait(person.home_key(), begin, c.random()).await;
-    c.replays.remember(person.fingerprint, Instant::now());
+    c.equal_timing.wait(person.home_key(), begin, c.random()).await;
+    c.wrong_passwords.remember(person.fingerprint, Instant::now());
     Ok(Verified::new(c, Reading::refused(reason), false, None))
 }
 
@@ -138,10 +138,10 @@ async fn bind(
         Finding::Judged { verdict, .. } => {
             let accepted = matches!(verdict, Verdict::Authenticated { .. });
             if let Some(home) = person.home_key() {
-                c.disguise.learn(home, accepted, begin.elapsed());
+                c.equal_timing.learn(home, accepted, begin.elapsed());
             }
         }
-        Finding::Absent(_) => c.disguise.wait(person.home_key(), begin, c.random()).await,
+        Finding::Absent(_) => c.equal_timing.wait(person.home_key(), begin, c.random()).await,
         Finding::Failed(_) => {}
     }
     if matches!(answer.finding, Finding::Failed(_)) && !answer.bind_sent && attempt.is_too_hurried(deadline) {
@@ -159,7 +159,7 @@ async fn bind(
     }
     // Only a password that was compared and found wrong: a locked account's may be right tomorrow.
     if reading.audit.1 == InternalReason::InvalidCredentials.into() {
-        c.replays.remember(person.fingerprint, Instant::now());
+        c.wrong_passwords.remember(person.fingerprint, Instant::now());
     }
     let seen = match answer.finding {
         Finding::Judged { entry, .. } => Some(Seen {

@@ -1,6 +1,6 @@
 //! Why a login is denied: what the caller is told, and what only the audit log keeps.
 
-use crate::words::words;
+use crate::text_enum::text_enum;
 
 /// The reason of a denial that the caller may see.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -19,7 +19,7 @@ pub enum PublicReason {
     LogonRestricted,
 }
 
-words! {
+text_enum! {
     /// The reason of a denial that only the audit log keeps.
     pub enum InternalReason {
         /// Wrong password or unknown account; most directories do not tell which.

@@ -12,7 +12,7 @@ use rollcall_core::user_sync::UserSync;
 use rollcall_store::{PageRequest, Store, StoreError};
 use tokio::time::Instant;
 
-use crate::login::standing::Obstacle;
+use crate::login::eligibility::Obstacle;
 
 /// A view is used for this long.
 const FRESH: Duration = Duration::from_secs(10);
@@ -60,7 +60,7 @@ impl TenantView {
 
     /// Where a login that names nobody seems to be at home: for the same login always the same, so that it behaves like
     /// somebody's.
-    pub fn home_of_nobody(&self, login_hash: &str) -> Option<&Home> {
+    pub fn home_for_unknown_login(&self, login_hash: &str) -> Option<&Home> {
         one_of(&self.homes, login_hash)
     }
 

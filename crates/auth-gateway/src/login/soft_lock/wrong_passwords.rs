@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::keyed_hash::Fingerprint;
+use crate::login::memory::keyed_hash::Fingerprint;
 
 /// Most wrong passwords remembered; beyond it the oldest is forgotten early.
 const CAPACITY: usize = 100_000;
 
 /// The wrong passwords of the last moments.
-pub struct Replays {
+pub struct WrongPasswords {
     keep: Duration,
     inner: Mutex<Inner>,
 }
@@ -27,7 +27,7 @@ struct Inner {
     order: VecDeque<(Instant, Fingerprint)>,
 }
 
-impl Replays {
+impl WrongPasswords {
     /// Remembers each for `keep`; zero remembers nothing.
     pub fn new(keep: Duration) -> Self {
         Self {
@@ -81,36 +81,39 @@ mod tests {
 
     #[test]
     fn a_wrong_password_is_remembered_from_the_first_time_and_no_longer() {
-        let replays = Replays::new(Duration::from_secs(60));
+        let wrong_passwords = WrongPasswords::new(Duration::from_secs(60));
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert!(!replays.contains(&[1; 32], at(0)));
-        replays.remember([1; 32], at(0));
-        replays.remember([1; 32], at(50));
-        assert!(replays.contains(&[1; 32], at(59)));
-        assert!(!replays.contains(&[2; 32], at(59)));
-        assert!(!replays.contains(&[1; 32], at(60)));
+        assert!(!wrong_passwords.contains(&[1; 32], at(0)));
+        wrong_passwords.remember([1; 32], at(0));
+        wrong_passwords.remember([1; 32], at(50));
+        assert!(wrong_passwords.contains(&[1; 32], at(59)));
+        assert!(!wrong_passwords.contains(&[2; 32], at(59)));
+        assert!(!wrong_passwords.contains(&[1; 32], at(60)));
     }
 
     #[test]
     fn memory_is_bounded() {
-        let replays = Replays::new(Duration::from_secs(60));
+        let wrong_passwords = WrongPasswords::new(Duration::from_secs(60));
         let now = Instant::now();
         for number in 0..=CAPACITY as u64 {
             let mut fingerprint = [0; 32];
             fingerprint[..8].copy_from_slice(&number.to_be_bytes());
-            replays.remember(fingerprint, now);
+            wrong_passwords.remember(fingerprint, now);
         }
-        assert!(!replays.contains(&[0; 32], now));
-        let inner = replays.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(!wrong_passwords.contains(&[0; 32], now));
+        let inner = wrong_passwords
+            .inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         assert_eq!((inner.known.len(), inner.order.len()), (CAPACITY, CAPACITY));
     }
 
     #[test]
     fn nothing_is_remembered_when_it_is_switched_off() {
-        let replays = Replays::new(Duration::ZERO);
+        let wrong_passwords = WrongPasswords::new(Duration::ZERO);
         let now = Instant::now();
-        replays.remember([1; 32], now);
-        assert!(!replays.contains(&[1; 32], now));
+        wrong_passwords.remember([1; 32], now);
+        assert!(!wrong_passwords.contains(&[1; 32], now));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rollcall_core::throttle::{Slot, ThrottleSubject};
 use rollcall_store::HeldSlot;
 
-use super::keyed_hash::Fingerprint;
+use crate::login::memory::keyed_hash::Fingerprint;
 
 /// Most passwords remembered; beyond it the oldest is forgotten early, and then counts once more.
 const CAPACITY: usize = 100_000;

@@ -1,10 +1,10 @@
-//! Closed sets of words: an enum whose variants have one spelling each, in the audit log or on the wire.
+//! Enums whose variants have one spelling each, in the audit log or on the wire.
 
 /// Defines an enum with `ALL` and `as_str`.
-macro_rules! words {
+macro_rules! text_enum {
     (
         $(#[$meta:meta])*
-        pub enum $enum:ident { $($(#[$doc:meta])* $name:ident = $word:literal,)* }
+        pub enum $enum:ident { $($(#[$doc:meta])* $name:ident = $text:literal,)* }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -18,10 +18,10 @@ macro_rules! words {
 
             /// How it is spelled.
             pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $word,)* }
+                match self { $(Self::$name => $text,)* }
             }
         }
     };
 }
 
-pub(crate) use words;
+pub(crate) use text_enum;

@@ -14,17 +14,17 @@ use crate::login::memory::keyed_hash::Fingerprint;
 const CAPACITY: usize = 100_000;
 
 /// Whose request id it is: ids of different callers have nothing to do with each other.
-pub type JoinKey = (String, String);
+pub type RequestIdKey = (String, String);
 
 /// Attempts of the last minutes by request id. `T` is what an attempt ends with.
-pub struct Joins<T> {
+pub struct RequestIds<T> {
     keep: Duration,
     inner: Mutex<Inner<T>>,
 }
 
 struct Inner<T> {
-    attempts: HashMap<JoinKey, Attempt<T>>,
-    order: VecDeque<(Instant, JoinKey, u64)>,
+    attempts: HashMap<RequestIdKey, Attempt<T>>,
+    order: VecDeque<(Instant, RequestIdKey, u64)>,
     next: u64,
 }
 
@@ -35,7 +35,7 @@ struct Attempt<T> {
 }
 
 /// What a request id turns out to be.
-pub enum Joined<T> {
+pub enum Repeated<T> {
     /// The first with this id: carry it out and [`Ticket::finish`] it.
     First(Ticket<T>),
     /// A repeat: wait for the first attempt's answer.
@@ -46,14 +46,14 @@ pub enum Joined<T> {
 
 /// The first attempt's duty to tell its answer. Dropped without, the id is free again.
 pub struct Ticket<T> {
-    joins: Arc<Joins<T>>,
-    key: JoinKey,
+    request_ids: Arc<RequestIds<T>>,
+    key: RequestIdKey,
     number: u64,
     sender: watch::Sender<Option<Arc<T>>>,
     keep: bool,
 }
 
-impl<T> Joins<T> {
+impl<T> RequestIds<T> {
     /// Remembers each attempt for `keep` from its start.
     pub fn new(keep: Duration) -> Arc<Self> {
         let inner = Inner {
@@ -68,14 +68,14 @@ impl<T> Joins<T> {
     }
 
     /// Joins the attempt with this id, or becomes it.
-    pub fn join(self: &Arc<Self>, key: JoinKey, request: Fingerprint, now: Instant) -> Joined<T> {
+    pub fn join(self: &Arc<Self>, key: RequestIdKey, request: Fingerprint, now: Instant) -> Repeated<T> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.forget(now, self.keep);
         if let Some(attempt) = inner.attempts.get(&key) {
             return if attempt.request == request {
-                Joined::Repeat(attempt.answer.clone())
+                Repeated::Repeat(attempt.answer.clone())
             } else {
-                Joined::Reused
+                Repeated::Reused
             };
         }
         let (sender, answer) = watch::channel(None);
@@ -90,8 +90,8 @@ impl<T> Joins<T> {
                 answer,
             },
         );
-        Joined::First(Ticket {
-            joins: Arc::clone(self),
+        Repeated::First(Ticket {
+            request_ids: Arc::clone(self),
             key,
             number,
             sender,
@@ -113,7 +113,7 @@ impl<T> Inner<T> {
         }
     }
 
-    fn remove(&mut self, key: &JoinKey, number: u64) {
+    fn remove(&mut self, key: &RequestIdKey, number: u64) {
         if self
             .attempts
             .get(key)
@@ -136,7 +136,11 @@ impl<T> Ticket<T> {
 impl<T> Drop for Ticket<T> {
     fn drop(&mut self) {
         if !self.keep {
-            let mut inner = self.joins.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut inner = self
+                .request_ids
+                .inner
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             inner.remove(&self.key, self.number);
         }
     }
@@ -147,29 +151,29 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
-    fn key(id: &str) -> JoinKey {
+    fn key(id: &str) -> RequestIdKey {
         ("caller".to_owned(), id.to_owned())
     }
 
-    fn first(joins: &Arc<Joins<i32>>, id: &str, now: Instant) -> Ticket<i32> {
-        match joins.join(key(id), [1; 32], now) {
-            Joined::First(ticket) => ticket,
+    fn first(request_ids: &Arc<RequestIds<i32>>, id: &str, now: Instant) -> Ticket<i32> {
+        match request_ids.join(key(id), [1; 32], now) {
+            Repeated::First(ticket) => ticket,
             _ => panic!("{id} is known"),
         }
     }
 
     #[tokio::test]
     async fn a_repeat_gets_the_first_answer_while_it_is_worked_on_and_afterwards() {
-        let joins = Joins::new(Duration::from_secs(300));
+        let request_ids = RequestIds::new(Duration::from_secs(300));
         let now = Instant::now();
-        let ticket = first(&joins, "a", now);
-        let Joined::Repeat(mut early) = joins.join(key("a"), [1; 32], now) else {
+        let ticket = first(&request_ids, "a", now);
+        let Repeated::Repeat(mut early) = request_ids.join(key("a"), [1; 32], now) else {
             panic!("not joined");
         };
         ticket.finish(Arc::new(7), true);
         early.wait_for(Option::is_some).await.unwrap();
         assert_eq!(early.borrow().as_deref(), Some(&7));
-        let Joined::Repeat(late) = joins.join(key("a"), [1; 32], now) else {
+        let Repeated::Repeat(late) = request_ids.join(key("a"), [1; 32], now) else {
             panic!("not joined");
         };
         assert_eq!(late.borrow().as_deref(), Some(&7));
@@ -177,36 +181,42 @@ mod tests {
 
     #[test]
     fn an_id_stands_for_one_request_of_one_caller() {
-        let joins = Joins::new(Duration::from_secs(300));
+        let request_ids = RequestIds::new(Duration::from_secs(300));
         let now = Instant::now();
-        let _ticket = first(&joins, "a", now);
-        assert!(matches!(joins.join(key("a"), [2; 32], now), Joined::Reused));
+        let _ticket = first(&request_ids, "a", now);
+        assert!(matches!(
+            request_ids.join(key("a"), [2; 32], now),
+            Repeated::Reused
+        ));
         let stranger = ("stranger".to_owned(), "a".to_owned());
-        assert!(matches!(joins.join(stranger, [2; 32], now), Joined::First(_)));
+        assert!(matches!(
+            request_ids.join(stranger, [2; 32], now),
+            Repeated::First(_)
+        ));
     }
 
     #[tokio::test]
     async fn an_attempt_that_may_be_repeated_or_that_broke_frees_its_id() {
-        let joins = Joins::new(Duration::from_secs(300));
+        let request_ids = RequestIds::new(Duration::from_secs(300));
         let now = Instant::now();
-        first(&joins, "a", now).finish(Arc::new(1), false);
-        let ticket = first(&joins, "a", now);
-        let Joined::Repeat(mut waiting) = joins.join(key("a"), [1; 32], now) else {
+        first(&request_ids, "a", now).finish(Arc::new(1), false);
+        let ticket = first(&request_ids, "a", now);
+        let Repeated::Repeat(mut waiting) = request_ids.join(key("a"), [1; 32], now) else {
             panic!("not joined");
         };
         drop(ticket);
         assert!(waiting.wait_for(Option::is_some).await.is_err());
-        first(&joins, "a", now).finish(Arc::new(2), true);
+        first(&request_ids, "a", now).finish(Arc::new(2), true);
     }
 
     #[test]
     fn ids_are_forgotten_in_time() {
-        let joins = Joins::new(Duration::from_secs(300));
+        let request_ids = RequestIds::new(Duration::from_secs(300));
         let now = Instant::now();
-        first(&joins, "a", now).finish(Arc::new(1), true);
+        first(&request_ids, "a", now).finish(Arc::new(1), true);
         let later = now + Duration::from_secs(300);
-        first(&joins, "a", later).finish(Arc::new(1), true);
-        let inner = joins.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        first(&request_ids, "a", later).finish(Arc::new(1), true);
+        let inner = request_ids.inner.lock().unwrap_or_else(PoisonError::into_inner);
         assert_eq!((inner.attempts.len(), inner.order.len()), (1, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! What is decided about a login before any directory is asked.
+//! Whether a directory is asked about a login at all: what the store knows decides the rest.
 
 use rollcall_core::audit::OwnReason;
 use rollcall_core::directory::Directory;
@@ -10,8 +10,8 @@ use rollcall_core::user_sync::UserSync;
 use rollcall_proto::resource_name;
 use rollcall_store::{LoginSync, LoginTarget};
 
-/// Where a user stands.
-pub enum Standing {
+/// What becomes of a login before any directory is asked.
+pub enum Eligibility {
     /// Ask the directory.
     Ask {
         /// Where the user comes from.
@@ -89,10 +89,10 @@ impl From<Obstacle> for Error {
 
 /// Decides. A block comes before everything else, and what is told comes after what is not. Whom the directory disabled
 /// it may have enabled again since, so it is asked. `typed` is what was typed, normalized.
-pub fn standing(target: &LoginTarget, typed: &str) -> Standing {
+pub fn eligibility(target: &LoginTarget, typed: &str) -> Eligibility {
     let user = &target.user;
     if user.block.is_some() {
-        return Standing::Refused(OwnReason::Blocked);
+        return Eligibility::Refused(OwnReason::Blocked);
     }
     let by_directory = matches!(
         user.state_reason,
@@ -101,18 +101,18 @@ pub fn standing(target: &LoginTarget, typed: &str) -> Standing {
     match user.state {
         UserState::Active => {}
         UserState::Deactivated if by_directory => {}
-        UserState::Deactivated => return Standing::Refused(OwnReason::Deactivated),
-        UserState::Archived => return Standing::Refused(OwnReason::Archived),
+        UserState::Deactivated => return Eligibility::Refused(OwnReason::Deactivated),
+        UserState::Archived => return Eligibility::Refused(OwnReason::Archived),
     }
     let (origin, sync) = match (&user.origin, &target.sync) {
-        (None, _) => return Standing::Local,
+        (None, _) => return Eligibility::Local,
         // Whoever owned the user is gone, and with it whoever could check a password.
-        (Some(_), None) => return Standing::Refused(OwnReason::UserSyncDeleted),
+        (Some(_), None) => return Eligibility::Refused(OwnReason::UserSyncDeleted),
         (Some(origin), Some(sync)) => (origin, sync),
     };
     // Their e-mail address is still nobody else's.
     if user.login_ambiguous && normalize(&user.profile.login) == typed {
-        return Standing::Refused(OwnReason::AmbiguousLogin);
+        return Eligibility::Refused(OwnReason::AmbiguousLogin);
     }
     let tenant = &user.tenant;
     let obstacle = match target.tenant_enabled {
@@ -126,8 +126,8 @@ pub fn standing(target: &LoginTarget, typed: &str) -> Standing {
         ),
     };
     match obstacle {
-        Some(obstacle) => Standing::Unable(obstacle),
-        None => Standing::Ask {
+        Some(obstacle) => Eligibility::Unable(obstacle),
+        None => Eligibility::Ask {
             origin: origin.clone(),
             sync: sync.clone(),
         },
@@ -135,5 +135,4 @@ pub fn standing(target: &LoginTarget, typed: &str) -> Standing {
 }
 
 #[cfg(test)]
-#[path = "standing_tests.rs"]
 mod tests;

@@ -53,11 +53,11 @@ fn target() -> LoginTarget {
 fn told(change: impl Fn(&mut LoginTarget)) -> String {
     let mut target = target();
     change(&mut target);
-    match standing(&target, "ada") {
-        Standing::Ask { .. } => "ask".into(),
-        Standing::Local => "local".into(),
-        Standing::Refused(reason) => reason.as_str().into(),
-        Standing::Unable(obstacle) => format!("{} {}", obstacle.reason.as_str(), obstacle.resource),
+    match eligibility(&target, "ada") {
+        Eligibility::Ask { .. } => "ask".into(),
+        Eligibility::Local => "local".into(),
+        Eligibility::Refused(reason) => reason.as_str().into(),
+        Eligibility::Unable(obstacle) => format!("{} {}", obstacle.reason.as_str(), obstacle.resource),
     }
 }
 

@@ -11,39 +11,39 @@ use tokio::time::{Instant, timeout_at};
 use crate::login::memory::keyed_hash::Fingerprint;
 
 /// The passwords that are being tried. Clones share them.
-pub struct Flights<T>(Arc<Mutex<Awaited<T>>>);
+pub struct SingleFlight<T>(Arc<Mutex<Awaited<T>>>);
 
 type Awaited<T> = HashMap<Fingerprint, watch::Receiver<Option<Arc<T>>>>;
 
 /// What an attempt turns out to be.
-pub enum Boarded<T> {
-    /// The first with this password: try it and [`Flight::land`].
-    First(Flight<T>),
+pub enum Attempted<T> {
+    /// The first with this password: try it and [`Leader::publish`].
+    Leader(Leader<T>),
     /// Another one tries it: wait for what it finds.
-    Other(Landing<T>),
+    Follower(Follower<T>),
 }
 
-/// The duty to try a password. Dropped without a landing, one of those who wait tries it.
-pub struct Flight<T> {
-    flights: Flights<T>,
+/// The duty to try a password. Dropped before it tells, one of those who wait tries it.
+pub struct Leader<T> {
+    single_flight: SingleFlight<T>,
     fingerprint: Fingerprint,
     found: watch::Sender<Option<Arc<T>>>,
 }
 
 /// The wait for another attempt.
-pub struct Landing<T>(watch::Receiver<Option<Arc<T>>>);
+pub struct Follower<T>(watch::Receiver<Option<Arc<T>>>);
 
-impl<T> Flights<T> {
+impl<T> SingleFlight<T> {
     /// Joins the attempt with this password, or becomes it.
-    pub fn board(&self, fingerprint: Fingerprint) -> Boarded<T> {
+    pub fn join(&self, fingerprint: Fingerprint) -> Attempted<T> {
         let mut awaited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match awaited.entry(fingerprint) {
-            Entry::Occupied(there) => Boarded::Other(Landing(there.get().clone())),
+            Entry::Occupied(there) => Attempted::Follower(Follower(there.get().clone())),
             Entry::Vacant(free) => {
                 let (found, waiting) = watch::channel(None);
                 free.insert(waiting);
-                Boarded::First(Flight {
-                    flights: self.clone(),
+                Attempted::Leader(Leader {
+                    single_flight: self.clone(),
                     fingerprint,
                     found,
                 })
@@ -52,14 +52,14 @@ impl<T> Flights<T> {
     }
 }
 
-impl<T> Flight<T> {
+impl<T> Leader<T> {
     /// Tells those who wait. Whoever comes later tries anew: a password that was right may be so no more.
-    pub fn land(self, found: Arc<T>) {
+    pub fn publish(self, found: Arc<T>) {
         self.found.send_replace(Some(found));
     }
 }
 
-impl<T> Landing<T> {
+impl<T> Follower<T> {
     /// What the other attempt found; `None` if it told nothing.
     ///
     /// # Errors
@@ -77,20 +77,24 @@ impl<T> Landing<T> {
 #[derive(Debug)]
 pub struct TooLate;
 
-impl<T> Drop for Flight<T> {
+impl<T> Drop for Leader<T> {
     fn drop(&mut self) {
-        let mut awaited = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut awaited = self
+            .single_flight
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         awaited.remove(&self.fingerprint);
     }
 }
 
-impl<T> Clone for Flights<T> {
+impl<T> Clone for SingleFlight<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Default for Flights<T> {
+impl<T> Default for SingleFlight<T> {
     fn default() -> Self {
         Self(Arc::default())
     }
@@ -107,40 +111,43 @@ mod tests {
         Instant::now() + Duration::from_secs(1)
     }
 
-    fn first(flights: &Flights<i32>, fingerprint: Fingerprint) -> Flight<i32> {
-        match flights.board(fingerprint) {
-            Boarded::First(flight) => flight,
-            Boarded::Other(_) => panic!("it is being tried"),
+    fn leader(single_flight: &SingleFlight<i32>, fingerprint: Fingerprint) -> Leader<i32> {
+        match single_flight.join(fingerprint) {
+            Attempted::Leader(leader) => leader,
+            Attempted::Follower(_) => panic!("it is being tried"),
         }
     }
 
-    fn other(flights: &Flights<i32>, fingerprint: Fingerprint) -> Landing<i32> {
-        match flights.board(fingerprint) {
-            Boarded::First(_) => panic!("it is not being tried"),
-            Boarded::Other(landing) => landing,
+    fn follower(single_flight: &SingleFlight<i32>, fingerprint: Fingerprint) -> Follower<i32> {
+        match single_flight.join(fingerprint) {
+            Attempted::Leader(_) => panic!("it is not being tried"),
+            Attempted::Follower(follower) => follower,
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn those_who_come_meanwhile_share_and_those_who_come_later_do_not() {
-        let flights = Flights::default();
-        let flight = first(&flights, [1; 32]);
-        drop(first(&flights, [2; 32]));
-        let (one, two) = (other(&flights, [1; 32]), other(&flights, [1; 32]));
+        let single_flight = SingleFlight::default();
+        let leader = leader(&single_flight, [1; 32]);
+        drop(leader(&single_flight, [2; 32]));
+        let (one, two) = (
+            follower(&single_flight, [1; 32]),
+            follower(&single_flight, [1; 32]),
+        );
         assert!(two.wait(soon()).await.is_err());
-        flight.land(Arc::new(7));
+        leader.publish(Arc::new(7));
         assert_eq!(one.wait(soon()).await.unwrap().as_deref(), Some(&7));
-        drop(first(&flights, [1; 32]));
-        assert!(flights.0.lock().unwrap().is_empty());
+        drop(leader(&single_flight, [1; 32]));
+        assert!(single_flight.0.lock().unwrap().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_breaks_off_tells_nothing_and_another_takes_its_place() {
-        let flights = Flights::default();
-        let flight = first(&flights, [1; 32]);
-        let waiting = other(&flights, [1; 32]);
-        drop(flight);
+        let single_flight = SingleFlight::default();
+        let leader = leader(&single_flight, [1; 32]);
+        let waiting = follower(&single_flight, [1; 32]);
+        drop(leader);
         assert_eq!(waiting.wait(soon()).await.unwrap(), None);
-        first(&flights, [1; 32]);
+        leader(&single_flight, [1; 32]);
     }
 }

@@ -22,7 +22,7 @@ const MAX_MISS_MICROS: i64 = 4_000;
 
 /// How long logins lately took from the question to the directory's answer, by user sync: what is asked depends on the
 /// sync's role rules, and how fast the answer is on its directory.
-pub struct Disguise {
+pub struct EqualTiming {
     waiting: Semaphore,
     /// How much longer than asked for a wait takes, in microseconds: timers tick every millisecond.
     overshoot: AtomicI64,
@@ -37,7 +37,7 @@ struct Recent {
     accepted: VecDeque<Duration>,
 }
 
-impl Disguise {
+impl EqualTiming {
     /// At most `max_waiting` refusals wait at a time.
     pub fn new(max_waiting: usize) -> Self {
         Self {
@@ -121,37 +121,37 @@ mod tests {
 
     #[test]
     fn delays_are_drawn_from_what_refusals_took() {
-        let disguise = Disguise::new(1);
+        let equal_timing = EqualTiming::new(1);
         for millis in 0..100 {
-            disguise.learn(&staff(), false, Duration::from_millis(millis));
-            disguise.learn(&staff(), true, Duration::from_secs(9));
+            equal_timing.learn(&staff(), false, Duration::from_millis(millis));
+            equal_timing.learn(&staff(), true, Duration::from_secs(9));
         }
         for random in 0..1_000 {
-            let delay = disguise.draw(Some(&staff()), random);
+            let delay = equal_timing.draw(Some(&staff()), random);
             assert!((36..100).contains(&delay.as_millis()), "{delay:?}");
         }
     }
 
     #[test]
     fn while_few_refusals_are_known_right_passwords_serve_too() {
-        let disguise = Disguise::new(1);
-        assert!(disguise.draw(Some(&staff()), 12_345) <= Duration::from_millis(20));
+        let equal_timing = EqualTiming::new(1);
+        assert!(equal_timing.draw(Some(&staff()), 12_345) <= Duration::from_millis(20));
         for _ in 0..5 {
-            disguise.learn(&staff(), true, Duration::from_secs(1));
+            equal_timing.learn(&staff(), true, Duration::from_secs(1));
         }
-        disguise.learn(&staff(), false, Duration::from_secs(3));
-        assert_eq!(disguise.draw(Some(&staff()), 7), Duration::from_secs(1));
+        equal_timing.learn(&staff(), false, Duration::from_secs(3));
+        assert_eq!(equal_timing.draw(Some(&staff()), 7), Duration::from_secs(1));
     }
 
     #[tokio::test]
     async fn waits_are_right_on_average_although_timers_are_coarse() {
-        let disguise = Disguise::new(1);
+        let equal_timing = EqualTiming::new(1);
         let wanted = Duration::from_micros(4_300);
-        disguise.learn(&staff(), false, wanted);
+        equal_timing.learn(&staff(), false, wanted);
         let mut missed = Vec::new();
         for _ in 0..100 {
             let start = Instant::now();
-            disguise.wait(Some(&staff()), Instant::now(), 0).await;
+            equal_timing.wait(Some(&staff()), Instant::now(), 0).await;
             missed.push(micros(start.elapsed()) - micros(wanted));
         }
         missed.drain(..40);
@@ -162,16 +162,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_so_many_wait() {
-        let disguise = Disguise::new(1);
-        disguise.learn(&staff(), false, Duration::from_secs(5));
+        let equal_timing = EqualTiming::new(1);
+        equal_timing.learn(&staff(), false, Duration::from_secs(5));
         let start = tokio::time::Instant::now();
         tokio::join!(
             async {
-                disguise.wait(Some(&staff()), Instant::now(), 0).await;
+                equal_timing.wait(Some(&staff()), Instant::now(), 0).await;
                 assert_eq!(start.elapsed(), Duration::from_secs(5));
             },
             async {
-                disguise.wait(Some(&staff()), Instant::now(), 0).await;
+                equal_timing.wait(Some(&staff()), Instant::now(), 0).await;
                 assert_eq!(start.elapsed(), Duration::ZERO);
             }
         );

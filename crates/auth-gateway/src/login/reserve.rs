@@ -1,0 +1,185 @@
+//! An attempt reserves its slots of the soft lock before the password goes anywhere.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rollcall_core::audit::{LoginOutcome, OwnReason};
+use rollcall_core::error::{Error, Reason};
+use rollcall_core::id::TenantId;
+use rollcall_core::soft_lock::SoftLockMode;
+use rollcall_core::throttle::ThrottleSubject;
+use rollcall_store::{OwnCount, Reservation, Reserved};
+use tokio::time::Instant;
+
+use super::attempt::Attempt;
+use super::context::Context;
+use super::outcome::Denial;
+use super::person::{Person, Stop};
+use super::record::record_unasked;
+use super::seen::Verified;
+use super::single_flight::Leader;
+use super::soft_lock::queue::Turn;
+use super::soft_lock::unsettled::Held;
+
+/// How long to wait before looking again whether a slot is free.
+const SLOT_PAUSE: Duration = Duration::from_millis(10);
+
+/// What an attempt holds that may try its password.
+pub(super) struct Slots {
+    pub(super) held: Held,
+    /// When they were got. What happens from there on must not take longer for some than for others.
+    pub(super) begin: Instant,
+    /// Held until the login has ended.
+    turn: Option<Turn>,
+    /// Held too, if nobody was told what came out: whoever tries the password next finds the slots that are left.
+    pub(super) leader: Option<Leader<Verified>>,
+}
+
+impl Slots {
+    /// None, since another attempt tries the password.
+    pub(super) fn of_another() -> Self {
+        Self {
+            held: Held::none(),
+            begin: Instant::now(),
+            turn: None,
+            leader: None,
+        }
+    }
+
+    /// Another attempt tried the password.
+    pub(super) fn are_another_s(&self) -> bool {
+        self.turn.is_none()
+    }
+}
+
+/// Reserves the slots, or ends the attempt here: a repeated wrong password, or too many.
+pub(super) async fn reserve(c: &Context, attempt: &Attempt, person: &Person) -> Result<Slots, Stop> {
+    let start = Instant::now();
+    let deadline = c.directory_deadline(attempt.deadline);
+    let turn = c.turns.take(&person.key, person.lock.policy.limit, deadline);
+    let Some(mut turn) = turn.await else {
+        return Err(person.failed(c, too_slow()).await);
+    };
+    if c.wrong_passwords.contains(&person.fingerprint, start) {
+        c.equal_timing.wait(person.home_key(), start, c.random()).await;
+        let denied = person.denied(c, OwnReason::RepeatedPassword, Denial::INVALID_CREDENTIALS);
+        return Err(denied.await);
+    }
+    let mut wanted = reservations(c, attempt, person);
+    let slots = loop {
+        let (time, subject) = match take_slots(c, &person.tenant, &wanted, &mut turn, deadline).await? {
+            Reserved::Taken(slots) => break slots,
+            Reserved::Wait { time, subject } => (time, subject),
+        };
+        let of_client = matches!(subject, ThrottleSubject::Client(_));
+        let mode = match of_client {
+            true => c.throttle.defaults().mode,
+            false => person.lock.mode,
+        };
+        if mode == SoftLockMode::Enforce {
+            let (denied, reason) = (LoginOutcome::Denied, OwnReason::TooManyAttempts);
+            record_unasked(c, &person.who, &subject, denied, reason).await?;
+            let retry_after = time.to_std().unwrap_or_default();
+            return Err(Stop::Denied(Denial::TooManyAttempts { retry_after }));
+        }
+        tracing::warn!(
+            tenant = %person.tenant,
+            user = person.who.user.map(tracing::field::display),
+            unknown_login = person.who.unknown_login,
+            of_client,
+            "the soft lock would refuse this login",
+        );
+        wanted.retain(|reservation| matches!(reservation.subject, ThrottleSubject::Client(_)) != of_client);
+    };
+    Ok(Slots {
+        held: c.unsettled.hold(person.fingerprint, slots),
+        begin: Instant::now(),
+        turn: Some(turn),
+        leader: None,
+    })
+}
+
+fn reservations(c: &Context, attempt: &Attempt, person: &Person) -> Vec<Reservation> {
+    let shared = |subject: &ThrottleSubject| c.unsettled.slot(&person.fingerprint, subject);
+    let own = person.at_address(c).map(|subject| OwnCount {
+        shared: shared(&subject),
+        subject,
+        ceiling: person.lock.ceiling,
+    });
+    let of_person = Reservation {
+        shared: shared(&person.counted),
+        subject: person.counted.clone(),
+        policy: person.lock.policy,
+        own,
+    };
+    let of_client = attempt.client.map(|client| {
+        let subject = client_subject(client);
+        Reservation {
+            shared: shared(&subject),
+            subject,
+            policy: c.throttle.client_policy(),
+            own: None,
+        }
+    });
+    [of_person].into_iter().chain(of_client).collect()
+}
+
+/// Takes the slots. While others of this subject hold slots here, one may come free.
+async fn take_slots(
+    c: &Context,
+    tenant: &TenantId,
+    wanted: &[Reservation],
+    turn: &mut Turn,
+    deadline: Instant,
+) -> Result<Reserved, Error> {
+    loop {
+        let asking = turn.ask().await;
+        let reserved = c.login_store.reserve(tenant, wanted, c.now()).await?;
+        match reserved {
+            Reserved::Taken(_) => turn.hold(&asking),
+            Reserved::Wait { .. } if asking.may_come_free() && Instant::now() < deadline => {
+                drop(asking);
+                tokio::time::sleep(SLOT_PAUSE).await;
+                continue;
+            }
+            Reserved::Wait { .. } => {}
+        }
+        return Ok(reserved);
+    }
+}
+
+fn too_slow() -> Error {
+    let message = "the call's deadline passed before the password was sent anywhere";
+    Error::new(Reason::DeadlineExceeded, message)
+}
+
+/// The subject of an end user's address: an IPv6 customer has at least a /64, so that is one address here.
+fn client_subject(address: IpAddr) -> ThrottleSubject {
+    ThrottleSubject::Client(network(address))
+}
+
+/// The end user's address as it is counted.
+pub(super) fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn neighbours_in_an_ipv6_network_are_one_client() {
+        let subject = |text: &str| client_subject(text.parse().unwrap());
+        assert_eq!(subject("2001:db8:1:2::1"), subject("2001:db8:1:2:ffff::9"));
+        assert_ne!(subject("2001:db8:1:2::1"), subject("2001:db8:1:3::1"));
+        assert_eq!(subject("::ffff:192.0.2.7"), subject("192.0.2.7"));
+        assert_ne!(subject("192.0.2.7"), subject("192.0.2.8"));
+    }
+}
