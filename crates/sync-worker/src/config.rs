@@ -42,7 +42,7 @@ pub struct Scheduler {
 #[derive(Deserialize, Clone, Copy)]
 #[serde(deny_unknown_fields)]
 pub struct Runs {
-    /// Runs worked on at a time in this replica; one tenant has half of these places at most.
+    /// Runs worked on at a time in this replica; one tenant has half of these at most.
     pub concurrent: usize,
     /// Runs that may read one directory at a time, in all replicas together.
     pub per_directory: u32,

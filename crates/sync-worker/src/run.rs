@@ -20,31 +20,24 @@ use tokio_util::task::TaskTracker;
 use crate::directories::open_for_use;
 use crate::report::Reports;
 
-pub(crate) mod absences;
-mod applying;
+mod admission;
+mod apply;
 mod carry_out;
-pub(crate) mod context;
-pub(crate) mod disputes;
-mod ending;
+mod end;
 mod executor;
-mod expiry;
-mod neighbours;
-pub(crate) mod owners;
-mod place;
+pub(crate) mod lookups;
+mod permits;
 mod planning;
 mod refresh;
-mod relinking;
 mod source;
 mod steps;
 mod stop;
-mod superseded;
-mod turn;
 
 use carry_out::carry_out;
 pub use executor::RunLimits;
 use executor::{Executor, Job, Phase};
-use place::Places;
-pub(crate) use place::per_tenant;
+use permits::WorkerPermits;
+pub(crate) use permits::per_tenant;
 pub use refresh::{RefreshOutcome, Refreshed};
 
 /// Abandoned runs taken over at a time.
@@ -63,7 +56,7 @@ impl RunEngine {
         Self {
             x: Arc::new(Executor {
                 reports: Reports::new(store.clone(), limits.reports),
-                places: Places::new(limits.concurrent),
+                permits: WorkerPermits::new(limits.concurrent),
                 store,
                 directories,
                 clock,
@@ -259,7 +252,7 @@ impl RunEngine {
     /// # Errors
     /// What the store says.
     pub async fn expire(&self) -> Result<(), Error> {
-        expiry::expire(&self.x).await
+        end::expiry::expire(&self.x).await
     }
 
     /// The held run that may be applied, or was, for one that it superseded; `None` if there is none, or if it has changes
@@ -267,8 +260,8 @@ impl RunEngine {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn standing_for(&self, superseded: &Run) -> Result<Option<Run>, Error> {
-        superseded::standing_for(&self.x.store, superseded).await
+    pub async fn newest_hold_of(&self, superseded: &Run) -> Result<Option<Run>, Error> {
+        end::superseded::newest_hold_of(&self.x.store, superseded).await
     }
 
     /// Lets runs come to a state from which another worker goes on, and gives their leases up.

@@ -7,7 +7,7 @@ use rollcall_store::StoreError;
 use tokio::time::MissedTickBehavior;
 use tracing::Instrument;
 
-use super::ending::end_early;
+use super::end::ending::end_early;
 use super::executor::{Executor, Job, Phase};
 use super::steps::work;
 use super::stop::Stop;

@@ -12,18 +12,15 @@ use rollcall_runtime::clock::Clock;
 use rollcall_service::directories::Directories;
 use rollcall_store::{LeaseToken, Store, StoreError};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::place::{Place, Places};
+use super::permits::WorkerPermits;
 use super::stop::Stop;
 use crate::report::Reports;
 
 /// How often a pull says how far it is, and asks whether it shall go on: a transaction each time.
 pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
-
-/// How often a run that waits looks whether it shall go on waiting.
-const POLL: Duration = Duration::from_secs(1);
 
 /// How runs are carried out.
 #[derive(Clone, Debug)]
@@ -57,7 +54,7 @@ impl Default for RunLimits {
 }
 
 /// What all runs of a process share.
-pub(super) struct Executor {
+pub(crate) struct Executor {
     pub(super) store: Store,
     pub(super) directories: Directories,
     pub(super) clock: Clock,
@@ -65,14 +62,14 @@ pub(super) struct Executor {
     pub(super) reports: Reports,
     /// Names this process in leases, for people.
     pub(super) holder: String,
-    pub(super) places: Places,
+    pub(super) permits: WorkerPermits,
     pub(super) stopping: CancellationToken,
     pub(super) progress: Mutex<HashMap<RunId, watch::Sender<u64>>>,
 }
 
 /// One run, and the lease that lets this process write for it.
 #[derive(Clone)]
-pub(super) struct Job {
+pub(crate) struct Job {
     pub(super) key: UserSyncKey,
     pub(super) id: RunId,
     pub(super) lease: LeaseToken,
@@ -96,19 +93,6 @@ impl Executor {
             return Err(Stop::Cancelled);
         }
         Ok(())
-    }
-
-    /// Waits for a place. To be taken after a turn: whoever has a place must not wait for a busy directory.
-    ///
-    /// # Errors
-    /// Why the run has to stop here.
-    pub(super) async fn place(&self, job: &Job) -> Result<Place, Stop> {
-        loop {
-            self.keep_going(job).await?;
-            if let Ok(Ok(place)) = timeout(POLL, self.places.take(&job.key.tenant)).await {
-                return Ok(place);
-            }
-        }
     }
 
     /// The user sync of a run, as it is now.

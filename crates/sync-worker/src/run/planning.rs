@@ -23,12 +23,12 @@ use rollcall_service::roles::Roles;
 use rollcall_store::{KnownUser, LeaseToken, Store};
 use uuid::{NoContext, Timestamp};
 
-use super::absences::{self, Confirmed, Nameless};
-use super::context::context;
-use super::disputes::Disputes;
 use super::executor::Executor;
-use super::neighbours::Neighbours;
-use super::owners;
+use super::lookups::absences::{self, Confirmed, Nameless};
+use super::lookups::known::context;
+use super::lookups::shared_ids::Disputes;
+use super::lookups::takeover;
+use super::lookups::neighbours::Neighbours;
 use super::source::Source;
 
 /// Users read from the store at a time.
@@ -196,8 +196,8 @@ impl<'a> Planning<'a> {
             for (reading, role) in &pending {
                 self.note_role(context.person(&reading.external_id), role);
             }
-            context.hold(owners::held(store, self.sync, &readings, &context).await?);
-            let given_up = owners::given_up(store, self.sync, self.source, &readings, &context).await?;
+            context.hold(takeover::held(store, self.sync, &readings, &context).await?);
+            let given_up = takeover::given_up(store, self.sync, self.source, &readings, &context).await?;
             context.give_up(given_up);
             self.neighbours.ask(&readings, &mut context).await?;
             let decisions = self

@@ -18,8 +18,9 @@ use rollcall_store::{JudgedBy, SingleOutcome};
 use tokio::time::Instant;
 
 use super::executor::Executor;
+use super::lookups::shared_ids;
+use super::planning;
 use super::source::{Source, source};
-use super::{disputes, planning};
 
 /// What a refresh did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +79,7 @@ pub(super) async fn refresh(x: &Executor, tenant: &TenantId, id: UserId) -> Resu
         Err(LdapError::Misconfigured(Misconfiguration::SharedId)) => {
             return Ok(rejected(
                 user,
-                vec![disputes::issue(&origin.external_id, &origin.dn)],
+                vec![shared_ids::issue(&origin.external_id, &origin.dn)],
             ));
         }
         found => found.map_err(|error| source.error(&error))?,

@@ -20,7 +20,7 @@ use crate::hidden_state;
 use crate::id_kind::id_kind;
 
 /// A directory and how one user sync reads it.
-pub(super) struct Source {
+pub(crate) struct Source {
     pub(super) ldap: LdapDirectory,
     pub(super) reader: EntryReader,
     /// The trees that the server has.

@@ -1,4 +1,4 @@
-//! A run, from top to bottom: turn, pull, absences, guard; then the plan is applied and the run told, or it waits for a
+//! A run, from top to bottom: permits, pull, absences, guard; then the plan is applied and the run told, or it waits for a
 //! person. What holds the lease around all of this is [`super::carry_out`].
 
 use std::collections::HashMap;
@@ -16,53 +16,47 @@ use rollcall_service::roles::{self, Roles};
 use rollcall_store::{PlanOutcome, PlanResult};
 use tokio::time::Instant;
 
-use super::absences::{BATCH_IDS, Confirmed};
-use super::applying::{Applied, apply};
-use super::ending;
+use super::admission::{MayPull, admit_to_apply, admit_to_pull};
+use super::apply::{Applied, apply};
+use super::end::ending;
 use super::executor::{Executor, Job, PROGRESS_INTERVAL, Phase};
-use super::place::Place;
+use super::lookups::absences::{BATCH_IDS, Confirmed};
+use super::lookups::relinking::relinked;
 use super::planning::{Planning, Target};
-use super::relinking::relinked;
 use super::source::{Source, source_of};
 use super::stop::Stop;
-use super::turn::turn;
 
 /// Carries a run on until it rests.
 ///
 /// # Errors
 /// Why it stopped before.
 pub(super) async fn work(x: &Executor, job: &Job, phase: Phase) -> Result<(), Stop> {
-    let (state, sync, _place) = match phase {
-        Phase::Pull => plan_in_turn(x, job).await?,
+    let (state, sync, may_apply) = match phase {
+        Phase::Pull => {
+            let may_pull = admit_to_pull(x, job).await?;
+            let planned = plan(x, job, &may_pull).await;
+            let may_apply = may_pull.planned().await;
+            x.moved_on(job.id);
+            let (run, sync) = planned?;
+            (run.state, sync, may_apply)
+        }
         Phase::Apply => {
-            let place = x.place(job).await?;
-            (RunState::Applying, x.sync(job).await?, place)
+            let may_apply = admit_to_apply(x, job).await?;
+            (RunState::Applying, x.sync(job).await?, may_apply)
         }
     };
     if state != RunState::Applying {
         return Ok(());
     }
-    match apply(x, job).await? {
+    match apply(x, job, &may_apply).await? {
         Applied::Leavers => ending::wait_for_release(x, job, &sync).await,
         Applied::All => ending::succeed(x, job, &sync).await,
     }
 }
 
-/// Others may read the directory as soon as the plan is made; the place is kept for applying it.
-async fn plan_in_turn(x: &Executor, job: &Job) -> Result<(RunState, UserSync, Place), Stop> {
-    let turn = turn(x, job).await?;
-    let planned = match x.place(job).await {
-        Ok(place) => plan(x, job).await.map(|(run, sync)| (run.state, sync, place)),
-        Err(stop) => Err(stop),
-    };
-    turn.end().await;
-    x.moved_on(job.id);
-    planned
-}
-
 /// From the directory to a finished plan.
-async fn plan(x: &Executor, job: &Job) -> Result<(Run, UserSync), Stop> {
-    let begun = begin(x, job).await?;
+async fn plan(x: &Executor, job: &Job, may_pull: &MayPull) -> Result<(Run, UserSync), Stop> {
+    let begun = begin(x, job, may_pull).await?;
     let source = source_of(x, &begun.sync).await?;
     let (relinked, roles) = look_ahead(x, job, &begun, &source).await?;
     let (mut planning, mut pulled) = pull(x, job, &begun, &source, relinked, roles).await?;
@@ -90,7 +84,7 @@ struct Pulled {
     referrals: u64,
 }
 
-async fn begin(x: &Executor, job: &Job) -> Result<Begun, Stop> {
+async fn begin(x: &Executor, job: &Job, _: &MayPull) -> Result<Begun, Stop> {
     let run = x.store.begin_pull(&job.lease, &job.key, job.id).await?;
     x.moved_on(job.id);
     let time = x.clock.now();

@@ -4,7 +4,7 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_store::StoreError;
 
 /// Why work on a run stopped before its end.
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// A person cancelled it.
     Cancelled,
     /// The configuration changed under it.

@@ -106,7 +106,7 @@ impl Runs {
         let user_sync = &name.user_sync;
         caller.may_touch(&user_sync.tenant)?;
         let asked = self.find(&name).await?;
-        let run = self.0.engine.standing_for(&asked).await?.unwrap_or(asked);
+        let run = self.0.engine.newest_hold_of(&asked).await?.unwrap_or(asked);
         // A repeat finds what the first call did.
         if run.state == RunState::Applying || run.plan_time.is_some() && was_applied(&run) {
             return Ok((&run).into());

@@ -29,7 +29,9 @@ use rollcall_service::call::{Call, answer, create_request, decode, to_its_end};
 use rollcall_service::differences;
 use rollcall_service::paging::{next_token, page_request};
 use rollcall_service::record::{Details, shown};
-use rollcall_service::resource::{about, changed_meanwhile, expect_revision, expect_room, name_resource, stored_id};
+use rollcall_service::resource::{
+    about, changed_meanwhile, expect_revision, expect_room, name_resource, stored_id,
+};
 
 /// Most user syncs of one tenant.
 const MAX_USER_SYNCS: u32 = 200;

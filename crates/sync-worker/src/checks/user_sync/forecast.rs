@@ -21,7 +21,9 @@ use rollcall_store::{KnownUser, Store};
 
 use super::kept::Kept;
 use super::role_rules::Roles;
-use crate::run::{absences::Nameless, context::context, disputes, owners};
+use crate::run::lookups::absences::Nameless;
+use crate::run::lookups::known::context;
+use crate::run::lookups::{shared_ids, takeover};
 
 /// Users read from the store at a time.
 const KNOWN_PAGE: u32 = 5_000;
@@ -203,7 +205,7 @@ impl Forecaster<'_> {
         let readings: Vec<&EntryReading> = pending.iter().map(|(reading, _)| reading).collect();
         let mut context = context(self.store, self.tenant, &self.settings.directory, &readings).await?;
         if let Some(sync) = self.stored {
-            context.hold(owners::held(self.store, sync, &readings, &context).await?);
+            context.hold(takeover::held(self.store, sync, &readings, &context).await?);
         }
         let batch: Vec<ReadEntry> = pending
             .into_iter()
@@ -242,7 +244,7 @@ impl Forecaster<'_> {
         for entry in entries {
             let id = self.reader.external_id(entry);
             if let Some(id) = id.ok().filter(|id| shared.contains(id)) {
-                draft.issues.push(disputes::issue(&id, &entry.dn));
+                draft.issues.push(shared_ids::issue(&id, &entry.dn));
             }
         }
     }

@@ -3,7 +3,7 @@
 use rollcall_core::error::Error;
 use rollcall_core::run::{Run, RunState, health_after};
 
-use super::executor::Executor;
+use crate::run::executor::Executor;
 
 /// Plans that expire at a time; the rest has to wait for the next time.
 const BATCH: u32 = 100;
@@ -12,7 +12,7 @@ const BATCH: u32 = 100;
 ///
 /// # Errors
 /// What the store says.
-pub(super) async fn expire(x: &Executor) -> Result<(), Error> {
+pub(crate) async fn expire(x: &Executor) -> Result<(), Error> {
     let now = x.clock.now();
     for run in x.store.overdue_runs(now, BATCH).await? {
         let key = &run.user_sync;

@@ -11,8 +11,8 @@ use rollcall_core::planner::Context;
 use rollcall_core::user_sync::{MissingUsers, UserSync};
 use rollcall_store::{Kind, Store, StoreError};
 
-use super::absences::{BATCH_IDS, matching};
-use super::source::Source;
+use crate::run::lookups::absences::{BATCH_IDS, matching};
+use crate::run::source::Source;
 
 /// Of the other user syncs that have the people of these entries, those whose plans are held.
 pub(crate) async fn held(
@@ -40,7 +40,7 @@ pub(crate) async fn held(
 }
 
 /// Of the users that these entries are, those whom their user syncs would not find any more.
-pub(super) async fn given_up(
+pub(crate) async fn given_up(
     store: &Store,
     sync: &UserSync,
     source: &Source,

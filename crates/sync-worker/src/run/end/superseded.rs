@@ -16,7 +16,7 @@ const LATEST: u32 = 50;
 ///
 /// # Errors
 /// What the store says.
-pub(super) async fn standing_for(store: &Store, superseded: &Run) -> Result<Option<Run>, Error> {
+pub(crate) async fn newest_hold_of(store: &Store, superseded: &Run) -> Result<Option<Run>, Error> {
     if superseded.state != RunState::Superseded || superseded.hold_reasons.is_empty() {
         return Ok(None);
     }

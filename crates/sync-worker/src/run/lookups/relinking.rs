@@ -13,17 +13,17 @@ use rollcall_ldap::{LdapError, ResultCode};
 use rollcall_service::pull::Pull;
 use tokio::time::Instant;
 
-use super::absences::{BATCH_IDS, any_of};
-use super::context::context;
-use super::executor::{Executor, Job};
-use super::source::Source;
-use super::stop::Stop;
+use crate::run::executor::{Executor, Job};
+use crate::run::lookups::absences::{BATCH_IDS, any_of};
+use crate::run::lookups::known::context;
+use crate::run::source::Source;
+use crate::run::stop::Stop;
 
 /// The users of the sync who are to be other entries than before.
 ///
 /// # Errors
 /// Why the run has to stop here: an answer that is not whole tells too little.
-pub(super) async fn relinked(
+pub(crate) async fn relinked(
     x: &Executor,
     job: &Job,
     sync: &UserSync,

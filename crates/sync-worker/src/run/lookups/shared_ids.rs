@@ -10,8 +10,8 @@ use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::user::StateReason;
 
-use super::absences::{BATCH_IDS, find_entries};
-use super::source::Source;
+use crate::run::lookups::absences::{BATCH_IDS, find_entries};
+use crate::run::source::Source;
 
 /// With more of them, the attribute is no id.
 const MAX_DISPUTES: usize = 1000;
@@ -22,20 +22,20 @@ const BATCH: usize = BATCH_IDS / 2;
 
 /// Ids that were met under two DNs, with the later entries.
 #[derive(Debug, Default)]
-pub(super) struct Disputes(HashMap<ExternalId, Vec<EntryReading>>);
+pub(crate) struct Disputes(HashMap<ExternalId, Vec<EntryReading>>);
 
 /// Ids that several entries have.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     /// With the state that takes access away, if one of the entries says so.
-    pub(super) states: HashMap<ExternalId, Option<StateReason>>,
-    pub(super) issues: Vec<Issue>,
+    pub(crate) states: HashMap<ExternalId, Option<StateReason>>,
+    pub(crate) issues: Vec<Issue>,
 }
 
 impl Disputes {
     /// # Errors
     /// `DIRECTORY_MISCONFIGURED` if there are too many.
-    pub(super) fn note(&mut self, reading: EntryReading) -> Result<(), Error> {
+    pub(crate) fn note(&mut self, reading: EntryReading) -> Result<(), Error> {
         let entries = self.0.entry(reading.external_id.clone()).or_default();
         if entries.len() < MAX_ENTRIES {
             entries.push(reading);
@@ -51,7 +51,7 @@ impl Disputes {
     }
 
     /// Asks the directory which of the ids several entries have. Those that it does not tell of count as such.
-    pub(super) async fn shared(self, source: &Source, now: DateTime<Utc>) -> Shared {
+    pub(crate) async fn shared(self, source: &Source, now: DateTime<Utc>) -> Shared {
         let mut disputed: Vec<(ExternalId, Vec<EntryReading>)> = self.0.into_iter().collect();
         disputed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let mut shared = Shared::default();

@@ -20,8 +20,8 @@ use rollcall_core::user_sync::{RemovalLimit, UserSync, UserSyncSettings};
 use rollcall_store::{Kind, StoreError};
 
 use super::absences::{BATCH_IDS, find_in_scope};
-use super::executor::Executor;
-use super::source::{Source, source};
+use super::super::executor::Executor;
+use super::super::source::{Source, source_of};
 
 /// Most people of other syncs whose entries one run reads. Beyond, they keep what they have.
 const MAX_READ: usize = 2_000;
@@ -263,7 +263,7 @@ async fn open(x: &Executor, tenant: &TenantId, id: &UserSyncId) -> Result<Other,
         tenant: tenant.clone(),
         user_sync: id.clone(),
     };
-    let source = match source(x, &key, &in_force.directory, &in_force).await {
+    let source = match source_of(x, &key, &in_force.directory, &in_force).await {
         Ok(source) => source,
         Err(error) => {
             tracing::debug!(%error, "another user sync's directory cannot be asked");

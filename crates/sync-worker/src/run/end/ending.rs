@@ -8,8 +8,8 @@ use rollcall_core::run::{PLAN_LIFETIME, Run, RunState, RunTrigger, health_after,
 use rollcall_core::user_sync::UserSync;
 use rollcall_store::{NewMail, PageRequest, RunEnd, StoreError};
 
-use super::executor::{Executor, Job};
-use super::stop::Stop;
+use crate::run::executor::{Executor, Job};
+use crate::run::stop::Stop;
 
 const NOBODY_REMOVED: &str = "The directory was not read completely, so users who are missing there were left as they \
                               are. The issues PULL_INCOMPLETE say why.";
@@ -24,7 +24,7 @@ const APPLY_PATIENCE: TimeDelta = TimeDelta::hours(1);
 ///
 /// # Errors
 /// Why it could not be written.
-pub(super) async fn succeed(x: &Executor, job: &Job, sync: &UserSync) -> Result<(), Stop> {
+pub(crate) async fn succeed(x: &Executor, job: &Job, sync: &UserSync) -> Result<(), Stop> {
     let Job { key, id, lease } = job;
     let (store, id) = (&x.store, *id);
     let run = store.run(key, id).await?;
@@ -85,7 +85,7 @@ async fn role_problems(x: &Executor, job: &Job, run: &Run) -> Result<Vec<String>
 ///
 /// # Errors
 /// Why it could not be written.
-pub(super) async fn wait_for_release(x: &Executor, job: &Job, sync: &UserSync) -> Result<(), Stop> {
+pub(crate) async fn wait_for_release(x: &Executor, job: &Job, sync: &UserSync) -> Result<(), Stop> {
     let mails = announce_hold(x, job, sync, |_| {}).await?;
     x.store
         .hold_run(&job.lease, &job.key, job.id, &mails, x.clock.now())
@@ -95,7 +95,7 @@ pub(super) async fn wait_for_release(x: &Executor, job: &Job, sync: &UserSync) -
 
 /// Tells the user sync that its run is held; returns the mails that say so. `become_held` makes the run what it will
 /// be. The health comes first, since nobody takes a held run over that could make up for it.
-pub(super) async fn announce_hold(
+pub(crate) async fn announce_hold(
     x: &Executor,
     job: &Job,
     sync: &UserSync,
@@ -117,7 +117,7 @@ pub(super) async fn announce_hold(
 }
 
 /// A step stopped the run. Whoever goes on with it, if anybody, is told by its state.
-pub(super) async fn end_early(x: &Executor, job: &Job, stop: Stop) {
+pub(crate) async fn end_early(x: &Executor, job: &Job, stop: Stop) {
     let Job { key, id, lease } = job;
     let id = *id;
     let (state, failure) = match stop {

@@ -1,6 +1,7 @@
 //! Carries out a plan, chunk by chunk. Each chunk commits with the pointer to the next, so that whoever takes
 //! over goes on exactly where it stopped.
 
+use super::admission::MayApply;
 use super::executor::{Executor, Job};
 use super::stop::Stop;
 
@@ -16,7 +17,7 @@ pub(super) enum Applied {
 ///
 /// # Errors
 /// Why the run has to stop here.
-pub(super) async fn apply(x: &Executor, job: &Job) -> Result<Applied, Stop> {
+pub(super) async fn apply(x: &Executor, job: &Job, _: &MayApply) -> Result<Applied, Stop> {
     let Job { key, id, lease } = job;
     let (store, id) = (&x.store, *id);
     let extent = store.plan_extent(key, id).await?;

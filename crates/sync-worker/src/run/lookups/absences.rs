@@ -17,10 +17,10 @@ use rollcall_ldap::{LdapError, ReadRequest, ResultCode};
 use rollcall_service::pull::canonical;
 use tokio::time::Instant;
 
-use super::source::Source;
+use crate::run::source::Source;
 
 /// Ids asked for at a time.
-pub(super) const BATCH_IDS: usize = 50;
+pub(crate) const BATCH_IDS: usize = 50;
 /// So many people whom the searches did not return, though they find them, may be chance: they moved from one page to
 /// another while it was read.
 const MAX_PRESENT: u64 = 5;
@@ -29,19 +29,19 @@ const MAX_PRESENT_SHARE: u64 = 1000;
 
 /// What is known about all absences so far.
 #[derive(Debug, Default)]
-pub(super) struct Confirmed {
+pub(crate) struct Confirmed {
     /// Who is provably not the sync's any more.
-    pub(super) removals: Vec<(UserId, StateReason)>,
+    pub(crate) removals: Vec<(UserId, StateReason)>,
     /// Users who could log in and whose entries came without a usable id.
-    pub(super) excused: u64,
+    pub(crate) excused: u64,
     /// Users whose entries are there and match after all.
-    pub(super) present: u64,
+    pub(crate) present: u64,
     /// Users of whom nothing can be said.
-    pub(super) unknown: u64,
+    pub(crate) unknown: u64,
     /// The last known DN of one of them.
-    pub(super) example: String,
+    pub(crate) example: String,
     /// Why the directory could not be asked about the rest.
-    pub(super) silence: Option<String>,
+    pub(crate) silence: Option<String>,
     /// Which entries above those of absent users were read.
     parents: HashMap<String, Parent>,
 }
@@ -93,14 +93,14 @@ fn readable(dn: &str) -> String {
 
 impl Confirmed {
     /// Why a pull that missed people who are there is not complete; `None` if they may be chance.
-    pub(super) fn gap(&self, users: u64) -> Option<String> {
+    pub(crate) fn gap(&self, users: u64) -> Option<String> {
         let present = self.present;
         (present > MAX_PRESENT.max(users / MAX_PRESENT_SHARE))
             .then(|| format!("{present} entries that the searches did not return exist and match them"))
     }
 
     /// The issue of users of whom nothing can be said; `None` if there are none.
-    pub(super) fn issue(&self) -> Option<Issue> {
+    pub(crate) fn issue(&self) -> Option<Issue> {
         let users = match self.unknown {
             0 => return None,
             1 => "1 user was not found, and stays as before".to_owned(),
@@ -120,7 +120,7 @@ impl Confirmed {
 
 /// Confirms the absence of at most [`BATCH_IDS`] users. `canary` is an id that the pull did bring: while it
 /// cannot be read either, nobody else's absence means anything. False if the directory does not answer.
-pub(super) async fn confirm(
+pub(crate) async fn confirm(
     source: &Source,
     searches: &[Search],
     users: &[User],
@@ -234,7 +234,7 @@ async fn above(
 }
 
 /// Which of these ids, at most [`BATCH_IDS`], the searches find.
-pub(super) async fn matching(
+pub(crate) async fn matching(
     source: &Source,
     searches: &[Search],
     ids: &[ExternalId],
@@ -259,7 +259,7 @@ pub(super) async fn find_in_scope(
 }
 
 /// The entries with these ids, wherever they are, with their DNs.
-pub(super) async fn find_anywhere(
+pub(crate) async fn find_anywhere(
     source: &Source,
     ids: &[ExternalId],
 ) -> Result<Vec<(ExternalId, String)>, LdapError> {
@@ -268,7 +268,7 @@ pub(super) async fn find_anywhere(
 }
 
 /// The entries with these ids, wherever they are, with these attributes.
-pub(super) async fn find_entries(
+pub(crate) async fn find_entries(
     source: &Source,
     ids: &[ExternalId],
     attributes: &[String],
@@ -334,6 +334,6 @@ async fn find(
 }
 
 /// The filter that finds the entries with these ids.
-pub(super) fn any_of(ids: &[ExternalId]) -> String {
+pub(crate) fn any_of(ids: &[ExternalId]) -> String {
     Filter::or(ids.iter().map(ExternalId::filter).collect()).to_string()
 }
