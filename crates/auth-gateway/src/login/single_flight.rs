@@ -111,14 +111,14 @@ mod tests {
         Instant::now() + Duration::from_secs(1)
     }
 
-    fn leader(single_flight: &SingleFlight<i32>, fingerprint: Fingerprint) -> Leader<i32> {
+    fn lead(single_flight: &SingleFlight<i32>, fingerprint: Fingerprint) -> Leader<i32> {
         match single_flight.join(fingerprint) {
             Attempted::Leader(leader) => leader,
             Attempted::Follower(_) => panic!("it is being tried"),
         }
     }
 
-    fn follower(single_flight: &SingleFlight<i32>, fingerprint: Fingerprint) -> Follower<i32> {
+    fn follow(single_flight: &SingleFlight<i32>, fingerprint: Fingerprint) -> Follower<i32> {
         match single_flight.join(fingerprint) {
             Attempted::Leader(_) => panic!("it is not being tried"),
             Attempted::Follower(follower) => follower,
@@ -128,26 +128,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn those_who_come_meanwhile_share_and_those_who_come_later_do_not() {
         let single_flight = SingleFlight::default();
-        let leader = leader(&single_flight, [1; 32]);
-        drop(leader(&single_flight, [2; 32]));
-        let (one, two) = (
-            follower(&single_flight, [1; 32]),
-            follower(&single_flight, [1; 32]),
-        );
+        let leader = lead(&single_flight, [1; 32]);
+        drop(lead(&single_flight, [2; 32]));
+        let (one, two) = (follow(&single_flight, [1; 32]), follow(&single_flight, [1; 32]));
         assert!(two.wait(soon()).await.is_err());
         leader.publish(Arc::new(7));
         assert_eq!(one.wait(soon()).await.unwrap().as_deref(), Some(&7));
-        drop(leader(&single_flight, [1; 32]));
+        drop(lead(&single_flight, [1; 32]));
         assert!(single_flight.0.lock().unwrap().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_breaks_off_tells_nothing_and_another_takes_its_place() {
         let single_flight = SingleFlight::default();
-        let leader = leader(&single_flight, [1; 32]);
-        let waiting = follower(&single_flight, [1; 32]);
+        let leader = lead(&single_flight, [1; 32]);
+        let waiting = follow(&single_flight, [1; 32]);
         drop(leader);
         assert_eq!(waiting.wait(soon()).await.unwrap(), None);
-        leader(&single_flight, [1; 32]);
+        lead(&single_flight, [1; 32]);
     }
 }
