@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ber;
 use crate::error::LdapError;
-use crate::guard::violation::ProtocolViolation;
+use crate::protocol_violation::ProtocolViolation;
 
 /// A message with id 1 around this operation.
 pub(crate) fn message(tag: u8, operation: &[u8]) -> Vec<u8> {

@@ -2,7 +2,7 @@
 //!
 //! Elements are index ranges into the message, so that the guard can repair text in place.
 
-use crate::guard::violation::ProtocolViolation;
+use crate::protocol_violation::ProtocolViolation;
 
 /// Most octets that a long-form length may use. Active Directory always uses four.
 const MAX_LENGTH_OCTETS: usize = 8;

@@ -6,6 +6,7 @@
 
 mod advice;
 mod connection;
+mod count;
 mod describe;
 mod lint;
 mod lockout;
@@ -14,6 +15,7 @@ mod searches;
 mod stages;
 
 pub use connection::{ConnectionCheck, HostCheck, check_connection};
+pub use count::Count;
 pub use lockout::Lockout;
 pub use privilege::Privilege;
-pub use searches::{Count, SearchesCheck, SearchesToCheck, check_searches};
+pub use searches::{SearchesCheck, SearchesToCheck, check_searches};

@@ -24,8 +24,8 @@ use crate::entry;
 use crate::error::{BindError, LdapError, Misconfiguration};
 use crate::guard::lane::Lane;
 use crate::guard::link::{Budget, Link, Stop, Written};
-use crate::guard::violation::ProtocolViolation;
 use crate::guard::{Guard, Limits};
+use crate::protocol_violation::ProtocolViolation;
 use crate::result_code::ResultCode;
 
 /// Bytes that the answer to a bind may have.

@@ -3,45 +3,28 @@
 use std::sync::Arc;
 
 use rollcall_core::dialect::Dialect;
-use rollcall_core::directory::DirectorySettings;
 use rollcall_core::dn::is_same_dn;
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::filter::Filter;
 use rollcall_core::schema::Schema;
-use rollcall_core::secret::{Password, SecretBytes};
+use rollcall_core::secret::Password;
 use rollcall_core::secret_attribute::is_secret;
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
 
 use crate::bind::BindAnswer;
+use crate::config::DirectoryConfig;
 use crate::connection::Query;
-use crate::egress::EgressPolicy;
 use crate::error::{BindError, LdapError, Misconfiguration};
 use crate::guid_bind::{BindAs, guid_dn};
 use crate::health::HostStatus;
 use crate::lookup::{Found, find};
 use crate::paging::{PagedSearch, SearchRequest};
-use crate::pool::{Lease, PoolLimits, Pools, Role};
+use crate::pool::{Lease, Pools, Role};
 use crate::ranges;
 use crate::result_code::ResultCode;
 use crate::root_dse::{self, RootDse};
-
-/// What it takes to use a directory.
-pub struct DirectoryConfig {
-    /// What the admin set. Must have passed validation.
-    pub settings: DirectorySettings,
-    /// The service account's password.
-    pub bind_password: Password,
-    /// PEM key of the client certificate in the settings.
-    pub client_key: Option<SecretBytes>,
-    /// Where connections may go.
-    pub egress: Arc<EgressPolicy>,
-    /// The pools' limits.
-    pub limits: PoolLimits,
-    /// What kind of server it is, if known.
-    pub dialect: Option<Dialect>,
-}
 
 /// A search for one entry whose DN is known.
 #[derive(Clone, Debug)]

@@ -14,8 +14,8 @@ use tokio_rustls::client::TlsStream;
 use crate::dial;
 use crate::egress::EgressPolicy;
 use crate::error::{LdapError, Misconfiguration};
-use crate::guard::violation::{ProtocolViolation, Spoken};
 use crate::probe;
+use crate::protocol_violation::{ProtocolViolation, Spoken};
 use crate::start_tls;
 use crate::tls::{TlsFacts, TlsFailure, TlsSetup};
 

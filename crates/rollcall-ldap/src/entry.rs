@@ -8,7 +8,7 @@ use std::collections::btree_map;
 use lber::structure::{PL, StructureTag};
 use rollcall_core::entry::Entry;
 
-use crate::guard::violation::ProtocolViolation;
+use crate::protocol_violation::ProtocolViolation;
 
 /// Moves the values out of a `SearchResultEntry`. Blocks of one attribute are put together, empty ones
 /// dropped; names become lower case.

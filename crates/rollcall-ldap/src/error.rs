@@ -6,9 +6,9 @@
 use thiserror::Error;
 
 use crate::guard::vet::Notice;
-use crate::guard::violation::ProtocolViolation;
+use crate::protocol_violation::ProtocolViolation;
 use crate::result_code::ResultCode;
-use crate::tls::TlsFailure;
+use crate::tls_failure::TlsFailure;
 
 /// Why no TCP connection came about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]

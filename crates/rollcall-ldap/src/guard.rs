@@ -20,7 +20,7 @@ use self::lane::Lane;
 use self::link::{Link, Note, Stop};
 use self::oversized::Oversized;
 use self::vet::{Answer, Operation, Request, Vetted};
-use self::violation::ProtocolViolation;
+use crate::protocol_violation::ProtocolViolation;
 
 mod buffer;
 pub(crate) mod frame;
@@ -28,7 +28,6 @@ pub(crate) mod lane;
 pub(crate) mod link;
 mod oversized;
 pub(crate) mod vet;
-pub(crate) mod violation;
 
 /// Largest request that this side sends: a filter of 8 KiB and a list of attributes fit many times.
 pub(crate) const MAX_REQUEST: usize = 1 << 20;

@@ -16,6 +16,7 @@ mod bare;
 mod ber;
 mod bind;
 mod check;
+mod config;
 mod connection;
 mod dial;
 mod directory;
@@ -37,12 +38,14 @@ mod outcome;
 mod paging;
 mod pool;
 mod probe;
+mod protocol_violation;
 mod ranges;
 mod result_code;
 mod root_dse;
 mod schema;
 mod start_tls;
 mod tls;
+mod tls_failure;
 mod values;
 
 pub use bind::BindAnswer;
@@ -50,7 +53,8 @@ pub use check::{
     ConnectionCheck, Count, HostCheck, Lockout, Privilege, SearchesCheck, SearchesToCheck, check_connection,
     check_searches,
 };
-pub use directory::{DirectoryConfig, LdapDirectory, ReadRequest, Verification};
+pub use config::{DirectoryConfig, PoolLimits};
+pub use directory::{LdapDirectory, ReadRequest, Verification};
 pub use egress::{DEFAULT_PORTS, EgressPolicy, Network, NetworkError};
 pub use endpoint::check_trust;
 pub use error::{BindError, DialFailure, LdapError, Misconfiguration};
@@ -62,7 +66,6 @@ pub use lookup::Found;
 pub use membership::{Above, Sid, group_classes, in_chain, is_group_class};
 pub use outcome::{PartialReason, SearchOutcome, SearchStats};
 pub use paging::{PagedSearch, Pulled, SearchBudget, SearchRequest};
-pub use pool::PoolLimits;
 pub use result_code::{ResultClass, ResultCode};
 pub use root_dse::RootDse;
 pub use tls::{CertificateFacts, TlsFacts, TlsFailure, client_certificate_end};

@@ -9,8 +9,8 @@ use crate::connection::{Connection, Query};
 use crate::error::LdapError;
 use crate::guard::Limits;
 use crate::guard::link::Budget;
-use crate::guard::violation::ProtocolViolation;
 use crate::paging::control::{paged_results, read_paged_results};
+use crate::protocol_violation::ProtocolViolation;
 use crate::result_code::ResultCode;
 
 /// What a search for single entries may cost.

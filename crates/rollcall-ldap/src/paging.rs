@@ -18,9 +18,9 @@ use crate::connection::{Query, QueryEnd};
 use crate::entry;
 use crate::error::LdapError;
 use crate::guard::link::Budget;
-use crate::guard::violation::ProtocolViolation;
 use crate::outcome::{PartialReason, SearchOutcome, SearchStats};
 use crate::pool::Lease;
+use crate::protocol_violation::ProtocolViolation;
 use crate::result_code::ResultCode;
 
 pub(crate) mod control;

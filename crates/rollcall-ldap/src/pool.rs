@@ -9,8 +9,8 @@ use rollcall_core::secret::Password;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::config::{DirectoryConfig, PoolLimits};
 use crate::connection::Connection;
-use crate::directory::DirectoryConfig;
 use crate::endpoint::Endpoint;
 use crate::error::{LdapError, Misconfiguration};
 use crate::gate::Gate;
@@ -23,33 +23,6 @@ use crate::result_code::{ResultClass, ResultCode};
 const REFUSAL_MEMORY: Duration = Duration::from_secs(60);
 /// Shorter waits than this say more about the caller's deadline than about the host.
 const TELLING_WAIT: Duration = Duration::from_millis(900);
-/// How many connections a directory may have and how long they live.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PoolLimits {
-    /// Connections bound as the service account, and searches at a time.
-    pub service: usize,
-    /// Connections for password checks, and checks at a time.
-    pub bind: usize,
-    /// Operations of either kind that may wait for a connection; more fail at once.
-    pub queue: usize,
-    /// A connection unused for this long is closed. Below the servers' own limits.
-    pub max_idle: Duration,
-    /// A connection this old is closed.
-    pub max_age: Duration,
-}
-
-impl Default for PoolLimits {
-    /// 8 service connections, 16 for binds, 256 waiting, 50 s idle, 10 min old.
-    fn default() -> Self {
-        Self {
-            service: 8,
-            bind: 16,
-            queue: 256,
-            max_idle: Duration::from_secs(50),
-            max_age: Duration::from_secs(600),
-        }
-    }
-}
 
 /// A directory's connections and what is known about its hosts.
 pub(crate) struct Pools {

@@ -15,7 +15,7 @@ use crate::dial;
 use crate::error::LdapError;
 use crate::guard::frame;
 use crate::guard::vet::{self, Answer, Operation, Request};
-use crate::guard::violation::ProtocolViolation;
+use crate::protocol_violation::ProtocolViolation;
 use crate::start_tls;
 use crate::tls::old::{self, Old};
 use crate::tls::{TlsFailure, detect};

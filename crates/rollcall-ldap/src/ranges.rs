@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use crate::connection::{Connection, Query};
 use crate::entry;
 use crate::error::LdapError;
-use crate::guard::violation::ProtocolViolation;
 use crate::lookup::find;
+use crate::protocol_violation::ProtocolViolation;
 
 /// Most values that are collected of one attribute.
 const MAX_VALUES: usize = 1_000_000;

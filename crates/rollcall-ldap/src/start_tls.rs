@@ -12,7 +12,7 @@ use crate::ber;
 use crate::error::LdapError;
 use crate::guard::frame;
 use crate::guard::vet::{self, Answer, Operation, Request};
-use crate::guard::violation::ProtocolViolation;
+use crate::protocol_violation::ProtocolViolation;
 use crate::result_code::ResultCode;
 
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";

@@ -26,8 +26,8 @@ mod failure;
 pub(crate) mod old;
 mod trust;
 
+pub use crate::tls_failure::TlsFailure;
 pub use facts::{CertificateFacts, TlsFacts};
-pub use failure::TlsFailure;
 
 /// What it takes to do TLS with one directory.
 pub(crate) struct TlsSetup {

@@ -19,9 +19,9 @@ use crate::directory::LdapDirectory;
 use crate::endpoint::Stream;
 use crate::error::LdapError;
 use crate::guard::vet::{self, Answer, Operation, Request};
-use crate::guard::violation::ProtocolViolation;
 use crate::guard::{MAX_NOISE, MAX_OTHER};
 use crate::pool::Pools;
+use crate::protocol_violation::ProtocolViolation;
 use crate::result_code::ResultCode;
 
 /// Bytes of one answer. Ten million members have DNs of 100 bytes on average.

@@ -1,7 +1,7 @@
 //! Plain words for what went wrong: a sentence and what to do about it.
 
 use crate::error::{DialFailure, LdapError};
-use crate::guard::violation::{ProtocolViolation, Spoken};
+use crate::protocol_violation::{ProtocolViolation, Spoken};
 use crate::result_code::{ResultClass, ResultCode};
 use crate::tls::TlsFailure;
 

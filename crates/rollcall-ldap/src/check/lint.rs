@@ -9,7 +9,7 @@ use rollcall_core::user_sync::{Search, SearchScope};
 use rollcall_core::wording::counted;
 use tokio::time::Instant;
 
-use super::searches::Count;
+use super::count::Count;
 use super::stages::Stages;
 use crate::directory::LdapDirectory;
 

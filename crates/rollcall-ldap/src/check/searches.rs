@@ -11,6 +11,7 @@ use rollcall_core::wording::counted;
 use tokio::time::Instant;
 
 use super::advice::explain;
+use super::count::Count;
 use super::describe;
 use super::lint;
 use super::stages::Stages;
@@ -44,15 +45,6 @@ pub struct SearchesCheck {
     pub counts: Vec<Option<Count>>,
     /// What the server knows of attributes and classes.
     pub schema: Arc<Schema>,
-}
-
-/// How many entries a search found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Count {
-    /// At least so many.
-    pub entries: u64,
-    /// And no more.
-    pub exact: bool,
 }
 
 /// Runs each search as a run would, up to `count_limit` entries, and ends by `deadline`.

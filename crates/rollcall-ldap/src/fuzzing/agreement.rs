@@ -14,7 +14,7 @@ use ldap_parser::ldap::{LdapMessage, LdapResult, ProtocolOp};
 use super::{ID, MAX_ELEMENTS, OPERATIONS};
 use crate::entry::from_tree;
 use crate::guard::vet::{Answer, Request, vet};
-use crate::guard::violation::ProtocolViolation;
+use crate::protocol_violation::ProtocolViolation;
 
 /// A message as a decoder reads it.
 #[derive(PartialEq, Eq, Debug)]

@@ -1,7 +1,7 @@
 //! Finds where the next LDAPMessage ends, looking at its header only.
 
-use super::violation::{ProtocolViolation, Spoken};
 use crate::ber;
+use crate::protocol_violation::{ProtocolViolation, Spoken};
 
 /// Length of the first message in `bytes`, header included. `None` while its header is incomplete.
 ///

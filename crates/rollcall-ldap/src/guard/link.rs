@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::vet::Notice;
-use super::violation::ProtocolViolation;
+use crate::protocol_violation::ProtocolViolation;
 
 /// Decoding costs up to this much may wait for the consumer; the guard then stops reading.
 const CREDIT_WINDOW: usize = 1 << 20;

@@ -1,7 +1,7 @@
 //! Walks through an entry that is too large to be kept, as its bytes go by, to tell which it is and what makes it large.
 
-use super::violation::ProtocolViolation;
 use crate::ber;
+use crate::protocol_violation::ProtocolViolation;
 
 /// Longest name that is kept: of the entry, and of an attribute.
 const MAX_NAME: usize = 64 << 10;

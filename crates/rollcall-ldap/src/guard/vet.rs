@@ -5,8 +5,8 @@
 //! diagnostic message for UTF-8 without looking: where they are not, each offending octet becomes `?`, so
 //! that all lengths stay true. Attribute values are left alone.
 
-use super::violation::ProtocolViolation;
 use crate::ber::{self, Element};
+use crate::protocol_violation::ProtocolViolation;
 
 /// Deepest nesting of elements whose meaning is not known.
 const MAX_DEPTH: usize = 16;

@@ -4,7 +4,7 @@ use ldap3::controls::RawControl;
 
 use crate::ber;
 use crate::error::LdapError;
-use crate::guard::violation::ProtocolViolation;
+use crate::protocol_violation::ProtocolViolation;
 
 const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
 
