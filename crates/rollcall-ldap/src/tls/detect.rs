@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::failure;
-use super::failure::TlsFailure;
+use crate::tls_failure::TlsFailure;
 
 /// Greets the server and hangs up as soon as it has answered, at the latest when it shows a certificate.
 pub(crate) async fn answers(stream: TcpStream, host: IpAddr, deadline: Instant) -> bool {
