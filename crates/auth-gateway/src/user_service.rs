@@ -27,7 +27,6 @@ use crate::config::Throttle;
 use crate::users::{feed, filter};
 use rollcall_service::call::{Call, answer, create_request, decode, decode_for, failed, to_its_end};
 use rollcall_service::paging::Filling;
-use rollcall_service::record::{Changed, Details, record};
 use rollcall_service::resource::{about, changed_meanwhile, stored_id};
 
 /// Events on their way to one reader.
@@ -136,30 +135,37 @@ impl Users {
     }
 
     async fn create(&self, request: Request<v1::CreateUserRequest>) -> Result<v1::User, Error> {
+        let call = decode_for(request, Permission::UsersWrite, |wanted: &CreateUser| {
+            &wanted.tenant
+        })?;
+        let author = call.author("UserService.CreateUser", self.clock.now())?;
         let Call {
             caller,
             request: wanted,
             ..
-        } = decode_for(request, Permission::UsersWrite, |wanted: &CreateUser| {
-            &wanted.tenant
-        })?;
+        } = call;
         wanted.validate(&self.policy)?;
-        let (tenant, now) = (&wanted.tenant, self.clock.now());
+        let tenant = &wanted.tenant;
         let repeat = create_request(&caller, Some(tenant), wanted.repeatable.as_ref());
         let new = NewUser {
             id: random_id()?,
             profile: wanted.profile,
             owner: wanted.owner,
         };
-        let id = new.id;
+        let name = resource_name::user(tenant, new.id);
+        let record = author.change::<_, v1::User>(tenant, &name, Vec::new());
         let created = match &repeat {
-            Some(repeat) => self.store.create_local_user_once(repeat, tenant, new, now).await,
+            Some(repeat) => {
+                self.store
+                    .create_local_user_once(repeat, tenant, new, record)
+                    .await
+            }
             None => {
-                let created = self.store.create_local_user(tenant, new, now).await;
+                let created = self.store.create_local_user(tenant, new, record).await;
                 created.map(Created::Now)
             }
         };
-        let user = match created.map_err(about(&resource_name::user(tenant, id)))? {
+        let user = match created.map_err(about(&name))? {
             Created::Now(user) => user,
             Created::Before(before) => {
                 let before = stored_id(before.parse().ok())?;
@@ -170,19 +176,18 @@ impl Users {
                 return Ok((&self.user(&name).await?).into());
             }
         };
-        self.record(&caller, &user, "UserService.CreateUser").await?;
         Ok((&user).into())
     }
 
     async fn update(&self, request: Request<v1::UpdateUserRequest>) -> Result<v1::User, Error> {
-        let Call {
-            caller,
-            request: wanted,
-            ..
-        } = decode_for(request, Permission::UsersWrite, |wanted: &UpdateUser| {
+        let call = decode_for(request, Permission::UsersWrite, |wanted: &UpdateUser| {
             &wanted.name.tenant
         })?;
+        let author = call.author("UserService.UpdateUser", self.clock.now())?;
+        let wanted = call.request;
         let UserName { tenant, user: id } = &wanted.name;
+        let name = resource_name::user(tenant, *id);
+        let record = author.change::<_, v1::User>(tenant, &name, Vec::new());
         let current = self.user(&wanted.name).await?;
         if current.origin.is_some() && wanted.only_clears_owner() && !current.owner {
             return Ok((&current).into());
@@ -192,80 +197,66 @@ impl Users {
         let revision = wanted.revision.unwrap_or(current.revision);
         let updated = self
             .store
-            .update_local_user(tenant, *id, Some(revision), &profile, owner, self.clock.now())
+            .update_local_user(tenant, *id, Some(revision), &profile, owner, record)
             .await;
-        let name = resource_name::user(tenant, *id);
         let user = updated.map_err(changed_meanwhile(wanted.revision, &name))?;
-        self.record(&caller, &user, "UserService.UpdateUser").await?;
         Ok((&user).into())
     }
 
     async fn delete(&self, request: Request<v1::DeleteUserRequest>) -> Result<(), Error> {
-        let Call {
-            caller,
-            request: wanted,
-            ..
-        } = decode_for(request, Permission::UsersWrite, |wanted: &ExpectedUser| {
+        let call = decode_for(request, Permission::UsersWrite, |wanted: &ExpectedUser| {
             &wanted.name.tenant
         })?;
+        let author = call.author("UserService.DeleteUser", self.clock.now())?;
+        let wanted = call.request;
         let UserName { tenant, user: id } = &wanted.name;
-        let user = self.user(&wanted.name).await?;
+        let name = resource_name::user(tenant, *id);
+        let record = author.change::<_, v1::User>(tenant, &name, Vec::new());
         let deleted = self
             .store
-            .delete_local_user(tenant, *id, wanted.revision, self.clock.now())
+            .delete_local_user(tenant, *id, wanted.revision, record)
             .await;
-        deleted.map_err(about(&resource_name::user(tenant, *id)))?;
-        self.record(&caller, &user, "UserService.DeleteUser").await
+        deleted.map_err(about(&name))
     }
 
     async fn block(&self, request: Request<v1::BlockUserRequest>) -> Result<v1::User, Error> {
-        let Call {
-            caller,
-            request: wanted,
-            ..
-        } = decode_for(request, Permission::UsersWrite, |wanted: &BlockUser| {
+        let call = decode_for(request, Permission::UsersWrite, |wanted: &BlockUser| {
             &wanted.user.name.tenant
         })?;
+        let author = call.author("UserService.BlockUser", self.clock.now())?;
+        let wanted = call.request;
         let UserName { tenant, user: id } = &wanted.user.name;
+        let name = resource_name::user(tenant, *id);
+        let record = author.change::<_, v1::User>(tenant, &name, Vec::new());
         let blocked = self
             .store
-            .block_user(
-                tenant,
-                *id,
-                wanted.user.revision,
-                &wanted.reason,
-                self.clock.now(),
-            )
+            .block_user(tenant, *id, wanted.user.revision, &wanted.reason, record)
             .await;
-        let user = blocked.map_err(about(&resource_name::user(tenant, *id)))?;
-        self.record(&caller, &user, "UserService.BlockUser").await?;
+        let user = blocked.map_err(about(&name))?;
         Ok((&user).into())
     }
 
     async fn unblock(&self, request: Request<v1::UnblockUserRequest>) -> Result<v1::User, Error> {
-        let Call {
-            caller,
-            request: wanted,
-            ..
-        } = decode_for(request, Permission::UsersWrite, |wanted: &ExpectedUser| {
+        let call = decode_for(request, Permission::UsersWrite, |wanted: &ExpectedUser| {
             &wanted.name.tenant
         })?;
+        let author = call.author("UserService.UnblockUser", self.clock.now())?;
+        let wanted = call.request;
         let UserName { tenant, user: id } = &wanted.name;
+        let name = resource_name::user(tenant, *id);
+        let record = author.change::<_, v1::User>(tenant, &name, Vec::new());
         let unblocked = self
             .store
-            .unblock_user(tenant, *id, wanted.revision, self.clock.now())
+            .unblock_user(tenant, *id, wanted.revision, record)
             .await;
-        let user = unblocked.map_err(about(&resource_name::user(tenant, *id)))?;
-        self.record(&caller, &user, "UserService.UnblockUser").await?;
+        let user = unblocked.map_err(about(&name))?;
         Ok((&user).into())
     }
 
     async fn unlock(&self, request: Request<v1::UnlockUserRequest>) -> Result<UnlockUserResponse, Error> {
-        let Call {
-            caller,
-            request: name,
-            ..
-        } = decode_for(request, Permission::UsersWrite, |name: &UserName| &name.tenant)?;
+        let call = decode_for(request, Permission::UsersWrite, |name: &UserName| &name.tenant)?;
+        let author = call.author("UserService.UnlockUser", self.clock.now())?;
+        let name = call.request;
         let user = self.user(&name).await?;
         let (own, lockout) = match &user.origin {
             Some(origin) => {
@@ -275,8 +266,9 @@ impl Users {
             None => (SoftLock::default(), DirectoryLockout::default()),
         };
         let policy = self.throttle.defaults().rules(&own, lockout).policy;
-        let forgotten = self.store.unlock_user(&name.tenant, name.user).await?;
-        self.record(&caller, &user, "UserService.UnlockUser").await?;
+        let resource = resource_name::user(&name.tenant, name.user);
+        let record = author.event(&name.tenant, &resource, Vec::new());
+        let forgotten = self.store.unlock_user(&name.tenant, name.user, &record).await?;
         let was_locked = policy.reserve(forgotten, None, self.clock.now()).is_err();
         Ok(UnlockUserResponse { was_locked })
     }
@@ -297,17 +289,6 @@ impl Users {
     async fn user(&self, name: &UserName) -> Result<User, Error> {
         let found = self.store.user(&name.tenant, name.user).await;
         found.map_err(about(&resource_name::user(&name.tenant, name.user)))
-    }
-
-    async fn record(&self, caller: &Caller, user: &User, method: &'static str) -> Result<(), Error> {
-        let changed = Changed {
-            time: self.clock.now(),
-            tenant: &user.tenant,
-            method,
-            resource: resource_name::user(&user.tenant, user.id),
-            details: Details::new(),
-        };
-        record(&self.store, caller, changed).await
     }
 }
 

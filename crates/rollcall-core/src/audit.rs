@@ -1,7 +1,9 @@
 //! The audit log: who did what, and how every login attempt ended.
 
+mod actor;
+mod field_change;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
@@ -9,6 +11,9 @@ use crate::error::Reason;
 use crate::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use crate::text_enum::text_enum;
 use crate::verdict::InternalReason;
+
+pub use actor::Actor;
+pub use field_change::{AuditedFieldChange, SecretChange, ValueChange};
 
 /// How a login attempt ended, as the audit log keeps it. Callers see less.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -149,8 +154,8 @@ pub enum AuditKind {
         method: Cow<'static, str>,
         /// Name of the resource.
         resource: String,
-        /// Fields that changed, without secrets.
-        details: BTreeMap<String, String>,
+        /// The fields that changed, and what the request asked for beside them.
+        changes: Vec<AuditedFieldChange>,
     },
 }
 
@@ -165,6 +170,8 @@ pub struct AuditEvent {
     pub tenant: Option<TenantId>,
     /// The calling service.
     pub caller: AuditCaller,
+    /// For whom the calling service says that it acts.
+    pub actor: Actor,
     /// What.
     pub kind: AuditKind,
 }

@@ -77,6 +77,8 @@ reasons! {
     BindPasswordRequired = "BIND_PASSWORD_REQUIRED" => InvalidArgument,
     /// The request id was used before, with a different request.
     RequestIdReused = "REQUEST_ID_REUSED" => InvalidArgument,
+    /// Writes of this caller must say for whom they are made.
+    ActorRequired = "ACTOR_REQUIRED" => InvalidArgument,
     /// The request is larger than the method takes.
     RequestTooLarge = "REQUEST_TOO_LARGE" => InvalidArgument,
     /// The calling service sent no or a wrong credential.

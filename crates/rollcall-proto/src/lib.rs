@@ -8,6 +8,7 @@
 //! Start with [`v1`], which is the contract itself; its comments are those of the `.proto` files. Then [`convert`] and
 //! [`status`].
 
+mod changes;
 pub mod convert;
 mod decode;
 mod etag;
@@ -19,6 +20,7 @@ pub mod status;
 mod time;
 mod update_mask;
 
+pub use changes::{MAX_VALUE, Resource, changes};
 pub use etag::etag;
 pub use generated::{FILE_DESCRIPTOR_SET, v1};
 pub use server_of::server_of;

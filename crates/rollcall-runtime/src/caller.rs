@@ -28,6 +28,7 @@ pub struct Caller {
     tenants: Tenants,
     /// One for all credentials of the caller.
     quota: Option<Arc<Quota>>,
+    actor_required: bool,
 }
 
 /// Whose data a call is about.
@@ -116,6 +117,11 @@ impl Caller {
         Err(Error::new(Reason::TenantAccessDenied, message).with("tenant", tenant.as_str()))
     }
 
+    /// Whether whatever the caller changes must say for whom.
+    pub fn must_name_actor(&self) -> bool {
+        self.actor_required
+    }
+
     /// Takes one call from the quota.
     pub(crate) fn spend(&self) -> Result<(), Error> {
         let Some(quota) = &self.quota else { return Ok(()) };
@@ -136,6 +142,7 @@ impl Caller {
             permissions: entry.permissions.clone(),
             tenants,
             quota,
+            actor_required: entry.actor_required,
         }
     }
 
@@ -146,6 +153,7 @@ impl Caller {
             permissions: Permission::ALL.to_vec(),
             tenants: Tenants::All,
             quota: None,
+            actor_required: false,
         }
     }
 }

@@ -4,8 +4,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use rollcall_core::audit::Actor;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
+use rollcall_core::violation::Violations;
 use rollcall_proto::convert::Repeatable;
 use rollcall_runtime::caller::{Caller, Permission, Scope, authorize};
 pub use rollcall_runtime::failed;
@@ -14,10 +16,14 @@ use rollcall_store::CreateRequest;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
+use crate::actor;
+
 /// What a call has to carry.
 pub struct Call<T> {
     /// Who calls.
     pub caller: Arc<Caller>,
+    /// For whom the caller says that it acts.
+    pub actor: Actor,
     /// The decoded request.
     pub request: T,
     /// When the caller stops waiting.
@@ -33,10 +39,14 @@ pub fn decode<W, T>(request: Request<W>, permission: Permission) -> Result<Call<
 where
     T: TryFrom<W, Error = Error>,
 {
-    let (_, extensions, message) = request.into_parts();
+    let (metadata, extensions, message) = request.into_parts();
     let caller = authorize(&extensions, permission, Scope::Unresolved)?;
+    let mut found = Violations::new();
+    let actor = actor::read(&metadata, &mut found);
+    found.into_result()?;
     Ok(Call {
         caller,
+        actor,
         request: T::try_from(message)?,
         deadline: Deadline::of(&extensions),
     })

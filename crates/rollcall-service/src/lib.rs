@@ -8,6 +8,7 @@
 //! entry), [`roles`] (the same for a whole run) and [`failure`] (what a failed operation on a directory means for the caller).
 //! [`call`], [`paging`], [`resource`] and [`record`] are what every method of both services begins and ends with.
 
+mod actor;
 mod groups;
 
 pub mod call;

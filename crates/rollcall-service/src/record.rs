@@ -1,86 +1,107 @@
-//! The record of a change in the audit log.
+//! The record of a change. It goes into the transaction of the change (`rollcall_store::Recorded`), so there is neither
+//! without the other.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rollcall_core::audit::AuditKind;
+use rollcall_core::audit::{Actor, AuditKind, AuditedFieldChange};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
+use rollcall_proto::{Resource, changes};
 use rollcall_runtime::caller::Caller;
-use rollcall_store::{NewAuditEvent, Store};
+use rollcall_store::{NewAuditEvent, Recorded};
 
-/// Longest value in the audit log, in characters.
-const MAX_SHOWN: usize = 200;
+use crate::call::Call;
 
-/// What the audit log says of a change: fields with the values that they got.
-pub type Details = BTreeMap<String, String>;
-
-/// A change that was made.
+/// A call that changes something, as its records tell it.
 #[derive(Clone, Debug)]
-pub struct Changed<'a> {
-    /// When.
-    pub time: DateTime<Utc>,
-    /// The tenant whose resource it is.
-    pub tenant: &'a TenantId,
-    /// The method, for example `TenantService.UpdateTenant`.
-    pub method: &'static str,
-    /// The resource, by its name.
-    pub resource: String,
-    /// The fields that changed.
-    pub details: Details,
+pub struct Author {
+    caller: Arc<Caller>,
+    actor: Actor,
+    method: &'static str,
+    time: DateTime<Utc>,
 }
 
-/// Records a change that this caller made.
-///
-/// # Errors
-/// `INTERNAL` if it cannot be recorded.
-pub async fn record(store: &Store, caller: &Caller, changed: Changed<'_>) -> Result<(), Error> {
-    let Changed {
-        time,
-        tenant,
-        method,
-        resource,
-        details,
-    } = changed;
-    tracing::info!(
-        audit.caller = caller.name(),
-        audit.method = method,
-        audit.resource = resource,
-        "changed"
-    );
-    let event = NewAuditEvent {
-        time,
-        tenant: Some(tenant.clone()),
-        caller: caller.audited(),
-        kind: AuditKind::Change {
-            method: method.into(),
-            resource,
-            details,
-        },
-    };
-    store.record_audit(&[event]).await.map_err(|error| {
-        let message = "the change was made, but could not be recorded in the audit log";
-        Error::new(Reason::Internal, message).caused_by(error)
-    })
-}
-
-/// The value of a field for the audit log.
-pub fn shown(value: &impl std::fmt::Debug) -> String {
-    let text = format!("{value:?}");
-    match text.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+impl<T> Call<T> {
+    /// What the records of this call say: it is this method, for example `TenantService.UpdateTenant`, at this time.
+    ///
+    /// # Errors
+    /// `ACTOR_REQUIRED`.
+    pub fn author(&self, method: &'static str, time: DateTime<Utc>) -> Result<Author, Error> {
+        Author::new(&self.caller, &self.actor, method, time)
     }
 }
 
-/// The fields that differ, with the values that they got.
-#[macro_export]
-macro_rules! differences {
-    ($before:expr, $after:expr; $($field:ident),* $(,)?) => {{
-        let mut details = $crate::record::Details::new();
-        $(if $before.$field != $after.$field {
-            details.insert(stringify!($field).to_owned(), $crate::record::shown(&$after.$field));
-        })*
-        details
-    }};
+impl Author {
+    /// As [`Call::author`].
+    ///
+    /// # Errors
+    /// `ACTOR_REQUIRED`.
+    pub fn new(
+        caller: &Arc<Caller>,
+        actor: &Actor,
+        method: &'static str,
+        time: DateTime<Utc>,
+    ) -> Result<Self, Error> {
+        if caller.must_name_actor() && actor.is_nobody() {
+            let message = "say for whom this is done, in the metadata rollcall-actor";
+            return Err(Error::new(Reason::ActorRequired, message));
+        }
+        Ok(Self {
+            caller: Arc::clone(caller),
+            actor: actor.clone(),
+            method,
+            time,
+        })
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// When.
+    pub fn time(&self) -> DateTime<Utc> {
+        self.time
+    }
+
+    /// The record of a change to a resource: the fields that differ, as the contract shows them, after what is
+    /// told `besides`.
+    pub fn change<'a, T, W>(
+        &'a self,
+        tenant: &'a TenantId,
+        resource: &'a str,
+        besides: Vec<AuditedFieldChange>,
+    ) -> Recorded<'a, T>
+    where
+        T: 'a,
+        W: Resource + for<'t> From<&'t T>,
+    {
+        Recorded::new(self.time, move |deed| {
+            let (before, after) = (deed.before.map(W::from), deed.after.map(W::from));
+            let mut told = besides.clone();
+            told.extend(changes(before.as_ref(), after.as_ref()));
+            self.event(tenant, resource, told)
+        })
+    }
+
+    /// The record of what changes no field of a resource.
+    pub fn event(
+        &self,
+        tenant: &TenantId,
+        resource: &str,
+        changes: Vec<AuditedFieldChange>,
+    ) -> NewAuditEvent {
+        NewAuditEvent {
+            time: self.time,
+            tenant: Some(tenant.clone()),
+            caller: self.caller.audited(),
+            actor: self.actor.clone(),
+            kind: AuditKind::Change {
+                method: self.method.into(),
+                resource: resource.to_owned(),
+                changes,
+            },
+        }
+    }
 }

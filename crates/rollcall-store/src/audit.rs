@@ -1,7 +1,9 @@
 //! The audit log. Rows are only ever inserted, until `retention.rs` deletes them.
+//!
+//! Whatever changes something takes the record of it, and commits both in one transaction ([`Recorded`]).
 
 use chrono::{DateTime, Utc};
-use rollcall_core::audit::{AuditCaller, AuditEvent, AuditKind};
+use rollcall_core::audit::{Actor, AuditCaller, AuditEvent, AuditKind};
 use rollcall_core::id::{TenantId, UserId};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
@@ -23,8 +25,68 @@ pub struct NewAuditEvent {
     pub tenant: Option<TenantId>,
     /// The calling service.
     pub caller: AuditCaller,
+    /// For whom it says that it acts.
+    pub actor: Actor,
     /// What.
     pub kind: AuditKind,
+}
+
+impl NewAuditEvent {
+    /// A change that nobody asked for, as tests make them.
+    pub fn by_nobody(time: DateTime<Utc>) -> Self {
+        Self {
+            time,
+            tenant: None,
+            caller: AuditCaller::default(),
+            actor: Actor::default(),
+            kind: AuditKind::Change {
+                method: "".into(),
+                resource: String::new(),
+                changes: Vec::new(),
+            },
+        }
+    }
+}
+
+/// What a change did to a resource.
+#[derive(Clone, Copy, Debug)]
+pub struct Deed<'a, T> {
+    /// The resource before; `None` if it did not exist.
+    pub before: Option<&'a T>,
+    /// The resource after; `None` if it does not exist any more.
+    pub after: Option<&'a T>,
+}
+
+/// A change at some time, and how its record is made from what it did. Both are committed together.
+pub struct Recorded<'a, T> {
+    pub(crate) time: DateTime<Utc>,
+    make: Box<dyn Fn(Deed<'_, T>) -> NewAuditEvent + Send + Sync + 'a>,
+}
+
+impl<'a, T> Recorded<'a, T> {
+    /// A change that is recorded as `make` says.
+    pub fn new(time: DateTime<Utc>, make: impl Fn(Deed<'_, T>) -> NewAuditEvent + Send + Sync + 'a) -> Self {
+        Self {
+            time,
+            make: Box::new(make),
+        }
+    }
+
+    /// A change that nobody asked for, as tests make them.
+    pub fn by_nobody(time: DateTime<Utc>) -> Self {
+        Self::new(time, move |_| NewAuditEvent::by_nobody(time))
+    }
+
+    /// Writes the record into the transaction of the deed.
+    pub(crate) async fn write(
+        &self,
+        tx: &impl ConnectionTrait,
+        before: Option<&T>,
+        after: Option<&T>,
+    ) -> Result<()> {
+        let event = (self.make)(Deed { before, after });
+        insert(tx, std::iter::once(&event)).await
+    }
 }
 
 /// Which audit events to list. What is `None` does not matter.
@@ -45,6 +107,7 @@ struct Row {
     tenant: Option<String>,
     caller: String,
     credential: String,
+    actor: Option<String>,
     details: String,
 }
 
@@ -91,7 +154,7 @@ impl Store {
         }
         let limit = page.limit_sql();
         let sql = format!(
-            "SELECT position, time, tenant, caller, credential, details FROM audit_events
+            "SELECT position, time, tenant, caller, credential, actor, details FROM audit_events
             WHERE position < $1{conditions} ORDER BY position DESC{limit}"
         );
         let found: Vec<Row> = rows(&self.inner.database.reader, &sql, values).await?;
@@ -122,6 +185,7 @@ pub(crate) fn insertion<'e>(
         Column::nullable("tenant", Type::Text),
         Column::new("caller", Type::Text),
         Column::new("credential", Type::Text),
+        Column::nullable("actor", Type::Text),
         Column::nullable("user_id", Type::Uuid),
         Column::new("details", Type::Text),
     ]);
@@ -130,11 +194,15 @@ pub(crate) fn insertion<'e>(
             AuditKind::Login { user, .. } => user.map(|user| user.0),
             AuditKind::Change { .. } => None,
         };
+        let actor = (!event.actor.is_nobody())
+            .then(|| event.actor.to_json())
+            .transpose()?;
         bulk.push([
             to_micros(event.time).into(),
             event.tenant.as_ref().map(ToString::to_string).into(),
             text(&event.caller.name),
             text(&event.caller.credential),
+            actor.into(),
             user.into(),
             event.kind.to_json()?.into(),
         ]);
@@ -162,6 +230,12 @@ impl Row {
                 name: self.caller,
                 credential: self.credential,
             },
+            actor: self
+                .actor
+                .as_deref()
+                .map(Actor::from_json)
+                .transpose()?
+                .unwrap_or_default(),
             kind: AuditKind::from_json(&self.details)?,
         })
     }

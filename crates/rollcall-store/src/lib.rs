@@ -28,7 +28,7 @@ mod store;
 mod tables;
 mod users;
 
-pub use audit::{AuditFilter, NewAuditEvent};
+pub use audit::{AuditFilter, Deed, NewAuditEvent, Recorded};
 pub use checks::CheckSubject;
 pub use configuration::directories::NewSecrets;
 pub use create_requests::{CreateRequest, Created, REPEATABLE_FOR};

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
 use sea_orm::FromQueryResult;
 
+use crate::audit::{self, NewAuditEvent};
 use crate::db::query::{rows, scalar, text};
 use crate::db::timestamp::{from_micros, to_micros, to_stored};
 use crate::error::{Result, StoreError};
@@ -42,8 +43,9 @@ impl Store {
         tenant: &TenantId,
         reviewer: &str,
         seen: &str,
-        now: DateTime<Utc>,
+        record: &NewAuditEvent,
     ) -> Result<SecurityReview> {
+        let now = record.time;
         let tx = self.inner.database.begin().await?;
         tables::tenant::require(&tx, tenant).await?;
         let sql = "INSERT INTO security_reviews (tenant, reviewer, seen, time) VALUES ($1, $2, $3, $4)
@@ -55,6 +57,7 @@ impl Store {
             to_micros(now).into(),
         ];
         let position: Option<i64> = scalar(&tx, sql, values).await?;
+        audit::insert(&tx, std::iter::once(record)).await?;
         tx.commit().await?;
         Ok(SecurityReview {
             position: position.ok_or(StoreError::corrupt("an inserted row has no position"))?,

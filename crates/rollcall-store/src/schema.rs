@@ -8,6 +8,7 @@ use crate::db::engine::Engine;
 use crate::db::query::column;
 use crate::error::{Result, StoreError};
 
+mod actors;
 mod create_requests;
 mod credentials;
 mod deletions;
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(own_counts::OwnCounts),
             Box::new(create_requests::CreateRequests),
             Box::new(credentials::Credentials),
+            Box::new(actors::Actors),
         ]
     }
 }

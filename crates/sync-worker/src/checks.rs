@@ -19,9 +19,9 @@ use rollcall_ldap::{ConnectionCheck, DirectoryConfig, LdapDirectory, LdapError};
 use rollcall_proto::convert::check::{self, CheckConnection, DirectoryTarget};
 use rollcall_proto::convert::directory::DirectorySecrets;
 use rollcall_proto::{resource_name, v1};
-use rollcall_runtime::caller::Caller;
 use rollcall_runtime::server::Deadline;
 use rollcall_service::failure;
+use rollcall_service::record::Author;
 use rollcall_store::CheckSubject;
 
 use crate::services::directories::password_required;
@@ -75,7 +75,7 @@ impl Worker {
     /// CheckConnection.
     pub(crate) async fn check_connection(
         &self,
-        caller: &Caller,
+        author: &Author,
         request: CheckConnection,
         deadline: Option<Deadline>,
     ) -> Result<v1::CheckConnectionResponse, Error> {
@@ -102,7 +102,7 @@ impl Worker {
         if let Some(directory) = stored {
             self.keep_check(&directory, &check, span.time).await?;
             if !directory.endpoint_confirmed {
-                let stage = self.confirm_endpoint(caller, &directory, &check, span).await?;
+                let stage = self.confirm_endpoint(author, &directory, &check, span).await?;
                 check.report.stages.push(stage);
             }
         }

@@ -12,7 +12,7 @@ use rollcall_core::id::{RunId, UserSyncKey, Uuid};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
 use rollcall_runtime::clock::Clock;
 use rollcall_service::directories::Directories;
-use rollcall_store::{LeaseName, LeaseToken, NewRun, Store};
+use rollcall_store::{LeaseName, LeaseToken, NewAuditEvent, NewRun, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -74,22 +74,9 @@ impl RunEngine {
     /// # Errors
     /// `SYNC_IN_PROGRESS`, `SYNC_DISABLED`, `ENDPOINT_UNCONFIRMED`, `ALREADY_EXISTS` for the id, and what the
     /// store says.
-    pub async fn start(
-        &self,
-        key: &UserSyncKey,
-        id: RunId,
-        mode: RunMode,
-        trigger: RunTrigger,
-        started_by: &str,
-    ) -> Result<Run, Error> {
+    pub async fn start(&self, key: &UserSyncKey, new: NewRun, record: &NewAuditEvent) -> Result<Run, Error> {
         self.expect_ready(key).await?;
-        let new = NewRun {
-            id,
-            mode,
-            trigger,
-            started_by: started_by.to_owned(),
-        };
-        self.begin(key, new).await
+        self.begin(key, new, Some(record)).await
     }
 
     /// Accepts a run that is due. Nobody waits to hear why it cannot work, so if the directory may not be used it
@@ -110,13 +97,18 @@ impl RunEngine {
             trigger,
             started_by: started_by.to_owned(),
         };
-        self.begin(key, new).await
+        self.begin(key, new, None).await
     }
 
-    async fn begin(&self, key: &UserSyncKey, new: NewRun) -> Result<Run, Error> {
+    async fn begin(
+        &self,
+        key: &UserSyncKey,
+        new: NewRun,
+        record: Option<&NewAuditEvent>,
+    ) -> Result<Run, Error> {
         let x = &self.x;
         let lease = self.free_lease(key).await?;
-        let run = match x.store.create_run(&lease, key, new, x.clock.now()).await {
+        let run = match x.store.create_run(&lease, key, new, record, x.clock.now()).await {
             Ok(run) => run,
             Err(error) => {
                 self.give_up(&lease).await;
@@ -131,11 +123,11 @@ impl RunEngine {
     ///
     /// # Errors
     /// `RUN_NOT_IN_STATE`, `SYNC_IN_PROGRESS`, `SYNC_DISABLED`, `ENDPOINT_UNCONFIRMED` and what the store says.
-    pub async fn apply(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
+    pub async fn apply(&self, key: &UserSyncKey, id: RunId, record: &NewAuditEvent) -> Result<Run, Error> {
         self.expect_ready(key).await?;
         let x = &self.x;
         let lease = self.free_lease(key).await?;
-        let run = match x.store.begin_apply(&lease, key, id, x.clock.now()).await {
+        let run = match x.store.begin_apply(&lease, key, id, record).await {
             Ok(run) => run,
             Err(error) => {
                 self.give_up(&lease).await;
@@ -150,13 +142,13 @@ impl RunEngine {
     ///
     /// # Errors
     /// `RUN_NOT_IN_STATE` if it ended already, and what the store says.
-    pub async fn cancel(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
+    pub async fn cancel(&self, key: &UserSyncKey, id: RunId, record: &NewAuditEvent) -> Result<Run, Error> {
         let store = &self.x.store;
         let run = store.run(key, id).await?;
         if run.state.is_waiting() {
-            return Ok(store.cancel_waiting_run(key, id, self.x.clock.now()).await?);
+            return Ok(store.cancel_waiting_run(key, id, record).await?);
         }
-        store.request_cancel(key, id).await?;
+        store.request_cancel(key, id, record).await?;
         Ok(store.run(key, id).await?)
     }
 

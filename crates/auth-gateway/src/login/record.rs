@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use rollcall_core::audit::{AuditCaller, AuditKind, LoginOutcome, LoginReason};
+use rollcall_core::audit::{Actor, AuditCaller, AuditKind, LoginOutcome, LoginReason};
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::throttle::{Settlement, ThrottleSubject};
@@ -61,6 +61,7 @@ fn event(c: &Context, who: &Who, outcome: LoginOutcome, reason: LoginReason) -> 
         time: c.now(),
         tenant: who.tenant.clone(),
         caller: who.caller.clone(),
+        actor: Actor::default(),
         kind: AuditKind::Login {
             outcome,
             reason,

@@ -6,6 +6,7 @@ use rollcall_core::user_sync::{Search, SearchScope};
 use rollcall_testkit::{SambaDc, SambaPerson, TestCa, is_root_for};
 
 use crate::world::{Place, World};
+use rollcall_store::NewAuditEvent;
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 /// What Samba's domain is set to.
@@ -181,6 +182,14 @@ async fn two_hundred_guesses_through_two_gateways_do_not_lock_the_account() {
     assert_eq!(denied, LOCKOUT_THRESHOLD as usize - 2);
     assert_eq!(user_binds(&world, before).len(), denied);
     let user = world.user(&account.login).await;
-    world.store.unlock_user(&world.tenant, user.id).await.unwrap();
+    world
+        .store
+        .unlock_user(
+            &world.tenant,
+            user.id,
+            &NewAuditEvent::by_nobody(crate::world::now()),
+        )
+        .await
+        .unwrap();
     assert_eq!(world.login(&account.login, &account.password).await, "OK normal");
 }

@@ -8,6 +8,7 @@ use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_testkit::{Slapd, wait_for};
 
 use crate::world::{PASSWORD, World, dn, request};
+use rollcall_store::{NewAuditEvent, Recorded};
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 const UNKNOWN: &str = "Aborted BIND_OUTCOME_UNKNOWN";
@@ -39,7 +40,15 @@ async fn all_have_begun(world: &World) {
 
 async fn unlock(world: &World) {
     let ada = world.user("ada").await;
-    world.store.unlock_user(&world.tenant, ada.id).await.unwrap();
+    world
+        .store
+        .unlock_user(
+            &world.tenant,
+            ada.id,
+            &NewAuditEvent::by_nobody(crate::world::now()),
+        )
+        .await
+        .unwrap();
 }
 
 /// What was counted is one wrong password of three.
@@ -97,9 +106,13 @@ async fn whoever_waits_is_blocked_too() {
     let world = World::new().await;
     let ada = world.user("ada").await;
     let block = async || {
-        let block = world
-            .store
-            .block_user(&world.tenant, ada.id, None, "", crate::world::now());
+        let block = world.store.block_user(
+            &world.tenant,
+            ada.id,
+            None,
+            "",
+            Recorded::by_nobody(crate::world::now()),
+        );
         block.await.unwrap();
     };
     let told = while_all_wait(&world, &[PASSWORD; 5], block).await;

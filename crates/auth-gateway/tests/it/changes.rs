@@ -12,7 +12,7 @@ use rollcall_proto::v1;
 use rollcall_proto::v1::AuthenticateResponse;
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_proto::v1::authenticate_response::Outcome;
-use rollcall_store::NewSecrets;
+use rollcall_store::{NewAuditEvent, NewSecrets, Recorded};
 use rollcall_testkit::{Ldif, Operation, Request, Slapd, TestDatabase, ber, wait_for};
 
 use tonic::{Response, Status};
@@ -49,7 +49,7 @@ async fn meanwhile_answered(
         wait_for("the login is under way", Duration::from_secs(10), async || {
             world
                 .store
-                .unlock_user(&world.tenant, ada.id)
+                .unlock_user(&world.tenant, ada.id, &NewAuditEvent::by_nobody(now()))
                 .await
                 .unwrap()
                 .is_some()
@@ -91,9 +91,15 @@ async fn what_is_committed_meanwhile_decides(mut world: World) {
         let mut settings = was.settings;
         settings.display_name.push('!');
         let (tenant, id, secrets) = (&world.tenant, &world.directory, NewSecrets::default());
-        let update = world
-            .store
-            .update_directory(tenant, id, was.revision, &settings, secrets, true, now());
+        let update = world.store.update_directory(
+            tenant,
+            id,
+            was.revision,
+            &settings,
+            secrets,
+            true,
+            Recorded::by_nobody(now()),
+        );
         update.await.unwrap();
     };
     assert_eq!(meanwhile(&world, directory).await, "OK ada");
@@ -101,14 +107,16 @@ async fn what_is_committed_meanwhile_decides(mut world: World) {
         let was = world.store.tenant(&world.tenant).await.unwrap();
         let mut settings = was.settings;
         settings.user_sync_enabled = false;
-        let update = world
-            .store
-            .update_tenant(&world.tenant, was.revision, &settings, now());
+        let update =
+            world
+                .store
+                .update_tenant(&world.tenant, was.revision, &settings, Recorded::by_nobody(now()));
         let is = update.await.unwrap();
         settings.user_sync_enabled = true;
-        let update = world
-            .store
-            .update_tenant(&world.tenant, is.revision, &settings, now());
+        let update =
+            world
+                .store
+                .update_tenant(&world.tenant, is.revision, &settings, Recorded::by_nobody(now()));
         update.await.unwrap();
     };
     assert_eq!(meanwhile(&world, tenant).await, "OK ada");
@@ -168,9 +176,15 @@ async fn what_is_committed_meanwhile_decides(mut world: World) {
             .hosts
             .push(HostUrl::parse("ldaps://127.0.0.1:1").unwrap());
         let (tenant, id, secrets) = (&world.tenant, &world.directory, NewSecrets::default());
-        let update = world
-            .store
-            .update_directory(tenant, id, was.revision, &settings, secrets, true, now());
+        let update = world.store.update_directory(
+            tenant,
+            id,
+            was.revision,
+            &settings,
+            secrets,
+            true,
+            Recorded::by_nobody(now()),
+        );
         update.await.unwrap();
     };
     assert_eq!(meanwhile(&world, moved).await, "Aborted CONCURRENT_CHANGE");
@@ -178,13 +192,15 @@ async fn what_is_committed_meanwhile_decides(mut world: World) {
     let ada = world.user("ada").await;
     let block = async || {
         let (reason, at) = ("", now());
-        let block = world.store.block_user(&world.tenant, ada.id, None, reason, at);
+        let block = world
+            .store
+            .block_user(&world.tenant, ada.id, None, reason, Recorded::by_nobody(at));
         block.await.unwrap();
     };
     assert_eq!(meanwhile(&world, block).await, DENIED);
     world
         .store
-        .unblock_user(&world.tenant, ada.id, None, now())
+        .unblock_user(&world.tenant, ada.id, None, Recorded::by_nobody(now()))
         .await
         .unwrap();
     assert_eq!(meanwhile(&world, async || {}).await, "OK ada");

@@ -7,7 +7,7 @@ use rollcall_core::id::{TenantId, UserId, Uuid};
 use rollcall_core::user::Profile;
 use rollcall_proto::v1::*;
 use rollcall_runtime::clock::Clock;
-use rollcall_store::{NewUser, Store};
+use rollcall_store::{NewUser, Recorded, Store};
 
 use crate::world::World;
 
@@ -43,7 +43,7 @@ async fn create(store: Store, number: u128) {
     };
     let acme = TenantId::parse("acme").unwrap();
     store
-        .create_local_user(&acme, user, Clock::System.now())
+        .create_local_user(&acme, user, Recorded::by_nobody(Clock::System.now()))
         .await
         .unwrap();
 }

@@ -9,6 +9,7 @@ use rollcall_proto::v1::AuthenticateRequest;
 use rollcall_testkit::{Operation, Peer, ScriptedLdap, Slapd, ber};
 
 use crate::world::{PASSWORD, World, dn, now, request};
+use rollcall_store::Recorded;
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 
@@ -54,12 +55,15 @@ async fn mallory(world: &mut World) -> ScriptedLdap {
         user_sync_enabled: true,
         verified_domains: vec!["acme.example".into()],
     };
-    let claimed = world.store.create_tenant(&tenant, &settings, now()).await;
+    let claimed = world
+        .store
+        .create_tenant(&tenant, &settings, Recorded::by_nobody(now()))
+        .await;
     claimed.unwrap_err();
     settings.verified_domains = vec!["mallory.example".into()];
     world
         .store
-        .create_tenant(&tenant, &settings, now())
+        .create_tenant(&tenant, &settings, Recorded::by_nobody(now()))
         .await
         .unwrap();
     let own = world.sync.clone();

@@ -9,6 +9,7 @@ use rollcall_core::secret::Password;
 use rollcall_testkit::{ScriptedLdap, Slapd, wait_for};
 
 use crate::world::{PASSWORD, World, now};
+use rollcall_store::Recorded;
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 const UNAVAILABLE: &str = "Unavailable DIRECTORY_UNAVAILABLE";
@@ -16,7 +17,9 @@ const DISABLED: &str = "FailedPrecondition SYNC_DISABLED";
 
 async fn block(world: &World, login: &str) {
     let user = world.user(login).await;
-    let blocked = world.store.block_user(&world.tenant, user.id, None, "", now());
+    let blocked = world
+        .store
+        .block_user(&world.tenant, user.id, None, "", Recorded::by_nobody(now()));
     blocked.await.unwrap();
 }
 
@@ -122,7 +125,13 @@ async fn a_service_account_that_is_refused_is_the_same_for_everybody() {
     let password = Password::new("not the service's".into()).ok().unwrap();
     world
         .store
-        .rotate_bind_password(&world.tenant, &world.directory, None, &password, now())
+        .rotate_bind_password(
+            &world.tenant,
+            &world.directory,
+            None,
+            &password,
+            Recorded::by_nobody(now()),
+        )
         .await
         .unwrap();
     world.start_gateway(&[]).await;

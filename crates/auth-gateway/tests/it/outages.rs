@@ -15,6 +15,7 @@ use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_testkit::{Operation, Request, ScriptedLdap, Slapd, ber, wait_for};
 
 use crate::world::{PASSWORD, World, dn, now, request};
+use rollcall_store::{NewAuditEvent, Recorded};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_is_down_is_unavailable_for_known_and_unknown_logins_and_locks_nobody() {
@@ -132,7 +133,10 @@ async fn a_login_whose_call_is_cancelled_goes_on_to_its_end_and_is_recorded() {
     let call = tokio::spawn(async move { auth.authenticate(request("ada", PASSWORD)).await });
     // A slot is taken just before the bind. Looking forgets it, which matters to nobody here.
     wait_for("the login is under way", Duration::from_secs(10), async || {
-        let slot = world.store.unlock_user(&world.tenant, ada.id).await;
+        let slot = world
+            .store
+            .unlock_user(&world.tenant, ada.id, &NewAuditEvent::by_nobody(now()))
+            .await;
         slot.unwrap().is_some()
     })
     .await
@@ -219,7 +223,12 @@ async fn what_is_switched_off_or_misconfigured_is_told() {
     settings.user_sync_enabled = false;
     let tenant = world
         .store
-        .update_tenant(&world.tenant, tenant.revision, &settings, now)
+        .update_tenant(
+            &world.tenant,
+            tenant.revision,
+            &settings,
+            Recorded::by_nobody(now),
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -229,7 +238,12 @@ async fn what_is_switched_off_or_misconfigured_is_told() {
     settings.user_sync_enabled = true;
     world
         .store
-        .update_tenant(&world.tenant, tenant.revision, &settings, now)
+        .update_tenant(
+            &world.tenant,
+            tenant.revision,
+            &settings,
+            Recorded::by_nobody(now),
+        )
         .await
         .unwrap();
 
@@ -238,7 +252,13 @@ async fn what_is_switched_off_or_misconfigured_is_told() {
         .unwrap();
     world
         .store
-        .rotate_bind_password(&world.tenant, &world.directory, None, &password, now)
+        .rotate_bind_password(
+            &world.tenant,
+            &world.directory,
+            None,
+            &password,
+            Recorded::by_nobody(now),
+        )
         .await
         .unwrap();
     assert_eq!(

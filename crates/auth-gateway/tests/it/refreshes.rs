@@ -15,6 +15,7 @@ use rollcall_core::user_sync::{RoleCondition, RoleRule};
 use rollcall_testkit::Slapd;
 
 use crate::world::{PASSWORD, ScriptedWorker, World, change, dn, now};
+use rollcall_store::Recorded;
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 
@@ -78,7 +79,9 @@ async fn whom_the_worker_does_not_reactivate_is_refused_and_whom_it_cannot_is_no
     assert_eq!(world.user("ada").await.state, UserState::Deactivated);
     // A block comes first.
     let ada = world.user("ada").await;
-    let block = world.store.block_user(&world.tenant, ada.id, None, "", now());
+    let block = world
+        .store
+        .block_user(&world.tenant, ada.id, None, "", Recorded::by_nobody(now()));
     block.await.unwrap();
     let binds = world.binds(&dn("ada"));
     assert_eq!(world.attempt(gateway, right()).await, DENIED);

@@ -7,6 +7,7 @@ use rollcall_core::user::{Origin, Profile, StateReason, UserState};
 use rollcall_testkit::Slapd;
 
 use crate::world::{BASE, PASSWORD, PEOPLE, World, dn, now, person};
+use rollcall_store::Recorded;
 
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 
@@ -64,7 +65,13 @@ async fn blocked_and_deactivated_users_are_refused_with_the_right_password_and_t
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
     world
         .store
-        .block_user(&world.tenant, ada.id, None, "left", crate::world::now())
+        .block_user(
+            &world.tenant,
+            ada.id,
+            None,
+            "left",
+            Recorded::by_nobody(crate::world::now()),
+        )
         .await
         .unwrap();
     let removal = Change {
@@ -272,13 +279,19 @@ async fn a_local_user_is_the_product_s_own_unless_blocked() {
     };
     let owner = world
         .store
-        .create_local_user(&world.tenant, new, crate::world::now())
+        .create_local_user(&world.tenant, new, Recorded::by_nobody(crate::world::now()))
         .await
         .unwrap();
     assert_eq!(world.login("owner", "whatever").await, "DENIED LOCAL_USER");
     world
         .store
-        .block_user(&world.tenant, owner.id, None, "", crate::world::now())
+        .block_user(
+            &world.tenant,
+            owner.id,
+            None,
+            "",
+            Recorded::by_nobody(crate::world::now()),
+        )
         .await
         .unwrap();
     assert_eq!(world.login("owner", "whatever").await, DENIED);

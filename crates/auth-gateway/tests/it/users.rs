@@ -7,6 +7,7 @@ use rollcall_testkit::Slapd;
 use tonic::{Code, Request, Status};
 
 use crate::world::{World, now};
+use rollcall_store::Recorded;
 
 fn reason(status: &Status) -> &'static str {
     rollcall_proto::status::reason(status).map_or("-", |reason| reason.as_str())
@@ -339,7 +340,11 @@ async fn the_feed_of_all_tenants_begins_with_a_list_of_all_users() {
         user_sync_enabled: false,
         verified_domains: vec![],
     };
-    world.store.create_tenant(&other, &settings, now()).await.unwrap();
+    world
+        .store
+        .create_tenant(&other, &settings, Recorded::by_nobody(now()))
+        .await
+        .unwrap();
     let elsewhere = CreateUserRequest {
         parent: "tenants/aaa".into(),
         ..local("zoe")

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "../it/world/mod.rs"]
-#[allow(dead_code, reason = "the other tests use the rest")]
+#[allow(dead_code, unused_imports, reason = "the other tests use the rest")]
 mod world;
 
 use std::ops::Range;
@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::world::{PASSWORD, World, dn, person};
+use rollcall_store::Recorded;
 
 /// Who measures now.
 static MEASURING: Mutex<()> = Mutex::const_new(());
@@ -109,7 +110,13 @@ async fn nobody_can_tell(role_rules: u32) {
     let bob = world.user("bob").await;
     world
         .store
-        .block_user(&world.tenant, bob.id, None, "", crate::world::now())
+        .block_user(
+            &world.tenant,
+            bob.id,
+            None,
+            "",
+            Recorded::by_nobody(crate::world::now()),
+        )
         .await
         .unwrap();
     world.server.delete(&dn("eve")).unwrap();
@@ -166,7 +173,13 @@ async fn nor_while_the_directory_is_away() {
     let bob = world.user("bob").await;
     world
         .store
-        .block_user(&world.tenant, bob.id, None, "", crate::world::now())
+        .block_user(
+            &world.tenant,
+            bob.id,
+            None,
+            "",
+            Recorded::by_nobody(crate::world::now()),
+        )
         .await
         .unwrap();
     line.abort();

@@ -1,7 +1,9 @@
 //! AuditService.
 
 use chrono::{DateTime, Utc};
-use rollcall_core::audit::{AuditEvent, AuditKind, LoginOutcome};
+use rollcall_core::audit::{
+    Actor, AuditEvent, AuditKind, AuditedFieldChange, LoginOutcome, SecretChange, ValueChange,
+};
 use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
 use rollcall_core::violation::{Violations, check_text};
@@ -37,6 +39,15 @@ pub struct AuditEventFilter {
     /// Logins that ended like this; empty for events of any kind.
     pub login_outcomes: Vec<LoginOutcome>,
 }
+
+wire_enum!(
+    AuditedSecretChange,
+    SecretChange {
+        Set,
+        Replaced,
+        Removed
+    }
+);
 
 wire_enum!(
     LoginOutcome,
@@ -76,6 +87,7 @@ impl From<&AuditEvent> for v1::AuditEvent {
             event_time: Some(timestamp(event.time)),
             caller: event.caller.name.clone(),
             caller_credential: event.caller.credential.clone(),
+            actor: actor(&event.actor),
             kind: Some(kind(&event.kind, event.tenant.as_ref())),
         }
     }
@@ -117,12 +129,43 @@ fn kind(kind: &AuditKind, tenant: Option<&TenantId>) -> v1::audit_event::Kind {
         AuditKind::Change {
             method,
             resource,
-            details,
+            changes,
         } => v1::audit_event::Kind::Change(v1::AuditedChange {
             method: method.to_string(),
             resource: resource.clone(),
-            details: details.clone(),
+            changes: changes.iter().map(field_change).collect(),
+            ..v1::AuditedChange::default()
         }),
+    }
+}
+
+fn actor(actor: &Actor) -> Option<v1::AuditActor> {
+    let Actor {
+        name,
+        address,
+        reason,
+    } = actor;
+    (!actor.is_nobody()).then(|| v1::AuditActor {
+        name: name.clone(),
+        address: address.clone(),
+        reason: reason.clone(),
+    })
+}
+
+fn field_change(change: &AuditedFieldChange) -> v1::AuditedFieldChange {
+    let (before, after, secret) = match &change.value {
+        ValueChange::Shown { before, after } => (
+            before.clone(),
+            after.clone(),
+            v1::AuditedSecretChange::Unspecified,
+        ),
+        ValueChange::Secret(secret) => (None, None, (*secret).into()),
+    };
+    v1::AuditedFieldChange {
+        path: change.path.clone(),
+        before,
+        after,
+        secret: secret.into(),
     }
 }
 

@@ -3274,7 +3274,7 @@ pub struct AuditEvent {
     /// When.
     #[prost(message, optional, tag = "2")]
     pub event_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// The calling service. Empty for what Rollcall does by itself.
+    /// The calling service, which proved who it is. Empty for what Rollcall does by itself.
     #[prost(string, tag = "3")]
     pub caller: ::prost::alloc::string::String,
     /// What the calling service showed: "token:" and the id of its token, or "certificate:" and the name in its client
@@ -3282,6 +3282,10 @@ pub struct AuditEvent {
     /// and for what Rollcall does by itself.
     #[prost(string, tag = "6")]
     pub caller_credential: ::prost::alloc::string::String,
+    /// For whom the calling service said that it acts, from the call's metadata. Rollcall cannot prove it. Absent if it said
+    /// nothing.
+    #[prost(message, optional, tag = "7")]
+    pub actor: ::core::option::Option<AuditActor>,
     /// What happened.
     #[prost(oneof = "audit_event::Kind", tags = "4, 5")]
     pub kind: ::core::option::Option<audit_event::Kind>,
@@ -3333,7 +3337,22 @@ pub struct LoginAttempt {
     #[prost(message, optional, tag = "9")]
     pub first_attempt_time: ::core::option::Option<::prost_types::Timestamp>,
 }
-/// A change that a caller made.
+/// The person or the program behind a call, as the calling service named them. Any call may carry them as metadata:
+/// UTF-8 without control characters. What does not fit is INVALID_ARGUMENT, and nothing is done.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditActor {
+    /// Who, for instance an e-mail address: the metadata key "rollcall-actor", at most 256 bytes.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// From which network address: the metadata key "rollcall-actor-address", at most 64 bytes. May be empty.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// Why, for instance the number of a ticket: the metadata key "rollcall-reason", at most 1000 bytes. May be empty.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// A change that a caller made. It is written in the same transaction as the change: there is no change without it, and
+/// it tells of no change that was not made.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AuditedChange {
     /// The method, for instance "DirectoryService.UpdateDirectory".
@@ -3342,12 +3361,33 @@ pub struct AuditedChange {
     /// The name of the resource.
     #[prost(string, tag = "2")]
     pub resource: ::prost::alloc::string::String,
-    /// What was changed, by field. Secrets are named and never shown.
+    /// Never sent any more: see changes.
     #[prost(btree_map = "string, string", tag = "3")]
     pub details: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// What was changed, and the parameters of the request that are no fields of the resource.
+    #[prost(message, repeated, tag = "4")]
+    pub changes: ::prost::alloc::vec::Vec<AuditedFieldChange>,
+}
+/// What a change did to one field.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditedFieldChange {
+    /// The field's path, for instance "removal_limit.max_count" or "custom\["cost centre"\]"; or the name of a parameter of the
+    /// request, for instance "force".
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// The value before, as the JSON form of the contract has it, a text without its quotes; of more than 4096 bytes
+    /// "sha256:", the digest in hexadecimal, and the length. Absent if the field was not set, and for a secret.
+    #[prost(string, optional, tag = "2")]
+    pub before: ::core::option::Option<::prost::alloc::string::String>,
+    /// The value after, in the same form. Absent if the field is not set any more, and for a secret.
+    #[prost(string, optional, tag = "3")]
+    pub after: ::core::option::Option<::prost::alloc::string::String>,
+    /// For a secret, what was done with it; no value is kept.
+    #[prost(enumeration = "AuditedSecretChange", tag = "4")]
+    pub secret: i32,
 }
 /// Asks for audit events.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3521,6 +3561,43 @@ impl LoginOutcome {
             "LOGIN_OUTCOME_AUTHENTICATED" => Some(Self::Authenticated),
             "LOGIN_OUTCOME_DENIED" => Some(Self::Denied),
             "LOGIN_OUTCOME_ERROR" => Some(Self::Error),
+            _ => None,
+        }
+    }
+}
+/// What a change did with a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AuditedSecretChange {
+    /// It is no secret.
+    Unspecified = 0,
+    /// There was none before.
+    Set = 1,
+    /// It took the place of another, or of the same.
+    Replaced = 2,
+    /// There is none any more.
+    Removed = 3,
+}
+impl AuditedSecretChange {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AUDITED_SECRET_CHANGE_UNSPECIFIED",
+            Self::Set => "AUDITED_SECRET_CHANGE_SET",
+            Self::Replaced => "AUDITED_SECRET_CHANGE_REPLACED",
+            Self::Removed => "AUDITED_SECRET_CHANGE_REMOVED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AUDITED_SECRET_CHANGE_UNSPECIFIED" => Some(Self::Unspecified),
+            "AUDITED_SECRET_CHANGE_SET" => Some(Self::Set),
+            "AUDITED_SECRET_CHANGE_REPLACED" => Some(Self::Replaced),
+            "AUDITED_SECRET_CHANGE_REMOVED" => Some(Self::Removed),
             _ => None,
         }
     }
@@ -4612,6 +4689,9 @@ pub enum ErrorReason {
     /// INVALID_ARGUMENT. The request is larger than the method takes: 16 KiB for AuthService and for health, 4 MiB for all
     /// others. What counts is the size without compression. Metadata: limit (in bytes), method.
     RequestTooLarge = 6,
+    /// INVALID_ARGUMENT. Whatever this calling service changes must say for whom: the metadata key "rollcall-actor" is
+    /// missing. Metadata: none.
+    ActorRequired = 7,
     /// UNAUTHENTICATED. The calling service presented no valid client certificate or token. It says nothing about
     /// any end user's password. Metadata: none.
     CallerUnauthenticated = 10,
@@ -4736,6 +4816,7 @@ impl ErrorReason {
             Self::BindPasswordRequired => "ERROR_REASON_BIND_PASSWORD_REQUIRED",
             Self::RequestIdReused => "ERROR_REASON_REQUEST_ID_REUSED",
             Self::RequestTooLarge => "ERROR_REASON_REQUEST_TOO_LARGE",
+            Self::ActorRequired => "ERROR_REASON_ACTOR_REQUIRED",
             Self::CallerUnauthenticated => "ERROR_REASON_CALLER_UNAUTHENTICATED",
             Self::PermissionMissing => "ERROR_REASON_PERMISSION_MISSING",
             Self::TenantAccessDenied => "ERROR_REASON_TENANT_ACCESS_DENIED",
@@ -4791,6 +4872,7 @@ impl ErrorReason {
             "ERROR_REASON_BIND_PASSWORD_REQUIRED" => Some(Self::BindPasswordRequired),
             "ERROR_REASON_REQUEST_ID_REUSED" => Some(Self::RequestIdReused),
             "ERROR_REASON_REQUEST_TOO_LARGE" => Some(Self::RequestTooLarge),
+            "ERROR_REASON_ACTOR_REQUIRED" => Some(Self::ActorRequired),
             "ERROR_REASON_CALLER_UNAUTHENTICATED" => Some(Self::CallerUnauthenticated),
             "ERROR_REASON_PERMISSION_MISSING" => Some(Self::PermissionMissing),
             "ERROR_REASON_TENANT_ACCESS_DENIED" => Some(Self::TenantAccessDenied),

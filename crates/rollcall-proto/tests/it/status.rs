@@ -16,6 +16,7 @@ fn every_reason_has_its_code() {
             | Reason::InvalidPageToken
             | Reason::BindPasswordRequired
             | Reason::RequestIdReused
+            | Reason::ActorRequired
             | Reason::RequestTooLarge => Code::InvalidArgument,
             Reason::CallerUnauthenticated => Code::Unauthenticated,
             Reason::PermissionMissing | Reason::TenantAccessDenied => Code::PermissionDenied,

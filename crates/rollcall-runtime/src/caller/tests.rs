@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::*;
-use crate::config::{self, certificate_is_optional};
 use crate::config::TokenEntry;
+use crate::config::{self, certificate_is_optional};
 
 fn now(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_900_000_000 + seconds, 0).unwrap()

@@ -64,6 +64,8 @@ pub struct CallerEntry {
     pub requests_per_second: u32,
     /// Calls that may come at once; 0 is one second's worth.
     pub burst: u32,
+    /// Whether whatever it changes must say for whom.
+    pub actor_required: bool,
 }
 
 /// One of a caller's bearer tokens, as configured.

@@ -178,7 +178,7 @@ tenants = \"*\"
         sources(file, &[], &[]),
         &[
             "test.toml:1: callers: entry 1: colour: unknown field `colour`, expected one of `name`, \
-             `token_sha256`, `tokens`, `certificate_name`, `permissions`, `tenants`, `requests_per_second`, `burst`",
+             `token_sha256`, `tokens`, `certificate_name`, `permissions`, `tenants`, `requests_per_second`, `burst`, `actor_required`",
             "test.toml:1: callers: entry 1: name: invalid type: integer `5`, expected a string",
             "test.toml:1: callers: entry 1: permissions: unknown variant `fly`, expected one of `authenticate`, \
              `users.read`, `users.write`, `syncs.read`, `syncs.write`, `runs`, `audit`",

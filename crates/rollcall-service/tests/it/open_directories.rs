@@ -12,7 +12,7 @@ use rollcall_core::tenant::TenantSettings;
 use rollcall_ldap::EgressPolicy;
 use rollcall_service::directories::Directories;
 use rollcall_service::failure;
-use rollcall_store::{Keyring, NewSecrets, Store, StoreOptions};
+use rollcall_store::{Keyring, NewSecrets, Recorded, Store, StoreOptions};
 use rollcall_testkit::Slapd;
 use tempfile::TempDir;
 use tokio::time::{Instant, advance, pause, resume};
@@ -48,14 +48,17 @@ async fn world() -> World {
         verified_domains: Vec::new(),
     };
     let now = DateTime::UNIX_EPOCH;
-    store.create_tenant(&tenant, &of_tenant, now).await.unwrap();
+    store
+        .create_tenant(&tenant, &of_tenant, Recorded::by_nobody(now))
+        .await
+        .unwrap();
     let password = Password::new(access.bind_password.clone()).ok().unwrap();
     let secrets = NewSecrets {
         bind_password: Some(&password),
         client_key: None,
     };
     let settings = access.settings();
-    let directory = store.create_directory(&tenant, &id, &settings, secrets, now);
+    let directory = store.create_directory(&tenant, &id, &settings, secrets, Recorded::by_nobody(now));
     let directory = directory.await.unwrap();
     let loopback = vec!["127.0.0.0/8".parse().unwrap()];
     let ports = vec![settings.hosts[0].effective_port(None)];

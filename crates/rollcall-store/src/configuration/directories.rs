@@ -6,6 +6,7 @@ use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
 use rollcall_core::secret::{Password, SecretBytes};
 use sea_orm::ConnectionTrait;
 
+use crate::audit::Recorded;
 use crate::create_requests::{CreateRequest, Created};
 use crate::db::query::{column, execute, rows};
 use crate::db::timestamp::to_micros;
@@ -37,11 +38,11 @@ impl Store {
         id: &DirectoryId,
         settings: &DirectorySettings,
         secrets: NewSecrets<'_>,
-        now: DateTime<Utc>,
+        record: Recorded<'_, Directory>,
     ) -> Result<Directory> {
         let tx = self.inner.database.begin().await?;
         let directory = self
-            .insert_directory(&tx, tenant, id, settings, &secrets, now)
+            .insert_directory(&tx, tenant, id, settings, &secrets, &record)
             .await?;
         tx.commit().await?;
         Ok(directory)
@@ -58,14 +59,14 @@ impl Store {
         id: &DirectoryId,
         settings: &DirectorySettings,
         secrets: NewSecrets<'_>,
-        now: DateTime<Utc>,
+        record: Recorded<'_, Directory>,
     ) -> Result<Created<Directory>> {
         let tx = self.inner.database.begin().await?;
-        if let Some(before) = self.claim(&tx, request, id.as_str(), now).await? {
+        if let Some(before) = self.claim(&tx, request, id.as_str(), record.time).await? {
             return Ok(Created::Before(before));
         }
         let directory = self
-            .insert_directory(&tx, tenant, id, settings, &secrets, now)
+            .insert_directory(&tx, tenant, id, settings, &secrets, &record)
             .await?;
         tx.commit().await?;
         Ok(Created::Now(directory))
@@ -78,8 +79,9 @@ impl Store {
         id: &DirectoryId,
         settings: &DirectorySettings,
         secrets: &NewSecrets<'_>,
-        now: DateTime<Utc>,
+        record: &Recorded<'_, Directory>,
     ) -> Result<Directory> {
+        let now = record.time;
         tables::tenant::require(tx, tenant).await?;
         let mut model = Model {
             tenant: tenant.to_string(),
@@ -99,7 +101,9 @@ impl Store {
         };
         self.put_secrets(&mut model, secrets, now)?;
         tables::insert(tx, model.clone()).await?;
-        model.into_domain()
+        let directory = model.into_domain()?;
+        record.write(tx, None, Some(&directory)).await?;
+        Ok(directory)
     }
 
     /// One directory.
@@ -138,10 +142,12 @@ impl Store {
         settings: &DirectorySettings,
         secrets: NewSecrets<'_>,
         endpoint_confirmed: bool,
-        now: DateTime<Utc>,
+        record: Recorded<'_, Directory>,
     ) -> Result<Directory> {
+        let now = record.time;
         let tx = self.inner.database.begin().await?;
         let mut model = lock(&tx, tenant, id, Some(expected_revision)).await?;
+        let before = model.clone().into_domain()?;
         let old = DirectorySettings::from_json(&model.settings)?;
         model.settings = settings.to_json()?;
         model.disabled = settings.disabled;
@@ -161,8 +167,10 @@ impl Store {
         for user_sync in user_syncs_of(&tx, tenant, id).await? {
             supersede_waiting(&tx, tenant, &user_sync, now).await?;
         }
+        let directory = model.into_domain()?;
+        record.write(&tx, Some(&before), Some(&directory)).await?;
         tx.commit().await?;
-        model.into_domain()
+        Ok(directory)
     }
 
     /// Deletes a directory.
@@ -174,9 +182,10 @@ impl Store {
         tenant: &TenantId,
         id: &DirectoryId,
         expected_revision: Option<i64>,
+        record: Recorded<'_, Directory>,
     ) -> Result<()> {
         let tx = self.inner.database.begin().await?;
-        lock(&tx, tenant, id, expected_revision).await?;
+        let before = lock(&tx, tenant, id, expected_revision).await?.into_domain()?;
         if !user_syncs_of(&tx, tenant, id).await?.is_empty() {
             return Err(StoreError::DirectoryInUse);
         }
@@ -186,6 +195,7 @@ impl Store {
         ] {
             execute(&tx, sql, vec![tenant.as_str().into(), id.as_str().into()]).await?;
         }
+        record.write(&tx, Some(&before), None).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -200,10 +210,12 @@ impl Store {
         id: &DirectoryId,
         expected_revision: Option<i64>,
         password: &Password,
-        now: DateTime<Utc>,
+        record: Recorded<'_, Directory>,
     ) -> Result<Directory> {
+        let now = record.time;
         let tx = self.inner.database.begin().await?;
         let mut model = lock(&tx, tenant, id, expected_revision).await?;
+        let before = model.clone().into_domain()?;
         let secrets = NewSecrets {
             bind_password: Some(password),
             client_key: None,
@@ -217,8 +229,10 @@ impl Store {
               AND user_sync IN (SELECT id FROM user_syncs WHERE tenant = $1 AND directory = $2)";
         let values = vec![tenant.as_str().into(), id.as_str().into(), model.revision.into()];
         execute(&tx, sql, values).await?;
+        let directory = model.into_domain()?;
+        record.write(&tx, Some(&before), Some(&directory)).await?;
         tx.commit().await?;
-        model.into_domain()
+        Ok(directory)
     }
 
     /// Saves what was found out about the server, but for [`DirectoryObservations::hidden_state`]. That is no change: the
@@ -293,17 +307,21 @@ impl Store {
         tenant: &TenantId,
         id: &DirectoryId,
         expected_revision: i64,
-        now: DateTime<Utc>,
+        record: Recorded<'_, Directory>,
     ) -> Result<Directory> {
         let tx = self.inner.database.begin().await?;
         let mut model = lock(&tx, tenant, id, Some(expected_revision)).await?;
-        if !model.endpoint_confirmed {
-            model.endpoint_confirmed = true;
-            bump(&mut model, now);
-            tables::update(&tx, model.clone()).await?;
+        let before = model.clone().into_domain()?;
+        if before.endpoint_confirmed {
+            return Ok(before);
         }
+        model.endpoint_confirmed = true;
+        bump(&mut model, record.time);
+        tables::update(&tx, model.clone()).await?;
+        let directory = model.into_domain()?;
+        record.write(&tx, Some(&before), Some(&directory)).await?;
         tx.commit().await?;
-        model.into_domain()
+        Ok(directory)
     }
 
     fn put_secrets(&self, model: &mut Model, secrets: &NewSecrets<'_>, now: DateTime<Utc>) -> Result<()> {

@@ -1,10 +1,10 @@
 //! Tenants. Global by nature: they are what everything else is divided by.
 
-use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
 use rollcall_core::tenant::{Tenant, TenantSettings};
 use sea_orm::ConnectionTrait;
 
+use crate::audit::Recorded;
 use crate::create_requests::{CreateRequest, Created};
 use crate::db::engine::Engine;
 use crate::db::query::{column, execute, row, rows};
@@ -25,10 +25,10 @@ impl Store {
         &self,
         id: &TenantId,
         settings: &TenantSettings,
-        now: DateTime<Utc>,
+        record: Recorded<'_, Tenant>,
     ) -> Result<Tenant> {
         let tx = self.inner.database.begin().await?;
-        let tenant = create(&tx, id, settings, now).await?;
+        let tenant = create(&tx, id, settings, &record).await?;
         tx.commit().await?;
         Ok(tenant)
     }
@@ -42,13 +42,13 @@ impl Store {
         request: &CreateRequest<'_>,
         id: &TenantId,
         settings: &TenantSettings,
-        now: DateTime<Utc>,
+        record: Recorded<'_, Tenant>,
     ) -> Result<Created<Tenant>> {
         let tx = self.inner.database.begin().await?;
-        if let Some(before) = self.claim(&tx, request, id.as_str(), now).await? {
+        if let Some(before) = self.claim(&tx, request, id.as_str(), record.time).await? {
             return Ok(Created::Before(before));
         }
-        let tenant = create(&tx, id, settings, now).await?;
+        let tenant = create(&tx, id, settings, &record).await?;
         tx.commit().await?;
         Ok(Created::Now(tenant))
     }
@@ -89,14 +89,15 @@ impl Store {
         id: &TenantId,
         expected_revision: i64,
         settings: &TenantSettings,
-        now: DateTime<Utc>,
+        record: Recorded<'_, Tenant>,
     ) -> Result<Tenant> {
         let tx = self.inner.database.begin().await?;
         let mut model = lock(&tx, id, Some(expected_revision)).await?;
+        let before = find(&tx, id).await?;
         model.display_name = settings.display_name.clone();
         model.user_sync_enabled = settings.user_sync_enabled;
         model.revision += 1;
-        model.update_time = to_micros(now);
+        model.update_time = to_micros(record.time);
         tables::update(&tx, model).await?;
         execute(
             &tx,
@@ -106,13 +107,14 @@ impl Store {
         .await?;
         insert_domains(&tx, id, &settings.verified_domains).await?;
         let tenant = find(&tx, id).await?;
+        record.write(&tx, Some(&before), Some(&tenant)).await?;
         tx.commit().await?;
         Ok(tenant)
     }
 
     /// Deletes a tenant, with users that are archived or that a deleted user sync left behind, or with all of them: each is
     /// an event. Events and audit rows stay as long as they are kept, but whoever gets the same id later does not see
-    /// them.
+    /// them. It is recorded with the first users that go, and again with the tenant.
     ///
     /// # Errors
     /// `NotFound`; `RevisionMismatch`; `TenantInUse` while it has directories, user syncs or users that stay.
@@ -121,12 +123,15 @@ impl Store {
         id: &TenantId,
         expected_revision: Option<i64>,
         with_all_users: bool,
-        now: DateTime<Utc>,
+        record: Recorded<'_, Tenant>,
     ) -> Result<()> {
+        let mut first = true;
         while self
-            .delete_some_of_tenant(id, expected_revision, with_all_users, to_stored(now))
+            .delete_some_of_tenant(id, expected_revision, with_all_users, first, &record)
             .await?
-        {}
+        {
+            first = false;
+        }
         Ok(())
     }
 
@@ -136,10 +141,12 @@ impl Store {
         id: &TenantId,
         expected_revision: Option<i64>,
         with_all_users: bool,
-        now: DateTime<Utc>,
+        first: bool,
+        record: &Recorded<'_, Tenant>,
     ) -> Result<bool> {
         let tx = self.inner.database.begin().await?;
         lock(&tx, id, expected_revision).await?;
+        let tenant = find(&tx, id).await?;
         let users = match with_all_users {
             true => "",
             false => {
@@ -165,7 +172,11 @@ impl Store {
                 .into_iter()
                 .map(|model| Ok(UserWrite::deletion(model.into_domain()?)));
             let writes: Vec<UserWrite> = writes.collect::<Result<_>>()?;
+            let now = to_stored(record.time);
             write::write(&tx, self.scope(id), id, &writes, None, now).await?;
+            if first {
+                record.write(&tx, Some(&tenant), Some(&tenant)).await?;
+            }
             tx.commit().await?;
             return Ok(true);
         }
@@ -177,6 +188,7 @@ impl Store {
         ] {
             execute(&tx, sql, vec![id.as_str().into()]).await?;
         }
+        record.write(&tx, Some(&tenant), None).await?;
         tx.commit().await?;
         Ok(false)
     }
@@ -199,8 +211,9 @@ async fn create(
     tx: &impl ConnectionTrait,
     id: &TenantId,
     settings: &TenantSettings,
-    now: DateTime<Utc>,
+    record: &Recorded<'_, Tenant>,
 ) -> Result<Tenant> {
+    let now = record.time;
     let model = Model {
         id: id.to_string(),
         display_name: settings.display_name.clone(),
@@ -214,7 +227,9 @@ async fn create(
     // Another customer may have had this id. What is left of its feed is none of the new one's business.
     let hidden = "UPDATE feed_heads SET expired = position WHERE feed = $1";
     execute(tx, hidden, vec![id.as_str().into()]).await?;
-    find(tx, id).await
+    let tenant = find(tx, id).await?;
+    record.write(tx, None, Some(&tenant)).await?;
+    Ok(tenant)
 }
 
 async fn find(connection: &impl ConnectionTrait, id: &TenantId) -> Result<Tenant> {

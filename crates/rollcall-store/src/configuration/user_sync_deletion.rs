@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use rollcall_core::id::UserSyncKey;
 use rollcall_core::user::{StateReason, User, UserDisposition, UserState};
-use rollcall_core::user_sync::UserSyncSettings;
+use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 
+use crate::audit::Recorded;
 use crate::db::query::{execute, rows};
 use crate::db::timestamp::{to_micros, to_stored};
 use crate::error::{Result, StoreError};
@@ -20,7 +21,8 @@ use crate::users::write::{UserWrite, write};
 impl Store {
     /// Deletes a user sync with its runs. It is disabled first; then its users are seen to, in transactions
     /// of at most 1,000; then it goes. Should that break off, call it again, with the same revision. Users who
-    /// were LOCAL before they were linked become so again in any case.
+    /// were LOCAL before they were linked become so again in any case. It is recorded when the sync is disabled, before
+    /// any user is touched, and again when it goes.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `RevisionMismatch`.
@@ -30,10 +32,10 @@ impl Store {
         key: &UserSyncKey,
         expected_revision: Option<i64>,
         disposition: UserDisposition,
-        now: DateTime<Utc>,
+        record: Recorded<'_, UserSync>,
     ) -> Result<()> {
-        let now = to_stored(now);
-        self.disable_for_deletion(lease, key, expected_revision, now)
+        let now = to_stored(record.time);
+        self.disable_for_deletion(lease, key, expected_revision, &record)
             .await?;
         while self.dispose_of_users(lease, key, disposition, now).await? {}
         for part in &RUN_PARTS {
@@ -41,6 +43,7 @@ impl Store {
         }
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
+        let before = tables::user_sync::find(&tx, key).await?.into_domain()?;
         for sql in [
             "DELETE FROM sync_runs WHERE tenant = $1 AND user_sync = $2",
             "DELETE FROM check_results WHERE tenant = $1 AND subject = 'userSyncs/' || $2",
@@ -53,6 +56,7 @@ impl Store {
             )
             .await?;
         }
+        record.write(&tx, Some(&before), None).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -62,8 +66,9 @@ impl Store {
         lease: &LeaseToken,
         key: &UserSyncKey,
         expected_revision: Option<i64>,
-        now: DateTime<Utc>,
+        record: &Recorded<'_, UserSync>,
     ) -> Result<()> {
+        let now = to_stored(record.time);
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         let mut model = tables::user_sync::lock(&tx, key).await?;
@@ -74,6 +79,7 @@ impl Store {
         if model.revision != expected {
             return Err(StoreError::RevisionMismatch);
         }
+        let before = model.clone().into_domain()?;
         model.deleting_revision = Some(expected);
         let mut settings = UserSyncSettings::from_json(&model.settings)?;
         settings.disabled = true;
@@ -82,8 +88,10 @@ impl Store {
         model.next_run_time = None;
         model.revision += 1;
         model.update_time = to_micros(now);
-        tables::update(&tx, model).await?;
+        tables::update(&tx, model.clone()).await?;
         supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
+        let disabled = model.into_domain()?;
+        record.write(&tx, Some(&before), Some(&disabled)).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -7,6 +7,7 @@ use rollcall_core::issue::Health;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use sea_orm::ConnectionTrait;
 
+use crate::audit::Recorded;
 use crate::create_requests::{CreateRequest, Created};
 use crate::db::query::{execute, rows};
 use crate::db::timestamp::to_micros;
@@ -28,10 +29,10 @@ impl Store {
         id: &UserSyncId,
         settings: &UserSyncSettings,
         next_run_time: Option<DateTime<Utc>>,
-        now: DateTime<Utc>,
+        record: Recorded<'_, UserSync>,
     ) -> Result<UserSync> {
         let tx = self.inner.database.begin().await?;
-        let user_sync = create(&tx, tenant, id, settings, next_run_time, now).await?;
+        let user_sync = create(&tx, tenant, id, settings, next_run_time, &record).await?;
         tx.commit().await?;
         Ok(user_sync)
     }
@@ -47,13 +48,13 @@ impl Store {
         id: &UserSyncId,
         settings: &UserSyncSettings,
         next_run_time: Option<DateTime<Utc>>,
-        now: DateTime<Utc>,
+        record: Recorded<'_, UserSync>,
     ) -> Result<Created<UserSync>> {
         let tx = self.inner.database.begin().await?;
-        if let Some(before) = self.claim(&tx, request, id.as_str(), now).await? {
+        if let Some(before) = self.claim(&tx, request, id.as_str(), record.time).await? {
             return Ok(Created::Before(before));
         }
-        let user_sync = create(&tx, tenant, id, settings, next_run_time, now).await?;
+        let user_sync = create(&tx, tenant, id, settings, next_run_time, &record).await?;
         tx.commit().await?;
         Ok(Created::Now(user_sync))
     }
@@ -130,8 +131,9 @@ impl Store {
         expected_revision: i64,
         settings: &UserSyncSettings,
         next_run_time: Option<DateTime<Utc>>,
-        now: DateTime<Utc>,
+        record: Recorded<'_, UserSync>,
     ) -> Result<UserSync> {
+        let now = record.time;
         let tx = self.inner.database.begin().await?;
         // The directory before the sync, as everywhere: locks taken in one order never wait for each other.
         tables::directory::lock(&tx, tenant, &settings.directory).await?;
@@ -140,6 +142,7 @@ impl Store {
         require_revision(locked.revision, Some(expected_revision))?;
         supersede_waiting(&tx, tenant, id.as_str(), now).await?;
         let mut model = tables::user_sync::find(&tx, &key).await?;
+        let before = model.clone().into_domain()?;
         let old = UserSyncSettings::from_json(&model.settings)?;
         model.revision += 1;
         model.deleting_revision = None;
@@ -153,8 +156,10 @@ impl Store {
         model.next_run_time = next_run_time.map(to_micros);
         model.update_time = to_micros(now);
         tables::update(&tx, model.clone()).await?;
+        let user_sync = model.into_domain()?;
+        record.write(&tx, Some(&before), Some(&user_sync)).await?;
         tx.commit().await?;
-        model.into_domain()
+        Ok(user_sync)
     }
 
     /// User syncs whose time has come: scheduled, enabled, of an enabled tenant and directory. Of one directory only so
@@ -231,8 +236,9 @@ async fn create(
     id: &UserSyncId,
     settings: &UserSyncSettings,
     next_run_time: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
+    record: &Recorded<'_, UserSync>,
 ) -> Result<UserSync> {
+    let now = record.time;
     tables::tenant::require(tx, tenant).await?;
     tables::directory::lock(tx, tenant, &settings.directory).await?;
     let model = Model {
@@ -256,7 +262,9 @@ async fn create(
         update_time: to_micros(now),
     };
     tables::insert(tx, model.clone()).await?;
-    model.into_domain()
+    let user_sync = model.into_domain()?;
+    record.write(tx, None, Some(&user_sync)).await?;
+    Ok(user_sync)
 }
 
 fn key(tenant: &TenantId, user_sync: &UserSyncId) -> UserSyncKey {

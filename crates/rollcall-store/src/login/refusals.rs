@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use rollcall_core::audit::{AuditCaller, AuditKind, Flood};
+use rollcall_core::audit::{Actor, AuditCaller, AuditKind, Flood};
 use rollcall_core::id::TenantId;
 use rollcall_core::throttle::ThrottleSubject;
 use sea_orm::FromQueryResult;
@@ -174,6 +174,7 @@ impl Row {
                 name: self.caller,
                 credential: self.credential,
             },
+            actor: Actor::default(),
             kind,
         })
     }

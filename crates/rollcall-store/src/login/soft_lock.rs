@@ -9,6 +9,7 @@ use rollcall_core::id::{TenantId, UserId};
 use rollcall_core::throttle::{Slot, ThrottlePolicy, ThrottleState, ThrottleSubject};
 use sea_orm::{FromQueryResult, Value};
 
+use crate::audit::{self, NewAuditEvent};
 use crate::db::engine::Engine;
 use crate::db::query::{execute, rows, text};
 use crate::db::timestamp::to_micros;
@@ -67,7 +68,12 @@ pub enum Reserved {
 impl Store {
     /// Forgets a user's failures and reserved slots, at all addresses. Does not forget which addresses are known to be the
     /// user's. Returns the highest count, if there was anything to forget.
-    pub async fn unlock_user(&self, tenant: &TenantId, user: UserId) -> Result<Option<ThrottleState>> {
+    pub async fn unlock_user(
+        &self,
+        tenant: &TenantId,
+        user: UserId,
+        record: &NewAuditEvent,
+    ) -> Result<Option<ThrottleState>> {
         let (tenant, subject) = key(tenant, &ThrottleSubject::User(user));
         let engine = self.inner.database.engine;
         // SQLite uses the index for a GLOB, PostgreSQL for a LIKE.
@@ -94,6 +100,7 @@ impl Store {
             WHERE tenant = $1 AND subject {like} $2"
         );
         execute(&tx, &sql, at_addresses).await?;
+        audit::insert(&tx, std::iter::once(record)).await?;
         tx.commit().await?;
         let forgotten: Vec<ThrottleState> = forgotten
             .into_iter()

@@ -9,6 +9,7 @@ use rollcall_core::issue::{Health, IssueKind};
 use rollcall_core::run::{PLAN_LIFETIME, Run, RunCounts, RunState};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
+use crate::audit::{self, NewAuditEvent};
 use crate::db::query::{execute, scalar};
 use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
@@ -169,7 +170,7 @@ impl Store {
         self.save_run(tx, model).await
     }
 
-    /// PLANNED or HELD to APPLYING: a person released exactly this plan. Works once.
+    /// PLANNED or HELD to APPLYING: a person released exactly this plan, and the record says who. Works once.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`, also when the plan's time is over.
@@ -178,8 +179,9 @@ impl Store {
         lease: &LeaseToken,
         key: &UserSyncKey,
         id: RunId,
-        now: DateTime<Utc>,
+        record: &NewAuditEvent,
     ) -> Result<Run> {
+        let now = record.time;
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         // Before the run, as everywhere.
@@ -200,6 +202,7 @@ impl Store {
         tables::update(&tx, user_sync).await?;
         // Other plans are for the users as they were.
         supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
+        audit::insert(&tx, std::iter::once(record)).await?;
         tx.commit().await?;
         model.into_domain()
     }

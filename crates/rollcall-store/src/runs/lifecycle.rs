@@ -12,6 +12,7 @@ use rollcall_core::issue::{Health, IssueKind};
 use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
 use sea_orm::{ConnectionTrait, Value};
 
+use crate::audit::{self, NewAuditEvent};
 use crate::db::query::{execute, row, rows, scalar};
 use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
@@ -48,6 +49,7 @@ impl Store {
         lease: &LeaseToken,
         key: &UserSyncKey,
         run: NewRun,
+        record: Option<&NewAuditEvent>,
         now: DateTime<Utc>,
     ) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
@@ -89,6 +91,7 @@ impl Store {
         let sql = "UPDATE user_syncs SET last_run = $3 WHERE tenant = $1 AND id = $2";
         let [tenant, id, _] = sync_run::primary_key(key, run.id);
         execute(&tx, sql, vec![tenant, id, run.id.0.into()]).await?;
+        audit::insert(&tx, record.into_iter()).await?;
         tx.commit().await?;
         model.into_domain()
     }
@@ -155,7 +158,13 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound`; `NotInState`.
-    pub async fn cancel_waiting_run(&self, key: &UserSyncKey, id: RunId, now: DateTime<Utc>) -> Result<Run> {
+    pub async fn cancel_waiting_run(
+        &self,
+        key: &UserSyncKey,
+        id: RunId,
+        record: &NewAuditEvent,
+    ) -> Result<Run> {
+        let now = record.time;
         let tx = self.inner.database.begin().await?;
         // Without the lock: a run that does not exist is told before its user sync is asked for.
         sync_run::find(&tx, key, id).await?;
@@ -171,6 +180,7 @@ impl Store {
         model.become_state(RunState::Cancelled)?;
         model.end_time = Some(to_micros(now));
         tables::update(&tx, model.clone()).await?;
+        audit::insert(&tx, std::iter::once(record)).await?;
         tx.commit().await?;
         model.into_domain()
     }
@@ -179,7 +189,7 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound`; `NotInState` if no worker has it.
-    pub async fn request_cancel(&self, key: &UserSyncKey, id: RunId) -> Result<()> {
+    pub async fn request_cancel(&self, key: &UserSyncKey, id: RunId, record: &NewAuditEvent) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         let mut model = sync_run::lock(&tx, key, id).await?;
         if !model.run_state()?.is_working() {
@@ -187,6 +197,7 @@ impl Store {
         }
         model.cancel_requested = true;
         tables::update(&tx, model).await?;
+        audit::insert(&tx, std::iter::once(record)).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! Changes that the product makes: LOCAL users, and blocks of any user.
 
-use chrono::{DateTime, Utc};
 use rollcall_core::id::{TenantId, UserId};
 use rollcall_core::planner::Holder;
 use rollcall_core::user::{Block, Profile, User, UserState};
 use sea_orm::DatabaseTransaction;
 
+use crate::audit::Recorded;
 use crate::create_requests::{CreateRequest, Created};
 use crate::db::timestamp::to_stored;
 use crate::error::{Result, StoreError};
@@ -34,10 +34,10 @@ impl Store {
         &self,
         tenant: &TenantId,
         user: NewUser,
-        now: DateTime<Utc>,
+        record: Recorded<'_, User>,
     ) -> Result<User> {
         let tx = self.inner.database.begin().await?;
-        self.insert_local_user(tx, tenant, user, now).await
+        self.insert_local_user(tx, tenant, user, &record).await
     }
 
     /// The same for a call that may be a repeat.
@@ -49,13 +49,14 @@ impl Store {
         request: &CreateRequest<'_>,
         tenant: &TenantId,
         user: NewUser,
-        now: DateTime<Utc>,
+        record: Recorded<'_, User>,
     ) -> Result<Created<User>> {
         let tx = self.inner.database.begin().await?;
-        if let Some(before) = self.claim(&tx, request, &user.id.to_string(), now).await? {
+        let (id, now) = (user.id.to_string(), record.time);
+        if let Some(before) = self.claim(&tx, request, &id, now).await? {
             return Ok(Created::Before(before));
         }
-        let user = self.insert_local_user(tx, tenant, user, now).await?;
+        let user = self.insert_local_user(tx, tenant, user, &record).await?;
         Ok(Created::Now(user))
     }
 
@@ -64,9 +65,9 @@ impl Store {
         tx: DatabaseTransaction,
         tenant: &TenantId,
         user: NewUser,
-        now: DateTime<Utc>,
+        record: &Recorded<'_, User>,
     ) -> Result<User> {
-        let now = to_stored(now);
+        let now = to_stored(record.time);
         tables::tenant::require(&tx, tenant).await?;
         if !lock_users(&tx, tenant, [user.id]).await?.is_empty() {
             return Err(StoreError::AlreadyExists);
@@ -87,7 +88,7 @@ impl Store {
             update_time: now,
         };
         let write = UserWrite::new(None, after, None);
-        self.commit_user(tx, tenant, write, now).await
+        self.commit_user(tx, tenant, write, record).await
     }
 
     /// Replaces a LOCAL user's fields.
@@ -101,9 +102,9 @@ impl Store {
         expected_revision: Option<i64>,
         profile: &Profile,
         owner: bool,
-        now: DateTime<Utc>,
+        record: Recorded<'_, User>,
     ) -> Result<User> {
-        let now = to_stored(now);
+        let now = to_stored(record.time);
         let tx = self.inner.database.begin().await?;
         let before = lock_local(&tx, tenant, id, expected_revision).await?;
         let after = User {
@@ -114,7 +115,7 @@ impl Store {
             ..before.clone()
         };
         let write = UserWrite::new(Some(before), after, None);
-        self.commit_user(tx, tenant, write, now).await
+        self.commit_user(tx, tenant, write, &record).await
     }
 
     /// Deletes a LOCAL user.
@@ -126,15 +127,14 @@ impl Store {
         tenant: &TenantId,
         id: UserId,
         expected_revision: Option<i64>,
-        now: DateTime<Utc>,
+        record: Recorded<'_, User>,
     ) -> Result<()> {
-        let now = to_stored(now);
         let tx = self.inner.database.begin().await?;
         let before = lock_local(&tx, tenant, id, expected_revision).await?;
         if before.owner {
             return Err(StoreError::OwnerProtected);
         }
-        self.commit_user(tx, tenant, UserWrite::deletion(before), now)
+        self.commit_user(tx, tenant, UserWrite::deletion(before), &record)
             .await?;
         Ok(())
     }
@@ -149,13 +149,13 @@ impl Store {
         id: UserId,
         expected_revision: Option<i64>,
         reason: &str,
-        now: DateTime<Utc>,
+        record: Recorded<'_, User>,
     ) -> Result<User> {
         let block = Block {
-            time: to_stored(now),
+            time: to_stored(record.time),
             reason: reason.to_owned(),
         };
-        self.set_block(tenant, id, expected_revision, Some(block), now)
+        self.set_block(tenant, id, expected_revision, Some(block), record)
             .await
     }
 
@@ -168,9 +168,9 @@ impl Store {
         tenant: &TenantId,
         id: UserId,
         expected_revision: Option<i64>,
-        now: DateTime<Utc>,
+        record: Recorded<'_, User>,
     ) -> Result<User> {
-        self.set_block(tenant, id, expected_revision, None, now).await
+        self.set_block(tenant, id, expected_revision, None, record).await
     }
 
     async fn set_block(
@@ -179,9 +179,9 @@ impl Store {
         id: UserId,
         expected_revision: Option<i64>,
         block: Option<Block>,
-        now: DateTime<Utc>,
+        record: Recorded<'_, User>,
     ) -> Result<User> {
-        let now = to_stored(now);
+        let now = to_stored(record.time);
         let tx = self.inner.database.begin().await?;
         let model = lock_user(&tx, tenant, id).await?;
         let fingerprint = model.fingerprint.clone();
@@ -203,7 +203,7 @@ impl Store {
             ..before.clone()
         };
         let write = UserWrite::new(Some(before), after, fingerprint);
-        self.commit_user(tx, tenant, write, now).await
+        self.commit_user(tx, tenant, write, &record).await
     }
 
     /// Makes sure that the identifiers are free, writes and commits.
@@ -212,8 +212,9 @@ impl Store {
         tx: DatabaseTransaction,
         tenant: &TenantId,
         user_write: UserWrite,
-        now: DateTime<Utc>,
+        record: &Recorded<'_, User>,
     ) -> Result<User> {
+        let now = to_stored(record.time);
         let user = &user_write.after;
         if !user_write.deleted {
             // The login comes first, and is what is told if both are taken.
@@ -235,8 +236,10 @@ impl Store {
                 StoreError::AlreadyExists => StoreError::IdentifierTaken { email: false },
                 other => other,
             })?;
-        tx.commit().await?;
         let [written] = writes;
+        let after = (!written.deleted).then_some(&written.after);
+        record.write(&tx, written.before.as_ref(), after).await?;
+        tx.commit().await?;
         Ok(written.after)
     }
 }

@@ -3,7 +3,9 @@
 use chrono::TimeDelta;
 use rollcall_core::secret::SecretBytes;
 use rollcall_core::user::User;
-use rollcall_store::{CreateRequest, Created, Kind, NewSecrets, NewUser, REPEATABLE_FOR, Store, StoreError};
+use rollcall_store::{
+    CreateRequest, Created, Kind, NewSecrets, NewUser, REPEATABLE_FOR, Recorded, Store, StoreError,
+};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -37,7 +39,9 @@ async fn create(
         id,
         content: &content,
     };
-    store.create_local_user_once(&request, &tenant, user, at(1)).await
+    store
+        .create_local_user_once(&request, &tenant, user, Recorded::by_nobody(at(1)))
+        .await
 }
 
 const ONE: (&str, &str, &str) = ("acme", "portal", "one");
@@ -97,7 +101,11 @@ async fn whoever_else_uses_the_same_request_id_is_not_concerned(engine: Engine) 
     let store = engine.store().await;
     set_up(&store).await;
     store
-        .create_tenant(&tenant_id("other"), &tenant_settings(&[]), at(0))
+        .create_tenant(
+            &tenant_id("other"),
+            &tenant_settings(&[]),
+            Recorded::by_nobody(at(0)),
+        )
         .await
         .unwrap();
     create(&store, ONE, "ada", 1).await.unwrap();
@@ -127,7 +135,7 @@ async fn what_was_deleted_is_not_created_again(engine: Engine) {
     set_up(&store).await;
     create(&store, ONE, "ada", 1).await.unwrap();
     store
-        .delete_local_user(&acme(), user_id(1), None, at(2))
+        .delete_local_user(&acme(), user_id(1), None, Recorded::by_nobody(at(2)))
         .await
         .unwrap();
     assert_eq!(create(&store, ONE, "ada", 2).await.unwrap(), before(1));
@@ -138,12 +146,15 @@ async fn what_was_deleted_is_not_created_again(engine: Engine) {
     let other = tenant_id("other");
     for number in [2, 3] {
         store
-            .create_tenant(&other, &tenant_settings(&[]), at(0))
+            .create_tenant(&other, &tenant_settings(&[]), Recorded::by_nobody(at(0)))
             .await
             .unwrap();
         let created = create(&store, ("other", "portal", "one"), "ada", number).await;
         assert!(matches!(created.unwrap(), Created::Now(_)));
-        store.delete_tenant(&other, None, true, at(3)).await.unwrap();
+        store
+            .delete_tenant(&other, None, true, Recorded::by_nobody(at(3)))
+            .await
+            .unwrap();
     }
 }
 
@@ -168,7 +179,9 @@ async fn request_ids_are_kept_for_a_day(engine: Engine) {
         owner: false,
     };
     // Expired and not yet deleted: as if it had never been.
-    let anew = store.create_local_user_once(&request, &acme(), user, end).await;
+    let anew = store
+        .create_local_user_once(&request, &acme(), user, Recorded::by_nobody(end))
+        .await;
     assert!(matches!(anew.unwrap(), Created::Now(_)));
     assert_eq!(store.delete_old_create_requests(end, 10).await.unwrap(), 0);
     let end = end + REPEATABLE_FOR;
@@ -186,7 +199,12 @@ async fn every_kind_of_resource_is_created_once(engine: Engine) {
     };
     for first in [true, false] {
         let made = store
-            .create_tenant_once(&request(None, "t"), &tenant, &tenant_settings(&[]), at(1))
+            .create_tenant_once(
+                &request(None, "t"),
+                &tenant,
+                &tenant_settings(&[]),
+                Recorded::by_nobody(at(1)),
+            )
             .await
             .unwrap();
         assert_eq!(matches!(made, Created::Now(_)), first);
@@ -198,14 +216,21 @@ async fn every_kind_of_resource_is_created_once(engine: Engine) {
                 &id,
                 &settings,
                 NewSecrets::default(),
-                at(1),
+                Recorded::by_nobody(at(1)),
             )
             .await
             .unwrap();
         assert_eq!(matches!(made, Created::Now(_)), first);
         let (id, settings) = (sync_id("staff"), sync_settings("main"));
         let made = store
-            .create_user_sync_once(&request(Some(&tenant), "s"), &tenant, &id, &settings, None, at(1))
+            .create_user_sync_once(
+                &request(Some(&tenant), "s"),
+                &tenant,
+                &id,
+                &settings,
+                None,
+                Recorded::by_nobody(at(1)),
+            )
             .await
             .unwrap();
         assert_eq!(matches!(made, Created::Now(_)), first);

@@ -18,8 +18,8 @@ use rollcall_core::user_sync::{
     RoleRule, Search, SearchScope, UserSyncSettings,
 };
 use rollcall_store::{
-    ChunkOutcome, LeaseName, LeaseToken, NewRun, NewSecrets, PageRequest, PlanOutcome, PlanResult, RunEnd,
-    Store,
+    ChunkOutcome, LeaseName, LeaseToken, NewRun, NewSecrets, PageRequest, PlanOutcome, PlanResult, Recorded,
+    RunEnd, Store,
 };
 
 use crate::engine::Engine;
@@ -176,7 +176,7 @@ pub(crate) async fn set_up(store: &Store) {
 pub(crate) async fn set_up_tenant(store: &Store, tenant: &str) {
     let tenant = tenant_id(tenant);
     store
-        .create_tenant(&tenant, &tenant_settings(&[]), at(0))
+        .create_tenant(&tenant, &tenant_settings(&[]), Recorded::by_nobody(at(0)))
         .await
         .unwrap();
     let secrets = NewSecrets::default();
@@ -186,7 +186,7 @@ pub(crate) async fn set_up_tenant(store: &Store, tenant: &str) {
             &directory_id("main"),
             &directory_settings(),
             secrets,
-            at(0),
+            Recorded::by_nobody(at(0)),
         )
         .await
         .unwrap();
@@ -196,7 +196,7 @@ pub(crate) async fn set_up_tenant(store: &Store, tenant: &str) {
             &sync_id("staff"),
             &sync_settings("main"),
             Some(at(100)),
-            at(0),
+            Recorded::by_nobody(at(0)),
         )
         .await
         .unwrap();
@@ -280,7 +280,7 @@ pub(crate) fn update(user: &User, edit: impl FnOnce(&mut Profile)) -> Change {
 pub(crate) async fn planned(store: &Store, lease: &LeaseToken, number: u128, chunks: &[&[Change]]) -> RunId {
     let (key, id) = (staff(), run_id(number));
     store
-        .create_run(lease, &key, new_run(number), at(1))
+        .create_run(lease, &key, new_run(number), None, at(1))
         .await
         .unwrap();
     store.begin_pull(lease, &key, id).await.unwrap();

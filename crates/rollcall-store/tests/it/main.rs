@@ -23,6 +23,7 @@ mod login {
     mod request_ids;
     mod soft_lock;
 }
+mod records;
 mod retention;
 mod runs {
     mod apply;

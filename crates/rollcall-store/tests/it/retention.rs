@@ -6,7 +6,7 @@ use rollcall_core::audit::AuditKind;
 use rollcall_core::check::CheckReport;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::run::RunState;
-use rollcall_store::{AuditFilter, CheckSubject, NewAuditEvent, NewMail, NewUser, StoreError};
+use rollcall_store::{AuditFilter, CheckSubject, NewAuditEvent, NewMail, NewUser, Recorded, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -27,7 +27,7 @@ async fn an_old_run_goes_with_all_its_issues_and_its_plan(engine: Engine) {
     for number in [1, 2, 3] {
         let id = run_id(number);
         store
-            .create_run(&token, &staff(), new_run(number), at(1))
+            .create_run(&token, &staff(), new_run(number), None, at(1))
             .await
             .unwrap();
         store.begin_pull(&token, &staff(), id).await.unwrap();
@@ -71,7 +71,10 @@ async fn events_go_oldest_first_up_to_one_that_is_kept(engine: Engine) {
             profile: profile(&format!("user{number}")),
             owner: false,
         };
-        store.create_local_user(&acme(), user, at(time)).await.unwrap();
+        store
+            .create_local_user(&acme(), user, Recorded::by_nobody(at(time)))
+            .await
+            .unwrap();
     }
     assert_eq!(store.delete_old_events(at(2), 1).await.unwrap(), 1);
     assert_eq!(store.delete_old_events(at(10), 100).await.unwrap(), 1);
@@ -88,14 +91,17 @@ async fn audit_events_go_in_batches_and_young_ones_stay(engine: Engine) {
         time: at(seconds),
         tenant: Some(acme()),
         caller: "portal".into(),
+        actor: Default::default(),
         kind: AuditKind::Change {
             method: "DirectoryService.UpdateDirectory".into(),
             resource: "tenants/acme/directories/main".into(),
-            details: std::collections::BTreeMap::new(),
+            changes: Vec::new(),
         },
     };
     let events: Vec<_> = [1, 2, 3, 4, 9, 10].map(event).into();
     store.record_audit(&events).await.unwrap();
+    // Those of what was set up.
+    assert_eq!(store.delete_old_audit(at(1), 100).await.unwrap(), 3);
     assert_eq!(store.delete_old_audit(at(5), 3).await.unwrap(), 3);
     assert_eq!(store.delete_old_audit(at(5), 3).await.unwrap(), 1);
     assert_eq!(store.delete_old_audit(at(5), 3).await.unwrap(), 0);
@@ -143,7 +149,7 @@ async fn a_deleted_directory_leaves_no_check(engine: Engine) {
     let create = async || {
         let secrets = rollcall_store::NewSecrets::default();
         store
-            .create_directory(&acme(), &id, &settings, secrets, at(1))
+            .create_directory(&acme(), &id, &settings, secrets, Recorded::by_nobody(at(1)))
             .await
             .unwrap();
     };
@@ -154,7 +160,10 @@ async fn a_deleted_directory_leaves_no_check(engine: Engine) {
             .await
             .unwrap();
     }
-    store.delete_directory(&acme(), &id, None).await.unwrap();
+    store
+        .delete_directory(&acme(), &id, None, Recorded::by_nobody(at(0)))
+        .await
+        .unwrap();
     create().await;
     assert_eq!(store.last_check(&acme(), &subject).await.unwrap(), None);
     assert!(store.last_check(&acme(), &kept).await.unwrap().is_some());

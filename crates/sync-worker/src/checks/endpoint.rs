@@ -5,14 +5,13 @@ use rollcall_core::directory::Directory;
 use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
 use rollcall_ldap::{ConnectionCheck, LdapDirectory, LdapError};
-use rollcall_proto::resource_name;
-use rollcall_runtime::caller::Caller;
+use rollcall_proto::{resource_name, v1};
 use rollcall_store::StoreError;
 
 use super::Span;
 use crate::report::Confirmation;
 use crate::worker::Worker;
-use rollcall_service::record::Details;
+use rollcall_service::record::Author;
 use rollcall_service::resource::about;
 
 /// Known people looked for, over all user syncs of the directory.
@@ -36,7 +35,7 @@ impl Worker {
     /// Looks for known people under the new endpoint, and confirms it if they are there.
     pub(super) async fn confirm_endpoint(
         &self,
-        caller: &Caller,
+        author: &Author,
         directory: &Directory,
         check: &ConnectionCheck,
         span: Span,
@@ -82,14 +81,20 @@ impl Worker {
             &directory.id,
             resource_name::directory(&directory.tenant, &directory.id),
         );
+        let record = author.change::<_, v1::Directory>(tenant, &name, Vec::new());
         match self
             .store
-            .confirm_endpoint(tenant, id, directory.revision, self.now())
+            .confirm_endpoint(tenant, id, directory.revision, record)
             .await
         {
             Ok(confirmed) => {
                 self.reports()
-                    .tell_of_endpoint(caller.name(), &confirmed, Confirmation::SamePeople, self.now())
+                    .tell_of_endpoint(
+                        author.caller().name(),
+                        &confirmed,
+                        Confirmation::SamePeople,
+                        self.now(),
+                    )
                     .await?;
             }
             Err(StoreError::RevisionMismatch) => {
@@ -98,9 +103,6 @@ impl Worker {
             }
             Err(error) => return Err(about(&name)(error)),
         }
-        let details = Details::from([("endpoint_state".to_owned(), "CONFIRMED".to_owned())]);
-        self.record(caller, tenant, "DirectoryService.CheckConnection", name, details)
-            .await?;
         let message =
             format!("{found} of {of} known people are in the directory at the new endpoint: it is confirmed");
         Ok(stage(StageResult::Pass, message, ""))

@@ -26,9 +26,9 @@ use uuid::{NoContext, Timestamp};
 use super::executor::Executor;
 use super::lookups::absences::{self, Confirmed, Nameless};
 use super::lookups::known::context;
+use super::lookups::neighbours::Neighbours;
 use super::lookups::shared_ids::Disputes;
 use super::lookups::takeover;
-use super::lookups::neighbours::Neighbours;
 use super::source::Source;
 
 /// Users read from the store at a time.

@@ -3,6 +3,7 @@
 mod host_health;
 mod update;
 
+use rollcall_core::audit::{AuditedFieldChange, SecretChange};
 use rollcall_core::directory::{Directory, DirectorySettings};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, TenantId};
@@ -23,7 +24,6 @@ use tonic::{Request, Response, Status};
 use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, create_request, decode, to_its_end};
 use rollcall_service::paging::{next_token, page_request};
-use rollcall_service::record::{Details, shown};
 use rollcall_service::resource::{about, changed_meanwhile, expect_revision, expect_room, stored_id};
 
 /// Most directories of one tenant.
@@ -92,10 +92,12 @@ impl DirectoryService for Directories {
 
 impl Directories {
     async fn create(&self, call: Result<Call<CreateDirectory>, Error>) -> Result<v1::Directory, Error> {
-        let Call { caller, request, .. } = call?;
-        let tenant = request.tenant;
-        caller.may_touch(&tenant)?;
+        let call = call?;
+        call.caller.may_touch(&call.request.tenant)?;
         let (store, now) = (&self.0.store, self.0.now());
+        let author = call.author("DirectoryService.CreateDirectory", now)?;
+        let Call { caller, request, .. } = call;
+        let tenant = request.tenant;
         let repeat = create_request(&caller, Some(&tenant), request.repeatable.as_ref());
         if let Some(repeat) = &repeat
             && let Some(before) = store.created_before(repeat, now).await?
@@ -117,14 +119,17 @@ impl Directories {
             client_key: request.secrets.client_private_key.as_ref(),
         };
         let settings = &request.settings;
+        let record = author.change::<_, v1::Directory>(&tenant, &name, new_secrets(&secrets, None));
         let created = match &repeat {
             Some(repeat) => {
                 store
-                    .create_directory_once(repeat, &tenant, &id, settings, secrets, now)
+                    .create_directory_once(repeat, &tenant, &id, settings, secrets, record)
                     .await
             }
             None => {
-                let created = store.create_directory(&tenant, &id, settings, secrets, now).await;
+                let created = store
+                    .create_directory(&tenant, &id, settings, secrets, record)
+                    .await;
                 created.map(Created::Now)
             }
         };
@@ -132,23 +137,6 @@ impl Directories {
             Created::Now(directory) => directory,
             Created::Before(before) => return self.created_before(&tenant, &before).await,
         };
-        let details = Details::from([
-            ("hosts".to_owned(), shown(&hosts(&directory))),
-            (
-                "transport_security".to_owned(),
-                shown(&directory.settings.transport_security),
-            ),
-            ("bind_dn".to_owned(), shown(&directory.settings.bind_dn)),
-        ]);
-        self.0
-            .record(
-                &caller,
-                &tenant,
-                "DirectoryService.CreateDirectory",
-                name,
-                details,
-            )
-            .await?;
         Ok((&directory).into())
     }
 
@@ -194,19 +182,29 @@ impl Directories {
     }
 
     async fn delete(&self, call: Result<Call<DeleteDirectory>, Error>) -> Result<(), Error> {
-        let Call { caller, request, .. } = call?;
+        let call = call?;
+        call.caller.may_touch(&call.request.name.tenant)?;
+        let author = call.author("DirectoryService.DeleteDirectory", self.0.now())?;
+        let request = call.request;
         let DirectoryName {
             tenant,
             directory: id,
         } = &request.name;
-        caller.may_touch(tenant)?;
         let name = resource_name::directory(tenant, id);
         if let Some(disposition) = request.force {
             let current = self.find(&request.name).await?;
             expect_revision(request.revision, current.revision, &name)?;
-            self.0.delete_user_syncs_of(tenant, id, disposition).await?;
+            self.0
+                .delete_user_syncs_of(&author, tenant, id, disposition)
+                .await?;
         }
-        let deleted = self.0.store.delete_directory(tenant, id, request.revision).await;
+        let disposition = request.force.map(|disposition| {
+            let name = v1::UserDisposition::from(disposition).as_str_name();
+            AuditedFieldChange::asked("user_disposition", name)
+        });
+        let record = author.change::<_, v1::Directory>(tenant, &name, disposition.into_iter().collect());
+        let store = &self.0.store;
+        let deleted = store.delete_directory(tenant, id, request.revision, record).await;
         if let Err(error) = deleted {
             let error = about(&name)(error);
             return Err(match error.reason {
@@ -217,32 +215,31 @@ impl Directories {
                 _ => error,
             });
         }
-        let details = Details::from([("user_disposition".to_owned(), shown(&request.force))]);
-        self.0
-            .record(&caller, tenant, "DirectoryService.DeleteDirectory", name, details)
-            .await
+        Ok(())
     }
 
     async fn check(
         &self,
         call: Result<Call<CheckConnection>, Error>,
     ) -> Result<v1::CheckConnectionResponse, Error> {
-        let Call {
-            caller,
-            request,
-            deadline,
-        } = call?;
-        caller.may_touch(&request.tenant)?;
-        self.0.check_connection(&caller, request, deadline).await
+        let call = call?;
+        call.caller.may_touch(&call.request.tenant)?;
+        // A check may confirm a new endpoint.
+        let author = call.author("DirectoryService.CheckConnection", self.0.now())?;
+        self.0
+            .check_connection(&author, call.request, call.deadline)
+            .await
     }
 
     async fn rotate(&self, call: Result<Call<RotateBindPassword>, Error>) -> Result<v1::Directory, Error> {
-        let Call { caller, request, .. } = call?;
+        let call = call?;
+        call.caller.may_touch(&call.request.name.tenant)?;
+        let author = call.author("DirectoryService.RotateBindPassword", self.0.now())?;
+        let request = call.request;
         let DirectoryName {
             tenant,
             directory: id,
         } = &request.name;
-        caller.may_touch(tenant)?;
         let name = resource_name::directory(tenant, id);
         let current = self.find(&request.name).await?;
         expect_revision(request.revision, current.revision, &name)?;
@@ -252,22 +249,17 @@ impl Directories {
             .map_err(|_| Error::new(Reason::Internal, "a password that was valid is not any more"))?;
         self.0.try_bind_password(&current, copy).await?;
         let revision = Some(current.revision);
+        let secrets = NewSecrets {
+            bind_password: Some(&request.bind_password),
+            client_key: None,
+        };
+        let record = author.change::<_, v1::Directory>(tenant, &name, new_secrets(&secrets, Some(&current)));
         let rotated = self
             .0
             .store
-            .rotate_bind_password(tenant, id, revision, &request.bind_password, self.0.now())
+            .rotate_bind_password(tenant, id, revision, &request.bind_password, record)
             .await;
         let directory = rotated.map_err(changed_meanwhile(request.revision, &name))?;
-        let details = Details::from([("bind_password".to_owned(), "(set)".to_owned())]);
-        self.0
-            .record(
-                &caller,
-                tenant,
-                "DirectoryService.RotateBindPassword",
-                name,
-                details,
-            )
-            .await?;
         Ok(self.to_wire(&directory))
     }
 
@@ -290,6 +282,22 @@ impl Directories {
             ..directory.into()
         }
     }
+}
+
+/// What a change does with secrets.
+fn new_secrets(secrets: &NewSecrets<'_>, before: Option<&Directory>) -> Vec<AuditedFieldChange> {
+    let had_password = before.is_some_and(|before| before.bind_password_set);
+    // A key is stored as long as there is a certificate for it.
+    let had_key = before.is_some_and(|before| before.settings.client_certificate.is_some());
+    let given = [
+        ("bind_password", secrets.bind_password.is_some(), had_password),
+        ("client_private_key", secrets.client_key.is_some(), had_key),
+    ];
+    let set = given.into_iter().filter(|(_, is_given, _)| *is_given);
+    set.filter_map(|(path, .., had)| {
+        SecretChange::between(had, true).map(|change| AuditedFieldChange::secret(path, change))
+    })
+    .collect()
 }
 
 /// A stored password never travels to an endpoint for which it was not given.

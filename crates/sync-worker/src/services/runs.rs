@@ -6,6 +6,7 @@ mod progress;
 use std::pin::Pin;
 
 use futures::Stream;
+use rollcall_core::audit::{AuditedFieldChange, ValueChange};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::run::{Run, RunState};
 use rollcall_proto::convert::sync_run::{ListSyncRunChanges, ListSyncRunIssues, ListSyncRuns};
@@ -13,11 +14,12 @@ use rollcall_proto::resource_name::{self, RunName};
 use rollcall_proto::v1;
 use rollcall_proto::v1::sync_run_service_server::SyncRunService;
 use rollcall_runtime::caller::Permission;
+use rollcall_store::NewAuditEvent;
 use tonic::{Request, Response, Status};
 
 use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, decode, to_its_end};
-use rollcall_service::record::Details;
+use rollcall_service::record::Author;
 use rollcall_service::resource::{about, name_resource};
 
 /// What WatchSyncRun streams.
@@ -98,14 +100,11 @@ impl Runs {
     }
 
     async fn apply(&self, call: Result<Call<RunName>, Error>) -> Result<v1::SyncRun, Error> {
-        let Call {
-            caller,
-            request: name,
-            ..
-        } = call?;
-        let user_sync = &name.user_sync;
-        caller.may_touch(&user_sync.tenant)?;
-        let asked = self.find(&name).await?;
+        let call = call?;
+        call.caller.may_touch(&call.request.user_sync.tenant)?;
+        let author = call.author("SyncRunService.ApplySyncRun", self.0.now())?;
+        let (name, user_sync) = (&call.request, &call.request.user_sync);
+        let asked = self.find(name).await?;
         let run = self.0.engine.newest_hold_of(&asked).await?.unwrap_or(asked);
         // A repeat finds what the first call did.
         if run.state == RunState::Applying || run.plan_time.is_some() && was_applied(&run) {
@@ -114,42 +113,21 @@ impl Runs {
         if !run.state.is_waiting() {
             return Err(not_in_state(&run));
         }
-        let applied = self.0.engine.apply(user_sync, run.id).await;
+        let record = becomes(&author, &run, RunState::Applying);
+        let applied = self.0.engine.apply(user_sync, run.id, &record).await;
         let run = applied.map_err(|error| in_state(error, &run))?;
-        let resource = resource_name::run(user_sync, run.id);
-        self.0
-            .record(
-                &caller,
-                &user_sync.tenant,
-                "SyncRunService.ApplySyncRun",
-                resource,
-                Details::new(),
-            )
-            .await?;
         Ok((&run).into())
     }
 
     async fn cancel(&self, call: Result<Call<RunName>, Error>) -> Result<v1::SyncRun, Error> {
-        let Call {
-            caller,
-            request: name,
-            ..
-        } = call?;
-        let RunName { user_sync, run: id } = &name;
-        caller.may_touch(&user_sync.tenant)?;
-        let before = self.find(&name).await?;
-        let cancelled = self.0.engine.cancel(user_sync, *id).await;
+        let call = call?;
+        call.caller.may_touch(&call.request.user_sync.tenant)?;
+        let author = call.author("SyncRunService.CancelSyncRun", self.0.now())?;
+        let RunName { user_sync, run: id } = &call.request;
+        let before = self.find(&call.request).await?;
+        let record = becomes(&author, &before, RunState::Cancelled);
+        let cancelled = self.0.engine.cancel(user_sync, *id, &record).await;
         let run = cancelled.map_err(|error| in_state(error, &before))?;
-        let resource = resource_name::run(user_sync, *id);
-        self.0
-            .record(
-                &caller,
-                &user_sync.tenant,
-                "SyncRunService.CancelSyncRun",
-                resource,
-                Details::new(),
-            )
-            .await?;
         Ok((&run).into())
     }
 
@@ -157,6 +135,20 @@ impl Runs {
         let found = self.0.store.run(&name.user_sync, name.run).await;
         found.map_err(about(&resource_name::run(&name.user_sync, name.run)))
     }
+}
+
+/// The record of what somebody wants a run to become.
+fn becomes(author: &Author, run: &Run, state: RunState) -> NewAuditEvent {
+    let shown = |state: RunState| Some(v1::SyncRunState::from(state).as_str_name().to_owned());
+    let change = AuditedFieldChange {
+        path: "state".to_owned(),
+        value: ValueChange::Shown {
+            before: shown(run.state),
+            after: shown(state),
+        },
+    };
+    let name = resource_name::run(&run.user_sync, run.id);
+    author.event(&run.user_sync.tenant, &name, vec![change])
 }
 
 /// True for a run that ended by being applied.

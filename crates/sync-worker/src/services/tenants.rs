@@ -1,21 +1,21 @@
 //! TenantService.
 
+use rollcall_core::audit::AuditedFieldChange;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
-use rollcall_core::tenant::TenantSettings;
+use rollcall_core::tenant::{Tenant, TenantSettings};
 use rollcall_core::user::UserDisposition;
 use rollcall_proto::convert::tenant::{CreateTenant, DeleteTenant, ListTenants, UpdateTenant};
 use rollcall_proto::v1::tenant_service_server::TenantService;
 use rollcall_proto::{resource_name, v1};
 use rollcall_runtime::caller::Permission;
-use rollcall_store::{Created, PageRequest};
+use rollcall_store::{Created, PageRequest, Recorded};
 use tonic::{Request, Response, Status};
 
 use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, create_request, decode, decode_for_all, to_its_end};
-use rollcall_service::differences;
 use rollcall_service::paging::{next_token, page_request};
-use rollcall_service::record::Details;
+use rollcall_service::record::Author;
 use rollcall_service::resource::{about, changed_meanwhile, expect_revision, stored_id};
 
 /// Serves TenantService.
@@ -62,22 +62,25 @@ impl TenantService for Tenants {
 
 impl Tenants {
     async fn create(&self, call: Result<Call<CreateTenant>, Error>) -> Result<v1::Tenant, Error> {
-        let Call { caller, request, .. } = call?;
+        let call = call?;
         let (store, now) = (&self.0.store, self.0.now());
+        let author = call.author("TenantService.CreateTenant", now)?;
+        let Call { caller, request, .. } = call;
         let repeat = create_request(&caller, None, request.repeatable.as_ref());
         let id = match request.id {
             Some(id) => id,
             None => TenantId::generate(self.0.random_id()?),
         };
         let name = resource_name::tenant(&id);
+        let record = author.change::<_, v1::Tenant>(&id, &name, Vec::new());
         let created = match &repeat {
             Some(repeat) => {
                 store
-                    .create_tenant_once(repeat, &id, &request.settings, now)
+                    .create_tenant_once(repeat, &id, &request.settings, record)
                     .await
             }
             None => store
-                .create_tenant(&id, &request.settings, now)
+                .create_tenant(&id, &request.settings, record)
                 .await
                 .map(Created::Now),
         };
@@ -90,11 +93,6 @@ impl Tenants {
                     .await);
             }
         };
-        let details =
-            differences!(nothing(), tenant.settings; display_name, user_sync_enabled, verified_domains);
-        self.0
-            .record(&caller, &id, "TenantService.CreateTenant", name, details)
-            .await?;
         Ok((&tenant).into())
     }
 
@@ -134,49 +132,44 @@ impl Tenants {
     }
 
     async fn update(&self, call: Result<Call<UpdateTenant>, Error>) -> Result<v1::Tenant, Error> {
-        let Call { caller, request, .. } = call?;
-        caller.may_touch(&request.tenant)?;
+        let call = call?;
+        call.caller.may_touch(&call.request.tenant)?;
+        let author = call.author("TenantService.UpdateTenant", self.0.now())?;
+        let request = call.request;
         let name = resource_name::tenant(&request.tenant);
         let current = self.0.store.tenant(&request.tenant).await.map_err(about(&name))?;
         expect_revision(request.revision, current.revision, &name)?;
         let settings = request.apply(&current.settings)?;
-        let details =
-            differences!(current.settings, settings; display_name, user_sync_enabled, verified_domains);
+        let record = author.change::<_, v1::Tenant>(&current.id, &name, Vec::new());
         let updated = self
             .0
             .store
-            .update_tenant(&current.id, current.revision, &settings, self.0.now())
+            .update_tenant(&current.id, current.revision, &settings, record)
             .await;
         let tenant = updated.map_err(changed_meanwhile(request.revision, &name))?;
-        self.0
-            .record(&caller, &current.id, "TenantService.UpdateTenant", name, details)
-            .await?;
         Ok((&tenant).into())
     }
 
     async fn delete(&self, call: Result<Call<DeleteTenant>, Error>) -> Result<(), Error> {
-        let Call { caller, request, .. } = call?;
+        let call = call?;
+        let author = call.author("TenantService.DeleteTenant", self.0.now())?;
         let DeleteTenant {
             tenant: id,
             revision,
             force,
-        } = request;
+        } = call.request;
         let name = resource_name::tenant(&id);
         let mut expected = revision;
         if force {
             let current = self.0.store.tenant(&id).await.map_err(about(&name))?;
             expect_revision(revision, current.revision, &name)?;
-            expected = Some(self.empty(&id, current.revision, current.settings, &name).await?);
+            expected = Some(self.empty(&author, &current).await?);
         }
         self.0
             .store
-            .delete_tenant(&id, expected, force, self.0.now())
+            .delete_tenant(&id, expected, force, deletion(&author, &id, &name, force))
             .await
-            .map_err(changed_meanwhile(revision, &name))?;
-        let details = Details::from([("force".to_owned(), force.to_string())]);
-        self.0
-            .record(&caller, &id, "TenantService.DeleteTenant", name, details)
-            .await
+            .map_err(changed_meanwhile(revision, &name))
     }
 
     /// Says which domain another tenant has, where that is the problem.
@@ -196,20 +189,16 @@ impl Tenants {
 
     /// Deletes what belongs to the tenant, step by step: whatever breaks in between, a repeat goes on. The
     /// add-on goes off first, so that nothing starts meanwhile. Returns the tenant's revision.
-    async fn empty(
-        &self,
-        id: &TenantId,
-        revision: i64,
-        settings: TenantSettings,
-        name: &str,
-    ) -> Result<i64, Error> {
-        let store = &self.0.store;
+    async fn empty(&self, author: &Author, tenant: &Tenant) -> Result<i64, Error> {
+        let (store, id) = (&self.0.store, &tenant.id);
+        let name = resource_name::tenant(id);
         let settings = TenantSettings {
             user_sync_enabled: false,
-            ..settings
+            ..tenant.settings.clone()
         };
-        let updated = store.update_tenant(id, revision, &settings, self.0.now()).await;
-        let revision = updated.map_err(changed_meanwhile(None, name))?.revision;
+        let record = deletion(author, id, &name, true);
+        let updated = store.update_tenant(id, tenant.revision, &settings, record).await;
+        let revision = updated.map_err(changed_meanwhile(None, &name))?.revision;
         loop {
             let directories = store.list_directories(id, &PageRequest::first(100)).await?.items;
             if directories.is_empty() {
@@ -217,19 +206,18 @@ impl Tenants {
             }
             for directory in directories {
                 self.0
-                    .delete_user_syncs_of(id, &directory.id, UserDisposition::Archive)
+                    .delete_user_syncs_of(author, id, &directory.id, UserDisposition::Archive)
                     .await?;
-                store.delete_directory(id, &directory.id, None).await?;
+                let name = resource_name::directory(id, &directory.id);
+                let record = author.change::<_, v1::Directory>(id, &name, Vec::new());
+                store.delete_directory(id, &directory.id, None, record).await?;
             }
         }
         Ok(revision)
     }
 }
 
-fn nothing() -> TenantSettings {
-    TenantSettings {
-        display_name: String::new(),
-        user_sync_enabled: false,
-        verified_domains: Vec::new(),
-    }
+fn deletion<'a>(author: &'a Author, id: &'a TenantId, name: &'a str, force: bool) -> Recorded<'a, Tenant> {
+    let asked = AuditedFieldChange::asked("force", force.to_string());
+    author.change::<_, v1::Tenant>(id, name, vec![asked])
 }

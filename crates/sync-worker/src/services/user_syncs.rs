@@ -18,7 +18,7 @@ use rollcall_proto::convert::user_sync::{
 use rollcall_proto::resource_name;
 use rollcall_proto::v1;
 use rollcall_proto::v1::user_sync_service_server::UserSyncService;
-use rollcall_runtime::caller::{Caller, Permission};
+use rollcall_runtime::caller::Permission;
 use rollcall_store::{CreateRequest, Created, PageRequest};
 use tonic::{Request, Response, Status};
 
@@ -26,9 +26,8 @@ use self::empty_base::EmptyBase;
 use crate::due::next_run_time;
 use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, create_request, decode, to_its_end};
-use rollcall_service::differences;
 use rollcall_service::paging::{next_token, page_request};
-use rollcall_service::record::{Details, shown};
+use rollcall_service::record::Author;
 use rollcall_service::resource::{
     about, changed_meanwhile, expect_revision, expect_room, name_resource, stored_id,
 };
@@ -136,27 +135,23 @@ impl UserSyncService for UserSyncs {
 
 impl UserSyncs {
     async fn create(&self, call: Result<Call<CreateUserSync>, Error>) -> Result<v1::UserSync, Error> {
-        let Call { caller, request, .. } = call?;
-        caller.may_touch(&request.tenant)?;
+        let call = call?;
+        call.caller.may_touch(&call.request.tenant)?;
+        let author = call.author("UserSyncService.CreateUserSync", self.0.now())?;
+        let Call { caller, request, .. } = call;
         let repeat = create_request(&caller, Some(&request.tenant), request.repeatable.as_ref());
         if let Some(before) = self.created_before(&request.tenant, repeat.as_ref()).await? {
             return Ok(before);
         }
-        let method = "UserSyncService.CreateUserSync";
-        self.add(
-            &caller,
-            method,
-            &request.tenant,
-            request.id,
-            &request.settings,
-            repeat,
-        )
-        .await
+        self.add(&author, &request.tenant, request.id, &request.settings, repeat)
+            .await
     }
 
     async fn copy(&self, call: Result<Call<CloneUserSync>, Error>) -> Result<v1::UserSync, Error> {
-        let Call { caller, request, .. } = call?;
-        caller.may_touch(&request.key.tenant)?;
+        let call = call?;
+        call.caller.may_touch(&call.request.key.tenant)?;
+        let author = call.author("UserSyncService.CloneUserSync", self.0.now())?;
+        let Call { caller, request, .. } = call;
         let tenant = &request.key.tenant;
         let repeat = create_request(&caller, Some(tenant), request.repeatable.as_ref());
         if let Some(before) = self.created_before(tenant, repeat.as_ref()).await? {
@@ -173,9 +168,7 @@ impl UserSyncs {
             disabled: true,
             ..original
         };
-        let method = "UserSyncService.CloneUserSync";
-        self.add(&caller, method, tenant, request.id, &settings, repeat)
-            .await
+        self.add(&author, tenant, request.id, &settings, repeat).await
     }
 
     /// What an earlier call with this request id created, as it is now.
@@ -201,8 +194,7 @@ impl UserSyncs {
 
     async fn add(
         &self,
-        caller: &Caller,
-        method: &'static str,
+        author: &Author,
         tenant: &TenantId,
         id: Option<UserSyncId>,
         settings: &UserSyncSettings,
@@ -221,17 +213,18 @@ impl UserSyncs {
             tenant: tenant.clone(),
             user_sync: id,
         };
-        let (now, name) = (self.0.now(), key.to_string());
+        let (now, name) = (author.time(), key.to_string());
         let next = next_run_time(&key, settings, self.0.settings.scheduler.spread, now);
         let id = &key.user_sync;
+        let record = author.change::<_, v1::UserSync>(tenant, &name, Vec::new());
         let created = match &repeat {
             Some(repeat) => {
                 store
-                    .create_user_sync_once(repeat, tenant, id, settings, next, now)
+                    .create_user_sync_once(repeat, tenant, id, settings, next, record)
                     .await
             }
             None => {
-                let created = store.create_user_sync(tenant, id, settings, next, now).await;
+                let created = store.create_user_sync(tenant, id, settings, next, record).await;
                 created.map(Created::Now)
             }
         };
@@ -245,12 +238,6 @@ impl UserSyncs {
             Created::Now(user_sync) => user_sync,
             Created::Before(before) => return self.by_id(tenant, &before).await,
         };
-        let details = Details::from([
-            ("directory".to_owned(), shown(&settings.directory.as_str())),
-            ("searches".to_owned(), shown(&settings.searches)),
-            ("disabled".to_owned(), shown(&settings.disabled)),
-        ]);
-        self.0.record(caller, tenant, method, name, details).await?;
         Ok((&user_sync).into())
     }
 
@@ -289,9 +276,11 @@ impl UserSyncs {
     }
 
     async fn update(&self, call: Result<Call<UpdateUserSync>, Error>) -> Result<v1::UserSync, Error> {
-        let Call { caller, request, .. } = call?;
+        let call = call?;
+        call.caller.may_touch(&call.request.key.tenant)?;
+        let author = call.author("UserSyncService.UpdateUserSync", self.0.now())?;
+        let request = call.request;
         let key = &request.key;
-        caller.may_touch(&key.tenant)?;
         let name = key.to_string();
         let current = self.find(key).await?;
         expect_revision(request.revision, current.revision, &name)?;
@@ -305,15 +294,12 @@ impl UserSyncs {
             );
             return Err(found.into());
         }
-        let details = differences!(current.settings, settings;
-            display_name, directory, disabled, searches, role, role_rules, field_mappings, new_users,
-            existing_users, missing_users, overwrite_local_users, login_changes, auto_sync, cron, time_zone,
-            restrictions, removal_limit, growth_limit, report);
-        let now = self.0.now();
+        let now = author.time();
         let next = match same_schedule(&current.settings, &settings) {
             true => current.next_run_time,
             false => next_run_time(key, &settings, self.0.settings.scheduler.spread, now),
         };
+        let record = author.change::<_, v1::UserSync>(&key.tenant, &name, Vec::new());
         let store = &self.0.store;
         let updated = store
             .update_user_sync(
@@ -322,40 +308,24 @@ impl UserSyncs {
                 current.revision,
                 &settings,
                 next,
-                now,
+                record,
             )
             .await;
         let user_sync = updated.map_err(changed_meanwhile(request.revision, &name))?;
-        self.0
-            .record(
-                &caller,
-                &key.tenant,
-                "UserSyncService.UpdateUserSync",
-                name,
-                details,
-            )
-            .await?;
         Ok((&user_sync).into())
     }
 
     async fn delete(&self, call: Result<Call<DeleteUserSync>, Error>) -> Result<(), Error> {
-        let Call { caller, request, .. } = call?;
+        let call = call?;
+        call.caller.may_touch(&call.request.key.tenant)?;
+        let author = call.author("UserSyncService.DeleteUserSync", self.0.now())?;
         let DeleteUserSync {
             key,
             revision,
             disposition,
-        } = request;
-        caller.may_touch(&key.tenant)?;
-        self.0.delete_user_sync(&key, revision, disposition).await?;
-        let details = Details::from([("user_disposition".to_owned(), shown(&disposition))]);
+        } = call.request;
         self.0
-            .record(
-                &caller,
-                &key.tenant,
-                "UserSyncService.DeleteUserSync",
-                key.to_string(),
-                details,
-            )
+            .delete_user_sync(&author, &key, revision, disposition)
             .await
     }
 
@@ -367,6 +337,7 @@ impl UserSyncs {
             caller,
             request,
             deadline,
+            ..
         } = call?;
         caller.may_touch(&request.tenant)?;
         self.0.check_user_sync(request, deadline).await

@@ -1,7 +1,10 @@
+use rollcall_core::error::Reason;
 use rollcall_proto::v1;
+use tonic::Request;
+use tonic::metadata::MetadataValue;
 
 use crate::company::{Company, DIRECTORY, STAFF, TENANT};
-use crate::harness::{ACME, ADMIN, TestWorker, mask, ok};
+use crate::harness::{ACME, ADMIN, CAREFUL, TestWorker, fails, mask, ok, violations};
 
 fn list(parent: &str, filter: v1::AuditEventFilter) -> v1::ListAuditEventsRequest {
     v1::ListAuditEventsRequest {
@@ -53,6 +56,8 @@ async fn every_change_is_recorded_with_who_made_it_and_without_secrets() {
     assert_eq!(
         changes,
         [
+            // Once when it is disabled, before anybody is touched, and once when it goes.
+            (ACME, "UserSyncService.DeleteUserSync", STAFF),
             (ACME, "UserSyncService.DeleteUserSync", STAFF),
             (ACME, "DirectoryService.UpdateDirectory", DIRECTORY),
             (ADMIN, "UserSyncService.CreateUserSync", STAFF),
@@ -65,12 +70,104 @@ async fn every_change_is_recorded_with_who_made_it_and_without_secrets() {
         !text.contains("canary") && !text.contains(company.slapd.service_password()),
         "{text}"
     );
-    let Some(v1::audit_event::Kind::Change(change)) = &events[1].kind else {
-        panic!("{:?}", events[1])
+    assert_eq!(
+        told(&events[2]),
+        [
+            ("bind_password", None, None, v1::AuditedSecretChange::Replaced),
+            (
+                "display_name",
+                Some("Head office"),
+                Some("HQ"),
+                v1::AuditedSecretChange::Unspecified
+            ),
+        ]
+    );
+    let disabled = (
+        "disabled",
+        None,
+        Some("true"),
+        v1::AuditedSecretChange::Unspecified,
+    );
+    assert!(told(&events[1]).contains(&disabled), "{:?}", told(&events[1]));
+    let role = ("role", Some("user"), None, v1::AuditedSecretChange::Unspecified);
+    assert!(told(&events[0]).contains(&role), "{:?}", told(&events[0]));
+}
+
+type Told<'a> = (&'a str, Option<&'a str>, Option<&'a str>, v1::AuditedSecretChange);
+
+fn told(event: &v1::AuditEvent) -> Vec<Told<'_>> {
+    let Some(v1::audit_event::Kind::Change(change)) = &event.kind else {
+        panic!("{event:?}")
     };
-    assert_eq!(change.details["display_name"], "\"HQ\"");
-    assert_eq!(change.details["bind_password"], "(set)");
-    assert_eq!(change.details.len(), 2, "{:?}", change.details);
+    let told = change.changes.iter().map(|change| {
+        (
+            change.path.as_str(),
+            change.before.as_deref(),
+            change.after.as_deref(),
+            change.secret(),
+        )
+    });
+    told.collect()
+}
+
+fn renaming(display_name: &str) -> Request<v1::UpdateTenantRequest> {
+    Request::new(v1::UpdateTenantRequest {
+        tenant: Some(v1::Tenant {
+            name: TENANT.into(),
+            display_name: display_name.into(),
+            ..v1::Tenant::default()
+        }),
+        update_mask: mask(&["display_name"]),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_names_the_person_behind_the_call_and_some_callers_must_name_one() {
+    let company = Company::start();
+    let worker = TestWorker::start(&company.ports()).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up(&mut clients).await;
+    let mut careful = worker.clients(CAREFUL);
+    fails(
+        Reason::ActorRequired,
+        careful.tenants.update_tenant(renaming("Acme 1")),
+    )
+    .await;
+    // Whoever only reads acts for nobody.
+    let tenant = v1::GetTenantRequest { name: TENANT.into() };
+    ok(careful.tenants.get_tenant(tenant)).await;
+
+    let mut named = renaming("Acme 2");
+    for (key, value) in [
+        ("rollcall-actor", "zoë@example.com"),
+        ("rollcall-actor-address", "192.0.2.7"),
+        ("rollcall-reason", "ticket 12"),
+    ] {
+        let value = MetadataValue::try_from(value.as_bytes()).unwrap();
+        named.metadata_mut().insert(key, value);
+    }
+    ok(careful.tenants.update_tenant(named)).await;
+    let mut too_long = renaming("Acme 3");
+    let long = MetadataValue::try_from("x".repeat(257)).unwrap();
+    too_long.metadata_mut().insert("rollcall-actor", long);
+    let refused = clients.tenants.update_tenant(too_long).await.unwrap_err();
+    assert_eq!(violations(&refused), ["rollcall-actor"]);
+
+    let events = ok(clients.audit.list_audit_events(list(TENANT, Default::default())))
+        .await
+        .audit_events;
+    let [renamed, .., created] = &events[..] else {
+        panic!("{events:?}")
+    };
+    let renamings = events.iter().filter(|event| event.caller == CAREFUL);
+    assert_eq!(renamings.count(), 1, "what was refused is no change: {events:?}");
+    assert_eq!(renamed.caller, CAREFUL);
+    let actor = renamed.actor.as_ref().unwrap();
+    assert_eq!(
+        [&actor.name, &actor.address, &actor.reason],
+        ["zoë@example.com", "192.0.2.7", "ticket 12"]
+    );
+    assert_eq!(created.actor, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,8 @@ const KEYRING: &str = "k1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 pub const ADMIN: &str = "admin";
 /// May do everything, for the tenant "acme".
 pub const ACME: &str = "acme-portal";
+/// The same as the admin, but must say for whom.
+pub const CAREFUL: &str = "support-tool";
 /// May do nothing that a worker serves.
 pub const NOBODY: &str = "nobody";
 
@@ -215,13 +217,18 @@ fn configure(url: &str, ports: &[u16], settings: &[(&str, &str)]) -> Loaded<Work
     let callers = [
         (ADMIN, everything, r#"["*"]"#),
         (ACME, everything, r#"["acme"]"#),
+        (CAREFUL, everything, r#"["*"]"#),
         (NOBODY, r#"["authenticate"]"#, r#"["*"]"#),
     ];
     let file: String = callers
         .iter()
         .map(|(name, permissions, tenants)| {
             let token = hash(name);
-            format!("[[callers]]\nname = \"{name}\"\ntoken_sha256 = \"{token}\"\npermissions = {permissions}\ntenants = {tenants}\n")
+            let careful = *name == CAREFUL;
+            format!(
+                "[[callers]]\nname = \"{name}\"\ntoken_sha256 = \"{token}\"\npermissions = {permissions}\n\
+                 tenants = {tenants}\nactor_required = {careful}\n"
+            )
         })
         .collect();
     let ports: Vec<String> = ports.iter().chain(&[636]).map(ToString::to_string).collect();

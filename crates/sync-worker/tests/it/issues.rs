@@ -6,7 +6,7 @@ use rollcall_core::id::{UserId, Uuid};
 use rollcall_core::user::Profile;
 use rollcall_proto::v1::{self, IssueType, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::Clock;
-use rollcall_store::NewUser;
+use rollcall_store::{NewUser, Recorded};
 use rollcall_testkit::Slapd;
 
 use crate::company::{Company, staff, sync_of};
@@ -64,7 +64,7 @@ async fn every_bad_entry_is_named_with_what_is_wrong_and_what_to_do() {
     };
     world
         .store
-        .create_local_user(&tenant(), post, chrono::Utc::now())
+        .create_local_user(&tenant(), post, Recorded::by_nobody(chrono::Utc::now()))
         .await
         .unwrap();
 

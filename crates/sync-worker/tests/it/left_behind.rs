@@ -39,7 +39,7 @@ async fn accepted(store: &Store, mode: RunMode, now: DateTime<Utc>) -> (LeaseTok
         trigger: RunTrigger::Schedule,
         started_by: String::new(),
     };
-    store.create_run(&lease, &key(), new, now).await.unwrap();
+    store.create_run(&lease, &key(), new, None, now).await.unwrap();
     (lease, id)
 }
 

@@ -6,7 +6,7 @@ use chrono::Utc;
 use rollcall_core::error::Reason;
 use rollcall_core::user::{StateReason, User, UserState};
 use rollcall_proto::v1::{self, ChangeType, IssueType, SyncRunMode, SyncRunState};
-use rollcall_store::{PageRequest, UserFilter};
+use rollcall_store::{PageRequest, Recorded, UserFilter};
 use rollcall_testkit::{Ldif, Slapd};
 
 use crate::company::{DIRECTORY, staff};
@@ -178,7 +178,9 @@ async fn users_who_change_before_the_release_are_left_out_of_it() {
     let planned = relink(&mut world).await;
     let ada = world.users().await["ada"].id;
     let acme = tenant();
-    let blocked = world.store.block_user(&acme, ada, None, "left angry", Utc::now());
+    let blocked = world
+        .store
+        .block_user(&acme, ada, None, "left angry", Recorded::by_nobody(Utc::now()));
     blocked.await.unwrap();
     let applied = world.release(&planned).await;
     assert_eq!(applied.state(), SyncRunState::SucceededWithIssues, "{applied:#?}");

@@ -7,7 +7,7 @@ use rollcall_core::id::{TenantId, UserId, Uuid};
 use rollcall_core::user::{Profile, StateReason, User, UserState};
 use rollcall_proto::v1::{self, ChangeType, IssueType, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::Clock;
-use rollcall_store::{NewUser, PageRequest, Store, UserFilter};
+use rollcall_store::{NewUser, PageRequest, Recorded, Store, UserFilter};
 use rollcall_testkit::{Ldif, Slapd, SlapdBuilder, TestDatabase};
 
 use crate::company::{DIRECTORY, STAFF, TENANT, create_sync, create_tenant};
@@ -276,7 +276,7 @@ impl<D> World<D> {
             owner,
         };
         self.store
-            .create_local_user(&tenant(), user, Utc::now())
+            .create_local_user(&tenant(), user, Recorded::by_nobody(Utc::now()))
             .await
             .unwrap();
     }

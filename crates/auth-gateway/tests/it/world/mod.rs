@@ -22,7 +22,7 @@ use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{Loaded, Sources, load};
 use rollcall_runtime::health::Health;
 use rollcall_runtime::server::GrpcServer;
-use rollcall_store::{Keyring, NewSecrets, Store, StoreOptions};
+use rollcall_store::{Keyring, NewSecrets, Recorded, Store, StoreOptions};
 use rollcall_testkit::{ScriptedLdap, Slapd, SlapdBuilder, TestCa, TestDatabase};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -160,7 +160,7 @@ impl<S> World<S> {
             verified_domains: vec!["acme.example".into()],
         };
         self.store
-            .create_tenant(&self.tenant, &tenant, now)
+            .create_tenant(&self.tenant, &tenant, Recorded::by_nobody(now))
             .await
             .unwrap();
         let password = Password::new(self.place.bind_password.clone()).ok().unwrap();
@@ -169,13 +169,25 @@ impl<S> World<S> {
             client_key: None,
         };
         self.store
-            .create_directory(&self.tenant, &self.directory, &settings, secrets, now)
+            .create_directory(
+                &self.tenant,
+                &self.directory,
+                &settings,
+                secrets,
+                Recorded::by_nobody(now),
+            )
             .await
             .unwrap();
         self.observe(None).await;
         let sync = sync_settings(&self.directory, &self.place);
         self.store
-            .create_user_sync(&self.tenant, &self.sync.user_sync, &sync, None, now)
+            .create_user_sync(
+                &self.tenant,
+                &self.sync.user_sync,
+                &sync,
+                None,
+                Recorded::by_nobody(now),
+            )
             .await
             .unwrap();
     }
@@ -260,7 +272,15 @@ impl<S> World<S> {
         let (tenant, id, revision) = (&self.tenant, &self.directory, directory.revision);
         let (secrets, now) = (NewSecrets::default(), now());
         self.store
-            .update_directory(tenant, id, revision, &settings, secrets, true, now)
+            .update_directory(
+                tenant,
+                id,
+                revision,
+                &settings,
+                secrets,
+                true,
+                Recorded::by_nobody(now),
+            )
             .await
             .unwrap();
     }
@@ -280,7 +300,7 @@ impl<S> World<S> {
             client_key: None,
         };
         self.store
-            .create_directory(tenant, &directory, &settings, secrets, now())
+            .create_directory(tenant, &directory, &settings, secrets, Recorded::by_nobody(now()))
             .await
             .unwrap();
         let sync = sync_settings(&directory, &self.place);
@@ -289,7 +309,13 @@ impl<S> World<S> {
             user_sync: UserSyncId::parse(name).unwrap(),
         };
         self.store
-            .create_user_sync(tenant, &self.sync.user_sync, &sync, None, now())
+            .create_user_sync(
+                tenant,
+                &self.sync.user_sync,
+                &sync,
+                None,
+                Recorded::by_nobody(now()),
+            )
             .await
             .unwrap();
     }
@@ -310,7 +336,14 @@ impl<S> World<S> {
         let mut settings = sync.settings;
         change(&mut settings);
         self.store
-            .update_user_sync(tenant, id, sync.revision, &settings, None, now())
+            .update_user_sync(
+                tenant,
+                id,
+                sync.revision,
+                &settings,
+                None,
+                Recorded::by_nobody(now()),
+            )
             .await
             .unwrap();
     }

@@ -67,7 +67,7 @@ impl<S> World<S> {
             started_by: "test".into(),
         };
         let id = run.id;
-        store.create_run(&lease, key, run, now).await.unwrap();
+        store.create_run(&lease, key, run, None, now).await.unwrap();
         store.begin_pull(&lease, key, id).await.unwrap();
         store.append_chunk(&lease, key, id, 0, &changes).await.unwrap();
         let plan = PlanResult {

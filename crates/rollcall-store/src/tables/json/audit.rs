@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use rollcall_core::audit::{AuditKind, Flood, LoginOutcome, LoginReason};
+use rollcall_core::audit::{
+    Actor, AuditKind, AuditedFieldChange, Flood, LoginOutcome, LoginReason, SecretChange, ValueChange,
+};
 use rollcall_core::id::{DirectoryId, UserId, UserSyncId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -34,8 +36,105 @@ enum AuditKindMirror {
     Change {
         method: Cow<'static, str>,
         resource: String,
-        details: BTreeMap<String, String>,
+        /// Rows of earlier releases have `details`: the new values alone, in the words of that release.
+        #[serde(with = "field_changes", alias = "details")]
+        changes: Vec<AuditedFieldChange>,
     },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Actor")]
+struct ActorMirror {
+    name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    address: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    reason: String,
+}
+
+/// A [`AuditedFieldChange`].
+#[derive(Serialize, Deserialize)]
+struct SavedChange {
+    path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret: Option<SavedSecret>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SavedSecret {
+    Set,
+    Replaced,
+    Removed,
+}
+
+impl From<&AuditedFieldChange> for SavedChange {
+    fn from(change: &AuditedFieldChange) -> Self {
+        let (before, after, secret) = match &change.value {
+            ValueChange::Shown { before, after } => (before.clone(), after.clone(), None),
+            ValueChange::Secret(SecretChange::Set) => (None, None, Some(SavedSecret::Set)),
+            ValueChange::Secret(SecretChange::Replaced) => (None, None, Some(SavedSecret::Replaced)),
+            ValueChange::Secret(SecretChange::Removed) => (None, None, Some(SavedSecret::Removed)),
+        };
+        Self {
+            path: change.path.clone(),
+            before,
+            after,
+            secret,
+        }
+    }
+}
+
+impl From<SavedChange> for AuditedFieldChange {
+    fn from(saved: SavedChange) -> Self {
+        let value = match saved.secret {
+            Some(SavedSecret::Set) => ValueChange::Secret(SecretChange::Set),
+            Some(SavedSecret::Replaced) => ValueChange::Secret(SecretChange::Replaced),
+            Some(SavedSecret::Removed) => ValueChange::Secret(SecretChange::Removed),
+            None => ValueChange::Shown {
+                before: saved.before,
+                after: saved.after,
+            },
+        };
+        Self {
+            path: saved.path,
+            value,
+        }
+    }
+}
+
+mod field_changes {
+    use super::*;
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Saved {
+        Changes(Vec<SavedChange>),
+        Details(BTreeMap<String, String>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        changes: &[AuditedFieldChange],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(changes.iter().map(SavedChange::from))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<AuditedFieldChange>, D::Error> {
+        Ok(match Saved::deserialize(deserializer)? {
+            Saved::Changes(changes) => changes.into_iter().map(AuditedFieldChange::from).collect(),
+            Saved::Details(details) => details
+                .into_iter()
+                .map(|(path, value)| AuditedFieldChange::asked(&path, value))
+                .collect(),
+        })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,4 +162,41 @@ option_of!(optional_flood, Flood, "FloodMirror");
 optional_text_of!(optional_user_id, UserId, UserId::parse);
 optional_text_of!(optional_directory_id, DirectoryId, DirectoryId::parse);
 
+json_column!(Actor, ActorMirror);
 json_column!(AuditKind, AuditKindMirror);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::tables::json::JsonColumn as _;
+
+    #[test]
+    fn a_row_of_an_earlier_release_is_read() {
+        let row = r#"{"type":"change","method":"TenantService.CreateTenant","resource":"tenants/acme",
+            "details":{"display_name":"\"Acme\""}}"#;
+        let AuditKind::Change { changes, .. } = AuditKind::from_json(row).unwrap() else {
+            panic!("a change");
+        };
+        assert_eq!(changes, [AuditedFieldChange::asked("display_name", "\"Acme\"")]);
+    }
+
+    #[test]
+    fn changes_are_read_as_they_were_written() {
+        let kind = AuditKind::Change {
+            method: "UserService.UpdateUser".into(),
+            resource: "tenants/acme/users/1".into(),
+            changes: vec![
+                AuditedFieldChange {
+                    path: "email".into(),
+                    value: ValueChange::Shown {
+                        before: Some(String::new()),
+                        after: None,
+                    },
+                },
+                AuditedFieldChange::secret("bind_password", SecretChange::Replaced),
+            ],
+        };
+        assert_eq!(AuditKind::from_json(&kind.to_json().unwrap()).unwrap(), kind);
+    }
+}

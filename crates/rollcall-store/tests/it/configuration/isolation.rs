@@ -2,8 +2,8 @@
 
 use rollcall_core::secret::Password;
 use rollcall_store::{
-    AuditFilter, CheckSubject, Kind, LeaseName, LoginStore, NewSecrets, NewUser, Store, StoreError,
-    UserFilter,
+    AuditFilter, CheckSubject, Kind, LeaseName, LoginStore, NewAuditEvent, NewSecrets, NewUser, Recorded,
+    Store, StoreError, UserFilter,
 };
 
 use crate::engine::{Engine, on_both};
@@ -19,7 +19,13 @@ async fn with_everything(store: &Store) {
     set_up(store).await;
     let password = Password::new("tulip".into()).ok().unwrap();
     store
-        .rotate_bind_password(&acme(), &directory_id("main"), None, &password, at(1))
+        .rotate_bind_password(
+            &acme(),
+            &directory_id("main"),
+            None,
+            &password,
+            Recorded::by_nobody(at(1)),
+        )
         .await
         .unwrap();
     let token = lease(store, &staff()).await;
@@ -29,14 +35,17 @@ async fn with_everything(store: &Store) {
         profile: profile("local"),
         owner: false,
     };
-    store.create_local_user(&acme(), local, at(4)).await.unwrap();
+    store
+        .create_local_user(&acme(), local, Recorded::by_nobody(at(4)))
+        .await
+        .unwrap();
     let subject = CheckSubject::Directory(directory_id("main"));
     store
         .save_check(&acme(), &subject, &Default::default(), at(5))
         .await
         .unwrap();
     store
-        .record_security_review(&acme(), "ada", "well", at(5))
+        .record_security_review(&acme(), "ada", "well", &NewAuditEvent::by_nobody(at(5)))
         .await
         .unwrap();
     store.release_lease(&token).await.unwrap();
@@ -47,7 +56,7 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
     with_everything(&store).await;
     let evil = tenant_id("evil");
     store
-        .create_tenant(&evil, &tenant_settings(&[]), at(0))
+        .create_tenant(&evil, &tenant_settings(&[]), Recorded::by_nobody(at(0)))
         .await
         .unwrap();
     let (main, sync, key) = (directory_id("main"), sync_id("staff"), key_of("evil", "staff"));
@@ -59,30 +68,59 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
     let directory: Vec<Result<(), StoreError>> = vec![
         store.directory(&evil, &main).await.map(drop),
         store
-            .update_directory(&evil, &main, 2, &settings, NewSecrets::default(), true, at(9))
+            .update_directory(
+                &evil,
+                &main,
+                2,
+                &settings,
+                NewSecrets::default(),
+                true,
+                Recorded::by_nobody(at(9)),
+            )
             .await
             .map(drop),
-        store.delete_directory(&evil, &main, None).await,
         store
-            .rotate_bind_password(&evil, &main, None, &password, at(9))
+            .delete_directory(&evil, &main, None, Recorded::by_nobody(at(0)))
+            .await,
+        store
+            .rotate_bind_password(&evil, &main, None, &password, Recorded::by_nobody(at(9)))
             .await
             .map(drop),
-        store.confirm_endpoint(&evil, &main, 2, at(9)).await.map(drop),
+        store
+            .confirm_endpoint(&evil, &main, 2, Recorded::by_nobody(at(9)))
+            .await
+            .map(drop),
         store.save_observations(&evil, &main, &Default::default()).await,
         store.bind_password(&evil, &main).await.map(drop),
         store.client_key(&evil, &main).await.map(drop),
         store
-            .create_user_sync(&evil, &sync_id("new"), &sync_settings("main"), None, at(9))
+            .create_user_sync(
+                &evil,
+                &sync_id("new"),
+                &sync_settings("main"),
+                None,
+                Recorded::by_nobody(at(9)),
+            )
             .await
             .map(drop),
         store
-            .update_user_sync(&evil, &sync, 1, &sync_settings("main"), None, at(9))
+            .update_user_sync(
+                &evil,
+                &sync,
+                1,
+                &sync_settings("main"),
+                None,
+                Recorded::by_nobody(at(9)),
+            )
             .await
             .map(drop),
     ];
     let user_sync = vec![
         store.user_sync(&evil, &sync).await.map(drop),
-        store.create_run(&token, &key, new_run(5), at(9)).await.map(drop),
+        store
+            .create_run(&token, &key, new_run(5), None, at(9))
+            .await
+            .map(drop),
         store.begin_pull(&token, &key, run).await.map(drop),
         store.set_health(&token, &key, &Default::default()).await,
         store
@@ -91,22 +129,30 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
                 &key,
                 None,
                 rollcall_core::user::UserDisposition::Archive,
-                at(9),
+                Recorded::by_nobody(at(9)),
             )
             .await,
         store.apply_single(&key, &creation(7, "x"), at(9)).await.map(drop),
     ];
     let runs = vec![
         store.run(&key, run).await.map(drop),
-        store.cancel_waiting_run(&key, run, at(9)).await.map(drop),
-        store.request_cancel(&key, run).await,
+        store
+            .cancel_waiting_run(&key, run, &NewAuditEvent::by_nobody(at(9)))
+            .await
+            .map(drop),
+        store
+            .request_cancel(&key, run, &NewAuditEvent::by_nobody(at(0)))
+            .await,
         store.cancel_requested(&key, run).await.map(drop),
         store.plan_extent(&key, run).await.map(drop),
         store.read_chunk(&key, run, 0).await.map(drop),
         store.append_chunk(&token, &key, run, 1, &[]).await,
         store.append_issues(&token, &key, run, &[]).await,
         store.save_progress(&token, &key, run, &Default::default()).await,
-        store.begin_apply(&token, &key, run, at(9)).await.map(drop),
+        store
+            .begin_apply(&token, &key, run, &NewAuditEvent::by_nobody(at(9)))
+            .await
+            .map(drop),
         store
             .apply_chunk(&token, &key, run, 1, &[], at(9))
             .await
@@ -115,12 +161,20 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
     let users = vec![
         store.user(&evil, ada).await.map(drop),
         store
-            .update_local_user(&evil, local, None, &profile, false, at(9))
+            .update_local_user(&evil, local, None, &profile, false, Recorded::by_nobody(at(9)))
             .await
             .map(drop),
-        store.delete_local_user(&evil, local, None, at(9)).await,
-        store.block_user(&evil, ada, None, "", at(9)).await.map(drop),
-        store.unblock_user(&evil, ada, None, at(9)).await.map(drop),
+        store
+            .delete_local_user(&evil, local, None, Recorded::by_nobody(at(9)))
+            .await,
+        store
+            .block_user(&evil, ada, None, "", Recorded::by_nobody(at(9)))
+            .await
+            .map(drop),
+        store
+            .unblock_user(&evil, ada, None, Recorded::by_nobody(at(9)))
+            .await
+            .map(drop),
     ];
     for (kind, results) in [
         (Kind::Directory, directory),
@@ -235,8 +289,14 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
             .items
             .is_empty()
     );
-    store.unlock_user(&evil, ada).await.unwrap();
-    store.delete_tenant(&evil, None, false, at(9)).await.unwrap();
+    store
+        .unlock_user(&evil, ada, &NewAuditEvent::by_nobody(at(0)))
+        .await
+        .unwrap();
+    store
+        .delete_tenant(&evil, None, false, Recorded::by_nobody(at(9)))
+        .await
+        .unwrap();
     assert_eq!(store.user(&acme(), ada).await.unwrap().revision, 1);
     assert_eq!(store.list_runs(&staff(), &all()).await.unwrap().items.len(), 1);
 }
@@ -251,7 +311,10 @@ async fn things_with_equal_ids_are_different_things(engine: Engine) {
         .await
         .unwrap()
         .unwrap();
-    store.create_run(&token, &twin, new_run(1), at(1)).await.unwrap();
+    store
+        .create_run(&token, &twin, new_run(1), None, at(1))
+        .await
+        .unwrap();
     store
         .apply_single(&twin, &creation(1, "ada"), at(2))
         .await
@@ -276,7 +339,7 @@ async fn things_with_equal_ids_are_different_things(engine: Engine) {
             &twin,
             None,
             rollcall_core::user::UserDisposition::Archive,
-            at(4),
+            Recorded::by_nobody(at(4)),
         )
         .await
         .unwrap();

@@ -1,7 +1,7 @@
 //! Secrets at rest.
 
 use rollcall_core::secret::{Password, SecretBytes};
-use rollcall_store::{IdentifierUniqueness, NewSecrets, Store, StoreError};
+use rollcall_store::{IdentifierUniqueness, NewSecrets, Recorded, Store, StoreError};
 
 use crate::engine::{Engine, KEY, OTHER_KEY, on_both};
 use crate::fixture::*;
@@ -18,7 +18,7 @@ on_both! {
 
 async fn with_secrets(store: &Store) {
     store
-        .create_tenant(&acme(), &tenant_settings(&[]), at(0))
+        .create_tenant(&acme(), &tenant_settings(&[]), Recorded::by_nobody(at(0)))
         .await
         .unwrap();
     let (password, key) = (
@@ -35,7 +35,7 @@ async fn with_secrets(store: &Store) {
             &directory_id("main"),
             &directory_settings(),
             secrets,
-            at(0),
+            Recorded::by_nobody(at(0)),
         )
         .await
         .unwrap();
@@ -74,7 +74,13 @@ async fn a_secret_moved_to_another_row_opens_nowhere(engine: Engine) {
     with_secrets(&store).await;
     let none = NewSecrets::default();
     store
-        .create_directory(&acme(), &directory_id("evil"), &directory_settings(), none, at(0))
+        .create_directory(
+            &acme(),
+            &directory_id("evil"),
+            &directory_settings(),
+            none,
+            Recorded::by_nobody(at(0)),
+        )
         .await
         .unwrap();
     let sql =
@@ -122,7 +128,15 @@ async fn an_update_without_secrets_keeps_them(engine: Engine) {
     let settings = directory_settings();
     let none = NewSecrets::default();
     store
-        .update_directory(&acme(), &main, 1, &settings, none, true, at(1))
+        .update_directory(
+            &acme(),
+            &main,
+            1,
+            &settings,
+            none,
+            true,
+            Recorded::by_nobody(at(1)),
+        )
         .await
         .unwrap();
     assert_eq!(password(&store, "main").await.unwrap(), CANARY);
@@ -131,7 +145,15 @@ async fn an_update_without_secrets_keeps_them(engine: Engine) {
     settings.client_certificate = None;
     let none = NewSecrets::default();
     store
-        .update_directory(&acme(), &main, 2, &settings, none, true, at(2))
+        .update_directory(
+            &acme(),
+            &main,
+            2,
+            &settings,
+            none,
+            true,
+            Recorded::by_nobody(at(2)),
+        )
         .await
         .unwrap();
     assert!(

@@ -12,7 +12,7 @@ use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
     AuditFilter, CheckSubject, Cursor, Kind, LoginStore, NewAuditEvent, NewMail, NewSecrets, NewUser,
-    PageRequest, PlanOutcome, PlanResult, StoreError,
+    PageRequest, PlanOutcome, PlanResult, Recorded, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -38,27 +38,43 @@ on_both! {
 async fn tenants_are_kept_and_revised(engine: Engine) {
     let store = engine.store().await;
     let created = store
-        .create_tenant(&acme(), &tenant_settings(&["b.com", "a.com"]), at(0))
+        .create_tenant(
+            &acme(),
+            &tenant_settings(&["b.com", "a.com"]),
+            Recorded::by_nobody(at(0)),
+        )
         .await
         .unwrap();
     assert_eq!(created.settings, tenant_settings(&["b.com", "a.com"]));
     assert_eq!((created.revision, created.create_time), (1, at(0)));
     assert_eq!(store.tenant(&acme()).await.unwrap(), created);
-    let again = store.create_tenant(&acme(), &tenant_settings(&[]), at(1)).await;
+    let again = store
+        .create_tenant(&acme(), &tenant_settings(&[]), Recorded::by_nobody(at(1)))
+        .await;
     assert!(matches!(again, Err(StoreError::AlreadyExists)));
 
     let mut settings = tenant_settings(&["a.com", "c.com"]);
     settings.user_sync_enabled = false;
-    let updated = store.update_tenant(&acme(), 1, &settings, at(5)).await.unwrap();
+    let updated = store
+        .update_tenant(&acme(), 1, &settings, Recorded::by_nobody(at(5)))
+        .await
+        .unwrap();
     assert_eq!(
         (updated.revision, updated.update_time, &updated.settings),
         (2, at(5), &settings)
     );
-    let stale = store.update_tenant(&acme(), 1, &settings, at(6)).await;
+    let stale = store
+        .update_tenant(&acme(), 1, &settings, Recorded::by_nobody(at(6)))
+        .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
-    let stale = store.delete_tenant(&acme(), Some(1), false, at(9)).await;
+    let stale = store
+        .delete_tenant(&acme(), Some(1), false, Recorded::by_nobody(at(9)))
+        .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
-    store.delete_tenant(&acme(), Some(2), false, at(9)).await.unwrap();
+    store
+        .delete_tenant(&acme(), Some(2), false, Recorded::by_nobody(at(9)))
+        .await
+        .unwrap();
     assert!(matches!(
         store.tenant(&acme()).await,
         Err(StoreError::NotFound(Kind::Tenant))
@@ -69,11 +85,15 @@ async fn tenants_are_kept_and_revised(engine: Engine) {
 async fn a_domain_belongs_to_one_tenant(engine: Engine) {
     let store = engine.store().await;
     store
-        .create_tenant(&acme(), &tenant_settings(&["a.com"]), at(0))
+        .create_tenant(&acme(), &tenant_settings(&["a.com"]), Recorded::by_nobody(at(0)))
         .await
         .unwrap();
     let taken = store
-        .create_tenant(&tenant_id("evil"), &tenant_settings(&["a.com"]), at(0))
+        .create_tenant(
+            &tenant_id("evil"),
+            &tenant_settings(&["a.com"]),
+            Recorded::by_nobody(at(0)),
+        )
         .await;
     assert!(matches!(taken, Err(StoreError::DomainTaken)));
     assert!(
@@ -89,19 +109,34 @@ async fn a_tenant_in_use_stays(engine: Engine) {
     let store = engine.store().await;
     set_up(&store).await;
     assert!(matches!(
-        store.delete_tenant(&acme(), None, false, at(9)).await,
+        store
+            .delete_tenant(&acme(), None, false, Recorded::by_nobody(at(9)))
+            .await,
         Err(StoreError::TenantInUse)
     ));
-    let in_use = store.delete_directory(&acme(), &directory_id("main"), None).await;
+    let in_use = store
+        .delete_directory(&acme(), &directory_id("main"), None, Recorded::by_nobody(at(0)))
+        .await;
     assert!(matches!(in_use, Err(StoreError::DirectoryInUse)));
     let token = lease(&store, &staff()).await;
     apply(&store, &token, 1, &[creation(1, "ada")]).await;
     store
-        .delete_user_sync(&token, &staff(), Some(1), UserDisposition::Deactivate, at(4))
+        .delete_user_sync(
+            &token,
+            &staff(),
+            Some(1),
+            UserDisposition::Deactivate,
+            Recorded::by_nobody(at(4)),
+        )
         .await
         .unwrap();
     store
-        .delete_directory(&acme(), &directory_id("main"), Some(1))
+        .delete_directory(
+            &acme(),
+            &directory_id("main"),
+            Some(1),
+            Recorded::by_nobody(at(0)),
+        )
         .await
         .unwrap();
     let local = NewUser {
@@ -109,18 +144,26 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         profile: profile("bob"),
         owner: false,
     };
-    store.create_local_user(&acme(), local, at(5)).await.unwrap();
-    let in_use = store.delete_tenant(&acme(), None, false, at(9)).await;
+    store
+        .create_local_user(&acme(), local, Recorded::by_nobody(at(5)))
+        .await
+        .unwrap();
+    let in_use = store
+        .delete_tenant(&acme(), None, false, Recorded::by_nobody(at(9)))
+        .await;
     assert!(matches!(in_use, Err(StoreError::TenantInUse)), "of its own users");
     store
-        .delete_local_user(&acme(), user_id(9), None, at(6))
+        .delete_local_user(&acme(), user_id(9), None, Recorded::by_nobody(at(6)))
         .await
         .unwrap();
     let before = store.feed_position(None).await.unwrap();
     // What a deleted user sync left behind, nobody could take away by itself.
-    store.delete_tenant(&acme(), None, false, at(9)).await.unwrap();
     store
-        .create_tenant(&acme(), &tenant_settings(&[]), at(10))
+        .delete_tenant(&acme(), None, false, Recorded::by_nobody(at(9)))
+        .await
+        .unwrap();
+    store
+        .create_tenant(&acme(), &tenant_settings(&[]), Recorded::by_nobody(at(10)))
         .await
         .unwrap();
     let found = LoginStore::open(&store).target(&acme(), "ada").await.unwrap();
@@ -141,10 +184,11 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         time: at(seconds),
         tenant: Some(acme()),
         caller: "product".into(),
+        actor: Default::default(),
         kind: AuditKind::Change {
             method: "UserService.BlockUser".into(),
             resource: "tenants/acme/users/1".into(),
-            details: Default::default(),
+            changes: Vec::new(),
         },
     };
     store.record_audit(&[change(3), change(11)]).await.unwrap();
@@ -159,11 +203,19 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         profile: profile("owner"),
         owner: true,
     };
-    store.create_local_user(&acme(), owner, at(12)).await.unwrap();
-    let in_use = store.delete_tenant(&acme(), None, false, at(13)).await;
+    store
+        .create_local_user(&acme(), owner, Recorded::by_nobody(at(12)))
+        .await
+        .unwrap();
+    let in_use = store
+        .delete_tenant(&acme(), None, false, Recorded::by_nobody(at(13)))
+        .await;
     assert!(matches!(in_use, Err(StoreError::TenantInUse)));
     let before = store.feed_position(None).await.unwrap();
-    store.delete_tenant(&acme(), None, true, at(13)).await.unwrap();
+    store
+        .delete_tenant(&acme(), None, true, Recorded::by_nobody(at(13)))
+        .await
+        .unwrap();
     let events = store.list_events(None, before, 10).await.unwrap();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].event_type, EventType::Deleted);
@@ -178,12 +230,12 @@ async fn directories_are_kept_and_revised(engine: Engine) {
             &main,
             &directory_settings(),
             NewSecrets::default(),
-            at(0),
+            Recorded::by_nobody(at(0)),
         )
         .await;
     assert!(matches!(no_tenant, Err(StoreError::NotFound(Kind::Tenant))));
     store
-        .create_tenant(&acme(), &tenant_settings(&[]), at(0))
+        .create_tenant(&acme(), &tenant_settings(&[]), Recorded::by_nobody(at(0)))
         .await
         .unwrap();
     let created = store
@@ -192,7 +244,7 @@ async fn directories_are_kept_and_revised(engine: Engine) {
             &main,
             &directory_settings(),
             NewSecrets::default(),
-            at(0),
+            Recorded::by_nobody(at(0)),
         )
         .await
         .unwrap();
@@ -205,7 +257,15 @@ async fn directories_are_kept_and_revised(engine: Engine) {
     settings.hosts.pop();
     let none = NewSecrets::default();
     let updated = store
-        .update_directory(&acme(), &main, 1, &settings, none, false, at(7))
+        .update_directory(
+            &acme(),
+            &main,
+            1,
+            &settings,
+            none,
+            false,
+            Recorded::by_nobody(at(7)),
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -214,23 +274,39 @@ async fn directories_are_kept_and_revised(engine: Engine) {
     );
     let none = NewSecrets::default();
     let stale = store
-        .update_directory(&acme(), &main, 1, &settings, none, false, at(7))
+        .update_directory(
+            &acme(),
+            &main,
+            1,
+            &settings,
+            none,
+            false,
+            Recorded::by_nobody(at(7)),
+        )
         .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
-    let stale = store.confirm_endpoint(&acme(), &main, 1, at(8)).await;
+    let stale = store
+        .confirm_endpoint(&acme(), &main, 1, Recorded::by_nobody(at(8)))
+        .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
-    let confirmed = store.confirm_endpoint(&acme(), &main, 2, at(8)).await.unwrap();
+    let confirmed = store
+        .confirm_endpoint(&acme(), &main, 2, Recorded::by_nobody(at(8)))
+        .await
+        .unwrap();
     assert!(confirmed.endpoint_confirmed && confirmed.revision == 3);
 
     let password = Password::new("correct horse battery staple".into()).ok().unwrap();
     let rotated = store
-        .rotate_bind_password(&acme(), &main, Some(3), &password, at(9))
+        .rotate_bind_password(&acme(), &main, Some(3), &password, Recorded::by_nobody(at(9)))
         .await
         .unwrap();
     assert!(rotated.bind_password_set && rotated.revision == 4);
     assert_eq!(rotated.bind_password_update_time, Some(at(9)));
     assert_eq!(rotated.bind_password_strength, Some(PasswordStrength::Strong));
-    store.delete_directory(&acme(), &main, Some(4)).await.unwrap();
+    store
+        .delete_directory(&acme(), &main, Some(4), Recorded::by_nobody(at(0)))
+        .await
+        .unwrap();
     assert!(matches!(
         store.directory(&acme(), &main).await,
         Err(StoreError::NotFound(Kind::Directory))
@@ -268,18 +344,37 @@ async fn user_syncs_are_kept_and_revised(engine: Engine) {
     assert_eq!(created.settings, sync_settings("main"));
     assert_eq!((created.revision, created.next_run_time), (1, Some(at(100))));
     let again = store
-        .create_user_sync(&acme(), &sync_id("staff"), &sync_settings("main"), None, at(1))
+        .create_user_sync(
+            &acme(),
+            &sync_id("staff"),
+            &sync_settings("main"),
+            None,
+            Recorded::by_nobody(at(1)),
+        )
         .await;
     assert!(matches!(again, Err(StoreError::AlreadyExists)));
     let lost = store
-        .create_user_sync(&acme(), &sync_id("lost"), &sync_settings("nope"), None, at(1))
+        .create_user_sync(
+            &acme(),
+            &sync_id("lost"),
+            &sync_settings("nope"),
+            None,
+            Recorded::by_nobody(at(1)),
+        )
         .await;
     assert!(matches!(lost, Err(StoreError::NotFound(Kind::Directory))));
 
     let mut settings = sync_settings("main");
     settings.auto_sync = false;
     let updated = store
-        .update_user_sync(&acme(), &sync_id("staff"), 1, &settings, None, at(2))
+        .update_user_sync(
+            &acme(),
+            &sync_id("staff"),
+            1,
+            &settings,
+            None,
+            Recorded::by_nobody(at(2)),
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -287,7 +382,14 @@ async fn user_syncs_are_kept_and_revised(engine: Engine) {
         (2, None, &settings)
     );
     let stale = store
-        .update_user_sync(&acme(), &sync_id("staff"), 1, &settings, None, at(2))
+        .update_user_sync(
+            &acme(),
+            &sync_id("staff"),
+            1,
+            &settings,
+            None,
+            Recorded::by_nobody(at(2)),
+        )
         .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
     let of_directory = store
@@ -305,13 +407,13 @@ async fn a_new_scope_is_noticed(engine: Engine) {
     let mut settings = sync_settings("main");
     settings.display_name = "Other".into();
     let sync = store
-        .update_user_sync(&acme(), &sync.id, 1, &settings, None, at(1))
+        .update_user_sync(&acme(), &sync.id, 1, &settings, None, Recorded::by_nobody(at(1)))
         .await
         .unwrap();
     assert_eq!((sync.revision, sync.scope_revision), (2, 1));
     settings.searches[0].filter = "(uid=*)".into();
     let sync = store
-        .update_user_sync(&acme(), &sync.id, 2, &settings, None, at(1))
+        .update_user_sync(&acme(), &sync.id, 2, &settings, None, Recorded::by_nobody(at(1)))
         .await
         .unwrap();
     assert_eq!((sync.revision, sync.scope_revision), (3, 3));
@@ -319,7 +421,15 @@ async fn a_new_scope_is_noticed(engine: Engine) {
     directory.external_id_attribute = Some("employeeNumber".into());
     let none = NewSecrets::default();
     store
-        .update_directory(&acme(), &directory_id("main"), 1, &directory, none, true, at(2))
+        .update_directory(
+            &acme(),
+            &directory_id("main"),
+            1,
+            &directory,
+            none,
+            true,
+            Recorded::by_nobody(at(2)),
+        )
         .await
         .unwrap();
     let sync = store.user_sync(&acme(), &sync.id).await.unwrap();
@@ -335,7 +445,7 @@ async fn a_changed_configuration_supersedes_waiting_plans(engine: Engine) {
         (2, PlanOutcome::Held(vec!["too many".into()])),
     ] {
         store
-            .create_run(&token, &staff(), new_run(number), at(1))
+            .create_run(&token, &staff(), new_run(number), None, at(1))
             .await
             .unwrap();
         store.begin_pull(&token, &staff(), run_id(number)).await.unwrap();
@@ -352,14 +462,29 @@ async fn a_changed_configuration_supersedes_waiting_plans(engine: Engine) {
         if number == 1 {
             let settings = sync_settings("main");
             store
-                .update_user_sync(&acme(), &sync_id("staff"), 1, &settings, None, at(3))
+                .update_user_sync(
+                    &acme(),
+                    &sync_id("staff"),
+                    1,
+                    &settings,
+                    None,
+                    Recorded::by_nobody(at(3)),
+                )
                 .await
                 .unwrap();
         } else {
             let none = NewSecrets::default();
             let settings = directory_settings();
             store
-                .update_directory(&acme(), &directory_id("main"), 1, &settings, none, true, at(3))
+                .update_directory(
+                    &acme(),
+                    &directory_id("main"),
+                    1,
+                    &settings,
+                    none,
+                    true,
+                    Recorded::by_nobody(at(3)),
+                )
                 .await
                 .unwrap();
         }
@@ -379,19 +504,36 @@ async fn due_syncs_are_those_that_may_run(engine: Engine) {
     let mut settings = sync_settings("main");
     settings.disabled = true;
     store
-        .update_user_sync(&acme(), &sync_id("staff"), 1, &settings, Some(at(100)), at(1))
+        .update_user_sync(
+            &acme(),
+            &sync_id("staff"),
+            1,
+            &settings,
+            Some(at(100)),
+            Recorded::by_nobody(at(1)),
+        )
         .await
         .unwrap();
     assert_eq!(due(100).await, 0);
     settings.disabled = false;
     store
-        .update_user_sync(&acme(), &sync_id("staff"), 2, &settings, Some(at(100)), at(1))
+        .update_user_sync(
+            &acme(),
+            &sync_id("staff"),
+            2,
+            &settings,
+            Some(at(100)),
+            Recorded::by_nobody(at(1)),
+        )
         .await
         .unwrap();
     assert_eq!(due(100).await, 1);
     let mut tenant = tenant_settings(&[]);
     tenant.user_sync_enabled = false;
-    store.update_tenant(&acme(), 1, &tenant, at(1)).await.unwrap();
+    store
+        .update_tenant(&acme(), 1, &tenant, Recorded::by_nobody(at(1)))
+        .await
+        .unwrap();
     assert_eq!(due(100).await, 0);
 }
 
@@ -403,7 +545,13 @@ async fn due_syncs_of_one_directory_leave_room_for_others(engine: Engine) {
         let id = sync_id(&format!("more{number}"));
         let due = Some(at(number));
         store
-            .create_user_sync(&acme(), &id, &sync_settings("main"), due, at(0))
+            .create_user_sync(
+                &acme(),
+                &id,
+                &sync_settings("main"),
+                due,
+                Recorded::by_nobody(at(0)),
+            )
             .await
             .unwrap();
     }
@@ -418,7 +566,7 @@ async fn due_syncs_of_one_directory_leave_room_for_others(engine: Engine) {
     assert_eq!(due(2).await, ["acme/more0", "evil/staff", "acme/more1"]);
     let token = lease(&store, &staff()).await;
     store
-        .create_run(&token, &staff(), new_run(1), at(9))
+        .create_run(&token, &staff(), new_run(1), None, at(9))
         .await
         .unwrap();
     assert_eq!(
@@ -460,7 +608,7 @@ async fn lists_go_on_where_they_ended(engine: Engine) {
     let ids: Vec<String> = (0..5).map(|number| format!("tenant-{number}")).collect();
     for id in &ids {
         store
-            .create_tenant(&tenant_id(id), &tenant_settings(&[]), at(0))
+            .create_tenant(&tenant_id(id), &tenant_settings(&[]), Recorded::by_nobody(at(0)))
             .await
             .unwrap();
     }
@@ -514,11 +662,11 @@ async fn the_last_check_and_reviews_are_kept(engine: Engine) {
     assert_eq!(store.last_check(&acme(), &other).await.unwrap(), None);
 
     let first = store
-        .record_security_review(&acme(), "ada", "all well", at(3))
+        .record_security_review(&acme(), "ada", "all well", &NewAuditEvent::by_nobody(at(3)))
         .await
         .unwrap();
     let second = store
-        .record_security_review(&acme(), "bob", "still well", at(4))
+        .record_security_review(&acme(), "bob", "still well", &NewAuditEvent::by_nobody(at(4)))
         .await
         .unwrap();
     assert_eq!(

@@ -4,7 +4,7 @@ use rollcall_core::event::EventType;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::run::RunState;
 use rollcall_core::user::{StateReason, UserDisposition, UserState};
-use rollcall_store::{Kind, LoginStore, StoreError};
+use rollcall_store::{Kind, LoginStore, Recorded, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -49,11 +49,11 @@ async fn a_deleted_sync_leaves_its_users_as_asked(engine: Engine) {
             store.apply_single(&key, &change, at(3)).await.unwrap();
         }
         let stale = store
-            .delete_user_sync(&token, &key, Some(7), disposition, at(5))
+            .delete_user_sync(&token, &key, Some(7), disposition, Recorded::by_nobody(at(5)))
             .await;
         assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
         store
-            .delete_user_sync(&token, &key, Some(1), disposition, at(5))
+            .delete_user_sync(&token, &key, Some(1), disposition, Recorded::by_nobody(at(5)))
             .await
             .unwrap();
         let gone = store.user_sync(&key.tenant, &key.user_sync).await;
@@ -79,7 +79,13 @@ async fn a_deletion_that_broke_off_is_repeated_as_it_was_asked(engine: Engine) {
     apply(&store, &token, 1, &[creation(1, "ada")]).await;
     let delete = async |revision| {
         store
-            .delete_user_sync(&token, &staff(), revision, UserDisposition::Archive, at(5))
+            .delete_user_sync(
+                &token,
+                &staff(),
+                revision,
+                UserDisposition::Archive,
+                Recorded::by_nobody(at(5)),
+            )
             .await
     };
     // Its users cannot be seen to.
@@ -100,7 +106,10 @@ async fn a_deletion_that_broke_off_is_repeated_as_it_was_asked(engine: Engine) {
 async fn a_deleted_sync_leaves_nothing_of_its_runs(engine: Engine) {
     let (store, token) = ready(&engine).await;
     let (key, id) = (staff(), run_id(1));
-    store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    store
+        .create_run(&token, &key, new_run(1), None, at(1))
+        .await
+        .unwrap();
     store.begin_pull(&token, &key, id).await.unwrap();
     let issues = vec![Issue::new(IssueKind::Overlap, "cn=x", "x"); 1_001];
     store.append_issues(&token, &key, id, &issues).await.unwrap();
@@ -111,7 +120,13 @@ async fn a_deleted_sync_leaves_nothing_of_its_runs(engine: Engine) {
     let (end, time) = (ended(RunState::Failed), at(2));
     store.end_run(&token, &key, id, end, &[], time).await.unwrap();
     store
-        .delete_user_sync(&token, &key, None, UserDisposition::Archive, at(5))
+        .delete_user_sync(
+            &token,
+            &key,
+            None,
+            UserDisposition::Archive,
+            Recorded::by_nobody(at(5)),
+        )
         .await
         .unwrap();
     assert_eq!(store.list_issues(&key, id, None, &all()).await.unwrap().items, []);

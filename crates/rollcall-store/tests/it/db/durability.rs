@@ -72,6 +72,7 @@ async fn finish_logins_until_killed() {
             time: at(number),
             tenant: None,
             caller: "child".into(),
+            actor: Default::default(),
             kind: AuditKind::Login {
                 outcome: LoginOutcome::Denied,
                 reason: OwnReason::UnknownLogin.into(),

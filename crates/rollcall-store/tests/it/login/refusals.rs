@@ -17,6 +17,7 @@ fn refused(seconds: i64, user: u128) -> NewAuditEvent {
         time: at(seconds),
         tenant: Some(acme()),
         caller: format!("caller {seconds}").as_str().into(),
+        actor: Default::default(),
         kind: AuditKind::Login {
             outcome: LoginOutcome::Denied,
             reason: OwnReason::TooManyAttempts.into(),

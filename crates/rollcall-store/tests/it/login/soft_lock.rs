@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
-use rollcall_store::{FinishLogin, HeldSlot, OwnCount, Reservation, Reserved};
+use rollcall_store::{FinishLogin, HeldSlot, NewAuditEvent, OwnCount, Reservation, Reserved};
 
 use crate::engine::{Engine, Gateway, on_both};
 use crate::fixture::*;
@@ -148,8 +148,20 @@ async fn an_unlocked_user_may_try_again(engine: Engine) {
     let one = [limited(user(), 1)];
     let slots = taken(&store, &one, 0).await.unwrap();
     assert!(taken(&store, &one, 0).await.is_none());
-    assert!(store.unlock_user(&acme(), user_id(1)).await.unwrap().is_some());
-    assert_eq!(store.unlock_user(&acme(), user_id(1)).await.unwrap(), None);
+    assert!(
+        store
+            .unlock_user(&acme(), user_id(1), &NewAuditEvent::by_nobody(at(0)))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(
+        store
+            .unlock_user(&acme(), user_id(1), &NewAuditEvent::by_nobody(at(0)))
+            .await
+            .unwrap(),
+        None
+    );
     settle(&store, slots, Settlement::Failure).await;
     assert!(taken(&store, &one, 0).await.is_some());
 }
@@ -214,7 +226,10 @@ async fn an_address_that_is_the_user_s_has_a_count_of_its_own(engine: Engine) {
     // Not yet theirs: counted with everybody.
     assert!(fail(&store, &elsewhere, 0).await && fail(&store, &home, 0).await);
     assert!(taken(&store, &home, 0).await.is_none());
-    store.unlock_user(&acme(), user_id(1)).await.unwrap();
+    store
+        .unlock_user(&acme(), user_id(1), &NewAuditEvent::by_nobody(at(0)))
+        .await
+        .unwrap();
     let slots = taken(&store, &home, 10).await.unwrap();
     prove(&store, slots).await;
 
@@ -227,8 +242,20 @@ async fn an_address_that_is_the_user_s_has_a_count_of_its_own(engine: Engine) {
     assert!(fail(&store, &home, 30).await && fail(&store, &home, 31).await);
     let waits = store.logins.reserve(&acme(), &home, at(32)).await.unwrap();
     assert!(matches!(waits, Reserved::Wait { subject, .. } if subject == at_home()));
-    assert!(store.unlock_user(&acme(), user_id(1)).await.unwrap().is_some());
-    assert_eq!(store.unlock_user(&acme(), user_id(1)).await.unwrap(), None);
+    assert!(
+        store
+            .unlock_user(&acme(), user_id(1), &NewAuditEvent::by_nobody(at(0)))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(
+        store
+            .unlock_user(&acme(), user_id(1), &NewAuditEvent::by_nobody(at(0)))
+            .await
+            .unwrap(),
+        None
+    );
     // It is still theirs.
     assert!(fail(&store, &elsewhere, 40).await && fail(&store, &elsewhere, 41).await);
     assert!(fail(&store, &home, 42).await);

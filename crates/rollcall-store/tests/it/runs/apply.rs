@@ -6,7 +6,7 @@ use rollcall_core::event::EventType;
 use rollcall_core::issue::IssueKind;
 use rollcall_core::plan::{Change, ChangeKind, Fingerprint};
 use rollcall_core::user::{Profile, StateReason, User, UserState};
-use rollcall_store::{NewUser, SingleOutcome, Store, StoreError};
+use rollcall_store::{NewUser, Recorded, SingleOutcome, Store, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -152,7 +152,7 @@ async fn a_user_that_changed_since_is_left_out(engine: Engine) {
     ];
     let id = planned(&store, &token, 2, &[&changes]).await;
     let blocked = store
-        .block_user(&acme(), bob.id, None, "left", at(4))
+        .block_user(&acme(), bob.id, None, "left", Recorded::by_nobody(at(4)))
         .await
         .unwrap();
     let outcome = store
@@ -190,7 +190,10 @@ async fn taken_identifiers_become_issues(engine: Engine) {
         },
         owner: false,
     };
-    store.create_local_user(&acme(), local, at(1)).await.unwrap();
+    store
+        .create_local_user(&acme(), local, Recorded::by_nobody(at(1)))
+        .await
+        .unwrap();
     let mut by_email = creation(2, "bob");
     by_email.profile.email = Some("LOCAL@example.com".into());
     let outcome = apply(
@@ -302,7 +305,10 @@ async fn a_local_user_is_linked_but_never_the_owner(engine: Engine) {
             profile: profile(login),
             owner,
         };
-        store.create_local_user(&acme(), user, at(1)).await.unwrap();
+        store
+            .create_local_user(&acme(), user, Recorded::by_nobody(at(1)))
+            .await
+            .unwrap();
     }
     let link = |number: u128, login: &str| Change {
         kind: ChangeKind::Link,
@@ -384,7 +390,7 @@ async fn runs_and_callers_that_want_one_login_do_not_both_get_it(engine: Engine)
         let (key, tenant) = (staff(), acme());
         let (applied, created) = tokio::join!(
             store.apply_chunk(&token, &key, id, 0, &changes, at(3)),
-            other.create_local_user(&tenant, local, at(3)),
+            other.create_local_user(&tenant, local, Recorded::by_nobody(at(3))),
         );
         let applied = applied.unwrap();
         match created {

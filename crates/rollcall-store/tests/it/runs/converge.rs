@@ -191,7 +191,7 @@ impl<'a> World<'a> {
         };
         let id = run.id;
         let lease = lease(store, key).await;
-        store.create_run(&lease, key, run, at(1)).await.unwrap();
+        store.create_run(&lease, key, run, None, at(1)).await.unwrap();
         store.begin_pull(&lease, key, id).await.unwrap();
         for (index, chunk) in (0..).zip(plan) {
             store.append_chunk(&lease, key, id, index, chunk).await.unwrap();

@@ -5,7 +5,7 @@ use rollcall_core::issue::IssueKind;
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::run::{RunCounts, RunState};
 use rollcall_core::user::{StateReason, User, UserState};
-use rollcall_store::{LeaseToken, PlanOutcome, PlanResult, RunEnd, Store, StoreError};
+use rollcall_store::{LeaseToken, NewAuditEvent, PlanOutcome, PlanResult, RunEnd, Store, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -107,7 +107,7 @@ async fn what_a_person_releases_does_not_count(engine: Engine) {
     let held = PlanOutcome::Held(vec![reason()]);
     plan(&store, &token, 2, &[disabled(&ada)], |_| false, held).await;
     store
-        .begin_apply(&token, &staff(), run_id(2), at(3))
+        .begin_apply(&token, &staff(), run_id(2), &NewAuditEvent::by_nobody(at(3)))
         .await
         .unwrap();
     apply_next(&store, &token, 2, 0).await;
@@ -135,7 +135,7 @@ async fn plan(
 ) {
     let (key, id) = (staff(), run_id(number));
     store
-        .create_run(token, &key, new_run(number), at(1))
+        .create_run(token, &key, new_run(number), None, at(1))
         .await
         .unwrap();
     store.begin_pull(token, &key, id).await.unwrap();
@@ -210,7 +210,10 @@ async fn a_held_plan_lets_its_leavers_go_once_and_waits_with_the_rest(engine: En
         assert_eq!(store.user(&acme(), untouched.id).await.unwrap(), *untouched);
     }
 
-    store.begin_apply(&token, &key, id, at(5)).await.unwrap();
+    store
+        .begin_apply(&token, &key, id, &NewAuditEvent::by_nobody(at(5)))
+        .await
+        .unwrap();
     let extent = store.plan_extent(&key, id).await.unwrap();
     assert_eq!((extent.applied_chunks, extent.hold_at), (1, None));
     assert_eq!(apply_next(&store, &token, 2, 1).await, []);
@@ -233,7 +236,7 @@ async fn a_hold_stays_until_a_plan_is_applied(engine: Engine) {
     assert_eq!(hold().await, [reason()]);
     // What failed, or was cancelled or shown, has handed nothing out.
     store
-        .create_run(&token, &staff(), new_run(2), at(3))
+        .create_run(&token, &staff(), new_run(2), None, at(3))
         .await
         .unwrap();
     let failed = ended(RunState::Failed);
@@ -248,7 +251,7 @@ async fn a_hold_stays_until_a_plan_is_applied(engine: Engine) {
     complete(&store, &token, 4).await;
     plan(&store, &token, 5, &[], |_| false, held()).await;
     store
-        .begin_apply(&token, &staff(), run_id(5), at(3))
+        .begin_apply(&token, &staff(), run_id(5), &NewAuditEvent::by_nobody(at(3)))
         .await
         .unwrap();
     assert_eq!(hold().await, [], "a person released it");

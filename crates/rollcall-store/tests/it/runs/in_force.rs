@@ -1,7 +1,7 @@
 //! The configuration in force: that of the last Complete run that was applied.
 
 use rollcall_core::run::RunState;
-use rollcall_store::{LoginStore, RunEnd, Store};
+use rollcall_store::{LoginStore, Recorded, RunEnd, Store};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -28,7 +28,14 @@ async fn edit(store: &Store, revision: i64, role: &str) {
     let mut settings = sync_settings("main");
     settings.role = role.into();
     store
-        .update_user_sync(&acme(), &sync_id("staff"), revision, &settings, None, at(5))
+        .update_user_sync(
+            &acme(),
+            &sync_id("staff"),
+            revision,
+            &settings,
+            None,
+            Recorded::by_nobody(at(5)),
+        )
         .await
         .unwrap();
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollcall_core::issue::{Health, Issue, IssueKind};
 use rollcall_core::run::{RunCounts, RunState};
 use rollcall_core::user::UserDisposition;
-use rollcall_store::{LeaseName, LeaseToken, Store, StoreError};
+use rollcall_store::{LeaseName, LeaseToken, NewAuditEvent, Recorded, Store, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -85,7 +85,10 @@ async fn all_writes(
     vec![
         (
             "create",
-            store.create_run(lease, &key, new_run(99), at(9)).await.map(drop),
+            store
+                .create_run(lease, &key, new_run(99), None, at(9))
+                .await
+                .map(drop),
         ),
         ("begin_pull", store.begin_pull(lease, &key, id).await.map(drop)),
         (
@@ -113,7 +116,10 @@ async fn all_writes(
         ),
         (
             "begin_apply",
-            store.begin_apply(lease, &key, id, at(9)).await.map(drop),
+            store
+                .begin_apply(lease, &key, id, &NewAuditEvent::by_nobody(at(9)))
+                .await
+                .map(drop),
         ),
         (
             "apply",
@@ -130,7 +136,13 @@ async fn all_writes(
         (
             "delete",
             store
-                .delete_user_sync(lease, &key, None, UserDisposition::Archive, at(9))
+                .delete_user_sync(
+                    lease,
+                    &key,
+                    None,
+                    UserDisposition::Archive,
+                    Recorded::by_nobody(at(9)),
+                )
                 .await,
         ),
     ]
@@ -184,7 +196,7 @@ async fn a_run_without_a_living_worker_is_found(engine: Engine) {
     set_up(&store).await;
     let token = lease(&store, &staff()).await;
     store
-        .create_run(&token, &staff(), new_run(1), at(1))
+        .create_run(&token, &staff(), new_run(1), None, at(1))
         .await
         .unwrap();
     let run = store.begin_pull(&token, &staff(), run_id(1)).await.unwrap();
@@ -197,7 +209,7 @@ async fn a_run_without_a_living_worker_is_found(engine: Engine) {
 async fn a_clock_that_was_set_back_leaves_no_lease_behind(engine: Engine) {
     let (store, token) = ready(&engine).await;
     store
-        .create_run(&token, &staff(), new_run(1), at(1))
+        .create_run(&token, &staff(), new_run(1), None, at(1))
         .await
         .unwrap();
     let name = LeaseName::run_of(&staff());

@@ -5,8 +5,8 @@ use rollcall_core::run::{RunCounts, RunMode, RunState};
 use rollcall_core::secret::Password;
 use rollcall_core::tenant::TenantSettings;
 use rollcall_store::{
-    Kind, LeaseToken, NewMail, NewRun, NewSecrets, PageRequest, PlanOutcome, PlanResult, RunEnd, Store,
-    StoreError,
+    Kind, LeaseToken, NewAuditEvent, NewMail, NewRun, NewSecrets, PageRequest, PlanOutcome, PlanResult,
+    Recorded, RunEnd, Store, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -41,7 +41,7 @@ fn end(state: RunState) -> RunEnd {
 
 async fn waiting(store: &Store, token: &LeaseToken, number: u128, outcome: PlanOutcome) {
     store
-        .create_run(token, &staff(), new_run(number), at(1))
+        .create_run(token, &staff(), new_run(number), None, at(1))
         .await
         .unwrap();
     store.begin_pull(token, &staff(), run_id(number)).await.unwrap();
@@ -57,7 +57,7 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
     for (number, what) in (1..).zip(["user sync", "directory", "tenant"]) {
         let id = run_id(number);
         store
-            .create_run(&token, &key, new_run(number), at(1))
+            .create_run(&token, &key, new_run(number), None, at(1))
             .await
             .unwrap();
         store.begin_pull(&token, &key, id).await.unwrap();
@@ -67,14 +67,22 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
                 let settings = sync_settings("main");
                 let staff = sync_id("staff");
                 let changed = store
-                    .update_user_sync(&tenant, &staff, 1, &settings, None, at(2))
+                    .update_user_sync(&tenant, &staff, 1, &settings, None, Recorded::by_nobody(at(2)))
                     .await;
                 changed.map(|_| ())
             }
             "directory" => {
                 let (settings, none) = (directory_settings(), NewSecrets::default());
                 let changed = store
-                    .update_directory(&tenant, &main, 1, &settings, none, true, at(2))
+                    .update_directory(
+                        &tenant,
+                        &main,
+                        1,
+                        &settings,
+                        none,
+                        true,
+                        Recorded::by_nobody(at(2)),
+                    )
                     .await;
                 changed.map(|_| ())
             }
@@ -83,7 +91,9 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
                     user_sync_enabled: false,
                     ..store.tenant(&tenant).await.unwrap().settings
                 };
-                let changed = store.update_tenant(&tenant, 1, &settings, at(2)).await;
+                let changed = store
+                    .update_tenant(&tenant, 1, &settings, Recorded::by_nobody(at(2)))
+                    .await;
                 changed.map(|_| ())
             }
         }
@@ -107,11 +117,20 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
 async fn a_new_bind_password_changes_nothing_of_what_a_run_reads(engine: Engine) {
     let (store, token) = ready(&engine).await;
     let (key, id) = (staff(), run_id(1));
-    store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    store
+        .create_run(&token, &key, new_run(1), None, at(1))
+        .await
+        .unwrap();
     store.begin_pull(&token, &key, id).await.unwrap();
     let password = Password::new("correct horse battery staple".into()).ok().unwrap();
     store
-        .rotate_bind_password(&acme(), &directory_id("main"), None, &password, at(2))
+        .rotate_bind_password(
+            &acme(),
+            &directory_id("main"),
+            None,
+            &password,
+            Recorded::by_nobody(at(2)),
+        )
         .await
         .unwrap();
     let run = store
@@ -124,7 +143,10 @@ async fn a_new_bind_password_changes_nothing_of_what_a_run_reads(engine: Engine)
 async fn a_run_goes_through_its_states(engine: Engine) {
     let (store, token) = ready(&engine).await;
     let (key, id) = (staff(), run_id(1));
-    let run = store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    let run = store
+        .create_run(&token, &key, new_run(1), None, at(1))
+        .await
+        .unwrap();
     assert_eq!(
         (run.state, run.user_sync_revision, run.directory_revision),
         (RunState::Pending, 1, 1)
@@ -138,7 +160,7 @@ async fn a_run_goes_through_its_states(engine: Engine) {
             .last_run,
         Some(id)
     );
-    let again = store.create_run(&token, &key, new_run(1), at(1)).await;
+    let again = store.create_run(&token, &key, new_run(1), None, at(1)).await;
     assert!(matches!(again, Err(StoreError::AlreadyExists)));
     let early = store
         .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(2))
@@ -197,11 +219,13 @@ async fn a_waiting_plan_is_applied_once(engine: Engine) {
         (RunState::Held, vec!["too many".into()])
     );
     let run = store
-        .begin_apply(&token, &staff(), run_id(1), at(3))
+        .begin_apply(&token, &staff(), run_id(1), &NewAuditEvent::by_nobody(at(3)))
         .await
         .unwrap();
     assert_eq!((run.state, run.expire_time), (RunState::Applying, None));
-    let twice = store.begin_apply(&token, &staff(), run_id(1), at(3)).await;
+    let twice = store
+        .begin_apply(&token, &staff(), run_id(1), &NewAuditEvent::by_nobody(at(3)))
+        .await;
     assert!(matches!(twice, Err(StoreError::NotInState)));
 }
 
@@ -213,7 +237,9 @@ async fn a_waiting_plan_expires_or_is_cancelled(engine: Engine) {
     assert_eq!(store.overdue_runs(soon, 10).await.unwrap(), []);
     let early = store.expire_run(&staff(), run_id(1), None, &[], soon).await;
     assert!(!early.unwrap());
-    let late = store.begin_apply(&token, &staff(), run_id(1), over).await;
+    let late = store
+        .begin_apply(&token, &staff(), run_id(1), &NewAuditEvent::by_nobody(over))
+        .await;
     assert!(matches!(late, Err(StoreError::NotInState)));
     let overdue = store.overdue_runs(over, 10).await.unwrap();
     assert_eq!(overdue.iter().map(|run| run.id).collect::<Vec<_>>(), [run_id(1)]);
@@ -232,11 +258,13 @@ async fn a_waiting_plan_expires_or_is_cancelled(engine: Engine) {
     assert_eq!(mails.unwrap().len(), 1);
     waiting(&store, &token, 2, PlanOutcome::Planned).await;
     let run = store
-        .cancel_waiting_run(&staff(), run_id(2), at(5))
+        .cancel_waiting_run(&staff(), run_id(2), &NewAuditEvent::by_nobody(at(5)))
         .await
         .unwrap();
     assert_eq!((run.state, run.end_time), (RunState::Cancelled, Some(at(5))));
-    let twice = store.cancel_waiting_run(&staff(), run_id(2), at(5)).await;
+    let twice = store
+        .cancel_waiting_run(&staff(), run_id(2), &NewAuditEvent::by_nobody(at(5)))
+        .await;
     assert!(matches!(twice, Err(StoreError::NotInState)));
 }
 
@@ -269,7 +297,7 @@ async fn nobody_is_asked_to_apply_what_waits_no_more(engine: Engine) {
     waiting(&store, &token, 1, hold()).await;
     set_held().await;
     store
-        .cancel_waiting_run(&staff(), run_id(1), at(5))
+        .cancel_waiting_run(&staff(), run_id(1), &NewAuditEvent::by_nobody(at(5)))
         .await
         .unwrap();
     assert_eq!(health(&store).await, Health::default(), "cancelled");
@@ -277,7 +305,14 @@ async fn nobody_is_asked_to_apply_what_waits_no_more(engine: Engine) {
     waiting(&store, &token, 2, hold()).await;
     set_held().await;
     let updated = store
-        .update_user_sync(&acme(), &sync_id("staff"), 1, &sync_settings("main"), None, at(6))
+        .update_user_sync(
+            &acme(),
+            &sync_id("staff"),
+            1,
+            &sync_settings("main"),
+            None,
+            Recorded::by_nobody(at(6)),
+        )
         .await
         .unwrap();
     assert_eq!(updated.health, Health::default(), "the configuration changed");
@@ -291,7 +326,7 @@ async fn nobody_is_asked_to_apply_what_waits_no_more(engine: Engine) {
     // What a plan that was only shown leaves behind says nothing about the sync.
     set_held().await;
     store
-        .cancel_waiting_run(&staff(), run_id(4), at(7))
+        .cancel_waiting_run(&staff(), run_id(4), &NewAuditEvent::by_nobody(at(7)))
         .await
         .unwrap();
     assert_eq!(health(&store).await, held());
@@ -300,7 +335,10 @@ async fn nobody_is_asked_to_apply_what_waits_no_more(engine: Engine) {
 async fn a_takeover_pulls_anew(engine: Engine) {
     let (store, token) = ready(&engine).await;
     let (key, id) = (staff(), run_id(1));
-    store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    store
+        .create_run(&token, &key, new_run(1), None, at(1))
+        .await
+        .unwrap();
     store.begin_pull(&token, &key, id).await.unwrap();
     store
         .append_chunk(&token, &key, id, 0, &[creation(1, "ada")])
@@ -336,7 +374,7 @@ async fn a_newer_run_supersedes_a_waiting_one(engine: Engine) {
     let (store, token) = ready(&engine).await;
     waiting(&store, &token, 1, PlanOutcome::Planned).await;
     store
-        .create_run(&token, &staff(), new_run(2), at(9))
+        .create_run(&token, &staff(), new_run(2), None, at(9))
         .await
         .unwrap();
     let runs = store.list_runs(&staff(), &PageRequest::first(1)).await.unwrap();
@@ -360,7 +398,10 @@ async fn a_preview_leaves_what_is_held_to_be_decided_on(engine: Engine) {
         mode: RunMode::Preview,
         ..new_run(2)
     };
-    store.create_run(&token, &staff(), preview, at(9)).await.unwrap();
+    store
+        .create_run(&token, &staff(), preview, None, at(9))
+        .await
+        .unwrap();
     let state = async |number| store.run(&staff(), run_id(number)).await.unwrap().state;
     assert_eq!(state(1).await, RunState::Held);
     let plan = PlanResult {
@@ -375,7 +416,7 @@ async fn a_preview_leaves_what_is_held_to_be_decided_on(engine: Engine) {
         .unwrap();
     // Whoever applies one of them has decided on the other.
     store
-        .begin_apply(&token, &staff(), run_id(2), at(11))
+        .begin_apply(&token, &staff(), run_id(2), &NewAuditEvent::by_nobody(at(11)))
         .await
         .unwrap();
     assert_eq!(
@@ -387,16 +428,21 @@ async fn a_preview_leaves_what_is_held_to_be_decided_on(engine: Engine) {
 async fn a_working_run_is_asked_to_stop(engine: Engine) {
     let (store, token) = ready(&engine).await;
     store
-        .create_run(&token, &staff(), new_run(1), at(1))
+        .create_run(&token, &staff(), new_run(1), None, at(1))
         .await
         .unwrap();
     assert!(!store.cancel_requested(&staff(), run_id(1)).await.unwrap());
-    store.request_cancel(&staff(), run_id(1)).await.unwrap();
+    store
+        .request_cancel(&staff(), run_id(1), &NewAuditEvent::by_nobody(at(0)))
+        .await
+        .unwrap();
     assert!(store.cancel_requested(&staff(), run_id(1)).await.unwrap());
     store
         .end_run(&token, &staff(), run_id(1), end(RunState::Cancelled), &[], at(3))
         .await
         .unwrap();
-    let late = store.request_cancel(&staff(), run_id(1)).await;
+    let late = store
+        .request_cancel(&staff(), run_id(1), &NewAuditEvent::by_nobody(at(0)))
+        .await;
     assert!(matches!(late, Err(StoreError::NotInState)));
 }

@@ -5,7 +5,7 @@ use rollcall_core::issue::IssueKind;
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::user::{OtherEntry, User};
 use rollcall_core::user_sync::LoginChanges;
-use rollcall_store::{LeaseToken, Store};
+use rollcall_store::{LeaseToken, Recorded, Store};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -21,7 +21,13 @@ async fn two_syncs(engine: &Engine) -> (Store, LeaseToken) {
     let (store, token) = ready(engine).await;
     let guests = sync_settings("main");
     store
-        .create_user_sync(&acme(), &sync_id("guests"), &guests, None, at(1))
+        .create_user_sync(
+            &acme(),
+            &sync_id("guests"),
+            &guests,
+            None,
+            Recorded::by_nobody(at(1)),
+        )
         .await
         .unwrap();
     store
@@ -100,7 +106,14 @@ async fn a_sync_that_is_off_or_keeps_logins_gives_none_away(engine: Engine) {
             .unwrap()
             .revision;
         store
-            .update_user_sync(&acme(), &sync_id("guests"), revision, &settings, None, at(5))
+            .update_user_sync(
+                &acme(),
+                &sync_id("guests"),
+                revision,
+                &settings,
+                None,
+                Recorded::by_nobody(at(5)),
+            )
             .await
             .unwrap();
         let outcome = apply(&store, &token, number, &exchange(&store).await).await;

@@ -28,7 +28,10 @@ pub(crate) fn plan(outcome: PlanOutcome) -> PlanResult {
 async fn chunks_of_removals_come_first(engine: Engine) {
     let (store, token) = ready(&engine).await;
     let (key, id) = (staff(), run_id(1));
-    store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    store
+        .create_run(&token, &key, new_run(1), None, at(1))
+        .await
+        .unwrap();
     store.begin_pull(&token, &key, id).await.unwrap();
     let archive = |number| Change {
         kind: ChangeKind::Archive,
@@ -58,7 +61,10 @@ async fn chunks_of_removals_come_first(engine: Engine) {
 async fn changes_are_taken_out_of_a_plan(engine: Engine) {
     let (store, token) = ready(&engine).await;
     let (key, id) = (staff(), run_id(1));
-    store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    store
+        .create_run(&token, &key, new_run(1), None, at(1))
+        .await
+        .unwrap();
     store.begin_pull(&token, &key, id).await.unwrap();
     let created = |number| creation(number, &format!("user{number}"));
     for (index, chunk) in (0..).zip([vec![created(1), created(2)], vec![created(3)], vec![created(4)]]) {
@@ -111,7 +117,10 @@ async fn pages<T>(limit: u32, list: impl AsyncFn(&PageRequest) -> Result<Page<T>
 async fn changes_and_issues_are_listed_in_pages(engine: Engine) {
     let (store, token) = ready(&engine).await;
     let (key, id) = (staff(), run_id(1));
-    store.create_run(&token, &key, new_run(1), at(1)).await.unwrap();
+    store
+        .create_run(&token, &key, new_run(1), None, at(1))
+        .await
+        .unwrap();
     store.begin_pull(&token, &key, id).await.unwrap();
     let mut changes: Vec<_> = (1..=9)
         .map(|number| creation(number, &format!("user{number}")))

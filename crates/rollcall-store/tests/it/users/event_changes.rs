@@ -4,7 +4,7 @@ use rollcall_core::event::EventType;
 use rollcall_core::id::TenantId;
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::user::{StateReason, User, UserDisposition, UserState};
-use rollcall_store::{NewUser, SingleOutcome, Store};
+use rollcall_store::{NewUser, Recorded, SingleOutcome, Store};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -115,7 +115,13 @@ async fn runs_tell_states_names_and_owners_of_a_user(engine: Engine) {
     moved.origin.user_sync = sync_id("guests");
     moved.kind = ChangeKind::Transfer;
     store
-        .create_user_sync(&acme(), &sync_id("guests"), &sync_settings("main"), None, at(4))
+        .create_user_sync(
+            &acme(),
+            &sync_id("guests"),
+            &sync_settings("main"),
+            None,
+            Recorded::by_nobody(at(4)),
+        )
         .await
         .unwrap();
     let guests = key_of("acme", "guests");
@@ -164,14 +170,24 @@ async fn the_product_s_own_changes_are_told(engine: Engine) {
         profile: profile("ada"),
         owner: true,
     };
-    store.create_local_user(&acme(), new, at(1)).await.unwrap();
+    store
+        .create_local_user(&acme(), new, Recorded::by_nobody(at(1)))
+        .await
+        .unwrap();
     let (event, created) = newest(&store, &acme()).await;
     assert_eq!(event, EventType::Created);
     assert_eq!(created.last().unwrap(), "owner: - > true");
     assert!(created.contains(&"login: - > ada".to_owned()), "{created:?}");
     let save = async |owner| {
         store
-            .update_local_user(&acme(), user_id(1), None, &profile("ada"), owner, at(2))
+            .update_local_user(
+                &acme(),
+                user_id(1),
+                None,
+                &profile("ada"),
+                owner,
+                Recorded::by_nobody(at(2)),
+            )
             .await
             .unwrap();
     };
@@ -182,7 +198,7 @@ async fn the_product_s_own_changes_are_told(engine: Engine) {
     save(false).await;
     let block = async |reason| {
         store
-            .block_user(&acme(), user_id(1), None, reason, at(3))
+            .block_user(&acme(), user_id(1), None, reason, Recorded::by_nobody(at(3)))
             .await
             .unwrap();
     };
@@ -191,7 +207,7 @@ async fn the_product_s_own_changes_are_told(engine: Engine) {
     block("").await;
     told(EventType::Blocked, &["block: left > "]).await;
     store
-        .unblock_user(&acme(), user_id(1), None, at(4))
+        .unblock_user(&acme(), user_id(1), None, Recorded::by_nobody(at(4)))
         .await
         .unwrap();
     told(EventType::Unblocked, &["block:  > -"]).await;
@@ -250,7 +266,7 @@ async fn a_deleted_sync_tells_what_became_of_its_users(engine: Engine) {
             .await
             .unwrap();
         store
-            .delete_user_sync(&token, &key, None, disposition, at(5))
+            .delete_user_sync(&token, &key, None, disposition, Recorded::by_nobody(at(5)))
             .await
             .unwrap();
         let (told, changes) = newest(&store, &key.tenant).await;

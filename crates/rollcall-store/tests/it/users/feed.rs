@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rollcall_core::event::EventType;
 use rollcall_core::id::{TenantId, Uuid};
 use rollcall_core::user::{FieldChange, User};
-use rollcall_store::{NewUser, Store, StoreError};
+use rollcall_store::{NewUser, Recorded, Store, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -41,7 +41,7 @@ async fn events_tell_what_happened(engine: Engine) {
     )
     .await;
     store
-        .block_user(&acme(), ada.id, None, "leaver", at(9))
+        .block_user(&acme(), ada.id, None, "leaver", Recorded::by_nobody(at(9)))
         .await
         .unwrap();
 
@@ -94,7 +94,11 @@ async fn ten_writers_leave_no_gap_and_no_reader_misses_one(engine: Engine) {
     let stores = [engine.store().await, engine.store().await];
     for tenant in ["acme", "other"] {
         stores[0]
-            .create_tenant(&tenant_id(tenant), &tenant_settings(&[]), at(0))
+            .create_tenant(
+                &tenant_id(tenant),
+                &tenant_settings(&[]),
+                Recorded::by_nobody(at(0)),
+            )
             .await
             .unwrap();
     }
@@ -111,7 +115,10 @@ async fn ten_writers_leave_no_gap_and_no_reader_misses_one(engine: Engine) {
             for number in 0..EACH {
                 let number = writer * EACH + number;
                 let user = local(number + 1, &format!("user{number}"));
-                store.create_local_user(&tenant, user, at(1)).await.unwrap();
+                store
+                    .create_local_user(&tenant, user, Recorded::by_nobody(at(1)))
+                    .await
+                    .unwrap();
             }
         }));
     }
@@ -129,14 +136,22 @@ async fn expired_cursors_are_told(engine: Engine) {
     let store = engine.store().await;
     for tenant in ["acme", "other"] {
         store
-            .create_tenant(&tenant_id(tenant), &tenant_settings(&[]), at(0))
+            .create_tenant(
+                &tenant_id(tenant),
+                &tenant_settings(&[]),
+                Recorded::by_nobody(at(0)),
+            )
             .await
             .unwrap();
     }
     for (number, tenant) in [(1, "acme"), (2, "other"), (3, "acme"), (4, "acme")] {
         let time = at(i64::try_from(number).unwrap());
         store
-            .create_local_user(&tenant_id(tenant), local(number, &format!("user{number}")), time)
+            .create_local_user(
+                &tenant_id(tenant),
+                local(number, &format!("user{number}")),
+                Recorded::by_nobody(time),
+            )
             .await
             .unwrap();
     }

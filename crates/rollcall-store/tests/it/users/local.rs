@@ -5,7 +5,8 @@ use rollcall_core::id::UserId;
 use rollcall_core::planner::Holder;
 use rollcall_core::user::{Profile, User, UserState};
 use rollcall_store::{
-    IdentifierUniqueness, Kind, LoginStore, NewUser, PageRequest, Store, StoreError, UserFilter, UserSource,
+    IdentifierUniqueness, Kind, LoginStore, NewUser, PageRequest, Recorded, Store, StoreError, UserFilter,
+    UserSource,
 };
 
 use crate::engine::{Engine, KEY, on_both};
@@ -30,7 +31,9 @@ async fn create(store: &Store, tenant: &str, number: u128, profile: Profile) -> 
         profile,
         owner: false,
     };
-    store.create_local_user(&tenant_id(tenant), user, at(1)).await
+    store
+        .create_local_user(&tenant_id(tenant), user, Recorded::by_nobody(at(1)))
+        .await
 }
 
 fn with_email(login: &str, email: &str) -> Profile {
@@ -56,12 +59,26 @@ async fn local_users_are_kept_and_revised(engine: Engine) {
 
     let countess = profile("countess");
     let updated = store
-        .update_local_user(&acme(), ada.id, Some(1), &countess, false, at(2))
+        .update_local_user(
+            &acme(),
+            ada.id,
+            Some(1),
+            &countess,
+            false,
+            Recorded::by_nobody(at(2)),
+        )
         .await
         .unwrap();
     assert_eq!((updated.revision, &updated.profile), (2, &countess));
     let stale = store
-        .update_local_user(&acme(), ada.id, Some(1), &countess, false, at(2))
+        .update_local_user(
+            &acme(),
+            ada.id,
+            Some(1),
+            &countess,
+            false,
+            Recorded::by_nobody(at(2)),
+        )
         .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
     assert_eq!(
@@ -79,10 +96,12 @@ async fn local_users_are_kept_and_revised(engine: Engine) {
     );
     assert_eq!(store.lookup_user(&acme(), "\0").await.unwrap(), None);
 
-    let stale = store.delete_local_user(&acme(), ada.id, Some(1), at(3)).await;
+    let stale = store
+        .delete_local_user(&acme(), ada.id, Some(1), Recorded::by_nobody(at(3)))
+        .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
     store
-        .delete_local_user(&acme(), ada.id, Some(2), at(3))
+        .delete_local_user(&acme(), ada.id, Some(2), Recorded::by_nobody(at(3)))
         .await
         .unwrap();
     assert!(matches!(
@@ -201,15 +220,27 @@ async fn the_owner_stays(engine: Engine) {
         profile: profile("boss"),
         owner: true,
     };
-    let owner = store.create_local_user(&acme(), owner, at(1)).await.unwrap();
-    let refused = store.delete_local_user(&acme(), owner.id, None, at(2)).await;
+    let owner = store
+        .create_local_user(&acme(), owner, Recorded::by_nobody(at(1)))
+        .await
+        .unwrap();
+    let refused = store
+        .delete_local_user(&acme(), owner.id, None, Recorded::by_nobody(at(2)))
+        .await;
     assert!(matches!(refused, Err(StoreError::OwnerProtected)));
     store
-        .update_local_user(&acme(), owner.id, None, &owner.profile, false, at(3))
+        .update_local_user(
+            &acme(),
+            owner.id,
+            None,
+            &owner.profile,
+            false,
+            Recorded::by_nobody(at(3)),
+        )
         .await
         .unwrap();
     store
-        .delete_local_user(&acme(), owner.id, None, at(4))
+        .delete_local_user(&acme(), owner.id, None, Recorded::by_nobody(at(4)))
         .await
         .unwrap();
 }
@@ -220,10 +251,19 @@ async fn synced_users_are_not_changed_as_local_ones(engine: Engine) {
     let token = lease(&store, &staff()).await;
     apply(&store, &token, 1, &[creation(1, "ada")]).await;
     let update = store
-        .update_local_user(&acme(), user_id(1), None, &profile("eve"), true, at(5))
+        .update_local_user(
+            &acme(),
+            user_id(1),
+            None,
+            &profile("eve"),
+            true,
+            Recorded::by_nobody(at(5)),
+        )
         .await;
     assert!(matches!(update, Err(StoreError::NotLocal)));
-    let delete = store.delete_local_user(&acme(), user_id(1), None, at(5)).await;
+    let delete = store
+        .delete_local_user(&acme(), user_id(1), None, Recorded::by_nobody(at(5)))
+        .await;
     assert!(matches!(delete, Err(StoreError::NotLocal)));
 }
 
@@ -234,15 +274,22 @@ async fn of_two_who_block_at_once_one_knows_the_user(engine: Engine) {
     apply(&stores[0], &token, 1, &[creation(1, "ada")]).await;
     let (acme, ada) = (acme(), user_id(1));
     let (one, other) = tokio::join!(
-        stores[0].block_user(&acme, ada, Some(1), "one", at(5)),
-        stores[1].block_user(&acme, ada, Some(1), "other", at(5)),
+        stores[0].block_user(&acme, ada, Some(1), "one", Recorded::by_nobody(at(5))),
+        stores[1].block_user(&acme, ada, Some(1), "other", Recorded::by_nobody(at(5))),
     );
     let (blocked, late) = if one.is_ok() { (one, other) } else { (other, one) };
     assert_eq!(blocked.unwrap().revision, 2);
     assert!(matches!(late, Err(StoreError::RevisionMismatch)));
-    let late = stores[0].unblock_user(&acme, ada, Some(1), at(6)).await;
+    let late = stores[0]
+        .unblock_user(&acme, ada, Some(1), Recorded::by_nobody(at(6)))
+        .await;
     assert!(matches!(late, Err(StoreError::RevisionMismatch)));
-    assert!(stores[0].unblock_user(&acme, ada, Some(2), at(6)).await.is_ok());
+    assert!(
+        stores[0]
+            .unblock_user(&acme, ada, Some(2), Recorded::by_nobody(at(6)))
+            .await
+            .is_ok()
+    );
 }
 
 async fn blocks_last(engine: Engine) {
@@ -252,17 +299,17 @@ async fn blocks_last(engine: Engine) {
     apply(&store, &token, 1, &[creation(1, "ada")]).await;
     let before = store.known_users(&acme(), &sync_id("staff"), 10).await.unwrap();
     let blocked = store
-        .block_user(&acme(), user_id(1), None, "left\0 us", at(5))
+        .block_user(&acme(), user_id(1), None, "left\0 us", Recorded::by_nobody(at(5)))
         .await
         .unwrap();
     assert_eq!(blocked.block.as_ref().unwrap().reason, "left\0 us");
     let same = store
-        .block_user(&acme(), user_id(1), None, "left\0 us", at(6))
+        .block_user(&acme(), user_id(1), None, "left\0 us", Recorded::by_nobody(at(6)))
         .await
         .unwrap();
     assert_eq!(same, blocked, "nothing changed");
     let blocked = store
-        .block_user(&acme(), user_id(1), None, "other", at(6))
+        .block_user(&acme(), user_id(1), None, "other", Recorded::by_nobody(at(6)))
         .await
         .unwrap();
     let block = blocked.block.as_ref().unwrap();
@@ -282,14 +329,14 @@ async fn blocks_last(engine: Engine) {
     let after_sync = store.user(&acme(), user_id(1)).await.unwrap();
     assert_eq!(after_sync.block, blocked.block, "a sync cleared a block");
     let unblocked = store
-        .unblock_user(&acme(), user_id(1), None, at(7))
+        .unblock_user(&acme(), user_id(1), None, Recorded::by_nobody(at(7)))
         .await
         .unwrap();
     assert_eq!((unblocked.block, unblocked.revision), (None, 5));
     let known = store.known_users(&acme(), &sync_id("staff"), 10).await.unwrap();
     assert_ne!(known[0].fingerprint, before[0].fingerprint, "the sync changed it");
     store
-        .block_user(&acme(), user_id(1), None, "", at(8))
+        .block_user(&acme(), user_id(1), None, "", Recorded::by_nobody(at(8)))
         .await
         .unwrap();
     let blocked = store.known_users(&acme(), &sync_id("staff"), 10).await.unwrap();
@@ -345,9 +392,12 @@ async fn lists_filter(engine: Engine) {
         profile: profile("boss"),
         owner: true,
     };
-    store.create_local_user(&acme(), boss, at(3)).await.unwrap();
     store
-        .block_user(&acme(), user_id(2), None, "", at(4))
+        .create_local_user(&acme(), boss, Recorded::by_nobody(at(3)))
+        .await
+        .unwrap();
+    store
+        .block_user(&acme(), user_id(2), None, "", Recorded::by_nobody(at(4)))
         .await
         .unwrap();
     for (filter, expected) in [
@@ -416,7 +466,11 @@ async fn the_users_of_all_tenants_are_one_list(engine: Engine) {
     set_up(&store).await;
     for tenant in ["aaa", "zzz"] {
         store
-            .create_tenant(&tenant_id(tenant), &tenant_settings(&[]), at(0))
+            .create_tenant(
+                &tenant_id(tenant),
+                &tenant_settings(&[]),
+                Recorded::by_nobody(at(0)),
+            )
             .await
             .unwrap();
     }

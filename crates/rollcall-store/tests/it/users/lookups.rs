@@ -74,6 +74,7 @@ async fn log_in(store: &Gateway, login: &str) {
         time: at(21),
         tenant: Some(acme()),
         caller: "tester".into(),
+        actor: Default::default(),
         kind: AuditKind::Login {
             outcome: LoginOutcome::Authenticated,
             reason: OwnReason::Authenticated.into(),

@@ -10,18 +10,18 @@ use std::sync::Arc;
 
 use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
-use rollcall_core::guard::{WINDOW, Watched};
+use rollcall_core::guard::{RemovalLimit, WINDOW, Watched};
 use rollcall_core::id::{TenantId, UserId, UserSyncId, UserSyncKey};
 use rollcall_core::identifier::normalize;
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::planner::{Asker, Context, Holder, Neighbour};
 use rollcall_core::user::{OtherEntry, User};
-use rollcall_core::user_sync::{RemovalLimit, UserSync, UserSyncSettings};
+use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use rollcall_store::{Kind, StoreError};
 
-use super::absences::{BATCH_IDS, find_in_scope};
 use super::super::executor::Executor;
-use super::super::source::{Source, source_of};
+use super::super::source::{Source, source};
+use super::absences::{BATCH_IDS, find_in_scope};
 
 /// Most people of other syncs whose entries one run reads. Beyond, they keep what they have.
 const MAX_READ: usize = 2_000;
@@ -29,7 +29,7 @@ const MAX_READ: usize = 2_000;
 const MAX_STEPS: usize = 16;
 
 /// The other user syncs that a run has asked so far.
-pub(super) struct Neighbours<'a> {
+pub(crate) struct Neighbours<'a> {
     x: &'a Executor,
     sync: &'a UserSync,
     others: HashMap<UserSyncId, Other>,
@@ -53,7 +53,7 @@ struct Ready {
 }
 
 impl<'a> Neighbours<'a> {
-    pub(super) fn new(x: &'a Executor, sync: &'a UserSync) -> Self {
+    pub(crate) fn new(x: &'a Executor, sync: &'a UserSync) -> Self {
         Self {
             x,
             sync,
@@ -63,7 +63,7 @@ impl<'a> Neighbours<'a> {
     }
 
     /// Adds to what is known about these entries whatever other syncs say about the logins that they ask for.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         readings: &[&EntryReading],
         context: &mut Context,
@@ -263,7 +263,7 @@ async fn open(x: &Executor, tenant: &TenantId, id: &UserSyncId) -> Result<Other,
         tenant: tenant.clone(),
         user_sync: id.clone(),
     };
-    let source = match source_of(x, &key, &in_force.directory, &in_force).await {
+    let source = match source(x, &key, &in_force.directory, &in_force).await {
         Ok(source) => source,
         Err(error) => {
             tracing::debug!(%error, "another user sync's directory cannot be asked");

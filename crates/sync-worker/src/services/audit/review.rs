@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ring::digest;
+use rollcall_core::audit::AuditedFieldChange;
 use rollcall_core::check::StageResult;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{TenantId, UserSyncKey};
@@ -14,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Audit, GetReview, RecordReview};
 use rollcall_service::call::Call;
-use rollcall_service::record::Details;
 use rollcall_service::resource::about;
 
 /// Most directories and most user syncs looked at: all that a tenant can have.
@@ -76,15 +76,16 @@ impl Audit {
         &self,
         call: Result<Call<RecordReview>, Error>,
     ) -> Result<v1::SecurityReviewRecord, Error> {
-        let Call { caller, request, .. } = call?;
+        let call = call?;
+        call.caller.may_touch(&call.request.tenant)?;
+        let author = call.author("AuditService.RecordSecurityReview", self.0.now())?;
         let RecordReview {
             tenant,
             etag: seen_etag,
             reviewer,
             note,
-        } = request;
-        caller.may_touch(&tenant)?;
-        let now = self.0.now();
+        } = call.request;
+        let now = author.time();
         let name = resource_name::security_review(&tenant);
         let (findings, _) = self.findings(&tenant, now).await?;
         if etag(&findings) != seen_etag {
@@ -93,29 +94,21 @@ impl Audit {
         }
         let findings = findings.into_iter().map(|finding| to_wire(&tenant, finding));
         let seen = Seen {
-            caller: caller.name().to_owned(),
+            caller: author.caller().name().to_owned(),
             note,
             findings: findings.map(|finding| SeenFinding::from(&finding)).collect(),
         };
         let text = serde_json::to_string(&seen).map_err(|error| {
             Error::new(Reason::Internal, "the findings cannot be written down").caused_by(error)
         })?;
+        let asked = vec![AuditedFieldChange::asked("reviewer", reviewer.as_str())];
+        let event = author.event(&tenant, &name, asked);
         let recorded = self
             .0
             .store
-            .record_security_review(&tenant, &reviewer, &text, now)
+            .record_security_review(&tenant, &reviewer, &text, &event)
             .await;
         let recorded = recorded.map_err(about(&name))?;
-        let details = Details::from([("reviewer".to_owned(), reviewer)]);
-        self.0
-            .record(
-                &caller,
-                &tenant,
-                "AuditService.RecordSecurityReview",
-                name,
-                details,
-            )
-            .await?;
         record(recorded)
     }
 

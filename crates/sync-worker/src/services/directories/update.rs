@@ -1,6 +1,7 @@
 //! UpdateDirectory: a stored secret never travels to a new endpoint, and a new endpoint has to be proven or
 //! confirmed.
 
+use rollcall_core::audit::{AuditedFieldChange, SecretChange};
 use rollcall_core::directory::DirectorySettings;
 use rollcall_core::error::Error;
 use rollcall_proto::convert::directory::UpdateDirectory;
@@ -8,10 +9,9 @@ use rollcall_proto::resource_name::{self, DirectoryName};
 use rollcall_proto::v1;
 use rollcall_store::NewSecrets;
 
-use super::{Directories, expect_usable_trust, password_required};
+use super::{Directories, expect_usable_trust, new_secrets, password_required};
 use crate::report::Confirmation;
 use rollcall_service::call::Call;
-use rollcall_service::differences;
 use rollcall_service::resource::{changed_meanwhile, expect_revision};
 
 impl Directories {
@@ -19,12 +19,14 @@ impl Directories {
         &self,
         call: Result<Call<UpdateDirectory>, Error>,
     ) -> Result<v1::Directory, Error> {
-        let Call { caller, request, .. } = call?;
+        let call = call?;
+        call.caller.may_touch(&call.request.name.tenant)?;
+        let author = call.author("DirectoryService.UpdateDirectory", self.0.now())?;
+        let request = call.request;
         let DirectoryName {
             tenant,
             directory: id,
         } = &request.name;
-        caller.may_touch(tenant)?;
         let name = resource_name::directory(tenant, id);
         let current = self.find(&request.name).await?;
         expect_revision(request.revision, current.revision, &name)?;
@@ -57,23 +59,21 @@ impl Directories {
             true => !self.0.has_users(tenant, id).await?,
             false => current.endpoint_confirmed,
         };
-        let mut details = differences!(current.settings, settings;
-            display_name, disabled, hosts, port, transport_security, allow_plaintext, ca_certificates,
-            tls_server_name, client_certificate, bind_dn, connect_timeout, operation_timeout, page_size,
-            external_id_attribute);
-        let secret = |given: bool, field: &str| given.then(|| (field.to_owned(), "(set)".to_owned()));
-        details.extend(secret(request.secrets.bind_password.is_some(), "bind_password"));
-        details.extend(secret(
-            request.secrets.client_private_key.is_some(),
-            "client_private_key",
-        ));
-        if request.confirm_new_directory {
-            details.insert("confirm_new_directory".to_owned(), "true".to_owned());
-        }
         let secrets = NewSecrets {
             bind_password: request.secrets.bind_password.as_ref(),
             client_key: request.secrets.client_private_key.as_ref(),
         };
+        let mut besides = new_secrets(&secrets, Some(&current));
+        if settings.client_certificate.is_none() && current.settings.client_certificate.is_some() {
+            besides.push(AuditedFieldChange::secret(
+                "client_private_key",
+                SecretChange::Removed,
+            ));
+        }
+        if request.confirm_new_directory {
+            besides.push(AuditedFieldChange::asked("confirm_new_directory", "true"));
+        }
+        let record = author.change::<_, v1::Directory>(tenant, &name, besides);
         let updated = self
             .0
             .store
@@ -84,18 +84,15 @@ impl Directories {
                 &settings,
                 secrets,
                 confirmed,
-                self.0.now(),
+                record,
             )
             .await;
         let directory = updated.map_err(changed_meanwhile(request.revision, &name))?;
-        self.0
-            .record(&caller, tenant, "DirectoryService.UpdateDirectory", name, details)
-            .await?;
         if request.confirm_new_directory && (moves || !current.endpoint_confirmed) {
             self.0
                 .reports()
                 .tell_of_endpoint(
-                    caller.name(),
+                    author.caller().name(),
                     &directory,
                     Confirmation::NewDirectory,
                     self.0.now(),

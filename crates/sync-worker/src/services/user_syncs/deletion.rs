@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use rollcall_core::audit::AuditedFieldChange;
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey};
 use rollcall_core::user::UserDisposition;
+use rollcall_proto::v1;
 use rollcall_store::LeaseName;
 
 use super::in_progress;
 use crate::worker::Worker;
+use rollcall_service::record::Author;
 use rollcall_service::resource::{about, changed_meanwhile};
 
 /// Longest deletion of a user sync, all of its users included.
@@ -18,6 +21,7 @@ impl Worker {
     /// Deletes a user sync that no run is working on.
     pub(crate) async fn delete_user_sync(
         &self,
+        author: &Author,
         key: &UserSyncKey,
         expected: Option<i64>,
         disposition: UserDisposition,
@@ -32,9 +36,14 @@ impl Worker {
         let Some(lease) = lease else {
             return Err(in_progress(key, current.last_run));
         };
+        let asked = AuditedFieldChange::asked(
+            "user_disposition",
+            v1::UserDisposition::from(disposition).as_str_name(),
+        );
+        let record = author.change::<_, v1::UserSync>(tenant, &name, vec![asked]);
         let deleted = self
             .store
-            .delete_user_sync(&lease, key, expected, disposition, self.now())
+            .delete_user_sync(&lease, key, expected, disposition, record)
             .await;
         if let Err(error) = self.store.release_lease(&lease).await {
             tracing::debug!(%error, "the lease of a deletion ends by itself");
@@ -45,6 +54,7 @@ impl Worker {
     /// Deletes all user syncs of a directory.
     pub(crate) async fn delete_user_syncs_of(
         &self,
+        author: &Author,
         tenant: &TenantId,
         directory: &DirectoryId,
         disposition: UserDisposition,
@@ -54,7 +64,7 @@ impl Worker {
                 tenant: tenant.clone(),
                 user_sync: sync.id,
             };
-            self.delete_user_sync(&key, None, disposition).await?;
+            self.delete_user_sync(author, &key, None, disposition).await?;
         }
         Ok(())
     }

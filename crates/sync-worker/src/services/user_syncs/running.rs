@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use ring::digest;
+use rollcall_core::audit::AuditedFieldChange;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{RunId, UserSyncKey, Uuid};
 use rollcall_core::run::{Run, RunTrigger};
@@ -10,6 +11,7 @@ use rollcall_proto::convert::user_sync::RunUserSync;
 use rollcall_proto::resource_name::{self, TenantScope, UserName};
 use rollcall_proto::v1;
 use rollcall_runtime::caller::Caller;
+use rollcall_store::NewRun;
 use rollcall_store::REPEATABLE_FOR;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -19,18 +21,19 @@ use super::{DueStream, UserSyncs, in_progress};
 use crate::due::{DueCounts, DueResult};
 use crate::run::RefreshOutcome;
 use rollcall_service::call::{Call, failed};
-use rollcall_service::record::{Details, shown};
 use rollcall_service::resource::name_resource;
 
 impl UserSyncs {
     pub(super) async fn run(&self, call: Result<Call<RunUserSync>, Error>) -> Result<v1::SyncRun, Error> {
-        let Call { caller, request, .. } = call?;
+        let call = call?;
+        call.caller.may_touch(&call.request.key.tenant)?;
+        let author = call.author("UserSyncService.RunUserSync", self.0.now())?;
+        let Call { caller, request, .. } = call;
         let RunUserSync {
             key,
             mode,
             request_id,
         } = request;
-        caller.may_touch(&key.tenant)?;
         let name = key.to_string();
         let id = match &request_id {
             Some(request_id) => repeatable_id(&key, &caller, request_id),
@@ -46,11 +49,18 @@ impl UserSyncs {
                 false => Err(request_id_reused(request_id)),
             };
         }
-        let started = self
-            .0
-            .engine
-            .start(&key, id, mode, RunTrigger::Call, caller.name())
-            .await;
+        let asked = vec![AuditedFieldChange::asked(
+            "mode",
+            v1::SyncRunMode::from(mode).as_str_name(),
+        )];
+        let record = author.event(&key.tenant, &resource_name::run(&key, id), asked);
+        let new = NewRun {
+            id,
+            mode,
+            trigger: RunTrigger::Call,
+            started_by: caller.name().to_owned(),
+        };
+        let started = self.0.engine.start(&key, new, &record).await;
         let run = match started {
             Ok(run) => run,
             Err(error) => {
@@ -61,17 +71,6 @@ impl UserSyncs {
                 });
             }
         };
-        let details = Details::from([("mode".to_owned(), shown(&mode))]);
-        let resource = resource_name::run(&key, run.id);
-        self.0
-            .record(
-                &caller,
-                &key.tenant,
-                "UserSyncService.RunUserSync",
-                resource,
-                details,
-            )
-            .await?;
         Ok((&run).into())
     }
 

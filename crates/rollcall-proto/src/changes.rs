@@ -1,0 +1,255 @@
+//! What a change did, field by field, as the contract names fields and values.
+//!
+//! Both sides are looked at as messages of the contract, so a field that is added to it is seen here too, and no list
+//! of fields is kept by hand.
+
+use std::sync::LazyLock;
+
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, SerializeOptions, Value as Reflected};
+use rollcall_core::audit::{AuditedFieldChange, ValueChange};
+use serde_json::{Map, Value};
+
+use crate::{FILE_DESCRIPTOR_SET, v1};
+
+/// A value of more bytes than this is told by its digest and length.
+pub const MAX_VALUE: usize = 4_096;
+
+static CONTRACT: LazyLock<Option<DescriptorPool>> =
+    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).ok());
+
+/// A resource whose changes are recorded.
+pub trait Resource: Message {
+    /// Its message in the contract.
+    const MESSAGE: &'static str;
+    /// What Rollcall itself says of it and a change may change.
+    const OUTPUT: &'static [&'static str];
+}
+
+impl Resource for v1::Tenant {
+    const MESSAGE: &'static str = "rollcall.v1.Tenant";
+    const OUTPUT: &'static [&'static str] = &[];
+}
+
+impl Resource for v1::Directory {
+    const MESSAGE: &'static str = "rollcall.v1.Directory";
+    const OUTPUT: &'static [&'static str] = &[];
+}
+
+impl Resource for v1::UserSync {
+    const MESSAGE: &'static str = "rollcall.v1.UserSync";
+    const OUTPUT: &'static [&'static str] = &[];
+}
+
+impl Resource for v1::User {
+    const MESSAGE: &'static str = "rollcall.v1.User";
+    const OUTPUT: &'static [&'static str] = &["source", "user_sync", "dn", "state", "state_reason", "block"];
+}
+
+/// The fields that differ, by name. `None` is a resource that did not exist, or does not any more.
+///
+/// A value is told as the JSON of the contract has it (proto3 JSON mapping, with the names of the fields), a text
+/// without its quotes; a list is one value. Of a value of more than [`MAX_VALUE`] bytes its SHA-256 and its length are
+/// told.
+pub fn changes<R: Resource>(before: Option<&R>, after: Option<&R>) -> Vec<AuditedFieldChange> {
+    let mut found = Vec::new();
+    compare("", &fields(before), &fields(after), &mut found);
+    found
+}
+
+/// The fields of a resource that a caller can set, and those of [`Resource::OUTPUT`].
+fn fields<R: Resource>(resource: Option<&R>) -> Map<String, Value> {
+    let shown = resource.and_then(|resource| {
+        let message = CONTRACT.as_ref()?.get_message_by_name(R::MESSAGE)?;
+        let mut dynamic = DynamicMessage::new(message.clone());
+        dynamic.transcode_from(resource).ok()?;
+        for field in message.fields() {
+            if !is_recorded(&field) && !R::OUTPUT.contains(&field.name()) {
+                dynamic.clear_field(&field);
+            }
+        }
+        let options = SerializeOptions::new().use_proto_field_name(true);
+        dynamic
+            .serialize_with_options(serde_json::value::Serializer, &options)
+            .ok()
+    });
+    match shown {
+        Some(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// Whether a caller can set the field, and its value may be told.
+fn is_recorded(field: &FieldDescriptor) -> bool {
+    const OUTPUT_ONLY: i32 = 3;
+    const INPUT_ONLY: i32 = 4;
+    const IDENTIFIER: i32 = 8;
+    let options = field.options();
+    let pool = field.parent_pool();
+    let behaviour = pool.get_extension_by_name("google.api.field_behavior");
+    let set = behaviour.map(|behaviour| options.get_extension(&behaviour).into_owned());
+    let set = set.as_ref().and_then(Reflected::as_list).unwrap_or_default();
+    !set.iter()
+        .filter_map(Reflected::as_enum_number)
+        .any(|behaviour| [OUTPUT_ONLY, INPUT_ONLY, IDENTIFIER].contains(&behaviour))
+}
+
+fn compare(
+    prefix: &str,
+    before: &Map<String, Value>,
+    after: &Map<String, Value>,
+    found: &mut Vec<AuditedFieldChange>,
+) {
+    let mut names: Vec<&String> = before.keys().collect();
+    names.extend(after.keys().filter(|name| !before.contains_key(*name)));
+    for name in names {
+        let (old, new) = (before.get(name), after.get(name));
+        if old == new {
+            continue;
+        }
+        let path = path(prefix, name);
+        match (old, new) {
+            (Some(Value::Object(old)), Some(Value::Object(new))) => compare(&path, old, new, found),
+            (Some(Value::Object(old)), None) => compare(&path, old, &Map::new(), found),
+            (None, Some(Value::Object(new))) => compare(&path, &Map::new(), new, found),
+            (old, new) => found.push(AuditedFieldChange {
+                path,
+                value: ValueChange::Shown {
+                    before: old.map(shown),
+                    after: new.map(shown),
+                },
+            }),
+        }
+    }
+}
+
+/// A key of a map that is no plain name is quoted.
+fn path(prefix: &str, name: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    match (prefix, name.chars().all(plain)) {
+        ("", true) => name.to_owned(),
+        (prefix, true) => format!("{prefix}.{name}"),
+        (prefix, false) => format!("{prefix}[{}]", Value::from(name)),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    };
+    if text.len() <= MAX_VALUE {
+        return text;
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}, {} bytes", text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn told(changes: &[AuditedFieldChange]) -> Vec<(String, Option<String>, Option<String>)> {
+        let told = changes.iter().map(|change| match &change.value {
+            ValueChange::Shown { before, after } => (change.path.clone(), before.clone(), after.clone()),
+            ValueChange::Secret(_) => unreachable!("no secret is in a resource"),
+        });
+        told.collect()
+    }
+
+    fn sync() -> v1::UserSync {
+        v1::UserSync {
+            name: "tenants/acme/userSyncs/staff".into(),
+            display_name: "Staff".into(),
+            role: "member".into(),
+            etag: "1".into(),
+            searches: vec![v1::UserSearch {
+                base_dn: "ou=people".into(),
+                ..v1::UserSearch::default()
+            }],
+            removal_limit: Some(v1::RemovalLimit {
+                max_count: Some(5),
+                max_percent: None,
+            }),
+            ..v1::UserSync::default()
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_field_by_field_with_both_values() {
+        let mut after = sync();
+        after.etag = "2".into();
+        after.role = "admin".into();
+        after.removal_limit.as_mut().unwrap().max_count = Some(0);
+        after.searches[0].filter = "(uid=*)".into();
+        assert_eq!(
+            told(&changes(Some(&sync()), Some(&after))),
+            [
+                (
+                    "removal_limit.max_count".into(),
+                    Some("5".into()),
+                    Some("0".into())
+                ),
+                ("role".into(), Some("member".into()), Some("admin".into())),
+                (
+                    "searches".into(),
+                    Some(r#"[{"base_dn":"ou=people"}]"#.into()),
+                    Some(r#"[{"base_dn":"ou=people","filter":"(uid=*)"}]"#.into())
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_made_or_deleted_is_told_whole_and_nothing_of_what_stayed() {
+        let made = told(&changes(None, Some(&sync())));
+        assert_eq!(made.len(), 4, "{made:?}");
+        assert!(
+            made.iter()
+                .all(|(path, before, _)| before.is_none() && path != "name" && path != "etag")
+        );
+        let deleted = told(&changes(Some(&sync()), None));
+        assert!(deleted.iter().all(|(_, _, after)| after.is_none()));
+        assert_eq!(told(&changes(Some(&sync()), Some(&sync()))), []);
+    }
+
+    #[test]
+    fn no_secret_is_ever_looked_at() {
+        let mut after = v1::Directory::default();
+        after.bind_password = "canary".into();
+        after.client_private_key = "canary".into();
+        assert_eq!(changes(Some(&v1::Directory::default()), Some(&after)), []);
+    }
+
+    #[test]
+    fn a_key_of_a_map_is_part_of_the_path() {
+        let mut after = v1::User::default();
+        after.custom.insert("cost centre".into(), "7".into());
+        after.block = Some(v1::UserBlock {
+            reason: "left".into(),
+            ..v1::UserBlock::default()
+        });
+        assert_eq!(
+            told(&changes(Some(&v1::User::default()), Some(&after))),
+            [
+                ("block.reason".into(), None, Some("left".into())),
+                (r#"custom["cost centre"]"#.into(), None, Some("7".into())),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_long_value_is_told_by_digest_and_length() {
+        let mut after = v1::Tenant::default();
+        after.display_name = "x".repeat(MAX_VALUE + 1);
+        let [(_, None, Some(value))] = &told(&changes(Some(&v1::Tenant::default()), Some(&after)))[..] else {
+            panic!("one change");
+        };
+        assert!(
+            value.starts_with("sha256:") && value.ends_with(", 4097 bytes"),
+            "{value}"
+        );
+    }
+}
