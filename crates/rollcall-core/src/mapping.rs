@@ -9,7 +9,7 @@ use crate::entry::Entry;
 use crate::field::{self, Field, ValueProblem};
 use crate::identifier::{LoginPolicy, normalize};
 use crate::issue::{Issue, IssueKind};
-use crate::template::{Rendered, Template};
+use crate::template::{Rendered, Template, as_written};
 use crate::user_sync::UserSyncSettings;
 
 /// Values that an issue names beside the first that cannot be used, and of each so many characters.
@@ -189,6 +189,7 @@ impl Mapping {
             let rendered = match candidate.render(entry) {
                 Rendered::Absent => continue,
                 Rendered::Unreadable(attribute) => {
+                    let attribute = as_written(candidate.as_str(), attribute);
                     unreadable.get_or_insert_with(|| undecodable(entry, path, attribute));
                     continue;
                 }

@@ -127,7 +127,8 @@ impl EntryReader {
                 .map_err(|problem| unusable_id(kind, values, problem, &entry.dn));
         }
         let message = "the entry shows no attribute with a stable id";
-        let wanted = self.id_attributes().join(", ");
+        let wanted: Vec<&str> = self.id_kinds.iter().map(IdKind::attribute).collect();
+        let wanted = wanted.join(", ");
         Err(Box::new(
             Issue::new(IssueKind::MissingExternalId, &entry.dn, message).about(&wanted, ""),
         ))

@@ -17,6 +17,7 @@ use crate::reader::EntryReader;
 use crate::schema::Schema;
 use crate::text_form::text_form;
 use crate::user_sync::Search;
+use crate::wording::counted;
 
 /// The entries of all searches, each once. It holds the ids and DNs of all of them, so whoever feeds it
 /// stops somewhere.
@@ -131,19 +132,27 @@ impl OfSearch {
         let (what, _) = self.nobodies.first_key_value()?;
         let count: u64 = self.nobodies.values().sum();
         let (result, message) = match self.people {
+            0 if count == 1 => (
+                StageResult::Fail,
+                format!("The one entry is no person: it is {}.", what.words()),
+            ),
             0 => (
                 StageResult::Fail,
                 format!(
-                    "None of the {} is a person: each is {}.",
-                    entries_of(count),
+                    "None of the {count} entries is a person: each is {}.",
                     what.words()
                 ),
             ),
             people => (
                 StageResult::Warn,
                 format!(
-                    "{count} of {} are no people and are not taken: {}.",
+                    "{count} of {} {} not taken: {}.",
                     entries_of(people + count),
+                    if count == 1 {
+                        "is no person and is"
+                    } else {
+                        "are no people and are"
+                    },
                     what.words()
                 ),
             ),
@@ -155,10 +164,7 @@ impl OfSearch {
 }
 
 fn entries_of(count: u64) -> String {
-    match count {
-        1 => "1 entry".to_owned(),
-        _ => format!("{count} entries"),
-    }
+    counted(count, "entry", "entries")
 }
 
 fn stage(

@@ -250,6 +250,23 @@ impl std::fmt::Display for Template {
     }
 }
 
+/// An attribute, given in lower case, as it stands in the text.
+pub(crate) fn as_written<'t>(text: &'t str, attribute: &'t str) -> &'t str {
+    let lower = text.to_ascii_lowercase();
+    let is_part = |byte: Option<&u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b';'))
+    };
+    let stands = |at: &usize| {
+        let bytes = lower.as_bytes();
+        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+        !is_part(before) && !is_part(bytes.get(at + attribute.len()))
+    };
+    let mut found = lower.match_indices(attribute).map(|(at, _)| at);
+    found
+        .find(stands)
+        .map_or(attribute, |at| &text[at..at + attribute.len()])
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

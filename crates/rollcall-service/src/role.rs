@@ -183,17 +183,23 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// What is wrong with a rule whatever the entry: its group is gone or cannot be read.
+    /// What is wrong with a rule whatever the entry: its group is gone, or it or its members cannot be read.
     pub async fn problem(&self, rule: usize, deadline: Instant) -> Option<RuleProblem> {
         let condition = &self.settings.role_rules.get(rule)?.condition;
         let RoleCondition::GroupDn(group) = condition else {
             return None;
         };
-        match self.group(rule, group, deadline).await {
-            Ok(Group::Gone) => Some(RuleProblem::group_missing(rule, condition)),
-            Ok(Group::Lists { .. } | Group::Computed) => None,
-            Err(why) => Some(RuleProblem::unevaluated(rule, condition, &why)),
-        }
+        let found = match self.group(rule, group, deadline).await {
+            Ok(Group::Gone) => return Some(RuleProblem::group_missing(rule, condition)),
+            Ok(Group::Lists {
+                never_empty: true, ..
+            }) => self.shows_members(group, deadline).await,
+            Ok(Group::Lists { .. }) => Ok(()),
+            Ok(Group::Computed) => self.shown(group, |_| false).await.map(|_| ()),
+            Err(why) => Err(why),
+        };
+        let why = found.err()?;
+        Some(RuleProblem::unevaluated(rule, condition, &why))
     }
 
     async fn group(&self, rule: usize, group: &str, deadline: Instant) -> Result<Group, Unevaluated> {
@@ -244,7 +250,17 @@ impl<'a> Rules<'a> {
         let uids = self.uids(person, deadline).await?;
         match kind {
             Group::Gone => Ok(false),
-            Group::Computed => self.is_shown(group, person, above).await,
+            Group::Computed => {
+                let mut dns = vec![person.dn.to_owned()];
+                dns.extend(above.dns.iter().cloned());
+                // Where the server answers filters on what it computes, members need not be read.
+                if self.directory.names_a_member(group, &dns, &[], deadline).await? {
+                    return Ok(true);
+                }
+                let own = Dn::given(person.dn);
+                self.shown(group, |dn| *dn == own || above.groups.contains(dn))
+                    .await
+            }
             Group::Lists {
                 found_by_class,
                 never_empty,
@@ -255,24 +271,29 @@ impl<'a> Rules<'a> {
                 if !is_found && self.directory.names_a_member(group, &dns, uids, deadline).await? {
                     return Ok(true);
                 }
-                let shows_any = "(|(member=*)(uniqueMember=*))";
-                if never_empty && !matches(self.directory, group, shows_any, deadline).await? {
-                    return Err(NO_MEMBERS_SHOWN.into());
+                if never_empty {
+                    self.shows_members(group, deadline).await?;
                 }
                 Ok(false)
             }
         }
     }
 
-    /// Whether the server shows the entry, or a group that it is in, among the members that it computes.
-    async fn is_shown(&self, group: &str, person: &Person<'_>, above: &Above) -> Result<bool, Unevaluated> {
-        let own = Dn::given(person.dn);
+    /// A group that must have a member shows one.
+    async fn shows_members(&self, group: &str, deadline: Instant) -> Result<(), Unevaluated> {
+        match matches(self.directory, group, "(|(member=*)(uniqueMember=*))", deadline).await? {
+            true => Ok(()),
+            false => Err(NO_MEMBERS_SHOWN.into()),
+        }
+    }
+
+    /// Whether the server shows one that is looked for among the members that it computes.
+    async fn shown(&self, group: &str, is_it: impl Fn(&Dn) -> bool) -> Result<bool, Unevaluated> {
         let (mut shown, mut found) = (false, false);
         let look = |_: &str, value: &[u8]| {
             shown = true;
             if let Ok(text) = std::str::from_utf8(value) {
-                let dn = Dn::given(text);
-                found |= dn == own || above.groups.contains(&dn);
+                found |= is_it(&Dn::given(text));
             }
         };
         let mut reader = self.directory.value_reader().await?;

@@ -2,7 +2,7 @@
 //!
 //! Such a condition is Undefined, and so is the NOT of one (RFC 4511 section 4.5.1.7): neither matches anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Comparison, Filter};
 use crate::schema::Schema;
@@ -10,8 +10,8 @@ use crate::schema::Schema;
 /// What a server does not know of a filter.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Undefined {
-    /// Attributes, in lower case.
-    pub attributes: BTreeSet<String>,
+    /// Attributes, each once as it is written first, by its name in lower case.
+    pub attributes: BTreeMap<String, String>,
     /// Object classes, as they are written.
     pub classes: BTreeSet<String>,
     /// One of them stands within a NOT.
@@ -38,16 +38,17 @@ impl Undefined {
         if self.is_empty() {
             return None;
         }
-        let list = |names: &BTreeSet<String>| names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let mut message = Vec::new();
         if !self.attributes.is_empty() {
-            let names = list(&self.attributes);
+            let names: Vec<&str> = self.attributes.values().map(String::as_str).collect();
+            let names = names.join(", ");
             message.push(format!(
                 "The server does not know these attributes of the filter: {names}."
             ));
         }
         if !self.classes.is_empty() {
-            let names = list(&self.classes);
+            let names: Vec<&str> = self.classes.iter().map(String::as_str).collect();
+            let names = names.join(", ");
             message.push(format!(
                 "The server does not know these object classes of the filter: {names}."
             ));
@@ -83,7 +84,10 @@ impl Undefined {
             } => attribute.name(),
         };
         if !schema.defines(attribute) {
-            self.attributes.insert(attribute.to_ascii_lowercase());
+            let written = attribute.to_owned();
+            self.attributes
+                .entry(attribute.to_ascii_lowercase())
+                .or_insert(written);
             self.negated |= negated;
         }
         if let Filter::Compare {
@@ -133,12 +137,12 @@ mod tests {
     #[test]
     fn attributes_and_classes_that_a_server_does_not_know_are_named() {
         assert!(undefined("(&(objectClass=Person)(commonName=a*)(2.5.4.0=2.5.6.6))").is_empty());
-        let odd = undefined("(|(objectClass=persn)(&(cn=a)(uid=b)(UID=*)))");
-        assert_eq!(odd.attributes, BTreeSet::from(["uid".to_owned()]));
+        let odd = undefined("(|(objectClass=persn)(&(cn=a)(sAMAccountName=b)(SAMACCOUNTNAME=*)))");
+        assert_eq!(odd.attributes.values().collect::<Vec<_>>(), ["sAMAccountName"]);
         assert_eq!(odd.classes, BTreeSet::from(["persn".to_owned()]));
         assert!(!odd.negated);
         let (message, hint) = odd.words().unwrap();
-        assert!(message.contains("uid") && message.contains("persn") && !hint.contains("NOT"));
+        assert!(message.contains(" sAMAccountName.") && message.contains("persn") && !hint.contains("NOT"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a check says about the mapped fields and the attributes that they read.
 
 use super::*;
-use crate::template::Template;
+use crate::template::{Template, as_written};
 use crate::text_form::{has_text_form, is_known_binary};
 
 impl Survey {
@@ -16,7 +16,13 @@ impl Survey {
                 *self.undecodable.entry(attribute).or_default() += 1;
             }
         }
-        let has = |name: &String| entry.values(name).iter().any(|value| !value.is_empty());
+        // What cannot be decoded fills nothing.
+        let has = |name: &String| {
+            let values = entry.values(name).iter();
+            values
+                .filter_map(|value| text_form(name, value))
+                .any(|text| !text.is_empty())
+        };
         for (field, candidates) in mapping.fields() {
             if candidates
                 .iter()
@@ -91,18 +97,15 @@ impl Survey {
             (0, 1..) => "Less than 1".to_owned(),
             (percent, _) => percent.to_string(),
         };
-        let mut message = format!(
-            "{field}: {percent} % of {} have a value.{unknown}",
-            entries_of(entries)
-        );
+        let of_all = counted(entries, "entry has", "entries have");
+        let mut message = format!("{field}: {percent} % of {of_all} a value.{unknown}");
         let undecodable: Vec<String> = attributes
             .iter()
             .filter_map(|name| {
                 let count = self.undecodable.get(name)?;
-                Some(format!(
-                    " {count} have a value of {} that cannot be decoded.",
-                    as_written(&subject, name)
-                ))
+                let entries = counted(*count, "entry has", "entries have");
+                let shown = as_written(&subject, name);
+                Some(format!(" {entries} a value of {shown} that cannot be decoded."))
             })
             .collect();
         message.push_str(&undecodable.concat());
@@ -159,21 +162,4 @@ impl Survey {
         }
         None
     }
-}
-
-/// An attribute, given in lower case, as it stands in the text.
-fn as_written<'t>(text: &'t str, attribute: &'t str) -> &'t str {
-    let lower = text.to_ascii_lowercase();
-    let is_part = |byte: Option<&u8>| {
-        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b';'))
-    };
-    let stands = |at: &usize| {
-        let bytes = lower.as_bytes();
-        let before = at.checked_sub(1).and_then(|before| bytes.get(before));
-        !is_part(before) && !is_part(bytes.get(at + attribute.len()))
-    };
-    let mut found = lower.match_indices(attribute).map(|(at, _)| at);
-    found
-        .find(stands)
-        .map_or(attribute, |at| &text[at..at + attribute.len()])
 }

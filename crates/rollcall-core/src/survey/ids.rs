@@ -60,11 +60,13 @@ impl Survey {
             return vec![about(StageResult::Fail, message, hint)];
         }
         if with < entries {
-            let message = format!(
-                "{with} of {} have a stable id in {}; the others cannot be imported, whatever other ids they have.{why}",
-                entries_of(entries),
-                kind.attribute()
-            );
+            let has = if with == 1 { "has" } else { "have" };
+            let others = match entries - with {
+                1 => "the other cannot be imported, whatever other ids it has",
+                _ => "the others cannot be imported, whatever other ids they have",
+            };
+            let (of, name) = (entries_of(entries), kind.attribute());
+            let message = format!("{with} of {of} {has} a stable id in {name}; {others}.{why}");
             stages.push(about(StageResult::Warn, message, hint));
         }
         if let Some((one, other)) = self.shared_ids.get(kind) {

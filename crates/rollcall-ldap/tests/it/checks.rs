@@ -397,7 +397,7 @@ async fn searches_that_find_nothing_say_why() {
         StageResult::Fail
     );
     assert_eq!(
-        result_of(&check, StageKind::SearchFilter, "samaccountname"),
+        result_of(&check, StageKind::SearchFilter, "sAMAccountName"),
         StageResult::Warn
     );
     assert_eq!(

@@ -216,8 +216,16 @@ impl Worker {
 
         let end = Instant::now() + span.left();
         let sampled = Sampled::take(&reader, searches.samples, sample_size);
-        let (rule_stages, roles) =
-            role_rules::check(&handle, dialect, &subject.settings, contexts, sampled.dns(), end).await;
+        let (rule_stages, roles) = role_rules::check(
+            &handle,
+            dialect,
+            &subject.settings,
+            contexts,
+            &searches.schema,
+            sampled.dns(),
+            end,
+        )
+        .await;
         report.stages.extend(rule_stages);
         let is_exact = |count: &Option<Count>| count.is_some_and(|count| count.exact);
         let forecaster = Forecaster {
@@ -314,10 +322,11 @@ fn overlaps(subject: &Subject<'_>, known: &[rollcall_core::user::User]) -> Stage
         .into_iter()
         .map(|other| resource_name::user_sync(subject.tenant, other))
         .collect();
-    let message = format!(
-        "{count} of the sampled people belong to other user syncs: {}.",
-        names.join(", ")
-    );
+    let belong = match count {
+        1 => "1 of the sampled people belongs to another user sync",
+        _ => &format!("{count} of the sampled people belong to other user syncs"),
+    };
+    let message = format!("{belong}: {}.", names.join(", "));
     let hint = "Change the filters so that each account is in the results of one user sync only.";
     stage(StageKind::Overlaps, StageResult::Warn, message, hint)
 }

@@ -177,7 +177,7 @@ async fn follow(
         Withheld::Fields(fields) => {
             issues.extend(fields.iter().map(|field| {
                 let message = format!("the held run of the user sync is about changes of {field}");
-                Issue::new(IssueKind::Held, &dn, message).about(field, "")
+                Issue::new(IssueKind::Held, &dn, message).of_field(field)
             }));
             let nothing_left = change.changes.is_empty()
                 && user.origin.as_ref() == Some(&change.origin)

@@ -89,7 +89,7 @@ async fn an_unknown_attribute_shows_in_a_mapping_and_in_a_filter() {
     assert_eq!(report.outcome(), CheckOutcome::Warn, "{report:#?}");
     let filter = stage(&report, CheckStageKind::SearchFilter);
     assert_eq!(filter.outcome(), CheckOutcome::Warn);
-    assert!(filter.message.contains("samaccountname"), "{filter:?}");
+    assert!(filter.message.contains("sAMAccountName"), "{filter:?}");
     let mappings = stages(&report, CheckStageKind::FieldMappings);
     let unknown = mappings
         .iter()
@@ -229,6 +229,117 @@ async fn a_role_rule_without_an_answer_fails_by_name_and_the_sample_shows_who_wa
     let ben = shown("uid=ben");
     assert_eq!(ben.user, None);
     assert_eq!(ben.issues[0].r#type(), v1::IssueType::RoleRuleFailed);
+}
+
+/// Such rules have no answer for anybody, so that the check fails by name though there is nobody to try them on; and
+/// what a server does not know of a rule's filter is named though the rest of it matches.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_can_have_no_answer_fails_by_name_whatever_the_sample() {
+    use v1::role_rule::Condition;
+    let mut ldif = units();
+    person(&mut ldif, "Staff", "ada");
+    let group = |name: &str| format!("cn={name},ou=Groups,{BASE}");
+    ldif.entry(&group("dynamic"))
+        .attribute("objectClass", "groupOfURLs")
+        .attribute("cn", "dynamic")
+        .attribute("memberURL", format!("ldap:///ou=Staff,{BASE}??sub?(uid=ada)"))
+        .entry(&group("secret"))
+        .attribute("objectClass", "groupOfNames")
+        .attribute("cn", "secret")
+        .attribute("member", group("dynamic"));
+    let hide = format!(
+        "access to dn.exact=\"{}\" attrs=member by * none",
+        group("secret")
+    );
+    let builder = || {
+        Slapd::builder()
+            .global_config("include /etc/ldap/schema/dyngroup.schema")
+            .first_access(&hide)
+            .ldif(ldif.as_str())
+    };
+    let rule = |condition: Condition, role: &str| v1::RoleRule {
+        condition: Some(condition),
+        role: role.into(),
+    };
+    let mut sync = staff();
+    sync.role_rules = vec![
+        rule(Condition::GroupDn(group("dynamic")), "admin"),
+        rule(Condition::GroupDn(group("secret")), "admin"),
+        rule(
+            Condition::Filter("(|(uid=ada)(!(objectClass=persn)))".into()),
+            "boss",
+        ),
+    ];
+    let mut nobody = sync.clone();
+    nobody.searches[0].filter = "(uid=nobody)".into();
+    let mut world = World::start(builder(), sync.clone()).await;
+    for draft in [sync.clone(), nobody] {
+        let report = check(&mut world.clients, draft).await.report.unwrap();
+        let rules = stages(&report, CheckStageKind::RoleRules);
+        for (stage, name, why) in [
+            (&rules[0], "dynamic", "names its members by a search"),
+            (&rules[1], "secret", "may not read the group's members"),
+        ] {
+            assert_eq!(stage.outcome(), CheckOutcome::Fail, "{stage:?}");
+            assert_eq!(stage.subject, group(name));
+            assert!(
+                stage.message.contains(&group(name)) && stage.message.contains(why),
+                "{stage:?}"
+            );
+        }
+        assert_eq!(rules[2].outcome(), CheckOutcome::Warn, "{:?}", rules[2]);
+        assert!(
+            rules[2].message.contains("persn") && rules[2].hint.contains("4.5.1.7"),
+            "{:?}",
+            rules[2]
+        );
+    }
+    // And the run says so, with who waits, in its issue and in the health of the sync.
+    let run = world.apply().await;
+    let issues = world.issues(&run).await;
+    let of_the_run: Vec<_> = issues.iter().filter(|issue| issue.dn.is_empty()).collect();
+    assert_eq!(of_the_run.len(), 2, "{issues:#?}");
+    let problems = world.problems().await;
+    for (issue, name) in of_the_run.iter().zip(["dynamic", "secret"]) {
+        assert_eq!(issue.r#type(), v1::IssueType::RoleRuleFailed);
+        assert!(issue.message.contains(&group(name)), "{issue:?}");
+        assert!(issue.message.ends_with("; 1 new user waits"), "{issue:?}");
+        assert!(
+            problems.iter().any(|problem| problem.contains(&group(name))),
+            "{problems:?}"
+        );
+    }
+    // Where the server shows them, all is well.
+    let mut expanding = World::start(
+        builder().dynlist(),
+        v1::UserSync {
+            role_rules: sync.role_rules[..1].to_vec(),
+            ..sync
+        },
+    )
+    .await;
+    let report = check(&mut expanding.clients, staff_with(&group("dynamic")))
+        .await
+        .report
+        .unwrap();
+    let rule = stage(&report, CheckStageKind::RoleRules);
+    assert_eq!(
+        (rule.outcome(), rule.message.as_str()),
+        (CheckOutcome::Pass, "1 of 1 sampled entry matches.")
+    );
+    expanding.succeed().await;
+    assert_eq!(expanding.roles().await, [("ada".to_owned(), "admin".to_owned())]);
+}
+
+/// The staff, of whom the members of this group are administrators.
+fn staff_with(group: &str) -> v1::UserSync {
+    v1::UserSync {
+        role_rules: vec![v1::RoleRule {
+            condition: Some(v1::role_rule::Condition::GroupDn(group.into())),
+            role: "admin".into(),
+        }],
+        ..staff()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rollcall_core::check::{Stage, StageKind, StageResult};
 use rollcall_core::guard::HoldReason;
 use rollcall_core::issue::{Issue, IssueKind};
+use rollcall_core::wording::counted;
 
 use super::forecast::Forecast;
 use super::stage;
@@ -97,8 +98,5 @@ fn is_said(issue: &Issue) -> bool {
 }
 
 fn entries(count: usize) -> String {
-    match count {
-        1 => "1 entry".to_owned(),
-        _ => format!("{count} entries"),
-    }
+    counted(count as u64, "entry", "entries")
 }

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use rollcall_core::check::{Stage, StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
+use rollcall_core::filter::{Filter, Undefined};
 use rollcall_core::role::{RoleFinding, RuleAnswer};
+use rollcall_core::schema::Schema;
 use rollcall_core::user_sync::{RoleCondition, RoleRule, UserSyncSettings};
+use rollcall_core::wording::counted;
 use rollcall_ldap::LdapDirectory;
 use rollcall_service::role::{Person, RuleProblem, RuleProblemKind, Rules};
 use tokio::time::Instant;
@@ -37,6 +40,7 @@ pub(super) async fn check(
     dialect: Dialect,
     settings: &UserSyncSettings,
     contexts: &[String],
+    schema: &Schema,
     dns: Vec<String>,
     deadline: Instant,
 ) -> (Vec<Stage>, Roles) {
@@ -62,14 +66,20 @@ pub(super) async fn check(
         let matching = answers
             .iter()
             .filter(|answers| answers.last() == Some(&RuleAnswer::Matches));
-        let (result, message, hint) = judge(rule, problem.as_ref(), matching.count(), dns.len());
+        let judged = judge(rule, problem.as_ref(), matching.count(), dns.len());
+        let (result, message, hint) = match (unknown_to(schema, rule), judged) {
+            (Some((unknown, hint)), (StageResult::Pass | StageResult::Warn, message, _)) => {
+                (StageResult::Warn, format!("{message} {unknown}"), hint)
+            }
+            (_, (result, message, hint)) => (result, message, hint.to_owned()),
+        };
         stages.push(Stage {
             kind: StageKind::RoleRules,
             subject: subject(rule).to_owned(),
             result,
             duration: began.elapsed(),
             message,
-            hint: hint.to_owned(),
+            hint,
         });
     }
     if stages.is_empty() {
@@ -100,11 +110,18 @@ fn say_who_waits(stages: &mut [Stage], findings: &[RoleFinding]) {
             |finding: &&RoleFinding| finding.for_new().is_none() && finding.unevaluated().contains(&index);
         let waiting = findings.iter().filter(waits).count();
         if stage.result == StageResult::Fail && waiting > 0 {
-            stage.message += &format!(
-                " The role of {waiting} of {} sampled entries depends on it: those of them who are new wait.",
-                findings.len()
-            );
+            let sampled = counted(findings.len() as u64, "sampled entry", "sampled entries");
+            stage.message +=
+                &format!(" The role of {waiting} of {sampled} depends on it: whoever of them is new waits.");
         }
+    }
+}
+
+/// What the server does not know of a rule's filter, and what that means.
+fn unknown_to(schema: &Schema, rule: &RoleRule) -> Option<(String, String)> {
+    match &rule.condition {
+        RoleCondition::Filter(filter) => Undefined::of(&Filter::parse(filter).ok()?, schema).words(),
+        RoleCondition::GroupDn(_) => None,
     }
 }
 
@@ -128,16 +145,29 @@ fn judge(
         ),
         None if matching == 0 && sampled > 0 => (
             StageResult::Warn,
-            format!(
-                "None of the {sampled} sampled entries matches, so none of them gets the role {}.",
-                rule.role
-            ),
+            match sampled {
+                1 => format!(
+                    "The one sampled entry does not match, so it does not get the role {}.",
+                    rule.role
+                ),
+                _ => format!(
+                    "None of the {sampled} sampled entries matches, so none of them gets the role {}.",
+                    rule.role
+                ),
+            },
             "That may be right for a small group. A condition on an attribute that the server does not know, or \
              that the bind account may not read, never matches.",
         ),
         None => (
             StageResult::Pass,
-            format!("{matching} of {sampled} sampled entries match."),
+            match (matching, sampled) {
+                (_, 0) => "There is no entry to try the rule on.".to_owned(),
+                (1, _) => format!(
+                    "1 of {} matches.",
+                    counted(sampled as u64, "sampled entry", "sampled entries")
+                ),
+                _ => format!("{matching} of {sampled} sampled entries match."),
+            },
             "",
         ),
     }

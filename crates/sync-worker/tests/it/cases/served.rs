@@ -72,16 +72,34 @@ async fn case_04_values_that_are_not_utf_8_are_no_values() {
         (Some("lat1"), &None)
     );
     let report = world.checked().await.report.unwrap();
-    for (subject, outcome) in [
-        // One of the two has one that can be read.
-        ("uid", CheckOutcome::Warn),
-        ("displayName, cn", CheckOutcome::Warn),
-        ("sn", CheckOutcome::Warn),
+    for (subject, message) in [
+        (
+            "uid",
+            "login: 50 % of 2 entries have a value. 1 entry has a value of uid that cannot be decoded.",
+        ),
+        (
+            "displayName, cn",
+            "display_name: 100 % of 2 entries have a value. 1 entry has a value of displayName that cannot be decoded.",
+        ),
+        (
+            "sn",
+            "family_name: 50 % of 2 entries have a value. 1 entry has a value of sn that cannot be decoded.",
+        ),
     ] {
         let fields = stages(&report, CheckStageKind::FieldMappings);
         let of_field = fields.iter().find(|stage| stage.subject == subject).unwrap();
-        assert_eq!(of_field.outcome(), outcome, "{of_field:?}");
+        assert_eq!(of_field.outcome(), CheckOutcome::Warn, "{of_field:?}");
+        assert_eq!(of_field.message, message);
     }
+    let run = world.apply().await;
+    let issues = world.issues(&run).await;
+    let mut attributes: Vec<_> = issues.iter().map(|issue| issue.attribute.as_str()).collect();
+    attributes.sort_unstable();
+    assert_eq!(
+        attributes,
+        ["displayName", "sn", "uid"],
+        "as the admin wrote them"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
