@@ -179,7 +179,7 @@ fn an_entry_that_two_searches_find_is_one() {
     survey.see(0, &person(1, &[]));
     survey.see(1, &person(1, &[]));
     let stages = stages(&survey);
-    assert!(one(&stages, "uid").message.contains("100 % of 1 entry have"));
+    assert!(one(&stages, "uid").message.contains("100 % of 1 entry has"));
     assert!(
         stages.iter().all(|stage| stage.result == StageResult::Pass),
         "{stages:#?}"
