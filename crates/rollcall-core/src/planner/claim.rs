@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::known::Offered;
-use super::{Neighbour, Planner};
 use crate::claims::{Claimant, Want, Wants};
-use crate::id::{UserId, UserSyncId};
+use crate::id::UserId;
 use crate::identifier::normalize;
 use crate::judgement::Judged;
 use crate::plan::{Change, ChangeKind};
@@ -108,89 +107,6 @@ impl Claim {
             may_link: self.before.as_ref().is_none_or(|user| user.origin.is_none()),
         }
     }
-}
-
-/// Whoever asks for identifiers, or holds some.
-pub(super) enum Party {
-    Claim(Box<Claim>),
-    Bystander(Bystander),
-    Neighbour(Box<Neighbour>),
-}
-
-impl Party {
-    pub(super) fn dn(&self) -> &str {
-        match self {
-            Self::Claim(claim) => &claim.judged.dn,
-            Self::Bystander(bystander) => &bystander.dn,
-            Self::Neighbour(neighbour) => {
-                let origin = neighbour.user().origin.as_ref();
-                origin.map_or("", |origin| &origin.dn)
-            }
-        }
-    }
-
-    /// The user, unless it asks and is not taken.
-    pub(super) fn user(&self) -> Option<UserId> {
-        match self {
-            Self::Claim(claim) => Some(claim.user),
-            Self::Bystander(_) => None,
-            Self::Neighbour(neighbour) => Some(neighbour.user().id),
-        }
-    }
-
-    /// How others name it, and find it again.
-    pub(super) fn named(&self, planner: &Planner<'_>) -> Named {
-        match self {
-            Self::Claim(claim) => Named {
-                dn: Some(claim.judged.dn.clone()),
-                user_sync: None,
-                entry: Some(planner.entry(&claim.judged.external_id)),
-            },
-            Self::Bystander(bystander) => {
-                let visible = !bystander.dn.is_empty();
-                let of_other = bystander.entry.user_sync != *planner.user_sync;
-                Named {
-                    dn: visible.then(|| bystander.dn.clone()),
-                    user_sync: (visible && of_other).then(|| bystander.entry.user_sync.clone()),
-                    entry: Some(bystander.entry.clone()),
-                }
-            }
-            Self::Neighbour(neighbour) => {
-                let origin = neighbour.user().origin.as_ref();
-                // The same directory: its admin sees the other entry anyway.
-                let visible = origin.filter(|origin| origin.directory == planner.settings.directory);
-                Named {
-                    dn: visible.map(|origin| origin.dn.clone()),
-                    user_sync: visible.map(|origin| origin.user_sync.clone()),
-                    entry: origin.map(|origin| OtherEntry {
-                        user_sync: origin.user_sync.clone(),
-                        external_id: origin.external_id.clone(),
-                    }),
-                }
-            }
-        }
-    }
-
-    /// True if the pull did not meet its entry.
-    pub(super) fn is_unmet(&self) -> bool {
-        matches!(self, Self::Claim(claim) if !claim.met)
-    }
-
-    pub(super) fn claimant(&self) -> Claimant {
-        match self {
-            Self::Claim(claim) => claim.claimant(),
-            Self::Bystander(bystander) => bystander.claimant(),
-            Self::Neighbour(neighbour) => neighbour.claimant(),
-        }
-    }
-}
-
-/// A party, as an issue may name it.
-pub(super) struct Named {
-    pub(super) dn: Option<String>,
-    /// Its user sync, if it is another one of the same directory.
-    pub(super) user_sync: Option<UserSyncId>,
-    pub(super) entry: Option<OtherEntry>,
 }
 
 impl Bystander {

@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::claim::{Claim, Named, Party, held};
+use super::claim::{Claim, held};
 use super::known::Offered;
 use super::order::{Ordered, order_claims};
 use super::outsider::Outsider;
+use super::party::{Named, Party};
 use super::{OrderedClaims, Planner};
 use crate::claims::{Claimant, Outcome, Refusal, Settled, Want, Wants, settle};
 use crate::external_id::ExternalId;
