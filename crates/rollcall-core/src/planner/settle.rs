@@ -9,6 +9,7 @@ use super::outsider::Outsider;
 use super::party::{Named, Party};
 use super::{OrderedClaims, Planner};
 use crate::claims::{Claimant, Outcome, Refusal, Settled, Want, Wants, settle};
+use crate::dn::is_same_dn;
 use crate::external_id::ExternalId;
 use crate::id::UserId;
 use crate::identifier::normalize;
@@ -451,11 +452,6 @@ fn refused(dn: &str, field: &str, value: &str, refusal: &Refusal, names: Option<
         }
     };
     let (kind, message, other_dn) = match refusal {
-        // Somebody was deleted, and made anew where they were.
-        Refusal::Rival(rival) if dn_of(rival).as_deref() == Some(dn) => {
-            let message = "the user of an earlier entry with the same distinguished name has it";
-            (taken, message.to_owned(), None)
-        }
         Refusal::Rival(rival) if names.is_some_and(|names| names.unmet.contains(rival)) => {
             (taken, "another user has it".to_owned(), dn_of(rival))
         }
@@ -481,6 +477,16 @@ fn refused(dn: &str, field: &str, value: &str, refusal: &Refusal, names: Option<
             };
             (taken, message, outsider.and_then(|outsider| outsider.dn.clone()))
         }
+    };
+    // Somebody was deleted, and made anew where they were.
+    let made_anew = other_dn.as_deref().is_some_and(|other| is_same_dn(other, dn));
+    let (kind, message, other_dn) = match made_anew {
+        true => {
+            let message =
+                "the entry was deleted and made anew: the user of the former entry of this name has it";
+            (taken, message.to_owned(), None)
+        }
+        false => (kind, message, other_dn),
     };
     let mut issue = Issue::new(kind, dn, message).of_field(field).valued(value);
     issue.other_user_sync = user_sync;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use rollcall_core::id::{UserId, Uuid};
-use rollcall_core::user::Profile;
-use rollcall_proto::v1::{self, IssueType, SyncRunMode, SyncRunState};
+use rollcall_core::user::{Profile, UserState};
+use rollcall_proto::v1::{self, ChangeType, IssueType, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{NewUser, Recorded};
-use rollcall_testkit::Slapd;
+use rollcall_testkit::{Ldif, Slapd};
 
 use crate::company::{Company, staff, sync_of};
 use crate::harness::{ADMIN, TestWorker, ok};
@@ -152,6 +152,135 @@ async fn a_login_of_another_tenant_is_taken_where_logins_are_unique_everywhere_a
             assert_eq!(issue.r#type(), IssueType::LoginTaken);
             let told = format!("{issue:?}").to_lowercase();
             assert!(!told.contains("acme"), "{told}");
+        }
+    }
+}
+
+/// An admin who saw one of several addresses would mend the wrong one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unusable_address_is_told_with_the_other_values_that_there_were() {
+    let mut ldif = units();
+    for (uid, mails) in [
+        ("ada", ["ada at work", "ada@example.org"]),
+        ("ben", ["ben at work", "ben at home"]),
+    ] {
+        ldif.entry(&dn("Staff", uid))
+            .attribute("objectClass", "inetOrgPerson")
+            .attribute("uid", uid)
+            .attribute("cn", uid)
+            .attribute("sn", uid);
+        for mail in mails {
+            ldif.attribute("mail", mail);
+        }
+    }
+    let mut world = World::start(Slapd::builder().ldif(ldif.as_str()), staff()).await;
+    let run = world.apply().await;
+    let issues = world.issues(&run).await;
+    assert_eq!(issues.len(), 1, "a usable one hides no other: {issues:#?}");
+    assert_eq!(issues[0].r#type(), IssueType::EmailInvalid);
+    let said = format!("{} {}", issues[0].value, issues[0].message);
+    for value in ["ben at work", "ben at home"] {
+        assert!(said.contains(value), "{said}");
+    }
+}
+
+/// Nothing but the DN is different, and both the plan and the event say which it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_changes_the_dn_alone_is_told_in_the_plan_and_in_the_event() {
+    let mut ldif = units();
+    person(&mut ldif, "Staff", "ada");
+    let everybody = sync_of(BASE, "(objectClass=inetOrgPerson)");
+    let mut world = World::start(Slapd::builder().ldif(ldif.as_str()), everybody).await;
+    world.succeed().await;
+    let before = world.events().await;
+    let (from, to) = (dn("Staff", "ada"), dn("Guests", "ada"));
+    let ldif = format!(
+        "dn: {from}\nchangetype: modrdn\nnewrdn: uid=ada\ndeleteoldrdn: 0\nnewsuperior: ou=Guests,{BASE}\n"
+    );
+    world.slapd.modify(&ldif).unwrap();
+    let run = world.succeed().await;
+    let request = v1::ListSyncRunChangesRequest {
+        parent: run.name.clone(),
+        ..Default::default()
+    };
+    let changes = ok(world.clients.runs.list_sync_run_changes(request))
+        .await
+        .changes;
+    assert_eq!(changes.len(), 1, "{changes:#?}");
+    assert_eq!((changes[0].r#type(), &changes[0].dn), (ChangeType::Update, &to));
+    let expected = v1::FieldChange {
+        field: "dn".into(),
+        old_value: Some(from.clone()),
+        new_value: Some(to.clone()),
+    };
+    assert_eq!(changes[0].field_changes, [expected]);
+    let events = world
+        .store
+        .list_events(Some(&tenant()), before, 10)
+        .await
+        .unwrap();
+    assert_eq!(events.len(), 1, "{events:#?}");
+    let told: Vec<_> = events[0].changes.iter().collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(
+        (
+            told[0].field.as_str(),
+            told[0].old.as_deref(),
+            told[0].new.as_deref()
+        ),
+        ("dn", Some(from.as_str()), Some(to.as_str()))
+    );
+}
+
+/// The new entry is another person by its id. Where the former user stays, the issue says why the login is taken; where
+/// it goes, the new one gets the login.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_taken_by_the_user_of_a_deleted_entry_of_the_same_name_says_so() {
+    for (missing, stays) in [
+        (v1::MissingUserPolicy::Ignore, true),
+        (v1::MissingUserPolicy::Archive, false),
+    ] {
+        let mut ldif = units();
+        for uid in ["ada", "ben", "cem", "dan"] {
+            person(&mut ldif, "Staff", uid);
+        }
+        let sync = v1::UserSync {
+            missing_users: missing.into(),
+            ..staff()
+        };
+        let mut world = World::start(Slapd::builder().ldif(ldif.as_str()), sync).await;
+        world.succeed().await;
+        let former = world.users().await["ada"].id;
+        let name = dn("Staff", "ada");
+        world
+            .slapd
+            .modify(&format!("dn: {name}\nchangetype: delete\n"))
+            .unwrap();
+        // The same name, as a directory writes it that pays no heed to case.
+        let mut anew = Ldif::new();
+        person(&mut anew, "STAFF", "Ada");
+        world.slapd.add(anew.as_str()).unwrap();
+        for night in 0..2 {
+            let run = world.apply().await;
+            let issues = world.issues(&run).await;
+            if !stays {
+                assert!(night == 0 || issues.is_empty(), "{issues:#?}");
+                continue;
+            }
+            let taken: Vec<_> = issues
+                .iter()
+                .filter(|issue| issue.r#type() == IssueType::LoginTaken)
+                .collect();
+            assert_eq!(taken.len(), 1, "{issues:#?}");
+            assert!(taken[0].message.contains("deleted and made anew"), "{issues:#?}");
+            assert_eq!(world.users().await["ada"].id, former);
+        }
+        if !stays {
+            let users = world.users().await;
+            let user = users.values().find(|user| {
+                user.profile.login.eq_ignore_ascii_case("ada") && user.state == UserState::Active
+            });
+            assert!(user.is_some_and(|user| user.id != former), "{users:#?}");
         }
     }
 }
