@@ -118,7 +118,7 @@ async fn those_of_389_directory_server() {
     let ca = TestCa::new().unwrap();
     let server = Dirsrv::start(&ca).unwrap();
     let place = Place {
-        tls_url: server.tls_url(),
+        url: server.tls_url(),
         ca: ca.pem(),
         bind_dn: server.service().dn,
         bind_password: server.service().password,

@@ -27,7 +27,7 @@ async fn world_without_gateway() -> Option<World<SambaDc>> {
     let ca = TestCa::new().unwrap();
     let samba = SambaDc::start(&ca).unwrap();
     let place = Place {
-        tls_url: samba.tls_url(),
+        url: samba.tls_url(),
         ca: ca.pem(),
         bind_dn: samba.service().dn,
         bind_password: samba.service().password,

@@ -12,6 +12,7 @@ mod guessing;
 mod hostile_tenant;
 mod login;
 mod nobody;
+mod odd_names;
 mod one_bind;
 mod outages;
 mod panics;

@@ -26,6 +26,7 @@ mod judgement;
 mod left_behind;
 mod moves;
 mod names;
+mod odd_names;
 mod overlaps;
 mod relinking;
 mod repeats;

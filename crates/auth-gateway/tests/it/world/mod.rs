@@ -93,7 +93,7 @@ impl World {
             .start()
             .unwrap();
         let place = Place {
-            tls_url: slapd.tls_url(),
+            url: slapd.tls_url(),
             ca: ca.pem(),
             bind_dn: slapd.service_dn(),
             bind_password: slapd.service_password().to_owned(),
@@ -128,7 +128,7 @@ impl<S> World<S> {
         store.migrate().await.unwrap();
         let tenant = TenantId::parse("acme").unwrap();
         let user_sync = UserSyncId::parse("staff").unwrap();
-        let host = HostUrl::parse(&place.tls_url).unwrap();
+        let host = HostUrl::parse(&place.url).unwrap();
         let world = Self {
             sync: UserSyncKey {
                 tenant: tenant.clone(),

@@ -16,7 +16,7 @@ pub(crate) const PASSWORD: &str = "Pässword of ada 1";
 
 /// A directory, and where its people are.
 pub(crate) struct Place {
-    pub(crate) tls_url: String,
+    pub(crate) url: String,
     pub(crate) ca: String,
     pub(crate) bind_dn: String,
     pub(crate) bind_password: String,
@@ -69,10 +69,13 @@ pub(super) fn directory_settings(place: &Place) -> DirectorySettings {
     DirectorySettings {
         display_name: "Headquarters".into(),
         disabled: false,
-        hosts: vec![HostUrl::parse(&place.tls_url).unwrap()],
+        hosts: vec![HostUrl::parse(&place.url).unwrap()],
         port: None,
-        transport_security: TransportSecurity::Ldaps,
-        allow_plaintext: false,
+        transport_security: match place.url.starts_with("ldaps") {
+            true => TransportSecurity::Ldaps,
+            false => TransportSecurity::Plaintext,
+        },
+        allow_plaintext: true,
         ca_certificates: place.ca.clone(),
         tls_server_name: None,
         client_certificate: None,
