@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::introduction::Introduction;
+
 /// When the caller of a request stops waiting.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Instant);
@@ -52,16 +54,27 @@ pub(crate) struct Peer {
     address: SocketAddr,
     certificate_names: Arc<[String]>,
     accepted: Instant,
+    introduction: Arc<Introduction>,
 }
 
 impl Peer {
     /// The other end of a connection that was accepted just now.
-    pub(crate) fn new(address: SocketAddr, certificate_names: impl Into<Arc<[String]>>) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        certificate_names: impl Into<Arc<[String]>>,
+        introduction: Arc<Introduction>,
+    ) -> Self {
         Self {
             address,
             certificate_names: certificate_names.into(),
             accepted: Instant::now(),
+            introduction,
         }
+    }
+
+    /// What it has shown of itself.
+    pub(crate) fn introduction(&self) -> &Introduction {
+        &self.introduction
     }
 
     /// Names in the client's certificate, which the handshake verified. Empty if it showed none.

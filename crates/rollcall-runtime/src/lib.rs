@@ -15,6 +15,7 @@ mod extensions;
 mod failure;
 pub mod health;
 mod http1;
+mod introduction;
 mod layer;
 mod permission;
 pub mod reload;

@@ -7,6 +7,7 @@
 mod connection;
 mod http1;
 mod incoming;
+mod strangers;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -60,6 +61,7 @@ struct Settings {
     max_concurrent_streams: u32,
     connection_age: ConnectionAge,
     handshake_timeout: Duration,
+    first_call_timeout: Duration,
     keepalive_interval: Duration,
     keepalive_timeout: Duration,
     drain: Drain,
@@ -162,6 +164,7 @@ impl GrpcServer {
         let limits = incoming::Limits {
             connections: settings.max_connections,
             handshake: settings.handshake_timeout,
+            first_call: settings.first_call_timeout,
         };
         let incoming = incoming::accept(self.listener, self.tls, limits);
         let close = CancellationToken::new();
@@ -264,6 +267,7 @@ impl Settings {
                 chance,
             },
             handshake_timeout: server.handshake_timeout,
+            first_call_timeout: server.first_call_timeout,
             keepalive_interval: server.keepalive_interval,
             keepalive_timeout: server.keepalive_timeout,
             drain,

@@ -125,9 +125,12 @@ pub struct Server {
     /// Greatest age of a connection; zero for none.
     #[serde(deserialize_with = "duration")]
     pub max_connection_age: Duration,
-    /// Longest TLS handshake.
+    /// Longest TLS handshake, and longest wait for what follows it.
     #[serde(deserialize_with = "duration")]
     pub handshake_timeout: Duration,
+    /// Longest wait for the first call on a connection.
+    #[serde(deserialize_with = "duration")]
+    pub first_call_timeout: Duration,
     /// Time between HTTP/2 pings on an idle connection.
     #[serde(deserialize_with = "duration")]
     pub keepalive_interval: Duration,
@@ -351,6 +354,11 @@ impl Server {
             "server.handshake_timeout",
             self.handshake_timeout,
             ms(100)..=s(60),
+        );
+        mistakes.range(
+            "server.first_call_timeout",
+            self.first_call_timeout,
+            ms(100)..=s(3_600),
         );
         mistakes.range(
             "server.keepalive_interval",

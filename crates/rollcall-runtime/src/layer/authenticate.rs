@@ -54,20 +54,20 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         // Taken out, so that no handler can log it.
         let authorization = request.headers_mut().remove(AUTHORIZATION);
+        let peer = request.extensions().get::<Peer>();
+        let introduction = peer.map(Peer::introduction);
+        introduction.inspect(|introduction| introduction.ask());
         if request.uri().path().starts_with(HEALTH) {
             return Either::Right(self.inner.call(request));
         }
-        let names = request
-            .extensions()
-            .get::<Peer>()
-            .map(|peer| peer.certificate_names())
-            .unwrap_or_default();
+        let names = peer.map(Peer::certificate_names).unwrap_or_default();
         match self.callers.identify(
             authorization.as_ref().map(|value| value.as_bytes()),
             names,
             || Clock::System.now(),
         ) {
             Ok(caller) => {
+                introduction.inspect(|introduction| introduction.prove());
                 let span = tracing::Span::current();
                 span.record("caller.name", caller.name());
                 if !caller.credential().is_empty() {

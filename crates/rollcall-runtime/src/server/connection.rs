@@ -3,22 +3,53 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 use x509_parser::extensions::GeneralName;
 
 use crate::extensions::Peer;
+use crate::introduction::Introduction;
 
 /// An accepted connection. Gives its place back when it goes.
 pub(crate) struct Connection {
     stream: Stream,
     peer: Peer,
+    silence: Option<Silence>,
+    dismissal: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: OwnedSemaphorePermit,
+}
+
+/// How long a connection may say nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// Until its first bytes.
+    pub(super) bytes: Duration,
+    /// From then on until its first call.
+    pub(super) call: Duration,
+}
+
+/// A connection on which no call has been seen.
+struct Silence {
+    end: Pin<Box<Sleep>>,
+    has_spoken: bool,
+    call: Duration,
+}
+
+/// What a connection is made of beside its stream.
+pub(super) struct Accepted {
+    pub(super) address: SocketAddr,
+    pub(super) introduction: Arc<Introduction>,
+    pub(super) place: OwnedSemaphorePermit,
+    pub(super) patience: Patience,
 }
 
 enum Stream {
@@ -27,31 +58,64 @@ enum Stream {
 }
 
 impl Connection {
-    pub(super) fn plain(stream: TcpStream, address: SocketAddr, place: OwnedSemaphorePermit) -> Self {
-        let peer = Peer::new(address, []);
-        Self {
-            stream: Stream::Plain(stream),
-            peer,
-            _place: place,
-        }
+    pub(super) fn plain(stream: TcpStream, accepted: Accepted) -> Self {
+        Self::new(Stream::Plain(stream), Vec::new(), accepted)
     }
 
-    pub(super) fn tls(
-        stream: TlsStream<TcpStream>,
-        address: SocketAddr,
-        place: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(super) fn tls(stream: TlsStream<TcpStream>, accepted: Accepted) -> Self {
         let leaf = stream
             .get_ref()
             .1
             .peer_certificates()
             .and_then(|chain| chain.first());
         let certificate_names = leaf.map(|leaf| names(leaf)).unwrap_or_default();
-        let peer = Peer::new(address, certificate_names);
+        Self::new(Stream::Tls(Box::new(stream)), certificate_names, accepted)
+    }
+
+    fn new(stream: Stream, certificate_names: Vec<String>, accepted: Accepted) -> Self {
+        let Accepted {
+            address,
+            introduction,
+            place,
+            patience,
+        } = accepted;
         Self {
-            stream: Stream::Tls(Box::new(stream)),
-            peer,
+            stream,
+            dismissal: Box::pin(introduction.dismissal()),
+            peer: Peer::new(address, certificate_names, introduction),
+            silence: Some(Silence {
+                end: Box::pin(tokio::time::sleep(patience.bytes)),
+                has_spoken: false,
+                call: patience.call,
+            }),
             _place: place,
+        }
+    }
+
+    /// Ready with an error once the connection has to end.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.peer.introduction().has_asked() {
+            self.silence = None;
+        }
+        if let Some(silence) = &mut self.silence
+            && silence.end.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "no call came"));
+        }
+        self.dismissal
+            .as_mut()
+            .poll(cx)
+            .map(|()| io::Error::new(io::ErrorKind::ConnectionAborted, "others need the place"))
+    }
+
+    /// Bytes came: now there is time for a call.
+    fn hear(&mut self) {
+        if let Some(silence) = &mut self.silence
+            && !silence.has_spoken
+        {
+            silence.has_spoken = true;
+            let end = tokio::time::Instant::now() + silence.call;
+            silence.end.as_mut().reset(end);
         }
     }
 }
@@ -91,10 +155,18 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        if let Poll::Ready(error) = self.poll_end(cx) {
+            return Poll::Ready(Err(error));
+        }
+        let before = buffer.filled().len();
+        ready!(match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        })?;
+        if buffer.filled().len() > before {
+            self.hear();
         }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,18 +1,19 @@
 //! Accepts connections, never more than allowed at a time, and does the TLS handshakes beside each other.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::connection::Connection;
+use super::connection::{Accepted, Connection, Patience};
 use super::http1;
+use super::strangers::Strangers;
 use crate::config::{HTTP_1, SharedTls};
+use crate::introduction::Introduction;
 
 /// Pause after a failed accept, most likely for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -23,7 +24,9 @@ const READY: usize = 64;
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     pub(super) connections: u32,
+    /// For a handshake, and for what follows it.
     pub(super) handshake: Duration,
+    pub(super) first_call: Duration,
 }
 
 /// The stream of connections. The port closes when the stream is dropped.
@@ -48,18 +51,33 @@ async fn accept_all(
     limits: Limits,
     ready: &mpsc::Sender<io::Result<Connection>>,
 ) {
-    let places = Arc::new(Semaphore::new(
-        usize::try_from(limits.connections).unwrap_or(usize::MAX),
-    ));
+    let most = usize::try_from(limits.connections).unwrap_or(usize::MAX);
+    let places = Arc::new(Semaphore::new(most));
+    let strangers = Strangers::new((most / 4).max(1));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, address)) => {
+                // Somebody waits: only now does a stranger have to go.
+                if places.available_permits() == 0 {
+                    strangers.make_room();
+                }
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                    return;
+                };
                 let (tls, ready) = (tls.current(), ready.clone());
+                let introduction = Arc::<Introduction>::default();
+                strangers.admit(&introduction);
+                let accepted = Accepted {
+                    address,
+                    introduction,
+                    place,
+                    patience: Patience {
+                        bytes: limits.handshake,
+                        call: limits.first_call,
+                    },
+                };
                 tokio::spawn(async move {
-                    match establish(stream, address, place, tls, limits.handshake).await {
+                    match establish(stream, accepted, tls).await {
                         // Nobody receives it if the server is stopping.
                         Ok(connection) => drop(ready.send(Ok(connection)).await),
                         Err(error) => {
@@ -78,28 +96,30 @@ async fn accept_all(
 
 async fn establish(
     stream: TcpStream,
-    address: SocketAddr,
-    place: OwnedSemaphorePermit,
+    accepted: Accepted,
     tls: Option<TlsAcceptor>,
-    patience: Duration,
 ) -> io::Result<Connection> {
     stream.set_nodelay(true)?;
+    let (patience, dismissal) = (accepted.patience.bytes, accepted.introduction.dismissal());
     let handshake = async {
         let Some(tls) = tls else {
             if !http1::begins_as_http2(&stream).await? {
                 http1::refuse(stream).await?;
                 return Err(io::Error::other("a client of HTTP/1"));
             }
-            return Ok(Connection::plain(stream, address, place));
+            return Ok(Connection::plain(stream, accepted));
         };
         let stream = tls.accept(stream).await?;
         if stream.get_ref().1.alpn_protocol() == Some(HTTP_1) {
             http1::refuse(stream).await?;
             return Err(io::Error::other("a client of HTTP/1"));
         }
-        Ok(Connection::tls(stream, address, place))
+        Ok(Connection::tls(stream, accepted))
     };
-    tokio::time::timeout(patience, handshake)
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    tokio::select! {
+        result = tokio::time::timeout(patience, handshake) => {
+            result.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        }
+        () = dismissal => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
 }

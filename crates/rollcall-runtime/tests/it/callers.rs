@@ -11,9 +11,9 @@ use crate::certificates::Authority;
 use crate::probe_service::{SERVICE, call, send};
 use crate::running::{PATIENCE, Running};
 
-const TOKEN: &str = "correct horse";
+pub(crate) const TOKEN: &str = "correct horse";
 
-fn token_caller(quota: &str) -> String {
+pub(crate) fn token_caller(quota: &str) -> String {
     caller_with_token("frontend", TOKEN, quota)
 }
 
@@ -33,7 +33,7 @@ fn certificate_caller(name: &str, certificate_name: &str) -> String {
     )
 }
 
-fn code<T>(answer: Result<T, tonic::Status>) -> Code {
+pub(crate) fn code<T>(answer: Result<T, tonic::Status>) -> Code {
     answer.err().map_or(Code::Ok, |status| status.code())
 }
 
@@ -96,7 +96,10 @@ async fn a_used_up_quota_says_when_to_come_back() {
     );
 }
 
-async fn over_tls(server: &Running, tls: ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
+pub(crate) async fn over_tls(
+    server: &Running,
+    tls: ClientTlsConfig,
+) -> Result<Channel, tonic::transport::Error> {
     server.endpoint("https").tls_config(tls)?.connect().await
 }
 

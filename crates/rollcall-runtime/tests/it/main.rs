@@ -15,4 +15,5 @@ mod refused;
 mod reloaded;
 mod running;
 mod selfish;
+mod strangers;
 mod stream_age;
