@@ -14,9 +14,14 @@ pub use crate::permission::Permission;
 
 mod known;
 mod quota;
+mod room;
 
 pub(crate) use known::{Callers, NobodyLeft};
 use quota::Quota;
+pub(crate) use room::Room;
+
+/// Bytes of the requests of one caller under way but small ones: half of what all have.
+const ROOM: usize = 32 * 1024 * 1024;
 
 /// A service that calls.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub struct Caller {
     /// One for all credentials of the caller.
     quota: Option<Arc<Quota>>,
     actor_required: bool,
+    /// One for all credentials of the caller.
+    room: Room,
 }
 
 /// Whose data a call is about.
@@ -122,6 +129,11 @@ impl Caller {
         self.actor_required
     }
 
+    /// Room for its requests.
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
     /// Takes one call from the quota.
     pub(crate) fn spend(&self) -> Result<(), Error> {
         let Some(quota) = &self.quota else { return Ok(()) };
@@ -130,7 +142,7 @@ impl Caller {
         })
     }
 
-    fn new(entry: &CallerEntry, credential: String, quota: Option<Arc<Quota>>) -> Self {
+    fn new(entry: &CallerEntry, credential: String, quota: Option<Arc<Quota>>, room: Room) -> Self {
         let tenants = if entry.tenants == ["*"] {
             Tenants::All
         } else {
@@ -143,6 +155,7 @@ impl Caller {
             tenants,
             quota,
             actor_required: entry.actor_required,
+            room,
         }
     }
 
@@ -154,6 +167,7 @@ impl Caller {
             tenants: Tenants::All,
             quota: None,
             actor_required: false,
+            room: Room::new(ROOM),
         }
     }
 }

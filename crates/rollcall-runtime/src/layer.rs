@@ -9,6 +9,7 @@ pub(crate) mod metadata_size;
 pub(crate) mod only_grpc;
 pub(crate) mod quota;
 pub(crate) mod refuse_if;
+pub(crate) mod request_memory;
 pub(crate) mod stream_age;
 pub(crate) mod trace;
 

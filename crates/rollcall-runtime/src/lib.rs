@@ -19,6 +19,7 @@ mod introduction;
 mod layer;
 mod permission;
 pub mod reload;
+mod request_size;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;

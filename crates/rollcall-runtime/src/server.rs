@@ -20,6 +20,7 @@ use tonic::service::Routes;
 use tower::ServiceBuilder;
 
 pub use crate::extensions::{Deadline, RequestId};
+pub use crate::request_size::{MAX_AUTHENTICATE_BYTES, MAX_REQUEST_BYTES};
 
 use crate::caller::Callers;
 use crate::config::{Drain, Server, Shared, SharedTls, certificate_is_optional, tls_acceptor};
@@ -30,17 +31,13 @@ use crate::layer::deadline::DeadlineLayer;
 use crate::layer::explain::ExplainLayer;
 use crate::layer::quota::QuotaLayer;
 use crate::layer::refuse_if::RefuseIfLayer;
+use crate::layer::request_memory::RequestMemoryLayer;
 use crate::layer::stream_age::{ConnectionAge, StreamAgeLayer};
 use crate::layer::trace::TraceLayer;
 use crate::layer::{compression, metadata_size, only_grpc};
 use crate::reload::Replaceable;
+use crate::request_size::SMALL_BYTES;
 
-/// Largest request of an administrative service, in bytes.
-pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
-/// Largest request of the authentication service, in bytes.
-pub const MAX_AUTHENTICATE_BYTES: usize = 16 * 1024;
-/// Largest request of health and reflection, in bytes.
-const MAX_SMALL_BYTES: usize = 16 * 1024;
 /// The compression that every service takes, and answers with when the request came with it. The limits above count
 /// what a request becomes.
 pub const COMPRESSION: CompressionEncoding = CompressionEncoding::Gzip;
@@ -155,6 +152,7 @@ impl GrpcServer {
             .layer(DeadlineLayer {
                 default: settings.default_timeout,
             })
+            .layer(RequestMemoryLayer::new())
             .map_request(compression::only_when_asked)
             .layer(ExplainLayer {
                 services: health.services(),
@@ -239,18 +237,18 @@ pub fn with_health_and_reflection(
         .add_service(
             health
                 .service()
-                .max_decoding_message_size(MAX_SMALL_BYTES)
+                .max_decoding_message_size(SMALL_BYTES)
                 .accept_compressed(COMPRESSION)
                 .send_compressed(COMPRESSION),
         )
         .add_service(
-            v1.max_decoding_message_size(MAX_SMALL_BYTES)
+            v1.max_decoding_message_size(SMALL_BYTES)
                 .accept_compressed(COMPRESSION)
                 .send_compressed(COMPRESSION),
         )
         .add_service(
             v1alpha
-                .max_decoding_message_size(MAX_SMALL_BYTES)
+                .max_decoding_message_size(SMALL_BYTES)
                 .accept_compressed(COMPRESSION)
                 .send_compressed(COMPRESSION),
         ))

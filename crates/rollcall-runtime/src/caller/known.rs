@@ -8,7 +8,7 @@ use rollcall_core::error::Error;
 use subtle::ConstantTimeEq;
 
 use super::quota::Quota;
-use super::{Caller, unauthenticated};
+use super::{Caller, ROOM, Room, unauthenticated};
 use crate::config::{CallerEntry, parse_sha256, parse_time};
 
 /// The callers that a server knows. Clones share them, also when they are replaced.
@@ -111,7 +111,9 @@ impl Listed {
     }
 
     fn add(&mut self, entry: &CallerEntry, quota: Option<&Arc<Quota>>) {
-        let having_shown = |credential: String| Arc::new(Caller::new(entry, credential, quota.cloned()));
+        let room = Room::new(ROOM);
+        let having_shown =
+            |credential: String| Arc::new(Caller::new(entry, credential, quota.cloned(), room.clone()));
         let one = ("token".to_owned(), &entry.token_sha256, "");
         let several = entry.tokens.iter().map(|token| {
             let credential = format!("token:{}", token.id);

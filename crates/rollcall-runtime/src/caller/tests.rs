@@ -167,7 +167,7 @@ fn extensions(permissions: &[Permission], tenants: &[&str]) -> http::Extensions 
         tenants: tenants.iter().map(|tenant| (*tenant).to_owned()).collect(),
         ..CallerEntry::default()
     };
-    let caller = Caller::new(&entry, String::new(), None);
+    let caller = Caller::new(&entry, String::new(), None, Room::new(ROOM));
     let mut extensions = http::Extensions::new();
     extensions.insert(Arc::new(caller));
     extensions

@@ -13,6 +13,7 @@ mod probe_service;
 mod reflection;
 mod refused;
 mod reloaded;
+mod request_memory;
 mod running;
 mod selfish;
 mod strangers;
