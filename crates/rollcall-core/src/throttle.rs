@@ -104,9 +104,7 @@ impl ThrottlePolicy {
             ..ThrottleState::new(now)
         };
         let mut state = match state {
-            // A clock that was set back must not keep a window open for longer than its length. But attempts
-            // arrive a little out of order, and clocks of replicas differ a little: that begins no new window.
-            Some(state) if state.last_time - MAX_SKEW <= now && now < self.end(&state) => state,
+            Some(state) if now < self.end(&state.no_later_than(now)) => state.no_later_than(now),
             _ => fresh,
         };
         let is_shared =
@@ -150,6 +148,21 @@ impl ThrottleState {
             failures: 0,
             reserved: 0,
             proven_time: None,
+        }
+    }
+
+    /// Attempts arrive a little out of order, and clocks of replicas differ a little. What lies further ahead was written by
+    /// a clock that is wrong, or that was set back since. It counts as of now: nothing is forgotten for it. Whoever finds
+    /// it so has to save it so, or it would be as of now for ever.
+    pub fn no_later_than(self, now: DateTime<Utc>) -> Self {
+        let clamped = |time: DateTime<Utc>| match time - MAX_SKEW > now {
+            true => now,
+            false => time,
+        };
+        Self {
+            window_start: clamped(self.window_start),
+            last_time: clamped(self.last_time),
+            ..self
         }
     }
 
@@ -301,7 +314,31 @@ mod tests {
             failures: 3,
             ..ThrottleState::new(at(1000))
         };
-        assert!(POLICY.reserve(Some(state), None, at(0)).is_ok());
+        assert_eq!(POLICY.reserve(Some(state), None, at(0)), Err(POLICY.lock));
+    }
+
+    #[test]
+    fn failures_that_a_clock_ahead_wrote_are_not_forgotten() {
+        let mut state = None;
+        for failure in 0..3 {
+            let minute = if failure == 1 { 60 } else { 0 };
+            let (reserved, slot) = ThrottlePolicy {
+                lock: TimeDelta::hours(2),
+                window: TimeDelta::hours(2),
+                ..POLICY
+            }
+            .reserve(state, None, at(minute))
+            .unwrap();
+            state = Some(reserved.settle(slot, Settlement::Failure));
+        }
+        assert_eq!(state.unwrap().failures, 3);
+        let ahead = ThrottleState {
+            failures: 2,
+            ..ThrottleState::new(at(60))
+        };
+        let (state, _) = POLICY.reserve(Some(ahead), None, at(0)).unwrap();
+        assert_eq!((state.failures, state.reserved), (2, 1));
+        assert!(POLICY.reserve(Some(state), None, at(1)).is_err());
     }
 
     #[test]

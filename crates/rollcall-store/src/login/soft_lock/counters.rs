@@ -49,6 +49,7 @@ impl Counters {
         now: DateTime<Utc>,
     ) -> Reserved {
         let mut taken: HashMap<Key, ThrottleState> = HashMap::new();
+        let mut set_back = Vec::new();
         let mut slots = Vec::with_capacity(reservations.len());
         let mut refused: Option<(TimeDelta, ThrottleSubject)> = None;
         let wanted = reservations
@@ -57,6 +58,11 @@ impl Counters {
         for (subject, policy, shared) in wanted {
             let key = key(tenant, subject);
             let state = taken.get(&key).or_else(|| self.states.get(&key)).copied();
+            if let Some(ahead) = state
+                && ahead != ahead.no_later_than(now)
+            {
+                set_back.push((key.clone(), ahead.no_later_than(now)));
+            }
             match policy.reserve(state, shared, now) {
                 Ok((state, slot)) => {
                     taken.insert(key, state);
@@ -72,13 +78,18 @@ impl Counters {
             }
         }
         if let Some((time, subject)) = refused {
+            self.change(set_back);
             return Reserved::Wait { time, subject };
         }
-        for (key, state) in taken {
+        self.change(taken);
+        Reserved::Taken(slots)
+    }
+
+    fn change(&mut self, states: impl IntoIterator<Item = (Key, ThrottleState)>) {
+        for (key, state) in states {
             let was = self.states.insert(key.clone(), state);
             self.changed.entry(key).or_insert(was);
         }
-        Reserved::Taken(slots)
     }
 
     /// The slots that a reservation needs. At an address that is known to be the user's that is one of the address's own

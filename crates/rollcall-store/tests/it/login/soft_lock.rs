@@ -17,6 +17,7 @@ on_both! {
     an_attempt_with_the_same_password_shares_a_slot_of_unknown_outcome,
     an_address_that_is_the_user_s_has_a_count_of_its_own,
     all_addresses_together_stay_below_a_threshold_that_is_known,
+    a_clock_ahead_makes_nobody_forget_and_locks_nobody_for_ever,
     old_counters_go,
 }
 
@@ -274,6 +275,31 @@ async fn all_addresses_together_stay_below_a_threshold_that_is_known(engine: Eng
     assert!(
         taken(&store, &home, 6).await.is_none(),
         "the directory would lock"
+    );
+}
+
+/// A gateway whose clock is an hour ahead, or was before it was set back.
+async fn a_clock_ahead_makes_nobody_forget_and_locks_nobody_for_ever(engine: Engine) {
+    let store = engine.store().await;
+    let guess = [limited(user(), 3)];
+    let (hour, lock) = (3_600, 15 * 60);
+    assert!(fail(&store, &guess, hour).await);
+    assert!(fail(&store, &guess, hour).await);
+    assert!(fail(&store, &guess, 0).await, "the third of three");
+    assert!(!fail(&store, &guess, 1).await, "two failures were forgotten");
+    for seconds in [60, lock - 1] {
+        assert!(!fail(&store, &guess, seconds).await);
+    }
+    assert!(
+        fail(&store, &guess, lock + 1).await,
+        "locked for as long as the clock was ahead"
+    );
+    let again = [limited(client(), 1)];
+    assert!(fail(&store, &again, hour).await);
+    assert!(!fail(&store, &again, 0).await);
+    assert!(
+        fail(&store, &again, lock + 1).await,
+        "a refusal lengthens the lock"
     );
 }
 
