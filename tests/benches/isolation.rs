@@ -6,19 +6,15 @@
 //! that of the rounds alone, since callers who get no answer leave the machine to the others.
 #![allow(clippy::print_stdout, missing_docs)]
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use rollcall_proto::v1;
-use rollcall_testkit::{Ldif, Postgres, Slapd, TestCa, wait_for};
+use rollcall_testkit::{Ldif, Postgres, Proxy, Slapd, TestCa, wait_for};
 use system_tests::bench::{build_release, median, table};
 use system_tests::load::{Crowd, Measured, keep_trying, log_in};
 use system_tests::{Backend, System, directory_of, sync_of};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
 const BASE: &str = "dc=rollcall,dc=test";
 const PEOPLE: usize = 2_000;
@@ -34,7 +30,7 @@ struct Deployment {
     system: System,
     others: Vec<Crowd>,
     frozen: (Slapd, Crowd),
-    slow: (Arc<AtomicBool>, Crowd),
+    slow: (Proxy, Crowd),
     _servers: Vec<Slapd>,
 }
 
@@ -90,17 +86,16 @@ impl Deployment {
         for _ in 0..6 {
             servers.push(company(&ca).await?);
         }
-        let late = Arc::new(AtomicBool::new(false));
-        let line = slow_line(servers[5].tls_address(), late.clone()).await?;
+        let line = Proxy::start(servers[5].tls_address()).await?;
         let mut ports: Vec<u16> = servers.iter().map(|server| server.tls_address().port()).collect();
-        ports.push(line.port());
+        ports.push(line.address().port());
         let system = System::start_as_shipped(backend, &ports).await?;
         let mut crowds = Vec::new();
         for (number, server) in servers.iter().enumerate() {
             let tenant = format!("tenants/t{number}");
             let mut directory = directory_of(server, &ca);
             if number == 5 {
-                directory.hosts = vec![format!("ldaps://{line}")];
+                directory.hosts = vec![format!("ldaps://{}", line.address())];
             }
             let sync = sync_of(&format!("{tenant}/directories/hq"), &people_dn());
             system.connect_with(&tenant, directory, sync).await?;
@@ -127,7 +122,7 @@ impl Deployment {
             system,
             others,
             frozen: (frozen_server, frozen),
-            slow: (late, slow),
+            slow: (line, slow),
             _servers: servers,
         })
     }
@@ -171,7 +166,7 @@ impl Deployment {
     async fn round(&mut self, beside: Beside) -> Result<Measured> {
         if beside == Beside::Disturbed {
             self.frozen.0.pause()?;
-            self.slow.0.store(true, Ordering::Relaxed);
+            self.slow.0.delay_answers(LATE);
         }
         let gateway = &self.system.gateway;
         let mut trying = Vec::new();
@@ -184,7 +179,7 @@ impl Deployment {
         tokio::time::sleep(ROUND / 4).await;
         let measured = log_in(gateway, &self.others, CALLERS, ROUND).await;
         drop(trying);
-        self.slow.0.store(false, Ordering::Relaxed);
+        self.slow.0.delay_answers(Duration::ZERO);
         if beside == Beside::Disturbed {
             self.frozen.0.resume()?;
             self.recovered().await?;
@@ -235,37 +230,6 @@ async fn company(ca: &TestCa) -> Result<Slapd> {
 
 fn people_dn() -> String {
     format!("ou=People,{BASE}")
-}
-
-/// A line to a server on which everything that the server says comes late while `late` is set.
-async fn slow_line(server: SocketAddr, late: Arc<AtomicBool>) -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let Ok(far) = TcpStream::connect(server).await else {
-                return;
-            };
-            _ = (near.set_nodelay(true), far.set_nodelay(true));
-            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            tokio::spawn(carry(near_in, far_out, Arc::default()));
-            tokio::spawn(carry(far_in, near_out, late.clone()));
-        }
-    });
-    Ok(address)
-}
-
-async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, late: Arc<AtomicBool>) {
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        if late.load(Ordering::Relaxed) {
-            tokio::time::sleep(LATE).await;
-        }
-        if to.write_all(&buffer[..count]).await.is_err() {
-            return;
-        }
-    }
-    _ = to.shutdown().await;
 }
 
 fn milliseconds(duration: Duration) -> f64 {

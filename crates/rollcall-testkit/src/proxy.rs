@@ -1,16 +1,26 @@
-use anyhow::Result;
 use std::net::SocketAddr;
-use tokio::io::copy_bidirectional;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// A line to a server on loopback that can be cut or fall silent, whatever is on it; closed when dropped.
+/// A line to a server on loopback that can be cut, fall silent or become slow, whatever is on it; closed when dropped.
 pub struct Proxy {
     address: SocketAddr,
     cuts: watch::Sender<u64>,
     silences: watch::Sender<u64>,
+    latency: watch::Sender<Latency>,
     accepting: AbortHandle,
+}
+
+/// How much later than it was sent everything arrives.
+#[derive(Clone, Copy, Default)]
+struct Latency {
+    to_server: Duration,
+    from_server: Duration,
 }
 
 impl Proxy {
@@ -20,16 +30,18 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let (cuts, silences) = (watch::Sender::new(0), watch::Sender::new(0));
-        let (new_cuts, new_silences) = (cuts.clone(), silences.clone());
+        let latency = watch::Sender::new(Latency::default());
+        let (new_cuts, new_silences, new_latency) = (cuts.clone(), silences.clone(), latency.clone());
         let accepting = tokio::spawn(async move {
             // Owned by this task, so that aborting it ends the connections too.
             let mut lines = JoinSet::new();
-            while let Ok((mut caller, _)) = listener.accept().await {
+            while let Ok((caller, _)) = listener.accept().await {
                 let (mut cut, mut silence) = (new_cuts.subscribe(), new_silences.subscribe());
+                let latency = new_latency.subscribe();
                 lines.spawn(async move {
                     let carry = async {
                         tokio::select! {
-                            _ = carried(&mut caller, server) => {}
+                            _ = carried(caller, server, latency) => {}
                             _ = silence.changed() => std::future::pending().await,
                         }
                     };
@@ -46,6 +58,7 @@ impl Proxy {
             address,
             cuts,
             silences,
+            latency,
             accepting,
         })
     }
@@ -60,6 +73,22 @@ impl Proxy {
         self.cuts.send_modify(|count| *count += 1);
     }
 
+    /// From now on everything takes so much longer in both directions, on every connection.
+    pub fn delay(&self, one_way: Duration) {
+        self.latency.send_replace(Latency {
+            to_server: one_way,
+            from_server: one_way,
+        });
+    }
+
+    /// From now on whatever the server says takes so much longer, on every connection.
+    pub fn delay_answers(&self, time: Duration) {
+        self.latency.send_replace(Latency {
+            to_server: Duration::ZERO,
+            from_server: time,
+        });
+    }
+
     /// Carries nothing more on any connection that there is, and ends none: to the caller it looks as if the server's
     /// machine had lost its power. New ones are carried.
     pub fn silence(&self) {
@@ -67,11 +96,37 @@ impl Proxy {
     }
 }
 
-async fn carried(caller: &mut TcpStream, server: SocketAddr) -> std::io::Result<()> {
-    let mut server = TcpStream::connect(server).await?;
+async fn carried(
+    caller: TcpStream,
+    server: SocketAddr,
+    latency: watch::Receiver<Latency>,
+) -> std::io::Result<()> {
+    let server = TcpStream::connect(server).await?;
     caller.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    copy_bidirectional(caller, &mut server).await.map(drop)
+    let ((from_caller, to_caller), (from_server, to_server)) = (caller.into_split(), server.into_split());
+    let asking = copy(from_caller, to_server, || latency.borrow().to_server);
+    let answering = copy(from_server, to_caller, || latency.borrow().from_server);
+    tokio::try_join!(asking, answering).map(drop)
+}
+
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    latency: impl Fn() -> Duration,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        let late = latency();
+        if !late.is_zero() {
+            tokio::time::sleep(late).await;
+        }
+        to.write_all(&buffer[..count]).await?;
+    }
 }
 
 impl Drop for Proxy {

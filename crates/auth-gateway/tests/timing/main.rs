@@ -12,11 +12,8 @@ use std::time::{Duration, Instant};
 use rollcall_core::directory::HostUrl;
 use rollcall_core::user::StateReason;
 use rollcall_core::user_sync::{RoleCondition, RoleRule};
-use rollcall_testkit::Slapd;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use rollcall_testkit::{Proxy, Slapd};
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
 
 use crate::world::{PASSWORD, World, dn, person};
 use rollcall_store::Recorded;
@@ -31,37 +28,14 @@ const ROUNDS: usize = 3;
 const ALIKE: Range<f64> = 0.3..0.7;
 
 /// A directory some way off: whatever passes takes its time in both directions.
-async fn far_away(world: &mut World) -> tokio::task::AbortHandle {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (here, there) = (listener.local_addr().unwrap(), world.server.tls_address());
-    let line = tokio::spawn(async move {
-        let mut flows = JoinSet::new();
-        while let Ok((near, _)) = listener.accept().await {
-            let Ok(far) = TcpStream::connect(there).await else {
-                return;
-            };
-            _ = (near.set_nodelay(true), far.set_nodelay(true));
-            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            flows.spawn(delayed(near_in, far_out));
-            flows.spawn(delayed(far_in, near_out));
-        }
-    });
-    let host = HostUrl::parse(&format!("ldaps://{here}")).unwrap();
+async fn far_away(world: &mut World) -> Proxy {
+    let line = Proxy::start(world.server.tls_address()).await.unwrap();
+    line.delay(ONE_WAY);
+    let host = HostUrl::parse(&format!("ldaps://{}", line.address())).unwrap();
     world
         .update_directory(|settings| settings.hosts = vec![host])
         .await;
-    line.abort_handle()
-}
-
-async fn delayed(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
-    let mut buffer = vec![0; 16 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        tokio::time::sleep(ONE_WAY).await;
-        if to.write_all(&buffer[..count]).await.is_err() {
-            return;
-        }
-    }
-    _ = to.shutdown().await;
+    line
 }
 
 /// How likely a sample of one is larger than a sample of the other: a half if they cannot be told apart.
@@ -94,7 +68,7 @@ async fn nor_where_roles_take_longer_than_the_bind() {
 async fn nobody_can_tell(role_rules: u32) {
     let _alone = MEASURING.lock().await;
     let mut world = World::without_gateway(Slapd::builder()).await;
-    far_away(&mut world).await;
+    let _line = far_away(&mut world).await;
     let rule = |number| RoleRule {
         condition: RoleCondition::Filter(format!("(title={number})")),
         role: format!("role {number}"),
@@ -182,7 +156,7 @@ async fn nor_while_the_directory_is_away() {
         )
         .await
         .unwrap();
-    line.abort();
+    drop(line);
     world.server.stop();
     // The first one notices.
     world.login("ada", PASSWORD).await;
