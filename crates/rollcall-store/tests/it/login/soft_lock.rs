@@ -280,7 +280,7 @@ async fn all_addresses_together_stay_below_a_threshold_that_is_known(engine: Eng
 
 /// A gateway whose clock is an hour ahead, or was before it was set back.
 async fn a_clock_ahead_makes_nobody_forget_and_locks_nobody_for_ever(engine: Engine) {
-    let store = engine.store().await;
+    let store = engine.gateway().await;
     let guess = [limited(user(), 3)];
     let (hour, lock) = (3_600, 15 * 60);
     assert!(fail(&store, &guess, hour).await);
