@@ -11,6 +11,7 @@ mod arguments;
 mod cidr;
 mod layers;
 mod mistake;
+mod settings;
 mod shared;
 mod tls;
 mod token;
@@ -19,37 +20,26 @@ mod value;
 
 use std::path::PathBuf;
 
-use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 pub use arguments::{ConfigArguments, from_process};
 pub use cidr::Cidr;
 pub use layers::Sources;
 pub use mistake::{Mistake, Mistakes};
+pub use settings::Settings;
+use settings::{read, secret_keys};
+pub(crate) use shared::certificate_is_optional;
 pub use shared::{
     CallerEntry, Drain, Egress, Health, IdentifierUniqueness, Keyring, LogFormat, Server, Shared, Store,
     Telemetry, TokenEntry, Users,
 };
 pub(crate) use tls::{HTTP_1, SharedTls, TlsError, tls_acceptor};
-pub(crate) use token::{certificate_is_optional, parse_sha256, parse_time};
+pub(crate) use token::{parse_sha256, parse_time};
 pub(crate) use value::warn_if_open;
 pub use value::{Secret, SecretFileError, duration, optional_address, optional_path};
 
 pub(crate) use layers::{changed_keys, copy_key};
 use trial::Trial;
-
-/// A service's own sections.
-pub trait Settings: DeserializeOwned {
-    /// Beginning of this service's environment variables, for example `AUTH_GATEWAY`.
-    const ENVIRONMENT_PREFIX: &'static str;
-    /// The commented defaults of the service's own sections, and of shared keys whose default differs.
-    const DEFAULTS: &'static str;
-    /// Dotted keys whose values are secret: never printed, not even in a mistake.
-    const SECRETS: &'static [&'static str];
-
-    /// Reports values out of range and contradictions.
-    fn validate(&self, shared: &Shared, mistakes: &mut Mistakes);
-}
 
 /// Settings as loaded and found valid.
 pub struct Loaded<T> {
@@ -139,22 +129,6 @@ fn built_in_defaults<T: Settings>() -> Table {
         .expect("the service's built-in defaults are valid TOML");
     layers::merge(&mut table, own);
     table
-}
-
-fn read<T: Settings>(table: &Table) -> Result<(Shared, T), toml::de::Error> {
-    Ok((table.clone().try_into()?, table.clone().try_into()?))
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
-fn secret_keys<T: Settings>() -> impl Iterator<Item = &'static str> {
-    shared::SECRETS.iter().chain(T::SECRETS).copied()
-}
-
-fn is_secret<T: Settings>(key: &str) -> bool {
-    secret_keys::<T>().any(|secret| secret == key)
 }
 
 fn redact(table: &mut Table, key: &str) {

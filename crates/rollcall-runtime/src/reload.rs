@@ -15,7 +15,7 @@ use crate::config::{
     ConfigArguments, Loaded, Mistakes, Settings, Shared, SharedTls, TlsError, changed_keys, from_process,
     tls_acceptor,
 };
-use crate::server::GrpcServer;
+use crate::server::{GrpcServer, Replaceable};
 use crate::telemetry;
 
 /// How often the files are looked at. What is read must have stayed the same for one more look: it may be written to.
@@ -36,13 +36,6 @@ pub struct Reload<T> {
     files: Vec<PathBuf>,
     hangups: Signal,
     settings: PhantomData<fn() -> T>,
-}
-
-/// What of a running server can be replaced.
-#[derive(Clone)]
-pub(crate) struct Replaceable {
-    pub(crate) callers: Callers,
-    pub(crate) tls: SharedTls,
 }
 
 /// Why nothing was replaced.

@@ -35,13 +35,19 @@ use crate::layer::request_memory::RequestMemoryLayer;
 use crate::layer::stream_age::{ConnectionAge, StreamAgeLayer};
 use crate::layer::trace::TraceLayer;
 use crate::layer::{compression, metadata_size, only_grpc};
-use crate::reload::Replaceable;
 use crate::request_size::SMALL_BYTES;
 
 /// The compression that every service takes, and answers with when the request came with it. The limits above count
 /// what a request becomes.
 pub const COMPRESSION: CompressionEncoding = CompressionEncoding::Gzip;
 const HEALTH: &str = "grpc.health.v1.Health";
+
+/// What of a running server can be replaced.
+#[derive(Clone)]
+pub(crate) struct Replaceable {
+    pub(crate) callers: Callers,
+    pub(crate) tls: SharedTls,
+}
 
 /// A server whose port is open but which does not answer yet.
 pub struct GrpcServer {

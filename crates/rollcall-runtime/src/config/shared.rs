@@ -68,6 +68,11 @@ pub struct CallerEntry {
     pub actor_required: bool,
 }
 
+/// True if one of these callers has a token, or if there are none: a connection without a certificate may be fine.
+pub(crate) fn certificate_is_optional(entries: &[CallerEntry]) -> bool {
+    entries.is_empty() || entries.iter().any(CallerEntry::has_token)
+}
+
 /// One of a caller's bearer tokens, as configured.
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]

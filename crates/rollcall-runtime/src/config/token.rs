@@ -1,13 +1,6 @@
-//! The texts of which a bearer token is configured, and who has one.
+//! The texts of which a bearer token is configured.
 
 use chrono::{DateTime, Utc};
-
-use super::CallerEntry;
-
-/// True if one of these callers has a token, or if there are none: a connection without a certificate may be fine.
-pub(crate) fn certificate_is_optional(entries: &[CallerEntry]) -> bool {
-    entries.is_empty() || entries.iter().any(CallerEntry::has_token)
-}
 
 /// Reads a time as RFC 3339 has it.
 pub(crate) fn parse_time(text: &str) -> Option<DateTime<Utc>> {

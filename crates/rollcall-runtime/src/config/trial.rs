@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use toml::{Table, Value};
 
 use super::layers::{self, Setting};
-use super::{Settings, first_line, is_secret, read};
+use super::settings::{Settings, first_line, is_secret, read};
 
 /// What came of trying a setting.
 pub(super) struct Trial<'a, T> {
