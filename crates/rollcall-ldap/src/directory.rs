@@ -7,6 +7,7 @@ use rollcall_core::dn::is_same_dn;
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::filter::Filter;
+use rollcall_core::person::{self, nobody};
 use rollcall_core::schema::Schema;
 use rollcall_core::secret::Password;
 use rollcall_core::secret_attribute::is_secret;
@@ -25,6 +26,9 @@ use crate::pool::{Lease, Pools, Role};
 use crate::ranges;
 use crate::result_code::ResultCode;
 use crate::root_dse::{self, RootDse};
+
+/// Entries with one external id that are looked at: a person, and aliases with the same value.
+const MAX_NAMESAKES: u32 = 8;
 
 /// A search for one entry whose DN is known.
 #[derive(Clone, Debug)]
@@ -128,8 +132,9 @@ impl LdapDirectory {
         Err(last)
     }
 
-    /// Finds the entry with this external id under any of the bases. Where the server takes a GUID for a DN the whole
-    /// directory is searched, whatever the bases are.
+    /// Finds the person with this external id under any of the bases. Where the server takes a GUID for a DN the whole
+    /// directory is searched, whatever the bases are. An entry that is no person, such as an alias, is nobody, whatever id
+    /// it shows.
     ///
     /// # Errors
     /// As [`find`](Self::find), but a base that does not exist just holds nothing. `Misconfigured` with `SharedId` if
@@ -144,16 +149,32 @@ impl LdapDirectory {
         if let Some(entry) = self.read_by_guid(id, attributes, deadline).await? {
             return Ok(Some(entry));
         }
+        let mut attributes = attributes.to_vec();
+        if !attributes
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(person::ATTRIBUTE))
+        {
+            attributes.push(person::ATTRIBUTE.to_owned());
+        }
+        let dialect = self.pools.dialect.unwrap_or(Dialect::Generic);
         let filter = id.filter().to_string();
         let mut the_entry: Option<Entry> = None;
         for base in base_dns {
             let found = self
-                .find(base, SearchScope::Subtree, &filter, attributes, 2, deadline)
+                .find(
+                    base,
+                    SearchScope::Subtree,
+                    &filter,
+                    &attributes,
+                    MAX_NAMESAKES,
+                    deadline,
+                )
                 .await;
             match found {
                 Ok(found) => {
                     let mut shared = found.more;
-                    for entry in found.entries {
+                    let people = found.entries.into_iter();
+                    for entry in people.filter(|entry| nobody(dialect, entry).is_none()) {
                         // One base may be below another.
                         shared |= the_entry
                             .as_ref()

@@ -14,6 +14,7 @@ use rollcall_runtime::clock::Clock;
 use rollcall_service::directories::Directories;
 use rollcall_store::{LeaseName, LeaseToken, NewAuditEvent, NewRun, Store};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,6 +40,11 @@ use executor::{Executor, Job, Phase};
 use permits::WorkerPermits;
 pub(crate) use permits::per_tenant;
 pub use refresh::{RefreshOutcome, Refreshed};
+
+/// How long it may take a worker whose run rests to let go of the lease.
+const LETTING_GO: Duration = Duration::from_secs(3);
+/// How often it is looked whether it did.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Abandoned runs taken over at a time.
 const TAKEOVERS: u32 = 16;
@@ -286,9 +292,17 @@ impl RunEngine {
 
     /// The lease for something new. What was left half done comes first: its plan may be of another day.
     async fn free_lease(&self, key: &UserSyncKey) -> Result<LeaseToken, Error> {
-        let free = match self.lease(key).await? {
-            Some(lease) => self.take_over(key, lease).await?.ok(),
-            None => None,
+        let patience = Instant::now() + LETTING_GO;
+        let free = loop {
+            if let Some(lease) = self.lease(key).await? {
+                break self.take_over(key, lease).await?.ok();
+            }
+            // A run rests before its worker lets go of the lease, and whoever saw it rest may be here first.
+            let rests = self.x.store.working_run(key).await?.is_none();
+            if !rests || Instant::now() >= patience {
+                break None;
+            }
+            sleep(LOOK_AGAIN).await;
         };
         free.ok_or_else(|| {
             let message = "a run of this user sync is under way; wait for it or cancel it";

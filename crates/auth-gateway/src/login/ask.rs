@@ -9,6 +9,7 @@ use rollcall_core::dn::{Dn, is_same_dn};
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::filter::Filter;
+use rollcall_core::person::{self, nobody};
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::Search;
 use rollcall_core::verdict::Verdict;
@@ -212,7 +213,11 @@ fn judged(question: &Question<'_>, answer: &BindAnswer, entry: Entry) -> Finding
     }
 }
 
+/// Whether the entry is this person: an alias is nobody, whatever id it shows.
 fn is_person(question: &Question<'_>, entry: &Entry) -> bool {
+    if nobody(question.dialect, entry).is_some() {
+        return false;
+    }
     let kind = question.id.kind().clone();
     let values = entry.values(kind.attribute()).to_vec();
     ExternalId::from_values(kind, &values).as_ref() == Ok(question.id)
@@ -232,11 +237,12 @@ fn request_at(question: &Question<'_>, dn: &str) -> Option<ReadRequest> {
     })
 }
 
-/// The id, the account's state and the mapped attributes, each once.
+/// What tells whether it is a person, the id, the account's state and the mapped attributes, each once.
 fn attributes(question: &Question<'_>) -> Vec<String> {
     let mut names: Vec<String> = question.attributes.to_vec();
     let state = question.dialect.state_attributes().map(str::to_owned);
-    for name in state.chain([question.id.kind().attribute().to_owned()]) {
+    let identity = [question.id.kind().attribute(), person::ATTRIBUTE].map(str::to_owned);
+    for name in state.chain(identity) {
         if !names.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
             names.push(name);
         }

@@ -160,16 +160,10 @@ async fn an_entry_that_is_gone_or_out_of_scope_denies_now_and_not_after_the_next
     assert_eq!(world.binds(&format!("uid=eve,ou=Elsewhere,{BASE}")), 0);
 }
 
-/// The tenant says that a number tells who is who, and two people have it.
-#[tokio::test(flavor = "multi_thread")]
-async fn who_cannot_be_told_from_somebody_else_is_let_in_as_neither() {
-    let world = World::new().await;
-    for uid in ["ada", "bob"] {
-        let number = "add: employeeNumber\nemployeeNumber: 7";
-        world.server.modify(&modify(&dn(uid), number)).unwrap();
-    }
+/// The creation of somebody whom a number tells.
+fn numbered_seven(world: &World, login: &str) -> Change {
     let number = IdKind::of_attribute("employeeNumber").unwrap();
-    let sam = Change {
+    Change {
         kind: ChangeKind::Create,
         user: UserId(Uuid::from_u128(7)),
         expected_revision: 0,
@@ -178,11 +172,11 @@ async fn who_cannot_be_told_from_somebody_else_is_let_in_as_neither() {
             user_sync: world.sync.user_sync.clone(),
             directory: world.directory.clone(),
             external_id: ExternalId::from_bytes(number, b"7").unwrap(),
-            dn: dn("sam"),
+            dn: dn(login),
             linked: false,
         },
         profile: Profile {
-            login: "sam".into(),
+            login: login.into(),
             role: "user".into(),
             ..Profile::default()
         },
@@ -191,13 +185,51 @@ async fn who_cannot_be_told_from_somebody_else_is_let_in_as_neither() {
         login_ambiguous: false,
         login_asked_by: None,
         changes: Vec::new(),
-    };
+    }
+}
+
+/// The tenant says that a number tells who is who, and two people have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_be_told_from_somebody_else_is_let_in_as_neither() {
+    let world = World::new().await;
+    for uid in ["ada", "bob"] {
+        let number = "add: employeeNumber\nemployeeNumber: 7";
+        world.server.modify(&modify(&dn(uid), number)).unwrap();
+    }
+    let sam = numbered_seven(&world, "sam");
     world.run(vec![sam], now()).await;
     for password in [PASSWORD, "password of bob"] {
         assert_eq!(world.login("sam", password).await, DENIED);
     }
     assert_eq!(world.audit().await, ["DENIED EXTERNAL_ID_SHARED"; 2]);
     assert_eq!((world.binds(&dn("ada")), world.binds(&dn("bob"))), (0, 0));
+}
+
+/// An alias with the number of a person is nobody: a run passes it over, and so does a login.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_is_nobody_at_a_login_too() {
+    let world = World::new().await;
+    let alias = format!(
+        "dn: cn=sam,{PEOPLE}\nchangetype: add\nobjectClass: alias\nobjectClass: extensibleObject\ncn: sam\n\
+         aliasedObjectName: {}\nuid: sam\nemployeeType: staff\nemployeeNumber: 7\n",
+        dn("ada")
+    );
+    world.server.modify(&alias).unwrap();
+    world.run(vec![numbered_seven(&world, "sam")], now()).await;
+    assert_eq!(world.login("sam", PASSWORD).await, DENIED);
+    let person = person("sam", &dn("moved"), "password of sam").replace("uid: sam", "uid: moved\nuid: sam");
+    world
+        .server
+        .modify(&person.replacen('\n', "\nchangetype: add\n", 1))
+        .unwrap();
+    let number = "add: employeeNumber\nemployeeNumber: 7";
+    world.server.modify(&modify(&dn("moved"), number)).unwrap();
+    assert_eq!(world.login("sam", "password of another").await, DENIED);
+    assert_eq!(
+        world.audit().await,
+        ["DENIED ENTRY_GONE", "DENIED INVALID_CREDENTIALS"],
+        "the person is told from the alias"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

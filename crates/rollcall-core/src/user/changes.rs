@@ -70,8 +70,8 @@ impl User {
     }
 }
 
-/// What is different about a user, in the contract's order. Of a new user only what not every new user has: its fields,
-/// and its state if it is not active.
+/// What is different about a user, in the contract's order. Of a new user only its fields that are filled, and its state if
+/// it is not active: where it comes from would be the larger part of an import's events, and is in the user beside them.
 pub fn changes(before: Option<&User>, after: Standing<'_>) -> Vec<FieldChange> {
     let empty = Profile::default();
     let nobody = Standing {

@@ -134,6 +134,38 @@ async fn an_external_id_that_several_entries_have_finds_none_of_them() {
     assert_eq!(found.unwrap().unwrap().dn, once[1]);
 }
 
+/// A run passes aliases over, so nobody is mistaken for one elsewhere either.
+#[tokio::test]
+async fn an_alias_with_the_external_id_of_a_person_is_nobody() {
+    let base = "dc=example,dc=org";
+    let mut ldif = Ldif::new();
+    ldif.entry(&format!("uid=ada,{base}"))
+        .attribute("objectClass", "inetOrgPerson")
+        .attribute("uid", "ada")
+        .attribute("cn", "ada")
+        .attribute("sn", "ada")
+        .attribute("employeeNumber", "7");
+    for (name, number) in [("one", "7"), ("two", "7"), ("three", "8")] {
+        ldif.entry(&format!("cn={name},{base}"))
+            .attribute("objectClass", "alias")
+            .attribute("objectClass", "extensibleObject")
+            .attribute("cn", name)
+            .attribute("aliasedObjectName", format!("uid=ada,{base}"))
+            .attribute("employeeNumber", number);
+    }
+    let slapd = Slapd::builder().ldif(ldif.as_str()).start().unwrap();
+    let directory = on_slapd(&slapd);
+    let kind = IdKind::of_attribute("employeeNumber").unwrap();
+    let attributes = ["employeeNumber".to_owned()];
+    for (number, person) in [(b"7", Some(format!("uid=ada,{base}"))), (b"8", None)] {
+        let id = ExternalId::from_bytes(kind.clone(), number).unwrap();
+        let found = directory
+            .find_by_external_id(&id, &[base.to_owned()], &attributes, in_seconds(10))
+            .await;
+        assert_eq!(found.unwrap().map(|entry| entry.dn), person);
+    }
+}
+
 /// Matrix case 53: OpenLDAP answers a page size above its limit with code 11 and no entry.
 #[tokio::test]
 async fn a_refused_page_size_is_halved_until_it_fits() {

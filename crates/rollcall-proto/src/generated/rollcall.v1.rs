@@ -347,7 +347,8 @@ pub struct UserEvent {
     #[prost(message, optional, tag = "3")]
     pub user: ::core::option::Option<User>,
     /// Which fields of the user changed, with their values before: all that User has but for name, revision, etag and
-    /// times. For CREATED only the fields that are filled, and the state if it is not ACTIVE. Empty for DELETED.
+    /// times. For CREATED only what mappings and the product fill, from login to custom, where it is filled, and the state if
+    /// it is not ACTIVE: where the user comes from is in user. Empty for DELETED.
     #[prost(message, repeated, tag = "4")]
     pub field_changes: ::prost::alloc::vec::Vec<FieldChange>,
     /// The run that made the change, "tenants/{tenant}/userSyncs/{user_sync}/runs/{run}". Empty if none did.

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::guard::{Withheld, withhold};
 use rollcall_core::id::{TenantId, UserId, UserSyncKey};
+use rollcall_core::identifier::normalize;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::planner::{Context, Holder, KnownUsers, Planner, ReadEntry};
@@ -164,8 +165,7 @@ async fn follow(
             rejected(user, issues)
         });
     };
-    // Whether another entry asks for the login is for a run to say, which sees them all.
-    (change.login_ambiguous, change.login_asked_by) = (user.login_ambiguous, user.login_asked_by.clone());
+    keep_ambiguous(&mut change, &user);
     let dn = change.origin.dn.clone();
     match withhold(&mut change, &user, &judged_by.user_sync.hold, &settings.role) {
         Withheld::Nothing => {}
@@ -179,15 +179,22 @@ async fn follow(
                 let message = format!("the held run of the user sync is about changes of {field}");
                 Issue::new(IssueKind::Held, &dn, message).of_field(field)
             }));
-            let nothing_left = change.changes.is_empty()
-                && user.origin.as_ref() == Some(&change.origin)
-                && (user.state, user.state_reason) == (change.state, change.state_reason);
-            if nothing_left {
-                return Ok(rejected(user, issues));
-            }
+            keep_ambiguous(&mut change, &user);
         }
     }
-    write(x, key, user, change, issues).await
+    match (change.changes.is_empty(), issues.is_empty()) {
+        (true, true) => Ok(unchanged(user)),
+        (true, false) => Ok(rejected(user, issues)),
+        (false, _) => write(x, key, user, change, issues).await,
+    }
+}
+
+/// Whether another entry asks for the login that the user keeps is for a run to say, which sees them all.
+fn keep_ambiguous(change: &mut Change, user: &User) {
+    if normalize(&change.profile.login) == normalize(&user.profile.login) {
+        (change.login_ambiguous, change.login_asked_by) = (user.login_ambiguous, user.login_asked_by.clone());
+        *change = change.clone().compared(Some(user));
+    }
 }
 
 async fn write(

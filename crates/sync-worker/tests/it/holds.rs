@@ -1,19 +1,22 @@
 //! What the guard holds, what a hold lets through, and what happens at logins while a plan waits.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::error::Reason;
+use rollcall_core::id::{UserSyncId, UserSyncKey};
 use rollcall_core::user::{StateReason, UserState};
 use rollcall_proto::v1::role_rule::Condition;
-use rollcall_proto::v1::{self, ChangeType, HoldRule, IssueType, RefreshOutcome, SyncRunState};
+use rollcall_proto::v1::{self, ChangeType, HoldRule, IssueType, RefreshOutcome, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::{Clock, ManualClock};
-use rollcall_testkit::{Ldif, Slapd};
+use rollcall_store::LeaseName;
+use rollcall_testkit::{Ldif, Slapd, wait_for};
 
 use crate::company::{TENANT, create_sync, staff, sync_of};
 use crate::harness::{fails, ok};
-use crate::run_world::{BASE, World, dn, people, person, units};
-use crate::runs::rest;
+use crate::run_world::{BASE, World, dn, people, person, tenant, units};
+use crate::runs::{rest, run_to_rest};
 
 const DISABLE: &str = "add: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n";
 
@@ -515,4 +518,31 @@ async fn nobody_is_taken_from_a_sync_whose_plan_is_held() {
         [("p00".to_owned(), ChangeType::Transfer)]
     );
     assert_eq!(world.state("p00").await, (UserState::Active, None));
+}
+
+/// A run shows that it rests before its worker lets go of the lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_can_be_applied_as_soon_as_it_shows() {
+    let builder = Slapd::builder().ldif(crowd(2).as_str());
+    let mut world = World::start(builder, staff()).await;
+    let preview = run_to_rest(&mut world.clients, SyncRunMode::Preview).await;
+    let key = UserSyncKey {
+        tenant: tenant(),
+        user_sync: UserSyncId::parse("staff").unwrap(),
+    };
+    let lease = LeaseName::run_of(&key);
+    let ttl = Duration::from_secs(1);
+    let store = world.store.clone();
+    let let_go = async || {
+        store
+            .acquire_lease(&lease, "another", ttl)
+            .await
+            .unwrap()
+            .is_some()
+    };
+    wait_for("the worker has let go", Duration::from_secs(20), let_go)
+        .await
+        .unwrap();
+    let applied = world.release(&preview).await;
+    assert_eq!(applied.state(), SyncRunState::Succeeded);
 }

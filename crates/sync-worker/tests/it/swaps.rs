@@ -4,7 +4,7 @@ use rollcall_core::guard::{WINDOW, Watched};
 use rollcall_core::id::UserSyncId;
 use rollcall_core::user::{User, UserState};
 use rollcall_proto::v1::{
-    self, ChangeType, HealthState, IssueType, LoginChangePolicy, SyncRunMode, SyncRunState,
+    self, ChangeType, HealthState, IssueType, LoginChangePolicy, RefreshOutcome, SyncRunMode, SyncRunState,
 };
 use rollcall_store::{PageRequest, UserFilter};
 use rollcall_testkit::Slapd;
@@ -416,4 +416,24 @@ async fn people_of_two_directories_swap_too_and_learn_nothing_of_each_other() {
         );
     }
     assert!(of(&world, &dn("Guests", "ben")).await.login_ambiguous);
+}
+
+/// A refresh sees one entry: it leaves the login ambiguous that the user keeps, and gives a free one that is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_tells_a_new_login_from_an_ambiguous_one() {
+    let mut world = world(Engine::Sqlite, guests(LoginChangePolicy::Allow)).await;
+    world.create_local("zoe", false).await;
+    login(&world, "Staff", "ada", "zoe");
+    hire(&world, "Staff", "hire", "ada");
+    let run = world.apply().await;
+    let types = world.issue_types(&run).await;
+    assert!(types.contains(&IssueType::LoginAmbiguous), "{types:?}");
+    let events = world.events().await;
+    let refreshed = world.refresh("ada").await;
+    assert_eq!(refreshed.outcome(), RefreshOutcome::Rejected);
+    assert!(world.users().await["ada"].login_ambiguous);
+    assert_eq!(world.events().await, events, "nothing changed");
+    login(&world, "Staff", "ada", "countess");
+    assert_eq!(world.refresh("ada").await.outcome(), RefreshOutcome::Updated);
+    assert!(!world.users().await["countess"].login_ambiguous);
 }
