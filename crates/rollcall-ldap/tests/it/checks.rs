@@ -501,7 +501,7 @@ async fn unknown_attributes_of_a_filter_are_named_on_samba_and_389() {
         assert!(
             unknown
                 .message
-                .contains("attributes of the filter: extensionattribut1.")
+                .contains("attributes of the filter: extensionAttribut1.")
                 && unknown.message.contains("classes of the filter: persn."),
             "{unknown:#?}"
         );
