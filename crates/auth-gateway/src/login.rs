@@ -75,7 +75,7 @@ impl Logins {
             let progress = Progress::default();
             return self.carry_out(attempt, None, progress.clone(), deadline).await;
         };
-        let key = (attempt.caller.name().to_owned(), request_id);
+        let key = (attempt.caller.name().to_owned(), request_id.clone());
         let fingerprint = attempt.fingerprint(&self.hasher);
         match self.request_ids.join(key, fingerprint, Instant::now()) {
             Repeated::First(ticket) => {
@@ -84,7 +84,7 @@ impl Logins {
             }
             Repeated::Reused => {
                 let message = "the request_id was used before, with a different request";
-                let error = Error::new(Reason::RequestIdReused, message);
+                let error = Error::new(Reason::RequestIdReused, message).with("request_id", request_id);
                 Arc::new(Err(self.refused(&attempt.origin(), error).await))
             }
             Repeated::Repeat(mut answer) => {

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,6 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 /// A line to a server on loopback that can be cut, fall silent or become slow, whatever is on it; closed when dropped.
 pub struct Proxy {
     address: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
     cuts: watch::Sender<u64>,
     silences: watch::Sender<u64>,
     latency: watch::Sender<Latency>,
@@ -29,6 +31,8 @@ impl Proxy {
     pub async fn start(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
+        let server = Arc::new(Mutex::new(server));
+        let leads_to = server.clone();
         let (cuts, silences) = (watch::Sender::new(0), watch::Sender::new(0));
         let latency = watch::Sender::new(Latency::default());
         let (new_cuts, new_silences, new_latency) = (cuts.clone(), silences.clone(), latency.clone());
@@ -38,6 +42,7 @@ impl Proxy {
             while let Ok((caller, _)) = listener.accept().await {
                 let (mut cut, mut silence) = (new_cuts.subscribe(), new_silences.subscribe());
                 let latency = new_latency.subscribe();
+                let server = *lock(&leads_to);
                 lines.spawn(async move {
                     let carry = async {
                         tokio::select! {
@@ -56,6 +61,7 @@ impl Proxy {
         .abort_handle();
         Ok(Self {
             address,
+            server,
             cuts,
             silences,
             latency,
@@ -66,6 +72,11 @@ impl Proxy {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Connects callers to another server from now on: one that was restarted, and now has another port.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *lock(&self.server) = server;
     }
 
     /// Ends every connection that there is; bytes under way are lost. New ones are carried again.
@@ -94,6 +105,10 @@ impl Proxy {
     pub fn silence(&self) {
         self.silences.send_modify(|count| *count += 1);
     }
+}
+
+fn lock(server: &Mutex<SocketAddr>) -> MutexGuard<'_, SocketAddr> {
+    server.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn carried(

@@ -39,6 +39,15 @@ pub struct Cut {
     pub code: i64,
 }
 
+/// How a bind ends without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostBind {
+    /// None comes, for as long as the client waits.
+    Silent,
+    /// The connection is closed.
+    Closed,
+}
+
 /// A listening server; every connection is dropped when it is dropped.
 pub struct TreeLdap {
     server: ScriptedLdap,
@@ -50,6 +59,8 @@ struct Shared {
     tree: Tree,
     outage: Option<Outage>,
     cut: Option<Cut>,
+    /// The names whose binds go wrong.
+    lost_binds: BTreeMap<String, LostBind>,
 }
 
 impl TreeLdap {
@@ -89,6 +100,11 @@ impl TreeLdap {
         lock(&self.shared).cut = cut;
     }
 
+    /// Answers no bind of this name, spelt as it will come, from now on.
+    pub fn lose_binds(&self, dn: &str, how: LostBind) {
+        lock(&self.shared).lost_binds.insert(dn.to_owned(), how);
+    }
+
     /// Every request received so far.
     pub fn received(&self) -> Vec<Request> {
         self.server.received()
@@ -120,6 +136,14 @@ async fn serve(mut peer: Peer, shared: Arc<Mutex<Shared>>) -> Result<()> {
         let Some(request) = peer.receive().await? else {
             return Ok(());
         };
+        if let Operation::Bind { dn, .. } = &request.operation {
+            let lost = lock(&shared).lost_binds.get(dn).copied();
+            match lost {
+                Some(LostBind::Silent) => return peer.closed().await,
+                Some(LostBind::Closed) => return Ok(()),
+                None => {}
+            }
+        }
         let answer = {
             let shared = lock(&shared);
             if shared.outage == Some(Outage::Down) {
