@@ -41,10 +41,10 @@ impl Language {
     /// The file that docs/clients.md shows, beside the program.
     pub(crate) fn listing(self) -> &'static str {
         match self {
-            Self::Go => "rollcall.go",
-            Self::Python => "rollcall.py",
-            Self::Node => "rollcall.mjs",
-            Self::Java => "Rollcall.java",
+            Self::Go => "calls.go",
+            Self::Python => "calls.py",
+            Self::Node => "calls.mjs",
+            Self::Java => "src/main/java/Calls.java",
         }
     }
 
@@ -135,7 +135,9 @@ impl Language {
                 format!("mkdir -p gen && venv/bin/python -m grpc_tools.protoc -I {proto} --python_out=gen --pyi_out=gen --grpc_python_out=gen {proto}/rollcall/v1/*.proto"),
             ],
             Self::Node => vec!["npm ci --silent --no-fund --no-audit".to_owned()],
-            Self::Java => vec![format!("mvn -q -B package -Dproto={proto}")],
+            Self::Java => vec![format!(
+                "mvn -q -B compile dependency:build-classpath -Dmdep.outputFile=classpath -Dproto={proto}"
+            )],
         }
     }
 
@@ -144,7 +146,7 @@ impl Language {
             Self::Go => place.join("client").display().to_string(),
             Self::Python => place.join("venv/bin/python").display().to_string(),
             Self::Node => "node".to_owned(),
-            Self::Java => "java".to_owned(),
+            Self::Java => "bash".to_owned(),
         };
         let mut program = command(&program, place);
         match self {
@@ -153,7 +155,7 @@ impl Language {
             Self::Node => program
                 .arg("client.mjs")
                 .env("ROLLCALL_PROTO", root().join("proto")),
-            Self::Java => program.args(["-cp", "target/classes:target/dependency/*", "Client"]),
+            Self::Java => program.args(["-c", "exec java -cp target/classes:$(cat classpath) Client"]),
         };
         program
     }
@@ -211,9 +213,13 @@ fn hash_files(folder: &Path, hash: &mut DefaultHasher) -> Result<()> {
 }
 
 fn copy_files(folder: &Path, place: &Path) -> Result<()> {
+    std::fs::create_dir_all(place)?;
     for file in files(folder)? {
+        let copy = place.join(file.file_name().context("no name")?);
         if file.is_file() {
-            std::fs::copy(&file, place.join(file.file_name().context("no name")?))?;
+            std::fs::copy(&file, copy)?;
+        } else if !folder.ends_with("clients") {
+            copy_files(&file, &copy)?;
         }
     }
     Ok(())

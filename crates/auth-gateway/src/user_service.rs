@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use prost::Message;
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{UserId, Uuid};
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::soft_lock::{DirectoryLockout, SoftLock};
 use rollcall_core::user::User;
+use rollcall_core::violation::Violations;
 use rollcall_proto::convert::user::{BatchGetUsers, ListUsers, LookupUser};
 use rollcall_proto::convert::user_events::{Follow, ListUserEvents, event_cursor};
 use rollcall_proto::convert::user_write::{BlockUser, CreateUser, ExpectedUser, UpdateUser};
@@ -26,7 +28,8 @@ use tonic::{Request, Response, Status};
 use crate::config::Throttle;
 use crate::users::{feed, filter};
 use rollcall_service::call::{Call, answer, create_request, decode, decode_for, failed, to_its_end};
-use rollcall_service::paging::Filling;
+use rollcall_service::message_size::MAX_ANSWER_BYTES;
+use rollcall_service::paging::{Filling, fitting};
 use rollcall_service::resource::{about, changed_meanwhile, stored_id};
 
 /// Events on their way to one reader.
@@ -88,6 +91,13 @@ impl Users {
                 None => answer.missing.push(resource_name::user(&wanted.tenant, *id)),
             }
         }
+        let mut found = Violations::new();
+        found.require(
+            answer.encoded_len() <= MAX_ANSWER_BYTES,
+            "names",
+            "these users are together larger than a client takes: ask for fewer at a time",
+        );
+        found.into_result()?;
         Ok(answer)
     }
 
@@ -104,20 +114,25 @@ impl Users {
             None => event_cursor(&wanted.scope, self.store.feed_position(tenant).await?),
         };
         let coarse = filter::for_store(&wanted.filter);
-        let mut filling = Filling::new(&wanted.page);
-        while let Some(part) = filling.part() {
-            let found = match tenant {
-                Some(tenant) => self.store.list_users(tenant, &coarse, &part).await?,
-                None => self.store.list_all_users(&coarse, &part).await?,
+        let (filter, coarse, event_cursor) = (&wanted.filter, &coarse, &event_cursor);
+        fitting(wanted.page.clone(), |page| async move {
+            let mut filling = Filling::new(&page);
+            while let Some(part) = filling.part() {
+                let found = match tenant {
+                    Some(tenant) => self.store.list_users(tenant, coarse, &part).await?,
+                    None => self.store.list_all_users(coarse, &part).await?,
+                };
+                filling.add(found, |user| filter::matches(filter, user));
+            }
+            let (users, next_page_token) = filling.end(&page);
+            let answer = ListUsersResponse {
+                users: users.iter().map(v1::User::from).collect(),
+                next_page_token,
+                event_cursor: event_cursor.clone(),
             };
-            filling.add(found, |user| filter::matches(&wanted.filter, user));
-        }
-        let (users, next_page_token) = filling.end(&wanted.page);
-        Ok(ListUsersResponse {
-            users: users.iter().map(v1::User::from).collect(),
-            next_page_token,
-            event_cursor,
+            Ok((answer, users.len()))
         })
+        .await
     }
 
     async fn lookup(&self, request: Request<v1::LookupUserRequest>) -> Result<v1::User, Error> {

@@ -15,6 +15,7 @@ pub mod call;
 pub mod configuration;
 pub mod directories;
 pub mod failure;
+pub mod message_size;
 pub mod paging;
 pub mod pull;
 pub mod reading;

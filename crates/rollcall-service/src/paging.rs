@@ -1,7 +1,13 @@
 //! Pages of lists: from the page that a request asks for to the parts that the store reads, and back to a token.
 
+use std::future::Future;
+
+use prost::Message;
+use rollcall_core::error::Error;
 use rollcall_proto::page;
 use rollcall_store::{Cursor, PageRequest};
+
+use crate::message_size::fitting_page;
 
 /// Most parts that are read to fill one page.
 const MAX_PARTS: usize = 200;
@@ -15,6 +21,23 @@ pub fn page_request(page: &page::Page) -> PageRequest {
         limit: page.size,
         after: page.after.clone().map(Cursor::from_text),
     }
+}
+
+/// The page that is asked for, or as much of it as a client takes: see [`fitting_page`].
+///
+/// # Errors
+/// Those of `read`.
+pub async fn fitting<M, F>(page: page::Page, read: impl Fn(page::Page) -> F) -> Result<M, Error>
+where
+    M: Message,
+    F: Future<Output = Result<(M, usize), Error>>,
+{
+    fitting_page(page.size, |size| {
+        let mut smaller = page.clone();
+        smaller.size = size;
+        read(smaller)
+    })
+    .await
 }
 
 /// The token of the page after this one; empty on the last.

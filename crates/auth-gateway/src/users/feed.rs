@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use rollcall_service::call::failed;
+use rollcall_service::message_size::fitting_page;
 
 /// A message is sent at least this often, so that both sides notice when the other is gone.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -31,19 +32,30 @@ pub(crate) async fn list(store: &Store, request: &ListUserEvents) -> Result<List
         Some(after) => after,
         None => store.feed_start(tenant).await?,
     };
-    let events = read(store, follow, after, request.size).await?;
+    fitting_page(request.size, |size| page(store, follow, after, size)).await
+}
+
+/// At most `size` events, before those of types that are not wanted are left out, and how many they were.
+async fn page(
+    store: &Store,
+    follow: &Follow,
+    after: i64,
+    size: u32,
+) -> Result<(ListUserEventsResponse, usize), Error> {
+    let events = read(store, follow, after, size).await?;
     let last = events
         .last()
         .map_or(after, |event| position(&follow.scope, event));
-    Ok(ListUserEventsResponse {
-        more: events.len() == request.size as usize,
+    let answer = ListUserEventsResponse {
+        more: events.len() == size as usize,
         events: events
             .iter()
             .filter(|event| follow.wants(event.event_type))
             .map(|item| event(item, event_cursor(&follow.scope, position(&follow.scope, item))))
             .collect(),
         next_cursor: event_cursor(&follow.scope, last),
-    })
+    };
+    Ok((answer, events.len()))
 }
 
 /// Sends events until the receiver is gone, the store fails or the server stops.

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, decode, to_its_end};
-use rollcall_service::paging::Filling;
+use rollcall_service::paging::{Filling, fitting};
 
 /// Serves AuditService.
 #[derive(Clone)]
@@ -87,16 +87,21 @@ impl Audit {
             user: user.map(|name| name.user),
         };
         let store = &self.0.store;
-        let wanted = |event: &AuditEvent| matches(event, &filter);
-        let mut filling = Filling::new(&page);
-        while let Some(part) = filling.part() {
-            filling.add(store.list_audit(tenant, &store_filter, &part).await?, wanted);
-        }
-        let (events, next_page_token) = filling.end(&page);
-        Ok(v1::ListAuditEventsResponse {
-            audit_events: events.iter().map(Into::into).collect(),
-            next_page_token,
+        let (filter, store_filter) = (&filter, &store_filter);
+        fitting(page, |page| async move {
+            let wanted = |event: &AuditEvent| matches(event, filter);
+            let mut filling = Filling::new(&page);
+            while let Some(part) = filling.part() {
+                filling.add(store.list_audit(tenant, store_filter, &part).await?, wanted);
+            }
+            let (events, next_page_token) = filling.end(&page);
+            let answer = v1::ListAuditEventsResponse {
+                audit_events: events.iter().map(Into::into).collect(),
+                next_page_token,
+            };
+            Ok((answer, events.len()))
         })
+        .await
     }
 }
 

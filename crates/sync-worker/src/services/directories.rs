@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status};
 
 use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, create_request, decode, to_its_end};
-use rollcall_service::paging::{next_token, page_request};
+use rollcall_service::paging::{fitting, next_token, page_request};
 use rollcall_service::resource::{about, changed_meanwhile, expect_revision, expect_room, stored_id};
 
 /// Most directories of one tenant.
@@ -166,19 +166,24 @@ impl Directories {
             ..
         } = call?;
         caller.may_touch(&tenant)?;
-        let found = self
-            .0
-            .store
-            .list_directories(&tenant, &page_request(&page))
-            .await?;
-        Ok(v1::ListDirectoriesResponse {
-            directories: found
-                .items
-                .iter()
-                .map(|directory| self.to_wire(directory))
-                .collect(),
-            next_page_token: next_token(&page, found.next.as_ref()),
+        let tenant = &tenant;
+        fitting(page, |page| async move {
+            let found = self
+                .0
+                .store
+                .list_directories(tenant, &page_request(&page))
+                .await?;
+            let answer = v1::ListDirectoriesResponse {
+                directories: found
+                    .items
+                    .iter()
+                    .map(|directory| self.to_wire(directory))
+                    .collect(),
+                next_page_token: next_token(&page, found.next.as_ref()),
+            };
+            Ok((answer, found.items.len()))
         })
+        .await
     }
 
     async fn delete(&self, call: Result<Call<DeleteDirectory>, Error>) -> Result<(), Error> {

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 
 use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, create_request, decode, decode_for_all, to_its_end};
-use rollcall_service::paging::{next_token, page_request};
+use rollcall_service::paging::{fitting, next_token, page_request};
 use rollcall_service::record::Author;
 use rollcall_service::resource::{about, changed_meanwhile, expect_revision, stored_id};
 
@@ -120,15 +120,21 @@ impl Tenants {
             request: ListTenants { page },
             ..
         } = call?;
-        let found = self.0.store.list_tenants(&page_request(&page)).await?;
-        let mine = found
-            .items
-            .iter()
-            .filter(|tenant| caller.may_touch(&tenant.id).is_ok());
-        Ok(v1::ListTenantsResponse {
-            tenants: mine.map(Into::into).collect(),
-            next_page_token: next_token(&page, found.next.as_ref()),
+        let (store, caller) = (&self.0.store, &caller);
+        fitting(page, |page| async move {
+            let found = store.list_tenants(&page_request(&page)).await?;
+            let mine = found
+                .items
+                .iter()
+                .filter(|tenant| caller.may_touch(&tenant.id).is_ok());
+            let answer = v1::ListTenantsResponse {
+                tenants: mine.map(Into::into).collect(),
+                next_page_token: next_token(&page, found.next.as_ref()),
+            };
+            let items = answer.tenants.len();
+            Ok((answer, items))
         })
+        .await
     }
 
     async fn update(&self, call: Result<Call<UpdateTenant>, Error>) -> Result<v1::Tenant, Error> {

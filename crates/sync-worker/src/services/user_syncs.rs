@@ -26,7 +26,7 @@ use self::empty_base::EmptyBase;
 use crate::due::next_run_time;
 use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, create_request, decode, to_its_end};
-use rollcall_service::paging::{next_token, page_request};
+use rollcall_service::paging::{fitting, next_token, page_request};
 use rollcall_service::record::Author;
 use rollcall_service::resource::{
     about, changed_meanwhile, expect_revision, expect_room, name_resource, stored_id,
@@ -264,15 +264,20 @@ impl UserSyncs {
             ..
         } = call?;
         caller.may_touch(&tenant)?;
-        let (store, part) = (&self.0.store, page_request(&page));
-        let found = match &directory {
-            Some(directory) => store.list_user_syncs_on(&tenant, directory, &part).await?,
-            None => store.list_user_syncs(&tenant, &part).await?,
-        };
-        Ok(v1::ListUserSyncsResponse {
-            user_syncs: found.items.iter().map(Into::into).collect(),
-            next_page_token: next_token(&page, found.next.as_ref()),
+        let (store, tenant, directory) = (&self.0.store, &tenant, directory.as_ref());
+        fitting(page, |page| async move {
+            let part = page_request(&page);
+            let found = match directory {
+                Some(directory) => store.list_user_syncs_on(tenant, directory, &part).await?,
+                None => store.list_user_syncs(tenant, &part).await?,
+            };
+            let answer = v1::ListUserSyncsResponse {
+                user_syncs: found.items.iter().map(Into::into).collect(),
+                next_page_token: next_token(&page, found.next.as_ref()),
+            };
+            Ok((answer, found.items.len()))
         })
+        .await
     }
 
     async fn update(&self, call: Result<Call<UpdateUserSync>, Error>) -> Result<v1::UserSync, Error> {

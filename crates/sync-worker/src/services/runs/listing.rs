@@ -10,7 +10,7 @@ use rollcall_proto::v1;
 
 use super::{Runs, in_state};
 use rollcall_service::call::Call;
-use rollcall_service::paging::Filling;
+use rollcall_service::paging::{Filling, fitting};
 use rollcall_service::resource::about;
 
 impl Runs {
@@ -25,29 +25,34 @@ impl Runs {
         } = call?;
         caller.may_touch(&parent.tenant)?;
         let store = &self.0.store;
-        let wanted = |run: &Run| states.is_empty() || states.contains(&run.state);
-        let mut filling = Filling::new(&page);
-        match parent.user_sync {
-            Some(user_sync) => {
-                let key = UserSyncKey {
-                    tenant: parent.tenant,
-                    user_sync,
-                };
-                while let Some(part) = filling.part() {
-                    filling.add(store.list_runs(&key, &part).await?, wanted);
+        let (parent, states) = (&parent, &states);
+        fitting(page, |page| async move {
+            let wanted = |run: &Run| states.is_empty() || states.contains(&run.state);
+            let mut filling = Filling::new(&page);
+            match &parent.user_sync {
+                Some(user_sync) => {
+                    let key = UserSyncKey {
+                        tenant: parent.tenant.clone(),
+                        user_sync: user_sync.clone(),
+                    };
+                    while let Some(part) = filling.part() {
+                        filling.add(store.list_runs(&key, &part).await?, wanted);
+                    }
+                }
+                None => {
+                    while let Some(part) = filling.part() {
+                        filling.add(store.list_tenant_runs(&parent.tenant, &part).await?, wanted);
+                    }
                 }
             }
-            None => {
-                while let Some(part) = filling.part() {
-                    filling.add(store.list_tenant_runs(&parent.tenant, &part).await?, wanted);
-                }
-            }
-        }
-        let (runs, next_page_token) = filling.end(&page);
-        Ok(v1::ListSyncRunsResponse {
-            sync_runs: runs.iter().map(Into::into).collect(),
-            next_page_token,
+            let (runs, next_page_token) = filling.end(&page);
+            let answer = v1::ListSyncRunsResponse {
+                sync_runs: runs.iter().map(Into::into).collect(),
+                next_page_token,
+            };
+            Ok((answer, runs.len()))
         })
+        .await
     }
 
     pub(super) async fn changes(
@@ -73,20 +78,24 @@ impl Runs {
             [kind] => (Some(*kind), &[][..]),
             several => (None, several),
         };
-        let wanted = |change: &Change| several.is_empty() || several.contains(&change.kind);
         let store = &self.0.store;
-        let mut filling = Filling::new(&page);
-        while let Some(part) = filling.part() {
-            filling.add(store.list_changes(key, name.run, kind, &part).await?, wanted);
-        }
-        let (changes, next_page_token) = filling.end(&page);
-        Ok(v1::ListSyncRunChangesResponse {
-            changes: changes
-                .iter()
-                .map(|change| sync_run::change(&key.tenant, change))
-                .collect(),
-            next_page_token,
+        fitting(page, |page| async move {
+            let wanted = |change: &Change| several.is_empty() || several.contains(&change.kind);
+            let mut filling = Filling::new(&page);
+            while let Some(part) = filling.part() {
+                filling.add(store.list_changes(key, name.run, kind, &part).await?, wanted);
+            }
+            let (changes, next_page_token) = filling.end(&page);
+            let answer = v1::ListSyncRunChangesResponse {
+                changes: changes
+                    .iter()
+                    .map(|change| sync_run::change(&key.tenant, change))
+                    .collect(),
+                next_page_token,
+            };
+            Ok((answer, changes.len()))
         })
+        .await
     }
 
     pub(super) async fn issues(
@@ -109,19 +118,23 @@ impl Runs {
             [kind] => (Some(*kind), &[][..]),
             several => (None, several),
         };
-        let wanted = |issue: &Issue| several.is_empty() || several.contains(&issue.kind);
         let store = &self.0.store;
-        let mut filling = Filling::new(&page);
-        while let Some(part) = filling.part() {
-            filling.add(store.list_issues(key, name.run, kind, &part).await?, wanted);
-        }
-        let (issues, next_page_token) = filling.end(&page);
-        Ok(v1::ListSyncRunIssuesResponse {
-            issues: issues
-                .iter()
-                .map(|issue| sync_run::issue(&key.tenant, issue))
-                .collect(),
-            next_page_token,
+        fitting(page, |page| async move {
+            let wanted = |issue: &Issue| several.is_empty() || several.contains(&issue.kind);
+            let mut filling = Filling::new(&page);
+            while let Some(part) = filling.part() {
+                filling.add(store.list_issues(key, name.run, kind, &part).await?, wanted);
+            }
+            let (issues, next_page_token) = filling.end(&page);
+            let answer = v1::ListSyncRunIssuesResponse {
+                issues: issues
+                    .iter()
+                    .map(|issue| sync_run::issue(&key.tenant, issue))
+                    .collect(),
+                next_page_token,
+            };
+            Ok((answer, issues.len()))
         })
+        .await
     }
 }
