@@ -3,6 +3,7 @@
 
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/target/tools
 grpcurl_version=v1.9.4
+buf_version=1.75.0
 export PATH="$tools/bin:$PATH:/usr/sbin:/sbin"
 
 as_root() {
@@ -56,4 +57,12 @@ find_or_install_grpcurl() {
   fi
   echo "installing: grpcurl $grpcurl_version"
   GOBIN="$tools/bin" "$go" install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version"
+}
+
+# install_buf: into $tools/node_modules/.bin; status 1 when there is no npm.
+install_buf() {
+  [ "$("$tools/node_modules/.bin/buf" --version 2>/dev/null)" = "$buf_version" ] && return 0
+  command -v npm >/dev/null || return 1
+  echo "installing: buf $buf_version"
+  npm install --silent --no-fund --no-audit --prefix "$tools" "@bufbuild/buf@$buf_version"
 }

@@ -325,6 +325,8 @@ pub(crate) fn task(world: &World, language: Language, gateways: &Gateways) -> Va
         "own": format!("tenants/{}", language.id()),
         "large": "tenants/large",
         "archive": "tenants/archive",
+        // Each program blocks another user there.
+        "place": Language::ALL.iter().position(|other| *other == language),
         "expired_cursor": world.expired_cursor,
     })
 }
@@ -350,7 +352,7 @@ fn others(language: Language) -> Vec<(Feature, &'static str, String)> {
         (
             Feature::ListAnew,
             "expired cursor",
-            "FAILED_PRECONDITION CURSOR_EXPIRED parent=tenants/archive, then 3 users and the next event"
+            "FAILED_PRECONDITION CURSOR_EXPIRED parent=tenants/archive, then 4 users and the next event"
                 .to_owned(),
         ),
         (Feature::Gzip, "login", right.clone()),

@@ -43,7 +43,7 @@ fn the_document_shows_the_listings_that_the_programs_are_made_of() -> Result<()>
         let shown = format!(
             "<details>\n<summary>{}</summary>\n\n```{}\n{listing}```\n\n</details>\n",
             language.name(),
-            language.id()
+            language.markup()
         );
         holds(language.id(), &shown)?;
     }

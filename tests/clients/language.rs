@@ -48,6 +48,14 @@ impl Language {
         }
     }
 
+    /// What the document's listing is highlighted as.
+    pub(crate) fn markup(self) -> &'static str {
+        match self {
+            Self::Node => "js",
+            Self::Go | Self::Python | Self::Java => self.id(),
+        }
+    }
+
     /// What it takes to build and run it.
     fn tools(self) -> &'static [&'static str] {
         match self {
@@ -96,8 +104,10 @@ impl Language {
         if std::fs::read_to_string(place.join("built")).is_ok_and(|built| built == stamp) {
             return Ok(self.program(&place));
         }
-        std::fs::create_dir_all(&place)?;
-        let _ = std::fs::remove_file(place.join("built"));
+        // From nothing, so that what an earlier contract left behind is in nobody's way.
+        if place.exists() {
+            std::fs::remove_dir_all(&place)?;
+        }
         for folder in [sources(), sources().join(self.id())] {
             copy_files(&folder, &place)?;
         }

@@ -120,7 +120,7 @@ impl World {
     async fn forget_events(&mut self) -> Result<()> {
         self.tenant("archive", &[]).await?;
         let mut users = self.system.users().await?;
-        for number in 1..=3 {
+        for number in 1..=Language::ALL.len() {
             users
                 .create_user(local("archive", &format!("kept{number}"), 0))
                 .await?;

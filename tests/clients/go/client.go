@@ -33,6 +33,7 @@ type task struct {
 	A, B, Token, Own, Large, Archive string
 	CaFile                           string `json:"ca_file"`
 	ExpiredCursor                    string `json:"expired_cursor"`
+	Place                            int
 	Attempts                         []person
 	Right, Hurried, Held             person
 }
@@ -62,7 +63,7 @@ func main() {
 	run("events", func() string {
 		return follow(t.connect(t.Token, []string{t.A}), t.connect(t.Token, []string{t.B}), t.Own)
 	})
-	run("expired cursor", func() string { return listAnew(channel, t.Archive, t.ExpiredCursor) })
+	run("expired cursor", func() string { return listAnew(channel, t.Archive, t.ExpiredCursor, t.Place) })
 	run("silence", t.silence)
 	sharing := t.connect(t.Token, []string{t.A, t.B})
 	run("both", func() string {
@@ -234,7 +235,7 @@ func follow(watching, writing *grpc.ClientConn, tenant string) string {
 }
 
 // listAnew does what a consumer does that comes back too late.
-func listAnew(channel *grpc.ClientConn, tenant, cursor string) string {
+func listAnew(channel *grpc.ClientConn, tenant, cursor string, place int) string {
 	users := rollcall.NewUserServiceClient(channel)
 	none := func(*rollcall.UserEvent, string) {}
 	expired := Follow(context.Background(), users, tenant, cursor, none)
@@ -243,7 +244,7 @@ func listAnew(channel *grpc.ClientConn, tenant, cursor string) string {
 	}
 	page, err := users.ListUsers(context.Background(), &rollcall.ListUsersRequest{Parent: tenant})
 	check(err)
-	user, err := users.BlockUser(context.Background(), &rollcall.BlockUserRequest{Name: page.Users[0].Name})
+	user, err := users.BlockUser(context.Background(), &rollcall.BlockUserRequest{Name: page.Users[place].Name})
 	check(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -108,7 +108,7 @@ async function listAnew() {
     if (reason(error) !== 'CURSOR_EXPIRED') return told;
   }
   const page = await call(users, 'ListUsers', { parent: task.archive });
-  const blocked = await call(users, 'BlockUser', { name: page.users[0].name });
+  const blocked = await call(users, 'BlockUser', { name: page.users[task.place].name });
   for await (const event of events(users, task.archive, page.eventCursor)) {
     if (event.type === 'USER_EVENT_TYPE_BLOCKED' && event.user.revision === blocked.revision)
       return `${told}, then ${page.users.length} users and the next event`;

@@ -127,7 +127,7 @@ def list_anew():
     if why != "CURSOR_EXPIRED":
         return told
     page = users.ListUsers(user_pb.ListUsersRequest(parent=TASK["archive"]))
-    blocked = users.BlockUser(user_pb.BlockUserRequest(name=page.users[0].name))
+    blocked = users.BlockUser(user_pb.BlockUserRequest(name=page.users[TASK["place"]].name))
     events = (event for event, _ in follow(users, TASK["archive"], page.event_cursor) if event)
     for event in events:
         if event.type == user_pb.USER_EVENT_TYPE_BLOCKED and event.user.revision == blocked.revision:

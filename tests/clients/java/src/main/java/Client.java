@@ -41,6 +41,7 @@ public final class Client {
             var person = element.getAsJsonObject();
             var channel = Calls.channel("gateways:///" + a, caFile(), person.get("token").getAsString()).build();
             run("login: " + person.get("name").getAsString(), () -> attempt(channel, person));
+            channel.shutdownNow();
         }
         var channel = channel(a);
         var large = text("large");
@@ -226,7 +227,7 @@ public final class Client {
             }
         }
         var page = users.listUsers(ListUsersRequest.newBuilder().setParent(archive).build());
-        var blocked = users.blockUser(BlockUserRequest.newBuilder().setName(page.getUsers(0).getName()).build());
+        var blocked = users.blockUser(BlockUserRequest.newBuilder().setName(page.getUsers(task.get("place").getAsInt()).getName()).build());
         var events = events(users, archive, page.getEventCursor());
         var event = events.take();
         while (event.getType() != UserEventType.USER_EVENT_TYPE_BLOCKED
