@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use crate::world::World;
 
-const PROGRAM_LIMIT: Duration = Duration::from_secs(180);
+const PROGRAM_LIMIT: Duration = Duration::from_secs(300);
 /// The name under which a program's failure is told.
 pub(crate) const ENDED: &str = "program";
 const BIND_LIMIT: Duration = Duration::from_secs(30);
