@@ -258,6 +258,7 @@ impl World {
                 ..v1::Tenant::default()
             }),
             tenant_id: id.to_owned(),
+            request_id: String::new(),
         };
         self.system.tenants().await?.create_tenant(request).await?;
         Ok(())
@@ -268,12 +269,14 @@ impl World {
         let request = v1::CreateDirectoryRequest {
             parent: format!("tenants/{tenant}"),
             directory_id: "hq".to_owned(),
+            request_id: String::new(),
             directory: Some(directory),
         };
         self.system.directories().await?.create_directory(request).await?;
         let request = v1::CreateUserSyncRequest {
             parent: format!("tenants/{tenant}"),
             user_sync_id: "staff".to_owned(),
+            request_id: String::new(),
             user_sync: Some(user_sync),
         };
         self.system.user_syncs().await?.create_user_sync(request).await?;
@@ -314,6 +317,7 @@ fn local(tenant: &str, login: &str, fields: usize) -> v1::CreateUserRequest {
     let field = |number| (format!("field{number}"), "x".repeat(LARGE_VALUE));
     v1::CreateUserRequest {
         parent: format!("tenants/{tenant}"),
+        request_id: String::new(),
         user: Some(v1::User {
             login: login.to_owned(),
             role: "user".to_owned(),
