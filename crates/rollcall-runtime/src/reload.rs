@@ -12,8 +12,7 @@ use toml::Table;
 
 use crate::caller::{Callers, NobodyLeft};
 use crate::config::{
-    ConfigArguments, Loaded, Mistakes, Settings, Shared, SharedTls, TlsError, changed_keys, from_process,
-    tls_acceptor,
+    ConfigArguments, Loaded, Mistakes, Settings, Shared, TlsError, changed_keys, from_process, tls_acceptor,
 };
 use crate::server::{GrpcServer, Replaceable};
 use crate::telemetry;
