@@ -204,7 +204,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = read
         .map(|entry| Ok(entry?.path()))
         .collect::<std::io::Result<_>>()?;
-    files.retain(|file| !file.extension().is_some_and(|extension| extension == "rs"));
+    files.retain(|file| file.extension().is_none_or(|extension| extension != "rs"));
     files.sort();
     Ok(files)
 }

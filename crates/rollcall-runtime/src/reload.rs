@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use toml::Table;
 
-use crate::caller::{Callers, NobodyLeft};
+use crate::caller::NobodyLeft;
 use crate::config::{
     ConfigArguments, Loaded, Mistakes, Settings, Shared, TlsError, changed_keys, from_process, tls_acceptor,
 };

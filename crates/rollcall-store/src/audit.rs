@@ -57,10 +57,13 @@ pub struct Deed<'a, T> {
     pub after: Option<&'a T>,
 }
 
+/// Makes the record of a change.
+type Make<'a, T> = dyn Fn(Deed<'_, T>) -> NewAuditEvent + Send + Sync + 'a;
+
 /// A change at some time, and how its record is made from what it did. Both are committed together.
 pub struct Recorded<'a, T> {
     pub(crate) time: DateTime<Utc>,
-    make: Box<dyn Fn(Deed<'_, T>) -> NewAuditEvent + Send + Sync + 'a>,
+    make: Box<Make<'a, T>>,
 }
 
 impl<'a, T> Recorded<'a, T> {

@@ -71,7 +71,6 @@ async fn world() -> World<TreeLdap> {
     sync.role_rules = vec![v1::RoleRule {
         role: "admin".into(),
         condition: Some(v1::role_rule::Condition::GroupDn(ADMINS.into())),
-        ..v1::RoleRule::default()
     }];
     let port = server.address().port();
     World::around(server, port, directory, sync, Clock::System).await

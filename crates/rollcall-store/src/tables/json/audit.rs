@@ -167,7 +167,7 @@ json_column!(AuditKind, AuditKindMirror);
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use crate::tables::json::JsonColumn as _;
 
