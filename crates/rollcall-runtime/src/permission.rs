@@ -14,10 +14,13 @@ pub enum Permission {
     /// Change users.
     #[serde(rename = "users.write")]
     UsersWrite,
+    /// Make, change and unmake tenants; for callers of all tenants.
+    #[serde(rename = "tenants.write")]
+    TenantsWrite,
     /// Read tenants, directories, user syncs and runs.
     #[serde(rename = "syncs.read")]
     SyncsRead,
-    /// Change tenants, directories and user syncs, and check them.
+    /// Change directories and user syncs, and check them.
     #[serde(rename = "syncs.write")]
     SyncsWrite,
     /// Start, apply and cancel runs.
@@ -30,10 +33,11 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Permission; 7] = [
+    pub const ALL: [Permission; 8] = [
         Permission::Authenticate,
         Permission::UsersRead,
         Permission::UsersWrite,
+        Permission::TenantsWrite,
         Permission::SyncsRead,
         Permission::SyncsWrite,
         Permission::Runs,
@@ -46,6 +50,7 @@ impl Permission {
             Permission::Authenticate => "authenticate",
             Permission::UsersRead => "users.read",
             Permission::UsersWrite => "users.write",
+            Permission::TenantsWrite => "tenants.write",
             Permission::SyncsRead => "syncs.read",
             Permission::SyncsWrite => "syncs.write",
             Permission::Runs => "runs",

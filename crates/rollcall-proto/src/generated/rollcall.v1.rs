@@ -6693,7 +6693,7 @@ pub mod tenant_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Creates a tenant. Needs the permission "syncs.write" for all tenants.
+        /// Creates a tenant. Needs the permission "tenants.write" for all tenants.
         ///
         /// Errors: ALREADY_EXISTS, DOMAIN_TAKEN, REQUEST_ID_REUSED, and those of every method.
         pub async fn create_tenant(
@@ -6766,7 +6766,8 @@ pub mod tenant_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.TenantService", "ListTenants"));
             self.inner.unary(req, path, codec).await
         }
-        /// Changes a tenant. Needs the permission "syncs.write".
+        /// Changes a tenant. Needs the permission "tenants.write" for all tenants: the product says which domains a customer has
+        /// proven to be theirs, and what they have paid for. Whoever may set a domain is handed the passwords of its people.
         ///
         /// Errors: TENANT_NOT_FOUND, ETAG_MISMATCH, DOMAIN_TAKEN, and those of every method.
         pub async fn update_tenant(
@@ -6790,7 +6791,7 @@ pub mod tenant_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.TenantService", "UpdateTenant"));
             self.inner.unary(req, path, codec).await
         }
-        /// Deletes a tenant. Needs the permission "syncs.write" for all tenants.
+        /// Deletes a tenant. Needs the permission "tenants.write" for all tenants.
         ///
         /// Errors: TENANT_NOT_FOUND, ETAG_MISMATCH, TENANT_IN_USE, and those of every method.
         pub async fn delete_tenant(
@@ -6829,7 +6830,7 @@ pub mod tenant_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with TenantServiceServer.
     #[async_trait]
     pub trait TenantService: std::marker::Send + std::marker::Sync + 'static {
-        /// Creates a tenant. Needs the permission "syncs.write" for all tenants.
+        /// Creates a tenant. Needs the permission "tenants.write" for all tenants.
         ///
         /// Errors: ALREADY_EXISTS, DOMAIN_TAKEN, REQUEST_ID_REUSED, and those of every method.
         async fn create_tenant(
@@ -6851,14 +6852,15 @@ pub mod tenant_service_server {
             tonic::Response<super::ListTenantsResponse>,
             tonic::Status,
         >;
-        /// Changes a tenant. Needs the permission "syncs.write".
+        /// Changes a tenant. Needs the permission "tenants.write" for all tenants: the product says which domains a customer has
+        /// proven to be theirs, and what they have paid for. Whoever may set a domain is handed the passwords of its people.
         ///
         /// Errors: TENANT_NOT_FOUND, ETAG_MISMATCH, DOMAIN_TAKEN, and those of every method.
         async fn update_tenant(
             &self,
             request: tonic::Request<super::UpdateTenantRequest>,
         ) -> std::result::Result<tonic::Response<super::Tenant>, tonic::Status>;
-        /// Deletes a tenant. Needs the permission "syncs.write" for all tenants.
+        /// Deletes a tenant. Needs the permission "tenants.write" for all tenants.
         ///
         /// Errors: TENANT_NOT_FOUND, ETAG_MISMATCH, TENANT_IN_USE, and those of every method.
         async fn delete_tenant(

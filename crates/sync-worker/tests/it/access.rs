@@ -251,6 +251,20 @@ async fn one_tenant_s_caller_neither_makes_nor_unmakes_tenants_and_sees_no_other
         acme.tenants.delete_tenant(delete).await.unwrap_err().code(),
         Code::PermissionDenied
     );
+    // Neither a domain whose people's passwords would come to its directory, nor what the product sells.
+    let update = v1::UpdateTenantRequest {
+        tenant: Some(v1::Tenant {
+            name: TENANT.into(),
+            verified_domains: vec!["victim.example".into()],
+            user_sync_enabled: true,
+            ..v1::Tenant::default()
+        }),
+        update_mask: crate::harness::mask(&["verified_domains", "user_sync_enabled"]),
+    };
+    assert_eq!(
+        acme.tenants.update_tenant(update).await.unwrap_err().code(),
+        Code::PermissionDenied
+    );
     let all = v1::ListAuditEventsRequest {
         parent: "tenants/-".into(),
         ..Default::default()

@@ -212,8 +212,7 @@ fn configure(url: &str, ports: &[u16], settings: &[(&str, &str)]) -> Loaded<Work
             .map(|byte| format!("{byte:02x}"))
             .collect::<String>()
     };
-    let everything =
-        r#"["authenticate", "users.read", "users.write", "syncs.read", "syncs.write", "runs", "audit"]"#;
+    let everything = r#"["authenticate", "users.read", "users.write", "tenants.write", "syncs.read", "syncs.write", "runs", "audit"]"#;
     let callers = [
         (ADMIN, everything, r#"["*"]"#),
         (ACME, everything, r#"["acme"]"#),
