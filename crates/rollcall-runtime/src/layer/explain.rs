@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 
 use super::{Answer, refusal};
 
-/// How tonic words what prost could not decode: then come the fields, outermost first, each as
+/// How tonic words what prost could not decode: then come the fields, innermost first, each as
 /// `Message.field: `, and at last what is wrong.
 const UNDECODABLE: &str = "failed to decode Protobuf message: ";
 const NOT_UTF8: &str = "data is not UTF-8 encoded";
@@ -161,17 +161,20 @@ fn undecodable(message: &str) -> (String, &'static str) {
     let Some(what) = message.strip_prefix(UNDECODABLE) else {
         return (String::new(), "the request is not framed as gRPC says");
     };
-    let steps = what.split(": ").map_while(field_name);
+    let mut steps: Vec<&str> = what.split(": ").map_while(field_name).collect();
+    // A path begins at the request.
+    steps.reverse();
     let description = match what.ends_with(NOT_UTF8) {
         true => "is not valid UTF-8",
         false => "cannot be decoded as Protocol Buffers",
     };
-    (steps.collect::<Vec<_>>().join("."), description)
+    (steps.join("."), description)
 }
 
-/// `field` of `Message.field`.
+/// `field` of `Message.field`. Of a oneof, its name alone is known. What is a word of Rust too is written as `r#field`.
 fn field_name(step: &str) -> Option<&str> {
     let (message, field) = step.split_once('.')?;
+    let field = field.strip_prefix("r#").unwrap_or(field);
     let is_name =
         |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     (is_name(message) && is_name(field)).then_some(field)
