@@ -4,6 +4,7 @@
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/target/tools
 grpcurl_version=v1.9.4
 buf_version=1.75.0
+h2spec_version=v2.2.1+incompatible
 export PATH="$tools/bin:$PATH:/usr/sbin:/sbin"
 
 as_root() {
@@ -46,17 +47,25 @@ missing_packages() {
   command -v cc >/dev/null || echo gcc libc6-dev
 }
 
-# find_or_install_grpcurl: status 1 when there is neither grpcurl nor Go.
-find_or_install_grpcurl() {
-  command -v grpcurl >/dev/null && return 0
+# find_or_install_with_go COMMAND PACKAGE VERSION: status 1 when there is neither the command nor Go.
+find_or_install_with_go() {
+  command -v "$1" >/dev/null && return 0
   local go
   go=$(command -v go || ls /usr/local/go/bin/go 2>/dev/null) || return 1
-  if [ -x "$("$go" env GOPATH)/bin/grpcurl" ]; then
+  if [ -x "$("$go" env GOPATH)/bin/$1" ]; then
     PATH="$PATH:$("$go" env GOPATH)/bin"
     return 0
   fi
-  echo "installing: grpcurl $grpcurl_version"
-  GOBIN="$tools/bin" "$go" install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version"
+  echo "installing: $1 $3"
+  GOBIN="$tools/bin" "$go" install "$2@$3"
+}
+
+find_or_install_grpcurl() {
+  find_or_install_with_go grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl "$grpcurl_version"
+}
+
+find_or_install_h2spec() {
+  find_or_install_with_go h2spec github.com/summerwind/h2spec/cmd/h2spec "$h2spec_version"
 }
 
 # install_buf: into $tools/node_modules/.bin; status 1 when there is no npm.

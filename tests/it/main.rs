@@ -1,12 +1,14 @@
 //! System tests, one file per behaviour: both binaries, a real directory, a real store.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
+mod bad_input;
 mod chaos;
 mod company;
 mod cron_job;
 mod crowd;
 mod foreign_guid;
 mod grpcurl;
+mod h2spec;
 mod hostile_names;
 mod interrupted;
 mod lockout;

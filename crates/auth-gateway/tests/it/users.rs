@@ -518,3 +518,79 @@ async fn a_retry_of_one_s_own_success_creates_nobody_twice() {
     let gone = users.create_user(request("zoe")).await.unwrap_err();
     assert_eq!((gone.code(), reason(&gone)), (Code::NotFound, "USER_NOT_FOUND"));
 }
+
+/// This client does not repeat by itself what still waited when its connection ended.
+fn was_never_sent(status: &tonic::Status) -> bool {
+    status.code() == Code::Cancelled && status.message() == "operation was canceled"
+}
+
+/// Streams move to other replicas with the age of their connections; whoever goes on from the last cursor loses nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_whose_streams_end_with_their_connections_sees_every_event_once() {
+    let world = World::with(Slapd::builder(), &[("server.max_connection_age", "1s")]).await;
+    let (ends, mut ended) = tokio::sync::watch::channel(0);
+    let mut client = world.users();
+    let (seen, mut logins) = tokio::sync::mpsc::unbounded_channel();
+    let begin = ListUserEventsRequest {
+        parent: "tenants/acme".into(),
+        page_size: 1000,
+        ..Default::default()
+    };
+    let mut cursor = client
+        .list_user_events(begin)
+        .await
+        .unwrap()
+        .into_inner()
+        .next_cursor;
+    let consumer = tokio::spawn(async move {
+        loop {
+            let request = WatchUserEventsRequest {
+                parent: "tenants/acme".into(),
+                after: cursor.clone(),
+                ..Default::default()
+            };
+            let mut stream = loop {
+                match client.watch_user_events(request.clone()).await {
+                    Ok(stream) => break stream.into_inner(),
+                    Err(status) => assert!(was_never_sent(&status), "{status:?}"),
+                }
+            };
+            let why = loop {
+                match stream.message().await {
+                    Ok(message) => {
+                        let message = message.unwrap();
+                        cursor = message.cursor;
+                        if let Some(event) = message.event {
+                            seen.send(event.user.unwrap().login).unwrap();
+                        }
+                    }
+                    Err(status) => break status,
+                }
+            };
+            assert_eq!(
+                (why.code(), reason(&why)),
+                (Code::Unavailable, "CONNECTION_TOO_OLD")
+            );
+            ends.send_modify(|ends| *ends += 1);
+        }
+    });
+    let mut created = Vec::new();
+    let mut users = world.users();
+    while *ended.borrow_and_update() < 3 {
+        let login = format!("user{}", created.len());
+        let request = CreateUserRequest {
+            request_id: login.clone(),
+            ..local(&login)
+        };
+        while let Err(status) = users.create_user(request.clone()).await {
+            assert!(was_never_sent(&status), "{status:?}");
+        }
+        created.push(login);
+    }
+    let mut told = Vec::new();
+    while told.len() < created.len() {
+        told.push(logins.recv().await.unwrap());
+    }
+    assert_eq!(told, created);
+    consumer.abort();
+}

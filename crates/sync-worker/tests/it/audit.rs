@@ -42,6 +42,7 @@ async fn every_change_is_recorded_with_who_made_it_and_without_secrets() {
     let events = ok(clients.audit.list_audit_events(list(TENANT, Default::default())))
         .await
         .audit_events;
+    assert!(events.iter().all(|event| event.caller_credential == "token"));
     let changes: Vec<_> = events
         .iter()
         .map(|event| match event.kind.as_ref().unwrap() {

@@ -49,6 +49,21 @@ fn all_mistakes_of_a_configuration_are_told_at_once_and_end_with_64() {
 }
 
 #[test]
+fn a_keyring_that_everybody_can_read_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let complains = |mode: u32| {
+        std::fs::write(dir.path().join("key"), KEY).unwrap();
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(dir.path().join("key"), permissions).unwrap();
+        let output = run(dir.path(), &["--check-config"]);
+        assert_eq!(output.status.code(), Some(0), "{}", says(&output));
+        says(&output).contains("every account of this machine can read it")
+    };
+    assert!(complains(0o644));
+    assert!(!complains(0o600) && !complains(0o640));
+}
+
+#[test]
 fn a_database_is_migrated_first_and_then_used() {
     let dir = tempfile::tempdir().unwrap();
     let refused = run(dir.path(), &["run-due"]);
