@@ -45,8 +45,10 @@ impl Proxy {
                 let server = *lock(&leads_to);
                 lines.spawn(async move {
                     let carry = async {
+                        // Kept while the line is silent: dropping it would end the connection.
+                        let mut carried = std::pin::pin!(carried(caller, server, latency));
                         tokio::select! {
-                            _ = carried(caller, server, latency) => {}
+                            _ = &mut carried => {}
                             _ = silence.changed() => std::future::pending().await,
                         }
                     };
