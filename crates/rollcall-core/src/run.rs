@@ -9,6 +9,10 @@ use crate::id::{RunId, UserSyncKey};
 use crate::issue::{Health, HealthLevel, IssueKind};
 use crate::wording::counted;
 
+mod transition;
+
+pub use transition::{PlanOutcome, PlanResult};
+
 /// How long a PLANNED or HELD run waits to be applied.
 pub const PLAN_LIFETIME: chrono::TimeDelta = chrono::TimeDelta::hours(72);
 

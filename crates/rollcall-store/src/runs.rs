@@ -4,6 +4,7 @@ pub(crate) mod apply;
 pub(crate) mod deletion;
 pub(crate) mod execution;
 mod guard_counts;
+pub(crate) mod handle;
 pub(crate) mod in_force;
 mod issues;
 pub(crate) mod leases;

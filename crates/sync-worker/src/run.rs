@@ -12,7 +12,7 @@ use rollcall_core::id::{RunId, UserSyncKey, Uuid};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
 use rollcall_runtime::clock::Clock;
 use rollcall_service::directories::Directories;
-use rollcall_store::{LeaseName, LeaseToken, NewAuditEvent, NewRun, Store};
+use rollcall_store::{LeaseName, LeaseToken, NewAuditEvent, NewRun, RunHandle, Store};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,7 @@ mod stop;
 
 use carry_out::carry_out;
 pub use executor::RunLimits;
-use executor::{Executor, Job, Phase};
+use executor::{Executor, Phase};
 use permits::WorkerPermits;
 pub(crate) use permits::per_tenant;
 pub use refresh::{RefreshOutcome, Refreshed};
@@ -121,7 +121,8 @@ impl RunEngine {
                 return Err(error.into());
             }
         };
-        self.carry_out(key, run.id, lease, Phase::Pull);
+        let (key, id) = (key.clone(), run.id);
+        self.carry_out(RunHandle { lease, key, id }, Phase::Pull);
         Ok(run)
     }
 
@@ -133,14 +134,16 @@ impl RunEngine {
         self.expect_ready(key).await?;
         let x = &self.x;
         let lease = self.free_lease(key).await?;
-        let run = match x.store.begin_apply(&lease, key, id, record).await {
+        let key = key.clone();
+        let handle = RunHandle { lease, key, id };
+        let run = match x.store.begin_apply(&handle, record).await {
             Ok(run) => run,
             Err(error) => {
-                self.give_up(&lease).await;
+                self.give_up(&handle.lease).await;
                 return Err(error.into());
             }
         };
-        self.carry_out(key, id, lease, Phase::Apply);
+        self.carry_out(handle, Phase::Apply);
         Ok(run)
     }
 
@@ -229,7 +232,8 @@ impl RunEngine {
             _ => Phase::Pull,
         };
         tracing::info!(run.id = %run.id, "taking over a run whose worker is gone");
-        self.carry_out(key, run.id, lease, phase);
+        let (key, id) = (key.clone(), run.id);
+        self.carry_out(RunHandle { lease, key, id }, phase);
         Ok(Err(run))
     }
 
@@ -316,8 +320,7 @@ impl RunEngine {
         }
     }
 
-    fn carry_out(&self, key: &UserSyncKey, id: RunId, lease: LeaseToken, phase: Phase) {
-        let (key, x) = (key.clone(), self.x.clone());
-        self.tasks.spawn(carry_out(x, Job { key, id, lease }, phase));
+    fn carry_out(&self, run: RunHandle, phase: Phase) {
+        self.tasks.spawn(carry_out(self.x.clone(), run, phase));
     }
 }

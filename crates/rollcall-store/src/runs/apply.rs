@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::guard::HoldReason;
-use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncKey};
+use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncKey};
 use rollcall_core::identifier::normalize;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind, Fingerprint};
@@ -17,13 +17,13 @@ use crate::db::engine::Engine;
 use crate::db::timestamp::to_stored;
 use crate::error::{Result, StoreError};
 use crate::runs::guard_counts;
+use crate::runs::handle::RunHandle;
 use crate::runs::issues;
-use crate::runs::leases::{LeaseToken, require_lease};
 use crate::runs::neighbours::Neighbours;
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
-use crate::tables::{self, sync_run, user::Model};
+use crate::tables::{self, user::Model};
 use crate::users::claims::{Claim, settle};
 use crate::users::identifiers::{holders, keys_of};
 use crate::users::read::by_external_ids;
@@ -73,18 +73,13 @@ impl Store {
     /// `LeaseLost`; `NotFound`; `NotInState`, also when `index` is beyond the next chunk; `Contended`.
     pub async fn apply_chunk(
         &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
+        run: &RunHandle,
         index: u32,
         changes: &[Change],
         now: DateTime<Utc>,
     ) -> Result<ChunkOutcome> {
         for _ in 0..ATTEMPTS {
-            match self
-                .try_chunk(lease, key, id, index, changes, to_stored(now))
-                .await
-            {
+            match self.try_chunk(run, index, changes, to_stored(now)).await {
                 Err(error) if error.is_lost_race() => continue,
                 Ok(outcome) => {
                     if index == 0 && count_creations(changes) >= MANY {
@@ -122,17 +117,15 @@ impl Store {
 
     async fn try_chunk(
         &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
+        run: &RunHandle,
         index: u32,
         changes: &[Change],
         now: DateTime<Utc>,
     ) -> Result<ChunkOutcome> {
         let tx = self.inner.database.begin().await?;
-        require_lease(&tx, lease, key).await?;
-        let mut run = sync_run::lock_in_state(&tx, key, id, &[RunState::Applying]).await?;
-        match i64::from(index).cmp(&run.applied_chunks) {
+        let mut model = run.lock_in_state(&tx, &[RunState::Applying]).await?;
+        let key = &run.key;
+        match i64::from(index).cmp(&model.applied_chunks) {
             std::cmp::Ordering::Less => {
                 return Ok(ChunkOutcome {
                     repeated: true,
@@ -149,15 +142,15 @@ impl Store {
             mut issues,
         } = prepare(&tx, scope, key, changes, now).await?;
         // What a person released is not held against the runs that follow; leavers go before anybody looks.
-        let by_itself = RunMode::from_label(&run.mode)? == RunMode::Apply
-            && (run.hold_at.is_some() || Vec::<HoldReason>::from_json(&run.hold_reasons)?.is_empty());
+        let by_itself = RunMode::from_label(&model.mode)? == RunMode::Apply
+            && (model.hold_at.is_some() || Vec::<HoldReason>::from_json(&model.hold_reasons)?.is_empty());
         if by_itself {
             let user_sync = tables::user_sync::find(&tx, key).await?;
             let kept = written(changes, &writes);
             let first = user_sync.last_complete_pull_time.is_none();
             guard_counts::record(&tx, key, kept, first, now).await?;
         }
-        let mut counts = RunCounts::from_json(&run.counts)?;
+        let mut counts = RunCounts::from_json(&model.counts)?;
         counts.applied += writes.len() as u64;
         counts.issues += (refused.len() + issues.len()) as u64;
         for (kind, _) in &refused {
@@ -165,11 +158,11 @@ impl Store {
             *planned = planned.saturating_sub(1);
         }
         issues.splice(0..0, refused.into_iter().map(|(_, issue)| issue));
-        issues::append(&tx, &mut run, &issues).await?;
-        run.counts = counts.to_json()?;
-        run.applied_chunks += 1;
-        tables::update(&tx, run).await?;
-        write(&tx, scope, &key.tenant, &writes, Some(id), now).await?;
+        issues::append(&tx, &mut model, &issues).await?;
+        model.counts = counts.to_json()?;
+        model.applied_chunks += 1;
+        tables::update(&tx, model).await?;
+        write(&tx, scope, &key.tenant, &writes, Some(run.id), now).await?;
         tx.commit().await?;
         Ok(ChunkOutcome {
             applied: writes.len() as u64,

@@ -1,12 +1,10 @@
-//! What the worker that holds the lease does with a run.
-
-use std::collections::BTreeMap;
+//! A run under way: the steps of the worker that holds the lease, but for the plan and its application.
 
 use chrono::{DateTime, Utc};
 use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{RunId, UserSyncKey};
-use rollcall_core::issue::{Health, IssueKind};
-use rollcall_core::run::{PLAN_LIFETIME, Run, RunCounts, RunState};
+use rollcall_core::issue::Health;
+use rollcall_core::run::{PlanOutcome, PlanResult, Run, RunCounts, RunState};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use crate::audit::{self, NewAuditEvent};
@@ -14,10 +12,10 @@ use crate::db::query::{execute, scalar};
 use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
 use crate::outbox::{self, NewMail};
+use crate::runs::handle::RunHandle;
 use crate::runs::in_force;
 use crate::runs::leases::{LeaseToken, require_lease};
 use crate::runs::lifecycle::{directory_revision, supersede_waiting};
-use crate::runs::plan::{PlanOutcome, PlanResult};
 use crate::store::Store;
 use crate::tables;
 use crate::tables::json::JsonColumn;
@@ -45,25 +43,22 @@ impl Store {
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`.
-    pub async fn begin_pull(&self, lease: &LeaseToken, key: &UserSyncKey, id: RunId) -> Result<Run> {
+    pub async fn begin_pull(&self, run: &RunHandle) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
-        require_lease(&tx, lease, key).await?;
-        let user_sync = tables::user_sync::lock(&tx, key).await?;
-        let mut model = sync_run::lock(&tx, key, id).await?;
-        model.become_state(RunState::Pulling)?;
+        run.require_lease(&tx).await?;
+        let user_sync = tables::user_sync::lock(&tx, &run.key).await?;
+        let mut model = run.lock(&tx).await?;
+        let directory_revision = directory_revision(&tx, &run.key, &user_sync.directory).await?;
+        model.advance(|run| run.pulling(user_sync.revision, directory_revision))?;
         for table in ["sync_plan_chunks", "sync_run_issues"] {
             let sql = format!("DELETE FROM {table} WHERE tenant = $1 AND user_sync = $2 AND run = $3");
-            execute(&tx, &sql, sync_run::primary_key(key, id).into()).await?;
+            execute(&tx, &sql, sync_run::primary_key(&run.key, run.id).into()).await?;
         }
-        model.counts = RunCounts::default().to_json()?;
-        model.issue_counts = BTreeMap::<IssueKind, u64>::new().to_json()?;
         model.chunks = 0;
         model.applied_chunks = 0;
         model.hold_at = None;
         model.issue_count = 0;
-        model.user_sync_revision = user_sync.revision;
-        model.directory_revision = directory_revision(&tx, key, &user_sync.directory).await?;
-        in_force::keep(&tx, key, &user_sync).await?;
+        in_force::keep(&tx, &run.key, &user_sync).await?;
         self.save_run(tx, model).await
     }
 
@@ -71,16 +66,9 @@ impl Store {
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`.
-    pub async fn save_progress(
-        &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
-        counts: &RunCounts,
-    ) -> Result<()> {
+    pub async fn save_progress(&self, run: &RunHandle, counts: &RunCounts) -> Result<()> {
         let tx = self.inner.database.begin().await?;
-        require_lease(&tx, lease, key).await?;
-        let mut model = sync_run::lock_in_state(&tx, key, id, &[RunState::Pulling]).await?;
+        let mut model = run.lock_in_state(&tx, &[RunState::Pulling]).await?;
         model.counts = counts.to_json()?;
         self.save_run(tx, model).await?;
         Ok(())
@@ -93,50 +81,37 @@ impl Store {
     }
 
     /// PULLING to PLANNED, HELD or APPLYING: the plan is complete. A waiting plan expires after
-    /// [`PLAN_LIFETIME`]. The mails go out if, and only if, this takes place.
+    /// [`PLAN_LIFETIME`](rollcall_core::run::PLAN_LIFETIME). The mails go out if, and only if, this takes place.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`; `RevisionMismatch` if the plan is not wanted any more.
     pub async fn finish_plan(
         &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
-        result: PlanResult,
+        run: &RunHandle,
+        plan: PlanResult,
         mails: &[NewMail],
         now: DateTime<Utc>,
     ) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
-        require_lease(&tx, lease, key).await?;
+        run.require_lease(&tx).await?;
         // The directory before the sync, as everywhere. If the sync has another one by now, it is not the same any more.
-        let user_sync = tables::user_sync::find(&tx, key).await?;
+        let user_sync = tables::user_sync::find(&tx, &run.key).await?;
         let directory = user_sync.into_domain()?.settings.directory;
-        tables::directory::lock(&tx, &key.tenant, &directory).await?;
-        let mut user_sync = tables::user_sync::lock(&tx, key).await?;
-        let mut model = sync_run::lock(&tx, key, id).await?;
-        if !is_current(&tx, key, id).await? {
+        tables::directory::lock(&tx, &run.key.tenant, &directory).await?;
+        let mut user_sync = tables::user_sync::lock(&tx, &run.key).await?;
+        let mut model = run.lock(&tx).await?;
+        if !is_current(&tx, &run.key, run.id).await? {
             return Err(StoreError::RevisionMismatch);
         }
-        let (state, hold_reasons) = match result.outcome {
-            PlanOutcome::Planned => (RunState::Planned, Vec::new()),
-            PlanOutcome::Held(reasons) => (RunState::Held, reasons),
-            PlanOutcome::HeldAfter(reasons, chunks) => {
-                model.hold_at = Some(i64::from(chunks));
-                (RunState::Applying, reasons)
-            }
-            PlanOutcome::Apply => (RunState::Applying, Vec::new()),
-        };
-        model.become_state(state)?;
-        model.hold_reasons = hold_reasons.to_json()?;
-        if state != RunState::Planned {
-            user_sync.hold = hold_reasons.to_json()?;
+        model.advance(|run| run.with_plan(&plan, now))?;
+        if let PlanOutcome::HeldAfter(_, chunks) = plan.outcome {
+            model.hold_at = Some(i64::from(chunks));
+        }
+        if plan.outcome != PlanOutcome::Planned {
+            user_sync.hold.clone_from(&model.hold_reasons);
             tables::update(&tx, user_sync).await?;
         }
-        model.counts = result.counts.to_json()?;
-        model.complete = result.complete;
-        model.plan_time = Some(to_micros(now));
-        model.expire_time = state.is_waiting().then(|| to_micros(now + PLAN_LIFETIME));
-        outbox::enqueue(&tx, &key.tenant, mails, now).await?;
+        outbox::enqueue(&tx, &run.key.tenant, mails, now).await?;
         self.save_run(tx, model).await
     }
 
@@ -145,28 +120,20 @@ impl Store {
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState` if the run is not held after the chunks that were applied;
     /// `RevisionMismatch` if the plan is not wanted any more.
-    pub async fn hold_run(
-        &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
-        mails: &[NewMail],
-        now: DateTime<Utc>,
-    ) -> Result<Run> {
+    pub async fn hold_run(&self, run: &RunHandle, mails: &[NewMail], now: DateTime<Utc>) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
-        require_lease(&tx, lease, key).await?;
-        tables::user_sync::lock(&tx, key).await?;
-        let mut model = sync_run::lock_in_state(&tx, key, id, &[RunState::Applying]).await?;
+        run.require_lease(&tx).await?;
+        tables::user_sync::lock(&tx, &run.key).await?;
+        let mut model = run.lock_in_state(&tx, &[RunState::Applying]).await?;
         if model.hold_at != Some(model.applied_chunks) {
             return Err(StoreError::NotInState);
         }
-        if !is_current(&tx, key, id).await? {
+        if !is_current(&tx, &run.key, run.id).await? {
             return Err(StoreError::RevisionMismatch);
         }
-        model.become_state(RunState::Held)?;
+        model.advance(|run| run.held(now))?;
         model.hold_at = None;
-        model.expire_time = Some(to_micros(now + PLAN_LIFETIME));
-        outbox::enqueue(&tx, &key.tenant, mails, now).await?;
+        outbox::enqueue(&tx, &run.key.tenant, mails, now).await?;
         self.save_run(tx, model).await
     }
 
@@ -174,34 +141,24 @@ impl Store {
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`, also when the plan's time is over.
-    pub async fn begin_apply(
-        &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
-        record: &NewAuditEvent,
-    ) -> Result<Run> {
+    pub async fn begin_apply(&self, run: &RunHandle, record: &NewAuditEvent) -> Result<Run> {
         let now = record.time;
         let tx = self.inner.database.begin().await?;
-        require_lease(&tx, lease, key).await?;
+        run.require_lease(&tx).await?;
         // Before the run, as everywhere.
-        let mut user_sync = tables::user_sync::lock(&tx, key)
+        let mut user_sync = tables::user_sync::lock(&tx, &run.key)
             .await
             .map_err(|error| match error {
                 StoreError::NotFound(Kind::UserSync) => StoreError::NotFound(Kind::Run),
                 other => other,
             })?;
-        let mut model = sync_run::lock(&tx, key, id).await?;
-        if !model.run_state()?.is_waiting() || model.expire_time.is_some_and(|time| time <= to_micros(now)) {
-            return Err(StoreError::NotInState);
-        }
-        model.become_state(RunState::Applying)?;
-        model.expire_time = None;
+        let mut model = run.lock(&tx).await?;
+        model.advance(|run| run.released(now))?;
         tables::update(&tx, model.clone()).await?;
         user_sync.hold = Vec::<HoldReason>::new().to_json()?;
         tables::update(&tx, user_sync).await?;
         // Other plans are for the users as they were.
-        supersede_waiting(&tx, &key.tenant, key.user_sync.as_str(), now).await?;
+        supersede_waiting(&tx, &run.key.tenant, run.key.user_sync.as_str(), now).await?;
         audit::insert(&tx, std::iter::once(record)).await?;
         tx.commit().await?;
         model.into_domain()
@@ -213,26 +170,16 @@ impl Store {
     /// `LeaseLost`; `NotFound`; `NotInState`, also when `end.state` is not final.
     pub async fn end_run(
         &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
+        run: &RunHandle,
         end: RunEnd,
         mails: &[NewMail],
         now: DateTime<Utc>,
     ) -> Result<Run> {
-        if !end.state.is_final() {
-            return Err(StoreError::NotInState);
-        }
         let tx = self.inner.database.begin().await?;
-        require_lease(&tx, lease, key).await?;
-        let mut user_sync = tables::user_sync::lock(&tx, key).await?;
-        let mut model = sync_run::lock(&tx, key, id).await?;
-        if !model.run_state()?.is_working() {
-            return Err(StoreError::NotInState);
-        }
-        model.become_state(end.state)?;
-        model.failure = end.failure.map(|failure| failure.replace('\0', "\u{fffd}"));
-        model.end_time = Some(to_micros(now));
+        run.require_lease(&tx).await?;
+        let mut user_sync = tables::user_sync::lock(&tx, &run.key).await?;
+        let mut model = run.lock(&tx).await?;
+        model.advance(|run| run.ended(end.state, end.failure, now))?;
         user_sync.health = end.health.to_json()?;
         if let Some(revision) = end.applied_scope_revision {
             user_sync.applied_scope_revision = revision;
@@ -242,7 +189,7 @@ impl Store {
             user_sync.in_force_revision = Some(model.user_sync_revision);
         }
         tables::update(&tx, user_sync).await?;
-        outbox::enqueue(&tx, &key.tenant, mails, now).await?;
+        outbox::enqueue(&tx, &run.key.tenant, mails, now).await?;
         self.save_run(tx, model).await
     }
 

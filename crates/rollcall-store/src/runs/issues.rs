@@ -13,7 +13,7 @@ use crate::db::engine::Engine;
 use crate::db::query::{execute, rows};
 use crate::error::Result;
 use crate::page::{Page, PageRequest};
-use crate::runs::leases::{LeaseToken, require_lease};
+use crate::runs::handle::RunHandle;
 use crate::store::Store;
 use crate::tables;
 use crate::tables::json::{JsonColumn, unreadable};
@@ -47,17 +47,11 @@ impl Store {
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`.
-    pub async fn append_issues(
-        &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
-        issues: &[Issue],
-    ) -> Result<()> {
+    pub async fn append_issues(&self, run: &RunHandle, issues: &[Issue]) -> Result<()> {
         let tx = self.inner.database.begin().await?;
-        require_lease(&tx, lease, key).await?;
-        let mut model =
-            sync_run::lock_in_state(&tx, key, id, &[RunState::Pulling, RunState::Applying]).await?;
+        let mut model = run
+            .lock_in_state(&tx, &[RunState::Pulling, RunState::Applying])
+            .await?;
         append(&tx, &mut model, issues).await?;
         tables::update(&tx, model).await?;
         tx.commit().await?;
@@ -68,17 +62,11 @@ impl Store {
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`.
-    pub async fn count_issues(
-        &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
-        more: &BTreeMap<IssueKind, u64>,
-    ) -> Result<()> {
+    pub async fn count_issues(&self, run: &RunHandle, more: &BTreeMap<IssueKind, u64>) -> Result<()> {
         let tx = self.inner.database.begin().await?;
-        require_lease(&tx, lease, key).await?;
-        let mut model =
-            sync_run::lock_in_state(&tx, key, id, &[RunState::Pulling, RunState::Applying]).await?;
+        let mut model = run
+            .lock_in_state(&tx, &[RunState::Pulling, RunState::Applying])
+            .await?;
         let mut counts = BTreeMap::<IssueKind, u64>::from_json(&model.issue_counts)?;
         for (kind, count) in more {
             *counts.entry(*kind).or_default() += count;

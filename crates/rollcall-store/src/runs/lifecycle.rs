@@ -170,15 +170,11 @@ impl Store {
         sync_run::find(&tx, key, id).await?;
         tables::user_sync::lock(&tx, key).await?;
         let mut model = sync_run::lock(&tx, key, id).await?;
-        let state = model.run_state()?;
-        if !state.is_waiting() {
-            return Err(StoreError::NotInState);
-        }
-        if state == RunState::Held {
+        let was_held = model.run_state()? == RunState::Held;
+        model.advance(|run| run.cancelled(now))?;
+        if was_held {
             forget_hold(&tx, &key.tenant, key.user_sync.as_str()).await?;
         }
-        model.become_state(RunState::Cancelled)?;
-        model.end_time = Some(to_micros(now));
         tables::update(&tx, model.clone()).await?;
         audit::insert(&tx, std::iter::once(record)).await?;
         tx.commit().await?;
@@ -244,12 +240,10 @@ impl Store {
         let tx = self.inner.database.begin().await?;
         let mut user_sync = tables::user_sync::lock(&tx, key).await?;
         let mut model = sync_run::lock(&tx, key, id).await?;
-        let over = model.expire_time.is_some_and(|time| time <= to_micros(now));
-        if !model.run_state()?.is_waiting() || !over {
-            return Ok(false);
+        match model.advance(|run| run.expired(now)) {
+            Err(StoreError::NotInState) => return Ok(false),
+            advanced => advanced?,
         }
-        model.become_state(RunState::Expired)?;
-        model.end_time = Some(to_micros(now));
         tables::update(&tx, model).await?;
         if let Some(health) = health {
             user_sync.health = health.to_json()?;

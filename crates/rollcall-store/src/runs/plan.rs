@@ -1,42 +1,17 @@
 //! Plans, in chunks.
 
-use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind};
-use rollcall_core::run::{RunCounts, RunState};
+use rollcall_core::run::RunState;
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::db::query::{execute, rows, scalar};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
-use crate::runs::leases::{LeaseToken, require_lease};
+use crate::runs::handle::RunHandle;
 use crate::store::Store;
 use crate::tables::json::plan::{pack, unpack};
 use crate::tables::{self, sync_run};
-
-/// What becomes of a plan that is complete.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum PlanOutcome {
-    /// It was a preview and waits.
-    Planned,
-    /// The guard holds it, for these reasons.
-    Held(Vec<HoldReason>),
-    /// The guard holds it, but for its first so many chunks, which are applied before it waits.
-    HeldAfter(Vec<HoldReason>, u32),
-    /// It is applied at once.
-    Apply,
-}
-
-/// A plan that is complete.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PlanResult {
-    /// What becomes of it.
-    pub outcome: PlanOutcome,
-    /// What it would do.
-    pub counts: RunCounts,
-    /// True if every search ended Complete.
-    pub complete: bool,
-}
 
 /// How long a plan is and how far it was applied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,22 +47,14 @@ impl Store {
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`, also when `index` is not the next one or the chunk too large.
-    pub async fn append_chunk(
-        &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
-        index: u32,
-        changes: &[Change],
-    ) -> Result<()> {
+    pub async fn append_chunk(&self, run: &RunHandle, index: u32, changes: &[Change]) -> Result<()> {
         let tx = self.inner.database.begin().await?;
-        require_lease(&tx, lease, key).await?;
-        let mut model = sync_run::lock_in_state(&tx, key, id, &[RunState::Pulling]).await?;
+        let mut model = run.lock_in_state(&tx, &[RunState::Pulling]).await?;
         if model.chunks != i64::from(index) || changes.len() > CHUNK_CHANGES {
             return Err(StoreError::NotInState);
         }
         model.chunks += 1;
-        insert_chunk(&tx, key, id, rank(index, changes), changes).await?;
+        insert_chunk(&tx, &run.key, run.id, rank(index, changes), changes).await?;
         tables::update(&tx, model).await?;
         tx.commit().await?;
         Ok(())
@@ -100,9 +67,7 @@ impl Store {
     /// `LeaseLost`; `NotFound`; `NotInState`.
     pub async fn withdraw_changes(
         &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
+        run: &RunHandle,
         mut is_out: impl FnMut(&Change) -> bool,
     ) -> Result<Vec<Change>> {
         let mut withdrawn = Vec::new();
@@ -110,9 +75,8 @@ impl Store {
         // A transaction for each chunk: whoever takes the run over begins its pull anew.
         loop {
             let tx = self.inner.database.begin().await?;
-            require_lease(&tx, lease, key).await?;
-            sync_run::lock_in_state(&tx, key, id, &[RunState::Pulling]).await?;
-            let Some(row) = chunk_from(&tx, key, id, next, -1).await? else {
+            run.lock_in_state(&tx, &[RunState::Pulling]).await?;
+            let Some(row) = chunk_from(&tx, &run.key, run.id, next, -1).await? else {
                 return Ok(withdrawn);
             };
             next = row.chunk + 1;
@@ -122,7 +86,7 @@ impl Store {
             if out.is_empty() {
                 continue;
             }
-            put_chunk(&tx, key, id, row.chunk, &kept).await?;
+            put_chunk(&tx, &run.key, run.id, row.chunk, &kept).await?;
             tx.commit().await?;
             withdrawn.extend(out);
         }
@@ -135,9 +99,7 @@ impl Store {
     /// `LeaseLost`; `NotFound`; `NotInState`.
     pub async fn put_leavers_first(
         &self,
-        lease: &LeaseToken,
-        key: &UserSyncKey,
-        id: RunId,
+        run: &RunHandle,
         is_leaver: impl Fn(&Change) -> bool,
     ) -> Result<LeaversFirst> {
         let mut first = LeaversFirst::default();
@@ -145,9 +107,8 @@ impl Store {
         let mut next = LEAVERS_END;
         loop {
             let tx = self.inner.database.begin().await?;
-            require_lease(&tx, lease, key).await?;
-            let mut model = sync_run::lock_in_state(&tx, key, id, &[RunState::Pulling]).await?;
-            let Some(row) = chunk_from(&tx, key, id, next, removals).await? else {
+            let mut model = run.lock_in_state(&tx, &[RunState::Pulling]).await?;
+            let Some(row) = chunk_from(&tx, &run.key, run.id, next, removals).await? else {
                 return Ok(first);
             };
             next = row.chunk + 1;
@@ -165,8 +126,8 @@ impl Store {
             if leavers.is_empty() {
                 continue;
             }
-            put_chunk(&tx, key, id, row.chunk, &kept).await?;
-            insert_chunk(&tx, key, id, LEAVERS + i64::from(first.chunks), &leavers).await?;
+            put_chunk(&tx, &run.key, run.id, row.chunk, &kept).await?;
+            insert_chunk(&tx, &run.key, run.id, LEAVERS + i64::from(first.chunks), &leavers).await?;
             first.chunks += 1;
             model.chunks += 1;
             tables::update(&tx, model).await?;

@@ -10,7 +10,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::db::engine::Engine;
 use crate::db::query::row;
-use crate::db::timestamp::from_micros;
+use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Kind, Result, StoreError};
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
@@ -56,12 +56,21 @@ impl Model {
         RunState::from_label(&self.state)
     }
 
-    /// Goes over to a state, if the state machine allows it.
-    pub(crate) fn become_state(&mut self, next: RunState) -> Result<()> {
-        if !self.run_state()?.may_become(next) {
-            return Err(StoreError::NotInState);
-        }
-        next.label().clone_into(&mut self.state);
+    /// Moves the run on by a step of the domain. `NotInState` if the run is not in a state that allows it.
+    pub(crate) fn advance(&mut self, step: impl FnOnce(&Run) -> Option<Run>) -> Result<()> {
+        let run = self.clone().into_domain()?;
+        let run = step(&run).ok_or(StoreError::NotInState)?;
+        run.state.label().clone_into(&mut self.state);
+        self.counts = run.counts.to_json()?;
+        self.issue_counts = run.issue_counts.to_json()?;
+        self.hold_reasons = run.hold_reasons.to_json()?;
+        self.failure = run.failure.map(|failure| failure.replace('\0', "\u{fffd}"));
+        self.complete = run.complete;
+        self.user_sync_revision = run.user_sync_revision;
+        self.directory_revision = run.directory_revision;
+        self.plan_time = run.plan_time.map(to_micros);
+        self.end_time = run.end_time.map(to_micros);
+        self.expire_time = run.expire_time.map(to_micros);
         Ok(())
     }
 

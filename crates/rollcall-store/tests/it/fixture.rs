@@ -9,7 +9,7 @@ use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::issue::Health;
 use rollcall_core::plan::{Change, ChangeKind};
-use rollcall_core::run::{RunCounts, RunMode, RunState, RunTrigger};
+use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunState, RunTrigger};
 use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use rollcall_core::tenant::TenantSettings;
 use rollcall_core::user::{Origin, Profile, User, UserState};
@@ -18,8 +18,7 @@ use rollcall_core::user_sync::{
     RoleRule, Search, SearchScope, UserSyncSettings,
 };
 use rollcall_store::{
-    ChunkOutcome, LeaseName, LeaseToken, NewRun, NewSecrets, PageRequest, PlanOutcome, PlanResult, Recorded,
-    RunEnd, Store,
+    ChunkOutcome, LeaseName, LeaseToken, NewRun, NewSecrets, PageRequest, Recorded, RunEnd, RunHandle, Store,
 };
 
 use crate::engine::Engine;
@@ -218,6 +217,15 @@ pub(crate) async fn lease(store: &Store, key: &UserSyncKey) -> LeaseToken {
         .unwrap()
 }
 
+/// The run in the hands of whoever has the lease.
+pub(crate) fn handle(lease: &LeaseToken, key: &UserSyncKey, id: RunId) -> RunHandle {
+    RunHandle {
+        lease: lease.clone(),
+        key: key.clone(),
+        id,
+    }
+}
+
 pub(crate) fn new_run(number: u128) -> NewRun {
     NewRun {
         id: run_id(number),
@@ -283,10 +291,13 @@ pub(crate) async fn planned(store: &Store, lease: &LeaseToken, number: u128, chu
         .create_run(lease, &key, new_run(number), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(lease, &key, id).await.unwrap();
+    store.begin_pull(&handle(lease, &key, id)).await.unwrap();
     let mut counts = RunCounts::default();
     for (index, changes) in (0..).zip(chunks) {
-        store.append_chunk(lease, &key, id, index, changes).await.unwrap();
+        store
+            .append_chunk(&handle(lease, &key, id), index, changes)
+            .await
+            .unwrap();
         counts.created += changes
             .iter()
             .filter(|change| change.kind == ChangeKind::Create)
@@ -302,7 +313,7 @@ pub(crate) async fn planned(store: &Store, lease: &LeaseToken, number: u128, chu
         complete: true,
     };
     store
-        .finish_plan(lease, &key, id, result, &[], at(2))
+        .finish_plan(&handle(lease, &key, id), result, &[], at(2))
         .await
         .unwrap();
     id
@@ -328,7 +339,7 @@ pub(crate) async fn apply(
 ) -> ChunkOutcome {
     let id = planned(store, lease, number, &[changes]).await;
     store
-        .apply_chunk(lease, &staff(), id, 0, changes, at(3))
+        .apply_chunk(&handle(lease, &staff(), id), 0, changes, at(3))
         .await
         .unwrap()
 }

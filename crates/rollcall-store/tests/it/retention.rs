@@ -30,18 +30,24 @@ async fn an_old_run_goes_with_all_its_issues_and_its_plan(engine: Engine) {
             .create_run(&token, &staff(), new_run(number), None, at(1))
             .await
             .unwrap();
-        store.begin_pull(&token, &staff(), id).await.unwrap();
-        store.append_issues(&token, &staff(), id, &issues).await.unwrap();
+        store.begin_pull(&handle(&token, &staff(), id)).await.unwrap();
+        store
+            .append_issues(&handle(&token, &staff(), id), &issues)
+            .await
+            .unwrap();
         for index in 0..11 {
             let chunk = [creation(1, "ada")];
             store
-                .append_chunk(&token, &staff(), id, index, &chunk)
+                .append_chunk(&handle(&token, &staff(), id), index, &chunk)
                 .await
                 .unwrap();
         }
         let end = ended(RunState::Failed);
         let time = at(10 * i64::try_from(number).unwrap());
-        store.end_run(&token, &staff(), id, end, &[], time).await.unwrap();
+        store
+            .end_run(&handle(&token, &staff(), id), end, &[], time)
+            .await
+            .unwrap();
     }
     assert_eq!(store.delete_old_runs(at(10), 10).await.unwrap(), 0);
     assert_eq!(

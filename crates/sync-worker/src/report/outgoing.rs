@@ -1,6 +1,5 @@
 //! From a run to the mails that tell about it.
 
-use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::run::Run;
 use rollcall_core::user_sync::{ReportWhen, UserSync};
 use rollcall_store::{NewMail, PageRequest, Store, StoreError};
@@ -24,41 +23,26 @@ impl Reports {
         Self { store, enabled }
     }
 
-    /// The mails about a run, once `resting` has put it into the state that it is about to have; one for each
-    /// recipient, so that an address that is refused keeps nobody else from reading. A report that cannot be
-    /// written is no reason to fail the run.
-    pub(crate) async fn about(
-        &self,
-        sync: &UserSync,
-        id: RunId,
-        resting: impl FnOnce(&mut Run),
-    ) -> Vec<NewMail> {
-        if sync.settings.report.when == ReportWhen::Never {
+    /// The mails about a run, which is given as it is about to be stored; one for each recipient, so that an address that is
+    /// refused keeps nobody else from reading. None without a run. A report that cannot be written is no reason to fail
+    /// the run.
+    pub(crate) async fn about(&self, sync: &UserSync, run: Option<Run>) -> Vec<NewMail> {
+        let Some(run) = run.filter(|_| sync.settings.report.when != ReportWhen::Never) else {
             return Vec::new();
-        }
-        match self.write(sync, id, resting).await {
+        };
+        match self.write(sync, &run).await {
             Ok(mails) => mails,
             Err(error) => {
-                tracing::warn!(run.id = %id, %error, "no report could be written");
+                tracing::warn!(run.id = %run.id, %error, "no report could be written");
                 Vec::new()
             }
         }
     }
 
-    async fn write(
-        &self,
-        sync: &UserSync,
-        id: RunId,
-        resting: impl FnOnce(&mut Run),
-    ) -> Result<Vec<NewMail>, StoreError> {
+    async fn write(&self, sync: &UserSync, run: &Run) -> Result<Vec<NewMail>, StoreError> {
         let (store, settings) = (&self.store, &sync.settings);
-        let key = UserSyncKey {
-            tenant: sync.tenant.clone(),
-            user_sync: sync.id.clone(),
-        };
-        let mut run = store.run(&key, id).await?;
-        resting(&mut run);
-        if !is_wanted(settings.report.when, &run) {
+        let (key, id) = (&run.user_sync, run.id);
+        if !is_wanted(settings.report.when, run) {
             return Ok(Vec::new());
         }
         if !self.enabled {
@@ -67,10 +51,10 @@ impl Reports {
         }
         let directory = store.directory(&key.tenant, &settings.directory).await?;
         let issues = store
-            .list_issues(&key, id, None, &PageRequest::first(SHOWN_ISSUES))
+            .list_issues(key, id, None, &PageRequest::first(SHOWN_ISSUES))
             .await?;
         let report = compose(&About {
-            run: &run,
+            run,
             issues: &issues.items,
             user_sync: &settings.display_name,
             directory: &directory.settings.display_name,

@@ -8,11 +8,11 @@
 
 use std::time::Duration;
 
-use rollcall_store::{LeaseName, LeaseToken, Store, StoreError};
+use rollcall_store::{LeaseName, LeaseToken, RunHandle, Store, StoreError};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::executor::{Executor, Job};
+use super::executor::Executor;
 use super::permits::WorkerPermit;
 use super::stop::Stop;
 
@@ -39,7 +39,7 @@ impl MayPull {
 ///
 /// # Errors
 /// Why the run has to stop here.
-pub(super) async fn admit_to_pull(x: &Executor, job: &Job) -> Result<MayPull, Stop> {
+pub(super) async fn admit_to_pull(x: &Executor, job: &RunHandle) -> Result<MayPull, Stop> {
     let directory = directory_permit(x, job).await?;
     match worker_permit(x, job).await {
         Ok(worker) => Ok(MayPull { directory, worker }),
@@ -54,13 +54,13 @@ pub(super) async fn admit_to_pull(x: &Executor, job: &Job) -> Result<MayPull, St
 ///
 /// # Errors
 /// Why the run has to stop here.
-pub(super) async fn admit_to_apply(x: &Executor, job: &Job) -> Result<MayApply, Stop> {
+pub(super) async fn admit_to_apply(x: &Executor, job: &RunHandle) -> Result<MayApply, Stop> {
     Ok(MayApply {
         _worker: worker_permit(x, job).await?,
     })
 }
 
-async fn worker_permit(x: &Executor, job: &Job) -> Result<WorkerPermit, Stop> {
+async fn worker_permit(x: &Executor, job: &RunHandle) -> Result<WorkerPermit, Stop> {
     loop {
         x.keep_going(job).await?;
         if let Ok(Ok(permit)) = timeout(POLL, x.permits.take(&job.key.tenant)).await {
@@ -69,7 +69,7 @@ async fn worker_permit(x: &Executor, job: &Job) -> Result<WorkerPermit, Stop> {
     }
 }
 
-async fn directory_permit(x: &Executor, job: &Job) -> Result<DirectoryPermit, Stop> {
+async fn directory_permit(x: &Executor, job: &RunHandle) -> Result<DirectoryPermit, Stop> {
     // Only which directory it is: the rest may change while the run waits.
     let directory = x.sync(job).await?.settings.directory;
     let ttl = x.limits.lease_ttl;

@@ -1,8 +1,10 @@
 //! Carries out a plan, chunk by chunk. Each chunk commits with the pointer to the next, so that whoever takes
 //! over goes on exactly where it stopped.
 
+use rollcall_store::RunHandle;
+
 use super::admission::MayApply;
-use super::executor::{Executor, Job};
+use super::executor::Executor;
 use super::stop::Stop;
 
 /// What of a plan was to be applied, and is.
@@ -17,9 +19,8 @@ pub(super) enum Applied {
 ///
 /// # Errors
 /// Why the run has to stop here.
-pub(super) async fn apply(x: &Executor, job: &Job, _: &MayApply) -> Result<Applied, Stop> {
-    let Job { key, id, lease } = job;
-    let (store, id) = (&x.store, *id);
+pub(super) async fn apply(x: &Executor, job: &RunHandle, _: &MayApply) -> Result<Applied, Stop> {
+    let (store, key, id) = (&x.store, &job.key, job.id);
     let extent = store.plan_extent(key, id).await?;
     let read = async |index| match index < extent.chunks {
         true => store.read_chunk(key, id, index).await,
@@ -30,7 +31,7 @@ pub(super) async fn apply(x: &Executor, job: &Job, _: &MayApply) -> Result<Appli
     for index in extent.applied_chunks..end {
         x.keep_going(job).await?;
         let changes = next?;
-        let apply = store.apply_chunk(lease, key, id, index, &changes, x.clock.now());
+        let apply = store.apply_chunk(job, index, &changes, x.clock.now());
         let applied;
         // The next one is read and unpacked while the database works on this one.
         (applied, next) = tokio::join!(apply, read(index + 1));

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use rollcall_core::error::{Error, Reason};
-use rollcall_store::StoreError;
+use rollcall_store::{RunHandle, StoreError};
 use tokio::time::MissedTickBehavior;
 use tracing::Instrument;
 
 use super::end::ending::end_early;
-use super::executor::{Executor, Job, Phase};
+use super::executor::{Executor, Phase};
 use super::steps::work;
 use super::stop::Stop;
 
 /// Carries a run on until it rests, the lease is lost or the process ends.
-pub(super) async fn carry_out(x: Arc<Executor>, job: Job, phase: Phase) {
+pub(super) async fn carry_out(x: Arc<Executor>, job: RunHandle, phase: Phase) {
     let (key, id) = (&job.key, job.id);
     let span = tracing::info_span!("run", run.id = %id, user_sync = %key);
     let (executor, of_work) = (x.clone(), job.clone());

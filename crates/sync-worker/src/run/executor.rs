@@ -10,7 +10,7 @@ use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::user_sync::UserSync;
 use rollcall_runtime::clock::Clock;
 use rollcall_service::directories::Directories;
-use rollcall_store::{LeaseToken, Store, StoreError};
+use rollcall_store::{RunHandle, Store, StoreError};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -67,14 +67,6 @@ pub(crate) struct Executor {
     pub(super) progress: Mutex<HashMap<RunId, watch::Sender<u64>>>,
 }
 
-/// One run, and the lease that lets this process write for it.
-#[derive(Clone)]
-pub(crate) struct Job {
-    pub(super) key: UserSyncKey,
-    pub(super) id: RunId,
-    pub(super) lease: LeaseToken,
-}
-
 /// From where a run is carried on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
@@ -85,11 +77,11 @@ pub(super) enum Phase {
 impl Executor {
     /// # Errors
     /// Why the run has to stop here.
-    pub(super) async fn keep_going(&self, job: &Job) -> Result<(), Stop> {
+    pub(super) async fn keep_going(&self, run: &RunHandle) -> Result<(), Stop> {
         if self.stopping.is_cancelled() {
             return Err(Stop::Draining);
         }
-        if self.store.cancel_requested(&job.key, job.id).await? {
+        if self.store.cancel_requested(&run.key, run.id).await? {
             return Err(Stop::Cancelled);
         }
         Ok(())
@@ -99,15 +91,15 @@ impl Executor {
     ///
     /// # Errors
     /// What the store says.
-    pub(super) async fn sync(&self, job: &Job) -> Result<UserSync, StoreError> {
-        self.store.user_sync(&job.key.tenant, &job.key.user_sync).await
+    pub(super) async fn sync(&self, run: &RunHandle) -> Result<UserSync, StoreError> {
+        self.store.user_sync(&run.key.tenant, &run.key.user_sync).await
     }
 
     /// Waits until the run shall not go on: beside work that does not ask by itself.
-    pub(super) async fn stopped(&self, job: &Job) -> Stop {
+    pub(super) async fn stopped(&self, run: &RunHandle) -> Stop {
         loop {
             sleep(PROGRESS_INTERVAL).await;
-            if let Err(stop) = self.keep_going(job).await {
+            if let Err(stop) = self.keep_going(run).await {
                 return stop;
             }
         }

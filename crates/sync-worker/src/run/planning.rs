@@ -7,7 +7,7 @@ use rollcall_core::entry::Entry;
 use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::guard::{GuardInput, Leavers, Totals};
-use rollcall_core::id::{RunId, UserId, UserSyncKey, Uuid};
+use rollcall_core::id::{UserId, Uuid};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::person::{self, Nobody};
@@ -20,7 +20,7 @@ use rollcall_core::user_sync::{NewUsers, UserSync};
 use rollcall_runtime::clock::Clock;
 use rollcall_service::role::RuleProblemKind;
 use rollcall_service::roles::Roles;
-use rollcall_store::{KnownUser, LeaseToken, Store};
+use rollcall_store::{KnownUser, RunHandle, Store};
 use uuid::{NoContext, Timestamp};
 
 use super::executor::Executor;
@@ -40,9 +40,7 @@ const MAX_ISSUES: u64 = 100_000;
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) store: &'a Store,
-    pub(super) lease: &'a LeaseToken,
-    pub(super) key: &'a UserSyncKey,
-    pub(super) run: RunId,
+    pub(super) run: &'a RunHandle,
     pub(super) clock: &'a Clock,
 }
 
@@ -92,7 +90,8 @@ impl<'a> Planning<'a> {
         relinked: HashMap<UserId, ExternalId>,
         now: DateTime<Utc>,
     ) -> Result<Self, Error> {
-        let Target { store, key, .. } = target;
+        let Target { store, run, .. } = target;
+        let key = &run.key;
         let mut known = KnownUsers::default();
         let take = |user: KnownUser| {
             let of_store = Known {
@@ -187,10 +186,8 @@ impl<'a> Planning<'a> {
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() {
-            let Target {
-                store, key, clock, ..
-            } = self.target;
-            let (tenant, directory) = (&key.tenant, &self.sync.settings.directory);
+            let Target { store, run, clock } = self.target;
+            let (tenant, directory) = (&run.key.tenant, &self.sync.settings.directory);
             let readings: Vec<&EntryReading> = pending.iter().map(|(reading, _)| reading).collect();
             let mut context = context(store, tenant, directory, &readings).await?;
             for (reading, role) in &pending {
@@ -236,7 +233,8 @@ impl<'a> Planning<'a> {
             .await?;
         self.planner.withdraw(&ids, &changes);
         self.issues.extend(shared.issues);
-        let Target { store, key, .. } = self.target;
+        let Target { store, run, .. } = self.target;
+        let key = &run.key;
         let directory = &self.sync.settings.directory;
         let ids: Vec<ExternalId> = ids.into_iter().collect();
         let users = store.users_by_external_ids(&key.tenant, directory, &ids).await?;
@@ -255,14 +253,8 @@ impl<'a> Planning<'a> {
     /// Takes changes out of the plan. They count no more.
     async fn withdraw(&mut self, concerns: impl FnMut(&Change) -> bool) -> Result<Vec<Change>, Error> {
         self.write_chunk().await?;
-        let Target {
-            store,
-            lease,
-            key,
-            run,
-            ..
-        } = self.target;
-        let changes = store.withdraw_changes(lease, key, run, concerns).await?;
+        let Target { store, run, .. } = self.target;
+        let changes = store.withdraw_changes(run, concerns).await?;
         changes.iter().for_each(|change| self.totals.remove(change));
         Ok(changes)
     }
@@ -274,7 +266,8 @@ impl<'a> Planning<'a> {
         };
         let changes = self.withdraw(|change| contested.concerns(change)).await?;
         let ids: Vec<UserId> = changes.iter().map(|change| change.user).collect();
-        let Target { store, key, .. } = self.target;
+        let Target { store, run, .. } = self.target;
+        let key = &run.key;
         let mut users: Vec<User> = Vec::with_capacity(ids.len());
         for batch in ids.chunks(CHUNK_CHANGES) {
             users.extend(store.batch_users(&key.tenant, batch).await?);
@@ -291,7 +284,8 @@ impl<'a> Planning<'a> {
     /// Asks the directory about a batch of absent users, by their ids. False if it does not answer: there is no use in
     /// asking about others.
     pub(super) async fn confirm(&self, batch: &[UserId], confirmed: &mut Confirmed) -> Result<bool, Error> {
-        let Target { store, key, .. } = self.target;
+        let Target { store, run, .. } = self.target;
+        let key = &run.key;
         let mut users = store.batch_users(&key.tenant, batch).await?;
         users.retain(|user| {
             let excused = user
@@ -316,7 +310,7 @@ impl<'a> Planning<'a> {
             let users = self
                 .target
                 .store
-                .batch_users(&self.target.key.tenant, &ids)
+                .batch_users(&self.target.run.key.tenant, &ids)
                 .await?;
             let changes = users
                 .iter()
@@ -359,13 +353,7 @@ impl<'a> Planning<'a> {
 
     /// Puts removals that do not wait with the rest of a held plan in front of it.
     pub(super) async fn put_leavers_first(&mut self, leavers: Leavers) -> Result<u32, Error> {
-        let Target {
-            store,
-            lease,
-            key,
-            run,
-            ..
-        } = self.target;
+        let Target { store, run, .. } = self.target;
         let is_leaver = |change: &Change| match leavers {
             Leavers::None => false,
             Leavers::Stated => change.is_stated_removal(),
@@ -374,7 +362,7 @@ impl<'a> Planning<'a> {
         if leavers == Leavers::None {
             return Ok(0);
         }
-        let first = store.put_leavers_first(lease, key, run, is_leaver).await?;
+        let first = store.put_leavers_first(run, is_leaver).await?;
         self.split += first.split;
         Ok(first.chunks)
     }
@@ -482,16 +470,8 @@ impl<'a> Planning<'a> {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        let Target {
-            store,
-            lease,
-            key,
-            run,
-            ..
-        } = self.target;
-        store
-            .append_chunk(lease, key, run, self.chunks, &self.chunk)
-            .await?;
+        let Target { store, run, .. } = self.target;
+        store.append_chunk(run, self.chunks, &self.chunk).await?;
         self.chunks += 1;
         self.chunk.clear();
         Ok(())
@@ -511,18 +491,12 @@ impl<'a> Planning<'a> {
                 false => *uncounted.entry(issue.kind).or_default() += 1,
             }
         }
-        let Target {
-            store,
-            lease,
-            key,
-            run,
-            ..
-        } = self.target;
+        let Target { store, run, .. } = self.target;
         if !kept.is_empty() {
-            store.append_issues(lease, key, run, &kept).await?;
+            store.append_issues(run, &kept).await?;
         }
         if !uncounted.is_empty() {
-            store.count_issues(lease, key, run, &uncounted).await?;
+            store.count_issues(run, &uncounted).await?;
         }
         Ok(())
     }

@@ -9,17 +9,17 @@ use rollcall_core::external_id::ExternalId;
 use rollcall_core::guard::{self, Verdict};
 use rollcall_core::id::UserId;
 use rollcall_core::issue::IssueKind;
-use rollcall_core::run::{Run, RunMode, RunState};
+use rollcall_core::run::{PlanOutcome, PlanResult, Run, RunMode, RunState};
 use rollcall_core::user_sync::UserSync;
 use rollcall_service::pull::Pull;
 use rollcall_service::roles::{self, Roles};
-use rollcall_store::{PlanOutcome, PlanResult};
+use rollcall_store::RunHandle;
 use tokio::time::Instant;
 
 use super::admission::{MayPull, admit_to_apply, admit_to_pull};
 use super::apply::{Applied, apply};
 use super::end::ending;
-use super::executor::{Executor, Job, PROGRESS_INTERVAL, Phase};
+use super::executor::{Executor, PROGRESS_INTERVAL, Phase};
 use super::lookups::absences::{BATCH_IDS, Confirmed};
 use super::lookups::relinking::relinked;
 use super::planning::{Planning, Target};
@@ -30,7 +30,7 @@ use super::stop::Stop;
 ///
 /// # Errors
 /// Why it stopped before.
-pub(super) async fn work(x: &Executor, job: &Job, phase: Phase) -> Result<(), Stop> {
+pub(super) async fn work(x: &Executor, job: &RunHandle, phase: Phase) -> Result<(), Stop> {
     let (state, sync, may_apply) = match phase {
         Phase::Pull => {
             let may_pull = admit_to_pull(x, job).await?;
@@ -55,7 +55,7 @@ pub(super) async fn work(x: &Executor, job: &Job, phase: Phase) -> Result<(), St
 }
 
 /// From the directory to a finished plan.
-async fn plan(x: &Executor, job: &Job, may_pull: &MayPull) -> Result<(Run, UserSync), Stop> {
+async fn plan(x: &Executor, job: &RunHandle, may_pull: &MayPull) -> Result<(Run, UserSync), Stop> {
     let begun = begin(x, job, may_pull).await?;
     let source = source_of(x, &begun.sync).await?;
     let (relinked, roles) = look_ahead(x, job, &begun, &source).await?;
@@ -84,8 +84,8 @@ struct Pulled {
     referrals: u64,
 }
 
-async fn begin(x: &Executor, job: &Job, _: &MayPull) -> Result<Begun, Stop> {
-    let run = x.store.begin_pull(&job.lease, &job.key, job.id).await?;
+async fn begin(x: &Executor, job: &RunHandle, _: &MayPull) -> Result<Begun, Stop> {
+    let run = x.store.begin_pull(job).await?;
     x.moved_on(job.id);
     let time = x.clock.now();
     let sync = x.sync(job).await?;
@@ -103,7 +103,7 @@ async fn begin(x: &Executor, job: &Job, _: &MayPull) -> Result<Begun, Stop> {
 /// rule matches.
 async fn look_ahead(
     x: &Executor,
-    job: &Job,
+    job: &RunHandle,
     begun: &Begun,
     source: &Source,
 ) -> Result<(HashMap<UserId, ExternalId>, Roles), Stop> {
@@ -121,7 +121,7 @@ async fn look_ahead(
 /// Reads all entries and plans for each.
 async fn pull<'a>(
     x: &'a Executor,
-    job: &'a Job,
+    job: &'a RunHandle,
     begun: &'a Begun,
     source: &'a Source,
     relinked: HashMap<UserId, ExternalId>,
@@ -129,9 +129,7 @@ async fn pull<'a>(
 ) -> Result<(Planning<'a>, Pulled), Stop> {
     let target = Target {
         store: &x.store,
-        lease: &job.lease,
-        key: &job.key,
-        run: job.id,
+        run: job,
         clock: &x.clock,
     };
     // The server begins while it is asked who the users are.
@@ -149,9 +147,7 @@ async fn pull<'a>(
         planning.take(entries).await?;
         if progress_due <= Instant::now() {
             x.keep_going(job).await?;
-            x.store
-                .save_progress(&job.lease, &job.key, job.id, &planning.counts(0))
-                .await?;
+            x.store.save_progress(job, &planning.counts(0)).await?;
             x.moved_on(job.id);
             progress_due = Instant::now() + PROGRESS_INTERVAL;
         }
@@ -171,7 +167,7 @@ async fn pull<'a>(
 /// person may release it.
 async fn remove_absent(
     x: &Executor,
-    job: &Job,
+    job: &RunHandle,
     planning: &mut Planning<'_>,
     pulled: &mut Pulled,
 ) -> Result<u64, Stop> {
@@ -197,7 +193,7 @@ async fn remove_absent(
 }
 
 /// Asks the directory, batch by batch, about those whom the pull did not bring.
-async fn confirm_absences(x: &Executor, job: &Job, planning: &Planning<'_>) -> Result<Confirmed, Stop> {
+async fn confirm_absences(x: &Executor, job: &RunHandle, planning: &Planning<'_>) -> Result<Confirmed, Stop> {
     let absent = planning.absent();
     let mut confirmed = Confirmed::default();
     let mut batches = absent.chunks(BATCH_IDS);
@@ -215,7 +211,7 @@ async fn confirm_absences(x: &Executor, job: &Job, planning: &Planning<'_>) -> R
 /// Finishes the plan and has the guard look at it: what becomes of it?
 async fn judge(
     x: &Executor,
-    job: &Job,
+    job: &RunHandle,
     begun: &Begun,
     planning: &mut Planning<'_>,
     pulled: &Pulled,
@@ -243,24 +239,17 @@ async fn judge(
 }
 
 /// Writes what becomes of the plan, with the mails that say so.
-async fn keep(x: &Executor, job: &Job, sync: &UserSync, result: PlanResult) -> Result<Run, Stop> {
+async fn keep(x: &Executor, job: &RunHandle, sync: &UserSync, result: PlanResult) -> Result<Run, Stop> {
     if !x.store.is_plan_current(&job.key, job.id).await? {
         return Err(Stop::Superseded);
     }
     let now = x.clock.now();
     let mails = match &result.outcome {
-        PlanOutcome::Held(reasons) => {
-            let (counts, complete) = (result.counts, result.complete);
-            let held = |run: &mut Run| {
-                run.hold_reasons.clone_from(reasons);
-                (run.counts, run.complete, run.plan_time) = (counts, complete, Some(now));
-            };
-            ending::announce_hold(x, job, sync, held).await?
+        PlanOutcome::Held(_) => {
+            let run = x.store.run(&job.key, job.id).await?;
+            ending::announce_hold(x, job, sync, run.with_plan(&result, now)).await?
         }
         PlanOutcome::Planned | PlanOutcome::Apply | PlanOutcome::HeldAfter(..) => Vec::new(),
     };
-    let kept = x
-        .store
-        .finish_plan(&job.lease, &job.key, job.id, result, &mails, now);
-    Ok(kept.await?)
+    Ok(x.store.finish_plan(job, result, &mails, now).await?)
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::error::Reason;
 use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
-use rollcall_core::run::{RunCounts, RunMode, RunTrigger};
+use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunTrigger};
 use rollcall_proto::v1::{self, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::{Clock, ManualClock};
-use rollcall_store::{LeaseName, LeaseToken, NewRun, PlanOutcome, PlanResult, Store};
+use rollcall_store::{LeaseName, LeaseToken, NewRun, RunHandle, Store};
 use rollcall_testkit::wait_for;
 
 use crate::company::{Company, STAFF, create_sync, staff};
@@ -46,17 +46,19 @@ async fn accepted(store: &Store, mode: RunMode, now: DateTime<Utc>) -> (LeaseTok
 /// The same with a plan that is to be applied.
 async fn planned(store: &Store, now: DateTime<Utc>) -> (LeaseToken, RunId) {
     let (lease, id) = accepted(store, RunMode::Apply, now).await;
-    store.begin_pull(&lease, &key(), id).await.unwrap();
+    let run = RunHandle {
+        lease,
+        key: key(),
+        id,
+    };
+    store.begin_pull(&run).await.unwrap();
     let plan = PlanResult {
         outcome: PlanOutcome::Apply,
         counts: RunCounts::default(),
         complete: true,
     };
-    store
-        .finish_plan(&lease, &key(), id, plan, &[], now)
-        .await
-        .unwrap();
-    (lease, id)
+    store.finish_plan(&run, plan, &[], now).await.unwrap();
+    (run.lease, id)
 }
 
 async fn state(clients: &mut Clients, name: &str) -> SyncRunState {

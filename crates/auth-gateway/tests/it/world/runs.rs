@@ -15,11 +15,11 @@ use rollcall_core::judgement::EntryReading;
 use rollcall_core::mapping::Mapping;
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::role::RoleFinding;
-use rollcall_core::run::{RunCounts, RunMode, RunState, RunTrigger};
+use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunState, RunTrigger};
 use rollcall_core::user::{Origin, StateReason, User, UserState};
 use rollcall_core::user_sync::Search;
 use rollcall_ldap::{DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits};
-use rollcall_store::{LeaseName, NewRun, PlanOutcome, PlanResult, RunEnd};
+use rollcall_store::{LeaseName, NewRun, RunEnd, RunHandle};
 
 use super::{World, now};
 
@@ -68,18 +68,20 @@ impl<S> World<S> {
         };
         let id = run.id;
         store.create_run(&lease, key, run, None, now).await.unwrap();
-        store.begin_pull(&lease, key, id).await.unwrap();
-        store.append_chunk(&lease, key, id, 0, &changes).await.unwrap();
+        let handle = RunHandle {
+            lease,
+            key: key.clone(),
+            id,
+        };
+        store.begin_pull(&handle).await.unwrap();
+        store.append_chunk(&handle, 0, &changes).await.unwrap();
         let plan = PlanResult {
             outcome: PlanOutcome::Apply,
             counts: RunCounts::default(),
             complete: true,
         };
-        store.finish_plan(&lease, key, id, plan, &[], now).await.unwrap();
-        let outcome = store
-            .apply_chunk(&lease, key, id, 0, &changes, now)
-            .await
-            .unwrap();
+        store.finish_plan(&handle, plan, &[], now).await.unwrap();
+        let outcome = store.apply_chunk(&handle, 0, &changes, now).await.unwrap();
         assert_eq!(outcome.issues, []);
         let end = RunEnd {
             state: RunState::Succeeded,
@@ -91,8 +93,8 @@ impl<S> World<S> {
             applied_scope_revision: None,
             complete_pull_time: Some(pulled),
         };
-        store.end_run(&lease, key, id, end, &[], now).await.unwrap();
-        store.release_lease(&lease).await.unwrap();
+        store.end_run(&handle, end, &[], now).await.unwrap();
+        store.release_lease(&handle.lease).await.unwrap();
     }
 
     /// Deactivates somebody, as a run does that found them so.

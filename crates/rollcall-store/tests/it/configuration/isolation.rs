@@ -121,7 +121,7 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
             .create_run(&token, &key, new_run(5), None, at(9))
             .await
             .map(drop),
-        store.begin_pull(&token, &key, run).await.map(drop),
+        store.begin_pull(&handle(&token, &key, run)).await.map(drop),
         store.set_health(&token, &key, &Default::default()).await,
         store
             .delete_user_sync(
@@ -146,15 +146,17 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
         store.cancel_requested(&key, run).await.map(drop),
         store.plan_extent(&key, run).await.map(drop),
         store.read_chunk(&key, run, 0).await.map(drop),
-        store.append_chunk(&token, &key, run, 1, &[]).await,
-        store.append_issues(&token, &key, run, &[]).await,
-        store.save_progress(&token, &key, run, &Default::default()).await,
+        store.append_chunk(&handle(&token, &key, run), 1, &[]).await,
+        store.append_issues(&handle(&token, &key, run), &[]).await,
         store
-            .begin_apply(&token, &key, run, &NewAuditEvent::by_nobody(at(9)))
+            .save_progress(&handle(&token, &key, run), &Default::default())
+            .await,
+        store
+            .begin_apply(&handle(&token, &key, run), &NewAuditEvent::by_nobody(at(9)))
             .await
             .map(drop),
         store
-            .apply_chunk(&token, &key, run, 1, &[], at(9))
+            .apply_chunk(&handle(&token, &key, run), 1, &[], at(9))
             .await
             .map(drop),
     ];

@@ -7,12 +7,12 @@ use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectoryObservations, PasswordStrength};
 use rollcall_core::event::EventType;
-use rollcall_core::run::RunState;
+use rollcall_core::run::{PlanOutcome, PlanResult, RunState};
 use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
     AuditFilter, CheckSubject, Cursor, Kind, LoginStore, NewAuditEvent, NewMail, NewSecrets, NewUser,
-    PageRequest, PlanOutcome, PlanResult, Recorded, StoreError,
+    PageRequest, Recorded, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -448,14 +448,17 @@ async fn a_changed_configuration_supersedes_waiting_plans(engine: Engine) {
             .create_run(&token, &staff(), new_run(number), None, at(1))
             .await
             .unwrap();
-        store.begin_pull(&token, &staff(), run_id(number)).await.unwrap();
+        store
+            .begin_pull(&handle(&token, &staff(), run_id(number)))
+            .await
+            .unwrap();
         let result = PlanResult {
             outcome,
             counts: Default::default(),
             complete: true,
         };
         let run = store
-            .finish_plan(&token, &staff(), run_id(number), result, &[], at(2))
+            .finish_plan(&handle(&token, &staff(), run_id(number)), result, &[], at(2))
             .await
             .unwrap();
         assert!(run.state.is_waiting() && run.expire_time == Some(at(2 + 72 * 3600)));
@@ -574,7 +577,10 @@ async fn due_syncs_of_one_directory_leave_room_for_others(engine: Engine) {
         ["evil/staff", "acme/more0"],
         "one reads the directory already"
     );
-    store.begin_pull(&token, &staff(), run_id(1)).await.unwrap();
+    store
+        .begin_pull(&handle(&token, &staff(), run_id(1)))
+        .await
+        .unwrap();
     assert_eq!(due(1).await, ["evil/staff"]);
 }
 

@@ -110,15 +110,24 @@ async fn a_deleted_sync_leaves_nothing_of_its_runs(engine: Engine) {
         .create_run(&token, &key, new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&token, &key, id).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
     let issues = vec![Issue::new(IssueKind::Overlap, "cn=x", "x"); 1_001];
-    store.append_issues(&token, &key, id, &issues).await.unwrap();
+    store
+        .append_issues(&handle(&token, &key, id), &issues)
+        .await
+        .unwrap();
     for index in 0..11 {
         let chunk = [creation(1, "ada")];
-        store.append_chunk(&token, &key, id, index, &chunk).await.unwrap();
+        store
+            .append_chunk(&handle(&token, &key, id), index, &chunk)
+            .await
+            .unwrap();
     }
     let (end, time) = (ended(RunState::Failed), at(2));
-    store.end_run(&token, &key, id, end, &[], time).await.unwrap();
+    store
+        .end_run(&handle(&token, &key, id), end, &[], time)
+        .await
+        .unwrap();
     store
         .delete_user_sync(
             &token,

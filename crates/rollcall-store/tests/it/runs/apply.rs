@@ -39,21 +39,23 @@ async fn a_chunk_is_applied_once(engine: Engine) {
     let (store, token) = ready(&engine).await;
     let (first, second) = ([creation(1, "ada")], [creation(2, "bob")]);
     let id = planned(&store, &token, 1, &[&first, &second]).await;
-    let early = store.apply_chunk(&token, &staff(), id, 1, &second, at(3)).await;
+    let early = store
+        .apply_chunk(&handle(&token, &staff(), id), 1, &second, at(3))
+        .await;
     assert!(matches!(early, Err(StoreError::NotInState)));
     let outcome = store
-        .apply_chunk(&token, &staff(), id, 0, &first, at(3))
+        .apply_chunk(&handle(&token, &staff(), id), 0, &first, at(3))
         .await
         .unwrap();
     assert_eq!((outcome.applied, outcome.repeated), (1, false));
     let repeated = store
-        .apply_chunk(&token, &staff(), id, 0, &first, at(4))
+        .apply_chunk(&handle(&token, &staff(), id), 0, &first, at(4))
         .await
         .unwrap();
     assert_eq!((repeated.applied, repeated.repeated), (0, true));
     assert_eq!(store.plan_extent(&staff(), id).await.unwrap().applied_chunks, 1);
     store
-        .apply_chunk(&token, &staff(), id, 1, &second, at(5))
+        .apply_chunk(&handle(&token, &staff(), id), 1, &second, at(5))
         .await
         .unwrap();
     assert_eq!(store.feed_position(Some(&acme())).await.unwrap(), 2);
@@ -156,7 +158,7 @@ async fn a_user_that_changed_since_is_left_out(engine: Engine) {
         .await
         .unwrap();
     let outcome = store
-        .apply_chunk(&token, &staff(), id, 0, &changes, at(5))
+        .apply_chunk(&handle(&token, &staff(), id), 0, &changes, at(5))
         .await
         .unwrap();
     // Bob keeps his login, so Ada cannot have it; and Bob exists already.
@@ -285,7 +287,7 @@ async fn a_disabled_person_with_a_new_login_waits_for_its_release(engine: Engine
     for index in [0, 1] {
         let changes = store.read_chunk(&staff(), id, index).await.unwrap();
         let outcome = store
-            .apply_chunk(&token, &staff(), id, index, &changes, at(3))
+            .apply_chunk(&handle(&token, &staff(), id), index, &changes, at(3))
             .await
             .unwrap();
         assert_eq!((outcome.applied, outcome.issues), (1, vec![]));
@@ -387,9 +389,9 @@ async fn runs_and_callers_that_want_one_login_do_not_both_get_it(engine: Engine)
             },
             owner: false,
         };
-        let (key, tenant) = (staff(), acme());
+        let (run, tenant) = (handle(&token, &staff(), id), acme());
         let (applied, created) = tokio::join!(
-            store.apply_chunk(&token, &key, id, 0, &changes, at(3)),
+            store.apply_chunk(&run, 0, &changes, at(3)),
             other.create_local_user(&tenant, local, Recorded::by_nobody(at(3))),
         );
         let applied = applied.unwrap();

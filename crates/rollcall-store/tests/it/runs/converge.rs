@@ -13,10 +13,10 @@ use rollcall_core::mapping::{Offer, Offers};
 use rollcall_core::plan::Change;
 use rollcall_core::planner::{Context, Known, Meeting, Planner, ReadEntry};
 use rollcall_core::role::RoleFinding;
-use rollcall_core::run::{RunCounts, RunState};
+use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunState};
 use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::{MissingUsers, UserSyncSettings};
-use rollcall_store::{NewRun, PlanOutcome, PlanResult, Store, UserFilter};
+use rollcall_store::{NewRun, Store, UserFilter};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -192,9 +192,12 @@ impl<'a> World<'a> {
         let id = run.id;
         let lease = lease(store, key).await;
         store.create_run(&lease, key, run, None, at(1)).await.unwrap();
-        store.begin_pull(&lease, key, id).await.unwrap();
+        store.begin_pull(&handle(&lease, key, id)).await.unwrap();
         for (index, chunk) in (0..).zip(plan) {
-            store.append_chunk(&lease, key, id, index, chunk).await.unwrap();
+            store
+                .append_chunk(&handle(&lease, key, id), index, chunk)
+                .await
+                .unwrap();
         }
         let result = PlanResult {
             outcome: PlanOutcome::Apply,
@@ -202,20 +205,20 @@ impl<'a> World<'a> {
             complete: true,
         };
         store
-            .finish_plan(&lease, key, id, result, &[], at(2))
+            .finish_plan(&handle(&lease, key, id), result, &[], at(2))
             .await
             .unwrap();
         let mut applied = 0;
         for index in 0..u32::try_from(plan.len()).unwrap() {
             let changes = store.read_chunk(key, id, index).await.unwrap();
             let outcome = store
-                .apply_chunk(&lease, key, id, index, &changes, at(3))
+                .apply_chunk(&handle(&lease, key, id), index, &changes, at(3))
                 .await
                 .unwrap();
             applied += outcome.applied;
         }
         store
-            .end_run(&lease, key, id, ended(RunState::Succeeded), &[], at(4))
+            .end_run(&handle(&lease, key, id), ended(RunState::Succeeded), &[], at(4))
             .await
             .unwrap();
         store.release_lease(&lease).await.unwrap();

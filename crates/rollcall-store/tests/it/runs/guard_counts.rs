@@ -3,9 +3,9 @@
 use rollcall_core::guard::{HoldReason, HoldRule, Totals, Watched};
 use rollcall_core::issue::IssueKind;
 use rollcall_core::plan::{Change, ChangeKind};
-use rollcall_core::run::{RunCounts, RunState};
+use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunState};
 use rollcall_core::user::{StateReason, User, UserState};
-use rollcall_store::{LeaseToken, NewAuditEvent, PlanOutcome, PlanResult, RunEnd, Store, StoreError};
+use rollcall_store::{LeaseToken, NewAuditEvent, RunEnd, Store, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -54,7 +54,7 @@ async fn complete(store: &Store, token: &LeaseToken, number: u128) {
         ..ended(RunState::Succeeded)
     };
     store
-        .end_run(token, &staff(), run_id(number), end, &[], at(3))
+        .end_run(&handle(token, &staff(), run_id(number)), end, &[], at(3))
         .await
         .unwrap();
 }
@@ -107,7 +107,10 @@ async fn what_a_person_releases_does_not_count(engine: Engine) {
     let held = PlanOutcome::Held(vec![reason()]);
     plan(&store, &token, 2, &[disabled(&ada)], |_| false, held).await;
     store
-        .begin_apply(&token, &staff(), run_id(2), &NewAuditEvent::by_nobody(at(3)))
+        .begin_apply(
+            &handle(&token, &staff(), run_id(2)),
+            &NewAuditEvent::by_nobody(at(3)),
+        )
         .await
         .unwrap();
     apply_next(&store, &token, 2, 0).await;
@@ -138,16 +141,22 @@ async fn plan(
         .create_run(token, &key, new_run(number), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(token, &key, id).await.unwrap();
-    store.append_chunk(token, &key, id, 0, changes).await.unwrap();
-    store.put_leavers_first(token, &key, id, is_leaver).await.unwrap();
+    store.begin_pull(&handle(token, &key, id)).await.unwrap();
+    store
+        .append_chunk(&handle(token, &key, id), 0, changes)
+        .await
+        .unwrap();
+    store
+        .put_leavers_first(&handle(token, &key, id), is_leaver)
+        .await
+        .unwrap();
     let result = PlanResult {
         outcome,
         counts: RunCounts::default(),
         complete: true,
     };
     store
-        .finish_plan(token, &key, id, result, &[], at(2))
+        .finish_plan(&handle(token, &key, id), result, &[], at(2))
         .await
         .unwrap();
 }
@@ -156,7 +165,7 @@ async fn apply_next(store: &Store, token: &LeaseToken, number: u128, index: u32)
     let (key, id) = (staff(), run_id(number));
     let changes = store.read_chunk(&key, id, index).await.unwrap();
     let outcome = store
-        .apply_chunk(token, &key, id, index, &changes, at(3))
+        .apply_chunk(&handle(token, &key, id), index, &changes, at(3))
         .await
         .unwrap();
     outcome.issues.iter().map(|issue| issue.kind).collect()
@@ -192,7 +201,7 @@ async fn a_held_plan_lets_its_leavers_go_once_and_waits_with_the_rest(engine: En
         (extent.chunks, extent.applied_chunks, extent.hold_at),
         (2, 0, Some(1))
     );
-    let early = store.hold_run(&token, &key, id, &[], at(3)).await;
+    let early = store.hold_run(&handle(&token, &key, id), &[], at(3)).await;
     assert!(matches!(early, Err(StoreError::NotInState)), "{early:?}");
 
     assert_eq!(apply_next(&store, &token, 2, 0).await, []);
@@ -203,7 +212,10 @@ async fn a_held_plan_lets_its_leavers_go_once_and_waits_with_the_rest(engine: En
     );
     assert_eq!(gone.revision, ada.revision + 1);
     assert_eq!(recent(&store, 0).await.of(&Watched::Removal), 1);
-    let run = store.hold_run(&token, &key, id, &[], at(4)).await.unwrap();
+    let run = store
+        .hold_run(&handle(&token, &key, id), &[], at(4))
+        .await
+        .unwrap();
     assert_eq!((run.state, run.hold_reasons), (RunState::Held, vec![reason()]));
     assert!(run.expire_time.is_some());
     for untouched in [&bob, &cem] {
@@ -211,7 +223,7 @@ async fn a_held_plan_lets_its_leavers_go_once_and_waits_with_the_rest(engine: En
     }
 
     store
-        .begin_apply(&token, &key, id, &NewAuditEvent::by_nobody(at(5)))
+        .begin_apply(&handle(&token, &key, id), &NewAuditEvent::by_nobody(at(5)))
         .await
         .unwrap();
     let extent = store.plan_extent(&key, id).await.unwrap();
@@ -241,7 +253,7 @@ async fn a_hold_stays_until_a_plan_is_applied(engine: Engine) {
         .unwrap();
     let failed = ended(RunState::Failed);
     store
-        .end_run(&token, &staff(), run_id(2), failed, &[], at(3))
+        .end_run(&handle(&token, &staff(), run_id(2)), failed, &[], at(3))
         .await
         .unwrap();
     plan(&store, &token, 3, &[], |_| false, PlanOutcome::Planned).await;
@@ -251,7 +263,10 @@ async fn a_hold_stays_until_a_plan_is_applied(engine: Engine) {
     complete(&store, &token, 4).await;
     plan(&store, &token, 5, &[], |_| false, held()).await;
     store
-        .begin_apply(&token, &staff(), run_id(5), &NewAuditEvent::by_nobody(at(3)))
+        .begin_apply(
+            &handle(&token, &staff(), run_id(5)),
+            &NewAuditEvent::by_nobody(at(3)),
+        )
         .await
         .unwrap();
     assert_eq!(hold().await, [], "a person released it");

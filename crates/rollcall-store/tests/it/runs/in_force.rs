@@ -70,14 +70,24 @@ async fn a_configuration_is_in_force_once_a_complete_run_with_it_was_applied(eng
     };
     // Edited while it was applied: what it ran with is in force, and not what was edited.
     store
-        .end_run(&token, &staff(), id, end(RunState::Succeeded, true), &[], at(6))
+        .end_run(
+            &handle(&token, &staff(), id),
+            end(RunState::Succeeded, true),
+            &[],
+            at(6),
+        )
         .await
         .unwrap();
     assert_eq!(roles(&store, &logins).await, pair("boss", &first));
 
     let id = planned(&store, &token, 2, &[]).await;
     store
-        .end_run(&token, &staff(), id, end(RunState::Succeeded, false), &[], at(6))
+        .end_run(
+            &handle(&token, &staff(), id),
+            end(RunState::Succeeded, false),
+            &[],
+            at(6),
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -87,7 +97,12 @@ async fn a_configuration_is_in_force_once_a_complete_run_with_it_was_applied(eng
     );
     let id = planned(&store, &token, 3, &[]).await;
     store
-        .end_run(&token, &staff(), id, end(RunState::Succeeded, true), &[], at(6))
+        .end_run(
+            &handle(&token, &staff(), id),
+            end(RunState::Succeeded, true),
+            &[],
+            at(6),
+        )
         .await
         .unwrap();
     assert_eq!(roles(&store, &logins).await, pair(&first, &first));
@@ -100,14 +115,24 @@ async fn runs_share_a_copy_of_their_settings_and_it_goes_with_them(engine: Engin
     for number in 1..=2 {
         let id = planned(&store, &token, number, &[]).await;
         store
-            .end_run(&token, &staff(), id, ended(RunState::Succeeded), &[], at(3))
+            .end_run(
+                &handle(&token, &staff(), id),
+                ended(RunState::Succeeded),
+                &[],
+                at(3),
+            )
             .await
             .unwrap();
     }
     edit(&store, 1, "boss").await;
     let id = planned(&store, &token, 3, &[]).await;
     store
-        .end_run(&token, &staff(), id, ended(RunState::Succeeded), &[], at(4))
+        .end_run(
+            &handle(&token, &staff(), id),
+            ended(RunState::Succeeded),
+            &[],
+            at(4),
+        )
         .await
         .unwrap();
     let kept = async |revision| {

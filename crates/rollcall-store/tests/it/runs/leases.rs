@@ -76,8 +76,8 @@ async fn all_writes(
     let (key, id) = (staff(), run_id(run));
     let issue = [Issue::new(IssueKind::Overlap, "cn=x", "x")];
     let end = ended(RunState::Failed);
-    let result = rollcall_store::PlanResult {
-        outcome: rollcall_store::PlanOutcome::Apply,
+    let result = rollcall_core::run::PlanResult {
+        outcome: rollcall_core::run::PlanOutcome::Apply,
         counts: RunCounts::default(),
         complete: true,
     };
@@ -90,48 +90,65 @@ async fn all_writes(
                 .await
                 .map(drop),
         ),
-        ("begin_pull", store.begin_pull(lease, &key, id).await.map(drop)),
+        (
+            "begin_pull",
+            store.begin_pull(&handle(lease, &key, id)).await.map(drop),
+        ),
         (
             "progress",
-            store.save_progress(lease, &key, id, &RunCounts::default()).await,
+            store
+                .save_progress(&handle(lease, &key, id), &RunCounts::default())
+                .await,
         ),
-        ("chunk", store.append_chunk(lease, &key, id, 0, &change).await),
+        (
+            "chunk",
+            store.append_chunk(&handle(lease, &key, id), 0, &change).await,
+        ),
         (
             "withdraw",
-            store.withdraw_changes(lease, &key, id, |_| false).await.map(drop),
+            store
+                .withdraw_changes(&handle(lease, &key, id), |_| false)
+                .await
+                .map(drop),
         ),
         (
             "count",
             store
-                .count_issues(lease, &key, id, &[(IssueKind::Overlap, 1)].into())
+                .count_issues(&handle(lease, &key, id), &[(IssueKind::Overlap, 1)].into())
                 .await,
         ),
-        ("issues", store.append_issues(lease, &key, id, &issue).await),
+        (
+            "issues",
+            store.append_issues(&handle(lease, &key, id), &issue).await,
+        ),
         (
             "plan",
             store
-                .finish_plan(lease, &key, id, result, &[], at(9))
+                .finish_plan(&handle(lease, &key, id), result, &[], at(9))
                 .await
                 .map(drop),
         ),
         (
             "begin_apply",
             store
-                .begin_apply(lease, &key, id, &NewAuditEvent::by_nobody(at(9)))
+                .begin_apply(&handle(lease, &key, id), &NewAuditEvent::by_nobody(at(9)))
                 .await
                 .map(drop),
         ),
         (
             "apply",
             store
-                .apply_chunk(lease, &key, id, 0, &change, at(9))
+                .apply_chunk(&handle(lease, &key, id), 0, &change, at(9))
                 .await
                 .map(drop),
         ),
         ("health", store.set_health(lease, &key, &Health::default()).await),
         (
             "end",
-            store.end_run(lease, &key, id, end, &[], at(9)).await.map(drop),
+            store
+                .end_run(&handle(lease, &key, id), end, &[], at(9))
+                .await
+                .map(drop),
         ),
         (
             "delete",
@@ -199,7 +216,10 @@ async fn a_run_without_a_living_worker_is_found(engine: Engine) {
         .create_run(&token, &staff(), new_run(1), None, at(1))
         .await
         .unwrap();
-    let run = store.begin_pull(&token, &staff(), run_id(1)).await.unwrap();
+    let run = store
+        .begin_pull(&handle(&token, &staff(), run_id(1)))
+        .await
+        .unwrap();
     assert_eq!(store.abandoned_runs(10).await.unwrap(), []);
     store.heartbeat_lease(&token, Duration::ZERO).await.unwrap();
     assert_eq!(store.abandoned_runs(10).await.unwrap(), [run]);

@@ -1,12 +1,12 @@
 //! Runs: their states, plans, issues and ends.
 
 use rollcall_core::issue::{Health, HealthLevel, Issue, IssueKind};
-use rollcall_core::run::{RunCounts, RunMode, RunState};
+use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunState};
 use rollcall_core::secret::Password;
 use rollcall_core::tenant::TenantSettings;
 use rollcall_store::{
-    Kind, LeaseToken, NewAuditEvent, NewMail, NewRun, NewSecrets, PageRequest, PlanOutcome, PlanResult,
-    Recorded, RunEnd, Store, StoreError,
+    Kind, LeaseToken, NewAuditEvent, NewMail, NewRun, NewSecrets, PageRequest, Recorded, RunEnd, Store,
+    StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -44,9 +44,17 @@ async fn waiting(store: &Store, token: &LeaseToken, number: u128, outcome: PlanO
         .create_run(token, &staff(), new_run(number), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(token, &staff(), run_id(number)).await.unwrap();
     store
-        .finish_plan(token, &staff(), run_id(number), plan(outcome), &[], at(2))
+        .begin_pull(&handle(token, &staff(), run_id(number)))
+        .await
+        .unwrap();
+    store
+        .finish_plan(
+            &handle(token, &staff(), run_id(number)),
+            plan(outcome),
+            &[],
+            at(2),
+        )
         .await
         .unwrap();
 }
@@ -60,7 +68,7 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
             .create_run(&token, &key, new_run(number), None, at(1))
             .await
             .unwrap();
-        store.begin_pull(&token, &key, id).await.unwrap();
+        store.begin_pull(&handle(&token, &key, id)).await.unwrap();
         assert!(store.is_plan_current(&key, id).await.unwrap());
         match what {
             "user sync" => {
@@ -100,7 +108,7 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
         .unwrap();
         assert!(!store.is_plan_current(&key, id).await.unwrap(), "{what}");
         let late = store
-            .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(3))
+            .finish_plan(&handle(&token, &key, id), plan(PlanOutcome::Apply), &[], at(3))
             .await;
         assert!(
             matches!(late, Err(StoreError::RevisionMismatch)),
@@ -108,7 +116,7 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
         );
         assert_eq!(store.run(&key, id).await.unwrap().state, RunState::Pulling);
         store
-            .end_run(&token, &key, id, end(RunState::Superseded), &[], at(4))
+            .end_run(&handle(&token, &key, id), end(RunState::Superseded), &[], at(4))
             .await
             .unwrap();
     }
@@ -121,7 +129,7 @@ async fn a_new_bind_password_changes_nothing_of_what_a_run_reads(engine: Engine)
         .create_run(&token, &key, new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&token, &key, id).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
     let password = Password::new("correct horse battery staple".into()).ok().unwrap();
     store
         .rotate_bind_password(
@@ -134,7 +142,7 @@ async fn a_new_bind_password_changes_nothing_of_what_a_run_reads(engine: Engine)
         .await
         .unwrap();
     let run = store
-        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(3))
+        .finish_plan(&handle(&token, &key, id), plan(PlanOutcome::Apply), &[], at(3))
         .await
         .unwrap();
     assert_eq!(run.state, RunState::Applying);
@@ -163,19 +171,22 @@ async fn a_run_goes_through_its_states(engine: Engine) {
     let again = store.create_run(&token, &key, new_run(1), None, at(1)).await;
     assert!(matches!(again, Err(StoreError::AlreadyExists)));
     let early = store
-        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(2))
+        .finish_plan(&handle(&token, &key, id), plan(PlanOutcome::Apply), &[], at(2))
         .await;
     assert!(matches!(early, Err(StoreError::NotInState)));
 
-    store.begin_pull(&token, &key, id).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
     let counts = RunCounts {
         entries: 5,
         ..RunCounts::default()
     };
-    store.save_progress(&token, &key, id, &counts).await.unwrap();
+    store
+        .save_progress(&handle(&token, &key, id), &counts)
+        .await
+        .unwrap();
     assert_eq!(store.run(&key, id).await.unwrap().counts, counts);
     let run = store
-        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(2))
+        .finish_plan(&handle(&token, &key, id), plan(PlanOutcome::Apply), &[], at(2))
         .await
         .unwrap();
     assert_eq!(
@@ -183,19 +194,19 @@ async fn a_run_goes_through_its_states(engine: Engine) {
         (RunState::Applying, Some(at(2)), None)
     );
     assert!(run.complete && run.counts.entries == 10);
-    let back = store.begin_pull(&token, &key, id).await;
+    let back = store.begin_pull(&handle(&token, &key, id)).await;
     assert!(matches!(back, Err(StoreError::NotInState)));
     let not_final = store
-        .end_run(&token, &key, id, end(RunState::Planned), &[], at(3))
+        .end_run(&handle(&token, &key, id), end(RunState::Planned), &[], at(3))
         .await;
     assert!(matches!(not_final, Err(StoreError::NotInState)));
     let run = store
-        .end_run(&token, &key, id, end(RunState::Failed), &[], at(3))
+        .end_run(&handle(&token, &key, id), end(RunState::Failed), &[], at(3))
         .await
         .unwrap();
     assert_eq!((run.state, run.end_time), (RunState::Failed, Some(at(3))));
     let twice = store
-        .end_run(&token, &key, id, end(RunState::Succeeded), &[], at(4))
+        .end_run(&handle(&token, &key, id), end(RunState::Succeeded), &[], at(4))
         .await;
     assert!(matches!(twice, Err(StoreError::NotInState)));
     let sync = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
@@ -219,12 +230,18 @@ async fn a_waiting_plan_is_applied_once(engine: Engine) {
         (RunState::Held, vec!["too many".into()])
     );
     let run = store
-        .begin_apply(&token, &staff(), run_id(1), &NewAuditEvent::by_nobody(at(3)))
+        .begin_apply(
+            &handle(&token, &staff(), run_id(1)),
+            &NewAuditEvent::by_nobody(at(3)),
+        )
         .await
         .unwrap();
     assert_eq!((run.state, run.expire_time), (RunState::Applying, None));
     let twice = store
-        .begin_apply(&token, &staff(), run_id(1), &NewAuditEvent::by_nobody(at(3)))
+        .begin_apply(
+            &handle(&token, &staff(), run_id(1)),
+            &NewAuditEvent::by_nobody(at(3)),
+        )
         .await;
     assert!(matches!(twice, Err(StoreError::NotInState)));
 }
@@ -238,7 +255,10 @@ async fn a_waiting_plan_expires_or_is_cancelled(engine: Engine) {
     let early = store.expire_run(&staff(), run_id(1), None, &[], soon).await;
     assert!(!early.unwrap());
     let late = store
-        .begin_apply(&token, &staff(), run_id(1), &NewAuditEvent::by_nobody(over))
+        .begin_apply(
+            &handle(&token, &staff(), run_id(1)),
+            &NewAuditEvent::by_nobody(over),
+        )
         .await;
     assert!(matches!(late, Err(StoreError::NotInState)));
     let overdue = store.overdue_runs(over, 10).await.unwrap();
@@ -339,28 +359,31 @@ async fn a_takeover_pulls_anew(engine: Engine) {
         .create_run(&token, &key, new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&token, &key, id).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
     store
-        .append_chunk(&token, &key, id, 0, &[creation(1, "ada")])
+        .append_chunk(&handle(&token, &key, id), 0, &[creation(1, "ada")])
         .await
         .unwrap();
     store
-        .append_issues(&token, &key, id, &[Issue::new(IssueKind::Overlap, "cn=x", "x")])
+        .append_issues(
+            &handle(&token, &key, id),
+            &[Issue::new(IssueKind::Overlap, "cn=x", "x")],
+        )
         .await
         .unwrap();
-    let gap = store.append_chunk(&token, &key, id, 2, &[]).await;
+    let gap = store.append_chunk(&handle(&token, &key, id), 2, &[]).await;
     assert!(matches!(gap, Err(StoreError::NotInState)));
     store
         .heartbeat_lease(&token, std::time::Duration::ZERO)
         .await
         .unwrap();
     let token = lease(&store, &key).await;
-    let run = store.begin_pull(&token, &key, id).await.unwrap();
+    let run = store.begin_pull(&handle(&token, &key, id)).await.unwrap();
     assert!(run.issue_counts.is_empty());
     assert_eq!(store.plan_extent(&key, id).await.unwrap().chunks, 0);
     assert_eq!(store.list_issues(&key, id, None, &all()).await.unwrap().items, []);
     store
-        .append_chunk(&token, &key, id, 0, &[creation(2, "bob")])
+        .append_chunk(&handle(&token, &key, id), 0, &[creation(2, "bob")])
         .await
         .unwrap();
     assert_eq!(store.read_chunk(&key, id, 0).await.unwrap(), [creation(2, "bob")]);
@@ -409,14 +432,20 @@ async fn a_preview_leaves_what_is_held_to_be_decided_on(engine: Engine) {
         counts: RunCounts::default(),
         complete: true,
     };
-    store.begin_pull(&token, &staff(), run_id(2)).await.unwrap();
     store
-        .finish_plan(&token, &staff(), run_id(2), plan, &[], at(10))
+        .begin_pull(&handle(&token, &staff(), run_id(2)))
+        .await
+        .unwrap();
+    store
+        .finish_plan(&handle(&token, &staff(), run_id(2)), plan, &[], at(10))
         .await
         .unwrap();
     // Whoever applies one of them has decided on the other.
     store
-        .begin_apply(&token, &staff(), run_id(2), &NewAuditEvent::by_nobody(at(11)))
+        .begin_apply(
+            &handle(&token, &staff(), run_id(2)),
+            &NewAuditEvent::by_nobody(at(11)),
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -438,7 +467,12 @@ async fn a_working_run_is_asked_to_stop(engine: Engine) {
         .unwrap();
     assert!(store.cancel_requested(&staff(), run_id(1)).await.unwrap());
     store
-        .end_run(&token, &staff(), run_id(1), end(RunState::Cancelled), &[], at(3))
+        .end_run(
+            &handle(&token, &staff(), run_id(1)),
+            end(RunState::Cancelled),
+            &[],
+            at(3),
+        )
         .await
         .unwrap();
     let late = store

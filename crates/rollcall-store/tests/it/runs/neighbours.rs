@@ -145,7 +145,7 @@ async fn who_asks_for_an_ambiguous_login_is_kept(engine: Engine) {
     // As the plan was stored.
     let plan = store.read_chunk(&staff(), id, 0).await.unwrap();
     store
-        .apply_chunk(&token, &staff(), id, 0, &plan, at(3))
+        .apply_chunk(&handle(&token, &staff(), id), 0, &plan, at(3))
         .await
         .unwrap();
     assert_eq!(user(&store, 2).await.login_asked_by, Some(asker));

@@ -2,8 +2,8 @@
 
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
-use rollcall_core::run::RunCounts;
-use rollcall_store::{Page, PageRequest, PlanOutcome, PlanResult, StoreError};
+use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts};
+use rollcall_store::{Page, PageRequest, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -32,7 +32,7 @@ async fn chunks_of_removals_come_first(engine: Engine) {
         .create_run(&token, &key, new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&token, &key, id).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
     let archive = |number| Change {
         kind: ChangeKind::Archive,
         changes: Vec::new(),
@@ -45,7 +45,10 @@ async fn chunks_of_removals_come_first(engine: Engine) {
         vec![archive(5)],
     ];
     for (index, chunk) in (0..).zip(&chunks) {
-        store.append_chunk(&token, &key, id, index, chunk).await.unwrap();
+        store
+            .append_chunk(&handle(&token, &key, id), index, chunk)
+            .await
+            .unwrap();
     }
     let mut read = Vec::new();
     for index in 0..4 {
@@ -65,14 +68,17 @@ async fn changes_are_taken_out_of_a_plan(engine: Engine) {
         .create_run(&token, &key, new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&token, &key, id).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
     let created = |number| creation(number, &format!("user{number}"));
     for (index, chunk) in (0..).zip([vec![created(1), created(2)], vec![created(3)], vec![created(4)]]) {
-        store.append_chunk(&token, &key, id, index, &chunk).await.unwrap();
+        store
+            .append_chunk(&handle(&token, &key, id), index, &chunk)
+            .await
+            .unwrap();
     }
     let ids = [created(1), created(3), created(9)].map(|change| change.origin.external_id);
     let withdrawn = store
-        .withdraw_changes(&token, &key, id, |change| {
+        .withdraw_changes(&handle(&token, &key, id), |change| {
             ids.contains(&change.origin.external_id)
         })
         .await
@@ -86,14 +92,14 @@ async fn changes_are_taken_out_of_a_plan(engine: Engine) {
     let listed = store.list_changes(&key, id, kind, &all()).await.unwrap().items;
     assert_eq!(listed, left.concat());
     store
-        .finish_plan(&token, &key, id, plan(PlanOutcome::Apply), &[], at(2))
+        .finish_plan(&handle(&token, &key, id), plan(PlanOutcome::Apply), &[], at(2))
         .await
         .unwrap();
-    let late = store.withdraw_changes(&token, &key, id, |_| false).await;
+    let late = store.withdraw_changes(&handle(&token, &key, id), |_| false).await;
     assert!(matches!(late, Err(StoreError::NotInState)), "{late:?}");
     for (index, chunk) in (0..).zip(&left) {
         let outcome = store
-            .apply_chunk(&token, &key, id, index, chunk, at(3))
+            .apply_chunk(&handle(&token, &key, id), index, chunk, at(3))
             .await
             .unwrap();
         assert_eq!(outcome.applied, chunk.len() as u64);
@@ -121,14 +127,17 @@ async fn changes_and_issues_are_listed_in_pages(engine: Engine) {
         .create_run(&token, &key, new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&token, &key, id).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
     let mut changes: Vec<_> = (1..=9)
         .map(|number| creation(number, &format!("user{number}")))
         .collect();
     changes[2].kind = ChangeKind::Archive;
     changes[8].kind = ChangeKind::Archive;
     for (index, chunk) in (0..).zip(changes.chunks(3)) {
-        store.append_chunk(&token, &key, id, index, chunk).await.unwrap();
+        store
+            .append_chunk(&handle(&token, &key, id), index, chunk)
+            .await
+            .unwrap();
     }
     let issues: Vec<Issue> = (0..5)
         .map(|number| {
@@ -142,14 +151,23 @@ async fn changes_and_issues_are_listed_in_pages(engine: Engine) {
             issue
         })
         .collect();
-    store.append_issues(&token, &key, id, &issues[..2]).await.unwrap();
-    store.append_issues(&token, &key, id, &issues[2..]).await.unwrap();
+    store
+        .append_issues(&handle(&token, &key, id), &issues[..2])
+        .await
+        .unwrap();
+    store
+        .append_issues(&handle(&token, &key, id), &issues[2..])
+        .await
+        .unwrap();
     assert_eq!(
         store.run(&key, id).await.unwrap().issue_counts[&IssueKind::LoginTaken],
         3
     );
     let more = [(IssueKind::LoginTaken, 7), (IssueKind::RoleRuleFailed, 1)].into();
-    store.count_issues(&token, &key, id, &more).await.unwrap();
+    store
+        .count_issues(&handle(&token, &key, id), &more)
+        .await
+        .unwrap();
     let counts = store.run(&key, id).await.unwrap().issue_counts;
     assert_eq!(
         (counts[&IssueKind::LoginTaken], counts[&IssueKind::RoleRuleFailed]),

@@ -4,11 +4,11 @@
 use chrono::TimeDelta;
 use rollcall_core::error::chain;
 use rollcall_core::issue::{HealthLevel, IssueKind};
-use rollcall_core::run::{PLAN_LIFETIME, Run, RunState, RunTrigger, health_after, health_interrupted};
+use rollcall_core::run::{Run, RunState, RunTrigger, health_after, health_interrupted};
 use rollcall_core::user_sync::UserSync;
-use rollcall_store::{NewMail, PageRequest, RunEnd, StoreError};
+use rollcall_store::{NewMail, PageRequest, RunEnd, RunHandle, StoreError};
 
-use crate::run::executor::{Executor, Job};
+use crate::run::executor::Executor;
 use crate::run::stop::Stop;
 
 const NOBODY_REMOVED: &str = "The directory was not read completely, so users who are missing there were left as they \
@@ -24,10 +24,8 @@ const APPLY_PATIENCE: TimeDelta = TimeDelta::hours(1);
 ///
 /// # Errors
 /// Why it could not be written.
-pub(crate) async fn succeed(x: &Executor, job: &Job, sync: &UserSync) -> Result<(), Stop> {
-    let Job { key, id, lease } = job;
-    let (store, id) = (&x.store, *id);
-    let run = store.run(key, id).await?;
+pub(crate) async fn succeed(x: &Executor, job: &RunHandle, sync: &UserSync) -> Result<(), Stop> {
+    let run = x.store.run(&job.key, job.id).await?;
     let issues: u64 = run.issue_counts.values().sum();
     let state = if issues == 0 {
         RunState::Succeeded
@@ -53,14 +51,13 @@ pub(crate) async fn succeed(x: &Executor, job: &Job, sync: &UserSync) -> Result<
         complete_pull_time: run.complete.then_some(run.create_time),
     };
     let now = x.clock.now();
-    let ending = |run: &mut Run| (run.state, run.end_time) = (state, Some(now));
-    let mails = x.reports.about(sync, id, ending).await;
-    store.end_run(lease, key, id, end, &mails, now).await?;
+    let mails = x.reports.about(sync, run.ended(state, None, now)).await;
+    x.store.end_run(job, end, &mails, now).await?;
     Ok(())
 }
 
 /// What is wrong with the role rules of a run, a sentence each.
-async fn role_problems(x: &Executor, job: &Job, run: &Run) -> Result<Vec<String>, Stop> {
+async fn role_problems(x: &Executor, job: &RunHandle, run: &Run) -> Result<Vec<String>, Stop> {
     let mut problems = Vec::new();
     for kind in [IssueKind::RoleRuleFailed, IssueKind::RoleGroupMissing] {
         if !run.issue_counts.contains_key(&kind) {
@@ -85,41 +82,35 @@ async fn role_problems(x: &Executor, job: &Job, run: &Run) -> Result<Vec<String>
 ///
 /// # Errors
 /// Why it could not be written.
-pub(crate) async fn wait_for_release(x: &Executor, job: &Job, sync: &UserSync) -> Result<(), Stop> {
-    let mails = announce_hold(x, job, sync, |_| {}).await?;
-    x.store
-        .hold_run(&job.lease, &job.key, job.id, &mails, x.clock.now())
-        .await?;
+pub(crate) async fn wait_for_release(x: &Executor, job: &RunHandle, sync: &UserSync) -> Result<(), Stop> {
+    let (run, now) = (x.store.run(&job.key, job.id).await?, x.clock.now());
+    let mails = announce_hold(x, job, sync, run.held(now)).await?;
+    x.store.hold_run(job, &mails, now).await?;
     Ok(())
 }
 
-/// Tells the user sync that its run is held; returns the mails that say so. `become_held` makes the run what it will
-/// be. The health comes first, since nobody takes a held run over that could make up for it.
+/// Tells the user sync that its run is held; returns the mails that say so. `held` is the run as it will be; `None` if it
+/// cannot be held, which the store will say too. The health comes first, since nobody takes a held run over that could
+/// make up for it.
+///
+/// # Errors
+/// Why it could not be written.
 pub(crate) async fn announce_hold(
     x: &Executor,
-    job: &Job,
+    job: &RunHandle,
     sync: &UserSync,
-    become_held: impl FnOnce(&mut Run),
+    held: Option<Run>,
 ) -> Result<Vec<NewMail>, Stop> {
-    let mut run = x.store.run(&job.key, job.id).await?;
-    become_held(&mut run);
-    let health = health_after(RunState::Held, 0, None, &run.hold_reasons);
-    x.store.set_health(&job.lease, &job.key, &health).await?;
-    let expire_time = Some(x.clock.now() + PLAN_LIFETIME);
-    let held = |shown: &mut Run| {
-        *shown = Run {
-            state: RunState::Held,
-            expire_time,
-            ..run
-        };
-    };
-    Ok(x.reports.about(sync, job.id, held).await)
+    if let Some(held) = &held {
+        let health = health_after(RunState::Held, 0, None, &held.hold_reasons);
+        x.store.set_health(&job.lease, &job.key, &health).await?;
+    }
+    Ok(x.reports.about(sync, held).await)
 }
 
 /// A step stopped the run. Whoever goes on with it, if anybody, is told by its state.
-pub(crate) async fn end_early(x: &Executor, job: &Job, stop: Stop) {
-    let Job { key, id, lease } = job;
-    let id = *id;
+pub(crate) async fn end_early(x: &Executor, job: &RunHandle, stop: Stop) {
+    let RunHandle { key, id, lease } = job;
     let (state, failure) = match stop {
         Stop::Draining => return,
         Stop::Cut(error) => {
@@ -148,11 +139,14 @@ pub(crate) async fn end_early(x: &Executor, job: &Job, stop: Stop) {
         return;
     };
     let now = x.clock.now();
-    let ending = |run: &mut Run| {
-        run.failure.clone_from(&failure);
-        (run.state, run.end_time) = (state, Some(now));
+    let ended = match x.store.run(key, *id).await {
+        Ok(run) => run.ended(state, failure.clone(), now),
+        Err(error) => {
+            tracing::warn!(run.id = %id, %error, "no report could be written");
+            None
+        }
     };
-    let mails = x.reports.about(&sync, id, ending).await;
+    let mails = x.reports.about(&sync, ended).await;
     let health = match state {
         RunState::Failed => health_after(state, 0, failure.as_deref(), &[]),
         // A run that somebody stopped says nothing new about the sync.
@@ -165,7 +159,7 @@ pub(crate) async fn end_early(x: &Executor, job: &Job, stop: Stop) {
         applied_scope_revision: None,
         complete_pull_time: None,
     };
-    if let Err(error) = x.store.end_run(lease, key, id, end, &mails, now).await {
+    if let Err(error) = x.store.end_run(job, end, &mails, now).await {
         tracing::warn!(run.id = %id, error = %error, "the end of a run could not be written; it will be taken over");
         return;
     }
@@ -178,7 +172,7 @@ pub(crate) async fn end_early(x: &Executor, job: &Job, stop: Stop) {
 
 /// Half a plan is no end: whoever takes the run over goes on after the last chunk. But what fails for so long will not
 /// work by itself, and keeps all later runs waiting. Also true if it cannot be told now.
-async fn is_carried_on(x: &Executor, job: &Job) -> bool {
+async fn is_carried_on(x: &Executor, job: &RunHandle) -> bool {
     match x.store.run(&job.key, job.id).await {
         Ok(run) => {
             let began = run.plan_time.unwrap_or(run.create_time);
@@ -188,7 +182,7 @@ async fn is_carried_on(x: &Executor, job: &Job) -> bool {
     }
 }
 
-async fn make_due_again(x: &Executor, job: &Job) -> Result<(), StoreError> {
+async fn make_due_again(x: &Executor, job: &RunHandle) -> Result<(), StoreError> {
     let run = x.store.run(&job.key, job.id).await?;
     match run.trigger {
         RunTrigger::Schedule => x.run_again(&job.key).await,

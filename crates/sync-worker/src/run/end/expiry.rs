@@ -1,7 +1,7 @@
 //! Plans that nobody applied in time.
 
 use rollcall_core::error::Error;
-use rollcall_core::run::{Run, RunState, health_after};
+use rollcall_core::run::{RunState, health_after};
 
 use crate::run::executor::Executor;
 
@@ -19,8 +19,7 @@ pub(crate) async fn expire(x: &Executor) -> Result<(), Error> {
         let (mut health, mut mails) = (None, Vec::new());
         if run.state == RunState::Held {
             let sync = x.store.user_sync(&key.tenant, &key.user_sync).await?;
-            let ending = |run: &mut Run| (run.state, run.end_time) = (RunState::Expired, Some(now));
-            mails = x.reports.about(&sync, run.id, ending).await;
+            mails = x.reports.about(&sync, run.expired(now)).await;
             health = Some(health_after(RunState::Expired, 0, None, &run.hold_reasons));
         }
         x.store

@@ -11,9 +11,10 @@ use rollcall_core::planner::Relinking;
 use rollcall_core::user_sync::{SearchScope, UserSync};
 use rollcall_ldap::{LdapError, ResultCode};
 use rollcall_service::pull::Pull;
+use rollcall_store::RunHandle;
 use tokio::time::Instant;
 
-use crate::run::executor::{Executor, Job};
+use crate::run::executor::Executor;
 use crate::run::lookups::absences::{BATCH_IDS, any_of};
 use crate::run::lookups::known::context;
 use crate::run::source::Source;
@@ -25,7 +26,7 @@ use crate::run::stop::Stop;
 /// Why the run has to stop here: an answer that is not whole tells too little.
 pub(crate) async fn relinked(
     x: &Executor,
-    job: &Job,
+    job: &RunHandle,
     sync: &UserSync,
     source: &Source,
 ) -> Result<HashMap<UserId, ExternalId>, Stop> {
@@ -70,7 +71,7 @@ pub(crate) async fn relinked(
 /// Of these users the ones whose own id no entry has, or only the entry that has the new id as well.
 async fn without_own_entry(
     x: &Executor,
-    job: &Job,
+    job: &RunHandle,
     source: &Source,
     batch: &[(UserId, ExternalId)],
 ) -> Result<Vec<(UserId, ExternalId)>, Error> {
