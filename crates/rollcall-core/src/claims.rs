@@ -10,6 +10,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+mod recheck;
+
+pub use recheck::{PendingWrite, Rechecked, recheck};
+
 /// What an entry asks for, for one identifier of its person.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Want {

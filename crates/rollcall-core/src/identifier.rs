@@ -12,7 +12,18 @@ use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
+use crate::id::UserId;
+
 pub use email::{Email, EmailProblem, MAX_EMAIL_BYTES, email_domain, is_email};
+
+/// Who has an identifier.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Holder {
+    /// This user of the tenant.
+    User(UserId),
+    /// Somebody of another tenant, where identifiers are unique in the whole deployment.
+    Foreign,
+}
 
 /// The key under which a login or e-mail address is stored, looked up and counted: compatibility forms
 /// composed (NFKC), case folded, invisible characters dropped, spaces trimmed and collapsed.

@@ -5,6 +5,8 @@ use crate::user::{
     FieldChange, Origin, OtherEntry, Profile, Standing, StateReason, User, UserState, changes,
 };
 
+mod refusal;
+
 /// Most changes in one chunk of a plan, and so in one transaction.
 pub const CHUNK_CHANGES: usize = 1000;
 

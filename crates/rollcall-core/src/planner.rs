@@ -38,9 +38,8 @@ mod party;
 mod relinking;
 mod settle;
 
-pub use claim::identifiers;
 use claim::{Bystander, Claim};
-pub use context::{Asker, Context, Holder};
+pub use context::{Asker, Context};
 pub use known::{Known, KnownUsers, Meeting};
 pub use neighbour::Neighbour;
 use neighbours::Neighbours;

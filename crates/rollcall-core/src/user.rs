@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::external_id::ExternalId;
 use crate::id::{DirectoryId, TenantId, UserId, UserSyncId};
+use crate::identifier::normalize;
 
 pub use changes::{FieldChange, Standing, changes};
 
@@ -146,7 +147,29 @@ pub struct User {
     pub update_time: DateTime<Utc>,
 }
 
+impl Profile {
+    /// The normalised login and, unless it is the same, the normalised e-mail address.
+    pub fn identifiers(&self) -> Vec<String> {
+        let mut identifiers = vec![normalize(&self.login)];
+        if let Some(email) = &self.email {
+            let email = normalize(email);
+            if !identifiers.contains(&email) {
+                identifiers.push(email);
+            }
+        }
+        identifiers
+    }
+}
+
 impl User {
+    /// The identifiers that the user has: those of its profile, or none when archived.
+    pub fn identifiers(&self) -> Vec<String> {
+        match self.state {
+            UserState::Archived => Vec::new(),
+            UserState::Active | UserState::Deactivated => self.profile.identifiers(),
+        }
+    }
+
     /// Whether a login that was decided about this user is decided about the other too: nothing differs that opens or
     /// closes the product to the person, or that says who they are.
     pub fn stands_like(&self, other: &Self) -> bool {

@@ -1,6 +1,5 @@
 //! Users: how they are read, the one way in which they are written, and the feed of what happened to them.
 
-pub(crate) mod claims;
 pub(crate) mod feed;
 mod id_kinds;
 pub(crate) mod identifiers;

@@ -8,7 +8,7 @@ use crate::id::UserId;
 use crate::identifier::normalize;
 use crate::judgement::Judged;
 use crate::plan::{Change, ChangeKind};
-use crate::user::{OtherEntry, Profile, User, UserState};
+use crate::user::{OtherEntry, User, UserState};
 
 /// Somebody whom the run wants to change.
 pub(super) struct Claim {
@@ -153,16 +153,4 @@ pub(super) fn asked(wants: &Wants, before: Option<&User>) -> BTreeSet<String> {
     let keys = [&wants.login, &wants.email].into_iter().filter_map(other);
     keys.filter(|key| held.login.as_ref() != Some(key) && held.email.as_ref() != Some(key))
         .collect()
-}
-
-/// The normalised login and, unless it is the same, e-mail of a profile.
-pub fn identifiers(profile: &Profile) -> Vec<String> {
-    let mut keys = vec![normalize(&profile.login)];
-    if let Some(email) = &profile.email {
-        let email = normalize(email);
-        if !keys.contains(&email) {
-            keys.push(email);
-        }
-    }
-    keys
 }

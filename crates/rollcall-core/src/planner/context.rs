@@ -5,16 +5,8 @@ use std::collections::{HashMap, HashSet};
 use super::Neighbour;
 use crate::external_id::ExternalId;
 use crate::id::{DirectoryId, UserId, UserSyncId};
+use crate::identifier::Holder;
 use crate::user::{Origin, StateReason, User, UserState};
-
-/// Who has an identifier.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Holder {
-    /// This user of the tenant.
-    User(UserId),
-    /// Somebody of another tenant, where identifiers are unique in the whole deployment.
-    Foreign,
-}
 
 /// What the caller knows about the entries of one batch.
 #[derive(Clone, Debug, Default)]

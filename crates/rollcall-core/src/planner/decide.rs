@@ -3,10 +3,11 @@
 use super::claim::{Bystander, Claim, asked, held};
 use super::known::Offered;
 use super::outsider::Outsider;
-use super::{Asker, Context, Decisions, Holder, Planner, ReadEntry};
+use super::{Asker, Context, Decisions, Planner, ReadEntry};
 use crate::claims::{Outside, Want, Wants};
 use crate::external_id::ExternalId;
 use crate::id::{UserId, Uuid};
+use crate::identifier::Holder;
 use crate::identifier::normalize;
 use crate::issue::{Issue, IssueKind};
 use crate::judgement::{EntryReading, Judged};

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::context::{Context, Holder};
+use super::context::Context;
 use super::neighbour::Neighbour;
 use crate::id::UserId;
+use crate::identifier::Holder;
 use crate::user::{User, UserState};
 
 /// What is known of neighbours, and of who has the logins that they are about to have.

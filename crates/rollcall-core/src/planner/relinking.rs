@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::{Context, Holder};
+use super::Context;
 use crate::external_id::ExternalId;
 use crate::id::{UserId, UserSyncId};
+use crate::identifier::Holder;
 use crate::identifier::normalize;
 use crate::judgement::EntryReading;
 use crate::user::User;

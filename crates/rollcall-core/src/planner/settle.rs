@@ -30,7 +30,9 @@ impl Contested {
     /// True if the change has something that another entry asks for.
     pub fn concerns(&self, change: &Change) -> bool {
         self.users.contains(&change.user)
-            || super::identifiers(&change.profile)
+            || change
+                .profile
+                .identifiers()
                 .iter()
                 .any(|key| self.keys.contains(key))
     }

@@ -9,6 +9,7 @@ use super::*;
 use crate::dialect::AccountStatus;
 use crate::external_id::IdKind;
 use crate::id::{TenantId, Uuid};
+use crate::identifier::Holder;
 use crate::issue::IssueKind;
 use crate::mapping::{Gap, Offer, Offers};
 use crate::role::RuleAnswer;
@@ -98,7 +99,8 @@ impl World {
             .values()
             .filter(|user| user.state != UserState::Archived);
         held.flat_map(|user| {
-            identifiers(&user.profile)
+            user.profile
+                .identifiers()
                 .into_iter()
                 .map(|key| (key, Holder::User(user.id)))
         })
@@ -255,7 +257,7 @@ impl World {
             .values()
             .filter(|user| user.state != UserState::Archived)
         {
-            for key in identifiers(&user.profile) {
+            for key in user.profile.identifiers() {
                 assert!(
                     keys.insert(key.clone()),
                     "{key} is held twice after a transaction"

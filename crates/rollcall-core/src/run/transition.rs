@@ -46,6 +46,7 @@ impl Run {
 
     /// The run once its plan is complete.
     pub fn with_plan(&self, plan: &PlanResult, now: DateTime<Utc>) -> Option<Self> {
+        let pulling = (self.state == RunState::Pulling).then_some(self)?;
         let (state, reasons) = match &plan.outcome {
             PlanOutcome::Planned => (RunState::Planned, &[][..]),
             PlanOutcome::Held(reasons) => (RunState::Held, reasons.as_slice()),
@@ -58,7 +59,7 @@ impl Run {
             complete: plan.complete,
             plan_time: Some(now),
             expire_time: state.is_waiting().then(|| now + PLAN_LIFETIME),
-            ..self.enter(state)?
+            ..pulling.enter(state)?
         })
     }
 

@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use rollcall_core::claims::{PendingWrite, recheck};
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncKey};
-use rollcall_core::identifier::normalize;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind, Fingerprint};
 use rollcall_core::run::{RunCounts, RunMode, RunState};
-use rollcall_core::user::{Origin, User, UserState};
+use rollcall_core::user::{Origin, User};
 use sea_orm::ConnectionTrait;
 
 use crate::db::engine::Engine;
@@ -24,8 +24,7 @@ use crate::store::Store;
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
 use crate::tables::{self, user::Model};
-use crate::users::claims::{Claim, settle};
-use crate::users::identifiers::{holders, keys_of};
+use crate::users::identifiers::holders;
 use crate::users::read::by_external_ids;
 use crate::users::write::{UserWrite, lock_users, write};
 
@@ -222,8 +221,7 @@ async fn prepare(
         .collect();
     let persons = persons(tx, tenant, changes).await?;
     let mut refused = Vec::new();
-    let mut writes = Vec::new();
-    let mut kinds = Vec::new();
+    let mut pending = Vec::new();
     let mut seen = HashSet::new();
     for change in changes {
         let before = current.remove(&change.user).map(Model::into_domain).transpose()?;
@@ -240,86 +238,42 @@ async fn prepare(
             || before.is_none() != (change.kind == ChangeKind::Create)
             || person.is_some_and(|person| *person != change.user);
         if changed {
-            refused.push((change.kind, refusal(IssueKind::ChangedMeanwhile, change)));
+            refused.push((change.kind, change.refused(IssueKind::ChangedMeanwhile)));
         } else if before.as_ref().is_some_and(|user| user.owner) {
-            refused.push((change.kind, refusal(IssueKind::OwnerProtected, change)));
+            refused.push((change.kind, change.refused(IssueKind::OwnerProtected)));
         } else {
-            writes.push(to_write(tenant, change, before, now));
-            kinds.push(change);
+            pending.push(pending_write(tenant, change, before, now));
         }
     }
-    let mut prepared = give_identifiers(tx, scope, tenant, writes, kinds).await?;
+    let mut prepared = give_identifiers(tx, scope, tenant, pending).await?;
     refused.append(&mut prepared.refused);
     prepared.refused = refused;
     Ok(prepared)
 }
 
-/// Lets the writes have the identifiers that are free. Whoever cannot have one keeps what it had, and everything else
-/// of the change applies: nobody keeps access because of a login. Only a user who would be without a login is refused.
+/// Takes away identifiers that the writes cannot have any more, by [`recheck`].
 async fn give_identifiers(
     tx: &impl ConnectionTrait,
     scope: &str,
     tenant: &TenantId,
-    writes: Vec<UserWrite>,
-    changes: Vec<&Change>,
+    pending: Vec<PendingWrite<'_>>,
 ) -> Result<Prepared> {
-    let wanted: BTreeSet<String> = writes.iter().flat_map(|write| keys_of(&write.after)).collect();
+    let wanted: BTreeSet<String> = pending
+        .iter()
+        .flat_map(|write| write.after.identifiers())
+        .collect();
     let wanted: Vec<String> = wanted.into_iter().collect();
-    let held = holders(tx, scope, tenant, &wanted).await?;
-    let mut prepared = Prepared::default();
-    let mut open: Vec<(UserWrite, &Change)> = writes.into_iter().zip(changes).collect();
-    loop {
-        let claims: Vec<Claim> = open
-            .iter()
-            .map(|(write, _)| Claim {
-                user: write.after.id,
-                wants: keys_of(&write.after),
-            })
-            .collect();
-        let settled = settle(&claims, &held);
-        if settled.iter().all(Option::is_none) {
-            break;
-        }
-        let mut kept = Vec::with_capacity(open.len());
-        for ((write, change), taken) in open.into_iter().zip(settled) {
-            let Some(key) = taken else {
-                kept.push((write, change));
-                continue;
-            };
-            let (issue, left) = without(&key, write, change);
-            match left {
-                Some(write) => {
-                    prepared.issues.push(issue);
-                    kept.push((write, change));
-                }
-                None => prepared.refused.push((change.kind, issue)),
-            }
-        }
-        open = kept;
-    }
-    prepared.writes = open.into_iter().map(|(write, _)| write).collect();
-    Ok(prepared)
-}
-
-/// A write without the identifier that somebody else has; `None` if nothing is left of it.
-fn without(key: &str, mut write: UserWrite, change: &Change) -> (Issue, Option<UserWrite>) {
-    let before = write.before.as_ref();
-    let has_login = before.filter(|user| user.state != UserState::Archived);
-    let is_login = normalize(&write.after.profile.login) == key;
-    let issue = match is_login {
-        true => refusal(IssueKind::LoginTaken, change),
-        false => refusal(IssueKind::EmailTaken, change),
+    let holders = holders(tx, scope, tenant, &wanted).await?;
+    let rechecked = recheck(pending, &holders);
+    let to_write = |write: PendingWrite<'_>| {
+        let fingerprint = fingerprint_of(&write.after);
+        UserWrite::new(write.before, write.after, Some(fingerprint))
     };
-    let now_held = |login: &str| normalize(login) != key;
-    match has_login.filter(|user| !is_login || now_held(&user.profile.login)) {
-        Some(user) if is_login => write.after.profile.login.clone_from(&user.profile.login),
-        None if is_login => return (issue, None),
-        _ => write.after.profile.email = None,
-    }
-    let fingerprint = fingerprint_of(&write.after);
-    let write = UserWrite::new(write.before, write.after, Some(fingerprint));
-    let is_same = write.before.is_some() && write.changes.is_empty();
-    (issue, (!is_same).then_some(write))
+    Ok(Prepared {
+        writes: rechecked.writes.into_iter().map(to_write).collect(),
+        refused: rechecked.refused,
+        issues: rechecked.issues,
+    })
 }
 
 /// True if the user is what a removal depends on: the same person of the same sync, in the state that it was in. A login or
@@ -377,7 +331,12 @@ fn count_creations(changes: &[Change]) -> usize {
     creations.count()
 }
 
-fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateTime<Utc>) -> UserWrite {
+fn pending_write<'c>(
+    tenant: &TenantId,
+    change: &'c Change,
+    before: Option<User>,
+    now: DateTime<Utc>,
+) -> PendingWrite<'c> {
     let moved_on = before
         .as_ref()
         .filter(|user| user.revision != change.expected_revision);
@@ -405,8 +364,11 @@ fn to_write(tenant: &TenantId, change: &Change, before: Option<User>, now: DateT
         create_time: before.as_ref().map_or(now, |user| user.create_time),
         update_time: now,
     };
-    let fingerprint = fingerprint_of(&after);
-    UserWrite::new(before, after, Some(fingerprint))
+    PendingWrite {
+        change,
+        before,
+        after,
+    }
 }
 
 /// The fingerprint of what a sync sets on the user.
@@ -421,27 +383,6 @@ fn fingerprint_of(user: &User) -> Vec<u8> {
     )
     .0
     .to_vec()
-}
-
-/// Says what happened without saying whose the identifier is.
-fn refusal(kind: IssueKind, change: &Change) -> Issue {
-    let (message, field) = match kind {
-        IssueKind::LoginTaken => (
-            "The login was given to another user meanwhile.",
-            Some(("login", change.profile.login.as_str())),
-        ),
-        IssueKind::EmailTaken => (
-            "The e-mail address was given to another user meanwhile.",
-            change.profile.email.as_deref().map(|email| ("email", email)),
-        ),
-        IssueKind::OwnerProtected => ("The account owner is never synced.", None),
-        _ => ("The user changed after the plan was made.", None),
-    };
-    let issue = Issue::new(kind, &change.origin.dn, message);
-    match field {
-        Some((field, value)) => issue.of_field(field).valued(value),
-        None => issue,
-    }
 }
 
 fn planned_count(counts: &mut RunCounts, kind: ChangeKind) -> &mut u64 {

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use rollcall_core::id::{TenantId, UserId, Uuid};
-use rollcall_core::planner::{Holder, identifiers};
-use rollcall_core::user::{User, UserState};
+use rollcall_core::identifier::Holder;
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::db::bulk::{Bulk, Column, Type};
@@ -32,14 +31,7 @@ impl Store {
     }
 }
 
-/// The identifiers that a user has: none when archived.
-pub(crate) fn keys_of(user: &User) -> Vec<String> {
-    match user.state {
-        UserState::Archived => Vec::new(),
-        UserState::Active | UserState::Deactivated => identifiers(&user.profile),
-    }
-}
-
+/// Who has these identifiers, as [`Store::identifier_holders`], within a transaction.
 pub(crate) async fn holders(
     connection: &impl ConnectionTrait,
     scope: &str,

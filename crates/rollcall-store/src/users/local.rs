@@ -1,7 +1,7 @@
 //! Changes that the product makes: LOCAL users, and blocks of any user.
 
 use rollcall_core::id::{TenantId, UserId};
-use rollcall_core::planner::Holder;
+use rollcall_core::identifier::Holder;
 use rollcall_core::user::{Block, Profile, User, UserState};
 use sea_orm::DatabaseTransaction;
 
@@ -11,7 +11,7 @@ use crate::db::timestamp::to_stored;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
 use crate::tables::{self, require_revision};
-use crate::users::identifiers::{holders, keys_of};
+use crate::users::identifiers::holders;
 use crate::users::write::{UserWrite, lock_user, lock_users, write};
 
 /// A LOCAL user to create.
@@ -218,7 +218,7 @@ impl Store {
         let user = &user_write.after;
         if !user_write.deleted {
             // The login comes first, and is what is told if both are taken.
-            let keys = keys_of(user);
+            let keys = user.identifiers();
             let held = holders(&tx, self.scope(tenant), tenant, &keys).await?;
             let is_taken = |key: &String| {
                 held.get(key)

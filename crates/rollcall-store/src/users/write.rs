@@ -14,7 +14,7 @@ use crate::db::query::{execute, rows};
 use crate::error::{Kind, Result, StoreError};
 use crate::tables::user::Model;
 use crate::users::feed::{self, NewEvent};
-use crate::users::identifiers::{claim, keys_of, release};
+use crate::users::identifiers::{claim, release};
 
 /// One user's change, worked out and waiting to be written.
 pub(crate) struct UserWrite {
@@ -117,11 +117,11 @@ pub(crate) async fn write(
     let mut released = Vec::new();
     let mut claimed = Vec::new();
     for write in writes {
-        let before = write.before.as_ref().map(keys_of).unwrap_or_default();
+        let before = write.before.as_ref().map(User::identifiers).unwrap_or_default();
         let after = if write.deleted {
             Vec::new()
         } else {
-            keys_of(&write.after)
+            write.after.identifiers()
         };
         if before == after {
             continue;

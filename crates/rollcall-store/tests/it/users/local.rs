@@ -2,7 +2,8 @@
 
 use rollcall_core::event::EventType;
 use rollcall_core::id::UserId;
-use rollcall_core::planner::Holder;
+use rollcall_core::identifier::Holder;
+
 use rollcall_core::user::{Profile, User, UserState};
 use rollcall_store::{
     IdentifierUniqueness, Kind, LoginStore, NewUser, PageRequest, Recorded, Store, StoreError, UserFilter,

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{DirectoryId, TenantId, UserId};
+use rollcall_core::identifier::Holder;
 use rollcall_core::judgement::EntryReading;
-use rollcall_core::planner::{Context, Holder};
+use rollcall_core::planner::Context;
 use rollcall_store::Store;
 
 /// Everything that is known about the users that these entries concern.
