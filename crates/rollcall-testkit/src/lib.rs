@@ -45,5 +45,5 @@ pub use scripted::{Peer, ScriptedLdap};
 pub use slapd::bind_log::Bind;
 pub use slapd::{Slapd, SlapdBuilder};
 pub use smtp::{ReceivedMail, SmtpSink};
-pub use tree::{Cut, LostBind, Outage, Tree, TreeEntry, TreeLdap};
+pub use tree::{Cut, Flavour, LostBind, Outage, Tree, TreeEntry, TreeLdap};
 pub use wait::{wait_for, wait_for_blocking};

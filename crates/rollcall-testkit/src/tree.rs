@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 
-pub use entries::{Tree, TreeEntry};
+pub use entries::{Flavour, Tree, TreeEntry};
 
 use crate::scripted::ber::{self, PAGED_RESULTS};
 use crate::scripted::request::{Operation, Request};
@@ -28,6 +28,8 @@ pub enum Outage {
     Down,
     /// The connection breaks in the middle of this page of any search, counted from 0.
     Breaks(usize),
+    /// This page of any search, counted from 0, never comes; the connection stays open.
+    Hangs(usize),
 }
 
 /// How the server ends a search early.
@@ -61,6 +63,8 @@ struct Shared {
     cut: Option<Cut>,
     /// The names whose binds go wrong.
     lost_binds: BTreeMap<String, LostBind>,
+    refused: Option<(String, i64)>,
+    hung: usize,
 }
 
 impl TreeLdap {
@@ -105,6 +109,16 @@ impl TreeLdap {
         lock(&self.shared).lost_binds.insert(dn.to_owned(), how);
     }
 
+    /// Refuses searches whose filters name this attribute with this result code from now on, or none any more.
+    pub fn refuse(&self, about: Option<(&str, i64)>) {
+        lock(&self.shared).refused = about.map(|(name, code)| (name.to_owned(), code));
+    }
+
+    /// How many pages never came so far.
+    pub fn hung(&self) -> usize {
+        lock(&self.shared).hung
+    }
+
     /// Every request received so far.
     pub fn received(&self) -> Vec<Request> {
         self.server.received()
@@ -145,11 +159,11 @@ async fn serve(mut peer: Peer, shared: Arc<Mutex<Shared>>) -> Result<()> {
             }
         }
         let answer = {
-            let shared = lock(&shared);
+            let mut shared = lock(&shared);
             if shared.outage == Some(Outage::Down) {
                 return Ok(());
             }
-            session.answer(&shared, &request)
+            session.answer(&mut shared, &request)
         };
         peer.send(&answer.bytes).await?;
         if answer.leaves {
@@ -159,18 +173,18 @@ async fn serve(mut peer: Peer, shared: Arc<Mutex<Shared>>) -> Result<()> {
 }
 
 impl Session {
-    fn answer(&mut self, shared: &Shared, request: &Request) -> Answer {
+    fn answer(&mut self, shared: &mut Shared, request: &Request) -> Answer {
         let id = request.id;
         let bytes = match &request.operation {
             Operation::Bind { dn, password } => {
-                let code = match (dn.is_empty(), password.is_empty()) {
-                    (true, true) => 0,
+                let (code, text) = match (dn.is_empty(), password.is_empty()) {
+                    (true, true) => (0, ""),
                     // An unauthenticated bind (RFC 4513 section 5.1.2).
-                    (_, true) => 53,
+                    (_, true) => (53, ""),
                     _ => shared.tree.bind(dn, password),
                 };
                 self.bound = code == 0 && !dn.is_empty();
-                ber::bind_response(id, code, "", "")
+                ber::bind_response(id, code, "", text)
             }
             Operation::Search { base, scope: 0, .. } if base.is_empty() => root_dse(id, &shared.tree),
             Operation::Search { .. } if !self.bound => ber::search_done(id, 50, "bind first"),
@@ -182,6 +196,11 @@ impl Session {
                 attributes,
                 page,
             } => {
+                if let Some((name, code)) = &shared.refused
+                    && filter.names(name)
+                {
+                    return whole(ber::search_done(id, *code, "not this one"));
+                }
                 let found = shared.tree.search(base, *scope, filter, attributes);
                 return match (found, page) {
                     (None, _) => whole(ber::search_done(id, 32, "")),
@@ -203,7 +222,14 @@ impl Session {
         whole(bytes)
     }
 
-    fn page(&mut self, shared: &Shared, id: i64, found: Vec<TreeEntry>, size: i64, cookie: &[u8]) -> Answer {
+    fn page(
+        &mut self,
+        shared: &mut Shared,
+        id: i64,
+        found: Vec<TreeEntry>,
+        size: i64,
+        cookie: &[u8],
+    ) -> Answer {
         let size = usize::try_from(size).unwrap_or(0);
         let (mut rest, number) = if cookie.is_empty() {
             (found, 0)
@@ -230,6 +256,10 @@ impl Session {
                 bytes: entries(id, &rest[..rest.len() / 2]),
                 leaves: true,
             };
+        }
+        if shared.outage == Some(Outage::Hangs(number)) {
+            shared.hung += 1;
+            return whole(Vec::new());
         }
         let cookie = if later.is_empty() {
             Vec::new()
@@ -276,9 +306,9 @@ fn root_dse(id: i64, tree: &Tree) -> Vec<u8> {
         .entries()
         .first()
         .map_or("dc=example,dc=org", |root| root.dn.as_str());
-    let kind: (&str, &[&[u8]]) = match tree.imitates_active_directory() {
-        true => ("supportedCapabilities", &[ACTIVE_DIRECTORY]),
-        false => ("objectClass", &[b"top", b"OpenLDAProotDSE"]),
+    let kind: (&str, &[&[u8]]) = match tree.flavour() {
+        Flavour::ActiveDirectory => ("supportedCapabilities", &[ACTIVE_DIRECTORY]),
+        Flavour::OpenLdap => ("objectClass", &[b"top", b"OpenLDAProotDSE"]),
     };
     let attributes: [(&str, &[&[u8]]); 5] = [
         kind,

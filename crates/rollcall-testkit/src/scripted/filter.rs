@@ -31,8 +31,33 @@ pub enum Filter {
     AtMost(String, Vec<u8>),
     /// The attribute has a value.
     Present(String),
-    /// A matching rule of its own, which is not read.
-    Extensible,
+    /// A matching rule of its own.
+    Extensible {
+        /// Its name or OID.
+        rule: Option<String>,
+        /// The attribute that it looks at.
+        attribute: Option<String>,
+        /// What it looks for.
+        value: Vec<u8>,
+    },
+}
+
+impl Filter {
+    /// Whether it asks about this attribute.
+    pub fn names(&self, wanted: &str) -> bool {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(|part| part.names(wanted)),
+            Self::Not(part) => part.names(wanted),
+            Self::Equal(name, _)
+            | Self::AtLeast(name, _)
+            | Self::AtMost(name, _)
+            | Self::Present(name)
+            | Self::Substrings { attribute: name, .. } => name.eq_ignore_ascii_case(wanted),
+            Self::Extensible { attribute, .. } => attribute
+                .as_ref()
+                .is_some_and(|name| name.eq_ignore_ascii_case(wanted)),
+        }
+    }
 }
 
 pub(super) fn parse(tag: &StructureTag) -> Option<Filter> {
@@ -51,7 +76,7 @@ pub(super) fn parse(tag: &StructureTag) -> Option<Filter> {
         (5, PL::C(parts)) => pair(parts).map(|(name, value)| Filter::AtLeast(name, value))?,
         (6, PL::C(parts)) => pair(parts).map(|(name, value)| Filter::AtMost(name, value))?,
         (7, PL::P(name)) => Filter::Present(String::from_utf8(name.clone()).ok()?),
-        (9, PL::C(_)) => Filter::Extensible,
+        (9, PL::C(parts)) => extensible(parts)?,
         _ => return None,
     })
 }
@@ -86,6 +111,23 @@ fn substrings(parts: &[StructureTag]) -> Option<Filter> {
         initial,
         any,
         end,
+    })
+}
+
+fn extensible(parts: &[StructureTag]) -> Option<Filter> {
+    let (mut rule, mut attribute, mut wanted) = (None, None, Vec::new());
+    for part in parts {
+        match part.id {
+            1 => rule = Some(String::from_utf8(bytes(part)?).ok()?),
+            2 => attribute = Some(String::from_utf8(bytes(part)?).ok()?),
+            3 => wanted = bytes(part)?,
+            _ => {}
+        }
+    }
+    Some(Filter::Extensible {
+        rule,
+        attribute,
+        value: wanted,
     })
 }
 

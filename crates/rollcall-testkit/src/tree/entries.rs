@@ -7,7 +7,8 @@ use super::matching::{Values, folded, matches};
 use crate::scripted::filter::Filter;
 
 /// What comes only when it is asked for by name, or with "+".
-const OPERATIONAL: [&str; 12] = [
+const OPERATIONAL: [&str; 13] = [
+    "msds-user-account-control-computed",
     "entryuuid",
     "objectguid",
     "nsuniqueid",
@@ -55,9 +56,21 @@ pub struct Tree {
     entries: Vec<TreeEntry>,
     hidden: BTreeSet<Vec<String>>,
     unreadable: BTreeSet<String>,
-    imitates_active_directory: bool,
     /// The time that accounts expire by, as GeneralizedTime.
     pub(super) now: String,
+    /// Which server it looks like.
+    pub(super) flavour: Flavour,
+}
+
+/// Which server a tree looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Flavour {
+    /// OpenLDAP: `entryUUID`, and the state in `pwdAccountLockedTime` and the like, which it enforces without a word.
+    #[default]
+    OpenLdap,
+    /// Active Directory: `objectGUID`, and the state in `userAccountControl` and `accountExpires`. Of an account that may
+    /// not log in it says so once the password is right. It follows groups within groups.
+    ActiveDirectory,
 }
 
 impl TreeEntry {
@@ -107,23 +120,22 @@ impl Tree {
         self.entries.push(entry);
     }
 
-    /// Says that it is an Active Directory, as gateways in front of other stores do.
-    pub fn imitate_active_directory(&mut self) {
-        self.imitates_active_directory = true;
-    }
-
-    /// Whether it says so.
-    pub(super) fn imitates_active_directory(&self) -> bool {
-        self.imitates_active_directory
-    }
-
     /// Every entry, hidden ones too.
     pub fn entries(&self) -> &[TreeEntry] {
         &self.entries
     }
 
-    /// The entry of this name.
+    /// The entry of this name. Active Directory takes `<GUID=...>` for a name too (MS-ADTS 3.1.1.3.1.2.4).
     pub fn entry(&self, name: &str) -> Option<&TreeEntry> {
+        let guid = name
+            .strip_prefix("<GUID=")
+            .and_then(|rest| rest.strip_suffix('>'));
+        if let (Flavour::ActiveDirectory, Some(guid)) = (self.flavour, guid) {
+            let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let has =
+                |entry: &&TreeEntry| entry.values("objectGUID").first().map(hex).as_deref() == Some(guid);
+            return self.entries.iter().find(has);
+        }
         let name = dn::normal(name);
         self.entries.iter().find(|entry| dn::normal(&entry.dn) == name)
     }
@@ -192,6 +204,16 @@ impl Tree {
         !self.unreadable.contains(&attribute.to_lowercase())
     }
 
+    /// Looks like this server from now on.
+    pub fn imitate(&mut self, flavour: Flavour) {
+        self.flavour = flavour;
+    }
+
+    /// Which server it looks like.
+    pub fn flavour(&self) -> Flavour {
+        self.flavour
+    }
+
     /// The time that accounts expire by.
     pub fn set_time(&mut self, generalized: &str) {
         self.now = generalized.to_owned();
@@ -206,7 +228,10 @@ impl Tree {
         filter: &Filter,
         attributes: &[String],
     ) -> Option<Vec<TreeEntry>> {
-        let base = dn::normal(base);
+        let base = match self.entry(base) {
+            Some(entry) => dn::normal(&entry.dn),
+            None => dn::normal(base),
+        };
         let seen = |entry: &&TreeEntry| !self.hidden.contains(&dn::normal(&entry.dn));
         let mut seen_entries = self.entries.iter().filter(seen);
         if !base.is_empty() && !seen_entries.any(|entry| dn::normal(&entry.dn) == base) {
@@ -227,17 +252,48 @@ impl Tree {
         Some(found.map(|entry| self.selected(entry, attributes)).collect())
     }
 
-    /// Whether somebody can bind so: 0, or 49 for whatever is wrong, as OpenLDAP has it.
-    pub(super) fn bind(&self, name: &str, password: &[u8]) -> i64 {
-        let fits = self.entry(name).is_some_and(|entry| {
-            let right = entry.password.as_ref().map(String::as_bytes) == Some(password);
-            let locked = !entry.values("pwdAccountLockedTime").is_empty();
-            let expired = entry
-                .text("pwdEndTime")
-                .is_some_and(|end| end <= self.now.as_str());
-            right && !locked && !expired
-        });
-        if fits { 0 } else { 49 }
+    /// Whether somebody can bind so: 0, or 49 for whatever is wrong, as OpenLDAP has it; and what the server says to it.
+    pub(super) fn bind(&self, name: &str, password: &[u8]) -> (i64, &'static str) {
+        let right = |entry: &&TreeEntry| entry.password.as_ref().map(String::as_bytes) == Some(password);
+        let entry = self.entry(name).filter(right);
+        match (self.flavour, entry) {
+            (Flavour::OpenLdap, Some(entry)) if self.is_open(entry) => (0, ""),
+            (Flavour::OpenLdap, _) => (49, ""),
+            (Flavour::ActiveDirectory, None) => (
+                49,
+                "80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data 52e, v4563",
+            ),
+            (Flavour::ActiveDirectory, Some(entry)) => match entry.text("userAccountControl") {
+                Some("514") => (
+                    49,
+                    "80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data 533, v4563",
+                ),
+                _ if self.has_expired(entry) => (
+                    49,
+                    "80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data 701, v4563",
+                ),
+                _ => (0, ""),
+            },
+        }
+    }
+
+    fn is_open(&self, entry: &TreeEntry) -> bool {
+        let mut ends = entry.text("pwdEndTime").into_iter();
+        entry.values("pwdAccountLockedTime").is_empty() && !ends.any(|end| end <= self.now.as_str())
+    }
+
+    /// Whether `accountExpires`, which counts from 1601, is past; a test takes one that is far from its own time.
+    fn has_expired(&self, entry: &TreeEntry) -> bool {
+        let ticks = entry
+            .text("accountExpires")
+            .and_then(|ticks| ticks.parse::<i64>().ok());
+        let year: i64 = self
+            .now
+            .get(..4)
+            .and_then(|year| year.parse().ok())
+            .unwrap_or(9999);
+        let begins = (year - 1601) * 365 * 24 * 3_600 * 10_000_000;
+        ticks.is_some_and(|ticks| ticks > 0 && ticks < begins)
     }
 
     fn selected(&self, entry: &TreeEntry, wanted: &[String]) -> TreeEntry {
@@ -311,6 +367,30 @@ impl Values for Seen<'_> {
             members.any(|member| dn::normal(&String::from_utf8_lossy(member)) == name)
         });
         Some(groups.map(|group| group.dn.clone().into_bytes()).collect())
+    }
+
+    fn is_in_chain(&self, group: &[u8]) -> Option<bool> {
+        if self.tree.flavour != Flavour::ActiveDirectory {
+            return None;
+        }
+        let wanted = dn::normal(&String::from_utf8_lossy(group));
+        let mut above = vec![dn::normal(&self.entry.dn)];
+        let mut next = 0;
+        while let Some(name) = above.get(next).cloned() {
+            next += 1;
+            for group in &self.tree.entries {
+                let mut members = group.values("member").iter();
+                let is_member = members.any(|member| dn::normal(&String::from_utf8_lossy(member)) == name);
+                let group = dn::normal(&group.dn);
+                if is_member && group == wanted && self.tree.is_readable("member") {
+                    return Some(true);
+                }
+                if is_member && !above.contains(&group) {
+                    above.push(group);
+                }
+            }
+        }
+        Some(false)
     }
 }
 

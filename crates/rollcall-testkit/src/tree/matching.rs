@@ -7,7 +7,12 @@ use crate::scripted::filter::Filter;
 pub(super) trait Values {
     /// The values of an attribute; `None` if there is no such type, or it may not be read.
     fn values(&self, attribute: &str) -> Option<Vec<Vec<u8>>>;
+    /// Whether it is in the group of this name, be it through other groups; `None` if the server does not follow those.
+    fn is_in_chain(&self, group: &[u8]) -> Option<bool>;
 }
+
+/// MS-ADTS 3.1.1.3.4.4.3.
+const IN_CHAIN: &str = "1.2.840.113556.1.4.1941";
 
 pub(super) fn matches(filter: &Filter, entry: &impl Values) -> Option<bool> {
     let any = |attribute: &str, test: &dyn Fn(&[u8]) -> bool| {
@@ -44,7 +49,12 @@ pub(super) fn matches(filter: &Filter, entry: &impl Values) -> Option<bool> {
             any: middle,
             end,
         } => any(attribute, &|value| contains(value, initial, middle, end)),
-        Filter::Extensible => None,
+        Filter::Extensible {
+            rule: Some(rule),
+            attribute: Some(attribute),
+            value,
+        } if rule == IN_CHAIN && attribute.eq_ignore_ascii_case("memberOf") => entry.is_in_chain(value),
+        Filter::Extensible { .. } => None,
     }
 }
 
@@ -62,7 +72,7 @@ pub(super) fn folded(attribute: &str, value: &[u8]) -> Vec<u8> {
     let name = attribute.to_lowercase();
     match std::str::from_utf8(value) {
         Ok(text) if NAMES.contains(&name.as_str()) => dn::normal(text).join(",").into_bytes(),
-        Ok(text) if name != "userpassword" => text.trim().to_lowercase().into_bytes(),
+        Ok(text) if name != "userpassword" && name != "objectguid" => text.trim().to_lowercase().into_bytes(),
         _ => value.to_vec(),
     }
 }

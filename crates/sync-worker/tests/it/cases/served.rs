@@ -2,7 +2,7 @@
 
 use rollcall_proto::v1::{self, CheckOutcome, CheckStageKind, IssueType};
 use rollcall_runtime::clock::Clock;
-use rollcall_testkit::{Tree, TreeLdap};
+use rollcall_testkit::{Flavour, Tree, TreeLdap};
 
 use super::{Told, people};
 use crate::harness::stages;
@@ -127,7 +127,7 @@ async fn case_04_known_people_keep_the_names_that_they_had() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_09_a_uuid_in_text_is_an_id_and_a_number_is_said_to_be_none() {
     let mut tree = Tree::from_ldif(include_str!("09-objectguid-as-text.ldif")).unwrap();
-    tree.imitate_active_directory();
+    tree.imitate(Flavour::ActiveDirectory);
     let mut sync = people(&[("login", &["sAMAccountName"])]);
     sync.searches[0].filter = "(objectClass=user)".into();
     let mut world = serve(tree, sync).await;
