@@ -118,7 +118,11 @@ impl EntryReading {
         owned: bool,
         settings: &UserSyncSettings,
     ) -> Judged {
-        let mut issues: Vec<Issue> = self.offers.issues().cloned().collect();
+        let holds = person.state != UserState::Archived;
+        let left_alone = owned && settings.existing_users == ExistingUsers::Ignore && holds;
+        // What is wrong with fields is no matter of somebody who keeps them.
+        let of_fields = self.offers.issues().filter(|_| !left_alone);
+        let mut issues: Vec<Issue> = of_fields.cloned().collect();
         let (state, state_reason) = self.stated().unwrap_or_else(|| {
             issues.push(self.state_issue("the user stays as it was"));
             (person.state, person.state_reason)
@@ -154,9 +158,8 @@ impl EntryReading {
             // Somebody who stays away asks for nothing.
             return judged;
         }
-        let holds = person.state != UserState::Archived;
         let (login, login_want) = self.login(person, holds, settings);
-        if owned && settings.existing_users == ExistingUsers::Ignore && holds {
+        if left_alone {
             // Who may log in, and by which entry, is no update of the fields.
             judged.wants.login = match login_want {
                 Want::Held => Want::Held,

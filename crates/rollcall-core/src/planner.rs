@@ -23,7 +23,7 @@ use crate::plan::{Change, ChangeKind, Fingerprint};
 use crate::role::RoleFinding;
 use crate::run::RunCounts;
 use crate::user::{User, UserState};
-use crate::user_sync::UserSyncSettings;
+use crate::user_sync::{ExistingUsers, UserSyncSettings};
 
 mod absent;
 mod claim;
@@ -170,6 +170,12 @@ impl<'a> Planner<'a> {
         unchanged
     }
 
+    /// What is wrong with an entry that asks for nothing new; of somebody who is to keep all fields that is no matter.
+    pub fn issues_of_unchanged<'r>(&self, reading: &'r EntryReading) -> impl Iterator<Item = &'r Issue> {
+        let left_alone = self.settings.existing_users == ExistingUsers::Ignore;
+        reading.offers.issues().filter(move |_| !left_alone)
+    }
+
     /// Users that could log in before the run.
     pub fn active(&self) -> u64 {
         self.active
@@ -191,6 +197,18 @@ impl<'a> Planner<'a> {
 
     fn uncount(&mut self, change: &Change) {
         *self.counter(change.kind) -= 1;
+    }
+
+    /// Somebody changes who was counted as staying as it is.
+    fn no_longer_stays(&mut self) {
+        let RunCounts {
+            ignored, unchanged, ..
+        } = &mut self.counts;
+        let counter = match self.settings.existing_users {
+            ExistingUsers::Ignore if *ignored > 0 => ignored,
+            ExistingUsers::Ignore | ExistingUsers::Update => unchanged,
+        };
+        *counter = counter.saturating_sub(1);
     }
 
     fn counter(&mut self, kind: ChangeKind) -> &mut u64 {

@@ -93,6 +93,7 @@ impl Planner<'_> {
         }
         .compared(Some(user));
         self.count(&change);
+        self.no_longer_stays();
         Some(change)
     }
 }

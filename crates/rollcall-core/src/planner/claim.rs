@@ -19,7 +19,7 @@ pub(super) struct Claim {
     pub(super) judged: Judged,
     /// The pull met its entry. What the entry asks for is not known otherwise.
     pub(super) met: bool,
-    /// It was counted as unchanged already.
+    /// It was counted already, as unchanged or as ignored.
     pub(super) counted: bool,
 }
 

@@ -117,6 +117,8 @@ impl Planner<'_> {
         };
         if left_alone && !person.login_ambiguous {
             self.counts.ignored += 1;
+            // That nobody can tell whether they may log in is said all the same.
+            decisions.issues.extend(claim.judged.issues.iter().cloned());
             return self.keep_rejected(&claim, context);
         }
         self.plan_or_contest(claim, context, decisions);

@@ -17,7 +17,6 @@ use crate::issue::{Issue, IssueKind};
 use crate::judgement::Judged;
 use crate::plan::{Change, ChangeKind};
 use crate::user::{Origin, OtherEntry, Profile, User, UserState};
-use crate::user_sync::ExistingUsers;
 
 /// Which planned changes are in dispute.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,6 +83,12 @@ impl Planner<'_> {
     /// Takes back what was decided for entries with these ids, and `changes`, which were planned for them already.
     pub fn withdraw(&mut self, ids: &HashSet<ExternalId>, changes: &[Change]) {
         changes.iter().for_each(|change| self.uncount(change));
+        // Who was to change, or asks for something, stays as it is. Those who stay anyway were counted when they were met.
+        let changed = changes.iter().map(|change| &change.origin.external_id);
+        let asking = self.claims.iter().map(|claim| &claim.judged.external_id);
+        let stay = changed.chain(asking).filter(|id| ids.contains(id));
+        let stay: HashSet<&ExternalId> = stay.filter(|id| self.known.slot(id).is_some()).collect();
+        self.counts.unchanged += stay.len() as u64;
         self.claims
             .retain(|claim| !ids.contains(&claim.judged.external_id));
         // Nobody knows which of the entries is theirs, so what they hold stays theirs.
@@ -248,10 +253,7 @@ impl Planner<'_> {
         Some(Claim {
             user: user.id,
             met: seen.is_some(),
-            // Those whom the sync leaves alone were counted as ignored, and those in dispute not at all.
-            counted: seen.is_some()
-                && self.settings.existing_users == ExistingUsers::Update
-                && !self.disputed.contains(&origin.external_id),
+            counted: seen.is_some(),
             judged: Judged {
                 external_id: origin.external_id,
                 dn: origin.dn,
@@ -282,7 +284,7 @@ impl Planner<'_> {
             user,
             before,
             judged,
-            met: _,
+            met,
             counted,
         } = claim;
         let has_login = before
@@ -379,10 +381,12 @@ impl Planner<'_> {
         }
         .compared(before.as_ref());
         if change.changes.is_empty() {
-            self.counts.unchanged += u64::from(!counted);
+            self.counts.unchanged += u64::from(met && !counted);
             return None;
         }
-        self.counts.unchanged = self.counts.unchanged.saturating_sub(u64::from(counted));
+        if counted {
+            self.no_longer_stays();
+        }
         self.count(&change);
         Some(change)
     }

@@ -144,34 +144,39 @@ impl<'a> Planning<'a> {
     /// issues written, many at a time.
     pub(super) async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
         for entry in entries {
-            self.entries += 1;
             if let Some(nobody) = self.source.reader.nobody(&entry) {
+                self.entries += 1;
                 self.nobodies.entry(nobody).or_insert((0, entry.dn)).0 += 1;
                 continue;
             }
             let id = match self.source.reader.external_id(&entry) {
                 Ok(id) => id,
                 Err(issue) => {
-                    self.nameless.note(&entry);
-                    self.issues.push(*issue);
+                    // Several searches may find it.
+                    if self.nameless.note(&entry) {
+                        self.entries += 1;
+                        self.issues.push(*issue);
+                    }
                     continue;
                 }
             };
             let before = match self.planner.meet(&id, &entry.dn) {
                 Meeting::First(before) => before,
-                // One person, and one issue.
+                // One entry, one person, and one issue.
                 Meeting::Again => continue,
                 Meeting::Elsewhere => {
                     let reading = self.source.reader.read(id, &entry, self.now);
-                    self.disputes.note(reading)?;
+                    self.entries += u64::from(self.disputes.note(reading)?);
                     continue;
                 }
             };
+            self.entries += 1;
             self.canary.get_or_insert_with(|| id.clone());
             let role = self.roles.of(&id, &entry.dn);
             let reading = self.source.reader.read(id, &entry, self.now);
             if self.planner.is_unchanged(&reading, role, before) {
-                self.issues.extend(reading.offers.issues().cloned());
+                self.issues
+                    .extend(self.planner.issues_of_unchanged(&reading).cloned());
             } else {
                 self.pending.push((reading, role.clone()));
             }

@@ -2,6 +2,7 @@
 //! shows that the entry changed.
 
 use std::collections::HashMap;
+use std::slice::from_ref;
 
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::guard::{Withheld, withhold};
@@ -19,7 +20,8 @@ use rollcall_store::{JudgedBy, SingleOutcome};
 use tokio::time::Instant;
 
 use super::executor::Executor;
-use super::lookups::shared_ids;
+use super::lookups::absences::find_entries;
+use super::lookups::shared_ids::Disputes;
 use super::planning;
 use super::source::{Source, source};
 
@@ -78,10 +80,21 @@ pub(super) async fn refresh(x: &Executor, tenant: &TenantId, id: UserId) -> Resu
         .await;
     let found = match found {
         Err(LdapError::Misconfigured(Misconfiguration::SharedId)) => {
-            return Ok(rejected(
-                user,
-                vec![shared_ids::issue(&origin.external_id, &origin.dn)],
-            ));
+            let mut entries = find_entries(&source, from_ref(&origin.external_id), &reader.attributes())
+                .await
+                .map_err(|error| source.error(&error))?;
+            let mut here = Vec::new();
+            for (at, (_, entry)) in entries.iter().enumerate() {
+                let deadline = Instant::now() + timeout;
+                let found = scope::in_scope(ldap, &settings.searches, &entry.dn, deadline).await;
+                here.extend(found.map_err(|error| source.error(&error))?.then_some(at));
+            }
+            // A run that meets one of them alone takes it for the person, and so is it here.
+            match here.as_slice() {
+                [] => entries.pop().map(|(_, entry)| entry),
+                [one] => Some(entries.swap_remove(*one).1),
+                _ => return strictest(x, &key, settings, &source, user).await,
+            }
         }
         found => found.map_err(|error| source.error(&error))?,
     };
@@ -124,6 +137,26 @@ async fn leave(
     match planner.remove(&user, StateReason::OutOfScope).filter(|_| !told) {
         Some(change) => write(x, key, user, change, Vec::new()).await,
         None => Ok(unchanged(user)),
+    }
+}
+
+/// Several entries have the id: access that one of them takes away is lost, and nothing else changes.
+async fn strictest(
+    x: &Executor,
+    key: &UserSyncKey,
+    settings: &UserSyncSettings,
+    source: &Source,
+    user: User,
+) -> Result<Refreshed, Error> {
+    let Some(id) = user.origin.as_ref().map(|origin| origin.external_id.clone()) else {
+        return Ok(unchanged(user));
+    };
+    let shared = Disputes::of(id.clone()).shared(source, x.clock.now()).await;
+    let reason = shared.states.get(&id).copied().flatten();
+    let mut planner = Planner::alone(&key.user_sync, settings, KnownUsers::default());
+    match reason.and_then(|reason| planner.deactivate(&user, reason)) {
+        Some(change) => write(x, key, user, change, shared.issues).await,
+        None => Ok(rejected(user, shared.issues)),
     }
 }
 

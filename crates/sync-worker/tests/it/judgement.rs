@@ -262,8 +262,12 @@ async fn a_kept_login_that_a_new_hire_has_is_ambiguous_until_logins_follow() {
         let users = world.users().await;
         assert!(users["ada"].login_ambiguous && users["ada"].id == ada);
         assert_eq!(users.len(), 3, "the hire is nobody yet");
-        let problems = world.problems().await;
-        assert!(!problems.is_empty());
+        let health = world.health().await;
+        assert_eq!(health.state(), v1::HealthState::Error, "{health:?}");
+        // Nothing changed, so that nobody is told anything.
+        let before = world.events().await;
+        world.refresh("ada").await;
+        assert_eq!(world.events().await, before);
     }
     let allowed = v1::UserSync {
         login_changes: LoginChangePolicy::Allow.into(),

@@ -40,6 +40,7 @@ mod runs;
 mod scheduling;
 mod secret_attributes;
 mod security_review;
+mod shared_ids;
 mod swaps;
 mod tenants;
 mod trust;

@@ -248,11 +248,15 @@ impl<D> World<D> {
         changes
     }
 
-    /// What the health of the user sync says.
-    pub async fn problems(&mut self) -> Vec<String> {
+    pub async fn health(&mut self) -> v1::UserSyncHealth {
         let request = v1::GetUserSyncRequest { name: STAFF.into() };
         let sync = ok(self.clients.user_syncs.get_user_sync(request)).await;
-        let problems = sync.health.unwrap_or_default().problems.into_iter();
+        sync.health.unwrap_or_default()
+    }
+
+    /// What the health of the user sync says.
+    pub async fn problems(&mut self) -> Vec<String> {
+        let problems = self.health().await.problems.into_iter();
         problems.map(|problem| problem.message).collect()
     }
 

@@ -191,7 +191,8 @@ impl Forecaster<'_> {
         let reading = self.reader.read(id, entry, self.now);
         match role {
             Some(role) if draft.planner.is_unchanged(&reading, role, before) => {
-                draft.issues.extend(reading.offers.issues().cloned());
+                let issues = draft.planner.issues_of_unchanged(&reading);
+                draft.issues.extend(issues.cloned());
             }
             role => draft.pending.push((reading, role.cloned())),
         }
@@ -241,11 +242,16 @@ impl Forecaster<'_> {
         }
         let changes = draft.withdraw(|change| shared.contains(&change.origin.external_id));
         draft.planner.withdraw(shared, &changes);
-        for entry in entries {
-            let id = self.reader.external_id(entry);
-            if let Some(id) = id.ok().filter(|id| shared.contains(id)) {
-                draft.issues.push(shared_ids::issue(&id, &entry.dn));
-            }
+        let with_ids = entries.iter().filter_map(|entry| {
+            let id = self.reader.external_id(entry).ok()?;
+            shared.contains(&id).then_some((id, &entry.dn))
+        });
+        let with_ids: Vec<(ExternalId, &String)> = with_ids.collect();
+        for (id, dn) in &with_ids {
+            let other = with_ids.iter().find(|(other, at)| other == id && at != dn);
+            draft
+                .issues
+                .push(shared_ids::issue(id, dn, other.map(|(_, dn)| dn.as_str())));
         }
     }
 

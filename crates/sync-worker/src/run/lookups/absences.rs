@@ -67,12 +67,16 @@ pub(crate) struct Nameless {
 }
 
 impl Nameless {
-    /// Such an entry came.
-    pub(crate) fn note(&mut self, entry: &Entry) {
+    /// Such an entry came. False if one of this name has come before.
+    pub(crate) fn note(&mut self, entry: &Entry) -> bool {
         match entry.tainted {
-            true => self.tainted.insert(self.digest(&readable(&entry.dn))),
+            true => {
+                self.tainted.insert(self.digest(&readable(&entry.dn)));
+                // Different names may read the same.
+                true
+            }
             false => self.names.insert(self.digest(&entry.dn)),
-        };
+        }
     }
 
     /// True if one came that is known by this name, however it is written.

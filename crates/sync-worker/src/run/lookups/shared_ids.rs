@@ -33,15 +33,23 @@ pub(crate) struct Shared {
 }
 
 impl Disputes {
+    /// This id alone, without an entry that was met.
+    pub(crate) fn of(id: ExternalId) -> Self {
+        Self(HashMap::from([(id, Vec::new())]))
+    }
+
+    /// False if this very entry has come before: several searches may find it.
+    ///
     /// # Errors
     /// `DIRECTORY_MISCONFIGURED` if there are too many.
-    pub(crate) fn note(&mut self, reading: EntryReading) -> Result<(), Error> {
+    pub(crate) fn note(&mut self, reading: EntryReading) -> Result<bool, Error> {
         let entries = self.0.entry(reading.external_id.clone()).or_default();
-        if entries.len() < MAX_ENTRIES {
+        let is_new = entries.iter().all(|entry| entry.dn != reading.dn);
+        if is_new && entries.len() < MAX_ENTRIES {
             entries.push(reading);
         }
         if self.0.len() <= MAX_DISPUTES {
-            return Ok(());
+            return Ok(is_new);
         }
         let message = format!(
             "more than {MAX_DISPUTES} ids belong to several entries each: set external_id_attribute to an attribute \
@@ -72,7 +80,10 @@ impl Disputes {
                 if found.is_empty() {
                     found.extend(met.iter().map(|reading| (reading.dn.clone(), reading.clone())));
                 }
-                shared.issues.extend(found.keys().map(|dn| issue(id, dn)));
+                shared.issues.extend(found.keys().map(|dn| {
+                    let other = found.keys().find(|other| *other != dn);
+                    issue(id, dn, other.map(String::as_str))
+                }));
                 let stated = found.values().chain(met).filter_map(EntryReading::stated);
                 let strictest = stated.filter_map(|(_, reason)| reason).min();
                 shared.states.insert(id.clone(), strictest);
@@ -82,11 +93,13 @@ impl Disputes {
     }
 }
 
-/// The issue of an entry whose id others have too.
-pub(crate) fn issue(id: &ExternalId, dn: &str) -> Issue {
+/// The issue of an entry whose id others have too, one of them at `other`.
+pub(crate) fn issue(id: &ExternalId, dn: &str, other: Option<&str>) -> Issue {
     let message = "several entries have this id, so nobody can tell which of them is the person: none of them was taken, and \
                    a user who has the id stays as it was, but for access that one of them takes away";
-    Issue::new(IssueKind::DuplicateInDirectory, dn, message).about(id.kind().attribute(), &id.to_string())
+    let mut issue = Issue::new(IssueKind::DuplicateInDirectory, dn, message);
+    issue.other_dn = other.map(str::to_owned);
+    issue.about(id.kind().attribute(), &id.to_string())
 }
 
 #[cfg(test)]
