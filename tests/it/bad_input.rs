@@ -42,7 +42,7 @@ impl Contract {
     }
 
     fn message(&self, name: &str) -> Option<&DescriptorProto> {
-        let found = self.0.file.iter().find_map(|file| {
+        self.0.file.iter().find_map(|file| {
             let local = name.strip_prefix(&format!(".{}.", file.package()))?;
             let mut parts = local.split('.');
             let first = parts.next()?;
@@ -54,8 +54,7 @@ impl Contract {
                     .find(|message| message.name() == part)?;
             }
             Some(message)
-        });
-        found
+        })
     }
 
     /// Each string field within a message: its path, and a message in which it is not UTF-8.
