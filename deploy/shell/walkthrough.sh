@@ -159,7 +159,8 @@ watch_run() {
 
 # authenticate FIELDS
 authenticate() {
-  call "$gateway" AuthService/Authenticate "{$1, \"client_address\": \"192.0.2.7\"}"
+  call "$gateway" AuthService/Authenticate \
+    "{$1, \"client_address\": \"192.0.2.7\", \"request_id\": \"$(cat /proc/sys/kernel/random/uuid)\"}"
 }
 
 # call ADDRESS METHOD REQUEST [JQ...]: shows a call and its answer, which stays in $answer.
