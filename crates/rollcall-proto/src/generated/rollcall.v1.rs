@@ -3338,8 +3338,8 @@ pub struct LoginAttempt {
     #[prost(message, optional, tag = "9")]
     pub first_attempt_time: ::core::option::Option<::prost_types::Timestamp>,
 }
-/// The person or the program behind a call, as the calling service named them. Any call may carry them as metadata:
-/// UTF-8 without control characters. What does not fit is INVALID_ARGUMENT, and nothing is done.
+/// The person or the program behind a call, as the calling service named them. Any call but Authenticate may carry
+/// them as metadata: UTF-8 without control characters. What does not fit is INVALID_ARGUMENT, and nothing is done.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuditActor {
     /// Who, for instance an e-mail address: the metadata key "rollcall-actor", at most 256 bytes.

@@ -179,11 +179,11 @@ fn the_patterns_are_those_of_the_names() {
 #[test]
 fn what_a_request_holds_says_how_it_behaves_and_no_prose_says_it_again() {
     let pool = pool();
-    let mut todo: Vec<_> = messages(&pool);
-    todo.retain(|message| message.name().ends_with("Request"));
+    let mut unvisited: Vec<_> = messages(&pool);
+    unvisited.retain(|message| message.name().ends_with("Request"));
     let mut seen = BTreeSet::new();
     let mut required = 0;
-    while let Some(message) = todo.pop() {
+    while let Some(message) = unvisited.pop() {
         if !seen.insert(message.full_name().to_owned()) {
             continue;
         }
@@ -200,7 +200,7 @@ fn what_a_request_holds_says_how_it_behaves_and_no_prose_says_it_again() {
                     false => Some(inner),
                 };
                 let ours = inner.filter(|inner| inner.package_name() == "rollcall.v1");
-                todo.extend(ours.filter(|_| !behaviours.contains(&OUTPUT_ONLY)));
+                unvisited.extend(ours.filter(|_| !behaviours.contains(&OUTPUT_ONLY)));
             }
         }
     }
