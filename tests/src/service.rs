@@ -3,10 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use parking_lot::Mutex;
 use rollcall_testkit::{freeze, wait_for_blocking};
 use tonic::transport::{Channel, Endpoint};
 
@@ -40,7 +41,7 @@ impl Service {
             let log = log.clone();
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut log = log.lock();
                     log.push_str(&line);
                     log.push('\n');
                 }
@@ -83,7 +84,7 @@ impl Service {
 
     /// Everything that it wrote so far.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log.lock().clone()
     }
 
     /// Freezes it (SIGSTOP): connections stay open, and nothing moves.

@@ -1,9 +1,9 @@
 //! When to leave a host alone: a circuit breaker with a half-open probe.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::error::LdapError;
@@ -53,13 +53,9 @@ impl Health {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// True if the host may be tried. After its rest one caller may, and the others when that one succeeds.
     pub(crate) fn admit(&self, now: Instant) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match state.rest_until {
             None => true,
             Some(until) if until <= now => {
@@ -72,7 +68,7 @@ impl Health {
 
     /// The host answered.
     pub(crate) fn succeeded(&self, now: Instant) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.failures = 0;
         state.rest_until = None;
         state.success = Some(now);
@@ -80,7 +76,7 @@ impl Health {
 
     /// The host could not be used.
     pub(crate) fn failed(&self, now: Instant, error: &LdapError) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.failures = state.failures.saturating_add(1);
         if state.failures >= self.threshold {
             let doublings = (state.failures - self.threshold).min(10);
@@ -91,16 +87,16 @@ impl Health {
 
     /// The host works, but not with these settings: no reason to leave it alone.
     pub(crate) fn turned_down(&self, now: Instant, error: &LdapError) {
-        self.state().failure = Some((now, error.clone()));
+        self.state.lock().failure = Some((now, error.clone()));
     }
 
     /// The host showed a certificate that ends then.
     pub(crate) fn showed_certificate(&self, end: DateTime<Utc>) {
-        self.state().certificate_end = Some(end);
+        self.state.lock().certificate_end = Some(end);
     }
 
     pub(crate) fn status(&self, now: Instant) -> HostStatus {
-        let state = self.state();
+        let state = self.state.lock();
         HostStatus {
             usable: state.rest_until.is_none(),
             success: state.success.map(|time| now - time),

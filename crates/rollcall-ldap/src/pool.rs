@@ -1,8 +1,9 @@
 //! The connections of a directory: opened when needed, kept while they are good, given back when dropped.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::schema::Schema;
 use rollcall_core::secret::Password;
@@ -162,13 +163,13 @@ impl Pools {
     pub(crate) fn sweep(&self) {
         for host in &self.hosts {
             for pool in [&host.service, &host.bind] {
-                lock(pool).retain(|connection| self.is_fresh(connection));
+                pool.lock().retain(|connection| self.is_fresh(connection));
             }
         }
     }
 
     fn take_pooled(&self, host: usize, role: Role) -> Option<Connection> {
-        let mut pool = lock(self.hosts[host].pool(role));
+        let mut pool = self.hosts[host].pool(role).lock();
         while let Some(connection) = pool.pop() {
             if self.is_fresh(&connection) {
                 return Some(connection);
@@ -234,14 +235,14 @@ impl Pools {
 
     /// Why the service account was refused a moment ago.
     pub(crate) fn refusal(&self) -> Option<ResultCode> {
-        let (until, code) = (*lock(&self.refusal))?;
+        let (until, code) = (*self.refusal.lock())?;
         (Instant::now() < until).then_some(code)
     }
 
     /// The service account's bind was refused.
     pub(crate) fn note_refusal(&self, code: ResultCode) {
         if code.class() == ResultClass::Credentials {
-            *lock(&self.refusal) = Some((Instant::now() + REFUSAL_MEMORY, code));
+            *self.refusal.lock() = Some((Instant::now() + REFUSAL_MEMORY, code));
         }
     }
 
@@ -323,11 +324,10 @@ impl Drop for Lease {
         if let Some(connection) = self.connection.take()
             && self.pools.is_fresh(&connection)
         {
-            lock(self.pools.hosts[self.host].pool(self.role)).push(connection);
+            self.pools.hosts[self.host]
+                .pool(self.role)
+                .lock()
+                .push(connection);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,10 +3,11 @@
 //! One [`TlsSetup`] per directory and revision: its session cache must not outlive a change of trust, since
 //! a resumed session is not verified again.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -121,7 +122,7 @@ impl TlsSetup {
 
     /// What the server's certificates said in the last handshake, accepted or not.
     pub(crate) fn seen_chain(&self) -> Vec<CertificateFacts> {
-        let chain = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let chain = self.seen.0.lock();
         facts::chain(&chain)
     }
 
@@ -202,7 +203,7 @@ impl ServerCertVerifier for RecordingVerifier {
         let chain = std::iter::once(end_entity)
             .chain(intermediates)
             .take(facts::MAX_CHAIN);
-        *self.seen.0.lock().unwrap_or_else(PoisonError::into_inner) = chain
+        *self.seen.0.lock() = chain
             .map(|certificate| certificate.clone().into_owned())
             .collect();
         let verified =

@@ -1,8 +1,9 @@
 //! The one place that asks what time it is. Everything else takes the time as a parameter.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 
 /// Tells the time.
 #[derive(Clone, Debug)]
@@ -36,10 +37,10 @@ impl ManualClock {
 
     /// Moves the clock, forwards or backwards.
     pub fn set(&self, now: DateTime<Utc>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *self.0.lock() = now;
     }
 
     fn now(&self) -> DateTime<Utc> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }

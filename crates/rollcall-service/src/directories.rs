@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{Directory, DirectorySettings};
 use rollcall_core::error::{Error, Reason};
@@ -71,12 +72,12 @@ impl OpenDirectory {
             Some(error) if error.is_host_failure() || *error == LdapError::CircuitOpen => None,
             Some(_) => return,
         };
-        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = answered;
+        *self.answered.lock() = answered;
     }
 
     /// It answered a moment ago, and has not failed since.
     pub fn answers(&self) -> bool {
-        let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let answered = *self.answered.lock();
         answered.is_some_and(|time| time.elapsed() < TRUST_ANSWER)
     }
 
@@ -197,21 +198,21 @@ impl Directories {
 
     /// What this process has seen of each host of the directory; `None` while it does not use the directory.
     pub fn host_status(&self, directory: &Directory) -> Option<Vec<HostStatus>> {
-        let open = self.lock();
+        let open = self.open.lock();
         let kept = open.get(&key(directory))?;
         (kept.version.0 == directory.revision).then(|| kept.opened.ldap.host_status())
     }
 
     /// Closes connections that are not used any more. To be called now and then.
     pub fn sweep(&self) {
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         open.retain(|_, kept| kept.last_used.elapsed() < MAX_UNUSED);
         open.values().for_each(|kept| kept.opened.ldap.sweep());
     }
 
     /// What is open of the directory, if it is what is wanted. Whoever asks uses it.
     fn kept(&self, directory: &Directory, wanted: impl Fn(&Kept) -> bool) -> Option<Arc<OpenDirectory>> {
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         let kept = open.get_mut(&key(directory)).filter(|kept| wanted(kept))?;
         kept.last_used = Instant::now();
         Some(Arc::clone(&kept.opened))
@@ -225,7 +226,7 @@ impl Directories {
             opened: Arc::clone(&opened),
             last_used: Instant::now(),
         };
-        match self.lock().entry(key) {
+        match self.open.lock().entry(key) {
             Entry::Occupied(there) if there.get().version == version => Arc::clone(&there.get().opened),
             Entry::Occupied(there) if there.get().version.0 > version.0 => opened,
             Entry::Occupied(mut there) => {
@@ -237,10 +238,6 @@ impl Directories {
                 opened
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Kept>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

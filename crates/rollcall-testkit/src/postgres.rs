@@ -1,3 +1,5 @@
+use parking_lot::Mutex;
+
 use crate::process::{ServerProcess, find_program, free_port, run, tail, unique};
 use crate::wait::{pause, wait_for_blocking};
 use anyhow::{Context, Result, bail};
@@ -5,7 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -247,7 +248,7 @@ impl Account {
 
 fn with_cluster<T>(act: impl FnOnce(&Postgres) -> Result<T>) -> Result<T> {
     static CLUSTER: Mutex<Option<Postgres>> = Mutex::new(None);
-    let mut cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut cluster = CLUSTER.lock();
     match &mut *cluster {
         Some(running) => act(running),
         none => act(none.insert(Postgres::start()?)),

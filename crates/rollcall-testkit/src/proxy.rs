@@ -1,8 +1,9 @@
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -42,7 +43,7 @@ impl Proxy {
             while let Ok((caller, _)) = listener.accept().await {
                 let (mut cut, mut silence) = (new_cuts.subscribe(), new_silences.subscribe());
                 let latency = new_latency.subscribe();
-                let server = *lock(&leads_to);
+                let server = *leads_to.lock();
                 lines.spawn(async move {
                     let carry = async {
                         // Kept while the line is silent: dropping it would end the connection.
@@ -78,7 +79,7 @@ impl Proxy {
 
     /// Connects callers to another server from now on: one that was restarted, and now has another port.
     pub fn lead_to(&self, server: SocketAddr) {
-        *lock(&self.server) = server;
+        *self.server.lock() = server;
     }
 
     /// Ends every connection that there is; bytes under way are lost. New ones are carried again.
@@ -107,10 +108,6 @@ impl Proxy {
     pub fn silence(&self) {
         self.silences.send_modify(|count| *count += 1);
     }
-}
-
-fn lock(server: &Mutex<SocketAddr>) -> MutexGuard<'_, SocketAddr> {
-    server.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn carried(

@@ -1,9 +1,11 @@
+use parking_lot::Mutex;
+
 use crate::ca::TestCa;
 use anyhow::Result;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
@@ -59,7 +61,7 @@ impl Recorder {
     /// The messages that the server sent on any connection since the last call, in order of arrival. A message
     /// is here before the caller has it.
     pub fn take(&self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut *lock(&self.said))
+        std::mem::take(&mut *self.said.lock())
     }
 }
 
@@ -98,7 +100,7 @@ async fn record(
         }
         buffer.extend(&chunk[..count]);
         while let Some(length) = message_length(&buffer).filter(|length| *length <= buffer.len()) {
-            lock(&said).push(buffer.drain(..length).collect());
+            said.lock().push(buffer.drain(..length).collect());
         }
         caller.write_all(&chunk[..count]).await?;
     }
@@ -115,8 +117,4 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
         .iter()
         .fold(0, |length, octet| (length << 8) | usize::from(*octet));
     Some(2 + octets.len() + length)
-}
-
-fn lock(said: &Said) -> MutexGuard<'_, Vec<Vec<u8>>> {
-    said.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,13 +4,15 @@ pub mod ber;
 pub(crate) mod filter;
 pub(crate) mod request;
 
+use parking_lot::Mutex;
+
 use crate::ca::Certificate;
 use anyhow::{Result, bail};
 use request::{Parsed, Request};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -116,11 +118,7 @@ impl ScriptedLdap {
 
     /// Every request received so far on all connections, in order of arrival.
     pub fn received(&self) -> Vec<Request> {
-        self.record
-            .requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.record.requests.lock().clone()
     }
 
     /// How many connections were accepted so far.
@@ -181,11 +179,7 @@ impl Peer {
                             self.send(&answer).await?;
                             continue;
                         }
-                        let mut requests = self
-                            .record
-                            .requests
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner);
+                        let mut requests = self.record.requests.lock();
                         requests.push(Request::clone(&request));
                         return Ok(Some(*request));
                     }

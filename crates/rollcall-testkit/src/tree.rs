@@ -8,9 +8,10 @@ mod matching;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyhow::Result;
+use parking_lot::Mutex;
 
 pub use entries::{Flavour, Tree, TreeEntry};
 
@@ -91,32 +92,32 @@ impl TreeLdap {
 
     /// Looks at the tree or changes it, while no request is being answered.
     pub fn edit<T>(&self, edit: impl FnOnce(&mut Tree) -> T) -> T {
-        edit(&mut lock(&self.shared).tree)
+        edit(&mut self.shared.lock().tree)
     }
 
     /// Fails so from now on, or answers again.
     pub fn fail(&self, outage: Option<Outage>) {
-        lock(&self.shared).outage = outage;
+        self.shared.lock().outage = outage;
     }
 
     /// Ends paged searches early from now on, or not any more.
     pub fn cut(&self, cut: Option<Cut>) {
-        lock(&self.shared).cut = cut;
+        self.shared.lock().cut = cut;
     }
 
     /// Answers no bind of this name, spelt as it will come, from now on.
     pub fn lose_binds(&self, dn: &str, how: LostBind) {
-        lock(&self.shared).lost_binds.insert(dn.to_owned(), how);
+        self.shared.lock().lost_binds.insert(dn.to_owned(), how);
     }
 
     /// Refuses searches whose filters name this attribute with this result code from now on, or none any more.
     pub fn refuse(&self, about: Option<(&str, i64)>) {
-        lock(&self.shared).refused = about.map(|(name, code)| (name.to_owned(), code));
+        self.shared.lock().refused = about.map(|(name, code)| (name.to_owned(), code));
     }
 
     /// How many pages never came so far.
     pub fn hung(&self) -> usize {
-        lock(&self.shared).hung
+        self.shared.lock().hung
     }
 
     /// Every request received so far.
@@ -144,14 +145,14 @@ struct Answer {
 async fn serve(mut peer: Peer, shared: Arc<Mutex<Shared>>) -> Result<()> {
     let mut session = Session::default();
     loop {
-        if lock(&shared).outage == Some(Outage::Down) {
+        if shared.lock().outage == Some(Outage::Down) {
             return Ok(());
         }
         let Some(request) = peer.receive().await? else {
             return Ok(());
         };
         if let Operation::Bind { dn, .. } = &request.operation {
-            let lost = lock(&shared).lost_binds.get(dn).copied();
+            let lost = shared.lock().lost_binds.get(dn).copied();
             match lost {
                 Some(LostBind::Silent) => return peer.closed().await,
                 Some(LostBind::Closed) => return Ok(()),
@@ -159,7 +160,7 @@ async fn serve(mut peer: Peer, shared: Arc<Mutex<Shared>>) -> Result<()> {
             }
         }
         let answer = {
-            let mut shared = lock(&shared);
+            let mut shared = shared.lock();
             if shared.outage == Some(Outage::Down) {
                 return Ok(());
             }
@@ -322,8 +323,4 @@ fn root_dse(id: i64, tree: &Tree) -> Vec<u8> {
         ber::search_done(id, 0, ""),
     ]
     .concat()
-}
-
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,9 @@
 //! How many checks a tenant may start: each one makes connections to an address of the tenant's choice.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
 
@@ -36,7 +36,7 @@ impl CheckLimit {
     /// # Errors
     /// `CHECKS_RATE_LIMITED`, with the time after which the next one is allowed.
     pub(crate) fn admit(&self, tenant: &TenantId, now: Instant) -> Result<(), Error> {
-        let mut paid_at = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paid_at = self.paid_at.lock();
         if paid_at.len() >= MAX_REMEMBERED {
             paid_at.retain(|_, at| *at > now);
         }
@@ -88,6 +88,6 @@ mod tests {
         limit
             .admit(&TenantId::parse("late").unwrap(), start + Duration::from_secs(2))
             .unwrap();
-        assert_eq!(limit.paid_at.lock().unwrap().len(), 1);
+        assert_eq!(limit.paid_at.lock().len(), 1);
     }
 }

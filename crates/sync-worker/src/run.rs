@@ -4,9 +4,10 @@
 //! worker that slept through the end of its lease can do no harm; and every state is one that another worker
 //! can go on from: PULLING pulls again, APPLYING goes on after the last chunk.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{RunId, UserSyncKey, Uuid};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};

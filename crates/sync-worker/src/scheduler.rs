@@ -4,10 +4,11 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
+use parking_lot::Mutex;
 use rollcall_core::error::Error;
 use rollcall_core::id::{TenantId, UserSyncKey};
 use rollcall_core::run::RunTrigger;
@@ -101,12 +102,7 @@ impl Scheduler {
     /// Starts as many due user syncs as there is room for. What was missed is caught up once.
     async fn start_due(&self, now: DateTime<Utc>) -> Result<(), Error> {
         let limits = &self.worker.settings.runs;
-        let running = self
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .sum();
+        let running = self.running.lock().values().sum();
         let room = limits.concurrent.saturating_sub(running);
         let room = u32::try_from(room).unwrap_or(u32::MAX);
         if room == 0 {
@@ -156,7 +152,7 @@ struct Running {
 impl Running {
     /// `None` if the tenant has so many already.
     fn begin(all: &Arc<Mutex<HashMap<TenantId, usize>>>, tenant: &TenantId, limit: usize) -> Option<Self> {
-        let mut runs = all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runs = all.lock();
         let of_tenant = runs.entry(tenant.clone()).or_default();
         if *of_tenant >= limit {
             return None;
@@ -171,7 +167,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut runs = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runs = self.all.lock();
         if let Some(count) = runs.get_mut(&self.tenant) {
             *count -= 1;
         }

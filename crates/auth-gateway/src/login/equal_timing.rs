@@ -3,9 +3,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rollcall_core::id::UserSyncKey;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -49,7 +49,7 @@ impl EqualTiming {
 
     /// Learns from an answer about a user of this sync.
     pub fn learn(&self, user_sync: &UserSyncKey, accepted: bool, latency: Duration) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = self.recent.lock();
         let recent = recent.entry(user_sync.clone()).or_default();
         let ring = if accepted {
             &mut recent.accepted
@@ -83,7 +83,7 @@ impl EqualTiming {
     }
 
     fn draw(&self, user_sync: Option<&UserSyncKey>, random: u64) -> Duration {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = self.recent.lock();
         let ring = user_sync
             .and_then(|key| recent.get(key))
             .map(|recent| match recent.refused.len() {

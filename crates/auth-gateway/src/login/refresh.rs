@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rollcall_core::entry::Entry;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{UserId, UserSyncKey};
@@ -94,7 +94,7 @@ impl Refreshes {
     }
 
     fn pause(&self, sync: &UserSyncKey) {
-        let mut paused = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paused = self.paused_until.lock();
         if paused.len() >= PAUSES {
             paused.clear();
         }
@@ -102,17 +102,17 @@ impl Refreshes {
     }
 
     fn is_paused(&self, sync: &UserSyncKey) -> bool {
-        let paused = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let paused = self.paused_until.lock();
         paused.get(sync).is_some_and(|until| Instant::now() < *until)
     }
 
     fn is_seen(&self, user: &User, known: (i64, u64)) -> bool {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.lock();
         seen.get(&user.id) == Some(&known)
     }
 
     fn note_seen(&self, user: &User, known: (i64, u64)) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         if seen.len() >= CAPACITY {
             seen.clear();
         }

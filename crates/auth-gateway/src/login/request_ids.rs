@@ -2,9 +2,10 @@
 //! first attempt's answer and never causes another bind, which the directory might count.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -69,7 +70,7 @@ impl<T> RequestIds<T> {
 
     /// Joins the attempt with this id, or becomes it.
     pub fn join(self: &Arc<Self>, key: RequestIdKey, request: Fingerprint, now: Instant) -> Repeated<T> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         inner.forget(now, self.keep);
         if let Some(attempt) = inner.attempts.get(&key) {
             return if attempt.request == request {
@@ -136,11 +137,7 @@ impl<T> Ticket<T> {
 impl<T> Drop for Ticket<T> {
     fn drop(&mut self) {
         if !self.keep {
-            let mut inner = self
-                .request_ids
-                .inner
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut inner = self.request_ids.inner.lock();
             inner.remove(&self.key, self.number);
         }
     }
@@ -216,7 +213,7 @@ mod tests {
         first(&request_ids, "a", now).finish(Arc::new(1), true);
         let later = now + Duration::from_secs(300);
         first(&request_ids, "a", later).finish(Arc::new(1), true);
-        let inner = request_ids.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = request_ids.inner.lock();
         assert_eq!((inner.attempts.len(), inner.order.len()), (1, 1));
     }
 }

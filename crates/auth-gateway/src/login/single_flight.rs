@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -36,7 +37,7 @@ pub struct Follower<T>(watch::Receiver<Option<Arc<T>>>);
 impl<T> SingleFlight<T> {
     /// Joins the attempt with this password, or becomes it.
     pub fn join(&self, fingerprint: Fingerprint) -> Attempted<T> {
-        let mut awaited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut awaited = self.0.lock();
         match awaited.entry(fingerprint) {
             Entry::Occupied(there) => Attempted::Follower(Follower(there.get().clone())),
             Entry::Vacant(free) => {
@@ -79,11 +80,7 @@ pub struct TooLate;
 
 impl<T> Drop for Leader<T> {
     fn drop(&mut self) {
-        let mut awaited = self
-            .single_flight
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut awaited = self.single_flight.0.lock();
         awaited.remove(&self.fingerprint);
     }
 }
@@ -135,7 +132,7 @@ mod tests {
         leader.publish(Arc::new(7));
         assert_eq!(one.wait(soon()).await.unwrap().as_deref(), Some(&7));
         drop(lead(&single_flight, [1; 32]));
-        assert!(single_flight.0.lock().unwrap().is_empty());
+        assert!(single_flight.0.lock().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,8 +4,9 @@
 //! ever written. All three are kept here, under one short lock.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+
+use parking_lot::Mutex;
 
 use super::vet::Notice;
 use crate::protocol_violation::ProtocolViolation;
@@ -106,13 +107,9 @@ impl Link {
         }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Prepares the next request. Entries of an earlier one must have been taken.
     pub(crate) fn begin(&self, budget: Budget) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         state.budget = budget;
         state.spent = Spent::default();
         state.written = Written::No;
@@ -120,14 +117,14 @@ impl Link {
 
     /// Forbids that a request which was not written yet is ever written, and tells whether that came in time.
     pub(crate) fn revoke(&self) -> Written {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         state.revoked = true;
         state.written
     }
 
     /// Takes the note that goes with the entry just received. Returns its credit.
     pub(crate) fn take_note(&self) -> Kind {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         let Some(note) = state.notes.pop_front() else {
             return Kind {
                 tainted: true,
@@ -149,42 +146,42 @@ impl Link {
 
     #[cfg(any(fuzzing, test))]
     pub(crate) fn has_note(&self) -> bool {
-        !self.state().notes.is_empty()
+        !self.0.lock().notes.is_empty()
     }
 
     /// References to other servers in the answer to the present request.
     pub(crate) fn references(&self) -> u32 {
-        self.state().spent.references
+        self.0.lock().spent.references
     }
 
     /// Bytes that the answer to the present request had so far.
     pub(crate) fn bytes(&self) -> u64 {
-        self.state().spent.bytes
+        self.0.lock().spent.bytes
     }
 
     /// True once a large message came: ldap3's buffer keeps the size that it had then.
     pub(crate) fn carried_large(&self) -> bool {
-        self.state().large
+        self.0.lock().large
     }
 
     /// Why the guard ended, once it has.
     pub(crate) fn stop(&self) -> Option<Stop> {
-        self.state().stop.clone()
+        self.0.lock().stop.clone()
     }
 
     /// For the guard: the first reason stays.
     pub(super) fn set_stop(&self, stop: Stop) {
-        self.state().stop.get_or_insert(stop);
+        self.0.lock().stop.get_or_insert(stop);
     }
 
     /// For the guard: a large message comes.
     pub(super) fn note_large(&self) {
-        self.state().large = true;
+        self.0.lock().large = true;
     }
 
     /// For the guard: asks leave to write a request.
     pub(super) fn may_write(&self) -> bool {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if !state.revoked {
             state.written = Written::Maybe;
         }
@@ -193,7 +190,7 @@ impl Link {
 
     /// For the guard: true if there is credit for another entry; else `waker` is called when there is.
     pub(super) fn has_credit(&self, waker: &Waker) -> bool {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         let credit = state.outstanding < CREDIT_WINDOW;
         if !credit {
             state.waiting_guard = Some(waker.clone());
@@ -203,7 +200,7 @@ impl Link {
 
     /// For the guard: an entry goes on.
     pub(super) fn note_entry(&self, note: Note) -> Result<(), ProtocolViolation> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         state.spent.entries += 1;
         if state.spent.entries > state.budget.entries {
             return Err(ProtocolViolation::TooManyEntries {
@@ -217,13 +214,13 @@ impl Link {
 
     /// For the guard: a reference was dropped.
     pub(super) fn note_reference(&self) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         state.spent.references = state.spent.references.saturating_add(1);
     }
 
     /// For the guard: so many bytes of an answer arrived.
     pub(super) fn note_bytes(&self, bytes: usize) -> Result<(), ProtocolViolation> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         state.spent.bytes += bytes as u64;
         match state.spent.bytes > state.budget.bytes {
             true => Err(ProtocolViolation::TooManyBytes {

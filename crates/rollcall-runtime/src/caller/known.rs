@@ -1,9 +1,10 @@
 //! The callers that a server knows, and how each is recognised: by a bearer token, or by a client certificate.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use parking_lot::RwLock;
 use rollcall_core::error::Error;
 use subtle::ConstantTimeEq;
 
@@ -60,7 +61,7 @@ impl Callers {
     /// # Errors
     /// There were callers, and there would be none: more likely a file that is being written than an intention.
     pub(crate) fn replace(&self, entries: &[CallerEntry]) -> Result<(), NobodyLeft> {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.write();
         let next = match (&**known, entries) {
             (Known::Anyone(_), []) => return Ok(()),
             (Known::Listed(_), []) => return Err(NobodyLeft),
@@ -79,7 +80,7 @@ impl Callers {
         certificate_names: &[String],
         now: impl Fn() -> DateTime<Utc>,
     ) -> Result<Arc<Caller>, Error> {
-        let known = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        let known = Arc::clone(&self.0.read());
         let listed = match &*known {
             Known::Anyone(caller) => return Ok(Arc::clone(caller)),
             Known::Listed(listed) => listed,

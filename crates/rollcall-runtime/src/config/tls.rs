@@ -1,8 +1,9 @@
 //! TLS of the server, from the PEM files that the configuration names.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -25,12 +26,12 @@ impl SharedTls {
 
     /// What new connections meet.
     pub(crate) fn current(&self) -> Option<TlsAcceptor> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 
     /// Connections that are open stay as they are.
     pub(crate) fn replace(&self, acceptor: Option<TlsAcceptor>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+        *self.0.write() = acceptor;
     }
 }
 

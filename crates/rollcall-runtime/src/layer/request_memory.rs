@@ -4,12 +4,13 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -140,10 +141,7 @@ impl http_body::Body for Waiting {
         let this = &mut *self;
         if let Some(taking) = &mut this.taking {
             let taken = ready!(taking.as_mut().poll(cx));
-            this.held
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .extend(taken);
+            this.held.lock().extend(taken);
             this.taking = None;
         }
         if let Some(frame) = this.withheld.take() {

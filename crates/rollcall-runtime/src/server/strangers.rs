@@ -2,9 +2,10 @@
 //! scarce they go first: those that asked for nothing before the others, the oldest first.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::introduction::Introduction;
@@ -35,7 +36,7 @@ impl Strangers {
 
     /// Takes a new connection in, in place of another stranger if there are too many.
     pub(super) fn admit(&self, new: &Arc<Introduction>) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.list.push_back(Arc::downgrade(new));
         if state.list.len() > self.limit {
             state.forget_others();
@@ -47,7 +48,7 @@ impl Strangers {
 
     /// Makes room, if a stranger can.
     pub(super) fn make_room(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.forget_others();
         state.dismiss_one();
     }

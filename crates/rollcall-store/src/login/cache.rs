@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rollcall_core::directory::Directory;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
@@ -75,13 +76,13 @@ impl LoginCache {
 
 impl<K: Eq + Hash, V> Cache<K, V> {
     fn get(&self, key: &K, is_current: impl FnOnce(&V) -> bool) -> Option<Arc<V>> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.0.lock();
         kept.get(key).filter(|value| is_current(value)).cloned()
     }
 
     fn put(&self, key: K, value: V) -> Arc<V> {
         let value = Arc::new(value);
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         if kept.len() >= CAPACITY {
             kept.clear();
         }

@@ -1,5 +1,7 @@
 //! The domain's data, made once and copied for every server: making it takes ten seconds.
 
+use parking_lot::Mutex;
+
 use super::{ADMIN, BASE_DN, PACKAGES};
 use crate::account::Account;
 use crate::process::{feed, find_program, run, unique};
@@ -8,7 +10,6 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
 /// The lines of smb.conf that belong to the data.
 pub(super) const IDENTITY: &str = "netbios name = DC1\nrealm = LAB.TEST\nworkgroup = LAB\n\
@@ -37,7 +38,7 @@ pub(super) struct Template {
 /// Samba and of what it is filled with.
 pub(super) fn find_or_make(samba: &Path) -> Result<Template> {
     static MAKING: Mutex<()> = Mutex::new(());
-    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _making = MAKING.lock();
     let mut key = DefaultHasher::new();
     (
         run(Command::new(samba).arg("--version"))?,

@@ -2,9 +2,9 @@
 //! that it moved on.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::user_sync::UserSync;
@@ -113,7 +113,7 @@ impl Executor {
     }
 
     pub(super) fn progress(&self) -> MutexGuard<'_, HashMap<RunId, watch::Sender<u64>>> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress.lock()
     }
 
     /// Makes a user sync due at once, if it runs by itself: whoever changes it at night must not cost it the night's run.

@@ -2,8 +2,9 @@
 //! half of the permits at most: a directory that takes hours to answer must not keep everybody else's runs waiting.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rollcall_core::id::TenantId;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
@@ -43,7 +44,7 @@ impl WorkerPermits {
     }
 
     fn of_tenant(&self, tenant: &TenantId) -> Arc<Semaphore> {
-        let mut tenants = self.of_tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tenants = self.of_tenants.lock();
         // Whoever has or awaits a permit holds one too.
         tenants.retain(|_, permits| Arc::strong_count(permits) > 1);
         let permits = tenants.entry(tenant.clone());
@@ -74,9 +75,9 @@ mod tests {
         let _third = take(&third).unwrap();
         evils.pop();
         assert!(take(&evil).is_some());
-        assert_eq!(permits.of_tenants.lock().unwrap().len(), 3);
+        assert_eq!(permits.of_tenants.lock().len(), 3);
         drop(acmes);
         assert!(take(&evil).is_some());
-        assert!(!permits.of_tenants.lock().unwrap().contains_key(&acme));
+        assert!(!permits.of_tenants.lock().contains_key(&acme));
     }
 }

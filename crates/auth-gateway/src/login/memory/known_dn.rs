@@ -2,9 +2,9 @@
 //! reason that a moved user's password goes to the old place once at most.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
 use rollcall_core::id::UserId;
 
 /// Users remembered; beyond it all are forgotten, which costs each a search.
@@ -20,7 +20,7 @@ type Seen = (Option<String>, DateTime<Utc>);
 impl KnownDns {
     /// Notes where an entry is now.
     pub fn note(&self, user: UserId, dn: Option<&str>, now: DateTime<Utc>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         if known.len() >= CAPACITY && !known.contains_key(&user) {
             known.clear();
         }
@@ -37,7 +37,7 @@ impl KnownDns {
         now: DateTime<Utc>,
     ) -> Option<String> {
         let is_recent = |time: DateTime<Utc>| now - time < trust;
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.0.lock();
         match known.get(&user) {
             Some((dn, seen)) if pulled.is_none_or(|pulled| pulled <= *seen) => {
                 dn.clone().filter(|_| is_recent(*seen))

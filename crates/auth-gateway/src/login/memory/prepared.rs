@@ -1,8 +1,9 @@
 //! What a user sync's settings boil down to for a login, worked out once while they are in force.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::id::{TenantId, UserSyncId};
 use rollcall_core::identifier::LoginPolicy;
@@ -44,7 +45,7 @@ impl PreparedSyncs {
     pub fn get(&self, config: &LoginConfig, dialect: Dialect) -> Arc<Prepared> {
         let (sync, in_force) = (&config.user_sync, &config.in_force);
         let key = (sync.tenant.clone(), sync.id.clone());
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         let hidden = reading::hidden_state(&config.directory, Some(&sync.id));
         if let Some((settings, prepared)) = kept.get(&key)
             && prepared.reader.dialect() == dialect

@@ -2,9 +2,10 @@
 //! for them. Read anew every few seconds, not at every login.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rollcall_core::directory::Directory;
 use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::soft_lock::{DirectoryLockout, SoftLock, SoftLockDefaults, SoftLockRules};
@@ -97,11 +98,7 @@ impl TenantViews {
     /// `NotFound`, and what else the store says.
     pub async fn get(&self, store: &Store, tenant: &TenantId) -> Result<Arc<TenantView>, StoreError> {
         let now = Instant::now();
-        if let Some((since, view)) = self
-            .kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(tenant)
+        if let Some((since, view)) = self.kept.lock().get(tenant)
             && now.duration_since(*since) < FRESH
         {
             return Ok(Arc::clone(view));
@@ -115,7 +112,7 @@ impl TenantViews {
             .await?;
         let directories = directories.items.into_iter().map(Arc::new);
         let view = Arc::new(self.view(tenant, enabled, &directories.collect::<Vec<_>>(), &syncs.items));
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         if kept.len() >= CAPACITY {
             kept.clear();
         }

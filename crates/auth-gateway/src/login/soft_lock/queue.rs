@@ -2,9 +2,10 @@
 //! user that come at once wait for each other, instead of being taken for somebody who guesses.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
@@ -63,7 +64,7 @@ impl Turns {
     }
 
     fn stand_in_line(&self, key: &str, limit: usize) -> (Arc<Semaphore>, Arc<Slots>, Place) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock();
         let line = lines.entry(key.to_owned()).or_insert_with(|| Line {
             free: Arc::new(Semaphore::new(limit)),
             slots: Arc::default(),
@@ -116,7 +117,7 @@ impl Drop for Turn {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut lines = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.turns.0.lock();
         if let Some(line) = lines.get_mut(&self.key) {
             line.people -= 1;
             if line.people == 0 {
@@ -144,7 +145,7 @@ mod tests {
         drop(first);
         let third = turns.take("ada", 2, soon()).await.unwrap();
         drop((second, third));
-        assert!(turns.0.lock().unwrap().is_empty());
+        assert!(turns.0.lock().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

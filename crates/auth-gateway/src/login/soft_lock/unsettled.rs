@@ -3,8 +3,9 @@
 //! passwords.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rollcall_core::throttle::{Slot, ThrottleSubject};
 use rollcall_store::HeldSlot;
 
@@ -33,7 +34,7 @@ pub struct Held {
 impl Unsettled {
     /// The slot of this subject that an earlier attempt with this password left.
     pub fn slot(&self, fingerprint: &Fingerprint, subject: &ThrottleSubject) -> Option<Slot> {
-        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.0.lock();
         let left = inner.slots.get(fingerprint)?;
         let held = left.iter().find(|held| held.subject == *subject)?;
         Some(held.slot)
@@ -41,7 +42,7 @@ impl Unsettled {
 
     /// Holds slots for an attempt with this password. What an earlier one left is this one's.
     pub fn hold(&self, fingerprint: Fingerprint, slots: Vec<HeldSlot>) -> Held {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.0.lock();
         if inner.slots.remove(&fingerprint).is_some() {
             inner.order.retain(|kept| *kept != fingerprint);
         }
@@ -79,7 +80,7 @@ impl Drop for Held {
         if self.slots.is_empty() {
             return;
         }
-        let mut inner = self.unsettled.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.unsettled.0.lock();
         if inner.order.len() >= CAPACITY
             && let Some(oldest) = inner.order.pop_front()
         {

@@ -4,9 +4,9 @@
 //! Only refusals are ever remembered here: a right password is proven by a bind, every time.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::login::memory::keyed_hash::Fingerprint;
@@ -38,14 +38,14 @@ impl WrongPasswords {
 
     /// True if this password was wrong a moment ago.
     pub fn contains(&self, fingerprint: &Fingerprint, now: Instant) -> bool {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         inner.forget_before(now, self.keep);
         inner.known.contains(fingerprint)
     }
 
     /// Remembers a password that was proven wrong.
     pub fn remember(&self, fingerprint: Fingerprint, now: Instant) {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner.lock();
         inner.forget_before(now, self.keep);
         // Remembered from the first time on: trying it again and again must not prolong it.
         if !self.keep.is_zero() && inner.known.insert(fingerprint) {
@@ -102,10 +102,7 @@ mod tests {
             wrong_passwords.remember(fingerprint, now);
         }
         assert!(!wrong_passwords.contains(&[0; 32], now));
-        let inner = wrong_passwords
-            .inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let inner = wrong_passwords.inner.lock();
         assert_eq!((inner.known.len(), inner.order.len()), (CAPACITY, CAPACITY));
     }
 

@@ -1,6 +1,9 @@
 //! Starting runs and refreshing users.
 
+use std::sync::Arc;
+
 use futures::StreamExt;
+use parking_lot::Mutex;
 use ring::digest;
 use rollcall_core::audit::AuditedFieldChange;
 use rollcall_core::error::{Error, Reason};
@@ -93,21 +96,15 @@ impl UserSyncs {
             worker.run_due(wanted, caller.name(), results).await
         };
         let running = tokio::spawn(running.instrument(tracing::Span::current()));
-        let counts = std::sync::Arc::new(std::sync::Mutex::new(DueCounts::default()));
+        let counts = Arc::new(Mutex::new(DueCounts::default()));
         let counted = counts.clone();
         let each = ReceiverStream::new(ended).map(move |result| {
-            counted
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .add(&result);
+            counted.lock().add(&result);
             Ok(due_response(result))
         });
         let end = futures::stream::once(async move {
             let outcome = match running.await {
-                Ok(Ok(())) => counts
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
-                    .into_result(),
+                Ok(Ok(())) => counts.lock().into_result(),
                 Ok(Err(error)) => Err(error),
                 Err(error) => Err(Error::new(Reason::Internal, "the call broke").caused_by(error)),
             };
