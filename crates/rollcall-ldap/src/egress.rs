@@ -5,67 +5,16 @@
 //! are connected to. Errors never name a refused address: a check must be no network scanner.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::str::FromStr;
+
+use ipnet::IpNet;
 
 /// The ports of LDAP, LDAPS and Active Directory's global catalogue.
 pub const DEFAULT_PORTS: [u16; 4] = [389, 636, 3268, 3269];
 
-/// A network in CIDR notation, e.g. `10.20.0.0/16` or `fd00::/8`; a single address is a network of one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
-
-/// The text is not a network.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("is not a network like 10.20.0.0/16 or fd00::/8")]
-pub struct NetworkError;
-
-impl FromStr for Network {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| NetworkError)?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            None => bits,
-            Some(prefix) => prefix
-                .parse()
-                .ok()
-                .filter(|prefix| *prefix <= bits)
-                .ok_or(NetworkError)?,
-        };
-        Ok(Self { address, prefix })
-    }
-}
-
-impl Network {
-    /// True if the address lies in this network.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let shift = 32 - u32::from(self.prefix);
-                u64::from(own.to_bits()) >> shift == u64::from(other.to_bits()) >> shift
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let shift = 128 - u32::from(self.prefix);
-                own.to_bits().checked_shr(shift).unwrap_or(0)
-                    == other.to_bits().checked_shr(shift).unwrap_or(0)
-            }
-            _ => false,
-        }
-    }
-}
-
 /// Which addresses and ports may be connected to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EgressPolicy {
-    opened: Vec<Network>,
+    opened: Vec<IpNet>,
     ports: Vec<u16>,
 }
 
@@ -78,7 +27,7 @@ impl Default for EgressPolicy {
 impl EgressPolicy {
     /// Public addresses and what the operator opens, which may be private or special; on these ports and
     /// no others.
-    pub fn new(opened_networks: Vec<Network>, ports: Vec<u16>) -> Self {
+    pub fn new(opened_networks: Vec<IpNet>, ports: Vec<u16>) -> Self {
         Self {
             opened: opened_networks,
             ports,
@@ -88,7 +37,7 @@ impl EgressPolicy {
     /// True if a connection to this address and port is allowed.
     pub fn allows(&self, target: SocketAddr) -> bool {
         let address = target.ip().to_canonical();
-        let opened = self.opened.iter().any(|network| network.contains(address));
+        let opened = self.opened.iter().any(|network| network.contains(&address));
         self.allows_port(target.port()) && (opened || is_public(address))
     }
 
@@ -224,7 +173,7 @@ mod tests {
     #[test]
     fn the_operator_opens_networks_and_names_the_ports() {
         let policy = EgressPolicy::new(
-            vec!["10.20.0.0/16".parse().unwrap(), "::1".parse().unwrap()],
+            vec!["10.20.0.0/16".parse().unwrap(), "::1/128".parse().unwrap()],
             vec![636, 1389],
         );
         assert!(
@@ -234,20 +183,5 @@ mod tests {
         assert!(policy.allows("10.20.0.1:1389".parse().unwrap()));
         assert!(!policy.allows("10.20.0.1:1390".parse().unwrap()));
         assert!(!policy.allows("10.20.0.1:389".parse().unwrap()) && !policy.allows_port(3268));
-    }
-
-    #[test]
-    fn networks_parse_or_say_what_they_look_like() {
-        let everything: Network = "0.0.0.0/0".parse().unwrap();
-        assert!(everything.contains("203.0.113.7".parse().unwrap()));
-        assert!(
-            "::/0"
-                .parse::<Network>()
-                .unwrap()
-                .contains("fe80::1".parse().unwrap())
-        );
-        for bad in ["", "10.0.0.0/33", "::/129", "10.0.0", "host", "10.0.0.0/"] {
-            assert_eq!(bad.parse::<Network>(), Err(NetworkError), "{bad}");
-        }
     }
 }

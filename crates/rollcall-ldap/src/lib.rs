@@ -55,7 +55,7 @@ pub use check::{
 };
 pub use config::{DirectoryConfig, PoolLimits};
 pub use directory::{LdapDirectory, ReadRequest, Verification};
-pub use egress::{DEFAULT_PORTS, EgressPolicy, Network, NetworkError};
+pub use egress::{DEFAULT_PORTS, EgressPolicy};
 pub use endpoint::check_trust;
 pub use error::{BindError, DialFailure, LdapError, Misconfiguration};
 pub use guard::vet::Notice;

@@ -23,7 +23,6 @@ use std::path::PathBuf;
 use toml::{Table, Value};
 
 pub use arguments::{ConfigArguments, from_process};
-pub use cidr::Cidr;
 pub use layers::Sources;
 pub use mistake::{Mistake, Mistakes};
 pub use settings::Settings;

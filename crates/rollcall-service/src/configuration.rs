@@ -2,7 +2,7 @@
 
 use rollcall_core::error::chain;
 use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
-use rollcall_ldap::{EgressPolicy, Network};
+use rollcall_ldap::EgressPolicy;
 use rollcall_runtime::config::{self, Mistakes, Secret};
 use rollcall_store::{IdentifierUniqueness, Keyring, StoreOptions};
 
@@ -68,11 +68,7 @@ pub fn store_options(store: &config::Store, users: &config::Users) -> StoreOptio
 
 /// Where directories may be.
 pub fn egress_policy(egress: &config::Egress) -> EgressPolicy {
-    let network = |cidr: &config::Cidr| -> Option<Network> { cidr.to_string().parse().ok() };
-    EgressPolicy::new(
-        egress.allow_cidrs.iter().filter_map(network).collect(),
-        egress.allow_ports.clone(),
-    )
+    EgressPolicy::new(egress.allow_cidrs.clone(), egress.allow_ports.clone())
 }
 
 /// Which logins are acceptable.

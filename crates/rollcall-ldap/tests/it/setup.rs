@@ -50,7 +50,7 @@ pub(crate) fn password(text: &str) -> Password {
 /// The policy of a test: loopback, on any port that a test server has.
 pub(crate) fn loopback(ports: &[u16]) -> Arc<EgressPolicy> {
     Arc::new(EgressPolicy::new(
-        vec!["127.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
+        vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
         ports.to_vec(),
     ))
 }

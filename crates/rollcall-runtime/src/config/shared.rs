@@ -4,11 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Deserialize;
 
+use super::cidr::networks;
 use super::token::{parse_sha256, parse_time};
 use super::value::{duration, optional_address, optional_path};
-use super::{Cidr, Mistakes, Secret, SecretFileError};
+use super::{Mistakes, Secret, SecretFileError};
 use crate::permission::Permission;
 
 /// The commented defaults.
@@ -173,7 +175,8 @@ pub struct Keyring {
 #[derive(Deserialize, Clone)]
 pub struct Egress {
     /// Networks that are allowed although they are not public.
-    pub allow_cidrs: Vec<Cidr>,
+    #[serde(deserialize_with = "networks")]
+    pub allow_cidrs: Vec<IpNet>,
     /// The only ports that may be dialled.
     pub allow_ports: Vec<u16>,
     /// Addresses that our connections come from.
