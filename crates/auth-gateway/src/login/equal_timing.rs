@@ -1,16 +1,21 @@
 //! Refusals that need no directory take as long as those that do. Otherwise the time alone would tell an
 //! unknown login from a wrong password.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use quick_cache::sync::Cache;
 use rollcall_core::id::UserSyncKey;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// Latencies kept of each user sync.
+/// User syncs whose latencies are kept.
+const CAPACITY: usize = 10_000;
+/// Latencies kept of each.
 const KEPT: usize = 64;
 /// So many refusals must have been seen before they alone are drawn from.
 const ENOUGH: usize = 8;
@@ -26,7 +31,7 @@ pub struct EqualTiming {
     waiting: Semaphore,
     /// How much longer than asked for a wait takes, in microseconds: timers tick every millisecond.
     overshoot: AtomicI64,
-    recent: Mutex<HashMap<UserSyncKey, Recent>>,
+    recent: Cache<UserSyncKey, Arc<Mutex<Recent>>>,
 }
 
 #[derive(Default)]
@@ -43,14 +48,16 @@ impl EqualTiming {
         Self {
             waiting: Semaphore::new(max_waiting.min(Semaphore::MAX_PERMITS)),
             overshoot: AtomicI64::new(0),
-            recent: Mutex::default(),
+            recent: Cache::new(CAPACITY),
         }
     }
 
     /// Learns from an answer about a user of this sync.
     pub fn learn(&self, user_sync: &UserSyncKey, accepted: bool, latency: Duration) {
-        let mut recent = self.recent.lock();
-        let recent = recent.entry(user_sync.clone()).or_default();
+        let Ok(recent) = self
+            .recent
+            .get_or_insert_with(user_sync, || Ok::<_, Infallible>(Arc::default()));
+        let mut recent = recent.lock();
         let ring = if accepted {
             &mut recent.accepted
         } else {
@@ -83,21 +90,24 @@ impl EqualTiming {
     }
 
     fn draw(&self, user_sync: Option<&UserSyncKey>, random: u64) -> Duration {
-        let recent = self.recent.lock();
-        let ring = user_sync
-            .and_then(|key| recent.get(key))
-            .map(|recent| match recent.refused.len() {
-                ENOUGH.. => &recent.refused,
-                few if few >= recent.accepted.len() => &recent.refused,
-                _ => &recent.accepted,
-            });
-        match ring {
-            Some(ring) if !ring.is_empty() => ring[(random % ring.len() as u64) as usize],
-            _ => {
-                let (shortest, longest) = UNKNOWN_MICROS;
-                Duration::from_micros(shortest + random % (longest - shortest))
-            }
-        }
+        let recent = user_sync.and_then(|key| self.recent.get(key));
+        let drawn = recent.and_then(|recent| recent.lock().draw(random));
+        drawn.unwrap_or_else(|| {
+            let (shortest, longest) = UNKNOWN_MICROS;
+            Duration::from_micros(shortest + random % (longest - shortest))
+        })
+    }
+}
+
+impl Recent {
+    fn draw(&self, random: u64) -> Option<Duration> {
+        let ring = match self.refused.len() {
+            ENOUGH.. => &self.refused,
+            few if few >= self.accepted.len() => &self.refused,
+            _ => &self.accepted,
+        };
+        let chosen = random.checked_rem(ring.len() as u64)?;
+        ring.get(chosen as usize).copied()
     }
 }
 

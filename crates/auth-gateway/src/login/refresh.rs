@@ -1,10 +1,9 @@
 //! Has the sync worker renew a user whose entry turned out to have changed.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use quick_cache::sync::Cache;
 use rollcall_core::entry::Entry;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{UserId, UserSyncKey};
@@ -17,18 +16,18 @@ use crate::worker::{RefreshError, Worker};
 /// While the worker does not answer for a user sync, renewals of its users that the answer does not depend on pause for
 /// this long.
 const PAUSE: Duration = Duration::from_secs(10);
-/// User syncs whose pauses are known; beyond it all are forgotten.
+/// User syncs whose pauses are known.
 const PAUSES: usize = 10_000;
-/// Users whose differences the worker knows of; beyond it all are asked for again.
+/// Users whose differences the worker knows of; who is forgotten is asked for again.
 const CAPACITY: usize = 100_000;
 
 /// Renewals, and what became of the last ones.
 pub struct Refreshes {
     worker: Worker,
     /// Each user sync by itself: a worker that is slow for one customer's directory is not so for another's.
-    paused_until: Mutex<HashMap<UserSyncKey, Instant>>,
+    paused_until: Cache<UserSyncKey, Instant>,
     /// Revision and entry at which the worker last looked at a user: it will say the same again.
-    seen: Mutex<HashMap<UserId, (i64, u64)>>,
+    seen: Cache<UserId, (i64, u64)>,
 }
 
 /// What became of a renewal.
@@ -47,8 +46,8 @@ impl Refreshes {
     pub fn new(worker: Worker) -> Self {
         Self {
             worker,
-            paused_until: Mutex::default(),
-            seen: Mutex::default(),
+            paused_until: Cache::new(PAUSES),
+            seen: Cache::new(CAPACITY),
         }
     }
 
@@ -67,14 +66,14 @@ impl Refreshes {
         let known = (user.revision, hash(entry));
         match change {
             Change::None => return Ok(Renewal::NotNeeded),
-            Change::Fields if self.is_paused(sync) || self.is_seen(user, known) => {
+            Change::Fields if self.is_paused(sync) || self.seen.get(&user.id) == Some(known) => {
                 return Ok(Renewal::NotNeeded);
             }
             Change::Fields | Change::Role => {}
         }
         let error = match self.worker.refresh(&user.tenant, user.id, deadline).await {
             Ok(()) => {
-                self.note_seen(user, known);
+                self.seen.insert(user.id, known);
                 return Ok(Renewal::Done);
             }
             Err(RefreshError::Rejected(reason)) => {
@@ -85,7 +84,7 @@ impl Refreshes {
         };
         tracing::warn!(error = %error, "the sync worker could not renew a user during a login");
         if error.is_outage() {
-            self.pause(sync);
+            self.paused_until.insert(sync.clone(), Instant::now() + PAUSE);
         }
         match change {
             Change::Role => Err(unavailable().caused_by(error)),
@@ -93,30 +92,9 @@ impl Refreshes {
         }
     }
 
-    fn pause(&self, sync: &UserSyncKey) {
-        let mut paused = self.paused_until.lock();
-        if paused.len() >= PAUSES {
-            paused.clear();
-        }
-        paused.insert(sync.clone(), Instant::now() + PAUSE);
-    }
-
     fn is_paused(&self, sync: &UserSyncKey) -> bool {
-        let paused = self.paused_until.lock();
-        paused.get(sync).is_some_and(|until| Instant::now() < *until)
-    }
-
-    fn is_seen(&self, user: &User, known: (i64, u64)) -> bool {
-        let seen = self.seen.lock();
-        seen.get(&user.id) == Some(&known)
-    }
-
-    fn note_seen(&self, user: &User, known: (i64, u64)) {
-        let mut seen = self.seen.lock();
-        if seen.len() >= CAPACITY {
-            seen.clear();
-        }
-        seen.insert(user.id, known);
+        let until = self.paused_until.get(sync);
+        until.is_some_and(|until| Instant::now() < until)
     }
 }
 

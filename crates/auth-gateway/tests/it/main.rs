@@ -20,5 +20,6 @@ mod refreshes;
 mod refusals;
 mod secrets;
 mod shared_store;
+mod tenant_views;
 mod users;
 mod world;

@@ -1,11 +1,9 @@
 //! User syncs and directories in memory, for logins. Every login reads their revisions with its target, so a cached value
 //! is never older than that query.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use quick_cache::sync::Cache;
 use rollcall_core::directory::Directory;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
@@ -29,13 +27,10 @@ pub struct LoginConfig {
     pub directory: Arc<Directory>,
 }
 
-#[derive(Default)]
 pub(super) struct LoginCache {
-    user_syncs: Cache<(TenantId, UserSyncId), JudgedBy>,
-    directories: Cache<(TenantId, DirectoryId), Directory>,
+    user_syncs: Cache<(TenantId, UserSyncId), Arc<JudgedBy>>,
+    directories: Cache<(TenantId, DirectoryId), Arc<Directory>>,
 }
-
-struct Cache<K, V>(Mutex<HashMap<K, Arc<V>>>);
 
 impl LoginCache {
     /// Returns the configuration of a target, from memory while its revisions are the target's.
@@ -46,25 +41,29 @@ impl LoginCache {
         sync: &LoginSync,
     ) -> Result<LoginConfig> {
         let key = (tenant.clone(), sync.user_sync.clone());
-        let is_current = |kept: &JudgedBy| {
+        let is_current = |kept: &Arc<JudgedBy>| {
             kept.user_sync.revision >= sync.user_sync_revision
                 && kept.user_sync.in_force_revision >= sync.in_force_revision
         };
-        let judged_by = match self.user_syncs.get(&key, is_current) {
+        let judged_by = match self.user_syncs.get(&key).filter(is_current) {
             Some(kept) => kept,
-            None => self
-                .user_syncs
-                .put(key, store.judged_by(tenant, &sync.user_sync).await?),
+            None => {
+                let read = Arc::new(store.judged_by(tenant, &sync.user_sync).await?);
+                self.user_syncs.insert(key, Arc::clone(&read));
+                read
+            }
         };
         let key = (tenant.clone(), sync.directory.clone());
-        let is_current = |kept: &Directory| {
+        let is_current = |kept: &Arc<Directory>| {
             kept.revision >= sync.directory_revision && kept.observed.observe_time == sync.observe_time
         };
-        let directory = match self.directories.get(&key, is_current) {
+        let directory = match self.directories.get(&key).filter(is_current) {
             Some(kept) => kept,
-            None => self
-                .directories
-                .put(key, store.directory(tenant, &sync.directory).await?),
+            None => {
+                let read = Arc::new(store.directory(tenant, &sync.directory).await?);
+                self.directories.insert(key, Arc::clone(&read));
+                read
+            }
         };
         Ok(LoginConfig {
             user_sync: judged_by.user_sync.clone(),
@@ -74,25 +73,11 @@ impl LoginCache {
     }
 }
 
-impl<K: Eq + Hash, V> Cache<K, V> {
-    fn get(&self, key: &K, is_current: impl FnOnce(&V) -> bool) -> Option<Arc<V>> {
-        let kept = self.0.lock();
-        kept.get(key).filter(|value| is_current(value)).cloned()
-    }
-
-    fn put(&self, key: K, value: V) -> Arc<V> {
-        let value = Arc::new(value);
-        let mut kept = self.0.lock();
-        if kept.len() >= CAPACITY {
-            kept.clear();
-        }
-        kept.insert(key, value.clone());
-        value
-    }
-}
-
-impl<K, V> Default for Cache<K, V> {
+impl Default for LoginCache {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self {
+            user_syncs: Cache::new(CAPACITY),
+            directories: Cache::new(CAPACITY),
+        }
     }
 }

@@ -1,18 +1,15 @@
 //! Where users' entries were when this process last saw them: fresher than the last run's word, and the
 //! reason that a moved user's password goes to the old place once at most.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
-use parking_lot::Mutex;
+use quick_cache::sync::Cache;
 use rollcall_core::id::UserId;
 
-/// Users remembered; beyond it all are forgotten, which costs each a search.
+/// Users remembered; who is forgotten costs a search.
 const CAPACITY: usize = 200_000;
 
 /// DNs that this process has verified.
-#[derive(Default)]
-pub struct KnownDns(Mutex<HashMap<UserId, Seen>>);
+pub struct KnownDns(Cache<UserId, Seen>);
 
 /// Where a user was, and when; nowhere if the user was not to be found.
 type Seen = (Option<String>, DateTime<Utc>);
@@ -20,11 +17,7 @@ type Seen = (Option<String>, DateTime<Utc>);
 impl KnownDns {
     /// Notes where an entry is now.
     pub fn note(&self, user: UserId, dn: Option<&str>, now: DateTime<Utc>) {
-        let mut known = self.0.lock();
-        if known.len() >= CAPACITY && !known.contains_key(&user) {
-            known.clear();
-        }
-        known.insert(user, (dn.map(str::to_owned), now));
+        self.0.insert(user, (dn.map(str::to_owned), now));
     }
 
     /// The DN to bind to at once, if the newer of what a run and what this process saw is recent enough.
@@ -37,13 +30,16 @@ impl KnownDns {
         now: DateTime<Utc>,
     ) -> Option<String> {
         let is_recent = |time: DateTime<Utc>| now - time < trust;
-        let known = self.0.lock();
-        match known.get(&user) {
-            Some((dn, seen)) if pulled.is_none_or(|pulled| pulled <= *seen) => {
-                dn.clone().filter(|_| is_recent(*seen))
-            }
+        match self.0.get(&user) {
+            Some((dn, seen)) if pulled.is_none_or(|pulled| pulled <= seen) => dn.filter(|_| is_recent(seen)),
             _ => pulled.is_some_and(is_recent).then(|| stored.to_owned()),
         }
+    }
+}
+
+impl Default for KnownDns {
+    fn default() -> Self {
+        Self(Cache::new(CAPACITY))
     }
 }
 

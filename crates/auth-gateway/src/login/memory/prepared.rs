@@ -1,9 +1,8 @@
 //! What a user sync's settings boil down to for a login, worked out once while they are in force.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use quick_cache::sync::Cache;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::id::{TenantId, UserSyncId};
 use rollcall_core::identifier::LoginPolicy;
@@ -12,7 +11,7 @@ use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_service::reading;
 use rollcall_store::LoginConfig;
 
-/// Syncs kept; beyond it all are worked out anew.
+/// Syncs kept; beyond it, those that are asked for least are worked out anew.
 const CAPACITY: usize = 10_000;
 
 /// How a sync reads entries.
@@ -26,7 +25,7 @@ pub struct Prepared {
 /// The prepared syncs, each with the settings that were in force when it was last asked for.
 pub struct PreparedSyncs {
     policy: LoginPolicy,
-    kept: Mutex<HashMap<Key, Kept>>,
+    kept: Cache<Key, Kept>,
 }
 
 type Key = (TenantId, UserSyncId);
@@ -37,7 +36,7 @@ impl PreparedSyncs {
     pub fn new(policy: LoginPolicy) -> Self {
         Self {
             policy,
-            kept: Mutex::default(),
+            kept: Cache::new(CAPACITY),
         }
     }
 
@@ -45,22 +44,19 @@ impl PreparedSyncs {
     pub fn get(&self, config: &LoginConfig, dialect: Dialect) -> Arc<Prepared> {
         let (sync, in_force) = (&config.user_sync, &config.in_force);
         let key = (sync.tenant.clone(), sync.id.clone());
-        let mut kept = self.kept.lock();
         let hidden = reading::hidden_state(&config.directory, Some(&sync.id));
-        if let Some((settings, prepared)) = kept.get(&key)
+        if let Some((settings, prepared)) = self.kept.get(&key)
             && prepared.reader.dialect() == dialect
             && prepared.reader.hidden() == hidden
-            && (Arc::ptr_eq(settings, in_force) || settings == in_force)
+            && (Arc::ptr_eq(&settings, in_force) || settings == *in_force)
         {
-            return Arc::clone(prepared);
+            return prepared;
         }
         let reader = reading::reader(dialect, &config.directory, Some(&sync.id), in_force, &self.policy);
         let attributes = reader.mapping().attributes();
         let prepared = Arc::new(Prepared { reader, attributes });
-        if kept.len() >= CAPACITY {
-            kept.clear();
-        }
-        kept.insert(key, (Arc::clone(in_force), Arc::clone(&prepared)));
+        self.kept
+            .insert(key, (Arc::clone(in_force), Arc::clone(&prepared)));
         prepared
     }
 }

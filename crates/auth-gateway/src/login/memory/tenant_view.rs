@@ -1,11 +1,10 @@
 //! What a login needs to know about the tenant as a whole: where its users are at home, and what the soft lock is
 //! for them. Read anew every few seconds, not at every login.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use quick_cache::sync::{Cache, EntryAction, EntryResult};
 use rollcall_core::directory::Directory;
 use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::soft_lock::{DirectoryLockout, SoftLock, SoftLockDefaults, SoftLockRules};
@@ -17,7 +16,7 @@ use crate::login::eligibility::Obstacle;
 
 /// A view is used for this long.
 const FRESH: Duration = Duration::from_secs(10);
-/// Tenants kept; beyond it all are read anew.
+/// Tenants kept; beyond it, those that are asked for least are read anew.
 const CAPACITY: usize = 10_000;
 /// Directories of one tenant looked at.
 const MAX_DIRECTORIES: u32 = 1_000;
@@ -48,7 +47,7 @@ pub struct Home {
 /// The views of the last seconds.
 pub struct TenantViews {
     defaults: SoftLockDefaults,
-    kept: Mutex<HashMap<TenantId, (Instant, Arc<TenantView>)>>,
+    kept: Cache<TenantId, (Instant, Arc<TenantView>)>,
 }
 
 impl TenantView {
@@ -88,21 +87,34 @@ impl TenantViews {
     pub fn new(defaults: SoftLockDefaults) -> Self {
         Self {
             defaults,
-            kept: Mutex::default(),
+            kept: Cache::new(CAPACITY),
         }
     }
 
-    /// The tenant, at most some seconds old.
+    /// The tenant, at most some seconds old. One of those who ask at once reads it, and the others wait for that.
     ///
     /// # Errors
     /// `NotFound`, and what else the store says.
     pub async fn get(&self, store: &Store, tenant: &TenantId) -> Result<Arc<TenantView>, StoreError> {
         let now = Instant::now();
-        if let Some((since, view)) = self.kept.lock().get(tenant)
-            && now.duration_since(*since) < FRESH
+        let is_fresh = |since: Instant| now.saturating_duration_since(since) < FRESH;
+        if let Some((since, view)) = self.kept.get(tenant)
+            && is_fresh(since)
         {
-            return Ok(Arc::clone(view));
+            return Ok(view);
         }
+        let entry = self.kept.entry_async(tenant, |_, (since, view)| {
+            if is_fresh(*since) {
+                EntryAction::Retain(Arc::clone(view))
+            } else {
+                EntryAction::ReplaceWithGuard
+            }
+        });
+        let place = match entry.await {
+            EntryResult::Retained(view) => return Ok(view),
+            EntryResult::Vacant(place) | EntryResult::Replaced(place, _) => Some(place),
+            EntryResult::Removed(..) | EntryResult::Timeout => None,
+        };
         let enabled = store.tenant(tenant).await?.settings.user_sync_enabled;
         let directories = store
             .list_directories(tenant, &PageRequest::first(MAX_DIRECTORIES))
@@ -112,11 +124,9 @@ impl TenantViews {
             .await?;
         let directories = directories.items.into_iter().map(Arc::new);
         let view = Arc::new(self.view(tenant, enabled, &directories.collect::<Vec<_>>(), &syncs.items));
-        let mut kept = self.kept.lock();
-        if kept.len() >= CAPACITY {
-            kept.clear();
+        if let Some(place) = place {
+            let _ = place.insert((now, Arc::clone(&view)));
         }
-        kept.insert(tenant.clone(), (now, Arc::clone(&view)));
         Ok(view)
     }
 
