@@ -22,11 +22,11 @@ use crate::bind::{self, BindAnswer};
 use crate::endpoint::Stream;
 use crate::entry;
 use crate::error::{BindError, LdapError, Misconfiguration};
-use crate::guard::lane::Lane;
-use crate::guard::link::{Budget, Link, Stop, Written};
-use crate::guard::{Guard, Limits};
 use crate::protocol_violation::ProtocolViolation;
 use crate::result_code::ResultCode;
+use crate::wire_guard::large_message_permit::LargeMessagePermit;
+use crate::wire_guard::link::{Budget, Link, Stop, Written};
+use crate::wire_guard::{Limits, WireGuard};
 
 /// Bytes that the answer to a bind may have.
 const BIND_BUDGET: Budget = Budget {
@@ -66,15 +66,19 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Puts guard and ldap3 on a stream that is ready for LDAP.
-    pub(crate) async fn new(stream: Stream, limits: Limits, lane: Lane) -> Result<Self, LdapError> {
+    pub(crate) async fn new(
+        stream: Stream,
+        limits: Limits,
+        permit: LargeMessagePermit,
+    ) -> Result<Self, LdapError> {
         let lost = |_| LdapError::ConnectionLost;
         let (ours, library) = StdUnixStream::pair().map_err(lost)?;
         ours.set_nonblocking(true).map_err(lost)?;
         let ours = UnixStream::from_std(ours).map_err(lost)?;
         let link = Arc::new(Link::new());
         let guard = match stream {
-            Stream::Plain(tcp) => tokio::spawn(Guard::new(tcp, ours, link.clone(), limits, lane).run()),
-            Stream::Tls(tls) => tokio::spawn(Guard::new(*tls, ours, link.clone(), limits, lane).run()),
+            Stream::Plain(tcp) => tokio::spawn(WireGuard::new(tcp, ours, link.clone(), limits, permit).run()),
+            Stream::Tls(tls) => tokio::spawn(WireGuard::new(*tls, ours, link.clone(), limits, permit).run()),
         };
         let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(library));
         // With a stream of its own ldap3 ignores the URL, but the scheme has to fit.
@@ -191,9 +195,9 @@ impl Connection {
         }
     }
 
-    /// References to other servers in the present or last answer.
-    pub(crate) fn references(&self) -> u32 {
-        self.link.references()
+    /// Search result references in the present or last answer.
+    pub(crate) fn search_result_references(&self) -> u32 {
+        self.link.search_result_references()
     }
 
     /// Bytes of the present or last answer.

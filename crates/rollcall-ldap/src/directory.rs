@@ -15,14 +15,14 @@ use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
 
 use crate::bind::BindAnswer;
+use crate::circuit_breaker::HostStatus;
 use crate::config::DirectoryConfig;
 use crate::connection::Query;
 use crate::error::{BindError, LdapError, Misconfiguration};
 use crate::guid_bind::{BindAs, guid_dn};
-use crate::health::HostStatus;
 use crate::lookup::{Found, find};
 use crate::paging::{PagedSearch, SearchRequest};
-use crate::pool::{Lease, Pools, Role};
+use crate::pool::{PooledConnection, Pools, Role};
 use crate::ranges;
 use crate::result_code::ResultCode;
 use crate::root_dse::{self, RootDse};
@@ -76,8 +76,8 @@ impl LdapDirectory {
     pub async fn search(&self, request: SearchRequest) -> Result<PagedSearch, LdapError> {
         check_permitted(&request.filter, &request.attributes)?;
         let deadline = Instant::now() + self.pools.endpoint.connect_timeout + self.pools.operation_timeout;
-        let lease = self.service_lease(deadline).await?;
-        Ok(PagedSearch::new(lease, request))
+        let pooled = self.service_connection(deadline).await?;
+        Ok(PagedSearch::new(pooled, request))
     }
 
     /// Reads one entry by its DN. Attributes that the server hands out in ranges of values are read to their
@@ -277,12 +277,12 @@ impl LdapDirectory {
         for host in self.pools.admitted() {
             let (name, by_id) = self.pools.bind_name(host, who, deadline).await;
             // Both connections first, so that a host that cannot do the read never sees the bind.
-            let leases = tokio::try_join!(
-                self.pools.lease(host, Role::Service, deadline),
-                self.pools.lease(host, Role::Bind, deadline),
+            let both = tokio::try_join!(
+                self.pools.connection(host, Role::Service, deadline),
+                self.pools.connection(host, Role::Bind, deadline),
             );
-            let (mut service, mut bind) = match leases {
-                Ok(leases) => leases,
+            let (mut service, mut bind) = match both {
+                Ok(both) => both,
                 Err(error) if error.is_host_failure() && Instant::now() < deadline => {
                     last = failed(error);
                     continue;
@@ -326,11 +326,11 @@ impl LdapDirectory {
             unsent: true,
         };
         for host in self.pools.admitted() {
-            let leases = tokio::try_join!(
-                self.pools.lease(host, Role::Service, deadline),
-                self.pools.lease(host, Role::Bind, deadline),
+            let both = tokio::try_join!(
+                self.pools.connection(host, Role::Service, deadline),
+                self.pools.connection(host, Role::Bind, deadline),
             );
-            let failure = match leases {
+            let failure = match both {
                 Ok((mut service, _bind)) => {
                     match self.pools.read_with(&mut service, &query, deadline).await {
                         Ok(_) => return Ok(()),
@@ -398,10 +398,10 @@ impl LdapDirectory {
         self.pools.sweep();
     }
 
-    async fn service_lease(&self, deadline: Instant) -> Result<Lease, LdapError> {
+    async fn service_connection(&self, deadline: Instant) -> Result<PooledConnection, LdapError> {
         let mut last = LdapError::CircuitOpen;
         for host in self.pools.admitted() {
-            match self.pools.lease(host, Role::Service, deadline).await {
+            match self.pools.connection(host, Role::Service, deadline).await {
                 Err(error) if error.is_host_failure() && Instant::now() < deadline => last = error,
                 answer => return answer,
             }
@@ -418,14 +418,14 @@ impl Pools {
         password: &Password,
         deadline: Instant,
     ) -> Result<BindAnswer, BindError> {
-        let lease = self.lease(host, Role::Bind, deadline).await;
-        let mut lease = lease.map_err(|error| BindError { error, unsent: true })?;
-        self.bind_with(&mut lease, name, password, deadline).await
+        let pooled = self.connection(host, Role::Bind, deadline).await;
+        let mut pooled = pooled.map_err(|error| BindError { error, unsent: true })?;
+        self.bind_with(&mut pooled, name, password, deadline).await
     }
 
     async fn bind_with(
         &self,
-        lease: &mut Lease,
+        pooled: &mut PooledConnection,
         name: &str,
         password: &Password,
         deadline: Instant,
@@ -440,12 +440,12 @@ impl Pools {
         }
         let deadline = deadline.min(before + self.operation_timeout);
         let policy = self.dialect != Some(Dialect::ActiveDirectory);
-        let connection = lease
+        let connection = pooled
             .connection()
             .map_err(|error| BindError { error, unsent: true })?;
         let answer = connection.simple_bind(name, password, policy, deadline).await;
         self.judge(
-            lease.host,
+            pooled.host,
             before,
             answer.as_ref().err().map(|error| &error.error),
         );
@@ -458,24 +458,24 @@ impl Pools {
         query: &Query,
         deadline: Instant,
     ) -> Result<Option<Entry>, LdapError> {
-        let mut lease = self.lease(host, Role::Service, deadline).await?;
-        self.read_with(&mut lease, query, deadline).await
+        let mut pooled = self.connection(host, Role::Service, deadline).await?;
+        self.read_with(&mut pooled, query, deadline).await
     }
 
     async fn read_with(
         &self,
-        lease: &mut Lease,
+        pooled: &mut PooledConnection,
         query: &Query,
         deadline: Instant,
     ) -> Result<Option<Entry>, LdapError> {
-        let entry = match self.find_unnamed(lease, query, deadline).await {
+        let entry = match self.find_unnamed(pooled, query, deadline).await {
             Ok(found) => found.entries.into_iter().next(),
             Err(LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT)) => None,
             Err(error) => return Err(error),
         };
         let Some(entry) = entry else { return Ok(None) };
-        let mut entry = ranges::complete(lease.connection()?, query, entry, deadline).await?;
-        self.rename(lease.host, &query.attributes, [&mut entry], deadline)
+        let mut entry = ranges::complete(pooled.connection()?, query, entry, deadline).await?;
+        self.rename(pooled.host, &query.attributes, [&mut entry], deadline)
             .await?;
         Ok(Some(entry))
     }
@@ -486,8 +486,8 @@ impl Pools {
         query: &Query,
         deadline: Instant,
     ) -> Result<Found, LdapError> {
-        let mut lease = self.lease(host, Role::Service, deadline).await?;
-        let mut found = self.find_unnamed(&mut lease, query, deadline).await?;
+        let mut pooled = self.connection(host, Role::Service, deadline).await?;
+        let mut found = self.find_unnamed(&mut pooled, query, deadline).await?;
         self.rename(host, &query.attributes, &mut found.entries, deadline)
             .await?;
         Ok(found)
@@ -497,20 +497,20 @@ impl Pools {
     /// is replaced once.
     async fn find_unnamed(
         &self,
-        lease: &mut Lease,
+        pooled: &mut PooledConnection,
         query: &Query,
         deadline: Instant,
     ) -> Result<Found, LdapError> {
         let before = Instant::now();
         let deadline = deadline.min(before + self.operation_timeout);
-        let mut found = find(lease.connection()?, query, deadline).await;
+        let mut found = find(pooled.connection()?, query, deadline).await;
         if found == Err(LdapError::ConnectionLost) {
-            found = match lease.reopen(deadline).await {
-                Ok(()) => find(lease.connection()?, query, deadline).await,
+            found = match pooled.reopen(deadline).await {
+                Ok(()) => find(pooled.connection()?, query, deadline).await,
                 Err(error) => Err(error),
             };
         }
-        self.judge(lease.host, before, found.as_ref().err());
+        self.judge(pooled.host, before, found.as_ref().err());
         found
     }
 }

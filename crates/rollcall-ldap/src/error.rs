@@ -5,10 +5,10 @@
 
 use thiserror::Error;
 
-use crate::guard::vet::Notice;
 use crate::protocol_violation::ProtocolViolation;
 use crate::result_code::ResultCode;
 use crate::tls_failure::TlsFailure;
+use crate::wire_guard::vet::Notice;
 
 /// Why no TCP connection came about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]

@@ -6,8 +6,8 @@
 
 use lber::structures::Tag;
 
-use crate::guard::frame::message_length;
-use crate::guard::vet::{Answer, Operation, Request, vet};
+use crate::wire_guard::frame::message_length;
+use crate::wire_guard::vet::{Answer, Operation, Request, vet};
 
 pub use self::agreement::agreement;
 pub use self::conversation::{answers, requests};

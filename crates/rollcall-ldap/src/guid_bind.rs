@@ -81,8 +81,8 @@ impl Pools {
         let Some(own) = self.own_guid(host, deadline).await? else {
             return Ok(false);
         };
-        let mut lease = self.lease(host, Role::Bind, deadline).await?;
-        let bound = lease
+        let mut pooled = self.connection(host, Role::Bind, deadline).await?;
+        let bound = pooled
             .connection()?
             .simple_bind(&guid_dn(&own), self.bind_password(), false, deadline)
             .await;

@@ -7,15 +7,16 @@
 //! It must never know the store, gRPC, or which tenant it works for; one [`LdapDirectory`] is one
 //! directory at one revision of its settings, and shares nothing with another.
 //!
-//! Read first: [`LdapDirectory`] (what callers use), `connection` (one connection), `guard` (why nothing
+//! Read first: [`LdapDirectory`] (what callers use), `connection` (one connection), `wire_guard` (why nothing
 //! that a server sends can do harm).
 
 #![allow(unexpected_cfgs, reason = "cargo-fuzz sets cfg(fuzzing)")]
 
-mod bare;
 mod ber;
 mod bind;
+mod bulkhead;
 mod check;
+mod circuit_breaker;
 mod config;
 mod connection;
 mod dial;
@@ -24,12 +25,10 @@ mod egress;
 mod endpoint;
 mod entry;
 mod error;
+mod exchange;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
-mod gate;
-mod guard;
 mod guid_bind;
-mod health;
 mod hidden_state;
 mod idn;
 mod lookup;
@@ -47,20 +46,20 @@ mod start_tls;
 mod tls;
 mod tls_failure;
 mod values;
+mod wire_guard;
 
 pub use bind::BindAnswer;
 pub use check::{
     ConnectionCheck, Count, HostCheck, Lockout, Privilege, SearchesCheck, SearchesToCheck, check_connection,
     check_searches,
 };
+pub use circuit_breaker::HostStatus;
 pub use config::{DirectoryConfig, PoolLimits};
 pub use directory::{LdapDirectory, ReadRequest, Verification};
 pub use egress::{DEFAULT_PORTS, EgressPolicy};
 pub use endpoint::check_trust;
 pub use error::{BindError, DialFailure, LdapError, Misconfiguration};
-pub use guard::vet::Notice;
 pub use guid_bind::BindAs;
-pub use health::HostStatus;
 pub use lookup::Found;
 pub use membership::{Above, Sid, group_classes, in_chain, is_group_class};
 pub use outcome::{PartialReason, SearchOutcome, SearchStats};
@@ -70,3 +69,4 @@ pub use result_code::{ResultClass, ResultCode};
 pub use root_dse::RootDse;
 pub use tls::{CertificateFacts, TlsFacts, TlsFailure, client_certificate_end};
 pub use values::ValueReader;
+pub use wire_guard::vet::Notice;

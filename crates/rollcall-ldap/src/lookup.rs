@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use crate::connection::{Connection, Query};
 use crate::error::LdapError;
-use crate::guard::Limits;
-use crate::guard::link::Budget;
 use crate::paging::control::{paged_results, read_paged_results};
 use crate::protocol_violation::ProtocolViolation;
 use crate::result_code::ResultCode;
+use crate::wire_guard::Limits;
+use crate::wire_guard::link::Budget;
 
 /// What a search for single entries may cost.
 const SMALL_BYTES: u64 = 32 << 20;

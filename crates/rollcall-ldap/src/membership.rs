@@ -97,14 +97,14 @@ pub fn is_group_class(class: &str) -> bool {
 
 impl LdapDirectory {
     /// On Active Directory: the group and all groups within it, of which anybody may have one as primary group.
-    /// Groups within it are looked for under `contexts`.
+    /// Groups within it are looked for under `naming_contexts`.
     ///
     /// # Errors
     /// No answer, or more groups than can be looked at: then nothing is known.
     pub async fn primary_groups(
         &self,
         group: &str,
-        contexts: &[String],
+        naming_contexts: &[String],
         deadline: Instant,
     ) -> Result<Vec<Sid>, LdapError> {
         let attributes = ["objectSid".to_owned()];
@@ -115,7 +115,10 @@ impl LdapDirectory {
         };
         let mut groups = Vec::from_iter(self.read_entry(&request, deadline).await?);
         let filter = format!("(&(objectClass=group){})", in_chain(group));
-        groups.extend(self.groups(&filter, &attributes, contexts, deadline).await?);
+        groups.extend(
+            self.groups(&filter, &attributes, naming_contexts, deadline)
+                .await?,
+        );
         let sid = |entry: &Entry| entry.values("objectSid").first().cloned().map(Sid);
         Ok(groups.iter().filter_map(sid).collect())
     }
@@ -153,7 +156,7 @@ impl LdapDirectory {
     }
 
     /// All groups that the entry at `dn` is in, directly or through others, elsewhere than on Active Directory. `uids`
-    /// are the names by which groups of RFC 2307 know it. `contexts` are the trees where groups may be.
+    /// are the names by which groups of RFC 2307 know it. `naming_contexts` are the trees where groups may be.
     ///
     /// # Errors
     /// No answer, or more groups than can be looked at: then nothing is known.
@@ -161,7 +164,7 @@ impl LdapDirectory {
         &self,
         dn: &str,
         uids: &[String],
-        contexts: &[String],
+        naming_contexts: &[String],
         deadline: Instant,
     ) -> Result<Above, LdapError> {
         let mut above = Above::default();
@@ -172,7 +175,7 @@ impl LdapDirectory {
                 let filter = format!("(&{}{})", group_classes(), Filter::or(some.to_vec()));
                 let attributes = ["1.1".to_owned()];
                 let groups = self
-                    .groups_where_readable(&filter, &attributes, contexts, &mut above.unread, deadline)
+                    .groups_where_readable(&filter, &attributes, naming_contexts, &mut above.unread, deadline)
                     .await?;
                 for group in groups {
                     // A group may be in itself, by way of others.
@@ -218,15 +221,15 @@ impl LdapDirectory {
         &self,
         filter: &str,
         attributes: &[String],
-        contexts: &[String],
+        naming_contexts: &[String],
         deadline: Instant,
     ) -> Result<Vec<Entry>, LdapError> {
         let limit = u32::try_from(MAX_GROUPS).unwrap_or(u32::MAX);
         let mut groups = Vec::new();
-        for context in contexts {
+        for naming_context in naming_contexts {
             let scope = SearchScope::Subtree;
             let found = self
-                .find(context, scope, filter, attributes, limit, deadline)
+                .find(naming_context, scope, filter, attributes, limit, deadline)
                 .await?;
             if found.more {
                 return Err(LdapError::SearchRefused(ResultCode::SIZE_LIMIT_EXCEEDED));
@@ -241,19 +244,21 @@ impl LdapDirectory {
         &self,
         filter: &str,
         attributes: &[String],
-        contexts: &[String],
+        naming_contexts: &[String],
         unread: &mut Vec<String>,
         deadline: Instant,
     ) -> Result<Vec<Entry>, LdapError> {
         let mut groups = Vec::new();
-        for context in contexts {
-            if unread.contains(context) {
+        for naming_context in naming_contexts {
+            if unread.contains(naming_context) {
                 continue;
             }
-            let one = std::slice::from_ref(context);
+            let one = std::slice::from_ref(naming_context);
             match self.groups(filter, attributes, one, deadline).await {
                 Ok(found) => groups.extend(found),
-                Err(LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT)) => unread.push(context.clone()),
+                Err(LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT)) => {
+                    unread.push(naming_context.clone())
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -47,9 +47,9 @@ pub struct SearchStats {
     pub pages: u32,
     /// Bytes received, restarts included.
     pub bytes: u64,
-    /// References to other servers. They were not followed; on Active Directory a search at the root of a
-    /// domain always has some.
-    pub references: u64,
+    /// Search result references (RFC 4511 section 4.5.3), which name other servers. They were not followed. On Active
+    /// Directory a search at the root of a domain always has some.
+    pub search_result_references: u64,
     /// Entries since the last restart that had names which are not UTF-8; they came with `tainted` set.
     pub tainted: u64,
     /// Times that the search began anew, with smaller pages, without pages, or after a lost cookie.

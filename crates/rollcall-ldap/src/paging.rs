@@ -17,11 +17,11 @@ use tokio::time::Instant;
 use crate::connection::{Query, QueryEnd};
 use crate::entry;
 use crate::error::LdapError;
-use crate::guard::link::Budget;
 use crate::outcome::{PartialReason, SearchOutcome, SearchStats};
-use crate::pool::Lease;
+use crate::pool::PooledConnection;
 use crate::protocol_violation::ProtocolViolation;
 use crate::result_code::ResultCode;
+use crate::wire_guard::link::Budget;
 
 pub(crate) mod control;
 mod size;
@@ -90,7 +90,7 @@ pub enum Pulled {
 
 /// A search under way. It holds a connection; dropping it closes that connection.
 pub struct PagedSearch {
-    lease: Lease,
+    pooled: PooledConnection,
     request: SearchRequest,
     naming: Naming,
     /// How entries are renamed, and whether that is by the server's schema.
@@ -129,11 +129,11 @@ enum End {
 }
 
 impl PagedSearch {
-    pub(crate) fn new(lease: Lease, request: SearchRequest) -> Self {
+    pub(crate) fn new(pooled: PooledConnection, request: SearchRequest) -> Self {
         let naming = Naming::of(&request.attributes);
         Self {
-            page_size: lease.page_size(),
-            lease,
+            page_size: pooled.page_size(),
+            pooled,
             renaming: (naming.under(Arc::default()), false),
             naming,
             unnamed: None,
@@ -172,7 +172,7 @@ impl PagedSearch {
                 Ok(Some(pulled)) => return Some(pulled),
                 Ok(None) => {}
                 Err(error) => {
-                    self.lease.judge(self.page_waited, Some(&error));
+                    self.pooled.judge(self.page_waited, Some(&error));
                     self.end = Some(self.broken_off(error));
                 }
             }
@@ -220,7 +220,7 @@ impl PagedSearch {
         if self.paged && self.base.is_none() {
             controls.push(paged_results(self.page_size, &self.cookie));
         }
-        if self.lease.dialect() == Some(Dialect::ActiveDirectory) {
+        if self.pooled.dialect() == Some(Dialect::ActiveDirectory) {
             controls.push(RawControl {
                 ctype: DOMAIN_SCOPE.into(),
                 crit: false,
@@ -231,7 +231,7 @@ impl PagedSearch {
         self.page_entries = 0;
         self.page_is_new = false;
         self.page_waited = Duration::ZERO;
-        self.lease
+        self.pooled
             .connection()?
             .start_search(&query, controls, budget, deadline)
             .await?;
@@ -242,7 +242,7 @@ impl PagedSearch {
     async fn read(&mut self) -> Result<Option<Pulled>, LdapError> {
         let deadline = self.deadline();
         let before = Instant::now();
-        let connection = self.lease.connection()?;
+        let connection = self.pooled.connection()?;
         let read = connection.next_entry(deadline).await;
         let waited = before.elapsed();
         self.page_waited += waited;
@@ -265,7 +265,7 @@ impl PagedSearch {
             Ok(Err(end)) => {
                 self.page_running = false;
                 self.stats.bytes += connection.bytes();
-                self.stats.references += u64::from(connection.references());
+                self.stats.search_result_references += u64::from(connection.search_result_references());
                 match self.base {
                     Some(seen) => self.base_answered(end.code, seen),
                     None => self.page_ended(end),
@@ -274,8 +274,8 @@ impl PagedSearch {
             Err(LdapError::ConnectionLost) if self.may_reconnect() => {
                 self.reconnected = true;
                 self.page_running = false;
-                self.lease
-                    .reopen(Instant::now() + self.lease.operation_timeout())
+                self.pooled
+                    .reopen(Instant::now() + self.pooled.operation_timeout())
                     .await?;
                 Ok(None)
             }
@@ -285,7 +285,7 @@ impl PagedSearch {
 
     /// Reads the schema, and hands on the entry that needs it.
     async fn name(&mut self) -> Result<Option<Pulled>, LdapError> {
-        let schema = self.lease.schema(self.deadline()).await?;
+        let schema = self.pooled.schema(self.deadline()).await?;
         self.renaming = (self.naming.under(schema), true);
         Ok(self.unnamed.take().map(|mut entry| {
             self.renaming.0.apply(&mut entry);
@@ -318,7 +318,7 @@ impl PagedSearch {
         let nothing_yet = first && self.page_entries == 0;
         match end.code {
             ResultCode::SUCCESS => {
-                self.lease.judge(self.page_waited, None);
+                self.pooled.judge(self.page_waited, None);
                 self.stats.pages += 1;
                 let control = match self.paged {
                     true => read_paged_results(&end.controls)?,
@@ -439,7 +439,7 @@ impl PagedSearch {
     /// The end of the next wait: the operation timeout without any message, a multiple of it for a page in
     /// all, and the budget for all pages. Time that the caller takes between entries does not count.
     fn deadline(&self) -> Instant {
-        let operation = self.lease.operation_timeout();
+        let operation = self.pooled.operation_timeout();
         let page = (operation * PAGE_WAIT_FACTOR).saturating_sub(self.page_waited);
         let whole = self.request.budget.time.saturating_sub(self.waited);
         Instant::now() + operation.min(page).min(whole)

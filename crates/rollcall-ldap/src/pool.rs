@@ -10,15 +10,15 @@ use rollcall_core::secret::Password;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::bulkhead::Bulkhead;
+use crate::circuit_breaker::{CircuitBreaker, HostStatus};
 use crate::config::{DirectoryConfig, PoolLimits};
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::error::{LdapError, Misconfiguration};
-use crate::gate::Gate;
-use crate::guard::Limits;
-use crate::guard::lane::Lane;
-use crate::health::{Health, HostStatus};
 use crate::result_code::{ResultClass, ResultCode};
+use crate::wire_guard::Limits;
+use crate::wire_guard::large_message_permit::LargeMessagePermit;
 
 /// For this long a refused service account is not tried again: each try may count towards its lockout.
 const REFUSAL_MEMORY: Duration = Duration::from_secs(60);
@@ -35,20 +35,20 @@ pub(crate) struct Pools {
     page_size: u32,
     pub(crate) dialect: Option<Dialect>,
     limits: PoolLimits,
-    service_gate: Gate,
-    bind_gate: Gate,
+    service_bulkhead: Bulkhead,
+    bind_bulkhead: Bulkhead,
     refusal: Mutex<Option<(Instant, ResultCode)>>,
     /// For large messages: one connection at a time.
-    lane: Arc<Semaphore>,
+    large_messages: Arc<Semaphore>,
     /// What the server knows, once that was needed. The hosts hold one tree.
     schema: OnceCell<Arc<Schema>>,
 }
 
-/// One host's idle connections and its health.
+/// One host's idle connections and its circuit breaker.
 struct Host {
     service: Mutex<Vec<Connection>>,
     bind: Mutex<Vec<Connection>>,
-    health: Health,
+    breaker: CircuitBreaker,
     /// It takes `<GUID=...>` for the name in a bind.
     guid_binds: OnceCell<bool>,
 }
@@ -74,7 +74,7 @@ impl Pools {
         let host = |_: &_| Host {
             service: Mutex::default(),
             bind: Mutex::default(),
-            health: Health::new(threshold),
+            breaker: CircuitBreaker::new(threshold),
             guid_binds: OnceCell::new(),
         };
         let hosts = endpoint.hosts.iter().map(host).collect();
@@ -87,33 +87,33 @@ impl Pools {
             page_size: config.settings.page_size,
             dialect: config.dialect,
             limits: config.limits,
-            service_gate: Gate::new(config.limits.service, config.limits.queue),
-            bind_gate: Gate::new(config.limits.bind, config.limits.queue),
+            service_bulkhead: Bulkhead::new(config.limits.service, config.limits.queue),
+            bind_bulkhead: Bulkhead::new(config.limits.bind, config.limits.queue),
             refusal: Mutex::default(),
-            lane: Arc::new(Semaphore::new(1)),
+            large_messages: Arc::new(Semaphore::new(1)),
             schema: OnceCell::new(),
         })
     }
 
     /// A connection from the pool, or a new one.
-    pub(crate) async fn lease(
+    pub(crate) async fn connection(
         self: &Arc<Self>,
         host: usize,
         role: Role,
         deadline: Instant,
-    ) -> Result<Lease, LdapError> {
-        let gate = match role {
-            Role::Service => &self.service_gate,
-            Role::Bind => &self.bind_gate,
+    ) -> Result<PooledConnection, LdapError> {
+        let bulkhead = match role {
+            Role::Service => &self.service_bulkhead,
+            Role::Bind => &self.bind_bulkhead,
         };
-        let place = gate.enter(deadline).await?;
+        let permit = bulkhead.enter(deadline).await?;
         let connection = self.take_or_open(host, role, deadline).await?;
-        Ok(Lease {
+        Ok(PooledConnection {
             connection: Some(connection),
             pools: self.clone(),
             host,
             role,
-            _place: place,
+            _permit: permit,
         })
     }
 
@@ -137,13 +137,13 @@ impl Pools {
 
     /// The hosts that may be tried now, by index, in order. Asked lazily: it marks probes.
     pub(crate) fn admitted(&self) -> impl Iterator<Item = usize> {
-        (0..self.hosts.len()).filter(|index| self.hosts[*index].health.admit(Instant::now()))
+        (0..self.hosts.len()).filter(|index| self.hosts[*index].breaker.admit(Instant::now()))
     }
 
     /// What was seen of each host.
     pub(crate) fn host_status(&self) -> Vec<HostStatus> {
         let now = Instant::now();
-        self.hosts.iter().map(|host| host.health.status(now)).collect()
+        self.hosts.iter().map(|host| host.breaker.status(now)).collect()
     }
 
     /// Whether the host takes `<GUID=...>` for the name in a bind, once that was found out.
@@ -207,13 +207,18 @@ impl Pools {
         }
         let stream = self.endpoint.open(&self.endpoint.hosts[host], deadline).await?;
         if let Some(end) = stream.certificate_end() {
-            self.hosts[host].health.showed_certificate(end);
+            self.hosts[host].breaker.showed_certificate(end);
         }
         let limits = match role {
             Role::Service => Limits::SEARCH,
             Role::Bind => Limits::BIND,
         };
-        let mut connection = Connection::new(stream, limits, Lane::of(self.lane.clone())).await?;
+        let mut connection = Connection::new(
+            stream,
+            limits,
+            LargeMessagePermit::of(self.large_messages.clone()),
+        )
+        .await?;
         if role == Role::Service {
             let deadline = deadline.min(Instant::now() + self.operation_timeout);
             let bound = connection
@@ -228,9 +233,9 @@ impl Pools {
         Ok(connection)
     }
 
-    /// A place among the connections bound as the service account.
-    pub(crate) async fn service_place(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, LdapError> {
-        self.service_gate.enter(deadline).await
+    /// A permit of the bulkhead of the connections bound as the service account.
+    pub(crate) async fn service_permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, LdapError> {
+        self.service_bulkhead.enter(deadline).await
     }
 
     /// Why the service account was refused a moment ago.
@@ -248,20 +253,20 @@ impl Pools {
 
     /// Keeps book of what an attempt says about the host.
     pub(crate) fn judge(&self, host: usize, before: Instant, error: Option<&LdapError>) {
-        let health = &self.hosts[host].health;
+        let breaker = &self.hosts[host].breaker;
         match error {
-            None => health.succeeded(Instant::now()),
+            None => breaker.succeeded(Instant::now()),
             Some(error @ (LdapError::BindRefused(_) | LdapError::EgressDenied))
                 if !error.is_host_failure() =>
             {
-                health.turned_down(Instant::now(), error);
+                breaker.turned_down(Instant::now(), error);
             }
             Some(error) if !error.is_host_failure() => {}
             Some(LdapError::Timeout) if before.elapsed() < TELLING_WAIT => {}
             Some(error)
                 if error.is_timeout()
                     && before.elapsed() < TELLING_WAIT.min(self.endpoint.connect_timeout) => {}
-            Some(error) => health.failed(Instant::now(), error),
+            Some(error) => breaker.failed(Instant::now(), error),
         }
     }
 }
@@ -276,15 +281,15 @@ impl Host {
 }
 
 /// A connection taken from a pool. It goes back when dropped, if it still can be used.
-pub(crate) struct Lease {
+pub(crate) struct PooledConnection {
     connection: Option<Connection>,
     pools: Arc<Pools>,
     pub(crate) host: usize,
     role: Role,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Lease {
+impl PooledConnection {
     pub(crate) fn connection(&mut self) -> Result<&mut Connection, LdapError> {
         self.connection.as_mut().ok_or(LdapError::ConnectionLost)
     }
@@ -319,7 +324,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take()
             && self.pools.is_fresh(&connection)

@@ -9,16 +9,16 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::bare;
 use crate::ber;
 use crate::dial;
 use crate::error::LdapError;
-use crate::guard::frame;
-use crate::guard::vet::{self, Answer, Operation, Request};
+use crate::exchange;
 use crate::protocol_violation::ProtocolViolation;
 use crate::start_tls;
 use crate::tls::old::{self, Old};
 use crate::tls::{TlsFailure, detect};
+use crate::wire_guard::frame;
+use crate::wire_guard::vet::{self, Answer, Operation, Request};
 
 /// Some servers answer with all of their root DSE, whatever was asked for, and a large one has some hundreds of values.
 const MAX_ANSWER: usize = 256 << 10;
@@ -30,7 +30,7 @@ const REQUEST: Request = Request {
 
 /// Asks for nothing in the root DSE, as nobody. Every LDAP server answers that, be it with a refusal.
 pub(crate) async fn plain_ldap(stream: &mut TcpStream, deadline: Instant) -> Result<(), LdapError> {
-    bare::ask(stream, &encode(), MAX_ANSWER, judge, deadline).await
+    exchange::request(stream, &encode(), MAX_ANSWER, judge, deadline).await
 }
 
 /// True if a new connection there is answered in plain LDAP.
@@ -82,7 +82,7 @@ fn encode() -> Vec<u8> {
     let mut attributes = Vec::new();
     ber::put(&mut attributes, 0x04, b"1.1");
     ber::put(&mut search, 0x30, &attributes);
-    bare::message(0x63, &search)
+    exchange::message(0x63, &search)
 }
 
 /// What the bytes received so far mean; `None` while the answer is incomplete.
@@ -101,7 +101,7 @@ fn judge(bytes: &mut [u8]) -> Option<Result<(), LdapError>> {
                 return Some(Err(LdapError::Protocol(ProtocolViolation::UnknownMessageId)));
             }
             Ok(Answer::Disconnection(notice)) => return Some(Err(LdapError::Disconnected(notice))),
-            Ok(Answer::Entry { .. } | Answer::Reference | Answer::Noise) => rest = behind,
+            Ok(Answer::Entry { .. } | Answer::SearchResultReference | Answer::Noise) => rest = behind,
             Err(violation) => return Some(Err(LdapError::Protocol(violation))),
         }
     }

@@ -88,9 +88,9 @@ impl RootDse {
     }
 
     /// The trees where people may be: Active Directory's domain, else all that are not the server's own.
-    pub fn data_contexts(&self) -> Vec<String> {
+    pub fn data_naming_contexts(&self) -> Vec<String> {
         match &self.default_naming_context {
-            Some(context) if self.dialect == Dialect::ActiveDirectory => vec![context.clone()],
+            Some(naming_context) if self.dialect == Dialect::ActiveDirectory => vec![naming_context.clone()],
             _ => {
                 let own = [
                     "cn=config",
@@ -100,9 +100,9 @@ impl RootDse {
                     "o=ipaca",
                     "cn=accesslog",
                 ];
-                let contexts = self.naming_contexts.iter();
-                contexts
-                    .filter(|context| !own.contains(&context.to_lowercase().as_str()))
+                let naming_contexts = self.naming_contexts.iter();
+                naming_contexts
+                    .filter(|naming_context| !own.contains(&naming_context.to_lowercase().as_str()))
                     .cloned()
                     .collect()
             }
@@ -179,8 +179,8 @@ mod tests {
             ("namingContexts", "DC=lab"),
             ("namingContexts", "CN=Schema,CN=Configuration,DC=lab"),
         ]);
-        assert_eq!(domain.data_contexts(), ["DC=lab"]);
+        assert_eq!(domain.data_naming_contexts(), ["DC=lab"]);
         let other = root(&[("namingContexts", "dc=a"), ("namingContexts", "cn=config")]);
-        assert_eq!(other.data_contexts(), ["dc=a"]);
+        assert_eq!(other.data_naming_contexts(), ["dc=a"]);
     }
 }

@@ -1,4 +1,4 @@
-//! StartTLS (RFC 4511 section 4.14), done on the bare socket before ldap3 exists.
+//! StartTLS (RFC 4511 section 4.14), done on the socket itself before ldap3 exists.
 //!
 //! It fails closed: whatever is not exactly one successful answer to the one request ends the connection,
 //! and so does any byte that arrives behind that answer before the handshake, since somebody on the way
@@ -7,13 +7,13 @@
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::bare;
 use crate::ber;
 use crate::error::LdapError;
-use crate::guard::frame;
-use crate::guard::vet::{self, Answer, Operation, Request};
+use crate::exchange;
 use crate::protocol_violation::ProtocolViolation;
 use crate::result_code::ResultCode;
+use crate::wire_guard::frame;
+use crate::wire_guard::vet::{self, Answer, Operation, Request};
 
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
 /// More than the answer to StartTLS needs.
@@ -25,13 +25,13 @@ const REQUEST: Request = Request {
 
 /// Asks for TLS. On success the server waits for the handshake and nothing else has been read.
 pub(crate) async fn request(stream: &mut TcpStream, deadline: Instant) -> Result<(), LdapError> {
-    bare::ask(stream, &encode(), MAX_ANSWER, judge, deadline).await
+    exchange::request(stream, &encode(), MAX_ANSWER, judge, deadline).await
 }
 
 fn encode() -> Vec<u8> {
     let mut name = Vec::new();
     ber::put(&mut name, 0x80, START_TLS);
-    bare::message(0x77, &name)
+    exchange::message(0x77, &name)
 }
 
 /// What the bytes received so far mean; `None` while the answer is incomplete.

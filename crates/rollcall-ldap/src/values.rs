@@ -13,16 +13,16 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
-use crate::bare;
 use crate::ber;
 use crate::directory::LdapDirectory;
 use crate::endpoint::Stream;
 use crate::error::LdapError;
-use crate::guard::vet::{self, Answer, Operation, Request};
-use crate::guard::{MAX_NOISE, MAX_OTHER};
+use crate::exchange;
 use crate::pool::Pools;
 use crate::protocol_violation::ProtocolViolation;
 use crate::result_code::ResultCode;
+use crate::wire_guard::vet::{self, Answer, Operation, Request};
+use crate::wire_guard::{MAX_NOISE, MAX_OTHER};
 
 /// Bytes of one answer. Ten million members have DNs of 100 bytes on average.
 const MAX_BYTES: u64 = 1 << 30;
@@ -32,14 +32,14 @@ const MAX_VALUE: u64 = 64 << 10;
 const MAX_TIME: Duration = Duration::from_secs(900);
 /// Elements of a message that is no entry.
 const MAX_ELEMENTS: u32 = 1_000;
-/// The id of the message of [`bare::message`].
+/// The id of the message of [`exchange::message`].
 const MESSAGE_ID: u32 = 1;
 
 /// A connection, bound as the service account, that reads entries with any number of values. After an error it must not
 /// be used again.
 pub struct ValueReader {
     wire: Wire<Box<dyn Io>>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -95,7 +95,7 @@ impl Pools {
             return Err(LdapError::BindRefused(code));
         }
         let deadline = Instant::now() + self.endpoint.connect_timeout + self.operation_timeout;
-        let place = self.service_place(deadline).await?;
+        let permit = self.service_permit(deadline).await?;
         let stream = self.endpoint.open(&self.endpoint.hosts[host], deadline).await?;
         let stream: Box<dyn Io> = match stream {
             Stream::Plain(tcp) => Box::new(tcp),
@@ -108,7 +108,10 @@ impl Pools {
             self.note_refusal(code);
             return Err(LdapError::BindRefused(code));
         }
-        Ok(ValueReader { wire, _place: place })
+        Ok(ValueReader {
+            wire,
+            _permit: permit,
+        })
     }
 }
 
@@ -126,7 +129,7 @@ fn search(dn: &str, attributes: &[&str]) -> Vec<u8> {
     ber::put(&mut operation, 0x01, &[0]); // types and values
     ber::put(&mut operation, 0x87, b"objectClass");
     ber::put(&mut operation, 0x30, &names);
-    bare::message(0x63, &operation)
+    exchange::message(0x63, &operation)
 }
 
 fn bind(name: &str, password: &Password) -> Zeroizing<Vec<u8>> {
@@ -134,7 +137,7 @@ fn bind(name: &str, password: &Password) -> Zeroizing<Vec<u8>> {
     ber::put(&mut operation, 0x02, &[3]);
     ber::put(&mut operation, 0x04, name.as_bytes());
     ber::put(&mut operation, 0x80, password.expose().as_bytes());
-    Zeroizing::new(bare::message(0x60, &operation))
+    Zeroizing::new(exchange::message(0x60, &operation))
 }
 
 /// The header of an element: its tag and the length of its content.
@@ -223,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             match vetted.answer {
                 Answer::Final => return Ok((result_code(&rest)?, found)),
                 Answer::Disconnection(notice) => return Err(LdapError::Disconnected(notice)),
-                Answer::Reference | Answer::Noise => {}
+                Answer::SearchResultReference | Answer::Noise => {}
                 Answer::Entry { .. } => {
                     return Err(violation(ProtocolViolation::TooManyEntries { limit: 1 }));
                 }

@@ -51,7 +51,7 @@ pub struct OpenDirectory {
 #[derive(Clone, Debug)]
 struct Server {
     dialect: Dialect,
-    contexts: Arc<[String]>,
+    naming_contexts: Arc<[String]>,
 }
 
 type Key = (TenantId, DirectoryId);
@@ -96,8 +96,8 @@ impl OpenDirectory {
     ///
     /// # Errors
     /// The root DSE cannot be read.
-    pub async fn contexts(&self, deadline: Instant) -> Result<Arc<[String]>, LdapError> {
-        Ok(self.server(deadline).await?.contexts)
+    pub async fn naming_contexts(&self, deadline: Instant) -> Result<Arc<[String]>, LdapError> {
+        Ok(self.server(deadline).await?.naming_contexts)
     }
 
     async fn server(&self, deadline: Instant) -> Result<Server, LdapError> {
@@ -112,7 +112,7 @@ impl OpenDirectory {
         let root = self.ldap.root_dse(deadline).await?;
         let server = Server {
             dialect: root.dialect,
-            contexts: root.data_contexts().into(),
+            naming_contexts: root.data_naming_contexts().into(),
         };
         *known = Some((Instant::now(), server.clone()));
         Ok(server)

@@ -58,14 +58,18 @@ pub(crate) async fn look_at(
     directory: &LdapDirectory,
     dialect: Dialect,
     group: &str,
-    contexts: &[String],
+    naming_contexts: &[String],
     deadline: Instant,
 ) -> Result<Group, Unevaluated> {
     if let Some(entry) = read(directory, group, &["objectClass", "memberURL"], deadline).await? {
         return Ok(kind(dialect, &entry));
     }
-    let (parent, context) = (parent(group), context_of(group, contexts));
-    for above in parent.iter().chain(context).filter(|above| !above.is_empty()) {
+    let (parent, naming_context) = (parent(group), naming_context_of(group, naming_contexts));
+    for above in parent
+        .iter()
+        .chain(naming_context)
+        .filter(|above| !above.is_empty())
+    {
         if read(directory, above, &["1.1"], deadline).await?.is_some() {
             return Ok(Group::Gone);
         }
@@ -104,10 +108,15 @@ async fn read(
 }
 
 /// The tree that holds an entry: the innermost of them.
-pub(crate) fn context_of<'a>(dn: &str, contexts: &'a [String]) -> Option<&'a String> {
+pub(crate) fn naming_context_of<'a>(dn: &str, naming_contexts: &'a [String]) -> Option<&'a String> {
     let dn = Dn::parse(dn).ok()?;
-    let holds = |context: &&String| Dn::parse(context).is_ok_and(|context| dn.is_within(&context));
-    contexts.iter().filter(holds).max_by_key(|context| context.len())
+    let holds = |naming_context: &&String| {
+        Dn::parse(naming_context).is_ok_and(|naming_context| dn.is_within(&naming_context))
+    };
+    naming_contexts
+        .iter()
+        .filter(holds)
+        .max_by_key(|naming_context| naming_context.len())
 }
 
 /// The DN above this one, as it is written. `None` if there is none.
@@ -135,8 +144,8 @@ mod tests {
 
     #[test]
     fn the_innermost_tree_holds_an_entry() {
-        let contexts = ["dc=c", "ou=b,dc=c", "dc=d"].map(str::to_owned);
-        let of = |dn: &str| context_of(dn, &contexts).map(String::as_str);
+        let naming_contexts = ["dc=c", "ou=b,dc=c", "dc=d"].map(str::to_owned);
+        let of = |dn: &str| naming_context_of(dn, &naming_contexts).map(String::as_str);
         assert_eq!(of("cn=a,OU=b, dc=c"), Some("ou=b,dc=c"));
         assert_eq!(of("cn=a,dc=c"), Some("dc=c"));
         assert_eq!(of("cn=a,dc=x"), None);

@@ -20,7 +20,7 @@ const BATCHES_AHEAD: usize = 16;
 #[derive(Debug, Default)]
 pub struct PullSummary {
     /// Search result references, which nobody follows.
-    pub referrals: u64,
+    pub search_result_references: u64,
     /// Why something may be missing, a sentence each. Empty: an entry that did not come is not there.
     pub gaps: Vec<String>,
 }
@@ -160,7 +160,7 @@ impl Reader {
     }
 
     fn take_stats(&mut self, stats: &SearchStats) {
-        self.summary.referrals += stats.references;
+        self.summary.search_result_references += stats.search_result_references;
         let entries = u32::try_from(stats.entries).unwrap_or(u32::MAX);
         self.room = self.room.saturating_sub(entries);
     }

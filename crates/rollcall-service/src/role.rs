@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::groups::{
-    BY_DN, Group, NO_MEMBERS_SHOWN, NOT_EXPANDED, TREE_NOT_READABLE, Unevaluated, context_of, look_at,
+    BY_DN, Group, NO_MEMBERS_SHOWN, NOT_EXPANDED, TREE_NOT_READABLE, Unevaluated, look_at, naming_context_of,
 };
 use crate::scope::matches;
 
@@ -95,7 +95,7 @@ fn name_of(condition: &RoleCondition) -> String {
 pub struct Rules<'a> {
     directory: &'a LdapDirectory,
     dialect: Dialect,
-    contexts: &'a [String],
+    naming_contexts: &'a [String],
     settings: &'a UserSyncSettings,
     groups: Vec<OnceCell<Result<Group, Unevaluated>>>,
 }
@@ -119,18 +119,18 @@ impl<'a> Person<'a> {
 }
 
 impl<'a> Rules<'a> {
-    /// The rules of a user sync on a directory of this kind. `contexts` are the trees that the server has; none are
+    /// The rules of a user sync on a directory of this kind. `naming_contexts` are the trees that the server has; none are
     /// needed where no rule names a group.
     pub fn new(
         directory: &'a LdapDirectory,
         dialect: Dialect,
-        contexts: &'a [String],
+        naming_contexts: &'a [String],
         settings: &'a UserSyncSettings,
     ) -> Self {
         Self {
             directory,
             dialect,
-            contexts,
+            naming_contexts,
             settings,
             groups: settings.role_rules.iter().map(|_| OnceCell::new()).collect(),
         }
@@ -203,7 +203,15 @@ impl<'a> Rules<'a> {
     }
 
     async fn group(&self, rule: usize, group: &str, deadline: Instant) -> Result<Group, Unevaluated> {
-        let look = || look_at(self.directory, self.dialect, group, self.contexts, deadline);
+        let look = || {
+            look_at(
+                self.directory,
+                self.dialect,
+                group,
+                self.naming_contexts,
+                deadline,
+            )
+        };
         match self.groups.get(rule) {
             Some(known) => known.get_or_init(look).await.clone(),
             None => look().await,
@@ -242,8 +250,8 @@ impl<'a> Rules<'a> {
         if above.groups.contains(&wanted) {
             return Ok(true);
         }
-        if context_of(group, &above.unread)
-            .is_some_and(|unread| Some(unread) == context_of(group, self.contexts))
+        if naming_context_of(group, &above.unread)
+            .is_some_and(|unread| Some(unread) == naming_context_of(group, self.naming_contexts))
         {
             return Err(TREE_NOT_READABLE.into());
         }
@@ -267,7 +275,7 @@ impl<'a> Rules<'a> {
             } => {
                 let mut dns = vec![person.dn.to_owned()];
                 dns.extend(above.dns.iter().cloned());
-                let is_found = found_by_class && context_of(group, self.contexts).is_some();
+                let is_found = found_by_class && naming_context_of(group, self.naming_contexts).is_some();
                 if !is_found && self.directory.names_a_member(group, &dns, uids, deadline).await? {
                     return Ok(true);
                 }
@@ -309,7 +317,7 @@ impl<'a> Rules<'a> {
             let uids = self.uids(person, deadline).await?;
             let groups = self
                 .directory
-                .groups_above(person.dn, uids, self.contexts, deadline);
+                .groups_above(person.dn, uids, self.naming_contexts, deadline);
             groups.await
         };
         person.above.get_or_init(find).await

@@ -16,7 +16,8 @@ use rollcall_ldap::{LdapDirectory, LdapError, ResultCode, Sid, ValueReader, grou
 use tokio::time::Instant;
 
 use crate::groups::{
-    BY_DN, BY_UID, Group, NO_MEMBERS_SHOWN, NOT_EXPANDED, TREE_NOT_READABLE, Unevaluated, context_of, look_at,
+    BY_DN, BY_UID, Group, NO_MEMBERS_SHOWN, NOT_EXPANDED, TREE_NOT_READABLE, Unevaluated, look_at,
+    naming_context_of,
 };
 use crate::pull::{Pull, canonical};
 use crate::role::RuleProblem;
@@ -99,7 +100,7 @@ pub struct RunSource<'a> {
     /// How its entries are read.
     pub reader: &'a EntryReader,
     /// The trees that the server has.
-    pub contexts: &'a [String],
+    pub naming_contexts: &'a [String],
     /// The longest time for one operation.
     pub timeout: Duration,
     /// Entries that the searches for one question may bring.
@@ -168,10 +169,12 @@ impl Evaluation<'_> {
             RoleCondition::Filter(filter) => self.matching(filter, &[], |_| true, &mut members).await?,
             RoleCondition::GroupDn(group) => {
                 let RunSource {
-                    directory, contexts, ..
+                    directory,
+                    naming_contexts,
+                    ..
                 } = self.source;
                 let (dialect, deadline) = (self.source.reader.dialect(), self.deadline());
-                match look_at(directory, dialect, group, contexts, deadline).await? {
+                match look_at(directory, dialect, group, naming_contexts, deadline).await? {
                     Group::Gone => return Ok(Members::GroupGone),
                     _ if dialect == Dialect::ActiveDirectory => self.in_chain_of(group, &mut members).await?,
                     kind => self.under(group, kind, &mut members).await?,
@@ -216,9 +219,13 @@ impl Evaluation<'_> {
         let filter = in_chain(group).to_string();
         self.matching(&filter, &[], |_| true, members).await?;
         let RunSource {
-            directory, contexts, ..
+            directory,
+            naming_contexts,
+            ..
         } = self.source;
-        let groups = directory.primary_groups(group, contexts, self.deadline()).await?;
+        let groups = directory
+            .primary_groups(group, naming_contexts, self.deadline())
+            .await?;
         let groups: HashSet<Sid> = groups.into_iter().collect();
         let relative: Vec<u32> = groups.iter().filter_map(Sid::relative_id).collect();
         for some in relative.chunks(GROUPS_AT_ONCE) {
@@ -239,8 +246,8 @@ impl Evaluation<'_> {
             Some(groups) => groups,
             None => self.all_groups().await?,
         };
-        let unread = context_of(group, &groups.unread);
-        let unreadable = unread.is_some() && unread == context_of(group, self.source.contexts);
+        let unread = naming_context_of(group, &groups.unread);
+        let unreadable = unread.is_some() && unread == naming_context_of(group, self.source.naming_contexts);
         let result = match unreadable {
             true => Err(TREE_NOT_READABLE.into()),
             false => self.descend(group, kind, &groups.dns, members).await,
@@ -309,9 +316,9 @@ impl Evaluation<'_> {
             unread: Vec::new(),
         };
         let attributes = ["1.1".to_owned()];
-        for context in self.source.contexts {
+        for naming_context in self.source.naming_contexts {
             let search = Search {
-                base_dn: context.clone(),
+                base_dn: naming_context.clone(),
                 scope: SearchScope::Subtree,
                 filter: group_classes(),
             };
@@ -332,7 +339,7 @@ impl Evaluation<'_> {
             match pull.finish().await {
                 Ok(summary) => whole(summary.gaps)?,
                 Err(LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT)) => {
-                    groups.unread.push(context.clone());
+                    groups.unread.push(naming_context.clone());
                 }
                 Err(error) => return Err(error.into()),
             }

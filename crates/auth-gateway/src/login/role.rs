@@ -17,15 +17,15 @@ pub async fn role(
 ) -> RoleFinding {
     let by_group =
         |rule: &rollcall_core::user_sync::RoleRule| matches!(rule.condition, RoleCondition::GroupDn(_));
-    let contexts = match settings.role_rules.iter().any(by_group) {
-        true => directory.contexts(deadline).await,
+    let naming_contexts = match settings.role_rules.iter().any(by_group) {
+        true => directory.naming_contexts(deadline).await,
         false => Ok([].into()),
     };
-    let Ok(contexts) = contexts else {
+    let Ok(naming_contexts) = naming_contexts else {
         // Without them nobody knows where groups within groups are: no rule has an answer.
         return RoleFinding::of(&settings.role, &settings.role_rules, &[]);
     };
-    let rules = Rules::new(&directory.ldap, dialect, &contexts, settings);
+    let rules = Rules::new(&directory.ldap, dialect, &naming_contexts, settings);
     let (finding, problems) = rules.role(&Person::at(dn), deadline).await;
     for problem in problems {
         if problem.kind == RuleProblemKind::Unevaluated {

@@ -22,13 +22,13 @@ use crate::connection::Connection;
 use crate::dial;
 use crate::endpoint::{Endpoint, Stream};
 use crate::error::{DialFailure, LdapError};
-use crate::guard::Limits;
-use crate::guard::lane::Lane;
 use crate::lookup::find;
 use crate::protocol_violation::{ProtocolViolation, Spoken};
 use crate::result_code::ResultCode;
 use crate::root_dse::{self, RootDse};
 use crate::tls::TlsFacts;
+use crate::wire_guard::Limits;
+use crate::wire_guard::large_message_permit::LargeMessagePermit;
 
 const HOST_STAGES: [StageKind; 6] = [
     StageKind::EgressPolicy,
@@ -318,8 +318,8 @@ impl HostStages<'_> {
         let deadline = self
             .deadline
             .min(Instant::now() + self.config.settings.operation_timeout);
-        let lane = Lane::of(Arc::new(Semaphore::new(1)));
-        let connection = match Connection::new(stream, Limits::SEARCH, lane).await {
+        let permit = LargeMessagePermit::of(Arc::new(Semaphore::new(1)));
+        let connection = match Connection::new(stream, Limits::SEARCH, permit).await {
             Ok(mut connection) => {
                 let settings = &self.config.settings;
                 let bind =

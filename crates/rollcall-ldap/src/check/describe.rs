@@ -138,8 +138,8 @@ pub(super) fn root_dse(root: &RootDse, stages: &mut Stages) {
         .as_ref()
         .map(|vendor| format!(" ({vendor})"))
         .unwrap_or_default();
-    let contexts = root.data_contexts().join("; ");
-    let message = format!("{kind}{vendor}, with the trees {contexts}.");
+    let naming_contexts = root.data_naming_contexts().join("; ");
+    let message = format!("{kind}{vendor}, with the naming contexts {naming_contexts}.");
     match root.supports(PAGED_RESULTS) {
         true => stages.pass(StageKind::RootDse, message),
         false => stages.warn(

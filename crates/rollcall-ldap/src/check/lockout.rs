@@ -57,19 +57,19 @@ fn sources(root: &RootDse) -> Vec<Source> {
     };
     let any = "(objectClass=*)";
     let mut sources = Vec::new();
-    for context in root.data_contexts() {
+    for naming_context in root.data_naming_contexts() {
         match root.dialect {
             Dialect::ActiveDirectory => {
                 let head = ["lockoutThreshold", "lockOutObservationWindow"];
                 sources.push(source(
-                    context.clone(),
+                    naming_context.clone(),
                     SearchScope::Base,
                     any,
                     &head,
                     read_domain,
                 ));
                 let fine = ["msDS-LockoutThreshold", "msDS-LockoutObservationWindow"];
-                let container = format!("CN=Password Settings Container,CN=System,{context}");
+                let container = format!("CN=Password Settings Container,CN=System,{naming_context}");
                 let filter = "(objectClass=msDS-PasswordSettings)";
                 sources.push(source(
                     container,
@@ -82,7 +82,7 @@ fn sources(root: &RootDse) -> Vec<Source> {
             Dialect::OpenLdap | Dialect::Generic => {
                 let policy = ["pwdLockout", "pwdMaxFailure", "pwdFailureCountInterval"];
                 sources.push(source(
-                    context,
+                    naming_context,
                     SearchScope::Subtree,
                     "(pwdMaxFailure=*)",
                     &policy,
@@ -93,7 +93,7 @@ fn sources(root: &RootDse) -> Vec<Source> {
                 let kerberos = ["krbPwdMaxFailure", "krbPwdFailureCountInterval"];
                 let filter = "(objectClass=krbPwdPolicy)";
                 sources.push(source(
-                    context.clone(),
+                    naming_context.clone(),
                     SearchScope::Subtree,
                     filter,
                     &kerberos,
@@ -105,7 +105,13 @@ fn sources(root: &RootDse) -> Vec<Source> {
                     "passwordResetFailureCount",
                 ];
                 let filter = "(objectClass=passwordPolicy)";
-                sources.push(source(context, SearchScope::Subtree, filter, &local, read_389));
+                sources.push(source(
+                    naming_context,
+                    SearchScope::Subtree,
+                    filter,
+                    &local,
+                    read_389,
+                ));
             }
         }
     }

@@ -225,7 +225,7 @@ async fn effective_rights(
     };
     let mut evidence = Vec::new();
     let mut objects = 0;
-    for context in root.data_contexts() {
+    for naming_context in root.data_naming_contexts() {
         for (scope, filter) in [
             (SearchScope::Base, "(objectClass=*)"),
             (SearchScope::Subtree, "(objectClass=organizationalUnit)"),
@@ -233,7 +233,7 @@ async fn effective_rights(
             (SearchScope::Subtree, "(objectClass=groupOfNames)"),
         ] {
             let query = Query {
-                base: context.clone(),
+                base: naming_context.clone(),
                 scope,
                 filter: filter.to_owned(),
                 attributes: vec!["*".into(), "userPassword".into(), "nsAccountLock".into()],

@@ -13,8 +13,8 @@ use ldap_parser::ldap::{LdapMessage, LdapResult, ProtocolOp};
 
 use super::{ID, MAX_ELEMENTS, OPERATIONS};
 use crate::entry::from_tree;
-use crate::guard::vet::{Answer, Request, vet};
 use crate::protocol_violation::ProtocolViolation;
+use crate::wire_guard::vet::{Answer, Request, vet};
 
 /// A message as a decoder reads it.
 #[derive(PartialEq, Eq, Debug)]
@@ -217,7 +217,7 @@ fn theirs(message: &[u8]) -> Option<Reading> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::vet::Operation;
+    use crate::wire_guard::vet::Operation;
 
     #[test]
     fn each_reason_to_be_stricter_has_an_example() {

@@ -11,11 +11,11 @@ use tokio::sync::Semaphore;
 
 use super::{ID, OPERATIONS};
 use crate::ber;
-use crate::guard::frame::message_length;
-use crate::guard::lane::Lane;
-use crate::guard::link::{Budget, Link, Stop};
-use crate::guard::vet::{Answer, Operation, Request, vet};
-use crate::guard::{Guard, Limits, MAX_NOISE, MAX_OTHER, MAX_REQUEST};
+use crate::wire_guard::frame::message_length;
+use crate::wire_guard::large_message_permit::LargeMessagePermit;
+use crate::wire_guard::link::{Budget, Link, Stop};
+use crate::wire_guard::vet::{Answer, Operation, Request, vet};
+use crate::wire_guard::{Limits, MAX_NOISE, MAX_OTHER, MAX_REQUEST, WireGuard};
 
 const LIMITS: Limits = Limits::BIND;
 
@@ -85,7 +85,7 @@ fn let_through(mut stream: &[u8], operation: Operation) -> Vec<u8> {
                 through.extend(message);
                 request = None;
             }
-            Answer::Reference => {}
+            Answer::SearchResultReference => {}
             Answer::Noise => noise += 1,
             Answer::Disconnection(_) => break,
         }
@@ -107,8 +107,8 @@ fn run(requests: &[u8], answers: &[u8], pipe: u8, chunk: u8) -> (Vec<u8>, Vec<u8
         entries: u32::MAX,
         bytes: u64::MAX,
     });
-    let lane = Lane::of(Arc::new(Semaphore::new(1)));
-    let guard = Guard::new(ours_to_server, ours_to_library, link.clone(), LIMITS, lane);
+    let permit = LargeMessagePermit::of(Arc::new(Semaphore::new(1)));
+    let guard = WireGuard::new(ours_to_server, ours_to_library, link.clone(), LIMITS, permit);
     let mut guard = pin!(guard.run());
     let waker = noop_waker();
     let mut cx = Context::from_waker(&waker);

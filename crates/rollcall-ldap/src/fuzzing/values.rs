@@ -116,7 +116,7 @@ pub fn server_facts(text: &[u8]) {
     let names: Vec<String> = crate::root_dse::query().attributes;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let root = RootDse::from_entry(&entry(&names, &values));
-    assert!(root.naming_contexts.len() <= 200 && root.data_contexts().len() <= 200);
+    assert!(root.naming_contexts.len() <= 200 && root.data_naming_contexts().len() <= 200);
     let schema = Schema::from_entry(&entry(&["attributeTypes"], &values));
     let _ = schema.is_empty() || schema.defines("cn");
 }

@@ -47,7 +47,7 @@ fn entry(attributes: &[(&str, &[&[u8]])]) -> Vec<u8> {
         )
     };
     let attributes: Vec<u8> = attributes.iter().flat_map(attribute).collect();
-    bare::message(
+    exchange::message(
         0x64,
         &[element(0x04, b"cn=g"), element(0x30, &attributes)].concat(),
     )
@@ -55,7 +55,7 @@ fn entry(attributes: &[(&str, &[&[u8]])]) -> Vec<u8> {
 
 fn done(code: u8) -> Vec<u8> {
     let result = [element(0x0a, &[code]), element(0x04, b""), element(0x04, b"")].concat();
-    bare::message(0x65, &result)
+    exchange::message(0x65, &result)
 }
 
 type Read = Result<(ResultCode, bool), LdapError>;

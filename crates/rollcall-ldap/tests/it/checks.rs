@@ -89,7 +89,10 @@ async fn a_good_server_passes_every_stage() {
     expected.push((StageKind::Privilege, StageResult::Skipped));
     assert_eq!(results, expected, "{:#?}", check.report);
     assert_eq!(check.root_dse().unwrap().dialect, Dialect::OpenLdap);
-    assert_eq!(check.root_dse().unwrap().data_contexts(), [slapd.base_dn()]);
+    assert_eq!(
+        check.root_dse().unwrap().data_naming_contexts(),
+        [slapd.base_dn()]
+    );
     let tls = check.hosts[0].tls.as_ref().unwrap();
     assert_eq!(tls.version, "TLS 1.3");
     assert!(tls.chain[0].names.contains(&"127.0.0.1".to_owned()));

@@ -32,7 +32,7 @@ async fn references_are_counted_and_not_followed() {
     let SearchOutcome::Complete(stats) = outcome else {
         panic!("{outcome:?}")
     };
-    assert_eq!((entries.len(), stats.references), (2, 2));
+    assert_eq!((entries.len(), stats.search_result_references), (2, 2));
     assert_eq!(attacker.connections(), 0);
 }
 

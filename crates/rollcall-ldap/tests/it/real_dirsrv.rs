@@ -179,7 +179,10 @@ async fn a_search_in_pages_finds_what_ldapsearch_finds() {
     let SearchOutcome::Complete(stats) = outcome else {
         panic!("{outcome:?}")
     };
-    assert_eq!((stats.entries, stats.pages, stats.references), (6, 3, 0));
+    assert_eq!(
+        (stats.entries, stats.pages, stats.search_result_references),
+        (6, 3, 0)
+    );
     let ldif = domain
         .server
         .search(&["-b", base, "(objectClass=inetOrgPerson)", "uid"])
@@ -209,11 +212,11 @@ async fn membership_comes_through_all_levels() {
     let entry = entry.unwrap().unwrap();
     // `outer` is being renamed by another test.
     assert_eq!(entry.values("memberOf").len(), 3);
-    let contexts = [domain.server.base_dn().to_owned()];
+    let naming_contexts = [domain.server.base_dn().to_owned()];
     for (group, directly) in [("inner", true), ("middle", false)] {
         let dn = format!("cn={group},ou=Groups,{}", domain.server.base_dn());
         assert!(entry.texts("memberOf").any(|member_of| member_of == dn), "{dn}");
-        let above = directory.groups_above(&normal, &[], &contexts, in_seconds(20));
+        let above = directory.groups_above(&normal, &[], &naming_contexts, in_seconds(20));
         assert!(
             above.await.unwrap().groups.contains(&Dn::parse(&dn).unwrap()),
             "{dn}"

@@ -233,7 +233,11 @@ async fn references_at_the_root_of_the_domain_are_counted_or_not_even_made() {
             panic!("{outcome:?}")
         };
         assert_eq!(entries.len(), 1);
-        assert_eq!(stats.references > 0, references, "{base}: {stats:?}");
+        assert_eq!(
+            stats.search_result_references > 0,
+            references,
+            "{base}: {stats:?}"
+        );
     }
 }
 
@@ -292,7 +296,7 @@ async fn primary_groups_and_nested_groups_have_their_members() {
     let Some(domain) = domain() else { return };
     let directory = domain.directory(domain.settings());
     let base = domain.dc.base_dn();
-    let contexts = [base.to_owned()];
+    let naming_contexts = [base.to_owned()];
     let person = domain.dc.person(SambaPerson::Normal).dn;
     // `outer` is being moved by another test.
     for (group, expected) in [
@@ -317,7 +321,7 @@ async fn primary_groups_and_nested_groups_have_their_members() {
         (domain.group("middle"), false),
     ] {
         let groups = directory
-            .primary_groups(&group, &contexts, in_seconds(20))
+            .primary_groups(&group, &naming_contexts, in_seconds(20))
             .await
             .unwrap();
         assert!(!groups.is_empty());

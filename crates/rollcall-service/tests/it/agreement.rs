@@ -28,7 +28,7 @@ const MAX_ENTRIES: u32 = 100_000;
 pub(crate) struct Sync {
     pub(crate) directory: LdapDirectory,
     pub(crate) dialect: Dialect,
-    pub(crate) contexts: Vec<String>,
+    pub(crate) naming_contexts: Vec<String>,
     pub(crate) settings: UserSyncSettings,
 }
 
@@ -100,7 +100,7 @@ impl Access {
         Sync {
             directory,
             dialect: root.dialect,
-            contexts: root.data_contexts(),
+            naming_contexts: root.data_naming_contexts(),
             settings: settings(base, login, role_rules),
         }
     }
@@ -121,7 +121,7 @@ impl Sync {
         let source = RunSource {
             directory: &self.directory,
             reader: &reader,
-            contexts: &self.contexts,
+            naming_contexts: &self.naming_contexts,
             timeout: Duration::from_secs(60),
             max_entries: MAX_ENTRIES,
         };
@@ -146,7 +146,12 @@ impl Sync {
 
     /// As a login of the person at this DN finds out.
     pub(crate) async fn at_a_login(&self, dn: &str) -> (RoleFinding, Vec<RuleProblem>) {
-        let rules = Rules::new(&self.directory, self.dialect, &self.contexts, &self.settings);
+        let rules = Rules::new(
+            &self.directory,
+            self.dialect,
+            &self.naming_contexts,
+            &self.settings,
+        );
         rules.role(&Person::at(dn), in_seconds(60)).await
     }
 

@@ -195,9 +195,9 @@ async fn a_tree_without_a_root_entry_is_no_failure() {
     let rules = vec![by_group(&group_dn("admins"), "admin")];
     let sync = Access::of_slapd(&slapd).sync(STAFF, "uid", rules).await;
     assert!(
-        sync.contexts.contains(&"dc=empty".to_owned()),
+        sync.naming_contexts.contains(&"dc=empty".to_owned()),
         "{:?}",
-        sync.contexts
+        sync.naming_contexts
     );
     let (findings, problems) = sync.agreed().await;
     let expected = [

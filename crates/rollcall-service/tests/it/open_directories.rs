@@ -133,7 +133,10 @@ async fn what_a_server_is_is_asked_once_a_minute_unless_a_check_has_seen_it() {
     let in_time = || Instant::now() + Duration::from_secs(20);
     let opened = directories.open(directory).await.unwrap();
     assert_eq!(opened.dialect(in_time()).await, Ok(Dialect::OpenLdap));
-    assert_eq!(*opened.contexts(in_time()).await.unwrap(), [slapd.base_dn()]);
+    assert_eq!(
+        *opened.naming_contexts(in_time()).await.unwrap(),
+        [slapd.base_dn()]
+    );
     // Whoever knows it does not ask.
     slapd.pause().unwrap();
     let soon = || Instant::now() + Duration::from_millis(300);

@@ -55,7 +55,7 @@ impl Worker {
         };
         let handle = self.directories.open(directory).await?.ldap.clone();
         let (known, mut bases) = self.known_people(directory).await?;
-        bases.extend(root.data_contexts());
+        bases.extend(root.data_naming_contexts());
         let seen = match look_for(&handle, &known, &bases, span).await {
             Ok(seen) => seen,
             Err(error) => {

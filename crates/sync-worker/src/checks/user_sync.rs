@@ -106,7 +106,10 @@ impl Worker {
         // A host that does not answer must leave time for the others.
         let check = rollcall_ldap::check_connection(&config, span.time, span.limit / 2).await;
         self.keep_check(&directory, &check, span.time).await?;
-        let contexts = check.root_dse().map(RootDse::data_contexts).unwrap_or_default();
+        let naming_contexts = check
+            .root_dse()
+            .map(RootDse::data_naming_contexts)
+            .unwrap_or_default();
         let mut report = check.report;
         let reached = report
             .stages
@@ -117,7 +120,7 @@ impl Worker {
                 self.check_entries(
                     &subject,
                     is_stored,
-                    &contexts,
+                    &naming_contexts,
                     &mut report,
                     request.sample_size,
                     span,
@@ -145,7 +148,7 @@ impl Worker {
         &self,
         subject: &Subject<'_>,
         is_stored: bool,
-        contexts: &[String],
+        naming_contexts: &[String],
         report: &mut CheckReport,
         sample_size: usize,
         span: Span,
@@ -220,7 +223,7 @@ impl Worker {
             &handle,
             dialect,
             &subject.settings,
-            contexts,
+            naming_contexts,
             &searches.schema,
             sampled.dns(),
             end,

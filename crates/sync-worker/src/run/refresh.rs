@@ -70,13 +70,18 @@ pub(super) async fn refresh(x: &Executor, tenant: &TenantId, id: UserId) -> Resu
     let Source {
         ldap,
         reader,
-        contexts,
+        naming_contexts,
         ..
     } = &source;
     let timeout = source.timeout;
     let deadline = Instant::now() + timeout;
     let found = ldap
-        .find_by_external_id(&origin.external_id, contexts, &reader.attributes(), deadline)
+        .find_by_external_id(
+            &origin.external_id,
+            naming_contexts,
+            &reader.attributes(),
+            deadline,
+        )
         .await;
     let found = match found {
         Err(LdapError::Misconfigured(Misconfiguration::SharedId)) => {
@@ -115,7 +120,7 @@ pub(super) async fn refresh(x: &Executor, tenant: &TenantId, id: UserId) -> Resu
         }
         return leave(x, &key, settings, user).await;
     }
-    let rules = Rules::new(ldap, reader.dialect(), contexts, settings);
+    let rules = Rules::new(ldap, reader.dialect(), naming_contexts, settings);
     let deadline = Instant::now() + timeout;
     let (role, problems) = rules.role(&Person::at(&entry.dn), deadline).await;
     for problem in problems {

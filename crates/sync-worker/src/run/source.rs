@@ -24,7 +24,7 @@ pub(crate) struct Source {
     pub(super) ldap: LdapDirectory,
     pub(super) reader: EntryReader,
     /// The trees that the server has.
-    pub(super) contexts: Vec<String>,
+    pub(super) naming_contexts: Vec<String>,
     /// The directory as it is stored.
     pub(super) directory: Directory,
     /// The longest time for one operation.
@@ -40,7 +40,7 @@ impl Source {
         RunSource {
             directory: &self.ldap,
             reader: &self.reader,
-            contexts: &self.contexts,
+            naming_contexts: &self.naming_contexts,
             timeout: self.timeout,
             max_entries: self.max_entries,
         }
@@ -74,7 +74,7 @@ pub(super) async fn source(
     let reader = reader(root.dialect, &directory, Some(&key.user_sync), settings, policy);
     Ok(Source {
         reader,
-        contexts: root.data_contexts(),
+        naming_contexts: root.data_naming_contexts(),
         ldap,
         directory,
         timeout,

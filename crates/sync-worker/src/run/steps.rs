@@ -64,7 +64,7 @@ async fn plan(x: &Executor, job: &RunHandle, may_pull: &MayPull) -> Result<(Run,
     let outcome = judge(x, job, &begun, &mut planning, &pulled, absent).await?;
     let result = PlanResult {
         outcome,
-        counts: planning.counts(pulled.referrals),
+        counts: planning.counts(pulled.search_result_references),
         complete: pulled.gaps.is_empty(),
     };
     Ok((keep(x, job, &begun.sync, result).await?, begun.sync))
@@ -81,7 +81,7 @@ struct Begun {
 struct Pulled {
     /// Why it is not complete; empty if it is.
     gaps: Vec<String>,
-    referrals: u64,
+    search_result_references: u64,
 }
 
 async fn begin(x: &Executor, job: &RunHandle, _: &MayPull) -> Result<Begun, Stop> {
@@ -157,7 +157,7 @@ async fn pull<'a>(
     planning.take_back_disputed().await?;
     let pulled = Pulled {
         gaps: pulled.gaps,
-        referrals: pulled.referrals,
+        search_result_references: pulled.search_result_references,
     };
     Ok((planning, pulled))
 }

@@ -29,8 +29,8 @@ pub(super) async fn read(
     if root.dialect == Dialect::OpenLdap {
         evidence.extend(configuration(connection, bind_dn, deadline).await?);
     }
-    for context in root.data_contexts() {
-        if let Some(sign) = hashes(connection, context, bind_dn, deadline).await? {
+    for naming_context in root.data_naming_contexts() {
+        if let Some(sign) = hashes(connection, naming_context, bind_dn, deadline).await? {
             evidence.push(sign);
             break;
         }
@@ -77,12 +77,12 @@ async fn configuration(
 /// Whether the account's searches see other accounts' `userPassword`. The values are not asked for.
 async fn hashes(
     connection: &mut Connection,
-    context: String,
+    naming_context: String,
     bind_dn: &str,
     deadline: Instant,
 ) -> Result<Option<String>, LdapError> {
     let whole = SearchScope::Subtree;
-    let accounts = sample(connection, context, whole, ACCOUNTS, &["1.1"], deadline).await?;
+    let accounts = sample(connection, naming_context, whole, ACCOUNTS, &["1.1"], deadline).await?;
     for entry in accounts.entries {
         if entry.dn.eq_ignore_ascii_case(bind_dn) {
             continue;

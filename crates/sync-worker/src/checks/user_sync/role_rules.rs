@@ -39,12 +39,12 @@ pub(super) async fn check(
     directory: &LdapDirectory,
     dialect: Dialect,
     settings: &UserSyncSettings,
-    contexts: &[String],
+    naming_contexts: &[String],
     schema: &Schema,
     dns: Vec<String>,
     deadline: Instant,
 ) -> (Vec<Stage>, Roles) {
-    let rules = Rules::new(directory, dialect, contexts, settings);
+    let rules = Rules::new(directory, dialect, naming_contexts, settings);
     let people: Vec<Person<'_>> = dns.iter().map(|dn| Person::at(dn)).collect();
     let mut answers = vec![Vec::new(); dns.len()];
     let mut stages = Vec::new();

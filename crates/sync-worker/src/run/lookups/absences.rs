@@ -174,7 +174,7 @@ async fn ask(
                 // Nobody came: that ids can be read at all, the entry above has to show.
                 None => above == Parent::WithId,
             };
-            match readable && !source.contexts.is_empty() {
+            match readable && !source.naming_contexts.is_empty() {
                 true => Absence::Removed(StateReason::Gone),
                 false => Absence::Unknown,
             }
@@ -278,11 +278,11 @@ pub(crate) async fn find_entries(
     attributes: &[String],
 ) -> Result<Vec<(ExternalId, Entry)>, LdapError> {
     let mut found = Vec::new();
-    for context in &source.contexts {
+    for naming_context in &source.naming_contexts {
         found.extend(
             find(
                 source,
-                context,
+                naming_context,
                 SearchScope::Subtree,
                 &any_of(ids),
                 ids,

@@ -96,6 +96,6 @@ impl Worker {
             return None;
         }
         let open = self.directories.open(&directory).await.ok()?;
-        open.contexts(Instant::now() + PATIENCE).await.ok()
+        open.naming_contexts(Instant::now() + PATIENCE).await.ok()
     }
 }

@@ -1,4 +1,4 @@
-//! One request and its answer on the bare socket, before ldap3 exists.
+//! One request and its answer on the socket itself, before ldap3 exists.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -20,7 +20,7 @@ pub(crate) fn message(tag: u8, operation: &[u8]) -> Vec<u8> {
 
 /// Sends `request` and reads until `judge`, which is shown all that has come so far, has an opinion. An answer may have
 /// `limit` bytes.
-pub(crate) async fn ask(
+pub(crate) async fn request(
     stream: &mut TcpStream,
     request: &[u8],
     limit: usize,

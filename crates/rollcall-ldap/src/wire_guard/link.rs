@@ -82,7 +82,7 @@ struct State {
 struct Spent {
     entries: u32,
     bytes: u64,
-    references: u32,
+    search_result_references: u32,
 }
 
 /// The shared slot beside a connection.
@@ -149,9 +149,9 @@ impl Link {
         !self.0.lock().notes.is_empty()
     }
 
-    /// References to other servers in the answer to the present request.
-    pub(crate) fn references(&self) -> u32 {
-        self.0.lock().spent.references
+    /// Search result references in the answer to the present request.
+    pub(crate) fn search_result_references(&self) -> u32 {
+        self.0.lock().spent.search_result_references
     }
 
     /// Bytes that the answer to the present request had so far.
@@ -212,10 +212,10 @@ impl Link {
         Ok(())
     }
 
-    /// For the guard: a reference was dropped.
-    pub(super) fn note_reference(&self) {
+    /// For the guard: a search result reference was dropped.
+    pub(super) fn note_search_result_reference(&self) {
         let mut state = self.0.lock();
-        state.spent.references = state.spent.references.saturating_add(1);
+        state.spent.search_result_references = state.spent.search_result_references.saturating_add(1);
     }
 
     /// For the guard: so many bytes of an answer arrived.

@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::buffer::Buffer;
-use self::lane::Lane;
+use self::large_message_permit::LargeMessagePermit;
 use self::link::{Link, Note, Stop};
 use self::oversized::Oversized;
 use self::vet::{Answer, Operation, Request, Vetted};
@@ -24,7 +24,7 @@ use crate::protocol_violation::ProtocolViolation;
 
 mod buffer;
 pub(crate) mod frame;
-pub(crate) mod lane;
+pub(crate) mod large_message_permit;
 pub(crate) mod link;
 mod oversized;
 pub(crate) mod vet;
@@ -33,7 +33,7 @@ pub(crate) mod vet;
 pub(crate) const MAX_REQUEST: usize = 1 << 20;
 /// Largest message that is no entry.
 pub(crate) const MAX_OTHER: usize = 64 << 10;
-/// A message that costs more than this to decode needs the lane.
+/// A message that costs more than this to decode needs the permit for large messages.
 const LARGE: usize = 1 << 20;
 /// What decoding one element costs in memory, beside its bytes: ldap3 keeps two copies of 48 bytes.
 const ELEMENT_COST: usize = 96;
@@ -67,7 +67,7 @@ impl Limits {
     /// For a connection that searches.
     ///
     /// An entry is in memory up to five times while ldap3 decodes it, and each element takes another 200 bytes:
-    /// with one lane, these bounds keep one hostile directory below 64 MB.
+    /// with one such permit a directory, these bounds keep one hostile directory below 64 MB.
     pub(crate) const SEARCH: Self = Self {
         message: 8 << 20,
         skip: 256 << 20,
@@ -77,7 +77,7 @@ impl Limits {
 }
 
 /// Drives one connection until it ends; the reason is then in `link`.
-pub(crate) struct Guard<S, L> {
+pub(crate) struct WireGuard<S, L> {
     server: S,
     library: Option<L>,
     link: Arc<Link>,
@@ -91,26 +91,32 @@ pub(crate) struct Guard<S, L> {
     /// How many bytes the message behind the vetted ones needs; 0 while its header is incomplete.
     answer_wanted: usize,
     request: Option<Request>,
-    /// The next message, vetted, while it waits for the lane.
+    /// The next message, vetted, while it waits for the permit for large messages.
     held: Option<Vetted>,
     /// An entry that is passed over, while its bytes go by.
     passing: Option<Oversized>,
     /// The largest attribute of the next message, which stands for an entry that was passed over.
     oversized: Option<String>,
-    lane: Lane,
+    large_message_permit: LargeMessagePermit,
     noise: u32,
     unflushed: bool,
     library_closed: bool,
     server_closed: bool,
 }
 
-impl<S, L> Guard<S, L>
+impl<S, L> WireGuard<S, L>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     L: AsyncRead + AsyncWrite + Unpin,
 {
     /// A guard between the stream to the server and ldap3's peer socket.
-    pub(crate) fn new(server: S, library: L, link: Arc<Link>, limits: Limits, lane: Lane) -> Self {
+    pub(crate) fn new(
+        server: S,
+        library: L,
+        link: Arc<Link>,
+        limits: Limits,
+        large_message_permit: LargeMessagePermit,
+    ) -> Self {
         Self {
             server,
             library: Some(library),
@@ -125,7 +131,7 @@ where
             held: None,
             passing: None,
             oversized: None,
-            lane,
+            large_message_permit,
             noise: 0,
             unflushed: false,
             library_closed: false,
@@ -294,7 +300,8 @@ where
             };
             self.answer_wanted = length.unwrap_or(0);
             let missing = length.is_none_or(|length| length > pending.len());
-            if length.is_some_and(|length| length > LARGE) && self.poll_lane(cx).is_pending() {
+            if length.is_some_and(|length| length > LARGE) && self.poll_large_message_permit(cx).is_pending()
+            {
                 return Ok(false);
             }
             let Some(length) = length.filter(|_| !missing) else {
@@ -312,7 +319,7 @@ where
             match vetted.answer {
                 Answer::Entry { tainted } => {
                     let cost = length + vetted.elements as usize * ELEMENT_COST;
-                    if cost > LARGE && self.poll_lane(cx).is_pending() {
+                    if cost > LARGE && self.poll_large_message_permit(cx).is_pending() {
                         self.held = Some(vetted);
                         return Ok(false);
                     }
@@ -335,9 +342,9 @@ where
                     self.answers_ready += length;
                 }
                 // What is not forwarded has to be at the front to be taken out.
-                Answer::Reference | Answer::Noise if self.answers_ready > 0 => return Ok(false),
-                Answer::Reference => {
-                    self.link.note_reference();
+                Answer::SearchResultReference | Answer::Noise if self.answers_ready > 0 => return Ok(false),
+                Answer::SearchResultReference => {
+                    self.link.note_search_result_reference();
                     self.answers.consume(length);
                 }
                 Answer::Noise => {
@@ -398,9 +405,9 @@ where
         }
     }
 
-    fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_large_message_permit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.link.note_large();
-        self.lane.poll(cx)
+        self.large_message_permit.poll(cx)
     }
 
     /// Hands over what was vetted before the end.

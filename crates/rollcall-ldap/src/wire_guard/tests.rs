@@ -49,14 +49,14 @@ fn guard(size: usize) -> (DuplexStream, DuplexStream, Arc<Link>) {
     let (ours_to_library, library) = duplex(size);
     let link = Arc::new(Link::new());
     link.begin(OPEN);
-    let lane = Lane::of(Arc::new(tokio::sync::Semaphore::new(1)));
+    let permit = LargeMessagePermit::of(Arc::new(tokio::sync::Semaphore::new(1)));
     tokio::spawn(
-        Guard::new(
+        WireGuard::new(
             ours_to_server,
             ours_to_library,
             link.clone(),
             Limits::SEARCH,
-            lane,
+            permit,
         )
         .run(),
     );
@@ -281,7 +281,7 @@ proptest! {
             });
             let received = read(&mut library, expected.len()).await;
             assert_eq!(received, expected);
-            assert_eq!(link.references() as usize, references);
+            assert_eq!(link.search_result_references() as usize, references);
             credits.abort();
             drop(writer.await);
         });

@@ -50,8 +50,8 @@ pub(crate) enum Answer {
     },
     /// The last message of a request.
     Final,
-    /// A reference to another server: counted, never followed.
-    Reference,
+    /// A search result reference (RFC 4511 section 4.5.3), which names other servers: counted, never followed.
+    SearchResultReference,
     /// An intermediate answer or unsolicited notification that nobody needs.
     Noise,
     /// The server is about to close the connection.
@@ -134,7 +134,7 @@ impl Vetting<'_> {
                 self.result(element)?;
                 Ok(Answer::Final)
             }
-            (0x73, Operation::Search) => Ok(Answer::Reference),
+            (0x73, Operation::Search) => Ok(Answer::SearchResultReference),
             (0x79, _) => Ok(Answer::Noise),
             _ => Err(ProtocolViolation::UnexpectedOperation),
         }

@@ -8,17 +8,17 @@ use tokio::time::Instant;
 
 use crate::error::LdapError;
 
-/// First rest of a failed host.
-const FIRST_REST: Duration = Duration::from_secs(1);
-/// Longest rest.
-const LONGEST_REST: Duration = Duration::from_secs(30);
+/// The breaker of a failed host is open for this long at first.
+const FIRST_OPEN: Duration = Duration::from_secs(1);
+/// The longest that it is open.
+const LONGEST_OPEN: Duration = Duration::from_secs(30);
 /// A probe that is not heard of for this long counts as lost, and the next caller may probe.
-const PROBE_TIME: Duration = Duration::from_secs(10);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What was seen of one host since the directory was opened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostStatus {
-    /// False while it rests after failures.
+    /// False while its circuit breaker is open.
     pub usable: bool,
     /// How long ago it last answered.
     pub success: Option<Duration>,
@@ -28,10 +28,10 @@ pub struct HostStatus {
     pub certificate_end: Option<DateTime<Utc>>,
 }
 
-/// What is known about one host.
+/// When one host may be tried, and what was seen of it.
 #[derive(Debug)]
-pub(crate) struct Health {
-    /// Failures in a row after which the host rests.
+pub(crate) struct CircuitBreaker {
+    /// Failures in a row after which it opens.
     threshold: u32,
     state: Mutex<State>,
 }
@@ -39,13 +39,13 @@ pub(crate) struct Health {
 #[derive(Debug, Default)]
 struct State {
     failures: u32,
-    rest_until: Option<Instant>,
+    open_until: Option<Instant>,
     success: Option<Instant>,
     failure: Option<(Instant, LdapError)>,
     certificate_end: Option<DateTime<Utc>>,
 }
 
-impl Health {
+impl CircuitBreaker {
     pub(crate) fn new(threshold: u32) -> Self {
         Self {
             threshold,
@@ -53,13 +53,13 @@ impl Health {
         }
     }
 
-    /// True if the host may be tried. After its rest one caller may, and the others when that one succeeds.
+    /// True if the host may be tried. A breaker that was open long enough lets one caller probe, and the others in when that one succeeds.
     pub(crate) fn admit(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
-        match state.rest_until {
+        match state.open_until {
             None => true,
             Some(until) if until <= now => {
-                state.rest_until = Some(now + PROBE_TIME);
+                state.open_until = Some(now + PROBE_TIMEOUT);
                 true
             }
             Some(_) => false,
@@ -70,7 +70,7 @@ impl Health {
     pub(crate) fn succeeded(&self, now: Instant) {
         let mut state = self.state.lock();
         state.failures = 0;
-        state.rest_until = None;
+        state.open_until = None;
         state.success = Some(now);
     }
 
@@ -80,7 +80,7 @@ impl Health {
         state.failures = state.failures.saturating_add(1);
         if state.failures >= self.threshold {
             let doublings = (state.failures - self.threshold).min(10);
-            state.rest_until = Some(now + (FIRST_REST * 2_u32.pow(doublings)).min(LONGEST_REST));
+            state.open_until = Some(now + (FIRST_OPEN * 2_u32.pow(doublings)).min(LONGEST_OPEN));
         }
         state.failure = Some((now, error.clone()));
     }
@@ -98,7 +98,7 @@ impl Health {
     pub(crate) fn status(&self, now: Instant) -> HostStatus {
         let state = self.state.lock();
         HostStatus {
-            usable: state.rest_until.is_none(),
+            usable: state.open_until.is_none(),
             success: state.success.map(|time| now - time),
             failure: state
                 .failure
@@ -114,50 +114,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failing_host_rests_longer_each_time_and_one_probe_wakes_it() {
+    fn a_breaker_opens_for_longer_each_time_and_one_probe_closes_it() {
         let start = Instant::now();
         let after = |seconds: f64| start + Duration::from_secs_f64(seconds);
-        let health = Health::new(2);
-        health.failed(start, &LdapError::Timeout);
-        assert!(health.admit(start) && health.status(start).usable);
-        health.failed(start, &LdapError::Timeout);
-        assert!(!health.admit(after(0.9)));
-        assert!(health.admit(after(1.0)), "the probe");
-        assert!(!health.admit(after(1.0)), "everybody else");
-        health.failed(after(1.0), &LdapError::Timeout);
-        assert!(!health.admit(after(2.9)));
-        assert!(health.admit(after(3.0)));
-        health.succeeded(after(3.0));
-        assert!(health.admit(after(3.0)) && health.admit(after(3.0)) && health.status(start).usable);
+        let breaker = CircuitBreaker::new(2);
+        breaker.failed(start, &LdapError::Timeout);
+        assert!(breaker.admit(start) && breaker.status(start).usable);
+        breaker.failed(start, &LdapError::Timeout);
+        assert!(!breaker.admit(after(0.9)));
+        assert!(breaker.admit(after(1.0)), "the probe");
+        assert!(!breaker.admit(after(1.0)), "everybody else");
+        breaker.failed(after(1.0), &LdapError::Timeout);
+        assert!(!breaker.admit(after(2.9)));
+        assert!(breaker.admit(after(3.0)));
+        breaker.succeeded(after(3.0));
+        assert!(breaker.admit(after(3.0)) && breaker.admit(after(3.0)) && breaker.status(start).usable);
     }
 
     #[test]
-    fn a_lost_probe_does_not_rest_a_host_for_ever_and_rests_have_an_end() {
+    fn a_lost_probe_opens_no_breaker_for_ever_and_the_longest_time_holds() {
         let start = Instant::now();
-        let health = Health::new(1);
+        let breaker = CircuitBreaker::new(1);
         for _ in 0..100 {
-            health.failed(start, &LdapError::Timeout);
+            breaker.failed(start, &LdapError::Timeout);
         }
-        assert!(!health.admit(start + Duration::from_secs(29)));
-        assert!(health.admit(start + Duration::from_secs(30)));
-        assert!(!health.admit(start + Duration::from_secs(31)));
-        assert!(health.admit(start + Duration::from_secs(41)));
+        assert!(!breaker.admit(start + Duration::from_secs(29)));
+        assert!(breaker.admit(start + Duration::from_secs(30)));
+        assert!(!breaker.admit(start + Duration::from_secs(31)));
+        assert!(breaker.admit(start + Duration::from_secs(41)));
     }
 
     #[test]
     fn what_happened_last_is_told() {
         let start = Instant::now();
-        let health = Health::new(1);
+        let breaker = CircuitBreaker::new(1);
         let refused = LdapError::BindRefused(crate::result_code::ResultCode(49));
-        health.failed(start, &LdapError::Timeout);
-        health.succeeded(start + Duration::from_secs(1));
-        health.turned_down(start + Duration::from_secs(2), &refused);
+        breaker.failed(start, &LdapError::Timeout);
+        breaker.succeeded(start + Duration::from_secs(1));
+        breaker.turned_down(start + Duration::from_secs(2), &refused);
         let expected = HostStatus {
             usable: true,
             success: Some(Duration::from_secs(4)),
             failure: Some((Duration::from_secs(3), refused)),
             certificate_end: None,
         };
-        assert_eq!(health.status(start + Duration::from_secs(5)), expected);
+        assert_eq!(breaker.status(start + Duration::from_secs(5)), expected);
     }
 }

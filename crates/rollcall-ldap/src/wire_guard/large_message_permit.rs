@@ -16,15 +16,15 @@ static PROCESS: Semaphore = Semaphore::const_new(IN_PROCESS);
 
 type Permits = (OwnedSemaphorePermit, SemaphorePermit<'static>);
 
-/// One connection's access to the lane of its directory. Held from the first large message to the end.
-pub(crate) struct Lane {
+/// One connection's permit to receive large messages. Held from the first large message to the end.
+pub(crate) struct LargeMessagePermit {
     directory: Arc<Semaphore>,
     waiting: Option<Pin<Box<dyn Future<Output = Option<Permits>> + Send>>>,
     held: Option<Permits>,
 }
 
-impl Lane {
-    /// Access to the lane that the connections of a directory share: a semaphore of one.
+impl LargeMessagePermit {
+    /// One connection's, which shares with the directory's others a semaphore of one.
     pub(crate) fn of(directory: Arc<Semaphore>) -> Self {
         Self {
             directory,
@@ -33,7 +33,7 @@ impl Lane {
         }
     }
 
-    /// Ready once this connection has the lane.
+    /// Ready once this connection has the permit.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.held.is_some() {
             return Poll::Ready(());
