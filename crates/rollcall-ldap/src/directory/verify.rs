@@ -1,0 +1,207 @@
+//! Password checks: binds, on connections that do nothing else.
+
+use std::sync::Arc;
+
+use rollcall_core::dialect::Dialect;
+use rollcall_core::entry::Entry;
+use rollcall_core::secret::Password;
+use rollcall_core::user_sync::SearchScope;
+use tokio::time::Instant;
+
+use super::LdapDirectory;
+use super::search::{ReadRequest, read_query};
+use crate::bind::BindAnswer;
+use crate::connection::Query;
+use crate::error::{BindError, LdapError};
+use crate::guid_bind::BindAs;
+use crate::pool::{PooledConnection, Pools, Role};
+
+/// What a password check and the read that goes with it brought.
+#[derive(Debug)]
+pub struct Verification {
+    /// The answer to the bind.
+    pub bind: Result<BindAnswer, BindError>,
+    /// The bind was by id: its answer is about the person, wherever the entry is.
+    pub by_id: bool,
+    /// The entry; `None` if there is none at that DN, or it does not match.
+    pub read: Result<Option<Entry>, LdapError>,
+}
+
+impl LdapDirectory {
+    /// Checks a password by a simple bind, on a connection that does nothing but binds. At most one bind
+    /// reaches any server: the next host is tried only if nothing of the bind was sent.
+    ///
+    /// # Errors
+    /// No answer; [`BindError::unsent`] says whether the server may have seen the bind.
+    pub async fn verify_password<'a>(
+        &self,
+        who: impl Into<BindAs<'a>>,
+        password: &Password,
+        deadline: Instant,
+    ) -> Result<BindAnswer, BindError> {
+        let who = who.into();
+        let mut last = BindError {
+            error: LdapError::CircuitOpen,
+            unsent: true,
+        };
+        for host in self.pools.admitted() {
+            let (name, _) = self.pools.bind_name(host, who, deadline).await;
+            match self.pools.bind_on(host, &name, password, deadline).await {
+                Err(error) if error.unsent && error.error.is_host_failure() && Instant::now() < deadline => {
+                    last = error;
+                }
+                answer => return answer,
+            }
+        }
+        Err(last)
+    }
+
+    /// Checks a password and reads the entry, both at once and on the same host.
+    pub async fn verify_and_read<'a>(
+        &self,
+        who: impl Into<BindAs<'a>>,
+        password: &Password,
+        request: &ReadRequest,
+        deadline: Instant,
+    ) -> Verification {
+        let who = who.into();
+        let failed = |error: LdapError| Verification {
+            bind: Err(BindError {
+                error: error.clone(),
+                unsent: true,
+            }),
+            by_id: false,
+            read: Err(error),
+        };
+        let query = match read_query(request) {
+            Ok(query) => query,
+            Err(error) => return failed(error),
+        };
+        let mut last = failed(LdapError::CircuitOpen);
+        for host in self.pools.admitted() {
+            let (name, by_id) = self.pools.bind_name(host, who, deadline).await;
+            // Both connections first, so that a host that cannot do the read never sees the bind.
+            let both = tokio::try_join!(
+                self.pools.connection(host, Role::Service, deadline),
+                self.pools.connection(host, Role::Bind, deadline),
+            );
+            let (mut service, mut bind) = match both {
+                Ok(both) => both,
+                Err(error) if error.is_host_failure() && Instant::now() < deadline => {
+                    last = failed(error);
+                    continue;
+                }
+                Err(error) => return failed(error),
+            };
+            let (bind, read) = tokio::join!(
+                self.pools.bind_with(&mut bind, &name, password, deadline),
+                self.pools.read_with(&mut service, &query, deadline),
+            );
+            match bind {
+                Err(error) if error.unsent && error.error.is_host_failure() && Instant::now() < deadline => {
+                    last = Verification {
+                        bind: Err(error),
+                        by_id,
+                        read,
+                    };
+                }
+                bind => return Verification { bind, by_id, read },
+            }
+        }
+        last
+    }
+
+    /// Finds out whether a password check would come to an answer now: takes the connections that one takes, and asks
+    /// for nothing in the root DSE (RFC 4512 section 5.1).
+    ///
+    /// # Errors
+    /// No answer; [`BindError::unsent`] says whether a bind would have been on its way by then.
+    pub async fn reach(&self, deadline: Instant) -> Result<(), BindError> {
+        let query = Query {
+            base: String::new(),
+            scope: SearchScope::Base,
+            filter: "(objectClass=*)".to_owned(),
+            // No attributes (RFC 4511 section 4.5.1.8).
+            attributes: vec!["1.1".to_owned()],
+            size_limit: 0,
+        };
+        let mut last = BindError {
+            error: LdapError::CircuitOpen,
+            unsent: true,
+        };
+        for host in self.pools.admitted() {
+            let both = tokio::try_join!(
+                self.pools.connection(host, Role::Service, deadline),
+                self.pools.connection(host, Role::Bind, deadline),
+            );
+            let failure = match both {
+                Ok((mut service, _bind)) => {
+                    match self.pools.read_with(&mut service, &query, deadline).await {
+                        Ok(_) => return Ok(()),
+                        // A refusal is an answer.
+                        Err(LdapError::SearchRefused(code)) if !code.is_infrastructure() => return Ok(()),
+                        Err(error) => BindError {
+                            unsent: !matches!(
+                                error,
+                                LdapError::Timeout
+                                    | LdapError::ConnectionLost
+                                    | LdapError::Disconnected(_)
+                                    | LdapError::Protocol(_)
+                            ),
+                            error,
+                        },
+                    }
+                }
+                Err(error) => BindError { error, unsent: true },
+            };
+            if !failure.unsent || !failure.error.is_host_failure() || Instant::now() >= deadline {
+                return Err(failure);
+            }
+            last = failure;
+        }
+        Err(last)
+    }
+}
+
+impl Pools {
+    async fn bind_on(
+        self: &Arc<Self>,
+        host: usize,
+        name: &str,
+        password: &Password,
+        deadline: Instant,
+    ) -> Result<BindAnswer, BindError> {
+        let pooled = self.connection(host, Role::Bind, deadline).await;
+        let mut pooled = pooled.map_err(|error| BindError { error, unsent: true })?;
+        self.bind_with(&mut pooled, name, password, deadline).await
+    }
+
+    async fn bind_with(
+        &self,
+        pooled: &mut PooledConnection,
+        name: &str,
+        password: &Password,
+        deadline: Instant,
+    ) -> Result<BindAnswer, BindError> {
+        let before = Instant::now();
+        if deadline <= before {
+            // Whoever asked may have told already that nothing was sent.
+            return Err(BindError {
+                error: LdapError::Timeout,
+                unsent: true,
+            });
+        }
+        let deadline = deadline.min(before + self.operation_timeout);
+        let policy = self.dialect != Some(Dialect::ActiveDirectory);
+        let connection = pooled
+            .connection()
+            .map_err(|error| BindError { error, unsent: true })?;
+        let answer = connection.simple_bind(name, password, policy, deadline).await;
+        self.judge(
+            pooled.host,
+            before,
+            answer.as_ref().err().map(|error| &error.error),
+        );
+        answer
+    }
+}
