@@ -26,7 +26,9 @@ use crate::user::{User, UserState};
 use crate::user_sync::{ExistingUsers, UserSyncSettings};
 
 mod absent;
+mod change_of;
 mod claim;
+mod contested;
 mod context;
 mod decide;
 mod known;
@@ -35,10 +37,12 @@ mod neighbours;
 mod order;
 mod outsider;
 mod party;
+mod refused;
 mod relinking;
 mod settle;
 
 use claim::{Bystander, Claim};
+pub use contested::Contested;
 pub use context::{Asker, Context};
 pub use known::{Known, KnownUsers, Meeting};
 pub use neighbour::Neighbour;
@@ -46,7 +50,6 @@ use neighbours::Neighbours;
 pub use order::OrderedClaims;
 use outsider::Outsider;
 pub use relinking::Relinking;
-pub use settle::Contested;
 
 /// An entry that needs a decision, with what is known about its role.
 pub type ReadEntry = (EntryReading, RoleFinding);

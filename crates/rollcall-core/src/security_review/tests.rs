@@ -1,16 +1,21 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::TimeDelta;
 
 use super::*;
-use crate::check::Stage;
+use crate::check::{CheckReport, Stage, StageKind, StageResult};
 use crate::directory::{
-    DEFAULT_CONNECT_TIMEOUT, DEFAULT_OPERATION_TIMEOUT, DEFAULT_PAGE_SIZE, DirectoryObservations,
-    DirectorySettings, HostUrl,
+    DEFAULT_CONNECT_TIMEOUT, DEFAULT_OPERATION_TIMEOUT, DEFAULT_PAGE_SIZE, Directory, DirectoryObservations,
+    DirectorySettings, HostUrl, PasswordStrength, TransportSecurity,
 };
-use crate::id::{RunId, TenantId, UserSyncKey, Uuid};
-use crate::issue::Health;
-use crate::run::{RunCounts, RunMode, RunTrigger};
+use crate::id::{DirectoryId, RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
+use crate::issue::{Health, IssueKind};
+use crate::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
+use crate::soft_lock::SoftLockMode;
+use crate::user_sync::UserSync;
 use crate::user_sync::tests::settings;
 
 fn at(time: &str) -> DateTime<Utc> {

@@ -1,0 +1,95 @@
+//! The issue of an identifier that an entry asked for and does not get.
+
+use std::collections::{HashMap, HashSet};
+
+use super::outsider::Outsider;
+use super::party::Named;
+use crate::claims::Refusal;
+use crate::dn::is_same_dn;
+use crate::identifier::normalize;
+use crate::issue::{Issue, IssueKind};
+use crate::user::OtherEntry;
+
+/// Whom an issue names: where the other one is found.
+pub(super) struct Names<'n> {
+    pub(super) parties: &'n [Named],
+    pub(super) outside: &'n HashMap<String, Outsider>,
+    /// Those whose login two entries claim.
+    pub(super) ambiguous: &'n HashSet<usize>,
+    /// Those whose entries the pull did not meet.
+    pub(super) unmet: &'n HashSet<usize>,
+}
+
+impl Names<'_> {
+    pub(super) fn entry(&self, index: usize) -> Option<OtherEntry> {
+        self.parties.get(index)?.entry.clone()
+    }
+}
+
+/// Why an identifier is not given, and who stands against it. Of people in other directories only that there is one is
+/// said.
+pub(super) fn refused(
+    dn: &str,
+    field: &str,
+    value: &str,
+    refusal: &Refusal,
+    names: Option<&Names<'_>>,
+) -> Issue {
+    let taken = match field {
+        "login" => IssueKind::LoginTaken,
+        _ => IssueKind::EmailTaken,
+    };
+    let named = |index: &usize| names.and_then(|names| names.parties.get(*index));
+    let dn_of = |index: &usize| named(index).and_then(|party| party.dn.clone());
+    let outsider = match refusal {
+        Refusal::Outside => names.and_then(|names| names.outside.get(&normalize(value))),
+        Refusal::Rival(_) | Refusal::NotReleased(_) => None,
+    };
+    let user_sync = match refusal {
+        Refusal::Outside => outsider.and_then(|outsider| outsider.user_sync.clone()),
+        Refusal::Rival(index) | Refusal::NotReleased(index) => {
+            named(index).and_then(|party| party.user_sync.clone())
+        }
+    };
+    let (kind, message, other_dn) = match refusal {
+        Refusal::Rival(rival) if names.is_some_and(|names| names.unmet.contains(rival)) => {
+            (taken, "another user has it".to_owned(), dn_of(rival))
+        }
+        Refusal::Rival(rival) => (
+            IssueKind::DuplicateInDirectory,
+            "another entry asks for it or has it too".to_owned(),
+            dn_of(rival),
+        ),
+        Refusal::NotReleased(holder) => {
+            let message = "another user keeps it, although the user's entry does not have it any more";
+            let ambiguous = names.is_some_and(|names| names.ambiguous.contains(holder));
+            let kind = if ambiguous {
+                IssueKind::LoginAmbiguous
+            } else {
+                taken
+            };
+            (kind, message.to_owned(), dn_of(holder))
+        }
+        Refusal::Outside => {
+            let message = match &user_sync {
+                Some(user_sync) => format!("a user of the user sync {user_sync} has it, which was first"),
+                None => "another user has it".to_owned(),
+            };
+            (taken, message, outsider.and_then(|outsider| outsider.dn.clone()))
+        }
+    };
+    // Somebody was deleted, and made anew where they were.
+    let made_anew = other_dn.as_deref().is_some_and(|other| is_same_dn(other, dn));
+    let (kind, message, other_dn) = match made_anew {
+        true => {
+            let message =
+                "the entry was deleted and made anew: the user of the former entry of this name has it";
+            (taken, message.to_owned(), None)
+        }
+        false => (kind, message, other_dn),
+    };
+    let mut issue = Issue::new(kind, dn, message).of_field(field).valued(value);
+    issue.other_user_sync = user_sync;
+    issue.other_dn = other_dn;
+    issue
+}

@@ -1,0 +1,54 @@
+//! What a review looks at.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::check::CheckReport;
+use crate::directory::Directory;
+use crate::run::Run;
+use crate::user_sync::UserSync;
+
+/// A directory with its last CheckConnection.
+#[derive(Clone, Debug)]
+pub struct ReviewedDirectory {
+    /// The directory.
+    pub directory: Directory,
+    /// When it was last checked, and what came out.
+    pub last_check: Option<(DateTime<Utc>, CheckReport)>,
+    /// When the first certificate of its hosts ends, as seen in use since. `None` if none was seen.
+    pub certificate_end: Option<DateTime<Utc>>,
+    /// When Rollcall's own certificate for it ends, if it has one.
+    pub client_certificate_end: Option<DateTime<Utc>>,
+}
+
+/// A user sync with its newest run.
+#[derive(Clone, Debug)]
+pub struct ReviewedSync {
+    /// The user sync.
+    pub user_sync: UserSync,
+    /// Its newest run.
+    pub last_run: Option<Run>,
+}
+
+/// What a review looks at.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The addresses that Rollcall connects from.
+    pub egress_addresses: &'a [IpAddr],
+    /// The tenant's directories.
+    pub directories: &'a [ReviewedDirectory],
+    /// The tenant's user syncs.
+    pub user_syncs: &'a [ReviewedSync],
+    /// When a review was last recorded.
+    pub last_review: Option<DateTime<Utc>>,
+    /// A bind password older than this should be replaced.
+    pub bind_password_age: Duration,
+    /// A review is due so long after the last one.
+    pub review_interval: Duration,
+}
+
+pub(super) fn is_older(time: DateTime<Utc>, limit: Duration, now: DateTime<Utc>) -> bool {
+    TimeDelta::from_std(limit).is_ok_and(|limit| now - time > limit)
+}
