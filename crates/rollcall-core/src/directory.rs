@@ -8,7 +8,6 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::dialect::Dialect;
-use crate::dn::Dn;
 use crate::id::{DirectoryId, TenantId, UserSyncId};
 use crate::secret_attribute::is_secret;
 use crate::soft_lock::{DirectoryLockout, SoftLock};
@@ -388,11 +387,6 @@ impl DirectorySettings {
             && self.ca_certificates == new.ca_certificates
             && self.tls_server_name == new.tls_server_name
             && self.bind_dn == new.bind_dn
-    }
-
-    /// True if the bind DN reads as a DN; on Active Directory a UPN is allowed too.
-    pub fn bind_dn_is_dn(&self) -> bool {
-        Dn::parse(&self.bind_dn).is_ok()
     }
 }
 

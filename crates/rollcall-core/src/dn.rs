@@ -92,11 +92,6 @@ impl Dn {
         }
     }
 
-    /// True for the root of the tree.
-    pub fn is_root(&self) -> bool {
-        self.rdns.is_empty()
-    }
-
     /// True if this is `base` or anywhere below it.
     pub fn is_within(&self, base: &Dn) -> bool {
         self.rdns.ends_with(&base.rdns)
@@ -183,31 +178,6 @@ fn end_of_rdn(dn: &str, quotes: bool) -> Option<usize> {
         value_begins = c == '=' || value_begins && c == ' ';
     }
     None
-}
-
-/// Writes any text as the value of an RDN, e.g. for `uid={login},ou=people`: whatever it holds, it stays one
-/// value.
-pub fn escape_value(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    let last = text.chars().count().saturating_sub(1);
-    for (index, c) in text.chars().enumerate() {
-        match c {
-            '"' | '+' | ',' | ';' | '<' | '>' | '\\' | '=' => {
-                escaped.push('\\');
-                escaped.push(c);
-            }
-            '#' if index == 0 => escaped.push_str("\\#"),
-            ' ' if index == 0 || index == last => escaped.push_str("\\ "),
-            c if c.is_control() => {
-                let mut buffer = [0; 4];
-                for byte in c.encode_utf8(&mut buffer).bytes() {
-                    escaped.push_str(&format!("\\{byte:02x}"));
-                }
-            }
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

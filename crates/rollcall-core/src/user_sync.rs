@@ -8,7 +8,7 @@ use crate::directory::is_attribute_name;
 use crate::dn::Dn;
 use crate::filter::Filter;
 use crate::guard::{GrowthLimit, HoldReason, RemovalLimit};
-use crate::id::{DirectoryId, RunId, TenantId, UserSyncId};
+use crate::id::{DirectoryId, RunId, TenantId, UserSyncId, UserSyncKey};
 use crate::identifier::Email;
 use crate::issue::Health;
 use crate::local_user::{MAX_CUSTOM_FIELDS, validate_restrictions};
@@ -234,6 +234,14 @@ pub struct UserSync {
 }
 
 impl UserSync {
+    /// Its tenant and id.
+    pub fn key(&self) -> UserSyncKey {
+        UserSyncKey {
+            tenant: self.tenant.clone(),
+            user_sync: self.id.clone(),
+        }
+    }
+
     /// True if the searches, the mapping, the role rules or the identity attribute changed since a Complete run was last
     /// applied. A sync that never had other ones has not changed.
     pub fn configuration_changed(&self) -> bool {

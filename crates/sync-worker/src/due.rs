@@ -106,10 +106,7 @@ impl Worker {
         trigger: RunTrigger,
         started_by: &str,
     ) -> Result<Option<Run>, Error> {
-        let key = UserSyncKey {
-            tenant: sync.tenant.clone(),
-            user_sync: sync.id.clone(),
-        };
+        let key = sync.key();
         let claimed = Some((self.now() + CLAIM).trunc_subsecs(3));
         let (tenant, id) = (&key.tenant, &key.user_sync);
         if !self
@@ -153,10 +150,7 @@ impl Worker {
     pub(crate) async fn bring_forward(&self) -> Result<(), Error> {
         let now = self.now();
         for sync in self.store.user_syncs_due_after(now + CLAIM, MAX_DUE).await? {
-            let key = UserSyncKey {
-                tenant: sync.tenant,
-                user_sync: sync.id,
-            };
+            let key = sync.key();
             let next = next_run_time(&key, &sync.settings, self.settings.scheduler.spread, now);
             if next.is_some() && next < sync.next_run_time {
                 tracing::warn!(user_sync = %key, "a run was scheduled by a clock that was ahead");
@@ -200,10 +194,7 @@ impl Worker {
                 };
                 continue;
             };
-            let user_sync = UserSyncKey {
-                tenant: sync.tenant.clone(),
-                user_sync: sync.id.clone(),
-            };
+            let user_sync = sync.key();
             let run = match self.start_due(&sync, RunTrigger::Call, started_by).await {
                 Ok(None) => continue,
                 Ok(Some(run)) => Ok(run),

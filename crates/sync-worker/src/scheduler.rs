@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 use parking_lot::Mutex;
 use rollcall_core::error::Error;
-use rollcall_core::id::{TenantId, UserSyncKey};
+use rollcall_core::id::TenantId;
 use rollcall_core::run::RunTrigger;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
@@ -119,10 +119,7 @@ impl Scheduler {
             else {
                 continue;
             };
-            let key = UserSyncKey {
-                tenant: sync.tenant.clone(),
-                user_sync: sync.id.clone(),
-            };
+            let key = sync.key();
             match self.worker.start_due(&sync, RunTrigger::Schedule, "").await {
                 Ok(Some(run)) => {
                     let engine = self.worker.engine.clone();

@@ -12,7 +12,7 @@ use rollcall_proto::v1;
 use rollcall_proto::v1::AuthenticateResponse;
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_proto::v1::authenticate_response::Outcome;
-use rollcall_store::{NewAuditEvent, NewSecrets, Recorded};
+use rollcall_store::{DirectoryUpdate, NewAuditEvent, NewSecrets, Recorded};
 use rollcall_testkit::{Ldif, Operation, Request, Slapd, TestDatabase, ber, wait_for};
 
 use tonic::{Response, Status};
@@ -94,10 +94,12 @@ async fn what_is_committed_meanwhile_decides(mut world: World) {
         let update = world.store.update_directory(
             tenant,
             id,
-            was.revision,
-            &settings,
-            secrets,
-            true,
+            DirectoryUpdate {
+                expected_revision: was.revision,
+                settings: &settings,
+                secrets,
+                endpoint_confirmed: true,
+            },
             Recorded::by_nobody(now()),
         );
         update.await.unwrap();
@@ -179,10 +181,12 @@ async fn what_is_committed_meanwhile_decides(mut world: World) {
         let update = world.store.update_directory(
             tenant,
             id,
-            was.revision,
-            &settings,
-            secrets,
-            true,
+            DirectoryUpdate {
+                expected_revision: was.revision,
+                settings: &settings,
+                secrets,
+                endpoint_confirmed: true,
+            },
             Recorded::by_nobody(now()),
         );
         update.await.unwrap();

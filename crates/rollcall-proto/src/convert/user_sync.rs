@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rollcall_core::guard::{GrowthLimit, RemovalLimit};
-use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey, Uuid};
+use rollcall_core::id::{DirectoryId, TenantId, Uuid};
 use rollcall_core::issue::{Health, HealthLevel};
 use rollcall_core::user::UserDisposition;
 use rollcall_core::user_sync::{
@@ -105,10 +105,7 @@ wire_enum!(
 
 impl From<&UserSync> for v1::UserSync {
     fn from(user_sync: &UserSync) -> Self {
-        let key = UserSyncKey {
-            tenant: user_sync.tenant.clone(),
-            user_sync: user_sync.id.clone(),
-        };
+        let key = user_sync.key();
         Self {
             name: key.to_string(),
             health: Some((&user_sync.health).into()),

@@ -27,6 +27,18 @@ pub struct NewSecrets<'a> {
     pub client_key: Option<&'a SecretBytes>,
 }
 
+/// What an update of a directory writes.
+pub struct DirectoryUpdate<'a> {
+    /// The revision that the directory must have.
+    pub expected_revision: i64,
+    /// All of its settings.
+    pub settings: &'a DirectorySettings,
+    /// The secrets that are replaced.
+    pub secrets: NewSecrets<'a>,
+    /// Whether a check has found known people under the endpoint, or somebody said that it is a new directory.
+    pub endpoint_confirmed: bool,
+}
+
 impl Store {
     /// Creates a directory. Its endpoint counts as confirmed.
     ///
@@ -133,17 +145,19 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound`; `RevisionMismatch`.
-    #[allow(clippy::too_many_arguments)]
     pub async fn update_directory(
         &self,
         tenant: &TenantId,
         id: &DirectoryId,
-        expected_revision: i64,
-        settings: &DirectorySettings,
-        secrets: NewSecrets<'_>,
-        endpoint_confirmed: bool,
+        update: DirectoryUpdate<'_>,
         record: Recorded<'_, Directory>,
     ) -> Result<Directory> {
+        let DirectoryUpdate {
+            expected_revision,
+            settings,
+            secrets,
+            endpoint_confirmed,
+        } = update;
         let now = record.time;
         let tx = self.inner.database.begin().await?;
         let mut model = lock(&tx, tenant, id, Some(expected_revision)).await?;

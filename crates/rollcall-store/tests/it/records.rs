@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::BoxFuture;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
-    AuditFilter, LeaseToken, NewAuditEvent, NewSecrets, NewUser, Recorded, Store, StoreError,
+    AuditFilter, DirectoryUpdate, LeaseToken, NewAuditEvent, NewSecrets, NewUser, Recorded, Store, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -74,10 +74,12 @@ const DEEDS: [(&str, &str, Deed); 19] = [
                 .update_directory(
                     &acme(),
                     &id,
-                    1,
-                    &settings,
-                    NewSecrets::default(),
-                    true,
+                    DirectoryUpdate {
+                        expected_revision: 1,
+                        settings: &settings,
+                        secrets: NewSecrets::default(),
+                        endpoint_confirmed: true,
+                    },
                     Recorded::by_nobody(at(9)),
                 )
                 .await
@@ -249,10 +251,12 @@ async fn begin(engine: &Engine) -> (Store, LeaseToken) {
         .update_directory(
             &acme(),
             &moved,
-            1,
-            &settings,
-            no_secrets(),
-            false,
+            DirectoryUpdate {
+                expected_revision: 1,
+                settings: &settings,
+                secrets: no_secrets(),
+                endpoint_confirmed: false,
+            },
             Recorded::by_nobody(at(0)),
         )
         .await

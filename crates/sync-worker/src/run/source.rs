@@ -90,10 +90,7 @@ pub(super) async fn source(
 /// What the directory and the store say.
 pub(super) async fn source_of(x: &Executor, sync: &UserSync) -> Result<Source, Error> {
     let settings = &sync.settings;
-    let key = UserSyncKey {
-        tenant: sync.tenant.clone(),
-        user_sync: sync.id.clone(),
-    };
+    let key = sync.key();
     let mut source = source(x, &key, &settings.directory, settings).await?;
     let dialect = source.reader.dialect();
     let deadline = Instant::now() + source.timeout;

@@ -146,10 +146,7 @@ impl TenantViews {
             match Obstacle::of_sync(sync, directory) {
                 Some(obstacle) => obstacles.push(obstacle),
                 None => homes.push(Home {
-                    user_sync: UserSyncKey {
-                        tenant: tenant.clone(),
-                        user_sync: sync.id.clone(),
-                    },
+                    user_sync: sync.key(),
                     directory: Arc::clone(directory),
                     lock: self
                         .defaults

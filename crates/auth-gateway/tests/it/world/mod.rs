@@ -22,7 +22,7 @@ use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{Loaded, Sources, load};
 use rollcall_runtime::health::Health;
 use rollcall_runtime::server::GrpcServer;
-use rollcall_store::{Keyring, NewSecrets, Recorded, Store, StoreOptions};
+use rollcall_store::{DirectoryUpdate, Keyring, NewSecrets, Recorded, Store, StoreOptions};
 use rollcall_testkit::{ScriptedLdap, Slapd, SlapdBuilder, TestCa, TestDatabase};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -275,10 +275,12 @@ impl<S> World<S> {
             .update_directory(
                 tenant,
                 id,
-                revision,
-                &settings,
-                secrets,
-                true,
+                DirectoryUpdate {
+                    expected_revision: revision,
+                    settings: &settings,
+                    secrets,
+                    endpoint_confirmed: true,
+                },
                 Recorded::by_nobody(now),
             )
             .await

@@ -2,8 +2,8 @@
 
 use rollcall_core::secret::Password;
 use rollcall_store::{
-    AuditFilter, CheckSubject, Kind, LeaseName, LoginStore, NewAuditEvent, NewSecrets, NewUser, Recorded,
-    Store, StoreError, UserFilter,
+    AuditFilter, CheckSubject, DirectoryUpdate, Kind, LeaseName, LoginStore, NewAuditEvent, NewSecrets,
+    NewUser, Recorded, Store, StoreError, UserFilter,
 };
 
 use crate::engine::{Engine, on_both};
@@ -71,10 +71,12 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
             .update_directory(
                 &evil,
                 &main,
-                2,
-                &settings,
-                NewSecrets::default(),
-                true,
+                DirectoryUpdate {
+                    expected_revision: 2,
+                    settings: &settings,
+                    secrets: NewSecrets::default(),
+                    endpoint_confirmed: true,
+                },
                 Recorded::by_nobody(at(9)),
             )
             .await

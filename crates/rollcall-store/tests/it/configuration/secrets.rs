@@ -1,7 +1,7 @@
 //! Secrets at rest.
 
 use rollcall_core::secret::{Password, SecretBytes};
-use rollcall_store::{IdentifierUniqueness, NewSecrets, Recorded, Store, StoreError};
+use rollcall_store::{DirectoryUpdate, IdentifierUniqueness, NewSecrets, Recorded, Store, StoreError};
 
 use crate::engine::{Engine, KEY, OTHER_KEY, on_both};
 use crate::fixture::*;
@@ -131,10 +131,12 @@ async fn an_update_without_secrets_keeps_them(engine: Engine) {
         .update_directory(
             &acme(),
             &main,
-            1,
-            &settings,
-            none,
-            true,
+            DirectoryUpdate {
+                expected_revision: 1,
+                settings: &settings,
+                secrets: none,
+                endpoint_confirmed: true,
+            },
             Recorded::by_nobody(at(1)),
         )
         .await
@@ -148,10 +150,12 @@ async fn an_update_without_secrets_keeps_them(engine: Engine) {
         .update_directory(
             &acme(),
             &main,
-            2,
-            &settings,
-            none,
-            true,
+            DirectoryUpdate {
+                expected_revision: 2,
+                settings: &settings,
+                secrets: none,
+                endpoint_confirmed: true,
+            },
             Recorded::by_nobody(at(2)),
         )
         .await

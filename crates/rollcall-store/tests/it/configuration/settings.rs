@@ -11,8 +11,8 @@ use rollcall_core::run::{PlanOutcome, PlanResult, RunState};
 use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
-    AuditFilter, CheckSubject, Cursor, Kind, LoginStore, NewAuditEvent, NewMail, NewSecrets, NewUser,
-    PageRequest, Recorded, StoreError,
+    AuditFilter, CheckSubject, Cursor, DirectoryUpdate, Kind, LoginStore, NewAuditEvent, NewMail, NewSecrets,
+    NewUser, PageRequest, Recorded, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -260,10 +260,12 @@ async fn directories_are_kept_and_revised(engine: Engine) {
         .update_directory(
             &acme(),
             &main,
-            1,
-            &settings,
-            none,
-            false,
+            DirectoryUpdate {
+                expected_revision: 1,
+                settings: &settings,
+                secrets: none,
+                endpoint_confirmed: false,
+            },
             Recorded::by_nobody(at(7)),
         )
         .await
@@ -277,10 +279,12 @@ async fn directories_are_kept_and_revised(engine: Engine) {
         .update_directory(
             &acme(),
             &main,
-            1,
-            &settings,
-            none,
-            false,
+            DirectoryUpdate {
+                expected_revision: 1,
+                settings: &settings,
+                secrets: none,
+                endpoint_confirmed: false,
+            },
             Recorded::by_nobody(at(7)),
         )
         .await;
@@ -424,10 +428,12 @@ async fn a_new_scope_is_noticed(engine: Engine) {
         .update_directory(
             &acme(),
             &directory_id("main"),
-            1,
-            &directory,
-            none,
-            true,
+            DirectoryUpdate {
+                expected_revision: 1,
+                settings: &directory,
+                secrets: none,
+                endpoint_confirmed: true,
+            },
             Recorded::by_nobody(at(2)),
         )
         .await
@@ -482,10 +488,12 @@ async fn a_changed_configuration_supersedes_waiting_plans(engine: Engine) {
                 .update_directory(
                     &acme(),
                     &directory_id("main"),
-                    1,
-                    &settings,
-                    none,
-                    true,
+                    DirectoryUpdate {
+                        expected_revision: 1,
+                        settings: &settings,
+                        secrets: none,
+                        endpoint_confirmed: true,
+                    },
                     Recorded::by_nobody(at(3)),
                 )
                 .await

@@ -6,8 +6,8 @@ use rollcall_core::directory::DirectoryObservations;
 use rollcall_core::id::TenantId;
 use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
 use rollcall_store::{
-    AuditFilter, FinishLogin, FinishOutcome, HeldSlot, LoginTarget, NewAuditEvent, NewSecrets, PageRequest,
-    Recorded, Reservation, Reserved, Store, StoreError, StoreOptions,
+    AuditFilter, DirectoryUpdate, FinishLogin, FinishOutcome, HeldSlot, LoginTarget, NewAuditEvent,
+    NewSecrets, PageRequest, Recorded, Reservation, Reserved, Store, StoreError, StoreOptions,
 };
 
 use crate::db::held_line::HeldLine;
@@ -119,10 +119,12 @@ async fn a_target_has_what_decides_a_login(engine: Engine) {
         .update_directory(
             &acme(),
             &directory_id("main"),
-            1,
-            &settings,
-            none,
-            false,
+            DirectoryUpdate {
+                expected_revision: 1,
+                settings: &settings,
+                secrets: none,
+                endpoint_confirmed: false,
+            },
             Recorded::by_nobody(at(4)),
         )
         .await
@@ -226,10 +228,12 @@ async fn a_finished_login_tells_what_changed(engine: Engine) {
         .update_directory(
             &acme(),
             &main,
-            1,
-            &directory_settings(),
-            none,
-            false,
+            DirectoryUpdate {
+                expected_revision: 1,
+                settings: &directory_settings(),
+                secrets: none,
+                endpoint_confirmed: false,
+            },
             Recorded::by_nobody(at(6)),
         )
         .await

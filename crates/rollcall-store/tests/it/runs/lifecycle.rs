@@ -5,8 +5,8 @@ use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunState};
 use rollcall_core::secret::Password;
 use rollcall_core::tenant::TenantSettings;
 use rollcall_store::{
-    Kind, LeaseToken, NewAuditEvent, NewMail, NewRun, NewSecrets, PageRequest, Recorded, RunEnd, Store,
-    StoreError,
+    DirectoryUpdate, Kind, LeaseToken, NewAuditEvent, NewMail, NewRun, NewSecrets, PageRequest, Recorded,
+    RunEnd, Store, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -85,10 +85,12 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
                     .update_directory(
                         &tenant,
                         &main,
-                        1,
-                        &settings,
-                        none,
-                        true,
+                        DirectoryUpdate {
+                            expected_revision: 1,
+                            settings: &settings,
+                            secrets: none,
+                            endpoint_confirmed: true,
+                        },
                         Recorded::by_nobody(at(2)),
                     )
                     .await;

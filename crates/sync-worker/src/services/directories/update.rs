@@ -7,7 +7,7 @@ use rollcall_core::error::Error;
 use rollcall_proto::convert::directory::UpdateDirectory;
 use rollcall_proto::resource_name::{self, DirectoryName};
 use rollcall_proto::v1;
-use rollcall_store::NewSecrets;
+use rollcall_store::{DirectoryUpdate, NewSecrets};
 
 use super::{Directories, expect_usable_trust, new_secrets, password_required};
 use crate::report::Confirmation;
@@ -80,10 +80,12 @@ impl Directories {
             .update_directory(
                 tenant,
                 id,
-                current.revision,
-                &settings,
-                secrets,
-                confirmed,
+                DirectoryUpdate {
+                    expected_revision: current.revision,
+                    settings: &settings,
+                    secrets,
+                    endpoint_confirmed: confirmed,
+                },
                 record,
             )
             .await;

@@ -60,10 +60,7 @@ impl Worker {
         disposition: UserDisposition,
     ) -> Result<(), Error> {
         for sync in self.store.user_syncs_of_directory(tenant, directory).await? {
-            let key = UserSyncKey {
-                tenant: tenant.clone(),
-                user_sync: sync.id,
-            };
+            let key = sync.key();
             self.delete_user_sync(author, &key, None, disposition).await?;
         }
         Ok(())
