@@ -10,8 +10,8 @@ use rollcall_service::configuration::{StoreSecrets, store_options};
 use rollcall_store::Store;
 use tokio::sync::mpsc;
 
+use crate::admission::DueCounts;
 use crate::config::WorkerSettings;
-use crate::due::DueCounts;
 use crate::retention::Retention;
 use crate::worker::Worker;
 

@@ -6,21 +6,20 @@
 //! (`rollcall-proto`).
 //!
 //! Read first: [`worker`] (what the services share), then `services` (one file a service), [`run`] (how a run
-//! goes) and [`scheduler`] (what happens without a call).
+//! goes) and [`admission`] (which user syncs run when).
 
+pub mod admission;
 mod check_limit;
 mod checks;
 pub mod command;
 pub mod config;
 mod directories;
-mod due;
 mod hidden_state;
 mod id_kind;
 pub mod mail;
 mod report;
 mod retention;
 pub mod run;
-pub mod scheduler;
 pub mod serve;
 mod services;
 pub mod worker;

@@ -19,8 +19,8 @@ use rollcall_runtime::server::{
 use rollcall_runtime::shutdown;
 use tonic::service::Routes;
 
+use crate::admission::Scheduler;
 use crate::config::WorkerSettings;
-use crate::scheduler::Scheduler;
 use crate::services::audit::Audit;
 use crate::services::directories::Directories;
 use crate::services::runs::Runs;

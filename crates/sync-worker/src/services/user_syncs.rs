@@ -23,7 +23,7 @@ use rollcall_store::{CreateRequest, Created, PageRequest};
 use tonic::{Request, Response, Status};
 
 use self::empty_base::EmptyBase;
-use crate::due::next_run_time;
+use crate::admission::next_run_time;
 use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, create_request, decode, to_its_end};
 use rollcall_service::paging::{fitting, next_token, page_request};

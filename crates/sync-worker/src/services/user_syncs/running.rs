@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument;
 
 use super::{DueStream, UserSyncs, in_progress};
-use crate::due::{DueCounts, DueResult};
+use crate::admission::{DueCounts, DueResult};
 use crate::run::RefreshOutcome;
 use rollcall_service::call::{Call, failed};
 use rollcall_service::resource::name_resource;

@@ -1,5 +1,4 @@
-//! User syncs whose time has come: when that is, and how one of many schedulers and callers gets to start
-//! each of them.
+//! User syncs whose time has come: how one of many schedulers and callers gets to start each of them.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -8,13 +7,13 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserSyncKey};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
-use rollcall_core::schedule::{Schedule, jitter};
-use rollcall_core::user_sync::{UserSync, UserSyncSettings};
+use rollcall_core::user_sync::UserSync;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio::time::interval;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::next_run::next_run_time;
 use crate::run::per_tenant;
 use crate::worker::Worker;
 
@@ -77,22 +76,6 @@ impl DueCounts {
             .with("failed", failed.to_string())
             .with("held", held.to_string()))
     }
-}
-
-/// When a user sync runs next by itself, seen at `now`; `None` if it does not. Each starts a little after its
-/// time, always by the same part of `spread`.
-pub(crate) fn next_run_time(
-    key: &UserSyncKey,
-    settings: &UserSyncSettings,
-    spread: Duration,
-    now: DateTime<Utc>,
-) -> Option<DateTime<Utc>> {
-    if settings.disabled || !settings.auto_sync {
-        return None;
-    }
-    let late = TimeDelta::from_std(jitter(&key.to_string(), spread)).ok()?;
-    let schedule = Schedule::parse(&settings.cron, &settings.time_zone).ok()?;
-    Some(schedule.next_after(now - late)? + late)
 }
 
 impl Worker {
@@ -274,90 +257,4 @@ impl Worker {
 
 fn directory_of(sync: &UserSync) -> (TenantId, DirectoryId) {
     (sync.tenant.clone(), sync.settings.directory.clone())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use rollcall_core::guard::{GrowthLimit, RemovalLimit};
-    use rollcall_core::id::UserSyncId;
-    use rollcall_core::user_sync::{
-        ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, Report, ReportWhen,
-    };
-
-    use super::*;
-
-    const SPREAD: Duration = Duration::from_secs(3600);
-
-    fn key() -> UserSyncKey {
-        UserSyncKey {
-            tenant: TenantId::parse("acme").unwrap(),
-            user_sync: UserSyncId::parse("staff").unwrap(),
-        }
-    }
-
-    fn nightly() -> UserSyncSettings {
-        UserSyncSettings {
-            display_name: "Staff".into(),
-            directory: DirectoryId::parse("hq").unwrap(),
-            disabled: false,
-            searches: Vec::new(),
-            role: "user".into(),
-            role_rules: Vec::new(),
-            field_mappings: FieldMappings::default(),
-            new_users: NewUsers::Create,
-            existing_users: ExistingUsers::Update,
-            missing_users: MissingUsers::Ignore,
-            overwrite_local_users: false,
-            login_changes: LoginChanges::Reject,
-            auto_sync: true,
-            cron: "0 2 * * *".into(),
-            time_zone: "UTC".into(),
-            restrictions: Vec::new(),
-            removal_limit: RemovalLimit::default(),
-            growth_limit: GrowthLimit::default(),
-            report: Report {
-                when: ReportWhen::Never,
-                addresses: Vec::new(),
-            },
-        }
-    }
-
-    fn at(time: &str) -> DateTime<Utc> {
-        time.parse().unwrap()
-    }
-
-    #[test]
-    fn a_sync_runs_a_little_after_its_time_and_always_equally_late() {
-        let first = next_run_time(&key(), &nightly(), SPREAD, at("2026-03-01T12:00:00Z")).unwrap();
-        let late = first - at("2026-03-02T02:00:00Z");
-        assert!(late > TimeDelta::zero() && late < TimeDelta::hours(1), "{late}");
-        let second = next_run_time(&key(), &nightly(), SPREAD, first).unwrap();
-        assert_eq!(second - first, TimeDelta::days(1));
-    }
-
-    #[test]
-    fn looking_between_the_scheduled_time_and_the_start_does_not_skip_the_run() {
-        let first = next_run_time(&key(), &nightly(), SPREAD, at("2026-03-01T12:00:00Z")).unwrap();
-        let just_before = first - TimeDelta::seconds(1);
-        assert_eq!(
-            next_run_time(&key(), &nightly(), SPREAD, just_before),
-            Some(first)
-        );
-    }
-
-    #[test]
-    fn what_is_switched_off_has_no_next_time() {
-        let now = at("2026-03-01T12:00:00Z");
-        let manual = UserSyncSettings {
-            auto_sync: false,
-            ..nightly()
-        };
-        assert_eq!(next_run_time(&key(), &manual, SPREAD, now), None);
-        let disabled = UserSyncSettings {
-            disabled: true,
-            ..nightly()
-        };
-        assert_eq!(next_run_time(&key(), &disabled, SPREAD, now), None);
-    }
 }
