@@ -1,6 +1,7 @@
 //! What customers set up: tenants, their directories with the sealed secrets, and their user syncs.
 
 pub(crate) mod directories;
+pub(crate) mod due_claims;
 mod secrets;
 mod tenants;
 mod user_sync_deletion;

@@ -31,6 +31,7 @@ mod users;
 pub use audit::{AuditFilter, Deed, NewAuditEvent, Recorded};
 pub use checks::CheckSubject;
 pub use configuration::directories::{DirectoryUpdate, NewSecrets};
+pub use configuration::due_claims::DueClaim;
 pub use create_requests::{CreateRequest, Created, REPEATABLE_FOR};
 pub use error::{Kind, Result, StoreError};
 pub use keyring::{Keyring, KeyringProblem};

@@ -12,6 +12,7 @@ mod actors;
 mod create_requests;
 mod credentials;
 mod deletions;
+mod due_claims;
 mod first;
 mod in_force;
 mod login_requests;
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(create_requests::CreateRequests),
             Box::new(credentials::Credentials),
             Box::new(actors::Actors),
+            Box::new(due_claims::DueClaims),
         ]
     }
 }

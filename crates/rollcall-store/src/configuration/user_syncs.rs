@@ -187,7 +187,7 @@ impl Store {
                 FROM user_syncs s
                 JOIN tenants t ON t.id = s.tenant
                 JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory
-                WHERE s.next_run_time <= $1 AND s.auto_sync AND NOT s.disabled AND t.user_sync_enabled
+                WHERE s.next_run_time <= $1 AND (s.claim_end IS NULL OR s.claim_end <= $1) AND s.auto_sync AND NOT s.disabled AND t.user_sync_enabled
                   AND NOT d.disabled) due
             WHERE place + reading <= $2 ORDER BY share, next_run_time, tenant, id LIMIT {limit}"
         );
@@ -256,6 +256,7 @@ async fn create(
         last_complete_pull_time: None,
         last_run: None,
         next_run_time: next_run_time.map(to_micros),
+        claim_end: None,
         health: Health::default().to_json()?,
         deleting_revision: None,
         create_time: to_micros(now),

@@ -30,6 +30,7 @@ pub(crate) struct Model {
     pub(crate) last_complete_pull_time: Option<i64>,
     pub(crate) last_run: Option<Uuid>,
     pub(crate) next_run_time: Option<i64>,
+    pub(crate) claim_end: Option<i64>,
     pub(crate) health: String,
     pub(crate) deleting_revision: Option<i64>,
     pub(crate) create_time: i64,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserSyncKey};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
@@ -17,8 +17,7 @@ use super::next_run::next_run_time;
 use crate::run::per_tenant;
 use crate::worker::Worker;
 
-/// Whoever claims a due sync has this long to start it, before it is due again: a process that dies in
-/// between loses nothing.
+/// Whoever claims a due sync has this long to start it, before others may.
 const CLAIM: TimeDelta = TimeDelta::minutes(5);
 /// Most syncs that one call looks at.
 const MAX_DUE: u32 = 10_000;
@@ -28,9 +27,8 @@ const FRESH: TimeDelta = TimeDelta::hours(1);
 
 /// True if a run that is under way does what is due. One whose plan was left half applied by an outage does not: it
 /// carries out what was right on another day.
-fn counts_for(run: &Run, due: Option<DateTime<Utc>>) -> bool {
-    let planned = run.plan_time.zip(due);
-    run.mode == RunMode::Apply && planned.is_none_or(|(planned, due)| planned + FRESH >= due)
+fn counts_for(run: &Run, due: DateTime<Utc>) -> bool {
+    run.mode == RunMode::Apply && run.plan_time.is_none_or(|planned| planned + FRESH >= due)
 }
 
 /// How one due user sync went.
@@ -89,25 +87,22 @@ impl Worker {
         trigger: RunTrigger,
         started_by: &str,
     ) -> Result<Option<Run>, Error> {
-        let key = sync.key();
-        let claimed = Some((self.now() + CLAIM).trunc_subsecs(3));
-        let (tenant, id) = (&key.tenant, &key.user_sync);
-        if !self
-            .store
-            .set_next_run_time(tenant, id, sync.next_run_time, claimed)
-            .await?
-        {
+        let (key, now) = (sync.key(), self.now());
+        let Some(due) = sync.next_run_time else {
             return Ok(None);
-        }
+        };
+        let (tenant, id) = (&key.tenant, &key.user_sync);
+        let Some(claim) = self.store.claim_due(tenant, id, due, now + CLAIM, now).await? else {
+            return Ok(None);
+        };
         let run = RunId(self.random_id()?);
         let started = self.engine.start_due(&key, run, trigger, started_by).await;
         let started = match started {
             Err(error) if error.reason == Reason::SyncInProgress => {
                 match self.store.working_run(&key).await? {
-                    Some(run) if counts_for(&run, sync.next_run_time) => Ok(run),
+                    Some(run) if counts_for(&run, due) => Ok(run),
                     Some(_) => {
-                        let due = sync.next_run_time;
-                        self.store.set_next_run_time(tenant, id, claimed, due).await?;
+                        self.store.release_claim(&claim).await?;
                         return Err(error);
                     }
                     // Somebody is just about to start one, or one has just ended. The claim ends, and it is looked again.
@@ -124,15 +119,14 @@ impl Worker {
             return started.map(Some);
         }
         let next = next_run_time(&key, &sync.settings, self.settings.scheduler.spread, self.now());
-        // False if the configuration changed meanwhile, which set a time of its own.
-        self.store.set_next_run_time(tenant, id, claimed, next).await?;
+        self.store.settle_claim(&claim, next).await?;
         started.map(Some)
     }
 
     /// Brings forward what is to run later than its schedule says: it was scheduled by a clock that was ahead.
     pub(crate) async fn bring_forward(&self) -> Result<(), Error> {
         let now = self.now();
-        for sync in self.store.user_syncs_due_after(now + CLAIM, MAX_DUE).await? {
+        for sync in self.store.user_syncs_due_after(now, MAX_DUE).await? {
             let key = sync.key();
             let next = next_run_time(&key, &sync.settings, self.settings.scheduler.spread, now);
             if next.is_some() && next < sync.next_run_time {

@@ -12,7 +12,7 @@ use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
     AuditFilter, CheckSubject, Cursor, DirectoryUpdate, Kind, LoginStore, NewAuditEvent, NewMail, NewSecrets,
-    NewUser, PageRequest, Recorded, StoreError,
+    NewUser, PageRequest, Recorded, Store, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -30,6 +30,7 @@ on_both! {
     due_syncs_are_those_that_may_run,
     due_syncs_of_one_directory_leave_room_for_others,
     one_replica_moves_the_schedule_on,
+    one_of_many_claims_a_due_sync,
     lists_go_on_where_they_ended,
     the_last_check_and_reviews_are_kept,
     mail_is_claimed_once_and_again_when_it_failed,
@@ -590,6 +591,50 @@ async fn due_syncs_of_one_directory_leave_room_for_others(engine: Engine) {
         .await
         .unwrap();
     assert_eq!(due(1).await, ["evil/staff"]);
+}
+
+async fn one_of_many_claims_a_due_sync(engine: Engine) {
+    let (store, other) = (engine.store().await, engine.store().await);
+    set_up(&store).await;
+    let (tenant, sync) = (acme(), sync_id("staff"));
+    let is_due = async |now| !store.due_user_syncs(at(now), 9, 9).await.unwrap().is_empty();
+    let claim = |store: &Store, due, end, now| {
+        let (store, tenant, sync) = (store.clone(), tenant.clone(), sync.clone());
+        async move {
+            store
+                .claim_due(&tenant, &sync, at(due), at(end), at(now))
+                .await
+                .unwrap()
+        }
+    };
+    assert!(
+        claim(&store, 99, 200, 100).await.is_none(),
+        "it is due at another time"
+    );
+    let (first, second) = tokio::join!(claim(&store, 100, 200, 100), claim(&other, 100, 201, 100));
+    assert_ne!(first.is_some(), second.is_some());
+    let forgotten = first.or(second).unwrap();
+    assert!(!is_due(150).await);
+    assert!(claim(&other, 100, 300, 150).await.is_none());
+    // It ends by itself, and then is nothing more.
+    assert!(is_due(201).await);
+    let taken_over = claim(&other, 100, 300, 201).await.unwrap();
+    store.settle_claim(&forgotten, Some(at(900))).await.unwrap();
+    assert!(!is_due(250).await);
+    other.release_claim(&taken_over).await.unwrap();
+    assert!(is_due(250).await);
+    // The configuration sets a time of its own while the claim is held.
+    let held = claim(&store, 100, 400, 250).await.unwrap();
+    store
+        .set_next_run_time(&tenant, &sync, Some(at(100)), Some(at(260)))
+        .await
+        .unwrap();
+    store.settle_claim(&held, Some(at(900))).await.unwrap();
+    assert!(is_due(260).await);
+    let last = claim(&store, 260, 400, 260).await.unwrap();
+    store.settle_claim(&last, None).await.unwrap();
+    let settled = store.user_sync(&tenant, &sync).await.unwrap();
+    assert_eq!((settled.next_run_time, settled.revision), (None, 1));
 }
 
 async fn one_replica_moves_the_schedule_on(engine: Engine) {
