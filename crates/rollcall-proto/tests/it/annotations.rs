@@ -4,10 +4,8 @@
 use std::collections::BTreeSet;
 
 use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use prost_types::FileDescriptorSet;
-use protox::prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value,
-};
 use rollcall_proto::resource_name;
 
 const REQUIRED: i32 = 2;
@@ -27,26 +25,26 @@ fn messages(pool: &DescriptorPool) -> Vec<MessageDescriptor> {
 }
 
 /// An option of the public annotations; `None` where it is not set.
-fn annotation(pool: &DescriptorPool, options: &DynamicMessage, name: &str) -> Option<Value> {
+pub(crate) fn annotation(pool: &DescriptorPool, options: &DynamicMessage, name: &str) -> Option<Value> {
     let extension = pool.get_extension_by_name(&format!("google.api.{name}"))?;
     options
         .has_extension(&extension)
         .then(|| options.get_extension(&extension).into_owned())
 }
 
-fn behaviours(pool: &DescriptorPool, field: &FieldDescriptor) -> Vec<i32> {
+pub(crate) fn behaviours(pool: &DescriptorPool, field: &FieldDescriptor) -> Vec<i32> {
     let value = annotation(pool, &field.options(), "field_behavior");
     let list = value.as_ref().and_then(Value::as_list).unwrap_or_default();
     list.iter().filter_map(Value::as_enum_number).collect()
 }
 
-fn text(message: &Value, field: &str) -> String {
+pub(crate) fn text(message: &Value, field: &str) -> String {
     let message = message.as_message().unwrap();
     let value = message.get_field_by_name(field).unwrap();
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn pattern(resource: &Value) -> String {
+pub(crate) fn pattern(resource: &Value) -> String {
     let patterns = resource
         .as_message()
         .unwrap()

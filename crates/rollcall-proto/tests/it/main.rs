@@ -1,6 +1,7 @@
 //! Tests of the contract: the generated code, the conversions and the error mapping.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod aip;
 mod annotations;
 mod auth;
 mod contract;
