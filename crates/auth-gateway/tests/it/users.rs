@@ -5,6 +5,7 @@ use rollcall_core::tenant::TenantSettings;
 use rollcall_proto::v1::*;
 use rollcall_testkit::Slapd;
 use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
 
 use crate::world::{World, now};
 use rollcall_store::Recorded;
@@ -136,6 +137,41 @@ async fn users_are_found_listed_and_paged() {
         .await,
         [""; 0]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_no_client_takes_is_refused_and_a_smaller_one_is_answered() {
+    let world = World::new().await;
+    let mut users = world.users();
+    let mut names = Vec::new();
+    for number in 0..100 {
+        let mut request = local(&format!("large{number}"));
+        let user = request.user.as_mut().unwrap();
+        user.custom = (0..50)
+            .map(|field| (format!("field{field}"), "x".repeat(1000)))
+            .collect();
+        names.push(users.create_user(request).await.unwrap().into_inner().name);
+    }
+    let batch = |names: &[String]| BatchGetUsersRequest {
+        parent: "tenants/acme".into(),
+        names: names.to_vec(),
+    };
+    // The client of this test takes no more than 4 MiB either.
+    let refused = users.batch_get_users(batch(&names)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    assert_eq!(reason(&refused), "INVALID_FIELD");
+    let fields = refused.get_details_bad_request().unwrap().field_violations;
+    assert_eq!(fields.len(), 1);
+    assert_eq!(fields[0].field, "names");
+    assert!(fields[0].description.contains("fewer"), "{fields:?}");
+    let half = users.batch_get_users(batch(&names[..50])).await.unwrap();
+    let found: Vec<String> = half
+        .into_inner()
+        .users
+        .into_iter()
+        .map(|user| user.name)
+        .collect();
+    assert_eq!(found, names[..50]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

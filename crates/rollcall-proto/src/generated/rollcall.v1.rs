@@ -715,6 +715,9 @@ pub mod user_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Returns several users of a tenant, and which of them there are not. Needs the permission "users.read".
+        ///
+        /// Errors: INVALID_FIELD for "names" if the answer would be larger than 4 MiB, which is what client libraries take: ask for
+        /// fewer users at a time (100 are that large only if they average more than 40 KiB). And those of every method.
         pub async fn batch_get_users(
             &mut self,
             request: impl tonic::IntoRequest<super::BatchGetUsersRequest>,
@@ -1017,6 +1020,9 @@ pub mod user_service_server {
             request: tonic::Request<super::GetUserRequest>,
         ) -> std::result::Result<tonic::Response<super::User>, tonic::Status>;
         /// Returns several users of a tenant, and which of them there are not. Needs the permission "users.read".
+        ///
+        /// Errors: INVALID_FIELD for "names" if the answer would be larger than 4 MiB, which is what client libraries take: ask for
+        /// fewer users at a time (100 are that large only if they average more than 40 KiB). And those of every method.
         async fn batch_get_users(
             &self,
             request: tonic::Request<super::BatchGetUsersRequest>,
