@@ -1,11 +1,15 @@
-//! What docs/clients.md takes from here: the table, the service config and a listing for each language.
+//! What docs/clients.md takes from here: the table; and what it leads to: the listings that the programs are made of.
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cases::Feature;
+use crate::feature::Feature;
 use crate::language::{Language, root, sources};
 
-type Rows = [(Language, Vec<bool>)];
+/// For each feature whether it is as it should be; `None` where it is not tried.
+type Rows = [(Language, Vec<Option<bool>>)];
+
+/// Two screens of text, and the table.
+const MAX_LINES: usize = 100 + 2 + Feature::ALL.len();
 
 /// A line for each feature, a column for each language.
 pub(crate) fn table(rows: &Rows) -> String {
@@ -18,55 +22,114 @@ pub(crate) fn table(rows: &Rows) -> String {
     for (place, feature) in Feature::ALL.into_iter().enumerate() {
         let cells: Vec<&str> = rows
             .iter()
-            .map(|(_, row)| if row[place] { "yes" } else { "NO" })
+            .map(|(_, row)| match row[place] {
+                Some(true) => "yes",
+                Some(false) => "NO",
+                None => "not tried",
+            })
             .collect();
         text += &format!("| {} | {} |\n", feature.title(), cells.join(" | "));
     }
     text
 }
 
-/// Compares the table with the document's, once all languages were here.
+/// Compares the table with the document's once all languages were here, or writes it with
+/// `ROLLCALL_CLIENTS_TABLE=write`.
 pub(crate) fn holds_the_table(rows: &Rows) -> Result<()> {
+    const BEGIN: &str = "<!-- table -->\n";
+    const END: &str = "<!-- end of table -->\n";
     if rows.len() < Language::ALL.len() {
         return Ok(());
     }
-    holds("table", &table(rows))
-}
-
-#[test]
-fn the_document_shows_the_listings_that_the_programs_are_made_of() -> Result<()> {
-    let config = std::fs::read_to_string(sources().join("service_config.json"))?;
-    holds("service config", &format!("```json\n{config}```\n"))?;
-    for language in Language::ALL {
-        let listing = sources().join(language.id()).join(language.listing());
-        let listing = std::fs::read_to_string(listing)?;
-        let shown = format!(
-            "<details>\n<summary>{}</summary>\n\n```{}\n{listing}```\n\n</details>\n",
-            language.name(),
-            language.markup()
-        );
-        holds(language.id(), &shown)?;
-    }
-    Ok(())
-}
-
-/// Compares a part of the document with what it should be, or writes it with `ROLLCALL_CLIENTS_TABLE=write`.
-fn holds(part: &str, wanted: &str) -> Result<()> {
-    let file = root().join("docs/clients.md");
-    let document = std::fs::read_to_string(&file)?;
-    let (begin, end) = (format!("<!-- {part} -->\n"), format!("<!-- end of {part} -->\n"));
-    let (before, rest) = document.split_once(&begin).context(begin.clone())?;
-    let (shown, after) = rest.split_once(&end).context(end.clone())?;
+    let wanted = table(rows);
+    let document = document()?;
+    let (before, rest) = document.split_once(BEGIN).context(BEGIN)?;
+    let (shown, after) = rest.split_once(END).context(END)?;
     if shown == wanted {
         return Ok(());
     }
-    if std::env::var_os("ROLLCALL_CLIENTS_TABLE").is_some_and(|how| how == "write") {
-        std::fs::write(&file, format!("{before}{begin}{wanted}{end}{after}"))?;
-        return Ok(());
-    }
     ensure!(
-        shown == wanted,
-        "docs/clients.md shows another {part}; write it anew with ROLLCALL_CLIENTS_TABLE=write\n{wanted}"
+        std::env::var_os("ROLLCALL_CLIENTS_TABLE").is_some_and(|how| how == "write"),
+        "docs/clients.md shows another table; write it anew with ROLLCALL_CLIENTS_TABLE=write\n{wanted}"
     );
+    std::fs::write(
+        root().join("docs/clients.md"),
+        format!("{before}{BEGIN}{wanted}{END}{after}"),
+    )?;
     Ok(())
+}
+
+fn document() -> Result<String> {
+    Ok(std::fs::read_to_string(root().join("docs/clients.md"))?)
+}
+
+/// The files that the document leads to.
+fn links(document: &str) -> Result<Vec<std::path::PathBuf>> {
+    let targets = document
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'));
+    let files = targets.filter(|(target, _)| !target.starts_with("http"));
+    files
+        .map(|(target, _)| {
+            let file = root().join("docs").join(target);
+            file.canonicalize().with_context(|| target.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn the_document_leads_to_everything_that_the_programs_are_made_of() -> Result<()> {
+    let links = links(&document()?)?;
+    let mut wanted = vec![sources().join("service_config.json")];
+    for language in Language::ALL {
+        let folder = sources().join(language.id());
+        wanted.extend(language.listings().iter().map(|file| folder.join(file)));
+    }
+    wanted.extend(templates()?);
+    for file in wanted {
+        ensure!(
+            links.contains(&file.canonicalize()?),
+            "no link to {}",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_document_is_two_screens() -> Result<()> {
+    let lines = document()?.lines().count();
+    ensure!(lines <= MAX_LINES, "{lines} lines, and not {MAX_LINES}");
+    Ok(())
+}
+
+#[test]
+fn every_published_template_is_run() -> Result<()> {
+    let steps: String = Language::ALL.into_iter().flat_map(Language::steps).collect();
+    let templates = templates()?;
+    ensure!(!templates.is_empty());
+    for template in templates {
+        let name = template.file_name().and_then(|name| name.to_str());
+        let name = name.context("no name")?;
+        ensure!(
+            steps.contains(&format!("/{name} ")),
+            "no program is generated by {name}"
+        );
+    }
+    Ok(())
+}
+
+/// The templates for buf beside the contract.
+fn templates() -> Result<Vec<std::path::PathBuf>> {
+    let files = std::fs::read_dir(root().join("proto"))?;
+    let files: std::io::Result<Vec<_>> = files.map(|entry| Ok(entry?.path())).collect();
+    let is_template = |file: &std::path::PathBuf| {
+        let name = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        name.starts_with("buf.gen.")
+    };
+    Ok(files?.into_iter().filter(is_template).collect())
 }

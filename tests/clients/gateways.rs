@@ -8,13 +8,16 @@ use anyhow::{Context, Result, bail};
 use rollcall_testkit::{Operation, Proxy, TreeLdap, wait_for_blocking};
 use serde_json::Value;
 use system_tests::Service;
+use system_tests::bench::Usage;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use crate::world::World;
 
-const PROGRAM_LIMIT: Duration = Duration::from_secs(300);
+const PROGRAM_LIMIT: Duration = Duration::from_secs(600);
 /// The name under which a program's failure is told.
 pub(crate) const ENDED: &str = "program";
+/// The most that a gateway may have taken.
+const MEMORY_MIB: u64 = 512;
 const BIND_LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Gateways {
@@ -100,6 +103,13 @@ impl Gateways {
             }
             "binds" => return Ok(binds(&self.held, of).to_string()),
             "silence-a" => self.line_a.silence(),
+            "memory-a" => {
+                let peak = Usage::of(self.a.pid())?.peak_resident >> 20;
+                return Ok(match peak < MEMORY_MIB {
+                    true => "within its memory".to_owned(),
+                    false => format!("{peak} MiB"),
+                });
+            }
             // How many calls of this method each gateway answered so far.
             "calls" => {
                 let counts = [&self.a, &self.b].map(|gateway| {

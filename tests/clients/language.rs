@@ -38,21 +38,13 @@ impl Language {
         }
     }
 
-    /// The file that docs/clients.md shows, beside the program.
-    pub(crate) fn listing(self) -> &'static str {
+    /// The files that docs/clients.md leads to, beside the program that is made of them.
+    pub(crate) fn listings(self) -> &'static [&'static str] {
         match self {
-            Self::Go => "calls.go",
-            Self::Python => "calls.py",
-            Self::Node => "calls.mjs",
-            Self::Java => "src/main/java/Calls.java",
-        }
-    }
-
-    /// What the document's listing is highlighted as.
-    pub(crate) fn markup(self) -> &'static str {
-        match self {
-            Self::Node => "js",
-            Self::Go | Self::Python | Self::Java => self.id(),
+            Self::Go => &["calls.go"],
+            Self::Python => &["calls.py"],
+            Self::Node => &["calls.mjs", "connect.ts"],
+            Self::Java => &["src/main/java/Calls.java"],
         }
     }
 
@@ -61,7 +53,7 @@ impl Language {
         match self {
             Self::Go => &["go", "buf"],
             Self::Python => &["python3"],
-            Self::Node => &["node", "npm"],
+            Self::Node => &["node", "npm", "buf"],
             Self::Java => &["java", "mvn"],
         }
     }
@@ -131,7 +123,7 @@ impl Language {
     }
 
     /// Shell commands within the folder that holds the program's sources.
-    fn steps(self) -> Vec<String> {
+    pub(crate) fn steps(self) -> Vec<String> {
         let proto = root().join("proto");
         let proto = proto.display();
         match self {
@@ -144,7 +136,11 @@ impl Language {
                 "python3 -m venv venv && venv/bin/pip install -q -r requirements.txt".to_owned(),
                 format!("mkdir -p gen && venv/bin/python -m grpc_tools.protoc -I {proto} --python_out=gen --pyi_out=gen --grpc_python_out=gen {proto}/rollcall/v1/*.proto"),
             ],
-            Self::Node => vec!["npm ci --silent --no-fund --no-audit".to_owned()],
+            Self::Node => vec![
+                "npm ci --silent --no-fund --no-audit".to_owned(),
+                format!("PATH=$PWD/node_modules/.bin:$PATH buf generate {proto} --template {proto}/buf.gen.node.yaml --path {proto}/rollcall --path {proto}/google/rpc --include-imports"),
+                "node_modules/.bin/tsc".to_owned(),
+            ],
             Self::Java => vec![format!(
                 "mvn -q -B compile dependency:build-classpath -Dmdep.outputFile=classpath -Dproto={proto}"
             )],

@@ -179,7 +179,12 @@ impl World {
         self.tenant("held", &[]).await?;
         self.sync("held", directory, everybody("held")).await?;
         for language in Language::ALL {
-            for (who, how) in [("held", LostBind::Silent), ("lost", LostBind::Closed)] {
+            for (who, how) in [
+                ("held", LostBind::Silent),
+                ("twice", LostBind::Silent),
+                ("careful", LostBind::Silent),
+                ("lost", LostBind::Closed),
+            ] {
                 self.held.lose_binds(&dn(&login(language, who)), how);
             }
         }
@@ -349,7 +354,7 @@ fn people() -> Result<String> {
     }
     for language in Language::ALL {
         for who in [
-            "right", "wrong", "guessed", "demoted", "aged", "changing", "once", "hurried",
+            "right", "wrong", "guessed", "demoted", "aged", "changing", "once", "hurried", "framed",
         ] {
             let login = login(language, who);
             let entry = ldif.entry(&dn(&login));
@@ -392,7 +397,7 @@ fn held_tree() -> Tree {
     tree.add(reader);
     let logins = Language::ALL
         .into_iter()
-        .flat_map(|language| ["held", "lost"].map(|who| login(language, who)));
+        .flat_map(|language| ["held", "twice", "careful", "lost"].map(|who| login(language, who)));
     for (number, login) in logins.enumerate() {
         let id = format!("00000000-0000-4000-8000-{number:012}");
         let attributes = [

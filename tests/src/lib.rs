@@ -6,11 +6,13 @@
 //! Read first: [`System`], then the files of `it/`, one a behaviour.
 
 pub mod bench;
+mod contract;
 pub mod load;
 mod service;
 mod size;
 mod system;
 
+pub use contract::{Contract, Method, length_delimited};
 pub use service::{Service, binary};
 pub use size::{number, variable};
 pub use system::{Backend, System, directory_of, sync_of};

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/status"
@@ -30,12 +31,15 @@ type person struct {
 }
 
 type task struct {
-	A, B, Token, Own, Large, Archive string
-	CaFile                           string `json:"ca_file"`
-	ExpiredCursor                    string `json:"expired_cursor"`
-	Place                            int
-	Attempts                         []person
-	Right, Hurried, Held             person
+	A, B, Token, Own, Large, Archive           string
+	CaFile                                     string `json:"ca_file"`
+	ReaderToken                                string `json:"reader_token"`
+	ExpiredCursor                              string `json:"expired_cursor"`
+	Place                                      int
+	Attempts                                   []person
+	Raw                                        []raw
+	Framed                                     []byte
+	Right, Hurried, Held, Twice, Careful, Away person
 }
 
 var input = bufio.NewReaderSize(os.Stdin, 1<<20)
@@ -60,6 +64,16 @@ func main() {
 	run("pages", func() string {
 		return fmt.Sprintf("%d users, %d events", len(list(channel, t.Large)), events(channel, t.Large))
 	})
+	run("20 KB of metadata", func() string {
+		ctx := metadata.AppendToOutgoingContext(context.Background(), "x-large", strings.Repeat("x", 20_000))
+		_, _, err := Login(ctx, rollcall.NewAuthServiceClient(channel), t.Right.Tenant, t.Right.Login, t.Right.Password)
+		return words(err)
+	})
+	run("HTTP/1.1", func() string { return t.post("application/grpc", false) })
+	run("gRPC-Web", func() string { return t.post("application/grpc-web+proto", true) })
+	for _, message := range t.Raw {
+		run("raw: "+message.Name, func() string { return message.send(channel) })
+	}
 	run("events", func() string {
 		return follow(t.connect(t.Token, []string{t.A}), t.connect(t.Token, []string{t.B}), t.Own)
 	})
@@ -80,7 +94,19 @@ func main() {
 		defer ask("start-a")
 		return thirty(sharing, t.Large)
 	})
-	run("killed while binding", t.killed)
+	run("streams", t.unread)
+	run("killed while binding", func() string {
+		return t.killed(t.Held, func(channel *grpc.ClientConn) string { return login(channel, t.Held) }, retrying)
+	})
+	run("killed while binding, without a request_id", func() string {
+		return t.killed(t.Twice, func(channel *grpc.ClientConn) string { return withoutID(channel, t.Twice) }, retrying)
+	})
+	run("killed while binding, retrying ours alone", func() string {
+		return t.killed(t.Careful, func(channel *grpc.ClientConn) string { return careful(channel, t.Careful) }, plain)
+	})
+	run("directory away, retrying ours alone", func() string {
+		return careful(t.connect(t.Token, []string{t.B}, grpc.WithDefaultServiceConfig(plain)), t.Away)
+	})
 }
 
 // run tells how a case ended; one that fails does not keep the others from running.
@@ -290,17 +316,6 @@ func thirty(channel *grpc.ClientConn, tenant string) string {
 		}
 	}
 	return fmt.Sprintf("%d of 30", count)
-}
-
-// killed loses the gateway in the middle of a bind. The retry goes to the other.
-func (t *task) killed() string {
-	const first = `{"loadBalancingConfig":[{"pick_first":{}}],`
-	_, rest, _ := strings.Cut(serviceConfig, "],")
-	channel := t.connect(t.Token, []string{t.A, t.B}, grpc.WithDefaultServiceConfig(first+rest))
-	told := make(chan string)
-	go func() { told <- login(channel, t.Held) }()
-	ask("kill-a-at-bind " + t.Held.Login)
-	return <-told + ", " + ask("binds "+t.Held.Login) + " bind"
 }
 
 func tell(name, result string) {

@@ -1,9 +1,16 @@
 // The client program of the suite in Node: does what it is told, and tells what it was answered.
 import { readFileSync } from 'node:fs';
+import https from 'node:https';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { Code, createClient } from '@connectrpc/connect';
+import { createGrpcWebTransport } from '@connectrpc/connect-node';
 import grpc from '@grpc/grpc-js';
 import { call, connection, follow, login, reason, rollcall, serviceConfig } from './calls.mjs';
+import * as connect from './dist/connect.js';
+import { BadRequestSchema } from './dist/gen/google/rpc/error_details_pb.js';
+import { AuthService, DenialReason } from './dist/gen/rollcall/v1/auth_service_pb.js';
 
 const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const line = async () => (await input.next()).value;
@@ -151,13 +158,93 @@ async function oneKilled() {
   return told;
 }
 
-/** Loses the gateway in the middle of a bind. The retry goes to the other. */
-async function killed() {
-  const config = { ...JSON.parse(serviceConfig), loadBalancingConfig: [{ pick_first: {} }] };
+// One gateway first and the other when that is gone: without retries, and with those of the listing.
+const plain = { loadBalancingConfig: [{ pick_first: {} }] };
+const retrying = { ...JSON.parse(serviceConfig), ...plain };
+
+/** Loses the gateway in the middle of a bind. Retries go to the other. */
+async function killed(person, login, config) {
   const auth = client('AuthService', [A, B], { 'grpc.service_config': JSON.stringify(config) });
-  const told = attempt(auth, task.held);
-  await ask(`kill-a-at-bind ${task.held.login}`);
-  return `${await told}, ${await ask(`binds ${task.held.login}`)} bind`;
+  const told = login(auth, person);
+  await ask(`kill-a-at-bind ${person.login}`);
+  const result = `${await told}, ${await ask(`binds ${person.login}`)} bind`;
+  await ask('start-a');
+  return result;
+}
+
+const withoutId = (auth, person) => outcome(call(auth, 'Authenticate', person));
+
+/** Calls without a request_id, and up to three times as long as it is told that nothing was sent. */
+async function careful(auth, person) {
+  for (let calls = 1; ; calls++) {
+    try {
+      await call(auth, 'Authenticate', person, { deadline: Date.now() + 15_000 });
+      return 'authenticated';
+    } catch (error) {
+      if (error.code === grpc.status.UNAVAILABLE && reason(error) && calls < 3) continue;
+      return `${words(error)}, ${calls} call`;
+    }
+  }
+}
+
+/** A request that generated code does not make. */
+function raw({ path, message }) {
+  const { responseDeserialize } = rollcall.AuthService.service.Authenticate;
+  const send = promisify(auth.makeUnaryRequest).bind(auth);
+  return outcome(send(path, (bytes) => bytes, responseDeserialize, Buffer.from(message, 'base64')));
+}
+
+/** Sends a framed login without gRPC; what Node brings for it speaks HTTP/1.1. */
+function post() {
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/grpc', authorization: `Bearer ${task.token}` };
+    const options = { method: 'POST', headers, ca: readFileSync(task.ca_file) };
+    const request = https.request(`https://${A}/rollcall.v1.AuthService/Authenticate`, options, async (answer) => {
+      const text = Buffer.concat(await answer.toArray()).toString();
+      resolve(`${answer.statusCode} ${text.split('.')[0]}`);
+    });
+    request.on('error', reject);
+    request.end(Buffer.from(task.framed, 'base64'));
+  });
+}
+
+/** An error as Connect tells it, in the suite's words. */
+function connectWords(error) {
+  const [bad] = error.findDetails(BadRequestSchema);
+  const fields = bad ? ` fields=${bad.fieldViolations.map(({ field }) => field).sort()}` : '';
+  return `${Code[error.code]} ${connect.reason(error)}${fields}`;
+}
+
+async function overConnect(transport, { tenant, login: name, password }) {
+  try {
+    const { case: outcome, value } = await connect.login(transport, tenant, name, password);
+    return outcome === 'authenticated' ? `AUTHENTICATED ${value.user.login}` : `DENIED ${DenialReason[value.reason]}`;
+  } catch (error) {
+    return connectWords(error);
+  }
+}
+
+async function connectEvents(transport) {
+  const first = await call(client('UserService', [A]), 'ListUserEvents', { parent: task.own, pageSize: 1 });
+  let count = first.events.length;
+  for await (const [event] of connect.follow(transport, task.own, first.nextCursor)) {
+    if (event && event.user.login !== `user${count++}`) return `${event.user.login} after ${count - 1} events`;
+    if (count === 15) break;
+  }
+  return `${count} events in order`;
+}
+
+async function overGrpcWeb() {
+  const nodeOptions = { ca: readFileSync(task.ca_file) };
+  const transport = createGrpcWebTransport({ baseUrl: `https://${A}`, httpVersion: '2', nodeOptions });
+  const { tenant, login, password } = task.web;
+  try {
+    const headers = { authorization: `Bearer ${task.token}` };
+    const answer = await createClient(AuthService, transport).authenticate({ tenant, login, password }, { headers });
+    return answer.outcome.case;
+  } catch (error) {
+    return error.message;
+  }
 }
 
 /** Has the suite do something, and returns its answer. */
@@ -186,11 +273,27 @@ await run('pages', async () => {
   const all = await listUsers(users, task.large);
   return `${all.length} users, ${await countEvents(users, task.large)} events`;
 });
+await run('20 KB of metadata', () => {
+  const metadata = new grpc.Metadata();
+  metadata.set('x-large', 'x'.repeat(20_000));
+  return outcome(promisify(auth.Authenticate).call(auth, task.right, metadata));
+});
+await run('HTTP/1.1', post);
+await run('gRPC-Web', overGrpcWeb);
+for (const message of task.raw) await run(`raw: ${message.name}`, () => raw(message));
+const transport = connect.connect(`https://${A}`, readFileSync(task.ca_file), task.token);
+await run('Connect', () => overConnect(transport, task.right));
+await run('Connect, bad fields', () => overConnect(transport, { tenant: 'acme', login: '', password: '' }));
 await run('events', feed);
+await run('Connect, events', () => connectEvents(transport));
 await run('expired cursor', listAnew);
 await run('silence', silence);
 const sharing = client('UserService', [A, B]);
 await run('both', both);
 await run('one killed', oneKilled);
-await run('killed while binding', killed);
+await run('killed while binding', () => killed(task.held, attempt, retrying));
+await run('killed while binding, without a request_id', () => killed(task.twice, withoutId, retrying));
+await run('killed while binding, retrying ours alone', () => killed(task.careful, careful, plain));
+const toB = client('AuthService', [B], { 'grpc.service_config': JSON.stringify(plain) });
+await run('directory away, retrying ours alone', () => careful(toB, task.away));
 process.exit();

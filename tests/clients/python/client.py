@@ -1,6 +1,9 @@
 """The client program of the suite in Python: does what it is told, and tells what it was answered."""
 
+import base64
+import http.client
 import json
+import ssl
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -178,14 +181,60 @@ def one_killed():
     return told
 
 
-def killed():
-    """Loses the gateway in the middle of a bind. The retry goes to the other."""
-    config = json.loads(SERVICE_CONFIG) | {"loadBalancingConfig": [{"pick_first": {}}]}
+# One gateway first and the other when that is gone: without retries, and with those of the listing.
+PLAIN = {"loadBalancingConfig": [{"pick_first": {}}]}
+RETRYING = json.loads(SERVICE_CONFIG) | PLAIN
+
+
+def killed(person, call, config):
+    """Loses the gateway in the middle of a bind. Retries go to the other."""
     through = channel([A, B], service_config=json.dumps(config))
     with ThreadPoolExecutor(1) as pool:
-        told = pool.submit(attempt, through, TASK["held"])
-        ask("kill-a-at-bind " + TASK["held"]["login"])
-        return f"{told.result()}, {ask('binds ' + TASK['held']['login'])} bind"
+        told = pool.submit(call, through, person)
+        ask("kill-a-at-bind " + person["login"])
+        try:
+            return f"{told.result()}, {ask('binds ' + person['login'])} bind"
+        finally:
+            ask("start-a")
+
+
+def without_id(through, person):
+    return outcome(lambda: auth_grpc.AuthServiceStub(through).Authenticate(auth_pb.AuthenticateRequest(**person)))
+
+
+def careful(through, person):
+    """Calls without a request_id, and up to three times as long as it is told that nothing was sent."""
+    for call in (1, 2, 3):
+        try:
+            auth_grpc.AuthServiceStub(through).Authenticate(auth_pb.AuthenticateRequest(**person), timeout=15)
+        except grpc.RpcError as error:
+            told = f"{words(error)}, {call} call"
+            if error.code() != grpc.StatusCode.UNAVAILABLE or not reason(error):
+                break
+    return told
+
+
+def large_metadata():
+    person = TASK["right"]
+    request = auth_pb.AuthenticateRequest(**person)
+    auth = auth_grpc.AuthServiceStub(through_a)
+    return outcome(lambda: auth.Authenticate(request, metadata=[("x-large", "x" * 20_000)]))
+
+
+def send_raw(raw):
+    """A request that generated code does not make."""
+    call = through_a.unary_unary(raw["path"], response_deserializer=auth_pb.AuthenticateResponse.FromString)
+    return outcome(lambda: call(base64.b64decode(raw["message"])))
+
+
+def post(content_type):
+    """Sends a framed login without gRPC. HTTP/2 is in none of Python's own libraries."""
+    tls = ssl.create_default_context(cafile=TASK["ca_file"])
+    connection = http.client.HTTPSConnection(A, context=tls)
+    headers = {"content-type": content_type, "authorization": "Bearer " + TASK["token"]}
+    connection.request("POST", "/rollcall.v1.AuthService/Authenticate", base64.b64decode(TASK["framed"]), headers)
+    answer = connection.getresponse()
+    return f"{answer.status} {answer.read().decode().split('.')[0]}"
 
 
 def tell(name, result):
@@ -217,10 +266,21 @@ run(
     "pages",
     lambda: f"{len(list_users(through_a, TASK['large']))} users, {list_events(through_a, TASK['large'])} events",
 )
+run("20 KB of metadata", large_metadata)
+run("HTTP/1.1", post, "application/grpc")
+run("gRPC-Web", post, "application/grpc-web+proto")
+for raw in TASK["raw"]:
+    run("raw: " + raw["name"], send_raw, raw)
 run("events", feed)
 run("expired cursor", list_anew)
 run("silence", silence)
 through_both = channel([A, B])
 run("both", both)
 run("one killed", one_killed)
-run("killed while binding", killed)
+run("killed while binding", killed, TASK["held"], attempt, RETRYING)
+run("killed while binding, without a request_id", killed, TASK["twice"], without_id, RETRYING)
+run("killed while binding, retrying ours alone", killed, TASK["careful"], careful, PLAIN)
+run(
+    "directory away, retrying ours alone",
+    lambda: careful(channel([B], service_config=json.dumps(PLAIN)), TASK["away"]),
+)

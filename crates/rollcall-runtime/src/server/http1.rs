@@ -12,12 +12,17 @@ const PREFACE: &[u8] = b"PR";
 /// The most of a request that is thrown away, so that the answer is not lost to a reset.
 const MAX_IGNORED: u64 = 64 * 1024;
 
-/// Whether the other end begins as HTTP/2 does; waits for its first bytes and takes none of them. Whoever sent less
-/// than it takes to tell is believed.
-pub(super) async fn begins_as_http2(stream: &TcpStream) -> io::Result<bool> {
-    let mut first = [0; PREFACE.len()];
+/// The first bytes of a connection, as many as it takes to tell; waits for them and takes none.
+pub(super) async fn peek(stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut first = vec![0; PREFACE.len()];
     let count = stream.peek(&mut first).await?;
-    Ok(PREFACE.starts_with(first.get(..count).unwrap_or_default()))
+    first.truncate(count);
+    Ok(first)
+}
+
+/// Whether a connection that begins with these bytes is one of HTTP/2. Whoever sent less than it takes to tell is believed.
+pub(super) fn is_http2(first: &[u8]) -> bool {
+    PREFACE.starts_with(first.get(..PREFACE.len()).unwrap_or(first))
 }
 
 /// Answers and ends the connection.

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncBufReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -103,14 +104,19 @@ async fn establish(
     let (patience, dismissal) = (accepted.patience.bytes, accepted.introduction.dismissal());
     let handshake = async {
         let Some(tls) = tls else {
-            if !http1::begins_as_http2(&stream).await? {
+            if !http1::is_http2(&http1::peek(&stream).await?) {
                 http1::refuse(stream).await?;
                 return Err(io::Error::other("a client of HTTP/1"));
             }
             return Ok(Connection::plain(stream, accepted));
         };
-        let stream = tls.accept(stream).await?;
-        if stream.get_ref().1.alpn_protocol() == Some(HTTP_1) {
+        let mut stream = tls.accept(stream).await?;
+        // Many clients of HTTP/1 name no protocol.
+        let is_http2 = match stream.get_ref().1.alpn_protocol() {
+            Some(protocol) => protocol != HTTP_1,
+            None => http1::is_http2(stream.fill_buf().await?),
+        };
+        if !is_http2 {
             http1::refuse(stream).await?;
             return Err(io::Error::other("a client of HTTP/1"));
         }

@@ -126,21 +126,24 @@ async fn http_1_is_told_in_plain_text() {
 async fn http_1_is_told_in_plain_text_over_tls_too() {
     let authority = Authority::new();
     let server = Running::start(&authority.server_section()).await;
-    let tls = authority.rustls_client(&[b"http/1.1"]);
-    let stream = TcpStream::connect(server.address).await.unwrap();
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    let mut stream = TlsConnector::from(Arc::new(tls))
-        .connect(name, stream)
-        .await
-        .unwrap();
-    stream
-        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    let mut answer = String::new();
-    let reading = stream.read_to_string(&mut answer);
-    tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap();
-    assert!(answer.starts_with("HTTP/1.1 505 "), "{answer}");
-    assert!(answer.contains("content-type: text/plain"), "{answer}");
-    assert!(answer.contains("gRPC endpoint"), "{answer}");
+    // Many libraries name no protocol when they speak HTTP/1.
+    for protocols in [&[b"http/1.1".as_slice()][..], &[]] {
+        let tls = authority.rustls_client(protocols);
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let mut stream = TlsConnector::from(Arc::new(tls))
+            .connect(name, stream)
+            .await
+            .unwrap();
+        stream
+            .write_all(b"POST /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        let reading = stream.read_to_string(&mut answer);
+        tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 505 "), "{answer}");
+        assert!(answer.contains("content-type: text/plain"), "{answer}");
+        assert!(answer.contains("gRPC endpoint"), "{answer}");
+    }
 }

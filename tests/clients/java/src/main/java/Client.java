@@ -11,6 +11,7 @@ import io.grpc.protobuf.StatusProto;
 import java.io.BufferedReader;
 import java.io.File;
 import java.io.InputStreamReader;
+import java.net.http.HttpClient;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -28,9 +29,9 @@ import rollcall.v1.*;
 public final class Client {
     private static final BufferedReader input = new BufferedReader(new InputStreamReader(System.in));
     private static final Gson gson = new Gson();
-    private static JsonObject task;
-    private static String a;
-    private static String both;
+    static JsonObject task;
+    static String a;
+    static String both;
 
     public static void main(String[] none) throws Exception {
         NameResolverRegistry.getDefaultRegistry().register(new Gateways());
@@ -60,6 +61,14 @@ public final class Client {
             var users = UserServiceGrpc.newBlockingStub(channel);
             return listUsers(users, large) + " users, " + countEvents(users, large) + " events";
         });
+        var right = task.getAsJsonObject("right");
+        run("20 KB of metadata", () -> attempt(Misuse.withLargeMetadata(channel), right));
+        run("HTTP/1.1", () -> Misuse.post(HttpClient.Version.HTTP_1_1, "application/grpc"));
+        run("gRPC-Web", () -> Misuse.post(HttpClient.Version.HTTP_2, "application/grpc-web+proto"));
+        for (var element : task.getAsJsonArray("raw")) {
+            var raw = element.getAsJsonObject();
+            run("raw: " + raw.get("name").getAsString(), () -> outcome(() -> Misuse.send(channel, raw)));
+        }
         run("events", Client::feed);
         run("expired cursor", Client::listAnew);
         run("silence", Client::silence);
@@ -76,7 +85,11 @@ public final class Client {
             ask("start-a");
             return told;
         });
-        run("killed while binding", Client::killed);
+        run("killed while binding", () -> Retries.killed("held", Client::attempt, Retries.retrying()));
+        run("killed while binding, without a request_id", () -> Retries.killed("twice", Retries::withoutId, Retries.retrying()));
+        run("killed while binding, retrying ours alone", () -> Retries.killed("careful", Retries::careful, Retries.PLAIN));
+        run("directory away, retrying ours alone", () -> Retries.careful(
+                channel(text("b"), builder -> builder.defaultServiceConfig(Retries.PLAIN)), task.getAsJsonObject("away")));
         System.exit(0);
     }
 
@@ -84,11 +97,11 @@ public final class Client {
         return channel(gateways, builder -> builder);
     }
 
-    private static ManagedChannel channel(String gateways, UnaryOperator<ManagedChannelBuilder<?>> more) throws Exception {
+    static ManagedChannel channel(String gateways, UnaryOperator<ManagedChannelBuilder<?>> more) throws Exception {
         return more.apply(Calls.channel("gateways:///" + gateways, caFile(), text("token"))).build();
     }
 
-    private static String attempt(ManagedChannel channel, JsonObject person) throws Exception {
+    static String attempt(ManagedChannel channel, JsonObject person) throws Exception {
         return attempt(AuthServiceGrpc.newBlockingStub(channel), person);
     }
 
@@ -104,7 +117,7 @@ public final class Client {
                 .setTenant(tenant).setLogin(login).setPassword(password).setRequestId(id).build()));
     }
 
-    private static String outcome(Callable<AuthenticateResponse> call) throws Exception {
+    static String outcome(Callable<AuthenticateResponse> call) throws Exception {
         try {
             var answer = call.call();
             if (!answer.hasDenial()) {
@@ -119,7 +132,7 @@ public final class Client {
     }
 
     /** An error as the suite writes it. */
-    private static String words(StatusRuntimeException error) throws Exception {
+    static String words(StatusRuntimeException error) throws Exception {
         var parts = new ArrayList<>(List.of(error.getStatus().getCode().name()));
         var reason = Calls.reason(error);
         if (!reason.isEmpty()) {
@@ -275,29 +288,16 @@ public final class Client {
         return good + " of 30";
     }
 
-    /** Loses the gateway in the middle of a bind. The retry goes to the other. */
-    private static String killed() throws Exception {
-        var config = Calls.serviceConfig();
-        config.put("loadBalancingConfig", List.of(Map.of("pick_first", Map.of())));
-        var channel = channel(both, builder -> builder.defaultServiceConfig(config));
-        var person = task.getAsJsonObject("held");
-        var pool = Executors.newSingleThreadExecutor();
-        var told = pool.submit(() -> attempt(channel, person));
-        var login = person.get("login").getAsString();
-        ask("kill-a-at-bind " + login);
-        return told.get() + ", " + ask("binds " + login) + " bind";
-    }
-
-    private static String text(String key) {
+    static String text(String key) {
         return task.get(key).getAsString();
     }
 
-    private static File caFile() {
+    static File caFile() {
         return new File(text("ca_file"));
     }
 
     /** Has the suite do something, and returns its answer. */
-    private static String ask(String what) throws Exception {
+    static String ask(String what) throws Exception {
         System.out.println(gson.toJson(Map.of("ask", what)));
         return input.readLine().strip();
     }
