@@ -6,6 +6,7 @@ mod chaos;
 mod company;
 mod cron_job;
 mod crowd;
+mod deletions;
 mod foreign_guid;
 mod grpcurl;
 mod h2spec;

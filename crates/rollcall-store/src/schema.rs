@@ -18,6 +18,7 @@ mod in_force;
 mod login_requests;
 mod own_counts;
 mod soft_locks;
+mod tenant_deletions;
 mod throttles;
 
 /// Names the advisory lock under which PostgreSQL migrates: "rollcall" in ASCII.
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(credentials::Credentials),
             Box::new(actors::Actors),
             Box::new(due_claims::DueClaims),
+            Box::new(tenant_deletions::TenantDeletions),
         ]
     }
 }

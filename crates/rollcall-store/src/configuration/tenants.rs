@@ -98,6 +98,7 @@ impl Store {
         model.user_sync_enabled = settings.user_sync_enabled;
         model.revision += 1;
         model.update_time = to_micros(record.time);
+        model.deleting_revision = None;
         tables::update(&tx, model).await?;
         execute(
             &tx,
@@ -110,6 +111,37 @@ impl Store {
         record.write(&tx, Some(&before), Some(&tenant)).await?;
         tx.commit().await?;
         Ok(tenant)
+    }
+
+    /// Switches a tenant's add-on off, so that nothing starts while what it has is deleted, and returns its revision.
+    /// A repeat with the revision of a deletion that broke off changes nothing more.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`.
+    pub async fn begin_tenant_deletion(
+        &self,
+        id: &TenantId,
+        expected_revision: Option<i64>,
+        record: Recorded<'_, Tenant>,
+    ) -> Result<i64> {
+        let tx = self.inner.database.begin().await?;
+        let mut model = tables::tenant::lock(&tx, id).await?;
+        let expected = expected_revision.unwrap_or(model.revision);
+        if model.deleting_revision == Some(expected) {
+            return Ok(model.revision);
+        }
+        require_revision(model.revision, Some(expected))?;
+        let before = find(&tx, id).await?;
+        model.user_sync_enabled = false;
+        model.deleting_revision = Some(expected);
+        model.revision += 1;
+        model.update_time = to_micros(record.time);
+        let revision = model.revision;
+        tables::update(&tx, model).await?;
+        let tenant = find(&tx, id).await?;
+        record.write(&tx, Some(&before), Some(&tenant)).await?;
+        tx.commit().await?;
+        Ok(revision)
     }
 
     /// Deletes a tenant, with users that are archived or that a deleted user sync left behind, or with all of them: each is
@@ -221,6 +253,7 @@ async fn create(
         revision: 1,
         create_time: to_micros(now),
         update_time: to_micros(now),
+        deleting_revision: None,
     };
     tables::insert(tx, model).await?;
     insert_domains(tx, id, &settings.verified_domains).await?;

@@ -67,16 +67,38 @@ impl Store {
         holder: &str,
         ttl: Duration,
     ) -> Result<Option<LeaseToken>> {
+        self.take_lease(name, holder, ttl, &is_over(self.inner.database.engine, "leases"))
+            .await
+    }
+
+    /// Takes the lease for deleting a user sync: at once from another deletion, which may have died half way and, if it
+    /// has not, writes nothing more. `None` while a run holds it.
+    pub async fn acquire_lease_for_deletion(
+        &self,
+        user_sync: &UserSyncKey,
+        ttl: Duration,
+    ) -> Result<Option<LeaseToken>> {
+        let is_over = is_over(self.inner.database.engine, "leases");
+        let may_take = format!("({is_over} OR leases.holder = excluded.holder)");
+        self.take_lease(&LeaseName::run_of(user_sync), "deletion", ttl, &may_take)
+            .await
+    }
+
+    async fn take_lease(
+        &self,
+        name: &LeaseName,
+        holder: &str,
+        ttl: Duration,
+        may_take: &str,
+    ) -> Result<Option<LeaseToken>> {
         let tx = self.inner.database.begin().await?;
-        let engine = self.inner.database.engine;
+        let now = self.inner.database.engine.now();
         let sql = format!(
             "INSERT INTO leases (name, holder, token, expire_time) VALUES ($1, $2, 1, {now} + $3)
             ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, token = leases.token + 1,
                 expire_time = excluded.expire_time
-            WHERE {is_over}
-            RETURNING token",
-            now = engine.now(),
-            is_over = is_over(engine, "leases"),
+            WHERE {may_take}
+            RETURNING token"
         );
         // An empty holder marks a lease that was given up.
         let holder = if holder.is_empty() { "unnamed" } else { holder };

@@ -17,6 +17,7 @@ pub(crate) struct Model {
     pub(crate) revision: i64,
     pub(crate) create_time: i64,
     pub(crate) update_time: i64,
+    pub(crate) deleting_revision: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -19,7 +19,7 @@ on_both! {
 type Deed = for<'a> fn(&'a Store, &'a LeaseToken) -> BoxFuture<'a, Result<(), StoreError>>;
 
 /// Every method that changes something for a call, on what [`begin`] made, and the table that it writes.
-const DEEDS: [(&str, &str, Deed); 19] = [
+const DEEDS: [(&str, &str, Deed); 20] = [
     ("create_tenant", "tenants", |store, _| {
         Box::pin(async {
             store
@@ -41,6 +41,14 @@ const DEEDS: [(&str, &str, Deed); 19] = [
                     &tenant_settings(&["x.example"]),
                     Recorded::by_nobody(at(9)),
                 )
+                .await
+                .map(drop)
+        })
+    }),
+    ("begin_tenant_deletion", "tenants", |store, _| {
+        Box::pin(async {
+            store
+                .begin_tenant_deletion(&tenant_id("empty"), None, Recorded::by_nobody(at(9)))
                 .await
                 .map(drop)
         })
@@ -305,7 +313,7 @@ async fn seen(store: &Store) -> (String, usize) {
 }
 
 /// From now on every write of this kind fails.
-async fn refuse(engine: &Engine, operation: &str, table: &str) {
+pub(crate) async fn refuse(engine: &Engine, operation: &str, table: &str) {
     match engine {
         Engine::Sqlite(_) => {
             let sql = format!(
@@ -327,7 +335,7 @@ async fn refuse(engine: &Engine, operation: &str, table: &str) {
     }
 }
 
-async fn allow(engine: &Engine, operation: &str, table: &str) {
+pub(crate) async fn allow(engine: &Engine, operation: &str, table: &str) {
     let on = match engine {
         Engine::Sqlite(_) => String::new(),
         Engine::Postgres(_) => format!(" ON {table}"),

@@ -166,9 +166,7 @@ impl Tenants {
         let name = resource_name::tenant(&id);
         let mut expected = revision;
         if force {
-            let current = self.0.store.tenant(&id).await.map_err(about(&name))?;
-            expect_revision(revision, current.revision, &name)?;
-            expected = Some(self.empty(&author, &current).await?);
+            expected = Some(self.empty(&author, &id, revision).await?);
         }
         self.0
             .store
@@ -194,16 +192,12 @@ impl Tenants {
 
     /// Deletes what belongs to the tenant, step by step: whatever breaks in between, a repeat goes on. The
     /// add-on goes off first, so that nothing starts meanwhile. Returns the tenant's revision.
-    async fn empty(&self, author: &Author, tenant: &Tenant) -> Result<i64, Error> {
-        let (store, id) = (&self.0.store, &tenant.id);
+    async fn empty(&self, author: &Author, id: &TenantId, expected: Option<i64>) -> Result<i64, Error> {
+        let store = &self.0.store;
         let name = resource_name::tenant(id);
-        let settings = TenantSettings {
-            user_sync_enabled: false,
-            ..tenant.settings.clone()
-        };
         let record = deletion(author, id, &name, true);
-        let updated = store.update_tenant(id, tenant.revision, &settings, record).await;
-        let revision = updated.map_err(changed_meanwhile(None, &name))?.revision;
+        let begun = store.begin_tenant_deletion(id, expected, record).await;
+        let revision = begun.map_err(about(&name))?;
         loop {
             let directories = store.list_directories(id, &PageRequest::first(100)).await?.items;
             if directories.is_empty() {

@@ -1,18 +1,24 @@
 //! Deleting a user sync, and what becomes of its users.
 
+use std::time::Duration;
+
 use rollcall_core::event::EventType;
+use rollcall_core::id::UserSyncKey;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::run::RunState;
 use rollcall_core::user::{StateReason, UserDisposition, UserState};
-use rollcall_store::{Kind, LoginStore, Recorded, StoreError};
+use rollcall_store::{Kind, LeaseName, LeaseToken, LoginStore, Recorded, Store, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
+use crate::records::{allow, refuse};
 
 on_both! {
     a_deleted_sync_leaves_its_users_as_asked,
     a_deletion_that_broke_off_is_repeated_as_it_was_asked,
     a_deleted_sync_leaves_nothing_of_its_runs,
+    a_deletion_that_died_at_any_step_is_taken_over_at_once,
+    a_tenant_s_deletion_is_begun_once_for_a_revision,
 }
 
 async fn a_deleted_sync_leaves_its_users_as_asked(engine: Engine) {
@@ -144,4 +150,94 @@ async fn a_deleted_sync_leaves_nothing_of_its_runs(engine: Engine) {
         []
     );
     assert_eq!(store.find_run(&acme(), id).await.unwrap(), None);
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn lease_for_deletion(store: &Store, key: &UserSyncKey) -> Option<LeaseToken> {
+    store.acquire_lease_for_deletion(key, MINUTE).await.unwrap()
+}
+
+/// The lease of a process that died is never released.
+async fn a_deletion_that_died_at_any_step_is_taken_over_at_once(engine: Engine) {
+    let store = engine.store().await;
+    let steps = [
+        ("UPDATE", "user_syncs"),
+        ("UPDATE", "users"),
+        ("DELETE", "sync_plan_chunks"),
+        ("DELETE", "sync_run_issues"),
+        ("DELETE", "sync_runs"),
+        ("DELETE", "user_syncs"),
+    ];
+    for (number, (operation, table)) in (1..).zip(steps) {
+        let tenant = format!("tenant-{number}");
+        set_up_tenant(&store, &tenant).await;
+        let (key, run) = (key_of(&tenant, "staff"), run_id(number));
+        let running = lease(&store, &key).await;
+        store
+            .apply_single(&key, &creation(number, "ada"), at(3))
+            .await
+            .unwrap();
+        store
+            .create_run(&running, &key, new_run(number), None, at(1))
+            .await
+            .unwrap();
+        let held = handle(&running, &key, run);
+        store.begin_pull(&held).await.unwrap();
+        let issues = [Issue::new(IssueKind::Overlap, "cn=x", "x")];
+        store.append_issues(&held, &issues).await.unwrap();
+        store
+            .append_chunk(&held, 0, &[creation(number, "ada")])
+            .await
+            .unwrap();
+        store
+            .end_run(&held, ended(RunState::Failed), &[], at(2))
+            .await
+            .unwrap();
+        assert_eq!(lease_for_deletion(&store, &key).await, None, "a run has it");
+        store.release_lease(&running).await.unwrap();
+
+        let delete = async |lease: &LeaseToken| {
+            let record = Recorded::by_nobody(at(5));
+            store
+                .delete_user_sync(lease, &key, Some(1), UserDisposition::Archive, record)
+                .await
+        };
+        let died = lease_for_deletion(&store, &key).await.unwrap();
+        refuse(&engine, operation, table).await;
+        assert!(delete(&died).await.is_err(), "{operation} {table}");
+        allow(&engine, operation, table).await;
+        let name = LeaseName::run_of(&key);
+        assert_eq!(store.acquire_lease(&name, "a run", MINUTE).await.unwrap(), None);
+        let repeat = lease_for_deletion(&store, &key).await.unwrap();
+        assert!(matches!(delete(&died).await, Err(StoreError::LeaseLost)));
+        delete(&repeat).await.unwrap();
+        let ada = store.user(&key.tenant, user_id(number)).await.unwrap();
+        assert_eq!(ada.state, UserState::Archived, "{operation} {table}");
+        assert_eq!(store.find_run(&key.tenant, run).await.unwrap(), None);
+        let archived = store.list_events(Some(&key.tenant), 0, 10).await.unwrap();
+        assert_eq!(archived.len(), 2, "created, and archived once");
+    }
+}
+
+async fn a_tenant_s_deletion_is_begun_once_for_a_revision(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let begin = async |revision| {
+        store
+            .begin_tenant_deletion(&acme(), revision, Recorded::by_nobody(at(5)))
+            .await
+    };
+    assert!(matches!(begin(Some(7)).await, Err(StoreError::RevisionMismatch)));
+    assert_eq!(begin(Some(1)).await.unwrap(), 2);
+    assert!(!store.tenant(&acme()).await.unwrap().settings.user_sync_enabled);
+    assert_eq!(begin(Some(1)).await.unwrap(), 2, "a repeat changes nothing");
+    // Somebody who changes it meanwhile takes the deletion back.
+    let settings = tenant_settings(&[]);
+    store
+        .update_tenant(&acme(), 2, &settings, Recorded::by_nobody(at(6)))
+        .await
+        .unwrap();
+    assert!(matches!(begin(Some(1)).await, Err(StoreError::RevisionMismatch)));
+    assert_eq!(begin(None).await.unwrap(), 4);
 }

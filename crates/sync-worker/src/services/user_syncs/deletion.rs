@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use rollcall_core::audit::AuditedFieldChange;
-use rollcall_core::error::Error;
+use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey};
 use rollcall_core::user::UserDisposition;
 use rollcall_proto::v1;
-use rollcall_store::LeaseName;
+use rollcall_store::StoreError;
 
 use super::in_progress;
 use crate::worker::Worker;
@@ -16,6 +16,12 @@ use rollcall_service::resource::{about, changed_meanwhile};
 
 /// Longest deletion of a user sync, all of its users included.
 const DELETION_LEASE: Duration = Duration::from_secs(300);
+
+/// A repeat does not wait for a deletion that may have died, so one that has not gives way to it.
+fn taken_over(name: &str) -> Error {
+    let message = "another call deletes this user sync too, and goes on with it";
+    Error::new(Reason::ConcurrentChange, message).with("resource", name)
+}
 
 impl Worker {
     /// Deletes a user sync that no run is working on.
@@ -29,10 +35,7 @@ impl Worker {
         let name = key.to_string();
         let (tenant, id) = (&key.tenant, &key.user_sync);
         let current = self.store.user_sync(tenant, id).await.map_err(about(&name))?;
-        let lease = self
-            .store
-            .acquire_lease(&LeaseName::run_of(key), "deletion", DELETION_LEASE)
-            .await?;
+        let lease = self.store.acquire_lease_for_deletion(key, DELETION_LEASE).await?;
         let Some(lease) = lease else {
             return Err(in_progress(key, current.last_run));
         };
@@ -48,7 +51,10 @@ impl Worker {
         if let Err(error) = self.store.release_lease(&lease).await {
             tracing::debug!(%error, "the lease of a deletion ends by itself");
         }
-        deleted.map_err(changed_meanwhile(expected, &name))
+        deleted.map_err(|error| match error {
+            StoreError::LeaseLost => taken_over(&name),
+            other => changed_meanwhile(expected, &name)(other),
+        })
     }
 
     /// Deletes all user syncs of a directory.
