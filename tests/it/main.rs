@@ -19,5 +19,6 @@ mod new_forest;
 mod recovery;
 mod refreshed;
 mod replicas;
+mod rotation;
 mod secrets;
 mod steps;

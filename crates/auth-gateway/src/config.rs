@@ -5,14 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use ring::hmac;
 use rollcall_core::error::chain;
 use rollcall_core::soft_lock::{MAX_DURATION, MAX_LIMIT, SoftLockDefaults, SoftLockMode};
 use rollcall_core::throttle::ThrottlePolicy;
 use rollcall_runtime::config::{self, Mistakes, Secret, Settings, Shared, duration, optional_path};
 use rollcall_service::configuration::StoreSecrets;
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 /// The gateway's own sections.
 #[derive(Deserialize)]
@@ -215,8 +213,6 @@ impl Worker {
 pub struct Secrets {
     /// The store's.
     pub of_store: StoreSecrets,
-    /// Key of the hashes that stand for unknown logins. The same for all replicas with the same keyring.
-    pub login_hash_key: Zeroizing<Vec<u8>>,
     /// The worker's token.
     pub worker_token: Option<Secret>,
 }
@@ -242,23 +238,12 @@ impl Secrets {
             .map_err(|error| mistakes.add("worker.token_file", chain(&error)));
         match (of_store, token) {
             (Some(of_store), Ok(worker_token)) => Ok(Self {
-                login_hash_key: login_hash_key(of_store.keyring_text.expose()),
                 of_store,
                 worker_token,
             }),
             _ => Err(mistakes),
         }
     }
-}
-
-/// Derived from the last line of the keyring: new keys are put before it, so that a rotation does not make
-/// every unknown login a new one.
-fn login_hash_key(keyring: &str) -> Zeroizing<Vec<u8>> {
-    let is_key = |line: &&str| !line.is_empty() && !line.starts_with('#');
-    let last = keyring.lines().map(str::trim).rfind(is_key).unwrap_or_default();
-    let secret = last.split_whitespace().next_back().unwrap_or_default();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    Zeroizing::new(hmac::sign(&key, b"rollcall login hash 1").as_ref().to_vec())
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -322,12 +307,5 @@ mod tests {
         assert!(loaded(&[("worker.endpoint", "http://127.0.0.1:50052"), secret]).is_ok());
         let ca = ("worker.ca_file", "/ca.pem");
         assert!(loaded(&[("worker.endpoint", "https://worker.example:50052"), secret, ca]).is_ok());
-    }
-
-    #[test]
-    fn a_rotated_keyring_hashes_logins_as_before_and_another_one_does_not() {
-        let before = login_hash_key("# ours\nk1 AAAA\n");
-        assert_eq!(*login_hash_key("k2 BBBB\n\nk1  AAAA"), *before);
-        assert_ne!(*login_hash_key("k1 BBBB"), *before);
     }
 }

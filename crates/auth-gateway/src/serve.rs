@@ -17,10 +17,10 @@ use rollcall_runtime::server::{
     COMPRESSION, GrpcServer, MAX_AUTHENTICATE_BYTES, MAX_REQUEST_BYTES, with_health_and_reflection,
 };
 use rollcall_runtime::shutdown;
-use rollcall_service::configuration::{egress_policy, login_policy, store_options};
+use rollcall_service::configuration::{egress_policy, login_policy, open_store, store_options};
 use rollcall_service::directories::Directories;
 use rollcall_service::failure;
-use rollcall_store::{LoginStore, Store};
+use rollcall_store::{LoginStore, Purpose, Store};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -88,14 +88,9 @@ impl Gateway {
         let options = store_options(&shared.store, &shared.users);
         let egress = egress_policy(&shared.egress);
         let secrets = Secrets::read(shared.store, shared.keyring, &mut own.worker)?;
-        let store = Store::open(
-            secrets.of_store.database_url.expose(),
-            secrets.of_store.keyring,
-            options,
-        )
-        .await
-        .map_err(Failure::because)?;
+        let store = open_store(secrets.of_store, options).await?;
         let worker = Worker::new(&own.worker, secrets.worker_token.as_ref()).map_err(Failure::because)?;
+        let keys = store.keys().map_err(Failure::because)?;
         let login_store = LoginStore::open(&store);
         let directories = Directories::new(store.clone(), egress, failure::for_login);
         let context = Context::new(Parts {
@@ -107,7 +102,7 @@ impl Gateway {
             login: own.login,
             throttle: own.throttle,
             policy: policy.clone(),
-            shared: SharedHasher::new(&secrets.login_hash_key),
+            shared: SharedHasher::new(keys.of(Purpose::Logins).clone()),
             private: PrivateHasher::new(&random()?),
         });
         let logins = Arc::new(Logins::new(context, &random()?));

@@ -31,6 +31,7 @@ pub mod identifier;
 pub mod issue;
 pub mod judgement;
 pub mod local_user;
+pub mod mac;
 pub mod mapping;
 pub mod naming;
 pub mod person;

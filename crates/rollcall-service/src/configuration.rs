@@ -4,16 +4,17 @@ use rollcall_core::error::chain;
 use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
 use rollcall_ldap::EgressPolicy;
 use rollcall_runtime::config::{self, Mistakes, Secret};
-use rollcall_store::{IdentifierUniqueness, Keyring, StoreOptions};
+use rollcall_runtime::exit::Failure;
+use rollcall_store::{IdentifierUniqueness, Keyring, Store, StoreError, StoreOptions};
 
 /// The store's address and the keys of its secrets, read from wherever the configuration says.
 pub struct StoreSecrets {
     /// Connection URL of the store.
     pub database_url: Secret,
-    /// The keyring as it is written, for what is derived from it.
-    pub keyring_text: Secret,
     /// Keys that seal bind passwords.
     pub keyring: Keyring,
+    /// Where the configuration has them.
+    pub keyring_setting: &'static str,
 }
 
 impl StoreSecrets {
@@ -43,15 +44,36 @@ impl StoreSecrets {
         let text = keyring
             .into_text()
             .map_err(|error| mistakes.add(key, chain(&error)));
-        let keyring_text = text.ok()?;
-        let keyring =
-            Keyring::parse(keyring_text.expose()).map_err(|error| mistakes.add(key, error.to_string()));
+        let text = text.ok()?;
+        let keyring = Keyring::parse(text.expose()).map_err(|error| mistakes.add(key, error.to_string()));
         Some(Self {
             database_url: database_url.ok()?,
             keyring: keyring.ok()?,
-            keyring_text,
+            keyring_setting: key,
         })
     }
+}
+
+/// Opens the store, whose schema must be this release's, and whose secrets must be sealed with keys of the keyring.
+///
+/// # Errors
+/// A keyring that is not the one of this database is a mistake in the configuration; a store that cannot be used is none.
+pub async fn open_store(secrets: StoreSecrets, options: StoreOptions) -> Result<Store, Failure> {
+    let setting = secrets.keyring_setting;
+    let store = Store::open(secrets.database_url.expose(), secrets.keyring, options).await;
+    store.map_err(|error| refused(setting, error))
+}
+
+/// Why the store is not opened.
+pub fn refused(keyring_setting: &'static str, error: StoreError) -> Failure {
+    let StoreError::KeyringDoesNotFit(mismatches) = error else {
+        return Failure::because(error);
+    };
+    let mut mistakes = Mistakes::default();
+    for mismatch in mismatches {
+        mistakes.add(keyring_setting, mismatch.to_string());
+    }
+    mistakes.into()
 }
 
 /// Options of the store.

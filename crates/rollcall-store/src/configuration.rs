@@ -2,7 +2,7 @@
 
 pub(crate) mod directories;
 pub(crate) mod due_claims;
-mod secrets;
+pub(crate) mod secrets;
 mod tenants;
 mod user_sync_deletion;
 pub(crate) mod user_syncs;

@@ -2,7 +2,7 @@
 //! created and that it did are committed together.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ring::digest::{Context, SHA256, digest};
+use ring::digest::{Context, SHA256};
 use rollcall_core::id::TenantId;
 use rollcall_core::secret::SecretBytes;
 use sea_orm::{ConnectionTrait, FromQueryResult};
@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult};
 use crate::db::query::{execute, row};
 use crate::db::timestamp::{to_micros, to_stored};
 use crate::error::{Result, StoreError};
-use crate::keyring::SealedFor;
+use crate::purpose::Purpose;
 use crate::store::Store;
 
 /// For how long a repeat of a call is known as one.
@@ -84,12 +84,11 @@ impl Store {
                 expire_time = excluded.expire_time
                 WHERE create_requests.expire_time <= $6";
         let key = request.key();
-        let owner = sealed_for(&key);
-        let content = digest(&SHA256, request.content.expose());
+        let content = self.keys()?.of(Purpose::CreateRequests).tag(&request.parts(&key));
         let values = vec![
             key.as_str().into(),
             request.scope().into(),
-            self.inner.keyring.seal(owner, content.as_ref())?.into(),
+            content.to_vec().into(),
             resource.into(),
             to_micros(to_stored(now + REPEATABLE_FOR)).into(),
             to_micros(to_stored(now)).into(),
@@ -114,14 +113,9 @@ impl Store {
         let Some(earlier) = row::<Earlier>(connection, sql, values).await? else {
             return Ok(None);
         };
-        // Sealed, since the content may hold a password, and whoever reads the database must not try guesses on it.
-        let is_same = match self.inner.keyring.open(sealed_for(&key), &earlier.content) {
-            Ok(content) => content.as_slice() == digest(&SHA256, request.content.expose()).as_ref(),
-            // Nobody can tell any more, and creating twice is what must not happen.
-            Err(StoreError::KeyMissing { .. }) => false,
-            Err(error) => return Err(error),
-        };
-        if is_same {
+        // A keyed hash, since the content may hold a password, and whoever reads the database must not try guesses on it.
+        let content = self.keys()?.of(Purpose::CreateRequests);
+        if content.is_tag(&request.parts(&key), &earlier.content) {
             Ok(Some(earlier.resource))
         } else {
             Err(StoreError::RequestIdReused {
@@ -136,6 +130,11 @@ impl CreateRequest<'_> {
         self.tenant.map_or("", TenantId::as_str)
     }
 
+    /// What the stored content is the tag of.
+    fn parts<'s>(&'s self, key: &'s str) -> [&'s [u8]; 2] {
+        [key.as_bytes(), self.content.expose()]
+    }
+
     /// Stands for the request in the store: nobody knows what callers put into their ids. Lengths are hashed too, so
     /// that no two requests run together.
     fn key(&self) -> String {
@@ -146,13 +145,5 @@ impl CreateRequest<'_> {
         }
         let hash = context.finish();
         hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-}
-
-fn sealed_for(key: &str) -> SealedFor<'_> {
-    SealedFor {
-        tenant: "",
-        directory: key,
-        kind: "create request",
     }
 }

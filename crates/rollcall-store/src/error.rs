@@ -25,6 +25,31 @@ pub enum Kind {
     User,
 }
 
+/// Why a key of the keyring does not fit the database.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum KeyMismatch {
+    /// Secrets are sealed with a key that is not there.
+    #[error(
+        "the key {key_id} is missing, which seals {secrets} stored secrets: put it back; it may go once \
+        `sync-worker rotate-keys` says so"
+    )]
+    Missing {
+        /// Id of the key.
+        key_id: String,
+        /// How many secrets.
+        secrets: u64,
+    },
+    /// Another key had this id when the database was used last.
+    #[error(
+        "the key {key_id} is not the one that this database knows by that id: put that one back, and give a \
+        new key an id of its own"
+    )]
+    Wrong {
+        /// Id of the key.
+        key_id: String,
+    },
+}
+
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -88,6 +113,9 @@ pub enum StoreError {
         /// Id of the key.
         key_id: String,
     },
+    /// The keyring is not the one that this database was used with.
+    #[error("the keyring does not fit the database: {}", list(.0))]
+    KeyringDoesNotFit(Vec<KeyMismatch>),
     /// Too many concurrent writers, repeatedly; the same call may be repeated.
     #[error("the database is too busy")]
     Contended,
@@ -125,6 +153,11 @@ impl Kind {
             Kind::User => Reason::UserNotFound,
         }
     }
+}
+
+fn list(mismatches: &[KeyMismatch]) -> String {
+    let texts: Vec<String> = mismatches.iter().map(KeyMismatch::to_string).collect();
+    texts.join("; ")
 }
 
 impl StoreError {
@@ -215,13 +248,15 @@ impl From<StoreError> for Error {
             | StoreError::SchemaOutdated
             | StoreError::Contended
             | StoreError::Unavailable(_) => Reason::StoreUnavailable,
-            StoreError::KeyMissing { .. } | StoreError::Corrupt { .. } => Reason::Internal,
+            StoreError::KeyMissing { .. } | StoreError::KeyringDoesNotFit(_) | StoreError::Corrupt { .. } => {
+                Reason::Internal
+            }
         };
         let message = match &error {
             StoreError::CursorExpired => {
                 "events after the cursor are not kept any more; list the users and start anew".to_owned()
             }
-            StoreError::KeyMissing { .. } | StoreError::Corrupt { .. } => {
+            _ if reason == Reason::Internal => {
                 "something is wrong inside Rollcall; its log tells more".to_owned()
             }
             _ if reason == Reason::StoreUnavailable => "the store cannot be reached".to_owned(),

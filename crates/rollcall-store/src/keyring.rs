@@ -3,6 +3,8 @@
 //! Who reads the database reads no secret. Rotating the keyring seals the data keys anew, not the secrets.
 //! Tenant, directory and kind are associated data, so a sealed secret moved to another row opens nowhere.
 //!
+//! The keys of each purpose are sealed alike.
+//!
 //! Sealed form: version (1 byte), length of the key id (1), key id, nonce and sealed data key (12 + 32 + 16),
 //! nonce and sealed secret (12 + n + 16). AES-256-GCM throughout; nonces are random, and a data key seals
 //! once, so they cannot repeat in numbers that matter.
@@ -87,6 +89,21 @@ impl Keyring {
         &self.current().0
     }
 
+    /// Ids of all keys, the current one first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|(id, _)| id.as_str())
+    }
+
+    /// Nothing, sealed by the key with this id: by it the key is known again.
+    pub(crate) fn mark(&self, id: &str) -> Result<Vec<u8>> {
+        seal_with(self.key(id)?, marked(id), &[])
+    }
+
+    /// Whether the key with this id has made this mark.
+    pub(crate) fn has_made(&self, id: &str, mark: &[u8]) -> Result<bool> {
+        Ok(open_with(self.key(id)?, marked(id), mark).is_ok())
+    }
+
     pub(crate) fn seal(&self, owner: SealedFor<'_>, secret: &[u8]) -> Result<Vec<u8>> {
         let mut data_key = Zeroizing::new([0; KEY_LEN]);
         random(data_key.as_mut())?;
@@ -125,14 +142,23 @@ impl Keyring {
 
     fn unwrap<'s>(&self, owner: SealedFor<'_>, sealed: &'s [u8]) -> Result<(Zeroizing<Vec<u8>>, &'s [u8])> {
         let (id, wrapped, rest) = split(sealed)?;
-        let (_, key) =
-            self.keys
-                .iter()
-                .find(|(known, _)| known == id)
-                .ok_or_else(|| StoreError::KeyMissing {
-                    key_id: id.to_owned(),
-                })?;
-        Ok((open_with(key, owner, wrapped)?, rest))
+        Ok((open_with(self.key(id)?, owner, wrapped)?, rest))
+    }
+
+    fn key(&self, id: &str) -> Result<&LessSafeKey> {
+        let found = self.keys.iter().find(|(known, _)| known == id);
+        let (_, key) = found.ok_or_else(|| StoreError::KeyMissing {
+            key_id: id.to_owned(),
+        })?;
+        Ok(key)
+    }
+}
+
+fn marked(id: &str) -> SealedFor<'_> {
+    SealedFor {
+        tenant: "",
+        directory: id,
+        kind: "keyring check",
     }
 }
 

@@ -17,6 +17,7 @@ mod first;
 mod in_force;
 mod login_requests;
 mod own_counts;
+mod purpose_keys;
 mod soft_locks;
 mod tenant_deletions;
 mod throttles;
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(credentials::Credentials),
             Box::new(actors::Actors),
             Box::new(due_claims::DueClaims),
+            Box::new(purpose_keys::PurposeKeys),
             Box::new(tenant_deletions::TenantDeletions),
         ]
     }

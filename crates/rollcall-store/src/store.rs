@@ -1,6 +1,6 @@
 //! The store as a whole. Its methods are in one file per repository.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,8 +10,9 @@ use crate::db::database::Database;
 use crate::db::engine::Engine;
 use crate::db::query::scalar;
 use crate::db::timestamp::from_micros;
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::keyring::Keyring;
+use crate::purpose::{self, PurposeKeys};
 use crate::schema;
 
 /// Within what logins and e-mail addresses are unique. Never changes during a deployment's life: the stored
@@ -59,6 +60,7 @@ pub struct Store {
 pub(crate) struct Inner {
     pub(crate) database: Arc<Database>,
     pub(crate) keyring: Keyring,
+    pub(crate) keys: OnceLock<PurposeKeys>,
     pub(crate) uniqueness: IdentifierUniqueness,
 }
 
@@ -75,27 +77,31 @@ impl Store {
             inner: Arc::new(Inner {
                 database,
                 keyring,
+                keys: OnceLock::new(),
                 uniqueness: options.identifier_uniqueness,
             }),
         })
     }
 
-    /// Connects, and checks the schema without changing it.
+    /// Connects, checks the schema without changing it and the keyring, and reads the keys of all purposes.
     ///
     /// # Errors
-    /// As [`Store::connect`] and [`Store::check_schema`].
+    /// As [`Store::connect`], [`Store::check_schema`] and [`Store::check_keyring`].
     pub async fn open(url: &str, keyring: Keyring, options: StoreOptions) -> Result<Self> {
         let store = Self::connect(url, keyring, options).await?;
         store.check_schema().await?;
+        store.read_keys().await?;
         Ok(store)
     }
 
-    /// Brings the schema up to date, under a lock: of several processes one migrates and the others wait.
+    /// Brings the schema up to date, under a lock: of several processes one migrates and the others wait. Then goes on
+    /// as [`Store::open`] does.
     ///
     /// # Errors
-    /// `SchemaUnknown` if a newer release migrated this database.
+    /// `SchemaUnknown` if a newer release migrated this database; `KeyringDoesNotFit`.
     pub async fn migrate(&self) -> Result<()> {
-        schema::migrate(&self.inner.database).await
+        schema::migrate(&self.inner.database).await?;
+        self.read_keys().await
     }
 
     /// Checks that the schema is exactly this release's.
@@ -104,6 +110,32 @@ impl Store {
     /// `SchemaOutdated` or `SchemaUnknown`.
     pub async fn check_schema(&self) -> Result<()> {
         schema::check(&self.inner.database).await
+    }
+
+    /// The keys of all purposes. Global by nature.
+    ///
+    /// # Errors
+    /// `Corrupt` on a store that was connected and neither opened nor migrated.
+    pub fn keys(&self) -> Result<&PurposeKeys> {
+        let keys = self.inner.keys.get();
+        keys.ok_or_else(|| StoreError::corrupt("the keys of the store were not read"))
+    }
+
+    /// Not when one is wanted first: that may be within a transaction, which may have the only connection.
+    async fn read_keys(&self) -> Result<()> {
+        self.check_keyring().await?;
+        let Inner {
+            database, keyring, ..
+        } = &*self.inner;
+        let keys = purpose::read_or_make(database, keyring).await?;
+        // Read before, if it is set: they never change.
+        let _ = self.inner.keys.set(keys);
+        Ok(())
+    }
+
+    /// The keys that seal secrets.
+    pub fn keyring(&self) -> &Keyring {
+        &self.inner.keyring
     }
 
     /// Asks the database for an answer, for health.

@@ -6,9 +6,10 @@ use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{Loaded, Shared};
 use rollcall_runtime::exit::Failure;
 use rollcall_runtime::{health, shutdown};
-use rollcall_service::configuration::{StoreSecrets, store_options};
-use rollcall_store::Store;
+use rollcall_service::configuration::{StoreSecrets, open_store, refused, store_options};
+use rollcall_store::{Rotation, Store};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::admission::DueCounts;
 use crate::config::WorkerSettings;
@@ -45,9 +46,59 @@ pub async fn migrate(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
         .map_err(Failure::because)?;
     let migrated = store.migrate().await;
     store.close().await;
-    migrated.map_err(Failure::because)?;
+    migrated.map_err(|error| refused(secrets.keyring_setting, error))?;
     tracing::info!("the database has the schema of this release");
     Ok(())
+}
+
+/// Seals every secret anew with the keyring's first key, while everything else runs, and tells which keys may go. Begun
+/// again, it goes on with what is left.
+///
+/// # Errors
+/// Settings or a store that cannot be used; a signal; and secrets that another key seals still.
+pub async fn rotate_keys(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
+    let stop = shutdown::on_signals().map_err(Failure::because)?;
+    let Shared {
+        store,
+        keyring,
+        users,
+        ..
+    } = loaded.shared;
+    let options = store_options(&store, &users);
+    let store = open_store(StoreSecrets::read(store, keyring)?, options).await?;
+    let rotated = rotate(&store, &stop).await;
+    store.close().await;
+    rotated
+}
+
+async fn rotate(store: &Store, stop: &CancellationToken) -> Result<(), Failure> {
+    let mut rotation = Rotation::default();
+    while store.rotate_keys(&mut rotation).await.map_err(Failure::because)? {
+        if stop.is_cancelled() {
+            return Err(Failure::because("stopped before the end; run it again"));
+        }
+    }
+    let Rotation { sealed, damaged, .. } = rotation;
+    let uses = store.key_uses().await.map_err(Failure::because)?;
+    let mut ids = store.keyring().ids();
+    let current = ids.next().unwrap_or_default();
+    tracing::info!(key.id = current, sealed, "secrets were sealed anew");
+    for id in ids.filter(|id| !uses.contains_key(*id)) {
+        tracing::info!(
+            key.id = id,
+            "seals nothing any more: it may be taken out of the keyring"
+        );
+    }
+    let in_use = uses.iter().filter(|(id, _)| *id != current);
+    let left = in_use.map(|(id, secrets)| format!("the key {id} still seals {secrets} and must stay"));
+    let damaged = damaged
+        .into_iter()
+        .map(|what| format!("{what} does not open: set it anew"));
+    let problems: Vec<String> = damaged.chain(left).collect();
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::because(problems.join("; "))),
+    }
 }
 
 /// Runs every user sync whose time has come, one-shot, for a host without a server. A signal stops it: runs

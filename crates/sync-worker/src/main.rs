@@ -30,6 +30,8 @@ enum Command {
     RunDue,
     /// Bring the database to the schema of this release
     Migrate,
+    /// Seal all secrets anew with the keyring's first key, while everything runs: 0 if the others may go
+    RotateKeys,
 }
 
 fn main() -> ExitCode {
@@ -58,6 +60,7 @@ fn run() -> Result<(), Failure> {
             None => serve::serve(loaded, &arguments.config).await,
             Some(Command::Healthcheck) => command::healthcheck(&loaded.shared).await,
             Some(Command::Migrate) => command::migrate(loaded).await,
+            Some(Command::RotateKeys) => command::rotate_keys(loaded).await,
             Some(Command::RunDue) => command::run_due(loaded).await,
         }
     })

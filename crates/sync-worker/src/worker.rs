@@ -11,7 +11,7 @@ use rollcall_core::identifier::LoginPolicy;
 use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{self, Shared};
 use rollcall_runtime::exit::Failure;
-use rollcall_service::configuration::{StoreSecrets, egress_policy, login_policy, store_options};
+use rollcall_service::configuration::{StoreSecrets, egress_policy, login_policy, open_store, store_options};
 use rollcall_service::directories::Directories;
 use rollcall_service::failure;
 use rollcall_store::Store;
@@ -63,9 +63,7 @@ impl Worker {
         let options = store_options(&store, &users);
         let secrets = StoreSecrets::read(store, keyring)?;
         let smtp = own.mail.enabled.then(|| Smtp::open(&own.mail)).transpose()?;
-        let store = Store::open(secrets.database_url.expose(), secrets.keyring, options)
-            .await
-            .map_err(Failure::because)?;
+        let store = open_store(secrets, options).await?;
         Ok(Self::new(store, &egress, login_policy, own, smtp, clock, stop))
     }
 

@@ -102,6 +102,18 @@ impl Engine {
         store
     }
 
+    /// A store on the database, which was migrated before, as a service opens it.
+    pub(crate) async fn open(&self, keys: &str) -> rollcall_store::Result<Store> {
+        Store::open(&self.url(), keyring(keys), StoreOptions::default()).await
+    }
+
+    /// Forgets which keys were used here.
+    pub(crate) async fn forget_keys(&self) {
+        for table in ["keyring_checks", "purpose_keys"] {
+            self.sql(&format!("DELETE FROM {table}")).await;
+        }
+    }
+
     /// Executes SQL beside the store.
     pub(crate) async fn sql(&self, sql: &str) {
         let connection = sea_orm::Database::connect(self.url()).await.unwrap();

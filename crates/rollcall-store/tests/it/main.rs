@@ -17,12 +17,15 @@ mod db {
     mod schema;
     mod vanished;
 }
+mod key_check;
+mod key_rotation;
 mod login {
     mod commit;
     mod refusals;
     mod request_ids;
     mod soft_lock;
 }
+mod purpose;
 mod records;
 mod retention;
 mod runs {

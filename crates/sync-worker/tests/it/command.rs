@@ -5,9 +5,15 @@ use std::process::{Command, Output};
 
 const KEY: &str = "k1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
+const OTHER_KEY: &str = "k2 AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+
 /// Runs the binary on a database and a key file in `dir`.
 fn run(dir: &Path, arguments: &[&str]) -> Output {
-    std::fs::write(dir.join("key"), KEY).unwrap();
+    run_with(KEY, dir, arguments)
+}
+
+fn run_with(keyring: &str, dir: &Path, arguments: &[&str]) -> Output {
+    std::fs::write(dir.join("key"), keyring).unwrap();
     let url = format!("sqlite:{}", dir.join("rollcall.db").display());
     Command::new(env!("CARGO_BIN_EXE_sync-worker"))
         .env_clear()
@@ -77,6 +83,45 @@ fn a_database_is_migrated_first_and_then_used() {
         let output = run(dir.path(), &arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", says(&output));
     }
+}
+
+#[test]
+fn keys_are_rotated_and_a_keyring_that_does_not_fit_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let ends_with = |keyring: &str, command: &[&str], code: i32, said: &[&str]| {
+        let output = run_with(keyring, dir.path(), command);
+        let text = says(&output);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{command:?} with {keyring}: {text}"
+        );
+        for word in said {
+            assert!(
+                text.contains(word),
+                "{command:?} with {keyring}: no {word} in {text}"
+            );
+        }
+    };
+    let both = format!("{OTHER_KEY}\n{KEY}");
+    let wrong = OTHER_KEY.replace("k2", "k1");
+    ends_with(KEY, &["migrate"], 0, &[]);
+    for command in [
+        &["run-due"][..],
+        &["migrate"],
+        &["rotate-keys"],
+        &["--listen", "127.0.0.1:0"],
+    ] {
+        ends_with(OTHER_KEY, command, 64, &["keyring.key_file", "k1", "missing"]);
+        ends_with(&wrong, command, 64, &["keyring.key_file", "k1", "not the one"]);
+    }
+    ends_with(KEY, &["rotate-keys"], 0, &[]);
+    ends_with(&both, &["run-due"], 0, &[]);
+    ends_with(OTHER_KEY, &["run-due"], 64, &["k1"]);
+    ends_with(&both, &["rotate-keys"], 0, &["k1", "may be taken out"]);
+    ends_with(&both, &["rotate-keys"], 0, &["k1", "may be taken out"]);
+    ends_with(OTHER_KEY, &["run-due"], 0, &[]);
+    ends_with(KEY, &["run-due"], 64, &["k2", "missing"]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Secrets at rest.
 
 use rollcall_core::secret::{Password, SecretBytes};
-use rollcall_store::{DirectoryUpdate, IdentifierUniqueness, NewSecrets, Recorded, Store, StoreError};
+use rollcall_store::{DirectoryUpdate, NewSecrets, Recorded, Store, StoreError};
 
-use crate::engine::{Engine, KEY, OTHER_KEY, on_both};
+use crate::engine::{Engine, on_both};
 use crate::fixture::*;
 
 const CANARY: &str = "tulip-canary-7d1f";
@@ -12,7 +12,6 @@ const CANARY_KEY: &[u8] = b"iris-canary-9c2e";
 on_both! {
     a_stored_secret_is_not_readable_at_rest,
     a_secret_moved_to_another_row_opens_nowhere,
-    rewrapping_lets_the_old_key_go,
     an_update_without_secrets_keeps_them,
 }
 
@@ -98,27 +97,6 @@ async fn a_secret_moved_to_another_row_opens_nowhere(engine: Engine) {
         password(&store, "main").await,
         Err(StoreError::Corrupt { .. })
     ));
-}
-
-async fn rewrapping_lets_the_old_key_go(engine: Engine) {
-    let store = engine.store().await;
-    with_secrets(&store).await;
-    let uniqueness = IdentifierUniqueness::Tenant;
-    let new_only = engine.store_with(&format!("k2 {OTHER_KEY}"), uniqueness).await;
-    assert!(matches!(
-        password(&new_only, "main").await,
-        Err(StoreError::KeyMissing { .. })
-    ));
-    assert!(matches!(
-        new_only.rewrap_secrets().await,
-        Err(StoreError::KeyMissing { .. })
-    ));
-    let both = engine
-        .store_with(&format!("k2 {OTHER_KEY}\nk1 {KEY}"), uniqueness)
-        .await;
-    assert_eq!(both.rewrap_secrets().await.unwrap(), 2);
-    assert_eq!(both.rewrap_secrets().await.unwrap(), 0);
-    assert_eq!(password(&new_only, "main").await.unwrap(), CANARY);
 }
 
 async fn an_update_without_secrets_keeps_them(engine: Engine) {
