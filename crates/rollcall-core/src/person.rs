@@ -19,7 +19,7 @@ pub enum Nobody {
 
 impl Nobody {
     /// What it is, for people.
-    pub fn words(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         match self {
             Self::Alias => "an alias of another entry",
             Self::Shadow => "a copy in FreeIPA's cn=compat of an entry elsewhere",
@@ -44,10 +44,10 @@ pub fn nobody(dialect: Dialect, entry: &Entry) -> Option<Nobody> {
 /// The issue of all entries that are nobody for one reason; `dn` is one of them.
 pub fn issue(what: Nobody, count: u64, dn: &str) -> Issue {
     let message = match count {
-        1 => format!("1 entry is {} and was not taken", what.words()),
+        1 => format!("1 entry is {} and was not taken", what.description()),
         _ => format!(
             "{count} entries are not people but each {}; none was taken; this is one",
-            what.words()
+            what.description()
         ),
     };
     Issue::new(IssueKind::NotAPerson, dn, message)

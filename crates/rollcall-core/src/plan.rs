@@ -2,7 +2,7 @@
 
 use crate::id::{UserId, Uuid};
 use crate::user::{
-    FieldChange, Origin, OtherEntry, Profile, Standing, StateReason, User, UserState, changes,
+    Changeable, FieldChange, Origin, OtherEntry, Profile, StateReason, User, UserState, changes,
 };
 
 mod refusal;
@@ -71,7 +71,7 @@ impl Change {
     pub fn compared(mut self, before: Option<&User>) -> Self {
         self.changes = changes(
             before,
-            Standing {
+            Changeable {
                 origin: Some(&self.origin),
                 profile: &self.profile,
                 state: self.state,

@@ -109,7 +109,7 @@ pub struct RuleEffect {
 
 impl RuleEffect {
     /// The numbers as part of a sentence: "2 new users wait, 1 user loses a role". Empty if nobody is concerned.
-    pub fn words(&self) -> String {
+    pub fn summary(&self) -> String {
         let part = |count: u64, one: &str, many: &str| match count {
             0 => None,
             1 => Some(format!("1 {one}")),
@@ -273,14 +273,14 @@ mod tests {
             losing: 2,
         };
         assert_eq!(tally.effect(0), effect);
-        let words = "2 new users wait, 2 users keep their role, 2 users lose their role";
-        assert_eq!(effect.words(), words);
+        let summary = "2 new users wait, 2 users keep their role, 2 users lose their role";
+        assert_eq!(effect.summary(), summary);
         let lost = RuleEffect {
             losing: 1,
             ..RuleEffect::default()
         };
         assert_eq!((tally.effect(1), tally.effect(2)), (lost, RuleEffect::default()));
-        assert_eq!(lost.words(), "1 user loses the role");
+        assert_eq!(lost.summary(), "1 user loses the role");
     }
 
     fn answer() -> impl Strategy<Value = RuleAnswer> {

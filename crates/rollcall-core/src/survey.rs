@@ -134,13 +134,13 @@ impl OfSearch {
         let (result, message) = match self.people {
             0 if count == 1 => (
                 StageResult::Fail,
-                format!("The one entry is no person: it is {}.", what.words()),
+                format!("The one entry is no person: it is {}.", what.description()),
             ),
             0 => (
                 StageResult::Fail,
                 format!(
                     "None of the {count} entries is a person: each is {}.",
-                    what.words()
+                    what.description()
                 ),
             ),
             people => (
@@ -153,7 +153,7 @@ impl OfSearch {
                     } else {
                         "are no people and are"
                     },
-                    what.words()
+                    what.description()
                 ),
             ),
         };

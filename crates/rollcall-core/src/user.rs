@@ -10,7 +10,7 @@ use crate::external_id::ExternalId;
 use crate::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use crate::identifier::normalize;
 
-pub use changes::{FieldChange, Standing, changes};
+pub use changes::{Changeable, FieldChange, changes};
 
 /// The fields that a mapping or the product fills.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

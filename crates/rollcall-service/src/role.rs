@@ -67,9 +67,9 @@ impl RuleProblem {
     /// The issue of it for a whole run, with for whom it mattered.
     pub fn issue_of_run(&self, effect: RuleEffect) -> Issue {
         let mut issue = self.issue("");
-        let words = effect.words();
-        if !words.is_empty() {
-            issue.message += &format!("; {words}");
+        let summary = effect.summary();
+        if !summary.is_empty() {
+            issue.message += &format!("; {summary}");
         }
         issue
     }

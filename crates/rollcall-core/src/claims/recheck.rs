@@ -92,7 +92,7 @@ fn without<'c>(key: &str, mut write: PendingWrite<'c>) -> (Issue, Option<Pending
     let is_same = write
         .before
         .as_ref()
-        .is_some_and(|before| changes(Some(before), write.after.standing()).is_empty());
+        .is_some_and(|before| changes(Some(before), write.after.changeable()).is_empty());
     (issue, (!is_same).then_some(write))
 }
 

@@ -34,7 +34,7 @@ impl Undefined {
     }
 
     /// What is wrong and what to do; `None` if nothing is.
-    pub fn words(&self) -> Option<(String, String)> {
+    pub fn message_and_hint(&self) -> Option<(String, String)> {
         if self.is_empty() {
             return None;
         }
@@ -141,14 +141,14 @@ mod tests {
         assert_eq!(odd.attributes.values().collect::<Vec<_>>(), ["sAMAccountName"]);
         assert_eq!(odd.classes, BTreeSet::from(["persn".to_owned()]));
         assert!(!odd.negated);
-        let (message, hint) = odd.words().unwrap();
+        let (message, hint) = odd.message_and_hint().unwrap();
         assert!(message.contains(" sAMAccountName.") && message.contains("persn") && !hint.contains("NOT"));
     }
 
     #[test]
     fn what_the_not_of_such_a_condition_means_is_said() {
         for filter in ["(!(objectClass=computr))", "(&(cn=*)(!(|(uid=x)(cn=y))))"] {
-            let (_, hint) = undefined(filter).words().unwrap();
+            let (_, hint) = undefined(filter).message_and_hint().unwrap();
             assert!(hint.contains("NOT") && hint.contains("4.5.1.7"), "{hint}");
         }
     }

@@ -235,8 +235,8 @@ impl Planner<'_> {
                     self.holders.entry(user.id).or_insert_with(|| user.clone());
                 }
                 Some(user) => {
-                    let standing = self.outside_of(&key, user);
-                    self.outside.insert(key.clone(), standing);
+                    let outsider = self.outside_of(&key, user);
+                    self.outside.insert(key.clone(), outsider);
                     self.meet_neighbour(user.id, context);
                 }
                 None => {

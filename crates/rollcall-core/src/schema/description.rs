@@ -21,30 +21,30 @@ pub(super) struct Description {
 impl Description {
     /// `None` if it is no definition. Keywords in any order and of any case; what has no meaning here is passed over.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut words = Words(text.get(..).filter(|text| text.len() <= MAX_BYTES)?);
-        if words.next()? != Word::Open {
+        let mut tokens = Tokens(text.get(..).filter(|text| text.len() <= MAX_BYTES)?);
+        if tokens.next()? != Token::Open {
             return None;
         }
-        let Word::Bare(oid) = words.next()? else {
+        let Token::Descr(oid) = tokens.next()? else {
             return None;
         };
         let mut read = Self {
             oid: name(oid)?,
             ..Self::default()
         };
-        while let Some(word) = words.next() {
-            let Word::Bare(keyword) = word else { continue };
+        while let Some(word) = tokens.next() {
+            let Token::Descr(keyword) = word else { continue };
             match keyword.to_ascii_uppercase().as_str() {
-                "NAME" => read.names = words.values().iter().copied().filter_map(name).collect(),
-                "SUP" => read.superior = words.values().first().copied().and_then(name),
+                "NAME" => read.names = tokens.values().iter().copied().filter_map(name).collect(),
+                "SUP" => read.superior = tokens.values().first().copied().and_then(name),
                 "SYNTAX" => {
-                    let syntax = words.values().first().copied();
+                    let syntax = tokens.values().first().copied();
                     // A length may follow: `1.3.6.1{64}`.
                     read.syntax = syntax.and_then(|oid| oid.split('{').next()).and_then(name);
                 }
                 "NO-USER-MODIFICATION" => read.kept_by_server = true,
                 // What a description says is text, whatever words are in it.
-                "DESC" | "EQUALITY" | "ORDERING" | "SUBSTR" | "USAGE" => _ = words.values(),
+                "DESC" | "EQUALITY" | "ORDERING" | "SUBSTR" | "USAGE" => _ = tokens.values(),
                 _ => {}
             }
         }
@@ -62,54 +62,54 @@ fn name(text: &str) -> Option<String> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Word<'t> {
+enum Token<'t> {
     Open,
     Close,
     Quoted(&'t str),
-    Bare(&'t str),
+    Descr(&'t str),
 }
 
-/// The words of a definition that are not read yet.
-struct Words<'t>(&'t str);
+/// The tokens of a definition that are not read yet.
+struct Tokens<'t>(&'t str);
 
-impl<'t> Words<'t> {
+impl<'t> Tokens<'t> {
     /// The value or the list of values that follows a keyword.
     fn values(&mut self) -> Vec<&'t str> {
         let mut values = Vec::new();
         match self.next() {
-            Some(Word::Quoted(one) | Word::Bare(one)) => values.push(one),
-            Some(Word::Open) => {
-                while let Some(Word::Quoted(one) | Word::Bare(one)) = self.next() {
+            Some(Token::Quoted(one) | Token::Descr(one)) => values.push(one),
+            Some(Token::Open) => {
+                while let Some(Token::Quoted(one) | Token::Descr(one)) = self.next() {
                     if one != "$" && values.len() < MAX_NAMES {
                         values.push(one);
                     }
                 }
             }
-            Some(Word::Close) | None => {}
+            Some(Token::Close) | None => {}
         }
         values
     }
 }
 
-impl<'t> Iterator for Words<'t> {
-    type Item = Word<'t>;
+impl<'t> Iterator for Tokens<'t> {
+    type Item = Token<'t>;
 
-    fn next(&mut self) -> Option<Word<'t>> {
+    fn next(&mut self) -> Option<Token<'t>> {
         let rest = self.0.trim_start();
         let first = rest.chars().next()?;
         let (word, length) = match first {
-            '(' => (Word::Open, 1),
-            ')' => (Word::Close, 1),
+            '(' => (Token::Open, 1),
+            ')' => (Token::Close, 1),
             '\'' => {
                 // A quote within is written `\27`.
                 let end = rest[1..].find('\'').map_or(rest.len(), |end| end + 1);
-                (Word::Quoted(&rest[1..end]), (end + 1).min(rest.len()))
+                (Token::Quoted(&rest[1..end]), (end + 1).min(rest.len()))
             }
             _ => {
                 let end = rest
                     .find(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '\''))
                     .unwrap_or(rest.len());
-                (Word::Bare(&rest[..end]), end)
+                (Token::Descr(&rest[..end]), end)
             }
         };
         self.0 = &rest[length..];

@@ -19,7 +19,7 @@ pub struct FieldChange {
 
 /// All of a user that can change, but for its revision and times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Standing<'a> {
+pub struct Changeable<'a> {
     /// Where it comes from; `None` for a LOCAL user.
     pub origin: Option<&'a Origin>,
     /// The fields.
@@ -40,7 +40,7 @@ type Field<'a> = (Cow<'a, str>, Option<Cow<'a, str>>);
 
 impl User {
     /// All of the user that can change.
-    pub fn standing(&self) -> Standing<'_> {
+    pub fn changeable(&self) -> Changeable<'_> {
         // Without `..`, so that a new field cannot be forgotten.
         let User {
             tenant: _,
@@ -58,7 +58,7 @@ impl User {
             create_time: _,
             update_time: _,
         } = self;
-        Standing {
+        Changeable {
             origin: origin.as_ref(),
             profile,
             state: *state,
@@ -72,9 +72,9 @@ impl User {
 
 /// What is different about a user, in the contract's order. Of a new user only its fields that are filled, and its state if
 /// it is not active: where it comes from would be the larger part of an import's events, and is in the user beside them.
-pub fn changes(before: Option<&User>, after: Standing<'_>) -> Vec<FieldChange> {
+pub fn changes(before: Option<&User>, after: Changeable<'_>) -> Vec<FieldChange> {
     let empty = Profile::default();
-    let nobody = Standing {
+    let nobody = Changeable {
         origin: after.origin,
         profile: &empty,
         state: UserState::Active,
@@ -84,7 +84,7 @@ pub fn changes(before: Option<&User>, after: Standing<'_>) -> Vec<FieldChange> {
         login_ambiguous: false,
     };
     let tenant = before.map(|user| &user.tenant);
-    let mut old: BTreeMap<_, _> = fields(tenant, before.map_or(nobody, User::standing))
+    let mut old: BTreeMap<_, _> = fields(tenant, before.map_or(nobody, User::changeable))
         .into_iter()
         .collect();
     let change = |field: Cow<'_, str>, old: Option<Cow<'_, str>>, new: Option<Cow<'_, str>>| FieldChange {
@@ -104,8 +104,8 @@ pub fn changes(before: Option<&User>, after: Standing<'_>) -> Vec<FieldChange> {
     changes
 }
 
-fn fields<'a>(tenant: Option<&TenantId>, standing: Standing<'a>) -> Vec<Field<'a>> {
-    let Standing {
+fn fields<'a>(tenant: Option<&TenantId>, changeable: Changeable<'a>) -> Vec<Field<'a>> {
+    let Changeable {
         origin,
         profile,
         state,
@@ -113,7 +113,7 @@ fn fields<'a>(tenant: Option<&TenantId>, standing: Standing<'a>) -> Vec<Field<'a
         owner,
         block,
         login_ambiguous,
-    } = standing;
+    } = changeable;
     let mut fields = origin_fields(tenant, origin);
     fields.extend(profile.fields());
     fields.extend([

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// Names what the server does not know of a filter. True if there is nothing, as far as the schema can be read.
 pub(super) fn undefined(filter: &Filter, schema: &Schema, stages: &mut Stages) -> bool {
-    match Undefined::of(filter, schema).words() {
+    match Undefined::of(filter, schema).message_and_hint() {
         Some((message, hint)) => {
             stages.warn(StageKind::SearchFilter, message, hint);
             false

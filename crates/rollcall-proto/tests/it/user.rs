@@ -223,7 +223,7 @@ fn changes_name_the_fields_of_the_contract() {
         login_ambiguous: !after.login_ambiguous,
         ..after.clone()
     };
-    let told: BTreeSet<String> = changes(Some(&before), after.standing())
+    let told: BTreeSet<String> = changes(Some(&before), after.changeable())
         .into_iter()
         .map(|change| change.field.replace("custom.badge", "custom"))
         .collect();

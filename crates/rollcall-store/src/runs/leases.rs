@@ -35,9 +35,11 @@ impl LeaseName {
         Self(user_sync.to_string())
     }
 
-    /// One of the turns to read a directory for a run.
-    pub fn turn(tenant: &TenantId, directory: &DirectoryId, number: u32) -> Self {
-        Self(format!("tenants/{tenant}/directories/{directory}/turns/{number}"))
+    /// One of the permits to read a directory for a run.
+    pub fn directory_permit(tenant: &TenantId, directory: &DirectoryId, number: u32) -> Self {
+        Self(format!(
+            "tenants/{tenant}/directories/{directory}/permits/{number}"
+        ))
     }
 
     /// The lease of a job of the whole deployment.

@@ -33,7 +33,7 @@ impl UserWrite {
     pub(crate) fn new(before: Option<User>, after: User, fingerprint: Option<Vec<u8>>) -> Self {
         Self {
             event: EventType::of(before.as_ref(), &after),
-            changes: changes(before.as_ref(), after.standing()),
+            changes: changes(before.as_ref(), after.changeable()),
             before,
             after,
             deleted: false,

@@ -27,7 +27,7 @@ pub struct Scheduler {
     worker: Worker,
     /// Runs that it started and that have not ended, by tenant.
     running: Arc<Mutex<HashMap<TenantId, usize>>>,
-    place_is_free: Arc<Notify>,
+    run_ended: Arc<Notify>,
     retention: Retention,
     /// When schedules were last brought forward.
     last_look: Option<DateTime<Utc>>,
@@ -40,7 +40,7 @@ impl Scheduler {
             retention: Retention::new(worker.clone()),
             worker,
             running: Arc::default(),
-            place_is_free: Arc::default(),
+            run_ended: Arc::default(),
             last_look: None,
         }
     }
@@ -50,12 +50,12 @@ impl Scheduler {
         let stop = self.worker.stop.clone();
         let mut ticks = tokio::time::interval(self.worker.settings.scheduler.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let place_is_free = Arc::clone(&self.place_is_free);
+        let run_ended = Arc::clone(&self.run_ended);
         loop {
             let is_tick = tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => true,
-                () = place_is_free.notified() => false,
+                () = run_ended.notified() => false,
             };
             let work = async {
                 match is_tick {
@@ -123,11 +123,11 @@ impl Scheduler {
             match self.worker.start_due(&sync, RunTrigger::Schedule, "").await {
                 Ok(Some(run)) => {
                     let engine = self.worker.engine.clone();
-                    let place_is_free = Arc::clone(&self.place_is_free);
+                    let run_ended = Arc::clone(&self.run_ended);
                     tokio::spawn(async move {
                         note("wait for a run", engine.wait(&key, run.id).await.map(|_| ()));
                         drop(running);
-                        place_is_free.notify_one();
+                        run_ended.notify_one();
                     });
                 }
                 Ok(None) => {}

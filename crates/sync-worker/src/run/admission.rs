@@ -76,7 +76,7 @@ async fn directory_permit(x: &Executor, job: &RunHandle) -> Result<DirectoryPerm
     loop {
         x.keep_going(job).await?;
         for number in 0..x.limits.per_directory {
-            let name = LeaseName::turn(&job.key.tenant, &directory, number);
+            let name = LeaseName::directory_permit(&job.key.tenant, &directory, number);
             if let Some(lease) = x.store.acquire_lease(&name, &x.holder, ttl).await? {
                 return Ok(DirectoryPermit::hold(x.store.clone(), lease, ttl));
             }

@@ -34,7 +34,7 @@ async fn whoever_connects_again_goes_on_where_the_run_is() {
     // Somebody else reads the directory, so that the run is seen from its beginning.
     let mut turns = Vec::new();
     for number in 0..2 {
-        let name = LeaseName::turn(&tenant(), &DirectoryId::parse("hq").unwrap(), number);
+        let name = LeaseName::directory_permit(&tenant(), &DirectoryId::parse("hq").unwrap(), number);
         let ttl = std::time::Duration::from_secs(600);
         turns.extend(
             world

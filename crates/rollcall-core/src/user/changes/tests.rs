@@ -60,7 +60,7 @@ fn differ(edit: impl FnOnce(&mut User), expected: &[Row<'_>]) {
     let before = ada();
     let mut after = ada();
     edit(&mut after);
-    let found = changes(Some(&before), after.standing());
+    let found = changes(Some(&before), after.changeable());
     assert_eq!(rows(&found), expected);
 }
 
@@ -133,7 +133,7 @@ fn a_block_is_named_with_its_reason_even_if_that_is_empty() {
         block: block("left"),
         ..ada()
     };
-    let lifted = changes(Some(&before), ada().standing()).clone();
+    let lifted = changes(Some(&before), ada().changeable()).clone();
     assert_eq!(rows(&lifted), [("block", Some("left"), None)]);
 }
 
@@ -151,7 +151,7 @@ fn who_takes_a_user_over_is_named() {
         origin: None,
         ..ada()
     };
-    let linked = changes(Some(&local), ada().standing());
+    let linked = changes(Some(&local), ada().changeable());
     let id = Uuid::from_u128(1).to_string();
     assert_eq!(
         rows(&linked),
@@ -174,9 +174,9 @@ fn lists_differ_if_any_value_does() {
         user
     };
     let (one, two) = (restricted(&["a, b"]), restricted(&["a", "b"]));
-    let found = changes(Some(&one), two.standing());
+    let found = changes(Some(&one), two.changeable());
     assert_eq!(rows(&found), [("restrictions", Some("a\\, b"), Some("a, b"))]);
-    let found = changes(Some(&restricted(&["a\\"])), restricted(&["a"]).standing());
+    let found = changes(Some(&restricted(&["a\\"])), restricted(&["a"]).changeable());
     assert_eq!(found.len(), 1);
 }
 
@@ -184,7 +184,7 @@ fn lists_differ_if_any_value_does() {
 fn of_a_new_user_only_what_sets_it_apart_is_named() {
     let mut user = ada();
     user.profile.custom.clear();
-    let created = changes(None, user.standing());
+    let created = changes(None, user.changeable());
     assert_eq!(
         rows(&created),
         [
@@ -196,7 +196,7 @@ fn of_a_new_user_only_what_sets_it_apart_is_named() {
     user.state = UserState::Deactivated;
     user.state_reason = Some(StateReason::DisabledInDirectory);
     user.owner = true;
-    let created = changes(None, user.standing());
+    let created = changes(None, user.changeable());
     assert_eq!(
         rows(&created)[3..],
         [

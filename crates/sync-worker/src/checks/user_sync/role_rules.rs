@@ -120,7 +120,9 @@ fn say_who_waits(stages: &mut [Stage], findings: &[RoleFinding]) {
 /// What the server does not know of a rule's filter, and what that means.
 fn unknown_to(schema: &Schema, rule: &RoleRule) -> Option<(String, String)> {
     match &rule.condition {
-        RoleCondition::Filter(filter) => Undefined::of(&Filter::parse(filter).ok()?, schema).words(),
+        RoleCondition::Filter(filter) => {
+            Undefined::of(&Filter::parse(filter).ok()?, schema).message_and_hint()
+        }
         RoleCondition::GroupDn(_) => None,
     }
 }

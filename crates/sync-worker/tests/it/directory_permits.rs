@@ -16,9 +16,9 @@ use crate::scheduling::{MORNING, NOON, at, nightly, runs};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-async fn take_turn(store: &Store, number: u32) -> LeaseToken {
+async fn take_permit(store: &Store, number: u32) -> LeaseToken {
     let directory = DirectoryId::parse("hq").unwrap();
-    let name = LeaseName::turn(&tenant(), &directory, number);
+    let name = LeaseName::directory_permit(&tenant(), &directory, number);
     let taken = store.acquire_lease(&name, "somebody else", Duration::from_secs(600));
     taken.await.unwrap().unwrap()
 }
@@ -29,7 +29,7 @@ async fn state(clients: &mut Clients, run: &str) -> SyncRunState {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_waits_for_its_turn_whichever_process_has_it() {
+async fn a_run_waits_for_a_permit_whichever_process_has_it() {
     let company = Company::start();
     let worker = TestWorker::start_with(&company.ports(), &[], Clock::System).await;
     let mut clients = worker.clients(ADMIN);
@@ -47,7 +47,7 @@ async fn a_run_waits_for_its_turn_whichever_process_has_it() {
     };
     create_sync(&mut clients, "elsewhere", elsewhere).await;
     let store = worker.store().await;
-    let turns = [take_turn(&store, 0).await, take_turn(&store, 1).await];
+    let permits = [take_permit(&store, 0).await, take_permit(&store, 1).await];
 
     let waiting = ok(clients.user_syncs.run_user_sync(run(SyncRunMode::Apply))).await;
     let other = v1::RunUserSyncRequest {
@@ -61,13 +61,13 @@ async fn a_run_waits_for_its_turn_whichever_process_has_it() {
         SyncRunState::Planned
     );
     assert_eq!(state(&mut clients, &waiting.name).await, SyncRunState::Pending);
-    store.release_lease(&turns[1]).await.unwrap();
+    store.release_lease(&permits[1]).await.unwrap();
     assert_eq!(
         rest(&mut clients, &waiting.name).await.state(),
         SyncRunState::Succeeded
     );
-    // It gave its turn back.
-    let again = take_turn(&store, 1).await;
+    // It gave its permit back.
+    let again = take_permit(&store, 1).await;
 
     let waiting = ok(clients.user_syncs.run_user_sync(run(SyncRunMode::Apply))).await;
     let cancel = v1::CancelSyncRunRequest {
