@@ -49,7 +49,10 @@ macro_rules! list_of {
         pub(crate) mod $module {
             use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-            #[allow(clippy::wildcard_imports)]
+            #[allow(
+                clippy::wildcard_imports,
+                reason = "what the mirrored type is made of is in scope where the macro is used"
+            )]
             use super::*;
 
             #[derive(Serialize)]
@@ -78,7 +81,10 @@ macro_rules! option_of {
         pub(crate) mod $module {
             use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-            #[allow(clippy::wildcard_imports)]
+            #[allow(
+                clippy::wildcard_imports,
+                reason = "what the mirrored type is made of is in scope where the macro is used"
+            )]
             use super::*;
 
             #[derive(Serialize)]
@@ -104,7 +110,10 @@ macro_rules! text_of {
         pub(crate) mod $module {
             use serde::{Deserialize, Deserializer, Serializer};
 
-            #[allow(clippy::wildcard_imports)]
+            #[allow(
+                clippy::wildcard_imports,
+                reason = "what the mirrored type is made of is in scope where the macro is used"
+            )]
             use super::*;
 
             pub(crate) fn serialize<S: Serializer>(value: &$type, s: S) -> Result<S::Ok, S::Error> {
@@ -126,7 +135,10 @@ macro_rules! optional_text_of {
         pub(crate) mod $module {
             use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-            #[allow(clippy::wildcard_imports)]
+            #[allow(
+                clippy::wildcard_imports,
+                reason = "what the mirrored type is made of is in scope where the macro is used"
+            )]
             use super::*;
 
             pub(crate) fn serialize<S: Serializer>(value: &Option<$type>, s: S) -> Result<S::Ok, S::Error> {

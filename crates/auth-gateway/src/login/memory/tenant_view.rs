@@ -10,12 +10,14 @@ use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::soft_lock::{DirectoryLockout, SoftLock, SoftLockDefaults, SoftLockRules};
 use rollcall_core::user_sync::UserSync;
 use rollcall_store::{PageRequest, Store, StoreError};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::login::eligibility::Obstacle;
 
 /// A view is used for this long.
 const FRESH: Duration = Duration::from_secs(10);
+/// Who waits for another's reading reads it after this long: that one may hang on a connection that is dead.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// Tenants kept; beyond it, those that are asked for least are read anew.
 const CAPACITY: usize = 10_000;
 /// Directories of one tenant looked at.
@@ -110,10 +112,10 @@ impl TenantViews {
                 EntryAction::ReplaceWithGuard
             }
         });
-        let place = match entry.await {
-            EntryResult::Retained(view) => return Ok(view),
-            EntryResult::Vacant(place) | EntryResult::Replaced(place, _) => Some(place),
-            EntryResult::Removed(..) | EntryResult::Timeout => None,
+        let place = match timeout(PATIENCE, entry).await {
+            Ok(EntryResult::Retained(view)) => return Ok(view),
+            Ok(EntryResult::Vacant(place) | EntryResult::Replaced(place, _)) => Some(place),
+            Ok(EntryResult::Removed(..) | EntryResult::Timeout) | Err(_) => None,
         };
         let enabled = store.tenant(tenant).await?.settings.user_sync_enabled;
         let directories = store
@@ -124,8 +126,10 @@ impl TenantViews {
             .await?;
         let directories = directories.items.into_iter().map(Arc::new);
         let view = Arc::new(self.view(tenant, enabled, &directories.collect::<Vec<_>>(), &syncs.items));
-        if let Some(place) = place {
-            let _ = place.insert((now, Arc::clone(&view)));
+        let kept = (now, Arc::clone(&view));
+        match place {
+            Some(place) => _ = place.insert(kept),
+            None => self.kept.insert(tenant.clone(), kept),
         }
         Ok(view)
     }
