@@ -112,6 +112,7 @@ impl Gateway {
             policy,
             own.throttle,
             own.events.poll_interval,
+            directories.clone(),
             stop,
         );
         Ok(Self {

@@ -13,10 +13,12 @@ use rollcall_core::user::User;
 use rollcall_core::violation::Violations;
 use rollcall_proto::convert::user::{BatchGetUsers, ListUsers, LookupUser};
 use rollcall_proto::convert::user_events::{Follow, ListUserEvents, event_cursor};
-use rollcall_proto::convert::user_write::{BlockUser, CreateUser, ExpectedUser, UpdateUser};
+use rollcall_proto::convert::user_write::{BlockUser, CreateUser, EraseUser, ExpectedUser, UpdateUser};
 use rollcall_proto::resource_name::{self, TenantScope, UserName};
 use rollcall_proto::v1::user_service_server::UserService;
-use rollcall_proto::v1::{self, BatchGetUsersResponse, ListUsersResponse, UnlockUserResponse};
+use rollcall_proto::v1::{
+    self, BatchGetUsersResponse, EraseUserResponse, ListUsersResponse, UnlockUserResponse,
+};
 use rollcall_runtime::caller::{Caller, Permission};
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{Created, NewUser, Store};
@@ -26,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::config::Throttle;
-use crate::users::{feed, filter};
+use crate::users::{erasure, feed, filter};
 use rollcall_service::call::{Call, answer, create_request, decode, decode_for, failed, to_its_end};
+use rollcall_service::directories::Directories;
 use rollcall_service::message_size::MAX_ANSWER_BYTES;
 use rollcall_service::paging::{Filling, fitting};
 use rollcall_service::resource::{about, changed_meanwhile, stored_id};
@@ -43,6 +46,7 @@ pub(crate) struct Users {
     policy: LoginPolicy,
     throttle: Throttle,
     poll_interval: Duration,
+    directories: Directories,
     stop: CancellationToken,
 }
 
@@ -56,6 +60,7 @@ impl Users {
         policy: LoginPolicy,
         throttle: Throttle,
         poll_interval: Duration,
+        directories: Directories,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -64,6 +69,7 @@ impl Users {
             policy,
             throttle,
             poll_interval,
+            directories,
             stop,
         }
     }
@@ -234,6 +240,13 @@ impl Users {
         deleted.map_err(about(&name))
     }
 
+    async fn erase(&self, request: Request<v1::EraseUserRequest>) -> Result<EraseUserResponse, Error> {
+        let call = decode_for(request, Permission::UsersErase, |wanted: &EraseUser| {
+            &wanted.user.name.tenant
+        })?;
+        erasure::erase(&self.store, &self.directories, &self.clock, call).await
+    }
+
     async fn block(&self, request: Request<v1::BlockUserRequest>) -> Result<v1::User, Error> {
         let call = decode_for(request, Permission::UsersWrite, |wanted: &BlockUser| {
             &wanted.user.name.tenant
@@ -343,6 +356,11 @@ impl UserService for Users {
     async fn delete_user(&self, request: Request<v1::DeleteUserRequest>) -> Answer<()> {
         let users = self.clone();
         answer(to_its_end(async move { users.delete(request).await }).await)
+    }
+
+    async fn erase_user(&self, request: Request<v1::EraseUserRequest>) -> Answer<EraseUserResponse> {
+        let users = self.clone();
+        answer(to_its_end(async move { users.erase(request).await }).await)
     }
 
     async fn block_user(&self, request: Request<v1::BlockUserRequest>) -> Answer<v1::User> {

@@ -1,6 +1,7 @@
 //! The audit log: who did what, and how every login attempt ended.
 
 mod actor;
+mod asked_by;
 mod field_change;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use crate::text_enum::text_enum;
 use crate::verdict::InternalReason;
 
 pub use actor::Actor;
+pub use asked_by::{AskedBy, Decision};
 pub use field_change::{AuditedFieldChange, SecretChange, ValueChange};
 
 /// How a login attempt ended, as the audit log keeps it. Callers see less.

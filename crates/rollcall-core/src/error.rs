@@ -137,6 +137,8 @@ reasons! {
     UserNotLocal = "USER_NOT_LOCAL" => FailedPrecondition,
     /// The account owner cannot be changed this way.
     OwnerProtected = "OWNER_PROTECTED" => FailedPrecondition,
+    /// The directory still offers the person, who would come back.
+    UserStillOffered = "USER_STILL_OFFERED" => FailedPrecondition,
     /// The cursor is older than the kept events; list the users and start anew.
     CursorExpired = "CURSOR_EXPIRED" => FailedPrecondition,
     /// The directory could not be reached; nothing of the bind was sent.

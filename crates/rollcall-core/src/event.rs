@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::id::{RunId, TenantId};
+use crate::audit::AskedBy;
+use crate::id::{RunId, TenantId, UserId, UserSyncId};
 use crate::user::{FieldChange, User, UserState};
 
 /// What happened.
@@ -30,6 +31,8 @@ pub enum EventType {
     Unblocked,
     /// The product deleted the LOCAL user.
     Deleted,
+    /// The person was erased, everywhere.
+    Erased,
 }
 
 impl EventType {
@@ -57,7 +60,7 @@ impl EventType {
     }
 }
 
-/// One event. Consumers apply `user` as it is; the rest tells why.
+/// One event. Consumers apply the user as it is; the rest tells why.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event {
     /// Position in the deployment's feed: gapless, and visible in this order.
@@ -68,12 +71,25 @@ pub struct Event {
     pub tenant: TenantId,
     /// What happened.
     pub event_type: EventType,
-    /// The user after it.
-    pub user: User,
+    /// Whom it is about.
+    pub user: UserId,
+    /// The user after it; of somebody who was erased nothing but the id is left, here and in all earlier events.
+    pub after: Option<User>,
     /// The fields that changed, with their previous values.
     pub changes: Vec<FieldChange>,
+    /// The user sync that the user was of.
+    pub user_sync: Option<UserSyncId>,
     /// The run that did it, if one did.
     pub run: Option<RunId>,
+    /// Who asked for it, if a call did it. Who asked for a run, the run tells.
+    pub asked_by: Option<AskedBy>,
     /// When it was committed.
     pub time: DateTime<Utc>,
+}
+
+impl Event {
+    /// True if something of it is left to be told: the events of somebody who was erased are passed over, but for the last.
+    pub fn is_told(&self) -> bool {
+        self.after.is_some() || self.event_type == EventType::Erased
+    }
 }

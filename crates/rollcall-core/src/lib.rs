@@ -19,6 +19,7 @@ pub mod digests;
 pub mod directory;
 pub mod dn;
 pub mod entry;
+pub mod erasure;
 pub mod error;
 pub mod event;
 pub mod external_id;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use crate::audit::{AskedBy, Decision};
 use crate::guard::HoldReason;
 use crate::id::{RunId, UserSyncKey};
 use crate::issue::{Health, HealthLevel, IssueKind};
@@ -163,8 +164,12 @@ pub struct Run {
     pub mode: RunMode,
     /// Who started it.
     pub trigger: RunTrigger,
-    /// Name of the caller that started it; empty for the schedule.
-    pub started_by: String,
+    /// Who asked for it; nobody for the schedule.
+    pub asked_by: AskedBy,
+    /// Who released its plan, if it waited for that.
+    pub release: Option<Decision>,
+    /// Who wants it to stop, or stopped it.
+    pub cancellation: Option<Decision>,
     /// What it did.
     pub counts: RunCounts,
     /// Issues by kind.

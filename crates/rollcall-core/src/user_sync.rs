@@ -1,11 +1,13 @@
 //! User syncs: which accounts of a directory become users, with which role and fields.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use crate::directory::is_attribute_name;
 use crate::dn::Dn;
+use crate::erasure::{MAX_ERASE_AFTER, MIN_ERASE_AFTER};
 use crate::filter::Filter;
 use crate::guard::{GrowthLimit, HoldReason, RemovalLimit};
 use crate::id::{DirectoryId, RunId, TenantId, UserSyncId, UserSyncKey};
@@ -195,6 +197,8 @@ pub struct UserSyncSettings {
     pub growth_limit: GrowthLimit,
     /// Who is told.
     pub report: Report,
+    /// How long to keep users who left; for ever if absent.
+    pub erase_after: Option<Duration>,
 }
 
 /// A user sync.
@@ -371,6 +375,12 @@ impl UserSyncSettings {
                 .is_none_or(|percent| percent <= 100),
             "removal_limit.max_percent",
             "must be from 0 to 100",
+        );
+        let kept = self.erase_after.unwrap_or(MIN_ERASE_AFTER);
+        found.require(
+            (MIN_ERASE_AFTER..=MAX_ERASE_AFTER).contains(&kept),
+            "erase_after",
+            "must be from 8 days to 10 years: the guard looks back for 7 days",
         );
         found.require(
             self.report.addresses.len() <= MAX_REPORT_ADDRESSES,

@@ -14,6 +14,9 @@ pub enum Permission {
     /// Change users.
     #[serde(rename = "users.write")]
     UsersWrite,
+    /// Erase people: of its own, since that takes away too what the audit log tells of them.
+    #[serde(rename = "users.erase")]
+    UsersErase,
     /// Make, change and unmake tenants; for callers of all tenants.
     #[serde(rename = "tenants.write")]
     TenantsWrite,
@@ -33,10 +36,11 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Permission; 8] = [
+    pub const ALL: [Permission; 9] = [
         Permission::Authenticate,
         Permission::UsersRead,
         Permission::UsersWrite,
+        Permission::UsersErase,
         Permission::TenantsWrite,
         Permission::SyncsRead,
         Permission::SyncsWrite,
@@ -50,6 +54,7 @@ impl Permission {
             Permission::Authenticate => "authenticate",
             Permission::UsersRead => "users.read",
             Permission::UsersWrite => "users.write",
+            Permission::UsersErase => "users.erase",
             Permission::TenantsWrite => "tenants.write",
             Permission::SyncsRead => "syncs.read",
             Permission::SyncsWrite => "syncs.write",

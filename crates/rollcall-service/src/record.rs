@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rollcall_core::audit::{Actor, AuditKind, AuditedFieldChange};
+use rollcall_core::audit::{Actor, AskedBy, AuditKind, AuditedFieldChange};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
 use rollcall_proto::{Resource, changes};
@@ -60,6 +60,14 @@ impl Author {
         &self.caller
     }
 
+    /// Who calls, and for whom.
+    pub fn asked_by(&self) -> AskedBy {
+        AskedBy {
+            caller: self.caller.name().to_owned(),
+            actor: self.actor.clone(),
+        }
+    }
+
     /// When.
     pub fn time(&self) -> DateTime<Utc> {
         self.time
@@ -77,7 +85,7 @@ impl Author {
         T: 'a,
         W: Resource + for<'t> From<&'t T>,
     {
-        Recorded::new(self.time, move |deed| {
+        Recorded::new(self.time, self.asked_by(), move |deed| {
             let (before, after) = (deed.before.map(W::from), deed.after.map(W::from));
             let mut told = besides.clone();
             told.extend(changes(before.as_ref(), after.as_ref()));

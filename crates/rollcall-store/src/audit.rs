@@ -3,14 +3,14 @@
 //! Whatever changes something takes the record of it, and commits both in one transaction ([`Recorded`]).
 
 use chrono::{DateTime, Utc};
-use rollcall_core::audit::{Actor, AuditCaller, AuditEvent, AuditKind};
+use rollcall_core::audit::{Actor, AskedBy, AuditCaller, AuditEvent, AuditKind, Decision};
 use rollcall_core::id::{TenantId, UserId};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
 use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
 use crate::db::query::{execute, rows, text};
-use crate::db::timestamp::{from_micros, to_micros};
+use crate::db::timestamp::{from_micros, to_micros, to_stored};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
@@ -32,6 +32,17 @@ pub struct NewAuditEvent {
 }
 
 impl NewAuditEvent {
+    /// The decision that the event records.
+    pub(crate) fn decision(&self) -> Decision {
+        Decision {
+            by: AskedBy {
+                caller: self.caller.name.clone(),
+                actor: self.actor.clone(),
+            },
+            time: to_stored(self.time),
+        }
+    }
+
     /// A change that nobody asked for, as tests make them.
     pub fn by_nobody(time: DateTime<Utc>) -> Self {
         Self {
@@ -60,24 +71,30 @@ pub struct Deed<'a, T> {
 /// Makes the record of a change.
 type Make<'a, T> = dyn Fn(Deed<'_, T>) -> NewAuditEvent + Send + Sync + 'a;
 
-/// A change at some time, and how its record is made from what it did. Both are committed together.
+/// A change at some time that somebody asks for, and how its record is made from what it did. Both are committed together.
 pub struct Recorded<'a, T> {
     pub(crate) time: DateTime<Utc>,
+    pub(crate) asked_by: AskedBy,
     make: Box<Make<'a, T>>,
 }
 
 impl<'a, T> Recorded<'a, T> {
     /// A change that is recorded as `make` says.
-    pub fn new(time: DateTime<Utc>, make: impl Fn(Deed<'_, T>) -> NewAuditEvent + Send + Sync + 'a) -> Self {
+    pub fn new(
+        time: DateTime<Utc>,
+        asked_by: AskedBy,
+        make: impl Fn(Deed<'_, T>) -> NewAuditEvent + Send + Sync + 'a,
+    ) -> Self {
         Self {
             time,
+            asked_by,
             make: Box::new(make),
         }
     }
 
     /// A change that nobody asked for, as tests make them.
     pub fn by_nobody(time: DateTime<Utc>) -> Self {
-        Self::new(time, move |_| NewAuditEvent::by_nobody(time))
+        Self::new(time, AskedBy::default(), move |_| NewAuditEvent::by_nobody(time))
     }
 
     /// Writes the record into the transaction of the deed.
@@ -165,6 +182,11 @@ impl Store {
     }
 }
 
+/// An actor as it is stored; `None` for nobody.
+pub(crate) fn actor_column(actor: &Actor) -> Result<Option<String>> {
+    (!actor.is_nobody()).then(|| actor.to_json()).transpose()
+}
+
 /// Inserts events in one statement.
 pub(crate) async fn insert<'e>(
     tx: &impl ConnectionTrait,
@@ -197,9 +219,7 @@ pub(crate) fn insertion<'e>(
             AuditKind::Login { user, .. } => user.map(|user| user.0),
             AuditKind::Change { .. } => None,
         };
-        let actor = (!event.actor.is_nobody())
-            .then(|| event.actor.to_json())
-            .transpose()?;
+        let actor = actor_column(&event.actor)?;
         bulk.push([
             to_micros(event.time).into(),
             event.tenant.as_ref().map(ToString::to_string).into(),

@@ -6,7 +6,7 @@ pub(crate) mod execution;
 mod guard_counts;
 pub(crate) mod handle;
 pub(crate) mod in_force;
-mod issues;
+pub(crate) mod issues;
 pub(crate) mod leases;
 pub(crate) mod lifecycle;
 mod neighbours;

@@ -13,6 +13,7 @@ mod create_requests;
 mod credentials;
 mod deletions;
 mod due_claims;
+mod erasures;
 mod first;
 mod in_force;
 mod login_requests;
@@ -21,6 +22,7 @@ mod purpose_keys;
 mod soft_locks;
 mod tenant_deletions;
 mod throttles;
+mod who_asked;
 
 /// Names the advisory lock under which PostgreSQL migrates: "rollcall" in ASCII.
 const MIGRATION_LOCK: i64 = 0x726f_6c6c_6361_6c6c;
@@ -44,6 +46,8 @@ impl MigratorTrait for Migrator {
             Box::new(due_claims::DueClaims),
             Box::new(purpose_keys::PurposeKeys),
             Box::new(tenant_deletions::TenantDeletions),
+            Box::new(who_asked::WhoAsked),
+            Box::new(erasures::Erasures),
         ]
     }
 }

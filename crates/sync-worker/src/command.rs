@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use rollcall_core::audit::AskedBy;
 use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{Loaded, Shared};
 use rollcall_runtime::exit::Failure;
@@ -113,7 +114,7 @@ pub async fn run_due(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
     let (results, mut ended) = mpsc::channel(16);
     let running = {
         let worker = worker.clone();
-        tokio::spawn(async move { worker.run_due_alone(RUN_DUE, results).await })
+        tokio::spawn(async move { worker.run_due_alone(&AskedBy::caller(RUN_DUE), results).await })
     };
     let mut counts = DueCounts::default();
     let mut told = HashSet::new();

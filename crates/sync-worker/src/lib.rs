@@ -13,7 +13,7 @@ mod check_limit;
 mod checks;
 pub mod command;
 pub mod config;
-mod directories;
+mod erasures;
 mod hidden_state;
 mod id_kind;
 pub mod mail;

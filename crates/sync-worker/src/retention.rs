@@ -79,7 +79,8 @@ impl Retention {
         let begin = Instant::now();
         let mut all = 0;
         let finished = loop {
-            let deleted = store.delete_old_runs(now - kept.runs, RUNS).await?
+            let deleted = self.worker.erase_left(now).await?
+                + store.delete_old_runs(now - kept.runs, RUNS).await?
                 + store.delete_old_events(now - kept.events, ROWS).await?
                 + store.delete_old_audit(now - kept.audit, ROWS).await?
                 + store.delete_old_throttles(now - THROTTLES_KEPT, ROWS).await?

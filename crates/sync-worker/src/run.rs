@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rollcall_core::audit::AskedBy;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{RunId, UserSyncKey, Uuid};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
@@ -19,8 +20,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::directories::open_for_use;
 use crate::report::Reports;
+use rollcall_service::in_use::open_for_use;
 
 mod admission;
 mod apply;
@@ -96,13 +97,13 @@ impl RunEngine {
         key: &UserSyncKey,
         id: RunId,
         trigger: RunTrigger,
-        started_by: &str,
+        asked_by: &AskedBy,
     ) -> Result<Run, Error> {
         let new = NewRun {
             id,
             mode: RunMode::Apply,
             trigger,
-            started_by: started_by.to_owned(),
+            asked_by: asked_by.clone(),
         };
         self.begin(key, new, None).await
     }

@@ -50,7 +50,7 @@ async fn page(
         more: events.len() == size as usize,
         events: events
             .iter()
-            .filter(|event| follow.wants(event.event_type))
+            .filter(|event| event.is_told() && follow.wants(event.event_type))
             .map(|item| event(item, event_cursor(&follow.scope, position(&follow.scope, item))))
             .collect(),
         next_cursor: event_cursor(&follow.scope, last),
@@ -106,7 +106,7 @@ async fn follow_feed(
         let idle = events.is_empty();
         for item in events {
             after = position(&follow.scope, &item);
-            if follow.wants(item.event_type) {
+            if item.is_told() && follow.wants(item.event_type) {
                 let told = event(&item, event_cursor(&follow.scope, after));
                 gone |= to.send(Ok(message(Some(told), after))).await.is_err();
                 last_sent = Instant::now();

@@ -7,6 +7,7 @@ mod at_once;
 mod binary;
 mod changes;
 mod crash;
+mod erasing;
 mod events;
 mod guessing;
 mod hostile_tenant;

@@ -127,6 +127,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::audit::AskedBy;
     use crate::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
     use crate::run::{RunMode, RunTrigger};
 
@@ -144,7 +145,9 @@ mod tests {
             state,
             mode: RunMode::Apply,
             trigger: RunTrigger::Schedule,
-            started_by: String::new(),
+            asked_by: AskedBy::default(),
+            release: None,
+            cancellation: None,
             counts: RunCounts::default(),
             issue_counts: BTreeMap::new(),
             hold_reasons: Vec::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::*;
+use crate::audit::AskedBy;
 use crate::check::{CheckReport, Stage, StageKind, StageResult};
 use crate::directory::{
     DEFAULT_CONNECT_TIMEOUT, DEFAULT_OPERATION_TIMEOUT, DEFAULT_PAGE_SIZE, Directory, DirectoryObservations,
@@ -90,7 +91,9 @@ fn good_sync() -> ReviewedSync {
         state: RunState::Succeeded,
         mode: RunMode::Apply,
         trigger: RunTrigger::Schedule,
-        started_by: String::new(),
+        asked_by: AskedBy::default(),
+        release: None,
+        cancellation: None,
         counts: RunCounts::default(),
         issue_counts: BTreeMap::new(),
         hold_reasons: Vec::new(),

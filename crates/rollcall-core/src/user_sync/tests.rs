@@ -33,6 +33,7 @@ pub(crate) fn settings() -> UserSyncSettings {
             when: ReportWhen::Never,
             addresses: Vec::new(),
         },
+        erase_after: None,
     }
 }
 

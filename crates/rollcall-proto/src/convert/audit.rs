@@ -139,13 +139,14 @@ fn kind(kind: &AuditKind, tenant: Option<&TenantId>) -> v1::audit_event::Kind {
     }
 }
 
-fn actor(actor: &Actor) -> Option<v1::AuditActor> {
+/// Whom a caller named; absent for nobody.
+pub fn actor(actor: &Actor) -> Option<v1::Actor> {
     let Actor {
         name,
         address,
         reason,
     } = actor;
-    (!actor.is_nobody()).then(|| v1::AuditActor {
+    (!actor.is_nobody()).then(|| v1::Actor {
         name: name.clone(),
         address: address.clone(),
         reason: reason.clone(),

@@ -1,5 +1,6 @@
 //! SyncRunService.
 
+use rollcall_core::audit::Decision;
 use rollcall_core::error::Error;
 use rollcall_core::guard::{HoldReason, HoldRule};
 use rollcall_core::id::TenantId;
@@ -8,6 +9,7 @@ use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
 use rollcall_core::violation::Violations;
 
+use super::audit::actor;
 use super::named_request;
 use crate::decode::{choices, finish, wire_enum};
 use crate::page::Page;
@@ -211,7 +213,11 @@ impl From<&Run> for v1::SyncRun {
             name: resource_name::run(&run.user_sync, run.id),
             mode: v1::SyncRunMode::from(run.mode).into(),
             trigger: v1::SyncRunTrigger::from(run.trigger).into(),
-            caller: run.started_by.clone(),
+            caller: run.asked_by.caller.clone(),
+            actor: actor(&run.asked_by.actor),
+            release: run.release.as_ref().map(decision),
+            cancellation: run.cancellation.as_ref().map(decision),
+            configuration: None,
             state: v1::SyncRunState::from(run.state).into(),
             search_outcome: search_outcome.into(),
             counts: Some((&run.counts).into()),
@@ -223,6 +229,14 @@ impl From<&Run> for v1::SyncRun {
             end_time: run.end_time.map(timestamp),
             expire_time: run.expire_time.map(timestamp),
         }
+    }
+}
+
+fn decision(decision: &Decision) -> v1::SyncRunDecision {
+    v1::SyncRunDecision {
+        caller: decision.by.caller.clone(),
+        actor: actor(&decision.by.actor),
+        decide_time: Some(timestamp(decision.time)),
     }
 }
 

@@ -6,6 +6,7 @@ use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::user::{FieldChange, StateReason, User, UserState};
 use rollcall_core::violation::{Violations, check_text};
 
+use super::audit::actor;
 use super::named_request;
 use crate::decode::{choices, finish, non_empty, parent, wire_enum};
 use crate::etag::etag;
@@ -105,6 +106,7 @@ wire_enum!(
         Blocked,
         Unblocked,
         Deleted,
+        Erased,
     }
 );
 
@@ -233,18 +235,27 @@ impl From<&FieldChange> for v1::FieldChange {
 
 /// An event of a feed in which it stands at `cursor`.
 pub fn event(event: &Event, cursor: String) -> v1::UserEvent {
-    let origin = event.user.origin.as_ref();
-    let run = event.run.zip(origin).map(|(run, origin)| {
-        let user_sync = resource_name::user_sync(&event.tenant, &origin.user_sync);
+    let asked_by = event.asked_by.as_ref();
+    let run = event.run.zip(event.user_sync.as_ref()).map(|(run, user_sync)| {
+        let user_sync = resource_name::user_sync(&event.tenant, user_sync);
         format!("{user_sync}/runs/{run}")
     });
+    let user = match &event.after {
+        Some(user) => user.into(),
+        None => v1::User {
+            name: resource_name::user(&event.tenant, event.user),
+            ..v1::User::default()
+        },
+    };
     v1::UserEvent {
         cursor,
         r#type: v1::UserEventType::from(event.event_type).into(),
-        user: Some((&event.user).into()),
+        user: Some(user),
         field_changes: event.changes.iter().map(Into::into).collect(),
         run: run.unwrap_or_default(),
         event_time: Some(timestamp(event.time)),
+        caller: asked_by.map_or_else(String::new, |by| by.caller.clone()),
+        actor: asked_by.and_then(|by| actor(&by.actor)),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use rollcall_core::erasure::MIN_ERASE_AFTER;
 use rollcall_core::guard::{GrowthLimit, RemovalLimit};
-use rollcall_core::id::{DirectoryId, TenantId, Uuid};
+use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Health, HealthLevel};
 use rollcall_core::user::UserDisposition;
 use rollcall_core::user_sync::{
@@ -14,8 +15,9 @@ use rollcall_core::violation::Violations;
 
 use crate::decode::{choice, merge, wire_enum};
 use crate::etag::etag;
+use crate::time::decode_duration;
 use crate::update_mask::{part_fields, writable_fields};
-use crate::{resource_name, timestamp, v1};
+use crate::{duration, resource_name, timestamp, v1};
 
 mod request;
 
@@ -46,6 +48,7 @@ writable_fields!(UserSync {
     removal_limit,
     growth_limit,
     report,
+    erase_after,
 } parts { field_mappings, removal_limit, growth_limit, report });
 part_fields!(FieldMappings {
     login,
@@ -122,6 +125,15 @@ impl From<&UserSync> for v1::UserSync {
     }
 }
 
+/// The configuration of a user sync as it was at a revision.
+pub fn configuration(key: &UserSyncKey, settings: &UserSyncSettings, revision: i64) -> v1::UserSync {
+    v1::UserSync {
+        name: key.to_string(),
+        etag: etag(revision),
+        ..wire(&key.tenant, settings)
+    }
+}
+
 impl From<&Health> for v1::UserSyncHealth {
     fn from(health: &Health) -> Self {
         let problem = |message: &String| v1::HealthProblem {
@@ -182,6 +194,9 @@ fn decode(found: &mut Violations, wire: &v1::UserSync, tenant: Option<&TenantId>
             when: choice::<v1::ReportWhen, _>(found, "report.when", report.when).unwrap_or(ReportWhen::Never),
             addresses: report.addresses,
         },
+        erase_after: wire
+            .erase_after
+            .map(|time| decode_duration(found, "erase_after", Some(time), MIN_ERASE_AFTER)),
     }
 }
 
@@ -289,6 +304,7 @@ fn wire(tenant: &TenantId, settings: &UserSyncSettings) -> v1::UserSync {
             when: v1::ReportWhen::from(settings.report.when).into(),
             addresses: settings.report.addresses.clone(),
         }),
+        erase_after: settings.erase_after.map(duration),
         ..v1::UserSync::default()
     }
 }

@@ -49,6 +49,15 @@ pub struct ExpectedUser {
     pub revision: Option<i64>,
 }
 
+/// EraseUser.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EraseUser {
+    /// Whom.
+    pub user: ExpectedUser,
+    /// Never to be taken from the directory again.
+    pub exclude: bool,
+}
+
 /// BlockUser.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlockUser {
@@ -183,6 +192,17 @@ impl TryFrom<v1::BlockUserRequest> for BlockUser {
         let reason = request.reason;
         check_text(&mut found, "reason", &reason, 0, MAX_BLOCK_REASON_CHARS);
         finish(found, user.map(|user| Self { user, reason }))
+    }
+}
+
+impl TryFrom<v1::EraseUserRequest> for EraseUser {
+    type Error = Error;
+
+    fn try_from(request: v1::EraseUserRequest) -> Result<Self, Error> {
+        let mut found = Violations::new();
+        let user = expected(&mut found, &request.name, &request.etag);
+        let exclude = request.exclude;
+        finish(found, user.map(|user| Self { user, exclude }))
     }
 }
 

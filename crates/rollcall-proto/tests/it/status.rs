@@ -43,6 +43,7 @@ fn every_reason_has_its_code() {
             | Reason::SyncsNeedAttention
             | Reason::UserNotLocal
             | Reason::OwnerProtected
+            | Reason::UserStillOffered
             | Reason::CursorExpired => Code::FailedPrecondition,
             Reason::DirectoryUnavailable
             | Reason::DirectoryTimeout

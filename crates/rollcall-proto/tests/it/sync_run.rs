@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
+use rollcall_core::audit::AskedBy;
 use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncId, UserSyncKey, Uuid};
@@ -29,7 +30,9 @@ fn run() -> Run {
         state: RunState::Held,
         mode: RunMode::Apply,
         trigger: RunTrigger::Call,
-        started_by: "billing".into(),
+        asked_by: AskedBy::caller("billing"),
+        release: None,
+        cancellation: None,
         counts: RunCounts {
             entries: u64::MAX,
             deactivated: 40,

@@ -181,7 +181,7 @@ tenants = \"*\"
              `token_sha256`, `tokens`, `certificate_name`, `permissions`, `tenants`, `requests_per_second`, `burst`, `actor_required`",
             "test.toml:1: callers: entry 1: name: invalid type: integer `5`, expected a string",
             "test.toml:1: callers: entry 1: permissions: unknown variant `fly`, expected one of `authenticate`, \
-             `users.read`, `users.write`, `tenants.write`, `syncs.read`, `syncs.write`, `runs`, `audit`",
+             `users.read`, `users.write`, `users.erase`, `tenants.write`, `syncs.read`, `syncs.write`, `runs`, `audit`",
             "test.toml:1: callers: entry 1: tenants: invalid type: string \"*\", expected a sequence",
             "test.toml:1: callers[1].token_sha256: a caller needs token_sha256, tokens or certificate_name",
         ],
@@ -251,7 +251,7 @@ tenants = [\"*\"]
         sources(&file, &[], &[]),
         &[
             "test.toml:2: callers: entry 1: permissions: unknown variant `fly`, expected one of `authenticate`, \
-             `users.read`, `users.write`, `tenants.write`, `syncs.read`, `syncs.write`, `runs`, `audit`",
+             `users.read`, `users.write`, `users.erase`, `tenants.write`, `syncs.read`, `syncs.write`, `runs`, `audit`",
             "test.toml:2: callers: entry 1: token_sha256: is not valid",
             &format!(
                 "test.toml:2: callers: entry 2: tokens: entry 1: colour: unknown field `colour`, expected {expected}"

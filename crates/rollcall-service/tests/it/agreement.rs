@@ -255,5 +255,6 @@ fn settings(base: &str, login: &str, role_rules: Vec<RoleRule>) -> UserSyncSetti
             when: ReportWhen::Never,
             addresses: Vec::new(),
         },
+        erase_after: None,
     }
 }

@@ -9,11 +9,12 @@ use crate::create_requests::{CreateRequest, Created};
 use crate::db::engine::Engine;
 use crate::db::query::{column, execute, row, rows};
 use crate::db::timestamp::{from_micros, to_micros, to_stored};
+use crate::erasure;
 use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
 use crate::tables::{self, require_revision, tenant::Model};
-use crate::users::feed::MAX_EVENTS;
+use crate::users::feed::{Cause, MAX_EVENTS};
 use crate::users::write::{self, UserWrite};
 
 impl Store {
@@ -145,8 +146,8 @@ impl Store {
     }
 
     /// Deletes a tenant, with users that are archived or that a deleted user sync left behind, or with all of them: each is
-    /// an event. Events and audit rows stay as long as they are kept, but whoever gets the same id later does not see
-    /// them. It is recorded with the first users that go, and again with the tenant.
+    /// erased, with an event. Of earlier events the places stay, and audit rows as long as they are kept; whoever gets the
+    /// same id later does not see them. It is recorded with the first users that go, and again with the tenant.
     ///
     /// # Errors
     /// `NotFound`; `RevisionMismatch`; `TenantInUse` while it has directories, user syncs or users that stay.
@@ -164,7 +165,7 @@ impl Store {
         {
             first = false;
         }
-        Ok(())
+        erasure::events::empty_all(&self.inner.database, id).await
     }
 
     /// Deletes the next users, or if there are none the tenant; true if something is left.
@@ -202,10 +203,11 @@ impl Store {
         if !left.is_empty() {
             let writes = left
                 .into_iter()
-                .map(|model| Ok(UserWrite::deletion(model.into_domain()?)));
+                .map(|model| Ok(UserWrite::erasure(model.into_domain()?)));
             let writes: Vec<UserWrite> = writes.collect::<Result<_>>()?;
             let now = to_stored(record.time);
-            write::write(&tx, self.scope(id), id, &writes, None, now).await?;
+            let cause = Cause::asked_by(&record.asked_by);
+            write::write(&tx, self.scope(id), id, &writes, cause, now).await?;
             if first {
                 record.write(&tx, Some(&tenant), Some(&tenant)).await?;
             }
@@ -213,6 +215,9 @@ impl Store {
             return Ok(true);
         }
         for sql in [
+            "DELETE FROM mail_outbox WHERE tenant = $1",
+            "DELETE FROM erasures WHERE tenant = $1",
+            "DELETE FROM login_refusals WHERE tenant = $1",
             "DELETE FROM sync_runs WHERE tenant = $1",
             "DELETE FROM login_throttles WHERE tenant = $1",
             "DELETE FROM create_requests WHERE tenant = $1",

@@ -1,6 +1,7 @@
 //! Deleting a user sync, and what becomes of its users.
 
 use chrono::{DateTime, Utc};
+use rollcall_core::audit::AskedBy;
 use rollcall_core::id::UserSyncKey;
 use rollcall_core::user::{StateReason, User, UserDisposition, UserState};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
@@ -15,7 +16,7 @@ use crate::runs::lifecycle::supersede_waiting;
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
 use crate::tables::{self, user::Model};
-use crate::users::feed::MAX_EVENTS;
+use crate::users::feed::{Cause, MAX_EVENTS};
 use crate::users::write::{UserWrite, write};
 
 impl Store {
@@ -37,7 +38,10 @@ impl Store {
         let now = to_stored(record.time);
         self.disable_for_deletion(lease, key, expected_revision, &record)
             .await?;
-        while self.dispose_of_users(lease, key, disposition, now).await? {}
+        while self
+            .dispose_of_users(lease, key, disposition, &record.asked_by, now)
+            .await?
+        {}
         for part in &RUN_PARTS {
             while self.delete_part(lease, key, part).await? > 0 {}
         }
@@ -125,6 +129,7 @@ impl Store {
         lease: &LeaseToken,
         key: &UserSyncKey,
         disposition: UserDisposition,
+        asked_by: &AskedBy,
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let tx = self.inner.database.begin().await?;
@@ -144,7 +149,8 @@ impl Store {
             .into_iter()
             .map(|model| Ok(disposed(model.into_domain()?, disposition, now)))
             .collect::<Result<_>>()?;
-        write(&tx, self.scope(&key.tenant), &key.tenant, &writes, None, now).await?;
+        let cause = Cause::asked_by(asked_by);
+        write(&tx, self.scope(&key.tenant), &key.tenant, &writes, cause, now).await?;
         tx.commit().await?;
         Ok(true)
     }

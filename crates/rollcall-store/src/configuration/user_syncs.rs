@@ -153,6 +153,7 @@ impl Store {
         model.disabled = settings.disabled;
         model.auto_sync = settings.auto_sync;
         model.settings = settings.to_json()?;
+        model.erase_after = erase_after(settings);
         model.next_run_time = next_run_time.map(to_micros);
         model.update_time = to_micros(now);
         tables::update(&tx, model.clone()).await?;
@@ -261,11 +262,18 @@ async fn create(
         deleting_revision: None,
         create_time: to_micros(now),
         update_time: to_micros(now),
+        erase_after: erase_after(settings),
     };
     tables::insert(tx, model.clone()).await?;
     let user_sync = model.into_domain()?;
     record.write(tx, None, Some(&user_sync)).await?;
     Ok(user_sync)
+}
+
+fn erase_after(settings: &UserSyncSettings) -> Option<i64> {
+    settings
+        .erase_after
+        .and_then(|time| i64::try_from(time.as_micros()).ok())
 }
 
 fn key(tenant: &TenantId, user_sync: &UserSyncId) -> UserSyncKey {

@@ -146,6 +146,8 @@ async fn sqlite(
                 .foreign_keys(true)
                 // Statement journals in memory; otherwise each is a file.
                 .pragma("temp_store", "MEMORY")
+                // What is deleted or replaced leaves nothing in the file: who is erased is erased.
+                .pragma("secure_delete", "ON")
                 .busy_timeout(BUSY_TIMEOUT)
                 .statement_cache_capacity(500);
             match access {

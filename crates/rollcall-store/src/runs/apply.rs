@@ -24,6 +24,7 @@ use crate::store::Store;
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
 use crate::tables::{self, user::Model};
+use crate::users::feed::Cause;
 use crate::users::identifiers::holders;
 use crate::users::read::by_external_ids;
 use crate::users::write::{UserWrite, lock_users, write};
@@ -161,7 +162,7 @@ impl Store {
         model.counts = counts.to_json()?;
         model.applied_chunks += 1;
         tables::update(&tx, model).await?;
-        write(&tx, scope, &key.tenant, &writes, Some(run.id), now).await?;
+        write(&tx, scope, &key.tenant, &writes, Cause::run(run.id), now).await?;
         tx.commit().await?;
         Ok(ChunkOutcome {
             applied: writes.len() as u64,
@@ -185,7 +186,7 @@ impl Store {
         }
         let first = user_sync.last_complete_pull_time.is_none();
         guard_counts::record(&tx, key, [change], first, now).await?;
-        write(&tx, scope, &key.tenant, &prepared.writes, None, now).await?;
+        write(&tx, scope, &key.tenant, &prepared.writes, Cause::default(), now).await?;
         tx.commit().await?;
         let written = prepared
             .writes
@@ -385,7 +386,8 @@ fn fingerprint_of(user: &User) -> Vec<u8> {
     .to_vec()
 }
 
-fn planned_count(counts: &mut RunCounts, kind: ChangeKind) -> &mut u64 {
+/// The count of a plan's changes of one kind.
+pub(crate) fn planned_count(counts: &mut RunCounts, kind: ChangeKind) -> &mut u64 {
     match kind {
         ChangeKind::Create => &mut counts.created,
         ChangeKind::Link => &mut counts.linked,

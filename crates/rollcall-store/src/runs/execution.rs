@@ -154,6 +154,7 @@ impl Store {
             })?;
         let mut model = run.lock(&tx).await?;
         model.advance(|run| run.released(now))?;
+        model.released_by = Some(record.decision().to_json()?);
         tables::update(&tx, model.clone()).await?;
         user_sync.hold = Vec::<HoldReason>::new().to_json()?;
         tables::update(&tx, user_sync).await?;

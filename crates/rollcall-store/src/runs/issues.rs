@@ -121,26 +121,7 @@ pub(crate) async fn append(tx: &impl ConnectionTrait, run: &mut Model, issues: &
     ]);
     for issue in issues {
         *counts.entry(issue.kind).or_default() += 1;
-        let Issue {
-            kind: _,
-            dn,
-            field,
-            attribute,
-            value,
-            message,
-            other_user_sync,
-            other_dn,
-        } = issue.clone();
-        let details = Details {
-            dn,
-            field,
-            attribute,
-            value,
-            message,
-            other_user_sync,
-            other_dn,
-        };
-        let details = serde_json::to_string(&details).map_err(unreadable)?;
+        let details = details(issue)?;
         bulk.push([run.issue_count.into(), issue.kind.label().into(), details.into()]);
         run.issue_count += 1;
     }
@@ -162,16 +143,45 @@ pub(crate) async fn append(tx: &impl ConnectionTrait, run: &mut Model, issues: &
 
 impl Row {
     fn into_domain(self) -> Result<Issue> {
-        let details: Details = serde_json::from_str(&self.details).map_err(unreadable)?;
-        Ok(Issue {
-            kind: IssueKind::from_label(&self.kind)?,
-            dn: details.dn,
-            field: details.field,
-            attribute: details.attribute,
-            value: details.value,
-            message: details.message,
-            other_user_sync: details.other_user_sync,
-            other_dn: details.other_dn,
-        })
+        read(&self.kind, &self.details)
     }
+}
+
+/// An issue as it is stored, but for its kind.
+pub(crate) fn details(issue: &Issue) -> Result<String> {
+    let Issue {
+        kind: _,
+        dn,
+        field,
+        attribute,
+        value,
+        message,
+        other_user_sync,
+        other_dn,
+    } = issue.clone();
+    let details = Details {
+        dn,
+        field,
+        attribute,
+        value,
+        message,
+        other_user_sync,
+        other_dn,
+    };
+    serde_json::to_string(&details).map_err(unreadable)
+}
+
+/// The issue that is stored as this kind and these details.
+pub(crate) fn read(kind: &str, details: &str) -> Result<Issue> {
+    let details: Details = serde_json::from_str(details).map_err(unreadable)?;
+    Ok(Issue {
+        kind: IssueKind::from_label(kind)?,
+        dn: details.dn,
+        field: details.field,
+        attribute: details.attribute,
+        value: details.value,
+        message: details.message,
+        other_user_sync: details.other_user_sync,
+        other_dn: details.other_dn,
+    })
 }

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use rollcall_core::audit::AskedBy;
 use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{RunId, TenantId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Health, IssueKind};
 use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
 use sea_orm::{ConnectionTrait, Value};
 
-use crate::audit::{self, NewAuditEvent};
+use crate::audit::{self, NewAuditEvent, actor_column};
 use crate::db::query::{execute, row, rows, scalar};
 use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
@@ -34,8 +35,8 @@ pub struct NewRun {
     pub mode: RunMode,
     /// Who starts it.
     pub trigger: RunTrigger,
-    /// Name of the caller; empty for the schedule.
-    pub started_by: String,
+    /// Who asks for it; nobody for the schedule.
+    pub asked_by: AskedBy,
 }
 
 impl Store {
@@ -69,7 +70,7 @@ impl Store {
             state: RunState::Pending.label().to_owned(),
             mode: run.mode.label().to_owned(),
             initiator: run.trigger.label().to_owned(),
-            started_by: run.started_by.replace('\0', "\u{fffd}"),
+            started_by: run.asked_by.caller.replace('\0', "\u{fffd}"),
             counts: RunCounts::default().to_json()?,
             issue_counts: BTreeMap::<IssueKind, u64>::new().to_json()?,
             hold_reasons: Vec::<HoldReason>::new().to_json()?,
@@ -86,6 +87,9 @@ impl Store {
             end_time: None,
             expire_time: None,
             hold_at: None,
+            actor: actor_column(&run.asked_by.actor)?,
+            released_by: None,
+            cancelled_by: None,
         };
         tables::insert(&tx, model.clone()).await?;
         let sql = "UPDATE user_syncs SET last_run = $3 WHERE tenant = $1 AND id = $2";
@@ -172,6 +176,7 @@ impl Store {
         let mut model = sync_run::lock(&tx, key, id).await?;
         let was_held = model.run_state()? == RunState::Held;
         model.advance(|run| run.cancelled(now))?;
+        model.cancelled_by = Some(record.decision().to_json()?);
         if was_held {
             forget_hold(&tx, &key.tenant, key.user_sync.as_str()).await?;
         }
@@ -190,6 +195,9 @@ impl Store {
         let mut model = sync_run::lock(&tx, key, id).await?;
         if !model.run_state()?.is_working() {
             return Err(StoreError::NotInState);
+        }
+        if !model.cancel_requested {
+            model.cancelled_by = Some(record.decision().to_json()?);
         }
         model.cancel_requested = true;
         tables::update(&tx, model).await?;

@@ -231,7 +231,7 @@ async fn insert_chunk(
 }
 
 /// Puts other changes in the place of those of a chunk.
-async fn put_chunk(
+pub(crate) async fn put_chunk(
     tx: &impl ConnectionTrait,
     key: &UserSyncKey,
     id: RunId,

@@ -6,6 +6,7 @@
 pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod directory;
+pub(crate) mod erasure;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod user;

@@ -55,6 +55,7 @@ labels! {
         Created = "CREATED", Updated = "UPDATED", Linked = "LINKED", Unlinked = "UNLINKED",
         Deactivated = "DEACTIVATED", Reactivated = "REACTIVATED", Archived = "ARCHIVED",
         Transferred = "TRANSFERRED", Blocked = "BLOCKED", Unblocked = "UNBLOCKED", Deleted = "DELETED",
+        Erased = "ERASED",
     }
     ExistingUsers { Update = "UPDATE", Ignore = "IGNORE", }
     HealthLevel { Ok = "OK", Warning = "WARNING", Error = "ERROR", }

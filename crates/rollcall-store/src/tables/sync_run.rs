@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rollcall_core::audit::{Actor, AskedBy, Decision};
 use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::issue::IssueKind;
 use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
@@ -44,6 +45,9 @@ pub(crate) struct Model {
     pub(crate) end_time: Option<i64>,
     pub(crate) expire_time: Option<i64>,
     pub(crate) hold_at: Option<i64>,
+    pub(crate) actor: Option<String>,
+    pub(crate) released_by: Option<String>,
+    pub(crate) cancelled_by: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -85,7 +89,12 @@ impl Model {
             state: self.run_state()?,
             mode: RunMode::from_label(&self.mode)?,
             trigger: RunTrigger::from_label(&self.initiator)?,
-            started_by: self.started_by,
+            asked_by: AskedBy {
+                caller: self.started_by,
+                actor: stored(self.actor, Actor::from_json)?.unwrap_or_default(),
+            },
+            release: stored(self.released_by, Decision::from_json)?,
+            cancellation: stored(self.cancelled_by, Decision::from_json)?,
             counts: RunCounts::from_json(&self.counts)?,
             issue_counts: BTreeMap::<IssueKind, u64>::from_json(&self.issue_counts)?,
             hold_reasons: Vec::from_json(&self.hold_reasons)?,
@@ -99,6 +108,10 @@ impl Model {
             expire_time: self.expire_time.map(from_micros).transpose()?,
         })
     }
+}
+
+fn stored<T>(column: Option<String>, read: fn(&str) -> Result<T>) -> Result<Option<T>> {
+    column.as_deref().map(read).transpose()
 }
 
 /// Reads one row.

@@ -35,6 +35,7 @@ pub(crate) struct Model {
     pub(crate) deleting_revision: Option<i64>,
     pub(crate) create_time: i64,
     pub(crate) update_time: i64,
+    pub(crate) erase_after: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

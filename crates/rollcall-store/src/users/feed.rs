@@ -6,8 +6,9 @@
 //! it has committed.
 
 use chrono::{DateTime, Utc};
+use rollcall_core::audit::AskedBy;
 use rollcall_core::event::{Event, EventType};
-use rollcall_core::id::{RunId, TenantId, Uuid};
+use rollcall_core::id::{RunId, TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::user::{FieldChange, User};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
@@ -27,10 +28,16 @@ pub(crate) const MAX_EVENTS: usize = 1000;
 /// The deployment's feed, in `feed_heads`. No tenant has this id.
 const ALL: &str = "";
 
+/// Stands in `user_after` of the events of somebody who was erased.
+pub(crate) const NOTHING_LEFT: &str = "";
+
 /// An event without its positions.
 pub(crate) struct NewEvent<'a> {
     pub(crate) event_type: EventType,
-    pub(crate) user: &'a User,
+    pub(crate) user: UserId,
+    pub(crate) user_sync: Option<&'a UserSyncId>,
+    /// `None` for somebody who is erased.
+    pub(crate) after: Option<&'a User>,
     pub(crate) changes: &'a Vec<FieldChange>,
 }
 
@@ -40,9 +47,12 @@ struct Row {
     tenant: String,
     tenant_position: i64,
     event_type: String,
+    user_id: Uuid,
+    user_sync: Option<String>,
     user_after: String,
     changes: String,
     run: Option<Uuid>,
+    asked_by: Option<String>,
     time: i64,
 }
 
@@ -109,12 +119,35 @@ impl Store {
     }
 }
 
+/// Why users change: a run, or a call of somebody. Neither for a refresh at a login.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cause<'a> {
+    pub(crate) run: Option<RunId>,
+    pub(crate) asked_by: Option<&'a AskedBy>,
+}
+
+impl<'a> Cause<'a> {
+    pub(crate) fn run(id: RunId) -> Self {
+        Self {
+            run: Some(id),
+            asked_by: None,
+        }
+    }
+
+    pub(crate) fn asked_by(asked_by: &'a AskedBy) -> Self {
+        Self {
+            run: None,
+            asked_by: Some(asked_by),
+        }
+    }
+}
+
 /// Writes events of one tenant. Must be the last that a transaction does before it commits.
 pub(crate) async fn append(
     tx: &impl ConnectionTrait,
     tenant: &TenantId,
     events: &[NewEvent<'_>],
-    run: Option<RunId>,
+    cause: Cause<'_>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     if events.is_empty() {
@@ -136,30 +169,27 @@ pub(crate) async fn append(
         Column::new("changes", Type::Text),
     ]);
     for (offset, event) in (0..).zip(events) {
-        let user_sync = event
-            .user
-            .origin
-            .as_ref()
-            .map(|origin| origin.user_sync.to_string());
+        let after = event.after.map_or(Ok(NOTHING_LEFT.to_owned()), User::to_json)?;
         bulk.push([
             (first + offset).into(),
             (tenant_first + offset).into(),
             event.event_type.label().into(),
-            event.user.id.0.into(),
-            user_sync.into(),
-            event.user.to_json()?.into(),
+            event.user.0.into(),
+            event.user_sync.map(ToString::to_string).into(),
+            after.into(),
             event.changes.to_json()?.into(),
         ]);
     }
     let names = bulk.names();
-    let (source, cells) = bulk.source(Engine::of(tx), 4);
+    let (source, cells) = bulk.source(Engine::of(tx), 5);
     let sql = format!(
-        "INSERT INTO user_events (tenant, run, time, {names}) SELECT $1, $2, $3, {names} FROM {source}"
+        "INSERT INTO user_events (tenant, run, time, asked_by, {names}) SELECT $1, $2, $3, $4, {names} FROM {source}"
     );
     let mut values = vec![
         tenant.as_str().into(),
-        run.map(|run| run.0).into(),
+        cause.run.map(|run| run.0).into(),
         to_micros(now).into(),
+        cause.asked_by.map(AskedBy::to_json).transpose()?.into(),
     ];
     values.extend(cells);
     execute(tx, &sql, values).await?;
@@ -199,14 +229,21 @@ async fn take_positions(tx: &impl ConnectionTrait, feed: &str, count: i64) -> Re
 
 impl Row {
     fn into_domain(self) -> Result<Event> {
+        let bad_id = || StoreError::corrupt("a stored id is malformed");
+        let user_sync = self.user_sync.as_deref();
+        let user_sync = user_sync.map(|id| UserSyncId::parse(id).ok_or_else(bad_id));
+        let after = (self.user_after != NOTHING_LEFT).then(|| User::from_json(&self.user_after));
         Ok(Event {
             position: self.position,
             tenant_position: self.tenant_position,
-            tenant: TenantId::parse(&self.tenant).ok_or(StoreError::corrupt("a stored id is malformed"))?,
+            tenant: TenantId::parse(&self.tenant).ok_or_else(bad_id)?,
             event_type: EventType::from_label(&self.event_type)?,
-            user: User::from_json(&self.user_after)?,
+            user: UserId(self.user_id),
+            after: after.transpose()?,
             changes: Vec::from_json(&self.changes)?,
+            user_sync: user_sync.transpose()?,
             run: self.run.map(RunId),
+            asked_by: self.asked_by.as_deref().map(AskedBy::from_json).transpose()?,
             time: from_micros(self.time)?,
         })
     }

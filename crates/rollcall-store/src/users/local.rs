@@ -11,6 +11,7 @@ use crate::db::timestamp::to_stored;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
 use crate::tables::{self, require_revision};
+use crate::users::feed::Cause;
 use crate::users::identifiers::holders;
 use crate::users::write::{UserWrite, lock_user, lock_users, write};
 
@@ -229,7 +230,8 @@ impl Store {
             }
         }
         let writes = [user_write];
-        write(&tx, self.scope(tenant), tenant, &writes, None, now)
+        let cause = Cause::asked_by(&record.asked_by);
+        write(&tx, self.scope(tenant), tenant, &writes, cause, now)
             .await
             .map_err(|error| match error {
                 // Somebody claimed it between the look and the write; whose and which is not known any more.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::event::EventType;
-use rollcall_core::id::{RunId, TenantId, UserId};
+use rollcall_core::id::{TenantId, UserId};
 use rollcall_core::user::{FieldChange, User, changes};
 use sea_orm::ConnectionTrait;
 
@@ -13,7 +13,7 @@ use crate::db::engine::Engine;
 use crate::db::query::{execute, rows};
 use crate::error::{Kind, Result, StoreError};
 use crate::tables::user::Model;
-use crate::users::feed::{self, NewEvent};
+use crate::users::feed::{self, Cause, NewEvent};
 use crate::users::identifiers::{claim, release};
 
 /// One user's change, worked out and waiting to be written.
@@ -43,11 +43,20 @@ impl UserWrite {
 
     /// The end of a user.
     pub(crate) fn deletion(user: User) -> Self {
+        Self::end(user, EventType::Deleted)
+    }
+
+    /// The end of a user of whom nothing is to be left.
+    pub(crate) fn erasure(user: User) -> Self {
+        Self::end(user, EventType::Erased)
+    }
+
+    fn end(user: User, event: EventType) -> Self {
         Self {
             after: user.clone(),
             before: Some(user),
             deleted: true,
-            event: EventType::Deleted,
+            event,
             changes: Vec::new(),
             fingerprint: None,
         }
@@ -111,7 +120,7 @@ pub(crate) async fn write(
     scope: &str,
     tenant: &TenantId,
     writes: &[UserWrite],
-    run: Option<RunId>,
+    cause: Cause<'_>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let mut released = Vec::new();
@@ -139,11 +148,13 @@ pub(crate) async fn write(
         .iter()
         .map(|write| NewEvent {
             event_type: write.event,
-            user: &write.after,
+            user: write.after.id,
+            user_sync: write.after.origin.as_ref().map(|origin| &origin.user_sync),
+            after: (write.event != EventType::Erased).then_some(&write.after),
             changes: &write.changes,
         })
         .collect();
-    feed::append(tx, tenant, &events, run, now).await
+    feed::append(tx, tenant, &events, cause, now).await
 }
 
 async fn upsert(tx: &impl ConnectionTrait, tenant: &TenantId, writes: &[UserWrite]) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_core::audit::AskedBy;
 use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::guard::{GrowthLimit, RemovalLimit};
@@ -152,6 +153,7 @@ pub(crate) fn sync_settings(directory: &str) -> UserSyncSettings {
             when: ReportWhen::Never,
             addresses: vec![],
         },
+        erase_after: None,
     }
 }
 
@@ -231,7 +233,7 @@ pub(crate) fn new_run(number: u128) -> NewRun {
         id: run_id(number),
         mode: RunMode::Apply,
         trigger: RunTrigger::Call,
-        started_by: "tester".into(),
+        asked_by: AskedBy::caller("tester"),
     }
 }
 

@@ -17,6 +17,7 @@ mod db {
     mod schema;
     mod vanished;
 }
+mod erasure;
 mod key_check;
 mod key_rotation;
 mod login {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use futures::future::BoxFuture;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
-    AuditFilter, DirectoryUpdate, LeaseToken, NewAuditEvent, NewSecrets, NewUser, Recorded, Store, StoreError,
+    AuditFilter, DirectoryUpdate, EraseUser, LeaseToken, NewAuditEvent, NewSecrets, NewUser, Recorded, Store,
+    StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -19,7 +20,7 @@ on_both! {
 type Deed = for<'a> fn(&'a Store, &'a LeaseToken) -> BoxFuture<'a, Result<(), StoreError>>;
 
 /// Every method that changes something for a call, on what [`begin`] made, and the table that it writes.
-const DEEDS: [(&str, &str, Deed); 20] = [
+const DEEDS: [(&str, &str, Deed); 21] = [
     ("create_tenant", "tenants", |store, _| {
         Box::pin(async {
             store
@@ -232,6 +233,18 @@ const DEEDS: [(&str, &str, Deed); 20] = [
                 .cancel_waiting_run(&staff(), run_id(1), &event)
                 .await
                 .map(drop)
+        })
+    }),
+    ("erase_user", "users", |store, _| {
+        Box::pin(async {
+            let tenant = acme();
+            let erase = EraseUser {
+                tenant: &tenant,
+                user: user_id(2),
+                expected_revision: None,
+                left_before: None,
+            };
+            store.erase_user(erase, &NewAuditEvent::by_nobody(at(9))).await
         })
     }),
 ];

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_core::audit::AskedBy;
 use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserSyncKey};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
@@ -85,7 +86,7 @@ impl Worker {
         &self,
         sync: &UserSync,
         trigger: RunTrigger,
-        started_by: &str,
+        asked_by: &AskedBy,
     ) -> Result<Option<Run>, Error> {
         let (key, now) = (sync.key(), self.now());
         let Some(due) = sync.next_run_time else {
@@ -96,7 +97,7 @@ impl Worker {
             return Ok(None);
         };
         let run = RunId(self.random_id()?);
-        let started = self.engine.start_due(&key, run, trigger, started_by).await;
+        let started = self.engine.start_due(&key, run, trigger, asked_by).await;
         let started = match started {
             Err(error) if error.reason == Reason::SyncInProgress => {
                 match self.store.working_run(&key).await? {
@@ -144,7 +145,7 @@ impl Worker {
     pub(crate) async fn run_due(
         &self,
         wanted: impl Fn(&UserSync) -> bool,
-        started_by: &str,
+        asked_by: &AskedBy,
         results: mpsc::Sender<DueResult>,
     ) -> Result<(), Error> {
         let due = self.store.due_user_syncs(self.now(), u32::MAX, MAX_DUE).await?;
@@ -172,7 +173,7 @@ impl Worker {
                 continue;
             };
             let user_sync = sync.key();
-            let run = match self.start_due(&sync, RunTrigger::Call, started_by).await {
+            let run = match self.start_due(&sync, RunTrigger::Call, asked_by).await {
                 Ok(None) => continue,
                 Ok(Some(run)) => Ok(run),
                 Err(error) => Err(error),
@@ -214,7 +215,7 @@ impl Worker {
     /// or as soon as their worker's lease is over, and reported too.
     pub(crate) async fn run_due_alone(
         &self,
-        started_by: &str,
+        asked_by: &AskedBy,
         results: mpsc::Sender<DueResult>,
     ) -> Result<(), Error> {
         // Each once: one that breaks off at once is found again.
@@ -237,7 +238,7 @@ impl Worker {
                 }
             }
         }));
-        let ran = self.run_due(|_| true, started_by, results.clone()).await;
+        let ran = self.run_due(|_| true, asked_by, results.clone()).await;
         for (id, user_sync) in left {
             let waited = self.engine.wait(&user_sync, id);
             let Some(run) = self.stop.run_until_cancelled(waited).await else {

@@ -67,6 +67,7 @@ mod tests {
                 when: ReportWhen::Never,
                 addresses: Vec::new(),
             },
+            erase_after: None,
         }
     }
 

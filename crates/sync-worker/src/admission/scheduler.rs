@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
 use parking_lot::Mutex;
+use rollcall_core::audit::AskedBy;
 use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
 use rollcall_core::run::RunTrigger;
@@ -86,6 +87,8 @@ impl Scheduler {
             self.last_look = Some(now);
         }
         self.start_more().await;
+        let swept = self.worker.sweep_after_erasures(now).await;
+        note("look after people who were erased", swept.map_err(Into::into));
         note(
             "delete what is too old",
             self.retention.work(now).await.map_err(Into::into),
@@ -120,7 +123,11 @@ impl Scheduler {
                 continue;
             };
             let key = sync.key();
-            match self.worker.start_due(&sync, RunTrigger::Schedule, "").await {
+            match self
+                .worker
+                .start_due(&sync, RunTrigger::Schedule, &AskedBy::default())
+                .await
+            {
                 Ok(Some(run)) => {
                     let engine = self.worker.engine.clone();
                     let run_ended = Arc::clone(&self.run_ended);

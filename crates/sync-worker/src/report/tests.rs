@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
+use rollcall_core::audit::AskedBy;
 use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::run::{RunCounts, RunTrigger};
@@ -20,7 +21,9 @@ fn run(state: RunState) -> Run {
         state,
         mode: RunMode::Apply,
         trigger: RunTrigger::Schedule,
-        started_by: String::new(),
+        asked_by: AskedBy::default(),
+        release: None,
+        cancellation: None,
         counts: RunCounts::default(),
         issue_counts: BTreeMap::new(),
         hold_reasons: Vec::new(),

@@ -15,9 +15,9 @@ use rollcall_service::roles::RunSource;
 use tokio::time::Instant;
 
 use super::executor::Executor;
-use crate::directories::open_for_use;
 use crate::hidden_state;
 use crate::id_kind::id_kind;
+use rollcall_service::in_use::open_for_use;
 
 /// A directory and how one user sync reads it.
 pub(crate) struct Source {

@@ -10,6 +10,7 @@ use rollcall_core::audit::{AuditedFieldChange, ValueChange};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::run::{Run, RunState};
 use rollcall_proto::convert::sync_run::{ListSyncRunChanges, ListSyncRunIssues, ListSyncRuns};
+use rollcall_proto::convert::user_sync::configuration;
 use rollcall_proto::resource_name::{self, RunName};
 use rollcall_proto::v1;
 use rollcall_proto::v1::sync_run_service_server::SyncRunService;
@@ -96,7 +97,19 @@ impl Runs {
             ..
         } = call?;
         caller.may_touch(&name.user_sync.tenant)?;
-        Ok((&self.find(&name).await?).into())
+        let run = self.find(&name).await?;
+        let (key, revision) = (&name.user_sync, run.user_sync_revision);
+        let settings = self
+            .0
+            .store
+            .settings_of_revision(&key.tenant, &key.user_sync, revision)
+            .await?;
+        let has_begun = run.state != RunState::Pending;
+        let settings = settings.filter(|_| has_begun);
+        Ok(v1::SyncRun {
+            configuration: settings.map(|settings| configuration(key, &settings, revision)),
+            ..(&run).into()
+        })
     }
 
     async fn apply(&self, call: Result<Call<RunName>, Error>) -> Result<v1::SyncRun, Error> {

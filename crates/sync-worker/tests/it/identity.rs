@@ -128,8 +128,9 @@ async fn logins_and_addresses_are_swapped_and_passed_on_in_one_run() {
     // Nobody is seen without a login, or with one that is only on its way.
     for event in events_after(&world, position).await {
         assert_eq!(event.event_type, EventType::Updated);
-        let dn = &event.user.origin.as_ref().unwrap().dn;
-        assert_eq!(event.user.profile.login, after[dn].profile.login);
+        let user = event.after.as_ref().unwrap();
+        let dn = &user.origin.as_ref().unwrap().dn;
+        assert_eq!(user.profile.login, after[dn].profile.login);
     }
     assert_eq!(world.events().await, position + 5);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rollcall_core::audit::AskedBy;
 use rollcall_core::error::Reason;
 use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunTrigger};
@@ -37,7 +38,7 @@ async fn accepted(store: &Store, mode: RunMode, now: DateTime<Utc>) -> (LeaseTok
         id,
         mode,
         trigger: RunTrigger::Schedule,
-        started_by: String::new(),
+        asked_by: AskedBy::default(),
     };
     store.create_run(&lease, &key(), new, None, now).await.unwrap();
     (lease, id)

@@ -17,6 +17,7 @@ mod directories;
 mod directory_permits;
 mod empty_base;
 mod endpoint_change;
+mod erasing;
 mod forecasts;
 mod harness;
 mod hidden_state;

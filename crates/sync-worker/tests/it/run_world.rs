@@ -19,7 +19,7 @@ pub const BASE: &str = "dc=example,dc=org";
 /// Around a server `D`, which is a real one where nothing else is said.
 pub struct World<D = Slapd> {
     pub slapd: D,
-    _worker: TestWorker,
+    pub worker: TestWorker,
     pub clients: Clients,
     pub store: Store,
     _database: Option<TestDatabase>,
@@ -133,7 +133,7 @@ impl<D> World<D> {
         let store = worker.store().await;
         Self {
             slapd: server,
-            _worker: worker,
+            worker,
             clients,
             store,
             _database: None,

@@ -117,5 +117,6 @@ pub(super) fn sync_settings(directory: &DirectoryId, place: &Place) -> UserSyncS
             when: ReportWhen::Never,
             addresses: Vec::new(),
         },
+        erase_after: None,
     }
 }

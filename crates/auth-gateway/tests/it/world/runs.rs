@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rollcall_core::audit::AskedBy;
 use rollcall_core::dialect::AccountStatus;
 use rollcall_core::directory::Directory;
 use rollcall_core::entry::Entry;
@@ -64,7 +65,7 @@ impl<S> World<S> {
             id: RunId(Uuid::from_u128(rand())),
             mode: RunMode::Apply,
             trigger: RunTrigger::Call,
-            started_by: "test".into(),
+            asked_by: AskedBy::caller("test"),
         };
         let id = run.id;
         store.create_run(&lease, key, run, None, now).await.unwrap();

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::audit::{
-    Actor, AuditKind, AuditedFieldChange, Flood, LoginOutcome, LoginReason, SecretChange, ValueChange,
+    Actor, AskedBy, AuditKind, AuditedFieldChange, Decision, Flood, LoginOutcome, LoginReason, SecretChange,
+    ValueChange,
 };
 use rollcall_core::id::{DirectoryId, UserId, UserSyncId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -50,6 +51,23 @@ struct ActorMirror {
     address: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     reason: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "AskedBy")]
+struct AskedByMirror {
+    caller: String,
+    #[serde(with = "ActorMirror", default, skip_serializing_if = "Actor::is_nobody")]
+    actor: Actor,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Decision")]
+struct DecisionMirror {
+    #[serde(with = "AskedByMirror")]
+    by: AskedBy,
+    #[serde(with = "timestamp::micros")]
+    time: DateTime<Utc>,
 }
 
 /// A [`AuditedFieldChange`].
@@ -163,6 +181,8 @@ optional_text_of!(optional_user_id, UserId, UserId::parse);
 optional_text_of!(optional_directory_id, DirectoryId, DirectoryId::parse);
 
 json_column!(Actor, ActorMirror);
+json_column!(AskedBy, AskedByMirror);
+json_column!(Decision, DecisionMirror);
 json_column!(AuditKind, AuditKindMirror);
 
 #[cfg(test)]

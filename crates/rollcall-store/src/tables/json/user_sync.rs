@@ -1,6 +1,7 @@
 //! Settings and health of user syncs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::DirectoryId;
@@ -47,6 +48,8 @@ struct SettingsMirror {
     growth_limit: GrowthLimit,
     #[serde(with = "ReportMirror")]
     report: Report,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    erase_after: Option<Duration>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -173,9 +173,9 @@ async fn a_tenant_in_use_stays(engine: Engine) {
     let events = store.list_events(None, before, 10).await.unwrap();
     let told: Vec<_> = events
         .iter()
-        .map(|event| (event.event_type, event.user.profile.login.as_str()))
+        .map(|event| (event.event_type, event.user))
         .collect();
-    assert_eq!(told, [(EventType::Deleted, "ada")]);
+    assert_eq!(told, [(EventType::Erased, user_id(1))]);
     // The new customer of this name sees nothing of the old one.
     let start = store.feed_start(Some(&acme())).await.unwrap();
     assert_eq!(store.list_events(Some(&acme()), start, 10).await.unwrap(), []);
@@ -219,7 +219,7 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         .unwrap();
     let events = store.list_events(None, before, 10).await.unwrap();
     assert_eq!(events.len(), 1);
-    assert_eq!(events[0].event_type, EventType::Deleted);
+    assert_eq!(events[0].event_type, EventType::Erased);
 }
 
 async fn directories_are_kept_and_revised(engine: Engine) {

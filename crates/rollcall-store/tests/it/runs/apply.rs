@@ -138,7 +138,7 @@ async fn two_users_swap_login_and_email_in_a_chunk(engine: Engine) {
     let events = store.list_events(Some(&acme()), 2, 10).await.unwrap();
     let logins: Vec<&str> = events
         .iter()
-        .map(|event| event.user.profile.login.as_str())
+        .map(|event| event.after.as_ref().unwrap().profile.login.as_str())
         .collect();
     assert_eq!(logins, ["bob", "ada"]);
 }
@@ -416,7 +416,7 @@ async fn hostile_texts_are_kept_as_they_are(engine: Engine) {
         (hostile.profile.clone(), Some(hostile.origin.clone()))
     );
     let events = store.list_events(None, 0, 10).await.unwrap();
-    assert_eq!(events[0].user.profile, hostile.profile);
+    assert_eq!(events[0].after.as_ref().unwrap().profile, hostile.profile);
     let changed = store
         .list_changes(&staff(), run_id(1), None, &all())
         .await

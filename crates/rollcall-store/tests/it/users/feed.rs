@@ -56,7 +56,7 @@ async fn events_tell_what_happened(engine: Engine) {
         .map(|event| (event.position, event.tenant_position))
         .collect();
     assert_eq!(positions, [(1, 1), (2, 2), (3, 3)]);
-    assert_eq!(events[0].user, ada);
+    assert_eq!(events[0].after.as_ref(), Some(&ada));
     assert_eq!(events[1].run, Some(run_id(2)));
     let given_name = FieldChange {
         field: "given_name".into(),
@@ -66,8 +66,8 @@ async fn events_tell_what_happened(engine: Engine) {
     assert_eq!(events[1].changes, [given_name]);
     let now: User = store.user(&acme(), ada.id).await.unwrap();
     assert_eq!(
-        (&events[2].user, events[2].time, events[2].run),
-        (&now, at(9), None)
+        (events[2].after.as_ref(), events[2].time, events[2].run),
+        (Some(&now), at(9), None)
     );
     assert_eq!(store.list_events(None, 1, 1).await.unwrap(), events[1..2]);
     assert_eq!(store.feed_position(None).await.unwrap(), 3);
@@ -127,7 +127,7 @@ async fn ten_writers_leave_no_gap_and_no_reader_misses_one(engine: Engine) {
     }
     let mut seen: HashMap<Uuid, usize> = HashMap::new();
     for event in stores[0].list_events(None, 0, 1000).await.unwrap() {
-        *seen.entry(event.user.id.0).or_default() += 1;
+        *seen.entry(event.user.0).or_default() += 1;
     }
     assert_eq!(seen.len() as u128, WRITERS * EACH);
 }

@@ -9,6 +9,7 @@ use rollcall_core::id::{TenantId, UserSyncKey};
 use rollcall_core::security_review::{
     Facts, Finding, Practice, ReviewedDirectory, ReviewedSync, Subject, review, worst,
 };
+use rollcall_proto::convert::audit::actor;
 use rollcall_proto::{resource_name, timestamp, v1};
 use rollcall_store::{CheckSubject, PageRequest, SecurityReview, StoreError};
 use serde::{Deserialize, Serialize};
@@ -273,6 +274,7 @@ fn record(review: SecurityReview) -> Result<v1::SecurityReviewRecord, Error> {
         .map_err(|error| Error::new(Reason::Internal, "a recorded review cannot be read").caused_by(error))?;
     Ok(v1::SecurityReviewRecord {
         reviewer: review.reviewer,
+        actor: actor(&review.actor),
         caller: seen.caller,
         record_time: Some(timestamp(review.time)),
         note: seen.note,

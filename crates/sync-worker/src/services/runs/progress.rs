@@ -172,6 +172,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use chrono::DateTime;
+    use rollcall_core::audit::AskedBy;
     use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
     use rollcall_core::run::{RunCounts, RunMode, RunTrigger};
 
@@ -202,7 +203,9 @@ mod tests {
             state,
             mode: RunMode::Apply,
             trigger: RunTrigger::Call,
-            started_by: String::new(),
+            asked_by: AskedBy::default(),
+            release: None,
+            cancellation: None,
             counts,
             issue_counts: BTreeMap::new(),
             hold_reasons: Vec::new(),

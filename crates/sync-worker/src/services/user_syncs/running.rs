@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use ring::digest;
-use rollcall_core::audit::AuditedFieldChange;
+use rollcall_core::audit::{AskedBy, AuditedFieldChange};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{RunId, UserSyncKey, Uuid};
 use rollcall_core::run::{Run, RunTrigger};
@@ -61,7 +61,7 @@ impl UserSyncs {
             id,
             mode,
             trigger: RunTrigger::Call,
-            started_by: caller.name().to_owned(),
+            asked_by: author.asked_by(),
         };
         let started = self.0.engine.start(&key, new, &record).await;
         let run = match started {
@@ -80,12 +80,17 @@ impl UserSyncs {
     pub(super) fn run_due(&self, call: Result<Call<TenantScope>, Error>) -> Result<DueStream, Error> {
         let Call {
             caller,
+            actor,
             request: scope,
             ..
         } = call?;
         if let TenantScope::One(tenant) = &scope {
             caller.may_touch(tenant)?;
         }
+        let asked_by = AskedBy {
+            caller: caller.name().to_owned(),
+            actor,
+        };
         let (results, ended) = mpsc::channel(16);
         let worker = self.0.clone();
         let running = async move {
@@ -93,7 +98,7 @@ impl UserSyncs {
                 TenantScope::One(tenant) => sync.tenant == *tenant,
                 TenantScope::All => caller.may_touch(&sync.tenant).is_ok(),
             };
-            worker.run_due(wanted, caller.name(), results).await
+            worker.run_due(wanted, &asked_by, results).await
         };
         let running = tokio::spawn(running.instrument(tracing::Span::current()));
         let counts = Arc::new(Mutex::new(DueCounts::default()));

@@ -1,4 +1,4 @@
-//! The directory that a run or a refresh may use.
+//! The directory that a run, a refresh or an erasure may use.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use rollcall_core::directory::Directory;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_proto::resource_name;
-use rollcall_service::directories::{Directories, OpenDirectory};
 use rollcall_store::Store;
+
+use crate::directories::{Directories, OpenDirectory};
 
 /// The directory and its connections. Nothing is sent yet.
 ///
@@ -15,7 +16,7 @@ use rollcall_store::Store;
 /// `TENANT_NOT_FOUND`, `DIRECTORY_NOT_FOUND`; `SYNC_DISABLED` while the tenant's add-on or the directory is
 /// switched off; `ENDPOINT_UNCONFIRMED`; `DIRECTORY_MISCONFIGURED` if settings or secrets cannot be used;
 /// what the store says.
-pub(crate) async fn open_for_use(
+pub async fn open_for_use(
     store: &Store,
     directories: &Directories,
     tenant: &TenantId,

@@ -1,0 +1,99 @@
+//! By what a person is found in what is kept.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::external_id::ExternalId;
+use crate::id::{DirectoryId, UserId};
+use crate::plan::Change;
+use crate::user::{FieldChange, Origin, Profile, User};
+
+/// All that is known of a person who is erased, as far as it may stand elsewhere too.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Person {
+    /// The user.
+    pub user: UserId,
+    /// The entries that the user was.
+    pub entries: HashSet<(DirectoryId, ExternalId)>,
+    /// The DNs of these entries.
+    pub dns: BTreeSet<String>,
+    /// Logins and e-mail addresses.
+    pub identifiers: BTreeSet<String>,
+    /// Full names of several words, and telephone numbers. A name of one word is part of too many texts.
+    pub names: BTreeSet<String>,
+}
+
+impl Person {
+    /// Nothing is known yet but the user.
+    pub fn new(user: UserId) -> Self {
+        Self {
+            user,
+            entries: HashSet::new(),
+            dns: BTreeSet::new(),
+            identifiers: BTreeSet::new(),
+            names: BTreeSet::new(),
+        }
+    }
+
+    /// The person as the user is.
+    pub fn of(user: &User) -> Self {
+        let mut person = Self::new(user.id);
+        person.learn(user);
+        person
+    }
+
+    /// Takes in what the user was at some time.
+    pub fn learn(&mut self, user: &User) {
+        if let Some(origin) = &user.origin {
+            self.learn_origin(origin);
+        }
+        self.learn_profile(&user.profile);
+    }
+
+    /// Takes in what a change of a plan makes of the user.
+    pub fn learn_change(&mut self, change: &Change) {
+        self.learn_origin(&change.origin);
+        self.learn_profile(&change.profile);
+        self.learn_fields(&change.changes);
+    }
+
+    /// Takes in what was different before.
+    pub fn learn_fields(&mut self, changes: &[FieldChange]) {
+        for FieldChange { field, old, new } in changes {
+            let values = [old, new].into_iter().flatten().cloned();
+            match field.as_str() {
+                "login" | "email" => self.identifiers.extend(values.filter(is_there)),
+                "dn" => self.dns.extend(values.filter(is_there)),
+                "display_name" => self.names.extend(values.filter(has_several_words)),
+                "phone_number" => self.names.extend(values.filter(is_long)),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn learn_origin(&mut self, origin: &Origin) {
+        self.entries
+            .insert((origin.directory.clone(), origin.external_id.clone()));
+        self.dns.extend(Some(origin.dn.clone()).filter(is_there));
+    }
+
+    pub(super) fn learn_profile(&mut self, profile: &Profile) {
+        let identifiers = [Some(&profile.login), profile.email.as_ref()];
+        self.identifiers
+            .extend(identifiers.into_iter().flatten().cloned().filter(is_there));
+        self.names
+            .extend(profile.display_name.clone().filter(has_several_words));
+        self.names.extend(profile.phone_number.clone().filter(is_long));
+    }
+}
+
+fn is_there(text: &String) -> bool {
+    !text.is_empty()
+}
+
+fn has_several_words(name: &String) -> bool {
+    name.split_whitespace().count() > 1
+}
+
+fn is_long(number: &String) -> bool {
+    number.chars().count() >= 6
+}
