@@ -39,9 +39,11 @@ mod stop;
 use carry_out::carry_out;
 pub use executor::RunLimits;
 use executor::{Executor, Phase};
+use lookups::others::{Asking, Others};
 use permits::WorkerPermits;
 pub(crate) use permits::per_tenant;
 pub use refresh::{RefreshOutcome, Refreshed};
+pub(crate) use source::Source;
 
 /// How long it may take a worker whose run rests to let go of the lease.
 const LETTING_GO: Duration = Duration::from_secs(3);
@@ -249,6 +251,11 @@ impl RunEngine {
         user: rollcall_core::id::UserId,
     ) -> Result<Refreshed, Error> {
         refresh::refresh(&self.x, tenant, user).await
+    }
+
+    /// What a check that foretells a run of this user sync asks others, as the run would.
+    pub(crate) fn others<'a>(&'a self, asking: Asking<'a>, source: &'a Source) -> Others<'a> {
+        Others::new(&self.x, asking, source)
     }
 
     /// Ends plans whose time is over, and tells about those that were held.

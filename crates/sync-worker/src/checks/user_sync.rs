@@ -15,7 +15,7 @@ use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::Directory;
 use rollcall_core::entry::Entry;
-use rollcall_core::error::Error;
+use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::survey::Survey;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
@@ -33,6 +33,7 @@ use self::kept::Kept;
 use self::samples::Sampled;
 use super::Span;
 use crate::hidden_state;
+use crate::run::Source;
 use crate::worker::Worker;
 use rollcall_service::resource::about;
 
@@ -231,7 +232,11 @@ impl Worker {
         .await;
         report.stages.extend(rule_stages);
         let is_exact = |count: &Option<Count>| count.is_some_and(|count| count.exact);
+        let max_entries = self.settings.runs.max_entries;
+        let source = Source::of_check(handle, reader.clone(), contexts, directory, max_entries);
         let forecaster = Forecaster {
+            engine: &self.engine,
+            source: &source,
             store: &self.store,
             tenant: subject.tenant,
             stored: subject.stored.as_ref(),
@@ -242,7 +247,14 @@ impl Worker {
             now: span.time,
         };
         let forecast = match tokio::time::timeout(span.left(), forecaster.forecast(kept)).await {
-            Ok(forecast) => forecast?,
+            Ok(Ok(forecast)) => forecast,
+            Ok(Err(error)) if error.reason == Reason::DirectoryMisconfigured => {
+                let message = format!("A run would fail: {}.", error.message);
+                let failed = stage(StageKind::ExternalId, StageResult::Fail, message, "");
+                report.stages.push(failed);
+                Forecast::default()
+            }
+            Ok(Err(error)) => return Err(error),
             Err(_) => {
                 let message = "what a run would do was not looked at, since there was no time left";
                 let untold = stage(StageKind::FieldMappings, StageResult::Skipped, message, "");
@@ -253,7 +265,7 @@ impl Worker {
         report.stages.extend(forecast.stages());
         let known = self
             .store
-            .users_by_external_ids(subject.tenant, &directory.id, &sampled.ids())
+            .users_by_external_ids(subject.tenant, &subject.settings.directory, &sampled.ids())
             .await?;
         report.stages.push(overlaps(subject, &known));
         Ok(sampled.show(

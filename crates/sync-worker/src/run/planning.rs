@@ -25,10 +25,8 @@ use uuid::{NoContext, Timestamp};
 
 use super::executor::Executor;
 use super::lookups::absences::{self, Confirmed, Nameless};
-use super::lookups::known::context;
-use super::lookups::neighbours::Neighbours;
+use super::lookups::others::{Asking, Others};
 use super::lookups::shared_ids::Disputes;
-use super::lookups::takeover;
 use super::source::Source;
 
 /// Users read from the store at a time.
@@ -73,7 +71,7 @@ pub(super) struct Planning<'a> {
     nobodies: BTreeMap<Nobody, (u64, String)>,
     canary: Option<ExternalId>,
     disputes: Disputes,
-    neighbours: Neighbours<'a>,
+    others: Others<'a>,
     /// For whom the rules matter with which something is wrong.
     tally: RoleTally,
     now: DateTime<Utc>,
@@ -134,7 +132,7 @@ impl<'a> Planning<'a> {
             nobodies: BTreeMap::new(),
             canary: None,
             disputes: Disputes::default(),
-            neighbours: Neighbours::new(x, sync),
+            others: Others::new(x, Asking::of(sync), source),
             tally: RoleTally::new(&sync.settings.role_rules, missing),
             now,
         })
@@ -191,22 +189,21 @@ impl<'a> Planning<'a> {
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() {
-            let Target { store, run, clock } = self.target;
-            let (tenant, directory) = (&run.key.tenant, &self.sync.settings.directory);
             let readings: Vec<&EntryReading> = pending.iter().map(|(reading, _)| reading).collect();
-            let mut context = context(store, tenant, directory, &readings).await?;
+            let context = self.others.context(&readings).await?;
             for (reading, role) in &pending {
                 self.note_role(context.person(&reading.external_id), role);
             }
-            context.hold(takeover::held(store, self.sync, &readings, &context).await?);
-            let given_up = takeover::given_up(store, self.sync, self.source, &readings, &context).await?;
-            context.give_up(given_up);
-            self.neighbours.ask(&readings, &mut context).await?;
+            let clock = self.target.clock;
             let decisions = self
                 .planner
                 .decide(pending, &context, || new_user_id(clock.now()));
             self.issues.extend(decisions.issues);
             self.add_changes(decisions.changes).await?;
+        }
+        // Until all entries were met it may turn out that one of them is nobody.
+        if self.issues.len() < CHUNK_CHANGES {
+            return Ok(());
         }
         self.write_issues().await
     }
@@ -232,24 +229,15 @@ impl<'a> Planning<'a> {
         if shared.states.is_empty() {
             return Ok(());
         }
-        let ids: HashSet<ExternalId> = shared.states.keys().cloned().collect();
+        let ids = shared.ids();
         let changes = self
             .withdraw(|change| ids.contains(&change.origin.external_id))
             .await?;
-        self.planner.withdraw(&ids, &changes);
-        self.issues.extend(shared.issues);
-        let Target { store, run, .. } = self.target;
-        let key = &run.key;
-        let directory = &self.sync.settings.directory;
-        let ids: Vec<ExternalId> = ids.into_iter().collect();
-        let users = store.users_by_external_ids(&key.tenant, directory, &ids).await?;
-        let deactivations: Vec<Change> = users
-            .iter()
-            .filter_map(|user| {
-                let id = &user.origin.as_ref()?.external_id;
-                self.planner.deactivate(user, (*shared.states.get(id)?)?)
-            })
-            .collect();
+        let (store, asking) = (self.target.store, Asking::of(self.sync));
+        let deactivations = shared
+            .deactivations(&mut self.planner, &changes, store, asking)
+            .await?;
+        shared.replace(&mut self.issues);
         self.add_changes(deactivations).await?;
         self.write_chunk().await?;
         self.write_issues().await

@@ -35,6 +35,25 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// What a check has opened and found out.
+    pub(crate) fn of_check(
+        ldap: LdapDirectory,
+        reader: EntryReader,
+        contexts: &[String],
+        directory: Directory,
+        max_entries: u32,
+    ) -> Self {
+        Self {
+            ldap,
+            reader,
+            contexts: contexts.to_vec(),
+            timeout: directory.settings.operation_timeout,
+            max_entries,
+            name: resource_name::directory(&directory.tenant, &directory.id),
+            directory,
+        }
+    }
+
     /// The same, for the role rules of a run.
     pub(super) fn of_run(&self) -> RunSource<'_> {
         RunSource {

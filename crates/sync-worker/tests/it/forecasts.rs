@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 
 use rollcall_proto::v1::check_user_sync_request::Target;
-use rollcall_proto::v1::{self, CheckOutcome, CheckStageKind, HoldRule, IssueType, SyncRunState};
+use rollcall_proto::v1::{
+    self, CheckOutcome, CheckStageKind, HoldRule, IssueType, SyncRunMode, SyncRunState,
+};
 use rollcall_testkit::Slapd;
 
 use crate::company::{STAFF, TENANT, staff, sync_of};
 use crate::harness::{ok, stages};
 use crate::run_completeness::{CONFIG_DATABASE, reconfigure};
 use crate::run_world::{BASE, World, dn, people, person, units};
+use crate::runs::rest;
 
-impl World {
-    async fn check(&mut self, target: Target) -> v1::CheckUserSyncResponse {
+impl<D> World<D> {
+    pub(crate) async fn check(&mut self, target: Target) -> v1::CheckUserSyncResponse {
         let request = v1::CheckUserSyncRequest {
             parent: TENANT.into(),
             target: Some(target),
@@ -20,11 +23,30 @@ impl World {
         };
         ok(self.clients.user_syncs.check_user_sync(request)).await
     }
+
+    /// A run of a user sync, whose issues about entries a check says before.
+    pub(crate) async fn run_as_foretold(&mut self, sync: &str, mode: SyncRunMode) -> v1::SyncRun {
+        let name = format!("{TENANT}/userSyncs/{sync}");
+        let answer = self.check(Target::UserSync(name.clone())).await;
+        let foretold = told(answer.samples.into_iter().flat_map(|sample| sample.issues));
+        let request = v1::RunUserSyncRequest {
+            name,
+            mode: mode.into(),
+            ..Default::default()
+        };
+        let run = ok(self.clients.user_syncs.run_user_sync(request)).await;
+        let run = rest(&mut self.clients, &run.name).await;
+        let issues = self.issues(&run).await.into_iter();
+        let issues = told(issues.filter(|issue| !issue.dn.is_empty()));
+        assert_eq!(foretold, issues, "a check of {sync} says what the run says");
+        run
+    }
 }
 
-type Told = BTreeSet<(IssueType, String, String, String)>;
+/// What issues are about.
+pub(crate) type Told = BTreeSet<(IssueType, String, String, String)>;
 
-fn told(issues: impl IntoIterator<Item = v1::SyncIssue>) -> Told {
+pub(crate) fn told(issues: impl IntoIterator<Item = v1::SyncIssue>) -> Told {
     let of = |issue: v1::SyncIssue| (issue.r#type(), issue.field, issue.dn, issue.other_dn);
     issues.into_iter().map(of).collect()
 }

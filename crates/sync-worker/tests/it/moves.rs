@@ -2,13 +2,11 @@
 //! whatever state they were in and whatever conflicts they bring.
 
 use rollcall_core::user::{StateReason, UserState};
-use rollcall_proto::v1::{self, ChangeType, IssueType, NewUserPolicy, SyncRunMode};
+use rollcall_proto::v1::{self, ChangeType, IssueType, MissingUserPolicy, NewUserPolicy, SyncRunMode};
 use rollcall_testkit::Slapd;
 
 use crate::company::{TENANT, create_sync, staff, sync_of};
-use crate::harness::ok;
 use crate::run_world::{BASE, World, dn, people, person, units};
-use crate::runs::rest;
 
 /// Ten people of the staff, and a user sync of the guests that creates nobody.
 async fn world() -> World {
@@ -27,13 +25,7 @@ async fn world() -> World {
 }
 
 async fn run_guests(world: &mut World) -> v1::SyncRun {
-    let request = v1::RunUserSyncRequest {
-        name: format!("{TENANT}/userSyncs/guests"),
-        mode: SyncRunMode::Apply.into(),
-        ..Default::default()
-    };
-    let run = ok(world.clients.user_syncs.run_user_sync(request)).await;
-    rest(&mut world.clients, &run.name).await
+    world.run_as_foretold("guests", SyncRunMode::Apply).await
 }
 
 fn change(world: &World, unit: &str, uid: &str, lines: &str) {
@@ -116,4 +108,24 @@ async fn a_conflict_of_an_address_stops_no_takeover() {
     let users = world.users().await;
     assert_eq!(users["p00"].profile.email, None);
     assert_eq!(users["p01"].profile.email.as_deref(), Some("p01@example.org"));
+}
+
+/// The directory is asked whether the owner's searches find the person, by a run and by the check before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_a_sync_that_ignores_the_missing_does_not_find_is_taken_over_at_once() {
+    let mut world = world().await;
+    let ignoring = v1::UserSync {
+        missing_users: MissingUserPolicy::Ignore.into(),
+        ..staff()
+    };
+    world.update(ignoring, &["missing_users"]).await;
+    becomes_guest(&world, "p00");
+    let early = run_guests(&mut world).await;
+    let types = world.issue_types(&early).await;
+    assert_eq!(types, [IssueType::Overlap], "what was edited is a draft");
+    world.succeed().await;
+    let taken = run_guests(&mut world).await;
+    let transferred = [("p00".to_owned(), ChangeType::Transfer)];
+    assert_eq!(world.changes(&taken).await, transferred, "{taken:#?}");
+    assert_eq!(world.issues(&taken).await, []);
 }

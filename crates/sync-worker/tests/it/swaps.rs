@@ -12,7 +12,6 @@ use rollcall_testkit::Slapd;
 use crate::company::{DIRECTORY, TENANT, create_sync, staff, sync_of};
 use crate::harness::{mask, ok};
 use crate::run_world::{BASE, World, directory_at, dn, people, person, tenant, units};
-use crate::runs::rest;
 
 #[derive(Clone, Copy)]
 enum Engine {
@@ -65,13 +64,7 @@ async fn run_of(world: &mut World, sync: &str) -> v1::SyncRun {
 }
 
 async fn run_in(world: &mut World, sync: &str, mode: SyncRunMode) -> v1::SyncRun {
-    let request = v1::RunUserSyncRequest {
-        name: format!("{TENANT}/userSyncs/{sync}"),
-        mode: mode.into(),
-        ..Default::default()
-    };
-    let run = ok(world.clients.user_syncs.run_user_sync(request)).await;
-    rest(&mut world.clients, &run.name).await
+    world.run_as_foretold(sync, mode).await
 }
 
 fn modify(world: &World, unit: &str, uid: &str, lines: &str) {
@@ -94,6 +87,12 @@ fn hire(world: &World, unit: &str, uid: &str, login: &str) {
         dn(unit, uid)
     );
     world.slapd.modify(&ldif).unwrap();
+}
+
+async fn succeed(world: &mut World) -> v1::SyncRun {
+    let run = run_of(world, "staff").await;
+    assert_eq!(run.state(), SyncRunState::Succeeded, "{run:#?}");
+    run
 }
 
 async fn health(world: &mut World, sync: &str) -> v1::UserSyncHealth {
@@ -138,7 +137,7 @@ async fn swap(engine: Engine) {
         ("ben".to_owned(), ChangeType::Update),
     ];
     assert_eq!(world.changes(&preview).await, both);
-    let run = world.succeed().await;
+    let run = succeed(&mut world).await;
     assert_eq!(world.changes(&run).await, both);
     let users = world.users().await;
     assert_eq!(users["ben"].id, before["ada"].id);
@@ -184,7 +183,7 @@ async fn three_people_of_three_syncs_pass_their_logins_round() {
     login(&world, "Staff", "ada", "ben");
     login(&world, "Guests", "ben", "eve");
     login(&world, "Groups", "eve", "ada");
-    let run = world.succeed().await;
+    let run = succeed(&mut world).await;
     assert_eq!(world.changes(&run).await.len(), 3);
     let users = world.users().await;
     for (old, new) in [("ada", "ben"), ("ben", "eve"), ("eve", "ada")] {
@@ -206,7 +205,7 @@ async fn nobody_is_moved_whose_own_entry_offers_the_login() {
     login(&world, "Staff", "ada", "ben");
     let before = world.users().await;
     for _ in 0..2 {
-        let run = world.apply().await;
+        let run = run_of(&mut world, "staff").await;
         let issues = world.issues(&run).await;
         assert_eq!(issues.len(), 1, "{issues:#?}");
         assert_eq!(issues[0].r#type(), IssueType::LoginTaken);
@@ -221,7 +220,7 @@ async fn nobody_is_moved_whose_own_entry_offers_the_login() {
         "ben",
         "replace: givenName\ngivenName: ada\n-\nadd: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n",
     );
-    let run = world.apply().await;
+    let run = run_of(&mut world, "staff").await;
     assert_eq!(world.issue_types(&run).await, [IssueType::LoginTaken]);
     assert_eq!(world.users().await, before);
 }
@@ -242,11 +241,11 @@ async fn nobody_of_a_held_sync_is_moved() {
     login(&world, "Staff", "ada", "ben");
     login(&world, "Guests", "ben", "ada");
     let before = world.users().await;
-    let run = world.apply().await;
+    let run = run_of(&mut world, "staff").await;
     assert_eq!(world.issue_types(&run).await, [IssueType::LoginTaken]);
     assert_eq!(world.users().await, before);
     world.release(&held).await;
-    world.succeed().await;
+    succeed(&mut world).await;
     assert_eq!(world.users().await["ben"].id, before["ada"].id);
 }
 
@@ -315,7 +314,7 @@ async fn ambiguous(engine: Engine) {
     hire(&world, "Staff", "hire", "ben");
     let marked = world.events().await + 1;
     for night in 0..2 {
-        let run = world.apply().await;
+        let run = run_of(&mut world, "staff").await;
         let issues = world.issues(&run).await;
         assert_eq!(issues.len(), 1, "night {night}: {issues:#?}");
         assert_eq!(issues[0].r#type(), IssueType::LoginAmbiguous);
@@ -341,7 +340,7 @@ async fn ambiguous(engine: Engine) {
         assert_eq!(world.events().await, marked, "night {night}: it is said once");
     }
     login(&world, "Staff", "hire", "hire");
-    world.succeed().await;
+    succeed(&mut world).await;
     run_of(&mut world, "guests").await;
     let users = world.users().await;
     assert!(!users["ben"].login_ambiguous);
@@ -384,7 +383,7 @@ async fn people_of_two_directories_swap_too_and_learn_nothing_of_each_other() {
     assert_eq!(run.state(), SyncRunState::Succeeded, "{run:#?}");
     login(&world, "Staff", "ada", "ben");
     login(&world, "Guests", "ben", "ada");
-    world.succeed().await;
+    succeed(&mut world).await;
     assert_eq!(of(&world, &dn("Guests", "ben")).await.profile.login, "ada");
     assert_eq!(of(&world, &dn("Staff", "ada")).await.profile.login, "ben");
 
@@ -425,7 +424,7 @@ async fn a_refresh_tells_a_new_login_from_an_ambiguous_one() {
     world.create_local("zoe", false).await;
     login(&world, "Staff", "ada", "zoe");
     hire(&world, "Staff", "hire", "ada");
-    let run = world.apply().await;
+    let run = run_of(&mut world, "staff").await;
     let types = world.issue_types(&run).await;
     assert!(types.contains(&IssueType::LoginAmbiguous), "{types:?}");
     let events = world.events().await;

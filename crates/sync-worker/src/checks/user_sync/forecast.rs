@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use rollcall_core::entry::Entry;
 use rollcall_core::error::Error;
-use rollcall_core::external_id::ExternalId;
 use rollcall_core::guard::{self, GuardInput, HoldReason, Totals, Watched};
 use rollcall_core::id::{TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::issue::Issue;
@@ -22,8 +21,9 @@ use rollcall_store::{KnownUser, Store};
 use super::kept::Kept;
 use super::role_rules::Roles;
 use crate::run::lookups::absences::Nameless;
-use crate::run::lookups::known::context;
-use crate::run::lookups::{shared_ids, takeover};
+use crate::run::lookups::others::{Asking, Others};
+use crate::run::lookups::shared_ids::Disputes;
+use crate::run::{RunEngine, Source};
 
 /// Users read from the store at a time.
 const KNOWN_PAGE: u32 = 5_000;
@@ -71,6 +71,8 @@ pub(super) struct Forecaster<'a> {
     /// The stored user sync that is tried, or that a draft would change.
     pub(super) stored: Option<&'a UserSync>,
     pub(super) settings: &'a UserSyncSettings,
+    pub(super) engine: &'a RunEngine,
+    pub(super) source: &'a Source,
     pub(super) reader: &'a EntryReader,
     pub(super) roles: &'a Roles,
     /// All searches were read to their end.
@@ -86,6 +88,8 @@ struct Draft<'a> {
     issues: Vec<Issue>,
     /// Where entries without a usable id are: they excuse the users who are known by these names.
     nameless: Option<Nameless>,
+    disputes: Disputes,
+    others: Others<'a>,
     new_users: u128,
 }
 
@@ -102,23 +106,29 @@ impl Forecaster<'_> {
     pub(super) async fn forecast(&self, kept: Kept) -> Result<Forecast, Error> {
         let nobody = UserSyncId::generate(Uuid::nil());
         let id = self.stored.map_or(&nobody, |sync| &sync.id);
+        let asking = Asking {
+            tenant: self.tenant,
+            id,
+            directory: &self.settings.directory,
+        };
         let mut draft = Draft {
             planner: Planner::new(id, self.settings, self.known_users().await?),
             pending: Vec::new(),
             changes: Vec::new(),
             issues: Vec::new(),
             nameless: None,
+            disputes: Disputes::default(),
+            others: self.engine.others(asking, self.source),
             new_users: 0,
         };
-        let mut shared = HashSet::new();
         for entry in &kept.entries {
-            self.take(&mut draft, entry, &mut shared);
+            self.take(&mut draft, entry)?;
             if draft.pending.len() >= CHUNK_CHANGES {
                 self.settle(&mut draft).await?;
             }
         }
         self.settle(&mut draft).await?;
-        self.take_back_shared(&mut draft, &kept.entries, &shared);
+        self.take_back_shared(&mut draft, asking).await?;
         self.take_back_contested(&mut draft).await?;
         let complete = self.complete && !kept.left_out;
         let absent = match complete {
@@ -129,7 +139,10 @@ impl Forecaster<'_> {
             }
         };
         let ordered = draft.planner.finish();
-        draft.changes.extend(ordered.groups.into_iter().flatten());
+        let own = |change: &Change| change.origin.user_sync == *id;
+        draft
+            .changes
+            .extend(ordered.groups.into_iter().flatten().filter(own));
         draft.issues.extend(ordered.issues);
         let (holds, holds_if_left) = self.holds(&draft, absent).await?;
         Ok(Forecast {
@@ -167,24 +180,24 @@ impl Forecaster<'_> {
         Ok(known)
     }
 
-    fn take(&self, draft: &mut Draft<'_>, entry: &Entry, shared: &mut HashSet<ExternalId>) {
+    fn take(&self, draft: &mut Draft<'_>, entry: &Entry) -> Result<(), Error> {
         if self.reader.nobody(entry).is_some() {
-            return;
+            return Ok(());
         }
         let id = match self.reader.external_id(entry) {
             Ok(id) => id,
             Err(issue) => {
                 draft.nameless.get_or_insert_default().note(entry);
                 draft.issues.push(*issue);
-                return;
+                return Ok(());
             }
         };
         let before = match draft.planner.meet(&id, &entry.dn) {
             Meeting::First(before) => before,
-            Meeting::Again => return,
+            Meeting::Again => return Ok(()),
             Meeting::Elsewhere => {
-                shared.insert(id);
-                return;
+                let reading = self.reader.read(id, entry, self.now);
+                return draft.disputes.note(reading).map(|_| ());
             }
         };
         let role = self.roles.known(&entry.dn);
@@ -196,6 +209,7 @@ impl Forecaster<'_> {
             }
             role => draft.pending.push((reading, role.cloned())),
         }
+        Ok(())
     }
 
     async fn settle(&self, draft: &mut Draft<'_>) -> Result<(), Error> {
@@ -204,10 +218,7 @@ impl Forecaster<'_> {
             return Ok(());
         }
         let readings: Vec<&EntryReading> = pending.iter().map(|(reading, _)| reading).collect();
-        let mut context = context(self.store, self.tenant, &self.settings.directory, &readings).await?;
-        if let Some(sync) = self.stored {
-            context.hold(takeover::held(self.store, sync, &readings, &context).await?);
-        }
+        let context = draft.others.context(&readings).await?;
         let batch: Vec<ReadEntry> = pending
             .into_iter()
             .map(|(reading, role)| {
@@ -235,24 +246,21 @@ impl Forecaster<'_> {
         RoleFinding::certain(present.unwrap_or(&self.settings.role))
     }
 
-    /// Entries that share an id are nobody.
-    fn take_back_shared(&self, draft: &mut Draft<'_>, entries: &[Entry], shared: &HashSet<ExternalId>) {
-        if shared.is_empty() {
-            return;
+    /// Entries that share an id are nobody; access that one of them takes away is lost.
+    async fn take_back_shared(&self, draft: &mut Draft<'_>, asking: Asking<'_>) -> Result<(), Error> {
+        let disputes = std::mem::take(&mut draft.disputes);
+        let shared = disputes.shared(self.source, self.now).await;
+        let ids = shared.ids();
+        if ids.is_empty() {
+            return Ok(());
         }
-        let changes = draft.withdraw(|change| shared.contains(&change.origin.external_id));
-        draft.planner.withdraw(shared, &changes);
-        let with_ids = entries.iter().filter_map(|entry| {
-            let id = self.reader.external_id(entry).ok()?;
-            shared.contains(&id).then_some((id, &entry.dn))
-        });
-        let with_ids: Vec<(ExternalId, &String)> = with_ids.collect();
-        for (id, dn) in &with_ids {
-            let other = with_ids.iter().find(|(other, at)| other == id && at != dn);
-            draft
-                .issues
-                .push(shared_ids::issue(id, dn, other.map(|(_, dn)| dn.as_str())));
-        }
+        let withdrawn = draft.withdraw(|change| ids.contains(&change.origin.external_id));
+        let deactivations = shared
+            .deactivations(&mut draft.planner, &withdrawn, self.store, asking)
+            .await?;
+        draft.changes.extend(deactivations);
+        shared.replace(&mut draft.issues);
+        Ok(())
     }
 
     async fn take_back_contested(&self, draft: &mut Draft<'_>) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use rollcall_core::planner::Context;
 use rollcall_store::Store;
 
 /// Everything that is known about the users that these entries concern.
-pub(crate) async fn context(
+pub(super) async fn context(
     store: &Store,
     tenant: &TenantId,
     directory: &DirectoryId,

@@ -17,12 +17,13 @@ use rollcall_core::identifier::normalize;
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::planner::{Asker, Context, Neighbour};
 use rollcall_core::user::{OtherEntry, User};
-use rollcall_core::user_sync::{UserSync, UserSyncSettings};
+use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_store::{Kind, StoreError};
 
 use super::super::executor::Executor;
 use super::super::source::{Source, source};
 use super::absences::{BATCH_IDS, find_in_scope};
+use super::others::Asking;
 
 /// Most people of other syncs whose entries one run reads. Beyond, they keep what they have.
 const MAX_READ: usize = 2_000;
@@ -30,9 +31,9 @@ const MAX_READ: usize = 2_000;
 const MAX_STEPS: usize = 16;
 
 /// The other user syncs that a run has asked so far.
-pub(crate) struct Neighbours<'a> {
+pub(super) struct Neighbours<'a> {
     x: &'a Executor,
-    sync: &'a UserSync,
+    asking: Asking<'a>,
     others: HashMap<UserSyncId, Other>,
     read: usize,
 }
@@ -54,17 +55,17 @@ struct Ready {
 }
 
 impl<'a> Neighbours<'a> {
-    pub(crate) fn new(x: &'a Executor, sync: &'a UserSync) -> Self {
+    pub(super) fn new(x: &'a Executor, asking: Asking<'a>) -> Self {
         Self {
             x,
-            sync,
+            asking,
             others: HashMap::new(),
             read: 0,
         }
     }
 
     /// Adds to what is known about these entries whatever other syncs say about the logins that they ask for.
-    pub(crate) async fn ask(
+    pub(super) async fn ask(
         &mut self,
         readings: &[&EntryReading],
         context: &mut Context,
@@ -100,7 +101,7 @@ impl<'a> Neighbours<'a> {
             };
             let elsewhere = |user: &&User| {
                 let origin = user.origin.as_ref();
-                origin.is_some_and(|origin| origin.user_sync != self.sync.id)
+                origin.is_some_and(|origin| origin.user_sync != *self.asking.id)
                     && normalize(&user.profile.login) == *key
             };
             if let Some(user) = context.user(*holder).filter(elsewhere)
@@ -119,7 +120,7 @@ impl<'a> Neighbours<'a> {
             .filter(|key| context.holder(key).is_none())
             .cloned()
             .collect();
-        let (store, tenant) = (&self.x.store, &self.sync.tenant);
+        let (store, tenant) = (&self.x.store, self.asking.tenant);
         let holders = store.identifier_holders(tenant, &unknown).await?;
         let users = holders.values().filter_map(|holder| match holder {
             Holder::User(user) => Some(*user),
@@ -169,7 +170,7 @@ impl<'a> Neighbours<'a> {
     /// Looks whether entries of other syncs still ask for the logins of users of this one.
     async fn ask_askers(&mut self, context: &mut Context) -> Result<(), Error> {
         let mut asked: BTreeMap<UserSyncId, Vec<(UserId, String, ExternalId)>> = BTreeMap::new();
-        for user in context.ambiguous(&self.sync.id) {
+        for user in context.ambiguous(self.asking.id) {
             if let Some(OtherEntry {
                 user_sync,
                 external_id,
@@ -190,7 +191,7 @@ impl<'a> Neighbours<'a> {
                             let mut logins = entry.offers.login.values.iter();
                             entry.is_enabled() && logins.any(|value| normalize(value) == login)
                         };
-                        let same_directory = other.in_force.directory == self.sync.settings.directory;
+                        let same_directory = other.in_force.directory == *self.asking.directory;
                         let asking = entries.get(&id).filter(asks);
                         asking.map_or(Asker::Ceased, |entry| {
                             Asker::Asks(same_directory.then(|| entry.dn.clone()))
@@ -212,7 +213,7 @@ impl<'a> Neighbours<'a> {
         ids: &[ExternalId],
     ) -> Result<Option<HashMap<ExternalId, EntryReading>>, Error> {
         if !self.others.contains_key(id) {
-            let other = open(self.x, &self.sync.tenant, id).await?;
+            let other = open(self.x, self.asking.tenant, id).await?;
             self.others.insert(id.clone(), other);
         }
         let Some(Other::Ready(other)) = self.others.get(id) else {

@@ -1,16 +1,20 @@
 //! Ids that a pull met under two DNs. An entry that was moved while the pull went on is one person; two entries with one
 //! id are nobody, since the id attribute that a tenant vouched for, or a broken server, does not tell who is who.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::judgement::EntryReading;
+use rollcall_core::plan::Change;
+use rollcall_core::planner::Planner;
 use rollcall_core::user::StateReason;
+use rollcall_store::Store;
 
-use crate::run::lookups::absences::{BATCH_IDS, find_entries};
+use super::absences::{BATCH_IDS, find_entries};
+use super::others::Asking;
 use crate::run::source::Source;
 
 /// With more of them, the attribute is no id.
@@ -93,8 +97,44 @@ impl Disputes {
     }
 }
 
+impl Shared {
+    /// Takes those who have the ids out of the planner, whose changes were withdrawn; all that stays is the loss of access that
+    /// one of the entries states.
+    pub(crate) async fn deactivations(
+        &self,
+        planner: &mut Planner<'_>,
+        withdrawn: &[Change],
+        store: &Store,
+        asking: Asking<'_>,
+    ) -> Result<Vec<Change>, Error> {
+        let ids = self.ids();
+        planner.withdraw(&ids, withdrawn);
+        let ids: Vec<ExternalId> = ids.into_iter().collect();
+        let users = store
+            .users_by_external_ids(asking.tenant, asking.directory, &ids)
+            .await?;
+        let deactivations = users.iter().filter_map(|user| {
+            let id = &user.origin.as_ref()?.external_id;
+            planner.deactivate(user, (*self.states.get(id)?)?)
+        });
+        Ok(deactivations.collect())
+    }
+
+    /// Puts the issues of these entries in the place of whatever else was said of one of them: none of them was taken.
+    pub(crate) fn replace(self, issues: &mut Vec<Issue>) {
+        let dns: HashSet<&str> = self.issues.iter().map(|issue| issue.dn.as_str()).collect();
+        issues.retain(|issue| !dns.contains(issue.dn.as_str()));
+        issues.extend(self.issues);
+    }
+
+    /// The ids.
+    pub(crate) fn ids(&self) -> HashSet<ExternalId> {
+        self.states.keys().cloned().collect()
+    }
+}
+
 /// The issue of an entry whose id others have too, one of them at `other`.
-pub(crate) fn issue(id: &ExternalId, dn: &str, other: Option<&str>) -> Issue {
+fn issue(id: &ExternalId, dn: &str, other: Option<&str>) -> Issue {
     let message = "several entries have this id, so nobody can tell which of them is the person: none of them was taken, and \
                    a user who has the id stays as it was, but for access that one of them takes away";
     let mut issue = Issue::new(IssueKind::DuplicateInDirectory, dn, message);

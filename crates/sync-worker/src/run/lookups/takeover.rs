@@ -8,16 +8,17 @@ use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{UserId, UserSyncId};
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::planner::Context;
-use rollcall_core::user_sync::{MissingUsers, UserSync};
+use rollcall_core::user_sync::MissingUsers;
 use rollcall_store::{Kind, Store, StoreError};
 
-use crate::run::lookups::absences::{BATCH_IDS, matching};
+use super::absences::{BATCH_IDS, matching};
+use super::others::Asking;
 use crate::run::source::Source;
 
 /// Of the other user syncs that have the people of these entries, those whose plans are held.
-pub(crate) async fn held(
+pub(super) async fn held(
     store: &Store,
-    sync: &UserSync,
+    asking: Asking<'_>,
     entries: &[&EntryReading],
     context: &Context,
 ) -> Result<Vec<UserSyncId>, Error> {
@@ -25,11 +26,11 @@ pub(crate) async fn held(
         .iter()
         .filter_map(|entry| context.person(&entry.external_id)?.origin.as_ref())
         .map(|origin| &origin.user_sync)
-        .filter(|owner| **owner != sync.id)
+        .filter(|owner| *owner != asking.id)
         .collect();
     let mut held = Vec::new();
     for owner in owners {
-        match store.user_sync(&sync.tenant, owner).await {
+        match store.user_sync(asking.tenant, owner).await {
             Ok(owner) if owner.hold.is_empty() => {}
             Ok(owner) => held.push(owner.id),
             Err(StoreError::NotFound(Kind::UserSync)) => {}
@@ -40,16 +41,16 @@ pub(crate) async fn held(
 }
 
 /// Of the users that these entries are, those whom their user syncs would not find any more.
-pub(crate) async fn given_up(
+pub(super) async fn given_up(
     store: &Store,
-    sync: &UserSync,
+    asking: Asking<'_>,
     source: &Source,
     entries: &[&EntryReading],
     context: &Context,
 ) -> Result<Vec<UserId>, Error> {
     let mut kept: BTreeMap<&UserSyncId, Vec<(UserId, &ExternalId)>> = BTreeMap::new();
     for entry in entries {
-        let user = context.kept_elsewhere(&entry.external_id, &sync.id);
+        let user = context.kept_elsewhere(&entry.external_id, asking.id);
         if let Some((user, origin)) = user.and_then(|user| Some((user.id, user.origin.as_ref()?))) {
             let of_owner = kept.entry(&origin.user_sync).or_default();
             of_owner.push((user, &entry.external_id));
@@ -57,8 +58,9 @@ pub(crate) async fn given_up(
     }
     let mut given_up = Vec::new();
     for (owner, people) in kept {
-        let owner = match store.user_sync(&sync.tenant, owner).await {
-            Ok(owner) => owner.settings,
+        // What was edited since its last run is a draft.
+        let owner = match store.judged_by(asking.tenant, owner).await {
+            Ok(owner) => owner.in_force,
             // Whoever deletes it sees to its users.
             Err(StoreError::NotFound(Kind::UserSync)) => continue,
             Err(error) => return Err(error.into()),

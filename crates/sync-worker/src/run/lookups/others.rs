@@ -1,0 +1,62 @@
+//! What a run, or a check that foretells one, has to know about the users whom entries concern: from the store, and from
+//! other user syncs.
+
+use rollcall_core::error::Error;
+use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
+use rollcall_core::judgement::EntryReading;
+use rollcall_core::planner::Context;
+use rollcall_core::user_sync::UserSync;
+
+use super::super::executor::Executor;
+use super::known::context;
+use super::neighbours::Neighbours;
+use super::takeover;
+use crate::run::source::Source;
+
+/// The user sync whose entries are looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) id: &'a UserSyncId,
+    pub(crate) directory: &'a DirectoryId,
+}
+
+impl<'a> Asking<'a> {
+    pub(crate) fn of(sync: &'a UserSync) -> Self {
+        Self {
+            tenant: &sync.tenant,
+            id: &sync.id,
+            directory: &sync.settings.directory,
+        }
+    }
+}
+
+/// What one run or one check has asked others so far.
+pub(crate) struct Others<'a> {
+    x: &'a Executor,
+    asking: Asking<'a>,
+    source: &'a Source,
+    neighbours: Neighbours<'a>,
+}
+
+impl<'a> Others<'a> {
+    pub(crate) fn new(x: &'a Executor, asking: Asking<'a>, source: &'a Source) -> Self {
+        Self {
+            x,
+            asking,
+            source,
+            neighbours: Neighbours::new(x, asking),
+        }
+    }
+
+    /// Everything that is known about the users that these entries concern.
+    pub(crate) async fn context(&mut self, readings: &[&EntryReading]) -> Result<Context, Error> {
+        let (store, asking) = (&self.x.store, self.asking);
+        let mut context = context(store, asking.tenant, asking.directory, readings).await?;
+        context.hold(takeover::held(store, asking, readings, &context).await?);
+        let given_up = takeover::given_up(store, asking, self.source, readings, &context).await?;
+        context.give_up(given_up);
+        self.neighbours.ask(readings, &mut context).await?;
+        Ok(context)
+    }
+}
