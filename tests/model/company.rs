@@ -149,7 +149,10 @@ fn user_sync(name: &str, sync: &Sync) -> v1::UserSync {
         directory: format!("{TENANT}/directories/hq"),
         searches: vec![v1::UserSearch {
             base_dn: sync.base.clone(),
-            filter: "(objectClass=inetOrgPerson)".to_owned(),
+            filter: match sync.without_bosses {
+                true => "(&(objectClass=inetOrgPerson)(!(employeeType=boss)))".to_owned(),
+                false => "(objectClass=inetOrgPerson)".to_owned(),
+            },
             ..v1::UserSearch::default()
         }],
         role: "user".to_owned(),

@@ -1,11 +1,14 @@
 //! What Rollcall shows against what the model says, line by line.
 
+mod issues;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_proto::v1;
 
+pub(crate) use self::issues::wrong_words;
 use crate::company::sync_name;
-use crate::model::{Change, Event, Issue, Run, State, User, Why};
+use crate::model::{Change, Event, Run, State, User, Why};
 
 /// Things to compare: what each is about, and what it is.
 type Lines = BTreeSet<String>;
@@ -114,11 +117,7 @@ pub(crate) fn expected_run(run: &Run) -> Lines {
     let mut lines: Lines = counts.map(|(name, count)| format!("{name} = {count}")).collect();
     lines.insert(format!("state = {}", run.state));
     lines.extend(run.holds.iter().map(|hold| format!("held for {hold}")));
-    lines.extend(numbered(
-        run.issues
-            .iter()
-            .map(|Issue { kind, dn }| format!("issue {dn} {kind}")),
-    ));
+    lines.extend(issues::expected(&run.issues));
     lines
 }
 
@@ -145,12 +144,29 @@ pub(crate) fn found_run(run: &v1::SyncRun, issues: &[v1::SyncIssue]) -> Lines {
     let state = run.state().as_str_name().trim_start_matches("SYNC_RUN_STATE_");
     lines.insert(format!("state = {state}"));
     lines.extend(run.hold_reasons.iter().map(held_for));
-    let issues = issues.iter().map(|issue| {
-        let kind = issue.r#type().as_str_name().trim_start_matches("ISSUE_TYPE_");
-        format!("issue {} {kind}", issue.dn)
-    });
-    lines.extend(numbered(issues));
+    lines.extend(issues::found(issues));
     lines
+}
+
+/// How the user sync should do after a run, against how it does. A preview says nothing of it.
+pub(crate) fn wrong_health(run: &Run, found: &v1::UserSyncHealth) -> Option<String> {
+    let ambiguous = run.issues.iter().any(|issue| issue.kind == "LOGIN_AMBIGUOUS");
+    let expected = match run.state {
+        "PLANNED" => return None,
+        "FAILED" => "ERROR",
+        "HELD" => "WARNING",
+        _ if ambiguous => "ERROR",
+        "SUCCEEDED_WITH_ISSUES" => "WARNING",
+        _ => "OK",
+    };
+    let state = found.state().as_str_name().trim_start_matches("HEALTH_STATE_");
+    let silent = (state == "OK") != found.problems.is_empty();
+    (state != expected || silent).then(|| {
+        format!(
+            "the health is {state} and should be {expected}: {:?}",
+            found.problems
+        )
+    })
 }
 
 /// The rule of a hold; of a lost field the field.

@@ -224,6 +224,28 @@ impl Life {
                 }
                 return Some(format!("{dn} has {other}'s {attribute} {value}"));
             }
+            Kind::CopyEntry => {
+                self.hired += 1;
+                let login = format!("c{:03}", self.hired);
+                let mut copy = entry;
+                let (_, above) = dn.split_once(',')?;
+                copy.dn = format!("uid={login},{above}");
+                copy.set("uid", &[&login]);
+                copy.set("mail", &[format!("{login}@example.org")]);
+                copy.password = Some(format!("password of {login}"));
+                let told = format!("{dn} to {}", copy.dn);
+                tree.add(copy);
+                return Some(told);
+            }
+            Kind::OddLock => {
+                let entry = tree.entry_mut(&dn)?;
+                let odd: &[&str] = match (entry.values("pwdAccountLockedTime").is_empty(), more) {
+                    (false, _) => &[],
+                    (true, true) => &["000001010000Z", "20260101000000Z"],
+                    (true, false) => &["perhaps"],
+                };
+                entry.set("pwdAccountLockedTime", odd);
+            }
             Kind::Group => {
                 let group = tree.entry_mut(ADMINS)?;
                 let mut members = group.values("member").to_vec();

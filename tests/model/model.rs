@@ -7,6 +7,7 @@ mod claims;
 mod guard;
 mod judgement;
 mod login;
+mod shared;
 mod words;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use rollcall_testkit::{Tree, TreeEntry};
 use self::claims::{Wishes, settle};
 use self::guard::Log;
 use self::judgement::{Judged, Standing};
-pub(crate) use self::login::Answer;
+use self::shared::shared_ids;
 pub(crate) use self::words::*;
 
 /// Everybody, and what the guard remembers.
@@ -192,13 +193,23 @@ impl Model {
             .map(|entry| judgement::judge(sync, tree, entry, self.by_id(entry), now))
             .collect();
 
+        let ids = tree.is_readable("entryUUID");
+        let shared = match ids {
+            true => shared_ids(tree, &judged),
+            false => BTreeMap::new(),
+        };
+        self.share(number, tree, &shared, &mut run, now);
+
         // Whose is each entry?
         let mut wishes = Wishes::new(&self.users, number, sync, whole);
         let mut taken = Vec::new();
-        let ids = tree.is_readable("entryUUID");
         for judged in judged {
+            if shared.contains_key(&judged.id) {
+                continue;
+            }
             if judged.id.is_empty() || !ids {
-                run.issue("MISSING_EXTERNAL_ID", judged.dn());
+                run.issues
+                    .push(Issue::of("MISSING_EXTERNAL_ID", "", "entryUUID").at(judged.dn()));
                 continue;
             }
             let known = self.users.iter().position(|user| user.id == judged.id);
@@ -210,7 +221,8 @@ impl Model {
                     continue;
                 }
                 (None, Some(at)) if self.users[at].owner => {
-                    run.issue("OWNER_PROTECTED", judged.dn());
+                    run.issues
+                        .push(Issue::of("OWNER_PROTECTED", "login", "").at(judged.dn()));
                     continue;
                 }
                 (None, Some(at)) if sync.overwrites_local => {
@@ -219,7 +231,10 @@ impl Model {
                     continue;
                 }
                 (Some(user), _) if user.sync != Some(number) && !self.is_let_go(user, syncs, tree) => {
-                    run.issue("OVERLAP", judged.dn());
+                    run.issues.push(Issue {
+                        sync: user.sync,
+                        ..Issue::of("OVERLAP", "", "").at(judged.dn())
+                    });
                     continue;
                 }
                 _ => {}
@@ -227,6 +242,7 @@ impl Model {
             wishes.add(known, &judged);
             taken.push((known, judged));
         }
+        wishes.several(shared.keys());
         // Who is missing? The absent have been found before anything is given to anybody.
         for (at, why) in absent {
             wishes.leaves(*at, *why);
@@ -259,12 +275,9 @@ impl Model {
         for (number_of_wish, (known, judged)) in taken.into_iter().enumerate() {
             let before = known.map(|at| self.users[at].clone());
             let (login, email) = (&settled.logins[number_of_wish], &settled.emails[number_of_wish]);
-            let issues = judged.issues.iter().copied();
-            let issues = issues.chain([login.issue, email.issue].into_iter().flatten());
-            let issues: Vec<&'static str> = issues.collect();
-            for kind in &issues {
-                run.issue(kind, judged.dn());
-            }
+            let profile = judged.issues.iter().map(|issue| issue.clone().at(judged.dn()));
+            run.issues.extend(profile);
+            run.issues.extend(login.issue.iter().chain(&email.issue).cloned());
             if before.is_none() && login.value.is_empty() {
                 continue;
             }
@@ -276,8 +289,11 @@ impl Model {
                 Some(at) => settled.is_ambiguous(at, &self.users[at], &wanted.login, whole),
                 None => false,
             };
-            if wanted.ambiguous && settled.ambiguous.iter().any(|at| Some(*at) == known) {
-                run.issue("LOGIN_AMBIGUOUS", judged.dn());
+            if let Some(askers) = known.and_then(|at| settled.ambiguous.get(&at)) {
+                run.issues.push(Issue {
+                    others: askers.clone(),
+                    ..Issue::of("LOGIN_AMBIGUOUS", "login", "").at(judged.dn())
+                });
             }
             if let (Some(at), State::Deactivated(why)) = (known, wanted.state)
                 && settled.gives_way.get(&at).is_some_and(|(login, _)| *login)
@@ -389,8 +405,9 @@ impl Model {
             State::Active => false,
             State::Deactivated(why) | State::Archived(why) => matches!(why, Why::Gone | Why::OutOfScope),
         };
-        let ignored = syncs[owner].missing == Missing::Ignore
-            && !found(&syncs[owner], tree, Pull::Complete)
+        let in_force = self.in_force.get(&owner).unwrap_or(&syncs[owner]);
+        let ignored = in_force.missing == Missing::Ignore
+            && !found(in_force, tree, Pull::Complete)
                 .iter()
                 .any(|entry| entry.text("entryUUID") == Some(user.id.as_str()));
         (away || ignored) && !self.waiting.contains_key(&owner)
@@ -487,10 +504,10 @@ fn entries_of<'a>(sync: &Sync, tree: &'a Tree) -> Vec<&'a TreeEntry> {
 /// The entries that the searches return.
 fn found<'a>(sync: &Sync, tree: &'a Tree, pull: Pull) -> Vec<&'a TreeEntry> {
     let below = |entry: &&TreeEntry| {
-        let dn = entry.dn.to_lowercase();
-        dn.ends_with(&format!(",{}", sync.base.to_lowercase()))
+        is_below(sync, entry)
             && entry.text("objectClass") == Some("inetOrgPerson")
             && tree.is_readable("objectClass")
+            && !(sync.without_bosses && is_boss(tree, entry))
             && tree.is_shown(&entry.dn)
     };
     let found = tree.entries().iter().filter(below);
@@ -500,9 +517,19 @@ fn found<'a>(sync: &Sync, tree: &'a Tree, pull: Pull) -> Vec<&'a TreeEntry> {
     }
 }
 
+/// What may not be read matches nothing, and then its NOT is Undefined too.
+fn is_boss(tree: &Tree, entry: &TreeEntry) -> bool {
+    !tree.is_readable("employeeType") || entry.values("employeeType").iter().any(|value| value == b"boss")
+}
+
+fn is_below(sync: &Sync, entry: &TreeEntry) -> bool {
+    let base = format!(",{}", sync.base.to_lowercase());
+    entry.dn.to_lowercase().ends_with(&base)
+}
+
 /// What an ask came to.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Granted {
     value: String,
-    issue: Option<&'static str>,
+    issue: Option<Issue>,
 }

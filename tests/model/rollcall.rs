@@ -1,9 +1,9 @@
 //! Both services in this process, on one store, at a time that the test sets, and what they show.
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use auth_gateway::config::GatewaySettings;
 use auth_gateway::serve::Gateway;
 use chrono::{DateTime, Utc};
@@ -21,16 +21,19 @@ use rollcall_runtime::health::Health;
 use rollcall_runtime::server::GrpcServer;
 use rollcall_store::{Keyring, Store, StoreOptions};
 use rollcall_testkit::{TestDatabase, wait_for};
-use sync_worker::config::WorkerSettings;
-use sync_worker::serve::serve_worker;
-use sync_worker::worker::Worker;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::Channel;
 
+mod worker;
+
+use worker::Process;
+
 pub(crate) const TENANT: &str = "tenants/acme";
 /// Longest time until a run rests.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long a worker may be silent before another one takes its runs.
+const LEASE: Duration = Duration::from_secs(2);
 const KEYRING: &str = "k1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// Where users are kept.
@@ -43,6 +46,7 @@ pub(crate) enum Backend {
 /// A running Rollcall; gone when dropped.
 pub(crate) struct Rollcall {
     clock: ManualClock,
+    process: Process,
     worker: Channel,
     gateway: Channel,
     stop: CancellationToken,
@@ -85,12 +89,13 @@ impl Rollcall {
                 .collect(),
             ..Sources::default()
         };
-        let (worker, worker_url) = worker(
-            &flags(&[("scheduler.enabled", "false".to_owned())]),
-            Clock::Manual(clock.clone()),
-            stop.clone(),
-        )
-        .await?;
+        let own = [
+            ("scheduler.enabled", "false".to_owned()),
+            ("runs.lease_ttl", format!("{}s", LEASE.as_secs())),
+        ];
+        let process = Process::start(flags(&own).flags, Clock::Manual(clock.clone())).await?;
+        let worker_url = process.url();
+        let worker = Channel::from_shared(worker_url.clone())?.connect().await?;
         let settings = flags(&[
             ("worker.endpoint", worker_url),
             ("throttle.mode", "log".to_owned()),
@@ -98,6 +103,7 @@ impl Rollcall {
         let gateway = gateway(&settings, Clock::Manual(clock.clone()), stop.clone()).await?;
         Ok(Self {
             clock,
+            process,
             worker,
             gateway,
             stop,
@@ -142,6 +148,44 @@ impl Rollcall {
             mode: mode.into(),
             request_id: String::new(),
         };
+        let name = self.begin(&request).await?;
+        self.rest(&name).await
+    }
+
+    /// A run whose worker is killed on the way, as soon as `there` says so. Another one carries it on.
+    pub(crate) async fn run_killed(
+        &mut self,
+        sync: &str,
+        mode: v1::SyncRunMode,
+        there: impl Fn() -> bool,
+    ) -> Result<v1::SyncRun> {
+        let request = v1::RunUserSyncRequest {
+            name: sync.to_owned(),
+            mode: mode.into(),
+            request_id: String::new(),
+        };
+        let name = self.begin(&request).await?;
+        let ended = async || {
+            let rests = self.now_of(&name).await.is_some_and(|run| rests(&run));
+            there() || rests
+        };
+        wait_for("the run is under way", LIMIT, ended).await?;
+        self.process.kill_and_start().await?;
+        if self.now_of(&name).await.is_some_and(|run| rests(&run)) {
+            return self.rest(&name).await;
+        }
+        // The lease of the dead worker ends by itself. Whoever asks for a run then has this one carried on first.
+        let killed = Instant::now();
+        wait_for("the lease ends", LIMIT, async || killed.elapsed() > LEASE).await?;
+        let refused = self.user_syncs().run_user_sync(request).await;
+        if !matches!(&refused, Err(status) if status.code() == Code::Aborted) {
+            bail!("a run begins before the other one was carried on: {refused:?}");
+        }
+        self.rest(&name).await
+    }
+
+    /// Starts a run; its name.
+    async fn begin(&self, request: &v1::RunUserSyncRequest) -> Result<String> {
         let started = Mutex::new(None);
         // A run that rests may hold the user sync for a moment longer.
         wait_for("a run starts", LIMIT, async || {
@@ -152,7 +196,18 @@ impl Rollcall {
         })
         .await?;
         let run = started.into_inner().unwrap().context("no run")??;
-        self.rest(&run.into_inner().name).await
+        Ok(run.into_inner().name)
+    }
+
+    async fn now_of(&self, name: &str) -> Option<v1::SyncRun> {
+        let get = v1::GetSyncRunRequest {
+            name: name.to_owned(),
+        };
+        self.runs()
+            .get_sync_run(get)
+            .await
+            .ok()
+            .map(tonic::Response::into_inner)
     }
 
     /// Releases a plan.
@@ -168,15 +223,10 @@ impl Rollcall {
     pub(crate) async fn rest(&self, name: &str) -> Result<v1::SyncRun> {
         let found = Mutex::new(None);
         wait_for("the run rests", LIMIT, async || {
-            let get = v1::GetSyncRunRequest {
-                name: name.to_owned(),
-            };
-            let Ok(run) = self.runs().get_sync_run(get).await else {
+            let Some(run) = self.now_of(name).await else {
                 return false;
             };
-            let run = run.into_inner();
-            let rests = run.end_time.is_some()
-                || matches!(run.state(), v1::SyncRunState::Held | v1::SyncRunState::Planned);
+            let rests = rests(&run);
             *found.lock().unwrap() = Some(run);
             rests
         })
@@ -198,6 +248,15 @@ impl Rollcall {
             _ => None,
         });
         Ok(logins.take(1).collect())
+    }
+
+    /// How a user sync does.
+    pub(crate) async fn health(&self, sync: &str) -> Result<v1::UserSyncHealth> {
+        let request = v1::GetUserSyncRequest {
+            name: sync.to_owned(),
+        };
+        let sync = self.user_syncs().get_user_sync(request).await?.into_inner();
+        sync.health.context("no health")
     }
 
     pub(crate) async fn issues(&self, run: &str) -> Result<Vec<v1::SyncIssue>> {
@@ -243,31 +302,15 @@ impl Rollcall {
     }
 }
 
+/// Whether it ended, or waits for somebody.
+fn rests(run: &v1::SyncRun) -> bool {
+    run.end_time.is_some() || matches!(run.state(), v1::SyncRunState::Held | v1::SyncRunState::Planned)
+}
+
 impl Drop for Rollcall {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-async fn worker(sources: &Sources, clock: Clock, stop: CancellationToken) -> Result<(Channel, String)> {
-    let loaded: Loaded<WorkerSettings> = load(sources).map_err(|mistakes| anyhow!("{mistakes}"))?;
-    let Loaded { shared, own, .. } = loaded;
-    let server = GrpcServer::bind(&shared).await?;
-    let url = format!("http://{}", server.local_address());
-    let health = Health::new(&[]).await;
-    let probing = shared.health;
-    let worker = Worker::open(shared, own, clock, stop)
-        .await
-        .map_err(|failure| anyhow!("{failure:?}"))?;
-    tokio::spawn(serve_worker(
-        worker,
-        server,
-        health,
-        probing,
-        Duration::from_secs(5),
-    ));
-    let channel = Channel::from_shared(url.clone())?.connect().await?;
-    Ok((channel, url))
 }
 
 async fn gateway(sources: &Sources, clock: Clock, stop: CancellationToken) -> Result<Channel> {

@@ -3,6 +3,7 @@
 mod logins;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -91,6 +92,7 @@ fn settings(life: &mut Life, number: usize) -> Sync {
     };
     Sync {
         base: unit(number),
+        without_bosses: false,
         creates: true,
         updates: !life.now(Kind::IgnoreExisting, 3),
         missing,
@@ -213,7 +215,7 @@ impl Years {
         Ok(())
     }
 
-    /// Somebody edits the rules or the mapping.
+    /// Somebody edits the rules, the mapping or the searches.
     async fn settings(&mut self, night: usize) -> Result<()> {
         for number in [0, 1] {
             let sync = &mut self.company.syncs[number];
@@ -232,11 +234,13 @@ impl Years {
                     _ => vec!["displayName", "{givenName} {sn}"],
                 };
             }
+            let searches = self.life.now(Kind::Searches, 8);
+            sync.without_bosses ^= searches;
             let ignores = night == 2 && self.life.now(Kind::IgnoreNew, 2);
             sync.creates &= !ignores;
-            if rules || mapping || ignores {
+            if rules || mapping || searches || ignores {
                 self.story.push(format!("night {night}: edited {sync:?}"));
-                self.model.edit(number, rules || mapping);
+                self.model.edit(number, rules || mapping || searches);
                 self.company.update(number).await?;
             }
         }
@@ -339,6 +343,9 @@ impl Years {
     }
 
     async fn start(&mut self, number: usize, mode: SyncRunMode, fails: bool) -> Result<v1::SyncRun> {
+        if self.trouble.is_none() && self.life.now(Kind::Kill, 30) {
+            return self.start_and_kill(number, mode).await;
+        }
         let rollcall = &self.company.rollcall;
         let mut run = rollcall.run(&sync_name(number), mode).await?;
         // A directory that was away may be held to be so for a moment: nothing but time passes.
@@ -350,6 +357,29 @@ impl Years {
             run = rollcall.run(&sync_name(number), mode).await?;
         }
         Ok(run)
+    }
+
+    /// The worker dies after some of its requests to the directory, or of its writes after them.
+    async fn start_and_kill(&mut self, number: usize, mode: SyncRunMode) -> Result<v1::SyncRun> {
+        let (requests, later) = (self.life.dice.below(24), self.life.dice.below(30));
+        self.story.push(format!(
+            "killed after {requests} requests and {later} ms in {}",
+            unit(number)
+        ));
+        let server = &self.company.server;
+        let before = server.received().len();
+        let first = std::sync::OnceLock::new();
+        let there = || {
+            if server.received().len() < before + requests {
+                return false;
+            }
+            let first: &Instant = first.get_or_init(Instant::now);
+            first.elapsed() >= Duration::from_millis(later as u64)
+        };
+        self.company
+            .rollcall
+            .run_killed(&sync_name(number), mode, there)
+            .await
     }
 
     async fn release(
@@ -382,6 +412,9 @@ impl Years {
             compare::expected_run(expected),
             compare::found_run(run, &issues),
         );
+        let health = self.company.rollcall.health(&sync_name(number)).await?;
+        differs.extend(compare::wrong_health(expected, &health));
+        differs.extend(compare::wrong_words(&expected.issues, &issues));
         differs.extend(self.differences(expected).await?);
         differs.retain(|line| !self.overlooked(line));
         if differs.is_empty() {

@@ -41,6 +41,10 @@ pub(crate) enum Kind {
     CopyMail,
     /// Somebody writes another's login into the own entry.
     CopyLogin,
+    /// An entry is copied, its id too: a careless restore, or a template.
+    CopyEntry,
+    /// The account's lock has several values, or is no time; or is gone again.
+    OddLock,
     /// Into the admins' group, or out of it.
     Group,
     /// To boss, or no longer.
@@ -53,6 +57,8 @@ pub(crate) enum Kind {
     LongPhone,
     /// A family name in Latin-1, as an old directory has it; or mended.
     Latin1,
+    /// The worker is killed in the middle of a run, and another one carries it on.
+    Kill,
     /// For a night the directory does not answer.
     Outage,
     /// For a night its answers end early.
@@ -71,6 +77,8 @@ pub(crate) enum Kind {
     Rules,
     /// Where display names come from is edited.
     Mapping,
+    /// The searches are edited: they leave bosses out, or not any more.
+    Searches,
     /// Somebody of the product's own has a login that somebody in the directory has or will have.
     Local,
     /// Nights are a day apart in some lives, so that the guard's window counts.
@@ -90,7 +98,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 42] = [
+    pub(crate) const ALL: [Kind; 46] = [
         Kind::Hire,
         Kind::Delete,
         Kind::Disable,
@@ -110,12 +118,15 @@ impl Kind {
         Kind::SecondLogin,
         Kind::CopyMail,
         Kind::CopyLogin,
+        Kind::CopyEntry,
+        Kind::OddLock,
         Kind::Group,
         Kind::Boss,
         Kind::Phone,
         Kind::BadMail,
         Kind::LongPhone,
         Kind::Latin1,
+        Kind::Kill,
         Kind::Outage,
         Kind::Cut,
         Kind::Unreadable,
@@ -125,6 +136,7 @@ impl Kind {
         Kind::Preview,
         Kind::Rules,
         Kind::Mapping,
+        Kind::Searches,
         Kind::Local,
         Kind::Daily,
         Kind::IgnoreMissing,

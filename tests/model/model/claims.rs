@@ -1,9 +1,9 @@
 //! Who gets which login and e-mail address: DESIGN.md 2.1, "Claims", rule by rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::judgement::{Judged, Standing};
-use super::{Granted, Missing, State, Sync, User, Why};
+use super::{Granted, Issue, Missing, State, Sync, User, Why};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -26,7 +26,10 @@ pub(super) struct Ask {
     target: String,
     /// What the entry would have, whatever the user sync thinks of new logins.
     raw: String,
-    issue: Option<&'static str>,
+    issue: Option<Issue>,
+    dn: String,
+    /// What it asked for at first.
+    wanted: String,
 }
 
 /// What all entries of a run ask for.
@@ -37,12 +40,14 @@ pub(super) struct Wishes<'a> {
     archives: bool,
     logins: Vec<Ask>,
     emails: Vec<Ask>,
-    /// The logins of enabled people who are left alone.
-    bystanders: Vec<String>,
+    /// The logins of enabled people who are left alone, and their entries.
+    bystanders: Vec<(String, String)>,
     /// Everybody who may ask for something was read.
     whole: bool,
     /// Users who are missing, and leave in this run.
     leaving: BTreeMap<usize, Why>,
+    /// Users whose ids several entries have: nobody knows what they offer, so what they hold stays theirs.
+    several: Vec<usize>,
 }
 
 /// What becomes of them, in the order in which they were added.
@@ -51,8 +56,8 @@ pub(super) struct Settled {
     pub(super) emails: Vec<Granted>,
     /// Users without access who lose something to an enabled entry, whether the login and whether the e-mail address.
     pub(super) gives_way: BTreeMap<usize, (bool, bool)>,
-    /// Users who keep a login that their entry does not offer any more, and an enabled entry asks for.
-    pub(super) ambiguous: Vec<usize>,
+    /// Users who keep a login that their entry does not offer any more, and the enabled entries that ask for it.
+    pub(super) ambiguous: BTreeMap<usize, BTreeSet<String>>,
     /// Users whose entries offer the login that they have.
     offered: Vec<usize>,
 }
@@ -61,7 +66,7 @@ impl Settled {
     /// Whether a known user's login is ambiguous after this. Where not everybody was read, what was known stays for as long
     /// as the user has that login.
     pub(super) fn is_ambiguous(&self, at: usize, user: &User, login: &str, whole: bool) -> bool {
-        let found = self.ambiguous.contains(&at);
+        let found = self.ambiguous.contains_key(&at);
         found || (!whole && user.ambiguous && user.login == login && !self.offered.contains(&at))
     }
 }
@@ -78,18 +83,26 @@ impl<'a> Wishes<'a> {
             logins: Vec::new(),
             emails: Vec::new(),
             leaving: BTreeMap::new(),
+            several: Vec::new(),
         }
     }
 
     /// Somebody whom the user sync leaves alone asks too: the person is there, and types that login.
     pub(super) fn stands_by(&mut self, judged: &Judged) {
         if judged.standing == Standing::Enabled {
-            self.bystanders.extend(judged.login.values.first().cloned());
+            let login = judged.login.values.first().cloned();
+            let dn = judged.dn().to_owned();
+            self.bystanders.extend(login.map(|login| (login, dn)));
         }
     }
 
     pub(super) fn leaves(&mut self, user: usize, why: Why) {
         self.leaving.insert(user, why);
+    }
+
+    pub(super) fn several<'i>(&mut self, ids: impl Iterator<Item = &'i String>) {
+        let user = |id: &String| self.users.iter().position(|user| user.id == *id);
+        self.several = ids.filter_map(user).collect();
     }
 
     pub(super) fn add(&mut self, known: Option<usize>, judged: &Judged) {
@@ -108,23 +121,28 @@ impl<'a> Wishes<'a> {
             unreadable: offer.unreadable,
             target: has.to_owned(),
             raw: offer.values.first().cloned().unwrap_or_default(),
-            issue: offer.problem,
+            issue: offer.problem.clone(),
+            dn: judged.dn().to_owned(),
+            wanted: String::new(),
         };
         let mut login = ask(holds.map_or("", |user| &user.login), &judged.login);
         match judged.login.values.first() {
             // Unreadable values are not absent: what is in use stays.
-            _ if login.unreadable && !login.has.is_empty() => login.issue = Some("UNDECODABLE_ENTRY"),
+            _ if login.unreadable && !login.has.is_empty() => {}
             Some(wanted) if login.has.is_empty() || self.renames => login.target = wanted.clone(),
             Some(_) if !login.offers.contains(&login.has.to_lowercase()) => {
-                login.issue = Some("LOGIN_CHANGE_REJECTED");
+                login.issue = Some(Issue::of("LOGIN_CHANGE_REJECTED", "login", ""));
             }
             _ => {}
         }
         let mut email = ask(holds.map_or("", |user| &user.email), &judged.email);
         match judged.email.values.first() {
-            _ if email.unreadable && !email.has.is_empty() => email.issue = Some("UNDECODABLE_ENTRY"),
+            _ if email.unreadable && !email.has.is_empty() => {}
             Some(wanted) => email.target = wanted.clone(),
             None => email.target = String::new(),
+        }
+        for ask in [&mut login, &mut email] {
+            ask.wanted.clone_from(&ask.target);
         }
         self.logins.push(login);
         self.emails.push(email);
@@ -185,9 +203,9 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
     while drop_moves(wishes, &mut logins, &mut emails) || drop_useless(&logins, &mut emails) {}
     // Reading: what an entry asks for counts, though the user sync may keep its user's login, or leave a new one alone.
     let asked = wishes.logins.iter().filter(|ask| ask.enabled);
-    let asked = asked.map(|ask| (ask.known, &ask.raw));
-    let asked = asked.chain(wishes.bystanders.iter().map(|login| (None, login)));
-    let ambiguous = asked.filter_map(|(known, login)| {
+    let asked = asked.map(|ask| (ask.known, &ask.raw, &ask.dn));
+    let asked = asked.chain(wishes.bystanders.iter().map(|(login, dn)| (None, login, dn)));
+    let found = asked.filter_map(|(known, login, dn)| {
         let (holder, held_as) = wishes.holder(login)?;
         let same = |value: &str| value.to_lowercase() == login.to_lowercase();
         let mut keepers = wishes.logins.iter();
@@ -197,9 +215,13 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
         let keeps = keeper.is_none_or(|at| same(&logins[at].target));
         let other = known != Some(holder) && held_as == Kind::Login;
         let ours = wishes.is_own(holder) && wishes.is_read(holder) && !wishes.is_off(holder);
-        (other && keeps && !offered && ours).then_some(holder)
+        let ours = ours && !wishes.several.contains(&holder);
+        (other && keeps && !offered && ours).then(|| (holder, dn.clone()))
     });
-    let ambiguous = ambiguous.collect();
+    let mut ambiguous = BTreeMap::<usize, BTreeSet<String>>::new();
+    for (holder, dn) in found {
+        ambiguous.entry(holder).or_default().insert(dn);
+    }
     let offers = |ask: &&Ask| ask.unreadable || ask.offers.contains(&ask.has.to_lowercase());
     let offered = logins.iter().filter(offers).filter_map(|ask| ask.known).collect();
     // Reading: who loses the login is archived, and shows all of it still; an e-mail address that goes alone is empty.
@@ -227,10 +249,11 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
             emails[position].target.clear();
         }
     }
+    name_others(wishes, &mut logins, &mut emails);
     let granted = |asks: Vec<Ask>| {
         let granted = asks.into_iter().map(|ask| Granted {
             value: ask.target,
-            issue: ask.issue,
+            issue: ask.issue.map(|issue| issue.at(&ask.dn)),
         });
         granted.collect()
     };
@@ -240,6 +263,46 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
         logins: granted(logins),
         emails: granted(emails),
         gives_way,
+    }
+}
+
+/// Whoever does not get what it asked for is told who stands against it: who has it, or whose entries offer it.
+fn name_others(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) {
+    let mut offers: Vec<(String, String)> = Vec::new();
+    for ask in wishes.logins.iter().chain(&wishes.emails) {
+        offers.extend(ask.offers.iter().map(|offer| (offer.clone(), ask.dn.clone())));
+    }
+    offers.extend(
+        wishes
+            .bystanders
+            .iter()
+            .map(|(login, dn)| (login.to_lowercase(), dn.clone())),
+    );
+    for ask in logins.iter_mut().chain(emails) {
+        let Some(issue) = &mut ask.issue else { continue };
+        if ![
+            "DUPLICATE_IN_DIRECTORY",
+            "LOGIN_TAKEN",
+            "EMAIL_TAKEN",
+            "LOGIN_AMBIGUOUS",
+        ]
+        .contains(&issue.kind)
+        {
+            continue;
+        }
+        let holder = wishes.holder(&ask.wanted).map(|(at, _)| &wishes.users[at]);
+        let same = |(offer, _): &&(String, String)| *offer == ask.wanted.to_lowercase();
+        let named = offers.iter().filter(same).map(|(_, dn)| dn.clone());
+        // Reading: of what is taken the one who has it is named.
+        issue.others = match holder {
+            Some(holder) if issue.kind != "DUPLICATE_IN_DIRECTORY" => [holder.dn.clone()].into(),
+            holder => named.chain(holder.map(|holder| holder.dn.clone())).collect(),
+        };
+        issue.others.retain(|dn| !dn.is_empty() && *dn != ask.dn);
+        issue.sync = holder
+            .filter(|_| issue.kind != "DUPLICATE_IN_DIRECTORY")
+            .and_then(|holder| holder.sync)
+            .filter(|sync| *sync != wishes.number);
     }
 }
 
@@ -269,6 +332,12 @@ fn one_each(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask], kind: Kind)
             let offers = keeper.offers.contains(&wanted.to_lowercase()) || keeper.unreadable;
             offers && same(&keeper.target, wanted) && (keeper.enabled || !raw[at].enabled)
         });
+        let kept = kept
+            || holder.is_some_and(|(holder, _)| {
+                wishes.several.contains(&holder)
+                    && wishes.is_own(holder)
+                    && !(wishes.is_off(holder) && raw[at].enabled)
+            });
         // Reading: what is another user sync's, or a LOCAL user's, is taken, however many ask for it.
         let outside = holder.is_some_and(|(at, _)| !wishes.is_own(at) && !wishes.is_off(at));
         if (rival && !outside) || kept {
@@ -353,5 +422,9 @@ fn refuse(ask: &mut Ask, kind: Kind, issue: &'static str) {
         Kind::Email if !still_offered => String::new(),
         _ => ask.has.clone(),
     };
-    ask.issue = Some(issue);
+    let field = match kind {
+        Kind::Login => "login",
+        Kind::Email => "email",
+    };
+    ask.issue = Some(Issue::of(issue, field, ""));
 }

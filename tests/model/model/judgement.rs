@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use rollcall_testkit::{Tree, TreeEntry};
 
-use super::{Sync, User};
+use super::{Issue, Sync, User};
+
+/// What `pwdAccountLockedTime` is where an administrator locked the account.
+const LOCKED: &str = "000001010000Z";
 
 /// May this person log in, as the entry says?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +32,8 @@ pub(super) struct Offer {
     /// What can be used, the one to take first.
     pub(super) values: Vec<String>,
     pub(super) unreadable: bool,
-    /// Why nothing can be used, though there is something.
-    pub(super) problem: Option<&'static str>,
+    /// Why nothing can be used, though there is something; or what cannot be read.
+    pub(super) problem: Option<Issue>,
 }
 
 /// An entry that was judged.
@@ -44,7 +47,7 @@ pub(super) struct Judged<'a> {
     pub(super) login: Offer,
     pub(super) email: Offer,
     /// Issues of the profile.
-    pub(super) issues: Vec<&'static str>,
+    pub(super) issues: Vec<Issue>,
 }
 
 impl Judged<'_> {
@@ -72,12 +75,17 @@ pub(super) fn judge<'a>(
     ];
     for (field, candidates, limit) in mapped {
         let was = known.and_then(|user| user.fields.get(field)).map(String::as_str);
-        fields.push((field, read(&seen, &candidates, limit, was, &mut issues)));
+        let was = read(&seen, field, &candidates, limit, was, &mut issues);
+        fields.push((field, was));
+    }
+    let (standing, unreadable) = standing(&seen, now);
+    if standing == Standing::Unreadable {
+        issues.push(Issue::of("STATE_UNREADABLE", "", unreadable));
     }
     Judged {
         entry,
         id: entry.text("entryUUID").unwrap_or_default().to_owned(),
-        standing: standing(&seen, now),
+        standing,
         role: role(sync, &seen),
         fields,
         login: login(sync, &seen, known.map(|user| user.login.as_str())),
@@ -117,35 +125,47 @@ impl Seen<'_> {
     }
 }
 
-/// OpenLDAP's attributes are optional: absent is not set.
-fn standing(seen: &Seen, now: DateTime<Utc>) -> Standing {
+/// May the person of this entry log in, as it says?
+pub(super) fn standing_of(tree: &Tree, entry: &TreeEntry, now: DateTime<Utc>) -> Standing {
+    standing(&Seen { tree, entry }, now).0
+}
+
+/// OpenLDAP's attributes are optional: absent is not set. (This server shows no schema, so that it cannot be
+/// found out whether they may be read.) Also which attribute cannot be read.
+fn standing(seen: &Seen, now: DateTime<Utc>) -> (Standing, &'static str) {
     let stamp = now.format("%Y%m%d%H%M%SZ").to_string();
-    let one = |attribute: &str| match seen.values(attribute) {
-        [] => Ok(None),
-        [value] => String::from_utf8(value.clone()).map(Some).map_err(|_| ()),
-        _ => Err(()),
-    };
     let is_time = |text: &str| {
         text.len() == 15 && text.ends_with('Z') && text[..14].bytes().all(|b| b.is_ascii_digit())
     };
-    let time = |attribute: &str| match one(attribute) {
-        Ok(Some(text)) if !is_time(&text) => Err(()),
-        other => other,
+    let mut unreadable = Vec::new();
+    let mut one = |attribute: &'static str| match seen.values(attribute) {
+        [] => None,
+        [value] => match String::from_utf8(value.clone()) {
+            // An administrator's lock is of the same form, with a year 0 and without seconds.
+            Ok(text) if is_time(&text) || text == LOCKED => Some(text),
+            _ => {
+                unreadable.push(attribute);
+                None
+            }
+        },
+        // Several.
+        _ => {
+            unreadable.push(attribute);
+            None
+        }
     };
     let locked = one("pwdAccountLockedTime");
-    let (end, start) = (time("pwdEndTime"), time("pwdStartTime"));
-    if matches!(&locked, Ok(Some(text)) if text == "000001010000Z") {
-        return Standing::Disabled;
-    }
-    if matches!(&end, Ok(Some(end)) if *end <= stamp) || matches!(&start, Ok(Some(start)) if *start > stamp) {
-        return Standing::Expired;
-    }
-    match (locked, end, start) {
-        (Ok(None), Ok(_), Ok(_)) => Standing::Enabled,
-        // Locked after wrong passwords: no matter of a run.
-        (Ok(Some(text)), Ok(_), Ok(_)) if is_time(&text) => Standing::Enabled,
-        _ => Standing::Unreadable,
-    }
+    let (start, end) = (one("pwdStartTime"), one("pwdEndTime"));
+    // Locked after wrong passwords is no matter of a run.
+    let standing = match () {
+        () if locked.as_deref() == Some(LOCKED) => Standing::Disabled,
+        () if end.is_some_and(|end| end <= stamp) || start.is_some_and(|start| start > stamp) => {
+            Standing::Expired
+        }
+        () if !unreadable.is_empty() => Standing::Unreadable,
+        () => Standing::Enabled,
+    };
+    (standing, unreadable.first().copied().unwrap_or_default())
 }
 
 /// The first rule that holds.
@@ -173,57 +193,59 @@ fn role(sync: &Sync, seen: &Seen) -> &'static str {
 /// the value in use is a later one's; among the values of an attribute the one in use stays.
 fn read(
     seen: &Seen,
+    field: &'static str,
     candidates: &[&'static str],
     limit: usize,
     was: Option<&str>,
-    issues: &mut Vec<&'static str>,
+    issues: &mut Vec<Issue>,
 ) -> Read {
-    let (mut unreadable, mut long) = (false, false);
+    let mut unreadable: Option<Issue> = None;
+    let mut long: Option<Issue> = None;
     for candidate in candidates {
         let (values, bad) = values_of(seen, candidate);
-        unreadable |= bad;
-        if bad && was.is_some() {
-            // A known person's field stays, unless what is in use is no longer what is there.
-            break;
+        if let Some(attribute) = bad {
+            unreadable.get_or_insert(Issue::of("UNDECODABLE_ENTRY", field, attribute));
+            if was.is_some() {
+                // A known person's field stays, unless what is in use is no longer what is there.
+                break;
+            }
         }
         let (usable, rest): (Vec<_>, Vec<_>) = values
             .into_iter()
             .partition(|value| value.chars().count() <= limit);
-        long |= !rest.is_empty();
+        if !rest.is_empty() {
+            long.get_or_insert(Issue::of("VALUE_TOO_LONG", field, candidate));
+        }
         let in_use = usable.iter().find(|value| Some(value.as_str()) == was);
         if let Some(value) = in_use.or(usable.first()) {
-            if unreadable {
-                issues.push("UNDECODABLE_ENTRY");
-            }
+            issues.extend(unreadable);
             return Read::Value(value.clone());
         }
     }
-    if unreadable {
-        issues.push("UNDECODABLE_ENTRY");
-        return if was.is_some() { Read::Stays } else { Read::Empty };
-    }
-    if long {
-        issues.push("VALUE_TOO_LONG");
-        return Read::Stays;
+    let is_unreadable = unreadable.is_some();
+    if let Some(issue) = unreadable.or(long) {
+        issues.push(issue);
+        let keeps = was.is_some() || !is_unreadable;
+        return if keeps { Read::Stays } else { Read::Empty };
     }
     Read::Empty
 }
 
-/// The values of a candidate: an attribute's, or what a template of two attributes makes.
-fn values_of(seen: &Seen, candidate: &str) -> (Vec<String>, bool) {
+/// The values of a candidate, an attribute's or what a template of two attributes makes; and which attribute cannot be read.
+fn values_of(seen: &Seen, candidate: &'static str) -> (Vec<String>, Option<&'static str>) {
     match candidate {
         "{givenName} {sn}" => {
             let (given, bad) = seen.texts("givenName");
             let (family, worse) = seen.texts("sn");
             let both = given.first().zip(family.first());
-            (
-                both.map(|(given, family)| format!("{given} {family}"))
-                    .into_iter()
-                    .collect(),
-                bad || worse,
-            )
+            let both = both.map(|(given, family)| format!("{given} {family}"));
+            let bad = [bad.then_some("givenName"), worse.then_some("sn")];
+            (both.into_iter().collect(), bad.into_iter().flatten().next())
         }
-        attribute => seen.texts(attribute),
+        attribute => {
+            let (values, bad) = seen.texts(attribute);
+            (values, bad.then_some(attribute))
+        }
     }
 }
 
@@ -260,9 +282,14 @@ fn login(sync: &Sync, seen: &Seen, was: Option<&str>) -> Offer {
             value.clone(),
         )
     });
-    let why = values.iter().find_map(problem).or(Some("MISSING_REQUIRED_FIELD"));
+    // Reading: of a login that is missing no single attribute is at fault.
+    let why = match values.iter().find_map(problem) {
+        _ if unreadable => Some(Issue::of("UNDECODABLE_ENTRY", "login", "uid")),
+        Some(kind) => Some(Issue::of(kind, "login", "uid")),
+        None => Some(Issue::of("MISSING_REQUIRED_FIELD", "login", "")),
+    };
     Offer {
-        problem: why.filter(|_| usable.is_empty() && !unreadable),
+        problem: why.filter(|_| usable.is_empty() || unreadable),
         values: usable,
         unreadable,
     }
@@ -279,7 +306,11 @@ fn email(seen: &Seen, was: Option<&str>) -> Offer {
     let mut usable: Vec<String> = values.into_iter().filter(good).collect();
     usable.sort_by_key(|value| (Some(value.as_str()) != was, value.clone()));
     Offer {
-        problem: (any && usable.is_empty() && !unreadable).then_some("EMAIL_INVALID"),
+        problem: match unreadable {
+            true => Some(Issue::of("UNDECODABLE_ENTRY", "email", "mail")),
+            false if any && usable.is_empty() => Some(Issue::of("EMAIL_INVALID", "email", "mail")),
+            false => None,
+        },
         values: usable,
         unreadable,
     }

@@ -3,14 +3,23 @@
 use chrono::{DateTime, Utc};
 use rollcall_testkit::{Tree, TreeEntry};
 
-use super::{Change, Event, Missing, Model, Pull, Run, State, Sync, User, Why, entries_of};
+use super::{Change, Event, Missing, Model, Pull, Run, State, Sync, User, Why, entries_of, is_below};
 
-/// What a login is answered.
+/// What a login is answered, and what the audit log says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// The user with this id, and this login by now.
-    Authenticated(String, String),
-    Denied(&'static str),
+pub(crate) struct Answer {
+    /// The user with this id, and this login by now; or the reason of the denial.
+    pub(crate) outcome: Result<(String, String), &'static str>,
+    /// The precise reason.
+    pub(crate) reason: &'static str,
+}
+
+/// Refused, without telling why.
+fn refused(reason: &'static str) -> Answer {
+    Answer {
+        outcome: Err("INVALID_CREDENTIALS"),
+        reason,
+    }
 }
 
 impl Model {
@@ -23,40 +32,70 @@ impl Model {
         tree: &Tree,
         now: DateTime<Utc>,
     ) -> (Answer, Run) {
-        let denied = (Answer::Denied("INVALID_CREDENTIALS"), Run::default());
+        let denied = |reason| (refused(reason), Run::default());
         let same = |held: &str| !held.is_empty() && held.to_lowercase() == typed.to_lowercase();
         let known = self.users.iter().find(|user| {
             !matches!(user.state, State::Archived(_)) && (same(&user.login) || same(&user.email))
         });
-        let Some(user) = known.cloned() else { return denied };
+        let Some(user) = known.cloned() else {
+            return denied("UNKNOWN_LOGIN");
+        };
         let Some(number) = user.sync else {
-            return (Answer::Denied("LOCAL_USER"), Run::default());
+            let answer = Answer {
+                outcome: Err("LOCAL_USER"),
+                reason: "LOCAL_USER",
+            };
+            return (answer, Run::default());
         };
         // Whom the directory disabled is tried all the same, so that what is mended at nine works at nine.
         let may_try = matches!(
             user.state,
             State::Active | State::Deactivated(Why::Disabled | Why::Expired)
         );
-        let ambiguous = same(&user.login) && user.ambiguous;
-        let entry = tree.entries().iter().find(|entry| is_of(entry, &user));
-        let Some(entry) = entry.filter(|_| may_try && !ambiguous) else {
-            return denied;
+        if !may_try {
+            return denied("DEACTIVATED");
+        }
+        if same(&user.login) && user.ambiguous {
+            return denied("AMBIGUOUS_LOGIN");
+        }
+        let in_force = self.in_force.get(&number).unwrap_or(&syncs[number]);
+        // Reading: who is below none of the bases is gone, as far as this user sync can tell.
+        let below =
+            |entry: &&TreeEntry| is_of(entry, &user) && is_below(in_force, entry) && tree.is_shown(&entry.dn);
+        let entries: Vec<&TreeEntry> = tree.entries().iter().filter(below).collect();
+        let entry = match entries.as_slice() {
+            [] => return denied("ENTRY_GONE"),
+            [entry] => *entry,
+            // Reading: nobody can tell which of them is the person, so nobody's password is tried.
+            _ => return denied("EXTERNAL_ID_SHARED"),
         };
+        // Who is outside the edited searches is refused too.
         let in_scope = |sync: &Sync| entries_of(sync, tree).iter().any(|found| is_of(found, &user));
+        if !in_scope(in_force) || !in_scope(&syncs[number]) {
+            return denied("ENTRY_OUT_OF_SCOPE");
+        }
+        // OpenLDAP enforces the state, and refuses without a word.
         let stamp = now.format("%Y%m%d%H%M%SZ").to_string();
         let bound = entry.password.as_deref() == Some(password)
             && entry.values("pwdAccountLockedTime").is_empty()
             && entry.text("pwdEndTime").is_none_or(|end| end > stamp.as_str());
-        // Who is outside the edited searches is refused too.
-        if !bound || !in_scope(&syncs[number]) {
-            return denied;
+        if !bound {
+            return denied("INVALID_CREDENTIALS");
         }
         let run = self.refresh(&user.id, syncs, tree, now);
         let after = self.users.iter().find(|after| after.id == user.id);
-        match after.filter(|after| after.state == State::Active) {
-            Some(after) => (Answer::Authenticated(after.id.clone(), after.login.clone()), run),
-            None => (denied.0, run),
-        }
+        let answer = match after.filter(|after| after.state == State::Active) {
+            Some(after) => Answer {
+                outcome: Ok((after.id.clone(), after.login.clone())),
+                reason: "AUTHENTICATED",
+            },
+            None => refused("DEACTIVATED"),
+        };
+        (answer, run)
+    }
+
+    fn in_draft(&self, user: &User, edited: &Sync, tree: &Tree) -> bool {
+        entries_of(edited, tree).iter().any(|entry| is_of(entry, user))
     }
 
     /// One user's entry is read anew.
@@ -75,7 +114,10 @@ impl Model {
         let found = entries_of(&in_force[number], tree).into_iter();
         let found: Vec<&TreeEntry> = found.filter(|entry| is_of(entry, &user)).collect();
         let elsewhere = tree.entries().iter().any(|entry| is_of(entry, &user));
-        let mut run = if !found.is_empty() {
+        let mut run = if found.is_empty() && elsewhere && self.in_draft(&user, &syncs[number], tree) {
+            // An edit would find them, which a run has to try first.
+            Run::default()
+        } else if !found.is_empty() {
             self.judge_all(number, &in_force, tree, Pull::Complete, &found, &[], false, now)
         } else if elsewhere {
             leaves(&user, in_force[number].missing)

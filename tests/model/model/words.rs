@@ -1,6 +1,6 @@
 //! What the model speaks of: users, user syncs, runs and what they do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::guard;
 
@@ -51,6 +51,8 @@ pub(crate) enum Missing {
 #[derive(Debug, Clone)]
 pub(crate) struct Sync {
     pub(crate) base: String,
+    /// Whether the searches leave bosses out.
+    pub(crate) without_bosses: bool,
     pub(crate) creates: bool,
     pub(crate) updates: bool,
     pub(crate) missing: Missing,
@@ -83,11 +85,37 @@ pub(crate) enum Event {
     Linked,
 }
 
-/// An issue: what, about whose entry.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// An issue: what, about whose entry, and what it names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Issue {
     pub(crate) kind: &'static str,
     pub(crate) dn: String,
+    /// The field of the contract's User.
+    pub(crate) field: &'static str,
+    /// The attribute that is at fault, or the candidate. Reading: where entries stand against each other, none is.
+    pub(crate) attribute: String,
+    /// The other entries that are concerned, of which it names one.
+    pub(crate) others: BTreeSet<String>,
+    /// The other user sync that is concerned.
+    pub(crate) sync: Option<usize>,
+}
+
+impl Issue {
+    pub(super) fn of(kind: &'static str, field: &'static str, attribute: &str) -> Self {
+        Self {
+            kind,
+            field,
+            attribute: attribute.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn at(self, dn: &str) -> Self {
+        Self {
+            dn: dn.to_owned(),
+            ..self
+        }
+    }
 }
 
 /// One change of a plan.
@@ -112,10 +140,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(super) fn issue(&mut self, kind: &'static str, dn: &str) {
-        self.issues.push(Issue {
-            kind,
-            dn: dn.to_owned(),
-        });
+        self.issues.push(Issue::of(kind, "", "").at(dn));
     }
 
     /// A hold never keeps a leaver: who loses access does so at once, if they are few enough by themselves. Reading: all

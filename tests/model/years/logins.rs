@@ -6,7 +6,7 @@ use rollcall_proto::v1::authenticate_response::Outcome;
 
 use super::Years;
 use crate::life::Kind;
-use crate::model::{Answer, Run, User};
+use crate::model::{Run, User};
 use crate::rollcall::TENANT;
 
 impl Years {
@@ -69,19 +69,20 @@ impl Years {
             .authenticate(request)
             .await?
             .into_inner();
-        let found = match answer.outcome.context("no outcome")? {
+        let outcome = match answer.outcome.context("no outcome")? {
             Outcome::Authenticated(authenticated) => {
                 let user = authenticated.user.context("no user")?;
-                Answer::Authenticated(user.external_id, user.login)
+                Ok((user.external_id, user.login))
             }
             Outcome::Denial(denial) => {
-                let reason = denial.reason().as_str_name();
-                Answer::Denied(reason.trim_start_matches("DENIAL_REASON_"))
+                Err(denial.reason().as_str_name().trim_start_matches("DENIAL_REASON_"))
             }
         };
-        if found != expected {
-            let why = self.company.rollcall.last_login().await?;
-            bail!("night {night}: the login of {typed} should be {expected:?} and is {found:?}, since {why}");
+        let reason = self.company.rollcall.last_login().await?;
+        if outcome != expected.outcome || reason != expected.reason {
+            bail!(
+                "night {night}: the login of {typed} should be {expected:?} and is {outcome:?}, since {reason}"
+            );
         }
         self.changed(night, &run).await
     }
