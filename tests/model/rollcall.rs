@@ -1,5 +1,6 @@
 //! Both services in this process, on one store, at a time that the test sets, and what they show.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,8 @@ pub(crate) struct Rollcall {
     gateway: Channel,
     stop: CancellationToken,
     cursor: String,
+    /// The audit events of logins that were seen.
+    logins: BTreeSet<String>,
     _files: tempfile::TempDir,
     _database: Option<TestDatabase>,
 }
@@ -108,6 +111,7 @@ impl Rollcall {
             gateway,
             stop,
             cursor: String::new(),
+            logins: BTreeSet::new(),
             _files: files,
             _database: database,
         })
@@ -234,8 +238,8 @@ impl Rollcall {
         found.into_inner().unwrap().context("no run")
     }
 
-    /// Why the last login ended as it did.
-    pub(crate) async fn last_login(&self) -> Result<String> {
+    /// Why the login ended as it did that came after the last call. Several may be of one time, in any order.
+    pub(crate) async fn last_login(&mut self) -> Result<String> {
         let request = v1::ListAuditEventsRequest {
             parent: TENANT.to_owned(),
             page_size: 20,
@@ -243,11 +247,15 @@ impl Rollcall {
         };
         let mut client = AuditServiceClient::new(self.worker.clone());
         let events = client.list_audit_events(request).await?.into_inner().audit_events;
-        let logins = events.into_iter().filter_map(|event| match event.kind {
-            Some(v1::audit_event::Kind::Login(login)) => Some(login.reason),
-            _ => None,
-        });
-        Ok(logins.take(1).collect())
+        let mut reasons = Vec::new();
+        for event in events {
+            if let Some(v1::audit_event::Kind::Login(login)) = event.kind
+                && self.logins.insert(event.name)
+            {
+                reasons.push(login.reason);
+            }
+        }
+        Ok(reasons.join(" and "))
     }
 
     /// How a user sync does.
