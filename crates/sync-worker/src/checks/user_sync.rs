@@ -233,7 +233,7 @@ impl Worker {
         report.stages.extend(rule_stages);
         let is_exact = |count: &Option<Count>| count.is_some_and(|count| count.exact);
         let max_entries = self.settings.runs.max_entries;
-        let source = Source::of_check(handle, reader.clone(), contexts, directory, max_entries);
+        let source = Source::of_check(handle, reader.clone(), naming_contexts, directory, max_entries);
         let forecaster = Forecaster {
             engine: &self.engine,
             source: &source,

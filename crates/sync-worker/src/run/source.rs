@@ -39,14 +39,14 @@ impl Source {
     pub(crate) fn of_check(
         ldap: LdapDirectory,
         reader: EntryReader,
-        contexts: &[String],
+        naming_contexts: &[String],
         directory: Directory,
         max_entries: u32,
     ) -> Self {
         Self {
             ldap,
             reader,
-            contexts: contexts.to_vec(),
+            naming_contexts: naming_contexts.to_vec(),
             timeout: directory.settings.operation_timeout,
             max_entries,
             name: resource_name::directory(&directory.tenant, &directory.id),
