@@ -1,7 +1,7 @@
 //! What planning asks the directory and the store about people whom the entries alone do not explain.
 
 pub(crate) mod absences;
-mod known;
+pub(crate) mod known;
 mod neighbours;
 pub(crate) mod others;
 pub(crate) mod relinking;

@@ -25,7 +25,8 @@ use uuid::{NoContext, Timestamp};
 
 use super::executor::Executor;
 use super::lookups::absences::{self, Confirmed, Nameless};
-use super::lookups::others::{Asking, Others};
+use super::lookups::known::Asking;
+use super::lookups::others::Others;
 use super::lookups::shared_ids::Disputes;
 use super::source::Source;
 

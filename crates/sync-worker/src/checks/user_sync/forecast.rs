@@ -21,7 +21,8 @@ use rollcall_store::{KnownUser, Store};
 use super::kept::Kept;
 use super::role_rules::Roles;
 use crate::run::lookups::absences::Nameless;
-use crate::run::lookups::others::{Asking, Others};
+use crate::run::lookups::known::Asking;
+use crate::run::lookups::others::Others;
 use crate::run::lookups::shared_ids::Disputes;
 use crate::run::{RunEngine, Source};
 

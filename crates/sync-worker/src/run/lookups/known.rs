@@ -4,11 +4,30 @@ use std::collections::{HashMap, HashSet};
 
 use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
-use rollcall_core::id::{DirectoryId, TenantId, UserId};
+use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::identifier::Holder;
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::planner::Context;
+use rollcall_core::user_sync::UserSync;
 use rollcall_store::Store;
+
+/// The user sync whose entries are looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) id: &'a UserSyncId,
+    pub(crate) directory: &'a DirectoryId,
+}
+
+impl<'a> Asking<'a> {
+    pub(crate) fn of(sync: &'a UserSync) -> Self {
+        Self {
+            tenant: &sync.tenant,
+            id: &sync.id,
+            directory: &sync.settings.directory,
+        }
+    }
+}
 
 /// Everything that is known about the users that these entries concern.
 pub(super) async fn context(

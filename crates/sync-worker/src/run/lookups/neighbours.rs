@@ -23,7 +23,7 @@ use rollcall_store::{Kind, StoreError};
 use super::super::executor::Executor;
 use super::super::source::{Source, source};
 use super::absences::{BATCH_IDS, find_in_scope};
-use super::others::Asking;
+use super::known::Asking;
 
 /// Most people of other syncs whose entries one run reads. Beyond, they keep what they have.
 const MAX_READ: usize = 2_000;

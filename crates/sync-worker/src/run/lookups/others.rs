@@ -2,34 +2,14 @@
 //! other user syncs.
 
 use rollcall_core::error::Error;
-use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::planner::Context;
-use rollcall_core::user_sync::UserSync;
 
 use super::super::executor::Executor;
-use super::known::context;
+use super::known::{Asking, context};
 use super::neighbours::Neighbours;
 use super::takeover;
 use crate::run::source::Source;
-
-/// The user sync whose entries are looked at.
-#[derive(Clone, Copy)]
-pub(crate) struct Asking<'a> {
-    pub(crate) tenant: &'a TenantId,
-    pub(crate) id: &'a UserSyncId,
-    pub(crate) directory: &'a DirectoryId,
-}
-
-impl<'a> Asking<'a> {
-    pub(crate) fn of(sync: &'a UserSync) -> Self {
-        Self {
-            tenant: &sync.tenant,
-            id: &sync.id,
-            directory: &sync.settings.directory,
-        }
-    }
-}
 
 /// What one run or one check has asked others so far.
 pub(crate) struct Others<'a> {

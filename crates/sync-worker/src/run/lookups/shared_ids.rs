@@ -14,7 +14,7 @@ use rollcall_core::user::StateReason;
 use rollcall_store::Store;
 
 use super::absences::{BATCH_IDS, find_entries};
-use super::others::Asking;
+use super::known::Asking;
 use crate::run::source::Source;
 
 /// With more of them, the attribute is no id.

@@ -12,7 +12,7 @@ use rollcall_core::user_sync::MissingUsers;
 use rollcall_store::{Kind, Store, StoreError};
 
 use super::absences::{BATCH_IDS, matching};
-use super::others::Asking;
+use super::known::Asking;
 use crate::run::source::Source;
 
 /// Of the other user syncs that have the people of these entries, those whose plans are held.
