@@ -38,10 +38,12 @@ impl Auth {
                 origin: None,
                 error: Box::new(error),
             })?;
+        // Whatever else is wrong with the request.
+        let client = message.client_address.parse().ok();
         let refused = |error| {
             let origin = AttemptOrigin {
                 caller: caller.audited(),
-                client: None,
+                client,
             };
             Refused {
                 origin: Some(origin),

@@ -28,7 +28,6 @@ mod verify;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use rollcall_core::audit::OwnReason;
 use rollcall_core::error::{Error, ErrorKind, Reason};
 use tokio::time::{Instant, timeout_at};
@@ -152,9 +151,7 @@ async fn once(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Out
         return evenly(c, attempt, progress).await;
     };
     let request = c.shared.request_id(attempt.caller.name(), request_id);
-    let now = c.now();
-    let expires = now + TimeDelta::from_std(c.login.join).unwrap_or(TimeDelta::MAX);
-    if !c.login_store.claim_request(&request, expires, now).await? {
+    if !c.login_store.claim_request(&request, c.login.join).await? {
         record_early(c, &attempt.origin(), OwnReason::RepeatedRequest).await?;
         return Err(outcome::bind_outcome_unknown());
     }

@@ -297,7 +297,8 @@ impl Users {
         let resource = resource_name::user(&name.tenant, name.user);
         let record = author.event(&name.tenant, &resource, Vec::new());
         let forgotten = self.store.unlock_user(&name.tenant, name.user, &record).await?;
-        let was_locked = policy.reserve(forgotten, None, self.clock.now()).is_err();
+        let was_locked =
+            forgotten.is_some_and(|(count, now)| policy.reserve(Some(count), None, now).is_err());
         Ok(UnlockUserResponse { was_locked })
     }
 

@@ -9,7 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::id::UserId;
 
-/// How far the clocks of replicas may be apart.
+/// How far a clock may go back without anybody having set it. Counters are kept by the database's clock; another server
+/// that takes its place has a clock of its own.
 const MAX_SKEW: TimeDelta = TimeDelta::minutes(1);
 /// An address from which a user logged in counts as theirs for this long.
 const KNOWN_FOR: TimeDelta = TimeDelta::days(7);
@@ -151,9 +152,9 @@ impl ThrottleState {
         }
     }
 
-    /// Attempts arrive a little out of order, and clocks of replicas differ a little. What lies further ahead was written by
-    /// a clock that is wrong, or that was set back since. It counts as of now: nothing is forgotten for it. Whoever finds
-    /// it so has to save it so, or it would be as of now for ever.
+    /// Attempts arrive a little out of order. What lies further ahead was written by a clock that was wrong, and was set
+    /// back since. It counts as of now: nothing is forgotten for it. Whoever finds it so has to save it so, or it would be
+    /// as of now for ever.
     pub fn no_later_than(self, now: DateTime<Utc>) -> Self {
         let clamped = |time: DateTime<Utc>| match time - MAX_SKEW > now {
             true => now,

@@ -119,6 +119,10 @@ pub enum StoreError {
     /// Too many concurrent writers, repeatedly; the same call may be repeated.
     #[error("the database is too busy")]
     Contended,
+    /// Another transaction holds what this one needs, for longer than it may take. Nothing was written; the same call may
+    /// be repeated.
+    #[error("another transaction holds what this one needs")]
+    Locked,
     /// The database could not be reached; the same call may be repeated.
     #[error("the database cannot be reached")]
     Unavailable(#[source] Source),
@@ -195,6 +199,8 @@ impl From<DbErr> for StoreError {
             Some(SqlxError::Database(cause)) => match cause.code().as_deref() {
                 // PostgreSQL: serialization failure, deadlock. SQLite: BUSY and its extended codes.
                 Some("40001" | "40P01" | "5" | "261" | "517" | "773") => return Self::Contended,
+                // PostgreSQL: lock_timeout.
+                Some("55P03") => return Self::Locked,
                 // PostgreSQL: the transaction was ended because it paused too long.
                 Some("25P03") => true,
                 // PostgreSQL: connection exception, insufficient resources, operator intervention, system
@@ -247,6 +253,7 @@ impl From<StoreError> for Error {
             StoreError::SchemaUnknown
             | StoreError::SchemaOutdated
             | StoreError::Contended
+            | StoreError::Locked
             | StoreError::Unavailable(_) => Reason::StoreUnavailable,
             StoreError::KeyMissing { .. } | StoreError::KeyringDoesNotFit(_) | StoreError::Corrupt { .. } => {
                 Reason::Internal

@@ -4,9 +4,11 @@
 //! decided), then the two ways to commit it.
 
 pub(crate) mod cache;
+mod commits;
 pub(crate) mod finish;
 mod group_commit;
 mod job;
+mod lanes;
 mod locking_commit;
 mod optimistic_commit;
 mod reader;

@@ -32,7 +32,7 @@ pub use ca::{Certificate, TestCa};
 pub use dirsrv::{Dirsrv, DirsrvPerson};
 pub use ldif::Ldif;
 pub use people::{HostilePerson, hostile_people, people_ldif};
-pub use postgres::{Postgres, TestDatabase};
+pub use postgres::{IdleSession, Postgres, TestDatabase};
 pub use process::freeze;
 pub use proxy::Proxy;
 pub use recorder::Recorder;

@@ -3,10 +3,11 @@ use parking_lot::Mutex;
 use crate::process::{ServerProcess, find_program, free_port, run, tail, unique};
 use crate::wait::{pause, wait_for_blocking};
 use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -30,6 +31,11 @@ pub struct Postgres {
 pub struct TestDatabase {
     name: String,
     url: String,
+}
+
+/// A session that holds locks of its transaction and does nothing, like a process that froze. Lets go when dropped.
+pub struct IdleSession {
+    psql: Child,
 }
 
 /// PostgreSQL refuses to run as root, so root runs it as this account.
@@ -214,6 +220,34 @@ impl TestDatabase {
     /// Runs SQL with `psql`, stopping at the first error; returns bare rows.
     pub fn sql(&self, sql: &str) -> Result<String> {
         run(&mut psql(&programs()?, &self.url, sql))
+    }
+
+    /// Executes SQL in a transaction that stays open; returns once it is executed.
+    pub fn hold(&self, sql: &str) -> Result<IdleSession> {
+        let mut command = Command::new(programs()?.join("psql"));
+        command
+            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut psql = command.spawn()?;
+        let stdin = psql.stdin.as_mut().context("psql has no input")?;
+        writeln!(stdin, "BEGIN;\n{sql};\n\\echo held")?;
+        stdin.flush()?;
+        let stdout = psql.stdout.take().context("psql has no output")?;
+        let is_held = BufReader::new(stdout)
+            .lines()
+            .any(|line| line.is_ok_and(|line| line == "held"));
+        match is_held {
+            true => Ok(IdleSession { psql }),
+            false => bail!("psql could not execute {sql}"),
+        }
+    }
+}
+
+impl Drop for IdleSession {
+    fn drop(&mut self) {
+        let _ = self.psql.kill();
+        let _ = self.psql.wait();
     }
 }
 

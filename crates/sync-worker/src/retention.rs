@@ -20,8 +20,9 @@ const MAX_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::hours(1);
 const ROWS: u32 = 500;
 /// Runs that are deleted between two looks at the clock; each may have many rows.
 const RUNS: u32 = 10;
-/// Soft locks that nobody touched for this long say nothing any more.
-const THROTTLES_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// Soft locks that nobody touched for this long say nothing any more: longer than the longest window and lock, and than an
+/// address stays a user's.
+const THROTTLES_KEPT: Duration = Duration::from_secs(8 * 86_400);
 /// Longer than any mail is tried. Older ones are left from before mail was switched off.
 const MAIL_KEPT: Duration = Duration::from_secs(60 * 86_400);
 
@@ -83,8 +84,8 @@ impl Retention {
                 + store.delete_old_runs(now - kept.runs, RUNS).await?
                 + store.delete_old_events(now - kept.events, ROWS).await?
                 + store.delete_old_audit(now - kept.audit, ROWS).await?
-                + store.delete_old_throttles(now - THROTTLES_KEPT, ROWS).await?
-                + store.delete_old_login_requests(now, ROWS).await?
+                + store.delete_old_throttles(THROTTLES_KEPT, ROWS).await?
+                + store.delete_old_login_requests(ROWS).await?
                 + store.delete_old_create_requests(now, ROWS).await?
                 + store.delete_old_mail(now - MAIL_KEPT, ROWS).await?;
             all += deleted;

@@ -3,13 +3,14 @@
 use chrono::{DateTime, Utc};
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::identifier::LoginPolicy;
+use rollcall_core::throttle::Settlement;
 use rollcall_runtime::clock::Clock;
 use rollcall_service::directories::Directories;
 use rollcall_store::{LoginStore, Store};
 use tokio::time::Instant;
 
 use super::equal_timing::EqualTiming;
-use super::memory::keyed_hash::{PrivateHasher, SharedHasher};
+use super::memory::keyed_hash::{Fingerprint, PrivateHasher, SharedHasher};
 use super::memory::known_dn::KnownDns;
 use super::memory::prepared::PreparedSyncs;
 use super::memory::tenant_view::TenantViews;
@@ -40,8 +41,9 @@ pub struct Context {
     pub(super) turns: Turns,
     pub(super) unsettled: Unsettled,
     pub(super) wrong_passwords: WrongPasswords,
-    /// Passwords that were tried while the person was not there.
-    pub(super) absent: WrongPasswords,
+    /// Passwords that were refused, though nobody compared them or they were right: nobody was there, or the account was
+    /// locked. They are tried again each time, since that may have changed, and count once, as anybody's do.
+    pub(super) refused_passwords: WrongPasswords,
     pub(super) equal_timing: EqualTiming,
     pub(super) refreshes: Refreshes,
 }
@@ -90,7 +92,7 @@ impl Context {
             turns: Turns::default(),
             unsettled: Unsettled::default(),
             wrong_passwords: WrongPasswords::new(parts.throttle.replay),
-            absent: WrongPasswords::new(parts.throttle.replay),
+            refused_passwords: WrongPasswords::new(parts.throttle.replay),
             equal_timing: EqualTiming::new(parts.login.max_waiting),
             refreshes: Refreshes::new(parts.worker),
         }
@@ -105,6 +107,20 @@ impl Context {
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now).min(self.login.timeout);
         now + left.saturating_sub(self.login.record_time.min(left / 2))
+    }
+
+    /// How a refusal counts that does not tell about the password: the same password again does not.
+    pub(super) fn count_once(&self, password: &Fingerprint) -> Settlement {
+        let is_repeat = self.refused_passwords.contains(password, Instant::now());
+        self.note_refused(password);
+        match is_repeat {
+            true => Settlement::NotSent,
+            false => Settlement::Failure,
+        }
+    }
+
+    pub(super) fn note_refused(&self, password: &Fingerprint) {
+        self.refused_passwords.remember(*password, Instant::now());
     }
 
     pub(super) fn random(&self) -> u64 {

@@ -127,10 +127,10 @@ fn judged(verdict: Verdict, resource: &str) -> Reading {
             internal,
             password_proven,
         } => Reading {
-            settlement: if password_proven {
-                Settlement::Success
-            } else {
-                Settlement::Failure
+            // Where the right password is answered like a wrong one, it counts like one.
+            settlement: match password_proven && public != PublicReason::InvalidCredentials {
+                true => Settlement::Success,
+                false => Settlement::Failure,
             },
             audit: (LoginOutcome::Denied, internal.into()),
             answer: Ok(Judgement::Refused(Denial::Reason(public))),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_proven_password_forgets_failures() {
+    fn only_a_proven_password_that_is_told_forgets_failures() {
         let denied = |password_proven| {
             verdict(Verdict::Denied {
                 public: PublicReason::AccountDisabled,
@@ -297,6 +297,12 @@ mod tests {
         };
         assert_eq!(denied(true).settlement, Settlement::Success);
         assert_eq!(denied(false).settlement, Settlement::Failure);
+        let locked = verdict(Verdict::Denied {
+            public: PublicReason::InvalidCredentials,
+            internal: InternalReason::AccountLocked,
+            password_proven: true,
+        });
+        assert_eq!(locked.settlement, Settlement::Failure);
         assert_eq!(
             verdict(Verdict::Authenticated { notice: None }).settlement,
             Settlement::Success

@@ -75,22 +75,14 @@ fn event(c: &Context, who: &Who, outcome: LoginOutcome, reason: LoginReason) -> 
     }
 }
 
-/// Records an attempt of which nobody knows whose it is.
+/// Records an attempt of which nobody knows whose it is. Many of them fill no log.
 pub(super) async fn record_early(
     c: &Context,
     origin: &AttemptOrigin,
     reason: impl Into<LoginReason>,
 ) -> Result<(), Error> {
-    let finish = FinishLogin {
-        tenant: None,
-        audit: event(c, &Who::from(origin), LoginOutcome::Error, reason.into()),
-        slots: Vec::new(),
-        settlement: Settlement::NotSent,
-        proven_at: None,
-        expect: None,
-    };
-    c.login_store.finish(finish).await?;
-    Ok(())
+    let event = event(c, &Who::from(origin), LoginOutcome::Error, reason.into());
+    Ok(c.login_store.record_refusal_of_nobody(event).await?)
 }
 
 /// Records an attempt that went nowhere. Many of them fill no log.
@@ -104,7 +96,7 @@ pub(super) async fn record_unasked(
     let event = event(c, who, outcome, reason.into());
     match &who.tenant {
         Some(tenant) => Ok(c.login_store.record_refusal(tenant, counted, event).await?),
-        None => Ok(c.store.record_audit(&[event]).await?),
+        None => Ok(c.login_store.record_refusal_of_nobody(event).await?),
     }
 }
 

@@ -61,14 +61,16 @@ pub(super) async fn reserve(c: &Context, attempt: &Attempt, person: &Person) -> 
         return Err(person.failed(c, too_slow()).await);
     };
     if c.wrong_passwords.contains(&person.fingerprint, start) {
-        c.equal_timing.wait(person.home_key(), start, c.random()).await;
-        let denied = person.denied(c, OwnReason::RepeatedPassword, Denial::INVALID_CREDENTIALS);
-        return Err(denied.await);
+        return Err(repeated(c, person, start).await);
     }
+    // It would not count, so it waits for no slot.
+    let is_repeat = c.refused_passwords.contains(&person.fingerprint, start);
+    let patience = if is_repeat { Instant::now() } else { deadline };
     let mut wanted = reservations(c, attempt, person);
     let slots = loop {
-        let (time, subject) = match take_slots(c, &person.tenant, &wanted, &mut turn, deadline).await? {
+        let (time, subject) = match take_slots(c, &person.tenant, &wanted, &mut turn, patience).await? {
             Reserved::Taken(slots) => break slots,
+            Reserved::Wait { .. } if is_repeat => return Err(repeated(c, person, start).await),
             Reserved::Wait { time, subject } => (time, subject),
         };
         let of_client = matches!(subject, ThrottleSubject::Client(_));
@@ -97,6 +99,13 @@ pub(super) async fn reserve(c: &Context, attempt: &Attempt, person: &Person) -> 
         turn: Some(turn),
         leader: None,
     })
+}
+
+/// The answer to a password that was refused a moment ago, in the same time as then.
+async fn repeated(c: &Context, person: &Person, start: Instant) -> Stop {
+    c.equal_timing.wait(person.home_key(), start, c.random()).await;
+    let denied = person.denied(c, OwnReason::RepeatedPassword, Denial::INVALID_CREDENTIALS);
+    denied.await
 }
 
 fn reservations(c: &Context, attempt: &Attempt, person: &Person) -> Vec<Reservation> {
@@ -134,7 +143,7 @@ async fn take_slots(
 ) -> Result<Reserved, Error> {
     loop {
         let asking = turn.ask().await;
-        let reserved = c.login_store.reserve(tenant, wanted, c.now()).await?;
+        let reserved = c.login_store.reserve(tenant, wanted).await?;
         match reserved {
             Reserved::Taken(_) => turn.hold(&asking),
             Reserved::Wait { .. } if asking.may_come_free() && Instant::now() < deadline => {

@@ -256,12 +256,16 @@ async fn admit(
     Err(refuse(c, person, slots, failed(changed_too_fast())).await)
 }
 
-/// Records that a right password lets nobody in.
+/// Records that a right password lets nobody in. One that is answered like a wrong one counts like one.
 async fn refuse(c: &Context, person: &Person, slots: &mut Slots, (reason, stop): Refusal) -> Stop {
+    let settlement = match &stop {
+        Stop::Denied(Denial::INVALID_CREDENTIALS) => c.count_once(&person.fingerprint),
+        Stop::Denied(_) | Stop::Failed(_) => Settlement::Success,
+    };
     let ending = Ending {
         outcome: stop.outcome(),
         reason,
-        settlement: Settlement::Success,
+        settlement,
         bind_sent: true,
     };
     let recorded = record(c, &person.who, &mut slots.held, ending).await;

@@ -22,7 +22,7 @@ use super::ask::{Answer, Finding, Question, ask};
 use super::attempt::{Attempt, Progress};
 use super::context::Context;
 use super::memory::tenant_view::Home;
-use super::outcome::{self, Reading, bind_outcome_unknown, too_late, unsent};
+use super::outcome::{self, Denial, Judgement, Reading, bind_outcome_unknown, too_late, unsent};
 use super::person::{Known, Person, Trial};
 use super::role::role;
 use super::seen::{Seen, Source, Verified};
@@ -149,17 +149,16 @@ async fn bind(
     }
     let name = resource_name::directory(&person.tenant, &source.config.directory.id);
     let mut reading = outcome::read(&answer, &name);
-    if matches!(answer.finding, Finding::Absent(_)) {
-        // Asked every time, since the person may be back; but the same password counts once, as anybody's does.
-        let is_repeat = c.absent.contains(&person.fingerprint, Instant::now());
-        if is_repeat && !answer.bind_sent {
-            reading.settlement = Settlement::NotSent;
+    if matches!(
+        reading.answer,
+        Ok(Judgement::Refused(Denial::INVALID_CREDENTIALS))
+    ) {
+        match why(&answer.finding) {
+            Why::Password => c.wrong_passwords.remember(person.fingerprint, Instant::now()),
+            // Who gets the DN of somebody who is gone must not be bound for nothing.
+            Why::Person if answer.bind_sent => c.note_refused(&person.fingerprint),
+            Why::Person | Why::Account => reading.settlement = c.count_once(&person.fingerprint),
         }
-        c.absent.remember(person.fingerprint, Instant::now());
-    }
-    // Only a password that was compared and found wrong: a locked account's may be right tomorrow.
-    if reading.audit.1 == InternalReason::InvalidCredentials.into() {
-        c.wrong_passwords.remember(person.fingerprint, Instant::now());
     }
     let seen = match answer.finding {
         Finding::Judged { entry, .. } => Some(Seen {
@@ -170,6 +169,32 @@ async fn bind(
         Finding::Absent(_) | Finding::Failed(_) => None,
     };
     Ok(Verified::new(c, reading, answer.bind_sent, seen))
+}
+
+/// What a refusal is about that does not tell.
+enum Why {
+    /// The password, as far as anybody knows.
+    Password,
+    /// The account's state, which the directory looked at instead of the password.
+    Account,
+    /// There is no such person.
+    Person,
+}
+
+fn why(finding: &Finding) -> Why {
+    use InternalReason::{AccountDisabled, AccountExpired, AccountLocked};
+    match finding {
+        Finding::Judged {
+            verdict:
+                Verdict::Denied {
+                    internal: AccountLocked | AccountDisabled | AccountExpired,
+                    ..
+                },
+            ..
+        } => Why::Account,
+        Finding::Judged { .. } | Finding::Failed(_) => Why::Password,
+        Finding::Absent(_) => Why::Person,
+    }
 }
 
 async fn asked(

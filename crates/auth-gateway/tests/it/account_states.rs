@@ -29,7 +29,7 @@ async fn expect<S>(world: &World<S>, login: &str, password: &str, right: (&str, 
     assert_eq!(world.audit().await.last().unwrap(), wrong, "{login}");
 }
 
-fn policy(name: &str, rules: &str) -> String {
+pub(crate) fn policy(name: &str, rules: &str) -> String {
     format!(
         "dn: cn={name},ou=Policies,{BASE}\nobjectClass: device\nobjectClass: pwdPolicy\ncn: {name}\n\
          pwdAttribute: userPassword\npwdLockout: TRUE\npwdMaxFailure: 50\n{rules}\n\n"
@@ -37,7 +37,7 @@ fn policy(name: &str, rules: &str) -> String {
 }
 
 /// Somebody under a policy, whose entry says more.
-fn under(uid: &str, policy: &str, more: &str) -> String {
+pub(crate) fn under(uid: &str, policy: &str, more: &str) -> String {
     let password = format!("password of {uid}");
     let person = person(uid, &dn(uid), &password);
     format!(

@@ -122,11 +122,44 @@ async fn an_email_of_a_verified_domain_needs_no_tenant_and_nothing_else_does_wit
     assert_eq!(
         world.early_audit().await,
         [
+            "ERROR TENANT_ACCESS_DENIED",
             "ERROR TENANT_REQUIRED",
-            "ERROR TENANT_REQUIRED",
-            "ERROR TENANT_ACCESS_DENIED"
+            "ERROR TENANT_REQUIRED"
         ]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_attempts_that_name_nobody_is_a_few_events_that_count_it() {
+    let world = World::new().await;
+    let client = |address: &str, tenant: &str, password: &str| AuthenticateRequest {
+        client_address: address.into(),
+        tenant: tenant.into(),
+        ..request("ada", password)
+    };
+    for _ in 0..20 {
+        let attempts = (0..50).map(|number| {
+            let bad = match number % 3 {
+                0 => client("192.0.2.7", "tenants/acme", ""),
+                1 => client("192.0.2.7", "", PASSWORD),
+                _ => client("192.0.2.7", "tenants/nobody", PASSWORD),
+            };
+            world.attempt(0, bad)
+        });
+        for told in futures::future::join_all(attempts).await {
+            assert!(
+                told.starts_with("InvalidArgument") || told.starts_with("PermissionDenied"),
+                "{told}"
+            );
+        }
+    }
+    let clients = world.early_clients().await;
+    assert_eq!(
+        clients,
+        vec![Some("192.0.2.7".to_owned()); 6],
+        "a first one and a count for each reason"
+    );
+    assert_eq!(world.early_audit().await.len(), 1_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

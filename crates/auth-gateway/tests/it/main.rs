@@ -3,13 +3,16 @@
 
 mod account_states;
 mod active_directory;
+mod alike;
 mod at_once;
 mod binary;
 mod changes;
+mod clocks;
 mod crash;
 mod erasing;
 mod events;
 mod guessing;
+mod held_rows;
 mod hostile_tenant;
 mod login;
 mod nobody;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::{Result, StoreError};
 
 /// Most jobs of a batch, which keeps transactions short.
-const MAX_BATCH: usize = 256;
+pub(crate) const MAX_BATCH: usize = 256;
 
 /// Sends the answer to a job's caller.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T>>;
@@ -44,6 +44,17 @@ pub(crate) trait BatchHandler: Send + 'static {
 
     /// Answers the caller of a job. A caller that went away gets no answer.
     fn answer(job: Self::Job, outcome: Result<Self::Outcome>);
+
+    /// Does the jobs and answers their callers.
+    fn work(&mut self, jobs: Vec<Self::Job>) -> impl Future<Output = ()> + Send
+    where
+        Self: Sized,
+    {
+        async {
+            let result = self.carry_out(&jobs).await;
+            conclude(self, jobs, result).await;
+        }
+    }
 }
 
 impl<J: Send + Sync + 'static> Batcher<J> {
@@ -82,7 +93,7 @@ async fn work<B: BatchHandler>(mut handler: B, mut queue: mpsc::Receiver<Item<B:
             }
         }
         if !jobs.is_empty() {
-            carry_out(&mut handler, jobs).await;
+            handler.work(jobs).await;
         }
         if let Some(ended) = end {
             drop((handler, queue));
@@ -92,10 +103,14 @@ async fn work<B: BatchHandler>(mut handler: B, mut queue: mpsc::Receiver<Item<B:
     }
 }
 
-/// Does a batch. If it fails for a reason that may lie in one of its jobs, does each job by itself, so that no job
+/// Answers a batch. If it failed for a reason that may lie in one of its jobs, does each job by itself, so that no job
 /// fails because of another.
-async fn carry_out<B: BatchHandler>(handler: &mut B, jobs: Vec<B::Job>) {
-    match handler.carry_out(&jobs).await {
+pub(crate) async fn conclude<B: BatchHandler>(
+    handler: &mut B,
+    jobs: Vec<B::Job>,
+    result: Result<Vec<B::Outcome>>,
+) {
+    match result {
         Ok(outcomes) => {
             for (job, outcome) in jobs.into_iter().zip(outcomes) {
                 B::answer(job, Ok(outcome));
@@ -108,6 +123,12 @@ async fn carry_out<B: BatchHandler>(handler: &mut B, jobs: Vec<B::Job>) {
                     job,
                     Err(StoreError::Unavailable(SharedFailure(shared.clone()).into())),
                 );
+            }
+        }
+        // Each by itself would wait as long.
+        Err(StoreError::Locked) => {
+            for job in jobs {
+                B::answer(job, Err(StoreError::Locked));
             }
         }
         Err(error) if jobs.len() == 1 => {

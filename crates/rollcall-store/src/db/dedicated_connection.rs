@@ -26,11 +26,17 @@ const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// A login's statements take milliseconds. If PostgreSQL has not answered after this, its machine has vanished.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A process that freezes within a login's transaction holds rows of others. PostgreSQL ends it after this.
+const IDLE_TRANSACTION_TIMEOUT: &str = "3s";
+
 /// What the connection is used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Reading,
-    Writing,
+    Writing {
+        /// How long a statement waits on PostgreSQL for a row that another session has locked, as its `lock_timeout`.
+        lock_timeout: &'static str,
+    },
 }
 
 /// A connection that belongs to one task.
@@ -110,7 +116,7 @@ impl DedicatedConnection {
     async fn connect(&self) -> Result<Open> {
         let pool = match self.purpose {
             Purpose::Reading => &self.database.reader,
-            Purpose::Writing => &self.database.writer,
+            Purpose::Writing { .. } => &self.database.writer,
         };
         Ok(match self.database.engine {
             Engine::Sqlite => {
@@ -125,6 +131,13 @@ impl DedicatedConnection {
             Engine::Postgres => {
                 // Not one from the pool: it may have lost its server unnoticed.
                 let options = pool.get_postgres_connection_pool().connect_options();
+                let options = match self.purpose {
+                    Purpose::Reading => options,
+                    Purpose::Writing { lock_timeout } => Arc::new((*options).clone().options([
+                        ("lock_timeout", lock_timeout),
+                        ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT),
+                    ])),
+                };
                 let connection = PgConnection::connect_with(&options).map_err(failed);
                 Open::Postgres(Box::new(within(ANSWER_TIMEOUT, connection).await?))
             }

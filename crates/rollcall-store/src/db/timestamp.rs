@@ -3,6 +3,8 @@
 //! SQLite has no time type, and the texts that drivers store instead do not sort like times. PostgreSQL's own
 //! `timestamptz` has microseconds too, so nothing is lost. With one form, one SQL text serves both engines.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use crate::error::{Result, StoreError};
@@ -18,6 +20,11 @@ pub(crate) fn from_micros(micros: i64) -> Result<DateTime<Utc>> {
 /// The time as it will be read back: cut to microseconds.
 pub(crate) fn to_stored(time: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(time.timestamp_micros()).unwrap_or(time)
+}
+
+/// A length of time, to add to the database's [`now`](crate::db::engine::Engine::now).
+pub(crate) fn in_micros(time: Duration) -> i64 {
+    time.as_micros().try_into().unwrap_or(i64::MAX / 4)
 }
 
 /// For `#[serde(with = ...)]`.

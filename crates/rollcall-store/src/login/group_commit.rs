@@ -1,60 +1,124 @@
 //! The writer: one task commits for all logins of the process, and jobs that wait share a transaction.
 //!
 //! Each login commits twice: it reserves a slot before the bind, and records its end after it. A caller is answered
-//! after its commit. On PostgreSQL the writer first tries [`optimistic_commit`], then [`locking_commit`]; on SQLite, where
-//! the writer is alone anyway, always the latter.
+//! after its commit, which is made as [`commits`](super::commits) says.
+//!
+//! On PostgreSQL rows can be locked by others: by a replica that froze, for as long as the server lets it. So the writer
+//! waits for them only shortly, then does the batch tenant by tenant, and those whose rows are held go on in a lane of
+//! their own ([`lanes`](super::lanes)). Refusals have a task of their own there: they need the slower kind of commit, and
+//! a flood of them must not slow logins down.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::db::batcher::{Answer, BatchHandler, Batcher};
+use crate::db::batcher::{Answer, BatchHandler, Batcher, conclude};
 use crate::db::database::Database;
-use crate::db::dedicated_connection::{DedicatedConnection, Purpose};
 use crate::db::engine::Engine;
-use crate::error::Result;
+use crate::error::{Result, StoreError};
+use crate::login::commits::Commits;
 use crate::login::job::{Job, JobOutcome};
-use crate::login::{locking_commit, optimistic_commit};
+use crate::login::lanes::Lanes;
+
+/// How long everybody waits for a row that another session has locked. Sessions in good health hold them for a few
+/// milliseconds.
+const PATIENCE_OF_ALL: &str = "100ms";
 
 /// Commits the jobs of all logins of the process.
 pub(super) struct LoginWriter {
-    batcher: Batcher<Job>,
+    logins: Batcher<Job>,
+    /// On PostgreSQL.
+    refusals: Option<Batcher<Job>>,
+    /// On PostgreSQL.
+    lanes: Option<Arc<Lanes>>,
 }
 
 impl LoginWriter {
     pub(super) fn start(database: Arc<Database>) -> Self {
-        let connection = DedicatedConnection::new(database, Purpose::Writing);
+        let lanes = (database.engine == Engine::Postgres).then(|| Lanes::new(database.clone()));
+        let start = || {
+            Batcher::start(SharedWriter {
+                commits: Commits::new(database.clone(), PATIENCE_OF_ALL),
+                lanes: lanes.clone(),
+            })
+        };
         Self {
-            batcher: Batcher::start(Commits { connection }),
+            logins: start(),
+            refusals: lanes.is_some().then(start),
+            lanes: lanes.clone(),
         }
     }
 
     pub(super) async fn submit<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T> {
-        self.batcher.submit(job).await
+        self.logins.submit(job).await
+    }
+
+    /// Submits a job of kind [`Job::Refuse`].
+    pub(super) async fn submit_refusal<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T> {
+        self.refusals.as_ref().unwrap_or(&self.logins).submit(job).await
     }
 
     /// Commits the jobs that were submitted; later ones fail as unavailable.
     pub(super) async fn end(&self) {
-        self.batcher.end().await;
+        self.logins.end().await;
+        if let Some(refusals) = &self.refusals {
+            refusals.end().await;
+        }
+        if let Some(lanes) = &self.lanes {
+            lanes.end().await;
+        }
     }
 }
 
-struct Commits {
-    connection: DedicatedConnection,
+/// Commits for all tenants together, but for those whose rows others hold.
+struct SharedWriter {
+    commits: Commits,
+    lanes: Option<Arc<Lanes>>,
 }
 
-impl BatchHandler for Commits {
+impl BatchHandler for SharedWriter {
     type Job = Job;
     type Outcome = JobOutcome;
 
     async fn carry_out(&mut self, jobs: &[Job]) -> Result<Vec<JobOutcome>> {
-        if self.connection.engine() == Engine::Postgres
-            && let Some(outcomes) = optimistic_commit::commit(&mut self.connection, jobs).await?
-        {
-            return Ok(outcomes);
-        }
-        locking_commit::commit(&mut self.connection, jobs).await
+        self.commits.carry_out(jobs).await
     }
 
     fn answer(job: Job, outcome: Result<JobOutcome>) {
         job.answer(outcome);
+    }
+
+    async fn work(&mut self, jobs: Vec<Job>) {
+        let Some(lanes) = self.lanes.clone() else {
+            let result = self.carry_out(&jobs).await;
+            return conclude(self, jobs, result).await;
+        };
+        let jobs = lanes.take_theirs(jobs);
+        if jobs.is_empty() {
+            return;
+        }
+        match self.carry_out(&jobs).await {
+            Err(StoreError::Locked) => self.tenant_by_tenant(&lanes, jobs).await,
+            result => conclude(self, jobs, result).await,
+        }
+    }
+}
+
+impl SharedWriter {
+    async fn tenant_by_tenant(&mut self, lanes: &Arc<Lanes>, jobs: Vec<Job>) {
+        let mut tenants: BTreeMap<String, Vec<Job>> = BTreeMap::new();
+        for job in jobs {
+            tenants.entry(job.tenant().to_owned()).or_default().push(job);
+        }
+        let is_alone = tenants.len() == 1;
+        for (tenant, jobs) in tenants {
+            let result = match is_alone {
+                true => Err(StoreError::Locked),
+                false => self.carry_out(&jobs).await,
+            };
+            match result {
+                Err(StoreError::Locked) => lanes.open(tenant, jobs),
+                result => conclude(self, jobs, result).await,
+            }
+        }
     }
 }

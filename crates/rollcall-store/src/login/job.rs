@@ -1,6 +1,5 @@
 //! What logins ask the writer to commit.
 
-use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
 
 use crate::db::batcher::Answer;
@@ -17,7 +16,6 @@ pub(super) enum Job {
     Reserve {
         tenant: TenantId,
         reservations: Vec<Reservation>,
-        now: DateTime<Utc>,
         answer: Answer<Reserved>,
     },
     Finish {
@@ -38,6 +36,15 @@ pub(super) enum JobOutcome {
 }
 
 impl Job {
+    /// The tenant whose rows the job locks; empty if it is nobody's.
+    pub(super) fn tenant(&self) -> &str {
+        match self {
+            Job::Reserve { tenant, .. } => tenant.as_str(),
+            Job::Finish { finish, .. } => finish.tenant.as_ref().map_or("", TenantId::as_str),
+            Job::Refuse { refusal, .. } => refusal.tenant(),
+        }
+    }
+
     /// The counters that the job reads or changes.
     pub(super) fn keys(&self) -> Vec<Key> {
         let mut keys = self.reserved();

@@ -4,10 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use rollcall_core::id::{TenantId, UserId};
 
+use sea_orm::FromQueryResult;
+
 use crate::audit;
 use crate::db::dedicated_connection::DedicatedConnection;
 use crate::db::engine::Engine;
 use crate::db::pipeline::{PipelinedTransaction, Script};
+use crate::db::timestamp::from_micros;
 use crate::error::{Result, StoreError};
 use crate::login::job::{Job, JobOutcome, durability};
 use crate::login::refusals;
@@ -24,6 +27,11 @@ pub(super) async fn commit(connection: &mut DedicatedConnection, jobs: &[Job]) -
     }
     let outcomes = try_commit(connection, jobs, Missing::Insert).await?;
     outcomes.ok_or(StoreError::corrupt("a counter that was made is missing"))
+}
+
+#[derive(FromQueryResult)]
+struct Time {
+    now: i64,
 }
 
 /// What to do about counters that do not exist.
@@ -43,6 +51,7 @@ async fn try_commit(
 ) -> Result<Option<Vec<JobOutcome>>> {
     let engine = connection.engine();
     let mut reads = Script::of_reads(engine);
+    let time = reads.push(|engine, _| Ok(Some((format!("SELECT {} AS now", engine.now()), Vec::new()))))?;
     if missing == Missing::Insert {
         let wanted = jobs.iter().flat_map(Job::reserved).collect();
         reads.push(|_, _| Ok(counter_rows::insert_missing(&wanted)))?;
@@ -52,7 +61,10 @@ async fn try_commit(
     let expected = jobs.iter().filter_map(Job::expected);
     let revisions = reads.push(|engine, first| Ok(select_revisions(expected, engine, first)))?;
     let (mut tx, found) = PipelinedTransaction::begin(connection, durability(jobs), reads).await?;
+    let time: Option<Time> = found.rows(time)?.pop();
+    let time = time.ok_or(StoreError::corrupt("the database does not tell the time"))?;
     let mut snapshot = Snapshot {
+        now: from_micros(time.now)?,
         counters: Counters::new(counter_rows::read(found.rows(counters)?)?),
         changed: HashMap::new(),
     };

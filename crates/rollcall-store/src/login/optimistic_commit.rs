@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 
 use crate::audit;
 use crate::db::dedicated_connection::DedicatedConnection;
 use crate::db::engine::Engine;
 use crate::db::pipeline::Durability;
+use crate::db::timestamp::from_micros;
 use crate::error::{Result, StoreError};
 use crate::login::job::{Job, JobOutcome, durability};
 use crate::login::snapshot::Snapshot;
@@ -30,10 +32,11 @@ pub(super) async fn commit(
     if jobs.iter().any(|job| job.refusal().is_some()) {
         return Ok(None);
     }
-    let Some(counters) = read_counters(connection, jobs).await? else {
+    let Some((counters, now)) = read_counters(connection, jobs).await? else {
         return Ok(None);
     };
     let mut snapshot = Snapshot {
+        now,
         counters,
         // If one has changed, the statement writes nothing.
         changed: HashMap::new(),
@@ -78,9 +81,12 @@ pub(super) async fn commit(
     Ok(ok.then_some(outcomes))
 }
 
-/// Reads the counters. `None` if there are none: the connection may have been lost since it was last used, and only a
-/// read can be sent again.
-async fn read_counters(connection: &mut DedicatedConnection, jobs: &[Job]) -> Result<Option<Counters>> {
+/// Reads the counters, and the database's time. `None` if there are none: the connection may have been lost since it was
+/// last used, and only a read can be sent again.
+async fn read_counters(
+    connection: &mut DedicatedConnection,
+    jobs: &[Job],
+) -> Result<Option<(Counters, DateTime<Utc>)>> {
     let keys: BTreeSet<Key> = jobs.iter().flat_map(Job::keys).collect();
     let Some(query) = counter_rows::select(&keys, Engine::Postgres, 1) else {
         return Ok(None);
@@ -88,6 +94,12 @@ async fn read_counters(connection: &mut DedicatedConnection, jobs: &[Job]) -> Re
     let found = connection.send_first(vec![query]).await?;
     let rows = found.iter().flatten();
     let rows = rows.map(|row| CounterRow::from_query_result(row, ""));
-    let rows = rows.collect::<std::result::Result<_, _>>()?;
-    Ok(Some(Counters::new(counter_rows::read(rows)?)))
+    let rows: Vec<CounterRow> = rows.collect::<std::result::Result<_, _>>()?;
+    let Some(now) = rows.iter().map(|row| row.now).max() else {
+        return Ok(None);
+    };
+    Ok(Some((
+        Counters::new(counter_rows::read(rows)?),
+        from_micros(now)?,
+    )))
 }

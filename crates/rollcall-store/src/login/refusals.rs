@@ -23,6 +23,10 @@ use crate::login::soft_lock::rows::{Key, key};
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
 
+/// In place of a tenant, for attempts that name nobody.
+const NO_TENANT: &str = "";
+/// Groups of client addresses in which attempts that name nobody are counted.
+const ADDRESS_GROUPS: u32 = 16;
 /// Most floods that become events in one transaction.
 const MAX_FLOODS: u32 = 500;
 
@@ -63,7 +67,24 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(tenant: &TenantId, subject: &ThrottleSubject, event: NewAuditEvent) -> Self {
-        let (tenant, mut subject) = key(tenant, subject);
+        Self::counted_by(key(tenant, subject), event)
+    }
+
+    /// One that names nobody. Any number of client addresses are as many groups at most, and a single one that floods
+    /// hides few others.
+    pub(super) fn of_nobody(event: NewAuditEvent) -> Self {
+        let address = match &event.kind {
+            AuditKind::Login { client_address, .. } => client_address.as_deref(),
+            AuditKind::Change { .. } => None,
+        };
+        let group = address.map(|address| fnv1a(address) % ADDRESS_GROUPS);
+        let group = group.map_or("none".to_owned(), |group| group.to_string());
+        let AuditCaller { name, credential } = &event.caller;
+        let subject = format!("nobody/{group}/{} {name}/{credential}", name.len());
+        Self::counted_by((NO_TENANT.to_owned(), subject.replace('\0', "\u{fffd}")), event)
+    }
+
+    fn counted_by((tenant, mut subject): Key, event: NewAuditEvent) -> Self {
         // Refusals with another reason are a flood of their own.
         if let AuditKind::Login { reason, .. } = &event.kind {
             subject = format!("{subject} {}", reason.as_str());
@@ -73,6 +94,17 @@ impl Refusal {
             event,
         }
     }
+
+    /// The tenant; empty if it is nobody's.
+    pub(super) fn tenant(&self) -> &str {
+        &self.key.0
+    }
+}
+
+/// Spreads addresses over the groups; the same on all replicas.
+fn fnv1a(address: &str) -> u32 {
+    let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(16_777_619);
+    address.bytes().fold(2_166_136_261, step)
 }
 
 #[derive(FromQueryResult)]
@@ -166,10 +198,13 @@ impl Row {
                 since: from_micros(self.first_time)?,
             });
         }
-        let tenant = TenantId::parse(&self.tenant).ok_or(StoreError::corrupt("a stored id is malformed"))?;
+        let tenant = match self.tenant.as_str() {
+            NO_TENANT => None,
+            id => Some(TenantId::parse(id).ok_or(StoreError::corrupt("a stored id is malformed"))?),
+        };
         Ok(NewAuditEvent {
             time: from_micros(self.last_time)?,
-            tenant: Some(tenant),
+            tenant,
             caller: AuditCaller {
                 name: self.caller,
                 credential: self.credential,

@@ -3,26 +3,25 @@
 //! The outcome of a login is not kept with its request id, because nothing that is derived from a password is stored. And
 //! without that, a repeat cannot be told from another attempt with the same id.
 
-use chrono::{DateTime, Utc};
+use std::time::Duration;
 
 use crate::db::database::Database;
 use crate::db::query::text;
-use crate::db::timestamp::to_micros;
+use crate::db::timestamp::in_micros;
 use crate::error::Result;
 use crate::store::Store;
 
-/// Takes a request, unless somebody has it whose time is not over; true if it was taken.
-pub(super) async fn claim(
-    database: &Database,
-    request: &str,
-    expires: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<bool> {
-    let sql = "INSERT INTO login_requests (request, expire_time) VALUES ($1, $2)
+/// Takes a request, unless somebody has it whose time is not over; true if it was taken. Time is the database's: by the
+/// clock of one replica, what another one took might be over.
+pub(super) async fn claim(database: &Database, request: &str, time: Duration) -> Result<bool> {
+    let sql = format!(
+        "INSERT INTO login_requests (request, expire_time) VALUES ($1, {now} + $2)
         ON CONFLICT (request) DO UPDATE SET expire_time = excluded.expire_time
-            WHERE login_requests.expire_time <= $3";
-    let values = vec![text(request), to_micros(expires).into(), to_micros(now).into()];
-    Ok(database.write(sql, values).await? > 0)
+            WHERE login_requests.expire_time <= {now}",
+        now = database.engine.now()
+    );
+    let values = vec![text(request), in_micros(time).into()];
+    Ok(database.write(&sql, values).await? > 0)
 }
 
 /// Gives a request back.
@@ -33,13 +32,14 @@ pub(super) async fn release(database: &Database, request: &str) -> Result<()> {
 }
 
 impl Store {
-    /// Deletes requests that expired before `now`, at most `limit`. Returns how many. Global by nature.
-    pub async fn delete_old_login_requests(&self, now: DateTime<Utc>, limit: u32) -> Result<u64> {
+    /// Deletes requests whose time is over, at most `limit`. Returns how many. Global by nature.
+    pub async fn delete_old_login_requests(&self, limit: u32) -> Result<u64> {
         let sql = format!(
             "DELETE FROM login_requests WHERE request IN (
-                SELECT request FROM login_requests WHERE expire_time <= $1 ORDER BY expire_time LIMIT {limit})
-                AND expire_time <= $1"
+                SELECT request FROM login_requests WHERE expire_time <= {now} ORDER BY expire_time LIMIT {limit})
+                AND expire_time <= {now}",
+            now = self.inner.database.engine.now()
         );
-        self.inner.database.write(&sql, vec![to_micros(now).into()]).await
+        self.inner.database.write(&sql, vec![]).await
     }
 }

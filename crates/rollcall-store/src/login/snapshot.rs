@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use rollcall_core::id::{TenantId, UserId};
 
 use crate::audit::NewAuditEvent;
@@ -12,6 +13,8 @@ use crate::login::target::LoginTarget;
 
 /// What was read to decide a batch of jobs.
 pub(super) struct Snapshot {
+    /// The database's time.
+    pub(super) now: DateTime<Utc>,
     pub(super) counters: Counters,
     /// The targets that are not what a job expects, as they are now; `None` if the user is gone.
     pub(super) changed: HashMap<(TenantId, UserId), Option<LoginTarget>>,
@@ -31,11 +34,8 @@ impl Snapshot {
         let mut events = Vec::new();
         let outcomes = jobs.iter().map(|job| match job {
             Job::Reserve {
-                tenant,
-                reservations,
-                now,
-                ..
-            } => JobOutcome::Reserved(self.counters.reserve(tenant, reservations, *now)),
+                tenant, reservations, ..
+            } => JobOutcome::Reserved(self.counters.reserve(tenant, reservations, self.now)),
             Job::Finish { finish, .. } => {
                 let outcome = self.compare(finish);
                 if !matches!(outcome, FinishOutcome::TargetChanged(_)) {
@@ -69,7 +69,7 @@ impl Snapshot {
         };
         self.counters.settle(tenant, &finish.slots, finish.settlement);
         if let Some(user_at) = &finish.proven_at {
-            self.counters.prove(tenant, user_at, finish.audit.time);
+            self.counters.prove(tenant, user_at, self.now);
         }
     }
 }

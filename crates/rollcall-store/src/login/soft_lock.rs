@@ -4,6 +4,8 @@
 pub(super) mod counters;
 pub(super) mod rows;
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::id::{TenantId, UserId};
 use rollcall_core::throttle::{Slot, ThrottlePolicy, ThrottleState, ThrottleSubject};
@@ -12,7 +14,7 @@ use sea_orm::{FromQueryResult, Value};
 use crate::audit::{self, NewAuditEvent};
 use crate::db::engine::Engine;
 use crate::db::query::{execute, rows, text};
-use crate::db::timestamp::to_micros;
+use crate::db::timestamp::{from_micros, in_micros};
 use crate::error::Result;
 use crate::store::Store;
 
@@ -67,13 +69,13 @@ pub enum Reserved {
 
 impl Store {
     /// Forgets a user's failures and reserved slots, at all addresses. Does not forget which addresses are known to be the
-    /// user's. Returns the highest count, if there was anything to forget.
+    /// user's. Returns the highest count, if there was anything to forget, and the database's time.
     pub async fn unlock_user(
         &self,
         tenant: &TenantId,
         user: UserId,
         record: &NewAuditEvent,
-    ) -> Result<Option<ThrottleState>> {
+    ) -> Result<Option<(ThrottleState, DateTime<Utc>)>> {
         let (tenant, subject) = key(tenant, &ThrottleSubject::User(user));
         let engine = self.inner.database.engine;
         // SQLite uses the index for a GLOB, PostgreSQL for a LIKE.
@@ -83,7 +85,10 @@ impl Store {
         };
         let of_user = vec![tenant.as_str().into(), text(&subject)];
         let at_addresses: Vec<Value> = vec![tenant.as_str().into(), text(&at_addresses)];
-        let columns = "tenant, subject, window_start, last_time, failures, reserved, proven_time";
+        let columns = format!(
+            "tenant, subject, window_start, last_time, failures, reserved, proven_time, {} AS now",
+            engine.now()
+        );
         let tx = self.inner.database.begin().await?;
         // The row goes, so that attempts under way settle nothing.
         let sql =
@@ -102,22 +107,24 @@ impl Store {
         execute(&tx, &sql, at_addresses).await?;
         audit::insert(&tx, std::iter::once(record)).await?;
         tx.commit().await?;
-        let forgotten: Vec<ThrottleState> = forgotten
+        let forgotten: Vec<_> = forgotten
             .into_iter()
-            .map(CounterRow::into_domain)
+            .map(|row| Ok((from_micros(row.now)?, row.into_domain()?)))
             .collect::<Result<_>>()?;
         let count = |state: &ThrottleState| state.failures.saturating_add(state.reserved);
-        let counted = forgotten.into_iter().filter(|state| count(state) > 0);
-        Ok(counted.max_by_key(count))
+        let counted = forgotten.into_iter().filter(|(_, state)| count(state) > 0);
+        let most = counted.max_by_key(|(_, state)| count(state));
+        Ok(most.map(|(now, state)| (state, now)))
     }
 
-    /// Deletes counters whose last attempt was before `before`, at most `limit`; returns how many. Global by
-    /// nature. `before` must lie further back than the longest window and the longest lock.
-    pub async fn delete_old_throttles(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
+    /// Deletes counters whose last attempt is so long ago, at most `limit`; returns how many. Global by nature. `age` must
+    /// be longer than the longest window and the longest lock.
+    pub async fn delete_old_throttles(&self, age: Duration, limit: u32) -> Result<u64> {
         let database = &self.inner.database;
-        let old = to_micros(before);
+        let (old, now) = (in_micros(age), database.engine.now());
         // Counters change at every login, so they have no index by age. This scan locks nothing.
-        let sql = format!("SELECT tenant, subject FROM login_throttles WHERE last_time < $1 LIMIT {limit}");
+        let sql =
+            format!("SELECT tenant, subject FROM login_throttles WHERE last_time < {now} - $1 LIMIT {limit}");
         let found: Vec<OldKey> = rows(&database.reader, &sql, vec![old.into()]).await?;
         let keys = found.into_iter().map(|key| (key.tenant, key.subject)).collect();
         let Some((source, cells)) = keys_source(&keys, database.engine, 2) else {
@@ -126,7 +133,7 @@ impl Store {
         let tx = database.begin().await?;
         let sql = format!(
             "DELETE FROM login_throttles
-            WHERE last_time < $1 AND (tenant, subject) IN (SELECT tenant, subject FROM {source})"
+            WHERE last_time < {now} - $1 AND (tenant, subject) IN (SELECT tenant, subject FROM {source})"
         );
         let values = std::iter::once(old.into()).chain(cells).collect();
         let deleted = execute(&tx, &sql, values).await?;

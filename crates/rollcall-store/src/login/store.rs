@@ -1,14 +1,13 @@
 //! The handle through which the gateway uses this folder. Its methods are in the order of a login's steps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
 use rollcall_core::identifier::normalize;
 use rollcall_core::throttle::ThrottleSubject;
 
 use crate::audit::NewAuditEvent;
-use crate::db::timestamp::to_stored;
 use crate::error::Result;
 use crate::login::cache::{LoginCache, LoginConfig};
 use crate::login::finish::{FinishLogin, FinishOutcome};
@@ -49,15 +48,10 @@ impl LoginStore {
         }
     }
 
-    /// Takes a request id, until `expires`, for the caller to carry out. False if another caller has it. `request` is a
-    /// keyed hash.
-    pub async fn claim_request(
-        &self,
-        request: &str,
-        expires: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<bool> {
-        request_ids::claim(&self.inner.store.inner.database, request, expires, now).await
+    /// Takes a request id, for so long, for the caller to carry out. False if another caller has it. `request` is a keyed
+    /// hash.
+    pub async fn claim_request(&self, request: &str, time: Duration) -> Result<bool> {
+        request_ids::claim(&self.inner.store.inner.database, request, time).await
     }
 
     /// Gives a request id back whose request came to nothing, so that it may be repeated.
@@ -85,18 +79,16 @@ impl LoginStore {
         self.inner.cache.config(&self.inner.store, tenant, sync).await
     }
 
-    /// Takes a slot for each subject, or none at all. Committed when it returns.
-    pub async fn reserve(
-        &self,
-        tenant: &TenantId,
-        reservations: &[Reservation],
-        now: DateTime<Utc>,
-    ) -> Result<Reserved> {
-        let (tenant, reservations, now) = (tenant.clone(), reservations.to_vec(), to_stored(now));
+    /// Takes a slot for each subject, or none at all. Committed when it returns. Counts by the database's clock, so that
+    /// all replicas agree how long ago a failure was.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended`, `Locked`: nothing was written.
+    pub async fn reserve(&self, tenant: &TenantId, reservations: &[Reservation]) -> Result<Reserved> {
+        let (tenant, reservations) = (tenant.clone(), reservations.to_vec());
         let job = |answer| Job::Reserve {
             tenant,
             reservations,
-            now,
             answer,
         };
         self.inner.writer.submit(job).await
@@ -107,7 +99,7 @@ impl LoginStore {
     /// when it returns; if it fails, the caller must not answer.
     ///
     /// # Errors
-    /// `Unavailable`; `Contended`. Nothing was written, or, if the connection broke during the commit, perhaps
+    /// `Unavailable`, `Contended`, `Locked`. Nothing was written, or, if the connection broke during the commit, perhaps
     /// everything was.
     pub async fn finish(&self, finish: FinishLogin) -> Result<FinishOutcome> {
         let finish = Box::new(finish);
@@ -125,10 +117,21 @@ impl LoginStore {
         subject: &ThrottleSubject,
         event: NewAuditEvent,
     ) -> Result<()> {
-        let refusal = Box::new(Refusal::new(tenant, subject, event));
+        self.refuse(Refusal::new(tenant, subject, event)).await
+    }
+
+    /// Audits an attempt that was refused before anybody knew whose it is. Those of one caller with one reason are counted
+    /// together, by a few groups of client addresses; an event has the last address of its group. Committed when it
+    /// returns; if it fails, the caller must not answer.
+    pub async fn record_refusal_of_nobody(&self, event: NewAuditEvent) -> Result<()> {
+        self.refuse(Refusal::of_nobody(event)).await
+    }
+
+    async fn refuse(&self, refusal: Refusal) -> Result<()> {
+        let refusal = Box::new(refusal);
         self.inner
             .writer
-            .submit(|answer| Job::Refuse { refusal, answer })
+            .submit_refusal(|answer| Job::Refuse { refusal, answer })
             .await
     }
 

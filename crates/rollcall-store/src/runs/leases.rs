@@ -11,6 +11,7 @@ use sea_orm::ConnectionTrait;
 
 use crate::db::engine::Engine;
 use crate::db::query::{execute, scalar, text};
+use crate::db::timestamp::in_micros;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
 
@@ -104,7 +105,7 @@ impl Store {
         );
         // An empty holder marks a lease that was given up.
         let holder = if holder.is_empty() { "unnamed" } else { holder };
-        let values = vec![name.0.as_str().into(), text(holder), micros(ttl).into()];
+        let values = vec![name.0.as_str().into(), text(holder), in_micros(ttl).into()];
         let number: Option<i64> = scalar(&tx, &sql, values).await?;
         tx.commit().await?;
         Ok(number.map(|number| LeaseToken {
@@ -122,7 +123,7 @@ impl Store {
         let sql = format!(
             "UPDATE leases SET expire_time = {now} + $3 WHERE name = $1 AND token = $2 AND holder <> ''"
         );
-        self.change_lease(&sql, token, vec![micros(ttl).into()]).await
+        self.change_lease(&sql, token, vec![in_micros(ttl).into()]).await
     }
 
     /// Gives a lease up; the token is worthless afterwards.
@@ -150,7 +151,7 @@ impl Store {
 
 /// The condition that a lease of this table, or alias, is nobody's any more.
 pub(crate) fn is_over(engine: Engine, table: &str) -> String {
-    let (now, far) = (engine.now(), micros(BEYOND_ALL));
+    let (now, far) = (engine.now(), in_micros(BEYOND_ALL));
     format!("({table}.expire_time <= {now} OR {table}.expire_time > {now} + {far})")
 }
 
@@ -172,8 +173,4 @@ pub(crate) async fn require_lease(
     } else {
         Err(StoreError::LeaseLost)
     }
-}
-
-fn micros(duration: Duration) -> i64 {
-    duration.as_micros().try_into().unwrap_or(i64::MAX / 4)
 }

@@ -234,7 +234,7 @@ async fn a_life(store: &Store, lease: &LeaseToken) {
         own: None,
     };
     let logins = LoginStore::open(store);
-    logins.reserve(&acme(), &[wanted], at(6)).await.unwrap();
+    logins.reserve(&acme(), &[wanted]).await.unwrap();
     logins.close().await;
 }
 

@@ -22,6 +22,7 @@ mod key_check;
 mod key_rotation;
 mod login {
     mod commit;
+    mod held_rows;
     mod refusals;
     mod request_ids;
     mod soft_lock;

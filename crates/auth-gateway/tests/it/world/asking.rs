@@ -40,10 +40,43 @@ impl<S> World<S> {
         kinds.into_iter().filter_map(in_words).collect()
     }
 
-    /// The same of those that belong to no tenant.
+    /// How long the soft lock makes an attempt through a gateway wait, in seconds.
+    pub(crate) async fn wait(&self, gateway: usize, request: AuthenticateRequest) -> i64 {
+        let mut auth = AuthServiceClient::new(self.channel(gateway));
+        let answer = auth.authenticate(request).await.unwrap().into_inner();
+        match answer.outcome.unwrap() {
+            Outcome::Denial(denial) => denial.retry_after.unwrap().seconds,
+            Outcome::Authenticated(_) => panic!("it was let in"),
+        }
+    }
+
+    /// The same of those that belong to no tenant, sorted; those that are counted together too.
     pub(crate) async fn early_audit(&self) -> Vec<String> {
+        self.store.audit_refusals(super::now()).await.unwrap();
         let kinds = self.audited(None).await;
-        kinds.into_iter().filter_map(in_words).collect()
+        let each = kinds.into_iter().flat_map(|kind| {
+            let attempts = match &kind {
+                AuditKind::Login {
+                    flood: Some(flood), ..
+                } => flood.attempts,
+                _ => 1,
+            };
+            vec![kind; usize::try_from(attempts).unwrap()]
+        });
+        let mut told: Vec<String> = each.filter_map(in_words).collect();
+        told.sort();
+        told
+    }
+
+    /// The client addresses of login attempts that belong to no tenant, from the oldest event to the newest.
+    pub(crate) async fn early_clients(&self) -> Vec<Option<String>> {
+        self.store.audit_refusals(super::now()).await.unwrap();
+        let client = |kind| match kind {
+            AuditKind::Login { client_address, .. } => Some(client_address),
+            AuditKind::Change { .. } => None,
+        };
+        let kinds = self.audited(None).await;
+        kinds.into_iter().filter_map(client).collect()
     }
 
     /// What the audit log keeps of logins that name nobody.

@@ -23,7 +23,7 @@ use rollcall_runtime::config::{Loaded, Sources, load};
 use rollcall_runtime::health::Health;
 use rollcall_runtime::server::GrpcServer;
 use rollcall_store::{DirectoryUpdate, Keyring, NewSecrets, Recorded, Store, StoreOptions};
-use rollcall_testkit::{ScriptedLdap, Slapd, SlapdBuilder, TestCa, TestDatabase};
+use rollcall_testkit::{IdleSession, ScriptedLdap, Slapd, SlapdBuilder, TestCa, TestDatabase};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -208,12 +208,21 @@ impl<S> World<S> {
 
     /// Another gateway over the same store; returns its number.
     pub(crate) async fn start_gateway(&mut self, settings: &[(&str, &str)]) -> usize {
+        self.start(settings, Clock::System).await
+    }
+
+    /// One whose clock shows another time.
+    pub(crate) async fn start_gateway_at(&mut self, clock: Clock) -> usize {
+        self.start(&[], clock).await
+    }
+
+    async fn start(&mut self, settings: &[(&str, &str)], clock: Clock) -> usize {
         let stop = CancellationToken::new();
         let loaded = self.settings(settings);
         let server = GrpcServer::bind(&loaded.shared).await.unwrap();
         let address = server.local_address();
         let health = Health::new(&[]).await;
-        let gateway = Gateway::open(loaded.shared, loaded.own, Clock::System, stop.clone()).await;
+        let gateway = Gateway::open(loaded.shared, loaded.own, clock, stop.clone()).await;
         let gateway = gateway.unwrap_or_else(|failure| panic!("{failure:?}"));
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -373,6 +382,17 @@ impl<S> World<S> {
     /// Executes SQL behind the gateways' backs, on PostgreSQL.
     pub(crate) fn sql(&self, text: &str) {
         self.database.as_ref().unwrap().sql(text).unwrap();
+    }
+
+    /// The answer to a query on PostgreSQL, as text.
+    pub(crate) fn query(&self, text: &str) -> String {
+        let found = self.database.as_ref().unwrap().sql(text).unwrap();
+        found.trim().to_owned()
+    }
+
+    /// A session on PostgreSQL that executes this and then does nothing.
+    pub(crate) fn hold(&self, text: &str) -> IdleSession {
+        self.database.as_ref().unwrap().hold(text).unwrap()
     }
 
     /// Every byte that the gateway's database holds.

@@ -37,6 +37,8 @@ pub(in crate::login) struct CounterRow {
     reserved: i64,
     /// Zero if never.
     proven_time: i64,
+    /// The database's time when it was read.
+    pub(in crate::login) now: i64,
 }
 
 impl CounterRow {
@@ -82,8 +84,9 @@ pub(in crate::login) fn select(keys: &BTreeSet<Key>, engine: Engine, first: usiz
     let condition = "c.tenant = input.tenant AND c.subject = input.subject";
     let look_up = engine.look_up("login_throttles", "c", condition);
     let sql = format!(
-        "SELECT c.tenant, c.subject, c.window_start, c.last_time, c.failures, c.reserved, c.proven_time
-        FROM {source} {look_up}"
+        "SELECT c.tenant, c.subject, c.window_start, c.last_time, c.failures, c.reserved, c.proven_time, {now} AS now
+        FROM {source} {look_up}",
+        now = engine.now()
     );
     Some((sql, cells))
 }

@@ -281,7 +281,7 @@ async fn a_login_that_has_to_be_judged_again_keeps_its_slot(engine: Engine) {
         shared: None,
         own: None,
     }];
-    let reserve = async || store.logins.reserve(&acme(), &one, at(1)).await.unwrap();
+    let reserve = async || store.logins.reserve(&acme(), &one).await.unwrap();
     let Reserved::Taken(slots) = reserve().await else {
         panic!("no slot");
     };
@@ -320,7 +320,7 @@ async fn a_block_just_before_the_end_is_written_decides_on_postgresql() {
         shared: None,
         own: None,
     }];
-    let Reserved::Taken(slots) = far.logins.reserve(&acme(), &reservation, at(1)).await.unwrap() else {
+    let Reserved::Taken(slots) = far.logins.reserve(&acme(), &reservation).await.unwrap() else {
         panic!("no slot");
     };
     let finish = FinishLogin {
@@ -364,7 +364,7 @@ async fn a_finished_login_settles_its_slots(engine: Engine) {
         (Settlement::Failure, true),
         (Settlement::Failure, false),
     ] {
-        let Reserved::Taken(slots) = store.logins.reserve(&acme(), &reservation, at(1)).await.unwrap() else {
+        let Reserved::Taken(slots) = store.logins.reserve(&acme(), &reservation).await.unwrap() else {
             panic!("no slot");
         };
         let finish = FinishLogin {
@@ -373,7 +373,7 @@ async fn a_finished_login_settles_its_slots(engine: Engine) {
             ..finish("x", None)
         };
         store.logins.finish(finish).await.unwrap();
-        let left = store.logins.reserve(&acme(), &reservation, at(1)).await.unwrap();
+        let left = store.logins.reserve(&acme(), &reservation).await.unwrap();
         match left {
             Reserved::Taken(slots) => {
                 assert!(free, "a failure too many");
@@ -433,8 +433,7 @@ async fn many_logins_at_once_all_end(engine: Engine) {
                     shared: None,
                     own: None,
                 }];
-                let Reserved::Taken(slots) =
-                    store.logins.reserve(&acme(), &reservation, at(1)).await.unwrap()
+                let Reserved::Taken(slots) = store.logins.reserve(&acme(), &reservation).await.unwrap()
                 else {
                     panic!("no slot");
                 };

@@ -10,6 +10,7 @@ use crate::fixture::*;
 on_both! {
     a_flood_is_one_event_that_counts_what_was_answered,
     replicas_make_events_of_a_flood_once,
+    a_flood_that_names_nobody_is_a_few_events_that_count_it,
 }
 
 fn refused(seconds: i64, user: u128) -> NewAuditEvent {
@@ -118,4 +119,76 @@ async fn replicas_make_events_of_a_flood_once(engine: Engine) {
             .sum();
         assert_eq!(counted, 40, "of user {user}");
     }
+}
+
+async fn a_flood_that_names_nobody_is_a_few_events_that_count_it(engine: Engine) {
+    let stores = [engine.gateway().await, engine.gateway().await];
+    let nobody = |number: u64, caller: &str, reason: OwnReason| {
+        let mut event = refused(0, 1);
+        event.tenant = None;
+        event.caller = caller.into();
+        if let AuditKind::Login {
+            reason: why,
+            user,
+            client_address,
+            ..
+        } = &mut event.kind
+        {
+            *why = reason.into();
+            *user = None;
+            *client_address = Some(format!("2001:db8::{number:x}"));
+        }
+        event
+    };
+    // Each from an address of its own.
+    for chunk in 0..20 {
+        let attempts = (0..500).map(|number| {
+            let event = nobody(chunk * 500 + number, "product", OwnReason::RepeatedRequest);
+            stores[number as usize % 2].logins.record_refusal_of_nobody(event)
+        });
+        for told in futures::future::join_all(attempts).await {
+            told.unwrap();
+        }
+    }
+    for (caller, reason) in [
+        ("portal", OwnReason::RepeatedRequest),
+        ("product", OwnReason::AmbiguousLogin),
+    ] {
+        let event = nobody(1, caller, reason);
+        stores[0].logins.record_refusal_of_nobody(event).await.unwrap();
+    }
+    stores[0].audit_refusals(at(1)).await.unwrap();
+    let found = stores[0]
+        .list_audit(None, &AuditFilter::default(), &PageRequest::first(100))
+        .await
+        .unwrap();
+    let mut counted = 0;
+    for event in &found.items {
+        assert_eq!(event.tenant, None);
+        let AuditKind::Login {
+            client_address,
+            flood,
+            ..
+        } = &event.kind
+        else {
+            panic!("no login");
+        };
+        let address = client_address.as_ref().unwrap();
+        assert!(address.starts_with("2001:db8::"), "{address}");
+        counted += flood.map_or(1, |flood| flood.attempts);
+    }
+    assert_eq!(counted, 10_002, "none is lost");
+    assert_eq!(
+        found.items.len(),
+        2 * 16 + 2,
+        "16 groups, each with a first one and a count"
+    );
+    let of = |name: &str| {
+        found
+            .items
+            .iter()
+            .filter(|event| event.caller.name == name)
+            .count()
+    };
+    assert_eq!((of("portal"), of("product")), (1, 33));
 }

@@ -62,12 +62,7 @@ async fn log_in(store: &Gateway, login: &str) {
         shared: None,
         own: None,
     });
-    let Reserved::Taken(slots) = store
-        .logins
-        .reserve(&acme(), &reservations, at(20))
-        .await
-        .unwrap()
-    else {
+    let Reserved::Taken(slots) = store.logins.reserve(&acme(), &reservations).await.unwrap() else {
         panic!("no slot");
     };
     let audit = NewAuditEvent {

@@ -1,0 +1,152 @@
+//! Lanes of their own for tenants whose rows another session holds, on PostgreSQL. Nobody else waits for them, and they
+//! wait for nobody else.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::db::batcher::{BatchHandler, MAX_BATCH, conclude};
+use crate::db::database::Database;
+use crate::error::StoreError;
+use crate::login::commits::Commits;
+use crate::login::job::Job;
+
+/// How long a lane waits for a row. Well below the time that a login may take, so that its caller is told.
+const PATIENCE: &str = "2s";
+/// Most lanes of a process, since each has a connection. The jobs of one more tenant fail at once.
+const MAX_LANES: usize = 8;
+/// After a failure a lane stays open for this long, so that the tenant's next job does not try everybody's patience.
+const KEPT_OPEN: Duration = Duration::from_secs(5);
+
+/// The lanes of a process.
+pub(super) struct Lanes {
+    database: Arc<Database>,
+    lanes: Mutex<HashMap<String, Lane>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+enum Lane {
+    Open(Sender<Job>),
+    /// There were too many.
+    Full {
+        until: Instant,
+    },
+}
+
+impl Lanes {
+    pub(super) fn new(database: Arc<Database>) -> Arc<Self> {
+        Arc::new(Self {
+            database,
+            lanes: Mutex::default(),
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// Takes the jobs of tenants that have a lane, and returns those of all others.
+    pub(super) fn take_theirs(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let mut lanes = self.lanes.lock();
+        if lanes.is_empty() {
+            return jobs;
+        }
+        let now = Instant::now();
+        lanes.retain(|_, lane| !matches!(lane, Lane::Full { until } if *until <= now));
+        let mut others = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            match lanes.get(job.tenant()) {
+                None => others.push(job),
+                Some(lane) => lane.send(job),
+            }
+        }
+        others
+    }
+
+    /// Opens a lane for a tenant, with these jobs to begin with.
+    pub(super) fn open(self: &Arc<Self>, tenant: String, jobs: Vec<Job>) {
+        let mut lanes = self.lanes.lock();
+        let is_full = lanes.len() >= MAX_LANES;
+        let lane = match lanes.entry(tenant) {
+            // Logins and refusals may find out at the same time.
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(entry) if is_full => {
+                tracing::error!(
+                    tenant = entry.key(),
+                    "too many tenants' logins wait for rows that other sessions hold"
+                );
+                let until = Instant::now() + KEPT_OPEN;
+                entry.insert(Lane::Full { until })
+            }
+            Entry::Vacant(entry) => {
+                tracing::warn!(
+                    tenant = entry.key(),
+                    "another session holds rows of this tenant's logins: they wait, and nobody else does"
+                );
+                let (sender, queue) = mpsc::channel(MAX_BATCH * 4);
+                let lane = work(Arc::clone(self), entry.key().clone(), queue);
+                let mut tasks = self.tasks.lock();
+                while tasks.try_join_next().is_some() {}
+                tasks.spawn(lane);
+                entry.insert(Lane::Open(sender))
+            }
+        };
+        for job in jobs {
+            lane.send(job);
+        }
+    }
+
+    /// Waits for the jobs in the lanes. To be called when nobody opens lanes any more.
+    pub(super) async fn end(&self) {
+        self.lanes.lock().clear();
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.join_all().await;
+    }
+}
+
+impl Lane {
+    fn send(&self, job: Job) {
+        let refused = match self {
+            Lane::Open(sender) => sender
+                .try_send(job)
+                .err()
+                .map(mpsc::error::TrySendError::into_inner),
+            Lane::Full { .. } => Some(job),
+        };
+        if let Some(job) = refused {
+            job.answer(Err(StoreError::Locked));
+        }
+    }
+}
+
+/// Does the jobs of one tenant, until there are none.
+async fn work(lanes: Arc<Lanes>, tenant: String, mut queue: Receiver<Job>) {
+    let mut commits = Commits::new(lanes.database.clone(), PATIENCE);
+    let mut jobs = Vec::new();
+    let mut failed = false;
+    loop {
+        if failed {
+            let _ = timeout(KEPT_OPEN, queue.recv_many(&mut jobs, MAX_BATCH)).await;
+        }
+        while jobs.len() < MAX_BATCH
+            && let Ok(job) = queue.try_recv()
+        {
+            jobs.push(job);
+        }
+        if !jobs.is_empty() {
+            let batch = std::mem::take(&mut jobs);
+            let result = commits.carry_out(&batch).await;
+            failed = matches!(result, Err(StoreError::Locked));
+            conclude(&mut commits, batch, result).await;
+            continue;
+        }
+        let mut lanes = lanes.lanes.lock();
+        if queue.is_empty() {
+            lanes.remove(&tenant);
+            return;
+        }
+    }
+}
