@@ -22,6 +22,7 @@ pub mod entry;
 pub mod erasure;
 pub mod error;
 pub mod event;
+pub mod exclusions;
 pub mod external_id;
 pub mod field;
 pub mod filter;

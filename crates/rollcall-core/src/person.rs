@@ -15,6 +15,8 @@ pub enum Nobody {
     Alias,
     /// What FreeIPA shows old clients of a person who has an entry elsewhere, with the same login.
     Shadow,
+    /// The entry of a person who was erased and is not to be taken again.
+    Excluded,
 }
 
 impl Nobody {
@@ -23,6 +25,7 @@ impl Nobody {
         match self {
             Self::Alias => "an alias of another entry",
             Self::Shadow => "a copy in FreeIPA's cn=compat of an entry elsewhere",
+            Self::Excluded => "the entry of a person who was erased and is on the exclusion list",
         }
     }
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use crate::dialect::Dialect;
 use crate::dn::MAX_ENTRY_DN_BYTES;
 use crate::entry::Entry;
+use crate::exclusions::Exclusions;
 use crate::external_id::{ExternalId, ExternalIdProblem, IdKind};
 use crate::id_choice;
 use crate::issue::{Issue, IssueKind};
@@ -21,6 +22,8 @@ pub struct EntryReader {
     /// Attributes of the account's state that may not be read.
     hidden: Vec<&'static str>,
     mapping: Mapping,
+    /// Whose entries are nobody's.
+    exclusions: Exclusions,
 }
 
 impl EntryReader {
@@ -31,6 +34,7 @@ impl EntryReader {
             id_kinds: id_choice::candidates(dialect, id_attribute),
             hidden: Vec::new(),
             mapping,
+            exclusions: Exclusions::default(),
         }
     }
 
@@ -51,6 +55,11 @@ impl EntryReader {
             hidden: hidden.collect(),
             ..self
         }
+    }
+
+    /// The same where these people are not to be taken.
+    pub fn with_exclusions(self, exclusions: Exclusions) -> Self {
+        Self { exclusions, ..self }
     }
 
     /// The attributes of the account's state that may not be read.
@@ -106,7 +115,13 @@ impl EntryReader {
 
     /// Why the entry is no person; `None` if it may be one. To be asked before anything else about it.
     pub fn nobody(&self, entry: &Entry) -> Option<Nobody> {
-        person::nobody(self.dialect, entry)
+        let is_excluded = || {
+            let id = self.external_id(entry);
+            id.is_ok_and(|id| self.exclusions.has(&id))
+                .then_some(Nobody::Excluded)
+        };
+        let excluded = || (!self.exclusions.is_empty()).then(is_excluded).flatten();
+        person::nobody(self.dialect, entry).or_else(excluded)
     }
 
     /// The entry's stable id.

@@ -2,12 +2,16 @@
 //!
 //! Whatever changes something takes the record of it, and commits both in one transaction ([`Recorded`]).
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use rollcall_core::audit::{Actor, AskedBy, AuditCaller, AuditEvent, AuditKind, Decision};
-use rollcall_core::id::{TenantId, UserId};
+use rollcall_core::erasure::{Eraser, Person};
+use rollcall_core::id::{TenantId, UserId, Uuid};
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
 use crate::db::bulk::{Bulk, Column, Type};
+use crate::db::database::Database;
 use crate::db::engine::Engine;
 use crate::db::query::{execute, rows, text};
 use crate::db::timestamp::{from_micros, to_micros, to_stored};
@@ -179,6 +183,82 @@ impl Store {
         );
         let found: Vec<Row> = rows(&self.inner.database.reader, &sql, values).await?;
         Page::cut(found, page, |row| row.position, Row::into_domain)
+    }
+}
+
+#[derive(FromQueryResult)]
+struct ErasableRow {
+    position: i64,
+    user_id: Option<Uuid>,
+    actor: Option<String>,
+    details: String,
+}
+
+/// Takes people who are erased out of a tenant's record: what is personal in events about them, and their names where they acted
+/// or somebody wrote about them. That somebody was erased, when, and by whom, stays.
+pub(crate) async fn forget(
+    database: &Database,
+    tenant: &TenantId,
+    people: &[Person],
+    eraser: &Eraser,
+) -> Result<()> {
+    let names: HashSet<String> = people
+        .iter()
+        .map(|person| format!("tenants/{tenant}/users/{}", person.user))
+        .collect();
+    let page =
+        "SELECT position, user_id, actor, details FROM audit_events WHERE tenant = $1 AND position > $2
+        AND (user_id IS NOT NULL OR details LIKE '{\"type\":\"change\"%') ORDER BY position LIMIT 500";
+    let mut last = 0_i64;
+    loop {
+        let values = vec![tenant.as_str().into(), last.into()];
+        let found: Vec<ErasableRow> = rows(&database.reader, page, values).await?;
+        let Some(end) = found.last() else {
+            return Ok(());
+        };
+        last = end.position;
+        for row in found {
+            let is_theirs = |user: Uuid| people.iter().any(|person| person.user.0 == user);
+            let mut actor = row
+                .actor
+                .as_deref()
+                .map(Actor::from_json)
+                .transpose()?
+                .unwrap_or_default();
+            let mut kind = AuditKind::from_json(&row.details)?;
+            let mut changed = eraser.actor(&actor).is_some_and(|left| {
+                actor = left;
+                true
+            });
+            match &mut kind {
+                AuditKind::Login {
+                    client_address,
+                    unknown_login,
+                    ..
+                } if row.user_id.is_some_and(is_theirs) => {
+                    changed |= client_address.take().is_some() | unknown_login.take().is_some();
+                }
+                AuditKind::Change {
+                    method,
+                    resource,
+                    changes,
+                } if names.contains(resource) && method != "UserService.EraseUser" => {
+                    changed |= !changes.is_empty() || !actor.is_nobody();
+                    changes.clear();
+                    actor = Actor::default();
+                }
+                AuditKind::Login { .. } | AuditKind::Change { .. } => {}
+            }
+            if changed {
+                let sql = "UPDATE audit_events SET actor = $2, details = $3 WHERE position = $1";
+                let values = vec![
+                    row.position.into(),
+                    actor_column(&actor)?.into(),
+                    kind.to_json()?.into(),
+                ];
+                database.write(sql, values).await?;
+            }
+        }
     }
 }
 

@@ -8,4 +8,5 @@ mod plans;
 mod sweep;
 mod texts;
 
+pub(crate) use erase::ERASURE;
 pub use erase::{EraseUser, Left};

@@ -66,10 +66,12 @@ impl Store {
                 SELECT {} AS key_id FROM directories WHERE bind_password IS NOT NULL
                 UNION ALL SELECT {} FROM directories WHERE client_key IS NOT NULL
                 UNION ALL SELECT {} FROM purpose_keys
+                UNION ALL SELECT {} FROM erasures
             ) AS sealed GROUP BY key_id",
             key_of("bind_password"),
             key_of("client_key"),
             key_of("sealed"),
+            key_of("person"),
         );
         let uses = rows::<Use>(&database.reader, &sql, vec![]).await?;
         // A damaged secret names no key, and says so itself when it is wanted.

@@ -3,10 +3,12 @@
 //! Small transactions, each of which replaces only what is still as it was read: a secret that somebody sets meanwhile
 //! stays theirs, two rotations at once do no harm, and one that was killed is simply begun again.
 
+use rollcall_core::id::{UserId, Uuid};
 use sea_orm::{FromQueryResult, Value};
 
 use crate::configuration::secrets::{BIND_PASSWORD, CLIENT_KEY};
 use crate::db::query::{execute, rows};
+use crate::erasure::ERASURE;
 use crate::error::{Result, StoreError};
 use crate::key_check::key_id;
 use crate::keyring::SealedFor;
@@ -34,6 +36,13 @@ struct Row {
     client_key: Option<Vec<u8>>,
 }
 
+#[derive(FromQueryResult)]
+struct ErasureRow {
+    tenant: String,
+    user_id: Uuid,
+    person: Vec<u8>,
+}
+
 impl Store {
     /// Seals the next secrets of the deployment with the keyring's current key; false if there is none left. Begin with
     /// a default `Rotation`. Global by nature.
@@ -43,6 +52,7 @@ impl Store {
     pub async fn rotate_keys(&self, rotation: &mut Rotation) -> Result<bool> {
         let Some(after) = rotation.after.take() else {
             self.rotate_purpose_keys(rotation).await?;
+            self.rotate_erasures(rotation).await?;
             rotation.after = Some(Default::default());
             return Ok(true);
         };
@@ -94,6 +104,34 @@ impl Store {
             };
             let sql = "UPDATE purpose_keys SET sealed = $3 WHERE purpose = $1 AND sealed = $2";
             let values: Vec<Value> = vec![purpose.as_str().into(), sealed.into(), anew.into()];
+            rotation.sealed += execute(&tx, sql, values).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Whom to look for, of the few people who were erased a moment ago.
+    async fn rotate_erasures(&self, rotation: &mut Rotation) -> Result<()> {
+        let tx = self.inner.database.begin().await?;
+        let sql = "SELECT tenant, user_id, person FROM erasures ORDER BY tenant, user_id";
+        for row in rows::<ErasureRow>(&tx, sql, vec![]).await? {
+            let user = UserId(row.user_id).to_string();
+            let owner = SealedFor {
+                tenant: &row.tenant,
+                directory: &user,
+                kind: ERASURE,
+            };
+            let name = || format!("the erasure of tenants/{}/users/{user}", row.tenant);
+            let Some(anew) = self.anew(owner, Some(&row.person), rotation, name)? else {
+                continue;
+            };
+            let sql = "UPDATE erasures SET person = $4 WHERE tenant = $1 AND user_id = $2 AND person = $3";
+            let values: Vec<Value> = vec![
+                row.tenant.as_str().into(),
+                row.user_id.into(),
+                row.person.clone().into(),
+                anew.into(),
+            ];
             rotation.sealed += execute(&tx, sql, values).await?;
         }
         tx.commit().await?;

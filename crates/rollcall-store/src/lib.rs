@@ -17,6 +17,7 @@ mod create_requests;
 mod db;
 mod erasure;
 mod error;
+mod exclusions;
 mod key_check;
 mod key_rotation;
 mod keyring;

@@ -27,6 +27,7 @@ impl Worker {
                 tenant: &left.tenant,
                 user: left.user,
                 expected_revision: None,
+                exclude: false,
                 left_before: Some(left.before),
             };
             match self.store.erase_user(erase, &record(&left, now)).await {

@@ -47,6 +47,7 @@ pub(crate) async fn erase(
         tenant,
         user: *id,
         expected_revision: user.revision,
+        exclude,
         left_before: None,
     };
     store.erase_user(erase, &record).await.map_err(about(&name))?;

@@ -5,7 +5,7 @@ use rollcall_testkit::Slapd;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Status};
 
-use crate::world::{World, dn};
+use crate::world::{PASSWORD, World, dn};
 
 fn reason(status: &Status) -> &'static str {
     rollcall_proto::status::reason(status).map_or("-", |reason| reason.as_str())
@@ -58,7 +58,7 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 async fn whom_the_directory_still_offers_is_refused_and_who_left_is_erased() {
     let world = World::new().await;
     let ada = found(&world, "ada").await;
-    assert_eq!(world.login("ada", "ada's password").await, "authenticated");
+    assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
     let refused = world
         .users()
         .erase_user(erase(&ada.name, false))
@@ -79,7 +79,7 @@ async fn whom_the_directory_still_offers_is_refused_and_who_left_is_erased() {
         .unwrap()
         .into_inner();
     assert!(!erased.run_under_way);
-    assert_eq!(world.login("ada", "ada's password").await, "INVALID_CREDENTIALS");
+    assert_eq!(world.login("ada", PASSWORD).await, "DENIED INVALID_CREDENTIALS");
     let events = events(&world).await;
     let told: Vec<&UserEvent> = events
         .iter()

@@ -28,6 +28,8 @@ pub struct EraseUser<'a> {
     pub user: UserId,
     /// Only at this revision.
     pub expected_revision: Option<i64>,
+    /// And never take the person from the directory again.
+    pub exclude: bool,
     /// Only if the user left, and has not changed since this time.
     pub left_before: Option<DateTime<Utc>>,
 }
@@ -73,6 +75,9 @@ impl Store {
         }
         if erase.left_before.is_some_and(|before| !has_left(&user, before)) {
             return Err(StoreError::NotInState);
+        }
+        if let Some(origin) = user.origin.as_ref().filter(|_| erase.exclude) {
+            self.exclude(&tx, tenant, origin, now).await?;
         }
         self.remember(&tx, tenant, &Person::of(&user), now).await?;
         let writes = [UserWrite::erasure(user)];
@@ -167,12 +172,15 @@ impl Store {
     }
 }
 
+/// What a person is sealed for.
+pub(crate) const ERASURE: &str = "erasure";
+
 /// What a sealed person belongs to.
 pub(super) fn sealed_for<'a>(tenant: &'a TenantId, user: &'a str) -> SealedFor<'a> {
     SealedFor {
         tenant: tenant.as_str(),
         directory: user,
-        kind: "erasure",
+        kind: ERASURE,
     }
 }
 

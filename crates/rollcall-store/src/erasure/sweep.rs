@@ -9,6 +9,7 @@ use sea_orm::FromQueryResult;
 
 use super::erase::sealed_for;
 use super::{events, plans, texts};
+use crate::audit;
 use crate::db::engine::Engine;
 use crate::db::query::{column, execute, rows, scalar};
 use crate::db::timestamp::to_micros;
@@ -67,7 +68,9 @@ impl Store {
                 events::empty(database, tenant, person).await?;
             }
             plans::clear(database, tenant, until, &eraser(tenant, &people)?, &mut people).await?;
-            texts::clear(database, tenant, until, &eraser(tenant, &people)?).await?;
+            let eraser = eraser(tenant, &people)?;
+            texts::clear(database, tenant, until, &eraser).await?;
+            audit::forget(database, tenant, &people, &eraser).await?;
             self.finish(tenant, &pending, now).await?;
         }
         self.compact().await;

@@ -140,7 +140,7 @@ impl Store {
             writes,
             refused,
             mut issues,
-        } = prepare(&tx, scope, key, changes, now).await?;
+        } = self.prepare(&tx, key, changes, now).await?;
         // What a person released is not held against the runs that follow; leavers go before anybody looks.
         let by_itself = RunMode::from_label(&model.mode)? == RunMode::Apply
             && (model.hold_at.is_some() || Vec::<HoldReason>::from_json(&model.hold_reasons)?.is_empty());
@@ -180,7 +180,7 @@ impl Store {
         let tx = self.inner.database.begin().await?;
         let user_sync = tables::user_sync::find(&tx, key).await?;
         let scope = self.scope(&key.tenant);
-        let mut prepared = prepare(&tx, scope, key, std::slice::from_ref(change), now).await?;
+        let mut prepared = self.prepare(&tx, key, std::slice::from_ref(change), now).await?;
         if let Some((_, issue)) = prepared.refused.pop() {
             return Ok(SingleOutcome::Refused(issue));
         }
@@ -194,6 +194,59 @@ impl Store {
             .ok_or(StoreError::corrupt("a change was lost"))?;
         Ok(SingleOutcome::Applied(Box::new(written.after), prepared.issues))
     }
+
+    /// Locks the users, and tells the changes that can be written from those that cannot.
+    async fn prepare(
+        &self,
+        tx: &impl ConnectionTrait,
+        key: &UserSyncKey,
+        changes: &[Change],
+        now: DateTime<Utc>,
+    ) -> Result<Prepared> {
+        let tenant = &key.tenant;
+        let others = Neighbours::of(tx, key, changes).await?;
+        let locked = lock_users(tx, tenant, changes.iter().map(|change| change.user)).await?;
+        let mut current: HashMap<UserId, Model> = locked
+            .into_iter()
+            .map(|model| (UserId(model.id), model))
+            .collect();
+        let persons = persons(tx, tenant, changes).await?;
+        // Read last: an erasure that is not to be seen here yet has left its user to be seen above.
+        let excluded = self.excluded(tx, tenant, changes).await?;
+        let mut refused = Vec::new();
+        let mut pending = Vec::new();
+        let mut seen = HashSet::new();
+        for change in changes {
+            let before = current.remove(&change.user).map(Model::into_domain).transpose()?;
+            let revision = before.as_ref().map_or(0, |user| user.revision);
+            let person = persons.get(&(change.origin.directory.clone(), change.origin.external_id.clone()));
+            let repeated = !seen.insert(change.user);
+            let stands = match change.kind.is_removal() {
+                true => before.as_ref().is_some_and(|user| depends_on(change, user)),
+                false => revision == change.expected_revision,
+            };
+            let changed = repeated
+                || !stands
+                || !others.allow(change)
+                || before.is_none() != (change.kind == ChangeKind::Create)
+                || person.is_some_and(|person| *person != change.user);
+            if excluded.contains(&change.user) {
+                // Without the DN: the person is erased.
+                let message = "an entry is on the exclusion list since the plan was made";
+                refused.push((change.kind, Issue::new(IssueKind::ChangedMeanwhile, "", message)));
+            } else if changed {
+                refused.push((change.kind, change.refused(IssueKind::ChangedMeanwhile)));
+            } else if before.as_ref().is_some_and(|user| user.owner) {
+                refused.push((change.kind, change.refused(IssueKind::OwnerProtected)));
+            } else {
+                pending.push(pending_write(tenant, change, before, now));
+            }
+        }
+        let mut prepared = give_identifiers(tx, self.scope(tenant), tenant, pending).await?;
+        refused.append(&mut prepared.refused);
+        prepared.refused = refused;
+        Ok(prepared)
+    }
 }
 
 #[derive(Default)]
@@ -203,53 +256,6 @@ struct Prepared {
     refused: Vec<(ChangeKind, Issue)>,
     /// What written changes lack.
     issues: Vec<Issue>,
-}
-
-/// Locks the users, and tells the changes that can be written from those that cannot.
-async fn prepare(
-    tx: &impl ConnectionTrait,
-    scope: &str,
-    key: &UserSyncKey,
-    changes: &[Change],
-    now: DateTime<Utc>,
-) -> Result<Prepared> {
-    let tenant = &key.tenant;
-    let others = Neighbours::of(tx, key, changes).await?;
-    let locked = lock_users(tx, tenant, changes.iter().map(|change| change.user)).await?;
-    let mut current: HashMap<UserId, Model> = locked
-        .into_iter()
-        .map(|model| (UserId(model.id), model))
-        .collect();
-    let persons = persons(tx, tenant, changes).await?;
-    let mut refused = Vec::new();
-    let mut pending = Vec::new();
-    let mut seen = HashSet::new();
-    for change in changes {
-        let before = current.remove(&change.user).map(Model::into_domain).transpose()?;
-        let revision = before.as_ref().map_or(0, |user| user.revision);
-        let person = persons.get(&(change.origin.directory.clone(), change.origin.external_id.clone()));
-        let repeated = !seen.insert(change.user);
-        let stands = match change.kind.is_removal() {
-            true => before.as_ref().is_some_and(|user| depends_on(change, user)),
-            false => revision == change.expected_revision,
-        };
-        let changed = repeated
-            || !stands
-            || !others.allow(change)
-            || before.is_none() != (change.kind == ChangeKind::Create)
-            || person.is_some_and(|person| *person != change.user);
-        if changed {
-            refused.push((change.kind, change.refused(IssueKind::ChangedMeanwhile)));
-        } else if before.as_ref().is_some_and(|user| user.owner) {
-            refused.push((change.kind, change.refused(IssueKind::OwnerProtected)));
-        } else {
-            pending.push(pending_write(tenant, change, before, now));
-        }
-    }
-    let mut prepared = give_identifiers(tx, scope, tenant, pending).await?;
-    refused.append(&mut prepared.refused);
-    prepared.refused = refused;
-    Ok(prepared)
 }
 
 /// Takes away identifiers that the writes cannot have any more, by [`recheck`].

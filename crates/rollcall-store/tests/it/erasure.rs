@@ -43,6 +43,7 @@ fn ada() -> EraseUser<'static> {
         tenant: &ACME,
         user: user_id(1),
         expected_revision: None,
+        exclude: false,
         left_before: None,
     }
 }
@@ -91,7 +92,10 @@ async fn held(store: &Store, lease: &LeaseToken, number: u128, changes: &[Change
 
 async fn erase(store: &Store) -> Result<bool, StoreError> {
     store
-        .erase_user(ada(), &asked("dpo@acme.example", "ticket 9", 20))
+        .erase_user(
+            ada(),
+            &asked("dpo@acme.example", &format!("{} asked", login()), 20),
+        )
         .await?;
     store.sweep_erased(&acme(), Some(user_id(1)), at(20)).await
 }
@@ -184,7 +188,11 @@ async fn a_life(store: &Store, lease: &LeaseToken) {
     )
     .await;
     store
-        .cancel_waiting_run(&staff(), run_id(2), &asked("bob", "ticket 8", 6))
+        .cancel_waiting_run(
+            &staff(),
+            run_id(2),
+            &asked("bob", &format!("{} left", login()), 6),
+        )
         .await
         .unwrap();
     let mail = NewMail {
@@ -218,7 +226,7 @@ async fn a_life(store: &Store, lease: &LeaseToken) {
             &acme(),
             &format!("{}@example.com", login()),
             &seen,
-            &asked("eve", "", 6),
+            &asked(&login(), "", 6),
         )
         .await
         .unwrap();
@@ -299,7 +307,7 @@ async fn nothing_of_a_person_is_left(engine: Engine) {
     assert_eq!(run.cancellation.unwrap().by.actor.name, "bob");
     let review = store.list_security_reviews(&acme(), &all()).await.unwrap();
     assert_eq!(
-        review.items[0].reviewer,
+        review.items[0].actor.name,
         format!("tenants/acme/users/{}", user_id(1))
     );
     // Whoever looks after people who are erased has nothing to do once all is settled.
@@ -527,6 +535,7 @@ async fn whoever_left_long_ago_is_found_and_nobody_else(engine: Engine) {
                 tenant: &left.tenant,
                 user: left.user,
                 expected_revision: None,
+                exclude: false,
                 left_before: Some(left.before),
             };
             store

@@ -242,6 +242,7 @@ const DEEDS: [(&str, &str, Deed); 21] = [
                 tenant: &tenant,
                 user: user_id(2),
                 expected_revision: None,
+                exclude: false,
                 left_before: None,
             };
             store.erase_user(erase, &NewAuditEvent::by_nobody(at(9))).await

@@ -152,6 +152,16 @@ impl Worker {
                 );
             }
         };
+        let exclusions = match self.store.exclusions(&directory.tenant, &directory.id).await {
+            Ok(exclusions) => exclusions,
+            Err(error) => {
+                let message = rollcall_core::error::Error::from(error).message;
+                return (
+                    Claims::default(),
+                    syncs.iter().map(|_| failed(message.clone())).collect(),
+                );
+            }
+        };
         let dialect = opened.dialect(Instant::now() + DETECTION).await;
         let (dialect, handle) = (dialect.unwrap_or(Dialect::Generic), &opened.ldap);
         let (mut claims, mut extents) = (Claims::default(), Vec::new());
@@ -163,6 +173,7 @@ impl Worker {
                 &sync.settings,
                 &self.login_policy,
             );
+            let reader = reader.with_exclusions(exclusions.clone());
             let searches = &sync.settings.searches;
             let kind = id_kind(&self.store, handle, directory, dialect, Some(&sync.id), searches).await;
             let reader = match kind {

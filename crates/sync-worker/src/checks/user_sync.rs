@@ -167,6 +167,7 @@ impl Worker {
             &subject.settings,
             &self.login_policy,
         );
+        let reader = reader.with_exclusions(self.store.exclusions(subject.tenant, &directory.id).await?);
         // The account's state decides what becomes of an entry, so the sample has to have it.
         let attributes = reader.attributes();
         let wanted = SearchesToCheck {

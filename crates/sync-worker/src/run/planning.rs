@@ -70,6 +70,8 @@ pub(super) struct Planning<'a> {
     split: u64,
     /// Entries that are no people, how many and the first of them.
     nobodies: BTreeMap<Nobody, (u64, String)>,
+    /// Entries of people who are on the exclusion list.
+    excluded: u64,
     canary: Option<ExternalId>,
     disputes: Disputes,
     others: Others<'a>,
@@ -131,6 +133,7 @@ impl<'a> Planning<'a> {
             waiting: 0,
             split: 0,
             nobodies: BTreeMap::new(),
+            excluded: 0,
             canary: None,
             disputes: Disputes::default(),
             others: Others::new(x, Asking::of(sync), source),
@@ -145,6 +148,11 @@ impl<'a> Planning<'a> {
         for entry in entries {
             if let Some(nobody) = self.source.reader.nobody(&entry) {
                 self.entries += 1;
+                if nobody == Nobody::Excluded {
+                    // No issue: it would stay for ever, and name the person.
+                    self.excluded += 1;
+                    continue;
+                }
                 self.nobodies.entry(nobody).or_insert((0, entry.dn)).0 += 1;
                 continue;
             }
@@ -433,6 +441,7 @@ impl<'a> Planning<'a> {
             issues: self.issue_count,
             referrals,
             updated: counts.updated + self.split,
+            ignored: counts.ignored + self.excluded,
             ..counts
         }
     }

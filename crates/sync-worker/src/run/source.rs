@@ -90,7 +90,9 @@ pub(super) async fn source(
         .await
         .map_err(|error| failure::for_admin(&error, &name))?;
     let policy = &x.limits.login_policy;
+    let exclusions = x.store.exclusions(&key.tenant, &directory.id).await?;
     let reader = reader(root.dialect, &directory, Some(&key.user_sync), settings, policy);
+    let reader = reader.with_exclusions(exclusions);
     Ok(Source {
         reader,
         naming_contexts: root.data_naming_contexts(),
