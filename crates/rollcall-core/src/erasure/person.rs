@@ -61,10 +61,10 @@ impl Person {
         for FieldChange { field, old, new } in changes {
             let values = [old, new].into_iter().flatten().cloned();
             match field.as_str() {
-                "login" | "email" => self.identifiers.extend(values.filter(is_there)),
-                "dn" => self.dns.extend(values.filter(is_there)),
-                "display_name" => self.names.extend(values.filter(has_several_words)),
-                "phone_number" => self.names.extend(values.filter(is_long)),
+                "login" | "email" => self.identifiers.extend(values.filter(|text| is_there(text))),
+                "dn" => self.dns.extend(values.filter(|text| is_there(text))),
+                "display_name" => self.names.extend(values.filter(|name| has_several_words(name))),
+                "phone_number" => self.names.extend(values.filter(|number| is_long(number))),
                 _ => {}
             }
         }
@@ -73,27 +73,34 @@ impl Person {
     pub(super) fn learn_origin(&mut self, origin: &Origin) {
         self.entries
             .insert((origin.directory.clone(), origin.external_id.clone()));
-        self.dns.extend(Some(origin.dn.clone()).filter(is_there));
+        self.dns
+            .extend(Some(origin.dn.clone()).filter(|text| is_there(text)));
     }
 
     pub(super) fn learn_profile(&mut self, profile: &Profile) {
         let identifiers = [Some(&profile.login), profile.email.as_ref()];
+        let identifiers = identifiers.into_iter().flatten();
         self.identifiers
-            .extend(identifiers.into_iter().flatten().cloned().filter(is_there));
+            .extend(identifiers.filter(|text| is_there(text)).cloned());
+        self.names.extend(
+            profile
+                .display_name
+                .clone()
+                .filter(|name| has_several_words(name)),
+        );
         self.names
-            .extend(profile.display_name.clone().filter(has_several_words));
-        self.names.extend(profile.phone_number.clone().filter(is_long));
+            .extend(profile.phone_number.clone().filter(|number| is_long(number)));
     }
 }
 
-fn is_there(text: &String) -> bool {
+fn is_there(text: &str) -> bool {
     !text.is_empty()
 }
 
-fn has_several_words(name: &String) -> bool {
+fn has_several_words(name: &str) -> bool {
     name.split_whitespace().count() > 1
 }
 
-fn is_long(number: &String) -> bool {
+fn is_long(number: &str) -> bool {
     number.chars().count() >= 6
 }
