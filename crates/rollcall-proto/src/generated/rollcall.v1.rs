@@ -2467,7 +2467,7 @@ pub enum HealthState {
     Ok = 1,
     /// It works, and something needs attention.
     Warning = 2,
-    /// It does not work.
+    /// It does not work: nothing of it, or not for everybody. UserSync.health says when a user sync is in this state.
     Error = 3,
 }
 impl HealthState {
@@ -5299,7 +5299,12 @@ pub struct ReportSettings {
 /// How a user sync does.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UserSyncHealth {
-    /// The colour of the icon.
+    /// The colour of the icon, as the last run left it.
+    ///
+    /// * ERROR if it failed, if it broke off while it was applied, or if it was applied and raised LOGIN_AMBIGUOUS: somebody
+    ///   cannot log in with the login that they have. The two entries may be of two user syncs. Then both are in ERROR, each as
+    ///   soon as a run of its own has met this.
+    /// * WARNING if it left other issues, or is held, or was held and nobody applied it in time.
     #[prost(enumeration = "HealthState", tag = "1")]
     pub state: i32,
     /// What is wrong.
