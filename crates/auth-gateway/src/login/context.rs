@@ -111,16 +111,13 @@ impl Context {
 
     /// How a refusal counts that does not tell about the password: the same password again does not.
     pub(super) fn count_once(&self, password: &Fingerprint) -> Settlement {
-        let is_repeat = self.refused_passwords.contains(password, Instant::now());
-        self.note_refused(password);
+        let now = Instant::now();
+        let is_repeat = self.refused_passwords.contains(password, now);
+        self.refused_passwords.remember(*password, now);
         match is_repeat {
             true => Settlement::NotSent,
             false => Settlement::Failure,
         }
-    }
-
-    pub(super) fn note_refused(&self, password: &Fingerprint) {
-        self.refused_passwords.remember(*password, Instant::now());
     }
 
     pub(super) fn random(&self) -> u64 {

@@ -155,8 +155,10 @@ async fn bind(
     ) {
         match why(&answer.finding) {
             Why::Password => c.wrong_passwords.remember(person.fingerprint, Instant::now()),
-            // Who gets the DN of somebody who is gone must not be bound for nothing.
-            Why::Person if answer.bind_sent => c.note_refused(&person.fingerprint),
+            // The directory may have counted it, for the person or for whoever has their DN now.
+            Why::Person if answer.bind_sent => {
+                c.wrong_passwords.remember(person.fingerprint, Instant::now());
+            }
             Why::Person | Why::Account => reading.settlement = c.count_once(&person.fingerprint),
         }
     }

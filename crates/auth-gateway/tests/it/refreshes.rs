@@ -67,11 +67,13 @@ async fn whom_the_worker_does_not_reactivate_is_refused_and_whom_it_cannot_is_no
     let mut world = World::without_gateway(Slapd::builder()).await;
     let idle = ScriptedWorker::start(|_| async { Ok(()) }.boxed()).await;
     let gateway = world.start_gateway(&[("worker.endpoint", &idle.endpoint)]).await;
-    let alone = world.start_gateway(&[("throttle.login_limit", "1")]).await;
+    let alone = world.start_gateway(&[("throttle.login_limit", "2")]).await;
     world.deactivate("ada", StateReason::DisabledInDirectory).await;
     let right = || crate::world::request("ada", PASSWORD);
+    // It counts, since it is answered like a wrong password.
     assert_eq!(world.attempt(gateway, right()).await, DENIED);
     assert_eq!(world.audit().await, ["DENIED DEACTIVATED"]);
+    // These do not.
     for _ in 0..3 {
         let told = world.attempt(alone, right()).await;
         assert_eq!(told, "Aborted WORKER_UNAVAILABLE");
