@@ -40,7 +40,6 @@ async fn survive(backend: Backend) -> Result<()> {
         name: sync.name,
         etag: sync.etag,
         user_disposition: v1::UserDisposition::Archive.into(),
-        ..v1::DeleteUserSyncRequest::default()
     };
     let killed = until_gone(&mut crowd, async |crowd: &Crowd| {
         let mut client = crowd.system.user_syncs().await?;
