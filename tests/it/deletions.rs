@@ -76,8 +76,9 @@ async fn until_gone(
     crowd: &mut Crowd,
     delete: impl AsyncFn(&Crowd) -> Result<Result<(), Status>>,
 ) -> Result<u32> {
-    for killed in 0..100 {
-        let moment = Duration::from_millis(5 + 15 * u64::from(killed));
+    let mut moment = Duration::from_millis(5);
+    for killed in 0..40 {
+        moment = moment * 4 / 3;
         match tokio::time::timeout(moment, delete(crowd)).await {
             Ok(Ok(Ok(()))) => return Ok(killed),
             // Its last step was done when it was killed.
