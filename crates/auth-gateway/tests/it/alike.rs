@@ -112,7 +112,12 @@ async fn no_sequence_of_attempts_tells_whose_a_login_is() {
         vec![(0, false); 5],
         (0..6).map(|password| (password, false)).collect(),
     ];
-    let step = vec((0_u8..5, any::<bool>()), 1..4);
+    // Of several passwords at once chance decides which gets the last slot, and so what a repeat is told later. So those at
+    // once have one password, but for the end of the sequence above.
+    let step = (0_u8..5, vec(any::<bool>(), 1..4)).prop_map(|(password, addressed)| {
+        let attempts = addressed.into_iter().map(|is_addressed| (password, is_addressed));
+        attempts.collect::<Step>()
+    });
     let strategy = vec(step, 3..9);
     let mut runner = TestRunner::deterministic();
     let drawn = (0..SEQUENCES).map(|_| strategy.new_tree(&mut runner).unwrap().current());
