@@ -22,3 +22,5 @@ mod replicas;
 mod rotation;
 mod secrets;
 mod steps;
+mod walk;
+mod watchers;
