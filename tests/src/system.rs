@@ -47,7 +47,7 @@ impl System {
     /// Starts both services with a fresh store. Directories on loopback are allowed, on these ports.
     pub async fn start(backend: Backend, ports: &[u16]) -> Result<Self> {
         // A run whose worker died is taken over soon.
-        let eager = "[scheduler]\ninterval = \"1s\"\nspread = \"0s\"\n[runs]\nlease_ttl = \"3s\"\n";
+        let eager = "[scheduler]\ninterval = \"1s\"\nspread = \"0s\"\n[runs]\nlease_ttl = \"3s\"\nmanual_pause = \"0s\"\n";
         Self::configured(backend, ports, "debug", eager).await
     }
 

@@ -17,6 +17,7 @@ mod erasures;
 mod first;
 mod in_force;
 mod login_requests;
+mod mail_budgets;
 mod own_counts;
 mod purpose_keys;
 mod soft_locks;
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(tenant_deletions::TenantDeletions),
             Box::new(who_asked::WhoAsked),
             Box::new(erasures::Erasures),
+            Box::new(mail_budgets::MailBudgets),
         ]
     }
 }

@@ -4951,6 +4951,8 @@ pub enum ErrorReason {
     /// RESOURCE_EXHAUSTED. The metadata of the call is larger than 16 KiB, counted as HTTP/2 does: 32 bytes more for each
     /// key. Above 64 KiB the transport refuses it, without a reason. Metadata: limit (in bytes).
     MetadataTooLarge = 94,
+    /// RESOURCE_EXHAUSTED with google.rpc.RetryInfo. Somebody ran this user sync a moment ago. Metadata: resource.
+    RunsRateLimited = 95,
     /// UNIMPLEMENTED. This server has no such method: there is none in this release, or another server has its service. Or
     /// the request is compressed, and not with gzip. Metadata: method, served_by (the server that has the service, where
     /// another one does).
@@ -5016,6 +5018,7 @@ impl ErrorReason {
             Self::DirectoryBusy => "ERROR_REASON_DIRECTORY_BUSY",
             Self::ResourceLimitReached => "ERROR_REASON_RESOURCE_LIMIT_REACHED",
             Self::MetadataTooLarge => "ERROR_REASON_METADATA_TOO_LARGE",
+            Self::RunsRateLimited => "ERROR_REASON_RUNS_RATE_LIMITED",
             Self::Unimplemented => "ERROR_REASON_UNIMPLEMENTED",
             Self::Internal => "ERROR_REASON_INTERNAL",
         }
@@ -5073,6 +5076,7 @@ impl ErrorReason {
             "ERROR_REASON_DIRECTORY_BUSY" => Some(Self::DirectoryBusy),
             "ERROR_REASON_RESOURCE_LIMIT_REACHED" => Some(Self::ResourceLimitReached),
             "ERROR_REASON_METADATA_TOO_LARGE" => Some(Self::MetadataTooLarge),
+            "ERROR_REASON_RUNS_RATE_LIMITED" => Some(Self::RunsRateLimited),
             "ERROR_REASON_UNIMPLEMENTED" => Some(Self::Unimplemented),
             "ERROR_REASON_INTERNAL" => Some(Self::Internal),
             _ => None,
@@ -5289,10 +5293,13 @@ pub struct GrowthLimit {
 /// Who is told about runs by e-mail.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportSettings {
-    /// After which runs. NEVER when unspecified.
+    /// After which runs. NEVER when unspecified. Nobody gets a mail about a preview, unless it is applied.
     #[prost(enumeration = "ReportWhen", tag = "1")]
     pub when: i32,
-    /// To which e-mail addresses; at most 100. At least one unless NEVER.
+    /// To which e-mail addresses; at most 100. At least one unless NEVER. Each gets a mail of its own. The deployment limits
+    /// how many a tenant may send in a day of UTC (300 unless configured otherwise), and as many more about runs of the
+    /// schedule that failed, are held or expired. It may also leave out addresses whose domain is not in the tenant's
+    /// verified_domains. SyncRun.mails_withheld and the health of the user sync tell what was not sent.
     #[prost(string, repeated, tag = "2")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -5500,7 +5507,8 @@ pub enum ReportWhen {
     Unspecified = 0,
     /// After every run.
     Always = 1,
-    /// After runs that failed, are held, or have issues.
+    /// After runs that failed, are held, or have issues. What is as it was when the addresses were last told is not told
+    /// again.
     OnIssues = 2,
     /// After none.
     Never = 3,
@@ -5589,6 +5597,10 @@ pub struct SyncRun {
     /// GetSyncRun returns it. Absent while the run is PENDING.
     #[prost(message, optional, tag = "18")]
     pub configuration: ::core::option::Option<UserSync>,
+    /// Report mails about it that were not sent, one for each address: the tenant has sent as many today as it may, or the
+    /// domain of the address is not verified for it. The health of the user sync tells which.
+    #[prost(int64, tag = "19")]
+    pub mails_withheld: i64,
 }
 /// What somebody decided about a run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5924,10 +5936,12 @@ impl SyncRunMode {
 pub enum SyncRunTrigger {
     /// Never sent.
     Unspecified = 0,
-    /// A call: RunUserSync or RunDueUserSyncs.
+    /// A call for this run: RunUserSync.
     Call = 1,
     /// The schedule of the user sync.
     Schedule = 2,
+    /// A call for all that is due by its schedule: RunDueUserSyncs.
+    Due = 3,
 }
 impl SyncRunTrigger {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5939,6 +5953,7 @@ impl SyncRunTrigger {
             Self::Unspecified => "SYNC_RUN_TRIGGER_UNSPECIFIED",
             Self::Call => "SYNC_RUN_TRIGGER_CALL",
             Self::Schedule => "SYNC_RUN_TRIGGER_SCHEDULE",
+            Self::Due => "SYNC_RUN_TRIGGER_DUE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5947,6 +5962,7 @@ impl SyncRunTrigger {
             "SYNC_RUN_TRIGGER_UNSPECIFIED" => Some(Self::Unspecified),
             "SYNC_RUN_TRIGGER_CALL" => Some(Self::Call),
             "SYNC_RUN_TRIGGER_SCHEDULE" => Some(Self::Schedule),
+            "SYNC_RUN_TRIGGER_DUE" => Some(Self::Due),
             _ => None,
         }
     }
@@ -8449,9 +8465,11 @@ pub mod user_sync_service_client {
         }
         /// Starts a run and returns at once; watch it with WatchSyncRun. A plan that waits for a decision is superseded, but a
         /// held one only by a run that may change something. A run that a worker left half done is carried on first, and the
-        /// call fails with SYNC_IN_PROGRESS. Needs the permission "runs".
+        /// call fails with SYNC_IN_PROGRESS. Between two runs of one user sync that are no previews, the deployment demands a
+        /// pause, 10 seconds unless configured otherwise; a call that comes earlier fails with RUNS_RATE_LIMITED. Needs the
+        /// permission "runs".
         ///
-        /// Errors: USER_SYNC_NOT_FOUND, SYNC_IN_PROGRESS, SYNC_DISABLED, ENDPOINT_UNCONFIRMED,
+        /// Errors: USER_SYNC_NOT_FOUND, SYNC_IN_PROGRESS, SYNC_DISABLED, ENDPOINT_UNCONFIRMED, RUNS_RATE_LIMITED,
         /// REQUEST_ID_REUSED, and those of every method.
         pub async fn run_user_sync(
             &mut self,
@@ -8623,9 +8641,11 @@ pub mod user_sync_service_server {
         >;
         /// Starts a run and returns at once; watch it with WatchSyncRun. A plan that waits for a decision is superseded, but a
         /// held one only by a run that may change something. A run that a worker left half done is carried on first, and the
-        /// call fails with SYNC_IN_PROGRESS. Needs the permission "runs".
+        /// call fails with SYNC_IN_PROGRESS. Between two runs of one user sync that are no previews, the deployment demands a
+        /// pause, 10 seconds unless configured otherwise; a call that comes earlier fails with RUNS_RATE_LIMITED. Needs the
+        /// permission "runs".
         ///
-        /// Errors: USER_SYNC_NOT_FOUND, SYNC_IN_PROGRESS, SYNC_DISABLED, ENDPOINT_UNCONFIRMED,
+        /// Errors: USER_SYNC_NOT_FOUND, SYNC_IN_PROGRESS, SYNC_DISABLED, ENDPOINT_UNCONFIRMED, RUNS_RATE_LIMITED,
         /// REQUEST_ID_REUSED, and those of every method.
         async fn run_user_sync(
             &self,

@@ -173,7 +173,7 @@ impl Worker {
                 continue;
             };
             let user_sync = sync.key();
-            let run = match self.start_due(&sync, RunTrigger::Call, asked_by).await {
+            let run = match self.start_due(&sync, RunTrigger::Due, asked_by).await {
                 Ok(None) => continue,
                 Ok(Some(run)) => Ok(run),
                 Err(error) => Err(error),

@@ -2,6 +2,7 @@
 
 use rollcall_core::error::Error;
 use rollcall_core::run::{RunState, health_after};
+use rollcall_store::Mailing;
 
 use crate::run::executor::Executor;
 
@@ -16,14 +17,14 @@ pub(crate) async fn expire(x: &Executor) -> Result<(), Error> {
     let now = x.clock.now();
     for run in x.store.overdue_runs(now, BATCH).await? {
         let key = &run.user_sync;
-        let (mut health, mut mails) = (None, Vec::new());
+        let (mut health, mut mailing) = (None, Mailing::default());
         if run.state == RunState::Held {
             let sync = x.store.user_sync(&key.tenant, &key.user_sync).await?;
-            mails = x.reports.about(&sync, run.expired(now)).await;
+            mailing = x.reports.about(&sync, run.expired(now)).await;
             health = Some(health_after(RunState::Expired, 0, None, &run.hold_reasons));
         }
         x.store
-            .expire_run(key, run.id, health.as_ref(), &mails, now)
+            .expire_run(key, run.id, health.as_ref(), &mailing, now)
             .await?;
     }
     Ok(())
