@@ -9,7 +9,7 @@ use rollcall_core::entry::Entry;
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::SearchScope;
 use rollcall_ldap::{
-    DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Pulled, ReadRequest, SearchBudget,
+    DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Pulled, ReadRequest, Resolver, SearchBudget,
     SearchOutcome, SearchRequest,
 };
 use rollcall_testkit::{Operation, Peer, Request, ScriptedLdap, Slapd, ber};
@@ -66,6 +66,7 @@ pub(crate) fn config(settings: DirectorySettings, bind_password: &str) -> Direct
         bind_password: password(bind_password),
         client_key: None,
         egress: loopback(&ports),
+        resolver: Resolver::system(),
         limits: PoolLimits::default(),
         dialect: None,
     }
