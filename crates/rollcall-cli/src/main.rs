@@ -14,9 +14,11 @@ mod failure;
 mod resource;
 mod run;
 mod show;
+mod tail;
 mod trigger_due;
 mod verdict;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -96,6 +98,24 @@ enum Command {
         /// tenants/{tenant}/userSyncs/{user_sync}/runs/{run}
         run: String,
     },
+    /// Read the audit record
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+#[derive(Subcommand)]
+enum Audit {
+    /// Write each audit event as a line of JSON, from the oldest that is kept on, and go on until stopped; started anew, go on
+    /// where it was. Killed while it wrote, it begins with an empty line, since the last may be cut off, and what may come
+    /// twice, with the same name, has "maybe_repeated"
+    Tail {
+        /// Only this tenant's, for example tenants/acme
+        #[arg(default_value = "tenants/-")]
+        tenant: String,
+        /// File that keeps how far it came; of this tail alone
+        #[arg(long, value_name = "FILE")]
+        state: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -133,5 +153,6 @@ async fn carry_out(arguments: Arguments) -> Result<Verdict, Failure> {
         Command::ShowRun { run } => run::show(&client, run).await,
         Command::Apply { run } => run::apply(&client, run).await,
         Command::Cancel { run } => run::cancel(&client, run).await,
+        Command::Audit(Audit::Tail { tenant, state }) => tail::run(&client, tenant, &state).await,
     }
 }

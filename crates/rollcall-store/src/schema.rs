@@ -19,6 +19,7 @@ mod in_force;
 mod login_requests;
 mod own_counts;
 mod purpose_keys;
+mod sealed_audit;
 mod soft_locks;
 mod tenant_deletions;
 mod throttles;
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(tenant_deletions::TenantDeletions),
             Box::new(who_asked::WhoAsked),
             Box::new(erasures::Erasures),
+            Box::new(sealed_audit::SealedAudit),
         ]
     }
 }

@@ -4,6 +4,12 @@
 mod engine;
 mod fixture;
 
+mod audit {
+    mod filters;
+    mod grants;
+    mod sealing;
+    mod verifying;
+}
 mod configuration {
     mod isolation;
     mod secrets;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
+use rollcall_core::audit::AuditFilter;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
-    AuditFilter, DirectoryUpdate, EraseUser, LeaseToken, NewAuditEvent, NewSecrets, NewUser, Recorded, Store,
-    StoreError,
+    DirectoryUpdate, EraseUser, LeaseToken, NewAuditEvent, NewSecrets, NewUser, Recorded, Store, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -360,7 +360,7 @@ pub(crate) async fn allow(engine: &Engine, operation: &str, table: &str) {
 async fn a_change_whose_record_fails_is_not_made(engine: Engine) {
     let (store, lease) = begin(&engine).await;
     let before = seen(&store).await;
-    refuse(&engine, "INSERT", "audit_events").await;
+    refuse(&engine, "INSERT", "audit_unsealed").await;
     for (name, _, deed) in DEEDS {
         assert!(deed(&store, &lease).await.is_err(), "{name}");
         assert_eq!(seen(&store).await, before, "{name}");

@@ -1,22 +1,26 @@
 //! AuditService.
 
 mod review;
+mod watch;
 
-use rollcall_core::audit::{AuditEvent, AuditKind};
+use std::sync::Arc;
+
 use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
 use rollcall_core::violation::{Violations, check_text};
-use rollcall_proto::convert::audit::{AuditEventFilter, ListAuditEvents};
+use rollcall_proto::convert::audit::{ListAuditEvents, WatchAuditEvents};
 use rollcall_proto::resource_name::{self, TenantScope};
 use rollcall_proto::v1;
 use rollcall_proto::v1::audit_service_server::AuditService;
-use rollcall_runtime::caller::{Permission, Scope, authorize};
-use rollcall_store::AuditFilter;
+use rollcall_runtime::caller::{Caller, Permission, Scope, authorize};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use self::watch::Watching;
 use crate::worker::Worker;
-use rollcall_service::call::{Call, answer, decode, to_its_end};
-use rollcall_service::paging::{Filling, fitting};
+use rollcall_service::call::{answer, decode, failed, to_its_end};
+use rollcall_service::paging::{fitting, next_token, page_request};
 
 /// Serves AuditService.
 #[derive(Clone)]
@@ -35,11 +39,23 @@ struct GetReview(TenantId);
 
 #[tonic::async_trait]
 impl AuditService for Audit {
+    type WatchAuditEventsStream = ReceiverStream<Result<v1::WatchAuditEventsResponse, Status>>;
+
     async fn list_audit_events(
         &self,
         request: Request<v1::ListAuditEventsRequest>,
     ) -> Result<Response<v1::ListAuditEventsResponse>, Status> {
         answer(self.list(request).await)
+    }
+
+    async fn watch_audit_events(
+        &self,
+        request: Request<v1::WatchAuditEventsRequest>,
+    ) -> Result<Response<Self::WatchAuditEventsStream>, Status> {
+        let watching = self.watching(request).map_err(|error| failed(&error))?;
+        let (to, events) = mpsc::channel(watch::BUFFER);
+        tokio::spawn(watching.run(to));
+        Ok(Response::new(ReceiverStream::new(events)))
     }
 
     async fn get_security_review(
@@ -64,40 +80,17 @@ impl Audit {
         request: Request<v1::ListAuditEventsRequest>,
     ) -> Result<v1::ListAuditEventsResponse, Error> {
         let all = authorize(request.extensions(), Permission::Audit, Scope::AllTenants);
-        let Call {
-            caller,
-            request: ListAuditEvents { scope, filter, page },
-            ..
-        } = decode(request, Permission::Audit)?;
-        let tenant = match &scope {
-            TenantScope::One(tenant) => {
-                caller.may_touch(tenant)?;
-                Some(tenant)
-            }
-            // Events without a tenant are there too, which are nobody's but the operator's.
-            TenantScope::All => {
-                all?;
-                None
-            }
-        };
-        let user = filter.resource.as_deref().and_then(resource_name::parse_user);
-        let store_filter = AuditFilter {
-            from: filter.start_time,
-            to: filter.end_time,
-            user: user.map(|name| name.user),
-        };
+        let call = decode(request, Permission::Audit)?;
+        let ListAuditEvents { scope, filter, page } = call.request;
+        let tenant = whose(&call.caller, &scope, all)?;
         let store = &self.0.store;
-        let (filter, store_filter) = (&filter, &store_filter);
+        let filter = &filter;
         fitting(page, |page| async move {
-            let wanted = |event: &AuditEvent| matches(event, filter);
-            let mut filling = Filling::new(&page);
-            while let Some(part) = filling.part() {
-                filling.add(store.list_audit(tenant, store_filter, &part).await?, wanted);
-            }
-            let (events, next_page_token) = filling.end(&page);
+            let found = store.list_audit(tenant, filter, &page_request(&page)).await?;
+            let events = found.items;
             let answer = v1::ListAuditEventsResponse {
                 audit_events: events.iter().map(Into::into).collect(),
-                next_page_token,
+                next_page_token: next_token(&page, found.next.as_ref()),
             };
             Ok((answer, events.len()))
         })
@@ -105,43 +98,25 @@ impl Audit {
     }
 }
 
-/// What of the filter the store does not look at.
-fn matches(event: &AuditEvent, filter: &AuditEventFilter) -> bool {
-    let by_caller = filter
-        .caller
-        .as_ref()
-        .is_none_or(|caller| *caller == event.caller.name);
-    let by_outcome = filter.login_outcomes.is_empty()
-        || matches!(&event.kind, AuditKind::Login { outcome, .. } if filter.login_outcomes.contains(outcome));
-    let by_resource = filter
-        .resource
-        .as_ref()
-        .is_none_or(|wanted| resources(event).contains(wanted));
-    by_caller && by_outcome && by_resource
+impl Audit {
+    fn watching(&self, request: Request<v1::WatchAuditEventsRequest>) -> Result<Watching, Error> {
+        let all = authorize(request.extensions(), Permission::Audit, Scope::AllTenants);
+        let call = decode(request, Permission::Audit)?;
+        let WatchAuditEvents { scope, after, filter } = call.request;
+        let tenant = whose(&call.caller, &scope, all)?.cloned();
+        Watching::new(self.0.clone(), tenant, &after, filter)
+    }
 }
 
-/// The names of the resources that an event is about.
-fn resources(event: &AuditEvent) -> Vec<String> {
-    match &event.kind {
-        AuditKind::Change { resource, .. } => vec![resource.clone()],
-        AuditKind::Login {
-            user,
-            user_sync,
-            directory,
-            ..
-        } => {
-            let Some(tenant) = &event.tenant else {
-                return Vec::new();
-            };
-            let user = user.map(|user| resource_name::user(tenant, user));
-            let user_sync = user_sync
-                .as_ref()
-                .map(|sync| resource_name::user_sync(tenant, sync));
-            let directory = directory
-                .as_ref()
-                .map(|directory| resource_name::directory(tenant, directory));
-            [user, user_sync, directory].into_iter().flatten().collect()
-        }
+/// The tenant whose events are asked for; `None` for all. Events without a tenant are nobody's but the operator's.
+fn whose<'s>(
+    caller: &Caller,
+    scope: &'s TenantScope,
+    may_all: Result<Arc<Caller>, Error>,
+) -> Result<Option<&'s TenantId>, Error> {
+    match scope {
+        TenantScope::One(tenant) => caller.may_touch(tenant).map(|()| Some(tenant)),
+        TenantScope::All => may_all.map(|_| None),
     }
 }
 
