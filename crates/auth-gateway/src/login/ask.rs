@@ -13,7 +13,9 @@ use rollcall_core::person::{self, nobody};
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::Search;
 use rollcall_core::verdict::Verdict;
-use rollcall_ldap::{BindAnswer, BindAs, BindError, LdapDirectory, LdapError, Misconfiguration, ReadRequest};
+use rollcall_ldap::{
+    BindAnswer, BindAs, BindError, LdapDirectory, LdapError, Misconfiguration, ReadRequest, ResultCode,
+};
 use rollcall_service::scope::filter_at;
 use tokio::time::Instant;
 
@@ -45,6 +47,8 @@ pub struct Answer {
     pub finding: Finding,
     /// A bind was answered, or may have been received.
     pub bind_sent: bool,
+    /// A bind was answered, and not with success.
+    pub bind_refused: bool,
 }
 
 /// What came out.
@@ -76,7 +80,7 @@ pub enum Absence {
 /// Checks a password. Where a bind by id is possible there is one bind, wherever the person is. Elsewhere at
 /// most one bind reaches a DN that is not proven to be this person's, and at most one a DN that is.
 pub async fn ask(question: &Question<'_>, password: &Password) -> Answer {
-    let mut sent = Sent(false);
+    let mut sent = Sent::default();
     let finding = match question.recent_dn {
         Some(dn) => match at(question, dn, password, &mut sent).await {
             At::Person(finding) => finding,
@@ -86,7 +90,8 @@ pub async fn ask(question: &Question<'_>, password: &Password) -> Answer {
     };
     Answer {
         finding: finding.unwrap_or_else(Finding::Failed),
-        bind_sent: sent.0,
+        bind_sent: sent.any,
+        bind_refused: sent.refused,
     }
 }
 
@@ -102,8 +107,12 @@ pub async fn read_again(question: &Question<'_>, dn: &str) -> Result<Option<Entr
     Ok(entry.filter(|entry| is_person(question, entry)))
 }
 
-/// A bind may have been sent.
-struct Sent(bool);
+/// The binds that may have been sent.
+#[derive(Default)]
+struct Sent {
+    any: bool,
+    refused: bool,
+}
 
 enum At {
     Person(Result<Finding, LdapError>),
@@ -200,7 +209,10 @@ fn bind_as<'a>(question: &Question<'a>, dn: &'a str) -> BindAs<'a> {
 
 impl Sent {
     fn note(&mut self, bind: Result<BindAnswer, BindError>) -> Result<BindAnswer, LdapError> {
-        self.0 |= bind.as_ref().map_or_else(|error| !error.unsent, |_| true);
+        self.any |= bind.as_ref().map_or_else(|error| !error.unsent, |_| true);
+        self.refused |= bind
+            .as_ref()
+            .is_ok_and(|answer| answer.code != ResultCode::SUCCESS);
         bind.map_err(|error| error.error)
     }
 }

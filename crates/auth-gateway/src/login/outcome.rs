@@ -241,7 +241,11 @@ mod tests {
     use super::*;
 
     fn reading(finding: Finding, bind_sent: bool) -> Reading {
-        let answer = Answer { finding, bind_sent };
+        let answer = Answer {
+            finding,
+            bind_sent,
+            bind_refused: false,
+        };
         read(&answer, "tenants/acme/directories/hq")
     }
 

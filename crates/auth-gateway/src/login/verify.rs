@@ -155,8 +155,9 @@ async fn bind(
     ) {
         match why(&answer.finding) {
             Why::Password => c.wrong_passwords.remember(person.fingerprint, Instant::now()),
-            // The directory may have counted it, for the person or for whoever has their DN now.
-            Why::Person if answer.bind_sent => {
+            // It is wrong where it was tried, whoever has that DN now, and the directory may have counted it. A right one is
+            // tried each time, since whoever is gone may come back.
+            Why::Person if answer.bind_refused => {
                 c.wrong_passwords.remember(person.fingerprint, Instant::now());
             }
             Why::Person | Why::Account => reading.settlement = c.count_once(&person.fingerprint),
