@@ -251,6 +251,8 @@ impl Rollcall {
         for event in events {
             if let Some(v1::audit_event::Kind::Login(login)) = event.kind
                 && self.logins.insert(event.name)
+                // Refusals that were counted become one event when nobody waits for it.
+                && login.first_attempt_time.is_none()
             {
                 reasons.push(login.reason);
             }

@@ -2,7 +2,7 @@
 
 mod logins;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -60,6 +60,8 @@ pub(crate) struct Years {
     /// The directory was away on the night before, and may be held to be still.
     was_away: bool,
     locals: usize,
+    /// LOCAL users whose logins were refused.
+    refused: BTreeSet<String>,
     daily: bool,
     overlook: Vec<String>,
     story: Vec<String>,
@@ -126,6 +128,7 @@ impl Years {
             trouble: None,
             was_away: false,
             locals: 0,
+            refused: BTreeSet::new(),
             daily,
             overlook,
             story,
