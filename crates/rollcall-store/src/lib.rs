@@ -37,6 +37,7 @@ pub use audit::{AuditFilter, Deed, NewAuditEvent, Recorded};
 pub use checks::CheckSubject;
 pub use configuration::directories::{DirectoryUpdate, NewSecrets};
 pub use configuration::due_claims::DueClaim;
+pub use configuration::turns::{Due, DueCursor};
 pub use create_requests::{CreateRequest, Created, REPEATABLE_FOR};
 pub use erasure::{EraseUser, Left};
 pub use error::{KeyMismatch, Kind, Result, StoreError};

@@ -21,6 +21,7 @@ mod own_counts;
 mod purpose_keys;
 mod soft_locks;
 mod tenant_deletions;
+mod tenant_turns;
 mod throttles;
 mod who_asked;
 
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(tenant_deletions::TenantDeletions),
             Box::new(who_asked::WhoAsked),
             Box::new(erasures::Erasures),
+            Box::new(tenant_turns::TenantTurns),
         ]
     }
 }

@@ -11,6 +11,7 @@
 pub mod admission;
 mod check_limit;
 mod checks;
+mod claims;
 pub mod command;
 pub mod config;
 mod erasures;

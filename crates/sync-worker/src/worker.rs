@@ -18,6 +18,7 @@ use rollcall_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::check_limit::CheckLimit;
+use crate::claims::Claims;
 use crate::config::WorkerSettings;
 use crate::mail::{self, Smtp};
 use crate::report::Reports;
@@ -35,6 +36,7 @@ pub struct Worker {
     /// The addresses that our connections come from.
     pub(crate) egress_addresses: Arc<[IpAddr]>,
     pub(crate) check_limit: Arc<CheckLimit>,
+    pub(crate) claims: Claims,
     /// `None` while mail is switched off.
     pub(crate) smtp: Option<Smtp>,
     /// Cancelled when the process is to stop: endless streams end then.
@@ -88,6 +90,7 @@ impl Worker {
         };
         let engine = RunEngine::new(store.clone(), directories.clone(), clock.clone(), limits);
         Self {
+            claims: Claims::new(store.clone()),
             store,
             directories,
             engine,

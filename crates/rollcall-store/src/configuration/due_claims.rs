@@ -2,7 +2,7 @@
 //! a user sync says of itself, and its revision stays.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use rollcall_core::id::{TenantId, UserSyncId};
+use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
 
 use crate::db::query::execute;
 use crate::db::timestamp::to_micros;
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::store::Store;
 
 /// A claim on a due user sync, until it is settled or released, or ends by itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DueClaim {
     tenant: TenantId,
     id: UserSyncId,
@@ -18,36 +18,45 @@ pub struct DueClaim {
     end: DateTime<Utc>,
 }
 
-impl Store {
-    /// Claims a user sync that is still due at `due`. `None` if it is not, or if somebody else has claimed it. A claim that
-    /// its holder forgets ends at `end`: a process that dies loses nothing.
-    pub async fn claim_due(
-        &self,
-        tenant: &TenantId,
-        id: &UserSyncId,
-        due: DateTime<Utc>,
-        end: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<Option<DueClaim>> {
-        let claim = DueClaim {
-            tenant: tenant.clone(),
-            id: id.clone(),
+impl DueClaim {
+    /// A claim to ask for. It is told from others by its end.
+    pub fn new(key: &UserSyncKey, due: DateTime<Utc>, end: DateTime<Utc>) -> Self {
+        Self {
+            tenant: key.tenant.clone(),
+            id: key.user_sync.clone(),
             due,
-            end: end.trunc_subsecs(3),
-        };
+            end: end.trunc_subsecs(6),
+        }
+    }
+}
+
+impl Store {
+    /// Claims a user sync that is still due. False if it is not, or if somebody else has claimed it. A claim that its
+    /// holder forgets ends by itself: a process that dies loses nothing. The tenant's turn is over: it goes behind the
+    /// others that wait.
+    pub async fn claim_due(&self, claim: &DueClaim, now: DateTime<Utc>) -> Result<bool> {
         let tx = self.inner.database.begin().await?;
         let sql = "UPDATE user_syncs SET claim_end = $3
             WHERE tenant = $1 AND id = $2 AND next_run_time = $4 AND (claim_end IS NULL OR claim_end <= $5)";
         let values = vec![
-            tenant.as_str().into(),
-            id.as_str().into(),
+            claim.tenant.as_str().into(),
+            claim.id.as_str().into(),
             to_micros(claim.end).into(),
-            to_micros(due).into(),
+            to_micros(claim.due).into(),
             to_micros(now).into(),
         ];
         let claimed = execute(&tx, sql, values).await? == 1;
+        if claimed {
+            let sql = "UPDATE tenant_turns SET turn = $2 WHERE tenant = $1 AND turn < $2";
+            execute(
+                &tx,
+                sql,
+                vec![claim.tenant.as_str().into(), to_micros(now).into()],
+            )
+            .await?;
+        }
         tx.commit().await?;
-        Ok(claimed.then_some(claim))
+        Ok(claimed)
     }
 
     /// Ends a claim whose run was started: the schedule fires next at `next`, unless the configuration was changed
@@ -67,10 +76,5 @@ impl Store {
         execute(&tx, sql, values).await?;
         tx.commit().await?;
         Ok(())
-    }
-
-    /// Ends a claim that came to nothing: the user sync stays due, and anybody may claim it.
-    pub async fn release_claim(&self, claim: &DueClaim) -> Result<()> {
-        self.settle_claim(claim, Some(claim.due)).await
     }
 }

@@ -163,40 +163,6 @@ impl Store {
         Ok(user_sync)
     }
 
-    /// User syncs whose time has come: scheduled, enabled, of an enabled tenant and directory. Of one directory only so
-    /// many that with those that read it now there are `per_directory`. Tenants take turns: each one's longest due
-    /// comes first, later by as many as it has runs under way, so that nobody waits for all that another has.
-    /// Global by nature.
-    pub async fn due_user_syncs(
-        &self,
-        now: DateTime<Utc>,
-        per_directory: u32,
-        limit: u32,
-    ) -> Result<Vec<UserSync>> {
-        let sql = format!(
-            "WITH working AS (
-                SELECT r.tenant, o.directory, CASE WHEN r.state = 'APPLYING' THEN 0 ELSE 1 END AS reads
-                FROM sync_runs r JOIN user_syncs o ON o.tenant = r.tenant AND o.id = r.user_sync
-                WHERE r.state IN ('PENDING', 'PULLING', 'APPLYING'))
-            SELECT * FROM (
-                SELECT s.*,
-                    ROW_NUMBER() OVER (PARTITION BY s.tenant, s.directory ORDER BY s.next_run_time, s.id) AS place,
-                    (SELECT COALESCE(SUM(w.reads), 0) FROM working w
-                        WHERE w.tenant = s.tenant AND w.directory = s.directory) AS reading,
-                    ROW_NUMBER() OVER (PARTITION BY s.tenant ORDER BY s.next_run_time, s.id)
-                        + (SELECT COUNT(*) FROM working w WHERE w.tenant = s.tenant) AS share
-                FROM user_syncs s
-                JOIN tenants t ON t.id = s.tenant
-                JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory
-                WHERE s.next_run_time <= $1 AND (s.claim_end IS NULL OR s.claim_end <= $1) AND s.auto_sync AND NOT s.disabled AND t.user_sync_enabled
-                  AND NOT d.disabled) due
-            WHERE place + reading <= $2 ORDER BY share, next_run_time, tenant, id LIMIT {limit}"
-        );
-        let values = vec![to_micros(now).into(), i64::from(per_directory).into()];
-        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
-        models.into_iter().map(Model::into_domain).collect()
-    }
-
     /// User syncs whose time comes later than this, the latest first. Global by nature.
     pub async fn user_syncs_due_after(&self, time: DateTime<Utc>, limit: u32) -> Result<Vec<UserSync>> {
         let sql = format!(

@@ -5,6 +5,7 @@ mod engine;
 mod fixture;
 
 mod configuration {
+    mod due;
     mod isolation;
     mod secrets;
     mod settings;

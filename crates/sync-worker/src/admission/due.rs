@@ -1,6 +1,6 @@
 //! User syncs whose time has come: how one of many schedulers and callers gets to start each of them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,19 +9,24 @@ use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserSyncKey};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
 use rollcall_core::user_sync::UserSync;
+use rollcall_store::{Due, DueClaim, DueCursor};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio::time::interval;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::next_run::next_run_time;
-use crate::run::per_tenant;
+use super::places::{Place, Places};
+use super::queue::DueQueue;
 use crate::worker::Worker;
 
 /// Whoever claims a due sync has this long to start it, before others may.
 const CLAIM: TimeDelta = TimeDelta::minutes(5);
-/// Most syncs that one call looks at.
-const MAX_DUE: u32 = 10_000;
+/// How many user syncs are asked for at a time.
+const PORTION: u32 = 1000;
+
+/// Most user syncs that are brought forward at a time.
+const MAX_AHEAD: u32 = 10_000;
 
 /// A plan this much older than the time at which a sync is due shows the directory as it is.
 const FRESH: TimeDelta = TimeDelta::hours(1);
@@ -92,18 +97,23 @@ impl Worker {
         let Some(due) = sync.next_run_time else {
             return Ok(None);
         };
-        let (tenant, id) = (&key.tenant, &key.user_sync);
-        let Some(claim) = self.store.claim_due(tenant, id, due, now + CLAIM, now).await? else {
-            return Ok(None);
-        };
+        let claim = DueClaim::new(&key, due, now + CLAIM);
+        match self.store.claim_due(&claim, now).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => {
+                // It may be claimed all the same.
+                self.claims.lose(claim, Some(due));
+                return Err(error.into());
+            }
+        }
         let run = RunId(self.random_id()?);
-        let started = self.engine.start_due(&key, run, trigger, asked_by).await;
-        let started = match started {
+        let started = match self.engine.start_due(&key, run, trigger, asked_by).await {
             Err(error) if error.reason == Reason::SyncInProgress => {
                 match self.store.working_run(&key).await? {
                     Some(run) if counts_for(&run, due) => Ok(run),
                     Some(_) => {
-                        self.store.release_claim(&claim).await?;
+                        self.claims.settle(claim, Some(due)).await;
                         return Err(error);
                     }
                     // Somebody is just about to start one, or one has just ended. The claim ends, and it is looked again.
@@ -112,22 +122,20 @@ impl Worker {
             }
             started => started,
         };
-        if started
-            .as_ref()
-            .is_err_and(|error| error.kind() == ErrorKind::Unavailable)
-        {
-            // The claim ends, and it is tried again.
-            return started.map(Some);
-        }
-        let next = next_run_time(&key, &sync.settings, self.settings.scheduler.spread, self.now());
-        self.store.settle_claim(&claim, next).await?;
+        let next = match &started {
+            // Nothing is wrong with the user sync: it stays due.
+            Err(error) if error.kind() == ErrorKind::Unavailable => Some(due),
+            _ => next_run_time(&key, &sync.settings, self.settings.scheduler.spread, self.now()),
+        };
+        self.claims.settle(claim, next).await;
         started.map(Some)
     }
 
     /// Brings forward what is to run later than its schedule says: it was scheduled by a clock that was ahead.
     pub(crate) async fn bring_forward(&self) -> Result<(), Error> {
         let now = self.now();
-        for sync in self.store.user_syncs_due_after(now, MAX_DUE).await? {
+        self.store.bring_turns_forward(now).await?;
+        for sync in self.store.user_syncs_due_after(now, MAX_AHEAD).await? {
             let key = sync.key();
             let next = next_run_time(&key, &sync.settings, self.settings.scheduler.spread, now);
             if next.is_some() && next < sync.next_run_time {
@@ -140,31 +148,31 @@ impl Worker {
         Ok(())
     }
 
-    /// Runs every due user sync that `wanted` accepts, several at a time, and reports each one when it rests.
-    /// Stops starting more when the receiver is gone; what has started goes on.
+    /// Runs every user sync that is due now, several at a time, and reports each one when it rests: those of one tenant, or
+    /// of all that `wanted` accepts. Stops starting more when the receiver is gone; what has started goes on.
+    ///
+    /// # Errors
+    /// `SHUTTING_DOWN` if this process stops before all were started. What keeps it from knowing what is due.
     pub(crate) async fn run_due(
         &self,
-        wanted: impl Fn(&UserSync) -> bool,
+        tenant: Option<&TenantId>,
+        wanted: impl Fn(&TenantId) -> bool,
         asked_by: &AskedBy,
         results: mpsc::Sender<DueResult>,
     ) -> Result<(), Error> {
-        let due = self.store.due_user_syncs(self.now(), u32::MAX, MAX_DUE).await?;
+        let mut queue = self.all_due(tenant, wanted).await?;
         let limits = &self.settings.runs;
-        let mut queue: VecDeque<UserSync> = due.into_iter().filter(wanted).collect();
+        let places = Places::new(limits.concurrent);
         let mut waiting = JoinSet::new();
-        let mut reading: HashMap<Id, (TenantId, DirectoryId)> = HashMap::new();
+        let mut reading: HashMap<Id, ((TenantId, DirectoryId), Place)> = HashMap::new();
         loop {
             let going_on = !results.is_closed() && !self.stop.is_cancelled();
-            let room = going_on && reading.len() < limits.concurrent;
-            // The first of those whose tenant and directory have room: the others keep nobody else from starting.
-            let has_room = |sync: &UserSync| {
-                let of_tenant = reading.values().filter(|(tenant, _)| *tenant == sync.tenant);
-                let of_directory = reading.values().filter(|busy| **busy == directory_of(sync));
-                of_tenant.count() < per_tenant(limits.concurrent)
-                    && of_directory.count() < limits.per_directory as usize
+            let has_room = |due: &Due| {
+                let busy = reading.values().filter(|(busy, _)| *busy == directory_of(due));
+                busy.count() < limits.per_directory as usize
             };
-            let next = queue.iter().position(has_room).filter(|_| room);
-            let Some(sync) = next.and_then(|place| queue.remove(place)) else {
+            let next = going_on.then(|| queue.next(&places, has_room)).flatten();
+            let Some((due, place)) = next else {
                 match waiting.join_next_with_id().await {
                     Some(Ok((id, ()))) => reading.remove(&id),
                     Some(Err(broken)) => reading.remove(&broken.id()),
@@ -172,8 +180,8 @@ impl Worker {
                 };
                 continue;
             };
-            let user_sync = sync.key();
-            let run = match self.start_due(&sync, RunTrigger::Call, asked_by).await {
+            let user_sync = due.key.clone();
+            let run = match self.start_listed(&due, asked_by).await {
                 Ok(None) => continue,
                 Ok(Some(run)) => Ok(run),
                 Err(error) => Err(error),
@@ -186,8 +194,7 @@ impl Worker {
                         .run_until_cancelled(engine.wait(&user_sync, run.id))
                         .await
                         .unwrap_or_else(|| {
-                            Err(Error::new(
-                                Reason::ShuttingDown,
+                            Err(shutting_down(
                                 "this replica is shutting down; another one goes on",
                             ))
                         }),
@@ -201,10 +208,47 @@ impl Worker {
                 // The caller may be gone; the run is in the store all the same.
                 let _ = results.send(DueResult { user_sync, run }).await;
             });
-            reading.insert(task.id(), directory_of(&sync));
+            reading.insert(task.id(), (directory_of(&due), place));
         }
-        Ok(())
+        self.claims.settle_lost().await;
+        match queue.is_empty() || results.is_closed() {
+            true => Ok(()),
+            false => Err(shutting_down(
+                "this replica is shutting down; not all that is due was started",
+            )),
+        }
     }
+
+    /// All that is due now. Only its names: a night of ten thousand user syncs is a megabyte.
+    async fn all_due(
+        &self,
+        tenant: Option<&TenantId>,
+        wanted: impl Fn(&TenantId) -> bool,
+    ) -> Result<DueQueue, Error> {
+        let now = self.now();
+        let mut queue = DueQueue::default();
+        let mut cursor = Some(DueCursor::default());
+        while let Some(after) = cursor {
+            let (due, next) = self.store.list_due(now, tenant, &after, PORTION).await?;
+            due.into_iter()
+                .filter(|due| wanted(&due.key.tenant))
+                .for_each(|due| queue.push(due));
+            cursor = next;
+        }
+        Ok(queue)
+    }
+
+    /// Starts what was due when the list was made, if it still is.
+    async fn start_listed(&self, due: &Due, asked_by: &AskedBy) -> Result<Option<Run>, Error> {
+        match self.store.still_due(due, self.now()).await? {
+            Some(sync) => self.start_due(&sync, RunTrigger::Call, asked_by).await,
+            None => Ok(None),
+        }
+    }
+}
+
+fn shutting_down(message: &str) -> Error {
+    Error::new(Reason::ShuttingDown, message)
 }
 
 /// Where no server looks after runs whose worker died, how often whoever runs what is due does.
@@ -238,7 +282,7 @@ impl Worker {
                 }
             }
         }));
-        let ran = self.run_due(|_| true, asked_by, results.clone()).await;
+        let ran = self.run_due(None, |_| true, asked_by, results.clone()).await;
         for (id, user_sync) in left {
             let waited = self.engine.wait(&user_sync, id);
             let Some(run) = self.stop.run_until_cancelled(waited).await else {
@@ -250,6 +294,6 @@ impl Worker {
     }
 }
 
-fn directory_of(sync: &UserSync) -> (TenantId, DirectoryId) {
-    (sync.tenant.clone(), sync.settings.directory.clone())
+fn directory_of(due: &Due) -> (TenantId, DirectoryId) {
+    (due.key.tenant.clone(), due.directory.clone())
 }

@@ -2,32 +2,33 @@
 //! expire, and old things go. Every replica does all of this; the store sees to it that each thing happens
 //! once.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
-use parking_lot::Mutex;
 use rollcall_core::audit::AskedBy;
 use rollcall_core::error::Error;
-use rollcall_core::id::TenantId;
 use rollcall_core::run::RunTrigger;
+use rollcall_core::user_sync::UserSync;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
+use super::places::{Place, Places};
 use crate::retention::Retention;
-use crate::run::per_tenant;
 use crate::worker::Worker;
 
 /// Time between two looks for schedules that a clock that was ahead has made.
 const LOOK_AGAIN: TimeDelta = TimeDelta::hours(1);
 
+/// How many more tenants are looked at than have runs under way at most.
+const MORE_TENANTS: u32 = 32;
+
 /// The scheduler of one process.
 pub struct Scheduler {
     worker: Worker,
-    /// Runs that it started and that have not ended, by tenant.
-    running: Arc<Mutex<HashMap<TenantId, usize>>>,
+    /// Taken by the runs that it started and that have not ended.
+    places: Places,
     run_ended: Arc<Notify>,
     retention: Retention,
     /// When schedules were last brought forward.
@@ -39,8 +40,8 @@ impl Scheduler {
     pub fn new(worker: Worker) -> Self {
         Self {
             retention: Retention::new(worker.clone()),
+            places: Places::new(worker.settings.runs.concurrent),
             worker,
-            running: Arc::default(),
             run_ended: Arc::default(),
             last_look: None,
         }
@@ -77,6 +78,7 @@ impl Scheduler {
         let taken = self.worker.engine.recover().await;
         note("take over abandoned runs", taken.map(|_| ()));
         note("expire plans", self.worker.engine.expire().await);
+        self.worker.claims.settle_lost().await;
         self.worker.directories.sweep();
         // Whoever has seen to it may be gone with its wrong clock.
         let looked_lately = self
@@ -98,84 +100,68 @@ impl Scheduler {
     /// What waited for a run to end need not wait for the next tick.
     async fn start_more(&self) {
         if self.worker.settings.scheduler.enabled {
-            note("start due user syncs", self.start_due(self.worker.now()).await);
+            note("start due user syncs", self.start_due().await);
         }
     }
 
     /// Starts as many due user syncs as there is room for. What was missed is caught up once.
-    async fn start_due(&self, now: DateTime<Utc>) -> Result<(), Error> {
-        let limits = &self.worker.settings.runs;
-        let running = self.running.lock().values().sum();
-        let room = limits.concurrent.saturating_sub(running);
-        let room = u32::try_from(room).unwrap_or(u32::MAX);
-        if room == 0 {
-            return Ok(());
-        }
-        for sync in self
-            .worker
-            .store
-            .due_user_syncs(now, limits.per_directory, room)
-            .await?
-        {
-            // Others of its tenant would only wait for it, and keep those of other tenants from starting.
-            let Some(running) = Running::begin(&self.running, &sync.tenant, per_tenant(limits.concurrent))
-            else {
-                continue;
-            };
-            let key = sync.key();
-            match self
-                .worker
-                .start_due(&sync, RunTrigger::Schedule, &AskedBy::default())
-                .await
-            {
-                Ok(Some(run)) => {
-                    let engine = self.worker.engine.clone();
-                    let run_ended = Arc::clone(&self.run_ended);
-                    tokio::spawn(async move {
-                        note("wait for a run", engine.wait(&key, run.id).await.map(|_| ()));
-                        drop(running);
-                        run_ended.notify_one();
-                    });
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(user_sync = %key, reason = error.reason.as_str(), %error, "a due run was not started");
-                }
-            }
-        }
+    async fn start_due(&self) -> Result<(), Error> {
+        // Each pass asks anew whose turn it is: others start what is due too.
+        while !self.places.are_full() && self.start_some().await? {}
         Ok(())
     }
-}
 
-/// A run that a scheduler started, until it is dropped.
-struct Running {
-    all: Arc<Mutex<HashMap<TenantId, usize>>>,
-    tenant: TenantId,
-}
-
-impl Running {
-    /// `None` if the tenant has so many already.
-    fn begin(all: &Arc<Mutex<HashMap<TenantId, usize>>>, tenant: &TenantId, limit: usize) -> Option<Self> {
-        let mut runs = all.lock();
-        let of_tenant = runs.entry(tenant.clone()).or_default();
-        if *of_tenant >= limit {
-            return None;
+    /// Starts one user sync of each tenant whose turn it is. False if there was nothing to start.
+    async fn start_some(&self) -> Result<bool, Error> {
+        let (store, now) = (&self.worker.store, self.worker.now());
+        let mut has_started = false;
+        for tenant in store.tenants_in_turn(now, self.portion()).await? {
+            if self.places.are_full() {
+                break;
+            }
+            let Some(place) = self.places.take(&tenant) else {
+                continue;
+            };
+            let per_directory = self.worker.settings.runs.per_directory;
+            match store.next_due_of(&tenant, now, per_directory).await? {
+                Some(sync) => has_started |= self.start(&sync, place).await,
+                None => store.pass_turn(&tenant, now).await?,
+            }
         }
-        *of_tenant += 1;
-        Some(Self {
-            all: Arc::clone(all),
-            tenant: tenant.clone(),
-        })
+        Ok(has_started)
     }
-}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let mut runs = self.all.lock();
-        if let Some(count) = runs.get_mut(&self.tenant) {
-            *count -= 1;
+    /// So many that some of them have a place, though all others have none.
+    fn portion(&self) -> u32 {
+        u32::try_from(self.worker.settings.runs.concurrent)
+            .unwrap_or(u32::MAX)
+            .saturating_add(MORE_TENANTS)
+    }
+
+    /// False if somebody else was faster, or it cannot be started now.
+    async fn start(&self, sync: &UserSync, place: Place) -> bool {
+        let key = sync.key();
+        let started = self
+            .worker
+            .start_due(sync, RunTrigger::Schedule, &AskedBy::default())
+            .await;
+        match started {
+            Ok(Some(run)) => {
+                let engine = self.worker.engine.clone();
+                let run_ended = Arc::clone(&self.run_ended);
+                tokio::spawn(async move {
+                    note("wait for a run", engine.wait(&key, run.id).await.map(|_| ()));
+                    drop(place);
+                    run_ended.notify_one();
+                });
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(user_sync = %key, reason = error.reason.as_str(), %error, "a due run was not started");
+                false
+            }
         }
-        runs.retain(|_, count| *count > 0);
     }
 }
 

@@ -12,7 +12,7 @@ use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
     AuditFilter, CheckSubject, Cursor, DirectoryUpdate, Kind, LoginStore, NewAuditEvent, NewMail, NewSecrets,
-    NewUser, PageRequest, Recorded, Store, StoreError,
+    NewUser, PageRequest, Recorded, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -27,10 +27,7 @@ on_both! {
     user_syncs_are_kept_and_revised,
     a_new_scope_is_noticed,
     a_changed_configuration_supersedes_waiting_plans,
-    due_syncs_are_those_that_may_run,
-    due_syncs_of_one_directory_leave_room_for_others,
     one_replica_moves_the_schedule_on,
-    one_of_many_claims_a_due_sync,
     lists_go_on_where_they_ended,
     the_last_check_and_reviews_are_kept,
     mail_is_claimed_once_and_again_when_it_failed,
@@ -503,138 +500,6 @@ async fn a_changed_configuration_supersedes_waiting_plans(engine: Engine) {
         let run = store.run(&staff(), run_id(number)).await.unwrap();
         assert_eq!((run.state, run.end_time), (RunState::Superseded, Some(at(3))));
     }
-}
-
-async fn due_syncs_are_those_that_may_run(engine: Engine) {
-    let store = engine.store().await;
-    set_up(&store).await;
-    let due = |seconds| {
-        let store = store.clone();
-        async move { store.due_user_syncs(at(seconds), 9, 10).await.unwrap().len() }
-    };
-    assert_eq!((due(99).await, due(100).await), (0, 1));
-    let mut settings = sync_settings("main");
-    settings.disabled = true;
-    store
-        .update_user_sync(
-            &acme(),
-            &sync_id("staff"),
-            1,
-            &settings,
-            Some(at(100)),
-            Recorded::by_nobody(at(1)),
-        )
-        .await
-        .unwrap();
-    assert_eq!(due(100).await, 0);
-    settings.disabled = false;
-    store
-        .update_user_sync(
-            &acme(),
-            &sync_id("staff"),
-            2,
-            &settings,
-            Some(at(100)),
-            Recorded::by_nobody(at(1)),
-        )
-        .await
-        .unwrap();
-    assert_eq!(due(100).await, 1);
-    let mut tenant = tenant_settings(&[]);
-    tenant.user_sync_enabled = false;
-    store
-        .update_tenant(&acme(), 1, &tenant, Recorded::by_nobody(at(1)))
-        .await
-        .unwrap();
-    assert_eq!(due(100).await, 0);
-}
-
-async fn due_syncs_of_one_directory_leave_room_for_others(engine: Engine) {
-    let store = engine.store().await;
-    set_up(&store).await;
-    set_up_tenant(&store, "evil").await;
-    for number in 0..4 {
-        let id = sync_id(&format!("more{number}"));
-        let due = Some(at(number));
-        store
-            .create_user_sync(
-                &acme(),
-                &id,
-                &sync_settings("main"),
-                due,
-                Recorded::by_nobody(at(0)),
-            )
-            .await
-            .unwrap();
-    }
-    let due = async |per_directory| -> Vec<String> {
-        let due = store.due_user_syncs(at(1000), per_directory, 10).await.unwrap();
-        due.iter()
-            .map(|sync| format!("{}/{}", sync.tenant, sync.id))
-            .collect()
-    };
-    assert_eq!(due(9).await.len(), 6);
-    // Each tenant in its turn, though all of the first one's are longer due.
-    assert_eq!(due(2).await, ["acme/more0", "evil/staff", "acme/more1"]);
-    let token = lease(&store, &staff()).await;
-    store
-        .create_run(&token, &staff(), new_run(1), None, at(9))
-        .await
-        .unwrap();
-    assert_eq!(
-        due(2).await,
-        ["evil/staff", "acme/more0"],
-        "one reads the directory already"
-    );
-    store
-        .begin_pull(&handle(&token, &staff(), run_id(1)))
-        .await
-        .unwrap();
-    assert_eq!(due(1).await, ["evil/staff"]);
-}
-
-async fn one_of_many_claims_a_due_sync(engine: Engine) {
-    let (store, other) = (engine.store().await, engine.store().await);
-    set_up(&store).await;
-    let (tenant, sync) = (acme(), sync_id("staff"));
-    let is_due = async |now| !store.due_user_syncs(at(now), 9, 9).await.unwrap().is_empty();
-    let claim = |store: &Store, due, end, now| {
-        let (store, tenant, sync) = (store.clone(), tenant.clone(), sync.clone());
-        async move {
-            store
-                .claim_due(&tenant, &sync, at(due), at(end), at(now))
-                .await
-                .unwrap()
-        }
-    };
-    assert!(
-        claim(&store, 99, 200, 100).await.is_none(),
-        "it is due at another time"
-    );
-    let (first, second) = tokio::join!(claim(&store, 100, 200, 100), claim(&other, 100, 201, 100));
-    assert_ne!(first.is_some(), second.is_some());
-    let forgotten = first.or(second).unwrap();
-    assert!(!is_due(150).await);
-    assert!(claim(&other, 100, 300, 150).await.is_none());
-    // It ends by itself, and then is nothing more.
-    assert!(is_due(201).await);
-    let taken_over = claim(&other, 100, 300, 201).await.unwrap();
-    store.settle_claim(&forgotten, Some(at(900))).await.unwrap();
-    assert!(!is_due(250).await);
-    other.release_claim(&taken_over).await.unwrap();
-    assert!(is_due(250).await);
-    // The configuration sets a time of its own while the claim is held.
-    let held = claim(&store, 100, 400, 250).await.unwrap();
-    store
-        .set_next_run_time(&tenant, &sync, Some(at(100)), Some(at(260)))
-        .await
-        .unwrap();
-    store.settle_claim(&held, Some(at(900))).await.unwrap();
-    assert!(is_due(260).await);
-    let last = claim(&store, 260, 400, 260).await.unwrap();
-    store.settle_claim(&last, None).await.unwrap();
-    let settled = store.user_sync(&tenant, &sync).await.unwrap();
-    assert_eq!((settled.next_run_time, settled.revision), (None, 1));
 }
 
 async fn one_replica_moves_the_schedule_on(engine: Engine) {

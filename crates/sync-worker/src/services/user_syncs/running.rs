@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use ring::digest;
 use rollcall_core::audit::{AskedBy, AuditedFieldChange};
 use rollcall_core::error::{Error, Reason};
-use rollcall_core::id::{RunId, UserSyncKey, Uuid};
+use rollcall_core::id::{RunId, TenantId, UserSyncKey, Uuid};
 use rollcall_core::run::{Run, RunTrigger};
 use rollcall_proto::convert::sync_run;
 use rollcall_proto::convert::user_sync::RunUserSync;
@@ -94,11 +94,12 @@ impl UserSyncs {
         let (results, ended) = mpsc::channel(16);
         let worker = self.0.clone();
         let running = async move {
-            let wanted = |sync: &rollcall_core::user_sync::UserSync| match &scope {
-                TenantScope::One(tenant) => sync.tenant == *tenant,
-                TenantScope::All => caller.may_touch(&sync.tenant).is_ok(),
+            let tenant = match &scope {
+                TenantScope::One(tenant) => Some(tenant),
+                TenantScope::All => None,
             };
-            worker.run_due(wanted, &asked_by, results).await
+            let wanted = |tenant: &TenantId| caller.may_touch(tenant).is_ok();
+            worker.run_due(tenant, wanted, &asked_by, results).await
         };
         let running = tokio::spawn(running.instrument(tracing::Span::current()));
         let counts = Arc::new(Mutex::new(DueCounts::default()));
