@@ -10,8 +10,14 @@ use rollcall_store::{DueClaim, Store};
 #[derive(Clone)]
 pub(crate) struct Claims {
     store: Store,
-    /// Those that could not be ended while the store was away, and when their user sync is due next.
-    lost: Arc<Mutex<Vec<(DueClaim, Option<DateTime<Utc>>)>>>,
+    lost: Arc<Mutex<Vec<Lost>>>,
+}
+
+/// A claim that could not be ended while the store was away.
+struct Lost {
+    claim: DueClaim,
+    /// When its user sync is due next.
+    next: Option<DateTime<Utc>>,
 }
 
 impl Claims {
@@ -32,13 +38,13 @@ impl Claims {
 
     /// Leaves a claim to [`Self::settle_lost`].
     pub(crate) fn lose(&self, claim: DueClaim, next: Option<DateTime<Utc>>) {
-        self.lost.lock().push((claim, next));
+        self.lost.lock().push(Lost { claim, next });
     }
 
     /// Ends the claims that could not be ended before: what they are on must not wait until they end by themselves.
     pub(crate) async fn settle_lost(&self) {
         let lost = std::mem::take(&mut *self.lost.lock());
-        for (claim, next) in lost {
+        for Lost { claim, next } in lost {
             self.settle(claim, next).await;
         }
     }
