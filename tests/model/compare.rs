@@ -154,8 +154,8 @@ pub(crate) fn wrong_health(run: &Run, found: &v1::UserSyncHealth) -> Option<Stri
     let expected = match run.state {
         "PLANNED" => return None,
         "FAILED" => "ERROR",
-        "HELD" => "WARNING",
         _ if ambiguous => "ERROR",
+        "HELD" => "WARNING",
         "SUCCEEDED_WITH_ISSUES" => "WARNING",
         _ => "OK",
     };

@@ -294,6 +294,10 @@ impl Model {
                     others: askers.clone(),
                     ..Issue::of("LOGIN_AMBIGUOUS", "login", "").at(judged.dn())
                 });
+            } else if wanted.ambiguous {
+                // The same fact has the same issue on every night, though who asks is not met tonight.
+                run.issues
+                    .push(Issue::of("LOGIN_AMBIGUOUS", "login", "").at(judged.dn()));
             }
             if let (Some(at), State::Deactivated(why)) = (known, wanted.state)
                 && settled.gives_way.get(&at).is_some_and(|(login, _)| *login)

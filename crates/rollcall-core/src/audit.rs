@@ -47,8 +47,9 @@ text_enum! {
         Archived = "ARCHIVED",
         /// The user sync that owned the user is gone.
         UserSyncDeleted = "USER_SYNC_DELETED",
-        /// No entry has the user's external id.
-        EntryGone = "ENTRY_GONE",
+        /// No entry below the bases of the searches has the user's external id: it is gone, it was moved elsewhere, or it may
+        /// not be seen.
+        EntryNotFound = "ENTRY_NOT_FOUND",
         /// Several entries have the user's external id.
         ExternalIdShared = "EXTERNAL_ID_SHARED",
         /// No search of the user sync finds the entry.
@@ -89,8 +90,11 @@ impl LoginReason {
         }
     }
 
-    /// Reads what [`as_str`](Self::as_str) wrote.
+    /// Reads what [`as_str`](Self::as_str) wrote, here or in an earlier release.
     pub fn parse(text: &str) -> Self {
+        if text == "ENTRY_GONE" {
+            return Self::Own(OwnReason::EntryNotFound);
+        }
         let own = OwnReason::ALL.iter().copied().map(Self::Own);
         let directory = InternalReason::ALL.iter().copied().map(Self::Directory);
         let errors = Reason::ALL.iter().copied().map(Self::Error);
@@ -217,5 +221,6 @@ mod tests {
             assert_eq!(LoginReason::parse(reason.as_str()), reason);
         }
         assert_eq!(LoginReason::parse("OF_TOMORROW"), OwnReason::Unrecognized.into());
+        assert_eq!(LoginReason::parse("ENTRY_GONE"), OwnReason::EntryNotFound.into());
     }
 }

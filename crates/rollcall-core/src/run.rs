@@ -205,16 +205,27 @@ pub fn health_interrupted(why: &str) -> Health {
     }
 }
 
-/// The health of a user sync whose last run ended, or waits, in this state. For EXPIRED the run was held.
-pub fn health_after(
-    state: RunState,
-    issues: u64,
-    failure: Option<&str>,
-    hold_reasons: &[HoldReason],
-) -> Health {
-    let (level, problem) = match state {
+/// Said while the login of somebody is another's too.
+const LOGINS_AMBIGUOUS: &str = "Nobody can log in with some logins, at the latest when the last plan is applied: an entry does not \
+                                have the login of its user any more, and another entry asks for it. The issues LOGIN_AMBIGUOUS \
+                                name both.";
+
+/// The health of a user sync after this run, which ended or waits. `before` is what it was.
+pub fn health_after(run: &Run, before: &Health) -> Health {
+    let mut health = health_in(run);
+    let known = before.problems.iter().any(|problem| problem == LOGINS_AMBIGUOUS);
+    // Who did not read everybody does not know that it is over.
+    if run.issue_counts.contains_key(&IssueKind::LoginAmbiguous) || (known && !run.complete) {
+        health.level = HealthLevel::Error;
+        health.problems.insert(0, LOGINS_AMBIGUOUS.to_owned());
+    }
+    health
+}
+
+fn health_in(run: &Run) -> Health {
+    let (level, problem) = match run.state {
         RunState::Failed => {
-            let why = failure.unwrap_or("the cause is not known");
+            let why = run.failure.as_deref().unwrap_or("the cause is not known");
             (
                 HealthLevel::Error,
                 format!(
@@ -224,14 +235,15 @@ pub fn health_after(
             )
         }
         RunState::Held => {
-            let why = sentences(hold_reasons);
+            let why = sentences(&run.hold_reasons);
             (
                 HealthLevel::Warning,
                 format!("The last run is held: {why}. Look at its changes, then apply or cancel it."),
             )
         }
+        // Only of what was held is this said.
         RunState::Expired => {
-            let why = sentences(hold_reasons);
+            let why = sentences(&run.hold_reasons);
             (
                 HealthLevel::Warning,
                 format!(
@@ -244,7 +256,7 @@ pub fn health_after(
             HealthLevel::Warning,
             format!(
                 "The last run left {}; each names what to do about it.",
-                counted(issues, "issue", "issues")
+                counted(run.issue_counts.values().sum(), "issue", "issues")
             ),
         ),
         _ => return Health::default(),
@@ -265,6 +277,8 @@ mod tests {
     use std::collections::HashSet;
 
     use super::RunState::{self, *};
+    use super::*;
+    use crate::id::{TenantId, UserSyncId, Uuid};
 
     const ALL: [RunState; 11] = [
         Pending,
@@ -279,6 +293,57 @@ mod tests {
         Superseded,
         Expired,
     ];
+
+    fn run(state: RunState, complete: bool, issues: &[IssueKind]) -> Run {
+        Run {
+            user_sync: UserSyncKey {
+                tenant: TenantId::parse("acme").unwrap(),
+                user_sync: UserSyncId::parse("staff").unwrap(),
+            },
+            id: RunId(Uuid::from_u128(1)),
+            state,
+            mode: RunMode::Apply,
+            trigger: RunTrigger::Call,
+            asked_by: AskedBy::default(),
+            release: None,
+            cancellation: None,
+            counts: RunCounts::default(),
+            issue_counts: issues.iter().map(|kind| (*kind, 1)).collect(),
+            hold_reasons: Vec::new(),
+            failure: None,
+            complete,
+            user_sync_revision: 1,
+            directory_revision: 1,
+            create_time: DateTime::UNIX_EPOCH,
+            plan_time: None,
+            end_time: None,
+            expire_time: None,
+        }
+    }
+
+    /// A login that nobody can use is an error whatever else became of the run, until a run has read that it is over.
+    #[test]
+    fn an_ambiguous_login_is_an_error_until_a_complete_run_finds_none() {
+        let ambiguous = [IssueKind::LoginAmbiguous];
+        for state in [Held, SucceededWithIssues, Expired] {
+            let health = health_after(&run(state, true, &ambiguous), &Health::default());
+            assert_eq!(health.level, HealthLevel::Error, "{state:?}");
+            assert!(health.problems[0].contains("LOGIN_AMBIGUOUS"), "{health:?}");
+            assert_eq!(health.problems.len(), 2, "{health:?}");
+            for state in [Held, Succeeded, SucceededWithIssues, Failed] {
+                let with_gaps = health_after(&run(state, false, &[]), &health);
+                assert_eq!(with_gaps.level, HealthLevel::Error, "{state:?}");
+                assert_eq!(with_gaps.problems[0], health.problems[0], "{state:?}");
+                let again = health_after(&run(state, false, &ambiguous), &with_gaps);
+                let told = again.problems.iter().filter(|problem| **problem == LOGINS_AMBIGUOUS);
+                assert_eq!(told.count(), 1, "{again:?}");
+            }
+            let read = health_after(&run(Succeeded, true, &[]), &health);
+            assert_eq!(read, Health::default());
+            let held = health_after(&run(Held, true, &[]), &health);
+            assert_eq!((held.level, held.problems.len()), (HealthLevel::Warning, 1));
+        }
+    }
 
     fn next(state: RunState) -> impl Iterator<Item = RunState> {
         ALL.into_iter().filter(move |next| state.may_become(*next))

@@ -59,12 +59,11 @@ impl Model {
             return denied("AMBIGUOUS_LOGIN");
         }
         let in_force = self.in_force.get(&number).unwrap_or(&syncs[number]);
-        // Reading: who is below none of the bases is gone, as far as this user sync can tell.
         let below =
             |entry: &&TreeEntry| is_of(entry, &user) && is_below(in_force, entry) && tree.is_shown(&entry.dn);
         let entries: Vec<&TreeEntry> = tree.entries().iter().filter(below).collect();
         let entry = match entries.as_slice() {
-            [] => return denied("ENTRY_GONE"),
+            [] => return denied("ENTRY_NOT_FOUND"),
             [entry] => *entry,
             // Reading: nobody can tell which of them is the person, so nobody's password is tried.
             _ => return denied("EXTERNAL_ID_SHARED"),

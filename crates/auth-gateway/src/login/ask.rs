@@ -69,8 +69,8 @@ pub enum Finding {
 /// Why the person may not log in, whatever the password.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Absence {
-    /// No entry has the external id.
-    Gone,
+    /// No entry below the bases of the searches has the external id. Where else it may be is not looked.
+    NotFound,
     /// Several entries have it.
     SharedId,
     /// The entry exists, but no search of the sync finds it.
@@ -166,7 +166,7 @@ async fn search_first(
         found => found?,
     };
     let Some(found) = found.filter(|entry| is_person(question, entry)) else {
-        return Ok(Finding::Absent(Absence::Gone));
+        return Ok(Finding::Absent(Absence::NotFound));
     };
     // Nothing moved, yet the read at this very DN did not find the person: the filter excludes them.
     if tried.is_some_and(|tried| is_same_dn(tried, &found.dn)) {
@@ -195,7 +195,7 @@ async fn search_first(
         return Ok(Finding::Absent(Absence::OutOfScope));
     };
     if !is_person(question, &entry) {
-        return Ok(Finding::Absent(Absence::Gone));
+        return Ok(Finding::Absent(Absence::NotFound));
     }
     Ok(judged(question, &answer, entry))
 }

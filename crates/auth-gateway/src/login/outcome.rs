@@ -98,7 +98,7 @@ pub fn read(answer: &Answer, resource: &str) -> Reading {
     match &answer.finding {
         Finding::Judged { verdict, .. } => judged(*verdict, resource),
         Finding::Absent(absence) => Reading::refused(match absence {
-            Absence::Gone => OwnReason::EntryGone,
+            Absence::NotFound => OwnReason::EntryNotFound,
             Absence::SharedId => OwnReason::ExternalIdShared,
             Absence::OutOfScope => OwnReason::EntryOutOfScope,
         }),
@@ -311,7 +311,7 @@ mod tests {
             verdict(Verdict::Authenticated { notice: None }).settlement,
             Settlement::Success
         );
-        let gone = reading(Finding::Absent(Absence::Gone), false);
+        let gone = reading(Finding::Absent(Absence::NotFound), false);
         assert_eq!(gone.settlement, Settlement::Failure);
         assert_eq!(
             gone.answer.ok(),

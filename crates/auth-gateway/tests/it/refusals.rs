@@ -152,9 +152,9 @@ async fn an_entry_that_is_gone_or_out_of_scope_denies_now_and_not_after_the_next
     assert_eq!(
         world.audit().await,
         [
-            "DENIED ENTRY_GONE",
+            "DENIED ENTRY_NOT_FOUND",
             "DENIED ENTRY_OUT_OF_SCOPE",
-            "DENIED ENTRY_GONE"
+            "DENIED ENTRY_NOT_FOUND"
         ]
     );
     assert_eq!(world.binds(&format!("uid=eve,ou=Elsewhere,{BASE}")), 0);
@@ -227,7 +227,7 @@ async fn an_alias_is_nobody_at_a_login_too() {
     assert_eq!(world.login("sam", "password of another").await, DENIED);
     assert_eq!(
         world.audit().await,
-        ["DENIED ENTRY_GONE", "DENIED INVALID_CREDENTIALS"],
+        ["DENIED ENTRY_NOT_FOUND", "DENIED INVALID_CREDENTIALS"],
         "the person is told from the alias"
     );
 }

@@ -80,6 +80,17 @@ impl Planner<'_> {
             issue.other_user_sync = rival.and_then(|rival| rival.user_sync.clone());
             issues.push(issue);
         }
+        // Whoever asked for the login may just not have been met.
+        let perhaps_still = before.as_ref().is_some_and(|user| user.login_ambiguous)
+            && !self.complete
+            && judged.wants.login == Want::Nothing
+            && state != UserState::Archived;
+        if perhaps_still && !self.alone {
+            let message = "the entry does not have this login any more, and another entry asked for it when the directory \
+                           was last read completely: nobody can log in with it";
+            let issue = Issue::new(IssueKind::LoginAmbiguous, &judged.dn, message);
+            issues.push(issue.of_field("login").valued(&profile.login));
+        }
         let linked = before.as_ref().is_some_and(|user| {
             let was_linked = user.origin.as_ref().is_some_and(|origin| origin.linked);
             user.origin.is_none() || was_linked
@@ -92,11 +103,6 @@ impl Planner<'_> {
             linked,
         };
         let kind = kind_of(before.as_ref(), &origin, state);
-        // Whoever asked for the login may just not have been met.
-        let perhaps_still = before.as_ref().is_some_and(|user| user.login_ambiguous)
-            && !self.complete
-            && judged.wants.login == Want::Nothing
-            && state != UserState::Archived;
         let login_ambiguous = outcome.ambiguous_with.is_some() || perhaps_still;
         let asked_by = match outcome.ambiguous_with {
             Some(rival) => names.and_then(|names| names.entry(rival)),

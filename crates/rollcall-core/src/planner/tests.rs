@@ -90,6 +90,8 @@ struct World {
     next: u128,
     /// Other syncs, with what their directories say.
     elsewhere: Vec<(UserSyncId, UserSyncSettings, Vec<ReadEntry>)>,
+    /// The pull does not read everybody.
+    gaps: bool,
 }
 
 impl World {
@@ -204,7 +206,8 @@ impl World {
                 issues.extend(told.cloned().collect::<Vec<_>>());
             }
         }
-        for absent in planner.absent() {
+        let absent = if self.gaps { Vec::new() } else { planner.absent() };
+        for absent in absent {
             let removal = planner.remove(&self.users[&absent].clone(), StateReason::Gone);
             groups.extend(removal.map(|change| vec![change]));
         }
@@ -218,6 +221,9 @@ impl World {
             groups = Vec::<Change>::into_iter(kept)
                 .map(|change| vec![change])
                 .collect();
+        }
+        if self.gaps {
+            planner.had_gaps();
         }
         let ordered = planner.finish();
         issues.extend(ordered.issues);
@@ -408,6 +414,36 @@ fn a_chain_falls_when_its_end_does_not_move() {
     assert_eq!(found, expected);
     assert_eq!((world.login_of(1), world.login_of(2)), (Some("one"), Some("two")));
     assert!(world.user(2).login_ambiguous && !world.user(1).login_ambiguous);
+}
+
+/// The same fact is the same issue on every night, that on which not everybody was read too.
+#[test]
+fn a_login_stays_ambiguous_and_says_so_while_who_asks_for_it_is_not_met() {
+    let mut world = World::default();
+    let keeping = || UserSyncSettings {
+        login_changes: LoginChanges::Reject,
+        ..settings()
+    };
+    let (ada, hire) = (entry(1, "ada.l", None), entry(2, "ada", None));
+    world.run("all", &keeping(), vec![entry(1, "ada", None)]);
+    let ambiguous = |issues: &[Issue]| {
+        let kinds = kinds_of(issues);
+        let kinds = kinds.into_iter();
+        kinds.filter(|kind| *kind == IssueKind::LoginAmbiguous).count()
+    };
+    let (_, issues) = world.run("all", &keeping(), vec![ada.clone(), hire]);
+    assert_eq!(ambiguous(&issues), 2, "{issues:#?}");
+    world.gaps = true;
+    for _ in 0..2 {
+        let (kinds, issues) = world.run("all", &keeping(), vec![ada.clone()]);
+        assert_eq!(kinds, []);
+        assert_eq!(ambiguous(&issues), 1, "{issues:#?}");
+        assert!(world.user(1).login_ambiguous);
+    }
+    world.gaps = false;
+    let (_, issues) = world.run("all", &keeping(), vec![ada]);
+    assert_eq!(ambiguous(&issues), 0, "{issues:#?}");
+    assert!(!world.user(1).login_ambiguous);
 }
 
 #[test]

@@ -5301,9 +5301,9 @@ pub struct ReportSettings {
 pub struct UserSyncHealth {
     /// The colour of the icon, as the last run left it.
     ///
-    /// * ERROR if it failed, if it broke off while it was applied, or if it was applied and raised LOGIN_AMBIGUOUS: somebody
-    ///   cannot log in with the login that they have. The two entries may be of two user syncs. Then both are in ERROR, each as
-    ///   soon as a run of its own has met this.
+    /// * ERROR if it failed, if it broke off while it was applied, or if it raised LOGIN_AMBIGUOUS, whether it was applied or is
+    ///   held: somebody cannot log in with the login that they have. The two entries may be of two user syncs. Then both are in
+    ///   ERROR, each as soon as a run of its own has met this, and until one that read everybody does not meet it any more.
     /// * WARNING if it left other issues, or is held, or was held and nobody applied it in time.
     #[prost(enumeration = "HealthState", tag = "1")]
     pub state: i32,

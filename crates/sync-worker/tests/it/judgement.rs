@@ -281,3 +281,34 @@ async fn a_kept_login_that_a_new_hire_has_is_ambiguous_until_logins_follow() {
     assert!(!users["ada.l"].login_ambiguous);
     assert_eq!(users["ada"].state, UserState::Active);
 }
+
+/// It is an error too while a run waits for somebody, whether the run met it first or knew of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ambiguous_login_is_an_error_while_the_run_is_held() {
+    let mut world = world(&["bob", "ada", "zoe"]).await;
+    let rename = format!(
+        "dn: {}\nchangetype: modrdn\nnewrdn: uid=ada.l\ndeleteoldrdn: 1\n",
+        dn("Staff", "ada")
+    );
+    world.slapd.modify(&rename).unwrap();
+    add(&world, "Staff", "ada");
+    let everybody = v1::RoleRule {
+        condition: Some(v1::role_rule::Condition::Filter("(objectClass=*)".into())),
+        role: "owner".into(),
+    };
+    let edited = v1::UserSync {
+        role_rules: vec![everybody],
+        ..v1::UserSync::default()
+    };
+    world.update(edited, &["role_rules"]).await;
+    for _ in 0..2 {
+        let run = world.apply().await;
+        assert_eq!(run.state(), SyncRunState::Held, "{run:#?}");
+        assert!(world.issue_types(&run).await.contains(&IssueType::LoginAmbiguous));
+        let health = world.health().await;
+        assert_eq!(health.state(), v1::HealthState::Error, "{health:?}");
+        let problems = world.problems().await;
+        assert!(problems.iter().any(|problem| problem.contains("LOGIN_AMBIGUOUS")), "{problems:?}");
+        assert!(problems.iter().any(|problem| problem.contains("held")), "{problems:?}");
+    }
+}

@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 use rollcall_core::error::chain;
-use rollcall_core::issue::{HealthLevel, IssueKind};
+use rollcall_core::issue::IssueKind;
 use rollcall_core::run::{Run, RunState, RunTrigger, health_after, health_interrupted};
 use rollcall_core::user_sync::UserSync;
 use rollcall_store::{NewMail, PageRequest, RunEnd, RunHandle, StoreError};
@@ -13,8 +13,6 @@ use crate::run::stop::Stop;
 
 const NOBODY_REMOVED: &str = "The directory was not read completely, so users who are missing there were left as they \
                               are. The issues PULL_INCOMPLETE say why.";
-const LOGINS_AMBIGUOUS: &str = "Nobody can log in with some logins: an entry does not have the login of its user any more, \
-                                and another entry asks for it. The issues LOGIN_AMBIGUOUS name both.";
 /// Issues read from the store at a time.
 const ISSUES_AT_ONCE: u32 = 1_000;
 /// How long a plan may fail to be applied. What was applied stays; the next run sees to the rest.
@@ -32,15 +30,14 @@ pub(crate) async fn succeed(x: &Executor, job: &RunHandle, sync: &UserSync) -> R
     } else {
         RunState::SucceededWithIssues
     };
-    let mut health = health_after(state, issues, None, &[]);
+    let now = x.clock.now();
+    let ended = run.ended(state, None, now);
+    // What does not end so, the store will not end either.
+    let mut health = health_after(ended.as_ref().unwrap_or(&run), &sync.health);
     if !run.complete {
         health.problems.insert(0, NOBODY_REMOVED.to_owned());
     }
     health.problems.extend(role_problems(x, job, &run).await?);
-    if run.issue_counts.contains_key(&IssueKind::LoginAmbiguous) {
-        health.level = HealthLevel::Error;
-        health.problems.insert(0, LOGINS_AMBIGUOUS.to_owned());
-    }
     let end = RunEnd {
         state,
         failure: None,
@@ -50,8 +47,7 @@ pub(crate) async fn succeed(x: &Executor, job: &RunHandle, sync: &UserSync) -> R
             .then_some(sync.scope_revision),
         complete_pull_time: run.complete.then_some(run.create_time),
     };
-    let now = x.clock.now();
-    let mails = x.reports.about(sync, run.ended(state, None, now)).await;
+    let mails = x.reports.about(sync, ended).await;
     x.store.end_run(job, end, &mails, now).await?;
     Ok(())
 }
@@ -102,7 +98,7 @@ pub(crate) async fn announce_hold(
     held: Option<Run>,
 ) -> Result<Vec<NewMail>, Stop> {
     if let Some(held) = &held {
-        let health = health_after(RunState::Held, 0, None, &held.hold_reasons);
+        let health = health_after(held, &sync.health);
         x.store.set_health(&job.lease, &job.key, &health).await?;
     }
     Ok(x.reports.about(sync, held).await)
@@ -139,19 +135,20 @@ pub(crate) async fn end_early(x: &Executor, job: &RunHandle, stop: Stop) {
         return;
     };
     let now = x.clock.now();
-    let ended = match x.store.run(key, *id).await {
-        Ok(run) => run.ended(state, failure.clone(), now),
+    let run = match x.store.run(key, *id).await {
+        Ok(run) => run,
         Err(error) => {
-            tracing::warn!(run.id = %id, %error, "no report could be written");
-            None
+            tracing::warn!(run.id = %id, %error, "the end of a run could not be written; it will be taken over");
+            return;
         }
     };
-    let mails = x.reports.about(&sync, ended).await;
-    let health = match state {
-        RunState::Failed => health_after(state, 0, failure.as_deref(), &[]),
+    let ended = run.ended(state, failure.clone(), now);
+    let health = match (&ended, state) {
+        (Some(ended), RunState::Failed) => health_after(ended, &sync.health),
         // A run that somebody stopped says nothing new about the sync.
-        _ => sync.health,
+        _ => sync.health.clone(),
     };
+    let mails = x.reports.about(&sync, ended).await;
     let end = RunEnd {
         state,
         failure,

@@ -19,8 +19,9 @@ pub(crate) async fn expire(x: &Executor) -> Result<(), Error> {
         let (mut health, mut mails) = (None, Vec::new());
         if run.state == RunState::Held {
             let sync = x.store.user_sync(&key.tenant, &key.user_sync).await?;
-            mails = x.reports.about(&sync, run.expired(now)).await;
-            health = Some(health_after(RunState::Expired, 0, None, &run.hold_reasons));
+            let expired = run.expired(now);
+            health = expired.as_ref().map(|expired| health_after(expired, &sync.health));
+            mails = x.reports.about(&sync, expired).await;
         }
         x.store
             .expire_run(key, run.id, health.as_ref(), &mails, now)
