@@ -335,7 +335,10 @@ mod tests {
                 assert_eq!(with_gaps.level, HealthLevel::Error, "{state:?}");
                 assert_eq!(with_gaps.problems[0], health.problems[0], "{state:?}");
                 let again = health_after(&run(state, false, &ambiguous), &with_gaps);
-                let told = again.problems.iter().filter(|problem| **problem == LOGINS_AMBIGUOUS);
+                let told = again
+                    .problems
+                    .iter()
+                    .filter(|problem| **problem == LOGINS_AMBIGUOUS);
                 assert_eq!(told.count(), 1, "{again:?}");
             }
             let read = health_after(&run(Succeeded, true, &[]), &health);

@@ -308,7 +308,13 @@ async fn an_ambiguous_login_is_an_error_while_the_run_is_held() {
         let health = world.health().await;
         assert_eq!(health.state(), v1::HealthState::Error, "{health:?}");
         let problems = world.problems().await;
-        assert!(problems.iter().any(|problem| problem.contains("LOGIN_AMBIGUOUS")), "{problems:?}");
-        assert!(problems.iter().any(|problem| problem.contains("held")), "{problems:?}");
+        assert!(
+            problems.iter().any(|problem| problem.contains("LOGIN_AMBIGUOUS")),
+            "{problems:?}"
+        );
+        assert!(
+            problems.iter().any(|problem| problem.contains("held")),
+            "{problems:?}"
+        );
     }
 }

@@ -20,7 +20,9 @@ pub(crate) async fn expire(x: &Executor) -> Result<(), Error> {
         if run.state == RunState::Held {
             let sync = x.store.user_sync(&key.tenant, &key.user_sync).await?;
             let expired = run.expired(now);
-            health = expired.as_ref().map(|expired| health_after(expired, &sync.health));
+            health = expired
+                .as_ref()
+                .map(|expired| health_after(expired, &sync.health));
             mails = x.reports.about(&sync, expired).await;
         }
         x.store
