@@ -36,8 +36,6 @@ impl ResultCode {
     pub const TIME_LIMIT_EXCEEDED: Self = Self(3);
     /// `sizeLimitExceeded`.
     pub const SIZE_LIMIT_EXCEEDED: Self = Self(4);
-    /// `referral`.
-    pub const REFERRAL: Self = Self(10);
     /// `adminLimitExceeded`; OpenLDAP's answer to a page size that it does not allow.
     pub const ADMIN_LIMIT_EXCEEDED: Self = Self(11);
     /// `unavailableCriticalExtension`; also Active Directory's answer to a lost paging cookie.

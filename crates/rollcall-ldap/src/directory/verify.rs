@@ -1,7 +1,5 @@
 //! Password checks: binds, on connections that do nothing else.
 
-use std::sync::Arc;
-
 use rollcall_core::dialect::Dialect;
 use rollcall_core::entry::Entry;
 use rollcall_core::secret::Password;
@@ -28,35 +26,9 @@ pub struct Verification {
 }
 
 impl LdapDirectory {
-    /// Checks a password by a simple bind, on a connection that does nothing but binds. At most one bind
-    /// reaches any server: the next host is tried only if nothing of the bind was sent.
-    ///
-    /// # Errors
-    /// No answer; [`BindError::unsent`] says whether the server may have seen the bind.
-    pub async fn verify_password<'a>(
-        &self,
-        who: impl Into<BindAs<'a>>,
-        password: &Password,
-        deadline: Instant,
-    ) -> Result<BindAnswer, BindError> {
-        let who = who.into();
-        let mut last = BindError {
-            error: LdapError::CircuitOpen,
-            unsent: true,
-        };
-        for host in self.pools.admitted() {
-            let (name, _) = self.pools.bind_name(host, who, deadline).await;
-            match self.pools.bind_on(host, &name, password, deadline).await {
-                Err(error) if error.unsent && error.error.is_host_failure() && Instant::now() < deadline => {
-                    last = error;
-                }
-                answer => return answer,
-            }
-        }
-        Err(last)
-    }
-
-    /// Checks a password and reads the entry, both at once and on the same host.
+    /// Checks a password by a simple bind and reads the entry, both at once and on the same host. The bind goes over a
+    /// connection that does nothing but binds. At most one bind reaches any server: the next host is tried only if nothing of
+    /// the bind was sent, which [`BindError::unsent`] says.
     pub async fn verify_and_read<'a>(
         &self,
         who: impl Into<BindAs<'a>>,
@@ -164,18 +136,6 @@ impl LdapDirectory {
 }
 
 impl Pools {
-    async fn bind_on(
-        self: &Arc<Self>,
-        host: usize,
-        name: &str,
-        password: &Password,
-        deadline: Instant,
-    ) -> Result<BindAnswer, BindError> {
-        let pooled = self.connection(host, Role::Bind, deadline).await;
-        let mut pooled = pooled.map_err(|error| BindError { error, unsent: true })?;
-        self.bind_with(&mut pooled, name, password, deadline).await
-    }
-
     async fn bind_with(
         &self,
         pooled: &mut PooledConnection,

@@ -50,22 +50,13 @@ async fn names(server: &ScriptedLdap, dialect: Dialect) -> Vec<String> {
         id: Some(&id),
     };
     for _ in 0..2 {
-        let answer = directory
-            .verify_password(who, &password("secret"), in_seconds(10))
-            .await;
+        let answer = bind(&directory, who, &password("secret"), in_seconds(10)).await;
         assert!(matches!(
             answer.unwrap().code,
             ResultCode::SUCCESS | ResultCode::INVALID_CREDENTIALS
         ));
     }
-    let binds = server
-        .received()
-        .into_iter()
-        .filter_map(|request| match request.operation {
-            Operation::Bind { dn, .. } => Some(dn),
-            _ => None,
-        });
-    binds.filter(|dn| dn != SERVICE_DN).collect()
+    bound(server)
 }
 
 fn guid(byte: u8) -> String {

@@ -126,7 +126,7 @@ async fn an_entry_without_a_password_lets_nobody_in() {
     domain.server.modify(&format!("dn: {dn}\n{person}")).unwrap();
     let directory = domain.directory(domain.settings());
     let guess = password("right");
-    let answer = directory.verify_password(&dn, &guess, in_seconds(20));
+    let answer = bind(&directory, &dn, &guess, in_seconds(20));
     let answer = answer.await.unwrap();
     assert_eq!(answer.code, ResultCode::INVALID_CREDENTIALS);
     let verdict = answer.verdict(Dialect::Dirsrv389, AccountState::default());

@@ -8,7 +8,7 @@ use rollcall_core::check::StageResult;
 use rollcall_core::dialect::{AccountState, AccountStatus, Dialect};
 use rollcall_core::directory::{DirectorySettings, TransportSecurity};
 use rollcall_core::external_id::IdKind;
-use rollcall_core::verdict::{DirectoryErrorKind, InternalReason, PublicReason, Verdict};
+use rollcall_core::verdict::{InternalReason, PublicReason, Verdict};
 use rollcall_ldap::{
     DirectoryConfig, LdapDirectory, LdapError, Privilege, ResultClass, ResultCode, SearchOutcome,
     SearchRequest, Sid, TlsFailure, check_connection,
@@ -127,10 +127,7 @@ async fn every_form_of_a_name_binds_but_the_bare_login() {
         ),
     ] {
         let secret = password(&normal.password);
-        let answer = directory
-            .verify_password(&name, &secret, in_seconds(20))
-            .await
-            .unwrap();
+        let answer = bind(&directory, &name, &secret, in_seconds(20)).await.unwrap();
         assert_eq!(answer.code, code, "{name}: {}", answer.diagnostic);
     }
 }
@@ -363,15 +360,12 @@ async fn a_bind_without_tls_is_a_mistake_of_the_configuration_and_no_wrong_passw
     });
     let normal = domain.dc.person(SambaPerson::Normal);
     for guess in [normal.password.as_str(), "wrong"] {
-        let answer = directory
-            .verify_password(&normal.dn, &password(guess), in_seconds(20))
-            .await;
-        let answer = answer.unwrap();
-        assert_eq!(answer.code, ResultCode(8));
-        let verdict = answer.verdict(AD, AccountState::default());
-        assert_eq!(
-            verdict,
-            Verdict::DirectoryError(DirectoryErrorKind::Misconfigured)
+        let answer = bind(&directory, &normal.dn, &password(guess), in_seconds(20)).await;
+        let refused = answer.unwrap_err();
+        assert_eq!(refused.error, LdapError::BindRefused(ResultCode(8)));
+        assert!(
+            refused.unsent,
+            "the service account is refused before anybody's password is sent"
         );
     }
     let service = directory

@@ -6,7 +6,7 @@ use rollcall_core::verdict::{InternalReason, Verdict};
 use rollcall_ldap::{LdapDirectory, ResultCode};
 use rollcall_testkit::{Ldif, Slapd, SlapdBuilder};
 
-use crate::setup::*;
+use crate::setup::{self, *};
 use crate::verdicts::silent;
 
 const BASE: &str = "dc=example,dc=org";
@@ -26,8 +26,7 @@ fn ada(password: Option<&str>) -> String {
 }
 
 async fn bind(directory: &LdapDirectory, guess: &str) -> (ResultCode, Verdict) {
-    let answer = directory
-        .verify_password(ADA, &password(guess), in_seconds(20))
+    let answer = setup::bind(directory, ADA, &password(guess), in_seconds(20))
         .await
         .unwrap();
     (

@@ -109,7 +109,7 @@ impl Stage {
         for account in &self.people {
             for guess in [account.password.as_str(), "wrong"] {
                 let guess = password(guess);
-                let answer = directory.verify_password(&account.dn, &guess, in_seconds(20));
+                let answer = bind(&directory, &account.dn, &guess, in_seconds(20));
                 answer.await.unwrap();
             }
         }

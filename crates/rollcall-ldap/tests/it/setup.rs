@@ -9,8 +9,8 @@ use rollcall_core::entry::Entry;
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::SearchScope;
 use rollcall_ldap::{
-    DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Pulled, ReadRequest, SearchBudget,
-    SearchOutcome, SearchRequest,
+    BindAnswer, BindAs, BindError, DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Pulled,
+    ReadRequest, SearchBudget, SearchOutcome, SearchRequest,
 };
 use rollcall_testkit::{Operation, Peer, Request, ScriptedLdap, Slapd, ber};
 use tokio::time::Instant;
@@ -90,6 +90,58 @@ pub(crate) fn slapd_settings(slapd: &Slapd) -> DirectorySettings {
 /// A directory on a scripted server, without TLS.
 pub(crate) fn on_script(address: SocketAddr) -> LdapDirectory {
     directory(settings(&[format!("ldap://{address}")]), "service password")
+}
+
+/// Checks a password as a login does, whatever becomes of the read that goes with it.
+pub(crate) async fn bind<'a>(
+    directory: &LdapDirectory,
+    who: impl Into<BindAs<'a>>,
+    password: &Password,
+    deadline: Instant,
+) -> Result<BindAnswer, BindError> {
+    let who = who.into();
+    let request = read(who.name, &["1.1"]);
+    directory
+        .verify_and_read(who, password, &request, deadline)
+        .await
+        .bind
+}
+
+/// A server where the service account finds nothing, and whose answers to everybody else's binds `script` gives. It gets the
+/// first request of their connection.
+pub(crate) async fn logins<S, F>(script: S) -> ScriptedLdap
+where
+    S: Fn(Peer, Request) -> F + Send + Sync + 'static,
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    let script = Arc::new(script);
+    let serve = move |mut peer: Peer| {
+        let script = Arc::clone(&script);
+        async move {
+            let first = next(&mut peer).await?;
+            if !matches!(&first.operation, Operation::Bind { dn, .. } if dn == SERVICE_DN) {
+                return script(peer, first).await;
+            }
+            peer.send(&ber::bind_response(first.id, 0, "", "")).await?;
+            loop {
+                let search = next(&mut peer).await?;
+                peer.send(&ber::search_done(search.id, 0, "")).await?;
+            }
+        }
+    };
+    ScriptedLdap::plain(serve).await.unwrap()
+}
+
+/// The names of the binds that a server received, without the service account's, in order.
+pub(crate) fn bound(server: &ScriptedLdap) -> Vec<String> {
+    let binds = server
+        .received()
+        .into_iter()
+        .filter_map(|request| match request.operation {
+            Operation::Bind { dn, .. } => Some(dn),
+            _ => None,
+        });
+    binds.filter(|dn| dn != SERVICE_DN).collect()
 }
 
 /// True for each host that does not rest.

@@ -282,7 +282,7 @@ async fn a_port_that_speaks_something_else_is_recognised() {
     let plain = directory(plain_on_tls_port.clone(), slapd.service_password());
     assert_eq!(error_of(&plain).await, wants_tls);
     let secret = password("a user's");
-    let login = plain.verify_password(SERVICE_DN, &secret, in_seconds(10));
+    let login = bind(&plain, SERVICE_DN, &secret, in_seconds(10));
     let refused = login.await.unwrap_err();
     assert!(refused.unsent && refused.error == wants_tls, "{refused:?}");
     let start_tls_on_tls_port = DirectorySettings {
@@ -461,8 +461,7 @@ async fn a_restarted_server_is_no_error_for_the_next_caller() {
                 .unwrap()
                 .is_some()
         );
-        let answer = directory
-            .verify_password(&slapd.service_dn(), &secret, in_seconds(10))
+        let answer = bind(&directory, &slapd.service_dn(), &secret, in_seconds(10))
             .await
             .unwrap();
         assert_eq!(answer.code, ResultCode::SUCCESS);
