@@ -1,5 +1,10 @@
 //! System tests, one file per behaviour: both binaries, a real directory, a real store.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods
+)]
 
 mod bad_input;
 mod chaos;

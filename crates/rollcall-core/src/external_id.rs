@@ -178,6 +178,10 @@ impl ExternalId {
     }
 
     /// The filter that finds exactly this entry, in whatever form the directory holds the id.
+    #[expect(
+        clippy::expect_used,
+        reason = "the names of the kinds are constants, or were parsed"
+    )]
     pub fn filter(&self) -> Filter {
         let attribute = || Attribute::parse(self.kind.attribute()).expect("the names above are valid");
         let mut forms = vec![self.assertion_value()];

@@ -130,11 +130,10 @@ pub(crate) fn repeatable<W: prost::Message>(
     id: impl Fn(&mut W) -> &mut String,
 ) -> Option<Repeatable> {
     let id = request_id(found, std::mem::take(id(request)))?;
-    let mut content = Vec::with_capacity(method.len() + 1 + request.encoded_len());
-    content.extend(method.as_bytes());
+    let mut content = method.as_bytes().to_vec();
     // In no name: it is clear where the method ends.
     content.push(0);
-    request.encode(&mut content).expect("a vector has room");
+    content.extend(request.encode_to_vec());
     Some(Repeatable {
         id,
         content: SecretBytes::new(content),

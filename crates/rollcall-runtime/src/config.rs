@@ -68,6 +68,7 @@ impl<T: Settings> Loaded<T> {
     }
 
     /// The settings in effect as TOML, with secrets redacted.
+    #[expect(clippy::expect_used, reason = "what was parsed can be printed")]
     pub fn to_redacted_toml(&self) -> String {
         let mut table = self.effective.clone();
         for key in secret_keys::<T>() {
@@ -119,6 +120,10 @@ pub fn load<T: Settings>(sources: &Sources) -> Result<Loaded<T>, Mistakes> {
     })
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "constants of the program, which every test reads"
+)]
 fn built_in_defaults<T: Settings>() -> Table {
     let mut table: Table = shared::DEFAULTS
         .parse()

@@ -54,7 +54,10 @@ impl Telemetry {
             filter = filter.add_directive(directive);
         }
         for pin in PINNED {
-            filter = filter.add_directive(pin.parse().expect("a constant directive"));
+            let pin: Directive = pin
+                .parse()
+                .map_err(|_| format!("\"{pin}\" is not a tracing directive"))?;
+            filter = filter.add_directive(pin);
         }
         Ok(filter)
     }

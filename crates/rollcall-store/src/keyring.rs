@@ -128,6 +128,7 @@ impl Keyring {
         Ok(Some(anew))
     }
 
+    #[expect(clippy::expect_used, reason = "it is never built empty")]
     fn current(&self) -> &(String, LessSafeKey) {
         self.keys.first().expect("a keyring is never built empty")
     }

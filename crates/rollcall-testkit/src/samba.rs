@@ -251,6 +251,7 @@ impl SambaDc {
         }
     }
 
+    #[expect(clippy::expect_used, reason = "tests ask for those that there are")]
     fn account(&self, login: &str) -> Account {
         let account = self.accounts.iter().find(|account| account.login == login);
         account

@@ -1,5 +1,5 @@
 //! Tests of the contract: the generated code, the conversions and the error mapping.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod aip;
 mod annotations;

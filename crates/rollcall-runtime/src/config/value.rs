@@ -21,6 +21,7 @@ pub struct SecretFileError {
 
 impl Secret {
     /// The secret itself. Empty if it was not set.
+    #[expect(clippy::expect_used, reason = "it was made from a string")]
     pub fn expose(&self) -> &str {
         std::str::from_utf8(self.0.expose()).expect("made from a string")
     }

@@ -1,5 +1,5 @@
 //! The server over real sockets, with a small service behind it.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod callers;
 mod certificates;
