@@ -43,12 +43,13 @@ fn run() -> Result<(), Failure> {
             .write_all(text.as_bytes())
             .map_err(Failure::because);
     }
-    telemetry::init(&loaded.shared.telemetry);
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::because)?;
+    let _context = runtime.enter();
+    let _telemetry = telemetry::init(&loaded.shared.telemetry, "auth-gateway")?;
     if arguments.config.check_config {
         Secrets::read(loaded.shared.store, loaded.shared.keyring, &mut loaded.own.worker)?;
         return Ok(());
     }
-    let runtime = tokio::runtime::Runtime::new().map_err(Failure::because)?;
     runtime.block_on(async {
         match arguments.command {
             None => serve::serve(loaded, &arguments.config).await,

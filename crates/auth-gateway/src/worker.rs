@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use rollcall_core::error::Reason;
 use rollcall_core::id::{TenantId, UserId};
+use rollcall_metrics::metrics;
 use rollcall_proto::v1::RefreshUserRequest;
 use rollcall_proto::v1::user_sync_service_client::UserSyncServiceClient;
 use rollcall_proto::{resource_name, status};
 use rollcall_runtime::config::Secret;
+use rollcall_runtime::telemetry;
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -136,16 +138,21 @@ impl Worker {
             name: resource_name::user(tenant, user),
         });
         request.set_timeout(left);
+        telemetry::propagate(request.metadata_mut());
         if let Some(authorization) = &self.authorization {
             request
                 .metadata_mut()
                 .insert("authorization", authorization.clone());
         }
-        match tokio::time::timeout(left, client.refresh_user(request)).await {
+        let refreshed = match tokio::time::timeout(left, client.refresh_user(request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(status)) => Err(RefreshError::from_status(status)),
             Err(_) => Err(RefreshError::Timeout),
+        };
+        if refreshed.is_err() {
+            metrics().refreshes_failed.inc();
         }
+        refreshed
     }
 }
 

@@ -1,6 +1,7 @@
-//! Enums whose variants have one spelling each, in the audit log or on the wire.
+//! Enums whose variants have one spelling each: in the audit log, on the wire, in metrics.
 
 /// Defines an enum with `ALL` and `as_str`.
+#[macro_export]
 macro_rules! text_enum {
     (
         $(#[$meta:meta])*

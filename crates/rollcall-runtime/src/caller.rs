@@ -118,6 +118,7 @@ impl Caller {
             Tenants::Some(ids) => ids.iter().any(|id| id == tenant.as_str()),
         };
         if allowed {
+            tracing::Span::current().record("tenant", tenant.as_str());
             return Ok(());
         }
         let message = "the caller may not act for this tenant, or it does not exist";

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rollcall_metrics::metrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ mod check;
 pub use check::{CheckError, check};
 
 use crate::config;
-use crate::http1;
+use crate::http1::{self, Answer};
 
 /// The state of a process's health. Clones share it.
 #[derive(Clone)]
@@ -73,7 +74,7 @@ impl Health {
         }
     }
 
-    /// Serves `/livez` and `/readyz` over plaintext HTTP for as long as the process runs, through a drain too.
+    /// Serves `/livez`, `/readyz` and `/metrics` over plaintext HTTP for as long as the process runs, through a drain too.
     ///
     /// # Errors
     /// The address cannot be used.
@@ -102,12 +103,13 @@ impl Health {
         self.publish(false).await;
     }
 
-    fn answer(&self, path: &str) -> (u16, &'static str) {
+    fn answer(&self, path: &str) -> Answer {
         match path {
-            "/livez" => (200, "ok\n"),
-            "/readyz" if self.is_ready() => (200, "ok\n"),
-            "/readyz" => (503, "not ready\n"),
-            _ => (404, "not found\n"),
+            "/livez" => Answer::plain(200, "ok\n"),
+            "/readyz" if self.is_ready() => Answer::plain(200, "ok\n"),
+            "/readyz" => Answer::plain(503, "not ready\n"),
+            "/metrics" => Answer::of_type(rollcall_metrics::CONTENT_TYPE, rollcall_metrics::text()),
+            _ => Answer::plain(404, "not found\n"),
         }
     }
 
@@ -135,6 +137,7 @@ impl Health {
         let changed = self
             .ready
             .send_if_modified(|current| std::mem::replace(current, ready) != ready);
+        metrics().ready.set(i64::from(ready));
         if changed && ready {
             tracing::info!("health is SERVING");
         }

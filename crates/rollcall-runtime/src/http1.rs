@@ -1,5 +1,6 @@
 //! As little HTTP/1.1 as a plaintext health listener needs.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,10 +18,35 @@ use tokio::sync::Semaphore;
 const MAX_CONNECTIONS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answers GET and HEAD with what `answer` says about the path: a status code and a text.
+/// What a path says.
+pub(crate) struct Answer {
+    status: u16,
+    content_type: &'static str,
+    text: Cow<'static, str>,
+}
+
+impl Answer {
+    pub(crate) fn plain(status: u16, text: &'static str) -> Self {
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            text: text.into(),
+        }
+    }
+
+    pub(crate) fn of_type(content_type: &'static str, text: String) -> Self {
+        Self {
+            status: 200,
+            content_type,
+            text: text.into(),
+        }
+    }
+}
+
+/// Answers GET and HEAD with what `answer` says about the path.
 pub(crate) async fn serve<A>(listener: TcpListener, answer: A)
 where
-    A: Fn(&str) -> (u16, &'static str) + Clone + Send + Sync + 'static,
+    A: Fn(&str) -> Answer + Clone + Send + Sync + 'static,
 {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
@@ -66,17 +92,20 @@ pub(crate) async fn get(
     Ok(status)
 }
 
-fn respond(
-    request: &Request<Incoming>,
-    answer: impl Fn(&str) -> (u16, &'static str),
-) -> Response<Full<Bytes>> {
-    let (status, text) = match *request.method() {
+fn respond(request: &Request<Incoming>, answer: impl Fn(&str) -> Answer) -> Response<Full<Bytes>> {
+    let answer = match *request.method() {
         Method::GET | Method::HEAD => answer(request.uri().path()),
-        _ => (405, "method not allowed\n"),
+        _ => Answer::plain(405, "method not allowed\n"),
     };
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
+    let body = match answer.text {
+        Cow::Borrowed(text) => Full::from(text),
+        Cow::Owned(text) => Full::from(text),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let content_type = http::HeaderValue::from_static(answer.content_type);
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, content_type);
     response
 }

@@ -12,7 +12,11 @@ mod strangers;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use prost::Message;
+use prost_types::FileDescriptorSet;
 use ring::rand::SecureRandom;
+use rollcall_metrics::{Methods, metrics};
+use rollcall_proto::FILE_DESCRIPTOR_SET;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
@@ -144,7 +148,7 @@ impl GrpcServer {
     ) -> Result<(), ServerError> {
         let settings = self.settings;
         let service = ServiceBuilder::new()
-            .layer(TraceLayer::new(random()?))
+            .layer(TraceLayer::new(random()?, methods(&health.services())))
             .layer(RefuseIfLayer(only_grpc::not_grpc))
             .layer(RefuseIfLayer(metadata_size::too_large))
             .layer(CatchPanicLayer)
@@ -191,6 +195,20 @@ impl GrpcServer {
         }
         Ok(())
     }
+}
+
+/// The methods of these services of the contract, by path.
+fn methods(services: &[&'static str]) -> Methods {
+    let described = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
+    let paths = described.file.iter().flat_map(|file| {
+        file.service.iter().flat_map(|service| {
+            let full = format!("{}.{}", file.package(), service.name());
+            let served = services.contains(&full.as_str());
+            let methods = service.method.iter().filter(move |_| served);
+            methods.map(move |method| format!("/{full}/{}", method.name()))
+        })
+    });
+    metrics().rpc.of(paths)
 }
 
 /// What whoever sets TLS up stumbles over.

@@ -1,17 +1,26 @@
-//! Logs: what is written, in which form, and what never is.
+//! Logs and traces: what is written, in which form, and what never is.
 
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::{LogFormat, Telemetry};
+use crate::exit::Failure;
+
+mod traces;
+
+pub(crate) use traces::adopt;
+pub use traces::propagate;
 
 /// Libraries that print what they carry when they are asked to say more: requests, statements, packets.
 /// No filter can open them further than this.
-const PINNED: [&str; 11] = [
+const PINNED: [&str; 13] = [
     "ldap3=error",
     "lber=error",
     "sqlx=warn",
@@ -23,6 +32,9 @@ const PINNED: [&str; 11] = [
     "tonic=warn",
     "tower=warn",
     "rustls=warn",
+    "opentelemetry=warn",
+    // Spans of single steps, which are for traces alone.
+    "rollcall_trace=off",
 ];
 
 impl Telemetry {
@@ -63,41 +75,55 @@ impl Telemetry {
     }
 }
 
-/// Changes what is logged. The subscriber's type differs with the format, so this hides it.
-static SET_FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+/// Changes what is logged.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
-/// Sends logs to standard error from here on, panics included. Later calls change nothing.
-pub fn init(settings: &Telemetry) {
-    let Ok(filter) = settings.directives() else { return };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let (installed, set_filter): (_, Box<dyn Fn(EnvFilter) + Send + Sync>) = match settings.format {
-        LogFormat::Pretty => {
-            let builder = builder.with_filter_reloading();
-            let handle = builder.reload_handle();
-            // It fails only when the subscriber is gone.
-            let set_filter = move |filter| _ = handle.reload(filter);
-            (builder.try_init(), Box::new(set_filter))
-        }
-        LogFormat::Json => {
-            let builder = builder.json().flatten_event(true).with_current_span(false);
-            let builder = builder.with_filter_reloading();
-            let handle = builder.reload_handle();
-            let set_filter = move |filter| _ = handle.reload(filter);
-            (builder.try_init(), Box::new(set_filter))
-        }
+/// Sends the spans that wait when it goes, at the end of the process.
+pub struct Telemetering(Option<SdkTracerProvider>);
+
+/// Sends logs to standard error from here on, panics included, and spans to a collector if there is one. `program` is
+/// the name of the service. Must be called within a runtime; later calls change nothing.
+///
+/// # Errors
+/// The collector's endpoint cannot be used.
+pub fn init(settings: &Telemetry, program: &'static str) -> Result<Telemetering, Failure> {
+    rollcall_metrics::metrics()
+        .tenant_logins
+        .want(settings.metrics_by_tenant);
+    let filter = settings.directives().map_err(Failure::because)?;
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.format {
+        LogFormat::Pretty => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
     };
-    if installed.is_ok() {
+    let traces = traces::provider(settings, program).map_err(Failure::because)?;
+    let spans = traces.as_ref().map(traces::layer);
+    let subscriber = tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .with(spans);
+    if subscriber.try_init().is_ok() {
         std::panic::set_hook(Box::new(log_panic));
-        let _ = SET_FILTER.set(set_filter);
+        let _ = FILTER.set(handle);
+    }
+    Ok(Telemetering(traces))
+}
+
+impl Drop for Telemetering {
+    fn drop(&mut self) {
+        if let Some(traces) = &self.0
+            && let Err(error) = traces.shutdown()
+        {
+            tracing::warn!(error = %error, "the last spans were not sent");
+        }
     }
 }
 
 /// Logs what these settings say from here on, in the form that was chosen at the start.
 pub(crate) fn set_filter(settings: &Telemetry) {
-    if let (Some(set_filter), Ok(filter)) = (SET_FILTER.get(), settings.directives()) {
-        set_filter(filter);
+    if let (Some(handle), Ok(filter)) = (FILTER.get(), settings.directives()) {
+        // It fails only when the subscriber is gone.
+        let _ = handle.reload(filter);
     }
 }
 

@@ -47,14 +47,15 @@ fn run() -> Result<(), Failure> {
             .write_all(text.as_bytes())
             .map_err(Failure::because);
     }
-    telemetry::init(&loaded.shared.telemetry);
+    let runtime = tokio::runtime::Runtime::new().map_err(Failure::because)?;
+    let _context = runtime.enter();
+    let _telemetry = telemetry::init(&loaded.shared.telemetry, "sync-worker")?;
     if arguments.config.check_config {
         StoreSecrets::read(loaded.shared.store, loaded.shared.keyring)?;
         let mail = &loaded.own.mail;
         mail.enabled.then(|| Smtp::open(mail)).transpose()?;
         return Ok(());
     }
-    let runtime = tokio::runtime::Runtime::new().map_err(Failure::because)?;
     runtime.block_on(async {
         match arguments.command {
             None => serve::serve(loaded, &arguments.config).await,

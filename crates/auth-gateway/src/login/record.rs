@@ -7,6 +7,7 @@ use rollcall_core::audit::{Actor, AuditCaller, AuditKind, LoginOutcome, LoginRea
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::throttle::{Settlement, ThrottleSubject};
+use rollcall_metrics::metrics;
 use rollcall_store::{FinishLogin, FinishOutcome, LoginTarget, NewAuditEvent};
 
 use super::attempt::AttemptOrigin;
@@ -81,8 +82,10 @@ pub(super) async fn record_early(
     origin: &AttemptOrigin,
     reason: impl Into<LoginReason>,
 ) -> Result<(), Error> {
-    let event = event(c, &Who::from(origin), LoginOutcome::Error, reason.into());
-    Ok(c.login_store.record_refusal_of_nobody(event).await?)
+    let (outcome, reason) = (LoginOutcome::Error, reason.into());
+    let event = event(c, &Who::from(origin), outcome, reason);
+    let recorded = c.login_store.record_refusal_of_nobody(event).await;
+    count(None, outcome, reason, recorded.map_err(Error::from))
 }
 
 /// Records an attempt that went nowhere. Many of them fill no log.
@@ -93,11 +96,18 @@ pub(super) async fn record_unasked(
     outcome: LoginOutcome,
     reason: impl Into<LoginReason>,
 ) -> Result<(), Error> {
-    let event = event(c, who, outcome, reason.into());
-    match &who.tenant {
-        Some(tenant) => Ok(c.login_store.record_refusal(tenant, counted, event).await?),
-        None => Ok(c.login_store.record_refusal_of_nobody(event).await?),
-    }
+    let reason = reason.into();
+    let event = event(c, who, outcome, reason);
+    let recorded = match &who.tenant {
+        Some(tenant) => c.login_store.record_refusal(tenant, counted, event).await,
+        None => c.login_store.record_refusal_of_nobody(event).await,
+    };
+    count(
+        who.tenant.as_ref(),
+        outcome,
+        reason,
+        recorded.map_err(Error::from),
+    )
 }
 
 /// Records an ending that nobody may be let in by.
@@ -116,6 +126,28 @@ pub(super) async fn record_success(
     expect: LoginTarget,
 ) -> Result<FinishOutcome, Error> {
     commit(c, who, held, ending, at, Some(expect)).await
+}
+
+/// Counts how a login ended: as recorded, or with the error that kept it from being so.
+fn count<T>(
+    tenant: Option<&TenantId>,
+    outcome: LoginOutcome,
+    reason: LoginReason,
+    recorded: Result<T, Error>,
+) -> Result<T, Error> {
+    let metrics = metrics();
+    let (outcome, reason) = match &recorded {
+        Ok(_) => (outcome, reason),
+        Err(error) => {
+            metrics.logins_not_recorded.inc();
+            (LoginOutcome::Error, error.reason.into())
+        }
+    };
+    metrics.logins.count((outcome, reason));
+    if let Some(tenant) = tenant {
+        metrics.tenant_logins.login(tenant, outcome);
+    }
+    recorded
 }
 
 /// # Errors
@@ -143,7 +175,12 @@ async fn commit(
         .map_err(|error| match ending.bind_sent {
             true => not_recorded().caused_by(error),
             false => error.into(),
-        })?;
+        });
+    let look = match look {
+        // It is judged again, and ends some other time.
+        Ok(FinishOutcome::TargetChanged(_)) => look?,
+        look => count(who.tenant.as_ref(), ending.outcome, ending.reason, look)?,
+    };
     if ending.settlement != Settlement::Unknown && !matches!(look, FinishOutcome::TargetChanged(_)) {
         held.settled();
     }

@@ -8,6 +8,7 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
 use rollcall_core::soft_lock::SoftLockMode;
 use rollcall_core::throttle::ThrottleSubject;
+use rollcall_metrics::metrics;
 use rollcall_store::{OwnCount, Reservation, Reserved};
 use tokio::time::Instant;
 
@@ -78,6 +79,7 @@ pub(super) async fn reserve(c: &Context, attempt: &Attempt, person: &Person) -> 
             true => c.throttle.defaults().mode,
             false => person.lock.mode,
         };
+        metrics().soft_lock_refusals.count(mode == SoftLockMode::Enforce);
         if mode == SoftLockMode::Enforce {
             let (denied, reason) = (LoginOutcome::Denied, OwnReason::TooManyAttempts);
             record_unasked(c, &person.who, &subject, denied, reason).await?;

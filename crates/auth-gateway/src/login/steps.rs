@@ -18,7 +18,9 @@ use rollcall_core::id::{TenantId, UserSyncKey};
 use rollcall_core::identifier::{email_domain, normalize};
 use rollcall_core::throttle::{Settlement, ThrottleSubject};
 use rollcall_core::verdict::PasswordNotice;
+use rollcall_metrics::{LoginStage, metrics};
 use rollcall_store::{FinishOutcome, LoginTarget, StoreError};
+use tokio::time::Instant;
 
 use super::attempt::{Attempt, Progress};
 use super::context::Context;
@@ -43,20 +45,34 @@ const ROUNDS: usize = 3;
 /// # Errors
 /// Whatever speaks of the call and not of the password.
 pub(super) async fn log_in(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
-    match walk(c, attempt, progress).await {
+    let (metrics, begin) = (metrics(), Instant::now());
+    metrics.logins_in_progress.inc();
+    let walked = walk(c, attempt, progress).await;
+    metrics.logins_in_progress.dec();
+    metrics.login_seconds.took(LoginStage::Whole, begin.elapsed());
+    match walked {
         Ok(authenticated) => Ok(Outcome::Authenticated(Box::new(authenticated))),
         Err(Stop::Denied(denial)) => Ok(Outcome::Denied(denial)),
         Err(Stop::Failed(error)) => Err(error),
     }
 }
 
+/// Measures a step. Steps that end the login are measured too.
+async fn timed<T>(stage: LoginStage, step: impl Future<Output = T>) -> T {
+    let begin = Instant::now();
+    let done = step.await;
+    metrics().login_seconds.took(stage, begin.elapsed());
+    done
+}
+
 async fn walk(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Authenticated, Stop> {
-    let person = resolve(c, attempt).await?;
+    let person = timed(LoginStage::Resolve, resolve(c, attempt)).await?;
     let (mut slots, verified) = loop {
         match c.single_flight.join(person.fingerprint) {
             Attempted::Leader(leader) => {
-                let mut slots = reserve(c, attempt, &person).await?;
-                let verified = Arc::new(verify(c, attempt, progress, &person, slots.begin).await);
+                let mut slots = timed(LoginStage::Reserve, reserve(c, attempt, &person)).await?;
+                let verify = verify(c, attempt, progress, &person, slots.begin);
+                let verified = Arc::new(timed(LoginStage::Verify, verify).await);
                 match verified.is_for_all(attempt) {
                     true => leader.publish(Arc::clone(&verified)),
                     false => slots.leader = Some(leader),
@@ -233,7 +249,8 @@ async fn admit(
     let authenticated = |user| Authenticated { user, time, notice };
     for _ in 0..ROUNDS {
         let deadline = c.directory_deadline(attempt.deadline);
-        if let Err(refusal) = reconcile(c, &seen, &mut target, &person.typed, deadline).await {
+        let reconciled = reconcile(c, &seen, &mut target, &person.typed, deadline);
+        if let Err(refusal) = timed(LoginStage::Reconcile, reconciled).await {
             return Err(refuse(c, person, slots, refusal).await);
         }
         let ending = Ending {
@@ -243,7 +260,8 @@ async fn admit(
             bind_sent: true,
         };
         let at = person.at_address(c);
-        let look = record_success(c, &person.who, &mut slots.held, ending, at, target.clone()).await?;
+        let recorded = record_success(c, &person.who, &mut slots.held, ending, at, target.clone());
+        let look = timed(LoginStage::Record, recorded).await?;
         let now = match look {
             FinishOutcome::Unchanged => return Ok(authenticated(target.user)),
             FinishOutcome::UserChanged(user) => return Ok(authenticated(*user)),

@@ -36,7 +36,7 @@ pub struct Shared {
     pub keyring: Keyring,
     /// Which addresses directories may have.
     pub egress: Egress,
-    /// Logs.
+    /// Logs, traces and metrics.
     pub telemetry: Telemetry,
     /// The health listener and the probe of the store.
     pub health: Health,
@@ -183,13 +183,19 @@ pub struct Egress {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Logs.
+/// Logs, traces and metrics.
 #[derive(Deserialize)]
 pub struct Telemetry {
     /// Form of a log line.
     pub format: LogFormat,
     /// Tracing directives.
     pub filter: String,
+    /// Where spans are sent by OTLP over gRPC; empty for nowhere.
+    pub otlp_endpoint: String,
+    /// Of a hundred traces that begin here, how many are sent.
+    pub trace_percent: u32,
+    /// Whether a metric names tenants.
+    pub metrics_by_tenant: bool,
 }
 
 /// Form of a log line.
@@ -287,6 +293,20 @@ impl Shared {
         if let Err(error) = self.telemetry.directives() {
             mistakes.add("telemetry.filter", error);
         }
+        let endpoint = &self.telemetry.otlp_endpoint;
+        let is_url = ["http://", "https://"]
+            .iter()
+            .any(|scheme| endpoint.starts_with(scheme))
+            && endpoint
+                .parse::<http::Uri>()
+                .is_ok_and(|uri| uri.authority().is_some());
+        if !endpoint.is_empty() && !is_url {
+            mistakes.add(
+                "telemetry.otlp_endpoint",
+                "must be a URL such as http://collector:4317",
+            );
+        }
+        mistakes.range("telemetry.trace_percent", self.telemetry.trace_percent, 0..=100);
         mistakes.range("health.interval", self.health.interval, ms(100)..=s(60));
         mistakes.range("health.timeout", self.health.timeout, ms(100)..=s(60));
         if self

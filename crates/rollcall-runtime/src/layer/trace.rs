@@ -1,11 +1,12 @@
-//! Outermost: gives each call an id and a span, and logs how it ended, once.
+//! Outermost: gives each call an id and a span, and logs and counts how it ended, once.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Request, Response};
+use rollcall_metrics::Methods;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -13,20 +14,25 @@ use tracing::{Instrument, Span, field};
 
 use super::Answer;
 use crate::extensions::{Peer, RequestId};
+use crate::telemetry;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_ID_BYTES: usize = 64;
 const MAX_LOGGED_PATH_BYTES: usize = 128;
 
 #[derive(Clone)]
-pub(crate) struct TraceLayer {
-    ids: &'static Ids,
-}
+pub(crate) struct TraceLayer(&'static Shared);
 
 #[derive(Clone)]
 pub(crate) struct Trace<S> {
-    ids: &'static Ids,
+    shared: &'static Shared,
     inner: S,
+}
+
+/// What all calls of a server share.
+struct Shared {
+    ids: Ids,
+    methods: Methods,
 }
 
 /// Makes ids that differ between processes and calls.
@@ -36,15 +42,16 @@ struct Ids {
 }
 
 impl TraceLayer {
-    /// `process` tells this process from others; any random number will do.
-    pub(crate) fn new(process: u32) -> Self {
-        // One small allocation for each server, which lives as long as the process.
-        Self {
-            ids: Box::leak(Box::new(Ids {
+    /// `process` tells this process from others; any random number will do. Calls of `methods` are counted each by itself.
+    pub(crate) fn new(process: u32, methods: Methods) -> Self {
+        // One allocation for each server, which lives as long as the process.
+        Self(Box::leak(Box::new(Shared {
+            ids: Ids {
                 process,
                 next: AtomicU64::new(1),
-            })),
-        }
+            },
+            methods,
+        })))
     }
 }
 
@@ -52,7 +59,10 @@ impl<S> Layer<S> for TraceLayer {
     type Service = Trace<S>;
 
     fn layer(&self, inner: S) -> Trace<S> {
-        Trace { ids: self.ids, inner }
+        Trace {
+            shared: self.0,
+            inner,
+        }
     }
 }
 
@@ -71,7 +81,7 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Answer {
         let began = Instant::now();
-        let id = given_id(&request).unwrap_or_else(|| self.ids.next());
+        let id = given_id(&request).unwrap_or_else(|| self.shared.ids.next());
         let span = tracing::info_span!(
             "call",
             request.id = id,
@@ -82,14 +92,23 @@ where
                 .map(|peer| field::display(peer.address())),
             caller.name = field::Empty,
             caller.credential = field::Empty,
+            tenant = field::Empty,
+            trace.id = field::Empty,
         );
+        if let Some(trace) = telemetry::adopt(request.headers(), &span) {
+            span.record("trace.id", trace);
+        }
+        let methods = &self.shared.methods;
+        let path = request.uri().clone();
         request.extensions_mut().insert(RequestId::new(id.clone()));
         let answer = span.in_scope(|| self.inner.call(request));
         let log_span = span.clone();
         Box::pin(
             async move {
                 let mut response = answer.await?;
-                log(&log_span, &response, began);
+                let took = began.elapsed();
+                methods.answered(path.path(), code(&response) as i32, took);
+                log(&log_span, &response, took);
                 if let Ok(value) = HeaderValue::from_str(&id) {
                     response.headers_mut().insert(HEADER, value);
                 }
@@ -123,10 +142,17 @@ fn logged_path(path: &str) -> &str {
     }
 }
 
+fn code(response: &Response<Body>) -> Code {
+    response
+        .extensions()
+        .get::<Status>()
+        .map_or(Code::Ok, Status::code)
+}
+
 /// The level says whose turn it is: ours for a bug, an operator's for an outage, nobody's for the rest. Causes
 /// were logged by [`crate::failed`].
-fn log(span: &Span, response: &Response<Body>, began: Instant) {
-    let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+fn log(span: &Span, response: &Response<Body>, took: Duration) {
+    let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let Some(status) = response.extensions().get::<Status>() else {
         tracing::debug!(parent: span, grpc.code = "Ok", duration_ms, "call answered");
         return;

@@ -22,6 +22,9 @@ fn telemetry(filter: &str) -> Telemetry {
     Telemetry {
         format: LogFormat::Json,
         filter: filter.to_owned(),
+        otlp_endpoint: String::new(),
+        trace_percent: 100,
+        metrics_by_tenant: false,
     }
 }
 

@@ -132,12 +132,46 @@ async fn without_that_listener_the_grpc_port_is_asked() {
     assert!(matches!(check(&config).await, Err(CheckError::NoAnswer { .. })));
 }
 
+#[tokio::test]
+async fn metrics_count_calls_by_method_and_strangers_make_no_series() {
+    let server = Running::start("").await;
+    let address = server
+        .health
+        .listen("127.0.0.1:0".parse().unwrap())
+        .await
+        .unwrap();
+    for path in ["/rollcall.v1.AuthService/Guess", "/probe.Guess/Guess"] {
+        let mut client = tonic::client::Grpc::new(server.connect().await);
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<(), ()>::default();
+        let path = http::uri::PathAndQuery::from_static(path);
+        let status = client
+            .unary(tonic::Request::new(()), path, codec)
+            .await
+            .unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unimplemented);
+    }
+    let answer = ask(address, "GET /metrics").await;
+    assert!(
+        answer.contains("content-type: application/openmetrics-text; version=1.0.0"),
+        "{answer}"
+    );
+    assert!(answer.contains("rollcall_rpc_calls_total{method=\"other\",code=\"UNIMPLEMENTED\"}"));
+    assert!(!answer.contains("Guess"), "{answer}");
+    assert!(answer.trim_end().ends_with("# EOF"));
+}
+
 async fn get(address: std::net::SocketAddr, method_and_path: &str) -> u16 {
+    let answer = ask(address, method_and_path).await;
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+async fn ask(address: std::net::SocketAddr, method_and_path: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = format!("{method_and_path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+    answer
 }
