@@ -26,10 +26,7 @@ start_directory() {
   for attempt in 1 2 3 4 5; do
     ldap_port=$(free_port)
     ldaps_port=$(free_port)
-    start_process slapd slapd -F "$dir/slapd.d" -d none \
-      -h "ldap://127.0.0.1:$ldap_port/ ldaps://127.0.0.1:$ldaps_port/"
-    # Our account's password proves that it is this server that answers on the port.
-    if wait_until slapd 20 directory_tool ldapwhoami "$directory_account" "$state/bind-password"; then
+    if serve_directory; then
       printf '%s %s\n' "$ldap_port" "$ldaps_port" >"$state/slapd.ports"
       # The server fills memberOf only for groups that are added while it runs.
       directory_tool ldapadd "$directory_admin" "$dir/admin-password" \
@@ -40,6 +37,14 @@ start_directory() {
     echo "slapd did not start on port $ldap_port (attempt $attempt)" >&2
   done
   show_and_fail "$state/slapd.log"
+}
+
+# serve_directory: starts the server on its ports, again if it was stopped.
+serve_directory() {
+  start_process slapd slapd -F "$state/slapd/slapd.d" -d none \
+    -h "ldap://127.0.0.1:$ldap_port/ ldaps://127.0.0.1:$ldaps_port/"
+  # Our account's password proves that it is this server that answers on the port.
+  wait_until slapd 20 directory_tool ldapwhoami "$directory_account" "$state/bind-password"
 }
 
 # directory_tool TOOL DN PASSWORD_FILE ARGUMENTS...: one of the ldap-utils, over TLS.

@@ -20,7 +20,7 @@ test_manifests() {
   for overlay in sqlite postgres; do
     "$here/manifests" rules "deploy/kubernetes/$overlay/rollcall.yaml"
     for version in "${kubernetes_versions[@]}"; do
-      "$tools/kubernetes-validate/bin/kubernetes-validate" --strict --quiet -k "$version" "deploy/kubernetes/$overlay/rollcall.yaml"
+      "$python_tools/kubernetes-validate" --strict --quiet -k "$version" "deploy/kubernetes/$overlay/rollcall.yaml"
     done
     # What kustomize makes of it is the same objects.
     kubectl kustomize "deploy/kubernetes/$overlay" >"$state/built.yaml"
@@ -42,7 +42,7 @@ networkPolicy:
 YAML
   render "$state/everything.yaml" >"$state/everything.rendered.yaml"
   "$here/manifests" rules "$state/everything.rendered.yaml"
-  "$tools/kubernetes-validate/bin/kubernetes-validate" --strict --quiet "$state/everything.rendered.yaml"
+  "$python_tools/kubernetes-validate" --strict --quiet "$state/everything.rendered.yaml"
 }
 
 # run_once FILE NAME [ARGUMENT...]: the pod of a Job, CronJob or Deployment, to its end. Its lines stay in $state/once.log; the
@@ -193,16 +193,11 @@ test_postgres() {
   for port in 8081 8082; do
     eventually 60 ready "$port" || { show_pods; fail "a service does not become ready"; }
   done
-  call_by tls rollcall-auth-gateway:50051 rollcall-sync-worker:50052
+  call_by tls rollcall-auth-gateway:50051 rollcall-sync-worker:50052 "$state/ca.pem" token_of
   walk_through >"$state/walk.log" 2>&1 || { show_pods; show_and_fail "$state/walk.log"; }
   tail -n 3 "$state/walk.log"
 
-  # A login that finds the entry changed has the worker renew it: endpoint, authority and token of the manifests are right.
-  call "$gateway" UserService/LookupUser "{\"parent\": \"$tenant\", \"identifier\": \"anna.weaver\"}" >/dev/null
-  printf 'dn: %s\nchangetype: modify\nreplace: displayName\ndisplayName: Anna Newname\n' "$(jq -r .dn <<<"$answer")" >"$state/change.ldif"
-  directory_tool ldapmodify "$directory_admin" "$state/slapd/admin-password" -f "$state/change.ldif" >/dev/null
-  authenticate "\"tenant\": \"$tenant\", \"login\": \"anna.weaver\", \"password\": \"Aurora-anna.weaver\"" >/dev/null
-  expect '.authenticated.user.displayName == "Anna Newname"'
+  renew_at_login
 
   # The CronJob: exactly its container, when something is due and when nothing is.
   sql 'UPDATE user_syncs SET next_run_time = 1'

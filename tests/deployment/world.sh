@@ -76,10 +76,17 @@ empty_database() {
   sql 'DROP SCHEMA public CASCADE; CREATE SCHEMA public' 2>/dev/null
 }
 
-# call_by plaintext|tls GATEWAY WORKER: how and where the services that run just now are called.
+# call_by plaintext|tls GATEWAY WORKER [CA TOKEN]: how and where the services that run just now are called. TOKEN is a command that
+# prints the token of a caller.
 call_by() {
   # shellcheck disable=SC2034 # the walk-through reads the addresses
   call_with=$1 gateway=$2 worker=$3
+  call_ca=${4:-} call_token=${5:-}
+}
+
+# token_of NAME: of a caller, as the manifests' secrets have it.
+token_of() {
+  cat "$secrets/rollcall-tokens/$1"
 }
 
 # The walk-through calls grpcurl without TLS; this stands in between.
@@ -89,9 +96,20 @@ grpcurl() {
     return
   fi
   shift
-  local token=back-office
-  [[ " $* " != *" $gateway "* ]] || token=product
-  command grpcurl -cacert "$state/ca.pem" -H "authorization: Bearer $(cat "$secrets/rollcall-tokens/$token")" "$@"
+  local caller=back-office
+  [[ " $* " != *" $gateway "* ]] || caller=product
+  command grpcurl -cacert "$call_ca" -H "authorization: Bearer $("$call_token" "$caller")" "$@"
+}
+
+# renew_at_login: a login that finds its entry changed has the worker renew the user, so that the gateway's endpoint, authority and
+# token for the worker are right.
+renew_at_login() {
+  call "$gateway" UserService/LookupUser "{\"parent\": \"$tenant\", \"identifier\": \"anna.weaver\"}" >/dev/null
+  local name="Anna $RANDOM"
+  printf 'dn: %s\nchangetype: modify\nreplace: displayName\ndisplayName: %s\n' "$(jq -r .dn <<<"$answer")" "$name" >"$state/change.ldif"
+  directory_tool ldapmodify "$directory_admin" "$state/slapd/admin-password" -f "$state/change.ldif" >/dev/null
+  authenticate "\"tenant\": \"$tenant\", \"login\": \"anna.weaver\", \"password\": \"Aurora-anna.weaver\"" >/dev/null
+  expect ".authenticated.user.displayName == \"$name\""
 }
 
 # eventually SECONDS COMMAND...: until it succeeds.
