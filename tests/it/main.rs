@@ -27,3 +27,5 @@ mod replicas;
 mod rotation;
 mod secrets;
 mod steps;
+mod walk;
+mod watchers;

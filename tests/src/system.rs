@@ -20,6 +20,8 @@ use crate::service::Service;
 
 /// Longest time for a run in a test.
 const RUN_LIMIT: Duration = Duration::from_secs(240);
+/// A run whose worker died is taken over soon.
+const EAGER: &str = "[scheduler]\ninterval = \"1s\"\nspread = \"0s\"\n[runs]\nlease_ttl = \"3s\"\n";
 
 /// Where the services keep their data.
 pub enum Backend {
@@ -46,17 +48,26 @@ pub struct System {
 impl System {
     /// Starts both services with a fresh store. Directories on loopback are allowed, on these ports.
     pub async fn start(backend: Backend, ports: &[u16]) -> Result<Self> {
-        // A run whose worker died is taken over soon.
-        let eager = "[scheduler]\ninterval = \"1s\"\nspread = \"0s\"\n[runs]\nlease_ttl = \"3s\"\n";
-        Self::configured(backend, ports, "debug", eager).await
+        Self::configured(backend, ports, "debug", "", EAGER).await
+    }
+
+    /// As [`System::start`], with more settings of both services.
+    pub async fn start_with(backend: Backend, ports: &[u16], of_both: &str) -> Result<Self> {
+        Self::configured(backend, ports, "debug", of_both, EAGER).await
     }
 
     /// As [`System::start`], with the settings that are shipped: for benchmarks.
     pub async fn start_as_shipped(backend: Backend, ports: &[u16]) -> Result<Self> {
-        Self::configured(backend, ports, "info", "").await
+        Self::configured(backend, ports, "info", "", "").await
     }
 
-    async fn configured(backend: Backend, ports: &[u16], log: &str, of_worker: &str) -> Result<Self> {
+    async fn configured(
+        backend: Backend,
+        ports: &[u16],
+        log: &str,
+        of_both: &str,
+        of_worker: &str,
+    ) -> Result<Self> {
         let files = tempfile::Builder::new().prefix("rollcall-system-").tempdir()?;
         let database = match &backend {
             Backend::Sqlite | Backend::Given(_) => None,
@@ -74,7 +85,7 @@ impl System {
              [store]\nurl = \"{url}\"\n\
              [keyring]\nkey_file = \"{keys}\"\n\
              [egress]\nallow_cidrs = [\"127.0.0.0/8\"]\nallow_ports = {ports:?}\n\
-             [telemetry]\nformat = \"json\"\nfilter = \"{log}\"\n",
+             [telemetry]\nformat = \"json\"\nfilter = \"{log}\"\n{of_both}",
             keys = files.path().join("keys").display(),
         );
         let worker_config = files.path().join("worker.toml");

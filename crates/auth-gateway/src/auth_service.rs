@@ -9,7 +9,7 @@ use rollcall_proto::convert::auth::{self, Authenticate};
 use rollcall_proto::timestamp;
 use rollcall_proto::v1::auth_service_server::AuthService;
 use rollcall_proto::v1::{self, AuthenticateRequest, AuthenticateResponse, DenialReason};
-use rollcall_runtime::caller::{Permission, Scope, authorize};
+use rollcall_runtime::caller::authorize;
 use rollcall_runtime::server::Deadline;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -18,6 +18,7 @@ use crate::login::Logins;
 use crate::login::attempt::{Attempt, AttemptOrigin};
 use crate::login::outcome::{Authenticated, Denial, Outcome};
 use rollcall_service::call::failed;
+use rollcall_service::methods::Method;
 
 /// Serves AuthService.
 pub(crate) struct Auth {
@@ -33,11 +34,11 @@ impl Auth {
 
     fn attempt(&self, request: Request<AuthenticateRequest>) -> Result<Attempt, Refused> {
         let (_, extensions, message) = request.into_parts();
-        let caller =
-            authorize(&extensions, Permission::Authenticate, Scope::Unresolved).map_err(|error| Refused {
-                origin: None,
-                error: Box::new(error),
-            })?;
+        let permission = AuthenticateRequest::ROW.permission;
+        let caller = authorize(&extensions, permission).map_err(|error| Refused {
+            origin: None,
+            error: Box::new(error),
+        })?;
         // Whatever else is wrong with the request.
         let client = message.client_address.parse().ok();
         let refused = |error| {

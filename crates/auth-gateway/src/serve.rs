@@ -20,6 +20,7 @@ use rollcall_runtime::shutdown;
 use rollcall_service::configuration::{egress_policy, login_policy, open_store, store_options};
 use rollcall_service::directories::Directories;
 use rollcall_service::failure;
+use rollcall_service::tokens::Tokens;
 use rollcall_store::{LoginStore, Purpose, Store};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -108,6 +109,7 @@ impl Gateway {
         let logins = Arc::new(Logins::new(context, &random()?));
         let users = Users::new(
             store.clone(),
+            Tokens::of(&store, clock.clone()).map_err(Failure::because)?,
             clock.clone(),
             policy,
             own.throttle,

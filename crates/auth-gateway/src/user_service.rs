@@ -6,42 +6,46 @@ use std::time::Duration;
 use prost::Message;
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::error::{Error, Reason};
+use rollcall_core::feed::Mark;
 use rollcall_core::id::{UserId, Uuid};
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::soft_lock::{DirectoryLockout, SoftLock};
 use rollcall_core::user::User;
 use rollcall_core::violation::Violations;
 use rollcall_proto::convert::user::{BatchGetUsers, ListUsers, LookupUser};
-use rollcall_proto::convert::user_events::{Follow, ListUserEvents, event_cursor};
+use rollcall_proto::convert::user_events::{Follow, ListUserEvents};
 use rollcall_proto::convert::user_write::{BlockUser, CreateUser, EraseUser, ExpectedUser, UpdateUser};
 use rollcall_proto::resource_name::{self, TenantScope, UserName};
 use rollcall_proto::v1::user_service_server::UserService;
 use rollcall_proto::v1::{
     self, BatchGetUsersResponse, EraseUserResponse, ListUsersResponse, UnlockUserResponse,
 };
-use rollcall_runtime::caller::{Caller, Permission};
 use rollcall_runtime::clock::Clock;
-use rollcall_store::{Created, NewUser, Store};
+use rollcall_store::{Created, NewUser, PageRequest, Store};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::config::Throttle;
-use crate::users::{erasure, feed, filter};
-use rollcall_service::call::{Call, answer, create_request, decode, decode_for, failed, to_its_end};
+use crate::users::feed::{self, Feed};
+use crate::users::{erasure, filter};
+use rollcall_service::call::{Call, answer, begin, create_request, failed, to_its_end};
 use rollcall_service::directories::Directories;
 use rollcall_service::message_size::MAX_ANSWER_BYTES;
-use rollcall_service::paging::{Filling, fitting};
+use rollcall_service::methods::Method;
+use rollcall_service::paging::fill;
 use rollcall_service::resource::{about, changed_meanwhile, stored_id};
+use rollcall_service::tokens::Tokens;
 
 /// Events on their way to one reader.
-const STREAM_BUFFER: usize = 64;
+const STREAM_BUFFER: usize = 4;
 
 /// Serves UserService. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Users {
     store: Store,
+    tokens: Tokens,
     clock: Clock,
     policy: LoginPolicy,
     throttle: Throttle,
@@ -56,6 +60,7 @@ impl Users {
     /// Serves it with this store. Streams look for events every `poll_interval`, and end with `stop`.
     pub(crate) fn new(
         store: Store,
+        tokens: Tokens,
         clock: Clock,
         policy: LoginPolicy,
         throttle: Throttle,
@@ -65,6 +70,7 @@ impl Users {
     ) -> Self {
         Self {
             store,
+            tokens,
             clock,
             policy,
             throttle,
@@ -75,8 +81,7 @@ impl Users {
     }
 
     async fn get(&self, request: Request<v1::GetUserRequest>) -> Result<v1::User, Error> {
-        let Call { request: name, .. } =
-            decode_for(request, Permission::UsersRead, |name: &UserName| &name.tenant)?;
+        let name = self.begin::<_, UserName>(request).await?.request;
         Ok((&self.user(&name).await?).into())
     }
 
@@ -84,10 +89,7 @@ impl Users {
         &self,
         request: Request<v1::BatchGetUsersRequest>,
     ) -> Result<BatchGetUsersResponse, Error> {
-        let Call { request: wanted, .. } =
-            decode_for(request, Permission::UsersRead, |wanted: &BatchGetUsers| {
-                &wanted.tenant
-            })?;
+        let wanted = self.begin::<_, BatchGetUsers>(request).await?.request;
         let found = self.store.batch_users(&wanted.tenant, &wanted.users).await?;
         let by_id: BTreeMap<UserId, &User> = found.iter().map(|user| (user.id, user)).collect();
         let mut answer = BatchGetUsersResponse::default();
@@ -112,40 +114,29 @@ impl Users {
             caller,
             request: wanted,
             ..
-        } = decode::<_, ListUsers>(request, Permission::UsersRead)?;
-        may_touch(&caller, &wanted.scope)?;
-        let tenant = feed::tenant(&wanted.scope);
-        let event_cursor = match wanted.page.after {
-            Some(_) => String::new(),
-            None => event_cursor(&wanted.scope, self.store.feed_position(tenant).await?),
+        } = self.begin::<_, ListUsers>(request).await?;
+        let tenant = wanted.scope.tenant();
+        let page = self.tokens.page(caller.tenants(), wanted.page)?;
+        let event_cursor = match page.is_first() {
+            false => String::new(),
+            true => self.feed(&wanted.scope).end().await?,
         };
         let coarse = filter::for_store(&wanted.filter);
-        let (filter, coarse, event_cursor) = (&wanted.filter, &coarse, &event_cursor);
-        fitting(wanted.page.clone(), |page| async move {
-            let mut filling = Filling::new(&page);
-            while let Some(part) = filling.part() {
-                let found = match tenant {
-                    Some(tenant) => self.store.list_users(tenant, coarse, &part).await?,
-                    None => self.store.list_all_users(coarse, &part).await?,
-                };
-                filling.add(found, |user| filter::matches(filter, user));
-            }
-            let (users, next_page_token) = filling.end(&page);
-            let answer = ListUsersResponse {
-                users: users.iter().map(v1::User::from).collect(),
-                next_page_token,
-                event_cursor: event_cursor.clone(),
-            };
-            Ok((answer, users.len()))
+        let read = async |part: PageRequest| match tenant {
+            Some(tenant) => self.store.list_users(tenant, &coarse, &part).await,
+            None => self.store.list_all_users(&coarse, &part).await,
+        };
+        let show = |user: &User| filter::matches(&wanted.filter, user).then(|| v1::User::from(user));
+        let (users, next_page_token) = fill(&page, read, show).await?;
+        Ok(ListUsersResponse {
+            users,
+            next_page_token,
+            event_cursor,
         })
-        .await
     }
 
     async fn lookup(&self, request: Request<v1::LookupUserRequest>) -> Result<v1::User, Error> {
-        let Call { request: wanted, .. } =
-            decode_for(request, Permission::UsersRead, |wanted: &LookupUser| {
-                &wanted.tenant
-            })?;
+        let wanted = self.begin::<_, LookupUser>(request).await?.request;
         let found = self.store.lookup_user(&wanted.tenant, &wanted.identifier).await?;
         let user = found.ok_or_else(|| {
             let parent = resource_name::tenant(&wanted.tenant);
@@ -156,10 +147,8 @@ impl Users {
     }
 
     async fn create(&self, request: Request<v1::CreateUserRequest>) -> Result<v1::User, Error> {
-        let call = decode_for(request, Permission::UsersWrite, |wanted: &CreateUser| {
-            &wanted.tenant
-        })?;
-        let author = call.author("UserService.CreateUser", self.clock.now())?;
+        let call = self.begin::<_, CreateUser>(request).await?;
+        let author = call.author(self.clock.now())?;
         let Call {
             caller,
             request: wanted,
@@ -201,10 +190,8 @@ impl Users {
     }
 
     async fn update(&self, request: Request<v1::UpdateUserRequest>) -> Result<v1::User, Error> {
-        let call = decode_for(request, Permission::UsersWrite, |wanted: &UpdateUser| {
-            &wanted.name.tenant
-        })?;
-        let author = call.author("UserService.UpdateUser", self.clock.now())?;
+        let call = self.begin::<_, UpdateUser>(request).await?;
+        let author = call.author(self.clock.now())?;
         let wanted = call.request;
         let UserName { tenant, user: id } = &wanted.name;
         let name = resource_name::user(tenant, *id);
@@ -225,10 +212,8 @@ impl Users {
     }
 
     async fn delete(&self, request: Request<v1::DeleteUserRequest>) -> Result<(), Error> {
-        let call = decode_for(request, Permission::UsersWrite, |wanted: &ExpectedUser| {
-            &wanted.name.tenant
-        })?;
-        let author = call.author("UserService.DeleteUser", self.clock.now())?;
+        let call = self.begin::<_, ExpectedUser>(request).await?;
+        let author = call.author(self.clock.now())?;
         let wanted = call.request;
         let UserName { tenant, user: id } = &wanted.name;
         let name = resource_name::user(tenant, *id);
@@ -241,17 +226,13 @@ impl Users {
     }
 
     async fn erase(&self, request: Request<v1::EraseUserRequest>) -> Result<EraseUserResponse, Error> {
-        let call = decode_for(request, Permission::UsersErase, |wanted: &EraseUser| {
-            &wanted.user.name.tenant
-        })?;
+        let call = self.begin::<_, EraseUser>(request).await?;
         erasure::erase(&self.store, &self.directories, &self.clock, call).await
     }
 
     async fn block(&self, request: Request<v1::BlockUserRequest>) -> Result<v1::User, Error> {
-        let call = decode_for(request, Permission::UsersWrite, |wanted: &BlockUser| {
-            &wanted.user.name.tenant
-        })?;
-        let author = call.author("UserService.BlockUser", self.clock.now())?;
+        let call = self.begin::<_, BlockUser>(request).await?;
+        let author = call.author(self.clock.now())?;
         let wanted = call.request;
         let UserName { tenant, user: id } = &wanted.user.name;
         let name = resource_name::user(tenant, *id);
@@ -265,10 +246,8 @@ impl Users {
     }
 
     async fn unblock(&self, request: Request<v1::UnblockUserRequest>) -> Result<v1::User, Error> {
-        let call = decode_for(request, Permission::UsersWrite, |wanted: &ExpectedUser| {
-            &wanted.name.tenant
-        })?;
-        let author = call.author("UserService.UnblockUser", self.clock.now())?;
+        let call = self.begin::<_, ExpectedUser>(request).await?;
+        let author = call.author(self.clock.now())?;
         let wanted = call.request;
         let UserName { tenant, user: id } = &wanted.name;
         let name = resource_name::user(tenant, *id);
@@ -282,8 +261,8 @@ impl Users {
     }
 
     async fn unlock(&self, request: Request<v1::UnlockUserRequest>) -> Result<UnlockUserResponse, Error> {
-        let call = decode_for(request, Permission::UsersWrite, |name: &UserName| &name.tenant)?;
-        let author = call.author("UserService.UnlockUser", self.clock.now())?;
+        let call = self.begin::<_, UserName>(request).await?;
+        let author = call.author(self.clock.now())?;
         let name = call.request;
         let user = self.user(&name).await?;
         let (own, lockout) = match &user.origin {
@@ -306,13 +285,33 @@ impl Users {
         &self,
         request: Request<v1::ListUserEventsRequest>,
     ) -> Result<v1::ListUserEventsResponse, Error> {
-        let Call {
-            caller,
-            request: wanted,
-            ..
-        } = decode::<_, ListUserEvents>(request, Permission::UsersRead)?;
-        may_touch(&caller, &wanted.follow.scope)?;
-        feed::list(&self.store, &wanted).await
+        let wanted = self.begin::<_, ListUserEvents>(request).await?.request;
+        feed::list(&self.feed(&wanted.follow.scope), &wanted).await
+    }
+
+    async fn follow(
+        &self,
+        request: Request<v1::WatchUserEventsRequest>,
+    ) -> Result<(Feed, Follow, Option<Mark>), Error> {
+        let follow = self.begin::<_, Follow>(request).await?.request;
+        let feed = self.feed(&follow.scope);
+        let after = feed.mark(&follow.after)?;
+        Ok((feed, follow, after))
+    }
+
+    fn feed(&self, scope: &TenantScope) -> Feed {
+        Feed {
+            store: self.store.clone(),
+            tokens: self.tokens.clone(),
+            scope: scope.clone(),
+        }
+    }
+
+    async fn begin<W: Method, T: TryFrom<W, Error = Error>>(
+        &self,
+        request: Request<W>,
+    ) -> Result<Call<T>, Error> {
+        begin(&self.store, request).await
     }
 
     async fn user(&self, name: &UserName) -> Result<User, Error> {
@@ -390,30 +389,17 @@ impl UserService for Users {
         &self,
         request: Request<v1::WatchUserEventsRequest>,
     ) -> Answer<Self::WatchUserEventsStream> {
-        let decoded = decode::<_, Follow>(request, Permission::UsersRead);
-        let follow =
-            decoded.and_then(|call| may_touch(&call.caller, &call.request.scope).map(|()| call.request));
-        let follow = follow.map_err(|error| failed(&error))?;
+        let (feed, follow, after) = self.follow(request).await.map_err(|error| failed(&error))?;
         let (to, events) = mpsc::channel(STREAM_BUFFER);
         tokio::spawn(feed::watch(
-            self.store.clone(),
+            feed,
             follow,
+            after,
             self.poll_interval,
             self.stop.clone(),
             to,
         ));
         Ok(Response::new(ReceiverStream::new(events)))
-    }
-}
-
-fn may_touch(caller: &Caller, scope: &TenantScope) -> Result<(), Error> {
-    match scope {
-        TenantScope::One(tenant) => caller.may_touch(tenant),
-        TenantScope::All if caller.may_touch_all() => Ok(()),
-        TenantScope::All => Err(Error::new(
-            Reason::TenantAccessDenied,
-            "the caller may not act for all tenants",
-        )),
     }
 }
 

@@ -73,6 +73,8 @@ reasons! {
     TenantRequired = "TENANT_REQUIRED" => InvalidArgument,
     /// The page token was not issued for this request.
     InvalidPageToken = "INVALID_PAGE_TOKEN" => InvalidArgument,
+    /// The cursor was not given out for this feed.
+    InvalidCursor = "INVALID_CURSOR" => InvalidArgument,
     /// An endpoint change must bring the bind password with it.
     BindPasswordRequired = "BIND_PASSWORD_REQUIRED" => InvalidArgument,
     /// The request id was used before, with a different request.
@@ -149,6 +151,8 @@ reasons! {
     ShuttingDown = "SHUTTING_DOWN" => Unavailable,
     /// A stream ends with its connection, which is as old as it may become.
     ConnectionTooOld = "CONNECTION_TOO_OLD" => Unavailable,
+    /// A stream's reader takes nothing.
+    ReaderTooSlow = "READER_TOO_SLOW" => Unavailable,
     /// The directory did not answer the worker in time.
     DirectoryTimeout = "DIRECTORY_TIMEOUT" => Unavailable,
     /// The caller's deadline passed.
@@ -157,6 +161,8 @@ reasons! {
     Cancelled = "CANCELLED" => Cancelled,
     /// The calling service used up its quota.
     CallerQuotaExhausted = "CALLER_QUOTA_EXHAUSTED" => ResourceExhausted,
+    /// The calling service has as many endless streams as it may have.
+    TooManyStreams = "TOO_MANY_STREAMS" => ResourceExhausted,
     /// Too many checks for this tenant at a time.
     ChecksRateLimited = "CHECKS_RATE_LIMITED" => ResourceExhausted,
     /// The directory has all the work that it may be given at a time.

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::audit::AskedBy;
+use crate::feed::Mark;
 use crate::id::{RunId, TenantId, UserId, UserSyncId};
 use crate::user::{FieldChange, User, UserState};
 
@@ -85,9 +86,27 @@ pub struct Event {
     pub asked_by: Option<AskedBy>,
     /// When it was committed.
     pub time: DateTime<Utc>,
+    /// Tells this event from any other that might stand at its positions; see [`Mark`].
+    pub digest: i64,
 }
 
 impl Event {
+    /// Behind this event in the deployment's feed.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            position: self.position,
+            digest: self.digest,
+        }
+    }
+
+    /// Behind this event in the tenant's feed.
+    pub fn tenant_mark(&self) -> Mark {
+        Mark {
+            position: self.tenant_position,
+            digest: self.digest,
+        }
+    }
+
     /// True if something of it is left to be told: the events of somebody who was erased are passed over, but for the last.
     pub fn is_told(&self) -> bool {
         self.after.is_some() || self.event_type == EventType::Erased

@@ -24,6 +24,7 @@ pub mod error;
 pub mod event;
 pub mod exclusions;
 pub mod external_id;
+pub mod feed;
 pub mod field;
 pub mod filter;
 pub mod guard;

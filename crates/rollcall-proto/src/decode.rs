@@ -1,7 +1,7 @@
 //! Decodes what many requests share. Each function records what is wrong and goes on, so that all bad fields of a
 //! request are reported at once.
 
-use rollcall_core::error::{Error, Reason};
+use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
 use rollcall_core::secret::SecretBytes;
 use rollcall_core::violation::Violations;
@@ -24,12 +24,7 @@ pub(crate) fn finish<T>(found: Violations, value: Option<T>) -> Result<T, Error>
     if let (Some(value), true) = (value, found.is_empty()) {
         return Ok(value);
     }
-    let only_page_token = found.iter().all(|violation| violation.field == "page_token");
-    let mut error = Error::invalid(found);
-    if only_page_token {
-        error.reason = Reason::InvalidPageToken;
-    }
-    Err(error)
+    Err(Error::invalid(found))
 }
 
 /// A message that must be there.

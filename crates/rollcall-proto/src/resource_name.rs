@@ -39,6 +39,16 @@ pub enum TenantScope {
     All,
 }
 
+impl TenantScope {
+    /// The one tenant; `None` for all.
+    pub fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            TenantScope::One(tenant) => Some(tenant),
+            TenantScope::All => None,
+        }
+    }
+}
+
 /// The parent of runs: one user sync, or all of a tenant (`tenants/{tenant}/userSyncs/-`).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct RunParent {
@@ -97,6 +107,15 @@ pub fn parse_tenant_scope(name: &str) -> Option<TenantScope> {
     match parts(name, ["tenants"])? {
         ["-"] => Some(TenantScope::All),
         [tenant] => TenantId::parse(tenant).map(TenantScope::One),
+    }
+}
+
+/// The tenant of any resource; all if its name begins with `tenants/-`.
+pub fn scope_of(name: &str) -> Option<TenantScope> {
+    let rest = name.strip_prefix("tenants/")?;
+    match rest.split('/').next()? {
+        "-" => Some(TenantScope::All),
+        tenant => TenantId::parse(tenant).map(TenantScope::One),
     }
 }
 

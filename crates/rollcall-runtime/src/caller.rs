@@ -38,47 +38,22 @@ pub struct Caller {
     room: Room,
 }
 
-/// Whose data a call is about.
-#[derive(Clone, Copy, Debug)]
-pub enum Scope<'a> {
-    /// One tenant's.
-    Tenant(&'a TenantId),
-    /// Every tenant's. Needs a caller that may touch all of them.
-    AllTenants,
-    /// A tenant that is not known yet; [`Caller::may_touch`] must be asked as soon as it is.
-    Unresolved,
-}
-
 #[derive(Debug)]
 enum Tenants {
     All,
     Some(Vec<String>),
 }
 
-/// Checks that the caller of a request may do this within this scope, and returns the caller.
+/// Checks that the caller of a request may do this at all, and returns the caller. Whether it may do it for the tenant,
+/// [`Caller::may_touch`] says as soon as the tenant is known.
 ///
 /// # Errors
-/// `CALLER_UNAUTHENTICATED` if the request passed no authentication, `PERMISSION_MISSING`, or
-/// `TENANT_ACCESS_DENIED`, which says nothing about whether the tenant exists.
-pub fn authorize(
-    extensions: &http::Extensions,
-    permission: Permission,
-    scope: Scope<'_>,
-) -> Result<Arc<Caller>, Error> {
+/// `CALLER_UNAUTHENTICATED` if the request passed no authentication, and `PERMISSION_MISSING`.
+pub fn authorize(extensions: &http::Extensions, permission: Permission) -> Result<Arc<Caller>, Error> {
     let caller = extensions.get::<Arc<Caller>>().ok_or_else(unauthenticated)?;
     if !caller.permissions.contains(&permission) {
         let message = format!("the caller lacks the permission {}", permission.as_str());
         return Err(Error::new(Reason::PermissionMissing, message).with("permission", permission.as_str()));
-    }
-    match scope {
-        Scope::Tenant(tenant) => caller.may_touch(tenant)?,
-        Scope::AllTenants if !caller.may_touch_all() => {
-            return Err(Error::new(
-                Reason::TenantAccessDenied,
-                "the caller may not act for all tenants",
-            ));
-        }
-        Scope::AllTenants | Scope::Unresolved => {}
     }
     Ok(Arc::clone(caller))
 }
@@ -103,9 +78,26 @@ impl Caller {
         &self.credential
     }
 
-    /// True if the caller may act for every tenant.
-    pub fn may_touch_all(&self) -> bool {
-        matches!(self.tenants, Tenants::All)
+    /// Checks that the caller may act for every tenant.
+    ///
+    /// # Errors
+    /// `TENANT_ACCESS_DENIED`.
+    pub fn may_touch_all(&self) -> Result<(), Error> {
+        match self.tenants {
+            Tenants::All => Ok(()),
+            Tenants::Some(_) => Err(Error::new(
+                Reason::TenantAccessDenied,
+                "the caller may not act for all tenants",
+            )),
+        }
+    }
+
+    /// The ids of the tenants that the caller may act for; `None` for all.
+    pub fn tenants(&self) -> Option<&[String]> {
+        match &self.tenants {
+            Tenants::All => None,
+            Tenants::Some(ids) => Some(ids),
+        }
     }
 
     /// Checks that the caller may act for this tenant.
@@ -121,8 +113,17 @@ impl Caller {
             tracing::Span::current().record("tenant", tenant.as_str());
             return Ok(());
         }
-        let message = "the caller may not act for this tenant, or it does not exist";
-        Err(Error::new(Reason::TenantAccessDenied, message).with("tenant", tenant.as_str()))
+        Err(denied(tenant))
+    }
+
+    /// What the caller is told about a tenant that does not exist: whether it does is for callers of all tenants to know,
+    /// and everybody else hears the same of those that exist.
+    pub fn no_such_tenant(&self, tenant: &TenantId) -> Error {
+        match self.tenants {
+            Tenants::All => Error::new(Reason::TenantNotFound, "the tenant does not exist")
+                .with("resource", format!("tenants/{tenant}")),
+            Tenants::Some(_) => denied(tenant),
+        }
     }
 
     /// Whether whatever the caller changes must say for whom.
@@ -171,6 +172,11 @@ impl Caller {
             room: Room::new(ROOM),
         }
     }
+}
+
+fn denied(tenant: &TenantId) -> Error {
+    let message = "the caller may not act for this tenant, or it does not exist";
+    Error::new(Reason::TenantAccessDenied, message).with("tenant", tenant.as_str())
 }
 
 fn unauthenticated() -> Error {

@@ -12,6 +12,7 @@ pub(crate) mod refuse_if;
 pub(crate) mod request_memory;
 pub(crate) mod stream_age;
 pub(crate) mod trace;
+pub(crate) mod watches;
 
 use std::convert::Infallible;
 use std::future::Future;

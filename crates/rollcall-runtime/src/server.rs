@@ -38,6 +38,7 @@ use crate::layer::refuse_if::RefuseIfLayer;
 use crate::layer::request_memory::RequestMemoryLayer;
 use crate::layer::stream_age::{ConnectionAge, StreamAgeLayer};
 use crate::layer::trace::TraceLayer;
+use crate::layer::watches::{WatchLimits, WatchesLayer};
 use crate::layer::{compression, metadata_size, only_grpc};
 use crate::request_size::SMALL_BYTES;
 
@@ -67,6 +68,7 @@ struct Settings {
     max_connections: u32,
     max_concurrent_streams: u32,
     connection_age: ConnectionAge,
+    watches: WatchLimits,
     handshake_timeout: Duration,
     first_call_timeout: Duration,
     keepalive_interval: Duration,
@@ -159,6 +161,7 @@ impl GrpcServer {
                 callers: self.callers,
             })
             .layer(QuotaLayer)
+            .layer(WatchesLayer::new(settings.watches))
             .layer(DeadlineLayer {
                 default: settings.default_timeout,
             })
@@ -287,6 +290,10 @@ impl Settings {
             connection_age: ConnectionAge {
                 greatest: server.max_connection_age,
                 chance,
+            },
+            watches: WatchLimits {
+                per_caller: server.max_streams_per_caller,
+                reader_timeout: server.reader_timeout,
             },
             handshake_timeout: server.handshake_timeout,
             first_call_timeout: server.first_call_timeout,

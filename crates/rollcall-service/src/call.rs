@@ -9,17 +9,21 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
 use rollcall_core::violation::Violations;
 use rollcall_proto::convert::Repeatable;
-use rollcall_runtime::caller::{Caller, Permission, Scope, authorize};
+use rollcall_proto::resource_name::{self, TenantScope};
+use rollcall_runtime::caller::{Caller, authorize};
 pub use rollcall_runtime::failed;
 use rollcall_runtime::server::Deadline;
-use rollcall_store::CreateRequest;
+use rollcall_store::{CreateRequest, Store};
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
 use crate::actor;
+use crate::methods::{Method, Whose};
 
 /// What a call has to carry.
 pub struct Call<T> {
+    /// The method, as the audit log names it.
+    pub method: &'static str,
     /// Who calls.
     pub caller: Arc<Caller>,
     /// For whom the caller says that it acts.
@@ -30,55 +34,54 @@ pub struct Call<T> {
     pub deadline: Option<Deadline>,
 }
 
-/// Checks that the caller has the permission and decodes the request. The method itself asks
-/// [`Caller::may_touch`] for the tenant, before it looks whether anything exists.
+/// Begins a call, as the row of its method says: may the caller do this at all, is the request well formed, may the caller
+/// do it for this tenant, and does the tenant exist.
 ///
 /// # Errors
-/// `PERMISSION_MISSING` and the like, and every bad field of the request.
-pub fn decode<W, T>(request: Request<W>, permission: Permission) -> Result<Call<T>, Error>
+/// `PERMISSION_MISSING` and the like, every bad field of the request, `TENANT_ACCESS_DENIED`, and `TENANT_NOT_FOUND` for
+/// callers of all tenants.
+pub async fn begin<W, T>(store: &Store, request: Request<W>) -> Result<Call<T>, Error>
 where
+    W: Method,
     T: TryFrom<W, Error = Error>,
 {
     let (metadata, extensions, message) = request.into_parts();
-    let caller = authorize(&extensions, permission, Scope::Unresolved)?;
+    let caller = authorize(&extensions, W::ROW.permission)?;
+    if matches!(W::ROW.whose, Whose::ForAll | Whose::TenantForAll) {
+        caller.may_touch_all()?;
+    }
     let mut found = Violations::new();
     let actor = actor::read(&metadata, &mut found);
     found.into_result()?;
+    let resource = message.resource().to_owned();
+    let request = T::try_from(message)?;
+    admit(store, &caller, W::ROW.whose, &resource).await?;
     Ok(Call {
+        method: W::ROW.name,
         caller,
         actor,
-        request: T::try_from(message)?,
+        request,
         deadline: Deadline::of(&extensions),
     })
 }
 
-/// As [`decode`], for a request that belongs to one tenant.
-///
-/// # Errors
-/// `TENANT_ACCESS_DENIED` too.
-pub fn decode_for<W, T>(
-    request: Request<W>,
-    permission: Permission,
-    tenant: impl Fn(&T) -> &TenantId,
-) -> Result<Call<T>, Error>
-where
-    T: TryFrom<W, Error = Error>,
-{
-    let call: Call<T> = decode(request, permission)?;
-    call.caller.may_touch(tenant(&call.request))?;
-    Ok(call)
-}
-
-/// As [`decode`], for what only a caller of all tenants may do.
-///
-/// # Errors
-/// `TENANT_ACCESS_DENIED` too.
-pub fn decode_for_all<W, T>(request: Request<W>, permission: Permission) -> Result<Call<T>, Error>
-where
-    T: TryFrom<W, Error = Error>,
-{
-    authorize(request.extensions(), permission, Scope::AllTenants)?;
-    decode(request, permission)
+/// The one place that says whether a caller may act for the tenant of a resource, and whether there is such a tenant.
+async fn admit(store: &Store, caller: &Caller, whose: Whose, resource: &str) -> Result<(), Error> {
+    match (whose, resource_name::scope_of(resource)) {
+        (_, Some(TenantScope::One(tenant))) => {
+            caller.may_touch(&tenant)?;
+            match store.has_tenant(&tenant).await? {
+                true => Ok(()),
+                false => Err(caller.no_such_tenant(&tenant)),
+            }
+        }
+        (Whose::ForAll | Whose::Own | Whose::TenantOrOwn | Whose::Login, _) => Ok(()),
+        (Whose::TenantOrAll, Some(TenantScope::All)) => caller.may_touch_all(),
+        // A request that decodes names a resource of a tenant.
+        (Whose::Tenant | Whose::TenantForAll | Whose::TenantOrAll, _) => {
+            Err(Error::new(Reason::Internal, "a request names no tenant"))
+        }
+    }
 }
 
 /// A request that creates something, as the store recognises its repeats.

@@ -1,84 +1,61 @@
-//! Keeps answers below what a client takes.
-
-use std::future::Future;
-
-use prost::Message;
-use rollcall_core::error::Error;
+//! Keeps answers below what a client takes, and what is read for them little above it.
 
 /// Largest answer in bytes: what the client libraries of all languages take unless they are told to take more.
 pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of the items of a page: there is room for the rest of the answer, and for an item that is larger than others.
+pub const PAGE_BYTES: usize = 3 * 1024 * 1024;
+/// Bytes around an item in an answer, at most: its tag and its length.
+pub const AROUND: usize = 8;
 
-/// A page of a list with as many items as a client takes in one message: reads at most `size`, and fewer once more if
-/// they turn out to be too large together. `read` returns the answer and how many items are in it.
-///
-/// A single item is returned whatever its size is.
-///
-/// # Errors
-/// Those of `read`.
-pub async fn fitting_page<M, F>(size: u32, read: impl Fn(u32) -> F) -> Result<M, Error>
-where
-    M: Message,
-    F: Future<Output = Result<(M, usize), Error>>,
-{
-    let mut size = size;
-    loop {
-        let (answer, items) = read(size).await?;
-        let bytes = answer.encoded_len();
-        if bytes <= MAX_ANSWER_BYTES || items <= 1 {
-            return Ok(answer);
-        }
-        // The first ones may be the largest, so that the average says little: half of them at most.
-        let fit = (items * MAX_ANSWER_BYTES / bytes).min(items / 2);
-        size = u32::try_from(fit.max(1)).unwrap_or(1);
+/// Items that are read first, when nobody knows how large they are.
+const FIRST: usize = 8;
+/// Most items that are read at once.
+const MOST: usize = 128;
+
+/// How many items to read next: few as long as they are large, and more from time to time.
+#[derive(Clone, Copy, Debug)]
+pub struct Portion(usize);
+
+impl Default for Portion {
+    fn default() -> Self {
+        Self(FIRST)
+    }
+}
+
+impl Portion {
+    /// At most so many as there is room for.
+    pub fn of(self, room: usize) -> u32 {
+        u32::try_from(self.0.min(room)).unwrap_or(u32::MAX)
+    }
+
+    /// The portion after one of so many items, with so many bytes, where so many bytes are left.
+    pub fn after(self, items: usize, bytes: usize, left: usize) -> Self {
+        let average = (bytes / items.max(1)).max(1);
+        Self((self.0 * 4).min(MOST).min(left / average).max(1))
+    }
+
+    /// The portion that was found to be too large, with only the items that fit.
+    pub fn cut(self, items: usize) -> Self {
+        Self(items.max(1))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
-    use rollcall_proto::v1::{ListUsersResponse, User};
 
-    /// A list of users of these sizes, and how often it was read.
-    async fn read(sizes: &[usize], wanted: u32) -> (usize, usize) {
-        let reads = std::cell::Cell::new(0);
-        let page = fitting_page(wanted, |size| {
-            reads.set(reads.get() + 1);
-            let users = sizes.iter().take(size as usize).map(|size| User {
-                display_name: "x".repeat(*size),
-                ..User::default()
-            });
-            let users: Vec<User> = users.collect();
-            let items = users.len();
-            let page = ListUsersResponse {
-                users,
-                ..ListUsersResponse::default()
-            };
-            std::future::ready(Ok((page, items)))
-        });
-        let page = page.await.unwrap();
-        assert!(page.users.len() <= 1 || page.encoded_len() <= MAX_ANSWER_BYTES);
-        (page.users.len(), reads.get())
-    }
-
-    #[tokio::test]
-    async fn a_page_that_fits_is_read_once() {
-        assert_eq!(read(&[1000; 1000], 1000).await, (1000, 1));
-        assert_eq!(read(&[], 1000).await, (0, 1));
-    }
-
-    #[tokio::test]
-    async fn a_page_that_is_too_large_becomes_one_that_fits() {
-        assert_eq!(read(&[50_000; 100], 1000).await, (50, 2));
-        // The largest come first.
-        let mut sizes = vec![2_000_000; 3];
-        sizes.resize(900, 1_000);
-        let (items, reads) = read(&sizes, 1000).await;
-        assert!(items >= 1 && reads <= 11, "{items} items after {reads} reads");
-    }
-
-    #[tokio::test]
-    async fn one_item_is_told_however_large_it_is() {
-        assert_eq!(read(&[5_000_000, 1], 1000).await.0, 1);
+    #[test]
+    fn portions_of_small_items_grow_and_those_of_large_ones_do_not() {
+        let mut portion = Portion::default();
+        let mut small = Vec::new();
+        for _ in 0..4 {
+            small.push(portion.of(1000));
+            portion = portion.after(small.len(), small.len() * 100, PAGE_BYTES);
+        }
+        assert_eq!(small, [8, 32, 128, 128]);
+        let large = Portion::default().after(8, 8 * 300_000, PAGE_BYTES - 8 * 300_000);
+        assert_eq!(large.of(1000), 2);
+        assert_eq!(large.of(1), 1);
+        assert_eq!(Portion::default().after(8, 9_000_000, 0).of(1000), 1);
     }
 }

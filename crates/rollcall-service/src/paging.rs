@@ -4,93 +4,104 @@ use std::future::Future;
 
 use prost::Message;
 use rollcall_core::error::Error;
-use rollcall_proto::page;
-use rollcall_store::{Cursor, PageRequest};
+use rollcall_store::{Cursor, Page, PageRequest, StoreError};
 
-use crate::message_size::fitting_page;
+use crate::message_size::{AROUND, PAGE_BYTES, Portion};
+use crate::tokens::{Belonging, Tokens};
 
-/// Most parts that are read to fill one page.
-const MAX_PARTS: usize = 200;
+/// Most parts that are read to fill one page, those that are read again included.
+const MAX_PARTS: usize = 400;
 /// Most items that are looked at to fill one page: a filter that matches next to nothing must not read a whole list
 /// in one call.
 const MAX_SCANNED: usize = 10_000;
 
-/// The part of a list that a request asks for.
-pub fn page_request(page: &page::Page) -> PageRequest {
-    PageRequest {
-        limit: page.size,
-        after: page.after.clone().map(Cursor::from_text),
+/// The page that a request asks for, once its token was found good.
+#[derive(Clone)]
+pub struct Paging {
+    pub(crate) size: u32,
+    pub(crate) after: Option<Cursor>,
+    pub(crate) tokens: Tokens,
+    pub(crate) belongs_to: Belonging,
+}
+
+impl Paging {
+    /// The part of the list that the store reads.
+    pub fn request(&self) -> PageRequest {
+        PageRequest {
+            limit: self.size,
+            after: self.after.clone(),
+        }
+    }
+
+    /// Whether the list begins with this page.
+    pub fn is_first(&self) -> bool {
+        self.after.is_none()
+    }
+
+    /// The token of the page after this one; empty on the last.
+    pub fn next_token(&self, next: Option<&Cursor>) -> String {
+        next.map(|cursor| self.tokens.page_token(cursor, &self.belongs_to))
+            .unwrap_or_default()
     }
 }
 
-/// The page that is asked for, or as much of it as a client takes: see [`fitting_page`].
+/// Fills a page with the items that are wanted, part by part: as many as were asked for, or as many as a client takes in
+/// one message. It may end up with fewer. `show` gives an item as it is shown, `None` if it is not wanted. Returns them
+/// with the token of the page after them.
+///
+/// A single item is returned however large it is.
 ///
 /// # Errors
 /// Those of `read`.
-pub async fn fitting<M, F>(page: page::Page, read: impl Fn(page::Page) -> F) -> Result<M, Error>
+pub async fn fill<T, W, F>(
+    page: &Paging,
+    read: impl Fn(PageRequest) -> F,
+    show: impl Fn(&T) -> Option<W>,
+) -> Result<(Vec<W>, String), Error>
 where
-    M: Message,
-    F: Future<Output = Result<(M, usize), Error>>,
+    W: Message,
+    F: Future<Output = Result<Page<T>, StoreError>>,
 {
-    fitting_page(page.size, |size| {
-        let mut smaller = page.clone();
-        smaller.size = size;
-        read(smaller)
-    })
-    .await
-}
-
-/// The token of the page after this one; empty on the last.
-pub fn next_token(page: &page::Page, next: Option<&Cursor>) -> String {
-    next.map(|cursor| page.next_token(cursor.as_str()))
-        .unwrap_or_default()
-}
-
-/// Fills a page with the items that are wanted, part by part. It may end up with fewer than asked for.
-pub struct Filling<T> {
-    size: usize,
-    items: Vec<T>,
-    /// Where the next part begins; `None` if there is none.
-    next: Option<PageRequest>,
-    parts: usize,
-    scanned: usize,
-}
-
-impl<T> Filling<T> {
-    /// An empty page of the size that is asked for.
-    pub fn new(page: &page::Page) -> Self {
-        Self {
-            size: page.size as usize,
-            items: Vec::new(),
-            next: Some(page_request(page)),
-            parts: 0,
-            scanned: 0,
+    let (mut shown, mut bytes, mut scanned) = (Vec::new(), 0, 0);
+    let (mut next, mut portion) = (Some(page.request().after), Portion::default());
+    for _ in 0..MAX_PARTS {
+        let room = page.size as usize - shown.len();
+        let Some(after) = next.clone() else { break };
+        if room == 0 || scanned >= MAX_SCANNED {
+            break;
         }
-    }
-
-    /// The part to read next; `None` once there is enough.
-    pub fn part(&mut self) -> Option<PageRequest> {
-        let room = u32::try_from(self.size - self.items.len()).unwrap_or(u32::MAX);
-        if room == 0 || self.parts == MAX_PARTS || self.scanned >= MAX_SCANNED {
-            return None;
+        let limit = portion.of(room);
+        let found = read(PageRequest { limit, after }).await?;
+        let (mut part, mut part_bytes, mut fitting) = (Vec::new(), 0, 0);
+        for item in &found.items {
+            if let Some(item) = show(item) {
+                let size = item.encoded_len() + AROUND;
+                let is_first = shown.is_empty() && part.is_empty();
+                if bytes + part_bytes + size > PAGE_BYTES && !is_first {
+                    break;
+                }
+                part_bytes += size;
+                part.push(item);
+            }
+            fitting += 1;
         }
-        self.parts += 1;
-        self.next.clone().map(|next| PageRequest { limit: room, ..next })
+        if fitting < found.items.len() {
+            if fitting == 0 {
+                break;
+            }
+            // Read again up to the last that fits, since the next page begins behind it.
+            portion = portion.cut(fitting);
+            continue;
+        }
+        portion = portion.after(part.len(), part_bytes, PAGE_BYTES.saturating_sub(bytes));
+        bytes += part_bytes;
+        scanned += found.items.len();
+        shown.append(&mut part);
+        next = found.next.map(Some);
     }
-
-    /// Takes what is wanted of a part that was read.
-    pub fn add(&mut self, part: rollcall_store::Page<T>, wanted: impl Fn(&T) -> bool) {
-        self.scanned += part.items.len();
-        self.items.extend(part.items.into_iter().filter(wanted));
-        self.next = part.next.map(|cursor| PageRequest {
-            limit: 1,
-            after: Some(cursor),
-        });
-    }
-
-    /// The items, and the token of the page after them.
-    pub fn end(self, page: &page::Page) -> (Vec<T>, String) {
-        let cursor = self.next.and_then(|next| next.after);
-        (self.items, next_token(page, cursor.as_ref()))
-    }
+    let token = next.and_then(|after| after.map(|after| page.next_token(Some(&after))));
+    Ok((shown, token.unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,12 +23,12 @@ pub struct Author {
 }
 
 impl<T> Call<T> {
-    /// What the records of this call say: it is this method, for example `TenantService.UpdateTenant`, at this time.
+    /// What the records of this call say, which is made at this time.
     ///
     /// # Errors
     /// `ACTOR_REQUIRED`.
-    pub fn author(&self, method: &'static str, time: DateTime<Utc>) -> Result<Author, Error> {
-        Author::new(&self.caller, &self.actor, method, time)
+    pub fn author(&self, time: DateTime<Utc>) -> Result<Author, Error> {
+        Author::new(&self.caller, &self.actor, self.method, time)
     }
 }
 

@@ -15,6 +15,7 @@ mod checks;
 mod configuration;
 mod create_requests;
 mod db;
+mod digest;
 mod erasure;
 mod error;
 mod exclusions;

@@ -17,6 +17,7 @@ mod erasures;
 mod first;
 mod in_force;
 mod login_requests;
+mod marks;
 mod own_counts;
 mod purpose_keys;
 mod soft_locks;
@@ -50,6 +51,7 @@ impl MigratorTrait for Migrator {
             Box::new(who_asked::WhoAsked),
             Box::new(erasures::Erasures),
             Box::new(tenant_turns::TenantTurns),
+            Box::new(marks::Marks),
         ]
     }
 }

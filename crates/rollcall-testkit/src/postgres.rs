@@ -217,6 +217,27 @@ impl TestDatabase {
         &self.url
     }
 
+    /// A copy of the database as it is now. Nobody may be connected.
+    pub fn copy(&self) -> Result<Self> {
+        let name = format!("t{}", unique());
+        let url = with_cluster(|cluster| {
+            let Self { name: from, .. } = self;
+            cluster.sql("postgres", &format!("create database {name} template {from}"))?;
+            Ok(cluster.url(&name))
+        })?;
+        Ok(Self { name, url })
+    }
+
+    /// Puts a copy in the place of the database. Whoever is connected is cut off.
+    pub fn restore(&self, copy: &Self) -> Result<()> {
+        with_cluster(|cluster| {
+            let (name, from) = (&self.name, &copy.name);
+            cluster.sql("postgres", &format!("drop database {name} with (force)"))?;
+            cluster.sql("postgres", &format!("create database {name} template {from}"))?;
+            Ok(())
+        })
+    }
+
     /// Runs SQL with `psql`, stopping at the first error; returns bare rows.
     pub fn sql(&self, sql: &str) -> Result<String> {
         run(&mut psql(&programs()?, &self.url, sql))

@@ -14,6 +14,7 @@ use rollcall_runtime::exit::Failure;
 use rollcall_service::configuration::{StoreSecrets, egress_policy, login_policy, open_store, store_options};
 use rollcall_service::directories::Directories;
 use rollcall_service::failure;
+use rollcall_service::tokens::Tokens;
 use rollcall_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,7 @@ use crate::run::{RunEngine, RunLimits};
 #[derive(Clone)]
 pub struct Worker {
     pub(crate) store: Store,
+    pub(crate) tokens: Tokens,
     pub(crate) directories: Directories,
     pub(crate) engine: RunEngine,
     pub(crate) clock: Clock,
@@ -66,12 +68,23 @@ impl Worker {
         let secrets = StoreSecrets::read(store, keyring)?;
         let smtp = own.mail.enabled.then(|| Smtp::open(&own.mail)).transpose()?;
         let store = open_store(secrets, options).await?;
-        Ok(Self::new(store, &egress, login_policy, own, smtp, clock, stop))
+        let tokens = Tokens::of(&store, clock.clone()).map_err(Failure::because)?;
+        Ok(Self::new(
+            store,
+            tokens,
+            &egress,
+            login_policy,
+            own,
+            smtp,
+            clock,
+            stop,
+        ))
     }
 
     /// Puts the parts together around a store. Reports are written if there is a way to send them.
     pub fn new(
         store: Store,
+        tokens: Tokens,
         egress: &config::Egress,
         login_policy: LoginPolicy,
         settings: WorkerSettings,
@@ -92,6 +105,7 @@ impl Worker {
         Self {
             claims: Claims::new(store.clone()),
             store,
+            tokens,
             directories,
             engine,
             clock,

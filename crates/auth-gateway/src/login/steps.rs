@@ -163,10 +163,7 @@ async fn tenant_and_view(c: &Context, attempt: &Attempt) -> Result<(TenantId, Ar
     let tenant = tenant(c, attempt).await?;
     match c.views.get(&c.store, &tenant).await {
         Ok(view) => Ok((tenant, view)),
-        Err(StoreError::NotFound(_)) => {
-            let message = "the caller may not act for this tenant, or it does not exist";
-            Err(Error::new(Reason::TenantAccessDenied, message).with("tenant", tenant.as_str()))
-        }
+        Err(StoreError::NotFound(_)) => Err(attempt.caller.no_such_tenant(&tenant)),
         Err(error) => Err(error.into()),
     }
 }

@@ -23,7 +23,7 @@ pub(crate) async fn erase(
     clock: &Clock,
     call: Call<EraseUser>,
 ) -> Result<EraseUserResponse, Error> {
-    let author = call.author("UserService.EraseUser", clock.now())?;
+    let author = call.author(clock.now())?;
     let EraseUser { user, exclude } = call.request;
     let UserName { tenant, user: id } = &user.name;
     let name = resource_name::user(tenant, *id);

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use prost::Message;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::event::Event;
+use rollcall_core::feed::Mark;
 use rollcall_core::id::TenantId;
 use rollcall_proto::convert::user::event;
-use rollcall_proto::convert::user_events::{Follow, ListUserEvents, MAX_EVENTS, event_cursor};
+use rollcall_proto::convert::user_events::{Follow, ListUserEvents, MAX_EVENTS};
 use rollcall_proto::resource_name::{self, TenantScope};
-use rollcall_proto::v1::{ListUserEventsResponse, WatchUserEventsResponse};
+use rollcall_proto::v1::{ListUserEventsResponse, UserEvent, WatchUserEventsResponse};
 use rollcall_store::{Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -16,58 +18,125 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use rollcall_service::call::failed;
-use rollcall_service::message_size::fitting_page;
+use rollcall_service::message_size::{AROUND, PAGE_BYTES, Portion};
+use rollcall_service::tokens::Tokens;
 
 /// A message is sent at least this often, so that both sides notice when the other is gone.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
+/// The feed of one tenant's users, or of all users.
+#[derive(Clone)]
+pub(crate) struct Feed {
+    pub(crate) store: Store,
+    pub(crate) tokens: Tokens,
+    pub(crate) scope: TenantScope,
+}
+
+impl Feed {
+    /// The cursor of a place in it.
+    pub(crate) fn cursor(&self, mark: Mark) -> String {
+        self.tokens.cursor(&self.name(), [mark])
+    }
+
+    /// The cursor behind its newest event.
+    pub(crate) async fn end(&self) -> Result<String, Error> {
+        Ok(self.cursor(self.store.feed_end(self.scope.tenant()).await?))
+    }
+
+    /// The place that the cursor of a request names, if there is one.
+    ///
+    /// # Errors
+    /// `INVALID_CURSOR`.
+    pub(crate) fn mark(&self, cursor: &str) -> Result<Option<Mark>, Error> {
+        if cursor.is_empty() {
+            return Ok(None);
+        }
+        let [mark] = self.tokens.marks(&self.name(), "after", cursor)?;
+        Ok(Some(mark))
+    }
+
+    async fn read(&self, after: Mark, limit: u32) -> Result<Vec<Event>, Error> {
+        let events = self.store.list_events(self.scope.tenant(), after, limit).await;
+        events.map_err(|error| match error {
+            StoreError::CursorExpired => {
+                let parent = match &self.scope {
+                    TenantScope::One(tenant) => resource_name::tenant(tenant),
+                    TenantScope::All => "tenants/-".to_owned(),
+                };
+                Error::from(error).with("parent", parent)
+            }
+            other => other.into(),
+        })
+    }
+
+    fn behind(&self, event: &Event) -> Mark {
+        match &self.scope {
+            TenantScope::One(_) => event.tenant_mark(),
+            TenantScope::All => event.mark(),
+        }
+    }
+
+    fn name(&self) -> String {
+        let tenant = self.scope.tenant().map_or("-", TenantId::as_str);
+        format!("users/{tenant}")
+    }
+}
+
 /// One page of events.
 ///
 /// # Errors
-/// `CURSOR_EXPIRED`, and what the store says.
-pub(crate) async fn list(store: &Store, request: &ListUserEvents) -> Result<ListUserEventsResponse, Error> {
+/// `INVALID_CURSOR`, `CURSOR_EXPIRED`, and what the store says.
+pub(crate) async fn list(feed: &Feed, request: &ListUserEvents) -> Result<ListUserEventsResponse, Error> {
     let follow = &request.follow;
-    let tenant = tenant(&follow.scope);
-    let after = match follow.after {
+    let after = match feed.mark(&follow.after)? {
         Some(after) => after,
-        None => store.feed_start(tenant).await?,
+        None => feed.store.feed_start(feed.scope.tenant()).await?,
     };
-    fitting_page(request.size, |size| page(store, follow, after, size)).await
+    let (mut shown, mut bytes, mut read, mut last) = (Vec::new(), 0, 0, after);
+    let (mut portion, mut more) = (Portion::default(), true);
+    while more && read < request.size as usize {
+        let limit = portion.of(request.size as usize - read);
+        let events = feed.read(last, limit).await?;
+        more = events.len() == limit as usize;
+        let (items, bytes_before) = (events.len(), bytes);
+        for item in events {
+            if item.is_told() && follow.wants(item.event_type) {
+                let told = event(&item, feed.cursor(feed.behind(&item)));
+                let size = told.encoded_len() + AROUND;
+                if bytes + size > PAGE_BYTES && !shown.is_empty() {
+                    return Ok(answer(feed, shown, last, true));
+                }
+                bytes += size;
+                shown.push(told);
+            }
+            last = feed.behind(&item);
+            read += 1;
+        }
+        let left = PAGE_BYTES.saturating_sub(bytes);
+        portion = portion.after(items, bytes - bytes_before, left);
+    }
+    Ok(answer(feed, shown, last, more))
 }
 
-/// At most `size` events, before those of types that are not wanted are left out, and how many they were.
-async fn page(
-    store: &Store,
-    follow: &Follow,
-    after: i64,
-    size: u32,
-) -> Result<(ListUserEventsResponse, usize), Error> {
-    let events = read(store, follow, after, size).await?;
-    let last = events
-        .last()
-        .map_or(after, |event| position(&follow.scope, event));
-    let answer = ListUserEventsResponse {
-        more: events.len() == size as usize,
-        events: events
-            .iter()
-            .filter(|event| event.is_told() && follow.wants(event.event_type))
-            .map(|item| event(item, event_cursor(&follow.scope, position(&follow.scope, item))))
-            .collect(),
-        next_cursor: event_cursor(&follow.scope, last),
-    };
-    Ok((answer, events.len()))
+fn answer(feed: &Feed, events: Vec<UserEvent>, last: Mark, more: bool) -> ListUserEventsResponse {
+    ListUserEventsResponse {
+        events,
+        next_cursor: feed.cursor(last),
+        more,
+    }
 }
 
 /// Sends events until the receiver is gone, the store fails or the server stops.
 pub(crate) async fn watch(
-    store: Store,
+    feed: Feed,
     follow: Follow,
+    after: Option<Mark>,
     poll_interval: Duration,
     stop: CancellationToken,
     to: mpsc::Sender<Result<WatchUserEventsResponse, Status>>,
 ) {
     let watching = async {
-        match follow_feed(&store, &follow, poll_interval, &to).await {
+        match follow_feed(&feed, &follow, after, poll_interval, &to).await {
             Ok(()) => {}
             // The receiver is gone, or gets to know why.
             Err(error) => _ = to.send(Err(failed(&error))).await,
@@ -85,72 +154,43 @@ pub(crate) async fn watch(
 
 /// Returns when the receiver is gone.
 async fn follow_feed(
-    store: &Store,
+    feed: &Feed,
     follow: &Follow,
+    after: Option<Mark>,
     poll_interval: Duration,
     to: &mpsc::Sender<Result<WatchUserEventsResponse, Status>>,
 ) -> Result<(), Error> {
-    let mut after = match follow.after {
+    let mut after = match after {
         Some(after) => after,
-        None => store.feed_position(tenant(&follow.scope)).await?,
+        None => feed.store.feed_end(feed.scope.tenant()).await?,
     };
-    let message = |event, position| WatchUserEventsResponse {
-        event,
-        cursor: event_cursor(&follow.scope, position),
-    };
+    let message = |event, cursor| WatchUserEventsResponse { event, cursor };
     // A cursor that expired is told before anything else.
-    let mut events = read(store, follow, after, MAX_EVENTS).await?;
-    let mut gone = to.send(Ok(message(None, after))).await.is_err();
+    let mut portion = Portion::default();
+    let mut events = feed.read(after, portion.of(MAX_EVENTS as usize)).await?;
+    let mut gone = to.send(Ok(message(None, feed.cursor(after)))).await.is_err();
     let mut last_sent = Instant::now();
     while !gone {
-        let idle = events.is_empty();
+        let (idle, items, mut bytes) = (events.is_empty(), events.len(), 0);
         for item in events {
-            after = position(&follow.scope, &item);
+            after = feed.behind(&item);
             if item.is_told() && follow.wants(item.event_type) {
-                let told = event(&item, event_cursor(&follow.scope, after));
-                gone |= to.send(Ok(message(Some(told), after))).await.is_err();
+                let cursor = feed.cursor(after);
+                let told = event(&item, cursor.clone());
+                bytes += told.encoded_len();
+                gone |= to.send(Ok(message(Some(told), cursor))).await.is_err();
                 last_sent = Instant::now();
             }
         }
         if last_sent.elapsed() >= HEARTBEAT {
-            gone |= to.send(Ok(message(None, after))).await.is_err();
+            gone |= to.send(Ok(message(None, feed.cursor(after)))).await.is_err();
             last_sent = Instant::now();
         }
         if idle {
             tokio::time::sleep(poll_interval).await;
         }
-        events = read(store, follow, after, MAX_EVENTS).await?;
+        portion = portion.after(items, bytes, PAGE_BYTES);
+        events = feed.read(after, portion.of(MAX_EVENTS as usize)).await?;
     }
     Ok(())
-}
-
-async fn read(store: &Store, follow: &Follow, after: i64, limit: u32) -> Result<Vec<Event>, Error> {
-    store
-        .list_events(tenant(&follow.scope), after, limit)
-        .await
-        .map_err(|error| match error {
-            StoreError::CursorExpired => {
-                let parent = match &follow.scope {
-                    TenantScope::One(tenant) => resource_name::tenant(tenant),
-                    TenantScope::All => "tenants/-".to_owned(),
-                };
-                Error::from(error).with("parent", parent)
-            }
-            other => other.into(),
-        })
-}
-
-/// The one tenant of a scope; `None` for all.
-pub(crate) fn tenant(scope: &TenantScope) -> Option<&TenantId> {
-    match scope {
-        TenantScope::One(tenant) => Some(tenant),
-        TenantScope::All => None,
-    }
-}
-
-fn position(scope: &TenantScope, event: &Event) -> i64 {
-    match scope {
-        TenantScope::One(_) => event.tenant_position,
-        TenantScope::All => event.position,
-    }
 }

@@ -34,7 +34,7 @@ async fn all_have_begun(world: &World) {
             ..request("ada", "x")
         };
         let told = world.attempt(0, stranger).await;
-        assert_eq!(told, "PermissionDenied TENANT_ACCESS_DENIED");
+        assert_eq!(told, "NotFound TENANT_NOT_FOUND");
     }
 }
 

@@ -115,14 +115,11 @@ async fn an_email_of_a_verified_domain_needs_no_tenant_and_nothing_else_does_wit
         tenant: "tenants/nobody".into(),
         ..request("ada", PASSWORD)
     };
-    assert_eq!(
-        world.attempt(0, unknown).await,
-        "PermissionDenied TENANT_ACCESS_DENIED"
-    );
+    assert_eq!(world.attempt(0, unknown).await, "NotFound TENANT_NOT_FOUND");
     assert_eq!(
         world.early_audit().await,
         [
-            "ERROR TENANT_ACCESS_DENIED",
+            "ERROR TENANT_NOT_FOUND",
             "ERROR TENANT_REQUIRED",
             "ERROR TENANT_REQUIRED"
         ]

@@ -9,7 +9,7 @@ use rollcall_core::id::TenantId;
 use rollcall_core::violation::{Violations, check_text};
 
 use crate::decode::{choices, finish, non_empty, wire_enum};
-use crate::page::Page;
+use crate::page::AskedPage;
 use crate::resource_name::{self, TenantScope};
 use crate::time::decode_time;
 use crate::{timestamp, v1};
@@ -22,7 +22,7 @@ pub struct ListAuditEvents {
     /// Which events.
     pub filter: AuditEventFilter,
     /// Which page.
-    pub page: Page,
+    pub page: AskedPage,
 }
 
 /// Chooses audit events. Every condition that is set must hold.
@@ -72,7 +72,7 @@ impl TryFrom<v1::ListAuditEventsRequest> for ListAuditEvents {
         );
         let wire = request.filter.unwrap_or_default();
         let binding = ["ListAuditEvents", &request.parent, &format!("{wire:?}")];
-        let page = Page::decode(&mut found, request.page_size, &request.page_token, &binding);
+        let page = AskedPage::decode(&mut found, request.page_size, request.page_token, &binding);
         let mut inner = Violations::new();
         let filter = filter(&mut inner, wire);
         found.nest("filter", inner);

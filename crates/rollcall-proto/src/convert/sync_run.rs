@@ -12,7 +12,7 @@ use rollcall_core::violation::Violations;
 use super::audit::actor;
 use super::named_request;
 use crate::decode::{choices, finish, wire_enum};
-use crate::page::Page;
+use crate::page::AskedPage;
 use crate::resource_name::{self, RunName, RunParent};
 use crate::{timestamp, v1};
 
@@ -24,7 +24,7 @@ pub struct ListSyncRuns {
     /// Only those in one of these states; empty for any.
     pub states: Vec<RunState>,
     /// Which page.
-    pub page: Page,
+    pub page: AskedPage,
 }
 
 /// ListSyncRunChanges.
@@ -35,7 +35,7 @@ pub struct ListSyncRunChanges {
     /// Only changes of these kinds; empty for any.
     pub kinds: Vec<ChangeKind>,
     /// Which page.
-    pub page: Page,
+    pub page: AskedPage,
 }
 
 /// ListSyncRunIssues.
@@ -46,7 +46,7 @@ pub struct ListSyncRunIssues {
     /// Only issues of these kinds; empty for any.
     pub kinds: Vec<IssueKind>,
     /// Which page.
-    pub page: Page,
+    pub page: AskedPage,
 }
 
 named_request!(GetSyncRunRequest => RunName, parse_run, RUN);
@@ -154,7 +154,7 @@ impl TryFrom<v1::ListSyncRunsRequest> for ListSyncRuns {
         );
         let states = choices::<v1::SyncRunState, _>(&mut found, "states", &request.states);
         let binding = ["ListSyncRuns", &request.parent, &format!("{:?}", request.states)];
-        let page = Page::decode(&mut found, request.page_size, &request.page_token, &binding);
+        let page = AskedPage::decode(&mut found, request.page_size, request.page_token, &binding);
         finish(found, parent.map(|parent| Self { parent, states, page }))
     }
 }
@@ -171,7 +171,7 @@ impl TryFrom<v1::ListSyncRunChangesRequest> for ListSyncRunChanges {
             &request.parent,
             &format!("{:?}", request.types),
         ];
-        let page = Page::decode(&mut found, request.page_size, &request.page_token, &binding);
+        let page = AskedPage::decode(&mut found, request.page_size, request.page_token, &binding);
         finish(found, name.map(|name| Self { name, kinds, page }))
     }
 }
@@ -188,7 +188,7 @@ impl TryFrom<v1::ListSyncRunIssuesRequest> for ListSyncRunIssues {
             &request.parent,
             &format!("{:?}", request.types),
         ];
-        let page = Page::decode(&mut found, request.page_size, &request.page_token, &binding);
+        let page = AskedPage::decode(&mut found, request.page_size, request.page_token, &binding);
         finish(found, name.map(|name| Self { name, kinds, page }))
     }
 }

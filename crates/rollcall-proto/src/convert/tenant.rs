@@ -8,7 +8,7 @@ use rollcall_core::violation::Violations;
 use super::named_request;
 use crate::decode::{Repeatable, finish, merge, repeatable, required, resource_id};
 use crate::etag::{decode_etag, etag};
-use crate::page::Page;
+use crate::page::AskedPage;
 use crate::update_mask::{self, writable_fields};
 use crate::{resource_name, timestamp, v1};
 
@@ -26,7 +26,7 @@ pub struct CreateTenant {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListTenants {
     /// Which page.
-    pub page: Page,
+    pub page: AskedPage,
 }
 
 /// UpdateTenant.
@@ -95,10 +95,10 @@ impl TryFrom<v1::ListTenantsRequest> for ListTenants {
 
     fn try_from(request: v1::ListTenantsRequest) -> Result<Self, Error> {
         let mut found = Violations::new();
-        let page = Page::decode(
+        let page = AskedPage::decode(
             &mut found,
             request.page_size,
-            &request.page_token,
+            request.page_token,
             &["ListTenants"],
         );
         finish(found, Some(Self { page }))

@@ -10,7 +10,7 @@ use super::audit::actor;
 use super::named_request;
 use crate::decode::{choices, finish, non_empty, parent, wire_enum};
 use crate::etag::etag;
-use crate::page::Page;
+use crate::page::AskedPage;
 use crate::resource_name::{self, TenantScope, UserName};
 use crate::{timestamp, v1};
 
@@ -36,7 +36,7 @@ pub struct ListUsers {
     /// Which users.
     pub filter: UserFilter,
     /// Which page.
-    pub page: Page,
+    pub page: AskedPage,
 }
 
 /// Chooses users. Every condition that is set must hold.
@@ -151,7 +151,7 @@ impl TryFrom<v1::ListUsersRequest> for ListUsers {
         let scope = resource_name::decode(&mut found, "parent", &request.parent, pattern, parse);
         let wire = request.filter.unwrap_or_default();
         let binding = ["ListUsers", &request.parent, &format!("{wire:?}")];
-        let page = Page::decode(&mut found, request.page_size, &request.page_token, &binding);
+        let page = AskedPage::decode(&mut found, request.page_size, request.page_token, &binding);
         let mut inner = Violations::new();
         let filter = filter(&mut inner, wire, scope.as_ref());
         found.nest("filter", inner);

@@ -160,8 +160,8 @@ pub struct ListUsersRequest {
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
     #[prost(int32, tag = "2")]
     pub page_size: i32,
-    /// The next_page_token of the page before; empty for the first page. All other fields but page_size must be the same
-    /// as then.
+    /// The next_page_token of the page before, within 24 hours; empty for the first page. All other fields but page_size must
+    /// be the same as then.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
     /// Which users. Absent means all, in every state.
@@ -375,7 +375,8 @@ pub struct WatchUserEventsResponse {
 /// One change of one user. Written in the same transaction as the change itself.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UserEvent {
-    /// The position of the event in the feed that was asked for. Opaque; kept after use, it resumes the feed.
+    /// The position of the event in the feed that was asked for. Opaque; kept after use, it resumes the feed, for every
+    /// caller that may read it, for as long as the events after it are kept.
     #[prost(string, tag = "1")]
     pub cursor: ::prost::alloc::string::String,
     /// What happened.
@@ -1033,7 +1034,7 @@ pub mod user_service_client {
         }
         /// Returns the events after a cursor, oldest first, without gaps. Needs the permission "users.read".
         ///
-        /// Errors: CURSOR_EXPIRED, and those of every method.
+        /// Errors: INVALID_CURSOR, CURSOR_EXPIRED, and those of every method.
         pub async fn list_user_events(
             &mut self,
             request: impl tonic::IntoRequest<super::ListUserEventsRequest>,
@@ -1062,7 +1063,7 @@ pub mod user_service_client {
         /// connection is as old as it may become (CONNECTION_TOO_OLD) or the server stops (SHUTTING_DOWN): call again with the
         /// last cursor. Needs the permission "users.read".
         ///
-        /// Errors: CURSOR_EXPIRED, CONNECTION_TOO_OLD, and those of every method.
+        /// Errors: INVALID_CURSOR, CURSOR_EXPIRED, and those of every method.
         pub async fn watch_user_events(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchUserEventsRequest>,
@@ -1207,7 +1208,7 @@ pub mod user_service_server {
         >;
         /// Returns the events after a cursor, oldest first, without gaps. Needs the permission "users.read".
         ///
-        /// Errors: CURSOR_EXPIRED, and those of every method.
+        /// Errors: INVALID_CURSOR, CURSOR_EXPIRED, and those of every method.
         async fn list_user_events(
             &self,
             request: tonic::Request<super::ListUserEventsRequest>,
@@ -1225,7 +1226,7 @@ pub mod user_service_server {
         /// connection is as old as it may become (CONNECTION_TOO_OLD) or the server stops (SHUTTING_DOWN): call again with the
         /// last cursor. Needs the permission "users.read".
         ///
-        /// Errors: CURSOR_EXPIRED, CONNECTION_TOO_OLD, and those of every method.
+        /// Errors: INVALID_CURSOR, CURSOR_EXPIRED, and those of every method.
         async fn watch_user_events(
             &self,
             request: tonic::Request<super::WatchUserEventsRequest>,
@@ -2139,7 +2140,7 @@ pub struct ListDirectoriesRequest {
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
     #[prost(int32, tag = "2")]
     pub page_size: i32,
-    /// The next_page_token of the page before; empty for the first page.
+    /// The next_page_token of the page before, within 24 hours; empty for the first page.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
 }
@@ -3548,8 +3549,8 @@ pub struct ListAuditEventsRequest {
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
     #[prost(int32, tag = "2")]
     pub page_size: i32,
-    /// The next_page_token of the page before; empty for the first page. All other fields but page_size must be the same
-    /// as then.
+    /// The next_page_token of the page before, within 24 hours; empty for the first page. All other fields but page_size must
+    /// be the same as then.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
     /// Which events. Absent means all.
@@ -4813,7 +4814,8 @@ pub mod auth_service_server {
 ///
 /// Any method can answer INVALID_FIELD, REQUEST_TOO_LARGE, METADATA_TOO_LARGE, CALLER_UNAUTHENTICATED, PERMISSION_MISSING,
 /// TENANT_ACCESS_DENIED, CALLER_QUOTA_EXHAUSTED, STORE_UNAVAILABLE, SHUTTING_DOWN, DEADLINE_EXCEEDED, CANCELLED,
-/// UNIMPLEMENTED and INTERNAL; any that returns pages, INVALID_PAGE_TOKEN. Each method names the others.
+/// UNIMPLEMENTED and INTERNAL; any that is about one tenant, TENANT_NOT_FOUND; any that returns pages, INVALID_PAGE_TOKEN;
+/// any that begins with "Watch", CONNECTION_TOO_OLD, READER_TOO_SLOW and TOO_MANY_STREAMS. Each method names the others.
 ///
 /// A status without such an ErrorInfo is not from this server. Client libraries and proxies make UNAVAILABLE,
 /// DEADLINE_EXCEEDED, CANCELLED, INTERNAL and UNKNOWN by themselves, and then nobody knows whether the call was carried
@@ -4831,7 +4833,8 @@ pub enum ErrorReason {
     /// INVALID_ARGUMENT. Authenticate needs a tenant, because the login is no e-mail address of a verified domain.
     /// Metadata: none.
     TenantRequired = 2,
-    /// INVALID_ARGUMENT. The page token was not issued for this request. Metadata: none.
+    /// INVALID_ARGUMENT. The page token was not issued for this request, to a caller of the same tenants, within the last 24
+    /// hours: read the first page again. Metadata: none.
     InvalidPageToken = 3,
     /// INVALID_ARGUMENT. The endpoint, transport, trust or bind DN of a directory changes and the bind password was
     /// not sent again; a stored secret never travels to a new endpoint. Metadata: resource.
@@ -4845,6 +4848,9 @@ pub enum ErrorReason {
     /// INVALID_ARGUMENT. Whatever this calling service changes must say for whom: the metadata key "rollcall-actor" is
     /// missing. Metadata: none.
     ActorRequired = 7,
+    /// INVALID_ARGUMENT. The cursor was not given out for this feed: read the users with ListUsers of the same parent and go
+    /// on from the event_cursor it returns. Metadata: none.
+    InvalidCursor = 8,
     /// UNAUTHENTICATED. The calling service presented no valid client certificate or token. It says nothing about
     /// any end user's password. Metadata: none.
     CallerUnauthenticated = 10,
@@ -4915,8 +4921,9 @@ pub enum ErrorReason {
     /// out of the searches of the user sync, or erase the user with "exclude". Metadata: resource, user_sync (one that offers
     /// the person).
     UserStillOffered = 61,
-    /// FAILED_PRECONDITION. The cursor points before the oldest event that is kept: read the users with ListUsers of
-    /// the same parent and go on from the event_cursor it returns. Metadata: parent.
+    /// FAILED_PRECONDITION. The cursor points before the oldest event that is kept, or the database was restored from a
+    /// backup and has another event there: read the users with ListUsers of the same parent and go on from the event_cursor
+    /// it returns. Metadata: parent.
     CursorExpired = 60,
     /// UNAVAILABLE with google.rpc.RetryInfo. No host of the directory can be reached, its circuit breaker is open, or,
     /// at a login, it did not answer in time. No byte of a user's bind was sent, so a retry is safe. Metadata: resource,
@@ -4933,6 +4940,9 @@ pub enum ErrorReason {
     /// UNAVAILABLE with google.rpc.RetryInfo. A stream ends since its connection is as old as it may become
     /// (server.max_connection_age): call again, and go on where it ended. Spreads streams over new replicas. Metadata: none.
     ConnectionTooOld = 74,
+    /// UNAVAILABLE with google.rpc.RetryInfo. A stream ended because nobody took its messages for a minute, or what
+    /// server.reader_timeout says: call again, and go on where it ended. Metadata: none.
+    ReaderTooSlow = 75,
     /// UNAVAILABLE with google.rpc.RetryInfo. The directory did not answer the worker in time. Metadata: resource.
     DirectoryTimeout = 80,
     /// DEADLINE_EXCEEDED. The caller's deadline passed, and no user's bind was sent. Metadata: none.
@@ -4951,6 +4961,9 @@ pub enum ErrorReason {
     /// RESOURCE_EXHAUSTED. The metadata of the call is larger than 16 KiB, counted as HTTP/2 does: 32 bytes more for each
     /// key. Above 64 KiB the transport refuses it, without a reason. Metadata: limit (in bytes).
     MetadataTooLarge = 94,
+    /// RESOURCE_EXHAUSTED with google.rpc.RetryInfo. The calling service has as many endless streams under way on this replica
+    /// as it may have: those of methods that begin with "Watch", and reflection. Metadata: limit.
+    TooManyStreams = 95,
     /// UNIMPLEMENTED. This server has no such method: there is none in this release, or another server has its service. Or
     /// the request is compressed, and not with gzip. Metadata: method, served_by (the server that has the service, where
     /// another one does).
@@ -4974,6 +4987,7 @@ impl ErrorReason {
             Self::RequestIdReused => "ERROR_REASON_REQUEST_ID_REUSED",
             Self::RequestTooLarge => "ERROR_REASON_REQUEST_TOO_LARGE",
             Self::ActorRequired => "ERROR_REASON_ACTOR_REQUIRED",
+            Self::InvalidCursor => "ERROR_REASON_INVALID_CURSOR",
             Self::CallerUnauthenticated => "ERROR_REASON_CALLER_UNAUTHENTICATED",
             Self::PermissionMissing => "ERROR_REASON_PERMISSION_MISSING",
             Self::TenantAccessDenied => "ERROR_REASON_TENANT_ACCESS_DENIED",
@@ -5008,6 +5022,7 @@ impl ErrorReason {
             Self::WorkerUnavailable => "ERROR_REASON_WORKER_UNAVAILABLE",
             Self::ShuttingDown => "ERROR_REASON_SHUTTING_DOWN",
             Self::ConnectionTooOld => "ERROR_REASON_CONNECTION_TOO_OLD",
+            Self::ReaderTooSlow => "ERROR_REASON_READER_TOO_SLOW",
             Self::DirectoryTimeout => "ERROR_REASON_DIRECTORY_TIMEOUT",
             Self::DeadlineExceeded => "ERROR_REASON_DEADLINE_EXCEEDED",
             Self::Cancelled => "ERROR_REASON_CANCELLED",
@@ -5016,6 +5031,7 @@ impl ErrorReason {
             Self::DirectoryBusy => "ERROR_REASON_DIRECTORY_BUSY",
             Self::ResourceLimitReached => "ERROR_REASON_RESOURCE_LIMIT_REACHED",
             Self::MetadataTooLarge => "ERROR_REASON_METADATA_TOO_LARGE",
+            Self::TooManyStreams => "ERROR_REASON_TOO_MANY_STREAMS",
             Self::Unimplemented => "ERROR_REASON_UNIMPLEMENTED",
             Self::Internal => "ERROR_REASON_INTERNAL",
         }
@@ -5031,6 +5047,7 @@ impl ErrorReason {
             "ERROR_REASON_REQUEST_ID_REUSED" => Some(Self::RequestIdReused),
             "ERROR_REASON_REQUEST_TOO_LARGE" => Some(Self::RequestTooLarge),
             "ERROR_REASON_ACTOR_REQUIRED" => Some(Self::ActorRequired),
+            "ERROR_REASON_INVALID_CURSOR" => Some(Self::InvalidCursor),
             "ERROR_REASON_CALLER_UNAUTHENTICATED" => Some(Self::CallerUnauthenticated),
             "ERROR_REASON_PERMISSION_MISSING" => Some(Self::PermissionMissing),
             "ERROR_REASON_TENANT_ACCESS_DENIED" => Some(Self::TenantAccessDenied),
@@ -5065,6 +5082,7 @@ impl ErrorReason {
             "ERROR_REASON_WORKER_UNAVAILABLE" => Some(Self::WorkerUnavailable),
             "ERROR_REASON_SHUTTING_DOWN" => Some(Self::ShuttingDown),
             "ERROR_REASON_CONNECTION_TOO_OLD" => Some(Self::ConnectionTooOld),
+            "ERROR_REASON_READER_TOO_SLOW" => Some(Self::ReaderTooSlow),
             "ERROR_REASON_DIRECTORY_TIMEOUT" => Some(Self::DirectoryTimeout),
             "ERROR_REASON_DEADLINE_EXCEEDED" => Some(Self::DeadlineExceeded),
             "ERROR_REASON_CANCELLED" => Some(Self::Cancelled),
@@ -5073,6 +5091,7 @@ impl ErrorReason {
             "ERROR_REASON_DIRECTORY_BUSY" => Some(Self::DirectoryBusy),
             "ERROR_REASON_RESOURCE_LIMIT_REACHED" => Some(Self::ResourceLimitReached),
             "ERROR_REASON_METADATA_TOO_LARGE" => Some(Self::MetadataTooLarge),
+            "ERROR_REASON_TOO_MANY_STREAMS" => Some(Self::TooManyStreams),
             "ERROR_REASON_UNIMPLEMENTED" => Some(Self::Unimplemented),
             "ERROR_REASON_INTERNAL" => Some(Self::Internal),
             _ => None,
@@ -5696,8 +5715,8 @@ pub struct ListSyncRunsRequest {
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
     #[prost(int32, tag = "2")]
     pub page_size: i32,
-    /// The next_page_token of the page before; empty for the first page. All other fields but page_size must be the same
-    /// as then.
+    /// The next_page_token of the page before, within 24 hours; empty for the first page. All other fields but page_size must
+    /// be the same as then.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
     /// Only runs in one of these states. Empty means any.
@@ -5756,8 +5775,8 @@ pub struct ListSyncRunChangesRequest {
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
     #[prost(int32, tag = "2")]
     pub page_size: i32,
-    /// The next_page_token of the page before; empty for the first page. All other fields but page_size must be the same
-    /// as then.
+    /// The next_page_token of the page before, within 24 hours; empty for the first page. All other fields but page_size must
+    /// be the same as then.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
     /// Only changes of these types. Empty means all.
@@ -5808,8 +5827,8 @@ pub struct ListSyncRunIssuesRequest {
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
     #[prost(int32, tag = "2")]
     pub page_size: i32,
-    /// The next_page_token of the page before; empty for the first page. All other fields but page_size must be the same
-    /// as then.
+    /// The next_page_token of the page before, within 24 hours; empty for the first page. All other fields but page_size must
+    /// be the same as then.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
     /// Only issues of these types. Empty means all.
@@ -6474,7 +6493,7 @@ pub mod sync_run_service_client {
         /// connection is as old as it may become (CONNECTION_TOO_OLD) or the server stops (SHUTTING_DOWN), call again. Needs the
         /// permission "syncs.read".
         ///
-        /// Errors: SYNC_RUN_NOT_FOUND, CONNECTION_TOO_OLD, and those of every method.
+        /// Errors: SYNC_RUN_NOT_FOUND, and those of every method.
         pub async fn watch_sync_run(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchSyncRunRequest>,
@@ -6652,7 +6671,7 @@ pub mod sync_run_service_server {
         /// connection is as old as it may become (CONNECTION_TOO_OLD) or the server stops (SHUTTING_DOWN), call again. Needs the
         /// permission "syncs.read".
         ///
-        /// Errors: SYNC_RUN_NOT_FOUND, CONNECTION_TOO_OLD, and those of every method.
+        /// Errors: SYNC_RUN_NOT_FOUND, and those of every method.
         async fn watch_sync_run(
             &self,
             request: tonic::Request<super::WatchSyncRunRequest>,
@@ -7198,7 +7217,7 @@ pub struct ListTenantsRequest {
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
     #[prost(int32, tag = "1")]
     pub page_size: i32,
-    /// The next_page_token of the page before; empty for the first page.
+    /// The next_page_token of the page before, within 24 hours; empty for the first page.
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
 }
@@ -7884,8 +7903,8 @@ pub struct ListUserSyncsRequest {
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
     #[prost(int32, tag = "2")]
     pub page_size: i32,
-    /// The next_page_token of the page before; empty for the first page. All other fields but page_size must be the same
-    /// as then.
+    /// The next_page_token of the page before, within 24 hours; empty for the first page. All other fields but page_size must
+    /// be the same as then.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
     /// Only those on this directory, "tenants/{tenant}/directories/{directory}". Empty means all.

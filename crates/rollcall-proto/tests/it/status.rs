@@ -17,7 +17,8 @@ fn every_reason_has_its_code() {
             | Reason::BindPasswordRequired
             | Reason::RequestIdReused
             | Reason::ActorRequired
-            | Reason::RequestTooLarge => Code::InvalidArgument,
+            | Reason::RequestTooLarge
+            | Reason::InvalidCursor => Code::InvalidArgument,
             Reason::CallerUnauthenticated => Code::Unauthenticated,
             Reason::PermissionMissing | Reason::TenantAccessDenied => Code::PermissionDenied,
             Reason::TenantNotFound
@@ -49,14 +50,16 @@ fn every_reason_has_its_code() {
             | Reason::DirectoryTimeout
             | Reason::StoreUnavailable
             | Reason::ShuttingDown
-            | Reason::ConnectionTooOld => Code::Unavailable,
+            | Reason::ConnectionTooOld
+            | Reason::ReaderTooSlow => Code::Unavailable,
             Reason::DeadlineExceeded => Code::DeadlineExceeded,
             Reason::Cancelled => Code::Cancelled,
             Reason::CallerQuotaExhausted
             | Reason::ChecksRateLimited
             | Reason::DirectoryBusy
             | Reason::ResourceLimitReached
-            | Reason::MetadataTooLarge => Code::ResourceExhausted,
+            | Reason::MetadataTooLarge
+            | Reason::TooManyStreams => Code::ResourceExhausted,
             Reason::Unimplemented => Code::Unimplemented,
             Reason::Internal => Code::Internal,
         };

@@ -173,40 +173,35 @@ fn extensions(permissions: &[Permission], tenants: &[&str]) -> http::Extensions 
     extensions
 }
 
-fn check_access(extensions: &http::Extensions, scope: Scope<'_>, expected: Option<Reason>) {
-    let refused = authorize(extensions, Permission::UsersRead, scope)
-        .err()
-        .map(|error| error.reason);
-    assert_eq!(refused, expected, "{scope:?}");
-}
-
 #[test]
 fn access_needs_caller_permission_and_tenant() {
     let acme = TenantId::parse("acme").unwrap();
     let globex = TenantId::parse("globex").unwrap();
-    let missing = Some(Reason::PermissionMissing);
-    let denied = Some(Reason::TenantAccessDenied);
-
-    check_access(
-        &http::Extensions::new(),
-        Scope::Unresolved,
-        Some(Reason::CallerUnauthenticated),
-    );
-
-    let one = extensions(&[Permission::UsersRead], &["acme"]);
-    check_access(&one, Scope::Tenant(&acme), None);
-    check_access(&one, Scope::Tenant(&globex), denied);
-    check_access(&one, Scope::AllTenants, denied);
-    check_access(&one, Scope::Unresolved, None);
-
-    let all = extensions(&[Permission::UsersRead], &["*"]);
-    check_access(&all, Scope::Tenant(&globex), None);
-    check_access(&all, Scope::AllTenants, None);
-
+    let reason = |error: Error| error.reason;
+    let read = |extensions: &http::Extensions| authorize(extensions, Permission::UsersRead).map_err(reason);
+    let nobody = read(&http::Extensions::new()).err();
+    assert_eq!(nobody, Some(Reason::CallerUnauthenticated));
     let other = extensions(&[Permission::UsersWrite, Permission::Runs], &["*"]);
-    for scope in [Scope::Tenant(&acme), Scope::AllTenants, Scope::Unresolved] {
-        check_access(&other, scope, missing);
-    }
+    assert_eq!(read(&other).err(), Some(Reason::PermissionMissing));
+
+    let one = read(&extensions(&[Permission::UsersRead], &["acme"])).unwrap();
+    assert!(one.may_touch(&acme).is_ok());
+    let denied = one.may_touch(&globex).unwrap_err();
+    assert_eq!(denied.reason, Reason::TenantAccessDenied);
+    assert_eq!(
+        one.may_touch_all().unwrap_err().reason,
+        Reason::TenantAccessDenied
+    );
+    assert_eq!(one.tenants(), Some(&["acme".to_owned()][..]));
+
+    let all = read(&extensions(&[Permission::UsersRead], &["*"])).unwrap();
+    assert!(all.may_touch(&globex).is_ok() && all.may_touch_all().is_ok());
+    assert_eq!(all.tenants(), None);
+
+    // Only whoever may act for all tenants learns that there is none of this name.
+    let missing = one.no_such_tenant(&globex);
+    assert_eq!(format!("{missing:?}"), format!("{denied:?}"));
+    assert_eq!(all.no_such_tenant(&globex).reason, Reason::TenantNotFound);
 }
 
 #[test]

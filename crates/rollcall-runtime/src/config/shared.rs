@@ -129,6 +129,11 @@ pub struct Server {
     pub max_connections: u32,
     /// Calls at a time on one connection.
     pub max_concurrent_streams: u32,
+    /// Endless streams at a time of one caller.
+    pub max_streams_per_caller: u32,
+    /// Longest wait for the reader of an endless stream.
+    #[serde(deserialize_with = "duration")]
+    pub reader_timeout: Duration,
     /// Greatest age of a connection; zero for none.
     #[serde(deserialize_with = "duration")]
     pub max_connection_age: Duration,
@@ -371,6 +376,12 @@ impl Server {
             self.max_concurrent_streams,
             1..=100_000,
         );
+        mistakes.range(
+            "server.max_streams_per_caller",
+            self.max_streams_per_caller,
+            1..=100_000,
+        );
+        mistakes.range("server.reader_timeout", self.reader_timeout, ms(100)..=s(3_600));
         if !self.max_connection_age.is_zero() {
             mistakes.range(
                 "server.max_connection_age",

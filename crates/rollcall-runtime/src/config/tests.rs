@@ -150,7 +150,8 @@ key = 1
              server, store, telemetry, users",
             "test.toml:2: server.lisen: unknown key; [server] has client_ca_file, default_timeout, \
              first_call_timeout, handshake_timeout, insecure, keepalive_interval, keepalive_timeout, listen, \
-             max_concurrent_streams, max_connection_age, max_connections, tls_certificate_file, tls_key_file",
+             max_concurrent_streams, max_connection_age, max_connections, max_streams_per_caller, \
+             reader_timeout, tls_certificate_file, tls_key_file",
             "--set server: server: is a section, not a value",
             "test.toml:3: server.default_timeout: \"soon\" is not a duration such as \"500ms\", \"10s\" or \"5m\"",
             "test.toml:8: telemetry.format: unknown variant `xml`, expected `pretty` or `json`",

@@ -101,9 +101,12 @@ where
 }
 
 fn is_endless(path: &str) -> bool {
-    path.rsplit('/')
-        .next()
-        .is_some_and(|method| method.starts_with("Watch"))
+    method(path).starts_with("Watch")
+}
+
+/// The method that a path names, without its service.
+pub(super) fn method(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 fn until(end: Instant, body: Body) -> Body {

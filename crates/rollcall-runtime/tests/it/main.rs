@@ -18,3 +18,4 @@ mod running;
 mod selfish;
 mod strangers;
 mod stream_age;
+mod watches;

@@ -30,7 +30,7 @@ pub(crate) struct Handlers {
     pub(crate) arrived: Arc<Semaphore>,
     /// Lets one `Wait` call go on for each permit.
     pub(crate) released: Arc<Semaphore>,
-    /// How many bytes `Flood` calls have made. Each of them holds it.
+    /// How many bytes `Flood` and `WatchFlood` calls have made. Each of them holds it.
     pub(crate) flooded: Arc<AtomicUsize>,
 }
 
@@ -103,7 +103,7 @@ impl Service<Request<Body>> for ProbeService {
                 });
                 return Ok(grpc.server_streaming(stream, request).await);
             }
-            if method == "Flood" {
+            if ["Flood", "WatchFlood"].contains(&method.as_str()) {
                 let flooded = handlers.flooded.clone();
                 let stream = service_fn(move |_: tonic::Request<String>| {
                     let flooded = flooded.clone();
@@ -173,13 +173,18 @@ pub(crate) async fn send(
 
 /// Opens a stream.
 pub(crate) async fn open(channel: &Channel, method: &str) -> Streaming<String> {
+    try_open(channel, method).await.unwrap()
+}
+
+/// Opens a stream, if it may be opened.
+pub(crate) async fn try_open(channel: &Channel, method: &str) -> Result<Streaming<String>, Status> {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.unwrap();
     let path = format!("/{SERVICE}/{method}").parse().unwrap();
     let request = tonic::Request::new(String::new());
     let codec = ProstCodec::<String, String>::default();
     let opened = client.server_streaming(request, path, codec).await;
-    opened.unwrap().into_inner()
+    opened.map(tonic::Response::into_inner)
 }
 
 /// Reads a streaming method to its end.

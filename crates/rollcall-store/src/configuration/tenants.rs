@@ -6,6 +6,7 @@ use sea_orm::ConnectionTrait;
 
 use crate::audit::Recorded;
 use crate::create_requests::{CreateRequest, Created};
+use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
 use crate::db::query::{column, execute, row, rows};
 use crate::db::timestamp::{from_micros, to_micros, to_stored};
@@ -14,7 +15,7 @@ use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
 use crate::tables::{self, require_revision, tenant::Model};
-use crate::users::feed::{Cause, MAX_EVENTS};
+use crate::users::feed::{self, Cause, MAX_EVENTS};
 use crate::users::write::{self, UserWrite};
 
 impl Store {
@@ -62,18 +63,38 @@ impl Store {
         find(&self.inner.database.reader, id).await
     }
 
-    /// Tenants in the order of their ids.
+    /// Whether there is such a tenant.
+    pub async fn has_tenant(&self, id: &TenantId) -> Result<bool> {
+        let sql = "SELECT id FROM tenants WHERE id = $1";
+        let found: Vec<String> = column(&self.inner.database.reader, sql, vec![id.as_str().into()]).await?;
+        Ok(!found.is_empty())
+    }
+
+    /// Tenants in the order of their ids: all, or those of `only`.
     ///
     /// # Errors
     /// `InvalidCursor`.
-    pub async fn list_tenants(&self, page: &PageRequest) -> Result<Page<Tenant>> {
+    pub async fn list_tenants(&self, only: Option<&[String]>, page: &PageRequest) -> Result<Page<Tenant>> {
         let after: String = page.key()?.unwrap_or_default();
-        let reader = &self.inner.database.reader;
-        let sql = format!(
-            "SELECT * FROM tenants WHERE id > $1 ORDER BY id{}",
-            page.limit_sql()
-        );
-        let models: Vec<Model> = rows(reader, &sql, vec![after.into()]).await?;
+        let database = &self.inner.database;
+        let reader = &database.reader;
+        let mut bulk = Bulk::new([Column::new("id", Type::Text)]);
+        only.unwrap_or_default()
+            .iter()
+            .for_each(|id| bulk.push([id.as_str().into()]));
+        let mut values = vec![after.into()];
+        let among = match only {
+            None => String::new(),
+            Some([]) => " AND FALSE".to_owned(),
+            Some(_) => {
+                let (source, cells) = bulk.source(database.engine, 2);
+                values.extend(cells);
+                format!(" AND id IN (SELECT input.id FROM {source})")
+            }
+        };
+        let limit = page.limit_sql();
+        let sql = format!("SELECT * FROM tenants WHERE id > $1{among} ORDER BY id{limit}");
+        let models: Vec<Model> = rows(reader, &sql, values).await?;
         let mut tenants = Vec::with_capacity(models.len());
         for model in models {
             tenants.push(with_domains(reader, model).await?);
@@ -263,8 +284,7 @@ async fn create(
     tables::insert(tx, model).await?;
     insert_domains(tx, id, &settings.verified_domains).await?;
     // Another customer may have had this id. What is left of its feed is none of the new one's business.
-    let hidden = "UPDATE feed_heads SET expired = position WHERE feed = $1";
-    execute(tx, hidden, vec![id.as_str().into()]).await?;
+    feed::hide(tx, id).await?;
     let tenant = find(tx, id).await?;
     record.write(tx, None, Some(&tenant)).await?;
     Ok(tenant)

@@ -5,22 +5,29 @@
 //! of its tenant's feed and of the deployment's as its last act, takes positions, and keeps the locks until
 //! it has committed.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use rollcall_core::audit::AskedBy;
 use rollcall_core::event::{Event, EventType};
-use rollcall_core::id::{RunId, TenantId, UserId, UserSyncId, Uuid};
+use rollcall_core::feed::Mark;
+use rollcall_core::id::{RunId, TenantId, UserId, UserSyncId};
 use rollcall_core::user::{FieldChange, User};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
-use crate::db::query::{column, execute, rows, scalar};
+use crate::db::query::{column, execute, row, rows, scalar};
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::page::MAX_PAGE;
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
+
+mod standing;
+
+use standing::{COLUMNS, Standing};
 
 /// Most events of one transaction, which holds up all other writers while it inserts them.
 pub(crate) const MAX_EVENTS: usize = 1000;
@@ -43,79 +50,93 @@ pub(crate) struct NewEvent<'a> {
 
 #[derive(FromQueryResult)]
 struct Row {
-    position: i64,
-    tenant: String,
-    tenant_position: i64,
-    event_type: String,
-    user_id: Uuid,
+    #[sea_orm(nested)]
+    standing: Standing,
     user_sync: Option<String>,
     user_after: String,
     changes: String,
-    run: Option<Uuid>,
     asked_by: Option<String>,
-    time: i64,
 }
 
-#[derive(FromQueryResult)]
+#[derive(FromQueryResult, Default)]
 struct Head {
-    position: i64,
     expired: i64,
+    expired_digest: i64,
 }
 
 impl Store {
-    /// Events after a position, at most `limit` and never more than [`MAX_PAGE`]. With a tenant, its events
-    /// by [`Event::tenant_position`]; without, those of the deployment by [`Event::position`]. 0 is before
-    /// the first.
+    /// Events after a place, at most `limit` and never more than [`MAX_PAGE`]. With a tenant, those of its feed; without,
+    /// those of the deployment's.
     ///
     /// # Errors
-    /// `CursorExpired` if events after that position are not kept any more, or if the position is beyond the
-    /// feed, as after a restore of the database: list the users and start anew at [`Store::feed_position`].
-    pub async fn list_events(&self, tenant: Option<&TenantId>, after: i64, limit: u32) -> Result<Vec<Event>> {
+    /// `CursorExpired` if events after that place are not kept any more, or if it is a place of another feed, as after a
+    /// restore of the database: list the users and start anew at [`Store::feed_end`].
+    pub async fn list_events(
+        &self,
+        tenant: Option<&TenantId>,
+        after: Mark,
+        limit: u32,
+    ) -> Result<Vec<Event>> {
         let reader = &self.inner.database.reader;
-        let limit = limit.clamp(1, MAX_PAGE);
-        let found: Vec<Row> = match tenant {
+        // With the row that the reader stands behind.
+        let limit = limit.clamp(1, MAX_PAGE) + 1;
+        let mut found: Vec<Row> = match tenant {
             Some(tenant) => {
                 let sql = format!(
-                    "SELECT * FROM user_events WHERE tenant = $1 AND tenant_position > $2
+                    "SELECT * FROM user_events WHERE tenant = $1 AND tenant_position >= $2
                     ORDER BY tenant_position LIMIT {limit}"
                 );
-                rows(reader, &sql, vec![tenant.as_str().into(), after.into()]).await?
+                rows(reader, &sql, vec![tenant.as_str().into(), after.position.into()]).await?
             }
             None => {
                 let sql =
-                    format!("SELECT * FROM user_events WHERE position > $1 ORDER BY position LIMIT {limit}");
-                rows(reader, &sql, vec![after.into()]).await?
+                    format!("SELECT * FROM user_events WHERE position >= $1 ORDER BY position LIMIT {limit}");
+                rows(reader, &sql, vec![after.position.into()]).await?
             }
         };
         // Read after the events: what was deleted between the two reads is noticed.
         let head = self.head(tenant).await?;
-        if after < head.expired || after > head.position {
+        let first = found.first().map(|row| row.standing.mark(tenant.is_some()));
+        let stood = first.filter(|first| first.position == after.position);
+        let start = head.start();
+        let kept = after.position >= start.position;
+        if !kept || stood.unwrap_or(start) != after {
             return Err(StoreError::CursorExpired);
         }
+        if stood.is_some() {
+            found.remove(0);
+        }
+        found.truncate(limit as usize - 1);
         found.into_iter().map(Row::into_domain).collect()
     }
 
-    /// The newest position of a tenant's feed, or of the deployment's.
-    pub async fn feed_position(&self, tenant: Option<&TenantId>) -> Result<i64> {
-        Ok(self.head(tenant).await?.position)
+    /// Behind the newest event of a tenant's feed, or of the deployment's.
+    pub async fn feed_end(&self, tenant: Option<&TenantId>) -> Result<Mark> {
+        let on = match tenant {
+            Some(_) => "e.tenant = h.feed AND e.tenant_position = h.position",
+            None => "e.position = h.position",
+        };
+        // One statement, so that nothing comes or goes in between.
+        let sql = format!("SELECT e.* FROM feed_heads h JOIN user_events e ON {on} WHERE h.feed = $1");
+        let feed = tenant.map_or(ALL, TenantId::as_str);
+        let newest: Option<Standing> = row(&self.inner.database.reader, &sql, vec![feed.into()]).await?;
+        match newest {
+            Some(newest) => Ok(newest.mark(tenant.is_some())),
+            // All were deleted, or there never was one.
+            None => self.feed_start(tenant).await,
+        }
     }
 
-    /// The position before the oldest event that is kept of a tenant's feed, or of the deployment's.
-    pub async fn feed_start(&self, tenant: Option<&TenantId>) -> Result<i64> {
-        Ok(self.head(tenant).await?.expired)
+    /// Before the oldest event that is kept of a tenant's feed, or of the deployment's.
+    pub async fn feed_start(&self, tenant: Option<&TenantId>) -> Result<Mark> {
+        Ok(self.head(tenant).await?.start())
     }
 
     async fn head(&self, tenant: Option<&TenantId>) -> Result<Head> {
         let feed = tenant.map_or(ALL, TenantId::as_str);
-        let sql = "SELECT position, expired FROM feed_heads WHERE feed = $1";
-        let head = rows(&self.inner.database.reader, sql, vec![feed.into()])
-            .await?
-            .into_iter()
-            .next();
-        Ok(head.unwrap_or(Head {
-            position: 0,
-            expired: 0,
-        }))
+        let sql = "SELECT expired, expired_digest FROM feed_heads WHERE feed = $1";
+        let head = row(&self.inner.database.reader, sql, vec![feed.into()]).await?;
+        Ok(head.unwrap_or_default())
     }
 }
 
@@ -200,21 +221,34 @@ pub(crate) async fn append(
 /// are deleted.
 pub(crate) async fn expire(tx: &impl ConnectionTrait, last: i64) -> Result<()> {
     let lock = Engine::of(tx).for_update();
-    let tenants = "SELECT DISTINCT tenant FROM user_events WHERE position <= $1 ORDER BY tenant";
-    let tenants: Vec<String> = column(tx, tenants, vec![last.into()]).await?;
-    for feed in tenants.iter().map(String::as_str).chain([ALL]) {
+    let sql = format!("SELECT {COLUMNS} FROM user_events WHERE position <= $1 ORDER BY position");
+    let going: Vec<Standing> = rows(tx, &sql, vec![last.into()]).await?;
+    let of_deployment = going.last().map(|row| (ALL, row.position, row.digest()));
+    let of_tenants: BTreeMap<&str, (i64, i64)> = going
+        .iter()
+        .map(|row| (row.tenant.as_str(), (row.tenant_position, row.digest())))
+        .collect();
+    let of_tenants = of_tenants
+        .into_iter()
+        .map(|(feed, (position, digest))| (feed, position, digest));
+    for (feed, position, digest) in of_tenants.chain(of_deployment) {
         let sql = format!("SELECT position FROM feed_heads WHERE feed = $1{lock}");
         column::<i64>(tx, &sql, vec![feed.into()]).await?;
-        let sql = match feed {
-            ALL => "UPDATE feed_heads SET expired = $2 WHERE feed = $1 AND expired < $2",
-            _ => {
-                "UPDATE feed_heads SET expired = (
-                    SELECT MAX(tenant_position) FROM user_events WHERE tenant = $1 AND position <= $2
-                ) WHERE feed = $1"
-            }
-        };
-        execute(tx, sql, vec![feed.into(), last.into()]).await?;
+        // A head that a deleted tenant left behind lies beyond what is deleted of its events.
+        let sql = "UPDATE feed_heads SET expired = $2, expired_digest = $3 WHERE feed = $1 AND expired < $2";
+        execute(tx, sql, vec![feed.into(), position.into(), digest.into()]).await?;
     }
+    Ok(())
+}
+
+/// Lets a tenant's feed begin behind what is in it already.
+pub(crate) async fn hide(tx: &impl ConnectionTrait, tenant: &TenantId) -> Result<()> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM user_events WHERE tenant = $1 ORDER BY tenant_position DESC LIMIT 1");
+    let newest: Option<Standing> = row(tx, &sql, vec![tenant.as_str().into()]).await?;
+    let Some(newest) = newest else { return Ok(()) };
+    let sql = "UPDATE feed_heads SET expired = position, expired_digest = $2 WHERE feed = $1";
+    execute(tx, sql, vec![tenant.as_str().into(), newest.digest().into()]).await?;
     Ok(())
 }
 
@@ -227,24 +261,44 @@ async fn take_positions(tx: &impl ConnectionTrait, feed: &str, count: i64) -> Re
     Ok(last.ok_or(StoreError::corrupt("a feed has no head"))? - count + 1)
 }
 
+impl Head {
+    fn start(&self) -> Mark {
+        Mark {
+            position: self.expired,
+            digest: self.expired_digest,
+        }
+    }
+}
+
 impl Row {
     fn into_domain(self) -> Result<Event> {
+        let digest = self.standing.digest();
+        let Standing {
+            position,
+            tenant,
+            tenant_position,
+            event_type,
+            user_id,
+            run,
+            time,
+        } = self.standing;
         let bad_id = || StoreError::corrupt("a stored id is malformed");
         let user_sync = self.user_sync.as_deref();
         let user_sync = user_sync.map(|id| UserSyncId::parse(id).ok_or_else(bad_id));
         let after = (self.user_after != NOTHING_LEFT).then(|| User::from_json(&self.user_after));
         Ok(Event {
-            position: self.position,
-            tenant_position: self.tenant_position,
-            tenant: TenantId::parse(&self.tenant).ok_or_else(bad_id)?,
-            event_type: EventType::from_label(&self.event_type)?,
-            user: UserId(self.user_id),
+            position,
+            tenant_position,
+            tenant: TenantId::parse(&tenant).ok_or_else(bad_id)?,
+            event_type: EventType::from_label(&event_type)?,
+            user: UserId(user_id),
             after: after.transpose()?,
             changes: Vec::from_json(&self.changes)?,
             user_sync: user_sync.transpose()?,
-            run: self.run.map(RunId),
+            run: run.map(RunId),
             asked_by: self.asked_by.as_deref().map(AskedBy::from_json).transpose()?,
-            time: from_micros(self.time)?,
+            time: from_micros(time)?,
+            digest,
         })
     }
 }

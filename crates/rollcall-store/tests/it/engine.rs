@@ -1,6 +1,7 @@
 //! The two engines, each with a database of the test's own.
 
 use std::ops::Deref;
+use std::path::Path;
 
 use rollcall_store::{IdentifierUniqueness, Keyring, LoginStore, Store, StoreOptions};
 use rollcall_testkit::TestDatabase;
@@ -114,6 +115,32 @@ impl Engine {
         }
     }
 
+    /// A copy of the database as it is now, for [`Engine::restore`]. All stores on it must be closed.
+    pub(crate) fn back_up(&self) -> Self {
+        match self {
+            Engine::Sqlite(dir) => {
+                let copy = tempfile::tempdir().unwrap();
+                copy_files(dir.path(), copy.path());
+                Engine::Sqlite(copy)
+            }
+            Engine::Postgres(database) => Engine::Postgres(database.copy().unwrap()),
+        }
+    }
+
+    /// Puts a copy in the place of the database, as an operator does after a disaster. All stores on it must be closed.
+    pub(crate) fn restore(&self, copy: &Self) {
+        match (self, copy) {
+            (Engine::Sqlite(dir), Engine::Sqlite(copy)) => {
+                for file in std::fs::read_dir(dir.path()).unwrap() {
+                    std::fs::remove_file(file.unwrap().path()).unwrap();
+                }
+                copy_files(copy.path(), dir.path());
+            }
+            (Engine::Postgres(database), Engine::Postgres(copy)) => database.restore(copy).unwrap(),
+            _ => unreachable!("a copy is of the same engine"),
+        }
+    }
+
     /// Executes SQL beside the store.
     pub(crate) async fn sql(&self, sql: &str) {
         let connection = sea_orm::Database::connect(self.url()).await.unwrap();
@@ -140,6 +167,13 @@ impl Engine {
                 database.sql(&sql).unwrap().into_bytes()
             }
         }
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
 }
 

@@ -3,6 +3,7 @@
 use rollcall_core::audit::{Actor, AuditCaller};
 use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
 use rollcall_core::event::EventType;
+use rollcall_core::feed::Mark;
 use rollcall_core::guard::Watched;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
@@ -345,7 +346,7 @@ async fn nobody_is_erased_twice_and_a_deleted_user_once(engine: Engine) {
     erase(&store).await.unwrap();
     // A repeat of a call that broke off goes on with it; nothing more is told.
     erase(&store).await.unwrap();
-    assert_eq!(store.feed_position(Some(&acme())).await.unwrap(), 2);
+    assert_eq!(store.feed_end(Some(&acme())).await.unwrap().position, 2);
     store.sweep_erased(&acme(), None, at(400)).await.unwrap();
     let again = erase(&store).await;
     assert!(
@@ -373,7 +374,7 @@ async fn nobody_is_erased_twice_and_a_deleted_user_once(engine: Engine) {
         .sweep_erased(&acme(), Some(user_id(5)), at(502))
         .await
         .unwrap();
-    let events = store.list_events(Some(&acme()), 0, 100).await.unwrap();
+    let events = store.list_events(Some(&acme()), Mark::START, 100).await.unwrap();
     let last = events.last().unwrap();
     assert_eq!(
         (last.event_type, last.user, &last.after),
@@ -464,9 +465,9 @@ async fn what_a_run_writes_about_somebody_is_taken_out_when_it_ends(engine: Engi
 async fn events_are_told_in_order_and_those_of_the_erased_are_passed_over(engine: Engine) {
     let (store, lease) = ready(&engine).await;
     apply(&store, &lease, 1, &[creation_of_ada(), creation(2, "bob")]).await;
-    let before = store.feed_position(Some(&acme())).await.unwrap();
+    let before = store.feed_end(Some(&acme())).await.unwrap();
     erase(&store).await.unwrap();
-    let events = store.list_events(Some(&acme()), 0, 100).await.unwrap();
+    let events = store.list_events(Some(&acme()), Mark::START, 100).await.unwrap();
     let positions: Vec<i64> = events.iter().map(|event| event.tenant_position).collect();
     assert_eq!(positions, [1, 2, 3], "the feed has no gap");
     let told = events.iter().filter(|event| event.is_told());
@@ -572,7 +573,7 @@ async fn a_tenant_that_is_deleted_leaves_nobody(engine: Engine) {
         .delete_tenant(&tenant, None, true, Recorded::by_nobody(at(2)))
         .await
         .unwrap();
-    let events = store.list_events(Some(&tenant), 0, 10).await.unwrap();
+    let events = store.list_events(Some(&tenant), Mark::START, 10).await.unwrap();
     let told: Vec<_> = events
         .iter()
         .map(|event| (event.event_type, event.is_told()))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::audit::AskedBy;
 use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::event::Event;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncId, UserSyncKey, Uuid};
@@ -19,7 +20,8 @@ use rollcall_core::user_sync::{
     RoleRule, Search, SearchScope, UserSyncSettings,
 };
 use rollcall_store::{
-    ChunkOutcome, LeaseName, LeaseToken, NewRun, NewSecrets, PageRequest, Recorded, RunEnd, RunHandle, Store,
+    ChunkOutcome, LeaseName, LeaseToken, MAX_PAGE, NewRun, NewSecrets, PageRequest, Recorded, RunEnd,
+    RunHandle, Store,
 };
 
 use crate::engine::Engine;
@@ -344,4 +346,15 @@ pub(crate) async fn apply(
         .apply_chunk(&handle(lease, &staff(), id), 0, changes, at(3))
         .await
         .unwrap()
+}
+
+/// The events that are kept behind a position.
+pub(crate) async fn events_behind(store: &Store, tenant: Option<&TenantId>, position: i64) -> Vec<Event> {
+    let start = store.feed_start(tenant).await.unwrap();
+    let mut events = store.list_events(tenant, start, MAX_PAGE).await.unwrap();
+    events.retain(|event| match tenant {
+        Some(_) => event.tenant_position > position,
+        None => event.position > position,
+    });
+    events
 }

@@ -47,4 +47,5 @@ mod users {
     mod id_kinds;
     mod local;
     mod lookups;
+    mod restores;
 }

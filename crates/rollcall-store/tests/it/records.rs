@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
+use rollcall_core::feed::Mark;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
     AuditFilter, DirectoryUpdate, EraseUser, LeaseToken, NewAuditEvent, NewSecrets, NewUser, Recorded, Store,
@@ -304,7 +305,7 @@ async fn begin(engine: &Engine) -> (Store, LeaseToken) {
 
 /// Everything that the tenant has, and how many records there are.
 async fn seen(store: &Store) -> (String, usize) {
-    let tenants = store.list_tenants(&all()).await.unwrap().items;
+    let tenants = store.list_tenants(None, &all()).await.unwrap().items;
     let directories = store.list_directories(&acme(), &all()).await.unwrap().items;
     let syncs = store.list_user_syncs(&acme(), &all()).await.unwrap().items;
     let users = store
@@ -314,7 +315,7 @@ async fn seen(store: &Store) -> (String, usize) {
         .items;
     let runs = store.list_tenant_runs(&acme(), &all()).await.unwrap().items;
     let reviews = store.list_security_reviews(&acme(), &all()).await.unwrap().items;
-    let events = store.list_events(Some(&acme()), 0, 100).await.unwrap();
+    let events = store.list_events(Some(&acme()), Mark::START, 100).await.unwrap();
     let audit = store
         .list_audit(None, &AuditFilter::default(), &all())
         .await

@@ -7,16 +7,15 @@ use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
 use rollcall_core::violation::{Violations, check_text};
 use rollcall_proto::convert::audit::{AuditEventFilter, ListAuditEvents};
-use rollcall_proto::resource_name::{self, TenantScope};
+use rollcall_proto::resource_name;
 use rollcall_proto::v1;
 use rollcall_proto::v1::audit_service_server::AuditService;
-use rollcall_runtime::caller::{Permission, Scope, authorize};
-use rollcall_store::AuditFilter;
+use rollcall_store::{AuditFilter, PageRequest};
 use tonic::{Request, Response, Status};
 
 use crate::worker::Worker;
-use rollcall_service::call::{Call, answer, decode, to_its_end};
-use rollcall_service::paging::{Filling, fitting};
+use rollcall_service::call::{Call, answer, begin, to_its_end};
+use rollcall_service::paging::fill;
 
 /// Serves AuditService.
 #[derive(Clone)]
@@ -46,14 +45,14 @@ impl AuditService for Audit {
         &self,
         request: Request<v1::GetSecurityReviewRequest>,
     ) -> Result<Response<v1::SecurityReview>, Status> {
-        answer(self.review(decode(request, Permission::Audit)).await)
+        answer(self.review(begin(&self.0.store, request).await).await)
     }
 
     async fn record_security_review(
         &self,
         request: Request<v1::RecordSecurityReviewRequest>,
     ) -> Result<Response<v1::SecurityReviewRecord>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::Audit));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.record_review(call).await }).await)
     }
 }
@@ -63,23 +62,14 @@ impl Audit {
         &self,
         request: Request<v1::ListAuditEventsRequest>,
     ) -> Result<v1::ListAuditEventsResponse, Error> {
-        let all = authorize(request.extensions(), Permission::Audit, Scope::AllTenants);
         let Call {
             caller,
             request: ListAuditEvents { scope, filter, page },
             ..
-        } = decode(request, Permission::Audit)?;
-        let tenant = match &scope {
-            TenantScope::One(tenant) => {
-                caller.may_touch(tenant)?;
-                Some(tenant)
-            }
-            // Events without a tenant are there too, which are nobody's but the operator's.
-            TenantScope::All => {
-                all?;
-                None
-            }
-        };
+        } = begin(&self.0.store, request).await?;
+        // With those without a tenant, which are nobody's but the operator's.
+        let tenant = scope.tenant();
+        let page = self.0.tokens.page(caller.tenants(), page)?;
         let user = filter.resource.as_deref().and_then(resource_name::parse_user);
         let store_filter = AuditFilter {
             from: filter.start_time,
@@ -87,21 +77,13 @@ impl Audit {
             user: user.map(|name| name.user),
         };
         let store = &self.0.store;
-        let (filter, store_filter) = (&filter, &store_filter);
-        fitting(page, |page| async move {
-            let wanted = |event: &AuditEvent| matches(event, filter);
-            let mut filling = Filling::new(&page);
-            while let Some(part) = filling.part() {
-                filling.add(store.list_audit(tenant, store_filter, &part).await?, wanted);
-            }
-            let (events, next_page_token) = filling.end(&page);
-            let answer = v1::ListAuditEventsResponse {
-                audit_events: events.iter().map(Into::into).collect(),
-                next_page_token,
-            };
-            Ok((answer, events.len()))
+        let read = async |part: PageRequest| store.list_audit(tenant, &store_filter, &part).await;
+        let show = |event: &AuditEvent| matches(event, &filter).then(|| v1::AuditEvent::from(event));
+        let (audit_events, next_page_token) = fill(&page, read, show).await?;
+        Ok(v1::ListAuditEventsResponse {
+            audit_events,
+            next_page_token,
         })
-        .await
     }
 }
 

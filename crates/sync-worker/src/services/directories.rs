@@ -17,13 +17,12 @@ use rollcall_proto::convert::directory::{
 use rollcall_proto::resource_name::{self, DirectoryName};
 use rollcall_proto::v1;
 use rollcall_proto::v1::directory_service_server::DirectoryService;
-use rollcall_runtime::caller::Permission;
 use rollcall_store::{Created, NewSecrets, PageRequest};
 use tonic::{Request, Response, Status};
 
 use crate::worker::Worker;
-use rollcall_service::call::{Call, answer, create_request, decode, to_its_end};
-use rollcall_service::paging::{fitting, next_token, page_request};
+use rollcall_service::call::{Call, answer, begin, create_request, to_its_end};
+use rollcall_service::paging::fill;
 use rollcall_service::resource::{about, changed_meanwhile, expect_revision, expect_room, stored_id};
 
 /// Most directories of one tenant.
@@ -39,7 +38,7 @@ impl DirectoryService for Directories {
         &self,
         request: Request<v1::CreateDirectoryRequest>,
     ) -> Result<Response<v1::Directory>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.create(call).await }).await)
     }
 
@@ -47,21 +46,21 @@ impl DirectoryService for Directories {
         &self,
         request: Request<v1::GetDirectoryRequest>,
     ) -> Result<Response<v1::Directory>, Status> {
-        answer(self.get(decode(request, Permission::SyncsRead)).await)
+        answer(self.get(begin(&self.0.store, request).await).await)
     }
 
     async fn list_directories(
         &self,
         request: Request<v1::ListDirectoriesRequest>,
     ) -> Result<Response<v1::ListDirectoriesResponse>, Status> {
-        answer(self.list(decode(request, Permission::SyncsRead)).await)
+        answer(self.list(begin(&self.0.store, request).await).await)
     }
 
     async fn update_directory(
         &self,
         request: Request<v1::UpdateDirectoryRequest>,
     ) -> Result<Response<v1::Directory>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.update(call).await }).await)
     }
 
@@ -69,7 +68,7 @@ impl DirectoryService for Directories {
         &self,
         request: Request<v1::DeleteDirectoryRequest>,
     ) -> Result<Response<()>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.delete(call).await }).await)
     }
 
@@ -77,7 +76,7 @@ impl DirectoryService for Directories {
         &self,
         request: Request<v1::CheckConnectionRequest>,
     ) -> Result<Response<v1::CheckConnectionResponse>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.check(call).await }).await)
     }
 
@@ -85,7 +84,7 @@ impl DirectoryService for Directories {
         &self,
         request: Request<v1::RotateBindPasswordRequest>,
     ) -> Result<Response<v1::Directory>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.rotate(call).await }).await)
     }
 }
@@ -93,9 +92,8 @@ impl DirectoryService for Directories {
 impl Directories {
     async fn create(&self, call: Result<Call<CreateDirectory>, Error>) -> Result<v1::Directory, Error> {
         let call = call?;
-        call.caller.may_touch(&call.request.tenant)?;
         let (store, now) = (&self.0.store, self.0.now());
-        let author = call.author("DirectoryService.CreateDirectory", now)?;
+        let author = call.author(now)?;
         let Call { caller, request, .. } = call;
         let tenant = request.tenant;
         let repeat = create_request(&caller, Some(&tenant), request.repeatable.as_ref());
@@ -150,8 +148,7 @@ impl Directories {
     }
 
     async fn get(&self, call: Result<Call<DirectoryName>, Error>) -> Result<v1::Directory, Error> {
-        let Call { caller, request, .. } = call?;
-        caller.may_touch(&request.tenant)?;
+        let request = call?.request;
         let directory = self.find(&request).await?;
         Ok(self.to_wire(&directory))
     }
@@ -165,31 +162,19 @@ impl Directories {
             request: ListDirectories { tenant, page },
             ..
         } = call?;
-        caller.may_touch(&tenant)?;
-        let tenant = &tenant;
-        fitting(page, |page| async move {
-            let found = self
-                .0
-                .store
-                .list_directories(tenant, &page_request(&page))
-                .await?;
-            let answer = v1::ListDirectoriesResponse {
-                directories: found
-                    .items
-                    .iter()
-                    .map(|directory| self.to_wire(directory))
-                    .collect(),
-                next_page_token: next_token(&page, found.next.as_ref()),
-            };
-            Ok((answer, found.items.len()))
+        let page = self.0.tokens.page(caller.tenants(), page)?;
+        let read = async |part: PageRequest| self.0.store.list_directories(&tenant, &part).await;
+        let show = |directory: &Directory| Some(self.to_wire(directory));
+        let (directories, next_page_token) = fill(&page, read, show).await?;
+        Ok(v1::ListDirectoriesResponse {
+            directories,
+            next_page_token,
         })
-        .await
     }
 
     async fn delete(&self, call: Result<Call<DeleteDirectory>, Error>) -> Result<(), Error> {
         let call = call?;
-        call.caller.may_touch(&call.request.name.tenant)?;
-        let author = call.author("DirectoryService.DeleteDirectory", self.0.now())?;
+        let author = call.author(self.0.now())?;
         let request = call.request;
         let DirectoryName {
             tenant,
@@ -228,9 +213,8 @@ impl Directories {
         call: Result<Call<CheckConnection>, Error>,
     ) -> Result<v1::CheckConnectionResponse, Error> {
         let call = call?;
-        call.caller.may_touch(&call.request.tenant)?;
         // A check may confirm a new endpoint.
-        let author = call.author("DirectoryService.CheckConnection", self.0.now())?;
+        let author = call.author(self.0.now())?;
         self.0
             .check_connection(&author, call.request, call.deadline)
             .await
@@ -238,8 +222,7 @@ impl Directories {
 
     async fn rotate(&self, call: Result<Call<RotateBindPassword>, Error>) -> Result<v1::Directory, Error> {
         let call = call?;
-        call.caller.may_touch(&call.request.name.tenant)?;
-        let author = call.author("DirectoryService.RotateBindPassword", self.0.now())?;
+        let author = call.author(self.0.now())?;
         let request = call.request;
         let DirectoryName {
             tenant,

@@ -14,12 +14,11 @@ use rollcall_proto::convert::user_sync::configuration;
 use rollcall_proto::resource_name::{self, RunName};
 use rollcall_proto::v1;
 use rollcall_proto::v1::sync_run_service_server::SyncRunService;
-use rollcall_runtime::caller::Permission;
 use rollcall_store::NewAuditEvent;
 use tonic::{Request, Response, Status};
 
 use crate::worker::Worker;
-use rollcall_service::call::{Call, answer, decode, to_its_end};
+use rollcall_service::call::{Call, answer, begin, to_its_end};
 use rollcall_service::record::Author;
 use rollcall_service::resource::{about, name_resource};
 
@@ -38,14 +37,14 @@ impl SyncRunService for Runs {
         &self,
         request: Request<v1::GetSyncRunRequest>,
     ) -> Result<Response<v1::SyncRun>, Status> {
-        answer(self.get(decode(request, Permission::SyncsRead)).await)
+        answer(self.get(begin(&self.0.store, request).await).await)
     }
 
     async fn list_sync_runs(
         &self,
         request: Request<v1::ListSyncRunsRequest>,
     ) -> Result<Response<v1::ListSyncRunsResponse>, Status> {
-        let call: Result<Call<ListSyncRuns>, Error> = decode(request, Permission::SyncsRead);
+        let call: Result<Call<ListSyncRuns>, Error> = begin(&self.0.store, request).await;
         answer(self.list(call).await)
     }
 
@@ -53,14 +52,14 @@ impl SyncRunService for Runs {
         &self,
         request: Request<v1::WatchSyncRunRequest>,
     ) -> Result<Response<Self::WatchSyncRunStream>, Status> {
-        answer(self.watch(decode(request, Permission::SyncsRead)).await)
+        answer(self.watch(begin(&self.0.store, request).await).await)
     }
 
     async fn list_sync_run_changes(
         &self,
         request: Request<v1::ListSyncRunChangesRequest>,
     ) -> Result<Response<v1::ListSyncRunChangesResponse>, Status> {
-        let call: Result<Call<ListSyncRunChanges>, Error> = decode(request, Permission::SyncsRead);
+        let call: Result<Call<ListSyncRunChanges>, Error> = begin(&self.0.store, request).await;
         answer(self.changes(call).await)
     }
 
@@ -68,7 +67,7 @@ impl SyncRunService for Runs {
         &self,
         request: Request<v1::ListSyncRunIssuesRequest>,
     ) -> Result<Response<v1::ListSyncRunIssuesResponse>, Status> {
-        let call: Result<Call<ListSyncRunIssues>, Error> = decode(request, Permission::SyncsRead);
+        let call: Result<Call<ListSyncRunIssues>, Error> = begin(&self.0.store, request).await;
         answer(self.issues(call).await)
     }
 
@@ -76,7 +75,7 @@ impl SyncRunService for Runs {
         &self,
         request: Request<v1::ApplySyncRunRequest>,
     ) -> Result<Response<v1::SyncRun>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::Runs));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.apply(call).await }).await)
     }
 
@@ -84,19 +83,14 @@ impl SyncRunService for Runs {
         &self,
         request: Request<v1::CancelSyncRunRequest>,
     ) -> Result<Response<v1::SyncRun>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::Runs));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.cancel(call).await }).await)
     }
 }
 
 impl Runs {
     async fn get(&self, call: Result<Call<RunName>, Error>) -> Result<v1::SyncRun, Error> {
-        let Call {
-            caller,
-            request: name,
-            ..
-        } = call?;
-        caller.may_touch(&name.user_sync.tenant)?;
+        let name = call?.request;
         let run = self.find(&name).await?;
         let (key, revision) = (&name.user_sync, run.user_sync_revision);
         let settings = self
@@ -114,8 +108,7 @@ impl Runs {
 
     async fn apply(&self, call: Result<Call<RunName>, Error>) -> Result<v1::SyncRun, Error> {
         let call = call?;
-        call.caller.may_touch(&call.request.user_sync.tenant)?;
-        let author = call.author("SyncRunService.ApplySyncRun", self.0.now())?;
+        let author = call.author(self.0.now())?;
         let (name, user_sync) = (&call.request, &call.request.user_sync);
         let asked = self.find(name).await?;
         let run = self.0.engine.newest_hold_of(&asked).await?.unwrap_or(asked);
@@ -134,8 +127,7 @@ impl Runs {
 
     async fn cancel(&self, call: Result<Call<RunName>, Error>) -> Result<v1::SyncRun, Error> {
         let call = call?;
-        call.caller.may_touch(&call.request.user_sync.tenant)?;
-        let author = call.author("SyncRunService.CancelSyncRun", self.0.now())?;
+        let author = call.author(self.0.now())?;
         let RunName { user_sync, run: id } = &call.request;
         let before = self.find(&call.request).await?;
         let record = becomes(&author, &before, RunState::Cancelled);

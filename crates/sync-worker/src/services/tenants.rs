@@ -8,13 +8,12 @@ use rollcall_core::user::UserDisposition;
 use rollcall_proto::convert::tenant::{CreateTenant, DeleteTenant, ListTenants, UpdateTenant};
 use rollcall_proto::v1::tenant_service_server::TenantService;
 use rollcall_proto::{resource_name, v1};
-use rollcall_runtime::caller::Permission;
 use rollcall_store::{Created, PageRequest, Recorded};
 use tonic::{Request, Response, Status};
 
 use crate::worker::Worker;
-use rollcall_service::call::{Call, answer, create_request, decode, decode_for_all, to_its_end};
-use rollcall_service::paging::{fitting, next_token, page_request};
+use rollcall_service::call::{Call, answer, begin, create_request, to_its_end};
+use rollcall_service::paging::fill;
 use rollcall_service::record::Author;
 use rollcall_service::resource::{about, changed_meanwhile, expect_revision, stored_id};
 
@@ -28,7 +27,7 @@ impl TenantService for Tenants {
         &self,
         request: Request<v1::CreateTenantRequest>,
     ) -> Result<Response<v1::Tenant>, Status> {
-        let (this, call) = (self.clone(), decode_for_all(request, Permission::TenantsWrite));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.create(call).await }).await)
     }
 
@@ -36,26 +35,26 @@ impl TenantService for Tenants {
         &self,
         request: Request<v1::GetTenantRequest>,
     ) -> Result<Response<v1::Tenant>, Status> {
-        answer(self.get(decode(request, Permission::SyncsRead)).await)
+        answer(self.get(begin(&self.0.store, request).await).await)
     }
 
     async fn list_tenants(
         &self,
         request: Request<v1::ListTenantsRequest>,
     ) -> Result<Response<v1::ListTenantsResponse>, Status> {
-        answer(self.list(decode(request, Permission::SyncsRead)).await)
+        answer(self.list(begin(&self.0.store, request).await).await)
     }
 
     async fn update_tenant(
         &self,
         request: Request<v1::UpdateTenantRequest>,
     ) -> Result<Response<v1::Tenant>, Status> {
-        let (this, call) = (self.clone(), decode_for_all(request, Permission::TenantsWrite));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.update(call).await }).await)
     }
 
     async fn delete_tenant(&self, request: Request<v1::DeleteTenantRequest>) -> Result<Response<()>, Status> {
-        let (this, call) = (self.clone(), decode_for_all(request, Permission::TenantsWrite));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.delete(call).await }).await)
     }
 }
@@ -64,7 +63,7 @@ impl Tenants {
     async fn create(&self, call: Result<Call<CreateTenant>, Error>) -> Result<v1::Tenant, Error> {
         let call = call?;
         let (store, now) = (&self.0.store, self.0.now());
-        let author = call.author("TenantService.CreateTenant", now)?;
+        let author = call.author(now)?;
         let Call { caller, request, .. } = call;
         let repeat = create_request(&caller, None, request.repeatable.as_ref());
         let id = match request.id {
@@ -102,11 +101,7 @@ impl Tenants {
     }
 
     async fn get(&self, call: Result<Call<TenantId>, Error>) -> Result<v1::Tenant, Error> {
-        let Call {
-            caller, request: id, ..
-        } = call?;
-        caller.may_touch(&id)?;
-        self.find(&id).await
+        self.find(&call?.request).await
     }
 
     async fn find(&self, id: &TenantId) -> Result<v1::Tenant, Error> {
@@ -120,26 +115,18 @@ impl Tenants {
             request: ListTenants { page },
             ..
         } = call?;
-        let (store, caller) = (&self.0.store, &caller);
-        fitting(page, |page| async move {
-            let found = store.list_tenants(&page_request(&page)).await?;
-            let mine = found
-                .items
-                .iter()
-                .filter(|tenant| caller.may_touch(&tenant.id).is_ok());
-            let answer = v1::ListTenantsResponse {
-                tenants: mine.map(Into::into).collect(),
-                next_page_token: next_token(&page, found.next.as_ref()),
-            };
-            let items = answer.tenants.len();
-            Ok((answer, items))
+        let page = self.0.tokens.page(caller.tenants(), page)?;
+        let read = async |part: PageRequest| self.0.store.list_tenants(caller.tenants(), &part).await;
+        let (tenants, next_page_token) = fill(&page, read, |tenant| Some(v1::Tenant::from(tenant))).await?;
+        Ok(v1::ListTenantsResponse {
+            tenants,
+            next_page_token,
         })
-        .await
     }
 
     async fn update(&self, call: Result<Call<UpdateTenant>, Error>) -> Result<v1::Tenant, Error> {
         let call = call?;
-        let author = call.author("TenantService.UpdateTenant", self.0.now())?;
+        let author = call.author(self.0.now())?;
         let request = call.request;
         let name = resource_name::tenant(&request.tenant);
         let current = self.0.store.tenant(&request.tenant).await.map_err(about(&name))?;
@@ -157,7 +144,7 @@ impl Tenants {
 
     async fn delete(&self, call: Result<Call<DeleteTenant>, Error>) -> Result<(), Error> {
         let call = call?;
-        let author = call.author("TenantService.DeleteTenant", self.0.now())?;
+        let author = call.author(self.0.now())?;
         let DeleteTenant {
             tenant: id,
             revision,

@@ -18,15 +18,14 @@ use rollcall_proto::convert::user_sync::{
 use rollcall_proto::resource_name;
 use rollcall_proto::v1;
 use rollcall_proto::v1::user_sync_service_server::UserSyncService;
-use rollcall_runtime::caller::Permission;
 use rollcall_store::{CreateRequest, Created, PageRequest};
 use tonic::{Request, Response, Status};
 
 use self::empty_base::EmptyBase;
 use crate::admission::next_run_time;
 use crate::worker::Worker;
-use rollcall_service::call::{Call, answer, create_request, decode, to_its_end};
-use rollcall_service::paging::{fitting, next_token, page_request};
+use rollcall_service::call::{Call, answer, begin, create_request, to_its_end};
+use rollcall_service::paging::fill;
 use rollcall_service::record::Author;
 use rollcall_service::resource::{
     about, changed_meanwhile, expect_revision, expect_room, name_resource, stored_id,
@@ -50,7 +49,7 @@ impl UserSyncService for UserSyncs {
         request: Request<v1::CreateUserSyncRequest>,
     ) -> Result<Response<v1::UserSync>, Status> {
         let (this, empty) = (self.clone(), EmptyBase::of_create(&request));
-        let call = decode(request, Permission::SyncsWrite);
+        let call = begin(&self.0.store, request).await;
         answer(to_its_end(async move { this.0.with_trees(empty, this.create(call).await).await }).await)
     }
 
@@ -58,14 +57,14 @@ impl UserSyncService for UserSyncs {
         &self,
         request: Request<v1::GetUserSyncRequest>,
     ) -> Result<Response<v1::UserSync>, Status> {
-        answer(self.get(decode(request, Permission::SyncsRead)).await)
+        answer(self.get(begin(&self.0.store, request).await).await)
     }
 
     async fn list_user_syncs(
         &self,
         request: Request<v1::ListUserSyncsRequest>,
     ) -> Result<Response<v1::ListUserSyncsResponse>, Status> {
-        answer(self.list(decode(request, Permission::SyncsRead)).await)
+        answer(self.list(begin(&self.0.store, request).await).await)
     }
 
     async fn update_user_sync(
@@ -73,7 +72,7 @@ impl UserSyncService for UserSyncs {
         request: Request<v1::UpdateUserSyncRequest>,
     ) -> Result<Response<v1::UserSync>, Status> {
         let (this, empty) = (self.clone(), EmptyBase::of_update(&request));
-        let call = decode(request, Permission::SyncsWrite);
+        let call = begin(&self.0.store, request).await;
         answer(to_its_end(async move { this.0.with_trees(empty, this.update(call).await).await }).await)
     }
 
@@ -81,7 +80,7 @@ impl UserSyncService for UserSyncs {
         &self,
         request: Request<v1::DeleteUserSyncRequest>,
     ) -> Result<Response<()>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.delete(call).await }).await)
     }
 
@@ -89,7 +88,7 @@ impl UserSyncService for UserSyncs {
         &self,
         request: Request<v1::CloneUserSyncRequest>,
     ) -> Result<Response<v1::UserSync>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::SyncsWrite));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.copy(call).await }).await)
     }
 
@@ -98,7 +97,7 @@ impl UserSyncService for UserSyncs {
         request: Request<v1::CheckUserSyncRequest>,
     ) -> Result<Response<v1::CheckUserSyncResponse>, Status> {
         let empty = EmptyBase::of_check(&request);
-        let call = decode(request, Permission::SyncsWrite);
+        let call = begin(&self.0.store, request).await;
         answer(self.0.with_trees(empty, self.check(call).await).await)
     }
 
@@ -106,14 +105,14 @@ impl UserSyncService for UserSyncs {
         &self,
         request: Request<v1::CheckOverlapsRequest>,
     ) -> Result<Response<v1::CheckOverlapsResponse>, Status> {
-        answer(self.overlaps(decode(request, Permission::SyncsWrite)).await)
+        answer(self.overlaps(begin(&self.0.store, request).await).await)
     }
 
     async fn run_user_sync(
         &self,
         request: Request<v1::RunUserSyncRequest>,
     ) -> Result<Response<v1::SyncRun>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::Runs));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.run(call).await }).await)
     }
 
@@ -121,14 +120,14 @@ impl UserSyncService for UserSyncs {
         &self,
         request: Request<v1::RunDueUserSyncsRequest>,
     ) -> Result<Response<Self::RunDueUserSyncsStream>, Status> {
-        answer(self.run_due(decode(request, Permission::Runs)))
+        answer(self.run_due(begin(&self.0.store, request).await))
     }
 
     async fn refresh_user(
         &self,
         request: Request<v1::RefreshUserRequest>,
     ) -> Result<Response<v1::RefreshUserResponse>, Status> {
-        let (this, call) = (self.clone(), decode(request, Permission::Runs));
+        let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.refresh(call).await }).await)
     }
 }
@@ -136,8 +135,7 @@ impl UserSyncService for UserSyncs {
 impl UserSyncs {
     async fn create(&self, call: Result<Call<CreateUserSync>, Error>) -> Result<v1::UserSync, Error> {
         let call = call?;
-        call.caller.may_touch(&call.request.tenant)?;
-        let author = call.author("UserSyncService.CreateUserSync", self.0.now())?;
+        let author = call.author(self.0.now())?;
         let Call { caller, request, .. } = call;
         let repeat = create_request(&caller, Some(&request.tenant), request.repeatable.as_ref());
         if let Some(before) = self.created_before(&request.tenant, repeat.as_ref()).await? {
@@ -149,8 +147,7 @@ impl UserSyncs {
 
     async fn copy(&self, call: Result<Call<CloneUserSync>, Error>) -> Result<v1::UserSync, Error> {
         let call = call?;
-        call.caller.may_touch(&call.request.key.tenant)?;
-        let author = call.author("UserSyncService.CloneUserSync", self.0.now())?;
+        let author = call.author(self.0.now())?;
         let Call { caller, request, .. } = call;
         let tenant = &request.key.tenant;
         let repeat = create_request(&caller, Some(tenant), request.repeatable.as_ref());
@@ -242,10 +239,7 @@ impl UserSyncs {
     }
 
     async fn get(&self, call: Result<Call<UserSyncKey>, Error>) -> Result<v1::UserSync, Error> {
-        let Call {
-            caller, request: key, ..
-        } = call?;
-        caller.may_touch(&key.tenant)?;
+        let key = call?.request;
         Ok((&self.find(&key).await?).into())
     }
 
@@ -263,27 +257,22 @@ impl UserSyncs {
                 },
             ..
         } = call?;
-        caller.may_touch(&tenant)?;
-        let (store, tenant, directory) = (&self.0.store, &tenant, directory.as_ref());
-        fitting(page, |page| async move {
-            let part = page_request(&page);
-            let found = match directory {
-                Some(directory) => store.list_user_syncs_on(tenant, directory, &part).await?,
-                None => store.list_user_syncs(tenant, &part).await?,
-            };
-            let answer = v1::ListUserSyncsResponse {
-                user_syncs: found.items.iter().map(Into::into).collect(),
-                next_page_token: next_token(&page, found.next.as_ref()),
-            };
-            Ok((answer, found.items.len()))
+        let page = self.0.tokens.page(caller.tenants(), page)?;
+        let store = &self.0.store;
+        let read = async |part: PageRequest| match &directory {
+            Some(directory) => store.list_user_syncs_on(&tenant, directory, &part).await,
+            None => store.list_user_syncs(&tenant, &part).await,
+        };
+        let (user_syncs, next_page_token) = fill(&page, read, |sync| Some(v1::UserSync::from(sync))).await?;
+        Ok(v1::ListUserSyncsResponse {
+            user_syncs,
+            next_page_token,
         })
-        .await
     }
 
     async fn update(&self, call: Result<Call<UpdateUserSync>, Error>) -> Result<v1::UserSync, Error> {
         let call = call?;
-        call.caller.may_touch(&call.request.key.tenant)?;
-        let author = call.author("UserSyncService.UpdateUserSync", self.0.now())?;
+        let author = call.author(self.0.now())?;
         let request = call.request;
         let key = &request.key;
         let name = key.to_string();
@@ -322,8 +311,7 @@ impl UserSyncs {
 
     async fn delete(&self, call: Result<Call<DeleteUserSync>, Error>) -> Result<(), Error> {
         let call = call?;
-        call.caller.may_touch(&call.request.key.tenant)?;
-        let author = call.author("UserSyncService.DeleteUserSync", self.0.now())?;
+        let author = call.author(self.0.now())?;
         let DeleteUserSync {
             key,
             revision,
@@ -339,12 +327,8 @@ impl UserSyncs {
         call: Result<Call<CheckUserSync>, Error>,
     ) -> Result<v1::CheckUserSyncResponse, Error> {
         let Call {
-            caller,
-            request,
-            deadline,
-            ..
+            request, deadline, ..
         } = call?;
-        caller.may_touch(&request.tenant)?;
         self.0.check_user_sync(request, deadline).await
     }
 
@@ -352,13 +336,7 @@ impl UserSyncs {
         &self,
         call: Result<Call<TenantId>, Error>,
     ) -> Result<v1::CheckOverlapsResponse, Error> {
-        let Call {
-            caller,
-            request: tenant,
-            ..
-        } = call?;
-        caller.may_touch(&tenant)?;
-        self.0.check_overlaps(&tenant).await
+        self.0.check_overlaps(&call?.request).await
     }
 
     async fn find(&self, key: &UserSyncKey) -> Result<UserSync, Error> {

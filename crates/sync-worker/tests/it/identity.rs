@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use rollcall_core::error::Reason;
-use rollcall_core::event::{Event, EventType};
+use rollcall_core::event::EventType;
 use rollcall_core::user::{StateReason, User, UserState};
 use rollcall_proto::v1::{
     self, ChangeType, IssueType, LoginChangePolicy, MissingUserPolicy, SyncRunMode, SyncRunState,
@@ -57,14 +57,6 @@ async fn by_dn(world: &World) -> BTreeMap<String, User> {
     users
         .filter_map(|user| Some((user.origin.as_ref()?.dn.clone(), user)))
         .collect()
-}
-
-async fn events_after(world: &World, position: i64) -> Vec<Event> {
-    world
-        .store
-        .list_events(Some(&tenant()), position, 1000)
-        .await
-        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +118,7 @@ async fn logins_and_addresses_are_swapped_and_passed_on_in_one_run() {
         );
     }
     // Nobody is seen without a login, or with one that is only on its way.
-    for event in events_after(&world, position).await {
+    for event in world.events_after(position).await {
         assert_eq!(event.event_type, EventType::Updated);
         let user = event.after.as_ref().unwrap();
         let dn = &user.origin.as_ref().unwrap().dn;
@@ -233,7 +225,7 @@ async fn a_person_who_moves_to_another_sync_s_scope_is_taken_over_once_the_first
         world.changes(&run).await,
         [("ada".to_owned(), ChangeType::Transfer)]
     );
-    let events = events_after(&world, position).await;
+    let events = world.events_after(position).await;
     assert_eq!(
         events.iter().map(|event| event.event_type).collect::<Vec<_>>(),
         [EventType::Transferred]

@@ -214,11 +214,7 @@ async fn a_move_that_changes_the_dn_alone_is_told_in_the_plan_and_in_the_event()
         new_value: Some(to.clone()),
     };
     assert_eq!(changes[0].field_changes, [expected]);
-    let events = world
-        .store
-        .list_events(Some(&tenant()), before, 10)
-        .await
-        .unwrap();
+    let events = world.events_after(before).await;
     assert_eq!(events.len(), 1, "{events:#?}");
     let told: Vec<_> = events[0].changes.iter().collect();
     assert_eq!(told.len(), 1, "{told:#?}");

@@ -7,7 +7,7 @@ use rollcall_proto::v1::{SyncRunState, role_rule::Condition};
 use rollcall_testkit::{Ldif, Slapd};
 
 use crate::company::{staff, sync_of};
-use crate::run_world::{BASE, World, dn, person, tenant, units};
+use crate::run_world::{BASE, World, dn, person, units};
 use crate::runs::run_to_rest;
 
 const DISABLE: &str = "add: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n";
@@ -161,11 +161,7 @@ async fn whoever_is_disabled_loses_access_with_a_login_that_cannot_be_used() {
     assert_eq!(world.state("bob").await, DISABLED);
     assert_eq!(world.users().await["ada"].profile.role, "user");
     // The product ends their sessions by these.
-    let events = world
-        .store
-        .list_events(Some(&tenant()), position, 10)
-        .await
-        .unwrap();
+    let events = world.events_after(position).await;
     let types: Vec<EventType> = events.iter().map(|event| event.event_type).collect();
     assert_eq!(types, [EventType::Deactivated; 2], "{events:#?}");
 }

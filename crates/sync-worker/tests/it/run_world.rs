@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::Utc;
+use rollcall_core::event::Event;
+use rollcall_core::feed::Mark;
 use rollcall_core::id::{TenantId, UserId, Uuid};
 use rollcall_core::user::{Profile, StateReason, User, UserState};
 use rollcall_proto::v1::{self, ChangeType, IssueType, SyncRunMode, SyncRunState};
@@ -216,7 +218,14 @@ impl<D> World<D> {
 
     /// Events of the tenant so far.
     pub async fn events(&self) -> i64 {
-        self.store.feed_position(Some(&tenant())).await.unwrap()
+        self.store.feed_end(Some(&tenant())).await.unwrap().position
+    }
+
+    /// The events of the tenant behind a position.
+    pub async fn events_after(&self, position: i64) -> Vec<Event> {
+        let events = self.store.list_events(Some(&tenant()), Mark::START, 1000).await;
+        let behind = |event: &Event| event.tenant_position > position;
+        events.unwrap().into_iter().filter(behind).collect()
     }
 
     pub async fn issues(&mut self, run: &v1::SyncRun) -> Vec<v1::SyncIssue> {

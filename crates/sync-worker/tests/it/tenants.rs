@@ -113,7 +113,7 @@ async fn an_id_is_made_where_none_is_given_and_a_domain_belongs_to_one_tenant() 
 async fn tenants_are_listed_page_by_page_and_only_to_those_who_may() {
     let worker = TestWorker::start(&[]).await;
     let mut clients = worker.clients(ADMIN);
-    for id in ["acme", "beta", "gamma"] {
+    for id in ["acme", "aaa", "beta"] {
         let request = v1::CreateTenantRequest {
             tenant_id: id.into(),
             tenant: Some(tenant(id)),
@@ -137,7 +137,7 @@ async fn tenants_are_listed_page_by_page_and_only_to_those_who_may() {
         .chain(&second.tenants)
         .map(|tenant| tenant.name.as_str())
         .collect();
-    assert_eq!(names, ["tenants/acme", "tenants/beta", "tenants/gamma"]);
+    assert_eq!(names, ["tenants/aaa", "tenants/acme", "tenants/beta"]);
     assert_eq!(second.next_page_token, "");
     let forged = v1::ListTenantsRequest {
         page_token: "forged".into(),
@@ -146,7 +146,17 @@ async fn tenants_are_listed_page_by_page_and_only_to_those_who_may() {
     fails(Reason::InvalidPageToken, clients.tenants.list_tenants(forged)).await;
 
     let mut acme = worker.clients(ACME);
-    let mine = ok(acme.tenants.list_tenants(v1::ListTenantsRequest::default())).await;
+    let mine = ok(acme.tenants.list_tenants(v1::ListTenantsRequest {
+        page_size: 1,
+        ..Default::default()
+    }))
+    .await;
+    assert_eq!(mine.next_page_token, "", "there is nothing more for this caller");
+    let theirs = v1::ListTenantsRequest {
+        page_token: first.next_page_token,
+        ..Default::default()
+    };
+    fails(Reason::InvalidPageToken, acme.tenants.list_tenants(theirs)).await;
     assert_eq!(
         mine.tenants
             .iter()

@@ -11,7 +11,7 @@ use super::{DirectorySecrets, decode, settings, wire};
 use crate::convert::named_request;
 use crate::decode::{Repeatable, choice, finish, parent, repeatable, required, resource_id, root};
 use crate::etag::decode_etag;
-use crate::page::Page;
+use crate::page::AskedPage;
 use crate::resource_name::{self, DirectoryName};
 use crate::{update_mask, v1};
 
@@ -35,7 +35,7 @@ pub struct ListDirectories {
     /// The tenant.
     pub tenant: TenantId,
     /// Which page.
-    pub page: Page,
+    pub page: AskedPage,
 }
 
 /// UpdateDirectory.
@@ -163,7 +163,7 @@ impl TryFrom<v1::ListDirectoriesRequest> for ListDirectories {
         let mut found = Violations::new();
         let tenant = parent(&mut found, &request.parent);
         let binding = ["ListDirectories", &request.parent];
-        let page = Page::decode(&mut found, request.page_size, &request.page_token, &binding);
+        let page = AskedPage::decode(&mut found, request.page_size, request.page_token, &binding);
         finish(found, tenant.map(|tenant| Self { tenant, page }))
     }
 }

@@ -13,7 +13,7 @@ use crate::decode::{
     Repeatable, choice, finish, non_empty, parent, repeatable, request_id, required, resource_id, root,
 };
 use crate::etag::decode_etag;
-use crate::page::Page;
+use crate::page::AskedPage;
 use crate::resource_name::{self, TenantScope, UserName};
 use crate::{update_mask, v1};
 
@@ -37,7 +37,7 @@ pub struct ListUserSyncs {
     /// Only those on this directory.
     pub directory: Option<DirectoryId>,
     /// Which page.
-    pub page: Page,
+    pub page: AskedPage,
 }
 
 /// UpdateUserSync.
@@ -167,7 +167,7 @@ impl TryFrom<v1::ListUserSyncsRequest> for ListUserSyncs {
             );
         }
         let binding = ["ListUserSyncs", &request.parent, &request.directory];
-        let page = Page::decode(&mut found, request.page_size, &request.page_token, &binding);
+        let page = AskedPage::decode(&mut found, request.page_size, request.page_token, &binding);
         let directory = directory.map(|name| name.directory);
         finish(
             found,

@@ -7,6 +7,7 @@ use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectoryObservations, PasswordStrength};
 use rollcall_core::event::EventType;
+use rollcall_core::feed::Mark;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunState};
 use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
@@ -154,7 +155,7 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         .delete_local_user(&acme(), user_id(9), None, Recorded::by_nobody(at(6)))
         .await
         .unwrap();
-    let before = store.feed_position(None).await.unwrap();
+    let before = store.feed_end(None).await.unwrap();
     // What a deleted user sync left behind, nobody could take away by itself.
     store
         .delete_tenant(&acme(), None, false, Recorded::by_nobody(at(9)))
@@ -176,7 +177,7 @@ async fn a_tenant_in_use_stays(engine: Engine) {
     // The new customer of this name sees nothing of the old one.
     let start = store.feed_start(Some(&acme())).await.unwrap();
     assert_eq!(store.list_events(Some(&acme()), start, 10).await.unwrap(), []);
-    let from_the_beginning = store.list_events(Some(&acme()), 0, 10).await;
+    let from_the_beginning = store.list_events(Some(&acme()), Mark::START, 10).await;
     assert!(matches!(from_the_beginning, Err(StoreError::CursorExpired)));
     let change = |seconds| NewAuditEvent {
         time: at(seconds),
@@ -209,7 +210,7 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         .delete_tenant(&acme(), None, false, Recorded::by_nobody(at(13)))
         .await;
     assert!(matches!(in_use, Err(StoreError::TenantInUse)));
-    let before = store.feed_position(None).await.unwrap();
+    let before = store.feed_end(None).await.unwrap();
     store
         .delete_tenant(&acme(), None, true, Recorded::by_nobody(at(13)))
         .await
@@ -539,7 +540,7 @@ async fn lists_go_on_where_they_ended(engine: Engine) {
     let mut seen = Vec::new();
     let mut page = PageRequest::first(2);
     loop {
-        let found = store.list_tenants(&page).await.unwrap();
+        let found = store.list_tenants(None, &page).await.unwrap();
         assert!(found.items.len() <= 2);
         seen.extend(found.items.into_iter().map(|tenant| tenant.id.to_string()));
         match found.next {
@@ -548,9 +549,27 @@ async fn lists_go_on_where_they_ended(engine: Engine) {
         }
     }
     assert_eq!(seen, ids);
+    // Whoever may see some of them gets full pages of these, and learns of no other.
+    let some = ["tenant-3", "tenant-1", "nobody"].map(str::to_owned);
+    let first = store.list_tenants(Some(&some), &PageRequest::first(1)).await;
+    let first = first.unwrap();
+    assert_eq!(first.items[0].id, tenant_id("tenant-1"));
+    assert_eq!(first.next.as_ref().unwrap().as_str(), "\"tenant-1\"");
+    let second = PageRequest {
+        limit: 1,
+        after: first.next,
+    };
+    let second = store.list_tenants(Some(&some), &second).await.unwrap();
+    assert_eq!(second.items[0].id, tenant_id("tenant-3"));
+    assert_eq!(second.next, None);
+    let none = store
+        .list_tenants(Some(&[]), &PageRequest::first(9))
+        .await
+        .unwrap();
+    assert_eq!((none.items, none.next), (vec![], None));
     page.after = Some(Cursor::from_text("{".into()));
     assert!(matches!(
-        store.list_tenants(&page).await,
+        store.list_tenants(None, &page).await,
         Err(StoreError::InvalidCursor)
     ));
 }

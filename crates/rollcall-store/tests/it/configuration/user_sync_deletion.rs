@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rollcall_core::event::EventType;
+use rollcall_core::feed::Mark;
 use rollcall_core::id::UserSyncKey;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::run::RunState;
@@ -75,7 +76,7 @@ async fn a_deleted_sync_leaves_its_users_as_asked(engine: Engine) {
         assert!(found.is_none_or(|target| target.sync.is_none()));
         let linked = store.user(&key.tenant, user_id(2)).await.unwrap();
         assert_eq!((linked.origin, linked.state), (None, UserState::Active));
-        let events = store.list_events(Some(&key.tenant), 2, 10).await.unwrap();
+        let events = events_behind(&store, Some(&key.tenant), 2).await;
         assert_eq!(events[0].event_type, event);
     }
 }
@@ -215,7 +216,10 @@ async fn a_deletion_that_died_at_any_step_is_taken_over_at_once(engine: Engine) 
         let ada = store.user(&key.tenant, user_id(number)).await.unwrap();
         assert_eq!(ada.state, UserState::Archived, "{operation} {table}");
         assert_eq!(store.find_run(&key.tenant, run).await.unwrap(), None);
-        let archived = store.list_events(Some(&key.tenant), 0, 10).await.unwrap();
+        let archived = store
+            .list_events(Some(&key.tenant), Mark::START, 10)
+            .await
+            .unwrap();
         assert_eq!(archived.len(), 2, "created, and archived once");
     }
 }

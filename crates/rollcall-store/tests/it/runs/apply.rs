@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use rollcall_core::event::EventType;
+use rollcall_core::feed::Mark;
 use rollcall_core::issue::IssueKind;
 use rollcall_core::plan::{Change, ChangeKind, Fingerprint};
 use rollcall_core::user::{Profile, StateReason, User, UserState};
@@ -58,7 +59,7 @@ async fn a_chunk_is_applied_once(engine: Engine) {
         .apply_chunk(&handle(&token, &staff(), id), 1, &second, at(5))
         .await
         .unwrap();
-    assert_eq!(store.feed_position(Some(&acme())).await.unwrap(), 2);
+    assert_eq!(store.feed_end(Some(&acme())).await.unwrap().position, 2);
     assert_eq!(store.run(&staff(), id).await.unwrap().counts.applied, 2);
 
     let ada = user(&store, 1).await;
@@ -135,7 +136,7 @@ async fn two_users_swap_login_and_email_in_a_chunk(engine: Engine) {
         assert_eq!(found.id, user_id(number), "{login}");
     }
     // No event shows two users with one login, or one without.
-    let events = store.list_events(Some(&acme()), 2, 10).await.unwrap();
+    let events = events_behind(&store, Some(&acme()), 2).await;
     let logins: Vec<&str> = events
         .iter()
         .map(|event| event.after.as_ref().unwrap().profile.login.as_str())
@@ -326,7 +327,7 @@ async fn a_local_user_is_linked_but_never_the_owner(engine: Engine) {
     );
     let boss = user(&store, 2).await;
     assert!(boss.owner && boss.origin.is_none());
-    let events = store.list_events(Some(&acme()), 2, 10).await.unwrap();
+    let events = events_behind(&store, Some(&acme()), 2).await;
     assert_eq!(events[0].event_type, EventType::Linked);
 }
 
@@ -415,7 +416,7 @@ async fn hostile_texts_are_kept_as_they_are(engine: Engine) {
         (ada.profile, ada.origin),
         (hostile.profile.clone(), Some(hostile.origin.clone()))
     );
-    let events = store.list_events(None, 0, 10).await.unwrap();
+    let events = store.list_events(None, Mark::START, 10).await.unwrap();
     assert_eq!(events[0].after.as_ref().unwrap().profile, hostile.profile);
     let changed = store
         .list_changes(&staff(), run_id(1), None, &all())
@@ -430,7 +431,7 @@ async fn a_thousand_changes_fit_a_chunk(engine: Engine) {
         .map(|number| creation(number, &format!("user{number}")))
         .collect();
     assert_eq!(apply(&store, &token, 1, &creations).await.applied, 1000);
-    assert_eq!(store.feed_position(Some(&acme())).await.unwrap(), 1000);
+    assert_eq!(store.feed_end(Some(&acme())).await.unwrap().position, 1000);
     assert_eq!(
         store
             .known_users(&acme(), &sync_id("staff"), 5000)

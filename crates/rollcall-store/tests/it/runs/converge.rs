@@ -123,7 +123,7 @@ impl<'a> World<'a> {
             .list_users(tenant, &UserFilter::default(), &all())
             .await
             .unwrap();
-        let position = self.store.feed_position(Some(tenant)).await.unwrap();
+        let position = self.store.feed_end(Some(tenant)).await.unwrap().position;
         (users.items, position)
     }
 

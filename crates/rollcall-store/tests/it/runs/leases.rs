@@ -186,7 +186,7 @@ async fn a_lost_lease_writes_nothing(engine: Engine) {
     );
     assert_eq!(before, after);
     assert_eq!(store.list_runs(&staff(), &all()).await.unwrap().items.len(), 1);
-    assert_eq!(store.feed_position(Some(&acme())).await.unwrap(), 0);
+    assert_eq!(store.feed_end(Some(&acme())).await.unwrap().position, 0);
     store.release_lease(&held).await.unwrap();
     for (call, result) in all_writes(&store, &held, 1).await {
         assert!(

@@ -73,7 +73,7 @@ async fn logins(store: &Store) -> [String; 2] {
 
 async fn logins_are_exchanged_with_a_sync_that_lets_them_change(engine: Engine) {
     let (store, token) = two_syncs(&engine).await;
-    let before = store.feed_position(Some(&acme())).await.unwrap();
+    let before = store.feed_end(Some(&acme())).await.unwrap();
     let outcome = apply(&store, &token, 1, &exchange(&store).await).await;
     assert_eq!((outcome.applied, outcome.issues), (2, vec![]));
     assert_eq!(logins(&store).await, ["ben", "ada"]);

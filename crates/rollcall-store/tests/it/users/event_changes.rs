@@ -18,9 +18,7 @@ on_both! {
 
 /// The newest event: its type, and each field with its values before and after.
 async fn newest(store: &Store, tenant: &TenantId) -> (EventType, Vec<String>) {
-    let position = store.feed_position(Some(tenant)).await.unwrap();
-    let mut events = store.list_events(Some(tenant), position - 1, 1).await.unwrap();
-    let event = events.pop().unwrap();
+    let event = events_behind(store, Some(tenant), 0).await.pop().unwrap();
     let shown = event.changes.iter().map(|change| {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
         format!("{}: {} > {}", change.field, text(&change.old), text(&change.new))

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use rollcall_core::event::EventType;
+use rollcall_core::feed::Mark;
 use rollcall_core::id::{TenantId, Uuid};
 use rollcall_core::user::{FieldChange, User};
 use rollcall_store::{NewUser, Recorded, Store, StoreError};
@@ -14,6 +15,7 @@ on_both! {
     events_tell_what_happened,
     ten_writers_leave_no_gap_and_no_reader_misses_one,
     expired_cursors_are_told,
+    retention_does_not_uncover_what_a_deleted_tenant_left,
 }
 
 const WRITERS: u128 = 10;
@@ -45,7 +47,7 @@ async fn events_tell_what_happened(engine: Engine) {
         .await
         .unwrap();
 
-    let events = store.list_events(Some(&acme()), 0, 10).await.unwrap();
+    let events = store.list_events(Some(&acme()), Mark::START, 10).await.unwrap();
     let types: Vec<EventType> = events.iter().map(|event| event.event_type).collect();
     assert_eq!(
         types,
@@ -69,22 +71,23 @@ async fn events_tell_what_happened(engine: Engine) {
         (events[2].after.as_ref(), events[2].time, events[2].run),
         (Some(&now), at(9), None)
     );
-    assert_eq!(store.list_events(None, 1, 1).await.unwrap(), events[1..2]);
-    assert_eq!(store.feed_position(None).await.unwrap(), 3);
+    let second = store.list_events(None, events[0].mark(), 1).await.unwrap();
+    assert_eq!(second, events[1..2]);
+    assert_eq!(store.feed_end(None).await.unwrap().position, 3);
 }
 
 /// Reads a feed to its end while it grows; fails at the first event out of line.
 async fn follow(store: Store, tenant: Option<TenantId>, total: i64) {
-    let mut after = 0;
-    while after < total {
+    let mut after = Mark::START;
+    while after.position < total {
         for event in store.list_events(tenant.as_ref(), after, 7).await.unwrap() {
-            let position = if tenant.is_some() {
-                event.tenant_position
-            } else {
-                event.position
+            let mark = match tenant {
+                Some(_) => event.tenant_mark(),
+                None => event.mark(),
             };
-            assert_eq!(position, after + 1, "a gap, or an event out of order");
-            after = position;
+            let next = after.position + 1;
+            assert_eq!(mark.position, next, "a gap, or an event out of order");
+            after = mark;
         }
         tokio::task::yield_now().await;
     }
@@ -126,7 +129,7 @@ async fn ten_writers_leave_no_gap_and_no_reader_misses_one(engine: Engine) {
         task.await.unwrap();
     }
     let mut seen: HashMap<Uuid, usize> = HashMap::new();
-    for event in stores[0].list_events(None, 0, 1000).await.unwrap() {
+    for event in stores[0].list_events(None, Mark::START, 1000).await.unwrap() {
         *seen.entry(event.user.0).or_default() += 1;
     }
     assert_eq!(seen.len() as u128, WRITERS * EACH);
@@ -155,31 +158,71 @@ async fn expired_cursors_are_told(engine: Engine) {
             .await
             .unwrap();
     }
+    let all = events_behind(&store, None, 0).await;
+    let other = tenant_id("other");
     assert_eq!(store.delete_old_events(at(4), 2).await.unwrap(), 2);
     assert_eq!(store.delete_old_events(at(4), 100).await.unwrap(), 1);
     assert_eq!(store.delete_old_events(at(4), 100).await.unwrap(), 0);
-    let positions = |events: Vec<rollcall_core::event::Event>| -> Vec<i64> {
-        events.iter().map(|event| event.position).collect()
-    };
-    assert_eq!(positions(store.list_events(None, 3, 10).await.unwrap()), [4]);
-    assert_eq!(
-        positions(store.list_events(Some(&acme()), 2, 10).await.unwrap()),
-        [4]
-    );
-    for (tenant, expired) in [(None, 2), (Some(acme()), 1), (Some(tenant_id("other")), 0)] {
+    // Whoever has read all that is gone goes on; the head tells what stood there.
+    let places = [
+        (None, all[2].mark(), vec![4]),
+        (Some(acme()), all[2].tenant_mark(), vec![4]),
+        (Some(other.clone()), all[1].tenant_mark(), vec![]),
+    ];
+    for (tenant, after, expected) in places {
+        let events = store.list_events(tenant.as_ref(), after, 10).await.unwrap();
+        let positions: Vec<i64> = events.iter().map(|event| event.position).collect();
+        assert_eq!(positions, expected, "{tenant:?}");
+        let digest = after.digest + 1;
+        let another = store.list_events(tenant.as_ref(), Mark { digest, ..after }, 10);
+        let another = another.await;
+        assert!(matches!(another, Err(StoreError::CursorExpired)), "{another:?}");
+    }
+    let places = [
+        (None, all[1].mark()),
+        (Some(acme()), all[0].tenant_mark()),
+        (Some(other.clone()), Mark::START),
+    ];
+    for (tenant, expired) in places {
         let result = store.list_events(tenant.as_ref(), expired, 10).await;
         assert!(
             matches!(result, Err(StoreError::CursorExpired)),
             "{tenant:?} {result:?}"
         );
     }
-    assert_eq!(
-        store.list_events(Some(&tenant_id("other")), 1, 10).await.unwrap(),
-        []
-    );
-    // A position that the feed never had, as after a restore.
-    assert!(matches!(
-        store.list_events(None, 5, 10).await,
-        Err(StoreError::CursorExpired)
-    ));
+    // All events of one tenant are gone, and of the other the newest is there.
+    assert_eq!(store.feed_end(Some(&other)).await.unwrap(), all[1].tenant_mark());
+    assert_eq!(store.feed_end(Some(&acme())).await.unwrap(), all[3].tenant_mark());
+    assert_eq!(store.feed_end(None).await.unwrap(), all[3].mark());
+}
+
+/// The new customer of a name sees nothing of the old one's feed, however far retention has come.
+async fn retention_does_not_uncover_what_a_deleted_tenant_left(engine: Engine) {
+    let store = engine.store().await;
+    let settings = tenant_settings(&[]);
+    let create = async |seconds| {
+        let record = Recorded::by_nobody(at(seconds));
+        store.create_tenant(&acme(), &settings, record).await.unwrap();
+    };
+    create(0).await;
+    for number in 1..=3 {
+        let time = at(i64::try_from(number).unwrap());
+        let user = local(number, &format!("user{number}"));
+        let record = Recorded::by_nobody(time);
+        store.create_local_user(&acme(), user, record).await.unwrap();
+    }
+    let record = Recorded::by_nobody(at(4));
+    store.delete_tenant(&acme(), None, true, record).await.unwrap();
+    create(5).await;
+    let start = store.feed_start(Some(&acme())).await.unwrap();
+    assert_eq!(start.position, 6);
+    for deleted in 1..=6 {
+        assert_eq!(store.delete_old_events(at(99), 1).await.unwrap(), 1);
+        assert_eq!(
+            store.feed_start(Some(&acme())).await.unwrap(),
+            start,
+            "after {deleted}"
+        );
+        assert_eq!(store.list_events(Some(&acme()), start, 10).await.unwrap(), []);
+    }
 }

@@ -1,6 +1,7 @@
 //! LOCAL users, blocks, reading and looking up.
 
 use rollcall_core::event::EventType;
+use rollcall_core::feed::Mark;
 use rollcall_core::id::UserId;
 use rollcall_core::identifier::Holder;
 
@@ -110,7 +111,7 @@ async fn local_users_are_kept_and_revised(engine: Engine) {
         Err(StoreError::NotFound(Kind::User))
     ));
     assert_eq!(store.lookup_user(&acme(), "countess").await.unwrap(), None);
-    let events = store.list_events(Some(&acme()), 0, 10).await.unwrap();
+    let events = store.list_events(Some(&acme()), Mark::START, 10).await.unwrap();
     assert_eq!(events.last().unwrap().event_type, EventType::Deleted);
     create(&store, "acme", 2, profile("countess")).await.unwrap();
 }

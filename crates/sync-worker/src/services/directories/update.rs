@@ -20,8 +20,7 @@ impl Directories {
         call: Result<Call<UpdateDirectory>, Error>,
     ) -> Result<v1::Directory, Error> {
         let call = call?;
-        call.caller.may_touch(&call.request.name.tenant)?;
-        let author = call.author("DirectoryService.UpdateDirectory", self.0.now())?;
+        let author = call.author(self.0.now())?;
         let request = call.request;
         let DirectoryName {
             tenant,

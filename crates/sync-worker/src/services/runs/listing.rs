@@ -10,8 +10,9 @@ use rollcall_proto::v1;
 
 use super::{Runs, in_state};
 use rollcall_service::call::Call;
-use rollcall_service::paging::{Filling, fitting};
+use rollcall_service::paging::fill;
 use rollcall_service::resource::about;
+use rollcall_store::PageRequest;
 
 impl Runs {
     pub(super) async fn list(
@@ -23,36 +24,24 @@ impl Runs {
             request: ListSyncRuns { parent, states, page },
             ..
         } = call?;
-        caller.may_touch(&parent.tenant)?;
+        let page = self.0.tokens.page(caller.tenants(), page)?;
         let store = &self.0.store;
-        let (parent, states) = (&parent, &states);
-        fitting(page, |page| async move {
-            let wanted = |run: &Run| states.is_empty() || states.contains(&run.state);
-            let mut filling = Filling::new(&page);
-            match &parent.user_sync {
-                Some(user_sync) => {
-                    let key = UserSyncKey {
-                        tenant: parent.tenant.clone(),
-                        user_sync: user_sync.clone(),
-                    };
-                    while let Some(part) = filling.part() {
-                        filling.add(store.list_runs(&key, &part).await?, wanted);
-                    }
-                }
-                None => {
-                    while let Some(part) = filling.part() {
-                        filling.add(store.list_tenant_runs(&parent.tenant, &part).await?, wanted);
-                    }
-                }
-            }
-            let (runs, next_page_token) = filling.end(&page);
-            let answer = v1::ListSyncRunsResponse {
-                sync_runs: runs.iter().map(Into::into).collect(),
-                next_page_token,
-            };
-            Ok((answer, runs.len()))
+        let tenant = &parent.tenant;
+        let key = parent.user_sync.map(|user_sync| UserSyncKey {
+            tenant: tenant.clone(),
+            user_sync,
+        });
+        let read = async |part: PageRequest| match &key {
+            Some(key) => store.list_runs(key, &part).await,
+            None => store.list_tenant_runs(tenant, &part).await,
+        };
+        let wanted = |run: &Run| states.is_empty() || states.contains(&run.state);
+        let show = |run: &Run| wanted(run).then(|| v1::SyncRun::from(run));
+        let (sync_runs, next_page_token) = fill(&page, read, show).await?;
+        Ok(v1::ListSyncRunsResponse {
+            sync_runs,
+            next_page_token,
         })
-        .await
     }
 
     pub(super) async fn changes(
@@ -65,7 +54,7 @@ impl Runs {
             ..
         } = call?;
         let key = &name.user_sync;
-        caller.may_touch(&key.tenant)?;
+        let page = self.0.tokens.page(caller.tenants(), page)?;
         let run = self.find(&name).await?;
         if matches!(run.state, RunState::Pending | RunState::Pulling) {
             return Err(in_state(
@@ -79,23 +68,14 @@ impl Runs {
             several => (None, several),
         };
         let store = &self.0.store;
-        fitting(page, |page| async move {
-            let wanted = |change: &Change| several.is_empty() || several.contains(&change.kind);
-            let mut filling = Filling::new(&page);
-            while let Some(part) = filling.part() {
-                filling.add(store.list_changes(key, name.run, kind, &part).await?, wanted);
-            }
-            let (changes, next_page_token) = filling.end(&page);
-            let answer = v1::ListSyncRunChangesResponse {
-                changes: changes
-                    .iter()
-                    .map(|change| sync_run::change(&key.tenant, change))
-                    .collect(),
-                next_page_token,
-            };
-            Ok((answer, changes.len()))
+        let read = async |part: PageRequest| store.list_changes(key, name.run, kind, &part).await;
+        let wanted = |change: &Change| several.is_empty() || several.contains(&change.kind);
+        let show = |change: &Change| wanted(change).then(|| sync_run::change(&key.tenant, change));
+        let (changes, next_page_token) = fill(&page, read, show).await?;
+        Ok(v1::ListSyncRunChangesResponse {
+            changes,
+            next_page_token,
         })
-        .await
     }
 
     pub(super) async fn issues(
@@ -108,7 +88,7 @@ impl Runs {
             ..
         } = call?;
         let key = &name.user_sync;
-        caller.may_touch(&key.tenant)?;
+        let page = self.0.tokens.page(caller.tenants(), page)?;
         self.0
             .store
             .run(key, name.run)
@@ -119,22 +99,13 @@ impl Runs {
             several => (None, several),
         };
         let store = &self.0.store;
-        fitting(page, |page| async move {
-            let wanted = |issue: &Issue| several.is_empty() || several.contains(&issue.kind);
-            let mut filling = Filling::new(&page);
-            while let Some(part) = filling.part() {
-                filling.add(store.list_issues(key, name.run, kind, &part).await?, wanted);
-            }
-            let (issues, next_page_token) = filling.end(&page);
-            let answer = v1::ListSyncRunIssuesResponse {
-                issues: issues
-                    .iter()
-                    .map(|issue| sync_run::issue(&key.tenant, issue))
-                    .collect(),
-                next_page_token,
-            };
-            Ok((answer, issues.len()))
+        let read = async |part: PageRequest| store.list_issues(key, name.run, kind, &part).await;
+        let wanted = |issue: &Issue| several.is_empty() || several.contains(&issue.kind);
+        let show = |issue: &Issue| wanted(issue).then(|| sync_run::issue(&key.tenant, issue));
+        let (issues, next_page_token) = fill(&page, read, show).await?;
+        Ok(v1::ListSyncRunIssuesResponse {
+            issues,
+            next_page_token,
         })
-        .await
     }
 }

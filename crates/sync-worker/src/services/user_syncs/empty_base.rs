@@ -8,7 +8,8 @@ use rollcall_core::user_sync::propose_bases;
 use rollcall_proto::resource_name::{DirectoryName, parse_directory, parse_user_sync};
 use rollcall_proto::v1;
 use rollcall_proto::v1::check_user_sync_request::Target;
-use rollcall_runtime::caller::{Caller, Permission, Scope, authorize};
+use rollcall_runtime::caller::{Caller, authorize};
+use rollcall_service::methods::Method;
 use tokio::time::Instant;
 use tonic::Request;
 
@@ -26,15 +27,14 @@ pub(super) struct EmptyBase {
 
 impl EmptyBase {
     /// `None` if each search has a base DN.
-    fn of<T>(request: &Request<T>, user_sync: Option<&v1::UserSync>) -> Option<Self> {
+    fn of<T: Method>(request: &Request<T>, user_sync: Option<&v1::UserSync>) -> Option<Self> {
         let user_sync = user_sync?;
         let is_empty = |search: &v1::UserSearch| search.base_dn.trim().is_empty();
         if !user_sync.searches.iter().any(is_empty) {
             return None;
         }
-        let scope = Scope::Unresolved;
         Some(Self {
-            caller: authorize(request.extensions(), Permission::SyncsWrite, scope).ok()?,
+            caller: authorize(request.extensions(), T::ROW.permission).ok()?,
             directory: user_sync.directory.clone(),
             user_sync: user_sync.name.clone(),
         })

@@ -29,8 +29,7 @@ use rollcall_service::resource::name_resource;
 impl UserSyncs {
     pub(super) async fn run(&self, call: Result<Call<RunUserSync>, Error>) -> Result<v1::SyncRun, Error> {
         let call = call?;
-        call.caller.may_touch(&call.request.key.tenant)?;
-        let author = call.author("UserSyncService.RunUserSync", self.0.now())?;
+        let author = call.author(self.0.now())?;
         let Call { caller, request, .. } = call;
         let RunUserSync {
             key,
@@ -123,12 +122,7 @@ impl UserSyncs {
         &self,
         call: Result<Call<UserName>, Error>,
     ) -> Result<v1::RefreshUserResponse, Error> {
-        let Call {
-            caller,
-            request: UserName { tenant, user },
-            ..
-        } = call?;
-        caller.may_touch(&tenant)?;
+        let UserName { tenant, user } = call?.request;
         let name = resource_name::user(&tenant, user);
         let refreshed = self.0.engine.refresh(&tenant, user).await;
         let refreshed = refreshed.map_err(|error| match error.reason {
