@@ -63,13 +63,13 @@ walk_through() {
 }" '{name, mode, state}'
   watch_run "$(jq -r .name <<<"$answer")"
   expect '.state == "SYNC_RUN_STATE_SUCCEEDED"'
-  note "Once more: whoever is unchanged costs no write."
+  note "What would another run do? Nobody changed, so it would write nothing."
   call "$worker" UserSyncService/RunUserSync "{
   \"name\": \"$tenant/userSyncs/contractors\",
-  \"mode\": \"SYNC_RUN_MODE_APPLY\"
+  \"mode\": \"SYNC_RUN_MODE_PREVIEW\"
 }" '{name, mode, state}'
   watch_run "$(jq -r .name <<<"$answer")"
-  expect '.state == "SYNC_RUN_STATE_SUCCEEDED" and .counts.applied == null and .counts.unchanged == .counts.entries'
+  expect '.state == "SYNC_RUN_STATE_PLANNED" and .counts.applied == null and .counts.unchanged == .counts.entries'
 
   say "8. The users, now in the product's own store"
   call "$gateway" UserService/ListUsers "{\"parent\": \"$tenant\", \"page_size\": 1000}" \

@@ -95,6 +95,7 @@ impl Rollcall {
         let own = [
             ("scheduler.enabled", "false".to_owned()),
             ("runs.lease_ttl", format!("{}s", LEASE.as_secs())),
+            ("runs.manual_pause", "0s".to_owned()),
         ];
         let process = Process::start(flags(&own).flags, Clock::Manual(clock.clone())).await?;
         let worker_url = process.url();

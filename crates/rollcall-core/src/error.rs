@@ -165,6 +165,8 @@ reasons! {
     TooManyStreams = "TOO_MANY_STREAMS" => ResourceExhausted,
     /// Too many checks for this tenant at a time.
     ChecksRateLimited = "CHECKS_RATE_LIMITED" => ResourceExhausted,
+    /// Too little time since the last run of this user sync that somebody asked for.
+    RunsRateLimited = "RUNS_RATE_LIMITED" => ResourceExhausted,
     /// The directory has all the work that it may be given at a time.
     DirectoryBusy = "DIRECTORY_BUSY" => ResourceExhausted,
     /// The parent has as many resources of this type as it may have.

@@ -35,6 +35,7 @@ pub mod issue;
 pub mod judgement;
 pub mod local_user;
 pub mod mac;
+pub mod mail;
 pub mod mapping;
 pub mod naming;
 pub mod person;

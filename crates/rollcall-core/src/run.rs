@@ -1,6 +1,7 @@
 //! Runs: one execution of a user sync.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -16,6 +17,13 @@ pub use transition::{PlanOutcome, PlanResult};
 
 /// How long a PLANNED or HELD run waits to be applied.
 pub const PLAN_LIFETIME: chrono::TimeDelta = chrono::TimeDelta::hours(72);
+
+/// How long somebody who asked for a run of a user sync has to wait for the next; `None` if they need not. A time ahead is
+/// another clock's.
+pub fn pause_left(last: Option<DateTime<Utc>>, pause: Duration, now: DateTime<Utc>) -> Option<Duration> {
+    let passed = (now - last?).to_std().ok()?;
+    pause.checked_sub(passed).filter(|left| !left.is_zero())
+}
 
 /// Where a run is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -100,7 +108,9 @@ pub enum RunMode {
 pub enum RunTrigger {
     /// The schedule.
     Schedule,
-    /// A call.
+    /// A call for all that is due by its schedule.
+    Due,
+    /// A call for this very run.
     Call,
 }
 
@@ -192,6 +202,8 @@ pub struct Run {
     pub end_time: Option<DateTime<Utc>>,
     /// When a waiting plan expires.
     pub expire_time: Option<DateTime<Utc>>,
+    /// Mails about it that were not sent, because of the tenant's budget or of domains that are not verified.
+    pub mails_withheld: u64,
 }
 
 /// The health of a user sync whose run broke off in the middle of being applied, and will be carried on.

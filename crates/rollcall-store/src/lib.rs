@@ -49,7 +49,7 @@ pub use login::finish::{FinishLogin, FinishOutcome};
 pub use login::soft_lock::{HeldSlot, OwnCount, Reservation, Reserved};
 pub use login::store::LoginStore;
 pub use login::target::{LoginSync, LoginTarget};
-pub use outbox::{ClaimedMail, NewMail};
+pub use outbox::{ClaimedMail, MailPurpose, Mailing, NewMail, Told};
 pub use page::{Cursor, MAX_PAGE, Page, PageRequest};
 pub use purpose::{Purpose, PurposeKeys};
 pub use reviews::SecurityReview;

@@ -3,15 +3,22 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rollcall_core::id::TenantId;
-use sea_orm::{ConnectionTrait, FromQueryResult};
+use rollcall_core::id::{TenantId, UserSyncKey};
+use rollcall_core::issue::Health;
+use rollcall_core::mail::MailsWithheld;
+use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::db::query::{execute, rows};
+use crate::db::engine::Engine;
+use crate::db::query::{execute, rows, scalar};
 use crate::db::timestamp::to_micros;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
-use crate::tables::json::unreadable;
+use crate::tables;
+use crate::tables::json::{JsonColumn, unreadable};
+
+/// Microseconds of a day.
+const DAY: i64 = 86_400_000_000;
 
 /// A mail to send.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -26,6 +33,40 @@ pub struct NewMail {
     pub text: String,
     /// The same as HTML.
     pub html: String,
+}
+
+/// What mails are sent for: each purpose has a budget of its own, so that none can use up another's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MailPurpose {
+    /// What somebody asked to be told.
+    #[default]
+    Report,
+    /// What somebody must see to, and nobody's calls bring about at will.
+    Alarm,
+}
+
+/// Mails of one tenant about one thing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Mailing {
+    /// The mails, one for each address.
+    pub mails: Vec<NewMail>,
+    /// Which budget pays for them.
+    pub purpose: MailPurpose,
+    /// How many mails of this purpose the tenant may send in a day of UTC.
+    pub per_day: u32,
+    /// Addresses that were left out, since the tenant has not verified their domains.
+    pub unverified: u32,
+    /// What is known from them, if they are all sent; `None` if that is nothing new.
+    pub told: Option<Told>,
+}
+
+/// What the readers of a user sync's reports were told last, as fingerprints. `None`: there was nothing wrong.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Told {
+    /// Why a run failed or is held.
+    pub alarm: Option<String>,
+    /// The issues of the last run that came to its end.
+    pub issues: Option<String>,
 }
 
 /// A mail that this worker is to send now.
@@ -50,12 +91,26 @@ struct Row {
 }
 
 impl Store {
-    /// Puts a mail into the outbox.
-    pub async fn enqueue_mail(&self, tenant: &TenantId, mail: &NewMail, now: DateTime<Utc>) -> Result<()> {
+    /// Puts mails into the outbox, as far as their budget reaches. Returns how many were left out.
+    pub async fn enqueue_mails(
+        &self,
+        tenant: &TenantId,
+        mailing: &Mailing,
+        now: DateTime<Utc>,
+    ) -> Result<u32> {
         let tx = self.inner.database.begin().await?;
-        enqueue(&tx, tenant, std::slice::from_ref(mail), now).await?;
+        let withheld = enqueue(&tx, tenant, mailing, now).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(withheld)
+    }
+
+    /// What the readers of a user sync's reports were told last.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn told(&self, key: &UserSyncKey) -> Result<Told> {
+        let user_sync = tables::user_sync::find(&self.inner.database.reader, key).await?;
+        serde_json::from_str(&user_sync.told).map_err(unreadable)
     }
 
     /// Mails that are due, the longest due first, each for one worker. One that is not finished is due again
@@ -98,21 +153,89 @@ impl Store {
     }
 }
 
-/// Puts mails into the outbox, in the transaction of what they tell about.
-pub(crate) async fn enqueue(
+/// Puts the mails about a run into the outbox, in the transaction of what they tell about. What is left out, the run and
+/// the user sync's health say; both are the caller's to save.
+pub(crate) async fn report(
     tx: &impl ConnectionTrait,
-    tenant: &TenantId,
-    mails: &[NewMail],
+    mailing: &Mailing,
+    user_sync: &mut tables::user_sync::Model,
+    run: &mut tables::sync_run::Model,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    let tenant = TenantId::parse(&run.tenant).ok_or(StoreError::corrupt("a stored id is malformed"))?;
+    let withheld = enqueue(tx, &tenant, mailing, now).await?;
+    if let Some(told) = mailing.told.as_ref().filter(|_| withheld == 0) {
+        user_sync.told = serde_json::to_string(told).map_err(unreadable)?;
+    }
+    let missing = MailsWithheld {
+        over_budget: withheld,
+        unverified: mailing.unverified,
+    };
+    run.mails_withheld += i64::from(withheld) + i64::from(mailing.unverified);
+    let health = Health::from_json(&user_sync.health)?;
+    user_sync.health = missing.shown_in(health).to_json()?;
+    Ok(())
+}
+
+/// Puts mails into the outbox, as far as their budget reaches. Returns how many were left out.
+async fn enqueue(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    mailing: &Mailing,
+    now: DateTime<Utc>,
+) -> Result<u32> {
+    if mailing.mails.is_empty() {
+        return Ok(0);
+    }
+    let allowed = charge(tx, tenant, mailing).await?;
     let sql = "INSERT INTO mail_outbox (tenant, message, attempts, next_attempt_time, create_time)
         VALUES ($1, $2, 0, $3, $3)";
-    for mail in mails {
+    for mail in mailing.mails.iter().take(allowed) {
         let message = serde_json::to_string(mail).map_err(unreadable)?;
         let values = vec![tenant.as_str().into(), message.into(), to_micros(now).into()];
         execute(tx, sql, values).await?;
     }
-    Ok(())
+    let withheld = mailing.mails.len() - allowed;
+    if withheld > 0 {
+        tracing::warn!(
+            %tenant,
+            purpose = mailing.purpose.label(),
+            withheld,
+            per_day = mailing.per_day,
+            "mails are not sent: the tenant's budget of the day is used up"
+        );
+    }
+    Ok(u32::try_from(withheld).unwrap_or(u32::MAX))
+}
+
+/// Charges mails to the budget of the day, which is the database's; returns how many it pays for. Locks the budget as the
+/// last row of its transaction.
+async fn charge(tx: &impl ConnectionTrait, tenant: &TenantId, mailing: &Mailing) -> Result<usize> {
+    let sql = format!(
+        "INSERT INTO mail_budgets (tenant, purpose, day, mails) VALUES ($1, $2, {now} / {DAY}, 0)
+        ON CONFLICT (tenant, purpose) DO UPDATE SET
+            mails = CASE WHEN mail_budgets.day = excluded.day THEN mail_budgets.mails ELSE 0 END,
+            day = excluded.day
+        RETURNING mails",
+        now = Engine::of(tx).now()
+    );
+    let key: [Value; 2] = [tenant.as_str().into(), mailing.purpose.label().into()];
+    let used: Option<i64> = scalar(tx, &sql, key.to_vec()).await?;
+    let left = i64::from(mailing.per_day).saturating_sub(used.unwrap_or_default());
+    let allowed = mailing.mails.len().min(usize::try_from(left).unwrap_or_default());
+    let sql = "UPDATE mail_budgets SET mails = mails + $3 WHERE tenant = $1 AND purpose = $2";
+    let [tenant, purpose] = key;
+    execute(tx, sql, vec![tenant, purpose, (allowed as i64).into()]).await?;
+    Ok(allowed)
+}
+
+impl MailPurpose {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Report => "REPORT",
+            Self::Alarm => "ALARM",
+        }
+    }
 }
 
 impl Row {

@@ -18,6 +18,7 @@ mod first;
 mod in_force;
 mod login_requests;
 mod marks;
+mod mail_budgets;
 mod own_counts;
 mod purpose_keys;
 mod soft_locks;
@@ -52,6 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(erasures::Erasures),
             Box::new(tenant_turns::TenantTurns),
             Box::new(marks::Marks),
+            Box::new(mail_budgets::MailBudgets),
         ]
     }
 }

@@ -51,6 +51,9 @@ pub struct Runs {
     /// A replica that is silent for this long has lost its runs to others.
     #[serde(deserialize_with = "duration")]
     pub lease_ttl: Duration,
+    /// Time between two runs of one user sync that somebody asks for.
+    #[serde(deserialize_with = "duration")]
+    pub manual_pause: Duration,
 }
 
 /// Limits of checks.
@@ -104,6 +107,7 @@ impl Settings for WorkerSettings {
         mistakes.range("runs.per_directory", self.runs.per_directory, 1..=100);
         mistakes.range("runs.max_entries", self.runs.max_entries, 100..=100_000_000);
         mistakes.range("runs.lease_ttl", self.runs.lease_ttl, s(2)..=s(600));
+        mistakes.range("runs.manual_pause", self.runs.manual_pause, s(0)..=s(3_600));
         mistakes.range("checks.per_minute", self.checks.per_minute, 1..=1_000);
         mistakes.range("checks.timeout", self.checks.timeout, s(1)..=s(60));
         self.mail.validate(mistakes);
@@ -155,6 +159,7 @@ mod tests {
             ("runs.per_directory", "0"),
             ("runs.max_entries", "99"),
             ("runs.lease_ttl", "1s"),
+            ("runs.manual_pause", "2h"),
             ("checks.per_minute", "0"),
             ("checks.timeout", "2m"),
             ("mail.host", "no host"),
@@ -165,6 +170,8 @@ mod tests {
             ("mail.poll_interval", "0s"),
             ("mail.retry_interval", "0s"),
             ("mail.max_attempts", "0"),
+            ("mail.reports_per_day", "0"),
+            ("mail.alarms_per_day", "0"),
             ("retention.runs", "1h"),
             ("retention.events", "6d"),
             ("retention.audit", "1h"),

@@ -15,7 +15,7 @@ use rollcall_store::{ClaimedMail, Store, StoreError};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-pub use settings::{Mail, Security};
+pub use settings::{Mail, MailLimits, Security};
 pub use smtp::Smtp;
 
 /// Mails that are sent at a time.

@@ -5,6 +5,7 @@
 //! them, and nothing of a directory reaches the subject.
 
 mod content;
+mod news;
 mod notice;
 mod outgoing;
 mod render;

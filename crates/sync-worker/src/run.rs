@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rollcall_core::audit::AskedBy;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{RunId, UserSyncKey, Uuid};
-use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
+use rollcall_core::run::{Run, RunMode, RunState, RunTrigger, pause_left};
 use rollcall_runtime::clock::Clock;
 use rollcall_service::directories::Directories;
 use rollcall_store::{LeaseName, LeaseToken, NewAuditEvent, NewRun, RunHandle, Store};
@@ -83,7 +83,7 @@ impl RunEngine {
     /// Accepts a run, which goes on in the background. Waiting plans of the sync end SUPERSEDED.
     ///
     /// # Errors
-    /// `SYNC_IN_PROGRESS`, `SYNC_DISABLED`, `ENDPOINT_UNCONFIRMED`, `ALREADY_EXISTS` for the id, and what the
+    /// `SYNC_IN_PROGRESS`, `SYNC_DISABLED`, `ENDPOINT_UNCONFIRMED`, `RUNS_RATE_LIMITED`, `ALREADY_EXISTS` for the id, and what the
     /// store says.
     pub async fn start(&self, key: &UserSyncKey, new: NewRun, record: &NewAuditEvent) -> Result<Run, Error> {
         self.expect_ready(key).await?;
@@ -119,6 +119,10 @@ impl RunEngine {
     ) -> Result<Run, Error> {
         let x = &self.x;
         let lease = self.free_lease(key).await?;
+        if let Err(error) = self.expect_pause(key, &new).await {
+            self.give_up(&lease).await;
+            return Err(error);
+        }
         let run = match x.store.create_run(&lease, key, new, record, x.clock.now()).await {
             Ok(run) => run,
             Err(error) => {
@@ -129,6 +133,23 @@ impl RunEngine {
         let (key, id) = (key.clone(), run.id);
         self.carry_out(RunHandle { lease, key, id }, Phase::Pull);
         Ok(run)
+    }
+
+    /// Somebody who asks for run after run burdens the directory and fills mailboxes. Previews are how people work.
+    async fn expect_pause(&self, key: &UserSyncKey, new: &NewRun) -> Result<(), Error> {
+        if new.trigger != RunTrigger::Call || new.mode == RunMode::Preview {
+            return Ok(());
+        }
+        let (pause, now) = (self.x.limits.manual_pause, self.x.clock.now());
+        let last = self.x.store.last_manual_run(key).await?;
+        match pause_left(last, pause, now) {
+            None => Ok(()),
+            Some(left) => {
+                let message = "this user sync was run a moment ago; run it again a little later";
+                let error = Error::new(Reason::RunsRateLimited, message).with("resource", key.to_string());
+                Err(error.retry_after(left))
+            }
+        }
     }
 
     /// Releases a plan that waits: exactly the changes that it shows, once.

@@ -99,7 +99,8 @@ impl Worker {
             concurrent: settings.runs.concurrent,
             per_directory: settings.runs.per_directory,
             max_entries: settings.runs.max_entries,
-            reports: smtp.is_some(),
+            reports: smtp.as_ref().map(|_| settings.mail.limits()),
+            manual_pause: settings.runs.manual_pause,
         };
         let engine = RunEngine::new(store.clone(), directories.clone(), clock.clone(), limits);
         Self {
@@ -124,7 +125,8 @@ impl Worker {
 
     /// What writes mails for the outbox.
     pub(crate) fn reports(&self) -> Reports {
-        Reports::new(self.store.clone(), self.smtp.is_some())
+        let limits = self.smtp.as_ref().map(|_| self.settings.mail.limits());
+        Reports::new(self.store.clone(), limits)
     }
 
     /// What sends the mails of the outbox; `None` while mail is switched off.

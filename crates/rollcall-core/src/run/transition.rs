@@ -159,6 +159,7 @@ mod tests {
             plan_time: None,
             end_time: None,
             expire_time: None,
+            mails_withheld: 0,
         }
     }
 

@@ -105,6 +105,7 @@ fn good_sync() -> ReviewedSync {
         plan_time: None,
         end_time: Some(at("2026-05-31T02:05:00Z")),
         expire_time: None,
+        mails_withheld: 0,
     };
     let user_sync = UserSync {
         tenant: key.tenant,

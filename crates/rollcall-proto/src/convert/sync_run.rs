@@ -62,7 +62,7 @@ wire_enum!(
         Relink
     }
 );
-wire_enum!(SyncRunTrigger, RunTrigger { Schedule, Call });
+wire_enum!(SyncRunTrigger, RunTrigger { Schedule, Due, Call });
 wire_enum!(
     SyncRunState,
     RunState {
@@ -228,6 +228,7 @@ impl From<&Run> for v1::SyncRun {
             plan_time: run.plan_time.map(timestamp),
             end_time: run.end_time.map(timestamp),
             expire_time: run.expire_time.map(timestamp),
+            mails_withheld: count_of(run.mails_withheld),
         }
     }
 }

@@ -56,6 +56,7 @@ fn every_reason_has_its_code() {
             Reason::Cancelled => Code::Cancelled,
             Reason::CallerQuotaExhausted
             | Reason::ChecksRateLimited
+            | Reason::RunsRateLimited
             | Reason::DirectoryBusy
             | Reason::ResourceLimitReached
             | Reason::MetadataTooLarge

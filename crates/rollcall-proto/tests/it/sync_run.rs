@@ -48,6 +48,7 @@ fn run() -> Run {
         plan_time: Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(9)),
         end_time: None,
         expire_time: None,
+        mails_withheld: 0,
     }
 }
 

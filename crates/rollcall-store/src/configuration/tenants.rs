@@ -242,6 +242,7 @@ impl Store {
             "DELETE FROM sync_runs WHERE tenant = $1",
             "DELETE FROM login_throttles WHERE tenant = $1",
             "DELETE FROM create_requests WHERE tenant = $1",
+            "DELETE FROM mail_budgets WHERE tenant = $1",
             "DELETE FROM tenants WHERE id = $1",
         ] {
             execute(&tx, sql, vec![id.as_str().into()]).await?;

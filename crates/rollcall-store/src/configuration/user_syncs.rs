@@ -225,6 +225,7 @@ async fn create(
         next_run_time: next_run_time.map(to_micros),
         claim_end: None,
         health: Health::default().to_json()?,
+        told: "{}".to_owned(),
         deleting_revision: None,
         create_time: to_micros(now),
         update_time: to_micros(now),

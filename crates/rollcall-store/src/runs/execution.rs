@@ -11,7 +11,7 @@ use crate::audit::{self, NewAuditEvent};
 use crate::db::query::{execute, scalar};
 use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
-use crate::outbox::{self, NewMail};
+use crate::outbox::{self, Mailing};
 use crate::runs::handle::RunHandle;
 use crate::runs::in_force;
 use crate::runs::leases::{LeaseToken, require_lease};
@@ -89,7 +89,7 @@ impl Store {
         &self,
         run: &RunHandle,
         plan: PlanResult,
-        mails: &[NewMail],
+        mailing: &Mailing,
         now: DateTime<Utc>,
     ) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
@@ -109,9 +109,9 @@ impl Store {
         }
         if plan.outcome != PlanOutcome::Planned {
             user_sync.hold.clone_from(&model.hold_reasons);
-            tables::update(&tx, user_sync).await?;
         }
-        outbox::enqueue(&tx, &run.key.tenant, mails, now).await?;
+        outbox::report(&tx, mailing, &mut user_sync, &mut model, now).await?;
+        tables::update(&tx, user_sync).await?;
         self.save_run(tx, model).await
     }
 
@@ -120,10 +120,10 @@ impl Store {
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState` if the run is not held after the chunks that were applied;
     /// `RevisionMismatch` if the plan is not wanted any more.
-    pub async fn hold_run(&self, run: &RunHandle, mails: &[NewMail], now: DateTime<Utc>) -> Result<Run> {
+    pub async fn hold_run(&self, run: &RunHandle, mailing: &Mailing, now: DateTime<Utc>) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
         run.require_lease(&tx).await?;
-        tables::user_sync::lock(&tx, &run.key).await?;
+        let mut user_sync = tables::user_sync::lock(&tx, &run.key).await?;
         let mut model = run.lock_in_state(&tx, &[RunState::Applying]).await?;
         if model.hold_at != Some(model.applied_chunks) {
             return Err(StoreError::NotInState);
@@ -133,7 +133,8 @@ impl Store {
         }
         model.advance(|run| run.held(now))?;
         model.hold_at = None;
-        outbox::enqueue(&tx, &run.key.tenant, mails, now).await?;
+        outbox::report(&tx, mailing, &mut user_sync, &mut model, now).await?;
+        tables::update(&tx, user_sync).await?;
         self.save_run(tx, model).await
     }
 
@@ -173,7 +174,7 @@ impl Store {
         &self,
         run: &RunHandle,
         end: RunEnd,
-        mails: &[NewMail],
+        mailing: &Mailing,
         now: DateTime<Utc>,
     ) -> Result<Run> {
         let tx = self.inner.database.begin().await?;
@@ -189,8 +190,8 @@ impl Store {
             user_sync.last_complete_pull_time = Some(to_micros(time));
             user_sync.in_force_revision = Some(model.user_sync_revision);
         }
+        outbox::report(&tx, mailing, &mut user_sync, &mut model, now).await?;
         tables::update(&tx, user_sync).await?;
-        outbox::enqueue(&tx, &run.key.tenant, mails, now).await?;
         self.save_run(tx, model).await
     }
 

@@ -15,9 +15,9 @@ use sea_orm::{ConnectionTrait, Value};
 
 use crate::audit::{self, NewAuditEvent, actor_column};
 use crate::db::query::{execute, row, rows, scalar};
-use crate::db::timestamp::to_micros;
+use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Kind, Result, StoreError};
-use crate::outbox::{self, NewMail};
+use crate::outbox::{self, Mailing};
 use crate::page::{Page, PageRequest};
 use crate::runs::leases::{LeaseToken, is_over, require_lease};
 use crate::store::Store;
@@ -90,6 +90,7 @@ impl Store {
             actor: actor_column(&run.asked_by.actor)?,
             released_by: None,
             cancelled_by: None,
+            mails_withheld: 0,
         };
         tables::insert(&tx, model.clone()).await?;
         let sql = "UPDATE user_syncs SET last_run = $3 WHERE tenant = $1 AND id = $2";
@@ -98,6 +99,16 @@ impl Store {
         audit::insert(&tx, record.into_iter()).await?;
         tx.commit().await?;
         model.into_domain()
+    }
+
+    /// When somebody last asked for a run of this user sync that may change something, whatever became of it.
+    pub async fn last_manual_run(&self, key: &UserSyncKey) -> Result<Option<DateTime<Utc>>> {
+        let sql = "SELECT create_time FROM sync_runs WHERE tenant = $1 AND user_sync = $2
+              AND initiator = 'CALL' AND mode <> 'PREVIEW'
+            ORDER BY create_time DESC LIMIT 1";
+        let values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
+        let last: Option<i64> = scalar(&self.inner.database.reader, sql, values).await?;
+        last.map(from_micros).transpose()
     }
 
     /// One run.
@@ -242,7 +253,7 @@ impl Store {
         key: &UserSyncKey,
         id: RunId,
         health: Option<&Health>,
-        mails: &[NewMail],
+        mailing: &Mailing,
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let tx = self.inner.database.begin().await?;
@@ -252,12 +263,12 @@ impl Store {
             Err(StoreError::NotInState) => return Ok(false),
             advanced => advanced?,
         }
-        tables::update(&tx, model).await?;
         if let Some(health) = health {
             user_sync.health = health.to_json()?;
-            tables::update(&tx, user_sync).await?;
         }
-        outbox::enqueue(&tx, &key.tenant, mails, now).await?;
+        outbox::report(&tx, mailing, &mut user_sync, &mut model, now).await?;
+        tables::update(&tx, user_sync).await?;
+        tables::update(&tx, model).await?;
         tx.commit().await?;
         Ok(true)
     }

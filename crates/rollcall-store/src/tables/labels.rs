@@ -77,7 +77,7 @@ labels! {
         Succeeded = "SUCCEEDED", SucceededWithIssues = "SUCCEEDED_WITH_ISSUES", Failed = "FAILED",
         Cancelled = "CANCELLED", Superseded = "SUPERSEDED", Expired = "EXPIRED",
     }
-    RunTrigger { Schedule = "SCHEDULE", Call = "CALL", }
+    RunTrigger { Schedule = "SCHEDULE", Due = "DUE", Call = "CALL", }
     SearchScope { Base = "BASE", OneLevel = "ONE_LEVEL", Subtree = "SUBTREE", }
     StageKind {
         Parse = "PARSE", EgressPolicy = "EGRESS_POLICY", Dns = "DNS", Tcp = "TCP", Tls = "TLS", Bind = "BIND",

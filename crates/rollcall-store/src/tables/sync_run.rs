@@ -48,6 +48,7 @@ pub(crate) struct Model {
     pub(crate) actor: Option<String>,
     pub(crate) released_by: Option<String>,
     pub(crate) cancelled_by: Option<String>,
+    pub(crate) mails_withheld: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -106,6 +107,7 @@ impl Model {
             plan_time: self.plan_time.map(from_micros).transpose()?,
             end_time: self.end_time.map(from_micros).transpose()?,
             expire_time: self.expire_time.map(from_micros).transpose()?,
+            mails_withheld: u64::try_from(self.mails_withheld).unwrap_or_default(),
         })
     }
 }

@@ -32,6 +32,7 @@ pub(crate) struct Model {
     pub(crate) next_run_time: Option<i64>,
     pub(crate) claim_end: Option<i64>,
     pub(crate) health: String,
+    pub(crate) told: String,
     pub(crate) deleting_revision: Option<i64>,
     pub(crate) create_time: i64,
     pub(crate) update_time: i64,

@@ -11,8 +11,8 @@ use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunState};
 use rollcall_core::throttle::{ThrottlePolicy, ThrottleSubject};
 use rollcall_core::user::{StateReason, UserState};
 use rollcall_store::{
-    CheckSubject, EraseUser, Kind, LeaseToken, LoginStore, NewAuditEvent, NewMail, NewUser, Recorded,
-    Reservation, Store, StoreError,
+    CheckSubject, EraseUser, Kind, LeaseToken, LoginStore, Mailing, NewAuditEvent, NewMail, NewUser,
+    Recorded, Reservation, Store, StoreError,
 };
 
 use chrono::TimeDelta;
@@ -88,7 +88,10 @@ async fn held(store: &Store, lease: &LeaseToken, number: u128, changes: &[Change
         },
         complete: true,
     };
-    store.finish_plan(&run, plan, &[], at(5)).await.unwrap();
+    store
+        .finish_plan(&run, plan, &Mailing::default(), at(5))
+        .await
+        .unwrap();
 }
 
 async fn erase(store: &Store) -> Result<bool, StoreError> {
@@ -151,7 +154,12 @@ async fn a_life(store: &Store, lease: &LeaseToken) {
     ];
     store.append_issues(&run, &issues).await.unwrap();
     store
-        .end_run(&run, ended(RunState::SucceededWithIssues), &[], at(3))
+        .end_run(
+            &run,
+            ended(RunState::SucceededWithIssues),
+            &Mailing::default(),
+            at(3),
+        )
         .await
         .unwrap();
     let user = store.user(&acme(), user_id(1)).await.unwrap();
@@ -205,7 +213,7 @@ async fn a_life(store: &Store, lease: &LeaseToken) {
         ),
         html: format!("<ul>\n<li>EMAIL_INVALID {dn} {CANARY}</li>\n<li>{bob}</li>\n</ul>\n"),
     };
-    store.enqueue_mail(&acme(), &mail, at(6)).await.unwrap();
+    store.enqueue_mails(&acme(), &mailing(mail), at(6)).await.unwrap();
     let report = CheckReport {
         stages: vec![Stage {
             kind: StageKind::FieldMappings,
@@ -333,7 +341,7 @@ async fn nobody_is_erased_twice_and_a_deleted_user_once(engine: Engine) {
     apply(&store, &lease, 1, &[creation_of_ada()]).await;
     let run = handle(&lease, &staff(), run_id(1));
     store
-        .end_run(&run, ended(RunState::Succeeded), &[], at(3))
+        .end_run(&run, ended(RunState::Succeeded), &Mailing::default(), at(3))
         .await
         .unwrap();
     let mut old = ada();
@@ -406,7 +414,7 @@ async fn a_plan_that_waits_does_not_bring_anybody_back(engine: Engine) {
     apply(&store, &lease, 1, &[creation_of_ada(), creation(2, "bob")]).await;
     let run = handle(&lease, &staff(), run_id(1));
     store
-        .end_run(&run, ended(RunState::Succeeded), &[], at(3))
+        .end_run(&run, ended(RunState::Succeeded), &Mailing::default(), at(3))
         .await
         .unwrap();
     let ada = store.user(&acme(), user_id(1)).await.unwrap();
@@ -434,7 +442,7 @@ async fn what_a_run_writes_about_somebody_is_taken_out_when_it_ends(engine: Engi
     apply(&store, &lease, 1, &[creation_of_ada()]).await;
     let run = handle(&lease, &staff(), run_id(1));
     store
-        .end_run(&run, ended(RunState::Succeeded), &[], at(3))
+        .end_run(&run, ended(RunState::Succeeded), &Mailing::default(), at(3))
         .await
         .unwrap();
     let user = store.user(&acme(), user_id(1)).await.unwrap();
@@ -452,7 +460,12 @@ async fn what_a_run_writes_about_somebody_is_taken_out_when_it_ends(engine: Engi
         "the run may still write"
     );
     store
-        .end_run(&run, ended(RunState::SucceededWithIssues), &[], at(401))
+        .end_run(
+            &run,
+            ended(RunState::SucceededWithIssues),
+            &Mailing::default(),
+            at(401),
+        )
         .await
         .unwrap();
     assert!(!places(&engine, CANARY).is_empty());

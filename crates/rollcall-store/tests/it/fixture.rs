@@ -20,11 +20,20 @@ use rollcall_core::user_sync::{
     RoleRule, Search, SearchScope, UserSyncSettings,
 };
 use rollcall_store::{
-    ChunkOutcome, LeaseName, LeaseToken, MAX_PAGE, NewRun, NewSecrets, PageRequest, Recorded, RunEnd,
+    ChunkOutcome, LeaseName, LeaseToken, MAX_PAGE, Mailing, NewMail, NewRun, NewSecrets, PageRequest, Recorded, RunEnd,
     RunHandle, Store,
 };
 
 use crate::engine::Engine;
+
+/// A mail that may be sent.
+pub(crate) fn mailing(mail: NewMail) -> Mailing {
+    Mailing {
+        mails: vec![mail],
+        per_day: 9,
+        ..Mailing::default()
+    }
+}
 
 pub(crate) const TTL: Duration = Duration::from_secs(60);
 
@@ -317,7 +326,7 @@ pub(crate) async fn planned(store: &Store, lease: &LeaseToken, number: u128, chu
         complete: true,
     };
     store
-        .finish_plan(&handle(lease, &key, id), result, &[], at(2))
+        .finish_plan(&handle(lease, &key, id), result, &Mailing::default(), at(2))
         .await
         .unwrap();
     id

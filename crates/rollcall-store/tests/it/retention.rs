@@ -6,7 +6,9 @@ use rollcall_core::audit::AuditKind;
 use rollcall_core::check::CheckReport;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::run::RunState;
-use rollcall_store::{AuditFilter, CheckSubject, NewAuditEvent, NewMail, NewUser, Recorded, StoreError};
+use rollcall_store::{
+    AuditFilter, CheckSubject, Mailing, NewAuditEvent, NewMail, NewUser, Recorded, StoreError,
+};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -45,7 +47,7 @@ async fn an_old_run_goes_with_all_its_issues_and_its_plan(engine: Engine) {
         let end = ended(RunState::Failed);
         let time = at(10 * i64::try_from(number).unwrap());
         store
-            .end_run(&handle(&token, &staff(), id), end, &[], time)
+            .end_run(&handle(&token, &staff(), id), end, &Mailing::default(), time)
             .await
             .unwrap();
     }
@@ -131,7 +133,10 @@ async fn a_mail_that_nobody_sends_goes(engine: Engine) {
         html: "<p>1 user</p>".into(),
     };
     for (id, time) in [("old", 1), ("young", 9)] {
-        store.enqueue_mail(&acme(), &mail(id), at(time)).await.unwrap();
+        store
+            .enqueue_mails(&acme(), &mailing(mail(id)), at(time))
+            .await
+            .unwrap();
     }
     assert_eq!(store.delete_old_mail(at(5), 10).await.unwrap(), 1);
     assert_eq!(store.delete_old_mail(at(5), 10).await.unwrap(), 0);

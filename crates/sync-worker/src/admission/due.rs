@@ -241,7 +241,7 @@ impl Worker {
     /// Starts what was due when the list was made, if it still is.
     async fn start_listed(&self, due: &Due, asked_by: &AskedBy) -> Result<Option<Run>, Error> {
         match self.store.still_due(due, self.now()).await? {
-            Some(sync) => self.start_due(&sync, RunTrigger::Call, asked_by).await,
+            Some(sync) => self.start_due(&sync, RunTrigger::Due, asked_by).await,
             None => Ok(None),
         }
     }

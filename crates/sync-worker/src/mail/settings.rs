@@ -40,6 +40,23 @@ pub struct Mail {
     pub retry_interval: Duration,
     /// Attempts after which a mail is given up.
     pub max_attempts: u32,
+    /// Report mails of a tenant in a day.
+    pub reports_per_day: u32,
+    /// Alarm mails of a tenant in a day.
+    pub alarms_per_day: u32,
+    /// Whether addresses need a domain that is verified for the tenant.
+    pub only_verified_domains: bool,
+}
+
+/// Which mails tenants may send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MailLimits {
+    /// Report mails of a tenant in a day.
+    pub reports_per_day: u32,
+    /// Alarm mails of a tenant in a day.
+    pub alarms_per_day: u32,
+    /// Whether addresses need a domain that is verified for the tenant.
+    pub only_verified_domains: bool,
 }
 
 /// When TLS begins. There is no sending without it.
@@ -53,6 +70,14 @@ pub enum Security {
 }
 
 impl Mail {
+    pub(crate) fn limits(&self) -> MailLimits {
+        MailLimits {
+            reports_per_day: self.reports_per_day,
+            alarms_per_day: self.alarms_per_day,
+            only_verified_domains: self.only_verified_domains,
+        }
+    }
+
     /// Reports values out of range and contradictions.
     pub(crate) fn validate(&self, mistakes: &mut Mistakes) {
         let s = Duration::from_secs;
@@ -84,5 +109,7 @@ impl Mail {
         mistakes.range("mail.poll_interval", self.poll_interval, s(1)..=s(600));
         mistakes.range("mail.retry_interval", self.retry_interval, s(1)..=s(3_600));
         mistakes.range("mail.max_attempts", self.max_attempts, 1..=1_000);
+        mistakes.range("mail.reports_per_day", self.reports_per_day, 1..=1_000_000);
+        mistakes.range("mail.alarms_per_day", self.alarms_per_day, 1..=1_000_000);
     }
 }

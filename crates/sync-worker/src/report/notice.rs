@@ -7,7 +7,7 @@ use rollcall_core::directory::Directory;
 use rollcall_core::error::Error;
 use rollcall_core::user_sync::UserSync;
 use rollcall_proto::resource_name;
-use rollcall_store::NewMail;
+use rollcall_store::{MailPurpose, NewMail};
 
 use super::content::{Content, Item, MAX_NAME, MAX_TEXT, Section, clean};
 use super::outgoing::Reports;
@@ -100,22 +100,22 @@ impl Reports {
         confirmation: Confirmation,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
-        if !self.enabled {
+        let Some(limits) = self.limits else {
             return Ok(());
-        }
+        };
         let (tenant, id) = (&directory.tenant, &directory.id);
         let user_syncs = self.store.user_syncs_of_directory(tenant, id).await?;
         let notice = compose(directory, confirmation, caller, now);
-        for address in recipients(&user_syncs) {
-            let mail = NewMail {
-                id: format!("{tenant}.{id}.endpoint-{}", directory.revision),
-                to: vec![address.clone()],
-                subject: notice.subject.clone(),
-                text: notice.text.clone(),
-                html: notice.html.clone(),
-            };
-            self.store.enqueue_mail(tenant, &mail, now).await?;
-        }
+        let mail = |address: &String| NewMail {
+            id: format!("{tenant}.{id}.endpoint-{}", directory.revision),
+            to: vec![address.clone()],
+            subject: notice.subject.clone(),
+            text: notice.text.clone(),
+            html: notice.html.clone(),
+        };
+        let mails = recipients(&user_syncs).into_iter().map(mail).collect();
+        let mailing = self.addressed(tenant, MailPurpose::Alarm, limits, mails).await?;
+        self.store.enqueue_mails(tenant, &mailing, now).await?;
         Ok(())
     }
 }

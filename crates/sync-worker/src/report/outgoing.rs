@@ -1,61 +1,80 @@
 //! From a run to the mails that tell about it.
 
-use rollcall_core::run::Run;
+use std::collections::HashSet;
+
+use rollcall_core::id::TenantId;
+use rollcall_core::identifier::email_domain;
+use rollcall_core::issue::Issue;
+use rollcall_core::run::{Run, RunState, RunTrigger};
 use rollcall_core::user_sync::{ReportWhen, UserSync};
-use rollcall_store::{NewMail, PageRequest, Store, StoreError};
+use rollcall_store::{MailPurpose, Mailing, NewMail, PageRequest, Store, StoreError};
 
 use super::content::About;
+use super::news::{Issues, is_news, known_after};
 use super::{compose, is_wanted};
+use crate::mail::MailLimits;
 
 /// Issues that a report shows.
-const SHOWN_ISSUES: u32 = 20;
+const SHOWN_ISSUES: usize = 20;
+/// Issues read from the store at a time.
+const ISSUES_AT_ONCE: u32 = 1_000;
 
 /// Writes reports for the outbox. They go there in the transaction that ends or holds the run, so each is
 /// written exactly once; from there they are sent at least once.
 pub(crate) struct Reports {
     pub(super) store: Store,
-    pub(super) enabled: bool,
+    /// `None` while no mails are sent.
+    pub(super) limits: Option<MailLimits>,
 }
 
 impl Reports {
-    /// Nobody gets a report unless mails are sent: `enabled`.
-    pub(crate) fn new(store: Store, enabled: bool) -> Self {
-        Self { store, enabled }
+    /// Nobody gets a report unless mails are sent: `limits`.
+    pub(crate) fn new(store: Store, limits: Option<MailLimits>) -> Self {
+        Self { store, limits }
     }
 
     /// The mails about a run, which is given as it is about to be stored; one for each recipient, so that an address that is
     /// refused keeps nobody else from reading. None without a run. A report that cannot be written is no reason to fail
     /// the run.
-    pub(crate) async fn about(&self, sync: &UserSync, run: Option<Run>) -> Vec<NewMail> {
+    pub(crate) async fn about(&self, sync: &UserSync, run: Option<Run>) -> Mailing {
         let Some(run) = run.filter(|_| sync.settings.report.when != ReportWhen::Never) else {
-            return Vec::new();
+            return Mailing::default();
         };
         match self.write(sync, &run).await {
-            Ok(mails) => mails,
+            Ok(mailing) => mailing,
             Err(error) => {
                 tracing::warn!(run.id = %run.id, %error, "no report could be written");
-                Vec::new()
+                Mailing::default()
             }
         }
     }
 
-    async fn write(&self, sync: &UserSync, run: &Run) -> Result<Vec<NewMail>, StoreError> {
+    async fn write(&self, sync: &UserSync, run: &Run) -> Result<Mailing, StoreError> {
         let (store, settings) = (&self.store, &sync.settings);
         let (key, id) = (&run.user_sync, run.id);
-        if !is_wanted(settings.report.when, run) {
-            return Ok(Vec::new());
-        }
-        if !self.enabled {
+        let wanted = &settings.report;
+        let Some(limits) = self.limits else {
             tracing::debug!(run.id = %id, "no report: mail is switched off");
-            return Ok(Vec::new());
+            return Ok(Mailing::default());
+        };
+        let told = store.told(key).await?;
+        let (issues, shown) = self.issues(run).await?;
+        let known = known_after(run, &issues, &wanted.addresses, &told);
+        // What is right again is not told, but known from then on.
+        if !is_wanted(wanted.when, run) {
+            return Ok(Mailing {
+                told: known.filter(|_| run.state == RunState::Succeeded),
+                ..Mailing::default()
+            });
+        }
+        if !is_news(wanted.when, &told, known.as_ref()) {
+            tracing::info!(run.id = %id, "no report: nothing is new since the last one");
+            return Ok(Mailing::default());
         }
         let directory = store.directory(&key.tenant, &settings.directory).await?;
-        let issues = store
-            .list_issues(key, id, None, &PageRequest::first(SHOWN_ISSUES))
-            .await?;
         let report = compose(&About {
             run,
-            issues: &issues.items,
+            issues: &shown,
             user_sync: &settings.display_name,
             directory: &directory.settings.display_name,
             time_zone: settings.time_zone.parse().unwrap_or_default(),
@@ -67,6 +86,80 @@ impl Reports {
             text: report.text.clone(),
             html: report.html.clone(),
         };
-        Ok(settings.report.addresses.iter().map(mail).collect())
+        let mails = wanted.addresses.iter().map(mail).collect();
+        let mailing = self.addressed(&key.tenant, purpose(run), limits, mails).await?;
+        Ok(Mailing {
+            told: known,
+            ..mailing
+        })
+    }
+
+    /// These mails, without those to domains that they may not go to.
+    pub(super) async fn addressed(
+        &self,
+        tenant: &TenantId,
+        purpose: MailPurpose,
+        limits: MailLimits,
+        mut mails: Vec<NewMail>,
+    ) -> Result<Mailing, StoreError> {
+        let wanted = mails.len();
+        if limits.only_verified_domains {
+            let verified: HashSet<String> = self
+                .store
+                .tenant(tenant)
+                .await?
+                .settings
+                .verified_domains
+                .into_iter()
+                .collect();
+            let is_verified =
+                |address: &String| email_domain(address).is_some_and(|domain| verified.contains(&domain));
+            mails.retain(|mail| mail.to.iter().all(&is_verified));
+        }
+        let unverified = u32::try_from(wanted - mails.len()).unwrap_or(u32::MAX);
+        if unverified > 0 {
+            tracing::warn!(%tenant, unverified, "mails are not sent: the domains of their addresses are not verified for the tenant");
+        }
+        Ok(Mailing {
+            mails,
+            purpose,
+            per_day: match purpose {
+                MailPurpose::Report => limits.reports_per_day,
+                MailPurpose::Alarm => limits.alarms_per_day,
+            },
+            unverified,
+            told: None,
+        })
+    }
+
+    /// All issues of a run, and the first of them.
+    async fn issues(&self, run: &Run) -> Result<(Issues, Vec<Issue>), StoreError> {
+        let (mut all, mut shown) = (Issues::default(), Vec::new());
+        let mut page = PageRequest::first(ISSUES_AT_ONCE);
+        loop {
+            let found = self
+                .store
+                .list_issues(&run.user_sync, run.id, None, &page)
+                .await?;
+            for issue in found.items {
+                all.add(&issue);
+                if shown.len() < SHOWN_ISSUES {
+                    shown.push(issue);
+                }
+            }
+            match found.next {
+                Some(next) => page.after = Some(next),
+                None => return Ok((all, shown)),
+            }
+        }
+    }
+}
+
+/// What somebody's calls bring about must not use up what alarms need.
+fn purpose(run: &Run) -> MailPurpose {
+    let is_alarm = matches!(run.state, RunState::Held | RunState::Failed | RunState::Expired);
+    match is_alarm && run.trigger != RunTrigger::Call {
+        true => MailPurpose::Alarm,
+        false => MailPurpose::Report,
     }
 }

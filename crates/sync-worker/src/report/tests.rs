@@ -35,6 +35,7 @@ fn run(state: RunState) -> Run {
         plan_time: Some(time("2026-07-01T00:31:00Z")),
         end_time: Some(time("2026-07-01T00:32:00Z")),
         expire_time: None,
+        mails_withheld: 0,
     }
 }
 

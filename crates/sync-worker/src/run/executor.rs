@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::permits::WorkerPermits;
 use super::stop::Stop;
+use crate::mail::MailLimits;
 use crate::report::Reports;
 
 /// How often a pull says how far it is, and asks whether it shall go on: a transaction each time.
@@ -35,8 +36,10 @@ pub struct RunLimits {
     pub per_directory: u32,
     /// Entries that the searches of one user sync may bring; a run that meets more is incomplete.
     pub max_entries: u32,
-    /// Whether reports are written; false where nobody sends them.
-    pub reports: bool,
+    /// Which reports may be sent; `None` where nobody sends them, and so none are written.
+    pub reports: Option<MailLimits>,
+    /// Time between two runs of a user sync that somebody asks for.
+    pub manual_pause: Duration,
 }
 
 impl Default for RunLimits {
@@ -48,7 +51,8 @@ impl Default for RunLimits {
             concurrent: 4,
             per_directory: 2,
             max_entries: 2_000_000,
-            reports: false,
+            reports: None,
+            manual_pause: Duration::ZERO,
         }
     }
 }

@@ -13,7 +13,7 @@ use rollcall_core::run::{PlanOutcome, PlanResult, Run, RunMode, RunState};
 use rollcall_core::user_sync::UserSync;
 use rollcall_service::pull::Pull;
 use rollcall_service::roles::{self, Roles};
-use rollcall_store::RunHandle;
+use rollcall_store::{Mailing, RunHandle};
 use tokio::time::Instant;
 
 use super::admission::{MayPull, admit_to_apply, admit_to_pull};
@@ -244,12 +244,12 @@ async fn keep(x: &Executor, job: &RunHandle, sync: &UserSync, result: PlanResult
         return Err(Stop::Superseded);
     }
     let now = x.clock.now();
-    let mails = match &result.outcome {
+    let mailing = match &result.outcome {
         PlanOutcome::Held(_) => {
             let run = x.store.run(&job.key, job.id).await?;
             ending::announce_hold(x, job, sync, run.with_plan(&result, now)).await?
         }
-        PlanOutcome::Planned | PlanOutcome::Apply | PlanOutcome::HeldAfter(..) => Vec::new(),
+        PlanOutcome::Planned | PlanOutcome::Apply | PlanOutcome::HeldAfter(..) => Mailing::default(),
     };
-    Ok(x.store.finish_plan(job, result, &mails, now).await?)
+    Ok(x.store.finish_plan(job, result, &mailing, now).await?)
 }

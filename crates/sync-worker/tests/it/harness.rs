@@ -242,6 +242,7 @@ fn configure(url: &str, ports: &[u16], settings: &[(&str, &str)]) -> Loaded<Work
         ("scheduler.interval", "1s"),
         ("scheduler.spread", "0s"),
         ("checks.per_minute", "1000"),
+        ("runs.manual_pause", "0s"),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .to_vec();

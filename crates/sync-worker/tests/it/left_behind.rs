@@ -9,7 +9,7 @@ use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunTrigger};
 use rollcall_proto::v1::{self, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::{Clock, ManualClock};
-use rollcall_store::{LeaseName, LeaseToken, NewRun, RunHandle, Store};
+use rollcall_store::{LeaseName, LeaseToken, Mailing, NewRun, RunHandle, Store};
 use rollcall_testkit::wait_for;
 
 use crate::company::{Company, STAFF, create_sync, staff};
@@ -58,7 +58,10 @@ async fn planned(store: &Store, now: DateTime<Utc>) -> (LeaseToken, RunId) {
         counts: RunCounts::default(),
         complete: true,
     };
-    store.finish_plan(&run, plan, &[], now).await.unwrap();
+    store
+        .finish_plan(&run, plan, &Mailing::default(), now)
+        .await
+        .unwrap();
     (run.lease, id)
 }
 

@@ -26,6 +26,7 @@ mod identity;
 mod issues;
 mod judgement;
 mod left_behind;
+mod mail_budgets;
 mod moves;
 mod names;
 mod odd_names;

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
 use rollcall_proto::v1::{self, ReportWhen, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::{Clock, ManualClock};
-use rollcall_store::{Keyring, NewMail, Store, StoreOptions};
+use rollcall_store::{Keyring, Mailing, NewMail, Store, StoreOptions};
 use rollcall_testkit::{ReceivedMail, SmtpSink, TestCa, wait_for};
 
 use crate::company::{Company, DIRECTORY, STAFF, TENANT, create_sync, staff};
@@ -16,10 +16,10 @@ use crate::harness::{ADMIN, TestWorker, ok};
 use crate::runs::{rest, run_to_rest};
 
 const LIMIT: Duration = Duration::from_secs(30);
-const ADMIN_ADDRESS: &str = "admin@example.org";
+pub(crate) const ADMIN_ADDRESS: &str = "admin@example.org";
 
 /// What makes a worker send to this server.
-fn settings(sink: &SmtpSink, ca: &TestCa, security: &str) -> Vec<(String, String)> {
+pub(crate) fn settings(sink: &SmtpSink, ca: &TestCa, security: &str) -> Vec<(String, String)> {
     let settings = [
         ("mail.enabled", "true".to_owned()),
         ("mail.host", "localhost".to_owned()),
@@ -44,7 +44,7 @@ async fn start(company: &Company, sink: &SmtpSink, security: &str) -> TestWorker
     TestWorker::start_with(&company.ports(), &settings, Clock::System).await
 }
 
-fn reported(sync: v1::UserSync, when: ReportWhen, addresses: &[&str]) -> v1::UserSync {
+pub(crate) fn reported(sync: v1::UserSync, when: ReportWhen, addresses: &[&str]) -> v1::UserSync {
     let addresses = addresses.iter().map(ToString::to_string).collect();
     v1::UserSync {
         report: Some(v1::ReportSettings {
@@ -55,7 +55,7 @@ fn reported(sync: v1::UserSync, when: ReportWhen, addresses: &[&str]) -> v1::Use
     }
 }
 
-async fn mails(sink: &SmtpSink, count: usize) -> Vec<ReceivedMail> {
+pub(crate) async fn mails(sink: &SmtpSink, count: usize) -> Vec<ReceivedMail> {
     wait_for("the mails arrive", LIMIT, async || {
         sink.mails().unwrap().len() >= count
     })
@@ -65,7 +65,7 @@ async fn mails(sink: &SmtpSink, count: usize) -> Vec<ReceivedMail> {
 }
 
 /// Waits until the outbox is empty, however late its mails are due. Those that the server refuses are tried again.
-async fn all_gone(worker: &TestWorker) {
+pub(crate) async fn all_gone(worker: &TestWorker) {
     let store = worker.store().await;
     let late: DateTime<Utc> = "2100-01-01T00:00:00Z".parse().unwrap();
     let empty = async || {
@@ -434,8 +434,13 @@ async fn the_log_shows_neither_password_nor_address_nor_text() {
             text: "canary text".into(),
             html: "<p>canary html</p>".into(),
         };
+        let mailing = Mailing {
+            mails: vec![mail],
+            per_day: 9,
+            ..Mailing::default()
+        };
         store
-            .enqueue_mail(&TenantId::parse("acme").unwrap(), &mail, Utc::now())
+            .enqueue_mails(&TenantId::parse("acme").unwrap(), &mailing, Utc::now())
             .await
             .unwrap();
     }

@@ -182,7 +182,7 @@ async fn due_user_syncs_run_on_call_and_only_once() {
         (messages[0].user_sync.as_str(), run.state()),
         (STAFF, SyncRunState::Succeeded)
     );
-    assert_eq!(run.trigger(), SyncRunTrigger::Call);
+    assert_eq!(run.trigger(), SyncRunTrigger::Due);
     assert!(first.1.is_ok() && second.1.is_ok());
     assert_eq!(
         next_run_seconds(&mut clients).await,

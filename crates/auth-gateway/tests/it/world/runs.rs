@@ -20,7 +20,7 @@ use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunState, 
 use rollcall_core::user::{Origin, StateReason, User, UserState};
 use rollcall_core::user_sync::Search;
 use rollcall_ldap::{DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits};
-use rollcall_store::{LeaseName, NewRun, RunEnd, RunHandle};
+use rollcall_store::{LeaseName, Mailing, NewRun, RunEnd, RunHandle};
 
 use super::{World, now};
 
@@ -81,7 +81,10 @@ impl<S> World<S> {
             counts: RunCounts::default(),
             complete: true,
         };
-        store.finish_plan(&handle, plan, &[], now).await.unwrap();
+        store
+            .finish_plan(&handle, plan, &Mailing::default(), now)
+            .await
+            .unwrap();
         let outcome = store.apply_chunk(&handle, 0, &changes, now).await.unwrap();
         assert_eq!(outcome.issues, []);
         let end = RunEnd {
@@ -94,7 +97,10 @@ impl<S> World<S> {
             applied_scope_revision: None,
             complete_pull_time: Some(pulled),
         };
-        store.end_run(&handle, end, &[], now).await.unwrap();
+        store
+            .end_run(&handle, end, &Mailing::default(), now)
+            .await
+            .unwrap();
         store.release_lease(&handle.lease).await.unwrap();
     }
 

@@ -8,12 +8,13 @@ use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectoryObservations, PasswordStrength};
 use rollcall_core::event::EventType;
 use rollcall_core::feed::Mark;
+use rollcall_core::id::TenantId;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunState};
 use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
-    AuditFilter, CheckSubject, Cursor, DirectoryUpdate, Kind, LoginStore, NewAuditEvent, NewMail, NewSecrets,
-    NewUser, PageRequest, Recorded, StoreError,
+    AuditFilter, CheckSubject, Cursor, DirectoryUpdate, Kind, LoginStore, MailPurpose, Mailing,
+    NewAuditEvent, NewMail, NewSecrets, NewUser, PageRequest, Recorded, Store, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -32,6 +33,7 @@ on_both! {
     lists_go_on_where_they_ended,
     the_last_check_and_reviews_are_kept,
     mail_is_claimed_once_and_again_when_it_failed,
+    budgets_of_mails_are_shared_and_begin_anew_each_day,
 }
 
 async fn tenants_are_kept_and_revised(engine: Engine) {
@@ -463,7 +465,12 @@ async fn a_changed_configuration_supersedes_waiting_plans(engine: Engine) {
             complete: true,
         };
         let run = store
-            .finish_plan(&handle(&token, &staff(), run_id(number)), result, &[], at(2))
+            .finish_plan(
+                &handle(&token, &staff(), run_id(number)),
+                result,
+                &Mailing::default(),
+                at(2),
+            )
             .await
             .unwrap();
         assert!(run.state.is_waiting() && run.expire_time == Some(at(2 + 72 * 3600)));
@@ -629,7 +636,7 @@ async fn mail_is_claimed_once_and_again_when_it_failed(engine: Engine) {
             text: "text".into(),
             html: "<p>text</p>".into(),
         };
-        store.enqueue_mail(&acme(), &mail, at(0)).await.unwrap();
+        store.enqueue_mails(&acme(), &mailing(mail), at(0)).await.unwrap();
     }
     let retry = std::time::Duration::from_secs(60);
     let (first, second) = tokio::join!(
@@ -652,4 +659,49 @@ async fn mail_is_claimed_once_and_again_when_it_failed(engine: Engine) {
         "it was postponed beyond its claim"
     );
     assert_eq!(store.claim_mail(5, retry, at(500)).await.unwrap().len(), 1);
+}
+
+async fn budgets_of_mails_are_shared_and_begin_anew_each_day(engine: Engine) {
+    let stores = [engine.store().await, engine.store().await];
+    set_up(&stores[0]).await;
+    let three = |purpose| Mailing {
+        mails: vec![a_mail(); 3],
+        purpose,
+        per_day: 20,
+        ..Mailing::default()
+    };
+    let enqueue = async |store: &Store, tenant: &TenantId, purpose| {
+        store.enqueue_mails(tenant, &three(purpose), at(0)).await.unwrap()
+    };
+    let tasks: Vec<_> = (0..10)
+        .map(|number| {
+            let (store, mailing) = (stores[number % 2].clone(), three(MailPurpose::Report));
+            tokio::spawn(async move { store.enqueue_mails(&acme(), &mailing, at(0)).await.unwrap() })
+        })
+        .collect();
+    let mut withheld = 0;
+    for task in tasks {
+        withheld += task.await.unwrap();
+    }
+    assert_eq!(withheld, 10, "of thirty, twenty are sent");
+    assert_eq!(enqueue(&stores[0], &acme(), MailPurpose::Alarm).await, 0);
+    assert_eq!(
+        enqueue(&stores[0], &tenant_id("other"), MailPurpose::Report).await,
+        0
+    );
+    assert_eq!(enqueue(&stores[1], &acme(), MailPurpose::Report).await, 3);
+    engine.sql("UPDATE mail_budgets SET day = day - 1").await;
+    assert_eq!(enqueue(&stores[1], &acme(), MailPurpose::Report).await, 0);
+    let due = stores[0].claim_mail(100, std::time::Duration::from_secs(60), at(1));
+    assert_eq!(due.await.unwrap().len(), 20 + 3 + 3 + 3);
+}
+
+fn a_mail() -> NewMail {
+    NewMail {
+        id: "report".into(),
+        to: vec!["admin@example.com".into()],
+        subject: "Report".into(),
+        text: "text".into(),
+        html: "<p>text</p>".into(),
+    }
 }

@@ -8,7 +8,7 @@ use rollcall_core::id::UserSyncKey;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::run::RunState;
 use rollcall_core::user::{StateReason, UserDisposition, UserState};
-use rollcall_store::{Kind, LeaseName, LeaseToken, LoginStore, Recorded, Store, StoreError};
+use rollcall_store::{Kind, LeaseName, LeaseToken, LoginStore, Mailing, Recorded, Store, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -132,7 +132,7 @@ async fn a_deleted_sync_leaves_nothing_of_its_runs(engine: Engine) {
     }
     let (end, time) = (ended(RunState::Failed), at(2));
     store
-        .end_run(&handle(&token, &key, id), end, &[], time)
+        .end_run(&handle(&token, &key, id), end, &Mailing::default(), time)
         .await
         .unwrap();
     store
@@ -192,7 +192,7 @@ async fn a_deletion_that_died_at_any_step_is_taken_over_at_once(engine: Engine) 
             .await
             .unwrap();
         store
-            .end_run(&held, ended(RunState::Failed), &[], at(2))
+            .end_run(&held, ended(RunState::Failed), &Mailing::default(), at(2))
             .await
             .unwrap();
         assert_eq!(lease_for_deletion(&store, &key).await, None, "a run has it");

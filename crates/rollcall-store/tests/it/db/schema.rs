@@ -72,6 +72,9 @@ async fn what_was_stored_before_a_migration_can_be_used_after_it(engine: Engine)
         "DROP TABLE login_refusals",
         "DROP TABLE login_requests",
         "DROP TABLE create_requests",
+        "DROP TABLE mail_budgets",
+        "ALTER TABLE user_syncs DROP COLUMN told",
+        "ALTER TABLE sync_runs DROP COLUMN mails_withheld",
         "ALTER TABLE audit_events DROP COLUMN credential",
         "ALTER TABLE login_throttles DROP COLUMN last_time",
         "ALTER TABLE login_throttles DROP COLUMN proven_time",
@@ -85,7 +88,7 @@ async fn what_was_stored_before_a_migration_can_be_used_after_it(engine: Engine)
         "DELETE FROM seaql_migrations WHERE version IN (
             'm0002_soft_locks', 'm0003_deletions', 'm0004_throttles', 'm0005_login_requests',
             'm0006_in_force', 'm0007_own_counts', 'm0008_create_requests',
-            'm0009_credentials')",
+            'm0009_credentials', 'm0012_mail_budgets')",
         "UPDATE directories SET settings = replace(settings, '\"soft_lock\"', '\"unknown\"')",
         "INSERT INTO login_throttles (tenant, subject, window_start, failures, reserved)
             VALUES ('acme', 'user/00000000-0000-0000-0000-000000000001', 1700000010000000, 2, 0)",

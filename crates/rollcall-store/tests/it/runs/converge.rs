@@ -16,7 +16,7 @@ use rollcall_core::role::RoleFinding;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunState};
 use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::{MissingUsers, UserSyncSettings};
-use rollcall_store::{NewRun, Store, UserFilter};
+use rollcall_store::{Mailing, NewRun, Store, UserFilter};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -205,7 +205,7 @@ impl<'a> World<'a> {
             complete: true,
         };
         store
-            .finish_plan(&handle(&lease, key, id), result, &[], at(2))
+            .finish_plan(&handle(&lease, key, id), result, &Mailing::default(), at(2))
             .await
             .unwrap();
         let mut applied = 0;
@@ -218,7 +218,12 @@ impl<'a> World<'a> {
             applied += outcome.applied;
         }
         store
-            .end_run(&handle(&lease, key, id), ended(RunState::Succeeded), &[], at(4))
+            .end_run(
+                &handle(&lease, key, id),
+                ended(RunState::Succeeded),
+                &Mailing::default(),
+                at(4),
+            )
             .await
             .unwrap();
         store.release_lease(&lease).await.unwrap();

@@ -5,7 +5,7 @@ use rollcall_core::issue::IssueKind;
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunState};
 use rollcall_core::user::{StateReason, User, UserState};
-use rollcall_store::{LeaseToken, NewAuditEvent, RunEnd, Store, StoreError};
+use rollcall_store::{LeaseToken, Mailing, NewAuditEvent, RunEnd, Store, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -54,7 +54,12 @@ async fn complete(store: &Store, token: &LeaseToken, number: u128) {
         ..ended(RunState::Succeeded)
     };
     store
-        .end_run(&handle(token, &staff(), run_id(number)), end, &[], at(3))
+        .end_run(
+            &handle(token, &staff(), run_id(number)),
+            end,
+            &Mailing::default(),
+            at(3),
+        )
         .await
         .unwrap();
 }
@@ -156,7 +161,7 @@ async fn plan(
         complete: true,
     };
     store
-        .finish_plan(&handle(token, &key, id), result, &[], at(2))
+        .finish_plan(&handle(token, &key, id), result, &Mailing::default(), at(2))
         .await
         .unwrap();
 }
@@ -201,7 +206,9 @@ async fn a_held_plan_lets_its_leavers_go_once_and_waits_with_the_rest(engine: En
         (extent.chunks, extent.applied_chunks, extent.hold_at),
         (2, 0, Some(1))
     );
-    let early = store.hold_run(&handle(&token, &key, id), &[], at(3)).await;
+    let early = store
+        .hold_run(&handle(&token, &key, id), &Mailing::default(), at(3))
+        .await;
     assert!(matches!(early, Err(StoreError::NotInState)), "{early:?}");
 
     assert_eq!(apply_next(&store, &token, 2, 0).await, []);
@@ -213,7 +220,7 @@ async fn a_held_plan_lets_its_leavers_go_once_and_waits_with_the_rest(engine: En
     assert_eq!(gone.revision, ada.revision + 1);
     assert_eq!(recent(&store, 0).await.of(&Watched::Removal), 1);
     let run = store
-        .hold_run(&handle(&token, &key, id), &[], at(4))
+        .hold_run(&handle(&token, &key, id), &Mailing::default(), at(4))
         .await
         .unwrap();
     assert_eq!((run.state, run.hold_reasons), (RunState::Held, vec![reason()]));
@@ -253,7 +260,12 @@ async fn a_hold_stays_until_a_plan_is_applied(engine: Engine) {
         .unwrap();
     let failed = ended(RunState::Failed);
     store
-        .end_run(&handle(&token, &staff(), run_id(2)), failed, &[], at(3))
+        .end_run(
+            &handle(&token, &staff(), run_id(2)),
+            failed,
+            &Mailing::default(),
+            at(3),
+        )
         .await
         .unwrap();
     plan(&store, &token, 3, &[], |_| false, PlanOutcome::Planned).await;

@@ -1,7 +1,7 @@
 //! The configuration in force: that of the last Complete run that was applied.
 
 use rollcall_core::run::RunState;
-use rollcall_store::{LoginStore, Recorded, RunEnd, Store};
+use rollcall_store::{LoginStore, Mailing, Recorded, RunEnd, Store};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -73,7 +73,7 @@ async fn a_configuration_is_in_force_once_a_complete_run_with_it_was_applied(eng
         .end_run(
             &handle(&token, &staff(), id),
             end(RunState::Succeeded, true),
-            &[],
+            &Mailing::default(),
             at(6),
         )
         .await
@@ -85,7 +85,7 @@ async fn a_configuration_is_in_force_once_a_complete_run_with_it_was_applied(eng
         .end_run(
             &handle(&token, &staff(), id),
             end(RunState::Succeeded, false),
-            &[],
+            &Mailing::default(),
             at(6),
         )
         .await
@@ -100,7 +100,7 @@ async fn a_configuration_is_in_force_once_a_complete_run_with_it_was_applied(eng
         .end_run(
             &handle(&token, &staff(), id),
             end(RunState::Succeeded, true),
-            &[],
+            &Mailing::default(),
             at(6),
         )
         .await
@@ -118,7 +118,7 @@ async fn runs_share_a_copy_of_their_settings_and_it_goes_with_them(engine: Engin
             .end_run(
                 &handle(&token, &staff(), id),
                 ended(RunState::Succeeded),
-                &[],
+                &Mailing::default(),
                 at(3),
             )
             .await
@@ -130,7 +130,7 @@ async fn runs_share_a_copy_of_their_settings_and_it_goes_with_them(engine: Engin
         .end_run(
             &handle(&token, &staff(), id),
             ended(RunState::Succeeded),
-            &[],
+            &Mailing::default(),
             at(4),
         )
         .await

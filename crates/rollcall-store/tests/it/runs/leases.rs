@@ -5,7 +5,7 @@ use std::time::Duration;
 use rollcall_core::issue::{Health, Issue, IssueKind};
 use rollcall_core::run::{RunCounts, RunState};
 use rollcall_core::user::UserDisposition;
-use rollcall_store::{LeaseName, LeaseToken, NewAuditEvent, Recorded, Store, StoreError};
+use rollcall_store::{LeaseName, LeaseToken, Mailing, NewAuditEvent, Recorded, Store, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -124,7 +124,7 @@ async fn all_writes(
         (
             "plan",
             store
-                .finish_plan(&handle(lease, &key, id), result, &[], at(9))
+                .finish_plan(&handle(lease, &key, id), result, &Mailing::default(), at(9))
                 .await
                 .map(drop),
         ),
@@ -146,7 +146,7 @@ async fn all_writes(
         (
             "end",
             store
-                .end_run(&handle(lease, &key, id), end, &[], at(9))
+                .end_run(&handle(lease, &key, id), end, &Mailing::default(), at(9))
                 .await
                 .map(drop),
         ),

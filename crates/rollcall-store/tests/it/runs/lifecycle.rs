@@ -5,8 +5,8 @@ use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunState};
 use rollcall_core::secret::Password;
 use rollcall_core::tenant::TenantSettings;
 use rollcall_store::{
-    DirectoryUpdate, Kind, LeaseToken, NewAuditEvent, NewMail, NewRun, NewSecrets, PageRequest, Recorded,
-    RunEnd, Store, StoreError,
+    DirectoryUpdate, Kind, LeaseToken, Mailing, NewAuditEvent, NewMail, NewRun, NewSecrets, PageRequest,
+    Recorded, RunEnd, Store, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -52,7 +52,7 @@ async fn waiting(store: &Store, token: &LeaseToken, number: u128, outcome: PlanO
         .finish_plan(
             &handle(token, &staff(), run_id(number)),
             plan(outcome),
-            &[],
+            &Mailing::default(),
             at(2),
         )
         .await
@@ -110,7 +110,12 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
         .unwrap();
         assert!(!store.is_plan_current(&key, id).await.unwrap(), "{what}");
         let late = store
-            .finish_plan(&handle(&token, &key, id), plan(PlanOutcome::Apply), &[], at(3))
+            .finish_plan(
+                &handle(&token, &key, id),
+                plan(PlanOutcome::Apply),
+                &Mailing::default(),
+                at(3),
+            )
             .await;
         assert!(
             matches!(late, Err(StoreError::RevisionMismatch)),
@@ -118,7 +123,12 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
         );
         assert_eq!(store.run(&key, id).await.unwrap().state, RunState::Pulling);
         store
-            .end_run(&handle(&token, &key, id), end(RunState::Superseded), &[], at(4))
+            .end_run(
+                &handle(&token, &key, id),
+                end(RunState::Superseded),
+                &Mailing::default(),
+                at(4),
+            )
             .await
             .unwrap();
     }
@@ -144,7 +154,12 @@ async fn a_new_bind_password_changes_nothing_of_what_a_run_reads(engine: Engine)
         .await
         .unwrap();
     let run = store
-        .finish_plan(&handle(&token, &key, id), plan(PlanOutcome::Apply), &[], at(3))
+        .finish_plan(
+            &handle(&token, &key, id),
+            plan(PlanOutcome::Apply),
+            &Mailing::default(),
+            at(3),
+        )
         .await
         .unwrap();
     assert_eq!(run.state, RunState::Applying);
@@ -173,7 +188,12 @@ async fn a_run_goes_through_its_states(engine: Engine) {
     let again = store.create_run(&token, &key, new_run(1), None, at(1)).await;
     assert!(matches!(again, Err(StoreError::AlreadyExists)));
     let early = store
-        .finish_plan(&handle(&token, &key, id), plan(PlanOutcome::Apply), &[], at(2))
+        .finish_plan(
+            &handle(&token, &key, id),
+            plan(PlanOutcome::Apply),
+            &Mailing::default(),
+            at(2),
+        )
         .await;
     assert!(matches!(early, Err(StoreError::NotInState)));
 
@@ -188,7 +208,12 @@ async fn a_run_goes_through_its_states(engine: Engine) {
         .unwrap();
     assert_eq!(store.run(&key, id).await.unwrap().counts, counts);
     let run = store
-        .finish_plan(&handle(&token, &key, id), plan(PlanOutcome::Apply), &[], at(2))
+        .finish_plan(
+            &handle(&token, &key, id),
+            plan(PlanOutcome::Apply),
+            &Mailing::default(),
+            at(2),
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -199,16 +224,31 @@ async fn a_run_goes_through_its_states(engine: Engine) {
     let back = store.begin_pull(&handle(&token, &key, id)).await;
     assert!(matches!(back, Err(StoreError::NotInState)));
     let not_final = store
-        .end_run(&handle(&token, &key, id), end(RunState::Planned), &[], at(3))
+        .end_run(
+            &handle(&token, &key, id),
+            end(RunState::Planned),
+            &Mailing::default(),
+            at(3),
+        )
         .await;
     assert!(matches!(not_final, Err(StoreError::NotInState)));
     let run = store
-        .end_run(&handle(&token, &key, id), end(RunState::Failed), &[], at(3))
+        .end_run(
+            &handle(&token, &key, id),
+            end(RunState::Failed),
+            &Mailing::default(),
+            at(3),
+        )
         .await
         .unwrap();
     assert_eq!((run.state, run.end_time), (RunState::Failed, Some(at(3))));
     let twice = store
-        .end_run(&handle(&token, &key, id), end(RunState::Succeeded), &[], at(4))
+        .end_run(
+            &handle(&token, &key, id),
+            end(RunState::Succeeded),
+            &Mailing::default(),
+            at(4),
+        )
         .await;
     assert!(matches!(twice, Err(StoreError::NotInState)));
     let sync = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
@@ -254,7 +294,9 @@ async fn a_waiting_plan_expires_or_is_cancelled(engine: Engine) {
     waiting(&store, &token, 1, PlanOutcome::Planned).await;
     let soon = over - chrono::TimeDelta::seconds(1);
     assert_eq!(store.overdue_runs(soon, 10).await.unwrap(), []);
-    let early = store.expire_run(&staff(), run_id(1), None, &[], soon).await;
+    let early = store
+        .expire_run(&staff(), run_id(1), None, &Mailing::default(), soon)
+        .await;
     assert!(!early.unwrap());
     let late = store
         .begin_apply(
@@ -267,7 +309,7 @@ async fn a_waiting_plan_expires_or_is_cancelled(engine: Engine) {
     assert_eq!(overdue.iter().map(|run| run.id).collect::<Vec<_>>(), [run_id(1)]);
     for ended in [true, false] {
         let expired = store
-            .expire_run(&staff(), run_id(1), Some(&held()), &[mail()], over)
+            .expire_run(&staff(), run_id(1), Some(&held()), &mailing(mail()), over)
             .await;
         assert_eq!(expired.unwrap(), ended, "once, whoever else does it");
     }
@@ -439,7 +481,12 @@ async fn a_preview_leaves_what_is_held_to_be_decided_on(engine: Engine) {
         .await
         .unwrap();
     store
-        .finish_plan(&handle(&token, &staff(), run_id(2)), plan, &[], at(10))
+        .finish_plan(
+            &handle(&token, &staff(), run_id(2)),
+            plan,
+            &Mailing::default(),
+            at(10),
+        )
         .await
         .unwrap();
     // Whoever applies one of them has decided on the other.
@@ -472,7 +519,7 @@ async fn a_working_run_is_asked_to_stop(engine: Engine) {
         .end_run(
             &handle(&token, &staff(), run_id(1)),
             end(RunState::Cancelled),
-            &[],
+            &Mailing::default(),
             at(3),
         )
         .await

@@ -3,7 +3,7 @@
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts};
-use rollcall_store::{Page, PageRequest, StoreError};
+use rollcall_store::{Mailing, Page, PageRequest, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -92,7 +92,12 @@ async fn changes_are_taken_out_of_a_plan(engine: Engine) {
     let listed = store.list_changes(&key, id, kind, &all()).await.unwrap().items;
     assert_eq!(listed, left.concat());
     store
-        .finish_plan(&handle(&token, &key, id), plan(PlanOutcome::Apply), &[], at(2))
+        .finish_plan(
+            &handle(&token, &key, id),
+            plan(PlanOutcome::Apply),
+            &Mailing::default(),
+            at(2),
+        )
         .await
         .unwrap();
     let late = store.withdraw_changes(&handle(&token, &key, id), |_| false).await;

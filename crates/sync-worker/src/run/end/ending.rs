@@ -6,7 +6,7 @@ use rollcall_core::error::chain;
 use rollcall_core::issue::IssueKind;
 use rollcall_core::run::{Run, RunState, RunTrigger, health_after, health_interrupted};
 use rollcall_core::user_sync::UserSync;
-use rollcall_store::{NewMail, PageRequest, RunEnd, RunHandle, StoreError};
+use rollcall_store::{Mailing, PageRequest, RunEnd, RunHandle, StoreError};
 
 use crate::run::executor::Executor;
 use crate::run::stop::Stop;
@@ -47,8 +47,8 @@ pub(crate) async fn succeed(x: &Executor, job: &RunHandle, sync: &UserSync) -> R
             .then_some(sync.scope_revision),
         complete_pull_time: run.complete.then_some(run.create_time),
     };
-    let mails = x.reports.about(sync, ended).await;
-    x.store.end_run(job, end, &mails, now).await?;
+    let mailing = x.reports.about(sync, ended).await;
+    x.store.end_run(job, end, &mailing, now).await?;
     Ok(())
 }
 
@@ -80,8 +80,8 @@ async fn role_problems(x: &Executor, job: &RunHandle, run: &Run) -> Result<Vec<S
 /// Why it could not be written.
 pub(crate) async fn wait_for_release(x: &Executor, job: &RunHandle, sync: &UserSync) -> Result<(), Stop> {
     let (run, now) = (x.store.run(&job.key, job.id).await?, x.clock.now());
-    let mails = announce_hold(x, job, sync, run.held(now)).await?;
-    x.store.hold_run(job, &mails, now).await?;
+    let mailing = announce_hold(x, job, sync, run.held(now)).await?;
+    x.store.hold_run(job, &mailing, now).await?;
     Ok(())
 }
 
@@ -96,7 +96,7 @@ pub(crate) async fn announce_hold(
     job: &RunHandle,
     sync: &UserSync,
     held: Option<Run>,
-) -> Result<Vec<NewMail>, Stop> {
+) -> Result<Mailing, Stop> {
     if let Some(held) = &held {
         let health = health_after(held, &sync.health);
         x.store.set_health(&job.lease, &job.key, &health).await?;
@@ -148,7 +148,7 @@ pub(crate) async fn end_early(x: &Executor, job: &RunHandle, stop: Stop) {
         // A run that somebody stopped says nothing new about the sync.
         _ => sync.health.clone(),
     };
-    let mails = x.reports.about(&sync, ended).await;
+    let mailing = x.reports.about(&sync, ended).await;
     let end = RunEnd {
         state,
         failure,
@@ -156,7 +156,7 @@ pub(crate) async fn end_early(x: &Executor, job: &RunHandle, stop: Stop) {
         applied_scope_revision: None,
         complete_pull_time: None,
     };
-    if let Err(error) = x.store.end_run(job, end, &mails, now).await {
+    if let Err(error) = x.store.end_run(job, end, &mailing, now).await {
         tracing::warn!(run.id = %id, error = %error, "the end of a run could not be written; it will be taken over");
         return;
     }
@@ -182,7 +182,7 @@ async fn is_carried_on(x: &Executor, job: &RunHandle) -> bool {
 async fn make_due_again(x: &Executor, job: &RunHandle) -> Result<(), StoreError> {
     let run = x.store.run(&job.key, job.id).await?;
     match run.trigger {
-        RunTrigger::Schedule => x.run_again(&job.key).await,
+        RunTrigger::Schedule | RunTrigger::Due => x.run_again(&job.key).await,
         RunTrigger::Call => Ok(()),
     }
 }

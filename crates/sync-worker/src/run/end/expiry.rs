@@ -2,6 +2,7 @@
 
 use rollcall_core::error::Error;
 use rollcall_core::run::{RunState, health_after};
+use rollcall_store::Mailing;
 
 use crate::run::executor::Executor;
 
@@ -16,17 +17,17 @@ pub(crate) async fn expire(x: &Executor) -> Result<(), Error> {
     let now = x.clock.now();
     for run in x.store.overdue_runs(now, BATCH).await? {
         let key = &run.user_sync;
-        let (mut health, mut mails) = (None, Vec::new());
+        let (mut health, mut mailing) = (None, Mailing::default());
         if run.state == RunState::Held {
             let sync = x.store.user_sync(&key.tenant, &key.user_sync).await?;
             let expired = run.expired(now);
             health = expired
                 .as_ref()
                 .map(|expired| health_after(expired, &sync.health));
-            mails = x.reports.about(&sync, expired).await;
+            mailing = x.reports.about(&sync, expired).await;
         }
         x.store
-            .expire_run(key, run.id, health.as_ref(), &mails, now)
+            .expire_run(key, run.id, health.as_ref(), &mailing, now)
             .await?;
     }
     Ok(())
