@@ -8,6 +8,7 @@ use rollcall_core::directory::DirectorySettings;
 use rollcall_core::secret::{Password, SecretBytes};
 
 use crate::egress::EgressPolicy;
+use crate::resolver::Resolver;
 
 /// What it takes to use a directory.
 pub struct DirectoryConfig {
@@ -19,6 +20,8 @@ pub struct DirectoryConfig {
     pub client_key: Option<SecretBytes>,
     /// Where connections may go.
     pub egress: Arc<EgressPolicy>,
+    /// Who resolves the names of hosts.
+    pub resolver: Resolver,
     /// The pools' limits.
     pub limits: PoolLimits,
     /// What kind of server it is, if known.

@@ -10,13 +10,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use crate::egress::EgressPolicy;
 use crate::error::{DialFailure, LdapError};
 use crate::idn;
+use crate::resolver::Resolver;
 
 /// Head start of one address over the next (RFC 8305 section 8).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -28,27 +29,22 @@ pub(crate) async fn resolve(
     host: &str,
     port: u16,
     policy: &EgressPolicy,
+    resolver: &Resolver,
     deadline: Instant,
 ) -> Result<Vec<SocketAddr>, LdapError> {
     if !policy.allows_port(port) {
         return Err(LdapError::EgressDenied);
     }
     let host = idn::to_ascii(host).ok_or(LdapError::Unreachable(DialFailure::NameNotFound))?;
-    let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
-        Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => match timeout_at(deadline, lookup_host((&*host, port))).await {
-            Ok(Ok(addresses)) => addresses.collect(),
-            Ok(Err(_)) => return Err(LdapError::Unreachable(DialFailure::NameNotFound)),
-            Err(_) => return Err(LdapError::Unreachable(DialFailure::ResolveTimeout)),
-        },
+    let found = match host.parse::<IpAddr>() {
+        Ok(address) => vec![address],
+        Err(_) => resolver
+            .resolve(&host, deadline)
+            .await
+            .map_err(LdapError::Unreachable)?,
     };
-    if found.is_empty() {
-        return Err(LdapError::Unreachable(DialFailure::NameNotFound));
-    }
-    let allowed = found
-        .into_iter()
-        .filter(|address| policy.allows(*address))
-        .collect();
+    let addresses = found.into_iter().map(|address| SocketAddr::new(address, port));
+    let allowed = addresses.filter(|address| policy.allows(*address)).collect();
     let ordered = interleave(allowed);
     if ordered.is_empty() {
         Err(LdapError::EgressDenied)

@@ -11,11 +11,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
 
+use crate::config::DirectoryConfig;
 use crate::dial;
 use crate::egress::EgressPolicy;
 use crate::error::{LdapError, Misconfiguration};
 use crate::probe;
 use crate::protocol_violation::{ProtocolViolation, Spoken};
+use crate::resolver::Resolver;
 use crate::start_tls;
 use crate::tls::{TlsFacts, TlsFailure, TlsSetup};
 
@@ -45,25 +47,26 @@ pub(crate) struct Endpoint {
     pub(crate) transport: TransportSecurity,
     pub(crate) tls: Option<TlsSetup>,
     policy: Arc<EgressPolicy>,
+    resolver: Resolver,
     pub(crate) connect_timeout: Duration,
 }
 
 impl Endpoint {
-    pub(crate) fn new(
-        settings: &DirectorySettings,
-        client_key: Option<&SecretBytes>,
-        policy: Arc<EgressPolicy>,
-    ) -> Result<Self, LdapError> {
+    pub(crate) fn new(config: &DirectoryConfig) -> Result<Self, LdapError> {
+        let settings = &config.settings;
         let tls = match settings.transport_security {
             TransportSecurity::Plaintext => None,
-            TransportSecurity::Ldaps | TransportSecurity::StartTls => Some(tls_setup(settings, client_key)?),
+            TransportSecurity::Ldaps | TransportSecurity::StartTls => {
+                Some(tls_setup(settings, config.client_key.as_ref())?)
+            }
         };
         Ok(Self {
             hosts: settings.hosts.clone(),
             port: settings.port,
             transport: settings.transport_security,
             tls,
-            policy,
+            policy: Arc::clone(&config.egress),
+            resolver: config.resolver.clone(),
             connect_timeout: settings.connect_timeout,
         })
     }
@@ -74,7 +77,8 @@ impl Endpoint {
         host: &HostUrl,
         deadline: Instant,
     ) -> Result<Vec<SocketAddr>, LdapError> {
-        dial::resolve(&host.host, host.effective_port(self.port), &self.policy, deadline).await
+        let port = host.effective_port(self.port);
+        dial::resolve(&host.host, port, &self.policy, &self.resolver, deadline).await
     }
 
     /// The policy allows this host's port.

@@ -19,6 +19,9 @@ pub enum DialFailure {
     /// The name servers did not answer in time.
     #[error("the host name was not resolved in time")]
     ResolveTimeout,
+    /// The name servers have no answer: the domain's own do not answer them, or refuse to.
+    #[error("the name servers have no answer for the host name")]
+    NameServers,
     /// Nothing listens on the port, or a firewall rejects.
     #[error("the connection was refused")]
     Refused,

@@ -64,7 +64,7 @@ pub(crate) enum Role {
 
 impl Pools {
     pub(crate) fn new(config: DirectoryConfig) -> Result<Self, LdapError> {
-        let endpoint = Endpoint::new(&config.settings, config.client_key.as_ref(), config.egress)?;
+        let endpoint = Endpoint::new(&config)?;
         // With another host to turn to, the first failure is enough.
         let threshold = match endpoint.hosts.len() {
             0 => return Err(LdapError::Misconfigured(Misconfiguration::NoHost)),

@@ -12,7 +12,9 @@ use rollcall_core::directory::{Directory, DirectorySettings};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_core::secret::{Password, SecretBytes};
-use rollcall_ldap::{DirectoryConfig, EgressPolicy, HostStatus, LdapDirectory, LdapError, PoolLimits};
+use rollcall_ldap::{
+    DirectoryConfig, EgressPolicy, HostStatus, LdapDirectory, LdapError, PoolLimits, Resolver,
+};
 use rollcall_proto::resource_name;
 use rollcall_store::Store;
 use tokio::time::{Instant, timeout_at};
@@ -31,6 +33,7 @@ const MAX_UNUSED: Duration = Duration::from_secs(15 * 60);
 pub struct Directories {
     store: Store,
     egress: Arc<EgressPolicy>,
+    resolver: Resolver,
     wording: Wording,
     open: Arc<Mutex<HashMap<Key, Kept>>>,
 }
@@ -125,6 +128,7 @@ impl Directories {
         Self {
             store,
             egress: Arc::new(egress),
+            resolver: Resolver::system(),
             wording,
             open: Arc::default(),
         }
@@ -175,6 +179,7 @@ impl Directories {
             bind_password,
             client_key,
             egress: Arc::clone(&self.egress),
+            resolver: self.resolver.clone(),
             limits: PoolLimits::default(),
             dialect,
         }

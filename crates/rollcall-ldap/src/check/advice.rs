@@ -52,7 +52,7 @@ pub(super) fn explain(error: &LdapError) -> (String, &'static str) {
 
 fn dial_hint(failure: DialFailure) -> &'static str {
     match failure {
-        DialFailure::NameNotFound | DialFailure::ResolveTimeout => {
+        DialFailure::NameNotFound | DialFailure::ResolveTimeout | DialFailure::NameServers => {
             "Check the spelling of the host name. It must resolve to a public address by public DNS, unless the \
              operator opened others."
         }

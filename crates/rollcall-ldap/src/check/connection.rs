@@ -112,11 +112,7 @@ pub async fn check_connection(
     let deadline = Instant::now() + limit;
     let mut parse = Stages::about("");
     let mistakes = config.settings.validate();
-    let usable = Endpoint::new(
-        &config.settings,
-        config.client_key.as_ref(),
-        config.egress.clone(),
-    );
+    let usable = Endpoint::new(config);
     if !mistakes.is_empty() {
         let text: Vec<String> = mistakes
             .iter()
@@ -177,13 +173,7 @@ async fn check_host(
         root_dse: None,
     };
     // An endpoint of its own, so that what the certificate verifier saw is this host's.
-    if ready
-        && let Ok(endpoint) = Endpoint::new(
-            &config.settings,
-            config.client_key.as_ref(),
-            config.egress.clone(),
-        )
-    {
+    if ready && let Ok(endpoint) = Endpoint::new(config) {
         let check = HostStages {
             config,
             endpoint,

@@ -8,6 +8,7 @@ mod cut_short;
 mod guid_binds;
 mod hostile;
 mod memory;
+mod name_servers;
 mod names;
 mod pages;
 mod pools;

@@ -10,7 +10,7 @@ use rollcall_core::secret::Password;
 use rollcall_core::user_sync::SearchScope;
 use rollcall_ldap::{
     BindAnswer, BindAs, BindError, DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Pulled,
-    ReadRequest, SearchBudget, SearchOutcome, SearchRequest,
+    ReadRequest, Resolver, SearchBudget, SearchOutcome, SearchRequest,
 };
 use rollcall_testkit::{Operation, Peer, Request, ScriptedLdap, Slapd, ber};
 use tokio::time::Instant;
@@ -66,6 +66,7 @@ pub(crate) fn config(settings: DirectorySettings, bind_password: &str) -> Direct
         bind_password: password(bind_password),
         client_key: None,
         egress: loopback(&ports),
+        resolver: Resolver::system(),
         limits: PoolLimits::default(),
         dialect: None,
     }

@@ -19,7 +19,7 @@ use rollcall_core::role::RoleFinding;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunState, RunTrigger};
 use rollcall_core::user::{Origin, StateReason, User, UserState};
 use rollcall_core::user_sync::Search;
-use rollcall_ldap::{DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits};
+use rollcall_ldap::{DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Resolver};
 use rollcall_store::{LeaseName, Mailing, NewRun, RunEnd, RunHandle};
 
 use super::{World, now};
@@ -127,6 +127,7 @@ impl<S> World<S> {
                 vec!["127.0.0.0/8".parse().unwrap()],
                 self.ports.clone(),
             )),
+            resolver: Resolver::system(),
             limits: PoolLimits::default(),
             dialect: Some(self.place.dialect),
         })
