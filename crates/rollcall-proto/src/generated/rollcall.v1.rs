@@ -4313,17 +4313,17 @@ pub struct AuthenticateRequest {
     /// logged, stored or returned.
     #[prost(string, tag = "3")]
     pub password: ::prost::alloc::string::String,
-    /// The IP address of the end user, IPv4 or IPv6, without a port. Failed attempts are counted for it too. From an
-    /// address at which a user logged in within 7 days, strangers' failed attempts do not shut the user out. Leave it
-    /// empty if it is not known; never send the address of a proxy of your own.
+    /// The IP address of the end user, IPv4 or IPv6, without a port. Failed attempts are counted for this address too.
+    /// A user who logged in from this address within the last 7 days is not locked out here by failed attempts from other
+    /// addresses. Leave it empty if it is not known. Never send the address of a proxy of your own.
     #[prost(string, tag = "4")]
     pub client_address: ::prost::alloc::string::String,
     /// Makes a repeat safe: an attempt with the same identifier from the same caller within 5 minutes never binds again,
-    /// whichever replica it reaches. The replica that carried out the first attempt gives its answer once more; another
-    /// one, or one that was restarted, answers ABORTED / BIND_OUTCOME_UNKNOWN, since what would tell a repeat from another
-    /// password is not stored. UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED with an ErrorInfo say that nothing was
-    /// sent: a repeat with the same identifier is then a first attempt. A UUID is a good choice; at most 128 printable ASCII
-    /// characters.
+    /// whichever replica it reaches. The replica that carried out the first attempt sends its answer again. Another replica,
+    /// or one that was restarted, answers ABORTED / BIND_OUTCOME_UNKNOWN: it cannot know whether the password is the same,
+    /// because nothing derived from a password is stored. UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED with an
+    /// ErrorInfo say that nothing was sent to the directory: after one of them, a repeat with the same identifier is a first
+    /// attempt. At most 128 printable ASCII characters; a UUID is a good choice.
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -4350,13 +4350,13 @@ pub mod authenticate_response {
 /// A login that succeeded.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Authenticated {
-    /// The user as of now, after any change that this login brought to light.
+    /// The user as it is now. Changes that this login found in the directory are in it.
     #[prost(message, optional, tag = "1")]
     pub user: ::core::option::Option<User>,
     /// When the directory confirmed the password.
     #[prost(message, optional, tag = "2")]
     pub authenticate_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// What the directory said about the password's future. Absent when it said nothing.
+    /// What the directory said about when the password expires. Absent when it said nothing.
     #[prost(message, optional, tag = "3")]
     pub password_notice: ::core::option::Option<PasswordNotice>,
 }
@@ -4366,8 +4366,8 @@ pub struct PasswordNotice {
     /// When the password expires. Absent when the directory did not say.
     #[prost(message, optional, tag = "1")]
     pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// How often the user may still log in with a password that has expired already. Absent when the directory did not
-    /// say.
+    /// How many more times the user may log in with the password, which has expired already. Absent when the directory did
+    /// not say.
     #[prost(int32, optional, tag = "2")]
     pub grace_logins_left: ::core::option::Option<i32>,
 }
@@ -4388,7 +4388,7 @@ pub enum DenialReason {
     /// Never sent. Treat an unknown value as INVALID_CREDENTIALS.
     Unspecified = 0,
     /// Unknown login, wrong password, ambiguous login, blocked or deactivated user, or a state that the directory
-    /// tells without proof of the password. These are one and the same answer, in the same time.
+    /// reveals before the password is proven. All of these get the same answer, in the same time.
     InvalidCredentials = 1,
     /// Too many failed attempts for this login, known or not, or from this client address. The directory was not asked.
     TooManyAttempts = 2,
@@ -4535,31 +4535,34 @@ pub mod auth_service_client {
         /// Checks one login: resolves the user, and binds with the password at the directory that owns that user, and at
         /// no other.
         ///
-        /// A negative answer is an answer, not an error: look at the outcome of the response. A status other than OK speaks
-        /// of the call and never of the password.
+        /// A refused login is an answer and not an error: look at the outcome of the response. A status other than OK says
+        /// something about the call, and nothing about the password.
         ///
         /// Retries: this server sends UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED only as long as no byte of the bind
         /// was written, and each of them carries an ErrorInfo of the domain "rollcall". Later failures are ABORTED. Client
         /// libraries and proxies make statuses of their own when a connection breaks or the time is up: UNAVAILABLE,
         /// DEADLINE_EXCEEDED and others, without that ErrorInfo. The bind may have been sent by then, and each one counts in the
-        /// directory's lockout. So retry only a request with a request_id, or only an UNAVAILABLE with that ErrorInfo. The retry
-        /// policy of a gRPC service config sees the code and not the ErrorInfo: use one only if every request has a request_id.
+        /// directory's lockout. So retry a call only if its request has a request_id, or if the status is UNAVAILABLE with that
+        /// ErrorInfo. The retry policy of a gRPC service config sees the code and not the ErrorInfo: use one only if every
+        /// request has a request_id.
         ///
-        /// A login that names nobody is answered as somebody's would be. Who it is taken for is one of the tenant's user syncs,
-        /// always the same for the same login: while that one's directory is away or misconfigured, or all of them are switched
-        /// off, such a login gets the same error as that directory's users.
+        /// A login that no user has gets the same answers, in the same time, as a login that a user has. For this, Rollcall
+        /// assigns every unknown login to one of the tenant's user syncs, and the same login always to the same one. While the
+        /// directory of that user sync is unavailable or misconfigured, or while all user syncs are switched off, the unknown
+        /// login gets the same error as that directory's users.
         ///
         /// A wrong password that is sent again soon (within 30 seconds, unless the deployment sets another time) is denied
-        /// without asking the directory, and counts once. The same password several times at once is one bind, which all of
-        /// them wait for, and counts once. While the outcome of a bind is unknown, further attempts with that password count
-        /// no more than the first. Each replica remembers this by itself, since nothing derived from a password is stored: a
-        /// deployment with many replicas sends the attempts of one login to one of them.
+        /// without asking the directory, and counts as one failed attempt. Attempts with the same password at the same time
+        /// share one bind, and count once. While the outcome of a bind is unknown, more attempts with the same password do not
+        /// count again. Each replica remembers this for itself, because nothing derived from a password is stored. With several
+        /// replicas, send all attempts of one login to the same replica.
         ///
-        /// Whoever was deactivated because the directory disabled them or let them expire is asked about like anybody: once
-        /// the directory says that they are enabled and the password is right, they are reactivated before the answer.
+        /// A user may be deactivated because the directory disabled the account, or because it expired there. Such a user may
+        /// try to log in: when the directory says that the account is enabled again, and the password is right, Rollcall
+        /// reactivates the user before it answers.
         ///
-        /// What is changed while the password is checked and decides the login (a block, the state, the role, the owning user
-        /// sync or directory) decides it. What cannot be decided then is ABORTED with CONCURRENT_CHANGE.
+        /// A block, the state, the role, or the owning user sync or directory may change while the password is checked. Then the
+        /// new value decides. If the login cannot be decided by then, the call fails with ABORTED / CONCURRENT_CHANGE.
         ///
         /// Needs the permission "authenticate". Errors: INVALID_FIELD, TENANT_REQUIRED, REQUEST_ID_REUSED, SYNC_DISABLED,
         /// ENDPOINT_UNCONFIRMED, DIRECTORY_MISCONFIGURED, DIRECTORY_UNAVAILABLE, DIRECTORY_BUSY, BIND_OUTCOME_UNKNOWN,
@@ -4606,31 +4609,34 @@ pub mod auth_service_server {
         /// Checks one login: resolves the user, and binds with the password at the directory that owns that user, and at
         /// no other.
         ///
-        /// A negative answer is an answer, not an error: look at the outcome of the response. A status other than OK speaks
-        /// of the call and never of the password.
+        /// A refused login is an answer and not an error: look at the outcome of the response. A status other than OK says
+        /// something about the call, and nothing about the password.
         ///
         /// Retries: this server sends UNAVAILABLE, RESOURCE_EXHAUSTED and DEADLINE_EXCEEDED only as long as no byte of the bind
         /// was written, and each of them carries an ErrorInfo of the domain "rollcall". Later failures are ABORTED. Client
         /// libraries and proxies make statuses of their own when a connection breaks or the time is up: UNAVAILABLE,
         /// DEADLINE_EXCEEDED and others, without that ErrorInfo. The bind may have been sent by then, and each one counts in the
-        /// directory's lockout. So retry only a request with a request_id, or only an UNAVAILABLE with that ErrorInfo. The retry
-        /// policy of a gRPC service config sees the code and not the ErrorInfo: use one only if every request has a request_id.
+        /// directory's lockout. So retry a call only if its request has a request_id, or if the status is UNAVAILABLE with that
+        /// ErrorInfo. The retry policy of a gRPC service config sees the code and not the ErrorInfo: use one only if every
+        /// request has a request_id.
         ///
-        /// A login that names nobody is answered as somebody's would be. Who it is taken for is one of the tenant's user syncs,
-        /// always the same for the same login: while that one's directory is away or misconfigured, or all of them are switched
-        /// off, such a login gets the same error as that directory's users.
+        /// A login that no user has gets the same answers, in the same time, as a login that a user has. For this, Rollcall
+        /// assigns every unknown login to one of the tenant's user syncs, and the same login always to the same one. While the
+        /// directory of that user sync is unavailable or misconfigured, or while all user syncs are switched off, the unknown
+        /// login gets the same error as that directory's users.
         ///
         /// A wrong password that is sent again soon (within 30 seconds, unless the deployment sets another time) is denied
-        /// without asking the directory, and counts once. The same password several times at once is one bind, which all of
-        /// them wait for, and counts once. While the outcome of a bind is unknown, further attempts with that password count
-        /// no more than the first. Each replica remembers this by itself, since nothing derived from a password is stored: a
-        /// deployment with many replicas sends the attempts of one login to one of them.
+        /// without asking the directory, and counts as one failed attempt. Attempts with the same password at the same time
+        /// share one bind, and count once. While the outcome of a bind is unknown, more attempts with the same password do not
+        /// count again. Each replica remembers this for itself, because nothing derived from a password is stored. With several
+        /// replicas, send all attempts of one login to the same replica.
         ///
-        /// Whoever was deactivated because the directory disabled them or let them expire is asked about like anybody: once
-        /// the directory says that they are enabled and the password is right, they are reactivated before the answer.
+        /// A user may be deactivated because the directory disabled the account, or because it expired there. Such a user may
+        /// try to log in: when the directory says that the account is enabled again, and the password is right, Rollcall
+        /// reactivates the user before it answers.
         ///
-        /// What is changed while the password is checked and decides the login (a block, the state, the role, the owning user
-        /// sync or directory) decides it. What cannot be decided then is ABORTED with CONCURRENT_CHANGE.
+        /// A block, the state, the role, or the owning user sync or directory may change while the password is checked. Then the
+        /// new value decides. If the login cannot be decided by then, the call fails with ABORTED / CONCURRENT_CHANGE.
         ///
         /// Needs the permission "authenticate". Errors: INVALID_FIELD, TENANT_REQUIRED, REQUEST_ID_REUSED, SYNC_DISABLED,
         /// ENDPOINT_UNCONFIRMED, DIRECTORY_MISCONFIGURED, DIRECTORY_UNAVAILABLE, DIRECTORY_BUSY, BIND_OUTCOME_UNKNOWN,
@@ -4964,6 +4970,8 @@ pub enum ErrorReason {
     /// RESOURCE_EXHAUSTED with google.rpc.RetryInfo. The calling service has as many endless streams under way on this replica
     /// as it may have: those of methods that begin with "Watch", and reflection. Metadata: limit.
     TooManyStreams = 95,
+    /// RESOURCE_EXHAUSTED with google.rpc.RetryInfo. Somebody ran this user sync a moment ago. Metadata: resource.
+    RunsRateLimited = 96,
     /// UNIMPLEMENTED. This server has no such method: there is none in this release, or another server has its service. Or
     /// the request is compressed, and not with gzip. Metadata: method, served_by (the server that has the service, where
     /// another one does).
@@ -5032,6 +5040,7 @@ impl ErrorReason {
             Self::ResourceLimitReached => "ERROR_REASON_RESOURCE_LIMIT_REACHED",
             Self::MetadataTooLarge => "ERROR_REASON_METADATA_TOO_LARGE",
             Self::TooManyStreams => "ERROR_REASON_TOO_MANY_STREAMS",
+            Self::RunsRateLimited => "ERROR_REASON_RUNS_RATE_LIMITED",
             Self::Unimplemented => "ERROR_REASON_UNIMPLEMENTED",
             Self::Internal => "ERROR_REASON_INTERNAL",
         }
@@ -5092,6 +5101,7 @@ impl ErrorReason {
             "ERROR_REASON_RESOURCE_LIMIT_REACHED" => Some(Self::ResourceLimitReached),
             "ERROR_REASON_METADATA_TOO_LARGE" => Some(Self::MetadataTooLarge),
             "ERROR_REASON_TOO_MANY_STREAMS" => Some(Self::TooManyStreams),
+            "ERROR_REASON_RUNS_RATE_LIMITED" => Some(Self::RunsRateLimited),
             "ERROR_REASON_UNIMPLEMENTED" => Some(Self::Unimplemented),
             "ERROR_REASON_INTERNAL" => Some(Self::Internal),
             _ => None,
@@ -5308,10 +5318,13 @@ pub struct GrowthLimit {
 /// Who is told about runs by e-mail.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportSettings {
-    /// After which runs. NEVER when unspecified.
+    /// After which runs. NEVER when unspecified. Nobody gets a mail about a preview, unless it is applied.
     #[prost(enumeration = "ReportWhen", tag = "1")]
     pub when: i32,
-    /// To which e-mail addresses; at most 100. At least one unless NEVER.
+    /// To which e-mail addresses; at most 100. At least one unless NEVER. Each gets a mail of its own. The deployment limits
+    /// how many a tenant may send in a day of UTC (300 unless configured otherwise), and as many more about runs of the
+    /// schedule that failed, are held or expired. It may also leave out addresses whose domain is not in the tenant's
+    /// verified_domains. SyncRun.mails_withheld and the health of the user sync tell what was not sent.
     #[prost(string, repeated, tag = "2")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -5519,7 +5532,8 @@ pub enum ReportWhen {
     Unspecified = 0,
     /// After every run.
     Always = 1,
-    /// After runs that failed, are held, or have issues.
+    /// After runs that failed, are held, or have issues. What is as it was when the addresses were last told is not told
+    /// again.
     OnIssues = 2,
     /// After none.
     Never = 3,
@@ -5608,6 +5622,10 @@ pub struct SyncRun {
     /// GetSyncRun returns it. Absent while the run is PENDING.
     #[prost(message, optional, tag = "18")]
     pub configuration: ::core::option::Option<UserSync>,
+    /// Report mails about it that were not sent, one for each address: the tenant has sent as many today as it may, or the
+    /// domain of the address is not verified for it. The health of the user sync tells which.
+    #[prost(int64, tag = "19")]
+    pub mails_withheld: i64,
 }
 /// What somebody decided about a run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -5943,10 +5961,12 @@ impl SyncRunMode {
 pub enum SyncRunTrigger {
     /// Never sent.
     Unspecified = 0,
-    /// A call: RunUserSync or RunDueUserSyncs.
+    /// A call for this run: RunUserSync.
     Call = 1,
     /// The schedule of the user sync.
     Schedule = 2,
+    /// A call for all that is due by its schedule: RunDueUserSyncs.
+    Due = 3,
 }
 impl SyncRunTrigger {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -5958,6 +5978,7 @@ impl SyncRunTrigger {
             Self::Unspecified => "SYNC_RUN_TRIGGER_UNSPECIFIED",
             Self::Call => "SYNC_RUN_TRIGGER_CALL",
             Self::Schedule => "SYNC_RUN_TRIGGER_SCHEDULE",
+            Self::Due => "SYNC_RUN_TRIGGER_DUE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -5966,6 +5987,7 @@ impl SyncRunTrigger {
             "SYNC_RUN_TRIGGER_UNSPECIFIED" => Some(Self::Unspecified),
             "SYNC_RUN_TRIGGER_CALL" => Some(Self::Call),
             "SYNC_RUN_TRIGGER_SCHEDULE" => Some(Self::Schedule),
+            "SYNC_RUN_TRIGGER_DUE" => Some(Self::Due),
             _ => None,
         }
     }
@@ -8468,9 +8490,11 @@ pub mod user_sync_service_client {
         }
         /// Starts a run and returns at once; watch it with WatchSyncRun. A plan that waits for a decision is superseded, but a
         /// held one only by a run that may change something. A run that a worker left half done is carried on first, and the
-        /// call fails with SYNC_IN_PROGRESS. Needs the permission "runs".
+        /// call fails with SYNC_IN_PROGRESS. Between two runs of one user sync that are no previews, the deployment demands a
+        /// pause, 10 seconds unless configured otherwise; a call that comes earlier fails with RUNS_RATE_LIMITED. Needs the
+        /// permission "runs".
         ///
-        /// Errors: USER_SYNC_NOT_FOUND, SYNC_IN_PROGRESS, SYNC_DISABLED, ENDPOINT_UNCONFIRMED,
+        /// Errors: USER_SYNC_NOT_FOUND, SYNC_IN_PROGRESS, SYNC_DISABLED, ENDPOINT_UNCONFIRMED, RUNS_RATE_LIMITED,
         /// REQUEST_ID_REUSED, and those of every method.
         pub async fn run_user_sync(
             &mut self,
@@ -8642,9 +8666,11 @@ pub mod user_sync_service_server {
         >;
         /// Starts a run and returns at once; watch it with WatchSyncRun. A plan that waits for a decision is superseded, but a
         /// held one only by a run that may change something. A run that a worker left half done is carried on first, and the
-        /// call fails with SYNC_IN_PROGRESS. Needs the permission "runs".
+        /// call fails with SYNC_IN_PROGRESS. Between two runs of one user sync that are no previews, the deployment demands a
+        /// pause, 10 seconds unless configured otherwise; a call that comes earlier fails with RUNS_RATE_LIMITED. Needs the
+        /// permission "runs".
         ///
-        /// Errors: USER_SYNC_NOT_FOUND, SYNC_IN_PROGRESS, SYNC_DISABLED, ENDPOINT_UNCONFIRMED,
+        /// Errors: USER_SYNC_NOT_FOUND, SYNC_IN_PROGRESS, SYNC_DISABLED, ENDPOINT_UNCONFIRMED, RUNS_RATE_LIMITED,
         /// REQUEST_ID_REUSED, and those of every method.
         async fn run_user_sync(
             &self,
