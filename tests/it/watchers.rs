@@ -148,7 +148,7 @@ async fn a_thousand_watchers_of_one_caller_stop_nobody_else() -> Result<()> {
         assert_eq!(event.user.context("no user")?.login, format!("user{number}"));
     }
     let grown = Usage::of(system.gateway.pid())?.resident.saturating_sub(before);
-    println!(
+    eprintln!(
         "slowest change and login: {slowest:?}; memory: {} MiB more",
         grown >> 20
     );
@@ -235,7 +235,7 @@ async fn a_client_with_its_own_limit_reads_everything_of_the_largest_users() -> 
     let grown = Usage::of(system.gateway.pid())?
         .peak_resident
         .saturating_sub(before);
-    println!("{pages} pages; at most {} MiB more", grown >> 20);
+    eprintln!("{pages} pages; at most {} MiB more", grown >> 20);
     assert!(grown < 100 << 20, "{grown} bytes");
     Ok(())
 }

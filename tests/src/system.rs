@@ -21,7 +21,8 @@ use crate::service::Service;
 /// Longest time for a run in a test.
 const RUN_LIMIT: Duration = Duration::from_secs(240);
 /// A run whose worker died is taken over soon.
-const EAGER: &str = "[scheduler]\ninterval = \"1s\"\nspread = \"0s\"\n[runs]\nlease_ttl = \"3s\"\nmanual_pause = \"0s\"\n";
+const EAGER: &str =
+    "[scheduler]\ninterval = \"1s\"\nspread = \"0s\"\n[runs]\nlease_ttl = \"3s\"\nmanual_pause = \"0s\"\n";
 
 /// Where the services keep their data.
 pub enum Backend {

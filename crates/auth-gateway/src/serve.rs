@@ -107,16 +107,16 @@ impl Gateway {
             private: PrivateHasher::new(&random()?),
         });
         let logins = Arc::new(Logins::new(context, &random()?));
-        let users = Users::new(
-            store.clone(),
-            Tokens::of(&store, clock.clone()).map_err(Failure::because)?,
-            clock.clone(),
+        let users = Users {
+            store: store.clone(),
+            tokens: Tokens::of(&store, clock.clone()).map_err(Failure::because)?,
+            clock: clock.clone(),
             policy,
-            own.throttle,
-            own.events.poll_interval,
-            directories.clone(),
+            throttle: own.throttle,
+            poll_interval: own.events.poll_interval,
+            directories: directories.clone(),
             stop,
-        );
+        };
         Ok(Self {
             store,
             login_store,

@@ -44,42 +44,21 @@ const STREAM_BUFFER: usize = 4;
 /// Serves UserService. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Users {
-    store: Store,
-    tokens: Tokens,
-    clock: Clock,
-    policy: LoginPolicy,
-    throttle: Throttle,
-    poll_interval: Duration,
-    directories: Directories,
-    stop: CancellationToken,
+    pub(crate) store: Store,
+    pub(crate) tokens: Tokens,
+    pub(crate) clock: Clock,
+    pub(crate) policy: LoginPolicy,
+    pub(crate) throttle: Throttle,
+    /// How often streams look for events.
+    pub(crate) poll_interval: Duration,
+    pub(crate) directories: Directories,
+    /// Ends streams.
+    pub(crate) stop: CancellationToken,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Users {
-    /// Serves it with this store. Streams look for events every `poll_interval`, and end with `stop`.
-    pub(crate) fn new(
-        store: Store,
-        tokens: Tokens,
-        clock: Clock,
-        policy: LoginPolicy,
-        throttle: Throttle,
-        poll_interval: Duration,
-        directories: Directories,
-        stop: CancellationToken,
-    ) -> Self {
-        Self {
-            store,
-            tokens,
-            clock,
-            policy,
-            throttle,
-            poll_interval,
-            directories,
-            stop,
-        }
-    }
-
     async fn get(&self, request: Request<v1::GetUserRequest>) -> Result<v1::User, Error> {
         let name = self.begin::<_, UserName>(request).await?.request;
         Ok((&self.user(&name).await?).into())

@@ -206,14 +206,6 @@ impl RunEngine {
         }
     }
 
-    /// Makes a user sync whose run was superseded due at once, if it runs by itself.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub(crate) async fn run_again(&self, key: &UserSyncKey) -> Result<(), Error> {
-        Ok(self.x.run_again(key).await?)
-    }
-
     /// Changes whenever this process moved the run on. Runs of other processes have to be asked for.
     pub fn watch(&self, id: RunId) -> watch::Receiver<u64> {
         let mut progress = self.x.progress();

@@ -9,7 +9,7 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::Uuid;
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_runtime::clock::Clock;
-use rollcall_runtime::config::{self, Shared};
+use rollcall_runtime::config::Shared;
 use rollcall_runtime::exit::Failure;
 use rollcall_service::configuration::{StoreSecrets, egress_policy, login_policy, open_store, store_options};
 use rollcall_service::directories::Directories;
@@ -52,7 +52,7 @@ impl Worker {
     /// Settings that cannot be used, and a store that cannot be.
     pub async fn open(
         shared: Shared,
-        own: WorkerSettings,
+        settings: WorkerSettings,
         clock: Clock,
         stop: CancellationToken,
     ) -> Result<Self, Failure> {
@@ -66,33 +66,14 @@ impl Worker {
         let login_policy = login_policy(&users)?;
         let options = store_options(&store, &users);
         let secrets = StoreSecrets::read(store, keyring)?;
-        let smtp = own.mail.enabled.then(|| Smtp::open(&own.mail)).transpose()?;
+        let smtp = settings
+            .mail
+            .enabled
+            .then(|| Smtp::open(&settings.mail))
+            .transpose()?;
         let store = open_store(secrets, options).await?;
         let tokens = Tokens::of(&store, clock.clone()).map_err(Failure::because)?;
-        Ok(Self::new(
-            store,
-            tokens,
-            &egress,
-            login_policy,
-            own,
-            smtp,
-            clock,
-            stop,
-        ))
-    }
-
-    /// Puts the parts together around a store. Reports are written if there is a way to send them.
-    pub fn new(
-        store: Store,
-        tokens: Tokens,
-        egress: &config::Egress,
-        login_policy: LoginPolicy,
-        settings: WorkerSettings,
-        smtp: Option<Smtp>,
-        clock: Clock,
-        stop: CancellationToken,
-    ) -> Self {
-        let directories = Directories::new(store.clone(), egress_policy(egress), failure::for_admin);
+        let directories = Directories::new(store.clone(), egress_policy(&egress), failure::for_admin);
         let limits = RunLimits {
             login_policy: login_policy.clone(),
             lease_ttl: settings.runs.lease_ttl,
@@ -103,7 +84,7 @@ impl Worker {
             manual_pause: settings.runs.manual_pause,
         };
         let engine = RunEngine::new(store.clone(), directories.clone(), clock.clone(), limits);
-        Self {
+        Ok(Self {
             claims: Claims::new(store.clone()),
             store,
             tokens,
@@ -116,7 +97,7 @@ impl Worker {
             egress_addresses: egress.addresses.clone().into(),
             smtp,
             stop,
-        }
+        })
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

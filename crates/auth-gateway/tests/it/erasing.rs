@@ -134,6 +134,7 @@ async fn while_the_directory_cannot_be_asked_only_an_exclusion_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_erased_by_whoever_may_not() {
     let world = World::new().await;
+    world.another_tenant("evil").await;
     let ada = found(&world, "ada").await;
     let of_another = ada.name.replace("tenants/acme", "tenants/evil");
     let refused = world

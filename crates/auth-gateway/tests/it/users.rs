@@ -1,14 +1,11 @@
 //! UserService.
 
-use rollcall_core::id::TenantId;
-use rollcall_core::tenant::TenantSettings;
 use rollcall_proto::v1::*;
 use rollcall_testkit::Slapd;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
-use crate::world::{World, now};
-use rollcall_store::Recorded;
+use crate::world::World;
 
 fn reason(status: &Status) -> &'static str {
     rollcall_proto::status::reason(status).map_or("-", |reason| reason.as_str())
@@ -370,17 +367,7 @@ async fn a_page_of_a_rare_match_is_filled() {
 async fn the_feed_of_all_tenants_begins_with_a_list_of_all_users() {
     let world = World::new().await;
     let mut users = world.users();
-    let other = TenantId::parse("aaa").unwrap();
-    let settings = TenantSettings {
-        display_name: "Another".into(),
-        user_sync_enabled: false,
-        verified_domains: vec![],
-    };
-    world
-        .store
-        .create_tenant(&other, &settings, Recorded::by_nobody(now()))
-        .await
-        .unwrap();
+    world.another_tenant("aaa").await;
     let elsewhere = CreateUserRequest {
         parent: "tenants/aaa".into(),
         ..local("zoe")

@@ -20,8 +20,8 @@ use rollcall_core::user_sync::{
     RoleRule, Search, SearchScope, UserSyncSettings,
 };
 use rollcall_store::{
-    ChunkOutcome, LeaseName, LeaseToken, MAX_PAGE, Mailing, NewMail, NewRun, NewSecrets, PageRequest, Recorded, RunEnd,
-    RunHandle, Store,
+    ChunkOutcome, LeaseName, LeaseToken, MAX_PAGE, Mailing, NewMail, NewRun, NewSecrets, PageRequest,
+    Recorded, RunEnd, RunHandle, Store,
 };
 
 use crate::engine::Engine;

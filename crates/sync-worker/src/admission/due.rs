@@ -200,11 +200,6 @@ impl Worker {
                         }),
                     Err(error) => Err(error),
                 };
-                if run.as_ref().is_ok_and(|run| run.state == RunState::Superseded)
-                    && let Err(error) = engine.run_again(&user_sync).await
-                {
-                    tracing::warn!(%user_sync, %error, "a superseded run is made up for as scheduled only");
-                }
                 // The caller may be gone; the run is in the store all the same.
                 let _ = results.send(DueResult { user_sync, run }).await;
             });

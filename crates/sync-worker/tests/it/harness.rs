@@ -51,13 +51,11 @@ pub struct TestWorker {
 
 /// Adds a caller's token.
 #[derive(Clone)]
-pub struct Bearer(Option<AsciiMetadataValue>);
+pub struct Bearer(AsciiMetadataValue);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(value) = &self.0 {
-            request.metadata_mut().insert("authorization", value.clone());
-        }
+        request.metadata_mut().insert("authorization", self.0.clone());
         Ok(request)
     }
 }
@@ -122,15 +120,7 @@ impl TestWorker {
 
     /// The clients of a caller.
     pub fn clients(&self, caller: &str) -> Clients {
-        self.clients_with(Bearer(Some(format!("Bearer {caller}-token").parse().unwrap())))
-    }
-
-    /// The clients of nobody that is known.
-    pub fn strangers_clients(&self) -> Clients {
-        self.clients_with(Bearer(None))
-    }
-
-    fn clients_with(&self, bearer: Bearer) -> Clients {
+        let bearer = Bearer(format!("Bearer {caller}-token").parse().unwrap());
         let caller = || InterceptedService::new(self.channel.clone(), bearer.clone());
         Clients {
             tenants: TenantServiceClient::new(caller()),

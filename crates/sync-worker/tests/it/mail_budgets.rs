@@ -89,6 +89,7 @@ async fn a_budget_that_is_used_up_is_said_and_leaves_the_alarms_theirs() {
     let (ended, _) = run_due(&mut clients, TENANT).await;
     let failed = ended[0].sync_run.as_ref().unwrap();
     assert_eq!((failed.state(), failed.mails_withheld), (SyncRunState::Failed, 0));
+    mails(&sink, 5).await;
     all_gone(&worker).await;
     let mails = sink.mails().unwrap();
     assert_eq!(mails.len(), 5, "{mails:#?}");

@@ -7,7 +7,6 @@
     unreachable_pub
 )]
 
-mod access;
 mod audit;
 mod cases;
 mod command;

@@ -152,6 +152,23 @@ impl<S> World<S> {
         world
     }
 
+    /// Makes another tenant, which has nothing.
+    pub(crate) async fn another_tenant(&self, id: &str) {
+        let settings = TenantSettings {
+            display_name: "Another".into(),
+            user_sync_enabled: false,
+            verified_domains: vec![],
+        };
+        self.store
+            .create_tenant(
+                &TenantId::parse(id).unwrap(),
+                &settings,
+                Recorded::by_nobody(now()),
+            )
+            .await
+            .unwrap();
+    }
+
     async fn create(&self, settings: DirectorySettings) {
         let now = now();
         let tenant = TenantSettings {
