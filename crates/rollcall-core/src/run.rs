@@ -323,6 +323,7 @@ mod tests {
             issue_counts: issues.iter().map(|kind| (*kind, 1)).collect(),
             hold_reasons: Vec::new(),
             failure: None,
+            mails_withheld: 0,
             complete,
             user_sync_revision: 1,
             directory_revision: 1,
