@@ -205,7 +205,9 @@ async fn others_go_on() {
         acme.root_dse(in_seconds(20)).await.unwrap();
         let password = password(slapd.service_password());
         let service = slapd.service_dn();
-        bind(&acme, service.as_str(), &password, in_seconds(20)).await.unwrap();
+        bind(&acme, service.as_str(), &password, in_seconds(20))
+            .await
+            .unwrap();
         assert!(
             before.elapsed() < Duration::from_secs(2),
             "{:?}",
