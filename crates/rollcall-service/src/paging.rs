@@ -4,6 +4,7 @@ use std::future::Future;
 
 use prost::Message;
 use rollcall_core::error::Error;
+use rollcall_proto::page::AskedPage;
 use rollcall_store::{Cursor, Page, PageRequest, StoreError};
 
 use crate::message_size::{AROUND, PAGE_BYTES, Portion};
@@ -18,10 +19,41 @@ const MAX_SCANNED: usize = 10_000;
 /// The page that a request asks for, once its token was found good.
 #[derive(Clone)]
 pub struct Paging {
-    pub(crate) size: u32,
-    pub(crate) after: Option<Cursor>,
-    pub(crate) tokens: Tokens,
-    pub(crate) belongs_to: Belonging,
+    size: u32,
+    after: Option<Cursor>,
+    tokens: Tokens,
+    belongs_to: Belonging,
+}
+
+impl Tokens {
+    /// The page that a request of a caller of these tenants asks for; see [`Caller::tenants`].
+    ///
+    /// [`Caller::tenants`]: rollcall_runtime::caller::Caller::tenants
+    ///
+    /// # Errors
+    /// `INVALID_PAGE_TOKEN`, whatever is wrong with the token.
+    pub fn page(&self, tenants: Option<&[String]>, asked: AskedPage) -> Result<Paging, Error> {
+        let AskedPage {
+            size,
+            token,
+            mut request,
+        } = asked;
+        match tenants {
+            None => request.push("*".to_owned()),
+            Some(tenants) => request.extend(tenants.iter().cloned()),
+        }
+        let belongs_to = Belonging::of("page", request);
+        let after = match token.as_str() {
+            "" => None,
+            token => Some(self.page_start(token, &belongs_to)?),
+        };
+        Ok(Paging {
+            size,
+            after,
+            tokens: self.clone(),
+            belongs_to,
+        })
+    }
 }
 
 impl Paging {

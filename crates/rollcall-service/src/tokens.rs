@@ -11,11 +11,8 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_core::feed::Mark;
 use rollcall_core::mac::{MacKey, Tag};
 use rollcall_core::violation::Violations;
-use rollcall_proto::page::AskedPage;
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{Cursor, Purpose, Store, StoreError};
-
-use crate::paging::Paging;
 
 /// How long a page token can be used. Clocks of replicas may be apart: the token of one that is ahead lives longer by
 /// that, and no longer than twice this.
@@ -60,38 +57,6 @@ impl Tokens {
         }
     }
 
-    /// The page that a request of a caller of these tenants asks for; see [`Caller::tenants`].
-    ///
-    /// [`Caller::tenants`]: rollcall_runtime::caller::Caller::tenants
-    ///
-    /// # Errors
-    /// `INVALID_PAGE_TOKEN`, whatever is wrong with the token.
-    pub fn page(&self, tenants: Option<&[String]>, asked: AskedPage) -> Result<Paging, Error> {
-        let AskedPage {
-            size,
-            token,
-            mut request,
-        } = asked;
-        match tenants {
-            None => request.push("*".to_owned()),
-            Some(tenants) => request.extend(tenants.iter().cloned()),
-        }
-        let belongs_to = Belonging::of("page", request);
-        let after = match token.as_str() {
-            "" => None,
-            token => Some(
-                self.open_page_token(token, &belongs_to)
-                    .ok_or_else(bad_page_token)?,
-            ),
-        };
-        Ok(Paging {
-            size,
-            after,
-            tokens: self.clone(),
-            belongs_to,
-        })
-    }
-
     /// The token of the page that begins behind `cursor`.
     pub(crate) fn page_token(&self, cursor: &Cursor, belongs_to: &Belonging) -> String {
         let issued = self.clock.now().timestamp();
@@ -123,6 +88,17 @@ impl Tokens {
         })
     }
 
+    /// Behind what the page of a token begins.
+    ///
+    /// # Errors
+    /// `INVALID_PAGE_TOKEN`, whatever is wrong with it.
+    pub(crate) fn page_start(&self, token: &str, belongs_to: &Belonging) -> Result<Cursor, Error> {
+        self.open_page_token(token, belongs_to).ok_or_else(|| {
+            let description = "was not returned within the last 24 hours by this method for these arguments";
+            refused(Reason::InvalidPageToken, "page_token", description)
+        })
+    }
+
     fn open_page_token(&self, token: &str, belongs_to: &Belonging) -> Option<Cursor> {
         let payload = open(&self.pages, token, belongs_to)?;
         let (issued, position) = payload.split_first_chunk()?;
@@ -137,7 +113,7 @@ impl Tokens {
 pub(crate) struct Belonging(Vec<String>);
 
 impl Belonging {
-    fn of(kind: &str, parts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    pub(crate) fn of(kind: &str, parts: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let parts = parts.into_iter().map(Into::into);
         Self(std::iter::once(kind.to_owned()).chain(parts).collect())
     }
@@ -182,11 +158,6 @@ fn marks<const N: usize>(payload: &[u8]) -> Option<[Mark; N]> {
     };
     let marks: Option<Vec<Mark>> = marks.iter().map(mark).collect();
     marks.filter(|_| rest.is_empty())?.try_into().ok()
-}
-
-fn bad_page_token() -> Error {
-    let description = "was not returned within the last 24 hours by this method for these arguments";
-    refused(Reason::InvalidPageToken, "page_token", description)
 }
 
 fn refused(reason: Reason, field: &str, description: &str) -> Error {

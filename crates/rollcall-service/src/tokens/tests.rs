@@ -2,6 +2,8 @@
 
 use rollcall_runtime::clock::ManualClock;
 
+use rollcall_proto::page::AskedPage;
+
 use super::*;
 
 fn at(hours: i64) -> DateTime<Utc> {
