@@ -29,6 +29,7 @@ mod carry_out;
 mod end;
 mod executor;
 pub(crate) mod lookups;
+mod new_user_id;
 mod permits;
 mod planning;
 mod refresh;

@@ -1,4 +1,7 @@
-//! Turns a pull into a plan in the store: batch by batch, so that memory does not grow with the directory.
+//! Turns a pull into a plan in the store: batch by batch, so that memory does not grow with the directory. What is decided
+//! of an entry is decided in `rollcall_core::planner`; here it is asked in the order that a run needs.
+
+mod written;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,7 +10,7 @@ use rollcall_core::entry::Entry;
 use rollcall_core::error::Error;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::guard::{GuardInput, Leavers, Totals};
-use rollcall_core::id::{UserId, Uuid};
+use rollcall_core::id::UserId;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::person::{self, Nobody};
@@ -17,32 +20,22 @@ use rollcall_core::role::{RoleFinding, RoleTally};
 use rollcall_core::run::RunCounts;
 use rollcall_core::user::{StateReason, User, UserState};
 use rollcall_core::user_sync::{NewUsers, UserSync};
-use rollcall_runtime::clock::Clock;
 use rollcall_service::role::RuleProblemKind;
 use rollcall_service::roles::Roles;
-use rollcall_store::{KnownUser, RunHandle, Store};
-use uuid::{NoContext, Timestamp};
+use rollcall_store::KnownUser;
 
+use self::written::PlanWriter;
+pub(super) use self::written::Target;
 use super::executor::Executor;
 use super::lookups::absences::{self, Confirmed, Nameless};
 use super::lookups::known::Asking;
 use super::lookups::others::Others;
 use super::lookups::shared_ids::Disputes;
+use super::new_user_id::new_user_id;
 use super::source::Source;
 
 /// Users read from the store at a time.
 const KNOWN_PAGE: u32 = 5_000;
-/// Issues kept for one run; the rest is only counted, so that a broken directory cannot fill the store.
-const MAX_ISSUES: u64 = 100_000;
-
-/// Where a plan is written.
-#[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
-    pub(super) store: &'a Store,
-    pub(super) run: &'a RunHandle,
-    pub(super) clock: &'a Clock,
-}
-
 /// A plan in the making.
 pub(super) struct Planning<'a> {
     target: Target<'a>,
@@ -52,11 +45,7 @@ pub(super) struct Planning<'a> {
     planner: Planner<'a>,
     /// Entries that ask for something new and wait for a decision.
     pending: Vec<ReadEntry>,
-    chunk: Vec<Change>,
-    chunks: u32,
-    issues: Vec<Issue>,
-    of_the_run: Vec<Issue>,
-    issue_count: u64,
+    written: PlanWriter<'a>,
     entries: u64,
     /// What the changes of the plan are, for the guard: as they are written, so that what was refused does not count.
     totals: Totals,
@@ -121,11 +110,7 @@ impl<'a> Planning<'a> {
             roles,
             planner,
             pending: Vec::new(),
-            chunk: Vec::new(),
-            chunks: 0,
-            issues: Vec::new(),
-            of_the_run: Vec::new(),
-            issue_count: 0,
+            written: PlanWriter::new(target),
             entries: 0,
             totals: Totals::default(),
             nameless: Nameless::default(),
@@ -162,7 +147,7 @@ impl<'a> Planning<'a> {
                     // Several searches may find it.
                     if self.nameless.note(&entry) {
                         self.entries += 1;
-                        self.issues.push(*issue);
+                        self.written.issues.push(*issue);
                     }
                     continue;
                 }
@@ -182,13 +167,14 @@ impl<'a> Planning<'a> {
             let role = self.roles.of(&id, &entry.dn);
             let reading = self.source.reader.read(id, &entry, self.now);
             if self.planner.is_unchanged(&reading, role, before) {
-                self.issues
+                self.written
+                    .issues
                     .extend(self.planner.issues_of_unchanged(&reading).cloned());
             } else {
                 self.pending.push((reading, role.clone()));
             }
         }
-        if self.pending.len() < CHUNK_CHANGES && self.issues.len() < CHUNK_CHANGES {
+        if self.pending.len() < CHUNK_CHANGES && !self.written.has_many_issues() {
             return Ok(());
         }
         self.settle().await
@@ -207,14 +193,14 @@ impl<'a> Planning<'a> {
             let decisions = self
                 .planner
                 .decide(pending, &context, || new_user_id(clock.now()));
-            self.issues.extend(decisions.issues);
+            self.written.issues.extend(decisions.issues);
             self.add_changes(decisions.changes).await?;
         }
         // Until all entries were met it may turn out that one of them is nobody.
-        if self.issues.len() < CHUNK_CHANGES {
+        if !self.written.has_many_issues() {
             return Ok(());
         }
-        self.write_issues().await
+        self.written.write_issues().await
     }
 
     /// Counts whom the rules concern with which something is wrong.
@@ -246,15 +232,15 @@ impl<'a> Planning<'a> {
         let deactivations = shared
             .deactivations(&mut self.planner, &changes, store, asking)
             .await?;
-        shared.replace(&mut self.issues);
+        shared.replace(&mut self.written.issues);
         self.add_changes(deactivations).await?;
-        self.write_chunk().await?;
-        self.write_issues().await
+        self.written.write_chunk().await?;
+        self.written.write_issues().await
     }
 
     /// Takes changes out of the plan. They count no more.
     async fn withdraw(&mut self, concerns: impl FnMut(&Change) -> bool) -> Result<Vec<Change>, Error> {
-        self.write_chunk().await?;
+        self.written.write_chunk().await?;
         let Target { store, run, .. } = self.target;
         let changes = store.withdraw_changes(run, concerns).await?;
         changes.iter().for_each(|change| self.totals.remove(change));
@@ -305,7 +291,7 @@ impl<'a> Planning<'a> {
     /// Adds confirmed removals.
     pub(super) async fn add_removals(&mut self, removals: Vec<(UserId, StateReason)>) -> Result<(), Error> {
         // Chunks of nothing but removals are applied before all others.
-        self.write_chunk().await?;
+        self.written.write_chunk().await?;
         for batch in removals.chunks(CHUNK_CHANGES) {
             let reasons: HashMap<UserId, StateReason> = batch.iter().copied().collect();
             let ids: Vec<UserId> = batch.iter().map(|(user, _)| *user).collect();
@@ -320,7 +306,7 @@ impl<'a> Planning<'a> {
             let changes: Vec<Change> = changes.collect();
             self.add_changes(changes).await?;
         }
-        self.write_chunk().await
+        self.written.write_chunk().await
     }
 
     /// Keeps the plan of a pull with gaps from growing without bound: nobody knows how many entries there are, so that it
@@ -374,19 +360,18 @@ impl<'a> Planning<'a> {
         self.take_back_contested().await?;
         let tally = &self.tally;
         let of_rules = self.roles.problems().iter();
-        self.of_the_run
+        self.written
+            .of_the_run
             .extend(of_rules.map(|problem| problem.issue_of_run(tally.effect(problem.rule))));
         if let Some(room) = room {
             self.planner.had_gaps();
             self.limit_creations(room).await?;
         }
         let ordered = self.planner.finish();
-        self.issues.extend(ordered.issues);
+        self.written.issues.extend(ordered.issues);
         for group in ordered.groups {
             // A circle of claims must not be torn apart: it goes into one transaction.
-            if self.chunk.len() + group.len() > self.target.store.good_chunk() {
-                self.write_chunk().await?;
-            }
+            self.written.make_room(group.len()).await?;
             for change in group {
                 match (&mut self.room, change.kind) {
                     (Some(0), ChangeKind::Create) => {
@@ -398,7 +383,7 @@ impl<'a> Planning<'a> {
                     _ => {}
                 }
                 self.tally_up(&change);
-                self.chunk.push(change);
+                self.written.chunk.push(change);
             }
         }
         if self.waiting > 0 {
@@ -409,23 +394,23 @@ impl<'a> Planning<'a> {
             );
             self.add_issue(IssueKind::PullIncomplete, message);
         }
-        self.write_chunk().await?;
+        self.written.write_chunk().await?;
         let nobodies = std::mem::take(&mut self.nobodies);
         let issues = nobodies
             .iter()
             .map(|(what, (count, dn))| person::issue(*what, *count, dn));
-        self.of_the_run.extend(issues);
-        self.write_issues().await
+        self.written.of_the_run.extend(issues);
+        self.written.write_issues().await
     }
 
     /// An issue of the run as a whole: kept whatever else there is.
     pub(super) fn add_issue(&mut self, kind: IssueKind, message: impl Into<String>) {
-        self.of_the_run.push(Issue::new(kind, "", message));
+        self.written.of_the_run.push(Issue::new(kind, "", message));
     }
 
     /// The issue of users who are neither there nor proven to have left: kept like one of the run as a whole.
     pub(super) fn add_unconfirmed(&mut self, issue: Option<Issue>) {
-        self.of_the_run.extend(issue);
+        self.written.of_the_run.extend(issue);
     }
 
     /// Users of the sync that could log in before the run.
@@ -438,7 +423,7 @@ impl<'a> Planning<'a> {
         let counts = self.planner.counts();
         RunCounts {
             entries: self.entries,
-            issues: self.issue_count,
+            issues: self.written.issue_count(),
             referrals,
             updated: counts.updated + self.split,
             ignored: counts.ignored + self.excluded,
@@ -461,78 +446,8 @@ impl<'a> Planning<'a> {
     async fn add_changes(&mut self, changes: Vec<Change>) -> Result<(), Error> {
         for change in changes {
             self.tally_up(&change);
-            self.chunk.push(change);
-            if self.chunk.len() >= self.target.store.good_chunk() {
-                self.write_chunk().await?;
-            }
+            self.written.push(change).await?;
         }
         Ok(())
-    }
-
-    async fn write_chunk(&mut self) -> Result<(), Error> {
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        let Target { store, run, .. } = self.target;
-        store.append_chunk(run, self.chunks, &self.chunk).await?;
-        self.chunks += 1;
-        self.chunk.clear();
-        Ok(())
-    }
-
-    async fn write_issues(&mut self) -> Result<(), Error> {
-        let (found, mut kept) = (
-            std::mem::take(&mut self.issues),
-            std::mem::take(&mut self.of_the_run),
-        );
-        let room = usize::try_from(MAX_ISSUES.saturating_sub(self.issue_count)).unwrap_or(usize::MAX);
-        self.issue_count += (found.len() + kept.len()) as u64;
-        let mut uncounted: BTreeMap<IssueKind, u64> = BTreeMap::new();
-        for (index, issue) in found.into_iter().enumerate() {
-            match index < room {
-                true => kept.push(issue),
-                false => *uncounted.entry(issue.kind).or_default() += 1,
-            }
-        }
-        let Target { store, run, .. } = self.target;
-        if !kept.is_empty() {
-            store.append_issues(run, &kept).await?;
-        }
-        if !uncounted.is_empty() {
-            store.count_issues(run, &uncounted).await?;
-        }
-        Ok(())
-    }
-}
-
-/// The id of a new user. Those of an import follow each other (RFC 9562 section 5.7), so that they share the pages of
-/// indexes: with random ones an import into SQLite took a third longer, and logins beside it twice as long.
-pub(super) fn new_user_id(now: DateTime<Utc>) -> Uuid {
-    let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
-    Uuid::new_v7(Timestamp::from_unix(
-        NoContext,
-        seconds,
-        now.timestamp_subsec_nanos(),
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::TimeZone;
-
-    use super::*;
-
-    #[test]
-    fn ids_follow_each_other() {
-        let at = |millis| new_user_id(Utc.timestamp_millis_opt(millis).unwrap());
-        let ids: Vec<Uuid> = (0..100).map(|step| at(1_790_000_000_000 + step)).collect();
-        assert!(ids.is_sorted(), "{ids:?}");
-        assert_ne!(at(5), at(5));
-    }
-
-    #[test]
-    fn a_clock_before_1970_makes_ids_too() {
-        let early = Utc.timestamp_millis_opt(-1_500).unwrap();
-        assert_ne!(new_user_id(early), new_user_id(early));
     }
 }

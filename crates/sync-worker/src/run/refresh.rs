@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::executor::Executor;
 use super::lookups::absences::find_entries;
 use super::lookups::shared_ids::Disputes;
-use super::planning;
+use super::new_user_id::new_user_id;
 use super::source::{Source, source};
 
 /// What a refresh did.
@@ -191,7 +191,7 @@ async fn follow(
         }
     }
     let context = Context::new(&settings.directory, [user.clone()], holders);
-    let decisions = planner.decide(vec![entry], &context, || planning::new_user_id(x.clock.now()));
+    let decisions = planner.decide(vec![entry], &context, || new_user_id(x.clock.now()));
     let settled = planner.finish();
     let mut issues = decisions.issues;
     issues.extend(settled.issues);

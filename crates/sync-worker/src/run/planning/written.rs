@@ -1,0 +1,109 @@
+//! A plan and its issues on their way into the store.
+
+use std::collections::BTreeMap;
+
+use rollcall_core::error::Error;
+use rollcall_core::issue::{Issue, IssueKind};
+use rollcall_core::plan::{CHUNK_CHANGES, Change};
+use rollcall_runtime::clock::Clock;
+use rollcall_store::{RunHandle, Store};
+
+/// Issues kept for one run; the rest is only counted, so that a broken directory cannot fill the store.
+const MAX_ISSUES: u64 = 100_000;
+
+/// Where a plan is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) run: &'a RunHandle,
+    pub(crate) clock: &'a Clock,
+}
+
+/// What of a plan is not yet in the store.
+pub(super) struct PlanWriter<'a> {
+    target: Target<'a>,
+    pub(super) chunk: Vec<Change>,
+    chunks: u32,
+    /// Issues of entries.
+    pub(super) issues: Vec<Issue>,
+    /// Issues that are kept whatever else there is.
+    pub(super) of_the_run: Vec<Issue>,
+    issue_count: u64,
+}
+
+impl<'a> PlanWriter<'a> {
+    pub(super) fn new(target: Target<'a>) -> Self {
+        Self {
+            target,
+            chunk: Vec::new(),
+            chunks: 0,
+            issues: Vec::new(),
+            of_the_run: Vec::new(),
+            issue_count: 0,
+        }
+    }
+
+    /// Issues that were written or counted so far.
+    pub(super) fn issue_count(&self) -> u64 {
+        self.issue_count
+    }
+
+    /// So many issues wait that they should be written.
+    pub(super) fn has_many_issues(&self) -> bool {
+        self.issues.len() >= CHUNK_CHANGES
+    }
+
+    /// Adds a change; a chunk that is full is written.
+    pub(super) async fn push(&mut self, change: Change) -> Result<(), Error> {
+        self.chunk.push(change);
+        match self.chunk.len() >= self.target.store.good_chunk() {
+            true => self.write_chunk().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Sees to it that so many changes more go into one chunk.
+    pub(super) async fn make_room(&mut self, changes: usize) -> Result<(), Error> {
+        match self.chunk.len() + changes > self.target.store.good_chunk() {
+            true => self.write_chunk().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the changes that wait as a chunk of their own.
+    pub(super) async fn write_chunk(&mut self) -> Result<(), Error> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let Target { store, run, .. } = self.target;
+        store.append_chunk(run, self.chunks, &self.chunk).await?;
+        self.chunks += 1;
+        self.chunk.clear();
+        Ok(())
+    }
+
+    /// Writes the issues that wait.
+    pub(super) async fn write_issues(&mut self) -> Result<(), Error> {
+        let (found, mut kept) = (
+            std::mem::take(&mut self.issues),
+            std::mem::take(&mut self.of_the_run),
+        );
+        let room = usize::try_from(MAX_ISSUES.saturating_sub(self.issue_count)).unwrap_or(usize::MAX);
+        self.issue_count += (found.len() + kept.len()) as u64;
+        let mut uncounted: BTreeMap<IssueKind, u64> = BTreeMap::new();
+        for (index, issue) in found.into_iter().enumerate() {
+            match index < room {
+                true => kept.push(issue),
+                false => *uncounted.entry(issue.kind).or_default() += 1,
+            }
+        }
+        let Target { store, run, .. } = self.target;
+        if !kept.is_empty() {
+            store.append_issues(run, &kept).await?;
+        }
+        if !uncounted.is_empty() {
+            store.count_issues(run, &uncounted).await?;
+        }
+        Ok(())
+    }
+}
