@@ -135,9 +135,21 @@ test_sqlite() {
   for port in 8081 8082; do eventually 60 ready "$port" || { show_pods; fail "a service does not come back"; }; done
   authenticate "\"tenant\": \"$tenant\", \"login\": \"anna.weaver\", \"password\": \"Aurora-anna.weaver\"" >/dev/null
   expect '.authenticated.user.login == "anna.weaver"'
+
+  # Backed up while it works, and restored after more has happened.
+  local files
+  files=$(podman volume inspect rollcall-data --format '{{.Mountpoint}}')
+  sqlite3 "$files/rollcall.db" ".backup '$state/backup.db'"
+  later_begins
+  podman pod stop --all >/dev/null 2>&1
+  rm -f "$files/rollcall.db-wal" "$files/rollcall.db-shm"
+  install -o 65532 -g 65532 -m 600 "$state/backup.db" "$files/rollcall.db"
+  podman pod start --all >/dev/null 2>&1
+  for port in 8081 8082; do eventually 60 ready "$port" || { show_pods; fail "a service does not start on a backup"; }; done
+  later_is_gone
   podman kube down "$state/sqlite/play.yaml" >/dev/null 2>&1
-  podman volume prune --force >/dev/null 2>&1
-  echo "the pod with SQLite: a whole walk-through, and a login after its restart"
+  podman volume rm --all --force >/dev/null 2>&1
+  echo "the pod with SQLite: a whole walk-through, a restart, a backup and its restoration"
 }
 
 # As deploy/kubernetes/postgres, with the hashes of this test's tokens.
@@ -172,31 +184,46 @@ $(own_egress)
 YAML
 }
 
-test_postgres() {
+# replicas_begin: migrates an empty database as the Job does, and starts the Deployments; calls then go to them.
+replicas_begin() {
   need_image
   empty_database
   postgres_values >"$state/postgres.values.yaml"
   render deploy/kubernetes/postgres/values.yaml "$state/postgres.values.yaml" >"$state/postgres.yaml"
+  run_once "$state/postgres.yaml" rollcall-migrate-test || { cat "$state/once.log"; fail "the migration failed"; }
+  "$here/manifests" play "$state/postgres.yaml" "$secrets" "$state/replicated"
+  replicas_play
+  call_by tls rollcall-auth-gateway:50051 rollcall-sync-worker:50052 "$state/ca.pem" token_of
+}
+
+replicas_play() {
+  play "$state/replicated"
+  for port in 8081 8082; do
+    eventually 60 ready "$port" || { show_pods; fail "a service does not become ready"; }
+  done
+}
+
+replicas_end() {
+  podman kube down "$state/replicated/play.yaml" >/dev/null 2>&1
+  podman volume prune --force >/dev/null 2>&1
+}
+
+test_postgres() {
+  need_image
   sed 's|image: rollcall:.*|image: localhost/rollcall:test|; s|imagePullPolicy: .*|imagePullPolicy: Never|' \
     deploy/kubernetes/postgres/rollcall.yaml >"$state/postgres.shipped.yaml"
   check_configuration "$state/postgres.shipped.yaml" rollcall-auth-gateway rollcall-sync-worker
 
   # Replicas that are there before the migration refuse, and say so.
+  empty_database
   local status=0
-  run_once "$state/postgres.yaml" rollcall-sync-worker || status=$?
+  run_once "$state/postgres.shipped.yaml" rollcall-sync-worker || status=$?
   [ "$status" != 0 ] || fail "the worker starts without a schema"
   tail -n 1 "$state/once.log"
-  run_once "$state/postgres.yaml" rollcall-migrate-test || { cat "$state/once.log"; fail "the migration failed"; }
 
-  "$here/manifests" play "$state/postgres.yaml" "$secrets" "$state/replicated"
-  play "$state/replicated"
-  for port in 8081 8082; do
-    eventually 60 ready "$port" || { show_pods; fail "a service does not become ready"; }
-  done
-  call_by tls rollcall-auth-gateway:50051 rollcall-sync-worker:50052 "$state/ca.pem" token_of
+  replicas_begin
   walk_through >"$state/walk.log" 2>&1 || { show_pods; show_and_fail "$state/walk.log"; }
   tail -n 3 "$state/walk.log"
-
   renew_at_login
 
   # The CronJob: exactly its container, when something is due and when nothing is.
@@ -209,12 +236,19 @@ test_postgres() {
   run_once "$state/postgres.yaml" rollcall-trigger-due || fail "the CronJob's container fails when nothing is due"
   [ ! -s "$state/once.log" ] || fail "the CronJob's container ran what was not due"
 
-  # Nobody without a token, and nobody with another one's.
+  # Nobody without a token.
   if command grpcurl -cacert "$state/ca.pem" -d '{}' "$worker" rollcall.v1.TenantService/ListTenants 2>"$state/refused"; then
     fail "a stranger is let in"
   fi
   grep -q Unauthenticated "$state/refused" || show_and_fail "$state/refused"
-  podman kube down "$state/replicated/play.yaml" >/dev/null 2>&1
-  podman volume prune --force >/dev/null 2>&1
-  echo "the pods with PostgreSQL: a whole walk-through over TLS, a renewal, the CronJob"
+
+  # Backed up while they work, and restored after more has happened.
+  pg_dump --format custom --file "$state/backup.dump" "$database_url"
+  later_begins
+  replicas_end
+  pg_restore --clean --if-exists --dbname "$database_url" "$state/backup.dump"
+  replicas_play
+  later_is_gone
+  replicas_end
+  echo "the pods with PostgreSQL: a whole walk-through over TLS, a renewal, the CronJob, a backup and its restoration"
 }

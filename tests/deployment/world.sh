@@ -112,6 +112,19 @@ renew_at_login() {
   expect ".authenticated.user.displayName == \"$name\""
 }
 
+# later_begins: something happens after a backup. later_is_gone: after its restoration it did not, and what was there before is.
+later_begins() {
+  call "$worker" TenantService/CreateTenant '{"tenant_id": "later", "tenant": {"display_name": "Later"}}' >/dev/null
+}
+
+later_is_gone() {
+  if (call "$worker" TenantService/GetTenant '{"name": "tenants/later"}') >/dev/null 2>&1; then
+    fail "the database is not the one that was backed up"
+  fi
+  authenticate "\"tenant\": \"$tenant\", \"login\": \"anna.weaver\", \"password\": \"Aurora-anna.weaver\"" >/dev/null
+  expect '.authenticated.user.login == "anna.weaver"'
+}
+
 # eventually SECONDS COMMAND...: until it succeeds.
 eventually() {
   local end=$((SECONDS + $1))
