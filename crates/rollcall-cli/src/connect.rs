@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 use rollcall_core::error::chain;
+use rollcall_proto::v1::audit_service_client::AuditServiceClient;
 use rollcall_proto::v1::directory_service_client::DirectoryServiceClient;
 use rollcall_proto::v1::sync_run_service_client::SyncRunServiceClient;
+use rollcall_proto::v1::user_service_client::UserServiceClient;
 use rollcall_proto::v1::user_sync_service_client::UserSyncServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
@@ -19,6 +21,9 @@ use crate::failure::Failure;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A run may be silent for long; this tells a dead connection from a busy worker.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The metadata key of the reason.
+const REASON: &str = "rollcall-reason";
 
 /// Options that say how the worker is reached.
 #[derive(Args)]
@@ -61,6 +66,12 @@ pub(crate) struct Connection {
     /// Send the token even if anybody on the way can read it
     #[arg(long, global = true)]
     insecure: bool,
+    /// On whose behalf, as the audit record shows it; the name of this account if it is not given
+    #[arg(long, env = "ROLLCALL_ACTOR", value_name = "WHO", global = true)]
+    actor: Option<String>,
+    /// Why, as the audit record shows it, for example the number of a ticket
+    #[arg(long, env = "ROLLCALL_REASON", value_name = "WHY", global = true)]
+    reason: Option<String>,
     /// Longest wait for an answer, in seconds; runs are waited for without limit
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600), global = true)]
     timeout: u64,
@@ -69,41 +80,42 @@ pub(crate) struct Connection {
 /// A connection to the worker.
 pub(crate) struct Client {
     channel: Channel,
-    token: Option<MetadataValue<Ascii>>,
+    headers: Headers,
     timeout: Duration,
 }
 
-/// Adds the bearer token to each call.
+/// Adds to each call who calls, and for whom.
 #[derive(Clone)]
-pub(crate) struct WithToken(Option<MetadataValue<Ascii>>);
+pub(crate) struct Headers(Vec<(&'static str, MetadataValue<Ascii>)>);
 
-type Authorized = InterceptedService<Channel, WithToken>;
+type Authorized = InterceptedService<Channel, Headers>;
 
-impl tonic::service::Interceptor for WithToken {
+impl tonic::service::Interceptor for Headers {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(token) = &self.0 {
-            request.metadata_mut().insert("authorization", token.clone());
+        for (name, value) in &self.0 {
+            request.metadata_mut().insert(*name, value.clone());
         }
         Ok(request)
     }
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects to the worker.
     pub(crate) async fn open(&self) -> Result<Client, Failure> {
+        self.open_at(&self.endpoint).await
+    }
+
+    /// Connects to a service.
+    pub(crate) async fn open_at(&self, at: &str) -> Result<Client, Failure> {
         let local = |text: String| Failure::Local(text);
-        let uri: Uri = self
-            .endpoint
+        let uri: Uri = at
             .parse()
-            .map_err(|_| local(format!("\"{}\" is not an endpoint", self.endpoint)))?;
+            .map_err(|_| local(format!("\"{at}\" is not an endpoint")))?;
         let has_tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
             _ => {
-                return Err(local(format!(
-                    "\"{}\" must begin with http:// or https://",
-                    self.endpoint
-                )));
+                return Err(local(format!("\"{at}\" must begin with http:// or https://")));
             }
         };
         let token = self.token()?;
@@ -125,10 +137,12 @@ impl Connection {
         let channel = endpoint
             .connect()
             .await
-            .map_err(|error| local(format!("cannot reach {}: {}", self.endpoint, chain(&error))))?;
+            .map_err(|error| local(format!("cannot reach {at}: {}", chain(&error))))?;
+        let mut headers = self.actor()?;
+        headers.extend(token.map(|token| ("authorization", token)));
         Ok(Client {
             channel,
-            token,
+            headers: Headers(headers),
             timeout: Duration::from_secs(self.timeout),
         })
     }
@@ -153,6 +167,21 @@ impl Connection {
         Ok(Some(value))
     }
 
+    /// For whom this acts. The account's name is left out where the worker would not take it.
+    fn actor(&self) -> Result<Vec<(&'static str, MetadataValue<Ascii>)>, Failure> {
+        let own = account().filter(|name| name.len() <= 256 && !name.chars().any(char::is_control));
+        let actor = self.actor.clone().or(own);
+        let told = [("rollcall-actor", actor), (REASON, self.reason.clone())];
+        let told = told.into_iter().filter_map(|(name, text)| Some((name, text?)));
+        told.map(|(name, text)| {
+            let value = MetadataValue::try_from(text.as_bytes());
+            value
+                .map(|value| (name, value))
+                .map_err(|_| Failure::Local(format!("{name} holds characters that cannot be sent")))
+        })
+        .collect()
+    }
+
     fn tls(&self) -> Result<ClientTlsConfig, Failure> {
         let Some(ca_file) = &self.ca_file else {
             return Err(Failure::Local("an https endpoint needs --ca-file".to_owned()));
@@ -169,6 +198,14 @@ impl Connection {
 }
 
 impl Client {
+    /// Whether the audit record will tell why.
+    pub(crate) fn tells_why(&self) -> bool {
+        self.headers
+            .0
+            .iter()
+            .any(|(name, value)| *name == REASON && !value.is_empty())
+    }
+
     /// A call that must be answered in time.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
@@ -177,16 +214,33 @@ impl Client {
     }
 
     pub(crate) fn directories(&self) -> DirectoryServiceClient<Authorized> {
-        DirectoryServiceClient::with_interceptor(self.channel.clone(), WithToken(self.token.clone()))
+        DirectoryServiceClient::with_interceptor(self.channel.clone(), self.headers.clone())
     }
 
     pub(crate) fn user_syncs(&self) -> UserSyncServiceClient<Authorized> {
-        UserSyncServiceClient::with_interceptor(self.channel.clone(), WithToken(self.token.clone()))
+        UserSyncServiceClient::with_interceptor(self.channel.clone(), self.headers.clone())
+    }
+
+    pub(crate) fn users(&self) -> UserServiceClient<Authorized> {
+        UserServiceClient::with_interceptor(self.channel.clone(), self.headers.clone())
+    }
+
+    pub(crate) fn audit(&self) -> AuditServiceClient<Authorized> {
+        AuditServiceClient::with_interceptor(self.channel.clone(), self.headers.clone())
     }
 
     pub(crate) fn sync_runs(&self) -> SyncRunServiceClient<Authorized> {
-        SyncRunServiceClient::with_interceptor(self.channel.clone(), WithToken(self.token.clone()))
+        SyncRunServiceClient::with_interceptor(self.channel.clone(), self.headers.clone())
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the account's name is no setting of this program"
+)]
+fn account() -> Option<String> {
+    let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
+    named("USER").or_else(|| named("LOGNAME"))
 }
 
 fn is_loopback(uri: &Uri) -> bool {

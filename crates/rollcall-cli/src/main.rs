@@ -1,4 +1,4 @@
-//! rollcallctl, a person's and a CronJob's client of the sync worker.
+//! rollcallctl, a person's and a CronJob's client of the sync worker, and for an erasure of the auth gateway.
 //!
 //! It must never know a rule: it calls, shows what came back, and turns that into an exit code.
 //!
@@ -10,13 +10,16 @@
 
 mod check;
 mod connect;
+mod erase;
 mod failure;
 mod resource;
 mod run;
 mod show;
+mod tail;
 mod trigger_due;
 mod verdict;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -96,6 +99,40 @@ enum Command {
         /// tenants/{tenant}/userSyncs/{user_sync}/runs/{run}
         run: String,
     },
+    /// Erase what is personal of one person, everywhere; it cannot be taken back, and takes a --reason
+    EraseUser {
+        /// tenants/{tenant}/users/{user}
+        user: String,
+        /// Never take this person from the directory again; without it, whom the directory still offers is not erased
+        #[arg(long)]
+        exclude: bool,
+        /// The auth gateway, which keeps the users
+        #[arg(
+            long,
+            env = "ROLLCALL_GATEWAY_ENDPOINT",
+            default_value = "http://127.0.0.1:50051",
+            value_name = "URL"
+        )]
+        gateway: String,
+    },
+    /// Read the audit record
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+#[derive(Subcommand)]
+enum Audit {
+    /// Write each audit event as a line of JSON, from the oldest that is kept on, and go on until stopped; started anew, go on
+    /// where it was. Killed while it wrote, it begins with an empty line, since the last may be cut off, and what may come
+    /// twice, with the same name, has "maybe_repeated"
+    Tail {
+        /// Only this tenant's, for example tenants/acme
+        #[arg(default_value = "tenants/-")]
+        tenant: String,
+        /// File that keeps how far it came; of this tail alone
+        #[arg(long, value_name = "FILE")]
+        state: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -119,7 +156,10 @@ fn main() -> ExitCode {
 }
 
 async fn carry_out(arguments: Arguments) -> Result<Verdict, Failure> {
-    let client = arguments.connection.open().await?;
+    let client = match &arguments.command {
+        Command::EraseUser { gateway, .. } => arguments.connection.open_at(gateway).await?,
+        _ => arguments.connection.open().await?,
+    };
     match arguments.command {
         Command::TriggerDue { tenant } => trigger_due::run(&client, tenant).await,
         Command::CheckConnection { directory } => check::connection(&client, directory).await,
@@ -133,5 +173,7 @@ async fn carry_out(arguments: Arguments) -> Result<Verdict, Failure> {
         Command::ShowRun { run } => run::show(&client, run).await,
         Command::Apply { run } => run::apply(&client, run).await,
         Command::Cancel { run } => run::cancel(&client, run).await,
+        Command::EraseUser { user, exclude, .. } => erase::run(&client, user, exclude).await,
+        Command::Audit(Audit::Tail { tenant, state }) => tail::run(&client, tenant, &state).await,
     }
 }

@@ -170,7 +170,7 @@ async fn watch(client: &Client, run: &mut SyncRun, told: &mut Instant) -> Result
 }
 
 /// The worker stops, is being replaced, or the way to it broke.
-fn is_passing(status: &Status) -> bool {
+pub(crate) fn is_passing(status: &Status) -> bool {
     matches!(
         status.code(),
         Code::Unavailable | Code::Cancelled | Code::Unknown | Code::Internal

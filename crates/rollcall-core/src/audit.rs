@@ -3,6 +3,8 @@
 mod actor;
 mod asked_by;
 mod field_change;
+mod filter;
+mod subject;
 
 use std::borrow::Cow;
 
@@ -16,6 +18,8 @@ use crate::verdict::InternalReason;
 pub use actor::Actor;
 pub use asked_by::{AskedBy, Decision};
 pub use field_change::{AuditedFieldChange, SecretChange, ValueChange};
+pub use filter::{About, AuditClass, AuditFilter, AuditOrder};
+pub use subject::Subject;
 
 /// How a login attempt ended, as the audit log keeps it. Callers see less.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -165,11 +169,11 @@ pub enum AuditKind {
     },
 }
 
-/// One audit event. Only ever inserted.
+/// One audit event. It is written once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AuditEvent {
-    /// Position in the log.
-    pub position: i64,
+    /// Its number in the store, which it keeps when it is sealed. After a restore another event may get the same.
+    pub id: i64,
     /// When.
     pub time: DateTime<Utc>,
     /// The tenant; `None` if an attempt names no known one.
@@ -180,6 +184,8 @@ pub struct AuditEvent {
     pub actor: Actor,
     /// What.
     pub kind: AuditKind,
+    /// Whether what was personal in it was erased: the actor, the client address, the unknown login, and the values.
+    pub erased: bool,
 }
 
 /// A calling service.

@@ -3,20 +3,16 @@
 //! Both sides are looked at as messages of the contract, so a field that is added to it is seen here too, and no list
 //! of fields is kept by hand.
 
-use std::sync::LazyLock;
-
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, SerializeOptions, Value as Reflected};
+use prost_reflect::{DynamicMessage, FieldDescriptor, SerializeOptions, Value as Reflected};
 use rollcall_core::audit::{AuditedFieldChange, ValueChange};
 use serde_json::{Map, Value};
 
-use crate::{FILE_DESCRIPTOR_SET, v1};
+use crate::json::CONTRACT;
+use crate::v1;
 
 /// A value of more bytes than this is told by its digest and length.
 pub const MAX_VALUE: usize = 4_096;
-
-static CONTRACT: LazyLock<Option<DescriptorPool>> =
-    LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).ok());
 
 /// A resource whose changes are recorded.
 pub trait Resource: Message {

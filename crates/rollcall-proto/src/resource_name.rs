@@ -1,5 +1,6 @@
 //! Resource names (AIP-122): the one place that writes and parses them.
 
+use chrono::{DateTime, Utc};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncId, UserSyncKey};
 use rollcall_core::violation::Violations;
 
@@ -83,11 +84,13 @@ pub fn user(tenant: &TenantId, user: UserId) -> String {
     format!("tenants/{tenant}/users/{user}")
 }
 
-/// `tenants/{tenant}/auditEvents/{audit_event}`; the tenant is `-` if there is none.
-pub fn audit_event(tenant: Option<&TenantId>, position: i64) -> String {
+/// `tenants/{tenant}/auditEvents/{audit_event}`; the tenant is `-` if there is none. The time tells the event from one that
+/// gets the same number after a restore of the database.
+pub fn audit_event(tenant: Option<&TenantId>, id: i64, time: DateTime<Utc>) -> String {
     format!(
-        "tenants/{}/auditEvents/{position}",
-        tenant.map_or("-", TenantId::as_str)
+        "tenants/{}/auditEvents/{}-{id}",
+        tenant.map_or("-", TenantId::as_str),
+        time.timestamp_micros()
     )
 }
 

@@ -134,6 +134,7 @@ methods! {
     }
     AuditService {
         ListAuditEvents(ListAuditEventsRequest): Audit, TenantOrAll.parent;
+        WatchAuditEvents(WatchAuditEventsRequest): Audit, TenantOrAll.parent;
         GetSecurityReview(GetSecurityReviewRequest): Audit, Tenant.name;
         RecordSecurityReview(RecordSecurityReviewRequest): Audit, Tenant.name;
     }

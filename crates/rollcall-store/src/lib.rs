@@ -34,7 +34,9 @@ mod store;
 mod tables;
 mod users;
 
-pub use audit::{AuditFilter, Deed, NewAuditEvent, Recorded};
+pub use audit::{
+    AuditFeed, AuditHead, Deed, Fault, NewAuditEvent, Recorded, SealReach, Sealed, Verification,
+};
 pub use checks::CheckSubject;
 pub use configuration::directories::{DirectoryUpdate, NewSecrets};
 pub use configuration::due_claims::DueClaim;

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 
+use crate::audit;
 use crate::db::query::{execute, rows};
 use crate::db::timestamp::to_micros;
 use crate::error::Result;
@@ -34,19 +35,11 @@ impl Store {
         Ok(deleted)
     }
 
-    /// Deletes those of the `limit` oldest audit events that are from before `before`; returns how many. The only
-    /// way in which an audit event goes. Global by nature.
+    /// Deletes the oldest audit events that are sealed, at most `limit`, up to the first that is not from before `before`;
+    /// returns how many. The only way in which an audit event goes: it leaves a signed note of where the chain starts now.
+    /// Global by nature.
     pub async fn delete_old_audit(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
-        let sql = format!(
-            "DELETE FROM audit_events WHERE position IN (
-                SELECT position FROM (
-                    SELECT position, time FROM audit_events ORDER BY position LIMIT {limit}
-                ) oldest WHERE time < $1)"
-        );
-        self.inner
-            .database
-            .write(&sql, vec![to_micros(before).into()])
-            .await
+        audit::delete_old(self, before, limit).await
     }
 
     /// Deletes mails that were written before `before` and that nobody has sent, at most `limit`; returns how many.

@@ -21,6 +21,7 @@ mod mail_budgets;
 mod marks;
 mod own_counts;
 mod purpose_keys;
+mod sealed_audit;
 mod soft_locks;
 mod tenant_deletions;
 mod tenant_turns;
@@ -54,6 +55,7 @@ impl MigratorTrait for Migrator {
             Box::new(tenant_turns::TenantTurns),
             Box::new(marks::Marks),
             Box::new(mail_budgets::MailBudgets),
+            Box::new(sealed_audit::SealedAudit),
         ]
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::DueCounts;
 use crate::config::WorkerSettings;
 use crate::retention::Retention;
+use crate::sealer::Sealer;
 use crate::worker::Worker;
 
 /// Who starts runs here, as runs and audit events show it.
@@ -146,6 +147,7 @@ pub async fn run_due(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
     if let Err(error) = worker.engine.expire().await {
         tracing::warn!(%error, "plans that nobody applied could not be ended");
     }
+    Sealer::new(worker.store.clone()).run_once().await;
     let now = worker.now();
     if let Err(error) = Retention::new(worker.clone()).work(now).await {
         tracing::warn!(%error, "what is too old could not be deleted");

@@ -21,6 +21,8 @@ pub mod mail;
 mod report;
 mod retention;
 pub mod run;
+mod sealer;
 pub mod serve;
 mod services;
+pub mod verify_audit;
 pub mod worker;

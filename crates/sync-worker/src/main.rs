@@ -1,6 +1,7 @@
 //! The `sync-worker` binary: serves, or does one of the smaller jobs and ends.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -10,7 +11,7 @@ use rollcall_runtime::telemetry;
 use rollcall_service::configuration::StoreSecrets;
 use sync_worker::config::WorkerSettings;
 use sync_worker::mail::Smtp;
-use sync_worker::{command, serve};
+use sync_worker::{command, serve, verify_audit};
 
 /// Keeps tenants, directories and user syncs, and runs the syncs.
 #[derive(Parser)]
@@ -32,6 +33,20 @@ enum Command {
     Migrate,
     /// Seal all secrets anew with the keyring's first key, while everything runs: 0 if the others may go
     RotateKeys,
+    /// Look at the audit record
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+#[derive(Subcommand)]
+enum Audit {
+    /// Read the whole sealed record and tell what was changed, removed, moved or cut off: 0 if nothing was. Writes the newest
+    /// head, which is worth keeping elsewhere
+    Verify {
+        /// A head that was kept elsewhere: what an earlier verification wrote, or a line of the log that tells one
+        #[arg(long, value_name = "FILE")]
+        head: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -61,6 +76,7 @@ fn run() -> Result<(), Failure> {
             None => serve::serve(loaded, &arguments.config).await,
             Some(Command::Healthcheck) => command::healthcheck(&loaded.shared).await,
             Some(Command::Migrate) => command::migrate(loaded).await,
+            Some(Command::Audit(Audit::Verify { head })) => verify_audit::run(loaded, head.as_deref()).await,
             Some(Command::RotateKeys) => command::rotate_keys(loaded).await,
             Some(Command::RunDue) => command::run_due(loaded).await,
         }

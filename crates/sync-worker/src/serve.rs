@@ -21,6 +21,7 @@ use tonic::service::Routes;
 
 use crate::admission::Scheduler;
 use crate::config::WorkerSettings;
+use crate::sealer::Sealer;
 use crate::services::audit::Audit;
 use crate::services::directories::Directories;
 use crate::services::runs::Runs;
@@ -74,6 +75,7 @@ pub async fn serve_worker(
     tokio::spawn(async move { follower.follow(&probing, || store.ping()).await });
     let routes = routes(&worker, &health)?;
     let scheduler = tokio::spawn(Scheduler::new(worker.clone()).run());
+    let sealing = tokio::spawn(Sealer::new(worker.store.clone()).run(worker.stop.clone()));
     let mailing = worker
         .mail_sender()
         .map(|sender| tokio::spawn(sender.run(worker.stop.clone())));
@@ -85,7 +87,9 @@ pub async fn serve_worker(
             let _ = tokio::time::timeout(drain, mailing).await;
         }
     };
-    tokio::join!(worker.engine.drain(drain), mailed);
+    // What is not sealed by then is sealed by the next worker.
+    let sealed = tokio::time::timeout(drain, sealing);
+    let ((), (), _) = tokio::join!(worker.engine.drain(drain), mailed, sealed);
     worker.store.close().await;
     served
 }

@@ -98,7 +98,7 @@ pub(super) fn request(method: &MethodDescriptor) -> Option<String> {
             r#"{"parent": "tenants/{t}/userSyncs/staff/runs/{r}"}"#
         }
 
-        "AuditService.ListAuditEvents" => {
+        "AuditService.ListAuditEvents" | "AuditService.WatchAuditEvents" => {
             r#"{"parent": "tenants/{t}", "filter": {"resource": "tenants/{n}/directories/hq"}}"#
         }
         "AuditService.GetSecurityReview" => r#"{"name": "tenants/{t}/securityReview"}"#,
@@ -132,8 +132,8 @@ pub(super) fn with_more_names(method: &MethodDescriptor) -> &'static [&'static s
                 "searches": [{"baseDn": "", "scope": "SEARCH_SCOPE_SUBTREE", "filter": "(uid=*)"}],
                 "role": "user", "fieldMappings": {"login": ["uid"]}}}"#,
         ],
-        "AuditService.ListAuditEvents" => {
-            &[r#"{"parent": "tenants/{t}", "filter": {"resource": "tenants/{n}/users/{u}"}}"#]
+        "AuditService.ListAuditEvents" | "AuditService.WatchAuditEvents" => {
+            &[r#"{"parent": "tenants/{t}", "filter": {"user": "tenants/{n}/users/{u}"}}"#]
         }
         _ => &[],
     }

@@ -29,9 +29,9 @@ async fn a_login_that_cannot_be_recorded_does_not_count() {
     let mut world = World::on_postgres(TestDatabase::new().unwrap()).await;
     world.start_gateway(&[]).await;
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
-    world.sql("ALTER TABLE audit_events RENAME TO elsewhere");
+    world.sql("ALTER TABLE audit_unsealed RENAME TO elsewhere");
     assert_eq!(world.login("ada", PASSWORD).await, "Aborted LOGIN_NOT_RECORDED");
-    world.sql("ALTER TABLE elsewhere RENAME TO audit_events");
+    world.sql("ALTER TABLE elsewhere RENAME TO audit_unsealed");
     assert_eq!(world.login("ada", PASSWORD).await, "OK ada");
 }
 

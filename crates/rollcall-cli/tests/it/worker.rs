@@ -11,9 +11,11 @@ use http::{Request, Response};
 use rollcall_core::error::{Error, Reason};
 use rollcall_proto::status::to_status;
 use rollcall_proto::v1::{
-    CheckConnectionRequest, CheckConnectionResponse, RunDueUserSyncsRequest, RunDueUserSyncsResponse,
-    RunUserSyncRequest, SyncRun, WatchSyncRunRequest, WatchSyncRunResponse,
+    AuditEvent, CheckConnectionRequest, CheckConnectionResponse, EraseUserRequest, EraseUserResponse,
+    RunDueUserSyncsRequest, RunDueUserSyncsResponse, RunUserSyncRequest, SyncRun, WatchAuditEventsRequest,
+    WatchAuditEventsResponse, WatchSyncRunRequest, WatchSyncRunResponse,
 };
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 use tonic::body::Body;
@@ -35,6 +37,10 @@ pub(crate) struct Script {
     pub(crate) run: SyncRun,
     pub(crate) watches: Arc<Mutex<VecDeque<Watch>>>,
     pub(crate) seen: Arc<Mutex<Vec<String>>>,
+    /// How many audit events there are; each has the cursor of its number.
+    pub(crate) audited: usize,
+    /// Cursors before this one are expired.
+    pub(crate) kept_from: usize,
 }
 
 impl Service<Request<Body>> for Script {
@@ -57,6 +63,8 @@ impl Service<Request<Body>> for Script {
                 "/rollcall.v1.DirectoryService/CheckConnection" => script.check_connection(request).await,
                 "/rollcall.v1.UserSyncService/RunUserSync" => script.run_user_sync(request).await,
                 "/rollcall.v1.SyncRunService/WatchSyncRun" => script.watch(request).await,
+                "/rollcall.v1.AuditService/WatchAuditEvents" => script.watch_audit(request).await,
+                "/rollcall.v1.UserService/EraseUser" => script.erase_user(request).await,
                 other => panic!("no method {other}"),
             })
         })
@@ -123,6 +131,53 @@ impl Script {
                 Ok::<_, Status>(tonic::Response::new(tokio_stream::iter(
                     answers.collect::<Vec<_>>(),
                 )))
+            }
+        });
+        grpc.server_streaming(method, request).await
+    }
+
+    async fn erase_user(self, request: Request<Body>) -> Response<Body> {
+        let mut grpc = Grpc::new(ProstCodec::<EraseUserResponse, EraseUserRequest>::default());
+        let method = service_fn(move |request: tonic::Request<EraseUserRequest>| {
+            let script = self.clone();
+            async move {
+                let told = |key| request.metadata().get(key).unwrap().to_str().unwrap();
+                let (actor, reason) = (told("rollcall-actor"), told("rollcall-reason"));
+                let EraseUserRequest { name, exclude, .. } = request.get_ref();
+                script.note(&format!("{name} exclude: {exclude}, by {actor}: {reason}"));
+                Ok::<_, Status>(tonic::Response::new(EraseUserResponse::default()))
+            }
+        });
+        grpc.unary(method, request).await
+    }
+
+    /// As the worker does: the first message tells where the stream starts. It breaks off now and then.
+    async fn watch_audit(self, request: Request<Body>) -> Response<Body> {
+        let mut grpc = Grpc::new(ProstCodec::<WatchAuditEventsResponse, WatchAuditEventsRequest>::default());
+        let method = service_fn(move |request: tonic::Request<WatchAuditEventsRequest>| {
+            let script = self.clone();
+            async move {
+                let after = request.get_ref().after.parse().unwrap_or(script.kept_from);
+                if after < script.kept_from {
+                    return Err(to_status(&Error::new(Reason::CursorExpired, "not kept any more")));
+                }
+                let first = WatchAuditEventsResponse {
+                    event: None,
+                    cursor: after.to_string(),
+                };
+                let event = |number: usize| WatchAuditEventsResponse {
+                    event: Some(AuditEvent {
+                        name: format!("tenants/acme/auditEvents/{number}"),
+                        ..AuditEvent::default()
+                    }),
+                    cursor: number.to_string(),
+                };
+                let broken = to_status(&Error::new(Reason::ShuttingDown, "it stops"));
+                let end = (after + 700).min(script.audited);
+                let events = (after + 1..=end).map(move |number| Ok(event(number)));
+                let all = std::iter::once(Ok(first)).chain(events).chain([Err(broken)]);
+                let paced = tokio_stream::iter(all).throttle(std::time::Duration::from_micros(500));
+                Ok::<_, Status>(tonic::Response::new(paced))
             }
         });
         grpc.server_streaming(method, request).await

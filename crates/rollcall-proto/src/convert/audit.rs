@@ -1,14 +1,14 @@
 //! AuditService.
 
-use chrono::{DateTime, Utc};
 use rollcall_core::audit::{
-    Actor, AuditEvent, AuditKind, AuditedFieldChange, LoginOutcome, SecretChange, ValueChange,
+    About, Actor, AuditClass, AuditEvent, AuditFilter, AuditKind, AuditOrder, AuditedFieldChange,
+    LoginOutcome, SecretChange, ValueChange,
 };
 use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
 use rollcall_core::violation::{Violations, check_text};
 
-use crate::decode::{choices, finish, non_empty, wire_enum};
+use crate::decode::{choice, choices, finish, non_empty, wire_enum};
 use crate::page::AskedPage;
 use crate::resource_name::{self, TenantScope};
 use crate::time::decode_time;
@@ -20,24 +20,20 @@ pub struct ListAuditEvents {
     /// Whose events.
     pub scope: TenantScope,
     /// Which events.
-    pub filter: AuditEventFilter,
+    pub filter: AuditFilter,
     /// Which page.
     pub page: AskedPage,
 }
 
-/// Chooses audit events. Every condition that is set must hold.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct AuditEventFilter {
-    /// About this resource.
-    pub resource: Option<String>,
-    /// By this caller.
-    pub caller: Option<String>,
-    /// At or after this time.
-    pub start_time: Option<DateTime<Utc>>,
-    /// Before this time.
-    pub end_time: Option<DateTime<Utc>>,
-    /// Logins that ended like this; empty for events of any kind.
-    pub login_outcomes: Vec<LoginOutcome>,
+/// WatchAuditEvents.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WatchAuditEvents {
+    /// Whose events.
+    pub scope: TenantScope,
+    /// The cursor after which to go on, as it came; empty for none.
+    pub after: String,
+    /// Which events.
+    pub filter: AuditFilter,
 }
 
 wire_enum!(
@@ -46,6 +42,16 @@ wire_enum!(
         Set,
         Replaced,
         Removed
+    }
+);
+
+wire_enum!(AuditEventKind, AuditClass { Login, Change });
+
+wire_enum!(
+    AuditEventOrder,
+    AuditOrder {
+        NewestFirst,
+        OldestFirst
     }
 );
 
@@ -63,32 +69,50 @@ impl TryFrom<v1::ListAuditEventsRequest> for ListAuditEvents {
 
     fn try_from(request: v1::ListAuditEventsRequest) -> Result<Self, Error> {
         let mut found = Violations::new();
-        let scope = resource_name::decode(
-            &mut found,
-            "parent",
-            &request.parent,
-            resource_name::TENANT_SCOPE,
-            resource_name::parse_tenant_scope,
-        );
+        let scope = scope(&mut found, &request.parent);
         let wire = request.filter.unwrap_or_default();
-        let binding = ["ListAuditEvents", &request.parent, &format!("{wire:?}")];
+        let order = request.order.to_string();
+        let binding = ["ListAuditEvents", &request.parent, &format!("{wire:?}"), &order];
         let page = AskedPage::decode(&mut found, request.page_size, request.page_token, &binding);
-        let mut inner = Violations::new();
-        let filter = filter(&mut inner, wire);
-        found.nest("filter", inner);
+        let mut filter = filter(&mut found, wire);
+        filter.order =
+            choice::<v1::AuditEventOrder, _>(&mut found, "order", request.order).unwrap_or_default();
         finish(found, scope.map(|scope| Self { scope, filter, page }))
     }
+}
+
+impl TryFrom<v1::WatchAuditEventsRequest> for WatchAuditEvents {
+    type Error = Error;
+
+    fn try_from(request: v1::WatchAuditEventsRequest) -> Result<Self, Error> {
+        let mut found = Violations::new();
+        let scope = scope(&mut found, &request.parent);
+        let filter = filter(&mut found, request.filter.unwrap_or_default());
+        let after = request.after;
+        finish(found, scope.map(|scope| Self { scope, after, filter }))
+    }
+}
+
+fn scope(found: &mut Violations, parent: &str) -> Option<TenantScope> {
+    resource_name::decode(
+        found,
+        "parent",
+        parent,
+        resource_name::TENANT_SCOPE,
+        resource_name::parse_tenant_scope,
+    )
 }
 
 impl From<&AuditEvent> for v1::AuditEvent {
     fn from(event: &AuditEvent) -> Self {
         Self {
-            name: resource_name::audit_event(event.tenant.as_ref(), event.position),
+            name: resource_name::audit_event(event.tenant.as_ref(), event.id, event.time),
             event_time: Some(timestamp(event.time)),
             caller: event.caller.name.clone(),
             caller_credential: event.caller.credential.clone(),
             actor: actor(&event.actor),
             kind: Some(kind(&event.kind, event.tenant.as_ref())),
+            erased: event.erased,
         }
     }
 }
@@ -170,18 +194,59 @@ fn field_change(change: &AuditedFieldChange) -> v1::AuditedFieldChange {
     }
 }
 
-fn filter(found: &mut Violations, wire: v1::AuditEventFilter) -> AuditEventFilter {
+fn filter(found: &mut Violations, wire: v1::AuditEventFilter) -> AuditFilter {
+    let mut inner = Violations::new();
+    let filter = conditions(&mut inner, wire);
+    found.nest("filter", inner);
+    filter
+}
+
+fn conditions(found: &mut Violations, wire: v1::AuditEventFilter) -> AuditFilter {
     check_text(found, "resource", &wire.resource, 0, 300);
     check_text(found, "caller", &wire.caller, 0, 300);
-    let start_time = decode_time(found, "start_time", wire.start_time);
-    let end_time = decode_time(found, "end_time", wire.end_time);
-    let backwards = start_time.zip(end_time).is_some_and(|(start, end)| start >= end);
+    check_text(found, "method", &wire.method, 0, 100);
+    check_text(found, "client_address", &wire.client_address, 0, 64);
+    check_text(found, "login_reason", &wire.login_reason, 0, 100);
+    found.require(wire.actor.len() <= 256, "actor", "must have at most 256 bytes");
+    let from = decode_time(found, "start_time", wire.start_time);
+    let to = decode_time(found, "end_time", wire.end_time);
+    let backwards = from.zip(to).is_some_and(|(start, end)| start >= end);
     found.require(!backwards, "end_time", "must be after start_time");
-    AuditEventFilter {
-        resource: non_empty(&wire.resource),
+    let about = non_empty(&wire.resource).and_then(|resource| {
+        let about = About::new(&resource, wire.include_below);
+        found.require(
+            about.is_some(),
+            "resource",
+            "must be the name of a tenant's resource",
+        );
+        about
+    });
+    found.require(
+        !(wire.include_below && wire.resource.is_empty()),
+        "include_below",
+        "needs a resource",
+    );
+    let user = non_empty(&wire.user).and_then(|user| {
+        resource_name::decode(
+            found,
+            "user",
+            &user,
+            "tenants/{tenant}/users/{user}",
+            resource_name::parse_user,
+        )
+    });
+    AuditFilter {
+        class: choice::<v1::AuditEventKind, _>(found, "kind", wire.kind),
+        method: non_empty(&wire.method),
+        about,
+        user: user.map(|name| name.user),
+        actor: non_empty(&wire.actor),
         caller: non_empty(&wire.caller),
-        start_time,
-        end_time,
-        login_outcomes: choices::<v1::LoginOutcome, _>(found, "login_outcomes", &wire.login_outcomes),
+        client_address: non_empty(&wire.client_address),
+        outcomes: choices::<v1::LoginOutcome, _>(found, "login_outcomes", &wire.login_outcomes),
+        reason: non_empty(&wire.login_reason),
+        from,
+        to,
+        order: AuditOrder::default(),
     }
 }

@@ -3430,10 +3430,11 @@ pub mod directory_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-/// Something that happened. Events are written once and never changed.
+/// Something that happened. Events are written once and never changed, but that what is personal in them can be erased.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AuditEvent {
-    /// "tenants/{tenant}/auditEvents/{audit_event}"; with the tenant "-" for a login attempt that named no known one.
+    /// "tenants/{tenant}/auditEvents/{audit_event}"; with the tenant "-" for a login attempt that named no known one. No other
+    /// event ever has it.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// When.
@@ -3451,6 +3452,11 @@ pub struct AuditEvent {
     /// nothing.
     #[prost(message, optional, tag = "7")]
     pub actor: ::core::option::Option<Actor>,
+    /// What is personal of somebody was erased. Of an event about them the actor is gone, and of its kind the client address, the
+    /// unknown login, the count of attempts and the fields; in others their name is left out. What happened, when, to which
+    /// resource, and by which service stays.
+    #[prost(bool, tag = "8")]
+    pub erased: bool,
     /// What happened.
     #[prost(oneof = "audit_event::Kind", tags = "4, 5")]
     pub kind: ::core::option::Option<audit_event::Kind>,
@@ -3556,14 +3562,41 @@ pub struct ListAuditEventsRequest {
     /// Which events. Absent means all.
     #[prost(message, optional, tag = "4")]
     pub filter: ::core::option::Option<AuditEventFilter>,
+    /// In which order.
+    #[prost(enumeration = "AuditEventOrder", tag = "5")]
+    pub order: i32,
+}
+/// Asks for a stream of audit events.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchAuditEventsRequest {
+    /// "tenants/{tenant}", or "tenants/-" for all tenants and what belongs to none, which takes a caller of all tenants.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// Start after this cursor, which must be of the same parent. Empty: with the oldest event that is kept.
+    #[prost(string, tag = "2")]
+    pub after: ::prost::alloc::string::String,
+    /// Which events. Absent means all. It may differ from that of the stream before.
+    #[prost(message, optional, tag = "3")]
+    pub filter: ::core::option::Option<AuditEventFilter>,
+}
+/// One message of a stream of audit events.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchAuditEventsResponse {
+    /// The event. Absent in the first message, which confirms where the stream starts, and in those that are sent every
+    /// 30 seconds when nothing happens.
+    #[prost(message, optional, tag = "1")]
+    pub event: ::core::option::Option<AuditEvent>,
+    /// Everything up to here was sent. Resume with it.
+    #[prost(string, tag = "2")]
+    pub cursor: ::prost::alloc::string::String,
 }
 /// Chooses audit events. Every condition that is set must hold.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AuditEventFilter {
-    /// About exactly this resource; for logins, the user, user sync or directory.
+    /// About exactly this resource; for logins, the user, user sync or directory. At most 300 characters.
     #[prost(string, tag = "1")]
     pub resource: ::prost::alloc::string::String,
-    /// By this caller.
+    /// By this caller, at most 300 characters.
     #[prost(string, tag = "2")]
     pub caller: ::prost::alloc::string::String,
     /// At or after this time.
@@ -3575,11 +3608,32 @@ pub struct AuditEventFilter {
     /// Logins that ended like this.
     #[prost(enumeration = "LoginOutcome", repeated, packed = "false", tag = "5")]
     pub login_outcomes: ::prost::alloc::vec::Vec<i32>,
+    /// Also about what lies below the resource: of a tenant all its events, of a user sync its runs.
+    #[prost(bool, tag = "6")]
+    pub include_below: bool,
+    /// Of this kind. Unspecified means both.
+    #[prost(enumeration = "AuditEventKind", tag = "7")]
+    pub kind: i32,
+    /// Changes by this method, for instance "UserService.BlockUser". At most 100 characters.
+    #[prost(string, tag = "8")]
+    pub method: ::prost::alloc::string::String,
+    /// About this user, "tenants/{tenant}/users/{user}": their logins, and changes of them.
+    #[prost(string, tag = "9")]
+    pub user: ::prost::alloc::string::String,
+    /// For the actor of exactly this name, at most 256 bytes.
+    #[prost(string, tag = "10")]
+    pub actor: ::prost::alloc::string::String,
+    /// Logins from this client address, as the event shows it. At most 64 characters.
+    #[prost(string, tag = "11")]
+    pub client_address: ::prost::alloc::string::String,
+    /// Logins that ended for this reason, as the event shows it, for instance "UNKNOWN_LOGIN". At most 100 characters.
+    #[prost(string, tag = "12")]
+    pub login_reason: ::prost::alloc::string::String,
 }
 /// One page of audit events.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListAuditEventsResponse {
-    /// The events, newest first.
+    /// The events, in the order that was asked for.
     #[prost(message, repeated, tag = "1")]
     pub audit_events: ::prost::alloc::vec::Vec<AuditEvent>,
     /// Get the next page with this; empty on the last page.
@@ -3715,6 +3769,72 @@ impl LoginOutcome {
             "LOGIN_OUTCOME_AUTHENTICATED" => Some(Self::Authenticated),
             "LOGIN_OUTCOME_DENIED" => Some(Self::Denied),
             "LOGIN_OUTCOME_ERROR" => Some(Self::Error),
+            _ => None,
+        }
+    }
+}
+/// The kinds of audit events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AuditEventKind {
+    /// Of any kind.
+    Unspecified = 0,
+    /// Attempts to log in.
+    Login = 1,
+    /// Changes.
+    Change = 2,
+}
+impl AuditEventKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AUDIT_EVENT_KIND_UNSPECIFIED",
+            Self::Login => "AUDIT_EVENT_KIND_LOGIN",
+            Self::Change => "AUDIT_EVENT_KIND_CHANGE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AUDIT_EVENT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "AUDIT_EVENT_KIND_LOGIN" => Some(Self::Login),
+            "AUDIT_EVENT_KIND_CHANGE" => Some(Self::Change),
+            _ => None,
+        }
+    }
+}
+/// The order of a list of audit events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AuditEventOrder {
+    /// The newest first.
+    Unspecified = 0,
+    /// The newest first.
+    NewestFirst = 1,
+    /// The oldest first.
+    OldestFirst = 2,
+}
+impl AuditEventOrder {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AUDIT_EVENT_ORDER_UNSPECIFIED",
+            Self::NewestFirst => "AUDIT_EVENT_ORDER_NEWEST_FIRST",
+            Self::OldestFirst => "AUDIT_EVENT_ORDER_OLDEST_FIRST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AUDIT_EVENT_ORDER_UNSPECIFIED" => Some(Self::Unspecified),
+            "AUDIT_EVENT_ORDER_NEWEST_FIRST" => Some(Self::NewestFirst),
+            "AUDIT_EVENT_ORDER_OLDEST_FIRST" => Some(Self::OldestFirst),
             _ => None,
         }
     }
@@ -3917,7 +4037,9 @@ pub mod audit_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Lists audit events, newest first. Needs the permission "audit".
+        /// Lists audit events by their time. An event is there as soon as what it tells of is committed; while more than 1000
+        /// wait to be sealed, which takes a second or two, the older ones of those are not there yet. Each filter is served by an
+        /// index. Needs the permission "audit".
         pub async fn list_audit_events(
             &mut self,
             request: impl tonic::IntoRequest<super::ListAuditEventsRequest>,
@@ -3941,6 +4063,36 @@ pub mod audit_service_client {
             req.extensions_mut()
                 .insert(GrpcMethod::new("rollcall.v1.AuditService", "ListAuditEvents"));
             self.inner.unary(req, path, codec).await
+        }
+        /// Streams audit events in the order in which they were sealed, within seconds after what they tell of. Nothing is left
+        /// out: an event is never sealed at a place that a reader has passed. Delivery is at least once; go on from the last
+        /// cursor when the stream ends, and know an event again by its name. The stream ends with UNAVAILABLE when the server
+        /// stops. Needs the permission "audit".
+        ///
+        /// Errors: CURSOR_EXPIRED, CONNECTION_TOO_OLD, and those of every method.
+        pub async fn watch_audit_events(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchAuditEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchAuditEventsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.AuditService/WatchAuditEvents",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.AuditService", "WatchAuditEvents"));
+            self.inner.server_streaming(req, path, codec).await
         }
         /// Returns how a tenant's directories and user syncs stand against each practice, as of now, from what checks and
         /// runs have found; it contacts no directory. Needs the permission "audit".
@@ -4014,12 +4166,36 @@ pub mod audit_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with AuditServiceServer.
     #[async_trait]
     pub trait AuditService: std::marker::Send + std::marker::Sync + 'static {
-        /// Lists audit events, newest first. Needs the permission "audit".
+        /// Lists audit events by their time. An event is there as soon as what it tells of is committed; while more than 1000
+        /// wait to be sealed, which takes a second or two, the older ones of those are not there yet. Each filter is served by an
+        /// index. Needs the permission "audit".
         async fn list_audit_events(
             &self,
             request: tonic::Request<super::ListAuditEventsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListAuditEventsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchAuditEvents method.
+        type WatchAuditEventsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::WatchAuditEventsResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Streams audit events in the order in which they were sealed, within seconds after what they tell of. Nothing is left
+        /// out: an event is never sealed at a place that a reader has passed. Delivery is at least once; go on from the last
+        /// cursor when the stream ends, and know an event again by its name. The stream ends with UNAVAILABLE when the server
+        /// stops. Needs the permission "audit".
+        ///
+        /// Errors: CURSOR_EXPIRED, CONNECTION_TOO_OLD, and those of every method.
+        async fn watch_audit_events(
+            &self,
+            request: tonic::Request<super::WatchAuditEventsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchAuditEventsStream>,
             tonic::Status,
         >;
         /// Returns how a tenant's directories and user syncs stand against each practice, as of now, from what checks and
@@ -4161,6 +4337,54 @@ pub mod audit_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.AuditService/WatchAuditEvents" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchAuditEventsSvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::ServerStreamingService<
+                        super::WatchAuditEventsRequest,
+                    > for WatchAuditEventsSvc<T> {
+                        type Response = super::WatchAuditEventsResponse;
+                        type ResponseStream = T::WatchAuditEventsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchAuditEventsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::watch_audit_events(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchAuditEventsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -27,8 +27,15 @@ fn names_are_read_as_they_are_written() {
     assert_eq!(names::user(&user.tenant, user.user), text);
     let text = names::security_review(&tenant);
     assert_eq!(parse_security_review(&text), Some(tenant.clone()));
-    assert_eq!(names::audit_event(Some(&tenant), 9), "tenants/acme/auditEvents/9");
-    assert_eq!(names::audit_event(None, 9), "tenants/-/auditEvents/9");
+    let time = chrono::DateTime::from_timestamp(7, 0).unwrap();
+    assert_eq!(
+        names::audit_event(Some(&tenant), 9, time),
+        "tenants/acme/auditEvents/7000000-9"
+    );
+    assert_eq!(
+        names::audit_event(None, 9, time),
+        "tenants/-/auditEvents/7000000-9"
+    );
 }
 
 #[test]

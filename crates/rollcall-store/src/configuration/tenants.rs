@@ -4,7 +4,7 @@ use rollcall_core::id::TenantId;
 use rollcall_core::tenant::{Tenant, TenantSettings};
 use sea_orm::ConnectionTrait;
 
-use crate::audit::Recorded;
+use crate::audit::{self, Recorded};
 use crate::create_requests::{CreateRequest, Created};
 use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
@@ -186,7 +186,8 @@ impl Store {
         {
             first = false;
         }
-        erasure::events::empty_all(&self.inner.database, id).await
+        erasure::events::empty_all(&self.inner.database, id).await?;
+        audit::forget_all(self, id).await
     }
 
     /// Deletes the next users, or if there are none the tenant; true if something is left.

@@ -70,7 +70,7 @@ impl Store {
             plans::clear(database, tenant, until, &eraser(tenant, &people)?, &mut people).await?;
             let eraser = eraser(tenant, &people)?;
             texts::clear(database, tenant, until, &eraser).await?;
-            audit::forget(database, tenant, &people, &eraser).await?;
+            audit::forget(self, tenant, &people, &eraser).await?;
             self.finish(tenant, &pending, now).await?;
         }
         self.compact().await;

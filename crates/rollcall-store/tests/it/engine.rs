@@ -143,9 +143,15 @@ impl Engine {
 
     /// Executes SQL beside the store.
     pub(crate) async fn sql(&self, sql: &str) {
+        self.try_sql(sql).await.unwrap();
+    }
+
+    /// The same, where it may be refused.
+    pub(crate) async fn try_sql(&self, sql: &str) -> Result<(), sea_orm::DbErr> {
         let connection = sea_orm::Database::connect(self.url()).await.unwrap();
-        connection.execute_unprepared(sql).await.unwrap();
+        let done = connection.execute_unprepared(sql).await;
         connection.close().await.unwrap();
+        done.map(drop)
     }
 
     /// All bytes that are stored for these columns of a table, as they are at rest.

@@ -4,6 +4,12 @@
 mod engine;
 mod fixture;
 
+mod audit {
+    mod filters;
+    mod grants;
+    mod sealing;
+    mod verifying;
+}
 mod configuration {
     mod due;
     mod isolation;
@@ -12,7 +18,9 @@ mod configuration {
     mod user_sync_deletion;
 }
 mod create_requests;
+mod cut;
 mod db {
+    mod disk_full;
     mod durability;
     pub(crate) mod held_line;
     mod schema;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use rollcall_core::audit::AuditKind;
+use rollcall_core::audit::{AuditFilter, AuditKind};
 use rollcall_core::check::CheckReport;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::run::RunState;
 use rollcall_store::{
-    AuditFilter, CheckSubject, Mailing, NewAuditEvent, NewMail, NewUser, Recorded, StoreError,
+    CheckSubject, Mailing, NewAuditEvent, NewMail, NewUser, Recorded, SealReach, StoreError,
 };
 
 use crate::engine::{Engine, on_both};
@@ -109,6 +109,12 @@ async fn audit_events_go_in_batches_and_young_ones_stay(engine: Engine) {
     };
     let events: Vec<_> = [1, 2, 3, 4, 9, 10].map(event).into();
     store.record_audit(&events).await.unwrap();
+    assert_eq!(
+        store.delete_old_audit(at(9), 100).await.unwrap(),
+        0,
+        "what is not sealed stays"
+    );
+    store.seal_audit(SealReach::Newest, 100).await.unwrap();
     // Those of what was set up.
     assert_eq!(store.delete_old_audit(at(1), 100).await.unwrap(), 3);
     assert_eq!(store.delete_old_audit(at(5), 3).await.unwrap(), 3);

@@ -1,20 +1,24 @@
 //! AuditService.
 
 mod review;
+mod watch;
 
-use rollcall_core::audit::{AuditEvent, AuditKind};
+use rollcall_core::audit::AuditEvent;
 use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
 use rollcall_core::violation::{Violations, check_text};
-use rollcall_proto::convert::audit::{AuditEventFilter, ListAuditEvents};
+use rollcall_proto::convert::audit::{ListAuditEvents, WatchAuditEvents};
 use rollcall_proto::resource_name;
 use rollcall_proto::v1;
 use rollcall_proto::v1::audit_service_server::AuditService;
-use rollcall_store::{AuditFilter, PageRequest};
+use rollcall_store::PageRequest;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use self::watch::Watching;
 use crate::worker::Worker;
-use rollcall_service::call::{Call, answer, begin, to_its_end};
+use rollcall_service::call::{Call, answer, begin, failed, to_its_end};
 use rollcall_service::paging::fill;
 
 /// Serves AuditService.
@@ -34,11 +38,23 @@ struct GetReview(TenantId);
 
 #[tonic::async_trait]
 impl AuditService for Audit {
+    type WatchAuditEventsStream = ReceiverStream<Result<v1::WatchAuditEventsResponse, Status>>;
+
     async fn list_audit_events(
         &self,
         request: Request<v1::ListAuditEventsRequest>,
     ) -> Result<Response<v1::ListAuditEventsResponse>, Status> {
         answer(self.list(request).await)
+    }
+
+    async fn watch_audit_events(
+        &self,
+        request: Request<v1::WatchAuditEventsRequest>,
+    ) -> Result<Response<Self::WatchAuditEventsStream>, Status> {
+        let watching = self.watching(request).await.map_err(|error| failed(&error))?;
+        let (to, events) = mpsc::channel(watch::BUFFER);
+        tokio::spawn(watching.run(to));
+        Ok(Response::new(ReceiverStream::new(events)))
     }
 
     async fn get_security_review(
@@ -70,60 +86,20 @@ impl Audit {
         // With those without a tenant, which are nobody's but the operator's.
         let tenant = scope.tenant();
         let page = self.0.tokens.page(caller.tenants(), page)?;
-        let user = filter.resource.as_deref().and_then(resource_name::parse_user);
-        let store_filter = AuditFilter {
-            from: filter.start_time,
-            to: filter.end_time,
-            user: user.map(|name| name.user),
-        };
         let store = &self.0.store;
-        let read = async |part: PageRequest| store.list_audit(tenant, &store_filter, &part).await;
-        let show = |event: &AuditEvent| matches(event, &filter).then(|| v1::AuditEvent::from(event));
+        let read = async |part: PageRequest| store.list_audit(tenant, &filter, &part).await;
+        let show = |event: &AuditEvent| Some(v1::AuditEvent::from(event));
         let (audit_events, next_page_token) = fill(&page, read, show).await?;
         Ok(v1::ListAuditEventsResponse {
             audit_events,
             next_page_token,
         })
     }
-}
 
-/// What of the filter the store does not look at.
-fn matches(event: &AuditEvent, filter: &AuditEventFilter) -> bool {
-    let by_caller = filter
-        .caller
-        .as_ref()
-        .is_none_or(|caller| *caller == event.caller.name);
-    let by_outcome = filter.login_outcomes.is_empty()
-        || matches!(&event.kind, AuditKind::Login { outcome, .. } if filter.login_outcomes.contains(outcome));
-    let by_resource = filter
-        .resource
-        .as_ref()
-        .is_none_or(|wanted| resources(event).contains(wanted));
-    by_caller && by_outcome && by_resource
-}
-
-/// The names of the resources that an event is about.
-fn resources(event: &AuditEvent) -> Vec<String> {
-    match &event.kind {
-        AuditKind::Change { resource, .. } => vec![resource.clone()],
-        AuditKind::Login {
-            user,
-            user_sync,
-            directory,
-            ..
-        } => {
-            let Some(tenant) = &event.tenant else {
-                return Vec::new();
-            };
-            let user = user.map(|user| resource_name::user(tenant, user));
-            let user_sync = user_sync
-                .as_ref()
-                .map(|sync| resource_name::user_sync(tenant, sync));
-            let directory = directory
-                .as_ref()
-                .map(|directory| resource_name::directory(tenant, directory));
-            [user, user_sync, directory].into_iter().flatten().collect()
-        }
+    async fn watching(&self, request: Request<v1::WatchAuditEventsRequest>) -> Result<Watching, Error> {
+        let call = begin(&self.0.store, request).await?;
+        let WatchAuditEvents { scope, after, filter } = call.request;
+        Watching::new(self.0.clone(), scope, &after, filter)
     }
 }
 

@@ -211,7 +211,7 @@ async fn audit_events_are_filtered_and_paged() {
             parent: "tenants/-".into(),
             page_size: 2,
             page_token: token,
-            filter: None,
+            ..Default::default()
         };
         let page = ok(clients.audit.list_audit_events(request)).await;
         names.extend(page.audit_events.into_iter().map(|event| event.name));
@@ -223,4 +223,127 @@ async fn audit_events_are_filtered_and_paged() {
     assert_eq!(names.len(), 3);
     names.dedup();
     assert_eq!(names.len(), 3, "{names:?}");
+}
+
+fn watch(parent: &str, after: &str, filter: Option<v1::AuditEventFilter>) -> v1::WatchAuditEventsRequest {
+    v1::WatchAuditEventsRequest {
+        parent: parent.into(),
+        after: after.into(),
+        filter,
+    }
+}
+
+/// The next `count` events of a stream, each with its cursor.
+async fn next(
+    stream: &mut tonic::Streaming<v1::WatchAuditEventsResponse>,
+    count: usize,
+) -> Vec<(v1::AuditEvent, String)> {
+    let mut events = Vec::new();
+    while events.len() < count {
+        let told = stream.message().await.unwrap().unwrap();
+        events.extend(told.event.map(|event| (event, told.cursor)));
+    }
+    events
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_is_followed_from_wherever_a_reader_stands() {
+    let company = Company::start();
+    let worker = TestWorker::start(&company.ports()).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up_sync(&mut clients).await;
+    let mut stream = ok(clients.audit.watch_audit_events(watch("tenants/-", "", None))).await;
+    let events = next(&mut stream, 3).await;
+    for number in 1..=3 {
+        ok(clients.tenants.update_tenant(renaming(&format!("Acme {number}")))).await;
+    }
+    let renamings = next(&mut stream, 3).await;
+    let listed = v1::ListAuditEventsRequest {
+        order: v1::AuditEventOrder::OldestFirst.into(),
+        ..list("tenants/-", Default::default())
+    };
+    let listed = ok(clients.audit.list_audit_events(listed)).await.audit_events;
+    let watched: Vec<_> = events
+        .iter()
+        .chain(&renamings)
+        .map(|(event, _)| event.clone())
+        .collect();
+    assert_eq!(watched, listed);
+
+    // A reader of one tenant goes on behind any event, and may ask for less.
+    let mut acme = worker.clients(ACME);
+    let mut own = ok(acme.audit.watch_audit_events(watch(TENANT, "", None))).await;
+    let own = next(&mut own, 6).await;
+    assert!(own.iter().map(|(event, _)| event).eq(&listed));
+    let changes_of_directories = v1::AuditEventFilter {
+        method: "DirectoryService.CreateDirectory".into(),
+        ..Default::default()
+    };
+    for (index, (_, cursor)) in own.iter().enumerate().take(5) {
+        let mut rest = ok(acme.audit.watch_audit_events(watch(TENANT, cursor, None))).await;
+        let rest = next(&mut rest, 5 - index).await;
+        assert_eq!(rest, own[index + 1..], "behind the event {index}");
+    }
+    let mut less = ok(acme
+        .audit
+        .watch_audit_events(watch(TENANT, "", Some(changes_of_directories))))
+    .await;
+    let less = next(&mut less, 1).await;
+    assert_eq!(less[0], own[1]);
+
+    // Not for others, not with others' cursors.
+    fails(
+        Reason::TenantAccessDenied,
+        acme.audit.watch_audit_events(watch("tenants/-", "", None)),
+    )
+    .await;
+    fails(
+        Reason::TenantAccessDenied,
+        acme.audit.watch_audit_events(watch("tenants/other", "", None)),
+    )
+    .await;
+    for (parent, cursor) in [
+        (TENANT, events[0].1.as_str()),
+        ("tenants/-", &own[0].1),
+        (TENANT, "x"),
+    ] {
+        let refused = clients
+            .audit
+            .watch_audit_events(watch(parent, cursor, None))
+            .await;
+        assert_eq!(violations(&refused.unwrap_err()), ["after"], "{parent} {cursor}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_means_nothing_is_refused() {
+    let company = Company::start();
+    let worker = TestWorker::start(&company.ports()).await;
+    let mut clients = worker.clients(ADMIN);
+    let filter = v1::AuditEventFilter {
+        resource: "directories/hq".into(),
+        user: "ada".into(),
+        kind: 9,
+        actor: "x".repeat(257),
+        ..Default::default()
+    };
+    let refused = clients
+        .audit
+        .list_audit_events(list(TENANT, filter))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        violations(&refused),
+        ["filter.actor", "filter.resource", "filter.user", "filter.kind"]
+    );
+    let below_nothing = v1::AuditEventFilter {
+        include_below: true,
+        ..Default::default()
+    };
+    let refused = clients
+        .audit
+        .list_audit_events(list(TENANT, below_nothing))
+        .await
+        .unwrap_err();
+    assert_eq!(violations(&refused), ["filter.include_below"]);
 }

@@ -1,12 +1,13 @@
 //! Logins in a world, what they are answered in words, and what the audit log says of them.
 
+use rollcall_core::audit::AuditFilter;
 use rollcall_core::audit::{AuditKind, Flood, LoginOutcome};
 use rollcall_core::id::TenantId;
 use rollcall_core::user::User;
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_proto::v1::authenticate_response::Outcome;
 use rollcall_proto::v1::{AuthenticateRequest, AuthenticateResponse, DenialReason};
-use rollcall_store::{AuditFilter, PageRequest};
+use rollcall_store::PageRequest;
 use tonic::{Response, Status};
 
 use super::World;

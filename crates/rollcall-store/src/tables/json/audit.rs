@@ -12,7 +12,8 @@ use rollcall_core::id::{DirectoryId, UserId, UserSyncId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::db::timestamp;
-use crate::tables::json::{json_column, option_of, optional_text_of};
+use crate::error::StoreError;
+use crate::tables::json::{json_column, option_of, optional_text_of, unreadable};
 use crate::tables::labels;
 
 #[derive(Serialize, Deserialize)]
@@ -41,6 +42,31 @@ enum AuditKindMirror {
         #[serde(with = "field_changes", alias = "details")]
         changes: Vec<AuditedFieldChange>,
     },
+}
+
+/// What is personal in an audit event, and can be erased.
+#[derive(Serialize, Deserialize, Default)]
+pub(crate) struct AuditPayload {
+    #[serde(with = "optional_actor", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) actor: Option<Actor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) client_address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unknown_login: Option<String>,
+    #[serde(with = "optional_flood", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) flood: Option<Flood>,
+    #[serde(with = "field_changes", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) changes: Vec<AuditedFieldChange>,
+}
+
+impl AuditPayload {
+    pub(crate) fn to_json(&self) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(unreadable)
+    }
+
+    pub(crate) fn from_json(text: &str) -> Result<Self, StoreError> {
+        serde_json::from_str(text).map_err(unreadable)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -177,6 +203,7 @@ mod reason {
 }
 
 option_of!(optional_flood, Flood, "FloodMirror");
+option_of!(optional_actor, Actor, "ActorMirror");
 optional_text_of!(optional_user_id, UserId, UserId::parse);
 optional_text_of!(optional_directory_id, DirectoryId, DirectoryId::parse);
 

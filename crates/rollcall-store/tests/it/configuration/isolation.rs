@@ -1,10 +1,11 @@
 //! One tenant never sees or touches another's things, though their ids are the same.
 
+use rollcall_core::audit::AuditFilter;
 use rollcall_core::feed::Mark;
 use rollcall_core::secret::Password;
 use rollcall_store::{
-    AuditFilter, CheckSubject, DirectoryUpdate, Kind, LeaseName, LoginStore, NewAuditEvent, NewSecrets,
-    NewUser, Recorded, Store, StoreError, UserFilter,
+    CheckSubject, DirectoryUpdate, Kind, LeaseName, LoginStore, NewAuditEvent, NewSecrets, NewUser, Recorded,
+    Store, StoreError, UserFilter,
 };
 
 use crate::engine::{Engine, on_both};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall_core::audit::AuditKind;
+use rollcall_core::audit::{AuditFilter, AuditKind};
 use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectoryObservations, PasswordStrength};
@@ -13,8 +13,8 @@ use rollcall_core::run::{PlanOutcome, PlanResult, RunState};
 use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
-    AuditFilter, CheckSubject, Cursor, DirectoryUpdate, Kind, LoginStore, MailPurpose, Mailing,
-    NewAuditEvent, NewMail, NewSecrets, NewUser, PageRequest, Recorded, Store, StoreError,
+    CheckSubject, Cursor, DirectoryUpdate, Kind, LoginStore, MailPurpose, Mailing, NewAuditEvent, NewMail,
+    NewSecrets, NewUser, PageRequest, Recorded, Store, StoreError,
 };
 
 use crate::engine::{Engine, on_both};

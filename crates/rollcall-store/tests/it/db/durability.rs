@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use rollcall_core::audit::{AuditKind, LoginOutcome, OwnReason};
+use rollcall_core::audit::{AuditFilter, AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::throttle::Settlement;
-use rollcall_store::{AuditFilter, FinishLogin, LoginStore, NewAuditEvent};
+use rollcall_store::{FinishLogin, LoginStore, NewAuditEvent};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;

@@ -1,13 +1,13 @@
 //! Whom a login means, how it ends, and the audit log.
 
 use chrono::TimeDelta;
-use rollcall_core::audit::{AuditCaller, AuditKind, LoginOutcome, OwnReason};
+use rollcall_core::audit::{AuditCaller, AuditFilter, AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::directory::DirectoryObservations;
 use rollcall_core::id::TenantId;
 use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
 use rollcall_store::{
-    AuditFilter, DirectoryUpdate, FinishLogin, FinishOutcome, HeldSlot, LoginTarget, NewAuditEvent,
-    NewSecrets, PageRequest, Recorded, Reservation, Reserved, Store, StoreError, StoreOptions,
+    DirectoryUpdate, FinishLogin, FinishOutcome, HeldSlot, LoginTarget, NewAuditEvent, NewSecrets,
+    PageRequest, Recorded, Reservation, Reserved, SealReach, Store, StoreError, StoreOptions,
 };
 
 use crate::db::held_line::HeldLine;
@@ -306,7 +306,7 @@ async fn a_block_just_before_the_end_is_written_decides_on_postgresql() {
     let engine = Engine::postgres();
     let store = engine.gateway().await;
     let basis = with_ada(&store).await;
-    let line = HeldLine::start(&engine.url(), "INSERT INTO audit_events").await;
+    let line = HeldLine::start(&engine.url(), "INSERT INTO audit_unsealed").await;
     let (keys, options) = (keyring(&format!("k1 {KEY}")), StoreOptions::default());
     let far = Gateway::of(Store::connect(&line.url(), keys, options).await.unwrap());
     let reservation = [Reservation {
@@ -391,10 +391,10 @@ async fn one_that_fails_does_not_fail_others(engine: Engine) {
     engine
         .sql(match engine {
             Engine::Sqlite(_) => {
-                "CREATE TRIGGER poison BEFORE INSERT ON audit_events WHEN NEW.caller = 'poison'
+                "CREATE TRIGGER poison BEFORE INSERT ON audit_unsealed WHEN NEW.caller = 'poison'
                 BEGIN SELECT RAISE(ABORT, 'poison'); END"
             }
-            Engine::Postgres(_) => "ALTER TABLE audit_events ADD CHECK (caller <> 'poison')",
+            Engine::Postgres(_) => "ALTER TABLE audit_unsealed ADD CHECK (caller <> 'poison')",
         })
         .await;
     let tasks: Vec<_> = (0..40)
@@ -512,6 +512,7 @@ async fn audit_is_listed_by_tenant_time_and_user(engine: Engine) {
         .unwrap()
         .items;
     assert_eq!(found[1].kind, change.kind);
+    store.seal_audit(SealReach::Newest, 10).await.unwrap();
     assert_eq!(store.delete_old_audit(at(3), 10).await.unwrap(), 2);
     assert_eq!(times(None, AuditFilter::default()).await, [5, 4, 3]);
 }

@@ -1,8 +1,8 @@
 //! Refusals of the soft lock in the audit log.
 
-use rollcall_core::audit::{AuditKind, Flood, LoginOutcome, OwnReason};
+use rollcall_core::audit::{AuditFilter, AuditKind, Flood, LoginOutcome, OwnReason};
 use rollcall_core::throttle::ThrottleSubject;
-use rollcall_store::{AuditFilter, NewAuditEvent, PageRequest};
+use rollcall_store::{NewAuditEvent, PageRequest};
 
 use crate::engine::{Engine, Gateway, on_both};
 use crate::fixture::*;

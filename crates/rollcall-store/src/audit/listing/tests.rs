@@ -1,0 +1,242 @@
+//! Each filter is served by its index, in order, whatever else is in the record.
+#![allow(clippy::unwrap_used)]
+
+use rollcall_core::id::UserId;
+use rollcall_testkit::TestDatabase;
+use sea_orm::DatabaseConnection;
+use uuid::Uuid;
+
+use super::*;
+use crate::db::query::column;
+use crate::{Keyring, StoreOptions};
+
+/// Enough that reading them all is never the better plan.
+const EVENTS: u32 = 60_000;
+/// A page of 50 takes no step with more rows, whatever else is there.
+const MOST_ROWS: f64 = 500.0;
+
+async fn store(url: &str) -> Store {
+    let keys = Keyring::parse("k1 AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=")
+        .ok()
+        .unwrap();
+    let store = Store::connect(url, keys, StoreOptions::default()).await.unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
+/// Logins of twenty tenants, a change in every hundred, a failure in every thirty.
+async fn fill(store: &Store) {
+    let writer: &DatabaseConnection = &store.inner.database.writer;
+    let (numbers, uuid) = match store.inner.database.engine {
+        Engine::Sqlite => (
+            format!(
+                "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {EVENTS})"
+            ),
+            "unhex(printf('%032x', n % 5000))",
+        ),
+        Engine::Postgres => (
+            format!("WITH numbers(n) AS (SELECT * FROM generate_series(1, {EVENTS}))"),
+            "CAST(lpad(to_hex(n % 5000), 32, '0') AS uuid)",
+        ),
+    };
+    let events = format!(
+        "INSERT INTO audit_events (position, id, time, tenant, caller, credential, method, resource, outcome, reason,
+            user_id, user_sync, directory, digest, hash)
+        {numbers} SELECT n, n, n * 1000, 'tenant' || (n % 20), 'caller' || (n % 300), '',
+            CASE WHEN n % 100 = 0 THEN 'Service.Method' || (n % 3000) END,
+            CASE WHEN n % 100 = 0 THEN 'tenants/tenant' || (n % 20) || '/runs/' || (n % 7000) END,
+            CASE WHEN n % 100 = 0 THEN NULL WHEN n % 3000 = 1 THEN 'ERROR' WHEN n % 30 = 1 THEN 'DENIED'
+                ELSE 'AUTHENTICATED' END,
+            CASE WHEN n % 100 = 0 THEN NULL WHEN n % 30 = 1 THEN 'REASON' || (n % 900) ELSE 'AUTHENTICATED' END,
+            {uuid}, 'sync' || (n % 40), 'directory' || (n % 60), '', '' FROM numbers"
+    );
+    let payloads = format!(
+        "INSERT INTO audit_payloads (position, id, time, actor, client_address, salt, payload)
+        {numbers} SELECT n, n, n * 1000, CASE WHEN n % 100 = 0 THEN 'actor' || (n % 900) END,
+            CASE WHEN n % 100 > 0 THEN '192.0.2.' || (n % 2000) END, '', '{{}}' FROM numbers"
+    );
+    for sql in [&events, &payloads] {
+        writer.execute_unprepared(sql).await.unwrap();
+    }
+    if store.inner.database.engine == Engine::Postgres {
+        // As autovacuum does.
+        writer
+            .execute_unprepared("ANALYZE audit_events, audit_payloads")
+            .await
+            .unwrap();
+    }
+}
+
+/// Filters, whether they are asked of one tenant, and the indexes of which one has to serve it.
+fn cases() -> Vec<(AuditFilter, bool, &'static [&'static str])> {
+    let none = AuditFilter::default;
+    let text = |text: &str| Some(text.to_owned());
+    let class = AuditFilter {
+        class: Some(AuditClass::Change),
+        ..none()
+    };
+    let method = AuditFilter {
+        method: text("Service.Method300"),
+        ..none()
+    };
+    let user = AuditFilter {
+        user: Some(UserId(Uuid::from_u128(7))),
+        ..none()
+    };
+    let actor = AuditFilter {
+        actor: text("actor300"),
+        ..none()
+    };
+    let caller = AuditFilter {
+        caller: text("caller7"),
+        ..none()
+    };
+    let address = AuditFilter {
+        client_address: text("192.0.2.7"),
+        ..none()
+    };
+    let reason = AuditFilter {
+        reason: text("REASON31"),
+        ..none()
+    };
+    let outcome = AuditFilter {
+        outcomes: vec![LoginOutcome::Error],
+        ..none()
+    };
+    let about = |name, below| AuditFilter {
+        about: About::new(name, below),
+        ..none()
+    };
+    let time = AuditFilter {
+        from: chrono::DateTime::from_timestamp_micros(30_000_000),
+        to: chrono::DateTime::from_timestamp_micros(31_000_000),
+        ..none()
+    };
+    vec![
+        (none(), true, &["audit_events_by_tenant"]),
+        (none(), false, &["audit_events_by_time"]),
+        (time.clone(), true, &["audit_events_by_tenant"]),
+        (time, false, &["audit_events_by_time"]),
+        (class.clone(), true, &["audit_changes_by_tenant"]),
+        (class, false, &["audit_changes_by_time"]),
+        (method.clone(), true, &["audit_changes_by_tenant_method"]),
+        (method, false, &["audit_changes_by_method"]),
+        (user.clone(), true, &["audit_events_by_user"]),
+        (user, false, &["audit_events_by_user"]),
+        (actor.clone(), true, &["audit_payloads_by_actor"]),
+        (actor, false, &["audit_payloads_by_actor"]),
+        (caller.clone(), true, &["audit_events_by_tenant_caller"]),
+        (caller, false, &["audit_events_by_caller"]),
+        (address.clone(), true, &["audit_payloads_by_address"]),
+        (address, false, &["audit_payloads_by_address"]),
+        (reason.clone(), true, &["audit_failures_by_tenant_reason"]),
+        (reason, false, &["audit_failures_by_reason"]),
+        (outcome.clone(), true, &["audit_failures_by_tenant_outcome"]),
+        (outcome, false, &["audit_failures_by_outcome"]),
+        (
+            about("tenants/tenant7/userSyncs/sync7", false),
+            true,
+            &["audit_events_by_user_sync"],
+        ),
+        (
+            about("tenants/tenant7/userSyncs/sync7", true),
+            true,
+            &["audit_events_by_user_sync"],
+        ),
+        (
+            about("tenants/tenant7/directories/directory7", false),
+            true,
+            &["audit_events_by_directory"],
+        ),
+        (
+            about("tenants/tenant7/userSyncs/sync7/runs/7", false),
+            true,
+            &["audit_changes_by_resource"],
+        ),
+        (
+            about("tenants/tenant7", false),
+            true,
+            &["audit_changes_by_resource"],
+        ),
+    ]
+}
+
+async fn each_filter_has_its_index(store: &Store) {
+    fill(store).await;
+    let tenant = TenantId::parse("tenant7").unwrap();
+    let engine = store.inner.database.engine;
+    for (mut filter, of_tenant, indexes) in cases() {
+        for order in [AuditOrder::NewestFirst, AuditOrder::OldestFirst] {
+            filter.order = order;
+            for after in [None, Some((30_000_000, 30_000))] {
+                let outcome = filter.outcomes.first().copied();
+                let whose = of_tenant.then_some(&tenant);
+                let query = SealedQuery::new(store, whose, &filter, outcome, after);
+                let (sql, values) = query.statement(&PageRequest::first(50));
+                let plan = plan(store, engine, &sql, values).await;
+                let what = format!("{filter:?} of a tenant: {of_tenant}\n{plan}\n{sql}");
+                let by_index = |index: &&str| plan.split_whitespace().any(|word| word == *index);
+                assert!(indexes.iter().any(by_index), "{what}");
+                match engine {
+                    Engine::Sqlite => {
+                        let whole = |step: &str| step.starts_with("SCAN") && !step.contains("USING INDEX");
+                        assert!(!plan.lines().any(whole), "{what}");
+                        assert!(!plan.contains("TEMP B-TREE"), "{what}");
+                    }
+                    Engine::Postgres => {
+                        assert!(plan.lines().all(|step| rows_of(step) <= MOST_ROWS), "{what}")
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows that a step of PostgreSQL's plan gave, or read for nothing.
+fn rows_of(step: &str) -> f64 {
+    let number = |after: &str| {
+        let (_, rest) = step.split_once(after)?;
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.');
+        rest[..end.unwrap_or(rest.len())].parse::<f64>().ok()
+    };
+    let actual = step.contains("(actual").then(|| {
+        let (_, actual) = step.split_once("(actual")?;
+        let (_, rest) = actual.split_once("rows=")?;
+        let rows: f64 = rest.split_whitespace().next()?.parse().ok()?;
+        Some(rows * number("loops=").unwrap_or(1.0))
+    });
+    actual.flatten().or(number("Removed by Filter: ")).unwrap_or(0.0)
+}
+
+async fn plan(store: &Store, engine: Engine, sql: &str, values: Vec<Value>) -> String {
+    let reader = &reading(store).await.unwrap();
+    let lines: Vec<String> = match engine {
+        Engine::Postgres => column(reader, &format!("EXPLAIN ANALYZE {sql}"), values)
+            .await
+            .unwrap(),
+        Engine::Sqlite => {
+            #[derive(FromQueryResult)]
+            struct Step {
+                detail: String,
+            }
+            let steps: Vec<Step> = rows(reader, &format!("EXPLAIN QUERY PLAN {sql}"), values)
+                .await
+                .unwrap();
+            steps.into_iter().map(|step| step.detail).collect()
+        }
+    };
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn each_filter_has_its_index_on_sqlite() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("rollcall.db").display());
+    each_filter_has_its_index(&store(&url).await).await;
+}
+
+#[tokio::test]
+async fn each_filter_has_its_index_on_postgresql() {
+    let database = TestDatabase::new().unwrap();
+    each_filter_has_its_index(&store(database.url()).await).await;
+}
