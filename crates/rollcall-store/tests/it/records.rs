@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
+use rollcall_core::audit::AuditFilter;
 use rollcall_core::feed::Mark;
+use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts};
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
-    AuditFilter, DirectoryUpdate, EraseUser, LeaseToken, NewAuditEvent, NewSecrets, NewUser, Recorded, Store,
+    DirectoryUpdate, EraseUser, LeaseToken, Mailing, NewAuditEvent, NewSecrets, NewUser, Recorded, Store,
     StoreError,
 };
 
@@ -18,10 +20,10 @@ on_both! {
     a_change_that_fails_leaves_no_record,
 }
 
-type Deed = for<'a> fn(&'a Store, &'a LeaseToken) -> BoxFuture<'a, Result<(), StoreError>>;
+pub(crate) type Deed = for<'a> fn(&'a Store, &'a LeaseToken) -> BoxFuture<'a, Result<(), StoreError>>;
 
 /// Every method that changes something for a call, on what [`begin`] made, and the table that it writes.
-const DEEDS: [(&str, &str, Deed); 21] = [
+pub(crate) const DEEDS: [(&str, &str, Deed); 23] = [
     ("create_tenant", "tenants", |store, _| {
         Box::pin(async {
             store
@@ -236,6 +238,21 @@ const DEEDS: [(&str, &str, Deed); 21] = [
                 .map(drop)
         })
     }),
+    ("begin_apply", "sync_runs", |store, lease| {
+        Box::pin(async move {
+            let event = NewAuditEvent::by_nobody(at(9));
+            let run = handle(lease, &staff(), run_id(1));
+            store.begin_apply(&run, &event).await.map(drop)
+        })
+    }),
+    ("request_cancel", "sync_runs", |store, _| {
+        Box::pin(async {
+            let event = NewAuditEvent::by_nobody(at(9));
+            store
+                .request_cancel(&key_of("acme", "busy"), run_id(5), &event)
+                .await
+        })
+    }),
     ("erase_user", "users", |store, _| {
         Box::pin(async {
             let tenant = acme();
@@ -251,7 +268,7 @@ const DEEDS: [(&str, &str, Deed); 21] = [
     }),
 ];
 
-async fn begin(engine: &Engine) -> (Store, LeaseToken) {
+pub(crate) async fn begin(engine: &Engine) -> (Store, LeaseToken) {
     let (store, lease) = ready(engine).await;
     let no_secrets = NewSecrets::default;
     store
@@ -299,12 +316,47 @@ async fn begin(engine: &Engine) -> (Store, LeaseToken) {
         .block_user(&acme(), user_id(2), None, "left", Recorded::by_nobody(at(0)))
         .await
         .unwrap();
-    planned(&store, &lease, 1, &[&[]]).await;
+    // One run that waits, and one under way.
+    let waiting = handle(&lease, &staff(), run_id(1));
+    store
+        .create_run(&lease, &staff(), new_run(1), None, at(1))
+        .await
+        .unwrap();
+    store.begin_pull(&waiting).await.unwrap();
+    let plan = PlanResult {
+        outcome: PlanOutcome::Planned,
+        counts: RunCounts::default(),
+        complete: true,
+    };
+    store
+        .finish_plan(&waiting, plan, &Mailing::default(), at(2))
+        .await
+        .unwrap();
+    let busy = key_of("acme", "busy");
+    store
+        .create_user_sync(
+            &acme(),
+            &busy.user_sync,
+            &sync_settings("main"),
+            None,
+            Recorded::by_nobody(at(0)),
+        )
+        .await
+        .unwrap();
+    let busy_lease = crate::fixture::lease(&store, &busy).await;
+    store
+        .create_run(&busy_lease, &busy, new_run(5), None, at(1))
+        .await
+        .unwrap();
+    store
+        .begin_pull(&handle(&busy_lease, &busy, run_id(5)))
+        .await
+        .unwrap();
     (store, lease)
 }
 
 /// Everything that the tenant has, and how many records there are.
-async fn seen(store: &Store) -> (String, usize) {
+pub(crate) async fn seen(store: &Store) -> (String, usize) {
     let tenants = store.list_tenants(None, &all()).await.unwrap().items;
     let directories = store.list_directories(&acme(), &all()).await.unwrap().items;
     let syncs = store.list_user_syncs(&acme(), &all()).await.unwrap().items;
@@ -361,7 +413,7 @@ pub(crate) async fn allow(engine: &Engine, operation: &str, table: &str) {
 async fn a_change_whose_record_fails_is_not_made(engine: Engine) {
     let (store, lease) = begin(&engine).await;
     let before = seen(&store).await;
-    refuse(&engine, "INSERT", "audit_events").await;
+    refuse(&engine, "INSERT", "audit_unsealed").await;
     for (name, _, deed) in DEEDS {
         assert!(deed(&store, &lease).await.is_err(), "{name}");
         assert_eq!(seen(&store).await, before, "{name}");
@@ -399,7 +451,8 @@ async fn a_change_that_fails_leaves_no_record(engine: Engine) {
                 "delete_local_user",
                 "block_user",
                 "create_run",
-                "cancel_waiting_run"
+                "cancel_waiting_run",
+                "begin_apply"
             ]
             .contains(&name),
             "{name}"
