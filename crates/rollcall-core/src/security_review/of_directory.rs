@@ -186,6 +186,13 @@ fn soft_lock(directory: &Directory, about: &About) -> Finding {
         );
     }
     let (result, message, hint) = match threshold {
+        // No limit lies below it.
+        Some(1) => (
+            StageResult::Warn,
+            "The directory locks an account after a single wrong password: whoever guesses once locks it."
+                .to_owned(),
+            "Let the directory allow at least 3 wrong passwords.",
+        ),
         Some(threshold) if own.is_clamped_by(Some(threshold)) => (
             StageResult::Warn,
             format!(

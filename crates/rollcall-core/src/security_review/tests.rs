@@ -213,6 +213,9 @@ fn each_fault_of_a_directory_is_found() {
             it.directory.observed.lockout_window = None;
         }),
         (Practice::SoftLock, StageResult::Warn, |it| {
+            it.directory.observed.lockout_threshold = Some(1);
+        }),
+        (Practice::SoftLock, StageResult::Warn, |it| {
             it.directory.settings.soft_lock.mode = Some(SoftLockMode::Log);
         }),
         (Practice::SoftLock, StageResult::Warn, |it| {

@@ -26,6 +26,13 @@ pub(super) fn lockout(lockout: Option<Lockout>, dialect: Dialect, stages: &mut S
             lockout_hint(dialect),
         ),
         Some(Lockout { threshold: 0, .. }) => stages.pass(kind, "The directory never locks an account."),
+        // No limit of ours lies below it.
+        Some(Lockout { threshold: 1, .. }) => stages.warn(
+            kind,
+            "The directory locks an account after a single wrong password: whoever guesses once locks it.",
+            "Let the directory allow at least 3 wrong passwords. Until then nothing that Rollcall counts can keep a guess \
+             from locking an account there.",
+        ),
         Some(Lockout { threshold, window }) => {
             let within = match window {
                 Some(window) => format!(" within {} minutes", window.as_secs().div_ceil(60)),
@@ -182,6 +189,21 @@ pub(super) fn with_certificate(message: String, leaf: Option<&CertificateFacts>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_locks_at_once_is_warned_of() {
+        let found = |threshold| {
+            let mut stages = Stages::about("directory");
+            let policy = Lockout {
+                threshold,
+                window: None,
+            };
+            lockout(Some(policy), Dialect::OpenLdap, &mut stages);
+            stages.into_stages().remove(0).result
+        };
+        assert_eq!(found(1), StageResult::Warn);
+        assert_eq!(found(2), StageResult::Pass);
+    }
 
     #[test]
     fn one_is_not_many() {

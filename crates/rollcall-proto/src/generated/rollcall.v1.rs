@@ -4069,7 +4069,7 @@ pub mod audit_service_client {
         /// cursor when the stream ends, and know an event again by its name. The stream ends with UNAVAILABLE when the server
         /// stops. Needs the permission "audit".
         ///
-        /// Errors: CURSOR_EXPIRED, CONNECTION_TOO_OLD, and those of every method.
+        /// Errors: INVALID_CURSOR, CURSOR_EXPIRED, CONNECTION_TOO_OLD, and those of every method.
         pub async fn watch_audit_events(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchAuditEventsRequest>,
@@ -4190,7 +4190,7 @@ pub mod audit_service_server {
         /// cursor when the stream ends, and know an event again by its name. The stream ends with UNAVAILABLE when the server
         /// stops. Needs the permission "audit".
         ///
-        /// Errors: CURSOR_EXPIRED, CONNECTION_TOO_OLD, and those of every method.
+        /// Errors: INVALID_CURSOR, CURSOR_EXPIRED, CONNECTION_TOO_OLD, and those of every method.
         async fn watch_audit_events(
             &self,
             request: tonic::Request<super::WatchAuditEventsRequest>,
@@ -5496,7 +5496,7 @@ pub struct FieldMappings {
     /// For User.phone_number.
     #[prost(string, repeated, tag = "6")]
     pub phone_number: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// For User.custom_fields: at most 50 fields by name. Names have 1 to 64 characters: a letter, then letters,
+    /// For User.custom: at most 50 fields by name. Names have 1 to 64 characters: a letter, then letters,
     /// digits, hyphens and underscores.
     #[prost(btree_map = "string, message", tag = "7")]
     pub custom: ::prost::alloc::collections::BTreeMap<
@@ -7419,8 +7419,9 @@ pub struct Tenant {
     #[prost(bool, tag = "3")]
     pub user_sync_enabled: bool,
     /// The e-mail domains that the product has proven to be this tenant's, for instance "example.com". At most 100,
-    /// each of one tenant only. A login that is an e-mail address of such a domain needs no tenant. In lower case,
-    /// international names in their ASCII form.
+    /// each of one tenant only. A login that is an e-mail address of such a domain needs no tenant; it reserves no address.
+    /// The deployment may send reports to addresses of such domains only. In lower case, international names in their ASCII
+    /// form.
     #[prost(string, repeated, tag = "4")]
     pub verified_domains: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Changes whenever the tenant does. When sent with an update or a deletion, it must match.
@@ -8776,8 +8777,10 @@ pub mod user_sync_service_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Reads one synced user's entry anew and changes the user by the same rules as a run does. The gateway calls it when
-        /// a login brings a change to light. Needs the permission "runs".
+        /// Reads one synced user's entry anew and changes the user by the rules of a run, with the configuration in force: that of
+        /// the last complete run that was applied. Its changes count in the limits that hold runs, and while a run of the user
+        /// sync is held it hands out nothing that the hold is about. Whom the entry takes access away from loses it, and nobody
+        /// is created. The gateway calls it when a login brings a change to light. Needs the permission "runs".
         ///
         /// Errors: USER_NOT_FOUND (for a LOCAL user too), SYNC_DISABLED, ENDPOINT_UNCONFIRMED,
         /// DIRECTORY_MISCONFIGURED, DIRECTORY_UNAVAILABLE, DIRECTORY_BUSY, DIRECTORY_TIMEOUT, and those of every method.
@@ -8922,8 +8925,10 @@ pub mod user_sync_service_server {
             tonic::Response<Self::RunDueUserSyncsStream>,
             tonic::Status,
         >;
-        /// Reads one synced user's entry anew and changes the user by the same rules as a run does. The gateway calls it when
-        /// a login brings a change to light. Needs the permission "runs".
+        /// Reads one synced user's entry anew and changes the user by the rules of a run, with the configuration in force: that of
+        /// the last complete run that was applied. Its changes count in the limits that hold runs, and while a run of the user
+        /// sync is held it hands out nothing that the hold is about. Whom the entry takes access away from loses it, and nobody
+        /// is created. The gateway calls it when a login brings a change to light. Needs the permission "runs".
         ///
         /// Errors: USER_NOT_FOUND (for a LOCAL user too), SYNC_DISABLED, ENDPOINT_UNCONFIRMED,
         /// DIRECTORY_MISCONFIGURED, DIRECTORY_UNAVAILABLE, DIRECTORY_BUSY, DIRECTORY_TIMEOUT, and those of every method.
