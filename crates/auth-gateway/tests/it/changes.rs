@@ -23,7 +23,7 @@ use crate::world::{BASE, PASSWORD, World, dn, now, request, told};
 const DENIED: &str = "DENIED INVALID_CREDENTIALS";
 
 /// Freezes the directory, begins a login, does something once the bind is about to be sent, and goes on.
-async fn meanwhile(world: &World, act: impl AsyncFn()) -> String {
+pub(crate) async fn meanwhile(world: &World, act: impl AsyncFn()) -> String {
     told(meanwhile_answered(world, act).await)
 }
 

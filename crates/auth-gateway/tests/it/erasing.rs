@@ -1,11 +1,15 @@
 //! EraseUser, with a directory that is asked whether it still offers the person.
 
+use rollcall_core::audit::{AuditEvent, AuditFilter};
+use rollcall_proto::v1::user_service_client::UserServiceClient;
 use rollcall_proto::v1::*;
-use rollcall_testkit::Slapd;
+use rollcall_store::PageRequest;
+use rollcall_testkit::{Slapd, TestDatabase};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Status};
 
-use crate::world::{PASSWORD, World, dn};
+use crate::changes::meanwhile;
+use crate::world::{PASSWORD, World, dn, now};
 
 fn reason(status: &Status) -> &'static str {
     rollcall_proto::status::reason(status).map_or("-", |reason| reason.as_str())
@@ -149,4 +153,52 @@ async fn nobody_is_erased_by_whoever_may_not() {
     let refused = world.users().erase_user(bad).await.unwrap_err();
     assert_eq!(reason(&refused), "INVALID_FIELD");
     assert_eq!(found(&world, "ada").await, ada);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_logs_in_while_another_replica_erases_them_leaves_nothing_on_sqlite() {
+    while_another_replica_erases(World::without_gateway(Slapd::builder()).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_logs_in_while_another_replica_erases_them_leaves_nothing_on_postgresql() {
+    while_another_replica_erases(World::on_postgres(TestDatabase::new().unwrap()).await).await;
+}
+
+async fn while_another_replica_erases(mut world: World) {
+    world.start_gateway(&[]).await;
+    let other = world.start_gateway(&[]).await;
+    let ada = world.user("ada").await;
+    let name = format!("tenants/acme/users/{}", ada.id);
+    let erasing = async || {
+        let mut users = UserServiceClient::new(world.channel(other));
+        users.erase_user(erase(&name, true)).await.unwrap();
+    };
+    let told = meanwhile(&world, erasing).await;
+    assert_eq!(told, "DENIED INVALID_CREDENTIALS");
+    // As the worker does for every erasure, once all that was under way has ended.
+    let later = now() + chrono::TimeDelta::minutes(10);
+    assert!(
+        world
+            .store
+            .sweep_erased(&world.tenant, None, later)
+            .await
+            .unwrap()
+    );
+    let filter = AuditFilter {
+        user: Some(ada.id),
+        ..AuditFilter::default()
+    };
+    let about = world
+        .store
+        .list_audit(None, &filter, &PageRequest::first(100))
+        .await;
+    let about = about.unwrap().items;
+    let tells = |event: &&AuditEvent| !event.erased && !format!("{:?}", event.kind).contains("EraseUser");
+    let left: Vec<_> = about.iter().filter(tells).collect();
+    assert!(!about.is_empty() && left.is_empty(), "{left:?}");
+    let bytes = world.database_bytes();
+    for text in ["ada@acme.example", &ada.origin.unwrap().dn] {
+        assert!(!contains(&bytes, text), "{text} is left");
+    }
 }

@@ -168,7 +168,7 @@ fn a_tenant_that_does_everything_right_passes_everything() {
 #[test]
 fn each_fault_of_a_directory_is_found() {
     type Spoil = fn(&mut ReviewedDirectory);
-    let cases: [(Practice, StageResult, Spoil); 17] = [
+    let cases: [(Practice, StageResult, Spoil); 18] = [
         (Practice::Transport, StageResult::Fail, |it| {
             it.directory.settings.transport_security = TransportSecurity::Plaintext;
         }),

@@ -1,6 +1,6 @@
 //! A person who is erased is nowhere any more.
 
-use rollcall_core::audit::{Actor, AuditCaller};
+use rollcall_core::audit::{Actor, AuditCaller, AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
 use rollcall_core::event::EventType;
 use rollcall_core::feed::Mark;
@@ -12,7 +12,7 @@ use rollcall_core::throttle::{ThrottlePolicy, ThrottleSubject};
 use rollcall_core::user::{StateReason, UserState};
 use rollcall_store::{
     CheckSubject, EraseUser, Kind, LeaseToken, LoginStore, Mailing, NewAuditEvent, NewMail, NewUser,
-    Recorded, Reservation, Store, StoreError,
+    Recorded, Reservation, SealReach, Store, StoreError,
 };
 
 use chrono::TimeDelta;
@@ -267,6 +267,9 @@ async fn nothing_of_a_person_is_left(engine: Engine) {
         .await
         .unwrap();
 
+    // Of the audit record, part is sealed and part is not.
+    store.seal_audit(SealReach::All, 4).await.unwrap().unwrap();
+    assert!(store.audit_waits(SealReach::All).await.unwrap());
     assert!(erase(&store).await.unwrap(), "no run is under way");
     store.close().await;
     assert_eq!(places(&engine, CANARY), [""; 0], "something is left");
@@ -581,6 +584,28 @@ async fn a_tenant_that_is_deleted_leaves_nobody(engine: Engine) {
         .create_local_user(&tenant, new, Recorded::by_nobody(at(1)))
         .await
         .unwrap();
+    let mut acted = asked(CANARY, "of the tenant", 1);
+    acted.tenant = Some(tenant.clone());
+    let login = AuditKind::Login {
+        outcome: LoginOutcome::Denied,
+        reason: OwnReason::UnknownLogin.into(),
+        user: None,
+        user_sync: None,
+        directory: None,
+        unknown_login: Some(CANARY.into()),
+        client_address: Some(CANARY.into()),
+        flood: None,
+    };
+    let attempt = NewAuditEvent {
+        kind: login,
+        ..acted.clone()
+    };
+    store
+        .record_audit(&[acted.clone(), attempt.clone()])
+        .await
+        .unwrap();
+    while store.seal_audit(SealReach::All, 100).await.unwrap().is_some() {}
+    store.record_audit(&[acted, attempt]).await.unwrap();
     assert!(!places(&engine, CANARY).is_empty());
     store
         .delete_tenant(&tenant, None, true, Recorded::by_nobody(at(2)))
@@ -592,6 +617,12 @@ async fn a_tenant_that_is_deleted_leaves_nobody(engine: Engine) {
         .map(|event| (event.event_type, event.is_told()))
         .collect();
     assert_eq!(told, [(EventType::Created, false), (EventType::Erased, true)]);
+    while store.seal_audit(SealReach::All, 100).await.unwrap().is_some() {}
+    let whole = store
+        .verify_audit(None, |fault| panic!("{fault:?}"))
+        .await
+        .unwrap();
+    assert_eq!(whole.erased, 4, "two actors and two attempts");
     store.close().await;
     assert_eq!(places(&engine, CANARY), [""; 0], "something is left");
 }

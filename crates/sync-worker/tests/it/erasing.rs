@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::audit::Actor;
+use rollcall_core::error::Reason;
 use rollcall_core::event::EventType;
 use rollcall_core::user::StateReason;
 use rollcall_proto::v1::role_rule::Condition;
@@ -13,7 +14,7 @@ use tonic::Request;
 use tonic::metadata::MetadataValue;
 
 use crate::company::{STAFF, TENANT, staff};
-use crate::harness::ok;
+use crate::harness::{fails, ok};
 use crate::run_world::{World, dn, people, tenant, units};
 use crate::runs::{rest, run, run_to_rest};
 
@@ -70,6 +71,17 @@ async fn an_excluded_person_is_not_taken_again_and_everybody_else_is_somebody_ne
     .await;
     let told = format!("{checked:?}");
     assert!(told.contains("exclusion list"), "{told}");
+    // Nor is anybody refreshed into being.
+    let name = |login: &str| format!("{TENANT}/users/{}", before[login].id);
+    for login in ["p01", "p02"] {
+        let request = v1::RefreshUserRequest { name: name(login) };
+        fails(
+            Reason::UserNotFound,
+            world.clients.user_syncs.refresh_user(request),
+        )
+        .await;
+    }
+    assert_eq!(world.users().await.len(), 2);
     // A plan from before the exclusion is of no use either.
     erase(&world, "p02", false).await;
     let preview = run_to_rest(&mut world.clients, SyncRunMode::Preview).await;
