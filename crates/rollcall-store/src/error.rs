@@ -59,8 +59,8 @@ pub enum StoreError {
     /// A resource with this id exists.
     #[error("a resource with this id exists already")]
     AlreadyExists,
-    /// The login or the e-mail address belongs to another user.
-    #[error("the {} belongs to another user", if *.email { "e-mail address" } else { "login" })]
+    /// The login or the e-mail address belongs to another user, or to another tenant's verified domain.
+    #[error("the {} is not available", if *.email { "e-mail address" } else { "login" })]
     IdentifierTaken {
         /// True if it is the e-mail address.
         email: bool,

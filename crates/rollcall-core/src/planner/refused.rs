@@ -71,9 +71,12 @@ pub(super) fn refused(
             (kind, message.to_owned(), dn_of(holder))
         }
         Refusal::Outside => {
+            let has_dn = outsider.is_some_and(|outsider| outsider.dn.is_some());
             let message = match &user_sync {
                 Some(user_sync) => format!("a user of the user sync {user_sync} has it, which was first"),
-                None => "another user has it".to_owned(),
+                None if has_dn => "another user has it".to_owned(),
+                // Whether anybody of another tenant has it, or its domain, is not told.
+                None => "it is not available".to_owned(),
             };
             (taken, message, outsider.and_then(|outsider| outsider.dn.clone()))
         }

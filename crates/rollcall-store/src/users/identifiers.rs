@@ -1,14 +1,14 @@
 //! Logins and e-mail addresses: the one space that they share, and who has which.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rollcall_core::id::{TenantId, UserId, Uuid};
-use rollcall_core::identifier::Holder;
+use rollcall_core::identifier::{Holder, email_domain};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
-use crate::db::query::{execute, rows};
+use crate::db::query::{column, execute, rows};
 use crate::error::Result;
 use crate::store::Store;
 
@@ -21,7 +21,8 @@ struct Row {
 
 impl Store {
     /// Who has these identifiers, which must be normalised. Those that are free are not in the answer. It
-    /// never tells who of another tenant has one.
+    /// never tells who of another tenant has one. Where identifiers are unique in the whole deployment, addresses of a
+    /// verified domain are for nobody but its tenant's users, and for whoever had one before it was verified.
     pub async fn identifier_holders(
         &self,
         tenant: &TenantId,
@@ -60,13 +61,48 @@ pub(crate) async fn holders(
         true => Holder::User(UserId(row.user_id)),
         false => Holder::Foreign,
     };
-    Ok(found
+    let mut holders: HashMap<String, Holder> = found
         .into_iter()
         .map(|row| {
             let holder = holder(&row);
             (row.identifier, holder)
         })
-        .collect())
+        .collect();
+    if scope.is_empty() {
+        for key in reserved(connection, tenant, keys).await? {
+            holders.entry(key).or_insert(Holder::Foreign);
+        }
+    }
+    Ok(holders)
+}
+
+/// Those of the identifiers that are addresses of domains which are verified for other tenants.
+async fn reserved(
+    connection: &impl ConnectionTrait,
+    tenant: &TenantId,
+    keys: &[String],
+) -> Result<Vec<String>> {
+    let domains: BTreeSet<String> = keys.iter().filter_map(|key| email_domain(key)).collect();
+    if domains.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut bulk = Bulk::new([Column::new("domain", Type::Text)]);
+    domains
+        .iter()
+        .for_each(|domain| bulk.push([domain.as_str().into()]));
+    let engine = Engine::of(connection);
+    let (source, cells) = bulk.source(engine, 2);
+    let others = engine.look_up(
+        "tenant_domains",
+        "d",
+        "d.domain = input.domain AND d.tenant <> $1",
+    );
+    let sql = format!("SELECT d.domain FROM {source} {others}");
+    let mut values = vec![tenant.as_str().into()];
+    values.extend(cells);
+    let taken: Vec<String> = column(connection, &sql, values).await?;
+    let is_taken = |key: &&String| email_domain(key).is_some_and(|domain| taken.contains(&domain));
+    Ok(keys.iter().filter(is_taken).cloned().collect())
 }
 
 /// Frees all identifiers of these users.

@@ -19,6 +19,7 @@ on_both! {
     logins_and_emails_share_one_space,
     of_many_that_claim_a_login_one_gets_it,
     identifiers_may_be_unique_in_the_deployment,
+    a_verified_domain_keeps_its_addresses_for_its_own_users,
     the_owner_stays,
     synced_users_are_not_changed_as_local_ones,
     blocks_last,
@@ -212,6 +213,65 @@ async fn identifiers_may_be_unique_in_the_deployment(engine: Engine) {
             .unwrap()
             .is_some()
     );
+}
+
+/// Otherwise whoever is quick takes them away from a customer's people, or asks which of them there are.
+async fn a_verified_domain_keeps_its_addresses_for_its_own_users(engine: Engine) {
+    let key = format!("k1 {KEY}");
+    let store = engine.store_with(&key, IdentifierUniqueness::Global).await;
+    set_up(&store).await;
+    for name in ["victim", "hostile"] {
+        set_up_tenant(&store, name).await;
+    }
+    let (victim, hostile) = (tenant_id("victim"), tenant_id("hostile"));
+    let early = create(&store, "hostile", 1, with_email("early", "early@victim.example"));
+    early.await.unwrap();
+    let mut settings = store.tenant(&victim).await.unwrap().settings;
+    settings.verified_domains = vec!["victim.example".into()];
+    let record = Recorded::by_nobody(at(2));
+    let revision = store.tenant(&victim).await.unwrap().revision;
+    store
+        .update_tenant(&victim, revision, &settings, record)
+        .await
+        .unwrap();
+
+    let asked = [
+        "ada@victim.example",
+        "ada@other.example",
+        "victim.example",
+        "early@victim.example",
+    ];
+    let asked = asked.map(str::to_owned);
+    let holders = store.identifier_holders(&hostile, &asked).await.unwrap();
+    assert_eq!(holders.get("ada@victim.example"), Some(&Holder::Foreign));
+    assert_eq!(
+        holders.get("early@victim.example"),
+        Some(&Holder::User(user_id(1)))
+    );
+    assert_eq!(holders.len(), 2, "{holders:?}");
+    for (number, squatter) in [
+        with_email("ada", "Ada@Victim.Example"),
+        profile("ada@victim.example"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let taken = create(&store, "hostile", 2, squatter).await;
+        assert!(
+            matches!(taken, Err(StoreError::IdentifierTaken { email }) if email == (number == 0)),
+            "{taken:?}"
+        );
+    }
+    create(&store, "hostile", 2, with_email("ada", "ada@other.example"))
+        .await
+        .unwrap();
+    create(&store, "victim", 3, with_email("ada2", "ada@victim.example"))
+        .await
+        .unwrap();
+    // Where each tenant has its own identifiers, nobody is in another's way.
+    let own = engine.store_with(&key, IdentifierUniqueness::Tenant).await;
+    let holders = own.identifier_holders(&hostile, &asked[..1]).await.unwrap();
+    assert_eq!(holders.len(), 0, "{holders:?}");
 }
 
 async fn the_owner_stays(engine: Engine) {
