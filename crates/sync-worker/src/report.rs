@@ -8,6 +8,7 @@ mod content;
 mod news;
 mod notice;
 mod outgoing;
+mod own_domains;
 mod render;
 
 use rollcall_core::run::{Run, RunMode, RunState};
@@ -16,6 +17,7 @@ use rollcall_core::user_sync::ReportWhen;
 use content::{About, Content};
 pub(crate) use notice::Confirmation;
 pub(crate) use outgoing::Reports;
+pub(crate) use own_domains::OwnDomains;
 use render::Composed;
 
 /// True if a run that rests in this state is to be reported.

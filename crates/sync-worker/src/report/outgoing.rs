@@ -1,9 +1,6 @@
 //! From a run to the mails that tell about it.
 
-use std::collections::HashSet;
-
 use rollcall_core::id::TenantId;
-use rollcall_core::identifier::email_domain;
 use rollcall_core::issue::Issue;
 use rollcall_core::run::{Run, RunState, RunTrigger};
 use rollcall_core::user_sync::{ReportWhen, UserSync};
@@ -11,6 +8,7 @@ use rollcall_store::{MailPurpose, Mailing, NewMail, PageRequest, Store, StoreErr
 
 use super::content::About;
 use super::news::{Issues, is_news, known_after};
+use super::own_domains::OwnDomains;
 use super::{compose, is_wanted};
 use crate::mail::MailLimits;
 
@@ -104,17 +102,8 @@ impl Reports {
     ) -> Result<Mailing, StoreError> {
         let wanted = mails.len();
         if limits.only_verified_domains {
-            let verified: HashSet<String> = self
-                .store
-                .tenant(tenant)
-                .await?
-                .settings
-                .verified_domains
-                .into_iter()
-                .collect();
-            let is_verified =
-                |address: &String| email_domain(address).is_some_and(|domain| verified.contains(&domain));
-            mails.retain(|mail| mail.to.iter().all(&is_verified));
+            let own = OwnDomains::of(&self.store, tenant).await?;
+            mails.retain(|mail| mail.to.iter().all(|address| own.have(address)));
         }
         let unverified = u32::try_from(wanted - mails.len()).unwrap_or(u32::MAX);
         if unverified > 0 {

@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status};
 
 use self::empty_base::EmptyBase;
 use crate::admission::next_run_time;
+use crate::report::OwnDomains;
 use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, begin, create_request, to_its_end};
 use rollcall_service::paging::fill;
@@ -141,8 +142,30 @@ impl UserSyncs {
         if let Some(before) = self.created_before(&request.tenant, repeat.as_ref()).await? {
             return Ok(before);
         }
+        self.expect_own_addresses(&request.tenant, &[], &request.settings)
+            .await?;
         self.add(&author, &request.tenant, request.id, &request.settings, repeat)
             .await
+    }
+
+    /// Where mails go to the tenant's own domains alone, nobody learns only later that an address gets none. Those that stand
+    /// there already keep nobody from changing something else.
+    async fn expect_own_addresses(
+        &self,
+        tenant: &TenantId,
+        before: &[String],
+        settings: &UserSyncSettings,
+    ) -> Result<(), Error> {
+        if !self.0.settings.mail.only_verified_domains {
+            return Ok(());
+        }
+        let own = OwnDomains::of(&self.0.store, tenant).await;
+        let own = own.map_err(about(&resource_name::tenant(tenant)))?;
+        let strangers = own.strangers(before, &settings.report.addresses);
+        match strangers.is_empty() {
+            true => Ok(()),
+            false => Err(strangers.into()),
+        }
     }
 
     async fn copy(&self, call: Result<Call<CloneUserSync>, Error>) -> Result<v1::UserSync, Error> {
@@ -279,6 +302,8 @@ impl UserSyncs {
         let current = self.find(key).await?;
         expect_revision(request.revision, current.revision, &name)?;
         let settings = request.apply(&current.settings)?;
+        self.expect_own_addresses(&key.tenant, &current.settings.report.addresses, &settings)
+            .await?;
         let moves = settings.directory != current.settings.directory;
         if moves && self.0.store.count_users(&key.tenant, &key.user_sync).await? > 0 {
             let mut found = Violations::new();

@@ -11,7 +11,7 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::company::{Company, STAFF, TENANT, create_sync, staff};
-use crate::harness::{ADMIN, Clients, TestWorker, fails, mask, ok};
+use crate::harness::{ADMIN, Clients, TestWorker, fails, mask, ok, violations};
 use crate::reports::{ADMIN_ADDRESS, all_gone, mails, reported, settings};
 use crate::runs::{run, run_to_rest};
 use crate::scheduling::{MORNING, NOON, at, nightly, run_due};
@@ -172,22 +172,52 @@ async fn where_domains_must_be_verified_others_get_no_mail_and_it_is_said() {
     let worker = start(&company, &sink, &only, Clock::System).await;
     let mut clients = worker.clients(ADMIN);
     company.set_up(&mut clients).await;
-    let update = v1::UpdateTenantRequest {
-        tenant: Some(v1::Tenant {
-            name: TENANT.into(),
-            verified_domains: vec!["example.org".into()],
-            ..v1::Tenant::default()
-        }),
-        update_mask: mask(&["verified_domains"]),
+    let verify = async |clients: &mut Clients, domains: &[&str]| {
+        let update = v1::UpdateTenantRequest {
+            tenant: Some(v1::Tenant {
+                name: TENANT.into(),
+                verified_domains: domains.iter().map(ToString::to_string).collect(),
+                ..v1::Tenant::default()
+            }),
+            update_mask: mask(&["verified_domains"]),
+        };
+        ok(clients.tenants.update_tenant(update)).await;
     };
-    ok(clients.tenants.update_tenant(update)).await;
+    verify(&mut clients, &["example.org"]).await;
     let addresses = ["victim@example.com", ADMIN_ADDRESS, "Second@EXAMPLE.org"];
+    let wanted = v1::CreateUserSyncRequest {
+        parent: TENANT.into(),
+        user_sync_id: "staff".into(),
+        user_sync: Some(reported(staff(), ReportWhen::Always, &addresses)),
+        ..Default::default()
+    };
+    let create = clients.user_syncs.create_user_sync(wanted);
+    let refused = fails(Reason::InvalidField, create).await;
+    assert_eq!(violations(&refused), ["user_sync.report.addresses[0]"]);
+    verify(&mut clients, &["example.org", "example.com"]).await;
     create_sync(
         &mut clients,
         "staff",
         reported(staff(), ReportWhen::Always, &addresses),
     )
     .await;
+    verify(&mut clients, &["example.org"]).await;
+    // What stands there stays, and what is new is refused.
+    let update = |addresses: &[&str]| v1::UpdateUserSyncRequest {
+        user_sync: Some(v1::UserSync {
+            name: STAFF.into(),
+            ..reported(v1::UserSync::default(), ReportWhen::Always, addresses)
+        }),
+        update_mask: mask(&["report"]),
+    };
+    let more = [&addresses[..], &["another@example.com"]].concat();
+    let refused = fails(
+        Reason::InvalidField,
+        clients.user_syncs.update_user_sync(update(&more)),
+    )
+    .await;
+    assert_eq!(violations(&refused), ["user_sync.report.addresses[3]"]);
+    ok(clients.user_syncs.update_user_sync(update(&addresses))).await;
     let done = run_to_rest(&mut clients, SyncRunMode::Apply).await;
     assert_eq!((done.state(), done.mails_withheld), (SyncRunState::Succeeded, 1));
     let health = health(&mut clients).await;
