@@ -1,11 +1,25 @@
 //! Keeps answers below what a client takes, and what is read for them little above it.
 
+use prost::Message;
+
 /// Largest answer in bytes: what the client libraries of all languages take unless they are told to take more.
 pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of the items of a page: there is room for the rest of the answer, and for an item that is larger than others.
 pub const PAGE_BYTES: usize = 3 * 1024 * 1024;
 /// Bytes around an item in an answer, at most: its tag and its length.
 pub const AROUND: usize = 8;
+
+/// The first of these items, as many as a client takes in one answer: for answers that have no pages. One at least.
+pub fn as_fit<W: Message>(items: Vec<W>) -> Vec<W> {
+    let mut bytes = 0;
+    let mut fits = |item: &W| {
+        let is_first = bytes == 0;
+        bytes += item.encoded_len() + AROUND;
+        bytes <= PAGE_BYTES || is_first
+    };
+    let fitting = items.iter().take_while(|item| fits(item)).count();
+    items.into_iter().take(fitting).collect()
+}
 
 /// Items that are read first, when nobody knows how large they are.
 const FIRST: usize = 8;
@@ -43,6 +57,27 @@ impl Portion {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_without_pages_has_what_fits() {
+        let items = |sizes: &[usize]| {
+            sizes
+                .iter()
+                .map(|size| "x".repeat(*size))
+                .collect::<Vec<String>>()
+        };
+        let fitting = |sizes: &[usize]| as_fit(items(sizes)).len();
+        let half = PAGE_BYTES / 2;
+        assert_eq!(fitting(&[]), 0);
+        assert_eq!(fitting(&[1, 2, 3]), 3);
+        assert_eq!(fitting(&[half, half - 100, 100, 1]), 2);
+        assert_eq!(
+            fitting(&[half, half, 1]),
+            1,
+            "a smaller one later does not stand for one left out"
+        );
+        assert_eq!(fitting(&[PAGE_BYTES + 1, 1]), 1);
+    }
 
     #[test]
     fn portions_of_small_items_grow_and_those_of_large_ones_do_not() {

@@ -16,6 +16,7 @@ use rollcall_ldap::{
     LdapDirectory, LdapError, PartialReason, Pulled, SearchBudget, SearchOutcome, SearchRequest,
 };
 use rollcall_proto::{resource_name, v1};
+use rollcall_service::message_size::as_fit;
 use rollcall_service::reading;
 use rollcall_store::PageRequest;
 use tokio::time::Instant;
@@ -125,6 +126,7 @@ impl Worker {
                 }
             }));
         }
+        answer.overlaps = as_fit(answer.overlaps);
         Ok(answer)
     }
 

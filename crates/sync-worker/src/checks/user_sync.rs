@@ -24,6 +24,7 @@ use rollcall_proto::convert::check::{CheckUserSync, UserSyncTarget};
 use rollcall_proto::resource_name;
 use rollcall_proto::v1;
 use rollcall_runtime::server::Deadline;
+use rollcall_service::message_size::as_fit;
 use rollcall_service::reading;
 use rollcall_store::CheckSubject;
 use tokio::time::Instant;
@@ -140,7 +141,7 @@ impl Worker {
         }
         Ok(v1::CheckUserSyncResponse {
             report: Some(span.report(&report)),
-            samples,
+            samples: as_fit(samples),
         })
     }
 

@@ -6,7 +6,7 @@ use rollcall_testkit::{Slapd, SlapdBuilder};
 
 use crate::company::{Company, STAFF, TENANT, staff, sync_of};
 use crate::harness::{ADMIN, Clients, TestWorker, description, fails, ok, stage, stages, violations};
-use crate::run_world::{BASE, World, person, units};
+use crate::run_world::{BASE, World, dn, person, units};
 
 async fn check(clients: &mut Clients, user_sync: v1::UserSync) -> v1::CheckUserSyncResponse {
     let request = v1::CheckUserSyncRequest {
@@ -72,6 +72,52 @@ async fn a_good_user_sync_passes_and_shows_what_would_become_of_the_entries() {
         ("", 36, v1::UserState::Active)
     );
     assert!(samples[1].issues.is_empty());
+}
+
+/// An ordinary client refuses an answer above 4 MiB, and an admin would see nothing at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_of_the_largest_people_is_no_larger_than_a_client_takes() {
+    const PEOPLE: usize = 40;
+    let mut ldif = units();
+    for number in 0..PEOPLE {
+        let uid = format!("person{number}");
+        ldif.entry(&dn("Staff", &uid))
+            .attribute("objectClass", "inetOrgPerson")
+            .attribute("uid", &uid)
+            .attribute("cn", &uid)
+            .attribute("sn", &uid)
+            .attribute("description", &"\u{1F600}".repeat(1024));
+    }
+    let mut user_sync = sync_of(BASE, "(objectClass=inetOrgPerson)");
+    let candidates = vec!["description".to_owned()];
+    user_sync.field_mappings.as_mut().unwrap().custom = (0..50)
+        .map(|field| {
+            (
+                format!("field{field}"),
+                v1::FieldCandidates {
+                    candidates: candidates.clone(),
+                },
+            )
+        })
+        .collect();
+    let mut world = World::start(Slapd::builder().ldif(ldif.as_str()), user_sync.clone()).await;
+    let request = v1::CheckUserSyncRequest {
+        parent: TENANT.into(),
+        target: Some(Target::Draft(user_sync)),
+        sample_size: 100,
+    };
+    let answer = ok(world.clients.user_syncs.check_user_sync(request)).await;
+    assert!(
+        (5..20).contains(&answer.samples.len()),
+        "{} samples",
+        answer.samples.len()
+    );
+    for sample in &answer.samples {
+        assert_eq!(sample.user.as_ref().unwrap().custom.len(), 50);
+    }
+    let report = answer.report.unwrap();
+    let filter = stage(&report, CheckStageKind::SearchFilter);
+    assert!(filter.message.contains("40 entries"), "{filter:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
