@@ -1,6 +1,7 @@
 //! The feed as a consumer has it that loses its connection, or comes back too late.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use rollcall_core::id::{TenantId, UserId, Uuid};
@@ -8,6 +9,7 @@ use rollcall_core::user::Profile;
 use rollcall_proto::v1::*;
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{NewUser, Recorded, Store};
+use rollcall_testkit::Slapd;
 
 use crate::world::World;
 
@@ -32,11 +34,18 @@ fn read(after: &str) -> ListUserEventsRequest {
 }
 
 async fn create(store: Store, number: u128) {
+    create_with(store, number, 0).await;
+}
+
+async fn create_with(store: Store, number: u128, restrictions: usize) {
     let user = NewUser {
         id: UserId(Uuid::from_u128(number)),
         profile: Profile {
             login: format!("local{number}"),
             role: "user".into(),
+            restrictions: (0..restrictions)
+                .map(|index| format!("{index}{}", "x".repeat(250)))
+                .collect(),
             ..Profile::default()
         },
         owner: false,
@@ -115,4 +124,63 @@ async fn whoever_comes_back_too_late_is_told_to_list_the_users() {
     let from = first.events[1].cursor.clone();
     let resumed = users.list_user_events(read(&from)).await.unwrap().into_inner();
     assert_eq!(resumed.events, kept.events);
+}
+
+/// What is told to whoever takes nothing for a while; a reader that wakes up goes on from the last cursor without a loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_falls_asleep_is_told_so_and_loses_nothing() {
+    const USERS: u128 = 200;
+    let patience = Duration::from_secs(2);
+    let world = World::with(Slapd::builder(), &[("server.reader_timeout", "2s")]).await;
+    let mut users = world.users();
+    let start = users.list_user_events(read("")).await.unwrap().into_inner();
+    let mut cursor = start.next_cursor;
+    // More than there is room for on the way to a reader.
+    for number in 0..USERS {
+        create_with(world.store.clone(), number + 1, 100).await;
+    }
+    let mut told = Vec::new();
+    let mut slept = false;
+    let until_told = async {
+        loop {
+            let mut stream = match users.watch_user_events(watch(&cursor)).await {
+                Ok(stream) => stream.into_inner(),
+                Err(_) => continue,
+            };
+            // The reader that is awake in time finds the words; of one that sleeps for twice as long the connection ends.
+            tokio::time::sleep(patience * 3 / 2).await;
+            loop {
+                match stream.message().await {
+                    Ok(message) => {
+                        let message = message.unwrap();
+                        cursor = message.cursor;
+                        told.extend(message.event.map(|event| event.user.unwrap().login));
+                    }
+                    Err(status) => {
+                        let reason = rollcall_proto::status::reason(&status);
+                        slept = reason.is_some_and(|reason| reason.as_str() == "READER_TOO_SLOW");
+                        break;
+                    }
+                }
+            }
+            if slept {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), until_told)
+        .await
+        .unwrap();
+    assert!(told.len() < USERS as usize, "the stream went on");
+    let mut rest = users
+        .watch_user_events(watch(&cursor))
+        .await
+        .unwrap()
+        .into_inner();
+    while told.len() < USERS as usize {
+        let message = rest.message().await.unwrap().unwrap();
+        told.extend(message.event.map(|event| event.user.unwrap().login));
+    }
+    let made: Vec<_> = (1..=USERS).map(|number| format!("local{number}")).collect();
+    assert_eq!(told, made);
 }

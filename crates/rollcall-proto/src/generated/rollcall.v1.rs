@@ -5103,8 +5103,9 @@ pub enum ErrorReason {
     ServiceNotFound = 25,
     /// ALREADY_EXISTS. A resource of this name exists. Metadata: resource (its name).
     AlreadyExists = 30,
-    /// ALREADY_EXISTS. Another user holds this login or e-mail address; it is not said who. Metadata: field ("login"
-    /// or "email").
+    /// ALREADY_EXISTS. This login or e-mail address is not available: another user holds it, or, where identifiers are unique
+    /// in the whole deployment, it is an address of a domain that is verified for another tenant. It is not said which, nor
+    /// who. Metadata: field ("login" or "email").
     IdentifierTaken = 31,
     /// ALREADY_EXISTS. The domain is verified for another tenant. Metadata: domain.
     DomainTaken = 32,
@@ -5547,8 +5548,9 @@ pub struct ReportSettings {
     pub when: i32,
     /// To which e-mail addresses; at most 100. At least one unless NEVER. Each gets a mail of its own. The deployment limits
     /// how many a tenant may send in a day of UTC (300 unless configured otherwise), and as many more about runs of the
-    /// schedule that failed, are held or expired. It may also leave out addresses whose domain is not in the tenant's
-    /// verified_domains. SyncRun.mails_withheld and the health of the user sync tell what was not sent.
+    /// schedule that failed, are held or expired. It may also send mails to the tenant's verified_domains alone: then other
+    /// addresses are refused, and those that stand here from before get none. SyncRun.mails_withheld and the health of the
+    /// user sync tell what was not sent.
     #[prost(string, repeated, tag = "2")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
@@ -6472,10 +6474,12 @@ pub enum IssueType {
     /// The login has characters that the deployment does not allow.
     LoginIllegalCharacters = 3,
     /// Another user has this login, or has it as e-mail address. The message names that user's entry if it is in the same
-    /// directory; otherwise it is not said who.
+    /// directory; otherwise it is not said who. Where identifiers are unique in the whole deployment, it may also be an
+    /// address of a domain that is verified for another tenant.
     LoginTaken = 4,
     /// Another user has this e-mail address, or has it as login. The message names that user's entry if it is in the same
-    /// directory; otherwise it is not said who.
+    /// directory; otherwise it is not said who. Where identifiers are unique in the whole deployment, it may also be an
+    /// address of a domain that is verified for another tenant.
     EmailTaken = 5,
     /// The e-mail address is none. The user is taken without it.
     EmailInvalid = 6,
@@ -8214,7 +8218,8 @@ pub struct CheckUserSyncRequest {
     /// "tenants/{tenant}".
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
-    /// How many entries to show: 10 when 0, at most 100; more is taken as 100.
+    /// How many entries to show: 10 when 0, at most 100; more is taken as 100. Fewer are shown where the answer would be
+    /// larger than the 4 MiB that clients take.
     #[prost(int32, tag = "4")]
     pub sample_size: i32,
     /// What to try.
@@ -8267,7 +8272,7 @@ pub struct CheckOverlapsRequest {
 /// Who is claimed by several user syncs.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckOverlapsResponse {
-    /// The people, at most 1000.
+    /// The people, at most 1000, and fewer where the answer would be larger than the 4 MiB that clients take.
     #[prost(message, repeated, tag = "1")]
     pub overlaps: ::prost::alloc::vec::Vec<Overlap>,
     /// How many there are in all.
