@@ -21,6 +21,7 @@ mod lockout;
 mod lost_role;
 mod main_job;
 mod new_forest;
+mod observed;
 mod recovery;
 mod refreshed;
 mod replicas;

@@ -70,6 +70,11 @@ impl Service {
         &self.address
     }
 
+    /// `HOST:PORT` of its health listener, if it has one.
+    pub fn health_address(&self) -> Option<String> {
+        self.logged("health.address")
+    }
+
     /// The process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -120,13 +125,16 @@ impl Service {
     }
 
     fn serving_address(&self) -> Option<String> {
+        self.logged("server.address")
+    }
+
+    /// The last value of a field in its log.
+    fn logged(&self, key: &str) -> Option<String> {
         let log = self.log();
         let entries = log
             .lines()
             .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        entries
-            .filter_map(|entry| find(&entry, "server.address"))
-            .next_back()
+        entries.filter_map(|entry| find(&entry, key)).next_back()
     }
 }
 

@@ -17,10 +17,11 @@ use rollcall_runtime::server::{
     COMPRESSION, GrpcServer, MAX_AUTHENTICATE_BYTES, MAX_REQUEST_BYTES, with_health_and_reflection,
 };
 use rollcall_runtime::shutdown;
-use rollcall_service::configuration::{egress_policy, login_policy, open_store, store_options};
+use rollcall_service::configuration::{egress_policy, login_policy, open_store, renewing, store_options};
 use rollcall_service::directories::Directories;
 use rollcall_service::failure;
 use rollcall_service::tokens::Tokens;
+use rollcall_service::watch::watch;
 use rollcall_store::{LoginStore, Purpose, Store};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -61,13 +62,14 @@ pub async fn serve(loaded: Loaded<GatewaySettings>, arguments: &ConfigArguments)
     let reload = Reload::prepare(&loaded, arguments).map_err(Failure::because)?;
     let Loaded { shared, own, .. } = loaded;
     let server = GrpcServer::bind(&shared).await.map_err(Failure::because)?;
-    reload.follow(&server);
     let health = Health::new(&SERVICES).await;
     if let Some(address) = shared.health.listen {
         health.listen(address).await.map_err(Failure::because)?;
     }
     let health_settings = shared.health;
     let gateway = Gateway::open(shared, own, Clock::System, stop.clone()).await?;
+    reload.follow(&server, renewing(gateway.store.clone()));
+    watch(gateway.store.clone(), gateway.directories.clone(), Clock::System);
     let store = gateway.store.clone();
     let follower = health.clone();
     tokio::spawn(async move { follower.follow(&health_settings, || store.ping()).await });

@@ -375,6 +375,7 @@ impl UserService for Users {
             follow,
             after,
             self.poll_interval,
+            self.clock.clone(),
             self.stop.clone(),
             to,
         ));

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::dialect::{AccountState, AccountStatus, Dialect};
 
+pub use diagnostic::active_directory_code;
 pub use reason::{InternalReason, PublicReason};
 
 /// The directory's answer to one bind, and what the entry's read said at the same time.

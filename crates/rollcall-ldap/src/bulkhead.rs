@@ -11,6 +11,7 @@ use crate::error::LdapError;
 /// Lets a bounded number of operations in and keeps a bounded number waiting.
 pub(crate) struct Bulkhead {
     permits: Arc<Semaphore>,
+    most: usize,
     waiting: AtomicUsize,
     max_waiting: usize,
 }
@@ -19,9 +20,16 @@ impl Bulkhead {
     pub(crate) fn new(permits: usize, max_waiting: usize) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(permits)),
+            most: permits,
             waiting: AtomicUsize::new(0),
             max_waiting,
         }
+    }
+
+    /// How many are in, and how many wait.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let busy = self.most.saturating_sub(self.permits.available_permits());
+        (busy, self.waiting.load(Ordering::Relaxed))
     }
 
     /// Waits for a permit until the deadline. Fails at once when too many wait already.

@@ -14,16 +14,20 @@ use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchOptions, SearchS
 use rollcall_core::entry::Entry;
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::SearchScope;
+use rollcall_metrics::LdapOperation;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
+use tracing::Span;
+use tracing::field::Empty;
 
 use crate::bind::{self, BindAnswer};
 use crate::endpoint::Stream;
 use crate::entry;
 use crate::error::{BindError, LdapError, Misconfiguration};
+use crate::measure;
 use crate::protocol_violation::ProtocolViolation;
-use crate::result_code::ResultCode;
+use crate::result_code::{ResultClass, ResultCode};
 use crate::wire_guard::large_message_permit::LargeMessagePermit;
 use crate::wire_guard::link::{Budget, Link, Stop, Written};
 use crate::wire_guard::{Limits, WireGuard};
@@ -59,6 +63,8 @@ pub(crate) struct Connection {
     driver: JoinHandle<()>,
     guard: JoinHandle<()>,
     search: Option<SearchStream<'static, String, Vec<String>>>,
+    /// When the search under way began, and its span.
+    search_began: Option<(Instant, Span)>,
     idle: bool,
     pub(crate) opened: Instant,
     pub(crate) last_used: Instant,
@@ -96,6 +102,7 @@ impl Connection {
             driver,
             guard,
             search: None,
+            search_began: None,
             idle: true,
             opened: now,
             last_used: now,
@@ -155,9 +162,33 @@ impl Connection {
         if !controls.is_empty() {
             ldap.with_controls(controls);
         }
+        let span = tracing::info_span!(target: "rollcall_trace", "ldap.search", ?scope, ldap.result = Empty);
+        self.search_began = Some((Instant::now(), span));
         let start = ldap.streaming_search(&query.base, scope, &query.filter, query.attributes.clone());
-        self.search = Some(self.guarded(start, deadline).await?);
+        let started = self.guarded(start, deadline).await;
+        self.search = Some(started.inspect_err(|error| self.search_ended(Err(error)))?);
         Ok(())
+    }
+
+    /// Counts the search under way, and ends its span.
+    fn search_ended(&mut self, end: Result<ResultCode, &LdapError>) {
+        let Some((began, span)) = self.search_began.take() else {
+            return;
+        };
+        if let Ok(code) = end {
+            span.record("ldap.result", code.0);
+        }
+        let refused = match end {
+            Ok(code) => match code.class() {
+                ResultClass::Success
+                | ResultClass::Truncated
+                | ResultClass::Referral
+                | ResultClass::NotFound => None,
+                _ => Some(LdapError::SearchRefused(code)),
+            },
+            Err(error) => Some(error.clone()),
+        };
+        measure::count(LdapOperation::Search, began, refused.as_ref());
     }
 
     /// The next entry of the search under way, or its end.
@@ -165,6 +196,16 @@ impl Connection {
         &mut self,
         deadline: Instant,
     ) -> Result<Result<Entry, QueryEnd>, LdapError> {
+        let next = self.next(deadline).await;
+        match &next {
+            Ok(Ok(_)) => {}
+            Ok(Err(end)) => self.search_ended(Ok(end.code)),
+            Err(error) => self.search_ended(Err(error)),
+        }
+        next
+    }
+
+    async fn next(&mut self, deadline: Instant) -> Result<Result<Entry, QueryEnd>, LdapError> {
         let Some(search) = self.search.as_mut() else {
             return Err(LdapError::ConnectionLost);
         };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::circuit_breaker::HostStatus;
 use crate::config::DirectoryConfig;
 use crate::error::LdapError;
+use crate::measure::Load;
 use crate::pool::Pools;
 
 pub use search::ReadRequest;
@@ -34,6 +35,11 @@ impl LdapDirectory {
     /// What was seen of each host, in the order of the settings.
     pub fn host_status(&self) -> Vec<HostStatus> {
         self.pools.host_status()
+    }
+
+    /// How much is under way.
+    pub fn load(&self) -> Load {
+        self.pools.load()
     }
 
     /// Closes connections that are idle for too long, too old or broken. To be called now and then.

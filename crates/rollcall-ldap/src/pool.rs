@@ -7,8 +7,10 @@ use parking_lot::Mutex;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::schema::Schema;
 use rollcall_core::secret::Password;
+use rollcall_metrics::{LdapOperation, Pool, metrics};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::{CircuitBreaker, HostStatus};
@@ -16,6 +18,7 @@ use crate::config::{DirectoryConfig, PoolLimits};
 use crate::connection::Connection;
 use crate::endpoint::Endpoint;
 use crate::error::{LdapError, Misconfiguration};
+use crate::measure::{Load, PoolLoad, measured};
 use crate::result_code::{ResultClass, ResultCode};
 use crate::wire_guard::Limits;
 use crate::wire_guard::large_message_permit::LargeMessagePermit;
@@ -106,7 +109,12 @@ impl Pools {
             Role::Service => &self.service_bulkhead,
             Role::Bind => &self.bind_bulkhead,
         };
-        let permit = bulkhead.enter(deadline).await?;
+        let permit = bulkhead.enter(deadline).await.inspect_err(|_| {
+            metrics().ldap_refused_at_bulkhead.count(match role {
+                Role::Service => Pool::Service,
+                Role::Bind => Pool::Bind,
+            });
+        })?;
         let connection = self.take_or_open(host, role, deadline).await?;
         Ok(PooledConnection {
             connection: Some(connection),
@@ -144,6 +152,19 @@ impl Pools {
     pub(crate) fn host_status(&self) -> Vec<HostStatus> {
         let now = Instant::now();
         self.hosts.iter().map(|host| host.breaker.status(now)).collect()
+    }
+
+    /// How much is under way.
+    pub(crate) fn load(&self) -> Load {
+        let of = |role, bulkhead: &Bulkhead| {
+            let (busy, waiting) = bulkhead.load();
+            let idle = self.hosts.iter().map(|host| host.pool(role).lock().len()).sum();
+            PoolLoad { idle, busy, waiting }
+        };
+        Load {
+            service: of(Role::Service, &self.service_bulkhead),
+            bind: of(Role::Bind, &self.bind_bulkhead),
+        }
     }
 
     /// Whether the host takes `<GUID=...>` for the name in a bind, once that was found out.
@@ -186,7 +207,9 @@ impl Pools {
 
     async fn open(&self, host: usize, role: Role, deadline: Instant) -> Result<Connection, LdapError> {
         let before = Instant::now();
-        let opened = self.open_unjudged(host, role, deadline).await;
+        let span = tracing::info_span!(target: "rollcall_trace", "ldap.open", host, ?role);
+        let opening = self.open_unjudged(host, role, deadline).instrument(span);
+        let opened = measured(LdapOperation::Open, opening).await;
         // A connection alone is no success: a host may take connections and fail every operation.
         if let Err(error) = &opened {
             self.judge(host, before, Some(error));

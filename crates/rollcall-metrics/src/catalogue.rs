@@ -13,8 +13,8 @@ use rollcall_core::verdict::InternalReason;
 
 use crate::by::{By, Float};
 use crate::labels::{
-    BindEnd, Breaker, Connections, Expiring, LdapEnd, LdapOperation, LoginStage, MailState, Pool, Reload,
-    RunEnd, RunPhase, SentMail, Statement, UserChange, outcome_label,
+    BindEnd, Breaker, Connections, Expiring, LdapEnd, LdapOperation, LoginStage, Pool, Reload, RunEnd,
+    RunPhase, SentMail, Statement, UserChange, outcome_label,
 };
 use crate::registry::{self, Catalogue, Described};
 use crate::rpc::{CALL_SECONDS, Rpc};
@@ -169,12 +169,7 @@ metrics! {
         name,
         "User syncs that run by schedule and never had a success",
     );
-    mails: By<MailState, Gauge> = |c, name| c.gauges_by(
-        name,
-        "Mails in the outbox",
-        ["state"],
-        all(MailState::ALL, MailState::as_str).map(|(key, value)| (key, [value])),
-    );
+    mails_waiting: Gauge = |c, name| c.gauge(name, "Mails in the outbox");
     mail_oldest_waiting_seconds: Float = |c, name| c.float(
         name,
         "How long the oldest mail has been waiting in the outbox; 0 if none waits",

@@ -188,24 +188,14 @@ text_enum! {
 }
 
 text_enum! {
-    /// Where a mail is.
-    pub enum MailState {
-        /// It waits to be sent.
-        Waiting = "waiting",
-        /// It was given up.
-        GivenUp = "given_up",
-    }
-}
-
-text_enum! {
     /// What became of an attempt to send a mail.
     pub enum SentMail {
         /// The mail server took it.
         Sent = "sent",
         /// It is tried again.
         Deferred = "deferred",
-        /// It never can be sent.
-        Rejected = "rejected",
+        /// It failed too often, or never can be sent.
+        GivenUp = "given_up",
     }
 }
 

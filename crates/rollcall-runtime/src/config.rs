@@ -59,12 +59,15 @@ impl<T: Settings> Loaded<T> {
     /// The files that a reload reads.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let server = &self.shared.server;
-        let tls = [
+        let named = [
             &server.tls_certificate_file,
             &server.tls_key_file,
             &server.client_ca_file,
+            &self.shared.store.url_file,
+            &self.shared.keyring.key_file,
+            &self.file,
         ];
-        tls.into_iter().chain([&self.file]).flatten().cloned().collect()
+        named.into_iter().flatten().cloned().collect()
     }
 
     /// The settings in effect as TOML, with secrets redacted.

@@ -28,7 +28,21 @@ impl From<Mistakes> for Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Configuration(mistakes) => write!(f, "{mistakes}"),
+            Self::Failed(error) => f.write_str(&chain(&**error)),
+        }
+    }
+}
+
 impl Failure {
+    /// True if the same may work later: nothing is wrong with the configuration.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+
     /// A failure for this reason.
     pub fn because(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed(error.into())

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rollcall_metrics::metrics;
+use rollcall_metrics::{at_each_scrape, metrics};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +19,8 @@ mod check;
 
 pub use check::{CheckError, check};
 
-use crate::config;
 use crate::http1::{self, Answer};
+use crate::{config, expiry, process};
 
 /// The state of a process's health. Clones share it.
 #[derive(Clone)]
@@ -80,6 +80,9 @@ impl Health {
     /// The address cannot be used.
     pub async fn listen(&self, address: SocketAddr) -> std::io::Result<SocketAddr> {
         let listener = TcpListener::bind(address).await?;
+        expiry::begin();
+        at_each_scrape(expiry::tell);
+        at_each_scrape(process::tell);
         let address = listener.local_addr()?;
         let health = self.clone();
         tokio::spawn(http1::serve(listener, move |path| health.answer(path)));

@@ -1,31 +1,39 @@
-//! Takes callers, certificates and the log level up anew while calls go on: at SIGHUP, and when one of the files has
-//! changed. A configuration with mistakes changes nothing and is told in the log.
+//! Takes callers, certificates, the log level and the secrets of the store up anew while calls go on: at SIGHUP, and when
+//! one of the files has changed. A configuration with mistakes changes nothing and is told in the log. What only the store
+//! refuses is tried again: a certificate must not wait for a database that is away.
 
 use std::marker::PhantomData;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rollcall_metrics::{Reload as Taken, metrics};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use toml::Table;
 
 use crate::caller::NobodyLeft;
 use crate::config::{
-    ConfigArguments, Loaded, Mistakes, Settings, Shared, TlsError, changed_keys, from_process, tls_acceptor,
+    self, ConfigArguments, Loaded, Mistakes, Settings, Shared, TlsError, changed_keys, from_process,
+    tls_acceptor,
 };
+use crate::exit::Failure;
 use crate::server::{GrpcServer, Replaceable};
 use crate::telemetry;
 
 /// How often the files are looked at. What is read must have stayed the same for one more look: it may be written to.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// What is taken up anew; for the rest the service is started again.
-const RELOADED: [&str; 5] = [
+const RELOADED: [&str; 9] = [
     "callers",
     "server.tls_certificate_file",
     "server.tls_key_file",
     "server.client_ca_file",
     "telemetry.filter",
+    "store.url",
+    "store.url_file",
+    "keyring.key",
+    "keyring.key_file",
 ];
 
 /// What is needed to load a service's settings again.
@@ -66,17 +74,24 @@ impl<T: Settings> Reload<T> {
         })
     }
 
-    /// Keeps a server up to date for as long as the process runs.
-    pub fn follow(self, server: &GrpcServer)
+    /// Keeps a server up to date for as long as the process runs. `renew` has the store use other secrets.
+    pub fn follow<F, R>(self, server: &GrpcServer, renew: F)
     where
         T: 'static,
+        F: Fn(config::Store, config::Keyring) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Failure>> + Send + 'static,
     {
-        tokio::spawn(self.reload_whenever(server.replaceable()));
+        tokio::spawn(self.reload_whenever(server.replaceable(), renew));
     }
 
-    async fn reload_whenever(mut self, server: Replaceable) {
+    async fn reload_whenever<F, R>(mut self, server: Replaceable, renew: F)
+    where
+        F: Fn(config::Store, config::Keyring) -> R,
+        R: Future<Output = Result<(), Failure>>,
+    {
         let mut loaded = marks(&self.files);
         let mut before = loaded.clone();
+        let mut again = false;
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -85,10 +100,13 @@ impl<T: Settings> Reload<T> {
                 _ = looks.tick() => false,
             };
             let now = marks(&self.files);
-            if asked || is_settled(&loaded, &before, &now) {
+            if asked || again || is_settled(&loaded, &before, &now) {
                 loaded = now.clone();
                 let files = self.files.clone();
-                self.reload(&server);
+                again = match self.reload(&server) {
+                    Some((store, keyring)) => is_to_be_repeated(renew(store, keyring).await),
+                    None => false,
+                };
                 if self.files != files {
                     loaded = marks(&self.files);
                 }
@@ -97,8 +115,8 @@ impl<T: Settings> Reload<T> {
         }
     }
 
-    /// Loads the settings again and puts them in place, all or nothing.
-    fn reload(&mut self, server: &Replaceable) {
+    /// Loads the settings again and puts them in place, all or nothing. Returns where the secrets of the store are.
+    fn reload(&mut self, server: &Replaceable) -> Option<(config::Store, config::Keyring)> {
         let loaded = match from_process::<T>(&self.arguments)
             .map_err(Refused::from)
             .and_then(|loaded| server.replace(&loaded.shared).map(|()| loaded))
@@ -109,9 +127,13 @@ impl<T: Settings> Reload<T> {
                     tracing::error!(mistake = line, "the configuration cannot be reloaded");
                 }
                 tracing::error!("callers, certificates and log level stay as they were");
-                return;
+                metrics().reloads.count(Taken::Refused);
+                metrics().reload_refused.set(1);
+                return None;
             }
         };
+        metrics().reloads.count(Taken::Taken);
+        metrics().reload_refused.set(0);
         telemetry::set_filter(&loaded.shared.telemetry);
         let changed = changed_keys(&self.effective, loaded.effective());
         let waiting: Vec<&String> = changed
@@ -130,7 +152,17 @@ impl<T: Settings> Reload<T> {
             crate::config::copy_key(loaded.effective(), &mut self.effective, key);
         }
         self.files = loaded.files();
+        Some((loaded.shared.store, loaded.shared.keyring))
     }
+}
+
+/// Tells what became of the store's secrets. True if they are to be tried again.
+fn is_to_be_repeated(renewed: Result<(), Failure>) -> bool {
+    let Err(failure) = renewed else { return false };
+    metrics().reloads.count(Taken::Refused);
+    metrics().reload_refused.set(1);
+    tracing::error!(%failure, "the store goes on with the secrets that it has");
+    failure.may_pass()
 }
 
 impl Replaceable {

@@ -1,5 +1,7 @@
 //! What both services make of the configuration that they share.
 
+use std::pin::Pin;
+
 use rollcall_core::error::chain;
 use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
 use rollcall_ldap::EgressPolicy;
@@ -62,6 +64,24 @@ pub async fn open_store(secrets: StoreSecrets, options: StoreOptions) -> Result<
     let setting = secrets.keyring_setting;
     let store = Store::open(secrets.database_url.expose(), secrets.keyring, options).await;
     store.map_err(|error| refused(setting, error))
+}
+
+/// The store's use of other secrets, under way.
+type Renewal = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
+/// Has `store` use the secrets that the configuration names now: what a reload calls.
+pub fn renewing(store: Store) -> impl Fn(config::Store, config::Keyring) -> Renewal + Send + Sync + 'static {
+    move |url, keyring| {
+        let store = store.clone();
+        Box::pin(async move {
+            let secrets = StoreSecrets::read(url, keyring)?;
+            let setting = secrets.keyring_setting;
+            let replaced = store.replace_keyring(secrets.keyring).await;
+            replaced.map_err(|error| refused(setting, error))?;
+            let credentials = store.replace_credentials(secrets.database_url.expose()).await;
+            credentials.map_err(Failure::because)
+        })
+    }
 }
 
 /// Why the store is not opened.

@@ -13,7 +13,7 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_core::secret::{Password, SecretBytes};
 use rollcall_ldap::{
-    DirectoryConfig, EgressPolicy, HostStatus, LdapDirectory, LdapError, PoolLimits, Resolver,
+    DirectoryConfig, EgressPolicy, HostStatus, LdapDirectory, LdapError, Load, PoolLimits, Resolver,
 };
 use rollcall_proto::resource_name;
 use rollcall_store::Store;
@@ -199,6 +199,19 @@ impl Directories {
         let client_key = self.store.client_key(tenant, id).await?;
         let (settings, dialect) = (directory.settings.clone(), directory.observed.dialect);
         Ok(self.config(settings, bind_password, client_key, dialect))
+    }
+
+    /// Shows how much is under way at each directory, and what was seen of its hosts.
+    pub(crate) fn each(&self, mut show: impl FnMut(Load, &[HostStatus])) {
+        let open: Vec<_> = self
+            .open
+            .lock()
+            .values()
+            .map(|kept| Arc::clone(&kept.opened))
+            .collect();
+        for opened in open {
+            show(opened.ldap.load(), &opened.ldap.host_status());
+        }
     }
 
     /// What this process has seen of each host of the directory; `None` while it does not use the directory.

@@ -28,3 +28,4 @@ pub mod role;
 pub mod roles;
 pub mod scope;
 pub mod tokens;
+pub mod watch;

@@ -6,6 +6,7 @@ pub(crate) mod database;
 pub(crate) mod deadline;
 pub(crate) mod dedicated_connection;
 pub(crate) mod engine;
+pub(crate) mod measure;
 pub(crate) mod pipeline;
 pub(crate) mod query;
 pub(crate) mod timestamp;

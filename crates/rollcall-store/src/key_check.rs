@@ -33,7 +33,12 @@ impl Store {
     /// # Errors
     /// `KeyringDoesNotFit`, with all that is wrong.
     pub async fn check_keyring(&self) -> Result<()> {
-        let (database, keyring) = (&self.inner.database, &self.inner.keyring);
+        self.check_fit(&self.inner.keyring()).await
+    }
+
+    /// As [`Store::check_keyring`], of keys that are not yet used.
+    pub(crate) async fn check_fit(&self, keyring: &Keyring) -> Result<()> {
+        let database = &self.inner.database;
         let marks = marks(&database.reader).await?;
         let mut mismatches = wrong_keys(keyring, &marks)?;
         let missing = self.key_uses().await?.into_iter();

@@ -149,7 +149,7 @@ impl Store {
         let Some(sealed) = sealed else {
             return Ok(None);
         };
-        match self.inner.keyring.rewrap(owner, sealed) {
+        match self.inner.keyring().rewrap(owner, sealed) {
             Err(StoreError::Corrupt { .. }) => {
                 rotation.damaged.push(name());
                 Ok(None)
@@ -171,7 +171,8 @@ impl Store {
             other("bind_password"),
             other("client_key"),
         );
-        let current = self.inner.keyring.current_id();
+        let keyring = self.inner.keyring();
+        let current = keyring.current_id();
         let values = vec![tenant.as_str().into(), id.as_str().into(), current.into()];
         rows(&database.reader, &sql, values).await
     }

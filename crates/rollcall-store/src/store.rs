@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use parking_lot::RwLock;
 use rollcall_core::id::TenantId;
 
 use crate::db::database::Database;
@@ -59,9 +60,15 @@ pub struct Store {
 
 pub(crate) struct Inner {
     pub(crate) database: Arc<Database>,
-    pub(crate) keyring: Keyring,
+    keyring: RwLock<Arc<Keyring>>,
     pub(crate) keys: OnceLock<PurposeKeys>,
     pub(crate) uniqueness: IdentifierUniqueness,
+}
+
+impl Inner {
+    pub(crate) fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keyring.read())
+    }
 }
 
 impl Store {
@@ -76,7 +83,7 @@ impl Store {
         Ok(Self {
             inner: Arc::new(Inner {
                 database,
-                keyring,
+                keyring: RwLock::new(Arc::new(keyring)),
                 keys: OnceLock::new(),
                 uniqueness: options.identifier_uniqueness,
             }),
@@ -124,18 +131,36 @@ impl Store {
     /// Not when one is wanted first: that may be within a transaction, which may have the only connection.
     async fn read_keys(&self) -> Result<()> {
         self.check_keyring().await?;
-        let Inner {
-            database, keyring, ..
-        } = &*self.inner;
-        let keys = purpose::read_or_make(database, keyring).await?;
+        let (database, keyring) = (&self.inner.database, self.inner.keyring());
+        let keys = purpose::read_or_make(database, &keyring).await?;
         // Read before, if it is set: they never change.
         let _ = self.inner.keys.set(keys);
         Ok(())
     }
 
     /// The keys that seal secrets.
-    pub fn keyring(&self) -> &Keyring {
-        &self.inner.keyring
+    pub fn keyring(&self) -> Arc<Keyring> {
+        self.inner.keyring()
+    }
+
+    /// Seals with these keys from now on, and opens with them. What is under way ends with those before.
+    ///
+    /// # Errors
+    /// `KeyringDoesNotFit`, with all that is wrong; what the store says.
+    pub async fn replace_keyring(&self, keyring: Keyring) -> Result<()> {
+        self.check_fit(&keyring).await?;
+        *self.inner.keyring.write() = Arc::new(keyring);
+        Ok(())
+    }
+
+    /// Connects as the user and with the password of this URL from now on, once that works. Connections that are open stay.
+    /// On SQLite, which has neither, nothing changes.
+    ///
+    /// # Errors
+    /// `Unavailable` if that does not work, or the URL is of another database: that takes a restart, so that a process never
+    /// works with two.
+    pub async fn replace_credentials(&self, url: &str) -> Result<()> {
+        self.inner.database.replace_credentials(url).await
     }
 
     /// Asks the database for an answer, for health.

@@ -82,7 +82,8 @@ async fn rotate(store: &Store, stop: &CancellationToken) -> Result<(), Failure> 
     }
     let Rotation { sealed, damaged, .. } = rotation;
     let uses = store.key_uses().await.map_err(Failure::because)?;
-    let mut ids = store.keyring().ids();
+    let keyring = store.keyring();
+    let mut ids = keyring.ids();
     let current = ids.next().unwrap_or_default();
     tracing::info!(key.id = current, sealed, "secrets were sealed anew");
     for id in ids.filter(|id| !uses.contains_key(*id)) {

@@ -15,6 +15,7 @@ mod claims;
 pub mod command;
 pub mod config;
 mod erasures;
+mod figures;
 mod hidden_state;
 mod id_kind;
 pub mod mail;

@@ -10,6 +10,7 @@ mod smtp;
 use std::time::Duration;
 
 use futures::future::join_all;
+use rollcall_metrics::{SentMail, metrics};
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{ClaimedMail, Store, StoreError};
 use tokio::time::MissedTickBehavior;
@@ -67,15 +68,18 @@ impl Sender {
         let (position, tenant, attempts) = (mail.position, &mail.tenant, mail.attempts);
         let problem = match self.smtp.send(&mail.mail, self.clock.now()).await {
             Ok(()) => {
+                metrics().mails_sent.count(SentMail::Sent);
                 tracing::info!(mail = position, %tenant, "a mail was sent");
                 return self.store.finish_mail(position).await;
             }
             Err(problem) => problem,
         };
         if problem.is_final() || attempts >= self.max_attempts {
+            metrics().mails_sent.count(SentMail::GivenUp);
             tracing::error!(mail = position, %tenant, attempts, %problem, "a mail was given up");
             return self.store.finish_mail(position).await;
         }
+        metrics().mails_sent.count(SentMail::Deferred);
         let pause = pause_after(attempts, self.retry_interval);
         tracing::warn!(mail = position, %tenant, attempts, %problem, ?pause, "a mail could not be sent; it will be tried again");
         self.store.postpone_mail(position, self.clock.now() + pause).await

@@ -36,6 +36,7 @@ mod refresh;
 mod source;
 mod steps;
 mod stop;
+mod tally;
 
 use carry_out::carry_out;
 pub use executor::RunLimits;

@@ -17,10 +17,13 @@ use rollcall_runtime::server::{
     COMPRESSION, GrpcServer, MAX_REQUEST_BYTES, ServerError, with_health_and_reflection,
 };
 use rollcall_runtime::shutdown;
+use rollcall_service::configuration::renewing;
+use rollcall_service::watch::watch;
 use tonic::service::Routes;
 
 use crate::admission::Scheduler;
 use crate::config::WorkerSettings;
+use crate::figures;
 use crate::sealer::Sealer;
 use crate::services::audit::Audit;
 use crate::services::directories::Directories;
@@ -48,13 +51,14 @@ pub async fn serve(loaded: Loaded<WorkerSettings>, arguments: &ConfigArguments) 
     let reload = Reload::prepare(&loaded, arguments).map_err(Failure::because)?;
     let Loaded { shared, own, .. } = loaded;
     let server = GrpcServer::bind(&shared).await.map_err(Failure::because)?;
-    reload.follow(&server);
     let health = Health::new(&SERVICES).await;
     if let Some(address) = shared.health.listen {
         health.listen(address).await.map_err(Failure::because)?;
     }
     let (probing, drain) = (shared.health, shared.drain.timeout);
     let worker = Worker::open(shared, own, Clock::System, stop).await?;
+    reload.follow(&server, renewing(worker.store.clone()));
+    watch(worker.store.clone(), worker.directories.clone(), Clock::System);
     serve_worker(worker, server, health, probing, drain)
         .await
         .map_err(Failure::because)
@@ -74,6 +78,7 @@ pub async fn serve_worker(
     let (store, follower) = (worker.store.clone(), health.clone());
     tokio::spawn(async move { follower.follow(&probing, || store.ping()).await });
     let routes = routes(&worker, &health)?;
+    let figures = tokio::spawn(figures::keep_telling(worker.clone()));
     let scheduler = tokio::spawn(Scheduler::new(worker.clone()).run());
     let sealing = tokio::spawn(Sealer::new(worker.store.clone()).run(worker.stop.clone()));
     let mailing = worker
@@ -81,6 +86,7 @@ pub async fn serve_worker(
         .map(|sender| tokio::spawn(sender.run(worker.stop.clone())));
     let served = server.serve(routes, &health, worker.stop.clone()).await;
     scheduler.abort();
+    figures.abort();
     let mailed = async {
         if let Some(mailing) = mailing {
             // What is not handed over by then is sent again when its claim ends.

@@ -7,10 +7,12 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_core::event::Event;
 use rollcall_core::feed::Mark;
 use rollcall_core::id::TenantId;
+use rollcall_metrics::metrics;
 use rollcall_proto::convert::user::event;
 use rollcall_proto::convert::user_events::{Follow, ListUserEvents, MAX_EVENTS};
 use rollcall_proto::resource_name::{self, TenantScope};
 use rollcall_proto::v1::{ListUserEventsResponse, UserEvent, WatchUserEventsResponse};
+use rollcall_runtime::clock::Clock;
 use rollcall_store::{Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -132,11 +134,13 @@ pub(crate) async fn watch(
     follow: Follow,
     after: Option<Mark>,
     poll_interval: Duration,
+    clock: Clock,
     stop: CancellationToken,
     to: mpsc::Sender<Result<WatchUserEventsResponse, Status>>,
 ) {
+    metrics().user_event_watchers.inc();
     let watching = async {
-        match follow_feed(&feed, &follow, after, poll_interval, &to).await {
+        match follow_feed(&feed, &follow, after, poll_interval, &clock, &to).await {
             Ok(()) => {}
             // The receiver is gone, or gets to know why.
             Err(error) => _ = to.send(Err(failed(&error))).await,
@@ -150,6 +154,7 @@ pub(crate) async fn watch(
             _ = to.try_send(Err(failed(&Error::new(Reason::ShuttingDown, message))));
         }
     }
+    metrics().user_event_watchers.dec();
 }
 
 /// Returns when the receiver is gone.
@@ -158,6 +163,7 @@ async fn follow_feed(
     follow: &Follow,
     after: Option<Mark>,
     poll_interval: Duration,
+    clock: &Clock,
     to: &mpsc::Sender<Result<WatchUserEventsResponse, Status>>,
 ) -> Result<(), Error> {
     let mut after = match after {
@@ -175,6 +181,9 @@ async fn follow_feed(
         for item in events {
             after = feed.behind(&item);
             if item.is_told() && follow.wants(item.event_type) {
+                // Of clocks that differ, the later event counts as told at once.
+                let delay = (clock.now() - item.time).to_std().unwrap_or_default();
+                metrics().user_event_delay_seconds.observe(delay.as_secs_f64());
                 let cursor = feed.cursor(after);
                 let told = event(&item, cursor.clone());
                 bytes += told.encoded_len();

@@ -4,7 +4,7 @@ use super::reason::InternalReason;
 
 /// The code in `80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data 52e, v4563`.
 /// None unless exactly one field of that form is there.
-pub(super) fn active_directory_code(text: &str) -> Option<u32> {
+pub fn active_directory_code(text: &str) -> Option<u32> {
     let (status, rest) = text.split_once(": LdapErr: DSID-")?;
     if status.len() != 8 || !status.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;

@@ -5,6 +5,8 @@ use rollcall_core::entry::Entry;
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::LdapDirectory;
 use super::search::{ReadRequest, read_query};
@@ -12,6 +14,7 @@ use crate::bind::BindAnswer;
 use crate::connection::Query;
 use crate::error::{BindError, LdapError};
 use crate::guid_bind::BindAs;
+use crate::measure;
 use crate::pool::{PooledConnection, Pools, Role};
 
 /// What a password check and the read that goes with it brought.
@@ -152,11 +155,18 @@ impl Pools {
             });
         }
         let deadline = deadline.min(before + self.operation_timeout);
+        let pooled_host = pooled.host;
         let policy = self.dialect != Some(Dialect::ActiveDirectory);
         let connection = pooled
             .connection()
             .map_err(|error| BindError { error, unsent: true })?;
-        let answer = connection.simple_bind(name, password, policy, deadline).await;
+        let span = tracing::info_span!(target: "rollcall_trace", "ldap.bind", host = pooled_host, ldap.result = Empty);
+        let binding = connection.simple_bind(name, password, policy, deadline);
+        let answer = binding.instrument(span.clone()).await;
+        if let Ok(answer) = &answer {
+            span.record("ldap.result", answer.code.0);
+        }
+        measure::count_bind(before, &answer);
         self.judge(
             pooled.host,
             before,

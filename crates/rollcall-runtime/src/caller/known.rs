@@ -6,11 +6,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 use rollcall_core::error::Error;
+use rollcall_metrics::Expiring;
 use subtle::ConstantTimeEq;
 
 use super::quota::Quota;
 use super::{Caller, ROOM, Room, unauthenticated};
 use crate::config::{CallerEntry, parse_sha256, parse_time};
+use crate::expiry;
 
 /// The callers that a server knows. Clones share them, also when they are replaced.
 #[derive(Clone)]
@@ -95,6 +97,11 @@ impl Callers {
 
 impl Listed {
     fn new(entries: &[CallerEntry], quotas: &HashMap<String, Arc<Quota>>) -> Self {
+        let tokens = entries.iter().flat_map(|entry| &entry.tokens);
+        expiry::note(
+            Expiring::CallerToken,
+            tokens.filter_map(|token| parse_time(&token.expire_time)),
+        );
         let mut listed = Self::default();
         for entry in entries {
             let quota = Quota::new(entry.requests_per_second, entry.burst).map(|quota| {

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use rollcall_metrics::Expiring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
+
+use crate::expiry::{self, certificate_end};
 
 use super::{Shared, certificate_is_optional, warn_if_open};
 
@@ -69,6 +72,10 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
         return Ok(None);
     };
     let chain = certificates("server.tls_certificate_file", certificate)?;
+    expiry::note(
+        Expiring::ServerCertificate,
+        chain.iter().filter_map(certificate_end),
+    );
     warn_if_open(key);
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File {
         key: "server.tls_key_file",
@@ -84,7 +91,12 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
         Some(path) => {
             let refused = |error: &dyn std::fmt::Display| TlsError::Authorities(error.to_string());
             let mut roots = RootCertStore::empty();
-            for authority in certificates("server.client_ca_file", path)? {
+            let authorities = certificates("server.client_ca_file", path)?;
+            expiry::note(
+                Expiring::ClientAuthority,
+                authorities.iter().filter_map(certificate_end),
+            );
+            for authority in authorities {
                 roots.add(authority).map_err(|error| refused(&error))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rollcall_metrics::metrics;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -26,6 +27,23 @@ pub(crate) struct Connection {
     silence: Option<Silence>,
     dismissal: Pin<Box<WaitForCancellationFutureOwned>>,
     _place: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+/// Is counted while it is there.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        metrics().connections.inc();
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics().connections.dec();
+    }
 }
 
 /// How long a connection may say nothing.
@@ -89,6 +107,7 @@ impl Connection {
                 call: patience.call,
             }),
             _place: place,
+            _counted: Counted::new(),
         }
     }
 

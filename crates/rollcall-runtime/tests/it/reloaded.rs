@@ -62,7 +62,10 @@ async fn a_hang_up_replaces_callers_and_certificates_under_load() {
     write(&["lasting", "old"], &first);
     let loaded = from_process::<NoSections>(&arguments(&file)).unwrap_or_else(|m| panic!("{m}"));
     let reload = Reload::prepare(&loaded, &arguments(&file)).unwrap();
-    let server = Running::with(&loaded.shared, |server| reload.follow(server)).await;
+    let server = Running::with(&loaded.shared, |server| {
+        reload.follow(server, |_, _| async { Ok(()) })
+    })
+    .await;
     let connect = async |authority: &Authority| {
         let endpoint = server.endpoint("https").tls_config(authority.client()).unwrap();
         endpoint.connect().await

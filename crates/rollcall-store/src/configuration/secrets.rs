@@ -22,7 +22,7 @@ impl Store {
         let Some(sealed) = &model.bind_password else {
             return Ok(None);
         };
-        let mut plain = self.inner.keyring.open(owner(&model, BIND_PASSWORD), sealed)?;
+        let mut plain = self.inner.keyring().open(owner(&model, BIND_PASSWORD), sealed)?;
         // The bytes become the password; nothing of them is left to wipe.
         let text = String::from_utf8(std::mem::take(&mut *plain)).map_err(|error| {
             drop(Zeroizing::new(error.into_bytes()));
@@ -42,18 +42,18 @@ impl Store {
         let Some(sealed) = &model.client_key else {
             return Ok(None);
         };
-        let mut plain = self.inner.keyring.open(owner(&model, CLIENT_KEY), sealed)?;
+        let mut plain = self.inner.keyring().open(owner(&model, CLIENT_KEY), sealed)?;
         Ok(Some(SecretBytes::new(std::mem::take(&mut *plain))))
     }
 
     pub(crate) fn seal_bind_password(&self, model: &Model, password: &Password) -> Result<Vec<u8>> {
         self.inner
-            .keyring
+            .keyring()
             .seal(owner(model, BIND_PASSWORD), password.expose().as_bytes())
     }
 
     pub(crate) fn seal_client_key(&self, model: &Model, key: &SecretBytes) -> Result<Vec<u8>> {
-        self.inner.keyring.seal(owner(model, CLIENT_KEY), key.expose())
+        self.inner.keyring().seal(owner(model, CLIENT_KEY), key.expose())
     }
 }
 

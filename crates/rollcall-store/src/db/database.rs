@@ -3,14 +3,19 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures::TryFutureExt;
+use rollcall_metrics::Statement;
+use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use sea_orm::{
-    ConnectOptions, Database as SeaDatabase, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait, Value,
+    ConnectOptions, Database as SeaDatabase, DatabaseConnection, DatabaseTransaction, RuntimeErr,
+    SqliteTransactionMode, SqlxError, TransactionOptions, TransactionTrait, Value,
 };
 
-use crate::db::deadline::in_time;
+use crate::db::deadline::{in_time, within};
 use crate::db::engine::Engine;
+use crate::db::measure::measured;
 use crate::db::query::execute;
 use crate::error::{Result, StoreError};
 
@@ -22,6 +27,8 @@ const IDLE_TRANSACTION_TIMEOUT: &str = "10s";
 /// PostgreSQL plans a statement with array parameters anew at each execution, which takes longer than the execution.
 /// Each of our statements has one good plan, whatever its parameters are.
 const PLAN_CACHE_MODE: &str = "force_generic_plan";
+/// How long new credentials may take to show that they work.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections read from SQLite. Each has a thread.
 const SQLITE_READERS: u32 = 4;
 /// Page cache of the connection that writes to SQLite. Negative because SQLite counts in KiB then.
@@ -66,18 +73,56 @@ impl Database {
             .set_application_name("rollcall")
             .sqlx_logging(false)
             .record_stmt_in_spans(false)
-            .map_sqlx_postgres_opts(|options| {
-                options.statement_cache_capacity(500).options([
-                    ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT),
-                    ("plan_cache_mode", PLAN_CACHE_MODE),
-                ])
-            });
+            .map_sqlx_postgres_opts(ours);
         let pool = SeaDatabase::connect(connect).await?;
         Ok(Self {
             engine: Engine::Postgres,
             reader: pool.clone(),
             writer: pool,
         })
+    }
+
+    /// Connects as another user, or with another password, from now on.
+    pub(crate) async fn replace_credentials(&self, url: &str) -> Result<()> {
+        if self.engine == Engine::Sqlite {
+            return Ok(());
+        }
+        let pool = self.writer.get_postgres_connection_pool();
+        let (now, then) = (pool.connect_options(), parsed(url)?);
+        let place = |options: &PgConnectOptions| {
+            let socket = options.get_socket().cloned();
+            (options.get_host().to_owned(), options.get_port(), socket)
+        };
+        if place(&now) != place(&then) || now.get_database() != then.get_database() {
+            return Err(StoreError::Unavailable(AnotherDatabase.into()));
+        }
+        let options = ours(then.application_name("rollcall").disable_statement_logging());
+        let trial = PgConnection::connect_with(&options);
+        let trial = within(TRIAL_TIMEOUT, trial.map_err(unavailable)).await?;
+        pool.set_connect_options(options);
+        // It was only to see that it works.
+        let _ = trial.close().await;
+        Ok(())
+    }
+
+    /// Connections of the pools, and how many of them nobody uses.
+    pub(crate) fn connections(&self) -> (u32, usize) {
+        match self.engine {
+            Engine::Sqlite => {
+                let (reader, writer) = (
+                    self.reader.get_sqlite_connection_pool(),
+                    self.writer.get_sqlite_connection_pool(),
+                );
+                (
+                    reader.size() + writer.size(),
+                    reader.num_idle() + writer.num_idle(),
+                )
+            }
+            Engine::Postgres => {
+                let pool = self.writer.get_postgres_connection_pool();
+                (pool.size(), pool.num_idle())
+            }
+        }
     }
 
     /// Makes PostgreSQL analyze the tables of users and plan its statements anew. It planned them while the tables were
@@ -113,9 +158,30 @@ impl Database {
                 .then_some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        in_time(&self.writer, self.writer.begin_with_options(options)).await
+        let begun = in_time(&self.writer, self.writer.begin_with_options(options));
+        measured(Statement::Begin, begun).await
     }
 }
+
+/// What each of our connections to PostgreSQL has.
+fn ours(options: PgConnectOptions) -> PgConnectOptions {
+    options.statement_cache_capacity(500).options([
+        ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT),
+        ("plan_cache_mode", PLAN_CACHE_MODE),
+    ])
+}
+
+fn parsed(url: &str) -> Result<PgConnectOptions> {
+    url.parse().map_err(unavailable)
+}
+
+fn unavailable(error: SqlxError) -> StoreError {
+    StoreError::from(sea_orm::DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the URL is of another database, host or port, which takes a restart")]
+struct AnotherDatabase;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {

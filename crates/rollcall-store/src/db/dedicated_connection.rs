@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{TryFutureExt, TryStreamExt};
+use rollcall_metrics::Statement as Kind;
 use sea_orm::sea_query::ArrayType;
 use sea_orm::sqlx::postgres::PgArguments;
 use sea_orm::sqlx::query::Query;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use crate::db::database::{BUSY_TIMEOUT, Database};
 use crate::db::deadline::within;
 use crate::db::engine::Engine;
+use crate::db::measure::measured;
 use crate::db::query::Statement;
 use crate::error::{Result, StoreError};
 
@@ -68,6 +70,17 @@ impl DedicatedConnection {
     /// Sends statements and returns the rows of each. If the connection was lost since it was last used, sends them
     /// again on a new one. So they must change nothing that would stay when the connection breaks.
     pub(crate) async fn send_first(&mut self, script: Vec<Statement>) -> Result<Vec<Vec<QueryResult>>> {
+        measured(self.kind(), self.send_on_any(script)).await
+    }
+
+    fn kind(&self) -> Kind {
+        match self.purpose {
+            Purpose::Reading => Kind::LoginRead,
+            Purpose::Writing { .. } => Kind::LoginCommit,
+        }
+    }
+
+    async fn send_on_any(&mut self, script: Vec<Statement>) -> Result<Vec<Vec<QueryResult>>> {
         let was_open = self.open.is_some();
         if !was_open {
             self.open = Some(self.connect().await?);
@@ -105,7 +118,7 @@ impl DedicatedConnection {
 
     /// Sends more statements on the same connection and returns the rows of each.
     pub(crate) async fn send(&mut self, script: Vec<Statement>) -> Result<Vec<Vec<QueryResult>>> {
-        self.run(script).await
+        measured(self.kind(), self.run(script)).await
     }
 
     /// Ends the connection and any transaction on it.

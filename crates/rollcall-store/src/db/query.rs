@@ -1,8 +1,10 @@
 //! The few calls through which every statement goes that is sent on a pooled connection or in a transaction of one.
 
+use rollcall_metrics::Statement as Kind;
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, TryGetable, Value};
 
 use crate::db::deadline::in_time;
+use crate::db::measure::measured;
 use crate::error::{Result, StoreError};
 
 /// A statement with its parameters.
@@ -32,7 +34,8 @@ async fn query_all(
     values: Vec<Value>,
 ) -> Result<Vec<QueryResult>> {
     let statement = statement(connection, sql, values);
-    in_time(connection, connection.query_all_raw(statement)).await
+    let found = in_time(connection, connection.query_all_raw(statement));
+    measured(Kind::Query, found).await
 }
 
 /// Returns the only row, if there is one.
@@ -66,7 +69,8 @@ pub(crate) async fn scalar<T: TryGetable>(
 /// Executes a statement; returns how many rows it touched.
 pub(crate) async fn execute(connection: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> Result<u64> {
     let statement = statement(connection, sql, values);
-    let done = in_time(connection, connection.execute_raw(statement)).await?;
+    let done = in_time(connection, connection.execute_raw(statement));
+    let done = measured(Kind::Change, done).await?;
     Ok(done.rows_affected())
 }
 

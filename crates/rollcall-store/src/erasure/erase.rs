@@ -158,7 +158,7 @@ impl Store {
     ) -> Result<()> {
         let user = person.user.to_string();
         let owner = sealed_for(tenant, &user);
-        let sealed = self.inner.keyring.seal(owner, person.to_json()?.as_bytes())?;
+        let sealed = self.inner.keyring().seal(owner, person.to_json()?.as_bytes())?;
         let sql = "INSERT INTO erasures (tenant, user_id, person, create_time) VALUES ($1, $2, $3, $4)
             ON CONFLICT (tenant, user_id) DO UPDATE SET person = excluded.person, create_time = excluded.create_time";
         let values = vec![

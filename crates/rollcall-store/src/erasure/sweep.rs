@@ -96,7 +96,10 @@ impl Store {
 
     fn person(&self, tenant: &TenantId, row: &Row) -> Result<Person> {
         let user = UserId(row.user_id).to_string();
-        let plain = self.inner.keyring.open(sealed_for(tenant, &user), &row.person)?;
+        let plain = self
+            .inner
+            .keyring()
+            .open(sealed_for(tenant, &user), &row.person)?;
         let json = std::str::from_utf8(&plain).map_err(|_| StoreError::corrupt("a person is not text"))?;
         Person::from_json(json)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rollcall_core::error::{Error, Reason};
+use rollcall_metrics::metrics;
 use rollcall_store::{RunHandle, StoreError};
 use tokio::time::MissedTickBehavior;
 use tracing::Instrument;
@@ -12,10 +13,27 @@ use super::executor::{Executor, Phase};
 use super::steps::work;
 use super::stop::Stop;
 
+/// Is counted while it is there.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        metrics().runs_in_progress.inc();
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics().runs_in_progress.dec();
+    }
+}
+
 /// Carries a run on until it rests, the lease is lost or the process ends.
 pub(super) async fn carry_out(x: Arc<Executor>, job: RunHandle, phase: Phase) {
     let (key, id) = (&job.key, job.id);
-    let span = tracing::info_span!("run", run.id = %id, user_sync = %key);
+    let span = tracing::info_span!("run", run.id = %id, tenant = %key.tenant, user_sync = %key);
+    let _counted = Counted::new();
     let (executor, of_work) = (x.clone(), job.clone());
     // In a task of its own, so that a panic ends this run and nothing else.
     let mut work = tokio::spawn(async move { work(&executor, &of_work, phase).await }.instrument(span));
@@ -31,6 +49,7 @@ pub(super) async fn carry_out(x: Arc<Executor>, job: RunHandle, phase: Phase) {
             Err(StoreError::LeaseLost) => {
                 tracing::warn!(run.id = %id, "the lease is lost; another worker has the run");
                 work.abort();
+                metrics().leases_lost.inc();
                 x.moved_on(id);
                 return;
             }

@@ -11,10 +11,12 @@ use rollcall_core::id::UserId;
 use rollcall_core::issue::IssueKind;
 use rollcall_core::run::{PlanOutcome, PlanResult, Run, RunMode, RunState};
 use rollcall_core::user_sync::UserSync;
+use rollcall_metrics::{RunPhase, metrics};
 use rollcall_service::pull::Pull;
 use rollcall_service::roles::{self, Roles};
 use rollcall_store::{Mailing, RunHandle};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::admission::{MayPull, admit_to_apply, admit_to_pull};
 use super::apply::{Applied, apply};
@@ -25,6 +27,7 @@ use super::lookups::relinking::relinked;
 use super::planning::{Planning, Target};
 use super::source::{Source, source_of};
 use super::stop::Stop;
+use super::tally;
 
 /// Carries a run on until it rests.
 ///
@@ -48,10 +51,19 @@ pub(super) async fn work(x: &Executor, job: &RunHandle, phase: Phase) -> Result<
     if state != RunState::Applying {
         return Ok(());
     }
-    match apply(x, job, &may_apply).await? {
+    match timed(RunPhase::Apply, apply(x, job, &may_apply)).await? {
         Applied::Leavers => ending::wait_for_release(x, job, &sync).await,
         Applied::All => ending::succeed(x, job, &sync).await,
     }
+}
+
+/// Measures a part of a run, which may be the last.
+async fn timed<T>(phase: RunPhase, part: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let span = tracing::info_span!(target: "rollcall_trace", "run.phase", phase = phase.as_str());
+    let done = part.instrument(span).await;
+    metrics().run_phase_seconds.took(phase, began.elapsed());
+    done
 }
 
 /// From the directory to a finished plan.
@@ -59,9 +71,12 @@ async fn plan(x: &Executor, job: &RunHandle, may_pull: &MayPull) -> Result<(Run,
     let begun = begin(x, job, may_pull).await?;
     let source = source_of(x, &begun.sync).await?;
     let (relinked, roles) = look_ahead(x, job, &begun, &source).await?;
-    let (mut planning, mut pulled) = pull(x, job, &begun, &source, relinked, roles).await?;
-    let absent = remove_absent(x, job, &mut planning, &mut pulled).await?;
-    let outcome = judge(x, job, &begun, &mut planning, &pulled, absent).await?;
+    let pulling = pull(x, job, &begun, &source, relinked, roles);
+    let (mut planning, mut pulled) = timed(RunPhase::Pull, pulling).await?;
+    let removing = remove_absent(x, job, &mut planning, &mut pulled);
+    let absent = timed(RunPhase::Absences, removing).await?;
+    let judging = judge(x, job, &begun, &mut planning, &pulled, absent);
+    let outcome = timed(RunPhase::Judge, judging).await?;
     let result = PlanResult {
         outcome,
         counts: planning.counts(pulled.search_result_references),
@@ -251,5 +266,7 @@ async fn keep(x: &Executor, job: &RunHandle, sync: &UserSync, result: PlanResult
         }
         PlanOutcome::Planned | PlanOutcome::Apply | PlanOutcome::HeldAfter(..) => Mailing::default(),
     };
-    Ok(x.store.finish_plan(job, result, &mailing, now).await?)
+    let run = x.store.finish_plan(job, result, &mailing, now).await?;
+    tally::of_plan(&run);
+    Ok(run)
 }

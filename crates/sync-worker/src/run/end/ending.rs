@@ -10,6 +10,7 @@ use rollcall_store::{Mailing, PageRequest, RunEnd, RunHandle, StoreError};
 
 use crate::run::executor::Executor;
 use crate::run::stop::Stop;
+use crate::run::tally;
 
 const NOBODY_REMOVED: &str = "The directory was not read completely, so users who are missing there were left as they \
                               are. The issues PULL_INCOMPLETE say why.";
@@ -49,6 +50,8 @@ pub(crate) async fn succeed(x: &Executor, job: &RunHandle, sync: &UserSync) -> R
     };
     let mailing = x.reports.about(sync, ended).await;
     x.store.end_run(job, end, &mailing, now).await?;
+    tally::of_changes(&run);
+    tally::of_end(state);
     Ok(())
 }
 
@@ -82,6 +85,7 @@ pub(crate) async fn wait_for_release(x: &Executor, job: &RunHandle, sync: &UserS
     let (run, now) = (x.store.run(&job.key, job.id).await?, x.clock.now());
     let mailing = announce_hold(x, job, sync, run.held(now)).await?;
     x.store.hold_run(job, &mailing, now).await?;
+    tally::of_end(RunState::Held);
     Ok(())
 }
 
@@ -160,6 +164,7 @@ pub(crate) async fn end_early(x: &Executor, job: &RunHandle, stop: Stop) {
         tracing::warn!(run.id = %id, error = %error, "the end of a run could not be written; it will be taken over");
         return;
     }
+    tally::of_end(state);
     if state == RunState::Superseded
         && let Err(error) = make_due_again(x, job).await
     {

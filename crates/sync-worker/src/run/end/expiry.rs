@@ -5,6 +5,7 @@ use rollcall_core::run::{RunState, health_after};
 use rollcall_store::Mailing;
 
 use crate::run::executor::Executor;
+use crate::run::tally;
 
 /// Plans that expire at a time; the rest has to wait for the next time.
 const BATCH: u32 = 100;
@@ -29,6 +30,7 @@ pub(crate) async fn expire(x: &Executor) -> Result<(), Error> {
         x.store
             .expire_run(key, run.id, health.as_ref(), &mailing, now)
             .await?;
+        tally::of_end(RunState::Expired);
     }
     Ok(())
 }

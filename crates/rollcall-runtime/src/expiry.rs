@@ -1,0 +1,69 @@
+//! When what this process was given ends: its certificate, the authorities of callers, callers' tokens.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
+use rollcall_metrics::{Expiring, Metrics, metrics};
+use rustls::pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+use crate::clock::Clock;
+
+/// What is told of.
+const KINDS: [Expiring; 3] = [
+    Expiring::ServerCertificate,
+    Expiring::ClientAuthority,
+    Expiring::CallerToken,
+];
+
+/// When the first of each of [`KINDS`] ends.
+static ENDS: Mutex<[Option<DateTime<Utc>>; KINDS.len()]> = Mutex::new([None; KINDS.len()]);
+
+/// The first of a kind ends then; `None` if none does.
+pub(crate) fn note(kind: Expiring, ends: impl IntoIterator<Item = DateTime<Utc>>) {
+    if let Some(index) = KINDS.iter().position(|known| *known == kind) {
+        ENDS.lock()[index] = ends.into_iter().min();
+    }
+}
+
+/// When a certificate ends, if it can be read.
+pub(crate) fn certificate_end(certificate: &CertificateDer<'_>) -> Option<DateTime<Utc>> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)
+}
+
+/// How many days are left; infinitely many if there is no end.
+pub fn days_until(end: Option<DateTime<Utc>>, now: DateTime<Utc>) -> f64 {
+    end.map_or(f64::INFINITY, |end| {
+        (end - now).as_seconds_f64() / TimeDelta::days(1).as_seconds_f64()
+    })
+}
+
+pub(crate) fn tell(metrics: &Metrics) {
+    let (ends, now) = (*ENDS.lock(), Clock::System.now());
+    for (kind, end) in KINDS.into_iter().zip(ends) {
+        metrics.expires_in_days.set(kind, days_until(end, now));
+    }
+}
+
+/// Says that none of any kind is known to end yet.
+pub(crate) fn begin() {
+    tell(metrics());
+    metrics()
+        .expires_in_days
+        .set(Expiring::DirectoryCertificate, f64::INFINITY);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_has_ended_has_days_below_zero() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let days = |days| days_until(Some(now + TimeDelta::days(days)), now);
+        assert_eq!([days(2), days(0), days(-3)], [2.0, 0.0, -3.0]);
+        assert_eq!(days_until(None, now), f64::INFINITY);
+    }
+}
