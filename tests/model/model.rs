@@ -184,6 +184,7 @@ impl Model {
         let sync = &syncs[number];
         let mut run = Run::default();
         // Whether all who may ask for something were read.
+        let alone = !whole;
         let whole = whole && pull == Pull::Complete;
         if pull != Pull::Complete {
             run.issue("PULL_INCOMPLETE", "");
@@ -201,7 +202,7 @@ impl Model {
         self.share(number, tree, &shared, &mut run, now);
 
         // Whose is each entry?
-        let mut wishes = Wishes::new(&self.users, number, sync, whole);
+        let mut wishes = Wishes::new(&self.users, number, sync, whole, alone);
         let mut taken = Vec::new();
         for judged in judged {
             if shared.contains_key(&judged.id) {

@@ -62,6 +62,8 @@ pub(crate) struct Years {
     locals: usize,
     /// LOCAL users whose logins were refused.
     refused: BTreeSet<String>,
+    /// Users and passwords that were refused.
+    wrong: BTreeSet<(String, String)>,
     daily: bool,
     overlook: Vec<String>,
     story: Vec<String>,
@@ -129,6 +131,7 @@ impl Years {
             was_away: false,
             locals: 0,
             refused: BTreeSet::new(),
+            wrong: BTreeSet::new(),
             daily,
             overlook,
             story,

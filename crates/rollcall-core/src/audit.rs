@@ -14,6 +14,7 @@ use crate::error::Reason;
 use crate::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use crate::text_enum::text_enum;
 use crate::verdict::InternalReason;
+use crate::vocabulary::vocabulary;
 
 pub use actor::Actor;
 pub use asked_by::{AskedBy, Decision};
@@ -21,15 +22,16 @@ pub use field_change::{AuditedFieldChange, SecretChange, ValueChange};
 pub use filter::{About, AuditClass, AuditFilter, AuditOrder};
 pub use subject::Subject;
 
-/// How a login attempt ended, as the audit log keeps it. Callers see less.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum LoginOutcome {
-    /// The right password.
-    Authenticated,
-    /// Any denial.
-    Denied,
-    /// No verdict: outage, misconfiguration, unknown outcome.
-    Error,
+vocabulary! {
+    /// How a login attempt ended, as the audit log keeps it. Callers see less.
+    pub enum LoginOutcome {
+        /// The right password.
+        Authenticated = "AUTHENTICATED",
+        /// Any denial.
+        Denied = "DENIED",
+        /// No verdict: outage, misconfiguration, unknown outcome.
+        Error = "ERROR",
+    }
 }
 
 text_enum! {

@@ -1,42 +1,44 @@
 //! Reports of checks: what was tried, how it went and what to do.
 
+use crate::vocabulary::vocabulary;
 use std::time::Duration;
 
-/// What a check step looks at.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum StageKind {
-    /// The settings themselves.
-    Parse,
-    /// May Rollcall connect there at all?
-    EgressPolicy,
-    /// Name resolution.
-    Dns,
-    /// Connecting.
-    Tcp,
-    /// The TLS handshake and the certificate.
-    Tls,
-    /// The service account's bind.
-    Bind,
-    /// The server's root DSE: vendor, controls, limits.
-    RootDse,
-    /// A search's base.
-    SearchBase,
-    /// A search's filter.
-    SearchFilter,
-    /// Paged results (RFC 2696).
-    Paging,
-    /// The external id on the found entries.
-    ExternalId,
-    /// The mapped attributes on the found entries.
-    FieldMappings,
-    /// What tells whether accounts are enabled.
-    AccountState,
-    /// The role rules.
-    RoleRules,
-    /// Other user syncs that claim the same entries.
-    Overlaps,
-    /// What the service account may do.
-    Privilege,
+vocabulary! {
+    /// What a check step looks at.
+    pub enum StageKind {
+        /// The settings themselves.
+        Parse = "PARSE",
+        /// May Rollcall connect there at all?
+        EgressPolicy = "EGRESS_POLICY",
+        /// Name resolution.
+        Dns = "DNS",
+        /// Connecting.
+        Tcp = "TCP",
+        /// The TLS handshake and the certificate.
+        Tls = "TLS",
+        /// The service account's bind.
+        Bind = "BIND",
+        /// The server's root DSE: vendor, controls, limits.
+        RootDse = "ROOT_DSE",
+        /// A search's base.
+        SearchBase = "SEARCH_BASE",
+        /// A search's filter.
+        SearchFilter = "SEARCH_FILTER",
+        /// Paged results (RFC 2696).
+        Paging = "PAGING",
+        /// The external id on the found entries.
+        ExternalId = "EXTERNAL_ID",
+        /// The mapped attributes on the found entries.
+        FieldMappings = "FIELD_MAPPINGS",
+        /// What tells whether accounts are enabled.
+        AccountState = "ACCOUNT_STATE",
+        /// The role rules.
+        RoleRules = "ROLE_RULES",
+        /// Other user syncs that claim the same entries.
+        Overlaps = "OVERLAPS",
+        /// What the service account may do.
+        Privilege = "PRIVILEGE",
+    }
 }
 
 /// How a stage went.

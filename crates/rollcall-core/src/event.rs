@@ -6,34 +6,36 @@ use crate::audit::AskedBy;
 use crate::feed::Mark;
 use crate::id::{RunId, TenantId, UserId, UserSyncId};
 use crate::user::{FieldChange, User, UserState};
+use crate::vocabulary::vocabulary;
 
-/// What happened.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum EventType {
-    /// The user is new.
-    Created,
-    /// Fields changed.
-    Updated,
-    /// A LOCAL user became a synced one.
-    Linked,
-    /// A synced user became LOCAL again.
-    Unlinked,
-    /// May not log in any more, keeps its identifiers.
-    Deactivated,
-    /// May log in again.
-    Reactivated,
-    /// May not log in any more, its identifiers are free.
-    Archived,
-    /// Another user sync owns the user now.
-    Transferred,
-    /// An admin blocked the user.
-    Blocked,
-    /// An admin lifted the block.
-    Unblocked,
-    /// The product deleted the LOCAL user.
-    Deleted,
-    /// The person was erased, everywhere.
-    Erased,
+vocabulary! {
+    /// What happened.
+    pub enum EventType {
+        /// The user is new.
+        Created = "CREATED",
+        /// Fields changed.
+        Updated = "UPDATED",
+        /// A LOCAL user became a synced one.
+        Linked = "LINKED",
+        /// A synced user became LOCAL again.
+        Unlinked = "UNLINKED",
+        /// May not log in any more, keeps its identifiers.
+        Deactivated = "DEACTIVATED",
+        /// May log in again.
+        Reactivated = "REACTIVATED",
+        /// May not log in any more, its identifiers are free.
+        Archived = "ARCHIVED",
+        /// Another user sync owns the user now.
+        Transferred = "TRANSFERRED",
+        /// An admin blocked the user.
+        Blocked = "BLOCKED",
+        /// An admin lifted the block.
+        Unblocked = "UNBLOCKED",
+        /// The product deleted the LOCAL user.
+        Deleted = "DELETED",
+        /// The person was erased, everywhere.
+        Erased = "ERASED",
+    }
 }
 
 impl EventType {

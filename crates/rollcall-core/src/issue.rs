@@ -1,6 +1,7 @@
 //! Issues: why an entry was not, or not fully, taken. And the health that a user sync shows.
 
 use crate::id::UserSyncId;
+use crate::vocabulary::NewerWord;
 
 macro_rules! issue_kinds {
     ($($(#[$doc:meta])* $name:ident = $wire:literal: $hint:literal,)*) => {
@@ -8,6 +9,8 @@ macro_rules! issue_kinds {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum IssueKind {
             $($(#[$doc])* $name,)*
+            /// A newer release's: nothing is known of it, and it stays as it is stored.
+            Newer(NewerWord),
         }
 
         impl IssueKind {
@@ -15,18 +18,27 @@ macro_rules! issue_kinds {
             pub const ALL: &[IssueKind] = &[$(IssueKind::$name,)*];
 
             /// The kind as it is stored and counted.
-            pub fn as_str(self) -> &'static str {
-                match self { $(IssueKind::$name => $wire,)* }
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(IssueKind::$name => $wire,)*
+                    IssueKind::Newer(word) => word.as_str(),
+                }
             }
 
-            /// The kind that is stored as `text`.
-            pub fn parse(text: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|kind| kind.as_str() == text)
+            /// The kind that is stored as this word; `None` if it cannot be one.
+            pub fn of_word(word: &str) -> Option<Self> {
+                match word {
+                    $($wire => Some(IssueKind::$name),)*
+                    word => NewerWord::of(word).map(IssueKind::Newer),
+                }
             }
 
             /// What a tenant's admin can do about an issue of this kind; see [`Issue::hint`] for a single one.
             pub fn hint(self) -> &'static str {
-                match self { $(IssueKind::$name => $hint,)* }
+                match self {
+                    $(IssueKind::$name => $hint,)*
+                    IssueKind::Newer(_) => "See the message.",
+                }
             }
         }
     };

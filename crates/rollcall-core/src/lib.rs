@@ -60,4 +60,5 @@ pub mod user;
 pub mod user_sync;
 pub mod verdict;
 pub mod violation;
+pub mod vocabulary;
 pub mod wording;

@@ -198,6 +198,7 @@ impl Fingerprint {
                 StateReason::ExpiredInDirectory => "expired in the directory",
                 StateReason::ByProduct => "by the product",
                 StateReason::SyncDeleted => "sync deleted",
+                StateReason::Newer(word) => word.as_str(),
             });
         }
         if login_ambiguous {

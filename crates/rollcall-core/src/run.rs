@@ -9,6 +9,7 @@ use crate::audit::{AskedBy, Decision};
 use crate::guard::HoldReason;
 use crate::id::{RunId, UserSyncKey};
 use crate::issue::{Health, HealthLevel, IssueKind};
+use crate::vocabulary::vocabulary;
 use crate::wording::counted;
 
 mod transition;
@@ -103,15 +104,16 @@ pub enum RunMode {
     Relink,
 }
 
-/// Who started a run.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum RunTrigger {
-    /// The schedule.
-    Schedule,
-    /// A call for all that is due by its schedule.
-    Due,
-    /// A call for this very run.
-    Call,
+vocabulary! {
+    /// Who started a run.
+    pub enum RunTrigger {
+        /// The schedule.
+        Schedule = "SCHEDULE",
+        /// A call for all that is due by its schedule.
+        Due = "DUE",
+        /// A call for this very run.
+        Call = "CALL",
+    }
 }
 
 /// What a run has done, or would do while it is not applied.

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::external_id::ExternalId;
 use crate::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use crate::identifier::normalize;
+use crate::vocabulary::vocabulary;
 
 pub use changes::{Changeable, FieldChange, changes};
 
@@ -46,21 +47,22 @@ pub enum UserState {
     Archived,
 }
 
-/// Why a user is in its state.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum StateReason {
-    /// The entry is not in the directory any more.
-    Gone,
-    /// The entry exists, but no search of the sync takes it.
-    OutOfScope,
-    /// The account is disabled in the directory.
-    DisabledInDirectory,
-    /// The account expired in the directory.
-    ExpiredInDirectory,
-    /// The product did it.
-    ByProduct,
-    /// The user sync or directory was deleted.
-    SyncDeleted,
+vocabulary! {
+    /// Why a user is in its state.
+    pub enum StateReason {
+        /// The entry is not in the directory any more.
+        Gone = "GONE",
+        /// The entry exists, but no search of the sync takes it.
+        OutOfScope = "OUT_OF_SCOPE",
+        /// The account is disabled in the directory.
+        DisabledInDirectory = "DISABLED_IN_DIRECTORY",
+        /// The account expired in the directory.
+        ExpiredInDirectory = "EXPIRED_IN_DIRECTORY",
+        /// The product did it.
+        ByProduct = "BY_PRODUCT",
+        /// The user sync or directory was deleted.
+        SyncDeleted = "SYNC_DELETED",
+    }
 }
 
 impl StateReason {

@@ -145,7 +145,7 @@ metrics! {
         name,
         "Issues of runs, by type",
         "type",
-        all(IssueKind::ALL, IssueKind::as_str),
+        all(IssueKind::ALL, IssueKind::word),
     );
     run_user_changes: By<UserChange, Counter> = |c, name| c.counters(
         name,
@@ -310,6 +310,8 @@ fn fits(outcome: LoginOutcome, reason: LoginReason) -> bool {
         (LoginOutcome::Denied, reason) => reason != OwnReason::Authenticated.into(),
         (LoginOutcome::Error, LoginReason::Directory(_)) => false,
         (LoginOutcome::Error, reason) => reason != OwnReason::Authenticated.into(),
+        // Only rows of newer releases have such.
+        (LoginOutcome::Newer(_), _) => false,
     }
 }
 

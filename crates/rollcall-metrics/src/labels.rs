@@ -244,5 +244,6 @@ pub(crate) fn outcome_label(outcome: LoginOutcome) -> &'static str {
         LoginOutcome::Authenticated => "authenticated",
         LoginOutcome::Denied => "denied",
         LoginOutcome::Error => "error",
+        LoginOutcome::Newer(_) => "unknown",
     }
 }

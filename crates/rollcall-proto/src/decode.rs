@@ -162,10 +162,20 @@ pub(crate) fn root(path: &str) -> &str {
 
 /// Maps an enum of the domain to the one on the wire that has the same names, and back; UNSPECIFIED is `None`.
 macro_rules! wire_enum {
+    (vocabulary $wire:ident, $domain:ident { $($name:ident),* $(,)? }) => {
+        // What a newer release stored is shown as unspecified.
+        wire_enum!(@ $wire, $domain { $($name),* } $domain::Newer(_) => v1::$wire::Unspecified,);
+    };
     ($wire:ident, $domain:ident { $($name:ident),* $(,)? }) => {
+        wire_enum!(@ $wire, $domain { $($name),* });
+    };
+    (@ $wire:ident, $domain:ident { $($name:ident),* } $($newer:pat => $shown:expr,)?) => {
         impl From<$domain> for v1::$wire {
             fn from(value: $domain) -> Self {
-                match value { $($domain::$name => v1::$wire::$name,)* }
+                match value {
+                    $($domain::$name => v1::$wire::$name,)*
+                    $($newer => $shown,)?
+                }
             }
         }
 

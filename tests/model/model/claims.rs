@@ -44,6 +44,9 @@ pub(super) struct Wishes<'a> {
     bystanders: Vec<(String, String)>,
     /// Everybody who may ask for something was read.
     whole: bool,
+    /// One entry alone is read anew. Reading: whether another gives up an e-mail address is for a run to find out, so that
+    /// the user's own stays until then.
+    alone: bool,
     /// Users who are missing, and leave in this run.
     leaving: BTreeMap<usize, Why>,
     /// Users whose ids several entries have: nobody knows what they offer, so what they hold stays theirs.
@@ -72,8 +75,9 @@ impl Settled {
 }
 
 impl<'a> Wishes<'a> {
-    pub(super) fn new(users: &'a [User], number: usize, sync: &Sync, whole: bool) -> Self {
+    pub(super) fn new(users: &'a [User], number: usize, sync: &Sync, whole: bool, alone: bool) -> Self {
         Self {
+            alone,
             users,
             number,
             whole,
@@ -196,7 +200,7 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
         let mut others = logins.iter().enumerate().filter(|(other, _)| *other != at);
         let against = !target.is_empty() && others.any(|(_, login)| login.target.to_lowercase() == target);
         if against && email.target != email.has {
-            refuse(email, Kind::Email, "EMAIL_TAKEN");
+            refuse(email, Kind::Email, "EMAIL_TAKEN", wishes.alone);
         }
     }
     // Who gets no login is not created, or stays archived, and so has no use for an e-mail address.
@@ -346,7 +350,7 @@ fn one_each(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask], kind: Kind)
                 Kind::Email => &mut emails[at],
             };
             // Reading: two entries of one run that want the same are DUPLICATE_IN_DIRECTORY on every night.
-            refuse(ask, kind, "DUPLICATE_IN_DIRECTORY");
+            refuse(ask, kind, "DUPLICATE_IN_DIRECTORY", wishes.alone);
         }
     }
 }
@@ -381,10 +385,10 @@ fn drop_moves(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) -> bool {
                         && wishes.is_read(holder)
                         && held_as == Kind::Login =>
                 {
-                    refuse(&mut logins[at], kind, "LOGIN_AMBIGUOUS");
+                    refuse(&mut logins[at], kind, "LOGIN_AMBIGUOUS", wishes.alone);
                 }
-                Kind::Login => refuse(&mut logins[at], kind, "LOGIN_TAKEN"),
-                Kind::Email => refuse(&mut emails[at], kind, "EMAIL_TAKEN"),
+                Kind::Login => refuse(&mut logins[at], kind, "LOGIN_TAKEN", wishes.alone),
+                Kind::Email => refuse(&mut emails[at], kind, "EMAIL_TAKEN", wishes.alone),
             }
             return true;
         }
@@ -416,10 +420,10 @@ fn moves_away(logins: &[Ask], emails: &[Ask], holder: usize, held_as: Kind, valu
 }
 
 /// What is asked for is not given. A login stays; so does an e-mail address that the entry still offers.
-fn refuse(ask: &mut Ask, kind: Kind, issue: &'static str) {
+fn refuse(ask: &mut Ask, kind: Kind, issue: &'static str, alone: bool) {
     let still_offered = ask.offers.contains(&ask.has.to_lowercase());
     ask.target = match kind {
-        Kind::Email if !still_offered => String::new(),
+        Kind::Email if !still_offered && !alone => String::new(),
         _ => ask.has.clone(),
     };
     let field = match kind {

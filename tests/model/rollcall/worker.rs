@@ -1,5 +1,6 @@
 //! The worker, as a process that can be killed: everything of it runs in a runtime of its own, which is dropped.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -7,11 +8,15 @@ use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{Loaded, Sources, load};
 use rollcall_runtime::health::Health;
 use rollcall_runtime::server::GrpcServer;
+use rollcall_testkit::wait_for;
 use sync_worker::config::WorkerSettings;
 use sync_worker::serve::serve_worker;
 use sync_worker::worker::Worker;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
+
+/// Longest time until it is up.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// Gone, as if killed, when dropped.
 pub(super) struct Process {
@@ -50,16 +55,29 @@ impl Process {
             .worker_threads(1)
             .enable_all()
             .build()?;
-        let mut sources = Sources {
-            flags: self.flags.clone(),
-            ..Sources::default()
-        };
-        sources
-            .flags
-            .push(("server.listen".to_owned(), self.address.clone()));
-        let started = runtime.spawn(serve(sources, self.clock.clone()));
-        self.address = started.await??;
+        let started = Mutex::new(None);
+        // One that was killed may hold the address for a moment longer.
+        let waited = wait_for("the worker starts", LIMIT, async || {
+            let mut sources = Sources {
+                flags: self.flags.clone(),
+                ..Sources::default()
+            };
+            sources
+                .flags
+                .push(("server.listen".to_owned(), self.address.clone()));
+            let address = runtime.spawn(serve(sources, self.clock.clone())).await;
+            let address = address.map_err(anyhow::Error::from).flatten();
+            let is_up = address.is_ok();
+            *started.lock().unwrap() = Some(address);
+            is_up
+        });
+        let waited = waited.await;
+        // Never dropped in here, since a runtime must not be.
         self.runtime = Some(runtime);
+        match started.into_inner().unwrap() {
+            Some(address) => self.address = address?,
+            None => waited?,
+        }
         Ok(())
     }
 }

@@ -1,34 +1,36 @@
 //! Why a plan is held: the rule, for programs, and a sentence, for people.
 
 use super::Watched;
+use crate::vocabulary::vocabulary;
 
-/// A rule of the guard.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum HoldRule {
-    /// More users would lose access than the limit allows.
-    Removals,
-    /// More than half of the users are missing or would lose access.
-    MostUsers,
-    /// More users would get another role than may.
-    RoleChanges,
-    /// More users would get another login than may.
-    LoginChanges,
-    /// More users would get another e-mail address than may.
-    EmailChanges,
-    /// More users would lose the value of one field than may.
-    LostField,
-    /// More users would be able to log in again than may.
-    Returns,
-    /// More users would be taken over than may.
-    Takeovers,
-    /// LOCAL users would be linked.
-    Links,
-    /// More users would come than the limit allows.
-    Growth,
-    /// Users were found by login under another external id.
-    Relinked,
-    /// The configuration changed, and users would lose access or get another role by it.
-    ConfigurationChanged,
+vocabulary! {
+    /// A rule of the guard.
+    pub enum HoldRule {
+        /// More users would lose access than the limit allows.
+        Removals = "REMOVALS",
+        /// More than half of the users are missing or would lose access.
+        MostUsers = "MOST_USERS",
+        /// More users would get another role than may.
+        RoleChanges = "ROLE_CHANGES",
+        /// More users would get another login than may.
+        LoginChanges = "LOGIN_CHANGES",
+        /// More users would get another e-mail address than may.
+        EmailChanges = "EMAIL_CHANGES",
+        /// More users would lose the value of one field than may.
+        LostField = "LOST_FIELD",
+        /// More users would be able to log in again than may.
+        Returns = "RETURNS",
+        /// More users would be taken over than may.
+        Takeovers = "TAKEOVERS",
+        /// LOCAL users would be linked.
+        Links = "LINKS",
+        /// More users would come than the limit allows.
+        Growth = "GROWTH",
+        /// Users were found by login under another external id.
+        Relinked = "RELINKED",
+        /// The configuration changed, and users would lose access or get another role by it.
+        ConfigurationChanged = "CONFIGURATION_CHANGED",
+    }
 }
 
 /// Why a plan is held.

@@ -60,13 +60,11 @@ impl Planner<'_> {
         }
         if let Some(rival) = outcome.gives_up_email {
             let value = profile.email.take().unwrap_or_default();
-            issues.push(refused(
-                &judged.dn,
-                "email",
-                &value,
-                &Refusal::Rival(rival),
-                names,
-            ));
+            // Who has no entry any more asks for nothing that could be refused.
+            if met {
+                let refusal = Refusal::Rival(rival);
+                issues.push(refused(&judged.dn, "email", &value, &refusal, names));
+            }
         }
         if outcome.gives_up_login {
             state = UserState::Archived;
@@ -83,6 +81,7 @@ impl Planner<'_> {
         // Whoever asked for the login may just not have been met.
         let perhaps_still = before.as_ref().is_some_and(|user| user.login_ambiguous)
             && !self.complete
+            && outcome.ambiguous_with.is_none()
             && judged.wants.login == Want::Nothing
             && state != UserState::Archived;
         if perhaps_still && !self.alone {

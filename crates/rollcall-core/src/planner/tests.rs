@@ -431,9 +431,11 @@ fn a_login_stays_ambiguous_and_says_so_while_who_asks_for_it_is_not_met() {
         let kinds = kinds.into_iter();
         kinds.filter(|kind| *kind == IssueKind::LoginAmbiguous).count()
     };
-    let (_, issues) = world.run("all", &keeping(), vec![ada.clone(), hire]);
-    assert_eq!(ambiguous(&issues), 2, "{issues:#?}");
-    world.gaps = true;
+    for gaps in [false, true] {
+        world.gaps = gaps;
+        let (_, issues) = world.run("all", &keeping(), vec![ada.clone(), hire.clone()]);
+        assert_eq!(ambiguous(&issues), 2, "{issues:#?}");
+    }
     for _ in 0..2 {
         let (kinds, issues) = world.run("all", &keeping(), vec![ada.clone()]);
         assert_eq!(kinds, []);
@@ -444,6 +446,34 @@ fn a_login_stays_ambiguous_and_says_so_while_who_asks_for_it_is_not_met() {
     let (_, issues) = world.run("all", &keeping(), vec![ada]);
     assert_eq!(ambiguous(&issues), 0, "{issues:#?}");
     assert!(!world.user(1).login_ambiguous);
+}
+
+/// Who left asks for nothing, so that nothing is refused to them.
+#[test]
+fn an_address_that_goes_on_from_somebody_who_left_is_no_issue() {
+    let mut world = World::default();
+    let settings = || UserSyncSettings {
+        missing_users: MissingUsers::Deactivate,
+        ..settings()
+    };
+    let both = vec![entry(1, "ada", Some("a@x.org")), entry(2, "ben", None)];
+    world.run("all", &settings(), both);
+    let (_, issues) = world.run("all", &settings(), vec![entry(2, "ben", Some("a@x.org"))]);
+    assert_eq!(issues, []);
+    assert_eq!(world.user(2).profile.email.as_deref(), Some("a@x.org"));
+    assert_eq!(world.user(1).profile.email, None);
+    // Whose entry says both is told, as on every night.
+    let (off, on) = (disabled(entry(1, "ada", Some("c@x.org"))), entry(2, "ben", None));
+    world.run("all", &settings(), vec![off.clone(), on]);
+    for _ in 0..2 {
+        let (_, issues) = world.run(
+            "all",
+            &settings(),
+            vec![off.clone(), entry(2, "ben", Some("c@x.org"))],
+        );
+        assert_eq!(kinds_of(&issues), [IssueKind::DuplicateInDirectory]);
+        assert_eq!(world.user(2).profile.email.as_deref(), Some("c@x.org"));
+    }
 }
 
 #[test]

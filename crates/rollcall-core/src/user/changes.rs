@@ -212,6 +212,7 @@ impl StateReason {
             StateReason::ExpiredInDirectory => "USER_STATE_REASON_EXPIRED_IN_DIRECTORY",
             StateReason::ByProduct => "USER_STATE_REASON_BY_PRODUCT",
             StateReason::SyncDeleted => "USER_STATE_REASON_SYNC_DELETED",
+            StateReason::Newer(_) => "USER_STATE_REASON_UNSPECIFIED",
         }
     }
 }

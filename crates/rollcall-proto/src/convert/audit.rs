@@ -56,7 +56,7 @@ wire_enum!(
 );
 
 wire_enum!(
-    LoginOutcome,
+    vocabulary LoginOutcome,
     LoginOutcome {
         Authenticated,
         Denied,

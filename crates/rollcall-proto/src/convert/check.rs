@@ -79,7 +79,7 @@ wire_enum!(
     }
 );
 wire_enum!(
-    CheckStageKind,
+    vocabulary CheckStageKind,
     StageKind {
         Parse,
         EgressPolicy,

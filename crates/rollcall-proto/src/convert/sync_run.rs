@@ -62,7 +62,7 @@ wire_enum!(
         Relink
     }
 );
-wire_enum!(SyncRunTrigger, RunTrigger { Schedule, Due, Call });
+wire_enum!(vocabulary SyncRunTrigger, RunTrigger { Schedule, Due, Call });
 wire_enum!(
     SyncRunState,
     RunState {
@@ -93,7 +93,7 @@ wire_enum!(
     }
 );
 wire_enum!(
-    IssueType,
+    vocabulary IssueType,
     IssueKind {
         LoginTooShort,
         LoginTooLong,
@@ -123,7 +123,7 @@ wire_enum!(
     }
 );
 wire_enum!(
-    HoldRule,
+    vocabulary HoldRule,
     HoldRule {
         Removals,
         MostUsers,

@@ -82,7 +82,7 @@ wire_enum!(
     }
 );
 wire_enum!(
-    UserStateReason,
+    vocabulary UserStateReason,
     StateReason {
         Gone,
         OutOfScope,
@@ -93,7 +93,7 @@ wire_enum!(
     }
 );
 wire_enum!(
-    UserEventType,
+    vocabulary UserEventType,
     EventType {
         Created,
         Updated,

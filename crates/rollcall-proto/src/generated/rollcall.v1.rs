@@ -494,7 +494,7 @@ impl UserState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum UserStateReason {
-    /// The state needs no reason: the user is active.
+    /// The state needs no reason: the user is active. Or it is a reason of a newer release, which this one does not know.
     Unspecified = 0,
     /// The entry is no longer in the directory.
     Gone = 1,
@@ -543,7 +543,7 @@ impl UserStateReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum UserEventType {
-    /// Never sent.
+    /// One of a newer release, which this one does not know.
     Unspecified = 0,
     /// Came into being.
     Created = 1,
@@ -2540,7 +2540,7 @@ impl CheckOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum CheckStageKind {
-    /// Never sent.
+    /// One of a newer release, which this one does not know.
     Unspecified = 0,
     /// The configuration is read.
     Parse = 1,
@@ -3740,7 +3740,7 @@ pub struct SecurityReviewRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum LoginOutcome {
-    /// Never sent.
+    /// One of a newer release, which this one does not know.
     Unspecified = 0,
     /// The password was right, and the user may log in.
     Authenticated = 1,
@@ -6185,7 +6185,7 @@ impl SyncRunMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum SyncRunTrigger {
-    /// Never sent.
+    /// One of a newer release, which this one does not know.
     Unspecified = 0,
     /// A call for this run: RunUserSync.
     Call = 1,
@@ -6295,7 +6295,7 @@ impl SyncRunState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum HoldRule {
-    /// Held by an earlier release, which did not keep the rule.
+    /// Held by an earlier release, which did not keep the rule, or by a rule of a newer one.
     Unspecified = 0,
     /// More users would lose access than removal_limit allows.
     Removals = 1,
@@ -6465,7 +6465,7 @@ impl ChangeType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum IssueType {
-    /// Never sent.
+    /// One of a newer release, which this one does not know.
     Unspecified = 0,
     /// The login has fewer than 3 characters.
     LoginTooShort = 1,

@@ -13,7 +13,7 @@ use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
 use crate::db::query::{execute, rows};
 use crate::db::timestamp::to_micros;
-use crate::error::{Result, StoreError};
+use crate::error::Result;
 use crate::store::Store;
 
 const MICROS_A_MINUTE: i64 = 60_000_000;
@@ -43,10 +43,12 @@ impl Store {
             minute(since).into(),
         ];
         let found: Vec<Row> = rows(&self.inner.database.reader, sql, values).await?;
-        found
-            .into_iter()
-            .map(|row| Ok((watched(&row.watched)?, row.count.unsigned_abs())))
-            .collect()
+        // What a newer release watches has no limit here.
+        let known = found.into_iter().filter_map(|row| {
+            let watched = watched(&row.watched)?;
+            Some((watched, row.count.unsigned_abs()))
+        });
+        Ok(known.collect())
     }
 }
 
@@ -128,8 +130,8 @@ fn label(watched: &Watched) -> String {
     label.to_owned()
 }
 
-fn watched(label: &str) -> Result<Watched> {
-    Ok(match label {
+fn watched(label: &str) -> Option<Watched> {
+    Some(match label {
         "REMOVAL" => Watched::Removal,
         "ROLE" => Watched::Role,
         "LOGIN" => Watched::Login,
@@ -139,9 +141,6 @@ fn watched(label: &str) -> Result<Watched> {
         "LINK" => Watched::Link,
         "GROWTH" => Watched::Growth,
         "RELINK" => Watched::Relink,
-        _ => match label.strip_prefix(LOST) {
-            Some(field) => Watched::Lost(field.to_owned()),
-            None => return Err(StoreError::corrupt("a stored label is unknown")),
-        },
+        _ => Watched::Lost(label.strip_prefix(LOST)?.to_owned()),
     })
 }

@@ -36,6 +36,7 @@ mod login {
     mod request_ids;
     mod soft_lock;
 }
+mod newer;
 mod purpose;
 mod records;
 mod retention;

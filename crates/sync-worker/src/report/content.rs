@@ -196,7 +196,7 @@ fn kinds_of_issues(run: &Run) -> Section {
             .issue_counts
             .iter()
             .map(|(kind, count)| Item {
-                text: format!("{count} x {}", kind.as_str()),
+                text: format!("{count} x {}", kind.word()),
                 details: vec![("What to do", kind.hint().to_owned())],
             })
             .collect(),
@@ -231,7 +231,7 @@ fn one_issue(issue: &Issue) -> Item {
     }));
     details.push(("What to do", issue.hint().to_owned()));
     Item {
-        text: issue.kind.as_str().to_owned(),
+        text: issue.kind.word().to_owned(),
         details,
     }
 }

@@ -17,7 +17,7 @@ impl Issues {
     pub(super) fn add(&mut self, issue: &Issue) {
         let text = |part: &Option<String>| part.clone().unwrap_or_default();
         let hash = hash(&[
-            issue.kind.as_str(),
+            issue.kind.word(),
             &issue.dn,
             &text(&issue.other_dn),
             &text(&issue.field),

@@ -1,7 +1,7 @@
 //! Logins in a world, what they are answered in words, and what the audit log says of them.
 
 use rollcall_core::audit::AuditFilter;
-use rollcall_core::audit::{AuditKind, Flood, LoginOutcome};
+use rollcall_core::audit::{AuditKind, Flood};
 use rollcall_core::id::TenantId;
 use rollcall_core::user::User;
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
@@ -128,14 +128,7 @@ impl<S> World<S> {
 
 fn in_words(kind: AuditKind) -> Option<String> {
     match kind {
-        AuditKind::Login { outcome, reason, .. } => {
-            let outcome = match outcome {
-                LoginOutcome::Authenticated => "AUTHENTICATED",
-                LoginOutcome::Denied => "DENIED",
-                LoginOutcome::Error => "ERROR",
-            };
-            Some(format!("{outcome} {}", reason.as_str()))
-        }
+        AuditKind::Login { outcome, reason, .. } => Some(format!("{} {}", outcome.word(), reason.as_str())),
         AuditKind::Change { .. } => None,
     }
 }

@@ -229,6 +229,16 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_a_newer_release_is_read() {
+        let row = r#"{"type":"login","outcome":"POSTPONED","reason":"FULL_MOON","user":null,"user_sync":null,
+            "directory":null,"unknown_login":null,"client_address":null}"#;
+        let AuditKind::Login { outcome, reason, .. } = AuditKind::from_json(row).unwrap() else {
+            panic!("a login");
+        };
+        assert_eq!((outcome.word(), reason.as_str()), ("POSTPONED", "UNRECOGNIZED"));
+    }
+
+    #[test]
     fn changes_are_read_as_they_were_written() {
         let kind = AuditKind::Change {
             method: "UserService.UpdateUser".into(),

@@ -65,7 +65,7 @@ impl Forecast {
                 IssueKind::Overlap => StageKind::Overlaps,
                 _ => StageKind::FieldMappings,
             };
-            let hint = format!("A run would raise {}. {}", kind.as_str(), first.hint());
+            let hint = format!("A run would raise {}. {}", kind.word(), first.hint());
             Stage {
                 subject: attribute.unwrap_or_default().to_owned(),
                 ..stage(stage_kind, StageResult::Warn, message, &hint)

@@ -187,8 +187,9 @@ async fn is_carried_on(x: &Executor, job: &RunHandle) -> bool {
 async fn make_due_again(x: &Executor, job: &RunHandle) -> Result<(), StoreError> {
     let run = x.store.run(&job.key, job.id).await?;
     match run.trigger {
-        RunTrigger::Schedule | RunTrigger::Due => x.run_again(&job.key).await,
         RunTrigger::Call => Ok(()),
+        // What a newer release starts may be a nightly run.
+        RunTrigger::Schedule | RunTrigger::Due | RunTrigger::Newer(_) => x.run_again(&job.key).await,
     }
 }
 

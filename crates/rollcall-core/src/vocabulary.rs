@@ -1,0 +1,124 @@
+//! Vocabularies that are stored and shown. A newer release has words that this one does not know, and both may run on one
+//! store while a deployment rolls on or back: such a word is read as it is, shown as unspecified, and kept.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+/// Newer words that a process keeps: far more than any release has.
+const MAX_WORDS: usize = 1_000;
+/// Longest word.
+const MAX_BYTES: usize = 64;
+
+static WORDS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
+/// A stored word that this release does not know.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NewerWord(&'static str);
+
+impl NewerWord {
+    /// The word; `None` for what is no word of any release, or one too many.
+    pub fn of(word: &str) -> Option<Self> {
+        let is_word = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        if word.is_empty() || word.len() > MAX_BYTES || !word.bytes().all(is_word) {
+            return None;
+        }
+        let mut words = WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = words.get(word) {
+            return Some(Self(known));
+        }
+        if words.len() >= MAX_WORDS {
+            return None;
+        }
+        let kept: &'static str = Box::leak(Box::from(word));
+        words.insert(kept);
+        Some(Self(kept))
+    }
+
+    /// The word as it is stored.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+/// Defines an enum whose variants have one stored word each. Words are for ever: rename a variant, never its word. Where the
+/// word decides what is done, such as the state of a user, use no vocabulary: who does not know it must not act.
+macro_rules! vocabulary {
+    (
+        $(#[$meta:meta])*
+        pub enum $enum:ident { $($(#[$doc:meta])* $name:ident = $word:literal,)* }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum $enum {
+            $($(#[$doc])* $name,)*
+            /// A newer release's: nothing is known of it, and it stays as it is stored.
+            Newer($crate::vocabulary::NewerWord),
+        }
+
+        impl $enum {
+            /// All that this release knows.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// As it is stored.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                    Self::Newer(word) => word.as_str(),
+                }
+            }
+
+            /// What is stored as this word; `None` if it cannot be one.
+            pub fn of_word(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$name),)*
+                    word => $crate::vocabulary::NewerWord::of(word).map(Self::Newer),
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use vocabulary;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::LoginOutcome;
+    use crate::check::StageKind;
+    use crate::event::EventType;
+    use crate::guard::HoldRule;
+    use crate::issue::IssueKind;
+    use crate::run::RunTrigger;
+    use crate::user::StateReason;
+
+    macro_rules! kept {
+        ($($type:ident),*) => { $(
+            for known in $type::ALL {
+                assert_eq!($type::of_word(known.word()), Some(*known));
+                let namesakes = $type::ALL.iter().filter(|other| other.word() == known.word());
+                assert_eq!(namesakes.count(), 1, "{known:?}");
+            }
+            let newer = $type::of_word("OF_TOMORROW").unwrap();
+            assert!(matches!(newer, $type::Newer(_)), "{newer:?}");
+            assert_eq!(newer.word(), "OF_TOMORROW");
+            assert_eq!($type::of_word("OF_TOMORROW"), Some(newer));
+            for no_word in ["", "lower", "A B", "Ä"] {
+                assert_eq!($type::of_word(no_word), None, "{no_word:?}");
+            }
+        )* };
+    }
+
+    #[test]
+    fn each_word_is_read_back_and_a_newer_one_is_kept_as_it_is() {
+        kept!(
+            EventType,
+            StateReason,
+            HoldRule,
+            StageKind,
+            RunTrigger,
+            LoginOutcome,
+            IssueKind
+        );
+        assert_eq!(NewerWord::of(&"X".repeat(MAX_BYTES + 1)), None);
+    }
+}
