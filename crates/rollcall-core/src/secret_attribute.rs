@@ -16,11 +16,17 @@ const SECRETS: &[(&str, &str)] = &[
     ("oathSecret", "1.3.6.1.4.1.5427.1.389.4226.4.1"),
     ("olcRootPW", "1.3.6.1.4.1.4203.1.12.2.3.2.0.9"),
     ("olcSyncrepl", "1.3.6.1.4.1.4203.1.12.2.3.2.0.11"),
-    ("nsds5ReplicaCredentials", ""),
-    ("nsDS5ReplicaBootstrapCredentials", ""),
+    // 389-ds
+    ("nsds5ReplicaCredentials", "2.16.840.1.113730.3.1.582"),
+    ("nsDS5ReplicaBootstrapCredentials", "2.16.840.1.113730.3.1.2372"),
+    ("replicaCredentials", "2.16.840.1.113730.3.1.202"),
+    ("cirBindCredentials", "2.16.840.1.113730.3.1.85"),
+    ("dnaRemoteBindCred", "2.16.840.1.113730.3.1.2157"),
+    ("netscapeReversiblePassword", "2.16.840.1.113730.3.1.812"),
+    ("ntUserNtPassword", "2.16.840.1.113730.3.1.2334"),
     ("nsMultiplexorCredentials", ""),
     ("nsslapd-rootpw", ""),
-    ("nsSymmetricKey", ""),
+    ("nsSymmetricKey", "2.16.840.1.113730.3.1.2084"),
     // Active Directory
     ("unicodePwd", "1.2.840.113556.1.4.90"),
     ("dBCSPwd", "1.2.840.113556.1.4.55"),
@@ -38,6 +44,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("linkTrackSecret", "1.2.840.113556.1.4.269"),
     ("msDS-ExecuteScriptPassword", "1.2.840.113556.1.4.1783"),
     ("msDS-ManagedPassword", "1.2.840.113556.1.4.2196"),
+    ("msKds-RootKeyData", "1.2.840.113556.1.4.2175"),
     ("msPKIDPAPIMasterKeys", "1.2.840.113556.1.4.1893"),
     ("msPKIAccountCredentials", "1.2.840.113556.1.4.1894"),
     ("msPKI-CredentialRoamingTokens", "1.2.840.113556.1.4.2050"),
@@ -136,6 +143,10 @@ mod tests {
             "msLAPS-Password",
             "mslaps-EncryptedPasswordHistory;range=0-5",
             "1.2.840.113556.1.6.44.1.3",
+            "ntUserNtPassword",
+            "2.16.840.1.113730.3.1.582",
+            "dnaRemoteBindCred;x-y",
+            "msKds-RootKeyData",
         ] {
             assert!(is_secret(written), "{written}");
         }
