@@ -12,6 +12,7 @@ mod company;
 mod cron_job;
 mod crowd;
 mod deletions;
+mod floods;
 mod foreign_guid;
 mod grpcurl;
 mod h2spec;
