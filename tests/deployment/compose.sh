@@ -37,7 +37,7 @@ test_compose() {
     podman healthcheck run "$id" >/dev/null || fail "a health check of the file fails"
   done
   call_by tls localhost:50051 localhost:50052 "$state/compose/own/secrets/ca.crt" compose_token
-  walk_through >"$state/walk.log" 2>&1 || { show_pods; show_and_fail "$state/walk.log"; }
+  (walk_through) >"$state/walk.log" 2>&1 || { show_pods; show_and_fail "$state/walk.log"; }
   renew_at_login
   compose down >"$state/compose.log" 2>&1 || show_and_fail "$state/compose.log"
   podman volume prune --force >/dev/null 2>&1

@@ -97,7 +97,7 @@ own_values() {
   cat <<YAML
 image: {repository: localhost/rollcall, tag: test, pullPolicy: Never}
 gateway: {healthPort: 8081}
-worker: {healthPort: 8082}
+worker: {healthPort: 8082, replicas: 1}
 YAML
 }
 
@@ -128,7 +128,7 @@ test_sqlite() {
     eventually 60 ready "$port" || { show_pods; fail "a service does not become ready"; }
   done
   call_by plaintext localhost:50051 localhost:50052
-  walk_through >"$state/walk.log" 2>&1 || { show_pods; show_and_fail "$state/walk.log"; }
+  (walk_through) >"$state/walk.log" 2>&1 || { show_pods; show_and_fail "$state/walk.log"; }
   tail -n 3 "$state/walk.log"
   # Begins again on the same file: everybody is still there.
   podman pod restart --all >/dev/null 2>&1
@@ -222,7 +222,7 @@ test_postgres() {
   tail -n 1 "$state/once.log"
 
   replicas_begin
-  walk_through >"$state/walk.log" 2>&1 || { show_pods; show_and_fail "$state/walk.log"; }
+  (walk_through) >"$state/walk.log" 2>&1 || { show_pods; show_and_fail "$state/walk.log"; }
   tail -n 3 "$state/walk.log"
   renew_at_login
 

@@ -61,7 +61,7 @@ logins() {
 
 # Every kind of thing that the dashboard shows, once.
 work() {
-  walk_through >"$state/walk.log" 2>&1 || { show_pods; show_and_fail "$state/walk.log"; }
+  (walk_through) >"$state/walk.log" 2>&1 || { show_pods; show_and_fail "$state/walk.log"; }
   # A consumer of the feed while a user changes; a renewal at a login is such a change.
   command grpcurl -max-time 8 -cacert "$call_ca" -H "authorization: Bearer $(token_of product)" \
     -d "{\"parent\": \"$tenant\"}" "$gateway" rollcall.v1.UserService/WatchUserEvents >/dev/null 2>&1 &

@@ -58,7 +58,7 @@ test_units() {
   done
 
   call_by plaintext localhost:50051 localhost:50052
-  walk_through >"$state/walk.log" 2>&1 || { show_journal; show_and_fail "$state/walk.log"; }
+  (walk_through) >"$state/walk.log" 2>&1 || { show_journal; show_and_fail "$state/walk.log"; }
 
   # Killed, it is back; a mistake in its configuration is told once and not tried again.
   systemd kill --signal KILL rollcall-auth-gateway
