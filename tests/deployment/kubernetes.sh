@@ -39,10 +39,15 @@ networkPolicy:
   workerClients: [{namespaceSelector: {matchLabels: {a: b}}}]
   monitoring: [{namespaceSelector: {matchLabels: {a: b}}}]
   database: [{ipBlock: {cidr: 10.0.0.0/8}}]
+  extraEgress: [{ports: [{port: 4317}]}]
 YAML
   render "$state/everything.yaml" >"$state/everything.rendered.yaml"
   "$here/manifests" rules "$state/everything.rendered.yaml"
   "$python_tools/kubernetes-validate" --strict --quiet "$state/everything.rendered.yaml"
+  # A slip in a value is refused, and not overlooked.
+  echo 'gateway: {replcas: 3}' >"$state/slip.yaml"
+  if render "$state/slip.yaml" >/dev/null 2>"$state/slip"; then fail "a value that does not exist is taken"; fi
+  grep -q replcas "$state/slip" || show_and_fail "$state/slip"
 }
 
 # run_once FILE NAME [ARGUMENT...]: the pod of a Job, CronJob or Deployment, to its end. Its lines stay in $state/once.log; the
