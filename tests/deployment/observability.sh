@@ -122,3 +122,58 @@ test_observability() {
   stop_process prometheus >/dev/null
   echo "the dashboard's queries and the alerts, asked of a real Prometheus"
 }
+
+# Draws docs/dashboard.svg: several minutes of logins by several callers, runs, an outage of the directory and a run that is held.
+# Not among the parts that run by themselves.
+test_picture() {
+  local minutes=${ROLLCALL_PICTURE_MINUTES:-8} caller end watching
+  local -a callers=()
+  start_prometheus
+  replicas_begin
+  eventually 20 is_scraped 2 || fail "the services are not scraped"
+  work
+  command grpcurl -max-time "$((minutes * 60))" -cacert "$call_ca" -H "authorization: Bearer $(token_of product)" \
+    -d "{\"parent\": \"$tenant\"}" "$gateway" rollcall.v1.UserService/WatchUserEvents >/dev/null 2>&1 &
+  watching=$!
+  end=$((SECONDS + minutes * 60))
+  for caller in 1 2 3 4; do
+    caller "$caller" "$end" &
+    callers+=($!)
+  done
+  sleep "$((minutes * 20))"
+  night
+  stop_process slapd
+  sleep 25
+  serve_directory
+  sleep "$((minutes * 10))"
+  # Half of the contractors are gone: somebody has to look.
+  directory_tool ldapsearch "$directory_admin" "$state/slapd/admin-password" -LLL -o ldif-wrap=no -b "ou=Contractors,$directory_base" \
+    '(uid=*)' dn | sed -n 's/^dn: //p' | head -n 12 >"$state/leavers"
+  directory_tool ldapdelete "$directory_admin" "$state/slapd/admin-password" -f "$state/leavers"
+  night
+  wait "${callers[@]}" || true
+  kill "$watching" 2>/dev/null || true
+  deploy/observability/picture "$prometheus" "$((minutes + 1))" >docs/dashboard.svg
+  replicas_end
+  stop_process prometheus >/dev/null
+}
+
+# night: what the CronJob does when everything is due. A run that is held ends it with 2, and one without a directory with 1.
+night() {
+  sql 'UPDATE user_syncs SET next_run_time = 1'
+  run_once "$state/postgres.yaml" rollcall-trigger-due || true
+  cat "$state/once.log"
+}
+
+# caller NUMBER END: logs people in one after the other, one in eight with a wrong password, until the second END.
+caller() {
+  local logins=(anna.weaver zoe.angstrom bjorn.petrovic lucja.goncalves soren.benardmuller francois.lefevre jurgen.ozturk dorde.muller)
+  local number=$1 login password
+  while [ "$SECONDS" -lt "$2" ]; do
+    number=$((number + 1))
+    login=${logins[number % ${#logins[@]}]}
+    password=Aurora-$login
+    [ "$((number % 8))" != 0 ] || { login=nobody.$number password=wrong; }
+    (logins "$login" "$password" 1) >/dev/null 2>&1 || true
+  done
+}
