@@ -82,6 +82,13 @@ test_image() {
   local compiler
   compiler=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
   grep -q "^ARG RUST_VERSION=$compiler\$" deploy/image/Dockerfile || fail "the Dockerfile compiles with another Rust than $compiler"
+  # Program, image, chart and change log are of one release.
+  local version file
+  version=$(in_image "$image" sync-worker --version | cut -d' ' -f2)
+  for file in "deploy/image/Dockerfile:ARG VERSION=$version" "deploy/helm/rollcall/Chart.yaml:version: $version" \
+    "deploy/helm/rollcall/Chart.yaml:appVersion: $version" "CHANGELOG.md:## $version"; do
+    grep -qE "^${file#*:}([, ]|\$)" "${file%%:*}" || fail "${file%%:*} is not of release $version"
+  done
 
   in_image "$image" auth-gateway --check-config --set "keyring.key=k1 $(openssl rand -base64 32)"
   # A configuration with mistakes: all of them, and 64.

@@ -47,7 +47,8 @@ const ROUNDS: usize = 3;
 pub(super) async fn log_in(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
     let (metrics, begin) = (metrics(), Instant::now());
     metrics.logins_in_progress.inc();
-    let walked = walk(c, attempt, progress).await;
+    // On the heap: whoever calls would keep a copy of all its steps on the stack.
+    let walked = Box::pin(walk(c, attempt, progress)).await;
     metrics.logins_in_progress.dec();
     metrics.login_seconds.took(LoginStage::Whole, begin.elapsed());
     match walked {

@@ -37,7 +37,9 @@ pub(super) async fn verify(
     begin: Instant,
 ) -> Verified {
     let tried = match &person.trial {
-        Trial::Bind(known) => bind(c, attempt, progress, person, begin, known).await,
+        // On the heap, as what it asks for: with all that an operation on a directory holds, a debug build overflows a
+        // thread's stack.
+        Trial::Bind(known) => Box::pin(bind(c, attempt, progress, person, begin, known)).await,
         Trial::Wait(reason) => wait(c, attempt, person, begin, *reason).await,
     };
     tried.unwrap_or_else(|(settlement, error)| {
@@ -130,8 +132,8 @@ async fn bind(
     let source = source.map_err(unsent_so_far)?;
     let recent = recent_dn(c, known, &source.config);
     let (answer, role) = tokio::join!(
-        asked(c, attempt, progress, known, &source, recent.as_deref(), deadline),
-        early_role(&source, recent.as_deref(), deadline),
+        Box::pin(asked(c, attempt, progress, known, &source, recent.as_deref(), deadline)),
+        Box::pin(early_role(&source, recent.as_deref(), deadline)),
     );
     match &answer.finding {
         // A refusal comes no earlier than the role, so that is what refusals look like.
