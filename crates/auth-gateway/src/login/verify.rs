@@ -132,7 +132,15 @@ async fn bind(
     let source = source.map_err(unsent_so_far)?;
     let recent = recent_dn(c, known, &source.config);
     let (answer, role) = tokio::join!(
-        Box::pin(asked(c, attempt, progress, known, &source, recent.as_deref(), deadline)),
+        Box::pin(asked(
+            c,
+            attempt,
+            progress,
+            known,
+            &source,
+            recent.as_deref(),
+            deadline
+        )),
         Box::pin(early_role(&source, recent.as_deref(), deadline)),
     );
     match &answer.finding {
