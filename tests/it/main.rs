@@ -29,5 +29,6 @@ mod replicas;
 mod rotation;
 mod secrets;
 mod steps;
+mod support;
 mod walk;
 mod watchers;

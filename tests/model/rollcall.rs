@@ -61,6 +61,16 @@ pub(crate) struct Rollcall {
 impl Rollcall {
     /// Starts both services, which may dial this port.
     pub(crate) async fn start(backend: Backend, port: u16, now: DateTime<Utc>) -> Result<Self> {
+        Self::start_with(backend, port, now, &[]).await
+    }
+
+    /// The same with these settings of the worker.
+    pub(crate) async fn start_with(
+        backend: Backend,
+        port: u16,
+        now: DateTime<Utc>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let files = tempfile::tempdir()?;
         let database = match backend {
             Backend::Sqlite => None,
@@ -97,6 +107,11 @@ impl Rollcall {
             ("runs.lease_ttl", format!("{}s", LEASE.as_secs())),
             ("runs.manual_pause", "0s".to_owned()),
         ];
+        let own: Vec<(&str, String)> = settings
+            .iter()
+            .map(|(key, value)| (*key, (*value).to_owned()))
+            .chain(own)
+            .collect();
         let process = Process::start(flags(&own).flags, Clock::Manual(clock.clone())).await?;
         let worker_url = process.url();
         let worker = Channel::from_shared(worker_url.clone())?.connect().await?;

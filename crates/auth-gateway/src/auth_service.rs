@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_core::error::Error;
-use rollcall_core::verdict::{PasswordNotice, PublicReason};
+use rollcall_core::verdict::PasswordNotice;
 use rollcall_proto::convert::auth::{self, Authenticate};
 use rollcall_proto::timestamp;
 use rollcall_proto::v1::auth_service_server::AuthService;
@@ -93,12 +93,14 @@ impl AuthService for Auth {
 
 fn response(outcome: &Outcome) -> AuthenticateResponse {
     match outcome {
-        Outcome::Authenticated(login) => auth::authenticated(&login.user, login.time, notice(login)),
+        Outcome::Authenticated(login) => {
+            auth::authenticated(&login.user, login.last, login.time, notice(login))
+        }
         Outcome::Denied(Denial::LocalUser) => auth::denied(DenialReason::LocalUser, None),
         Outcome::Denied(Denial::TooManyAttempts { retry_after }) => {
             auth::denied(DenialReason::TooManyAttempts, Some(*retry_after))
         }
-        Outcome::Denied(Denial::Reason(reason)) => auth::denied(denial_reason(*reason), None),
+        Outcome::Denied(Denial::Reason(reason)) => auth::denied(auth::denial_reason(*reason), None),
     }
 }
 
@@ -117,15 +119,4 @@ fn notice(login: &Authenticated) -> Option<v1::PasswordNotice> {
         }),
         grace_logins_left: grace_logins_left.map(|left| i32::try_from(left).unwrap_or(i32::MAX)),
     })
-}
-
-fn denial_reason(reason: PublicReason) -> DenialReason {
-    match reason {
-        PublicReason::InvalidCredentials => DenialReason::InvalidCredentials,
-        PublicReason::PasswordExpired => DenialReason::PasswordExpired,
-        PublicReason::PasswordMustChange => DenialReason::PasswordMustChange,
-        PublicReason::AccountDisabled => DenialReason::AccountDisabled,
-        PublicReason::AccountExpired => DenialReason::AccountExpired,
-        PublicReason::LogonRestricted => DenialReason::LogonRestricted,
-    }
 }

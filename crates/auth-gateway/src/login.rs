@@ -8,7 +8,6 @@ pub mod ask;
 pub mod attempt;
 pub mod change;
 pub mod context;
-pub mod eligibility;
 pub mod equal_timing;
 pub mod memory;
 pub mod outcome;

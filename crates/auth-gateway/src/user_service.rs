@@ -7,7 +7,7 @@ use prost::Message;
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::feed::Mark;
-use rollcall_core::id::{UserId, Uuid};
+use rollcall_core::id::{TenantId, UserId, Uuid};
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::soft_lock::{DirectoryLockout, SoftLock};
 use rollcall_core::user::User;
@@ -16,6 +16,7 @@ use rollcall_proto::convert::user::{BatchGetUsers, ListUsers, LookupUser};
 use rollcall_proto::convert::user_events::{Follow, ListUserEvents};
 use rollcall_proto::convert::user_write::{BlockUser, CreateUser, EraseUser, ExpectedUser, UpdateUser};
 use rollcall_proto::resource_name::{self, TenantScope, UserName};
+use rollcall_proto::timestamp;
 use rollcall_proto::v1::user_service_server::UserService;
 use rollcall_proto::v1::{
     self, BatchGetUsersResponse, EraseUserResponse, ListUsersResponse, UnlockUserResponse,
@@ -61,7 +62,7 @@ type Answer<T> = Result<Response<T>, Status>;
 impl Users {
     async fn get(&self, request: Request<v1::GetUserRequest>) -> Result<v1::User, Error> {
         let name = self.begin::<_, UserName>(request).await?.request;
-        Ok((&self.user(&name).await?).into())
+        self.shown(self.user(&name).await?).await
     }
 
     async fn batch_get(
@@ -78,6 +79,7 @@ impl Users {
                 None => answer.missing.push(resource_name::user(&wanted.tenant, *id)),
             }
         }
+        self.add_last_logins(&mut answer.users).await?;
         let mut found = Violations::new();
         found.require(
             answer.encoded_len() <= MAX_ANSWER_BYTES,
@@ -105,8 +107,16 @@ impl Users {
             Some(tenant) => self.store.list_users(tenant, &coarse, &part).await,
             None => self.store.list_all_users(&coarse, &part).await,
         };
-        let show = |user: &User| filter::matches(&wanted.filter, user).then(|| v1::User::from(user));
-        let (users, next_page_token) = fill(&page, read, show).await?;
+        let show = |user: &User| {
+            let shown = || v1::User {
+                // So that there is room for it when the page is filled.
+                last_login_time: Some(timestamp(user.update_time)),
+                ..v1::User::from(user)
+            };
+            filter::matches(&wanted.filter, user).then(shown)
+        };
+        let (mut users, next_page_token) = fill(&page, read, show).await?;
+        self.add_last_logins(&mut users).await?;
         Ok(ListUsersResponse {
             users,
             next_page_token,
@@ -122,7 +132,7 @@ impl Users {
             Error::new(Reason::UserNotFound, "nobody has this login or e-mail address")
                 .with("resource", parent)
         })?;
-        Ok((&user).into())
+        self.shown(user).await
     }
 
     async fn create(&self, request: Request<v1::CreateUserRequest>) -> Result<v1::User, Error> {
@@ -239,6 +249,36 @@ impl Users {
         Ok((&user).into())
     }
 
+    async fn deactivate(&self, request: Request<v1::DeactivateUserRequest>) -> Result<v1::User, Error> {
+        let call = self.begin::<_, ExpectedUser>(request).await?;
+        let author = call.author(self.clock.now())?;
+        let wanted = call.request;
+        let UserName { tenant, user: id } = &wanted.name;
+        let name = resource_name::user(tenant, *id);
+        let record = author.change::<_, v1::User>(tenant, &name, Vec::new());
+        let deactivated = self
+            .store
+            .deactivate_local_user(tenant, *id, wanted.revision, record)
+            .await;
+        let user = deactivated.map_err(about(&name))?;
+        Ok((&user).into())
+    }
+
+    async fn reactivate(&self, request: Request<v1::ReactivateUserRequest>) -> Result<v1::User, Error> {
+        let call = self.begin::<_, ExpectedUser>(request).await?;
+        let author = call.author(self.clock.now())?;
+        let wanted = call.request;
+        let UserName { tenant, user: id } = &wanted.name;
+        let name = resource_name::user(tenant, *id);
+        let record = author.change::<_, v1::User>(tenant, &name, Vec::new());
+        let reactivated = self
+            .store
+            .reactivate_local_user(tenant, *id, wanted.revision, record)
+            .await;
+        let user = reactivated.map_err(about(&name))?;
+        Ok((&user).into())
+    }
+
     async fn unlock(&self, request: Request<v1::UnlockUserRequest>) -> Result<UnlockUserResponse, Error> {
         let call = self.begin::<_, UserName>(request).await?;
         let author = call.author(self.clock.now())?;
@@ -291,6 +331,35 @@ impl Users {
         request: Request<W>,
     ) -> Result<Call<T>, Error> {
         begin(&self.store, request).await
+    }
+
+    /// A user with the last login.
+    async fn shown(&self, user: User) -> Result<v1::User, Error> {
+        let mut shown = [v1::User::from(&user)];
+        self.add_last_logins(&mut shown).await?;
+        let [user] = shown;
+        Ok(user)
+    }
+
+    /// Adds when each of these users, perhaps of several tenants, last logged in.
+    async fn add_last_logins(&self, users: &mut [v1::User]) -> Result<(), Error> {
+        let mut by_tenant: BTreeMap<TenantId, Vec<UserId>> = BTreeMap::new();
+        let names: Vec<_> = users
+            .iter()
+            .map(|user| resource_name::parse_user(&user.name))
+            .collect();
+        for name in names.iter().flatten() {
+            by_tenant.entry(name.tenant.clone()).or_default().push(name.user);
+        }
+        let mut last = BTreeMap::new();
+        for (tenant, ids) in by_tenant {
+            last.extend(self.store.last_logins(&tenant, &ids).await?);
+        }
+        for (user, name) in users.iter_mut().zip(names) {
+            let time = name.and_then(|name| last.get(&name.user));
+            user.last_login_time = time.map(|time| timestamp(*time));
+        }
+        Ok(())
     }
 
     async fn user(&self, name: &UserName) -> Result<User, Error> {
@@ -350,6 +419,16 @@ impl UserService for Users {
     async fn unblock_user(&self, request: Request<v1::UnblockUserRequest>) -> Answer<v1::User> {
         let users = self.clone();
         answer(to_its_end(async move { users.unblock(request).await }).await)
+    }
+
+    async fn deactivate_user(&self, request: Request<v1::DeactivateUserRequest>) -> Answer<v1::User> {
+        let users = self.clone();
+        answer(to_its_end(async move { users.deactivate(request).await }).await)
+    }
+
+    async fn reactivate_user(&self, request: Request<v1::ReactivateUserRequest>) -> Answer<v1::User> {
+        let users = self.clone();
+        answer(to_its_end(async move { users.reactivate(request).await }).await)
     }
 
     async fn unlock_user(&self, request: Request<v1::UnlockUserRequest>) -> Answer<UnlockUserResponse> {

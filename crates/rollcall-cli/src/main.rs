@@ -11,6 +11,7 @@
 mod check;
 mod connect;
 mod erase;
+mod explain;
 mod failure;
 mod resource;
 mod run;
@@ -64,6 +65,13 @@ enum Command {
         /// How many entries to show
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=100))]
         sample: i32,
+    },
+    /// Explain why somebody is, or is not, a user, and what a login would answer
+    Explain {
+        /// tenants/{tenant}, for all of its user syncs, or tenants/{tenant}/userSyncs/{user_sync}
+        scope: String,
+        #[command(flatten)]
+        whom: explain::Whom,
     },
     /// Run a user sync now, and wait for it
     RunSync {
@@ -164,6 +172,7 @@ async fn carry_out(arguments: Arguments) -> Result<Verdict, Failure> {
         Command::TriggerDue { tenant } => trigger_due::run(&client, tenant).await,
         Command::CheckConnection { directory } => check::connection(&client, directory).await,
         Command::CheckUserSync { user_sync, sample } => check::user_sync(&client, user_sync, sample).await,
+        Command::Explain { scope, whom } => explain::run(&client, scope, whom).await,
         Command::RunSync {
             user_sync,
             preview,

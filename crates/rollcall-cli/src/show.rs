@@ -122,7 +122,8 @@ fn state(run: &SyncRun) -> &'static str {
     name(run.state().as_str_name(), "SYNC_RUN_STATE_")
 }
 
-fn name(value: &'static str, prefix: &str) -> &'static str {
+/// The value of an enum without what all of its values begin with.
+pub(crate) fn name(value: &'static str, prefix: &str) -> &'static str {
     value.strip_prefix(prefix).unwrap_or(value)
 }
 

@@ -1,5 +1,6 @@
 //! The kinds of directory servers, as data: where each keeps ids and account state.
 
+mod password_expiry;
 mod state;
 mod time;
 
@@ -11,6 +12,7 @@ use crate::entry::Entry;
 use crate::external_id::IdKind;
 use state::Reading;
 
+pub use password_expiry::{POLICY_ATTRIBUTE, password_expire_time, password_policy};
 pub use state::{AccountState, AccountStatus};
 
 /// A kind of directory server.
@@ -113,22 +115,55 @@ impl Dialect {
         let mut facts = state::Facts::default();
         let mut unreadable = None;
         for (attribute, reading) in self.readings() {
-            match entry.values(attribute) {
-                [] if self.has_always(attribute, entry) || hidden.contains(attribute) => {
-                    reading.unreadable(&mut facts);
-                }
-                [] => {}
-                [value] => match std::str::from_utf8(value) {
-                    Ok(value) => reading.read(value.trim(), now.timestamp(), &mut facts),
-                    Err(_) => reading.unreadable(&mut facts),
-                },
-                _ => reading.unreadable(&mut facts),
-            }
+            self.read_attribute(attribute, *reading, entry, now, hidden, &mut facts);
             if facts.is_unreadable() {
                 unreadable.get_or_insert(*attribute);
             }
         }
         (facts.into_state(), unreadable)
+    }
+
+    /// What each attribute of the account's state says by itself, with its values as text: of those that say anything.
+    pub fn state_evidence(
+        self,
+        entry: &Entry,
+        now: DateTime<Utc>,
+        hidden: &[&str],
+    ) -> Vec<(&'static str, String, AccountState)> {
+        let said = |(attribute, reading): &(&'static str, Reading)| {
+            let mut facts = state::Facts::default();
+            self.read_attribute(attribute, *reading, entry, now, hidden, &mut facts);
+            let state = facts.into_state();
+            let values: Vec<String> = entry
+                .values(attribute)
+                .iter()
+                .map(|value| String::from_utf8_lossy(value).into_owned())
+                .collect();
+            (state != AccountState::default()).then(|| (*attribute, values.join(", "), state))
+        };
+        self.readings().iter().filter_map(said).collect()
+    }
+
+    fn read_attribute(
+        self,
+        attribute: &str,
+        reading: Reading,
+        entry: &Entry,
+        now: DateTime<Utc>,
+        hidden: &[&str],
+        facts: &mut state::Facts,
+    ) {
+        match entry.values(attribute) {
+            [] if self.has_always(attribute, entry) || hidden.contains(&attribute) => {
+                reading.unreadable(facts);
+            }
+            [] => {}
+            [value] => match std::str::from_utf8(value) {
+                Ok(value) => reading.read(value.trim(), now.timestamp(), facts),
+                Err(_) => reading.unreadable(facts),
+            },
+            _ => reading.unreadable(facts),
+        }
     }
 
     /// Those of the [`state_attributes`](Self::state_attributes) that decide whether an account is enabled.

@@ -4,6 +4,7 @@
 //! components and explains what is wrong and where. A value that comes from anywhere else enters a filter
 //! through the constructors here and is escaped by `Display`, the only place that escapes.
 
+mod clauses;
 mod error;
 mod name;
 mod parse;
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 use crate::secret_attribute::is_secret;
 
+pub use clauses::Clause;
 pub use error::{FilterError, FilterErrorKind};
 pub use undefined::Undefined;
 

@@ -33,6 +33,7 @@ pub mod id_choice;
 pub mod identifier;
 pub mod issue;
 pub mod judgement;
+pub mod last_login;
 pub mod local_user;
 pub mod mac;
 pub mod mail;

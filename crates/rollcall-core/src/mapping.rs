@@ -181,23 +181,69 @@ impl Mapping {
         }
     }
 
+    /// Every field with what became of each of its candidates, also of those after the one that is taken.
+    pub fn tried(&self, entry: &Entry) -> Vec<(String, Vec<Tried>)> {
+        let field_at = |path: &str| {
+            let fixed = [
+                Field::Login,
+                Field::Email,
+                Field::DisplayName,
+                Field::GivenName,
+                Field::FamilyName,
+                Field::PhoneNumber,
+            ];
+            let named = fixed.into_iter().find(|field| field.name() == path);
+            named.unwrap_or(Field::Custom)
+        };
+        let tried = |(path, templates): (String, &[Template])| {
+            let field = field_at(&path);
+            let tried = templates
+                .iter()
+                .map(|candidate| self.try_candidate(entry, field, candidate));
+            (path, tried.collect())
+        };
+        self.fields().map(tried).collect()
+    }
+
+    fn try_candidate(&self, entry: &Entry, field: Field, candidate: &Template) -> Tried {
+        let found = match candidate.render(entry) {
+            Rendered::Absent => Found::Nothing,
+            Rendered::Unreadable(attribute) => {
+                Found::Unreadable(as_written(candidate.as_str(), attribute).to_owned())
+            }
+            Rendered::Values(values) => Found::Values(
+                values
+                    .into_iter()
+                    .map(|value| {
+                        let usable = field::usable(field, &value, &self.policy);
+                        (value, usable)
+                    })
+                    .collect(),
+            ),
+        };
+        Tried {
+            candidate: candidate.as_str().to_owned(),
+            found,
+        }
+    }
+
     /// What an entry offers for the field at `path`.
     fn offer(&self, entry: &Entry, field: Field, path: &str, candidates: &[Template]) -> Offer {
         let (mut unusable, mut unreadable): (Option<Box<Issue>>, _) = (None, None);
         let mut others: Vec<String> = Vec::new();
         for candidate in candidates {
-            let rendered = match candidate.render(entry) {
-                Rendered::Absent => continue,
-                Rendered::Unreadable(attribute) => {
-                    let attribute = as_written(candidate.as_str(), attribute);
-                    unreadable.get_or_insert_with(|| undecodable(entry, path, attribute));
+            let tried = self.try_candidate(entry, field, candidate);
+            let found = match tried.found {
+                Found::Nothing => continue,
+                Found::Unreadable(attribute) => {
+                    unreadable.get_or_insert_with(|| undecodable(entry, path, &attribute));
                     continue;
                 }
-                Rendered::Values(values) => values,
+                Found::Values(values) => values,
             };
-            let mut values: Vec<String> = Vec::with_capacity(rendered.len());
-            for value in rendered {
-                match field::usable(field, &value, &self.policy) {
+            let mut values: Vec<String> = Vec::with_capacity(found.len());
+            for (value, usable) in found {
+                match usable {
                     Ok(usable) if values.contains(&usable) => {}
                     Ok(usable) => values.push(usable),
                     Err(problem) => {
@@ -247,7 +293,35 @@ impl Mapping {
     }
 }
 
-fn message(problem: ValueProblem) -> String {
+/// What became of one candidate of a field.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tried {
+    /// The candidate, as it is written.
+    pub candidate: String,
+    /// What the entry has for it.
+    pub found: Found,
+}
+
+/// What an entry has for a candidate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// This attribute cannot be decoded.
+    Unreadable(String),
+    /// These values, each with the form in which it can be used, or why it cannot.
+    Values(Vec<(String, Result<String, ValueProblem>)>),
+}
+
+impl Found {
+    /// True if a value can be used, so that no later candidate is asked.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::Values(values) if values.iter().any(|(_, usable)| usable.is_ok()))
+    }
+}
+
+/// Why a value cannot be used, for people.
+pub fn message(problem: ValueProblem) -> String {
     match problem {
         ValueProblem::Login(problem) => format!("the login {problem}"),
         ValueProblem::Email(problem) => format!("the e-mail address is not valid: {problem}"),

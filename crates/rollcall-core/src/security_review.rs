@@ -9,17 +9,18 @@ mod of_user_sync;
 
 use chrono::{DateTime, Utc};
 
-pub use facts::{Facts, ReviewedDirectory, ReviewedSync};
+pub use facts::{Facts, IDLE_AFTER, IdlePrivileged, ReviewedDirectory, ReviewedSync};
 use finding::severity;
 pub use finding::{Finding, Practice, Subject, worst};
 pub use of_directory::CERTIFICATE_NOTICE;
 use of_directory::directory;
-use of_tenant::{egress, reviews};
+use of_tenant::{egress, idle_privilege, reviews};
 use of_user_sync::user_sync;
 
 /// All findings, the worst first.
 pub fn review(facts: &Facts<'_>, now: DateTime<Utc>) -> Vec<Finding> {
     let mut findings = vec![egress(facts.egress_addresses, now), reviews(facts, now)];
+    findings.extend(facts.idle.as_ref().map(|idle| idle_privilege(idle, now)));
     for reviewed in facts.directories {
         findings.extend(directory(reviewed, facts, now));
     }

@@ -9,6 +9,8 @@ mod reason;
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use crate::dialect::{AccountState, AccountStatus, Dialect};
 
 pub use diagnostic::active_directory_code;
@@ -29,7 +31,13 @@ pub struct BindAnswer<'a> {
     pub netscape: NetscapeControls,
     /// The account's state as read from the entry.
     pub account: AccountState,
+    /// Time until the password expires, as read from the entry; negative if it is past.
+    pub expires_in: Option<TimeDelta>,
 }
+
+/// A server that only says when a password expires leaves open when to warn; then users are warned so long before. As long
+/// as Windows warned by default for many years, since a product may have users who log in once a week.
+pub const EXPIRY_NOTICE: TimeDelta = TimeDelta::days(14);
 
 /// What the password policy response control said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -140,6 +148,52 @@ pub fn judge(answer: &BindAnswer<'_>) -> Verdict {
     }
 }
 
+/// What the right password would be answered, as far as the entry tells: each kind of server's answer to an account in
+/// this state, through the same table. Logon hours and the like only a bind can tell.
+pub fn foretell(dialect: Dialect, account: AccountState, expires_in: Option<TimeDelta>) -> Verdict {
+    let (result_code, diagnostic, expired) = match dialect {
+        Dialect::ActiveDirectory => match active_directory_answer(account) {
+            "" => (0, "", false),
+            told => (49, told, false),
+        },
+        // It looks at the account before the password.
+        Dialect::Dirsrv389 if account.status == AccountStatus::Disabled => (53, "", false),
+        Dialect::Dirsrv389 if account.status == AccountStatus::Locked => (19, "", false),
+        Dialect::Dirsrv389 if account.password_expired => (49, "", true),
+        Dialect::Dirsrv389 => (0, "", account.must_change_password),
+        Dialect::OpenLdap if account.status == AccountStatus::Locked => (49, "", false),
+        Dialect::OpenLdap | Dialect::Generic => (0, "", false),
+    };
+    let must_change = dialect == Dialect::OpenLdap && account.must_change_password;
+    judge(&BindAnswer {
+        dialect,
+        result_code,
+        diagnostic,
+        policy: must_change.then_some(PolicyResponse {
+            error: Some(PolicyError::ChangeAfterReset),
+            ..PolicyResponse::default()
+        }),
+        netscape: NetscapeControls {
+            expired,
+            expires_in: None,
+        },
+        account,
+        expires_in,
+    })
+}
+
+/// How Active Directory refuses the right password of such an account; empty if it does not.
+fn active_directory_answer(account: AccountState) -> &'static str {
+    match account.status {
+        AccountStatus::Locked => "80090308: LdapErr: DSID-0, data 775, v0",
+        AccountStatus::Disabled => "80090308: LdapErr: DSID-0, data 533, v0",
+        AccountStatus::Expired => "80090308: LdapErr: DSID-0, data 701, v0",
+        _ if account.must_change_password => "80090308: LdapErr: DSID-0, data 773, v0",
+        _ if account.password_expired => "80090308: LdapErr: DSID-0, data 532, v0",
+        AccountStatus::Enabled | AccountStatus::NotSet | AccountStatus::Unreadable => "",
+    }
+}
+
 fn success(answer: &BindAnswer<'_>) -> Verdict {
     let policy = answer.policy.unwrap_or_default();
     match policy.error {
@@ -163,7 +217,9 @@ fn success(answer: &BindAnswer<'_>) -> Verdict {
         | AccountStatus::NotSet
         // Such a server judges the account itself when it judges the bind.
         | AccountStatus::Unreadable => {
-            let expires_in = policy.expires_in.or(answer.netscape.expires_in);
+            let soon = answer.expires_in.filter(|left| *left <= EXPIRY_NOTICE);
+            let soon = soon.and_then(|left| left.to_std().ok());
+            let expires_in = policy.expires_in.or(answer.netscape.expires_in).or(soon);
             let grace_logins_left = policy.grace_logins_left;
             let worth_telling = expires_in.is_some() || grace_logins_left.is_some();
             Verdict::Authenticated {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use ldap3::LdapResult;
 use ldap3::controls::RawControl;
 use rollcall_core::dialect::{AccountState, Dialect};
@@ -34,7 +35,8 @@ pub struct BindAnswer {
 
 impl BindAnswer {
     /// What the answer means, together with what the entry says about the account.
-    pub fn verdict(&self, dialect: Dialect, account: AccountState) -> Verdict {
+    /// `expires_in` is the time until the password expires, where the entry tells.
+    pub fn verdict(&self, dialect: Dialect, account: AccountState, expires_in: Option<TimeDelta>) -> Verdict {
         verdict::judge(&verdict::BindAnswer {
             dialect,
             result_code: self.code.0,
@@ -42,6 +44,7 @@ impl BindAnswer {
             policy: self.policy,
             netscape: self.netscape,
             account,
+            expires_in,
         })
     }
 }

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod auth;
 pub mod check;
 pub mod directory;
+pub mod explain;
 pub mod sync_run;
 pub mod tenant;
 pub mod user;

@@ -14,6 +14,7 @@ mod groups;
 pub mod call;
 pub mod configuration;
 pub mod directories;
+pub mod eligibility;
 pub mod failure;
 pub mod in_use;
 pub mod message_size;

@@ -90,6 +90,8 @@ methods! {
         EraseUser(EraseUserRequest): UsersErase, Tenant.name;
         BlockUser(BlockUserRequest): UsersWrite, Tenant.name;
         UnblockUser(UnblockUserRequest): UsersWrite, Tenant.name;
+        DeactivateUser(DeactivateUserRequest): UsersWrite, Tenant.name;
+        ReactivateUser(ReactivateUserRequest): UsersWrite, Tenant.name;
         UnlockUser(UnlockUserRequest): UsersWrite, Tenant.name;
         ListUserEvents(ListUserEventsRequest): UsersRead, TenantOrAll.parent;
         WatchUserEvents(WatchUserEventsRequest): UsersRead, TenantOrAll.parent;
@@ -122,6 +124,7 @@ methods! {
         RunUserSync(RunUserSyncRequest): Runs, Tenant.name;
         RunDueUserSyncs(RunDueUserSyncsRequest): Runs, TenantOrOwn.parent;
         RefreshUser(RefreshUserRequest): Runs, Tenant.name;
+        ExplainUser(ExplainUserRequest): SyncsWrite, Tenant.parent;
     }
     SyncRunService {
         GetSyncRun(GetSyncRunRequest): SyncsRead, Tenant.name;

@@ -38,7 +38,7 @@ pub async fn in_scope(
 }
 
 /// True if the entry at `dn` matches the filter.
-pub(crate) async fn matches(
+pub async fn matches(
     directory: &LdapDirectory,
     dn: &str,
     filter: &str,

@@ -9,6 +9,7 @@ pub(crate) mod finish;
 mod group_commit;
 mod job;
 mod lanes;
+mod last_logins;
 mod locking_commit;
 mod optimistic_commit;
 mod reader;

@@ -16,6 +16,7 @@ mod due_claims;
 mod erasures;
 mod first;
 mod in_force;
+mod last_logins;
 mod login_requests;
 mod mail_budgets;
 mod marks;
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(marks::Marks),
             Box::new(mail_budgets::MailBudgets),
             Box::new(sealed_audit::SealedAudit),
+            Box::new(last_logins::LastLogins),
         ]
     }
 }

@@ -2,6 +2,7 @@
 //! report; an error means that there was nothing to check.
 
 mod endpoint;
+mod explain;
 mod overlaps;
 mod user_sync;
 

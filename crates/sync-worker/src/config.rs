@@ -83,9 +83,11 @@ pub struct Retention {
 }
 
 /// What the security review measures against.
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Review {
+    /// Roles whose holders are named when they do not log in; empty for those that role rules give.
+    pub privileged_roles: Vec<String>,
     /// A bind password older than this should be replaced.
     #[serde(deserialize_with = "duration")]
     pub bind_password_age: Duration,

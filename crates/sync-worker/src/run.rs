@@ -45,6 +45,7 @@ use lookups::known::Asking;
 use lookups::others::Others;
 use permits::WorkerPermits;
 pub(crate) use permits::per_tenant;
+pub(crate) use refresh::{Foreseen, removal};
 pub use refresh::{RefreshOutcome, Refreshed};
 pub(crate) use source::Source;
 
@@ -267,6 +268,14 @@ impl RunEngine {
         user: rollcall_core::id::UserId,
     ) -> Result<Refreshed, Error> {
         refresh::refresh(&self.x, tenant, user).await
+    }
+
+    /// What a refresh of this user would do. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`refresh`](Self::refresh).
+    pub(crate) async fn foresee_refresh(&self, user: &rollcall_core::user::User) -> Result<Foreseen, Error> {
+        refresh::foresee(&self.x, user).await
     }
 
     /// What a check that foretells a run of this user sync asks others, as the run would.

@@ -34,6 +34,9 @@ pub(super) fn request(method: &MethodDescriptor) -> Option<String> {
         "UserService.EraseUser" => r#"{"name": "tenants/{t}/users/{u}", "etag": "r1"}"#,
         "UserService.BlockUser" => r#"{"name": "tenants/{t}/users/{u}", "reason": "left", "etag": "r1"}"#,
         "UserService.UnblockUser" => r#"{"name": "tenants/{t}/users/{u}", "etag": "r1"}"#,
+        "UserService.DeactivateUser" | "UserService.ReactivateUser" => {
+            r#"{"name": "tenants/{t}/users/{u}", "etag": "r1"}"#
+        }
         "UserService.UnlockUser" => r#"{"name": "tenants/{t}/users/{u}"}"#,
         "UserService.ListUserEvents" | "UserService.WatchUserEvents" => r#"{"parent": "tenants/{t}"}"#,
 
@@ -87,6 +90,9 @@ pub(super) fn request(method: &MethodDescriptor) -> Option<String> {
             r#"{"name": "tenants/{t}/userSyncs/staff", "mode": "SYNC_RUN_MODE_PREVIEW", "requestId": "walk"}"#
         }
         "UserSyncService.RunDueUserSyncs" => r#"{"parent": "tenants/{t}"}"#,
+        "UserSyncService.ExplainUser" => {
+            r#"{"parent": "tenants/{t}", "userSync": "tenants/{n}/userSyncs/staff", "identifier": "ada"}"#
+        }
         "UserSyncService.RefreshUser" => r#"{"name": "tenants/{t}/users/{u}"}"#,
 
         "SyncRunService.GetSyncRun"

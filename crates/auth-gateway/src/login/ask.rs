@@ -4,7 +4,7 @@
 //! the DN is no longer this person is the person looked for by external id and bound where they were found.
 
 use chrono::{DateTime, Utc};
-use rollcall_core::dialect::Dialect;
+use rollcall_core::dialect::{Dialect, password_expire_time};
 use rollcall_core::dn::{Dn, is_same_dn};
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::ExternalId;
@@ -219,8 +219,13 @@ impl Sent {
 
 fn judged(question: &Question<'_>, answer: &BindAnswer, entry: Entry) -> Finding {
     let account = question.dialect.account_state(&entry, question.now);
+    let expires_in = question
+        .dialect
+        .login_expiry_attribute()
+        .and_then(|_| password_expire_time(&entry, None))
+        .map(|time| time - question.now);
     Finding::Judged {
-        verdict: answer.verdict(question.dialect, account),
+        verdict: answer.verdict(question.dialect, account, expires_in),
         entry: Box::new(entry),
     }
 }
@@ -249,12 +254,14 @@ fn request_at(question: &Question<'_>, dn: &str) -> Option<ReadRequest> {
     })
 }
 
-/// What tells whether it is a person, the id, the account's state and the mapped attributes, each once.
+/// What tells whether it is a person, the id, the account's state, when its password expires, and the mapped attributes,
+/// each once.
 fn attributes(question: &Question<'_>) -> Vec<String> {
     let mut names: Vec<String> = question.attributes.to_vec();
     let state = question.dialect.state_attributes().map(str::to_owned);
     let identity = [question.id.kind().attribute(), person::ATTRIBUTE].map(str::to_owned);
-    for name in state.chain(identity) {
+    let expiry = question.dialect.login_expiry_attribute().map(str::to_owned);
+    for name in state.chain(identity).chain(expiry) {
         if !names.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
             names.push(name);
         }

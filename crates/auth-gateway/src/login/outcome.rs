@@ -29,6 +29,8 @@ pub enum Outcome {
 pub struct Authenticated {
     /// The user as of now.
     pub user: User,
+    /// When the user last logged in before.
+    pub last: Option<DateTime<Utc>>,
     /// When the directory confirmed the password.
     pub time: DateTime<Utc>,
     /// What the directory said about the password's future.

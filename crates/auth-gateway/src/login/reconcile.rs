@@ -6,18 +6,17 @@ use std::sync::Arc;
 use rollcall_core::audit::{LoginReason, OwnReason};
 use rollcall_core::error::{Error, ErrorKind};
 use rollcall_core::id::UserSyncKey;
-use rollcall_core::user::UserState;
 use rollcall_store::{LoginTarget, StoreError};
 use tokio::time::Instant;
 
 use super::ask::read_again;
 use super::change::{Change, change};
 use super::context::Context;
-use super::eligibility::{Eligibility, eligibility};
 use super::outcome::{Denial, changed_too_fast, not_recorded};
 use super::person::Stop;
 use super::refresh::{Renewal, unavailable};
 use super::seen::{Seen, Source};
+use rollcall_service::eligibility::{self, Admission, Eligibility, eligibility};
 
 /// Why somebody with the right password is not let in: for the audit log, and for the caller.
 pub(super) type Refusal = (LoginReason, Stop);
@@ -82,12 +81,11 @@ async fn bring_up_to_date(
 
 /// Whether somebody whose password is right may log in as they stand in the store.
 fn admission(target: &LoginTarget, typed: &str) -> Result<(), Refusal> {
-    match eligibility(target, typed) {
-        Eligibility::Ask { .. } if target.user.state == UserState::Active => Ok(()),
-        Eligibility::Ask { .. } => Err(denied(OwnReason::Deactivated)),
-        Eligibility::Refused(_) => Err(denied(OwnReason::ChangedMeanwhile)),
-        Eligibility::Local => Err((OwnReason::LocalUser.into(), Stop::Denied(Denial::LocalUser))),
-        Eligibility::Unable(obstacle) => Err(failed(obstacle.into())),
+    match eligibility::admission(target, typed) {
+        Admission::Admitted => Ok(()),
+        Admission::Denied(reason) => Err(denied(reason)),
+        Admission::Local => Err((OwnReason::LocalUser.into(), Stop::Denied(Denial::LocalUser))),
+        Admission::Unable(obstacle) => Err(failed(obstacle.into())),
     }
 }
 

@@ -24,7 +24,6 @@ use tokio::time::Instant;
 
 use super::attempt::{Attempt, Progress};
 use super::context::Context;
-use super::eligibility::{Eligibility, eligibility};
 use super::memory::tenant_view::TenantView;
 use super::outcome::{
     self, Authenticated, Denial, Judgement, Outcome, bind_outcome_unknown, changed_too_fast,
@@ -36,6 +35,7 @@ use super::reserve::{Slots, network, reserve};
 use super::seen::{Seen, Verified};
 use super::single_flight::Attempted;
 use super::verify::verify;
+use rollcall_service::eligibility::{Eligibility, eligibility};
 
 /// How often a login is judged again because what decides it changed meanwhile.
 const ROUNDS: usize = 3;
@@ -244,7 +244,13 @@ async fn admit(
         time,
         notice,
     } = right;
-    let authenticated = |user| Authenticated { user, time, notice };
+    let last = target.last_login_time;
+    let authenticated = |user| Authenticated {
+        user,
+        last,
+        time,
+        notice,
+    };
     for _ in 0..ROUNDS {
         let deadline = c.directory_deadline(attempt.deadline);
         let reconciled = reconcile(c, &seen, &mut target, &person.typed, deadline);

@@ -21,6 +21,8 @@ pub(crate) fn for_store(filter: &UserFilter) -> store::UserFilter {
         directory: filter.directory.clone(),
         owner: filter.owner,
         blocked: filter.blocked,
+        no_login_since: filter.no_login_since,
+        never_logged_in: filter.never_logged_in,
     }
 }
 

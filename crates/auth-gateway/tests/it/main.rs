@@ -24,6 +24,7 @@ mod refreshes;
 mod refusals;
 mod secrets;
 mod shared_store;
+mod standing;
 mod tenant_views;
 mod users;
 mod world;

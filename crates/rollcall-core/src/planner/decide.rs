@@ -12,7 +12,7 @@ use crate::identifier::normalize;
 use crate::issue::{Issue, IssueKind};
 use crate::judgement::{EntryReading, Judged};
 use crate::role::RoleFinding;
-use crate::user::{OtherEntry, User, UserState};
+use crate::user::{OtherEntry, StateReason, User, UserState};
 use crate::user_sync::{ExistingUsers, NewUsers};
 
 /// Most claims in dispute that are settled in one run; and as many entries that ask without being taken. Each costs
@@ -68,7 +68,7 @@ impl Planner<'_> {
                 .push(issue.of_field("login").valued(&judged.profile.login));
             return;
         }
-        let linked = local.filter(|_| self.settings.overwrite_local_users && reading.is_enabled());
+        let linked = local.filter(|local| self.may_link(local) && reading.is_enabled());
         let claim = Claim {
             user: linked.map_or_else(|| UserId(new_id()), |local| local.id),
             before: linked.cloned(),
@@ -264,7 +264,7 @@ impl Planner<'_> {
         let is_login = normalize(&user.profile.login) == key;
         let unnamed = Outsider::unnamed();
         match &user.origin {
-            None if is_login && self.settings.overwrite_local_users && !user.owner => Outsider {
+            None if is_login && self.may_link(user) => Outsider {
                 outside: Outside::Linkable,
                 ..unnamed
             },
@@ -277,6 +277,13 @@ impl Planner<'_> {
             },
             Some(_) => unnamed,
         }
+    }
+
+    /// Whether an entry with the login of a LOCAL user may have it. Whom the product has deactivated, no directory brings back.
+    fn may_link(&self, local: &User) -> bool {
+        self.settings.overwrite_local_users
+            && !local.owner
+            && local.state_reason != Some(StateReason::ByProduct)
     }
 
     fn owns(&self, user: &User) -> bool {

@@ -501,6 +501,14 @@ fn a_local_user_is_linked_only_where_that_is_asked_and_the_owner_never() {
     assert_eq!(kinds, [ChangeKind::Link]);
     assert!(world.users[&local].origin.as_ref().unwrap().linked);
 
+    // Whom the product has deactivated, no directory brings back.
+    let mut world = World::default();
+    let local = world.local("ada", false);
+    let user = world.users.get_mut(&local).unwrap();
+    (user.state, user.state_reason) = (UserState::Deactivated, Some(StateReason::ByProduct));
+    let (kinds, issues) = world.run("all", &linking, vec![entry(1, "ada", None)]);
+    assert_eq!((kinds, kinds_of(&issues)), (vec![], vec![IssueKind::LoginTaken]));
+
     let mut world = World::default();
     world.local("root", true);
     let (kinds, issues) = world.run("all", &linking, vec![entry(1, "root", None)]);

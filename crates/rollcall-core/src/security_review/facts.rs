@@ -32,6 +32,18 @@ pub struct ReviewedSync {
     pub last_run: Option<Run>,
 }
 
+/// Users with a privileged role who have not logged in for [`IDLE_AFTER`], and are users for as long.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct IdlePrivileged {
+    /// The logins of the first of them, each with the role.
+    pub named: Vec<(String, String)>,
+    /// How many there are in all.
+    pub count: u64,
+}
+
+/// A privileged account that is not used for so long is one that nobody would miss.
+pub const IDLE_AFTER: TimeDelta = TimeDelta::days(90);
+
 /// What a review looks at.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
@@ -41,6 +53,8 @@ pub struct Facts<'a> {
     pub directories: &'a [ReviewedDirectory],
     /// The tenant's user syncs.
     pub user_syncs: &'a [ReviewedSync],
+    /// Who has a privileged role and does not use it; `None` if no role is privileged.
+    pub idle: Option<IdlePrivileged>,
     /// When a review was last recorded.
     pub last_review: Option<DateTime<Utc>>,
     /// A bind password older than this should be replaced.

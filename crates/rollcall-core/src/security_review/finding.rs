@@ -30,6 +30,8 @@ pub enum Practice {
     Review,
     /// Logins are refused before wrong passwords lock an account in the directory.
     SoftLock,
+    /// Whoever has a privileged role uses it.
+    IdlePrivilege,
 }
 
 /// What a finding is about.

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 
-use super::facts::{Facts, is_older};
+use super::facts::{Facts, IDLE_AFTER, IdlePrivileged, is_older};
 use super::finding::{About, Finding, Practice, Subject};
 use crate::check::StageResult;
+use crate::wording::counted;
 
 pub(super) fn egress(addresses: &[IpAddr], now: DateTime<Utc>) -> Finding {
     let about = About {
@@ -50,4 +51,38 @@ pub(super) fn reviews(facts: &Facts<'_>, now: DateTime<Utc>) -> Finding {
             about.find(Practice::Review, StageResult::Pass, message, "")
         }
     }
+}
+
+pub(super) fn idle_privilege(idle: &IdlePrivileged, now: DateTime<Utc>) -> Finding {
+    let about = About {
+        subject: Subject::Tenant,
+        time: Some(now),
+    };
+    let days = IDLE_AFTER.num_days();
+    if idle.count == 0 {
+        let message = format!("Everybody with a privileged role has logged in within {days} days.");
+        return about.find(Practice::IdlePrivilege, StageResult::Pass, message, "");
+    }
+    let named: Vec<String> = idle
+        .named
+        .iter()
+        .map(|(login, role)| format!("{login} ({role})"))
+        .collect();
+    let more = idle.count.saturating_sub(named.len() as u64);
+    let more = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "{} not logged in for {days} days: {}{more}.",
+        counted(
+            idle.count,
+            "account with a privileged role has",
+            "accounts with a privileged role have"
+        ),
+        named.join(", ")
+    );
+    let hint =
+        "Take the role away in the directory from whoever does not need it, or disable the account there.";
+    about.find(Practice::IdlePrivilege, StageResult::Warn, message, hint)
 }

@@ -134,6 +134,7 @@ fn review_of(directories: &[ReviewedDirectory], user_syncs: &[ReviewedSync]) -> 
         egress_addresses: &["203.0.113.7".parse().unwrap()],
         directories,
         user_syncs,
+        idle: None,
         last_review: Some(at("2026-05-01T00:00:00Z")),
         bind_password_age: Duration::from_secs(180 * 86_400),
         review_interval: Duration::from_secs(180 * 86_400),
@@ -299,6 +300,7 @@ fn what_nobody_uses_and_nobody_looked_at_is_found() {
         egress_addresses: &[],
         directories: &[],
         user_syncs: &[],
+        idle: None,
         last_review: None,
         bind_password_age: Duration::from_secs(1),
         review_interval: Duration::from_secs(1),
@@ -307,6 +309,7 @@ fn what_nobody_uses_and_nobody_looked_at_is_found() {
     assert_eq!(result_of(&findings, Practice::Egress), StageResult::Warn);
     assert_eq!(result_of(&findings, Practice::Review), StageResult::Warn);
     let old = Facts {
+        idle: None,
         last_review: Some(at("2026-05-01T00:00:00Z")),
         ..facts
     };
@@ -314,4 +317,37 @@ fn what_nobody_uses_and_nobody_looked_at_is_found() {
         result_of(&review(&old, now()), Practice::Review),
         StageResult::Warn
     );
+}
+
+#[test]
+fn privileged_accounts_that_nobody_uses_are_named() {
+    let told = |idle: Option<IdlePrivileged>| {
+        let facts = Facts {
+            egress_addresses: &[],
+            directories: &[],
+            user_syncs: &[],
+            idle,
+            last_review: None,
+            bind_password_age: Duration::from_secs(86_400),
+            review_interval: Duration::from_secs(86_400),
+        };
+        let findings = review(&facts, now());
+        let found = findings
+            .into_iter()
+            .find(|finding| finding.practice == Practice::IdlePrivilege);
+        found.map(|finding| (finding.result, finding.message))
+    };
+    assert_eq!(told(None), None);
+    assert_eq!(
+        told(Some(IdlePrivileged::default())).unwrap().0,
+        StageResult::Pass
+    );
+    let idle = IdlePrivileged {
+        named: vec![("ada".into(), "admin".into()), ("bob".into(), "admin".into())],
+        count: 5,
+    };
+    let (result, message) = told(Some(idle)).unwrap();
+    assert_eq!(result, StageResult::Warn);
+    let expected = "5 accounts with a privileged role have not logged in for 90 days: ada (admin), bob (admin) and 3 more.";
+    assert_eq!(message, expected);
 }

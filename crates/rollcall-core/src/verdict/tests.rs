@@ -20,6 +20,7 @@ fn answer(dialect: Dialect, result_code: u32) -> BindAnswer<'static> {
         policy: None,
         netscape,
         account,
+        expires_in: None,
     }
 }
 
@@ -347,4 +348,25 @@ proptest! {
             Verdict::DirectoryError(_) => prop_assert!(!matches!(code, 0 | 19 | 32 | 34 | 48 | 50 | 53)),
         }
     }
+}
+
+#[test]
+fn an_expiry_that_only_the_entry_tells_is_told_when_it_is_near() {
+    let told = |expires_in| {
+        judge(&BindAnswer {
+            expires_in: Some(expires_in),
+            ..answer(ActiveDirectory, 0)
+        })
+    };
+    let notice = |expires_in| Verdict::Authenticated {
+        notice: Some(PasswordNotice {
+            expires_in: Some(expires_in),
+            grace_logins_left: None,
+        }),
+    };
+    assert_eq!(told(TimeDelta::days(3)), notice(3 * DAY));
+    assert_eq!(told(EXPIRY_NOTICE), notice(14 * DAY));
+    let nothing = Verdict::Authenticated { notice: None };
+    assert_eq!(told(EXPIRY_NOTICE + TimeDelta::seconds(1)), nothing);
+    assert_eq!(told(TimeDelta::seconds(-1)), nothing);
 }

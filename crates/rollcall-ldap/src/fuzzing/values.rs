@@ -33,7 +33,7 @@ pub fn diagnostic(text: &[u8]) {
                 policy: None,
                 netscape: NetscapeControls::default(),
             };
-            let verdict = answer.verdict(dialect, dialect.account_state(&Entry::default(), now()));
+            let verdict = answer.verdict(dialect, dialect.account_state(&Entry::default(), now()), None);
             assert!(!matches!(verdict, Verdict::Authenticated { .. }), "{verdict:?}");
         }
     }

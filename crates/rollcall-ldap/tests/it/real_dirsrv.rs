@@ -129,7 +129,7 @@ async fn an_entry_without_a_password_lets_nobody_in() {
     let answer = bind(&directory, &dn, &guess, in_seconds(20));
     let answer = answer.await.unwrap();
     assert_eq!(answer.code, ResultCode::INVALID_CREDENTIALS);
-    let verdict = answer.verdict(Dialect::Dirsrv389, AccountState::default());
+    let verdict = answer.verdict(Dialect::Dirsrv389, AccountState::default(), None);
     assert_eq!(verdict, silent(InternalReason::InvalidCredentials));
 }
 

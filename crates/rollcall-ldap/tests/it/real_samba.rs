@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::check::StageResult;
-use rollcall_core::dialect::{AccountState, AccountStatus, Dialect};
+use rollcall_core::dialect::{AccountState, AccountStatus, Dialect, password_expire_time};
 use rollcall_core::directory::{DirectorySettings, TransportSecurity};
 use rollcall_core::external_id::IdKind;
-use rollcall_core::verdict::{InternalReason, PublicReason, Verdict};
+use rollcall_core::verdict::{InternalReason, PasswordNotice, PublicReason, Verdict};
 use rollcall_ldap::{
     DirectoryConfig, LdapDirectory, LdapError, Privilege, ResultClass, ResultCode, SearchOutcome,
     SearchRequest, Sid, TlsFailure, check_connection,
@@ -103,6 +104,30 @@ async fn every_state_of_an_account_gets_its_verdict() {
         assert_eq!(state, expected, "{person:?}");
         let (verdict, _) = log_in(&directory, AD, &account, "wrong", now()).await;
         assert_eq!(verdict, wrong, "{person:?}, wrong password");
+    }
+}
+
+/// The server computes it from the policy that holds for the account, and sends no control.
+#[tokio::test]
+async fn the_days_until_a_password_expires_are_told_when_they_are_few() {
+    let Some(domain) = domain() else { return };
+    let directory = domain.directory(domain.settings());
+    let account = domain.dc.person(SambaPerson::Normal);
+    let request = read(&account.dn, AD.password_expiry_attributes());
+    let entry = directory
+        .read_entry(&request, in_seconds(20))
+        .await
+        .unwrap()
+        .unwrap();
+    let end = password_expire_time(&entry, None).unwrap();
+    for (days, notice) in [(20, None), (3, Some(3)), (-1, None)] {
+        let now = end - chrono::TimeDelta::days(days);
+        let (verdict, _) = log_in(&directory, AD, &account, &account.password, now).await;
+        let notice = notice.map(|days| PasswordNotice {
+            expires_in: Some(Duration::from_secs(days * 86_400)),
+            grace_logins_left: None,
+        });
+        assert_eq!(verdict, Verdict::Authenticated { notice }, "{days} days");
     }
 }
 

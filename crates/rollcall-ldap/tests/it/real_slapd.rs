@@ -31,7 +31,7 @@ async fn bind(directory: &LdapDirectory, guess: &str) -> (ResultCode, Verdict) {
         .unwrap();
     (
         answer.code,
-        answer.verdict(Dialect::OpenLdap, AccountState::default()),
+        answer.verdict(Dialect::OpenLdap, AccountState::default(), None),
     )
 }
 

@@ -1,7 +1,7 @@
 //! The way of a login's facts: from a real server's answer through the table in rollcall-core.
 
 use chrono::{DateTime, Utc};
-use rollcall_core::dialect::{AccountState, Dialect};
+use rollcall_core::dialect::{AccountState, Dialect, password_expire_time};
 use rollcall_core::directory::{DirectorySettings, TransportSecurity};
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::verdict::{InternalReason, PublicReason, Verdict};
@@ -34,13 +34,16 @@ pub(crate) async fn log_in(
     guess: &str,
     now: DateTime<Utc>,
 ) -> (Verdict, AccountState) {
-    let attributes: Vec<&str> = dialect.state_attributes().collect();
+    let state = dialect.state_attributes();
+    let attributes: Vec<&str> = state.chain(dialect.login_expiry_attribute()).collect();
     let request = read(&account.dn, &attributes);
     let verified = directory
         .verify_and_read(&account.dn, &password(guess), &request, in_seconds(20))
         .await;
-    let state = dialect.account_state(&verified.read.unwrap().unwrap(), now);
-    (verified.bind.unwrap().verdict(dialect, state), state)
+    let entry = verified.read.unwrap().unwrap();
+    let state = dialect.account_state(&entry, now);
+    let expires_in = password_expire_time(&entry, None).map(|time| time - now);
+    (verified.bind.unwrap().verdict(dialect, state, expires_in), state)
 }
 
 /// A denial that says why, since the password was right.

@@ -9,6 +9,7 @@ use rollcall_core::id::TenantId;
 use rollcall_core::identifier::email_domain;
 use rollcall_core::secret::Password;
 use rollcall_core::user::User;
+use rollcall_core::verdict::PublicReason;
 use rollcall_core::violation::{Violations, check_text};
 
 use super::user::MAX_IDENTIFIER_CHARS;
@@ -76,14 +77,18 @@ impl TryFrom<v1::AuthenticateRequest> for Authenticate {
     }
 }
 
-/// A login that succeeded.
+/// A login that succeeded; the user's one before was at `last`.
 pub fn authenticated(
     user: &User,
+    last: Option<DateTime<Utc>>,
     time: DateTime<Utc>,
     password_notice: Option<v1::PasswordNotice>,
 ) -> v1::AuthenticateResponse {
     let authenticated = v1::Authenticated {
-        user: Some(user.into()),
+        user: Some(v1::User {
+            last_login_time: last.map(timestamp),
+            ..user.into()
+        }),
         authenticate_time: Some(timestamp(time)),
         password_notice,
     };
@@ -101,5 +106,18 @@ pub fn denied(reason: v1::DenialReason, retry_after: Option<Duration>) -> v1::Au
     };
     v1::AuthenticateResponse {
         outcome: Some(v1::authenticate_response::Outcome::Denial(denial)),
+    }
+}
+
+/// What a caller is told for what the directory said.
+pub fn denial_reason(reason: PublicReason) -> v1::DenialReason {
+    use v1::DenialReason;
+    match reason {
+        PublicReason::InvalidCredentials => DenialReason::InvalidCredentials,
+        PublicReason::PasswordExpired => DenialReason::PasswordExpired,
+        PublicReason::PasswordMustChange => DenialReason::PasswordMustChange,
+        PublicReason::AccountDisabled => DenialReason::AccountDisabled,
+        PublicReason::AccountExpired => DenialReason::AccountExpired,
+        PublicReason::LogonRestricted => DenialReason::LogonRestricted,
     }
 }

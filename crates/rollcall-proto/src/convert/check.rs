@@ -177,19 +177,8 @@ impl TryFrom<v1::CheckUserSyncRequest> for CheckUserSync {
                 found.add("target", "is required: user_sync or draft");
                 None
             }
-            Some(Target::UserSync(name)) => {
-                stored_user_sync(&mut found, "user_sync", &name, tenant.as_ref()).map(UserSyncTarget::Stored)
-            }
-            Some(Target::Draft(wire)) => {
-                let stored = match wire.name.is_empty() {
-                    true => None,
-                    false => stored_user_sync(&mut found, "draft.name", &wire.name, tenant.as_ref()),
-                };
-                let mut inner = Violations::new();
-                let settings = Box::new(user_sync::settings(&mut inner, &wire, tenant.as_ref()));
-                found.nest("draft", inner);
-                Some(UserSyncTarget::Draft { stored, settings })
-            }
+            Some(Target::UserSync(name)) => user_sync_target(&mut found, Ok(name), tenant.as_ref()),
+            Some(Target::Draft(wire)) => user_sync_target(&mut found, Err(Box::new(wire)), tenant.as_ref()),
         };
         let sample_size = match usize::try_from(request.sample_size) {
             Ok(0) => DEFAULT_SAMPLE_SIZE,
@@ -236,4 +225,25 @@ fn stored_user_sync(
     let same = tenant.is_none_or(|tenant| *tenant == key.tenant);
     found.require(same, field, "is not of the tenant that parent names");
     Some(key.user_sync)
+}
+
+/// A stored user sync by its name, or a draft.
+pub(super) fn user_sync_target(
+    found: &mut Violations,
+    target: Result<String, Box<v1::UserSync>>,
+    tenant: Option<&TenantId>,
+) -> Option<UserSyncTarget> {
+    match target {
+        Ok(name) => stored_user_sync(found, "user_sync", &name, tenant).map(UserSyncTarget::Stored),
+        Err(wire) => {
+            let stored = match wire.name.is_empty() {
+                true => None,
+                false => stored_user_sync(found, "draft.name", &wire.name, tenant),
+            };
+            let mut inner = Violations::new();
+            let settings = Box::new(user_sync::settings(&mut inner, &wire, tenant));
+            found.nest("draft", inner);
+            Some(UserSyncTarget::Draft { stored, settings })
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! UserService, as far as users are read.
 
+use chrono::{DateTime, Utc};
 use rollcall_core::error::Error;
 use rollcall_core::event::{Event, EventType};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
@@ -12,6 +13,7 @@ use crate::decode::{choices, finish, non_empty, parent, wire_enum};
 use crate::etag::etag;
 use crate::page::AskedPage;
 use crate::resource_name::{self, TenantScope, UserName};
+use crate::time::decode_time;
 use crate::{timestamp, v1};
 
 /// Most users of one BatchGetUsers.
@@ -60,6 +62,10 @@ pub struct UserFilter {
     pub prefix: Option<String>,
     /// With this external id, as text; `directory` is set too.
     pub external_id: Option<String>,
+    /// Without a login at this time or later.
+    pub no_login_since: Option<DateTime<Utc>>,
+    /// Without any login.
+    pub never_logged_in: bool,
 }
 
 /// LookupUser.
@@ -219,6 +225,7 @@ impl From<&User> for v1::User {
             create_time: Some(timestamp(user.create_time)),
             update_time: Some(timestamp(user.update_time)),
             login_ambiguous: user.login_ambiguous,
+            last_login_time: None,
         }
     }
 }
@@ -314,5 +321,7 @@ fn filter(found: &mut Violations, wire: v1::UserFilter, scope: Option<&TenantSco
         owner: wire.owner,
         prefix: non_empty(&wire.prefix),
         external_id: non_empty(&wire.external_id),
+        no_login_since: decode_time(found, "no_login_since", wire.no_login_since),
+        never_logged_in: wire.never_logged_in,
     }
 }

@@ -40,7 +40,7 @@ pub struct UpdateUser {
     paths: Vec<String>,
 }
 
-/// A user, and the revision that the caller expects: DeleteUser and UnblockUser.
+/// A user, and the revision that the caller expects: DeleteUser, UnblockUser, DeactivateUser and ReactivateUser.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ExpectedUser {
     /// The user.
@@ -163,25 +163,26 @@ impl TryFrom<v1::UpdateUserRequest> for UpdateUser {
     }
 }
 
-impl TryFrom<v1::DeleteUserRequest> for ExpectedUser {
-    type Error = Error;
+macro_rules! expected_user {
+    ($($request:ident),*) => {
+        $(impl TryFrom<v1::$request> for ExpectedUser {
+            type Error = Error;
 
-    fn try_from(request: v1::DeleteUserRequest) -> Result<Self, Error> {
-        let mut found = Violations::new();
-        let user = expected(&mut found, &request.name, &request.etag);
-        finish(found, user)
-    }
+            fn try_from(request: v1::$request) -> Result<Self, Error> {
+                let mut found = Violations::new();
+                let user = expected(&mut found, &request.name, &request.etag);
+                finish(found, user)
+            }
+        })*
+    };
 }
 
-impl TryFrom<v1::UnblockUserRequest> for ExpectedUser {
-    type Error = Error;
-
-    fn try_from(request: v1::UnblockUserRequest) -> Result<Self, Error> {
-        let mut found = Violations::new();
-        let user = expected(&mut found, &request.name, &request.etag);
-        finish(found, user)
-    }
-}
+expected_user!(
+    DeleteUserRequest,
+    UnblockUserRequest,
+    DeactivateUserRequest,
+    ReactivateUserRequest
+);
 
 impl TryFrom<v1::BlockUserRequest> for BlockUser {
     type Error = Error;

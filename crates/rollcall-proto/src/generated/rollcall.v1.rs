@@ -113,6 +113,12 @@ pub struct User {
     /// and another enabled entry asks for it. The e-mail address still works.
     #[prost(bool, tag = "26")]
     pub login_ambiguous: bool,
+    /// When a synced user last logged in here with success. Noted at most once an hour: it is the truth or up to one hour
+    /// earlier. Absent for who never did, and for a LOCAL user, whose password the product checks. In the answer of Authenticate it
+    /// is the login before. It is no change of the user: neither etag nor update_time move, and there is no event; events, plans
+    /// and samples do not have it.
+    #[prost(message, optional, tag = "27")]
+    pub last_login_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// A block: an administrator's decision that this user must not log in, whatever the directory says.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -198,6 +204,14 @@ pub struct UserFilter {
     /// With this identifier in the directory; see User.external_id. Wants "directory" to be set as well.
     #[prost(string, tag = "9")]
     pub external_id: ::prost::alloc::string::String,
+    /// Who has not logged in at this time or later: last_login_time is earlier, or there is none. Whoever logged in within an hour
+    /// before and again after it may be shown too, since logins are noted to the hour. LOCAL users have none: choose the source
+    /// SYNCED to leave them out.
+    #[prost(message, optional, tag = "10")]
+    pub no_login_since: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who never logged in. false means no matter.
+    #[prost(bool, tag = "11")]
+    pub never_logged_in: bool,
 }
 /// One page of users.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -256,6 +270,26 @@ pub struct DeleteUserRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// When not empty, the user is deleted only if this is the current etag.
+    #[prost(string, tag = "2")]
+    pub etag: ::prost::alloc::string::String,
+}
+/// Asks to deactivate a LOCAL user.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeactivateUserRequest {
+    /// "tenants/{tenant}/users/{user}".
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// When not empty, the user is deactivated only if this is the current etag.
+    #[prost(string, tag = "2")]
+    pub etag: ::prost::alloc::string::String,
+}
+/// Asks to make a LOCAL user ACTIVE.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReactivateUserRequest {
+    /// "tenants/{tenant}/users/{user}".
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// When not empty, the user is reactivated only if this is the current etag.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
 }
@@ -965,6 +999,57 @@ pub mod user_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.UserService", "UnblockUser"));
             self.inner.unary(req, path, codec).await
         }
+        /// Deactivates a LOCAL user: every login is refused, login and e-mail address stay the user's, and the state is DEACTIVATED with
+        /// the reason BY_PRODUCT, as events tell it. No user sync links such a user. Does nothing to one who is DEACTIVATED or ARCHIVED.
+        /// The state of a synced user is the directory's to say: block the user instead. Needs the permission "users.write".
+        ///
+        /// Errors: USER_NOT_FOUND, ETAG_MISMATCH, USER_NOT_LOCAL, OWNER_PROTECTED, and those of every method.
+        pub async fn deactivate_user(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeactivateUserRequest>,
+        ) -> std::result::Result<tonic::Response<super::User>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.UserService/DeactivateUser",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.UserService", "DeactivateUser"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes a LOCAL user ACTIVE, whoever deactivated or archived it. One who is ARCHIVED claims login and e-mail address anew. Does
+        /// nothing to one who is ACTIVE, and takes no block away. Needs the permission "users.write".
+        ///
+        /// Errors: USER_NOT_FOUND, ETAG_MISMATCH, USER_NOT_LOCAL, IDENTIFIER_TAKEN, and those of every method.
+        pub async fn reactivate_user(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReactivateUserRequest>,
+        ) -> std::result::Result<tonic::Response<super::User>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.UserService/ReactivateUser",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.UserService", "ReactivateUser"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Forgets a user's failed attempts, so that TOO_MANY_ATTEMPTS ends at once. Does not touch the directory and does
         /// not end a lockout there. Needs the permission "users.write".
         ///
@@ -1172,6 +1257,23 @@ pub mod user_service_server {
         async fn unblock_user(
             &self,
             request: tonic::Request<super::UnblockUserRequest>,
+        ) -> std::result::Result<tonic::Response<super::User>, tonic::Status>;
+        /// Deactivates a LOCAL user: every login is refused, login and e-mail address stay the user's, and the state is DEACTIVATED with
+        /// the reason BY_PRODUCT, as events tell it. No user sync links such a user. Does nothing to one who is DEACTIVATED or ARCHIVED.
+        /// The state of a synced user is the directory's to say: block the user instead. Needs the permission "users.write".
+        ///
+        /// Errors: USER_NOT_FOUND, ETAG_MISMATCH, USER_NOT_LOCAL, OWNER_PROTECTED, and those of every method.
+        async fn deactivate_user(
+            &self,
+            request: tonic::Request<super::DeactivateUserRequest>,
+        ) -> std::result::Result<tonic::Response<super::User>, tonic::Status>;
+        /// Makes a LOCAL user ACTIVE, whoever deactivated or archived it. One who is ARCHIVED claims login and e-mail address anew. Does
+        /// nothing to one who is ACTIVE, and takes no block away. Needs the permission "users.write".
+        ///
+        /// Errors: USER_NOT_FOUND, ETAG_MISMATCH, USER_NOT_LOCAL, IDENTIFIER_TAKEN, and those of every method.
+        async fn reactivate_user(
+            &self,
+            request: tonic::Request<super::ReactivateUserRequest>,
         ) -> std::result::Result<tonic::Response<super::User>, tonic::Status>;
         /// Forgets a user's failed attempts, so that TOO_MANY_ATTEMPTS ends at once. Does not touch the directory and does
         /// not end a lockout there. Needs the permission "users.write".
@@ -1702,6 +1804,96 @@ pub mod user_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnblockUserSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.UserService/DeactivateUser" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeactivateUserSvc<T: UserService>(pub Arc<T>);
+                    impl<
+                        T: UserService,
+                    > tonic::server::UnaryService<super::DeactivateUserRequest>
+                    for DeactivateUserSvc<T> {
+                        type Response = super::User;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeactivateUserRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UserService>::deactivate_user(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeactivateUserSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.UserService/ReactivateUser" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReactivateUserSvc<T: UserService>(pub Arc<T>);
+                    impl<
+                        T: UserService,
+                    > tonic::server::UnaryService<super::ReactivateUserRequest>
+                    for ReactivateUserSvc<T> {
+                        type Response = super::User;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReactivateUserRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UserService>::reactivate_user(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReactivateUserSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -3904,6 +4096,10 @@ pub enum SecurityPractice {
     Review = 10,
     /// Logins are refused before wrong passwords lock an account in the directory.
     SoftLock = 11,
+    /// Whoever has a privileged role uses it: synced accounts that have not logged in for 90 days, and are users for as long, are
+    /// named. Which roles are privileged the deployment says (review.privileged_roles of the worker); when it says nothing, those
+    /// that role rules give beside the role of the user sync.
+    IdlePrivilege = 12,
 }
 impl SecurityPractice {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -3924,6 +4120,7 @@ impl SecurityPractice {
             Self::Unused => "SECURITY_PRACTICE_UNUSED",
             Self::Review => "SECURITY_PRACTICE_REVIEW",
             Self::SoftLock => "SECURITY_PRACTICE_SOFT_LOCK",
+            Self::IdlePrivilege => "SECURITY_PRACTICE_IDLE_PRIVILEGE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3941,6 +4138,7 @@ impl SecurityPractice {
             "SECURITY_PRACTICE_UNUSED" => Some(Self::Unused),
             "SECURITY_PRACTICE_REVIEW" => Some(Self::Review),
             "SECURITY_PRACTICE_SOFT_LOCK" => Some(Self::SoftLock),
+            "SECURITY_PRACTICE_IDLE_PRIVILEGE" => Some(Self::IdlePrivilege),
             _ => None,
         }
     }
@@ -4587,7 +4785,10 @@ pub struct Authenticated {
 /// A directory's warning about a password that is right.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PasswordNotice {
-    /// When the password expires. Absent when the directory did not say.
+    /// When the password expires, to the second. Absent when the directory did not say. OpenLDAP and 389 Directory Server say so
+    /// from when their policy has it (pwdExpireWarning, passwordWarning); on Active Directory it is told for the last 14 days,
+    /// from msDS-UserPasswordExpiryTimeComputed, which knows fine-grained policies too. The same attribute is read at each
+    /// login, so it is as fresh as the login.
     #[prost(message, optional, tag = "1")]
     pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
     /// How many more times the user may log in with the password, which has expired already. Absent when the directory did
@@ -5374,7 +5575,7 @@ pub struct UserSync {
     #[prost(enumeration = "MissingUserPolicy", tag = "11")]
     pub missing_users: i32,
     /// Links a LOCAL user of the tenant that has the same login to the entry, instead of raising an issue. Never the
-    /// tenant's owner.
+    /// tenant's owner, and nobody whom the product has deactivated.
     #[prost(bool, tag = "12")]
     pub overwrite_local_users: bool,
     /// What to do when an entry's login changed. REJECT when unspecified.
@@ -7410,6 +7611,308 @@ pub mod sync_run_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// What one user sync makes of one person, step by step, as the directory has it now.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Explanation {
+    /// The user sync that judges, "tenants/{tenant}/userSyncs/{user_sync}". Empty for a draft that is not stored.
+    #[prost(string, tag = "1")]
+    pub user_sync: ::prost::alloc::string::String,
+    /// The directory that was read, "tenants/{tenant}/directories/{directory}".
+    #[prost(string, tag = "2")]
+    pub directory: ::prost::alloc::string::String,
+    /// The entry's distinguished name. Empty if no entry was found.
+    #[prost(string, tag = "3")]
+    pub dn: ::prost::alloc::string::String,
+    /// The entry's identifier; see User.external_id. Empty if it has none that can be used.
+    #[prost(string, tag = "4")]
+    pub external_id: ::prost::alloc::string::String,
+    /// The attribute that external_id was read from.
+    #[prost(string, tag = "5")]
+    pub external_id_attribute: ::prost::alloc::string::String,
+    /// The user that we hold now for this person. Absent if there is none.
+    #[prost(message, optional, tag = "6")]
+    pub user: ::core::option::Option<User>,
+    /// The judgement, in its order. A later step never undoes an earlier one.
+    #[prost(message, repeated, tag = "7")]
+    pub steps: ::prost::alloc::vec::Vec<ExplanationStep>,
+    /// What the next run of this user sync would do about the person.
+    #[prost(message, optional, tag = "8")]
+    pub next_run: ::core::option::Option<RunForecast>,
+    /// What a login would answer now, if the password is right.
+    #[prost(message, optional, tag = "9")]
+    pub login: ::core::option::Option<LoginForecast>,
+}
+/// One step of a judgement.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplanationStep {
+    /// Which step.
+    #[prost(enumeration = "ExplanationStepKind", tag = "1")]
+    pub kind: i32,
+    /// PASS: it lets the person through. WARN: it does, with something to see to. FAIL: it is why the person is not a user, may not
+    /// log in, or does not get the field. SKIPPED: it was not looked at, since an earlier step ended it or the directory did not
+    /// answer.
+    #[prost(enumeration = "CheckOutcome", tag = "2")]
+    pub outcome: i32,
+    /// What the step is about: a search base, a role rule, a field of User, an attribute. May be empty.
+    #[prost(string, tag = "3")]
+    pub subject: ::prost::alloc::string::String,
+    /// What was found, in a sentence for people.
+    #[prost(string, tag = "4")]
+    pub message: ::prost::alloc::string::String,
+    /// What to do; empty if nothing.
+    #[prost(string, tag = "5")]
+    pub hint: ::prost::alloc::string::String,
+    /// For a filter that says no: the filter and its parts, each before its own parts. At most 100.
+    #[prost(message, repeated, tag = "6")]
+    pub clauses: ::prost::alloc::vec::Vec<FilterClause>,
+    /// For a field: its candidates in the order of the mapping.
+    #[prost(message, repeated, tag = "7")]
+    pub candidates: ::prost::alloc::vec::Vec<FieldCandidate>,
+}
+/// A filter or a part of one, as the server itself answers it for this entry.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FilterClause {
+    /// How deep it is nested; 0 is the whole filter.
+    #[prost(int32, tag = "1")]
+    pub depth: i32,
+    /// The part, in the form of RFC 4515.
+    #[prost(string, tag = "2")]
+    pub clause: ::prost::alloc::string::String,
+    /// What the server says.
+    #[prost(enumeration = "ClauseAnswer", tag = "3")]
+    pub answer: i32,
+    /// What the entry has in the attribute that the part asks about: at most 5 values of at most 100 characters. Empty for parts
+    /// with parts of their own, and where the entry shows nothing.
+    #[prost(string, repeated, tag = "4")]
+    pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A candidate of a field.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FieldCandidate {
+    /// The candidate as the mapping has it: an attribute or a template.
+    #[prost(string, tag = "1")]
+    pub candidate: ::prost::alloc::string::String,
+    /// What the entry has for it, at most 10 values of at most 200 characters.
+    #[prost(string, repeated, tag = "2")]
+    pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The value is taken from here.
+    #[prost(bool, tag = "3")]
+    pub chosen: bool,
+    /// Why it, or each of its values, was passed over; empty for what is taken.
+    #[prost(string, tag = "4")]
+    pub passed_over: ::prost::alloc::string::String,
+}
+/// What the next run would do about a person.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RunForecast {
+    /// What it would do.
+    #[prost(enumeration = "RunAction", tag = "1")]
+    pub action: i32,
+    /// The user as it would be then. Absent if there would be none.
+    #[prost(message, optional, tag = "2")]
+    pub user: ::core::option::Option<User>,
+    /// What it would say of the entry.
+    #[prost(message, repeated, tag = "3")]
+    pub issues: ::prost::alloc::vec::Vec<SyncIssue>,
+    /// The same in a sentence.
+    #[prost(string, tag = "4")]
+    pub message: ::prost::alloc::string::String,
+}
+/// What a login would answer to the right password. The soft lock is not looked at: UnlockUser tells of it. Logon hours and
+/// workstations only a bind can tell.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoginForecast {
+    /// The precise reason, as the audit log would have it, for instance "ENTRY_OUT_OF_SCOPE".
+    #[prost(string, tag = "4")]
+    pub audit_reason: ::prost::alloc::string::String,
+    /// The same in a sentence.
+    #[prost(string, tag = "5")]
+    pub message: ::prost::alloc::string::String,
+    /// What it would answer.
+    #[prost(oneof = "login_forecast::Answer", tags = "1, 2, 3")]
+    pub answer: ::core::option::Option<login_forecast::Answer>,
+}
+/// Nested message and enum types in `LoginForecast`.
+pub mod login_forecast {
+    /// What it would answer.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Answer {
+        /// The user would be let in.
+        #[prost(bool, tag = "1")]
+        Authenticated(bool),
+        /// The login would be denied for this reason.
+        #[prost(enumeration = "super::DenialReason", tag = "2")]
+        DenialReason(i32),
+        /// The call would fail with this reason, one of ErrorReason.
+        #[prost(string, tag = "3")]
+        ErrorReason(::prost::alloc::string::String),
+    }
+}
+/// The step of a judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExplanationStepKind {
+    /// Never sent.
+    Unspecified = 0,
+    /// Whether there is an entry, and where.
+    Entry = 1,
+    /// Whether a search finds it; one step for each search.
+    Search = 2,
+    /// Which person it is: an alias, an entry without an identifier, one of several with the same, or a person of another user
+    /// sync is nobody here.
+    Identity = 3,
+    /// Whether the account may be used, and which attribute says so.
+    State = 4,
+    /// What a role rule answers; one step for each rule up to the first that matches, and one for the role that comes out.
+    Role = 5,
+    /// What a field gets; one step for each field that is mapped.
+    Field = 6,
+    /// Who else has, or asks for, the login or the e-mail address.
+    Identifier = 7,
+}
+impl ExplanationStepKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXPLANATION_STEP_KIND_UNSPECIFIED",
+            Self::Entry => "EXPLANATION_STEP_KIND_ENTRY",
+            Self::Search => "EXPLANATION_STEP_KIND_SEARCH",
+            Self::Identity => "EXPLANATION_STEP_KIND_IDENTITY",
+            Self::State => "EXPLANATION_STEP_KIND_STATE",
+            Self::Role => "EXPLANATION_STEP_KIND_ROLE",
+            Self::Field => "EXPLANATION_STEP_KIND_FIELD",
+            Self::Identifier => "EXPLANATION_STEP_KIND_IDENTIFIER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXPLANATION_STEP_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXPLANATION_STEP_KIND_ENTRY" => Some(Self::Entry),
+            "EXPLANATION_STEP_KIND_SEARCH" => Some(Self::Search),
+            "EXPLANATION_STEP_KIND_IDENTITY" => Some(Self::Identity),
+            "EXPLANATION_STEP_KIND_STATE" => Some(Self::State),
+            "EXPLANATION_STEP_KIND_ROLE" => Some(Self::Role),
+            "EXPLANATION_STEP_KIND_FIELD" => Some(Self::Field),
+            "EXPLANATION_STEP_KIND_IDENTIFIER" => Some(Self::Identifier),
+            _ => None,
+        }
+    }
+}
+/// A server's answer to a part of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ClauseAnswer {
+    /// Never sent.
+    Unspecified = 0,
+    /// The entry matches.
+    True = 1,
+    /// The entry does not match.
+    False = 2,
+    /// Neither the part nor its NOT matches (RFC 4511, section 4.5.1.7): the server does not know the attribute, may not show it to
+    /// the bind account, or cannot compare it so.
+    Undefined = 3,
+    /// The server did not answer, or there was no time left to ask.
+    Unknown = 4,
+}
+impl ClauseAnswer {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CLAUSE_ANSWER_UNSPECIFIED",
+            Self::True => "CLAUSE_ANSWER_TRUE",
+            Self::False => "CLAUSE_ANSWER_FALSE",
+            Self::Undefined => "CLAUSE_ANSWER_UNDEFINED",
+            Self::Unknown => "CLAUSE_ANSWER_UNKNOWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CLAUSE_ANSWER_UNSPECIFIED" => Some(Self::Unspecified),
+            "CLAUSE_ANSWER_TRUE" => Some(Self::True),
+            "CLAUSE_ANSWER_FALSE" => Some(Self::False),
+            "CLAUSE_ANSWER_UNDEFINED" => Some(Self::Undefined),
+            "CLAUSE_ANSWER_UNKNOWN" => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}
+/// What a run does about one person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RunAction {
+    /// Never sent.
+    Unspecified = 0,
+    /// Nothing: there is no user, and there would be none.
+    None = 1,
+    /// Nothing: the user stays as it is.
+    Keep = 2,
+    /// A change of the plan; the type is that of ListSyncRunChanges.
+    Create = 3,
+    /// The fields change.
+    Update = 4,
+    /// The user may log in again.
+    Reactivate = 5,
+    /// The user may not log in any more.
+    Deactivate = 6,
+    /// The user may not log in any more, and its login and e-mail address become free.
+    Archive = 7,
+    /// A LOCAL user becomes this person's.
+    Link = 8,
+    /// The user is taken over from another user sync.
+    Transfer = 9,
+    /// The user gets the identifier of an entry that was made anew.
+    Relink = 10,
+    /// It cannot be told: the directory did not answer, or the time was over.
+    Unknown = 11,
+}
+impl RunAction {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RUN_ACTION_UNSPECIFIED",
+            Self::None => "RUN_ACTION_NONE",
+            Self::Keep => "RUN_ACTION_KEEP",
+            Self::Create => "RUN_ACTION_CREATE",
+            Self::Update => "RUN_ACTION_UPDATE",
+            Self::Reactivate => "RUN_ACTION_REACTIVATE",
+            Self::Deactivate => "RUN_ACTION_DEACTIVATE",
+            Self::Archive => "RUN_ACTION_ARCHIVE",
+            Self::Link => "RUN_ACTION_LINK",
+            Self::Transfer => "RUN_ACTION_TRANSFER",
+            Self::Relink => "RUN_ACTION_RELINK",
+            Self::Unknown => "RUN_ACTION_UNKNOWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RUN_ACTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "RUN_ACTION_NONE" => Some(Self::None),
+            "RUN_ACTION_KEEP" => Some(Self::Keep),
+            "RUN_ACTION_CREATE" => Some(Self::Create),
+            "RUN_ACTION_UPDATE" => Some(Self::Update),
+            "RUN_ACTION_REACTIVATE" => Some(Self::Reactivate),
+            "RUN_ACTION_DEACTIVATE" => Some(Self::Deactivate),
+            "RUN_ACTION_ARCHIVE" => Some(Self::Archive),
+            "RUN_ACTION_LINK" => Some(Self::Link),
+            "RUN_ACTION_TRANSFER" => Some(Self::Transfer),
+            "RUN_ACTION_RELINK" => Some(Self::Relink),
+            "RUN_ACTION_UNKNOWN" => Some(Self::Unknown),
+            _ => None,
+        }
+    }
+}
 /// A customer organisation of the product.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Tenant {
@@ -8358,6 +8861,62 @@ pub struct RefreshUserRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
+/// Asks why somebody is, or is not, a user.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainUserRequest {
+    /// "tenants/{tenant}".
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// Which user sync explains. When none is set: every user sync of the tenant, at most 10, in the order of their names.
+    #[prost(oneof = "explain_user_request::Target", tags = "2, 3")]
+    pub target: ::core::option::Option<explain_user_request::Target>,
+    /// Whom.
+    #[prost(oneof = "explain_user_request::Person", tags = "4, 5, 6, 7")]
+    pub person: ::core::option::Option<explain_user_request::Person>,
+}
+/// Nested message and enum types in `ExplainUserRequest`.
+pub mod explain_user_request {
+    /// Which user sync explains. When none is set: every user sync of the tenant, at most 10, in the order of their names.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Target {
+        /// A stored user sync, "tenants/{tenant}/userSyncs/{user_sync}".
+        #[prost(string, tag = "2")]
+        UserSync(::prost::alloc::string::String),
+        /// A user sync that need not be stored, on a directory that is. It must be valid as for CheckUserSync.
+        #[prost(message, tag = "3")]
+        Draft(super::UserSync),
+    }
+    /// Whom.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Person {
+        /// A login or an e-mail address, as it is typed at a login; at most 320 characters. Whoever has it here, and every entry that
+        /// has it in an attribute that login or email is mapped to, is explained.
+        #[prost(string, tag = "4")]
+        Identifier(::prost::alloc::string::String),
+        /// The distinguished name of an entry, as issues tell it.
+        #[prost(string, tag = "5")]
+        Dn(::prost::alloc::string::String),
+        /// The identifier of an entry; see User.external_id.
+        #[prost(string, tag = "6")]
+        ExternalId(::prost::alloc::string::String),
+        /// A user, "tenants/{tenant}/users/{user}", as the audit log tells it.
+        #[prost(string, tag = "7")]
+        User(::prost::alloc::string::String),
+    }
+}
+/// Explanations.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainUserResponse {
+    /// One for each person and user sync, at most 20. Where nobody was found, one for each user sync says so.
+    #[prost(message, repeated, tag = "1")]
+    pub explanations: ::prost::alloc::vec::Vec<Explanation>,
+    /// More people fit than are explained: ask for one of them by external_id.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+    /// When it was read.
+    #[prost(message, optional, tag = "3")]
+    pub read_time: ::core::option::Option<::prost_types::Timestamp>,
+}
 /// A renewed user.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RefreshUserResponse {
@@ -8813,6 +9372,38 @@ pub mod user_sync_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.UserSyncService", "RefreshUser"));
             self.inner.unary(req, path, codec).await
         }
+        /// Explains, live and step by step, why somebody is or is not a user, and may or may not log in: by the same judgement that
+        /// runs, checks, refreshes and logins go by. Reads the directory and changes nothing. Counts as a check of the tenant, is
+        /// recorded in the audit log (without what was typed as an identifier), and ends within 10 seconds. What it tells of other
+        /// people of the tenant's directory are names and identifiers; of other tenants it tells nothing. Needs the permission
+        /// "syncs.write".
+        ///
+        /// Errors: USER_SYNC_NOT_FOUND, USER_NOT_FOUND (for the person "user"), DIRECTORY_NOT_FOUND, CHECKS_RATE_LIMITED, and those of
+        /// every method.
+        pub async fn explain_user(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainUserRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainUserResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.UserSyncService/ExplainUser",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.UserSyncService", "ExplainUser"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -8942,6 +9533,21 @@ pub mod user_sync_service_server {
             request: tonic::Request<super::RefreshUserRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RefreshUserResponse>,
+            tonic::Status,
+        >;
+        /// Explains, live and step by step, why somebody is or is not a user, and may or may not log in: by the same judgement that
+        /// runs, checks, refreshes and logins go by. Reads the directory and changes nothing. Counts as a check of the tenant, is
+        /// recorded in the audit log (without what was typed as an identifier), and ends within 10 seconds. What it tells of other
+        /// people of the tenant's directory are names and identifiers; of other tenants it tells nothing. Needs the permission
+        /// "syncs.write".
+        ///
+        /// Errors: USER_SYNC_NOT_FOUND, USER_NOT_FOUND (for the person "user"), DIRECTORY_NOT_FOUND, CHECKS_RATE_LIMITED, and those of
+        /// every method.
+        async fn explain_user(
+            &self,
+            request: tonic::Request<super::ExplainUserRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainUserResponse>,
             tonic::Status,
         >;
     }
@@ -9512,6 +10118,51 @@ pub mod user_sync_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RefreshUserSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.UserSyncService/ExplainUser" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainUserSvc<T: UserSyncService>(pub Arc<T>);
+                    impl<
+                        T: UserSyncService,
+                    > tonic::server::UnaryService<super::ExplainUserRequest>
+                    for ExplainUserSvc<T> {
+                        type Response = super::ExplainUserResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainUserRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UserSyncService>::explain_user(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainUserSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -242,6 +242,7 @@ impl Store {
             "DELETE FROM login_refusals WHERE tenant = $1",
             "DELETE FROM sync_runs WHERE tenant = $1",
             "DELETE FROM login_throttles WHERE tenant = $1",
+            "DELETE FROM last_logins WHERE tenant = $1",
             "DELETE FROM create_requests WHERE tenant = $1",
             "DELETE FROM mail_budgets WHERE tenant = $1",
             "DELETE FROM tenants WHERE id = $1",

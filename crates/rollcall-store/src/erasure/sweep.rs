@@ -104,7 +104,7 @@ impl Store {
         Person::from_json(json)
     }
 
-    /// The soft lock of a user, and what it refused.
+    /// The soft lock of a user, what it refused, and when the user last logged in.
     async fn forget_attempts(&self, tenant: &TenantId, user: UserId) -> Result<()> {
         for table in ["login_throttles", "login_refusals"] {
             let sql = format!("DELETE FROM {table} WHERE tenant = $1 AND (subject = $2 OR subject LIKE $3)");
@@ -116,6 +116,9 @@ impl Store {
             ];
             self.inner.database.write(&sql, values).await?;
         }
+        let sql = "DELETE FROM last_logins WHERE tenant = $1 AND user_id = $2";
+        let values = vec![tenant.as_str().into(), user.0.into()];
+        self.inner.database.write(sql, values).await?;
         Ok(())
     }
 

@@ -13,8 +13,9 @@ use crate::db::pipeline::{PipelinedTransaction, Script};
 use crate::db::timestamp::from_micros;
 use crate::error::{Result, StoreError};
 use crate::login::job::{Job, JobOutcome, durability};
+use crate::login::last_logins;
 use crate::login::refusals;
-use crate::login::snapshot::Snapshot;
+use crate::login::snapshot::{Decided, Snapshot};
 use crate::login::soft_lock::counters::Counters;
 use crate::login::soft_lock::rows as counter_rows;
 use crate::login::target::LoginTarget;
@@ -73,7 +74,11 @@ async fn try_commit(
         return Ok(None);
     }
     snapshot.changed = changed_targets(&mut tx, engine, jobs, found.rows(revisions)?).await?;
-    let (outcomes, mut events) = snapshot.decide(jobs);
+    let Decided {
+        outcomes,
+        mut events,
+        logins,
+    } = snapshot.decide(jobs);
     events.extend(refusals::count(&mut tx, engine, jobs.iter().filter_map(Job::refusal)).await?);
     let mut writes = Script::of_writes(engine);
     writes.push(|engine, first| {
@@ -85,6 +90,7 @@ async fn try_commit(
         ))
     })?;
     writes.push(|engine, first| audit::insertion(events.into_iter(), "true", engine, first))?;
+    writes.push(|engine, first| Ok(last_logins::note(&logins, "true", engine, first)))?;
     tx.commit(writes).await?;
     Ok(Some(outcomes))
 }

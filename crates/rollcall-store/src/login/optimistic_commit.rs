@@ -16,7 +16,8 @@ use crate::db::pipeline::Durability;
 use crate::db::timestamp::from_micros;
 use crate::error::{Result, StoreError};
 use crate::login::job::{Job, JobOutcome, durability};
-use crate::login::snapshot::Snapshot;
+use crate::login::last_logins;
+use crate::login::snapshot::{Decided, Snapshot};
 use crate::login::soft_lock::counters::Counters;
 use crate::login::soft_lock::rows::{self as counter_rows, CounterRow, Key};
 use crate::login::target_rows::compare_revisions;
@@ -44,7 +45,11 @@ pub(super) async fn commit(
     if !snapshot.has_all_counters(jobs) {
         return Ok(None);
     }
-    let (outcomes, events) = snapshot.decide(jobs);
+    let Decided {
+        outcomes,
+        events,
+        logins,
+    } = snapshot.decide(jobs);
     let (same_counters, mut values) = counter_rows::compare_and_lock(snapshot.counters.before(), 1);
     let expected = jobs.iter().filter_map(Job::expected);
     let same_targets = match compare_revisions(expected, values.len() + 1) {
@@ -68,6 +73,10 @@ pub(super) async fn commit(
     let first = values.len() + 1;
     if let Some((insertion, more)) = audit::insertion(events.into_iter(), IF_SAME, Engine::Postgres, first)? {
         sql += &format!(", audit_written AS ({insertion})");
+        values.extend(more);
+    }
+    if let Some((noting, more)) = last_logins::note(&logins, IF_SAME, Engine::Postgres, values.len() + 1) {
+        sql += &format!(", logins_noted AS ({noting})");
         values.extend(more);
     }
     sql += match durability(jobs) {

@@ -14,7 +14,7 @@ use crate::db::engine::Engine;
 use crate::db::query::{Statement, text};
 use crate::error::Result;
 use crate::login::target::LoginTarget;
-use crate::login::target_rows::{JOINS, SWITCHES, TargetRow};
+use crate::login::target_rows::{JOINS, LAST_LOGIN, SWITCHES, TargetRow};
 
 /// A login or e-mail address to look up.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -97,7 +97,7 @@ fn query<'w>(wanted: impl Iterator<Item = &'w Wanted>, engine: Engine) -> Statem
     let (source, values) = bulk.source(engine, 1);
     let sql = format!(
         "SELECT u.*, i.identifier, {SWITCHES}
-        FROM {source} {identifiers} {users} {JOINS}",
+        FROM {source} {identifiers} {users} {JOINS} {LAST_LOGIN}",
         identifiers = engine.look_up(
             "user_identifiers",
             "i",

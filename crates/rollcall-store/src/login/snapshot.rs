@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::id::{TenantId, UserId};
+use rollcall_core::last_login;
 
 use crate::audit::NewAuditEvent;
 use crate::login::finish::{FinishLogin, FinishOutcome};
 use crate::login::job::{Job, JobOutcome};
+use crate::login::last_logins::Noted;
 use crate::login::soft_lock::counters::Counters;
 use crate::login::target::LoginTarget;
 
@@ -20,6 +22,15 @@ pub(super) struct Snapshot {
     pub(super) changed: HashMap<(TenantId, UserId), Option<LoginTarget>>,
 }
 
+/// What a batch of jobs comes to.
+pub(super) struct Decided<'j> {
+    pub(super) outcomes: Vec<JobOutcome>,
+    /// To be audited, without those of refusals.
+    pub(super) events: Vec<&'j NewAuditEvent>,
+    /// To be noted as the last of their users.
+    pub(super) logins: Noted,
+}
+
 impl Snapshot {
     /// True if every counter exists that a reservation takes a slot of. On PostgreSQL a row that does not exist cannot be
     /// locked.
@@ -28,10 +39,9 @@ impl Snapshot {
             .all(|job| job.reserved().iter().all(|key| self.counters.has(key)))
     }
 
-    /// Decides each job and changes the counters accordingly. Returns the outcomes and the events to audit, without
-    /// those of refusals.
-    pub(super) fn decide<'j>(&mut self, jobs: &'j [Job]) -> (Vec<JobOutcome>, Vec<&'j NewAuditEvent>) {
-        let mut events = Vec::new();
+    /// Decides each job and changes the counters accordingly.
+    pub(super) fn decide<'j>(&mut self, jobs: &'j [Job]) -> Decided<'j> {
+        let (mut events, mut logins) = (Vec::new(), Noted::new());
         let outcomes = jobs.iter().map(|job| match job {
             Job::Reserve {
                 tenant, reservations, ..
@@ -41,12 +51,23 @@ impl Snapshot {
                 if !matches!(outcome, FinishOutcome::TargetChanged(_)) {
                     self.settle(finish);
                     events.push(&finish.audit);
+                    logins.extend(self.first_of_hour(finish));
                 }
                 JobOutcome::Finished(outcome)
             }
             Job::Refuse { .. } => JobOutcome::Refused,
         });
-        (outcomes.collect(), events)
+        Decided {
+            outcomes: outcomes.collect(),
+            events,
+            logins,
+        }
+    }
+
+    /// The login to note, if it is one that succeeded and its user's last one is long enough ago.
+    fn first_of_hour(&self, finish: &FinishLogin) -> Option<((TenantId, UserId), DateTime<Utc>)> {
+        let target = finish.expect.as_ref()?;
+        last_login::is_due(target.last_login_time, self.now).then(|| (target.user_key(), self.now))
     }
 
     fn compare(&self, finish: &FinishLogin) -> FinishOutcome {

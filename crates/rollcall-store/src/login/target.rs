@@ -16,6 +16,8 @@ pub struct LoginTarget {
     /// The user sync that owns the user; `None` if the user is LOCAL, or its sync was deleted (then
     /// [`User::origin`] is set all the same).
     pub sync: Option<LoginSync>,
+    /// When the user last logged in, as it is noted. Decides nothing.
+    pub last_login_time: Option<DateTime<Utc>>,
 }
 
 /// The user sync and directory that decide a login. The rest of them is in

@@ -29,6 +29,7 @@ pub(super) struct Switches {
     endpoint_confirmed: Option<bool>,
     observe_time: Option<i64>,
     last_complete_pull_time: Option<i64>,
+    last_login_time: Option<i64>,
 }
 
 /// The row of a target.
@@ -41,12 +42,15 @@ pub(super) struct TargetRow {
 pub(super) const SWITCHES: &str = "t.user_sync_enabled AS tenant_enabled, t.revision AS tenant_revision,
     s.revision AS user_sync_revision, s.in_force_revision, s.disabled AS user_sync_disabled, d.id AS directory_id,
     d.revision AS directory_revision, d.disabled AS directory_disabled, d.endpoint_confirmed,
-    d.observe_time, s.last_complete_pull_time";
+    d.observe_time, s.last_complete_pull_time, l.time AS last_login_time";
 
 /// Joins the tables of [`SWITCHES`] to a user `u`.
 pub(super) const JOINS: &str = "JOIN tenants t ON t.id = u.tenant
     LEFT JOIN user_syncs s ON s.tenant = u.tenant AND s.id = u.user_sync
     LEFT JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory";
+
+/// Joins what [`SWITCHES`] has beside what decides.
+pub(super) const LAST_LOGIN: &str = "LEFT JOIN last_logins l ON l.tenant = u.tenant AND l.user_id = u.id";
 
 /// Selects the revisions of all that decides the logins of these users: [`Revisions`].
 pub(super) fn select_revisions<'t>(
@@ -112,7 +116,7 @@ pub(super) fn select_targets<'t>(
     let (source, cells) = users_source(targets, engine, 1)?;
     let look_up = engine.look_up("users", "u", "u.tenant = input.tenant AND u.id = input.id");
     Some((
-        format!("SELECT u.*, '' AS identifier, {SWITCHES} FROM {source} {look_up} {JOINS}"),
+        format!("SELECT u.*, '' AS identifier, {SWITCHES} FROM {source} {look_up} {JOINS} {LAST_LOGIN}"),
         cells,
     ))
 }
@@ -193,6 +197,7 @@ impl TargetRow {
             tenant_enabled: switches.tenant_enabled,
             tenant_revision: switches.tenant_revision,
             sync,
+            last_login_time: switches.last_login_time.map(from_micros).transpose()?,
         })
     }
 }

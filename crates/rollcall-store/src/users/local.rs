@@ -2,7 +2,7 @@
 
 use rollcall_core::id::{TenantId, UserId};
 use rollcall_core::identifier::Holder;
-use rollcall_core::user::{Block, Profile, User, UserState};
+use rollcall_core::user::{Block, Profile, StateReason, User, UserState};
 use sea_orm::DatabaseTransaction;
 
 use crate::audit::Recorded;
@@ -138,6 +138,67 @@ impl Store {
         self.commit_user(tx, tenant, UserWrite::deletion(before), &record)
             .await?;
         Ok(())
+    }
+
+    /// Deactivates a LOCAL user, unless it may not log in already.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`; `NotLocal`; `OwnerProtected`.
+    pub async fn deactivate_local_user(
+        &self,
+        tenant: &TenantId,
+        id: UserId,
+        expected_revision: Option<i64>,
+        record: Recorded<'_, User>,
+    ) -> Result<User> {
+        let state = (UserState::Deactivated, Some(StateReason::ByProduct));
+        self.set_local_state(tenant, id, expected_revision, state, record)
+            .await
+    }
+
+    /// Makes a LOCAL user active, if it is not.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`; `NotLocal`; `IdentifierTaken`.
+    pub async fn reactivate_local_user(
+        &self,
+        tenant: &TenantId,
+        id: UserId,
+        expected_revision: Option<i64>,
+        record: Recorded<'_, User>,
+    ) -> Result<User> {
+        let state = (UserState::Active, None);
+        self.set_local_state(tenant, id, expected_revision, state, record)
+            .await
+    }
+
+    async fn set_local_state(
+        &self,
+        tenant: &TenantId,
+        id: UserId,
+        expected_revision: Option<i64>,
+        (state, state_reason): (UserState, Option<StateReason>),
+        record: Recorded<'_, User>,
+    ) -> Result<User> {
+        let now = to_stored(record.time);
+        let tx = self.inner.database.begin().await?;
+        let before = lock_local(&tx, tenant, id, expected_revision).await?;
+        let may_log_in = |state| state == UserState::Active;
+        if may_log_in(before.state) == may_log_in(state) {
+            return Ok(before);
+        }
+        if before.owner && !may_log_in(state) {
+            return Err(StoreError::OwnerProtected);
+        }
+        let after = User {
+            state,
+            state_reason,
+            revision: before.revision + 1,
+            update_time: now,
+            ..before.clone()
+        };
+        let write = UserWrite::new(Some(before), after, None);
+        self.commit_user(tx, tenant, write, &record).await
     }
 
     /// Blocks a user of either source. One that is blocked already stays so since then, for the new reason.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use chrono::{DateTime, Utc};
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::identifier::normalize;
@@ -11,6 +12,7 @@ use sea_orm::{ConnectionTrait, Value};
 use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
 use crate::db::query::{row, rows, scalar};
+use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
@@ -41,7 +43,14 @@ pub struct UserFilter {
     pub owner: Option<bool>,
     /// Blocked, or not.
     pub blocked: Option<bool>,
+    /// Without a login that is noted at this time or later; those who never logged in too.
+    pub no_login_since: Option<DateTime<Utc>>,
+    /// Without any login.
+    pub never_logged_in: bool,
 }
+
+/// The login that is noted of a row of `users`.
+const LOGIN: &str = "SELECT 1 FROM last_logins l WHERE l.tenant = users.tenant AND l.user_id = users.id";
 
 impl Store {
     /// One user.
@@ -165,6 +174,13 @@ impl Store {
             Some(false) => " AND block_time IS NULL",
             None => "",
         };
+        if let Some(since) = filter.no_login_since {
+            values.push(to_micros(since).into());
+            conditions += &format!(" AND NOT EXISTS ({LOGIN} AND l.time >= ${})", values.len());
+        }
+        if filter.never_logged_in {
+            conditions += &format!(" AND NOT EXISTS ({LOGIN})");
+        }
         let limit = page.limit_sql();
         let sql = format!("SELECT * FROM users WHERE {after}{conditions} ORDER BY {order}{limit}");
         rows(&self.inner.database.reader, &sql, values).await

@@ -210,8 +210,12 @@ async fn upsert(tx: &impl ConnectionTrait, tenant: &TenantId, writes: &[UserWrit
 
 async fn delete(tx: &impl ConnectionTrait, tenant: &TenantId, writes: &[UserWrite]) -> Result<()> {
     for write in writes.iter().filter(|write| write.deleted) {
-        let sql = "DELETE FROM users WHERE tenant = $1 AND id = $2";
-        execute(tx, sql, vec![tenant.as_str().into(), write.after.id.0.into()]).await?;
+        for sql in [
+            "DELETE FROM last_logins WHERE tenant = $1 AND user_id = $2",
+            "DELETE FROM users WHERE tenant = $1 AND id = $2",
+        ] {
+            execute(tx, sql, vec![tenant.as_str().into(), write.after.id.0.into()]).await?;
+        }
     }
     Ok(())
 }

@@ -32,6 +32,7 @@ mod key_rotation;
 mod login {
     mod commit;
     mod held_rows;
+    mod last_logins;
     mod refusals;
     mod request_ids;
     mod soft_lock;

@@ -2,10 +2,10 @@
 //! become of the entries.
 
 mod account_state;
-mod forecast;
+pub(super) mod forecast;
 mod foretold;
-mod kept;
-mod role_rules;
+pub(super) mod kept;
+pub(super) mod role_rules;
 mod samples;
 
 use std::collections::BTreeMap;
@@ -248,7 +248,8 @@ impl Worker {
             complete: searches.counts.iter().all(is_exact),
             now: span.time,
         };
-        let forecast = match tokio::time::timeout(span.left(), forecaster.forecast(kept)).await {
+        let foretold = async { forecaster.forecast(kept, forecaster.known_users().await?).await };
+        let forecast = match tokio::time::timeout(span.left(), foretold).await {
             Ok(Ok(forecast)) => forecast,
             Ok(Err(error)) if error.reason == Reason::DirectoryMisconfigured => {
                 let message = format!("A run would fail: {}.", error.message);
@@ -282,7 +283,7 @@ impl Worker {
         ))
     }
 
-    async fn stored_sync(&self, tenant: &TenantId, id: &UserSyncId) -> Result<UserSync, Error> {
+    pub(super) async fn stored_sync(&self, tenant: &TenantId, id: &UserSyncId) -> Result<UserSync, Error> {
         let key = UserSyncKey {
             tenant: tenant.clone(),
             user_sync: id.clone(),

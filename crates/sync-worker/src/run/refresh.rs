@@ -6,7 +6,7 @@ use std::slice::from_ref;
 
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::guard::{Withheld, withhold};
-use rollcall_core::id::{TenantId, UserId, UserSyncKey};
+use rollcall_core::id::{TenantId, UserId, UserSyncId, UserSyncKey};
 use rollcall_core::identifier::{Holder, normalize};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
@@ -51,10 +51,41 @@ pub struct Refreshed {
     pub issues: Vec<Issue>,
 }
 
+/// What a refresh would do.
+pub(crate) enum Foreseen {
+    /// Nothing.
+    Unchanged,
+    /// Nothing, for these reasons.
+    Rejected(Vec<Issue>),
+    /// This change; the issues say what is not done.
+    Write(Box<Change>, Vec<Issue>),
+}
+
 pub(super) async fn refresh(x: &Executor, tenant: &TenantId, id: UserId) -> Result<Refreshed, Error> {
     let user = x.store.user(tenant, id).await?;
+    let Some(origin) = &user.origin else {
+        return Err(no_synced_user());
+    };
+    let key = UserSyncKey {
+        tenant: tenant.clone(),
+        user_sync: origin.user_sync.clone(),
+    };
+    match foresee(x, &user).await? {
+        Foreseen::Unchanged => Ok(unchanged(user)),
+        Foreseen::Rejected(issues) => Ok(rejected(user, issues)),
+        Foreseen::Write(change, issues) => write(x, &key, user, *change, issues).await,
+    }
+}
+
+fn no_synced_user() -> Error {
+    Error::new(Reason::UserNotFound, "there is no such synced user")
+}
+
+/// What a refresh of this user would do. Writes nothing.
+pub(super) async fn foresee(x: &Executor, user: &User) -> Result<Foreseen, Error> {
+    let tenant = &user.tenant;
     let Some(origin) = user.origin.clone() else {
-        return Err(Error::new(Reason::UserNotFound, "there is no such synced user"));
+        return Err(no_synced_user());
     };
     let key = UserSyncKey {
         tenant: tenant.clone(),
@@ -105,7 +136,7 @@ pub(super) async fn refresh(x: &Executor, tenant: &TenantId, id: UserId) -> Resu
     };
     // Whether somebody is gone is for a run to say, which can tell a missing person from a missing right.
     let Some(entry) = found else {
-        return Ok(unchanged(user));
+        return Ok(Foreseen::Unchanged);
     };
     let in_scope = async |searches| {
         let deadline = Instant::now() + timeout;
@@ -116,9 +147,9 @@ pub(super) async fn refresh(x: &Executor, tenant: &TenantId, id: UserId) -> Resu
         let edited = &judged_by.user_sync.settings.searches;
         // A run that has not been yet will find them.
         if *edited != settings.searches && in_scope(edited).await? {
-            return Ok(unchanged(user));
+            return Ok(Foreseen::Unchanged);
         }
-        return leave(x, &key, settings, user).await;
+        return Ok(leave(&key, settings, user));
     }
     let rules = Rules::new(ldap, reader.dialect(), naming_contexts, settings);
     let deadline = Instant::now() + timeout;
@@ -131,18 +162,23 @@ pub(super) async fn refresh(x: &Executor, tenant: &TenantId, id: UserId) -> Resu
 }
 
 /// The entry was read, and is out of scope: what the sync does with missing users happens at once.
-async fn leave(
-    x: &Executor,
-    key: &UserSyncKey,
-    settings: &UserSyncSettings,
-    user: User,
-) -> Result<Refreshed, Error> {
-    let mut planner = Planner::alone(&key.user_sync, settings, KnownUsers::default());
-    let told = user.state_reason.is_some_and(StateReason::has_left);
-    match planner.remove(&user, StateReason::OutOfScope).filter(|_| !told) {
-        Some(change) => write(x, key, user, change, Vec::new()).await,
-        None => Ok(unchanged(user)),
+fn leave(key: &UserSyncKey, settings: &UserSyncSettings, user: &User) -> Foreseen {
+    match removal(&key.user_sync, settings, user, StateReason::OutOfScope) {
+        Some(change) => Foreseen::Write(Box::new(change), Vec::new()),
+        None => Foreseen::Unchanged,
     }
+}
+
+/// What becomes of a user whose absence is certain; `None` if nothing does, since it is known already or does not matter.
+pub(crate) fn removal(
+    user_sync: &UserSyncId,
+    settings: &UserSyncSettings,
+    user: &User,
+    reason: StateReason,
+) -> Option<Change> {
+    let mut planner = Planner::alone(user_sync, settings, KnownUsers::default());
+    let told = user.state_reason.is_some_and(StateReason::has_left);
+    planner.remove(user, reason).filter(|_| !told)
 }
 
 /// Several entries have the id: access that one of them takes away is lost, and nothing else changes.
@@ -151,27 +187,27 @@ async fn strictest(
     key: &UserSyncKey,
     settings: &UserSyncSettings,
     source: &Source,
-    user: User,
-) -> Result<Refreshed, Error> {
+    user: &User,
+) -> Result<Foreseen, Error> {
     let Some(id) = user.origin.as_ref().map(|origin| origin.external_id.clone()) else {
-        return Ok(unchanged(user));
+        return Ok(Foreseen::Unchanged);
     };
     let shared = Disputes::of(id.clone()).shared(source, x.clock.now()).await;
     let reason = shared.states.get(&id).copied().flatten();
     let mut planner = Planner::alone(&key.user_sync, settings, KnownUsers::default());
-    match reason.and_then(|reason| planner.deactivate(&user, reason)) {
-        Some(change) => write(x, key, user, change, shared.issues).await,
-        None => Ok(rejected(user, shared.issues)),
-    }
+    Ok(match reason.and_then(|reason| planner.deactivate(user, reason)) {
+        Some(change) => Foreseen::Write(Box::new(change), shared.issues),
+        None => Foreseen::Rejected(shared.issues),
+    })
 }
 
 async fn follow(
     x: &Executor,
     key: &UserSyncKey,
     judged_by: &JudgedBy,
-    user: User,
+    user: &User,
     entry: ReadEntry,
-) -> Result<Refreshed, Error> {
+) -> Result<Foreseen, Error> {
     let tenant = &key.tenant;
     let settings: &UserSyncSettings = &judged_by.in_force;
     let mut planner = Planner::alone(&key.user_sync, settings, KnownUsers::default());
@@ -198,33 +234,33 @@ async fn follow(
     let changes = decisions.changes.into_iter();
     let Some(mut change) = changes.chain(settled.groups.into_iter().flatten()).next() else {
         return Ok(if issues.is_empty() {
-            unchanged(user)
+            Foreseen::Unchanged
         } else {
-            rejected(user, issues)
+            Foreseen::Rejected(issues)
         });
     };
-    keep_ambiguous(&mut change, &user);
+    keep_ambiguous(&mut change, user);
     let dn = change.origin.dn.clone();
-    match withhold(&mut change, &user, &judged_by.user_sync.hold, &settings.role) {
+    match withhold(&mut change, user, &judged_by.user_sync.hold, &settings.role) {
         Withheld::Nothing => {}
         Withheld::Return => {
             let message = "the user may not log in again before the held run of the user sync is released";
             issues.push(Issue::new(IssueKind::Held, &dn, message));
-            return Ok(rejected(user, issues));
+            return Ok(Foreseen::Rejected(issues));
         }
         Withheld::Fields(fields) => {
             issues.extend(fields.iter().map(|field| {
                 let message = format!("the held run of the user sync is about changes of {field}");
                 Issue::new(IssueKind::Held, &dn, message).of_field(field)
             }));
-            keep_ambiguous(&mut change, &user);
+            keep_ambiguous(&mut change, user);
         }
     }
-    match (change.changes.is_empty(), issues.is_empty()) {
-        (true, true) => Ok(unchanged(user)),
-        (true, false) => Ok(rejected(user, issues)),
-        (false, _) => write(x, key, user, change, issues).await,
-    }
+    Ok(match (change.changes.is_empty(), issues.is_empty()) {
+        (true, true) => Foreseen::Unchanged,
+        (true, false) => Foreseen::Rejected(issues),
+        (false, _) => Foreseen::Write(Box::new(change), issues),
+    })
 }
 
 /// Whether another entry asks for the login that the user keeps is for a run to say, which sees them all.

@@ -21,14 +21,14 @@ use rollcall_service::in_use::open_for_use;
 
 /// A directory and how one user sync reads it.
 pub(crate) struct Source {
-    pub(super) ldap: LdapDirectory,
-    pub(super) reader: EntryReader,
+    pub(crate) ldap: LdapDirectory,
+    pub(crate) reader: EntryReader,
     /// The trees that the server has.
-    pub(super) naming_contexts: Vec<String>,
+    pub(crate) naming_contexts: Vec<String>,
     /// The directory as it is stored.
-    pub(super) directory: Directory,
+    pub(crate) directory: Directory,
     /// The longest time for one operation.
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Entries that its searches may bring.
     pub(super) max_entries: u32,
     name: String,
@@ -66,7 +66,7 @@ impl Source {
     }
 
     /// What a failed operation means for the caller.
-    pub(super) fn error(&self, error: &LdapError) -> Error {
+    pub(crate) fn error(&self, error: &LdapError) -> Error {
         failure::for_admin(error, &self.name)
     }
 }

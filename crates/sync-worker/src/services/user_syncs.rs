@@ -12,6 +12,7 @@ use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use rollcall_core::violation::Violations;
 use rollcall_proto::convert::check::CheckUserSync;
+use rollcall_proto::convert::explain::ExplainUser;
 use rollcall_proto::convert::user_sync::{
     CloneUserSync, CreateUserSync, DeleteUserSync, ListUserSyncs, UpdateUserSync,
 };
@@ -130,6 +131,13 @@ impl UserSyncService for UserSyncs {
     ) -> Result<Response<v1::RefreshUserResponse>, Status> {
         let (this, call) = (self.clone(), begin(&self.0.store, request).await);
         answer(to_its_end(async move { this.refresh(call).await }).await)
+    }
+
+    async fn explain_user(
+        &self,
+        request: Request<v1::ExplainUserRequest>,
+    ) -> Result<Response<v1::ExplainUserResponse>, Status> {
+        answer(self.explain(begin(&self.0.store, request).await).await)
     }
 }
 
@@ -355,6 +363,15 @@ impl UserSyncs {
             request, deadline, ..
         } = call?;
         self.0.check_user_sync(request, deadline).await
+    }
+
+    async fn explain(
+        &self,
+        call: Result<Call<ExplainUser>, Error>,
+    ) -> Result<v1::ExplainUserResponse, Error> {
+        let call = call?;
+        let author = call.author(self.0.now())?;
+        self.0.explain_user(&author, call.request, call.deadline).await
     }
 
     async fn overlaps(

@@ -17,6 +17,7 @@ mod directory_permits;
 mod empty_base;
 mod endpoint_change;
 mod erasing;
+mod explaining;
 mod forecasts;
 mod harness;
 mod hidden_state;

@@ -12,7 +12,7 @@ use rollcall_core::user_sync::UserSync;
 use rollcall_store::{PageRequest, Store, StoreError};
 use tokio::time::{Instant, timeout};
 
-use crate::login::eligibility::Obstacle;
+use rollcall_service::eligibility::Obstacle;
 
 /// A view is used for this long.
 const FRESH: Duration = Duration::from_secs(10);

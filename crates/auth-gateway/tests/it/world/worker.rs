@@ -120,6 +120,12 @@ impl UserSyncService for Script {
     ) -> Result<Response<CheckUserSyncResponse>, Status> {
         not_here()
     }
+    async fn explain_user(
+        &self,
+        _: Request<ExplainUserRequest>,
+    ) -> Result<Response<ExplainUserResponse>, Status> {
+        not_here()
+    }
     async fn check_overlaps(
         &self,
         _: Request<CheckOverlapsRequest>,

@@ -5,7 +5,7 @@ use rollcall_core::feed::Mark;
 use rollcall_core::id::UserId;
 use rollcall_core::identifier::Holder;
 
-use rollcall_core::user::{Profile, User, UserState};
+use rollcall_core::user::{Profile, StateReason, User, UserState};
 use rollcall_store::{
     IdentifierUniqueness, Kind, LoginStore, NewUser, PageRequest, Recorded, Store, StoreError, UserFilter,
     UserSource,
@@ -21,6 +21,7 @@ on_both! {
     identifiers_may_be_unique_in_the_deployment,
     a_verified_domain_keeps_its_addresses_for_its_own_users,
     the_owner_stays,
+    local_users_go_and_come_back_like_others,
     synced_users_are_not_changed_as_local_ones,
     blocks_last,
     of_two_who_block_at_once_one_knows_the_user,
@@ -406,6 +407,65 @@ async fn blocks_last(engine: Engine) {
         blocked[0].fingerprint, known[0].fingerprint,
         "a block is nothing that a sync sets"
     );
+}
+
+async fn local_users_go_and_come_back_like_others(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    create(&store, "acme", 1, profile("ada")).await.unwrap();
+    let by = || Recorded::by_nobody(at(5));
+    let stale = store
+        .deactivate_local_user(&acme(), user_id(1), Some(9), by())
+        .await;
+    assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
+    for _ in 0..2 {
+        let ada = store
+            .deactivate_local_user(&acme(), user_id(1), None, by())
+            .await
+            .unwrap();
+        assert_eq!(
+            (ada.state, ada.state_reason, ada.revision),
+            (UserState::Deactivated, Some(StateReason::ByProduct), 2)
+        );
+        assert_eq!(store.user(&acme(), user_id(1)).await.unwrap(), ada);
+    }
+    // The login stays the user's.
+    let taken = create(&store, "acme", 2, profile("ADA")).await;
+    assert!(matches!(taken, Err(StoreError::IdentifierTaken { email: false })));
+    for _ in 0..2 {
+        let ada = store
+            .reactivate_local_user(&acme(), user_id(1), None, by())
+            .await
+            .unwrap();
+        assert_eq!(
+            (ada.state, ada.state_reason, ada.revision),
+            (UserState::Active, None, 3)
+        );
+    }
+    let events = store.list_events(Some(&acme()), rollcall_core::feed::Mark::START, 10).await.unwrap();
+    let types: Vec<EventType> = events.iter().map(|event| event.event_type).collect();
+    assert_eq!(
+        types,
+        [EventType::Created, EventType::Deactivated, EventType::Reactivated]
+    );
+    let owner = NewUser {
+        id: user_id(4),
+        profile: profile("boss"),
+        owner: true,
+    };
+    store.create_local_user(&acme(), owner, by()).await.unwrap();
+    let kept = store.deactivate_local_user(&acme(), user_id(4), None, by()).await;
+    assert!(matches!(kept, Err(StoreError::OwnerProtected)));
+    store
+        .apply_single(&staff(), &creation(5, "eve"), at(6))
+        .await
+        .unwrap();
+    for changed in [
+        store.deactivate_local_user(&acme(), user_id(5), None, by()).await,
+        store.reactivate_local_user(&acme(), user_id(5), None, by()).await,
+    ] {
+        assert!(matches!(changed, Err(StoreError::NotLocal)));
+    }
 }
 
 async fn lists_filter(engine: Engine) {

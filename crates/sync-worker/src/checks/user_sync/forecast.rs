@@ -31,54 +31,54 @@ const KNOWN_PAGE: u32 = 5_000;
 
 /// What a run would do.
 #[derive(Default)]
-pub(super) struct Forecast {
+pub(in crate::checks) struct Forecast {
     /// The entries that were looked at.
     dns: HashSet<String>,
     /// There are more entries than were looked at.
-    pub(super) partial: bool,
-    pub(super) issues: Vec<Issue>,
+    pub(in crate::checks) partial: bool,
+    pub(in crate::checks) issues: Vec<Issue>,
     /// The changes, by the DN of their entries.
     changes: HashMap<String, Change>,
     /// Why the run would be held, whatever becomes of the absent users.
-    pub(super) holds: Vec<HoldReason>,
+    pub(in crate::checks) holds: Vec<HoldReason>,
     /// Why it would be held too if the absent users have left.
-    pub(super) holds_if_left: Vec<HoldReason>,
+    pub(in crate::checks) holds_if_left: Vec<HoldReason>,
     /// Users who could log in and were not found.
-    pub(super) absent: u64,
+    pub(in crate::checks) absent: u64,
 }
 
 impl Forecast {
     /// How many entries were looked at.
-    pub(super) fn entries(&self) -> usize {
+    pub(in crate::checks) fn entries(&self) -> usize {
         self.dns.len()
     }
 
     /// The issues of an entry; `None` if it was not looked at.
-    pub(super) fn of(&self, dn: &str) -> Option<Vec<Issue>> {
+    pub(in crate::checks) fn of(&self, dn: &str) -> Option<Vec<Issue>> {
         let issues = self.issues.iter().filter(|issue| issue.dn == dn);
         self.dns.contains(dn).then(|| issues.cloned().collect())
     }
 
     /// The change that the plan has for an entry.
-    pub(super) fn change(&self, dn: &str) -> Option<&Change> {
+    pub(in crate::checks) fn change(&self, dn: &str) -> Option<&Change> {
         self.changes.get(dn)
     }
 }
 
 /// What a forecast goes by.
-pub(super) struct Forecaster<'a> {
-    pub(super) store: &'a Store,
-    pub(super) tenant: &'a TenantId,
+pub(in crate::checks) struct Forecaster<'a> {
+    pub(in crate::checks) store: &'a Store,
+    pub(in crate::checks) tenant: &'a TenantId,
     /// The stored user sync that is tried, or that a draft would change.
-    pub(super) stored: Option<&'a UserSync>,
-    pub(super) settings: &'a UserSyncSettings,
-    pub(super) engine: &'a RunEngine,
-    pub(super) source: &'a Source,
-    pub(super) reader: &'a EntryReader,
-    pub(super) roles: &'a Roles,
+    pub(in crate::checks) stored: Option<&'a UserSync>,
+    pub(in crate::checks) settings: &'a UserSyncSettings,
+    pub(in crate::checks) engine: &'a RunEngine,
+    pub(in crate::checks) source: &'a Source,
+    pub(in crate::checks) reader: &'a EntryReader,
+    pub(in crate::checks) roles: &'a Roles,
     /// All searches were read to their end.
-    pub(super) complete: bool,
-    pub(super) now: DateTime<Utc>,
+    pub(in crate::checks) complete: bool,
+    pub(in crate::checks) now: DateTime<Utc>,
 }
 
 /// A plan that is kept in memory.
@@ -104,7 +104,8 @@ impl Draft<'_> {
 }
 
 impl Forecaster<'_> {
-    pub(super) async fn forecast(&self, kept: Kept) -> Result<Forecast, Error> {
+    /// What a run would do that brings these entries, and all of `known` of the user sync's users.
+    pub(in crate::checks) async fn forecast(&self, kept: Kept, known: KnownUsers) -> Result<Forecast, Error> {
         let nobody = UserSyncId::generate(Uuid::nil());
         let id = self.stored.map_or(&nobody, |sync| &sync.id);
         let asking = Asking {
@@ -113,7 +114,7 @@ impl Forecaster<'_> {
             directory: &self.settings.directory,
         };
         let mut draft = Draft {
-            planner: Planner::new(id, self.settings, self.known_users().await?),
+            planner: Planner::new(id, self.settings, known),
             pending: Vec::new(),
             changes: Vec::new(),
             issues: Vec::new(),
@@ -161,7 +162,8 @@ impl Forecaster<'_> {
         })
     }
 
-    async fn known_users(&self) -> Result<KnownUsers, Error> {
+    /// All users of the user sync.
+    pub(in crate::checks) async fn known_users(&self) -> Result<KnownUsers, Error> {
         let mut known = KnownUsers::default();
         let Some(sync) = self.stored else {
             return Ok(known);

@@ -10,16 +10,16 @@ const MAX_BYTES: usize = 16 << 20;
 
 /// The entries that a check has read, each once, as many as it may keep.
 #[derive(Default)]
-pub(super) struct Kept {
-    pub(super) entries: Vec<Entry>,
-    pub(super) dns: HashSet<String>,
+pub(in crate::checks) struct Kept {
+    pub(in crate::checks) entries: Vec<Entry>,
+    pub(in crate::checks) dns: HashSet<String>,
     bytes: usize,
     /// There were more.
-    pub(super) left_out: bool,
+    pub(in crate::checks) left_out: bool,
 }
 
 impl Kept {
-    pub(super) fn keep(&mut self, entry: &Entry) {
+    pub(in crate::checks) fn keep(&mut self, entry: &Entry) {
         if self.left_out || self.dns.contains(&entry.dn) {
             return;
         }

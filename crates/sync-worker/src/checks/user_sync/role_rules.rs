@@ -15,13 +15,22 @@ use rollcall_service::role::{Person, RuleProblem, RuleProblemKind, Rules};
 use tokio::time::Instant;
 
 /// What is known about the role of each sampled entry, by DN.
-pub(super) struct Roles {
+pub(in crate::checks) struct Roles {
     by_dn: BTreeMap<String, RoleFinding>,
     otherwise: RoleFinding,
     has_no_rules: bool,
 }
 
 impl Roles {
+    /// What is known of one entry alone.
+    pub(in crate::checks) fn of_one(dn: &str, finding: RoleFinding, settings: &UserSyncSettings) -> Self {
+        Self {
+            by_dn: [(dn.to_owned(), finding)].into(),
+            otherwise: RoleFinding::of(&settings.role, &settings.role_rules, &[]),
+            has_no_rules: settings.role_rules.is_empty(),
+        }
+    }
+
     /// The same if the rules were tried on it, or there are none.
     pub(super) fn known(&self, dn: &str) -> Option<&RoleFinding> {
         let tried = self.by_dn.get(dn);

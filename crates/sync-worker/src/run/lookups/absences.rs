@@ -248,7 +248,7 @@ pub(crate) async fn matching(
 }
 
 /// The entries with these ids, at most [`BATCH_IDS`], that the searches find, some perhaps twice.
-pub(super) async fn find_in_scope(
+pub(crate) async fn find_in_scope(
     source: &Source,
     searches: &[Search],
     ids: &[ExternalId],

@@ -7,7 +7,8 @@ use rollcall_core::check::StageResult;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{TenantId, UserSyncKey};
 use rollcall_core::security_review::{
-    Facts, Finding, Practice, ReviewedDirectory, ReviewedSync, Subject, review, worst,
+    Facts, Finding, IDLE_AFTER, IdlePrivileged, Practice, ReviewedDirectory, ReviewedSync, Subject, review,
+    worst,
 };
 use rollcall_proto::convert::audit::actor;
 use rollcall_proto::{resource_name, timestamp, v1};
@@ -20,6 +21,9 @@ use rollcall_service::resource::about;
 
 /// Most directories and most user syncs looked at: all that a tenant can have.
 const MAX_LOOKED_AT: u32 = 1000;
+
+/// Idle accounts with a privileged role that a finding names.
+const NAMED_IDLE: usize = 20;
 
 /// What was seen, as the store keeps it.
 #[derive(Serialize, Deserialize)]
@@ -166,6 +170,7 @@ impl Audit {
             .into_iter()
             .next();
         let facts = Facts {
+            idle: self.idle(tenant, &user_syncs, now).await?,
             egress_addresses: &self.0.egress_addresses,
             directories: &directories,
             user_syncs: &user_syncs,
@@ -174,6 +179,34 @@ impl Audit {
             review_interval: self.0.settings.review.interval,
         };
         Ok((review(&facts, now), last))
+    }
+}
+
+impl Audit {
+    /// Who has a privileged role and does not use it.
+    async fn idle(
+        &self,
+        tenant: &TenantId,
+        user_syncs: &[ReviewedSync],
+        now: DateTime<Utc>,
+    ) -> Result<Option<IdlePrivileged>, Error> {
+        let mut roles = self.0.settings.review.privileged_roles.clone();
+        if roles.is_empty() {
+            for ReviewedSync { user_sync, .. } in user_syncs {
+                let settings = &user_sync.settings;
+                let given = settings.role_rules.iter().map(|rule| &rule.role);
+                roles.extend(given.filter(|role| **role != settings.role).cloned());
+            }
+        }
+        if roles.is_empty() {
+            return Ok(None);
+        }
+        let (named, count) = self
+            .0
+            .store
+            .idle_users(tenant, &roles, now - IDLE_AFTER, NAMED_IDLE)
+            .await?;
+        Ok(Some(IdlePrivileged { named, count }))
     }
 }
 
@@ -211,6 +244,7 @@ fn to_wire(tenant: &TenantId, finding: Finding) -> v1::SecurityFinding {
         Practice::Runs => v1::SecurityPractice::Runs,
         Practice::Unused => v1::SecurityPractice::Unused,
         Practice::Review => v1::SecurityPractice::Review,
+        Practice::IdlePrivilege => v1::SecurityPractice::IdlePrivilege,
         Practice::SoftLock => v1::SecurityPractice::SoftLock,
     };
     let resource = match finding.subject {

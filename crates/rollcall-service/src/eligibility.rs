@@ -134,5 +134,29 @@ pub fn eligibility(target: &LoginTarget, typed: &str) -> Eligibility {
     }
 }
 
+/// Whether somebody whose password is right may log in.
+pub enum Admission {
+    /// They may.
+    Admitted,
+    /// They may not, and are not told why.
+    Denied(OwnReason),
+    /// The product's own password store decides.
+    Local,
+    /// Nobody can say at the moment.
+    Unable(Obstacle),
+}
+
+/// Decides for somebody whose entry was seen to: by the user as it stands in the store. Whom the store refuses changed
+/// since the password was tried.
+pub fn admission(target: &LoginTarget, typed: &str) -> Admission {
+    match eligibility(target, typed) {
+        Eligibility::Ask { .. } if target.user.state == UserState::Active => Admission::Admitted,
+        Eligibility::Ask { .. } => Admission::Denied(OwnReason::Deactivated),
+        Eligibility::Refused(_) => Admission::Denied(OwnReason::ChangedMeanwhile),
+        Eligibility::Local => Admission::Local,
+        Eligibility::Unable(obstacle) => Admission::Unable(obstacle),
+    }
+}
+
 #[cfg(test)]
 mod tests;

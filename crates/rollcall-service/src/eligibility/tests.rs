@@ -47,6 +47,7 @@ fn target() -> LoginTarget {
             observe_time: None,
             last_complete_pull_time: None,
         }),
+        last_login_time: None,
     }
 }
 

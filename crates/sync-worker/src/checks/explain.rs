@@ -1,0 +1,356 @@
+//! ExplainUser: one person, step by step, live from the directory.
+//!
+//! No rule is here. Each step asks the function that runs, checks, refreshes and logins ask, and says in words what it
+//! answered: [`judge`] the judgement of the entry, [`next_run`] the planner, [`login`] the tables of a login. [`find`] finds
+//! the entries, and [`clauses`] has the server itself answer the parts of a filter.
+
+mod clauses;
+mod find;
+mod judge;
+mod login;
+mod next_run;
+mod step;
+
+use rollcall_core::audit::AuditedFieldChange;
+use rollcall_core::dialect::Dialect;
+use rollcall_core::entry::Entry;
+use rollcall_core::error::Error;
+use rollcall_core::id::{TenantId, UserSyncId};
+use rollcall_core::user::User;
+use rollcall_core::user_sync::{UserSync, UserSyncSettings};
+use rollcall_proto::convert::check::UserSyncTarget;
+use rollcall_proto::convert::explain::{ExplainUser, PersonAsked};
+use rollcall_proto::{resource_name, timestamp, v1};
+use rollcall_runtime::server::Deadline;
+use rollcall_service::record::Author;
+use rollcall_service::resource::about;
+use rollcall_service::{failure, reading};
+use rollcall_store::PageRequest;
+use tokio::time::Instant;
+
+use self::step::{Kind, step};
+use super::Span;
+use crate::id_kind::id_kind;
+use crate::run::Source;
+use crate::worker::Worker;
+use rollcall_core::check::StageResult;
+
+/// User syncs that explain where none is named.
+const MAX_SYNCS: u32 = 10;
+/// Explanations of one answer.
+const MAX_EXPLANATIONS: usize = 20;
+
+/// A user sync that explains.
+struct Subject {
+    tenant: TenantId,
+    /// The stored user sync that it is, or is to become.
+    stored: Option<UserSync>,
+    settings: UserSyncSettings,
+}
+
+impl Subject {
+    fn id(&self) -> Option<&UserSyncId> {
+        self.stored.as_ref().map(|sync| &sync.id)
+    }
+
+    /// True for a user whom this user sync owns.
+    fn owns(&self, user: &User) -> bool {
+        let owner = user.origin.as_ref().map(|origin| &origin.user_sync);
+        owner.is_some() && owner == self.id()
+    }
+}
+
+impl Worker {
+    /// ExplainUser.
+    pub(crate) async fn explain_user(
+        &self,
+        author: &Author,
+        request: ExplainUser,
+        deadline: Option<Deadline>,
+    ) -> Result<v1::ExplainUserResponse, Error> {
+        let tenant = &request.tenant;
+        let subjects = self.explaining(tenant, request.target).await?;
+        let user = match &request.person {
+            PersonAsked::User(id) => {
+                let found = self.store.user(tenant, *id).await;
+                Some(found.map_err(about(&resource_name::user(tenant, *id)))?)
+            }
+            PersonAsked::Identifier(text) => self.store.lookup_user(tenant, text).await?,
+            PersonAsked::Dn(_) | PersonAsked::ExternalId(_) => None,
+        };
+        self.admit_check(tenant)?;
+        self.record_explanation(author, tenant, &request.person, user.as_ref())
+            .await?;
+        let span = self.span(deadline);
+        let mut answer = v1::ExplainUserResponse {
+            read_time: Some(timestamp(span.time)),
+            ..v1::ExplainUserResponse::default()
+        };
+        for subject in &subjects {
+            let explained = Explainer {
+                worker: self,
+                subject,
+                person: &request.person,
+                user: user.as_ref(),
+                span,
+                end: Instant::now() + span.left(),
+            };
+            let (explanations, more) = explained.explain().await?;
+            answer.explanations.extend(explanations);
+            answer.more |= more;
+        }
+        // Who was found by one user sync need not be told to be unknown to the others that nobody asked about.
+        answer.more |= answer.explanations.len() > MAX_EXPLANATIONS;
+        answer.explanations.truncate(MAX_EXPLANATIONS);
+        Ok(answer)
+    }
+
+    /// Who explains.
+    async fn explaining(
+        &self,
+        tenant: &TenantId,
+        target: Option<UserSyncTarget>,
+    ) -> Result<Vec<Subject>, Error> {
+        let of = |sync: UserSync| Subject {
+            tenant: tenant.clone(),
+            settings: sync.settings.clone(),
+            stored: Some(sync),
+        };
+        Ok(match target {
+            Some(UserSyncTarget::Stored(id)) => vec![of(self.stored_sync(tenant, &id).await?)],
+            Some(UserSyncTarget::Draft { stored, settings }) => {
+                let stored = match &stored {
+                    Some(id) => Some(self.stored_sync(tenant, id).await?),
+                    None => None,
+                };
+                vec![Subject {
+                    tenant: tenant.clone(),
+                    stored,
+                    settings: *settings,
+                }]
+            }
+            None => {
+                let page = PageRequest::first(MAX_SYNCS);
+                let syncs = self.store.list_user_syncs(tenant, &page).await?;
+                syncs.items.into_iter().map(of).collect()
+            }
+        })
+    }
+
+    /// Records who asked about whom. What was typed as an identifier may be anything, a password too.
+    async fn record_explanation(
+        &self,
+        author: &Author,
+        tenant: &TenantId,
+        person: &PersonAsked,
+        user: Option<&User>,
+    ) -> Result<(), Error> {
+        let asked = match person {
+            PersonAsked::Identifier(_) | PersonAsked::User(_) => None,
+            PersonAsked::Dn(dn) => Some(("dn", dn.as_str())),
+            PersonAsked::ExternalId(id) => Some(("external_id", id.as_str())),
+        };
+        let asked = asked.map(|(field, value)| AuditedFieldChange::asked(field, value));
+        let resource = match user {
+            Some(user) => resource_name::user(tenant, user.id),
+            None => resource_name::tenant(tenant),
+        };
+        let event = author.event(tenant, &resource, asked.into_iter().collect());
+        Ok(self.store.record_audit(&[event]).await?)
+    }
+}
+
+/// Explains by one user sync.
+struct Explainer<'a> {
+    worker: &'a Worker,
+    subject: &'a Subject,
+    person: &'a PersonAsked,
+    /// The user who was asked about, or has the identifier.
+    user: Option<&'a User>,
+    span: Span,
+    end: Instant,
+}
+
+impl Explainer<'_> {
+    /// The explanations, and whether there are people who are not explained.
+    async fn explain(&self) -> Result<(Vec<v1::Explanation>, bool), Error> {
+        let subject = self.subject;
+        let directory = self
+            .worker
+            .stored_directory(&subject.tenant, &subject.settings.directory)
+            .await?;
+        let name = resource_name::directory(&subject.tenant, &directory.id);
+        let silent = |message: &str| {
+            step(
+                Kind::Entry,
+                StageResult::Skipped,
+                "",
+                message,
+                "CheckConnection tells more.",
+            )
+        };
+        let source = match self.source(directory).await {
+            Ok(source) => source,
+            Err(error) => return Ok((vec![self.unread(silent(&error.message)).await?], false)),
+        };
+        let found = match find::find(&source, self).await {
+            Ok(found) => found,
+            Err(error) => {
+                let error = failure::for_admin(&error, &name);
+                return Ok((vec![self.unread(silent(&error.message)).await?], false));
+            }
+        };
+        let mut explanations = Vec::new();
+        for entry in &found.entries {
+            explanations.push(self.explain_entry(&source, entry).await?);
+        }
+        if let Some(user) = self.user_without_entry(&source, &found.entries) {
+            explanations.push(self.explain_absent(&source, Some(user), &found).await?);
+        } else if explanations.is_empty() && (self.user.is_none() || self.is_local()) {
+            explanations.push(self.explain_absent(&source, None, &found).await?);
+        }
+        Ok((explanations, found.more))
+    }
+
+    fn is_local(&self) -> bool {
+        self.user.is_some_and(|user| user.origin.is_none())
+    }
+
+    /// The user who was asked about, if this user sync owns it and none of the entries is its.
+    fn user_without_entry(&self, source: &Source, entries: &[Entry]) -> Option<&User> {
+        let user = self.user.filter(|user| self.subject.owns(user))?;
+        let id = &user.origin.as_ref()?.external_id;
+        let is_its = |entry: &Entry| source.reader.external_id(entry).as_ref() == Ok(id);
+        (!entries.iter().any(is_its)).then_some(user)
+    }
+
+    /// Opens the directory, whether it is switched on or not: what that means is said where it matters.
+    async fn source(&self, directory: rollcall_core::directory::Directory) -> Result<Source, Error> {
+        let (worker, subject) = (self.worker, self.subject);
+        let name = resource_name::directory(&directory.tenant, &directory.id);
+        let opened = worker.directories.open(&directory).await?;
+        let ldap = opened.ldap.clone();
+        let told = |error| failure::for_admin(&error, &name);
+        let root = ldap.root_dse(self.end).await.map_err(told)?;
+        let dialect: Dialect = root.dialect;
+        let exclusions = worker.store.exclusions(&subject.tenant, &directory.id).await?;
+        let policy = &worker.login_policy;
+        let reader = reading::reader(dialect, &directory, subject.id(), &subject.settings, policy)
+            .with_exclusions(exclusions);
+        let searches = &subject.settings.searches;
+        let kind = id_kind(&worker.store, &ldap, &directory, dialect, subject.id(), searches).await?;
+        let reader = match kind {
+            Some(kind) => reader.with_id_kind(kind),
+            None => reader,
+        };
+        let max_entries = worker.settings.runs.max_entries;
+        Ok(Source::of_check(
+            ldap,
+            reader,
+            &root.data_naming_contexts(),
+            directory,
+            max_entries,
+        ))
+    }
+
+    /// The explanation when the directory cannot be read.
+    async fn unread(&self, step: v1::ExplanationStep) -> Result<v1::Explanation, Error> {
+        let mut explanation = self.begin();
+        explanation.steps.push(step);
+        explanation.user = self.user.filter(|user| self.subject.owns(user)).map(Into::into);
+        explanation.next_run = Some(next_run::unknown(
+            "The directory did not answer, so a run would change nobody.",
+        ));
+        explanation.login = Some(
+            self.worker
+                .foresee_login(self.user, self.typed(), self.span.time, self.end)
+                .await?,
+        );
+        Ok(explanation)
+    }
+
+    fn begin(&self) -> v1::Explanation {
+        let subject = self.subject;
+        let of_sync = |id: &UserSyncId| resource_name::user_sync(&subject.tenant, id);
+        v1::Explanation {
+            user_sync: subject.id().map(of_sync).unwrap_or_default(),
+            directory: resource_name::directory(&subject.tenant, &subject.settings.directory),
+            ..v1::Explanation::default()
+        }
+    }
+
+    /// What is typed at a login, if the question tells.
+    fn typed(&self) -> Option<&str> {
+        match self.person {
+            PersonAsked::Identifier(text) => Some(text),
+            PersonAsked::Dn(_) | PersonAsked::ExternalId(_) | PersonAsked::User(_) => None,
+        }
+    }
+
+    async fn explain_entry(&self, source: &Source, entry: &Entry) -> Result<v1::Explanation, Error> {
+        let mut explanation = self.begin();
+        explanation.dn.clone_from(&entry.dn);
+        let id = source.reader.external_id(entry).ok();
+        if let Some(id) = &id {
+            explanation.external_id = id.to_string();
+            explanation.external_id_attribute = id.kind().attribute().to_owned();
+        }
+        let (tenant, directory) = (&self.subject.tenant, &self.subject.settings.directory);
+        let of_person = match &id {
+            Some(id) => {
+                let ids = std::slice::from_ref(id);
+                let users = self
+                    .worker
+                    .store
+                    .users_by_external_ids(tenant, directory, ids)
+                    .await?;
+                users.into_iter().next()
+            }
+            None => None,
+        };
+        explanation.user = of_person.as_ref().map(Into::into);
+        let judged = judge::judge(self, source, entry, of_person.as_ref()).await?;
+        let forecast = next_run::of_entry(self, source, entry, &judged, of_person.as_ref()).await?;
+        explanation.steps = judged.steps;
+        explanation.steps.extend(forecast.identifiers);
+        explanation.next_run = Some(forecast.told);
+        // Whoever has what is typed is who logs in by it, whosesoever entry this is.
+        let login = of_person
+            .as_ref()
+            .or(self.user.filter(|_| self.typed().is_some()));
+        let typed = self
+            .typed()
+            .filter(|_| login.is_none() || login.map(|user| user.id) == self.user.map(|user| user.id));
+        explanation.login = Some(
+            self.worker
+                .foresee_login(login, typed, self.span.time, self.end)
+                .await?,
+        );
+        Ok(explanation)
+    }
+
+    /// The explanation of somebody without an entry.
+    async fn explain_absent(
+        &self,
+        source: &Source,
+        user: Option<&User>,
+        found: &find::Found,
+    ) -> Result<v1::Explanation, Error> {
+        let mut explanation = self.begin();
+        if let Some(origin) = user.and_then(|user| user.origin.as_ref()) {
+            explanation.external_id = origin.external_id.to_string();
+            explanation.external_id_attribute = origin.external_id.kind().attribute().to_owned();
+        }
+        let shown = user.or(self.user.filter(|_| self.is_local()));
+        explanation.user = shown.map(Into::into);
+        explanation.steps.push(found.absence());
+        explanation.next_run = Some(next_run::of_absent(self, source, user).await?);
+        let login = user.or(self.user);
+        explanation.login = Some(
+            self.worker
+                .foresee_login(login, self.typed(), self.span.time, self.end)
+                .await?,
+        );
+        Ok(explanation)
+    }
+}
