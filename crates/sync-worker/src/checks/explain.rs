@@ -5,6 +5,7 @@
 //! the entries, and [`clauses`] has the server itself answer the parts of a filter.
 
 mod clauses;
+mod explainer;
 mod find;
 mod judge;
 mod login;
@@ -17,7 +18,7 @@ use rollcall_core::entry::Entry;
 use rollcall_core::error::Error;
 use rollcall_core::id::{TenantId, UserSyncId};
 use rollcall_core::user::User;
-use rollcall_core::user_sync::{UserSync, UserSyncSettings};
+use rollcall_core::user_sync::UserSync;
 use rollcall_proto::convert::check::UserSyncTarget;
 use rollcall_proto::convert::explain::{ExplainUser, PersonAsked};
 use rollcall_proto::{resource_name, timestamp, v1};
@@ -28,8 +29,8 @@ use rollcall_service::{failure, reading};
 use rollcall_store::PageRequest;
 use tokio::time::Instant;
 
+use self::explainer::{Explainer, Subject};
 use self::step::{Kind, step};
-use super::Span;
 use crate::id_kind::id_kind;
 use crate::run::Source;
 use crate::worker::Worker;
@@ -39,26 +40,6 @@ use rollcall_core::check::StageResult;
 const MAX_SYNCS: u32 = 10;
 /// Explanations of one answer.
 const MAX_EXPLANATIONS: usize = 20;
-
-/// A user sync that explains.
-struct Subject {
-    tenant: TenantId,
-    /// The stored user sync that it is, or is to become.
-    stored: Option<UserSync>,
-    settings: UserSyncSettings,
-}
-
-impl Subject {
-    fn id(&self) -> Option<&UserSyncId> {
-        self.stored.as_ref().map(|sync| &sync.id)
-    }
-
-    /// True for a user whom this user sync owns.
-    fn owns(&self, user: &User) -> bool {
-        let owner = user.origin.as_ref().map(|origin| &origin.user_sync);
-        owner.is_some() && owner == self.id()
-    }
-}
 
 impl Worker {
     /// ExplainUser.
@@ -158,17 +139,6 @@ impl Worker {
         let event = author.event(tenant, &resource, asked.into_iter().collect());
         Ok(self.store.record_audit(&[event]).await?)
     }
-}
-
-/// Explains by one user sync.
-struct Explainer<'a> {
-    worker: &'a Worker,
-    subject: &'a Subject,
-    person: &'a PersonAsked,
-    /// The user who was asked about, or has the identifier.
-    user: Option<&'a User>,
-    span: Span,
-    end: Instant,
 }
 
 impl Explainer<'_> {

@@ -195,7 +195,6 @@ async fn it_is_recorded_without_what_was_typed_and_keeps_to_the_tenant() {
     );
     let refused = acme.user_syncs.explain_user(foreign).await.unwrap_err();
     assert_eq!(violations(&refused), ["user"]);
-
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +202,9 @@ async fn it_counts_as_a_check() {
     let mut ldif = units();
     person(&mut ldif, "Staff", "ada");
     let builder = Slapd::builder().ldif(ldif.as_str());
-    let slapd = tokio::task::spawn_blocking(move || builder.start().unwrap()).await.unwrap();
+    let slapd = tokio::task::spawn_blocking(move || builder.start().unwrap())
+        .await
+        .unwrap();
     let (directory, port) = (directory_at(slapd.url(), &slapd), slapd.address().port());
     let settings = [("checks.per_minute", "2")];
     let mut world = World::around_with(&settings, slapd, port, directory, staff(), Clock::System).await;
@@ -212,5 +213,9 @@ async fn it_counts_as_a_check() {
         ok(world.clients.user_syncs.explain_user(request)).await;
     }
     let request = by_staff(Person::Identifier("ada".into()));
-    fails(Reason::ChecksRateLimited, world.clients.user_syncs.explain_user(request)).await;
+    fails(
+        Reason::ChecksRateLimited,
+        world.clients.user_syncs.explain_user(request),
+    )
+    .await;
 }

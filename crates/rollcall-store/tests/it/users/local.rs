@@ -442,7 +442,10 @@ async fn local_users_go_and_come_back_like_others(engine: Engine) {
             (UserState::Active, None, 3)
         );
     }
-    let events = store.list_events(Some(&acme()), rollcall_core::feed::Mark::START, 10).await.unwrap();
+    let events = store
+        .list_events(Some(&acme()), rollcall_core::feed::Mark::START, 10)
+        .await
+        .unwrap();
     let types: Vec<EventType> = events.iter().map(|event| event.event_type).collect();
     assert_eq!(
         types,

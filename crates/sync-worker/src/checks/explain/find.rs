@@ -10,7 +10,7 @@ use rollcall_ldap::{LdapError, ReadRequest, ResultCode};
 use rollcall_proto::convert::explain::PersonAsked;
 use rollcall_proto::v1;
 
-use super::Explainer;
+use super::explainer::Explainer;
 use super::step::{Kind, step};
 use crate::run::Source;
 use crate::run::lookups::absences::find_entries;

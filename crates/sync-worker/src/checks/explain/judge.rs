@@ -17,7 +17,8 @@ use rollcall_service::role::{Person, Rules};
 use rollcall_service::scope::{filter_at, in_scope};
 
 use super::step::{Kind, cut, step};
-use super::{Explainer, clauses};
+use super::clauses;
+use super::explainer::Explainer;
 use crate::run::Source;
 use crate::run::lookups::absences::find_entries;
 
