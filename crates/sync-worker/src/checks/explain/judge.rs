@@ -16,9 +16,9 @@ use rollcall_proto::v1;
 use rollcall_service::role::{Person, Rules};
 use rollcall_service::scope::{filter_at, in_scope};
 
-use super::step::{Kind, cut, step};
 use super::clauses;
 use super::explainer::Explainer;
+use super::step::{Kind, cut, step};
 use crate::run::Source;
 use crate::run::lookups::absences::find_entries;
 

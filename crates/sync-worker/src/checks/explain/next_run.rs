@@ -21,10 +21,10 @@ use rollcall_proto::v1::{self, RunAction};
 use rollcall_service::failure;
 use rollcall_service::pull::canonical;
 
+use super::explainer::Explainer;
 use super::find::having;
 use super::judge::Judged;
 use super::step::{Kind, step};
-use super::explainer::Explainer;
 use crate::checks::user_sync::forecast::Forecaster;
 use crate::checks::user_sync::kept::Kept;
 use crate::checks::user_sync::role_rules::Roles;
