@@ -178,6 +178,12 @@ impl Connection {
         if let Ok(code) = end {
             span.record("ldap.result", code.0);
         }
+        let took = began.elapsed();
+        // Neither base nor filter: they name people.
+        match end {
+            Ok(code) => tracing::debug!(?took, result = code.0, bytes = self.bytes(), "a search ended"),
+            Err(error) => tracing::debug!(?took, %error, bytes = self.bytes(), "a search broke off"),
+        }
         let refused = match end {
             Ok(code) => match code.class() {
                 ResultClass::Success

@@ -210,6 +210,11 @@ impl Pools {
         let span = tracing::info_span!(target: "rollcall_trace", "ldap.open", host, ?role);
         let opening = self.open_unjudged(host, role, deadline).instrument(span);
         let opened = measured(LdapOperation::Open, opening).await;
+        let (url, took) = (&self.endpoint.hosts[host], before.elapsed());
+        match &opened {
+            Ok(_) => tracing::debug!(host = %url, ?role, ?took, "a connection is open"),
+            Err(error) => tracing::debug!(host = %url, ?role, ?took, %error, "no connection"),
+        }
         // A connection alone is no success: a host may take connections and fail every operation.
         if let Err(error) = &opened {
             self.judge(host, before, Some(error));

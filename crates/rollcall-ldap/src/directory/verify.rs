@@ -166,6 +166,13 @@ impl Pools {
         if let Ok(answer) = &answer {
             span.record("ldap.result", answer.code.0);
         }
+        let (host, took) = (&self.endpoint.hosts[pooled_host], before.elapsed());
+        match &answer {
+            Ok(answer) => tracing::debug!(%host, ?took, result = answer.code.0, "a password was tried"),
+            Err(BindError { error, unsent }) => {
+                tracing::debug!(%host, ?took, %error, unsent, "a password was not answered");
+            }
+        }
         measure::count_bind(before, &answer);
         self.judge(
             pooled.host,

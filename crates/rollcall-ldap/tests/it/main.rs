@@ -7,6 +7,7 @@ mod checks;
 mod cut_short;
 mod guid_binds;
 mod hostile;
+mod logs;
 mod memory;
 mod name_servers;
 mod names;

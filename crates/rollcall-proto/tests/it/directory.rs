@@ -10,7 +10,7 @@ use rollcall_proto::convert::check::{CheckConnection, DirectoryTarget};
 use rollcall_proto::convert::directory::{
     CreateDirectory, DeleteDirectory, RotateBindPassword, UpdateDirectory,
 };
-use rollcall_proto::v1;
+use rollcall_proto::{changes, v1};
 
 use crate::{bad_fields, mask};
 
@@ -419,6 +419,16 @@ fn a_soft_lock_is_set_whole_or_field_by_field() {
     };
     assert_eq!(set.soft_lock, expected);
     assert_eq!(settings().soft_lock, SoftLock::default());
+    // What differs is told to the record, as of every other field.
+    let paths = |before: &v1::Directory, after: &v1::Directory| -> Vec<String> {
+        let told = changes(Some(before), Some(after)).into_iter();
+        told.map(|change| change.path).collect()
+    };
+    let milder = v1::SoftLock {
+        mode: v1::SoftLockMode::Enforce.into(),
+        ..lock
+    };
+    assert_eq!(paths(&with(lock), &with(milder)), ["soft_lock.mode"]);
     let enforce = v1::SoftLock {
         mode: v1::SoftLockMode::Enforce.into(),
         ..v1::SoftLock::default()

@@ -7,6 +7,8 @@ pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod directory;
 pub(crate) mod erasure;
+#[cfg(test)]
+mod golden;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod user;
