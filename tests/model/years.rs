@@ -16,40 +16,6 @@ use crate::life::{Kind, Life, Trouble};
 use crate::model::{Missing, Model, Pull, Run, State, Sync, User};
 use crate::rollcall::{Backend, TENANT};
 
-/// What Rollcall follows the model in. Everything else is asked for by name.
-const SETTLED: &[Kind] = &[
-    Kind::Hire,
-    Kind::Delete,
-    Kind::Move,
-    Kind::Transfer,
-    Kind::EmptyLogin,
-    Kind::EmptyMail,
-    Kind::Marry,
-    Kind::Rename,
-    Kind::SecondMail,
-    Kind::Group,
-    Kind::Boss,
-    Kind::Phone,
-    Kind::BadMail,
-    Kind::LongPhone,
-    Kind::Latin1,
-    Kind::Outage,
-    Kind::Cut,
-    Kind::Unreadable,
-    Kind::Invisible,
-    Kind::Decide,
-    Kind::Preview,
-    Kind::Rules,
-    Kind::Mapping,
-    Kind::Local,
-    Kind::Daily,
-    Kind::IgnoreMissing,
-    Kind::IgnoreNew,
-    Kind::Overwrite,
-    Kind::Login,
-    Kind::Refresh,
-];
-
 /// A company, its life, and the model beside it.
 pub(crate) struct Years {
     company: Company,
@@ -60,10 +26,8 @@ pub(crate) struct Years {
     /// The directory was away on the night before, and may be held to be still.
     was_away: bool,
     locals: usize,
-    /// LOCAL users whose logins were refused.
-    refused: BTreeSet<String>,
-    /// Users and passwords that were refused.
-    wrong: BTreeSet<(String, String)>,
+    /// Whose logins were refused without asking the directory, and why.
+    refused: BTreeSet<(String, &'static str)>,
     daily: bool,
     overlook: Vec<String>,
     story: Vec<String>,
@@ -72,7 +36,9 @@ pub(crate) struct Years {
 /// The kinds of changes that somebody asks for.
 pub(crate) fn kinds(names: Option<&str>) -> Result<Vec<Kind>> {
     let Some(names) = names else {
-        return Ok(SETTLED.to_vec());
+        // Which of the fields that are left alone differ is counted more coarsely than the model knows.
+        let all = Kind::ALL.into_iter();
+        return Ok(all.filter(|kind| *kind != Kind::IgnoreExisting).collect());
     };
     if names == "All" {
         return Ok(Kind::ALL.to_vec());
@@ -131,7 +97,6 @@ impl Years {
             was_away: false,
             locals: 0,
             refused: BTreeSet::new(),
-            wrong: BTreeSet::new(),
             daily,
             overlook,
             story,

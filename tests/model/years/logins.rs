@@ -9,6 +9,9 @@ use crate::life::Kind;
 use crate::model::{Run, User};
 use crate::rollcall::TENANT;
 
+/// Refused without asking the directory.
+const UNASKED: [&str; 4] = ["LOCAL_USER", "UNKNOWN_LOGIN", "DEACTIVATED", "AMBIGUOUS_LOGIN"];
+
 impl Years {
     /// People log in, and the product asks for somebody's entry to be read anew.
     pub(super) async fn logins(&mut self, night: usize) -> Result<()> {
@@ -55,7 +58,6 @@ impl Years {
         self.story
             .push(format!("night {night}: {typed} logs in with {password:?}"));
         let syncs = &self.company.syncs;
-        let tried = password.clone();
         let (expected, run) = self.model.login(typed, &password, syncs, &tree, self.now);
         let request = v1::AuthenticateRequest {
             tenant: TENANT.to_owned(),
@@ -81,13 +83,9 @@ impl Years {
         };
         let reason = self.company.rollcall.last_login().await?;
         // Of refusals without a bind only the first is an event at once; those that follow within a minute are counted.
-        let is_first = expected.reason != "LOCAL_USER" || self.refused.insert(user.id.clone());
-        // However many nights the model's clock has gone on, for Rollcall it is a moment.
-        let is_refused = outcome == Err("INVALID_CREDENTIALS");
-        let again = is_refused && !self.wrong.insert((user.id.clone(), tried));
-        let is_told = reason == expected.reason
-            || (reason.is_empty() && !is_first)
-            || (again && reason == "REPEATED_PASSWORD");
+        let is_first =
+            !UNASKED.contains(&expected.reason) || self.refused.insert((user.id.clone(), expected.reason));
+        let is_told = reason == expected.reason || (reason.is_empty() && !is_first);
         if outcome != expected.outcome || !is_told {
             bail!(
                 "night {night}: the login of {typed} should be {expected:?} and is {outcome:?}, since {reason}"
