@@ -286,7 +286,7 @@ fn login_ends() -> impl Iterator<Item = ((LoginOutcome, LoginReason), [&'static 
     let directory = InternalReason::ALL.iter().copied().map(LoginReason::from);
     let errors = Reason::ALL.iter().copied().map(LoginReason::from);
     let reasons: Vec<LoginReason> = own.chain(directory).chain(errors).collect();
-    let ends = [
+    [
         LoginOutcome::Authenticated,
         LoginOutcome::Denied,
         LoginOutcome::Error,
@@ -298,8 +298,7 @@ fn login_ends() -> impl Iterator<Item = ((LoginOutcome, LoginReason), [&'static 
             .into_iter()
             .filter(move |reason| fits(outcome, *reason));
         fitting.map(move |reason| ((outcome, reason), [outcome_label(outcome), reason.as_str()]))
-    });
-    ends
+    })
 }
 
 /// Errors are no denials, and only one reason lets in: other pairs never come.

@@ -32,7 +32,9 @@ pub use tenants::Tenants;
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 static ALL: LazyLock<Metrics> = LazyLock::new(Metrics::new);
-static REFRESHERS: Mutex<Vec<Box<dyn Fn(&Metrics) + Send + Sync>>> = Mutex::new(Vec::new());
+static REFRESHERS: Mutex<Vec<Refresher>> = Mutex::new(Vec::new());
+
+type Refresher = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// The metrics of this process.
 pub fn metrics() -> &'static Metrics {

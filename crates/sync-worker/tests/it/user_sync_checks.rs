@@ -86,7 +86,7 @@ async fn a_sample_of_the_largest_people_is_no_larger_than_a_client_takes() {
             .attribute("uid", &uid)
             .attribute("cn", &uid)
             .attribute("sn", &uid)
-            .attribute("description", &"\u{1F600}".repeat(1024));
+            .attribute("description", "\u{1F600}".repeat(1024));
     }
     let mut user_sync = sync_of(BASE, "(objectClass=inetOrgPerson)");
     let candidates = vec!["description".to_owned()];
