@@ -208,7 +208,8 @@ impl Pools {
     async fn open(&self, host: usize, role: Role, deadline: Instant) -> Result<Connection, LdapError> {
         let before = Instant::now();
         let span = tracing::info_span!(target: "rollcall_trace", "ldap.open", host, ?role);
-        let opening = self.open_unjudged(host, role, deadline).instrument(span);
+        // Boxed, since it is large and rare, and within all that uses a connection.
+        let opening = Box::pin(self.open_unjudged(host, role, deadline)).instrument(span);
         let opened = measured(LdapOperation::Open, opening).await;
         let (url, took) = (&self.endpoint.hosts[host], before.elapsed());
         match &opened {
