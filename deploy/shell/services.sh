@@ -1,20 +1,21 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # directory.sh sets ldap_port and ldaps_port
-# Rollcall's two services on one SQLite file. To be sourced, with $root, $state, $gateway and $worker set and
-# processes.sh loaded.
+# Rollcall's two services on one SQLite file. To be sourced, with $root, $state, $gateway, $worker, $gateway_health
+# and $worker_health set and processes.sh loaded.
 
-: "${root:?}" "${state:?}" "${gateway:?}" "${worker:?}"
+: "${root:?}" "${state:?}" "${gateway:?}" "${worker:?}" "${gateway_health:?}" "${worker_health:?}"
 
 programs=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")/quickstart
 
 start_services() {
   printf 'quickstart %s\n' "$(openssl rand -base64 32)" >"$state/keyring"
   {
-    printf '[server]\nlisten = "%s"\n' "$worker"
+    printf '[server]\nlisten = "%s"\n\n[health]\nlisten = "%s"\n' "$worker" "$worker_health"
     shared_settings
   } >"$state/sync-worker.toml"
   {
-    printf '[server]\nlisten = "%s"\n\n[worker]\nendpoint = "http://%s"\n' "$gateway" "$worker"
+    printf '[server]\nlisten = "%s"\n\n[health]\nlisten = "%s"\n' "$gateway" "$gateway_health"
+    printf '\n[worker]\nendpoint = "http://%s"\n' "$worker"
     shared_settings
   } >"$state/auth-gateway.toml"
   printf '%s %s\n' "$gateway" "$worker" >"$state/addresses"
@@ -24,7 +25,7 @@ start_services() {
   for name in sync-worker auth-gateway; do
     start_process "$name" "$programs/$name" --config "$state/$name.toml"
     wait_until "$name" 30 ask_service "$name" healthcheck || {
-      echo "$name did not become ready. If its port is taken: ROLLCALL_GATEWAY_PORT and ROLLCALL_WORKER_PORT." >&2
+      echo "$name did not become ready. If a port is taken, the head of deploy/quickstart says how to choose others." >&2
       show_and_fail "$state/$name.log"
     }
   done

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # directory.sh sets ldaps_port and directory_account
 # What a new customer does, call by call. Each call is shown as it could be typed. To be sourced, with $state,
-# $gateway and $worker set.
+# $gateway, $worker and $gateway_health set.
 
-: "${state:?}" "${gateway:?}" "${worker:?}"
+: "${state:?}" "${gateway:?}" "${worker:?}" "${gateway_health:?}"
 
 tenant=tenants/aurora
 directory=$tenant/directories/headquarters
@@ -90,6 +90,11 @@ walk_through() {
   note "The right password of an account that is locked in the directory:"
   authenticate "\"tenant\": \"$tenant\", \"login\": \"umit.gross\", \"password\": \"Aurora-umit.gross\""
   expect '.denial.reason == "DENIAL_REASON_INVALID_CREDENTIALS"'
+
+  say "10. What the gateway counted meanwhile, for Prometheus (docs/metrics.md)"
+  show "curl -s http://$gateway_health/metrics | grep '^rollcall_logins_total' | grep -v ' 0$'"
+  curl -s "http://$gateway_health/metrics" | grep '^rollcall_logins_total' | grep -v ' 0$' ||
+    fail "the gateway counts no logins"
 }
 
 # Shows the stages of a check, one a line.

@@ -37,7 +37,8 @@ pub(super) async fn work(x: &Executor, job: &RunHandle, phase: Phase) -> Result<
     let (state, sync, may_apply) = match phase {
         Phase::Pull => {
             let may_pull = admit_to_pull(x, job).await?;
-            let planned = plan(x, job, &may_pull).await;
+            // On the heap, as the pull: all steps together are a large part of a thread's stack.
+            let planned = Box::pin(plan(x, job, &may_pull)).await;
             let may_apply = may_pull.planned().await;
             x.moved_on(job.id);
             let (run, sync) = planned?;
@@ -69,9 +70,9 @@ async fn timed<T>(phase: RunPhase, part: impl Future<Output = T>) -> T {
 /// From the directory to a finished plan.
 async fn plan(x: &Executor, job: &RunHandle, may_pull: &MayPull) -> Result<(Run, UserSync), Stop> {
     let begun = begin(x, job, may_pull).await?;
-    let source = source_of(x, &begun.sync).await?;
+    let source = Box::pin(source_of(x, &begun.sync)).await?;
     let (relinked, roles) = look_ahead(x, job, &begun, &source).await?;
-    let pulling = pull(x, job, &begun, &source, relinked, roles);
+    let pulling = Box::pin(pull(x, job, &begun, &source, relinked, roles));
     let (mut planning, mut pulled) = timed(RunPhase::Pull, pulling).await?;
     let removing = remove_absent(x, job, &mut planning, &mut pulled);
     let absent = timed(RunPhase::Absences, removing).await?;
