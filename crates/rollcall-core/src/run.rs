@@ -288,6 +288,7 @@ fn sentences(reasons: &[HoldReason]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use std::collections::HashSet;
 
     use super::RunState::{self, *};

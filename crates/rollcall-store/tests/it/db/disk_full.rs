@@ -1,5 +1,6 @@
 //! A disk that fills in the middle of a change: nothing is done, and it is said.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use rollcall_core::audit::AuditFilter;
@@ -74,5 +75,5 @@ async fn create_users_until_it_is_full() {
         assert!(created < 900, "it does not fill");
     };
     assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
-    println!("created {created} users");
+    writeln!(std::io::stdout(), "created {created} users").unwrap();
 }
