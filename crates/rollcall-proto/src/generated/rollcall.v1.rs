@@ -5354,8 +5354,8 @@ pub enum ErrorReason {
     /// the person).
     UserStillOffered = 61,
     /// FAILED_PRECONDITION. The cursor points before the oldest event that is kept, or the database was restored from a
-    /// backup and has another event there: read the users with ListUsers of the same parent and go on from the event_cursor
-    /// it returns. Metadata: parent.
+    /// backup and has another event there. Of users: read them with ListUsers of the same parent and go on from the
+    /// event_cursor it returns. Of audit events: go on without a cursor, with the oldest event that is kept. Metadata: parent.
     CursorExpired = 60,
     /// UNAVAILABLE with google.rpc.RetryInfo. No host of the directory can be reached, its circuit breaker is open, or,
     /// at a login, it did not answer in time. No byte of a user's bind was sent, so a retry is safe. Metadata: resource,
