@@ -7,6 +7,7 @@
 
 mod company;
 mod compare;
+mod explained;
 mod life;
 mod model;
 mod one_judgement;

@@ -161,7 +161,10 @@ pub fn foretell(dialect: Dialect, account: AccountState, expires_in: Option<Time
         Dialect::Dirsrv389 if account.status == AccountStatus::Locked => (19, "", false),
         Dialect::Dirsrv389 if account.password_expired => (49, "", true),
         Dialect::Dirsrv389 => (0, "", account.must_change_password),
-        Dialect::OpenLdap if account.status == AccountStatus::Locked => (49, "", false),
+        // Whom an administrator has locked for good it refuses like anybody who is locked, without a word.
+        Dialect::OpenLdap if matches!(account.status, AccountStatus::Locked | AccountStatus::Disabled) => {
+            (49, "", false)
+        }
         Dialect::OpenLdap | Dialect::Generic => (0, "", false),
     };
     let must_change = dialect == Dialect::OpenLdap && account.must_change_password;
