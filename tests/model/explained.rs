@@ -37,7 +37,21 @@ impl Chance {
 
 /// What may be odd about somebody.
 const KINDS: [&str; 15] = [
-    "plain", "plain", "ended", "locked", "alias", "no id", "no login", "short login", "odd login", "bad mail", "shared mail", "shared login", "outside", "filtered", "boss",
+    "plain",
+    "plain",
+    "ended",
+    "locked",
+    "alias",
+    "no id",
+    "no login",
+    "short login",
+    "odd login",
+    "bad mail",
+    "shared mail",
+    "shared login",
+    "outside",
+    "filtered",
+    "boss",
 ];
 
 fn company() -> Tree {
@@ -184,7 +198,11 @@ async fn explain(rollcall: &Rollcall, dn: &str) -> Result<v1::Explanation> {
 }
 
 fn sentences(explanation: &v1::Explanation) -> Vec<&str> {
-    explanation.steps.iter().map(|step| step.message.as_str()).collect()
+    explanation
+        .steps
+        .iter()
+        .map(|step| step.message.as_str())
+        .collect()
 }
 
 type Issues = BTreeSet<(IssueType, String)>;
@@ -315,13 +333,23 @@ async fn explanation_check_preview_run_and_login_agree_about_people_of_every_kin
                 }
                 // The plan knows who left by the name that the entry had.
                 RunAction::Deactivate => {
-                    let of_user = explanation.user.as_ref().map(|user| planned_of(&user.dn)).unwrap_or_default();
-                    actions.iter().chain(&of_user).any(|action| *action == RunAction::Deactivate)
+                    let of_user = explanation
+                        .user
+                        .as_ref()
+                        .map(|user| planned_of(&user.dn))
+                        .unwrap_or_default();
+                    actions
+                        .iter()
+                        .chain(&of_user)
+                        .any(|action| *action == RunAction::Deactivate)
                 }
                 told => actions.contains(&told),
             };
             if !agrees {
-                differences.push(format!("preview of {name}: {actions:?} and {told:?} {:?}", sentences(explanation)));
+                differences.push(format!(
+                    "preview of {name}: {actions:?} and {told:?} {:?}",
+                    sentences(explanation)
+                ));
             }
             let in_scope = raised.get(name).map_or(Issues::new(), |raised| issues(raised));
             let is_whole_run = |(kind, _): &(IssueType, String)| *kind == IssueType::NotAPerson;
@@ -343,10 +371,18 @@ async fn explanation_check_preview_run_and_login_agree_about_people_of_every_kin
             let told = explanation.login.as_ref().and_then(|login| login.answer.clone());
             let answer = login(&rollcall, &user.login).await?;
             if told.as_ref() != Some(&answer) {
-                differences.push(format!("login of {name}: {answer:?} and {:?} {:?} {:?}", explanation.login, user, sentences(explanation)));
+                differences.push(format!(
+                    "login of {name}: {answer:?} and {:?} {:?} {:?}",
+                    explanation.login,
+                    user,
+                    sentences(explanation)
+                ));
             }
         }
-        let heads: Vec<&str> = differences.iter().filter_map(|told| told.split(':').next()).collect();
+        let heads: Vec<&str> = differences
+            .iter()
+            .filter_map(|told| told.split(':').next())
+            .collect();
         assert!(
             differences.is_empty(),
             "night {night}: {heads:?}, the first ones {:#?}",
