@@ -20,6 +20,7 @@ mod tail;
 mod trigger_due;
 mod verdict;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -102,6 +103,8 @@ enum Command {
         /// tenants/{tenant}/userSyncs/{user_sync}/runs/{run}
         run: String,
     },
+    /// Tell the release of this program
+    Version,
     /// Cancel a run
     Cancel {
         /// tenants/{tenant}/userSyncs/{user_sync}/runs/{run}
@@ -164,11 +167,21 @@ fn main() -> ExitCode {
 }
 
 async fn carry_out(arguments: Arguments) -> Result<Verdict, Failure> {
+    if matches!(arguments.command, Command::Version) {
+        writeln!(
+            std::io::stdout().lock(),
+            "rollcallctl {}",
+            env!("CARGO_PKG_VERSION")
+        )?;
+        return Ok(Verdict::Well);
+    }
     let client = match &arguments.command {
         Command::EraseUser { gateway, .. } => arguments.connection.open_at(gateway).await?,
         _ => arguments.connection.open().await?,
     };
     match arguments.command {
+        // It was told above: no worker is needed for it.
+        Command::Version => Ok(Verdict::Well),
         Command::TriggerDue { tenant } => trigger_due::run(&client, tenant).await,
         Command::CheckConnection { directory } => check::connection(&client, directory).await,
         Command::CheckUserSync { user_sync, sample } => check::user_sync(&client, user_sync, sample).await,

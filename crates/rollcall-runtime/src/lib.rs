@@ -18,6 +18,7 @@ pub mod health;
 mod http1;
 mod introduction;
 mod layer;
+mod limits;
 mod permission;
 mod process;
 pub mod reload;

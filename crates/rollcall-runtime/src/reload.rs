@@ -158,7 +158,10 @@ impl<T: Settings> Reload<T> {
 
 /// Tells what became of the store's secrets. True if they are to be tried again.
 fn is_to_be_repeated(renewed: Result<(), Failure>) -> bool {
-    let Err(failure) = renewed else { return false };
+    let Err(failure) = renewed else {
+        tracing::info!("the store uses the secrets as they are now");
+        return false;
+    };
     metrics().reloads.count(Taken::Refused);
     metrics().reload_refused.set(1);
     tracing::error!(%failure, "the store goes on with the secrets that it has");

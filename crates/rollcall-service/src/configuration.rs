@@ -63,7 +63,16 @@ impl StoreSecrets {
 pub async fn open_store(secrets: StoreSecrets, options: StoreOptions) -> Result<Store, Failure> {
     let setting = secrets.keyring_setting;
     let store = Store::open(secrets.database_url.expose(), secrets.keyring, options).await;
-    store.map_err(|error| refused(setting, error))
+    let store = store.map_err(|error| refused(setting, error))?;
+    let limit = store.connection_limit().await.map_err(Failure::because)?;
+    let wanted = options.most_connections();
+    if let Some(limit) = limit.filter(|limit| *limit < wanted) {
+        tracing::warn!(
+            "PostgreSQL gives all its clients {limit} connections, and this process alone may ask for {wanted}: raise \
+             max_connections there, or lower store.max_connections"
+        );
+    }
+    Ok(store)
 }
 
 /// The store's use of other secrets, under way.

@@ -39,6 +39,13 @@ pub struct StoreOptions {
     pub acquire_timeout: Duration,
 }
 
+impl StoreOptions {
+    /// Most connections to PostgreSQL of a process, those of the [`LoginStore`](crate::LoginStore) included.
+    pub fn most_connections(self) -> u32 {
+        self.max_connections.saturating_add(2)
+    }
+}
+
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
@@ -136,6 +143,20 @@ impl Store {
         // Read before, if it is set: they never change.
         let _ = self.inner.keys.set(keys);
         Ok(())
+    }
+
+    /// How many connections PostgreSQL gives to all its clients but superusers; `None` on SQLite.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn connection_limit(&self) -> Result<Option<u32>> {
+        if self.inner.database.engine == Engine::Sqlite {
+            return Ok(None);
+        }
+        let sql = "SELECT CAST(current_setting('max_connections') AS BIGINT)
+            - CAST(current_setting('superuser_reserved_connections') AS BIGINT)";
+        let limit = scalar::<i64>(&self.inner.database.reader, sql, vec![]).await?;
+        Ok(limit.and_then(|limit| u32::try_from(limit).ok()))
     }
 
     /// The keys that seal secrets.

@@ -26,6 +26,15 @@ async fn a_wrong_command_line_is_64_and_help_is_0() {
 }
 
 #[tokio::test]
+async fn the_release_is_told_without_a_worker() {
+    let told = rollcallctl(&["--endpoint", "http://127.0.0.1:1", "version"], &[]).await;
+    assert_eq!(
+        (told.code, told.out.trim()),
+        (0, concat!("rollcallctl ", env!("CARGO_PKG_VERSION")))
+    );
+}
+
+#[tokio::test]
 async fn a_worker_that_cannot_be_reached_is_told_plainly() {
     // Bound and closed again, so that nobody listens there.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
