@@ -30,6 +30,9 @@ enum Command {
     Healthcheck,
 }
 
+/// Memory is taken only as far as it is used.
+const STACK: usize = 8 << 20;
+
 fn main() -> ExitCode {
     exit::run("auth-gateway", run)
 }
@@ -43,7 +46,11 @@ fn run() -> Result<(), Failure> {
             .write_all(text.as_bytes())
             .map_err(Failure::because);
     }
-    let runtime = tokio::runtime::Runtime::new().map_err(Failure::because)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK)
+        .build()
+        .map_err(Failure::because)?;
     let _context = runtime.enter();
     let _telemetry = telemetry::init(&loaded.shared.telemetry, "auth-gateway")?;
     if arguments.config.check_config {

@@ -49,6 +49,9 @@ enum Audit {
     },
 }
 
+/// Memory is taken only as far as it is used.
+const STACK: usize = 8 << 20;
+
 fn main() -> ExitCode {
     exit::run("sync-worker", run)
 }
@@ -62,7 +65,11 @@ fn run() -> Result<(), Failure> {
             .write_all(text.as_bytes())
             .map_err(Failure::because);
     }
-    let runtime = tokio::runtime::Runtime::new().map_err(Failure::because)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK)
+        .build()
+        .map_err(Failure::because)?;
     let _context = runtime.enter();
     let _telemetry = telemetry::init(&loaded.shared.telemetry, "sync-worker")?;
     if arguments.config.check_config {

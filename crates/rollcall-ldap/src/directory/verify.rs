@@ -162,7 +162,7 @@ impl Pools {
             .map_err(|error| BindError { error, unsent: true })?;
         let span = tracing::info_span!(target: "rollcall_trace", "ldap.bind", host = pooled_host, ldap.result = Empty);
         let binding = connection.simple_bind(name, password, policy, deadline);
-        let answer = binding.instrument(span.clone()).await;
+        let answer = Box::pin(binding).instrument(span.clone()).await;
         if let Ok(answer) = &answer {
             span.record("ldap.result", answer.code.0);
         }
