@@ -82,6 +82,7 @@ pub(crate) use vocabulary;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::audit::LoginOutcome;
     use crate::check::StageKind;
