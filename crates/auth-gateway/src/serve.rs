@@ -10,6 +10,7 @@ use rollcall_proto::v1::auth_service_server::AuthServiceServer;
 use rollcall_proto::v1::user_service_server::UserServiceServer;
 use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{ConfigArguments, Loaded, Shared};
+use rollcall_runtime::descriptors::Descriptors;
 use rollcall_runtime::exit::Failure;
 use rollcall_runtime::health::Health;
 use rollcall_runtime::reload::Reload;
@@ -58,6 +59,7 @@ pub struct Gateway {
 /// # Errors
 /// Settings, files, a store or a port that cannot be used.
 pub async fn serve(loaded: Loaded<GatewaySettings>, arguments: &ConfigArguments) -> Result<(), Failure> {
+    Descriptors::raise()?;
     let stop = shutdown::on_signals().map_err(Failure::because)?;
     let reload = Reload::prepare(&loaded, arguments).map_err(Failure::because)?;
     let Loaded { shared, own, .. } = loaded;

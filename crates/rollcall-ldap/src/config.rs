@@ -7,6 +7,7 @@ use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::DirectorySettings;
 use rollcall_core::secret::{Password, SecretBytes};
 
+use crate::connection_limit::ConnectionLimit;
 use crate::egress::EgressPolicy;
 use crate::resolver::Resolver;
 
@@ -24,6 +25,8 @@ pub struct DirectoryConfig {
     pub resolver: Resolver,
     /// The pools' limits.
     pub limits: PoolLimits,
+    /// How many connections this process may hold over all directories.
+    pub connections: ConnectionLimit,
     /// What kind of server it is, if known.
     pub dialect: Option<Dialect>,
 }

@@ -22,6 +22,8 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::bind::{self, BindAnswer};
+use crate::connection_limit::Place;
+use crate::dial::is_own_want;
 use crate::endpoint::Stream;
 use crate::entry;
 use crate::error::{BindError, LdapError, Misconfiguration};
@@ -68,6 +70,7 @@ pub(crate) struct Connection {
     idle: bool,
     pub(crate) opened: Instant,
     pub(crate) last_used: Instant,
+    _place: Place,
 }
 
 impl Connection {
@@ -76,8 +79,12 @@ impl Connection {
         stream: Stream,
         limits: Limits,
         permit: LargeMessagePermit,
+        place: Place,
     ) -> Result<Self, LdapError> {
-        let lost = |_| LdapError::ConnectionLost;
+        let lost = |error: std::io::Error| match is_own_want(&error) {
+            true => LdapError::Exhausted,
+            false => LdapError::ConnectionLost,
+        };
         let (ours, library) = StdUnixStream::pair().map_err(lost)?;
         ours.set_nonblocking(true).map_err(lost)?;
         let ours = UnixStream::from_std(ours).map_err(lost)?;
@@ -106,6 +113,7 @@ impl Connection {
             idle: true,
             opened: now,
             last_used: now,
+            _place: place,
         })
     }
 

@@ -9,6 +9,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -23,6 +24,15 @@ use crate::resolver::Resolver;
 const STAGGER: Duration = Duration::from_millis(250);
 /// Most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
+
+/// What the system says when this process or this machine has no descriptor, memory or port left.
+const OWN_WANTS: [Errno; 5] = [
+    Errno::MFILE,
+    Errno::NFILE,
+    Errno::NOBUFS,
+    Errno::NOMEM,
+    Errno::ADDRNOTAVAIL,
+];
 
 /// The addresses of a host that may be connected to, in the order to try them.
 pub(crate) async fn resolve(
@@ -72,6 +82,7 @@ pub(crate) async fn connect(addresses: &[SocketAddr], deadline: Instant) -> Resu
         tokio::select! {
             Some(outcome) = attempts.join_next() => match outcome {
                 Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) if is_own_want(&error) => return Err(LdapError::Exhausted),
                 Ok(Err(error)) => {
                     failure = classify(&error);
                     next_start = Instant::now();
@@ -100,6 +111,11 @@ async fn connect_one(address: SocketAddr) -> io::Result<TcpStream> {
     #[cfg(target_os = "linux")]
     options.set_tcp_user_timeout(Some(Duration::from_secs(60)))?;
     socket.connect(address).await
+}
+
+/// Whether this process or this machine lacks what a connection takes: descriptors, memory, ports.
+pub(crate) fn is_own_want(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|code| OWN_WANTS.contains(&code))
 }
 
 fn classify(error: &io::Error) -> DialFailure {

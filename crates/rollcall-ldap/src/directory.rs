@@ -42,6 +42,11 @@ impl LdapDirectory {
         self.pools.load()
     }
 
+    /// Closes all connections that nobody uses.
+    pub fn close_idle(&self) {
+        self.pools.close_all_idle();
+    }
+
     /// Closes connections that are idle for too long, too old or broken. To be called now and then.
     pub fn sweep(&self) {
         self.pools.sweep();

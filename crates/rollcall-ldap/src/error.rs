@@ -109,6 +109,9 @@ pub enum LdapError {
     /// As many operations as this directory may have are under way or waiting.
     #[error("the directory has as much work as it may have")]
     Busy,
+    /// This process has no connection or descriptor left. That says nothing of the directory.
+    #[error("this service has no connection left for the directory")]
+    Exhausted,
     /// Several attempts in a row failed; the next ones fail at once until the directory is tried again.
     #[error("the directory failed repeatedly and is left alone for a moment")]
     CircuitOpen,
@@ -137,7 +140,11 @@ impl LdapError {
             | Self::ConnectionLost
             | Self::Timeout => true,
             Self::BindRefused(code) | Self::SearchRefused(code) => code.is_infrastructure(),
-            Self::EgressDenied | Self::Misconfigured(_) | Self::Busy | Self::CircuitOpen => false,
+            Self::EgressDenied
+            | Self::Misconfigured(_)
+            | Self::Busy
+            | Self::Exhausted
+            | Self::CircuitOpen => false,
         }
     }
 }

@@ -19,6 +19,7 @@ mod check;
 mod circuit_breaker;
 mod config;
 mod connection;
+mod connection_limit;
 mod dial;
 mod directory;
 mod egress;
@@ -57,6 +58,7 @@ pub use check::{
 };
 pub use circuit_breaker::HostStatus;
 pub use config::{DirectoryConfig, PoolLimits};
+pub use connection_limit::ConnectionLimit;
 pub use directory::{LdapDirectory, ReadRequest, Verification};
 pub use egress::{DEFAULT_PORTS, EgressPolicy};
 pub use endpoint::check_trust;

@@ -97,6 +97,7 @@ fn end(error: &LdapError) -> LdapEnd {
         LdapError::SearchRefused(ResultCode::NO_SUCH_OBJECT) => LdapEnd::Answered,
         LdapError::BindRefused(_) | LdapError::SearchRefused(_) => LdapEnd::Refused,
         LdapError::Busy => LdapEnd::Busy,
+        LdapError::Exhausted => LdapEnd::Exhausted,
         LdapError::CircuitOpen => LdapEnd::BreakerOpen,
     }
 }

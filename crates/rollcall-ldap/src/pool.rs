@@ -16,6 +16,7 @@ use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::{CircuitBreaker, HostStatus};
 use crate::config::{DirectoryConfig, PoolLimits};
 use crate::connection::Connection;
+use crate::connection_limit::{ConnectionLimit, IdleMark, Place};
 use crate::endpoint::Endpoint;
 use crate::error::{LdapError, Misconfiguration};
 use crate::measure::{Load, PoolLoad, measured};
@@ -38,6 +39,7 @@ pub(crate) struct Pools {
     page_size: u32,
     pub(crate) dialect: Option<Dialect>,
     limits: PoolLimits,
+    connections: ConnectionLimit,
     service_bulkhead: Bulkhead,
     bind_bulkhead: Bulkhead,
     refusal: Mutex<Option<(Instant, ResultCode)>>,
@@ -49,11 +51,17 @@ pub(crate) struct Pools {
 
 /// One host's idle connections and its circuit breaker.
 struct Host {
-    service: Mutex<Vec<Connection>>,
-    bind: Mutex<Vec<Connection>>,
+    service: Mutex<Vec<Idle>>,
+    bind: Mutex<Vec<Idle>>,
     breaker: CircuitBreaker,
     /// It takes `<GUID=...>` for the name in a bind.
     guid_binds: OnceCell<bool>,
+}
+
+/// A connection that nobody uses.
+struct Idle {
+    connection: Connection,
+    mark: IdleMark,
 }
 
 /// What a connection is for.
@@ -90,6 +98,7 @@ impl Pools {
             page_size: config.settings.page_size,
             dialect: config.dialect,
             limits: config.limits,
+            connections: config.connections,
             service_bulkhead: Bulkhead::new(config.limits.service, config.limits.queue),
             bind_bulkhead: Bulkhead::new(config.limits.bind, config.limits.queue),
             refusal: Mutex::default(),
@@ -182,16 +191,39 @@ impl Pools {
 
     /// Closes idle connections that are not good any more.
     pub(crate) fn sweep(&self) {
-        for host in &self.hosts {
-            for pool in [&host.service, &host.bind] {
-                pool.lock().retain(|connection| self.is_fresh(connection));
-            }
+        self.keep_idle(|connection| self.is_fresh(connection));
+    }
+
+    /// Closes all connections that nobody uses.
+    pub(crate) fn close_all_idle(&self) {
+        self.keep_idle(|_| false);
+    }
+
+    fn keep_idle(&self, keeps: impl Fn(&Connection) -> bool) {
+        for pool in self.hosts.iter().flat_map(|host| [&host.service, &host.bind]) {
+            pool.lock().retain(|idle| {
+                let keeps = keeps(&idle.connection);
+                if !keeps {
+                    self.connections.not_idle(idle.mark);
+                }
+                keeps
+            });
         }
+    }
+
+    /// Closes an idle connection, unless somebody was faster and uses it.
+    pub(crate) fn close_idle(&self, host: usize, role: Role, mark: IdleMark) {
+        let mut pool = self.hosts[host].pool(role).lock();
+        let found = pool.iter().position(|idle| idle.mark == mark);
+        let closed = found.map(|index| pool.swap_remove(index));
+        drop(pool);
+        drop(closed);
     }
 
     fn take_pooled(&self, host: usize, role: Role) -> Option<Connection> {
         let mut pool = self.hosts[host].pool(role).lock();
-        while let Some(connection) = pool.pop() {
+        while let Some(Idle { connection, mark }) = pool.pop() {
+            self.connections.not_idle(mark);
             if self.is_fresh(&connection) {
                 return Some(connection);
             }
@@ -234,6 +266,7 @@ impl Pools {
         {
             return Err(LdapError::BindRefused(code));
         }
+        let place = self.place(deadline).await?;
         let stream = self.endpoint.open(&self.endpoint.hosts[host], deadline).await?;
         if let Some(end) = stream.certificate_end() {
             self.hosts[host].breaker.showed_certificate(end);
@@ -246,6 +279,7 @@ impl Pools {
             stream,
             limits,
             LargeMessagePermit::of(self.large_messages.clone()),
+            place,
         )
         .await?;
         if role == Role::Service {
@@ -260,6 +294,11 @@ impl Pools {
             }
         }
         Ok(connection)
+    }
+
+    /// The right to hold one connection more.
+    pub(crate) async fn place(&self, deadline: Instant) -> Result<Place, LdapError> {
+        self.connections.place(deadline).await
     }
 
     /// A permit of the bulkhead of the connections bound as the service account.
@@ -300,8 +339,14 @@ impl Pools {
     }
 }
 
+impl Drop for Pools {
+    fn drop(&mut self) {
+        self.close_all_idle();
+    }
+}
+
 impl Host {
-    fn pool(&self, role: Role) -> &Mutex<Vec<Connection>> {
+    fn pool(&self, role: Role) -> &Mutex<Vec<Idle>> {
         match role {
             Role::Service => &self.service,
             Role::Bind => &self.bind,
@@ -355,13 +400,19 @@ impl PooledConnection {
 
 impl Drop for PooledConnection {
     fn drop(&mut self) {
+        let (pools, host, role) = (&self.pools, self.host, self.role);
         if let Some(connection) = self.connection.take()
-            && self.pools.is_fresh(&connection)
+            && pools.is_fresh(&connection)
+            && !pools.connections.is_wanted()
         {
-            self.pools.hosts[self.host]
-                .pool(self.role)
-                .lock()
-                .push(connection);
+            let mut pool = pools.hosts[host].pool(role).lock();
+            let owner = Arc::downgrade(pools);
+            let mark = pools.connections.idle(move |mark| {
+                if let Some(pools) = owner.upgrade() {
+                    pools.close_idle(host, role, mark);
+                }
+            });
+            pool.push(Idle { connection, mark });
         }
     }
 }

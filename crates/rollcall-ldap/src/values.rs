@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use crate::ber;
+use crate::connection_limit::Place;
 use crate::directory::LdapDirectory;
 use crate::endpoint::Stream;
 use crate::error::LdapError;
@@ -40,6 +41,7 @@ const MESSAGE_ID: u32 = 1;
 pub struct ValueReader {
     wire: Wire<Box<dyn Io>>,
     _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -96,6 +98,7 @@ impl Pools {
         }
         let deadline = Instant::now() + self.endpoint.connect_timeout + self.operation_timeout;
         let permit = self.service_permit(deadline).await?;
+        let place = self.place(deadline).await?;
         let stream = self.endpoint.open(&self.endpoint.hosts[host], deadline).await?;
         let stream: Box<dyn Io> = match stream {
             Stream::Plain(tcp) => Box::new(tcp),
@@ -111,6 +114,7 @@ impl Pools {
         Ok(ValueReader {
             wire,
             _permit: permit,
+            _place: place,
         })
     }
 }

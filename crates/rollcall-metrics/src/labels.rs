@@ -82,6 +82,8 @@ text_enum! {
         Protocol = "protocol",
         /// Too much was under way.
         Busy = "busy",
+        /// This process has no connection left.
+        Exhausted = "exhausted",
         /// The host is left alone.
         BreakerOpen = "breaker_open",
         /// The settings or the egress policy do not allow it.

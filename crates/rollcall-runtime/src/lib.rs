@@ -10,6 +10,7 @@
 pub mod caller;
 pub mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod exit;
 pub mod expiry;
 mod extensions;

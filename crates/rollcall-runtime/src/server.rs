@@ -28,6 +28,7 @@ pub use crate::request_size::{MAX_AUTHENTICATE_BYTES, MAX_REQUEST_BYTES};
 
 use crate::caller::Callers;
 use crate::config::{Drain, Server, Shared, SharedTls, certificate_is_optional, tls_acceptor};
+use crate::descriptors::Descriptors;
 use crate::health::Health;
 use crate::layer::authenticate::AuthenticateLayer;
 use crate::layer::catch_panic::CatchPanicLayer;
@@ -287,7 +288,7 @@ impl Settings {
     fn new(server: &Server, drain: Drain) -> Self {
         Self {
             default_timeout: server.default_timeout,
-            max_connections: server.max_connections,
+            max_connections: Descriptors::allowed().for_callers(server.max_connections),
             max_concurrent_streams: server.max_concurrent_streams,
             connection_age: ConnectionAge {
                 greatest: server.max_connection_age,

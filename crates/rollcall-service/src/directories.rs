@@ -13,9 +13,11 @@ use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_core::secret::{Password, SecretBytes};
 use rollcall_ldap::{
-    DirectoryConfig, EgressPolicy, HostStatus, LdapDirectory, LdapError, Load, PoolLimits, Resolver,
+    ConnectionLimit, DirectoryConfig, EgressPolicy, HostStatus, LdapDirectory, LdapError, Load, PoolLimits,
+    Resolver,
 };
 use rollcall_proto::resource_name;
+use rollcall_runtime::descriptors::Descriptors;
 use rollcall_store::Store;
 use tokio::time::{Instant, timeout_at};
 
@@ -35,6 +37,7 @@ pub struct Directories {
     egress: Arc<EgressPolicy>,
     resolver: Resolver,
     wording: Wording,
+    connections: ConnectionLimit,
     open: Arc<Mutex<HashMap<Key, Kept>>>,
 }
 
@@ -130,6 +133,7 @@ impl Directories {
             egress: Arc::new(egress),
             resolver: Resolver::system(),
             wording,
+            connections: ConnectionLimit::new(Descriptors::allowed().for_directories()),
             open: Arc::default(),
         }
     }
@@ -181,6 +185,7 @@ impl Directories {
             egress: Arc::clone(&self.egress),
             resolver: self.resolver.clone(),
             limits: PoolLimits::default(),
+            connections: self.connections.clone(),
             dialect,
         }
     }

@@ -22,10 +22,8 @@ pub fn for_admin(cause: &LdapError, resource: &str) -> Error {
 /// time is one that cannot be reached.
 pub fn for_login(cause: &LdapError, resource: &str) -> Error {
     let (reason, message) = match reason(cause) {
-        Reason::DirectoryBusy => (
-            Reason::DirectoryBusy,
-            "the directory has as much work as it may have",
-        ),
+        // Says nothing that the directory said: it was not asked.
+        Reason::DirectoryBusy => return for_admin(cause, resource),
         Reason::DirectoryMisconfigured => (
             Reason::DirectoryMisconfigured,
             "the directory cannot be used as it is configured; CheckConnection tells more",
@@ -37,7 +35,7 @@ pub fn for_login(cause: &LdapError, resource: &str) -> Error {
 
 fn reason(cause: &LdapError) -> Reason {
     match cause {
-        LdapError::Busy => Reason::DirectoryBusy,
+        LdapError::Busy | LdapError::Exhausted => Reason::DirectoryBusy,
         LdapError::Timeout => Reason::DirectoryTimeout,
         // The server went away or is too slow; nothing says that TLS itself is wrong.
         LdapError::Tls(TlsFailure::Timeout | TlsFailure::Closed | TlsFailure::Other) => {

@@ -10,6 +10,7 @@ use rollcall_proto::v1::tenant_service_server::TenantServiceServer;
 use rollcall_proto::v1::user_sync_service_server::UserSyncServiceServer;
 use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{self, ConfigArguments, Loaded};
+use rollcall_runtime::descriptors::Descriptors;
 use rollcall_runtime::exit::Failure;
 use rollcall_runtime::health::Health;
 use rollcall_runtime::reload::Reload;
@@ -47,6 +48,7 @@ const SERVICES: [&str; 5] = [
 /// # Errors
 /// The port, the settings or the store cannot be used, or the transport failed.
 pub async fn serve(loaded: Loaded<WorkerSettings>, arguments: &ConfigArguments) -> Result<(), Failure> {
+    Descriptors::raise()?;
     let stop = shutdown::on_signals().map_err(Failure::because)?;
     let reload = Reload::prepare(&loaded, arguments).map_err(Failure::because)?;
     let Loaded { shared, own, .. } = loaded;

@@ -39,7 +39,7 @@ pub(super) fn explain(error: &LdapError) -> (String, &'static str) {
         }
         LdapError::BindRefused(code) | LdapError::SearchRefused(code) => code_hint(*code),
         LdapError::Misconfigured(_) => "Correct the directory's settings.",
-        LdapError::Busy | LdapError::CircuitOpen => "Try again in a moment.",
+        LdapError::Busy | LdapError::Exhausted | LdapError::CircuitOpen => "Try again in a moment.",
     };
     let message = match error {
         // The stage says already that it is about TLS.

@@ -309,7 +309,11 @@ impl HostStages<'_> {
             .deadline
             .min(Instant::now() + self.config.settings.operation_timeout);
         let permit = LargeMessagePermit::of(Arc::new(Semaphore::new(1)));
-        let connection = match Connection::new(stream, Limits::SEARCH, permit).await {
+        let opened = match self.config.connections.place(deadline).await {
+            Ok(place) => Connection::new(stream, Limits::SEARCH, permit, place).await,
+            Err(error) => Err(error),
+        };
+        let connection = match opened {
             Ok(mut connection) => {
                 let settings = &self.config.settings;
                 let bind =

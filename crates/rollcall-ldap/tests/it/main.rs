@@ -4,6 +4,7 @@
 mod binds;
 mod case_table;
 mod checks;
+mod connection_limit;
 mod cut_short;
 mod guid_binds;
 mod hostile;

@@ -9,8 +9,8 @@ use rollcall_core::entry::Entry;
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::SearchScope;
 use rollcall_ldap::{
-    BindAnswer, BindAs, BindError, DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Pulled,
-    ReadRequest, Resolver, SearchBudget, SearchOutcome, SearchRequest,
+    BindAnswer, BindAs, BindError, ConnectionLimit, DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits,
+    Pulled, ReadRequest, Resolver, SearchBudget, SearchOutcome, SearchRequest,
 };
 use rollcall_testkit::{Operation, Peer, Request, ScriptedLdap, Slapd, ber};
 use tokio::time::Instant;
@@ -68,6 +68,7 @@ pub(crate) fn config(settings: DirectorySettings, bind_password: &str) -> Direct
         egress: loopback(&ports),
         resolver: Resolver::system(),
         limits: PoolLimits::default(),
+        connections: ConnectionLimit::new(100),
         dialect: None,
     }
 }

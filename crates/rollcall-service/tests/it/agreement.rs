@@ -14,7 +14,7 @@ use rollcall_core::reader::EntryReader;
 use rollcall_core::role::RoleFinding;
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::*;
-use rollcall_ldap::{DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Resolver};
+use rollcall_ldap::{ConnectionLimit, DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Resolver};
 use rollcall_service::pull::Pull;
 use rollcall_service::role::{Person, RuleProblem, Rules};
 use rollcall_service::roles::{self, RunSource};
@@ -89,6 +89,7 @@ impl Access {
             egress: Arc::new(EgressPolicy::new(loopback, ports)),
             resolver: Resolver::system(),
             limits: PoolLimits::default(),
+            connections: ConnectionLimit::new(100),
             dialect: None,
         })
         .unwrap()

@@ -71,19 +71,30 @@ async fn timed<T>(phase: RunPhase, part: impl Future<Output = T>) -> T {
 async fn plan(x: &Executor, job: &RunHandle, may_pull: &MayPull) -> Result<(Run, UserSync), Stop> {
     let begun = begin(x, job, may_pull).await?;
     let source = Box::pin(source_of(x, &begun.sync)).await?;
-    let (relinked, roles) = look_ahead(x, job, &begun, &source).await?;
-    let pulling = Box::pin(pull(x, job, &begun, &source, relinked, roles));
+    let result = Box::pin(read_and_judge(x, job, &begun, &source)).await;
+    // Nobody needs them before the next night, and others may.
+    source.ldap.close_idle();
+    Ok((keep(x, job, &begun.sync, result?).await?, begun.sync))
+}
+
+async fn read_and_judge(
+    x: &Executor,
+    job: &RunHandle,
+    begun: &Begun,
+    source: &Source,
+) -> Result<PlanResult, Stop> {
+    let (relinked, roles) = look_ahead(x, job, begun, source).await?;
+    let pulling = Box::pin(pull(x, job, begun, source, relinked, roles));
     let (mut planning, mut pulled) = timed(RunPhase::Pull, pulling).await?;
     let removing = remove_absent(x, job, &mut planning, &mut pulled);
     let absent = timed(RunPhase::Absences, removing).await?;
-    let judging = judge(x, job, &begun, &mut planning, &pulled, absent);
+    let judging = judge(x, job, begun, &mut planning, &pulled, absent);
     let outcome = timed(RunPhase::Judge, judging).await?;
-    let result = PlanResult {
+    Ok(PlanResult {
         outcome,
         counts: planning.counts(pulled.search_result_references),
         complete: pulled.gaps.is_empty(),
-    };
-    Ok((keep(x, job, &begun.sync, result).await?, begun.sync))
+    })
 }
 
 /// A run that has begun to pull, and the sync as the run takes it: an edit from here on supersedes the run.

@@ -138,10 +138,18 @@ impl TestWorker {
 
     /// Runs the binary on the worker's database, with directories on these ports.
     pub fn command(&self, ports: &[u16], arguments: &[&str]) -> std::process::Output {
+        self.command_with_files(1024, ports, arguments)
+    }
+
+    /// The same for a process that may have so many open files.
+    pub fn command_with_files(&self, files: u32, ports: &[u16], arguments: &[&str]) -> std::process::Output {
         let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
         let url = &self.url;
-        std::process::Command::new(env!("CARGO_BIN_EXE_sync-worker"))
+        std::process::Command::new("/bin/bash")
             .env_clear()
+            .args(["-c", "ulimit -n $0 && exec \"$@\""])
+            .arg(files.to_string())
+            .arg(env!("CARGO_BIN_EXE_sync-worker"))
             .args(arguments)
             .args(["--set", &format!("store.url={url}")])
             .args(["--set", &format!("keyring.key={KEYRING}")])

@@ -333,6 +333,26 @@ async fn a_host_without_a_server_runs_what_is_due_and_ends_badly_if_any_failed()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_with_too_few_open_files_says_so_and_starts_nothing() {
+    let company = Company::start();
+    let clock = Clock::Manual(ManualClock::new(at(NOON)));
+    let worker = TestWorker::start_with(&company.ports(), &[], clock).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up(&mut clients).await;
+    create_sync(&mut clients, "staff", nightly()).await;
+    let refused = worker.command_with_files(64, &company.ports(), &["run-due"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        told.contains("may have 64 open files, and needs 256: raise the hard limit"),
+        "{told}"
+    );
+    assert!(runs(&mut clients, STAFF).await.is_empty());
+    let done = worker.command_with_files(256, &company.ports(), &["run-due"]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_due_run_that_cannot_work_says_why_in_the_health_of_its_sync() {
     let company = Company::start();
     let clock = ManualClock::new(at(NOON));

@@ -19,7 +19,7 @@ use rollcall_core::role::RoleFinding;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunState, RunTrigger};
 use rollcall_core::user::{Origin, StateReason, User, UserState};
 use rollcall_core::user_sync::Search;
-use rollcall_ldap::{DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Resolver};
+use rollcall_ldap::{ConnectionLimit, DirectoryConfig, EgressPolicy, LdapDirectory, PoolLimits, Resolver};
 use rollcall_store::{LeaseName, Mailing, NewRun, RunEnd, RunHandle};
 
 use super::{World, now};
@@ -129,6 +129,7 @@ impl<S> World<S> {
             )),
             resolver: Resolver::system(),
             limits: PoolLimits::default(),
+            connections: ConnectionLimit::new(100),
             dialect: Some(self.place.dialect),
         })
         .unwrap();

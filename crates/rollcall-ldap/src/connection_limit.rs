@@ -1,0 +1,111 @@
+//! How many connections a process may hold over all directories. Beyond that the one that is idle longest closes, whichever
+//! directory it is to: a directory that is not used must cost no other one a connection.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::LdapError;
+
+/// The connections of a process. Clones share the limit.
+#[derive(Clone)]
+pub struct ConnectionLimit(Arc<Shared>);
+
+struct Shared {
+    places: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    next_mark: AtomicU64,
+    /// Connections that nobody uses, the longest idle first, and how to close each.
+    idle: Mutex<BTreeMap<IdleMark, Close>>,
+}
+
+/// Tells an idle connection from others. A connection that becomes idle later has a greater one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct IdleMark(u64);
+
+type Close = Box<dyn FnOnce(IdleMark) + Send>;
+
+/// The right to hold one connection.
+pub(crate) type Place = OwnedSemaphorePermit;
+
+impl ConnectionLimit {
+    /// At most so many connections; at least one.
+    pub fn new(connections: usize) -> Self {
+        Self(Arc::new(Shared {
+            places: Arc::new(Semaphore::new(connections.max(1))),
+            waiting: AtomicUsize::new(0),
+            next_mark: AtomicU64::new(0),
+            idle: Mutex::default(),
+        }))
+    }
+
+    /// A place for one connection more. Closes an idle one if there is none, or waits until the deadline.
+    pub(crate) async fn place(&self, deadline: Instant) -> Result<Place, LdapError> {
+        if let Some(place) = self.free_place() {
+            return Ok(place);
+        }
+        // From now on nothing becomes idle: whatever would be closes, and its place is free.
+        let _waiting = Waiting::count(&self.0);
+        while self.close_longest_idle() {
+            if let Some(place) = self.free_place() {
+                return Ok(place);
+            }
+        }
+        let place = timeout_at(deadline, self.0.places.clone().acquire_owned()).await;
+        place.ok().and_then(Result::ok).ok_or_else(|| {
+            tracing::warn!("no connection to a directory is left: all that this process may hold are in use");
+            LdapError::Exhausted
+        })
+    }
+
+    /// Somebody waits for a place: what is not used any more is better closed.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.0.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// Notes a connection that is idle from now on. Whoever holds the lock of its pool calls this, so that it is in its pool
+    /// when it is looked for.
+    pub(crate) fn idle(&self, close: impl FnOnce(IdleMark) + Send + 'static) -> IdleMark {
+        let mark = IdleMark(self.0.next_mark.fetch_add(1, Ordering::Relaxed));
+        self.0.idle.lock().insert(mark, Box::new(close));
+        mark
+    }
+
+    /// A connection is idle no more.
+    pub(crate) fn not_idle(&self, mark: IdleMark) {
+        self.0.idle.lock().remove(&mark);
+    }
+
+    fn free_place(&self) -> Option<Place> {
+        self.0.places.clone().try_acquire_owned().ok()
+    }
+
+    /// False if no connection is idle.
+    fn close_longest_idle(&self) -> bool {
+        let longest = self.0.idle.lock().pop_first();
+        let Some((mark, close)) = longest else {
+            return false;
+        };
+        close(mark);
+        true
+    }
+}
+
+struct Waiting<'a>(&'a Shared);
+
+impl<'a> Waiting<'a> {
+    fn count(shared: &'a Shared) -> Self {
+        shared.waiting.fetch_add(1, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,97 @@
+//! File descriptors: how many this process may have open, and who gets how many of them. Whoever runs out of them fails in
+//! ways that look like somebody else's outage, so nobody ever does.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::exit::Failure;
+
+/// More are never used.
+const MOST: u64 = 65_536;
+/// With fewer nothing works for long.
+const LEAST: u64 = 256;
+/// For the store's connections and files, the health listener, logs and what is open for a moment.
+const OTHERS: u64 = 128;
+/// What a connection to a directory takes: the socket, and the pair of sockets behind which ldap3 sits.
+const OF_A_DIRECTORY_S_CONNECTION: u64 = 3;
+/// Most connections to directories: each takes about 75 KB of memory.
+const MOST_CONNECTIONS: u64 = 2_000;
+
+/// How many descriptors this process may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Descriptors(u64);
+
+impl Descriptors {
+    /// Raises the limit as far as this process may.
+    ///
+    /// # Errors
+    /// There are too few to work with.
+    pub fn raise() -> Result<Self, Failure> {
+        let limit = getrlimit(Resource::Nofile);
+        let wanted = limit.maximum.unwrap_or(MOST).min(MOST);
+        if limit.current.is_some_and(|current| current < wanted) {
+            let raised = Rlimit {
+                current: Some(wanted),
+                ..limit
+            };
+            if let Err(error) = setrlimit(Resource::Nofile, raised) {
+                tracing::warn!(%error, wanted, "the limit of open files could not be raised");
+            }
+        }
+        let allowed = Self::allowed();
+        match allowed.0 >= LEAST {
+            true => Ok(allowed),
+            false => Err(Failure::because(format!(
+                "this process may have {} open files, and needs {LEAST}: raise the hard limit (ulimit -Hn, LimitNOFILE=)",
+                allowed.0
+            ))),
+        }
+    }
+
+    /// The limit as it is.
+    pub fn allowed() -> Self {
+        Self(getrlimit(Resource::Nofile).current.unwrap_or(MOST))
+    }
+
+    /// Connections to all directories together.
+    pub fn for_directories(self) -> usize {
+        let connections = self.shared() * 3 / 4 / OF_A_DIRECTORY_S_CONNECTION;
+        usize::try_from(connections.min(MOST_CONNECTIONS)).unwrap_or(usize::MAX)
+    }
+
+    /// Connections of callers, of which the operator wants so many at most.
+    pub fn for_callers(self, wanted: u32) -> u32 {
+        u32::try_from(self.shared() / 4)
+            .unwrap_or(u32::MAX)
+            .min(wanted)
+            .max(1)
+    }
+
+    /// What directories and callers share.
+    fn shared(self) -> u64 {
+        self.0.min(MOST).saturating_sub(OTHERS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_together_fit_into_the_limit() {
+        for (limit, directories, callers) in [
+            (256, 32, 32),
+            (1_024, 224, 224),
+            (4_096, 992, 992),
+            (65_536, 2_000, 10_000),
+            (1_000_000, 2_000, 10_000),
+        ] {
+            let descriptors = Descriptors(limit);
+            let (of_directories, of_callers) =
+                (descriptors.for_directories(), descriptors.for_callers(10_000));
+            assert_eq!((of_directories, of_callers), (directories, callers), "{limit}");
+            let together = directories as u64 * OF_A_DIRECTORY_S_CONNECTION + u64::from(callers) + OTHERS;
+            assert!(together <= limit, "{limit}");
+        }
+        assert_eq!(Descriptors(64).for_callers(10), 1);
+    }
+}
