@@ -12,7 +12,7 @@ use rollcall_proto::v1::login_forecast::Answer;
 use rollcall_proto::v1::role_rule::Condition;
 use rollcall_proto::v1::{self, ChangeType, IssueType, RunAction, SyncRunMode};
 use rollcall_testkit::{Tree, TreeEntry, TreeLdap};
-use system_tests::sync_of;
+use system_tests::{number, sync_of};
 
 use crate::rollcall::{Backend, Rollcall, TENANT};
 
@@ -263,10 +263,7 @@ async fn login(rollcall: &Rollcall, login: &str) -> Result<Answer> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn explanation_check_preview_run_and_login_agree_about_people_of_every_kind() -> Result<()> {
-    let seed = std::env::var("ROLLCALL_MODEL_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let mut chance = Chance(seed.unwrap_or(7));
+    let mut chance = Chance(number(crate::SEED)?.unwrap_or(7));
     let server = TreeLdap::start(company()).await?;
     let rollcall = start(&server).await?;
     let numbers = 100..100 + PEOPLE;
@@ -392,7 +389,6 @@ async fn explanation_check_preview_run_and_login_agree_about_people_of_every_kin
         if run.state() == v1::SyncRunState::Held {
             let request = v1::ApplySyncRunRequest {
                 name: run.name.clone(),
-                ..v1::ApplySyncRunRequest::default()
             };
             rollcall.apply(request).await?;
             rollcall.rest(&run.name).await?;

@@ -1,8 +1,8 @@
 //! When users last logged in.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::last_login::PRECISION;
-use rollcall_store::{FinishOutcome, PageRequest, UserFilter};
+use rollcall_store::{FinishOutcome, PageRequest, Store, UserFilter};
 
 use super::commit::finish;
 use crate::engine::{Engine, Gateway, on_both};
@@ -100,7 +100,7 @@ async fn lists_find_who_did_not_log_in(engine: Engine) {
     log_in(&store, "bob").await;
     let_pass(&engine, TimeDelta::days(100)).await;
     log_in(&store, "eve").await;
-    let now = store.time().await.unwrap().unwrap_or_else(chrono::Utc::now);
+    let now = time(&store).await;
     let ids = async |filter| {
         let found = store.list_users(&acme(), &filter, &PageRequest::first(9)).await;
         let found = found.unwrap().items;
@@ -138,7 +138,7 @@ async fn idle_users_are_found_by_role(engine: Engine) {
     let store = with_people(&engine).await;
     let role = store.user(&acme(), user_id(1)).await.unwrap().profile.role;
     log_in(&store, "bob").await;
-    let now = store.time().await.unwrap().unwrap_or_else(chrono::Utc::now);
+    let now = time(&store).await;
     let idle = async |role: &str, since, limit| {
         let roles = [role.to_owned(), "other".to_owned()];
         store.idle_users(&acme(), &roles, since, limit).await.unwrap()
@@ -155,4 +155,13 @@ async fn idle_users_are_found_by_role(engine: Engine) {
     assert_eq!(idle("admin-of-nothing", hour_ago, 9).await, (vec![], 0));
     // Whoever is a user since then only had no time to log in.
     assert_eq!(idle(&role, at(1), 9).await, (vec![], 0));
+}
+
+/// The time as the store sees it: SQLite has the machine's.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is compared with was written by this time"
+)]
+async fn time(store: &Store) -> DateTime<Utc> {
+    store.time().await.unwrap().unwrap_or_else(Utc::now)
 }

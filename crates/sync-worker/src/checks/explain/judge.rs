@@ -381,7 +381,7 @@ fn candidate(tried: &Tried, index: usize, taken: Option<usize>) -> v1::FieldCand
         }
         Found::Values(values) => {
             let problems = values.iter().filter_map(|(value, usable)| {
-                let problem = (*usable.as_ref().err()?).clone();
+                let problem = *usable.as_ref().err()?;
                 Some(format!(
                     "{:?}: {}",
                     cut(value, MAX_VALUE_CHARS),
