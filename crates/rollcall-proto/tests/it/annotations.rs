@@ -86,7 +86,7 @@ fn every_language_has_a_name_for_the_package() {
         assert!(options.java_multiple_files(), "{}", file.name());
         assert!(outer.insert(options.java_outer_classname().to_owned()));
     }
-    assert_eq!(outer.len(), 10);
+    assert_eq!(outer.len(), 11);
 }
 
 #[test]

@@ -230,7 +230,15 @@ fn changes_name_the_fields_of_the_contract() {
     let descriptors = prost_types::FileDescriptorSet::decode(rollcall_proto::FILE_DESCRIPTOR_SET).unwrap();
     let mut messages = descriptors.file.iter().flat_map(|file| &file.message_type);
     let message = messages.find(|message| message.name() == "User").unwrap();
-    let fixed = ["name", "revision", "etag", "create_time", "update_time"];
+    // A login changes nobody.
+    let fixed = [
+        "name",
+        "revision",
+        "etag",
+        "create_time",
+        "update_time",
+        "last_login_time",
+    ];
     let names = message.field.iter().map(|field| field.name().to_owned());
     let changing: BTreeSet<String> = names.filter(|name| !fixed.contains(&name.as_str())).collect();
     assert_eq!(told, changing);
