@@ -7,7 +7,7 @@ use crate::process::max_descriptors;
 const OTHER_DESCRIPTORS: u64 = 128;
 /// Connections to directories that a process should have room for.
 const DIRECTORY_CONNECTIONS: u64 = 256;
-/// What a service needs when little is asked of it; measured, with room.
+/// What a service needs when little is asked of it, with room; an estimate.
 const LEAST_MEMORY: u64 = 192 << 20;
 
 /// Logs what is too little.
