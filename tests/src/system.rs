@@ -57,6 +57,11 @@ impl System {
         Self::configured(backend, ports, "debug", of_both, EAGER).await
     }
 
+    /// As [`System::start`], but nothing that is due runs by itself.
+    pub async fn start_without_scheduler(backend: Backend, ports: &[u16]) -> Result<Self> {
+        Self::configured(backend, ports, "debug", "", "[scheduler]\nenabled = false\n").await
+    }
+
     /// As [`System::start`], with the settings that are shipped: for benchmarks.
     pub async fn start_as_shipped(backend: Backend, ports: &[u16]) -> Result<Self> {
         Self::configured(backend, ports, "info", "", "").await
