@@ -192,6 +192,8 @@ pub struct DirectorySettings {
     pub external_id_attribute: Option<String>,
     /// When logins of its users are refused after wrong passwords.
     pub soft_lock: SoftLock,
+    /// How old the bind password may become; `None` for as old as the deployment says.
+    pub bind_password_max_age: Option<Duration>,
 }
 
 /// What Rollcall found out about a directory.
@@ -238,6 +240,9 @@ pub struct Directory {
     pub bind_password_update_time: Option<DateTime<Utc>>,
     /// Strength class of the bind password, scored when it was set.
     pub bind_password_strength: Option<PasswordStrength>,
+    /// Since when a password is kept that takes the place of the present one when the directory refuses that; `None` if
+    /// there is none.
+    pub pending_bind_password_time: Option<DateTime<Utc>>,
     /// False after an endpoint change until a check found known external ids there, or a person confirmed it.
     pub endpoint_confirmed: bool,
     /// What was found out about the server.
@@ -313,6 +318,12 @@ impl DirectorySettings {
             );
         }
         found.nest("soft_lock", self.soft_lock.validate());
+        let day = Duration::from_secs(86_400);
+        found.require(
+            self.bind_password_max_age.is_none_or(|age| (day..=day * 3_650).contains(&age)),
+            "bind_password_max_age",
+            "must be from 1 day to 3650 days",
+        );
         check_text(&mut found, "bind_dn", &self.bind_dn, 1, 1024);
         check_range(&mut found, "connect_timeout", self.connect_timeout, 30);
         check_range(&mut found, "operation_timeout", self.operation_timeout, 120);

@@ -273,6 +273,16 @@ fn active_directory(diagnostic: &str) -> Verdict {
     }
 }
 
+/// True if a bind was refused because the password is wrong or has expired, so that another password may be right; false for
+/// what is wrong with the account, or with the server.
+pub fn is_password_refused(dialect: Option<Dialect>, result_code: u32, diagnostic: &str) -> bool {
+    result_code == 49
+        && match diagnostic::active_directory_code(diagnostic) {
+            Some(code) => matches!(code, 0x52e | 0x532),
+            None => dialect != Some(Dialect::ActiveDirectory),
+        }
+}
+
 fn proven(internal: InternalReason) -> Verdict {
     Verdict::Denied {
         public: internal.public(),

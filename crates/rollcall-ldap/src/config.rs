@@ -9,6 +9,7 @@ use rollcall_core::secret::{Password, SecretBytes};
 
 use crate::connection_limit::ConnectionLimit;
 use crate::egress::EgressPolicy;
+use crate::next_password::NextPassword;
 use crate::resolver::Resolver;
 
 /// What it takes to use a directory.
@@ -17,6 +18,8 @@ pub struct DirectoryConfig {
     pub settings: DirectorySettings,
     /// The service account's password.
     pub bind_password: Password,
+    /// What to try once if that is refused.
+    pub next_password: Option<NextPassword>,
     /// PEM key of the client certificate in the settings.
     pub client_key: Option<SecretBytes>,
     /// Where connections may go.

@@ -7,11 +7,13 @@ use parking_lot::Mutex;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::schema::Schema;
 use rollcall_core::secret::Password;
+use rollcall_core::verdict::is_password_refused;
 use rollcall_metrics::{LdapOperation, Pool, metrics};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::bind::BindAnswer;
 use crate::bulkhead::Bulkhead;
 use crate::circuit_breaker::{CircuitBreaker, HostStatus};
 use crate::config::{DirectoryConfig, PoolLimits};
@@ -20,6 +22,7 @@ use crate::connection_limit::{ConnectionLimit, IdleMark, Place};
 use crate::endpoint::Endpoint;
 use crate::error::{LdapError, Misconfiguration};
 use crate::measure::{Load, PoolLoad, measured};
+use crate::next_password::NextPassword;
 use crate::result_code::{ResultClass, ResultCode};
 use crate::wire_guard::Limits;
 use crate::wire_guard::large_message_permit::LargeMessagePermit;
@@ -35,6 +38,10 @@ pub(crate) struct Pools {
     hosts: Vec<Host>,
     bind_dn: String,
     bind_password: Password,
+    /// What to try once if that is refused.
+    next_password: Option<NextPassword>,
+    /// The next password, once the directory has accepted it.
+    accepted: OnceCell<Password>,
     pub(crate) operation_timeout: Duration,
     page_size: u32,
     pub(crate) dialect: Option<Dialect>,
@@ -94,6 +101,8 @@ impl Pools {
             hosts,
             bind_dn: config.settings.bind_dn,
             bind_password: config.bind_password,
+            next_password: config.next_password,
+            accepted: OnceCell::new(),
             operation_timeout: config.settings.operation_timeout,
             page_size: config.settings.page_size,
             dialect: config.dialect,
@@ -186,7 +195,7 @@ impl Pools {
     }
 
     pub(crate) fn bind_password(&self) -> &Password {
-        &self.bind_password
+        self.accepted.get().unwrap_or(&self.bind_password)
     }
 
     /// Closes idle connections that are not good any more.
@@ -285,10 +294,13 @@ impl Pools {
         if role == Role::Service {
             let deadline = deadline.min(Instant::now() + self.operation_timeout);
             let bound = connection
-                .simple_bind(&self.bind_dn, &self.bind_password, false, deadline)
+                .simple_bind(&self.bind_dn, self.bind_password(), false, deadline)
                 .await;
             let answer = bound.map_err(|error| self.endpoint.explain_loss(error.error))?;
             if answer.code != ResultCode::SUCCESS {
+                if let Some(connection) = self.bind_with_next(host, &answer, deadline).await {
+                    return Ok(connection);
+                }
                 self.note_refusal(answer.code);
                 return Err(LdapError::BindRefused(answer.code));
             }
@@ -299,6 +311,28 @@ impl Pools {
     /// The right to hold one connection more.
     pub(crate) async fn place(&self, deadline: Instant) -> Result<Place, LdapError> {
         self.connections.place(deadline).await
+    }
+
+    /// Where the present password is refused as wrong or expired: a connection that was bound with the next one, if that may be
+    /// tried and is right. It is the present one from then on.
+    async fn bind_with_next(&self, host: usize, refused: &BindAnswer, deadline: Instant) -> Option<Connection> {
+        let next = self.next_password.as_ref().filter(|_| self.accepted.get().is_none())?;
+        if !is_password_refused(self.dialect, refused.code.0, &refused.diagnostic) {
+            return None;
+        }
+        let password = next.claim().await?;
+        let stream = self.endpoint.open(&self.endpoint.hosts[host], deadline).await.ok()?;
+        let permit = LargeMessagePermit::of(self.large_messages.clone());
+        let mut connection = Connection::new(stream, Limits::SEARCH, permit).await.ok()?;
+        let deadline = deadline.min(Instant::now() + self.operation_timeout);
+        let bound = connection.simple_bind(&self.bind_dn, &password, false, deadline).await;
+        if bound.ok()?.code != ResultCode::SUCCESS {
+            return None;
+        }
+        next.accept().await;
+        // Whoever was faster has set the same.
+        let _ = self.accepted.set(password);
+        Some(connection)
     }
 
     /// A permit of the bulkhead of the connections bound as the service account.

@@ -1,6 +1,8 @@
 //! The directories that a process has open. Settings and secrets come from the store; connections are shared by all who use
 //! the same directory at the same revision. Each has its own limits, so that a dead one costs its own tenant only.
 
+mod pending;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -181,6 +183,7 @@ impl Directories {
         DirectoryConfig {
             settings,
             bind_password,
+            next_password: None,
             client_key,
             egress: Arc::clone(&self.egress),
             resolver: self.resolver.clone(),
@@ -203,7 +206,10 @@ impl Directories {
         };
         let client_key = self.store.client_key(tenant, id).await?;
         let (settings, dialect) = (directory.settings.clone(), directory.observed.dialect);
-        Ok(self.config(settings, bind_password, client_key, dialect))
+        Ok(DirectoryConfig {
+            next_password: pending::next_password(&self.store, directory),
+            ..self.config(settings, bind_password, client_key, dialect)
+        })
     }
 
     /// Shows how much is under way at each directory, and what was seen of its hosts.

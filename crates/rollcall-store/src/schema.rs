@@ -21,6 +21,7 @@ mod login_requests;
 mod mail_budgets;
 mod marks;
 mod own_counts;
+mod pending_passwords;
 mod purpose_keys;
 mod sealed_audit;
 mod soft_locks;
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(mail_budgets::MailBudgets),
             Box::new(sealed_audit::SealedAudit),
             Box::new(last_logins::LastLogins),
+            Box::new(pending_passwords::PendingPasswords),
         ]
     }
 }

@@ -18,6 +18,7 @@ fn settings() -> DirectorySettings {
         page_size: DEFAULT_PAGE_SIZE,
         external_id_attribute: None,
         soft_lock: Default::default(),
+        bind_password_max_age: None,
     }
 }
 

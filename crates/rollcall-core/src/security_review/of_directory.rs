@@ -158,7 +158,8 @@ fn password_strength(directory: &Directory, about: &About) -> Finding {
     }
 }
 
-fn password_age(directory: &Directory, limit: Duration, now: DateTime<Utc>, about: &About) -> Finding {
+fn password_age(directory: &Directory, default: Duration, now: DateTime<Utc>, about: &About) -> Finding {
+    let limit = directory.settings.bind_password_max_age.unwrap_or(default);
     let practice = Practice::PasswordRotation;
     let Some(set) = directory.bind_password_update_time else {
         return about.find(practice, StageResult::Skipped, "No bind password is stored.", "");

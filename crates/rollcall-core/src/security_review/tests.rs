@@ -47,10 +47,12 @@ fn good_directory() -> ReviewedDirectory {
             page_size: DEFAULT_PAGE_SIZE,
             external_id_attribute: None,
             soft_lock: Default::default(),
+            bind_password_max_age: None,
         },
         bind_password_set: true,
         bind_password_update_time: Some(at("2026-05-01T00:00:00Z")),
         bind_password_strength: Some(PasswordStrength::Strong),
+        pending_bind_password_time: None,
         endpoint_confirmed: true,
         observed: DirectoryObservations {
             lockout_threshold: Some(5),

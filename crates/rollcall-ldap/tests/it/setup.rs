@@ -40,6 +40,7 @@ pub(crate) fn settings(urls: &[String]) -> DirectorySettings {
         page_size: 1000,
         external_id_attribute: None,
         soft_lock: Default::default(),
+        bind_password_max_age: None,
     }
 }
 
@@ -64,6 +65,7 @@ pub(crate) fn config(settings: DirectorySettings, bind_password: &str) -> Direct
     DirectoryConfig {
         settings,
         bind_password: password(bind_password),
+        next_password: None,
         client_key: None,
         egress: loopback(&ports),
         resolver: Resolver::system(),

@@ -152,6 +152,7 @@ fn a_directory_goes_out_without_its_secrets() {
         bind_password_set: true,
         bind_password_update_time: Some(DateTime::UNIX_EPOCH),
         bind_password_strength: None,
+        pending_bind_password_time: None,
         endpoint_confirmed: false,
         observed: DirectoryObservations::default(),
         revision: 4,

@@ -75,6 +75,7 @@ impl Access {
             page_size: 1000,
             external_id_attribute: None,
             soft_lock: Default::default(),
+            bind_password_max_age: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Directories: how customers' servers are reached. Their secrets are in `secrets.rs`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use rollcall_core::directory::{Directory, DirectoryObservations, DirectorySettings, PasswordStrength};
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
@@ -9,7 +11,7 @@ use sea_orm::ConnectionTrait;
 use crate::audit::Recorded;
 use crate::create_requests::{CreateRequest, Created};
 use crate::db::query::{column, execute, rows};
-use crate::db::timestamp::to_micros;
+use crate::db::timestamp::{in_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::runs::lifecycle::supersede_waiting;
@@ -103,6 +105,9 @@ impl Store {
             bind_password: None,
             bind_password_update_time: None,
             bind_password_strength: None,
+            pending_bind_password: None,
+            pending_bind_password_time: None,
+            pending_try_time: None,
             client_key: None,
             endpoint_confirmed: true,
             observed: DirectoryObservations::default().to_json()?,
@@ -235,8 +240,95 @@ impl Store {
             client_key: None,
         };
         self.put_secrets(&mut model, &secrets, now)?;
-        bump(&mut model, now);
+        self.commit_password(tx, before, model, &record).await
+    }
+
+    /// Keeps a bind password that takes the place of the present one when the directory refuses that.
+    ///
+    /// # Errors
+    /// `NotFound`; `RevisionMismatch`.
+    pub async fn keep_pending_bind_password(
+        &self,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        expected_revision: Option<i64>,
+        password: &Password,
+        record: Recorded<'_, Directory>,
+    ) -> Result<Directory> {
+        let tx = self.inner.database.begin().await?;
+        let mut model = lock(&tx, tenant, id, expected_revision).await?;
+        let before = model.clone().into_domain()?;
+        model.pending_bind_password = Some(self.seal_bind_password(&model, password)?);
+        model.pending_bind_password_time = Some(to_micros(record.time));
+        model.pending_try_time = None;
+        self.commit_password(tx, before, model, &record).await
+    }
+
+    /// The pending bind password, for the caller to try once. `None` if there is none, or if anybody was given it within the
+    /// `window`. By the database's clock, so that all replicas agree.
+    ///
+    /// # Errors
+    /// `KeyMissing`; `Corrupt` if it was altered or moved.
+    pub async fn claim_pending_bind_password(
+        &self,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        window: Duration,
+    ) -> Result<Option<Password>> {
+        let database = &self.inner.database;
+        let now = database.engine.now();
+        let sql = format!(
+            "UPDATE directories SET pending_try_time = {now} WHERE tenant = $1 AND id = $2
+              AND pending_bind_password IS NOT NULL
+              AND (pending_try_time IS NULL OR pending_try_time <= {now} - $3)"
+        );
+        let values = vec![tenant.as_str().into(), id.as_str().into(), in_micros(window).into()];
+        if database.write(&sql, values).await? == 0 {
+            return Ok(None);
+        }
+        let model = tables::directory::find(&database.writer, tenant, id).await?;
+        match &model.pending_bind_password {
+            Some(sealed) => Ok(Some(self.open_bind_password(&model, sealed)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The directory has accepted the pending bind password: it takes the place of the present one. `None` if there is none any
+    /// more.
+    ///
+    /// # Errors
+    /// `NotFound`; `KeyMissing`.
+    pub async fn accept_pending_bind_password(
+        &self,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        record: Recorded<'_, Directory>,
+    ) -> Result<Option<Directory>> {
+        let tx = self.inner.database.begin().await?;
+        let mut model = lock(&tx, tenant, id, None).await?;
+        let before = model.clone().into_domain()?;
+        let Some(sealed) = model.pending_bind_password.clone() else {
+            return Ok(None);
+        };
+        let password = self.open_bind_password(&model, &sealed)?;
+        let secrets = NewSecrets {
+            bind_password: Some(&password),
+            client_key: None,
+        };
+        self.put_secrets(&mut model, &secrets, record.time)?;
+        Ok(Some(self.commit_password(tx, before, model, &record).await?))
+    }
+
+    async fn commit_password(
+        &self,
+        tx: sea_orm::DatabaseTransaction,
+        before: Directory,
+        mut model: Model,
+        record: &Recorded<'_, Directory>,
+    ) -> Result<Directory> {
+        bump(&mut model, record.time);
         tables::update(&tx, model.clone()).await?;
+        let (tenant, id) = (&before.tenant, &before.id);
         // What runs read has not changed.
         let sql = "UPDATE sync_runs SET directory_revision = $3
             WHERE tenant = $1 AND directory_revision = $3 - 1 AND state IN ('PENDING', 'PULLING')
@@ -343,6 +435,7 @@ impl Store {
             model.bind_password = Some(self.seal_bind_password(model, password)?);
             model.bind_password_update_time = Some(to_micros(now));
             model.bind_password_strength = Some(PasswordStrength::of(password).label().to_owned());
+            forget_pending(model);
         }
         if let Some(key) = secrets.client_key {
             model.client_key = Some(self.seal_client_key(model, key)?);
@@ -360,6 +453,12 @@ async fn lock(
     let model = tables::directory::lock(tx, tenant, id).await?;
     require_revision(model.revision, expected_revision)?;
     Ok(model)
+}
+
+fn forget_pending(model: &mut Model) {
+    model.pending_bind_password = None;
+    model.pending_bind_password_time = None;
+    model.pending_try_time = None;
 }
 
 fn bump(model: &mut Model, now: DateTime<Utc>) {

@@ -28,9 +28,7 @@ impl Store {
             drop(Zeroizing::new(error.into_bytes()));
             StoreError::corrupt("a stored password is not UTF-8")
         })?;
-        let password =
-            Password::new(text).map_err(|_| StoreError::corrupt("a stored password is not one"))?;
-        Ok(Some(password))
+        Password::new(text).map_err(|_| StoreError::corrupt("a stored password is not one"))
     }
 
     /// The private key of a directory's client certificate, if one is stored.

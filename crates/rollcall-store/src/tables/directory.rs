@@ -23,6 +23,9 @@ pub(crate) struct Model {
     pub(crate) bind_password: Option<Vec<u8>>,
     pub(crate) bind_password_update_time: Option<i64>,
     pub(crate) bind_password_strength: Option<String>,
+    pub(crate) pending_bind_password: Option<Vec<u8>>,
+    pub(crate) pending_bind_password_time: Option<i64>,
+    pub(crate) pending_try_time: Option<i64>,
     pub(crate) client_key: Option<Vec<u8>>,
     pub(crate) endpoint_confirmed: bool,
     pub(crate) observed: String,
@@ -51,6 +54,7 @@ impl Model {
                 .as_deref()
                 .map(PasswordStrength::from_label)
                 .transpose()?,
+            pending_bind_password_time: self.pending_bind_password_time.map(from_micros).transpose()?,
             endpoint_confirmed: self.endpoint_confirmed,
             observed: DirectoryObservations::from_json(&self.observed)?,
             revision: self.revision,

@@ -35,6 +35,8 @@ struct Settings {
     external_id_attribute: Option<String>,
     #[serde(with = "SoftLockMirror", default)]
     soft_lock: SoftLock,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bind_password_max_age: Option<Duration>,
 }
 
 #[derive(Serialize, Deserialize)]
