@@ -60,7 +60,7 @@ test_image() {
   jq -r '.[0].Config.Labels | to_entries[] | "\(.key)=\(.value)"' "$state/inspected.json"
 
   # No shell, nothing that is set-uid, nothing that anybody may write but /tmp, which stays empty.
-  local content=$state/image/root
+  local content=$state/image/files
   [ -z "$(find "$content" \( -name '*sh' -o -name busybox \) -type f -path '*/bin/*')" ] || fail "the image has a shell"
   [ -z "$(find "$content" -perm /6000)" ] || fail "something in the image is set-uid"
   find "$content" -type f -printf '%P\n' | sort
