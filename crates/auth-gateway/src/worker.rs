@@ -134,17 +134,26 @@ impl Worker {
         let left = deadline
             .saturating_duration_since(Instant::now())
             .min(self.timeout);
-        let mut request = tonic::Request::new(RefreshUserRequest {
-            name: resource_name::user(tenant, user),
-        });
-        request.set_timeout(left);
-        telemetry::propagate(request.metadata_mut());
-        if let Some(authorization) = &self.authorization {
+        let request = || {
+            let mut request = tonic::Request::new(RefreshUserRequest {
+                name: resource_name::user(tenant, user),
+            });
+            request.set_timeout(left);
+            telemetry::propagate(request.metadata_mut());
+            if let Some(authorization) = &self.authorization {
+                request
+                    .metadata_mut()
+                    .insert("authorization", authorization.clone());
+            }
             request
-                .metadata_mut()
-                .insert("authorization", authorization.clone());
-        }
-        let refreshed = match tokio::time::timeout(left, client.refresh_user(request)).await {
+        };
+        let call = async {
+            match client.refresh_user(request()).await {
+                Err(status) if lost_its_connection(&status) => client.refresh_user(request()).await,
+                answer => answer,
+            }
+        };
+        let refreshed = match tokio::time::timeout(left, call).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(status)) => Err(RefreshError::from_status(status)),
             Err(_) => Err(RefreshError::Timeout),
@@ -154,6 +163,13 @@ impl Worker {
         }
         refreshed
     }
+}
+
+/// No worker answered this call: its connection ended first. A worker ends each connection at an age, and a call that
+/// is sent in that moment is lost (RFC 9113 section 6.8). To renew a user twice is to renew them once, so such a call
+/// may be repeated. A worker's own answer has no source.
+fn lost_its_connection(status: &tonic::Status) -> bool {
+    std::error::Error::source(status).is_some()
 }
 
 fn channel(uri: &str, settings: &config::Worker) -> Result<Channel, WorkerError> {

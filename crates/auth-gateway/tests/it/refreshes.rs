@@ -1,5 +1,8 @@
 //! The sync worker is asked while a login is under way: what its answers mean, and those that do not come.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use auth_gateway::login::change::Change as Needed;
@@ -13,6 +16,8 @@ use rollcall_core::plan::ChangeKind;
 use rollcall_core::user::{StateReason, User, UserState};
 use rollcall_core::user_sync::{RoleCondition, RoleRule};
 use rollcall_testkit::Slapd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::world::{PASSWORD, ScriptedWorker, World, change, dn, now};
 use rollcall_store::Recorded;
@@ -173,4 +178,64 @@ async fn one_customer_s_trouble_pauses_no_other_s_refreshes_and_a_no_pauses_nobo
         assert_eq!(renew("away").await, (Renewal::NotNeeded, true));
         assert_eq!(renew("fine").await, (Renewal::Done, true));
     }
+}
+
+/// A door that ends the first `closed` connections politely when a call comes, as a server does whose connection
+/// reached its age in that moment. All others lead to the worker. The second value counts who came.
+async fn closing_door(closed: usize, worker: String) -> (String, Arc<AtomicUsize>) {
+    const HEADERS: u8 = 1;
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // Of no stream, with NO_ERROR.
+    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let came = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&came);
+    tokio::spawn(async move {
+        loop {
+            let (mut caller, _) = listener.accept().await.unwrap();
+            if counted.fetch_add(1, Relaxed) < closed {
+                let mut preface = [0; 24];
+                caller.read_exact(&mut preface).await.unwrap();
+                caller.write_all(&SETTINGS).await.unwrap();
+                loop {
+                    let mut head = [0; 9];
+                    caller.read_exact(&mut head).await.unwrap();
+                    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                    let mut frame = vec![0; length as usize];
+                    caller.read_exact(&mut frame).await.unwrap();
+                    if head[3] == HEADERS {
+                        break;
+                    }
+                }
+                caller.write_all(&GOAWAY).await.unwrap();
+                // It waits for the caller's end, since a reset would overtake the GOAWAY.
+                let _ = caller.read_to_end(&mut Vec::new()).await;
+            } else {
+                let address = worker.trim_start_matches("http://");
+                let mut inside = TcpStream::connect(address).await.unwrap();
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut caller, &mut inside).await });
+            }
+        }
+    });
+    (endpoint, came)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_crosses_the_end_of_its_connection_is_asked_again() {
+    let world = World::without_gateway(Slapd::builder()).await;
+    let behind = ScriptedWorker::start(|_| async { Ok(()) }.boxed()).await;
+    let ada = world.user("ada").await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    for (closed, works) in [(1, true), (2, false)] {
+        let (endpoint, came) = closing_door(closed, behind.endpoint.clone()).await;
+        let settings = world.settings(&[("worker.endpoint", endpoint.as_str())]);
+        let worker = Worker::new(&settings.own.worker, None).unwrap();
+        match worker.refresh(&world.tenant, ada.id, deadline).await {
+            Ok(()) => assert!(works),
+            Err(error) => assert!(!works && error.is_outage(), "{error:?}"),
+        }
+        assert_eq!(came.load(Relaxed), 2);
+    }
+    assert_eq!(behind.asked().len(), 1);
 }
