@@ -1,10 +1,13 @@
-//! The kinds of directory servers, as data: where each keeps ids and account state.
+//! The kinds of directory servers, as data: each is one file here, in which everything stands by which it differs.
 
+mod active_directory;
+mod dirsrv_389;
+mod generic;
+mod open_ldap;
 mod password_expiry;
+mod row;
 mod state;
 mod time;
-
-use std::slice;
 
 use chrono::{DateTime, Utc};
 
@@ -13,6 +16,7 @@ use crate::external_id::IdKind;
 use state::Reading;
 
 pub use password_expiry::{POLICY_ATTRIBUTE, password_expire_time, password_policy};
+pub use row::*;
 pub use state::{AccountState, AccountStatus};
 
 /// A kind of directory server.
@@ -32,62 +36,45 @@ pub enum Dialect {
 #[cfg(debug_assertions)]
 static ADDED: std::sync::OnceLock<(Dialect, Vec<(&str, Reading)>)> = std::sync::OnceLock::new();
 
-const ACTIVE_DIRECTORY: &[(&str, Reading)] = &[
-    ("userAccountControl", Reading::UserAccountControl),
-    (
-        "msDS-User-Account-Control-Computed",
-        Reading::ComputedAccountControl,
-    ),
-    ("accountExpires", Reading::ExpiresAtFiletime),
-    ("pwdLastSet", Reading::MustChangeIfZero),
-];
-
-const OPEN_LDAP: &[(&str, Reading)] = &[
-    ("pwdAccountLockedTime", Reading::LockedSince),
-    ("pwdStartTime", Reading::StartsAt),
-    ("pwdEndTime", Reading::ExpiresAt),
-    ("pwdReset", Reading::MustChangeIfTrue),
-];
-
-const DIRSRV_389: &[(&str, Reading)] = &[
-    ("nsAccountLock", Reading::DisabledIfTrue),
-    ("accountUnlockTime", Reading::LockedUntil),
-    ("krbPrincipalExpiration", Reading::ExpiresAt),
-    ("passwordExpirationTime", Reading::PasswordExpiresAt),
-    ("krbPasswordExpiration", Reading::PasswordExpiresAt),
-];
-
-const GENERIC: &[(&str, Reading)] = &[
-    ("nsAccountLock", Reading::DisabledIfTrue),
-    ("ds-pwp-account-disabled", Reading::DisabledIfTrue),
-    ("loginDisabled", Reading::DisabledIfTrue),
-    ("orclIsEnabled", Reading::DisabledIfWord),
-    ("lockedByIntruder", Reading::LockedIfTrue),
-    ("pwdAccountLockedTime", Reading::LockedSince),
-    ("loginExpirationTime", Reading::ExpiresAt),
-    ("ds-pwp-account-expiration-time", Reading::ExpiresAt),
-    ("pwdStartTime", Reading::StartsAt),
-    ("pwdEndTime", Reading::ExpiresAt),
-    ("passwordExpirationTime", Reading::PasswordExpiresAt),
-    ("pwdReset", Reading::MustChangeIfTrue),
-];
-
 impl Dialect {
+    /// All kinds, in the order in which a server is looked at; the last is what is left.
+    pub const ALL: [Self; 4] = [
+        Self::ActiveDirectory,
+        Self::OpenLdap,
+        Self::Dirsrv389,
+        Self::Generic,
+    ];
+
+    /// What this kind is.
+    pub fn row(self) -> &'static Row {
+        match self {
+            Self::ActiveDirectory => &active_directory::ROW,
+            Self::OpenLdap => &open_ldap::ROW,
+            Self::Dirsrv389 => &dirsrv_389::ROW,
+            Self::Generic => &generic::ROW,
+        }
+    }
+
+    /// The kind of a server with this root DSE.
+    pub fn of_root_dse(root: &Entry) -> Self {
+        let shows = |sign: &Sign| {
+            let any = |attribute: &str, test: &dyn Fn(&str) -> bool| root.texts(attribute).any(test);
+            match *sign {
+                Sign::Capability(oid) => any("supportedCapabilities", &|value| value == oid),
+                Sign::ObjectClass(class) => any("objectClass", &|value| value.eq_ignore_ascii_case(class)),
+                Sign::Vendor(word) => ["vendorName", "vendorVersion"]
+                    .iter()
+                    .any(|attribute| any(attribute, &|value| value.to_lowercase().contains(word))),
+                Sign::Attribute(attribute) => any(attribute, &|_| true),
+            }
+        };
+        let is_of = |dialect: &Self| dialect.row().signs.iter().any(shows);
+        Self::ALL.into_iter().find(is_of).unwrap_or(Self::Generic)
+    }
+
     /// The attributes that may hold the stable id, the best first.
     pub fn external_id_kinds(self) -> &'static [IdKind] {
-        match self {
-            Self::ActiveDirectory => slice::from_ref(&IdKind::ObjectGuid),
-            Self::OpenLdap => slice::from_ref(&IdKind::EntryUuid),
-            // FreeIPA's ipaUniqueID is the only one that survives a migration of its server.
-            Self::Dirsrv389 => &[IdKind::IpaUniqueId, IdKind::NsUniqueId, IdKind::EntryUuid],
-            Self::Generic => &[
-                IdKind::EntryUuid,
-                IdKind::Guid,
-                IdKind::NsUniqueId,
-                IdKind::IpaUniqueId,
-                IdKind::ObjectGuid,
-            ],
-        }
+        self.row().external_ids
     }
 
     /// The attributes that tell the account's state. Most are operational: they come only when asked for.
@@ -175,9 +162,8 @@ impl Dialect {
         deciding.map(|(attribute, _)| *attribute)
     }
 
-    /// What absence means: true if every account has the attribute, so that one without it hides it. MS-ADTS
-    /// 3.1.1.5.2.2: every user object gets a userAccountControl. A gateway in front of another store, which shows
-    /// itself by an objectGUID that is not 16 bytes, need not have it.
+    /// What absence means: true if every account has the attribute, so that one without it hides it. A gateway in front
+    /// of another store, which shows itself by an objectGUID that is not 16 bytes, need not have it.
     fn has_always(self, attribute: &str, entry: &Entry) -> bool {
         let imitated = || {
             entry
@@ -185,7 +171,7 @@ impl Dialect {
                 .first()
                 .is_some_and(|guid| guid.len() != 16)
         };
-        self == Self::ActiveDirectory && attribute == "userAccountControl" && !imitated()
+        self.row().always_present == Some(attribute) && !imitated()
     }
 
     /// For this whole process from now on: such servers say by `TRUE` in this attribute that an account is disabled.
@@ -195,7 +181,7 @@ impl Dialect {
     /// assertions have it: no release can be told to judge otherwise than its source says.
     #[cfg(debug_assertions)]
     pub fn add_disabling_attribute(self, attribute: &'static str) -> bool {
-        let mut rows = self.built_in_readings().to_vec();
+        let mut rows = self.row().readings.to_vec();
         rows.push((attribute, Reading::DisabledIfTrue));
         ADDED.set((self, rows)).is_ok()
     }
@@ -208,16 +194,7 @@ impl Dialect {
         {
             return rows;
         }
-        self.built_in_readings()
-    }
-
-    fn built_in_readings(self) -> &'static [(&'static str, Reading)] {
-        match self {
-            Self::ActiveDirectory => ACTIVE_DIRECTORY,
-            Self::OpenLdap => OPEN_LDAP,
-            Self::Dirsrv389 => DIRSRV_389,
-            Self::Generic => GENERIC,
-        }
+        self.row().readings
     }
 }
 

@@ -40,7 +40,7 @@ pub fn nobody(dialect: Dialect, entry: &Entry) -> Option<Nobody> {
         return Some(Nobody::Alias);
     }
     // FreeIPA's copies have no class of people, unlike people whom another 389 server may hold in such a container.
-    let may_be_copy = dialect == Dialect::Dirsrv389 && !has_class("person");
+    let may_be_copy = dialect.row().has_compat_copies && !has_class("person");
     (may_be_copy && is_in_compat(&entry.dn)).then_some(Nobody::Shadow)
 }
 
@@ -76,12 +76,7 @@ mod tests {
 
     #[test]
     fn aliases_are_nobody_on_every_server() {
-        for dialect in [
-            Dialect::OpenLdap,
-            Dialect::Generic,
-            Dialect::ActiveDirectory,
-            Dialect::Dirsrv389,
-        ] {
+        for dialect in Dialect::ALL {
             for class in ["alias", "ALIAS", "2.5.6.1"] {
                 let alias = entry("cn=x,dc=a", &["top", class, "extensibleObject"]);
                 assert_eq!(nobody(dialect, &alias), Some(Nobody::Alias));

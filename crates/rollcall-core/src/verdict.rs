@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::dialect::{AccountState, AccountStatus, Dialect};
+use crate::dialect::{AccountState, AccountStatus, Dialect, Refusals};
 
 pub use diagnostic::active_directory_code;
 pub use reason::{InternalReason, PublicReason};
@@ -151,50 +151,22 @@ pub fn judge(answer: &BindAnswer<'_>) -> Verdict {
 /// What the right password would be answered, as far as the entry tells: each kind of server's answer to an account in
 /// this state, through the same table. Logon hours and the like only a bind can tell.
 pub fn foretell(dialect: Dialect, account: AccountState, expires_in: Option<TimeDelta>) -> Verdict {
-    let (result_code, diagnostic, expired) = match dialect {
-        Dialect::ActiveDirectory => match active_directory_answer(account) {
-            "" => (0, "", false),
-            told => (49, told, false),
-        },
-        // It looks at the account before the password.
-        Dialect::Dirsrv389 if account.status == AccountStatus::Disabled => (53, "", false),
-        Dialect::Dirsrv389 if account.status == AccountStatus::Locked => (19, "", false),
-        Dialect::Dirsrv389 if account.password_expired => (49, "", true),
-        Dialect::Dirsrv389 => (0, "", account.must_change_password),
-        // Whom an administrator has locked for good it refuses like anybody who is locked, without a word.
-        Dialect::OpenLdap if matches!(account.status, AccountStatus::Locked | AccountStatus::Disabled) => {
-            (49, "", false)
-        }
-        Dialect::OpenLdap | Dialect::Generic => (0, "", false),
-    };
-    let must_change = dialect == Dialect::OpenLdap && account.must_change_password;
+    let foretold = (dialect.row().foretell)(account);
     judge(&BindAnswer {
         dialect,
-        result_code,
-        diagnostic,
-        policy: must_change.then_some(PolicyResponse {
+        result_code: foretold.result_code,
+        diagnostic: foretold.diagnostic,
+        policy: foretold.change_after_reset.then_some(PolicyResponse {
             error: Some(PolicyError::ChangeAfterReset),
             ..PolicyResponse::default()
         }),
         netscape: NetscapeControls {
-            expired,
+            expired: foretold.netscape_expired,
             expires_in: None,
         },
         account,
         expires_in,
     })
-}
-
-/// How Active Directory refuses the right password of such an account; empty if it does not.
-fn active_directory_answer(account: AccountState) -> &'static str {
-    match account.status {
-        AccountStatus::Locked => "80090308: LdapErr: DSID-0, data 775, v0",
-        AccountStatus::Disabled => "80090308: LdapErr: DSID-0, data 533, v0",
-        AccountStatus::Expired => "80090308: LdapErr: DSID-0, data 701, v0",
-        _ if account.must_change_password => "80090308: LdapErr: DSID-0, data 773, v0",
-        _ if account.password_expired => "80090308: LdapErr: DSID-0, data 532, v0",
-        AccountStatus::Enabled | AccountStatus::NotSet | AccountStatus::Unreadable => "",
-    }
 }
 
 fn success(answer: &BindAnswer<'_>) -> Verdict {
@@ -237,12 +209,11 @@ fn success(answer: &BindAnswer<'_>) -> Verdict {
 
 fn invalid_credentials(answer: &BindAnswer<'_>) -> Verdict {
     use InternalReason::*;
-    if answer.dialect == Dialect::ActiveDirectory {
-        return active_directory(answer.diagnostic);
-    }
-    // OpenLDAP and 389 compare the password before they look at its age; of others nobody knows.
-    let ages_after_compare = matches!(answer.dialect, Dialect::OpenLdap | Dialect::Dirsrv389);
-    let expired = if ages_after_compare { proven } else { unproven };
+    let expired = match answer.dialect.row().refusals {
+        Refusals::Coded => return active_directory(answer.diagnostic),
+        Refusals::AgesAfterCompare => proven,
+        Refusals::Unordered => unproven,
+    };
     match answer.policy.and_then(|policy| policy.error) {
         Some(PolicyError::PasswordExpired) => expired(PasswordExpired),
         Some(PolicyError::AccountLocked) => unproven(AccountLocked),

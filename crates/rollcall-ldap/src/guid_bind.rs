@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_core::dialect::Dialect;
 use rollcall_core::dn::Dn;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::filter::{Attribute, Comparison, Filter};
@@ -64,9 +63,14 @@ impl Pools {
         }
     }
 
+    /// Whether such a server takes `<GUID=...>` for a DN.
+    pub(crate) fn takes_guid_names(&self) -> bool {
+        self.dialect.is_some_and(|dialect| dialect.row().takes_guid_names)
+    }
+
     /// What was once answered is kept as long as these pools; what broke is tried again by the next login.
     async fn takes_guids(self: &Arc<Self>, host: usize, id: &ExternalId, deadline: Instant) -> bool {
-        if self.dialect != Some(Dialect::ActiveDirectory) || *id.kind() != IdKind::ObjectGuid {
+        if !self.takes_guid_names() || *id.kind() != IdKind::ObjectGuid {
             return false;
         }
         let deadline = deadline.min(Instant::now() + PROBE_TIME);

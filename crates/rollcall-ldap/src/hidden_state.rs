@@ -1,7 +1,7 @@
 //! Which attributes of an account's state may the service account not read? LDAP does not tell: what may not be read is
 //! absent. So the server is asked on a few entries, by reading only.
 
-use rollcall_core::dialect::Dialect;
+use rollcall_core::dialect::{Dialect, HiddenState};
 use rollcall_core::entry::Entry;
 use rollcall_core::filter::{Attribute, Filter};
 use tokio::time::Instant;
@@ -25,9 +25,9 @@ impl LdapDirectory {
         dns: &[String],
         deadline: Instant,
     ) -> Result<Option<Vec<&'static str>>, LdapError> {
-        match dialect {
-            Dialect::ActiveDirectory => self.absent_from_all(dns, deadline).await,
-            Dialect::OpenLdap | Dialect::Dirsrv389 => {
+        match dialect.row().hidden_state {
+            HiddenState::AbsentFromAll => self.absent_from_all(dialect, dns, deadline).await,
+            HiddenState::UndefinedInFilters => {
                 // A filter on an attribute that the server does not know is undefined too.
                 let schema = self.schema(deadline).await?;
                 let names = dialect.deciding_attributes().filter(|name| schema.defines(name));
@@ -38,18 +38,18 @@ impl LdapDirectory {
                     (false, false) => self.undefined_in_filters(names, dns, deadline).await,
                 }
             }
-            Dialect::Generic => Ok(None),
+            HiddenState::Untold => Ok(None),
         }
     }
 
-    /// Active Directory gives every user these attributes (MS-SAMR 3.1.1.8.1), so that they are hidden if nobody shows
-    /// them. Samba's filters treat what may not be read as absent, so they tell nothing.
+    /// Where every user has these attributes, they are hidden if nobody shows them.
     async fn absent_from_all(
         &self,
+        dialect: Dialect,
         dns: &[String],
         deadline: Instant,
     ) -> Result<Option<Vec<&'static str>>, LdapError> {
-        let names: Vec<&'static str> = Dialect::ActiveDirectory.deciding_attributes().collect();
+        let names: Vec<&'static str> = dialect.deciding_attributes().collect();
         let mut absent: Option<Vec<&'static str>> = None;
         let attributes: Vec<&str> = names.iter().copied().chain(["objectGUID"]).collect();
         for dn in dns {

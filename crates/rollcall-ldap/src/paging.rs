@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ldap3::controls::RawControl;
-use rollcall_core::dialect::Dialect;
 use rollcall_core::digests::{DigestSet, Digests};
 use rollcall_core::entry::Entry;
 use rollcall_core::naming::{Naming, Renaming};
@@ -220,7 +219,11 @@ impl PagedSearch {
         if self.paged && self.base.is_none() {
             controls.push(paged_results(self.page_size, &self.cookie));
         }
-        if self.pooled.dialect() == Some(Dialect::ActiveDirectory) {
+        if self
+            .pooled
+            .dialect()
+            .is_some_and(|dialect| dialect.row().takes_domain_scope)
+        {
             controls.push(RawControl {
                 ctype: DOMAIN_SCOPE.into(),
                 crit: false,

@@ -6,8 +6,6 @@ use rollcall_core::user_sync::SearchScope;
 
 use crate::connection::Query;
 
-/// Active Directory, and AD LDS, in `supportedCapabilities` (MS-ADTS 3.1.1.3.4.3).
-const ACTIVE_DIRECTORY: [&str; 2] = ["1.2.840.113556.1.4.800", "1.2.840.113556.1.4.1851"];
 const ATTRIBUTES: [&str; 14] = [
     "objectClass",
     "namingContexts",
@@ -70,7 +68,7 @@ impl RootDse {
             .flatten()
             .collect();
         Self {
-            dialect: detect(entry),
+            dialect: Dialect::of_root_dse(entry),
             vendor: (!vendor.is_empty()).then(|| vendor.join(" ")),
             naming_contexts: texts(entry, "namingContexts"),
             default_naming_context: one("defaultNamingContext"),
@@ -90,7 +88,7 @@ impl RootDse {
     /// The trees where people may be: Active Directory's domain, else all that are not the server's own.
     pub fn data_naming_contexts(&self) -> Vec<String> {
         match &self.default_naming_context {
-            Some(naming_context) if self.dialect == Dialect::ActiveDirectory => vec![naming_context.clone()],
+            Some(naming_context) if self.dialect.row().has_one_domain => vec![naming_context.clone()],
             _ => {
                 let own = [
                     "cn=config",
@@ -107,26 +105,6 @@ impl RootDse {
                     .collect()
             }
         }
-    }
-}
-
-fn detect(entry: &Entry) -> Dialect {
-    let any = |name: &str, test: &dyn Fn(&str) -> bool| texts(entry, name).iter().any(|text| test(text));
-    let vendor = |word: &str| {
-        let mentions = |text: &str| text.to_lowercase().contains(word);
-        any("vendorName", &mentions) || any("vendorVersion", &mentions)
-    };
-    if any("supportedCapabilities", &|oid| ACTIVE_DIRECTORY.contains(&oid)) {
-        Dialect::ActiveDirectory
-    } else if any("objectClass", &|class| {
-        class.eq_ignore_ascii_case("OpenLDAProotDSE")
-    }) || vendor("openldap")
-    {
-        Dialect::OpenLdap
-    } else if vendor("389") || vendor("red hat") || vendor("freeipa") || any("ipaDomainLevel", &|_| true) {
-        Dialect::Dirsrv389
-    } else {
-        Dialect::Generic
     }
 }
 

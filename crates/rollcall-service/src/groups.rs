@@ -83,13 +83,12 @@ fn kind(dialect: Dialect, entry: &Entry) -> Group {
             .texts("objectClass")
             .any(|name| name.eq_ignore_ascii_case(class))
     };
-    if dialect != Dialect::ActiveDirectory && (is("groupOfURLs") || !entry.values("memberURL").is_empty()) {
+    if dialect.row().has_computed_groups && (is("groupOfURLs") || !entry.values("memberURL").is_empty()) {
         return Group::Computed;
     }
     Group::Lists {
         found_by_class: entry.texts("objectClass").any(is_group_class),
-        // RFC 4519 sections 3.5 and 3.6. Others have made the attribute optional.
-        never_empty: dialect == Dialect::OpenLdap && (is("groupOfNames") || is("groupOfUniqueNames")),
+        never_empty: dialect.row().keeps_a_member && (is("groupOfNames") || is("groupOfUniqueNames")),
     }
 }
 

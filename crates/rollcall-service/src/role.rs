@@ -237,7 +237,7 @@ impl<'a> Rules<'a> {
         person: &Person<'_>,
         deadline: Instant,
     ) -> Result<bool, Unevaluated> {
-        if self.dialect == Dialect::ActiveDirectory {
+        if self.dialect.row().has_in_chain {
             return Ok(self.directory.is_in_chain(person.dn, group, deadline).await?);
         }
         let above = match self.above(person, deadline).await {

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use rollcall_core::dialect::Dialect;
 use rollcall_core::digests::{Digest, DigestSet, Digests};
 use rollcall_core::dn::Dn;
 use rollcall_core::entry::Entry;
@@ -176,7 +175,7 @@ impl Evaluation<'_> {
                 let (dialect, deadline) = (self.source.reader.dialect(), self.deadline());
                 match look_at(directory, dialect, group, naming_contexts, deadline).await? {
                     Group::Gone => return Ok(Members::GroupGone),
-                    _ if dialect == Dialect::ActiveDirectory => self.in_chain_of(group, &mut members).await?,
+                    _ if dialect.row().has_in_chain => self.in_chain_of(group, &mut members).await?,
                     kind => self.under(group, kind, &mut members).await?,
                 }
             }

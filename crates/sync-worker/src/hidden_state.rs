@@ -2,7 +2,7 @@
 //! their start, on a few entries; refreshes and logins go by what was found last.
 
 use chrono::{DateTime, Utc};
-use rollcall_core::dialect::Dialect;
+use rollcall_core::dialect::{Dialect, HiddenState};
 use rollcall_core::directory::Directory;
 use rollcall_core::error::Error;
 use rollcall_core::id::UserSyncId;
@@ -26,7 +26,7 @@ pub(crate) async fn probe(
     searches: &[Search],
     deadline: Instant,
 ) -> Option<Vec<String>> {
-    if dialect == Dialect::Generic {
+    if dialect.row().hidden_state == HiddenState::Untold {
         return None;
     }
     let mut dns = Vec::new();

@@ -221,7 +221,8 @@ fn judged(question: &Question<'_>, answer: &BindAnswer, entry: Entry) -> Finding
     let account = question.dialect.account_state(&entry, question.now);
     let expires_in = question
         .dialect
-        .login_expiry_attribute()
+        .row()
+        .login_expiry
         .and_then(|_| password_expire_time(&entry, None))
         .map(|time| time - question.now);
     Finding::Judged {
@@ -260,7 +261,7 @@ fn attributes(question: &Question<'_>) -> Vec<String> {
     let mut names: Vec<String> = question.attributes.to_vec();
     let state = question.dialect.state_attributes().map(str::to_owned);
     let identity = [question.id.kind().attribute(), person::ATTRIBUTE].map(str::to_owned);
-    let expiry = question.dialect.login_expiry_attribute().map(str::to_owned);
+    let expiry = question.dialect.row().login_expiry.map(str::to_owned);
     for name in state.chain(identity).chain(expiry) {
         if !names.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
             names.push(name);

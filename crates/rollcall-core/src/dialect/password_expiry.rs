@@ -3,40 +3,22 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Dialect;
 use super::time::{filetime, generalized_time};
 use crate::entry::Entry;
 
 /// What Active Directory computes from the policy that holds for the account (MS-ADTS 3.1.1.4.5.36).
-const COMPUTED: &str = "msDS-UserPasswordExpiryTimeComputed";
+pub(super) const COMPUTED: &str = "msDS-UserPasswordExpiryTimeComputed";
 /// The policy of an account (draft-behera-ldap-password-policy-10 5.3), and how old a password may become by it.
-const POLICY: &str = "pwdPolicySubentry";
+pub(super) const POLICY: &str = "pwdPolicySubentry";
 const MAX_AGE: &str = "pwdMaxAge";
-const CHANGED: &str = "pwdChangedTime";
+pub(super) const CHANGED: &str = "pwdChangedTime";
 /// Days since 1970, and days (RFC 2307 section 3).
-const SHADOW_CHANGED: &str = "shadowLastChange";
-const SHADOW_MAX: &str = "shadowMax";
+pub(super) const SHADOW_CHANGED: &str = "shadowLastChange";
+pub(super) const SHADOW_MAX: &str = "shadowMax";
 /// The number of days that tools write for never (shadow(5)).
 const SHADOW_NEVER: i64 = 99_999;
 /// Times as 389 Directory Server and FreeIPA write them; the epoch there means that somebody else set the password.
-const TIMES: [&str; 2] = ["passwordExpirationTime", "krbPasswordExpiration"];
-
-impl Dialect {
-    /// What tells at a login when the user's password expires; elsewhere controls of the bind tell.
-    pub fn login_expiry_attribute(self) -> Option<&'static str> {
-        (self == Self::ActiveDirectory).then_some(COMPUTED)
-    }
-
-    /// What tells of any account when its password expires. All of it comes only when asked for.
-    pub fn password_expiry_attributes(self) -> &'static [&'static str] {
-        match self {
-            Self::ActiveDirectory => &[COMPUTED],
-            Self::OpenLdap => &[POLICY, CHANGED, SHADOW_CHANGED, SHADOW_MAX],
-            Self::Dirsrv389 => &[TIMES[0], TIMES[1], SHADOW_CHANGED, SHADOW_MAX],
-            Self::Generic => &[TIMES[0], TIMES[1], POLICY, CHANGED, SHADOW_CHANGED, SHADOW_MAX],
-        }
-    }
-}
+pub(super) const TIMES: [&str; 2] = ["passwordExpirationTime", "krbPasswordExpiration"];
 
 /// The entry of the policy that an account's password ages by, if it names one. It tells in [`POLICY_ATTRIBUTE`].
 pub fn password_policy(entry: &Entry) -> Option<&str> {

@@ -41,7 +41,7 @@ pub struct AccountState {
     pub must_change_password: bool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Reading {
     UserAccountControl,
     ComputedAccountControl,

@@ -44,7 +44,7 @@ impl Survey {
         let bad = self.bad_ids.get(kind);
         let hint = match bad {
             Some(issue) => issue.hint(),
-            None if self.reader.dialect() == Dialect::Generic && with == 0 => {
+            None if self.reader.dialect().row().guesses_external_ids && with == 0 => {
                 "Let the bind account read the attribute, or set the external id attribute to one that never changes and \
                  is never reused."
             }
@@ -92,13 +92,8 @@ impl Survey {
     }
 }
 
-/// True if the schema says that others than the server write the attribute. FreeIPA's is written by a plug-in, and Active
-/// Directory does not say it of its own.
+/// True if the schema says that others than the server write the attribute.
 fn may_be_written(kind: &IdKind, dialect: Dialect, schema: &Schema) -> bool {
-    let is_known = match kind {
-        IdKind::IpaUniqueId => dialect == Dialect::Dirsrv389,
-        IdKind::ObjectGuid => dialect == Dialect::ActiveDirectory,
-        _ => false,
-    };
-    !is_known && schema.is_kept_by_server(kind.attribute()) == Some(false)
+    !dialect.row().server_written_ids.contains(kind)
+        && schema.is_kept_by_server(kind.attribute()) == Some(false)
 }

@@ -4,7 +4,7 @@ use super::*;
 use Dialect::*;
 use DirectoryErrorKind::*;
 
-const DIALECTS: [Dialect; 4] = [ActiveDirectory, OpenLdap, Dirsrv389, Generic];
+const DIALECTS: [Dialect; 4] = Dialect::ALL;
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn answer(dialect: Dialect, result_code: u32) -> BindAnswer<'static> {

@@ -23,7 +23,7 @@ pub(super) fn lockout(lockout: Option<Lockout>, dialect: Dialect, stages: &mut S
             kind,
             StageResult::Pass,
             "The directory's lockout threshold cannot be read.",
-            lockout_hint(dialect),
+            dialect.row().lockout_hint,
         ),
         Some(Lockout { threshold: 0, .. }) => stages.pass(kind, "The directory never locks an account."),
         // No limit of ours lies below it.
@@ -40,32 +40,7 @@ pub(super) fn lockout(lockout: Option<Lockout>, dialect: Dialect, stages: &mut S
             };
             let message =
                 format!("The directory locks an account after {threshold} wrong passwords{within}.");
-            let hint = match dialect {
-                Dialect::ActiveDirectory => {
-                    "Stricter policies for single accounts count too where the bind account may read them: below \
-                     CN=Password Settings Container,CN=System."
-                }
-                Dialect::OpenLdap | Dialect::Dirsrv389 | Dialect::Generic => "",
-            };
-            stages.add(kind, StageResult::Pass, message, hint);
-        }
-    }
-}
-
-/// What to do so that the threshold can be read.
-fn lockout_hint(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::ActiveDirectory => {
-            "Rollcall stops after 3 wrong passwords. To raise that, let the bind account read lockoutThreshold and \
-             lockOutObservationWindow of the domain."
-        }
-        Dialect::Dirsrv389 => {
-            "Rollcall stops after 3 wrong passwords. To raise that, allow the bind account by an ACI on cn=config to \
-             read and search passwordLockout, passwordMaxFailure, passwordResetFailureCount and objectClass there."
-        }
-        Dialect::OpenLdap | Dialect::Generic => {
-            "Rollcall stops after 3 wrong passwords. To raise that, let the bind account read the entry of the \
-             password policy, if there is one."
+            stages.add(kind, StageResult::Pass, message, dialect.row().lockout_note);
         }
     }
 }
@@ -134,12 +109,7 @@ pub(super) fn client_certificate(settings: &DirectorySettings, now: DateTime<Utc
 }
 
 pub(super) fn root_dse(root: &RootDse, stages: &mut Stages) {
-    let kind = match root.dialect {
-        Dialect::ActiveDirectory => "Active Directory or Samba",
-        Dialect::OpenLdap => "OpenLDAP",
-        Dialect::Dirsrv389 => "389 Directory Server or FreeIPA",
-        Dialect::Generic => "A server of another kind",
-    };
+    let kind = root.dialect.row().name;
     let vendor = root
         .vendor
         .as_ref()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall_core::dialect::Dialect;
+use rollcall_core::dialect::{LockoutBase, LockoutPolicy};
 use rollcall_core::entry::Entry;
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
@@ -26,10 +26,15 @@ pub struct Lockout {
 /// The strictest policy that the service account may read; `None` if it may read none.
 pub(super) async fn read(connection: &mut Connection, root: &RootDse, deadline: Instant) -> Option<Lockout> {
     let mut policies = Vec::new();
-    for source in sources(root) {
+    for (query, policy) in sources(root) {
         // A refused search is a policy that may not be read.
-        if let Ok(found) = find(connection, &source.query, deadline).await {
-            policies.extend(found.entries.iter().filter_map(source.read));
+        if let Ok(found) = find(connection, &query, deadline).await {
+            policies.extend(
+                found
+                    .entries
+                    .iter()
+                    .filter_map(|entry| read_policy(policy, entry)),
+            );
         }
         if !connection.is_usable() {
             break;
@@ -38,98 +43,39 @@ pub(super) async fn read(connection: &mut Connection, root: &RootDse, deadline: 
     strictest(policies)
 }
 
-/// Where a policy may stand and how it is read.
-struct Source {
-    query: Query,
-    read: fn(&Entry) -> Option<Lockout>,
-}
-
-fn sources(root: &RootDse) -> Vec<Source> {
-    let source = |base: String, scope, filter: &str, attributes: &[&str], read| Source {
-        query: Query {
-            base,
-            scope,
-            filter: filter.to_owned(),
-            attributes: attributes.iter().map(|name| (*name).to_owned()).collect(),
-            size_limit: MAX_POLICIES,
-        },
-        read,
-    };
-    let any = "(objectClass=*)";
-    let mut sources = Vec::new();
-    for naming_context in root.data_naming_contexts() {
-        match root.dialect {
-            Dialect::ActiveDirectory => {
-                let head = ["lockoutThreshold", "lockOutObservationWindow"];
-                sources.push(source(
-                    naming_context.clone(),
-                    SearchScope::Base,
-                    any,
-                    &head,
-                    read_domain,
-                ));
-                let fine = ["msDS-LockoutThreshold", "msDS-LockoutObservationWindow"];
-                let container = format!("CN=Password Settings Container,CN=System,{naming_context}");
-                let filter = "(objectClass=msDS-PasswordSettings)";
-                sources.push(source(
-                    container,
-                    SearchScope::OneLevel,
-                    filter,
-                    &fine,
-                    read_fine_grained,
-                ));
+/// Where a policy may stand, and how it is written there.
+fn sources(root: &RootDse) -> Vec<(Query, &'static LockoutPolicy)> {
+    let policies = root.dialect.row().lockout.iter();
+    let sources = policies.flat_map(|policy| {
+        let naming_contexts = || root.data_naming_contexts();
+        let (bases, scope) = match policy.base {
+            LockoutBase::NamingContexts => (naming_contexts(), SearchScope::Base),
+            LockoutBase::BelowNamingContexts => (naming_contexts(), SearchScope::Subtree),
+            LockoutBase::Container(container) => {
+                let containers = naming_contexts().into_iter();
+                let containers = containers.map(|naming_context| format!("{container},{naming_context}"));
+                (containers.collect(), SearchScope::OneLevel)
             }
-            Dialect::OpenLdap | Dialect::Generic => {
-                let policy = ["pwdLockout", "pwdMaxFailure", "pwdFailureCountInterval"];
-                sources.push(source(
-                    naming_context,
-                    SearchScope::Subtree,
-                    "(pwdMaxFailure=*)",
-                    &policy,
-                    read_ppolicy,
-                ));
-            }
-            Dialect::Dirsrv389 => {
-                let kerberos = ["krbPwdMaxFailure", "krbPwdFailureCountInterval"];
-                let filter = "(objectClass=krbPwdPolicy)";
-                sources.push(source(
-                    naming_context.clone(),
-                    SearchScope::Subtree,
-                    filter,
-                    &kerberos,
-                    read_kerberos,
-                ));
-                let local = [
-                    "passwordLockout",
-                    "passwordMaxFailure",
-                    "passwordResetFailureCount",
-                ];
-                let filter = "(objectClass=passwordPolicy)";
-                sources.push(source(
-                    naming_context,
-                    SearchScope::Subtree,
-                    filter,
-                    &local,
-                    read_389,
-                ));
-            }
-        }
-    }
-    if root.dialect == Dialect::Dirsrv389 {
-        let global = [
-            "passwordLockout",
-            "passwordMaxFailure",
-            "passwordResetFailureCount",
+            LockoutBase::Entry(dn) => (vec![dn.to_owned()], SearchScope::Base),
+        };
+        let names = [
+            Some(policy.threshold),
+            Some(policy.window),
+            policy.switch.map(|(name, _)| name),
         ];
-        sources.push(source(
-            "cn=config".into(),
-            SearchScope::Base,
-            any,
-            &global,
-            read_389,
-        ));
-    }
-    sources
+        let attributes: Vec<String> = names.into_iter().flatten().map(str::to_owned).collect();
+        bases.into_iter().map(move |base| {
+            let query = Query {
+                base,
+                scope,
+                filter: policy.filter.to_owned(),
+                attributes: attributes.clone(),
+                size_limit: MAX_POLICIES,
+            };
+            (query, policy)
+        })
+    });
+    sources.collect()
 }
 
 fn number(entry: &Entry, name: &str) -> Option<i64> {
@@ -154,56 +100,25 @@ fn ticks(entry: &Entry, name: &str) -> Option<Duration> {
     Some(Duration::from_micros(u64::checked_div(ticks, 10)?))
 }
 
-fn read_domain(entry: &Entry) -> Option<Lockout> {
-    let threshold = threshold(entry, "lockoutThreshold")?;
-    Some(Lockout {
-        threshold,
-        window: ticks(entry, "lockOutObservationWindow"),
-    })
-}
-
-fn read_fine_grained(entry: &Entry) -> Option<Lockout> {
-    let threshold = threshold(entry, "msDS-LockoutThreshold")?;
-    Some(Lockout {
-        threshold,
-        window: ticks(entry, "msDS-LockoutObservationWindow"),
-    })
-}
-
-fn read_ppolicy(entry: &Entry) -> Option<Lockout> {
-    let locks = entry
-        .text("pwdLockout")
-        .is_some_and(|text| text.eq_ignore_ascii_case("TRUE"));
-    let threshold = if locks {
-        threshold(entry, "pwdMaxFailure")?
-    } else {
-        0
+fn read_policy(policy: &LockoutPolicy, entry: &Entry) -> Option<Lockout> {
+    let is_on = match policy.switch {
+        None => true,
+        Some((switch, off_where_absent)) => match entry.text(switch) {
+            Some(value) => ["TRUE", "on"].iter().any(|on| value.eq_ignore_ascii_case(on)),
+            None if off_where_absent => false,
+            None => return None,
+        },
     };
     Some(Lockout {
-        threshold,
-        window: seconds(entry, "pwdFailureCountInterval"),
-    })
-}
-
-fn read_kerberos(entry: &Entry) -> Option<Lockout> {
-    let threshold = threshold(entry, "krbPwdMaxFailure")?;
-    Some(Lockout {
-        threshold,
-        window: seconds(entry, "krbPwdFailureCountInterval"),
-    })
-}
-
-fn read_389(entry: &Entry) -> Option<Lockout> {
-    let locks = entry.text("passwordLockout")?;
-    let locks = locks.eq_ignore_ascii_case("on") || locks.eq_ignore_ascii_case("true");
-    let threshold = if locks {
-        threshold(entry, "passwordMaxFailure")?
-    } else {
-        0
-    };
-    Some(Lockout {
-        threshold,
-        window: seconds(entry, "passwordResetFailureCount"),
+        threshold: if is_on {
+            threshold(entry, policy.threshold)?
+        } else {
+            0
+        },
+        window: match policy.window_in_ticks {
+            true => ticks(entry, policy.window),
+            false => seconds(entry, policy.window),
+        },
     })
 }
 
@@ -224,7 +139,16 @@ fn strictest(policies: Vec<Lockout>) -> Option<Lockout> {
 
 #[cfg(test)]
 mod tests {
+    use rollcall_core::dialect::Dialect;
+
     use super::*;
+
+    /// What the first of a kind's policies says that is written with this attribute.
+    fn read(dialect: Dialect, threshold: &str, entry: &Entry) -> Option<Lockout> {
+        let policies = dialect.row().lockout.iter();
+        let policy = policies.filter(|policy| policy.threshold == threshold);
+        policy.take(1).find_map(|policy| read_policy(policy, entry))
+    }
 
     fn entry(attributes: &[(&str, &str)]) -> Entry {
         let mut entry = Entry::default();
@@ -246,22 +170,28 @@ mod tests {
             threshold: 5,
             window: Some(Duration::from_secs(1800)),
         };
-        assert_eq!(read_domain(&domain), Some(expected));
+        assert_eq!(
+            read(Dialect::ActiveDirectory, "lockoutThreshold", &domain),
+            Some(expected)
+        );
         let never = entry(&[("lockoutThreshold", "0")]);
         assert_eq!(
-            read_domain(&never),
+            read(Dialect::ActiveDirectory, "lockoutThreshold", &never),
             Some(Lockout {
                 threshold: 0,
                 window: None
             })
         );
-        assert_eq!(read_domain(&entry(&[])), None);
+        assert_eq!(
+            read(Dialect::ActiveDirectory, "lockoutThreshold", &entry(&[])),
+            None
+        );
         let odd = entry(&[
             ("lockoutThreshold", "5"),
             ("lockOutObservationWindow", "-9223372036854775808"),
         ]);
         assert_eq!(
-            read_domain(&odd),
+            read(Dialect::ActiveDirectory, "lockoutThreshold", &odd),
             Some(Lockout {
                 threshold: 5,
                 window: None
@@ -273,7 +203,7 @@ mod tests {
             ("pwdFailureCountInterval", "0"),
         ]);
         assert_eq!(
-            read_ppolicy(&ppolicy),
+            read(Dialect::OpenLdap, "pwdMaxFailure", &ppolicy),
             Some(Lockout {
                 threshold: 3,
                 window: None
@@ -281,7 +211,7 @@ mod tests {
         );
         let off = entry(&[("passwordLockout", "off"), ("passwordMaxFailure", "3")]);
         assert_eq!(
-            read_389(&off),
+            read(Dialect::Dirsrv389, "passwordMaxFailure", &off),
             Some(Lockout {
                 threshold: 0,
                 window: None
@@ -296,7 +226,10 @@ mod tests {
             threshold: 3,
             window: Some(Duration::from_secs(600)),
         };
-        assert_eq!(read_389(&on), Some(expected));
+        assert_eq!(
+            read(Dialect::Dirsrv389, "passwordMaxFailure", &on),
+            Some(expected)
+        );
     }
 
     #[test]

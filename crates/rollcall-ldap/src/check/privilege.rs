@@ -6,7 +6,7 @@ mod signs;
 use std::collections::BTreeSet;
 
 use ldap3::controls::RawControl;
-use rollcall_core::dialect::Dialect;
+use rollcall_core::dialect::PrivilegeSource;
 use rollcall_core::entry::Entry;
 use rollcall_core::filter::{Attribute, Filter};
 use rollcall_core::user_sync::SearchScope;
@@ -54,10 +54,12 @@ pub(super) async fn read(
     bind_dn: &str,
     deadline: Instant,
 ) -> Result<Privilege, LdapError> {
-    match root.dialect {
-        Dialect::ActiveDirectory => active_directory(connection, root, bind_dn, deadline).await,
-        Dialect::Dirsrv389 => effective_rights(connection, root, bind_dn, deadline).await,
-        Dialect::OpenLdap | Dialect::Generic => signs::read(connection, root, bind_dn, deadline).await,
+    match root.dialect.row().privilege {
+        PrivilegeSource::AllowedAttributes => active_directory(connection, root, bind_dn, deadline).await,
+        PrivilegeSource::EffectiveRights => effective_rights(connection, root, bind_dn, deadline).await,
+        PrivilegeSource::Signs { has_configuration } => {
+            signs::read(connection, root, bind_dn, has_configuration, deadline).await
+        }
     }
 }
 

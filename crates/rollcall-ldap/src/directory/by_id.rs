@@ -90,7 +90,7 @@ impl LdapDirectory {
         attributes: &[String],
         deadline: Instant,
     ) -> Result<Option<Entry>, LdapError> {
-        if self.pools.dialect != Some(Dialect::ActiveDirectory) || *id.kind() != IdKind::ObjectGuid {
+        if !self.pools.takes_guid_names() || *id.kind() != IdKind::ObjectGuid {
             return Ok(None);
         }
         let mut attributes = attributes.to_vec();

@@ -1,6 +1,5 @@
 //! Password checks: binds, on connections that do nothing else.
 
-use rollcall_core::dialect::Dialect;
 use rollcall_core::entry::Entry;
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::SearchScope;
@@ -156,7 +155,9 @@ impl Pools {
         }
         let deadline = deadline.min(before + self.operation_timeout);
         let pooled_host = pooled.host;
-        let policy = self.dialect != Some(Dialect::ActiveDirectory);
+        let policy = self
+            .dialect
+            .is_none_or(|dialect| dialect.row().takes_password_policy);
         let connection = pooled
             .connection()
             .map_err(|error| BindError { error, unsent: true })?;

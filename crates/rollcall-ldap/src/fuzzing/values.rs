@@ -15,17 +15,10 @@ use crate::result_code::ResultCode;
 use crate::root_dse::RootDse;
 use rollcall_core::schema::Schema;
 
-const DIALECTS: [Dialect; 4] = [
-    Dialect::ActiveDirectory,
-    Dialect::OpenLdap,
-    Dialect::Dirsrv389,
-    Dialect::Generic,
-];
-
 /// The text of a bind's answer, in which Active Directory gives its reason: whatever it says, it lets nobody in
 /// whom the result code does not.
 pub fn diagnostic(text: &[u8]) {
-    for dialect in DIALECTS {
+    for dialect in Dialect::ALL {
         for code in [ResultCode::INVALID_CREDENTIALS, ResultCode::UNWILLING_TO_PERFORM] {
             let answer = BindAnswer {
                 code,
@@ -77,7 +70,7 @@ pub fn external_id(value: &[u8]) {
 
 /// One value of every attribute that tells an account's state, times among them.
 pub fn account_state(value: &[u8]) {
-    for dialect in DIALECTS {
+    for dialect in Dialect::ALL {
         for attribute in dialect.state_attributes() {
             dialect.account_state(&entry(&[attribute], &[value.to_vec()]), now());
         }

@@ -113,7 +113,7 @@ async fn the_days_until_a_password_expires_are_told_when_they_are_few() {
     let Some(domain) = domain() else { return };
     let directory = domain.directory(domain.settings());
     let account = domain.dc.person(SambaPerson::Normal);
-    let request = read(&account.dn, AD.password_expiry_attributes());
+    let request = read(&account.dn, AD.row().password_expiry);
     let entry = directory
         .read_entry(&request, in_seconds(20))
         .await

@@ -35,7 +35,7 @@ pub(crate) async fn log_in(
     now: DateTime<Utc>,
 ) -> (Verdict, AccountState) {
     let state = dialect.state_attributes();
-    let attributes: Vec<&str> = state.chain(dialect.login_expiry_attribute()).collect();
+    let attributes: Vec<&str> = state.chain(dialect.row().login_expiry).collect();
     let request = read(&account.dn, &attributes);
     let verified = directory
         .verify_and_read(&account.dn, &password(guess), &request, in_seconds(20))

@@ -61,12 +61,8 @@ wire_enum!(SecretStrength, PasswordStrength { Weak, Fair, Strong });
 
 impl From<Dialect> for v1::DirectoryServerKind {
     fn from(dialect: Dialect) -> Self {
-        match dialect {
-            Dialect::ActiveDirectory => Self::ActiveDirectory,
-            Dialect::OpenLdap => Self::Openldap,
-            Dialect::Dirsrv389 => Self::Directory389,
-            Dialect::Generic => Self::Generic,
-        }
+        let name = format!("DIRECTORY_SERVER_KIND_{}", dialect.row().contract_name);
+        Self::from_str_name(&name).unwrap_or_default()
     }
 }
 

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use chrono::DateTime;
+use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{Directory, DirectoryObservations, DirectorySettings, TransportSecurity};
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId};
@@ -460,4 +461,16 @@ fn a_soft_lock_is_set_whole_or_field_by_field() {
         ..v1::SoftLock::default()
     };
     assert_eq!(bad_fields(create(with(short))), ["directory.soft_lock.duration"]);
+}
+
+#[test]
+fn every_kind_of_server_has_its_word_in_the_contract() {
+    let named: Vec<i32> = Dialect::ALL
+        .iter()
+        .map(|dialect| v1::DirectoryServerKind::from(*dialect).into())
+        .collect();
+    let numbers: Vec<i32> = (1..)
+        .take_while(|number| v1::DirectoryServerKind::is_valid(*number))
+        .collect();
+    assert_eq!(named, numbers);
 }

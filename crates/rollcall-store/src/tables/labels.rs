@@ -45,13 +45,20 @@ macro_rules! labels {
     };
 }
 
+impl Label for Dialect {
+    fn label(self) -> &'static str {
+        self.row().word
+    }
+
+    fn parse_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.row().word == label)
+    }
+}
+
 labels! {
     ChangeKind {
         Create = "CREATE", Link = "LINK", Update = "UPDATE", Reactivate = "REACTIVATE",
         Deactivate = "DEACTIVATE", Archive = "ARCHIVE", Transfer = "TRANSFER", Relink = "RELINK",
-    }
-    Dialect {
-        ActiveDirectory = "ACTIVE_DIRECTORY", OpenLdap = "OPEN_LDAP", Dirsrv389 = "DIRSRV_389", Generic = "GENERIC",
     }
     ExistingUsers { Update = "UPDATE", Ignore = "IGNORE", }
     HealthLevel { Ok = "OK", Warning = "WARNING", Error = "ERROR", }

@@ -3,7 +3,6 @@
 //! OpenLDAP has no control for it, so that a harmless account cannot be proven to be one. The opposite shows:
 //! access rules and the configuration do not hold for a root DN, and nobody else sees passwords' hashes.
 
-use rollcall_core::dialect::Dialect;
 use rollcall_core::dn::Dn;
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
@@ -23,10 +22,11 @@ pub(super) async fn read(
     connection: &mut Connection,
     root: &RootDse,
     bind_dn: &str,
+    has_configuration: bool,
     deadline: Instant,
 ) -> Result<Privilege, LdapError> {
     let mut evidence = Vec::new();
-    if root.dialect == Dialect::OpenLdap {
+    if has_configuration {
         evidence.extend(configuration(connection, bind_dn, deadline).await?);
     }
     for naming_context in root.data_naming_contexts() {

@@ -170,7 +170,7 @@ impl Worker {
             &self.login_policy,
         );
         let mut attributes = reader.attributes();
-        attributes.extend(dialect.login_expiry_attribute().map(str::to_owned));
+        attributes.extend(dialect.row().login_expiry.map(str::to_owned));
         let mut bases: Vec<String> = in_force
             .searches
             .iter()
@@ -197,7 +197,8 @@ impl Worker {
             }
         }
         let expires_in = dialect
-            .login_expiry_attribute()
+            .row()
+            .login_expiry
             .and_then(|_| password_expire_time(&entry, None))
             .map(|time| time - now);
         let account = dialect.account_state(&entry, now);

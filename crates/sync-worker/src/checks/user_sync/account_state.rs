@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use rollcall_core::check::{Stage, StageKind, StageResult};
-use rollcall_core::dialect::Dialect;
+use rollcall_core::dialect::{Dialect, HiddenState};
 
 /// What is said about it. `hidden` are the attributes that may not be read, `None` if that was not found out.
 pub(super) fn stage(dialect: Dialect, hidden: Option<&[String]>) -> Stage {
     let all: Vec<&str> = dialect.deciding_attributes().collect();
     let all = all.join(", ");
-    let (result, message, hint) = match (hidden, dialect) {
-        (None, Dialect::Generic) => (
+    let (result, message, hint) = match (hidden, dialect.row().hidden_state) {
+        (None, HiddenState::Untold) => (
             StageResult::Skipped,
             format!(
                 "Unknown: this kind of server does not tell what may be read. An account that shows none of {all} counts \
