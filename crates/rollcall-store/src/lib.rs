@@ -65,6 +65,7 @@ pub use runs::leases::{LeaseName, LeaseToken};
 pub use runs::lifecycle::NewRun;
 pub use runs::plan::{LeaversFirst, PlanExtent};
 pub use store::{IdentifierUniqueness, Store, StoreOptions};
+pub use tables::registry::{Goes, Sweep, TABLES, Table};
 pub use users::known::KnownUser;
 pub use users::local::NewUser;
 pub use users::read::{UserFilter, UserSource};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rollcall_store::{LeaseName, StoreError};
+use rollcall_store::{LeaseName, StoreError, Sweep};
 use tokio::time::Instant;
 
 use crate::worker::Worker;
@@ -80,14 +80,18 @@ impl Retention {
         let begin = Instant::now();
         let mut all = 0;
         let finished = loop {
-            let deleted = self.worker.erase_left(now).await?
-                + store.delete_old_runs(now - kept.runs, RUNS).await?
-                + store.delete_old_events(now - kept.events, ROWS).await?
-                + store.delete_old_audit(now - kept.audit, ROWS).await?
-                + store.delete_old_throttles(THROTTLES_KEPT, ROWS).await?
-                + store.delete_old_login_requests(ROWS).await?
-                + store.delete_old_create_requests(now, ROWS).await?
-                + store.delete_old_mail(now - MAIL_KEPT, ROWS).await?;
+            let mut deleted = self.worker.erase_left(now).await?;
+            for sweep in Sweep::all() {
+                deleted += match sweep {
+                    Sweep::Runs => store.delete_old_runs(now - kept.runs, RUNS).await?,
+                    Sweep::Events => store.delete_old_events(now - kept.events, ROWS).await?,
+                    Sweep::Audit => store.delete_old_audit(now - kept.audit, ROWS).await?,
+                    Sweep::SoftLocks => store.delete_old_throttles(THROTTLES_KEPT, ROWS).await?,
+                    Sweep::LoginRequests => store.delete_old_login_requests(ROWS).await?,
+                    Sweep::CreateRequests => store.delete_old_create_requests(now, ROWS).await?,
+                    Sweep::Mail => store.delete_old_mail(now - MAIL_KEPT, ROWS).await?,
+                };
+            }
             all += deleted;
             if deleted == 0 {
                 break true;

@@ -14,7 +14,7 @@ use crate::erasure;
 use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
-use crate::tables::{self, require_revision, tenant::Model};
+use crate::tables::{self, registry, require_revision, tenant::Model};
 use crate::users::feed::{self, Cause, MAX_EVENTS};
 use crate::users::write::{self, UserWrite};
 
@@ -236,18 +236,8 @@ impl Store {
             tx.commit().await?;
             return Ok(true);
         }
-        for sql in [
-            "DELETE FROM mail_outbox WHERE tenant = $1",
-            "DELETE FROM erasures WHERE tenant = $1",
-            "DELETE FROM login_refusals WHERE tenant = $1",
-            "DELETE FROM sync_runs WHERE tenant = $1",
-            "DELETE FROM login_throttles WHERE tenant = $1",
-            "DELETE FROM last_logins WHERE tenant = $1",
-            "DELETE FROM create_requests WHERE tenant = $1",
-            "DELETE FROM mail_budgets WHERE tenant = $1",
-            "DELETE FROM tenants WHERE id = $1",
-        ] {
-            execute(&tx, sql, vec![id.as_str().into()]).await?;
+        for sql in registry::with_tenant() {
+            execute(&tx, &sql, vec![id.as_str().into()]).await?;
         }
         record.write(&tx, Some(&tenant), None).await?;
         tx.commit().await?;

@@ -23,6 +23,7 @@ mod db {
     mod disk_full;
     mod durability;
     pub(crate) mod held_line;
+    mod registry;
     mod schema;
     mod vanished;
 }
