@@ -16,20 +16,87 @@ pub enum Field {
     Login,
     /// `email`
     Email,
-    /// `display_name`
-    DisplayName,
-    /// `given_name`
-    GivenName,
-    /// `family_name`
-    FamilyName,
-    /// `phone_number`
-    PhoneNumber,
+    /// One of the plain texts.
+    Text(TextField),
     /// `role`
     Role,
     /// One value of `restrictions`.
     Restriction,
     /// One value of `custom`.
     Custom,
+}
+
+/// A field of a user that holds a plain text or nothing, filled by the mapping or by the product. To add one, add a row
+/// here, its field in the contract, and its place in `rollcall_proto::convert::text_fields`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TextField {
+    /// The full name.
+    DisplayName,
+    /// The given name.
+    GivenName,
+    /// The family name.
+    FamilyName,
+    /// The phone number, as the directory has it.
+    PhoneNumber,
+}
+
+/// What is known of a [`TextField`].
+struct TextRow {
+    name: &'static str,
+    max_chars: usize,
+    /// Which values name the person in other people's texts, so that an erasure looks for them there. Shorter ones are
+    /// words like others.
+    names_person: fn(&str) -> bool,
+}
+
+impl TextField {
+    /// All, in the contract's order.
+    pub const ALL: [Self; 4] = [
+        Self::DisplayName,
+        Self::GivenName,
+        Self::FamilyName,
+        Self::PhoneNumber,
+    ];
+
+    const fn row(self) -> TextRow {
+        match self {
+            Self::DisplayName => TextRow {
+                name: "display_name",
+                max_chars: 256,
+                names_person: |name| name.split_whitespace().count() > 1,
+            },
+            Self::GivenName => TextRow {
+                name: "given_name",
+                max_chars: 256,
+                names_person: |_| false,
+            },
+            Self::FamilyName => TextRow {
+                name: "family_name",
+                max_chars: 256,
+                names_person: |_| false,
+            },
+            Self::PhoneNumber => TextRow {
+                name: "phone_number",
+                max_chars: 64,
+                names_person: |number| number.chars().count() >= 6,
+            },
+        }
+    }
+
+    /// The field as the contract names it.
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// The field of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.name() == name)
+    }
+
+    /// True if this value names the person in other people's texts.
+    pub fn names_person(self, value: &str) -> bool {
+        (self.row().names_person)(value)
+    }
 }
 
 /// Why a value cannot be used. Its text goes on after the field or value: "has 300 characters, ...".
@@ -83,10 +150,7 @@ impl Field {
         match self {
             Field::Login => "login",
             Field::Email => "email",
-            Field::DisplayName => "display_name",
-            Field::GivenName => "given_name",
-            Field::FamilyName => "family_name",
-            Field::PhoneNumber => "phone_number",
+            Field::Text(text) => text.name(),
             Field::Role => "role",
             Field::Restriction => "restrictions",
             Field::Custom => "custom",
@@ -98,8 +162,8 @@ impl Field {
     pub const fn max_chars(self) -> Option<usize> {
         match self {
             Field::Login | Field::Email => None,
-            Field::DisplayName | Field::GivenName | Field::FamilyName => Some(256),
-            Field::PhoneNumber | Field::Role => Some(64),
+            Field::Text(text) => Some(text.row().max_chars),
+            Field::Role => Some(64),
             Field::Restriction => Some(254),
             Field::Custom => Some(1024),
         }
@@ -198,10 +262,10 @@ mod tests {
     #[test]
     fn a_value_of_the_longest_length_is_used_and_one_more_is_not() {
         for (field, max_chars) in [
-            (Field::DisplayName, 256),
-            (Field::GivenName, 256),
-            (Field::FamilyName, 256),
-            (Field::PhoneNumber, 64),
+            (Field::Text(TextField::DisplayName), 256),
+            (Field::Text(TextField::GivenName), 256),
+            (Field::Text(TextField::FamilyName), 256),
+            (Field::Text(TextField::PhoneNumber), 64),
             (Field::Role, 64),
             (Field::Restriction, 254),
             (Field::Custom, 1024),
@@ -233,7 +297,11 @@ mod tests {
             ("\u{915}\u{94d}\u{200d}", "\u{915}\u{94d}\u{200d}"),
             ("\u{5d0}\u{200f}!", "\u{5d0}\u{200f}!"),
         ] {
-            assert_eq!(used(Field::DisplayName, text).as_deref(), Ok(value), "{text:?}");
+            assert_eq!(
+                used(Field::Text(TextField::DisplayName), text).as_deref(),
+                Ok(value),
+                "{text:?}"
+            );
         }
     }
 
@@ -243,7 +311,7 @@ mod tests {
             '\0', '\u{1b}', '\u{7f}', '\u{9b}', '\u{202e}', '\u{202c}', '\u{2066}', '\u{2069}',
         ] {
             assert_eq!(
-                used(Field::GivenName, &format!("a{first}b")),
+                used(Field::Text(TextField::GivenName), &format!("a{first}b")),
                 Err(ValueProblem::IllegalCharacter { first })
             );
         }
@@ -276,11 +344,17 @@ mod tests {
         validate(
             &mut found,
             "user.phone_number",
-            Field::PhoneNumber,
+            Field::Text(TextField::PhoneNumber),
             "1\n2",
             &policy,
         );
-        validate(&mut found, "user.given_name", Field::GivenName, "", &policy);
+        validate(
+            &mut found,
+            "user.given_name",
+            Field::Text(TextField::GivenName),
+            "",
+            &policy,
+        );
         assert_eq!(found.iter().count(), 1);
     }
 
@@ -288,7 +362,7 @@ mod tests {
         #[test]
         fn what_can_be_used_can_be_written_again(text in any::<String>(), soup in "[a \n\u{0}\u{85}\u{202e}\u{2028}\u{feff}]{0,12}") {
             for text in [text, soup] {
-                for field in [Field::Login, Field::Email, Field::DisplayName, Field::Custom] {
+                for field in [Field::Login, Field::Email, Field::Text(TextField::DisplayName), Field::Custom] {
                     let Ok(value) = used(field, &text) else { continue };
                     prop_assert_eq!(used(field, &value), Ok(value.clone()));
                     let mut found = Violations::new();

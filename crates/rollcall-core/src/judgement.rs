@@ -269,23 +269,20 @@ impl EntryReading {
             login: _,
             naming_login: _,
             email: _,
-            display_name,
-            given_name,
-            family_name,
-            phone_number,
+            texts,
             custom,
             restrictions,
         } = &self.offers;
-        let text = |offer: &Offer, present: fn(&Profile) -> &Option<String>| {
-            chosen(offer, person.map(|person| present(person).as_deref()))
-        };
         Profile {
             login,
             email,
-            display_name: text(display_name, |person| &person.display_name),
-            given_name: text(given_name, |person| &person.given_name),
-            family_name: text(family_name, |person| &person.family_name),
-            phone_number: text(phone_number, |person| &person.phone_number),
+            texts: texts
+                .iter()
+                .filter_map(|(field, offer)| {
+                    let present = person.map(|person| person.text(*field));
+                    Some((*field, chosen(offer, present)?))
+                })
+                .collect(),
             role: role.to_owned(),
             restrictions: restrictions.clone(),
             custom: custom

@@ -20,10 +20,7 @@ pub fn validate(profile: &Profile, before: Option<&Profile>, policy: &LoginPolic
     let Profile {
         login,
         email,
-        display_name,
-        given_name,
-        family_name,
-        phone_number,
+        texts,
         role,
         restrictions,
         custom,
@@ -39,33 +36,15 @@ pub fn validate(profile: &Profile, before: Option<&Profile>, policy: &LoginPolic
             false => field::validate(&mut found, field.name(), field, value, policy),
         }
     }
-    for (field, value, old) in [
-        (Field::Email, email, before.map(|before| &before.email)),
-        (
-            Field::DisplayName,
-            display_name,
-            before.map(|before| &before.display_name),
-        ),
-        (
-            Field::GivenName,
-            given_name,
-            before.map(|before| &before.given_name),
-        ),
-        (
-            Field::FamilyName,
-            family_name,
-            before.map(|before| &before.family_name),
-        ),
-        (
-            Field::PhoneNumber,
-            phone_number,
-            before.map(|before| &before.phone_number),
-        ),
-    ] {
-        if let Some(text) = value
-            && old != Some(value)
-        {
-            field::validate(&mut found, field.name(), field, text, policy);
+    let old_email = before.and_then(|before| before.email.as_ref());
+    let email = email.iter().map(|email| (Field::Email, email, old_email));
+    let old_text = |field| before.and_then(|before| before.texts.get(field));
+    let texts = texts
+        .iter()
+        .map(|(field, text)| (Field::Text(*field), text, old_text(field)));
+    for (field, value, old) in email.chain(texts) {
+        if old != Some(value) {
+            field::validate(&mut found, field.name(), field, value, policy);
         }
     }
     if before.is_none_or(|before| before.restrictions != *restrictions) {
@@ -107,6 +86,7 @@ pub(crate) fn validate_restrictions(found: &mut Violations, restrictions: &[Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::TextField;
 
     #[test]
     fn every_mistake_is_reported() {
@@ -120,7 +100,7 @@ mod tests {
         let bad = Profile {
             login: "a b".into(),
             email: Some("ada".into()),
-            display_name: Some("x".repeat(257)),
+            texts: [(TextField::DisplayName, "x".repeat(257))].into(),
             role: String::new(),
             restrictions: vec![String::new()],
             custom: [(String::new(), String::new())].into(),
@@ -145,7 +125,7 @@ mod tests {
     fn what_an_update_leaves_is_not_held_against_it() {
         let before = Profile {
             login: "was synced".into(),
-            phone_number: Some("1".repeat(1000)),
+            texts: [(TextField::PhoneNumber, "1".repeat(1000))].into(),
             role: "user".into(),
             restrictions: vec!["x".repeat(300)],
             custom: [("note".into(), "x".repeat(2000))].into(),
@@ -153,9 +133,9 @@ mod tests {
         };
         let policy = LoginPolicy::default();
         let mut after = before.clone();
-        after.display_name = Some("Ada".into());
+        after.set_text(TextField::DisplayName, Some("Ada".into()));
         assert!(validate(&after, Some(&before), &policy).is_empty());
-        after.phone_number = Some("2".repeat(1000));
+        after.set_text(TextField::PhoneNumber, Some("2".repeat(1000)));
         after.custom.insert("note".into(), "y".repeat(2000));
         let found = validate(&after, Some(&before), &policy);
         let fields: Vec<_> = found.iter().map(|violation| violation.field.as_str()).collect();

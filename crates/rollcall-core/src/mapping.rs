@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dn::Dn;
 use crate::entry::Entry;
-use crate::field::{self, Field, ValueProblem};
+use crate::field::{self, Field, TextField, ValueProblem};
 use crate::identifier::{LoginPolicy, normalize};
 use crate::issue::{Issue, IssueKind};
 use crate::template::{Rendered, Template, as_written};
@@ -21,10 +21,7 @@ const MAX_OTHER_CHARS: usize = 100;
 pub struct Mapping {
     login: Vec<Template>,
     email: Vec<Template>,
-    display_name: Vec<Template>,
-    given_name: Vec<Template>,
-    family_name: Vec<Template>,
-    phone_number: Vec<Template>,
+    texts: BTreeMap<TextField, Vec<Template>>,
     custom: BTreeMap<String, Vec<Template>>,
     restrictions: Vec<String>,
     policy: LoginPolicy,
@@ -61,14 +58,8 @@ pub struct Offers {
     pub login: Offer,
     /// The e-mail address.
     pub email: Offer,
-    /// The full name.
-    pub display_name: Offer,
-    /// The given name.
-    pub given_name: Offer,
-    /// The family name.
-    pub family_name: Offer,
-    /// The phone number.
-    pub phone_number: Offer,
+    /// Each plain text.
+    pub texts: BTreeMap<TextField, Offer>,
     /// The product's own fields.
     pub custom: BTreeMap<String, Offer>,
     /// The product's own values, which every user of the sync gets.
@@ -80,15 +71,8 @@ pub struct Offers {
 impl Offers {
     /// All issues about what could not be taken.
     pub fn issues(&self) -> impl Iterator<Item = &Issue> {
-        let fixed = [
-            &self.login,
-            &self.email,
-            &self.display_name,
-            &self.given_name,
-            &self.family_name,
-            &self.phone_number,
-        ];
-        let offers = fixed.into_iter().chain(self.custom.values());
+        let identifiers = [&self.login, &self.email].into_iter();
+        let offers = identifiers.chain(self.texts.values()).chain(self.custom.values());
         offers.filter_map(|offer| offer.issue.as_deref())
     }
 
@@ -113,10 +97,9 @@ impl Mapping {
         Self {
             login: parse(&fields.login),
             email: parse(&fields.email),
-            display_name: parse(&fields.display_name),
-            given_name: parse(&fields.given_name),
-            family_name: parse(&fields.family_name),
-            phone_number: parse(&fields.phone_number),
+            texts: TextField::ALL
+                .map(|field| (field, parse(fields.text(field))))
+                .into(),
             custom: fields
                 .custom
                 .iter()
@@ -139,20 +122,17 @@ impl Mapping {
 
     /// Every field with its candidates.
     pub fn fields(&self) -> impl Iterator<Item = (String, &[Template])> {
-        let fixed = [
-            ("login", &self.login),
-            ("email", &self.email),
-            ("display_name", &self.display_name),
-            ("given_name", &self.given_name),
-            ("family_name", &self.family_name),
-            ("phone_number", &self.phone_number),
-        ];
+        let identifiers = [("login", &self.login), ("email", &self.email)].into_iter();
+        let texts = self
+            .texts
+            .iter()
+            .map(|(field, templates)| (field.name(), templates));
         let custom = self
             .custom
             .iter()
             .map(|(field, templates)| (format!("custom.{field}"), templates.as_slice()));
-        fixed
-            .into_iter()
+        identifiers
+            .chain(texts)
             .map(|(field, templates)| (field.to_owned(), templates.as_slice()))
             .chain(custom)
     }
@@ -165,10 +145,11 @@ impl Mapping {
             naming_login: naming_value(entry, &self.login, &login.values),
             login,
             email: read(Field::Email, &self.email),
-            display_name: read(Field::DisplayName, &self.display_name),
-            given_name: read(Field::GivenName, &self.given_name),
-            family_name: read(Field::FamilyName, &self.family_name),
-            phone_number: read(Field::PhoneNumber, &self.phone_number),
+            texts: self
+                .texts
+                .iter()
+                .map(|(field, templates)| (*field, read(Field::Text(*field), templates)))
+                .collect(),
             custom: self
                 .custom
                 .iter()
@@ -183,17 +164,10 @@ impl Mapping {
 
     /// Every field with what became of each of its candidates, also of those after the one that is taken.
     pub fn tried(&self, entry: &Entry) -> Vec<(String, Vec<Tried>)> {
-        let field_at = |path: &str| {
-            let fixed = [
-                Field::Login,
-                Field::Email,
-                Field::DisplayName,
-                Field::GivenName,
-                Field::FamilyName,
-                Field::PhoneNumber,
-            ];
-            let named = fixed.into_iter().find(|field| field.name() == path);
-            named.unwrap_or(Field::Custom)
+        let field_at = |path: &str| match path {
+            "login" => Field::Login,
+            "email" => Field::Email,
+            path => TextField::named(path).map_or(Field::Custom, Field::Text),
         };
         let tried = |(path, templates): (String, &[Template])| {
             let field = field_at(&path);

@@ -229,13 +229,16 @@ impl Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::TextField;
 
     #[test]
     fn a_fingerprint_tells_contents_apart_that_only_concatenate_alike() {
         let profile = |given: Option<&str>, family: Option<&str>| Profile {
             login: "ada".into(),
-            given_name: given.map(Into::into),
-            family_name: family.map(Into::into),
+            texts: [(TextField::GivenName, given), (TextField::FamilyName, family)]
+                .into_iter()
+                .filter_map(|(field, text)| Some((field, text?.to_owned())))
+                .collect(),
             ..Profile::default()
         };
         let of = |profile: &Profile| Fingerprint::of(profile, "cn=ada", UserState::Active, None, false);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::external_id::ExternalId;
+use crate::field::TextField;
 use crate::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use crate::identifier::normalize;
 use crate::vocabulary::vocabulary;
@@ -20,14 +21,8 @@ pub struct Profile {
     pub login: String,
     /// E-mail address; also accepted as a login.
     pub email: Option<String>,
-    /// Full name.
-    pub display_name: Option<String>,
-    /// Given name.
-    pub given_name: Option<String>,
-    /// Family name.
-    pub family_name: Option<String>,
-    /// Phone number, as the directory has it.
-    pub phone_number: Option<String>,
+    /// Names, phone number and the like: those that there are.
+    pub texts: BTreeMap<TextField, String>,
     /// Role in the product.
     pub role: String,
     /// Opaque values of the product.
@@ -150,6 +145,19 @@ pub struct User {
 }
 
 impl Profile {
+    /// The plain text of this field.
+    pub fn text(&self, field: TextField) -> Option<&str> {
+        self.texts.get(&field).map(String::as_str)
+    }
+
+    /// Gives the field this text, or none.
+    pub fn set_text(&mut self, field: TextField, text: Option<String>) {
+        match text {
+            Some(text) => self.texts.insert(field, text),
+            None => self.texts.remove(&field),
+        };
+    }
+
     /// The normalised login and, unless it is the same, the normalised e-mail address.
     pub fn identifiers(&self) -> Vec<String> {
         let mut identifiers = vec![normalize(&self.login)];

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::directory::is_attribute_name;
 use crate::dn::Dn;
 use crate::erasure::{MAX_ERASE_AFTER, MIN_ERASE_AFTER};
+use crate::field::TextField;
 use crate::filter::Filter;
 use crate::guard::{GrowthLimit, HoldReason, RemovalLimit};
 use crate::id::{DirectoryId, RunId, TenantId, UserSyncId, UserSyncKey};
@@ -86,14 +87,8 @@ pub struct FieldMappings {
     pub login: Vec<String>,
     /// The e-mail address.
     pub email: Vec<String>,
-    /// The full name.
-    pub display_name: Vec<String>,
-    /// The given name.
-    pub given_name: Vec<String>,
-    /// The family name.
-    pub family_name: Vec<String>,
-    /// The phone number.
-    pub phone_number: Vec<String>,
+    /// Names, phone number and the like: those that are mapped.
+    pub texts: BTreeMap<TextField, Vec<String>>,
     /// Further fields of the product's own.
     pub custom: BTreeMap<String, Vec<String>>,
 }
@@ -255,15 +250,17 @@ impl UserSync {
 
 impl FieldMappings {
     /// The fixed fields with their candidates, in the contract's order.
-    pub fn fixed(&self) -> [(&'static str, &[String]); 6] {
-        [
-            ("login", &self.login),
-            ("email", &self.email),
-            ("display_name", &self.display_name),
-            ("given_name", &self.given_name),
-            ("family_name", &self.family_name),
-            ("phone_number", &self.phone_number),
-        ]
+    pub fn fixed(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        let texts = TextField::ALL.into_iter();
+        let texts = texts.map(|field| (field.name(), self.text(field)));
+        [("login", self.login.as_slice()), ("email", &self.email)]
+            .into_iter()
+            .chain(texts)
+    }
+
+    /// The candidates of a plain text.
+    pub fn text(&self, field: TextField) -> &[String] {
+        self.texts.get(&field).map_or(&[], Vec::as_slice)
     }
 
     fn validate(&self) -> Violations {
@@ -279,7 +276,6 @@ impl FieldMappings {
             .map(|(field, candidates)| (format!("custom[{field}]"), candidates.as_slice()));
         let fixed = self
             .fixed()
-            .into_iter()
             .map(|(field, candidates)| (field.to_owned(), candidates));
         for (field, candidates) in fixed.chain(custom) {
             found.require(

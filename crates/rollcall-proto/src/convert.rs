@@ -14,6 +14,7 @@ pub mod directory;
 pub mod explain;
 pub mod sync_run;
 pub mod tenant;
+mod text_fields;
 pub mod user;
 pub mod user_events;
 pub mod user_sync;

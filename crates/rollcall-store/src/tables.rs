@@ -3,7 +3,7 @@
 pub(crate) mod directory;
 pub(crate) mod json;
 pub(crate) mod labels;
-pub mod registry;
+pub(crate) mod registry;
 pub(crate) mod sync_run;
 pub(crate) mod tenant;
 pub(crate) mod user;

@@ -1,6 +1,7 @@
 //! Which users a list shows. What is a column of its own the store finds; role, prefix and external id are
 //! looked at here.
 
+use rollcall_core::field::TextField;
 use rollcall_core::identifier::normalize;
 use rollcall_core::user::User;
 use rollcall_proto::convert::user::UserFilter;
@@ -44,9 +45,9 @@ fn has_prefix(user: &User, prefix: &str) -> bool {
     let prefix = normalize(prefix);
     let profile = &user.profile;
     [
-        Some(&profile.login),
-        profile.email.as_ref(),
-        profile.display_name.as_ref(),
+        Some(profile.login.as_str()),
+        profile.email.as_deref(),
+        profile.text(TextField::DisplayName),
     ]
     .into_iter()
     .flatten()

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rollcall_core::directory::HostUrl;
+use rollcall_core::field::TextField;
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::user::{StateReason, User, UserState};
 use rollcall_core::user_sync::{RoleCondition, RoleRule, UserSyncSettings};
@@ -141,14 +142,18 @@ async fn what_is_committed_meanwhile_decides(mut world: World) {
     let ada = world.user("ada").await;
     let renamed = async || {
         let mut change = change_of(&ada, ChangeKind::Update);
-        change.profile.display_name = Some("Ada L.".into());
+        change
+            .profile
+            .set_text(TextField::DisplayName, Some("Ada L.".into()));
         world.run(vec![change], now()).await;
     };
     assert_eq!(meanwhile_shown(&world, renamed).await.display_name, "Ada L.");
     let ada = world.user("ada").await;
     let unnamed = async || {
         let mut change = change_of(&ada, ChangeKind::Update);
-        change.profile.display_name = Some("ada".into());
+        change
+            .profile
+            .set_text(TextField::DisplayName, Some("ada".into()));
         world.run(vec![change], now()).await;
     };
     assert_eq!(meanwhile_shown(&world, unnamed).await.display_name, "ada");

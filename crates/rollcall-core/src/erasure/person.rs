@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::external_id::ExternalId;
+use crate::field::TextField;
 use crate::id::{DirectoryId, UserId};
 use crate::plan::Change;
 use crate::user::{FieldChange, Origin, Profile, User};
@@ -63,9 +64,11 @@ impl Person {
             match field.as_str() {
                 "login" | "email" => self.identifiers.extend(values.filter(|text| is_there(text))),
                 "dn" => self.dns.extend(values.filter(|text| is_there(text))),
-                "display_name" => self.names.extend(values.filter(|name| has_several_words(name))),
-                "phone_number" => self.names.extend(values.filter(|number| is_long(number))),
-                _ => {}
+                name => {
+                    if let Some(text) = TextField::named(name) {
+                        self.names.extend(values.filter(|value| text.names_person(value)));
+                    }
+                }
             }
         }
     }
@@ -82,25 +85,14 @@ impl Person {
         let identifiers = identifiers.into_iter().flatten();
         self.identifiers
             .extend(identifiers.filter(|text| is_there(text)).cloned());
-        self.names.extend(
-            profile
-                .display_name
-                .clone()
-                .filter(|name| has_several_words(name)),
-        );
-        self.names
-            .extend(profile.phone_number.clone().filter(|number| is_long(number)));
+        let naming = profile
+            .texts
+            .iter()
+            .filter(|(field, value)| field.names_person(value));
+        self.names.extend(naming.map(|(_, value)| value.clone()));
     }
 }
 
 fn is_there(text: &str) -> bool {
     !text.is_empty()
-}
-
-fn has_several_words(name: &str) -> bool {
-    name.split_whitespace().count() > 1
-}
-
-fn is_long(number: &str) -> bool {
-    number.chars().count() >= 6
 }

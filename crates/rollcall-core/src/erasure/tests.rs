@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::external_id::IdKind;
+use crate::field::TextField;
 use crate::id::{UserSyncId, Uuid};
 use crate::issue::IssueKind;
 use crate::user::{Origin, Profile};
@@ -18,7 +19,7 @@ fn ada() -> Person {
     let profile = Profile {
         login: "ada".into(),
         email: Some("ada@acme.example".into()),
-        display_name: Some("Ada Lovelace".into()),
+        texts: [(TextField::DisplayName, "Ada Lovelace".to_owned())].into(),
         ..Profile::default()
     };
     person.learn_origin(&origin);

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::external_id::{ExternalId, IdKind};
+use crate::field::TextField;
 use crate::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
 use crate::plan::{Change, ChangeKind};
 use crate::user::{Origin, Profile, StateReason, User, UserState};
@@ -249,7 +250,7 @@ fn user() -> User {
         profile: Profile {
             login: "ada".into(),
             email: Some("ada@example.com".into()),
-            phone_number: Some("1".into()),
+            texts: [(TextField::PhoneNumber, "1".to_owned())].into(),
             role: "editor".into(),
             custom: [("badge".to_owned(), "7".to_owned())].into(),
             ..Profile::default()
@@ -312,13 +313,15 @@ fn removal(number: u128, reason: StateReason) -> Change {
 fn a_change_counts_for_all_that_it_is_and_for_nothing_else() {
     let of = |change: &Change| Watched::of(change);
     let ada = user();
-    let none = update(&ada, |profile| profile.phone_number = Some("2".into()));
+    let none = update(&ada, |profile| {
+        profile.set_text(TextField::PhoneNumber, Some("2".into()))
+    });
     assert_eq!(of(&none), []);
     let all = update(&ada, |profile| {
         profile.role = "owner".into();
         profile.login = "ada.l".into();
         profile.email = None;
-        profile.phone_number = None;
+        profile.set_text(TextField::PhoneNumber, None);
         profile.custom.clear();
     });
     let lost = |field: &str| Watched::Lost(field.into());
@@ -398,8 +401,8 @@ fn a_login_gets_what_the_hold_is_not_about_and_loses_what_it_loses() {
         profile.role = "owner".into();
         profile.login = "ada.l".into();
         profile.email = None;
-        profile.phone_number = None;
-        profile.given_name = Some("Ada".into());
+        profile.set_text(TextField::PhoneNumber, None);
+        profile.set_text(TextField::GivenName, Some("Ada".into()));
         profile.custom.clear();
     });
     let withheld = withhold(&mut change, &ada, &all, "user");
@@ -408,7 +411,7 @@ fn a_login_gets_what_the_hold_is_not_about_and_loses_what_it_loses() {
     // One role for another: the old one is lost, the new one waits.
     let expected = update(&ada, |profile| {
         profile.role = "user".into();
-        profile.given_name = Some("Ada".into());
+        profile.set_text(TextField::GivenName, Some("Ada".into()));
         profile.custom.clear();
     });
     assert_eq!(change, expected);

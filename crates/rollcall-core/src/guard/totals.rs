@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::field::TextField;
 use crate::plan::{Change, ChangeKind};
 use crate::user::{FieldChange, UserState};
 
@@ -78,8 +79,7 @@ fn of_field(change: &FieldChange) -> Option<Watched> {
 
 /// True for what a mapping fills, but for login and e-mail.
 fn is_mapped(field: &str) -> bool {
-    let fixed = ["display_name", "given_name", "family_name", "phone_number"];
-    fixed.contains(&field) || field.starts_with("custom.")
+    TextField::named(field).is_some() || field.starts_with("custom.")
 }
 
 impl Totals {

@@ -1,6 +1,7 @@
 //! What a login does not hand out while a plan is held: a refresh of one user must not carry out what the hold keeps back.
 
 use super::{HoldReason, HoldRule};
+use crate::field::TextField;
 use crate::plan::Change;
 use crate::user::{Profile, User, UserState};
 
@@ -58,12 +59,10 @@ fn keep(new: &mut Profile, old: &Profile, field: &str, base_role: &str) {
         "role" => base_role.clone_into(&mut new.role),
         "login" => new.login.clone_from(&old.login),
         "email" => new.email.clone_from(&old.email),
-        "display_name" => new.display_name.clone_from(&old.display_name),
-        "given_name" => new.given_name.clone_from(&old.given_name),
-        "family_name" => new.family_name.clone_from(&old.family_name),
-        "phone_number" => new.phone_number.clone_from(&old.phone_number),
         _ => {
-            if let Some(name) = field.strip_prefix("custom.")
+            if let Some(text) = TextField::named(field) {
+                new.set_text(text, old.text(text).map(str::to_owned));
+            } else if let Some(name) = field.strip_prefix("custom.")
                 && let Some(value) = old.custom.get(name)
             {
                 new.custom.insert(name.to_owned(), value.clone());

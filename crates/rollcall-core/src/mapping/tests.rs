@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::field::TextField;
 use crate::user_sync::FieldMappings;
 use crate::user_sync::tests::settings;
 
@@ -15,7 +16,10 @@ fn standard() -> Mapping {
     mapping(|fields| {
         fields.login = vec!["uid".into(), "sAMAccountName".into()];
         fields.email = vec!["mail".into()];
-        fields.display_name = vec!["displayName".into(), "{givenName} {sn}".into(), "cn".into()];
+        fields.texts.insert(
+            TextField::DisplayName,
+            vec!["displayName".into(), "{givenName} {sn}".into(), "cn".into()],
+        );
         fields
             .custom
             .insert("badge".into(), vec!["employeeNumber".into()]);
@@ -51,10 +55,13 @@ fn kinds(offers: &Offers) -> Vec<IssueKind> {
 fn the_first_candidate_that_yields_something_wins() {
     let read = |attributes: &[(&str, &[&str])]| standard().read(&entry(attributes));
     let offers = read(&[("uid", &["ada"]), ("givenName", &["Ada"]), ("sn", &["King"])]);
-    assert_eq!(values(&offers.display_name), ["Ada King"]);
+    assert_eq!(values(&offers.texts[&TextField::DisplayName]), ["Ada King"]);
     let offers = read(&[("samaccountname", &["ada"]), ("cn", &["A"]), ("sn", &["K"])]);
     assert_eq!(
-        (values(&offers.login), values(&offers.display_name)),
+        (
+            values(&offers.login),
+            values(&offers.texts[&TextField::DisplayName])
+        ),
         (vec!["ada"], vec!["A"])
     );
     assert_eq!(kinds(&offers), []);
@@ -90,13 +97,19 @@ fn several_values_come_in_one_order_with_that_of_the_rdn_first() {
 
 #[test]
 fn a_template_offers_every_combination_up_to_a_limit() {
-    let names = mapping(|fields| fields.display_name = vec!["{givenName} {sn}".into()]);
+    let names = mapping(|fields| {
+        let names = vec!["{givenName} {sn}".into()];
+        fields.texts.insert(TextField::DisplayName, names);
+    });
     let many: Vec<String> = (0..20).map(|number| format!("n{number:02}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let offers = names.read(&entry(&[("givenname", &many), ("sn", &many)]));
-    assert_eq!(offers.display_name.values.len(), 64);
+    assert_eq!(offers.texts[&TextField::DisplayName].values.len(), 64);
     let offers = names.read(&entry(&[("givenname", &["B", "A"]), ("sn", &["D", "C"])]));
-    assert_eq!(values(&offers.display_name), ["A C", "A D", "B C", "B D"]);
+    assert_eq!(
+        values(&offers.texts[&TextField::DisplayName]),
+        ["A C", "A D", "B C", "B D"]
+    );
 }
 
 #[test]
@@ -148,16 +161,21 @@ fn values_that_cannot_be_used_hide_no_others() {
     ]));
     assert_eq!(values(&offers.login), ["ada"]);
     assert_eq!(values(&offers.email), ["ada@x.org"]);
-    assert_eq!(values(&offers.display_name), ["Ada"]);
+    assert_eq!(values(&offers.texts[&TextField::DisplayName]), ["Ada"]);
     assert_eq!(kinds(&offers), [], "something could be used everywhere");
 
     let offers = standard().read(&entry(&[("mail", &["nonsense"]), ("displayname", &[&huge])]));
     assert_eq!(
-        (offers.email.gap, offers.display_name.gap),
+        (offers.email.gap, offers.texts[&TextField::DisplayName].gap),
         (Gap::Unusable, Gap::Unusable)
     );
     assert_eq!(kinds(&offers), [IssueKind::EmailInvalid, IssueKind::ValueTooLong]);
-    let shown = offers.display_name.issue.unwrap().value.unwrap();
+    let shown = offers.texts[&TextField::DisplayName]
+        .issue
+        .clone()
+        .unwrap()
+        .value
+        .unwrap();
     assert!(shown.chars().count() <= crate::issue::MAX_SHOWN_VALUE);
 }
 
@@ -174,11 +192,14 @@ fn bytes_that_are_no_text_are_unreadable_and_not_absent() {
         &[("uid", &["ada"]), ("cn", &["Ada"])],
     );
     assert_eq!(
-        (values(&offers.display_name), offers.display_name.gap),
+        (
+            values(&offers.texts[&TextField::DisplayName]),
+            offers.texts[&TextField::DisplayName].gap
+        ),
         (vec!["Ada"], Gap::Unreadable)
     );
     assert_eq!(kinds(&offers), [IssueKind::UndecodableEntry]);
-    let issue = offers.display_name.issue.unwrap();
+    let issue = offers.texts[&TextField::DisplayName].issue.clone().unwrap();
     assert_eq!(issue.attribute.as_deref(), Some("displayName"));
     let offers = latin1("uid", b"j\xfcrgen", &[]);
     assert_eq!(
@@ -186,7 +207,11 @@ fn bytes_that_are_no_text_are_unreadable_and_not_absent() {
         (vec![], Gap::Unreadable)
     );
     let offers = latin1("sn", b"M\xfcller", &[("givenname", &["Ada"])]);
-    assert_eq!(offers.display_name.gap, Gap::Unreadable, "half a name is no name");
+    assert_eq!(
+        offers.texts[&TextField::DisplayName].gap,
+        Gap::Unreadable,
+        "half a name is no name"
+    );
 }
 
 #[test]
@@ -209,10 +234,16 @@ fn what_cannot_be_used_is_passed_over_and_an_issue_only_if_nothing_can() {
     let mapping = mapping(|fields| {
         fields.login = vec!["uid".into()];
         fields.email = vec!["mail".into(), "userPrincipalName".into()];
-        fields.display_name = vec!["displayName".into(), "cn".into()];
-        fields.given_name = vec!["givenName".into()];
-        fields.family_name = vec!["sn".into()];
-        fields.phone_number = vec!["telephoneNumber".into()];
+        fields
+            .texts
+            .insert(TextField::DisplayName, vec!["displayName".into(), "cn".into()]);
+        fields
+            .texts
+            .insert(TextField::GivenName, vec!["givenName".into()]);
+        fields.texts.insert(TextField::FamilyName, vec!["sn".into()]);
+        fields
+            .texts
+            .insert(TextField::PhoneNumber, vec!["telephoneNumber".into()]);
         fields.custom.insert("street".into(), vec!["street".into()]);
     });
     let (long, digits) = ("x".repeat(257), "1".repeat(65));
@@ -228,7 +259,7 @@ fn what_cannot_be_used_is_passed_over_and_an_issue_only_if_nothing_can() {
         ("street", &["Main Street 1\r\nFloor 2"]),
     ]));
     assert_eq!(values(&offers.email), ["ada@x.example"]);
-    assert_eq!(values(&offers.display_name), ["Ada King"]);
+    assert_eq!(values(&offers.texts[&TextField::DisplayName]), ["Ada King"]);
     assert_eq!(values(&offers.custom["street"]), ["Main Street 1 Floor 2"]);
     let told: Vec<_> = offers
         .issues()

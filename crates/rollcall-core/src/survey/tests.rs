@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
+use crate::field::TextField;
 use crate::identifier::LoginPolicy;
 use crate::mapping::Mapping;
 use crate::user_sync::tests::settings;
@@ -24,7 +25,11 @@ fn survey(dialect: Dialect, id: Option<&str>, fields: &[(&str, &[&str])]) -> Sur
         match *field {
             "login" => sync.field_mappings.login = list(candidates),
             "email" => sync.field_mappings.email = list(candidates),
-            "display_name" => sync.field_mappings.display_name = list(candidates),
+            "display_name" => {
+                sync.field_mappings
+                    .texts
+                    .insert(TextField::DisplayName, list(candidates));
+            }
             custom => _ = sync.field_mappings.custom.insert(custom.into(), list(candidates)),
         }
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::{Block, Origin, Profile, StateReason, User, UserState};
+use crate::field::TextField;
 use crate::id::TenantId;
 
 /// A difference in one field. `None` stands for "not set".
@@ -162,25 +163,18 @@ impl Profile {
         let Profile {
             login,
             email,
-            display_name,
-            given_name,
-            family_name,
-            phone_number,
+            texts: _,
             role,
             restrictions,
             custom,
         } = self;
         let text = |value| Some(value).filter(|value: &&str| !value.is_empty());
-        let mut fields = vec![
-            plain("login", text(login)),
-            plain("email", email.as_deref()),
-            plain("display_name", display_name.as_deref()),
-            plain("given_name", given_name.as_deref()),
-            plain("family_name", family_name.as_deref()),
-            plain("phone_number", phone_number.as_deref()),
+        let mut fields = vec![plain("login", text(login)), plain("email", email.as_deref())];
+        fields.extend(TextField::ALL.map(|field| plain(field.name(), self.text(field))));
+        fields.extend([
             plain("role", text(role)),
             (Cow::Borrowed("restrictions"), list(restrictions)),
-        ];
+        ]);
         fields.extend(custom.iter().map(|(name, value)| {
             (
                 Cow::Owned(format!("custom.{name}")),

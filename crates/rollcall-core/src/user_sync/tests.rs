@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::field::TextField;
 
 pub(crate) fn settings() -> UserSyncSettings {
     UserSyncSettings {
@@ -124,7 +125,8 @@ fn every_mistake_is_reported_at_once() {
 #[test]
 fn attributes_of_bytes_are_refused_where_the_mapping_names_them() {
     let mut sync = settings();
-    sync.field_mappings.display_name = vec!["cn".into(), "{cn} {jpegPhoto}".into()];
+    let names = vec!["cn".into(), "{cn} {jpegPhoto}".into()];
+    sync.field_mappings.texts.insert(TextField::DisplayName, names);
     for (field, attribute) in [
         ("sid", "objectSid"),
         ("cert", "userCertificate;binary"),

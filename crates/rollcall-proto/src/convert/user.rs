@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use rollcall_core::error::Error;
 use rollcall_core::event::{Event, EventType};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
-use rollcall_core::user::{FieldChange, StateReason, User, UserState};
+use rollcall_core::user::{FieldChange, Origin, Profile, StateReason, User, UserState};
 use rollcall_core::violation::{Violations, check_text};
 
 use super::audit::actor;
-use super::named_request;
+use super::{named_request, text_fields};
 use crate::decode::{choices, finish, non_empty, parent, wire_enum};
 use crate::etag::etag;
 use crate::page::AskedPage;
@@ -179,54 +179,76 @@ impl TryFrom<v1::LookupUserRequest> for LookupUser {
 
 impl From<&User> for v1::User {
     fn from(user: &User) -> Self {
-        let origin = user.origin.as_ref();
-        let profile = &user.profile;
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let source = match origin {
-            Some(_) => v1::UserSource::Synced,
-            None => v1::UserSource::Local,
-        };
-        let user_sync = origin.map(|origin| resource_name::user_sync(&user.tenant, &origin.user_sync));
-        let directory = origin.map(|origin| resource_name::directory(&user.tenant, &origin.directory));
-        let id_attribute = origin.map(|origin| origin.external_id.kind().attribute().to_owned());
-        Self {
-            name: resource_name::user(&user.tenant, user.id),
-            source: source.into(),
-            user_sync: user_sync.unwrap_or_default(),
-            directory: directory.unwrap_or_default(),
-            external_id: origin
-                .map(|origin| origin.external_id.to_string())
-                .unwrap_or_default(),
-            external_id_attribute: id_attribute.unwrap_or_default(),
-            dn: origin.map(|origin| origin.dn.clone()).unwrap_or_default(),
-            login: profile.login.clone(),
-            email: text(&profile.email),
-            display_name: text(&profile.display_name),
-            given_name: text(&profile.given_name),
-            family_name: text(&profile.family_name),
-            phone_number: text(&profile.phone_number),
-            role: profile.role.clone(),
-            restrictions: profile.restrictions.clone(),
-            custom: profile.custom.clone(),
-            linked: origin.is_some_and(|origin| origin.linked),
-            state: v1::UserState::from(user.state).into(),
-            state_reason: user
-                .state_reason
+        let User {
+            tenant,
+            id,
+            origin,
+            profile,
+            state,
+            state_reason,
+            owner,
+            block,
+            login_ambiguous,
+            // Which entry asks for the login is told by the issues of its run.
+            login_asked_by: _,
+            revision,
+            create_time,
+            update_time,
+        } = user;
+        let Profile {
+            login,
+            email,
+            texts,
+            role,
+            restrictions,
+            custom,
+        } = profile;
+        let mut wire = Self {
+            name: resource_name::user(tenant, *id),
+            source: v1::UserSource::Local.into(),
+            login: login.clone(),
+            email: email.clone().unwrap_or_default(),
+            role: role.clone(),
+            restrictions: restrictions.clone(),
+            custom: custom.clone(),
+            state: v1::UserState::from(*state).into(),
+            state_reason: state_reason
                 .map(v1::UserStateReason::from)
                 .unwrap_or_default()
                 .into(),
-            owner: user.owner,
-            block: user.block.as_ref().map(|block| v1::UserBlock {
+            owner: *owner,
+            block: block.as_ref().map(|block| v1::UserBlock {
                 reason: block.reason.clone(),
                 block_time: Some(timestamp(block.time)),
             }),
-            revision: user.revision,
-            etag: etag(user.revision),
-            create_time: Some(timestamp(user.create_time)),
-            update_time: Some(timestamp(user.update_time)),
-            login_ambiguous: user.login_ambiguous,
-            last_login_time: None,
+            revision: *revision,
+            etag: etag(*revision),
+            create_time: Some(timestamp(*create_time)),
+            update_time: Some(timestamp(*update_time)),
+            login_ambiguous: *login_ambiguous,
+            ..Self::default()
+        };
+        if let Some(origin) = origin {
+            let Origin {
+                user_sync,
+                directory,
+                external_id,
+                dn,
+                linked,
+            } = origin;
+            wire.source = v1::UserSource::Synced.into();
+            wire.user_sync = resource_name::user_sync(tenant, user_sync);
+            wire.directory = resource_name::directory(tenant, directory);
+            wire.external_id = external_id.to_string();
+            external_id
+                .kind()
+                .attribute()
+                .clone_into(&mut wire.external_id_attribute);
+            wire.dn.clone_from(dn);
+            wire.linked = *linked;
         }
+        text_fields::put_into_user(&mut wire, texts);
+        wire
     }
 }
 

@@ -13,6 +13,7 @@ use rollcall_core::user_sync::{
 };
 use rollcall_core::violation::Violations;
 
+use super::text_fields;
 use crate::decode::{choice, merge, wire_enum};
 use crate::etag::etag;
 use crate::time::decode_duration;
@@ -257,7 +258,8 @@ fn decode_role_rules(found: &mut Violations, rules: &[v1::RoleRule]) -> Vec<Role
     decoded
 }
 
-fn decode_mappings(wire: v1::FieldMappings) -> FieldMappings {
+fn decode_mappings(mut wire: v1::FieldMappings) -> FieldMappings {
+    let texts = text_fields::take_from_mappings(&mut wire);
     let custom = wire
         .custom
         .into_iter()
@@ -265,10 +267,7 @@ fn decode_mappings(wire: v1::FieldMappings) -> FieldMappings {
     FieldMappings {
         login: wire.login,
         email: wire.email,
-        display_name: wire.display_name,
-        given_name: wire.given_name,
-        family_name: wire.family_name,
-        phone_number: wire.phone_number,
+        texts,
         custom: custom.collect(),
     }
 }
@@ -342,13 +341,12 @@ fn wire_mappings(mappings: &FieldMappings) -> v1::FieldMappings {
             )
         })
         .collect();
-    v1::FieldMappings {
+    let mut wire = v1::FieldMappings {
         login: mappings.login.clone(),
         email: mappings.email.clone(),
-        display_name: mappings.display_name.clone(),
-        given_name: mappings.given_name.clone(),
-        family_name: mappings.family_name.clone(),
-        phone_number: mappings.phone_number.clone(),
         custom,
-    }
+        ..v1::FieldMappings::default()
+    };
+    text_fields::put_into_mappings(&mut wire, &mappings.texts);
+    wire
 }

@@ -7,7 +7,7 @@ use rollcall_core::local_user;
 use rollcall_core::user::{Profile, User};
 use rollcall_core::violation::{Violations, check_text};
 
-use super::named_request;
+use super::{named_request, text_fields};
 use crate::decode::{Repeatable, finish, non_empty, repeatable, required};
 use crate::etag::decode_etag;
 use crate::resource_name::{self, UserName};
@@ -220,14 +220,11 @@ fn checked(profile: &Profile, before: Option<&Profile>, policy: &LoginPolicy) ->
     found.into_result().map_err(Error::invalid)
 }
 
-fn profile(user: v1::User) -> Profile {
+fn profile(mut user: v1::User) -> Profile {
     Profile {
+        texts: text_fields::take_from_user(&mut user),
         login: user.login,
         email: non_empty(&user.email),
-        display_name: non_empty(&user.display_name),
-        given_name: non_empty(&user.given_name),
-        family_name: non_empty(&user.family_name),
-        phone_number: non_empty(&user.phone_number),
         role: user.role,
         restrictions: user.restrictions,
         custom: user.custom,
@@ -238,6 +235,7 @@ fn profile(user: v1::User) -> Profile {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use rollcall_core::error::Reason;
+    use rollcall_core::field::TextField;
 
     use super::*;
 
@@ -315,7 +313,7 @@ mod tests {
             origin: None,
             profile: Profile {
                 login: "ada".into(),
-                phone_number: Some("1".repeat(1000)),
+                texts: [(TextField::PhoneNumber, "1".repeat(1000))].into(),
                 role: "user".into(),
                 ..Profile::default()
             },
@@ -347,7 +345,8 @@ mod tests {
             ..v1::User::default()
         })
         .unwrap();
-        assert_eq!(profile.phone_number, current.profile.phone_number);
+        let phone = TextField::PhoneNumber;
+        assert_eq!(profile.text(phone), current.profile.text(phone));
         let refused = update(v1::User {
             phone_number: "2".repeat(65),
             ..v1::User::default()

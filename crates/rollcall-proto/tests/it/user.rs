@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::DateTime;
 use prost::Message;
 use rollcall_core::external_id::{ExternalId, IdKind};
+use rollcall_core::field::TextField;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::user::{Block, Origin, Profile, StateReason, User, UserState, changes};
 use rollcall_proto::convert::user::{BatchGetUsers, ListUsers, LookupUser};
@@ -26,7 +27,7 @@ fn user() -> User {
         profile: Profile {
             login: "ada".into(),
             email: None,
-            display_name: Some("Ada".into()),
+            texts: [(TextField::DisplayName, "Ada".to_owned())].into(),
             role: "user".into(),
             custom: BTreeMap::from([("badge".into(), "7".into())]),
             ..Profile::default()
@@ -207,9 +208,7 @@ fn changes_name_the_fields_of_the_contract() {
     let mut after = user();
     after.profile = Profile {
         email: text(),
-        given_name: text(),
-        family_name: text(),
-        phone_number: text(),
+        texts: TextField::ALL.map(|field| (field, "x".to_owned())).into(),
         restrictions: vec!["x".into()],
         ..after.profile
     };

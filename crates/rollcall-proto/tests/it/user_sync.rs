@@ -1,4 +1,5 @@
 use rollcall_core::error::Error;
+use rollcall_core::field::TextField;
 use rollcall_core::id::UserSyncId;
 use rollcall_core::run::RunMode;
 use rollcall_core::user::UserDisposition;
@@ -255,7 +256,7 @@ fn a_mask_can_name_a_part_of_a_part() {
         .unwrap()
         .apply(&settings())
         .unwrap();
-    assert_eq!(changed.field_mappings.phone_number, ["mobile"]);
+    assert_eq!(changed.field_mappings.text(TextField::PhoneNumber), ["mobile"]);
     assert_eq!(changed.field_mappings.login, ["uid"]);
     let whole = update(wire, &["field_mappings"]).unwrap().apply(&settings());
     assert_eq!(bad_fields(whole), ["user_sync.field_mappings.login"]);

@@ -11,6 +11,7 @@ pub(crate) mod erasure;
 mod golden;
 pub(crate) mod plan;
 pub(crate) mod run;
+pub(crate) mod text_fields;
 pub(crate) mod user;
 pub(crate) mod user_sync;
 

@@ -65,8 +65,14 @@ fn asked(name: &str, reason: &str, seconds: i64) -> NewAuditEvent {
 /// The creation of the person, each field with the canary.
 fn creation_of_ada() -> Change {
     let mut ada = creation(1, &login());
-    ada.profile.display_name = Some(format!("Ada {CANARY} Lovelace"));
-    ada.profile.given_name = Some(format!("Ada {CANARY}"));
+    ada.profile.set_text(
+        rollcall_core::field::TextField::DisplayName,
+        Some(format!("Ada {CANARY} Lovelace")),
+    );
+    ada.profile.set_text(
+        rollcall_core::field::TextField::GivenName,
+        Some(format!("Ada {CANARY}")),
+    );
     ada.profile.custom = [("desk".to_owned(), format!("desk {CANARY}"))].into();
     ada.compared(None)
 }

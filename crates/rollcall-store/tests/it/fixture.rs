@@ -7,6 +7,7 @@ use rollcall_core::audit::AskedBy;
 use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
 use rollcall_core::event::Event;
 use rollcall_core::external_id::{ExternalId, IdKind};
+use rollcall_core::field::TextField;
 use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::issue::Health;
@@ -172,7 +173,11 @@ pub(crate) fn profile(login: &str) -> Profile {
     Profile {
         login: login.into(),
         email: Some(format!("{login}@example.com")),
-        display_name: Some("A \u{0}name, \"quoted\"; 山田 🎉".into()),
+        texts: [(
+            TextField::DisplayName,
+            "A \u{0}name, \"quoted\"; 山田 🎉".to_owned(),
+        )]
+        .into(),
         role: "member".into(),
         restrictions: vec!["berlin".into()],
         custom: [("desk".to_owned(), "7".to_owned())].into(),

@@ -5,6 +5,7 @@ mod served;
 use std::collections::BTreeMap;
 
 use rollcall_core::error::Reason;
+use rollcall_core::field::TextField;
 use rollcall_core::user::Profile;
 use rollcall_proto::v1;
 use rollcall_proto::v1::check_user_sync_request::Target;
@@ -121,9 +122,12 @@ async fn every_name_fills_the_field(mappings: &[(&str, &[&str])]) {
     let amy = Profile {
         login: "amy1".into(),
         email: text("amy@example.com"),
-        display_name: text("Amy One"),
-        given_name: text("Amy"),
-        family_name: text("One"),
+        texts: [
+            (TextField::DisplayName, "Amy One".to_owned()),
+            (TextField::GivenName, "Amy".to_owned()),
+            (TextField::FamilyName, "One".to_owned()),
+        ]
+        .into(),
         role: "user".into(),
         custom: [("street".to_owned(), "Main 1".to_owned())].into(),
         ..Profile::default()
@@ -231,8 +235,10 @@ async fn case_06_values_longer_than_the_contract_are_not_taken() {
         .settle(&[too_long("given_name"), too_long("phone_number")])
         .await;
     let long = &users["long1"];
-    assert_eq!(long.display_name.as_deref(), Some("Long"));
-    assert_eq!((&long.given_name, &long.phone_number), (&None, &None));
+    assert_eq!(long.text(TextField::DisplayName), Some("Long"));
+    for field in [TextField::GivenName, TextField::PhoneNumber] {
+        assert_eq!(long.text(field), None);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::error::Reason;
+use rollcall_core::field::TextField;
 use rollcall_core::id::{UserSyncId, UserSyncKey};
 use rollcall_core::user::{StateReason, UserState};
 use rollcall_proto::v1::role_rule::Condition;
@@ -110,7 +111,7 @@ async fn a_field_that_everybody_would_lose_is_held_by_its_name() {
     assert_eq!(held_by(&held), [HoldRule::LostField]);
     assert_eq!(held.hold_reasons[0].field, "phone_number");
     assert_eq!(
-        world.users().await["p00"].profile.phone_number.as_deref(),
+        world.users().await["p00"].profile.text(TextField::PhoneNumber),
         Some("+32 1")
     );
     // A login does not carry out what the hold is about.
@@ -118,7 +119,7 @@ async fn a_field_that_everybody_would_lose_is_held_by_its_name() {
     assert_eq!(refreshed.outcome(), RefreshOutcome::Rejected);
     assert_eq!(refreshed.issues[0].r#type(), IssueType::Held);
     assert_eq!(
-        world.users().await["p00"].profile.phone_number.as_deref(),
+        world.users().await["p00"].profile.text(TextField::PhoneNumber),
         Some("+32 1")
     );
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rollcall_core::field::TextField;
 use rollcall_core::id::{UserId, Uuid};
 use rollcall_core::user::{Profile, UserState};
 use rollcall_proto::v1::{self, ChangeType, IssueType, SyncRunMode, SyncRunState};
@@ -121,7 +122,7 @@ async fn every_bad_entry_is_named_with_what_is_wrong_and_what_to_do() {
     ] {
         assert_eq!(users[login].profile.email.is_some(), email, "{login}");
     }
-    assert_eq!(users["huge"].profile.given_name, None);
+    assert_eq!(users["huge"].profile.text(TextField::GivenName), None);
     assert_eq!(users.len(), 4 + 3, "{users:#?}");
 }
 

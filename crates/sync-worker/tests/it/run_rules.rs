@@ -1,3 +1,4 @@
+use rollcall_core::field::TextField;
 use rollcall_core::user::{StateReason, UserState};
 use rollcall_proto::v1::role_rule::Condition;
 use rollcall_proto::v1::{
@@ -373,13 +374,13 @@ async fn new_existing_and_missing_users_follow_their_policies() {
     world.slapd.modify(&rename).unwrap();
     world.succeed().await;
     assert_eq!(
-        world.users().await["ada"].profile.display_name.as_deref(),
+        world.users().await["ada"].profile.text(TextField::DisplayName),
         Some("ada")
     );
     world.update(staff(), &["existing_users"]).await;
     world.succeed().await;
     assert_eq!(
-        world.users().await["ada"].profile.display_name.as_deref(),
+        world.users().await["ada"].profile.text(TextField::DisplayName),
         Some("Ada L")
     );
 

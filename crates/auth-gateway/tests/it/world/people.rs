@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::field::TextField;
 use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::DirectoryId;
 use rollcall_core::soft_lock::SoftLock;
@@ -99,7 +100,7 @@ pub(super) fn sync_settings(directory: &DirectoryId, place: &Place) -> UserSyncS
         field_mappings: FieldMappings {
             login: vec![place.login.into()],
             email: vec!["mail".into()],
-            display_name: vec!["cn".into()],
+            texts: [(TextField::DisplayName, vec!["cn".to_owned()])].into(),
             ..FieldMappings::default()
         },
         new_users: NewUsers::Create,

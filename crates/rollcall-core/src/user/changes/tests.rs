@@ -3,6 +3,7 @@ use chrono::{DateTime, Utc};
 
 use super::*;
 use crate::external_id::{ExternalId, IdKind};
+use crate::field::TextField;
 use crate::id::{DirectoryId, UserId, UserSyncId, Uuid};
 
 fn origin(user_sync: &str, number: u128) -> Origin {
@@ -77,7 +78,7 @@ fn every_difference_is_named_and_nothing_else() {
     differ(
         |user| {
             user.profile.email = None;
-            user.profile.given_name = Some("Ada".into());
+            user.profile.set_text(TextField::GivenName, Some("Ada".into()));
             user.profile.custom.remove("desk");
             user.profile.custom.insert("badge".into(), "2".into());
         },

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::external_id::{ExternalId, IdKind};
+use rollcall_core::field::TextField;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::user::{Block, FieldChange, Origin, OtherEntry, Profile, StateReason, User, UserState};
 use serde::{Deserialize, Serialize};
@@ -30,14 +31,8 @@ pub(crate) struct ProfileMirror {
     login: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     email: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    display_name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    given_name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    family_name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    phone_number: Option<String>,
+    #[serde(flatten, with = "crate::tables::json::text_fields")]
+    texts: BTreeMap<TextField, String>,
     role: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     restrictions: Vec<String>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rollcall_core::field::TextField;
 use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::DirectoryId;
 use rollcall_core::issue::{Health, HealthLevel};
@@ -85,10 +86,8 @@ enum RoleConditionMirror {
 struct FieldMappingsMirror {
     login: Vec<String>,
     email: Vec<String>,
-    display_name: Vec<String>,
-    given_name: Vec<String>,
-    family_name: Vec<String>,
-    phone_number: Vec<String>,
+    #[serde(flatten, with = "crate::tables::json::text_fields::all")]
+    texts: BTreeMap<TextField, Vec<String>>,
     custom: BTreeMap<String, Vec<String>>,
 }
 

@@ -243,7 +243,9 @@ async fn a_finished_login_tells_what_changed(engine: Engine) {
 
     // What decides nothing is told, and no denial.
     let basis = target(&store).await;
-    let phone = update(&basis.user, |profile| profile.phone_number = Some("1".into()));
+    let phone = update(&basis.user, |profile| {
+        profile.set_text(rollcall_core::field::TextField::PhoneNumber, Some("1".into()))
+    });
     store.apply_single(&staff(), &phone, at(7)).await.unwrap();
     let now = target(&store).await;
     assert_ne!(now.user, basis.user);

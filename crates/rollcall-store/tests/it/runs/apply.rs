@@ -408,7 +408,10 @@ async fn hostile_texts_are_kept_as_they_are(engine: Engine) {
     let (store, token) = ready(&engine).await;
     let mut hostile = creation(1, "ada");
     hostile.origin.dn = "cn=\0'; DROP TABLE users; --\\,\"$1\u{202e}".into();
-    hostile.profile.display_name = Some("\0\u{fffd}{}[]".into());
+    hostile.profile.set_text(
+        rollcall_core::field::TextField::DisplayName,
+        Some("\0\u{fffd}{}[]".into()),
+    );
     hostile.profile.custom.insert("x\"]".into(), "\u{1}".into());
     apply(&store, &token, 1, std::slice::from_ref(&hostile)).await;
     let ada = user(&store, 1).await;

@@ -72,7 +72,7 @@ async fn what_changes_by_itself_counts_for_a_week_and_outlives_its_events(engine
     let renamed = update(&ada, |profile| {
         profile.login = "ada.l".into();
         profile.role = "owner".into();
-        profile.display_name = None;
+        profile.set_text(rollcall_core::field::TextField::DisplayName, None);
     });
     apply(&store, &token, 2, &[renamed, creation(3, "cem")]).await;
     // At a login, an hour later.
@@ -300,7 +300,9 @@ async fn a_removal_depends_on_the_person_and_the_state_alone(engine: Engine) {
         disabled(&cem),
     ];
     for user in [&ada, &bob] {
-        let refreshed = update(user, |profile| profile.phone_number = Some("1".into()));
+        let refreshed = update(user, |profile| {
+            profile.set_text(rollcall_core::field::TextField::PhoneNumber, Some("1".into()))
+        });
         store.apply_single(&staff(), &refreshed, at(2)).await.unwrap();
     }
     store
@@ -312,7 +314,10 @@ async fn a_removal_depends_on_the_person_and_the_state_alone(engine: Engine) {
     assert_eq!(issues, [IssueKind::ChangedMeanwhile; 2]);
     let gone = user(&store, 1).await;
     assert_eq!(
-        (gone.state, gone.profile.phone_number.as_deref()),
+        (
+            gone.state,
+            gone.profile.text(rollcall_core::field::TextField::PhoneNumber)
+        ),
         (UserState::Deactivated, Some("1")),
         "the newer number stays"
     );

@@ -39,7 +39,9 @@ async fn events_tell_what_happened(engine: Engine) {
         &store,
         &token,
         2,
-        &[update(&ada, |profile| profile.given_name = Some("Ada".into()))],
+        &[update(&ada, |profile| {
+            profile.set_text(rollcall_core::field::TextField::GivenName, Some("Ada".into()))
+        })],
     )
     .await;
     store

@@ -385,7 +385,7 @@ async fn blocks_last(engine: Engine) {
         &token,
         2,
         &[update(&blocked, |profile| {
-            profile.phone_number = Some("1".into())
+            profile.set_text(rollcall_core::field::TextField::PhoneNumber, Some("1".into()))
         })],
     )
     .await;
