@@ -93,7 +93,7 @@ impl Gateway {
         let options = store_options(&shared.store, &shared.users);
         let egress = egress_policy(&shared.egress);
         let secrets = Secrets::read(shared.store, shared.keyring, &mut own.worker)?;
-        let store = open_store(secrets.of_store, options).await?;
+        let store = open_store(secrets.of_store, options, LoginStore::MOST_CONNECTIONS).await?;
         let worker = Worker::new(&own.worker, secrets.worker_token.as_ref()).map_err(Failure::because)?;
         let keys = store.keys().map_err(Failure::because)?;
         let login_store = LoginStore::open(&store);

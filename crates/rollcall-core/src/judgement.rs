@@ -359,6 +359,3 @@ fn chosen(offer: &Offer, present: Option<Option<&str>>) -> Option<String> {
         _ => first.cloned(),
     }
 }
-
-#[cfg(test)]
-mod tests;

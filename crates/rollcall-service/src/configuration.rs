@@ -56,16 +56,21 @@ impl StoreSecrets {
     }
 }
 
-/// Opens the store, whose schema must be this release's, and whose secrets must be sealed with keys of the keyring.
+/// Opens the store, whose schema must be this release's, and whose secrets must be sealed with keys of the keyring. `besides`
+/// is how many connections to PostgreSQL the process may open beside the pool.
 ///
 /// # Errors
 /// A keyring that is not the one of this database is a mistake in the configuration; a store that cannot be used is none.
-pub async fn open_store(secrets: StoreSecrets, options: StoreOptions) -> Result<Store, Failure> {
+pub async fn open_store(
+    secrets: StoreSecrets,
+    options: StoreOptions,
+    besides: u32,
+) -> Result<Store, Failure> {
     let setting = secrets.keyring_setting;
     let store = Store::open(secrets.database_url.expose(), secrets.keyring, options).await;
     let store = store.map_err(|error| refused(setting, error))?;
     let limit = store.connection_limit().await.map_err(Failure::because)?;
-    let wanted = options.most_connections();
+    let wanted = options.max_connections.saturating_add(besides);
     if let Some(limit) = limit.filter(|limit| *limit < wanted) {
         tracing::warn!(
             "PostgreSQL gives all its clients {limit} connections, and this process alone may ask for {wanted}: raise \

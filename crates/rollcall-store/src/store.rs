@@ -39,13 +39,6 @@ pub struct StoreOptions {
     pub acquire_timeout: Duration,
 }
 
-impl StoreOptions {
-    /// Most connections to PostgreSQL of a process, those of the [`LoginStore`](crate::LoginStore) included.
-    pub fn most_connections(self) -> u32 {
-        self.max_connections.saturating_add(2)
-    }
-}
-
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {

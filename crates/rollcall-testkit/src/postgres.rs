@@ -166,6 +166,22 @@ impl Postgres {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Creates a database whose tables lie in this directory, which must be empty: on another disk, for instance.
+    pub fn create_database_on(&self, name: &str, dir: &Path) -> Result<()> {
+        let place = dir.join("tables");
+        std::fs::create_dir(&place)?;
+        if let Some(account) = &self.account {
+            chown(&place, Some(account.user), Some(account.group))?;
+        }
+        let location = place.display();
+        self.sql(
+            "postgres",
+            &format!("create tablespace {name} location '{location}'"),
+        )?;
+        self.sql("postgres", &format!("create database {name} tablespace {name}"))?;
+        Ok(())
+    }
+
     fn command(&self, program: &str) -> Result<Command> {
         let program = self.programs.join(program);
         let mut command = match &self.account {

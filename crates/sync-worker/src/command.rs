@@ -68,7 +68,7 @@ pub async fn rotate_keys(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> 
         ..
     } = loaded.shared;
     let options = store_options(&store, &users);
-    let store = open_store(StoreSecrets::read(store, keyring)?, options).await?;
+    let store = open_store(StoreSecrets::read(store, keyring)?, options, 0).await?;
     let rotated = rotate(&store, &stop).await;
     store.close().await;
     rotated
@@ -152,6 +152,9 @@ pub async fn run_due(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
     }
     Sealer::new(worker.store.clone()).run_once().await;
     let now = worker.now();
+    if let Err(error) = worker.sweep_after_erasures(now).await {
+        tracing::warn!(%error, "what runs and calls wrote about people who were erased could not be taken out");
+    }
     if let Err(error) = Retention::new(worker.clone()).work(now).await {
         tracing::warn!(%error, "what is too old could not be deleted");
     }

@@ -71,7 +71,7 @@ impl Worker {
             .enabled
             .then(|| Smtp::open(&settings.mail))
             .transpose()?;
-        let store = open_store(secrets, options).await?;
+        let store = open_store(secrets, options, 0).await?;
         let tokens = Tokens::of(&store, clock.clone()).map_err(Failure::because)?;
         let directories = Directories::new(store.clone(), egress_policy(&egress), failure::for_admin);
         let limits = RunLimits {

@@ -20,7 +20,7 @@ use crate::login::job::Job;
 /// How long a lane waits for a row. Well below the time that a login may take, so that its caller is told.
 const PATIENCE: &str = "2s";
 /// Most lanes of a process, since each has a connection. The jobs of one more tenant fail at once.
-const MAX_LANES: usize = 8;
+pub(super) const MAX_LANES: u32 = 8;
 /// After a failure a lane stays open for this long, so that the tenant's next job does not try everybody's patience.
 const KEPT_OPEN: Duration = Duration::from_secs(5);
 
@@ -69,7 +69,7 @@ impl Lanes {
     /// Opens a lane for a tenant, with these jobs to begin with.
     pub(super) fn open(self: &Arc<Self>, tenant: String, jobs: Vec<Job>) {
         let mut lanes = self.lanes.lock();
-        let is_full = lanes.len() >= MAX_LANES;
+        let is_full = lanes.len() >= MAX_LANES as usize;
         let lane = match lanes.entry(tenant) {
             // Logins and refusals may find out at the same time.
             Entry::Occupied(open) => open.into_mut(),

@@ -1,6 +1,6 @@
 //! A person who is erased is nowhere any more.
 
-use rollcall_core::audit::{Actor, AuditCaller, AuditKind, LoginOutcome, OwnReason};
+use rollcall_core::audit::{Actor, AuditCaller, AuditFilter, AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
 use rollcall_core::event::EventType;
 use rollcall_core::feed::Mark;
@@ -23,6 +23,7 @@ use crate::fixture::*;
 on_both! {
     nothing_of_a_person_is_left,
     nobody_is_erased_twice_and_a_deleted_user_once,
+    erasures_at_once_are_each_done_and_recorded_once,
     the_owner_is_not_erased,
     a_plan_that_waits_does_not_bring_anybody_back,
     what_a_run_writes_about_somebody_is_taken_out_when_it_ends,
@@ -398,6 +399,85 @@ async fn nobody_is_erased_twice_and_a_deleted_user_once(engine: Engine) {
         (EventType::Erased, user_id(5), &None)
     );
     store.close().await;
+    assert_eq!(places(&engine, CANARY), [""; 0], "something is left");
+}
+
+/// Through two replicas, of the same person and of two.
+async fn erasures_at_once_are_each_done_and_recorded_once(engine: Engine) {
+    let (store, other) = (engine.store().await, engine.store().await);
+    set_up(&store).await;
+    let person = |number: u128| NewUser {
+        id: user_id(number),
+        profile: profile(&format!("ada{number}-{CANARY}")),
+        owner: false,
+    };
+    let resource = |number: u128| format!("tenants/acme/users/{}", user_id(number));
+    let erase = async |store: &Store, number: u128| {
+        let erase = EraseUser {
+            user: user_id(number),
+            ..ada()
+        };
+        let record = NewAuditEvent {
+            kind: AuditKind::Change {
+                method: "UserService.EraseUser".into(),
+                resource: resource(number),
+                changes: Vec::new(),
+            },
+            ..asked("dpo@acme.example", "ticket 12", 20)
+        };
+        store.erase_user(erase, &record).await.unwrap();
+        store.sweep_erased(&acme(), Some(user_id(number)), at(20)).await
+    };
+    let rounds = [(1, 1), (2, 3), (4, 4), (5, 6), (7, 7), (8, 9), (10, 10), (11, 12)];
+    let people = 1..=12;
+    for number in people.clone() {
+        let record = Recorded::by_nobody(at(9));
+        store
+            .create_local_user(&acme(), person(number), record)
+            .await
+            .unwrap();
+    }
+    for (one, another) in rounds {
+        let (first, second) = tokio::join!(erase(&store, one), erase(&other, another));
+        assert!(first.unwrap() && second.unwrap(), "nothing is under way");
+    }
+    let events = store.list_events(Some(&acme()), Mark::START, 1000).await.unwrap();
+    let mut erased: Vec<_> = events
+        .iter()
+        .filter(|event| event.event_type == EventType::Erased)
+        .map(|event| event.user)
+        .collect();
+    erased.sort();
+    assert_eq!(erased, people.clone().map(user_id).collect::<Vec<_>>());
+    while store.seal_audit(SealReach::All, 100).await.unwrap().is_some() {}
+    store
+        .verify_audit(None, |fault| panic!("{fault:?}"))
+        .await
+        .unwrap();
+    let found = store.list_audit(None, &AuditFilter::default(), &all()).await;
+    let mut recorded: Vec<_> = found
+        .unwrap()
+        .items
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            AuditKind::Change { method, resource, .. } if method == "UserService.EraseUser" => Some(resource),
+            _ => None,
+        })
+        .collect();
+    recorded.sort();
+    let mut expected: Vec<_> = people.map(resource).collect();
+    expected.sort();
+    assert_eq!(recorded, expected);
+    assert!(
+        store
+            .list_users(&acme(), &Default::default(), &all())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    store.close().await;
+    other.close().await;
     assert_eq!(places(&engine, CANARY), [""; 0], "something is left");
 }
 

@@ -9,12 +9,16 @@ use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunTrigger};
 use rollcall_proto::v1::{self, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::{Clock, ManualClock};
-use rollcall_store::{LeaseName, LeaseToken, Mailing, NewRun, RunHandle, Store};
+use rollcall_store::{
+    EraseUser, LeaseName, LeaseToken, Mailing, NewAuditEvent, NewRun, PageRequest, RunHandle, Store,
+    UserFilter,
+};
 use rollcall_testkit::wait_for;
 
 use crate::company::{Company, STAFF, create_sync, staff};
 use crate::harness::{ADMIN, Clients, TestWorker, fails, ok};
-use crate::runs::{rest, run};
+use crate::run_world::tenant;
+use crate::runs::{rest, run, run_to_rest};
 use crate::scheduling::{MORNING, NOON, at, nightly, run_due, runs};
 
 /// So long that only the first tick of a scheduler counts.
@@ -120,6 +124,33 @@ async fn a_host_without_a_server_carries_on_what_was_left_behind_and_tells_of_it
     assert_eq!(all.len(), 1, "it was the night's run: {all:#?}");
     assert_eq!(all[0].state(), SyncRunState::Succeeded);
     assert_eq!(all[0].counts.unwrap().created, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_a_server_looks_again_after_people_who_were_erased() {
+    let company = Company::start();
+    let worker = TestWorker::start_with(&company.ports(), &[RARELY], Clock::System).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up_sync(&mut clients).await;
+    run_to_rest(&mut clients, SyncRunMode::Apply).await;
+    let (store, tenant) = (worker.store().await, tenant());
+    let users = store
+        .list_users(&tenant, &UserFilter::default(), &PageRequest::first(1))
+        .await;
+    let erase = EraseUser {
+        tenant: &tenant,
+        user: users.unwrap().items[0].id,
+        expected_revision: None,
+        exclude: false,
+        left_before: None,
+    };
+    let record = NewAuditEvent::by_nobody(Utc::now() - TimeDelta::hours(1));
+    store.erase_user(erase, &record).await.unwrap();
+    let waiting = async || store.tenants_to_sweep(Utc::now()).await.unwrap().len();
+    assert_eq!(waiting().await, 1);
+    let done = worker.command(&company.ports(), &["run-due"]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert_eq!(waiting().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use rollcall_core::audit::AuditFilter;
+use rollcall_core::user::User;
 use rollcall_store::{NewUser, Recorded, Store, StoreError};
+use rollcall_testkit::{Postgres, SmallDisk, is_root_for};
 
 use crate::engine::{Engine, KEY, keyring};
 use crate::fixture::*;
@@ -58,22 +60,70 @@ async fn create_users_until_it_is_full() {
     let url = std::env::var(URL).unwrap();
     let keys = keyring(&format!("k1 {KEY}"));
     let store = Store::open(&url, keys, Default::default()).await.unwrap();
-    let mut created = 0_u128;
-    let full = loop {
-        let user = NewUser {
-            id: user_id(100 + created),
-            profile: profile(&format!("user{created}")),
-            owner: false,
-        };
-        match store
-            .create_local_user(&acme(), user, Recorded::by_nobody(at(9)))
-            .await
-        {
-            Ok(_) => created += 1,
-            Err(error) => break error,
-        }
-        assert!(created < 900, "it does not fill");
-    };
+    let (created, full) = fill(&store, 900).await;
     assert!(matches!(full, StoreError::Unavailable(_)), "{full:?}");
     writeln!(std::io::stdout(), "created {created} users").unwrap();
+}
+
+/// Creates users until it fails: how many there are then, and the failure.
+async fn fill(store: &Store, most: usize) -> (usize, StoreError) {
+    for created in 0..most {
+        if let Err(error) = create(store, created).await {
+            return (created, error);
+        }
+    }
+    panic!("it does not fill");
+}
+
+async fn create(store: &Store, number: usize) -> Result<User, StoreError> {
+    let user = NewUser {
+        id: user_id(100 + number as u128),
+        profile: profile(&format!("user{number}")),
+        owner: false,
+    };
+    store
+        .create_local_user(&acme(), user, Recorded::by_nobody(at(9)))
+        .await
+}
+
+/// The tables are on a small disk of their own; the server's log is not, so it goes on and says which statement failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_fit_any_more_is_not_done_and_said_on_postgresql() {
+    if !is_root_for("a PostgreSQL on a disk that fills").unwrap() {
+        return;
+    }
+    let disk = SmallDisk::mount(32).unwrap();
+    let postgres = Postgres::start().unwrap();
+    postgres.create_database_on("small", disk.path()).unwrap();
+    let keys = keyring(&format!("k1 {KEY}"));
+    let store = Store::connect(&postgres.url("small"), keys, Default::default())
+        .await
+        .unwrap();
+    store.migrate().await.unwrap();
+    set_up(&store).await;
+    let counted = || {
+        ["users", "user_events", "audit_unsealed"].map(|table| {
+            let count = postgres.sql("small", &format!("select count(*) from {table}"));
+            count.unwrap().trim().parse::<usize>().unwrap()
+        })
+    };
+    let [_, _, before] = counted();
+    let with = |created| [created, created, before + created];
+    disk.leave(128 << 10).unwrap();
+    let (created, full) = fill(&store, 900).await;
+    assert!(
+        created > 0 && matches!(full, StoreError::Unavailable(_)),
+        "{created}: {full:?}"
+    );
+    assert_eq!(counted(), with(created));
+    // Again and again, whatever is full first: nothing of it is done.
+    for _ in 0..3 {
+        let full = create(&store, created).await;
+        assert!(matches!(full, Err(StoreError::Unavailable(_))), "{full:?}");
+    }
+    assert_eq!(counted(), with(created));
+    disk.clear().unwrap();
+    create(&store, created).await.unwrap();
+    assert_eq!(counted(), with(created + 1));
+    store.close().await;
 }
