@@ -1,4 +1,4 @@
-//! rollcallctl, a person's and a CronJob's client of the sync worker, and for an erasure of the auth gateway.
+//! rollcallctl: a client of the sync worker for people and CronJobs, and for erasures a client of the auth gateway.
 //!
 //! It must never know a rule: it calls, shows what came back, and turns that into an exit code.
 //!

@@ -151,7 +151,7 @@ pub enum AuditKind {
         user: Option<UserId>,
         /// The user's sync.
         user_sync: Option<UserSyncId>,
-        /// The directory that was asked, if one was.
+        /// The user's directory, whether it was asked or not.
         directory: Option<DirectoryId>,
         /// Keyed hash and length of a login that names nobody; people type passwords there.
         unknown_login: Option<String>,

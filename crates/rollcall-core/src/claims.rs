@@ -4,7 +4,7 @@
 //! 1. Who holds an identifier and whose entry offers it keeps it.
 //! 2. A disabled entry asks for nothing that an enabled one asks for, and a deactivated holder gives way to an enabled
 //!    entry.
-//! 3. A login that exactly one entry asks for is its; one that several ask for is nobody's in this run.
+//! 3. A login that exactly one entry asks for goes to that entry; one that several ask for goes to none of them in this run.
 //! 4. The same for e-mail addresses. An e-mail address never stands against a login.
 //! 5. Who asks for what another has waits for that one to release it; if it is not released, nobody gets it.
 

@@ -186,7 +186,7 @@ impl Dialect {
         ADDED.set((self, rows)).is_ok()
     }
 
-    /// The rows of the dialect: whoever asks for the state or reads it goes by these.
+    /// The rows of the dialect: the code that asks for the state, and the code that reads it, go by these.
     fn readings(self) -> &'static [(&'static str, Reading)] {
         #[cfg(debug_assertions)]
         if let Some((changed, rows)) = ADDED.get()

@@ -28,7 +28,7 @@ impl Digests {
     }
 
     /// Half of a digest, for what is compared with one other value only.
-    pub fn mark_of(&self, value: &(impl Hash + ?Sized)) -> u64 {
+    pub(crate) fn mark_of(&self, value: &(impl Hash + ?Sized)) -> u64 {
         self.1.hash_one(value)
     }
 }

@@ -16,7 +16,7 @@ use crate::violation::{Violations, check_text};
 /// Most hosts of one directory.
 pub const MAX_HOSTS: usize = 8;
 /// Largest CA bundle or client certificate chain, in bytes of PEM.
-pub const MAX_PEM_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_PEM_BYTES: usize = 256 * 1024;
 /// Page size of searches when none is set. Active Directory's own limit (MS-ADTS 3.1.1.3.4.6, MaxPageSize).
 pub const DEFAULT_PAGE_SIZE: u32 = 1000;
 /// Time to connect and do TLS when none is set.
@@ -391,7 +391,7 @@ impl DirectorySettings {
 }
 
 /// True for `descr` of RFC 4512 section 1.4 (a letter, then letters, digits and hyphens) and for an OID.
-pub fn is_attribute_name(name: &str) -> bool {
+pub(crate) fn is_attribute_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     let descr = bytes.next().is_some_and(|b| b.is_ascii_alphabetic())
         && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'-');

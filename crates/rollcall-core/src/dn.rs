@@ -13,7 +13,7 @@ use crate::identifier::normalize;
 /// Longest DN that a person may write, in bytes.
 pub const MAX_DN_BYTES: usize = 8 * 1024;
 /// Longest DN of an entry that is taken, in bytes: it is sent with every bind.
-pub const MAX_ENTRY_DN_BYTES: usize = 32 * 1024;
+pub(crate) const MAX_ENTRY_DN_BYTES: usize = 32 * 1024;
 
 /// A distinguished name. Two are equal if a directory would take them for the same: attribute types and
 /// values without regard to case, Unicode form and surplus spaces, parts of a multi-valued RDN in any order.
@@ -80,7 +80,7 @@ impl Dn {
 
     /// The value of this attribute in the first RDN, as values are compared. `None` if the entry is named by another
     /// attribute, or the value is not text.
-    pub fn naming_value(&self, attribute: &str) -> Option<&str> {
+    pub(crate) fn naming_value(&self, attribute: &str) -> Option<&str> {
         let (_, value) = self
             .rdns
             .first()?

@@ -23,11 +23,11 @@ pub use person::Person;
 /// What stands where a text was that named somebody who was erased.
 pub const LEFT_OUT: &str = "left out: it named a person who was erased";
 
-/// Whoever left is kept for at least this long: a day longer than the guard looks back.
+/// Users who left are kept for at least this long: a day longer than the guard looks back.
 pub const MIN_ERASE_AFTER: Duration = Duration::from_secs(8 * 86_400);
 
-/// And for no longer than this.
-pub const MAX_ERASE_AFTER: Duration = Duration::from_secs(3_653 * 86_400);
+/// The longest time for which users who left may be kept.
+pub(crate) const MAX_ERASE_AFTER: Duration = Duration::from_secs(3_653 * 86_400);
 
 /// Shorter texts are part of too many others.
 const SHORTEST_WORD: usize = 3;
@@ -153,7 +153,7 @@ impl Eraser {
         Some(left)
     }
 
-    /// The same for whoever asked for something.
+    /// The same for who asked for a change.
     pub fn asked_by(&self, asked_by: &AskedBy) -> Option<AskedBy> {
         Some(AskedBy {
             caller: asked_by.caller.clone(),

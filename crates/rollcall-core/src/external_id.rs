@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::filter::{Attribute, Filter};
 
 /// Longest external id, in bytes of the attribute's value.
-pub const MAX_EXTERNAL_ID_BYTES: usize = 255;
+pub(crate) const MAX_EXTERNAL_ID_BYTES: usize = 255;
 
 /// The attribute that an external id comes from, which also tells its encoding.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -170,7 +170,7 @@ impl ExternalId {
     }
 
     /// The value as the directory holds it, which is what a filter must compare with.
-    pub fn assertion_value(&self) -> Vec<u8> {
+    pub(crate) fn assertion_value(&self) -> Vec<u8> {
         match self.kind {
             IdKind::ObjectGuid | IdKind::Guid | IdKind::Other(_) => self.bytes.clone(),
             IdKind::EntryUuid | IdKind::IpaUniqueId | IdKind::NsUniqueId => self.to_string().into_bytes(),

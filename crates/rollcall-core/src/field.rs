@@ -129,7 +129,7 @@ pub enum ValueProblem {
 
 impl ValueProblem {
     /// The issue that an entry has whose value cannot be used, where no other value can; `None` where there is no value.
-    pub fn issue_kind(self) -> Option<IssueKind> {
+    pub(crate) fn issue_kind(self) -> Option<IssueKind> {
         match self {
             ValueProblem::Empty => None,
             ValueProblem::TooLong { .. } => Some(IssueKind::ValueTooLong),
@@ -159,7 +159,7 @@ impl Field {
 
     /// Longest value, in characters (Unicode scalar values). `None` where other rules decide: a login's length is the
     /// policy's, and an e-mail address is measured in bytes.
-    pub const fn max_chars(self) -> Option<usize> {
+    pub(crate) const fn max_chars(self) -> Option<usize> {
         match self {
             Field::Login | Field::Email => None,
             Field::Text(text) => Some(text.row().max_chars),

@@ -6,7 +6,7 @@ use std::fmt;
 pub use uuid::Uuid;
 
 /// Longest resource id, in bytes. RFC 1034 labels, as AIP-122 asks.
-pub const MAX_RESOURCE_ID_BYTES: usize = 63;
+pub(crate) const MAX_RESOURCE_ID_BYTES: usize = 63;
 
 /// True if `text` is `[a-z]([a-z0-9-]{0,61}[a-z0-9])?`.
 pub fn is_resource_id(text: &str) -> bool {

@@ -14,7 +14,7 @@ use unicode_normalization::char::is_combining_mark;
 
 use crate::id::UserId;
 
-pub use email::{Email, EmailProblem, MAX_EMAIL_BYTES, email_domain, is_email};
+pub use email::{Email, EmailProblem, MAX_EMAIL_BYTES, email_domain};
 
 /// Who has an identifier.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -196,7 +196,7 @@ impl EntryReading {
         judged
     }
 
-    /// What the entry asks for, whoever it is, and whatever it gets.
+    /// The identifiers that the entry asks for, whatever it gets.
     pub fn asks(&self) -> Wants {
         let key = |offer: &Offer| match offer.values.first() {
             Some(value) => Want::Other(normalize(value)),

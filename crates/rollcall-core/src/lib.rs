@@ -55,7 +55,7 @@ pub mod survey;
 pub mod template;
 pub mod tenant;
 mod text_enum;
-pub mod text_form;
+mod text_form;
 pub mod throttle;
 pub mod user;
 pub mod user_sync;

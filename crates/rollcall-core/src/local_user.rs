@@ -6,11 +6,11 @@ use crate::user::Profile;
 use crate::violation::{Violations, check_text};
 
 /// Most custom fields of one user.
-pub const MAX_CUSTOM_FIELDS: usize = 50;
+pub(crate) const MAX_CUSTOM_FIELDS: usize = 50;
 /// Most restrictions of one user.
-pub const MAX_RESTRICTIONS: usize = 100;
+pub(crate) const MAX_RESTRICTIONS: usize = 100;
 /// Longest name of a custom field, in characters.
-pub const MAX_CUSTOM_NAME_CHARS: usize = 64;
+pub(crate) const MAX_CUSTOM_NAME_CHARS: usize = 64;
 
 /// All mistakes in the profile of a LOCAL user, with the paths of `User`'s fields.
 ///

@@ -69,7 +69,7 @@ pub struct Planner<'a> {
     user_sync: &'a UserSyncId,
     known: KnownUsers,
     relinked: HashMap<ExternalId, UserId>,
-    /// Entries met that are nobody's yet.
+    /// Entries that were met and belong to no user yet.
     met: Met,
     digests: Digests,
     /// Identifiers that entries asked for.

@@ -22,7 +22,7 @@ pub struct EntryReader {
     /// Attributes of the account's state that may not be read.
     hidden: Vec<&'static str>,
     mapping: Mapping,
-    /// Whose entries are nobody's.
+    /// People whose entries are passed over: those on the directory's exclusion list.
     exclusions: Exclusions,
 }
 

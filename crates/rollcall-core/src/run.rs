@@ -55,7 +55,7 @@ pub enum RunState {
 
 impl RunState {
     /// The state machine: true if a run may go from this state to `next`.
-    pub fn may_become(self, next: Self) -> bool {
+    pub(crate) fn may_become(self, next: Self) -> bool {
         use RunState::*;
         match (self, next) {
             // Once more after a takeover: what the first worker read is discarded.

@@ -10,7 +10,7 @@ use ring::digest;
 use thiserror::Error;
 
 /// Shortest time between two runs that a schedule may ask for, in minutes.
-pub const MIN_INTERVAL_MINUTES: usize = 15;
+pub(crate) const MIN_INTERVAL_MINUTES: usize = 15;
 /// Longest cron expression, in bytes.
 pub const MAX_CRON_BYTES: usize = 256;
 /// Longest time for which [`Schedule::parse`] looks ahead for a first run: a February 29 comes within it.

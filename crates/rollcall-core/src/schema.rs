@@ -129,7 +129,7 @@ impl Schema {
     }
 
     /// True if the server knows the object class, or nothing is known about its classes.
-    pub fn may_define_class(&self, class: &str) -> bool {
+    pub(crate) fn may_define_class(&self, class: &str) -> bool {
         self.classes.is_empty() || self.classes.contains(class.trim().to_ascii_lowercase().as_str())
     }
 
@@ -154,7 +154,7 @@ impl Schema {
     }
 
     /// True if other types are kinds of this one, as `cn` and `sn` are of `name`. A server answers with theirs.
-    pub fn has_subtypes(&self, attribute: &str) -> bool {
+    pub(crate) fn has_subtypes(&self, attribute: &str) -> bool {
         self.type_of(attribute).is_some_and(|one| one.has_subtypes)
     }
 

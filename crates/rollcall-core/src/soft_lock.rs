@@ -96,7 +96,7 @@ impl SoftLock {
     }
 
     /// The limit, if the directory with this threshold makes it a lower one.
-    pub fn is_clamped_by(&self, threshold: Option<u32>) -> bool {
+    pub(crate) fn is_clamped_by(&self, threshold: Option<u32>) -> bool {
         self.limit
             .zip(highest_limit(threshold))
             .is_some_and(|(limit, highest)| limit > highest)

@@ -6,7 +6,7 @@ use crate::id::TenantId;
 use crate::violation::{Violations, check_text};
 
 /// Most verified domains of one tenant.
-pub const MAX_VERIFIED_DOMAINS: usize = 100;
+pub(crate) const MAX_VERIFIED_DOMAINS: usize = 100;
 
 /// What the product sets about a tenant.
 #[derive(Clone, PartialEq, Eq, Debug)]

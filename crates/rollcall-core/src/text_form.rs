@@ -65,7 +65,7 @@ enum Form {
 /// A value as text. `None` if it is not what its attribute holds, or not UTF-8: then it is unreadable, not absent.
 ///
 /// Some identifiers happen to be UTF-8 too, so the name decides and not the bytes.
-pub fn text_form(attribute: &str, value: &[u8]) -> Option<String> {
+pub(crate) fn text_form(attribute: &str, value: &[u8]) -> Option<String> {
     let as_text = || std::str::from_utf8(value).ok();
     match form(attribute) {
         None => as_text().map(str::to_owned),
@@ -86,12 +86,12 @@ pub fn text_form(attribute: &str, value: &[u8]) -> Option<String> {
 }
 
 /// True if values of this attribute, given with its options, have a text form although they are bytes.
-pub fn has_text_form(attribute: &str) -> bool {
+pub(crate) fn has_text_form(attribute: &str) -> bool {
     form(attribute).is_some()
 }
 
 /// True if the attribute is known to hold bytes that have no text form, or is asked for as bytes (RFC 4522).
-pub fn is_known_binary(attribute: &str) -> bool {
+pub(crate) fn is_known_binary(attribute: &str) -> bool {
     let (name, options) = split(attribute);
     BINARY.contains(&name.as_str())
         || options

@@ -29,13 +29,13 @@ const MAX_TREE_CHARS: usize = 200;
 /// Most searches of one user sync.
 pub const MAX_SEARCHES: usize = 20;
 /// Most role rules of one user sync.
-pub const MAX_ROLE_RULES: usize = 50;
+pub(crate) const MAX_ROLE_RULES: usize = 50;
 /// Most candidates of one field mapping.
-pub const MAX_CANDIDATES: usize = 8;
+pub(crate) const MAX_CANDIDATES: usize = 8;
 /// Most addresses that a report goes to.
-pub const MAX_REPORT_ADDRESSES: usize = 100;
+pub(crate) const MAX_REPORT_ADDRESSES: usize = 100;
 /// Most per cent of a growth limit: a hundredfold.
-pub const MAX_GROWTH_PERCENT: u32 = 10_000;
+pub(crate) const MAX_GROWTH_PERCENT: u32 = 10_000;
 /// When a user sync runs if it names no schedule: every night at two.
 pub const DEFAULT_CRON: &str = "0 2 * * *";
 

@@ -37,7 +37,7 @@ pub struct BindAnswer<'a> {
 
 /// A server that only says when a password expires leaves open when to warn; then users are warned so long before. As long
 /// as Windows warned by default for many years, since a product may have users who log in once a week.
-pub const EXPIRY_NOTICE: TimeDelta = TimeDelta::days(14);
+pub(crate) const EXPIRY_NOTICE: TimeDelta = TimeDelta::days(14);
 
 /// What the password policy response control said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

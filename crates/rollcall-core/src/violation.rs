@@ -50,7 +50,7 @@ impl Violations {
     }
 
     /// Says `better` wherever `text` was said.
-    pub fn reword(&mut self, text: &str, better: &str) {
+    pub(crate) fn reword(&mut self, text: &str, better: &str) {
         for violation in &mut self.0 {
             if violation.description == text {
                 better.clone_into(&mut violation.description);

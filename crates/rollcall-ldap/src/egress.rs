@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 
 /// The ports of LDAP, LDAPS and Active Directory's global catalogue.
-pub const DEFAULT_PORTS: [u16; 4] = [389, 636, 3268, 3269];
+pub(crate) const DEFAULT_PORTS: [u16; 4] = [389, 636, 3268, 3269];
 
 /// Which addresses and ports may be connected to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,7 +42,7 @@ impl EgressPolicy {
     }
 
     /// True if a connection to this port is allowed somewhere.
-    pub fn allows_port(&self, port: u16) -> bool {
+    pub(crate) fn allows_port(&self, port: u16) -> bool {
         self.ports.contains(&port)
     }
 }

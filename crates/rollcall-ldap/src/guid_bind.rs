@@ -2,7 +2,7 @@
 //! server like it does so in a bind. A bind by it cannot miss somebody who was moved, nor meet somebody else.
 //!
 //! Whether a host takes it is found out by the service account, which binds as itself by its own GUID: that
-//! writes nothing, and touches nobody's account.
+//! writes nothing, and touches no account.
 
 use std::sync::Arc;
 use std::time::Duration;

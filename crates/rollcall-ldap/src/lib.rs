@@ -60,7 +60,7 @@ pub use circuit_breaker::HostStatus;
 pub use config::{DirectoryConfig, PoolLimits};
 pub use connection_limit::ConnectionLimit;
 pub use directory::{LdapDirectory, ReadRequest, Verification};
-pub use egress::{DEFAULT_PORTS, EgressPolicy};
+pub use egress::EgressPolicy;
 pub use endpoint::check_trust;
 pub use error::{BindError, DialFailure, LdapError, Misconfiguration};
 pub use guid_bind::BindAs;

@@ -134,7 +134,7 @@ impl Pools {
         })
     }
 
-    /// A connection of the pool, or a new one, whoever else has some.
+    /// A connection of the pool, or a new one, however many others there are.
     pub(crate) async fn take_or_open(
         &self,
         host: usize,

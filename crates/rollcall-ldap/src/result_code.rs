@@ -33,13 +33,13 @@ impl ResultCode {
     /// `success`.
     pub const SUCCESS: Self = Self(0);
     /// `timeLimitExceeded`.
-    pub const TIME_LIMIT_EXCEEDED: Self = Self(3);
+    pub(crate) const TIME_LIMIT_EXCEEDED: Self = Self(3);
     /// `sizeLimitExceeded`.
     pub const SIZE_LIMIT_EXCEEDED: Self = Self(4);
     /// `adminLimitExceeded`; OpenLDAP's answer to a page size that it does not allow.
     pub const ADMIN_LIMIT_EXCEEDED: Self = Self(11);
     /// `unavailableCriticalExtension`; also Active Directory's answer to a lost paging cookie.
-    pub const UNAVAILABLE_CRITICAL_EXTENSION: Self = Self(12);
+    pub(crate) const UNAVAILABLE_CRITICAL_EXTENSION: Self = Self(12);
     /// `noSuchObject`.
     pub const NO_SUCH_OBJECT: Self = Self(32);
     /// `invalidCredentials`.

@@ -1,4 +1,4 @@
-//! What a process counts and measures about itself, for whoever watches it: every metric is named once, in
+//! What a process counts and measures about itself, for its operators: every metric is named once, in
 //! [`Metrics`], with its help text, and has its place before the first login. Nothing on the way of a login looks one up
 //! by a name.
 //!

@@ -35,7 +35,7 @@ pub use shared::{
 pub(crate) use tls::{HTTP_1, SharedTls, TlsError, tls_acceptor};
 pub(crate) use token::{parse_sha256, parse_time};
 pub(crate) use value::warn_if_open;
-pub use value::{Secret, SecretFileError, duration, optional_address, optional_path};
+pub use value::{Secret, SecretFileError, duration, optional_path};
 
 pub(crate) use layers::{changed_keys, copy_key};
 use trial::Trial;

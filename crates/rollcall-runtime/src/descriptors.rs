@@ -59,7 +59,7 @@ impl Descriptors {
     }
 
     /// Connections of callers, of which the operator wants so many at most.
-    pub fn for_callers(self, wanted: u32) -> u32 {
+    pub(crate) fn for_callers(self, wanted: u32) -> u32 {
         u32::try_from(self.shared() / 4)
             .unwrap_or(u32::MAX)
             .min(wanted)

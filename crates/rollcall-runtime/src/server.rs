@@ -217,7 +217,7 @@ fn methods(services: &[&'static str]) -> Methods {
     metrics().rpc.of(paths)
 }
 
-/// What whoever sets TLS up stumbles over.
+/// Mistakes that are easily made when TLS is set up.
 fn tell_of_tls(config: &Shared) {
     if config.server.has_tls() && config.health.listen.is_none() {
         tracing::info!(

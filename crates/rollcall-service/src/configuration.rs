@@ -13,7 +13,7 @@ use rollcall_store::{IdentifierUniqueness, Keyring, Store, StoreError, StoreOpti
 pub struct StoreSecrets {
     /// Connection URL of the store.
     pub database_url: Secret,
-    /// Keys that seal bind passwords.
+    /// Keys that seal what is secret in the store.
     pub keyring: Keyring,
     /// Where the configuration has them.
     pub keyring_setting: &'static str,
@@ -30,7 +30,7 @@ impl StoreSecrets {
         read.ok_or(mistakes)
     }
 
-    /// The same, for whoever reads more: `None` if `mistakes` got any.
+    /// The same, for a service that reads more secrets: `None` if `mistakes` got any.
     pub fn read_noting(
         store: config::Store,
         keyring: config::Keyring,

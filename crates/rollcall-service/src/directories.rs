@@ -126,7 +126,7 @@ impl OpenDirectory {
 }
 
 impl Directories {
-    /// None is open yet; `egress` says where any of them may be, and `wording` what whoever uses them is told.
+    /// None is open yet; `egress` says where any of them may be, and `wording` what the users of a directory are told.
     pub fn new(store: Store, egress: EgressPolicy, wording: Wording) -> Self {
         Self {
             store,
@@ -233,7 +233,7 @@ impl Directories {
         open.values().for_each(|kept| kept.opened.ldap.sweep());
     }
 
-    /// What is open of the directory, if it is what is wanted. Whoever asks uses it.
+    /// What is open of the directory, if it is what is wanted. Asking counts as use.
     fn kept(&self, directory: &Directory, wanted: impl Fn(&Kept) -> bool) -> Option<Arc<OpenDirectory>> {
         let mut open = self.open.lock();
         let kept = open.get_mut(&key(directory)).filter(|kept| wanted(kept))?;

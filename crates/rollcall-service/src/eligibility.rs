@@ -106,7 +106,7 @@ pub fn eligibility(target: &LoginTarget, typed: &str) -> Eligibility {
     }
     let (origin, sync) = match (&user.origin, &target.sync) {
         (None, _) => return Eligibility::Local,
-        // Whoever owned the user is gone, and with it whoever could check a password.
+        // The user sync that owned the user is gone, and with it the directory that could check a password.
         (Some(_), None) => return Eligibility::Refused(OwnReason::UserSyncDeleted),
         (Some(origin), Some(sync)) => (origin, sync),
     };

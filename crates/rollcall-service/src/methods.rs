@@ -15,7 +15,7 @@ pub enum Whose {
     TenantOrOwn,
     /// The tenant of the resource that the field names, for callers of all tenants.
     TenantForAll,
-    /// Nobody's yet, for callers of all tenants.
+    /// A tenant that does not exist yet, for callers of all tenants.
     ForAll,
     /// The tenants that the caller may act for.
     Own,

@@ -1,4 +1,4 @@
-//! Does a directory still offer a person to a user sync? If it does, whoever erases the person meets somebody new tomorrow.
+//! Does a directory still offer a person to a user sync? If it does, the next run after an erasure makes a new user of the person.
 
 use rollcall_core::error::Error;
 use rollcall_core::id::{TenantId, UserSyncId};

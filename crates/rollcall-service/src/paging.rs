@@ -71,7 +71,7 @@ impl Paging {
     }
 
     /// The token of the page after this one; empty on the last.
-    pub fn next_token(&self, next: Option<&Cursor>) -> String {
+    pub(crate) fn next_token(&self, next: Option<&Cursor>) -> String {
         next.map(|cursor| self.tokens.page_token(cursor, &self.belongs_to))
             .unwrap_or_default()
     }

@@ -113,7 +113,7 @@ impl Store {
         let Some(earlier) = row::<Earlier>(connection, sql, values).await? else {
             return Ok(None);
         };
-        // A keyed hash, since the content may hold a password, and whoever reads the database must not try guesses on it.
+        // A keyed hash: the content may hold a password, and a reader of the database must not be able to try guesses on it.
         let content = self.keys()?.of(Purpose::CreateRequests);
         if content.is_tag(&request.parts(&key), &earlier.content) {
             Ok(Some(earlier.resource))

@@ -85,7 +85,7 @@ impl Keyring {
     }
 
     /// Id of the key that seals.
-    pub fn current_id(&self) -> &str {
+    pub(crate) fn current_id(&self) -> &str {
         &self.current().0
     }
 

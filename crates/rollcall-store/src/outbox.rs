@@ -23,7 +23,7 @@ const DAY: i64 = 86_400_000_000;
 /// A mail to send.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NewMail {
-    /// Names the mail for whoever receives it twice; letters, digits, dots and hyphens.
+    /// Names the mail, so that a recipient knows it again if it comes twice; letters, digits, dots and hyphens.
     pub id: String,
     /// Addresses of the recipients.
     pub to: Vec<String>,
@@ -41,7 +41,7 @@ pub enum MailPurpose {
     /// What somebody asked to be told.
     #[default]
     Report,
-    /// What somebody must see to, and nobody's calls bring about at will.
+    /// What a person must see to. No caller can bring these about at will.
     Alarm,
 }
 

@@ -1,7 +1,7 @@
 //! What hashes or signs has a key of its own for each purpose. It is random, made at the first start, and never
 //! changes: rotating the keyring only seals it anew, so that what was hashed or signed before still fits.
 //!
-//! All replicas read the same keys. Who steals the database without the keyring can neither make a tag nor try guesses
+//! All replicas read the same keys. A thief who has the database and not the keyring can neither make a tag nor try guesses
 //! on one.
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -17,8 +17,8 @@ use crate::keyring::{Keyring, SealedFor};
 /// What a key is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
-    /// Stands for logins that name nobody, for request ids of logins and for end users' addresses, in the soft lock and in the
-    /// audit log: people type passwords into the login field.
+    /// Hashes logins that name nobody, in the soft lock and in the audit log, because people type passwords into the login
+    /// field; request ids of logins; and addresses from which a user logged in lately, in the soft lock.
     Logins,
     /// Recognises a repeat of a call that creates something, whose content may hold a secret.
     CreateRequests,

@@ -65,7 +65,6 @@ struct Shared {
     /// The names whose binds go wrong.
     lost_binds: BTreeMap<String, LostBind>,
     refused: Option<(String, i64)>,
-    hung: usize,
 }
 
 impl TreeLdap {
@@ -113,11 +112,6 @@ impl TreeLdap {
     /// Refuses searches whose filters name this attribute with this result code from now on, or none any more.
     pub fn refuse(&self, about: Option<(&str, i64)>) {
         self.shared.lock().refused = about.map(|(name, code)| (name.to_owned(), code));
-    }
-
-    /// How many pages never came so far.
-    pub fn hung(&self) -> usize {
-        self.shared.lock().hung
     }
 
     /// Every request received so far.
@@ -259,7 +253,6 @@ impl Session {
             };
         }
         if shared.outage == Some(Outage::Hangs(number)) {
-            shared.hung += 1;
             return whole(Vec::new());
         }
         let cookie = if later.is_empty() {

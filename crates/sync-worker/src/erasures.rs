@@ -1,5 +1,5 @@
-//! Erases whoever left so long ago as the user sync says, and takes what was written about people while they were erased
-//! out of what is kept.
+//! Erases users who left as long ago as `erase_after` of their user sync says. Also removes what runs and calls wrote about
+//! people while these were erased.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::worker::Worker;
 
 /// People who are erased between two sweeps.
 const PEOPLE: u32 = 100;
-/// Whoever has not come to the end of a sweep by then is gone.
+/// A worker that has not come to the end of a sweep by then is gone.
 const LEASE: Duration = Duration::from_secs(600);
 
 impl Worker {

@@ -34,7 +34,7 @@ pub(crate) async fn probe(
         let filter = canonical(&search.filter);
         let none = ["1.1".to_owned()];
         let found = ldap.find(&search.base_dn, search.scope, &filter, &none, SAMPLE, deadline);
-        // Whoever reads the whole result says what is wrong with it.
+        // A search that fails here is told of by the code that reads it completely.
         let Ok(found) = found.await else { continue };
         dns.extend(
             found

@@ -39,7 +39,7 @@ pub(crate) async fn id_kind(
     Ok(choose(&candidates, &in_use, &tally))
 }
 
-/// What the first entries of each search have. Whoever reads the whole result says what is wrong with it.
+/// What the first entries of each search have. A search that fails here is told of by the code that reads it completely.
 async fn tally(
     ldap: &LdapDirectory,
     dialect: Dialect,

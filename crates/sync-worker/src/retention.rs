@@ -12,7 +12,7 @@ use crate::worker::Worker;
 const INTERVAL: Duration = Duration::from_secs(3600);
 /// How long a clean-up may keep the scheduler; what is left is for the next tick.
 const SLICE: Duration = Duration::from_secs(2);
-/// Whoever has not come to the end of a slice by then is gone.
+/// A worker that has not come to the end of a slice by then is gone.
 const LEASE: Duration = Duration::from_secs(600);
 /// Clocks of hosts may differ so much.
 const MAX_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::hours(1);

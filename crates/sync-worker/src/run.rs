@@ -98,7 +98,7 @@ impl RunEngine {
     ///
     /// # Errors
     /// `SYNC_IN_PROGRESS`, and what the store says.
-    pub async fn start_due(
+    pub(crate) async fn start_due(
         &self,
         key: &UserSyncKey,
         id: RunId,
@@ -223,7 +223,7 @@ impl RunEngine {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn recover(&self) -> Result<Vec<Run>, Error> {
+    pub(crate) async fn recover(&self) -> Result<Vec<Run>, Error> {
         let mut taken = Vec::new();
         for run in self.x.store.abandoned_runs(TAKEOVERS).await? {
             if let Some(lease) = self.lease(&run.user_sync).await? {
@@ -296,7 +296,7 @@ impl RunEngine {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn newest_hold_of(&self, superseded: &Run) -> Result<Option<Run>, Error> {
+    pub(crate) async fn newest_hold_of(&self, superseded: &Run) -> Result<Option<Run>, Error> {
         end::superseded::newest_hold_of(&self.x.store, superseded).await
     }
 
@@ -335,7 +335,7 @@ impl RunEngine {
             if let Some(lease) = self.lease(key).await? {
                 break self.take_over(key, lease).await?.ok();
             }
-            // A run rests before its worker lets go of the lease, and whoever saw it rest may be here first.
+            // A run comes to rest before its worker releases the lease, so a caller who saw it rest may be here first.
             let rests = self.x.store.working_run(key).await?.is_none();
             if !rests || Instant::now() >= patience {
                 break None;

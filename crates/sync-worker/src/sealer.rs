@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Events that are sealed in one transaction, which on SQLite keeps logins waiting.
 const BATCH: u32 = 200;
-/// Whoever has not said within this time that it still seals is gone.
+/// A sealer that has not renewed its lease within this time is gone.
 const LEASE: Duration = Duration::from_secs(15);
 /// How often to say so: it is a write.
 const BEAT: Duration = Duration::from_secs(5);
@@ -75,7 +75,7 @@ impl Sealer {
             let Some(sealed) = self.store.seal_audit(reach, BATCH).await? else {
                 break;
             };
-            // Whoever keeps the log elsewhere can prove by it what the record was.
+            // A log that is kept elsewhere can prove by this line what the record was.
             tracing::info!(
                 audit.position = sealed.head.position,
                 audit.hash = %sealed.head.hex(),

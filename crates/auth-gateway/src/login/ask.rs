@@ -27,7 +27,7 @@ pub struct Question<'a> {
     pub dialect: Dialect,
     /// The searches of the user's sync that are in force.
     pub searches: &'a [Search],
-    /// Those that an admin has edited meanwhile, if they are others: whoever is outside them is refused too.
+    /// The searches that an admin has edited meanwhile, if they differ: an entry outside them is refused too.
     pub edited_searches: Option<&'a [Search]>,
     /// Who it is.
     pub id: &'a ExternalId,

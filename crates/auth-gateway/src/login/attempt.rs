@@ -42,7 +42,7 @@ pub struct AttemptOrigin {
     pub client: Option<IpAddr>,
 }
 
-/// How far an attempt came, for whoever has to answer while it still goes on.
+/// How far an attempt came, for the code that has to answer while the attempt still goes on.
 #[derive(Clone, Default)]
 pub struct Progress(Arc<AtomicBool>);
 

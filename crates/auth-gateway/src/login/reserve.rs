@@ -32,7 +32,7 @@ pub(super) struct Slots {
     pub(super) begin: Instant,
     /// Held until the login has ended.
     turn: Option<Turn>,
-    /// Held too, if nobody was told what came out: whoever tries the password next finds the slots that are left.
+    /// Also held if the outcome was told to nobody: the next attempt with the password finds the slots that are left.
     pub(super) leader: Option<Leader<Verified>>,
 }
 

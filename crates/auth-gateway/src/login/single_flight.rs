@@ -54,7 +54,7 @@ impl<T> SingleFlight<T> {
 }
 
 impl<T> Leader<T> {
-    /// Tells those who wait. Whoever comes later tries anew: a password that was right may be so no more.
+    /// Tells the attempts that wait. A later attempt binds again: the password may not be right any more.
     pub fn publish(self, found: Arc<T>) {
         self.found.send_replace(Some(found));
     }

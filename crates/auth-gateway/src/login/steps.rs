@@ -47,7 +47,7 @@ const ROUNDS: usize = 3;
 pub(super) async fn log_in(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
     let (metrics, begin) = (metrics(), Instant::now());
     metrics.logins_in_progress.inc();
-    // On the heap: whoever calls would keep a copy of all its steps on the stack.
+    // On the heap: otherwise the caller's stack has a copy of all steps.
     let walked = Box::pin(walk(c, attempt, progress)).await;
     metrics.logins_in_progress.dec();
     metrics.login_seconds.took(LoginStage::Whole, begin.elapsed());
@@ -111,7 +111,7 @@ async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
     let sync = target.as_ref().and_then(|target| target.sync.as_ref());
     let eligibility = target.as_ref().map(|target| eligibility(target, &typed));
     let counted = match (&target, &eligibility) {
-        // Whoever else types it must not lock this user's account.
+        // Others who type this login must not lock this user's account.
         (Some(_), Some(Eligibility::Refused(OwnReason::AmbiguousLogin))) | (None, _) => {
             ThrottleSubject::UnknownLogin(hash.clone())
         }
@@ -207,7 +207,7 @@ async fn accept(c: &Context, person: &Person, verified: &Verified, slots: &mut S
         }
         (Ok(Judgement::Refused(denial)), _, _) => Stop::Denied(*denial),
         (Err(error), _, _) => Stop::Failed(outcome::again(error)),
-        // Nobody's password is right.
+        // Without a user there is no right password.
         (Ok(Judgement::Accepted(_)), _, _) => Stop::Denied(Denial::INVALID_CREDENTIALS),
     };
     if slots.are_another_s() {
@@ -230,7 +230,7 @@ async fn accept(c: &Context, person: &Person, verified: &Verified, slots: &mut S
     Err(stop)
 }
 
-/// Lets in whoever had the right password, unless what decides that has changed.
+/// Lets the user in, unless something that decides about it has changed meanwhile.
 async fn admit(
     c: &Context,
     attempt: &Attempt,

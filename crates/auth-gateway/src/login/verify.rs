@@ -1,4 +1,4 @@
-//! Tries a password: at the directory of whoever it is, or for nobody, which takes as long.
+//! Tries a password at the directory of the user. Where there is no user to ask about, it waits for as long instead.
 
 use std::sync::Arc;
 

@@ -17,7 +17,7 @@ pub struct Subject {
 impl Subject {
     /// Of a resource's name, for instance `tenants/acme/userSyncs/staff/runs/1`: its tenant and what it is or lies under.
     /// `None` if it is no tenant's.
-    pub fn of_resource(name: &str) -> Option<(TenantId, Self)> {
+    pub(crate) fn of_resource(name: &str) -> Option<(TenantId, Self)> {
         let mut parts = name.split('/');
         let tenant = (parts.next()? == "tenants")
             .then(|| TenantId::parse(parts.next()?))

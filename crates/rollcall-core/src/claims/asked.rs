@@ -97,7 +97,7 @@ impl Asked {
         }
     }
 
-    /// Whoever has it outside is named before any entry that asks for it: the same fact for everybody.
+    /// A holder outside is named before any entry that asks for it, so that all are told the same.
     fn refused_by(&self, rival: usize) -> Settled {
         match self.outside {
             Some(Outside::Keeps) => Settled::Refused(Refusal::Outside),

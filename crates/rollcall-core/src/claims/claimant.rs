@@ -75,7 +75,7 @@ impl Claimant {
     }
 
     /// True if its entry has the login that it holds.
-    pub fn offers_login(&self) -> bool {
+    pub(crate) fn offers_login(&self) -> bool {
         self.offers(Field::Login)
     }
 

@@ -122,11 +122,6 @@ fn is_domain_label(label: &str) -> bool {
         && label.chars().all(legal)
 }
 
-/// True if [`Email::parse`] accepts the text.
-pub fn is_email(text: &str) -> bool {
-    Email::parse(text).is_ok()
-}
-
 /// The normalized domain of what may be an e-mail address; none if it is not one.
 pub fn email_domain(text: &str) -> Option<String> {
     let email = Email::parse(text).ok()?;

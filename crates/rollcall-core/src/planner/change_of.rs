@@ -78,7 +78,7 @@ impl Planner<'_> {
             issue.other_user_sync = rival.and_then(|rival| rival.user_sync.clone());
             issues.push(issue);
         }
-        // Whoever asked for the login may just not have been met.
+        // The person who asked for the login may just not have been met.
         let perhaps_still = before.as_ref().is_some_and(|user| user.login_ambiguous)
             && !self.complete
             && outcome.ambiguous_with.is_none()

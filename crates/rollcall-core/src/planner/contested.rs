@@ -74,7 +74,7 @@ impl Planner<'_> {
         self.disputed.extend(ids.iter().cloned());
     }
 
-    /// The pull had gaps: whoever was not met may ask for something all the same.
+    /// The pull had gaps: people who were not met may ask for something all the same.
     pub fn had_gaps(&mut self) {
         self.complete = false;
     }

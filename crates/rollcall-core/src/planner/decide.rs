@@ -142,7 +142,7 @@ impl Planner<'_> {
             self.claims.push(claim);
             return;
         } else {
-            // Whoever else asks for the same cannot be told from this one any more.
+            // Others who ask for the same cannot be told apart from this one any more.
             for key in asked(&claim.judged.wants, None) {
                 self.contested.insert(key.clone());
                 self.outside.entry(key).or_insert(Outsider::unnamed());
@@ -248,7 +248,7 @@ impl Planner<'_> {
         true
     }
 
-    /// Whoever does not offer what it has may ask for what somebody of this sync has.
+    /// A person whose entry does not offer what the person has may ask for what another user of this sync has.
     fn meet_neighbour(&mut self, user: UserId, context: &Context) {
         let Some(neighbour) = context.neighbour(user).filter(|_| !self.neighbours.has(user)) else {
             return;

@@ -7,7 +7,7 @@ use crate::claims::Claimant;
 use crate::id::{UserId, UserSyncId};
 use crate::user::OtherEntry;
 
-/// Whoever asks for identifiers, or holds some.
+/// A person who asks for identifiers, or holds some.
 pub(super) enum Party {
     Claim(Box<Claim>),
     Bystander(Bystander),
@@ -91,7 +91,7 @@ pub(super) struct Named {
 }
 
 impl Planner<'_> {
-    /// Neighbours who take part, whose logins are nobody's outside any more.
+    /// Neighbours who take part; their logins are not held outside any more.
     pub(super) fn neighbour_parties(&mut self, is_own: impl Fn(UserId) -> bool) -> Vec<Neighbour> {
         let parties = std::mem::take(&mut self.neighbours).parties(is_own);
         for neighbour in &parties {

@@ -30,7 +30,7 @@ pub enum Practice {
     Review,
     /// Logins are refused before wrong passwords lock an account in the directory.
     SoftLock,
-    /// Whoever has a privileged role uses it.
+    /// Users with a privileged role use it.
     IdlePrivilege,
 }
 

@@ -147,7 +147,7 @@ impl Pools {
     ) -> Result<BindAnswer, BindError> {
         let before = Instant::now();
         if deadline <= before {
-            // Whoever asked may have told already that nothing was sent.
+            // The caller may have said already that nothing was sent.
             return Err(BindError {
                 error: LdapError::Timeout,
                 unsent: true,

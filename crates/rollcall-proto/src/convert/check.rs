@@ -17,7 +17,7 @@ use crate::resource_name::{self, DirectoryName};
 use crate::{duration, timestamp, v1};
 
 /// Entries shown when the request does not say how many.
-pub const DEFAULT_SAMPLE_SIZE: usize = 10;
+pub(crate) const DEFAULT_SAMPLE_SIZE: usize = 10;
 /// Most entries shown; more is taken as this.
 pub const MAX_SAMPLE_SIZE: usize = 100;
 

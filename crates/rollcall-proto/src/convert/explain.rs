@@ -26,7 +26,7 @@ pub struct ExplainUser {
 /// Whom an explanation is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PersonAsked {
-    /// Whoever has this login or e-mail address.
+    /// The user and the entries that have this login or e-mail address.
     Identifier(String),
     /// The entry of this name.
     Dn(String),

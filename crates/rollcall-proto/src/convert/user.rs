@@ -19,7 +19,7 @@ use crate::{timestamp, v1};
 /// Most users of one BatchGetUsers.
 pub const MAX_BATCH: usize = 100;
 /// Longest login or e-mail address in a request, in characters.
-pub const MAX_IDENTIFIER_CHARS: usize = 320;
+pub(crate) const MAX_IDENTIFIER_CHARS: usize = 320;
 
 /// BatchGetUsers.
 #[derive(Clone, PartialEq, Eq, Debug)]

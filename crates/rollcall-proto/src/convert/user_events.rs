@@ -9,7 +9,7 @@ use crate::resource_name::{self, TenantScope};
 use crate::v1;
 
 /// Events of a page when the request names no size.
-pub const DEFAULT_EVENTS: u32 = 100;
+pub(crate) const DEFAULT_EVENTS: u32 = 100;
 /// Most events of a page; more is taken as this.
 pub const MAX_EVENTS: u32 = 1000;
 

@@ -15,7 +15,7 @@ use crate::update_mask::{self, writable_fields};
 use crate::v1;
 
 /// Longest reason of a block, in characters.
-pub const MAX_BLOCK_REASON_CHARS: usize = 500;
+pub(crate) const MAX_BLOCK_REASON_CHARS: usize = 500;
 
 /// CreateUser.
 pub struct CreateUser {

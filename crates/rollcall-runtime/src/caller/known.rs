@@ -19,7 +19,7 @@ use crate::expiry;
 pub(crate) struct Callers(Arc<RwLock<Arc<Known>>>);
 
 enum Known {
-    /// None is configured: whoever can connect is the local caller.
+    /// None is configured: every process that can connect is the local caller.
     Anyone(Arc<Caller>),
     Listed(Listed),
 }

@@ -16,7 +16,7 @@ impl Room {
         Self(Arc::new(Semaphore::new(bytes / UNIT)))
     }
 
-    /// Waits for room, and takes it until it is dropped. Whoever waited longest comes first.
+    /// Waits for room, and takes it until it is dropped. The request that waited longest comes first.
     pub(crate) async fn take(self, bytes: usize) -> Option<tokio::sync::OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         // It is never closed.

@@ -1,4 +1,4 @@
-//! Answers are compressed only for whoever compresses. Most clients offer to read gzip without anybody having asked
+//! Answers are compressed only for clients that compress their requests. Most clients offer to read gzip without anybody having asked
 //! for it; to take them at their word would cost time on every call, and show in lengths what an answer repeats.
 
 use http::Request;

@@ -4,7 +4,7 @@ use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tonic::body::Body;
 
-/// What whoever does not speak gRPC is told.
+/// The text for clients that do not speak gRPC.
 pub(crate) const HINT: &str =
     "This is a gRPC endpoint. Call it with a gRPC client: POST over HTTP/2, content-type application/grpc.\n";
 

@@ -64,7 +64,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The caller's first, so that whoever waits for its own holds nothing that others need.
+        // The caller's own room first: a request that waits for it must hold nothing that other callers need.
         let caller = request.extensions().get::<Arc<Caller>>();
         let own = caller.map(|caller| caller.room().clone());
         let rooms = own.into_iter().chain([self.all.clone()]).collect();

@@ -20,7 +20,7 @@ pub(super) async fn peek(stream: &TcpStream) -> io::Result<Vec<u8>> {
     Ok(first)
 }
 
-/// Whether a connection that begins with these bytes is one of HTTP/2. Whoever sent less than it takes to tell is believed.
+/// Whether a connection that begins with these bytes is one of HTTP/2. A client that has sent too little to tell counts as one.
 pub(super) fn is_http2(first: &[u8]) -> bool {
     PREFACE.starts_with(first.get(..PREFACE.len()).unwrap_or(first))
 }

@@ -87,7 +87,7 @@ pub(crate) fn adopt(headers: &HeaderMap, span: &Span) -> Option<String> {
     theirs.is_valid().then(|| theirs.trace_id().to_string())
 }
 
-/// Tells whoever is called next which trace this is, if spans are sent.
+/// Tells the service that is called next which trace this is, if spans are sent.
 pub fn propagate(metadata: &mut MetadataMap) {
     if is_traced() {
         let context = Span::current().context();

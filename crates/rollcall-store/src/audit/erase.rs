@@ -50,7 +50,7 @@ pub(crate) async fn forget(
     eraser: &Eraser,
 ) -> Result<()> {
     let left = |event: &AuditEvent| left_of(event, people, eraser);
-    // First: whoever seals has a lock on what it moves, and then it is found among the sealed ones.
+    // First: the sealer has a lock on the events that it moves, and after that they are found among the sealed ones.
     in_unsealed(&store.inner.database, tenant, &left).await?;
     for person in people {
         in_sealed(store, tenant, Some(person.user), &left).await?;

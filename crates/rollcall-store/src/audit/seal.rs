@@ -39,7 +39,7 @@ pub enum SealReach {
     All,
 }
 
-/// The newest sealed event. Whoever keeps it elsewhere can show later that nothing before it was changed or removed.
+/// The newest sealed event. A copy that is kept elsewhere can show later that nothing before it was changed or removed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuditHead {
     /// Its position.

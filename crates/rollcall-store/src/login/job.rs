@@ -36,7 +36,7 @@ pub(super) enum JobOutcome {
 }
 
 impl Job {
-    /// The tenant whose rows the job locks; empty if it is nobody's.
+    /// The tenant whose rows the job locks; empty if there is none.
     pub(super) fn tenant(&self) -> &str {
         match self {
             Job::Reserve { tenant, .. } => tenant.as_str(),

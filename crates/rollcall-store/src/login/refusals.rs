@@ -95,7 +95,7 @@ impl Refusal {
         }
     }
 
-    /// The tenant; empty if it is nobody's.
+    /// The tenant; empty if there is none.
     pub(super) fn tenant(&self) -> &str {
         &self.key.0
     }

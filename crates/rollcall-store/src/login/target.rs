@@ -50,7 +50,7 @@ pub struct LoginSync {
 impl LoginTarget {
     /// True if a verdict that was made with the other target holds for this one too: they differ in nothing that decides
     /// a login.
-    pub fn decides_like(&self, other: &Self) -> bool {
+    pub(crate) fn decides_like(&self, other: &Self) -> bool {
         let revisions = |target: &Self| {
             let sync = target.sync.as_ref();
             (

@@ -149,7 +149,7 @@ impl Store {
     }
 }
 
-/// The condition that a lease of this table, or alias, is nobody's any more.
+/// The condition that nobody holds a lease of this table, or alias, any more.
 pub(crate) fn is_over(engine: Engine, table: &str) -> String {
     let (now, far) = (engine.now(), in_micros(BEYOND_ALL));
     format!("({table}.expire_time <= {now} OR {table}.expire_time > {now} + {far})")

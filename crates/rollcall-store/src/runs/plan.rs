@@ -72,7 +72,7 @@ impl Store {
     ) -> Result<Vec<Change>> {
         let mut withdrawn = Vec::new();
         let mut next = i64::MIN;
-        // A transaction for each chunk: whoever takes the run over begins its pull anew.
+        // A transaction for each chunk: a worker that takes the run over begins its pull anew.
         loop {
             let tx = self.inner.database.begin().await?;
             run.lock_in_state(&tx, &[RunState::Pulling]).await?;

@@ -210,7 +210,7 @@ impl Tree {
     }
 
     /// Which server it looks like.
-    pub fn flavour(&self) -> Flavour {
+    pub(crate) fn flavour(&self) -> Flavour {
         self.flavour
     }
 

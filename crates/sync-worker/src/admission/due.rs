@@ -20,7 +20,7 @@ use super::places::{Place, Places};
 use super::queue::DueQueue;
 use crate::worker::Worker;
 
-/// Whoever claims a due sync has this long to start it, before others may.
+/// A process that claims a due sync has this long to start it, before others may.
 const CLAIM: TimeDelta = TimeDelta::minutes(5);
 /// How many user syncs are asked for at a time.
 const PORTION: u32 = 1000;
@@ -246,7 +246,7 @@ fn shutting_down(message: &str) -> Error {
     Error::new(Reason::ShuttingDown, message)
 }
 
-/// Where no server looks after runs whose worker died, how often whoever runs what is due does.
+/// How often a caller that runs what is due looks for runs whose worker died, where no server does so.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Worker {

@@ -80,7 +80,7 @@ impl Scheduler {
         note("expire plans", self.worker.engine.expire().await);
         self.worker.claims.settle_lost().await;
         self.worker.directories.sweep();
-        // Whoever has seen to it may be gone with its wrong clock.
+        // The process that has seen to it may be gone, and its wrong clock with it.
         let looked_lately = self
             .last_look
             .is_some_and(|last| last <= now && now - last < LOOK_AGAIN);

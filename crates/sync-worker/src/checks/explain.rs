@@ -284,7 +284,7 @@ impl Explainer<'_> {
         explanation.steps = judged.steps;
         explanation.steps.extend(forecast.identifiers);
         explanation.next_run = Some(forecast.told);
-        // Whoever has what is typed is who logs in by it, whosesoever entry this is.
+        // The user who has this login or address is the one who logs in with it, whatever entry this is.
         let login = of_person
             .as_ref()
             .or(self.user.filter(|_| self.typed().is_some()));

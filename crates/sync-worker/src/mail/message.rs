@@ -19,7 +19,7 @@ pub(super) fn build(
         .from(from.clone())
         .date(now.into())
         .message_id(Some(format!("<rollcall.{}@{}>", mail.id, from.email.domain())))
-        // RFC 3834: nobody's holiday notice is to answer.
+        // RFC 3834: automatic responders must not answer.
         .raw_header(HeaderValue::new(
             HeaderName::new_from_ascii_str("Auto-Submitted"),
             "auto-generated".to_owned(),

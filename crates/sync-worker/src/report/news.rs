@@ -66,7 +66,7 @@ pub(super) fn is_news(when: ReportWhen, told: &Told, known: Option<&Told>) -> bo
     when == ReportWhen::Always || known != Some(told)
 }
 
-/// Whoever is new among the addresses was told nothing yet.
+/// An address that is new was told nothing yet.
 fn fingerprint(parts: &[&str], addresses: &[String]) -> String {
     let mut addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     addresses.sort_unstable();

@@ -144,7 +144,7 @@ impl Reports {
     }
 }
 
-/// What somebody's calls bring about must not use up what alarms need.
+/// Mails that callers can bring about must not use up the budget of alarms.
 fn purpose(run: &Run) -> MailPurpose {
     let is_alarm = matches!(run.state, RunState::Held | RunState::Failed | RunState::Expired);
     match is_alarm && run.trigger != RunTrigger::Call {

@@ -37,7 +37,7 @@ impl WorkerPermits {
 
     pub(crate) async fn take(&self, tenant: &TenantId) -> Result<WorkerPermit, AcquireError> {
         Ok(WorkerPermit {
-            // First, since whoever waits for it must not hold what others could use.
+            // First, because a run that waits for it must not hold what others could use.
             _of_tenant: self.of_tenant(tenant).acquire_owned().await?,
             _of_all: self.all.clone().acquire_owned().await?,
         })
@@ -45,7 +45,7 @@ impl WorkerPermits {
 
     fn of_tenant(&self, tenant: &TenantId) -> Arc<Semaphore> {
         let mut tenants = self.of_tenants.lock();
-        // Whoever has or awaits a permit holds one too.
+        // Every run that has or awaits a permit holds one too.
         tenants.retain(|_, permits| Arc::strong_count(permits) > 1);
         let permits = tenants.entry(tenant.clone());
         permits

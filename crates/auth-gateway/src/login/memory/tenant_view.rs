@@ -162,7 +162,7 @@ impl TenantViews {
             homes.clear();
             obstacles = vec![Obstacle::tenant_disabled(tenant)];
         } else if !homes.is_empty() {
-            // Whoever has one is told. Who has none must not be turned away for it.
+            // Users of this directory are told so. An unknown login must not be turned away for it.
             obstacles.clear();
         }
         TenantView {

@@ -69,7 +69,7 @@ impl Held {
         &self.slots
     }
 
-    /// They were settled, and are nobody's any more.
+    /// They were settled, and belong to no attempt any more.
     pub fn settled(&mut self) {
         self.slots.clear();
     }

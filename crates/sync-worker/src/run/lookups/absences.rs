@@ -181,7 +181,7 @@ async fn ask(
         };
         found.push((user, dn, absence));
     }
-    // Counted only when all of the batch is known: whoever asked in vain counts them as unknown.
+    // Counted only when all of the batch is known: after an answer that did not come, the caller counts them as unknown.
     for (user, dn, absence) in found {
         match absence {
             Absence::Present => confirmed.present += 1,

@@ -61,7 +61,7 @@ pub(super) async fn given_up(
         // What was edited since its last run is a draft.
         let owner = match store.judged_by(asking.tenant, owner).await {
             Ok(owner) => owner.in_force,
-            // Whoever deletes it sees to its users.
+            // The deletion of the user sync sees to its users.
             Err(StoreError::NotFound(Kind::UserSync)) => continue,
             Err(error) => return Err(error.into()),
         };

@@ -44,7 +44,7 @@ impl Directories {
             } = settings.clone();
             (ca_certificates, tls_server_name, client_certificate)
         };
-        // What is not changed may be of an earlier release, and is nobody's mistake now.
+        // A field that is not changed may be of an earlier release, and is not this caller's mistake.
         if new_key.is_some() || trust(&settings) != trust(&current.settings) {
             let stored = match new_key.is_none() && settings.client_certificate.is_some() {
                 true => self.0.store.client_key(tenant, id).await?,
