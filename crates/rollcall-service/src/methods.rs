@@ -115,7 +115,7 @@ methods! {
     UserSyncService {
         CreateUserSync(CreateUserSyncRequest): SyncsWrite, Tenant.parent;
         GetUserSync(GetUserSyncRequest): SyncsRead, Tenant.name;
-        ListUserSyncs(ListUserSyncsRequest): SyncsRead, Tenant.parent;
+        ListUserSyncs(ListUserSyncsRequest): SyncsRead, TenantOrAll.parent;
         UpdateUserSync(UpdateUserSyncRequest): SyncsWrite, Tenant.user_sync.name;
         DeleteUserSync(DeleteUserSyncRequest): SyncsWrite, Tenant.name;
         CloneUserSync(CloneUserSyncRequest): SyncsWrite, Tenant.name;

@@ -3,7 +3,7 @@
 pub(crate) mod directories;
 pub(crate) mod due_claims;
 pub(crate) mod secrets;
-mod tenants;
+pub(crate) mod tenants;
 pub(crate) mod turns;
 mod user_sync_deletion;
 pub(crate) mod user_syncs;

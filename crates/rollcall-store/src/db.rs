@@ -6,6 +6,8 @@ pub(crate) mod database;
 pub(crate) mod deadline;
 pub(crate) mod dedicated_connection;
 pub(crate) mod engine;
+#[cfg(test)]
+pub(crate) mod explain;
 pub(crate) mod measure;
 pub(crate) mod pipeline;
 pub(crate) mod query;

@@ -23,6 +23,8 @@ mod figures;
 mod key_check;
 mod key_rotation;
 mod keyring;
+#[cfg(test)]
+mod lists_by_index;
 mod login;
 mod outbox;
 mod page;
@@ -42,6 +44,7 @@ pub use checks::CheckSubject;
 pub use configuration::directories::{DirectoryUpdate, NewSecrets};
 pub use configuration::due_claims::DueClaim;
 pub use configuration::turns::{Due, DueCursor};
+pub use configuration::user_syncs::UserSyncFilter;
 pub use create_requests::{CreateRequest, Created, REPEATABLE_FOR};
 pub use erasure::{EraseUser, Left};
 pub use error::{KeyMismatch, Kind, Result, StoreError};

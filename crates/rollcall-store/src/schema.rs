@@ -17,6 +17,7 @@ mod erasures;
 mod first;
 mod in_force;
 mod last_logins;
+mod list_indexes;
 mod login_requests;
 mod mail_budgets;
 mod marks;
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(mail_budgets::MailBudgets),
             Box::new(sealed_audit::SealedAudit),
             Box::new(last_logins::LastLogins),
+            Box::new(list_indexes::ListIndexes),
         ]
     }
 }

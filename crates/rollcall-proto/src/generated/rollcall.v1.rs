@@ -8648,10 +8648,10 @@ pub struct GetUserSyncRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
 }
-/// Asks for a tenant's user syncs.
+/// Asks for user syncs.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListUserSyncsRequest {
-    /// "tenants/{tenant}".
+    /// "tenants/{tenant}", or "tenants/-" for those of all tenants, which takes a caller of all tenants.
     #[prost(string, tag = "1")]
     pub parent: ::prost::alloc::string::String,
     /// At most how many to return: 50 when 0, at most 1000; more is taken as 1000. A page may hold fewer.
@@ -8661,14 +8661,18 @@ pub struct ListUserSyncsRequest {
     /// be the same as then.
     #[prost(string, tag = "3")]
     pub page_token: ::prost::alloc::string::String,
-    /// Only those on this directory, "tenants/{tenant}/directories/{directory}". Empty means all.
+    /// Only those on this directory, "tenants/{tenant}/directories/{directory}". Empty means all. Not with the parent
+    /// "tenants/-".
     #[prost(string, tag = "4")]
     pub directory: ::prost::alloc::string::String,
+    /// Only those whose health is one of these, as HEALTH_STATE_ERROR for what does not work. Empty means any.
+    #[prost(enumeration = "HealthState", repeated, packed = "false", tag = "5")]
+    pub health_states: ::prost::alloc::vec::Vec<i32>,
 }
 /// One page of user syncs.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListUserSyncsResponse {
-    /// The user syncs, ordered by name.
+    /// The user syncs, ordered by tenant and name.
     #[prost(message, repeated, tag = "1")]
     pub user_syncs: ::prost::alloc::vec::Vec<UserSync>,
     /// Get the next page with this; empty on the last page.
@@ -9118,7 +9122,7 @@ pub mod user_sync_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.UserSyncService", "GetUserSync"));
             self.inner.unary(req, path, codec).await
         }
-        /// Lists a tenant's user syncs, ordered by name. Needs the permission "syncs.read".
+        /// Lists the user syncs of a tenant or of all tenants, ordered by tenant and name. Needs the permission "syncs.read".
         pub async fn list_user_syncs(
             &mut self,
             request: impl tonic::IntoRequest<super::ListUserSyncsRequest>,
@@ -9434,7 +9438,7 @@ pub mod user_sync_service_server {
             &self,
             request: tonic::Request<super::GetUserSyncRequest>,
         ) -> std::result::Result<tonic::Response<super::UserSync>, tonic::Status>;
-        /// Lists a tenant's user syncs, ordered by name. Needs the permission "syncs.read".
+        /// Lists the user syncs of a tenant or of all tenants, ordered by tenant and name. Needs the permission "syncs.read".
         async fn list_user_syncs(
             &self,
             request: tonic::Request<super::ListUserSyncsRequest>,

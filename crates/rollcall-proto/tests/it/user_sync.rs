@@ -1,6 +1,7 @@
 use rollcall_core::error::Error;
 use rollcall_core::field::TextField;
 use rollcall_core::id::UserSyncId;
+use rollcall_core::issue::HealthLevel;
 use rollcall_core::run::RunMode;
 use rollcall_core::user::UserDisposition;
 use rollcall_core::user_sync::{
@@ -11,6 +12,7 @@ use rollcall_proto::convert::check::{CheckUserSync, UserSyncTarget};
 use rollcall_proto::convert::user_sync::{
     CloneUserSync, CreateUserSync, DeleteUserSync, ListUserSyncs, RunUserSync, UpdateUserSync,
 };
+use rollcall_proto::resource_name::TenantScope;
 use rollcall_proto::v1;
 
 use crate::{bad_fields, mask};
@@ -346,6 +348,25 @@ fn copies_and_lists_are_decoded() {
         "main"
     );
     assert_eq!(bad_fields(list("tenants/other/directories/main")), ["directory"]);
+    let of_all = |directory: &str, states: &[i32]| {
+        ListUserSyncs::try_from(v1::ListUserSyncsRequest {
+            parent: "tenants/-".into(),
+            directory: directory.into(),
+            health_states: states.to_vec(),
+            ..v1::ListUserSyncsRequest::default()
+        })
+    };
+    let broken = of_all("", &[v1::HealthState::Error.into()]).unwrap();
+    assert_eq!(broken.scope, TenantScope::All);
+    assert_eq!(broken.health, [HealthLevel::Error]);
+    assert_eq!(
+        bad_fields(of_all("tenants/acme/directories/main", &[])),
+        ["directory"]
+    );
+    assert_eq!(
+        bad_fields(of_all("", &[0, 99])),
+        ["health_states[0]", "health_states[1]"]
+    );
 }
 
 #[test]

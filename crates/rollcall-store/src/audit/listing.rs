@@ -3,12 +3,11 @@
 use chrono::{DateTime, Utc};
 use rollcall_core::audit::{About, AuditClass, AuditEvent, AuditFilter, AuditOrder, LoginOutcome};
 use rollcall_core::id::TenantId;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, FromQueryResult, TransactionTrait, Value};
+use sea_orm::{FromQueryResult, Value};
 
 use crate::audit::chain::{AuditRow, COLUMNS};
 use crate::audit::payload::Payload;
 use crate::audit::unsealed::{self, REACH, UnsealedRow};
-use crate::db::engine::Engine;
 use crate::db::query::{Statement, rows};
 use crate::db::timestamp::to_micros;
 use crate::error::Result;
@@ -51,7 +50,7 @@ impl Store {
         let tenant = tenant.or(about);
         // First, so that an event that is sealed meanwhile is found at least once.
         let mut found = self.unsealed(tenant, filter, after).await?;
-        let reading = reading(self).await?;
+        let reading = self.inner.database.in_index_order().await?;
         for outcome in outcomes(filter) {
             let sealed = SealedQuery::new(self, tenant, filter, outcome, after);
             let (sql, values) = sealed.statement(page);
@@ -96,18 +95,6 @@ impl Store {
         events.retain(|event| is_after(event) && filter.matches(event));
         Ok(events)
     }
-}
-
-/// A transaction in which PostgreSQL reads in the order of an index. Where it expects few rows it would else read and sort
-/// them all, and it expects far too few of a user sync that has most of a tenant's events.
-pub(crate) async fn reading(store: &Store) -> Result<DatabaseTransaction> {
-    let database = &store.inner.database;
-    let reading = database.reader.begin().await?;
-    if database.engine == Engine::Postgres {
-        let sql = "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off";
-        reading.execute_unprepared(sql).await?;
-    }
-    Ok(reading)
 }
 
 fn key(event: &AuditEvent) -> Key {

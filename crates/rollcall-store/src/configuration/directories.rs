@@ -7,6 +7,7 @@ use rollcall_core::secret::{Password, SecretBytes};
 use sea_orm::ConnectionTrait;
 
 use crate::audit::Recorded;
+use crate::configuration::tenants::count_up_to;
 use crate::create_requests::{CreateRequest, Created};
 use crate::db::query::{column, execute, rows};
 use crate::db::timestamp::to_micros;
@@ -138,6 +139,11 @@ impl Store {
         let values = vec![tenant.as_str().into(), after.into()];
         let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
         Page::cut(models, page, |model| model.id.clone(), Model::into_domain)
+    }
+
+    /// How many directories a tenant has, counted up to `most`.
+    pub async fn count_directories(&self, tenant: &TenantId, most: u32) -> Result<usize> {
+        count_up_to(self, "directories", tenant, most).await
     }
 
     /// Replaces settings, and the secrets that are given. Waiting runs of the directory's user syncs end

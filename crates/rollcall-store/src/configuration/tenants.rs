@@ -1,14 +1,16 @@
 //! Tenants. Global by nature: they are what everything else is divided by.
 
+use std::collections::BTreeMap;
+
 use rollcall_core::id::TenantId;
 use rollcall_core::tenant::{Tenant, TenantSettings};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::audit::{self, Recorded};
 use crate::create_requests::{CreateRequest, Created};
 use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
-use crate::db::query::{column, execute, row, rows};
+use crate::db::query::{column, execute, row, rows, scalar};
 use crate::db::timestamp::{from_micros, to_micros, to_stored};
 use crate::erasure;
 use crate::error::{Result, StoreError};
@@ -17,6 +19,13 @@ use crate::store::Store;
 use crate::tables::{self, registry, require_revision, tenant::Model};
 use crate::users::feed::{self, Cause, MAX_EVENTS};
 use crate::users::write::{self, UserWrite};
+
+#[derive(FromQueryResult)]
+struct DomainRow {
+    tenant: String,
+    ordinal: i64,
+    domain: String,
+}
 
 impl Store {
     /// Creates a tenant.
@@ -95,10 +104,7 @@ impl Store {
         let limit = page.limit_sql();
         let sql = format!("SELECT * FROM tenants WHERE id > $1{among} ORDER BY id{limit}");
         let models: Vec<Model> = rows(reader, &sql, values).await?;
-        let mut tenants = Vec::with_capacity(models.len());
-        for model in models {
-            tenants.push(with_domains(reader, model).await?);
-        }
+        let tenants = all_with_domains(reader, models).await?;
         Page::cut(tenants, page, |tenant| tenant.id.to_string(), Ok)
     }
 
@@ -291,6 +297,42 @@ async fn find(connection: &impl ConnectionTrait, id: &TenantId) -> Result<Tenant
 async fn with_domains(connection: &impl ConnectionTrait, model: Model) -> Result<Tenant> {
     let sql = "SELECT domain FROM tenant_domains WHERE tenant = $1 ORDER BY ordinal";
     let verified_domains = column(connection, sql, vec![model.id.as_str().into()]).await?;
+    into_domain(model, verified_domains)
+}
+
+/// The same for many, with one statement.
+async fn all_with_domains(connection: &impl ConnectionTrait, models: Vec<Model>) -> Result<Vec<Tenant>> {
+    let mut bulk = Bulk::new([Column::new("id", Type::Text)]);
+    models
+        .iter()
+        .for_each(|model| bulk.push([model.id.as_str().into()]));
+    if bulk.is_empty() {
+        return Ok(Vec::new());
+    }
+    let engine = Engine::of(connection);
+    let (source, cells) = bulk.source(engine, 1);
+    let sql = format!(
+        "SELECT d.tenant, d.ordinal, d.domain FROM {source} {look_up}",
+        look_up = engine.look_up("tenant_domains", "d", "d.tenant = input.id")
+    );
+    let mut domains: BTreeMap<String, Vec<(i64, String)>> = BTreeMap::new();
+    for DomainRow {
+        tenant,
+        ordinal,
+        domain,
+    } in rows(connection, &sql, cells).await?
+    {
+        domains.entry(tenant).or_default().push((ordinal, domain));
+    }
+    let tenants = models.into_iter().map(|model| {
+        let mut domains = domains.remove(&model.id).unwrap_or_default();
+        domains.sort();
+        into_domain(model, domains.into_iter().map(|(_, domain)| domain).collect())
+    });
+    tenants.collect()
+}
+
+fn into_domain(model: Model, verified_domains: Vec<String>) -> Result<Tenant> {
     Ok(Tenant {
         id: TenantId::parse(&model.id).ok_or(StoreError::corrupt("a stored id is malformed"))?,
         settings: TenantSettings {
@@ -320,4 +362,12 @@ async fn insert_domains(tx: &impl ConnectionTrait, id: &TenantId, domains: &[Str
         })?;
     }
     Ok(())
+}
+
+/// How many rows of a table a tenant has, counted up to `most`.
+pub(crate) async fn count_up_to(store: &Store, table: &str, tenant: &TenantId, most: u32) -> Result<usize> {
+    let sql =
+        format!("SELECT COUNT(*) FROM (SELECT 1 FROM {table} WHERE tenant = $1 LIMIT {most}) AS counted");
+    let count: Option<i64> = scalar(&store.inner.database.reader, &sql, vec![tenant.as_str().into()]).await?;
+    Ok(usize::try_from(count.unwrap_or_default()).unwrap_or_default())
 }

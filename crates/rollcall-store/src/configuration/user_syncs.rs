@@ -3,20 +3,31 @@
 use chrono::{DateTime, Utc};
 use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId, UserSyncKey};
-use rollcall_core::issue::Health;
+use rollcall_core::issue::{Health, HealthLevel};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use sea_orm::ConnectionTrait;
 
 use crate::audit::Recorded;
+use crate::configuration::tenants::count_up_to;
 use crate::create_requests::{CreateRequest, Created};
-use crate::db::query::{execute, rows};
+use crate::db::query::{Statement, execute, rows};
 use crate::db::timestamp::to_micros;
 use crate::error::Result;
 use crate::page::{Page, PageRequest};
 use crate::runs::lifecycle::supersede_waiting;
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
+use crate::tables::labels::Label;
 use crate::tables::{self, require_revision, user_sync::Model};
+
+/// Which user syncs to list. What is empty does not matter.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct UserSyncFilter {
+    /// Of this directory.
+    pub directory: Option<DirectoryId>,
+    /// In one of these conditions.
+    pub health: Vec<HealthLevel>,
+}
 
 impl Store {
     /// Creates a user sync. `next_run_time` is what its schedule says.
@@ -75,36 +86,33 @@ impl Store {
     /// # Errors
     /// `InvalidCursor`.
     pub async fn list_user_syncs(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<UserSync>> {
-        self.list_user_syncs_where(tenant, None, page).await
+        self.find_user_syncs(Some(tenant), &UserSyncFilter::default(), page)
+            .await
     }
 
-    /// The same, of one directory only.
+    /// User syncs by tenant and id: those of one tenant, or of all.
     ///
     /// # Errors
     /// `InvalidCursor`.
-    pub async fn list_user_syncs_on(
+    pub async fn find_user_syncs(
         &self,
-        tenant: &TenantId,
-        directory: &DirectoryId,
+        tenant: Option<&TenantId>,
+        filter: &UserSyncFilter,
         page: &PageRequest,
     ) -> Result<Page<UserSync>> {
-        self.list_user_syncs_where(tenant, Some(directory), page).await
+        let mut found: Vec<Model> = Vec::new();
+        for health in levels(filter) {
+            let (sql, values) = search(tenant, filter, health, page)?;
+            found.append(&mut rows(&self.inner.database.reader, &sql, values).await?);
+        }
+        let key = |model: &Model| (model.tenant.clone(), model.id.clone());
+        found.sort_by_key(key);
+        Page::cut(found, page, key, Model::into_domain)
     }
 
-    async fn list_user_syncs_where(
-        &self,
-        tenant: &TenantId,
-        directory: Option<&DirectoryId>,
-        page: &PageRequest,
-    ) -> Result<Page<UserSync>> {
-        let after: String = page.key()?.unwrap_or_default();
-        let (limit, mut values) = (page.limit_sql(), vec![tenant.as_str().into(), after.into()]);
-        let condition = directory.map_or("", |_| " AND directory = $3");
-        values.extend(directory.map(|directory| directory.as_str().into()));
-        let sql =
-            format!("SELECT * FROM user_syncs WHERE tenant = $1 AND id > $2{condition} ORDER BY id{limit}");
-        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
-        Page::cut(models, page, |model| model.id.clone(), Model::into_domain)
+    /// How many user syncs a tenant has, counted up to `most`.
+    pub async fn count_user_syncs(&self, tenant: &TenantId, most: u32) -> Result<usize> {
+        count_up_to(self, "user_syncs", tenant, most).await
     }
 
     /// All user syncs on a directory in the order of their ids.
@@ -195,6 +203,45 @@ impl Store {
         tx.commit().await?;
         Ok(set)
     }
+}
+
+/// Each condition is looked for by itself, since the index shows in order only those in one.
+fn levels(filter: &UserSyncFilter) -> Vec<Option<HealthLevel>> {
+    match filter.health.as_slice() {
+        [] => vec![None],
+        health => health.iter().copied().map(Some).collect(),
+    }
+}
+
+/// The query for a page of user syncs in one condition, or in any.
+pub(crate) fn search(
+    tenant: Option<&TenantId>,
+    filter: &UserSyncFilter,
+    health: Option<HealthLevel>,
+    page: &PageRequest,
+) -> Result<Statement> {
+    let (last_tenant, last): (String, String) = page.key()?.unwrap_or_default();
+    let (mut conditions, mut values) = match tenant {
+        Some(tenant) => (
+            "tenant = $1 AND id > $2".to_owned(),
+            vec![tenant.as_str().into(), last.into()],
+        ),
+        None => (
+            "(tenant, id) > ($1, $2)".to_owned(),
+            vec![last_tenant.into(), last.into()],
+        ),
+    };
+    if let Some(directory) = &filter.directory {
+        values.push(directory.as_str().into());
+        conditions += &format!(" AND directory = ${}", values.len());
+    }
+    if let Some(health) = health {
+        values.push(health.label().into());
+        conditions += &format!(" AND health_level = ${}", values.len());
+    }
+    let limit = page.limit_sql();
+    let sql = format!("SELECT * FROM user_syncs WHERE {conditions} ORDER BY tenant, id{limit}");
+    Ok((sql, values))
 }
 
 async fn create(

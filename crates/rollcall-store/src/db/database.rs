@@ -9,8 +9,8 @@ use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use sea_orm::{
-    ConnectOptions, Database as SeaDatabase, DatabaseConnection, DatabaseTransaction, RuntimeErr,
-    SqliteTransactionMode, SqlxError, TransactionOptions, TransactionTrait, Value,
+    ConnectOptions, ConnectionTrait, Database as SeaDatabase, DatabaseConnection, DatabaseTransaction,
+    RuntimeErr, SqliteTransactionMode, SqlxError, TransactionOptions, TransactionTrait, Value,
 };
 
 use crate::db::deadline::{in_time, within};
@@ -148,6 +148,17 @@ impl Database {
         let touched = execute(&tx, sql, values).await?;
         tx.commit().await?;
         Ok(touched)
+    }
+
+    /// A transaction in which PostgreSQL reads in the order of an index. Where it expects few rows it would else read and sort
+    /// them all, and it expects few of the tenant that has most of a table.
+    pub(crate) async fn in_index_order(&self) -> Result<DatabaseTransaction> {
+        let reading = self.reader.begin().await?;
+        if self.engine == Engine::Postgres {
+            let sql = "SET LOCAL enable_sort = off; SET LOCAL enable_bitmapscan = off";
+            reading.execute_unprepared(sql).await?;
+        }
+        Ok(reading)
     }
 
     /// Begins a transaction that writes. On SQLite it takes the write lock at once: a transaction that reads first may

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{FromQueryResult, Value};
 use uuid::Uuid;
 
-use crate::db::query::rows;
+use crate::db::query::{Statement, rows};
 use crate::db::timestamp::to_micros;
 use crate::error::Result;
 use crate::runs::in_force;
@@ -45,12 +45,8 @@ impl Store {
     /// many. A sync's last run stays. Global by nature.
     pub async fn delete_old_runs(&self, before: DateTime<Utc>, limit: u32) -> Result<u64> {
         let database = &self.inner.database;
-        let sql = format!(
-            "SELECT r.tenant, r.user_sync, r.id FROM sync_runs r
-            LEFT JOIN user_syncs s ON s.tenant = r.tenant AND s.id = r.user_sync AND s.last_run = r.id
-            WHERE r.end_time < $1 AND s.id IS NULL LIMIT {limit}"
-        );
-        let old: Vec<OldRun> = rows(&database.reader, &sql, vec![to_micros(before).into()]).await?;
+        let (sql, values) = old_runs(before, limit);
+        let old: Vec<OldRun> = rows(&database.reader, &sql, values).await?;
         for run in &old {
             for RunPart { table, key, batch } in RUN_PARTS {
                 let part = format!(
@@ -66,6 +62,17 @@ impl Store {
         }
         Ok(old.len() as u64)
     }
+}
+
+/// The query for runs that ended before this time, but for the last of each user sync.
+pub(crate) fn old_runs(before: DateTime<Utc>, limit: u32) -> Statement {
+    let sql = format!(
+        "SELECT r.tenant, r.user_sync, r.id FROM sync_runs r
+        WHERE r.end_time < $1 AND NOT EXISTS (
+            SELECT 1 FROM user_syncs s WHERE s.tenant = r.tenant AND s.id = r.user_sync AND s.last_run = r.id)
+        ORDER BY r.end_time LIMIT {limit}"
+    );
+    (sql, vec![to_micros(before).into()])
 }
 
 impl OldRun {

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use rollcall_core::audit::AskedBy;
 use rollcall_core::guard::HoldReason;
-use rollcall_core::id::{RunId, TenantId, UserSyncKey, Uuid};
+use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Health, IssueKind};
 use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
 use sea_orm::{ConnectionTrait, Value};
 
 use crate::audit::{self, NewAuditEvent, actor_column};
-use crate::db::query::{execute, row, rows, scalar};
+use crate::db::query::{Statement, execute, row, rows, scalar};
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Kind, Result, StoreError};
 use crate::outbox::{self, Mailing};
@@ -134,8 +134,7 @@ impl Store {
     /// # Errors
     /// `InvalidCursor`.
     pub async fn list_runs(&self, key: &UserSyncKey, page: &PageRequest) -> Result<Page<Run>> {
-        let of_sync = (" AND user_sync = $4", vec![key.user_sync.as_str().into()]);
-        self.list_runs_where(&key.tenant, of_sync, page).await
+        self.list_runs_of(&key.tenant, Some(&key.user_sync), page).await
     }
 
     /// The runs of all of a tenant's user syncs, the newest first.
@@ -143,28 +142,19 @@ impl Store {
     /// # Errors
     /// `InvalidCursor`.
     pub async fn list_tenant_runs(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<Run>> {
-        self.list_runs_where(tenant, ("", Vec::new()), page).await
+        self.list_runs_of(tenant, None, page).await
     }
 
-    async fn list_runs_where(
+    async fn list_runs_of(
         &self,
         tenant: &TenantId,
-        (condition, value): (&str, Vec<Value>),
+        user_sync: Option<&UserSyncId>,
         page: &PageRequest,
     ) -> Result<Page<Run>> {
-        let before: (i64, Uuid) = match page.key::<(i64, String)>()? {
-            Some((time, id)) => (time, Uuid::try_parse(&id).map_err(|_| StoreError::InvalidCursor)?),
-            None => (i64::MAX, Uuid::max()),
-        };
-        let limit = page.limit_sql();
-        let sql = format!(
-            "SELECT * FROM sync_runs WHERE tenant = $1{condition}
-              AND (create_time < $2 OR (create_time = $2 AND id < $3))
-            ORDER BY create_time DESC, id DESC{limit}"
-        );
-        let mut values = vec![tenant.as_str().into(), before.0.into(), before.1.into()];
-        values.extend(value);
-        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
+        let (sql, values) = page_of_runs(tenant, user_sync, page)?;
+        let reading = self.inner.database.in_index_order().await?;
+        let models: Vec<Model> = rows(&reading, &sql, values).await?;
+        reading.commit().await?;
         let cursor = |model: &Model| (model.create_time, model.id.to_string());
         Page::cut(models, page, cursor, Model::into_domain)
     }
@@ -295,6 +285,27 @@ impl Store {
         let models: Vec<Model> = rows(&self.inner.database.reader, &sql, vec![]).await?;
         models.into_iter().map(Model::into_domain).collect()
     }
+}
+
+/// The query for a page of runs, the newest first: a user sync's, or all of a tenant's.
+pub(crate) fn page_of_runs(
+    tenant: &TenantId,
+    user_sync: Option<&UserSyncId>,
+    page: &PageRequest,
+) -> Result<Statement> {
+    let before: (i64, Uuid) = match page.key::<(i64, String)>()? {
+        Some((time, id)) => (time, Uuid::try_parse(&id).map_err(|_| StoreError::InvalidCursor)?),
+        None => (i64::MAX, Uuid::max()),
+    };
+    let limit = page.limit_sql();
+    let condition = user_sync.map_or("", |_| " AND user_sync = $4");
+    let sql = format!(
+        "SELECT * FROM sync_runs WHERE tenant = $1{condition} AND (create_time, id) < ($2, $3)
+        ORDER BY create_time DESC, id DESC{limit}"
+    );
+    let mut values: Vec<Value> = vec![tenant.as_str().into(), before.0.into(), before.1.into()];
+    values.extend(user_sync.map(|user_sync| user_sync.as_str().into()));
+    Ok((sql, values))
 }
 
 /// Ends the waiting runs of a user sync, SUPERSEDED. The user sync must be locked, or its directory.

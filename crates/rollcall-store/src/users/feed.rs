@@ -17,7 +17,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
-use crate::db::query::{column, execute, row, rows, scalar};
+use crate::db::query::{Statement, column, execute, row, rows, scalar};
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::page::MAX_PAGE;
@@ -77,22 +77,17 @@ impl Store {
         after: Mark,
         limit: u32,
     ) -> Result<Vec<Event>> {
-        let reader = &self.inner.database.reader;
         // With the row that the reader stands behind.
         let limit = limit.clamp(1, MAX_PAGE) + 1;
+        let (sql, values) = part(tenant, after.position, limit);
         let mut found: Vec<Row> = match tenant {
-            Some(tenant) => {
-                let sql = format!(
-                    "SELECT * FROM user_events WHERE tenant = $1 AND tenant_position >= $2
-                    ORDER BY tenant_position LIMIT {limit}"
-                );
-                rows(reader, &sql, vec![tenant.as_str().into(), after.position.into()]).await?
+            Some(_) => {
+                let reading = self.inner.database.in_index_order().await?;
+                let found = rows(&reading, &sql, values).await?;
+                reading.commit().await?;
+                found
             }
-            None => {
-                let sql =
-                    format!("SELECT * FROM user_events WHERE position >= $1 ORDER BY position LIMIT {limit}");
-                rows(reader, &sql, vec![after.position.into()]).await?
-            }
+            None => rows(&self.inner.database.reader, &sql, values).await?,
         };
         // Read after the events: what was deleted between the two reads is noticed.
         let head = self.head(tenant).await?;
@@ -137,6 +132,24 @@ impl Store {
         let sql = "SELECT expired, expired_digest FROM feed_heads WHERE feed = $1";
         let head = row(&self.inner.database.reader, sql, vec![feed.into()]).await?;
         Ok(head.unwrap_or_default())
+    }
+}
+
+/// The query for events from a position on.
+pub(crate) fn part(tenant: Option<&TenantId>, from: i64, limit: u32) -> Statement {
+    match tenant {
+        Some(tenant) => {
+            let sql = format!(
+                "SELECT * FROM user_events WHERE tenant = $1 AND tenant_position >= $2
+                ORDER BY tenant_position LIMIT {limit}"
+            );
+            (sql, vec![tenant.as_str().into(), from.into()])
+        }
+        None => {
+            let sql =
+                format!("SELECT * FROM user_events WHERE position >= $1 ORDER BY position LIMIT {limit}");
+            (sql, vec![from.into()])
+        }
     }
 }
 

@@ -8,9 +8,10 @@ mod line;
 use std::path::Path;
 
 use rollcall_core::error::chain;
-use rollcall_store::{Store, StoreError, StoreOptions};
+use rollcall_store::{PageRequest, Recorded, Store, StoreError, StoreOptions};
 
 use crate::engine::{Engine, KEY, keyring};
+use crate::fixture::{at, tenant_id, tenant_settings};
 use crate::records::{DEEDS, Deed, begin, seen};
 use line::{Line, When};
 
@@ -40,6 +41,36 @@ fn both_or_neither(what: &str, before: &(String, usize), now: &(String, usize)) 
     assert!(!deed || record, "{what}: a deed without its record");
     assert!(deed || !record, "{what}: a record without its deed");
     deed
+}
+
+/// A page of tenants takes as many statements as it does for one tenant: a cut at the next would be reached else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_tenants_is_two_statements_however_many_they_are() {
+    let engine = Engine::postgres();
+    let store = engine.store().await;
+    for number in 0..50 {
+        let id = tenant_id(&format!("tenant{number}"));
+        let domains = [
+            format!("two.tenant{number}.example"),
+            format!("one.tenant{number}.example"),
+        ];
+        let settings = tenant_settings(&[domains[0].as_str(), domains[1].as_str()]);
+        let record = Recorded::by_nobody(at(0));
+        store.create_tenant(&id, &settings, record).await.unwrap();
+    }
+    let line = Line::to(&engine.url()).await;
+    let store = open(line.url()).await;
+    line.cut_at(3, When::BeforeTheServer);
+    let page = store.list_tenants(None, &PageRequest::first(100)).await.unwrap();
+    assert!(!line.carry_on(), "a third statement");
+    assert_eq!(page.items.len(), 50);
+    for tenant in page.items {
+        let domains = [
+            format!("two.{}.example", tenant.id),
+            format!("one.{}.example", tenant.id),
+        ];
+        assert_eq!(tenant.settings.verified_domains, domains);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

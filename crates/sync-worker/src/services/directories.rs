@@ -102,10 +102,8 @@ impl Directories {
         {
             return self.created_before(&tenant, &before).await;
         }
-        let others = store
-            .list_directories(&tenant, &PageRequest::first(MAX_DIRECTORIES))
-            .await?;
-        expect_room(others.items.len(), MAX_DIRECTORIES, "directories", &tenant)?;
+        let others = store.count_directories(&tenant, MAX_DIRECTORIES).await?;
+        expect_room(others, MAX_DIRECTORIES, "directories", &tenant)?;
         let id = match request.id {
             Some(id) => id,
             None => DirectoryId::generate(self.0.random_id()?),

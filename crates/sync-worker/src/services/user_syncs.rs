@@ -19,7 +19,7 @@ use rollcall_proto::convert::user_sync::{
 use rollcall_proto::resource_name;
 use rollcall_proto::v1;
 use rollcall_proto::v1::user_sync_service_server::UserSyncService;
-use rollcall_store::{CreateRequest, Created, PageRequest};
+use rollcall_store::{CreateRequest, Created, PageRequest, UserSyncFilter};
 use tonic::{Request, Response, Status};
 
 use self::empty_base::EmptyBase;
@@ -229,10 +229,8 @@ impl UserSyncs {
         repeat: Option<CreateRequest<'_>>,
     ) -> Result<v1::UserSync, Error> {
         let store = &self.0.store;
-        let others = store
-            .list_user_syncs(tenant, &PageRequest::first(MAX_USER_SYNCS))
-            .await?;
-        expect_room(others.items.len(), MAX_USER_SYNCS, "user syncs", tenant)?;
+        let others = store.count_user_syncs(tenant, MAX_USER_SYNCS).await?;
+        expect_room(others, MAX_USER_SYNCS, "user syncs", tenant)?;
         let id = match id {
             Some(id) => id,
             None => UserSyncId::generate(self.0.random_id()?),
@@ -282,18 +280,17 @@ impl UserSyncs {
             caller,
             request:
                 ListUserSyncs {
-                    tenant,
+                    scope,
                     directory,
+                    health,
                     page,
                 },
             ..
         } = call?;
         let page = self.0.tokens.page(caller.tenants(), page)?;
         let store = &self.0.store;
-        let read = async |part: PageRequest| match &directory {
-            Some(directory) => store.list_user_syncs_on(&tenant, directory, &part).await,
-            None => store.list_user_syncs(&tenant, &part).await,
-        };
+        let filter = UserSyncFilter { directory, health };
+        let read = async |part: PageRequest| store.find_user_syncs(scope.tenant(), &filter, &part).await;
         let (user_syncs, next_page_token) = fill(&page, read, |sync| Some(v1::UserSync::from(sync))).await?;
         Ok(v1::ListUserSyncsResponse {
             user_syncs,

@@ -238,6 +238,7 @@ async fn user_syncs_are_listed_by_directory_and_page_by_page() {
                 page_size: 1,
                 page_token: token,
                 directory: directory.into(),
+                ..Default::default()
             };
             let page = ok(clients.user_syncs.list_user_syncs(list)).await;
             assert!(page.user_syncs.len() <= 1);

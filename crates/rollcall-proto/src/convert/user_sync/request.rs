@@ -2,6 +2,7 @@
 
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId, UserSyncKey};
+use rollcall_core::issue::HealthLevel;
 use rollcall_core::run::RunMode;
 use rollcall_core::user::UserDisposition;
 use rollcall_core::user_sync::UserSyncSettings;
@@ -10,7 +11,8 @@ use rollcall_core::violation::{Violations, check_text};
 use super::{decode, settings, wire};
 use crate::convert::named_request;
 use crate::decode::{
-    Repeatable, choice, finish, non_empty, parent, repeatable, request_id, required, resource_id, root,
+    Repeatable, choice, choices, finish, non_empty, parent, repeatable, request_id, required, resource_id,
+    root,
 };
 use crate::etag::decode_etag;
 use crate::page::AskedPage;
@@ -32,10 +34,12 @@ pub struct CreateUserSync {
 /// ListUserSyncs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListUserSyncs {
-    /// The tenant.
-    pub tenant: TenantId,
+    /// Whose.
+    pub scope: TenantScope,
     /// Only those on this directory.
     pub directory: Option<DirectoryId>,
+    /// Only those in one of these conditions; empty for any.
+    pub health: Vec<HealthLevel>,
     /// Which page.
     pub page: AskedPage,
 }
@@ -145,7 +149,9 @@ impl TryFrom<v1::ListUserSyncsRequest> for ListUserSyncs {
 
     fn try_from(request: v1::ListUserSyncsRequest) -> Result<Self, Error> {
         let mut found = Violations::new();
-        let tenant = parent(&mut found, &request.parent);
+        let pattern = resource_name::TENANT_SCOPE;
+        let parse = resource_name::parse_tenant_scope;
+        let scope = resource_name::decode(&mut found, "parent", &request.parent, pattern, parse);
         let directory = match request.directory.as_str() {
             "" => None,
             text => {
@@ -159,21 +165,28 @@ impl TryFrom<v1::ListUserSyncsRequest> for ListUserSyncs {
                 )
             }
         };
-        if let (Some(directory), Some(tenant)) = (&directory, &tenant) {
+        if let (Some(directory), Some(scope)) = (&directory, &scope) {
             found.require(
-                directory.tenant == *tenant,
+                scope.tenant() == Some(&directory.tenant),
                 "directory",
                 "is not of the tenant that parent names",
             );
         }
-        let binding = ["ListUserSyncs", &request.parent, &request.directory];
+        let health = choices::<v1::HealthState, _>(&mut found, "health_states", &request.health_states);
+        let binding = [
+            "ListUserSyncs",
+            &request.parent,
+            &request.directory,
+            &format!("{:?}", request.health_states),
+        ];
         let page = AskedPage::decode(&mut found, request.page_size, request.page_token, &binding);
         let directory = directory.map(|name| name.directory);
         finish(
             found,
-            tenant.map(|tenant| Self {
-                tenant,
+            scope.map(|scope| Self {
+                scope,
                 directory,
+                health,
                 page,
             }),
         )

@@ -3,11 +3,12 @@
 
 use rollcall_core::id::UserId;
 use rollcall_testkit::TestDatabase;
-use sea_orm::DatabaseConnection;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use uuid::Uuid;
 
 use super::*;
-use crate::db::query::column;
+use crate::db::engine::Engine;
+use crate::db::explain::{assert_by_index, plan};
 use crate::{Keyring, StoreOptions};
 
 /// Enough that reading them all is never the better plan.
@@ -173,59 +174,13 @@ async fn each_filter_has_its_index(store: &Store) {
                 let whose = of_tenant.then_some(&tenant);
                 let query = SealedQuery::new(store, whose, &filter, outcome, after);
                 let (sql, values) = query.statement(&PageRequest::first(50));
-                let plan = plan(store, engine, &sql, values).await;
-                let what = format!("{filter:?} of a tenant: {of_tenant}\n{plan}\n{sql}");
-                let by_index = |index: &&str| plan.split_whitespace().any(|word| word == *index);
-                assert!(indexes.iter().any(by_index), "{what}");
-                match engine {
-                    Engine::Sqlite => {
-                        let whole = |step: &str| step.starts_with("SCAN") && !step.contains("USING INDEX");
-                        assert!(!plan.lines().any(whole), "{what}");
-                        assert!(!plan.contains("TEMP B-TREE"), "{what}");
-                    }
-                    Engine::Postgres => {
-                        assert!(plan.lines().all(|step| rows_of(step) <= MOST_ROWS), "{what}")
-                    }
-                }
+                let what = format!("{filter:?} of a tenant: {of_tenant}\n{sql}");
+                let reader = &store.inner.database.in_index_order().await.unwrap();
+                let plan = plan(reader, (sql, values)).await;
+                assert_by_index(engine, &plan, indexes, MOST_ROWS, &what);
             }
         }
     }
-}
-
-/// Rows that a step of PostgreSQL's plan gave, or read for nothing.
-fn rows_of(step: &str) -> f64 {
-    let number = |after: &str| {
-        let (_, rest) = step.split_once(after)?;
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.');
-        rest[..end.unwrap_or(rest.len())].parse::<f64>().ok()
-    };
-    let actual = step.contains("(actual").then(|| {
-        let (_, actual) = step.split_once("(actual")?;
-        let (_, rest) = actual.split_once("rows=")?;
-        let rows: f64 = rest.split_whitespace().next()?.parse().ok()?;
-        Some(rows * number("loops=").unwrap_or(1.0))
-    });
-    actual.flatten().or(number("Removed by Filter: ")).unwrap_or(0.0)
-}
-
-async fn plan(store: &Store, engine: Engine, sql: &str, values: Vec<Value>) -> String {
-    let reader = &reading(store).await.unwrap();
-    let lines: Vec<String> = match engine {
-        Engine::Postgres => column(reader, &format!("EXPLAIN ANALYZE {sql}"), values)
-            .await
-            .unwrap(),
-        Engine::Sqlite => {
-            #[derive(FromQueryResult)]
-            struct Step {
-                detail: String,
-            }
-            let steps: Vec<Step> = rows(reader, &format!("EXPLAIN QUERY PLAN {sql}"), values)
-                .await
-                .unwrap();
-            steps.into_iter().map(|step| step.detail).collect()
-        }
-    };
-    lines.join("\n")
 }
 
 #[tokio::test]

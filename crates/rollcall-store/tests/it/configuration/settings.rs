@@ -9,18 +9,20 @@ use rollcall_core::directory::{DirectoryObservations, PasswordStrength};
 use rollcall_core::event::EventType;
 use rollcall_core::feed::Mark;
 use rollcall_core::id::TenantId;
+use rollcall_core::issue::{Health, HealthLevel};
 use rollcall_core::run::{PlanOutcome, PlanResult, RunState};
 use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
     CheckSubject, Cursor, DirectoryUpdate, Kind, LoginStore, MailPurpose, Mailing, NewAuditEvent, NewMail,
-    NewSecrets, NewUser, PageRequest, Recorded, Store, StoreError,
+    NewSecrets, NewUser, PageRequest, Recorded, Store, StoreError, UserSyncFilter,
 };
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
 
 on_both! {
+    user_syncs_of_all_tenants_are_found_by_their_health,
     tenants_are_kept_and_revised,
     a_domain_belongs_to_one_tenant,
     a_tenant_in_use_stays,
@@ -704,4 +706,47 @@ fn a_mail() -> NewMail {
         text: "text".into(),
         html: "<p>text</p>".into(),
     }
+}
+
+async fn user_syncs_of_all_tenants_are_found_by_their_health(engine: Engine) {
+    let store = engine.store().await;
+    for tenant in ["acme", "acme-2", "zenith"] {
+        set_up_tenant(&store, tenant).await;
+    }
+    // PostgreSQL's TEXT takes no U+0000, and a directory may say it.
+    let health = |level| Health {
+        level,
+        problems: vec!["it says \"\0\"".to_owned()],
+    };
+    for (tenant, level) in [
+        ("zenith", HealthLevel::Error),
+        ("acme", HealthLevel::Error),
+        ("acme-2", HealthLevel::Warning),
+    ] {
+        let key = key_of(tenant, "staff");
+        let token = lease(&store, &key).await;
+        store.set_health(&token, &key, &health(level)).await.unwrap();
+    }
+    let found = async |tenant: Option<&TenantId>, health: &[HealthLevel]| {
+        let filter = UserSyncFilter {
+            health: health.to_vec(),
+            ..UserSyncFilter::default()
+        };
+        let (mut page, mut found) = (PageRequest::first(1), Vec::new());
+        loop {
+            let part = store.find_user_syncs(tenant, &filter, &page).await.unwrap();
+            found.extend(part.items.into_iter().map(|sync| sync.tenant.to_string()));
+            page.after = part.next;
+            if page.after.is_none() {
+                return found;
+            }
+        }
+    };
+    let (warning, error) = (HealthLevel::Warning, HealthLevel::Error);
+    assert_eq!(found(None, &[]).await, ["acme", "acme-2", "zenith"]);
+    assert_eq!(found(None, &[error]).await, ["acme", "zenith"]);
+    assert_eq!(found(None, &[warning, error]).await, ["acme", "acme-2", "zenith"]);
+    assert_eq!(found(None, &[HealthLevel::Ok]).await, Vec::<String>::new());
+    assert_eq!(found(Some(&acme()), &[error]).await, ["acme"]);
+    assert_eq!(found(Some(&acme()), &[warning]).await, Vec::<String>::new());
 }
