@@ -19,17 +19,37 @@ pub use password_expiry::{POLICY_ATTRIBUTE, password_expire_time, password_polic
 pub use row::*;
 pub use state::{AccountState, AccountStatus};
 
-/// A kind of directory server.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Dialect {
+macro_rules! dialects {
+    ($($(#[$doc:meta])* $dialect:ident = $module:ident,)*) => {
+        /// A kind of directory server.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Dialect {
+            $($(#[$doc])* $dialect,)*
+        }
+
+        impl Dialect {
+            /// All kinds, in the order in which a server is looked at; the last is what is left.
+            pub const ALL: &[Self] = &[$(Self::$dialect,)*];
+
+            /// What this kind is.
+            pub fn row(self) -> &'static Row {
+                match self {
+                    $(Self::$dialect => &$module::ROW,)*
+                }
+            }
+        }
+    };
+}
+
+dialects! {
     /// Active Directory, AD LDS and Samba.
-    ActiveDirectory,
+    ActiveDirectory = active_directory,
     /// OpenLDAP.
-    OpenLdap,
+    OpenLdap = open_ldap,
     /// 389 Directory Server, Red Hat Directory Server and FreeIPA.
-    Dirsrv389,
+    Dirsrv389 = dirsrv_389,
     /// Any other server.
-    Generic,
+    Generic = generic,
 }
 
 /// The rows of a dialect to which a test added one.
@@ -37,24 +57,6 @@ pub enum Dialect {
 static ADDED: std::sync::OnceLock<(Dialect, Vec<(&str, Reading)>)> = std::sync::OnceLock::new();
 
 impl Dialect {
-    /// All kinds, in the order in which a server is looked at; the last is what is left.
-    pub const ALL: [Self; 4] = [
-        Self::ActiveDirectory,
-        Self::OpenLdap,
-        Self::Dirsrv389,
-        Self::Generic,
-    ];
-
-    /// What this kind is.
-    pub fn row(self) -> &'static Row {
-        match self {
-            Self::ActiveDirectory => &active_directory::ROW,
-            Self::OpenLdap => &open_ldap::ROW,
-            Self::Dirsrv389 => &dirsrv_389::ROW,
-            Self::Generic => &generic::ROW,
-        }
-    }
-
     /// The kind of a server with this root DSE.
     pub fn of_root_dse(root: &Entry) -> Self {
         let shows = |sign: &Sign| {
@@ -69,7 +71,7 @@ impl Dialect {
             }
         };
         let is_of = |dialect: &Self| dialect.row().signs.iter().any(shows);
-        Self::ALL.into_iter().find(is_of).unwrap_or(Self::Generic)
+        Self::ALL.iter().copied().find(is_of).unwrap_or(Self::Generic)
     }
 
     /// The attributes that may hold the stable id, the best first.

@@ -26,18 +26,26 @@ pub enum Field {
     Custom,
 }
 
-/// A field of a user that holds a plain text or nothing, filled by the mapping or by the product. To add one, add a row
-/// here, its field in the contract, and its place in `rollcall_proto::convert::text_fields`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum TextField {
-    /// The full name.
-    DisplayName,
-    /// The given name.
-    GivenName,
-    /// The family name.
-    FamilyName,
-    /// The phone number, as the directory has it.
-    PhoneNumber,
+macro_rules! text_fields {
+    ($($(#[$doc:meta])* $field:ident = $row:expr,)*) => {
+        /// A field of a user that holds a plain text or nothing, filled by the mapping or by the product. To add one, add a
+        /// row here, its field in the contract, and its place in `rollcall_proto::convert::text_fields`.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum TextField {
+            $($(#[$doc])* $field,)*
+        }
+
+        impl TextField {
+            /// All, in the contract's order.
+            pub const ALL: &[Self] = &[$(Self::$field,)*];
+
+            const fn row(self) -> TextRow {
+                match self {
+                    $(Self::$field => $row,)*
+                }
+            }
+        }
+    };
 }
 
 /// What is known of a [`TextField`].
@@ -49,40 +57,34 @@ struct TextRow {
     names_person: fn(&str) -> bool,
 }
 
+text_fields! {
+    /// The full name.
+    DisplayName = TextRow {
+        name: "display_name",
+        max_chars: 256,
+        names_person: |name| name.split_whitespace().count() > 1,
+    },
+    /// The given name.
+    GivenName = TextRow {
+        name: "given_name",
+        max_chars: 256,
+        names_person: |_| false,
+    },
+    /// The family name.
+    FamilyName = TextRow {
+        name: "family_name",
+        max_chars: 256,
+        names_person: |_| false,
+    },
+    /// The phone number, as the directory has it.
+    PhoneNumber = TextRow {
+        name: "phone_number",
+        max_chars: 64,
+        names_person: |number| number.chars().count() >= 6,
+    },
+}
+
 impl TextField {
-    /// All, in the contract's order.
-    pub const ALL: [Self; 4] = [
-        Self::DisplayName,
-        Self::GivenName,
-        Self::FamilyName,
-        Self::PhoneNumber,
-    ];
-
-    const fn row(self) -> TextRow {
-        match self {
-            Self::DisplayName => TextRow {
-                name: "display_name",
-                max_chars: 256,
-                names_person: |name| name.split_whitespace().count() > 1,
-            },
-            Self::GivenName => TextRow {
-                name: "given_name",
-                max_chars: 256,
-                names_person: |_| false,
-            },
-            Self::FamilyName => TextRow {
-                name: "family_name",
-                max_chars: 256,
-                names_person: |_| false,
-            },
-            Self::PhoneNumber => TextRow {
-                name: "phone_number",
-                max_chars: 64,
-                names_person: |number| number.chars().count() >= 6,
-            },
-        }
-    }
-
     /// The field as the contract names it.
     pub const fn name(self) -> &'static str {
         self.row().name
@@ -90,7 +92,7 @@ impl TextField {
 
     /// The field of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.name() == name)
+        Self::ALL.iter().copied().find(|field| field.name() == name)
     }
 
     /// True if this value names the person in other people's texts.

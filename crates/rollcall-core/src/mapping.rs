@@ -98,8 +98,9 @@ impl Mapping {
             login: parse(&fields.login),
             email: parse(&fields.email),
             texts: TextField::ALL
-                .map(|field| (field, parse(fields.text(field))))
-                .into(),
+                .iter()
+                .map(|field| (*field, parse(fields.text(*field))))
+                .collect(),
             custom: fields
                 .custom
                 .iter()

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn aliases_are_nobody_on_every_server() {
-        for dialect in Dialect::ALL {
+        for &dialect in Dialect::ALL {
             for class in ["alias", "ALIAS", "2.5.6.1"] {
                 let alias = entry("cn=x,dc=a", &["top", class, "extensibleObject"]);
                 assert_eq!(nobody(dialect, &alias), Some(Nobody::Alias));

@@ -251,8 +251,8 @@ impl UserSync {
 impl FieldMappings {
     /// The fixed fields with their candidates, in the contract's order.
     pub fn fixed(&self) -> impl Iterator<Item = (&'static str, &[String])> {
-        let texts = TextField::ALL.into_iter();
-        let texts = texts.map(|field| (field.name(), self.text(field)));
+        let texts = TextField::ALL.iter();
+        let texts = texts.map(|field| (field.name(), self.text(*field)));
         [("login", self.login.as_slice()), ("email", &self.email)]
             .into_iter()
             .chain(texts)

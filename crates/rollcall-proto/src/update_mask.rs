@@ -72,8 +72,10 @@ macro_rules! writable_fields {
 macro_rules! part_fields {
     ($message:ident { $($field:ident),* $(,)? }) => {
         impl v1::$message {
+            pub(crate) const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+
             pub(crate) fn has_field(&self, path: &str) -> bool {
-                [$(stringify!($field)),*].contains(&path)
+                Self::FIELDS.contains(&path)
             }
 
             pub(crate) fn overlay(&mut self, from: &Self, path: &str) {
@@ -87,3 +89,54 @@ macro_rules! part_fields {
 }
 
 pub(crate) use {part_fields, writable_fields};
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use prost_reflect::{DescriptorPool, MessageDescriptor, Value};
+
+    use crate::v1;
+
+    /// OUTPUT_ONLY, IMMUTABLE and IDENTIFIER (google/api/field_behavior.proto).
+    const NOT_WRITTEN: [i32; 3] = [3, 5, 8];
+
+    fn message(name: &str) -> MessageDescriptor {
+        let pool = DescriptorPool::decode(crate::FILE_DESCRIPTOR_SET).unwrap();
+        pool.get_message_by_name(&format!("rollcall.v1.{name}")).unwrap()
+    }
+
+    fn behaviours(options: &prost_reflect::DynamicMessage, pool: &DescriptorPool) -> Vec<i32> {
+        let extension = pool.get_extension_by_name("google.api.field_behavior").unwrap();
+        let value = options.get_extension(&extension).into_owned();
+        let list = value.as_list().unwrap_or_default();
+        list.iter().filter_map(Value::as_enum_number).collect()
+    }
+
+    /// The fields of a message that a request may write. The etag goes with the request and is no field of its own.
+    fn writable(name: &str) -> BTreeSet<String> {
+        let message = message(name);
+        let pool = message.parent_pool();
+        let fields = message.fields().filter(|field| {
+            let behaviours = behaviours(&field.options(), pool);
+            field.name() != "etag" && !behaviours.iter().any(|behaviour| NOT_WRITTEN.contains(behaviour))
+        });
+        fields.map(|field| field.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_mask_may_name_each_field_that_the_contract_lets_be_written() {
+        let listed =
+            |fields: &[&str]| -> BTreeSet<String> { fields.iter().map(ToString::to_string).collect() };
+        assert_eq!(listed(v1::Tenant::WRITABLE), writable("Tenant"));
+        assert_eq!(listed(v1::Directory::WRITABLE), writable("Directory"));
+        assert_eq!(listed(v1::UserSync::WRITABLE), writable("UserSync"));
+        assert_eq!(listed(v1::User::WRITABLE), writable("User"));
+        assert_eq!(listed(v1::FieldMappings::FIELDS), writable("FieldMappings"));
+        assert_eq!(listed(v1::RemovalLimit::FIELDS), writable("RemovalLimit"));
+        assert_eq!(listed(v1::GrowthLimit::FIELDS), writable("GrowthLimit"));
+        assert_eq!(listed(v1::ReportSettings::FIELDS), writable("ReportSettings"));
+        assert_eq!(listed(v1::SoftLock::FIELDS), writable("SoftLock"));
+    }
+}

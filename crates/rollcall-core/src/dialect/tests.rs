@@ -260,7 +260,7 @@ fn every_dialect_names_ids_and_asks_for_what_it_reads() {
     let words: std::collections::BTreeSet<&str> =
         Dialect::ALL.iter().map(|dialect| dialect.row().word).collect();
     assert_eq!(words.len(), Dialect::ALL.len());
-    for dialect in Dialect::ALL {
+    for &dialect in Dialect::ALL {
         assert!(!dialect.external_id_kinds().is_empty());
         assert!(dialect.state_attributes().count() >= 4);
     }
@@ -298,7 +298,7 @@ fn generalized_times_come_in_many_forms() {
 proptest! {
     #[test]
     fn any_value_gets_an_answer(value in any::<String>(), number in "-?[0-9]{0,20}(Z|[+-][0-9\u{e9}]{0,5})?") {
-        for dialect in Dialect::ALL {
+        for &dialect in Dialect::ALL {
             for value in [&value, &number] {
                 let all: Vec<_> = dialect.state_attributes().map(|name| (name, value.as_str())).collect();
                 let _ = state(dialect, &all);

@@ -170,7 +170,8 @@ impl Profile {
         } = self;
         let text = |value| Some(value).filter(|value: &&str| !value.is_empty());
         let mut fields = vec![plain("login", text(login)), plain("email", email.as_deref())];
-        fields.extend(TextField::ALL.map(|field| plain(field.name(), self.text(field))));
+        let texts = TextField::ALL.iter();
+        fields.extend(texts.map(|field| plain(field.name(), self.text(*field))));
         fields.extend([
             plain("role", text(role)),
             (Cow::Borrowed("restrictions"), list(restrictions)),

@@ -4,7 +4,6 @@ use super::*;
 use Dialect::*;
 use DirectoryErrorKind::*;
 
-const DIALECTS: [Dialect; 4] = Dialect::ALL;
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn answer(dialect: Dialect, result_code: u32) -> BindAnswer<'static> {
@@ -52,7 +51,7 @@ fn told(public: PublicReason, internal: InternalReason) -> Verdict {
 #[test]
 fn every_result_code_means_the_same_in_every_dialect() {
     use InternalReason::*;
-    for dialect in DIALECTS {
+    for &dialect in Dialect::ALL {
         for code in (0..=200).chain([4096, 16654, u32::MAX]) {
             let expected = match code {
                 0 => Verdict::Authenticated { notice: None },
@@ -252,7 +251,7 @@ fn notices_travel_with_success_only() {
 fn the_entry_can_deny_what_the_bind_allowed() {
     use AccountStatus as S;
     let ok = Verdict::Authenticated { notice: None };
-    for dialect in DIALECTS {
+    for &dialect in Dialect::ALL {
         for (status, verdict) in [
             (S::Enabled, ok),
             (S::NotSet, ok),
@@ -338,7 +337,7 @@ proptest! {
     ) {
         let policy = error.map(|code| PolicyResponse { error: PolicyError::from_code(code), ..PolicyResponse::default() });
         let netscape = NetscapeControls { expired, expires_in: None };
-        let bind = BindAnswer { diagnostic: &text, policy, netscape, ..answer(DIALECTS[dialect], code) };
+        let bind = BindAnswer { diagnostic: &text, policy, netscape, ..answer(Dialect::ALL[dialect], code) };
         match judge(&bind) {
             Verdict::Authenticated { .. } => prop_assert_eq!(code, 0),
             Verdict::Denied { public, password_proven, .. } => {

@@ -18,7 +18,7 @@ use rollcall_core::schema::Schema;
 /// The text of a bind's answer, in which Active Directory gives its reason: whatever it says, it lets nobody in
 /// whom the result code does not.
 pub fn diagnostic(text: &[u8]) {
-    for dialect in Dialect::ALL {
+    for &dialect in Dialect::ALL {
         for code in [ResultCode::INVALID_CREDENTIALS, ResultCode::UNWILLING_TO_PERFORM] {
             let answer = BindAnswer {
                 code,
@@ -70,7 +70,7 @@ pub fn external_id(value: &[u8]) {
 
 /// One value of every attribute that tells an account's state, times among them.
 pub fn account_state(value: &[u8]) {
-    for dialect in Dialect::ALL {
+    for &dialect in Dialect::ALL {
         for attribute in dialect.state_attributes() {
             dialect.account_state(&entry(&[attribute], &[value.to_vec()]), now());
         }

@@ -26,8 +26,10 @@ fn of_mappings(mappings: &mut v1::FieldMappings, field: TextField) -> &mut Vec<S
 
 /// Takes the texts out of a user: those that are not empty.
 pub(super) fn take_from_user(user: &mut v1::User) -> BTreeMap<TextField, String> {
-    let taken = TextField::ALL.map(|field| (field, std::mem::take(of_user(user, field))));
-    taken.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+    let taken = TextField::ALL
+        .iter()
+        .map(|field| (*field, std::mem::take(of_user(user, *field))));
+    taken.filter(|(_, text)| !text.is_empty()).collect()
 }
 
 /// Puts the texts into a user.
@@ -39,11 +41,10 @@ pub(super) fn put_into_user(user: &mut v1::User, texts: &BTreeMap<TextField, Str
 
 /// Takes the candidates of each text out of a mapping: those that are not empty.
 pub(super) fn take_from_mappings(mappings: &mut v1::FieldMappings) -> BTreeMap<TextField, Vec<String>> {
-    let taken = TextField::ALL.map(|field| (field, std::mem::take(of_mappings(mappings, field))));
-    taken
-        .into_iter()
-        .filter(|(_, candidates)| !candidates.is_empty())
-        .collect()
+    let taken = TextField::ALL
+        .iter()
+        .map(|field| (*field, std::mem::take(of_mappings(mappings, *field))));
+    taken.filter(|(_, candidates)| !candidates.is_empty()).collect()
 }
 
 /// Puts the candidates of each text into a mapping.

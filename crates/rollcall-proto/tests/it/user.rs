@@ -208,7 +208,10 @@ fn changes_name_the_fields_of_the_contract() {
     let mut after = user();
     after.profile = Profile {
         email: text(),
-        texts: TextField::ALL.map(|field| (field, "x".to_owned())).into(),
+        texts: TextField::ALL
+            .iter()
+            .map(|field| (*field, "x".to_owned()))
+            .collect(),
         restrictions: vec!["x".into()],
         ..after.profile
     };

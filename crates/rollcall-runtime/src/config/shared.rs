@@ -108,6 +108,7 @@ impl CallerEntry {
 
 /// How gRPC is served.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Server {
     /// Address and port.
     pub listen: SocketAddr,
@@ -153,6 +154,7 @@ pub struct Server {
 
 /// Where data is kept.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Store {
     /// Connection URL; a secret, since it may hold a password.
     pub url: Secret,
@@ -168,6 +170,7 @@ pub struct Store {
 
 /// Keys that seal bind passwords.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Keyring {
     /// The file with the keys.
     #[serde(deserialize_with = "optional_path")]
@@ -178,6 +181,7 @@ pub struct Keyring {
 
 /// Which addresses directories may have, besides public ones.
 #[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
 pub struct Egress {
     /// Networks that are allowed although they are not public.
     #[serde(deserialize_with = "networks")]
@@ -190,6 +194,7 @@ pub struct Egress {
 
 /// Logs, traces and metrics.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Telemetry {
     /// Form of a log line.
     pub format: LogFormat,
@@ -215,6 +220,7 @@ pub enum LogFormat {
 
 /// The health listener and the probe of the store.
 #[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
 pub struct Health {
     /// Address of the plaintext listener, if there is to be one.
     #[serde(deserialize_with = "optional_address")]
@@ -229,6 +235,7 @@ pub struct Health {
 
 /// How a service stops.
 #[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
 pub struct Drain {
     /// Time between NOT_SERVING and the end of accepting.
     #[serde(deserialize_with = "duration")]
@@ -240,6 +247,7 @@ pub struct Drain {
 
 /// Rules for users that hold for the whole deployment.
 #[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
 pub struct Users {
     /// Characters of a login besides letters and digits.
     pub login_characters: String,

@@ -51,7 +51,10 @@ impl Label for Dialect {
     }
 
     fn parse_label(label: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|dialect| dialect.row().word == label)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|dialect| dialect.row().word == label)
     }
 }
 
