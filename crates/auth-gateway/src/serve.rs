@@ -97,7 +97,7 @@ impl Gateway {
         let worker = Worker::new(&own.worker, secrets.worker_token.as_ref()).map_err(Failure::because)?;
         let keys = store.keys().map_err(Failure::because)?;
         let login_store = LoginStore::open(&store);
-        let directories = Directories::new(store.clone(), egress, failure::for_login);
+        let directories = Directories::new(store.clone(), clock.clone(), egress, failure::for_login);
         let context = Context::new(Parts {
             store: store.clone(),
             login_store: login_store.clone(),

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::dialect::Dialect;
 use crate::id::{DirectoryId, TenantId, UserSyncId};
+use crate::identifier::Email;
 use crate::secret_attribute::is_secret;
 use crate::soft_lock::{DirectoryLockout, SoftLock};
 use crate::violation::{Violations, check_text};
@@ -23,6 +24,14 @@ pub const DEFAULT_PAGE_SIZE: u32 = 1000;
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for one operation when none is set.
 pub const DEFAULT_OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most addresses that get reminders about a directory.
+pub const MAX_CONTACTS: usize = 20;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// A pending bind password is tried once in this time, where the directory's settings say nothing else: as long as the soft
+/// lock's window as shipped.
+const TRIED_ONCE_IN: Duration = Duration::from_secs(35 * 60);
 
 /// How the connection is protected.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -192,6 +201,10 @@ pub struct DirectorySettings {
     pub external_id_attribute: Option<String>,
     /// When logins of its users are refused after wrong passwords.
     pub soft_lock: SoftLock,
+    /// How old the bind password may become; `None` for as old as the deployment says.
+    pub bind_password_max_age: Option<Duration>,
+    /// Who gets reminders about it; empty for whoever gets reports of its user syncs.
+    pub contact_addresses: Vec<String>,
 }
 
 /// What Rollcall found out about a directory.
@@ -209,6 +222,12 @@ pub struct DirectoryObservations {
     pub lockout_window: Option<Duration>,
     /// Attributes that tell whether an account is enabled and may not be read of the entries of a user sync.
     pub hidden_state: BTreeMap<UserSyncId, Vec<String>>,
+    /// When the bind account's password expires; `None` if it never does, or the directory does not tell.
+    pub bind_password_expire_time: Option<DateTime<Utc>>,
+    /// When the first certificate that a host has shown ends.
+    pub certificate_end: Option<DateTime<Utc>>,
+    /// Since when no run has reached it; `None` if the last one has.
+    pub unreachable_since: Option<DateTime<Utc>>,
     /// When this was last read.
     pub observe_time: Option<DateTime<Utc>>,
 }
@@ -238,6 +257,11 @@ pub struct Directory {
     pub bind_password_update_time: Option<DateTime<Utc>>,
     /// Strength class of the bind password, scored when it was set.
     pub bind_password_strength: Option<PasswordStrength>,
+    /// Since when a password is kept that takes the place of the present one when the directory refuses that; `None` if
+    /// there is none.
+    pub pending_bind_password_time: Option<DateTime<Utc>>,
+    /// When the directory last refused that one too.
+    pub pending_bind_password_refuse_time: Option<DateTime<Utc>>,
     /// False after an endpoint change until a check found known external ids there, or a person confirmed it.
     pub endpoint_confirmed: bool,
     /// What was found out about the server.
@@ -248,6 +272,20 @@ pub struct Directory {
     pub create_time: DateTime<Utc>,
     /// When it was last changed.
     pub update_time: DateTime<Utc>,
+}
+
+impl Directory {
+    /// How old the bind password may become, where directories may have their own limit.
+    pub fn bind_password_max_age(&self, default: Duration) -> Duration {
+        self.settings.bind_password_max_age.unwrap_or(default)
+    }
+
+    /// Within this time a pending bind password is tried once: neither the soft lock nor the directory has forgotten a wrong
+    /// password before.
+    pub fn pending_tried_once_in(&self) -> Duration {
+        let own = self.settings.soft_lock.window.unwrap_or(TRIED_ONCE_IN);
+        own.max(self.observed.lockout_window.unwrap_or_default())
+    }
 }
 
 /// How strong a bind password is. Only this class is stored, never anything that tells more.
@@ -313,6 +351,20 @@ impl DirectorySettings {
             );
         }
         found.nest("soft_lock", self.soft_lock.validate());
+        let age = self.bind_password_max_age.unwrap_or(DAY);
+        found.require(
+            (DAY..=DAY * 3_650).contains(&age),
+            "bind_password_max_age",
+            "must be from 1 day to 3650 days",
+        );
+        found.require(
+            self.contact_addresses.len() <= MAX_CONTACTS,
+            "contact_addresses",
+            format!("at most {MAX_CONTACTS} values are allowed"),
+        );
+        for (index, address) in self.contact_addresses.iter().enumerate() {
+            found.take(&format!("contact_addresses[{index}]"), Email::parse(address));
+        }
         check_text(&mut found, "bind_dn", &self.bind_dn, 1, 1024);
         check_range(&mut found, "connect_timeout", self.connect_timeout, 30);
         check_range(&mut found, "operation_timeout", self.operation_timeout, 120);

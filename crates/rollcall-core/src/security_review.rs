@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 pub use facts::{Facts, IDLE_AFTER, IdlePrivileged, ReviewedDirectory, ReviewedSync};
 use finding::severity;
 pub use finding::{Finding, Practice, Subject, worst};
-pub use of_directory::CERTIFICATE_NOTICE;
 use of_directory::directory;
+pub use of_directory::{BIND_PASSWORD_NOTICE, CERTIFICATE_NOTICE};
 use of_tenant::{egress, idle_privilege, reviews};
 use of_user_sync::user_sync;
 

@@ -244,6 +244,20 @@ fn active_directory(diagnostic: &str) -> Verdict {
     }
 }
 
+/// True if a bind was refused because the password is wrong or has expired, so that another password may be right; false for
+/// what is wrong with the account, or with the server.
+pub fn is_password_refused(dialect: Option<Dialect>, result_code: u32, diagnostic: &str) -> bool {
+    result_code == 49
+        && match diagnostic::active_directory_code(diagnostic) {
+            Some(code) => matches!(code, 0x52e | 0x532),
+            None if dialect.is_some_and(|dialect| dialect.row().refusals == Refusals::Coded) => false,
+            None => matches!(
+                diagnostic::edirectory(diagnostic),
+                None | Some(InternalReason::InvalidCredentials | InternalReason::PasswordExpired)
+            ),
+        }
+}
+
 fn proven(internal: InternalReason) -> Verdict {
     Verdict::Denied {
         public: internal.public(),

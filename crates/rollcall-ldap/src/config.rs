@@ -9,6 +9,7 @@ use rollcall_core::secret::{Password, SecretBytes};
 
 use crate::connection_limit::ConnectionLimit;
 use crate::egress::EgressPolicy;
+use crate::password_keeper::PasswordKeeper;
 use crate::resolver::Resolver;
 
 /// What it takes to use a directory.
@@ -16,7 +17,9 @@ pub struct DirectoryConfig {
     /// What the admin set. Must have passed validation.
     pub settings: DirectorySettings,
     /// The service account's password.
-    pub bind_password: Password,
+    pub bind_password: Arc<Password>,
+    /// Who is asked for another one if that is refused.
+    pub password_keeper: Option<Arc<dyn PasswordKeeper>>,
     /// PEM key of the client certificate in the settings.
     pub client_key: Option<SecretBytes>,
     /// Where connections may go.

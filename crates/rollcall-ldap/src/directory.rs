@@ -1,6 +1,7 @@
 //! One directory at one revision of its settings: its pools, its limits, and the operations on it.
 
 mod by_id;
+mod own;
 mod search;
 mod verify;
 

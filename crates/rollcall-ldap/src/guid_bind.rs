@@ -88,7 +88,7 @@ impl Pools {
         let mut pooled = self.connection(host, Role::Bind, deadline).await?;
         let bound = pooled
             .connection()?
-            .simple_bind(&guid_dn(&own), self.bind_password(), false, deadline)
+            .simple_bind(&guid_dn(&own), &self.bind_password(), false, deadline)
             .await;
         Ok(bound.map_err(|error| error.error)?.code == ResultCode::SUCCESS)
     }

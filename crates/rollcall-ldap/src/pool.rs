@@ -21,6 +21,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{LdapError, Misconfiguration};
 use crate::measure::{Load, PoolLoad, measured};
 use crate::result_code::{ResultClass, ResultCode};
+use crate::service_account::ServiceAccount;
 use crate::wire_guard::Limits;
 use crate::wire_guard::large_message_permit::LargeMessagePermit;
 
@@ -33,8 +34,7 @@ const TELLING_WAIT: Duration = Duration::from_millis(900);
 pub(crate) struct Pools {
     pub(crate) endpoint: Endpoint,
     hosts: Vec<Host>,
-    bind_dn: String,
-    bind_password: Password,
+    account: Arc<ServiceAccount>,
     pub(crate) operation_timeout: Duration,
     page_size: u32,
     pub(crate) dialect: Option<Dialect>,
@@ -89,11 +89,11 @@ impl Pools {
             guid_binds: OnceCell::new(),
         };
         let hosts = endpoint.hosts.iter().map(host).collect();
+        let account = Arc::new(ServiceAccount::of(&config));
         Ok(Self {
             endpoint,
             hosts,
-            bind_dn: config.settings.bind_dn,
-            bind_password: config.bind_password,
+            account,
             operation_timeout: config.settings.operation_timeout,
             page_size: config.settings.page_size,
             dialect: config.dialect,
@@ -182,11 +182,11 @@ impl Pools {
     }
 
     pub(crate) fn bind_dn(&self) -> &str {
-        &self.bind_dn
+        self.account.dn()
     }
 
-    pub(crate) fn bind_password(&self) -> &Password {
-        &self.bind_password
+    pub(crate) fn bind_password(&self) -> Arc<Password> {
+        self.account.password()
     }
 
     /// Closes idle connections that are not good any more.
@@ -237,7 +237,12 @@ impl Pools {
             && connection.opened.elapsed() < self.limits.max_age
     }
 
-    async fn open(&self, host: usize, role: Role, deadline: Instant) -> Result<Connection, LdapError> {
+    pub(crate) async fn open(
+        &self,
+        host: usize,
+        role: Role,
+        deadline: Instant,
+    ) -> Result<Connection, LdapError> {
         let before = Instant::now();
         let span = tracing::info_span!(target: "rollcall_trace", "ldap.open", host, ?role);
         // Boxed, since it is large and rare, and within all that uses a connection.
@@ -275,23 +280,21 @@ impl Pools {
             Role::Service => Limits::SEARCH,
             Role::Bind => Limits::BIND,
         };
-        let mut connection = Connection::new(
+        let connection = Connection::new(
             stream,
             limits,
             LargeMessagePermit::of(self.large_messages.clone()),
             place,
         )
         .await?;
-        if role == Role::Service {
-            let deadline = deadline.min(Instant::now() + self.operation_timeout);
-            let bound = connection
-                .simple_bind(&self.bind_dn, &self.bind_password, false, deadline)
-                .await;
-            let answer = bound.map_err(|error| self.endpoint.explain_loss(error.error))?;
-            if answer.code != ResultCode::SUCCESS {
-                self.note_refusal(answer.code);
-                return Err(LdapError::BindRefused(answer.code));
-            }
+        if role == Role::Bind {
+            return Ok(connection);
+        }
+        let bound = self.account.bind(connection, false, deadline).await;
+        let (connection, answer) = bound.map_err(|error| self.endpoint.explain_loss(error.error))?;
+        if answer.code != ResultCode::SUCCESS {
+            self.note_refusal(answer.code);
+            return Err(LdapError::BindRefused(answer.code));
         }
         Ok(connection)
     }

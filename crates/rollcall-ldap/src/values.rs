@@ -5,6 +5,7 @@
 //! nothing from the server on trust either: every length is checked against the element around it, no element but a
 //! value is kept, and bytes and time are bounded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_core::secret::Password;
@@ -19,9 +20,9 @@ use crate::directory::LdapDirectory;
 use crate::endpoint::Stream;
 use crate::error::LdapError;
 use crate::exchange;
-use crate::pool::Pools;
+use crate::pool::{Pools, Role};
 use crate::protocol_violation::ProtocolViolation;
-use crate::result_code::ResultCode;
+use crate::result_code::{ResultClass, ResultCode};
 use crate::wire_guard::vet::{self, Answer, Operation, Request};
 use crate::wire_guard::{MAX_NOISE, MAX_OTHER};
 
@@ -97,6 +98,31 @@ impl Pools {
             return Err(LdapError::BindRefused(code));
         }
         let deadline = Instant::now() + self.endpoint.connect_timeout + self.operation_timeout;
+        let password = self.bind_password();
+        let code = match self.value_reader_with(host, &password, deadline).await? {
+            Ok(reader) => return Ok(reader),
+            Err(code) => code,
+        };
+        // Somebody else finds out whether there is another password: this wire cannot tell why one is refused.
+        if code.class() == ResultClass::Credentials
+            && self.open(host, Role::Service, deadline).await.is_ok()
+            && let another = self.bind_password()
+            && !Arc::ptr_eq(&another, &password)
+            && let Ok(reader) = self.value_reader_with(host, &another, deadline).await?
+        {
+            return Ok(reader);
+        }
+        self.note_refusal(code);
+        Err(LdapError::BindRefused(code))
+    }
+
+    /// A reader that is bound, or the code with which it was refused.
+    async fn value_reader_with(
+        &self,
+        host: usize,
+        password: &Password,
+        deadline: Instant,
+    ) -> Result<Result<ValueReader, ResultCode>, LdapError> {
         let permit = self.service_permit(deadline).await?;
         let place = self.place(deadline).await?;
         let stream = self.endpoint.open(&self.endpoint.hosts[host], deadline).await?;
@@ -105,17 +131,16 @@ impl Pools {
             Stream::Tls(tls) => tls,
         };
         let mut wire = Wire::new(stream, self.operation_timeout);
-        wire.send(&bind(self.bind_dn(), self.bind_password())).await?;
+        wire.send(&bind(self.bind_dn(), password)).await?;
         let (code, _) = wire.answer(Operation::Bind, &mut |_, _| {}).await?;
         if code != ResultCode::SUCCESS {
-            self.note_refusal(code);
-            return Err(LdapError::BindRefused(code));
+            return Ok(Err(code));
         }
-        Ok(ValueReader {
+        Ok(Ok(ValueReader {
             wire,
             _permit: permit,
             _place: place,
-        })
+        }))
     }
 }
 

@@ -13,8 +13,8 @@ use rollcall_core::verdict::InternalReason;
 
 use crate::by::{By, Float};
 use crate::labels::{
-    BindEnd, Breaker, Connections, Expiring, LdapEnd, LdapOperation, LoginStage, Pool, Reload, RunEnd,
-    RunPhase, SentMail, Statement, UserChange, outcome_label,
+    BindEnd, Breaker, Connections, Expiring, LdapEnd, LdapOperation, LoginStage, PendingPassword, Pool,
+    Reload, RunEnd, RunPhase, SentMail, Statement, UserChange, outcome_label,
 };
 use crate::registry::{self, Catalogue, Described};
 use crate::rpc::{CALL_SECONDS, Rpc};
@@ -173,6 +173,12 @@ metrics! {
     mail_oldest_waiting_seconds: Float = |c, name| c.float(
         name,
         "How long the oldest mail has been waiting in the outbox; 0 if none waits",
+    );
+    pending_bind_passwords: By<PendingPassword, Counter> = |c, name| c.counters(
+        name,
+        "Pending bind passwords tried where a directory refused the present one, by what became of them",
+        "result",
+        all(PendingPassword::ALL, PendingPassword::as_str),
     );
     mails_sent: By<SentMail, Counter> = |c, name| c.counters(
         name,

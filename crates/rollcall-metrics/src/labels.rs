@@ -190,6 +190,18 @@ text_enum! {
 }
 
 text_enum! {
+    /// What became of a pending bind password that was tried.
+    pub enum PendingPassword {
+        /// The directory accepted it.
+        Accepted = "accepted",
+        /// The directory refused it too.
+        Refused = "refused",
+        /// The directory did not say.
+        Unanswered = "unanswered",
+    }
+}
+
+text_enum! {
     /// What became of an attempt to send a mail.
     pub enum SentMail {
         /// The mail server took it.

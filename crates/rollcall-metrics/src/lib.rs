@@ -21,8 +21,8 @@ use parking_lot::Mutex;
 pub use by::By;
 pub use catalogue::Metrics;
 pub use labels::{
-    BindEnd, Breaker, Connections, Expiring, LdapEnd, LdapOperation, LoginStage, Pool, Reload, RunEnd,
-    RunPhase, SentMail, Statement, UserChange,
+    BindEnd, Breaker, Connections, Expiring, LdapEnd, LdapOperation, LoginStage, PendingPassword, Pool,
+    Reload, RunEnd, RunPhase, SentMail, Statement, UserChange,
 };
 pub use registry::Described;
 pub use rpc::{Methods, Rpc};

@@ -1,6 +1,8 @@
 //! The directories that a process has open. Settings and secrets come from the store; connections are shared by all who use
 //! the same directory at the same revision. Each has its own limits, so that a dead one costs its own tenant only.
 
+mod keeper;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -17,11 +19,13 @@ use rollcall_ldap::{
     Resolver,
 };
 use rollcall_proto::resource_name;
+use rollcall_runtime::clock::Clock;
 use rollcall_runtime::descriptors::Descriptors;
 use rollcall_store::Store;
 use tokio::time::{Instant, timeout_at};
 
 use crate::failure::Wording;
+use keeper::Keeper;
 
 /// After an answer, a directory counts as reachable for this long.
 const TRUST_ANSWER: Duration = Duration::from_secs(1);
@@ -34,6 +38,7 @@ const MAX_UNUSED: Duration = Duration::from_secs(15 * 60);
 #[derive(Clone)]
 pub struct Directories {
     store: Store,
+    clock: Clock,
     egress: Arc<EgressPolicy>,
     resolver: Resolver,
     wording: Wording,
@@ -127,9 +132,10 @@ impl OpenDirectory {
 
 impl Directories {
     /// None is open yet; `egress` says where any of them may be, and `wording` what the users of a directory are told.
-    pub fn new(store: Store, egress: EgressPolicy, wording: Wording) -> Self {
+    pub fn new(store: Store, clock: Clock, egress: EgressPolicy, wording: Wording) -> Self {
         Self {
             store,
+            clock,
             egress: Arc::new(egress),
             resolver: Resolver::system(),
             wording,
@@ -180,7 +186,8 @@ impl Directories {
     ) -> DirectoryConfig {
         DirectoryConfig {
             settings,
-            bind_password,
+            bind_password: Arc::new(bind_password),
+            password_keeper: None,
             client_key,
             egress: Arc::clone(&self.egress),
             resolver: self.resolver.clone(),
@@ -203,7 +210,10 @@ impl Directories {
         };
         let client_key = self.store.client_key(tenant, id).await?;
         let (settings, dialect) = (directory.settings.clone(), directory.observed.dialect);
-        Ok(self.config(settings, bind_password, client_key, dialect))
+        Ok(DirectoryConfig {
+            password_keeper: Some(Arc::new(Keeper::of(&self.store, &self.clock, directory))),
+            ..self.config(settings, bind_password, client_key, dialect)
+        })
     }
 
     /// Shows how much is under way at each directory, and what was seen of its hosts.

@@ -2,6 +2,7 @@
 
 pub(crate) mod directories;
 pub(crate) mod due_claims;
+pub(crate) mod pending_passwords;
 pub(crate) mod secrets;
 pub(crate) mod tenants;
 pub(crate) mod turns;

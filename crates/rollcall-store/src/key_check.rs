@@ -69,11 +69,13 @@ impl Store {
         let sql = format!(
             "SELECT key_id, COUNT(*) AS secrets FROM (
                 SELECT {} AS key_id FROM directories WHERE bind_password IS NOT NULL
+                UNION ALL SELECT {} FROM directories WHERE pending_bind_password IS NOT NULL
                 UNION ALL SELECT {} FROM directories WHERE client_key IS NOT NULL
                 UNION ALL SELECT {} FROM purpose_keys
                 UNION ALL SELECT {} FROM erasures
             ) AS sealed GROUP BY key_id",
             key_of("bind_password"),
+            key_of("pending_bind_password"),
             key_of("client_key"),
             key_of("sealed"),
             key_of("person"),

@@ -6,7 +6,7 @@
 use rollcall_core::id::{UserId, Uuid};
 use sea_orm::{FromQueryResult, Value};
 
-use crate::configuration::secrets::{BIND_PASSWORD, CLIENT_KEY};
+use crate::configuration::secrets::{BIND_PASSWORD, CLIENT_KEY, PENDING_PASSWORD};
 use crate::db::query::{execute, rows};
 use crate::erasure::ERASURE;
 use crate::error::{Result, StoreError};
@@ -33,6 +33,7 @@ struct Row {
     tenant: String,
     id: String,
     bind_password: Option<Vec<u8>>,
+    pending_bind_password: Option<Vec<u8>>,
     client_key: Option<Vec<u8>>,
 }
 
@@ -66,6 +67,11 @@ impl Store {
         for row in &rows {
             for (column, kind, sealed) in [
                 ("bind_password", BIND_PASSWORD, &row.bind_password),
+                (
+                    "pending_bind_password",
+                    PENDING_PASSWORD,
+                    &row.pending_bind_password,
+                ),
                 ("client_key", CLIENT_KEY, &row.client_key),
             ] {
                 let owner = SealedFor {
@@ -164,11 +170,13 @@ impl Store {
         let database = &self.inner.database;
         let other = |column| format!("COALESCE({}, '') <> $3", key_id(database.engine, column));
         let sql = format!(
-            "SELECT tenant, id, bind_password, client_key FROM directories
+            "SELECT tenant, id, bind_password, pending_bind_password, client_key FROM directories
             WHERE (tenant, id) > ($1, $2)
-              AND (bind_password IS NOT NULL AND {} OR client_key IS NOT NULL AND {})
+              AND (bind_password IS NOT NULL AND {} OR pending_bind_password IS NOT NULL AND {}
+                OR client_key IS NOT NULL AND {})
             ORDER BY tenant, id LIMIT {BATCH}",
             other("bind_password"),
+            other("pending_bind_password"),
             other("client_key"),
         );
         let keyring = self.inner.keyring();

@@ -41,8 +41,9 @@ pub use audit::{
     AuditFeed, AuditHead, Deed, Fault, NewAuditEvent, Recorded, SealReach, Sealed, Verification,
 };
 pub use checks::CheckSubject;
-pub use configuration::directories::{DirectoryUpdate, NewSecrets};
+pub use configuration::directories::{DirectoryUpdate, NewSecrets, Sighting};
 pub use configuration::due_claims::DueClaim;
+pub use configuration::pending_passwords::{BindPassword, PendingOutcome};
 pub use configuration::turns::{Due, DueCursor};
 pub use configuration::user_syncs::UserSyncFilter;
 pub use create_requests::{CreateRequest, Created, REPEATABLE_FOR};

@@ -22,6 +22,7 @@ mod login_requests;
 mod mail_budgets;
 mod marks;
 mod own_counts;
+mod pending_passwords;
 mod purpose_keys;
 mod sealed_audit;
 mod soft_locks;
@@ -60,6 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(sealed_audit::SealedAudit),
             Box::new(last_logins::LastLogins),
             Box::new(list_indexes::ListIndexes),
+            Box::new(pending_passwords::PendingPasswords),
         ]
     }
 }

@@ -180,6 +180,9 @@ impl Worker {
                 lockout_threshold,
                 lockout_window,
                 hidden_state: known.hidden_state.clone(),
+                bind_password_expire_time: check.bind_password_expire_time,
+                certificate_end: check.certificate_end(),
+                unreachable_since: known.unreachable_since,
                 observe_time: Some(now),
             };
             self.store.save_observations(tenant, id, &observed).await?;

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::error::{Error, Reason};
-use rollcall_core::id::Uuid;
+use rollcall_core::id::{TenantId, Uuid};
 use rollcall_core::identifier::LoginPolicy;
+use rollcall_proto::resource_name;
 use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::Shared;
 use rollcall_runtime::exit::Failure;
 use rollcall_service::configuration::{StoreSecrets, egress_policy, login_policy, open_store, store_options};
 use rollcall_service::directories::Directories;
 use rollcall_service::failure;
+use rollcall_service::resource::about;
 use rollcall_service::tokens::Tokens;
 use rollcall_store::Store;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +24,7 @@ use crate::check_limit::CheckLimit;
 use crate::claims::Claims;
 use crate::config::WorkerSettings;
 use crate::mail::{self, Smtp};
-use crate::report::Reports;
+use crate::report::{OwnDomains, Reports};
 use crate::run::{RunEngine, RunLimits};
 
 /// The parts of a worker. Clones share them.
@@ -73,7 +75,12 @@ impl Worker {
             .transpose()?;
         let store = open_store(secrets, options, 0).await?;
         let tokens = Tokens::of(&store, clock.clone()).map_err(Failure::because)?;
-        let directories = Directories::new(store.clone(), egress_policy(&egress), failure::for_admin);
+        let directories = Directories::new(
+            store.clone(),
+            clock.clone(),
+            egress_policy(&egress),
+            failure::for_admin,
+        );
         let limits = RunLimits {
             login_policy: login_policy.clone(),
             lease_ttl: settings.runs.lease_ttl,
@@ -108,6 +115,27 @@ impl Worker {
     pub(crate) fn reports(&self) -> Reports {
         let limits = self.smtp.as_ref().map(|_| self.settings.mail.limits());
         Reports::new(self.store.clone(), limits)
+    }
+
+    /// Where mails go to the tenant's own domains alone, nobody learns only later that an address gets none. Those that stand
+    /// there already keep nobody from changing something else.
+    pub(crate) async fn expect_own_addresses(
+        &self,
+        tenant: &TenantId,
+        field: &str,
+        before: &[String],
+        addresses: &[String],
+    ) -> Result<(), Error> {
+        if !self.settings.mail.only_verified_domains {
+            return Ok(());
+        }
+        let own = OwnDomains::of(&self.store, tenant).await;
+        let own = own.map_err(about(&resource_name::tenant(tenant)))?;
+        let strangers = own.strangers(field, before, addresses);
+        match strangers.is_empty() {
+            true => Ok(()),
+            false => Err(strangers.into()),
+        }
     }
 
     /// What sends the mails of the outbox; `None` while mail is switched off.

@@ -20,6 +20,7 @@ mod odd_names;
 mod one_bind;
 mod outages;
 mod panics;
+mod pending_passwords;
 mod refreshes;
 mod refusals;
 mod secrets;

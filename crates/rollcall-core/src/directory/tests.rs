@@ -18,6 +18,8 @@ fn settings() -> DirectorySettings {
         page_size: DEFAULT_PAGE_SIZE,
         external_id_attribute: None,
         soft_lock: Default::default(),
+        bind_password_max_age: None,
+        contact_addresses: Vec::new(),
     }
 }
 
@@ -85,6 +87,8 @@ fn every_mistake_is_reported_at_once() {
     bad.operation_timeout = Duration::from_secs(121);
     bad.page_size = 0;
     bad.external_id_attribute = Some("uid".into());
+    bad.bind_password_max_age = Some(Duration::from_secs(86_399));
+    bad.contact_addresses = vec!["admin@example.org".into(), "nobody".into()];
     let expected = [
         "display_name",
         "hosts[0]",
@@ -93,6 +97,8 @@ fn every_mistake_is_reported_at_once() {
         "ca_certificates",
         "client_certificate",
         "tls_server_name",
+        "bind_password_max_age",
+        "contact_addresses[1]",
         "bind_dn",
         "connect_timeout",
         "operation_timeout",

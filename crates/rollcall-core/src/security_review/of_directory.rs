@@ -13,6 +13,9 @@ use crate::soft_lock::SoftLockMode;
 /// A certificate that ends sooner than this is worth a word.
 pub const CERTIFICATE_NOTICE: TimeDelta = TimeDelta::days(30);
 
+/// A bind password that expires sooner than this is worth a word.
+pub const BIND_PASSWORD_NOTICE: TimeDelta = TimeDelta::days(14);
+
 pub(super) fn directory(reviewed: &ReviewedDirectory, facts: &Facts<'_>, now: DateTime<Utc>) -> Vec<Finding> {
     let directory = &reviewed.directory;
     let subject = Subject::Directory(directory.id.clone());
@@ -158,17 +161,41 @@ fn password_strength(directory: &Directory, about: &About) -> Finding {
     }
 }
 
-fn password_age(directory: &Directory, limit: Duration, now: DateTime<Utc>, about: &About) -> Finding {
+fn password_age(directory: &Directory, default: Duration, now: DateTime<Utc>, about: &About) -> Finding {
+    let limit = directory.bind_password_max_age(default);
     let practice = Practice::PasswordRotation;
     let Some(set) = directory.bind_password_update_time else {
         return about.find(practice, StageResult::Skipped, "No bind password is stored.", "");
     };
+    let hint = "Change it in the directory, then send the new one with RotateBindPassword.";
+    match directory.observed.bind_password_expire_time {
+        Some(end) if end <= now => {
+            let message = format!(
+                "The bind password has expired in the directory on {}.",
+                end.date_naive()
+            );
+            return about.find(practice, StageResult::Fail, message, hint);
+        }
+        Some(end) if end - now < BIND_PASSWORD_NOTICE => {
+            let message = format!(
+                "The bind password expires in the directory on {}.",
+                end.date_naive()
+            );
+            return about.find(practice, StageResult::Warn, message, hint);
+        }
+        _ => {}
+    }
+    if let Some(refused) = directory.pending_bind_password_refuse_time {
+        let message = format!(
+            "The directory refused the bind password and the pending one on {}.",
+            refused.date_naive()
+        );
+        let hint = "Send the password that the account has in the directory with RotateBindPassword.";
+        return about.find(practice, StageResult::Fail, message, hint);
+    }
     let message = format!("The bind password was last set on {}.", set.date_naive());
     match is_older(set, limit, now) {
-        true => {
-            let hint = "Change it in the directory, then send the new one with RotateBindPassword.";
-            about.find(practice, StageResult::Warn, message, hint)
-        }
+        true => about.find(practice, StageResult::Warn, message, hint),
         false => about.find(practice, StageResult::Pass, message, ""),
     }
 }

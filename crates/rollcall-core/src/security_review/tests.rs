@@ -47,10 +47,14 @@ fn good_directory() -> ReviewedDirectory {
             page_size: DEFAULT_PAGE_SIZE,
             external_id_attribute: None,
             soft_lock: Default::default(),
+            bind_password_max_age: None,
+            contact_addresses: Vec::new(),
         },
         bind_password_set: true,
         bind_password_update_time: Some(at("2026-05-01T00:00:00Z")),
         bind_password_strength: Some(PasswordStrength::Strong),
+        pending_bind_password_time: None,
+        pending_bind_password_refuse_time: None,
         endpoint_confirmed: true,
         observed: DirectoryObservations {
             lockout_threshold: Some(5),
@@ -169,7 +173,7 @@ fn a_tenant_that_does_everything_right_passes_everything() {
 #[test]
 fn each_fault_of_a_directory_is_found() {
     type Spoil = fn(&mut ReviewedDirectory);
-    let cases: [(Practice, StageResult, Spoil); 18] = [
+    let cases: [(Practice, StageResult, Spoil); 23] = [
         (Practice::Transport, StageResult::Fail, |it| {
             it.directory.settings.transport_security = TransportSecurity::Plaintext;
         }),
@@ -181,6 +185,22 @@ fn each_fault_of_a_directory_is_found() {
         }),
         (Practice::PasswordRotation, StageResult::Warn, |it| {
             it.directory.bind_password_update_time = Some(at("2025-11-01T00:00:00Z"));
+        }),
+        (Practice::PasswordRotation, StageResult::Warn, |it| {
+            it.directory.settings.bind_password_max_age = Some(Duration::from_secs(86_400));
+        }),
+        (Practice::PasswordRotation, StageResult::Pass, |it| {
+            it.directory.settings.bind_password_max_age = Some(Duration::from_secs(3_000 * 86_400));
+            it.directory.bind_password_update_time = Some(at("2025-11-01T00:00:00Z"));
+        }),
+        (Practice::PasswordRotation, StageResult::Warn, |it| {
+            it.directory.observed.bind_password_expire_time = Some(now() + TimeDelta::days(13));
+        }),
+        (Practice::PasswordRotation, StageResult::Fail, |it| {
+            it.directory.observed.bind_password_expire_time = Some(now());
+        }),
+        (Practice::PasswordRotation, StageResult::Fail, |it| {
+            it.directory.pending_bind_password_refuse_time = Some(now());
         }),
         (Practice::Certificates, StageResult::Skipped, |it| {
             it.last_check = None

@@ -369,3 +369,28 @@ fn an_expiry_that_only_the_entry_tells_is_told_when_it_is_near() {
     assert_eq!(told(EXPIRY_NOTICE + TimeDelta::seconds(1)), nothing);
     assert_eq!(told(TimeDelta::seconds(-1)), nothing);
 }
+
+#[test]
+fn another_password_may_be_right_only_where_this_one_is_wrong_or_expired() {
+    let ad = |data: &str| {
+        format!("80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data {data}, v4563")
+    };
+    for dialect in [None, Some(ActiveDirectory)] {
+        assert!(is_password_refused(dialect, 49, &ad("52e")));
+        assert!(is_password_refused(dialect, 49, &ad("532")));
+        for data in ["525", "530", "533", "701", "773", "775"] {
+            assert!(!is_password_refused(dialect, 49, &ad(data)), "{data}");
+        }
+    }
+    assert!(is_password_refused(Some(OpenLdap), 49, ""));
+    assert!(!is_password_refused(Some(ActiveDirectory), 49, "something else"));
+    assert!(is_password_refused(
+        None,
+        49,
+        "NDS error: failed authentication (-669)"
+    ));
+    assert!(!is_password_refused(None, 49, "NDS error: login lockout (-197)"));
+    for code in [0, 8, 19, 32, 50, 51, 52, 53] {
+        assert!(!is_password_refused(None, code, &ad("52e")), "{code}");
+    }
+}

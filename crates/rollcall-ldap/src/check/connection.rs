@@ -23,9 +23,11 @@ use crate::dial;
 use crate::endpoint::{Endpoint, Stream};
 use crate::error::{DialFailure, LdapError};
 use crate::lookup::find;
+use crate::own_account;
 use crate::protocol_violation::{ProtocolViolation, Spoken};
 use crate::result_code::ResultCode;
 use crate::root_dse::{self, RootDse};
+use crate::service_account::ServiceAccount;
 use crate::tls::TlsFacts;
 use crate::wire_guard::Limits;
 use crate::wire_guard::large_message_permit::LargeMessagePermit;
@@ -56,6 +58,8 @@ pub struct ConnectionCheck {
     pub lockout: Option<Lockout>,
     /// What the service account may do, if a host got that far.
     pub privilege: Option<Privilege>,
+    /// When the service account's password expires, if the directory tells.
+    pub bind_password_expire_time: Option<DateTime<Utc>>,
 }
 
 /// What a check learnt about one host.
@@ -81,6 +85,9 @@ impl ConnectionCheck {
     ) {
         self.lockout = lockout::read(&mut connection, root, deadline).await;
         describe::lockout(self.lockout, root.dialect, stages);
+        // What cannot be read is not told.
+        let expiry = own_account::password_expiry(&mut connection, root, &settings.bind_dn, deadline).await;
+        self.bind_password_expire_time = expiry.unwrap_or_default();
         match privilege::read(&mut connection, root, &settings.bind_dn, deadline).await {
             Ok(privilege) => {
                 describe::privilege(&privilege, stages);
@@ -95,6 +102,15 @@ impl ConnectionCheck {
                 );
             }
         }
+    }
+
+    /// When the first of the hosts' own certificates ends.
+    pub fn certificate_end(&self) -> Option<DateTime<Utc>> {
+        let chains = self.hosts.iter().filter_map(|host| host.tls.as_ref());
+        chains
+            .filter_map(|tls| tls.chain.first())
+            .map(|leaf| leaf.not_after)
+            .min()
     }
 
     /// The root DSE of the first host that showed one.
@@ -127,11 +143,12 @@ pub async fn check_connection(
         describe::client_certificate(&config.settings, now, &mut parse);
     }
     let ready = mistakes.is_empty() && usable.is_ok();
+    let account = Arc::new(ServiceAccount::of(config));
     let checks = config
         .settings
         .hosts
         .iter()
-        .map(|host| check_host(config, host, ready, now, deadline));
+        .map(|host| check_host(config, &account, host, ready, now, deadline));
     let mut stages = parse.into_stages();
     let mut hosts = Vec::new();
     let mut open = None;
@@ -147,6 +164,7 @@ pub async fn check_connection(
         hosts,
         lockout: None,
         privilege: None,
+        bind_password_expire_time: None,
     };
     if let Some((connection, root, host)) = open {
         let mut stages = Stages::about(host);
@@ -160,6 +178,7 @@ pub async fn check_connection(
 
 async fn check_host(
     config: &DirectoryConfig,
+    account: &Arc<ServiceAccount>,
     host: &HostUrl,
     ready: bool,
     now: DateTime<Utc>,
@@ -176,6 +195,7 @@ async fn check_host(
     if ready && let Ok(endpoint) = Endpoint::new(config) {
         let check = HostStages {
             config,
+            account,
             endpoint,
             host,
             now,
@@ -196,6 +216,7 @@ async fn check_host(
 
 struct HostStages<'a> {
     config: &'a DirectoryConfig,
+    account: &'a Arc<ServiceAccount>,
     endpoint: Endpoint,
     host: &'a HostUrl,
     now: DateTime<Utc>,
@@ -314,16 +335,11 @@ impl HostStages<'_> {
             Err(error) => Err(error),
         };
         let connection = match opened {
-            Ok(mut connection) => {
-                let settings = &self.config.settings;
-                let bind =
-                    connection.simple_bind(&settings.bind_dn, &self.config.bind_password, true, deadline);
-                match bind.await {
-                    Ok(answer) if answer.code == ResultCode::SUCCESS => Ok(connection),
-                    Ok(answer) => Err(LdapError::BindRefused(answer.code)),
-                    Err(error) => Err(self.endpoint.explain_loss(error.error)),
-                }
-            }
+            Ok(connection) => match self.account.bind(connection, true, deadline).await {
+                Ok((connection, answer)) if answer.code == ResultCode::SUCCESS => Ok(connection),
+                Ok((_, answer)) => Err(LdapError::BindRefused(answer.code)),
+                Err(error) => Err(self.endpoint.explain_loss(error.error)),
+            },
             Err(error) => Err(error),
         };
         let mut connection = match connection {

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use ldap3::controls::RawControl;
 use rollcall_core::dialect::PrivilegeSource;
 use rollcall_core::entry::Entry;
-use rollcall_core::filter::{Attribute, Filter};
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
 
 use crate::connection::{Connection, Query};
 use crate::error::LdapError;
 use crate::lookup::{Found, find, find_with_controls};
+use crate::own_account;
 use crate::root_dse::RootDse;
 
 /// Get Effective Rights (draft-ietf-ldapext-acl-model).
@@ -92,7 +92,7 @@ async fn active_directory(
         ),
         (domain.clone(), SearchScope::Subtree, "(objectClass=group)"),
     ];
-    let own = own_entry(connection, domain, bind_dn, deadline).await?;
+    let own = own_entry(connection, root, bind_dn, deadline).await?;
     let own_dn = own.as_ref().map(|entry| entry.dn.to_lowercase());
     let mut evidence = own.as_ref().map(powerful_groups).unwrap_or_default();
     let mut objects = 0;
@@ -111,27 +111,14 @@ async fn active_directory(
     Ok(verdict(evidence, objects))
 }
 
-/// The account's own entry with all its groups; it may bind by DN, UPN or login.
+/// The account's own entry with all its groups.
 async fn own_entry(
     connection: &mut Connection,
-    domain: &str,
+    root: &RootDse,
     bind_dn: &str,
     deadline: Instant,
 ) -> Result<Option<Entry>, LdapError> {
-    let mut name = bind_dn.contains('=').then(|| bind_dn.to_owned());
-    // `LAB\user`, or `user@lab.test` without such a name in the entry (MS-ADTS 5.1.1.1.1).
-    let login = match bind_dn.split_once('\\') {
-        Some((_, login)) => login,
-        None => bind_dn.split('@').next().unwrap_or_default(),
-    };
-    for (attribute, value) in [("userPrincipalName", bind_dn), ("sAMAccountName", login)] {
-        if let (None, Some(attribute)) = (&name, Attribute::parse(attribute)) {
-            let filter = Filter::equality(attribute, value.as_bytes()).to_string();
-            let whole = SearchScope::Subtree;
-            let found = sample(connection, domain.to_owned(), whole, &filter, &["1.1"], deadline).await?;
-            name = found.entries.into_iter().next().map(|entry| entry.dn);
-        }
-    }
+    let name = own_account::dn(connection, root, bind_dn, deadline).await?;
     let Some(name) = name else {
         return Ok(None);
     };

@@ -19,6 +19,7 @@ mod real_samba;
 mod real_slapd;
 mod searches;
 mod seeds;
+mod service_accounts;
 mod setup;
 mod transport;
 mod trust;

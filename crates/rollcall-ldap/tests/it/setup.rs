@@ -40,6 +40,8 @@ pub(crate) fn settings(urls: &[String]) -> DirectorySettings {
         page_size: 1000,
         external_id_attribute: None,
         soft_lock: Default::default(),
+        bind_password_max_age: None,
+        contact_addresses: Vec::new(),
     }
 }
 
@@ -63,7 +65,8 @@ pub(crate) fn config(settings: DirectorySettings, bind_password: &str) -> Direct
         .collect();
     DirectoryConfig {
         settings,
-        bind_password: password(bind_password),
+        bind_password: Arc::new(password(bind_password)),
+        password_keeper: None,
         client_key: None,
         egress: loopback(&ports),
         resolver: Resolver::system(),

@@ -40,6 +40,8 @@ writable_fields!(Directory {
     page_size,
     external_id_attribute,
     soft_lock,
+    bind_password_max_age,
+    contact_addresses,
 } parts { soft_lock });
 part_fields!(SoftLock {
     limit,
@@ -79,6 +81,9 @@ impl From<&Directory> for v1::Directory {
             bind_password_set: directory.bind_password_set,
             bind_password_update_time: directory.bind_password_update_time.map(timestamp),
             bind_password_strength: strength.unwrap_or_default().into(),
+            pending_bind_password_time: directory.pending_bind_password_time.map(timestamp),
+            pending_bind_password_refuse_time: directory.pending_bind_password_refuse_time.map(timestamp),
+            bind_password_expire_time: directory.observed.bind_password_expire_time.map(timestamp),
             endpoint_state: endpoint_state.into(),
             server: server(&directory.observed),
             etag: etag(directory.revision),
@@ -158,6 +163,10 @@ fn decode(found: &mut Violations, wire: &v1::Directory) -> DirectorySettings {
             .soft_lock
             .map(|wire| soft_lock(found, &wire))
             .unwrap_or_default(),
+        bind_password_max_age: wire
+            .bind_password_max_age
+            .map(|wire| decode_duration(found, "bind_password_max_age", Some(wire), Duration::ZERO)),
+        contact_addresses: wire.contact_addresses.clone(),
     }
 }
 
@@ -198,6 +207,8 @@ fn wire(settings: &DirectorySettings) -> v1::Directory {
         page_size: i32::try_from(settings.page_size).unwrap_or(i32::MAX),
         external_id_attribute: settings.external_id_attribute.clone().unwrap_or_default(),
         soft_lock: (settings.soft_lock != SoftLock::default()).then(|| wire_soft_lock(&settings.soft_lock)),
+        bind_password_max_age: settings.bind_password_max_age.map(duration),
+        contact_addresses: settings.contact_addresses.clone(),
         ..v1::Directory::default()
     }
 }

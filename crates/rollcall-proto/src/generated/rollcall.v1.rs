@@ -2227,6 +2227,26 @@ pub struct Directory {
     /// account there. What is absent is as the deployment's configuration says.
     #[prost(message, optional, tag = "28")]
     pub soft_lock: ::core::option::Option<SoftLock>,
+    /// How old the bind password may become: when it is older, the security review says so, and a reminder is sent. 1 day to 3650
+    /// days; when absent, as the deployment's configuration says (180 days unless configured otherwise).
+    #[prost(message, optional, tag = "29")]
+    pub bind_password_max_age: ::core::option::Option<::prost_types::Duration>,
+    /// Since when a pending bind password is kept; see RotateBindPasswordRequest.pending. Absent when there is none.
+    #[prost(message, optional, tag = "30")]
+    pub pending_bind_password_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the password of the bind account expires in the directory, as the last check or run read it there. Absent when the
+    /// directory does not tell, or it never expires.
+    #[prost(message, optional, tag = "31")]
+    pub bind_password_expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// E-mail addresses that get the reminders about this directory: a bind password or a certificate that ends, a review that is
+    /// due, a directory that does not answer. At most 20. When empty, the report addresses of its user syncs get them.
+    #[prost(string, repeated, tag = "32")]
+    pub contact_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When the directory last refused the pending bind password too. Absent when it did not.
+    #[prost(message, optional, tag = "33")]
+    pub pending_bind_password_refuse_time: ::core::option::Option<
+        ::prost_types::Timestamp,
+    >,
 }
 /// When logins are refused after wrong passwords, without asking the directory. Counted for each user and for each login
 /// that names nobody, over all replicas. UserService.UnlockUser ends it early.
@@ -2428,6 +2448,14 @@ pub struct RotateBindPasswordRequest {
     /// When not empty, the password is replaced only if this is the directory's current etag.
     #[prost(string, tag = "3")]
     pub etag: ::prost::alloc::string::String,
+    /// Keeps the password as pending, without trying it, so that it can be changed in the directory afterwards and no login fails
+    /// in between. When the directory refuses the present one as wrong or expired (result 49; on Active Directory only with 52e or
+    /// 532), the pending one is tried, and if it is right it takes the place of the present one, which the audit log records.
+    /// Whatever the directory says, one process at a time tries it, and at most once within the soft lock's window
+    /// (soft_lock.window, 35 minutes when absent) and before the directory forgets wrong passwords, where that could be read: it
+    /// costs at most one wrong password more. A later rotation, pending or not, takes its place.
+    #[prost(bool, tag = "4")]
+    pub pending: bool,
 }
 /// What a check found, step by step.
 #[derive(Clone, PartialEq, ::prost::Message)]

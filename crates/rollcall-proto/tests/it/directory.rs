@@ -153,6 +153,8 @@ fn a_directory_goes_out_without_its_secrets() {
         bind_password_set: true,
         bind_password_update_time: Some(DateTime::UNIX_EPOCH),
         bind_password_strength: None,
+        pending_bind_password_time: None,
+        pending_bind_password_refuse_time: None,
         endpoint_confirmed: false,
         observed: DirectoryObservations::default(),
         revision: 4,
@@ -355,6 +357,7 @@ fn a_new_bind_password_is_checked_like_any() {
         name: "x".into(),
         bind_password: "a\0".into(),
         etag: "y".into(),
+        pending: false,
     };
     assert_eq!(
         bad_fields(RotateBindPassword::try_from(request)),

@@ -75,6 +75,8 @@ impl Access {
             page_size: 1000,
             external_id_attribute: None,
             soft_lock: Default::default(),
+            bind_password_max_age: None,
+            contact_addresses: Vec::new(),
         }
     }
 
@@ -84,7 +86,8 @@ impl Access {
         let loopback = vec!["127.0.0.0/8".parse().unwrap()];
         LdapDirectory::new(DirectoryConfig {
             settings,
-            bind_password: Password::new(self.bind_password.clone()).unwrap(),
+            bind_password: Arc::new(Password::new(self.bind_password.clone()).unwrap()),
+            password_keeper: None,
             client_key: None,
             egress: Arc::new(EgressPolicy::new(loopback, ports)),
             resolver: Resolver::system(),

@@ -10,6 +10,7 @@ use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_core::secret::Password;
 use rollcall_core::tenant::TenantSettings;
 use rollcall_ldap::EgressPolicy;
+use rollcall_runtime::clock::Clock;
 use rollcall_service::directories::Directories;
 use rollcall_service::failure;
 use rollcall_store::{Keyring, NewSecrets, Recorded, Store, StoreOptions};
@@ -65,7 +66,7 @@ async fn world() -> World {
     let egress = EgressPolicy::new(loopback, ports);
     World {
         slapd,
-        directories: Directories::new(store, egress, failure::for_login),
+        directories: Directories::new(store, Clock::System, egress, failure::for_login),
         directory,
         _files: files,
     }

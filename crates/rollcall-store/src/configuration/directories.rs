@@ -7,6 +7,7 @@ use rollcall_core::secret::{Password, SecretBytes};
 use sea_orm::ConnectionTrait;
 
 use crate::audit::Recorded;
+use crate::configuration::secrets::BIND_PASSWORD;
 use crate::configuration::tenants::count_up_to;
 use crate::create_requests::{CreateRequest, Created};
 use crate::db::query::{column, execute, rows};
@@ -38,6 +39,15 @@ pub struct DirectoryUpdate<'a> {
     pub secrets: NewSecrets<'a>,
     /// Whether a check has found known people under the endpoint, or somebody said that it is a new directory.
     pub endpoint_confirmed: bool,
+}
+
+/// What a run saw of a server beside its entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sighting {
+    /// When the bind account's password expires.
+    pub bind_password_expire_time: Option<DateTime<Utc>>,
+    /// When the first certificate ends; `None` if none was seen.
+    pub certificate_end: Option<DateTime<Utc>>,
 }
 
 impl Store {
@@ -104,6 +114,10 @@ impl Store {
             bind_password: None,
             bind_password_update_time: None,
             bind_password_strength: None,
+            pending_bind_password: None,
+            pending_bind_password_time: None,
+            pending_try_time: None,
+            pending_refuse_time: None,
             client_key: None,
             endpoint_confirmed: true,
             observed: DirectoryObservations::default().to_json()?,
@@ -241,8 +255,20 @@ impl Store {
             client_key: None,
         };
         self.put_secrets(&mut model, &secrets, now)?;
-        bump(&mut model, now);
+        self.commit_password(tx, before, model, &record).await
+    }
+
+    /// Writes a directory of which nothing but its bind passwords has changed.
+    pub(crate) async fn commit_password(
+        &self,
+        tx: sea_orm::DatabaseTransaction,
+        before: Directory,
+        mut model: Model,
+        record: &Recorded<'_, Directory>,
+    ) -> Result<Directory> {
+        bump(&mut model, record.time);
         tables::update(&tx, model.clone()).await?;
+        let (tenant, id) = (&before.tenant, &before.id);
         // What runs read has not changed.
         let sql = "UPDATE sync_runs SET directory_revision = $3
             WHERE tenant = $1 AND directory_revision = $3 - 1 AND state IN ('PENDING', 'PULLING')
@@ -255,8 +281,8 @@ impl Store {
         Ok(directory)
     }
 
-    /// Saves what was found out about the server, but for [`DirectoryObservations::hidden_state`]. That is no change: the
-    /// revision stays.
+    /// Saves what was found out about the server, but for [`DirectoryObservations::hidden_state`] and
+    /// [`DirectoryObservations::unreachable_since`]. That is no change: the revision stays.
     ///
     /// # Errors
     /// `NotFound`.
@@ -268,7 +294,39 @@ impl Store {
     ) -> Result<()> {
         self.observe(tenant, id, |before| DirectoryObservations {
             hidden_state: before.hidden_state,
+            unreachable_since: before.unreachable_since,
             ..observed.clone()
+        })
+        .await
+    }
+
+    /// Saves what a run saw of the server, which it has reached.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn save_sighting(&self, tenant: &TenantId, id: &DirectoryId, seen: &Sighting) -> Result<()> {
+        self.observe(tenant, id, |before| DirectoryObservations {
+            bind_password_expire_time: seen.bind_password_expire_time,
+            certificate_end: seen.certificate_end.or(before.certificate_end),
+            unreachable_since: None,
+            ..before
+        })
+        .await
+    }
+
+    /// Saves that a run could not reach the server. Since when that is so stays as it is.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn save_unreachable(
+        &self,
+        tenant: &TenantId,
+        id: &DirectoryId,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        self.observe(tenant, id, |before| DirectoryObservations {
+            unreachable_since: before.unreachable_since.or(Some(now)),
+            ..before
         })
         .await
     }
@@ -344,11 +402,17 @@ impl Store {
         Ok(directory)
     }
 
-    fn put_secrets(&self, model: &mut Model, secrets: &NewSecrets<'_>, now: DateTime<Utc>) -> Result<()> {
+    pub(crate) fn put_secrets(
+        &self,
+        model: &mut Model,
+        secrets: &NewSecrets<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         if let Some(password) = secrets.bind_password {
-            model.bind_password = Some(self.seal_bind_password(model, password)?);
+            model.bind_password = Some(self.seal_password(model, BIND_PASSWORD, password)?);
             model.bind_password_update_time = Some(to_micros(now));
             model.bind_password_strength = Some(PasswordStrength::of(password).label().to_owned());
+            model.forget_pending_password();
         }
         if let Some(key) = secrets.client_key {
             model.client_key = Some(self.seal_client_key(model, key)?);
@@ -357,7 +421,7 @@ impl Store {
     }
 }
 
-async fn lock(
+pub(crate) async fn lock(
     tx: &impl ConnectionTrait,
     tenant: &TenantId,
     id: &DirectoryId,

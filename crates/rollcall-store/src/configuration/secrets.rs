@@ -10,6 +10,7 @@ use crate::store::Store;
 use crate::tables::directory::{self, Model};
 
 pub(crate) const BIND_PASSWORD: &str = "bind-password";
+pub(crate) const PENDING_PASSWORD: &str = "pending-bind-password";
 pub(crate) const CLIENT_KEY: &str = "client-key";
 
 impl Store {
@@ -22,15 +23,17 @@ impl Store {
         let Some(sealed) = &model.bind_password else {
             return Ok(None);
         };
-        let mut plain = self.inner.keyring().open(owner(&model, BIND_PASSWORD), sealed)?;
+        self.open_password(&model, BIND_PASSWORD, sealed).map(Some)
+    }
+
+    pub(crate) fn open_password(&self, model: &Model, kind: &'static str, sealed: &[u8]) -> Result<Password> {
+        let mut plain = self.inner.keyring().open(owner(model, kind), sealed)?;
         // The bytes become the password; nothing of them is left to wipe.
         let text = String::from_utf8(std::mem::take(&mut *plain)).map_err(|error| {
             drop(Zeroizing::new(error.into_bytes()));
             StoreError::corrupt("a stored password is not UTF-8")
         })?;
-        let password =
-            Password::new(text).map_err(|_| StoreError::corrupt("a stored password is not one"))?;
-        Ok(Some(password))
+        Password::new(text).map_err(|_| StoreError::corrupt("a stored password is not one"))
     }
 
     /// The private key of a directory's client certificate, if one is stored.
@@ -46,10 +49,15 @@ impl Store {
         Ok(Some(SecretBytes::new(std::mem::take(&mut *plain))))
     }
 
-    pub(crate) fn seal_bind_password(&self, model: &Model, password: &Password) -> Result<Vec<u8>> {
+    pub(crate) fn seal_password(
+        &self,
+        model: &Model,
+        kind: &'static str,
+        password: &Password,
+    ) -> Result<Vec<u8>> {
         self.inner
             .keyring()
-            .seal(owner(model, BIND_PASSWORD), password.expose().as_bytes())
+            .seal(owner(model, kind), password.expose().as_bytes())
     }
 
     pub(crate) fn seal_client_key(&self, model: &Model, key: &SecretBytes) -> Result<Vec<u8>> {

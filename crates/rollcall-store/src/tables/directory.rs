@@ -23,6 +23,10 @@ pub(crate) struct Model {
     pub(crate) bind_password: Option<Vec<u8>>,
     pub(crate) bind_password_update_time: Option<i64>,
     pub(crate) bind_password_strength: Option<String>,
+    pub(crate) pending_bind_password: Option<Vec<u8>>,
+    pub(crate) pending_bind_password_time: Option<i64>,
+    pub(crate) pending_try_time: Option<i64>,
+    pub(crate) pending_refuse_time: Option<i64>,
     pub(crate) client_key: Option<Vec<u8>>,
     pub(crate) endpoint_confirmed: bool,
     pub(crate) observed: String,
@@ -38,6 +42,14 @@ pub(crate) enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
+    /// Takes the pending password away, with all that is known of it.
+    pub(crate) fn forget_pending_password(&mut self) {
+        self.pending_bind_password = None;
+        self.pending_bind_password_time = None;
+        self.pending_try_time = None;
+        self.pending_refuse_time = None;
+    }
+
     pub(crate) fn into_domain(self) -> Result<Directory> {
         let bad_id = || StoreError::corrupt("a stored id is malformed");
         Ok(Directory {
@@ -51,6 +63,8 @@ impl Model {
                 .as_deref()
                 .map(PasswordStrength::from_label)
                 .transpose()?,
+            pending_bind_password_time: self.pending_bind_password_time.map(from_micros).transpose()?,
+            pending_bind_password_refuse_time: self.pending_refuse_time.map(from_micros).transpose()?,
             endpoint_confirmed: self.endpoint_confirmed,
             observed: DirectoryObservations::from_json(&self.observed)?,
             revision: self.revision,

@@ -108,6 +108,8 @@ pub(crate) fn directory_settings() -> DirectorySettings {
         operation_timeout: Duration::from_secs(10),
         page_size: 500,
         external_id_attribute: None,
+        bind_password_max_age: None,
+        contact_addresses: Vec::new(),
         soft_lock: SoftLock {
             limit: Some(4),
             window: Some(Duration::from_secs(1_800)),

@@ -13,6 +13,7 @@ mod audit {
 mod configuration {
     mod due;
     mod isolation;
+    mod pending_passwords;
     mod secrets;
     mod settings;
     mod user_sync_deletion;

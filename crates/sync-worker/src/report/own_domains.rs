@@ -23,13 +23,13 @@ impl OwnDomains {
         email_domain(address).is_some_and(|domain| self.0.contains(&domain))
     }
 
-    /// The addresses of a user sync's report that get no mail, but for those that it had before.
-    pub(crate) fn strangers(&self, before: &[String], addresses: &[String]) -> Violations {
+    /// The addresses of this field that get no mail, but for those that it had before.
+    pub(crate) fn strangers(&self, field: &str, before: &[String], addresses: &[String]) -> Violations {
         let mut found = Violations::new();
         for (index, address) in addresses.iter().enumerate() {
             if !before.contains(address) && !self.have(address) {
                 found.add(
-                    format!("user_sync.report.addresses[{index}]"),
+                    format!("{field}[{index}]"),
                     "is not of a domain that is verified for this tenant, and mails go to no others",
                 );
             }

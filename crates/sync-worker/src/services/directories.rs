@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status};
 use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, begin, create_request, to_its_end};
 use rollcall_service::paging::fill;
+use rollcall_service::record::Author;
 use rollcall_service::resource::{about, changed_meanwhile, expect_revision, expect_room, stored_id};
 
 /// Most directories of one tenant.
@@ -110,6 +111,7 @@ impl Directories {
         };
         let name = resource_name::directory(&tenant, &id);
         expect_usable_trust(&request.settings, request.secrets.client_private_key.as_ref())?;
+        self.expect_own_contacts(&tenant, &[], &request.settings).await?;
         let secrets = NewSecrets {
             bind_password: request.secrets.bind_password.as_ref(),
             client_key: request.secrets.client_private_key.as_ref(),
@@ -229,6 +231,9 @@ impl Directories {
         let name = resource_name::directory(tenant, id);
         let current = self.find(&request.name).await?;
         expect_revision(request.revision, current.revision, &name)?;
+        if request.pending {
+            return self.keep_pending(&author, request, &current).await;
+        }
         self.0.admit_check(tenant)?;
         // A connection takes its password over, and the store still needs it.
         let copy = Password::new(request.bind_password.expose().to_owned())
@@ -247,6 +252,41 @@ impl Directories {
             .await;
         let directory = rotated.map_err(changed_meanwhile(request.revision, &name))?;
         Ok(self.to_wire(&directory))
+    }
+
+    /// Keeps a password that the directory does not have yet.
+    async fn keep_pending(
+        &self,
+        author: &Author,
+        request: RotateBindPassword,
+        current: &Directory,
+    ) -> Result<v1::Directory, Error> {
+        let DirectoryName {
+            tenant,
+            directory: id,
+        } = &request.name;
+        let name = resource_name::directory(tenant, id);
+        let asked = vec![AuditedFieldChange::asked("pending", "true")];
+        let record = author.change::<_, v1::Directory>(tenant, &name, asked);
+        let kept = self
+            .0
+            .store
+            .keep_pending_bind_password(tenant, id, Some(current.revision), &request.bind_password, record)
+            .await;
+        let directory = kept.map_err(changed_meanwhile(request.revision, &name))?;
+        Ok(self.to_wire(&directory))
+    }
+
+    async fn expect_own_contacts(
+        &self,
+        tenant: &TenantId,
+        before: &[String],
+        settings: &DirectorySettings,
+    ) -> Result<(), Error> {
+        let field = "directory.contact_addresses";
+        self.0
+            .expect_own_addresses(tenant, field, before, &settings.contact_addresses)
+            .await
     }
 
     async fn find(&self, name: &DirectoryName) -> Result<Directory, Error> {

@@ -24,7 +24,6 @@ use tonic::{Request, Response, Status};
 
 use self::empty_base::EmptyBase;
 use crate::admission::next_run_time;
-use crate::report::OwnDomains;
 use crate::worker::Worker;
 use rollcall_service::call::{Call, answer, begin, create_request, to_its_end};
 use rollcall_service::paging::fill;
@@ -156,24 +155,16 @@ impl UserSyncs {
             .await
     }
 
-    /// Where mails go to the tenant's own domains alone, nobody learns only later that an address gets none. Those that stand
-    /// there already keep nobody from changing something else.
     async fn expect_own_addresses(
         &self,
         tenant: &TenantId,
         before: &[String],
         settings: &UserSyncSettings,
     ) -> Result<(), Error> {
-        if !self.0.settings.mail.only_verified_domains {
-            return Ok(());
-        }
-        let own = OwnDomains::of(&self.0.store, tenant).await;
-        let own = own.map_err(about(&resource_name::tenant(tenant)))?;
-        let strangers = own.strangers(before, &settings.report.addresses);
-        match strangers.is_empty() {
-            true => Ok(()),
-            false => Err(strangers.into()),
-        }
+        let field = "user_sync.report.addresses";
+        self.0
+            .expect_own_addresses(tenant, field, before, &settings.report.addresses)
+            .await
     }
 
     async fn copy(&self, call: Result<Call<CloneUserSync>, Error>) -> Result<v1::UserSync, Error> {

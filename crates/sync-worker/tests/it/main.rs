@@ -31,6 +31,7 @@ mod moves;
 mod names;
 mod odd_names;
 mod overlaps;
+mod pending_passwords;
 mod relinking;
 mod repeats;
 mod reports;

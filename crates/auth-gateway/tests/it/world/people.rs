@@ -86,6 +86,8 @@ pub(super) fn directory_settings(place: &Place) -> DirectorySettings {
         page_size: 500,
         external_id_attribute: None,
         soft_lock: SoftLock::default(),
+        bind_password_max_age: None,
+        contact_addresses: Vec::new(),
     }
 }
 

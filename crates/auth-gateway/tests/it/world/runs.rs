@@ -116,12 +116,14 @@ impl<S> World<S> {
         let directory: Directory = self.store.directory(&self.tenant, &self.directory).await.unwrap();
         let ldap = LdapDirectory::new(DirectoryConfig {
             settings: directory.settings,
-            bind_password: self
-                .store
-                .bind_password(&self.tenant, &self.directory)
-                .await
-                .unwrap()
-                .unwrap(),
+            bind_password: Arc::new(
+                self.store
+                    .bind_password(&self.tenant, &self.directory)
+                    .await
+                    .unwrap()
+                    .unwrap(),
+            ),
+            password_keeper: None,
             client_key: None,
             egress: Arc::new(EgressPolicy::new(
                 vec!["127.0.0.0/8".parse().unwrap()],

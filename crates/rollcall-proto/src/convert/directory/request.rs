@@ -71,6 +71,8 @@ pub struct RotateBindPassword {
     pub revision: Option<i64>,
     /// The new password.
     pub bind_password: Password,
+    /// It is kept until the directory refuses the present one.
+    pub pending: bool,
 }
 
 named_request!(GetDirectoryRequest => DirectoryName, parse_directory, DIRECTORY);
@@ -268,6 +270,7 @@ impl TryFrom<v1::RotateBindPasswordRequest> for RotateBindPassword {
                 name,
                 revision,
                 bind_password,
+                pending: request.pending,
             }),
         )
     }

@@ -35,6 +35,10 @@ struct Settings {
     external_id_attribute: Option<String>,
     #[serde(with = "SoftLockMirror", default)]
     soft_lock: SoftLock,
+    #[serde(default)]
+    bind_password_max_age: Option<Duration>,
+    #[serde(default)]
+    contact_addresses: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -72,6 +76,12 @@ struct Observations {
     lockout_window: Option<Duration>,
     #[serde(with = "hidden_state", default)]
     hidden_state: BTreeMap<UserSyncId, Vec<String>>,
+    #[serde(with = "timestamp::optional_micros", default)]
+    bind_password_expire_time: Option<DateTime<Utc>>,
+    #[serde(with = "timestamp::optional_micros", default)]
+    certificate_end: Option<DateTime<Utc>>,
+    #[serde(with = "timestamp::optional_micros", default)]
+    unreachable_since: Option<DateTime<Utc>>,
     #[serde(with = "timestamp::optional_micros")]
     observe_time: Option<DateTime<Utc>>,
 }

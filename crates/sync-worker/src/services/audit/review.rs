@@ -133,7 +133,11 @@ impl Audit {
                 .await?;
             let seen = self.0.directories.host_status(&directory).unwrap_or_default();
             directories.push(ReviewedDirectory {
-                certificate_end: seen.iter().filter_map(|host| host.certificate_end).min(),
+                certificate_end: seen
+                    .iter()
+                    .filter_map(|host| host.certificate_end)
+                    .min()
+                    .or(directory.observed.certificate_end),
                 client_certificate_end: directory
                     .settings
                     .client_certificate

@@ -52,6 +52,8 @@ impl Directories {
             };
             expect_usable_trust(&settings, new_key.or(stored.as_ref()))?;
         }
+        self.expect_own_contacts(tenant, &current.settings.contact_addresses, &settings)
+            .await?;
         let confirmed = match moves {
             _ if request.confirm_new_directory => true,
             // Nobody is known yet, so there is nobody who could be somebody else there.
