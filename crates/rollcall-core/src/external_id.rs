@@ -130,7 +130,11 @@ impl ExternalId {
     pub fn from_bytes(kind: IdKind, bytes: &[u8]) -> Result<Self, ExternalIdProblem> {
         let fits = match kind {
             IdKind::Other(_) => (1..=MAX_EXTERNAL_ID_BYTES).contains(&bytes.len()),
-            _ => bytes.len() == 16,
+            IdKind::ObjectGuid
+            | IdKind::EntryUuid
+            | IdKind::NsUniqueId
+            | IdKind::IpaUniqueId
+            | IdKind::Guid => bytes.len() == 16,
         };
         if fits {
             Ok(Self {

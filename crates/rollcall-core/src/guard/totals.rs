@@ -61,7 +61,12 @@ impl Watched {
             ChangeKind::Transfer => kinds.extend([Takeover, Growth]),
             ChangeKind::Link => kinds.extend([Link, Growth]),
             ChangeKind::Relink => kinds.push(Relink),
-            _ => {}
+            // What they do was found out above, by what becomes of the user.
+            ChangeKind::Create
+            | ChangeKind::Update
+            | ChangeKind::Reactivate
+            | ChangeKind::Deactivate
+            | ChangeKind::Archive => {}
         }
         kinds
     }

@@ -68,7 +68,15 @@ impl InternalReason {
             }
             Self::PasswordExpired => PublicReason::PasswordExpired,
             Self::PasswordMustChange => PublicReason::PasswordMustChange,
-            _ => PublicReason::InvalidCredentials,
+            Self::InvalidCredentials
+            | Self::NoSuchAccount
+            | Self::NoSuchEntry
+            | Self::InvalidName
+            | Self::AmbiguousName
+            | Self::NoPassword
+            | Self::Forbidden
+            | Self::Refused
+            | Self::AccountLocked => PublicReason::InvalidCredentials,
         }
     }
 }
