@@ -104,7 +104,6 @@ mod tests {
             role: String::new(),
             restrictions: vec![String::new()],
             custom: [(String::new(), String::new())].into(),
-            ..good
         };
         let found = validate(&bad, None, &LoginPolicy::default());
         let fields: Vec<_> = found.iter().map(|violation| violation.field.as_str()).collect();

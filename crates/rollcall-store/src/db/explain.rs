@@ -1,6 +1,6 @@
 //! Plans of statements, for tests: as PostgreSQL makes them for any values of the parameters, which is how this crate's
 //! connections run them.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

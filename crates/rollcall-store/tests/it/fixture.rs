@@ -183,7 +183,6 @@ pub(crate) fn profile(login: &str) -> Profile {
         role: "member".into(),
         restrictions: vec!["berlin".into()],
         custom: [("desk".to_owned(), "7".to_owned())].into(),
-        ..Profile::default()
     }
 }
 
