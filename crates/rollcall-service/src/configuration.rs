@@ -199,6 +199,17 @@ mod tests {
     }
 
     #[test]
+    fn six_replicas_and_a_run_of_what_is_due_fit_a_postgresql_as_it_comes() {
+        let loaded = load_with(&[])
+            .map_err(|mistakes| mistakes.to_string())
+            .unwrap();
+        let worker = loaded.shared.store.max_connections;
+        let gateway = worker + rollcall_store::LoginStore::MOST_CONNECTIONS;
+        // One gateway more while they are replaced. PostgreSQL keeps three of its 100 for superusers.
+        assert!(4 * gateway + 3 * worker + worker <= 97);
+    }
+
+    #[test]
     fn what_the_operator_opens_is_opened() {
         let loaded = load_with(&[
             ("egress.allow_cidrs", "10.20.0.0/16"),

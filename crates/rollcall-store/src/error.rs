@@ -183,6 +183,13 @@ impl StoreError {
     }
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a pooler in transaction mode stands before PostgreSQL and gives a connection's statements to others: use one in session \
+     mode, or none"
+)]
+struct PooledStatements;
+
 /// The one place that knows what a driver's errors mean.
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
@@ -201,6 +208,8 @@ impl From<DbErr> for StoreError {
                 Some("40001" | "40P01" | "5" | "261" | "517" | "773") => return Self::Contended,
                 // PostgreSQL: lock_timeout.
                 Some("55P03") => return Self::Locked,
+                // PostgreSQL: a prepared statement is there already, or is not. It is of another connection.
+                Some("42P05" | "26000") => return Self::Unavailable(PooledStatements.into()),
                 // PostgreSQL: the transaction was ended because it paused too long.
                 Some("25P03") => true,
                 // PostgreSQL: connection exception, insufficient resources, operator intervention, system

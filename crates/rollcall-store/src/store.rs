@@ -43,7 +43,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             identifier_uniqueness: IdentifierUniqueness::default(),
-            max_connections: 16,
+            max_connections: 8,
             acquire_timeout: Duration::from_secs(5),
         }
     }

@@ -39,7 +39,7 @@ pub struct IdleSession {
 }
 
 /// PostgreSQL refuses to run as root, so root runs it as this account.
-struct Account {
+pub(crate) struct Account {
     user: u32,
     group: u32,
 }
@@ -186,15 +186,7 @@ impl Postgres {
         let program = self.programs.join(program);
         let mut command = match &self.account {
             None => Command::new(program),
-            Some(account) => {
-                let mut command = Command::new(find_program("setpriv", "util-linux")?);
-                command.args([
-                    &format!("--reuid={}", account.user),
-                    &format!("--regid={}", account.group),
-                ]);
-                command.arg("--clear-groups").arg(program);
-                command
-            }
+            Some(account) => account.run(&program)?,
         };
         // Where the tests run may be closed to that account.
         command.current_dir("/");
@@ -231,6 +223,16 @@ impl TestDatabase {
     /// `postgres://USER@127.0.0.1:PORT/NAME`; needs no password.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where its cluster listens.
+    pub(crate) fn address(&self) -> Result<SocketAddr> {
+        with_cluster(|cluster| Ok(cluster.address()))
+    }
+
+    /// The URL that it has behind another address.
+    pub(crate) fn url_at(&self, address: SocketAddr) -> String {
+        format!("postgres://{USER}@{address}/{}", self.name)
     }
 
     /// A copy of the database as it is now. Nobody may be connected.
@@ -301,6 +303,26 @@ impl Drop for TestDatabase {
 }
 
 impl Account {
+    /// A command that runs as this account, which gets the directory, if the tests run as root.
+    pub(crate) fn command(program: &Path, dir: &Path) -> Result<Command> {
+        if dir.metadata()?.uid() != 0 {
+            return Ok(Command::new(program));
+        }
+        let account = Self::postgres()?;
+        chown(dir, Some(account.user), Some(account.group))?;
+        account.run(program)
+    }
+
+    fn run(&self, program: &Path) -> Result<Command> {
+        let mut command = Command::new(find_program("setpriv", "util-linux")?);
+        command.args([
+            &format!("--reuid={}", self.user),
+            &format!("--regid={}", self.group),
+        ]);
+        command.arg("--clear-groups").arg(program);
+        Ok(command)
+    }
+
     fn postgres() -> Result<Self> {
         let accounts = std::fs::read_to_string("/etc/passwd")?;
         let fields = accounts

@@ -20,7 +20,7 @@ use crate::login::job::Job;
 /// How long a lane waits for a row. Well below the time that a login may take, so that its caller is told.
 const PATIENCE: &str = "2s";
 /// Most lanes of a process, since each has a connection. The jobs of one more tenant fail at once.
-pub(super) const MAX_LANES: u32 = 8;
+pub(super) const MAX_LANES: u32 = 4;
 /// After a failure a lane stays open for this long, so that the tenant's next job does not try everybody's patience.
 const KEPT_OPEN: Duration = Duration::from_secs(5);
 

@@ -24,6 +24,7 @@ mod db {
     mod disk_full;
     mod durability;
     pub(crate) mod held_line;
+    mod pooled;
     mod registry;
     mod schema;
     mod vanished;
