@@ -200,9 +200,7 @@ mod tests {
 
     #[test]
     fn six_replicas_and_a_run_of_what_is_due_fit_a_postgresql_as_it_comes() {
-        let loaded = load_with(&[])
-            .map_err(|mistakes| mistakes.to_string())
-            .unwrap();
+        let loaded = load_with(&[]).map_err(|mistakes| mistakes.to_string()).unwrap();
         let worker = loaded.shared.store.max_connections;
         let gateway = worker + rollcall_store::LoginStore::MOST_CONNECTIONS;
         // One gateway more while they are replaced. PostgreSQL keeps three of its 100 for superusers.

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use chrono::DateTime;
-use rollcall_core::id::{TenantId, UserSyncId};
+use rollcall_core::id::{TenantId, UserSyncId, Uuid};
 use rollcall_core::issue::HealthLevel;
+use rollcall_core::user::UserState;
 use rollcall_testkit::TestDatabase;
 use sea_orm::{ConnectionTrait, DatabaseConnection, TransactionTrait};
 
@@ -17,6 +18,7 @@ use crate::runs::deletion::old_runs;
 use crate::runs::lifecycle::page_of_runs;
 use crate::store::Store;
 use crate::users::feed;
+use crate::users::read::{UserFilter, page_of_users};
 use crate::{Keyring, StoreOptions};
 
 const TENANTS: u32 = 1_000;
@@ -49,7 +51,7 @@ fn uuid(engine: Engine) -> &'static str {
     }
 }
 
-/// Two user syncs in each tenant, one in fifty broken; half of all runs are of one tenant, one in a hundred is old.
+/// Two user syncs in each tenant, one in fifty broken; half of all runs, events and users are of one tenant.
 async fn fill(store: &Store) {
     let writer: &DatabaseConnection = &store.inner.database.writer;
     let engine = store.inner.database.engine;
@@ -63,7 +65,7 @@ async fn fill(store: &Store) {
     let analyze = match engine {
         Engine::Sqlite => "ANALYZE",
         // As autovacuum does.
-        Engine::Postgres => "ANALYZE tenants, user_syncs, sync_runs, user_events",
+        Engine::Postgres => "ANALYZE tenants, user_syncs, sync_runs, user_events, users",
     };
     for sql in [
         format!(
@@ -95,6 +97,14 @@ async fn fill(store: &Store) {
             "INSERT INTO user_events (position, tenant, tenant_position, event_type, user_id, user_after, changes, time)
             {runs} SELECT n, {of_run}, n, 'UPDATED', {uuid}, '{{}}', '[]', n FROM numbers"
         ),
+        format!(
+            "INSERT INTO users (tenant, id, user_sync, linked, details, state, owner, block_time, revision, create_time,
+                update_time)
+            {runs} SELECT {of_run}, {uuid}, 'sync' || (n % 20), false, '{{}}',
+                CASE n % 500 WHEN 8 THEN 'DEACTIVATED' WHEN 10 THEN 'ARCHIVED' ELSE 'ACTIVE' END,
+                n % 900 = 2, CASE WHEN n % 700 = 4 THEN n END, 1, 0, 0
+            FROM numbers"
+        ),
         analyze.to_owned(),
     ] {
         writer.execute_unprepared(&sql).await.unwrap();
@@ -102,21 +112,46 @@ async fn fill(store: &Store) {
 }
 
 /// Queries, whether they are asked where reading follows an index, and the indexes of which one has to serve them.
-fn cases() -> Vec<(Statement, bool, &'static [&'static str])> {
+fn cases(engine: Engine) -> Vec<(Statement, bool, &'static [&'static str])> {
     let tenant = TenantId::parse("tenant7").unwrap();
     let sync = UserSyncId::parse("sync7").unwrap();
     let of_one = Some(&tenant);
     let page = PageRequest::first(50);
     let any = UserSyncFilter::default();
-    let broken = Some(HealthLevel::Error);
+    let broken = UserSyncFilter {
+        health: vec![HealthLevel::Error],
+        ..UserSyncFilter::default()
+    };
+    let users = |of_tenant, filter: UserFilter| {
+        let after = ("tenant7".to_owned(), Uuid::nil());
+        page_of_users(of_tenant, after, &filter, &page)
+    };
+    let every = UserFilter::default;
+    let owners = || UserFilter {
+        owner: Some(true),
+        ..every()
+    };
+    let blocked = || UserFilter {
+        blocked: Some(true),
+        ..every()
+    };
+    let of_states = |states: &[UserState]| UserFilter {
+        states: states.to_vec(),
+        ..every()
+    };
+    let of_sync = UserFilter {
+        user_sync: Some(UserSyncId::parse("sync7").unwrap()),
+        ..every()
+    };
+    let by_id: &[&str] = &["users_pkey", "sqlite_autoindex_users_1"];
     vec![
         (
-            search(None, &any, broken, &page).unwrap(),
+            search(engine, None, &broken, &page).unwrap(),
             false,
             &["user_syncs_by_health"],
         ),
         (
-            search(None, &any, None, &page).unwrap(),
+            search(engine, None, &any, &page).unwrap(),
             false,
             &["user_syncs_pkey", "sqlite_autoindex_user_syncs_1"],
         ),
@@ -136,6 +171,23 @@ fn cases() -> Vec<(Statement, bool, &'static [&'static str])> {
             &["sync_runs_by_end"],
         ),
         (feed::part(of_one, 5_000, 50), true, &["user_events_by_tenant"]),
+        (users(true, every()), true, by_id),
+        (users(false, every()), true, by_id),
+        (users(true, of_states(&[UserState::Active])), true, by_id),
+        (users(true, owners()), true, &["users_that_own"]),
+        (users(false, owners()), true, &["users_that_own"]),
+        (users(true, blocked()), true, &["users_blocked"]),
+        (
+            users(true, of_states(&[UserState::Deactivated])),
+            true,
+            &["users_by_state"],
+        ),
+        (
+            users(false, of_states(&[UserState::Archived])),
+            true,
+            &["users_by_state"],
+        ),
+        (users(true, of_sync), true, &["users_by_user_sync"]),
         // When nothing is old.
         (
             old_runs(DateTime::from_timestamp_micros(1).unwrap(), 100),
@@ -148,7 +200,7 @@ fn cases() -> Vec<(Statement, bool, &'static [&'static str])> {
 async fn each_list_has_its_index(store: &Store) {
     fill(store).await;
     let engine = store.inner.database.engine;
-    for ((sql, values), in_order, indexes) in cases() {
+    for ((sql, values), in_order, indexes) in cases(engine) {
         let database = &store.inner.database;
         let reader = match in_order {
             true => database.in_index_order().await.unwrap(),

@@ -74,6 +74,23 @@ impl PageRequest {
     }
 }
 
+/// One list of several in the same order. Each is read by its index; the database merges them, since in which order texts are is
+/// its own affair.
+pub(crate) fn merged(lists: &[String], order: &str, page: &PageRequest) -> String {
+    match lists {
+        [list] => list.clone(),
+        lists => {
+            let lists = lists
+                .iter()
+                .enumerate()
+                .map(|(number, list)| format!("SELECT * FROM ({list}) AS list{number}"));
+            let lists = lists.collect::<Vec<_>>().join(" UNION ALL ");
+            let limit = page.limit_sql();
+            format!("SELECT * FROM ({lists}) AS lists ORDER BY {order}{limit}")
+        }
+    }
+}
+
 impl<T> Page<T> {
     /// Cuts rows that were fetched with [`PageRequest::limit_sql`].
     pub(crate) fn cut<R, K: Serialize>(

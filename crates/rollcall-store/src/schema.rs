@@ -17,7 +17,7 @@ mod erasures;
 mod first;
 mod in_force;
 mod last_logins;
-mod list_indexes;
+pub(crate) mod list_indexes;
 mod login_requests;
 mod mail_budgets;
 mod marks;
@@ -29,6 +29,7 @@ mod soft_locks;
 mod tenant_deletions;
 mod tenant_turns;
 mod throttles;
+mod user_lists;
 mod who_asked;
 
 /// Names the advisory lock under which PostgreSQL migrates: "rollcall" in ASCII.
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(last_logins::LastLogins),
             Box::new(list_indexes::ListIndexes),
             Box::new(pending_passwords::PendingPasswords),
+            Box::new(user_lists::UserLists),
         ]
     }
 }

@@ -10,11 +10,13 @@ use sea_orm::ConnectionTrait;
 use crate::audit::Recorded;
 use crate::configuration::tenants::count_up_to;
 use crate::create_requests::{CreateRequest, Created};
+use crate::db::engine::Engine;
 use crate::db::query::{Statement, execute, rows};
 use crate::db::timestamp::to_micros;
 use crate::error::Result;
-use crate::page::{Page, PageRequest};
+use crate::page::{Page, PageRequest, merged};
 use crate::runs::lifecycle::supersede_waiting;
+use crate::schema::list_indexes::health_level;
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
@@ -100,13 +102,9 @@ impl Store {
         filter: &UserSyncFilter,
         page: &PageRequest,
     ) -> Result<Page<UserSync>> {
-        let mut found: Vec<Model> = Vec::new();
-        for health in levels(filter) {
-            let (sql, values) = search(tenant, filter, health, page)?;
-            found.append(&mut rows(&self.inner.database.reader, &sql, values).await?);
-        }
+        let (sql, values) = search(self.inner.database.engine, tenant, filter, page)?;
+        let found: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
         let key = |model: &Model| (model.tenant.clone(), model.id.clone());
-        found.sort_by_key(key);
         Page::cut(found, page, key, Model::into_domain)
     }
 
@@ -205,19 +203,12 @@ impl Store {
     }
 }
 
-/// Each condition is looked for by itself, since the index shows in order only those in one.
-fn levels(filter: &UserSyncFilter) -> Vec<Option<HealthLevel>> {
-    match filter.health.as_slice() {
-        [] => vec![None],
-        health => health.iter().copied().map(Some).collect(),
-    }
-}
-
-/// The query for a page of user syncs in one condition, or in any.
+/// The query for a page of user syncs. Each condition of their health is looked for by itself, since the index shows in order
+/// only those in one.
 pub(crate) fn search(
+    engine: Engine,
     tenant: Option<&TenantId>,
     filter: &UserSyncFilter,
-    health: Option<HealthLevel>,
     page: &PageRequest,
 ) -> Result<Statement> {
     let (last_tenant, last): (String, String) = page.key()?.unwrap_or_default();
@@ -233,15 +224,20 @@ pub(crate) fn search(
     };
     if let Some(directory) = &filter.directory {
         values.push(directory.as_str().into());
-        conditions += &format!(" AND directory = ${}", values.len());
-    }
-    if let Some(health) = health {
-        values.push(health.label().into());
-        conditions += &format!(" AND health_level = ${}", values.len());
+        conditions += " AND directory = $3";
     }
     let limit = page.limit_sql();
-    let sql = format!("SELECT * FROM user_syncs WHERE {conditions} ORDER BY tenant, id{limit}");
-    Ok((sql, values))
+    let list = |health: &str| {
+        format!("SELECT * FROM user_syncs WHERE {conditions}{health} ORDER BY tenant, id{limit}")
+    };
+    let lists: Vec<String> = match filter.health.as_slice() {
+        [] => vec![list("")],
+        health => health
+            .iter()
+            .map(|health| list(&format!(" AND {} = '{}'", health_level(engine), health.label())))
+            .collect(),
+    };
+    Ok((merged(&lists, "tenant, id", page), values))
 }
 
 async fn create(

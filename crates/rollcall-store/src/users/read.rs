@@ -11,10 +11,10 @@ use sea_orm::{ConnectionTrait, Value};
 
 use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
-use crate::db::query::{row, rows, scalar};
+use crate::db::query::{Statement, row, rows, scalar};
 use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
-use crate::page::{Page, PageRequest};
+use crate::page::{Page, PageRequest, merged};
 use crate::store::Store;
 use crate::tables::labels::Label;
 use crate::tables::user::Model;
@@ -107,10 +107,8 @@ impl Store {
         page: &PageRequest,
     ) -> Result<Page<User>> {
         let after = user_id(page.key::<String>()?)?;
-        let values = vec![tenant.as_str().into(), after.into()];
-        let models = self
-            .users_after("tenant = $1 AND id > $2", values, "id", filter, page)
-            .await?;
+        let after = (tenant.to_string(), after);
+        let models = self.users_after(Some(tenant), after, filter, page).await?;
         Page::cut(models, page, |model| model.id.to_string(), Model::into_domain)
     }
 
@@ -123,67 +121,23 @@ impl Store {
             Some((tenant, id)) => (tenant, user_id(Some(id))?),
             None => (String::new(), Uuid::nil()),
         };
-        let values = vec![tenant.into(), after.into()];
-        let models = self
-            .users_after("(tenant, id) > ($1, $2)", values, "tenant, id", filter, page)
-            .await?;
+        let models = self.users_after(None, (tenant, after), filter, page).await?;
         let key = |model: &Model| (model.tenant.clone(), model.id.to_string());
         Page::cut(models, page, key, Model::into_domain)
     }
 
-    /// Users in this order, after the position that the values name.
     async fn users_after(
         &self,
-        after: &str,
-        mut values: Vec<Value>,
-        order: &str,
+        tenant: Option<&TenantId>,
+        after: (String, Uuid),
         filter: &UserFilter,
         page: &PageRequest,
     ) -> Result<Vec<Model>> {
-        let mut conditions = String::new();
-        let states: Vec<_> = filter
-            .states
-            .iter()
-            .map(|state| format!("'{}'", state.label()))
-            .collect();
-        if !states.is_empty() {
-            conditions += &format!(" AND state IN ({})", states.join(", "));
-        }
-        let mut require = |column: &str, value: Option<Value>| {
-            if let Some(value) = value {
-                values.push(value);
-                conditions += &format!(" AND {column} = ${}", values.len());
-            }
-        };
-        require(
-            "user_sync",
-            filter.user_sync.as_ref().map(|id| id.as_str().into()),
-        );
-        require(
-            "directory",
-            filter.directory.as_ref().map(|id| id.as_str().into()),
-        );
-        require("owner", filter.owner.map(Value::from));
-        conditions += match filter.source {
-            Some(UserSource::Local) => " AND user_sync IS NULL",
-            Some(UserSource::Synced) => " AND user_sync IS NOT NULL",
-            None => "",
-        };
-        conditions += match filter.blocked {
-            Some(true) => " AND block_time IS NOT NULL",
-            Some(false) => " AND block_time IS NULL",
-            None => "",
-        };
-        if let Some(since) = filter.no_login_since {
-            values.push(to_micros(since).into());
-            conditions += &format!(" AND NOT EXISTS ({LOGIN} AND l.time >= ${})", values.len());
-        }
-        if filter.never_logged_in {
-            conditions += &format!(" AND NOT EXISTS ({LOGIN})");
-        }
-        let limit = page.limit_sql();
-        let sql = format!("SELECT * FROM users WHERE {after}{conditions} ORDER BY {order}{limit}");
-        rows(&self.inner.database.reader, &sql, values).await
+        let (sql, values) = page_of_users(tenant.is_some(), after, filter, page);
+        let reading = self.inner.database.in_index_order().await?;
+        let models = rows(&reading, &sql, values).await?;
+        reading.commit().await?;
+        Ok(models)
     }
 
     /// The user that has this login or e-mail address, however it is written.
@@ -219,6 +173,75 @@ impl Store {
         let found = by_external_ids(&self.inner.database.reader, tenant, ids).await?;
         found.into_iter().map(Model::into_domain).collect()
     }
+}
+
+/// The query for a page of users after this one, of its tenant or of all. Where those who are ACTIVE are not asked for, each
+/// state is looked for by itself, since the index shows in order only those in one.
+pub(crate) fn page_of_users(
+    of_tenant: bool,
+    (tenant, id): (String, Uuid),
+    filter: &UserFilter,
+    page: &PageRequest,
+) -> Statement {
+    let mut values: Vec<Value> = vec![tenant.into(), id.into()];
+    let mut conditions = match of_tenant {
+        true => "tenant = $1 AND id > $2".to_owned(),
+        false => "(tenant, id) > ($1, $2)".to_owned(),
+    };
+    let mut require = |column: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            values.push(value);
+            conditions += &format!(" AND {column} = ${}", values.len());
+        }
+    };
+    require(
+        "user_sync",
+        filter.user_sync.as_ref().map(|id| id.as_str().into()),
+    );
+    require(
+        "directory",
+        filter.directory.as_ref().map(|id| id.as_str().into()),
+    );
+    // As the indexes of the few have it.
+    conditions += match filter.owner {
+        Some(true) => " AND owner",
+        Some(false) => " AND NOT owner",
+        None => "",
+    };
+    conditions += match filter.source {
+        Some(UserSource::Local) => " AND user_sync IS NULL",
+        Some(UserSource::Synced) => " AND user_sync IS NOT NULL",
+        None => "",
+    };
+    conditions += match filter.blocked {
+        Some(true) => " AND block_time IS NOT NULL",
+        Some(false) => " AND block_time IS NULL",
+        None => "",
+    };
+    if let Some(since) = filter.no_login_since {
+        values.push(to_micros(since).into());
+        conditions += &format!(" AND NOT EXISTS ({LOGIN} AND l.time >= ${})", values.len());
+    }
+    if filter.never_logged_in {
+        conditions += &format!(" AND NOT EXISTS ({LOGIN})");
+    }
+    let limit = page.limit_sql();
+    let list =
+        |state: &str| format!("SELECT * FROM users WHERE {conditions}{state} ORDER BY tenant, id{limit}");
+    let labels = || filter.states.iter().map(|state| format!("'{}'", state.label()));
+    let lists: Vec<String> = match filter.states.as_slice() {
+        [] => vec![list("")],
+        states if states.contains(&UserState::Active) => {
+            vec![list(&format!(
+                " AND state IN ({})",
+                labels().collect::<Vec<_>>().join(", ")
+            ))]
+        }
+        _ => labels()
+            .map(|label| list(&format!(" AND state <> 'ACTIVE' AND state = {label}")))
+            .collect(),
+    };
+    (merged(&lists, "tenant, id", page), values)
 }
 
 pub(crate) async fn by_external_ids<'a>(
