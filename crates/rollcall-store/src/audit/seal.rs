@@ -229,7 +229,7 @@ impl Batch {
     }
 }
 
-fn events(sealed: Vec<AuditRow>) -> Bulk {
+fn events(sealed: Vec<AuditRow>) -> Bulk<{ chain::COLUMNS.len() }> {
     let mut bulk = Bulk::new(chain::COLUMNS.map(|name| match name {
         "position" | "id" | "time" => Column::new(name, Type::BigInt),
         "caller" | "credential" => Column::new(name, Type::Text),
@@ -259,7 +259,7 @@ fn events(sealed: Vec<AuditRow>) -> Bulk {
     bulk
 }
 
-async fn insert(tx: &impl ConnectionTrait, table: &str, bulk: Bulk) -> Result<()> {
+async fn insert<const N: usize>(tx: &impl ConnectionTrait, table: &str, bulk: Bulk<N>) -> Result<()> {
     if bulk.is_empty() {
         return Ok(());
     }

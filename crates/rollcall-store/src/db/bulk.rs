@@ -28,10 +28,10 @@ pub(crate) struct Column {
     nullable: bool,
 }
 
-/// Rows to send to the database, stored by column.
-pub(crate) struct Bulk {
-    columns: Vec<Column>,
-    cells: Vec<Vec<Value>>,
+/// Rows to send to the database, stored by column. A row has as many values as there are columns, or does not compile.
+pub(crate) struct Bulk<const N: usize> {
+    columns: [Column; N],
+    cells: [Vec<Value>; N],
 }
 
 impl Column {
@@ -52,15 +52,14 @@ impl Column {
     }
 }
 
-impl Bulk {
-    pub(crate) fn new(columns: impl IntoIterator<Item = Column>) -> Self {
-        let columns: Vec<Column> = columns.into_iter().collect();
-        let cells = columns.iter().map(|_| Vec::new()).collect();
+impl<const N: usize> Bulk<N> {
+    pub(crate) fn new(columns: [Column; N]) -> Self {
+        let cells = std::array::from_fn(|_| Vec::new());
         Self { columns, cells }
     }
 
     /// Adds a row; the values in the order and of the types of the columns.
-    pub(crate) fn push(&mut self, row: impl IntoIterator<Item = Value>) {
+    pub(crate) fn push(&mut self, row: [Value; N]) {
         for (cells, value) in self.cells.iter_mut().zip(row) {
             cells.push(value);
         }

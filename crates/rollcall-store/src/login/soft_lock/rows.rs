@@ -160,7 +160,7 @@ pub(in crate::login) fn upsert<'s>(
     Some((sql, cells))
 }
 
-fn bulk<'s>(states: impl Iterator<Item = (&'s Key, &'s ThrottleState)>) -> Bulk {
+fn bulk<'s>(states: impl Iterator<Item = (&'s Key, &'s ThrottleState)>) -> Bulk<7> {
     let mut bulk = Bulk::new([
         Column::new("tenant", Type::Text),
         Column::new("subject", Type::Text),
