@@ -43,6 +43,7 @@ pub mod person;
 pub mod plan;
 pub mod planner;
 pub mod reader;
+pub mod reminder;
 pub mod role;
 pub mod run;
 pub mod schedule;

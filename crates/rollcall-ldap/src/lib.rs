@@ -77,6 +77,6 @@ pub use protocol_violation::{ProtocolViolation, Spoken};
 pub use resolver::Resolver;
 pub use result_code::{ResultClass, ResultCode};
 pub use root_dse::RootDse;
-pub use tls::{CertificateFacts, TlsFacts, TlsFailure, client_certificate_end};
+pub use tls::{CertificateFacts, TlsFacts, TlsFailure, ca_certificate_end, client_certificate_end};
 pub use values::ValueReader;
 pub use wire_guard::vet::Notice;

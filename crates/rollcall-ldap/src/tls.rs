@@ -151,6 +151,12 @@ pub fn client_certificate_end(pem: &str) -> Option<DateTime<Utc>> {
     facts::chain(&chain).first().map(|own| own.not_after)
 }
 
+/// When the last of these authorities ends.
+pub fn ca_certificate_end(pem: &str) -> Option<DateTime<Utc>> {
+    let authorities = trust::certificates(pem).ok()?;
+    facts::chain(&authorities).iter().map(|ca| ca.not_after).max()
+}
+
 fn name_of(host: &str) -> Result<ServerName<'static>, LdapError> {
     idn::to_ascii(host)
         .and_then(|name| ServerName::try_from(name.into_owned()).ok())

@@ -178,7 +178,7 @@ pub(crate) async fn report(
 }
 
 /// Puts mails into the outbox, as far as their budget reaches. Returns how many were left out.
-async fn enqueue(
+pub(crate) async fn enqueue(
     tx: &impl ConnectionTrait,
     tenant: &TenantId,
     mailing: &Mailing,

@@ -24,6 +24,7 @@ mod marks;
 mod own_counts;
 mod pending_passwords;
 mod purpose_keys;
+mod reminders;
 mod sealed_audit;
 mod soft_locks;
 mod tenant_deletions;
@@ -64,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(list_indexes::ListIndexes),
             Box::new(pending_passwords::PendingPasswords),
             Box::new(user_lists::UserLists),
+            Box::new(reminders::Reminders),
         ]
     }
 }

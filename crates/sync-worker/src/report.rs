@@ -9,6 +9,7 @@ mod news;
 mod notice;
 mod outgoing;
 mod own_domains;
+mod reminder;
 mod render;
 
 use rollcall_core::run::{Run, RunMode, RunState};
@@ -18,6 +19,7 @@ use content::{About, Content};
 pub(crate) use notice::Confirmation;
 pub(crate) use outgoing::Reports;
 pub(crate) use own_domains::OwnDomains;
+pub(crate) use reminder::{News, Readers};
 use render::Composed;
 
 /// True if a run that rests in this state is to be reported.

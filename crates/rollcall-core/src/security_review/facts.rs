@@ -19,6 +19,8 @@ pub struct ReviewedDirectory {
     pub last_check: Option<(DateTime<Utc>, CheckReport)>,
     /// When the first certificate of its hosts ends, as seen in use since. `None` if none was seen.
     pub certificate_end: Option<DateTime<Utc>>,
+    /// When the last of the certificate authorities ends that are trusted for it; `None` if those are the public ones.
+    pub ca_certificate_end: Option<DateTime<Utc>>,
     /// When Rollcall's own certificate for it ends, if it has one.
     pub client_certificate_end: Option<DateTime<Utc>>,
 }

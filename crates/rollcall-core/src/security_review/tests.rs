@@ -80,6 +80,7 @@ fn good_directory() -> ReviewedDirectory {
         directory,
         last_check: Some((now(), report)),
         certificate_end: None,
+        ca_certificate_end: None,
         client_certificate_end: None,
     }
 }

@@ -43,6 +43,7 @@ mod login {
 mod newer;
 mod purpose;
 mod records;
+mod reminders;
 mod retention;
 mod runs {
     mod apply;

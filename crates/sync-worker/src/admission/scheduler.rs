@@ -89,6 +89,10 @@ impl Scheduler {
             self.last_look = Some(now);
         }
         self.start_more().await;
+        note(
+            "remind people of what is due",
+            self.worker.remind(now).await.map_err(Into::into),
+        );
         let swept = self.worker.sweep_after_erasures(now).await;
         note("look after people who were erased", swept.map_err(Into::into));
         note(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rollcall_core::directory::Directory;
-use rollcall_core::error::Error;
+use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, UserSyncKey};
 use rollcall_core::reader::EntryReader;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
@@ -12,6 +12,7 @@ use rollcall_proto::resource_name;
 use rollcall_service::failure;
 use rollcall_service::reading::reader;
 use rollcall_service::roles::RunSource;
+use rollcall_store::Sighting;
 use tokio::time::Instant;
 
 use super::executor::Executor;
@@ -112,9 +113,21 @@ pub(super) async fn source(
 pub(super) async fn source_of(x: &Executor, sync: &UserSync) -> Result<Source, Error> {
     let settings = &sync.settings;
     let key = sync.key();
-    let mut source = source(x, &key, &settings.directory, settings).await?;
+    let found = source(x, &key, &settings.directory, settings).await;
+    if let Err(error) = &found
+        && matches!(
+            error.reason,
+            Reason::DirectoryUnavailable | Reason::DirectoryTimeout
+        )
+    {
+        x.store
+            .save_unreachable(&key.tenant, &settings.directory, x.clock.now())
+            .await?;
+    }
+    let mut source = found?;
     let dialect = source.reader.dialect();
     let deadline = Instant::now() + source.timeout;
+    keep_sighting(x, &source, deadline).await?;
     if let Some(hidden) = hidden_state::probe(&source.ldap, dialect, &settings.searches, deadline).await {
         if hidden_state::keep(&x.store, &source.directory, &sync.id, &hidden, x.clock.now()).await? {
             tracing::warn!(user_sync = %key, ?hidden, "what may be read of accounts' state has changed");
@@ -137,4 +150,25 @@ pub(super) async fn source_of(x: &Executor, sync: &UserSync) -> Result<Source, E
         },
         None => source,
     })
+}
+
+/// Keeps what reminders and the review tell of the server, if it is another than before.
+async fn keep_sighting(x: &Executor, source: &Source, deadline: Instant) -> Result<(), Error> {
+    let known = &source.directory.observed;
+    let expiry = source.ldap.bind_password_expire_time(deadline).await;
+    let hosts = source.ldap.host_status();
+    let seen = Sighting {
+        // What cannot be read now may hold all the same.
+        bind_password_expire_time: expiry.unwrap_or(known.bind_password_expire_time),
+        certificate_end: hosts.iter().filter_map(|host| host.certificate_end).min(),
+    };
+    let same = Sighting {
+        bind_password_expire_time: known.bind_password_expire_time,
+        certificate_end: known.certificate_end,
+    };
+    if seen != same || known.unreachable_since.is_some() {
+        let (tenant, id) = (&source.directory.tenant, &source.directory.id);
+        x.store.save_sighting(tenant, id, &seen).await?;
+    }
+    Ok(())
 }

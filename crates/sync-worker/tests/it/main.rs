@@ -33,6 +33,7 @@ mod odd_names;
 mod overlaps;
 mod pending_passwords;
 mod relinking;
+mod reminding;
 mod repeats;
 mod reports;
 mod run_bad_input;

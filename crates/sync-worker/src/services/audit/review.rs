@@ -5,22 +5,19 @@ use ring::digest;
 use rollcall_core::audit::AuditedFieldChange;
 use rollcall_core::check::StageResult;
 use rollcall_core::error::{Error, Reason};
-use rollcall_core::id::{TenantId, UserSyncKey};
+use rollcall_core::id::TenantId;
 use rollcall_core::security_review::{
-    Facts, Finding, IDLE_AFTER, IdlePrivileged, Practice, ReviewedDirectory, ReviewedSync, Subject, review,
-    worst,
+    Facts, Finding, IDLE_AFTER, IdlePrivileged, Practice, ReviewedSync, Subject, review, worst,
 };
 use rollcall_proto::convert::audit::actor;
 use rollcall_proto::{resource_name, timestamp, v1};
-use rollcall_store::{CheckSubject, PageRequest, SecurityReview, StoreError};
+use rollcall_store::SecurityReview;
 use serde::{Deserialize, Serialize};
 
 use super::{Audit, GetReview, RecordReview};
+use crate::reviewed::Reviewed;
 use rollcall_service::call::Call;
 use rollcall_service::resource::about;
-
-/// Most directories and most user syncs looked at: all that a tenant can have.
-const MAX_LOOKED_AT: u32 = 1000;
 
 /// Idle accounts with a privileged role that a finding names.
 const NAMED_IDLE: usize = 20;
@@ -122,57 +119,11 @@ impl Audit {
             .tenant(tenant)
             .await
             .map_err(about(&resource_name::tenant(tenant)))?;
-        let mut directories = Vec::new();
-        for directory in store
-            .list_directories(tenant, &PageRequest::first(MAX_LOOKED_AT))
-            .await?
-            .items
-        {
-            let last_check = store
-                .last_check(tenant, &CheckSubject::Directory(directory.id.clone()))
-                .await?;
-            let seen = self.0.directories.host_status(&directory).unwrap_or_default();
-            directories.push(ReviewedDirectory {
-                certificate_end: seen
-                    .iter()
-                    .filter_map(|host| host.certificate_end)
-                    .min()
-                    .or(directory.observed.certificate_end),
-                client_certificate_end: directory
-                    .settings
-                    .client_certificate
-                    .as_deref()
-                    .and_then(rollcall_ldap::client_certificate_end),
-                directory,
-                last_check,
-            });
-        }
-        let mut user_syncs = Vec::new();
-        for user_sync in store
-            .list_user_syncs(tenant, &PageRequest::first(MAX_LOOKED_AT))
-            .await?
-            .items
-        {
-            let key = UserSyncKey {
-                tenant: tenant.clone(),
-                user_sync: user_sync.id.clone(),
-            };
-            let last_run = match user_sync.last_run {
-                Some(run) => match store.run(&key, run).await {
-                    Ok(run) => Some(run),
-                    Err(StoreError::NotFound(_)) => None,
-                    Err(error) => return Err(error.into()),
-                },
-                None => None,
-            };
-            user_syncs.push(ReviewedSync { user_sync, last_run });
-        }
-        let last = store
-            .list_security_reviews(tenant, &PageRequest::first(1))
-            .await?
-            .items
-            .into_iter()
-            .next();
+        let Reviewed {
+            directories,
+            user_syncs,
+            last,
+        } = self.0.reviewed(tenant).await?;
         let facts = Facts {
             idle: self.idle(tenant, &user_syncs, now).await?,
             egress_addresses: &self.0.egress_addresses,
