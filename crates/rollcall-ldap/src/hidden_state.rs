@@ -14,8 +14,30 @@ use crate::result_code::ResultCode;
 const GUID_BYTES: usize = 16;
 
 impl LdapDirectory {
-    /// Which of the attributes that decide whether an account is enabled the service account may not read of these
-    /// entries. `None` if the server does not tell.
+    /// The attributes that decide whether an account is enabled and that this server may have. `None` if it does not tell.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn deciding_attributes(
+        &self,
+        dialect: Dialect,
+        deadline: Instant,
+    ) -> Result<Option<Vec<&'static str>>, LdapError> {
+        let names = dialect.deciding_attributes();
+        match dialect.row().hidden_state {
+            HiddenState::AbsentFromAll => Ok(Some(names.collect())),
+            HiddenState::UndefinedInFilters => {
+                // A filter on an attribute that the server does not know is undefined too.
+                let schema = self.schema(deadline).await?;
+                let known = names.filter(|name| schema.defines(name)).collect();
+                Ok((!schema.is_empty()).then_some(known))
+            }
+            HiddenState::Untold => Ok(None),
+        }
+    }
+
+    /// Which of the [attributes](Self::deciding_attributes) that decide whether an account is enabled the service account may
+    /// not read of these entries. `None` if the server does not tell.
     ///
     /// # Errors
     /// No answer.
@@ -25,19 +47,13 @@ impl LdapDirectory {
         dns: &[String],
         deadline: Instant,
     ) -> Result<Option<Vec<&'static str>>, LdapError> {
+        let Some(names) = self.deciding_attributes(dialect, deadline).await? else {
+            return Ok(None);
+        };
         match dialect.row().hidden_state {
-            HiddenState::AbsentFromAll => self.absent_from_all(dialect, dns, deadline).await,
-            HiddenState::UndefinedInFilters => {
-                // A filter on an attribute that the server does not know is undefined too.
-                let schema = self.schema(deadline).await?;
-                let names = dialect.deciding_attributes().filter(|name| schema.defines(name));
-                let names: Vec<&'static str> = names.collect();
-                match (schema.is_empty(), names.is_empty()) {
-                    (true, _) => Ok(None),
-                    (false, true) => Ok(Some(Vec::new())),
-                    (false, false) => self.undefined_in_filters(names, dns, deadline).await,
-                }
-            }
+            _ if names.is_empty() => Ok(Some(names)),
+            HiddenState::AbsentFromAll => self.absent_from_all(names, dns, deadline).await,
+            HiddenState::UndefinedInFilters => self.undefined_in_filters(names, dns, deadline).await,
             HiddenState::Untold => Ok(None),
         }
     }
@@ -45,11 +61,10 @@ impl LdapDirectory {
     /// Where every user has these attributes, they are hidden if nobody shows them.
     async fn absent_from_all(
         &self,
-        dialect: Dialect,
+        names: Vec<&'static str>,
         dns: &[String],
         deadline: Instant,
     ) -> Result<Option<Vec<&'static str>>, LdapError> {
-        let names: Vec<&'static str> = dialect.deciding_attributes().collect();
         let mut absent: Option<Vec<&'static str>> = None;
         let attributes: Vec<&str> = names.iter().copied().chain(["objectGUID"]).collect();
         for dn in dns {

@@ -22,16 +22,25 @@ pub async fn open_for_use(
     tenant: &TenantId,
     directory: &DirectoryId,
 ) -> Result<(Directory, Arc<OpenDirectory>), Error> {
-    if !store.tenant(tenant).await?.settings.user_sync_enabled {
-        let message = "user sync is switched off for this tenant";
-        return Err(refusal(
-            Reason::SyncDisabled,
-            message,
-            &resource_name::tenant(tenant),
-        ));
-    }
+    let user_sync_enabled = store.tenant(tenant).await?.settings.user_sync_enabled;
+    // A tenant that is switched off is told, whatever it asks for.
+    expect_enabled(tenant, user_sync_enabled)?;
     let directory = store.directory(tenant, directory).await?;
-    let name = resource_name::directory(tenant, &directory.id);
+    let opened = open_known(directories, user_sync_enabled, &directory).await?;
+    Ok((directory, opened))
+}
+
+/// The connections of a directory that was read, with whether its tenant has the add-on. Nothing is sent yet.
+///
+/// # Errors
+/// As [`open_for_use`].
+pub async fn open_known(
+    directories: &Directories,
+    user_sync_enabled: bool,
+    directory: &Directory,
+) -> Result<Arc<OpenDirectory>, Error> {
+    expect_enabled(&directory.tenant, user_sync_enabled)?;
+    let name = resource_name::directory(&directory.tenant, &directory.id);
     if directory.settings.disabled {
         return Err(refusal(
             Reason::SyncDisabled,
@@ -44,8 +53,18 @@ pub async fn open_for_use(
                        run CheckConnection, or confirm it as a new directory";
         return Err(refusal(Reason::EndpointUnconfirmed, message, &name));
     }
-    let opened = directories.open(&directory).await?;
-    Ok((directory, opened))
+    directories.open(directory).await
+}
+
+fn expect_enabled(tenant: &TenantId, user_sync_enabled: bool) -> Result<(), Error> {
+    match user_sync_enabled {
+        true => Ok(()),
+        false => {
+            let message = "user sync is switched off for this tenant";
+            let name = resource_name::tenant(tenant);
+            Err(refusal(Reason::SyncDisabled, message, &name))
+        }
+    }
 }
 
 fn refusal(reason: Reason, message: &str, resource: &str) -> Error {

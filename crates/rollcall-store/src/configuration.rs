@@ -1,7 +1,6 @@
 //! What customers set up: tenants, their directories with the sealed secrets, and their user syncs.
 
 pub(crate) mod directories;
-pub(crate) mod due_claims;
 pub(crate) mod pending_passwords;
 pub(crate) mod secrets;
 pub(crate) mod tenants;

@@ -86,6 +86,9 @@ pub enum StoreError {
     /// The run is not in a state in which this can be done.
     #[error("the run is not in a state that allows this")]
     NotInState,
+    /// A person wants the run to stop. Nothing was written.
+    #[error("the run is to be cancelled")]
+    CancelRequested,
     /// Only a LOCAL user can be changed this way.
     #[error("only a local user can be changed this way")]
     NotLocal,
@@ -253,7 +256,7 @@ impl From<StoreError> for Error {
             StoreError::RevisionMismatch => Reason::EtagMismatch,
             StoreError::TenantInUse => Reason::TenantInUse,
             StoreError::DirectoryInUse => Reason::DirectoryInUse,
-            StoreError::NotInState => Reason::RunNotInState,
+            StoreError::NotInState | StoreError::CancelRequested => Reason::RunNotInState,
             StoreError::NotLocal => Reason::UserNotLocal,
             StoreError::OwnerProtected => Reason::OwnerProtected,
             StoreError::LeaseLost => Reason::ConcurrentChange,

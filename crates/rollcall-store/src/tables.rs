@@ -9,8 +9,9 @@ pub(crate) mod tenant;
 pub(crate) mod user;
 pub(crate) mod user_sync;
 
-use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, ModelTrait};
+use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, ModelTrait, QueryTrait};
 
+use crate::db::query::execute_built;
 use crate::error::{Result, StoreError};
 
 /// Inserts a whole row.
@@ -20,9 +21,8 @@ where
     M: ModelTrait + IntoActiveModel<A>,
     M::Entity: EntityTrait<Model = M, ActiveModel = A>,
 {
-    <M::Entity as EntityTrait>::insert(model.into_active_model())
-        .exec_without_returning(connection)
-        .await?;
+    let insert = <M::Entity as EntityTrait>::insert(model.into_active_model());
+    execute_built(connection, insert.build(connection.get_database_backend())).await?;
     Ok(())
 }
 
@@ -33,10 +33,12 @@ where
     M: ModelTrait + IntoActiveModel<A>,
     M::Entity: EntityTrait<Model = M, ActiveModel = A>,
 {
-    <M::Entity as EntityTrait>::update(model.into_active_model().reset_all())
-        .exec(connection)
-        .await?;
-    Ok(())
+    let update = <M::Entity as EntityTrait>::update(model.into_active_model().reset_all());
+    let update = update.validate()?;
+    match execute_built(connection, update.build(connection.get_database_backend())).await? {
+        0 => Err(StoreError::corrupt("a row that was locked is gone")),
+        _ => Ok(()),
+    }
 }
 
 /// Makes sure that a resource still has the revision that the caller saw, if the caller names one.

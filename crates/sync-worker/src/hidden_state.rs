@@ -2,12 +2,12 @@
 //! their start, on a few entries; refreshes and logins go by what was found last.
 
 use chrono::{DateTime, Utc};
-use rollcall_core::dialect::{Dialect, HiddenState};
+use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::Directory;
 use rollcall_core::error::Error;
 use rollcall_core::id::UserSyncId;
 use rollcall_core::user_sync::Search;
-use rollcall_ldap::LdapDirectory;
+use rollcall_ldap::{LdapDirectory, LdapError};
 use rollcall_service::pull::canonical;
 use rollcall_service::reading;
 use rollcall_store::Store;
@@ -26,8 +26,15 @@ pub(crate) async fn probe(
     searches: &[Search],
     deadline: Instant,
 ) -> Option<Vec<String>> {
-    if dialect.row().hidden_state == HiddenState::Untold {
-        return None;
+    let told =
+        |error: LdapError| tracing::debug!(%error, "what may be read of accounts' state was not found out");
+    let names = ldap
+        .deciding_attributes(dialect, deadline)
+        .await
+        .map_err(told)
+        .ok()??;
+    if names.is_empty() {
+        return Some(Vec::new());
     }
     let mut dns = Vec::new();
     for search in searches.iter().take(MAX_SEARCHES) {
@@ -44,13 +51,9 @@ pub(crate) async fn probe(
                 .map(|entry| entry.dn),
         );
     }
-    match ldap.hidden_state(dialect, &dns, deadline).await {
-        Ok(hidden) => hidden.map(|names| names.into_iter().map(str::to_owned).collect()),
-        Err(error) => {
-            tracing::debug!(%error, "what may be read of accounts' state was not found out");
-            None
-        }
-    }
+    let hidden = ldap.hidden_state(dialect, &dns, deadline).await;
+    let hidden = hidden.map_err(told).ok()??;
+    Some(hidden.into_iter().map(str::to_owned).collect())
 }
 
 /// Keeps it for refreshes and logins. False if it was known.

@@ -11,7 +11,6 @@
 pub mod admission;
 mod check_limit;
 mod checks;
-mod claims;
 pub mod command;
 pub mod config;
 mod erasures;

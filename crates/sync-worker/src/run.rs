@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rollcall_core::audit::AskedBy;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{RunId, UserSyncKey, Uuid};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger, pause_left};
 use rollcall_runtime::clock::Clock;
 use rollcall_service::directories::Directories;
-use rollcall_store::{LeaseName, LeaseToken, NewAuditEvent, NewRun, RunHandle, Store};
+use rollcall_store::{DueRun, DueStart, LeaseName, LeaseToken, NewAuditEvent, NewRun, RunHandle, Store};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -39,8 +38,8 @@ mod stop;
 mod tally;
 
 use carry_out::carry_out;
-pub use executor::RunLimits;
 use executor::{Executor, Phase};
+pub use executor::{Progress, RunLimits};
 use lookups::known::Asking;
 use lookups::others::Others;
 use permits::WorkerPermits;
@@ -54,8 +53,18 @@ const LETTING_GO: Duration = Duration::from_secs(3);
 /// How often it is looked whether it did.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// How often it is looked whether a run rests that another process may have by now.
+const LOOK_FOR_END: Duration = Duration::from_secs(1);
+
 /// Abandoned runs taken over at a time.
 const TAKEOVERS: u32 = 16;
+
+/// A run that this process has just started.
+pub(crate) struct Underway {
+    /// The run, PENDING.
+    pub(crate) run: Run,
+    progress: watch::Receiver<Progress>,
+}
 
 /// Carries out runs. Clones share it.
 #[derive(Clone)]
@@ -90,43 +99,49 @@ impl RunEngine {
     /// store says.
     pub async fn start(&self, key: &UserSyncKey, new: NewRun, record: &NewAuditEvent) -> Result<Run, Error> {
         self.expect_ready(key).await?;
-        self.begin(key, new, Some(record)).await
+        self.begin(key, new, record).await
     }
 
-    /// Accepts a run that is due. Nobody waits to hear why it cannot work, so if the directory may not be used it
-    /// fails, which the user sync's health and its report then tell.
+    /// Starts a user sync that is due, unless somebody else does: its run, and what tells when this process is done with it.
+    /// Nobody waits to hear why it cannot work, so if the directory may not be used it fails, which the user sync's
+    /// health and its report then tell.
     ///
     /// # Errors
     /// `SYNC_IN_PROGRESS`, and what the store says.
-    pub(crate) async fn start_due(
-        &self,
-        key: &UserSyncKey,
-        id: RunId,
-        trigger: RunTrigger,
-        asked_by: &AskedBy,
-    ) -> Result<Run, Error> {
-        let new = NewRun {
-            id,
-            mode: RunMode::Apply,
-            trigger,
-            asked_by: asked_by.clone(),
+    pub(crate) async fn start_due(&self, due: DueRun) -> Result<Option<Underway>, Error> {
+        let x = &self.x;
+        let (key, id) = (due.key.clone(), due.run.id);
+        let (holder, ttl) = (&x.holder, x.limits.lease_ttl);
+        let started = x.store.start_due(due, holder, ttl, x.clock.now());
+        let (lease, run) = match started.await? {
+            DueStart::Started(lease, run) => (lease, *run),
+            DueStart::NotDue => return Ok(None),
+            DueStart::Busy => return Err(in_progress(&key)),
+            DueStart::LeftBehind(lease) => {
+                if let Ok(lease) = self.take_over(&key, lease).await? {
+                    self.give_up(&lease).await;
+                }
+                return Err(in_progress(&key));
+            }
         };
-        self.begin(key, new, None).await
+        // From before it may end.
+        let progress = self.watch(id);
+        self.carry_out(RunHandle { lease, key, id }, Phase::Pull);
+        Ok(Some(Underway { run, progress }))
     }
 
-    async fn begin(
-        &self,
-        key: &UserSyncKey,
-        new: NewRun,
-        record: Option<&NewAuditEvent>,
-    ) -> Result<Run, Error> {
+    async fn begin(&self, key: &UserSyncKey, new: NewRun, record: &NewAuditEvent) -> Result<Run, Error> {
         let x = &self.x;
         let lease = self.free_lease(key).await?;
         if let Err(error) = self.expect_pause(key, &new).await {
             self.give_up(&lease).await;
             return Err(error);
         }
-        let run = match x.store.create_run(&lease, key, new, record, x.clock.now()).await {
+        let run = match x
+            .store
+            .create_run(&lease, key, new, Some(record), x.clock.now())
+            .await
+        {
             Ok(run) => run,
             Err(error) => {
                 self.give_up(&lease).await;
@@ -196,26 +211,57 @@ impl RunEngine {
     /// # Errors
     /// What else the store says.
     pub async fn wait(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
-        let mut changes = self.watch(id);
+        let progress = self.watch(id);
+        match self.at_rest(key, id).await? {
+            Some(run) => Ok(run),
+            None => self.wait_on(key, id, progress).await,
+        }
+    }
+
+    /// The same for a run that has just been started: the store is not asked before there is something to hear.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub(crate) async fn wait_for(&self, underway: Underway) -> Result<Run, Error> {
+        let Underway { run, progress } = underway;
+        self.wait_on(&run.user_sync, run.id, progress).await
+    }
+
+    async fn wait_on(
+        &self,
+        key: &UserSyncKey,
+        id: RunId,
+        mut progress: watch::Receiver<Progress>,
+    ) -> Result<Run, Error> {
+        let mut rests = 0;
         loop {
-            changes.mark_unchanged();
-            match self.x.store.run(key, id).await.map_err(Error::from) {
-                Ok(run) if !run.state.is_working() => return Ok(run),
-                Err(error) if error.reason != Reason::StoreUnavailable => return Err(error),
-                Ok(_) | Err(_) => {}
-            }
             // Another process may have the run, which says nothing here.
-            let _ = tokio::time::timeout(Duration::from_secs(1), changes.changed()).await;
+            let done = progress.wait_for(|progress| progress.rests > rests);
+            if let Ok(Ok(progress)) = tokio::time::timeout(LOOK_FOR_END, done).await {
+                rests = progress.rests;
+            }
+            if let Some(run) = self.at_rest(key, id).await? {
+                return Ok(run);
+            }
+        }
+    }
+
+    /// The run, if it rests and the store can say so.
+    async fn at_rest(&self, key: &UserSyncKey, id: RunId) -> Result<Option<Run>, Error> {
+        match self.x.store.run(key, id).await.map_err(Error::from) {
+            Ok(run) => Ok((!run.state.is_working()).then_some(run)),
+            Err(error) if error.reason == Reason::StoreUnavailable => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// Changes whenever this process moved the run on. Runs of other processes have to be asked for.
-    pub fn watch(&self, id: RunId) -> watch::Receiver<u64> {
+    pub fn watch(&self, id: RunId) -> watch::Receiver<Progress> {
         let mut progress = self.x.progress();
         progress.retain(|_, sender| sender.receiver_count() > 0);
         progress
             .entry(id)
-            .or_insert_with(|| watch::Sender::new(0))
+            .or_insert_with(|| watch::Sender::new(Progress::default()))
             .subscribe()
     }
 
@@ -342,10 +388,7 @@ impl RunEngine {
             }
             sleep(LOOK_AGAIN).await;
         };
-        free.ok_or_else(|| {
-            let message = "a run of this user sync is under way; wait for it or cancel it";
-            Error::new(Reason::SyncInProgress, message).with("user_sync", key.to_string())
-        })
+        free.ok_or_else(|| in_progress(key))
     }
 
     async fn give_up(&self, lease: &LeaseToken) {
@@ -357,4 +400,9 @@ impl RunEngine {
     fn carry_out(&self, run: RunHandle, phase: Phase) {
         self.tasks.spawn(carry_out(self.x.clone(), run, phase));
     }
+}
+
+fn in_progress(key: &UserSyncKey) -> Error {
+    let message = "a run of this user sync is under way; wait for it or cancel it";
+    Error::new(Reason::SyncInProgress, message).with("user_sync", key.to_string())
 }

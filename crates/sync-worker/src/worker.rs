@@ -21,7 +21,6 @@ use rollcall_store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::check_limit::CheckLimit;
-use crate::claims::Claims;
 use crate::config::WorkerSettings;
 use crate::mail::{self, Smtp};
 use crate::report::{OwnDomains, Reports};
@@ -40,7 +39,6 @@ pub struct Worker {
     /// The addresses that our connections come from.
     pub(crate) egress_addresses: Arc<[IpAddr]>,
     pub(crate) check_limit: Arc<CheckLimit>,
-    pub(crate) claims: Claims,
     /// `None` while mail is switched off.
     pub(crate) smtp: Option<Smtp>,
     /// Cancelled when the process is to stop: endless streams end then.
@@ -92,7 +90,6 @@ impl Worker {
         };
         let engine = RunEngine::new(store.clone(), directories.clone(), clock.clone(), limits);
         Ok(Self {
-            claims: Claims::new(store.clone()),
             store,
             tokens,
             directories,

@@ -4,9 +4,9 @@
 use chrono::{DateTime, Utc};
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::user_sync::UserSync;
-use sea_orm::FromQueryResult;
+use sea_orm::{ConnectionTrait, FromQueryResult};
 
-use crate::db::query::{column, execute, row, rows, scalar};
+use crate::db::query::{column, execute, row, rows};
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::store::Store;
@@ -90,18 +90,8 @@ impl Store {
     pub async fn pass_turn(&self, tenant: &TenantId, now: DateTime<Utc>) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         // What is due earlier from now on waits for this transaction, and sets the turn anew.
-        let lock = "UPDATE tenant_turns SET turn = turn WHERE tenant = $1";
-        execute(&tx, lock, vec![tenant.as_str().into()]).await?;
-        let next = format!(
-            "SELECT MIN(CASE WHEN s.claim_end > s.next_run_time THEN s.claim_end ELSE s.next_run_time END)
-            FROM {WITH_PARENTS} WHERE s.tenant = $1 AND s.next_run_time IS NOT NULL AND {MAY_RUN}"
-        );
-        let next: Option<i64> = scalar::<Option<i64>>(&tx, &next, vec![tenant.as_str().into()])
-            .await?
-            .flatten();
-        let turn = next.map(|next| next.max(to_micros(now)));
-        let sql = "UPDATE tenant_turns SET turn = $2 WHERE tenant = $1";
-        execute(&tx, sql, vec![tenant.as_str().into(), turn.into()]).await?;
+        lock_turn(&tx, tenant).await?;
+        move_turn(&tx, tenant, now).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -148,6 +138,31 @@ impl Store {
             .collect::<Result<_>>()?;
         Ok((due, next))
     }
+}
+
+/// Has what becomes due wait for the end of the transaction.
+pub(crate) async fn lock_turn(tx: &impl ConnectionTrait, tenant: &TenantId) -> Result<()> {
+    let lock = "UPDATE tenant_turns SET turn = turn WHERE tenant = $1";
+    execute(tx, lock, vec![tenant.as_str().into()]).await?;
+    Ok(())
+}
+
+/// Moves a tenant's turn on, as [`Store::pass_turn`] does, in a transaction that has written its row: what is due earlier from
+/// then on waits for it.
+pub(crate) async fn move_turn(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let sql = format!(
+        "UPDATE tenant_turns SET turn = (
+            SELECT CASE WHEN MIN(due.time) < $2 THEN $2 ELSE MIN(due.time) END FROM (
+                SELECT CASE WHEN s.claim_end > s.next_run_time THEN s.claim_end ELSE s.next_run_time END AS time
+                FROM {WITH_PARENTS} WHERE s.tenant = $1 AND s.next_run_time IS NOT NULL AND {MAY_RUN}) due)
+        WHERE tenant = $1"
+    );
+    execute(tx, &sql, vec![tenant.as_str().into(), to_micros(now).into()]).await?;
+    Ok(())
 }
 
 #[derive(FromQueryResult)]

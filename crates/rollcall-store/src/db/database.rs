@@ -16,7 +16,7 @@ use sea_orm::{
 use crate::db::deadline::{in_time, within};
 use crate::db::engine::Engine;
 use crate::db::measure::measured;
-use crate::db::query::execute;
+use crate::db::query::{execute, executed};
 use crate::error::{Result, StoreError};
 
 /// How long a write waits for another process's write on SQLite.
@@ -170,7 +170,9 @@ impl Database {
             ..TransactionOptions::default()
         };
         let begun = in_time(&self.writer, self.writer.begin_with_options(options));
-        measured(Statement::Begin, begun).await
+        let begun = measured(Statement::Begin, begun).await?;
+        executed::<DatabaseTransaction>("BEGIN", 0);
+        Ok(begun)
     }
 }
 

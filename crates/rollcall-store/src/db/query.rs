@@ -1,7 +1,9 @@
 //! The few calls through which every statement goes that is sent on a pooled connection or in a transaction of one.
 
+use std::any::type_name;
+
 use rollcall_metrics::Statement as Kind;
-use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, TryGetable, Value};
+use sea_orm::{ConnectionTrait, DatabaseConnection, FromQueryResult, QueryResult, TryGetable, Value};
 
 use crate::db::deadline::in_time;
 use crate::db::measure::measured;
@@ -9,6 +11,13 @@ use crate::error::{Result, StoreError};
 
 /// A statement with its parameters.
 pub(crate) type Statement = (String, Vec<Value>);
+
+/// Tells of a statement that was executed on such a connection, to whoever counts them: its text, and never a value; the rows
+/// that it returned or touched; and whether it was a transaction of its own, as each is that a pool executes.
+pub(crate) fn executed<C: ConnectionTrait>(sql: &str, rows: usize) {
+    let alone = type_name::<C>() == type_name::<DatabaseConnection>();
+    tracing::trace!(target: "rollcall_store::statement", sql, rows, alone);
+}
 
 fn statement(connection: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> sea_orm::Statement {
     sea_orm::Statement::from_sql_and_values(connection.get_database_backend(), sql, values)
@@ -28,14 +37,16 @@ pub(crate) async fn rows<T: FromQueryResult>(
 }
 
 /// Returns all rows, not yet converted.
-async fn query_all(
-    connection: &impl ConnectionTrait,
+async fn query_all<C: ConnectionTrait>(
+    connection: &C,
     sql: &str,
     values: Vec<Value>,
 ) -> Result<Vec<QueryResult>> {
     let statement = statement(connection, sql, values);
     let found = in_time(connection, connection.query_all_raw(statement));
-    measured(Kind::Query, found).await
+    let found = measured(Kind::Query, found).await?;
+    executed::<C>(sql, found.len());
+    Ok(found)
 }
 
 /// Returns the only row, if there is one.
@@ -68,10 +79,19 @@ pub(crate) async fn scalar<T: TryGetable>(
 
 /// Executes a statement; returns how many rows it touched.
 pub(crate) async fn execute(connection: &impl ConnectionTrait, sql: &str, values: Vec<Value>) -> Result<u64> {
-    let statement = statement(connection, sql, values);
+    execute_built(connection, statement(connection, sql, values)).await
+}
+
+/// Executes a statement that was built; returns how many rows it touched.
+pub(crate) async fn execute_built<C: ConnectionTrait>(
+    connection: &C,
+    statement: sea_orm::Statement,
+) -> Result<u64> {
+    let sql = statement.sql.clone();
     let done = in_time(connection, connection.execute_raw(statement));
-    let done = measured(Kind::Change, done).await?;
-    Ok(done.rows_affected())
+    let rows = measured(Kind::Change, done).await?.rows_affected();
+    executed::<C>(&sql, usize::try_from(rows).unwrap_or(usize::MAX));
+    Ok(rows)
 }
 
 /// A text that a person or a caller wrote, as a parameter. PostgreSQL's TEXT cannot hold U+0000.

@@ -70,8 +70,11 @@ pub(crate) async fn of_revision(
         .transpose()
 }
 
-/// Keeps the settings that a run runs with: one copy for all runs of a revision.
+/// Keeps the settings that a run runs with: one copy for all runs of a revision. Those in force are kept already.
 pub(crate) async fn keep(tx: &impl ConnectionTrait, key: &UserSyncKey, user_sync: &Model) -> Result<()> {
+    if user_sync.in_force_revision == Some(user_sync.revision) {
+        return Ok(());
+    }
     let sql = "INSERT INTO user_sync_settings (tenant, user_sync, revision, settings) VALUES ($1, $2, $3, $4)
         ON CONFLICT (tenant, user_sync, revision) DO NOTHING";
     let values = vec![

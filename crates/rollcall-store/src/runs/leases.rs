@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey};
+use rollcall_core::id::UserSyncKey;
 use sea_orm::ConnectionTrait;
 
 use crate::db::engine::Engine;
@@ -34,13 +34,6 @@ impl LeaseName {
     /// The lease to run a user sync, to change its runs and to delete it.
     pub fn run_of(user_sync: &UserSyncKey) -> Self {
         Self(user_sync.to_string())
-    }
-
-    /// One of the permits to read a directory for a run.
-    pub fn directory_permit(tenant: &TenantId, directory: &DirectoryId, number: u32) -> Self {
-        Self(format!(
-            "tenants/{tenant}/directories/{directory}/permits/{number}"
-        ))
     }
 
     /// The lease of a job of the whole deployment.
@@ -95,23 +88,9 @@ impl Store {
         may_take: &str,
     ) -> Result<Option<LeaseToken>> {
         let tx = self.inner.database.begin().await?;
-        let now = self.inner.database.engine.now();
-        let sql = format!(
-            "INSERT INTO leases (name, holder, token, expire_time) VALUES ($1, $2, 1, {now} + $3)
-            ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, token = leases.token + 1,
-                expire_time = excluded.expire_time
-            WHERE {may_take}
-            RETURNING token"
-        );
-        // An empty holder marks a lease that was given up.
-        let holder = if holder.is_empty() { "unnamed" } else { holder };
-        let values = vec![name.0.as_str().into(), text(holder), in_micros(ttl).into()];
-        let number: Option<i64> = scalar(&tx, &sql, values).await?;
+        let taken = take(&tx, name, holder, ttl, may_take).await?;
         tx.commit().await?;
-        Ok(number.map(|number| LeaseToken {
-            name: name.clone(),
-            number,
-        }))
+        Ok(taken)
     }
 
     /// Holds a lease for longer: until `ttl` from now.
@@ -131,22 +110,64 @@ impl Store {
     /// # Errors
     /// `LeaseLost` if it was lost already.
     pub async fn release_lease(&self, token: &LeaseToken) -> Result<()> {
-        // The row stays: its token must go on rising.
-        let sql =
-            "UPDATE leases SET expire_time = 0, holder = '' WHERE name = $1 AND token = $2 AND holder <> ''";
-        self.change_lease(sql, token, vec![]).await
+        self.change_lease(RELEASE, token, vec![]).await
     }
 
     async fn change_lease(&self, sql: &str, token: &LeaseToken, more: Vec<sea_orm::Value>) -> Result<()> {
         let tx = self.inner.database.begin().await?;
-        let mut values = vec![token.name.0.as_str().into(), token.number.into()];
-        values.extend(more);
-        if execute(&tx, sql, values).await? == 0 {
-            return Err(StoreError::LeaseLost);
-        }
+        change(&tx, sql, token, more).await?;
         tx.commit().await?;
         Ok(())
     }
+}
+
+// The row stays: its token must go on rising.
+const RELEASE: &str =
+    "UPDATE leases SET expire_time = 0, holder = '' WHERE name = $1 AND token = $2 AND holder <> ''";
+
+async fn change(
+    tx: &impl ConnectionTrait,
+    sql: &str,
+    token: &LeaseToken,
+    more: Vec<sea_orm::Value>,
+) -> Result<()> {
+    let mut values = vec![token.name.0.as_str().into(), token.number.into()];
+    values.extend(more);
+    match execute(tx, sql, values).await? {
+        0 => Err(StoreError::LeaseLost),
+        _ => Ok(()),
+    }
+}
+
+/// Takes a lease in a transaction; `None` unless `may_take` says that it may be taken from whoever has it.
+pub(crate) async fn take(
+    tx: &impl ConnectionTrait,
+    name: &LeaseName,
+    holder: &str,
+    ttl: Duration,
+    may_take: &str,
+) -> Result<Option<LeaseToken>> {
+    let now = Engine::of(tx).now();
+    let sql = format!(
+        "INSERT INTO leases (name, holder, token, expire_time) VALUES ($1, $2, 1, {now} + $3)
+        ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, token = leases.token + 1,
+            expire_time = excluded.expire_time
+        WHERE {may_take}
+        RETURNING token"
+    );
+    // An empty holder marks a lease that was given up.
+    let holder = if holder.is_empty() { "unnamed" } else { holder };
+    let values = vec![name.0.as_str().into(), text(holder), in_micros(ttl).into()];
+    let number: Option<i64> = scalar(tx, &sql, values).await?;
+    Ok(number.map(|number| LeaseToken {
+        name: name.clone(),
+        number,
+    }))
+}
+
+/// Gives a lease up with the end of the transaction.
+pub(crate) async fn release(tx: &impl ConnectionTrait, token: &LeaseToken) -> Result<()> {
+    change(tx, RELEASE, token, vec![]).await
 }
 
 /// The condition that nobody holds a lease of this table, or alias, any more.

@@ -63,39 +63,11 @@ impl Store {
                 supersede(&tx, of_sync, "'PLANNED'", now).await?;
             }
         }
-        let model = Model {
-            tenant: key.tenant.to_string(),
-            user_sync: key.user_sync.to_string(),
-            id: run.id.0,
-            state: RunState::Pending.label().to_owned(),
-            mode: run.mode.label().to_owned(),
-            initiator: run.trigger.label().to_owned(),
-            started_by: run.asked_by.caller.replace('\0', "\u{fffd}"),
-            counts: RunCounts::default().to_json()?,
-            issue_counts: BTreeMap::<IssueKind, u64>::new().to_json()?,
-            hold_reasons: Vec::<HoldReason>::new().to_json()?,
-            failure: None,
-            complete: false,
-            user_sync_revision: user_sync.revision,
-            directory_revision: directory_revision(&tx, key, &user_sync.directory).await?,
-            chunks: 0,
-            applied_chunks: 0,
-            issue_count: 0,
-            cancel_requested: false,
-            create_time: to_micros(now),
-            plan_time: None,
-            end_time: None,
-            expire_time: None,
-            hold_at: None,
-            actor: actor_column(&run.asked_by.actor)?,
-            released_by: None,
-            cancelled_by: None,
-            mails_withheld: 0,
-        };
+        let directory_revision = directory_revision(&tx, key, &user_sync.directory).await?;
+        let model = new_model(key, run, (user_sync.revision, directory_revision), now)?;
         tables::insert(&tx, model.clone()).await?;
         let sql = "UPDATE user_syncs SET last_run = $3 WHERE tenant = $1 AND id = $2";
-        let [tenant, id, _] = sync_run::primary_key(key, run.id);
-        execute(&tx, sql, vec![tenant, id, run.id.0.into()]).await?;
+        execute(&tx, sql, sync_run::primary_key(key, RunId(model.id)).into()).await?;
         audit::insert(&tx, record.into_iter()).await?;
         tx.commit().await?;
         model.into_domain()
@@ -306,6 +278,44 @@ pub(crate) fn page_of_runs(
     let mut values: Vec<Value> = vec![tenant.as_str().into(), before.0.into(), before.1.into()];
     values.extend(user_sync.map(|user_sync| user_sync.as_str().into()));
     Ok((sql, values))
+}
+
+/// A PENDING run of a user sync and a directory at these revisions.
+pub(crate) fn new_model(
+    key: &UserSyncKey,
+    run: NewRun,
+    (user_sync_revision, directory_revision): (i64, i64),
+    now: DateTime<Utc>,
+) -> Result<Model> {
+    Ok(Model {
+        tenant: key.tenant.to_string(),
+        user_sync: key.user_sync.to_string(),
+        id: run.id.0,
+        state: RunState::Pending.label().to_owned(),
+        mode: run.mode.label().to_owned(),
+        initiator: run.trigger.label().to_owned(),
+        started_by: run.asked_by.caller.replace('\0', "\u{fffd}"),
+        counts: RunCounts::default().to_json()?,
+        issue_counts: BTreeMap::<IssueKind, u64>::new().to_json()?,
+        hold_reasons: Vec::<HoldReason>::new().to_json()?,
+        failure: None,
+        complete: false,
+        user_sync_revision,
+        directory_revision,
+        chunks: 0,
+        applied_chunks: 0,
+        issue_count: 0,
+        cancel_requested: false,
+        create_time: to_micros(now),
+        plan_time: None,
+        end_time: None,
+        expire_time: None,
+        hold_at: None,
+        actor: actor_column(&run.asked_by.actor)?,
+        released_by: None,
+        cancelled_by: None,
+        mails_withheld: 0,
+    })
 }
 
 /// Ends the waiting runs of a user sync, SUPERSEDED. The user sync must be locked, or its directory.

@@ -55,6 +55,11 @@ impl KnownPage {
         }
     }
 
+    /// Fewer are on it than might be.
+    fn is_short(&self, page_size: u32) -> bool {
+        self.rows().count() < page_size as usize
+    }
+
     fn users(&self) -> impl Iterator<Item = Result<KnownUser>> {
         self.rows().map(read)
     }
@@ -105,7 +110,10 @@ impl Store {
                     Ok::<(), StoreError>(())
                 })
             };
-            if range.0 >= range.1 {
+            // Nobody is between the pages, or they met.
+            let is_all =
+                first.is_short(page_size) || last.as_ref().is_some_and(|last| last.is_short(page_size));
+            if is_all || range.0 >= range.1 {
                 return take_in.await;
             }
             let next = async { tokio::try_join!(page(range, End::First), page(range, End::Last)) };

@@ -85,7 +85,7 @@ async fn held(store: &Store, lease: &LeaseToken, number: u128, changes: &[Change
         .create_run(lease, &staff(), new_run(number), None, at(4))
         .await
         .unwrap();
-    store.begin_pull(&run).await.unwrap();
+    store.begin_pull(&run, 9).await.unwrap();
     store.append_chunk(&run, 0, changes).await.unwrap();
     let plan = PlanResult {
         outcome: PlanOutcome::Held(vec!["many".into()]),

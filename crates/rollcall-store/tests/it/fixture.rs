@@ -310,7 +310,7 @@ pub(crate) async fn planned(store: &Store, lease: &LeaseToken, number: u128, chu
         .create_run(lease, &key, new_run(number), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&handle(lease, &key, id)).await.unwrap();
+    store.begin_pull(&handle(lease, &key, id), 9).await.unwrap();
     let mut counts = RunCounts::default();
     for (index, changes) in (0..).zip(chunks) {
         store

@@ -322,7 +322,7 @@ pub(crate) async fn begin(engine: &Engine) -> (Store, LeaseToken) {
         .create_run(&lease, &staff(), new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&waiting).await.unwrap();
+    store.begin_pull(&waiting, 9).await.unwrap();
     let plan = PlanResult {
         outcome: PlanOutcome::Planned,
         counts: RunCounts::default(),
@@ -349,7 +349,7 @@ pub(crate) async fn begin(engine: &Engine) -> (Store, LeaseToken) {
         .await
         .unwrap();
     store
-        .begin_pull(&handle(&busy_lease, &busy, run_id(5)))
+        .begin_pull(&handle(&busy_lease, &busy, run_id(5)), 9)
         .await
         .unwrap();
     (store, lease)

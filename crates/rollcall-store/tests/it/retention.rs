@@ -32,7 +32,7 @@ async fn an_old_run_goes_with_all_its_issues_and_its_plan(engine: Engine) {
             .create_run(&token, &staff(), new_run(number), None, at(1))
             .await
             .unwrap();
-        store.begin_pull(&handle(&token, &staff(), id)).await.unwrap();
+        store.begin_pull(&handle(&token, &staff(), id), 9).await.unwrap();
         store
             .append_issues(&handle(&token, &staff(), id), &issues)
             .await

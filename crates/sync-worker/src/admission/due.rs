@@ -9,7 +9,7 @@ use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserSyncKey};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
 use rollcall_core::user_sync::UserSync;
-use rollcall_store::{Due, DueClaim, DueCursor};
+use rollcall_store::{Due, DueCursor, DueRun, NewRun};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio::time::interval;
@@ -18,10 +18,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::next_run::next_run_time;
 use super::places::{Place, Places};
 use super::queue::DueQueue;
+use crate::run::{RunEngine, Underway};
 use crate::worker::Worker;
 
-/// A process that claims a due sync has this long to start it, before others may.
-const CLAIM: TimeDelta = TimeDelta::minutes(5);
 /// How many user syncs are asked for at a time.
 const PORTION: u32 = 1000;
 
@@ -35,6 +34,24 @@ const FRESH: TimeDelta = TimeDelta::hours(1);
 /// carries out what was right on another day.
 fn counts_for(run: &Run, due: DateTime<Utc>) -> bool {
     run.mode == RunMode::Apply && run.plan_time.is_none_or(|planned| planned + FRESH >= due)
+}
+
+/// A run for what is due.
+pub(crate) enum Running {
+    /// This process has started it.
+    Started(Box<Underway>),
+    /// It was under way already.
+    Already(Box<Run>),
+}
+
+impl Running {
+    /// Waits until the run rests.
+    async fn rest(self, engine: &RunEngine) -> Result<Run, Error> {
+        match self {
+            Self::Started(underway) => engine.wait_for(*underway).await,
+            Self::Already(run) => engine.wait(&run.user_sync, run.id).await,
+        }
+    }
 }
 
 /// How one due user sync went.
@@ -92,43 +109,52 @@ impl Worker {
         sync: &UserSync,
         trigger: RunTrigger,
         asked_by: &AskedBy,
-    ) -> Result<Option<Run>, Error> {
-        let (key, now) = (sync.key(), self.now());
+    ) -> Result<Option<Running>, Error> {
+        let key = sync.key();
         let Some(due) = sync.next_run_time else {
             return Ok(None);
         };
-        let claim = DueClaim::new(&key, due, now + CLAIM);
-        match self.store.claim_due(&claim, now).await {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
-            Err(error) => {
-                // It may be claimed all the same.
-                self.claims.lose(claim, Some(due));
-                return Err(error.into());
-            }
-        }
-        let run = RunId(self.random_id()?);
-        let started = match self.engine.start_due(&key, run, trigger, asked_by).await {
-            Err(error) if error.reason == Reason::SyncInProgress => {
+        let next = next_run_time(&key, &sync.settings, self.settings.scheduler.spread, self.now());
+        let run = NewRun {
+            id: RunId(self.random_id()?),
+            mode: RunMode::Apply,
+            trigger,
+            asked_by: asked_by.clone(),
+        };
+        let due_run = DueRun {
+            key: key.clone(),
+            due,
+            next,
+            run,
+        };
+        let error = match self.engine.start_due(due_run).await {
+            Ok(Some(underway)) => return Ok(Some(Running::Started(Box::new(underway)))),
+            Ok(None) => return Ok(None),
+            Err(error) => error,
+        };
+        let (tenant, id) = (&key.tenant, &key.user_sync);
+        match error.reason {
+            Reason::SyncInProgress => {
+                // Others of the tenant come first, and other tenants.
+                self.store.pass_turn(tenant, self.now()).await?;
                 match self.store.working_run(&key).await? {
-                    Some(run) if counts_for(&run, due) => Ok(run),
-                    Some(_) => {
-                        self.claims.settle(claim, Some(due)).await;
-                        return Err(error);
+                    Some(run) if counts_for(&run, due) => {
+                        self.store.set_next_run_time(tenant, id, Some(due), next).await?;
+                        Ok(Some(Running::Already(Box::new(run))))
                     }
-                    // Somebody is just about to start one, or one has just ended. The claim ends, and it is looked again.
-                    None => return Ok(None),
+                    Some(_) => Err(error),
+                    // Somebody is just about to start one, or one has just ended. It is looked again.
+                    None => Ok(None),
                 }
             }
-            started => started,
-        };
-        let next = match &started {
             // Nothing is wrong with the user sync: it stays due.
-            Err(error) if error.kind() == ErrorKind::Unavailable => Some(due),
-            _ => next_run_time(&key, &sync.settings, self.settings.scheduler.spread, self.now()),
-        };
-        self.claims.settle(claim, next).await;
-        started.map(Some)
+            _ if error.kind() == ErrorKind::Unavailable => Err(error),
+            // What cannot be started now is not tried again and again.
+            _ => {
+                self.store.set_next_run_time(tenant, id, Some(due), next).await?;
+                Err(error)
+            }
+        }
     }
 
     /// Brings forward what is to run later than its schedule says: it was scheduled by a clock that was ahead.
@@ -191,7 +217,7 @@ impl Worker {
                 let run = match run {
                     // A run that this process gives up is carried on by another, for which nobody waits here.
                     Ok(run) => stop
-                        .run_until_cancelled(engine.wait(&user_sync, run.id))
+                        .run_until_cancelled(run.rest(&engine))
                         .await
                         .unwrap_or_else(|| {
                             Err(shutting_down(
@@ -205,7 +231,6 @@ impl Worker {
             });
             reading.insert(task.id(), (directory_of(&due), place));
         }
-        self.claims.settle_lost().await;
         match queue.is_empty() || results.is_closed() {
             true => Ok(()),
             false => Err(shutting_down(
@@ -234,7 +259,7 @@ impl Worker {
     }
 
     /// Starts what was due when the list was made, if it still is.
-    async fn start_listed(&self, due: &Due, asked_by: &AskedBy) -> Result<Option<Run>, Error> {
+    async fn start_listed(&self, due: &Due, asked_by: &AskedBy) -> Result<Option<Running>, Error> {
         match self.store.still_due(due, self.now()).await? {
             Some(sync) => self.start_due(&sync, RunTrigger::Due, asked_by).await,
             None => Ok(None),

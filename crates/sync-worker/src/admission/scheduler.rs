@@ -14,6 +14,7 @@ use rollcall_core::user_sync::UserSync;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
+use super::due::Running;
 use super::places::{Place, Places};
 use crate::retention::Retention;
 use crate::worker::Worker;
@@ -78,7 +79,6 @@ impl Scheduler {
         let taken = self.worker.engine.recover().await;
         note("take over abandoned runs", taken.map(|_| ()));
         note("expire plans", self.worker.engine.expire().await);
-        self.worker.claims.settle_lost().await;
         self.worker.directories.sweep();
         // The process that has seen to it may be gone, and its wrong clock with it.
         let looked_lately = self
@@ -150,16 +150,19 @@ impl Scheduler {
             .start_due(sync, RunTrigger::Schedule, &AskedBy::default())
             .await;
         match started {
-            Ok(Some(run)) => {
+            Ok(Some(Running::Started(underway))) => {
                 let engine = self.worker.engine.clone();
                 let run_ended = Arc::clone(&self.run_ended);
                 tokio::spawn(async move {
-                    note("wait for a run", engine.wait(&key, run.id).await.map(|_| ()));
+                    let waited = engine.wait_for(*underway).await;
+                    note("wait for a run", waited.map(|_| ()));
                     drop(place);
                     run_ended.notify_one();
                 });
                 true
             }
+            // It is not due any more.
+            Ok(Some(Running::Already(_))) => true,
             Ok(None) => false,
             Err(error) => {
                 tracing::warn!(user_sync = %key, reason = error.reason.as_str(), %error, "a due run was not started");

@@ -3,7 +3,7 @@
 
 use rollcall_store::RunHandle;
 
-use super::admission::MayApply;
+use super::admission::MayWork;
 use super::executor::Executor;
 use super::stop::Stop;
 
@@ -19,7 +19,7 @@ pub(super) enum Applied {
 ///
 /// # Errors
 /// Why the run has to stop here.
-pub(super) async fn apply(x: &Executor, job: &RunHandle, _: &MayApply) -> Result<Applied, Stop> {
+pub(super) async fn apply(x: &Executor, job: &RunHandle, _: &MayWork) -> Result<Applied, Stop> {
     let (store, key, id) = (&x.store, &job.key, job.id);
     let extent = store.plan_extent(key, id).await?;
     let read = async |index| match index < extent.chunks {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use rollcall_core::error::{Error, Reason};
 use rollcall_metrics::metrics;
 use rollcall_store::{RunHandle, StoreError};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::Instrument;
 
 use super::end::ending::end_early;
 use super::executor::{Executor, Phase};
-use super::steps::work;
+use super::steps::{Lease, work};
 use super::stop::Stop;
 
 /// Is counted while it is there.
@@ -37,7 +37,9 @@ pub(super) async fn carry_out(x: Arc<Executor>, job: RunHandle, phase: Phase) {
     let (executor, of_work) = (x.clone(), job.clone());
     // In a task of its own, so that a panic ends this run and nothing else.
     let mut work = tokio::spawn(async move { work(&executor, &of_work, phase).await }.instrument(span));
-    let mut heartbeat = tokio::time::interval(x.limits.lease_ttl / 3);
+    // The lease was taken a moment ago.
+    let beat = x.limits.lease_ttl / 3;
+    let mut heartbeat = tokio::time::interval_at(Instant::now() + beat, beat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stopped = loop {
         tokio::select! {
@@ -50,7 +52,7 @@ pub(super) async fn carry_out(x: Arc<Executor>, job: RunHandle, phase: Phase) {
                 tracing::warn!(run.id = %id, "the lease is lost; another worker has the run");
                 work.abort();
                 metrics().leases_lost.inc();
-                x.moved_on(id);
+                x.done_with(id);
                 return;
             }
             // Writes fail as well while the store is away; the lease decides who goes on afterwards.
@@ -58,17 +60,23 @@ pub(super) async fn carry_out(x: Arc<Executor>, job: RunHandle, phase: Phase) {
         }
     };
     let stop = match stopped {
-        Ok(Ok(())) => None,
-        Ok(Err(stop)) => Some(stop),
-        Err(error) => Some(Stop::Failed(
+        Ok(Ok(lease)) => Ok(lease),
+        Ok(Err(stop)) => Err(stop),
+        Err(error) => Err(Stop::Failed(
             Error::new(Reason::Internal, "the run broke").caused_by(error),
         )),
     };
-    if let Some(stop) = stop {
-        end_early(&x, &job, stop).await;
-    }
-    if let Err(error) = x.store.release_lease(&job.lease).await {
+    let lease = match stop {
+        Ok(lease) => lease,
+        Err(stop) => {
+            end_early(&x, &job, stop).await;
+            Lease::Held
+        }
+    };
+    if lease == Lease::Held
+        && let Err(error) = x.store.release_lease(&job.lease).await
+    {
         tracing::debug!(run.id = %id, error = %error, "the lease ends by itself");
     }
-    x.moved_on(id);
+    x.done_with(id);
 }

@@ -68,7 +68,16 @@ pub(crate) struct Executor {
     pub(super) holder: String,
     pub(super) permits: WorkerPermits,
     pub(super) stopping: CancellationToken,
-    pub(super) progress: Mutex<HashMap<RunId, watch::Sender<u64>>>,
+    pub(super) progress: Mutex<HashMap<RunId, watch::Sender<Progress>>>,
+}
+
+/// What this process has done with a run so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    /// How often it moved on.
+    pub moves: u64,
+    /// How often this process was done with it: it rests, unless another one has it.
+    pub(super) rests: u64,
 }
 
 /// From where a run is carried on.
@@ -82,13 +91,20 @@ impl Executor {
     /// # Errors
     /// Why the run has to stop here.
     pub(super) async fn keep_going(&self, run: &RunHandle) -> Result<(), Stop> {
-        if self.stopping.is_cancelled() {
-            return Err(Stop::Draining);
-        }
+        self.expect_running()?;
         if self.store.cancel_requested(&run.key, run.id).await? {
             return Err(Stop::Cancelled);
         }
         Ok(())
+    }
+
+    /// # Errors
+    /// `Draining` if this process ends.
+    pub(super) fn expect_running(&self) -> Result<(), Stop> {
+        match self.stopping.is_cancelled() {
+            true => Err(Stop::Draining),
+            false => Ok(()),
+        }
     }
 
     /// The user sync of a run, as it is now.
@@ -111,12 +127,24 @@ impl Executor {
 
     /// Wakes those who watch the run.
     pub(super) fn moved_on(&self, id: RunId) {
+        self.tell(id, |progress| progress.moves += 1);
+    }
+
+    /// Wakes also those who wait for its end.
+    pub(super) fn done_with(&self, id: RunId) {
+        self.tell(id, |progress| {
+            progress.moves += 1;
+            progress.rests += 1;
+        });
+    }
+
+    fn tell(&self, id: RunId, what: impl FnOnce(&mut Progress)) {
         if let Some(sender) = self.progress().get(&id) {
-            sender.send_modify(|count| *count += 1);
+            sender.send_modify(what);
         }
     }
 
-    pub(super) fn progress(&self) -> MutexGuard<'_, HashMap<RunId, watch::Sender<u64>>> {
+    pub(super) fn progress(&self) -> MutexGuard<'_, HashMap<RunId, watch::Sender<Progress>>> {
         self.progress.lock()
     }
 

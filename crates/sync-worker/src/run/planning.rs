@@ -25,7 +25,7 @@ use rollcall_service::roles::Roles;
 use rollcall_store::KnownUser;
 
 use self::written::PlanWriter;
-pub(super) use self::written::Target;
+pub(super) use self::written::{Target, Written};
 use super::executor::Executor;
 use super::lookups::absences::{self, Confirmed, Nameless};
 use super::lookups::known::Asking;
@@ -429,6 +429,11 @@ impl<'a> Planning<'a> {
             ignored: counts.ignored + self.excluded,
             ..counts
         }
+    }
+
+    /// How much of the plan the store has.
+    pub(super) fn written(&self) -> Written {
+        self.written.so_far()
     }
 
     /// How many users could log in whose entries the pull did not bring, if absences matter to this sync.

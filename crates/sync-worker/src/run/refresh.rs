@@ -98,18 +98,15 @@ pub(super) async fn foresee(x: &Executor, user: &User) -> Result<Foreseen, Error
     // What was edited since the last run is a draft, which a run has to try first.
     let settings: &UserSyncSettings = &judged_by.in_force;
     let source = source(x, &key, &origin.directory, settings).await?;
-    let Source {
-        ldap,
-        reader,
-        naming_contexts,
-        ..
-    } = &source;
+    let Source { ldap, reader, .. } = &source;
+    let naming_contexts = source.naming_contexts().await;
+    let naming_contexts = naming_contexts.map_err(|error| source.error(&error))?;
     let timeout = source.timeout;
     let deadline = Instant::now() + timeout;
     let found = ldap
         .find_by_external_id(
             &origin.external_id,
-            naming_contexts,
+            &naming_contexts,
             &reader.attributes(),
             deadline,
         )
@@ -151,7 +148,7 @@ pub(super) async fn foresee(x: &Executor, user: &User) -> Result<Foreseen, Error
         }
         return Ok(leave(&key, settings, user));
     }
-    let rules = Rules::new(ldap, reader.dialect(), naming_contexts, settings);
+    let rules = Rules::new(ldap, reader.dialect(), &naming_contexts, settings);
     let deadline = Instant::now() + timeout;
     let (role, problems) = rules.role(&Person::at(&entry.dn), deadline).await;
     for problem in problems {

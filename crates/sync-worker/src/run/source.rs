@@ -1,31 +1,32 @@
 //! Where the entries of a user sync come from, ready to be asked.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_core::directory::Directory;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, UserSyncKey};
 use rollcall_core::reader::EntryReader;
-use rollcall_core::user_sync::{UserSync, UserSyncSettings};
+use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_ldap::{LdapDirectory, LdapError};
 use rollcall_proto::resource_name;
+use rollcall_service::directories::OpenDirectory;
 use rollcall_service::failure;
+use rollcall_service::in_use::{open_for_use, open_known};
 use rollcall_service::reading::reader;
 use rollcall_service::roles::RunSource;
-use rollcall_store::Sighting;
+use rollcall_store::{PullBegun, Sighting};
 use tokio::time::Instant;
 
 use super::executor::Executor;
 use crate::hidden_state;
 use crate::id_kind::id_kind;
-use rollcall_service::in_use::open_for_use;
 
 /// A directory and how one user sync reads it.
 pub(crate) struct Source {
     pub(crate) ldap: LdapDirectory,
     pub(crate) reader: EntryReader,
-    /// The trees that the server has.
-    pub(crate) naming_contexts: Vec<String>,
+    trees: Trees,
     /// The directory as it is stored.
     pub(crate) directory: Directory,
     /// The longest time for one operation.
@@ -33,6 +34,13 @@ pub(crate) struct Source {
     /// Entries that its searches may bring.
     pub(super) max_entries: u32,
     name: String,
+}
+
+/// The trees that a server has.
+enum Trees {
+    Known(Arc<[String]>),
+    /// Asked for when somebody wants to know: most runs do not.
+    Asked(Arc<OpenDirectory>),
 }
 
 impl Source {
@@ -47,7 +55,7 @@ impl Source {
         Self {
             ldap,
             reader,
-            naming_contexts: naming_contexts.to_vec(),
+            trees: Trees::Known(naming_contexts.into()),
             timeout: directory.settings.operation_timeout,
             max_entries,
             name: resource_name::directory(&directory.tenant, &directory.id),
@@ -55,12 +63,23 @@ impl Source {
         }
     }
 
+    /// The trees that the server has.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(crate) async fn naming_contexts(&self) -> Result<Arc<[String]>, LdapError> {
+        match &self.trees {
+            Trees::Known(trees) => Ok(Arc::clone(trees)),
+            Trees::Asked(opened) => opened.naming_contexts(Instant::now() + self.timeout).await,
+        }
+    }
+
     /// The same, for the role rules of a run.
-    pub(super) fn of_run(&self) -> RunSource<'_> {
+    pub(super) fn of_run<'a>(&'a self, naming_contexts: &'a [String]) -> RunSource<'a> {
         RunSource {
             directory: &self.ldap,
             reader: &self.reader,
-            naming_contexts: &self.naming_contexts,
+            naming_contexts,
             timeout: self.timeout,
             max_entries: self.max_entries,
         }
@@ -72,7 +91,7 @@ impl Source {
     }
 }
 
-/// Opens a directory for a user sync and asks what kind of server it is.
+/// Opens a directory for a user sync.
 ///
 /// # Errors
 /// What the directory and the store say.
@@ -83,21 +102,30 @@ pub(super) async fn source(
     settings: &UserSyncSettings,
 ) -> Result<Source, Error> {
     let (directory, opened) = open_for_use(&x.store, &x.directories, &key.tenant, directory).await?;
-    let ldap = opened.ldap.clone();
+    source_in(x, key, directory, opened, settings).await
+}
+
+async fn source_in(
+    x: &Executor,
+    key: &UserSyncKey,
+    directory: Directory,
+    opened: Arc<OpenDirectory>,
+    settings: &UserSyncSettings,
+) -> Result<Source, Error> {
     let name = resource_name::directory(&key.tenant, &directory.id);
     let timeout = directory.settings.operation_timeout;
-    let root = ldap
-        .root_dse(Instant::now() + timeout)
+    let dialect = opened
+        .dialect(Instant::now() + timeout)
         .await
         .map_err(|error| failure::for_admin(&error, &name))?;
     let policy = &x.limits.login_policy;
     let exclusions = x.store.exclusions(&key.tenant, &directory.id).await?;
-    let reader = reader(root.dialect, &directory, Some(&key.user_sync), settings, policy);
+    let reader = reader(dialect, &directory, Some(&key.user_sync), settings, policy);
     let reader = reader.with_exclusions(exclusions);
     Ok(Source {
         reader,
-        naming_contexts: root.data_naming_contexts(),
-        ldap,
+        ldap: opened.ldap.clone(),
+        trees: Trees::Asked(opened),
         directory,
         timeout,
         max_entries: x.limits.max_entries,
@@ -105,15 +133,16 @@ pub(super) async fn source(
     })
 }
 
-/// The same for a run of this sync, all of whose people have ids of one kind. Which attributes of the account's state may
+/// The same for a run that has begun, all of whose people have ids of one kind. Which attributes of the account's state may
 /// not be read is found out anew.
 ///
 /// # Errors
 /// What the directory and the store say.
-pub(super) async fn source_of(x: &Executor, sync: &UserSync) -> Result<Source, Error> {
+pub(super) async fn source_of(x: &Executor, begun: &PullBegun) -> Result<Source, Error> {
+    let sync = &begun.user_sync;
     let settings = &sync.settings;
     let key = sync.key();
-    let found = source(x, &key, &settings.directory, settings).await;
+    let found = reached(x, &key, begun).await;
     if let Err(error) = &found
         && matches!(
             error.reason,
@@ -150,6 +179,17 @@ pub(super) async fn source_of(x: &Executor, sync: &UserSync) -> Result<Source, E
         },
         None => source,
     })
+}
+
+/// The directory of a run, which has answered.
+async fn reached(x: &Executor, key: &UserSyncKey, begun: &PullBegun) -> Result<Source, Error> {
+    let directory = begun.directory.clone();
+    let opened = open_known(&x.directories, begun.user_sync_enabled, &directory).await?;
+    let source = source_in(x, key, directory, opened, &begun.user_sync.settings).await?;
+    // Where a check has told what kind of server it is, nothing was asked so far.
+    let answer = source.ldap.root_dse(Instant::now() + source.timeout).await;
+    answer.map_err(|error| source.error(&error))?;
+    Ok(source)
 }
 
 /// Keeps what reminders and the review tell of the server, if it is another than before.

@@ -2,6 +2,7 @@
 //! person. What holds the lease around all of this is [`super::carry_out`].
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use rollcall_core::error::{Error, Reason};
@@ -14,48 +15,65 @@ use rollcall_core::user_sync::UserSync;
 use rollcall_metrics::{RunPhase, metrics};
 use rollcall_service::pull::Pull;
 use rollcall_service::roles::{self, Roles};
-use rollcall_store::{Mailing, RunHandle};
+use rollcall_store::{Mailing, PullBegun, RunHandle};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::admission::{MayPull, admit_to_apply, admit_to_pull};
+use super::admission::{admit, begin_pull};
 use super::apply::{Applied, apply};
 use super::end::ending;
 use super::executor::{Executor, PROGRESS_INTERVAL, Phase};
 use super::lookups::absences::{BATCH_IDS, Confirmed};
 use super::lookups::relinking::relinked;
-use super::planning::{Planning, Target};
+use super::planning::{Planning, Target, Written};
 use super::source::{Source, source_of};
 use super::stop::Stop;
 use super::tally;
+
+/// Whether whoever worked on a run has its lease still.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Lease {
+    Held,
+    /// Given up with what was written last.
+    GivenUp,
+}
 
 /// Carries a run on until it rests.
 ///
 /// # Errors
 /// Why it stopped before.
-pub(super) async fn work(x: &Executor, job: &RunHandle, phase: Phase) -> Result<(), Stop> {
-    let (state, sync, may_apply) = match phase {
+pub(super) async fn work(x: &Executor, job: &RunHandle, phase: Phase) -> Result<Lease, Stop> {
+    let (sync, may_work) = match phase {
         Phase::Pull => {
-            let may_pull = admit_to_pull(x, job).await?;
+            let (begun, may_work) = begin_pull(x, job).await?;
             // On the heap, as the pull: all steps together are a large part of a thread's stack.
-            let planned = Box::pin(plan(x, job, &may_pull)).await;
-            let may_apply = may_pull.planned().await;
+            let planned = Box::pin(plan(x, job, &begun)).await;
             x.moved_on(job.id);
-            let (run, sync) = planned?;
-            (run.state, sync, may_apply)
+            match planned? {
+                Planned::Ended => return Ok(Lease::GivenUp),
+                Planned::Waits => return Ok(Lease::Held),
+                Planned::ToApply => (begun.user_sync, may_work),
+            }
         }
         Phase::Apply => {
-            let may_apply = admit_to_apply(x, job).await?;
-            (RunState::Applying, x.sync(job).await?, may_apply)
+            let may_work = admit(x, job).await?;
+            (x.sync(job).await?, may_work)
         }
     };
-    if state != RunState::Applying {
-        return Ok(());
+    match timed(RunPhase::Apply, apply(x, job, &may_work)).await? {
+        Applied::Leavers => ending::wait_for_release(x, job, &sync).await?,
+        Applied::All => ending::succeed(x, job, &sync).await?,
     }
-    match timed(RunPhase::Apply, apply(x, job, &may_apply)).await? {
-        Applied::Leavers => ending::wait_for_release(x, job, &sync).await,
-        Applied::All => ending::succeed(x, job, &sync).await,
-    }
+    Ok(Lease::Held)
+}
+
+/// What became of a plan.
+enum Planned {
+    /// There was nothing to apply, and the run has ended.
+    Ended,
+    /// A person decides.
+    Waits,
+    ToApply,
 }
 
 /// Measures a part of a run, which may be the last.
@@ -67,41 +85,59 @@ async fn timed<T>(phase: RunPhase, part: impl Future<Output = T>) -> T {
     done
 }
 
-/// From the directory to a finished plan.
-async fn plan(x: &Executor, job: &RunHandle, may_pull: &MayPull) -> Result<(Run, UserSync), Stop> {
-    let begun = begin(x, job, may_pull).await?;
-    let source = Box::pin(source_of(x, &begun.sync)).await?;
-    let result = Box::pin(read_and_judge(x, job, &begun, &source)).await;
+/// From the directory to a finished plan, and to the end of a run that changes nothing.
+async fn plan(x: &Executor, job: &RunHandle, begun: &PullBegun) -> Result<Planned, Stop> {
+    let sync = &begun.user_sync;
+    if sync.settings.disabled {
+        return Err(Error::new(Reason::SyncDisabled, "the user sync was switched off").into());
+    }
+    let source = Box::pin(source_of(x, begun)).await?;
+    let judged = Box::pin(read_and_judge(x, job, begun, &source)).await;
     // Nobody needs them before the next night, and others may.
     source.ldap.close_idle();
-    Ok((keep(x, job, &begun.sync, result?).await?, begun.sync))
+    let Judged { plan, written } = judged?;
+    if plan.outcome == PlanOutcome::Apply && written.changes == 0 {
+        let run = match written.issues {
+            0 => begun.run.clone(),
+            _ => x.store.run(&job.key, job.id).await?,
+        };
+        ending::succeed_unchanged(x, job, sync, (run, plan)).await?;
+        return Ok(Planned::Ended);
+    }
+    match keep(x, job, sync, plan).await?.state {
+        RunState::Applying => Ok(Planned::ToApply),
+        _ => Ok(Planned::Waits),
+    }
+}
+
+/// A finished plan, and how much of it the store has.
+struct Judged {
+    plan: PlanResult,
+    written: Written,
 }
 
 async fn read_and_judge(
     x: &Executor,
     job: &RunHandle,
-    begun: &Begun,
+    begun: &PullBegun,
     source: &Source,
-) -> Result<PlanResult, Stop> {
+) -> Result<Judged, Stop> {
+    let time = x.clock.now();
     let (relinked, roles) = look_ahead(x, job, begun, source).await?;
-    let pulling = Box::pin(pull(x, job, begun, source, relinked, roles));
+    let pulling = Box::pin(pull(x, job, begun, source, (relinked, roles, time)));
     let (mut planning, mut pulled) = timed(RunPhase::Pull, pulling).await?;
     let removing = remove_absent(x, job, &mut planning, &mut pulled);
     let absent = timed(RunPhase::Absences, removing).await?;
-    let judging = judge(x, job, begun, &mut planning, &pulled, absent);
+    let judging = judge(x, job, begun, &mut planning, &pulled, (absent, time));
     let outcome = timed(RunPhase::Judge, judging).await?;
-    Ok(PlanResult {
-        outcome,
-        counts: planning.counts(pulled.search_result_references),
-        complete: pulled.gaps.is_empty(),
+    Ok(Judged {
+        plan: PlanResult {
+            outcome,
+            counts: planning.counts(pulled.search_result_references),
+            complete: pulled.gaps.is_empty(),
+        },
+        written: planning.written(),
     })
-}
-
-/// A run that has begun to pull, and the sync as the run takes it: an edit from here on supersedes the run.
-struct Begun {
-    mode: RunMode,
-    time: DateTime<Utc>,
-    sync: UserSync,
 }
 
 /// What a pull did not bring.
@@ -111,35 +147,28 @@ struct Pulled {
     search_result_references: u64,
 }
 
-async fn begin(x: &Executor, job: &RunHandle, _: &MayPull) -> Result<Begun, Stop> {
-    let run = x.store.begin_pull(job).await?;
-    x.moved_on(job.id);
-    let time = x.clock.now();
-    let sync = x.sync(job).await?;
-    if sync.settings.disabled {
-        return Err(Error::new(Reason::SyncDisabled, "the user sync was switched off").into());
-    }
-    Ok(Begun {
-        mode: run.mode,
-        time,
-        sync,
-    })
-}
-
 /// What has to be known of all entries before the first is planned: who is another entry than before, and whom each role
 /// rule matches.
 async fn look_ahead(
     x: &Executor,
     job: &RunHandle,
-    begun: &Begun,
+    begun: &PullBegun,
     source: &Source,
 ) -> Result<(HashMap<UserId, ExternalId>, Roles), Stop> {
-    let relinked = match begun.mode {
-        RunMode::Relink => relinked(x, job, &begun.sync, source).await?,
+    let relinked = match begun.run.mode {
+        RunMode::Relink => relinked(x, job, &begun.user_sync, source).await?,
         RunMode::Apply | RunMode::Preview => HashMap::new(),
     };
+    let settings = &begun.user_sync.settings;
+    let trees = match settings.role_rules.is_empty() {
+        true => Arc::default(),
+        false => {
+            let trees = source.naming_contexts().await;
+            trees.map_err(|error| source.error(&error))?
+        }
+    };
     let roles = tokio::select! {
-        roles = roles::evaluate(source.of_run(), &begun.sync.settings) => roles,
+        roles = roles::evaluate(source.of_run(&trees), settings) => roles,
         stop = x.stopped(job) => return Err(stop),
     };
     Ok((relinked, roles))
@@ -149,10 +178,9 @@ async fn look_ahead(
 async fn pull<'a>(
     x: &'a Executor,
     job: &'a RunHandle,
-    begun: &'a Begun,
+    begun: &'a PullBegun,
     source: &'a Source,
-    relinked: HashMap<UserId, ExternalId>,
-    roles: Roles,
+    (relinked, roles, time): (HashMap<UserId, ExternalId>, Roles, DateTime<Utc>),
 ) -> Result<(Planning<'a>, Pulled), Stop> {
     let target = Target {
         store: &x.store,
@@ -163,11 +191,11 @@ async fn pull<'a>(
     let attributes = source.reader.attributes();
     let mut pull = Pull::new(
         &source.ldap,
-        &begun.sync.settings.searches,
+        &begun.user_sync.settings.searches,
         &attributes,
         source.max_entries,
     );
-    let mut planning = Planning::begin(x, target, &begun.sync, source, roles, relinked, begun.time).await?;
+    let mut planning = Planning::begin(x, target, &begun.user_sync, source, roles, relinked, time).await?;
     // Told at once, the first few entries would look like all that half a second brings.
     let mut progress_due = Instant::now() + PROGRESS_INTERVAL;
     while let Some(entries) = pull.next_batch().await {
@@ -212,7 +240,7 @@ async fn remove_absent(
         }
         planning.add_unconfirmed(unconfirmed);
     }
-    x.keep_going(job).await?;
+    x.expect_running()?;
     for gap in &pulled.gaps {
         planning.add_issue(IssueKind::PullIncomplete, gap);
     }
@@ -239,13 +267,13 @@ async fn confirm_absences(x: &Executor, job: &RunHandle, planning: &Planning<'_>
 async fn judge(
     x: &Executor,
     job: &RunHandle,
-    begun: &Begun,
+    begun: &PullBegun,
     planning: &mut Planning<'_>,
     pulled: &Pulled,
-    absent_active: u64,
+    (absent_active, time): (u64, DateTime<Utc>),
 ) -> Result<PlanOutcome, Stop> {
-    let settings = &begun.sync.settings;
-    let (tenant, user_sync, since) = (&job.key.tenant, &job.key.user_sync, begun.time - guard::WINDOW);
+    let settings = &begun.user_sync.settings;
+    let (tenant, user_sync, since) = (&job.key.tenant, &job.key.user_sync, time - guard::WINDOW);
     let recent = x.store.recent_changes(tenant, user_sync, since).await?;
     let room = (!pulled.gaps.is_empty()).then(|| {
         let input = planning.guard_input(&recent, 0);
@@ -254,7 +282,7 @@ async fn judge(
     planning.finish(room).await?;
     let input = planning.guard_input(&recent, absent_active);
     let Verdict { reasons, leavers } = guard::judge(&input, &settings.removal_limit, &settings.growth_limit);
-    Ok(match (begun.mode, reasons.is_empty()) {
+    Ok(match (begun.run.mode, reasons.is_empty()) {
         (RunMode::Preview, _) | (RunMode::Relink, true) => PlanOutcome::Planned,
         (RunMode::Relink, false) => PlanOutcome::Held(reasons),
         (RunMode::Apply, false) => match planning.put_leavers_first(leavers).await? {
@@ -267,12 +295,13 @@ async fn judge(
 
 /// Writes what becomes of the plan, with the mails that say so.
 async fn keep(x: &Executor, job: &RunHandle, sync: &UserSync, result: PlanResult) -> Result<Run, Stop> {
-    if !x.store.is_plan_current(&job.key, job.id).await? {
-        return Err(Stop::Superseded);
-    }
     let now = x.clock.now();
     let mailing = match &result.outcome {
         PlanOutcome::Held(_) => {
+            // Before the user sync's health says that it is held.
+            if !x.store.is_plan_current(&job.key, job.id).await? {
+                return Err(Stop::Superseded);
+            }
             let run = x.store.run(&job.key, job.id).await?;
             ending::announce_hold(x, job, sync, run.with_plan(&result, now)).await?
         }

@@ -31,6 +31,7 @@ impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::LeaseLost => Self::Cut(error.into()),
+            StoreError::CancelRequested => Self::Cancelled,
             // Of the user sync, by the plan's end.
             StoreError::RevisionMismatch => Self::Superseded,
             other => Error::from(other).into(),

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use rollcall_core::id::DirectoryId;
+use chrono::Utc;
+use rollcall_core::audit::AskedBy;
+use rollcall_core::id::{RunId, UserSyncId, UserSyncKey, Uuid};
+use rollcall_core::run::{RunMode, RunTrigger};
 use rollcall_proto::v1::{self, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::{Clock, ManualClock};
-use rollcall_store::{LeaseName, LeaseToken, Store};
+use rollcall_store::{LeaseName, LeaseToken, NewRun, RunHandle, Store};
 use rollcall_testkit::{ScriptedLdap, wait_for};
 
 use crate::company::{Company, TENANT, create_sync, create_tenant, staff};
@@ -16,11 +19,34 @@ use crate::scheduling::{MORNING, NOON, at, nightly, runs};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-async fn take_permit(store: &Store, number: u32) -> LeaseToken {
-    let directory = DirectoryId::parse("hq").unwrap();
-    let name = LeaseName::directory_permit(&tenant(), &directory, number);
-    let taken = store.acquire_lease(&name, "somebody else", Duration::from_secs(600));
-    taken.await.unwrap().unwrap()
+/// A run of somebody else that reads the directory of this user sync of its own.
+pub async fn read_elsewhere(worker: &TestWorker, id: &str) -> (Store, LeaseToken) {
+    create_sync(&mut worker.clients(ADMIN), id, staff()).await;
+    let store = worker.store().await;
+    let key = UserSyncKey {
+        tenant: tenant(),
+        user_sync: UserSyncId::parse(id).unwrap(),
+    };
+    let name = LeaseName::run_of(&key);
+    let lease = store.acquire_lease(&name, "somebody else", Duration::from_secs(600));
+    let lease = lease.await.unwrap().unwrap();
+    let run = NewRun {
+        id: RunId(Uuid::new_v4()),
+        mode: RunMode::Preview,
+        trigger: RunTrigger::Call,
+        asked_by: AskedBy::default(),
+    };
+    let run = store
+        .create_run(&lease, &key, run, None, Utc::now())
+        .await
+        .unwrap();
+    let handle = RunHandle {
+        lease: lease.clone(),
+        key,
+        id: run.id,
+    };
+    assert!(store.begin_pull(&handle, 2).await.unwrap().is_some());
+    (store, lease)
 }
 
 async fn state(clients: &mut Clients, run: &str) -> SyncRunState {
@@ -29,7 +55,7 @@ async fn state(clients: &mut Clients, run: &str) -> SyncRunState {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_waits_for_a_permit_whichever_process_has_it() {
+async fn a_run_waits_while_others_read_whichever_process_they_are_of() {
     let company = Company::start();
     let worker = TestWorker::start_with(&company.ports(), &[], Clock::System).await;
     let mut clients = worker.clients(ADMIN);
@@ -46,8 +72,8 @@ async fn a_run_waits_for_a_permit_whichever_process_has_it() {
         ..staff()
     };
     create_sync(&mut clients, "elsewhere", elsewhere).await;
-    let store = worker.store().await;
-    let permits = [take_permit(&store, 0).await, take_permit(&store, 1).await];
+    let (_, _) = read_elsewhere(&worker, "first").await;
+    let (store, lease) = read_elsewhere(&worker, "second").await;
 
     let waiting = ok(clients.user_syncs.run_user_sync(run(SyncRunMode::Apply))).await;
     let other = v1::RunUserSyncRequest {
@@ -61,13 +87,13 @@ async fn a_run_waits_for_a_permit_whichever_process_has_it() {
         SyncRunState::Planned
     );
     assert_eq!(state(&mut clients, &waiting.name).await, SyncRunState::Pending);
-    store.release_lease(&permits[1]).await.unwrap();
+    store.release_lease(&lease).await.unwrap();
     assert_eq!(
         rest(&mut clients, &waiting.name).await.state(),
         SyncRunState::Succeeded
     );
-    // It gave its permit back.
-    let again = take_permit(&store, 1).await;
+    // It let others read.
+    read_elsewhere(&worker, "third").await;
 
     let waiting = ok(clients.user_syncs.run_user_sync(run(SyncRunMode::Apply))).await;
     let cancel = v1::CancelSyncRunRequest {
@@ -79,7 +105,6 @@ async fn a_run_waits_for_a_permit_whichever_process_has_it() {
     wait_for("a run that waits is cancelled", LIMIT, cancelled)
         .await
         .unwrap();
-    store.release_lease(&again).await.unwrap();
 }
 
 /// A directory that takes every connection and never says a word.

@@ -136,6 +136,15 @@ impl TestWorker {
         Scheduler::new(self.worker.clone()).tick().await;
     }
 
+    /// Another worker on the same database, without a server: it does nothing by itself.
+    pub async fn another(&self, ports: &[u16], settings: &[(&str, &str)], clock: Clock) -> Worker {
+        let Loaded { shared, own, .. } = configure(&self.url, ports, settings);
+        match Worker::open(shared, own, clock, self.stop.clone()).await {
+            Ok(worker) => worker,
+            Err(failure) => panic!("{failure:?}"),
+        }
+    }
+
     /// Runs the binary on the worker's database, with directories on these ports.
     pub fn command(&self, ports: &[u16], arguments: &[&str]) -> std::process::Output {
         self.command_with_files(1024, ports, arguments)

@@ -56,7 +56,7 @@ async fn planned(store: &Store, now: DateTime<Utc>) -> (LeaseToken, RunId) {
         key: key(),
         id,
     };
-    store.begin_pull(&run).await.unwrap();
+    store.begin_pull(&run, 9).await.unwrap();
     let plan = PlanResult {
         outcome: PlanOutcome::Apply,
         counts: RunCounts::default(),

@@ -38,6 +38,7 @@ mod repeats;
 mod reports;
 mod run_bad_input;
 mod run_completeness;
+mod run_costs;
 mod run_cut_short;
 mod run_rules;
 mod run_world;

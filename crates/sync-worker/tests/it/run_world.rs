@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 use rollcall_core::event::Event;
 use rollcall_core::feed::Mark;
-use rollcall_core::id::{TenantId, UserId, Uuid};
+use rollcall_core::id::{TenantId, UserId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::user::{Profile, StateReason, User, UserState};
 use rollcall_proto::v1::{self, ChangeType, IssueType, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::Clock;
@@ -297,4 +297,12 @@ impl<D> World<D> {
 
 pub fn tenant() -> TenantId {
     TenantId::parse("acme").unwrap()
+}
+
+/// The user sync "staff".
+pub fn staff_key() -> UserSyncKey {
+    UserSyncKey {
+        tenant: tenant(),
+        user_sync: UserSyncId::parse("staff").unwrap(),
+    }
 }

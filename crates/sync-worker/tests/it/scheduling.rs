@@ -106,40 +106,6 @@ async fn a_sync_runs_in_the_next_night_although_the_clock_was_years_ahead() {
         .unwrap();
 }
 
-/// A store that is away when a claim is to end costs nobody the minutes for which it was made, and nothing runs twice.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_claim_that_could_not_be_ended_is_ended_when_the_store_answers_again() {
-    let company = Company::start();
-    let clock = ManualClock::new(at(NOON));
-    let settings = [("scheduler.enabled", "true")];
-    let worker = TestWorker::start_with(&company.ports(), &settings, Clock::Manual(clock.clone())).await;
-    let mut clients = worker.clients(ADMIN);
-    company.set_up(&mut clients).await;
-    create_sync(&mut clients, "staff", nightly()).await;
-    worker.sql(
-        "CREATE TRIGGER stuck BEFORE UPDATE ON user_syncs WHEN OLD.claim_end IS NOT NULL AND NEW.claim_end IS NULL
-        BEGIN SELECT RAISE(ABORT, 'no'); END",
-    );
-    clock.set(at(MORNING));
-    let ended = async || {
-        let runs = runs(&mut worker.clients(ADMIN), STAFF).await;
-        runs.first()
-            .is_some_and(|run| run.state() == SyncRunState::Succeeded)
-    };
-    let limit = Duration::from_secs(20);
-    wait_for("the night's run succeeded", limit, ended).await.unwrap();
-    assert_eq!(
-        next_run_seconds(&mut clients).await,
-        at("2026-03-02T02:00:00Z").timestamp(),
-        "it is claimed still"
-    );
-    worker.sql("DROP TRIGGER stuck");
-    let tomorrow = at("2026-03-03T02:00:00Z").timestamp();
-    let settled = async || next_run_seconds(&mut worker.clients(ADMIN)).await == tomorrow;
-    wait_for("the next time is set", limit, settled).await.unwrap();
-    assert_eq!(runs(&mut clients, STAFF).await.len(), 1);
-}
-
 pub async fn run_due(
     clients: &mut Clients,
     parent: &str,

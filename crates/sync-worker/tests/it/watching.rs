@@ -1,13 +1,12 @@
 //! The progress of a run, as one who looks at it sees it, and as one who had to connect again.
 
-use rollcall_core::id::DirectoryId;
 use rollcall_proto::v1::{self, SyncRunMode, SyncRunState};
-use rollcall_store::LeaseName;
 use rollcall_testkit::Ldif;
 
 use crate::company::staff;
+use crate::directory_permits::read_elsewhere;
 use crate::harness::{Clients, ok};
-use crate::run_world::{World, people, tenant, units};
+use crate::run_world::{World, people, units};
 use crate::runs::run;
 
 async fn watch(clients: &mut Clients, run: &str) -> tonic::Streaming<v1::WatchSyncRunResponse> {
@@ -32,18 +31,10 @@ async fn whoever_connects_again_goes_on_where_the_run_is() {
     people(&mut ldif, "Staff", 99);
     let mut world = World::start(rollcall_testkit::Slapd::builder().ldif(ldif.as_str()), staff()).await;
     // Somebody else reads the directory, so that the run is seen from its beginning.
-    let mut turns = Vec::new();
-    for number in 0..2 {
-        let name = LeaseName::directory_permit(&tenant(), &DirectoryId::parse("hq").unwrap(), number);
-        let ttl = std::time::Duration::from_secs(600);
-        turns.extend(
-            world
-                .store
-                .acquire_lease(&name, "somebody else", ttl)
-                .await
-                .unwrap(),
-        );
-    }
+    let others = [
+        read_elsewhere(&world.worker, "first").await,
+        read_elsewhere(&world.worker, "second").await,
+    ];
     let started = ok(world.clients.user_syncs.run_user_sync(run(SyncRunMode::Apply))).await;
     let mut first = watch(&mut world.clients, &started.name).await;
     let seen = first.message().await.unwrap().unwrap();
@@ -58,8 +49,8 @@ async fn whoever_connects_again_goes_on_where_the_run_is() {
         SyncRunState::Pending,
         "told at once"
     );
-    for turn in &turns {
-        world.store.release_lease(turn).await.unwrap();
+    for (store, lease) in &others {
+        store.release_lease(lease).await.unwrap();
     }
     let mut last = SyncRunState::Pending;
     let mut done = 0;

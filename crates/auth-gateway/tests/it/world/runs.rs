@@ -74,7 +74,7 @@ impl<S> World<S> {
             key: key.clone(),
             id,
         };
-        store.begin_pull(&handle).await.unwrap();
+        store.begin_pull(&handle, 9).await.unwrap();
         store.append_chunk(&handle, 0, &changes).await.unwrap();
         let plan = PlanResult {
             outcome: PlanOutcome::Apply,

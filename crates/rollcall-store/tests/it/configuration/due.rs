@@ -1,7 +1,9 @@
 //! What is due, whose turn it is, and who starts it.
 
-use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
-use rollcall_store::{Due, DueClaim, DueCursor, Recorded, Store};
+use rollcall_core::id::{TenantId, UserSyncKey};
+use rollcall_core::issue::{Health, HealthLevel};
+use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunState};
+use rollcall_store::{Due, DueCursor, DueRun, DueStart, Mailing, Recorded, Store, StoreError};
 use sea_orm::{ConnectionTrait, Statement};
 
 use crate::engine::{Engine, on_both};
@@ -10,12 +12,15 @@ use crate::fixture::*;
 on_both! {
     what_is_due_is_what_may_run,
     a_directory_that_is_read_leaves_room_for_others,
+    so_many_runs_pull_from_a_directory,
     tenants_take_turns,
     a_turn_that_was_passed_comes_back_when_something_is_due,
     what_becomes_due_while_a_turn_is_passed_is_not_forgotten,
     a_turn_that_a_wrong_clock_moved_is_brought_forward,
     all_that_is_due_is_listed_in_portions,
-    one_of_many_claims_a_due_sync,
+    one_of_many_starts_a_due_sync,
+    a_sync_that_cannot_be_started_stays_due,
+    a_start_supersedes_plans_that_wait,
 }
 
 async fn next(store: &Store, tenant: &TenantId, seconds: i64, per_directory: u32) -> Option<String> {
@@ -37,12 +42,42 @@ async fn create(store: &Store, tenant: &TenantId, id: &str, due: i64) {
     created.await.unwrap();
 }
 
-fn claim_of(tenant: &TenantId, id: &UserSyncId, due: i64, end: i64) -> DueClaim {
-    let key = UserSyncKey {
-        tenant: tenant.clone(),
-        user_sync: id.clone(),
+/// A run for this user sync, which is due; the run's number is the time.
+fn due_run(tenant: &TenantId, id: &str, due: i64, next: Option<i64>, number: i64) -> DueRun {
+    DueRun {
+        key: UserSyncKey {
+            tenant: tenant.clone(),
+            user_sync: sync_id(id),
+        },
+        due: at(due),
+        next: next.map(at),
+        run: new_run(u128::try_from(number).unwrap()),
+    }
+}
+
+/// What releases before this one do to what they are about to start.
+fn claimed_until(seconds: i64) -> String {
+    format!(
+        "UPDATE user_syncs SET claim_end = {}",
+        at(seconds).timestamp_micros()
+    )
+}
+
+/// Starts a user sync and ends its run at once.
+async fn start(store: &Store, tenant: &TenantId, id: &str, due: i64, next: Option<i64>, now: i64) -> bool {
+    let due = due_run(tenant, id, due, next, now);
+    let key = due.key.clone();
+    let DueStart::Started(lease, run) = store.start_due(due, "worker", TTL, at(now)).await.unwrap() else {
+        return false;
     };
-    DueClaim::new(&key, at(due), at(end))
+    let job = handle(&lease, &key, run.id);
+    let cancelled = ended(RunState::Cancelled);
+    store
+        .end_run(&job, cancelled, &Mailing::default(), at(now))
+        .await
+        .unwrap();
+    store.release_lease(&lease).await.unwrap();
+    true
 }
 
 /// Enables or disables the user sync `staff`, which is due at 100.
@@ -128,10 +163,61 @@ async fn a_directory_that_is_read_leaves_room_for_others(engine: Engine) {
     );
     assert_eq!(next(&store, &acme(), 1000, 2).await.as_deref(), Some("more0"));
     store
-        .begin_pull(&handle(&token, &staff(), run_id(1)))
+        .begin_pull(&handle(&token, &staff(), run_id(1)), 1)
         .await
         .unwrap();
     assert_eq!(next(&store, &acme(), 1000, 1).await, None);
+}
+
+async fn so_many_runs_pull_from_a_directory(engine: Engine) {
+    let (store, other) = (engine.store().await, engine.store().await);
+    set_up(&store).await;
+    let mut jobs = Vec::new();
+    for number in 1..=4 {
+        let id = format!("more{number}");
+        create(&store, &acme(), &id, 0).await;
+        let key = UserSyncKey {
+            tenant: acme(),
+            user_sync: sync_id(&id),
+        };
+        let token = lease(&store, &key).await;
+        store
+            .create_run(&token, &key, new_run(number), None, at(9))
+            .await
+            .unwrap();
+        jobs.push(handle(&token, &key, run_id(number)));
+    }
+    let begins = async |store: &Store, job| store.begin_pull(job, 2).await.unwrap().is_some();
+    // However many ask at once.
+    let (one, two, three) = tokio::join!(
+        begins(&store, &jobs[0]),
+        begins(&other, &jobs[1]),
+        begins(&store, &jobs[2])
+    );
+    assert_eq!([one, two, three].iter().filter(|begun| **begun).count(), 2);
+    let (mut reading, mut waiting) = (Vec::new(), vec![jobs[3].clone()]);
+    for (job, begun) in jobs.iter().zip([one, two, three]) {
+        let of = if begun { &mut reading } else { &mut waiting };
+        of.push(job.clone());
+    }
+    let run = store.run(&waiting[0].key, waiting[0].id).await.unwrap();
+    assert_eq!(run.state, RunState::Pending);
+    assert!(begins(&store, &reading[0]).await, "whoever reads may begin anew");
+    // A plan that is made lets the next one read.
+    let plan = PlanResult {
+        outcome: PlanOutcome::Apply,
+        counts: RunCounts::default(),
+        complete: true,
+    };
+    store
+        .finish_plan(&reading[0], plan, &Mailing::default(), at(10))
+        .await
+        .unwrap();
+    assert!(begins(&other, &waiting[0]).await);
+    assert!(!begins(&store, &waiting[1]).await);
+    // So does a worker that is gone.
+    store.release_lease(&reading[1].lease).await.unwrap();
+    assert!(begins(&store, &waiting[1]).await);
 }
 
 async fn tenants_take_turns(engine: Engine) {
@@ -153,20 +239,17 @@ async fn tenants_take_turns(engine: Engine) {
             store.pass_turn(&tenant, at(seconds)).await.unwrap();
             continue;
         };
-        let claim = DueClaim::new(&sync.key(), sync.next_run_time.unwrap(), at(9000));
-        assert!(store.claim_due(&claim, at(seconds)).await.unwrap());
-        store.settle_claim(&claim, Some(at(5000))).await.unwrap();
+        let due = sync.next_run_time.unwrap().timestamp() - at(0).timestamp();
+        assert!(start(&store, &tenant, sync.id.as_str(), due, Some(5000), seconds).await);
         served.push(format!("{tenant}/{}", sync.id));
     }
     let expected = [
         "acme/more0",
         "evil/staff",
         "acme/more1",
-        "evil passes",
         "acme/more2",
         "acme/more3",
         "acme/staff",
-        "acme passes",
     ];
     assert_eq!(served, expected);
 }
@@ -194,13 +277,11 @@ async fn a_turn_that_was_passed_comes_back_when_something_is_due(engine: Engine)
     set_enabled(&store, 2, true).await;
     assert_eq!(turns(&store, 200).await, ["acme"]);
 
-    let forgotten = claim_of(&acme(), &sync_id("staff"), 100, 300);
-    assert!(store.claim_due(&forgotten, at(200)).await.unwrap());
+    engine.sql(&claimed_until(300)).await;
     store.pass_turn(&acme(), at(201)).await.unwrap();
     assert_eq!(turns(&store, 299).await, [""; 0]);
     assert_eq!(turns(&store, 300).await, ["acme"], "whoever claimed it has died");
-    store.settle_claim(&forgotten, Some(at(100))).await.unwrap();
-    assert_eq!(turns(&store, 201).await, ["acme"]);
+    engine.sql("UPDATE user_syncs SET claim_end = NULL").await;
 
     engine.sql("UPDATE directories SET disabled = TRUE").await;
     store.pass_turn(&acme(), at(400)).await.unwrap();
@@ -217,9 +298,7 @@ async fn what_becomes_due_while_a_turn_is_passed_is_not_forgotten(engine: Engine
         let (passed, ()) = tokio::join!(store.pass_turn(&tenant, at(50)), create(&other, &tenant, &id, 40));
         passed.unwrap();
         assert_eq!(turns(&store, 50).await, ["acme"], "{id} was forgotten");
-        let claim = claim_of(&acme(), &sync_id(&id), 40, 400);
-        assert!(store.claim_due(&claim, at(50)).await.unwrap());
-        store.settle_claim(&claim, None).await.unwrap();
+        assert!(start(&store, &acme(), &id, 40, None, 50 + number).await);
         store.pass_turn(&acme(), at(50)).await.unwrap();
     }
 }
@@ -228,8 +307,7 @@ async fn a_turn_that_a_wrong_clock_moved_is_brought_forward(engine: Engine) {
     let store = engine.store().await;
     set_up(&store).await;
     create(&store, &acme(), "more", 100).await;
-    let ahead = claim_of(&acme(), &sync_id("staff"), 100, 900_300);
-    assert!(store.claim_due(&ahead, at(900_000)).await.unwrap());
+    assert!(start(&store, &acme(), "staff", 100, Some(1_000_000), 900_000).await);
     assert_eq!(turns(&store, 100).await, [""; 0]);
     store.bring_turns_forward(at(99)).await.unwrap();
     assert_eq!(turns(&store, 99).await, [""; 0], "nothing is due yet");
@@ -269,44 +347,117 @@ async fn all_that_is_due_is_listed_in_portions(engine: Engine) {
     assert_eq!(listed, expected);
 }
 
-async fn one_of_many_claims_a_due_sync(engine: Engine) {
+async fn one_of_many_starts_a_due_sync(engine: Engine) {
     let (store, other) = (engine.store().await, engine.store().await);
     set_up(&store).await;
-    let (tenant, sync) = (acme(), sync_id("staff"));
-    let is_due = async |now| next(&store, &tenant, now, 9).await.is_some();
-    let claim = |store: &Store, due, end, now| {
-        let (store, claim) = (store.clone(), claim_of(&tenant, &sync, due, end));
-        async move { store.claim_due(&claim, at(now)).await.unwrap().then_some(claim) }
+    let started = async |store: &Store, due, now: i64| {
+        let due = due_run(&acme(), "staff", due, Some(900), now);
+        store.start_due(due, "worker", TTL, at(now)).await.unwrap()
     };
-    assert!(
-        claim(&store, 99, 200, 100).await.is_none(),
+    assert_eq!(
+        started(&store, 99, 100).await,
+        DueStart::NotDue,
         "it is due at another time"
     );
-    let (first, second) = tokio::join!(claim(&store, 100, 200, 100), claim(&other, 100, 201, 100));
-    assert_ne!(first.is_some(), second.is_some());
-    let forgotten = first.or(second).unwrap();
-    assert!(!is_due(150).await);
-    assert!(claim(&other, 100, 300, 150).await.is_none());
-    // It ends by itself, and then is nothing more.
-    assert!(is_due(201).await);
-    let taken_over = claim(&other, 100, 300, 201).await.unwrap();
-    store.settle_claim(&forgotten, Some(at(900))).await.unwrap();
-    assert!(!is_due(250).await);
-    // It came to nothing.
-    other.settle_claim(&taken_over, Some(at(100))).await.unwrap();
-    assert!(is_due(250).await);
-    // The configuration sets a time of its own while the claim is held.
-    let held = claim(&store, 100, 400, 250).await.unwrap();
+    let (first, second) = tokio::join!(started(&store, 100, 101), started(&other, 100, 102));
+    let (lease, run) = match (first, second) {
+        (DueStart::Started(lease, run), DueStart::NotDue)
+        | (DueStart::NotDue, DueStart::Started(lease, run)) => (lease, run),
+        others => panic!("{others:?}"),
+    };
+    let sync = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
+    assert_eq!(
+        (sync.last_run, sync.next_run_time, sync.revision),
+        (Some(run.id), Some(at(900)), 1)
+    );
+    assert_eq!(store.run(&staff(), run.id).await.unwrap(), *run);
+    assert_eq!(run.state, RunState::Pending);
+    assert_eq!(started(&other, 900, 901).await, DueStart::Busy);
+    store.release_lease(&lease).await.unwrap();
+    assert_eq!(started(&other, 100, 103).await, DueStart::NotDue);
+}
+
+async fn a_sync_that_cannot_be_started_stays_due(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let is_due = async || next(&store, &acme(), 100, 9).await.is_some();
+    let started = async |number| {
+        let due = due_run(&acme(), "staff", 100, Some(900), number);
+        store.start_due(due, "worker", TTL, at(100)).await
+    };
+    engine.sql(&claimed_until(300)).await;
+    assert_eq!(started(1).await.unwrap(), DueStart::NotDue);
+    engine.sql("UPDATE user_syncs SET claim_end = NULL").await;
+    assert!(is_due().await);
+
+    // A run that somebody left half done comes first.
+    let token = lease(&store, &staff()).await;
     store
-        .set_next_run_time(&tenant, &sync, Some(at(100)), Some(at(260)))
+        .create_run(&token, &staff(), new_run(7), None, at(9))
         .await
         .unwrap();
-    store.settle_claim(&held, Some(at(900))).await.unwrap();
-    assert!(is_due(260).await);
-    let last = claim(&store, 260, 400, 260).await.unwrap();
-    store.settle_claim(&last, None).await.unwrap();
-    let settled = store.user_sync(&tenant, &sync).await.unwrap();
-    assert_eq!((settled.next_run_time, settled.revision), (None, 1));
+    store.release_lease(&token).await.unwrap();
+    let DueStart::LeftBehind(token) = started(2).await.unwrap() else {
+        panic!("a run was left behind");
+    };
+    assert_eq!(store.working_run(&staff()).await.unwrap().unwrap().id, run_id(7));
+    assert!(is_due().await);
+    assert_eq!(
+        started(3).await.unwrap(),
+        DueStart::Busy,
+        "whoever saw it has the lease"
+    );
+    let cancelled = ended(RunState::Cancelled);
+    let job = handle(&token, &staff(), run_id(7));
+    store
+        .end_run(&job, cancelled, &Mailing::default(), at(100))
+        .await
+        .unwrap();
+    store.release_lease(&token).await.unwrap();
+
+    // What fails leaves nothing: the id is taken.
+    assert!(matches!(started(7).await, Err(StoreError::AlreadyExists)));
+    assert!(is_due().await);
+    assert!(matches!(started(8).await, Ok(DueStart::Started(..))));
+    assert!(!is_due().await);
+}
+
+async fn a_start_supersedes_plans_that_wait(engine: Engine) {
+    let store = engine.store().await;
+    set_up(&store).await;
+    let token = lease(&store, &staff()).await;
+    let waiting = run_id(1);
+    store
+        .create_run(&token, &staff(), new_run(1), None, at(1))
+        .await
+        .unwrap();
+    let job = handle(&token, &staff(), waiting);
+    store.begin_pull(&job, 9).await.unwrap();
+    let held = PlanResult {
+        outcome: PlanOutcome::Held(Vec::new()),
+        counts: RunCounts::default(),
+        complete: true,
+    };
+    store
+        .finish_plan(&job, held, &Mailing::default(), at(2))
+        .await
+        .unwrap();
+    let warning = Health {
+        level: HealthLevel::Warning,
+        problems: vec!["it is held".into()],
+    };
+    store.set_health(&token, &staff(), &warning).await.unwrap();
+    store.release_lease(&token).await.unwrap();
+    assert_eq!(store.run(&staff(), waiting).await.unwrap().state, RunState::Held);
+    let due = due_run(&acme(), "staff", 100, None, 2);
+    let started = store.start_due(due, "worker", TTL, at(100)).await.unwrap();
+    assert!(matches!(started, DueStart::Started(..)));
+    assert_eq!(
+        store.run(&staff(), waiting).await.unwrap().state,
+        RunState::Superseded
+    );
+    let sync = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
+    assert_eq!(sync.health, Health::default(), "nothing waits for anybody");
 }
 
 /// Rows that PostgreSQL reads for a look that finds nothing, and for one that finds everything due.
@@ -334,9 +485,7 @@ async fn a_look_reads_as_much_with_thousands_of_tenants_as_with_one() {
         let tenants = store.tenants_in_turn(at(100), 16).await.unwrap();
         assert_eq!(tenants.len(), 16);
         let sync = store.next_due_of(&tenants[7], at(100), 9).await.unwrap().unwrap();
-        let claim = DueClaim::new(&sync.key(), at(100), at(400));
-        assert!(store.claim_due(&claim, at(100)).await.unwrap());
-        store.settle_claim(&claim, Some(at(900))).await.unwrap();
+        assert!(start(store, &tenants[7], sync.id.as_str(), 100, Some(900), 100).await);
         store.pass_turn(&tenants[7], at(100)).await.unwrap();
         let cursor = DueCursor::default();
         assert_eq!(

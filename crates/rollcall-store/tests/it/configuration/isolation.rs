@@ -125,7 +125,7 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
             .create_run(&token, &key, new_run(5), None, at(9))
             .await
             .map(drop),
-        store.begin_pull(&handle(&token, &key, run)).await.map(drop),
+        store.begin_pull(&handle(&token, &key, run), 9).await.map(drop),
         store.set_health(&token, &key, &Default::default()).await,
         store
             .delete_user_sync(

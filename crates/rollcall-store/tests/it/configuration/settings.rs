@@ -458,7 +458,7 @@ async fn a_changed_configuration_supersedes_waiting_plans(engine: Engine) {
             .await
             .unwrap();
         store
-            .begin_pull(&handle(&token, &staff(), run_id(number)))
+            .begin_pull(&handle(&token, &staff(), run_id(number)), 9)
             .await
             .unwrap();
         let result = PlanResult {

@@ -117,7 +117,7 @@ async fn a_deleted_sync_leaves_nothing_of_its_runs(engine: Engine) {
         .create_run(&token, &key, new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id), 9).await.unwrap();
     let issues = vec![Issue::new(IssueKind::Overlap, "cn=x", "x"); 1_001];
     store
         .append_issues(&handle(&token, &key, id), &issues)
@@ -184,7 +184,7 @@ async fn a_deletion_that_died_at_any_step_is_taken_over_at_once(engine: Engine) 
             .await
             .unwrap();
         let held = handle(&running, &key, run);
-        store.begin_pull(&held).await.unwrap();
+        store.begin_pull(&held, 9).await.unwrap();
         let issues = [Issue::new(IssueKind::Overlap, "cn=x", "x")];
         store.append_issues(&held, &issues).await.unwrap();
         store

@@ -192,7 +192,7 @@ impl<'a> World<'a> {
         let id = run.id;
         let lease = lease(store, key).await;
         store.create_run(&lease, key, run, None, at(1)).await.unwrap();
-        store.begin_pull(&handle(&lease, key, id)).await.unwrap();
+        store.begin_pull(&handle(&lease, key, id), 9).await.unwrap();
         for (index, chunk) in (0..).zip(plan) {
             store
                 .append_chunk(&handle(&lease, key, id), index, chunk)

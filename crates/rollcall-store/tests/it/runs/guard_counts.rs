@@ -146,7 +146,7 @@ async fn plan(
         .create_run(token, &key, new_run(number), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&handle(token, &key, id)).await.unwrap();
+    store.begin_pull(&handle(token, &key, id), 9).await.unwrap();
     store
         .append_chunk(&handle(token, &key, id), 0, changes)
         .await

@@ -92,7 +92,7 @@ async fn all_writes(
         ),
         (
             "begin_pull",
-            store.begin_pull(&handle(lease, &key, id)).await.map(drop),
+            store.begin_pull(&handle(lease, &key, id), 9).await.map(drop),
         ),
         (
             "progress",
@@ -216,13 +216,13 @@ async fn a_run_without_a_living_worker_is_found(engine: Engine) {
         .create_run(&token, &staff(), new_run(1), None, at(1))
         .await
         .unwrap();
-    let run = store
-        .begin_pull(&handle(&token, &staff(), run_id(1)))
+    let begun = store
+        .begin_pull(&handle(&token, &staff(), run_id(1)), 9)
         .await
         .unwrap();
     assert_eq!(store.abandoned_runs(10).await.unwrap(), []);
     store.heartbeat_lease(&token, Duration::ZERO).await.unwrap();
-    assert_eq!(store.abandoned_runs(10).await.unwrap(), [run]);
+    assert_eq!(store.abandoned_runs(10).await.unwrap(), [begun.unwrap().run]);
 }
 
 /// Matrix case 64: whoever held it died when the clock was a year ahead.

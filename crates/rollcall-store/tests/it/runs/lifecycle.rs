@@ -24,6 +24,8 @@ on_both! {
     a_newer_run_supersedes_a_waiting_one,
     a_preview_leaves_what_is_held_to_be_decided_on,
     a_working_run_is_asked_to_stop,
+    a_run_that_is_to_stop_neither_begins_nor_ends_its_pull,
+    a_run_that_changes_nothing_ends_at_once,
 }
 
 fn end(state: RunState) -> RunEnd {
@@ -45,7 +47,7 @@ async fn waiting(store: &Store, token: &LeaseToken, number: u128, outcome: PlanO
         .await
         .unwrap();
     store
-        .begin_pull(&handle(token, &staff(), run_id(number)))
+        .begin_pull(&handle(token, &staff(), run_id(number)), 9)
         .await
         .unwrap();
     store
@@ -68,7 +70,7 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
             .create_run(&token, &key, new_run(number), None, at(1))
             .await
             .unwrap();
-        store.begin_pull(&handle(&token, &key, id)).await.unwrap();
+        store.begin_pull(&handle(&token, &key, id), 9).await.unwrap();
         assert!(store.is_plan_current(&key, id).await.unwrap());
         match what {
             "user sync" => {
@@ -141,7 +143,7 @@ async fn a_new_bind_password_changes_nothing_of_what_a_run_reads(engine: Engine)
         .create_run(&token, &key, new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id), 9).await.unwrap();
     let password = Password::new("correct horse battery staple".into()).ok().unwrap();
     store
         .rotate_bind_password(
@@ -197,7 +199,7 @@ async fn a_run_goes_through_its_states(engine: Engine) {
         .await;
     assert!(matches!(early, Err(StoreError::NotInState)));
 
-    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id), 9).await.unwrap();
     let counts = RunCounts {
         entries: 5,
         ..RunCounts::default()
@@ -221,7 +223,7 @@ async fn a_run_goes_through_its_states(engine: Engine) {
         (RunState::Applying, Some(at(2)), None)
     );
     assert!(run.complete && run.counts.entries == 10);
-    let back = store.begin_pull(&handle(&token, &key, id)).await;
+    let back = store.begin_pull(&handle(&token, &key, id), 9).await;
     assert!(matches!(back, Err(StoreError::NotInState)));
     let not_final = store
         .end_run(
@@ -403,7 +405,7 @@ async fn a_takeover_pulls_anew(engine: Engine) {
         .create_run(&token, &key, new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id), 9).await.unwrap();
     store
         .append_chunk(&handle(&token, &key, id), 0, &[creation(1, "ada")])
         .await
@@ -422,7 +424,8 @@ async fn a_takeover_pulls_anew(engine: Engine) {
         .await
         .unwrap();
     let token = lease(&store, &key).await;
-    let run = store.begin_pull(&handle(&token, &key, id)).await.unwrap();
+    let begun = store.begin_pull(&handle(&token, &key, id), 9).await.unwrap();
+    let run = begun.unwrap().run;
     assert!(run.issue_counts.is_empty());
     assert_eq!(store.plan_extent(&key, id).await.unwrap().chunks, 0);
     assert_eq!(store.list_issues(&key, id, None, &all()).await.unwrap().items, []);
@@ -477,7 +480,7 @@ async fn a_preview_leaves_what_is_held_to_be_decided_on(engine: Engine) {
         complete: true,
     };
     store
-        .begin_pull(&handle(&token, &staff(), run_id(2)))
+        .begin_pull(&handle(&token, &staff(), run_id(2)), 9)
         .await
         .unwrap();
     store
@@ -528,4 +531,101 @@ async fn a_working_run_is_asked_to_stop(engine: Engine) {
         .request_cancel(&staff(), run_id(1), &NewAuditEvent::by_nobody(at(0)))
         .await;
     assert!(matches!(late, Err(StoreError::NotInState)));
+}
+
+async fn a_run_that_is_to_stop_neither_begins_nor_ends_its_pull(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let (key, id) = (staff(), run_id(1));
+    let job = handle(&token, &key, id);
+    store
+        .create_run(&token, &key, new_run(1), None, at(1))
+        .await
+        .unwrap();
+    store.begin_pull(&job, 9).await.unwrap();
+    store
+        .request_cancel(&key, id, &NewAuditEvent::by_nobody(at(2)))
+        .await
+        .unwrap();
+    let (end, mailing) = (end(RunState::Succeeded), Mailing::default());
+    let results = [
+        store.begin_pull(&job, 9).await.map(drop),
+        store
+            .finish_plan(&job, plan(PlanOutcome::Apply), &mailing, at(3))
+            .await
+            .map(drop),
+        store
+            .end_unchanged_run(&job, plan(PlanOutcome::Apply), end, &mailing, at(3))
+            .await
+            .map(drop),
+    ];
+    for result in results {
+        assert!(matches!(result, Err(StoreError::CancelRequested)), "{result:?}");
+    }
+    assert_eq!(store.run(&key, id).await.unwrap().state, RunState::Pulling);
+}
+
+async fn a_run_that_changes_nothing_ends_at_once(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let key = staff();
+    let begun = async |token: &LeaseToken, number| {
+        let job = handle(token, &key, run_id(number));
+        store
+            .create_run(token, &key, new_run(number), None, at(1))
+            .await
+            .unwrap();
+        store.begin_pull(&job, 9).await.unwrap().unwrap();
+        job
+    };
+    let ends = async |job, outcome| {
+        let end = RunEnd {
+            failure: None,
+            ..end(RunState::Succeeded)
+        };
+        store
+            .end_unchanged_run(job, plan(outcome), end, &Mailing::default(), at(5))
+            .await
+    };
+    let job = begun(&token, 1).await;
+    // What waits for a person, or has something to apply, does not.
+    for outcome in [PlanOutcome::Planned, PlanOutcome::Held(Vec::new())] {
+        assert!(matches!(ends(&job, outcome).await, Err(StoreError::NotInState)));
+    }
+    let run = ends(&job, PlanOutcome::Apply).await.unwrap();
+    assert_eq!(
+        (run.state, run.plan_time, run.end_time, run.complete),
+        (RunState::Succeeded, Some(at(5)), Some(at(5)), true)
+    );
+    assert_eq!(store.run(&key, run.id).await.unwrap(), run);
+    let sync = store.user_sync(&key.tenant, &key.user_sync).await.unwrap();
+    assert_eq!(sync.health.problems, ["look"]);
+    assert_eq!(
+        (sync.last_complete_pull_time, sync.in_force_revision),
+        (Some(at(2)), Some(1))
+    );
+    assert!(matches!(
+        ends(&job, PlanOutcome::Apply).await,
+        Err(StoreError::LeaseLost)
+    ));
+
+    let token = lease(&store, &key).await;
+    let job = begun(&token, 2).await;
+    store.append_chunk(&job, 0, &[creation(1, "ada")]).await.unwrap();
+    assert!(matches!(
+        ends(&job, PlanOutcome::Apply).await,
+        Err(StoreError::NotInState)
+    ));
+    let settings = sync_settings("main");
+    let changed = store.update_user_sync(
+        &key.tenant,
+        &key.user_sync,
+        1,
+        &settings,
+        None,
+        Recorded::by_nobody(at(2)),
+    );
+    changed.await.unwrap();
+    assert!(matches!(
+        ends(&job, PlanOutcome::Apply).await,
+        Err(StoreError::RevisionMismatch)
+    ));
 }

@@ -32,7 +32,7 @@ async fn chunks_of_removals_come_first(engine: Engine) {
         .create_run(&token, &key, new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id), 9).await.unwrap();
     let archive = |number| Change {
         kind: ChangeKind::Archive,
         changes: Vec::new(),
@@ -68,7 +68,7 @@ async fn changes_are_taken_out_of_a_plan(engine: Engine) {
         .create_run(&token, &key, new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id), 9).await.unwrap();
     let created = |number| creation(number, &format!("user{number}"));
     for (index, chunk) in (0..).zip([vec![created(1), created(2)], vec![created(3)], vec![created(4)]]) {
         store
@@ -132,7 +132,7 @@ async fn changes_and_issues_are_listed_in_pages(engine: Engine) {
         .create_run(&token, &key, new_run(1), None, at(1))
         .await
         .unwrap();
-    store.begin_pull(&handle(&token, &key, id)).await.unwrap();
+    store.begin_pull(&handle(&token, &key, id), 9).await.unwrap();
     let mut changes: Vec<_> = (1..=9)
         .map(|number| creation(number, &format!("user{number}")))
         .collect();

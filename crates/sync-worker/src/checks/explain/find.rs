@@ -148,7 +148,7 @@ impl Found {
         let filter = filter.to_string();
         self.looked = format!("in the whole directory, by {filter}");
         // What lies outside the searches is what is asked about most.
-        let mut bases = source.naming_contexts.clone();
+        let mut bases = source.naming_contexts().await?.to_vec();
         if bases.is_empty() {
             bases = x
                 .subject

@@ -272,12 +272,9 @@ fn state(x: &Explainer<'_>, source: &Source, entry: &Entry) -> v1::ExplanationSt
 
 async fn role(x: &Explainer<'_>, source: &Source, entry: &Entry) -> (Vec<v1::ExplanationStep>, RoleFinding) {
     let settings = &x.subject.settings;
-    let rules = Rules::new(
-        &source.ldap,
-        source.reader.dialect(),
-        &source.naming_contexts,
-        settings,
-    );
+    // The check that opened the directory has asked for them.
+    let trees = source.naming_contexts().await.unwrap_or_default();
+    let rules = Rules::new(&source.ldap, source.reader.dialect(), &trees, settings);
     let at = Person::at(&entry.dn);
     let (mut steps, mut answers) = (Vec::new(), Vec::new());
     for (index, rule) in settings.role_rules.iter().enumerate() {

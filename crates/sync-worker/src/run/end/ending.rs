@@ -1,10 +1,10 @@
 //! How a run comes to rest: it succeeded, waits for a person, or was stopped before its end. Each way tells the user sync's
 //! health and writes the mails.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::error::chain;
 use rollcall_core::issue::IssueKind;
-use rollcall_core::run::{Run, RunState, RunTrigger, health_after, health_interrupted};
+use rollcall_core::run::{PlanResult, Run, RunState, RunTrigger, health_after, health_interrupted};
 use rollcall_core::user_sync::UserSync;
 use rollcall_store::{Mailing, PageRequest, RunEnd, RunHandle, StoreError};
 
@@ -25,20 +25,57 @@ const APPLY_PATIENCE: TimeDelta = TimeDelta::hours(1);
 /// Why it could not be written.
 pub(crate) async fn succeed(x: &Executor, job: &RunHandle, sync: &UserSync) -> Result<(), Stop> {
     let run = x.store.run(&job.key, job.id).await?;
+    let now = x.clock.now();
+    let (end, mailing) = success(x, job, sync, &run, now).await?;
+    let state = end.state;
+    x.store.end_run(job, end, &mailing, now).await?;
+    tally::of_changes(&run);
+    tally::of_end(state);
+    Ok(())
+}
+
+/// The plan has nothing to apply: the run, as it was before that was known, ends at once, and its lease with it.
+///
+/// # Errors
+/// Why it could not be written.
+pub(crate) async fn succeed_unchanged(
+    x: &Executor,
+    job: &RunHandle,
+    sync: &UserSync,
+    (run, plan): (Run, PlanResult),
+) -> Result<(), Stop> {
+    let now = x.clock.now();
+    let run = run.with_plan(&plan, now).ok_or(StoreError::NotInState)?;
+    let (end, mailing) = success(x, job, sync, &run, now).await?;
+    let state = end.state;
+    x.store.end_unchanged_run(job, plan, end, &mailing, now).await?;
+    tally::of_plan(&run);
+    tally::of_changes(&run);
+    tally::of_end(state);
+    Ok(())
+}
+
+/// How a run ends whose whole plan is applied, and the mails that say so.
+async fn success(
+    x: &Executor,
+    job: &RunHandle,
+    sync: &UserSync,
+    run: &Run,
+    now: DateTime<Utc>,
+) -> Result<(RunEnd, Mailing), Stop> {
     let issues: u64 = run.issue_counts.values().sum();
     let state = if issues == 0 {
         RunState::Succeeded
     } else {
         RunState::SucceededWithIssues
     };
-    let now = x.clock.now();
     let ended = run.ended(state, None, now);
     // What does not end so, the store will not end either.
-    let mut health = health_after(ended.as_ref().unwrap_or(&run), &sync.health);
+    let mut health = health_after(ended.as_ref().unwrap_or(run), &sync.health);
     if !run.complete {
         health.problems.insert(0, NOBODY_REMOVED.to_owned());
     }
-    health.problems.extend(role_problems(x, job, &run).await?);
+    health.problems.extend(role_problems(x, job, run).await?);
     let end = RunEnd {
         state,
         failure: None,
@@ -48,11 +85,7 @@ pub(crate) async fn succeed(x: &Executor, job: &RunHandle, sync: &UserSync) -> R
             .then_some(sync.scope_revision),
         complete_pull_time: run.complete.then_some(run.create_time),
     };
-    let mailing = x.reports.about(sync, ended).await;
-    x.store.end_run(job, end, &mailing, now).await?;
-    tally::of_changes(&run);
-    tally::of_end(state);
-    Ok(())
+    Ok((end, x.reports.about(sync, ended).await))
 }
 
 /// What is wrong with the role rules of a run, a sentence each.

@@ -174,7 +174,7 @@ async fn ask(
                 // Nobody came: that ids can be read at all, the entry above has to show.
                 None => above == Parent::WithId,
             };
-            match readable && !source.naming_contexts.is_empty() {
+            match readable && !source.naming_contexts().await?.is_empty() {
                 true => Absence::Removed(StateReason::Gone),
                 false => Absence::Unknown,
             }
@@ -278,7 +278,7 @@ pub(crate) async fn find_entries(
     attributes: &[String],
 ) -> Result<Vec<(ExternalId, Entry)>, LdapError> {
     let mut found = Vec::new();
-    for naming_context in &source.naming_contexts {
+    for naming_context in source.naming_contexts().await?.iter() {
         found.extend(
             find(
                 source,

@@ -57,7 +57,8 @@ pub(crate) async fn relinked(
     if let Some(gap) = pulled.gaps.first() {
         return Err(unclear(gap).into());
     }
-    if source.naming_contexts.is_empty() {
+    let naming_contexts = source.naming_contexts().await;
+    if naming_contexts.map_err(|error| source.error(&error))?.is_empty() {
         return Err(unclear("the server does not say which trees it has").into());
     }
     let mut relinked = HashMap::new();
@@ -103,7 +104,7 @@ async fn entries_of(
     attributes.dedup();
     let limit = 2 * BATCH_IDS as u32;
     let mut entries = HashMap::new();
-    for base in &source.naming_contexts {
+    for base in source.naming_contexts().await?.iter() {
         let deadline = Instant::now() + source.timeout;
         let filter = any_of(ids);
         let scope = SearchScope::Subtree;

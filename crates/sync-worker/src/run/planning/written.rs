@@ -19,6 +19,15 @@ pub(crate) struct Target<'a> {
     pub(crate) clock: &'a Clock,
 }
 
+/// How much of a plan is in the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Written {
+    /// Chunks of changes.
+    pub(crate) changes: u32,
+    /// Issues, those included that are only counted.
+    pub(crate) issues: u64,
+}
+
 /// What of a plan is not yet in the store.
 pub(super) struct PlanWriter<'a> {
     target: Target<'a>,
@@ -40,6 +49,14 @@ impl<'a> PlanWriter<'a> {
             issues: Vec::new(),
             of_the_run: Vec::new(),
             issue_count: 0,
+        }
+    }
+
+    /// How much was written.
+    pub(super) fn so_far(&self) -> Written {
+        Written {
+            changes: self.chunks,
+            issues: self.issue_count,
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Runs, WatchStream};
+use crate::run::Progress;
 use crate::worker::Worker;
 use rollcall_service::call::{Call, failed};
 
@@ -27,7 +28,7 @@ struct Watching {
     name: RunName,
     /// Users last time: what there is to pull, as far as one can know.
     expected: u64,
-    changes: watch::Receiver<u64>,
+    changes: watch::Receiver<Progress>,
     last: Option<Run>,
     sent: Instant,
     meter: Meter,
