@@ -3,6 +3,7 @@
 pub(crate) mod directories;
 pub(crate) mod pending_passwords;
 pub(crate) mod secrets;
+pub(crate) mod starting;
 pub(crate) mod tenants;
 pub(crate) mod turns;
 mod user_sync_deletion;

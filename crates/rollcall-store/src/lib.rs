@@ -44,6 +44,7 @@ pub use audit::{
 pub use checks::CheckSubject;
 pub use configuration::directories::{DirectoryUpdate, NewSecrets, Sighting};
 pub use configuration::pending_passwords::{BindPassword, PendingOutcome};
+pub use configuration::starting::{DueRun, DueStart};
 pub use configuration::turns::{Due, DueCursor};
 pub use configuration::user_syncs::UserSyncFilter;
 pub use create_requests::{CreateRequest, Created, REPEATABLE_FOR};
@@ -69,7 +70,6 @@ pub use runs::in_force::JudgedBy;
 pub use runs::leases::{LeaseName, LeaseToken};
 pub use runs::lifecycle::NewRun;
 pub use runs::plan::{LeaversFirst, PlanExtent};
-pub use runs::starting::{DueRun, DueStart};
 pub use store::{IdentifierUniqueness, Store, StoreOptions};
 pub use tables::registry::{Goes, Sweep, TABLES, Table};
 pub use users::known::KnownUser;

@@ -11,4 +11,3 @@ pub(crate) mod leases;
 pub(crate) mod lifecycle;
 mod neighbours;
 pub(crate) mod plan;
-pub(crate) mod starting;
