@@ -25,12 +25,13 @@ const NIGHTS: i32 = 3;
 /// Shortly before the run is due, and shortly after.
 const BEFORE: &str = "2026-03-02T01:50:00Z";
 const DUE: &str = "2026-03-02T02:01:00Z";
-/// Half of what it was when it was measured first: 82 statements, 35 transactions, 14 updated rows, 4 round trips.
+/// Statements, transactions and rows are half of what they were when they were measured first: 82, 35 and 14. The round trips
+/// are a bind, what the server says of itself, two for when the bind password expires, and a search.
 const BOUND: Cost = Cost {
     statements: 41,
     transactions: 17,
     updated_rows: 7,
-    round_trips: 2,
+    round_trips: 5,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
