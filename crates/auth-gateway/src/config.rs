@@ -12,6 +12,8 @@ use rollcall_runtime::config::{self, Mistakes, Secret, Settings, Shared, duratio
 use rollcall_service::configuration::StoreSecrets;
 use serde::Deserialize;
 
+use crate::worker;
+
 /// The gateway's own sections.
 #[derive(Deserialize)]
 pub struct GatewaySettings {
@@ -143,6 +145,15 @@ impl Settings for GatewaySettings {
     const ENVIRONMENT_PREFIX: &'static str = "AUTH_GATEWAY";
     const DEFAULTS: &'static str = include_str!("config/default.toml");
     const SECRETS: &'static [&'static str] = &["worker.token"];
+    const RELOADED: &'static [&'static str] = &[
+        "worker.endpoint",
+        "worker.timeout",
+        "worker.token",
+        "worker.token_file",
+        "worker.ca_file",
+        "worker.certificate_file",
+        "worker.key_file",
+    ];
 
     fn validate(&self, _: &Shared, mistakes: &mut Mistakes) {
         let (ms, s) = (Duration::from_millis, Duration::from_secs);
@@ -171,6 +182,17 @@ impl Settings for GatewaySettings {
         mistakes.range("throttle.replay", throttle.replay, s(0)..=s(3_600));
         mistakes.range("events.poll_interval", self.events.poll_interval, ms(20)..=s(60));
         self.worker.validate(mistakes);
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let worker = &self.worker;
+        let named = [
+            &worker.token_file,
+            &worker.ca_file,
+            &worker.certificate_file,
+            &worker.key_file,
+        ];
+        named.into_iter().flatten().cloned().collect()
     }
 }
 
@@ -213,15 +235,15 @@ impl Worker {
 pub struct Secrets {
     /// The store's.
     pub of_store: StoreSecrets,
-    /// The worker's token.
-    pub worker_token: Option<Secret>,
+    /// The way to the worker, with the token and the certificates of which it is made.
+    pub worker: worker::Worker,
 }
 
 impl Secrets {
-    /// Reads the files that the configuration names.
+    /// Reads the files that the configuration names. Must be called within a runtime.
     ///
     /// # Errors
-    /// A file that cannot be read, and a keyring that is none.
+    /// Files that cannot be read or used, all of them, and a keyring that is none.
     pub fn read(
         store: config::Store,
         keyring: config::Keyring,
@@ -236,11 +258,10 @@ impl Secrets {
         let token = token
             .transpose()
             .map_err(|error| mistakes.add("worker.token_file", chain(&error)));
-        match (of_store, token) {
-            (Some(of_store), Ok(worker_token)) => Ok(Self {
-                of_store,
-                worker_token,
-            }),
+        let way = worker::Worker::new(worker, token.as_ref().ok().and_then(Option::as_ref))
+            .map_err(|error| mistakes.add(error.key(), chain(&error)));
+        match (of_store, token, way) {
+            (Some(of_store), Ok(_), Ok(worker)) => Ok(Self { of_store, worker }),
             _ => Err(mistakes),
         }
     }

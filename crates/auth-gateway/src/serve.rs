@@ -18,7 +18,7 @@ use rollcall_runtime::server::{
     COMPRESSION, GrpcServer, MAX_AUTHENTICATE_BYTES, MAX_REQUEST_BYTES, with_health_and_reflection,
 };
 use rollcall_runtime::shutdown;
-use rollcall_service::configuration::{egress_policy, login_policy, open_store, renewing, store_options};
+use rollcall_service::configuration::{egress_policy, login_policy, open_store, renew_store, store_options};
 use rollcall_service::directories::Directories;
 use rollcall_service::failure;
 use rollcall_service::tokens::Tokens;
@@ -52,6 +52,7 @@ pub struct Gateway {
     directories: Directories,
     login_timeout: Duration,
     users: Users,
+    worker: Worker,
 }
 
 /// Serves until SIGTERM or SIGINT, then drains. SIGHUP reloads what can be.
@@ -70,12 +71,21 @@ pub async fn serve(loaded: Loaded<GatewaySettings>, arguments: &ConfigArguments)
     }
     let health_settings = shared.health;
     let gateway = Gateway::open(shared, own, Clock::System, stop.clone()).await?;
-    reload.follow(&server, renewing(gateway.store.clone()));
+    let (store, worker) = (gateway.store.clone(), gateway.worker.clone());
+    reload.follow(&server, move |loaded| renew(store.clone(), worker.clone(), loaded));
     watch(gateway.store.clone(), gateway.directories.clone(), Clock::System);
     let store = gateway.store.clone();
     let follower = health.clone();
     tokio::spawn(async move { follower.follow(&health_settings, || store.ping()).await });
     gateway.serve(server, &health, stop).await
+}
+
+/// Has the gateway use the secrets that the configuration names now: all, or none of those that cannot be read.
+async fn renew(store: Store, worker: Worker, loaded: Loaded<GatewaySettings>) -> Result<(), Failure> {
+    let Loaded { shared, mut own, .. } = loaded;
+    let secrets = Secrets::read(shared.store, shared.keyring, &mut own.worker)?;
+    worker.replace(&secrets.worker);
+    renew_store(&store, secrets.of_store).await
 }
 
 impl Gateway {
@@ -94,7 +104,6 @@ impl Gateway {
         let egress = egress_policy(&shared.egress);
         let secrets = Secrets::read(shared.store, shared.keyring, &mut own.worker)?;
         let store = open_store(secrets.of_store, options, LoginStore::MOST_CONNECTIONS).await?;
-        let worker = Worker::new(&own.worker, secrets.worker_token.as_ref()).map_err(Failure::because)?;
         let keys = store.keys().map_err(Failure::because)?;
         let login_store = LoginStore::open(&store);
         let directories = Directories::new(store.clone(), clock.clone(), egress, failure::for_login);
@@ -102,7 +111,7 @@ impl Gateway {
             store: store.clone(),
             login_store: login_store.clone(),
             directories: directories.clone(),
-            worker,
+            worker: secrets.worker.clone(),
             clock: clock.clone(),
             login: own.login,
             throttle: own.throttle,
@@ -129,6 +138,7 @@ impl Gateway {
             directories,
             login_timeout: own.login.timeout,
             users,
+            worker: secrets.worker,
         })
     }
 

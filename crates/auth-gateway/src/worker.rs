@@ -1,7 +1,10 @@
 //! The sync worker, seen from here: it renews a user.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use rollcall_core::error::Reason;
 use rollcall_core::id::{TenantId, UserId};
 use rollcall_metrics::metrics;
@@ -16,8 +19,14 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use crate::config;
 
-/// The connection to the worker. It is made when first needed, and again when it broke.
-pub struct Worker {
+/// The connection to the worker. It is made when first needed, and again when it broke. Clones share it, also when it is
+/// replaced.
+#[derive(Clone)]
+pub struct Worker(Arc<RwLock<Access>>);
+
+/// How the worker is called.
+#[derive(Clone)]
+struct Access {
     client: Option<UserSyncServiceClient<Channel>>,
     authorization: Option<MetadataValue<Ascii>>,
     timeout: Duration,
@@ -29,6 +38,8 @@ pub enum WorkerError {
     /// A file cannot be read.
     #[error("cannot read {path}")]
     File {
+        /// The configuration key that names it.
+        key: &'static str,
         /// Which.
         path: String,
         /// Why.
@@ -40,6 +51,17 @@ pub enum WorkerError {
     /// The endpoint or its certificates.
     #[error("the worker's endpoint cannot be used")]
     Endpoint(#[source] tonic::transport::Error),
+}
+
+impl WorkerError {
+    /// The configuration key to look at.
+    pub(crate) fn key(&self) -> &'static str {
+        match self {
+            Self::File { key, .. } => key,
+            Self::Token => "worker.token",
+            Self::Endpoint(_) => "worker.endpoint",
+        }
+    }
 }
 
 /// A user was not renewed.
@@ -113,11 +135,17 @@ impl Worker {
             "" => None,
             uri => Some(UserSyncServiceClient::new(channel(uri, settings)?)),
         };
-        Ok(Self {
+        Ok(Self(Arc::new(RwLock::new(Access {
             client,
             authorization,
             timeout: settings.timeout,
-        })
+        }))))
+    }
+
+    /// Calls the worker as `other` does from now on. Calls under way end as they began.
+    pub(crate) fn replace(&self, other: &Self) {
+        let access = other.0.read().clone();
+        *self.0.write() = access;
     }
 
     /// Has a user renewed by the rules of its user sync.
@@ -130,17 +158,18 @@ impl Worker {
         user: UserId,
         deadline: Instant,
     ) -> Result<(), RefreshError> {
-        let mut client = self.client.clone().ok_or(RefreshError::NoWorker)?;
+        let access = self.0.read().clone();
+        let mut client = access.client.ok_or(RefreshError::NoWorker)?;
         let left = deadline
             .saturating_duration_since(Instant::now())
-            .min(self.timeout);
+            .min(access.timeout);
         let request = || {
             let mut request = tonic::Request::new(RefreshUserRequest {
                 name: resource_name::user(tenant, user),
             });
             request.set_timeout(left);
             telemetry::propagate(request.metadata_mut());
-            if let Some(authorization) = &self.authorization {
+            if let Some(authorization) = &access.authorization {
                 request
                     .metadata_mut()
                     .insert("authorization", authorization.clone());
@@ -186,18 +215,20 @@ fn channel(uri: &str, settings: &config::Worker) -> Result<Channel, WorkerError>
 }
 
 fn tls(settings: &config::Worker) -> Result<ClientTlsConfig, WorkerError> {
-    let read = |path: &std::path::Path| {
+    let read = |key: &'static str, path: &Path| {
         std::fs::read(path).map_err(|source| WorkerError::File {
+            key,
             path: path.display().to_string(),
             source,
         })
     };
     let mut tls = ClientTlsConfig::new();
     if let Some(path) = &settings.ca_file {
-        tls = tls.ca_certificate(Certificate::from_pem(read(path)?));
+        tls = tls.ca_certificate(Certificate::from_pem(read("worker.ca_file", path)?));
     }
     if let (Some(certificate), Some(key)) = (&settings.certificate_file, &settings.key_file) {
-        tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+        let certificate = read("worker.certificate_file", certificate)?;
+        tls = tls.identity(Identity::from_pem(certificate, read("worker.key_file", key)?));
     }
     Ok(tls)
 }

@@ -67,7 +67,9 @@ impl<T: Settings> Loaded<T> {
             &self.shared.keyring.key_file,
             &self.file,
         ];
-        named.into_iter().flatten().cloned().collect()
+        let mut files: Vec<PathBuf> = named.into_iter().flatten().cloned().collect();
+        files.extend(self.own.files());
+        files
     }
 
     /// The settings in effect as TOML, with secrets redacted.

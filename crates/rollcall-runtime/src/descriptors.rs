@@ -3,6 +3,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::config::Shared;
 use crate::exit::Failure;
 
 /// More are never used.
@@ -11,6 +12,8 @@ const MOST: u64 = 65_536;
 const LEAST: u64 = 256;
 /// For the store's connections and files, the health listener, logs and what is open for a moment.
 const OTHERS: u64 = 128;
+/// Of these, what is not the store's.
+const OTHERS_WITHOUT_STORE: u64 = 64;
 /// What a connection to a directory takes: the socket, and the pair of sockets behind which ldap3 sits.
 const OF_A_DIRECTORY_S_CONNECTION: u64 = 3;
 /// Most connections to directories: each takes about 75 KB of memory.
@@ -66,6 +69,36 @@ impl Descriptors {
             .max(1)
     }
 
+    /// Logs what the configuration asks for and does not get.
+    pub(crate) fn tell(self, config: &Shared) {
+        for shortage in self.shortages(config.server.max_connections, config.store.max_connections) {
+            tracing::warn!("{shortage}");
+        }
+    }
+
+    fn shortages(self, callers: u32, store: u32) -> Vec<String> {
+        let (limit, of_callers, of_directories) =
+            (self.0, self.for_callers(callers), self.for_directories());
+        let mut found = Vec::new();
+        if of_callers < callers {
+            found.push(format!(
+                "this process may have {limit} open files, so it takes at most {of_callers} connections of callers, and not the \
+                 {callers} of server.max_connections, and opens at most {of_directories} to directories: raise the hard limit \
+                 (ulimit -Hn, LimitNOFILE=)"
+            ));
+        }
+        let of_directories = u64::try_from(of_directories).unwrap_or(u64::MAX);
+        let taken = of_directories * OF_A_DIRECTORY_S_CONNECTION + u64::from(of_callers) + OTHERS_WITHOUT_STORE;
+        let left = limit.saturating_sub(taken);
+        if u64::from(store) > left {
+            found.push(format!(
+                "this process may have {limit} open files, of which {left} are left for connections to the database, and not the \
+                 {store} of store.max_connections: raise the hard limit (ulimit -Hn, LimitNOFILE=)"
+            ));
+        }
+        found
+    }
+
     /// What directories and callers share.
     fn shared(self) -> u64 {
         self.0.min(MOST).saturating_sub(OTHERS)
@@ -93,5 +126,22 @@ mod tests {
             assert!(together <= limit, "{limit}");
         }
         assert_eq!(Descriptors(64).for_callers(10), 1);
+    }
+
+    #[test]
+    fn what_the_configuration_asks_for_and_does_not_get_is_told_with_numbers() {
+        let told = |limit, callers, store| Descriptors(limit).shortages(callers, store);
+        assert_eq!(told(65_536, 10_000, 1_000), Vec::<String>::new());
+        let [callers] = &told(1_024, 10_000, 16)[..] else {
+            unreachable!("callers get fewer than they might have, and nobody else does")
+        };
+        for number in ["1024", "10000", "224 connections of callers", "224 to directories"] {
+            assert!(callers.contains(number), "{number} is not in {callers}");
+        }
+        assert_eq!(told(1_024, 224, 64), Vec::<String>::new());
+        let [store] = &told(1_024, 224, 65)[..] else {
+            unreachable!("the store gets fewer than it might have, and nobody else does")
+        };
+        assert!(store.contains("64 are left") && store.contains("65 of"), "{store}");
     }
 }

@@ -19,7 +19,7 @@ pub mod health;
 mod http1;
 mod introduction;
 mod layer;
-mod limits;
+mod memory;
 mod permission;
 mod process;
 pub mod reload;

@@ -26,7 +26,7 @@ fn resident_kilobytes(status: &str) -> Option<i64> {
 }
 
 /// The soft limit; `None` if there is none, or it cannot be read.
-pub(crate) fn max_descriptors(limits: &str) -> Option<i64> {
+fn max_descriptors(limits: &str) -> Option<i64> {
     let line = limits
         .lines()
         .find_map(|line| line.strip_prefix("Max open files"))?;

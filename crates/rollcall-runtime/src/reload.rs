@@ -1,6 +1,6 @@
-//! Takes callers, certificates, the log level and the secrets of the store up anew while calls go on: at SIGHUP, and when
-//! one of the files has changed. A configuration with mistakes changes nothing and is told in the log. What only the store
-//! refuses is tried again: a certificate must not wait for a database that is away.
+//! Takes callers, certificates, the log level and what a service shows to others (its secrets, and those of its store) up anew
+//! while calls go on: at SIGHUP, and when one of the files has changed. A configuration with mistakes changes nothing and is
+//! told in the log. What only the store refuses is tried again: a certificate must not wait for a database that is away.
 
 use std::marker::PhantomData;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +14,7 @@ use toml::Table;
 
 use crate::caller::NobodyLeft;
 use crate::config::{
-    self, ConfigArguments, Loaded, Mistakes, Settings, Shared, TlsError, changed_keys, from_process,
+    ConfigArguments, Loaded, Mistakes, Settings, Shared, TlsError, changed_keys, from_process,
     tls_acceptor,
 };
 use crate::exit::Failure;
@@ -23,7 +23,7 @@ use crate::telemetry;
 
 /// How often the files are looked at. What is read must have stayed the same for one more look: it may be written to.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-/// What is taken up anew; for the rest the service is started again.
+/// What is taken up anew, beside what the service itself takes up; for the rest it is started again.
 const RELOADED: [&str; 9] = [
     "callers",
     "server.tls_certificate_file",
@@ -74,11 +74,11 @@ impl<T: Settings> Reload<T> {
         })
     }
 
-    /// Keeps a server up to date for as long as the process runs. `renew` has the store use other secrets.
+    /// Keeps a server up to date for as long as the process runs. `renew` has the service use other secrets.
     pub fn follow<F, R>(self, server: &GrpcServer, renew: F)
     where
         T: 'static,
-        F: Fn(config::Store, config::Keyring) -> R + Send + Sync + 'static,
+        F: Fn(Loaded<T>) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         tokio::spawn(self.reload_whenever(server.replaceable(), renew));
@@ -86,7 +86,7 @@ impl<T: Settings> Reload<T> {
 
     async fn reload_whenever<F, R>(mut self, server: Replaceable, renew: F)
     where
-        F: Fn(config::Store, config::Keyring) -> R,
+        F: Fn(Loaded<T>) -> R,
         R: Future<Output = Result<(), Failure>>,
     {
         let mut loaded = marks(&self.files);
@@ -103,8 +103,9 @@ impl<T: Settings> Reload<T> {
             if asked || again || is_settled(&loaded, &before, &now) {
                 loaded = now.clone();
                 let files = self.files.clone();
-                again = match self.reload(&server) {
-                    Some((store, keyring)) => is_to_be_repeated(renew(store, keyring).await),
+                let renewing = self.reload(&server).map(&renew);
+                again = match renewing {
+                    Some(renewing) => is_to_be_repeated(renewing.await),
                     None => false,
                 };
                 if self.files != files {
@@ -115,8 +116,8 @@ impl<T: Settings> Reload<T> {
         }
     }
 
-    /// Loads the settings again and puts them in place, all or nothing. Returns where the secrets of the store are.
-    fn reload(&mut self, server: &Replaceable) -> Option<(config::Store, config::Keyring)> {
+    /// Loads the settings again and puts the server's in place, all or nothing. Returns them for the service.
+    fn reload(&mut self, server: &Replaceable) -> Option<Loaded<T>> {
         let loaded = match from_process::<T>(&self.arguments)
             .map_err(Refused::from)
             .and_then(|loaded| server.replace(&loaded.shared).map(|()| loaded))
@@ -136,9 +137,10 @@ impl<T: Settings> Reload<T> {
         metrics().reload_refused.set(0);
         telemetry::set_filter(&loaded.shared.telemetry);
         let changed = changed_keys(&self.effective, loaded.effective());
+        let taken_up = || RELOADED.iter().chain(T::RELOADED).copied();
         let waiting: Vec<&String> = changed
             .iter()
-            .filter(|key| !RELOADED.contains(&key.as_str()))
+            .filter(|key| !taken_up().any(|known| known == key.as_str()))
             .collect();
         if !waiting.is_empty() {
             tracing::warn!(keys = ?waiting, "these keys changed and take effect when the service is started again");
@@ -148,23 +150,23 @@ impl<T: Settings> Reload<T> {
             "callers, certificates and log level are reloaded"
         );
         // What waits is told at each reload until the restart.
-        for key in RELOADED {
+        for key in taken_up() {
             crate::config::copy_key(loaded.effective(), &mut self.effective, key);
         }
         self.files = loaded.files();
-        Some((loaded.shared.store, loaded.shared.keyring))
+        Some(loaded)
     }
 }
 
-/// Tells what became of the store's secrets. True if they are to be tried again.
+/// Tells what became of the secrets. True if they are to be tried again.
 fn is_to_be_repeated(renewed: Result<(), Failure>) -> bool {
     let Err(failure) = renewed else {
-        tracing::info!("the store uses the secrets as they are now");
+        tracing::info!("the secrets are used as they are now");
         return false;
     };
     metrics().reloads.count(Taken::Refused);
     metrics().reload_refused.set(1);
-    tracing::error!(%failure, "the store goes on with the secrets that it has");
+    tracing::error!(%failure, "the service goes on with the secrets that it has");
     failure.may_pass()
 }
 

@@ -41,7 +41,7 @@ use crate::layer::stream_age::{ConnectionAge, StreamAgeLayer};
 use crate::layer::trace::TraceLayer;
 use crate::layer::watches::{WatchLimits, WatchesLayer};
 use crate::layer::{compression, metadata_size, only_grpc};
-use crate::limits;
+use crate::memory;
 use crate::request_size::SMALL_BYTES;
 
 /// The compression that every service takes, and answers with when the request came with it. The limits above count
@@ -115,7 +115,8 @@ impl GrpcServer {
         let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
         tell_of_tls(config);
-        limits::tell(config);
+        Descriptors::allowed().tell(config);
+        memory::tell();
         let settings = Settings::new(&config.server, config.drain);
         Ok(Self {
             listener,

@@ -1,7 +1,5 @@
 //! What both services make of the configuration that they share.
 
-use std::pin::Pin;
-
 use rollcall_core::error::chain;
 use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
 use rollcall_ldap::EgressPolicy;
@@ -80,22 +78,16 @@ pub async fn open_store(
     Ok(store)
 }
 
-/// The store's use of other secrets, under way.
-type Renewal = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
-
-/// Has `store` use the secrets that the configuration names now: what a reload calls.
-pub fn renewing(store: Store) -> impl Fn(config::Store, config::Keyring) -> Renewal + Send + Sync + 'static {
-    move |url, keyring| {
-        let store = store.clone();
-        Box::pin(async move {
-            let secrets = StoreSecrets::read(url, keyring)?;
-            let setting = secrets.keyring_setting;
-            let replaced = store.replace_keyring(secrets.keyring).await;
-            replaced.map_err(|error| refused(setting, error))?;
-            let credentials = store.replace_credentials(secrets.database_url.expose()).await;
-            credentials.map_err(Failure::because)
-        })
-    }
+/// Has `store` use these secrets from now on.
+///
+/// # Errors
+/// As [`open_store`]; the store then goes on with those that it has.
+pub async fn renew_store(store: &Store, secrets: StoreSecrets) -> Result<(), Failure> {
+    let setting = secrets.keyring_setting;
+    let replaced = store.replace_keyring(secrets.keyring).await;
+    replaced.map_err(|error| refused(setting, error))?;
+    let credentials = store.replace_credentials(secrets.database_url.expose()).await;
+    credentials.map_err(Failure::because)
 }
 
 /// Why the store is not opened.

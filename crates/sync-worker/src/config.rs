@@ -1,5 +1,6 @@
 //! The worker's own settings. `config/default.toml` documents each key.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rollcall_runtime::config::{Mistakes, Settings, Shared, duration};
@@ -100,6 +101,16 @@ impl Settings for WorkerSettings {
     const ENVIRONMENT_PREFIX: &'static str = "SYNC_WORKER";
     const DEFAULTS: &'static str = include_str!("config/default.toml");
     const SECRETS: &'static [&'static str] = &[];
+    const RELOADED: &'static [&'static str] = &[
+        "mail.host",
+        "mail.port",
+        "mail.security",
+        "mail.ca_file",
+        "mail.username",
+        "mail.password_file",
+        "mail.from",
+        "mail.timeout",
+    ];
 
     fn validate(&self, _: &Shared, mistakes: &mut Mistakes) {
         let (s, day) = (Duration::from_secs, Duration::from_secs(86_400));
@@ -124,6 +135,11 @@ impl Settings for WorkerSettings {
             day..=day * 3_650,
         );
         mistakes.range("review.interval", review.interval, day..=day * 3_650);
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let named = [&self.mail.ca_file, &self.mail.password_file];
+        named.into_iter().flatten().cloned().collect()
     }
 }
 

@@ -18,13 +18,15 @@ use rollcall_runtime::server::{
     COMPRESSION, GrpcServer, MAX_REQUEST_BYTES, ServerError, with_health_and_reflection,
 };
 use rollcall_runtime::shutdown;
-use rollcall_service::configuration::renewing;
+use rollcall_service::configuration::{StoreSecrets, renew_store};
 use rollcall_service::watch::watch;
+use rollcall_store::Store;
 use tonic::service::Routes;
 
 use crate::admission::Scheduler;
 use crate::config::WorkerSettings;
 use crate::figures;
+use crate::mail::Smtp;
 use crate::sealer::Sealer;
 use crate::services::audit::Audit;
 use crate::services::directories::Directories;
@@ -59,11 +61,22 @@ pub async fn serve(loaded: Loaded<WorkerSettings>, arguments: &ConfigArguments) 
     }
     let (probing, drain) = (shared.health, shared.drain.timeout);
     let worker = Worker::open(shared, own, Clock::System, stop).await?;
-    reload.follow(&server, renewing(worker.store.clone()));
+    let (store, smtp) = (worker.store.clone(), worker.smtp.clone());
+    reload.follow(&server, move |loaded| renew(store.clone(), smtp.clone(), loaded));
     watch(worker.store.clone(), worker.directories.clone(), Clock::System);
     serve_worker(worker, server, health, probing, drain)
         .await
         .map_err(Failure::because)
+}
+
+/// Has the worker use the secrets that the configuration names now: all, or none of those that cannot be read.
+async fn renew(store: Store, smtp: Option<Smtp>, loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
+    let Loaded { shared, own, .. } = loaded;
+    let secrets = StoreSecrets::read(shared.store, shared.keyring)?;
+    if let Some(smtp) = smtp.filter(|_| own.mail.enabled) {
+        smtp.replace(&Smtp::open(&own.mail)?);
+    }
+    renew_store(&store, secrets).await
 }
 
 /// Serves a worker on an open port until it is to stop.

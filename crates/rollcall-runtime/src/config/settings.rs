@@ -1,5 +1,7 @@
 //! What a service adds to the shared configuration, and how both are read.
 
+use std::path::PathBuf;
+
 use serde::de::DeserializeOwned;
 use toml::Table;
 
@@ -14,9 +16,16 @@ pub trait Settings: DeserializeOwned {
     const DEFAULTS: &'static str;
     /// Dotted keys whose values are secret: never printed, not even in a mistake.
     const SECRETS: &'static [&'static str];
+    /// Dotted keys that the service takes up anew at a reload.
+    const RELOADED: &'static [&'static str] = &[];
 
     /// Reports values out of range and contradictions.
     fn validate(&self, shared: &Shared, mistakes: &mut Mistakes);
+
+    /// The files that [`Settings::RELOADED`] name.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 }
 
 /// Reads both kinds of sections.

@@ -63,7 +63,7 @@ async fn a_hang_up_replaces_callers_and_certificates_under_load() {
     let loaded = from_process::<NoSections>(&arguments(&file)).unwrap_or_else(|m| panic!("{m}"));
     let reload = Reload::prepare(&loaded, &arguments(&file)).unwrap();
     let server = Running::with(&loaded.shared, |server| {
-        reload.follow(server, |_, _| async { Ok(()) })
+        reload.follow(server, |_| async { Ok(()) })
     })
     .await;
     let connect = async |authority: &Authority| {

@@ -1,6 +1,7 @@
 //! The way to the SMTP server: always under TLS with a verified certificate.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -8,15 +9,20 @@ use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use parking_lot::RwLock;
 use rollcall_runtime::config::Mistakes;
 use rollcall_store::NewMail;
 
 use super::message;
 use super::settings::{Mail, Security};
 
-/// Sends single mails. Clones share nothing but settings: each mail has a connection of its own.
+/// Sends single mails, each over a connection of its own. Clones share the account, also when it is replaced.
 #[derive(Clone)]
-pub struct Smtp {
+pub struct Smtp(Arc<RwLock<Account>>);
+
+/// How mails are handed to the server.
+#[derive(Clone)]
+struct Account {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     timeout: Duration,
@@ -97,17 +103,28 @@ impl Smtp {
             Security::StartTls => Tls::Required(tls),
             Security::Tls => Tls::Wrapper(tls),
         };
-        Ok(Self {
+        Ok(Self(Arc::new(RwLock::new(Account {
             transport: transport.tls(tls).build(),
             from,
             timeout: settings.timeout,
-        })
+        }))))
+    }
+
+    /// Sends as `other` does from now on.
+    pub(crate) fn replace(&self, other: &Self) {
+        let account = other.0.read().clone();
+        *self.0.write() = account;
     }
 
     /// Hands a mail to the server; once this has succeeded it is the server's.
     pub(super) async fn send(&self, mail: &NewMail, now: DateTime<Utc>) -> Result<(), SendProblem> {
-        let message = message::build(mail, &self.from, now).map_err(|_| SendProblem::Unsendable)?;
-        match tokio::time::timeout(self.timeout, self.transport.send(message)).await {
+        let Account {
+            transport,
+            from,
+            timeout,
+        } = self.0.read().clone();
+        let message = message::build(mail, &from, now).map_err(|_| SendProblem::Unsendable)?;
+        match tokio::time::timeout(timeout, transport.send(message)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(problem(&error)),
             Err(_) => Err(SendProblem::Timeout),
