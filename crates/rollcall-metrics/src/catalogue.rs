@@ -155,11 +155,14 @@ metrics! {
     );
     leases_lost: Counter = |c, name| c.counter(name, "Leases that another worker took over");
 
-    runs_held: Gauge = |c, name| c.gauge(name, "Runs of the deployment that wait for a person");
-    user_syncs_enabled: Gauge = |c, name| c.gauge(name, "User syncs of the deployment that run by schedule");
+    runs_held: Gauge = |c, name| c.gauge(name, "Runs of the deployment that wait for a person; counted up to 1,000");
+    user_syncs_enabled: Gauge = |c, name| c.gauge(
+        name,
+        "User syncs of the deployment that have a schedule, counted once an hour",
+    );
     user_syncs_late: Gauge = |c, name| c.gauge(
         name,
-        "User syncs of the deployment that should have begun a run an hour ago or longer",
+        "User syncs of the deployment that should have begun a run an hour ago or longer; counted up to 1,000",
     );
     user_sync_oldest_success_seconds: Float = |c, name| c.float(
         name,
@@ -167,9 +170,9 @@ metrics! {
     );
     user_syncs_never_successful: Gauge = |c, name| c.gauge(
         name,
-        "User syncs that run by schedule and never had a success",
+        "User syncs that run by schedule and never had a success; counted up to 1,000",
     );
-    mails_waiting: Gauge = |c, name| c.gauge(name, "Mails in the outbox");
+    mails_waiting: Gauge = |c, name| c.gauge(name, "Mails in the outbox; counted up to 1,000");
     mail_oldest_waiting_seconds: Float = |c, name| c.float(
         name,
         "How long the oldest mail has been waiting in the outbox; 0 if none waits",
@@ -179,6 +182,14 @@ metrics! {
         "Pending bind passwords tried where a directory refused the present one, by what became of them",
         "result",
         all(PendingPassword::ALL, PendingPassword::as_str),
+    );
+    bind_passwords_old: Gauge = |c, name| c.gauge(
+        name,
+        "Bind passwords of directories in use that are older than review.bind_password_age; counted up to 1,000",
+    );
+    bind_password_oldest_seconds: Float = |c, name| c.float(
+        name,
+        "Age of the oldest bind password among directories in use; 0 if there are none",
     );
     mails_sent: By<SentMail, Counter> = |c, name| c.counters(
         name,

@@ -50,7 +50,7 @@ pub use configuration::user_syncs::UserSyncFilter;
 pub use create_requests::{CreateRequest, Created, REPEATABLE_FOR};
 pub use erasure::{EraseUser, Left};
 pub use error::{KeyMismatch, Kind, Result, StoreError};
-pub use figures::Figures;
+pub use figures::{Figures, FiguresAsked};
 pub use key_rotation::Rotation;
 pub use keyring::{Keyring, KeyringProblem};
 pub use login::cache::LoginConfig;

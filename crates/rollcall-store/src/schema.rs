@@ -14,6 +14,7 @@ mod credentials;
 mod deletions;
 mod due_claims;
 mod erasures;
+mod figures;
 mod first;
 mod in_force;
 mod last_logins;
@@ -66,6 +67,7 @@ impl MigratorTrait for Migrator {
             Box::new(pending_passwords::PendingPasswords),
             Box::new(user_lists::UserLists),
             Box::new(reminders::Reminders),
+            Box::new(figures::Figures),
         ]
     }
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_metrics::metrics;
-use rollcall_store::Figures;
+use rollcall_store::{Figures, FiguresAsked, StoreError};
 
 use crate::worker::Worker;
 
 /// How often the store is asked.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// How many looks pass until what has to be counted one by one is counted again.
+const LOOKS_UNTIL_COUNTED: u32 = 120;
 /// A user sync is late if it should have begun so long ago.
 const LATE: TimeDelta = TimeDelta::hours(1);
 
@@ -17,11 +19,26 @@ const LATE: TimeDelta = TimeDelta::hours(1);
 pub(crate) async fn keep_telling(worker: Worker) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let old = TimeDelta::from_std(worker.settings.review.bind_password_age).unwrap_or(TimeDelta::MAX);
+    let mut until_counted = 0;
     while worker.stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let now = worker.now();
-        match worker.store.figures(now - LATE).await {
-            Ok(figures) => tell(&figures, now),
-            Err(error) => tracing::debug!(%error, "how the deployment stands could not be read"),
+        let asked = FiguresAsked {
+            due: now - LATE,
+            password_set: now.checked_sub_signed(old).unwrap_or(DateTime::UNIX_EPOCH),
+        };
+        let told = async {
+            tell(&worker.store.figures(asked).await?, now);
+            if until_counted == 0 {
+                let scheduled = worker.store.scheduled_user_syncs().await?;
+                metrics().user_syncs_enabled.set(scheduled);
+                until_counted = LOOKS_UNTIL_COUNTED;
+            }
+            until_counted -= 1;
+            Ok::<(), StoreError>(())
+        };
+        if let Err(error) = told.await {
+            tracing::debug!(%error, "how the deployment stands could not be read");
         }
     }
 }
@@ -30,7 +47,6 @@ fn tell(figures: &Figures, now: DateTime<Utc>) {
     let age = |time: Option<DateTime<Utc>>| time.map_or(0.0, |time| (now - time).as_seconds_f64().max(0.0));
     let metrics = metrics();
     metrics.runs_held.set(figures.held);
-    metrics.user_syncs_enabled.set(figures.scheduled);
     metrics.user_syncs_late.set(figures.late);
     metrics.user_syncs_never_successful.set(figures.never);
     metrics
@@ -38,6 +54,10 @@ fn tell(figures: &Figures, now: DateTime<Utc>) {
         .set(age(figures.oldest_success));
     metrics.mails_waiting.set(figures.mails);
     metrics.mail_oldest_waiting_seconds.set(age(figures.oldest_mail));
+    metrics.bind_passwords_old.set(figures.old_passwords);
+    metrics
+        .bind_password_oldest_seconds
+        .set(age(figures.oldest_password));
     metrics
         .deployment_figures_time_seconds
         .set((now - DateTime::UNIX_EPOCH).as_seconds_f64());

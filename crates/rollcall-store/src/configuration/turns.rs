@@ -13,8 +13,9 @@ use crate::store::Store;
 use crate::tables::user_sync::Model;
 
 /// A user sync that may run by itself. `s` is its row, `t` its tenant's and `d` its directory's.
-const MAY_RUN: &str = "s.auto_sync AND NOT s.disabled AND t.user_sync_enabled AND NOT d.disabled";
-const WITH_PARENTS: &str = "user_syncs s JOIN tenants t ON t.id = s.tenant
+pub(crate) const MAY_RUN: &str = "s.auto_sync AND NOT s.disabled AND t.user_sync_enabled AND NOT d.disabled";
+/// The same three as tables.
+pub(crate) const WITH_PARENTS: &str = "user_syncs s JOIN tenants t ON t.id = s.tenant
     JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory";
 
 /// A user sync that is due.
