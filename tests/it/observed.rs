@@ -1,7 +1,7 @@
 //! What a platform team sees: metrics of both services while people log in and a run goes, and traces that go through both,
 //! with no password in either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use parking_lot::Mutex;
 use rollcall_proto::v1;
@@ -27,6 +28,8 @@ const PASSWORD: &str = "canary-2b8d41-password";
 /// Where metrics are.
 const HEALTH: &str = "[health]\nlisten = \"127.0.0.1:0\"\n";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+/// The span of whoever calls.
+const PARENT: &str = "00f067aa0ba902b7";
 
 /// Keeps the spans that it gets, by service.
 #[derive(Clone, Default)]
@@ -67,12 +70,29 @@ impl Sink {
         Ok(endpoint)
     }
 
-    /// The names of a service's spans that belong to the trace.
-    fn names(&self, service: &str) -> Vec<String> {
+    /// A service's spans that belong to the trace.
+    fn spans(&self, service: &str) -> Vec<Span> {
         let kept = self.0.lock();
         let spans = kept.get(service).into_iter().flatten();
-        let ours = spans.filter(|span| hex(&span.trace_id) == TRACE);
-        ours.map(|span| span.name.clone()).collect()
+        spans
+            .filter(|span| hex(&span.trace_id) == TRACE)
+            .cloned()
+            .collect()
+    }
+
+    /// Their names; steps of a login with the step.
+    fn names(&self, service: &str) -> Vec<String> {
+        let name = |span: &Span| {
+            let attributes = span.attributes.iter();
+            let step = attributes.filter(|attribute| attribute.key == "step");
+            let step = step.flat_map(|attribute| attribute.value.clone()?.value);
+            let said = step.map(|value| match value {
+                Value::StringValue(step) => format!("{} {step}", span.name),
+                other => format!("{other:?}"),
+            });
+            said.last().unwrap_or(span.name.clone())
+        };
+        self.spans(service).iter().map(name).collect()
     }
 }
 
@@ -103,7 +123,7 @@ async fn a_trace_goes_through_both_services_and_holds_no_name_and_no_password() 
         password: PASSWORD.to_owned(),
         ..v1::AuthenticateRequest::default()
     });
-    let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    let parent = format!("00-{TRACE}-{PARENT}-01");
     request.metadata_mut().insert("traceparent", parent.parse()?);
     let answer = system.auth().await?.authenticate(request).await?.into_inner();
     let Some(v1::authenticate_response::Outcome::Authenticated(_)) = answer.outcome else {
@@ -120,13 +140,38 @@ async fn a_trace_goes_through_both_services_and_holds_no_name_and_no_password() 
     )
     .await?;
     let (gateway, worker) = (sink.names("auth-gateway"), sink.names("sync-worker"));
-    for name in ["call", "ldap.bind", "ldap.search", "ldap.open"] {
+    for name in [
+        "call",
+        "login.step resolve",
+        "login.step reserve",
+        "login.step verify",
+        "login.step reconcile",
+        "login.step record",
+        "ldap.bind",
+        "ldap.search",
+        "ldap.open",
+        "database",
+    ] {
         assert!(
             gateway.iter().any(|span| span == name),
             "{name} is not among {gateway:?}"
         );
     }
-    assert!(worker.iter().any(|span| span == "call"), "{worker:?}");
+    for name in ["call", "ldap.search", "database"] {
+        assert!(
+            worker.iter().any(|span| span == name),
+            "{name} is not among {worker:?}"
+        );
+    }
+    // From the caller through both services, no step hangs in the air.
+    let spans = [sink.spans("auth-gateway"), sink.spans("sync-worker")].concat();
+    let known: BTreeSet<String> = spans.iter().map(|span| hex(&span.span_id)).collect();
+    for span in &spans {
+        let parent = hex(&span.parent_span_id);
+        assert!(parent == PARENT || known.contains(&parent), "{span:?}");
+    }
+    let tops = spans.iter().filter(|span| hex(&span.parent_span_id) == PARENT);
+    assert_eq!(tops.count(), 1, "the caller made one call");
     let all = format!("{:?}", sink.0.lock());
     for secret in [
         PASSWORD,
@@ -207,6 +252,7 @@ async fn metrics_tell_of_logins_binds_and_runs_and_name_nobody() -> Result<()> {
             "rollcall_rpc_calls_total{method=\"rollcall.v1.AuthService/Authenticate\",code=\"OK\"} 2",
         ),
         (&gateway, "rollcall_login_seconds_count{stage=\"verify\"} 2"),
+        (&gateway, "rollcall_login_seconds_count{stage=\"record\"} 2"),
         (&gateway, "rollcall_directories_open 1"),
         (&gateway, "rollcall_ldap_hosts{breaker=\"closed\"} 1"),
         (&gateway, "rollcall_ready 1"),
@@ -215,6 +261,8 @@ async fn metrics_tell_of_logins_binds_and_runs_and_name_nobody() -> Result<()> {
         (&worker, "rollcall_run_phase_seconds_count{phase=\"pull\"} 1"),
         (&worker, "rollcall_run_phase_seconds_count{phase=\"apply\"} 1"),
         (&worker, "rollcall_runs_held 0"),
+        (&worker, "rollcall_user_syncs_enabled 0"),
+        (&worker, "rollcall_bind_passwords_old 0"),
         (
             &worker,
             "rollcall_expires_in_days{kind=\"server_certificate\"} inf",
@@ -236,7 +284,7 @@ async fn metrics_tell_of_logins_binds_and_runs_and_name_nobody() -> Result<()> {
     Ok(())
 }
 
-async fn metrics(address: &str) -> Result<String> {
+pub(crate) async fn metrics(address: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

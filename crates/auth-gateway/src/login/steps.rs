@@ -21,6 +21,7 @@ use rollcall_core::verdict::PasswordNotice;
 use rollcall_metrics::{LoginStage, metrics};
 use rollcall_store::{FinishOutcome, LoginTarget, StoreError};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::attempt::{Attempt, Progress};
 use super::context::Context;
@@ -61,7 +62,8 @@ pub(super) async fn log_in(c: &Context, attempt: &Attempt, progress: &Progress) 
 /// Measures a step. Steps that end the login are measured too.
 async fn timed<T>(stage: LoginStage, step: impl Future<Output = T>) -> T {
     let begin = Instant::now();
-    let done = step.await;
+    let span = tracing::info_span!(target: "rollcall_trace", "login.step", step = stage.as_str());
+    let done = step.instrument(span).await;
     metrics().login_seconds.took(stage, begin.elapsed());
     done
 }
@@ -217,7 +219,8 @@ async fn accept(c: &Context, person: &Person, verified: &Verified, slots: &mut S
             }
             Stop::Denied(_) | Stop::Failed(_) => reason,
         };
-        record_unasked(c, &person.who, &person.counted, outcome, reason).await?;
+        let recorded = record_unasked(c, &person.who, &person.counted, outcome, reason);
+        timed(LoginStage::Record, recorded).await?;
     } else {
         let ending = Ending {
             outcome,
@@ -225,7 +228,11 @@ async fn accept(c: &Context, person: &Person, verified: &Verified, slots: &mut S
             settlement: verified.reading.settlement,
             bind_sent: verified.bind_sent,
         };
-        record(c, &person.who, &mut slots.held, ending).await?;
+        timed(
+            LoginStage::Record,
+            record(c, &person.who, &mut slots.held, ending),
+        )
+        .await?;
     }
     Err(stop)
 }
@@ -290,7 +297,11 @@ async fn refuse(c: &Context, person: &Person, slots: &mut Slots, (reason, stop):
         settlement,
         bind_sent: true,
     };
-    let recorded = record(c, &person.who, &mut slots.held, ending).await;
+    let recorded = timed(
+        LoginStage::Record,
+        record(c, &person.who, &mut slots.held, ending),
+    )
+    .await;
     recorded.err().map_or(stop, Stop::Failed)
 }
 
@@ -321,7 +332,8 @@ impl Person {
     }
 
     async fn unasked(&self, c: &Context, reason: LoginReason, stop: Stop) -> Stop {
-        let recorded = record_unasked(c, &self.who, &self.counted, stop.outcome(), reason).await;
+        let recorded = record_unasked(c, &self.who, &self.counted, stop.outcome(), reason);
+        let recorded = timed(LoginStage::Record, recorded).await;
         recorded.err().map_or(stop, Stop::Failed)
     }
 }
