@@ -1,6 +1,7 @@
 //! Ends streams that would outlive their connection. A connection is asked to end at nine tenths of its age (GOAWAY),
 //! and the streams on it end one by one within the last tenth: whoever follows one calls again, and reaches a new
-//! replica. Without that, a stream stays where it began until its caller's deadline.
+//! replica. Without that, a stream stays where it began until its caller's deadline. A server that closes ends them all, or it
+//! would wait for whoever watches its health.
 //!
 //! This holds for methods that begin with `Watch`. Other streams, such as RunDueUserSyncs, end by themselves.
 
@@ -15,6 +16,7 @@ use http::{Request, Response};
 use http_body::Frame;
 use rollcall_core::error::{Error, Reason};
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -37,11 +39,14 @@ pub(crate) struct ConnectionAge {
 #[derive(Clone)]
 pub(crate) struct StreamAgeLayer {
     pub(crate) age: ConnectionAge,
+    /// Cancelled when the server closes its connections.
+    pub(crate) close: CancellationToken,
 }
 
 #[derive(Clone)]
 pub(crate) struct StreamAge<S> {
     age: ConnectionAge,
+    close: CancellationToken,
     inner: S,
 }
 
@@ -67,7 +72,11 @@ impl<S> Layer<S> for StreamAgeLayer {
     type Service = StreamAge<S>;
 
     fn layer(&self, inner: S) -> StreamAge<S> {
-        StreamAge { age: self.age, inner }
+        StreamAge {
+            age: self.age,
+            close: self.close.clone(),
+            inner,
+        }
     }
 }
 
@@ -85,18 +94,14 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let end = is_endless(request.uri().path())
-            .then(|| request.extensions().get::<Peer>())
-            .flatten()
-            .and_then(|peer| self.age.end_of_stream(peer.accepted(), Instant::now()));
-        let answer = self.inner.call(request);
-        match end {
-            None => Either::Left(answer),
-            Some(end) => {
-                let bounded = move |response: Response<Body>| response.map(|body| until(end, body));
-                Either::Right(answer.map_ok(bounded).boxed())
-            }
+        if !is_endless(request.uri().path()) {
+            return Either::Left(self.inner.call(request));
         }
+        let peer = request.extensions().get::<Peer>();
+        let end = peer.and_then(|peer| self.age.end_of_stream(peer.accepted(), Instant::now()));
+        let close = self.close.clone();
+        let bounded = move |response: Response<Body>| response.map(|body| until(end, close, body));
+        Either::Right(self.inner.call(request).map_ok(bounded).boxed())
     }
 }
 
@@ -109,17 +114,32 @@ pub(super) fn method(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
 }
 
-fn until(end: Instant, body: Body) -> Body {
+fn until(end: Option<Instant>, close: CancellationToken, body: Body) -> Body {
     Body::new(Bounded {
         body: Some(body),
-        end: Box::pin(tokio::time::sleep_until(end)),
+        end: end.map(|end| Box::pin(tokio::time::sleep_until(end))),
+        close: Box::pin(close.cancelled_owned()),
     })
 }
 
-/// A body that ends with UNAVAILABLE at a point in time.
+/// A body that ends with UNAVAILABLE at a point in time, and when the server closes.
 struct Bounded {
     body: Option<Body>,
-    end: Pin<Box<Sleep>>,
+    end: Option<Pin<Box<Sleep>>>,
+    close: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Bounded {
+    /// Why the stream ends now, if it does.
+    fn over(&mut self, cx: &mut Context<'_>) -> Option<Error> {
+        if self.close.poll_unpin(cx).is_ready() {
+            let message = "this replica is shutting down: call again, and go on where this ended";
+            return Some(Error::new(Reason::ShuttingDown, message));
+        }
+        let is_too_old = self.end.as_mut().is_some_and(|end| end.poll_unpin(cx).is_ready());
+        let message = "the connection is as old as it may become: call again, and go on where this ended";
+        is_too_old.then(|| Error::new(Reason::ConnectionTooOld, message))
+    }
 }
 
 impl http_body::Body for Bounded {
@@ -131,19 +151,15 @@ impl http_body::Body for Bounded {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
         // Asked first: a stream that always has something to say must end too. Each frame holds whole messages.
-        let is_over = self.end.poll_unpin(cx).is_ready();
+        let over = self.over(cx);
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
-        if !is_over {
+        let Some(error) = over else {
             return Pin::new(body).poll_frame(cx);
-        }
+        };
         // With the body go the handler's stream and what it holds.
         self.body = None;
-        let error = Error::new(
-            Reason::ConnectionTooOld,
-            "the connection is as old as it may become: call again, and go on where this ended",
-        );
         Poll::Ready(Some(Ok(Frame::trailers(trailers(error)))))
     }
 

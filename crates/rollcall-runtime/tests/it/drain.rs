@@ -1,6 +1,8 @@
 //! How a server stops.
 
 use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::probe_service::call;
 use crate::running::{PATIENCE, Running};
@@ -32,6 +34,27 @@ async fn a_call_that_outlasts_the_drain_is_cut() {
     server.stop.cancel();
     server.ended().await;
     waiting.abort();
+}
+
+#[tokio::test]
+async fn whoever_watches_its_health_does_not_hold_the_server_up() {
+    let server = Running::start("[drain]\ntimeout = \"10m\"").await;
+    let request = HealthCheckRequest {
+        service: String::new(),
+    };
+    let mut client = HealthClient::new(server.connect().await);
+    let mut changes = client.watch(request).await.unwrap().into_inner();
+    assert!(changes.message().await.unwrap().is_some());
+    server.stop.cancel();
+    let end = loop {
+        match changes.message().await {
+            Ok(change) => assert!(change.is_some(), "the stream ends with a reason"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(end.code(), Code::Unavailable);
+    assert!(end.message().contains("shutting down"), "{end:?}");
+    server.ended().await;
 }
 
 #[tokio::test]
