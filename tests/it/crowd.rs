@@ -3,17 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rollcall_proto::v1::auth_service_client::AuthServiceClient;
+use rollcall_proto::v1::authenticate_response::Outcome;
 use rollcall_proto::v1::{self, SyncRunState};
 use rollcall_testkit::{Ldif, Slapd, TestCa, wait_for};
-use system_tests::{Backend, Service, System};
+use system_tests::{Backend, Release, Service, System};
 use tokio::task::JoinHandle;
+use tonic::transport::Channel;
 
 use crate::company::{BASE, people_dn, person};
 
 const REST_LIMIT: Duration = Duration::from_secs(60);
+
+/// A login under way.
+pub(crate) type Login = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 pub(crate) struct Crowd {
     pub(crate) slapd: Slapd,
@@ -24,6 +31,10 @@ pub(crate) struct Crowd {
 impl Crowd {
     /// People named `p0000`, `p0001` and so on, and a user sync of all of them that has not run.
     pub(crate) async fn start(backend: Backend, people: usize) -> Result<Self> {
+        Self::start_release(Release::This, backend, people).await
+    }
+
+    pub(crate) async fn start_release(release: Release, backend: Backend, people: usize) -> Result<Self> {
         let ca = TestCa::new()?;
         let mut ldif = Ldif::new();
         ldif.entry(&people_dn())
@@ -38,7 +49,7 @@ impl Crowd {
             .certificate(ca.loopback_server()?)
             .ldif(ldif.as_str());
         let slapd = tokio::task::spawn_blocking(move || builder.start()).await??;
-        let system = System::start(backend, &[slapd.tls_address().port()]).await?;
+        let system = System::start_release(release, backend, &[slapd.tls_address().port()]).await?;
         let tenant = system.connect("acme", &slapd, &ca, &people_dn()).await?;
         Ok(Self {
             slapd,
@@ -49,6 +60,29 @@ impl Crowd {
 
     pub(crate) fn sync(&self) -> String {
         format!("{}/userSyncs/staff", self.tenant)
+    }
+
+    /// A call that logs one of these people in, another one by each number.
+    pub(crate) fn login_of(
+        &self,
+        people: usize,
+    ) -> impl Fn(Channel, usize) -> Login + Clone + Send + 'static {
+        let tenant = self.tenant.clone();
+        move |channel, number| {
+            let request = v1::AuthenticateRequest {
+                tenant: tenant.clone(),
+                login: uid(number % people),
+                password: "secret".to_owned(),
+                ..v1::AuthenticateRequest::default()
+            };
+            Box::pin(async move {
+                let answer = AuthServiceClient::new(channel).authenticate(request).await?;
+                match answer.into_inner().outcome {
+                    Some(Outcome::Authenticated(_)) => Ok(()),
+                    other => anyhow::bail!("{other:?}"),
+                }
+            })
+        }
     }
 
     /// Starts a run and does not wait for it.

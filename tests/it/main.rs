@@ -7,11 +7,13 @@
 )]
 
 mod bad_input;
+mod balancer;
 mod chaos;
 mod company;
 mod cron_job;
 mod crowd;
 mod deletions;
+mod failover;
 mod floods;
 mod foreign_guid;
 mod grpcurl;
@@ -25,10 +27,14 @@ mod new_forest;
 mod observed;
 mod recovery;
 mod refreshed;
+mod renewed;
 mod replicas;
+mod restored;
+mod rolling;
 mod rotation;
 mod secrets;
 mod steps;
 mod support;
+mod upgraded;
 mod walk;
 mod watchers;

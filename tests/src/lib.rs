@@ -8,11 +8,13 @@
 pub mod bench;
 mod contract;
 pub mod load;
+mod release;
 mod service;
 mod size;
 mod system;
 
 pub use contract::{Contract, Method, length_delimited};
+pub use release::Release;
 pub use service::{Service, binary};
 pub use size::{number, variable};
 pub use system::{Backend, System, directory_of, sync_of};

@@ -11,6 +11,8 @@ use parking_lot::Mutex;
 use rollcall_testkit::{freeze, wait_for_blocking};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::release::Release;
+
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 
@@ -25,7 +27,23 @@ pub struct Service {
 impl Service {
     /// Starts a binary with a configuration file and waits until it serves.
     pub fn start(name: &'static str, config: &Path) -> Result<Self> {
-        let mut command = Command::new(binary(name)?);
+        Self::start_release(Release::This, name, config)
+    }
+
+    /// As [`Service::start`], of another release.
+    pub fn start_release(release: Release, name: &'static str, config: &Path) -> Result<Self> {
+        let mut service = Self::spawn(release, name, config)?;
+        service.serves()?;
+        Ok(service)
+    }
+
+    /// Starts a binary and does not wait until it serves.
+    pub fn begin(name: &'static str, config: &Path) -> Result<Self> {
+        Self::spawn(Release::This, name, config)
+    }
+
+    fn spawn(release: Release, name: &'static str, config: &Path) -> Result<Self> {
+        let mut command = Command::new(release.binary(name)?);
         command.arg("--config").arg(config);
         command
             .stdin(Stdio::null())
@@ -47,22 +65,26 @@ impl Service {
                 }
             });
         }
-        let mut service = Self {
+        Ok(Self {
             name,
             child,
             log,
             address: String::new(),
-        };
+        })
+    }
+
+    /// Waits until it serves.
+    pub fn serves(&mut self) -> Result<()> {
         let mut ended = false;
         let waited = wait_for_blocking("the service to serve", START_LIMIT, || {
-            ended = !matches!(service.child.try_wait(), Ok(None));
-            service.serving_address().is_some() || ended
+            ended = !matches!(self.child.try_wait(), Ok(None));
+            self.serving_address().is_some() || ended
         });
-        match service.serving_address() {
-            Some(address) if waited.is_ok() => service.address = address,
-            _ => bail!("{name} does not serve:\n{}", service.log()),
+        match self.serving_address() {
+            Some(address) if waited.is_ok() => self.address = address,
+            _ => bail!("{} does not serve:\n{}", self.name, self.log()),
         }
-        Ok(service)
+        Ok(())
     }
 
     /// `HOST:PORT` where it serves.

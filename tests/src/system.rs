@@ -16,6 +16,7 @@ use rollcall_testkit::{Slapd, TestCa, TestDatabase};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
+use crate::release::Release;
 use crate::service::Service;
 
 /// Longest time for a run in a test.
@@ -49,25 +50,39 @@ pub struct System {
 impl System {
     /// Starts both services with a fresh store. Directories on loopback are allowed, on these ports.
     pub async fn start(backend: Backend, ports: &[u16]) -> Result<Self> {
-        Self::configured(backend, ports, "debug", "", EAGER).await
+        Self::start_release(Release::This, backend, ports).await
+    }
+
+    /// As [`System::start`], of another release.
+    pub async fn start_release(release: Release, backend: Backend, ports: &[u16]) -> Result<Self> {
+        Self::configured(release, backend, ports, "debug", "", EAGER).await
     }
 
     /// As [`System::start`], with more settings of both services.
     pub async fn start_with(backend: Backend, ports: &[u16], of_both: &str) -> Result<Self> {
-        Self::configured(backend, ports, "debug", of_both, EAGER).await
+        Self::configured(Release::This, backend, ports, "debug", of_both, EAGER).await
     }
 
     /// As [`System::start`], but nothing that is due runs by itself.
     pub async fn start_without_scheduler(backend: Backend, ports: &[u16]) -> Result<Self> {
-        Self::configured(backend, ports, "debug", "", "[scheduler]\nenabled = false\n").await
+        Self::configured(
+            Release::This,
+            backend,
+            ports,
+            "debug",
+            "",
+            "[scheduler]\nenabled = false\n",
+        )
+        .await
     }
 
     /// As [`System::start`], with the settings that are shipped: for benchmarks.
     pub async fn start_as_shipped(backend: Backend, ports: &[u16]) -> Result<Self> {
-        Self::configured(backend, ports, "info", "", "").await
+        Self::configured(Release::This, backend, ports, "info", "", "").await
     }
 
     async fn configured(
+        release: Release,
         backend: Backend,
         ports: &[u16],
         log: &str,
@@ -96,14 +111,14 @@ impl System {
         );
         let worker_config = files.path().join("worker.toml");
         std::fs::write(&worker_config, format!("{shared}{of_worker}"))?;
-        migrate(&worker_config)?;
-        let worker = Service::start("sync-worker", &worker_config)?;
+        migrate(release, &worker_config)?;
+        let worker = Service::start_release(release, "sync-worker", &worker_config)?;
         let gateway_config = files.path().join("gateway.toml");
         std::fs::write(
             &gateway_config,
             format!("{shared}[worker]\nendpoint = \"http://{}\"\n", worker.address()),
         )?;
-        let gateway = Service::start("auth-gateway", &gateway_config)?;
+        let gateway = Service::start_release(release, "auth-gateway", &gateway_config)?;
         Ok(Self {
             files,
             gateway,
@@ -287,8 +302,8 @@ pub fn sync_of(directory: &str, base_dn: &str) -> v1::UserSync {
     }
 }
 
-fn migrate(config: &std::path::Path) -> Result<()> {
-    let status = std::process::Command::new(crate::service::binary("sync-worker")?)
+fn migrate(release: Release, config: &std::path::Path) -> Result<()> {
+    let status = std::process::Command::new(release.binary("sync-worker")?)
         .arg("--config")
         .arg(config)
         .arg("migrate")

@@ -244,17 +244,11 @@ impl Secrets {
     ///
     /// # Errors
     /// Files that cannot be read or used, all of them, and a keyring that is none.
-    pub fn read(
-        store: config::Store,
-        keyring: config::Keyring,
-        worker: &mut Worker,
-    ) -> Result<Self, Mistakes> {
+    pub fn read(store: config::Store, keyring: config::Keyring, worker: &Worker) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let of_store = StoreSecrets::read_noting(store, keyring, &mut mistakes);
-        let token = worker
-            .token
-            .take()
-            .map(|token| token.resolve(worker.token_file.as_deref()));
+        let token = worker.token.as_ref();
+        let token = token.map(|token| token.resolve(worker.token_file.as_deref()));
         let token = token
             .transpose()
             .map_err(|error| mistakes.add("worker.token_file", chain(&error)));

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     let arguments: Arguments = exit::parse_arguments();
-    let mut loaded = config::from_process::<GatewaySettings>(&arguments.config)?;
+    let loaded = config::from_process::<GatewaySettings>(&arguments.config)?;
     if arguments.config.print_config {
         let text = loaded.to_redacted_toml();
         return std::io::stdout()
@@ -54,7 +54,7 @@ fn run() -> Result<(), Failure> {
     let _context = runtime.enter();
     let _telemetry = telemetry::init(&loaded.shared.telemetry, "auth-gateway")?;
     if arguments.config.check_config {
-        Secrets::read(loaded.shared.store, loaded.shared.keyring, &mut loaded.own.worker)?;
+        Secrets::read(loaded.shared.store, loaded.shared.keyring, &loaded.own.worker)?;
         return Ok(());
     }
     runtime.block_on(async {

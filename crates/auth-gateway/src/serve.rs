@@ -18,7 +18,9 @@ use rollcall_runtime::server::{
     COMPRESSION, GrpcServer, MAX_AUTHENTICATE_BYTES, MAX_REQUEST_BYTES, with_health_and_reflection,
 };
 use rollcall_runtime::shutdown;
-use rollcall_service::configuration::{egress_policy, login_policy, open_store, renew_store, store_options};
+use rollcall_service::configuration::{
+    await_database, egress_policy, login_policy, open_store, renew_store, store_options,
+};
 use rollcall_service::directories::Directories;
 use rollcall_service::failure;
 use rollcall_service::tokens::Tokens;
@@ -69,10 +71,15 @@ pub async fn serve(loaded: Loaded<GatewaySettings>, arguments: &ConfigArguments)
     if let Some(address) = shared.health.listen {
         health.listen(address).await.map_err(Failure::because)?;
     }
+    if !await_database(&shared.store, &stop).await? {
+        return Ok(());
+    }
     let health_settings = shared.health;
     let gateway = Gateway::open(shared, own, Clock::System, stop.clone()).await?;
     let (store, worker) = (gateway.store.clone(), gateway.worker.clone());
-    reload.follow(&server, move |loaded| renew(store.clone(), worker.clone(), loaded));
+    reload.follow(&server, move |loaded| {
+        renew(store.clone(), worker.clone(), loaded)
+    });
     watch(gateway.store.clone(), gateway.directories.clone(), Clock::System);
     let store = gateway.store.clone();
     let follower = health.clone();
@@ -82,8 +89,8 @@ pub async fn serve(loaded: Loaded<GatewaySettings>, arguments: &ConfigArguments)
 
 /// Has the gateway use the secrets that the configuration names now: all, or none of those that cannot be read.
 async fn renew(store: Store, worker: Worker, loaded: Loaded<GatewaySettings>) -> Result<(), Failure> {
-    let Loaded { shared, mut own, .. } = loaded;
-    let secrets = Secrets::read(shared.store, shared.keyring, &mut own.worker)?;
+    let Loaded { shared, own, .. } = loaded;
+    let secrets = Secrets::read(shared.store, shared.keyring, &own.worker)?;
     worker.replace(&secrets.worker);
     renew_store(&store, secrets.of_store).await
 }
@@ -95,14 +102,14 @@ impl Gateway {
     /// Settings that cannot be used, and a store that cannot be.
     pub async fn open(
         shared: Shared,
-        mut own: GatewaySettings,
+        own: GatewaySettings,
         clock: Clock,
         stop: CancellationToken,
     ) -> Result<Self, Failure> {
         let policy = login_policy(&shared.users)?;
         let options = store_options(&shared.store, &shared.users);
         let egress = egress_policy(&shared.egress);
-        let secrets = Secrets::read(shared.store, shared.keyring, &mut own.worker)?;
+        let secrets = Secrets::read(shared.store, shared.keyring, &own.worker)?;
         let store = open_store(secrets.of_store, options, LoginStore::MOST_CONNECTIONS).await?;
         let keys = store.keys().map_err(Failure::because)?;
         let login_store = LoginStore::open(&store);

@@ -77,8 +77,7 @@ impl Descriptors {
     }
 
     fn shortages(self, callers: u32, store: u32) -> Vec<String> {
-        let (limit, of_callers, of_directories) =
-            (self.0, self.for_callers(callers), self.for_directories());
+        let (limit, of_callers, of_directories) = (self.0, self.for_callers(callers), self.for_directories());
         let mut found = Vec::new();
         if of_callers < callers {
             found.push(format!(
@@ -88,7 +87,8 @@ impl Descriptors {
             ));
         }
         let of_directories = u64::try_from(of_directories).unwrap_or(u64::MAX);
-        let taken = of_directories * OF_A_DIRECTORY_S_CONNECTION + u64::from(of_callers) + OTHERS_WITHOUT_STORE;
+        let taken =
+            of_directories * OF_A_DIRECTORY_S_CONNECTION + u64::from(of_callers) + OTHERS_WITHOUT_STORE;
         let left = limit.saturating_sub(taken);
         if u64::from(store) > left {
             found.push(format!(
@@ -135,13 +135,21 @@ mod tests {
         let [callers] = &told(1_024, 10_000, 16)[..] else {
             unreachable!("callers get fewer than they might have, and nobody else does")
         };
-        for number in ["1024", "10000", "224 connections of callers", "224 to directories"] {
+        for number in [
+            "1024",
+            "10000",
+            "224 connections of callers",
+            "224 to directories",
+        ] {
             assert!(callers.contains(number), "{number} is not in {callers}");
         }
         assert_eq!(told(1_024, 224, 64), Vec::<String>::new());
         let [store] = &told(1_024, 224, 65)[..] else {
             unreachable!("the store gets fewer than it might have, and nobody else does")
         };
-        assert!(store.contains("64 are left") && store.contains("65 of"), "{store}");
+        assert!(
+            store.contains("64 are left") && store.contains("65 of"),
+            "{store}"
+        );
     }
 }

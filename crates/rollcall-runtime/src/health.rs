@@ -7,6 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rollcall_core::error::chain;
 use rollcall_metrics::{at_each_scrape, metrics};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -60,15 +61,16 @@ impl Health {
     where
         P: FnMut() -> F,
         F: Future<Output = Result<(), E>>,
-        E: std::fmt::Display,
+        E: std::error::Error + 'static,
     {
+        let mut told = String::new();
         let mut ticks = tokio::time::interval(settings.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while self.stopped.run_until_cancelled(ticks.tick()).await.is_some() {
             let ready = match tokio::time::timeout(settings.timeout, probe()).await {
                 Ok(Ok(())) => true,
-                Ok(Err(error)) => self.note_failure(&error.to_string()),
-                Err(_) => self.note_failure("no answer in time"),
+                Ok(Err(error)) => self.note_failure(&chain(&error), &mut told),
+                Err(_) => self.note_failure("no answer in time", &mut told),
             };
             self.publish(ready).await;
         }
@@ -116,13 +118,12 @@ impl Health {
         }
     }
 
-    /// Logs the first failure only; a long outage is one event.
-    fn note_failure(&self, error: &str) -> bool {
-        if self.is_ready() {
-            tracing::warn!(error, "the store does not answer, health is NOT_SERVING");
-        } else {
-            tracing::debug!(error, "the store does not answer");
+    /// Logs the first failure, and one of another kind than `told`; a long outage is one event.
+    fn note_failure(&self, error: &str, told: &mut String) -> bool {
+        if self.is_ready() || told != error {
+            tracing::warn!(error, "the store cannot be used, health is NOT_SERVING");
         }
+        error.clone_into(told);
         false
     }
 

@@ -14,8 +14,7 @@ use toml::Table;
 
 use crate::caller::NobodyLeft;
 use crate::config::{
-    ConfigArguments, Loaded, Mistakes, Settings, Shared, TlsError, changed_keys, from_process,
-    tls_acceptor,
+    ConfigArguments, Loaded, Mistakes, Settings, Shared, TlsError, changed_keys, from_process, tls_acceptor,
 };
 use crate::exit::Failure;
 use crate::server::{GrpcServer, Replaceable};

@@ -153,6 +153,7 @@ impl GrpcServer {
         stop: CancellationToken,
     ) -> Result<(), ServerError> {
         let settings = self.settings;
+        let close = CancellationToken::new();
         let service = ServiceBuilder::new()
             .layer(TraceLayer::new(random()?, methods(&health.services())))
             .layer(RefuseIfLayer(only_grpc::not_grpc))
@@ -160,6 +161,7 @@ impl GrpcServer {
             .layer(CatchPanicLayer)
             .layer(StreamAgeLayer {
                 age: settings.connection_age,
+                close: close.clone(),
             })
             .layer(AuthenticateLayer {
                 callers: self.callers,
@@ -182,7 +184,6 @@ impl GrpcServer {
             first_call: settings.first_call_timeout,
         };
         let incoming = incoming::accept(self.listener, self.tls, limits);
-        let close = CancellationToken::new();
         let serving = settings.transport().serve_with_incoming_shutdown(
             service,
             incoming,

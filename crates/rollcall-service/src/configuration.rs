@@ -1,11 +1,14 @@
 //! What both services make of the configuration that they share.
 
+use std::time::Duration;
+
 use rollcall_core::error::chain;
 use rollcall_core::identifier::{AllowedCharacters, LoginPolicy};
 use rollcall_ldap::EgressPolicy;
 use rollcall_runtime::config::{self, Mistakes, Secret};
 use rollcall_runtime::exit::Failure;
 use rollcall_store::{IdentifierUniqueness, Keyring, Store, StoreError, StoreOptions};
+use tokio_util::sync::CancellationToken;
 
 /// The store's address and the keys of its secrets, read from wherever the configuration says.
 pub struct StoreSecrets {
@@ -39,11 +42,9 @@ impl StoreSecrets {
             None => "keyring.key",
         };
         let database_url = store
-            .into_url()
+            .url()
             .map_err(|error| mistakes.add("store.url_file", chain(&error)));
-        let text = keyring
-            .into_text()
-            .map_err(|error| mistakes.add(key, chain(&error)));
+        let text = keyring.text().map_err(|error| mistakes.add(key, chain(&error)));
         let text = text.ok()?;
         let keyring = Keyring::parse(text.expose()).map_err(|error| mistakes.add(key, error.to_string()));
         Some(Self {
@@ -51,6 +52,47 @@ impl StoreSecrets {
             keyring: keyring.ok()?,
             keyring_setting: key,
         })
+    }
+}
+
+/// Time between two attempts to reach a database that is away.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Waits until the database answers: a server that starts while PostgreSQL is away is there when it comes, and says so
+/// meanwhile. False if it is to stop before that.
+///
+/// # Errors
+/// A file of the configuration that cannot be read.
+pub async fn await_database(settings: &config::Store, stop: &CancellationToken) -> Result<bool, Failure> {
+    let mut is_told = false;
+    loop {
+        // Read at each attempt: it may be what has to be mended.
+        let url = settings.url().map_err(|error| {
+            let mut mistakes = Mistakes::default();
+            mistakes.add("store.url_file", chain(&error));
+            mistakes
+        })?;
+        let Some(answer) = stop.run_until_cancelled(Store::answers(url.expose())).await else {
+            return Ok(false);
+        };
+        match answer {
+            Ok(()) => return Ok(true),
+            Err(error) if is_told => tracing::debug!(error = chain(&error), "the database does not answer"),
+            Err(error) => {
+                tracing::warn!(
+                    error = chain(&error),
+                    "the database does not answer; it is tried again until it does"
+                );
+                is_told = true;
+            }
+        }
+        if stop
+            .run_until_cancelled(tokio::time::sleep(RETRY))
+            .await
+            .is_none()
+        {
+            return Ok(false);
+        }
     }
 }
 

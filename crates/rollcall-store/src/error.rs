@@ -213,8 +213,8 @@ impl From<DbErr> for StoreError {
                 Some("55P03") => return Self::Locked,
                 // PostgreSQL: a prepared statement is there already, or is not. It is of another connection.
                 Some("42P05" | "26000") => return Self::Unavailable(PooledStatements.into()),
-                // PostgreSQL: the transaction was ended because it paused too long.
-                Some("25P03") => true,
+                // PostgreSQL: the transaction was ended because it paused too long; the server takes no writes, as a standby.
+                Some("25P03" | "25006") => true,
                 // PostgreSQL: connection exception, insufficient resources, operator intervention, system
                 // error. SQLite: IOERR, CANTOPEN, FULL, READONLY and their extended codes.
                 Some(code) if code.len() == 5 => ["08", "53", "57", "58", "3D", "28"]

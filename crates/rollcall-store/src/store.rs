@@ -90,6 +90,14 @@ impl Store {
         })
     }
 
+    /// Whether PostgreSQL takes a connection with this URL, which is ended again. On SQLite there is nothing to wait for.
+    ///
+    /// # Errors
+    /// `Unavailable`, with what is wrong.
+    pub async fn answers(url: &str) -> Result<()> {
+        Database::answers(url).await
+    }
+
     /// Connects, checks the schema without changing it and the keyring, and reads the keys of all purposes.
     ///
     /// # Errors
@@ -177,13 +185,23 @@ impl Store {
         self.inner.database.replace_credentials(url).await
     }
 
-    /// Asks the database for an answer, for health.
+    /// Asks the database for an answer, for health. PostgreSQL that takes no writes, as a standby does, is of no use either: no
+    /// login is answered without its record.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn ping(&self) -> Result<()> {
-        scalar::<i64>(&self.inner.database.reader, "SELECT CAST(1 AS BIGINT)", vec![]).await?;
-        Ok(())
+        let database = &self.inner.database;
+        let sql = match database.engine {
+            Engine::Sqlite => "SELECT CAST(0 AS BIGINT)",
+            Engine::Postgres => {
+                "SELECT CAST(CASE current_setting('transaction_read_only') WHEN 'on' THEN 1 ELSE 0 END AS BIGINT)"
+            }
+        };
+        match scalar::<i64>(&database.reader, sql, vec![]).await? {
+            Some(0) => Ok(()),
+            _ => Err(StoreError::Unavailable(ReadOnly.into())),
+        }
     }
 
     /// The time by the database's clock; `None` on SQLite, which has none but this host's.
@@ -214,3 +232,7 @@ impl Store {
         }
     }
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("the database takes no writes")]
+struct ReadOnly;

@@ -56,7 +56,44 @@ impl Postgres {
         Self::start_with(&[])
     }
 
+    /// A second cluster that follows this one and takes no writes, until [`Postgres::promote`].
+    pub fn standby(&self) -> Result<Self> {
+        let mut standby = Self::without_data(self.settings)?;
+        run(standby
+            .command("pg_basebackup")?
+            .arg("-D")
+            .arg(standby.data())
+            .args([
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "--no-sync",
+                "--dbname",
+                &self.url("postgres"),
+            ]))?;
+        standby.start_on_a_free_port()?;
+        Ok(standby)
+    }
+
+    /// Ends following; returns when it takes writes.
+    pub fn promote(&self) -> Result<()> {
+        self.sql("postgres", "select pg_promote()").map(|_| ())
+    }
+
     fn start_with(settings: &'static [&'static str]) -> Result<Self> {
+        let mut postgres = Self::without_data(settings)?;
+        run(postgres.command("initdb")?.arg("-D").arg(postgres.data()).args([
+            "--username",
+            USER,
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ]))?;
+        postgres.start_on_a_free_port()?;
+        Ok(postgres)
+    }
+
+    fn without_data(settings: &'static [&'static str]) -> Result<Self> {
         let programs = programs()?;
         let dir = tempfile::Builder::new().prefix("rollcall-postgres-").tempdir()?;
         let account = if dir.path().metadata()?.uid() == 0 {
@@ -67,31 +104,26 @@ impl Postgres {
         if let Some(account) = &account {
             chown(dir.path(), Some(account.user), Some(account.group))?;
         }
-        let mut postgres = Self {
+        Ok(Self {
             programs,
             account,
             port: 0,
             settings,
             process: None,
             dir,
-        };
-        run(postgres.command("initdb")?.arg("-D").arg(postgres.data()).args([
-            "--username",
-            USER,
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C.UTF-8",
-            "--no-sync",
-        ]))?;
+        })
+    }
+
+    fn start_on_a_free_port(&mut self) -> Result<()> {
         for _ in 0..PORT_ATTEMPTS {
-            postgres.port = free_port(IpAddr::V4(Ipv4Addr::LOCALHOST))?;
-            if postgres.try_start()? {
-                return Ok(postgres);
+            self.port = free_port(IpAddr::V4(Ipv4Addr::LOCALHOST))?;
+            if self.try_start()? {
+                return Ok(());
             }
         }
         bail!(
             "postgres ended {PORT_ATTEMPTS} times at start: {}",
-            tail(&postgres.log_file())
+            tail(&self.log_file())
         )
     }
 

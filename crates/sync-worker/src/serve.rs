@@ -18,7 +18,7 @@ use rollcall_runtime::server::{
     COMPRESSION, GrpcServer, MAX_REQUEST_BYTES, ServerError, with_health_and_reflection,
 };
 use rollcall_runtime::shutdown;
-use rollcall_service::configuration::{StoreSecrets, renew_store};
+use rollcall_service::configuration::{StoreSecrets, await_database, renew_store};
 use rollcall_service::watch::watch;
 use rollcall_store::Store;
 use tonic::service::Routes;
@@ -58,6 +58,9 @@ pub async fn serve(loaded: Loaded<WorkerSettings>, arguments: &ConfigArguments) 
     let health = Health::new(&SERVICES).await;
     if let Some(address) = shared.health.listen {
         health.listen(address).await.map_err(Failure::because)?;
+    }
+    if !await_database(&shared.store, &stop).await? {
+        return Ok(());
     }
     let (probing, drain) = (shared.health, shared.drain.timeout);
     let worker = Worker::open(shared, own, Clock::System, stop).await?;

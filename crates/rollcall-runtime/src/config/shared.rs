@@ -270,7 +270,7 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn into_url(self) -> Result<Secret, SecretFileError> {
+    pub fn url(&self) -> Result<Secret, SecretFileError> {
         self.url.resolve(self.url_file.as_deref())
     }
 }
@@ -280,7 +280,7 @@ impl Keyring {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn into_text(self) -> Result<Secret, SecretFileError> {
+    pub fn text(&self) -> Result<Secret, SecretFileError> {
         self.key.resolve(self.key_file.as_deref())
     }
 }

@@ -396,7 +396,7 @@ fn a_secret_comes_from_its_file_without_the_line_end() {
     let loaded = load::<Own>(&sources("", &[], &flag)).ok().unwrap();
     assert_eq!(loaded.own.probe.token_file, "");
     assert_eq!(
-        loaded.shared.store.into_url().unwrap().expose(),
+        loaded.shared.store.url().unwrap().expose(),
         "postgres://app:hunter2@db/x"
     );
 
@@ -406,7 +406,7 @@ fn a_secret_comes_from_its_file_without_the_line_end() {
         .unwrap()
         .shared
         .store
-        .into_url()
+        .url()
         .err()
         .unwrap();
     assert_eq!(error.to_string(), "cannot read /nonexistent/url");

@@ -31,8 +31,10 @@ impl Secret {
     ///
     /// # Errors
     /// The file cannot be read or is not UTF-8.
-    pub fn resolve(self, file: Option<&Path>) -> Result<Self, SecretFileError> {
-        let Some(path) = file else { return Ok(self) };
+    pub fn resolve(&self, file: Option<&Path>) -> Result<Self, SecretFileError> {
+        let Some(path) = file else {
+            return Ok(Self(SecretBytes::new(self.0.expose().to_vec())));
+        };
         let mut text = std::fs::read_to_string(path).map_err(|source| SecretFileError {
             path: path.to_owned(),
             source,

@@ -27,7 +27,7 @@ const IDLE_TRANSACTION_TIMEOUT: &str = "10s";
 /// PostgreSQL plans a statement with array parameters anew at each execution, which takes longer than the execution.
 /// Each of our statements has one good plan, whatever its parameters are.
 const PLAN_CACHE_MODE: &str = "force_generic_plan";
-/// How long new credentials may take to show that they work.
+/// How long a connection may take to show that it works.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections read from SQLite. Each has a thread.
 const SQLITE_READERS: u32 = 4;
@@ -97,12 +97,19 @@ impl Database {
             return Err(StoreError::Unavailable(AnotherDatabase.into()));
         }
         let options = ours(then.application_name("rollcall").disable_statement_logging());
-        let trial = PgConnection::connect_with(&options);
-        let trial = within(TRIAL_TIMEOUT, trial.map_err(unavailable)).await?;
+        try_connection(&options).await?;
         pool.set_connect_options(options);
-        // It was only to see that it works.
-        let _ = trial.close().await;
         Ok(())
+    }
+
+    /// Whether PostgreSQL takes a connection with this URL. True for what is no URL of PostgreSQL: whoever connects is told.
+    pub(crate) async fn answers(url: &str) -> Result<()> {
+        match url.starts_with("postgres").then(|| parsed(url)) {
+            Some(Ok(options)) => {
+                try_connection(&options.application_name("rollcall").disable_statement_logging()).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Connections of the pools, and how many of them nobody uses.
@@ -182,6 +189,14 @@ fn ours(options: PgConnectOptions) -> PgConnectOptions {
         ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT),
         ("plan_cache_mode", PLAN_CACHE_MODE),
     ])
+}
+
+/// Connects, only to see that it works.
+async fn try_connection(options: &PgConnectOptions) -> Result<()> {
+    let trial = PgConnection::connect_with(options);
+    let trial = within(TRIAL_TIMEOUT, trial.map_err(unavailable)).await?;
+    let _ = trial.close().await;
+    Ok(())
 }
 
 fn parsed(url: &str) -> Result<PgConnectOptions> {

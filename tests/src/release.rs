@@ -1,0 +1,52 @@
+//! Which release's programs a test starts.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use crate::service::binary;
+
+/// A release.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Release {
+    /// This tree's.
+    This,
+    /// The one before: `tests/previous-release` says which, and builds it.
+    Before,
+}
+
+impl Release {
+    /// A program of it.
+    pub fn binary(self, name: &str) -> Result<PathBuf> {
+        match self {
+            Self::This => binary(name),
+            Self::Before => Ok(before()?.join(name)),
+        }
+    }
+
+    /// Whether its programs are there. Where they are not, tests that need them are skipped, and CI fails.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "CI is how a machine says that skipping is a failure"
+    )]
+    pub fn is_here(self) -> Result<bool> {
+        if self.binary("auth-gateway")?.exists() {
+            return Ok(true);
+        }
+        if std::env::var_os("CI").is_some_and(|ci| ci == "true") {
+            bail!("the release before is missing: run tests/previous-release");
+        }
+        println!("SKIPPED: a test that needs the release before, which tests/previous-release builds");
+        Ok(false)
+    }
+}
+
+/// Beside the directory that the running test was built into.
+fn before() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let target = test
+        .ancestors()
+        .nth(3)
+        .context("the test has no build directory")?;
+    Ok(target.join("previous").join("bin"))
+}
