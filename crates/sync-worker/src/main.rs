@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rollcall_runtime::config::{self, ConfigArguments};
+use rollcall_runtime::config::{self, ConfigArguments, Mistakes};
 use rollcall_runtime::exit::{self, Failure};
 use rollcall_runtime::telemetry;
 use rollcall_service::configuration::StoreSecrets;
@@ -73,10 +73,13 @@ fn run() -> Result<(), Failure> {
     let _context = runtime.enter();
     let _telemetry = telemetry::init(&loaded.shared.telemetry, "sync-worker")?;
     if arguments.config.check_config {
-        StoreSecrets::read(loaded.shared.store, loaded.shared.keyring)?;
+        let mut mistakes = Mistakes::default();
+        StoreSecrets::read_noting(loaded.shared.store, loaded.shared.keyring, &mut mistakes);
         let mail = &loaded.own.mail;
-        mail.enabled.then(|| Smtp::open(mail)).transpose()?;
-        return Ok(());
+        if let Some(Err(of_mail)) = mail.enabled.then(|| Smtp::open(mail)) {
+            mistakes.append(of_mail);
+        }
+        return Ok(mistakes.into_result()?);
     }
     runtime.block_on(async {
         match arguments.command {

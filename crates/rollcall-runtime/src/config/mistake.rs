@@ -54,7 +54,8 @@ impl Mistakes {
         });
     }
 
-    pub(super) fn append(&mut self, mut other: Self) {
+    /// Adds those of another.
+    pub fn append(&mut self, mut other: Self) {
         self.0.append(&mut other.0);
     }
 

@@ -11,6 +11,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
+use crate::clock::Clock;
 use crate::expiry::{self, certificate_end};
 
 use super::{Shared, certificate_is_optional, warn_if_open};
@@ -76,6 +77,7 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
         Expiring::ServerCertificate,
         chain.iter().filter_map(certificate_end),
     );
+    warn_if_ended(certificate, &chain);
     warn_if_open(key);
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File {
         key: "server.tls_key_file",
@@ -92,6 +94,7 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
             let refused = |error: &dyn std::fmt::Display| TlsError::Authorities(error.to_string());
             let mut roots = RootCertStore::empty();
             let authorities = certificates("server.client_ca_file", path)?;
+            warn_if_ended(path, &authorities);
             expiry::note(
                 Expiring::ClientAuthority,
                 authorities.iter().filter_map(certificate_end),
@@ -115,6 +118,14 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
     // HTTP/1 only to tell that this is not the place for it.
     tls.alpn_protocols = vec![b"h2".to_vec(), HTTP_1.to_vec()];
     Ok(Some(TlsAcceptor::from(Arc::new(tls))))
+}
+
+/// A certificate that has ended is no mistake, since a service without TLS would help nobody; but it is said.
+fn warn_if_ended(path: &Path, chain: &[CertificateDer<'_>]) {
+    let end = chain.iter().filter_map(certificate_end).min();
+    if let Some(end) = end.filter(|end| *end < Clock::System.now()) {
+        tracing::warn!(file = %path.display(), %end, "a certificate in this file has ended: whoever checks it refuses it");
+    }
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
