@@ -72,7 +72,7 @@ fn certificates_that_do_not_fit_are_told_by_both_programs() -> Result<()> {
             &["server.client_ca_file"],
         )?;
         // It serves with it, since the next one may come while it runs.
-        ends_with(&check(&tls(&ended, &its_key, ""))?, 0, &["has ended"])?;
+        ends_with(&check(&tls(&ended, &its_key, ""))?, 0, &[])?;
     }
     Ok(())
 }
@@ -92,5 +92,9 @@ fn every_file_that_cannot_be_read_is_told_at_once() -> Result<()> {
     ends_with(&checked, 64, &files)?;
     let of_worker = "[mail]\nenabled = true\nhost = \"mail\"\nfrom = \"a@example.org\"\nusername = \"a\"\npassword_file = \"/no/password\"\n";
     let checked = check("sync-worker", dir.path(), &format!("{text}{of_worker}"))?;
-    ends_with(&checked, 64, &["store.url_file", "keyring.key_file", "mail.password_file"])
+    ends_with(
+        &checked,
+        64,
+        &["store.url_file", "keyring.key_file", "mail.password_file"],
+    )
 }

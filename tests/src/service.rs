@@ -37,11 +37,6 @@ impl Service {
         Ok(service)
     }
 
-    /// Starts a binary and does not wait until it serves.
-    pub fn begin(name: &'static str, config: &Path) -> Result<Self> {
-        Self::spawn(Release::This, name, config)
-    }
-
     fn spawn(release: Release, name: &'static str, config: &Path) -> Result<Self> {
         let mut command = Command::new(release.binary(name)?);
         command.arg("--config").arg(config);
@@ -74,7 +69,7 @@ impl Service {
     }
 
     /// Waits until it serves.
-    pub fn serves(&mut self) -> Result<()> {
+    fn serves(&mut self) -> Result<()> {
         let mut ended = false;
         let waited = wait_for_blocking("the service to serve", START_LIMIT, || {
             ended = !matches!(self.child.try_wait(), Ok(None));
