@@ -24,7 +24,13 @@ impl Store {
         tokio::spawn(async move {
             let probe = || {
                 let up = store.load(Ordering::Relaxed);
-                async move { if up { Ok(()) } else { Err("down") } }
+                async move {
+                    if up {
+                        Ok(())
+                    } else {
+                        Err(std::io::Error::other("down"))
+                    }
+                }
             };
             health.follow(&settings("").health, probe).await;
         });
@@ -74,7 +80,7 @@ async fn a_probe_that_hangs_has_failed() {
                 if !answers {
                     std::future::pending::<()>().await;
                 }
-                Ok::<_, &str>(())
+                Ok::<_, std::io::Error>(())
             }
         };
         follower
