@@ -14,7 +14,7 @@ mod size;
 mod system;
 
 pub use contract::{Contract, Method, length_delimited};
-pub use release::Release;
-pub use service::{Service, binary};
+pub use release::{Release, binary};
+pub use service::Service;
 pub use size::{number, variable};
 pub use system::{Backend, System, directory_of, sync_of};

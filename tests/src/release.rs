@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::service::binary;
-
 /// A release.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Release {
@@ -49,4 +47,21 @@ fn before() -> Result<PathBuf> {
         .nth(3)
         .context("the test has no build directory")?;
     Ok(target.join("previous").join("bin"))
+}
+
+/// A binary of this workspace's build: beside the directory that the running test was built into.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let directory = test
+        .ancestors()
+        .nth(2)
+        .context("the test has no build directory")?;
+    let binary = directory.join(name);
+    if !binary.exists() {
+        bail!(
+            "{} is missing: run cargo build --workspace --bins",
+            binary.display()
+        );
+    }
+    Ok(binary)
 }

@@ -1,7 +1,7 @@
 //! One of the two binaries, running.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,21 +165,4 @@ impl Drop for Service {
 fn find(entry: &serde_json::Value, key: &str) -> Option<String> {
     let field = entry.get(key).or_else(|| entry.get("fields")?.get(key))?;
     Some(field.as_str()?.to_owned())
-}
-
-/// A binary of this workspace's build: beside the directory that the running test was built into.
-pub fn binary(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let directory = test
-        .ancestors()
-        .nth(2)
-        .context("the test has no build directory")?;
-    let binary = directory.join(name);
-    if !binary.exists() {
-        bail!(
-            "{} is missing: run cargo build --workspace --bins",
-            binary.display()
-        );
-    }
-    Ok(binary)
 }

@@ -5,14 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use rollcall_core::error::chain;
 use rollcall_core::soft_lock::{MAX_DURATION, MAX_LIMIT, SoftLockDefaults, SoftLockMode};
 use rollcall_core::throttle::ThrottlePolicy;
-use rollcall_runtime::config::{self, Mistakes, Secret, Settings, Shared, duration, optional_path};
-use rollcall_service::configuration::StoreSecrets;
+use rollcall_runtime::config::{Mistakes, Secret, Settings, Shared, duration, optional_path};
 use serde::Deserialize;
-
-use crate::worker;
 
 /// The gateway's own sections.
 #[derive(Deserialize)]
@@ -90,7 +86,7 @@ pub struct Worker {
     #[serde(deserialize_with = "duration")]
     pub timeout: Duration,
     /// Bearer token that the worker knows this gateway by.
-    token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// A file with the token; wins over `token`.
     #[serde(deserialize_with = "optional_path")]
     pub token_file: Option<PathBuf>,
@@ -227,36 +223,6 @@ impl Worker {
             }
         } else if self.ca_file.is_none() {
             mistakes.add("worker.ca_file", "is required with https://");
-        }
-    }
-}
-
-/// The secrets that the configuration names, read from wherever they are.
-pub struct Secrets {
-    /// The store's.
-    pub of_store: StoreSecrets,
-    /// The way to the worker, with the token and the certificates of which it is made.
-    pub worker: worker::Worker,
-}
-
-impl Secrets {
-    /// Reads the files that the configuration names. Must be called within a runtime.
-    ///
-    /// # Errors
-    /// Files that cannot be read or used, all of them, and a keyring that is none.
-    pub fn read(store: config::Store, keyring: config::Keyring, worker: &Worker) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let of_store = StoreSecrets::read_noting(store, keyring, &mut mistakes);
-        let token = worker.token.as_ref();
-        let token = token.map(|token| token.resolve(worker.token_file.as_deref()));
-        let token = token
-            .transpose()
-            .map_err(|error| mistakes.add("worker.token_file", chain(&error)));
-        let way = worker::Worker::new(worker, token.as_ref().ok().and_then(Option::as_ref))
-            .map_err(|error| mistakes.add(error.key(), chain(&error)));
-        match (of_store, token, way) {
-            (Some(of_store), Ok(_), Ok(worker)) => Ok(Self { of_store, worker }),
-            _ => Err(mistakes),
         }
     }
 }

@@ -11,6 +11,7 @@
 mod auth_service;
 pub mod config;
 pub mod login;
+pub mod secrets;
 pub mod serve;
 mod user_service;
 mod users;

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use auth_gateway::config::{GatewaySettings, Secrets};
+use auth_gateway::config::GatewaySettings;
+use auth_gateway::secrets::Secrets;
 use auth_gateway::serve;
 use clap::{Parser, Subcommand};
 use rollcall_runtime::config::{self, ConfigArguments};

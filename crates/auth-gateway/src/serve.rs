@@ -30,10 +30,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::auth_service::Auth;
-use crate::config::{GatewaySettings, Secrets};
+use crate::config::GatewaySettings;
 use crate::login::Logins;
 use crate::login::context::{Context, Parts};
 use crate::login::memory::keyed_hash::{PrivateHasher, SharedHasher};
+use crate::secrets::Secrets;
 use crate::user_service::Users;
 use crate::worker::Worker;
 
