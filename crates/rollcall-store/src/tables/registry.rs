@@ -136,6 +136,12 @@ pub const TABLES: &[Table] = &[
         WithRowOf("tenants"),
     ),
     table(
+        "reminders",
+        "what was told of what people have to see to",
+        TENANT,
+        WithRowOf("tenants"),
+    ),
+    table(
         "check_results",
         "the last check of each directory and user sync",
         TENANT,
