@@ -86,11 +86,11 @@ impl Sink {
             let attributes = span.attributes.iter();
             let step = attributes.filter(|attribute| attribute.key == "step");
             let step = step.flat_map(|attribute| attribute.value.clone()?.value);
-            let said = step.map(|value| match value {
+            let mut said = step.map(|value| match value {
                 Value::StringValue(step) => format!("{} {step}", span.name),
                 other => format!("{other:?}"),
             });
-            said.last().unwrap_or(span.name.clone())
+            said.next().unwrap_or(span.name.clone())
         };
         self.spans(service).iter().map(name).collect()
     }
