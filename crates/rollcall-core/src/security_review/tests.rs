@@ -372,3 +372,76 @@ fn privileged_accounts_that_nobody_uses_are_named() {
     let expected = "5 accounts with a privileged role have not logged in for 90 days: ada (admin), bob (admin) and 3 more.";
     assert_eq!(message, expected);
 }
+
+#[test]
+fn people_are_reminded_of_the_same_facts() {
+    type Spoil = fn(&mut ReviewedDirectory, &mut ReviewedSync, &mut Facts<'_>);
+    let cases: [(&str, i64, Spoil); 8] = [
+        ("password-expiry", 3, |it, _, _| {
+            it.directory.observed.bind_password_expire_time = Some(now() + TimeDelta::days(2));
+        }),
+        ("password-age", 0, |it, _, _| {
+            it.directory.bind_password_update_time = Some(at("2025-11-01T00:00:00Z"));
+        }),
+        ("server-certificate", 14, |it, _, _| {
+            it.certificate_end = Some(now() + TimeDelta::days(13));
+        }),
+        ("ca-certificate", 30, |it, _, _| {
+            it.ca_certificate_end = Some(now() + TimeDelta::days(30));
+        }),
+        ("client-certificate", 0, |it, _, _| {
+            it.client_certificate_end = Some(now())
+        }),
+        ("unreachable", 0, |it, _, _| {
+            it.directory.observed.unreachable_since = Some(now() - TimeDelta::hours(1));
+        }),
+        ("stale", 0, |_, it, _| {
+            it.user_sync.last_complete_pull_time = Some(now() - TimeDelta::days(8));
+        }),
+        ("held", 0, |_, it, _| {
+            let run = it.last_run.as_mut().unwrap();
+            run.state = RunState::Held;
+            run.expire_time = Some(now() + TimeDelta::hours(23));
+        }),
+    ];
+    let none: Spoil = |_, _, _| {};
+    let due: Spoil = |_, _, facts| facts.last_review = Some(at("2025-11-01T00:00:00Z"));
+    let reminded = |spoil: Spoil, disabled: bool| -> Vec<(&str, i64)> {
+        let (mut directory, mut sync) = (good_directory(), good_sync());
+        sync.user_sync.settings.auto_sync = true;
+        sync.user_sync.settings.directory = directory.directory.id.clone();
+        let mut facts = Facts {
+            egress_addresses: &[],
+            directories: &[],
+            user_syncs: &[],
+            idle: None,
+            last_review: Some(at("2026-05-01T00:00:00Z")),
+            bind_password_age: Duration::from_secs(180 * 86_400),
+            review_interval: Duration::from_secs(180 * 86_400),
+        };
+        spoil(&mut directory, &mut sync, &mut facts);
+        directory.directory.settings.disabled = disabled;
+        let (directories, user_syncs) = ([directory], [sync]);
+        (facts.directories, facts.user_syncs) = (&directories, &user_syncs);
+        let matters = crate::reminder::matters::matters(&facts, now());
+        assert!(
+            matters
+                .iter()
+                .all(|matter| !matter.message.is_empty() && !matter.hint.is_empty())
+        );
+        matters
+            .iter()
+            .map(|matter| (matter.topic, matter.stage))
+            .collect()
+    };
+    assert_eq!(reminded(none, false), []);
+    assert_eq!(reminded(due, false), [("review", 0)]);
+    for (topic, stage, spoil) in cases {
+        assert_eq!(reminded(spoil, false), [(topic, stage)]);
+        assert_eq!(
+            reminded(spoil, true),
+            [],
+            "{topic} of a directory that is switched off"
+        );
+    }
+}

@@ -160,6 +160,53 @@ async fn everybody_of_one_name_and_every_user_sync_explains() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_several_people_each_is_told_with_an_id_of_their_own() {
+    let mut ldif = units();
+    for uid in ["ada", "eve", "bob"] {
+        person(&mut ldif, "Staff", uid);
+    }
+    let text = ldif
+        .as_str()
+        .replace("mail: eve@example.org", "mail: ada@example.org");
+    let mut world = World::start(Slapd::builder().ldif(&text), staff()).await;
+    world.apply().await;
+    let request = by_staff(Person::Identifier("ada@example.org".into()));
+    let answer = ok(world.clients.user_syncs.explain_user(request)).await;
+    let mut told: Vec<(&str, &str)> = answer
+        .explanations
+        .iter()
+        .map(|explanation| (explanation.dn.as_str(), explanation.external_id.as_str()))
+        .collect();
+    told.sort_unstable();
+    let names: Vec<&str> = told.iter().map(|(dn, _)| *dn).collect();
+    assert_eq!(names, [dn("Staff", "ada"), dn("Staff", "eve")]);
+    assert!(!told[0].1.is_empty() && told[0].1 != told[1].1, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_16_mib_is_answered_in_words_and_hinders_nobody() {
+    let mut ldif = units();
+    person(&mut ldif, "Staff", "ada");
+    person(&mut ldif, "Staff", "huge").attribute("mail", format!("{}@example.org", "x".repeat(16 << 20)));
+    let mut world = World::start(Slapd::builder().ldif(ldif.as_str()), staff()).await;
+    let request = by_staff(Person::Dn(dn("Staff", "huge")));
+    let answer = ok(world.clients.user_syncs.explain_user(request)).await;
+    let [explanation] = &answer.explanations[..] else {
+        panic!("{answer:#?}")
+    };
+    let step = &explanation.steps[0];
+    assert_eq!(step.outcome(), CheckOutcome::Skipped, "{step:?}");
+    assert!(step.message.contains("larger than 8388608 bytes"), "{step:?}");
+    assert_eq!(
+        explanation.next_run.as_ref().unwrap().action(),
+        RunAction::Unknown
+    );
+    let request = by_staff(Person::Dn(dn("Staff", "ada")));
+    let answer = ok(world.clients.user_syncs.explain_user(request)).await;
+    assert_eq!(answer.explanations.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_is_recorded_without_what_was_typed_and_keeps_to_the_tenant() {
     let mut world = world().await;
     let mut acme = world.worker.clients(ACME);
