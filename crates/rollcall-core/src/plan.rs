@@ -32,8 +32,8 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
-    /// True for what takes the user's access away.
-    pub fn is_removal(self) -> bool {
+    /// True for what leaves the user without access.
+    pub fn ends_without_access(self) -> bool {
         matches!(self, ChangeKind::Deactivate | ChangeKind::Archive)
     }
 }
@@ -108,9 +108,15 @@ impl Change {
         (first, rest)
     }
 
+    /// True for what takes something away and gives nothing. Somebody ARCHIVED who is found again, and disabled, has their
+    /// login and e-mail address back.
+    pub fn is_removal(&self) -> bool {
+        self.kind.ends_without_access() && self.state_before != Some(UserState::Archived)
+    }
+
     /// True for what [`Change::split_removal`] takes out of a held plan.
     pub fn is_leaver(&self) -> bool {
-        self.kind.is_removal() && self.expected_revision == 0
+        self.is_removal() && self.expected_revision == 0
     }
 
     /// What a person sees of the change, as a short hash: two plans with equal ones do the same. Not the id of a user who
@@ -150,7 +156,7 @@ impl Change {
     pub fn loses_access(&self) -> bool {
         let could_log_in = match self.state_before {
             Some(before) => before == UserState::Active,
-            None => self.kind.is_removal(),
+            None => self.is_removal(),
         };
         could_log_in && self.state != UserState::Active
     }
@@ -161,7 +167,7 @@ impl Change {
             self.state_reason,
             Some(StateReason::DisabledInDirectory | StateReason::ExpiredInDirectory)
         );
-        self.kind.is_removal() && self.loses_access() && says_so
+        self.is_removal() && self.loses_access() && says_so
     }
 }
 

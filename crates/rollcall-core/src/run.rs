@@ -224,6 +224,29 @@ const LOGINS_AMBIGUOUS: &str = "Nobody can log in with some logins, at the lates
                                 have the login of its user any more, and another entry asks for it. The issues LOGIN_AMBIGUOUS \
                                 name both.";
 
+/// Said of a run that waits, in front of its reasons.
+const HELD: &str = "The last run is held: ";
+
+/// The health of a user sync whose held run is none any more: there is nothing to apply or to cancel.
+pub fn health_without_hold(before: &Health) -> Health {
+    let problems = before
+        .problems
+        .iter()
+        .filter(|problem| !problem.starts_with(HELD));
+    let problems: Vec<String> = problems.cloned().collect();
+    match problems.len() == before.problems.len() {
+        true => before.clone(),
+        // The level of what is left.
+        false => Health {
+            level: match problems.is_empty() {
+                true => HealthLevel::Ok,
+                false => before.level,
+            },
+            problems,
+        },
+    }
+}
+
 /// The health of a user sync after this run, which ended or waits. `before` is what it was.
 pub fn health_after(run: &Run, before: &Health) -> Health {
     let mut health = health_in(run);
@@ -252,7 +275,7 @@ fn health_in(run: &Run) -> Health {
             let why = sentences(&run.hold_reasons);
             (
                 HealthLevel::Warning,
-                format!("The last run is held: {why}. Look at its changes, then apply or cancel it."),
+                format!("{HELD}{why}. Look at its changes, then apply or cancel it."),
             )
         }
         // Only of what was held is this said.
@@ -396,5 +419,23 @@ mod tests {
             let may_succeed = state.may_become(Succeeded) || state.may_become(SucceededWithIssues);
             assert_eq!(may_succeed, state == Applying, "{state:?}");
         }
+    }
+
+    #[test]
+    fn a_hold_that_is_none_any_more_leaves_what_else_was_wrong() {
+        let held = |problems: &[&str], level| Health {
+            level,
+            problems: problems.iter().map(|problem| (*problem).to_owned()).collect(),
+        };
+        let waits = format!("{HELD}5 users would lose access. Look at its changes, then apply or cancel it.");
+        let alone = held(&[&waits], HealthLevel::Warning);
+        assert_eq!(health_without_hold(&alone), Health::default());
+        let both = held(&[LOGINS_AMBIGUOUS, &waits], HealthLevel::Error);
+        assert_eq!(
+            health_without_hold(&both),
+            held(&[LOGINS_AMBIGUOUS], HealthLevel::Error)
+        );
+        let other = held(&["The last run left 1 issue."], HealthLevel::Warning);
+        assert_eq!(health_without_hold(&other), other);
     }
 }

@@ -57,7 +57,7 @@ impl Store {
         tenant: &TenantId,
         changes: &[Change],
     ) -> Result<HashSet<UserId>> {
-        let gains = || changes.iter().filter(|change| !change.kind.is_removal());
+        let gains = || changes.iter().filter(|change| !change.is_removal());
         let directories: HashSet<&DirectoryId> = gains().map(|change| &change.origin.directory).collect();
         let mut excluded = HashSet::new();
         for directory in directories {

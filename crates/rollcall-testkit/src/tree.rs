@@ -5,6 +5,7 @@ mod dn;
 mod entries;
 mod ldif;
 mod matching;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -304,15 +305,17 @@ fn root_dse(id: i64, tree: &Tree) -> Vec<u8> {
         Flavour::ActiveDirectory => ("supportedCapabilities", &[ACTIVE_DIRECTORY]),
         Flavour::OpenLdap => ("objectClass", &[b"top", b"OpenLDAProotDSE"]),
     };
-    let attributes: [(&str, &[&[u8]]); 5] = [
+    let attributes: [(&str, &[&[u8]]); 6] = [
         kind,
         ("namingContexts", &[context.as_bytes()]),
         ("defaultNamingContext", &[context.as_bytes()]),
         ("supportedLDAPVersion", &[b"3"]),
         ("supportedControl", &[PAGED_RESULTS.as_bytes()]),
+        ("subschemaSubentry", &[schema::DN.as_bytes()]),
     ];
+    let shown = attributes.len() - usize::from(!tree.publishes_schema);
     [
-        ber::search_entry(id, "", &attributes),
+        ber::search_entry(id, "", &attributes[..shown]),
         ber::search_done(id, 0, ""),
     ]
     .concat()

@@ -68,6 +68,11 @@ impl Planner<'_> {
         }
         if outcome.gives_up_login {
             state = UserState::Archived;
+            // Who asks for nothing any more shows what it had.
+            if let Some(before) = &before {
+                profile.login.clone_from(&before.profile.login);
+                profile.email.clone_from(&before.profile.email);
+            }
         }
         if let Some(rival) = outcome.ambiguous_with {
             let message = "the entry does not have this login any more, and another entry asks for it: nobody can log in with it";
@@ -173,7 +178,7 @@ fn kind_of(before: Option<&User>, origin: &Origin, state: UserState) -> ChangeKi
         Some(own) if own.user_sync != origin.user_sync => ChangeKind::Transfer,
         Some(own) if own.external_id != origin.external_id => ChangeKind::Relink,
         Some(_) => match (user.state, state) {
-            (UserState::Active, UserState::Deactivated) => ChangeKind::Deactivate,
+            (UserState::Active | UserState::Archived, UserState::Deactivated) => ChangeKind::Deactivate,
             (UserState::Active | UserState::Deactivated, UserState::Archived) => ChangeKind::Archive,
             (UserState::Deactivated | UserState::Archived, UserState::Active) => ChangeKind::Reactivate,
             _ => ChangeKind::Update,

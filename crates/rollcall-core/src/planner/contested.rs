@@ -9,6 +9,7 @@ use crate::external_id::ExternalId;
 use crate::id::UserId;
 use crate::plan::{Change, ChangeKind};
 use crate::user::User;
+use crate::user_sync::NewUsers;
 
 /// Which planned changes are in dispute.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,9 +57,13 @@ impl Planner<'_> {
         }
     }
 
-    /// Takes back what was decided for entries with these ids, and `changes`, which were planned for them already.
-    pub fn withdraw(&mut self, ids: &HashSet<ExternalId>, changes: &[Change]) {
+    /// Takes back what was decided for entries with these ids, and `changes`, which were planned for them already. `new` of
+    /// the ids are nobody's.
+    pub fn withdraw(&mut self, ids: &HashSet<ExternalId>, new: u64, changes: &[Change]) {
         changes.iter().for_each(|change| self.uncount(change));
+        if self.settings.new_users == NewUsers::Ignore {
+            self.counts.ignored = self.counts.ignored.saturating_sub(new);
+        }
         // Who was to change, or asks for something, stays as it is. Those who stay anyway were counted when they were met.
         let changed = changes.iter().map(|change| &change.origin.external_id);
         let asking = self.claims.iter().map(|claim| &claim.judged.external_id);
@@ -67,6 +72,11 @@ impl Planner<'_> {
         self.counts.unchanged += stay.len() as u64;
         self.claims
             .retain(|claim| !ids.contains(&claim.judged.external_id));
+        // Nor does one ask of whom nobody knows which of several it is.
+        let user_sync = self.user_sync;
+        self.bystanders.retain(|bystander| {
+            bystander.entry.user_sync != *user_sync || !ids.contains(&bystander.entry.external_id)
+        });
         // Nobody knows which of the entries is theirs, so what they hold stays theirs.
         for id in ids {
             self.known.note_offered(id, Offered::ALL);

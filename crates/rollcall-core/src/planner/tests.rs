@@ -228,7 +228,7 @@ impl World {
         let ordered = planner.finish();
         issues.extend(ordered.issues);
         // Removals come first.
-        groups.sort_by_key(|group| !group[0].kind.is_removal());
+        groups.sort_by_key(|group| !group[0].is_removal());
         let all: Vec<Vec<Change>> = groups.into_iter().chain(ordered.groups).collect();
         let kinds = all.iter().flatten().map(|change| change.kind).collect();
         assert_eq!(planner.counts().changes(), all.iter().flatten().count() as u64);
@@ -666,4 +666,30 @@ proptest! {
         prop_assert_eq!(kinds, vec![]);
         prop_assert_eq!(world.users, settled.users);
     }
+}
+
+/// Archived, it asks for nothing any more: neither for what it wanted, nor is it told that it does not get it.
+#[test]
+fn whoever_gives_up_its_login_shows_what_it_had() {
+    let allowing = UserSyncSettings {
+        login_changes: LoginChanges::Allow,
+        ..settings()
+    };
+    let mut world = World::default();
+    let ada = |login, email| disabled(entry(1, login, Some(email)));
+    let bob = || entry(2, "bob", Some("b@x.org"));
+    world.run("all", &allowing, vec![ada("ada", "a@x.org"), bob()]);
+    let wanted = vec![ada("bob", "b@x.org"), bob(), entry(3, "ada", None)];
+    let (mut kinds, issues) = world.run("all", &allowing, wanted);
+    kinds.sort_by_key(|kind| format!("{kind:?}"));
+    assert_eq!(
+        (kinds, issues),
+        (vec![ChangeKind::Archive, ChangeKind::Create], vec![])
+    );
+    let ada = world.user(1);
+    assert_eq!(ada.state, UserState::Archived);
+    assert_eq!(
+        (ada.profile.login.as_str(), ada.profile.email.as_deref()),
+        ("ada", Some("a@x.org"))
+    );
 }

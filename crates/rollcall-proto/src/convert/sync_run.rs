@@ -264,7 +264,7 @@ impl From<&RunCounts> for v1::SyncRunCounts {
 
 /// A change of a plan of one of this tenant's user syncs.
 pub fn change(tenant: &TenantId, change: &Change) -> v1::SyncRunChange {
-    let removal = change.state_reason.filter(|_| change.kind.is_removal());
+    let removal = change.state_reason.filter(|_| change.kind.ends_without_access());
     v1::SyncRunChange {
         r#type: v1::ChangeType::from(change.kind).into(),
         user: resource_name::user(tenant, change.user),

@@ -221,7 +221,7 @@ impl Store {
             let revision = before.as_ref().map_or(0, |user| user.revision);
             let person = persons.get(&(change.origin.directory.clone(), change.origin.external_id.clone()));
             let repeated = !seen.insert(change.user);
-            let stands = match change.kind.is_removal() {
+            let stands = match change.is_removal() {
                 true => before.as_ref().is_some_and(|user| depends_on(change, user)),
                 false => revision == change.expected_revision,
             };

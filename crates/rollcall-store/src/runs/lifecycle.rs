@@ -10,7 +10,7 @@ use rollcall_core::audit::AskedBy;
 use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Health, IssueKind};
-use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
+use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger, health_without_hold};
 use sea_orm::{ConnectionTrait, Value};
 
 use crate::audit::{self, NewAuditEvent, actor_column};
@@ -350,10 +350,15 @@ async fn supersede(
 
 /// A user sync whose held run is none any more has nothing to apply or to cancel: the next run tells how it is.
 async fn forget_hold(tx: &impl ConnectionTrait, tenant: &TenantId, user_sync: &str) -> Result<()> {
+    let of_sync = || vec![tenant.as_str().into(), user_sync.into()];
+    let sql = "SELECT health FROM user_syncs WHERE tenant = $1 AND id = $2";
+    let Some(health) = scalar::<String>(tx, sql, of_sync()).await? else {
+        return Ok(());
+    };
+    let health = health_without_hold(&Health::from_json(&health)?).to_json()?;
     let sql = "UPDATE user_syncs SET health = $3 WHERE tenant = $1 AND id = $2";
-    let health = Health::default().to_json()?;
-    let values = vec![tenant.as_str().into(), user_sync.into(), health.into()];
-    execute(tx, sql, values).await?;
+    let values = of_sync().into_iter().chain([health.into()]);
+    execute(tx, sql, values.collect()).await?;
     Ok(())
 }
 

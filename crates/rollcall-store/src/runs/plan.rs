@@ -114,7 +114,7 @@ impl Store {
             next = row.chunk + 1;
             let (mut leavers, mut kept) = (Vec::new(), Vec::new());
             for change in unpack(&row.changes)? {
-                if change.kind.is_removal() && change.loses_access() && is_leaver(&change) {
+                if change.is_removal() && change.loses_access() && is_leaver(&change) {
                     let (removal, rest) = change.split_removal();
                     first.split += u64::from(rest.is_some());
                     leavers.push(removal);
@@ -259,7 +259,7 @@ fn rank(index: u32, changes: &[Change]) -> i64 {
 /// True if the change depends on no other.
 fn only_removes(change: &Change) -> bool {
     let claims = |field: &str| ["login", "email"].contains(&field);
-    change.kind.is_removal() && !change.changes.iter().any(|changed| claims(&changed.field))
+    change.is_removal() && !change.changes.iter().any(|changed| claims(&changed.field))
 }
 
 fn kind_bits(changes: &[Change]) -> i64 {

@@ -4,39 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::dn;
 use super::matching::{Values, folded, matches};
+use super::schema::{self, KNOWN, OPERATIONAL};
 use crate::scripted::filter::Filter;
-
-/// What comes only when it is asked for by name, or with "+".
-const OPERATIONAL: [&str; 13] = [
-    "msds-user-account-control-computed",
-    "entryuuid",
-    "objectguid",
-    "nsuniqueid",
-    "memberof",
-    "pwdaccountlockedtime",
-    "pwdstarttime",
-    "pwdendtime",
-    "pwdreset",
-    "nsaccountlock",
-    "accountunlocktime",
-    "createtimestamp",
-    "modifytimestamp",
-];
-/// Types that a server knows though no entry has them.
-const KNOWN: [&str; 12] = [
-    "objectclass",
-    "uid",
-    "cn",
-    "sn",
-    "givenname",
-    "displayname",
-    "mail",
-    "telephonenumber",
-    "employeetype",
-    "member",
-    "uniquemember",
-    "memberuid",
-];
 
 /// An entry: its name, its values by attribute, and a password if somebody can bind as it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,6 +29,8 @@ pub struct Tree {
     pub(super) now: String,
     /// Which server it looks like.
     pub(super) flavour: Flavour,
+    /// Whether clients may read which types there are.
+    pub(super) publishes_schema: bool,
 }
 
 /// Which server a tree looks like.
@@ -204,6 +175,12 @@ impl Tree {
         !self.unreadable.contains(&attribute.to_lowercase())
     }
 
+    /// Lets clients read from now on which types and classes there are. By that they can find out which attributes they
+    /// may not read: a filter on one of them is Undefined.
+    pub fn publish_schema(&mut self) {
+        self.publishes_schema = true;
+    }
+
     /// Looks like this server from now on.
     pub fn imitate(&mut self, flavour: Flavour) {
         self.flavour = flavour;
@@ -228,6 +205,9 @@ impl Tree {
         filter: &Filter,
         attributes: &[String],
     ) -> Option<Vec<TreeEntry>> {
+        if self.publishes_schema && scope == 0 && dn::normal(base) == dn::normal(schema::DN) {
+            return Some(vec![self.subschema()]);
+        }
         let base = match self.entry(base) {
             Some(entry) => dn::normal(&entry.dn),
             None => dn::normal(base),
@@ -316,6 +296,15 @@ impl Tree {
             }
         }
         shown
+    }
+
+    fn subschema(&self) -> TreeEntry {
+        let used = self.entries.iter().flat_map(|entry| entry.attributes.keys());
+        let classes = self.entries.iter().flat_map(|entry| entry.values("objectClass"));
+        let mut entry = TreeEntry::new(schema::DN, &[("objectClass", "subschema"), ("cn", "Subschema")]);
+        entry.set("attributeTypes", &schema::attribute_types(used));
+        entry.set("objectClasses", &schema::object_classes(classes));
+        entry
     }
 
     fn rename_members(&mut self, from: &str, to: Option<&str>) {

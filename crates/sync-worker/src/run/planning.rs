@@ -321,7 +321,7 @@ impl<'a> Planning<'a> {
                 beyond
             })
             .await?;
-        self.planner.withdraw(&HashSet::new(), &changes);
+        self.planner.withdraw(&HashSet::new(), 0, &changes);
         self.waiting += changes.len() as u64;
         self.room = Some(left);
         Ok(())
@@ -375,7 +375,7 @@ impl<'a> Planning<'a> {
             for change in group {
                 match (&mut self.room, change.kind) {
                     (Some(0), ChangeKind::Create) => {
-                        self.planner.withdraw(&HashSet::new(), &[change]);
+                        self.planner.withdraw(&HashSet::new(), 0, &[change]);
                         self.waiting += 1;
                         continue;
                     }

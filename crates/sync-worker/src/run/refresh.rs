@@ -279,13 +279,9 @@ async fn write(
         SingleOutcome::Applied(user, lacking) => {
             issues.extend(lacking);
             let outcome = match change.kind {
-                ChangeKind::Deactivate | ChangeKind::Archive => RefreshOutcome::Removed,
+                _ if change.is_removal() => RefreshOutcome::Removed,
                 ChangeKind::Reactivate => RefreshOutcome::Reactivated,
-                ChangeKind::Create
-                | ChangeKind::Link
-                | ChangeKind::Update
-                | ChangeKind::Transfer
-                | ChangeKind::Relink => RefreshOutcome::Updated,
+                _ => RefreshOutcome::Updated,
             };
             Ok(Refreshed {
                 user: *user,

@@ -173,3 +173,22 @@ async fn whoever_is_left_alone_has_issues_of_the_state_alone() {
     assert_eq!(world.issue_types(&run).await, [IssueType::StateUnreadable]);
     assert_eq!(world.state("bob").await, DISABLED);
 }
+
+/// Whoever is new is left alone, and counted so; several entries with one id are nobody who could be.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_entries_with_a_new_id_are_not_among_those_who_are_left_alone() {
+    let mut sync = staff();
+    sync.new_users = v1::NewUserPolicy::Ignore.into();
+    let mut world = world(sync).await;
+    world.slapd.edit(|tree| {
+        tree.add(person("Staff", "dan", 20));
+        tree.add(person("Staff", "dan2", 20));
+    });
+    let run = world.apply().await;
+    let counts = run.counts.unwrap();
+    assert_eq!((counts.entries, counts.ignored, counts.issues), (5, 3, 2));
+    assert_eq!(
+        world.issue_types(&run).await,
+        [IssueType::DuplicateInDirectory; 2]
+    );
+}

@@ -9,7 +9,7 @@ use rollcall_proto::v1::{
 use rollcall_store::{PageRequest, UserFilter};
 use rollcall_testkit::Slapd;
 
-use crate::company::{DIRECTORY, TENANT, create_sync, staff, sync_of};
+use crate::company::{DIRECTORY, STAFF, TENANT, create_sync, staff, sync_of};
 use crate::harness::{mask, ok};
 use crate::run_world::{BASE, World, directory_at, dn, people, person, tenant, units};
 
@@ -435,4 +435,89 @@ async fn a_refresh_tells_a_new_login_from_an_ambiguous_one() {
     login(&world, "Staff", "ada", "countess");
     assert_eq!(world.refresh("ada").await.outcome(), RefreshOutcome::Updated);
     assert!(!world.users().await["countess"].login_ambiguous);
+}
+
+/// What a check says about an entry of the staff: the login that a run would leave the user with, and the issues.
+async fn foretold(world: &mut World, dn: &str) -> (Option<String>, Vec<IssueType>) {
+    let request = v1::CheckUserSyncRequest {
+        parent: TENANT.into(),
+        target: Some(v1::check_user_sync_request::Target::UserSync(STAFF.into())),
+        sample_size: 100,
+    };
+    let checked = ok(world.clients.user_syncs.check_user_sync(request)).await;
+    let sample = checked.samples.into_iter().find(|sample| sample.dn == dn);
+    let sample = sample.unwrap();
+    let issues = sample.issues.iter().map(v1::SyncIssue::r#type).collect();
+    (sample.user.map(|user| user.login), issues)
+}
+
+/// A check asks the other sync's people as a run does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_foretells_what_a_run_does_with_the_logins_of_another_sync() {
+    let mut world = world(Engine::Sqlite, guests(LoginChangePolicy::Allow)).await;
+    login(&world, "Staff", "ada", "ben");
+    let ada = dn("Staff", "ada");
+    let taken = (Some("ada".to_owned()), vec![IssueType::LoginTaken]);
+    assert_eq!(foretold(&mut world, &ada).await, taken);
+    let run = run_of(&mut world, "staff").await;
+    assert_eq!(world.issue_types(&run).await, taken.1);
+
+    login(&world, "Guests", "ben", "ada");
+    let before = world.users().await;
+    assert_eq!(foretold(&mut world, &ada).await, (Some("ben".to_owned()), vec![]));
+    assert_eq!(world.users().await, before, "a check changes nobody");
+    succeed(&mut world).await;
+    assert_eq!(world.users().await["ben"].id, before["ada"].id);
+
+    let reject = v1::UserSync {
+        name: format!("{TENANT}/userSyncs/guests"),
+        login_changes: LoginChangePolicy::Reject.into(),
+        ..v1::UserSync::default()
+    };
+    let request = v1::UpdateUserSyncRequest {
+        user_sync: Some(reject),
+        update_mask: mask(&["login_changes"]),
+    };
+    ok(world.clients.user_syncs.update_user_sync(request)).await;
+    run_of(&mut world, "guests").await;
+    login(&world, "Guests", "ben", "benjamin");
+    login(&world, "Staff", "ada", "ada");
+    let (kept, issues) = foretold(&mut world, &ada).await;
+    let run = run_of(&mut world, "staff").await;
+    assert_eq!(world.issue_types(&run).await, [IssueType::LoginAmbiguous]);
+    assert_eq!(issues, [IssueType::LoginAmbiguous]);
+    assert_eq!(kept, Some(of(&world, &ada).await.profile.login));
+}
+
+/// Nothing waits any more once a held run is cancelled; who cannot log in still cannot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_hold_is_no_problem_any_more_and_an_ambiguous_login_is() {
+    let mut world = world(Engine::Sqlite, guests(LoginChangePolicy::Reject)).await;
+    login(&world, "Guests", "ben", "benjamin");
+    run_of(&mut world, "guests").await;
+    hire(&world, "Staff", "hire", "ben");
+    run_of(&mut world, "staff").await;
+    let ambiguous = health(&mut world, "staff").await;
+    let ldif = format!("dn: {}\nchangetype: delete\n", dn("Staff", "ada"));
+    world.slapd.modify(&ldif).unwrap();
+    let ldif = format!("dn: {}\nchangetype: delete\n", dn("Groups", "eve"));
+    world.slapd.modify(&ldif).unwrap();
+    for (sync, left) in [("staff", &ambiguous.problems[..1]), ("third", &[])] {
+        let held = run_of(&mut world, sync).await;
+        assert_eq!(held.state(), SyncRunState::Held);
+        let waits = |health: &v1::UserSyncHealth| {
+            let mut problems = health.problems.iter();
+            problems.any(|problem| problem.message.contains("held"))
+        };
+        assert!(waits(&health(&mut world, sync).await), "{sync}");
+        let cancel = v1::CancelSyncRunRequest { name: held.name };
+        ok(world.clients.runs.cancel_sync_run(cancel)).await;
+        let health = health(&mut world, sync).await;
+        assert_eq!(health.problems, left, "{sync}");
+        let state = match left {
+            [] => HealthState::Ok,
+            _ => HealthState::Error,
+        };
+        assert_eq!(health.state(), state, "{sync}");
+    }
 }

@@ -62,7 +62,11 @@ fn what_is_withdrawn_is_as_if_it_had_never_been_decided() {
     let changes = planner.decide(pending, &context, || Uuid::from_u128(99)).changes;
     assert_eq!(changes.len(), 2, "{changes:#?}");
 
-    planner.withdraw(&[external_id(1), external_id(3), external_id(4)].into(), &changes);
+    planner.withdraw(
+        &[external_id(1), external_id(3), external_id(4)].into(),
+        1,
+        &changes,
+    );
     let ordered = planner.finish();
     assert_eq!(ordered.groups, Vec::<Vec<Change>>::new());
     assert_eq!(
@@ -108,10 +112,45 @@ fn a_deactivated_user_in_dispute_gives_way_and_the_counts_are_right() {
         .filter(|entry| screen(&mut planner, entry))
         .collect();
     let changes = planner.decide(pending, &context, || Uuid::from_u128(99)).changes;
-    planner.withdraw(&[external_id(1)].into(), &changes);
+    planner.withdraw(&[external_id(1)].into(), 0, &changes);
     let groups = planner.finish().groups;
     let kinds: Vec<ChangeKind> = groups.iter().flatten().map(|change| change.kind).collect();
     assert_eq!(kinds, [ChangeKind::Archive, ChangeKind::Create]);
     let counts = planner.counts();
     assert_eq!((counts.unchanged, counts.archived, counts.created), (0, 1, 1));
+}
+
+/// The sync creates nobody, so that 2 was left alone at first.
+#[test]
+fn whoever_is_left_alone_and_is_several_was_not_left_alone_and_asks_for_nothing() {
+    let mut world = World::default();
+    world.run("all", &settings(), vec![entry(1, "ada", None)]);
+    let sync = UserSyncId::parse("all").unwrap();
+    let settings = UserSyncSettings {
+        new_users: NewUsers::Ignore,
+        login_changes: LoginChanges::Allow,
+        ..settings()
+    };
+    let mut planner = Planner::new(&sync, &settings, known(&world));
+    let users: Vec<User> = world.users.values().cloned().collect();
+    let context = Context::new(&settings.directory, users, world.holders());
+    let wanted = [entry(2, "amy", None), entry(1, "amy", None)];
+    let pending = wanted
+        .into_iter()
+        .filter(|entry| screen(&mut planner, entry))
+        .collect();
+    let changes = planner.decide(pending, &context, || Uuid::from_u128(99)).changes;
+    assert_eq!((changes.len(), planner.counts().ignored), (0, 1));
+    planner.withdraw(&[external_id(2)].into(), 1, &changes);
+    let ordered = planner.finish();
+    assert_eq!(ordered.issues, []);
+    let logins: Vec<&str> = ordered
+        .groups
+        .iter()
+        .flatten()
+        .map(|change| change.profile.login.as_str())
+        .collect();
+    assert_eq!(logins, ["amy"], "nobody stands against 1");
+    let counts = planner.counts();
+    assert_eq!((counts.ignored, counts.updated), (0, 1));
 }

@@ -74,7 +74,7 @@ async fn runs_tell_states_names_and_owners_of_a_user(engine: Engine) {
         ),
         // Somebody who left is in the directory again, but disabled.
         (
-            ChangeKind::Update,
+            ChangeKind::Deactivate,
             Deactivated,
             Some(StateReason::DisabledInDirectory),
             EventType::Deactivated,

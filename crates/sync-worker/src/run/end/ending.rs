@@ -4,7 +4,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::error::chain;
 use rollcall_core::issue::IssueKind;
-use rollcall_core::run::{PlanResult, Run, RunState, RunTrigger, health_after, health_interrupted};
+use rollcall_core::run::{
+    PlanResult, Run, RunState, RunTrigger, health_after, health_interrupted, health_without_hold,
+};
 use rollcall_core::user_sync::UserSync;
 use rollcall_store::{Mailing, PageRequest, RunEnd, RunHandle, StoreError};
 
@@ -182,8 +184,8 @@ pub(crate) async fn end_early(x: &Executor, job: &RunHandle, stop: Stop) {
     let ended = run.ended(state, failure.clone(), now);
     let health = match (&ended, state) {
         (Some(ended), RunState::Failed) => health_after(ended, &sync.health),
-        // A run that somebody stopped says nothing new about the sync.
-        _ => sync.health.clone(),
+        // A run that somebody stopped says nothing new about the sync; a plan that was released does not wait any more.
+        _ => health_without_hold(&sync.health),
     };
     let mailing = x.reports.about(&sync, ended).await;
     let end = RunEnd {

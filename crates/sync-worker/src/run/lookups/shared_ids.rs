@@ -107,12 +107,14 @@ impl Shared {
         store: &Store,
         asking: Asking<'_>,
     ) -> Result<Vec<Change>, Error> {
-        let ids = self.ids();
-        planner.withdraw(&ids, withdrawn);
-        let ids: Vec<ExternalId> = ids.into_iter().collect();
+        let all: Vec<ExternalId> = self.states.keys().cloned().collect();
         let users = store
-            .users_by_external_ids(asking.tenant, asking.directory, &ids)
+            .users_by_external_ids(asking.tenant, asking.directory, &all)
             .await?;
+        let known = users.iter().filter_map(|user| user.origin.as_ref());
+        let known: HashSet<&ExternalId> = known.map(|origin| &origin.external_id).collect();
+        let new: Vec<&ExternalId> = all.iter().filter(|id| !known.contains(id)).collect();
+        planner.withdraw(&self.ids(), new.len() as u64, withdrawn);
         let deactivations = users.iter().filter_map(|user| {
             let id = &user.origin.as_ref()?.external_id;
             planner.deactivate(user, (*self.states.get(id)?)?)
