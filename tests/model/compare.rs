@@ -148,13 +148,49 @@ pub(crate) fn found_run(run: &v1::SyncRun, issues: &[v1::SyncIssue]) -> Lines {
     lines
 }
 
+/// What a plan shows that it changes: of whom, and how.
+pub(crate) fn expected_changes(run: &Run) -> Lines {
+    let changes = run.applied.iter().chain(&run.waiting).map(|change| {
+        let name = match change.event {
+            Event::Created => "CREATE",
+            Event::Updated => "UPDATE",
+            Event::Deactivated => "DEACTIVATE",
+            Event::Archived => "ARCHIVE",
+            Event::Reactivated => "REACTIVATE",
+            Event::Transferred => "TRANSFER",
+            Event::Linked => "LINK",
+        };
+        // The entry is named as it is now, though who leaves keeps the former name until the rest is released.
+        let same = run.waiting.iter().find(|other| other.after.id == change.after.id);
+        let dn = &same.unwrap_or(change).after.dn;
+        planned(dn, name, changed(change).into_iter())
+    });
+    numbered(changes.flatten()).collect()
+}
+
+pub(crate) fn found_changes(changes: &[v1::SyncRunChange]) -> Lines {
+    let changes = changes.iter().map(|change| {
+        let name = change.r#type().as_str_name().trim_start_matches("CHANGE_TYPE_");
+        let changed = change.field_changes.iter().map(|change| {
+            let (old, new) = (change.old_value.as_deref(), change.new_value.as_deref());
+            told(&change.field, old, new)
+        });
+        planned(&change.dn, name, changed)
+    });
+    numbered(changes.flatten()).collect()
+}
+
+fn planned(dn: &str, name: &str, changed: impl Iterator<Item = String>) -> Vec<String> {
+    let changed = changed.map(|changed| format!("{dn} {name} {changed}"));
+    changed.chain([format!("{dn} {name}")]).collect()
+}
+
 /// How the user sync should do after a run, against how it does. A preview says nothing of it.
 pub(crate) fn wrong_health(run: &Run, found: &v1::UserSyncHealth) -> Option<String> {
-    let ambiguous = run.issues.iter().any(|issue| issue.kind == "LOGIN_AMBIGUOUS");
     let expected = match run.state {
         "PLANNED" => return None,
         "FAILED" => "ERROR",
-        _ if ambiguous => "ERROR",
+        _ if run.ambiguous => "ERROR",
         "HELD" => "WARNING",
         "SUCCEEDED_WITH_ISSUES" => "WARNING",
         _ => "OK",

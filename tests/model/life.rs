@@ -5,7 +5,7 @@ mod people;
 
 use rollcall_testkit::{Cut, Tree, TreeEntry};
 
-use crate::company::{ADMINS, unit};
+use crate::company::{ADMINS, PAGE, unit};
 pub(crate) use kinds::Kind;
 use people::{name_of, newcomer};
 
@@ -72,7 +72,7 @@ impl Life {
 
     /// What is wrong tonight, if anything.
     pub(crate) fn trouble(&mut self, tree: &Tree) -> Option<Trouble> {
-        const HIDDEN: [&str; 9] = [
+        const HIDDEN: [&str; 10] = [
             "sn",
             "mail",
             "uid",
@@ -80,12 +80,22 @@ impl Life {
             "displayName",
             "employeeType",
             "pwdAccountLockedTime",
+            "pwdEndTime",
             "entryUUID",
             "objectClass",
         ];
         let sorts = [Kind::Outage, Kind::Cut, Kind::Unreadable, Kind::Invisible];
         let sort = *self.dice.pick(&sorts)?;
         if !self.now(sort, 2) {
+            return None;
+        }
+        // Where a role has more than a page of people, not to read them is not to know the role: no matter of this model.
+        let bosses = tree
+            .entries()
+            .iter()
+            .filter(|entry| entry.text("employeeType") == Some("boss"));
+        let breaks = [Kind::Outage, Kind::Cut].contains(&sort);
+        if breaks && bosses.count() > PAGE {
             return None;
         }
         let page = self.dice.below(3);
@@ -180,7 +190,11 @@ impl Life {
             }
             Kind::SwapMails | Kind::SwapLogins => {
                 let attribute = if kind == Kind::SwapMails { "mail" } else { "uid" };
-                return self.circle(tree, &dn, attribute);
+                return self.circle(tree, &[unit_of(&dn)?], attribute);
+            }
+            Kind::Exchange => {
+                let attribute = if more { "mail" } else { "uid" };
+                return self.circle(tree, &[0, 1], attribute);
             }
             Kind::Restore => {
                 let entry = take(&mut self.dice, &mut self.gone)?;
@@ -307,9 +321,8 @@ impl Life {
         dn
     }
 
-    /// Two or three people of one unit hand on a value in a circle.
-    fn circle(&mut self, tree: &mut Tree, dn: &str, attribute: &str) -> Option<String> {
-        let place = unit_of(dn)?;
+    /// Two or three people of these units hand on a value in a circle.
+    fn circle(&mut self, tree: &mut Tree, units: &[usize], attribute: &str) -> Option<String> {
         let all = people_of(tree);
         let has_one = |other: &&String| {
             tree.entry(other)
@@ -317,7 +330,7 @@ impl Life {
         };
         let mut able: Vec<String> = all
             .iter()
-            .filter(|other| unit_of(other) == Some(place))
+            .filter(|other| unit_of(other).is_some_and(|unit| units.contains(&unit)))
             .filter(|other| attribute != "uid" || !other.starts_with("uid="))
             .filter(has_one)
             .cloned()

@@ -7,10 +7,11 @@ mod claims;
 mod guard;
 mod judgement;
 mod login;
+mod neighbours;
 mod shared;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use rollcall_testkit::{Tree, TreeEntry};
@@ -35,6 +36,10 @@ pub(crate) struct Model {
     waiting: BTreeMap<usize, (Vec<Change>, Pull)>,
     /// Each user sync as it was when it was last applied in full.
     in_force: BTreeMap<usize, Sync>,
+    /// What tells of an account's state and may not be read, as the last run of each user sync found out.
+    hidden: BTreeMap<usize, Vec<&'static str>>,
+    /// The user syncs of which somebody's login was ambiguous when all was read last, or since.
+    ambiguous: BTreeSet<usize>,
 }
 
 impl Model {
@@ -47,6 +52,7 @@ impl Model {
         pull: Pull,
         now: DateTime<Utc>,
     ) -> Run {
+        self.learn(number, &syncs[number], tree, pull);
         let mut run = self.plan(number, syncs, tree, pull, now);
         if pull == Pull::Failed {
             run.state = "FAILED";
@@ -59,22 +65,30 @@ impl Model {
             self.done(number, &syncs[number], pull);
         } else {
             run.state = "HELD";
-            run.hold();
+            let stated = run
+                .applied
+                .iter()
+                .filter(|change| guard::is_stated(change))
+                .count();
+            let may_go = guard::may_remove(&self.log, number, stated, &self.users, now);
+            run.hold(may_go);
             self.waiting.insert(number, (run.waiting.clone(), pull));
         }
+        self.note_ambiguous(number, &mut run, pull);
         self.apply(number, &run.applied, now);
         run
     }
 
-    /// A preview: what a run would do and whether it would be held; changes nothing.
+    /// A preview: what a run would do and whether it would be held; changes no user.
     pub(crate) fn preview(
-        &self,
+        &mut self,
         number: usize,
         syncs: &[Sync],
         tree: &Tree,
         pull: Pull,
         now: DateTime<Utc>,
     ) -> Run {
+        self.learn(number, &syncs[number], tree, pull);
         let mut run = self.plan(number, syncs, tree, pull, now);
         run.state = if pull == Pull::Failed { "FAILED" } else { "PLANNED" };
         run.waiting = std::mem::take(&mut run.applied);
@@ -99,7 +113,18 @@ impl Model {
         self.apply(number, &run.applied, now);
         self.log = log;
         self.done(number, sync, pull);
+        self.note_ambiguous(number, &mut run, pull);
         run
+    }
+
+    /// Who did not read everybody does not know that no login is ambiguous any more.
+    fn note_ambiguous(&mut self, number: usize, run: &mut Run, pull: Pull) {
+        if run.issues.iter().any(|issue| issue.kind == "LOGIN_AMBIGUOUS") {
+            self.ambiguous.insert(number);
+        } else if pull == Pull::Complete {
+            self.ambiguous.remove(&number);
+        }
+        run.ambiguous = self.ambiguous.contains(&number);
     }
 
     /// How many entries the searches of a user sync find when they find all.
@@ -114,12 +139,26 @@ impl Model {
         }
     }
 
+    /// A run finds out on the entries of its searches what may be read of their state.
+    fn learn(&mut self, number: usize, sync: &Sync, tree: &Tree, pull: Pull) {
+        if pull != Pull::Failed && self.entries(sync, tree) > 0 {
+            let hidden = judgement::DECIDING.into_iter();
+            let hidden = hidden.filter(|attribute| !tree.is_readable(attribute));
+            self.hidden.insert(number, hidden.collect());
+        }
+    }
+
+    fn hidden(&self, number: usize) -> &[&'static str] {
+        self.hidden.get(&number).map_or(&[], Vec::as_slice)
+    }
+
     fn guard(&self, number: usize, run: &mut Run, now: DateTime<Utc>) {
         let first = !self.imported.contains(&number);
         run.holds = guard::holds(&self.log, number, &run.applied, &self.users, first, now);
         let is_touchy = |change: &Change| {
             let sorts = guard::sorts(change);
-            sorts.contains(&"REMOVALS") || sorts.contains(&"ROLE_CHANGES")
+            let own = change.after.sync == Some(number);
+            own && (sorts.contains(&"REMOVALS") || sorts.contains(&"ROLE_CHANGES"))
         };
         if self.edited.contains(&number) && run.applied.iter().any(is_touchy) {
             run.holds.push("CONFIGURATION_CHANGED");
@@ -161,8 +200,9 @@ impl Model {
             std::mem::take(&mut absent)
         };
         let mut run = self.judge_all(number, syncs, tree, pull, &found, &absent, true, now);
-        for (at, _) in unproven {
-            run.issue("ABSENCE_UNCONFIRMED", &self.users[at].dn);
+        // Reading: it is one fact, and one issue, however many are concerned.
+        if !unproven.is_empty() {
+            run.issue("ABSENCE_UNCONFIRMED", "");
             *run.counts.entry("issues").or_default() += 1;
         }
         run
@@ -191,7 +231,7 @@ impl Model {
         }
         let judged: Vec<Judged> = found
             .iter()
-            .map(|entry| judgement::judge(sync, tree, entry, self.by_id(entry), now))
+            .map(|entry| judgement::judge(sync, tree, entry, self.by_id(entry), self.hidden(number), now))
             .collect();
 
         let ids = tree.is_readable("entryUUID");
@@ -202,8 +242,8 @@ impl Model {
         self.share(number, tree, &shared, &mut run, now);
 
         // Whose is each entry?
-        let mut wishes = Wishes::new(&self.users, number, sync, whole, alone);
-        let mut taken = Vec::new();
+        let mut wishes = Wishes::new(&self.users, number, sync, alone);
+        let (mut taken, mut away) = (Vec::new(), Vec::new());
         for judged in judged {
             if shared.contains_key(&judged.id) {
                 continue;
@@ -217,8 +257,17 @@ impl Model {
             let local = judged.login.values.first().and_then(|login| self.local(login));
             match (known.map(|at| &self.users[at]), local) {
                 (None, _) if !sync.creates => {
-                    wishes.stands_by(&judged);
+                    wishes.stands_by(&judged, None);
                     run.count("ignored");
+                    continue;
+                }
+                // Who is new and cannot be a user yet waits.
+                (None, _) if judged.standing == Standing::Unreadable || judged.login.values.is_empty() => {
+                    wishes.stands_by(&judged, None);
+                    let issues = judged.issues.iter();
+                    let issues = issues.chain(&judged.login.problem).chain(&judged.email.problem);
+                    run.issues
+                        .extend(issues.map(|issue| issue.clone().at(judged.dn())));
                     continue;
                 }
                 (None, Some(at)) if self.users[at].owner => {
@@ -227,8 +276,8 @@ impl Model {
                     continue;
                 }
                 (None, Some(at)) if sync.overwrites_local => {
-                    wishes.add(Some(at), &judged);
-                    taken.push((Some(at), judged));
+                    let place = wishes.add(Some(at), &judged);
+                    taken.push((place, Some(at), judged));
                     continue;
                 }
                 (Some(user), _) if user.sync != Some(number) && !self.is_let_go(user, syncs, tree) => {
@@ -236,17 +285,27 @@ impl Model {
                         sync: user.sync,
                         ..Issue::of("OVERLAP", "", "").at(judged.dn())
                     });
+                    wishes.stands_by(&judged, known);
                     continue;
                 }
                 _ => {}
             }
-            wishes.add(known, &judged);
-            taken.push((known, judged));
+            if let Some(at) = known
+                && judged.stays_away(&self.users[at])
+            {
+                away.push((at, judged));
+                continue;
+            }
+            let place = wishes.add(known, &judged);
+            taken.push((place, known, judged));
         }
         wishes.several(shared.keys());
         // Who is missing? The absent have been found before anything is given to anybody.
         for (at, why) in absent {
             wishes.leaves(*at, *why);
+        }
+        if !alone {
+            self.ask_elsewhere(number, syncs, tree, &mut wishes, now);
         }
         let settled = settle(&wishes);
 
@@ -256,6 +315,8 @@ impl Model {
                 Missing::Archive => State::Archived(why),
                 _ => State::Deactivated(why),
             };
+            // Nobody can log in as somebody who left.
+            (after.ambiguous, after.asked_by) = (false, None);
             let event = match (sync.missing, self.users[at].state) {
                 (Missing::Archive, _) => Event::Archived,
                 (_, State::Active) => Event::Deactivated,
@@ -273,28 +334,58 @@ impl Model {
                 after,
             });
         }
-        for (number_of_wish, (known, judged)) in taken.into_iter().enumerate() {
+        for (at, judged) in away {
+            let before = &self.users[at];
+            let after = User {
+                dn: judged.dn().to_owned(),
+                ..before.clone()
+            };
+            let missing = |issue: &&Issue| issue.kind == "MISSING_REQUIRED_FIELD";
+            let problems = judged.login.problem.iter().filter(|issue| !missing(issue));
+            let issues = judged.issues.iter().chain(problems).chain(&judged.email.problem);
+            run.issues
+                .extend(issues.map(|issue| issue.clone().at(judged.dn())));
+            match event(Some(before), &after) {
+                Some(event) => {
+                    run.count("updated");
+                    let before = Some(before.clone());
+                    run.applied.push(Change { event, before, after });
+                }
+                None => run.count("unchanged"),
+            }
+        }
+        for (number_of_wish, known, judged) in taken {
             let before = known.map(|at| self.users[at].clone());
             let (login, email) = (&settled.logins[number_of_wish], &settled.emails[number_of_wish]);
             let profile = judged.issues.iter().map(|issue| issue.clone().at(judged.dn()));
             run.issues.extend(profile);
-            run.issues.extend(login.issue.iter().chain(&email.issue).cloned());
+            // Reading: who gives up the login is archived, asks for nothing any more and shows what it had.
+            let gives_up = known.filter(|at| settled.gives_way.get(at).is_some_and(|(login, _)| *login));
+            let shown = gives_up.map(|at| &self.users[at]).map(|user| {
+                let had = |value: &str| Granted {
+                    value: value.to_owned(),
+                    issue: None,
+                };
+                (had(&user.login), had(&user.email))
+            });
+            let (login, email) = shown
+                .as_ref()
+                .map_or((login, email), |(login, email)| (login, email));
+            run.issues.extend(login.issue.iter().cloned());
+            // Reading: whoever has to wait for a login is told of that alone.
             if before.is_none() && login.value.is_empty() {
                 continue;
             }
-            if before.is_none() && judged.standing == Standing::Unreadable {
-                continue;
-            }
+            run.issues.extend(email.issue.iter().cloned());
             let mut wanted = self.after(number, before.as_ref(), &judged, &login.value, &email.value);
             wanted.ambiguous = match known {
                 Some(at) => settled.is_ambiguous(at, &self.users[at], &wanted.login, whole),
                 None => false,
             };
-            if let Some(askers) = known.and_then(|at| settled.ambiguous.get(&at)) {
-                run.issues.push(Issue {
-                    others: askers.clone(),
-                    ..Issue::of("LOGIN_AMBIGUOUS", "login", "").at(judged.dn())
-                });
+            wanted.asked_by = before.as_ref().and_then(|user| user.asked_by.clone());
+            if let Some(rivals) = known.and_then(|at| settled.ambiguous.get(&at)) {
+                wanted.asked_by = rivals.asker(number, Some(number));
+                run.issues.push(rivals.issue(judged.dn()));
             } else if wanted.ambiguous {
                 // The same fact has the same issue on every night, though who asks is not met tonight.
                 run.issues
@@ -329,6 +420,27 @@ impl Model {
                 run.applied.push(Change { event, before, after });
             }
         }
+        for (at, place) in &wishes.neighbours {
+            let before = &self.users[*at];
+            let login = &settled.logins[*place].value;
+            let rivals = settled.ambiguous.get(at);
+            let after = User {
+                login: login.clone(),
+                ambiguous: rivals.is_some(),
+                asked_by: rivals.and_then(|rivals| rivals.asker(number, before.sync)),
+                ..before.clone()
+            };
+            // All else is for the runs of its own user sync.
+            let moves = login.to_lowercase() != before.login.to_lowercase();
+            if moves || (after.ambiguous && !before.ambiguous) {
+                run.count("updated");
+                run.applied.push(Change {
+                    event: Event::Updated,
+                    before: Some(before.clone()),
+                    after,
+                });
+            }
+        }
         for (at, (whole, email)) in &settled.gives_way {
             // Whose entry is found shows it in that change; who leaves in this run leaves as archived.
             let user = &self.users[*at];
@@ -342,6 +454,7 @@ impl Model {
                 (None, _) => continue,
             };
             let mut after = user.clone();
+            (after.ambiguous, after.asked_by) = (false, None);
             after.state = if *whole {
                 State::Archived(why)
             } else {
@@ -496,6 +609,7 @@ impl Model {
             state,
             owner: false,
             ambiguous: false,
+            asked_by: None,
             linked: before.is_some_and(|user| user.linked || user.sync.is_none()),
         }
     }

@@ -287,6 +287,17 @@ impl Rollcall {
         sync.health.context("no health")
     }
 
+    /// Every change of a plan.
+    pub(crate) async fn changes(&self, run: &str) -> Result<Vec<v1::SyncRunChange>> {
+        let request = v1::ListSyncRunChangesRequest {
+            parent: run.to_owned(),
+            page_size: 1000,
+            ..v1::ListSyncRunChangesRequest::default()
+        };
+        let changes = self.runs().list_sync_run_changes(request).await?;
+        Ok(changes.into_inner().changes)
+    }
+
     pub(crate) async fn issues(&self, run: &str) -> Result<Vec<v1::SyncIssue>> {
         let request = v1::ListSyncRunIssuesRequest {
             parent: run.to_owned(),

@@ -87,7 +87,10 @@ impl Years {
         let daily = life.now(Kind::Daily, 2);
         let company = Company::start(backend, syncs.to_vec(), now).await?;
         let story = syncs.iter().map(|sync| format!("{sync:?}")).collect();
-        company.server.edit(|tree| life.begin(tree, 24));
+        company.server.edit(|tree| {
+            tree.publish_schema();
+            life.begin(tree, 24);
+        });
         Ok(Self {
             company,
             life,
@@ -273,7 +276,7 @@ impl Years {
             .await?;
         self.story
             .push(format!("night {night}: preview of {}", unit(number)));
-        self.compare(night, number, &expected, &run).await?;
+        self.compare(night, number, &expected, &run, false).await?;
         if run.state() == SyncRunState::Planned && self.life.dice.one_in(2) {
             let expected = self
                 .model
@@ -292,7 +295,7 @@ impl Years {
         let run = self
             .start(number, SyncRunMode::Apply, pull == Pull::Failed)
             .await?;
-        self.compare(night, number, &expected, &run).await?;
+        self.compare(night, number, &expected, &run, false).await?;
         if run.state() == SyncRunState::Held && self.life.has(Kind::Decide) {
             match self.life.dice.below(3) {
                 0 => {
@@ -314,13 +317,13 @@ impl Years {
     }
 
     async fn start(&mut self, number: usize, mode: SyncRunMode, fails: bool) -> Result<v1::SyncRun> {
-        if self.trouble.is_none() && self.life.now(Kind::Kill, 30) {
+        if self.trouble.is_none() && !self.was_away && self.life.now(Kind::Kill, 30) {
             return self.start_and_kill(number, mode).await;
         }
         let rollcall = &self.company.rollcall;
         let mut run = rollcall.run(&sync_name(number), mode).await?;
         // A directory that was away may be held to be so for a moment: nothing but time passes.
-        for _ in 0..200 {
+        for _ in 0..1200 {
             if !self.was_away || fails || run.state() != SyncRunState::Failed {
                 break;
             }
@@ -367,7 +370,7 @@ impl Years {
         };
         self.company.rollcall.apply(apply).await?;
         let run = self.company.rollcall.rest(&run.name).await?;
-        self.compare(night, number, expected, &run).await
+        self.compare(night, number, expected, &run, true).await
     }
 
     async fn compare(
@@ -376,6 +379,7 @@ impl Years {
         number: usize,
         expected: &Run,
         run: &v1::SyncRun,
+        is_released: bool,
     ) -> Result<()> {
         let issues = self.company.rollcall.issues(&run.name).await?;
         let mut differs = compare::difference(
@@ -384,6 +388,14 @@ impl Years {
             compare::found_run(run, &issues),
         );
         let health = self.company.rollcall.health(&sync_name(number)).await?;
+        if !is_released && expected.state != "FAILED" {
+            let changes = self.company.rollcall.changes(&run.name).await?;
+            differs.extend(compare::difference(
+                "the plan",
+                compare::expected_changes(expected),
+                compare::found_changes(&changes),
+            ));
+        }
         differs.extend(compare::wrong_health(expected, &health));
         differs.extend(compare::wrong_words(&expected.issues, &issues));
         differs.extend(self.differences(expected).await?);
@@ -397,13 +409,18 @@ impl Years {
             .map(|reason| reason.message.as_str())
             .collect();
         bail!(
-            "night {night}, {}: Rollcall and the model differ\n  {}\nheld: {holds:?}, by the model: {:?}; {:?}\n{:?}\n{:?}",
+            "night {night}, {}: Rollcall and the model differ\n  {}\nheld: {holds:?}, by the model: {:?}; {:?}\n{:?}\n{:?}\n{:?}",
             sync_name(number),
             differs.join("\n  "),
             expected.holds,
             run.failure.as_ref().map(|failure| &failure.message),
             compare::found_run(run, &issues),
             issues.iter().map(|issue| &issue.message).collect::<Vec<_>>(),
+            self.model
+                .users
+                .iter()
+                .map(|user| (&user.dn, &user.login, &user.email, user.state))
+                .collect::<Vec<_>>(),
         )
     }
 }
@@ -456,5 +473,6 @@ fn local(login: &str, owner: bool) -> User {
         owner,
         linked: false,
         ambiguous: false,
+        asked_by: None,
     }
 }

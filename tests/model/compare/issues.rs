@@ -17,7 +17,12 @@ pub(super) fn expected(issues: &[Issue]) -> impl Iterator<Item = String> {
 pub(super) fn found(issues: &[v1::SyncIssue]) -> impl Iterator<Item = String> {
     let lines = issues.iter().map(|issue| {
         let (field, attribute) = (&issue.field, &issue.attribute);
-        line(&issue.dn, kind(issue), field, attribute, &issue.other_user_sync)
+        // Of those who are missing it names one, whichever that is.
+        let dn = match issue.r#type() {
+            v1::IssueType::AbsenceUnconfirmed => "",
+            _ => &issue.dn,
+        };
+        line(dn, kind(issue), field, attribute, &issue.other_user_sync)
     });
     numbered(lines)
 }
@@ -41,7 +46,10 @@ pub(crate) fn wrong_words(expected: &[Issue], found: &[v1::SyncIssue]) -> Vec<St
     let mut wrong = Vec::new();
     for issue in found {
         let is_it = |it: &&Issue| (it.kind, &*it.dn, it.field) == (kind(issue), &*issue.dn, &*issue.field);
-        let Some(expected) = expected.iter().find(is_it) else {
+        // Several of one entry and one kind have others to name.
+        let names = |it: &&Issue| issue.other_dn.is_empty() || it.others.contains(&issue.other_dn);
+        let all = || expected.iter().filter(is_it);
+        let Some(expected) = all().find(names).or(all().next()) else {
             continue;
         };
         let about = format!("{} of {}", kind(issue), issue.dn);

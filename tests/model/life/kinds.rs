@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     SwapMails,
     /// Two people swap logins, or three in a circle.
     SwapLogins,
+    /// Two or three people of both units hand on logins, or mail addresses, in a circle.
+    Exchange,
     /// Somebody deleted is restored, with the same id.
     Restore,
     /// Somebody deleted is hired again: a new id, the same login.
@@ -98,7 +100,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 46] = [
+    pub(crate) const ALL: [Kind; 47] = [
         Kind::Hire,
         Kind::Delete,
         Kind::Disable,
@@ -112,6 +114,7 @@ impl Kind {
         Kind::Rename,
         Kind::SwapMails,
         Kind::SwapLogins,
+        Kind::Exchange,
         Kind::Restore,
         Kind::Rehire,
         Kind::SecondMail,

@@ -1,6 +1,6 @@
 //! Who gets which login and e-mail address: DESIGN.md 2.1, "Claims", rule by rule.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::judgement::{Judged, Standing};
 use super::{Granted, Issue, Missing, State, Sync, User, Why};
@@ -30,6 +30,11 @@ pub(super) struct Ask {
     dn: String,
     /// What it asked for at first.
     wanted: String,
+    /// It asks and is given nothing: left alone, waiting, or another user sync's.
+    stands_by: bool,
+    /// The user sync of the entry if it is another one, and the entry's id.
+    of_other: Option<usize>,
+    id: String,
 }
 
 /// What all entries of a run ask for.
@@ -40,10 +45,8 @@ pub(super) struct Wishes<'a> {
     archives: bool,
     logins: Vec<Ask>,
     emails: Vec<Ask>,
-    /// The logins of enabled people who are left alone, and their entries.
-    bystanders: Vec<(String, String)>,
-    /// Everybody who may ask for something was read.
-    whole: bool,
+    /// Users of other user syncs who do not offer the login that they have: which, and where they ask.
+    pub(super) neighbours: Vec<(usize, usize)>,
     /// One entry alone is read anew. Reading: whether another gives up an e-mail address is for a run to find out, so that
     /// the user's own stays until then.
     alone: bool,
@@ -60,9 +63,34 @@ pub(super) struct Settled {
     /// Users without access who lose something to an enabled entry, whether the login and whether the e-mail address.
     pub(super) gives_way: BTreeMap<usize, (bool, bool)>,
     /// Users who keep a login that their entry does not offer any more, and the enabled entries that ask for it.
-    pub(super) ambiguous: BTreeMap<usize, BTreeSet<String>>,
+    pub(super) ambiguous: BTreeMap<usize, Rivals>,
     /// Users whose entries offer the login that they have.
     offered: Vec<usize>,
+}
+
+/// Entries that ask for a login, by their names: which user sync they are of if it is another one, and their ids.
+#[derive(Debug, Default)]
+pub(super) struct Rivals(BTreeMap<String, (Option<usize>, String)>);
+
+impl Rivals {
+    /// The issue that names one of them. Reading: one of another user sync that cannot be asked is not named, nor are the
+    /// others then.
+    pub(super) fn issue(&self, dn: &str) -> Issue {
+        let is_named = !self.0.contains_key("");
+        let named = self.0.iter().filter(|_| is_named);
+        Issue {
+            others: named.clone().map(|(dn, _)| dn.clone()).collect(),
+            sync: named.clone().next().and_then(|(_, (sync, _))| *sync),
+            ..Issue::of("LOGIN_AMBIGUOUS", "login", "").at(dn)
+        }
+    }
+
+    /// What a user of this sync is remembered to be asked by: nobody whom its own runs meet.
+    pub(super) fn asker(&self, number: usize, of: Option<usize>) -> Option<(usize, String)> {
+        let (sync, id) = self.0.values().next()?;
+        let sync = sync.unwrap_or(number);
+        (Some(sync) != of).then(|| (sync, id.clone()))
+    }
 }
 
 impl Settled {
@@ -75,13 +103,12 @@ impl Settled {
 }
 
 impl<'a> Wishes<'a> {
-    pub(super) fn new(users: &'a [User], number: usize, sync: &Sync, whole: bool, alone: bool) -> Self {
+    pub(super) fn new(users: &'a [User], number: usize, sync: &Sync, alone: bool) -> Self {
         Self {
             alone,
             users,
             number,
-            whole,
-            bystanders: Vec::new(),
+            neighbours: Vec::new(),
             renames: sync.renames,
             archives: sync.missing == Missing::Archive,
             logins: Vec::new(),
@@ -91,13 +118,94 @@ impl<'a> Wishes<'a> {
         }
     }
 
-    /// Somebody whom the user sync leaves alone asks too: the person is there, and types that login.
-    pub(super) fn stands_by(&mut self, judged: &Judged) {
-        if judged.standing == Standing::Enabled {
-            let login = judged.login.values.first().cloned();
-            let dn = judged.dn().to_owned();
-            self.bystanders.extend(login.map(|login| (login, dn)));
+    /// Somebody whom the user sync leaves alone asks too: the person is there, and types that login. `person` is who it is
+    /// already, whose own things are no question.
+    pub(super) fn stands_by(&mut self, judged: &Judged, person: Option<usize>) {
+        let ask = |offer: &super::judgement::Offer| {
+            let value = offer.values.first().cloned().unwrap_or_default();
+            let own = self
+                .holder(&value)
+                .is_some_and(|(holder, _)| Some(holder) == person);
+            let target = if own { String::new() } else { value };
+            Ask {
+                enabled: judged.standing == Standing::Enabled,
+                offers: [target.to_lowercase()].into(),
+                raw: target.clone(),
+                target,
+                dn: judged.dn().to_owned(),
+                stands_by: true,
+                id: judged.id.clone(),
+                ..Ask::default()
+            }
+        };
+        let (login, email) = (ask(&judged.login), ask(&judged.email));
+        self.logins.push(login);
+        self.emails.push(email);
+    }
+
+    /// An entry of another user sync asks for this login, as it did when that one ran. Its name is empty if it cannot be
+    /// asked.
+    pub(super) fn asks_elsewhere(&mut self, login: &str, dn: &str, (sync, id): (usize, String)) {
+        self.logins.push(Ask {
+            enabled: true,
+            offers: [login.to_lowercase()].into(),
+            raw: login.to_owned(),
+            target: login.to_owned(),
+            dn: dn.to_owned(),
+            stands_by: true,
+            of_other: Some(sync),
+            id,
+            ..Ask::default()
+        });
+        self.emails.push(Ask::default());
+    }
+
+    /// A user of another user sync whose entry does not offer its login any more moves to this one, or stays.
+    pub(super) fn neighbour(&mut self, at: usize, target: Option<&str>) {
+        let user = &self.users[at];
+        let target = target.unwrap_or_default();
+        let moving = |ask: &Ask| {
+            ask.stands_by && !target.is_empty() && (ask.of_other, &ask.id) == (user.sync, &user.id)
+        };
+        // One and the same entry asks once.
+        for asks in self.logins.iter_mut().filter(|ask| moving(ask)) {
+            *asks = Ask::default();
         }
+        self.neighbours.push((at, self.logins.len()));
+        let stays = target.is_empty();
+        self.logins.push(Ask {
+            known: Some(at),
+            enabled: true,
+            has: user.login.clone(),
+            offers: if stays {
+                Vec::new()
+            } else {
+                vec![target.to_lowercase()]
+            },
+            target: if stays {
+                user.login.clone()
+            } else {
+                target.to_owned()
+            },
+            raw: target.to_owned(),
+            dn: user.dn.clone(),
+            of_other: user.sync,
+            id: user.id.clone(),
+            ..Ask::default()
+        });
+        self.emails.push(Ask::default());
+    }
+
+    /// The logins that somebody asks for, whether or not it is given.
+    pub(super) fn asked(&self) -> Vec<String> {
+        let asked = self.logins.iter().map(|ask| ask.raw.clone());
+        asked.filter(|login| !login.is_empty()).collect()
+    }
+
+    /// Whether this user of the sync takes part: its entry was met, or it has no access, or loses it.
+    pub(super) fn takes_part(&self, at: usize) -> bool {
+        let met = self.logins.iter().any(|ask| ask.known == Some(at));
+        self.is_own(at) && (met || self.leaving.contains_key(&at) || self.users[at].state != State::Active)
     }
 
     pub(super) fn leaves(&mut self, user: usize, why: Why) {
@@ -109,7 +217,8 @@ impl<'a> Wishes<'a> {
         self.several = ids.filter_map(user).collect();
     }
 
-    pub(super) fn add(&mut self, known: Option<usize>, judged: &Judged) {
+    /// Where it asks.
+    pub(super) fn add(&mut self, known: Option<usize>, judged: &Judged) -> usize {
         let user = known.map(|at| &self.users[at]);
         let holds = user.filter(|user| !matches!(user.state, State::Archived(_)));
         let enabled = match judged.standing {
@@ -127,7 +236,8 @@ impl<'a> Wishes<'a> {
             raw: offer.values.first().cloned().unwrap_or_default(),
             issue: offer.problem.clone(),
             dn: judged.dn().to_owned(),
-            wanted: String::new(),
+            id: judged.id.clone(),
+            ..Ask::default()
         };
         let mut login = ask(holds.map_or("", |user| &user.login), &judged.login);
         match judged.login.values.first() {
@@ -150,6 +260,7 @@ impl<'a> Wishes<'a> {
         }
         self.logins.push(login);
         self.emails.push(email);
+        self.logins.len() - 1
     }
 
     /// Whether this user may not log in once the run is applied.
@@ -159,21 +270,33 @@ impl<'a> Wishes<'a> {
         }
         match self.logins.iter().find(|ask| ask.known == Some(at)) {
             Some(ask) => !ask.enabled,
-            None => self.users[at].state != State::Active && self.users[at].sync.is_some(),
+            // Reading: nobody gives way to people of another user sync, where the first one holds; nor to one entry that is
+            // read anew, since only a run changes others.
+            None => !self.alone && self.is_own(at) && self.users[at].state != State::Active,
         }
     }
 
+    /// Whether it is a user of the sync, or is taken over by this run.
     fn is_own(&self, at: usize) -> bool {
-        self.users[at].sync == Some(self.number)
+        let comes = |ask: &Ask| ask.known == Some(at) && !ask.stands_by && ask.of_other.is_none();
+        let sync = self.users[at].sync;
+        sync == Some(self.number) || (sync.is_some() && self.logins.iter().any(comes))
     }
 
-    /// Whether it is known what this user's entry offers, or that there is none.
+    /// Whether the run may change what this user has: its own users, and the logins of neighbours.
+    fn is_ours(&self, at: usize, held_as: Kind) -> bool {
+        let neighbour = || self.neighbours.iter().any(|(neighbour, _)| *neighbour == at);
+        self.is_own(at) || (held_as == Kind::Login && neighbour())
+    }
+
+    /// Whether it is known what this user's entry offers, or that there is none. Reading: of somebody who is missing and
+    /// left alone nothing is known.
     fn is_read(&self, at: usize) -> bool {
-        self.whole || self.logins.iter().any(|ask| ask.known == Some(at))
+        self.leaving.contains_key(&at) || self.logins.iter().any(|ask| ask.known == Some(at))
     }
 
     /// Who holds this now, as login or as e-mail address.
-    fn holder(&self, value: &str) -> Option<(usize, Kind)> {
+    pub(super) fn holder(&self, value: &str) -> Option<(usize, Kind)> {
         let same = |held: &str| !held.is_empty() && held.to_lowercase() == value.to_lowercase();
         self.users.iter().enumerate().find_map(|(at, user)| {
             let gone =
@@ -207,9 +330,8 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
     while drop_moves(wishes, &mut logins, &mut emails) || drop_useless(&logins, &mut emails) {}
     // Reading: what an entry asks for counts, though the user sync may keep its user's login, or leave a new one alone.
     let asked = wishes.logins.iter().filter(|ask| ask.enabled);
-    let asked = asked.map(|ask| (ask.known, &ask.raw, &ask.dn));
-    let asked = asked.chain(wishes.bystanders.iter().map(|(login, dn)| (None, login, dn)));
-    let found = asked.filter_map(|(known, login, dn)| {
+    let found = asked.filter_map(|ask| {
+        let (known, login) = (ask.known, &ask.raw);
         let (holder, held_as) = wishes.holder(login)?;
         let same = |value: &str| value.to_lowercase() == login.to_lowercase();
         let mut keepers = wishes.logins.iter();
@@ -218,13 +340,14 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
             .is_some_and(|at| logins[at].unreadable || logins[at].offers.contains(&login.to_lowercase()));
         let keeps = keeper.is_none_or(|at| same(&logins[at].target));
         let other = known != Some(holder) && held_as == Kind::Login;
-        let ours = wishes.is_own(holder) && wishes.is_read(holder) && !wishes.is_off(holder);
+        let ours = wishes.is_ours(holder, held_as) && wishes.is_read(holder) && !wishes.is_off(holder);
         let ours = ours && !wishes.several.contains(&holder);
-        (other && keeps && !offered && ours).then(|| (holder, dn.clone()))
+        (other && keeps && !offered && ours).then_some((holder, ask))
     });
-    let mut ambiguous = BTreeMap::<usize, BTreeSet<String>>::new();
-    for (holder, dn) in found {
-        ambiguous.entry(holder).or_default().insert(dn);
+    let mut ambiguous = BTreeMap::<usize, Rivals>::new();
+    for (holder, ask) in found {
+        let rivals = ambiguous.entry(holder).or_default();
+        rivals.0.insert(ask.dn.clone(), (ask.of_other, ask.id.clone()));
     }
     let offers = |ask: &&Ask| ask.unreadable || ask.offers.contains(&ask.has.to_lowercase());
     let offered = logins.iter().filter(offers).filter_map(|ask| ask.known).collect();
@@ -233,7 +356,7 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
     for asks in [&logins, &emails] {
         let new = asks
             .iter()
-            .filter(|ask| ask.target.to_lowercase() != ask.has.to_lowercase());
+            .filter(|ask| !ask.stands_by && ask.target.to_lowercase() != ask.has.to_lowercase());
         for ask in new {
             if let Some((at, held_as)) = wishes.holder(&ask.target)
                 && Some(at) != ask.known
@@ -272,16 +395,12 @@ pub(super) fn settle(wishes: &Wishes) -> Settled {
 
 /// Whoever does not get what it asked for is told who stands against it: who has it, or whose entries offer it.
 fn name_others(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) {
-    let mut offers: Vec<(String, String)> = Vec::new();
+    let mut offers: Vec<(String, String, Option<usize>)> = Vec::new();
     for ask in wishes.logins.iter().chain(&wishes.emails) {
-        offers.extend(ask.offers.iter().map(|offer| (offer.clone(), ask.dn.clone())));
+        let of_ask = ask.offers.iter();
+        offers.extend(of_ask.map(|offer| (offer.clone(), ask.dn.clone(), ask.of_other)));
     }
-    offers.extend(
-        wishes
-            .bystanders
-            .iter()
-            .map(|(login, dn)| (login.to_lowercase(), dn.clone())),
-    );
+    offers.sort_by(|(_, one, _), (_, other, _)| one.cmp(other));
     for ask in logins.iter_mut().chain(emails) {
         let Some(issue) = &mut ask.issue else { continue };
         if ![
@@ -295,18 +414,22 @@ fn name_others(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) {
             continue;
         }
         let holder = wishes.holder(&ask.wanted).map(|(at, _)| &wishes.users[at]);
-        let same = |(offer, _): &&(String, String)| *offer == ask.wanted.to_lowercase();
-        let named = offers.iter().filter(same).map(|(_, dn)| dn.clone());
+        let same = |(offer, dn, _): &&(String, String, Option<usize>)| {
+            *offer == ask.wanted.to_lowercase() && *dn != ask.dn
+        };
+        let rival = offers.iter().find(same).and_then(|(.., sync)| *sync);
+        let named = offers.iter().filter(same).map(|(_, dn, _)| dn.clone());
         // Reading: of what is taken the one who has it is named.
         issue.others = match holder {
             Some(holder) if issue.kind != "DUPLICATE_IN_DIRECTORY" => [holder.dn.clone()].into(),
             holder => named.chain(holder.map(|holder| holder.dn.clone())).collect(),
         };
         issue.others.retain(|dn| !dn.is_empty() && *dn != ask.dn);
-        issue.sync = holder
-            .filter(|_| issue.kind != "DUPLICATE_IN_DIRECTORY")
-            .and_then(|holder| holder.sync)
-            .filter(|sync| *sync != wishes.number);
+        issue.sync = match issue.kind {
+            "DUPLICATE_IN_DIRECTORY" => rival,
+            _ => holder.and_then(|holder| holder.sync),
+        };
+        issue.sync = issue.sync.filter(|sync| *sync != wishes.number);
     }
 }
 
@@ -343,7 +466,7 @@ fn one_each(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask], kind: Kind)
                     && !(wishes.is_off(holder) && raw[at].enabled)
             });
         // Reading: what is another user sync's, or a LOCAL user's, is taken, however many ask for it.
-        let outside = holder.is_some_and(|(at, _)| !wishes.is_own(at) && !wishes.is_off(at));
+        let outside = holder.is_some_and(|(at, held_as)| !wishes.is_ours(at, held_as) && !wishes.is_off(at));
         if (rival && !outside) || kept {
             let ask = match kind {
                 Kind::Login => &mut logins[at],
@@ -381,7 +504,7 @@ fn drop_moves(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) -> bool {
                 // Both are named: who keeps it without having it, and who has it without getting it.
                 Kind::Login
                     if ask_is_enabled
-                        && wishes.is_own(holder)
+                        && wishes.is_ours(holder, held_as)
                         && wishes.is_read(holder)
                         && held_as == Kind::Login =>
                 {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use rollcall_testkit::{Tree, TreeEntry};
 
-use super::{Issue, Sync, User};
+use super::{Issue, State, Sync, User, Why};
 
 /// What `pwdAccountLockedTime` is where an administrator locked the account.
 const LOCKED: &str = "000001010000Z";
@@ -54,6 +54,16 @@ impl Judged<'_> {
     pub(super) fn dn(&self) -> &str {
         &self.entry.dn
     }
+
+    /// Reading: who gave the login up to somebody else stays away, and asks for nothing, for as long as the entry says what
+    /// it said then.
+    pub(super) fn stays_away(&self, user: &User) -> bool {
+        match user.state {
+            State::Archived(Why::Disabled) => self.standing == Standing::Disabled,
+            State::Archived(Why::Expired) => self.standing == Standing::Expired,
+            _ => false,
+        }
+    }
 }
 
 pub(super) fn judge<'a>(
@@ -61,6 +71,7 @@ pub(super) fn judge<'a>(
     tree: &Tree,
     entry: &'a TreeEntry,
     known: Option<&User>,
+    hidden: &[&'static str],
     now: DateTime<Utc>,
 ) -> Judged<'a> {
     let mut issues = Vec::new();
@@ -78,7 +89,7 @@ pub(super) fn judge<'a>(
         let was = read(&seen, field, &candidates, limit, was, &mut issues);
         fields.push((field, was));
     }
-    let (standing, unreadable) = standing(&seen, now);
+    let (standing, unreadable) = standing(&seen, hidden, now);
     if standing == Standing::Unreadable {
         issues.push(Issue::of("STATE_UNREADABLE", "", unreadable));
     }
@@ -127,19 +138,25 @@ impl Seen<'_> {
 
 /// May the person of this entry log in, as it says?
 pub(super) fn standing_of(tree: &Tree, entry: &TreeEntry, now: DateTime<Utc>) -> Standing {
-    standing(&Seen { tree, entry }, now).0
+    standing(&Seen { tree, entry }, &[], now).0
 }
 
-/// OpenLDAP's attributes are optional: absent is not set. (This server shows no schema, so that it cannot be
-/// found out whether they may be read.) Also which attribute cannot be read.
-fn standing(seen: &Seen, now: DateTime<Utc>) -> (Standing, &'static str) {
+/// What tells on OpenLDAP whether an account may log in.
+pub(super) const DECIDING: [&str; 3] = ["pwdAccountLockedTime", "pwdStartTime", "pwdEndTime"];
+
+/// OpenLDAP's attributes are optional: absent is not set, unless it was found out that it may not be read. Also which
+/// attribute cannot be read.
+fn standing(seen: &Seen, hidden: &[&str], now: DateTime<Utc>) -> (Standing, &'static str) {
     let stamp = now.format("%Y%m%d%H%M%SZ").to_string();
     let is_time = |text: &str| {
         text.len() == 15 && text.ends_with('Z') && text[..14].bytes().all(|b| b.is_ascii_digit())
     };
     let mut unreadable = Vec::new();
     let mut one = |attribute: &'static str| match seen.values(attribute) {
-        [] => None,
+        [] => {
+            unreadable.extend(hidden.contains(&attribute).then_some(attribute));
+            None
+        }
         [value] => match String::from_utf8(value.clone()) {
             // An administrator's lock is of the same form, with a year 0 and without seconds.
             Ok(text) if is_time(&text) || text == LOCKED => Some(text),

@@ -38,6 +38,8 @@ pub(crate) struct User {
     pub(crate) linked: bool,
     /// The entry offers the login no more, and another enabled entry asks for it: nobody is bound by it.
     pub(crate) ambiguous: bool,
+    /// The entry that asks for it, if it is one of another user sync: which, and its id.
+    pub(crate) asked_by: Option<(usize, String)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +138,8 @@ pub(crate) struct Run {
     pub(crate) applied: Vec<Change>,
     /// What waits for somebody who looks at it.
     pub(crate) waiting: Vec<Change>,
+    /// Somebody's login is ambiguous, as far as is known.
+    pub(crate) ambiguous: bool,
 }
 
 impl Run {
@@ -145,9 +149,15 @@ impl Run {
 
     /// A hold never keeps a leaver: who loses access does so at once, if they are few enough by themselves. Reading: all
     /// else waits, harmless updates too, and whatever else changes for those who leave.
-    pub(super) fn hold(&mut self) {
+    pub(super) fn hold(&mut self, stated_may_go: bool) {
+        // Reading: after an edit an absence may be the edit's doing, and waits; what an entry states does not.
+        let edited = self.holds.contains(&"CONFIGURATION_CHANGED");
         let too_many = |hold: &str| ["REMOVALS", "MOST_USERS"].contains(&hold);
-        if self.holds.iter().any(|hold| too_many(hold)) {
+        let wait = match edited {
+            true => !stated_may_go,
+            false => self.holds.iter().any(|hold| too_many(hold)),
+        };
+        if wait {
             self.waiting = std::mem::take(&mut self.applied);
             return;
         }
@@ -156,14 +166,7 @@ impl Run {
                 self.waiting.push(change);
                 continue;
             };
-            // Reading: after an edit an absence may be the edit's doing, and waits; what an entry states does not.
-            let doubtful = self.holds.contains(&"CONFIGURATION_CHANGED")
-                && matches!(
-                    change.after.state,
-                    State::Deactivated(Why::Gone | Why::OutOfScope)
-                        | State::Archived(Why::Gone | Why::OutOfScope)
-                );
-            if doubtful || !guard::sorts(&change).contains(&"REMOVALS") {
+            if (edited && !guard::is_stated(&change)) || !guard::sorts(&change).contains(&"REMOVALS") {
                 self.waiting.push(change);
                 continue;
             }
@@ -205,7 +208,12 @@ pub(super) fn event(before: Option<&User>, after: &User) -> Option<Event> {
     let Some(before) = before else {
         return Some(Event::Created);
     };
-    if before == after {
+    // Who asks for a login is no matter of the user.
+    let same = User {
+        asked_by: after.asked_by.clone(),
+        ..before.clone()
+    };
+    if same == *after {
         return None;
     }
     Some(match (before.state, after.state) {
