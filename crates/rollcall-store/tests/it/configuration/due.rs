@@ -444,7 +444,7 @@ async fn a_start_supersedes_plans_that_wait(engine: Engine) {
         .unwrap();
     let warning = Health {
         level: HealthLevel::Warning,
-        problems: vec!["it is held".into()],
+        problems: vec!["The last run is held: 5 users would lose access.".into()],
     };
     store.set_health(&token, &staff(), &warning).await.unwrap();
     store.release_lease(&token).await.unwrap();
