@@ -48,11 +48,17 @@ fn settings() {
             .to_owned()
             + end
     };
-    current::<DirectorySettings>(&directory(
-        r#","soft_lock":{"limit":4,"window":{"secs":1800,"nanos":0},"duration":null,"mode":"LOG"}}"#,
-    ));
+    let soft_lock =
+        r#","soft_lock":{"limit":4,"window":{"secs":1800,"nanos":0},"duration":null,"mode":"LOG"}"#;
+    current::<DirectorySettings>(&directory(&format!(
+        r#"{soft_lock},"bind_password_max_age":{{"secs":86400,"nanos":0}},"contact_addresses":["it@acme.example"]}}"#
+    )));
+    earlier::<DirectorySettings>(&directory(&format!("{soft_lock}}}")));
     earlier::<DirectorySettings>(&directory("}"));
     current::<DirectoryObservations>(
+        r#"{"dialect":"OPEN_LDAP","vendor":"OpenLDAP","capabilities":["paged results"],"lockout_threshold":5,"lockout_window":null,"hidden_state":"staff:pwdEndTime","bind_password_expire_time":1800000000000000,"certificate_end":1800000000000001,"unreachable_since":1700000000000000,"observe_time":1700000000000000}"#,
+    );
+    earlier::<DirectoryObservations>(
         r#"{"dialect":"OPEN_LDAP","vendor":"OpenLDAP","capabilities":["paged results"],"lockout_threshold":5,"lockout_window":null,"hidden_state":"staff:pwdEndTime","observe_time":1700000000000000}"#,
     );
     earlier::<DirectoryObservations>(
