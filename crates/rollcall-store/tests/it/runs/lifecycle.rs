@@ -338,7 +338,7 @@ async fn a_waiting_plan_expires_or_is_cancelled(engine: Engine) {
 fn held() -> Health {
     Health {
         level: HealthLevel::Warning,
-        problems: vec!["apply or cancel it".into()],
+        problems: vec!["The last run is held: apply or cancel it".into()],
     }
 }
 
