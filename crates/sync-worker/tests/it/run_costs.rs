@@ -218,7 +218,7 @@ async fn costs_of_unchanged_runs(database: Option<TestDatabase>) -> Vec<(Cost, V
                     updated_rows: all.updated_rows - idle.updated_rows,
                     round_trips: answered(&recorder.take()),
                 };
-                println!("night {night}: {cost:?}");
+                eprintln!("night {night}: {cost:?}");
                 if night > 0 {
                     costs.push((cost, executed));
                 }
