@@ -21,6 +21,7 @@ mod interrupted;
 mod lockout;
 mod lost_role;
 mod main_job;
+mod many_tenants;
 mod new_forest;
 mod observed;
 mod recovery;

@@ -38,6 +38,42 @@ impl Usage {
             peak_resident: kilobytes(&status, "VmHWM:")? * 1024,
         })
     }
+
+    /// CPU time of a process, of its children, and of those that have ended.
+    ///
+    /// # Errors
+    /// There is no such process.
+    pub fn of_family(pid: u32) -> Result<Duration> {
+        let mut ticks = 0;
+        for process in std::fs::read_dir("/proc")? {
+            let path = process?.path().join("stat");
+            // It may be no process, or have ended meanwhile.
+            let Ok(stat) = std::fs::read_to_string(path) else {
+                continue;
+            };
+            let (name, fields) = stat.rsplit_once(')').context("a bad stat")?;
+            let own: u32 = name.split(' ').next().context("a bad stat")?.parse()?;
+            let fields: Vec<u64> = fields
+                .split_whitespace()
+                .map(|field| field.parse().unwrap_or(0))
+                .collect();
+            let field = |index: usize| fields.get(index).copied().unwrap_or(0);
+            if own == pid {
+                ticks += field(11) + field(12) + field(13) + field(14);
+            } else if field(1) == u64::from(pid) {
+                ticks += field(11) + field(12);
+            }
+        }
+        Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+    }
+}
+
+/// Descriptors that a process has open now.
+///
+/// # Errors
+/// There is no such process, or it is somebody else's.
+pub fn descriptors(pid: u32) -> Result<usize> {
+    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
 fn kilobytes(status: &str, name: &str) -> Result<u64> {

@@ -8,6 +8,7 @@
 pub mod bench;
 mod contract;
 pub mod load;
+pub mod nights;
 mod service;
 mod size;
 mod system;

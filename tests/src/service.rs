@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use parking_lot::Mutex;
 use rollcall_testkit::{freeze, wait_for_blocking};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -25,7 +27,22 @@ pub struct Service {
 impl Service {
     /// Starts a binary with a configuration file and waits until it serves.
     pub fn start(name: &'static str, config: &Path) -> Result<Self> {
-        let mut command = Command::new(binary(name)?);
+        Self::start_within(name, config, None)
+    }
+
+    /// The same for a process that may have so many open files, and never more.
+    pub fn start_within(name: &'static str, config: &Path, files: Option<u32>) -> Result<Self> {
+        let mut command = match files {
+            None => Command::new(binary(name)?),
+            Some(files) => {
+                let mut command = Command::new("/bin/bash");
+                command
+                    .args(["-c", "ulimit -n $0 && exec \"$@\""])
+                    .arg(files.to_string())
+                    .arg(binary(name)?);
+                command
+            }
+        };
         command.arg("--config").arg(config);
         command
             .stdin(Stdio::null())
@@ -73,6 +90,21 @@ impl Service {
     /// `HOST:PORT` of its health listener, if it has one.
     pub fn health_address(&self) -> Option<String> {
         self.logged("health.address")
+    }
+
+    /// The sum of all series of a counter, or of the counts of a histogram, at its health listener.
+    pub async fn metric(&self, name: &str) -> Result<u64> {
+        let address = self.health_address().context("no health listener")?;
+        let mut stream = TcpStream::connect(&address).await?;
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let series = answer.lines().filter_map(|line| line.strip_prefix(name));
+        let series = series.filter(|rest| rest.starts_with(['{', ' ']));
+        series
+            .map(|rest| Ok(rest.rsplit(' ').next().context("a bad line")?.parse::<u64>()?))
+            .sum()
     }
 
     /// The process.

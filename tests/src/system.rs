@@ -24,6 +24,8 @@ const RUN_LIMIT: Duration = Duration::from_secs(240);
 const EAGER: &str =
     "[scheduler]\ninterval = \"1s\"\nspread = \"0s\"\n[runs]\nlease_ttl = \"3s\"\nmanual_pause = \"0s\"\n";
 
+const HEALTH: &str = "[health]\nlisten = \"127.0.0.1:0\"\n";
+
 /// Where the services keep their data.
 pub enum Backend {
     /// One file for both.
@@ -49,30 +51,36 @@ pub struct System {
 impl System {
     /// Starts both services with a fresh store. Directories on loopback are allowed, on these ports.
     pub async fn start(backend: Backend, ports: &[u16]) -> Result<Self> {
-        Self::configured(backend, ports, "debug", "", EAGER).await
+        Self::configured(backend, ports, "debug", ("", EAGER), None).await
     }
 
     /// As [`System::start`], with more settings of both services.
     pub async fn start_with(backend: Backend, ports: &[u16], of_both: &str) -> Result<Self> {
-        Self::configured(backend, ports, "debug", of_both, EAGER).await
+        Self::configured(backend, ports, "debug", (of_both, EAGER), None).await
     }
 
     /// As [`System::start`], but nothing that is due runs by itself.
     pub async fn start_without_scheduler(backend: Backend, ports: &[u16]) -> Result<Self> {
-        Self::configured(backend, ports, "debug", "", "[scheduler]\nenabled = false\n").await
+        let of_worker = "[scheduler]\nenabled = false\n";
+        Self::configured(backend, ports, "debug", ("", of_worker), None).await
     }
 
     /// As [`System::start`], with the settings that are shipped: for benchmarks.
     pub async fn start_as_shipped(backend: Backend, ports: &[u16]) -> Result<Self> {
-        Self::configured(backend, ports, "info", "", "").await
+        Self::configured(backend, ports, "info", ("", ""), None).await
+    }
+
+    /// As [`System::start_as_shipped`], with health listeners, and for processes that may have so many open files.
+    pub async fn start_within(backend: Backend, ports: &[u16], files: u32) -> Result<Self> {
+        Self::configured(backend, ports, "info", (HEALTH, ""), Some(files)).await
     }
 
     async fn configured(
         backend: Backend,
         ports: &[u16],
         log: &str,
-        of_both: &str,
-        of_worker: &str,
+        (of_both, of_worker): (&str, &str),
+        max_files: Option<u32>,
     ) -> Result<Self> {
         let files = tempfile::Builder::new().prefix("rollcall-system-").tempdir()?;
         let database = match &backend {
@@ -97,13 +105,13 @@ impl System {
         let worker_config = files.path().join("worker.toml");
         std::fs::write(&worker_config, format!("{shared}{of_worker}"))?;
         migrate(&worker_config)?;
-        let worker = Service::start("sync-worker", &worker_config)?;
+        let worker = Service::start_within("sync-worker", &worker_config, max_files)?;
         let gateway_config = files.path().join("gateway.toml");
         std::fs::write(
             &gateway_config,
             format!("{shared}[worker]\nendpoint = \"http://{}\"\n", worker.address()),
         )?;
-        let gateway = Service::start("auth-gateway", &gateway_config)?;
+        let gateway = Service::start_within("auth-gateway", &gateway_config, max_files)?;
         Ok(Self {
             files,
             gateway,

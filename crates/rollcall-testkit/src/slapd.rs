@@ -85,12 +85,17 @@ impl Slapd {
             .arg("-F")
             .arg(self.path("slapd.d")))?;
         let slapadd = find_program("slapadd", "slapd")?;
-        run(Command::new(slapadd)
-            .args(["-q", "-n", "1", "-F"])
-            .arg(self.path("slapd.d"))
-            .arg("-l")
-            .arg(self.path("data.ldif")))
-        .context("cannot load the LDIF")?;
+        let more = (0..).map(|number| self.path(&format!("more{number}.ldif")));
+        let more = more.take_while(|file| file.exists());
+        // The first database is the main one.
+        for (number, file) in (1..).zip(std::iter::once(self.path("data.ldif")).chain(more)) {
+            run(Command::new(&slapadd)
+                .args(["-q", "-n", &i32::to_string(&number), "-F"])
+                .arg(self.path("slapd.d"))
+                .arg("-l")
+                .arg(file))
+            .context("cannot load the LDIF")?;
+        }
         Ok(())
     }
 

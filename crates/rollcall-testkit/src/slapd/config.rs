@@ -17,10 +17,14 @@ pub struct SlapdBuilder {
     database_config: String,
     first_access: String,
     empty_tree: Option<String>,
+    more_trees: Vec<(String, String)>,
     size_limit: String,
     ldif: String,
     quiet: bool,
 }
+
+// A sparse file: only what is written takes room.
+const DATABASE: &str = "maxsize 8589934592\ndbnosync\nindex objectClass,uid,mail,entryUUID,member eq";
 
 impl Slapd {
     /// What to start; every option has a default.
@@ -41,6 +45,7 @@ impl Default for SlapdBuilder {
             database_config: String::new(),
             first_access: String::new(),
             empty_tree: None,
+            more_trees: Vec::new(),
             size_limit: "unlimited".to_owned(),
             ldif: String::new(),
             quiet: false,
@@ -110,6 +115,20 @@ impl SlapdBuilder {
         self
     }
 
+    /// One more naming context, `dc=NAME`, with a database of its own: a server with very many entries in one is busy with
+    /// that. Its entry is made by the builder, and the service account reads it too.
+    pub fn more_tree(mut self, suffix: &str, ldif: &str) -> Self {
+        let label = suffix.trim_start_matches("dc=");
+        let mut entries = Ldif::new();
+        entries
+            .entry(suffix)
+            .attribute("objectClass", "domain")
+            .attribute("dc", label);
+        let entries = format!("{}\n{ldif}\n", entries.as_str());
+        self.more_trees.push((suffix.to_owned(), entries));
+        self
+    }
+
     /// The most entries that one search may return in all, pages together (result code 4 after that).
     /// slapd's own default is 500; the builder's is unlimited.
     pub fn size_limit(mut self, entries: u32) -> Self {
@@ -166,6 +185,11 @@ impl SlapdBuilder {
             |slapd| {
                 std::fs::write(slapd.path("slapd.conf"), self.slapd_conf(slapd)?)?;
                 std::fs::write(slapd.path("data.ldif"), self.first_entries(slapd) + &self.ldif)?;
+                for (number, (_, ldif)) in self.more_trees.iter().enumerate() {
+                    let name = format!("more{number}");
+                    std::fs::create_dir(slapd.path(&name))?;
+                    std::fs::write(slapd.path(&format!("{name}.ldif")), ldif)?;
+                }
                 Ok(())
             },
         )
@@ -197,19 +221,19 @@ impl SlapdBuilder {
             slapd.admin_dn(),
             slapd.admin_password
         )?;
-        // A sparse file: only what is written takes room.
-        writeln!(
-            conf,
-            "maxsize 8589934592\ndbnosync\nindex objectClass,uid,mail,entryUUID,member eq"
-        )?;
-        conf += &self.first_access;
-        writeln!(conf, "access to attrs=userPassword by * auth")?;
-        writeln!(
-            conf,
-            "access to * by dn.exact=\"{}\" read by * none",
+        let access = format!(
+            "access to attrs=userPassword by * auth\naccess to * by dn.exact=\"{}\" read by * none",
             slapd.service_dn()
-        )?;
+        );
+        writeln!(conf, "{DATABASE}\n{}{access}", self.first_access)?;
         writeln!(conf, "{}\n{}", self.database_config, self.overlay_config)?;
+        for (number, (suffix, _)) in self.more_trees.iter().enumerate() {
+            writeln!(
+                conf,
+                "database mdb\nsuffix \"{suffix}\"\ndirectory {dir}/more{number}"
+            )?;
+            writeln!(conf, "{DATABASE}\n{access}")?;
+        }
         if let Some(suffix) = &self.empty_tree {
             writeln!(conf, "database ldif\nsuffix \"{suffix}\"\ndirectory {dir}/empty")?;
         }
