@@ -27,7 +27,7 @@ async fn every_tenant_has_its_run_and_none_waits_for_another() -> Result<()> {
         .enumerate()
     {
         let night = nights.night(disturbance).await?;
-        println!("night {number}: {night:#?}");
+        eprintln!("night {number}: {night:#?}");
         assert_eq!((night.due, night.runs), (night.of, night.of), "each runs once");
         let dead: Vec<String> = (0..sizes.dead)
             .map(|number| format!("t{number:05}/staff0 FAILED"))
