@@ -191,6 +191,22 @@ impl Crowd {
         Ok(locking)
     }
 
+    /// Executes SQL beside the services.
+    pub(crate) fn sql(&self, sql: &str) -> Result<()> {
+        if let Some(database) = &self.system.database {
+            return database.sql(sql).map(drop);
+        }
+        let script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=3).execute(sys.argv[2])";
+        let output = std::process::Command::new("/usr/bin/python3")
+            .args(["-I", "-c", script])
+            .arg(self.system.files.path().join("rollcall.db"))
+            .arg(sql)
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{said}");
+        Ok(())
+    }
+
     /// How many events there are.
     pub(crate) async fn events(&self) -> Result<usize> {
         let mut client = self.system.users().await?;

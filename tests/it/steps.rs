@@ -3,7 +3,6 @@
 //!
 //! A trigger in the database makes exactly that write take long, so that the kill comes within its transaction.
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -280,7 +279,7 @@ async fn within(
              END"
         ),
     };
-    sql(crowd, &slow)?;
+    crowd.sql(&slow)?;
     let call = tokio::spawn(call);
     let within = async || is_within(crowd).unwrap_or_default();
     wait_for("the write", LIMIT, within).await?;
@@ -291,7 +290,7 @@ async fn within(
 fn let_go(crowd: &Crowd, step: &Step) -> Result<()> {
     let (_, table) = step.write.split_once(" ON ").context("no table")?;
     let Some(database) = &crowd.system.database else {
-        return sql(crowd, "DROP TRIGGER slow");
+        return crowd.sql("DROP TRIGGER slow");
     };
     let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where {SLEEPS}");
     // Whoever is served next may come to the same step before the trigger is gone.
@@ -309,21 +308,6 @@ fn is_within(crowd: &Crowd) -> Result<bool> {
             Ok(sleeping.trim() != "0")
         }
         // No other write keeps the lock for that long.
-        None => Ok(sql(crowd, "BEGIN IMMEDIATE").is_err()),
+        None => Ok(crowd.sql("BEGIN IMMEDIATE").is_err()),
     }
-}
-
-fn sql(crowd: &Crowd, sql: &str) -> Result<()> {
-    if let Some(database) = &crowd.system.database {
-        return database.sql(sql).map(drop);
-    }
-    let script = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=3).execute(sys.argv[2])";
-    let output = Command::new("/usr/bin/python3")
-        .args(["-I", "-c", script])
-        .arg(crowd.system.files.path().join("rollcall.db"))
-        .arg(sql)
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{said}");
-    Ok(())
 }

@@ -16,6 +16,8 @@ use crate::crowd::Crowd;
 const PEOPLE: usize = 40;
 /// Calls from one step of the upgrade to the next.
 const CALLS: usize = 50;
+/// The tables that logins and runs read with statements that are prepared.
+const TABLES: [&str; 5] = ["tenants", "directories", "user_syncs", "users", "sync_runs"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_release_before_is_replaced_under_load_on_sqlite() -> Result<()> {
@@ -61,6 +63,13 @@ async fn replace_the_release_before(backend: Backend) -> Result<()> {
     ensure!(refused.contains("needs a migration"), "{refused}");
     said_by(Release::This, "sync-worker", &worker_config, &["migrate"]).await?;
     load.goes_on(CALLS).await?;
+    // Whatever this release's migrations do: some release will add columns.
+    for table in TABLES {
+        crowd.sql(&format!(
+            "ALTER TABLE {table} ADD COLUMN of_a_later_release BIGINT NOT NULL DEFAULT 7"
+        ))?;
+        load.goes_on(CALLS).await?;
+    }
     // The release before goes on: logins that have a user renewed, and runs.
     crowd.rename_all("the second").await?;
     load.goes_on(CALLS).await?;

@@ -9,10 +9,21 @@ pub(crate) mod tenant;
 pub(crate) mod user;
 pub(crate) mod user_sync;
 
-use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, ModelTrait, QueryTrait};
+use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, IntoActiveModel, Iterable, ModelTrait, QueryTrait};
 
 use crate::db::query::execute_built;
 use crate::error::{Result, StoreError};
+
+/// The columns of a row, for a SELECT from its table under the name `alias`. No statement takes `*`: one that is prepared would
+/// break where a later release adds a column while this one runs.
+pub(crate) fn columns<E: EntityTrait>(alias: &str) -> String {
+    let mut columns = String::new();
+    for column in E::Column::iter() {
+        let comma = if columns.is_empty() { "" } else { ", " };
+        columns.extend([comma, alias, ".", column.as_str()]);
+    }
+    columns
+}
 
 /// Inserts a whole row.
 pub(crate) async fn insert<M, A>(connection: &impl sea_orm::ConnectionTrait, model: M) -> Result<()>

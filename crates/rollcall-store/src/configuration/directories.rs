@@ -16,9 +16,10 @@ use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::runs::lifecycle::supersede_waiting;
 use crate::store::Store;
+use crate::tables::directory::{Entity, Model};
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
-use crate::tables::{self, directory::Model, require_revision};
+use crate::tables::{self, columns, require_revision};
 
 /// Secrets that come with new settings. What is `None` stays as it is.
 #[derive(Default)]
@@ -149,7 +150,10 @@ impl Store {
     pub async fn list_directories(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<Directory>> {
         let after: String = page.key()?.unwrap_or_default();
         let limit = page.limit_sql();
-        let sql = format!("SELECT * FROM directories WHERE tenant = $1 AND id > $2 ORDER BY id{limit}");
+        let sql = format!(
+            "SELECT {} FROM directories d WHERE tenant = $1 AND id > $2 ORDER BY id{limit}",
+            columns::<Entity>("d")
+        );
         let values = vec![tenant.as_str().into(), after.into()];
         let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
         Page::cut(models, page, |model| model.id.clone(), Model::into_domain)

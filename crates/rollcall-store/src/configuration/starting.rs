@@ -15,8 +15,8 @@ use crate::error::{Kind, Result, StoreError};
 use crate::runs::leases::{self, LeaseName, LeaseToken, is_over};
 use crate::runs::lifecycle::{NewRun, new_model, supersede_waiting};
 use crate::store::Store;
-use crate::tables;
-use crate::tables::user_sync::Model;
+use crate::tables::user_sync::{Entity, Model};
+use crate::tables::{self, columns};
 
 /// A user sync that is due, and the run that it is to have.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,11 +89,12 @@ impl Store {
         };
         let of_sync = "FROM sync_runs r WHERE r.tenant = s.tenant AND r.user_sync = s.id AND r.state";
         let sql = format!(
-            "SELECT s.*, d.revision AS directory_revision,
+            "SELECT {}, d.revision AS directory_revision,
                 (SELECT COUNT(*) {of_sync} IN ('PENDING', 'PULLING', 'APPLYING')) AS working,
                 (SELECT COUNT(*) {of_sync} IN ('PLANNED', 'HELD')) AS waiting
             FROM user_syncs s JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory
             WHERE s.tenant = $1 AND s.id = $2{}",
+            columns::<Entity>("s"),
             engine.for_update_of("s")
         );
         let of_key = || vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];

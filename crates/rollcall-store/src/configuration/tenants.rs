@@ -16,7 +16,8 @@ use crate::erasure;
 use crate::error::{Result, StoreError};
 use crate::page::{Page, PageRequest};
 use crate::store::Store;
-use crate::tables::{self, registry, require_revision, tenant::Model};
+use crate::tables::tenant::{Entity, Model};
+use crate::tables::{self, columns, registry, require_revision};
 use crate::users::feed::{self, Cause, MAX_EVENTS};
 use crate::users::write::{self, UserWrite};
 
@@ -102,7 +103,10 @@ impl Store {
             }
         };
         let limit = page.limit_sql();
-        let sql = format!("SELECT * FROM tenants WHERE id > $1{among} ORDER BY id{limit}");
+        let sql = format!(
+            "SELECT {} FROM tenants t WHERE id > $1{among} ORDER BY id{limit}",
+            columns::<Entity>("t")
+        );
         let models: Vec<Model> = rows(reader, &sql, values).await?;
         let tenants = all_with_domains(reader, models).await?;
         Page::cut(tenants, page, |tenant| tenant.id.to_string(), Ok)
@@ -224,7 +228,8 @@ impl Store {
             return Err(StoreError::TenantInUse);
         }
         let users = format!(
-            "SELECT * FROM users WHERE tenant = $1 ORDER BY id LIMIT {MAX_EVENTS}{}",
+            "SELECT {} FROM users u WHERE tenant = $1 ORDER BY id LIMIT {MAX_EVENTS}{}",
+            columns::<tables::user::Entity>("u"),
             Engine::of(&tx).for_update()
         );
         let left: Vec<tables::user::Model> = rows(&tx, &users, vec![id.as_str().into()]).await?;
@@ -256,8 +261,11 @@ impl Store {
             return Ok(None);
         }
         let reader = &self.inner.database.reader;
-        let sql = "SELECT t.* FROM tenant_domains d JOIN tenants t ON t.id = d.tenant WHERE d.domain = $1";
-        match row::<Model>(reader, sql, vec![domain.into()]).await? {
+        let sql = format!(
+            "SELECT {} FROM tenant_domains d JOIN tenants t ON t.id = d.tenant WHERE d.domain = $1",
+            columns::<Entity>("t")
+        );
+        match row::<Model>(reader, &sql, vec![domain.into()]).await? {
             Some(model) => Ok(Some(with_domains(reader, model).await?)),
             None => Ok(None),
         }

@@ -10,7 +10,8 @@ use crate::db::query::{column, execute, row, rows};
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::store::Store;
-use crate::tables::user_sync::Model;
+use crate::tables::columns;
+use crate::tables::user_sync::{Entity, Model};
 
 /// A user sync that may run by itself. `s` is its row, `t` its tenant's and `d` its directory's.
 pub(crate) const MAY_RUN: &str = "s.auto_sync AND NOT s.disabled AND t.user_sync_enabled AND NOT d.disabled";
@@ -52,13 +53,14 @@ impl Store {
         per_directory: u32,
     ) -> Result<Option<UserSync>> {
         let sql = format!(
-            "SELECT s.* FROM {WITH_PARENTS}
+            "SELECT {columns} FROM {WITH_PARENTS}
             WHERE s.tenant = $1 AND s.next_run_time <= $2 AND (s.claim_end IS NULL OR s.claim_end <= $2) AND {MAY_RUN}
               AND s.directory NOT IN (
                 SELECT o.directory FROM sync_runs r JOIN user_syncs o ON o.tenant = r.tenant AND o.id = r.user_sync
                 WHERE r.state IN ('PENDING', 'PULLING') AND r.tenant = $1
                 GROUP BY o.directory HAVING COUNT(*) >= $3)
-            ORDER BY s.next_run_time, s.id LIMIT 1"
+            ORDER BY s.next_run_time, s.id LIMIT 1",
+            columns = columns::<Entity>("s")
         );
         let values = vec![
             tenant.as_str().into(),
@@ -72,9 +74,10 @@ impl Store {
     /// The user sync, if it is still due since then, and claimed by nobody.
     pub async fn still_due(&self, due: &Due, now: DateTime<Utc>) -> Result<Option<UserSync>> {
         let sql = format!(
-            "SELECT s.* FROM {WITH_PARENTS}
+            "SELECT {columns} FROM {WITH_PARENTS}
             WHERE s.tenant = $1 AND s.id = $2 AND s.next_run_time = $3
-              AND (s.claim_end IS NULL OR s.claim_end <= $4) AND {MAY_RUN}"
+              AND (s.claim_end IS NULL OR s.claim_end <= $4) AND {MAY_RUN}",
+            columns = columns::<Entity>("s")
         );
         let values = vec![
             due.key.tenant.as_str().into(),

@@ -15,7 +15,8 @@ use crate::runs::leases::{LeaseToken, require_lease};
 use crate::runs::lifecycle::supersede_waiting;
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
-use crate::tables::{self, user::Model};
+use crate::tables::user::{Entity, Model};
+use crate::tables::{self, columns};
 use crate::users::feed::{Cause, MAX_EVENTS};
 use crate::users::write::{UserWrite, write};
 
@@ -136,9 +137,10 @@ impl Store {
         require_lease(&tx, lease, key).await?;
         let lock = self.inner.database.engine.for_update();
         let sql = format!(
-            "SELECT * FROM users WHERE tenant = $1 AND user_sync = $2
+            "SELECT {columns} FROM users u WHERE tenant = $1 AND user_sync = $2
               AND (state_reason IS NULL OR state_reason <> 'SYNC_DELETED')
-            ORDER BY id LIMIT {MAX_EVENTS}{lock}"
+            ORDER BY id LIMIT {MAX_EVENTS}{lock}",
+            columns = columns::<Entity>("u")
         );
         let values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
         let models: Vec<Model> = rows(&tx, &sql, values).await?;

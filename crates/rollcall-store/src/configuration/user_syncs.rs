@@ -20,7 +20,8 @@ use crate::schema::list_indexes::health_level;
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
-use crate::tables::{self, require_revision, user_sync::Model};
+use crate::tables::user_sync::{Entity, Model};
+use crate::tables::{self, columns, require_revision};
 
 /// Which user syncs to list. What is empty does not matter.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -119,9 +120,12 @@ impl Store {
         tenant: &TenantId,
         directory: &DirectoryId,
     ) -> Result<Vec<UserSync>> {
-        let sql = "SELECT * FROM user_syncs WHERE tenant = $1 AND directory = $2 ORDER BY id";
+        let sql = format!(
+            "SELECT {} FROM user_syncs s WHERE tenant = $1 AND directory = $2 ORDER BY id",
+            columns::<Entity>("s")
+        );
         let values = vec![tenant.as_str().into(), directory.as_str().into()];
-        let models: Vec<Model> = rows(&self.inner.database.reader, sql, values).await?;
+        let models: Vec<Model> = rows(&self.inner.database.reader, &sql, values).await?;
         models.into_iter().map(Model::into_domain).collect()
     }
 
@@ -172,7 +176,8 @@ impl Store {
     /// User syncs whose time comes later than this, the latest first. Global by nature.
     pub async fn user_syncs_due_after(&self, time: DateTime<Utc>, limit: u32) -> Result<Vec<UserSync>> {
         let sql = format!(
-            "SELECT * FROM user_syncs WHERE next_run_time > $1 ORDER BY next_run_time DESC LIMIT {limit}"
+            "SELECT {} FROM user_syncs s WHERE next_run_time > $1 ORDER BY next_run_time DESC LIMIT {limit}",
+            columns::<Entity>("s")
         );
         let models: Vec<Model> =
             rows(&self.inner.database.reader, &sql, vec![to_micros(time).into()]).await?;
@@ -227,8 +232,9 @@ pub(crate) fn search(
         conditions += " AND directory = $3";
     }
     let limit = page.limit_sql();
+    let columns = columns::<Entity>("s");
     let list = |health: &str| {
-        format!("SELECT * FROM user_syncs WHERE {conditions}{health} ORDER BY tenant, id{limit}")
+        format!("SELECT {columns} FROM user_syncs s WHERE {conditions}{health} ORDER BY tenant, id{limit}")
     };
     let lists: Vec<String> = match filter.health.as_slice() {
         [] => vec![list("")],

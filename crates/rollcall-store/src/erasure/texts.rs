@@ -15,8 +15,9 @@ use crate::db::query::{execute, rows};
 use crate::error::Result;
 use crate::outbox::NewMail;
 use crate::runs::issues;
+use crate::tables::columns;
 use crate::tables::json::{JsonColumn, unreadable};
-use crate::tables::user::Model;
+use crate::tables::user::{Entity, Model};
 use crate::users::write::lock_users;
 
 /// Takes people out of the texts of a tenant; of issues, of those of runs that began before `until`.
@@ -273,8 +274,11 @@ async fn of_mails(database: &Database, tenant: &TenantId, eraser: &Eraser) -> Re
 
 /// Users whose logins were ambiguous since the person's entry asked for them. It does not any more, as the next run finds.
 async fn of_askers(database: &Database, tenant: &TenantId, eraser: &Eraser) -> Result<()> {
-    let sql = "SELECT * FROM users WHERE tenant = $1 AND details LIKE '%\"login_asked_by\"%'";
-    let found: Vec<Model> = rows(&database.reader, sql, vec![tenant.as_str().into()]).await?;
+    let sql = format!(
+        "SELECT {} FROM users u WHERE tenant = $1 AND details LIKE '%\"login_asked_by\"%'",
+        columns::<Entity>("u")
+    );
+    let found: Vec<Model> = rows(&database.reader, &sql, vec![tenant.as_str().into()]).await?;
     for model in found {
         let user = model.into_domain()?;
         let is_theirs = |user: &User| {

@@ -15,6 +15,8 @@ use crate::db::query::{Statement, text};
 use crate::error::Result;
 use crate::login::target::LoginTarget;
 use crate::login::target_rows::{JOINS, LAST_LOGIN, SWITCHES, TargetRow};
+use crate::tables::columns;
+use crate::tables::user::Entity;
 
 /// A login or e-mail address to look up.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -96,8 +98,9 @@ fn query<'w>(wanted: impl Iterator<Item = &'w Wanted>, engine: Engine) -> Statem
     }
     let (source, values) = bulk.source(engine, 1);
     let sql = format!(
-        "SELECT u.*, i.identifier, {SWITCHES}
+        "SELECT {columns}, i.identifier, {SWITCHES}
         FROM {source} {identifiers} {users} {JOINS} {LAST_LOGIN}",
+        columns = columns::<Entity>("u"),
         identifiers = engine.look_up(
             "user_identifiers",
             "i",

@@ -12,7 +12,8 @@ use crate::db::query::Statement;
 use crate::db::timestamp::from_micros;
 use crate::error::{Result, StoreError};
 use crate::login::target::{LoginSync, LoginTarget};
-use crate::tables::user::Model;
+use crate::tables::columns;
+use crate::tables::user::{Entity, Model};
 
 /// The switches and revisions that decide a login, beside the user.
 #[derive(FromQueryResult)]
@@ -116,7 +117,10 @@ pub(super) fn select_targets<'t>(
     let (source, cells) = users_source(targets, engine, 1)?;
     let look_up = engine.look_up("users", "u", "u.tenant = input.tenant AND u.id = input.id");
     Some((
-        format!("SELECT u.*, '' AS identifier, {SWITCHES} FROM {source} {look_up} {JOINS} {LAST_LOGIN}"),
+        format!(
+            "SELECT {columns}, '' AS identifier, {SWITCHES} FROM {source} {look_up} {JOINS} {LAST_LOGIN}",
+            columns = columns::<Entity>("u")
+        ),
         cells,
     ))
 }

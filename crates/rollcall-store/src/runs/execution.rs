@@ -20,9 +20,9 @@ use crate::runs::in_force;
 use crate::runs::leases::{self, LeaseToken, is_over, require_lease};
 use crate::runs::lifecycle::supersede_waiting;
 use crate::store::Store;
-use crate::tables;
 use crate::tables::json::JsonColumn;
 use crate::tables::sync_run::{self, Model};
+use crate::tables::{self, columns};
 
 /// How a run ends, and what that means for its user sync.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -321,10 +321,11 @@ impl FromQueryResult for DirectoryOfSync {
 
 async fn lock_directory_of(tx: &impl ConnectionTrait, key: &UserSyncKey) -> Result<DirectoryOfSync> {
     let sql = format!(
-        "SELECT d.*, t.user_sync_enabled FROM user_syncs s
+        "SELECT {}, t.user_sync_enabled FROM user_syncs s
         JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory
         JOIN tenants t ON t.id = s.tenant
         WHERE s.tenant = $1 AND s.id = $2{}",
+        columns::<tables::directory::Entity>("d"),
         Engine::of(tx).for_update_of("d")
     );
     let values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];

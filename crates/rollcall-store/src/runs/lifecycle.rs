@@ -21,10 +21,10 @@ use crate::outbox::{self, Mailing};
 use crate::page::{Page, PageRequest};
 use crate::runs::leases::{LeaseToken, is_over, require_lease};
 use crate::store::Store;
-use crate::tables;
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
-use crate::tables::sync_run::{self, Model};
+use crate::tables::sync_run::{self, Entity, Model};
+use crate::tables::{self, columns};
 
 /// A run to create.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,9 +95,12 @@ impl Store {
 
     /// The tenant's run with this id, whichever user sync it belongs to.
     pub async fn find_run(&self, tenant: &TenantId, id: RunId) -> Result<Option<Run>> {
-        let sql = "SELECT * FROM sync_runs WHERE tenant = $1 AND id = $2";
+        let sql = format!(
+            "SELECT {} FROM sync_runs r WHERE tenant = $1 AND id = $2",
+            columns::<Entity>("r")
+        );
         let values = vec![tenant.as_str().into(), id.0.into()];
-        let model: Option<Model> = row(&self.inner.database.reader, sql, values).await?;
+        let model: Option<Model> = row(&self.inner.database.reader, &sql, values).await?;
         model.map(Model::into_domain).transpose()
     }
 
@@ -197,8 +200,9 @@ impl Store {
     /// Waiting runs whose time is over, the longest first. Global by nature.
     pub async fn overdue_runs(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Run>> {
         let sql = format!(
-            "SELECT * FROM sync_runs WHERE state IN ('PLANNED', 'HELD') AND expire_time <= $1
-            ORDER BY expire_time, tenant, user_sync, id LIMIT {limit}"
+            "SELECT {} FROM sync_runs r WHERE state IN ('PLANNED', 'HELD') AND expire_time <= $1
+            ORDER BY expire_time, tenant, user_sync, id LIMIT {limit}",
+            columns::<Entity>("r")
         );
         let models: Vec<Model> = rows(&self.inner.database.reader, &sql, vec![to_micros(now).into()]).await?;
         models.into_iter().map(Model::into_domain).collect()
@@ -237,11 +241,14 @@ impl Store {
 
     /// The run of a user sync that somebody works on, or worked on and left; the oldest, should there be several.
     pub async fn working_run(&self, key: &UserSyncKey) -> Result<Option<Run>> {
-        let sql = "SELECT * FROM sync_runs WHERE tenant = $1 AND user_sync = $2
+        let sql = format!(
+            "SELECT {} FROM sync_runs r WHERE tenant = $1 AND user_sync = $2
               AND state IN ('PENDING', 'PULLING', 'APPLYING')
-            ORDER BY create_time LIMIT 1";
+            ORDER BY create_time LIMIT 1",
+            columns::<Entity>("r")
+        );
         let values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
-        let model: Option<Model> = row(&self.inner.database.reader, sql, values).await?;
+        let model: Option<Model> = row(&self.inner.database.reader, &sql, values).await?;
         model.map(Model::into_domain).transpose()
     }
 
@@ -249,10 +256,11 @@ impl Store {
     pub async fn abandoned_runs(&self, limit: u32) -> Result<Vec<Run>> {
         let is_over = is_over(self.inner.database.engine, "l");
         let sql = format!(
-            "SELECT r.* FROM sync_runs r
+            "SELECT {} FROM sync_runs r
             LEFT JOIN leases l ON l.name = 'tenants/' || r.tenant || '/userSyncs/' || r.user_sync
             WHERE r.state IN ('PENDING', 'PULLING', 'APPLYING') AND (l.name IS NULL OR {is_over})
-            ORDER BY r.create_time LIMIT {limit}"
+            ORDER BY r.create_time LIMIT {limit}",
+            columns::<Entity>("r")
         );
         let models: Vec<Model> = rows(&self.inner.database.reader, &sql, vec![]).await?;
         models.into_iter().map(Model::into_domain).collect()
@@ -272,8 +280,9 @@ pub(crate) fn page_of_runs(
     let limit = page.limit_sql();
     let condition = user_sync.map_or("", |_| " AND user_sync = $4");
     let sql = format!(
-        "SELECT * FROM sync_runs WHERE tenant = $1{condition} AND (create_time, id) < ($2, $3)
-        ORDER BY create_time DESC, id DESC{limit}"
+        "SELECT {} FROM sync_runs r WHERE tenant = $1{condition} AND (create_time, id) < ($2, $3)
+        ORDER BY create_time DESC, id DESC{limit}",
+        columns::<Entity>("r")
     );
     let mut values: Vec<Value> = vec![tenant.as_str().into(), before.0.into(), before.1.into()];
     values.extend(user_sync.map(|user_sync| user_sync.as_str().into()));

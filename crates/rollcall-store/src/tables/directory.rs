@@ -8,6 +8,7 @@ use crate::db::engine::Engine;
 use crate::db::query::row;
 use crate::db::timestamp::from_micros;
 use crate::error::{Kind, Result, StoreError};
+use crate::tables::columns;
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
 
@@ -94,7 +95,10 @@ async fn select(
     id: &DirectoryId,
     lock: &str,
 ) -> Result<Model> {
-    let sql = format!("SELECT * FROM directories WHERE tenant = $1 AND id = $2{lock}");
+    let sql = format!(
+        "SELECT {} FROM directories d WHERE tenant = $1 AND id = $2{lock}",
+        columns::<Entity>("d")
+    );
     let model = row(connection, &sql, vec![tenant.as_str().into(), id.as_str().into()]).await?;
     model.ok_or(StoreError::NotFound(Kind::Directory))
 }

@@ -13,6 +13,7 @@ use crate::db::engine::Engine;
 use crate::db::query::row;
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Kind, Result, StoreError};
+use crate::tables::columns;
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
 
@@ -146,7 +147,10 @@ async fn select(
     id: RunId,
     lock: &str,
 ) -> Result<Model> {
-    let sql = format!("SELECT * FROM sync_runs WHERE tenant = $1 AND user_sync = $2 AND id = $3{lock}");
+    let sql = format!(
+        "SELECT {} FROM sync_runs r WHERE tenant = $1 AND user_sync = $2 AND id = $3{lock}",
+        columns::<Entity>("r")
+    );
     let model = row(connection, &sql, primary_key(key, id).into()).await?;
     model.ok_or(StoreError::NotFound(Kind::Run))
 }

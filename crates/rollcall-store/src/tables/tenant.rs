@@ -6,6 +6,7 @@ use sea_orm::entity::prelude::*;
 use crate::db::engine::Engine;
 use crate::db::query::{row, scalar};
 use crate::error::{Kind, Result, StoreError};
+use crate::tables::columns;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "tenants")]
@@ -47,7 +48,10 @@ pub(crate) async fn require(tx: &impl ConnectionTrait, id: &TenantId) -> Result<
 }
 
 async fn select(connection: &impl ConnectionTrait, id: &TenantId, lock: &str) -> Result<Model> {
-    let sql = format!("SELECT * FROM tenants WHERE id = $1{lock}");
+    let sql = format!(
+        "SELECT {} FROM tenants t WHERE id = $1{lock}",
+        columns::<Entity>("t")
+    );
     let model = row(connection, &sql, vec![id.as_str().into()]).await?;
     model.ok_or(StoreError::NotFound(Kind::Tenant))
 }

@@ -9,6 +9,7 @@ use crate::db::engine::Engine;
 use crate::db::query::row;
 use crate::db::timestamp::from_micros;
 use crate::error::{Kind, Result, StoreError};
+use crate::tables::columns;
 use crate::tables::json::JsonColumn;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -77,7 +78,10 @@ pub(crate) async fn lock(tx: &impl ConnectionTrait, key: &UserSyncKey) -> Result
 }
 
 async fn select(connection: &impl ConnectionTrait, key: &UserSyncKey, lock: &str) -> Result<Model> {
-    let sql = format!("SELECT * FROM user_syncs WHERE tenant = $1 AND id = $2{lock}");
+    let sql = format!(
+        "SELECT {} FROM user_syncs s WHERE tenant = $1 AND id = $2{lock}",
+        columns::<Entity>("s")
+    );
     let values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
     let model = row(connection, &sql, values).await?;
     model.ok_or(StoreError::NotFound(Kind::UserSync))

@@ -48,6 +48,9 @@ pub(crate) struct NewEvent<'a> {
     pub(crate) changes: &'a Vec<FieldChange>,
 }
 
+/// The columns of a [`Row`] beside those of its [`Standing`].
+const CONTENT: &str = "e.user_sync, e.user_after, e.changes, e.asked_by";
+
 #[derive(FromQueryResult)]
 struct Row {
     #[sea_orm(nested)]
@@ -112,7 +115,7 @@ impl Store {
             None => "e.position = h.position",
         };
         // One statement, so that nothing comes or goes in between.
-        let sql = format!("SELECT e.* FROM feed_heads h JOIN user_events e ON {on} WHERE h.feed = $1");
+        let sql = format!("SELECT {COLUMNS} FROM feed_heads h JOIN user_events e ON {on} WHERE h.feed = $1");
         let feed = tenant.map_or(ALL, TenantId::as_str);
         let newest: Option<Standing> = row(&self.inner.database.reader, &sql, vec![feed.into()]).await?;
         match newest {
@@ -140,14 +143,15 @@ pub(crate) fn part(tenant: Option<&TenantId>, from: i64, limit: u32) -> Statemen
     match tenant {
         Some(tenant) => {
             let sql = format!(
-                "SELECT * FROM user_events WHERE tenant = $1 AND tenant_position >= $2
+                "SELECT {COLUMNS}, {CONTENT} FROM user_events e WHERE tenant = $1 AND tenant_position >= $2
                 ORDER BY tenant_position LIMIT {limit}"
             );
             (sql, vec![tenant.as_str().into(), from.into()])
         }
         None => {
-            let sql =
-                format!("SELECT * FROM user_events WHERE position >= $1 ORDER BY position LIMIT {limit}");
+            let sql = format!(
+                "SELECT {COLUMNS}, {CONTENT} FROM user_events e WHERE position >= $1 ORDER BY position LIMIT {limit}"
+            );
             (sql, vec![from.into()])
         }
     }
@@ -234,7 +238,7 @@ pub(crate) async fn append(
 /// are deleted.
 pub(crate) async fn expire(tx: &impl ConnectionTrait, last: i64) -> Result<()> {
     let lock = Engine::of(tx).for_update();
-    let sql = format!("SELECT {COLUMNS} FROM user_events WHERE position <= $1 ORDER BY position");
+    let sql = format!("SELECT {COLUMNS} FROM user_events e WHERE position <= $1 ORDER BY position");
     let going: Vec<Standing> = rows(tx, &sql, vec![last.into()]).await?;
     let of_deployment = going.last().map(|row| (ALL, row.position, row.digest()));
     let of_tenants: BTreeMap<&str, (i64, i64)> = going
@@ -256,8 +260,9 @@ pub(crate) async fn expire(tx: &impl ConnectionTrait, last: i64) -> Result<()> {
 
 /// Lets a tenant's feed begin behind what is in it already.
 pub(crate) async fn hide(tx: &impl ConnectionTrait, tenant: &TenantId) -> Result<()> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM user_events WHERE tenant = $1 ORDER BY tenant_position DESC LIMIT 1");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM user_events e WHERE tenant = $1 ORDER BY tenant_position DESC LIMIT 1"
+    );
     let newest: Option<Standing> = row(tx, &sql, vec![tenant.as_str().into()]).await?;
     let Some(newest) = newest else { return Ok(()) };
     let sql = "UPDATE feed_heads SET expired = position, expired_digest = $2 WHERE feed = $1";

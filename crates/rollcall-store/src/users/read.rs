@@ -16,8 +16,9 @@ use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
 use crate::page::{Page, PageRequest, merged};
 use crate::store::Store;
+use crate::tables::columns;
 use crate::tables::labels::Label;
-use crate::tables::user::Model;
+use crate::tables::user::{Entity, Model};
 
 /// Where users come from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,10 +59,13 @@ impl Store {
     /// # Errors
     /// `NotFound`.
     pub async fn user(&self, tenant: &TenantId, id: UserId) -> Result<User> {
-        let sql = "SELECT * FROM users WHERE tenant = $1 AND id = $2";
+        let sql = format!(
+            "SELECT {} FROM users u WHERE tenant = $1 AND id = $2",
+            columns::<Entity>("u")
+        );
         let model: Option<Model> = row(
             &self.inner.database.reader,
-            sql,
+            &sql,
             vec![tenant.as_str().into(), id.0.into()],
         )
         .await?;
@@ -79,7 +83,8 @@ impl Store {
         let database = &self.inner.database;
         let (source, cells) = bulk.source(database.engine, 2);
         let sql = format!(
-            "SELECT u.* FROM {source} {look_up}",
+            "SELECT {columns} FROM {source} {look_up}",
+            columns = columns::<Entity>("u"),
             look_up = database
                 .engine
                 .look_up("users", "u", "u.tenant = $1 AND u.id = input.id")
@@ -142,15 +147,17 @@ impl Store {
 
     /// The user that has this login or e-mail address, however it is written.
     pub async fn lookup_user(&self, tenant: &TenantId, identifier: &str) -> Result<Option<User>> {
-        let sql =
-            "SELECT u.* FROM user_identifiers i JOIN users u ON u.tenant = i.tenant AND u.id = i.user_id
-            WHERE i.scope = $1 AND i.identifier = $2 AND i.tenant = $3";
+        let sql = format!(
+            "SELECT {} FROM user_identifiers i JOIN users u ON u.tenant = i.tenant AND u.id = i.user_id
+            WHERE i.scope = $1 AND i.identifier = $2 AND i.tenant = $3",
+            columns::<Entity>("u")
+        );
         let values = vec![
             self.scope(tenant).into(),
             normalize(identifier).into(),
             tenant.as_str().into(),
         ];
-        let model: Option<Model> = row(&self.inner.database.reader, sql, values).await?;
+        let model: Option<Model> = row(&self.inner.database.reader, &sql, values).await?;
         model.map(Model::into_domain).transpose()
     }
 
@@ -226,8 +233,10 @@ pub(crate) fn page_of_users(
         conditions += &format!(" AND NOT EXISTS ({LOGIN})");
     }
     let limit = page.limit_sql();
-    let list =
-        |state: &str| format!("SELECT * FROM users WHERE {conditions}{state} ORDER BY tenant, id{limit}");
+    let columns = columns::<Entity>("users");
+    let list = |state: &str| {
+        format!("SELECT {columns} FROM users WHERE {conditions}{state} ORDER BY tenant, id{limit}")
+    };
     let labels = || filter.states.iter().map(|state| format!("'{}'", state.label()));
     let lists: Vec<String> = match filter.states.as_slice() {
         [] => vec![list("")],
@@ -267,7 +276,8 @@ pub(crate) async fn by_external_ids<'a>(
     let engine = Engine::of(connection);
     let (source, cells) = bulk.source(engine, 2);
     let sql = format!(
-        "SELECT u.* FROM {source} {look_up}",
+        "SELECT {columns} FROM {source} {look_up}",
+        columns = columns::<Entity>("u"),
         look_up = engine.look_up(
             "users",
             "u",

@@ -12,7 +12,8 @@ use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
 use crate::db::query::{execute, rows};
 use crate::error::{Kind, Result, StoreError};
-use crate::tables::user::Model;
+use crate::tables::columns;
+use crate::tables::user::{Entity, Model};
 use crate::users::feed::{self, Cause, NewEvent};
 use crate::users::identifiers::{claim, release};
 
@@ -96,7 +97,8 @@ pub(crate) async fn lock_users(
     let engine = Engine::of(tx);
     let (source, cells) = bulk.source(engine, 2);
     let sql = format!(
-        "SELECT u.* FROM {source} {look_up}{lock}",
+        "SELECT {columns} FROM {source} {look_up}{lock}",
+        columns = columns::<Entity>("u"),
         look_up = engine.look_up("users", "u", "u.tenant = $1 AND u.id = input.id"),
         lock = engine.for_update_of("u"),
     );

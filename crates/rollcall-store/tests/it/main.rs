@@ -21,6 +21,7 @@ mod configuration {
 mod create_requests;
 mod cut;
 mod db {
+    mod added_columns;
     mod disk_full;
     mod durability;
     pub(crate) mod held_line;
@@ -33,7 +34,7 @@ mod erasure;
 mod key_check;
 mod key_rotation;
 mod login {
-    mod commit;
+    pub(crate) mod commit;
     mod held_rows;
     mod last_logins;
     mod refusals;

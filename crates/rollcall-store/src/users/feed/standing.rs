@@ -6,8 +6,9 @@ use sea_orm::FromQueryResult;
 
 use crate::digest::digest;
 
-/// The columns that a [`Standing`] needs.
-pub(super) const COLUMNS: &str = "position, tenant, tenant_position, event_type, user_id, run, time";
+/// The columns of a [`Standing`], of `user_events e`.
+pub(super) const COLUMNS: &str =
+    "e.position, e.tenant, e.tenant_position, e.event_type, e.user_id, e.run, e.time";
 
 #[derive(FromQueryResult)]
 pub(super) struct Standing {
