@@ -46,6 +46,7 @@ pub use contested::Contested;
 pub use context::{Asker, Context};
 pub use known::{Known, KnownUsers, Meeting};
 pub use neighbour::Neighbour;
+use known::Offered;
 use neighbours::Neighbours;
 pub use order::OrderedClaims;
 use outsider::Outsider;
@@ -87,6 +88,10 @@ pub struct Planner<'a> {
     holders: HashMap<UserId, User>,
     /// What others have.
     outside: HashMap<String, Outsider>,
+    /// The users of other syncs among those. This run may take them over.
+    outside_users: HashSet<UserId>,
+    /// What the entries of people offer whom this run takes over.
+    taken_over: HashMap<ExternalId, Offered>,
     /// Those of other syncs who do not offer what they have.
     neighbours: Neighbours,
     counts: RunCounts,
@@ -120,6 +125,8 @@ impl<'a> Planner<'a> {
             disputed: HashSet::new(),
             holders: HashMap::new(),
             outside: HashMap::new(),
+            outside_users: HashSet::new(),
+            taken_over: HashMap::new(),
             neighbours: Neighbours::default(),
             counts: RunCounts::default(),
             active,

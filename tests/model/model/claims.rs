@@ -413,21 +413,29 @@ fn name_others(wishes: &Wishes, logins: &mut [Ask], emails: &mut [Ask]) {
         {
             continue;
         }
-        let holder = wishes.holder(&ask.wanted).map(|(at, _)| &wishes.users[at]);
+        // An entry that was met is named as it is called now; one that comes over from another user sync is of this one.
+        let named_as = |at: usize| {
+            let user = &wishes.users[at];
+            match wishes.logins.iter().find(|met| met.known == Some(at)) {
+                Some(met) => (met.dn.clone(), met.of_other),
+                None => (user.dn.clone(), user.sync),
+            }
+        };
+        let holder = wishes.holder(&ask.wanted).map(|(at, _)| named_as(at));
         let same = |(offer, dn, _): &&(String, String, Option<usize>)| {
             *offer == ask.wanted.to_lowercase() && *dn != ask.dn
         };
         let rival = offers.iter().find(same).and_then(|(.., sync)| *sync);
         let named = offers.iter().filter(same).map(|(_, dn, _)| dn.clone());
         // Reading: of what is taken the one who has it is named.
-        issue.others = match holder {
-            Some(holder) if issue.kind != "DUPLICATE_IN_DIRECTORY" => [holder.dn.clone()].into(),
-            holder => named.chain(holder.map(|holder| holder.dn.clone())).collect(),
+        issue.others = match &holder {
+            Some((dn, _)) if issue.kind != "DUPLICATE_IN_DIRECTORY" => [dn.clone()].into(),
+            _ => named.chain(holder.iter().map(|(dn, _)| dn.clone())).collect(),
         };
         issue.others.retain(|dn| !dn.is_empty() && *dn != ask.dn);
         issue.sync = match issue.kind {
             "DUPLICATE_IN_DIRECTORY" => rival,
-            _ => holder.and_then(|holder| holder.sync),
+            _ => holder.and_then(|(_, sync)| sync),
         };
         issue.sync = issue.sync.filter(|sync| *sync != wishes.number);
     }

@@ -107,7 +107,10 @@ impl Planner<'_> {
             linked,
         };
         let kind = kind_of(before.as_ref(), &origin, state);
-        let login_ambiguous = outcome.ambiguous_with.is_some() || perhaps_still;
+        // Of somebody whose id several entries have nobody knows what it offers: nothing but access changes.
+        let unknown = self.disputed.contains(&origin.external_id) && state != UserState::Archived;
+        let stays = unknown && before.as_ref().is_some_and(|user| user.login_ambiguous);
+        let login_ambiguous = outcome.ambiguous_with.is_some() || perhaps_still || stays;
         let asked_by = match outcome.ambiguous_with {
             Some(rival) => names.and_then(|names| names.entry(rival)),
             None => before.as_ref().and_then(|user| user.login_asked_by.clone()),

@@ -37,7 +37,7 @@ impl Planner<'_> {
         let none = self.contested.is_empty();
         (!none).then(|| Contested {
             keys: self.contested.clone(),
-            users: self.holders.keys().copied().collect(),
+            users: self.holders.keys().chain(&self.outside_users).copied().collect(),
         })
     }
 
@@ -53,6 +53,7 @@ impl Planner<'_> {
             }
             let slot = self.known.slot(&change.origin.external_id);
             let offered = slot.filter(|slot| !slot.is_absent()).map(|slot| slot.offered);
+            let offered = offered.or_else(|| self.taken_over.get(&change.origin.external_id).copied());
             self.claims.push(Claim::of_change(change, before, offered));
         }
     }

@@ -97,13 +97,15 @@ impl Planner<'_> {
             return self.stand_by(reading, Some(person), context);
         }
         let judged = reading.for_known(role, person, owned, self.settings);
+        let offered = Offered {
+            login: judged.wants.login == Want::Held,
+            email: judged.wants.email == Want::Held,
+        };
         if owned {
-            let offered = Offered {
-                login: judged.wants.login == Want::Held,
-                email: judged.wants.email == Want::Held,
-            };
             self.known.note_offered(&reading.external_id, offered);
             self.keep_asker(person, context);
+        } else {
+            self.taken_over.insert(reading.external_id.clone(), offered);
         }
         let is_same = origin.external_id == judged.external_id
             && (person.state, person.state_reason) == (judged.state, judged.state_reason);
@@ -236,6 +238,7 @@ impl Planner<'_> {
                 }
                 Some(user) => {
                     let outsider = self.outside_of(&key, user);
+                    self.outside_users.insert(user.id);
                     self.outside.insert(key.clone(), outsider);
                     self.meet_neighbour(user.id, context);
                 }

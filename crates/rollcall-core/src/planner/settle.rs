@@ -27,6 +27,7 @@ impl Planner<'_> {
                 claims.extend(self.holder_claim(holder));
             }
         }
+        claims.iter().for_each(|claim| self.take_in(claim));
         let mut bystanders = std::mem::take(&mut self.bystanders);
         let places: HashMap<UserId, usize> = claims
             .iter()
@@ -117,6 +118,21 @@ impl Planner<'_> {
             );
         }
         OrderedClaims { groups, issues }
+    }
+
+    /// Somebody who is taken over takes part like everybody of this sync: what it has is nobody else's.
+    fn take_in(&mut self, claim: &Claim) {
+        let Some(before) = &claim.before else { return };
+        let Some(origin) = before.origin.as_ref().filter(|origin| origin.user_sync != *self.user_sync) else {
+            return;
+        };
+        let held = held(before);
+        for key in held.login.into_iter().chain(held.email) {
+            let is_it = |outsider: &Outsider| outsider.user_sync.as_ref() == Some(&origin.user_sync);
+            if self.outside.get(&key).is_some_and(is_it) {
+                self.outside.remove(&key);
+            }
+        }
     }
 
     /// All of a change but the identifiers that it asks for.

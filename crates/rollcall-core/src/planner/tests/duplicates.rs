@@ -154,3 +154,28 @@ fn whoever_is_left_alone_and_is_several_was_not_left_alone_and_asks_for_nothing(
     let counts = planner.counts();
     assert_eq!((counts.ignored, counts.updated), (0, 1));
 }
+
+/// Nobody knows what the entries of an ambiguous user offer: its login is neither unambiguous by that, nor anybody else's.
+#[test]
+fn a_user_whose_id_several_entries_have_stays_ambiguous() {
+    let keeping = UserSyncSettings {
+        login_changes: LoginChanges::Reject,
+        ..settings()
+    };
+    let mut world = World::default();
+    world.run("all", &keeping, vec![entry(1, "ada", None)]);
+    let renamed = vec![entry(1, "countess", None), entry(2, "ada", None)];
+    world.run("all", &keeping, renamed.clone());
+    assert!(world.user(1).login_ambiguous);
+    let sync = UserSyncId::parse("all").unwrap();
+    let mut planner = Planner::new(&sync, &keeping, known(&world));
+    let users: Vec<User> = world.users.values().cloned().collect();
+    let context = Context::new(&keeping.directory, users, world.holders());
+    let pending = renamed
+        .into_iter()
+        .filter(|entry| screen(&mut planner, entry))
+        .collect();
+    let changes = planner.decide(pending, &context, || Uuid::from_u128(99)).changes;
+    planner.withdraw(&[external_id(1)].into(), 0, &changes);
+    assert_eq!(planner.finish().groups, Vec::<Vec<Change>>::new());
+}

@@ -229,3 +229,43 @@ proptest! {
         }
     }
 }
+
+/// Whom this sync takes over takes part as everybody of it does, in whatever order the entries come.
+#[test]
+fn somebody_taken_over_releases_or_keeps_a_login_as_everybody_else_does() {
+    for (settings, turned) in [keeping(), allowing()].into_iter().zip([false, true]).chain(
+        [keeping(), allowing()].into_iter().zip([true, false]),
+    ) {
+        let deactivating = UserSyncSettings {
+            missing_users: MissingUsers::Deactivate,
+            ..allowing()
+        };
+        let mut two = Two::new((deactivating, vec![entry(1, "ada", None)]), (settings.clone(), vec![]));
+        two.run(0);
+        two.syncs[0].2.clear();
+        two.run(0);
+        let mut entries = vec![entry(1, "countess", None), entry(2, "ada", None)];
+        if turned {
+            entries.reverse();
+        }
+        two.syncs[1].2 = entries;
+        let mut kinds = kinds_of(&two.run(1).1);
+        kinds.sort_by_key(|kind| format!("{kind:?}"));
+        let keeps = settings.login_changes == LoginChanges::Reject;
+        let expected = match keeps {
+            true => vec![
+                IssueKind::LoginAmbiguous,
+                IssueKind::LoginAmbiguous,
+                IssueKind::LoginChangeRejected,
+            ],
+            false => vec![],
+        };
+        assert_eq!(kinds, expected, "turned: {turned}");
+        assert_eq!(two.world.user(1).login_ambiguous, keeps);
+        let logins = match keeps {
+            true => [Some("ada"), None],
+            false => [Some("countess"), Some("ada")],
+        };
+        assert_eq!(two.logins()[..2], logins);
+    }
+}
