@@ -36,7 +36,7 @@ impl Chance {
 }
 
 /// What may be odd about somebody.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 17] = [
     "plain",
     "plain",
     "ended",
@@ -49,6 +49,8 @@ const KINDS: [&str; 15] = [
     "bad mail",
     "shared mail",
     "shared login",
+    "shared id",
+    "shared id, locked",
     "outside",
     "filtered",
     "boss",
@@ -115,7 +117,7 @@ fn person(tree: &mut Tree, number: usize, kind: &str, chance: &mut Chance) {
     }
     match kind {
         "ended" => attributes.push(("pwdEndTime", "20200101000000Z")),
-        "locked" => attributes.push(("pwdAccountLockedTime", "000001010000Z")),
+        "locked" | "shared id, locked" => attributes.push(("pwdAccountLockedTime", "000001010000Z")),
         "boss" => attributes.push(("title", "boss")),
         _ => {}
     }
@@ -124,8 +126,10 @@ fn person(tree: &mut Tree, number: usize, kind: &str, chance: &mut Chance) {
     }
     let name = dn(number, kind == "outside");
     add(tree, number, name.clone(), &attributes);
-    if let ("no id", Some(entry)) = (kind, tree.entry_mut(&name)) {
-        entry.set::<&str>("entryUUID", &[]);
+    match (kind, tree.entry_mut(&name)) {
+        ("no id", Some(entry)) => entry.set::<&str>("entryUUID", &[]),
+        ("shared id" | "shared id, locked", Some(entry)) => entry.set("entryUUID", &[uuid(other)]),
+        _ => {}
     }
 }
 

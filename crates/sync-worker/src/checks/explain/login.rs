@@ -1,7 +1,7 @@
 //! What a login would answer to the right password, from the tables that logins go by: who may be asked about at all, what
 //! the account's state means, what a refresh would change, and who is let in after that.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::audit::{LoginReason, OwnReason};
 use rollcall_core::dialect::password_expire_time;
 use rollcall_core::entry::Entry;
@@ -10,7 +10,7 @@ use rollcall_core::identifier::normalize;
 use rollcall_core::plan::Change;
 use rollcall_core::user::{Origin, User};
 use rollcall_core::verdict::{self, Verdict};
-use rollcall_ldap::{LdapError, Misconfiguration};
+use rollcall_ldap::{LdapError, Misconfiguration, ReadRequest};
 use rollcall_proto::convert::auth::denial_reason;
 use rollcall_proto::v1::login_forecast::Answer;
 use rollcall_proto::v1::{DenialReason, LoginForecast};
@@ -23,6 +23,9 @@ use tokio::time::Instant;
 
 use crate::run::Foreseen;
 use crate::worker::Worker;
+
+/// How long gateways take the last run's word for where somebody is, unless they are told otherwise.
+const DN_TRUST: TimeDelta = TimeDelta::hours(24);
 
 impl Worker {
     /// What a login of this user would answer, or of nobody. `typed` is what is typed; the user's login if that is not told.
@@ -184,8 +187,24 @@ impl Worker {
         let entry: Entry = match found {
             Ok(Some(entry)) => entry,
             Ok(None) => return Ok(Err(Refused::Denied(OwnReason::EntryNotFound))),
+            // A login looks where the person was last, and asks by the id only if they are not there.
             Err(LdapError::Misconfigured(Misconfiguration::SharedId)) => {
-                return Ok(Err(Refused::Denied(OwnReason::ExternalIdShared)));
+                let request = ReadRequest {
+                    dn: origin.dn.clone(),
+                    filter: "(objectClass=*)".to_owned(),
+                    attributes,
+                };
+                let pulled = judged_by.user_sync.last_complete_pull_time;
+                let is_recent = pulled.is_some_and(|pulled| now - pulled < DN_TRUST);
+                let is_its = |entry: &Entry| {
+                    reader.nobody(entry).is_none()
+                        && reader.external_id(entry).as_ref() == Ok(&origin.external_id)
+                };
+                match opened.ldap.read_entry(&request, deadline).await {
+                    Ok(Some(entry)) if is_recent && is_its(&entry) => entry,
+                    Ok(_) => return Ok(Err(Refused::Denied(OwnReason::ExternalIdShared))),
+                    Err(error) => return Ok(unread(&error)),
+                }
             }
             Err(error) => return Ok(unread(&error)),
         };
