@@ -23,6 +23,7 @@ mod interrupted;
 mod lockout;
 mod lost_role;
 mod main_job;
+mod mended;
 mod misconfigured;
 mod new_forest;
 mod observed;

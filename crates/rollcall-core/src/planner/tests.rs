@@ -22,6 +22,7 @@ mod duplicates;
 mod identity;
 mod neighbours;
 mod nobody_loses;
+mod several_values;
 
 fn external_id(number: u8) -> ExternalId {
     ExternalId::from_values(IdKind::ObjectGuid, &[[number; 16].to_vec()]).unwrap()

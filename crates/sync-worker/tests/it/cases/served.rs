@@ -1,11 +1,13 @@
 //! Cases that OpenLDAP does not take: a scripted server shows them.
 
+use rollcall_core::error::Reason;
 use rollcall_proto::v1::{self, CheckOutcome, CheckStageKind, IssueType};
 use rollcall_runtime::clock::Clock;
-use rollcall_testkit::{Flavour, Tree, TreeLdap};
+use rollcall_testkit::{Flavour, Operation, Tree, TreeLdap};
 
 use super::{Told, people};
-use crate::harness::stages;
+use crate::company::{STAFF, TENANT};
+use crate::harness::{fails, mask, stages, violations};
 use crate::run_world::World;
 use rollcall_core::field::TextField;
 
@@ -170,4 +172,70 @@ async fn case_09_a_uuid_in_text_is_an_id_and_a_number_is_said_to_be_none() {
             .any(|stage| stage.outcome() != CheckOutcome::Pass && stage.message.contains("16 bytes")),
         "{ids:#?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_10_a_password_hash_is_refused_and_never_asked_for() {
+    let tree = Tree::from_ldif(include_str!("10-password-hash-mapped.ldif")).unwrap();
+    let mut world = serve(tree, people(&[("login", &["uid"])])).await;
+    for secret in [
+        "userPassword",
+        "userpassword;lang-de",
+        "2.5.4.35",
+        "unicodePwd",
+        "sambaNTPassword",
+        "krbPrincipalKey",
+    ] {
+        let curious = || people(&[("login", &["uid"]), ("pw", &[secret])]);
+        let create = v1::CreateUserSyncRequest {
+            parent: TENANT.into(),
+            user_sync_id: "curious".into(),
+            user_sync: Some(curious()),
+            request_id: String::new(),
+        };
+        let status = fails(
+            Reason::InvalidField,
+            world.clients.user_syncs.create_user_sync(create),
+        )
+        .await;
+        let refused = ["user_sync.field_mappings.custom[pw][0]"];
+        assert_eq!(violations(&status), refused, "{secret}");
+        let update = v1::UpdateUserSyncRequest {
+            user_sync: Some(v1::UserSync {
+                name: STAFF.into(),
+                ..curious()
+            }),
+            update_mask: mask(&["field_mappings"]),
+        };
+        let status = fails(
+            Reason::InvalidField,
+            world.clients.user_syncs.update_user_sync(update),
+        )
+        .await;
+        assert_eq!(violations(&status), refused, "{secret}");
+    }
+    let users = world.settle(&[]).await;
+    assert!(users["amy1"].custom.is_empty(), "{users:?}");
+    let asked = world.slapd.received();
+    let asked: Vec<&String> = asked
+        .iter()
+        .filter_map(|request| match &request.operation {
+            Operation::Search { base, attributes, .. } if base.ends_with("dc=t") => Some(attributes),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert!(asked.iter().any(|name| name.eq_ignore_ascii_case("uid")));
+    let secrets = [
+        "*",
+        "userpassword",
+        "2.5.4.35",
+        "unicodepwd",
+        "sambantpassword",
+        "krbprincipalkey",
+    ];
+    for name in asked {
+        let plain = name.split(';').next().unwrap_or_default().to_lowercase();
+        assert!(!secrets.contains(&plain.as_str()), "{name} was asked for");
+    }
 }
