@@ -13,6 +13,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 use crate::id::UserId;
+use crate::wording::counted;
 
 pub use email::{Email, EmailProblem, MAX_EMAIL_BYTES, email_domain};
 
@@ -95,11 +96,16 @@ impl Login {
     }
 }
 
+/// "1 character", "2 characters".
+fn counted_characters(characters: &usize) -> String {
+    counted(*characters as u64, "character", "characters")
+}
+
 /// Why a login is not acceptable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum LoginProblem {
     /// Fewer characters than the policy asks for.
-    #[error("has {characters} characters, at least {min_chars} are needed")]
+    #[error("has {}, at least {min_chars} are needed", counted_characters(.characters))]
     TooShort {
         /// Characters found.
         characters: usize,

@@ -45,6 +45,8 @@ fn the_policy_counts_characters_not_bytes() {
             min_chars: 3
         })
     );
+    let one = policy.check("x").unwrap_err().to_string();
+    assert_eq!(one, "has 1 character, at least 3 are needed");
     assert!(policy.check(&"\u{e9}".repeat(128)).is_ok());
     let problem = LoginProblem::TooLong {
         characters: 129,

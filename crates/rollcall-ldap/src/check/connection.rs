@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use rollcall_core::check::{CheckReport, StageKind};
 use rollcall_core::directory::{DirectorySettings, HostUrl};
 use rollcall_core::security_review::CERTIFICATE_NOTICE;
+use rollcall_core::wording::counted;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -312,9 +313,9 @@ impl HostStages<'_> {
                     describe::with_certificate(format!("{} with {}.", facts.version, facts.cipher), leaf);
                 match leaf.map(|leaf| leaf.not_after - self.now) {
                     Some(left) if left < CERTIFICATE_NOTICE => {
-                        let days = left.num_days();
+                        let days = counted(left.num_days().unsigned_abs(), "day", "days");
                         let hint =
-                            format!("The certificate ends in {days} days: renew it, or nobody can log in.");
+                            format!("The certificate ends in {days}: renew it, or nobody can log in.");
                         stages.warn(StageKind::Tls, message, hint);
                     }
                     _ => stages.pass(StageKind::Tls, message),

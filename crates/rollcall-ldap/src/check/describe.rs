@@ -5,6 +5,7 @@ use rollcall_core::check::{StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::DirectorySettings;
 use rollcall_core::security_review::CERTIFICATE_NOTICE;
+use rollcall_core::wording::counted;
 
 use super::lockout::Lockout;
 use super::privilege::Privilege;
@@ -35,7 +36,10 @@ pub(super) fn lockout(lockout: Option<Lockout>, dialect: Dialect, stages: &mut S
         ),
         Some(Lockout { threshold, window }) => {
             let within = match window {
-                Some(window) => format!(" within {} minutes", window.as_secs().div_ceil(60)),
+                Some(window) => {
+                    let minutes = window.as_secs().div_ceil(60);
+                    format!(" within {}", counted(minutes, "minute", "minutes"))
+                }
                 None => String::new(),
             };
             let message =
@@ -129,13 +133,9 @@ pub(super) fn root_dse(root: &RootDse, stages: &mut Stages) {
 
 /// How many entries came, in how many pages.
 pub(super) fn pages(entries: u64, pages: u64) -> String {
-    let plural = |count: u64, one: &str, many: &str| match count {
-        1 => format!("1 {one}"),
-        _ => format!("{count} {many}"),
-    };
     let (entries, pages) = (
-        plural(entries, "entry", "entries"),
-        plural(pages, "page", "pages"),
+        counted(entries, "entry", "entries"),
+        counted(pages, "page", "pages"),
     );
     format!("{entries} came in {pages}.")
 }

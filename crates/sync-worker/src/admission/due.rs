@@ -9,6 +9,7 @@ use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserSyncKey};
 use rollcall_core::run::{Run, RunMode, RunState, RunTrigger};
 use rollcall_core::user_sync::UserSync;
+use rollcall_core::wording::counted;
 use rollcall_store::{Due, DueCursor, DueRun, NewRun};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
@@ -90,7 +91,9 @@ impl DueCounts {
             return Ok(());
         }
         let message = format!(
-            "{succeeded} user syncs succeeded, {failed} failed, {held} are held for a person to look at"
+            "{} succeeded, {failed} failed, {} held for a person to look at",
+            counted(succeeded, "user sync", "user syncs"),
+            counted(held, "is", "are")
         );
         let error = Error::new(Reason::SyncsNeedAttention, message).with("succeeded", succeeded.to_string());
         Err(error

@@ -20,6 +20,7 @@ use rollcall_core::role::{RoleFinding, RoleTally};
 use rollcall_core::run::RunCounts;
 use rollcall_core::user::{StateReason, User, UserState};
 use rollcall_core::user_sync::{NewUsers, UserSync};
+use rollcall_core::wording::counted;
 use rollcall_service::role::RuleProblemKind;
 use rollcall_service::roles::Roles;
 use rollcall_store::KnownUser;
@@ -388,9 +389,9 @@ impl<'a> Planning<'a> {
         }
         if self.waiting > 0 {
             let message = format!(
-                "the directory was not read completely, so that nobody knows how many people it has: {} new users were \
-                 not created in this run and wait for the next one",
-                self.waiting
+                "the directory was not read completely, so that nobody knows how many people it has: {} not created in \
+                 this run and left to the next one",
+                counted(self.waiting, "new user was", "new users were")
             );
             self.add_issue(IssueKind::PullIncomplete, message);
         }

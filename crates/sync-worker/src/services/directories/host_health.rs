@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::security_review::CERTIFICATE_NOTICE;
+use rollcall_core::wording::counted;
 use rollcall_ldap::HostStatus;
 use rollcall_proto::{timestamp, v1};
 
@@ -47,7 +48,10 @@ fn judge(status: &HostStatus, now: DateTime<Utc>) -> (v1::HealthState, String) {
         ),
         (None, Some(left), _) if left < CERTIFICATE_NOTICE => (
             v1::HealthState::Warning,
-            format!("The server's certificate expires in {} days.", left.num_days()),
+            format!(
+                "The server's certificate expires in {}.",
+                counted(left.num_days().unsigned_abs(), "day", "days")
+            ),
         ),
         (None, _, None) => (v1::HealthState::Unspecified, String::new()),
         (None, _, Some(_)) => (v1::HealthState::Ok, String::new()),
