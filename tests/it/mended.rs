@@ -45,7 +45,10 @@ async fn logs_in_once_enabled(backend: Backend) -> Result<()> {
     assert!(login(&system, RIGHT).await?.is_ok());
 
     // At two.
-    lock(&slapd, "add: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z")?;
+    lock(
+        &slapd,
+        "add: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z",
+    )?;
     let run = system.run(STAFF, SyncRunMode::Apply).await?;
     assert_eq!(run.state(), SyncRunState::Succeeded, "{run:#?}");
     assert_eq!(ada(&system).await?.state(), UserState::Deactivated);
@@ -85,7 +88,10 @@ fn lock(slapd: &Slapd, change: &str) -> Result<()> {
 
 async fn ada(system: &System) -> Result<v1::User> {
     let users = system.all_users(TENANT).await?;
-    users.into_iter().find(|user| user.login == "ada").context("no ada")
+    users
+        .into_iter()
+        .find(|user| user.login == "ada")
+        .context("no ada")
 }
 
 /// Who Ada is with this password, or why she is denied.

@@ -123,7 +123,11 @@ impl Planner<'_> {
     /// Somebody who is taken over takes part like everybody of this sync: what it has is nobody else's.
     fn take_in(&mut self, claim: &Claim) {
         let Some(before) = &claim.before else { return };
-        let Some(origin) = before.origin.as_ref().filter(|origin| origin.user_sync != *self.user_sync) else {
+        let Some(origin) = before
+            .origin
+            .as_ref()
+            .filter(|origin| origin.user_sync != *self.user_sync)
+        else {
             return;
         };
         let held = held(before);

@@ -314,8 +314,7 @@ impl HostStages<'_> {
                 match leaf.map(|leaf| leaf.not_after - self.now) {
                     Some(left) if left < CERTIFICATE_NOTICE => {
                         let days = counted(left.num_days().unsigned_abs(), "day", "days");
-                        let hint =
-                            format!("The certificate ends in {days}: renew it, or nobody can log in.");
+                        let hint = format!("The certificate ends in {days}: renew it, or nobody can log in.");
                         stages.warn(StageKind::Tls, message, hint);
                     }
                     _ => stages.pass(StageKind::Tls, message),

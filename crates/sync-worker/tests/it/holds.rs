@@ -10,7 +10,10 @@ use rollcall_core::id::{RunId, UserSyncId, UserSyncKey};
 use rollcall_core::user::{StateReason, UserState};
 use rollcall_proto::v1::check_user_sync_request::Target;
 use rollcall_proto::v1::role_rule::Condition;
-use rollcall_proto::v1::{self, ChangeType, CheckOutcome, HealthState, HoldRule, IssueType, RefreshOutcome, SyncRunMode, SyncRunState};
+use rollcall_proto::v1::{
+    self, ChangeType, CheckOutcome, HealthState, HoldRule, IssueType, RefreshOutcome, SyncRunMode,
+    SyncRunState,
+};
 use rollcall_runtime::clock::{Clock, ManualClock};
 use rollcall_store::{LeaseName, NewAuditEvent, RunHandle};
 use rollcall_testkit::{Ldif, Slapd, wait_for};
@@ -139,11 +142,7 @@ async fn a_mapping_edited_to_other_names_of_its_attributes_empties_nothing() {
         let mappings = sync.field_mappings.as_mut().unwrap();
         let [display, given, family] =
             fields.map(|(_, name, same)| vec![if other { same } else { name }.to_owned()]);
-        (
-            mappings.display_name,
-            mappings.given_name,
-            mappings.family_name,
-        ) = (display, given, family);
+        (mappings.display_name, mappings.given_name, mappings.family_name) = (display, given, family);
         sync
     };
     let mut ldif = units();
@@ -228,10 +227,7 @@ async fn a_hold_that_is_cancelled_while_it_is_applied_waits_for_nobody() {
     };
     ok(world.clients.runs.cancel_sync_run(cancel)).await;
     world.store.release_lease(&run.lease).await.unwrap();
-    let new = world
-        .clients
-        .user_syncs
-        .run_user_sync(run_of(SyncRunMode::Apply));
+    let new = world.clients.user_syncs.run_user_sync(run_of(SyncRunMode::Apply));
     fails(Reason::SyncInProgress, new).await;
     let ended = rest(&mut world.clients, &held.name).await;
     assert_eq!(ended.state(), SyncRunState::Cancelled, "{ended:#?}");

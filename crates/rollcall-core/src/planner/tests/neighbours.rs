@@ -233,14 +233,19 @@ proptest! {
 /// Whom this sync takes over takes part as everybody of it does, in whatever order the entries come.
 #[test]
 fn somebody_taken_over_releases_or_keeps_a_login_as_everybody_else_does() {
-    for (settings, turned) in [keeping(), allowing()].into_iter().zip([false, true]).chain(
-        [keeping(), allowing()].into_iter().zip([true, false]),
-    ) {
+    for (settings, turned) in [keeping(), allowing()]
+        .into_iter()
+        .zip([false, true])
+        .chain([keeping(), allowing()].into_iter().zip([true, false]))
+    {
         let deactivating = UserSyncSettings {
             missing_users: MissingUsers::Deactivate,
             ..allowing()
         };
-        let mut two = Two::new((deactivating, vec![entry(1, "ada", None)]), (settings.clone(), vec![]));
+        let mut two = Two::new(
+            (deactivating, vec![entry(1, "ada", None)]),
+            (settings.clone(), vec![]),
+        );
         two.run(0);
         two.syncs[0].2.clear();
         two.run(0);
