@@ -12,3 +12,4 @@ pub(crate) mod measure;
 pub(crate) mod pipeline;
 pub(crate) mod query;
 pub(crate) mod timestamp;
+pub(crate) mod turnstile;

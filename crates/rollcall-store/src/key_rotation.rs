@@ -96,7 +96,7 @@ impl Store {
             }
         }
         tx.commit().await?;
-        database.pause_between_writes().await;
+        database.let_others_write().await;
         Ok(true)
     }
 

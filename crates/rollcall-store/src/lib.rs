@@ -70,6 +70,7 @@ pub use runs::in_force::JudgedBy;
 pub use runs::leases::{LeaseName, LeaseToken};
 pub use runs::lifecycle::NewRun;
 pub use runs::plan::{LeaversFirst, PlanExtent};
+pub use runs::started_chunk::StartedChunk;
 pub use store::{IdentifierUniqueness, Store, StoreOptions};
 pub use tables::registry::{Goes, Sweep, TABLES, Table};
 pub use users::known::KnownUser;

@@ -11,3 +11,4 @@ pub(crate) mod leases;
 pub(crate) mod lifecycle;
 mod neighbours;
 pub(crate) mod plan;
+pub(crate) mod started_chunk;

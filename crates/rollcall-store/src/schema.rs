@@ -18,6 +18,7 @@ mod figures;
 mod first;
 mod in_force;
 mod last_logins;
+mod lean_imports;
 pub(crate) mod list_indexes;
 mod login_requests;
 mod mail_budgets;
@@ -71,6 +72,7 @@ impl MigratorTrait for Migrator {
             Box::new(reminders::Reminders),
             Box::new(figures::Figures),
             Box::new(named_turns::NamedTurns),
+            Box::new(lean_imports::LeanImports),
         ]
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 use rollcall_core::id::TenantId;
+use tokio::sync::Semaphore;
 
 use crate::db::database::Database;
 use crate::db::engine::Engine;
@@ -26,6 +27,9 @@ pub enum IdentifierUniqueness {
     /// Within the deployment.
     Global,
 }
+
+/// Of so many connections one may be for a chunk that is started early.
+const CONNECTIONS_FOR_A_START: usize = 4;
 
 /// How the store works.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,6 +67,8 @@ pub(crate) struct Inner {
     keyring: RwLock<Arc<Keyring>>,
     pub(crate) keys: OnceLock<PurposeKeys>,
     pub(crate) uniqueness: IdentifierUniqueness,
+    /// Permits for chunks that are started early, each of which has a connection.
+    pub(crate) starts: Arc<Semaphore>,
 }
 
 impl Inner {
@@ -86,6 +92,9 @@ impl Store {
                 keyring: RwLock::new(Arc::new(keyring)),
                 keys: OnceLock::new(),
                 uniqueness: options.identifier_uniqueness,
+                starts: Arc::new(Semaphore::new(
+                    options.max_connections as usize / CONNECTIONS_FOR_A_START,
+                )),
             }),
         })
     }

@@ -83,7 +83,7 @@ pub(crate) async fn forget_all(store: &Store, tenant: &TenantId) -> Result<()> {
         let emptied = logins.into_iter().map(|place| (place, AuditPayload::default()));
         replace(&tx, key, emptied.collect()).await?;
         tx.commit().await?;
-        database.pause_between_writes().await;
+        database.let_others_write().await;
     }
 }
 
@@ -125,7 +125,7 @@ async fn in_sealed(store: &Store, tenant: &TenantId, user: Option<UserId>, left:
         }
         replace(&tx, key, replaced).await?;
         tx.commit().await?;
-        database.pause_between_writes().await;
+        database.let_others_write().await;
     }
 }
 

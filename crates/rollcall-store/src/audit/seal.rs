@@ -93,7 +93,7 @@ impl Store {
         tx.commit().await?;
         if sealed.count == u64::from(limit) {
             // More wait, and so may logins.
-            database.pause_between_writes().await;
+            database.let_others_write().await;
         }
         Ok(Some(sealed))
     }

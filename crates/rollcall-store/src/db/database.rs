@@ -1,6 +1,7 @@
 //! The pools of connections, and how a transaction begins.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryFutureExt;
@@ -17,6 +18,7 @@ use crate::db::deadline::{in_time, within};
 use crate::db::engine::Engine;
 use crate::db::measure::measured;
 use crate::db::query::{execute, executed};
+use crate::db::turnstile::{Turnstile, Waiting};
 use crate::error::{Result, StoreError};
 
 /// How long a write waits for another process's write on SQLite.
@@ -33,8 +35,6 @@ const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
 /// Page cache of the connection that writes to SQLite. Negative because SQLite counts in KiB then.
 const SQLITE_WRITER_CACHE: &str = "-32768";
-/// The pause of [`Database::pause_between_writes`]: several times the interval at which logins ask for the lock.
-const WRITE_PAUSE: Duration = Duration::from_millis(5);
 /// SQLite copies its log into the database after this many pages of 4 KiB. Logins write the same pages again and
 /// again, so a longer log means fewer copies.
 const WAL_PAGES: &str = "4000";
@@ -47,6 +47,8 @@ pub(crate) struct Database {
     pub(crate) engine: Engine,
     pub(crate) reader: DatabaseConnection,
     pub(crate) writer: DatabaseConnection,
+    /// On SQLite.
+    turnstile: Option<Arc<Turnstile>>,
 }
 
 impl Database {
@@ -55,13 +57,15 @@ impl Database {
     pub(crate) async fn connect(url: &str, max_connections: u32, acquire_timeout: Duration) -> Result<Self> {
         if let Some(path) = url.strip_prefix("sqlite:") {
             let path = path.strip_prefix("//").unwrap_or(path);
-            create_private_file(path.split('?').next().unwrap_or(path).as_ref())?;
+            let path: &Path = path.split('?').next().unwrap_or(path).as_ref();
+            create_private_file(path)?;
             let writer = sqlite(url, 1, acquire_timeout, Access::Write).await?;
             let reader = sqlite(url, SQLITE_READERS, acquire_timeout, Access::Read).await?;
             return Ok(Self {
                 engine: Engine::Sqlite,
                 reader,
                 writer,
+                turnstile: Some(Arc::new(Turnstile::open(path)?)),
             });
         }
         let mut connect = ConnectOptions::new(url);
@@ -79,6 +83,7 @@ impl Database {
             engine: Engine::Postgres,
             reader: pool.clone(),
             writer: pool,
+            turnstile: None,
         })
     }
 
@@ -142,11 +147,16 @@ impl Database {
         Ok(())
     }
 
-    /// Pauses between two of many transactions, so that other processes can write. SQLite has no queue for them.
-    pub(crate) async fn pause_between_writes(&self) {
-        if self.engine == Engine::Sqlite {
-            tokio::time::sleep(WRITE_PAUSE).await;
+    /// Waits between two of many transactions for as long as others wait to write.
+    pub(crate) async fn let_others_write(&self) {
+        if let Some(turnstile) = &self.turnstile {
+            turnstile.let_others_pass().await;
         }
+    }
+
+    /// Says on SQLite, for as long as the value lives, that somebody waits to write.
+    pub(crate) fn wait_to_write(&self) -> Option<Waiting> {
+        self.turnstile.as_ref().map(Turnstile::wait)
     }
 
     /// Executes one statement in a transaction of its own; returns how many rows it touched.
@@ -176,6 +186,7 @@ impl Database {
                 .then_some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
+        let _waiting = self.wait_to_write();
         let begun = in_time(&self.writer, self.writer.begin_with_options(options));
         let begun = measured(Statement::Begin, begun).await?;
         executed::<DatabaseTransaction>("BEGIN", 0);

@@ -94,16 +94,20 @@ impl DedicatedConnection {
         }
     }
 
-    /// On SQLite, waits while another process writes. Its transactions are short, and so are the pauses between them.
-    /// SQLite's own busy handler asks at longer and longer intervals, and would miss those pauses.
+    /// On SQLite, waits while another process writes. Its transactions are short, and it lets others pass between them.
+    /// SQLite's own busy handler asks at longer and longer intervals, for which it would wait.
     async fn run_when_free(&mut self, script: &[Statement]) -> Result<Vec<Vec<QueryResult>>> {
         let give_up = Instant::now() + BUSY_TIMEOUT;
+        let mut waiting = None;
         loop {
             if let Some(Open::Sqlite(connection)) = &mut self.open
                 && Instant::now() < give_up
             {
                 match on_sqlite(connection, script.to_vec()).await {
-                    Err(StoreError::Contended) => sleep(LOCK_POLL_INTERVAL).await,
+                    Err(StoreError::Contended) => {
+                        waiting = waiting.or_else(|| self.database.wait_to_write());
+                        sleep(LOCK_POLL_INTERVAL).await;
+                    }
                     Err(error) => {
                         self.close();
                         return Err(error);

@@ -11,7 +11,7 @@ use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind, Fingerprint};
 use rollcall_core::run::{RunCounts, RunMode, RunState};
 use rollcall_core::user::{Origin, User};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DatabaseTransaction};
 
 use crate::db::engine::Engine;
 use crate::db::timestamp::to_stored;
@@ -20,14 +20,15 @@ use crate::runs::guard_counts;
 use crate::runs::handle::RunHandle;
 use crate::runs::issues;
 use crate::runs::neighbours::Neighbours;
+use crate::runs::started_chunk::StartedChunk;
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
-use crate::tables::{self, user::Model};
+use crate::tables::{self, sync_run, user::Model};
 use crate::users::feed::Cause;
 use crate::users::identifiers::holders;
 use crate::users::read::by_external_ids;
-use crate::users::write::{UserWrite, lock_users, write};
+use crate::users::write::{UserWrite, lock_users, write, write_events, write_rows};
 
 /// How often a transaction is repeated that lost a race for an identifier.
 const ATTEMPTS: u32 = 5;
@@ -78,15 +79,37 @@ impl Store {
         changes: &[Change],
         now: DateTime<Utc>,
     ) -> Result<ChunkOutcome> {
+        self.apply_started(run, index, changes, None, now).await
+    }
+
+    /// The same for a chunk that may have been started, with the same changes.
+    ///
+    /// # Errors
+    /// As [`Store::apply_chunk`].
+    pub async fn apply_started(
+        &self,
+        run: &RunHandle,
+        index: u32,
+        changes: &[Change],
+        mut started: Option<StartedChunk>,
+        now: DateTime<Utc>,
+    ) -> Result<ChunkOutcome> {
         for _ in 0..ATTEMPTS {
-            match self.try_chunk(run, index, changes, to_stored(now)).await {
+            let applied = match started.take() {
+                Some(started) => {
+                    self.finish_chunk(run, index, changes, started, to_stored(now))
+                        .await
+                }
+                None => self.try_chunk(run, index, changes, to_stored(now)).await,
+            };
+            match applied {
                 Err(error) if error.is_lost_race() => continue,
                 Ok(outcome) => {
                     if index == 0 && count_creations(changes) >= MANY {
                         // The chunk is applied, whatever comes of this.
                         let _ = self.inner.database.analyze_users().await;
                     }
-                    self.inner.database.pause_between_writes().await;
+                    self.inner.database.let_others_write().await;
                     return Ok(outcome);
                 }
                 Err(error) => return Err(error),
@@ -123,52 +146,41 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<ChunkOutcome> {
         let tx = self.inner.database.begin().await?;
-        let mut model = run.lock_in_state(&tx, &[RunState::Applying]).await?;
-        let key = &run.key;
-        match i64::from(index).cmp(&model.applied_chunks) {
-            std::cmp::Ordering::Less => {
-                return Ok(ChunkOutcome {
-                    repeated: true,
-                    ..ChunkOutcome::default()
-                });
-            }
-            std::cmp::Ordering::Greater => return Err(StoreError::NotInState),
-            std::cmp::Ordering::Equal => {}
+        let model = run.lock_in_state(&tx, &[RunState::Applying]).await?;
+        if !is_next(&model, index)? {
+            return Ok(ChunkOutcome::repeated());
         }
-        let scope = self.scope(&key.tenant);
-        let Prepared {
-            writes,
-            refused,
-            mut issues,
-        } = self.prepare(&tx, key, changes, now).await?;
-        // What a person released is not held against the runs that follow; leavers go before anybody looks.
-        let by_itself = RunMode::from_label(&model.mode)? == RunMode::Apply
-            && (model.hold_at.is_some() || Vec::<HoldReason>::from_json(&model.hold_reasons)?.is_empty());
-        if by_itself {
-            let user_sync = tables::user_sync::find(&tx, key).await?;
-            let kept = written(changes, &writes);
-            let first = user_sync.last_complete_pull_time.is_none();
-            guard_counts::record(&tx, key, kept, first, now).await?;
+        let prepared = self.write_prepared(&tx, &run.key, changes, now).await?;
+        conclude(tx, run, model, changes, prepared, now).await
+    }
+
+    /// Writes users and identifiers of the changes that can be written.
+    pub(crate) async fn write_prepared(
+        &self,
+        tx: &impl ConnectionTrait,
+        key: &UserSyncKey,
+        changes: &[Change],
+        now: DateTime<Utc>,
+    ) -> Result<Prepared> {
+        let prepared = self.prepare(tx, key, changes, now).await?;
+        write_rows(tx, self.scope(&key.tenant), &key.tenant, &prepared.writes).await?;
+        Ok(prepared)
+    }
+
+    async fn finish_chunk(
+        &self,
+        run: &RunHandle,
+        index: u32,
+        changes: &[Change],
+        started: StartedChunk,
+        now: DateTime<Utc>,
+    ) -> Result<ChunkOutcome> {
+        let StartedChunk { tx, prepared, .. } = started;
+        let model = run.lock_in_state(&tx, &[RunState::Applying]).await?;
+        match is_next(&model, index)? {
+            true => conclude(tx, run, model, changes, prepared, now).await,
+            false => Ok(ChunkOutcome::repeated()),
         }
-        let mut counts = RunCounts::from_json(&model.counts)?;
-        counts.applied += writes.len() as u64;
-        counts.issues += (refused.len() + issues.len()) as u64;
-        for (kind, _) in &refused {
-            let planned = planned_count(&mut counts, *kind);
-            *planned = planned.saturating_sub(1);
-        }
-        issues.splice(0..0, refused.into_iter().map(|(_, issue)| issue));
-        issues::append(&tx, &mut model, &issues).await?;
-        model.counts = counts.to_json()?;
-        model.applied_chunks += 1;
-        tables::update(&tx, model).await?;
-        write(&tx, scope, &key.tenant, &writes, Cause::run(run.id), now).await?;
-        tx.commit().await?;
-        Ok(ChunkOutcome {
-            applied: writes.len() as u64,
-            issues,
-            repeated: false,
-        })
     }
 
     async fn try_single(
@@ -249,8 +261,71 @@ impl Store {
     }
 }
 
+/// True if a chunk is the next of a run, false if it was applied already.
+fn is_next(run: &sync_run::Model, index: u32) -> Result<bool> {
+    match i64::from(index).cmp(&run.applied_chunks) {
+        std::cmp::Ordering::Less => Ok(false),
+        std::cmp::Ordering::Greater => Err(StoreError::NotInState),
+        std::cmp::Ordering::Equal => Ok(true),
+    }
+}
+
+/// Moves the run on by a chunk whose users are written, tells the feed, and commits.
+async fn conclude(
+    tx: DatabaseTransaction,
+    run: &RunHandle,
+    mut model: sync_run::Model,
+    changes: &[Change],
+    prepared: Prepared,
+    now: DateTime<Utc>,
+) -> Result<ChunkOutcome> {
+    let key = &run.key;
+    let Prepared {
+        writes,
+        refused,
+        mut issues,
+    } = prepared;
+    // What a person released is not held against the runs that follow; leavers go before anybody looks.
+    let by_itself = RunMode::from_label(&model.mode)? == RunMode::Apply
+        && (model.hold_at.is_some() || Vec::<HoldReason>::from_json(&model.hold_reasons)?.is_empty());
+    if by_itself {
+        let user_sync = tables::user_sync::find(&tx, key).await?;
+        let kept = written(changes, &writes);
+        let first = user_sync.last_complete_pull_time.is_none();
+        guard_counts::record(&tx, key, kept, first, now).await?;
+    }
+    let mut counts = RunCounts::from_json(&model.counts)?;
+    counts.applied += writes.len() as u64;
+    counts.issues += (refused.len() + issues.len()) as u64;
+    for (kind, _) in &refused {
+        let planned = planned_count(&mut counts, *kind);
+        *planned = planned.saturating_sub(1);
+    }
+    issues.splice(0..0, refused.into_iter().map(|(_, issue)| issue));
+    issues::append(&tx, &mut model, &issues).await?;
+    model.counts = counts.to_json()?;
+    model.applied_chunks += 1;
+    tables::update(&tx, model).await?;
+    write_events(&tx, &key.tenant, &writes, Cause::run(run.id), now).await?;
+    tx.commit().await?;
+    Ok(ChunkOutcome {
+        applied: writes.len() as u64,
+        issues,
+        repeated: false,
+    })
+}
+
+impl ChunkOutcome {
+    fn repeated() -> Self {
+        Self {
+            repeated: true,
+            ..Self::default()
+        }
+    }
+}
+
 #[derive(Default)]
-struct Prepared {
+pub(crate) struct Prepared {
     writes: Vec<UserWrite>,
     /// Changes that are not written.
     refused: Vec<(ChangeKind, Issue)>,

@@ -24,6 +24,8 @@ pub enum Goes {
     WithRowOf(&'static str),
     /// Before the tenant can be deleted: a foreign key without ON DELETE keeps it until then.
     BeforeTenant,
+    /// Before the tenant, each with an event. Whoever inserts one locks the tenant's row, so that none is left.
+    Erased,
     /// With the tenant, by a statement of its own, in the order of [`TABLES`].
     WithTenant,
     /// With the user, by a statement in the transaction that writes users.
@@ -185,7 +187,7 @@ pub const TABLES: &[Table] = &[
         TENANT,
         WithRowOf("sync_runs"),
     ),
-    table("users", "users", TENANT, BeforeTenant),
+    table("users", "users", TENANT, Erased),
     table(
         "user_identifiers",
         "logins and e-mail addresses, and whose they are",

@@ -105,27 +105,39 @@ async fn reserved(
     Ok(keys.iter().filter(is_taken).cloned().collect())
 }
 
-/// Frees all identifiers of these users.
-pub(crate) async fn release(tx: &impl ConnectionTrait, tenant: &TenantId, users: &[UserId]) -> Result<()> {
-    if users.is_empty() {
+/// Frees identifiers of these users, whose rows are locked.
+pub(crate) async fn release(
+    tx: &impl ConnectionTrait,
+    scope: &str,
+    tenant: &TenantId,
+    keys: Vec<(String, UserId)>,
+) -> Result<()> {
+    let mut bulk = Bulk::new([
+        Column::new("identifier", Type::Text),
+        Column::new("user_id", Type::Uuid),
+    ]);
+    for (key, user) in keys {
+        bulk.push([key.into(), user.0.into()]);
+    }
+    if bulk.is_empty() {
         return Ok(());
     }
-    let mut bulk = Bulk::new([Column::new("id", Type::Uuid)]);
-    users.iter().for_each(|user| bulk.push([user.0.into()]));
     let engine = Engine::of(tx);
-    let (source, cells) = bulk.source(engine, 2);
+    let (source, cells) = bulk.source(engine, 3);
+    let is_theirs =
+        "i.scope = $1 AND i.identifier = input.identifier AND i.tenant = $2 AND i.user_id = input.user_id";
     let sql = match engine {
-        Engine::Sqlite => {
-            format!("DELETE FROM user_identifiers WHERE tenant = $1 AND user_id IN (SELECT id FROM {source})")
-        }
+        Engine::Sqlite => format!(
+            "DELETE FROM user_identifiers WHERE rowid IN (SELECT i.rowid FROM {source} {look_up})",
+            look_up = engine.look_up("user_identifiers", "i", is_theirs)
+        ),
         // As in Engine::look_up. The users are locked, so the rows stay where they are found.
         Engine::Postgres => format!(
             "DELETE FROM user_identifiers WHERE ctid = ANY (ARRAY(SELECT i.ctid FROM {source}
-                CROSS JOIN LATERAL (SELECT ctid FROM user_identifiers
-                    WHERE tenant = $1 AND user_id = input.id OFFSET 0) AS i))"
+                CROSS JOIN LATERAL (SELECT ctid FROM user_identifiers i WHERE {is_theirs} OFFSET 0) AS i))"
         ),
     };
-    let mut values = vec![tenant.as_str().into()];
+    let mut values = vec![scope.into(), tenant.as_str().into()];
     values.extend(cells);
     execute(tx, &sql, values).await?;
     Ok(())

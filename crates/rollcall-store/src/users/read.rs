@@ -11,11 +11,11 @@ use sea_orm::{ConnectionTrait, Value};
 
 use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
-use crate::db::query::{Statement, row, rows, scalar};
+use crate::db::query::{Statement, column, row, rows, scalar};
 use crate::db::timestamp::to_micros;
 use crate::error::{Kind, Result, StoreError};
 use crate::page::{Page, PageRequest, merged};
-use crate::store::Store;
+use crate::store::{IdentifierUniqueness, Store};
 use crate::tables::columns;
 use crate::tables::labels::Label;
 use crate::tables::user::{Entity, Model};
@@ -159,6 +159,17 @@ impl Store {
         ];
         let model: Option<Model> = row(&self.inner.database.reader, &sql, values).await?;
         model.map(Model::into_domain).transpose()
+    }
+
+    /// Whether nothing that the store has can stand in a new user's way: the tenant has no users, and identifiers are unique
+    /// within it.
+    pub async fn is_free_of_users(&self, tenant: &TenantId) -> Result<bool> {
+        if self.inner.uniqueness == IdentifierUniqueness::Global {
+            return Ok(false);
+        }
+        let sql = "SELECT id FROM users WHERE tenant = $1 LIMIT 1";
+        let found: Vec<Uuid> = column(&self.inner.database.reader, sql, vec![tenant.as_str().into()]).await?;
+        Ok(found.is_empty())
     }
 
     /// How many users a sync has, without the archived.

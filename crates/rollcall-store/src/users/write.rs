@@ -12,8 +12,8 @@ use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
 use crate::db::query::{execute, rows};
 use crate::error::{Kind, Result, StoreError};
-use crate::tables::columns;
 use crate::tables::user::{Entity, Model};
+use crate::tables::{self, columns};
 use crate::users::feed::{self, Cause, NewEvent};
 use crate::users::identifiers::{claim, release};
 
@@ -113,10 +113,8 @@ pub(crate) async fn lock_user(tx: &impl ConnectionTrait, tenant: &TenantId, id: 
     found.into_iter().next().ok_or(StoreError::NotFound(Kind::User))
 }
 
-/// Writes changes of one tenant's users, at most [`feed::MAX_EVENTS`], as the last act of a transaction.
-/// Releases all identifiers before it claims any, so that users may swap theirs.
-///
-/// `AlreadyExists` means that an identifier or an external id is somebody else's.
+/// Writes changes of one tenant's users, at most [`feed::MAX_EVENTS`], as the last act of a transaction: [`write_rows`] and
+/// [`write_events`].
 pub(crate) async fn write(
     tx: &impl ConnectionTrait,
     scope: &str,
@@ -125,27 +123,51 @@ pub(crate) async fn write(
     cause: Cause<'_>,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    write_rows(tx, scope, tenant, writes).await?;
+    write_events(tx, tenant, writes, cause, now).await
+}
+
+/// Writes the users and their identifiers. Releases all identifiers before it claims any, so that users may swap theirs.
+///
+/// `AlreadyExists` means that an identifier or an external id is somebody else's.
+pub(crate) async fn write_rows(
+    tx: &impl ConnectionTrait,
+    scope: &str,
+    tenant: &TenantId,
+    writes: &[UserWrite],
+) -> Result<()> {
+    if writes.iter().any(|write| write.before.is_none()) {
+        // On PostgreSQL no foreign key does it, which would look at the tenant for each row.
+        tables::tenant::require(tx, tenant).await?;
+    }
     let mut released = Vec::new();
     let mut claimed = Vec::new();
     for write in writes {
         let before = write.before.as_ref().map(User::identifiers).unwrap_or_default();
-        let after = if write.deleted {
-            Vec::new()
-        } else {
-            write.after.identifiers()
+        let after = match write.deleted {
+            true => Vec::new(),
+            false => write.after.identifiers(),
         };
-        if before == after {
-            continue;
-        }
-        if !before.is_empty() {
-            released.push(write.after.id);
-        }
-        claimed.extend(after.into_iter().map(|key| (key, write.after.id)));
+        let user = write.after.id;
+        let goes = before.iter().filter(|key| !after.contains(key));
+        released.extend(goes.map(|key| (key.clone(), user)));
+        let comes = after.iter().filter(|key| !before.contains(key));
+        claimed.extend(comes.map(|key| (key.clone(), user)));
     }
-    release(tx, tenant, &released).await?;
+    release(tx, scope, tenant, released).await?;
     claim(tx, scope, tenant, claimed).await?;
     upsert(tx, tenant, writes).await?;
-    delete(tx, tenant, writes).await?;
+    delete(tx, tenant, writes).await
+}
+
+/// Writes the events of changes, as the last act of a transaction.
+pub(crate) async fn write_events(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    writes: &[UserWrite],
+    cause: Cause<'_>,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let events: Vec<NewEvent<'_>> = writes
         .iter()
         .map(|write| NewEvent {
@@ -191,19 +213,22 @@ async fn upsert(tx: &impl ConnectionTrait, tenant: &TenantId, writes: &[UserWrit
         return Ok(());
     }
     let names = bulk.names();
-    let updates: Vec<String> = COLUMNS
-        .iter()
-        .map(|(name, ..)| *name)
-        .filter(|name| !["id", "create_time"].contains(name))
-        .map(|name| format!("{name} = excluded.{name}"))
-        .collect();
     let (source, cells) = bulk.source(Engine::of(tx), 2);
-    // Without the WHERE, SQLite would read ON as a join's.
-    let sql = format!(
-        "INSERT INTO users (tenant, {names}) SELECT $1, {names} FROM {source} WHERE true
-        ON CONFLICT (tenant, id) DO UPDATE SET {}",
-        updates.join(", ")
-    );
+    let mut sql = format!("INSERT INTO users (tenant, {names}) SELECT $1, {names} FROM {source}");
+    // Where all are new there is nothing to be compared with.
+    if writes.iter().any(|write| write.before.is_some()) {
+        let updates: Vec<String> = COLUMNS
+            .iter()
+            .map(|(name, ..)| *name)
+            .filter(|name| !["id", "create_time"].contains(name))
+            .map(|name| format!("{name} = excluded.{name}"))
+            .collect();
+        // Without the WHERE, SQLite would read ON as a join's.
+        sql += &format!(
+            " WHERE true ON CONFLICT (tenant, id) DO UPDATE SET {}",
+            updates.join(", ")
+        );
+    }
     let mut values = vec![tenant.as_str().into()];
     values.extend(cells);
     execute(tx, &sql, values).await?;

@@ -27,14 +27,22 @@ pub(super) async fn apply(x: &Executor, job: &RunHandle, _: &MayWork) -> Result<
         false => Ok(Vec::new()),
     };
     let end = extent.hold_at.unwrap_or(extent.chunks);
-    let mut next = read(extent.applied_chunks).await;
+    let mut next = read(extent.applied_chunks).await.map(|changes| (changes, None));
     for index in extent.applied_chunks..end {
         x.keep_going(job).await?;
-        let changes = next?;
-        let apply = store.apply_chunk(job, index, &changes, x.clock.now());
+        let (changes, started) = next?;
+        let apply = store.apply_started(job, index, &changes, started, x.clock.now());
+        // The next one is read and started while the database works on this one.
+        let start_next = async {
+            let following = read(index + 1).await?;
+            let started = match index + 1 < end {
+                true => store.start_chunk(job, &changes, &following, x.clock.now()).await,
+                false => None,
+            };
+            Ok((following, started))
+        };
         let applied;
-        // The next one is read and unpacked while the database works on this one.
-        (applied, next) = tokio::join!(apply, read(index + 1));
+        (applied, next) = tokio::join!(apply, start_next);
         applied?;
         x.moved_on(id);
     }

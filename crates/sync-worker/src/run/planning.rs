@@ -235,13 +235,13 @@ impl<'a> Planning<'a> {
             .await?;
         shared.replace(&mut self.written.issues);
         self.add_changes(deactivations).await?;
-        self.written.write_chunk().await?;
+        self.written.write_all().await?;
         self.written.write_issues().await
     }
 
     /// Takes changes out of the plan. They count no more.
     async fn withdraw(&mut self, concerns: impl FnMut(&Change) -> bool) -> Result<Vec<Change>, Error> {
-        self.written.write_chunk().await?;
+        self.written.write_all().await?;
         let Target { store, run, .. } = self.target;
         let changes = store.withdraw_changes(run, concerns).await?;
         changes.iter().for_each(|change| self.totals.remove(change));
@@ -395,7 +395,7 @@ impl<'a> Planning<'a> {
             );
             self.add_issue(IssueKind::PullIncomplete, message);
         }
-        self.written.write_chunk().await?;
+        self.written.write_all().await?;
         let nobodies = std::mem::take(&mut self.nobodies);
         let issues = nobodies
             .iter()

@@ -7,7 +7,7 @@ use rollcall_core::feed::Mark;
 use rollcall_core::issue::IssueKind;
 use rollcall_core::plan::{Change, ChangeKind, Fingerprint};
 use rollcall_core::user::{Profile, StateReason, User, UserState};
-use rollcall_store::{NewUser, Recorded, SingleOutcome, Store, StoreError};
+use rollcall_store::{NewUser, Recorded, RunHandle, SingleOutcome, StartedChunk, Store, StoreError};
 
 use crate::engine::{Engine, on_both};
 use crate::fixture::*;
@@ -26,6 +26,8 @@ on_both! {
     runs_and_callers_that_want_one_login_do_not_both_get_it,
     hostile_texts_are_kept_as_they_are,
     a_thousand_changes_fit_a_chunk,
+    a_chunk_of_creations_is_started_before_its_turn,
+    what_was_started_comes_to_nothing_where_it_is_not_the_next,
 }
 
 async fn user(store: &Store, number: u128) -> User {
@@ -442,5 +444,71 @@ async fn a_thousand_changes_fit_a_chunk(engine: Engine) {
             .unwrap()
             .len(),
         1000
+    );
+}
+
+/// Starts the chunk of these changes while that of others is applied. On SQLite nothing is started.
+async fn start(
+    store: &Store,
+    run: &RunHandle,
+    before: &[Change],
+    changes: &[Change],
+) -> Option<StartedChunk> {
+    store.start_chunk(run, before, changes, at(3)).await
+}
+
+async fn a_chunk_of_creations_is_started_before_its_turn(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let chunks = [[creation(1, "ada")], [creation(2, "bob")], [creation(3, "eve")]];
+    let id = planned(&store, &token, 1, &[&chunks[0], &chunks[1], &chunks[2]]).await;
+    let run = handle(&token, &staff(), id);
+    let started = start(&store, &run, &chunks[0], &chunks[1]).await;
+    assert_eq!(started.is_some(), matches!(engine, Engine::Postgres(_)));
+    // Nobody sees it before its turn.
+    assert_eq!(store.lookup_user(&acme(), "bob").await.unwrap(), None);
+    store.apply_chunk(&run, 0, &chunks[0], at(3)).await.unwrap();
+    let applied = store
+        .apply_started(&run, 1, &chunks[1], started, at(3))
+        .await
+        .unwrap();
+    assert_eq!((applied.applied, applied.repeated), (1, false));
+    store.apply_chunk(&run, 2, &chunks[2], at(3)).await.unwrap();
+    let events = events_behind(&store, Some(&acme()), 0).await;
+    let users: Vec<_> = events.iter().map(|event| event.user).collect();
+    assert_eq!(users, [user_id(1), user_id(2), user_id(3)]);
+    assert_eq!(store.run(&staff(), id).await.unwrap().counts.applied, 3);
+    assert_eq!(
+        store.lookup_user(&acme(), "bob").await.unwrap().unwrap().id,
+        user_id(2)
+    );
+
+    let removal = [Change {
+        kind: ChangeKind::Deactivate,
+        ..creation(4, "dan")
+    }];
+    let after_it = [creation(5, "fay")];
+    assert!(
+        start(&store, &run, &removal, &after_it).await.is_none(),
+        "it may claim what is released"
+    );
+    assert!(start(&store, &run, &after_it, &removal).await.is_none());
+}
+
+async fn what_was_started_comes_to_nothing_where_it_is_not_the_next(engine: Engine) {
+    let (store, token) = ready(&engine).await;
+    let (first, second) = ([creation(1, "ada")], [creation(2, "bob")]);
+    let id = planned(&store, &token, 1, &[&first, &second]).await;
+    let run = handle(&token, &staff(), id);
+    let started = start(&store, &run, &first, &second).await;
+    let early = store.apply_started(&run, 1, &second, started, at(3)).await;
+    assert!(matches!(early, Err(StoreError::NotInState)));
+    drop(start(&store, &run, &first, &second).await);
+    assert_eq!(events_behind(&store, Some(&acme()), 0).await, []);
+    store.apply_chunk(&run, 0, &first, at(3)).await.unwrap();
+    let applied = store.apply_chunk(&run, 1, &second, at(3)).await.unwrap();
+    assert_eq!(
+        (applied.applied, applied.issues.len()),
+        (1, 0),
+        "nothing of it is left"
     );
 }

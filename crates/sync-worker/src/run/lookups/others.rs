@@ -1,6 +1,8 @@
 //! What a run, or a check that foretells one, has to know about the users whom entries concern: from the store, and from
 //! other user syncs.
 
+use std::collections::HashMap;
+
 use rollcall_core::error::Error;
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::planner::Context;
@@ -17,6 +19,9 @@ pub(crate) struct Others<'a> {
     asking: Asking<'a>,
     source: &'a Source,
     neighbours: Neighbours<'a>,
+    /// The tenant had no users when the first entries were looked at: nothing is looked up for a first import. Who is created
+    /// meanwhile is seen when the plan is applied.
+    is_free: Option<bool>,
 }
 
 impl<'a> Others<'a> {
@@ -26,12 +31,20 @@ impl<'a> Others<'a> {
             asking,
             source,
             neighbours: Neighbours::new(x, asking),
+            is_free: None,
         }
     }
 
     /// Everything that is known about the users that these entries concern.
     pub(crate) async fn context(&mut self, readings: &[&EntryReading]) -> Result<Context, Error> {
         let (store, asking) = (&self.x.store, self.asking);
+        let is_free = match self.is_free {
+            Some(is_free) => is_free,
+            None => *self.is_free.insert(store.is_free_of_users(asking.tenant).await?),
+        };
+        if is_free {
+            return Ok(Context::new(asking.directory, Vec::new(), HashMap::new()));
+        }
         let mut context = context(store, asking.tenant, asking.directory, readings).await?;
         context.hold(takeover::held(store, asking, readings, &context).await?);
         let given_up = takeover::given_up(store, asking, self.source, readings, &context).await?;

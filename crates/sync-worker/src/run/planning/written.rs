@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use rollcall_core::error::Error;
+use rollcall_core::error::{Error, Reason};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{CHUNK_CHANGES, Change};
 use rollcall_runtime::clock::Clock;
-use rollcall_store::{RunHandle, Store};
+use rollcall_store::{RunHandle, Store, StoreError};
+use tokio::task::JoinSet;
 
 /// Issues kept for one run; the rest is only counted, so that a broken directory cannot fill the store.
 const MAX_ISSUES: u64 = 100_000;
@@ -33,6 +34,8 @@ pub(super) struct PlanWriter<'a> {
     target: Target<'a>,
     pub(super) chunk: Vec<Change>,
     chunks: u32,
+    /// The chunk that the store is being given, while the next one is planned.
+    writing: JoinSet<Result<(), StoreError>>,
     /// Issues of entries.
     pub(super) issues: Vec<Issue>,
     /// Issues that are kept whatever else there is.
@@ -46,6 +49,7 @@ impl<'a> PlanWriter<'a> {
             target,
             chunk: Vec::new(),
             chunks: 0,
+            writing: JoinSet::new(),
             issues: Vec::new(),
             of_the_run: Vec::new(),
             issue_count: 0,
@@ -87,16 +91,32 @@ impl<'a> PlanWriter<'a> {
         }
     }
 
-    /// Writes the changes that wait as a chunk of their own.
+    /// Has the changes that wait written as a chunk of their own. The store may not have it yet: [`Self::settle`].
     pub(super) async fn write_chunk(&mut self) -> Result<(), Error> {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        let Target { store, run, .. } = self.target;
-        store.append_chunk(run, self.chunks, &self.chunk).await?;
+        self.settle().await?;
+        let (store, run) = (self.target.store.clone(), self.target.run.clone());
+        let (index, chunk) = (self.chunks, std::mem::take(&mut self.chunk));
+        self.writing
+            .spawn(async move { store.append_chunk(&run, index, &chunk).await });
         self.chunks += 1;
-        self.chunk.clear();
         Ok(())
+    }
+
+    /// Waits until the store has all chunks.
+    async fn settle(&mut self) -> Result<(), Error> {
+        while let Some(written) = self.writing.join_next().await {
+            written.map_err(|_| Error::new(Reason::Internal, "a chunk of a plan was not written"))??;
+        }
+        Ok(())
+    }
+
+    /// Writes the changes that wait, and waits until the store has all of the plan.
+    pub(super) async fn write_all(&mut self) -> Result<(), Error> {
+        self.write_chunk().await?;
+        self.settle().await
     }
 
     /// Writes the issues that wait.
