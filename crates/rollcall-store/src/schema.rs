@@ -9,6 +9,7 @@ use crate::db::query::column;
 use crate::error::{Result, StoreError};
 
 mod actors;
+mod audit_by_person;
 mod create_requests;
 mod credentials;
 mod deletions;
@@ -71,6 +72,7 @@ impl MigratorTrait for Migrator {
             Box::new(reminders::Reminders),
             Box::new(figures::Figures),
             Box::new(named_turns::NamedTurns),
+            Box::new(audit_by_person::AuditByPerson),
         ]
     }
 }
