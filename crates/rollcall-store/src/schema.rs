@@ -17,6 +17,7 @@ mod due_claims;
 mod erasures;
 mod figures;
 mod first;
+mod idle_users;
 mod in_force;
 mod last_logins;
 pub(crate) mod list_indexes;
@@ -73,6 +74,7 @@ impl MigratorTrait for Migrator {
             Box::new(figures::Figures),
             Box::new(named_turns::NamedTurns),
             Box::new(audit_by_person::AuditByPerson),
+            Box::new(idle_users::IdleUsers),
         ]
     }
 }
