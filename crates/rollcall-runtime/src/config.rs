@@ -33,6 +33,7 @@ pub use shared::{
     Telemetry, TokenEntry, Users,
 };
 pub(crate) use tls::{HTTP_1, SharedTls, TlsError, tls_acceptor};
+pub use tls::{certificate_problem, private_key_problem};
 pub(crate) use token::{parse_sha256, parse_time};
 pub(crate) use value::warn_if_open;
 pub use value::{Secret, SecretFileError, duration, optional_path};
@@ -70,6 +71,21 @@ impl<T: Settings> Loaded<T> {
         let mut files: Vec<PathBuf> = named.into_iter().flatten().cloned().collect();
         files.extend(self.own.files());
         files
+    }
+
+    /// Says which of the certificates that are configured have ended, or end soon.
+    pub fn warn_of_endings(&self) {
+        let server = &self.shared.server;
+        let own = [
+            ("server.tls_certificate_file", &server.tls_certificate_file),
+            ("server.client_ca_file", &server.client_ca_file),
+        ];
+        let own = own
+            .into_iter()
+            .filter_map(|(key, path)| Some((key, path.clone()?)));
+        for (key, path) in own.chain(self.own.certificates()) {
+            tls::warn_of_ending(key, &path);
+        }
     }
 
     /// The settings in effect as TOML, with secrets redacted.
