@@ -20,7 +20,10 @@ mod value;
 
 use std::path::PathBuf;
 
+use rollcall_metrics::Expiring;
 use toml::{Table, Value};
+
+use crate::expiry;
 
 pub use arguments::{ConfigArguments, from_process};
 pub use layers::Sources;
@@ -76,16 +79,17 @@ impl<T: Settings> Loaded<T> {
     /// Says which of the certificates that are configured have ended, or end soon.
     pub fn warn_of_endings(&self) {
         let server = &self.shared.server;
-        let own = [
+        for (key, path) in [
             ("server.tls_certificate_file", &server.tls_certificate_file),
             ("server.client_ca_file", &server.client_ca_file),
-        ];
-        let own = own
-            .into_iter()
-            .filter_map(|(key, path)| Some((key, path.clone()?)));
-        for (key, path) in own.chain(self.own.certificates()) {
-            tls::warn_of_ending(key, &path);
+        ] {
+            if let Some(path) = path {
+                tls::told_end(key, path);
+            }
         }
+        let outgoing = self.own.certificates();
+        let ends = outgoing.iter().filter_map(|(key, path)| tls::told_end(key, path));
+        expiry::note(Expiring::OutgoingCertificate, ends);
     }
 
     /// The settings in effect as TOML, with secrets redacted.

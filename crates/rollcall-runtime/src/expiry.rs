@@ -1,4 +1,4 @@
-//! When what this process was given ends: its certificate, the authorities of callers, callers' tokens.
+//! When what this process was given ends: its certificates, the authorities of others, callers' tokens.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
@@ -10,9 +10,10 @@ use x509_parser::prelude::FromDer;
 use crate::clock::Clock;
 
 /// What is told of.
-const KINDS: [Expiring; 3] = [
+const KINDS: [Expiring; 4] = [
     Expiring::ServerCertificate,
     Expiring::ClientAuthority,
+    Expiring::OutgoingCertificate,
     Expiring::CallerToken,
 ];
 

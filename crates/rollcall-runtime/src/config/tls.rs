@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 use rollcall_metrics::Expiring;
 use rustls::pki_types::pem::PemObject;
@@ -114,15 +115,16 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
     Ok(Some(TlsAcceptor::from(Arc::new(tls))))
 }
 
-/// Says whether a certificate in a file has ended, or ends soon. That is no mistake, since a service without TLS would help
-/// nobody.
-pub(super) fn warn_of_ending(key: &'static str, path: &Path) {
+/// When the first certificate of a file ends. Says so if it has, or does soon: that is no mistake, since a service without TLS
+/// would help nobody.
+pub(super) fn told_end(key: &'static str, path: &Path) -> Option<DateTime<Utc>> {
     // What cannot be read is a mistake, which is told as one.
     let chain = certificates(key, path).unwrap_or_default();
-    let end = chain.iter().filter_map(certificate_end).min();
-    if let Some(said) = end.and_then(|end| expiry::ending(end, Clock::System.now())) {
+    let end = chain.iter().filter_map(certificate_end).min()?;
+    if let Some(said) = expiry::ending(end, Clock::System.now()) {
         tracing::warn!(key, file = %path.display(), "{said}");
     }
+    Some(end)
 }
 
 /// What is wrong with a file that is to hold certificates, if anything is.
