@@ -16,8 +16,8 @@ use crate::error::{BindError, LdapError};
 use crate::password_keeper::{AnotherPassword, PasswordKeeper, TriedPassword};
 use crate::result_code::{ResultClass, ResultCode};
 
-/// How long a bind waits for another one that goes on, from which it may learn that the password is refused. No longer, since
-/// the other one may be at a host that does not answer.
+/// How long a bind waits for another one that goes on, from which it may learn that the password is refused, and how long that is
+/// taken for an answer. No longer, since the other one may be at a host that does not answer.
 const SHARED: Duration = Duration::from_secs(1);
 
 /// The bind account of one directory.
@@ -38,6 +38,12 @@ struct Refusal {
     password: Arc<Password>,
     answer: BindAnswer,
     time: Instant,
+}
+
+impl Refusal {
+    fn is_fresh(&self, begin: Instant) -> bool {
+        begin.saturating_duration_since(self.time) < SHARED
+    }
 }
 
 impl ServiceAccount {
@@ -75,7 +81,7 @@ impl ServiceAccount {
             let password = self.password();
             let refusal = binding.as_ref().and_then(|binding| binding.as_ref());
             let shared = refusal
-                .filter(|refusal| refusal.time >= begin && Arc::ptr_eq(&refusal.password, &password))
+                .filter(|refusal| refusal.is_fresh(begin) && Arc::ptr_eq(&refusal.password, &password))
                 .map(|refusal| refusal.answer.clone());
             let answer = match shared {
                 Some(answer) => answer,
