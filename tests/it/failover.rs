@@ -59,7 +59,7 @@ async fn a_database_that_is_away_read_only_and_replaced_is_told_and_survived() -
         .url("postgres")
         .replace(&first.address().to_string(), &way.address().to_string());
     let port = slapd.tls_address().port();
-    let system = System::start_with(Backend::Given(url), &[port], HEALTH).await?;
+    let mut system = System::start_with(Backend::Given(url), &[port], HEALTH).await?;
     let tenant = system.connect("acme", &slapd, &ca, &people_dn()).await?;
     let sync = format!("{tenant}/userSyncs/staff");
     system.run(&sync, v1::SyncRunMode::Apply).await?;
@@ -118,5 +118,24 @@ async fn a_database_that_is_away_read_only_and_replaced_is_told_and_survived() -
         run.is_ok_and(|run| run.state() == v1::SyncRunState::Succeeded)
     })
     .await?;
-    Ok(())
+
+    // It is away when both start.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    way.lead_to(nobody);
+    way.cut();
+    system.gateway.kill()?;
+    system.worker.kill()?;
+    system.worker = Service::begin("sync-worker", &system.config("worker"))?;
+    system.gateway = Service::begin("auth-gateway", &system.config("gateway"))?;
+    wait_for("readiness false", PATIENCE, async || {
+        let (gateway, worker) = (ready(&system.gateway).await, ready(&system.worker).await);
+        gateway == Some(false) && worker == Some(false)
+    })
+    .await
+    .with_context(|| system.gateway.log() + &system.worker.log())?;
+    way.lead_to(standby.address());
+    system.gateway.serves()?;
+    system.worker.serves()?;
+    both_are(&system, true).await?;
+    Ok(log_in(&system, &tenant).await?)
 }

@@ -71,10 +71,44 @@ fn certificates_that_do_not_fit_are_told_by_both_programs() -> Result<()> {
             64,
             &["server.client_ca_file"],
         )?;
-        // It serves with it, since the next one may come while it runs.
-        ends_with(&check(&tls(&ended, &its_key, ""))?, 0, &[])?;
+        // It serves with it, since the next one may come while it runs. But it is said.
+        let old_authority = format!("client_ca_file = {ended:?}\n");
+        for (named, key) in [
+            (tls(&ended, &its_key, ""), "server.tls_certificate_file"),
+            (tls(&good, &own_key, &old_authority), "server.client_ca_file"),
+        ] {
+            ends_with(&check(&named)?, 0, &[key, "has ended on"])?;
+        }
+        let fine = check(&tls(&good, &own_key, ""))?;
+        ensure!(
+            !String::from_utf8_lossy(&fine.stderr).contains("certificate"),
+            "{fine:?}"
+        );
     }
     Ok(())
+}
+
+#[test]
+fn what_a_gateway_shows_the_worker_is_looked_at_as_a_whole() -> Result<()> {
+    let (dir, ca) = (tempfile::tempdir()?, TestCa::new()?);
+    let (good, own_key) = ca.client("gateway")?.write_to(dir.path(), "good")?;
+    let (ended, its_key) = ca.expired_server(&["localhost"])?.write_to(dir.path(), "ended")?;
+    let garbage = dir.path().join("garbage.pem");
+    std::fs::write(&garbage, "no certificate, and no key")?;
+    let worker = |authority: &Path, certificate: &Path, key: &Path| {
+        format!(
+            "[worker]\nendpoint = \"https://sync-worker:50052\"\nca_file = {authority:?}\n\
+             certificate_file = {certificate:?}\nkey_file = {key:?}\n"
+        )
+    };
+    let check = |text: &str| check("auth-gateway", dir.path(), text);
+    ends_with(&check(&worker(&ca.file(), &good, &own_key))?, 0, &[])?;
+    let files = ["worker.ca_file", "worker.certificate_file", "worker.key_file"];
+    ends_with(&check(&worker(&garbage, &garbage, &garbage))?, 64, &files)?;
+    let missing = Path::new("/does/not/exist");
+    ends_with(&check(&worker(missing, missing, missing))?, 64, &files)?;
+    let said = ["worker.certificate_file", "has ended on"];
+    ends_with(&check(&worker(&ca.file(), &ended, &its_key))?, 0, &said)
 }
 
 #[test]

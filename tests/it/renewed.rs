@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use rollcall_proto::v1;
-use rollcall_testkit::{TestCa, wait_for};
+use rollcall_testkit::{SmtpSink, TestCa, wait_for};
 use system_tests::{Backend, Service, binary};
 
 use crate::balancer::{Balancer, Load};
@@ -312,4 +312,53 @@ async fn what_gateway_and_worker_show_each_other_is_replaced_under_load() -> Res
         "{metrics}"
     );
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_account_at_the_mail_server_is_replaced_and_no_mail_is_lost() -> Result<()> {
+    let mut crowd = Crowd::start(Backend::Sqlite, 1).await?;
+    let ca = TestCa::new()?;
+    let sink = SmtpSink::starttls(&ca.loopback_server()?)?;
+    let password = crowd.system.files.path().join("mail-password");
+    std::fs::write(&password, "the password before this one")?;
+    let config = crowd.system.config("worker");
+    let mail = format!(
+        "[mail]\nenabled = true\nhost = \"localhost\"\nport = {}\nca_file = {:?}\nusername = {:?}\n\
+         password_file = {password:?}\nfrom = \"rollcall@example.net\"\npoll_interval = \"1s\"\nretry_interval = \"1s\"\n",
+        sink.port(),
+        ca.file(),
+        sink.username(),
+    );
+    std::fs::write(&config, std::fs::read_to_string(&config)? + &mail)?;
+    crowd.replace_worker()?;
+    let request = v1::UpdateUserSyncRequest {
+        user_sync: Some(v1::UserSync {
+            name: crowd.sync(),
+            report: Some(v1::ReportSettings {
+                when: v1::ReportWhen::Always.into(),
+                addresses: vec!["admin@example.org".to_owned()],
+            }),
+            ..v1::UserSync::default()
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["report".to_owned()],
+        }),
+        ..v1::UpdateUserSyncRequest::default()
+    };
+    crowd.system.user_syncs().await?.update_user_sync(request).await?;
+    crowd.system.run(&crowd.sync(), v1::SyncRunMode::Apply).await?;
+    wait_for("the server to refuse the account", PATIENCE, async || {
+        crowd.system.worker.log().contains("a mail could not be sent")
+    })
+    .await?;
+    ensure!(sink.mails()?.is_empty(), "it takes any password");
+
+    std::fs::remove_file(&password)?;
+    reread(&crowd.system.worker, KEPT).await?;
+    std::fs::write(&password, sink.password())?;
+    reread(&crowd.system.worker, TAKEN).await?;
+    wait_for("the mail", PATIENCE, async || {
+        sink.mails().is_ok_and(|mails| mails.len() == 1)
+    })
+    .await
 }

@@ -37,6 +37,11 @@ impl Service {
         Ok(service)
     }
 
+    /// Starts a binary that does not serve yet: [`Service::serves`] waits for it.
+    pub fn begin(name: &'static str, config: &Path) -> Result<Self> {
+        Self::spawn(Release::This, name, config)
+    }
+
     fn spawn(release: Release, name: &'static str, config: &Path) -> Result<Self> {
         let mut command = Command::new(release.binary(name)?);
         command.arg("--config").arg(config);
@@ -69,7 +74,7 @@ impl Service {
     }
 
     /// Waits until it serves.
-    fn serves(&mut self) -> Result<()> {
+    pub fn serves(&mut self) -> Result<()> {
         let mut ended = false;
         let waited = wait_for_blocking("the service to serve", START_LIMIT, || {
             ended = !matches!(self.child.try_wait(), Ok(None));

@@ -180,6 +180,18 @@ impl Settings for GatewaySettings {
         self.worker.validate(mistakes);
     }
 
+    fn certificates(&self) -> Vec<(&'static str, PathBuf)> {
+        let worker = &self.worker;
+        let named = [
+            ("worker.ca_file", &worker.ca_file),
+            ("worker.certificate_file", &worker.certificate_file),
+        ];
+        let named = named.into_iter();
+        named
+            .filter_map(|(key, path)| Some((key, path.clone()?)))
+            .collect()
+    }
+
     fn files(&self) -> Vec<PathBuf> {
         let worker = &self.worker;
         let named = [

@@ -55,6 +55,7 @@ fn run() -> Result<(), Failure> {
     let _context = runtime.enter();
     let _telemetry = telemetry::init(&loaded.shared.telemetry, "auth-gateway")?;
     if arguments.config.check_config {
+        loaded.warn_of_endings();
         Secrets::read(loaded.shared.store, loaded.shared.keyring, &loaded.own.worker)?;
         return Ok(());
     }

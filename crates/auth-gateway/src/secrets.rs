@@ -32,8 +32,11 @@ impl Secrets {
         let token = token
             .transpose()
             .map_err(|error| mistakes.add("worker.token_file", chain(&error)));
-        let way = Worker::new(worker, token.as_ref().ok().and_then(Option::as_ref))
-            .map_err(|error| mistakes.add(error.key(), chain(&error)));
+        let way = Worker::new(worker, token.as_ref().ok().and_then(Option::as_ref)).map_err(|errors| {
+            for error in errors {
+                mistakes.add(error.key(), chain(&error));
+            }
+        });
         match (of_store, token, way) {
             (Some(of_store), Ok(_), Ok(worker)) => Ok(Self { of_store, worker }),
             _ => Err(mistakes),

@@ -66,6 +66,7 @@ pub async fn serve(loaded: Loaded<GatewaySettings>, arguments: &ConfigArguments)
     Descriptors::raise()?;
     let stop = shutdown::on_signals().map_err(Failure::because)?;
     let reload = Reload::prepare(&loaded, arguments).map_err(Failure::because)?;
+    loaded.warn_of_endings();
     let Loaded { shared, own, .. } = loaded;
     let server = GrpcServer::bind(&shared).await.map_err(Failure::because)?;
     let health = Health::new(&SERVICES).await;

@@ -1,6 +1,6 @@
 //! The sync worker, seen from here: it renews a user.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use rollcall_metrics::metrics;
 use rollcall_proto::v1::RefreshUserRequest;
 use rollcall_proto::v1::user_sync_service_client::UserSyncServiceClient;
 use rollcall_proto::{resource_name, status};
-use rollcall_runtime::config::Secret;
+use rollcall_runtime::config::{Secret, certificate_problem, private_key_problem};
 use rollcall_runtime::telemetry;
 use tokio::time::Instant;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -35,15 +35,13 @@ struct Access {
 /// The worker cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// A file cannot be read.
-    #[error("cannot read {path}")]
+    /// A file cannot be read, or holds something else.
+    #[error("{problem}")]
     File {
         /// The configuration key that names it.
         key: &'static str,
-        /// Which.
-        path: String,
-        /// Why.
-        source: std::io::Error,
+        /// Which, and what is wrong with it.
+        problem: String,
     },
     /// The token is not one that can be sent.
     #[error("the worker's token holds a character that cannot be sent")]
@@ -119,22 +117,32 @@ impl Worker {
     /// Prepares the connection; nothing is sent yet. Must be called within a runtime.
     ///
     /// # Errors
-    /// Files that cannot be read or used.
-    pub fn new(settings: &config::Worker, token: Option<&Secret>) -> Result<Self, WorkerError> {
+    /// Files that cannot be read or used, all of them.
+    pub fn new(settings: &config::Worker, token: Option<&Secret>) -> Result<Self, Vec<WorkerError>> {
+        let mut errors = Vec::new();
         let authorization = match token.map_or("", Secret::expose) {
             "" => None,
-            token => {
-                let mut value: MetadataValue<Ascii> = format!("Bearer {token}")
-                    .parse()
-                    .map_err(|_| WorkerError::Token)?;
-                value.set_sensitive(true);
-                Some(value)
-            }
+            token => match format!("Bearer {token}").parse::<MetadataValue<Ascii>>() {
+                Ok(mut value) => {
+                    value.set_sensitive(true);
+                    Some(value)
+                }
+                Err(_) => {
+                    errors.push(WorkerError::Token);
+                    None
+                }
+            },
         };
         let client = match settings.endpoint.as_str() {
             "" => None,
-            uri => Some(UserSyncServiceClient::new(channel(uri, settings)?)),
+            uri => channel(uri, settings)
+                .map_err(|more| errors.extend(more))
+                .ok()
+                .map(UserSyncServiceClient::new),
         };
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         Ok(Self(Arc::new(RwLock::new(Access {
             client,
             authorization,
@@ -201,34 +209,49 @@ fn lost_its_connection(status: &tonic::Status) -> bool {
     std::error::Error::source(status).is_some()
 }
 
-fn channel(uri: &str, settings: &config::Worker) -> Result<Channel, WorkerError> {
+fn channel(uri: &str, settings: &config::Worker) -> Result<Channel, Vec<WorkerError>> {
+    let refused = |error| vec![WorkerError::Endpoint(error)];
     let mut endpoint = Endpoint::from_shared(uri.to_owned())
-        .map_err(WorkerError::Endpoint)?
+        .map_err(refused)?
         .connect_timeout(settings.timeout)
         .http2_keep_alive_interval(Duration::from_secs(30));
     if uri.starts_with("https://") {
-        endpoint = endpoint
-            .tls_config(tls(settings)?)
-            .map_err(WorkerError::Endpoint)?;
+        endpoint = endpoint.tls_config(tls(settings)?).map_err(refused)?;
     }
     Ok(endpoint.connect_lazy())
 }
 
-fn tls(settings: &config::Worker) -> Result<ClientTlsConfig, WorkerError> {
-    let read = |key: &'static str, path: &Path| {
-        std::fs::read(path).map_err(|source| WorkerError::File {
-            key,
-            path: path.display().to_string(),
-            source,
-        })
-    };
-    let mut tls = ClientTlsConfig::new();
-    if let Some(path) = &settings.ca_file {
-        tls = tls.ca_certificate(Certificate::from_pem(read("worker.ca_file", path)?));
+fn tls(settings: &config::Worker) -> Result<ClientTlsConfig, Vec<WorkerError>> {
+    let mut errors = Vec::new();
+    let mut read =
+        |key: &'static str, path: &Option<PathBuf>, problem: fn(&'static str, &Path) -> Option<String>| {
+            let path = path.as_ref()?;
+            let problem = problem(key, path);
+            let read = std::fs::read(path).map_err(|error| error.to_string());
+            match (problem, read) {
+                (None, Ok(pem)) => Some(pem),
+                (Some(problem), _) | (None, Err(problem)) => {
+                    errors.push(WorkerError::File { key, problem });
+                    None
+                }
+            }
+        };
+    let authorities = read("worker.ca_file", &settings.ca_file, certificate_problem);
+    let certificate = read(
+        "worker.certificate_file",
+        &settings.certificate_file,
+        certificate_problem,
+    );
+    let key = read("worker.key_file", &settings.key_file, private_key_problem);
+    if !errors.is_empty() {
+        return Err(errors);
     }
-    if let (Some(certificate), Some(key)) = (&settings.certificate_file, &settings.key_file) {
-        let certificate = read("worker.certificate_file", certificate)?;
-        tls = tls.identity(Identity::from_pem(certificate, read("worker.key_file", key)?));
+    let mut tls = ClientTlsConfig::new();
+    if let Some(authorities) = authorities {
+        tls = tls.ca_certificate(Certificate::from_pem(authorities));
+    }
+    if let (Some(certificate), Some(key)) = (certificate, key) {
+        tls = tls.identity(Identity::from_pem(certificate, key));
     }
     Ok(tls)
 }

@@ -86,7 +86,11 @@ pub enum LdapError {
     #[error("the server refused StartTLS with result {0}")]
     StartTlsRefused(ResultCode),
     /// The server broke the protocol; the connection is closed.
-    #[error("protocol error: {0}")]
+    #[error("{}{}", match .0 {
+        // Many a directory does this without a fault.
+        ProtocolViolation::MessageTooLarge { .. } => "",
+        _ => "protocol error: ",
+    }, .0)]
     Protocol(ProtocolViolation),
     /// The server said that it closes the connection.
     #[error("the server closed the connection with result {}", .0.code)]

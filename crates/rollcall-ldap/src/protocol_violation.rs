@@ -13,6 +13,14 @@ pub enum Spoken {
     Unknown,
 }
 
+/// For people.
+fn size(bytes: usize) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes >> 10),
+        mib => format!("{mib} MiB"),
+    }
+}
+
 /// How a directory broke the protocol (RFC 4511), or went beyond what it may cost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum ProtocolViolation {
@@ -30,7 +38,7 @@ pub enum ProtocolViolation {
     #[error("a length field is too long")]
     LengthField,
     /// A message larger than the connection's limit.
-    #[error("a message is larger than {limit} bytes")]
+    #[error("an answer is larger than {}, the most that is read of one: an attribute, such as a photo, is far too large", size(*.limit))]
     MessageTooLarge {
         /// The limit in bytes.
         limit: usize,

@@ -220,6 +220,8 @@ text_enum! {
         ServerCertificate = "server_certificate",
         /// The authorities of callers' certificates.
         ClientAuthority = "client_authority",
+        /// The certificate that this process shows to a service that it calls, and the authorities of such services.
+        OutgoingCertificate = "outgoing_certificate",
         /// Callers' tokens.
         CallerToken = "caller_token",
         /// Certificates that hosts of directories showed.

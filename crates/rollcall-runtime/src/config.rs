@@ -20,7 +20,10 @@ mod value;
 
 use std::path::PathBuf;
 
+use rollcall_metrics::Expiring;
 use toml::{Table, Value};
+
+use crate::expiry;
 
 pub use arguments::{ConfigArguments, from_process};
 pub use layers::Sources;
@@ -33,6 +36,7 @@ pub use shared::{
     Telemetry, TokenEntry, Users,
 };
 pub(crate) use tls::{HTTP_1, SharedTls, TlsError, tls_acceptor};
+pub use tls::{certificate_problem, private_key_problem};
 pub(crate) use token::{parse_sha256, parse_time};
 pub(crate) use value::warn_if_open;
 pub use value::{Secret, SecretFileError, duration, optional_path};
@@ -70,6 +74,22 @@ impl<T: Settings> Loaded<T> {
         let mut files: Vec<PathBuf> = named.into_iter().flatten().cloned().collect();
         files.extend(self.own.files());
         files
+    }
+
+    /// Says which of the certificates that are configured have ended, or end soon.
+    pub fn warn_of_endings(&self) {
+        let server = &self.shared.server;
+        for (key, path) in [
+            ("server.tls_certificate_file", &server.tls_certificate_file),
+            ("server.client_ca_file", &server.client_ca_file),
+        ] {
+            if let Some(path) = path {
+                tls::told_end(key, path);
+            }
+        }
+        let outgoing = self.own.certificates();
+        let ends = outgoing.iter().filter_map(|(key, path)| tls::told_end(key, path));
+        expiry::note(Expiring::OutgoingCertificate, ends);
     }
 
     /// The settings in effect as TOML, with secrets redacted.

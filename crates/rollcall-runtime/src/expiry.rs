@@ -1,4 +1,4 @@
-//! When what this process was given ends: its certificate, the authorities of callers, callers' tokens.
+//! When what this process was given ends: its certificates, the authorities of others, callers' tokens.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
@@ -10,9 +10,10 @@ use x509_parser::prelude::FromDer;
 use crate::clock::Clock;
 
 /// What is told of.
-const KINDS: [Expiring; 3] = [
+const KINDS: [Expiring; 4] = [
     Expiring::ServerCertificate,
     Expiring::ClientAuthority,
+    Expiring::OutgoingCertificate,
     Expiring::CallerToken,
 ];
 
@@ -39,6 +40,20 @@ pub fn days_until(end: Option<DateTime<Utc>>, now: DateTime<Utc>) -> f64 {
     })
 }
 
+/// A certificate that ends within this is told of where the configuration is read, as the alert does.
+const SOON: TimeDelta = TimeDelta::days(14);
+
+/// What is to be said of a file whose first certificate ends then, if anything.
+pub(crate) fn ending(end: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
+    let day = end.format("%Y-%m-%d");
+    if end <= now {
+        return Some(format!(
+            "a certificate has ended on {day}: whoever checks it refuses it"
+        ));
+    }
+    (end - now < SOON).then(|| format!("a certificate ends on {day}, in {} days", (end - now).num_days()))
+}
+
 pub(crate) fn tell(metrics: &Metrics) {
     let (ends, now) = (*ENDS.lock(), Clock::System.now());
     for (kind, end) in KINDS.into_iter().zip(ends) {
@@ -58,6 +73,16 @@ pub(crate) fn begin() {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_ends_is_said_fourteen_days_before() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let said = |days| ending(now + TimeDelta::days(days), now);
+        assert_eq!(said(14), None);
+        assert_eq!(said(13).unwrap(), "a certificate ends on 2027-01-28, in 13 days");
+        assert!(said(0).unwrap().contains("has ended on 2027-01-15"));
+        assert!(said(-3).unwrap().contains("has ended on 2027-01-12"));
+    }
 
     #[test]
     fn what_has_ended_has_days_below_zero() {

@@ -135,6 +135,7 @@ impl<T: Settings> Reload<T> {
         metrics().reloads.count(Taken::Taken);
         metrics().reload_refused.set(0);
         telemetry::set_filter(&loaded.shared.telemetry);
+        loaded.warn_of_endings();
         let changed = changed_keys(&self.effective, loaded.effective());
         let taken_up = || RELOADED.iter().chain(T::RELOADED).copied();
         let waiting: Vec<&String> = changed

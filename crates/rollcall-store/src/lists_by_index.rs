@@ -18,7 +18,7 @@ use crate::runs::deletion::old_runs;
 use crate::runs::lifecycle::page_of_runs;
 use crate::store::Store;
 use crate::users::feed;
-use crate::users::read::{UserFilter, page_of_users};
+use crate::users::read::{UserFilter, UserSource, page_of_idle, page_of_users};
 use crate::{Keyring, StoreOptions};
 
 const TENANTS: u32 = 1_000;
@@ -65,7 +65,7 @@ async fn fill(store: &Store) {
     let analyze = match engine {
         Engine::Sqlite => "ANALYZE",
         // As autovacuum does.
-        Engine::Postgres => "ANALYZE tenants, user_syncs, sync_runs, user_events, users",
+        Engine::Postgres => "ANALYZE tenants, user_syncs, sync_runs, user_events, users, last_logins",
     };
     for sql in [
         format!(
@@ -105,6 +105,11 @@ async fn fill(store: &Store) {
                 n % 900 = 2, CASE WHEN n % 700 = 4 THEN n END, 1, 0, 0
             FROM numbers"
         ),
+        // All but one in a thousand logged in, and few of those not lately.
+        format!(
+            "UPDATE last_logins SET time = n * 1000 FROM ({runs} SELECT n, {uuid} AS id FROM numbers) logins
+            WHERE user_id = id AND n % 1000 <> 6"
+        ),
         analyze.to_owned(),
     ] {
         writer.execute_unprepared(&sql).await.unwrap();
@@ -143,6 +148,24 @@ fn cases(engine: Engine) -> Vec<(Statement, bool, &'static [&'static str])> {
         user_sync: Some(UserSyncId::parse("sync7").unwrap()),
         ..every()
     };
+    let idle = |filter: UserFilter| {
+        let after = ("tenant7".to_owned(), i64::MIN, Uuid::nil());
+        page_of_idle(engine, true, after, &filter, &page)
+    };
+    let never = || UserFilter {
+        never_logged_in: true,
+        ..every()
+    };
+    let not_since = || UserFilter {
+        no_login_since: DateTime::from_timestamp_micros(200_000),
+        ..every()
+    };
+    let idle_of_states = UserFilter {
+        states: vec![UserState::Active],
+        source: Some(UserSource::Synced),
+        ..not_since()
+    };
+    let by_login: &[&str] = &["last_logins_by_time"];
     let by_id: &[&str] = &["users_pkey", "sqlite_autoindex_users_1"];
     vec![
         (
@@ -188,6 +211,9 @@ fn cases(engine: Engine) -> Vec<(Statement, bool, &'static [&'static str])> {
             &["users_by_state"],
         ),
         (users(true, of_sync), true, &["users_by_user_sync"]),
+        (idle(never()), true, by_login),
+        (idle(not_since()), true, by_login),
+        (idle(idle_of_states), true, by_login),
         // When nothing is old.
         (
             old_runs(DateTime::from_timestamp_micros(1).unwrap(), 100),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::id::{TenantId, UserSyncKey};
 use rollcall_core::issue::Health;
 use rollcall_core::mail::MailsWithheld;
@@ -177,6 +177,21 @@ pub(crate) async fn report(
     Ok(())
 }
 
+/// Puts mails of which there are more than any day's budget into the outbox: each day's share is due on its day, and paid for.
+pub(crate) async fn enqueue_over_days(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    mailing: &Mailing,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let used = charge(tx, tenant, mailing, |_| mailing.mails.len()).await?;
+    for (place, mail) in (used..).zip(&mailing.mails) {
+        let days = place / i64::from(mailing.per_day).max(1);
+        insert(tx, tenant, mail, now, now + TimeDelta::days(days)).await?;
+    }
+    Ok(())
+}
+
 /// Puts mails into the outbox, as far as their budget reaches. Returns how many were left out.
 pub(crate) async fn enqueue(
     tx: &impl ConnectionTrait,
@@ -187,13 +202,15 @@ pub(crate) async fn enqueue(
     if mailing.mails.is_empty() {
         return Ok(0);
     }
-    let allowed = charge(tx, tenant, mailing).await?;
-    let sql = "INSERT INTO mail_outbox (tenant, message, attempts, next_attempt_time, create_time)
-        VALUES ($1, $2, 0, $3, $3)";
+    let mut allowed = 0;
+    charge(tx, tenant, mailing, |used| {
+        let left = i64::from(mailing.per_day).saturating_sub(used);
+        allowed = mailing.mails.len().min(usize::try_from(left).unwrap_or_default());
+        allowed
+    })
+    .await?;
     for mail in mailing.mails.iter().take(allowed) {
-        let message = serde_json::to_string(mail).map_err(unreadable)?;
-        let values = vec![tenant.as_str().into(), message.into(), to_micros(now).into()];
-        execute(tx, sql, values).await?;
+        insert(tx, tenant, mail, now, now).await?;
     }
     let withheld = mailing.mails.len() - allowed;
     if withheld > 0 {
@@ -208,25 +225,54 @@ pub(crate) async fn enqueue(
     Ok(u32::try_from(withheld).unwrap_or(u32::MAX))
 }
 
-/// Charges mails to the budget of the day, which is the database's; returns how many it pays for. Locks the budget as the
-/// last row of its transaction.
-async fn charge(tx: &impl ConnectionTrait, tenant: &TenantId, mailing: &Mailing) -> Result<usize> {
+async fn insert(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    mail: &NewMail,
+    now: DateTime<Utc>,
+    due: DateTime<Utc>,
+) -> Result<()> {
+    let sql = "INSERT INTO mail_outbox (tenant, message, attempts, next_attempt_time, create_time)
+        VALUES ($1, $2, 0, $3, $4)";
+    let message = serde_json::to_string(mail).map_err(unreadable)?;
+    let times = [to_micros(due).into(), to_micros(now).into()];
+    let mut values = vec![tenant.as_str().into(), message.into()];
+    values.extend(times);
+    execute(tx, sql, values).await?;
+    Ok(())
+}
+
+/// Charges mails to the budget of the day, which is the database's: as many as `mails` says of how many were charged before,
+/// which is returned. What was charged beyond a day's budget is charged to the days after it. Locks the budget as the last row
+/// of its transaction.
+async fn charge(
+    tx: &impl ConnectionTrait,
+    tenant: &TenantId,
+    mailing: &Mailing,
+    mails: impl FnOnce(i64) -> usize,
+) -> Result<i64> {
     let sql = format!(
         "INSERT INTO mail_budgets (tenant, purpose, day, mails) VALUES ($1, $2, {now} / {DAY}, 0)
         ON CONFLICT (tenant, purpose) DO UPDATE SET
-            mails = CASE WHEN mail_budgets.day = excluded.day THEN mail_budgets.mails ELSE 0 END,
+            mails = CASE WHEN mail_budgets.day = excluded.day THEN mail_budgets.mails
+                WHEN mail_budgets.day < excluded.day
+                  AND mail_budgets.mails > $3 * (excluded.day - mail_budgets.day)
+                THEN mail_budgets.mails - $3 * (excluded.day - mail_budgets.day)
+                ELSE 0 END,
             day = excluded.day
         RETURNING mails",
         now = Engine::of(tx).now()
     );
     let key: [Value; 2] = [tenant.as_str().into(), mailing.purpose.label().into()];
-    let used: Option<i64> = scalar(tx, &sql, key.to_vec()).await?;
-    let left = i64::from(mailing.per_day).saturating_sub(used.unwrap_or_default());
-    let allowed = mailing.mails.len().min(usize::try_from(left).unwrap_or_default());
+    let mut values = key.to_vec();
+    values.push(i64::from(mailing.per_day).into());
+    let used: Option<i64> = scalar(tx, &sql, values).await?;
+    let used = used.unwrap_or_default();
+    let charged = mails(used) as i64;
     let sql = "UPDATE mail_budgets SET mails = mails + $3 WHERE tenant = $1 AND purpose = $2";
     let [tenant, purpose] = key;
-    execute(tx, sql, vec![tenant, purpose, (allowed as i64).into()]).await?;
-    Ok(allowed)
+    execute(tx, sql, vec![tenant, purpose, charged.into()]).await?;
+    Ok(used)
 }
 
 impl MailPurpose {

@@ -8,7 +8,7 @@ use sea_orm::FromQueryResult;
 use crate::db::query::{column, execute, rows, scalar, text};
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
-use crate::outbox::{Mailing, enqueue};
+use crate::outbox::{Mailing, enqueue, enqueue_over_days};
 use crate::store::Store;
 
 /// No look is put off for longer: what is due later was put there by a clock that was ahead.
@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// Puts reminders into the outbox, and remembers what they tell. False, and nothing is done, if a budget of the day does
-    /// not reach for all of them, and that of another day would.
+    /// not reach for all of them, and that of another day would. What is more than any day's is sent over several.
     pub async fn remind(
         &self,
         tenant: &TenantId,
@@ -114,9 +114,15 @@ impl Store {
             execute(&tx, sql, values).await?;
         }
         for mailing in mailings {
-            let withheld = enqueue(&tx, tenant, mailing, now).await?;
-            if withheld > 0 && mailing.mails.len() <= mailing.per_day as usize {
-                return Ok(false);
+            let one_day = mailing.mails.len() <= mailing.per_day as usize;
+            // Who pays for no mails gets none.
+            if one_day || mailing.per_day == 0 {
+                let withheld = enqueue(&tx, tenant, mailing, now).await?;
+                if withheld > 0 && one_day {
+                    return Ok(false);
+                }
+            } else {
+                enqueue_over_days(&tx, tenant, mailing, now).await?;
             }
         }
         tx.commit().await?;

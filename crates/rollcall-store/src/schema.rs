@@ -9,6 +9,7 @@ use crate::db::query::column;
 use crate::error::{Result, StoreError};
 
 mod actors;
+mod audit_by_person;
 mod create_requests;
 mod credentials;
 mod deletions;
@@ -16,6 +17,7 @@ mod due_claims;
 mod erasures;
 mod figures;
 mod first;
+mod idle_users;
 mod in_force;
 mod last_logins;
 mod lean_imports;
@@ -72,6 +74,8 @@ impl MigratorTrait for Migrator {
             Box::new(reminders::Reminders),
             Box::new(figures::Figures),
             Box::new(named_turns::NamedTurns),
+            Box::new(audit_by_person::AuditByPerson),
+            Box::new(idle_users::IdleUsers),
             Box::new(lean_imports::LeanImports),
         ]
     }

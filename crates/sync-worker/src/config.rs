@@ -137,6 +137,14 @@ impl Settings for WorkerSettings {
         mistakes.range("review.interval", review.interval, day..=day * 3_650);
     }
 
+    fn certificates(&self) -> Vec<(&'static str, PathBuf)> {
+        let authorities = self.mail.ca_file.clone();
+        authorities
+            .map(|path| ("mail.ca_file", path))
+            .into_iter()
+            .collect()
+    }
+
     fn files(&self) -> Vec<PathBuf> {
         let named = [&self.mail.ca_file, &self.mail.password_file];
         named.into_iter().flatten().cloned().collect()

@@ -73,6 +73,7 @@ fn run() -> Result<(), Failure> {
     let _context = runtime.enter();
     let _telemetry = telemetry::init(&loaded.shared.telemetry, "sync-worker")?;
     if arguments.config.check_config {
+        loaded.warn_of_endings();
         let mut mistakes = Mistakes::default();
         StoreSecrets::read_noting(loaded.shared.store, loaded.shared.keyring, &mut mistakes);
         let mail = &loaded.own.mail;

@@ -53,6 +53,7 @@ pub async fn serve(loaded: Loaded<WorkerSettings>, arguments: &ConfigArguments) 
     Descriptors::raise()?;
     let stop = shutdown::on_signals().map_err(Failure::because)?;
     let reload = Reload::prepare(&loaded, arguments).map_err(Failure::because)?;
+    loaded.warn_of_endings();
     let Loaded { shared, own, .. } = loaded;
     let server = GrpcServer::bind(&shared).await.map_err(Failure::because)?;
     let health = Health::new(&SERVICES).await;

@@ -28,6 +28,9 @@ pub(super) fn explain(error: &LdapError) -> (String, &'static str) {
             "Something between Rollcall and the server tampers with the connection, or the server is broken. Use \
              ldaps:// instead."
         }
+        LdapError::Protocol(ProtocolViolation::MessageTooLarge { .. }) => {
+            "Make the attribute smaller, or leave the entry out of the search."
+        }
         LdapError::Protocol(_) => {
             "The server's answers are not valid LDAP. Check host, port and server version."
         }

@@ -131,6 +131,37 @@ async fn the_days_until_a_password_expires_are_told_when_they_are_few() {
     }
 }
 
+/// What the server computes for the account that Rollcall binds as, by whatever name.
+#[tokio::test]
+async fn the_bind_accounts_own_password_expires_when_the_server_says() {
+    let Some(domain) = domain() else { return };
+    let reader = domain.dc.service();
+    let computed = AD.row().password_expiry[0];
+    let ldif = domain
+        .dc
+        .search(&["-b", &reader.dn, "-s", "base", computed])
+        .unwrap();
+    let ticks: i64 = values(&ldif, computed)[0].parse().unwrap();
+    for name in [
+        reader.dn.clone(),
+        "reader@lab.test".to_owned(),
+        "LAB\\reader".to_owned(),
+    ] {
+        let directory = domain.directory(DirectorySettings {
+            bind_dn: name.clone(),
+            ..domain.settings()
+        });
+        let end = directory.bind_password_expire_time(in_seconds(20)).await.unwrap();
+        // 100 nanoseconds since 1601.
+        let expected = DateTime::from_timestamp(ticks / 10_000_000 - 11_644_473_600, 0);
+        assert_eq!(
+            end.map(|end| end.timestamp()),
+            expected.map(|end| end.timestamp()),
+            "{name}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn every_form_of_a_name_binds_but_the_bare_login() {
     let Some(domain) = domain() else { return };

@@ -22,6 +22,11 @@ pub trait Settings: DeserializeOwned {
     /// Reports values out of range and contradictions.
     fn validate(&self, shared: &Shared, mistakes: &mut Mistakes);
 
+    /// Keys that name files with certificates of the calls that the service makes, and the files.
+    fn certificates(&self) -> Vec<(&'static str, PathBuf)> {
+        Vec::new()
+    }
+
     /// The files that [`Settings::RELOADED`] name.
     fn files(&self) -> Vec<PathBuf> {
         Vec::new()

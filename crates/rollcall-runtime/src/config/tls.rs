@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 use rollcall_metrics::Expiring;
 use rustls::pki_types::pem::PemObject;
@@ -77,13 +78,8 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
         Expiring::ServerCertificate,
         chain.iter().filter_map(certificate_end),
     );
-    warn_if_ended(certificate, &chain);
     warn_if_open(key);
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File {
-        key: "server.tls_key_file",
-        path: key.clone(),
-        problem: error.to_string(),
-    })?;
+    let private = private_key("server.tls_key_file", key)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -94,7 +90,6 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
             let refused = |error: &dyn std::fmt::Display| TlsError::Authorities(error.to_string());
             let mut roots = RootCertStore::empty();
             let authorities = certificates("server.client_ca_file", path)?;
-            warn_if_ended(path, &authorities);
             expiry::note(
                 Expiring::ClientAuthority,
                 authorities.iter().filter_map(certificate_end),
@@ -120,12 +115,34 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
     Ok(Some(TlsAcceptor::from(Arc::new(tls))))
 }
 
-/// A certificate that has ended is no mistake, since a service without TLS would help nobody; but it is said.
-fn warn_if_ended(path: &Path, chain: &[CertificateDer<'_>]) {
-    let end = chain.iter().filter_map(certificate_end).min();
-    if let Some(end) = end.filter(|end| *end < Clock::System.now()) {
-        tracing::warn!(file = %path.display(), %end, "a certificate in this file has ended: whoever checks it refuses it");
+/// When the first certificate of a file ends. Says so if it has, or does soon: that is no mistake, since a service without TLS
+/// would help nobody.
+pub(super) fn told_end(key: &'static str, path: &Path) -> Option<DateTime<Utc>> {
+    // What cannot be read is a mistake, which is told as one.
+    let chain = certificates(key, path).unwrap_or_default();
+    let end = chain.iter().filter_map(certificate_end).min()?;
+    if let Some(said) = expiry::ending(end, Clock::System.now()) {
+        tracing::warn!(key, file = %path.display(), "{said}");
     }
+    Some(end)
+}
+
+/// What is wrong with a file that is to hold certificates, if anything is.
+pub fn certificate_problem(key: &'static str, path: &Path) -> Option<String> {
+    certificates(key, path).err().map(|error| error.to_string())
+}
+
+/// What is wrong with a file that is to hold a private key, if anything is.
+pub fn private_key_problem(key: &'static str, path: &Path) -> Option<String> {
+    private_key(key, path).err().map(|error| error.to_string())
+}
+
+fn private_key(key: &'static str, path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| TlsError::File {
+        key,
+        path: path.to_owned(),
+        problem: error.to_string(),
+    })
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -151,18 +151,25 @@ impl SealedQuery {
         outcome: Option<LoginOutcome>,
         after: Option<Key>,
     ) -> Self {
-        let personal = filter.actor.is_some() || filter.client_address.is_some();
+        // Few events are one actor's or one address's: no other index is better.
+        let mut personal: Vec<(&str, &String)> = [
+            ("p.actor", filter.actor.as_ref()),
+            ("p.client_address", filter.client_address.as_ref()),
+        ]
+        .into_iter()
+        .filter_map(|(column, wanted)| Some((column, wanted?)))
+        .collect();
         let engine = store.inner.database.engine;
-        let (from, time) = match personal {
+        let (from, time) = match personal.is_empty() {
             // By the index of the actor or the address.
-            true => (
+            false => (
                 format!(
                     "audit_payloads p {}",
                     engine.look_up("audit_events", "e", "e.position = p.position")
                 ),
                 "p.time, p.id",
             ),
-            false => (
+            true => (
                 "audit_events e LEFT JOIN audit_payloads p ON p.position = e.position".to_owned(),
                 match tenant.is_none() && is_of_all(filter) {
                     true => "e.time + 0, e.id",
@@ -215,27 +222,27 @@ impl SealedQuery {
         .filter_map(|(column, wanted)| Some((column, wanted?)))
         .collect();
         if let Some(tenant) = tenant {
-            // A person, an actor, an address and a resource are few among a tenant's events: no index of the tenant's is better.
-            if personal || is_of_one(filter) {
+            if !personal.is_empty() {
+                let (column, wanted) = personal.remove(0);
+                query.of_tenant(tenant, column, wanted);
+                query.require("(e.tenant = $) IS TRUE", tenant.as_str());
+            } else if is_of_one(filter) {
+                // A person and a resource are few among a tenant's events: no index of the tenant's is better.
                 query.require("(e.tenant = $) IS TRUE", tenant.as_str());
             } else if narrow.is_empty() || !failed && matches!(narrow[0].0, "e.reason" | "e.outcome") {
                 query.require("e.tenant = $", tenant.as_str());
             } else {
-                // As the tenant's index of it has it.
                 let (column, wanted) = narrow.remove(0);
-                query.state(&format!("{column} IS NOT NULL"));
-                query.require(
-                    &format!("e.tenant || '/' || {column} = $"),
-                    format!("{tenant}/{wanted}"),
-                );
+                query.of_tenant(tenant, column, &wanted);
             }
             query.require(&format!("{clock} >= {}", created("$")), tenant.as_str());
         }
         for (column, wanted) in narrow {
             query.require(&format!("{column} = $"), wanted);
         }
-        query.require_some("p.actor = $", filter.actor.as_deref());
-        query.require_some("p.client_address = $", filter.client_address.as_deref());
+        for (column, wanted) in personal {
+            query.require(&format!("{column} = $"), wanted.as_str());
+        }
         match filter.class {
             Some(AuditClass::Change) => query.state("e.method IS NOT NULL"),
             Some(AuditClass::Login) => query.state("e.method IS NULL"),
@@ -313,10 +320,14 @@ impl SealedQuery {
         self.conditions.push(condition.replace('$', &place));
     }
 
-    fn require_some(&mut self, condition: &str, wanted: Option<&str>) {
-        if let Some(wanted) = wanted {
-            self.require(condition, wanted);
-        }
+    /// A column's value in one tenant, as the tenant's index of it has it.
+    fn of_tenant(&mut self, tenant: &TenantId, column: &str, wanted: &str) {
+        let (table, _) = column.split_once('.').unwrap_or_default();
+        self.state(&format!("{column} IS NOT NULL"));
+        self.require(
+            &format!("{table}.tenant || '/' || {column} = $"),
+            format!("{tenant}/{wanted}"),
+        );
     }
 }
 

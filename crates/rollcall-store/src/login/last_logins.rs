@@ -51,8 +51,8 @@ pub(super) fn note(noted: &Noted, condition: &str, engine: Engine, first: usize)
 
 impl Store {
     /// Active synced users with one of these roles who are users since before `since` and have no login that is noted since:
-    /// the logins and roles of the first `limit` by login, and how many there are. Reads the tenant's users who did not log
-    /// in, page by page.
+    /// the logins and roles of the first `limit` by login, and how many there are. Reads those of
+    /// the tenant's users who did not log in, page by page, and no others.
     pub async fn idle_users(
         &self,
         tenant: &TenantId,
@@ -109,10 +109,11 @@ impl Store {
         let (source, cells) = bulk.source(database.engine, 2);
         let sql = format!(
             "SELECT l.user_id, l.time FROM {source} {look_up}",
-            look_up =
-                database
-                    .engine
-                    .look_up("last_logins", "l", "l.tenant = $1 AND l.user_id = input.user_id")
+            look_up = database.engine.look_up(
+                "last_logins",
+                "l",
+                "l.tenant = $1 AND l.user_id = input.user_id AND l.time > 0"
+            )
         );
         let mut values = vec![tenant.as_str().into()];
         values.extend(cells);

@@ -43,7 +43,7 @@ pub(super) struct TargetRow {
 pub(super) const SWITCHES: &str = "t.user_sync_enabled AS tenant_enabled, t.revision AS tenant_revision,
     s.revision AS user_sync_revision, s.in_force_revision, s.disabled AS user_sync_disabled, d.id AS directory_id,
     d.revision AS directory_revision, d.disabled AS directory_disabled, d.endpoint_confirmed,
-    d.observe_time, s.last_complete_pull_time, l.time AS last_login_time";
+    d.observe_time, s.last_complete_pull_time, CASE WHEN l.time > 0 THEN l.time END AS last_login_time";
 
 /// Joins the tables of [`SWITCHES`] to a user `u`.
 pub(super) const JOINS: &str = "JOIN tenants t ON t.id = u.tenant

@@ -9,7 +9,7 @@ pub(super) struct LeanImports;
 
 impl MigrationName for LeanImports {
     fn name(&self) -> &str {
-        "m0036_lean_imports"
+        "m0038_lean_imports"
     }
 }
 

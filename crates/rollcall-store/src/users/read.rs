@@ -7,7 +7,7 @@ use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
 use rollcall_core::identifier::normalize;
 use rollcall_core::user::{User, UserState};
-use sea_orm::{ConnectionTrait, Value};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, Value};
 
 use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
@@ -50,8 +50,26 @@ pub struct UserFilter {
     pub never_logged_in: bool,
 }
 
-/// The login that is noted of a row of `users`.
-const LOGIN: &str = "SELECT 1 FROM last_logins l WHERE l.tenant = users.tenant AND l.user_id = users.id";
+impl UserFilter {
+    fn is_by_login(&self) -> bool {
+        self.no_login_since.is_some() || self.never_logged_in
+    }
+}
+
+/// A user with the time of the last login as it is stored: 0 for none.
+struct Idle {
+    user: Model,
+    last_login: i64,
+}
+
+impl FromQueryResult for Idle {
+    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+        Ok(Self {
+            user: Model::from_query_result(row, prefix)?,
+            last_login: row.try_get(prefix, "last_login")?,
+        })
+    }
+}
 
 impl Store {
     /// One user.
@@ -101,7 +119,7 @@ impl Store {
         Ok(users)
     }
 
-    /// A tenant's users in the order of their ids.
+    /// A tenant's users in the order of their ids; those who did not log in lately by when they did.
     ///
     /// # Errors
     /// `InvalidCursor`.
@@ -111,17 +129,33 @@ impl Store {
         filter: &UserFilter,
         page: &PageRequest,
     ) -> Result<Page<User>> {
+        if filter.is_by_login() {
+            let (time, id) = page.key::<(i64, String)>()?.unzip();
+            let after = (tenant.to_string(), time.unwrap_or(i64::MIN), user_id(id)?);
+            let found = self.idle_after(Some(tenant), after, filter, page).await?;
+            let key = |row: &Idle| (row.last_login, row.user.id.to_string());
+            return Page::cut(found, page, key, |row| row.user.into_domain());
+        }
         let after = user_id(page.key::<String>()?)?;
         let after = (tenant.to_string(), after);
         let models = self.users_after(Some(tenant), after, filter, page).await?;
         Page::cut(models, page, |model| model.id.to_string(), Model::into_domain)
     }
 
-    /// The users of all tenants, by tenant and in the order of their ids.
+    /// The users of all tenants, by tenant and in the same order.
     ///
     /// # Errors
     /// `InvalidCursor`.
     pub async fn list_all_users(&self, filter: &UserFilter, page: &PageRequest) -> Result<Page<User>> {
+        if filter.is_by_login() {
+            let after = match page.key::<(String, i64, String)>()? {
+                Some((tenant, time, id)) => (tenant, time, user_id(Some(id))?),
+                None => (String::new(), i64::MIN, Uuid::nil()),
+            };
+            let found = self.idle_after(None, after, filter, page).await?;
+            let key = |row: &Idle| (row.user.tenant.clone(), row.last_login, row.user.id.to_string());
+            return Page::cut(found, page, key, |row| row.user.into_domain());
+        }
         let (tenant, after) = match page.key::<(String, String)>()? {
             Some((tenant, id)) => (tenant, user_id(Some(id))?),
             None => (String::new(), Uuid::nil()),
@@ -143,6 +177,21 @@ impl Store {
         let models = rows(&reading, &sql, values).await?;
         reading.commit().await?;
         Ok(models)
+    }
+
+    async fn idle_after(
+        &self,
+        tenant: Option<&TenantId>,
+        after: (String, i64, Uuid),
+        filter: &UserFilter,
+        page: &PageRequest,
+    ) -> Result<Vec<Idle>> {
+        let engine = self.inner.database.engine;
+        let (sql, values) = page_of_idle(engine, tenant.is_some(), after, filter, page);
+        let reading = self.inner.database.in_index_order().await?;
+        let found = rows(&reading, &sql, values).await?;
+        reading.commit().await?;
+        Ok(found)
     }
 
     /// The user that has this login or e-mail address, however it is written.
@@ -202,66 +251,105 @@ pub(crate) fn page_of_users(
     page: &PageRequest,
 ) -> Statement {
     let mut values: Vec<Value> = vec![tenant.into(), id.into()];
-    let mut conditions = match of_tenant {
-        true => "tenant = $1 AND id > $2".to_owned(),
-        false => "(tenant, id) > ($1, $2)".to_owned(),
+    let place = match of_tenant {
+        true => "u.tenant = $1 AND u.id > $2",
+        false => "(u.tenant, u.id) > ($1, $2)",
     };
-    let mut require = |column: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            values.push(value);
-            conditions += &format!(" AND {column} = ${}", values.len());
-        }
-    };
-    require(
-        "user_sync",
-        filter.user_sync.as_ref().map(|id| id.as_str().into()),
-    );
-    require(
-        "directory",
-        filter.directory.as_ref().map(|id| id.as_str().into()),
-    );
-    // As the indexes of the few have it.
-    conditions += match filter.owner {
-        Some(true) => " AND owner",
-        Some(false) => " AND NOT owner",
-        None => "",
-    };
-    conditions += match filter.source {
-        Some(UserSource::Local) => " AND user_sync IS NULL",
-        Some(UserSource::Synced) => " AND user_sync IS NOT NULL",
-        None => "",
-    };
-    conditions += match filter.blocked {
-        Some(true) => " AND block_time IS NOT NULL",
-        Some(false) => " AND block_time IS NULL",
-        None => "",
-    };
-    if let Some(since) = filter.no_login_since {
-        values.push(to_micros(since).into());
-        conditions += &format!(" AND NOT EXISTS ({LOGIN} AND l.time >= ${})", values.len());
-    }
-    if filter.never_logged_in {
-        conditions += &format!(" AND NOT EXISTS ({LOGIN})");
-    }
+    let conditions = conditions(filter, &mut values);
     let limit = page.limit_sql();
-    let columns = columns::<Entity>("users");
+    let columns = columns::<Entity>("u");
     let list = |state: &str| {
-        format!("SELECT {columns} FROM users WHERE {conditions}{state} ORDER BY tenant, id{limit}")
+        format!(
+            "SELECT {columns} FROM users u WHERE {place}{conditions}{state} ORDER BY u.tenant, u.id{limit}"
+        )
     };
-    let labels = || filter.states.iter().map(|state| format!("'{}'", state.label()));
     let lists: Vec<String> = match filter.states.as_slice() {
         [] => vec![list("")],
-        states if states.contains(&UserState::Active) => {
-            vec![list(&format!(
-                " AND state IN ({})",
-                labels().collect::<Vec<_>>().join(", ")
-            ))]
-        }
-        _ => labels()
-            .map(|label| list(&format!(" AND state <> 'ACTIVE' AND state = {label}")))
+        states if states.contains(&UserState::Active) => vec![list(&in_states(states))],
+        states => states
+            .iter()
+            .map(|state| {
+                list(&format!(
+                    " AND u.state <> 'ACTIVE' AND u.state = '{}'",
+                    state.label()
+                ))
+            })
             .collect(),
     };
     (merged(&lists, "tenant, id", page), values)
+}
+
+/// The query for a page of users who did not log in lately, after this login of this user, by `last_logins`, which has a row
+/// for each user.
+pub(crate) fn page_of_idle(
+    engine: Engine,
+    of_tenant: bool,
+    (tenant, time, id): (String, i64, Uuid),
+    filter: &UserFilter,
+    page: &PageRequest,
+) -> Statement {
+    let mut values: Vec<Value> = vec![tenant.into(), time.into(), id.into()];
+    let place = match of_tenant {
+        true => "l.tenant = $1 AND (l.time, l.user_id) > ($2, $3)",
+        false => "(l.tenant, l.time, l.user_id) > ($1, $2, $3)",
+    };
+    let last = match filter.no_login_since {
+        Some(since) if !filter.never_logged_in => to_micros(since).max(1),
+        // Nobody logged in then.
+        _ => 1,
+    };
+    values.push(last.into());
+    let conditions = conditions(filter, &mut values);
+    let states = match filter.states.as_slice() {
+        [] => String::new(),
+        states => in_states(states),
+    };
+    let sql = format!(
+        "SELECT {columns}, l.time AS last_login FROM last_logins l {users}
+        WHERE {place} AND l.time < $4{conditions}{states} ORDER BY l.tenant, l.time, l.user_id{limit}",
+        columns = columns::<Entity>("u"),
+        users = engine.look_up("users", "u", "u.tenant = l.tenant AND u.id = l.user_id"),
+        limit = page.limit_sql(),
+    );
+    (sql, values)
+}
+
+/// What a filter says of `users u` beside their states and their logins.
+fn conditions(filter: &UserFilter, values: &mut Vec<Value>) -> String {
+    let mut conditions = String::new();
+    let mut require = |column: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            values.push(value.into());
+            conditions += &format!(" AND u.{column} = ${}", values.len());
+        }
+    };
+    require("user_sync", filter.user_sync.as_ref().map(UserSyncId::as_str));
+    require("directory", filter.directory.as_ref().map(DirectoryId::as_str));
+    // As the indexes of the few have it.
+    conditions += match filter.owner {
+        Some(true) => " AND u.owner",
+        Some(false) => " AND NOT u.owner",
+        None => "",
+    };
+    conditions += match filter.source {
+        Some(UserSource::Local) => " AND u.user_sync IS NULL",
+        Some(UserSource::Synced) => " AND u.user_sync IS NOT NULL",
+        None => "",
+    };
+    conditions += match filter.blocked {
+        Some(true) => " AND u.block_time IS NOT NULL",
+        Some(false) => " AND u.block_time IS NULL",
+        None => "",
+    };
+    conditions
+}
+
+fn in_states(states: &[UserState]) -> String {
+    let labels: Vec<String> = states
+        .iter()
+        .map(|state| format!("'{}'", state.label()))
+        .collect();
+    format!(" AND u.state IN ({})", labels.join(", "))
 }
 
 pub(crate) async fn by_external_ids<'a>(

@@ -11,6 +11,7 @@ on_both! {
     each_tenant_is_looked_at_by_one_replica_at_a_time,
     what_is_told_and_its_mails_are_kept_together,
     a_budget_that_does_not_reach_leaves_all_for_another_day,
+    what_no_budget_of_a_day_reaches_for_is_sent_over_several,
 }
 
 fn remembered(key: &str) -> Remembered {
@@ -160,4 +161,39 @@ async fn a_budget_that_does_not_reach_leaves_all_for_another_day(engine: Engine)
         "no day has room for so many"
     );
     assert_eq!(store.reminders(&acme()).await.unwrap(), kept);
+}
+
+async fn what_no_budget_of_a_day_reaches_for_is_sent_over_several(engine: Engine) {
+    let store = tenant(&engine, &["acme"]).await;
+    let kept = Reminders {
+        known: vec![remembered("a")],
+        week: Some(at(9)),
+    };
+    assert_eq!(
+        store.enqueue_mails(&acme(), &mailing(1, 2), at(9)).await.unwrap(),
+        0
+    );
+    assert!(
+        store
+            .remind(&acme(), &kept, &[mailing(4, 2)], at(9))
+            .await
+            .unwrap()
+    );
+    assert_eq!(store.reminders(&acme()).await.unwrap(), kept);
+    let mut sent = Vec::new();
+    for day in 0..4 {
+        let due = at(9) + TimeDelta::days(day);
+        let mails = store.claim_mail(9, TTL, due).await.unwrap();
+        sent.push(mails.len());
+        for mail in mails {
+            store.finish_mail(mail.position).await.unwrap();
+        }
+    }
+    assert_eq!(sent, [2, 2, 1, 0]);
+    // Those days are paid for: of the third one mail is left.
+    for withheld in [2, 2, 1] {
+        let later = store.enqueue_mails(&acme(), &mailing(2, 2), at(9)).await.unwrap();
+        assert_eq!(later, withheld);
+        engine.sql("UPDATE mail_budgets SET day = day - 1").await;
+    }
 }

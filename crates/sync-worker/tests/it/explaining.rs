@@ -196,7 +196,8 @@ async fn an_entry_of_16_mib_is_answered_in_words_and_hinders_nobody() {
     };
     let step = &explanation.steps[0];
     assert_eq!(step.outcome(), CheckOutcome::Skipped, "{step:?}");
-    assert!(step.message.contains("larger than 8388608 bytes"), "{step:?}");
+    assert!(step.message.contains("larger than 8 MiB"), "{step:?}");
+    assert!(!step.message.contains("protocol"), "{step:?}");
     assert_eq!(
         explanation.next_run.as_ref().unwrap().action(),
         RunAction::Unknown

@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod bind_expiry;
 mod cases;
 mod command;
 mod company;

@@ -6,7 +6,7 @@ use rollcall_testkit::TestDatabase;
 
 use crate::company::{Company, DIRECTORY, TENANT, create_sync, staff};
 use crate::harness::{ADMIN, Clients, TestWorker, ok, stage};
-use crate::runs::run_to_rest;
+use crate::runs::{changes, run_to_rest};
 use rollcall_runtime::clock::Clock;
 
 const NEXT: &str = "the next password, long enough";
@@ -101,6 +101,34 @@ async fn a_run_goes_on_with_the_pending_password_once_the_directory_has_it() {
     let run = run_to_rest(&mut clients, SyncRunMode::Apply).await;
     assert_eq!(run.state(), SyncRunState::Succeeded, "{run:#?}");
     assert_eq!(binds(&company).0, 1, "and never again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_goes_on_with_the_pending_password() {
+    let company = Company::start();
+    let database = TestDatabase::new().unwrap();
+    let settings = [("store.url", database.url())];
+    let first = TestWorker::start_with(&company.ports(), &settings, Clock::System).await;
+    let mut clients = first.clients(ADMIN);
+    company.set_up_sync(&mut clients).await;
+    let run = run_to_rest(&mut clients, SyncRunMode::Apply).await;
+    let planned = changes(&mut clients, &run.name).await;
+    let ada = planned.into_iter().find(|change| change.login == "ada").unwrap();
+    keep(&mut clients, NEXT).await;
+    change_in_directory(&company, NEXT);
+    let mail =
+        "dn: uid=ada,ou=Staff,dc=example,dc=org\nchangetype: modify\nreplace: mail\nmail: ada@new.example\n";
+    company.slapd.modify(mail).unwrap();
+
+    // One that has no connection to the directory.
+    let second = TestWorker::start_with(&company.ports(), &settings, Clock::System).await;
+    let refresh = v1::RefreshUserRequest { name: ada.user };
+    let refreshed = ok(second.clients(ADMIN).user_syncs.refresh_user(refresh)).await;
+    assert_eq!(refreshed.outcome(), v1::RefreshOutcome::Updated);
+    assert_eq!(refreshed.user.unwrap().email, "ada@new.example");
+    assert_eq!(directory(&mut clients).await.pending_bind_password_time, None);
+    assert_eq!(binds(&company).0, 1, "the present one, once");
+    assert_eq!(replaced_by(&mut clients).await, [""], "nobody called");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,7 +34,7 @@ pub async fn run_to_rest(clients: &mut Clients, mode: SyncRunMode) -> v1::SyncRu
     rest(clients, &started.name).await
 }
 
-async fn changes(clients: &mut Clients, run: &str) -> Vec<v1::SyncRunChange> {
+pub(crate) async fn changes(clients: &mut Clients, run: &str) -> Vec<v1::SyncRunChange> {
     let request = v1::ListSyncRunChangesRequest {
         parent: run.into(),
         ..Default::default()
