@@ -1,5 +1,6 @@
 //! What benchmarks measure with: a process's CPU time and memory, percentiles, tables, and the release build.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -36,6 +37,61 @@ impl Usage {
             cpu: Duration::from_millis((ticks(11)? + ticks(12)?) * 1000 / TICKS_PER_SECOND),
             resident: kilobytes(&status, "VmRSS:")? * 1024,
             peak_resident: kilobytes(&status, "VmHWM:")? * 1024,
+        })
+    }
+}
+
+/// CPU time so far of this process and of all that it started and that still run, by program, to 10 ms.
+///
+/// # Errors
+/// There is no `/proc`.
+pub fn cpu_by_program() -> Result<BTreeMap<String, Duration>> {
+    let mut processes = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let path = entry?.path();
+        // One that has ended meanwhile is none of these.
+        if let Ok(stat) = std::fs::read_to_string(path.join("stat"))
+            && let Some(process) = Process::parse(&stat)
+        {
+            processes.insert(process.pid, process);
+        }
+    }
+    let own = std::process::id();
+    let is_ours = |process: &Process| {
+        std::iter::successors(Some(process), |process| processes.get(&process.parent))
+            .any(|ancestor| ancestor.pid == own)
+    };
+    let mut sums = BTreeMap::new();
+    for process in processes.values().filter(|process| is_ours(process)) {
+        let program = if process.pid == own {
+            "callers"
+        } else {
+            &process.program
+        };
+        *sums.entry(program.to_owned()).or_default() += process.cpu;
+    }
+    Ok(sums)
+}
+
+struct Process {
+    pid: u32,
+    program: String,
+    parent: u32,
+    cpu: Duration,
+}
+
+impl Process {
+    fn parse(stat: &str) -> Option<Self> {
+        // The name may hold anything, but no closing bracket follows it.
+        let (name, fields) = stat.rsplit_once(')')?;
+        let (pid, program) = name.split_once('(')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
+        Some(Self {
+            pid: pid.trim().parse().ok()?,
+            program: program.to_owned(),
+            parent: fields.get(1)?.parse().ok()?,
+            cpu: Duration::from_millis((ticks(11)? + ticks(12)?) * 1000 / TICKS_PER_SECOND),
         })
     }
 }

@@ -13,6 +13,8 @@ use serde::Deserialize;
 /// The gateway's own sections.
 #[derive(Deserialize)]
 pub struct GatewaySettings {
+    /// What the process runs on.
+    pub runtime: Runtime,
     /// How a login is carried out.
     pub login: Login,
     /// How many wrong passwords are too many.
@@ -21,6 +23,14 @@ pub struct GatewaySettings {
     pub worker: Worker,
     /// How the event feed is followed.
     pub events: Events,
+}
+
+/// What the process runs on.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub struct Runtime {
+    /// Threads that carry out calls; 0 leaves it to the number of cores.
+    threads: usize,
 }
 
 /// How a login is carried out.
@@ -110,6 +120,17 @@ pub struct Events {
     pub poll_interval: Duration,
 }
 
+const MAX_THREADS: usize = 1_024;
+impl Runtime {
+    /// Threads that carry out calls.
+    pub fn threads(self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
 impl Throttle {
     /// What directories' own soft locks stand on.
     pub fn defaults(&self) -> SoftLockDefaults {
@@ -153,6 +174,7 @@ impl Settings for GatewaySettings {
 
     fn validate(&self, _: &Shared, mistakes: &mut Mistakes) {
         let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        mistakes.range("runtime.threads", self.runtime.threads, 0..=MAX_THREADS);
         let login = &self.login;
         mistakes.range("login.timeout", login.timeout, ms(500)..=s(120));
         mistakes.range("login.record_time", login.record_time, ms(10)..=s(10));

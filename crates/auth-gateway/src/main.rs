@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use rollcall_runtime::config::{self, ConfigArguments};
 use rollcall_runtime::exit::{self, Failure};
 use rollcall_runtime::{health, telemetry};
+use tokio::runtime::{Builder, Runtime};
 
 /// A login makes and drops hundreds of small values on several threads.
 #[global_allocator]
@@ -43,22 +44,34 @@ fn run() -> Result<(), Failure> {
     if arguments.config.print_config {
         return exit::print_configuration(&loaded);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_stack_size(STACK)
-        .build()
-        .map_err(Failure::because)?;
+    let runtime = runtime(loaded.own.runtime.threads()).map_err(Failure::because)?;
     let _context = runtime.enter();
-    let _telemetry = telemetry::init(&loaded.shared.telemetry, "auth-gateway")?;
+    let telemetry = telemetry::init(&loaded.shared.telemetry, "auth-gateway")?;
     if arguments.config.check_config {
         loaded.warn_of_endings();
         Secrets::read(loaded.shared.store, loaded.shared.keyring, &loaded.own.worker)?;
         return Ok(());
     }
     runtime.block_on(async {
-        match arguments.command {
+        let done = match arguments.command {
             None => serve::serve(loaded, &arguments.config).await,
             Some(Command::Healthcheck) => health::check(&loaded.shared).await.map_err(Failure::because),
-        }
+        };
+        // It waits for its last spans, which this thread sends if there is no other.
+        let _ = tokio::task::spawn_blocking(|| drop(telemetry)).await;
+        done
     })
+}
+
+/// One thread does without what several need to share work, and a login then wakes no other.
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    let mut builder = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder
+        .worker_threads(threads)
+        .enable_all()
+        .thread_stack_size(STACK)
+        .build()
 }

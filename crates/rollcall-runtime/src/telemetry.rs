@@ -4,6 +4,7 @@ use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Directive;
 use tracing_subscriber::layer::SubscriberExt;
@@ -90,23 +91,33 @@ pub fn init(settings: &Telemetry, program: &'static str) -> Result<Telemetering,
     rollcall_metrics::metrics()
         .tenant_logins
         .want(settings.metrics_by_tenant);
-    let filter = settings.directives().map_err(Failure::because)?;
-    let (filter, handle) = reload::Layer::new(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = match settings.format {
-        LogFormat::Pretty => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
-    };
     let traces = traces::provider(settings, program).map_err(Failure::because)?;
-    let spans = traces.as_ref().map(traces::layer);
-    let subscriber = tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .with(spans);
+    let (subscriber, handle) = subscriber(settings, traces.as_ref()).map_err(Failure::because)?;
     if subscriber.try_init().is_ok() {
         std::panic::set_hook(Box::new(log_panic));
         let _ = FILTER.set(handle);
     }
     Ok(Telemetering(traces))
+}
+
+/// Writes lines, and makes spans if there is a collector. Without one there is no layer for spans at all: an absent layer wants
+/// every span, so each step of a login would make one for nobody.
+fn subscriber(
+    settings: &Telemetry,
+    traces: Option<&SdkTracerProvider>,
+) -> Result<(Dispatch, reload::Handle<EnvFilter, Registry>), String> {
+    let (filter, handle) = reload::Layer::new(settings.directives()?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.format {
+        LogFormat::Pretty => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
+    };
+    let lines = tracing_subscriber::registry().with(lines.with_filter(filter));
+    let subscriber = match traces {
+        None => Dispatch::new(lines),
+        Some(traces) => Dispatch::new(lines.with(traces::layer(traces))),
+    };
+    Ok((subscriber, handle))
 }
 
 impl Drop for Telemetering {

@@ -11,5 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod measure;
 pub(crate) mod pipeline;
 pub(crate) mod query;
+pub(crate) mod row;
+pub(crate) mod sqlite;
 pub(crate) mod timestamp;
 pub(crate) mod turnstile;

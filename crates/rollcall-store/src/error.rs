@@ -207,8 +207,10 @@ impl From<DbErr> for StoreError {
         };
         let unavailable = match sqlx.as_deref() {
             Some(SqlxError::Database(cause)) => match cause.code().as_deref() {
-                // PostgreSQL: serialization failure, deadlock. SQLite: BUSY and its extended codes.
-                Some("40001" | "40P01" | "5" | "261" | "517" | "773") => return Self::Contended,
+                // PostgreSQL: serialization failure, deadlock.
+                Some("40001" | "40P01") => return Self::Contended,
+                // SQLite.
+                Some(code) if code.parse().is_ok_and(is_contended_on_sqlite) => return Self::Contended,
                 // PostgreSQL: lock_timeout.
                 Some("55P03") => return Self::Locked,
                 // PostgreSQL: a prepared statement is there already, or is not. It is of another connection.
@@ -216,13 +218,11 @@ impl From<DbErr> for StoreError {
                 // PostgreSQL: the transaction was ended because it paused too long; the server takes no writes, as a standby.
                 Some("25P03" | "25006") => true,
                 // PostgreSQL: connection exception, insufficient resources, operator intervention, system
-                // error. SQLite: IOERR, CANTOPEN, FULL, READONLY and their extended codes.
+                // error.
                 Some(code) if code.len() == 5 => ["08", "53", "57", "58", "3D", "28"]
                     .iter()
                     .any(|class| code.starts_with(class)),
-                Some(code) => code
-                    .parse::<u32>()
-                    .is_ok_and(|code| [8, 10, 13, 14].contains(&(code & 0xff))),
+                Some(code) => code.parse().is_ok_and(is_unavailable_on_sqlite),
                 None => false,
             },
             Some(
@@ -241,6 +241,37 @@ impl From<DbErr> for StoreError {
             Self::Unavailable(error.into())
         } else {
             Self::corrupt_by("a statement failed", error)
+        }
+    }
+}
+
+/// BUSY and its extended codes.
+fn is_contended_on_sqlite(code: i32) -> bool {
+    [5, 261, 517, 773].contains(&code)
+}
+
+/// IOERR, CANTOPEN, FULL, READONLY and their extended codes.
+fn is_unavailable_on_sqlite(code: i32) -> bool {
+    [8, 10, 13, 14].contains(&(code & 0xff))
+}
+
+/// SQLite's own words may have the statement's text.
+#[derive(Debug, thiserror::Error)]
+#[error("SQLite's error {0}")]
+struct SqliteFailure(i32);
+
+/// Of a connection that is used in the calling thread.
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let Some(code) = error.sqlite_error().map(|error| error.extended_code) else {
+            return Self::corrupt_by("a row cannot be read", error);
+        };
+        match code {
+            // UNIQUE and PRIMARY KEY.
+            2067 | 1555 => Self::AlreadyExists,
+            code if is_contended_on_sqlite(code) => Self::Contended,
+            code if is_unavailable_on_sqlite(code) => Self::Unavailable(SqliteFailure(code).into()),
+            code => Self::corrupt_by("a statement failed", SqliteFailure(code)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Rollcall's store, on SQLite and on PostgreSQL.
 //!
-//! What this crate is: the only one that names sea-orm. It keeps what the domain's types say, in transactions
+//! What this crate is: the only one that names sea-orm and rusqlite. It keeps what the domain's types say, in transactions
 //! that leave it whole: a user's change, its identifiers, its event and the run's pointer are written together
 //! or not at all.
 //!

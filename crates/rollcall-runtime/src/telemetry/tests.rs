@@ -81,3 +81,12 @@ fn bad_filters_are_refused() {
         assert!(telemetry(bad).directives().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn steps_make_no_spans_while_nobody_collects_them() {
+    let (subscriber, _handle) = subscriber(&telemetry("info"), None).unwrap();
+    tracing::dispatcher::with_default(&subscriber, || {
+        assert!(tracing::info_span!(target: "rollcall_trace", "login.step").is_disabled());
+        assert!(!tracing::info_span!("call").is_disabled());
+    });
+}

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 
 use crate::error::{Result, StoreError};
 
@@ -84,7 +86,18 @@ impl<J: Send + Sync + 'static> Batcher<J> {
 
 async fn work<B: BatchHandler>(mut handler: B, mut queue: mpsc::Receiver<Item<B::Job>>) {
     let mut items = Vec::with_capacity(MAX_BATCH);
+    let shares_thread = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
     while queue.recv_many(&mut items, MAX_BATCH).await > 0 {
+        // Those that are about to ask join in, if they share the thread: else each would be a batch of its own. Where there are
+        // several threads they need not be waited for, and another thread would be woken to go on.
+        if shares_thread {
+            yield_now().await;
+            while items.len() < MAX_BATCH
+                && let Ok(item) = queue.try_recv()
+            {
+                items.push(item);
+            }
+        }
         let (mut jobs, mut end) = (Vec::with_capacity(items.len()), None);
         for item in items.drain(..) {
             match item {

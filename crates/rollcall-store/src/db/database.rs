@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::TryFutureExt;
 use rollcall_metrics::Statement;
 use sea_orm::sqlx::postgres::PgConnectOptions;
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::sqlx::sqlite::SqliteJournalMode;
 use sea_orm::sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database as SeaDatabase, DatabaseConnection, DatabaseTransaction,
@@ -33,11 +33,27 @@ const PLAN_CACHE_MODE: &str = "force_generic_plan";
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections read from SQLite. Each has a thread.
 const SQLITE_READERS: u32 = 4;
-/// Page cache of the connection that writes to SQLite. Negative because SQLite counts in KiB then.
-const SQLITE_WRITER_CACHE: &str = "-32768";
-/// SQLite copies its log into the database after this many pages of 4 KiB. Logins write the same pages again and
-/// again, so a longer log means fewer copies.
-const WAL_PAGES: &str = "4000";
+/// What every connection to SQLite has.
+pub(crate) const SQLITE_PRAGMAS: &[(&str, &str)] = &[
+    // What was answered survives a crash of the machine, as on PostgreSQL. Concurrent logins share a commit, and so the cost
+    // of the sync.
+    ("synchronous", "FULL"),
+    ("foreign_keys", "ON"),
+    // Statement journals in memory; otherwise each is a file.
+    ("temp_store", "MEMORY"),
+    // What is deleted or replaced leaves nothing in the file: who is erased is erased.
+    ("secure_delete", "ON"),
+];
+/// What a connection has that only reads.
+pub(crate) const SQLITE_READER_PRAGMAS: &[(&str, &str)] = &[("query_only", "ON")];
+/// What a connection has that writes.
+pub(crate) const SQLITE_WRITER_PRAGMAS: &[(&str, &str)] = &[
+    // The page cache. Negative because SQLite counts in KiB then.
+    ("cache_size", "-32768"),
+    // SQLite copies its log into the database after this many pages of 4 KiB. Logins write the same pages again and again, so
+    // a longer log means fewer copies.
+    ("wal_autocheckpoint", "4000"),
+];
 /// A connection to PostgreSQL that was idle for longer than this is tested before use.
 const TEST_IF_IDLE: Duration = Duration::from_secs(15);
 
@@ -242,26 +258,17 @@ async fn sqlite(
         .sqlx_logging(false)
         .record_stmt_in_spans(false)
         .map_sqlx_sqlite_opts(move |options| {
-            // FULL: what was answered survives a crash of the machine, as on PostgreSQL. Concurrent logins share a
-            // commit, and so the cost of the sync.
             let options = options
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true)
-                // Statement journals in memory; otherwise each is a file.
-                .pragma("temp_store", "MEMORY")
-                // What is deleted or replaced leaves nothing in the file: who is erased is erased.
-                .pragma("secure_delete", "ON")
                 .busy_timeout(BUSY_TIMEOUT)
                 .statement_cache_capacity(500);
-            match access {
-                Access::Read => options.pragma("query_only", "ON"),
-                // It alone writes in this process, so its cached pages stay valid.
-                Access::Write => options
-                    .pragma("cache_size", SQLITE_WRITER_CACHE)
-                    .pragma("wal_autocheckpoint", WAL_PAGES),
-            }
+            let own = match access {
+                Access::Read => SQLITE_READER_PRAGMAS,
+                Access::Write => SQLITE_WRITER_PRAGMAS,
+            };
+            let pragmas = SQLITE_PRAGMAS.iter().chain(own);
+            pragmas.fold(options, |options, (name, value)| options.pragma(*name, *value))
         });
     Ok(SeaDatabase::connect(connect).await?)
 }

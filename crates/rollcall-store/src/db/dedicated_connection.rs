@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{TryFutureExt, TryStreamExt};
+use futures::TryFutureExt;
 use rollcall_metrics::Statement as Kind;
 use sea_orm::sea_query::ArrayType;
 use sea_orm::sqlx::postgres::PgArguments;
 use sea_orm::sqlx::query::Query;
-use sea_orm::sqlx::{
-    AssertSqlSafe, Connection, Either, Executor, PgConnection, Postgres, SqliteConnection, query,
-};
-use sea_orm::{QueryResult, RuntimeErr, SqlxError, Value};
+use sea_orm::sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres, query};
+use sea_orm::{RuntimeErr, SqlxError, Value};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -20,10 +18,15 @@ use crate::db::deadline::within;
 use crate::db::engine::Engine;
 use crate::db::measure::measured;
 use crate::db::query::Statement;
+use crate::db::row::Row;
+use crate::db::sqlite::Sqlite;
 use crate::error::{Result, StoreError};
 
 /// The interval at which to ask for SQLite's write lock.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(1);
+
+/// A login's statements on SQLite take a tenth of a millisecond, and a commit what the disk takes to keep it.
+const SLOW: Duration = Duration::from_millis(10);
 
 /// A login's statements take milliseconds. If PostgreSQL has not answered after this, its machine has vanished.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,10 +49,12 @@ pub(crate) struct DedicatedConnection {
     database: Arc<Database>,
     purpose: Purpose,
     open: Option<Open>,
+    /// The last statements on SQLite took longer than a thread may be kept that others need.
+    disk_is_slow: bool,
 }
 
 enum Open {
-    Sqlite(SqliteConnection),
+    Sqlite(Sqlite),
     Postgres(Box<PgConnection>),
 }
 
@@ -60,6 +65,7 @@ impl DedicatedConnection {
             database,
             purpose,
             open: None,
+            disk_is_slow: false,
         }
     }
 
@@ -69,7 +75,7 @@ impl DedicatedConnection {
 
     /// Sends statements and returns the rows of each. If the connection was lost since it was last used, sends them
     /// again on a new one. So they must change nothing that would stay when the connection breaks.
-    pub(crate) async fn send_first(&mut self, script: Vec<Statement>) -> Result<Vec<Vec<QueryResult>>> {
+    pub(crate) async fn send_first(&mut self, script: &[Statement]) -> Result<Vec<Vec<Row>>> {
         measured(self.kind(), self.send_on_any(script)).await
     }
 
@@ -80,15 +86,15 @@ impl DedicatedConnection {
         }
     }
 
-    async fn send_on_any(&mut self, script: Vec<Statement>) -> Result<Vec<Vec<QueryResult>>> {
+    async fn send_on_any(&mut self, script: &[Statement]) -> Result<Vec<Vec<Row>>> {
         let was_open = self.open.is_some();
         if !was_open {
             self.open = Some(self.connect().await?);
         }
-        match self.run_when_free(&script).await {
+        match self.run_when_free(script).await {
             Err(StoreError::Unavailable(_)) if was_open => {
                 self.open = Some(self.connect().await?);
-                self.run_when_free(&script).await
+                self.run_when_free(script).await
             }
             result => result,
         }
@@ -96,32 +102,28 @@ impl DedicatedConnection {
 
     /// On SQLite, waits while another process writes. Its transactions are short, and it lets others pass between them.
     /// SQLite's own busy handler asks at longer and longer intervals, for which it would wait.
-    async fn run_when_free(&mut self, script: &[Statement]) -> Result<Vec<Vec<QueryResult>>> {
+    async fn run_when_free(&mut self, script: &[Statement]) -> Result<Vec<Vec<Row>>> {
         let give_up = Instant::now() + BUSY_TIMEOUT;
         let mut waiting = None;
         loop {
-            if let Some(Open::Sqlite(connection)) = &mut self.open
-                && Instant::now() < give_up
-            {
-                match on_sqlite(connection, script.to_vec()).await {
-                    Err(StoreError::Contended) => {
-                        waiting = waiting.or_else(|| self.database.wait_to_write());
-                        sleep(LOCK_POLL_INTERVAL).await;
-                    }
-                    Err(error) => {
-                        self.close();
-                        return Err(error);
-                    }
-                    found => return found,
+            match self.run_once(script).await {
+                Err(StoreError::Contended)
+                    if self.database.engine == Engine::Sqlite && Instant::now() < give_up =>
+                {
+                    waiting = waiting.or_else(|| self.database.wait_to_write());
+                    sleep(LOCK_POLL_INTERVAL).await;
                 }
-            } else {
-                return self.run(script.to_vec()).await;
+                Err(error) => {
+                    self.close();
+                    return Err(error);
+                }
+                found => return found,
             }
         }
     }
 
     /// Sends more statements on the same connection and returns the rows of each.
-    pub(crate) async fn send(&mut self, script: Vec<Statement>) -> Result<Vec<Vec<QueryResult>>> {
+    pub(crate) async fn send(&mut self, script: &[Statement]) -> Result<Vec<Vec<Row>>> {
         measured(self.kind(), self.run(script)).await
     }
 
@@ -130,20 +132,16 @@ impl DedicatedConnection {
         self.open = None;
     }
 
-    async fn connect(&self) -> Result<Open> {
+    async fn connect(&mut self) -> Result<Open> {
         let pool = match self.purpose {
             Purpose::Reading => &self.database.reader,
             Purpose::Writing { .. } => &self.database.writer,
         };
         Ok(match self.database.engine {
             Engine::Sqlite => {
-                let connection = pool.get_sqlite_connection_pool().acquire().await;
-                let mut connection = connection.map_err(failed)?.detach();
-                connection
-                    .execute("PRAGMA busy_timeout = 0")
-                    .await
-                    .map_err(failed)?;
-                Open::Sqlite(connection)
+                let options = pool.get_sqlite_connection_pool().connect_options();
+                let writes = self.purpose != Purpose::Reading;
+                Open::Sqlite(Sqlite::open(options.get_filename(), writes)?)
             }
             Engine::Postgres => {
                 // Not one from the pool: it may have lost its server unnoticed.
@@ -161,78 +159,94 @@ impl DedicatedConnection {
         })
     }
 
-    async fn run(&mut self, script: Vec<Statement>) -> Result<Vec<Vec<QueryResult>>> {
-        let result = match &mut self.open {
-            Some(Open::Sqlite(connection)) => on_sqlite(connection, script).await,
-            Some(Open::Postgres(connection)) => within(ANSWER_TIMEOUT, on_postgres(connection, script)).await,
-            None => Err(StoreError::corrupt("a transaction goes on after its end")),
-        };
+    async fn run(&mut self, script: &[Statement]) -> Result<Vec<Vec<Row>>> {
+        let result = self.run_once(script).await;
         if result.is_err() {
             self.close();
         }
         result
     }
-}
 
-/// Sends all statements in one message to the connection's thread.
-async fn on_sqlite(
-    connection: &mut SqliteConnection,
-    script: Vec<Statement>,
-) -> Result<Vec<Vec<QueryResult>>> {
-    let (sql, values): (Vec<String>, Vec<Vec<Value>>) = script.into_iter().unzip();
-    let mut query = query(AssertSqlSafe(sql.join("; ")));
-    for value in values.into_iter().flatten() {
-        let Value::String(text) = value else {
-            return Err(unknown_parameter());
-        };
-        query = query.bind(text);
-    }
-    let mut results = connection.fetch_many(query);
-    let (mut found, mut rows) = (Vec::new(), Vec::new());
-    while let Some(step) = results.try_next().await.map_err(failed)? {
-        match step {
-            Either::Right(row) => rows.push(row.into()),
-            Either::Left(_) => found.push(std::mem::take(&mut rows)),
+    async fn run_once(&mut self, script: &[Statement]) -> Result<Vec<Vec<Row>>> {
+        match self.open.take() {
+            Some(Open::Postgres(mut connection)) => {
+                let result = within(ANSWER_TIMEOUT, on_postgres(&mut connection, script)).await;
+                self.open = Some(Open::Postgres(connection));
+                result
+            }
+            Some(Open::Sqlite(connection)) => {
+                let (connection, result) = self.on_sqlite(connection, script).await?;
+                self.open = Some(Open::Sqlite(connection));
+                result
+            }
+            None => Err(StoreError::corrupt("a transaction goes on after its end")),
         }
     }
-    Ok(found)
+
+    /// In this thread. Once the disk was slow, in a thread that may wait for it, until it is fast again.
+    async fn on_sqlite(
+        &mut self,
+        mut connection: Sqlite,
+        script: &[Statement],
+    ) -> Result<(Sqlite, Result<Vec<Vec<Row>>>)> {
+        let begin = Instant::now();
+        let done = if self.disk_is_slow {
+            let script = script.to_vec();
+            let work = move || {
+                let result = connection.run(&script);
+                (connection, result)
+            };
+            let done = tokio::task::spawn_blocking(work).await;
+            done.map_err(|error| StoreError::Unavailable(error.into()))?
+        } else {
+            let result = connection.run(script);
+            (connection, result)
+        };
+        self.disk_is_slow = begin.elapsed() > SLOW;
+        Ok(done)
+    }
 }
 
-async fn on_postgres(connection: &mut PgConnection, script: Vec<Statement>) -> Result<Vec<Vec<QueryResult>>> {
+async fn on_postgres(connection: &mut PgConnection, script: &[Statement]) -> Result<Vec<Vec<Row>>> {
     let mut found = Vec::with_capacity(script.len());
     for (sql, values) in script {
+        let sql = AssertSqlSafe(sql.as_str());
         let rows = if values.is_empty() {
-            connection.fetch_all(AssertSqlSafe(sql)).await
+            connection.fetch_all(sql).await
         } else {
-            let mut query = query(AssertSqlSafe(sql));
+            let mut query = query(sql);
             for value in values {
                 query = bind(query, value)?;
             }
             connection.fetch_all(query).await
         };
-        found.push(rows.map_err(failed)?.into_iter().map(Into::into).collect());
+        let rows = rows.map_err(failed)?;
+        found.push(rows.into_iter().map(|row| Row::Postgres(row.into())).collect());
     }
     Ok(found)
 }
 
 /// Binds an array of a [`Bulk`](crate::db::bulk::Bulk).
-fn bind(query: Query<'_, Postgres, PgArguments>, value: Value) -> Result<Query<'_, Postgres, PgArguments>> {
+fn bind<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    value: &Value,
+) -> Result<Query<'q, Postgres, PgArguments>> {
     let Value::Array(array_type, Some(cells)) = value else {
         return Err(unknown_parameter());
     };
     macro_rules! bind {
-        ($kind:ident, $element:ty) => {{
-            let cells = cells.into_iter().map(|cell| match cell {
-                Value::$kind(Some(value)) => Ok(value),
+        ($kind:ident, $element:ty, $read:expr) => {{
+            let cells = cells.iter().map(|cell| match cell {
+                Value::$kind(Some(value)) => Ok($read(value)),
                 _ => Err(unknown_parameter()),
             });
             query.bind(cells.collect::<Result<Vec<$element>>>()?)
         }};
     }
     Ok(match array_type {
-        ArrayType::String => bind!(String, String),
-        ArrayType::BigInt => bind!(BigInt, i64),
-        ArrayType::Uuid => bind!(Uuid, Uuid),
+        ArrayType::String => bind!(String, &str, String::as_str),
+        ArrayType::BigInt => bind!(BigInt, i64, i64::clone),
+        ArrayType::Uuid => bind!(Uuid, Uuid, Uuid::clone),
         _ => return Err(unknown_parameter()),
     })
 }

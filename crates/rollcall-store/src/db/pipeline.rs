@@ -1,22 +1,21 @@
 //! A transaction in as few messages to the database as possible.
 //!
-//! A message costs more than most of a login's statements: on SQLite a switch to the connection's thread and back, on
-//! PostgreSQL a round trip. So on SQLite all reads are sent with the BEGIN and all writes with the COMMIT. On
-//! PostgreSQL all writes are one statement. The transaction uses a [`DedicatedConnection`], since a pool would send one
-//! message more to test a returned connection.
+//! On PostgreSQL a message costs more than most of a login's statements, so all writes are one statement. The transaction uses a
+//! [`DedicatedConnection`], since a pool would send one message more to test a returned connection.
 
-use sea_orm::{FromQueryResult, QueryResult, Value};
+use sea_orm::Value;
 
 use crate::db::dedicated_connection::DedicatedConnection;
 use crate::db::engine::Engine;
 use crate::db::query::Statement;
+use crate::db::row::{FromRow, Row};
 use crate::error::Result;
 
 /// Statements to send, in their order.
 pub(crate) struct Script {
     engine: Engine,
-    /// The statements are sent as one text, so their parameters are numbered through.
-    one_text: bool,
+    /// The statements become one, so their parameters are numbered through.
+    one_statement: bool,
     statements: Vec<Statement>,
     parameters: usize,
 }
@@ -34,7 +33,7 @@ pub(crate) enum Durability {
 pub(crate) type StatementIndex = Option<usize>;
 
 /// The rows that a script of reads returned, by statement.
-pub(crate) struct Results(Vec<Vec<QueryResult>>);
+pub(crate) struct Results(Vec<Vec<Row>>);
 
 /// A transaction that has begun. If it is dropped before its commit, it ends with its connection.
 pub(crate) struct PipelinedTransaction<'c> {
@@ -45,18 +44,18 @@ pub(crate) struct PipelinedTransaction<'c> {
 impl Script {
     /// For [`PipelinedTransaction::begin`].
     pub(crate) fn of_reads(engine: Engine) -> Self {
-        Self::new(engine, engine == Engine::Sqlite)
+        Self::new(engine, false)
     }
 
     /// For [`PipelinedTransaction::commit`].
     pub(crate) fn of_writes(engine: Engine) -> Self {
-        Self::new(engine, true)
+        Self::new(engine, engine == Engine::Postgres)
     }
 
-    fn new(engine: Engine, one_text: bool) -> Self {
+    fn new(engine: Engine, one_statement: bool) -> Self {
         Self {
             engine,
-            one_text,
+            one_statement,
             statements: Vec::new(),
             parameters: 0,
         }
@@ -67,7 +66,11 @@ impl Script {
         &mut self,
         build: impl FnOnce(Engine, usize) -> Result<Option<Statement>>,
     ) -> Result<StatementIndex> {
-        let first = if self.one_text { self.parameters + 1 } else { 1 };
+        let first = if self.one_statement {
+            self.parameters + 1
+        } else {
+            1
+        };
         Ok(build(self.engine, first)?.map(|parts| {
             self.parameters += parts.1.len();
             self.statements.push(parts);
@@ -78,10 +81,9 @@ impl Script {
 
 impl Results {
     /// Returns the rows of one statement.
-    pub(crate) fn rows<T: FromQueryResult>(&self, statement: StatementIndex) -> Result<Vec<T>> {
+    pub(crate) fn rows<T: FromRow>(&self, statement: StatementIndex) -> Result<Vec<T>> {
         let rows = statement.and_then(|index| self.0.get(index));
-        let read = |row| Ok(T::from_query_result(row, "")?);
-        rows.into_iter().flatten().map(read).collect()
+        rows.into_iter().flatten().map(T::from_row).collect()
     }
 }
 
@@ -100,9 +102,8 @@ impl<'c> PipelinedTransaction<'c> {
         };
         let begin = begin.iter().map(|&sql| (sql.to_owned(), Vec::new()));
         let count = begin.len();
-        let mut found = connection
-            .send_first(begin.chain(reads.statements).collect())
-            .await?;
+        let script: Vec<_> = begin.chain(reads.statements).collect();
+        let mut found = connection.send_first(&script).await?;
         found.drain(..count);
         let begun = Self {
             connection,
@@ -112,12 +113,8 @@ impl<'c> PipelinedTransaction<'c> {
     }
 
     /// Sends one more statement and returns its rows.
-    pub(crate) async fn rows<T: FromQueryResult>(
-        &mut self,
-        sql: String,
-        values: Vec<Value>,
-    ) -> Result<Vec<T>> {
-        Results(self.connection.send(vec![(sql, values)]).await?).rows(Some(0))
+    pub(crate) async fn rows<T: FromRow>(&mut self, sql: String, values: Vec<Value>) -> Result<Vec<T>> {
+        Results(self.connection.send(&[(sql, values)]).await?).rows(Some(0))
     }
 
     /// Sends the writes and commits. Each write must be to a table of its own.
@@ -136,7 +133,7 @@ impl<'c> PipelinedTransaction<'c> {
     }
 
     async fn end(&mut self, script: Vec<Statement>) -> Result<()> {
-        self.connection.send(script).await?;
+        self.connection.send(&script).await?;
         self.ended = true;
         Ok(())
     }
@@ -150,7 +147,7 @@ impl Drop for PipelinedTransaction<'_> {
     }
 }
 
-/// Script that write, as one for PostgreSQL: all but the last as WITH queries, which all of them see the
+/// Statements that write, as one for PostgreSQL: all but the last as WITH queries, which all of them see the
 /// tables as they were before.
 fn one_statement(mut statements: Vec<Statement>) -> Option<Statement> {
     let (last, last_values) = statements.pop()?;

@@ -4,12 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use rollcall_core::id::{TenantId, UserId};
 
-use sea_orm::FromQueryResult;
-
 use crate::audit;
 use crate::db::dedicated_connection::DedicatedConnection;
 use crate::db::engine::Engine;
 use crate::db::pipeline::{PipelinedTransaction, Script};
+use crate::db::row::from_row;
 use crate::db::timestamp::from_micros;
 use crate::error::{Result, StoreError};
 use crate::login::job::{Job, JobOutcome, durability};
@@ -30,10 +29,11 @@ pub(super) async fn commit(connection: &mut DedicatedConnection, jobs: &[Job]) -
     outcomes.ok_or(StoreError::corrupt("a counter that was made is missing"))
 }
 
-#[derive(FromQueryResult)]
 struct Time {
     now: i64,
 }
+
+from_row!(Time { now });
 
 /// What to do about counters that do not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]

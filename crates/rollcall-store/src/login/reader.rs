@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rollcall_core::id::TenantId;
-use sea_orm::FromQueryResult;
 
 use crate::db::batcher::{Answer, BatchHandler, Batcher};
 use crate::db::bulk::{Bulk, Column, Type};
@@ -12,6 +11,7 @@ use crate::db::database::Database;
 use crate::db::dedicated_connection::{DedicatedConnection, Purpose};
 use crate::db::engine::Engine;
 use crate::db::query::{Statement, text};
+use crate::db::row::FromRow;
 use crate::error::Result;
 use crate::login::target::LoginTarget;
 use crate::login::target_rows::{JOINS, LAST_LOGIN, SWITCHES, TargetRow};
@@ -64,11 +64,11 @@ impl BatchHandler for Queries {
 
     async fn carry_out(&mut self, jobs: &[Job]) -> Result<Vec<Option<LoginTarget>>> {
         let wanted = jobs.iter().map(|job| &job.wanted);
-        let script = vec![query(wanted, self.connection.engine())];
-        let found = self.connection.send_first(script).await?;
+        let script = [query(wanted, self.connection.engine())];
+        let found = self.connection.send_first(&script).await?;
         let mut targets = HashMap::with_capacity(jobs.len());
         for row in found.iter().flatten() {
-            let row = TargetRow::from_query_result(row, "")?;
+            let row = TargetRow::from_row(row)?;
             let identifier = row.switches.identifier.clone();
             let target = row.into_domain()?;
             targets.insert((target.user.tenant.clone(), identifier), target);

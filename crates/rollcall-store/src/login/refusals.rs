@@ -17,6 +17,7 @@ use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
 use crate::db::pipeline::PipelinedTransaction;
 use crate::db::query::{column, rows, text};
+use crate::db::row::from_row;
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::login::soft_lock::rows::{Key, key};
@@ -118,12 +119,17 @@ struct Row {
     details: String,
 }
 
-#[derive(FromQueryResult)]
 struct Counted {
     tenant: String,
     subject: String,
     attempts: i64,
 }
+
+from_row!(Counted {
+    tenant,
+    subject,
+    attempts
+});
 
 /// Counts refusals. Returns the events of those that are the first of their subject and reason.
 pub(super) async fn count<'r>(

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use rollcall_core::id::DirectoryId;
-use sea_orm::{DbErr, FromQueryResult, QueryResult};
 use uuid::Uuid;
 
 use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
 use crate::db::query::Statement;
+use crate::db::row::{FromRow, Row, from_row};
 use crate::db::timestamp::from_micros;
 use crate::error::{Result, StoreError};
 use crate::login::target::{LoginSync, LoginTarget};
@@ -16,7 +16,6 @@ use crate::tables::columns;
 use crate::tables::user::{Entity, Model};
 
 /// The switches and revisions that decide a login, beside the user.
-#[derive(FromQueryResult)]
 pub(super) struct Switches {
     pub(super) identifier: String,
     tenant_enabled: bool,
@@ -32,6 +31,22 @@ pub(super) struct Switches {
     last_complete_pull_time: Option<i64>,
     last_login_time: Option<i64>,
 }
+
+from_row!(Switches {
+    identifier,
+    tenant_enabled,
+    tenant_revision,
+    user_sync_revision,
+    in_force_revision,
+    user_sync_disabled,
+    directory_id,
+    directory_revision,
+    directory_disabled,
+    endpoint_confirmed,
+    observe_time,
+    last_complete_pull_time,
+    last_login_time,
+});
 
 /// The row of a target.
 pub(super) struct TargetRow {
@@ -141,7 +156,7 @@ fn users_source<'t>(
 }
 
 /// The revisions of all that decides a user's login.
-#[derive(FromQueryResult, PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, Hash)]
 pub(super) struct Revisions {
     tenant: String,
     id: Uuid,
@@ -150,6 +165,15 @@ pub(super) struct Revisions {
     user_sync_revision: Option<i64>,
     directory_revision: Option<i64>,
 }
+
+from_row!(Revisions {
+    tenant,
+    id,
+    revision,
+    tenant_revision,
+    user_sync_revision,
+    directory_revision,
+});
 
 impl Revisions {
     pub(super) fn of(target: &LoginTarget) -> Self {
@@ -164,11 +188,11 @@ impl Revisions {
     }
 }
 
-impl FromQueryResult for TargetRow {
-    fn from_query_result(row: &QueryResult, prefix: &str) -> Result<Self, DbErr> {
+impl FromRow for TargetRow {
+    fn from_row(row: &Row) -> Result<Self> {
         Ok(Self {
-            user: Model::from_query_result(row, prefix)?,
-            switches: Switches::from_query_result(row, prefix)?,
+            user: Model::from_row(row)?,
+            switches: Switches::from_row(row)?,
         })
     }
 }

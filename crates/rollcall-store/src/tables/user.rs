@@ -6,6 +6,7 @@ use rollcall_core::user::{Block, Origin, OtherEntry, Profile, StateReason, User,
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::db::row::from_row;
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::{Result, StoreError};
 use crate::tables::json::unreadable;
@@ -34,6 +35,25 @@ pub(crate) struct Model {
     pub(crate) create_time: i64,
     pub(crate) update_time: i64,
 }
+
+from_row!(Model {
+    tenant,
+    id,
+    user_sync,
+    directory,
+    id_kind,
+    external_id,
+    linked,
+    details,
+    state,
+    state_reason,
+    owner,
+    block_time,
+    fingerprint,
+    revision,
+    create_time,
+    update_time,
+});
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub(crate) enum Relation {}

@@ -9,6 +9,7 @@ use sea_orm::FromQueryResult;
 use crate::db::bulk::{Bulk, Column, Type};
 use crate::db::engine::Engine;
 use crate::db::query::Statement;
+use crate::db::row::from_row;
 use crate::db::timestamp::{from_micros, to_micros};
 use crate::error::Result;
 
@@ -40,6 +41,17 @@ pub(in crate::login) struct CounterRow {
     /// The database's time when it was read.
     pub(in crate::login) now: i64,
 }
+
+from_row!(CounterRow {
+    tenant,
+    subject,
+    window_start,
+    last_time,
+    failures,
+    reserved,
+    proven_time,
+    now,
+});
 
 impl CounterRow {
     pub(super) fn into_domain(self) -> Result<ThrottleState> {

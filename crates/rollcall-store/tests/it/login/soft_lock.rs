@@ -12,6 +12,7 @@ use crate::login::commit::{finish, settle};
 
 on_both! {
     parallel_attempts_cannot_overshoot,
+    what_another_replica_counted_counts,
     all_subjects_or_none,
     a_right_password_gives_a_client_its_slot_back_and_forgets_nothing,
     a_right_password_forgets,
@@ -78,6 +79,23 @@ async fn parallel_attempts_cannot_overshoot(engine: Engine) {
         reserved += usize::from(task.await.unwrap().is_some());
     }
     assert_eq!(reserved, 5);
+}
+
+/// What a replica counted itself a moment ago it need not read again, but what others counted since.
+async fn what_another_replica_counted_counts(engine: Engine) {
+    let (one, other) = (engine.gateway().await, engine.gateway().await);
+    let limit = [limited(user(), 4)];
+    for store in [&one, &other, &one, &other] {
+        let slots = taken(store, &limit).await.unwrap();
+        settle(store, slots, Settlement::Failure).await;
+    }
+    assert!(taken(&one, &limit).await.is_none());
+    assert!(taken(&other, &limit).await.is_none());
+    engine.sql("DELETE FROM login_throttles").await;
+    assert!(
+        taken(&one, &limit).await.is_some(),
+        "somebody is refused for what is not counted any more"
+    );
 }
 
 async fn all_subjects_or_none(engine: Engine) {
