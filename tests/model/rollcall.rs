@@ -228,6 +228,10 @@ impl Rollcall {
         // The lease of the dead worker ends by itself. Whoever asks for a run then has this one carried on first.
         let killed = Instant::now();
         wait_for("the lease ends", LIMIT, async || killed.elapsed() > LEASE).await?;
+        // What the dead had handed to the store before may have been the end of it.
+        if self.now_of(&name).await.is_some_and(|run| rests(&run)) {
+            return self.rest(&name).await;
+        }
         let refused = self.user_syncs().run_user_sync(request).await;
         if !matches!(&refused, Err(status) if status.code() == Code::Aborted) {
             bail!("a run begins before the other one was carried on: {refused:?}");
