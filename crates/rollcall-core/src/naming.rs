@@ -12,13 +12,14 @@ use crate::schema::Schema;
 
 /// Names of different attributes on every server: RFC 4519, RFC 4524, RFC 2798 and RFC 4530, and the vendors' own.
 /// Who asks for nothing else needs no schema to understand the answer. None of them has another name in this list.
-const DIFFERENT: [&str; 81] = [
+const DIFFERENT: [&str; 82] = [
     "accountexpires",
     "accountunlocktime",
     "c",
     "cn",
     "company",
     "configurationnamingcontext",
+    "dc",
     "defaultnamingcontext",
     "department",
     "departmentnumber",
@@ -96,6 +97,15 @@ const DIFFERENT: [&str; 81] = [
     "vendorversion",
 ];
 
+/// True if the name, in lower case and without options, denotes the same attribute on every server.
+pub fn is_common(name: &str) -> bool {
+    DIFFERENT.binary_search(&name).is_ok() || is_wildcard(name)
+}
+
+fn is_wildcard(name: &str) -> bool {
+    matches!(name, "*" | "+" | "1.1")
+}
+
 /// The names that a request asks for.
 #[derive(Clone, Debug)]
 pub struct Naming {
@@ -110,7 +120,7 @@ pub struct Naming {
 impl Naming {
     /// For a request of these attributes.
     pub fn of(attributes: &[String]) -> Self {
-        let is_name = |name: &&String| !matches!(name.as_str(), "*" | "+" | "1.1");
+        let is_name = |name: &&String| !is_wildcard(name);
         let wanted: BTreeSet<String> = attributes
             .iter()
             .filter(is_name)

@@ -9,6 +9,7 @@ mod description;
 use std::collections::BTreeSet;
 
 use crate::entry::Entry;
+use crate::secret_attribute::is_secret;
 use description::Description;
 
 /// Most attribute types, and most object classes, that are kept.
@@ -174,6 +175,34 @@ impl Schema {
     /// attribute.
     pub fn is_kept_by_server(&self, attribute: &str) -> Option<bool> {
         self.type_of(attribute).map(|one| one.kept_by_server)
+    }
+
+    /// Names and OIDs, in lower case, that tell of no secret by themselves and yet ask for one here: other names of an
+    /// attribute that holds secrets, those of the types that come from it, and those of the types that it comes from.
+    pub fn other_names_of_secrets(&self) -> BTreeSet<String> {
+        let mut asks = vec![false; self.types.len()];
+        for (_, number) in self.names.iter().filter(|(name, _)| is_secret(name)) {
+            asks[*number as usize] = true;
+        }
+        let named: Vec<bool> = asks.clone();
+        for number in 0..self.types.len() {
+            let line: Vec<usize> = self.line(number).collect();
+            if let Some(last) = line.iter().rposition(|one| named[*one]) {
+                line[..last].iter().for_each(|below| asks[*below] = true);
+            }
+            if named[number] {
+                line.iter().for_each(|above| asks[*above] = true);
+            }
+        }
+        let asking = self.names.iter().filter(|(_, number)| asks[*number as usize]);
+        let others = asking.filter(|(name, _)| !is_secret(name));
+        others.map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// A type and all that it comes from, upwards.
+    fn line(&self, number: usize) -> impl Iterator<Item = usize> {
+        let above = |one: &usize| self.types.get(*one)?.superior.map(|up| up as usize);
+        std::iter::successors(Some(number), above).take(MAX_INHERITANCE)
     }
 
     fn type_of(&self, attribute: &str) -> Option<&Type> {

@@ -94,6 +94,10 @@ const FAMILIES: &[&str] = &[
     "virtualWDigest",
 ];
 
+/// What the names of passwords and secrets end with in the schemas of the many products that have one of their own, such as
+/// `radiusTunnelPassword`, `gosaMailPasswd` and `dhcpKeySecret`.
+const ENDINGS: &[&str] = &["password", "passwd", "pwd", "passphrase", "secret"];
+
 /// True if an attribute description names an attribute that holds a secret, by name or OID, with or without options.
 pub fn is_secret(description: &str) -> bool {
     let name = description.split(';').next().unwrap_or_default().trim();
@@ -102,7 +106,14 @@ pub fn is_secret(description: &str) -> bool {
         name.get(..family.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(family))
     };
+    let ends = |ending: &&str| {
+        let start = name.len().checked_sub(ending.len());
+        start
+            .and_then(|start| name.get(start..))
+            .is_some_and(|end| end.eq_ignore_ascii_case(ending))
+    };
     FAMILIES.iter().any(begins)
+        || ENDINGS.iter().any(ends)
         || SECRETS
             .iter()
             .any(|(secret, oid)| name.eq_ignore_ascii_case(secret) || (!oid.is_empty() && name == *oid))
@@ -147,6 +158,11 @@ mod tests {
             "2.16.840.1.113730.3.1.582",
             "dnaRemoteBindCred;x-y",
             "msKds-RootKeyData",
+            "radiusTunnelPassword;tag-1",
+            "gosaMailPasswd",
+            "dhcpKeySecret",
+            "corp-Secret",
+            "PWD",
         ] {
             assert!(is_secret(written), "{written}");
         }
@@ -170,6 +186,10 @@ mod tests {
             "sambaPwdLastSet",
             "ms-Mcs-AdmPwdExpirationTime",
             "msDS-UserPasswordExpiryTimeComputed",
+            "secretary",
+            "passwordExpirationTime",
+            "krbLastPwdChange",
+            "pwdé",
         ] {
             assert!(!is_secret(open), "{open}");
         }

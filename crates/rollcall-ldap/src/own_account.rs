@@ -1,7 +1,7 @@
 //! The bind account's own entry: where it is, and when its password expires.
 
 use chrono::{DateTime, Utc};
-use rollcall_core::dialect::{POLICY_ATTRIBUTE, password_expire_time, password_policy};
+use rollcall_core::dialect::{Dialect, POLICY_ATTRIBUTE, password_expire_time, password_policy};
 use rollcall_core::entry::Entry;
 use rollcall_core::filter::{Attribute, Filter};
 use rollcall_core::user_sync::SearchScope;
@@ -12,6 +12,11 @@ use crate::error::LdapError;
 use crate::lookup::find;
 use crate::root_dse::RootDse;
 
+/// Whether the name of a bind is a DN.
+pub(crate) fn is_dn(bind_name: &str) -> bool {
+    bind_name.contains('=')
+}
+
 /// The DN of the account that binds by this name: it may be a DN already, and on Active Directory a UPN or a login.
 pub(crate) async fn dn(
     connection: &mut Connection,
@@ -19,7 +24,7 @@ pub(crate) async fn dn(
     bind_name: &str,
     deadline: Instant,
 ) -> Result<Option<String>, LdapError> {
-    if bind_name.contains('=') {
+    if is_dn(bind_name) {
         return Ok(Some(bind_name.to_owned()));
     }
     let Some(domain) = root
@@ -58,18 +63,15 @@ pub(crate) async fn dn(
     Ok(None)
 }
 
-/// When the password of the account that binds by this name expires; `None` if it never does, or the directory does not tell.
+/// When the password of this account expires; `None` if it never does, or the directory does not tell.
 pub(crate) async fn password_expiry(
     connection: &mut Connection,
-    root: &RootDse,
-    bind_name: &str,
+    dialect: Dialect,
+    dn: &str,
     deadline: Instant,
 ) -> Result<Option<DateTime<Utc>>, LdapError> {
-    let Some(name) = dn(connection, root, bind_name, deadline).await? else {
-        return Ok(None);
-    };
-    let attributes = root.dialect.row().password_expiry;
-    let Some(entry) = read(connection, name, attributes, deadline).await? else {
+    let attributes = dialect.row().password_expiry;
+    let Some(entry) = read(connection, dn.to_owned(), attributes, deadline).await? else {
         return Ok(None);
     };
     let policy = match password_policy(&entry) {

@@ -1,5 +1,6 @@
 //! The connections of a directory: opened when needed, kept while they are good, given back when dropped.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(crate) struct Pools {
     large_messages: Arc<Semaphore>,
     /// What the server knows, once that was needed. The hosts hold one tree.
     schema: OnceCell<Arc<Schema>>,
+    /// Of it, what matters to whoever needs nothing else of it: [`Schema::other_names_of_secrets`].
+    secrets: OnceCell<BTreeSet<String>>,
 }
 
 /// One host's idle connections and its circuit breaker.
@@ -104,6 +107,7 @@ impl Pools {
             refusal: Mutex::default(),
             large_messages: Arc::new(Semaphore::new(1)),
             schema: OnceCell::new(),
+            secrets: OnceCell::new(),
         })
     }
 
@@ -150,6 +154,11 @@ impl Pools {
     /// The schema, once it was read.
     pub(crate) fn kept_schema(&self) -> &OnceCell<Arc<Schema>> {
         &self.schema
+    }
+
+    /// The names that ask for a secret on this server, once they were read.
+    pub(crate) fn kept_secrets(&self) -> &OnceCell<BTreeSet<String>> {
+        &self.secrets
     }
 
     /// The hosts that may be tried now, by index, in order. Asked lazily: it marks probes.

@@ -1,5 +1,6 @@
 //! The schema of a directory's server: read when an answer cannot be understood without it, then kept.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rollcall_core::entry::Entry;
@@ -8,7 +9,7 @@ use rollcall_core::schema::{ATTRIBUTES, Schema};
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
 
-use crate::connection::Query;
+use crate::connection::{Connection, Query};
 use crate::error::LdapError;
 use crate::lookup::find;
 use crate::pool::{Pools, Role};
@@ -23,6 +24,25 @@ impl Pools {
     pub(crate) async fn schema(&self, host: usize, deadline: Instant) -> Result<Arc<Schema>, LdapError> {
         let read = || async { self.read_schema(host, deadline).await.map(Arc::new) };
         self.kept_schema().get_or_try_init(read).await.cloned()
+    }
+
+    /// The names and OIDs that ask for a secret by this server's schema alone; none if the server shows none. The schema itself
+    /// is not kept for it.
+    ///
+    /// # Errors
+    /// As [`schema`](Self::schema).
+    pub(crate) async fn other_names_of_secrets(
+        &self,
+        host: usize,
+        deadline: Instant,
+    ) -> Result<&BTreeSet<String>, LdapError> {
+        let read = || async {
+            match self.kept_schema().get() {
+                Some(schema) => Ok(schema.other_names_of_secrets()),
+                None => Ok(self.read_schema(host, deadline).await?.other_names_of_secrets()),
+            }
+        };
+        self.kept_secrets().get_or_try_init(read).await
     }
 
     /// Puts the values of entries under the names that were asked for.
@@ -48,36 +68,43 @@ impl Pools {
     async fn read_schema(&self, host: usize, deadline: Instant) -> Result<Schema, LdapError> {
         let deadline = deadline.min(Instant::now() + self.operation_timeout);
         let mut connection = self.take_or_open(host, Role::Service, deadline).await?;
-        let root = find(&mut connection, &root_dse::query(), deadline).await;
-        let root = match root {
-            Ok(found) => found.entries.first().map(RootDse::from_entry),
-            Err(LdapError::SearchRefused(code)) if !code.is_infrastructure() => None,
-            Err(error) => return Err(error),
-        };
-        let Some(dn) = root.and_then(|root| root.schema_dn) else {
-            return Ok(Schema::default());
-        };
-        // RFC 4512 section 4.2: the subentry shows itself only to a filter on its class.
-        for filter in ["(objectClass=subschema)", "(objectClass=*)"] {
-            let query = Query {
-                base: dn.clone(),
-                scope: SearchScope::Base,
-                filter: filter.to_owned(),
-                attributes: ATTRIBUTES.map(str::to_owned).to_vec(),
-                size_limit: 1,
-            };
-            match find(&mut connection, &query, deadline).await {
-                Ok(found) => {
-                    if let Some(entry) = found.entries.first() {
-                        return Ok(Schema::from_entry(entry));
-                    }
-                }
-                Err(LdapError::SearchRefused(code)) if !code.is_infrastructure() => {}
-                // Larger than this crate reads, or not LDAP: it will be so the next time too.
-                Err(LdapError::Protocol(_)) => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Schema::default())
+        let before = Instant::now();
+        let read = read_on(&mut connection, deadline).await;
+        self.judge(host, before, read.as_ref().err());
+        read
     }
+}
+
+async fn read_on(connection: &mut Connection, deadline: Instant) -> Result<Schema, LdapError> {
+    let root = find(connection, &root_dse::query(), deadline).await;
+    let root = match root {
+        Ok(found) => found.entries.first().map(RootDse::from_entry),
+        Err(LdapError::SearchRefused(code)) if !code.is_infrastructure() => None,
+        Err(error) => return Err(error),
+    };
+    let Some(dn) = root.and_then(|root| root.schema_dn) else {
+        return Ok(Schema::default());
+    };
+    // RFC 4512 section 4.2: the subentry shows itself only to a filter on its class.
+    for filter in ["(objectClass=subschema)", "(objectClass=*)"] {
+        let query = Query {
+            base: dn.clone(),
+            scope: SearchScope::Base,
+            filter: filter.to_owned(),
+            attributes: ATTRIBUTES.map(str::to_owned).to_vec(),
+            size_limit: 1,
+        };
+        match find(connection, &query, deadline).await {
+            Ok(found) => {
+                if let Some(entry) = found.entries.first() {
+                    return Ok(Schema::from_entry(entry));
+                }
+            }
+            Err(LdapError::SearchRefused(code)) if !code.is_infrastructure() => {}
+            // Larger than this crate reads, or not LDAP: it will be so the next time too.
+            Err(LdapError::Protocol(_)) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Schema::default())
 }

@@ -31,6 +31,8 @@ use keeper::Keeper;
 const TRUST_ANSWER: Duration = Duration::from_secs(1);
 /// What a server says of itself is asked again after this long: it may be replaced, and may get other trees.
 const TRUST_SERVER: Duration = Duration::from_secs(60);
+/// When the bind account's password expires is asked again after this long.
+const TRUST_EXPIRY: Duration = Duration::from_hours(24);
 /// Connections of a directory that nobody has used for this long are given up.
 const MAX_UNUSED: Duration = Duration::from_secs(15 * 60);
 
@@ -56,6 +58,8 @@ pub struct OpenDirectory {
     answered: Mutex<Option<Instant>>,
     /// What the server said of itself, and when.
     server: tokio::sync::Mutex<Option<(Instant, Server)>>,
+    /// When it was last read when the bind account's password expires.
+    expiry_read: Mutex<Option<Instant>>,
 }
 
 /// What a server says of itself.
@@ -90,6 +94,17 @@ impl OpenDirectory {
     pub fn answers(&self) -> bool {
         let answered = *self.answered.lock();
         answered.is_some_and(|time| time.elapsed() < TRUST_ANSWER)
+    }
+
+    /// When the bind account's password expires is to be read: it was not in the last day.
+    pub fn wants_expiry(&self) -> bool {
+        let read = *self.expiry_read.lock();
+        read.is_none_or(|time| time.elapsed() >= TRUST_EXPIRY)
+    }
+
+    /// It was read now.
+    pub fn note_expiry(&self) {
+        *self.expiry_read.lock() = Some(Instant::now());
     }
 
     /// The kind of server: as a check has seen it, or else as the server says.
@@ -161,6 +176,7 @@ impl Directories {
             checked: directory.observed.dialect,
             answered: Mutex::default(),
             server: tokio::sync::Mutex::default(),
+            expiry_read: Mutex::default(),
         };
         Ok(self.keep(key(directory), version, Arc::new(opened)))
     }

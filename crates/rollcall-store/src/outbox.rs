@@ -41,8 +41,12 @@ pub enum MailPurpose {
     /// What somebody asked to be told.
     #[default]
     Report,
-    /// What a person must see to. No caller can bring these about at will.
+    /// How a run that nobody asked for ended, where a person must see to it. No caller can bring these about at will.
     Alarm,
+    /// That a directory has a new endpoint, which a caller has set.
+    Endpoint,
+    /// What somebody has to see to. Callers change what that is.
+    Reminder,
 }
 
 /// Mails of one tenant about one thing.
@@ -280,6 +284,8 @@ impl MailPurpose {
         match self {
             Self::Report => "REPORT",
             Self::Alarm => "ALARM",
+            Self::Endpoint => "ENDPOINT",
+            Self::Reminder => "REMINDER",
         }
     }
 }

@@ -147,3 +147,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn names_that_ask_for_a_secret_are_known_whatever_they_say() {
+    let named = schema(
+        &[
+            "( 1.9.1 NAME 'corpText' )",
+            "( 1.9.2 NAME ( 'corpPin' 'clearPassword' ) SUP corpText )",
+            "( 1.9.3 NAME 'corpOldPin' SUP corpPin )",
+            "( 1.9.4 NAME 'corpOlderPin' SUP corpOldPin )",
+            "( 1.9.5 NAME 'corpName' SUP corpText )",
+            "( 2.5.4.35 NAME 'userPassword' )",
+        ],
+        &[],
+    );
+    let others: Vec<String> = named.other_names_of_secrets().into_iter().collect();
+    let expected = [
+        "1.9.1",
+        "1.9.2",
+        "1.9.3",
+        "1.9.4",
+        "corpolderpin",
+        "corpoldpin",
+        "corppin",
+        "corptext",
+    ];
+    assert_eq!(others, expected);
+    assert_eq!(known().other_names_of_secrets(), BTreeSet::new());
+    // Types that come from each other in a circle end.
+    let circle = schema(
+        &[
+            "( 1.9.1 NAME 'a' SUP b )",
+            "( 1.9.2 NAME ( 'b' 'nspmPassword' ) SUP a )",
+        ],
+        &[],
+    );
+    assert_eq!(circle.other_names_of_secrets().len(), 4);
+}

@@ -78,8 +78,11 @@ impl ConnectionCheck {
         self.lockout = lockout::read(&mut connection, root, deadline).await;
         describe::lockout(self.lockout, root.dialect, stages);
         // What cannot be read is not told.
-        let expiry = own_account::password_expiry(&mut connection, root, &settings.bind_dn, deadline).await;
-        self.bind_password_expire_time = expiry.unwrap_or_default();
+        let name = own_account::dn(&mut connection, root, &settings.bind_dn, deadline).await;
+        if let Ok(Some(name)) = name {
+            let expiry = own_account::password_expiry(&mut connection, root.dialect, &name, deadline).await;
+            self.bind_password_expire_time = expiry.unwrap_or_default();
+        }
         match privilege::read(&mut connection, root, &settings.bind_dn, deadline).await {
             Ok(privilege) => {
                 describe::privilege(&privilege, stages);

@@ -1,36 +1,59 @@
 //! What concerns the bind account itself.
 
 use chrono::{DateTime, Utc};
+use rollcall_core::dialect::Dialect;
 use tokio::time::Instant;
 
 use super::LdapDirectory;
 use crate::error::LdapError;
 use crate::own_account;
-use crate::pool::Role;
+use crate::pool::PooledConnection;
+use crate::root_dse::RootDse;
 
 impl LdapDirectory {
-    /// When the bind account's password expires; `None` if it never does, or the directory does not tell.
+    /// When the bind account's password expires; `None` if it never does, or the directory does not tell. One read where the
+    /// account binds by its DN.
     ///
     /// # Errors
     /// No answer.
     pub async fn bind_password_expire_time(
         &self,
+        dialect: Dialect,
         deadline: Instant,
     ) -> Result<Option<DateTime<Utc>>, LdapError> {
-        let root = self.root_dse(deadline).await?;
-        let mut last = LdapError::CircuitOpen;
-        for host in self.pools.admitted() {
-            let mut pooled = match self.pools.connection(host, Role::Service, deadline).await {
-                Ok(pooled) => pooled,
-                Err(error) if error.is_host_failure() && Instant::now() < deadline => {
-                    last = error;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let connection = pooled.connection()?;
-            return own_account::password_expiry(connection, &root, self.pools.bind_dn(), deadline).await;
+        let name = self.pools.bind_dn();
+        let root = match own_account::is_dn(name) {
+            true => None,
+            false => Some(self.root_dse(deadline).await?),
+        };
+        let root = root.as_ref();
+        let mut pooled = self.service_connection(deadline).await?;
+        let before = Instant::now();
+        let mut expiry = read(&mut pooled, dialect, name, root, deadline).await;
+        if expiry == Err(LdapError::ConnectionLost) {
+            // A pooled connection that turns out to be dead.
+            pooled.reopen(deadline).await?;
+            expiry = read(&mut pooled, dialect, name, root, deadline).await;
         }
-        Err(last)
+        pooled.judge(before.elapsed(), expiry.as_ref().err());
+        expiry
+    }
+}
+
+async fn read(
+    pooled: &mut PooledConnection,
+    dialect: Dialect,
+    bind_name: &str,
+    root: Option<&RootDse>,
+    deadline: Instant,
+) -> Result<Option<DateTime<Utc>>, LdapError> {
+    let connection = pooled.connection()?;
+    let dn = match root {
+        None => Some(bind_name.to_owned()),
+        Some(root) => own_account::dn(connection, root, bind_name, deadline).await?,
+    };
+    match dn {
+        Some(dn) => own_account::password_expiry(connection, dialect, &dn, deadline).await,
+        None => Ok(None),
     }
 }

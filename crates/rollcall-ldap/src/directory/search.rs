@@ -1,9 +1,11 @@
 //! Searches: in pages, for one entry, for a few.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rollcall_core::entry::Entry;
 use rollcall_core::filter::Filter;
+use rollcall_core::naming::is_common;
 use rollcall_core::schema::Schema;
 use rollcall_core::secret_attribute::is_secret;
 use rollcall_core::user_sync::SearchScope;
@@ -36,8 +38,9 @@ impl LdapDirectory {
     /// # Errors
     /// No host can be used, or the service account is refused. Whatever happens later is in the outcome.
     pub async fn search(&self, request: SearchRequest) -> Result<PagedSearch, LdapError> {
-        check_permitted(&request.filter, &request.attributes)?;
         let deadline = Instant::now() + self.pools.endpoint.connect_timeout + self.pools.operation_timeout;
+        self.expect_permitted(&request.filter, &request.attributes, deadline)
+            .await?;
         let pooled = self.service_connection(deadline).await?;
         Ok(PagedSearch::new(pooled, request))
     }
@@ -52,7 +55,7 @@ impl LdapDirectory {
         request: &ReadRequest,
         deadline: Instant,
     ) -> Result<Option<Entry>, LdapError> {
-        let query = read_query(request)?;
+        let query = self.read_query(request, deadline).await?;
         let mut last = LdapError::CircuitOpen;
         for host in self.pools.admitted() {
             match self.pools.read_on(host, &query, deadline).await {
@@ -76,7 +79,7 @@ impl LdapDirectory {
         max_entries: u32,
         deadline: Instant,
     ) -> Result<Found, LdapError> {
-        check_permitted(filter, attributes)?;
+        self.expect_permitted(filter, attributes, deadline).await?;
         let query = Query {
             base: base_dn.to_owned(),
             scope,
@@ -124,7 +127,67 @@ impl LdapDirectory {
         Err(last)
     }
 
-    async fn service_connection(&self, deadline: Instant) -> Result<PooledConnection, LdapError> {
+    pub(super) async fn read_query(
+        &self,
+        request: &ReadRequest,
+        deadline: Instant,
+    ) -> Result<Query, LdapError> {
+        self.expect_permitted(&request.filter, &request.attributes, deadline)
+            .await?;
+        Ok(Query {
+            base: request.dn.clone(),
+            scope: SearchScope::Base,
+            filter: request.filter.clone(),
+            attributes: request.attributes.clone(),
+            size_limit: 0,
+        })
+    }
+
+    /// Refuses to ask about attributes that hold secrets, by whatever name. No new configuration does by a name that says so,
+    /// but one that was stored before may; and what other names mean, the server's schema alone tells.
+    async fn expect_permitted(
+        &self,
+        filter: &str,
+        attributes: &[String],
+        deadline: Instant,
+    ) -> Result<(), LdapError> {
+        let refused = LdapError::Misconfigured(Misconfiguration::SecretAttribute);
+        let filter = Filter::parse(filter).map_err(|_| LdapError::Misconfigured(Misconfiguration::Filter))?;
+        if filter.check_permitted().is_err() || attributes.iter().any(|attribute| is_secret(attribute)) {
+            return Err(refused);
+        }
+        let name = |description: &String| {
+            let name = description.split(';').next().unwrap_or_default();
+            name.to_ascii_lowercase()
+        };
+        let mut asked = filter.attributes();
+        asked.extend(attributes.iter().map(name));
+        asked.retain(|name| !is_common(name));
+        if asked.is_empty() {
+            return Ok(());
+        }
+        match asked.is_disjoint(self.other_names_of_secrets(deadline).await?) {
+            true => Ok(()),
+            false => Err(refused),
+        }
+    }
+
+    async fn other_names_of_secrets(&self, deadline: Instant) -> Result<&BTreeSet<String>, LdapError> {
+        // No host is asked for what is known: it might be the one chance of a host that had failed.
+        if let Some(known) = self.pools.kept_secrets().get() {
+            return Ok(known);
+        }
+        let mut last = LdapError::CircuitOpen;
+        for host in self.pools.admitted() {
+            match self.pools.other_names_of_secrets(host, deadline).await {
+                Err(error) if error.is_host_failure() && Instant::now() < deadline => last = error,
+                answer => return answer,
+            }
+        }
+        Err(last)
+    }
+
+    pub(super) async fn service_connection(&self, deadline: Instant) -> Result<PooledConnection, LdapError> {
         let mut last = LdapError::CircuitOpen;
         for host in self.pools.admitted() {
             match self.pools.connection(host, Role::Service, deadline).await {
@@ -198,24 +261,4 @@ impl Pools {
         self.judge(pooled.host, before, found.as_ref().err());
         found
     }
-}
-
-pub(super) fn read_query(request: &ReadRequest) -> Result<Query, LdapError> {
-    check_permitted(&request.filter, &request.attributes)?;
-    Ok(Query {
-        base: request.dn.clone(),
-        scope: SearchScope::Base,
-        filter: request.filter.clone(),
-        attributes: request.attributes.clone(),
-        size_limit: 0,
-    })
-}
-
-/// Refuses to ask about attributes that hold secrets. No new configuration does, but one that was stored before may.
-fn check_permitted(filter: &str, attributes: &[String]) -> Result<(), LdapError> {
-    let filter = Filter::parse(filter).map_err(|_| LdapError::Misconfigured(Misconfiguration::Filter))?;
-    if filter.check_permitted().is_err() || attributes.iter().any(|attribute| is_secret(attribute)) {
-        return Err(LdapError::Misconfigured(Misconfiguration::SecretAttribute));
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use tracing::Instrument;
 use tracing::field::Empty;
 
 use super::LdapDirectory;
-use super::search::{ReadRequest, read_query};
+use super::search::ReadRequest;
 use crate::bind::BindAnswer;
 use crate::connection::Query;
 use crate::error::{BindError, LdapError};
@@ -47,7 +47,7 @@ impl LdapDirectory {
             by_id: false,
             read: Err(error),
         };
-        let query = match read_query(request) {
+        let query = match self.read_query(request, deadline).await {
             Ok(query) => query,
             Err(error) => return failed(error),
         };

@@ -317,3 +317,49 @@ async fn an_attribute_that_holds_secrets_is_never_asked_for() {
             .is_err_and(|error| error.unsent && error.error == refused)
     );
 }
+
+/// A server may have other names for such an attribute, and others that come from it: only its schema tells.
+#[tokio::test]
+async fn a_secret_is_not_asked_for_by_a_name_that_only_the_schema_knows() {
+    let base = "dc=example,dc=org";
+    let syntax =
+        "EQUALITY caseExactMatch ORDERING caseExactOrderingMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15";
+    let types = [
+        format!("( 1.3.6.1.4.1.55555.1 NAME 'corpText' {syntax} )"),
+        "( 1.3.6.1.4.1.55555.2 NAME ( 'corpPin' 'clearPassword' ) SUP corpText )".to_owned(),
+        "( 1.3.6.1.4.1.55555.3 NAME 'corpOldPin' SUP corpPin )".to_owned(),
+        format!("( 1.3.6.1.4.1.55555.4 NAME 'corpFloor' {syntax} )"),
+    ];
+    let lines: Vec<String> = types.iter().map(|one| format!("attributetype {one}\n")).collect();
+    let slapd = Slapd::builder()
+        .global_config(&lines.concat())
+        .ldif(&people_ldif(&hostile_people(3), base))
+        .start()
+        .unwrap();
+    let directory = on_slapd(&slapd);
+    let refused = LdapError::Misconfigured(Misconfiguration::SecretAttribute);
+    for name in ["corpPin", "CORPOLDPIN", "corpText;x-y", "1.3.6.1.4.1.55555.2"] {
+        let filter = format!("(|(uid=*)({name}>=M))");
+        let mut request = everything(base, &["uid"]);
+        request.filter.clone_from(&filter);
+        assert_eq!(
+            directory.search(request).await.err(),
+            Some(refused.clone()),
+            "{name}"
+        );
+        let mut request = read(base, &["uid"]);
+        request.filter.clone_from(&filter);
+        let error = directory.read_entry(&request, in_seconds(5)).await.err();
+        assert_eq!(error, Some(refused.clone()), "{name}");
+        let request = read(base, &[name]);
+        let verified = directory
+            .verify_and_read(base, &password("right"), &request, in_seconds(5))
+            .await;
+        assert_eq!(verified.read, Err(refused.clone()), "{name}");
+        assert!(verified.bind.is_err_and(|error| error.unsent), "{name}");
+    }
+    let mut open = everything(base, &["uid", "corpFloor"]);
+    open.filter = "(|(uid=*)(corpFloor>=M)(unheardOf=x))".into();
+    let (_, outcome) = pull(&directory, open).await;
+    assert!(matches!(outcome, SearchOutcome::Complete(_)));
+}

@@ -3772,7 +3772,7 @@ pub struct AuditedChange {
     /// The name of the resource.
     #[prost(string, tag = "2")]
     pub resource: ::prost::alloc::string::String,
-    /// Not used any more, and always empty: see "changes".
+    /// Deprecated: it is always empty; "changes" has what was here.
     #[prost(btree_map = "string, string", tag = "3")]
     pub details: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
@@ -7751,7 +7751,8 @@ pub struct ExplanationStep {
     /// What to do about it. Empty when there is nothing to do.
     #[prost(string, tag = "5")]
     pub hint: ::prost::alloc::string::String,
-    /// For a filter that does not match: the filter and its parts, each before its own parts. At most 100.
+    /// For a filter that does not match: the filter and its parts, each before its own parts. At most 100. Where an explanation
+    /// would be larger than 1 MiB, its last steps have neither clauses nor candidates, and their messages say so.
     #[prost(message, repeated, tag = "6")]
     pub clauses: ::prost::alloc::vec::Vec<FilterClause>,
     /// For a field: its candidates in the order of the mapping.

@@ -115,7 +115,7 @@ fn reason(path: &str, services: &[&str], status: &Status) -> Option<Error> {
 }
 
 /// The method as the contract's comments write it. What a caller made up is not repeated at any length.
-fn named(service: &str, method: &str) -> String {
+pub(super) fn named(service: &str, method: &str) -> String {
     if service.len() + method.len() > MAX_PATH_BYTES {
         return "(overlong)".to_owned();
     }

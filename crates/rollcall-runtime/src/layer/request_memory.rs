@@ -1,5 +1,6 @@
 //! Bounds what all requests under way hold in memory. A request that is not small waits until there is room for the
-//! whole of it, among those of its caller and among all, before it is read on.
+//! whole of it, among those of its caller and among all, before it is read on. Whatever comes behind the message of a call is
+//! read to its end and of no use, so it must be small.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,12 +12,15 @@ use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Bytes;
 use parking_lot::Mutex;
+use rollcall_core::error::{Error, Reason};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::Answer;
+use super::explain::named;
 use crate::caller::{Caller, Room};
+use crate::failure::failed;
 use crate::request_size::{SMALL_BYTES, limit};
 
 /// Bytes of all requests under way but small ones. One caller has half of it.
@@ -68,13 +72,14 @@ where
         let caller = request.extensions().get::<Arc<Caller>>();
         let own = caller.map(|caller| caller.room().clone());
         let rooms = own.into_iter().chain([self.all.clone()]).collect();
-        let limit = limit(request.uri().path());
+        let path = request.uri().path().to_owned();
+        let limit = limit(&path);
         let held = Arc::new(Mutex::new(Vec::new()));
         let request = request.map(|body| {
             Body::new(Waiting {
                 body,
-                prefix: Vec::with_capacity(PREFIX),
-                limit,
+                path,
+                messages: Messages::new(limit),
                 rooms,
                 held: held.clone(),
                 taking: None,
@@ -95,11 +100,7 @@ const PREFIX: usize = 5;
 
 /// The bytes that a message of this prefix takes; `None` if it need not wait, or is refused for its length.
 fn bytes(prefix: &[u8], limit: usize) -> Option<usize> {
-    let [compressed, length @ ..] = prefix else {
-        return None;
-    };
-    let length = u32::from_be_bytes(length.try_into().ok()?);
-    let length = usize::try_from(length).ok()?;
+    let (compressed, length) = (prefix.first()?, length(prefix));
     // What a compressed message becomes is not known, but for its limit.
     let bytes = match compressed {
         0 => length,
@@ -108,13 +109,74 @@ fn bytes(prefix: &[u8], limit: usize) -> Option<usize> {
     (bytes > SMALL_BYTES && length <= limit).then_some(bytes)
 }
 
+/// Where one is in a body: messages, each behind its prefix.
+struct Messages {
+    prefix: Vec<u8>,
+    /// Bytes of the message that are still to come.
+    left: usize,
+    limit: usize,
+    /// The first one has begun.
+    begun: bool,
+}
+
+impl Messages {
+    fn new(limit: usize) -> Self {
+        Self {
+            prefix: Vec::with_capacity(PREFIX),
+            left: 0,
+            limit,
+            begun: false,
+        }
+    }
+
+    /// Follows the next bytes. Returns the bytes that the first message takes, where it begins in them and must wait.
+    ///
+    /// # Errors
+    /// A message that is not small behind the first one.
+    fn follow(&mut self, mut data: &[u8]) -> Result<Option<usize>, Error> {
+        let mut first = None;
+        while !data.is_empty() {
+            let (passed, rest) = data.split_at(self.left.min(data.len()));
+            self.left -= passed.len();
+            let missing = PREFIX - self.prefix.len();
+            let (prefix, rest) = rest.split_at(missing.min(rest.len()));
+            self.prefix.extend_from_slice(prefix);
+            data = rest;
+            if self.prefix.len() < PREFIX {
+                break;
+            }
+            let taken = bytes(&self.prefix, self.limit);
+            self.left = length(&self.prefix);
+            self.prefix.clear();
+            match (taken, self.begun) {
+                (Some(_), true) => {
+                    let text = "a call of this method takes one message, and a large one came behind it";
+                    return Err(
+                        Error::new(Reason::RequestTooLarge, text).with("limit", SMALL_BYTES.to_string())
+                    );
+                }
+                (None, true) => {}
+                (taken, false) => first = taken,
+            }
+            self.begun = true;
+        }
+        Ok(first)
+    }
+}
+
+fn length(prefix: &[u8]) -> usize {
+    let length = prefix.get(1..).and_then(|length| length.try_into().ok());
+    let length = length.map_or(0, u32::from_be_bytes);
+    usize::try_from(length).unwrap_or(usize::MAX)
+}
+
 type Taking = Pin<Box<dyn Future<Output = Vec<OwnedSemaphorePermit>> + Send>>;
 
-/// A body that is read on once there is room for its message. No method takes more than one.
+/// A body that is read on once there is room for its message.
 struct Waiting {
     body: Body,
-    prefix: Vec<u8>,
-    limit: usize,
+    path: String,
+    messages: Messages,
     rooms: Vec<Room>,
     held: Arc<Mutex<Vec<OwnedSemaphorePermit>>>,
     taking: Option<Taking>,
@@ -149,17 +211,21 @@ impl http_body::Body for Waiting {
         }
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         if let Some(Ok(frame)) = &frame
-            && this.prefix.len() < PREFIX
             && let Some(data) = frame.data_ref()
         {
-            let missing = (PREFIX - this.prefix.len()).min(data.len());
-            this.prefix.extend_from_slice(&data[..missing]);
-            if this.prefix.len() == PREFIX
-                && let Some(bytes) = bytes(&this.prefix, this.limit)
-            {
-                this.taking = Some(Box::pin(take(std::mem::take(&mut this.rooms), bytes)));
-                this.withheld = Some(Frame::data(data.clone()));
-                return self.poll_frame(cx);
+            match this.messages.follow(data) {
+                Ok(None) => {}
+                Ok(Some(bytes)) => {
+                    this.taking = Some(Box::pin(take(std::mem::take(&mut this.rooms), bytes)));
+                    this.withheld = Some(Frame::data(data.clone()));
+                    return self.poll_frame(cx);
+                }
+                Err(error) => {
+                    let path = this.path.strip_prefix('/').unwrap_or_default();
+                    let (service, method) = path.split_once('/').unwrap_or_default();
+                    let error = error.with("method", named(service, method));
+                    return Poll::Ready(Some(Err(failed(&error))));
+                }
             }
         }
         Poll::Ready(frame)
@@ -189,5 +255,45 @@ mod tests {
         // Refused for its length.
         assert_eq!(bytes(&[0, 0, 0x40, 0, 1], LIMIT), None);
         assert_eq!(bytes(&[0, 0xff, 0xff, 0xff, 0xff], LIMIT), None);
+    }
+
+    #[test]
+    fn messages_are_followed_however_they_are_cut() {
+        const LIMIT: usize = 4 * 1024 * 1024;
+        let large = SMALL_BYTES + 1;
+        let message = |bytes: usize| {
+            [
+                vec![0, 0, (bytes >> 16) as u8, (bytes >> 8) as u8, bytes as u8],
+                vec![7; bytes],
+            ]
+            .concat()
+        };
+        let follow = |body: &[u8], cut: usize| {
+            let mut messages = Messages::new(LIMIT);
+            let mut taken = Vec::new();
+            for part in body.chunks(cut) {
+                match messages.follow(part) {
+                    Ok(first) => taken.extend(first),
+                    Err(error) => return Err(error.reason),
+                }
+            }
+            Ok(taken)
+        };
+        for cut in [1, 3, 5, 7, 16 * 1024, usize::MAX] {
+            let small = message(9);
+            assert_eq!(follow(&message(large), cut), Ok(vec![large]), "{cut}");
+            assert_eq!(
+                follow(&[message(large), small.clone(), small.clone()].concat(), cut),
+                Ok(vec![large])
+            );
+            assert_eq!(
+                follow(&[small.clone(), message(0), small.clone()].concat(), cut),
+                Ok(vec![])
+            );
+            for first in [message(0), small, message(large)] {
+                let refused = follow(&[first, message(large)].concat(), cut);
+                assert_eq!(refused, Err(Reason::RequestTooLarge), "{cut}");
+            }
+        }
     }
 }

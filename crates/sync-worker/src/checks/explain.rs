@@ -23,6 +23,7 @@ use rollcall_proto::convert::check::UserSyncTarget;
 use rollcall_proto::convert::explain::{ExplainUser, PersonAsked};
 use rollcall_proto::{resource_name, timestamp, v1};
 use rollcall_runtime::server::Deadline;
+use rollcall_service::message_size::as_fit;
 use rollcall_service::record::Author;
 use rollcall_service::resource::about;
 use rollcall_service::{failure, reading};
@@ -30,7 +31,7 @@ use rollcall_store::PageRequest;
 use tokio::time::Instant;
 
 use self::explainer::{Explainer, Subject};
-use self::step::{Kind, step};
+use self::step::{Kind, fit, step};
 use crate::id_kind::id_kind;
 use crate::run::Source;
 use crate::worker::Worker;
@@ -80,9 +81,11 @@ impl Worker {
             answer.explanations.extend(explanations);
             answer.more |= more;
         }
-        // Who was found by one user sync need not be told to be unknown to the others that nobody asked about.
-        answer.more |= answer.explanations.len() > MAX_EXPLANATIONS;
+        let all = answer.explanations.len();
         answer.explanations.truncate(MAX_EXPLANATIONS);
+        answer.explanations.iter_mut().for_each(fit);
+        answer.explanations = as_fit(answer.explanations);
+        answer.more |= answer.explanations.len() < all;
         Ok(answer)
     }
 

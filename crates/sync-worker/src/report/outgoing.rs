@@ -114,7 +114,7 @@ impl Reports {
             purpose,
             per_day: match purpose {
                 MailPurpose::Report => limits.reports_per_day,
-                MailPurpose::Alarm => limits.alarms_per_day,
+                MailPurpose::Alarm | MailPurpose::Endpoint | MailPurpose::Reminder => limits.alarms_per_day,
             },
             unverified,
             told: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rollcall_core::directory::Directory;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, UserSyncKey};
@@ -153,10 +154,10 @@ pub(super) async fn source_of(x: &Executor, begun: &PullBegun) -> Result<Source,
             .save_unreachable(&key.tenant, &settings.directory, x.clock.now())
             .await?;
     }
-    let mut source = found?;
+    let (mut source, expiry) = found?;
     let dialect = source.reader.dialect();
     let deadline = Instant::now() + source.timeout;
-    keep_sighting(x, &source, deadline).await?;
+    keep_sighting(x, &source, expiry).await?;
     if let Some(hidden) = hidden_state::probe(&source.ldap, dialect, &settings.searches, deadline).await {
         if hidden_state::keep(&x.store, &source.directory, &sync.id, &hidden, x.clock.now()).await? {
             tracing::warn!(user_sync = %key, ?hidden, "what may be read of accounts' state has changed");
@@ -181,24 +182,40 @@ pub(super) async fn source_of(x: &Executor, begun: &PullBegun) -> Result<Source,
     })
 }
 
-/// The directory of a run, which has answered.
-async fn reached(x: &Executor, key: &UserSyncKey, begun: &PullBegun) -> Result<Source, Error> {
+/// When the bind account's password expires, if that was read; `None` within if it never does.
+type Expiry = Option<Option<DateTime<Utc>>>;
+
+/// The directory of a run, which has answered: where a check has told what kind of server it is, nothing was asked so far. One
+/// question does for that, and where possible it is one whose answer is wanted.
+async fn reached(x: &Executor, key: &UserSyncKey, begun: &PullBegun) -> Result<(Source, Expiry), Error> {
     let directory = begun.directory.clone();
     let opened = open_known(&x.directories, begun.user_sync_enabled, &directory).await?;
-    let source = source_in(x, key, directory, opened, &begun.user_sync.settings).await?;
-    // Where a check has told what kind of server it is, nothing was asked so far.
+    let settings = &begun.user_sync.settings;
+    let source = source_in(x, key, directory, Arc::clone(&opened), settings).await?;
+    let deadline = Instant::now() + source.timeout;
+    if opened.wants_expiry() {
+        let dialect = source.reader.dialect();
+        match source.ldap.bind_password_expire_time(dialect, deadline).await {
+            Ok(expiry) => {
+                opened.note_expiry();
+                return Ok((source, Some(expiry)));
+            }
+            // The server may answer other questions all the same, and what was known may hold.
+            Err(LdapError::Timeout | LdapError::Protocol(_)) => {}
+            Err(error) if error.is_host_failure() => return Err(source.error(&error)),
+            Err(_) => {}
+        }
+    }
     let answer = source.ldap.root_dse(Instant::now() + source.timeout).await;
     answer.map_err(|error| source.error(&error))?;
-    Ok(source)
+    Ok((source, None))
 }
 
 /// Keeps what reminders and the review tell of the server, if it is another than before.
-async fn keep_sighting(x: &Executor, source: &Source, deadline: Instant) -> Result<(), Error> {
+async fn keep_sighting(x: &Executor, source: &Source, expiry: Expiry) -> Result<(), Error> {
     let known = &source.directory.observed;
-    let expiry = source.ldap.bind_password_expire_time(deadline).await;
     let hosts = source.ldap.host_status();
     let seen = Sighting {
-        // What cannot be read now may hold all the same.
         bind_password_expire_time: expiry.unwrap_or(known.bind_password_expire_time),
         certificate_end: hosts.iter().filter_map(|host| host.certificate_end).min(),
     };

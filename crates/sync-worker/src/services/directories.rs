@@ -229,10 +229,11 @@ impl Directories {
         let name = resource_name::directory(tenant, id);
         let current = self.find(&request.name).await?;
         expect_revision(request.revision, current.revision, &name)?;
+        // Each new pending password may be tried once: no faster than one that is tried at once.
+        self.0.admit_check(tenant)?;
         if request.pending {
             return self.keep_pending(&author, request, &current).await;
         }
-        self.0.admit_check(tenant)?;
         // A connection takes its password over, and the store still needs it.
         let copy = Password::new(request.bind_password.expose().to_owned())
             .map_err(|_| Error::new(Reason::Internal, "a password that was valid is not any more"))?;

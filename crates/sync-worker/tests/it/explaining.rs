@@ -267,3 +267,48 @@ async fn it_counts_as_a_check() {
     )
     .await;
 }
+
+/// An ordinary client refuses an answer above 4 MiB, and an admin would see nothing at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_of_the_largest_filters_is_no_larger_than_a_client_takes() {
+    let mut ldif = units();
+    person(&mut ldif, "Staff", "ada");
+    let builder = Slapd::builder().ldif(ldif.as_str());
+    let slapd = tokio::task::spawn_blocking(move || builder.start().unwrap())
+        .await
+        .unwrap();
+    let (directory, port) = (directory_at(slapd.url(), &slapd), slapd.address().port());
+    let settings = [("checks.timeout", "1m")];
+    let mut world = World::around_with(&settings, slapd, port, directory, staff(), Clock::System).await;
+    // As deep and as long as they may be: each part is told with all of its own parts.
+    let depth = 31;
+    let value = "x".repeat(8_000);
+    let filter = format!("{}(uid={value}){}", "(&".repeat(depth), ")".repeat(depth));
+    let rule = v1::RoleRule {
+        condition: Some(v1::role_rule::Condition::Filter(filter)),
+        role: "admin".into(),
+    };
+    let draft = v1::UserSync {
+        role_rules: vec![rule; 20],
+        ..staff()
+    };
+    let request = by(Some(Target::Draft(draft)), Person::Dn(dn("Staff", "ada")));
+    let answer = ok(world.clients.user_syncs.explain_user(request)).await;
+    let [explanation] = &answer.explanations[..] else {
+        panic!("{} explanations", answer.explanations.len())
+    };
+    let rules = explanation
+        .steps
+        .iter()
+        .filter(|step| step.kind() == ExplanationStepKind::Role);
+    let (whole, cut): (Vec<_>, Vec<_>) = rules
+        .filter(|step| step.subject.starts_with("(&"))
+        .partition(|step| !step.clauses.is_empty());
+    assert!(!whole.is_empty(), "the first are told whole");
+    assert!(
+        cut.iter()
+            .all(|step| step.message.contains("details are left out")),
+        "{cut:#?}"
+    );
+    assert_eq!(whole.len() + cut.len(), 20);
+}

@@ -1,11 +1,12 @@
 //! A bind password that is changed in the directory without a gap: kept as pending before, and used from then on.
 
+use rollcall_core::error::Reason;
 use rollcall_proto::v1;
 use rollcall_proto::v1::{CheckOutcome, CheckStageKind, SyncRunMode, SyncRunState};
 use rollcall_testkit::TestDatabase;
 
 use crate::company::{Company, DIRECTORY, TENANT, create_sync, staff};
-use crate::harness::{ADMIN, Clients, TestWorker, ok, stage};
+use crate::harness::{ADMIN, Clients, TestWorker, fails, ok, stage};
 use crate::runs::{changes, run_to_rest};
 use rollcall_runtime::clock::Clock;
 
@@ -19,14 +20,17 @@ fn change_in_directory(company: &Company, password: &str) {
     company.slapd.modify(&change).unwrap();
 }
 
-async fn keep(clients: &mut Clients, password: &str) -> v1::Directory {
-    let request = v1::RotateBindPasswordRequest {
+fn pending(password: &str) -> v1::RotateBindPasswordRequest {
+    v1::RotateBindPasswordRequest {
         name: DIRECTORY.into(),
         bind_password: password.into(),
         pending: true,
         ..Default::default()
-    };
-    ok(clients.directories.rotate_bind_password(request)).await
+    }
+}
+
+async fn keep(clients: &mut Clients, password: &str) -> v1::Directory {
+    ok(clients.directories.rotate_bind_password(pending(password))).await
 }
 
 async fn directory(clients: &mut Clients) -> v1::Directory {
@@ -202,4 +206,18 @@ async fn of_several_workers_one_tries_the_pending_password_and_all_go_on() {
     );
     assert_eq!(accepted, 3);
     assert_eq!(replaced_by(&mut clients[0]).await.len(), 1);
+}
+
+/// Each may be tried once: whoever guesses the bind account's password is no faster with pending ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn pending_passwords_count_as_checks() {
+    let company = Company::start();
+    let worker = TestWorker::start_with(&company.ports(), &[("checks.per_minute", "2")], Clock::System).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up(&mut clients).await;
+    for _ in 0..2 {
+        keep(&mut clients, NEXT).await;
+    }
+    let third = clients.directories.rotate_bind_password(pending("another one, long enough"));
+    fails(Reason::ChecksRateLimited, third).await;
 }

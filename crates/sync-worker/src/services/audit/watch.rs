@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use prost::Message;
 use rollcall_core::audit::AuditFilter;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::feed::Mark;
 use rollcall_core::id::TenantId;
 use rollcall_proto::resource_name::{self, TenantScope};
-use rollcall_proto::v1::WatchAuditEventsResponse;
+use rollcall_proto::v1::{AuditEvent, WatchAuditEventsResponse};
 use rollcall_service::call::failed;
+use rollcall_service::message_size::{PAGE_BYTES, Portion};
 use rollcall_store::{AuditFeed, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -16,10 +18,10 @@ use tonic::Status;
 
 use crate::worker::Worker;
 
-/// Events on their way to one reader.
-pub(super) const BUFFER: usize = 64;
-/// Events that are read at a time.
-const PART: u32 = 200;
+/// Events on their way to one reader: few, since one may be large, and a reader may take none.
+pub(super) const BUFFER: usize = 4;
+/// Events that are read at a time, at most; fewer of large ones.
+const PART: usize = 200;
 /// How often to look for new events. They are sealed about as often.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// A message is sent at least this often, so that both sides notice when the other is gone.
@@ -82,16 +84,21 @@ impl Watching {
             None => self.worker.store.audit_start().await?,
         };
         // A cursor that expired is told before anything else.
-        let mut part = self.read(after).await?;
+        let mut portion = Portion::default();
+        let mut part = self.read(after, portion.of(PART)).await?;
         let mut gone = self.send(to, None, after).await;
         let mut last_sent = Instant::now();
         while !gone {
-            for (event, mark) in &part.events {
-                if !gone && self.filter.matches(event) {
-                    gone = self.send(to, Some(event.into()), *mark).await;
+            let (items, mut bytes) = (part.events.len(), 0);
+            for (event, mark) in part.events {
+                let told = AuditEvent::from(&event);
+                bytes += told.encoded_len();
+                if !gone && self.filter.matches(&event) {
+                    gone = self.send(to, Some(told), mark).await;
                     last_sent = Instant::now();
                 }
             }
+            portion = portion.after(items, bytes, PAGE_BYTES);
             // Also past what belongs to others or was not wanted: so a cursor of a quiet tenant stays young.
             after = part.next;
             if !gone && last_sent.elapsed() >= HEARTBEAT {
@@ -101,25 +108,22 @@ impl Watching {
             if !part.more {
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
-            part = self.read(after).await?;
+            part = self.read(after, portion.of(PART)).await?;
         }
         Ok(())
     }
 
     /// True if the reader is gone.
-    async fn send(&self, to: &To, event: Option<rollcall_proto::v1::AuditEvent>, mark: Mark) -> bool {
+    async fn send(&self, to: &To, event: Option<AuditEvent>, mark: Mark) -> bool {
         let cursor = self.worker.tokens.cursor(&self.feed(), [mark]);
         to.send(Ok(WatchAuditEventsResponse { event, cursor }))
             .await
             .is_err()
     }
 
-    async fn read(&self, after: Mark) -> Result<AuditFeed, Error> {
-        let part = self
-            .worker
-            .store
-            .audit_feed(self.scope.tenant(), after, PART)
-            .await;
+    async fn read(&self, after: Mark, limit: u32) -> Result<AuditFeed, Error> {
+        let tenant = self.scope.tenant();
+        let part = self.worker.store.audit_feed(tenant, after, limit).await;
         part.map_err(|error| {
             if !matches!(error, StoreError::CursorExpired) {
                 return error.into();
