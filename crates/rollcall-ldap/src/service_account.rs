@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::secret::Password;
 use rollcall_core::verdict::is_password_refused;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::bind::BindAnswer;
 use crate::config::DirectoryConfig;
@@ -16,10 +16,6 @@ use crate::error::{BindError, LdapError};
 use crate::password_keeper::{AnotherPassword, PasswordKeeper, TriedPassword};
 use crate::result_code::{ResultClass, ResultCode};
 
-/// How long a bind waits for another one that goes on, from which it may learn that the password is refused, and how long that is
-/// taken for an answer. No longer, since the other one may be at a host that does not answer.
-const SHARED: Duration = Duration::from_secs(1);
-
 /// The bind account of one directory.
 pub(crate) struct ServiceAccount {
     dn: String,
@@ -27,23 +23,8 @@ pub(crate) struct ServiceAccount {
     keeper: Option<Arc<dyn PasswordKeeper>>,
     dialect: Option<Dialect>,
     operation_timeout: Duration,
-    /// One connection at a time binds; what the directory refuses to one, the others that wait do not send again.
-    binding: tokio::sync::Mutex<Option<Refusal>>,
     /// One connection at a time asks for another password; the others then find it here.
     asking: tokio::sync::Mutex<()>,
-}
-
-/// The directory refused this password.
-struct Refusal {
-    password: Arc<Password>,
-    answer: BindAnswer,
-    time: Instant,
-}
-
-impl Refusal {
-    fn is_fresh(&self, begin: Instant) -> bool {
-        begin.saturating_duration_since(self.time) < SHARED
-    }
 }
 
 impl ServiceAccount {
@@ -54,7 +35,6 @@ impl ServiceAccount {
             keeper: config.password_keeper.clone(),
             dialect: config.dialect,
             operation_timeout: config.settings.operation_timeout,
-            binding: tokio::sync::Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         }
     }
@@ -74,38 +54,17 @@ impl ServiceAccount {
         with_password_policy: bool,
         deadline: Instant,
     ) -> Result<(Connection, BindAnswer), BindError> {
-        let begin = Instant::now();
-        let deadline = deadline.min(begin + self.operation_timeout);
-        let (password, answer) = {
-            let mut binding = timeout(SHARED, self.binding.lock()).await.ok();
-            let password = self.password();
-            let refusal = binding.as_ref().and_then(|binding| binding.as_ref());
-            let shared = refusal
-                .filter(|refusal| refusal.is_fresh(begin) && Arc::ptr_eq(&refusal.password, &password))
-                .map(|refusal| refusal.answer.clone());
-            let answer = match shared {
-                Some(answer) => answer,
-                None => {
-                    connection
-                        .simple_bind(&self.dn, &password, with_password_policy, deadline)
-                        .await?
-                }
-            };
-            if !self.is_refused(&answer) {
-                return Ok((connection, answer));
-            }
-            if let Some(binding) = &mut binding {
-                **binding = Some(Refusal {
-                    password: Arc::clone(&password),
-                    answer: answer.clone(),
-                    time: Instant::now(),
-                });
-            }
-            (password, answer)
-        };
+        let password = self.password();
+        let deadline = deadline.min(Instant::now() + self.operation_timeout);
+        let answer = connection
+            .simple_bind(&self.dn, &password, with_password_policy, deadline)
+            .await?;
         let Some(keeper) = self.keeper.clone() else {
             return Ok((connection, answer));
         };
+        if !is_password_refused(self.dialect, answer.code.0, &answer.diagnostic) {
+            return Ok((connection, answer));
+        }
         // A task of its own: whoever goes away meanwhile must not leave a password behind of which nobody knows.
         let account = Arc::clone(self);
         let asking = tokio::spawn(async move {
@@ -120,10 +79,6 @@ impl ServiceAccount {
                 unsent: false,
             }),
         }
-    }
-
-    fn is_refused(&self, answer: &BindAnswer) -> bool {
-        is_password_refused(self.dialect, answer.code.0, &answer.diagnostic)
     }
 
     async fn bind_with_another(

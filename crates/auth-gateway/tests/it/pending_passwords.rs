@@ -72,27 +72,6 @@ async fn without_a_pending_password_a_refused_one_is_a_directory_that_is_misconf
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_are_opened_at_once_send_a_refused_password_once() {
-    let mut world = World::on_postgres(TestDatabase::new().unwrap()).await;
-    // One without a connection to the directory.
-    let gateway = world.start_gateway(&[]).await;
-    keep(&world, NEXT).await;
-    change_in_directory(&world);
-    let people = [
-        ("ada", PASSWORD),
-        ("bob", "password of bob"),
-        ("eve", "password of eve"),
-    ];
-    let logins = people.map(|(login, password)| world.attempt(gateway, request(login, password)));
-    let answers = join_all(logins).await;
-    assert!(
-        answers.iter().all(|answer| answer.starts_with("OK ")),
-        "{answers:?}"
-    );
-    assert_eq!(refused(&world), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn logins_at_several_gateways_at_once_all_go_on() {
     let mut world = World::on_postgres(TestDatabase::new().unwrap()).await;
     for _ in 0..3 {

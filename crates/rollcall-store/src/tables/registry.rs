@@ -209,7 +209,7 @@ pub const TABLES: &[Table] = &[
         Sweep::Audit,
     ),
     swept(
-        table("audit_payloads", "what audit events tell", None, Never(RECORD)),
+        table("audit_payloads", "what audit events tell", TENANT, Never(RECORD)),
         Sweep::Audit,
     ),
     table(

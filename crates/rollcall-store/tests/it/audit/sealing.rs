@@ -338,6 +338,7 @@ async fn what_was_recorded_before_there_were_seals_is_sealed(engine: Engine) {
             "DROP FUNCTION audit_events_guard CASCADE",
             "DROP FUNCTION audit_unsealed_guard CASCADE",
             "DROP FUNCTION audit_expire",
+            "DROP FUNCTION audit_payload_of_tenant CASCADE",
             "ALTER TABLE audit_unsealed RENAME CONSTRAINT audit_unsealed_pkey TO audit_events_pkey",
         ],
     };
@@ -347,7 +348,7 @@ async fn what_was_recorded_before_there_were_seals_is_sealed(engine: Engine) {
         "ALTER TABLE audit_unsealed RENAME TO audit_events",
         "CREATE INDEX audit_events_by_tenant ON audit_events (tenant, position)",
         "CREATE INDEX audit_events_by_user ON audit_events (tenant, user_id, position)",
-        "DELETE FROM seaql_migrations WHERE version = 'm0019_sealed_audit'",
+        "DELETE FROM seaql_migrations WHERE version IN ('m0019_sealed_audit', 'm0036_audit_by_person')",
     ];
     for table in ["audit_events", "audit_payloads", "audit_ends"] {
         engine.sql(&format!("DROP TABLE {table}")).await;
