@@ -90,7 +90,10 @@ mod tests {
     fn every_public_reason_is_told_for_some_internal_one() {
         for public in PublicReason::ALL {
             let tells = |internal: &InternalReason| internal.public() == *public;
-            assert!(InternalReason::ALL.iter().any(tells), "{public:?} is told of nothing");
+            assert!(
+                InternalReason::ALL.iter().any(tells),
+                "{public:?} is told of nothing"
+            );
         }
     }
 }

@@ -151,7 +151,10 @@ async fn the_bind_accounts_own_password_expires_when_the_server_says() {
             bind_dn: name.clone(),
             ..domain.settings()
         });
-        let end = directory.bind_password_expire_time(AD, in_seconds(20)).await.unwrap();
+        let end = directory
+            .bind_password_expire_time(AD, in_seconds(20))
+            .await
+            .unwrap();
         // 100 nanoseconds since 1601.
         let expected = DateTime::from_timestamp(ticks / 10_000_000 - 11_644_473_600, 0);
         assert_eq!(

@@ -114,7 +114,9 @@ impl Reports {
             html: notice.html.clone(),
         };
         let mails = recipients(&user_syncs).into_iter().map(mail).collect();
-        let mailing = self.addressed(tenant, MailPurpose::Endpoint, limits, mails).await?;
+        let mailing = self
+            .addressed(tenant, MailPurpose::Endpoint, limits, mails)
+            .await?;
         self.store.enqueue_mails(tenant, &mailing, now).await?;
         Ok(())
     }

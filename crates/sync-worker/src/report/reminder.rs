@@ -147,7 +147,10 @@ impl Reports {
         let summaries = of_summary(readers, news).into_iter();
         let summaries = summaries.map(|it| mail("summary", it)).collect();
         let mut mailings = Vec::new();
-        for (purpose, mails) in [(MailPurpose::Reminder, news_mails), (MailPurpose::Report, summaries)] {
+        for (purpose, mails) in [
+            (MailPurpose::Reminder, news_mails),
+            (MailPurpose::Report, summaries),
+        ] {
             mailings.push(self.addressed(tenant, purpose, limits, mails).await?);
         }
         Ok(mailings)

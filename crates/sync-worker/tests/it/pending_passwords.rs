@@ -218,6 +218,8 @@ async fn pending_passwords_count_as_checks() {
     for _ in 0..2 {
         keep(&mut clients, NEXT).await;
     }
-    let third = clients.directories.rotate_bind_password(pending("another one, long enough"));
+    let third = clients
+        .directories
+        .rotate_bind_password(pending("another one, long enough"));
     fails(Reason::ChecksRateLimited, third).await;
 }
