@@ -13,7 +13,6 @@ mod last_logins;
 mod locking_commit;
 mod optimistic_commit;
 mod reader;
-mod recent;
 mod refusals;
 mod request_ids;
 mod snapshot;

@@ -9,13 +9,11 @@ use crate::db::dedicated_connection::{DedicatedConnection, Purpose};
 use crate::db::engine::Engine;
 use crate::error::Result;
 use crate::login::job::{Job, JobOutcome};
-use crate::login::recent::Recent;
 use crate::login::{locking_commit, optimistic_commit};
 
 /// Commits batches on a connection of its own.
 pub(super) struct Commits {
     connection: DedicatedConnection,
-    recent: Recent,
 }
 
 impl Commits {
@@ -23,7 +21,6 @@ impl Commits {
         let purpose = Purpose::Writing { lock_timeout };
         Self {
             connection: DedicatedConnection::new(database, purpose),
-            recent: Recent::default(),
         }
     }
 }
@@ -34,12 +31,10 @@ impl BatchHandler for Commits {
 
     async fn carry_out(&mut self, jobs: &[Job]) -> Result<Vec<JobOutcome>> {
         if self.connection.engine() == Engine::Postgres
-            && let Some(outcomes) =
-                optimistic_commit::commit(&mut self.connection, &mut self.recent, jobs).await?
+            && let Some(outcomes) = optimistic_commit::commit(&mut self.connection, jobs).await?
         {
             return Ok(outcomes);
         }
-        self.recent.forget(jobs.iter().flat_map(Job::keys));
         locking_commit::commit(&mut self.connection, jobs).await
     }
 

@@ -81,7 +81,7 @@ async fn parallel_attempts_cannot_overshoot(engine: Engine) {
     assert_eq!(reserved, 5);
 }
 
-/// What a replica counted itself a moment ago it need not read again, but what others counted since.
+/// Whatever a replica may know of a counter itself.
 async fn what_another_replica_counted_counts(engine: Engine) {
     let (one, other) = (engine.gateway().await, engine.gateway().await);
     let limit = [limited(user(), 4)];
