@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use rollcall_proto::v1::role_rule::Condition;
 use rollcall_proto::v1::{self, SyncRunMode, SyncRunState};
-use rollcall_testkit::{Tree, TreeEntry, TreeLdap};
+use rollcall_testkit::{Tree, TreeLdap};
 use system_tests::{Backend, System, binary};
 
 const BASE: &str = "dc=example,dc=org";
@@ -123,14 +123,7 @@ fn dn(unit: &str, uid: &str) -> String {
 
 fn company() -> Tree {
     let mut tree = Tree::default();
-    let mut number = 0;
-    let mut add = |dn: String, attributes: &[(&str, &str)]| {
-        number += 1;
-        let mut entry = TreeEntry::new(dn, attributes);
-        entry.set("entryUUID", &[format!("00000000-0000-4000-8000-{number:012x}")]);
-        entry.password = Some(PASSWORD.to_owned());
-        tree.add(entry);
-    };
+    let mut add = |dn: String, attributes: &[(&str, &str)]| tree.add_numbered(dn, attributes, PASSWORD);
     add(BASE.to_owned(), &[("objectClass", "domain")]);
     add(format!("cn=reader,{BASE}"), &[("objectClass", "device")]);
     for unit in ["Staff", "Guests"] {

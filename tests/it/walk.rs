@@ -70,7 +70,7 @@ fn callers() -> String {
             .copied()
             .filter(|name| *name != permission.as_str())
             .collect();
-        entries.push(entry(&without(permission), &others, &["*"]));
+        entries.push(entry(&without(*permission), &others, &["*"]));
     }
     entries.concat()
 }

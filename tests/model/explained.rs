@@ -14,11 +14,9 @@ use rollcall_proto::v1::{self, ChangeType, IssueType, RunAction, SyncRunMode};
 use rollcall_testkit::{Tree, TreeEntry, TreeLdap};
 use system_tests::{number, sync_of};
 
+use crate::one_judgement::{BASE, PASSWORD, SYNC, directory};
 use crate::rollcall::{Backend, Rollcall, TENANT};
 
-const BASE: &str = "dc=example,dc=org";
-const SYNC: &str = "tenants/acme/userSyncs/staff";
-const PASSWORD: &str = "countess of lovelace";
 const PEOPLE: usize = 240;
 
 /// Small numbers from a seed: the same people each time, and other people with another seed.
@@ -155,38 +153,7 @@ async fn start(server: &TreeLdap) -> Result<Rollcall> {
         &[("checks.per_minute", "1000"), ("checks.timeout", "60s")],
     )
     .await?;
-    let tenant = v1::CreateTenantRequest {
-        tenant: Some(v1::Tenant {
-            display_name: "Acme".to_owned(),
-            user_sync_enabled: true,
-            ..v1::Tenant::default()
-        }),
-        tenant_id: "acme".to_owned(),
-        ..v1::CreateTenantRequest::default()
-    };
-    rollcall.tenants().create_tenant(tenant).await?;
-    let directory = v1::CreateDirectoryRequest {
-        parent: TENANT.to_owned(),
-        directory_id: "hq".to_owned(),
-        directory: Some(v1::Directory {
-            display_name: "Headquarters".to_owned(),
-            hosts: vec![server.url()],
-            transport_security: v1::TransportSecurity::Plaintext.into(),
-            allow_plaintext: true,
-            bind_dn: format!("cn=reader,{BASE}"),
-            bind_password: PASSWORD.to_owned(),
-            ..v1::Directory::default()
-        }),
-        ..v1::CreateDirectoryRequest::default()
-    };
-    rollcall.directories().create_directory(directory).await?;
-    let sync = v1::CreateUserSyncRequest {
-        parent: TENANT.to_owned(),
-        user_sync_id: "staff".to_owned(),
-        user_sync: Some(user_sync()),
-        ..v1::CreateUserSyncRequest::default()
-    };
-    rollcall.user_syncs().create_user_sync(sync).await?;
+    rollcall.create(directory(server), user_sync()).await?;
     Ok(rollcall)
 }
 

@@ -8,14 +8,14 @@ use rollcall_proto::v1;
 use rollcall_proto::v1::authenticate_response::Outcome;
 use rollcall_proto::v1::check_user_sync_request::Target;
 use rollcall_proto::v1::{ChangeType, DenialReason, RefreshOutcome, SyncRunMode, UserState, UserStateReason};
-use rollcall_testkit::{Tree, TreeEntry, TreeLdap};
+use rollcall_testkit::{Tree, TreeLdap};
 use system_tests::sync_of;
 
 use crate::rollcall::{Backend, Rollcall, TENANT};
 
-const BASE: &str = "dc=example,dc=org";
-const SYNC: &str = "tenants/acme/userSyncs/staff";
-const PASSWORD: &str = "countess of lovelace";
+pub(crate) const BASE: &str = "dc=example,dc=org";
+pub(crate) const SYNC: &str = "tenants/acme/userSyncs/staff";
+pub(crate) const PASSWORD: &str = "countess of lovelace";
 /// What says that an account of OpenLDAP has ended: a row of the dialect.
 const ENDED: (&str, &str) = ("pwdEndTime", "20200101000000Z");
 /// Each is asked about in another way, since who has lost access is not asked about again.
@@ -83,30 +83,8 @@ async fn synced_company() -> Result<(TreeLdap, Rollcall)> {
     let server = TreeLdap::start(company()).await?;
     let now = DateTime::from_timestamp(1_790_000_000, 0).context("no time")?;
     let rollcall = Rollcall::start(Backend::Sqlite, server.address().port(), now).await?;
-    let tenant = v1::CreateTenantRequest {
-        tenant: Some(v1::Tenant {
-            display_name: "Acme".to_owned(),
-            user_sync_enabled: true,
-            ..v1::Tenant::default()
-        }),
-        tenant_id: "acme".to_owned(),
-        ..v1::CreateTenantRequest::default()
-    };
-    rollcall.tenants().create_tenant(tenant).await?;
-    let directory = v1::CreateDirectoryRequest {
-        parent: TENANT.to_owned(),
-        directory_id: "hq".to_owned(),
-        directory: Some(directory(&server)),
-        ..v1::CreateDirectoryRequest::default()
-    };
-    rollcall.directories().create_directory(directory).await?;
-    let sync = v1::CreateUserSyncRequest {
-        parent: TENANT.to_owned(),
-        user_sync_id: "staff".to_owned(),
-        user_sync: Some(sync_of(&format!("{TENANT}/directories/hq"), BASE)),
-        ..v1::CreateUserSyncRequest::default()
-    };
-    rollcall.user_syncs().create_user_sync(sync).await?;
+    let user_sync = sync_of(&format!("{TENANT}/directories/hq"), BASE);
+    rollcall.create(directory(&server), user_sync).await?;
     rollcall.run(SYNC, SyncRunMode::Apply).await?;
     Ok((server, rollcall))
 }
@@ -197,7 +175,8 @@ async fn user(rollcall: &Rollcall, uid: &str) -> Result<v1::User> {
     Ok(rollcall.users().lookup_user(request).await?.into_inner())
 }
 
-fn directory(server: &TreeLdap) -> v1::Directory {
+/// The server as its directory.
+pub(crate) fn directory(server: &TreeLdap) -> v1::Directory {
     v1::Directory {
         display_name: "Headquarters".to_owned(),
         hosts: vec![server.url()],
@@ -211,14 +190,7 @@ fn directory(server: &TreeLdap) -> v1::Directory {
 
 fn company() -> Tree {
     let mut tree = Tree::default();
-    let mut number = 0;
-    let mut add = |dn: String, attributes: &[(&str, &str)]| {
-        number += 1;
-        let mut entry = TreeEntry::new(dn, attributes);
-        entry.set("entryUUID", &[format!("00000000-0000-4000-8000-{number:012x}")]);
-        entry.password = Some(PASSWORD.to_owned());
-        tree.add(entry);
-    };
+    let mut add = |dn: String, attributes: &[(&str, &str)]| tree.add_numbered(dn, attributes, PASSWORD);
     add(BASE.to_owned(), &[("objectClass", "domain")]);
     add(format!("cn=reader,{BASE}"), &[("objectClass", "device")]);
     // Many more than lose access, or the run would wait for a person.

@@ -163,6 +163,35 @@ impl Rollcall {
         AuthServiceClient::new(self.gateway.clone())
     }
 
+    /// Creates the tenant with this directory and a user sync of it.
+    pub(crate) async fn create(&self, directory: v1::Directory, user_sync: v1::UserSync) -> Result<()> {
+        let tenant = v1::CreateTenantRequest {
+            tenant: Some(v1::Tenant {
+                display_name: "Acme".to_owned(),
+                user_sync_enabled: true,
+                ..v1::Tenant::default()
+            }),
+            tenant_id: "acme".to_owned(),
+            ..v1::CreateTenantRequest::default()
+        };
+        self.tenants().create_tenant(tenant).await?;
+        let directory = v1::CreateDirectoryRequest {
+            parent: TENANT.to_owned(),
+            directory_id: "hq".to_owned(),
+            directory: Some(directory),
+            ..v1::CreateDirectoryRequest::default()
+        };
+        self.directories().create_directory(directory).await?;
+        let user_sync = v1::CreateUserSyncRequest {
+            parent: TENANT.to_owned(),
+            user_sync_id: "staff".to_owned(),
+            user_sync: Some(user_sync),
+            ..v1::CreateUserSyncRequest::default()
+        };
+        self.user_syncs().create_user_sync(user_sync).await?;
+        Ok(())
+    }
+
     /// A run to its rest.
     pub(crate) async fn run(&self, sync: &str, mode: v1::SyncRunMode) -> Result<v1::SyncRun> {
         let request = v1::RunUserSyncRequest {

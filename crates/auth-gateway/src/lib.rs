@@ -7,6 +7,8 @@
 //!
 //! Read first: [`login`] (a login from beginning to end), [`serve`] (how it all is put together), then
 //! `config/default.toml`.
+// Whoever adds a variant is shown each place that judges by it.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod auth_service;
 pub mod config;

@@ -1,6 +1,5 @@
 //! The `auth-gateway` binary: serves, or answers a question about its configuration and ends.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use auth_gateway::config::GatewaySettings;
@@ -42,10 +41,7 @@ fn run() -> Result<(), Failure> {
     let arguments: Arguments = exit::parse_arguments();
     let loaded = config::from_process::<GatewaySettings>(&arguments.config)?;
     if arguments.config.print_config {
-        let text = loaded.to_redacted_toml();
-        return std::io::stdout()
-            .write_all(text.as_bytes())
-            .map_err(Failure::because);
+        return exit::print_configuration(&loaded);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -244,6 +244,7 @@ mod tests {
         use Reason::*;
         for reason in Reason::ALL.iter().copied() {
             let error = RefreshError::from_status(status::to_status(&Error::new(reason, "x")));
+            #[expect(clippy::wildcard_enum_match_arm, reason = "all others are outages")]
             let works = match reason {
                 UserNotFound | TenantNotFound | UserSyncNotFound | DirectoryNotFound | SyncDisabled
                 | EndpointUnconfirmed | ConcurrentChange => matches!(error, RefreshError::Rejected(_)),

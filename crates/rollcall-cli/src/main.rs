@@ -175,9 +175,10 @@ async fn carry_out(arguments: Arguments) -> Result<Verdict, Failure> {
         )?;
         return Ok(Verdict::Well);
     }
-    let client = match &arguments.command {
-        Command::EraseUser { gateway, .. } => arguments.connection.open_at(gateway).await?,
-        _ => arguments.connection.open().await?,
+    let client = if let Command::EraseUser { gateway, .. } = &arguments.command {
+        arguments.connection.open_at(gateway).await?
+    } else {
+        arguments.connection.open().await?
     };
     match arguments.command {
         // It was told above: no worker is needed for it.

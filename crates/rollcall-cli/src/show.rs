@@ -29,7 +29,14 @@ pub(crate) fn verdict(run: &SyncRun) -> Verdict {
     match run.state() {
         SyncRunState::Succeeded | SyncRunState::SucceededWithIssues | SyncRunState::Planned => Verdict::Well,
         SyncRunState::Held => Verdict::NeedsAttention,
-        _ => Verdict::Failed,
+        SyncRunState::Unspecified
+        | SyncRunState::Pending
+        | SyncRunState::Pulling
+        | SyncRunState::Applying
+        | SyncRunState::Failed
+        | SyncRunState::Cancelled
+        | SyncRunState::Superseded
+        | SyncRunState::Expired => Verdict::Failed,
     }
 }
 
@@ -93,7 +100,7 @@ pub(crate) fn check_verdict(outcome: CheckOutcome) -> Verdict {
     match outcome {
         CheckOutcome::Pass => Verdict::Well,
         CheckOutcome::Warn => Verdict::NeedsAttention,
-        _ => Verdict::Failed,
+        CheckOutcome::Unspecified | CheckOutcome::Fail | CheckOutcome::Skipped => Verdict::Failed,
     }
 }
 

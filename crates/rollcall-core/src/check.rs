@@ -41,6 +41,47 @@ vocabulary! {
     }
 }
 
+/// Which part of a check tries a stage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CheckPart {
+    /// Once, before a host is dialled.
+    Settings,
+    /// Each host.
+    Host,
+    /// The first host that answers.
+    ServiceAccount,
+    /// The searches of a user sync.
+    Searches,
+    /// What becomes of the entries that they find.
+    Entries,
+}
+
+impl StageKind {
+    /// Which part tries it; `None` for a newer release's.
+    pub fn part(self) -> Option<CheckPart> {
+        Some(match self {
+            Self::Parse => CheckPart::Settings,
+            Self::EgressPolicy | Self::Dns | Self::Tcp | Self::Tls | Self::Bind | Self::RootDse => {
+                CheckPart::Host
+            }
+            Self::Privilege => CheckPart::ServiceAccount,
+            Self::SearchBase | Self::SearchFilter | Self::Paging => CheckPart::Searches,
+            Self::ExternalId
+            | Self::FieldMappings
+            | Self::AccountState
+            | Self::RoleRules
+            | Self::Overlaps => CheckPart::Entries,
+            Self::Newer(_) => return None,
+        })
+    }
+
+    /// The stages of these parts, in the order in which they are tried.
+    pub fn of(parts: &[CheckPart]) -> impl Iterator<Item = Self> {
+        let all = Self::ALL.iter().copied();
+        all.filter(|kind| kind.part().is_some_and(|part| parts.contains(&part)))
+    }
+}
+
 /// How a stage went.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum StageResult {

@@ -19,11 +19,11 @@ pub const MAX_HOSTS: usize = 8;
 /// Largest CA bundle or client certificate chain, in bytes of PEM.
 pub(crate) const MAX_PEM_BYTES: usize = 256 * 1024;
 /// Page size of searches when none is set. Active Directory's own limit (MS-ADTS 3.1.1.3.4.6, MaxPageSize).
-pub const DEFAULT_PAGE_SIZE: u32 = 1000;
+const DEFAULT_PAGE_SIZE: u32 = 1000;
 /// Time to connect and do TLS when none is set.
-pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for one operation when none is set.
-pub const DEFAULT_OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Most addresses that get reminders about a directory.
 pub const MAX_CONTACTS: usize = 20;
@@ -316,6 +316,33 @@ impl PasswordStrength {
 }
 
 impl DirectorySettings {
+    /// The settings of a directory of which nothing is set but its hosts: the contract's defaults. They are not valid, since
+    /// a name and a bind DN are required.
+    pub fn with_defaults(hosts: Vec<HostUrl>) -> Self {
+        Self {
+            display_name: String::new(),
+            disabled: false,
+            transport_security: match hosts.first().map(|host| host.scheme) {
+                Some(Scheme::Ldap) => TransportSecurity::StartTls,
+                Some(Scheme::Ldaps) | None => TransportSecurity::Ldaps,
+            },
+            hosts,
+            port: None,
+            allow_plaintext: false,
+            ca_certificates: String::new(),
+            tls_server_name: None,
+            client_certificate: None,
+            bind_dn: String::new(),
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            operation_timeout: DEFAULT_OPERATION_TIMEOUT,
+            page_size: DEFAULT_PAGE_SIZE,
+            external_id_attribute: None,
+            soft_lock: SoftLock::default(),
+            bind_password_max_age: None,
+            contact_addresses: Vec::new(),
+        }
+    }
+
     /// All mistakes in the settings, with the paths of `Directory`'s fields.
     pub fn validate(&self) -> Violations {
         let mut found = Violations::new();

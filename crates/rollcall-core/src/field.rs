@@ -204,7 +204,7 @@ pub fn usable(field: Field, text: &str, policy: &LoginPolicy) -> Result<String, 
     match field {
         Field::Login => Ok(policy.check(text)?.as_str().to_owned()),
         Field::Email => Ok(Email::parse(text)?.as_str().to_owned()),
-        _ => {
+        Field::Text(_) | Field::Role | Field::Restriction | Field::Custom => {
             let text = one_line(text);
             field.check(&text)?;
             if text.chars().all(crate::identifier::is_invisible) {
@@ -220,7 +220,7 @@ pub fn validate(found: &mut Violations, path: &str, field: Field, text: &str, po
     let problem = match field {
         Field::Login => policy.check(text).err().map(ValueProblem::from),
         Field::Email => Email::parse(text).err().map(ValueProblem::from),
-        _ => field.check(text).err(),
+        Field::Text(_) | Field::Role | Field::Restriction | Field::Custom => field.check(text).err(),
     };
     if let Some(problem) = problem {
         found.add(path, problem.to_string());

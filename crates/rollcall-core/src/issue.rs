@@ -197,20 +197,18 @@ impl Issue {
 
     /// What a tenant's admin can do about this one.
     pub fn hint(&self) -> &'static str {
-        let is_address = self.value.as_deref().is_some_and(|value| value.contains('@'));
-        match self.kind {
-            IssueKind::LoginIllegalCharacters if is_address => {
-                "An e-mail address is no login. Map the login to the attribute with the user name; people can log in with their e-mail address all the same. Whoever operates Rollcall can allow @ in logins with login_characters under [users]."
-            }
-            IssueKind::LoginTaken if self.other_user_sync.is_some() => {
-                "Give one of the two another login in the directory: it must be the login and e-mail address of nobody else. Two people who swap their logins need nothing done if both user syncs let logins change: the next run in which both directories answer, and neither user sync is held, changes both."
-            }
-            // The attribute can be read; it is the value that is of no use.
-            IssueKind::MissingExternalId if self.value.as_deref().is_some_and(|value| !value.is_empty()) => {
-                "See the message for the form that the id must have. Correct the value in the directory, or set external_id_attribute to another attribute that never changes and is never reused."
-            }
-            kind => kind.hint(),
+        let value = self.value.as_deref().unwrap_or_default();
+        if self.kind == IssueKind::LoginIllegalCharacters && value.contains('@') {
+            return "An e-mail address is no login. Map the login to the attribute with the user name; people can log in with their e-mail address all the same. Whoever operates Rollcall can allow @ in logins with login_characters under [users].";
         }
+        if self.kind == IssueKind::LoginTaken && self.other_user_sync.is_some() {
+            return "Give one of the two another login in the directory: it must be the login and e-mail address of nobody else. Two people who swap their logins need nothing done if both user syncs let logins change: the next run in which both directories answer, and neither user sync is held, changes both.";
+        }
+        // The attribute can be read; it is the value that is of no use.
+        if self.kind == IssueKind::MissingExternalId && !value.is_empty() {
+            return "See the message for the form that the id must have. Correct the value in the directory, or set external_id_attribute to another attribute that never changes and is never reused.";
+        }
+        self.kind.hint()
     }
 }
 

@@ -178,14 +178,14 @@ impl EntryReading {
             judged.issues.push(self.role_issue(role, &why));
         }
         let mut profile_login = login;
-        judged.wants.login = match login_want {
-            Want::Other(key) if holds && settings.login_changes == LoginChanges::Reject => {
-                judged.issues.push(self.rejected(person, &profile_login));
-                judged.rejected.login = Want::Other(key);
-                profile_login.clone_from(&person.profile.login);
-                Want::Nothing
-            }
-            want => want,
+        let changes = matches!(login_want, Want::Other(_));
+        judged.wants.login = if changes && holds && settings.login_changes == LoginChanges::Reject {
+            judged.issues.push(self.rejected(person, &profile_login));
+            judged.rejected.login = login_want;
+            profile_login.clone_from(&person.profile.login);
+            Want::Nothing
+        } else {
+            login_want
         };
         if self.offers.login.values.is_empty() {
             judged.issues.extend(self.missing_login());

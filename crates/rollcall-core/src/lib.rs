@@ -10,6 +10,8 @@
 //! Read first: [`directory`] and [`user_sync`] (what a tenant configures), then [`user`], [`judgement`] (what an
 //! entry means), [`claims`] (who gets which login), [`plan`] (what a run would change) and [`verdict`] (what a
 //! bind's answer means).
+// Whoever adds a variant is shown each place that judges by it.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod audit;
 pub mod check;

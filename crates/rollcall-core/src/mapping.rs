@@ -300,7 +300,9 @@ pub fn message(problem: ValueProblem) -> String {
     match problem {
         ValueProblem::Login(problem) => format!("the login {problem}"),
         ValueProblem::Email(problem) => format!("the e-mail address is not valid: {problem}"),
-        problem => format!("the value {problem}"),
+        ValueProblem::Empty | ValueProblem::TooLong { .. } | ValueProblem::IllegalCharacter { .. } => {
+            format!("the value {problem}")
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use crate::user::{
 
 mod refusal;
 
+pub use refusal::NotWritten;
+
 /// Most changes in one chunk of a plan, and so in one transaction.
 pub const CHUNK_CHANGES: usize = 1000;
 
@@ -122,9 +124,9 @@ impl Change {
     /// What a person sees of the change, as a short hash: two plans with equal ones do the same. Not the id of a user who
     /// is to be created, which every plan makes anew.
     pub fn as_shown(&self) -> Fingerprint {
-        let user = match self.kind {
-            ChangeKind::Create => Uuid::nil(),
-            _ => self.user.0,
+        let user = match self.kind == ChangeKind::Create {
+            true => Uuid::nil(),
+            false => self.user.0,
         };
         let mut parts = vec![
             format!("{:?}", self.kind),

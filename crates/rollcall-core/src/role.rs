@@ -201,7 +201,7 @@ mod tests {
         for answer in answers {
             let either: &[RuleAnswer] = match answer {
                 RuleAnswer::Unknown => &[RuleAnswer::Matches, RuleAnswer::DoesNot],
-                known => std::slice::from_ref(known),
+                RuleAnswer::Matches | RuleAnswer::DoesNot => std::slice::from_ref(answer),
             };
             outcomes = outcomes
                 .into_iter()

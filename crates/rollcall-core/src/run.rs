@@ -296,7 +296,13 @@ fn health_in(run: &Run) -> Health {
                 counted(run.issue_counts.values().sum(), "issue", "issues")
             ),
         ),
-        _ => return Health::default(),
+        RunState::Pending
+        | RunState::Pulling
+        | RunState::Planned
+        | RunState::Applying
+        | RunState::Succeeded
+        | RunState::Cancelled
+        | RunState::Superseded => return Health::default(),
     };
     Health {
         level,

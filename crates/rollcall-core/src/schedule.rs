@@ -61,7 +61,12 @@ impl ScheduleError {
     pub fn field(&self) -> &'static str {
         match self {
             Self::TimeZone(_) => "time_zone",
-            _ => "schedule",
+            Self::Cron
+            | Self::Unsupported(_)
+            | Self::Backwards(_)
+            | Self::TooLong
+            | Self::TooFrequent { .. }
+            | Self::Never => "schedule",
         }
     }
 }

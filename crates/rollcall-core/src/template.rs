@@ -176,7 +176,7 @@ impl Template {
                 Part::Attribute(attribute) => {
                     let found = match texts(entry, attribute) {
                         Rendered::Values(found) => found,
-                        other => return other,
+                        none @ (Rendered::Absent | Rendered::Unreadable(_)) => return none,
                     };
                     values = combine(values, found);
                 }

@@ -37,7 +37,7 @@ pub(crate) const MAX_REPORT_ADDRESSES: usize = 100;
 /// Most per cent of a growth limit: a hundredfold.
 pub(crate) const MAX_GROWTH_PERCENT: u32 = 10_000;
 /// When a user sync runs if it names no schedule: every night at two.
-pub const DEFAULT_CRON: &str = "0 2 * * *";
+const DEFAULT_CRON: &str = "0 2 * * *";
 
 /// How deep a search goes below its base (RFC 4511 section 4.5.1.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -337,6 +337,36 @@ pub fn propose_bases(violations: &mut Violations, trees: &[String]) {
 }
 
 impl UserSyncSettings {
+    /// The settings of a user sync of which nothing is set but its directory: the contract's defaults. They are not valid,
+    /// since a name, a role, a search and a login are required.
+    pub fn with_defaults(directory: DirectoryId) -> Self {
+        Self {
+            display_name: String::new(),
+            directory,
+            disabled: false,
+            searches: Vec::new(),
+            role: String::new(),
+            role_rules: Vec::new(),
+            field_mappings: FieldMappings::default(),
+            new_users: NewUsers::Create,
+            existing_users: ExistingUsers::Update,
+            missing_users: MissingUsers::Ignore,
+            overwrite_local_users: false,
+            login_changes: LoginChanges::Reject,
+            auto_sync: false,
+            cron: DEFAULT_CRON.to_owned(),
+            time_zone: "UTC".to_owned(),
+            restrictions: Vec::new(),
+            removal_limit: RemovalLimit::default(),
+            growth_limit: GrowthLimit::default(),
+            report: Report {
+                when: ReportWhen::Never,
+                addresses: Vec::new(),
+            },
+            erase_after: None,
+        }
+    }
+
     /// All mistakes in the settings, with the paths of `UserSync`'s fields.
     pub fn validate(&self) -> Violations {
         let mut found = Violations::new();
@@ -429,10 +459,33 @@ impl UserSyncSettings {
     /// True if `new` chooses or identifies entries differently, or gives other roles, so that its first run may look like
     /// a mass removal, or hand out roles to all.
     pub fn changes_scope(&self, new: &UserSyncSettings) -> bool {
-        self.directory != new.directory
-            || self.searches != new.searches
-            || self.field_mappings != new.field_mappings
-            || self.role_rules != new.role_rules
+        // Every setting is named, so that somebody who adds one decides whether it belongs here.
+        let Self {
+            directory,
+            searches,
+            field_mappings,
+            role_rules,
+            display_name: _,
+            disabled: _,
+            role: _,
+            new_users: _,
+            existing_users: _,
+            missing_users: _,
+            overwrite_local_users: _,
+            login_changes: _,
+            auto_sync: _,
+            cron: _,
+            time_zone: _,
+            restrictions: _,
+            removal_limit: _,
+            growth_limit: _,
+            report: _,
+            erase_after: _,
+        } = self;
+        *directory != new.directory
+            || *searches != new.searches
+            || *field_mappings != new.field_mappings
+            || *role_rules != new.role_rules
     }
 }
 

@@ -198,7 +198,11 @@ impl Connection {
                 | ResultClass::Truncated
                 | ResultClass::Referral
                 | ResultClass::NotFound => None,
-                _ => Some(LdapError::SearchRefused(code)),
+                ResultClass::Infrastructure
+                | ResultClass::Configuration
+                | ResultClass::Credentials
+                | ResultClass::Access
+                | ResultClass::Other => Some(LdapError::SearchRefused(code)),
             },
             Err(error) => Some(error.clone()),
         };

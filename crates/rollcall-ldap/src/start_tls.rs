@@ -52,7 +52,9 @@ fn judge_whole(bytes: &mut [u8]) -> Result<Option<Result<(), LdapError>>, Protoc
     match vet::vet(message, Some(REQUEST), 64)?.answer {
         Answer::Final => {}
         Answer::Disconnection(notice) => return Ok(Some(Err(LdapError::Disconnected(notice)))),
-        _ => return Err(ProtocolViolation::UnexpectedOperation),
+        Answer::Entry { .. } | Answer::SearchResultReference | Answer::Noise => {
+            return Err(ProtocolViolation::UnexpectedOperation);
+        }
     }
     if !behind.is_empty() {
         return Err(ProtocolViolation::BytesBeforeTls);

@@ -130,10 +130,7 @@ fn path(prefix: &str, name: &str) -> String {
 }
 
 fn shown(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
-    };
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     if text.len() <= MAX_VALUE {
         return text;
     }

@@ -7,6 +7,8 @@
 //!
 //! Start with [`v1`], which is the contract itself; its comments are those of the `.proto` files. Then [`convert`] and
 //! [`status`].
+// Whoever adds a variant is shown each place that judges by it.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod changes;
 pub mod convert;

@@ -37,10 +37,8 @@ pub fn to_status(error: &Error) -> Status {
         metadata.collect::<std::collections::HashMap<_, _>>(),
     );
     add_violations(&mut details, &error.violations);
-    let retry_after = match error.kind() {
-        ErrorKind::Unavailable => Some(error.retry_after.unwrap_or(DEFAULT_RETRY_AFTER)),
-        _ => error.retry_after,
-    };
+    let default = (error.kind() == ErrorKind::Unavailable).then_some(DEFAULT_RETRY_AFTER);
+    let retry_after = error.retry_after.or(default);
     if retry_after.is_some() {
         details.set_retry_info(retry_after);
     }

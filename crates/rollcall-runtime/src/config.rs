@@ -74,7 +74,7 @@ impl<T: Settings> Loaded<T> {
 
     /// The settings in effect as TOML, with secrets redacted.
     #[expect(clippy::expect_used, reason = "what was parsed can be printed")]
-    pub fn to_redacted_toml(&self) -> String {
+    pub(crate) fn to_redacted_toml(&self) -> String {
         let mut table = self.effective.clone();
         for key in secret_keys::<T>() {
             redact(&mut table, key);

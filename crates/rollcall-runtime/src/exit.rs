@@ -2,11 +2,12 @@
 //! causes of a failed start.
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::Mistakes;
+use crate::config::{Loaded, Mistakes, Settings};
 
 use rollcall_core::error::chain;
 
@@ -56,6 +57,17 @@ pub fn parse_arguments<A: Parser>() -> A {
         let _ = error.print();
         std::process::exit(if error.use_stderr() { USAGE.into() } else { 0 })
     })
+}
+
+/// Writes the settings in effect to standard output, with secrets redacted.
+///
+/// # Errors
+/// Nobody takes them.
+pub fn print_configuration<T: Settings>(loaded: &Loaded<T>) -> Result<(), Failure> {
+    let text = loaded.to_redacted_toml();
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(Failure::because)
 }
 
 /// Runs the body of `main`, tells what went wrong on standard error, and returns the exit code.

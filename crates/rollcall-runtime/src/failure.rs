@@ -11,7 +11,18 @@ pub fn failed(error: &Error) -> Status {
         ErrorKind::Unavailable | ErrorKind::Aborted => {
             tracing::warn!(reason, message = %error, cause, "call failed");
         }
-        _ => tracing::debug!(reason, message = %error, cause, "call refused"),
+        ErrorKind::InvalidArgument
+        | ErrorKind::Unauthenticated
+        | ErrorKind::PermissionDenied
+        | ErrorKind::NotFound
+        | ErrorKind::AlreadyExists
+        | ErrorKind::FailedPrecondition
+        | ErrorKind::ResourceExhausted
+        | ErrorKind::DeadlineExceeded
+        | ErrorKind::Cancelled
+        | ErrorKind::Unimplemented => {
+            tracing::debug!(reason, message = %error, cause, "call refused");
+        }
     }
     rollcall_proto::status::to_status(error)
 }

@@ -1,65 +1,41 @@
 //! What a caller may be allowed to do.
 
-use serde::Deserialize;
+use std::sync::LazyLock;
 
-/// What a caller may be allowed to do.
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Permission {
-    /// Check passwords.
-    #[serde(rename = "authenticate")]
-    Authenticate,
-    /// Read users and their events.
-    #[serde(rename = "users.read")]
-    UsersRead,
-    /// Change users.
-    #[serde(rename = "users.write")]
-    UsersWrite,
-    /// Erase people: of its own, since that takes away too what the audit log tells of them.
-    #[serde(rename = "users.erase")]
-    UsersErase,
-    /// Make, change and unmake tenants; for callers of all tenants.
-    #[serde(rename = "tenants.write")]
-    TenantsWrite,
-    /// Read tenants, directories, user syncs and runs.
-    #[serde(rename = "syncs.read")]
-    SyncsRead,
-    /// Change directories and user syncs, and check them.
-    #[serde(rename = "syncs.write")]
-    SyncsWrite,
-    /// Start, apply and cancel runs.
-    #[serde(rename = "runs")]
-    Runs,
-    /// Read the audit log and record reviews.
-    #[serde(rename = "audit")]
-    Audit,
+use rollcall_core::text_enum;
+use serde::{Deserialize, Deserializer, de::Error};
+
+text_enum! {
+    /// What a caller may be allowed to do, as the configuration names it.
+    pub enum Permission {
+        /// Check passwords.
+        Authenticate = "authenticate",
+        /// Read users and their events.
+        UsersRead = "users.read",
+        /// Change users.
+        UsersWrite = "users.write",
+        /// Erase people: of its own, since that takes away too what the audit log tells of them.
+        UsersErase = "users.erase",
+        /// Make, change and unmake tenants; for callers of all tenants.
+        TenantsWrite = "tenants.write",
+        /// Read tenants, directories, user syncs and runs.
+        SyncsRead = "syncs.read",
+        /// Change directories and user syncs, and check them.
+        SyncsWrite = "syncs.write",
+        /// Start, apply and cancel runs.
+        Runs = "runs",
+        /// Read the audit log and record reviews.
+        Audit = "audit",
+    }
 }
 
-impl Permission {
-    /// Every permission.
-    pub const ALL: [Permission; 9] = [
-        Permission::Authenticate,
-        Permission::UsersRead,
-        Permission::UsersWrite,
-        Permission::UsersErase,
-        Permission::TenantsWrite,
-        Permission::SyncsRead,
-        Permission::SyncsWrite,
-        Permission::Runs,
-        Permission::Audit,
-    ];
+static NAMES: LazyLock<Vec<&str>> =
+    LazyLock::new(|| Permission::ALL.iter().map(|one| one.as_str()).collect());
 
-    /// The permission's name, as in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Permission::Authenticate => "authenticate",
-            Permission::UsersRead => "users.read",
-            Permission::UsersWrite => "users.write",
-            Permission::UsersErase => "users.erase",
-            Permission::TenantsWrite => "tenants.write",
-            Permission::SyncsRead => "syncs.read",
-            Permission::SyncsWrite => "syncs.write",
-            Permission::Runs => "runs",
-            Permission::Audit => "audit",
-        }
+impl<'de> Deserialize<'de> for Permission {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let known = Self::ALL.iter().copied().find(|one| one.as_str() == name);
+        known.ok_or_else(|| D::Error::unknown_variant(&name, &NAMES))
     }
 }

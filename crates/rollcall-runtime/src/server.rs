@@ -34,7 +34,7 @@ use crate::layer::authenticate::AuthenticateLayer;
 use crate::layer::catch_panic::CatchPanicLayer;
 use crate::layer::deadline::DeadlineLayer;
 use crate::layer::explain::ExplainLayer;
-use crate::layer::quota::QuotaLayer;
+use crate::layer::quota;
 use crate::layer::refuse_if::RefuseIfLayer;
 use crate::layer::request_memory::RequestMemoryLayer;
 use crate::layer::stream_age::{ConnectionAge, StreamAgeLayer};
@@ -166,7 +166,7 @@ impl GrpcServer {
             .layer(AuthenticateLayer {
                 callers: self.callers,
             })
-            .layer(QuotaLayer)
+            .layer(RefuseIfLayer(quota::spent))
             .layer(WatchesLayer::new(settings.watches))
             .layer(DeadlineLayer {
                 default: settings.default_timeout,

@@ -21,14 +21,17 @@ pub fn for_admin(cause: &LdapError, resource: &str) -> Error {
 /// For a login of which nothing was sent: says nothing that the directory said. A directory that does not answer in
 /// time is one that cannot be reached.
 pub fn for_login(cause: &LdapError, resource: &str) -> Error {
-    let (reason, message) = match reason(cause) {
-        // Says nothing that the directory said: it was not asked.
-        Reason::DirectoryBusy => return for_admin(cause, resource),
-        Reason::DirectoryMisconfigured => (
-            Reason::DirectoryMisconfigured,
+    let reason = reason(cause);
+    if reason == Reason::DirectoryBusy {
+        // The directory was not asked, so nothing that it said is told.
+        return for_admin(cause, resource);
+    }
+    let (reason, message) = match reason == Reason::DirectoryMisconfigured {
+        true => (
+            reason,
             "the directory cannot be used as it is configured; CheckConnection tells more",
         ),
-        _ => (Reason::DirectoryUnavailable, "the directory cannot be reached"),
+        false => (Reason::DirectoryUnavailable, "the directory cannot be reached"),
     };
     error(reason, message, cause, resource)
 }
@@ -73,11 +76,11 @@ fn error(reason: Reason, message: &str, cause: &LdapError, resource: &str) -> Er
     let mut error = Error::new(reason, message)
         .with("resource", resource)
         .caused_by(cause.clone());
-    error.retry_after = match reason {
-        Reason::DirectoryBusy => Some(RETRY_BUSY),
-        Reason::DirectoryUnavailable | Reason::DirectoryTimeout => Some(RETRY_UNAVAILABLE),
-        _ => None,
-    };
+    if reason == Reason::DirectoryBusy {
+        error.retry_after = Some(RETRY_BUSY);
+    } else if matches!(reason, Reason::DirectoryUnavailable | Reason::DirectoryTimeout) {
+        error.retry_after = Some(RETRY_UNAVAILABLE);
+    }
     error
 }
 
@@ -116,9 +119,9 @@ mod tests {
             let admin = for_admin(&cause, "tenants/acme/directories/hq");
             assert_eq!(admin.reason, for_an_admin, "{cause:?}");
             let login = for_login(&cause, "tenants/acme/directories/hq");
-            let at_a_login = match for_an_admin {
-                DirectoryTimeout => DirectoryUnavailable,
-                other => other,
+            let at_a_login = match for_an_admin == DirectoryTimeout {
+                true => DirectoryUnavailable,
+                false => for_an_admin,
             };
             assert_eq!(login.reason, at_a_login, "{cause:?}");
             assert_eq!(login.retry_after, admin.retry_after, "{cause:?}");

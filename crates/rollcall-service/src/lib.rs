@@ -7,6 +7,8 @@
 //! Read first: [`directories`] (those that are open), [`reading`] (how a user sync reads entries), [`role`] (the role of one
 //! entry), [`roles`] (the same for a whole run) and [`failure`] (what a failed operation on a directory means for the caller).
 //! [`call`], [`paging`], [`resource`] and [`record`] are what every method of both services begins and ends with.
+// Whoever adds a variant is shown each place that judges by it.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod actor;
 mod groups;

@@ -8,13 +8,12 @@ use rollcall_store::StoreError;
 /// Says which resource an error of the store is about.
 pub fn about(resource: &str) -> impl Fn(StoreError) -> Error {
     move |error| {
-        let field = match error {
-            StoreError::IdentifierTaken { email: true } => Some("email"),
-            StoreError::IdentifierTaken { email: false } => Some("login"),
-            _ => None,
-        };
+        let mut taken = None;
+        if let StoreError::IdentifierTaken { email } = error {
+            taken = Some(if email { "email" } else { "login" });
+        }
         let error = name_resource(error.into(), resource);
-        match field {
+        match taken {
             Some(field) => error.with("field", field),
             None => error,
         }
@@ -32,9 +31,9 @@ pub fn name_resource(error: Error, resource: &str) -> Error {
     if !concerned || has_no_resource || error.metadata.contains_key("resource") {
         return error;
     }
-    let resource = match error.reason {
-        Reason::TenantNotFound => tenant_of(resource),
-        _ => resource,
+    let resource = match error.reason == Reason::TenantNotFound {
+        true => tenant_of(resource),
+        false => resource,
     };
     error.with("resource", resource)
 }
@@ -47,14 +46,14 @@ fn tenant_of(resource: &str) -> &str {
 
 /// What the caller expected to change is not what is there, or has just been changed by somebody else.
 pub fn changed_meanwhile(expected: Option<i64>, resource: &str) -> impl Fn(StoreError) -> Error {
-    move |error| match error {
-        StoreError::RevisionMismatch if expected.is_none() => {
-            let message = "somebody else changed it at the same moment: try again";
-            Error::new(Reason::ConcurrentChange, message)
-                .with("resource", resource)
-                .caused_by(error)
+    move |error| {
+        if !matches!(error, StoreError::RevisionMismatch) || expected.is_some() {
+            return about(resource)(error);
         }
-        other => about(resource)(other),
+        let message = "somebody else changed it at the same moment: try again";
+        Error::new(Reason::ConcurrentChange, message)
+            .with("resource", resource)
+            .caused_by(error)
     }
 }
 

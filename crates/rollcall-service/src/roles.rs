@@ -175,8 +175,10 @@ impl Evaluation<'_> {
                 let (dialect, deadline) = (self.source.reader.dialect(), self.deadline());
                 match look_at(directory, dialect, group, naming_contexts, deadline).await? {
                     Group::Gone => return Ok(Members::GroupGone),
-                    _ if dialect.row().has_in_chain => self.in_chain_of(group, &mut members).await?,
-                    kind => self.under(group, kind, &mut members).await?,
+                    kind @ (Group::Lists { .. } | Group::Computed) => match dialect.row().has_in_chain {
+                        true => self.in_chain_of(group, &mut members).await?,
+                        false => self.under(group, kind, &mut members).await?,
+                    },
                 }
             }
         }
@@ -303,7 +305,7 @@ impl Evaluation<'_> {
                 } if looked_into == 1 && !shown => {
                     return Err(NO_MEMBERS_SHOWN.into());
                 }
-                _ => {}
+                Group::Gone | Group::Computed | Group::Lists { .. } => {}
             }
         }
         Ok(uids)

@@ -146,17 +146,17 @@ impl Dirsrv {
 
     /// One of the people.
     pub fn person(&self, person: DirsrvPerson) -> Account {
-        self.account(person.login())
+        Account::of(&self.accounts, person.login())
     }
 
     /// The account that a customer would give to Rollcall: it may read all but passwords, and not write.
     pub fn service(&self) -> Account {
-        self.account("reader")
+        Account::of(&self.accounts, "reader")
     }
 
     /// The account that a careless customer would give: it may do everything.
     pub fn powerful(&self) -> Account {
-        self.account("powerful")
+        Account::of(&self.accounts, "powerful")
     }
 
     /// `ldapsearch` as the directory manager with these arguments (`-b`, `-s`, filter, attributes...), over
@@ -185,14 +185,6 @@ impl Dirsrv {
             url: self.tls_url(),
             ca: self.dir.path().join("ca.pem"),
         }
-    }
-
-    #[expect(clippy::expect_used, reason = "tests ask for those that there are")]
-    fn account(&self, login: &str) -> Account {
-        let account = self.accounts.iter().find(|account| account.login == login);
-        account
-            .cloned()
-            .expect("every login that is asked for is in the list of accounts")
     }
 }
 

@@ -208,23 +208,23 @@ impl SambaDc {
 
     /// One of the people.
     pub fn person(&self, person: SambaPerson) -> Account {
-        self.account(person.login())
+        Account::of(&self.accounts, person.login())
     }
 
     /// The account that a customer would give to Rollcall: a plain user, who may read and not write.
     pub fn service(&self) -> Account {
-        self.account("reader")
+        Account::of(&self.accounts, "reader")
     }
 
     /// The account that a careless customer would give: a domain administrator.
     pub fn powerful(&self) -> Account {
-        self.account("powerful")
+        Account::of(&self.accounts, "powerful")
     }
 
     /// `ldapsearch` as the administrator with these arguments (`-b`, `-s`, filter, attributes...), over LDAPS;
     /// returns LDIF without comments or line folding.
     pub fn search(&self, arguments: &[&str]) -> Result<String> {
-        let admin = self.account(ADMIN);
+        let admin = Account::of(&self.accounts, ADMIN);
         self.search_as(&admin.dn, &admin.password, arguments)
     }
 
@@ -235,7 +235,7 @@ impl SambaDc {
 
     /// Carries out LDIF change records as the administrator.
     pub fn modify(&self, ldif: &str) -> Result<String> {
-        let admin = self.account(ADMIN);
+        let admin = Account::of(&self.accounts, ADMIN);
         self.modify_as(&admin.dn, &admin.password, ldif)
     }
 
@@ -249,14 +249,6 @@ impl SambaDc {
             url: self.tls_url(),
             ca: self.dir.path().join("ca.pem"),
         }
-    }
-
-    #[expect(clippy::expect_used, reason = "tests ask for those that there are")]
-    fn account(&self, login: &str) -> Account {
-        let account = self.accounts.iter().find(|account| account.login == login);
-        account
-            .cloned()
-            .expect("the template has every account that is asked for")
     }
 }
 

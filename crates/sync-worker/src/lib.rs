@@ -7,6 +7,8 @@
 //!
 //! Read first: [`worker`] (what the services share), then `services` (one file a service), [`run`] (how a run
 //! goes) and [`admission`] (which user syncs run when).
+// Whoever adds a variant is shown each place that judges by it.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod admission;
 mod check_limit;

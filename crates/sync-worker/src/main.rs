@@ -1,6 +1,5 @@
 //! The `sync-worker` binary: serves, or does one of the smaller jobs and ends.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -60,10 +59,7 @@ fn run() -> Result<(), Failure> {
     let arguments: Arguments = exit::parse_arguments();
     let loaded = config::from_process::<WorkerSettings>(&arguments.config)?;
     if arguments.config.print_config {
-        let text = loaded.to_redacted_toml();
-        return std::io::stdout()
-            .write_all(text.as_bytes())
-            .map_err(Failure::because);
+        return exit::print_configuration(&loaded);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

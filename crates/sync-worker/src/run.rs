@@ -294,9 +294,9 @@ impl RunEngine {
                 return Err(error.into());
             }
         };
-        let phase = match run.state {
-            RunState::Applying => Phase::Apply,
-            _ => Phase::Pull,
+        let phase = match run.state == RunState::Applying {
+            true => Phase::Apply,
+            false => Phase::Pull,
         };
         tracing::info!(run.id = %run.id, "taking over a run whose worker is gone");
         let (key, id) = (key.clone(), run.id);

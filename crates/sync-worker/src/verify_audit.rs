@@ -36,12 +36,11 @@ async fn verify(store: &Store, kept: Option<&AuditHead>) -> Result<(), Failure> 
         let _ = writeln!(std::io::stdout(), "{}", in_words(&fault));
     };
     let found = store.verify_audit(kept, told).await;
-    let Verification { rows, erased, head } = found.map_err(|error| match error {
-        StoreError::CursorExpired => {
-            Failure::because("retention deleted what was being read: start the verification again")
-        }
-        other => Failure::because(other),
-    })?;
+    let Verification { rows, erased, head } =
+        found.map_err(|error| match matches!(error, StoreError::CursorExpired) {
+            true => Failure::because("retention deleted what was being read: start the verification again"),
+            false => Failure::because(error),
+        })?;
     if faults > 0 {
         let message = format!("the audit record is not what was sealed: {faults} faults in {rows} events");
         return Err(Failure::because(message));

@@ -146,11 +146,13 @@ fn denied(reason: OwnReason) -> Refusal {
 
 /// An error after the bind must not invite to send it again.
 pub(super) fn failed(error: Error) -> Refusal {
-    let error = match error.kind() {
-        ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::ResourceExhausted => {
-            not_recorded().caused_by(error)
-        }
-        _ => error,
+    let invites = matches!(
+        error.kind(),
+        ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::ResourceExhausted
+    );
+    let error = match invites {
+        true => not_recorded().caused_by(error),
+        false => error,
     };
     (error.reason.into(), Stop::Failed(error))
 }

@@ -153,10 +153,10 @@ mod tests {
     }
 
     fn first(request_ids: &Arc<RequestIds<i32>>, id: &str, now: Instant) -> Ticket<i32> {
-        match request_ids.join(key(id), [1; 32], now) {
-            Repeated::First(ticket) => ticket,
-            _ => panic!("{id} is known"),
-        }
+        let Repeated::First(ticket) = request_ids.join(key(id), [1; 32], now) else {
+            panic!("{id} is known");
+        };
+        ticket
     }
 
     #[tokio::test]

@@ -59,15 +59,15 @@ impl Feed {
 
     async fn read(&self, after: Mark, limit: u32) -> Result<Vec<Event>, Error> {
         let events = self.store.list_events(self.scope.tenant(), after, limit).await;
-        events.map_err(|error| match error {
-            StoreError::CursorExpired => {
-                let parent = match &self.scope {
-                    TenantScope::One(tenant) => resource_name::tenant(tenant),
-                    TenantScope::All => "tenants/-".to_owned(),
-                };
-                Error::from(error).with("parent", parent)
+        events.map_err(|error| {
+            if !matches!(error, StoreError::CursorExpired) {
+                return error.into();
             }
-            other => other.into(),
+            let parent = match &self.scope {
+                TenantScope::One(tenant) => resource_name::tenant(tenant),
+                TenantScope::All => "tenants/-".to_owned(),
+            };
+            Error::from(error).with("parent", parent)
         })
     }
 

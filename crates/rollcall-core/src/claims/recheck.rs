@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::id::UserId;
 use crate::identifier::{Holder, normalize};
-use crate::issue::{Issue, IssueKind};
-use crate::plan::{Change, ChangeKind};
+use crate::issue::Issue;
+use crate::plan::{Change, ChangeKind, NotWritten};
 use crate::user::{User, UserState, changes};
 
 /// A change that is about to be written.
@@ -80,8 +80,8 @@ fn without<'c>(key: &str, mut write: PendingWrite<'c>) -> (Issue, Option<Pending
         .filter(|user| user.state != UserState::Archived);
     let is_login = normalize(&write.after.profile.login) == key;
     let issue = write.change.refused(match is_login {
-        true => IssueKind::LoginTaken,
-        false => IssueKind::EmailTaken,
+        true => NotWritten::LoginTaken,
+        false => NotWritten::EmailTaken,
     });
     let may_keep = |user: &&User| !is_login || normalize(&user.profile.login) != key;
     match had_login.filter(may_keep) {

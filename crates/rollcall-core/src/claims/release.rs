@@ -23,12 +23,12 @@ pub(super) fn settle_own(keys: &Keys, claimants: &[Claimant], outcomes: &mut [Ou
         };
         let login = match &claimant.wants.login {
             Want::Other(key) if claimant.has(key) => own(key),
-            _ => outcomes[index].login,
+            Want::Other(_) | Want::Held | Want::Nothing => outcomes[index].login,
         };
         let email = match &claimant.wants.email {
             Want::Other(key) if claimant.has(key) => own(key),
             Want::Other(key) if claimant.moves_login_to(key) => login,
-            _ => outcomes[index].email,
+            Want::Other(_) | Want::Held | Want::Nothing => outcomes[index].email,
         };
         outcomes[index].login = login;
         outcomes[index].email = email;

@@ -83,8 +83,13 @@ fn foretell(account: AccountState) -> Foretold {
     let (result_code, netscape_expired) = match account.status {
         AccountStatus::Disabled => (53, false),
         AccountStatus::Locked => (19, false),
-        _ if account.password_expired => (49, true),
-        _ => (0, account.must_change_password),
+        AccountStatus::Enabled
+        | AccountStatus::Expired
+        | AccountStatus::NotSet
+        | AccountStatus::Unreadable => match account.password_expired {
+            true => (49, true),
+            false => (0, account.must_change_password),
+        },
     };
     Foretold {
         result_code,

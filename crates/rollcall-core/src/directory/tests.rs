@@ -4,22 +4,8 @@ use super::*;
 fn settings() -> DirectorySettings {
     DirectorySettings {
         display_name: "HQ".into(),
-        disabled: false,
-        hosts: vec![HostUrl::parse("ldaps://dc1.example.com").unwrap()],
-        port: None,
-        transport_security: TransportSecurity::Ldaps,
-        allow_plaintext: false,
-        ca_certificates: String::new(),
-        tls_server_name: None,
-        client_certificate: None,
         bind_dn: "cn=rollcall,dc=example".into(),
-        connect_timeout: DEFAULT_CONNECT_TIMEOUT,
-        operation_timeout: DEFAULT_OPERATION_TIMEOUT,
-        page_size: DEFAULT_PAGE_SIZE,
-        external_id_attribute: None,
-        soft_lock: Default::default(),
-        bind_password_max_age: None,
-        contact_addresses: Vec::new(),
+        ..DirectorySettings::with_defaults(vec![HostUrl::parse("ldaps://dc1.example.com").unwrap()])
     }
 }
 

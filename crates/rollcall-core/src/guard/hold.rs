@@ -99,14 +99,11 @@ impl HoldReason {
             users(changed),
             after(recent)
         );
-        let field = match watched {
-            Watched::Lost(field) => Some(field.clone()),
-            _ => None,
-        };
-        Some(Self {
-            field,
-            ..Self::new(rule, message)
-        })
+        let mut hold = Self::new(rule, message);
+        if let Watched::Lost(field) = watched {
+            hold.field = Some(field.clone());
+        }
+        Some(hold)
     }
 
     pub(super) fn links(links: u64) -> Self {

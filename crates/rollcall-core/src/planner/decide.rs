@@ -176,12 +176,13 @@ impl Planner<'_> {
             user, before, judged, ..
         } = claim;
         let held = before.as_ref().map(held).unwrap_or_default();
-        let open = |want: &Want| match want {
-            Want::Other(key) if held.login.as_ref() == Some(key) || held.email.as_ref() == Some(key) => {
-                Want::Held
+        let open = |want: &Want| {
+            let is_held = matches!(want, Want::Other(key)
+                if held.login.as_ref() == Some(key) || held.email.as_ref() == Some(key));
+            match is_held || *want == judged.wants.email {
+                true => Want::Held,
+                false => want.clone(),
             }
-            want if *want == judged.wants.email => Want::Held,
-            want => want.clone(),
         };
         let wants = Wants {
             login: open(&judged.rejected.login),

@@ -9,8 +9,7 @@ use super::*;
 use crate::audit::AskedBy;
 use crate::check::{CheckReport, Stage, StageKind, StageResult};
 use crate::directory::{
-    DEFAULT_CONNECT_TIMEOUT, DEFAULT_OPERATION_TIMEOUT, DEFAULT_PAGE_SIZE, Directory, DirectoryObservations,
-    DirectorySettings, HostUrl, PasswordStrength, TransportSecurity,
+    Directory, DirectoryObservations, DirectorySettings, HostUrl, PasswordStrength, TransportSecurity,
 };
 use crate::id::{DirectoryId, RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
 use crate::issue::{Health, IssueKind};
@@ -33,22 +32,8 @@ fn good_directory() -> ReviewedDirectory {
         id: DirectoryId::parse("hq").unwrap(),
         settings: DirectorySettings {
             display_name: "HQ".into(),
-            disabled: false,
-            hosts: vec![HostUrl::parse("ldaps://dc1.example.com").unwrap()],
-            port: None,
-            transport_security: TransportSecurity::Ldaps,
-            allow_plaintext: false,
-            ca_certificates: String::new(),
-            tls_server_name: None,
-            client_certificate: None,
             bind_dn: "cn=rollcall".into(),
-            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
-            operation_timeout: DEFAULT_OPERATION_TIMEOUT,
-            page_size: DEFAULT_PAGE_SIZE,
-            external_id_attribute: None,
-            soft_lock: Default::default(),
-            bind_password_max_age: None,
-            contact_addresses: Vec::new(),
+            ..DirectorySettings::with_defaults(vec![HostUrl::parse("ldaps://dc1.example.com").unwrap()])
         },
         bind_password_set: true,
         bind_password_update_time: Some(at("2026-05-01T00:00:00Z")),

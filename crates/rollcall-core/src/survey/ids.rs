@@ -72,7 +72,11 @@ impl Survey {
         if let Some((one, other)) = self.shared_ids.get(kind) {
             let result = match kind {
                 IdKind::Other(_) => StageResult::Fail,
-                _ => StageResult::Warn,
+                IdKind::ObjectGuid
+                | IdKind::EntryUuid
+                | IdKind::NsUniqueId
+                | IdKind::IpaUniqueId
+                | IdKind::Guid => StageResult::Warn,
             };
             let message = format!("The ids are not unique: {one} and {other} have the same.");
             stages.push(about(result, message, IssueKind::DuplicateInDirectory.hint()));

@@ -6,35 +6,19 @@ use crate::field::TextField;
 pub(crate) fn settings() -> UserSyncSettings {
     UserSyncSettings {
         display_name: "All".into(),
-        directory: DirectoryId::parse("hq").unwrap(),
-        disabled: false,
         searches: vec![Search {
             base_dn: "dc=example".into(),
             scope: SearchScope::Subtree,
             filter: "(uid=*)".into(),
         }],
         role: "user".into(),
-        role_rules: Vec::new(),
         field_mappings: FieldMappings {
             login: vec!["uid".into()],
             ..FieldMappings::default()
         },
-        new_users: NewUsers::Create,
-        existing_users: ExistingUsers::Update,
         missing_users: MissingUsers::Archive,
-        overwrite_local_users: false,
         login_changes: LoginChanges::Allow,
-        auto_sync: false,
-        cron: DEFAULT_CRON.into(),
-        time_zone: "Etc/UTC".into(),
-        restrictions: Vec::new(),
-        removal_limit: RemovalLimit::default(),
-        growth_limit: GrowthLimit::default(),
-        report: Report {
-            when: ReportWhen::Never,
-            addresses: Vec::new(),
-        },
-        erase_after: None,
+        ..UserSyncSettings::with_defaults(DirectoryId::parse("hq").unwrap())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rollcall_core::check::{CheckReport, StageKind};
+use rollcall_core::check::{CheckPart, CheckReport, StageKind};
 use rollcall_core::directory::{DirectorySettings, HostUrl};
 use rollcall_core::security_review::CERTIFICATE_NOTICE;
 use rollcall_core::wording::counted;
@@ -32,15 +32,6 @@ use crate::service_account::ServiceAccount;
 use crate::tls::TlsFacts;
 use crate::wire_guard::Limits;
 use crate::wire_guard::large_message_permit::LargeMessagePermit;
-
-const HOST_STAGES: [StageKind; 6] = [
-    StageKind::EgressPolicy,
-    StageKind::Dns,
-    StageKind::Tcp,
-    StageKind::Tls,
-    StageKind::Bind,
-    StageKind::RootDse,
-];
 
 /// What is said about plain text.
 const UNPROTECTED: (&str, &str) = (
@@ -208,9 +199,9 @@ async fn check_host(
             open = check.speak(stream, &mut stages, &mut found).await;
         }
     }
-    stages.skip_rest(&HOST_STAGES);
+    stages.skip_rest(CheckPart::Host);
     if open.is_none() {
-        stages.skip_rest(&[StageKind::Privilege]);
+        stages.skip_rest(CheckPart::ServiceAccount);
     }
     (stages, found, open)
 }

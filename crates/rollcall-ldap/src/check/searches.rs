@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rollcall_core::check::{Stage, StageKind};
+use rollcall_core::check::{CheckPart, Stage, StageKind};
 use rollcall_core::entry::Entry;
 use rollcall_core::filter::Filter;
 use rollcall_core::schema::Schema;
@@ -74,7 +74,7 @@ pub async fn check_searches(
             .check(search, &mut stages, &mut |entry| see(index, entry))
             .await
             .unwrap_or_default();
-        stages.skip_rest(&[StageKind::SearchBase, StageKind::SearchFilter, StageKind::Paging]);
+        stages.skip_rest(CheckPart::Searches);
         check.stages.extend(stages.into_stages());
         check.counts.push(count);
         check.samples.push(sample);

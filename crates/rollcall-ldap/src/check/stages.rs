@@ -1,6 +1,6 @@
 //! Collects the stages of a check with their durations.
 
-use rollcall_core::check::{Stage, StageKind, StageResult};
+use rollcall_core::check::{CheckPart, Stage, StageKind, StageResult};
 use tokio::time::Instant;
 
 /// The stages about one subject, in order.
@@ -51,12 +51,12 @@ impl Stages {
         self.add(kind, StageResult::Fail, message, hint);
     }
 
-    /// Marks those of `kinds` that have no result as skipped.
-    pub(super) fn skip_rest(&mut self, kinds: &[StageKind]) {
-        for kind in kinds {
-            if self.stages.iter().all(|stage| stage.kind != *kind) {
+    /// Marks the stages of a part that have no result as skipped.
+    pub(super) fn skip_rest(&mut self, part: CheckPart) {
+        for kind in StageKind::of(&[part]) {
+            if self.stages.iter().all(|stage| stage.kind != kind) {
                 self.add(
-                    *kind,
+                    kind,
                     StageResult::Skipped,
                     "not tried, since an earlier stage failed",
                     "",

@@ -205,7 +205,9 @@ impl Oversized {
             }
             Place::Values if self.at < self.entry_end => Place::Attribute,
             Place::Values => Place::Rest,
-            other => other,
+            place @ (Place::Message | Place::Entry | Place::Attributes | Place::Attribute | Place::Rest) => {
+                place
+            }
         };
         Ok(())
     }

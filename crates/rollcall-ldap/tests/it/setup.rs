@@ -22,26 +22,15 @@ pub(crate) fn settings(urls: &[String]) -> DirectorySettings {
     let ldaps = urls[0].starts_with("ldaps");
     DirectorySettings {
         display_name: "Test".into(),
-        disabled: false,
-        hosts,
-        port: None,
         transport_security: if ldaps {
             TransportSecurity::Ldaps
         } else {
             TransportSecurity::Plaintext
         },
         allow_plaintext: true,
-        ca_certificates: String::new(),
-        tls_server_name: None,
-        client_certificate: None,
         bind_dn: SERVICE_DN.into(),
         connect_timeout: Duration::from_secs(5),
-        operation_timeout: Duration::from_secs(10),
-        page_size: 1000,
-        external_id_attribute: None,
-        soft_lock: Default::default(),
-        bind_password_max_age: None,
-        contact_addresses: Vec::new(),
+        ..DirectorySettings::with_defaults(hosts)
     }
 }
 

@@ -1,5 +1,7 @@
 //! AuditService.
 
+use std::collections::BTreeMap;
+
 use rollcall_core::audit::{
     About, Actor, AuditClass, AuditEvent, AuditFilter, AuditKind, AuditOrder, AuditedFieldChange,
     LoginOutcome, SecretChange, ValueChange,
@@ -158,7 +160,7 @@ fn kind(kind: &AuditKind, tenant: Option<&TenantId>) -> v1::audit_event::Kind {
             method: method.to_string(),
             resource: resource.clone(),
             changes: changes.iter().map(field_change).collect(),
-            ..v1::AuditedChange::default()
+            details: BTreeMap::new(),
         }),
     }
 }

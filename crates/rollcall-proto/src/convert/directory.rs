@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{
-    DEFAULT_CONNECT_TIMEOUT, DEFAULT_OPERATION_TIMEOUT, DEFAULT_PAGE_SIZE, Directory, DirectoryObservations,
-    DirectorySettings, HostUrl, PasswordStrength, Scheme, TransportSecurity,
+    Directory, DirectoryObservations, DirectorySettings, HostUrl, PasswordStrength, TransportSecurity,
 };
 use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use rollcall_core::violation::Violations;
@@ -115,58 +114,85 @@ pub(super) fn settings(found: &mut Violations, wire: &v1::Directory) -> Director
 }
 
 fn decode(found: &mut Violations, wire: &v1::Directory) -> DirectorySettings {
+    // Every field is named here and in `wire`, so that neither compiles without one that is added. The secrets are
+    // [`DirectorySecrets`]'s.
+    let v1::Directory {
+        display_name,
+        disabled,
+        hosts: host_urls,
+        port,
+        transport_security,
+        allow_plaintext,
+        ca_certificates,
+        tls_server_name,
+        client_certificate,
+        bind_dn,
+        connect_timeout,
+        operation_timeout,
+        page_size,
+        external_id_attribute,
+        soft_lock: lock,
+        bind_password_max_age,
+        contact_addresses,
+        client_private_key: _,
+        bind_password: _,
+        name: _,
+        client_private_key_set: _,
+        bind_password_set: _,
+        bind_password_update_time: _,
+        bind_password_strength: _,
+        pending_bind_password_time: _,
+        pending_bind_password_refuse_time: _,
+        bind_password_expire_time: _,
+        endpoint_state: _,
+        server: _,
+        host_health: _,
+        etag: _,
+        create_time: _,
+        update_time: _,
+    } = wire;
     let mut hosts = Vec::new();
-    for (index, host) in wire.hosts.iter().enumerate() {
+    for (index, host) in host_urls.iter().enumerate() {
         hosts.extend(found.take(&format!("hosts[{index}]"), HostUrl::parse(host)));
     }
+    let default = DirectorySettings::with_defaults(hosts);
     let transport_security =
-        choice::<v1::TransportSecurity, _>(found, "transport_security", wire.transport_security)
-            .unwrap_or_else(|| match hosts.first().map(|host| host.scheme) {
-                Some(Scheme::Ldap) => TransportSecurity::StartTls,
-                Some(Scheme::Ldaps) | None => TransportSecurity::Ldaps,
-            });
-    let port = wire.port.and_then(|port| {
+        choice::<v1::TransportSecurity, _>(found, "transport_security", *transport_security)
+            .unwrap_or(default.transport_security);
+    let port = port.and_then(|port| {
         let port = u16::try_from(port).map_err(|_| "must be from 1 to 65535");
         found.take("port", port)
     });
-    let page_size = match wire.page_size {
-        0 => Ok(DEFAULT_PAGE_SIZE),
+    let page_size = match *page_size {
+        0 => Ok(default.page_size),
         size => u32::try_from(size).map_err(|_| "must not be negative"),
     };
     let mut timeout = |field: &str, wire: Option<prost_types::Duration>, default: Duration| {
         decode_duration(found, field, wire, default)
     };
     let (connect_timeout, operation_timeout) = (
-        timeout("connect_timeout", wire.connect_timeout, DEFAULT_CONNECT_TIMEOUT),
-        timeout(
-            "operation_timeout",
-            wire.operation_timeout,
-            DEFAULT_OPERATION_TIMEOUT,
-        ),
+        timeout("connect_timeout", *connect_timeout, default.connect_timeout),
+        timeout("operation_timeout", *operation_timeout, default.operation_timeout),
     );
     DirectorySettings {
-        display_name: wire.display_name.clone(),
-        disabled: wire.disabled,
-        hosts,
+        display_name: display_name.clone(),
+        disabled: *disabled,
+        hosts: default.hosts,
         port,
         transport_security,
-        allow_plaintext: wire.allow_plaintext,
-        ca_certificates: wire.ca_certificates.clone(),
-        tls_server_name: non_empty(&wire.tls_server_name),
-        client_certificate: non_empty(&wire.client_certificate),
-        bind_dn: wire.bind_dn.clone(),
+        allow_plaintext: *allow_plaintext,
+        ca_certificates: ca_certificates.clone(),
+        tls_server_name: non_empty(tls_server_name),
+        client_certificate: non_empty(client_certificate),
+        bind_dn: bind_dn.clone(),
         connect_timeout,
         operation_timeout,
-        page_size: found.take("page_size", page_size).unwrap_or(DEFAULT_PAGE_SIZE),
-        external_id_attribute: non_empty(&wire.external_id_attribute),
-        soft_lock: wire
-            .soft_lock
-            .map(|wire| soft_lock(found, &wire))
-            .unwrap_or_default(),
-        bind_password_max_age: wire
-            .bind_password_max_age
+        page_size: found.take("page_size", page_size).unwrap_or(default.page_size),
+        external_id_attribute: non_empty(external_id_attribute),
+        soft_lock: lock.map(|wire| soft_lock(found, &wire)).unwrap_or_default(),
+        bind_password_max_age: bind_password_max_age
             .map(|wire| decode_duration(found, "bind_password_max_age", Some(wire), Duration::ZERO)),
-        contact_addresses: wire.contact_addresses.clone(),
+        contact_addresses: contact_addresses.clone(),
     }
 }
 
@@ -190,6 +216,7 @@ fn soft_lock(found: &mut Violations, wire: &v1::SoftLock) -> SoftLock {
     }
 }
 
+/// The settings on the wire. What the service itself says of a directory is empty.
 fn wire(settings: &DirectorySettings) -> v1::Directory {
     v1::Directory {
         display_name: settings.display_name.clone(),
@@ -209,7 +236,22 @@ fn wire(settings: &DirectorySettings) -> v1::Directory {
         soft_lock: (settings.soft_lock != SoftLock::default()).then(|| wire_soft_lock(&settings.soft_lock)),
         bind_password_max_age: settings.bind_password_max_age.map(duration),
         contact_addresses: settings.contact_addresses.clone(),
-        ..v1::Directory::default()
+        client_private_key: String::new(),
+        bind_password: String::new(),
+        name: String::new(),
+        client_private_key_set: false,
+        bind_password_set: false,
+        bind_password_update_time: None,
+        bind_password_strength: 0,
+        pending_bind_password_time: None,
+        pending_bind_password_refuse_time: None,
+        bind_password_expire_time: None,
+        endpoint_state: 0,
+        server: None,
+        host_health: Vec::new(),
+        etag: String::new(),
+        create_time: None,
+        update_time: None,
     }
 }
 

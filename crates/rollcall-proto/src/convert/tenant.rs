@@ -175,10 +175,20 @@ impl From<&Tenant> for v1::Tenant {
 }
 
 fn settings(found: &mut Violations, wire: v1::Tenant) -> TenantSettings {
+    // Every field is named here and in `wire`, so that neither compiles without one that is added.
+    let v1::Tenant {
+        display_name,
+        user_sync_enabled,
+        verified_domains,
+        name: _,
+        etag: _,
+        create_time: _,
+        update_time: _,
+    } = wire;
     let settings = TenantSettings {
-        display_name: wire.display_name,
-        user_sync_enabled: wire.user_sync_enabled,
-        verified_domains: wire.verified_domains,
+        display_name,
+        user_sync_enabled,
+        verified_domains,
     };
     let mut inner = Violations::new();
     merge(&mut inner, settings.validate());
@@ -186,11 +196,15 @@ fn settings(found: &mut Violations, wire: v1::Tenant) -> TenantSettings {
     settings
 }
 
+/// The settings on the wire. What the service itself says of a tenant is empty.
 fn wire(settings: &TenantSettings) -> v1::Tenant {
     v1::Tenant {
         display_name: settings.display_name.clone(),
         user_sync_enabled: settings.user_sync_enabled,
         verified_domains: settings.verified_domains.clone(),
-        ..v1::Tenant::default()
+        name: String::new(),
+        etag: String::new(),
+        create_time: None,
+        update_time: None,
     }
 }

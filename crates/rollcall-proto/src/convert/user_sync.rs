@@ -8,13 +8,13 @@ use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Health, HealthLevel};
 use rollcall_core::user::UserDisposition;
 use rollcall_core::user_sync::{
-    DEFAULT_CRON, ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, Report, ReportWhen,
-    RoleCondition, RoleRule, Search, SearchScope, UserSync, UserSyncSettings,
+    ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, Report, ReportWhen, RoleCondition,
+    RoleRule, Search, SearchScope, UserSync, UserSyncSettings,
 };
 use rollcall_core::violation::Violations;
 
 use super::text_fields;
-use crate::decode::{choice, merge, wire_enum};
+use crate::decode::{choice, merge, non_empty, wire_enum};
 use crate::etag::etag;
 use crate::time::decode_duration;
 use crate::update_mask::{part_fields, writable_fields};
@@ -25,9 +25,6 @@ mod request;
 pub use request::{
     CloneUserSync, CreateUserSync, DeleteUserSync, ListUserSyncs, RunUserSync, UpdateUserSync,
 };
-
-/// Time zone when none is set.
-const DEFAULT_TIME_ZONE: &str = "UTC";
 
 writable_fields!(UserSync {
     display_name,
@@ -159,30 +156,61 @@ pub(super) fn settings(
 }
 
 fn decode(found: &mut Violations, wire: &v1::UserSync, tenant: Option<&TenantId>) -> UserSyncSettings {
-    let limit = wire.removal_limit.unwrap_or_default();
-    let growth = wire.growth_limit.unwrap_or_default();
-    let report = wire.report.clone().unwrap_or_default();
+    // Every field is named here and in `wire`, so that neither compiles without one that is added.
+    let v1::UserSync {
+        display_name,
+        directory,
+        disabled,
+        searches,
+        role,
+        role_rules,
+        field_mappings,
+        new_users,
+        existing_users,
+        missing_users,
+        overwrite_local_users,
+        login_changes,
+        auto_sync,
+        schedule,
+        time_zone,
+        restrictions,
+        removal_limit,
+        growth_limit,
+        report,
+        erase_after,
+        name: _,
+        health: _,
+        last_run: _,
+        next_run_time: _,
+        etag: _,
+        create_time: _,
+        update_time: _,
+    } = wire;
+    let default = UserSyncSettings::with_defaults(decode_directory(found, directory, tenant));
+    let limit = removal_limit.unwrap_or_default();
+    let growth = growth_limit.unwrap_or_default();
+    let report = report.clone().unwrap_or_default();
     UserSyncSettings {
-        display_name: wire.display_name.clone(),
-        directory: decode_directory(found, &wire.directory, tenant),
-        disabled: wire.disabled,
-        searches: decode_searches(found, &wire.searches),
-        role: wire.role.clone(),
-        role_rules: decode_role_rules(found, &wire.role_rules),
-        field_mappings: decode_mappings(wire.field_mappings.clone().unwrap_or_default()),
-        new_users: choice::<v1::NewUserPolicy, _>(found, "new_users", wire.new_users)
-            .unwrap_or(NewUsers::Create),
-        existing_users: choice::<v1::ExistingUserPolicy, _>(found, "existing_users", wire.existing_users)
-            .unwrap_or(ExistingUsers::Update),
-        missing_users: choice::<v1::MissingUserPolicy, _>(found, "missing_users", wire.missing_users)
-            .unwrap_or(MissingUsers::Ignore),
-        overwrite_local_users: wire.overwrite_local_users,
-        login_changes: choice::<v1::LoginChangePolicy, _>(found, "login_changes", wire.login_changes)
-            .unwrap_or(LoginChanges::Reject),
-        auto_sync: wire.auto_sync,
-        cron: or_default(&wire.schedule, DEFAULT_CRON),
-        time_zone: or_default(&wire.time_zone, DEFAULT_TIME_ZONE),
-        restrictions: wire.restrictions.clone(),
+        display_name: display_name.clone(),
+        directory: default.directory,
+        disabled: *disabled,
+        searches: decode_searches(found, searches),
+        role: role.clone(),
+        role_rules: decode_role_rules(found, role_rules),
+        field_mappings: decode_mappings(field_mappings.clone().unwrap_or_default()),
+        new_users: choice::<v1::NewUserPolicy, _>(found, "new_users", *new_users)
+            .unwrap_or(default.new_users),
+        existing_users: choice::<v1::ExistingUserPolicy, _>(found, "existing_users", *existing_users)
+            .unwrap_or(default.existing_users),
+        missing_users: choice::<v1::MissingUserPolicy, _>(found, "missing_users", *missing_users)
+            .unwrap_or(default.missing_users),
+        overwrite_local_users: *overwrite_local_users,
+        login_changes: choice::<v1::LoginChangePolicy, _>(found, "login_changes", *login_changes)
+            .unwrap_or(default.login_changes),
+        auto_sync: *auto_sync,
+        cron: non_empty(schedule).unwrap_or(default.cron),
+        time_zone: non_empty(time_zone).unwrap_or(default.time_zone),
+        restrictions: restrictions.clone(),
         removal_limit: RemovalLimit {
             max_count: decode_limit(found, "removal_limit.max_count", limit.max_count),
             max_percent: decode_limit(found, "removal_limit.max_percent", limit.max_percent),
@@ -192,19 +220,12 @@ fn decode(found: &mut Violations, wire: &v1::UserSync, tenant: Option<&TenantId>
             max_percent: decode_limit(found, "growth_limit.max_percent", growth.max_percent),
         },
         report: Report {
-            when: choice::<v1::ReportWhen, _>(found, "report.when", report.when).unwrap_or(ReportWhen::Never),
+            when: choice::<v1::ReportWhen, _>(found, "report.when", report.when)
+                .unwrap_or(default.report.when),
             addresses: report.addresses,
         },
-        erase_after: wire
-            .erase_after
+        erase_after: erase_after
             .map(|time| decode_duration(found, "erase_after", Some(time), MIN_ERASE_AFTER)),
-    }
-}
-
-fn or_default(text: &str, default: &str) -> String {
-    match text {
-        "" => default.to_owned(),
-        text => text.to_owned(),
     }
 }
 
@@ -272,6 +293,7 @@ fn decode_mappings(mut wire: v1::FieldMappings) -> FieldMappings {
     }
 }
 
+/// The settings on the wire. What the service itself says of a user sync is empty.
 fn wire(tenant: &TenantId, settings: &UserSyncSettings) -> v1::UserSync {
     let limit = |value: Option<u32>| value.map(|value| i32::try_from(value).unwrap_or(i32::MAX));
     v1::UserSync {
@@ -304,7 +326,13 @@ fn wire(tenant: &TenantId, settings: &UserSyncSettings) -> v1::UserSync {
             addresses: settings.report.addresses.clone(),
         }),
         erase_after: settings.erase_after.map(duration),
-        ..v1::UserSync::default()
+        name: String::new(),
+        health: None,
+        last_run: String::new(),
+        next_run_time: None,
+        etag: String::new(),
+        create_time: None,
+        update_time: None,
     }
 }
 

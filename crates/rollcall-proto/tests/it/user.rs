@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
 use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::field::TextField;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
@@ -66,6 +67,30 @@ fn a_synced_user_names_where_it_comes_from() {
     assert_eq!((wire.email.as_str(), wire.custom["badge"].as_str()), ("", "7"));
     assert_eq!(wire.block.unwrap().reason, "left");
     assert!(wire.linked);
+}
+
+#[test]
+fn a_user_goes_out_with_each_field_of_the_contract() {
+    let mut full = user();
+    full.owner = true;
+    full.login_ambiguous = true;
+    full.profile.email = Some("ada@acme.example".into());
+    full.profile.restrictions = vec!["site-1".into()];
+    full.profile.texts = TextField::ALL
+        .iter()
+        .map(|field| (*field, "Ada".to_owned()))
+        .collect();
+    let message = message_of_the_contract("User");
+    let mut wire = DynamicMessage::new(message.clone());
+    wire.transcode_from(&v1::User::from(&full)).unwrap();
+    let empty = message.fields().filter(|field| !wire.has_field(field));
+    let empty: Vec<String> = empty.map(|field| field.name().to_owned()).collect();
+    assert_eq!(empty, [] as [&str; 0]);
+}
+
+fn message_of_the_contract(name: &str) -> MessageDescriptor {
+    let pool = DescriptorPool::decode(rollcall_proto::FILE_DESCRIPTOR_SET).unwrap();
+    pool.get_message_by_name(&format!("rollcall.v1.{name}")).unwrap()
 }
 
 #[test]

@@ -219,8 +219,15 @@ fn hashes_are_64_hex_digits() {
 
 #[test]
 fn names_of_permissions_are_those_of_the_configuration() {
+    let reference = include_str!("../config/default.toml");
     for permission in Permission::ALL {
+        let words = || reference.split([' ', ',', '"', '#', '\n', ']', '[']);
+        let name = permission.as_str();
+        assert!(
+            words().any(|word| word == name),
+            "default.toml does not name {name}"
+        );
         let table: toml::Table = format!("p = \"{}\"", permission.as_str()).parse().unwrap();
-        assert_eq!(table["p"].clone().try_into::<Permission>().unwrap(), permission);
+        assert_eq!(table["p"].clone().try_into::<Permission>().unwrap(), *permission);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::*;
+use crate::caller::Permission;
 
 #[derive(Deserialize)]
 struct Own {
@@ -61,6 +62,13 @@ fn mistakes(sources: &Sources) -> Vec<String> {
 
 fn check_mistakes(sources: Sources, expected: &[&str]) {
     assert_eq!(mistakes(&sources), expected);
+}
+
+/// What is said of a word that is no permission.
+fn no_permission(word: &str) -> String {
+    let names = Permission::ALL.iter().map(|one| format!("`{}`", one.as_str()));
+    let names: Vec<_> = names.collect();
+    format!("unknown variant `{word}`, expected one of {}", names.join(", "))
 }
 
 #[test]
@@ -181,8 +189,10 @@ tenants = \"*\"
             "test.toml:1: callers: entry 1: colour: unknown field `colour`, expected one of `name`, \
              `token_sha256`, `tokens`, `certificate_name`, `permissions`, `tenants`, `requests_per_second`, `burst`, `actor_required`",
             "test.toml:1: callers: entry 1: name: invalid type: integer `5`, expected a string",
-            "test.toml:1: callers: entry 1: permissions: unknown variant `fly`, expected one of `authenticate`, \
-             `users.read`, `users.write`, `users.erase`, `tenants.write`, `syncs.read`, `syncs.write`, `runs`, `audit`",
+            &format!(
+                "test.toml:1: callers: entry 1: permissions: {}",
+                no_permission("fly")
+            ),
             "test.toml:1: callers: entry 1: tenants: invalid type: string \"*\", expected a sequence",
             "test.toml:1: callers[1].token_sha256: a caller needs token_sha256, tokens or certificate_name",
         ],
@@ -251,8 +261,10 @@ tenants = [\"*\"]
     check_mistakes(
         sources(&file, &[], &[]),
         &[
-            "test.toml:2: callers: entry 1: permissions: unknown variant `fly`, expected one of `authenticate`, \
-             `users.read`, `users.write`, `users.erase`, `tenants.write`, `syncs.read`, `syncs.write`, `runs`, `audit`",
+            &format!(
+                "test.toml:2: callers: entry 1: permissions: {}",
+                no_permission("fly")
+            ),
             "test.toml:2: callers: entry 1: token_sha256: is not valid",
             &format!(
                 "test.toml:2: callers: entry 2: tokens: entry 1: colour: unknown field `colour`, expected {expected}"

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
-use rollcall_core::guard::RemovalLimit;
 use rollcall_core::id::DirectoryId;
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::mapping::Mapping;
@@ -61,22 +60,13 @@ impl Access {
         };
         DirectorySettings {
             display_name: "Test".into(),
-            disabled: false,
-            hosts: vec![host],
-            port: None,
             transport_security,
             allow_plaintext: true,
             ca_certificates: self.ca.as_ref().map(TestCa::pem).unwrap_or_default(),
-            tls_server_name: None,
-            client_certificate: None,
             bind_dn: self.bind_dn.clone(),
             connect_timeout: Duration::from_secs(5),
             operation_timeout: Duration::from_secs(60),
-            page_size: 1000,
-            external_id_attribute: None,
-            soft_lock: Default::default(),
-            bind_password_max_age: None,
-            contact_addresses: Vec::new(),
+            ..DirectorySettings::with_defaults(vec![host])
         }
     }
 
@@ -232,8 +222,6 @@ pub(crate) fn by_filter(filter: &str, role: &str) -> RoleRule {
 fn settings(base: &str, login: &str, role_rules: Vec<RoleRule>) -> UserSyncSettings {
     UserSyncSettings {
         display_name: "Staff".into(),
-        directory: DirectoryId::parse("hq").unwrap(),
-        disabled: false,
         searches: vec![Search {
             base_dn: base.to_owned(),
             scope: SearchScope::Subtree,
@@ -245,21 +233,7 @@ fn settings(base: &str, login: &str, role_rules: Vec<RoleRule>) -> UserSyncSetti
             login: vec![login.to_owned()],
             ..FieldMappings::default()
         },
-        new_users: NewUsers::Create,
-        existing_users: ExistingUsers::Update,
         missing_users: MissingUsers::Deactivate,
-        overwrite_local_users: false,
-        login_changes: LoginChanges::Reject,
-        auto_sync: false,
-        cron: DEFAULT_CRON.into(),
-        time_zone: "Etc/UTC".into(),
-        restrictions: Vec::new(),
-        removal_limit: RemovalLimit::default(),
-        growth_limit: Default::default(),
-        report: Report {
-            when: ReportWhen::Never,
-            addresses: Vec::new(),
-        },
-        erase_after: None,
+        ..UserSyncSettings::with_defaults(DirectoryId::parse("hq").unwrap())
     }
 }

@@ -94,7 +94,7 @@ impl<const N: usize> Bulk<N> {
             .enumerate()
             .map(|(index, column)| match column.column_type {
                 Type::Uuid | Type::Bytes => format!("unhex(value ->> {index}) AS {}", column.name),
-                _ => format!("value ->> {index} AS {}", column.name),
+                Type::Text | Type::BigInt | Type::Bool => format!("value ->> {index} AS {}", column.name),
             })
             .collect();
         let sql = format!(

@@ -8,7 +8,7 @@ use rollcall_core::external_id::ExternalId;
 use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncKey};
 use rollcall_core::issue::{Issue, IssueKind};
-use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind, Fingerprint};
+use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind, Fingerprint, NotWritten};
 use rollcall_core::run::{RunCounts, RunMode, RunState};
 use rollcall_core::user::{Origin, User};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
@@ -247,9 +247,9 @@ impl Store {
                 let message = "an entry is on the exclusion list since the plan was made";
                 refused.push((change.kind, Issue::new(IssueKind::ChangedMeanwhile, "", message)));
             } else if changed {
-                refused.push((change.kind, change.refused(IssueKind::ChangedMeanwhile)));
+                refused.push((change.kind, change.refused(NotWritten::ChangedMeanwhile)));
             } else if before.as_ref().is_some_and(|user| user.owner) {
-                refused.push((change.kind, change.refused(IssueKind::OwnerProtected)));
+                refused.push((change.kind, change.refused(NotWritten::OwnerProtected)));
             } else {
                 pending.push(pending_write(tenant, change, before, now));
             }

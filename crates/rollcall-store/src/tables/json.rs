@@ -47,23 +47,30 @@ macro_rules! json_column {
     };
 }
 
+/// What writes and reads one mirrored value.
+macro_rules! mirrored {
+    ($type:ty, $mirror:literal) => {
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        #[allow(
+            clippy::wildcard_imports,
+            reason = "what the mirrored type is made of is in scope where the macro is used"
+        )]
+        use super::*;
+
+        #[derive(Serialize)]
+        struct Borrowed<'a>(#[serde(with = $mirror)] &'a $type);
+
+        #[derive(Deserialize)]
+        struct Owned(#[serde(with = $mirror)] $type);
+    };
+}
+
 /// A module for `#[serde(with = ...)]` that stores a list of mirrored values.
 macro_rules! list_of {
     ($module:ident, $type:ty, $mirror:literal) => {
         pub(crate) mod $module {
-            use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-            #[allow(
-                clippy::wildcard_imports,
-                reason = "what the mirrored type is made of is in scope where the macro is used"
-            )]
-            use super::*;
-
-            #[derive(Serialize)]
-            struct Borrowed<'a>(#[serde(with = $mirror)] &'a $type);
-
-            #[derive(Deserialize)]
-            struct Owned(#[serde(with = $mirror)] $type);
+            $crate::tables::json::mirrored!($type, $mirror);
 
             pub(crate) fn serialize<S: Serializer>(items: &[$type], s: S) -> Result<S::Ok, S::Error> {
                 s.collect_seq(items.iter().map(Borrowed))
@@ -83,19 +90,7 @@ macro_rules! list_of {
 macro_rules! option_of {
     ($module:ident, $type:ty, $mirror:literal) => {
         pub(crate) mod $module {
-            use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-            #[allow(
-                clippy::wildcard_imports,
-                reason = "what the mirrored type is made of is in scope where the macro is used"
-            )]
-            use super::*;
-
-            #[derive(Serialize)]
-            struct Borrowed<'a>(#[serde(with = $mirror)] &'a $type);
-
-            #[derive(Deserialize)]
-            struct Owned(#[serde(with = $mirror)] $type);
+            $crate::tables::json::mirrored!($type, $mirror);
 
             pub(crate) fn serialize<S: Serializer>(item: &Option<$type>, s: S) -> Result<S::Ok, S::Error> {
                 item.as_ref().map(Borrowed).serialize(s)
@@ -159,7 +154,7 @@ macro_rules! optional_text_of {
     };
 }
 
-pub(crate) use {json_column, list_of, option_of, optional_text_of, text_of};
+pub(crate) use {json_column, list_of, mirrored, option_of, optional_text_of, text_of};
 
 text_of!(
     directory_id,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::audit::AskedBy;
-use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
+use rollcall_core::directory::{DirectorySettings, HostUrl};
 use rollcall_core::event::Event;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::field::TextField;
@@ -17,8 +17,7 @@ use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use rollcall_core::tenant::TenantSettings;
 use rollcall_core::user::{Origin, Profile, User, UserState};
 use rollcall_core::user_sync::{
-    ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, Report, ReportWhen, RoleCondition,
-    RoleRule, Search, SearchScope, UserSyncSettings,
+    FieldMappings, LoginChanges, MissingUsers, RoleCondition, RoleRule, Search, SearchScope, UserSyncSettings,
 };
 use rollcall_store::{
     ChunkOutcome, LeaseName, LeaseToken, MAX_PAGE, Mailing, NewMail, NewRun, NewSecrets, PageRequest,
@@ -92,38 +91,29 @@ pub(crate) fn tenant_settings(domains: &[&str]) -> TenantSettings {
 pub(crate) fn directory_settings() -> DirectorySettings {
     DirectorySettings {
         display_name: "Main directory".into(),
-        disabled: false,
-        hosts: vec![
-            HostUrl::parse("ldaps://dc1.example.com").unwrap(),
-            HostUrl::parse("ldaps://[2001:db8::1]:3269").unwrap(),
-        ],
         port: Some(636),
-        transport_security: TransportSecurity::Ldaps,
-        allow_plaintext: false,
         ca_certificates: "-----BEGIN CERTIFICATE-----\nnot\u{0}really".into(),
         tls_server_name: Some("dc.example.com".into()),
         client_certificate: Some("-----BEGIN CERTIFICATE-----\n".into()),
         bind_dn: "cn=rollcall,dc=example,dc=com".into(),
         connect_timeout: Duration::from_millis(1500),
-        operation_timeout: Duration::from_secs(10),
         page_size: 500,
-        external_id_attribute: None,
-        bind_password_max_age: None,
-        contact_addresses: Vec::new(),
         soft_lock: SoftLock {
             limit: Some(4),
             window: Some(Duration::from_secs(1_800)),
             duration: None,
             mode: Some(SoftLockMode::Log),
         },
+        ..DirectorySettings::with_defaults(vec![
+            HostUrl::parse("ldaps://dc1.example.com").unwrap(),
+            HostUrl::parse("ldaps://[2001:db8::1]:3269").unwrap(),
+        ])
     }
 }
 
 pub(crate) fn sync_settings(directory: &str) -> UserSyncSettings {
     UserSyncSettings {
         display_name: "Staff".into(),
-        directory: directory_id(directory),
-        disabled: false,
         searches: vec![Search {
             base_dn: "ou=people,dc=example,dc=com".into(),
             scope: SearchScope::Subtree,
@@ -146,13 +136,9 @@ pub(crate) fn sync_settings(directory: &str) -> UserSyncSettings {
             custom: [("desk".to_owned(), vec!["roomNumber".to_owned()])].into(),
             ..FieldMappings::default()
         },
-        new_users: NewUsers::Create,
-        existing_users: ExistingUsers::Update,
         missing_users: MissingUsers::Deactivate,
-        overwrite_local_users: false,
         login_changes: LoginChanges::Allow,
         auto_sync: true,
-        cron: "0 2 * * *".into(),
         time_zone: "Europe/Berlin".into(),
         restrictions: vec!["berlin".into()],
         removal_limit: RemovalLimit {
@@ -163,11 +149,7 @@ pub(crate) fn sync_settings(directory: &str) -> UserSyncSettings {
             max_count: Some(7),
             max_percent: None,
         },
-        report: Report {
-            when: ReportWhen::Never,
-            addresses: vec![],
-        },
-        erase_after: None,
+        ..UserSyncSettings::with_defaults(directory_id(directory))
     }
 }
 

@@ -91,6 +91,15 @@ impl Tree {
         self.entries.push(entry);
     }
 
+    /// Adds an entry with the next entryUUID, as which one binds with this password.
+    pub fn add_numbered(&mut self, dn: String, attributes: &[(&str, &str)], password: &str) {
+        let number = self.entries.len() + 1;
+        let mut entry = TreeEntry::new(dn, attributes);
+        entry.set("entryUUID", &[format!("00000000-0000-4000-8000-{number:012x}")]);
+        entry.password = Some(password.to_owned());
+        self.add(entry);
+    }
+
     /// Every entry, hidden ones too.
     pub fn entries(&self) -> &[TreeEntry] {
         &self.entries

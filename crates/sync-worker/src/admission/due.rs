@@ -136,8 +136,8 @@ impl Worker {
             Err(error) => error,
         };
         let (tenant, id) = (&key.tenant, &key.user_sync);
-        match error.reason {
-            Reason::SyncInProgress => {
+        match error.reason == Reason::SyncInProgress {
+            true => {
                 // Others of the tenant come first, and other tenants.
                 self.store.pass_turn(tenant, self.now()).await?;
                 match self.store.working_run(&key).await? {
@@ -151,9 +151,9 @@ impl Worker {
                 }
             }
             // Nothing is wrong with the user sync: it stays due.
-            _ if error.kind() == ErrorKind::Unavailable => Err(error),
+            false if error.kind() == ErrorKind::Unavailable => Err(error),
             // What cannot be started now is not tried again and again.
-            _ => {
+            false => {
                 self.store.set_next_run_time(tenant, id, Some(due), next).await?;
                 Err(error)
             }

@@ -26,11 +26,7 @@ pub(crate) fn next_run_time(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use rollcall_core::guard::{GrowthLimit, RemovalLimit};
     use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
-    use rollcall_core::user_sync::{
-        ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, Report, ReportWhen,
-    };
 
     use super::*;
 
@@ -45,29 +41,8 @@ mod tests {
 
     fn nightly() -> UserSyncSettings {
         UserSyncSettings {
-            display_name: "Staff".into(),
-            directory: DirectoryId::parse("hq").unwrap(),
-            disabled: false,
-            searches: Vec::new(),
-            role: "user".into(),
-            role_rules: Vec::new(),
-            field_mappings: FieldMappings::default(),
-            new_users: NewUsers::Create,
-            existing_users: ExistingUsers::Update,
-            missing_users: MissingUsers::Ignore,
-            overwrite_local_users: false,
-            login_changes: LoginChanges::Reject,
             auto_sync: true,
-            cron: "0 2 * * *".into(),
-            time_zone: "UTC".into(),
-            restrictions: Vec::new(),
-            removal_limit: RemovalLimit::default(),
-            growth_limit: GrowthLimit::default(),
-            report: Report {
-                when: ReportWhen::Never,
-                addresses: Vec::new(),
-            },
-            erase_after: None,
+            ..UserSyncSettings::with_defaults(DirectoryId::parse("hq").unwrap())
         }
     }
 

@@ -11,7 +11,7 @@ mod samples;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rollcall_core::check::{CheckReport, Stage, StageKind, StageResult};
+use rollcall_core::check::{CheckPart, CheckReport, Stage, StageKind, StageResult};
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::Directory;
 use rollcall_core::entry::Entry;
@@ -45,16 +45,7 @@ const MAX_PROBES: usize = 30;
 /// Part of the time that is kept for what follows the searches.
 const RESERVE: Duration = Duration::from_secs(1);
 /// What is tried once the connection works.
-const LATER_STAGES: [StageKind; 8] = [
-    StageKind::SearchBase,
-    StageKind::SearchFilter,
-    StageKind::Paging,
-    StageKind::ExternalId,
-    StageKind::FieldMappings,
-    StageKind::AccountState,
-    StageKind::RoleRules,
-    StageKind::Overlaps,
-];
+const LATER: [CheckPart; 2] = [CheckPart::Searches, CheckPart::Entries];
 
 /// The user sync that is tried.
 struct Subject<'a> {
@@ -130,7 +121,7 @@ impl Worker {
                 .await?
             }
             false => {
-                report.stages.extend(LATER_STAGES.map(not_tried));
+                report.stages.extend(StageKind::of(&LATER).map(not_tried));
                 Vec::new()
             }
         };

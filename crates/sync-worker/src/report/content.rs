@@ -129,13 +129,22 @@ fn headline(run: &Run) -> String {
         RunState::Failed => format!("The run failed. {stopped}"),
         RunState::Cancelled => format!("The run was cancelled. {stopped}"),
         RunState::Superseded => format!("The configuration changed while the run was under way. {stopped}"),
-        _ if planned == 0 && issues == 0 => "Every user was up to date already.".to_owned(),
-        _ if issues == 0 => format!("The run made {}.", counted(applied, "change", "changes")),
-        _ => format!(
-            "The run made {} and left {}.",
-            counted(applied, "change", "changes"),
-            counted(issues, "issue", "issues")
-        ),
+        RunState::Pending
+        | RunState::Pulling
+        | RunState::Planned
+        | RunState::Applying
+        | RunState::Succeeded
+        | RunState::SucceededWithIssues => {
+            let made = counted(applied, "change", "changes");
+            match issues {
+                0 if planned == 0 => "Every user was up to date already.".to_owned(),
+                0 => format!("The run made {made}."),
+                _ => format!(
+                    "The run made {made} and left {}.",
+                    counted(issues, "issue", "issues")
+                ),
+            }
+        }
     }
 }
 
@@ -144,7 +153,15 @@ fn reasons(run: &Run) -> Section {
     let (title, reasons) = match run.state {
         RunState::Held => ("Why it is held", held),
         RunState::Expired => ("Why it was held", held),
-        _ => ("Why it ended", run.failure.iter().collect()),
+        RunState::Pending
+        | RunState::Pulling
+        | RunState::Planned
+        | RunState::Applying
+        | RunState::Succeeded
+        | RunState::SucceededWithIssues
+        | RunState::Failed
+        | RunState::Cancelled
+        | RunState::Superseded => ("Why it ended", run.failure.iter().collect()),
     };
     Section {
         title: title.to_owned(),

@@ -51,7 +51,12 @@ pub(super) fn known_after(run: &Run, issues: &Issues, addresses: &[String], told
             let issues = (issues.count > 0).then(|| fingerprint(&["ISSUES", &found], addresses));
             return Some(Told { alarm: None, issues });
         }
-        _ => return None,
+        RunState::Pending
+        | RunState::Pulling
+        | RunState::Planned
+        | RunState::Applying
+        | RunState::Cancelled
+        | RunState::Superseded => return None,
     };
     let state = format!("{:?}", run.state);
     let parts: Vec<&str> = std::iter::once(state.as_str()).chain(reasons).collect();

@@ -278,10 +278,12 @@ async fn write(
     match x.store.apply_single(key, &change, x.clock.now()).await? {
         SingleOutcome::Applied(user, lacking) => {
             issues.extend(lacking);
-            let outcome = match change.kind {
-                _ if change.is_removal() => RefreshOutcome::Removed,
-                ChangeKind::Reactivate => RefreshOutcome::Reactivated,
-                _ => RefreshOutcome::Updated,
+            let outcome = if change.is_removal() {
+                RefreshOutcome::Removed
+            } else if change.kind == ChangeKind::Reactivate {
+                RefreshOutcome::Reactivated
+            } else {
+                RefreshOutcome::Updated
             };
             Ok(Refreshed {
                 user: *user,

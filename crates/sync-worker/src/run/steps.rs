@@ -104,9 +104,10 @@ async fn plan(x: &Executor, job: &RunHandle, begun: &PullBegun) -> Result<Planne
         ending::succeed_unchanged(x, job, sync, (run, plan)).await?;
         return Ok(Planned::Ended);
     }
-    match keep(x, job, sync, plan).await?.state {
-        RunState::Applying => Ok(Planned::ToApply),
-        _ => Ok(Planned::Waits),
+    let kept = keep(x, job, sync, plan).await?;
+    match kept.state == RunState::Applying {
+        true => Ok(Planned::ToApply),
+        false => Ok(Planned::Waits),
     }
 }
 

@@ -20,21 +20,24 @@ pub(crate) enum Stop {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        match error.reason {
-            Reason::StoreUnavailable => Self::Cut(error),
-            _ => Self::Failed(error),
+        match error.reason == Reason::StoreUnavailable {
+            true => Self::Cut(error),
+            false => Self::Failed(error),
         }
     }
 }
 
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::LeaseLost => Self::Cut(error.into()),
-            StoreError::CancelRequested => Self::Cancelled,
+        if matches!(error, StoreError::LeaseLost) {
+            Self::Cut(error.into())
+        } else if matches!(error, StoreError::CancelRequested) {
+            Self::Cancelled
+        } else if matches!(error, StoreError::RevisionMismatch) {
             // Of the user sync, by the plan's end.
-            StoreError::RevisionMismatch => Self::Superseded,
-            other => Error::from(other).into(),
+            Self::Superseded
+        } else {
+            Error::from(error).into()
         }
     }
 }

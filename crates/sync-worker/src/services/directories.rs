@@ -197,13 +197,11 @@ impl Directories {
         let deleted = store.delete_directory(tenant, id, request.revision, record).await;
         if let Err(error) = deleted {
             let error = about(&name)(error);
-            return Err(match error.reason {
-                Reason::DirectoryInUse => {
-                    let syncs = self.0.store.user_syncs_of_directory(tenant, id).await?;
-                    error.with("user_syncs", syncs.len().to_string())
-                }
-                _ => error,
-            });
+            if error.reason != Reason::DirectoryInUse {
+                return Err(error);
+            }
+            let syncs = self.0.store.user_syncs_of_directory(tenant, id).await?;
+            return Err(error.with("user_syncs", syncs.len().to_string()));
         }
         Ok(())
     }
@@ -338,10 +336,12 @@ fn expect_usable_trust(settings: &DirectorySettings, client_key: Option<&SecretB
     let Err(problem) = rollcall_ldap::check_trust(settings, client_key) else {
         return Ok(());
     };
-    let field = match problem {
-        Misconfiguration::ClientCertificate(_) => "directory.client_certificate",
-        Misconfiguration::ServerName => "directory.tls_server_name",
-        _ => "directory.ca_certificates",
+    let field = if matches!(problem, Misconfiguration::ClientCertificate(_)) {
+        "directory.client_certificate"
+    } else if problem == Misconfiguration::ServerName {
+        "directory.tls_server_name"
+    } else {
+        "directory.ca_certificates"
     };
     let mut found = Violations::new();
     found.add(field, problem.to_string());

@@ -174,12 +174,9 @@ fn not_in_state(run: &Run) -> Error {
 /// Says which run it is and in which state, where that is the problem.
 fn in_state(error: Error, run: &Run) -> Error {
     let error = name_resource(error, &resource_name::run(&run.user_sync, run.id));
-    match error.reason {
-        Reason::RunNotInState => {
-            let state = v1::SyncRunState::from(run.state).as_str_name();
-            let state = state.strip_prefix("SYNC_RUN_STATE_").unwrap_or(state);
-            error.with("state", state)
-        }
-        _ => error,
+    if error.reason != Reason::RunNotInState {
+        return error;
     }
+    let state = v1::SyncRunState::from(run.state).as_str_name();
+    error.with("state", state.strip_prefix("SYNC_RUN_STATE_").unwrap_or(state))
 }

@@ -15,7 +15,8 @@ fn directory() -> v1::Directory {
     }
 }
 
-fn create(directory: v1::Directory) -> v1::CreateDirectoryRequest {
+/// A request for the company's directory.
+pub(crate) fn create(directory: v1::Directory) -> v1::CreateDirectoryRequest {
     v1::CreateDirectoryRequest {
         parent: TENANT.into(),
         directory_id: "hq".into(),
@@ -24,7 +25,8 @@ fn create(directory: v1::Directory) -> v1::CreateDirectoryRequest {
     }
 }
 
-fn update(directory: v1::Directory, paths: &[&str]) -> v1::UpdateDirectoryRequest {
+/// A request that changes these fields of it.
+pub(crate) fn update(directory: v1::Directory, paths: &[&str]) -> v1::UpdateDirectoryRequest {
     v1::UpdateDirectoryRequest {
         directory: Some(v1::Directory {
             name: DIRECTORY.into(),

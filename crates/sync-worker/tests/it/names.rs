@@ -8,7 +8,7 @@ use rollcall_runtime::clock::Clock;
 use rollcall_testkit::{Ldif, Operation, ScriptedLdap, Slapd, SlapdBuilder, ber};
 
 use crate::company::sync_of;
-use crate::run_world::{BASE, World, person, units};
+use crate::run_world::{BASE, World, person, scripted_directory, units};
 
 fn amy() -> SlapdBuilder {
     let mut ldif = Ldif::new();
@@ -171,15 +171,7 @@ async fn world_of(people: &People) -> World<ScriptedLdap> {
     })
     .await
     .unwrap();
-    let directory = v1::Directory {
-        display_name: "Scripted".into(),
-        hosts: vec![format!("ldap://{}", server.address())],
-        transport_security: v1::TransportSecurity::Plaintext.into(),
-        allow_plaintext: true,
-        bind_dn: format!("cn=rollcall,{BASE}"),
-        bind_password: "secret".into(),
-        ..v1::Directory::default()
-    };
+    let directory = scripted_directory(&server, BASE);
     let port = server.address().port();
     World::around(server, port, directory, sync_of(BASE, "(uid=*)"), Clock::System).await
 }

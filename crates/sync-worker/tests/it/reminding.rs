@@ -1,14 +1,13 @@
 //! Reminders by mail, through a real SMTP server, with the store on either engine.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use rollcall_proto::v1;
 use rollcall_proto::v1::ReportWhen;
-use rollcall_runtime::clock::{Clock, ManualClock};
-use rollcall_testkit::{ReceivedMail, SmtpSink, TestDatabase};
+use rollcall_testkit::{ReceivedMail, TestDatabase};
 
-use crate::company::{Company, DIRECTORY, create_sync, staff};
-use crate::harness::{ADMIN, TestWorker, mask, ok};
-use crate::reports::{ADMIN_ADDRESS, all_gone, mails, reported, settings};
+use crate::company::DIRECTORY;
+use crate::harness::{mask, ok};
+use crate::reports::{ADMIN_ADDRESS, Mailed, all_gone, mails};
 
 const CONTACT: &str = "contact@example.org";
 
@@ -17,21 +16,14 @@ fn subject(mail: &ReceivedMail) -> &str {
 }
 
 async fn told_once_when_it_begins_once_when_it_ends_and_each_week(url: Option<&str>) {
-    let company = Company::start();
-    let sink = SmtpSink::starttls(&company.ca.loopback_server().unwrap()).unwrap();
-    let mut settings = settings(&sink, &company.ca, "starttls");
-    settings.extend(url.map(|url| ("store.url".to_owned(), url.to_owned())));
-    let settings: Vec<_> = settings
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect();
-    let start: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
-    let clock = ManualClock::new(start);
-    let worker = TestWorker::start_with(&company.ports(), &settings, Clock::Manual(clock.clone())).await;
-    let mut clients = worker.clients(ADMIN);
-    company.set_up(&mut clients).await;
-    let sync = reported(staff(), ReportWhen::Never, &[ADMIN_ADDRESS]);
-    create_sync(&mut clients, "staff", sync).await;
+    let Mailed {
+        company,
+        sink,
+        start,
+        clock,
+        worker,
+        mut clients,
+    } = Mailed::start(ReportWhen::Never, url).await;
     let update = v1::UpdateDirectoryRequest {
         directory: Some(v1::Directory {
             name: DIRECTORY.into(),
@@ -127,20 +119,14 @@ async fn a_reminder_is_told_once_on_postgresql_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_does_not_answer_is_told_of_until_it_does() {
-    let mut company = Company::start();
-    let sink = SmtpSink::starttls(&company.ca.loopback_server().unwrap()).unwrap();
-    let settings = settings(&sink, &company.ca, "starttls");
-    let settings: Vec<_> = settings
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect();
-    let start: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
-    let clock = ManualClock::new(start);
-    let worker = TestWorker::start_with(&company.ports(), &settings, Clock::Manual(clock.clone())).await;
-    let mut clients = worker.clients(ADMIN);
-    company.set_up(&mut clients).await;
-    let sync = reported(staff(), ReportWhen::Never, &[ADMIN_ADDRESS]);
-    create_sync(&mut clients, "staff", sync).await;
+    let Mailed {
+        mut company,
+        sink,
+        start,
+        clock,
+        worker,
+        mut clients,
+    } = Mailed::start(ReportWhen::Never, None).await;
     company.slapd.stop();
     crate::runs::run_to_rest(&mut clients, v1::SyncRunMode::Apply).await;
     clock.set(start + TimeDelta::minutes(61));

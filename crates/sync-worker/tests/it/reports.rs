@@ -12,7 +12,7 @@ use rollcall_store::{Keyring, Mailing, NewMail, Store, StoreOptions};
 use rollcall_testkit::{ReceivedMail, SmtpSink, TestCa, wait_for};
 
 use crate::company::{Company, DIRECTORY, STAFF, TENANT, create_sync, staff};
-use crate::harness::{ADMIN, TestWorker, ok};
+use crate::harness::{ADMIN, Clients, TestWorker, ok};
 use crate::runs::{rest, run_to_rest};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -33,6 +33,45 @@ pub(crate) fn settings(sink: &SmtpSink, ca: &TestCa, security: &str) -> Vec<(Str
         ("mail.retry_interval", "1s".to_owned()),
     ];
     settings.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+/// A worker that tells a company's admin of its one user sync by mail, at a time that the test sets.
+pub(crate) struct Mailed {
+    pub(crate) company: Company,
+    pub(crate) sink: SmtpSink,
+    pub(crate) start: DateTime<Utc>,
+    pub(crate) clock: ManualClock,
+    pub(crate) worker: TestWorker,
+    pub(crate) clients: Clients,
+}
+
+impl Mailed {
+    /// With the store at this URL, or one of its own.
+    pub(crate) async fn start(when: ReportWhen, url: Option<&str>) -> Self {
+        let company = Company::start();
+        let sink = SmtpSink::starttls(&company.ca.loopback_server().unwrap()).unwrap();
+        let mut settings = settings(&sink, &company.ca, "starttls");
+        settings.extend(url.map(|url| ("store.url".to_owned(), url.to_owned())));
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        let start: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
+        let clock = ManualClock::new(start);
+        let worker = TestWorker::start_with(&company.ports(), &settings, Clock::Manual(clock.clone())).await;
+        let mut clients = worker.clients(ADMIN);
+        company.set_up(&mut clients).await;
+        let sync = reported(staff(), when, &[ADMIN_ADDRESS]);
+        create_sync(&mut clients, "staff", sync).await;
+        Self {
+            company,
+            sink,
+            start,
+            clock,
+            worker,
+            clients,
+        }
+    }
 }
 
 async fn start(company: &Company, sink: &SmtpSink, security: &str) -> TestWorker {
@@ -170,20 +209,14 @@ async fn every_outcome_is_reported_to_each_address_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_run_that_nobody_applied_is_reported_when_it_expires() {
-    let company = Company::start();
-    let sink = SmtpSink::starttls(&company.ca.loopback_server().unwrap()).unwrap();
-    let settings = settings(&sink, &company.ca, "starttls");
-    let settings: Vec<_> = settings
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect();
-    let start: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
-    let clock = ManualClock::new(start);
-    let worker = TestWorker::start_with(&company.ports(), &settings, Clock::Manual(clock.clone())).await;
-    let mut clients = worker.clients(ADMIN);
-    company.set_up(&mut clients).await;
-    let sync = reported(staff(), ReportWhen::OnIssues, &[ADMIN_ADDRESS]);
-    create_sync(&mut clients, "staff", sync).await;
+    let Mailed {
+        company,
+        sink,
+        start,
+        clock,
+        worker,
+        mut clients,
+    } = Mailed::start(ReportWhen::OnIssues, None).await;
     run_to_rest(&mut clients, SyncRunMode::Apply).await;
     for person in ["ada", "ben"] {
         let dn = format!("uid={person},ou=Staff,dc=example,dc=org");

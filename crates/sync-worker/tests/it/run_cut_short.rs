@@ -10,7 +10,7 @@ use rollcall_testkit::{Operation, Request, ScriptedLdap, ber, wait_for};
 
 use crate::company::{STAFF, sync_of};
 use crate::harness::ok;
-use crate::run_world::World;
+use crate::run_world::{World, scripted_directory};
 use crate::runs::run;
 
 const BASE: &str = "dc=scripted";
@@ -272,14 +272,8 @@ async fn world_of(count: u8) -> (World<ScriptedLdap>, Shared) {
     .await
     .unwrap();
     let directory = v1::Directory {
-        display_name: "Scripted".into(),
-        hosts: vec![format!("ldap://{}", server.address())],
-        transport_security: v1::TransportSecurity::Plaintext.into(),
-        allow_plaintext: true,
-        bind_dn: format!("cn=rollcall,{BASE}"),
-        bind_password: "secret".into(),
         page_size: i32::try_from(PAGE).unwrap(),
-        ..v1::Directory::default()
+        ..scripted_directory(&server, BASE)
     };
     let port = server.address().port();
     let sync = v1::UserSync {

@@ -10,7 +10,7 @@ use rollcall_core::user::{Profile, StateReason, User, UserState};
 use rollcall_proto::v1::{self, ChangeType, IssueType, SyncRunMode, SyncRunState};
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{NewUser, PageRequest, Recorded, Store, UserFilter};
-use rollcall_testkit::{Ldif, Slapd, SlapdBuilder, TestDatabase};
+use rollcall_testkit::{Ldif, ScriptedLdap, Slapd, SlapdBuilder, TestDatabase};
 
 use crate::company::{DIRECTORY, STAFF, TENANT, create_sync, create_tenant};
 use crate::harness::{ADMIN, Clients, TestWorker, mask, ok};
@@ -56,6 +56,19 @@ pub fn dn(unit: &str, uid: &str) -> String {
 pub fn people(ldif: &mut Ldif, unit: &str, count: usize) {
     for number in 0..count {
         person(ldif, unit, &format!("p{number:02}"));
+    }
+}
+
+/// A directory that a test scripts, whose accounts are below `base`.
+pub fn scripted_directory(server: &ScriptedLdap, base: &str) -> v1::Directory {
+    v1::Directory {
+        display_name: "Scripted".into(),
+        hosts: vec![format!("ldap://{}", server.address())],
+        transport_security: v1::TransportSecurity::Plaintext.into(),
+        allow_plaintext: true,
+        bind_dn: format!("cn=rollcall,{base}"),
+        bind_password: "secret".into(),
+        ..v1::Directory::default()
     }
 }
 

@@ -8,27 +8,8 @@ use rollcall_runtime::clock::{Clock, ManualClock};
 use rollcall_testkit::TestCa;
 
 use crate::company::{Company, DIRECTORY, TENANT, create_tenant};
-use crate::harness::{ADMIN, Clients, TestWorker, description, fails, mask, ok, stage, violations};
-
-fn create(directory: v1::Directory) -> v1::CreateDirectoryRequest {
-    v1::CreateDirectoryRequest {
-        parent: TENANT.into(),
-        directory_id: "hq".into(),
-        directory: Some(directory),
-        request_id: String::new(),
-    }
-}
-
-fn update(directory: v1::Directory, paths: &[&str]) -> v1::UpdateDirectoryRequest {
-    v1::UpdateDirectoryRequest {
-        directory: Some(v1::Directory {
-            name: DIRECTORY.into(),
-            ..directory
-        }),
-        update_mask: mask(paths),
-        confirm_new_directory: false,
-    }
-}
+use crate::directories::{create, update};
+use crate::harness::{ADMIN, Clients, TestWorker, description, fails, ok, stage, violations};
 
 async fn everything_recorded(clients: &mut Clients) -> String {
     let request = v1::ListAuditEventsRequest {

@@ -9,7 +9,7 @@ use rollcall_runtime::clock::Clock;
 use rollcall_testkit::{Operation, ScriptedLdap, ber};
 
 use crate::company::sync_of;
-use crate::run_world::World;
+use crate::run_world::{World, scripted_directory};
 
 const BASE: &str = "dc=scripted";
 const ACTIVE: (UserState, Option<StateReason>) = (UserState::Active, None);
@@ -121,15 +121,7 @@ async fn world() -> (World<ScriptedLdap>, People) {
     })
     .await
     .unwrap();
-    let directory = v1::Directory {
-        display_name: "Scripted".into(),
-        hosts: vec![format!("ldap://{}", server.address())],
-        transport_security: v1::TransportSecurity::Plaintext.into(),
-        allow_plaintext: true,
-        bind_dn: format!("cn=rollcall,{BASE}"),
-        bind_password: "secret".into(),
-        ..v1::Directory::default()
-    };
+    let directory = scripted_directory(&server, BASE);
     let mut sync = sync_of(BASE, "(uid=*)");
     sync.field_mappings = Some(v1::FieldMappings {
         login: vec!["uid".into()],

@@ -1,13 +1,9 @@
 //! A directory and its people: what they are called, and how Rollcall is told of them.
 
-use std::time::Duration;
-
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{DirectorySettings, HostUrl, TransportSecurity};
 use rollcall_core::field::TextField;
-use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::DirectoryId;
-use rollcall_core::soft_lock::SoftLock;
 use rollcall_core::user_sync::*;
 use rollcall_testkit::Ldif;
 
@@ -69,57 +65,30 @@ pub(crate) fn people() -> String {
 pub(super) fn directory_settings(place: &Place) -> DirectorySettings {
     DirectorySettings {
         display_name: "Headquarters".into(),
-        disabled: false,
-        hosts: vec![HostUrl::parse(&place.url).unwrap()],
-        port: None,
         transport_security: match place.url.starts_with("ldaps") {
             true => TransportSecurity::Ldaps,
             false => TransportSecurity::Plaintext,
         },
         allow_plaintext: true,
         ca_certificates: place.ca.clone(),
-        tls_server_name: None,
-        client_certificate: None,
         bind_dn: place.bind_dn.clone(),
-        connect_timeout: Duration::from_secs(3),
-        operation_timeout: Duration::from_secs(10),
         page_size: 500,
-        external_id_attribute: None,
-        soft_lock: SoftLock::default(),
-        bind_password_max_age: None,
-        contact_addresses: Vec::new(),
+        ..DirectorySettings::with_defaults(vec![HostUrl::parse(&place.url).unwrap()])
     }
 }
 
 pub(super) fn sync_settings(directory: &DirectoryId, place: &Place) -> UserSyncSettings {
     UserSyncSettings {
         display_name: "Staff".into(),
-        directory: directory.clone(),
-        disabled: false,
         searches: vec![place.people.clone()],
         role: "user".into(),
-        role_rules: Vec::new(),
         field_mappings: FieldMappings {
             login: vec![place.login.into()],
             email: vec!["mail".into()],
             texts: [(TextField::DisplayName, vec!["cn".to_owned()])].into(),
             ..FieldMappings::default()
         },
-        new_users: NewUsers::Create,
-        existing_users: ExistingUsers::Update,
         missing_users: MissingUsers::Deactivate,
-        overwrite_local_users: false,
-        login_changes: LoginChanges::Reject,
-        auto_sync: false,
-        cron: DEFAULT_CRON.into(),
-        time_zone: "Etc/UTC".into(),
-        restrictions: Vec::new(),
-        removal_limit: RemovalLimit::default(),
-        growth_limit: GrowthLimit::default(),
-        report: Report {
-            when: ReportWhen::Never,
-            addresses: Vec::new(),
-        },
-        erase_after: None,
+        ..UserSyncSettings::with_defaults(directory.clone())
     }
 }

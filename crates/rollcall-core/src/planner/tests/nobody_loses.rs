@@ -173,7 +173,7 @@ fn check(before: &World, after: &World, settings: &UserSyncSettings, night: &Nig
                     about()
                 );
             }
-            _ => {}
+            AccountStatus::Enabled | AccountStatus::NotSet | AccountStatus::Locked => {}
         }
         let Some(old) = old else {
             assert!(

@@ -105,3 +105,34 @@ text_of!(
 
 json_column!(DirectorySettings, Settings);
 json_column!(DirectoryObservations, Observations);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::json::golden::{current, earlier};
+
+    #[test]
+    fn rows_of_each_release_are_read() {
+        let directory = |end: &str| {
+            r#"{"display_name":"Main","disabled":false,"hosts":"ldaps://dc1.example.com ldap://dc2.example.com:3268","port":636,"transport_security":"LDAPS","allow_plaintext":false,"ca_certificates":"","tls_server_name":null,"client_certificate":null,"bind_dn":"cn=reader","connect_timeout":{"secs":5,"nanos":0},"operation_timeout":{"secs":30,"nanos":0},"page_size":500,"external_id_attribute":null"#
+                .to_owned()
+                + end
+        };
+        let soft_lock =
+            r#","soft_lock":{"limit":4,"window":{"secs":1800,"nanos":0},"duration":null,"mode":"LOG"}"#;
+        current::<DirectorySettings>(&directory(&format!(
+            r#"{soft_lock},"bind_password_max_age":{{"secs":86400,"nanos":0}},"contact_addresses":["it@acme.example"]}}"#
+        )));
+        earlier::<DirectorySettings>(&directory(&format!("{soft_lock}}}")));
+        earlier::<DirectorySettings>(&directory("}"));
+        current::<DirectoryObservations>(
+            r#"{"dialect":"OPEN_LDAP","vendor":"OpenLDAP","capabilities":["paged results"],"lockout_threshold":5,"lockout_window":null,"hidden_state":"staff:pwdEndTime","bind_password_expire_time":1800000000000000,"certificate_end":1800000000000001,"unreachable_since":1700000000000000,"observe_time":1700000000000000}"#,
+        );
+        earlier::<DirectoryObservations>(
+            r#"{"dialect":"OPEN_LDAP","vendor":"OpenLDAP","capabilities":["paged results"],"lockout_threshold":5,"lockout_window":null,"hidden_state":"staff:pwdEndTime","observe_time":1700000000000000}"#,
+        );
+        earlier::<DirectoryObservations>(
+            r#"{"dialect":null,"vendor":null,"capabilities":[],"lockout_threshold":null,"lockout_window":null,"observe_time":null}"#,
+        );
+    }
+}

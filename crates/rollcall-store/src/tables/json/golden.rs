@@ -1,28 +1,29 @@
 //! Rows as releases have written them, which must be read for ever. Never change one: add another when a form changes. The
-//! current form is also written so, byte for byte, so that a field that is added shows here.
+//! current form is also written so, byte for byte, so that a field that is added shows here. The rows of settings stand beside
+//! their forms.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 
 use rollcall_core::audit::{Actor, AskedBy, AuditKind, Decision};
 use rollcall_core::check::CheckReport;
-use rollcall_core::directory::{DirectoryObservations, DirectorySettings};
 use rollcall_core::erasure::Person;
 use rollcall_core::guard::HoldReason;
-use rollcall_core::issue::{Health, IssueKind};
+use rollcall_core::issue::IssueKind;
 use rollcall_core::run::RunCounts;
 use rollcall_core::user::{FieldChange, Profile, User};
-use rollcall_core::user_sync::UserSyncSettings;
 
 use super::JsonColumn;
 
+/// The form that is written now.
 #[track_caller]
-fn current<T: JsonColumn>(row: &str) {
+pub(super) fn current<T: JsonColumn>(row: &str) {
     assert_eq!(T::from_json(row).unwrap().to_json().unwrap(), row);
 }
 
+/// A form that an earlier release wrote.
 #[track_caller]
-fn earlier<T: JsonColumn>(row: &str) {
+pub(super) fn earlier<T: JsonColumn>(row: &str) {
     let _: T = T::from_json(row).unwrap();
 }
 
@@ -39,40 +40,6 @@ fn users() {
         r#"{"tenant":"acme","id":"00000000-0000-0000-0000-000000000001","origin":null,"profile":{"login":"ada","role":"user"},"state":"ACTIVE","state_reason":null,"owner":true,"block":null,"revision":1,"create_time":1,"update_time":2}"#,
     );
     current::<Vec<FieldChange>>(r#"[{"field":"email","old":null,"new":"ada@example.org"}]"#);
-}
-
-#[test]
-fn settings() {
-    let directory = |end: &str| {
-        r#"{"display_name":"Main","disabled":false,"hosts":"ldaps://dc1.example.com ldap://dc2.example.com:3268","port":636,"transport_security":"LDAPS","allow_plaintext":false,"ca_certificates":"","tls_server_name":null,"client_certificate":null,"bind_dn":"cn=reader","connect_timeout":{"secs":5,"nanos":0},"operation_timeout":{"secs":30,"nanos":0},"page_size":500,"external_id_attribute":null"#
-            .to_owned()
-            + end
-    };
-    let soft_lock =
-        r#","soft_lock":{"limit":4,"window":{"secs":1800,"nanos":0},"duration":null,"mode":"LOG"}"#;
-    current::<DirectorySettings>(&directory(&format!(
-        r#"{soft_lock},"bind_password_max_age":{{"secs":86400,"nanos":0}},"contact_addresses":["it@acme.example"]}}"#
-    )));
-    earlier::<DirectorySettings>(&directory(&format!("{soft_lock}}}")));
-    earlier::<DirectorySettings>(&directory("}"));
-    current::<DirectoryObservations>(
-        r#"{"dialect":"OPEN_LDAP","vendor":"OpenLDAP","capabilities":["paged results"],"lockout_threshold":5,"lockout_window":null,"hidden_state":"staff:pwdEndTime","bind_password_expire_time":1800000000000000,"certificate_end":1800000000000001,"unreachable_since":1700000000000000,"observe_time":1700000000000000}"#,
-    );
-    earlier::<DirectoryObservations>(
-        r#"{"dialect":"OPEN_LDAP","vendor":"OpenLDAP","capabilities":["paged results"],"lockout_threshold":5,"lockout_window":null,"hidden_state":"staff:pwdEndTime","observe_time":1700000000000000}"#,
-    );
-    earlier::<DirectoryObservations>(
-        r#"{"dialect":null,"vendor":null,"capabilities":[],"lockout_threshold":null,"lockout_window":null,"observe_time":null}"#,
-    );
-    let user_sync = |limits: &str, end: &str| {
-        let begin = r#"{"display_name":"Staff","directory":"main","disabled":false,"searches":[{"base_dn":"ou=people","scope":"SUBTREE","filter":"(uid=*)"}],"role":"member","role_rules":[{"condition":{"group_dn":"cn=admins"},"role":"admin"},{"condition":{"filter":"(title=Boss)"},"role":"boss"}],"field_mappings":{"login":["uid"],"email":["mail"],"display_name":[],"given_name":[],"family_name":[],"phone_number":[],"custom":{"desk":["roomNumber"]}},"new_users":"CREATE","existing_users":"UPDATE","missing_users":"DEACTIVATE","overwrite_local_users":false,"login_changes":"ALLOW","auto_sync":true,"cron":"0 2 * * *","time_zone":"Europe/Berlin","restrictions":["berlin"],"removal_limit":{"max_count":0,"max_percent":null}"#;
-        format!(r#"{begin}{limits},"report":{{"when":"NEVER","addresses":[]}}{end}}}"#)
-    };
-    let growth = r#","growth_limit":{"max_count":7,"max_percent":null}"#;
-    current::<UserSyncSettings>(&user_sync(growth, r#","erase_after":{"secs":86400,"nanos":0}"#));
-    current::<UserSyncSettings>(&user_sync(growth, ""));
-    earlier::<UserSyncSettings>(&user_sync("", ""));
-    current::<Health>(r#"{"level":"WARNING","problems":["The last run left 1 issue."]}"#);
 }
 
 #[test]

@@ -123,3 +123,22 @@ struct HealthMirror {
 
 json_column!(UserSyncSettings, SettingsMirror);
 json_column!(Health, HealthMirror);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::json::golden::{current, earlier};
+
+    #[test]
+    fn rows_of_each_release_are_read() {
+        let user_sync = |limits: &str, end: &str| {
+            let begin = r#"{"display_name":"Staff","directory":"main","disabled":false,"searches":[{"base_dn":"ou=people","scope":"SUBTREE","filter":"(uid=*)"}],"role":"member","role_rules":[{"condition":{"group_dn":"cn=admins"},"role":"admin"},{"condition":{"filter":"(title=Boss)"},"role":"boss"}],"field_mappings":{"login":["uid"],"email":["mail"],"display_name":[],"given_name":[],"family_name":[],"phone_number":[],"custom":{"desk":["roomNumber"]}},"new_users":"CREATE","existing_users":"UPDATE","missing_users":"DEACTIVATE","overwrite_local_users":false,"login_changes":"ALLOW","auto_sync":true,"cron":"0 2 * * *","time_zone":"Europe/Berlin","restrictions":["berlin"],"removal_limit":{"max_count":0,"max_percent":null}"#;
+            format!(r#"{begin}{limits},"report":{{"when":"NEVER","addresses":[]}}{end}}}"#)
+        };
+        let growth = r#","growth_limit":{"max_count":7,"max_percent":null}"#;
+        current::<UserSyncSettings>(&user_sync(growth, r#","erase_after":{"secs":86400,"nanos":0}"#));
+        current::<UserSyncSettings>(&user_sync(growth, ""));
+        earlier::<UserSyncSettings>(&user_sync("", ""));
+        current::<Health>(r#"{"level":"WARNING","problems":["The last run left 1 issue."]}"#);
+    }
+}

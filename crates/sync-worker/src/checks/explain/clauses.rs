@@ -32,7 +32,10 @@ pub(super) async fn answers(
         let part = clause.filter;
         let names = match part {
             Filter::And(_) | Filter::Or(_) | Filter::Not(_) => None,
-            leaf => leaf.attributes().into_iter().next(),
+            Filter::Present(_)
+            | Filter::Compare { .. }
+            | Filter::Substrings { .. }
+            | Filter::Extensible { .. } => part.attributes().into_iter().next(),
         };
         answers.push(FilterClause {
             depth: i32::try_from(clause.depth).unwrap_or(i32::MAX),

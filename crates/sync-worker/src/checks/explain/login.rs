@@ -246,9 +246,9 @@ pub(super) fn applied(user: User, change: &Change) -> User {
 
 fn denied(audit: LoginReason, told: DenialReason) -> LoginForecast {
     let why = audit.as_str().to_lowercase().replace('_', " ");
-    let message = match told {
-        DenialReason::LocalUser => "The user is LOCAL: the product's own password store decides.".to_owned(),
-        told => format!("Even the right password is denied with {}: {why}.", short(told)),
+    let message = match told == DenialReason::LocalUser {
+        true => "The user is LOCAL: the product's own password store decides.".to_owned(),
+        false => format!("Even the right password is denied with {}: {why}.", short(told)),
     };
     LoginForecast {
         answer: Some(Answer::DenialReason(told.into())),

@@ -61,9 +61,9 @@ impl Forecast {
                 first.text(),
                 first.dn
             );
-            let stage_kind = match kind {
-                IssueKind::Overlap => StageKind::Overlaps,
-                _ => StageKind::FieldMappings,
+            let stage_kind = match kind == IssueKind::Overlap {
+                true => StageKind::Overlaps,
+                false => StageKind::FieldMappings,
             };
             let hint = format!("A run would raise {}. {}", kind.word(), first.hint());
             Stage {
@@ -90,11 +90,8 @@ impl Forecast {
 
 /// True for what the stages of the ids and of the fields say.
 fn is_said(issue: &Issue) -> bool {
-    match issue.kind {
-        IssueKind::MissingRequiredField | IssueKind::MissingExternalId => true,
-        IssueKind::UndecodableEntry => issue.attribute.is_some(),
-        _ => false,
-    }
+    let always = [IssueKind::MissingRequiredField, IssueKind::MissingExternalId];
+    always.contains(&issue.kind) || (issue.kind == IssueKind::UndecodableEntry && issue.attribute.is_some())
 }
 
 fn entries(count: usize) -> String {

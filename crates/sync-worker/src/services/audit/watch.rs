@@ -120,19 +120,19 @@ impl Watching {
             .store
             .audit_feed(self.scope.tenant(), after, PART)
             .await;
-        part.map_err(|error| match error {
-            StoreError::CursorExpired => {
-                let parent = match &self.scope {
-                    TenantScope::One(tenant) => resource_name::tenant(tenant),
-                    TenantScope::All => "tenants/-".to_owned(),
-                };
-                let message = "events after the cursor are not kept any more, or it is from before a restore; \
-                    start without a cursor, at the oldest event that is kept";
-                Error::new(Reason::CursorExpired, message)
-                    .with("parent", parent)
-                    .caused_by(error)
+        part.map_err(|error| {
+            if !matches!(error, StoreError::CursorExpired) {
+                return error.into();
             }
-            other => other.into(),
+            let parent = match &self.scope {
+                TenantScope::One(tenant) => resource_name::tenant(tenant),
+                TenantScope::All => "tenants/-".to_owned(),
+            };
+            let message = "events after the cursor are not kept any more, or it is from before a restore; \
+                start without a cursor, at the oldest event that is kept";
+            Error::new(Reason::CursorExpired, message)
+                .with("parent", parent)
+                .caused_by(error)
         })
     }
 

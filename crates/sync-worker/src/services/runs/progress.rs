@@ -137,9 +137,9 @@ impl Watching {
 }
 
 fn progress(run: &Run, expected: u64, meter: &mut Meter, now: Instant) -> v1::SyncRunProgress {
-    let (done, total) = match run.state {
-        RunState::Applying => (run.counts.applied, run.counts.changes()),
-        _ => (run.counts.entries, expected.max(run.counts.entries)),
+    let (done, total) = match run.state == RunState::Applying {
+        true => (run.counts.applied, run.counts.changes()),
+        false => (run.counts.entries, expected.max(run.counts.entries)),
     };
     let rate = meter.rate(run.state, now, done);
     let left = rate

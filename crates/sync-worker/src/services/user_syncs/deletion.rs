@@ -51,9 +51,9 @@ impl Worker {
         if let Err(error) = self.store.release_lease(&lease).await {
             tracing::debug!(%error, "the lease of a deletion ends by itself");
         }
-        deleted.map_err(|error| match error {
-            StoreError::LeaseLost => taken_over(&name),
-            other => changed_meanwhile(expected, &name)(other),
+        deleted.map_err(|error| match matches!(error, StoreError::LeaseLost) {
+            true => taken_over(&name),
+            false => changed_meanwhile(expected, &name)(error),
         })
     }
 

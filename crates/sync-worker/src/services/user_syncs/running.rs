@@ -66,10 +66,12 @@ impl UserSyncs {
         let run = match started {
             Ok(run) => run,
             Err(error) => {
-                return Err(match error.reason {
-                    Reason::AlreadyExists => request_id_reused(request_id),
-                    Reason::SyncInProgress => in_progress(&key, self.find(&key).await?.last_run),
-                    _ => name_resource(error, &name),
+                return Err(if error.reason == Reason::AlreadyExists {
+                    request_id_reused(request_id)
+                } else if error.reason == Reason::SyncInProgress {
+                    in_progress(&key, self.find(&key).await?.last_run)
+                } else {
+                    name_resource(error, &name)
                 });
             }
         };
@@ -125,9 +127,9 @@ impl UserSyncs {
         let UserName { tenant, user } = call?.request;
         let name = resource_name::user(&tenant, user);
         let refreshed = self.0.engine.refresh(&tenant, user).await;
-        let refreshed = refreshed.map_err(|error| match error.reason {
-            Reason::UserNotFound => error.with("resource", name),
-            _ => error,
+        let refreshed = refreshed.map_err(|error| match error.reason == Reason::UserNotFound {
+            true => error.with("resource", name),
+            false => error,
         })?;
         let outcome = match refreshed.outcome {
             RefreshOutcome::Unchanged => v1::RefreshOutcome::Unchanged,
