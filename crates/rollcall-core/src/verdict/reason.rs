@@ -2,21 +2,22 @@
 
 use crate::text_enum::text_enum;
 
-/// The reason of a denial that the caller may see.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum PublicReason {
-    /// Anything that was not proven with the right password.
-    InvalidCredentials,
-    /// The password was right and has expired.
-    PasswordExpired,
-    /// The password was right and must be changed first.
-    PasswordMustChange,
-    /// The password was right and the account is disabled.
-    AccountDisabled,
-    /// The password was right and the account is past its time.
-    AccountExpired,
-    /// The password was right and the account may not log on now or from here.
-    LogonRestricted,
+text_enum! {
+    /// The reason of a denial that the caller may see, as the contract names it.
+    pub enum PublicReason {
+        /// Anything that was not proven with the right password.
+        InvalidCredentials = "INVALID_CREDENTIALS",
+        /// The password was right and has expired.
+        PasswordExpired = "PASSWORD_EXPIRED",
+        /// The password was right and must be changed first.
+        PasswordMustChange = "PASSWORD_MUST_CHANGE",
+        /// The password was right and the account is disabled.
+        AccountDisabled = "ACCOUNT_DISABLED",
+        /// The password was right and the account is past its time.
+        AccountExpired = "ACCOUNT_EXPIRED",
+        /// The password was right and the account may not log on now or from here.
+        LogonRestricted = "LOGON_RESTRICTED",
+    }
 }
 
 text_enum! {
@@ -77,6 +78,19 @@ impl InternalReason {
             | Self::Forbidden
             | Self::Refused
             | Self::AccountLocked => PublicReason::InvalidCredentials,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_public_reason_is_told_for_some_internal_one() {
+        for public in PublicReason::ALL {
+            let tells = |internal: &InternalReason| internal.public() == *public;
+            assert!(InternalReason::ALL.iter().any(tells), "{public:?} is told of nothing");
         }
     }
 }

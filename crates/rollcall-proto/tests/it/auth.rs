@@ -1,10 +1,13 @@
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use prost_reflect::DescriptorPool;
 use rollcall_core::error::Reason;
 use rollcall_core::secret::{Password, SecretBytes};
-use rollcall_proto::convert::auth::{Authenticate, denied};
+use rollcall_core::verdict::PublicReason;
+use rollcall_proto::convert::auth::{self, Authenticate, denied};
 use rollcall_proto::convert::check::{CheckConnection, DirectoryTarget};
 use rollcall_proto::convert::directory::{
     CreateDirectory, DirectorySecrets, RotateBindPassword, UpdateDirectory,
@@ -135,4 +138,19 @@ fn nothing_that_holds_a_secret_has_debug() {
         Probe::<SecretBytes>::HAS_DEBUG,
     ];
     assert_eq!(secret, [false; 17]);
+}
+
+#[test]
+fn every_denial_reason_is_a_rule_s_or_the_gateway_s_own() {
+    let of_rules = PublicReason::ALL.iter().map(|reason| {
+        let wire = auth::denial_reason(*reason).as_str_name();
+        assert_eq!(wire, format!("DENIAL_REASON_{}", reason.as_str()));
+        wire.to_owned()
+    });
+    let own = ["UNSPECIFIED", "TOO_MANY_ATTEMPTS", "LOCAL_USER"];
+    let own = own.iter().map(|name| format!("DENIAL_REASON_{name}"));
+    let pool = DescriptorPool::decode(rollcall_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let contract = pool.get_enum_by_name("rollcall.v1.DenialReason").unwrap();
+    let contract: BTreeSet<String> = contract.values().map(|value| value.name().to_owned()).collect();
+    assert_eq!(of_rules.chain(own).collect::<BTreeSet<_>>(), contract);
 }
