@@ -343,7 +343,6 @@ async fn the_account_at_the_mail_server_is_replaced_and_no_mail_is_lost() -> Res
         update_mask: Some(prost_types::FieldMask {
             paths: vec!["report".to_owned()],
         }),
-        ..v1::UpdateUserSyncRequest::default()
     };
     crowd.system.user_syncs().await?.update_user_sync(request).await?;
     crowd.system.run(&crowd.sync(), v1::SyncRunMode::Apply).await?;
