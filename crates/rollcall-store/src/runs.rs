@@ -11,4 +11,5 @@ pub(crate) mod leases;
 pub(crate) mod lifecycle;
 mod neighbours;
 pub(crate) mod plan;
+mod prepared;
 pub(crate) mod started_chunk;

@@ -20,6 +20,7 @@ use crate::runs::guard_counts;
 use crate::runs::handle::RunHandle;
 use crate::runs::issues;
 use crate::runs::neighbours::Neighbours;
+use crate::runs::prepared::Prepared;
 use crate::runs::started_chunk::StartedChunk;
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
@@ -322,15 +323,6 @@ impl ChunkOutcome {
             ..Self::default()
         }
     }
-}
-
-#[derive(Default)]
-pub(crate) struct Prepared {
-    writes: Vec<UserWrite>,
-    /// Changes that are not written.
-    refused: Vec<(ChangeKind, Issue)>,
-    /// What written changes lack.
-    issues: Vec<Issue>,
 }
 
 /// Takes away identifiers that the writes cannot have any more, by [`recheck`].

@@ -11,8 +11,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::db::engine::Engine;
 use crate::db::timestamp::to_stored;
-use crate::runs::apply::Prepared;
 use crate::runs::handle::RunHandle;
+use crate::runs::prepared::Prepared;
 use crate::store::Store;
 
 /// A transaction that has written the users of a chunk and waits for its turn. It is rolled back where it is not

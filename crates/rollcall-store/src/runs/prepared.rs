@@ -1,0 +1,16 @@
+//! What becomes of the changes of a chunk, before anything of it is told.
+
+use rollcall_core::issue::Issue;
+use rollcall_core::plan::ChangeKind;
+
+use crate::users::write::UserWrite;
+
+/// The changes that can be written, and those that cannot.
+#[derive(Default)]
+pub(crate) struct Prepared {
+    pub(super) writes: Vec<UserWrite>,
+    /// Changes that are not written.
+    pub(super) refused: Vec<(ChangeKind, Issue)>,
+    /// What written changes lack.
+    pub(super) issues: Vec<Issue>,
+}
