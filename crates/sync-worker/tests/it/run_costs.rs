@@ -146,7 +146,7 @@ fn answered(messages: &[Vec<u8>]) -> usize {
 fn was_waited_for(statements: &[Statement]) -> bool {
     let last = |is: fn(&Statement) -> bool| statements.iter().rposition(is);
     let written = last(|statement| statement.sql.starts_with("UPDATE \"sync_runs\""));
-    let read = last(|statement| statement.alone && statement.sql.contains(" FROM sync_runs WHERE tenant"));
+    let read = last(|statement| statement.alone && statement.sql.contains(" FROM sync_runs r WHERE tenant"));
     written.is_some() && read > written
 }
 
