@@ -1,9 +1,8 @@
 //! One request for each method, in JSON. `{t}` is the tenant whose data it is about, `{n}` the tenant of what it names
-//! besides, `{u}` a user of that tenant and `{r}` a run of its user sync. A method that takes a resource and nothing else that
-//! has to be tried needs no row.
+//! besides, `{u}` a user of that tenant and `{r}` a run of its user sync.
 
 use super::wire::short_name;
-use prost_reflect::{Kind, MethodDescriptor};
+use prost_reflect::MethodDescriptor;
 
 const DIRECTORY: &str =
     r#""displayName": "HQ", "hosts": ["ldaps://127.0.0.1:636"], "bindDn": "cn=x", "bindPassword": "secret""#;
@@ -18,6 +17,7 @@ pub(super) fn request(method: &MethodDescriptor) -> Option<String> {
             r#"{"tenant": "tenants/{t}", "login": "ada", "password": "secret", "requestId": "walk"}"#
         }
 
+        "UserService.GetUser" => r#"{"name": "tenants/{t}/users/{u}"}"#,
         "UserService.BatchGetUsers" => r#"{"parent": "tenants/{t}", "names": ["tenants/{n}/users/{u}"]}"#,
         "UserService.ListUsers" => {
             r#"{"parent": "tenants/{t}", "filter": {"userSync": "tenants/{n}/userSyncs/staff"}}"#
@@ -30,23 +30,36 @@ pub(super) fn request(method: &MethodDescriptor) -> Option<String> {
             r#"{"user": {"name": "tenants/{t}/users/{u}", "login": "walker", "role": "user", "etag": "r1"},
                 "updateMask": "login"}"#
         }
+        "UserService.DeleteUser" => r#"{"name": "tenants/{t}/users/{u}", "etag": "r1"}"#,
+        "UserService.EraseUser" => r#"{"name": "tenants/{t}/users/{u}", "etag": "r1"}"#,
         "UserService.BlockUser" => r#"{"name": "tenants/{t}/users/{u}", "reason": "left", "etag": "r1"}"#,
+        "UserService.UnblockUser" => r#"{"name": "tenants/{t}/users/{u}", "etag": "r1"}"#,
+        "UserService.DeactivateUser" | "UserService.ReactivateUser" => {
+            r#"{"name": "tenants/{t}/users/{u}", "etag": "r1"}"#
+        }
+        "UserService.UnlockUser" => r#"{"name": "tenants/{t}/users/{u}"}"#,
+        "UserService.ListUserEvents" | "UserService.WatchUserEvents" => r#"{"parent": "tenants/{t}"}"#,
 
         "TenantService.CreateTenant" => {
             r#"{"tenantId": "{t}", "tenant": {"displayName": "T"}, "requestId": "walk"}"#
         }
+        "TenantService.GetTenant" => r#"{"name": "tenants/{t}"}"#,
         "TenantService.ListTenants" => "{}",
         "TenantService.UpdateTenant" => {
             r#"{"tenant": {"name": "tenants/{t}", "displayName": "T", "etag": "r1"}, "updateMask": "displayName"}"#
         }
+        "TenantService.DeleteTenant" => r#"{"name": "tenants/{t}", "etag": "r1"}"#,
 
         "DirectoryService.CreateDirectory" => {
             r#"{"parent": "tenants/{t}", "directory": {DIRECTORY}, "requestId": "walk"}"#
         }
+        "DirectoryService.GetDirectory" => r#"{"name": "tenants/{t}/directories/hq"}"#,
+        "DirectoryService.ListDirectories" => r#"{"parent": "tenants/{t}"}"#,
         "DirectoryService.UpdateDirectory" => {
             r#"{"directory": {"name": "tenants/{t}/directories/hq", "displayName": "X", "etag": "r1"},
                 "updateMask": "displayName"}"#
         }
+        "DirectoryService.DeleteDirectory" => r#"{"name": "tenants/{t}/directories/hq", "etag": "r1"}"#,
         "DirectoryService.CheckConnection" => {
             r#"{"parent": "tenants/{t}", "directory": "tenants/{n}/directories/hq"}"#
         }
@@ -57,6 +70,7 @@ pub(super) fn request(method: &MethodDescriptor) -> Option<String> {
         "UserSyncService.CreateUserSync" => {
             r#"{"parent": "tenants/{t}", "userSync": {USER_SYNC}, "requestId": "walk"}"#
         }
+        "UserSyncService.GetUserSync" => r#"{"name": "tenants/{t}/userSyncs/staff"}"#,
         "UserSyncService.ListUserSyncs" => {
             r#"{"parent": "tenants/{t}", "directory": "tenants/{n}/directories/hq"}"#
         }
@@ -67,6 +81,7 @@ pub(super) fn request(method: &MethodDescriptor) -> Option<String> {
         "UserSyncService.DeleteUserSync" => {
             r#"{"name": "tenants/{t}/userSyncs/staff", "userDisposition": "USER_DISPOSITION_ARCHIVE", "etag": "r1"}"#
         }
+        "UserSyncService.CloneUserSync" => r#"{"name": "tenants/{t}/userSyncs/staff", "requestId": "walk"}"#,
         "UserSyncService.CheckUserSync" => {
             r#"{"parent": "tenants/{t}", "userSync": "tenants/{n}/userSyncs/staff"}"#
         }
@@ -78,6 +93,13 @@ pub(super) fn request(method: &MethodDescriptor) -> Option<String> {
         "UserSyncService.ExplainUser" => {
             r#"{"parent": "tenants/{t}", "userSync": "tenants/{n}/userSyncs/staff", "identifier": "ada"}"#
         }
+        "UserSyncService.RefreshUser" => r#"{"name": "tenants/{t}/users/{u}"}"#,
+
+        "SyncRunService.GetSyncRun"
+        | "SyncRunService.WatchSyncRun"
+        | "SyncRunService.ApplySyncRun"
+        | "SyncRunService.CancelSyncRun" => r#"{"name": "tenants/{t}/userSyncs/staff/runs/{r}"}"#,
+        "SyncRunService.ListSyncRuns" => r#"{"parent": "tenants/{t}/userSyncs/staff"}"#,
         "SyncRunService.ListSyncRunChanges" | "SyncRunService.ListSyncRunIssues" => {
             r#"{"parent": "tenants/{t}/userSyncs/staff/runs/{r}"}"#
         }
@@ -85,68 +107,17 @@ pub(super) fn request(method: &MethodDescriptor) -> Option<String> {
         "AuditService.ListAuditEvents" | "AuditService.WatchAuditEvents" => {
             r#"{"parent": "tenants/{t}", "filter": {"resource": "tenants/{n}/directories/hq"}}"#
         }
+        "AuditService.GetSecurityReview" => r#"{"name": "tenants/{t}/securityReview"}"#,
         "AuditService.RecordSecurityReview" => {
             r#"{"name": "tenants/{t}/securityReview", "etag": "r1", "reviewer": "Ada"}"#
         }
-        _ => &plain(method)?,
+        _ => return None,
     };
     let row = row.replace("{DIRECTORY}", &format!("{{{DIRECTORY}}}"));
     let row = row.replace("{USER_SYNC}", &format!("{{{USER_SYNC}}}"));
     let row = row.replace("USER_SYNC,", &format!("{USER_SYNC},"));
     // A request id is of one method.
     Some(row.replace("\"walk\"", &format!("\"{}\"", method.name())))
-}
-
-/// The request of a method that takes nothing but a resource, by what the contract says of its fields. `None` if it must have
-/// more, or names something besides: then it needs a row, so that this is tried too.
-fn plain(method: &MethodDescriptor) -> Option<String> {
-    let (mut target, mut rest) = (None, String::new());
-    for field in method.input().fields() {
-        let extension = |name: &str| {
-            let found = field.parent_pool().get_extension_by_name(name)?;
-            Some(field.options().get_extension(&found).into_owned())
-        };
-        let reference = extension("google.api.resource_reference")?;
-        let reference = reference.as_message()?;
-        let of = |name: &str| Some(reference.get_field_by_name(name)?.as_str()?.to_owned());
-        let required = extension("google.api.field_behavior")?
-            .as_list()?
-            .iter()
-            .any(|behaviour| behaviour.as_enum_number() == Some(REQUIRED));
-        match field.name() {
-            "name" => target = resource(&of("type")?).map(|name| format!(r#""name": "{name}""#)),
-            "parent" => target = parent(&of("child_type")?).map(|name| format!(r#""parent": "{name}""#)),
-            "etag" => rest += r#", "etag": "r1""#,
-            "request_id" => rest += r#", "requestId": "walk""#,
-            _ if required || matches!(field.kind(), Kind::Message(_)) => return None,
-            _ if !of("type")?.is_empty() || !of("child_type")?.is_empty() => return None,
-            _ => {}
-        }
-    }
-    Some(format!("{{{}{rest}}}", target?))
-}
-
-/// REQUIRED of google/api/field_behavior.proto.
-const REQUIRED: i32 = 2;
-
-fn resource(of_type: &str) -> Option<&'static str> {
-    Some(match of_type.strip_prefix("rollcall/")? {
-        "Tenant" => "tenants/{t}",
-        "User" => "tenants/{t}/users/{u}",
-        "Directory" => "tenants/{t}/directories/hq",
-        "UserSync" => "tenants/{t}/userSyncs/staff",
-        "SyncRun" => "tenants/{t}/userSyncs/staff/runs/{r}",
-        "SecurityReview" => "tenants/{t}/securityReview",
-        _ => return None,
-    })
-}
-
-fn parent(of_type: &str) -> Option<&'static str> {
-    match of_type.strip_prefix("rollcall/")? {
-        "User" | "Directory" | "UserSync" => Some("tenants/{t}"),
-        "SyncRun" => Some("tenants/{t}/userSyncs/staff"),
-        _ => None,
-    }
 }
 
 /// More requests of a method that name something besides, each in another field.
