@@ -337,6 +337,7 @@ impl Model {
         for (at, judged) in away {
             let before = &self.users[at];
             let after = User {
+                sync: Some(number),
                 dn: judged.dn().to_owned(),
                 ..before.clone()
             };
@@ -347,7 +348,10 @@ impl Model {
                 .extend(issues.map(|issue| issue.clone().at(judged.dn())));
             match event(Some(before), &after) {
                 Some(event) => {
-                    run.count("updated");
+                    run.count(match event {
+                        Event::Transferred => "transferred",
+                        _ => "updated",
+                    });
                     let before = Some(before.clone());
                     run.applied.push(Change { event, before, after });
                 }

@@ -23,10 +23,10 @@ pub(crate) struct Years {
     model: Model,
     now: DateTime<Utc>,
     trouble: Option<Trouble>,
-    /// The directory was away on the night before, and may be held to be still.
+    /// The directory was away when it was last asked, and may be held to be still.
     was_away: bool,
     locals: usize,
-    /// Whose logins were refused without asking the directory, and why.
+    /// Whose logins, or which of nobody, were refused without asking the directory, and why.
     refused: BTreeSet<(String, &'static str)>,
     daily: bool,
     overlook: Vec<String>,
@@ -225,7 +225,12 @@ impl Years {
         let server = &self.company.server;
         server.cut(None);
         server.fail(None);
-        self.was_away = matches!(self.trouble, Some(Trouble::Down | Trouble::Breaks(_)));
+        self.was_away = match self.trouble {
+            Some(Trouble::Down | Trouble::Breaks(_)) => true,
+            // Runs that fail anyway do not wait until the directory is held to be back.
+            Some(Trouble::Hidden("objectClass")) => self.was_away,
+            _ => false,
+        };
         match self.trouble.take() {
             Some(Trouble::Hidden(attribute)) => server.edit(|tree| tree.show_attribute(attribute, true)),
             Some(Trouble::Invisible(dn)) => server.edit(|tree| tree.show_entry(&dn, true)),

@@ -56,13 +56,15 @@ impl Judged<'_> {
     }
 
     /// Reading: who gave the login up to somebody else stays away, and asks for nothing, for as long as the entry says what
-    /// it said then.
+    /// it said then. Whoever is archived stays away while the state cannot be read, since only a return makes anybody a user
+    /// with a role, fields and a login again.
     pub(super) fn stays_away(&self, user: &User) -> bool {
-        match user.state {
-            State::Archived(Why::Disabled) => self.standing == Standing::Disabled,
-            State::Archived(Why::Expired) => self.standing == Standing::Expired,
-            _ => false,
-        }
+        matches!(
+            (user.state, self.standing),
+            (State::Archived(Why::Disabled), Standing::Disabled)
+                | (State::Archived(Why::Expired), Standing::Expired)
+                | (State::Archived(_), Standing::Unreadable)
+        )
     }
 }
 

@@ -22,7 +22,21 @@ fn refused(reason: &'static str) -> Answer {
     }
 }
 
+/// Whether what somebody holds is what is typed.
+fn is_same(held: &str, typed: &str) -> bool {
+    !held.is_empty() && held.to_lowercase() == typed.to_lowercase()
+}
+
 impl Model {
+    /// The user whose login or e-mail address this is.
+    pub(crate) fn named(&self, typed: &str) -> Option<&User> {
+        let mut holders = self
+            .users
+            .iter()
+            .filter(|user| !matches!(user.state, State::Archived(_)));
+        holders.find(|user| is_same(&user.login, typed) || is_same(&user.email, typed))
+    }
+
     /// Somebody types this. Changes what a refresh then changes, which comes back as a run.
     pub(crate) fn login(
         &mut self,
@@ -33,11 +47,7 @@ impl Model {
         now: DateTime<Utc>,
     ) -> (Answer, Run) {
         let denied = |reason| (refused(reason), Run::default());
-        let same = |held: &str| !held.is_empty() && held.to_lowercase() == typed.to_lowercase();
-        let known = self.users.iter().find(|user| {
-            !matches!(user.state, State::Archived(_)) && (same(&user.login) || same(&user.email))
-        });
-        let Some(user) = known.cloned() else {
+        let Some(user) = self.named(typed).cloned() else {
             return denied("UNKNOWN_LOGIN");
         };
         let Some(number) = user.sync else {
@@ -55,7 +65,7 @@ impl Model {
         if !may_try {
             return denied("DEACTIVATED");
         }
-        if same(&user.login) && user.ambiguous {
+        if is_same(&user.login, typed) && user.ambiguous {
             return denied("AMBIGUOUS_LOGIN");
         }
         let in_force = self.in_force.get(&number).unwrap_or(&syncs[number]);

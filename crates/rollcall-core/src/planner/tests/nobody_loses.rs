@@ -172,6 +172,9 @@ fn check(before: &World, after: &World, settings: &UserSyncSettings, night: &Nig
                     "changed by nothing: {}",
                     about()
                 );
+                if old.state == UserState::Archived {
+                    assert_eq!(new.profile, old.profile, "back in part: {}", about());
+                }
             }
             AccountStatus::Enabled | AccountStatus::NotSet | AccountStatus::Locked => {}
         }
