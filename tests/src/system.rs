@@ -78,7 +78,8 @@ impl System {
 
     /// As [`System::start`], with the settings that are shipped: for benchmarks.
     pub async fn start_as_shipped(backend: Backend, ports: &[u16]) -> Result<Self> {
-        Self::configured(Release::This, backend, ports, "info", "", "").await
+        let of_worker = "[runs]\nmanual_pause = \"0s\"\n";
+        Self::configured(Release::This, backend, ports, "info", "", of_worker).await
     }
 
     async fn configured(
