@@ -76,7 +76,7 @@ impl System {
         .await
     }
 
-    /// As [`System::start`], with the settings that are shipped: for benchmarks.
+    /// As [`System::start`], with the settings that are shipped, but that one run may follow the other at once: for benchmarks.
     pub async fn start_as_shipped(backend: Backend, ports: &[u16]) -> Result<Self> {
         let of_worker = "[runs]\nmanual_pause = \"0s\"\n";
         Self::configured(Release::This, backend, ports, "info", "", of_worker).await
