@@ -186,7 +186,7 @@ pub struct AuditEvent {
     pub actor: Actor,
     /// What.
     pub kind: AuditKind,
-    /// Whether what was personal in it was erased: the actor, the client address, the unknown login, and the values.
+    /// Whether the personal data in it was erased: the actor, the client address, the unknown login, and the values.
     pub erased: bool,
 }
 

@@ -30,7 +30,7 @@ vocabulary! {
         ExternalId = "EXTERNAL_ID",
         /// The mapped attributes on the found entries.
         FieldMappings = "FIELD_MAPPINGS",
-        /// What tells whether accounts are enabled.
+        /// The attributes that tell whether accounts are enabled.
         AccountState = "ACCOUNT_STATE",
         /// The role rules.
         RoleRules = "ROLE_RULES",
@@ -57,7 +57,7 @@ pub enum CheckPart {
 }
 
 impl StageKind {
-    /// Which part tries it; `None` for a newer release's.
+    /// Which part of a check tries this stage; `None` if a newer release added the stage.
     pub fn part(self) -> Option<CheckPart> {
         Some(match self {
             Self::Parse => CheckPart::Settings,
@@ -120,7 +120,7 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
-    /// The worst result of all; a skipped stage is never worse than what made it skip.
+    /// The worst result of all stages. A skipped stage is never worse than the failed stage before it.
     pub fn result(&self) -> StageResult {
         let tried = self
             .stages

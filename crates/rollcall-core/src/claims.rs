@@ -1,12 +1,13 @@
-//! Who gets which login and e-mail address: settled once for a run, over what all of its entries ask for, in an order
-//! of rules and not of entries.
+//! Who gets which login and e-mail address. It is settled once for a run, over what all of its entries ask for, in an
+//! order of rules and not of entries.
 //!
 //! 1. Who holds an identifier and whose entry offers it keeps it.
 //! 2. A disabled entry asks for nothing that an enabled one asks for, and a deactivated holder gives way to an enabled
 //!    entry.
-//! 3. A login that exactly one entry asks for goes to that entry; one that several ask for goes to none of them in this run.
+//! 3. A login that exactly one entry asks for goes to that entry; one that several ask for goes to none of them in this
+//!    run.
 //! 4. The same for e-mail addresses. An e-mail address never stands against a login.
-//! 5. Who asks for what another has waits for that one to release it; if it is not released, nobody gets it.
+//! 5. An identifier that another person holds is given only if this holder releases it. If not, the holder keeps it.
 
 mod asked;
 mod claimant;
@@ -22,7 +23,8 @@ pub use outcome::{Outcome, Refusal, Settled};
 pub use recheck::{PendingWrite, Rechecked, recheck};
 use release::{drop_unreleased, note_ambiguous, note_releases, settle_own};
 
-/// Settles who gets what. `outside` has those whom this run does not change, by identifier.
+/// Settles which claimant gets which identifier. `outside` has, by identifier, the holders whom this run does not
+/// change.
 pub fn settle(claimants: &[Claimant], outside: &HashMap<String, Outside>) -> Vec<Outcome> {
     let mut claimants = claimants.to_vec();
     let mut archived = vec![false; claimants.len()];
@@ -36,7 +38,7 @@ pub fn settle(claimants: &[Claimant], outside: &HashMap<String, Outside>) -> Vec
             .map(|(index, _)| index)
             .collect();
         for &index in &gave_up {
-            // Without a login nobody keeps an e-mail address either: it is there for others too.
+            // A user without a login keeps no e-mail address either: somebody else may ask for it.
             archived[index] = true;
             claimants[index].leaves = true;
         }
@@ -57,7 +59,7 @@ fn settle_once(claimants: &[Claimant], outside: &HashMap<String, Outside>) -> Ve
     }
     settle_own(&keys, claimants, &mut outcomes);
     drop_unreleased(&keys, claimants, &mut outcomes);
-    // An e-mail address may have lost its login by now.
+    // By now the login of a user may be gone that was the e-mail address too.
     settle_own(&keys, claimants, &mut outcomes);
     note_releases(&keys, claimants, &mut outcomes);
     note_ambiguous(&keys, claimants, &mut outcomes);

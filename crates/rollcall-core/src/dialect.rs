@@ -1,4 +1,4 @@
-//! The kinds of directory servers, as data: each is one file here, in which everything stands by which it differs.
+//! The kinds of directory servers, as data: each kind is one file here, which holds everything by which it differs.
 
 mod active_directory;
 mod dirsrv_389;
@@ -93,8 +93,8 @@ impl Dialect {
         self.read_state(entry, now, &[]).0
     }
 
-    /// The same on a server of which is known that these attributes may not be read: where one of them is absent, it is
-    /// unreadable. With the first attribute that decides whether the account is enabled and cannot be read.
+    /// The same for a server on which the attributes in `hidden` may not be read: if one of them is absent, it counts
+    /// as unreadable. Also returns the first attribute that decides whether the account is enabled and cannot be read.
     pub fn read_state(
         self,
         entry: &Entry,
@@ -112,7 +112,8 @@ impl Dialect {
         (facts.into_state(), unreadable)
     }
 
-    /// What each attribute of the account's state says by itself, with its values as text: of those that say anything.
+    /// What each attribute of the account's state says by itself, with its values as text. Attributes that say nothing
+    /// are left out.
     pub fn state_evidence(
         self,
         entry: &Entry,
@@ -164,8 +165,8 @@ impl Dialect {
         deciding.map(|(attribute, _)| *attribute)
     }
 
-    /// What absence means: true if every account has the attribute, so that one without it hides it. A gateway in front
-    /// of another store, which shows itself by an objectGUID that is not 16 bytes, need not have it.
+    /// What absence means: true if every account has the attribute, so that an entry without it hides it. A gateway in
+    /// front of another store may lack the attribute; its objectGUID, which is not 16 bytes, gives it away.
     fn has_always(self, attribute: &str, entry: &Entry) -> bool {
         let imitated = || {
             entry
@@ -176,11 +177,11 @@ impl Dialect {
         self.row().always_present == Some(attribute) && !imitated()
     }
 
-    /// For this whole process from now on: such servers say by `TRUE` in this attribute that an account is disabled.
-    /// False if a row was added before; there can be one.
+    /// Adds a row for the whole process: from now on such servers say by `TRUE` in this attribute that an account is
+    /// disabled. False if a row was added before; there can be one.
     ///
-    /// For tests, which see by it that everybody who judges an account goes by the rows. Only builds with debug
-    /// assertions have it: no release can be told to judge otherwise than its source says.
+    /// For tests, which show with it that all code that judges an account uses the rows. Only builds with debug
+    /// assertions have it, so no release can be made to judge differently than its source says.
     #[cfg(debug_assertions)]
     pub fn add_disabling_attribute(self, attribute: &'static str) -> bool {
         let mut rows = self.row().readings.to_vec();

@@ -1,15 +1,15 @@
 //! Ids, identifiers and names as keyed hashes of 128 bits, and sets of them in little more than their bytes.
 //!
-//! Among ten million two are alike by chance once in 10^24 runs, and nobody can look for a pair, since the key is
-//! another one in each run.
+//! Among ten million digests, two are equal by chance once in 10^24 runs. Nobody can search for such a pair, since each
+//! run has a key of its own.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::ops::Range;
 
-/// Digests that begin alike: so many are looked at one after the other.
+/// How many digests a bucket has on average. The digests of a bucket are compared one after the other.
 const BUCKET: usize = 8;
-/// New members that a set keeps apart at least, and as a share of all, before it sorts them in.
+/// A set keeps new members apart until there are this many of them, and a share of all; then it sorts them in.
 const RECENT: usize = 1024;
 const RECENT_SHARE: usize = 8;
 
@@ -22,7 +22,7 @@ pub struct Digest(u64, u64);
 pub struct Digests(RandomState, RandomState);
 
 impl Digests {
-    /// What stands for this value.
+    /// The digest of this value.
     pub fn of(&self, value: &(impl Hash + ?Sized)) -> Digest {
         Digest(self.0.hash_one(value), self.mark_of(value))
     }
@@ -53,7 +53,7 @@ impl Buckets {
         Self { starts }
     }
 
-    /// Which of the sorted it can be.
+    /// The range of the sorted digests in which this one can be.
     pub(crate) fn range(&self, digest: Digest) -> Range<usize> {
         match self.starts.len().checked_sub(1) {
             None => 0..0,
@@ -70,7 +70,7 @@ fn bucket(digest: Digest, buckets: usize) -> usize {
     ((u128::from(digest.0) * buckets as u128) >> 64) as usize
 }
 
-/// Digests that were met. A `HashSet` of a million would take twice the memory, and three times while it grows.
+/// Digests that were met. A `HashSet` of a million would take twice the memory, and three times as much while it grows.
 #[derive(Default)]
 pub struct DigestSet {
     sorted: Vec<Digest>,
@@ -79,7 +79,7 @@ pub struct DigestSet {
 }
 
 impl DigestSet {
-    /// A member whose first half is this one's.
+    /// A member with the same first half.
     fn like(&self, digest: Digest) -> Option<Digest> {
         let alike = Digest(digest.0, 0)..=Digest(digest.0, u64::MAX);
         let recent = self.recent.range(alike).next().copied();
@@ -89,12 +89,12 @@ impl DigestSet {
         })
     }
 
-    /// True if it was met.
+    /// True if the set has this digest.
     pub fn contains(&self, digest: Digest) -> bool {
         self.recent.contains(&digest) || self.sorted[self.buckets.range(digest)].contains(&digest)
     }
 
-    /// False if it was there.
+    /// Adds a digest; false if the set had it already.
     pub fn insert(&mut self, digest: Digest) -> bool {
         if self.contains(digest) {
             return false;
@@ -116,13 +116,13 @@ impl DigestSet {
     }
 }
 
-/// Who was met, and where: 16 bytes each, half of them for who. Two ids whose halves are alike pass for one that was met
-/// in two places.
+/// Who was met, and in which place: 16 bytes each, 8 for the person and 8 for the place. Two people whose 8 bytes are
+/// equal by chance pass for one who was met in two places.
 #[derive(Default)]
 pub struct Met(DigestSet);
 
 impl Met {
-    /// Meets somebody; `None` for the first time, else whether it was in this place then.
+    /// Notes that somebody was met in this place. `None` for the first time; later, whether it was this place then.
     pub fn meet(&mut self, who: Digest, place: u64) -> Option<bool> {
         let before = self.0.like(who);
         if before.is_none() {

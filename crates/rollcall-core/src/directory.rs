@@ -29,8 +29,8 @@ const DEFAULT_OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MAX_CONTACTS: usize = 20;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// A pending bind password is tried once in this time, where the directory's settings say nothing else: as long as the soft
-/// lock's window as shipped.
+/// A pending bind password is tried at most once in this time, if the directory's settings name no window. As long as
+/// the soft lock's default window.
 const TRIED_ONCE_IN: Duration = Duration::from_secs(35 * 60);
 
 /// How the connection is protected.
@@ -203,7 +203,7 @@ pub struct DirectorySettings {
     pub soft_lock: SoftLock,
     /// How old the bind password may become; `None` for as old as the deployment says.
     pub bind_password_max_age: Option<Duration>,
-    /// Who gets reminders about it; empty for whoever gets reports of its user syncs.
+    /// Who gets reminders about it. If empty: those who get the reports of its user syncs.
     pub contact_addresses: Vec<String>,
 }
 
@@ -257,10 +257,10 @@ pub struct Directory {
     pub bind_password_update_time: Option<DateTime<Utc>>,
     /// Strength class of the bind password, scored when it was set.
     pub bind_password_strength: Option<PasswordStrength>,
-    /// Since when a password is kept that takes the place of the present one when the directory refuses that; `None` if
-    /// there is none.
+    /// When the pending bind password was set, which takes the place of the present one once the directory refuses
+    /// that. `None` if no password is pending.
     pub pending_bind_password_time: Option<DateTime<Utc>>,
-    /// When the directory last refused that one too.
+    /// When the directory last refused the pending bind password as well.
     pub pending_bind_password_refuse_time: Option<DateTime<Utc>>,
     /// False after an endpoint change until a check found known external ids there, or a person confirmed it.
     pub endpoint_confirmed: bool,
@@ -280,8 +280,8 @@ impl Directory {
         self.settings.bind_password_max_age.unwrap_or(default)
     }
 
-    /// Within this time a pending bind password is tried once: neither the soft lock nor the directory has forgotten a wrong
-    /// password before.
+    /// A pending bind password is tried at most once in this time. Until then the soft lock or the directory may still
+    /// remember the last wrong try.
     pub fn pending_tried_once_in(&self) -> Duration {
         let own = self.settings.soft_lock.window.unwrap_or(TRIED_ONCE_IN);
         own.max(self.observed.lockout_window.unwrap_or_default())

@@ -41,12 +41,12 @@ pub struct Eraser {
     identifiers: HashSet<String>,
     /// Finds their names, logins, addresses and DNs in a text.
     words: AhoCorasick,
-    /// Whose each word is.
+    /// The person whom each word names.
     owners: Vec<UserId>,
 }
 
 impl Eraser {
-    /// For these people of a tenant; `None` if they have more names than can be looked for.
+    /// An eraser of these people of a tenant; `None` if they have more names than can be looked for.
     pub fn new(tenant: &TenantId, people: &[Person]) -> Option<Self> {
         let mut owners: HashMap<&str, UserId> = HashMap::new();
         for person in people {
@@ -78,7 +78,7 @@ impl Eraser {
         })
     }
 
-    /// Whom of them a text names, as words of their own.
+    /// One of the people, if the text names any. A name counts only as whole words.
     pub fn named_in(&self, text: &str) -> Option<UserId> {
         let is_apart = |start: usize, end: usize| {
             let before = text.get(..start).and_then(|before| before.chars().next_back());
@@ -91,24 +91,24 @@ impl Eraser {
         self.owners.get(found.pattern().as_usize()).copied()
     }
 
-    /// What stands in place of a text; `None` if it names none of them.
+    /// What stands in place of a text; `None` if it names none of the people.
     pub fn text(&self, text: &str) -> Option<String> {
         self.named_in(text).map(|_| LEFT_OUT.to_owned())
     }
 
-    /// Whether a change of a plan is about one of them.
+    /// Whether a change of a plan is about one of the people.
     pub fn concerns(&self, change: &Change) -> bool {
         let entry = (change.origin.directory.clone(), change.origin.external_id.clone());
         self.users.contains(&change.user) || self.entries.contains(&entry)
     }
 
-    /// Whether this is the entry of one of them.
+    /// Whether this is the entry of one of the people.
     pub fn is_entry_of(&self, entry: &OtherEntry) -> bool {
         self.entries.iter().any(|(_, id)| *id == entry.external_id)
     }
 
-    /// What is left of an issue; `None` if it stays as it is. Of their own nothing but the kind and what it is about; one of
-    /// somebody else stays without them.
+    /// What is left of an issue; `None` if it stays as it is. An issue about one of the people keeps its kind, field
+    /// and attribute; an issue about somebody else loses what names one of the people.
     pub fn issue(&self, issue: &Issue) -> Option<Issue> {
         let is_theirs = |dn: &str| self.dns.contains(&dn.to_lowercase());
         let own = is_theirs(&issue.dn);
@@ -136,7 +136,8 @@ impl Eraser {
         Some(left)
     }
 
-    /// An actor without them: the name of the user takes the place of their own name.
+    /// What is left of an actor; `None` if it stays as it is. If it is one of the people, the user's resource name
+    /// takes the place of the name.
     pub fn actor(&self, actor: &Actor) -> Option<Actor> {
         let (who, why) = (self.named_in(&actor.name), self.named_in(&actor.reason));
         if who.is_none() && why.is_none() {
@@ -153,7 +154,7 @@ impl Eraser {
         Some(left)
     }
 
-    /// The same for who asked for a change.
+    /// The same for the caller and actor who asked for a change.
     pub fn asked_by(&self, asked_by: &AskedBy) -> Option<AskedBy> {
         Some(AskedBy {
             caller: asked_by.caller.clone(),

@@ -1,8 +1,8 @@
-//! The one error that leaves a service: what went wrong, whose turn it is, and a hint.
+//! The one error that leaves a service: what went wrong, who has to act, and a hint.
 //!
-//! `Reason` is closed and part of the contract (`error_reason.proto`); each has exactly one [`ErrorKind`].
-//! Messages are written for the caller: no secret, DN, SQL or address is put into one. The cause travels
-//! as `source` and goes to the log only.
+//! `Reason` is closed and part of the contract (`error_reason.proto`); each has exactly one [`ErrorKind`]. Messages are
+//! written for the caller: no secret, DN, SQL or address is put into one. The cause travels as `source` and goes to the
+//! log only.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -279,7 +279,7 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
-/// All that caused an error, the nearest cause first. Empty if nothing is known to have.
+/// All that caused an error, the nearest cause first. Empty if no cause is known.
 pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -39,7 +39,8 @@ vocabulary! {
 }
 
 impl EventType {
-    /// What happened to a user that was `before` and is `after`. A deletion is for the caller to say.
+    /// The type of an event about a user that was `before` and is `after`. A deletion has no `after`: its caller names
+    /// the type.
     pub fn of(before: Option<&User>, after: &User) -> Self {
         let Some(before) = before else {
             return EventType::Created;
@@ -76,7 +77,7 @@ pub struct Event {
     pub event_type: EventType,
     /// Whom it is about.
     pub user: UserId,
-    /// The user after it; of somebody who was erased nothing but the id is left, here and in all earlier events.
+    /// The user after it. Once the person was erased, only the id is left, here and in all earlier events.
     pub after: Option<User>,
     /// The fields that changed, with their previous values.
     pub changes: Vec<FieldChange>,
@@ -109,7 +110,7 @@ impl Event {
         }
     }
 
-    /// True if something of it is left to be told: the events of somebody who was erased are passed over, but for the last.
+    /// True if readers are told of this event. The events of an erased person are passed over, except the last one.
     pub fn is_told(&self) -> bool {
         self.after.is_some() || self.event_type == EventType::Erased
     }

@@ -21,7 +21,7 @@ struct List {
 }
 
 impl Exclusions {
-    /// The list of a directory with these entries, each of which [`tag`] made with this key.
+    /// The exclusion list of a directory. [`tag`] made its entries with this key.
     pub fn new(tenant: &TenantId, directory: &DirectoryId, key: &MacKey, tags: HashSet<Tag>) -> Self {
         Self((!tags.is_empty()).then(|| {
             Arc::new(List {

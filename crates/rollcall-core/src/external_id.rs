@@ -17,8 +17,8 @@ pub(crate) const MAX_EXTERNAL_ID_BYTES: usize = 255;
 /// The attribute that an external id comes from, which also tells its encoding.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum IdKind {
-    /// `objectGUID` of Active Directory, AD LDS and Samba: 16 bytes, the first three fields little-endian. What imitates
-    /// them may send the text of the UUID instead.
+    /// `objectGUID` of Active Directory, AD LDS and Samba: 16 bytes, the first three fields little-endian. Gateways
+    /// that imitate these servers may send the text of the UUID instead.
     ObjectGuid,
     /// `entryUUID` (RFC 4530) of OpenLDAP, 389 Directory Server, OpenDJ and others: the text of a UUID.
     EntryUuid,
@@ -109,7 +109,7 @@ impl ExternalId {
         let text = || std::str::from_utf8(value).ok();
         let bytes = match kind {
             IdKind::ObjectGuid | IdKind::Guid if value.len() == 16 => Some(value.to_vec()),
-            // As gateways write it that stand in front of other stores.
+            // Gateways in front of other stores write the text.
             IdKind::ObjectGuid => text().and_then(parse_uuid).map(|bytes| swap_microsoft(&bytes)),
             IdKind::Guid => text().and_then(parse_uuid),
             IdKind::EntryUuid | IdKind::IpaUniqueId => text().and_then(parse_uuid),
@@ -190,7 +190,7 @@ impl ExternalId {
         let attribute = || Attribute::parse(self.kind.attribute()).expect("the names above are valid");
         let mut forms = vec![self.assertion_value()];
         if matches!(self.kind, IdKind::ObjectGuid | IdKind::Guid) {
-            // Bytes are compared as they are, so each way to write the text is a value of its own.
+            // A server compares bytes as they are, so each way to write the text is a value of its own.
             let text = self.to_string();
             forms.extend([text.to_uppercase().into_bytes(), text.into_bytes()]);
             forms.dedup();

@@ -52,8 +52,8 @@ macro_rules! text_fields {
 struct TextRow {
     name: &'static str,
     max_chars: usize,
-    /// Which values name the person in other people's texts, so that an erasure looks for them there. Shorter ones are
-    /// words like others.
+    /// Which values name the person, so that an erasure looks for them in other people's texts. Shorter values are also
+    /// ordinary words or numbers.
     names_person: fn(&str) -> bool,
 }
 
@@ -130,7 +130,7 @@ pub enum ValueProblem {
 }
 
 impl ValueProblem {
-    /// The issue that an entry has whose value cannot be used, where no other value can; `None` where there is no value.
+    /// The issue of an entry that has no value for the field but unusable ones; `None` if it has no value at all.
     pub(crate) fn issue_kind(self) -> Option<IssueKind> {
         match self {
             ValueProblem::Empty => None,

@@ -55,14 +55,14 @@ pub enum Leavers {
     /// There are none, or they are themselves why the plan is held.
     #[default]
     None,
-    /// Those whose own entries say so: disabled or expired accounts. The absences are what the hold is about.
+    /// Those that the entries themselves state: disabled or expired accounts. The hold is about the absences.
     Stated,
     /// All.
     All,
 }
 
 impl GuardInput<'_> {
-    /// Users that could log in when the week began, as far as its counts tell.
+    /// How many users could log in when the week began, worked out from the week's counts.
     fn active_at_start(&self) -> u64 {
         let came = self.recent.of(&Watched::Growth) + self.recent.of(&Watched::Return);
         (self.active + self.recent.of(&Watched::Removal)).saturating_sub(came)
@@ -71,7 +71,8 @@ impl GuardInput<'_> {
     /// How many users a Partial pull may still create.
     pub fn room_for_creations(&self, limit: &GrowthLimit) -> u64 {
         if self.first {
-            // Its size is not known, so each run takes so many.
+            // How large the directory is will be known only after a first import without gaps; until then each run may
+            // create the limit's fixed number.
             return limit.allowed(0);
         }
         let others = self.plan.of(&Watched::Takeover) + self.plan.of(&Watched::Link);
@@ -80,7 +81,7 @@ impl GuardInput<'_> {
             .saturating_sub(self.recent.of(&Watched::Growth) + others)
     }
 
-    /// True if so many removals may be carried out by themselves.
+    /// True if this many removals may be carried out while the rest of the plan waits.
     fn may_remove(&self, removals: u64, limit: &RemovalLimit) -> bool {
         let with_recent = removals + self.recent.of(&Watched::Removal);
         removals > 0 && with_recent <= limit.allowed(self.active) && removals <= self.active / 2
@@ -118,8 +119,8 @@ pub fn judge(input: &GuardInput<'_>, removal_limit: &RemovalLimit, growth_limit:
     if relinked > 0 {
         reasons.push(HoldReason::relinked(relinked));
     }
-    // Absences that could not be confirmed remove nobody. Held for them, the run that takes the new configuration would
-    // be held each time, for as long as the directory does not answer.
+    // Absences that could not be confirmed remove nobody, so they do not count. Otherwise the run that takes the new
+    // configuration would be held each time while the directory does not answer.
     let (lost, roles) = (input.plan.of(&Watched::Removal), input.plan.of(&Watched::Role));
     let by_configuration = input.configuration_changed && lost + roles > 0;
     if by_configuration {
@@ -139,7 +140,7 @@ fn removals(input: &GuardInput<'_>, limit: &RemovalLimit, reasons: &mut Vec<Hold
         input.recent.of(&Watched::Removal),
     );
     let allowed = limit.allowed(input.active);
-    // With nothing to remove, earlier removals are no reason to hold: the plan cannot make it worse.
+    // Without removals of its own the plan cannot make it worse, so earlier removals are no reason to hold it.
     if removals > 0 && removals + recent > allowed {
         reasons.push(HoldReason::removals((removals, recent), input.active, allowed));
     }

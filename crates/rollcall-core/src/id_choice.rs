@@ -1,7 +1,7 @@
 //! Which attribute identifies the people of a user sync: one for all of them, so that nobody is two people.
 //!
-//! A server may have several (389 Directory Server with FreeIPA has three), and an entry may lack some. Chosen entry by
-//! entry, a right that is lost or given would make everybody somebody else.
+//! A server may have several (389 Directory Server with FreeIPA has three), and an entry may lack some. If each entry
+//! had a choice of its own, a right that the bind account gains or loses would turn everybody into somebody else.
 
 use std::collections::BTreeMap;
 
@@ -23,9 +23,9 @@ pub fn candidates(dialect: Dialect, configured: Option<&str>) -> Vec<IdKind> {
 /// The kinds of ids that are stored already.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct IdKindsInUse {
-    /// That of most users of the user sync.
+    /// The kind that most users of the user sync have.
     pub by_sync: Option<IdKind>,
-    /// Those of the users of all syncs of the directory.
+    /// The kinds that users of all syncs of the directory have.
     pub by_directory: Vec<IdKind>,
 }
 
@@ -58,8 +58,9 @@ impl IdTally {
     }
 }
 
-/// The kind for all people of a sync. What its users have stays. A new sync takes the first that all entries have, those
-/// that its directory's other syncs use before others; else what most entries have.
+/// The kind for all people of a sync. A sync with users keeps their kind. A new sync takes the first kind that all
+/// entries have, where kinds of the directory's other syncs come first. If there is none, it takes the kind that most
+/// entries have.
 pub fn choose(candidates: &[IdKind], in_use: &IdKindsInUse, tally: &IdTally) -> Option<IdKind> {
     if let Some(own) = in_use.by_sync.as_ref().filter(|own| candidates.contains(own)) {
         return Some(own.clone());
@@ -122,7 +123,7 @@ mod tests {
             by_directory: vec![IdKind::IpaUniqueId, IdKind::NsUniqueId],
         };
         assert_eq!(chosen(&in_use, &[&["ipauniqueid"]]), Some(IdKind::NsUniqueId));
-        // The admin's word counts more.
+        // The setting that the admin made comes first.
         let named = candidates(Dialect::Dirsrv389, Some("entryUUID"));
         assert_eq!(
             choose(&named, &in_use, &IdTally::default()),

@@ -9,7 +9,7 @@ macro_rules! issue_kinds {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum IssueKind {
             $($(#[$doc])* $name,)*
-            /// A newer release's: nothing is known of it, and it stays as it is stored.
+            /// A kind that only a newer release knows. It stays as it is stored.
             Newer(NewerWord),
         }
 
@@ -140,8 +140,8 @@ pub struct Issue {
     pub value: Option<String>,
     /// What happened, in a sentence.
     pub message: String,
-    /// The user sync that owns the user, for [`IssueKind::Overlap`]; the other one of the same directory whose user has the
-    /// login or e-mail address, where that is why it is taken.
+    /// For [`IssueKind::Overlap`], the user sync that owns the user. For a login or e-mail address that is taken, the
+    /// other user sync of the same directory whose user has it.
     pub other_user_sync: Option<UserSyncId>,
     /// The DN of another entry of the same directory that is concerned. It stands here and in no message, so that it can
     /// be erased with the person; of people of other directories an issue tells nothing.

@@ -1,5 +1,5 @@
-//! What one entry means: for a person whom we know, or for nobody yet. Runs, previews, logins, refreshes and checks all
-//! ask here, so that none of them can disagree.
+//! What one entry means for a known user, or for somebody new. Runs, previews, logins, refreshes and checks all ask
+//! here, so that none of them can disagree.
 //!
 //! The order is fixed, and a later step never undoes or hides an earlier one:
 //! 1. identity: the caller has found the person by the external id;
@@ -30,7 +30,7 @@ pub struct EntryReading {
     pub dn_unreadable: bool,
     /// Whether the account may log in.
     pub status: AccountStatus,
-    /// The attribute that would tell, where it cannot be read.
+    /// The first attribute that decides this and cannot be read, if there is one.
     pub unreadable_state: Option<&'static str>,
     /// What it offers for each field.
     pub offers: Offers,
@@ -51,15 +51,15 @@ pub struct Judged {
     pub profile: Profile,
     /// What the entry asks for, as claims are settled.
     pub wants: Wants,
-    /// What the entry asks for and is not given, where the sync keeps the login or all fields: nobody else may be
-    /// mistaken for it.
+    /// What the entry asks for and the sync does not give to it, since the sync keeps logins or all fields. Nobody else
+    /// gets it either: they could be mistaken for this person.
     pub rejected: Wants,
     /// What could not be taken, and why.
     pub issues: Vec<Issue>,
 }
 
 impl Judged {
-    /// The fingerprint of a user who is as this asks.
+    /// The fingerprint that the user will have.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.profile, &self.dn, self.state, self.state_reason, false)
     }
@@ -120,14 +120,15 @@ impl EntryReading {
     ) -> Judged {
         let holds = person.state != UserState::Archived;
         let left_alone = owned && settings.existing_users == ExistingUsers::Ignore && holds;
-        // What is wrong with fields is no matter of somebody who keeps them.
+        // Where the sync leaves the user's fields alone, mistakes in the entry's fields do not matter.
         let of_fields = self.offers.issues().filter(|_| !left_alone);
         let mut issues: Vec<Issue> = of_fields.cloned().collect();
         let (state, state_reason) = self.stated().unwrap_or_else(|| {
             issues.push(self.state_issue("the user stays as it was"));
             (person.state, person.state_reason)
         });
-        // Somebody who gave up the login while the entry said the same stays away.
+        // A user was archived when another entry got its login. While its own entry says the same as then, it stays
+        // archived.
         let same_as_before = person.state == UserState::Archived
             && state == UserState::Deactivated
             && person.state_reason == state_reason;
@@ -155,12 +156,12 @@ impl EntryReading {
             issues,
         };
         if state == UserState::Archived {
-            // Somebody who stays away asks for nothing.
+            // A user who stays archived asks for no identifiers.
             return judged;
         }
         let (login, login_want) = self.login(person, holds, settings);
         if left_alone {
-            // Who may log in, and by which entry, is no update of the fields.
+            // Whether the user may log in, and by which entry, is decided even where the sync leaves fields alone.
             judged.wants.login = match login_want {
                 Want::Held => Want::Held,
                 Want::Nothing | Want::Other(_) => Want::Nothing,
@@ -233,7 +234,7 @@ impl EntryReading {
             return (present.clone(), Want::Held);
         }
         let key = normalize(present);
-        // Somebody who comes back has the login that was theirs, if the entry has it and it is free.
+        // A user who was archived gets the former login back, if the entry has it and it is free.
         let in_use = || in_use(&offer.values, Some(present));
         let naming = || self.offers.naming_login.as_ref();
         let chosen = match settings.login_changes {

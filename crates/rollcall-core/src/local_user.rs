@@ -14,8 +14,8 @@ pub(crate) const MAX_CUSTOM_NAME_CHARS: usize = 64;
 
 /// All mistakes in the profile of a LOCAL user, with the paths of `User`'s fields.
 ///
-/// What a user has already is not held against an update that leaves it: a user who was synced may have a login of
-/// another deployment's rules, and must be able to get another name.
+/// Values that an update leaves as they are cannot be mistakes. A user who was synced may have a login that this
+/// deployment's rules refuse, and must still be able to get another name.
 pub fn validate(profile: &Profile, before: Option<&Profile>, policy: &LoginPolicy) -> Violations {
     let Profile {
         login,

@@ -1,4 +1,4 @@
-//! Keyed hashes: who lacks the key can neither make one nor try guesses on one.
+//! Keyed hashes: without the key one can neither make one nor test a guess against one.
 
 use ring::hmac;
 
@@ -15,8 +15,8 @@ impl MacKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
-    /// Stands for these parts. Begin with a name of what they are: one key may serve several things. Lengths are hashed
-    /// too, so that no two lists of parts run together to the same bytes.
+    /// The hash of these parts. The first part names what they are, since one key may serve several purposes. Lengths
+    /// are hashed too, so that two different lists of parts never hash the same bytes.
     pub fn tag(&self, parts: &[&[u8]]) -> Tag {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {

@@ -33,7 +33,7 @@ pub struct Offer {
     /// The values that can be used, of the first candidate that has any. The first one is for a person who has none
     /// of them yet.
     pub values: Vec<String>,
-    /// Why there is less than the entry holds.
+    /// Why the entry offers less than it holds.
     pub gap: Gap,
     /// What to tell about the gap.
     pub issue: Option<Box<Issue>>,

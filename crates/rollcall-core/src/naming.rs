@@ -1,8 +1,8 @@
 //! An entry under the names that were asked for.
 //!
-//! A server answers with the name of an attribute that it likes (RFC 4511 section 4.5.2), and with its options in any
-//! order (RFC 4512 section 2.5). All that reads entries looks values up by the names that it asked for, so they are
-//! put under these names once, where an entry comes in.
+//! A server may answer with any name of an attribute (RFC 4511 section 4.5.2), and with its options in any order (RFC
+//! 4512 section 2.5). Code that reads entries looks values up by the names that it asked for, so the values are put
+//! under these names once, when an entry arrives.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use std::sync::Arc;
 use crate::entry::Entry;
 use crate::schema::Schema;
 
-/// Names of different attributes on every server: RFC 4519, RFC 4524, RFC 2798 and RFC 4530, and the vendors' own.
-/// Who asks for nothing else needs no schema to understand the answer. None of them has another name in this list.
+/// Names that denote different attributes on every server: RFC 4519, RFC 4524, RFC 2798 and RFC 4530, and the vendors'
+/// own. A request for these alone needs no schema to understand the answer, since no attribute has two names in this
+/// list.
 const DIFFERENT: [&str; 82] = [
     "accountexpires",
     "accountunlocktime",
@@ -111,9 +112,9 @@ fn is_wildcard(name: &str) -> bool {
 pub struct Naming {
     /// In lower case and in order, each once.
     wanted: Vec<String>,
-    /// Those that may be another name of one that is asked for too.
+    /// The names asked for that may denote the same attribute as another one of them.
     doubtful: Vec<String>,
-    /// It asks for whatever there is, under whatever name.
+    /// The request is for all attributes, whatever their names.
     everything: bool,
 }
 
@@ -178,7 +179,7 @@ pub struct Renaming {
 }
 
 impl Renaming {
-    /// Puts the values under the names asked for. What none of them denotes stays as it is.
+    /// Puts the values under the names asked for. Values under any other name stay as they are.
     pub fn apply(&self, entry: &mut Entry) {
         let is_other = |name: &&String| self.wanted.binary_search(name).is_err();
         let others: Vec<String> = entry.attributes.keys().filter(is_other).cloned().collect();

@@ -8,7 +8,7 @@ use crate::issue::{Issue, IssueKind};
 /// What has to be read to tell.
 pub const ATTRIBUTE: &str = "objectClass";
 
-/// Why an entry is nobody.
+/// Why an entry is not a person.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Nobody {
     /// Another name of another entry (RFC 4512 section 2.6). Nobody can bind as it.
@@ -30,7 +30,7 @@ impl Nobody {
     }
 }
 
-/// Why the entry is no person; `None` if it may be one. The entry must have been asked for [`ATTRIBUTE`].
+/// Why the entry is not a person; `None` if it may be one. The entry must have been asked for [`ATTRIBUTE`].
 pub fn nobody(dialect: Dialect, entry: &Entry) -> Option<Nobody> {
     let has_class = |class: &str| {
         let is_it = |text: &str| text.trim().eq_ignore_ascii_case(class);
@@ -44,7 +44,7 @@ pub fn nobody(dialect: Dialect, entry: &Entry) -> Option<Nobody> {
     (may_be_copy && is_in_compat(&entry.dn)).then_some(Nobody::Shadow)
 }
 
-/// The issue of all entries that are nobody for one reason; `dn` is one of them.
+/// The one issue for all entries that are not people for the same reason; `dn` is one of them.
 pub fn issue(what: Nobody, count: u64, dn: &str) -> Issue {
     let message = match count {
         1 => format!("1 entry is {} and was not taken", what.description()),

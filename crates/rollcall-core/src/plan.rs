@@ -34,7 +34,7 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
-    /// True for what leaves the user without access.
+    /// True if the user has no access after such a change.
     pub fn ends_without_access(self) -> bool {
         matches!(self, ChangeKind::Deactivate | ChangeKind::Archive)
     }
@@ -69,7 +69,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// The same with what is different from the user as it was.
+    /// The change with its differences from the user as it was.
     pub fn compared(mut self, before: Option<&User>) -> Self {
         self.changes = changes(
             before,
@@ -86,8 +86,8 @@ impl Change {
         self
     }
 
-    /// Takes a removal apart: the loss of access, which need not wait, and what else the entry asks for, if anything. The
-    /// second is applied after the first.
+    /// Takes a removal apart: first the loss of access, which need not wait, then what else the entry asks for, if
+    /// anything. The second is applied after the first.
     pub fn split_removal(self) -> (Change, Option<Change>) {
         let of_state = |changed: &FieldChange| ["state", "state_reason"].contains(&changed.field.as_str());
         let (of_state, others): (Vec<_>, Vec<_>) = self.changes.iter().cloned().partition(of_state);
@@ -96,7 +96,7 @@ impl Change {
             changes: of_state,
             ..self.clone()
         };
-        // For people, who look at the change before it is applied.
+        // People look at the change before it is applied, so it shows the login that the user still has then.
         if let Some(login) = others.iter().find(|change| change.field == "login") {
             first.profile.login = login.old.clone().unwrap_or_default();
         }
@@ -110,13 +110,13 @@ impl Change {
         (first, rest)
     }
 
-    /// True for what takes something away and gives nothing. Somebody ARCHIVED who is found again, and disabled, has their
-    /// login and e-mail address back.
+    /// True for a change that takes something away and gives nothing. An ARCHIVED user who is found again, disabled,
+    /// gets back login and e-mail address, so that is no removal.
     pub fn is_removal(&self) -> bool {
         self.kind.ends_without_access() && self.state_before != Some(UserState::Archived)
     }
 
-    /// True for what [`Change::split_removal`] takes out of a held plan.
+    /// True for a change that [`Change::split_removal`] takes out of a held plan.
     pub fn is_leaver(&self) -> bool {
         self.is_removal() && self.expected_revision == 0
     }
@@ -154,7 +154,7 @@ impl Change {
         Fingerprint::cut(context.finish())
     }
 
-    /// True if the user could log in and shall not any more. Who could not log in before loses no access.
+    /// True if the user could log in and will not be able to any more.
     pub fn loses_access(&self) -> bool {
         let could_log_in = match self.state_before {
             Some(before) => before == UserState::Active,
@@ -173,9 +173,9 @@ impl Change {
     }
 }
 
-/// A short hash of everything that a sync sets on a user. Equal fingerprints mean that an entry asks for
-/// nothing new, so that it costs no write. 128 bits of SHA-256: two different contents of one user colliding
-/// by chance is out of the question, and by design it would only make a directory's own change go unseen.
+/// A short hash of everything that a sync sets on a user. Equal fingerprints mean that an entry asks for nothing new,
+/// so that it costs no write. Two contents of one user do not collide by chance in 128 bits of SHA-256; a collision
+/// made on purpose would only hide a directory's own change.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Fingerprint(pub [u8; 16]);
 

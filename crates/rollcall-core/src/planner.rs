@@ -78,27 +78,28 @@ pub struct Planner<'a> {
     /// Identifiers whose claims are settled at the end.
     contested: HashSet<String>,
     claims: Vec<Claim>,
-    /// Entries that ask, and are not taken.
+    /// Entries that ask for identifiers and are not taken.
     bystanders: Vec<Bystander>,
-    /// Identifiers that bystanders ask for who are too many to be kept.
+    /// Identifiers that further such entries ask for, once there are too many entries to keep.
     crowd: DigestSet,
-    /// Ids whose entries were taken back: nobody knows which of several is the person.
+    /// Ids that several entries have. Nobody knows which of the entries is the person, so what was decided for them was
+    /// taken back.
     disputed: HashSet<ExternalId>,
     /// Users of this sync who have what claims ask for.
     holders: HashMap<UserId, User>,
-    /// What others have.
+    /// Identifiers whose holders this run does not change, or not yet.
     outside: HashMap<String, Outsider>,
-    /// The users of other syncs among those. This run may take them over.
+    /// The users of other syncs among the holders in `outside`. This run may take them over.
     outside_users: HashSet<UserId>,
-    /// What the entries of people offer whom this run takes over.
+    /// What the entries of the users offer whom this run takes over.
     taken_over: HashMap<ExternalId, Offered>,
-    /// Those of other syncs who do not offer what they have.
+    /// Users of other syncs whose entries do not offer the login that they have.
     neighbours: Neighbours,
     counts: RunCounts,
     active: u64,
     /// Every entry of the directory was met.
     complete: bool,
-    /// Only one user is looked at: what others have may be released by the next run.
+    /// Only one user is looked at. The next run may release what others have.
     alone: bool,
 }
 
@@ -144,9 +145,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Takes the entries with these ids, which nobody has, for these users of the sync, as long as they have their
-    /// logins. The planner must know the users by these ids already, so that they are absent only if the entries
-    /// are.
+    /// Gives the entries with these ids, which no user has yet, to these users of the sync, if the logins agree. The
+    /// planner must know the users by the new ids already, so that a user counts as absent only if the new entry is.
     pub fn relink(&mut self, found: impl IntoIterator<Item = (ExternalId, UserId)>) {
         self.relinked.extend(found);
     }
@@ -170,7 +170,7 @@ impl<'a> Planner<'a> {
         role: &RoleFinding,
         before: Option<Fingerprint>,
     ) -> bool {
-        // Somebody who needs a look at the person is judged with the person at hand.
+        // A user who is to get another entry is decided with the user at hand, not by fingerprint.
         let unchanged = before.is_some()
             && !self.relinked.contains_key(&reading.external_id)
             && reading
@@ -180,7 +180,7 @@ impl<'a> Planner<'a> {
         unchanged
     }
 
-    /// What is wrong with an entry that asks for nothing new; of somebody who is to keep all fields that is no matter.
+    /// The issues of an entry that asks for nothing new; none if the sync leaves the user's fields alone.
     pub fn issues_of_unchanged<'r>(&self, reading: &'r EntryReading) -> impl Iterator<Item = &'r Issue> {
         let left_alone = self.settings.existing_users == ExistingUsers::Ignore;
         reading.offers.issues().filter(move |_| !left_alone)
@@ -209,7 +209,7 @@ impl<'a> Planner<'a> {
         *self.counter(change.kind) -= 1;
     }
 
-    /// Somebody changes who was counted as staying as it is.
+    /// A user who was counted as unchanged, or as ignored, changes after all.
     fn no_longer_stays(&mut self) {
         let RunCounts {
             ignored, unchanged, ..

@@ -113,7 +113,7 @@ impl EntryReader {
         &self.mapping
     }
 
-    /// Why the entry is no person; `None` if it may be one. To be asked before anything else about it.
+    /// Why the entry is not a person; `None` if it may be one. Ask this before anything else about the entry.
     pub fn nobody(&self, entry: &Entry) -> Option<Nobody> {
         let is_excluded = || {
             let id = self.external_id(entry);
@@ -163,7 +163,7 @@ impl EntryReader {
     }
 }
 
-/// What keeps an entry from being anybody. Its person is not absent: the name tells who it is.
+/// The issue of an entry that cannot be taken. Its user does not count as absent: the DN tells whose entry it is.
 fn cannot_be_taken(entry: &Entry) -> Option<Issue> {
     if let Some(attribute) = &entry.oversized {
         let message = format!(
@@ -184,7 +184,7 @@ fn cannot_be_taken(entry: &Entry) -> Option<Issue> {
     })
 }
 
-/// The issue of an id that is there and is none. It shows the value: that is what has to be mended.
+/// The issue of an id attribute whose value is no id. It shows the value, since somebody has to mend that.
 fn unusable_id(kind: &IdKind, values: &[Vec<u8>], problem: ExternalIdProblem, dn: &str) -> Box<Issue> {
     let mut message = problem.to_string();
     if problem == ExternalIdProblem::Malformed {

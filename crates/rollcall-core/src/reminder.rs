@@ -1,5 +1,6 @@
-//! What somebody has to see to before it hurts, and what is told of it: once when it begins, once when it is settled, and a
-//! summary each week while anything is open. What nobody may be told twice is remembered by whoever sends the mails.
+//! What an admin has to see to before it does harm, and when mails say so: once when it begins, once when it is
+//! settled, and in a summary each week while anything is open. The sender of the mails remembers what was told, so that
+//! nothing is told twice.
 
 pub mod matters;
 
@@ -7,11 +8,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::id::{DirectoryId, UserSyncId};
 
-/// A certificate is told of when it has as many days left, and when it has ended.
+/// A mail says when a certificate has this many days left, and when it has ended.
 pub const CERTIFICATE_DAYS: [i64; 5] = [30, 14, 7, 3, 1];
 /// The same of a bind password that expires in the directory.
 pub const PASSWORD_DAYS: [i64; 4] = [14, 7, 3, 1];
-/// Between two summaries, and between two mails that the same thing begins: what comes and goes is in the summary.
+/// Time between two summaries, and between two mails that the same thing has begun. What comes and goes within it is
+/// only in the summary.
 pub const SUMMARY_INTERVAL: TimeDelta = TimeDelta::days(7);
 
 /// What a matter is about.
@@ -32,7 +34,7 @@ pub struct Matter {
     pub subject: Subject,
     /// Names it among those of its subject, for good: the store remembers it.
     pub topic: &'static str,
-    /// How near it is: each lower number is told once more.
+    /// How urgent it is. Each lower number is told once more.
     pub stage: i64,
     /// A sentence.
     pub message: String,
@@ -78,7 +80,7 @@ pub struct Remembered {
     pub tell_time: DateTime<Utc>,
     /// It is still there.
     pub open: bool,
-    /// It came again so soon that nobody was told.
+    /// It came back so soon that no mail said so.
     pub quiet: bool,
 }
 
@@ -133,7 +135,7 @@ pub fn due(matters: &[Matter], known: &[Remembered], week: Option<DateTime<Utc>>
         if before.open && !before.quiet {
             due.ended.push(before.clone());
         }
-        // It may come again soon.
+        // If it comes back soon, no mail says so.
         if now - before.tell_time < SUMMARY_INTERVAL {
             due.remembered.push(Remembered {
                 open: false,

@@ -78,7 +78,7 @@ impl RoleFinding {
         }
     }
 
-    /// The roles that the entry may have, each once: in the order of the rules, the base role last.
+    /// The roles that the entry may have, each once, in the order of the rules. The base role is last.
     pub fn possible(&self) -> impl Iterator<Item = &str> {
         self.possible.iter().map(String::as_str)
     }
@@ -125,7 +125,7 @@ impl RuleEffect {
     }
 }
 
-/// Counts over a run for whom the rules mattered that could not be evaluated, or whose groups do not exist.
+/// Counts, over a run, the people for whom a rule mattered that could not be evaluated, or whose group does not exist.
 #[derive(Clone, Debug, Default)]
 pub struct RoleTally {
     effects: BTreeMap<usize, RuleEffect>,
@@ -134,7 +134,7 @@ pub struct RoleTally {
 }
 
 impl RoleTally {
-    /// Nobody is counted yet. `missing` are the indices of the rules whose groups do not exist.
+    /// A tally without people yet. `missing` are the indices of the rules whose groups do not exist.
     pub fn new(rules: &[RoleRule], missing: impl IntoIterator<Item = usize>) -> Self {
         let role = |index: usize| Some((index, rules.get(index)?.role.clone()));
         Self {

@@ -19,8 +19,8 @@ pub use transition::{PlanOutcome, PlanResult};
 /// How long a PLANNED or HELD run waits to be applied.
 pub const PLAN_LIFETIME: chrono::TimeDelta = chrono::TimeDelta::hours(72);
 
-/// How long somebody who asked for a run of a user sync has to wait for the next; `None` if they need not. A time ahead is
-/// another clock's.
+/// How long somebody who asked for a run of a user sync has to wait for the next; `None` if they need not. If `last`
+/// lies ahead, another clock wrote it, and nobody waits.
 pub fn pause_left(last: Option<DateTime<Utc>>, pause: Duration, now: DateTime<Utc>) -> Option<Duration> {
     let passed = (now - last?).to_std().ok()?;
     pause.checked_sub(passed).filter(|left| !left.is_zero())
@@ -58,7 +58,7 @@ impl RunState {
     pub(crate) fn may_become(self, next: Self) -> bool {
         use RunState::*;
         match (self, next) {
-            // Once more after a takeover: what the first worker read is discarded.
+            // Again, after another worker took the run over. What the first worker read is discarded.
             (Pending | Pulling, Pulling) => true,
             (Pulling, Planned | Held | Applying) => true,
             (Planned | Held, Applying | Expired) => true,
@@ -99,8 +99,7 @@ pub enum RunMode {
     Apply,
     /// Plan only.
     Preview,
-    /// Plan only, and match entries whose ids nobody has to the sync's users by login: for a directory that gave
-    /// its entries other ids.
+    /// Said while a user's login is also asked for by another entry.
     Relink,
 }
 
@@ -224,10 +223,10 @@ const LOGINS_AMBIGUOUS: &str = "Nobody can log in with some logins, at the lates
                                 have the login of its user any more, and another entry asks for it. The issues LOGIN_AMBIGUOUS \
                                 name both.";
 
-/// Said of a run that waits, in front of its reasons.
+/// Said of a waiting run, in front of the hold's reasons.
 const HELD: &str = "The last run is held: ";
 
-/// The health of a user sync whose held run is none any more: there is nothing to apply or to cancel.
+/// The health of a user sync whose run is not held any more, so that there is nothing to apply or to cancel.
 pub fn health_without_hold(before: &Health) -> Health {
     let problems = before
         .problems
@@ -236,7 +235,7 @@ pub fn health_without_hold(before: &Health) -> Health {
     let problems: Vec<String> = problems.cloned().collect();
     match problems.len() == before.problems.len() {
         true => before.clone(),
-        // The level of what is left.
+        // The level of the remaining problems.
         false => Health {
             level: match problems.is_empty() {
                 true => HealthLevel::Ok,
@@ -251,7 +250,7 @@ pub fn health_without_hold(before: &Health) -> Health {
 pub fn health_after(run: &Run, before: &Health) -> Health {
     let mut health = health_in(run);
     let known = before.problems.iter().any(|problem| problem == LOGINS_AMBIGUOUS);
-    // Who did not read everybody does not know that it is over.
+    // A run that did not read all entries cannot know that the login is unambiguous again.
     if run.issue_counts.contains_key(&IssueKind::LoginAmbiguous) || (known && !run.complete) {
         health.level = HealthLevel::Error;
         health.problems.insert(0, LOGINS_AMBIGUOUS.to_owned());
@@ -278,7 +277,7 @@ fn health_in(run: &Run) -> Health {
                 format!("{HELD}{why}. Look at its changes, then apply or cancel it."),
             )
         }
-        // Only of what was held is this said.
+        // Of waiting runs only held ones come here: a preview that expires leaves the health as it is.
         RunState::Expired => {
             let why = sentences(&run.hold_reasons);
             (

@@ -152,7 +152,8 @@ impl Schedule {
     }
 }
 
-/// Refuses what the parser knows and nobody documents: whoever reads the schedule must be able to tell what it means.
+/// Refuses forms that the parser accepts and our documentation does not name: those who read the schedule must be able
+/// to tell what it means.
 fn check_forms(cron: &str) -> Result<(), ScheduleError> {
     let fields = cron.split_whitespace();
     let mut items = fields.flat_map(|field| field.split([',', '/', '-']));

@@ -50,7 +50,7 @@ pub struct Schema {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Type {
-    /// What stands for all of its names: the first one that is its alone, as the server writes it.
+    /// The name that stands for all names of the type: the first that no other type claims, as the server writes it.
     name: Box<str>,
     superior: Option<u32>,
     has_subtypes: bool,
@@ -177,8 +177,8 @@ impl Schema {
         self.type_of(attribute).map(|one| one.kept_by_server)
     }
 
-    /// Names and OIDs, in lower case, that tell of no secret by themselves and yet ask for one here: other names of an
-    /// attribute that holds secrets, those of the types that come from it, and those of the types that it comes from.
+    /// Further names and OIDs, in lower case, that ask for a secret on this server although they do not look like it:
+    /// the other names of an attribute that holds secrets, and the names of its subtypes and supertypes.
     pub fn other_names_of_secrets(&self) -> BTreeSet<String> {
         let mut asks = vec![false; self.types.len()];
         for (_, number) in self.names.iter().filter(|(name, _)| is_secret(name)) {
@@ -199,7 +199,7 @@ impl Schema {
         others.map(|(name, _)| name.to_string()).collect()
     }
 
-    /// A type and all that it comes from, upwards.
+    /// A type, then its supertypes upwards.
     fn line(&self, number: usize) -> impl Iterator<Item = usize> {
         let above = |one: &usize| self.types.get(*one)?.superior.map(|up| up as usize);
         std::iter::successors(Some(number), above).take(MAX_INHERITANCE)

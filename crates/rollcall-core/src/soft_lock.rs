@@ -109,7 +109,8 @@ impl SoftLockDefaults {
         let highest = highest_limit(directory.threshold);
         let limit = match (own.limit, highest) {
             (Some(own), highest) => own.min(highest.unwrap_or(u32::MAX)),
-            // One is left for addresses that are known to be the user's, where there is one to leave.
+            // One attempt is left for addresses that are known to be the user's, if the directory's threshold leaves
+            // any.
             (None, Some(highest)) => highest.saturating_sub(1).max(1).min(self.max_limit),
             (None, None) => self.limit,
         };

@@ -51,8 +51,8 @@ struct OfSearch {
 const MAX_STRANGERS: usize = 100;
 
 impl Survey {
-    /// Of entries that were asked for with the reader's attributes. The reader's kinds of ids are those that may be
-    /// chosen from.
+    /// A survey of entries that were asked for with the reader's attributes. The sync's kind of id is chosen from the
+    /// reader's kinds.
     pub fn new(reader: EntryReader) -> Self {
         let base = |name: &String| name.split(';').next().unwrap_or_default().to_owned();
         Self {
@@ -93,8 +93,8 @@ impl Survey {
         choose(self.reader.id_kinds(), in_use, &self.tally)
     }
 
-    /// Attributes that no entry has although there are values under names that nobody asked for, and an entry with
-    /// such: where the schema is not known, the server may answer by another name.
+    /// The attributes that no entry has, and the DN of an entry with values under names that nobody asked for. `None`
+    /// unless there are both: then, without the schema, the server may have answered by another name.
     pub fn unanswered(&self) -> Option<(Vec<String>, &str)> {
         let (_, dn) = self.strangers.first_key_value()?;
         let mapped = self.reader.mapping().attributes().into_iter();
@@ -102,8 +102,8 @@ impl Survey {
         (!unanswered.is_empty()).then_some((unanswered, dn))
     }
 
-    /// The stages about the entries. `kind` is that of the ids; `answered` has the names by which the server answers
-    /// for those that were asked for, if it does so unknown to the schema.
+    /// The stages about the entries. `kind` is the kind of the ids. `answered` has the names that the server uses for
+    /// the names asked for, where it does so against its schema.
     pub fn stages(
         &self,
         searches: &[Search],

@@ -197,7 +197,7 @@ impl Template {
 pub enum Rendered<'t> {
     /// An attribute has no value.
     Absent,
-    /// The values of this attribute are not UTF-8, or not what it holds.
+    /// The values of this attribute are not UTF-8, or do not have the attribute's form.
     Unreadable(&'t str),
     /// At least one value.
     Values(Vec<String>),

@@ -1,9 +1,8 @@
 //! The soft lock: how many wrong passwords may reach a directory.
 //!
-//! A slot is reserved before a bind and settled after it, so that parallel guesses cannot overshoot. An
-//! outcome that nobody knows stays reserved until the window ends. Directories count failures until some time has
-//! passed since the last one, and so does this: windows of fixed length would let through two limits around their
-//! border.
+//! A slot is reserved before a bind and settled after it, so that parallel guesses cannot overshoot. A slot whose
+//! outcome is unknown stays reserved until the window ends. Directories count failures until some time has passed since
+//! the last one, and so does this: windows of fixed length would let through two limits around their border.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -39,8 +38,8 @@ pub struct ThrottlePolicy {
     pub window: TimeDelta,
     /// Once the limit is reached, attempts are refused for so long after the last one. At least the window.
     pub lock: TimeDelta,
-    /// The window ends so long after its first attempt instead. For an address of many people, of whom somebody always
-    /// logs in: their mistakes would never be forgotten, and no directory counts by address.
+    /// The window ends this long after its first attempt, not its last. For an address that many people share: somebody
+    /// there always logs in, so mistakes would never be forgotten, and no directory counts by address.
     pub fixed: bool,
 }
 
@@ -80,8 +79,8 @@ pub enum Settlement {
 }
 
 impl Settlement {
-    /// What it is for one of the attempt's subjects. A success forgets the user's failures, but only gives back
-    /// the client's slot: whoever guesses at others' passwords could otherwise clear the count by logging in as
+    /// What it is for one of the attempt's subjects. A success forgets the user's failures, but only gives back the
+    /// client's slot: otherwise somebody who guesses at others' passwords could clear the count by logging in as
     /// themselves.
     pub fn of(self, subject: &ThrottleSubject) -> Self {
         match (self, subject) {
@@ -93,7 +92,7 @@ impl Settlement {
 
 impl ThrottlePolicy {
     /// Takes a slot, or says how long to wait. `shared` is the slot of an earlier attempt with the same password whose
-    /// outcome nobody knows: as long as it counts, it serves for this attempt too.
+    /// outcome is unknown. While that slot counts, it serves for this attempt too.
     pub fn reserve(
         &self,
         state: Option<ThrottleState>,
@@ -141,7 +140,7 @@ impl ThrottlePolicy {
 }
 
 impl ThrottleState {
-    /// Nothing is counted yet.
+    /// A state without failures.
     pub fn new(now: DateTime<Utc>) -> Self {
         Self {
             window_start: now,
@@ -152,9 +151,9 @@ impl ThrottleState {
         }
     }
 
-    /// Attempts arrive a little out of order. What lies further ahead was written by a clock that was wrong, and was set
-    /// back since. It counts as of now: nothing is forgotten for it. Whoever finds it so has to save it so, or it would be
-    /// as of now for ever.
+    /// Moves times that lie in the future back to now. Attempts arrive a little out of order; a time further ahead was
+    /// written by a wrong clock that was set back since. No failure is forgotten for it. The caller must save the
+    /// result: otherwise the time would move on with the clock for ever.
     pub fn no_later_than(self, now: DateTime<Utc>) -> Self {
         let clamped = |time: DateTime<Utc>| match time - MAX_SKEW > now {
             true => now,
@@ -167,7 +166,7 @@ impl ThrottleState {
         }
     }
 
-    /// Whether this address is the user's.
+    /// Whether the user logged in from this address lately.
     pub fn is_known(&self, now: DateTime<Utc>) -> bool {
         self.proven_time.is_some_and(|time| now - time < KNOWN_FOR)
     }

@@ -130,8 +130,8 @@ pub struct User {
     pub owner: bool,
     /// Set while an admin blocks the user.
     pub block: Option<Block>,
-    /// The user's entry does not have the login any more and another enabled entry asks for it: whoever types it may
-    /// be either, so nobody can log in with it.
+    /// The user's entry does not have the login any more and another enabled entry asks for it. Either may be meant by
+    /// it, so nobody can log in with it.
     pub login_ambiguous: bool,
     /// The entry that asks for an ambiguous login, if it is another user sync's: the runs of the user's own do not meet
     /// it.
@@ -180,8 +180,8 @@ impl User {
         }
     }
 
-    /// Whether a login that was decided about this user is decided about the other too: nothing differs that opens or
-    /// closes the product to the person, or that says who they are.
+    /// Whether a decision about a login of this user holds for the other too: they do not differ in anything that opens
+    /// or closes the product to the person, or that says who the person is.
     pub fn stands_like(&self, other: &Self) -> bool {
         let origin = |user: &Self| {
             let origin = user.origin.as_ref()?;

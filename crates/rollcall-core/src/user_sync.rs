@@ -20,7 +20,7 @@ use crate::template::Template;
 use crate::text_form::is_known_binary;
 use crate::violation::{Violations, check_text};
 
-/// What is said of an empty base DN where the server is not asked.
+/// Said of an empty base DN when the server was not asked for its trees.
 const EMPTY_BASE: &str = "is required, like ou=people,dc=example,dc=com; CheckConnection names the trees that the server \
                           has: make one search for each";
 /// Most trees that a proposal names, and most characters of each.
@@ -337,7 +337,7 @@ pub fn propose_bases(violations: &mut Violations, trees: &[String]) {
 }
 
 impl UserSyncSettings {
-    /// The settings of a user sync of which nothing is set but its directory: the contract's defaults. They are not valid,
+    /// The settings of a user sync of which only the directory is set: the contract's defaults. They are not valid,
     /// since a name, a role, a search and a login are required.
     pub fn with_defaults(directory: DirectoryId) -> Self {
         Self {
@@ -459,7 +459,7 @@ impl UserSyncSettings {
     /// True if `new` chooses or identifies entries differently, or gives other roles, so that its first run may look like
     /// a mass removal, or hand out roles to all.
     pub fn changes_scope(&self, new: &UserSyncSettings) -> bool {
-        // Every setting is named, so that somebody who adds one decides whether it belongs here.
+        // Every setting is named, so that those who add one decide whether it belongs here.
         let Self {
             directory,
             searches,

@@ -35,8 +35,8 @@ pub struct BindAnswer<'a> {
     pub expires_in: Option<TimeDelta>,
 }
 
-/// A server that only says when a password expires leaves open when to warn; then users are warned so long before. As long
-/// as Windows warned by default for many years, since a product may have users who log in once a week.
+/// Users are warned this long before their password expires, on servers that say when it expires and not when to warn.
+/// As long as Windows warned by default for many years, since a product may have users who log in once a week.
 pub(crate) const EXPIRY_NOTICE: TimeDelta = TimeDelta::days(14);
 
 /// What the password policy response control said.
@@ -148,8 +148,8 @@ pub fn judge(answer: &BindAnswer<'_>) -> Verdict {
     }
 }
 
-/// What the right password would be answered, as far as the entry tells: each kind of server's answer to an account in
-/// this state, through the same table. Logon hours and the like only a bind can tell.
+/// How the directory would answer the right password, as far as the entry tells: each kind of server answers an account
+/// in this state in its own way, through the same table. Only a bind can tell about logon hours and the like.
 pub fn foretell(dialect: Dialect, account: AccountState, expires_in: Option<TimeDelta>) -> Verdict {
     let foretold = (dialect.row().foretell)(account);
     judge(&BindAnswer {
@@ -175,7 +175,7 @@ fn success(answer: &BindAnswer<'_>) -> Verdict {
         Some(PolicyError::PasswordExpired) => return proven(InternalReason::PasswordExpired),
         Some(PolicyError::AccountLocked) => return proven(InternalReason::AccountLocked),
         Some(PolicyError::ChangeAfterReset) => return proven(InternalReason::PasswordMustChange),
-        // 389 says so of a password that must be changed, and of a grace login as well.
+        // 389 Directory Server sends this for a password that must be changed, and for a grace login as well.
         None if answer.netscape.expired && policy.grace_logins_left.is_none() => {
             return proven(InternalReason::PasswordMustChange);
         }

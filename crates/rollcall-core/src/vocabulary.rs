@@ -16,7 +16,7 @@ static WORDS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
 pub struct NewerWord(&'static str);
 
 impl NewerWord {
-    /// The word; `None` for what is no word of any release, or one too many.
+    /// The word; `None` if the text is not a word of any release, or if too many are kept already.
     pub fn of(word: &str) -> Option<Self> {
         let is_word = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
         if word.is_empty() || word.len() > MAX_BYTES || !word.bytes().all(is_word) {
@@ -40,8 +40,9 @@ impl NewerWord {
     }
 }
 
-/// Defines an enum whose variants have one stored word each. Words are for ever: rename a variant, never its word. Where the
-/// word decides what is done, such as the state of a user, use no vocabulary: who does not know it must not act.
+/// Defines an enum whose variants have one stored word each. Words are for ever: rename a variant, never its word.
+/// Where the word decides what is done, such as the state of a user, use no vocabulary: a release that does not know
+/// the word must not act.
 macro_rules! vocabulary {
     (
         $(#[$meta:meta])*
@@ -51,7 +52,7 @@ macro_rules! vocabulary {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum $enum {
             $($(#[$doc])* $name,)*
-            /// A newer release's: nothing is known of it, and it stays as it is stored.
+            /// A word that only a newer release knows. It stays as it is stored.
             Newer($crate::vocabulary::NewerWord),
         }
 

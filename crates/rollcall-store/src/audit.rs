@@ -1,7 +1,8 @@
-//! The audit record. Whatever changes something takes the record of it, and commits both in one transaction ([`Recorded`]).
+//! The audit record. Code that changes something takes the record of the change, and commits both in one transaction
+//! ([`Recorded`]).
 //!
-//! Read next: `seal.rs` (how an appended row becomes part of the chain), `chain.rs` (what that is), `payload.rs` (what of an
-//! event can be erased).
+//! Read next: `seal.rs` (how an appended row becomes part of the chain), `chain.rs` (what the chain is), `payload.rs`
+//! (what of an event can be erased).
 
 mod chain;
 mod erase;
@@ -41,7 +42,7 @@ pub struct NewAuditEvent {
     pub tenant: Option<TenantId>,
     /// The calling service.
     pub caller: AuditCaller,
-    /// For whom it says that it acts.
+    /// For whom the calling service says that it acts.
     pub actor: Actor,
     /// What.
     pub kind: AuditKind,
@@ -87,7 +88,7 @@ pub struct Deed<'a, T> {
 /// Makes the record of a change.
 type Make<'a, T> = dyn Fn(Deed<'_, T>) -> NewAuditEvent + Send + Sync + 'a;
 
-/// A change at some time that somebody asks for, and how its record is made from what it did. Both are committed together.
+/// A change at some time, and how its record is made from what the change did. Both are committed together.
 pub struct Recorded<'a, T> {
     pub(crate) time: DateTime<Utc>,
     pub(crate) asked_by: AskedBy,
@@ -113,7 +114,7 @@ impl<'a, T> Recorded<'a, T> {
         Self::new(time, AskedBy::default(), move |_| NewAuditEvent::by_nobody(time))
     }
 
-    /// Writes the record into the transaction of the deed.
+    /// Writes the record into the transaction of the change.
     pub(crate) async fn write(
         &self,
         tx: &impl ConnectionTrait,

@@ -13,14 +13,14 @@ use crate::error::{Result, StoreError};
 use crate::purpose::Purpose;
 use crate::store::Store;
 
-/// For how long a repeat of a call is known as one.
+/// For how long a repeated call is recognised.
 pub const REPEATABLE_FOR: TimeDelta = TimeDelta::hours(24);
 
 /// A call that creates something, as its repeats are recognised.
 pub struct CreateRequest<'a> {
     /// Whose resource it is to be; `None` for a tenant itself.
     pub tenant: Option<&'a TenantId>,
-    /// Who calls: nobody meets the request ids of others.
+    /// Who calls. Callers do not meet each other's request ids.
     pub caller: &'a str,
     /// What the caller calls this request.
     pub id: &'a str,
@@ -28,7 +28,7 @@ pub struct CreateRequest<'a> {
     pub content: &'a SecretBytes,
 }
 
-/// What a call came to that may be a repeat.
+/// What came of a call that may be a repeat.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Created<T> {
     /// This call created it.
@@ -97,7 +97,7 @@ impl Store {
             return Ok(None);
         }
         let earlier = self.earlier(tx, request, now).await?;
-        // It was there a moment ago, and can only have expired by the clock of another replica.
+        // The row was there a moment ago. It can only have expired since, by the clock of another replica.
         earlier.map(Some).ok_or(StoreError::Contended)
     }
 
@@ -130,13 +130,13 @@ impl CreateRequest<'_> {
         self.tenant.map_or("", TenantId::as_str)
     }
 
-    /// What the stored content is the tag of.
+    /// The parts whose tag is the stored content.
     fn parts<'s>(&'s self, key: &'s str) -> [&'s [u8]; 2] {
         [key.as_bytes(), self.content.expose()]
     }
 
-    /// Stands for the request in the store: nobody knows what callers put into their ids. Lengths are hashed too, so
-    /// that no two requests run together.
+    /// The key under which the request is stored: a hash, since callers may put anything into their ids. Lengths are
+    /// hashed too, so that two different requests never hash the same bytes.
     fn key(&self) -> String {
         let mut context = Context::new(&SHA256);
         for part in [self.scope(), self.caller, self.id] {

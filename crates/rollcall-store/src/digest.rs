@@ -2,7 +2,8 @@
 
 use ring::digest::{Context, SHA256};
 
-/// Tells a row from any other by its columns. Lengths are hashed too, so that columns cannot run into each other.
+/// The digest of a row's columns, which tells it from any other row. Lengths are hashed too, so that columns cannot run
+/// into each other.
 pub(crate) fn digest(columns: &[&[u8]]) -> i64 {
     let mut context = Context::new(&SHA256);
     for column in columns {

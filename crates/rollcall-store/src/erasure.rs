@@ -1,6 +1,7 @@
-//! Erasing people. The user, the identifiers and the soft lock go at once, with the event that tells it; then a sweep takes
-//! the person out of all else that is kept. What is under way meanwhile, a run or a login, may still write something about
-//! the person, so the sweep is repeated when that has ended: until then a row tells whom to look for, sealed by the keyring.
+//! Erasing people. The user, the identifiers and the soft lock go at once, together with the event that says so. Then a
+//! sweep takes the person out of everything else that is kept. A run or a login that is under way meanwhile may still
+//! write something about the person, so the sweep is repeated after it has ended. Until then a row, sealed by the
+//! keyring, says whom to look for.
 
 mod erase;
 pub(crate) mod events;

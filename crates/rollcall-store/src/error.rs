@@ -1,4 +1,4 @@
-//! Why the store could not do it. Closed; no SQL and no driver text is in any message.
+//! Why the store could not do something. The list is closed; no SQL and no driver text is in any message.
 
 use std::time::Duration;
 
@@ -213,7 +213,8 @@ impl From<DbErr> for StoreError {
                 Some(code) if code.parse().is_ok_and(is_contended_on_sqlite) => return Self::Contended,
                 // PostgreSQL: lock_timeout.
                 Some("55P03") => return Self::Locked,
-                // PostgreSQL: a prepared statement is there already, or is not. It is of another connection.
+                // PostgreSQL: a prepared statement exists already, or does not. It belongs to another client of a pool
+                // in between.
                 Some("42P05" | "26000") => return Self::Unavailable(PooledStatements.into()),
                 // PostgreSQL: the transaction was ended because it paused too long; the server takes no writes, as a standby.
                 Some("25P03" | "25006") => true,
@@ -245,7 +246,7 @@ impl From<DbErr> for StoreError {
     }
 }
 
-/// BUSY and its extended codes.
+/// SQLITE_BUSY and its extended codes.
 fn is_contended_on_sqlite(code: i32) -> bool {
     [5, 261, 517, 773].contains(&code)
 }
@@ -255,12 +256,12 @@ fn is_unavailable_on_sqlite(code: i32) -> bool {
     [8, 10, 13, 14].contains(&(code & 0xff))
 }
 
-/// SQLite's own words may have the statement's text.
+/// A failure of SQLite without SQLite's text, which may quote the statement.
 #[derive(Debug, thiserror::Error)]
 #[error("SQLite's error {0}")]
 struct SqliteFailure(i32);
 
-/// Of a connection that is used in the calling thread.
+/// Errors of a connection that is used in the calling thread.
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let Some(code) = error.sqlite_error().map(|error| error.extended_code) else {

@@ -17,7 +17,7 @@ use crate::purpose::Purpose;
 use crate::store::Store;
 
 impl Store {
-    /// Whom no user sync of the tenant takes from this directory.
+    /// The people whom no user sync of the tenant takes from this directory.
     ///
     /// # Errors
     /// `KeyMissing`.
@@ -50,7 +50,8 @@ impl Store {
         ))
     }
 
-    /// The users whom these changes would make of people who are on a list. One who loses access is of no matter.
+    /// The users among these changes that would be people who are on a list. A change that takes access away is
+    /// allowed.
     pub(crate) async fn excluded(
         &self,
         tx: &impl ConnectionTrait,

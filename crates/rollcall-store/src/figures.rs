@@ -1,8 +1,8 @@
 //! How the deployment stands, in a few numbers. Global by nature.
 //!
-//! Every worker asks twice a minute, so what a look costs must not grow with the deployment: each number is found by an index
-//! that begins with those that are counted, and is counted no further than [`MOST`]. What is passed over on the way is only
-//! what somebody has switched off.
+//! Every worker asks twice a minute, so what a look costs must not grow with the deployment. Each number is found by an
+//! index that begins with the rows to be counted, and is counted no further than [`MOST`]. The only rows that a look
+//! passes over are those of what somebody has switched off.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{FromQueryResult, Value};
@@ -24,7 +24,7 @@ const MOST: u32 = 1_000;
 pub struct Figures {
     /// Runs that wait for a person.
     pub held: i64,
-    /// User syncs that may run by schedule, and are due since before the time that was asked about.
+    /// User syncs that may run by schedule, and were due before [`FiguresAsked::due`].
     pub late: i64,
     /// User syncs that may run by schedule, and never had a complete run.
     pub never: i64,
@@ -34,18 +34,18 @@ pub struct Figures {
     pub mails: i64,
     /// When the oldest of them was written.
     pub oldest_mail: Option<DateTime<Utc>>,
-    /// Bind passwords of directories in use that were set before the time that was asked about.
+    /// Bind passwords of directories in use that were set before [`FiguresAsked::password_set`].
     pub old_passwords: i64,
     /// When the oldest of all bind passwords of directories in use was set.
     pub oldest_password: Option<DateTime<Utc>>,
 }
 
-/// Before when something is too old.
+/// The times before which something is too old.
 #[derive(Clone, Copy, Debug)]
 pub struct FiguresAsked {
-    /// User syncs that are due since before then are late.
+    /// User syncs that were due before this time are late.
     pub due: DateTime<Utc>,
-    /// Bind passwords that were set before then are old.
+    /// Bind passwords that were set before this time are old.
     pub password_set: DateTime<Utc>,
 }
 
@@ -82,7 +82,7 @@ impl Store {
         })
     }
 
-    /// How many user syncs have a schedule. Reads all of their index: for once in a while.
+    /// How many user syncs have a schedule. Reads their whole index, so call it rarely.
     ///
     /// # Errors
     /// What the store says.

@@ -1,7 +1,8 @@
-//! Whether the keyring is the one that this database was used with. It is asked at the start of a service, so that a
-//! key that is missing or wrong is not first met at a login.
+//! Whether the keyring is the one that this database was used with. A service checks this at its start, so that a
+//! missing or wrong key is not first noticed at a login.
 //!
-//! No secret is opened for it: each names the key that sealed it, and each key has left a mark, nothing sealed by it.
+//! The check opens no secret. Each secret names the key that sealed it, and each key has left a mark: an empty text
+//! that it sealed.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +37,7 @@ impl Store {
         self.check_fit(&self.inner.keyring()).await
     }
 
-    /// As [`Store::check_keyring`], of keys that are not yet used.
+    /// Like [`Store::check_keyring`], for keys that are not in use yet.
     pub(crate) async fn check_fit(&self, keyring: &Keyring) -> Result<()> {
         let database = &self.inner.database;
         let marks = marks(&database.reader).await?;
@@ -81,7 +82,7 @@ impl Store {
             key_of("person"),
         );
         let uses = rows::<Use>(&database.reader, &sql, vec![]).await?;
-        // A damaged secret names no key, and says so itself when it is wanted.
+        // A damaged secret names no key. It is reported when somebody opens it.
         let named = uses.into_iter().filter_map(|used| {
             let key_id = used.key_id.filter(|id| is_resource_id(id))?;
             Some((key_id, used.secrets.unsigned_abs()))
@@ -90,7 +91,8 @@ impl Store {
     }
 }
 
-/// The id of the key that sealed what is in this column; see `keyring.rs` for the form. NULL if it is no such thing.
+/// The id of the key that sealed the secret in this column; see `keyring.rs` for the form. NULL if the column holds no
+/// sealed secret.
 pub(crate) fn key_id(engine: Engine, column: &str) -> String {
     match engine {
         Engine::Sqlite => {

@@ -1,7 +1,7 @@
 //! Sealing everything anew with the current key, while everything runs.
 //!
-//! Small transactions, each of which replaces only what is still as it was read: a secret that somebody sets meanwhile
-//! stays theirs, two rotations at once do no harm, and one that was killed is simply begun again.
+//! The transactions are small, and each replaces only what is still as it was read. So a secret that somebody sets
+//! meanwhile stays, two rotations at once do no harm, and a rotation that was killed is simply begun again.
 
 use rollcall_core::id::{UserId, Uuid};
 use sea_orm::{FromQueryResult, Value};
@@ -24,7 +24,7 @@ pub struct Rotation {
     after: Option<(String, String)>,
     /// How many secrets were sealed anew.
     pub sealed: u64,
-    /// What does not open with any key, and so stays as it is.
+    /// Secrets that open with none of the keys, and so stay as they are.
     pub damaged: Vec<String>,
 }
 
@@ -116,7 +116,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whom to look for, of the few people who were erased a moment ago.
+    /// The sealed rows that say whom sweeps look for: the few people who were erased a moment ago.
     async fn rotate_erasures(&self, rotation: &mut Rotation) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         let sql = "SELECT tenant, user_id, person FROM erasures ORDER BY tenant, user_id";
@@ -160,7 +160,7 @@ impl Store {
                 rotation.damaged.push(name());
                 Ok(None)
             }
-            // Sealed a moment ago by a process that has a key more than this one; it counts among the uses.
+            // Another process that has one key more sealed it a moment ago. It counts among the uses of that key.
             Err(StoreError::KeyMissing { .. }) => Ok(None),
             other => other,
         }

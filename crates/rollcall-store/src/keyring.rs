@@ -1,13 +1,13 @@
 //! Secrets at rest: each is sealed with a data key of its own, which is sealed with a key of the keyring.
 //!
-//! Who reads the database reads no secret. Rotating the keyring seals the data keys anew, not the secrets.
+//! Somebody who reads the database reads no secret. Rotating the keyring seals the data keys anew, not the secrets.
 //! Tenant, directory and kind are associated data, so a sealed secret moved to another row opens nowhere.
 //!
-//! The keys of each purpose are sealed alike.
+//! The keys of each purpose are sealed in the same way.
 //!
-//! Sealed form: version (1 byte), length of the key id (1), key id, nonce and sealed data key (12 + 32 + 16),
-//! nonce and sealed secret (12 + n + 16). AES-256-GCM throughout; nonces are random, and a data key seals
-//! once, so they cannot repeat in numbers that matter.
+//! Sealed form: version (1 byte), length of the key id (1), key id, nonce and sealed data key (12 + 32 + 16), nonce and
+//! sealed secret (12 + n + 16). AES-256-GCM throughout; nonces are random, and a data key seals once, so they cannot
+//! repeat in numbers that matter.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -53,8 +53,8 @@ pub(crate) struct SealedFor<'a> {
 }
 
 impl Keyring {
-    /// Reads lines of `id base64key`; the first key is the current one. Empty lines and lines that begin with
-    /// `#` count for nothing.
+    /// Reads lines of `id base64key`; the first key is the current one. Empty lines and lines that begin with `#` are
+    /// skipped.
     ///
     /// # Errors
     /// The first line that is wrong.
@@ -94,7 +94,7 @@ impl Keyring {
         self.keys.iter().map(|(id, _)| id.as_str())
     }
 
-    /// Nothing, sealed by the key with this id: by it the key is known again.
+    /// A mark: an empty text, sealed by the key with this id. The key is recognised by it later.
     pub(crate) fn mark(&self, id: &str) -> Result<Vec<u8>> {
         seal_with(self.key(id)?, marked(id), &[])
     }
@@ -117,7 +117,7 @@ impl Keyring {
         open_with(&aes(&data_key)?, owner, rest)
     }
 
-    /// The secret with its data key sealed by the current key; `None` if it is already.
+    /// The secret with its data key sealed by the current key; `None` if it is sealed by that key already.
     pub(crate) fn rewrap(&self, owner: SealedFor<'_>, sealed: &[u8]) -> Result<Option<Vec<u8>>> {
         if split(sealed)?.0 == self.current_id() {
             return Ok(None);

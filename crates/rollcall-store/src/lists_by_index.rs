@@ -1,5 +1,5 @@
-//! Each list is served by its index, in order, in a database of many tenants and for a tenant that is larger than most: the
-//! sizes are those at which the planner would do otherwise.
+//! Each list is read in order by its index, in a database of many tenants and for a tenant that is larger than most.
+//! With the row counts used here, the planner would choose another plan if it could.
 #![allow(clippy::unwrap_used)]
 
 use chrono::DateTime;
@@ -64,7 +64,7 @@ async fn fill(store: &Store) {
     let uuid = uuid(engine);
     let analyze = match engine {
         Engine::Sqlite => "ANALYZE",
-        // As autovacuum does.
+        // Autovacuum does this in production.
         Engine::Postgres => "ANALYZE tenants, user_syncs, sync_runs, user_events, users, last_logins",
     };
     for sql in [

@@ -1,4 +1,4 @@
-//! Mails on their way: written before they are sent, so that none is lost.
+//! Mails that wait to be sent: they are written here before they are sent, so that none is lost.
 
 use std::time::Duration;
 
@@ -41,11 +41,12 @@ pub enum MailPurpose {
     /// What somebody asked to be told.
     #[default]
     Report,
-    /// How a run that nobody asked for ended, where a person must see to it. No caller can bring these about at will.
+    /// How a run that the schedule started ended, where a person must see to it. No caller can bring these about at
+    /// will.
     Alarm,
-    /// That a directory has a new endpoint, which a caller has set.
+    /// A directory has a new endpoint, which a caller has set.
     Endpoint,
-    /// What somebody has to see to. Callers change what that is.
+    /// What an admin has to see to. Callers can bring these about by what they change.
     Reminder,
 }
 
@@ -60,11 +61,11 @@ pub struct Mailing {
     pub per_day: u32,
     /// Addresses that were left out, since the tenant has not verified their domains.
     pub unverified: u32,
-    /// What is known from them, if they are all sent; `None` if that is nothing new.
+    /// What is remembered as told once all of these mails are sent; `None` if they tell nothing new.
     pub told: Option<Told>,
 }
 
-/// What the readers of a user sync's reports were told last, as fingerprints. `None`: there was nothing wrong.
+/// What the readers of a user sync's reports were told last, as fingerprints. `None` if nothing was wrong.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Told {
     /// Why a run failed or is held.
@@ -117,8 +118,8 @@ impl Store {
         serde_json::from_str(&user_sync.told).map_err(unreadable)
     }
 
-    /// Mails that are due, the longest due first, each for one worker. One that is not finished is due again
-    /// after `retry_after`. Global by nature.
+    /// Mails that are due, the longest due first, each for one worker. A mail that is not finished is due again after
+    /// `retry_after`. Global by nature.
     pub async fn claim_mail(
         &self,
         limit: u32,
@@ -157,8 +158,8 @@ impl Store {
     }
 }
 
-/// Puts the mails about a run into the outbox, in the transaction of what they tell about. What is left out, the run and
-/// the user sync's health say; both are the caller's to save.
+/// Puts the mails about a run into the outbox, in the transaction of what they tell about. Notes in the run, and in the
+/// user sync's health, which mails were left out; the caller saves both.
 pub(crate) async fn report(
     tx: &impl ConnectionTrait,
     mailing: &Mailing,
@@ -181,7 +182,8 @@ pub(crate) async fn report(
     Ok(())
 }
 
-/// Puts mails of which there are more than any day's budget into the outbox: each day's share is due on its day, and paid for.
+/// Puts mails into the outbox that are more than one day's budget allows. Each day's share is due on its day, and is
+/// charged to it.
 pub(crate) async fn enqueue_over_days(
     tx: &impl ConnectionTrait,
     tenant: &TenantId,
@@ -246,9 +248,9 @@ async fn insert(
     Ok(())
 }
 
-/// Charges mails to the budget of the day, which is the database's: as many as `mails` says of how many were charged before,
-/// which is returned. What was charged beyond a day's budget is charged to the days after it. Locks the budget as the last row
-/// of its transaction.
+/// Charges mails to the budget of the present day, by the database's clock. `mails` says how many, given how many were
+/// charged before; that number is returned. What exceeds one day's budget is charged to the days after it. Locks the
+/// budget as the last row of its transaction.
 async fn charge(
     tx: &impl ConnectionTrait,
     tenant: &TenantId,

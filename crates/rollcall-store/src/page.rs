@@ -74,8 +74,8 @@ impl PageRequest {
     }
 }
 
-/// One list of several in the same order. Each is read by its index; the database merges them, since in which order texts are is
-/// its own affair.
+/// The rows of several lists as one list in the same order. Each list is read by its index. The database merges them,
+/// since only it knows in which order it puts texts.
 pub(crate) fn merged(lists: &[String], order: &str, page: &PageRequest) -> String {
     match lists {
         [list] => list.clone(),

@@ -1,8 +1,8 @@
-//! What hashes or signs has a key of its own for each purpose. It is random, made at the first start, and never
-//! changes: rotating the keyring only seals it anew, so that what was hashed or signed before still fits.
+//! The keys with which Rollcall hashes and signs: one for each purpose. A key is random, made at the first start, and
+//! never changes. Rotating the keyring only seals it anew, so that earlier hashes and signatures still fit.
 //!
-//! All replicas read the same keys. A thief who has the database and not the keyring can neither make a tag nor try guesses
-//! on one.
+//! All replicas read the same keys. A thief who has the database but not the keyring can neither make a hash nor test
+//! guesses against one.
 
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::mac::MacKey;
@@ -22,13 +22,13 @@ pub enum Purpose {
     Logins,
     /// Recognises a repeat of a call that creates something, whose content may hold a secret.
     CreateRequests,
-    /// Shows that a page token is ours, and of this request.
+    /// Shows that a page token is Rollcall's own, and made for this request.
     PageTokens,
-    /// Shows that a cursor of a feed is ours, and of this feed.
+    /// Shows that a cursor is Rollcall's own, and of this feed.
     FeedCursors,
     /// Chains and signs the audit record.
     AuditRecord,
-    /// Stands for the external ids of people who were erased and must not be taken from the directory again.
+    /// Hashes the external ids of people who were erased and must not be taken from the directory again.
     ExclusionList,
 }
 
@@ -83,7 +83,7 @@ pub(crate) async fn stored(connection: &impl ConnectionTrait) -> Result<Vec<Stor
     .await
 }
 
-/// What the key of a purpose is sealed for.
+/// The owner that the key of a purpose is sealed for.
 pub(crate) fn sealed_for(purpose: &str) -> SealedFor<'_> {
     SealedFor {
         tenant: "",
@@ -92,8 +92,8 @@ pub(crate) fn sealed_for(purpose: &str) -> SealedFor<'_> {
     }
 }
 
-/// Reads all keys, and makes those that are missing. Of several processes that make them at once, one does, and all read
-/// the same.
+/// Reads all keys, and makes those that are missing. If several processes do so at once, one of them makes the keys,
+/// and all read the same.
 pub(crate) async fn read_or_make(database: &Database, keyring: &Keyring) -> Result<PurposeKeys> {
     if let Some(keys) = read(&database.reader, keyring).await? {
         return Ok(keys);

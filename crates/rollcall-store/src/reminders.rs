@@ -1,4 +1,4 @@
-//! What was told of what somebody has to see to: once when it begins, once when it is settled.
+//! What mails have told admins of what they have to see to: once when it begins, once when it is settled.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::id::TenantId;
@@ -11,7 +11,7 @@ use crate::error::{Result, StoreError};
 use crate::outbox::{Mailing, enqueue, enqueue_over_days};
 use crate::store::Store;
 
-/// No look is put off for longer: what is due later was put there by a clock that was ahead.
+/// No look is put off for longer than this. A later one was put there by a clock that was ahead.
 const FARTHEST: TimeDelta = TimeDelta::days(2);
 
 /// What is remembered of a tenant's reminders.
@@ -33,7 +33,7 @@ struct Row {
 }
 
 impl Store {
-    /// Tenants that are to be looked at now, each for one replica; again after `next`. Global by nature.
+    /// Tenants that are due to be looked at, each for one replica. Each is due again at `next`. Global by nature.
     pub async fn claim_reminder_looks(
         &self,
         limit: u32,
@@ -64,7 +64,7 @@ impl Store {
             .collect()
     }
 
-    /// What was told to the people of a tenant.
+    /// What was told to a tenant's admins.
     pub async fn reminders(&self, tenant: &TenantId) -> Result<Reminders> {
         let reader = &self.inner.database.reader;
         let sql =
@@ -78,8 +78,9 @@ impl Store {
         })
     }
 
-    /// Puts reminders into the outbox, and remembers what they tell. False, and nothing is done, if a budget of the day does
-    /// not reach for all of them, and that of another day would. What is more than any day's is sent over several.
+    /// Puts reminders into the outbox, and remembers what they tell. Returns false and does nothing if today's budget
+    /// does not reach for all of them and another day's would. Reminders that are more than any day's budget are sent
+    /// over several days.
     pub async fn remind(
         &self,
         tenant: &TenantId,
@@ -115,7 +116,7 @@ impl Store {
         }
         for mailing in mailings {
             let one_day = mailing.mails.len() <= mailing.per_day as usize;
-            // Who pays for no mails gets none.
+            // A tenant with a budget of no mails gets none.
             if one_day || mailing.per_day == 0 {
                 let withheld = enqueue(&tx, tenant, mailing, now).await?;
                 if withheld > 0 && one_day {

@@ -45,7 +45,8 @@ struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
-    // A database keeps the names of those it had: none is ever renamed, though two have the number 13 and two 34.
+    // A database keeps the names of the migrations that it had, so none is ever renamed, although two have the number
+    // 13 and two 34.
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
             Box::new(first::First),
@@ -88,7 +89,7 @@ pub(crate) async fn migrate(database: &Database) -> Result<()> {
         Engine::Sqlite => database.begin().await?,
         Engine::Postgres => {
             let tx = database.writer.begin().await?;
-            // For as long as another replica migrates.
+            // Waits for as long as another replica migrates.
             tx.execute_unprepared(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
                 .await?;
             tx

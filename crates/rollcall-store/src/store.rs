@@ -17,8 +17,8 @@ use crate::keyring::Keyring;
 use crate::purpose::{self, PurposeKeys};
 use crate::schema;
 
-/// Within what logins and e-mail addresses are unique. Never changes during a deployment's life: the stored
-/// identifiers belong to one of the two.
+/// The set of users within which logins and e-mail addresses are unique. It never changes during a deployment's life:
+/// the stored identifiers belong to one of the two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum IdentifierUniqueness {
     /// Within each tenant.
@@ -28,13 +28,13 @@ pub enum IdentifierUniqueness {
     Global,
 }
 
-/// Of so many connections one may be for a chunk that is started early.
+/// Of this many connections, one may be used for a chunk that is started early.
 const CONNECTIONS_FOR_A_START: usize = 4;
 
 /// How the store works.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StoreOptions {
-    /// Within what logins and e-mail addresses are unique.
+    /// The set of users within which logins and e-mail addresses are unique.
     pub identifier_uniqueness: IdentifierUniqueness,
     /// Most connections to PostgreSQL, beside the two of the [`LoginStore`](crate::LoginStore). On SQLite one connection writes and
     /// a few read, beside those two.
@@ -67,7 +67,7 @@ pub(crate) struct Inner {
     keyring: RwLock<Arc<Keyring>>,
     pub(crate) keys: OnceLock<PurposeKeys>,
     pub(crate) uniqueness: IdentifierUniqueness,
-    /// Permits for chunks that are started early, each of which has a connection.
+    /// Permits for chunks that are started early. Each such chunk has a connection.
     pub(crate) starts: Arc<Semaphore>,
 }
 
@@ -145,12 +145,12 @@ impl Store {
         keys.ok_or_else(|| StoreError::corrupt("the keys of the store were not read"))
     }
 
-    /// Not when one is wanted first: that may be within a transaction, which may have the only connection.
+    /// Not read only when one is needed: that may be within a transaction which has the only connection.
     async fn read_keys(&self) -> Result<()> {
         self.check_keyring().await?;
         let (database, keyring) = (&self.inner.database, self.inner.keyring());
         let keys = purpose::read_or_make(database, &keyring).await?;
-        // Read before, if it is set: they never change.
+        // If it is set already, it has the same keys: they never change.
         let _ = self.inner.keys.set(keys);
         Ok(())
     }
@@ -174,7 +174,7 @@ impl Store {
         self.inner.keyring()
     }
 
-    /// Seals with these keys from now on, and opens with them. What is under way ends with those before.
+    /// Seals with these keys from now on, and opens with them. Calls under way end with the former keys.
     ///
     /// # Errors
     /// `KeyringDoesNotFit`, with all that is wrong; what the store says.
@@ -184,12 +184,12 @@ impl Store {
         Ok(())
     }
 
-    /// Connects as the user and with the password of this URL from now on, once that works. Connections that are open stay.
-    /// On SQLite, which has neither, nothing changes.
+    /// Tries to connect with the user and password of this URL, and uses them from then on. Open connections stay. On
+    /// SQLite, which has neither, nothing changes.
     ///
     /// # Errors
-    /// `Unavailable` if that does not work, or the URL is of another database: that takes a restart, so that a process never
-    /// works with two.
+    /// `Unavailable` if that fails, or if the URL names another database: changing databases takes a restart, so that a
+    /// process never works with two.
     pub async fn replace_credentials(&self, url: &str) -> Result<()> {
         self.inner.database.replace_credentials(url).await
     }
@@ -233,7 +233,7 @@ impl Store {
         let _ = self.inner.database.writer.close_by_ref().await;
     }
 
-    /// The space in which a tenant's identifiers are unique.
+    /// The value of `scope` that a tenant's identifiers are unique in: the tenant, or the whole deployment.
     pub(crate) fn scope<'t>(&self, tenant: &'t TenantId) -> &'t str {
         match self.inner.uniqueness {
             IdentifierUniqueness::Tenant => tenant.as_str(),

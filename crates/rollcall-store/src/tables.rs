@@ -14,8 +14,8 @@ use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, IntoActiveModel, Iterab
 use crate::db::query::execute_built;
 use crate::error::{Result, StoreError};
 
-/// The columns of a row, for a SELECT from its table under the name `alias`. No statement takes `*`: one that is prepared would
-/// break where a later release adds a column while this one runs.
+/// The columns of a row, for a SELECT from its table under the name `alias`. No statement uses `*`: a prepared one
+/// would break when a later release adds a column while this one runs.
 pub(crate) fn columns<E: EntityTrait>(alias: &str) -> String {
     let mut columns = String::new();
     for column in E::Column::iter() {

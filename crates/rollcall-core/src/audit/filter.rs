@@ -77,7 +77,7 @@ impl About {
         })
     }
 
-    /// Whether it is a run, say, which only its full name finds, and not one of [`Subject`].
+    /// Whether it lies deeper than a [`Subject`] can say. A run does, so only its full name finds it.
     pub fn is_deeper(&self) -> bool {
         self.resource.split('/').count() > 4
     }
@@ -112,7 +112,7 @@ impl About {
 }
 
 impl AuditFilter {
-    /// Whether the event is one of those.
+    /// Whether the filter chooses this event.
     pub fn matches(&self, event: &AuditEvent) -> bool {
         let of_kind = match &event.kind {
             AuditKind::Login {

@@ -15,8 +15,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Of a resource's name, for instance `tenants/acme/userSyncs/staff/runs/1`: its tenant and what it is or lies under.
-    /// `None` if it is no tenant's.
+    /// Reads the name of a resource, for instance `tenants/acme/userSyncs/staff/runs/1`: its tenant, and what it is or
+    /// lies under. `None` if it does not belong to a tenant.
     pub(crate) fn of_resource(name: &str) -> Option<(TenantId, Self)> {
         let mut parts = name.split('/');
         let tenant = (parts.next()? == "tenants")
@@ -32,14 +32,14 @@ impl Subject {
         Some((tenant, subject))
     }
 
-    /// Whether it is nothing of these.
+    /// Whether it names no person, no user sync and no directory.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 }
 
 impl AuditKind {
-    /// What it can be found by.
+    /// What the event can be found by.
     pub fn subject(&self) -> Subject {
         match self {
             Self::Login {

@@ -72,7 +72,7 @@ impl Asked {
             .holder
             .filter(|(holder, field)| enabled(holder) && claimants[*holder].offers(*field))
             .map(|(holder, _)| holder);
-        // In one order, so that it does not depend on settings who is named.
+        // Sorted, so that the settings do not change which entry is named.
         let all_logins = || sorted(&self.logins, &self.rejected_logins);
         let all_emails = || sorted(&self.emails, &self.rejected_emails);
         let first_enabled =
@@ -158,7 +158,7 @@ impl Asked {
         }
     }
 
-    /// Those who get it, as which of the two.
+    /// The claimants who get it, each with the field that it fills.
     pub(super) fn grants(&self, outcomes: &[Outcome]) -> Vec<(usize, Field)> {
         let logins = self.logins.iter().map(|index| (*index, Field::Login));
         let emails = self.emails.iter().map(|index| (*index, Field::Email));

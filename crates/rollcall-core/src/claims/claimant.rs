@@ -32,8 +32,8 @@ pub struct Claimant {
     pub email: Option<String>,
     /// What its entry asks for.
     pub wants: Wants,
-    /// What its entry asks for and is not given, since its sync keeps logins, or all fields. It asks for it all the same:
-    /// nobody else may be mistaken for it.
+    /// What its entry asks for and is not given, since its sync keeps logins, or all fields. It counts as asked for all
+    /// the same: nobody else may be mistaken for this person.
     pub rejected: Wants,
     /// It may log in after this run, as far as its entry decides.
     pub enabled: bool,
@@ -69,7 +69,7 @@ impl Claimant {
         matches!(&self.wants.login, Want::Other(login) if login == key)
     }
 
-    /// True if it is a user after the run: nobody is without a login.
+    /// True if it is a user after the run, and so has a login.
     pub(super) fn stays(&self, outcome: &Outcome) -> bool {
         self.taken && (self.login.is_some() || outcome.login == Settled::Granted)
     }

@@ -17,7 +17,7 @@ pub enum Settled {
 pub enum Refusal {
     /// The entry of this claimant offers it or asks for it too.
     Rival(usize),
-    /// This claimant holds it and releases it not, although its entry does not offer it any more.
+    /// This claimant holds it and does not release it, although its entry does not offer it any more.
     NotReleased(usize),
     /// Somebody has it whom this run does not change.
     Outside,

@@ -1,11 +1,12 @@
-//! Who lets go of what: rule 5, and what holders give up by it.
+//! Who releases which identifier: rule 5, and what holders give up by it.
 
 use super::asked::{Keys, enabled_of, sorted};
 use super::claimant::{Claimant, Field, Want};
 use super::outcome::{Outcome, Refusal, Settled};
 
-/// Wishes for what is the person's own already: an e-mail address that is the same as the login comes with it; what the
-/// person holds in the other field is there, unless an enabled entry gets it from a deactivated holder.
+/// Settles wishes for identifiers that the person has in the other field. An e-mail address that is the same as the
+/// login comes with the login. What the person holds in the other field is granted, unless an enabled entry gets it
+/// from a deactivated holder.
 pub(super) fn settle_own(keys: &Keys, claimants: &[Claimant], outcomes: &mut [Outcome]) {
     for index in 0..claimants.len() {
         let claimant = &claimants[index];
@@ -97,7 +98,7 @@ pub(super) fn note_releases(keys: &Keys, claimants: &[Claimant], outcomes: &mut 
         }
         match field {
             Field::Login => outcomes[holder].gives_up_login = true,
-            // One that asks for another address, or for none, loses nothing.
+            // A holder whose entry asks for another address, or for none, loses nothing.
             Field::Email if claimants[holder].wants.email != Want::Held => {}
             Field::Email => outcomes[holder].gives_up_email = Some(asker),
         }

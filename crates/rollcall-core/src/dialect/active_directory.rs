@@ -17,7 +17,7 @@ pub(super) const ROW: Row = Row {
 
     external_ids: &[IdKind::ObjectGuid],
     guesses_external_ids: false,
-    // Its schema does not say so.
+    // The schema does not say that the server alone writes it.
     server_written_ids: &[IdKind::ObjectGuid],
     takes_guid_names: true,
     has_one_domain: true,

@@ -60,7 +60,7 @@ pub(super) const PPOLICY_HINT: &str = "Rollcall stops after 3 wrong passwords. T
                                        entry of the password policy, if there is one.";
 
 fn foretell(account: AccountState) -> Foretold {
-    // Whom an administrator has locked for good it refuses like anybody who is locked, without a word.
+    // An account that an administrator locked for good is refused like any locked account, without a message.
     let is_refused = matches!(account.status, AccountStatus::Locked | AccountStatus::Disabled);
     Foretold {
         result_code: if is_refused { 49 } else { 0 },

@@ -3,7 +3,7 @@
 use super::state::{AccountState, Reading};
 use crate::external_id::IdKind;
 
-/// One kind of server. It has no defaults: a new kind says all of it.
+/// One kind of server. No field has a default, so a new kind has to state each of them.
 #[derive(Debug)]
 pub struct Row {
     /// The stored word. It stays for ever.
@@ -17,7 +17,7 @@ pub struct Row {
 
     /// The attributes that may hold the stable id, the best first.
     pub external_ids: &'static [IdKind],
-    /// Nobody knows which of [`external_ids`](Self::external_ids) such a server has.
+    /// It is not known which of [`external_ids`](Self::external_ids) such a server has.
     pub guesses_external_ids: bool,
     /// The ids that nobody but the server writes, whatever its schema says.
     pub server_written_ids: &'static [IdKind],
@@ -30,14 +30,15 @@ pub struct Row {
 
     /// How each attribute of the account's state is read.
     pub(super) readings: &'static [(&'static str, Reading)],
-    /// The attribute of the state that every account has: who shows none hides it.
+    /// The attribute of the state that every account has: an entry that does not show it hides it.
     pub(super) always_present: Option<&'static str>,
     /// How it shows which attributes of the state may not be read.
     pub hidden_state: HiddenState,
 
-    /// What tells at a login when the user's password expires; elsewhere controls of the bind tell.
+    /// The attribute that tells, at a login, when the user's password expires. Other servers tell by controls of the
+    /// bind.
     pub login_expiry: Option<&'static str>,
-    /// What tells of any account when its password expires. All of it comes only when asked for.
+    /// The attributes that tell of any account when its password expires. A server sends them only if asked for them.
     pub password_expiry: &'static [&'static str],
     /// A bind may carry the password policy control (draft-behera-ldap-password-policy-10 6.1).
     pub takes_password_policy: bool,
@@ -81,7 +82,7 @@ pub enum Sign {
 /// How a server shows that an attribute may not be read, which looks like its absence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HiddenState {
-    /// All users have the attributes, so who shows none hides them.
+    /// All users have the attributes, so an entry that shows none hides them.
     AbsentFromAll,
     /// A filter on such an attribute is Undefined (RFC 4511 section 4.5.1.7).
     UndefinedInFilters,

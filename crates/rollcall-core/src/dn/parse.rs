@@ -26,8 +26,8 @@ impl Dn {
         })
     }
 
-    /// A name that a server gave. It is never refused: characters that RFC 4514 wants escaped stand for themselves, and an
-    /// RDN that cannot be read all the same is compared byte for byte.
+    /// Parses a DN that a server gave. It is never refused: characters that RFC 4514 wants escaped stand for
+    /// themselves, and an RDN that cannot be read all the same is compared byte for byte.
     pub fn given(text: &str) -> Self {
         let rdns = parse(text, By::Server).unwrap_or_else(|_| {
             let mut rdns = Vec::new();

@@ -41,7 +41,8 @@ impl Eraser {
     }
 }
 
-/// As it was before it was written into HTML; other text stays as it is but for what looks like it.
+/// The text as it was before it was written into HTML. In text that was never HTML, only what looks like an HTML escape
+/// changes.
 fn unescaped(text: &str) -> String {
     [
         ("&lt;", "<"),

@@ -1,4 +1,4 @@
-//! By what a person is found in what is kept.
+//! What is known of a person who is erased, to find them in everything that is kept.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -24,7 +24,7 @@ pub struct Person {
 }
 
 impl Person {
-    /// Nothing is known yet but the user.
+    /// A person of whom only the user id is known yet.
     pub fn new(user: UserId) -> Self {
         Self {
             user,
@@ -42,7 +42,7 @@ impl Person {
         person
     }
 
-    /// Takes in what the user was at some time.
+    /// Adds what the user was at some time.
     pub fn learn(&mut self, user: &User) {
         if let Some(origin) = &user.origin {
             self.learn_origin(origin);
@@ -50,14 +50,14 @@ impl Person {
         self.learn_profile(&user.profile);
     }
 
-    /// Takes in what a change of a plan makes of the user.
+    /// Adds what a change of a plan makes of the user.
     pub fn learn_change(&mut self, change: &Change) {
         self.learn_origin(&change.origin);
         self.learn_profile(&change.profile);
         self.learn_fields(&change.changes);
     }
 
-    /// Takes in what was different before.
+    /// Adds the values before these changes.
     pub fn learn_fields(&mut self, changes: &[FieldChange]) {
         for FieldChange { field, old, new } in changes {
             let values = [old, new].into_iter().flatten().cloned();

@@ -10,8 +10,8 @@ impl Attribute {
 }
 
 impl MatchingRule {
-    /// Accepts a name or a numeric OID, nothing else. No name that begins with `dn`, which means something else in
-    /// its place, and which parsers take for that without looking further; no server has such a rule.
+    /// Accepts a name or a numeric OID, nothing else. A name that begins with `dn` is refused: parsers take it for the
+    /// flag `:dn` without reading on, and no server has such a rule.
     pub fn parse(text: &str) -> Option<Self> {
         let is_dn = text
             .get(..2)

@@ -72,7 +72,7 @@ impl HoldReason {
         Self::new(HoldRule::MostUsers, message)
     }
 
-    /// For the kinds that all have the same limit; `None` for those that have rules of their own.
+    /// The reason for a kind of change that has the common limit; `None` for the kinds that have rules of their own.
     pub(super) fn over_limit(
         watched: &Watched,
         (changed, recent): (u64, u64),

@@ -61,7 +61,7 @@ impl Watched {
             ChangeKind::Transfer => kinds.extend([Takeover, Growth]),
             ChangeKind::Link => kinds.extend([Link, Growth]),
             ChangeKind::Relink => kinds.push(Relink),
-            // What they do was found out above, by what becomes of the user.
+            // Counted above already, by what becomes of the user.
             ChangeKind::Create
             | ChangeKind::Update
             | ChangeKind::Reactivate

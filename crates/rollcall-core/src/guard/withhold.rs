@@ -16,8 +16,8 @@ pub enum Withheld {
     Return,
 }
 
-/// Takes out of a change of `user` what `hold` is about. What takes away stays: a removal, and a role that is lost. A user
-/// who lost one role for another gets `base_role`, since the other one would be handed out.
+/// Takes out of a change of `user` what `hold` is about. What takes away stays: a removal, and a role that is lost. A
+/// user who loses one role and would get another gets `base_role`: the hold keeps back the other role.
 pub fn withhold(change: &mut Change, user: &User, hold: &[HoldReason], base_role: &str) -> Withheld {
     let about = |rule: HoldRule| hold.iter().any(|reason| reason.rule == Some(rule));
     let returns = user.state != UserState::Active && change.state == UserState::Active;

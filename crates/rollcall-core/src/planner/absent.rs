@@ -8,8 +8,8 @@ use crate::user::{Origin, StateReason, User, UserState};
 use crate::user_sync::MissingUsers;
 
 impl Planner<'_> {
-    /// The users that the pull did not bring, in whatever state, but for those who are known to have left already: of
-    /// them, those alone whose logins are to become free. Only a Complete pull may ask.
+    /// The users whom the pull did not bring, whatever their state. Users whose absence was applied already are left
+    /// out, unless their logins are to become free now. Ask only after a Complete pull.
     pub fn absent(&self) -> Vec<UserId> {
         let concerned = |slot: &&Slot| match self.settings.missing_users {
             MissingUsers::Ignore => false,
@@ -26,7 +26,7 @@ impl Planner<'_> {
         users
     }
 
-    /// How many users could log in whom the pull did not bring, if absences matter to this sync.
+    /// How many of the users whom the pull did not bring could log in; 0 if the sync keeps missing users.
     pub fn absent_active(&self) -> u64 {
         if self.settings.missing_users == MissingUsers::Ignore {
             return 0;
@@ -38,8 +38,9 @@ impl Planner<'_> {
         absent.count() as u64
     }
 
-    /// The change that removes a user whose absence is confirmed, or says so of one who may not log in already. None if the
-    /// user is not the sync's any more: another one may have taken it over since the run began.
+    /// The change that removes a user whose absence is confirmed. For a user who may not log in anyway, the change only
+    /// notes the absence. `None` if the user is not the sync's any more: another one may have taken it over since the
+    /// run began.
     pub fn remove(&mut self, user: &User, reason: StateReason) -> Option<Change> {
         let ours = |origin: &&Origin| origin.user_sync == *self.user_sync;
         let origin = user.origin.as_ref().filter(ours)?.clone();
@@ -49,7 +50,8 @@ impl Planner<'_> {
             (MissingUsers::Archive, UserState::Active | UserState::Deactivated) => {
                 (ChangeKind::Archive, UserState::Archived)
             }
-            // They may not log in already. That they left is what another sync has to know to take them over.
+            // The user may not log in anyway. That the person left is still noted: only then may another sync take the
+            // user over.
             (_, state) => (ChangeKind::Update, state),
         };
         let change = Change {
@@ -70,8 +72,8 @@ impl Planner<'_> {
         Some(change)
     }
 
-    /// The change that deactivates a user for what an entry with its id says, and changes nothing else of it. None if
-    /// the user may not log in anyway, or is not the sync's.
+    /// The change that deactivates a user because of what an entry with its id says, and changes nothing else. `None`
+    /// if the user may not log in anyway, or is not the sync's.
     pub fn deactivate(&mut self, user: &User, reason: StateReason) -> Option<Change> {
         let ours = |origin: &&Origin| origin.user_sync == *self.user_sync;
         let origin = user.origin.as_ref().filter(ours)?.clone();

@@ -60,7 +60,7 @@ impl Planner<'_> {
         }
         if let Some(rival) = outcome.gives_up_email {
             let value = profile.email.take().unwrap_or_default();
-            // Who has no entry any more asks for nothing that could be refused.
+            // Without an entry nothing asks for the address any more, so nothing is refused.
             if met {
                 let refusal = Refusal::Rival(rival);
                 issues.push(refused(&judged.dn, "email", &value, &refusal, names));
@@ -68,7 +68,7 @@ impl Planner<'_> {
         }
         if outcome.gives_up_login {
             state = UserState::Archived;
-            // Who asks for nothing any more shows what it had.
+            // An archived user shows the login and address that it had.
             if let Some(before) = &before {
                 profile.login.clone_from(&before.profile.login);
                 profile.email.clone_from(&before.profile.email);
@@ -83,7 +83,7 @@ impl Planner<'_> {
             issue.other_user_sync = rival.and_then(|rival| rival.user_sync.clone());
             issues.push(issue);
         }
-        // The person who asked for the login may just not have been met.
+        // A pull with gaps may have missed the entry that asks for the login.
         let perhaps_still = before.as_ref().is_some_and(|user| user.login_ambiguous)
             && !self.complete
             && outcome.ambiguous_with.is_none()
@@ -107,7 +107,7 @@ impl Planner<'_> {
             linked,
         };
         let kind = kind_of(before.as_ref(), &origin, state);
-        // Of somebody whose id several entries have nobody knows what it offers: nothing but access changes.
+        // If several entries have the user's id, nobody knows which logins are offered: only the access may change.
         let unknown = self.disputed.contains(&origin.external_id) && state != UserState::Archived;
         let stays = unknown && before.as_ref().is_some_and(|user| user.login_ambiguous);
         let login_ambiguous = outcome.ambiguous_with.is_some() || perhaps_still || stays;
@@ -115,7 +115,7 @@ impl Planner<'_> {
             Some(rival) => names.and_then(|names| names.entry(rival)),
             None => before.as_ref().and_then(|user| user.login_asked_by.clone()),
         };
-        // What the runs of this sync meet, they need not remember.
+        // Runs of this sync meet its own entries, so only the entries of others are remembered.
         let asked_by = asked_by.filter(|entry| login_ambiguous && entry.user_sync != *self.user_sync);
         let change = Change {
             kind,

@@ -25,10 +25,10 @@ pub(super) struct Claim {
 
 /// An entry that asks for identifiers and is not taken: left out by the settings, waiting, or another sync's.
 pub(super) struct Bystander {
-    /// The user who is kept by another login.
+    /// The user whose entry asks for this without getting it, since the user keeps another login.
     pub(super) user: Option<UserId>,
     pub(super) entry: OtherEntry,
-    /// Empty where it must not be named.
+    /// Empty if an issue must not name the entry.
     pub(super) dn: String,
     pub(super) wants: Wants,
     pub(super) enabled: bool,
@@ -83,7 +83,7 @@ impl Claim {
     pub(super) fn claimant(&self) -> Claimant {
         let mut held = self.before.as_ref().map(held).unwrap_or_default();
         if self.is_link() {
-            // The login is what it asks for, like any new entry.
+            // The entry asks for the login like the entry of a new person.
             held.login = None;
         }
         let mut wants = self.judged.wants.clone();

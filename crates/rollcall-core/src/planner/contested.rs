@@ -58,14 +58,15 @@ impl Planner<'_> {
         }
     }
 
-    /// Takes back what was decided for entries with these ids, and `changes`, which were planned for them already. `new` of
-    /// the ids are nobody's.
+    /// Takes back what was decided for entries with these ids, and `changes`, which were planned for them already.
+    /// `new` says how many of the ids no user has.
     pub fn withdraw(&mut self, ids: &HashSet<ExternalId>, new: u64, changes: &[Change]) {
         changes.iter().for_each(|change| self.uncount(change));
         if self.settings.new_users == NewUsers::Ignore {
             self.counts.ignored = self.counts.ignored.saturating_sub(new);
         }
-        // Who was to change, or asks for something, stays as it is. Those who stay anyway were counted when they were met.
+        // Users who were to change, or who claim something, now stay as they are. The others were counted when they
+        // were met.
         let changed = changes.iter().map(|change| &change.origin.external_id);
         let asking = self.claims.iter().map(|claim| &claim.judged.external_id);
         let stay = changed.chain(asking).filter(|id| ids.contains(id));
@@ -73,19 +74,19 @@ impl Planner<'_> {
         self.counts.unchanged += stay.len() as u64;
         self.claims
             .retain(|claim| !ids.contains(&claim.judged.external_id));
-        // Nor does one ask of whom nobody knows which of several it is.
+        // An entry asks for nothing while several have its id.
         let user_sync = self.user_sync;
         self.bystanders.retain(|bystander| {
             bystander.entry.user_sync != *user_sync || !ids.contains(&bystander.entry.external_id)
         });
-        // Nobody knows which of the entries is theirs, so what they hold stays theirs.
+        // Nobody knows which of the entries is the user's, so the user keeps what it holds.
         for id in ids {
             self.known.note_offered(id, Offered::ALL);
         }
         self.disputed.extend(ids.iter().cloned());
     }
 
-    /// The pull had gaps: people who were not met may ask for something all the same.
+    /// The pull had gaps: entries that it did not meet may ask for something too.
     pub fn had_gaps(&mut self) {
         self.complete = false;
     }

@@ -23,18 +23,17 @@ pub struct Context {
 /// Whether the entry of another user sync still asks for an ambiguous login.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Asker {
-    /// It does, with its DN if that is of the same directory; or nobody can tell.
+    /// It does, or nobody can tell. With its DN if it is of the same directory.
     Asks(Option<String>),
     /// It does not.
     Ceased,
 }
 
 impl Context {
-    /// Knows the users of `directory` that have one of the batch's external ids, the users that have one of its
-    /// identifiers, and who has which, by normalised identifier.
+    /// A context with the users of `directory` that have one of the batch's external ids, the users that have one of
+    /// its identifiers, and who has which, by normalised identifier.
     ///
-    /// The same external id in another directory is somebody else: two directories may hold copies of one
-    /// tree.
+    /// The same external id in another directory is somebody else: two directories may hold copies of one tree.
     pub fn new(
         directory: &DirectoryId,
         users: impl IntoIterator<Item = User>,
@@ -59,14 +58,14 @@ impl Context {
         }
     }
 
-    /// Knows users of other syncs who have what the entries ask for, and do not offer it any more.
+    /// Adds users of other syncs who have what the entries ask for, and do not offer it any more.
     pub fn meet_neighbours(&mut self, neighbours: impl IntoIterator<Item = Neighbour>) {
         let found = neighbours.into_iter();
         self.neighbours
             .extend(found.map(|neighbour| (neighbour.user().id, neighbour)));
     }
 
-    /// Knows who has further identifiers, with the users.
+    /// Adds holders of further identifiers, with the users.
     pub fn extend(&mut self, users: impl IntoIterator<Item = User>, holders: HashMap<String, Holder>) {
         self.users.extend(users.into_iter().map(|user| (user.id, user)));
         self.holders.extend(holders);
@@ -101,12 +100,12 @@ impl Context {
         (elsewhere && !self.is_given_up(user)).then_some(user)
     }
 
-    /// Their user syncs would not find these users any more.
+    /// Notes that the user syncs of these users would not find them any more.
     pub fn give_up(&mut self, users: impl IntoIterator<Item = UserId>) {
         self.given_up.extend(users);
     }
 
-    /// The plans of these user syncs wait for a person: nobody is taken from them until then.
+    /// Notes that the plans of these user syncs wait for a person: nobody is taken from them until then.
     pub fn hold(&mut self, user_syncs: impl IntoIterator<Item = UserSyncId>) {
         self.held.extend(user_syncs);
     }

@@ -119,21 +119,21 @@ impl Planner<'_> {
         };
         if left_alone && !person.login_ambiguous {
             self.counts.ignored += 1;
-            // That nobody can tell whether they may log in is said all the same.
+            // An issue says that the state is unreadable even of a user whom the sync leaves alone.
             decisions.issues.extend(claim.judged.issues.iter().cloned());
             return self.keep_rejected(&claim, context);
         }
         self.plan_or_contest(claim, context, decisions);
     }
 
-    /// Plans a change that asks for nothing which anybody else has or asked for; keeps any other claim for the end.
+    /// Plans a change if nobody else has or asked for what it claims; keeps any other claim for the end.
     fn plan_or_contest(&mut self, claim: Claim, context: &Context, decisions: &mut Decisions) {
         self.keep_rejected(&claim, context);
         let keys = asked(
             &claim.judged.wants,
             claim.before.as_ref().filter(|user| user.origin.is_some()),
         );
-        // Whether two entries still claim the login is known when all entries were met.
+        // Whether two entries still claim the login is known only after all entries were met.
         let mut contested = claim.before.as_ref().is_some_and(|user| user.login_ambiguous);
         for key in keys {
             contested |= self.ask(key, context);
@@ -144,7 +144,7 @@ impl Planner<'_> {
             self.claims.push(claim);
             return;
         } else {
-            // Others who ask for the same cannot be told apart from this one any more.
+            // From now on others who ask for the same are refused too: this claim is not kept to compare them with.
             for key in asked(&claim.judged.wants, None) {
                 self.contested.insert(key.clone());
                 self.outside.entry(key).or_insert(Outsider::unnamed());
@@ -160,7 +160,7 @@ impl Planner<'_> {
         };
         match self.change_of(claim, &outcome, None, &mut decisions.issues) {
             Some(change) => decisions.changes.push(change),
-            // Somebody who is left without a login asks for the rest all the same.
+            // Somebody who does not become a user for want of a login asks for the rest all the same.
             None if self.bystanders.len() < MAX_CONTESTED => self.bystanders.extend(left_out.if_it_asks()),
             None => {
                 for key in asked(&left_out.wants, None) {
@@ -170,7 +170,7 @@ impl Planner<'_> {
         }
     }
 
-    /// What the entry asks for and the sync does not give to it.
+    /// Keeps, as a bystander, what the entry asks for and the sync does not give to it.
     fn keep_rejected(&mut self, claim: &Claim, context: &Context) {
         let Claim {
             user, before, judged, ..
@@ -193,14 +193,14 @@ impl Planner<'_> {
         self.keep_bystander(Some(*user), entry, &judged.dn, wants, enabled, context);
     }
 
-    /// An entry of another sync that asks for the login of this user does so in the runs of this one too.
+    /// An entry of another sync that asks for the ambiguous login of this user asks for it in this run too.
     fn keep_asker(&mut self, person: &User, context: &Context) {
         let asker = person.login_asked_by.clone().filter(|_| person.login_ambiguous);
         let (Some(entry), Asker::Asks(dn)) = (asker, context.asker(person.id)) else {
             return;
         };
         let login = normalize(&person.profile.login);
-        // The user has it, whose entry does not.
+        // The user has the login, and the user's own entry does not.
         self.contested.insert(login.clone());
         let wants = Wants {
             login: Want::Other(login),
@@ -252,7 +252,8 @@ impl Planner<'_> {
         true
     }
 
-    /// A person whose entry does not offer what the person has may ask for what another user of this sync has.
+    /// Notes a user of another sync whose entry does not offer the login any more. The entry may ask for a login of a
+    /// user of this sync instead.
     fn meet_neighbour(&mut self, user: UserId, context: &Context) {
         let Some(neighbour) = context.neighbour(user).filter(|_| !self.neighbours.has(user)) else {
             return;
@@ -273,7 +274,7 @@ impl Planner<'_> {
                 ..unnamed
             },
             None => unnamed,
-            // The same directory: its admin sees the other entry anyway.
+            // Both are in the same directory, so its admin sees the other entry anyway.
             Some(origin) if origin.directory == self.settings.directory => Outsider {
                 dn: Some(origin.dn.clone()),
                 user_sync: Some(origin.user_sync.clone()),
@@ -283,7 +284,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether an entry with the login of a LOCAL user may have it. Whom the product has deactivated, no directory brings back.
+    /// Whether an entry with the login of a LOCAL user may have it. If the product has deactivated the user, no
+    /// directory brings the user back.
     fn may_link(&self, local: &User) -> bool {
         self.settings.overwrite_local_users
             && !local.owner
@@ -296,8 +298,8 @@ impl Planner<'_> {
             .is_some_and(|origin| origin.user_sync == *self.user_sync)
     }
 
-    /// An entry that is not taken asks all the same: otherwise it would depend on settings and on the order of entries
-    /// who is mistaken for whom.
+    /// An entry that is not taken asks for its identifiers all the same. Otherwise settings and the order of entries
+    /// would decide who is mistaken for whom.
     fn stand_by(&mut self, reading: &EntryReading, person: Option<&User>, context: &Context) {
         let mut wants = reading.asks();
         for want in [&mut wants.login, &mut wants.email] {

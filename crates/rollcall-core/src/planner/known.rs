@@ -1,7 +1,6 @@
 //! The users of a sync, found by external id in as little memory as it takes: a run knows a million of them.
 //!
-//! Even a digest that is alike by chance takes nobody for somebody else: who an entry is, a decision asks by the whole
-//! id.
+//! Digests that are equal by chance mix nobody up: a decision looks the user up by the whole id.
 
 use crate::digests::{Buckets, Digest, Digests};
 use crate::external_id::ExternalId;
@@ -67,7 +66,7 @@ pub(super) enum Sight {
 pub enum Meeting {
     /// For the first time, with what the sync set last on the user who has the entry's id.
     First(Option<Fingerprint>),
-    /// Again: two searches found it, or one that had to begin anew.
+    /// Again: two searches found it, or a search began anew.
     Again,
     /// Again, but under another DN. It was moved while the pull went on, or two entries have one id.
     Elsewhere,
@@ -103,8 +102,8 @@ impl KnownUsers {
         })
     }
 
-    /// Notes what the entry of a user offers. Those of whom nothing is noted offer all that they have: their entry
-    /// asks for nothing new.
+    /// Notes what the entry of a user offers. If nothing was noted, the entry asks for nothing new and so offers all
+    /// that the user has.
     pub(super) fn note_offered(&mut self, id: &ExternalId, offered: Offered) {
         let digest = self.digest(id);
         if let Some(position) = self.position(digest) {

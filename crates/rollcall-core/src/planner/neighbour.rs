@@ -16,13 +16,13 @@ use crate::user_sync::UserSyncSettings;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Neighbour {
     user: User,
-    /// The fields that it has once it has moved; `None` if its sync lets it keep its login.
+    /// The fields that it has after its move; `None` if its sync lets it keep its login.
     moved: Option<Profile>,
 }
 
 impl Neighbour {
-    /// What its own sync makes of its entry, by the configuration in force. `None` if the entry offers the login, cannot
-    /// be read or says that the account is disabled: then nothing stands against the user.
+    /// What the user's own sync makes of its entry, by the configuration in force. `None` if the entry offers the
+    /// login, cannot be read or says that the account is disabled: then the user keeps its login undisputed.
     pub fn of(user: &User, reading: &EntryReading, in_force: &UserSyncSettings) -> Option<Self> {
         if user.state != UserState::Active || !reading.is_enabled() {
             return None;
@@ -45,11 +45,11 @@ impl Neighbour {
             Want::Other(_) => {
                 let mut moved = user.profile.clone();
                 moved.login.clone_from(&judged.profile.login);
-                // An e-mail address that is the login goes with it.
+                // An e-mail address that is the same as the login goes with it.
                 if moved.email.as_deref().map(normalize) == Some(old) {
                     let follows = judged.wants.email == judged.wants.login;
                     if !follows {
-                        // It would be lost here. Its own sync sees to both.
+                        // A move would lose the address. The user's own sync sees to both.
                         return None;
                     }
                     moved.email.clone_from(&judged.profile.email);
@@ -64,7 +64,7 @@ impl Neighbour {
         })
     }
 
-    /// The same, if it keeps its login.
+    /// The same user, keeping its login.
     pub(super) fn staying(self) -> Self {
         Self { moved: None, ..self }
     }
@@ -74,7 +74,7 @@ impl Neighbour {
         &self.user
     }
 
-    /// True if it is this entry that is about to move.
+    /// True if this entry is the user's, and the user is about to move.
     pub(super) fn moves_as(&self, entry: &OtherEntry) -> bool {
         let is_it = |origin: &Origin| {
             (&origin.user_sync, &origin.external_id) == (&entry.user_sync, &entry.external_id)

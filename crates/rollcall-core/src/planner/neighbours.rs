@@ -12,7 +12,7 @@ use crate::user::{User, UserState};
 #[derive(Default)]
 pub(super) struct Neighbours {
     known: HashMap<UserId, Neighbour>,
-    /// Who has the targets that somebody has.
+    /// Who has each login that a neighbour is about to have, for those that somebody has.
     holders: HashMap<String, TargetHolder>,
 }
 
@@ -46,8 +46,9 @@ impl Neighbours {
         self.known.contains_key(&user)
     }
 
-    /// Those who take part when claims are settled. Whoever is about to move to what nobody has, or what somebody else is
-    /// about to leave for such a login, is left to the next run of its own sync. Whoever cannot move keeps its login.
+    /// The neighbours who take part when claims are settled. A neighbour is left to the next run of its own sync if its
+    /// move depends on no user of this sync: the login that it wants is free, or becomes free by other such moves. A
+    /// neighbour that cannot move keeps its login.
     pub(super) fn parties(self, is_own: impl Fn(UserId) -> bool) -> Vec<Neighbour> {
         let Self { known, holders } = self;
         let fate = |neighbour: &Neighbour| {
@@ -66,7 +67,8 @@ impl Neighbours {
                     return Fate::Moves;
                 }
                 match known.get(&holder) {
-                    // A circle without anybody of this sync, or its own e-mail address.
+                    // A circle of neighbours without a user of this sync, or a neighbour whose target is its own e-mail
+                    // address.
                     Some(_) if !seen.insert(holder) => return Fate::Waits,
                     Some(holder) => next = holder.target(),
                     None => return Fate::Stays,
@@ -88,13 +90,13 @@ impl Neighbours {
     }
 }
 
-/// What becomes of a neighbour if its wish goes as far as it can.
+/// Where the chain of wishes leads that begins with a neighbour's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
-    /// It leads to somebody of this sync.
+    /// To a user of this sync.
     Moves,
-    /// It leads to somebody who stays.
+    /// To a user who stays.
     Stays,
-    /// It leads to a free login, which its own sync gives to it.
+    /// To a free login, which the neighbour's own sync gives to it.
     Waits,
 }

@@ -25,8 +25,8 @@ pub(super) struct Ordered {
     pub(super) before: Option<Profile>,
 }
 
-/// Orders changes so that each comes after those that free what it needs. The rest are circles that are too large for
-/// one transaction.
+/// Orders changes so that each comes after those that release what it needs. Returned apart: circles that are too large
+/// for one transaction.
 pub(super) fn order_claims(waiting: Vec<Ordered>) -> (Vec<Vec<Change>>, Vec<Ordered>) {
     let index: HashMap<UserId, usize> = waiting
         .iter()
@@ -46,7 +46,7 @@ pub(super) fn order_claims(waiting: Vec<Ordered>) -> (Vec<Vec<Change>>, Vec<Orde
     }
     let first = peel(&before, &after, &HashSet::new());
     let mut placed: HashSet<usize> = first.iter().copied().collect();
-    // Of what is left, the claims that nobody waits for come last; circles remain between the two.
+    // Of the rest, claims that no other claim waits for come last. Circles remain between the first and the last.
     let mut last = peel(&after, &before, &placed);
     last.reverse();
     placed.extend(&last);
@@ -54,7 +54,8 @@ pub(super) fn order_claims(waiting: Vec<Ordered>) -> (Vec<Vec<Change>>, Vec<Orde
 
     let mut changes: Vec<Option<Ordered>> = waiting.into_iter().map(Some).collect();
     let singles = |indexes: Vec<usize>| indexes.into_iter().map(|i| vec![i]);
-    // A circle goes into one transaction or not at all; who waits for one of it is refused when applied.
+    // A circle goes into one transaction or not at all. A claim that waits for one of a circle that is too large is
+    // refused when it is applied.
     let (circles, too_large): (Vec<_>, Vec<_>) = circles
         .into_iter()
         .partition(|circle| circle.len() <= CHUNK_CHANGES);

@@ -14,7 +14,7 @@ pub(super) struct Outsider {
 }
 
 impl Outsider {
-    /// Somebody of whom nothing is told but that there is one.
+    /// A holder of whom an issue tells only that there is one.
     pub(super) fn unnamed() -> Self {
         Self {
             outside: Outside::Keeps,

@@ -54,7 +54,7 @@ impl Party {
             }
             Self::Neighbour(neighbour) => {
                 let origin = neighbour.user().origin.as_ref();
-                // The same directory: its admin sees the other entry anyway.
+                // Both are in the same directory, so its admin sees the other entry anyway.
                 let visible = origin.filter(|origin| origin.directory == planner.settings.directory);
                 Named {
                     dn: visible.map(|origin| origin.dn.clone()),
@@ -91,7 +91,7 @@ pub(super) struct Named {
 }
 
 impl Planner<'_> {
-    /// Neighbours who take part; their logins are not held outside any more.
+    /// The neighbours who take part. Their logins do not count as held outside any more.
     pub(super) fn neighbour_parties(&mut self, is_own: impl Fn(UserId) -> bool) -> Vec<Neighbour> {
         let parties = std::mem::take(&mut self.neighbours).parties(is_own);
         for neighbour in &parties {

@@ -14,9 +14,9 @@ use crate::user::OtherEntry;
 pub(super) struct Names<'n> {
     pub(super) parties: &'n [Named],
     pub(super) outside: &'n HashMap<String, Outsider>,
-    /// Those whose login two entries claim.
+    /// The parties whose login two entries claim.
     pub(super) ambiguous: &'n HashSet<usize>,
-    /// Those whose entries the pull did not meet.
+    /// The parties whose entries the pull did not meet.
     pub(super) unmet: &'n HashSet<usize>,
 }
 
@@ -26,8 +26,8 @@ impl Names<'_> {
     }
 }
 
-/// Why an identifier is not given, and who stands against it. Of people in other directories only that there is one is
-/// said.
+/// The issue of an identifier that is not given. It names who stands against it, but not if that is somebody in another
+/// directory.
 pub(super) fn refused(
     dn: &str,
     field: &str,
@@ -75,13 +75,13 @@ pub(super) fn refused(
             let message = match &user_sync {
                 Some(user_sync) => format!("a user of the user sync {user_sync} has it, which was first"),
                 None if has_dn => "another user has it".to_owned(),
-                // Whether anybody of another tenant has it, or its domain, is not told.
+                // An issue does not tell whether somebody of another tenant has it, or has its domain verified.
                 None => "it is not available".to_owned(),
             };
             (taken, message, outsider.and_then(|outsider| outsider.dn.clone()))
         }
     };
-    // Somebody was deleted, and made anew where they were.
+    // The former entry was deleted, and a new one made under the same DN.
     let made_anew = other_dn.as_deref().is_some_and(|other| is_same_dn(other, dn));
     let (kind, message, other_dn) = match made_anew {
         true => {

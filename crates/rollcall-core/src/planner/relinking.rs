@@ -14,12 +14,12 @@ use crate::user::User;
 /// Who might be which entry, collected over a whole pull. Memory grows by tens of bytes per user found.
 pub struct Relinking<'a> {
     user_sync: &'a UserSyncId,
-    /// `None` for a user whose login several entries have: which one is meant depends on nothing but their order.
+    /// `None` for a user whose login several entries have: only their order would say which one is meant.
     found: HashMap<UserId, Option<ExternalId>>,
 }
 
 impl<'a> Relinking<'a> {
-    /// Nobody is found yet among the users of this sync.
+    /// A collection for the users of this sync, in which nobody is found yet.
     pub fn new(user_sync: &'a UserSyncId) -> Self {
         Self {
             user_sync,
@@ -53,7 +53,7 @@ impl<'a> Relinking<'a> {
     }
 }
 
-/// The user of this sync who has the entry's login, if nobody is known to be the entry.
+/// The user of this sync who has the entry's login; `None` if a user has the entry's id.
 pub(super) fn same_login<'c>(
     user_sync: &UserSyncId,
     entry: &EntryReading,
@@ -71,7 +71,7 @@ pub(super) fn same_login<'c>(
             .as_ref()
             .is_some_and(|origin| origin.user_sync == *user_sync)
     };
-    // The login may be somebody's e-mail address, which proves nothing.
+    // The login may also be the user's e-mail address, which proves nothing.
     let user = context.user(*holder).filter(ours)?;
     (normalize(&user.profile.login) == login).then_some(user)
 }

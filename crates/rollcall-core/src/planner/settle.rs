@@ -36,7 +36,8 @@ impl Planner<'_> {
             .collect();
         bystanders.retain(|bystander| {
             if let Some(place) = bystander.user.and_then(|user| places.get(&user)) {
-                // One and the same person, who may ask for nothing any more.
+                // The claim is of the same person, and may ask for nothing any more: then what the entry asked for
+                // without getting it still counts.
                 claims[*place].judged.rejected = bystander.wants.clone();
                 return false;
             }
@@ -49,7 +50,7 @@ impl Planner<'_> {
             .collect();
         let own: HashSet<UserId> = parties.iter().filter_map(Party::user).collect();
         let neighbours = self.neighbour_parties(|user| own.contains(&user));
-        // One and the same entry asks once.
+        // The entry of a neighbour that moves asks once, as the neighbour.
         bystanders.retain(|bystander| {
             !neighbours
                 .iter()
@@ -61,7 +62,7 @@ impl Planner<'_> {
                 .into_iter()
                 .map(|neighbour| Party::Neighbour(Box::new(neighbour))),
         );
-        // What is settled depends on rules alone; whom an issue names, on this order.
+        // The rules alone settle who gets what. This order decides only whom an issue names.
         parties.sort_by(|one, other| (one.dn(), one.user()).cmp(&(other.dn(), other.user())));
         let claimants: Vec<Claimant> = parties.iter().map(Party::claimant).collect();
         let named: Vec<Named> = parties.iter().map(|party| party.named(self)).collect();
@@ -120,7 +121,7 @@ impl Planner<'_> {
         OrderedClaims { groups, issues }
     }
 
-    /// Somebody who is taken over takes part like everybody of this sync: what it has is nobody else's.
+    /// A user who is taken over takes part like the users of this sync: what it has does not count as held outside.
     fn take_in(&mut self, claim: &Claim) {
         let Some(before) = &claim.before else { return };
         let Some(origin) = before
@@ -139,7 +140,7 @@ impl Planner<'_> {
         }
     }
 
-    /// All of a change but the identifiers that it asks for.
+    /// The change without the identifiers that it asks for; `None` if nothing else is left.
     fn without_identifiers(
         &mut self,
         mut change: Change,
@@ -169,7 +170,8 @@ impl Planner<'_> {
         let seen = slot.filter(|slot| !slot.is_absent()).map(|slot| slot.offered);
         let offered = match (seen, user.state) {
             (Some(offered), _) => offered,
-            // Nobody knows what their entry says. A deactivated one gives way all the same.
+            // It is unknown what the entry says, so an active user keeps what it has. A deactivated one gives way all
+            // the same.
             (None, UserState::Active) => {
                 let held = held(&user);
                 for key in held.login.into_iter().chain(held.email) {

@@ -8,14 +8,14 @@ use super::{CERTIFICATE_DAYS, Matter, PASSWORD_DAYS, Subject};
 use crate::run::RunState;
 use crate::security_review::{Facts, ReviewedDirectory, ReviewedSync};
 
-/// A directory that does not answer is told of when that lasts: a restart is nobody's business.
+/// A directory that does not answer is told of only after this time: a restart need not concern anybody.
 const UNREACHABLE_AFTER: TimeDelta = TimeDelta::hours(1);
 /// A user sync that runs by itself and saw its whole directory longer ago than this is stale.
 const STALE_AFTER: TimeDelta = TimeDelta::days(7);
-/// So long before it expires, a held run is told of.
+/// A held run is told of this long before it expires.
 const HELD_NOTICE: TimeDelta = TimeDelta::hours(24);
 
-/// All that somebody has to see to now. What is switched off on purpose is nobody's matter.
+/// All that somebody has to see to now. What is switched off on purpose is left out.
 pub fn matters(facts: &Facts<'_>, now: DateTime<Utc>) -> Vec<Matter> {
     let mut found: Vec<Matter> = review(facts, now).into_iter().collect();
     for reviewed in facts.directories {

@@ -53,7 +53,7 @@ impl User {
             owner,
             block,
             login_ambiguous,
-            // Says of the flag why it is set, and nothing to the product.
+            // Only says why the flag above is set, which the product need not know.
             login_asked_by: _,
             revision: _,
             create_time: _,

@@ -78,24 +78,26 @@ impl AuditRow {
     }
 }
 
-/// What stands for a payload in its row. Without the salt, no guess at the payload can be tried.
+/// The digest of a payload, which its row keeps. Without the salt, nobody can test a guess at the payload.
 pub(crate) fn digest(salt: &[u8], payload: &str) -> Tag {
     MacKey::new(salt).tag(&[b"audit payload", payload.as_bytes()])
 }
 
-/// What an erasure leaves beside what it left of a payload, whose digest fits no more: nobody else can say that it was one.
+/// The mark that an erasure writes beside what it left of a payload, whose digest no longer fits. Only Rollcall can
+/// make it, so nobody else can pass a removal off as an erasure.
 pub(crate) fn erasure_mark(key: &MacKey, [position, id, time]: [i64; 3], left: &str) -> Tag {
     let numbers = [position, id, time].map(i64::to_be_bytes);
     let [position, id, time] = numbers.each_ref().map(<[u8; 8]>::as_slice);
     key.tag(&[b"audit erasure", position, id, time, left.as_bytes()])
 }
 
-/// What retention leaves where it deleted: nobody else can say where the chain starts.
+/// The signature that retention leaves where it deleted. Only Rollcall can make it, so nobody else can say where the
+/// chain starts.
 pub(crate) fn start_signature(key: &MacKey, position: i64, hash: &[u8]) -> Tag {
     key.tag(&[b"audit start", &position.to_be_bytes(), hash])
 }
 
-/// A text that is missing is not an empty one.
+/// The bytes of a text that may be missing. A missing text differs from an empty one.
 fn present(text: Option<&str>) -> Vec<u8> {
     match text {
         None => vec![0],

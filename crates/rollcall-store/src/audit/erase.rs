@@ -1,5 +1,6 @@
-//! Taking people who are erased out of a tenant's record. The rows stay as they are, and the chain still fits: only payloads go.
-//! What is left of a payload is no longer backed by its row, and has no salt; the mark of the erasure vouches for it.
+//! Taking people who are erased out of a tenant's record. The rows stay as they are, and the chain still fits: only
+//! payloads change. The row no longer backs what is left of a payload, and the salt is gone. The mark of the erasure
+//! vouches for it instead.
 
 use rollcall_core::audit::{AuditEvent, AuditKind, ValueChange};
 use rollcall_core::erasure::{Eraser, Person};
@@ -23,10 +24,10 @@ use crate::tables::json::audit::AuditPayload;
 
 /// Rows that are looked at together.
 const PAGE: u32 = 200;
-/// That somebody was erased, when, and by whom, stays.
+/// Events of these methods keep who was erased, when, and by whom.
 const ERASING: [&str; 2] = ["UserService.EraseUser", "TenantService.DeleteTenant"];
 
-/// Where a payload lies, and of which row it is.
+/// Where a payload lies, and which row it belongs to.
 #[derive(FromQueryResult)]
 struct Place {
     position: i64,
@@ -42,7 +43,8 @@ struct Sealed {
     payload: Payload,
 }
 
-/// Takes people out: what is personal in events about them, and their names where they acted or somebody wrote about them.
+/// Takes people out: the personal data of events about them, and their names where they acted or somebody wrote about
+/// them.
 pub(crate) async fn forget(
     store: &Store,
     tenant: &TenantId,
@@ -50,7 +52,8 @@ pub(crate) async fn forget(
     eraser: &Eraser,
 ) -> Result<()> {
     let left = |event: &AuditEvent| left_of(event, people, eraser);
-    // First: the sealer has a lock on the events that it moves, and after that they are found among the sealed ones.
+    // The unsealed events come first. The sealer locks the events that it moves, so afterwards they are found among the
+    // sealed ones.
     in_unsealed(&store.inner.database, tenant, &left).await?;
     for person in people {
         in_sealed(store, tenant, Some(person.user), &left).await?;
@@ -58,14 +61,14 @@ pub(crate) async fn forget(
     in_sealed(store, tenant, None, &left).await
 }
 
-/// Takes out everybody of a tenant that is deleted.
+/// Takes out all people of a tenant that is deleted.
 pub(crate) async fn forget_all(store: &Store, tenant: &TenantId) -> Result<()> {
     let database = &store.inner.database;
     let key = store.keys()?.of(Purpose::AuditRecord);
     let left = |event: &AuditEvent| (!erases(event)).then(AuditPayload::default);
     in_unsealed(database, tenant, &left).await?;
     in_sealed(store, tenant, None, &left).await?;
-    // Of logins nothing stays, so nobody has to look at each.
+    // Of logins nothing stays, so they need not be looked at one by one.
     let sql = format!(
         "SELECT p.position, p.id, p.time FROM audit_events e JOIN audit_payloads p ON p.position = e.position
         WHERE e.tenant = $1 AND e.method IS NULL AND e.position > $2 AND length(p.salt) > 0
@@ -99,7 +102,7 @@ async fn in_sealed(store: &Store, tenant: &TenantId, user: Option<UserId>, left:
         Some(_) => "e.user_id = $4 AND (e.tenant = $1) IS TRUE",
         None => "e.tenant = $1 AND e.method IS NOT NULL",
     };
-    // Two erasures at once may take each their own person out of the same event.
+    // Two erasures at once may each take their own person out of the same event.
     let lock = database.engine.for_update_of("p");
     let sql = format!(
         "SELECT {columns}, p.salt, p.payload FROM audit_events e JOIN audit_payloads p ON p.position = e.position
@@ -129,7 +132,7 @@ async fn in_sealed(store: &Store, tenant: &TenantId, user: Option<UserId>, left:
     }
 }
 
-/// Leaves this of payloads, and the mark that says so.
+/// Replaces payloads by what is left of them, with the mark that says so.
 async fn replace(tx: &impl ConnectionTrait, key: &MacKey, left: Vec<(Place, AuditPayload)>) -> Result<()> {
     if left.is_empty() {
         return Ok(());

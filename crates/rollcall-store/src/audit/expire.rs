@@ -32,7 +32,7 @@ pub(crate) async fn delete_old(store: &Store, before: DateTime<Utc>, limit: u32)
     let key = store.keys()?.of(Purpose::AuditRecord);
     let signature = start_signature(key, last.position, &last.hash);
     let tx = database.begin().await?;
-    // Never back: another replica may have deleted more meanwhile.
+    // The start never moves back: another replica may have deleted more meanwhile.
     let sql = "UPDATE audit_ends SET position = $1, hash = $2, signature = $3
         WHERE name = 'start' AND position < $1";
     let start = vec![last.position.into(), last.hash.into(), signature.to_vec().into()];
@@ -44,7 +44,7 @@ pub(crate) async fn delete_old(store: &Store, before: DateTime<Utc>, limit: u32)
             let sql = "DELETE FROM audit_events WHERE position <= $1";
             execute(&tx, sql, vec![last.position.into()]).await?
         }
-        // The service needs no right to delete an event.
+        // Deleting goes through a function, so that the service's role needs no right to delete an event.
         Engine::Postgres => {
             let deleted: Option<i64> = scalar(&tx, "SELECT audit_expire()", vec![]).await?;
             deleted.map_or(0, |deleted| u64::try_from(deleted).unwrap_or_default())

@@ -47,7 +47,7 @@ impl Store {
     /// restore of the database: start anew at [`Store::audit_start`].
     pub async fn audit_feed(&self, tenant: Option<&TenantId>, after: Mark, limit: u32) -> Result<AuditFeed> {
         let limit = limit.clamp(1, MAX_PAGE) as usize;
-        // First: what is sealed meanwhile is for the next part.
+        // The head is read before the events: what is sealed meanwhile belongs to the next part.
         let head = self.audit_mark("head").await?;
         let (mut condition, mut values) = (String::new(), vec![after.position.into(), head.position.into()]);
         if let Some(tenant) = tenant {
@@ -61,7 +61,7 @@ impl Store {
             limit + 1
         );
         let mut found: Vec<Fed> = rows(&self.inner.database.reader, &sql, values).await?;
-        // After the events: what retention deletes meanwhile is noticed.
+        // The place is checked after the events are read, so that a deletion by retention meanwhile is noticed.
         self.stands(after).await?;
         let more = found.len() > limit;
         found.truncate(limit);
@@ -77,12 +77,12 @@ impl Store {
         Ok(AuditFeed { events, next, more })
     }
 
-    /// Before the oldest event that is kept.
+    /// The place before the oldest event that is kept.
     pub async fn audit_start(&self) -> Result<Mark> {
         self.audit_mark("start").await
     }
 
-    /// Behind the newest event that is sealed.
+    /// The place behind the newest event that is sealed.
     pub async fn audit_end(&self) -> Result<Mark> {
         self.audit_mark("head").await
     }
@@ -93,7 +93,7 @@ impl Store {
         end.map(|end| mark(end.position, &end.hash)).ok_or(NO_END)
     }
 
-    /// Makes sure that a place is one of this record, and that all behind it is kept.
+    /// Makes sure that a place belongs to this record, and that all events behind it are kept.
     async fn stands(&self, at: Mark) -> Result<()> {
         let sql = "SELECT position, hash FROM audit_events WHERE position = $1
             UNION ALL SELECT position, hash FROM audit_ends WHERE name = 'start' AND position = $1";
@@ -106,7 +106,7 @@ impl Store {
 }
 
 fn mark(position: i64, hash: &[u8]) -> Mark {
-    // Before the first there is no hash.
+    // The place before the first event has no hash.
     let digest = hash.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes));
     Mark { position, digest }
 }

@@ -1,4 +1,4 @@
-//! Lists of audit events, by time: those that are sealed, by an index for each filter, and the few that are not yet.
+//! Lists of audit events, by time: the sealed ones, by an index for each filter, and the few that are not sealed yet.
 
 use chrono::{DateTime, Utc};
 use rollcall_core::audit::{About, AuditClass, AuditEvent, AuditFilter, AuditOrder, LoginOutcome};
@@ -15,7 +15,8 @@ use crate::page::{Page, PageRequest};
 use crate::store::Store;
 use crate::tables::labels::Label;
 
-/// Most events that are shown before they are sealed. Sealing is seconds behind; after a pause of it, older ones wait.
+/// Most events that are shown before they are sealed. Sealing is seconds behind. After it has paused, older unsealed
+/// events are shown only once they are sealed.
 const MAX_UNSEALED: u32 = 1_000;
 
 /// Where a list goes on: after the event of this time and number.
@@ -46,9 +47,9 @@ impl Store {
         if tenant.is_some() && about.is_some_and(|about| tenant != Some(about)) {
             return Page::with_next(Vec::new(), None::<Key>);
         }
-        // A name says whose it is.
+        // The name of a resource says which tenant it belongs to.
         let tenant = tenant.or(about);
-        // First, so that an event that is sealed meanwhile is found at least once.
+        // Unsealed events are read first, so that an event that is sealed meanwhile is found at least once.
         let mut found = self.unsealed(tenant, filter, after).await?;
         let reading = self.inner.database.in_index_order().await?;
         for outcome in outcomes(filter) {
@@ -106,7 +107,7 @@ pub(crate) fn created(tenant: &str) -> String {
     format!("(SELECT COALESCE(MAX(create_time), 0) FROM tenants WHERE id = {tenant})")
 }
 
-/// Whether it asks about one person, or about one resource by its name.
+/// Whether the filter is about one person, or about one resource by its name.
 fn is_of_one(filter: &AuditFilter) -> bool {
     let by_name = filter.about.as_ref().is_some_and(|about| {
         about.subject.user.is_some() || about.is_deeper() || (about.subject.is_nothing() && !about.is_all())
@@ -114,7 +115,7 @@ fn is_of_one(filter: &AuditFilter) -> bool {
     filter.user.is_some() || by_name
 }
 
-/// Whether nothing but kind and time is asked for.
+/// Whether the filter asks for nothing but kind and time.
 fn is_of_all(filter: &AuditFilter) -> bool {
     let of_all = AuditFilter {
         class: filter.class,
@@ -151,7 +152,7 @@ impl SealedQuery {
         outcome: Option<LoginOutcome>,
         after: Option<Key>,
     ) -> Self {
-        // Few events are one actor's or one address's: no other index is better.
+        // One actor or one address has few events, so no other index is better.
         let mut personal: Vec<(&str, &String)> = [
             ("p.actor", filter.actor.as_ref()),
             ("p.client_address", filter.client_address.as_ref()),
@@ -189,7 +190,7 @@ impl SealedQuery {
         let failed = outcome.is_some_and(|outcome| !succeeded(outcome.label()))
             || filter.reason.as_ref().is_some_and(|reason| !succeeded(reason));
         if failed {
-            // As the indexes of failures have it.
+            // The condition is written as in the indexes of failures.
             query.state("e.outcome <> 'AUTHENTICATED'");
         }
         let subject = filter
@@ -227,7 +228,7 @@ impl SealedQuery {
                 query.of_tenant(tenant, column, wanted);
                 query.require("(e.tenant = $) IS TRUE", tenant.as_str());
             } else if is_of_one(filter) {
-                // A person and a resource are few among a tenant's events: no index of the tenant's is better.
+                // One person or one resource has few of a tenant's events, so no index of the whole tenant is better.
                 query.require("(e.tenant = $) IS TRUE", tenant.as_str());
             } else if narrow.is_empty() || !failed && matches!(narrow[0].0, "e.reason" | "e.outcome") {
                 query.require("e.tenant = $", tenant.as_str());
@@ -313,14 +314,14 @@ impl SealedQuery {
         self.conditions.push(condition.to_owned());
     }
 
-    /// A condition on a value, which stands for `$` in it.
+    /// Adds a condition on a value; `$` in it stands for the value.
     fn require(&mut self, condition: &str, value: impl Into<Value>) {
         self.values.push(value.into());
         let place = format!("${}", self.values.len());
         self.conditions.push(condition.replace('$', &place));
     }
 
-    /// A column's value in one tenant, as the tenant's index of it has it.
+    /// Adds a condition on a column within one tenant, written as the tenant's index of the column has it.
     fn of_tenant(&mut self, tenant: &TenantId, column: &str, wanted: &str) {
         let (table, _) = column.split_once('.').unwrap_or_default();
         self.state(&format!("{column} IS NOT NULL"));

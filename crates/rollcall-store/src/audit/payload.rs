@@ -23,7 +23,7 @@ impl Payload {
         self.salt().is_none()
     }
 
-    /// With which the row backs it.
+    /// The salt with which the row backs the payload.
     pub(crate) fn salt(&self) -> Option<&[u8]> {
         self.salt.as_deref().filter(|salt| !salt.is_empty())
     }
@@ -108,7 +108,7 @@ impl AuditRow {
 }
 
 impl AuditPayload {
-    /// What is personal in an event.
+    /// The personal data of an event.
     pub(crate) fn of(event: &AuditEvent) -> Self {
         let actor = (!event.actor.is_nobody()).then(|| event.actor.clone());
         match &event.kind {
@@ -132,12 +132,12 @@ impl AuditPayload {
         }
     }
 
-    /// The actor's name, as it is looked for.
+    /// The actor's name, in the form in which it is looked for.
     pub(crate) fn actor_name(&self) -> Option<String> {
         self.actor.as_ref().map(|actor| stored(&actor.name))
     }
 
-    /// The client address, as it is looked for.
+    /// The client address, in the form in which it is looked for.
     pub(crate) fn address(&self) -> Option<String> {
         self.client_address.as_deref().map(stored)
     }

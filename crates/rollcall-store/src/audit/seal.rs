@@ -1,16 +1,18 @@
-//! Sealing: what was appended gets a position, its digest and its place in the chain, and moves to `audit_events`.
+//! Sealing: an appended row gets a position, its digest and its place in the chain, and moves to `audit_events`.
 //!
-//! Logins and changes only append, so none waits for another. A position is given to what is committed, and to nothing else: a
-//! reader that has seen a position never finds a smaller one later. Whoever seals locks the head of the chain, so two at once
-//! take turns.
+//! Logins and changes only append, so none waits for another. Only committed rows get a position, so a reader that has
+//! seen a position never finds a smaller one later. A sealer locks the head of the chain, so two sealers work one after
+//! the other.
 //!
-//! Why it does not wait behind the oldest running transaction: positions need no order but that of sealing, and a writer that
-//! is frozen in the middle of its commit would keep everybody's events from everybody. Its own are sealed once it ends.
+//! Why sealing does not wait for the oldest running transaction: positions need no order but that of sealing, and a
+//! writer that is frozen in the middle of its commit would hold back everybody's events. Its own events are sealed once
+//! it ends.
 //!
-//! Why there is one chain for the deployment, and none of their own for each tenant, for rows without one, or for logins: a
-//! chain is as good as the heads of it that are kept elsewhere. With one, each head vouches for all that is before it; of
-//! thousands, a quiet tenant's newest rows could be cut off, with no younger head to show it. It costs that nobody can verify
-//! one tenant's rows alone. SQLite keeps both kinds of records in one file, so they are one chain there too.
+//! Why the deployment has one chain, and not one for each tenant, for rows without a tenant, or for logins: a chain is
+//! as good as the copies of its heads that are kept elsewhere. With one chain, each head vouches for everything before
+//! it. With thousands, a quiet tenant's newest rows could be cut off, and no younger head would show it. The price is
+//! that nobody can verify one tenant's rows alone. SQLite keeps both kinds of records in one file, so they are one
+//! chain there too.
 
 use std::fmt;
 
@@ -33,13 +35,13 @@ const SALT_LEN: usize = 32;
 /// How far back to look for what is not sealed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SealReach {
-    /// Not further than a transaction of a usual length needs.
+    /// No further back than a transaction of usual length needs.
     Newest,
-    /// As far as there is anything.
+    /// As far back as there are rows.
     All,
 }
 
-/// The newest sealed event. A copy that is kept elsewhere can show later that nothing before it was changed or removed.
+/// The newest sealed event. A copy kept elsewhere can show later that nothing before it was changed or removed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuditHead {
     /// Its position.
@@ -92,14 +94,14 @@ impl Store {
         batch.write(&tx).await?;
         tx.commit().await?;
         if sealed.count == u64::from(limit) {
-            // More wait, and so may logins.
+            // More rows wait, and logins may wait to write.
             database.let_others_write().await;
         }
         Ok(Some(sealed))
     }
 }
 
-/// The number behind which to look.
+/// The number behind which the rows to seal are looked for.
 fn from(reach: SealReach) -> String {
     match reach {
         SealReach::Newest => format!("(SELECT last_id - {REACH} FROM audit_ends WHERE name = 'head')"),
@@ -120,7 +122,7 @@ struct Batch {
 }
 
 struct NewPayload {
-    /// Empty if something was erased before.
+    /// Empty if personal data was erased before.
     salt: Vec<u8>,
     erasure: Option<Vec<u8>>,
     payload: AuditPayload,
@@ -279,7 +281,7 @@ impl fmt::Debug for AuditHead {
 }
 
 impl AuditHead {
-    /// From a position and the hash in hexadecimal; `None` if it is none.
+    /// A head from a position and the hash in hexadecimal; `None` if the text is no hash.
     pub fn parse(position: i64, hex: &str) -> Option<Self> {
         let digits: Option<Vec<u8>> = hex
             .chars()

@@ -8,9 +8,9 @@ use crate::db::timestamp::from_micros;
 use crate::error::{Result, StoreError};
 use crate::tables::json::JsonColumn;
 
-/// Rows are looked for so far behind the newest that was sealed. One that lies further behind, because its transaction took so
-/// long, is found by the pass that looks at all ([`crate::SealReach::All`]). Without this bound PostgreSQL would step over every
-/// row that was moved since its last vacuum, each time.
+/// Rows are looked for this far behind the newest that was sealed. A row that lies further behind, because its
+/// transaction took so long, is found by the pass over all rows ([`crate::SealReach::All`]). Without this bound
+/// PostgreSQL would, each time, step over every row that was moved since its last vacuum.
 pub(crate) const REACH: i64 = 10_000;
 
 /// The columns of [`UnsealedRow`].

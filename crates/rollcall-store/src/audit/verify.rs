@@ -15,10 +15,10 @@ use crate::tables::json::audit::AuditPayload;
 /// Rows that are read at a time.
 const ROWS: usize = 500;
 
-/// Something that is not as it was written.
+/// Something in the record that is not as it was written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// The rows between these positions are gone, or never were where they are missing.
+    /// The rows between these positions are missing.
     Missing {
         /// The first.
         first: i64,
@@ -30,12 +30,12 @@ pub enum Fault {
         /// Its position.
         position: i64,
     },
-    /// What is personal in this row is not what was sealed, or is gone, but was not erased.
+    /// The personal data of this row is not what was sealed, or it is gone without an erasure.
     PayloadChanged {
         /// Its position.
         position: i64,
     },
-    /// The note where the record starts was not written by retention.
+    /// Retention did not write the note where the record starts.
     Start {
         /// Its position.
         position: i64,
@@ -62,9 +62,9 @@ pub enum Fault {
 pub struct Verification {
     /// How many rows were looked at.
     pub rows: u64,
-    /// How many of them were erased of what was personal.
+    /// How many of them have lost personal data to an erasure.
     pub erased: u64,
-    /// The newest row: worth keeping elsewhere, if no fault was found.
+    /// The newest row. Keep a copy elsewhere if no fault was found.
     pub head: AuditHead,
 }
 
@@ -82,9 +82,9 @@ struct Stored {
 }
 
 impl Store {
-    /// Reads the whole record, in constant memory, and tells each fault. What is sealed meanwhile is not looked at. `kept` is a head
-    /// that was kept elsewhere: without one, nobody can tell whether the newest rows were cut off and the head set back. Global by
-    /// nature.
+    /// Reads the whole record, in constant memory, and reports each fault. Events that are sealed meanwhile are not
+    /// looked at. `kept` is a head that was kept elsewhere. Without one, nobody can tell whether the newest rows were
+    /// cut off and the head set back. Global by nature.
     ///
     /// # Errors
     /// `Unavailable`; `CursorExpired` if retention deletes what is being read: begin anew.
@@ -200,7 +200,7 @@ impl Walk {
                 last: position - 1,
             });
         } else if stored.row.chained(key, &self.hash).as_slice() != stored.row.hash {
-            // Behind a gap this cannot be told.
+            // Behind a gap this cannot be checked.
             tell(Fault::Changed { position });
         }
         if !stored.payload_is_right(key) {
@@ -215,7 +215,7 @@ impl Walk {
 }
 
 impl Stored {
-    /// Whether it is what was sealed, or what an erasure left of it.
+    /// Whether the payload is what was sealed, or what an erasure left of it.
     fn payload_is_right(&self, key: &MacKey) -> bool {
         let Some(payload) = &self.payload.payload else {
             return false;

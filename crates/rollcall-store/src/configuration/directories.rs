@@ -21,7 +21,7 @@ use crate::tables::json::JsonColumn;
 use crate::tables::labels::Label;
 use crate::tables::{self, columns, require_revision};
 
-/// Secrets that come with new settings. What is `None` stays as it is.
+/// Secrets that come with new settings. A secret that is `None` stays as it is.
 #[derive(Default)]
 pub struct NewSecrets<'a> {
     /// Password of the service account.
@@ -262,7 +262,7 @@ impl Store {
         self.commit_password(tx, before, model, &record).await
     }
 
-    /// Writes a directory of which nothing but its bind passwords has changed.
+    /// Writes a directory of which only bind passwords have changed.
     pub(crate) async fn commit_password(
         &self,
         tx: sea_orm::DatabaseTransaction,
@@ -273,7 +273,7 @@ impl Store {
         bump(&mut model, record.time);
         tables::update(&tx, model.clone()).await?;
         let (tenant, id) = (&before.tenant, &before.id);
-        // What runs read has not changed.
+        // Runs read nothing that has changed, so their plans stay current.
         let sql = "UPDATE sync_runs SET directory_revision = $3
             WHERE tenant = $1 AND directory_revision = $3 - 1 AND state IN ('PENDING', 'PULLING')
               AND user_sync IN (SELECT id FROM user_syncs WHERE tenant = $1 AND directory = $2)";
@@ -285,8 +285,9 @@ impl Store {
         Ok(directory)
     }
 
-    /// Saves what was found out about the server, but for [`DirectoryObservations::hidden_state`] and
-    /// [`DirectoryObservations::unreachable_since`]. That is no change: the revision stays.
+    /// Saves what was found out about the server, except [`DirectoryObservations::hidden_state`] and
+    /// [`DirectoryObservations::unreachable_since`]. It does not count as a change of the directory: the revision
+    /// stays.
     ///
     /// # Errors
     /// `NotFound`.
@@ -318,7 +319,7 @@ impl Store {
         .await
     }
 
-    /// Saves that a run could not reach the server. Since when that is so stays as it is.
+    /// Saves that a run could not reach the server. If that was known, the time since when stays.
     ///
     /// # Errors
     /// `NotFound`.
@@ -352,7 +353,7 @@ impl Store {
                 [] => observed.hidden_state.remove(user_sync),
                 names => observed.hidden_state.insert(user_sync.clone(), names.to_vec()),
             };
-            // What logins keep in memory goes by this time.
+            // Logins use what they keep in memory until this time changes.
             observed.observe_time = Some(now);
             observed
         })
@@ -380,10 +381,10 @@ impl Store {
         Ok(())
     }
 
-    /// Says that the endpoint is the same directory as before, or a new one that is wanted.
+    /// Confirms that the endpoint is the same directory as before, or a new one that is wanted.
     ///
     /// # Errors
-    /// `NotFound`; `RevisionMismatch`, so that nobody confirms an endpoint that was not seen.
+    /// `NotFound`; `RevisionMismatch`, so that nobody confirms an endpoint that they did not see.
     pub async fn confirm_endpoint(
         &self,
         tenant: &TenantId,

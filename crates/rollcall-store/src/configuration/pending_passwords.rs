@@ -1,6 +1,6 @@
-//! Bind passwords that wait until the directory refuses the present ones. Whoever is refused asks here what to try: the row
-//! of the directory is locked meanwhile, and remembers by the database's clock when the pending password was tried, so that
-//! all replicas together try it once.
+//! Pending bind passwords: a directory starts to use one when its server refuses the present password. A process that
+//! is refused asks here what to try. It locks the directory's row for that, and the row remembers, by the database's
+//! clock, when the pending password was tried. So all replicas together try it once.
 
 use std::time::Duration;
 
@@ -19,18 +19,18 @@ use crate::tables;
 use crate::tables::directory::Model;
 use crate::tables::json::JsonColumn;
 
-/// Whoever tries a pending password has told what became of it by then, or died.
+/// After this time, the process that tries a pending password has said what became of it, or has died.
 const TRYING: Duration = Duration::from_secs(30);
 
-/// What to try where the directory has refused a bind password.
+/// What to try after the directory has refused a bind password.
 pub enum BindPassword {
-    /// Another one has taken its place meanwhile.
+    /// The present password: it is no longer the refused one.
     Present(Password),
-    /// The pending one, which nobody else tries now: tell what became of it.
+    /// The pending password, which nobody else tries now. Report what became of it.
     Pending(Password),
-    /// Somebody tries the pending one at this moment: ask again soon.
+    /// Another process is trying the pending password: ask again soon.
     UnderWay,
-    /// There is none, or it has been tried.
+    /// Nothing: no password is pending, or it has been tried.
     Nothing,
 }
 
@@ -39,12 +39,13 @@ pub enum BindPassword {
 pub enum PendingOutcome {
     /// The directory refused it too.
     Refused,
-    /// It never left.
+    /// It was not sent.
     Unsent,
 }
 
 impl Store {
-    /// Keeps a bind password that takes the place of the present one when the directory refuses that.
+    /// Keeps a pending bind password, which takes the place of the present one once the directory refuses the present
+    /// one.
     ///
     /// # Errors
     /// `NotFound`; `RevisionMismatch`.
@@ -65,8 +66,8 @@ impl Store {
         self.commit_password(tx, before, model, &record).await
     }
 
-    /// What to try at an endpoint of the directory that has just refused this password. A pending one is given away once
-    /// within `once_in`, and nothing where the endpoint is not the stored one any more.
+    /// What to try at an endpoint of the directory that has just refused this password. A pending password is handed
+    /// out at most once within `once_in`. Nothing is handed out if the endpoint is no longer the stored one.
     ///
     /// # Errors
     /// `NotFound`; `KeyMissing`; `Corrupt` if a password was altered or moved.
@@ -97,7 +98,7 @@ impl Store {
         let now: i64 = scalar(&tx, &sql, vec![])
             .await?
             .ok_or(StoreError::corrupt("the database tells no time"))?;
-        // A time ahead is from before the clock was set back.
+        // A time that lies ahead was written before the clock was set back.
         let since = model
             .pending_try_time
             .map(|tried| now.saturating_sub(tried))
@@ -118,8 +119,8 @@ impl Store {
         }
     }
 
-    /// The directory has accepted this pending bind password: it takes the place of the present one. `None` if it is not the
-    /// pending one any more.
+    /// Makes the pending bind password, which the directory has accepted, the present one. `None` if another one, or
+    /// none, is pending by now.
     ///
     /// # Errors
     /// `NotFound`; `KeyMissing`.
@@ -144,8 +145,8 @@ impl Store {
         self.commit_password(tx, before, model, &record).await.map(Some)
     }
 
-    /// A pending bind password was tried and has not taken the place of the present one. False if it is not the pending one
-    /// any more.
+    /// Notes what became of a pending bind password that was tried and not accepted. False if another one, or none, is
+    /// pending by now.
     ///
     /// # Errors
     /// `NotFound`; `KeyMissing`.

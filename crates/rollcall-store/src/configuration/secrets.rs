@@ -28,7 +28,7 @@ impl Store {
 
     pub(crate) fn open_password(&self, model: &Model, kind: &'static str, sealed: &[u8]) -> Result<Password> {
         let mut plain = self.inner.keyring().open(owner(model, kind), sealed)?;
-        // The bytes become the password; nothing of them is left to wipe.
+        // The bytes become the password, so no copy is left to wipe.
         let text = String::from_utf8(std::mem::take(&mut *plain)).map_err(|error| {
             drop(Zeroizing::new(error.into_bytes()));
             StoreError::corrupt("a stored password is not UTF-8")

@@ -1,5 +1,6 @@
-//! How a user sync that is due is started: it gets its lease, its run and its next time, and its tenant's turn is over, in one
-//! transaction. So one of many schedulers and callers starts it, and it stays due if that one dies before.
+//! How a user sync that is due is started: in one transaction it gets its lease, its run and its next time, and its
+//! tenant goes behind the other tenants. So only one of many schedulers and callers starts it, and it stays due if that
+//! one dies before the commit.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::tables::{self, columns};
 pub struct DueRun {
     /// The user sync.
     pub key: UserSyncKey,
-    /// Since when it is due.
+    /// When it became due.
     pub due: DateTime<Utc>,
     /// When it is due next.
     pub next: Option<DateTime<Utc>>,
@@ -36,11 +37,11 @@ pub struct DueRun {
 pub enum DueStart {
     /// The run is there, and the lease to work on it.
     Started(LeaseToken, Box<Run>),
-    /// It is not due since then any more.
+    /// It is no longer due at that time.
     NotDue,
-    /// Somebody has the lease. It stays due.
+    /// Another holder has the lease. The sync stays due.
     Busy,
-    /// A worker that is gone left a run half done, which comes first. It stays due.
+    /// A worker that is gone left a run unfinished, which has to be finished first. The sync stays due.
     LeftBehind(LeaseToken),
 }
 
@@ -83,7 +84,7 @@ impl Store {
             let user_sync = tables::user_sync::find(&tx, &key).await?;
             return Ok(match is_due(&user_sync, due, now) {
                 true => DueStart::Busy,
-                // Whoever has the lease has started it.
+                // Another process had the lease, and has started the sync.
                 false => DueStart::NotDue,
             });
         };
@@ -118,7 +119,7 @@ impl Store {
         let mut values = of_key();
         values.extend([model.id.into(), next.map(to_micros).into()]);
         execute(&tx, sql, values).await?;
-        // Where there is a next time, the trigger of the statement before has locked it.
+        // If there is a next time, the trigger of the statement before has locked the tenant's turn.
         if next.is_none() {
             lock_turn(&tx, &key.tenant).await?;
         }
@@ -129,7 +130,7 @@ impl Store {
 }
 
 fn is_due(user_sync: &Model, due: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-    // Releases before this one claimed what they were about to start.
+    // Former releases claimed a sync that they were about to start.
     let is_claimed = user_sync.claim_end.is_some_and(|end| end > to_micros(now));
     user_sync.next_run_time == Some(to_micros(due)) && !is_claimed
 }

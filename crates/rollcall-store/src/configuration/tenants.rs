@@ -176,9 +176,10 @@ impl Store {
         Ok(revision)
     }
 
-    /// Deletes a tenant, with users that are archived or that a deleted user sync left behind, or with all of them: each is
-    /// erased, with an event. Of earlier events the places stay, and audit rows as long as they are kept; whoever gets the
-    /// same id later does not see them. It is recorded with the first users that go, and again with the tenant.
+    /// Deletes a tenant. Archived users, and users whom a deleted user sync left behind, go with it; on demand all
+    /// users do. Each of them is erased, with an event. Earlier events keep their positions only, and audit rows stay
+    /// as long as they are kept. A later tenant with the same id does not see them. The deletion is recorded with the
+    /// first users that go, and again with the tenant.
     ///
     /// # Errors
     /// `NotFound`; `RevisionMismatch`; `TenantInUse` while it has directories, user syncs or users that stay.
@@ -290,7 +291,7 @@ async fn create(
     };
     tables::insert(tx, model).await?;
     insert_domains(tx, id, &settings.verified_domains).await?;
-    // Another customer may have had this id. What is left of its feed is none of the new one's business.
+    // Another customer may have had this id before. The new one must not see what is left of that feed.
     feed::hide(tx, id).await?;
     let tenant = find(tx, id).await?;
     record.write(tx, None, Some(&tenant)).await?;
@@ -308,7 +309,7 @@ async fn with_domains(connection: &impl ConnectionTrait, model: Model) -> Result
     into_domain(model, verified_domains)
 }
 
-/// The same for many, with one statement.
+/// The domain values of several tenants, read with one statement.
 async fn all_with_domains(connection: &impl ConnectionTrait, models: Vec<Model>) -> Result<Vec<Tenant>> {
     let mut bulk = Bulk::new([Column::new("id", Type::Text)]);
     models

@@ -1,5 +1,5 @@
-//! Which user sync is due next. Tenants take turns: the one that was served longest ago comes first, so that nobody waits
-//! for all that another has. What is due is found by index, however many tenants there are. Global by nature.
+//! Which user sync is due next. The tenant that was served longest ago comes first, so that nobody waits for everything
+//! that another tenant has. What is due is found by index, however many tenants there are. Global by nature.
 
 use chrono::{DateTime, Utc};
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId, UserSyncKey};
@@ -13,9 +13,9 @@ use crate::store::Store;
 use crate::tables::columns;
 use crate::tables::user_sync::{Entity, Model};
 
-/// A user sync that may run by itself. `s` is its row, `t` its tenant's and `d` its directory's.
+/// The condition that a user sync may run by itself. `s` is its row, `t` its tenant's and `d` its directory's.
 pub(crate) const MAY_RUN: &str = "s.auto_sync AND NOT s.disabled AND t.user_sync_enabled AND NOT d.disabled";
-/// The same three as tables.
+/// The tables of these three rows.
 pub(crate) const WITH_PARENTS: &str = "user_syncs s JOIN tenants t ON t.id = s.tenant
     JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory";
 
@@ -26,7 +26,7 @@ pub struct Due {
     pub key: UserSyncKey,
     /// The directory that it reads.
     pub directory: DirectoryId,
-    /// Since when it is due.
+    /// When it became due.
     pub time: DateTime<Utc>,
 }
 
@@ -71,7 +71,7 @@ impl Store {
         model.map(Model::into_domain).transpose()
     }
 
-    /// The user sync, if it is still due since then, and claimed by nobody.
+    /// The user sync, if it is still due at the same time and nobody has claimed it.
     pub async fn still_due(&self, due: &Due, now: DateTime<Utc>) -> Result<Option<UserSync>> {
         let sql = format!(
             "SELECT {columns} FROM {WITH_PARENTS}
@@ -89,18 +89,20 @@ impl Store {
         model.map(Model::into_domain).transpose()
     }
 
-    /// Moves a tenant's turn on, of which nothing could be started at `now`: to when its next user sync is due, or behind all
-    /// others that wait if that is so already, since its directories are busy.
+    /// Moves on the turn of a tenant for which nothing could be started at `now`: to the time when its next user sync
+    /// is due. If that time has come already, its directories are busy, and the tenant goes behind all others that
+    /// wait.
     pub async fn pass_turn(&self, tenant: &TenantId, now: DateTime<Utc>) -> Result<()> {
         let tx = self.inner.database.begin().await?;
-        // What is due earlier from now on waits for this transaction, and sets the turn anew.
+        // Whatever makes a user sync due earlier waits for this transaction, and then sets the turn anew.
         lock_turn(&tx, tenant).await?;
         move_turn(&tx, tenant, now).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// Gives a turn to every tenant with something due that seems to have none: a clock that was ahead has moved it.
+    /// Gives a turn to every tenant that has something due and a turn in the far future: a clock that was ahead has
+    /// moved it.
     pub async fn bring_turns_forward(&self, now: DateTime<Utc>) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         let sql = format!(
@@ -114,8 +116,8 @@ impl Store {
         Ok(())
     }
 
-    /// What is due at `now` and claimed by nobody, of one tenant or of all, those that are due longest first. Returns where the
-    /// list goes on, if it may.
+    /// User syncs that are due at `now` and that nobody has claimed, of one tenant or of all, the longest due first.
+    /// Also returns where the list goes on, if it may go on.
     pub async fn list_due(
         &self,
         now: DateTime<Utc>,
@@ -144,15 +146,15 @@ impl Store {
     }
 }
 
-/// Has what becomes due wait for the end of the transaction.
+/// Makes whatever becomes due wait for the end of the transaction.
 pub(crate) async fn lock_turn(tx: &impl ConnectionTrait, tenant: &TenantId) -> Result<()> {
     let lock = "UPDATE tenant_turns SET turn = turn WHERE tenant = $1";
     execute(tx, lock, vec![tenant.as_str().into()]).await?;
     Ok(())
 }
 
-/// Moves a tenant's turn on, as [`Store::pass_turn`] does, in a transaction that has written its row: what is due earlier from
-/// then on waits for it.
+/// Moves a tenant's turn on, like [`Store::pass_turn`], in a transaction that has written the tenant's row. Whatever
+/// becomes due earlier waits for that transaction.
 pub(crate) async fn move_turn(
     tx: &impl ConnectionTrait,
     tenant: &TenantId,

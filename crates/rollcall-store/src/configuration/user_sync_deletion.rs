@@ -21,10 +21,10 @@ use crate::users::feed::{Cause, MAX_EVENTS};
 use crate::users::write::{UserWrite, write};
 
 impl Store {
-    /// Deletes a user sync with its runs. It is disabled first; then its users are seen to, in transactions
-    /// of at most 1,000; then it goes. Should that break off, call it again, with the same revision. Users who
-    /// were LOCAL before they were linked become so again in any case. It is recorded when the sync is disabled, before
-    /// any user is touched, and again when it goes.
+    /// Deletes a user sync with its runs. It is disabled first. Then its users are dealt with, in transactions of at
+    /// most 1,000. Then the sync goes. If this breaks off, call it again with the same revision. Users who were LOCAL
+    /// before they were linked become LOCAL again in any case. The deletion is recorded when the sync is disabled,
+    /// before any user is touched, and again when the sync goes.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `RevisionMismatch`.
@@ -101,7 +101,8 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes some of what belongs to the sync's runs, so that deleting them takes no time; returns how much.
+    /// Deletes some of the rows that belong to the sync's runs, so that deleting the runs takes no time. Returns how
+    /// many.
     async fn delete_part(
         &self,
         lease: &LeaseToken,
@@ -124,7 +125,7 @@ impl Store {
         Ok(deleted)
     }
 
-    /// Sees to the next users; false if there was none.
+    /// Deals with the next users; false if there were none.
     async fn dispose_of_users(
         &self,
         lease: &LeaseToken,

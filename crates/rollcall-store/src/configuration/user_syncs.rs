@@ -23,7 +23,7 @@ use crate::tables::labels::Label;
 use crate::tables::user_sync::{Entity, Model};
 use crate::tables::{self, columns, require_revision};
 
-/// Which user syncs to list. What is empty does not matter.
+/// Which user syncs to list. An empty field is no condition.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct UserSyncFilter {
     /// Of this directory.
@@ -184,8 +184,8 @@ impl Store {
         models.into_iter().map(Model::into_domain).collect()
     }
 
-    /// Sets when the schedule fires next, if it is still `expected`. False if another replica was faster.
-    /// That is no change of the user sync: the revision stays.
+    /// Sets when the schedule fires next, if it is still `expected`. False if another replica was faster. It does not
+    /// count as a change of the user sync: the revision stays.
     pub async fn set_next_run_time(
         &self,
         tenant: &TenantId,
@@ -208,8 +208,8 @@ impl Store {
     }
 }
 
-/// The query for a page of user syncs. Each condition of their health is looked for by itself, since the index shows in order
-/// only those in one.
+/// The query for a page of user syncs. Each health level is looked for by itself, since the index keeps only the syncs
+/// of one level in order.
 pub(crate) fn search(
     engine: Engine,
     tenant: Option<&TenantId>,

@@ -77,7 +77,7 @@ impl<J: Send + Sync + 'static> Batcher<J> {
     /// Waits for the jobs that were submitted; later ones fail as unavailable.
     pub(crate) async fn end(&self) {
         let (ended, waiting) = oneshot::channel();
-        // Where the task is gone already, there is nothing to wait for.
+        // If the task has ended already, there is nothing to wait for.
         if self.items.send(Item::End(ended)).await.is_ok() {
             let _ = waiting.await;
         }
@@ -88,8 +88,9 @@ async fn work<B: BatchHandler>(mut handler: B, mut queue: mpsc::Receiver<Item<B:
     let mut items = Vec::with_capacity(MAX_BATCH);
     let shares_thread = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
     while queue.recv_many(&mut items, MAX_BATCH).await > 0 {
-        // Those that are about to ask join in, if they share the thread: else each would be a batch of its own. Where there are
-        // several threads they need not be waited for, and another thread would be woken to go on.
+        // Callers on the same thread that are about to submit a job may do so first: otherwise each job would be a
+        // batch of its own. With several threads there is no need to wait for them, and going on would wake another
+        // thread.
         if shares_thread {
             yield_now().await;
             while items.len() < MAX_BATCH
@@ -138,7 +139,7 @@ pub(crate) async fn conclude<B: BatchHandler>(
                 );
             }
         }
-        // Each by itself would wait as long.
+        // Each job alone would wait as long.
         Err(StoreError::Locked) => {
             for job in jobs {
                 B::answer(job, Err(StoreError::Locked));

@@ -20,7 +20,7 @@ pub(crate) enum Type {
     Bytes,
 }
 
-/// A column. The driver's arrays hold no NULL, so a nullable column sends a value in its place that it never has
+/// A column. The driver's arrays hold no NULL, so a nullable column sends in its place a value that it never has
 /// otherwise: the empty text or bytes, the smallest number, the nil UUID.
 pub(crate) struct Column {
     name: &'static str,

@@ -23,8 +23,9 @@ use crate::error::{Result, StoreError};
 
 /// How long a write waits for another process's write on SQLite.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A process that freezes within a transaction keeps its locks, a lease's row among them, and so no other worker can
-/// take over. PostgreSQL ends a transaction that pauses for this long; a healthy one never does.
+/// PostgreSQL ends a transaction that pauses for this long. A process that freezes within a transaction keeps its
+/// locks, a lease's row among them, and so no other worker could take over. A healthy transaction never pauses that
+/// long.
 const IDLE_TRANSACTION_TIMEOUT: &str = "10s";
 /// PostgreSQL plans a statement with array parameters anew at each execution, which takes longer than the execution.
 /// Each of our statements has one good plan, whatever its parameters are.
@@ -35,18 +36,18 @@ const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
 /// What every connection to SQLite has.
 pub(crate) const SQLITE_PRAGMAS: &[(&str, &str)] = &[
-    // What was answered survives a crash of the machine, as on PostgreSQL. Concurrent logins share a commit, and so the cost
-    // of the sync.
+    // What was answered survives a crash of the machine, as on PostgreSQL. Concurrent logins share a commit, and so the
+    // cost of the sync.
     ("synchronous", "FULL"),
     ("foreign_keys", "ON"),
     // Statement journals in memory; otherwise each is a file.
     ("temp_store", "MEMORY"),
-    // What is deleted or replaced leaves nothing in the file: who is erased is erased.
+    // Deleted and replaced values are overwritten in the file: an erased person leaves nothing there.
     ("secure_delete", "ON"),
 ];
-/// What a connection has that only reads.
+/// Settings of a connection that only reads.
 pub(crate) const SQLITE_READER_PRAGMAS: &[(&str, &str)] = &[("query_only", "ON")];
-/// What a connection has that writes.
+/// Settings of a connection that writes.
 pub(crate) const SQLITE_WRITER_PRAGMAS: &[(&str, &str)] = &[
     // The page cache. Negative because SQLite counts in KiB then.
     ("cache_size", "-32768"),
@@ -123,7 +124,8 @@ impl Database {
         Ok(())
     }
 
-    /// Whether PostgreSQL takes a connection with this URL. True for what is no URL of PostgreSQL: whoever connects is told.
+    /// Whether PostgreSQL takes a connection with this URL. True for other URLs: connecting with one reports what is
+    /// wrong.
     pub(crate) async fn answers(url: &str) -> Result<()> {
         match url.starts_with("postgres").then(|| parsed(url)) {
             Some(Ok(options)) => {
@@ -154,8 +156,8 @@ impl Database {
     }
 
     /// Makes PostgreSQL analyze the tables of users and plan its statements anew. It planned them while the tables were
-    /// empty, when any index was good; without statistics it would read all of a tenant's users to find one, until
-    /// autovacuum comes by.
+    /// empty, when any index looked good. Without statistics it would read all of a tenant's users to find one, until
+    /// autovacuum comes.
     pub(crate) async fn analyze_users(&self) -> Result<()> {
         if self.engine == Engine::Postgres {
             execute(&self.writer, "ANALYZE users, user_identifiers", vec![]).await?;
@@ -163,14 +165,14 @@ impl Database {
         Ok(())
     }
 
-    /// Waits between two of many transactions for as long as others wait to write.
+    /// Waits, between two of many transactions, while others wait to write.
     pub(crate) async fn let_others_write(&self) {
         if let Some(turnstile) = &self.turnstile {
             turnstile.let_others_pass().await;
         }
     }
 
-    /// Says on SQLite, for as long as the value lives, that somebody waits to write.
+    /// Marks on SQLite, as long as the value lives, that somebody waits to write.
     pub(crate) fn wait_to_write(&self) -> Option<Waiting> {
         self.turnstile.as_ref().map(Turnstile::wait)
     }
@@ -183,8 +185,8 @@ impl Database {
         Ok(touched)
     }
 
-    /// A transaction in which PostgreSQL reads in the order of an index. Where it expects few rows it would else read and sort
-    /// them all, and it expects few of the tenant that has most of a table.
+    /// A transaction in which PostgreSQL reads in the order of an index. It expects few rows of the tenant that has
+    /// most of a table, and would otherwise read and sort them all.
     pub(crate) async fn in_index_order(&self) -> Result<DatabaseTransaction> {
         let reading = self.reader.begin().await?;
         if self.engine == Engine::Postgres {
@@ -210,7 +212,7 @@ impl Database {
     }
 }
 
-/// What each of our connections to PostgreSQL has.
+/// The settings of each connection to PostgreSQL.
 fn ours(options: PgConnectOptions) -> PgConnectOptions {
     options.statement_cache_capacity(500).options([
         ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_TIMEOUT),

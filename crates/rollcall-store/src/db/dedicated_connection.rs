@@ -25,13 +25,15 @@ use crate::error::{Result, StoreError};
 /// The interval at which to ask for SQLite's write lock.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// A login's statements on SQLite take a tenth of a millisecond, and a commit what the disk takes to keep it.
+/// Statements on SQLite that take longer than this count as slow. A login's statements take a tenth of a millisecond,
+/// and a commit takes what the disk needs to keep it.
 const SLOW: Duration = Duration::from_millis(10);
 
-/// A login's statements take milliseconds. If PostgreSQL has not answered after this, its machine has vanished.
+/// If PostgreSQL has not answered after this, its machine has vanished: a login's statements take milliseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A process that freezes within a login's transaction holds rows of others. PostgreSQL ends it after this.
+/// PostgreSQL ends a login's transaction that pauses for this long. A process that freezes within one holds rows that
+/// others need.
 const IDLE_TRANSACTION_TIMEOUT: &str = "3s";
 
 /// What the connection is used for.
@@ -49,7 +51,7 @@ pub(crate) struct DedicatedConnection {
     database: Arc<Database>,
     purpose: Purpose,
     open: Option<Open>,
-    /// The last statements on SQLite took longer than a thread may be kept that others need.
+    /// The last statements on SQLite took longer than a thread may be blocked that others need.
     disk_is_slow: bool,
 }
 
@@ -74,7 +76,7 @@ impl DedicatedConnection {
     }
 
     /// Sends statements and returns the rows of each. If the connection was lost since it was last used, sends them
-    /// again on a new one. So they must change nothing that would stay when the connection breaks.
+    /// again on a new one. So the statements must change nothing that would stay if the connection breaks.
     pub(crate) async fn send_first(&mut self, script: &[Statement]) -> Result<Vec<Vec<Row>>> {
         measured(self.kind(), self.send_on_any(script)).await
     }
@@ -100,8 +102,8 @@ impl DedicatedConnection {
         }
     }
 
-    /// On SQLite, waits while another process writes. Its transactions are short, and it lets others pass between them.
-    /// SQLite's own busy handler asks at longer and longer intervals, for which it would wait.
+    /// On SQLite, waits while another process writes. The transactions of a process are short, and it lets others write
+    /// between them. SQLite's own busy handler polls at longer and longer intervals, and so would miss these gaps.
     async fn run_when_free(&mut self, script: &[Statement]) -> Result<Vec<Vec<Row>>> {
         let give_up = Instant::now() + BUSY_TIMEOUT;
         let mut waiting = None;
@@ -144,7 +146,7 @@ impl DedicatedConnection {
                 Open::Sqlite(Sqlite::open(options.get_filename(), writes)?)
             }
             Engine::Postgres => {
-                // Not one from the pool: it may have lost its server unnoticed.
+                // Not a connection of the pool: it may have lost its server unnoticed.
                 let options = pool.get_postgres_connection_pool().connect_options();
                 let options = match self.purpose {
                     Purpose::Reading => options,
@@ -183,7 +185,8 @@ impl DedicatedConnection {
         }
     }
 
-    /// In this thread. Once the disk was slow, in a thread that may wait for it, until it is fast again.
+    /// Runs statements in this thread. If the disk was slow, runs them in a thread that may block, until the disk is
+    /// fast again.
     async fn on_sqlite(
         &mut self,
         mut connection: Sqlite,

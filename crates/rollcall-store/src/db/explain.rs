@@ -42,7 +42,7 @@ pub(crate) async fn plan(connection: &impl ConnectionTrait, (sql, values): State
     }
 }
 
-/// That a plan reads by this index, in order, and takes no step with more rows than this.
+/// Asserts that a plan reads in order by this index, and that none of its steps has more rows than this.
 pub(crate) fn assert_by_index(engine: Engine, plan: &str, indexes: &[&str], most_rows: f64, what: &str) {
     let by_index = |index: &&str| plan.split_whitespace().any(|word| word == *index);
     assert!(indexes.iter().any(by_index), "{what}\n{plan}");

@@ -1,4 +1,4 @@
-//! What statements are counted as.
+//! How the time and outcome of statements are counted.
 
 use rollcall_metrics::{Statement, metrics};
 use tokio::time::Instant;
@@ -6,9 +6,9 @@ use tracing::{Instrument, Span};
 
 use crate::error::Result;
 
-/// Has work of this kind done, and counts how long it took and whether it failed. It is a step in the trace of the call or run
-/// that waits for it; what is done for nobody, or for many at once, is in no trace. The text is told nowhere: it names tables, and
-/// tells nothing that the kind and the step around it do not.
+/// Runs work of this kind, and counts how long it took and whether it failed. The work is a step in the trace of the
+/// call or run that waits for it; work for nobody, or for many at once, is in no trace. The statement's text goes
+/// nowhere: it names tables, and adds nothing to the kind of work and the step around it.
 pub(crate) async fn measured<T>(kind: Statement, work: impl Future<Output = Result<T>>) -> Result<T> {
     let began = Instant::now();
     let span = match Span::current().is_none() {

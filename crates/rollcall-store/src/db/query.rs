@@ -12,8 +12,8 @@ use crate::error::{Result, StoreError};
 /// A statement with its parameters.
 pub(crate) type Statement = (String, Vec<Value>);
 
-/// Tells of a statement that was executed on such a connection, to whoever counts them: its text, and never a value; the rows
-/// that it returned or touched; and whether it was a transaction of its own, as each is that a pool executes.
+/// Reports an executed statement to the counters: its text without values, the rows that it returned or touched, and
+/// whether it was a transaction of its own, as statements on a pool are.
 pub(crate) fn executed<C: ConnectionTrait>(sql: &str, rows: usize) {
     let alone = type_name::<C>() == type_name::<DatabaseConnection>();
     tracing::trace!(target: "rollcall_store::statement", sql, rows, alone);

@@ -19,7 +19,7 @@ pub(crate) enum Row {
 pub(crate) struct SqliteRow {
     columns: Arc<[String]>,
     values: Vec<Value>,
-    /// Where the next column to be asked for probably is: they are asked for in their order.
+    /// Where the next column to be read probably is, since columns are read in their order.
     next: Cell<usize>,
 }
 

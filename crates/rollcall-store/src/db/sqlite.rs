@@ -1,7 +1,8 @@
-//! A connection to SQLite that is used in the thread of whoever uses it. The pools' connections each have a thread, and a switch to
-//! it and back costs a login ten times what its statements do.
+//! A connection to SQLite that is used in the calling thread. Each connection of a pool has its own thread, and
+//! switching to it and back costs a login ten times what its statements cost.
 //!
-//! It never waits for another process: what is locked fails as [`StoreError::Contended`] at once.
+//! The connection never waits for another process: if the database is locked, it fails as [`StoreError::Contended`] at
+//! once.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ pub(crate) struct Sqlite(Connection);
 impl Sqlite {
     /// Opens a database that exists and is in WAL mode.
     pub(crate) fn open(path: &Path, writes: bool) -> Result<Self> {
-        // It has one user at a time, so SQLite need not lock it.
+        // The connection has one user at a time, so SQLite need not lock it.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.set_prepared_statement_cache_capacity(PREPARED);
@@ -64,7 +65,7 @@ fn names(statement: &rusqlite::Statement<'_>) -> Arc<[String]> {
     statement.column_names().into_iter().map(str::to_owned).collect()
 }
 
-/// Binds the parameters `$1` and so on, of which SQLite knows the names and gives them numbers of its own.
+/// Binds the parameters `$1` and so on. SQLite takes these for names, and numbers them itself.
 fn bind(statement: &mut CachedStatement<'_>, values: &[Value]) -> Result<()> {
     for index in 1..=statement.parameter_count() {
         let number = statement.parameter_name(index).and_then(|name| name.get(1..));

@@ -1,8 +1,8 @@
-//! Lets those pass who wait for SQLite's write lock, between two of many transactions. SQLite has no queue: whoever writes one
-//! transaction after the other can keep everybody else waiting.
+//! A turnstile lets those who wait for SQLite's write lock pass between two of many transactions. SQLite has no queue:
+//! a process that writes one transaction after the other can keep all others waiting.
 //!
-//! Whoever waits holds a shared lock on a file beside the database, in whichever process it is. Whoever writes much asks for
-//! that lock alone before it goes on. Where nobody waits this costs two system calls.
+//! A process that waits to write holds a shared lock on a file beside the database. A process that writes much asks for
+//! the exclusive lock on that file before it goes on. If nobody waits, this costs two system calls.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::{Result, StoreError};
 
-/// How often somebody who writes much looks whether others wait still.
+/// How often a process that writes much looks whether others still wait.
 const LOOK_INTERVAL: Duration = Duration::from_micros(500);
-/// For how long it does. A process that was frozen while it waited must not stop a run.
+/// For how long it looks. A process that froze while it waited must not stop a run.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// How often to try to say that somebody waits.
+/// How often to try to mark that somebody waits.
 const ATTEMPTS: u32 = 10;
 
 /// The turnstile of a database. Those of all processes share a file.
 pub(crate) struct Turnstile {
     waiting: Mutex<Waiters>,
-    /// Opened once more, since a process would not see its own lock.
+    /// The file opened a second time, since a process does not see its own lock.
     looking: File,
 }
 
@@ -61,11 +61,12 @@ impl Turnstile {
         })
     }
 
-    /// Says that somebody waits for the write lock.
+    /// Marks that somebody waits for the write lock.
     pub(crate) fn wait(self: &Arc<Self>) -> Waiting {
         let mut waiters = self.waiting.lock();
         if waiters.count == 0 {
-            // Somebody who looks holds the lock for an instant. To block for that would trust every process not to freeze then.
+            // A process that looks holds the lock for an instant. To block until it is free would rely on that process
+            // not freezing then.
             let _ = (0..ATTEMPTS).any(|_| {
                 let locked = waiters.file.try_lock_shared().is_ok();
                 if !locked {
@@ -78,7 +79,7 @@ impl Turnstile {
         Waiting(Arc::clone(self))
     }
 
-    /// Waits until nobody waits any more, though not for long.
+    /// Waits until nobody waits any more, but only for a short time.
     pub(crate) async fn let_others_pass(&self) {
         let give_up = Instant::now() + PATIENCE;
         while self.looking.try_lock().is_err() {
@@ -87,7 +88,7 @@ impl Turnstile {
             }
             sleep(LOOK_INTERVAL).await;
         }
-        // It cannot fail for a lock that is held, and ends with the file at the latest.
+        // Unlocking a held lock cannot fail; at the latest the lock ends with the file.
         let _ = self.looking.unlock();
     }
 }
@@ -113,7 +114,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let database = directory.path().join("rollcall.db");
         let open = || Arc::new(Turnstile::open(&database).unwrap());
-        // As in two processes.
+        // Two turnstiles, as two processes have them.
         let (much, little) = (open(), open());
         let begin = Instant::now();
         much.let_others_pass().await;

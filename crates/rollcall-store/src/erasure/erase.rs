@@ -28,13 +28,13 @@ pub struct EraseUser<'a> {
     pub user: UserId,
     /// Only at this revision.
     pub expected_revision: Option<i64>,
-    /// And never take the person from the directory again.
+    /// Whether no user sync may take the person from the directory again.
     pub exclude: bool,
     /// Only if the user left, and has not changed since this time.
     pub left_before: Option<DateTime<Utc>>,
 }
 
-/// Somebody whose time is over.
+/// A user who left so long ago that they are to be erased.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Left {
     /// The tenant.
@@ -53,8 +53,9 @@ struct LeftRow {
 }
 
 impl Store {
-    /// Erases a user: the user is gone with the event that says so, and what is kept elsewhere goes with the next
-    /// [`Store::sweep_erased`]. A user who was deleted already is erased from what is kept. Repeats a call that broke off.
+    /// Erases a user. The user goes at once, with the event that says so; what is kept elsewhere goes with the next
+    /// [`Store::sweep_erased`]. A user who was deleted already is erased from what is kept elsewhere. A call that broke
+    /// off may be repeated.
     ///
     /// # Errors
     /// `NotFound` if there is no such user and nothing is left of one; `RevisionMismatch`; `OwnerProtected`;
@@ -95,7 +96,7 @@ impl Store {
         Ok(())
     }
 
-    /// Users who left so long ago as their user syncs say, at most `limit`. Global by nature.
+    /// Users who left longer ago than their user syncs keep them, at most `limit`. Global by nature.
     pub async fn left_for_good(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Left>> {
         let sql = format!(
             "SELECT u.tenant, u.id, s.erase_after FROM user_syncs s
@@ -116,7 +117,7 @@ impl Store {
         left.collect()
     }
 
-    /// Somebody whose user is gone already, as after DeleteUser: consumers are told all the same.
+    /// Erases a person whose user is gone already, as after DeleteUser. Consumers get an event all the same.
     async fn erase_deleted(
         &self,
         tx: sea_orm::DatabaseTransaction,
@@ -172,10 +173,10 @@ impl Store {
     }
 }
 
-/// What a person is sealed for.
+/// The kind of secret as which a person is sealed.
 pub(crate) const ERASURE: &str = "erasure";
 
-/// What a sealed person belongs to.
+/// The owner that a sealed person belongs to.
 pub(super) fn sealed_for<'a>(tenant: &'a TenantId, user: &'a str) -> SealedFor<'a> {
     SealedFor {
         tenant: tenant.as_str(),

@@ -1,4 +1,4 @@
-//! The events of a person: their place in the feed stays, and nothing else.
+//! The events of a person: only their positions in the feed stay.
 
 use rollcall_core::audit::AskedBy;
 use rollcall_core::erasure::{Eraser, Person};
@@ -28,7 +28,7 @@ struct AskedRow {
     asked_by: String,
 }
 
-/// Empties the events of a person, and learns from them what the person was called before.
+/// Empties the events of a person, and learns from them how the person was called before.
 pub(super) async fn empty(database: &Database, tenant: &TenantId, person: &mut Person) -> Result<()> {
     let found = format!(
         "SELECT position, user_after, changes FROM user_events
@@ -63,7 +63,7 @@ pub(crate) async fn empty_all(database: &Database, tenant: &TenantId) -> Result<
     Ok(())
 }
 
-/// Takes people out of who asked for the changes of others.
+/// Takes people out of the callers and actors who asked for the changes of others.
 pub(super) async fn asked_by(database: &Database, tenant: &TenantId, eraser: &Eraser) -> Result<()> {
     let page = format!(
         "SELECT position, asked_by FROM user_events

@@ -1,4 +1,4 @@
-//! Plans of runs: a change of somebody who is erased is one no more, so that it is not applied either.
+//! Plans of runs: a change of an erased person is taken out, so that it is not applied either.
 
 use rollcall_core::erasure::{Eraser, Person};
 use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
@@ -23,7 +23,8 @@ struct Row {
     changes: Vec<u8>,
 }
 
-/// Takes people out of the plans of all runs that began before `until`, and learns from them what else they were called.
+/// Takes people out of the plans of all runs that began before `until`, and learns from them how else the people were
+/// called.
 pub(super) async fn clear(
     database: &Database,
     tenant: &TenantId,
@@ -85,7 +86,7 @@ async fn rewrite(
     let sql = "SELECT changes FROM sync_plan_chunks WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND chunk = $4";
     let mut values = Vec::from(sync_run::primary_key(key, run));
     values.push(chunk.into());
-    // A run that pulls anew has thrown it away.
+    // The run began its pull anew and has discarded the chunk.
     let Some(packed) = scalar::<Vec<u8>>(&tx, sql, values).await? else {
         return Ok(());
     };
@@ -107,7 +108,7 @@ async fn rewrite(
         }
     }
     put_chunk(&tx, key, run, chunk, &kept).await?;
-    // What waits tells what it would do; what is done, or being done, tells what it did.
+    // A waiting run counts what it would do. A run that is applied, or being applied, counts what it did.
     if model.run_state()?.is_waiting() {
         let mut counts = RunCounts::from_json(&model.counts)?;
         for change in &theirs {

@@ -17,9 +17,9 @@ use crate::error::{Result, StoreError};
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
 
-/// People who are looked for in one sweep.
+/// Most people who are looked for in one sweep.
 const MANY: u32 = 100;
-/// No login that began before an erasure ends later than this, and no call that changes a user.
+/// A login, or a call that changes a user, that began before an erasure has ended after this time.
 const SETTLED: TimeDelta = TimeDelta::minutes(5);
 /// A run of the tenant that began before the erasure `e` and is still worked on.
 const RUN_UNDER_WAY: &str = "SELECT r.id FROM sync_runs r WHERE r.tenant = e.tenant
@@ -33,9 +33,9 @@ struct Row {
 }
 
 impl Store {
-    /// Takes people of a tenant who were erased, one or all, out of all that is kept: events, plans, issues, those of others
-    /// too, reports that wait to be sent, results of checks, and whoever asked for what. False if a run that began before
-    /// is under way, which may still write about them; a later sweep sees to that.
+    /// Takes people of a tenant who were erased, one or all, out of everything that is kept: events, plans, issues of
+    /// any person, reports that wait to be sent, results of checks, and the actors of changes. False if a run that
+    /// began before the erasure is under way, which may still write about them: a later sweep sees to that.
     ///
     /// # Errors
     /// `KeyMissing`.
@@ -83,7 +83,8 @@ impl Store {
         Ok(under_way.is_none())
     }
 
-    /// Tenants with people who were erased a while ago, and about whom nothing more is written. Global by nature.
+    /// Tenants with people who were erased long enough ago that nothing is written about them any more. Global by
+    /// nature.
     pub async fn tenants_to_sweep(&self, now: DateTime<Utc>) -> Result<BTreeSet<TenantId>> {
         let sql = format!(
             "SELECT DISTINCT e.tenant FROM erasures e WHERE e.create_time <= $1 AND NOT EXISTS ({RUN_UNDER_WAY})"
@@ -104,7 +105,7 @@ impl Store {
         Person::from_json(json)
     }
 
-    /// The soft lock of a user, what it refused, and when the user last logged in.
+    /// Deletes the soft lock of a user, the refusals that it counted, and the time of the last login.
     async fn forget_attempts(&self, tenant: &TenantId, user: UserId) -> Result<()> {
         for table in ["login_throttles", "login_refusals"] {
             let sql = format!("DELETE FROM {table} WHERE tenant = $1 AND (subject = $2 OR subject LIKE $3)");
@@ -122,7 +123,7 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets whom to look for, where nothing more can be written about them.
+    /// Forgets whom to look for, once nothing more can be written about them.
     async fn finish(&self, tenant: &TenantId, pending: &[Row], now: DateTime<Utc>) -> Result<()> {
         let tx = self.inner.database.begin().await?;
         for row in pending {
@@ -142,8 +143,8 @@ impl Store {
         Ok(())
     }
 
-    /// SQLite's log keeps pages as they were until it is written anew. Somebody who reads right now keeps it from that; the
-    /// next sweep does it then.
+    /// SQLite's log keeps old versions of pages until it is written anew. A reader can prevent that now; then the next
+    /// sweep does it.
     async fn compact(&self) {
         if self.inner.database.engine == Engine::Sqlite {
             let _ = execute(

@@ -20,7 +20,7 @@ use crate::tables::json::{JsonColumn, unreadable};
 use crate::tables::user::{Entity, Model};
 use crate::users::write::lock_users;
 
-/// Takes people out of the texts of a tenant; of issues, of those of runs that began before `until`.
+/// Takes people out of the texts of a tenant. Only issues of runs that began before `until` are changed.
 pub(super) async fn clear(database: &Database, tenant: &TenantId, until: i64, eraser: &Eraser) -> Result<()> {
     of_issues(database, tenant, until, eraser).await?;
     of_runs(database, tenant, eraser).await?;
@@ -106,7 +106,7 @@ async fn of_runs(database: &Database, tenant: &TenantId, eraser: &Eraser) -> Res
         ];
         for (column, left) in columns {
             let Some(left) = left else { continue };
-            // One column, not the row: a worker may have the run.
+            // Updates the one column, not the row: a worker may have the run.
             let sql = format!(
                 "UPDATE sync_runs SET {column} = $4 WHERE tenant = $1 AND user_sync = $2 AND id = $3"
             );
@@ -202,7 +202,7 @@ async fn of_reviews(database: &Database, tenant: &TenantId, eraser: &Eraser) -> 
     Ok(())
 }
 
-/// What people wrote in a review, and what was found: JSON of the worker's.
+/// A review's text without the people: what somebody wrote, and what was found, as the worker's JSON.
 fn seen(text: &str, eraser: &Eraser) -> Result<Option<String>> {
     let Ok(mut seen) = serde_json::from_str::<Json>(text) else {
         return Ok(eraser.text(text));
@@ -231,7 +231,7 @@ struct MailRow {
     message: String,
 }
 
-/// Reports on their way. One to the person is not sent; one that names the person is, without that.
+/// Reports that wait to be sent. A report to the person is not sent; a report that names the person loses that part.
 async fn of_mails(database: &Database, tenant: &TenantId, eraser: &Eraser) -> Result<()> {
     let page = format!(
         "SELECT position, message FROM mail_outbox WHERE tenant = $1 AND position > $2 ORDER BY position LIMIT {PAGE}"
@@ -272,7 +272,8 @@ async fn of_mails(database: &Database, tenant: &TenantId, eraser: &Eraser) -> Re
     }
 }
 
-/// Users whose logins were ambiguous since the person's entry asked for them. It does not any more, as the next run finds.
+/// Users whose logins were ambiguous because the person's entry asked for them. The note of that entry goes; the next
+/// run finds out whether the login is still ambiguous.
 async fn of_askers(database: &Database, tenant: &TenantId, eraser: &Eraser) -> Result<()> {
     let sql = format!(
         "SELECT {} FROM users u WHERE tenant = $1 AND details LIKE '%\"login_asked_by\"%'",
@@ -297,7 +298,7 @@ async fn of_askers(database: &Database, tenant: &TenantId, eraser: &Eraser) -> R
         let mut user = model.into_domain()?;
         if is_theirs(&user) {
             user.login_asked_by = None;
-            // Nothing of the user changes that anybody is told, so neither does the revision.
+            // The change concerns nothing that is told about the user, so the revision stays.
             let sql = "UPDATE users SET details = $3 WHERE tenant = $1 AND id = $2";
             let details = Model::of(&user, fingerprint)?.details;
             execute(

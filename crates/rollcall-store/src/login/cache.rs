@@ -1,5 +1,5 @@
-//! User syncs and directories in memory, for logins. Every login reads their revisions with its target, so a cached value
-//! is never older than that query.
+//! User syncs and directories in memory, for logins. Every login reads their revisions together with its target, so a
+//! cached value is never older than that query.
 
 use std::sync::Arc;
 

@@ -20,7 +20,7 @@ pub struct FinishLogin {
     pub slots: Vec<HeldSlot>,
     /// What becomes of the slots.
     pub settlement: Settlement,
-    /// The user at the address where the password was right. From now on the address is known to be theirs.
+    /// The user at the address where the password was right. From now on the address counts as known to be theirs.
     pub proven_at: Option<ThrottleSubject>,
     /// What the verdict relies on.
     pub expect: Option<LoginTarget>,

@@ -3,10 +3,10 @@
 //! Each login commits twice: it reserves a slot before the bind, and records its end after it. A caller is answered
 //! after its commit, which is made as [`commits`](super::commits) says.
 //!
-//! On PostgreSQL rows can be locked by others: by a replica that froze, for as long as the server lets it. So the writer
-//! waits for them only shortly, then does the batch tenant by tenant, and those whose rows are held go on in a lane of
-//! their own ([`lanes`](super::lanes)). Refusals have a task of their own there: they need the slower kind of commit, and
-//! a flood of them must not slow logins down.
+//! On PostgreSQL other sessions can lock rows: a replica that froze, for as long as the server lets it. So the writer
+//! waits for locked rows only briefly. Then it does the batch tenant by tenant, and tenants whose rows are held go on
+//! in a lane of their own ([`lanes`](super::lanes)). Refusals have a task of their own there: they need the slower kind
+//! of commit, and a flood of them must not slow logins down.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use crate::login::commits::Commits;
 use crate::login::job::{Job, JobOutcome};
 use crate::login::lanes::Lanes;
 
-/// How long everybody waits for a row that another session has locked. Sessions in good health hold them for a few
-/// milliseconds.
+/// How long the writer, and with it all logins, waits for a row that another session has locked. Healthy sessions hold
+/// such rows for a few milliseconds.
 const PATIENCE_OF_ALL: &str = "100ms";
 
 /// Commits the jobs of all logins of the process.
@@ -69,7 +69,7 @@ impl LoginWriter {
     }
 }
 
-/// Commits for all tenants together, but for those whose rows others hold.
+/// Commits for all tenants together, except those whose rows other sessions hold.
 struct SharedWriter {
     commits: Commits,
     lanes: Option<Arc<Lanes>>,

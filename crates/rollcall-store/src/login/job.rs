@@ -97,7 +97,7 @@ impl Job {
         }
     }
 
-    /// Answers the caller. What a caller asked for that went away is committed all the same.
+    /// Answers the caller. The job of a caller that went away is committed all the same.
     pub(super) fn answer(self, result: Result<JobOutcome>) {
         let mismatch = || StoreError::corrupt("a job has the outcome of another kind of job");
         match self {
@@ -123,8 +123,8 @@ impl Job {
     }
 }
 
-/// How durable the commit of these jobs has to be. A reservation alone answers nobody's login: if a failing machine
-/// forgets it, it forgets the attempt too.
+/// How durable the commit of these jobs has to be. A reservation alone answers no login: a failing machine that forgets
+/// the reservation forgets the attempt too.
 pub(super) fn durability(jobs: &[Job]) -> Durability {
     match jobs.iter().all(|job| matches!(job, Job::Reserve { .. })) {
         true => Durability::ProcessCrash,

@@ -1,5 +1,5 @@
-//! Lanes of their own for tenants whose rows another session holds, on PostgreSQL. Nobody else waits for them, and they
-//! wait for nobody else.
+//! Separate queues ("lanes") on PostgreSQL for tenants whose rows another session holds. No other tenant waits for
+//! them, and they wait for no other tenant.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,11 +17,11 @@ use crate::error::StoreError;
 use crate::login::commits::Commits;
 use crate::login::job::Job;
 
-/// How long a lane waits for a row. Well below the time that a login may take, so that its caller is told.
+/// How long a lane waits for a row. It is much shorter than a login may take, so that the caller still gets an answer.
 const PATIENCE: &str = "2s";
-/// Most lanes of a process, since each has a connection. The jobs of one more tenant fail at once.
+/// Most lanes of a process, since each has a connection. The jobs of a further tenant fail at once.
 pub(super) const MAX_LANES: u32 = 4;
-/// After a failure a lane stays open for this long, so that the tenant's next job does not try everybody's patience.
+/// After a failure a lane stays open for this long, so that the tenant's next job does not make all others wait again.
 const KEPT_OPEN: Duration = Duration::from_secs(5);
 
 /// The lanes of a process.
@@ -33,7 +33,7 @@ pub(super) struct Lanes {
 
 enum Lane {
     Open(Sender<Job>),
-    /// There were too many.
+    /// No lane was free.
     Full {
         until: Instant,
     },
@@ -99,7 +99,7 @@ impl Lanes {
         }
     }
 
-    /// Waits for the jobs in the lanes. To be called when nobody opens lanes any more.
+    /// Waits for the jobs in the lanes. Call it once nothing opens lanes any more.
     pub(super) async fn end(&self) {
         self.lanes.lock().clear();
         let tasks = std::mem::take(&mut *self.tasks.lock());

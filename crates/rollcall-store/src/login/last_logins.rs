@@ -1,5 +1,5 @@
-//! When users last logged in, in a table of its own: no revision moves and no event is written, so that no login and no
-//! removal comes in another's way. The rule is [`rollcall_core::last_login`].
+//! When users last logged in, in a table of its own: no revision changes and no event is written, so that logins and
+//! removals do not conflict with each other. The rule is [`rollcall_core::last_login`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -25,7 +25,8 @@ const IDLE_PAGE: u32 = 1_000;
 /// Users who logged in, in the order in which their rows are locked.
 pub(super) type Noted = BTreeMap<(TenantId, UserId), DateTime<Utc>>;
 
-/// Notes these logins, if `condition` holds. Another replica may have noted one of the same hour meanwhile, which stands.
+/// Notes these logins, if `condition` holds. If another replica has noted a login of the same hour meanwhile, that one
+/// stays.
 pub(super) fn note(noted: &Noted, condition: &str, engine: Engine, first: usize) -> Option<Statement> {
     let mut bulk = Bulk::new([
         Column::new("tenant", Type::Text),
@@ -50,9 +51,9 @@ pub(super) fn note(noted: &Noted, condition: &str, engine: Engine, first: usize)
 }
 
 impl Store {
-    /// Active synced users with one of these roles who are users since before `since` and have no login that is noted since:
-    /// the logins and roles of the first `limit` by login, and how many there are. Reads those of
-    /// the tenant's users who did not log in, page by page, and no others.
+    /// Active synced users with one of these roles who have been users since before `since` and have no noted login
+    /// since then: the logins and roles of the first `limit` by login, and how many there are. Reads, page by page,
+    /// only the tenant's users who did not log in.
     pub async fn idle_users(
         &self,
         tenant: &TenantId,
@@ -93,8 +94,8 @@ struct Row {
 }
 
 impl Store {
-    /// When these users last logged in, without those who never did. A login less than [`PRECISION`] after the one that is
-    /// noted is not.
+    /// When these users last logged in, without those who never did. A login that came less than [`PRECISION`] after
+    /// the noted one is not included.
     pub async fn last_logins(
         &self,
         tenant: &TenantId,

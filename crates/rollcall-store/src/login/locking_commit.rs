@@ -40,11 +40,11 @@ from_row!(Time { now });
 enum Missing {
     /// Roll back, since a row that does not exist cannot be locked.
     GiveUp,
-    /// Insert them before anything is locked, so that everybody locks in the same order.
+    /// Insert them before anything is locked, so that all transactions lock in the same order.
     Insert,
 }
 
-/// `None` if a counter does not exist that has to be inserted first.
+/// `None` if a counter is missing that has to be inserted first.
 async fn try_commit(
     connection: &mut DedicatedConnection,
     jobs: &[Job],
@@ -95,7 +95,7 @@ async fn try_commit(
     Ok(Some(outcomes))
 }
 
-/// Reads in full the targets whose revisions are not what a job expects. They are few.
+/// Reads in full the few targets whose revisions are not what a job expects.
 async fn changed_targets(
     tx: &mut PipelinedTransaction<'_>,
     engine: Engine,

@@ -1,6 +1,6 @@
 //! Commits a batch of jobs on PostgreSQL in two round trips, if nobody else changes the same counters meanwhile.
 //!
-//! One query reads the counters. One statement then writes, if the counters are still the same and nothing has changed
+//! One query reads the counters. Then one statement writes, if the counters are still the same and nothing has changed
 //! that the verdicts rely on. A transaction that locks first takes twice as many round trips
 //! ([`super::locking_commit`]).
 
@@ -39,7 +39,7 @@ pub(super) async fn commit(
     let mut snapshot = Snapshot {
         now,
         counters,
-        // If one has changed, the statement writes nothing.
+        // If a target has changed, the statement writes nothing.
         changed: HashMap::new(),
     };
     if !snapshot.has_all_counters(jobs) {

@@ -1,4 +1,4 @@
-//! The reader: one task looks up the targets of all logins of the process, with one query for all that wait.
+//! The reader: one task looks up the targets of all logins of the process, with one query for all logins that wait.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

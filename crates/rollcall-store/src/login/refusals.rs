@@ -1,8 +1,8 @@
 //! The audit of logins that were refused without a bind, for example by the soft lock.
 //!
-//! The first refusal of a subject and reason becomes an audit event at once. Those that follow are counted in one row,
-//! and become one event together. Event and count are committed before the caller is answered. So a flood does not fill
-//! the log, and a crash loses none of it.
+//! The first refusal of a subject and reason becomes an audit event at once. Further ones are counted in one row, and
+//! become one event together. Event and count are committed before the caller is answered. So a flood does not fill the
+//! log, and a crash loses none of it.
 
 use std::collections::BTreeMap;
 
@@ -24,9 +24,9 @@ use crate::login::soft_lock::rows::{Key, key};
 use crate::store::Store;
 use crate::tables::json::JsonColumn;
 
-/// In place of a tenant, for attempts that name nobody.
+/// The value in place of a tenant for attempts that name no known tenant.
 const NO_TENANT: &str = "";
-/// Groups of client addresses in which attempts that name nobody are counted.
+/// Number of groups of client addresses in which attempts without a known tenant are counted.
 const ADDRESS_GROUPS: u32 = 16;
 /// Most floods that become events in one transaction.
 const MAX_FLOODS: u32 = 500;
@@ -51,7 +51,7 @@ impl Store {
         );
         let ended: Vec<Row> = rows(&tx, &sql, values).await?;
         let count = ended.len() as u64;
-        // The first refusal of each flood is an event already.
+        // The first refusal of each flood was audited already.
         let ended = ended.into_iter().filter(|row| row.attempts > 0);
         let events = ended.map(Row::into_event).collect::<Result<Vec<_>>>()?;
         audit::insert(&tx, events.iter()).await?;
@@ -71,8 +71,8 @@ impl Refusal {
         Self::counted_by(key(tenant, subject), event)
     }
 
-    /// One that names nobody. Any number of client addresses are as many groups at most, and a single one that floods
-    /// hides few others.
+    /// A refused attempt without a known tenant. All client addresses fall into a fixed number of groups, so that there
+    /// are few floods, and a single address that floods hides few others.
     pub(super) fn of_nobody(event: NewAuditEvent) -> Self {
         let address = match &event.kind {
             AuditKind::Login { client_address, .. } => client_address.as_deref(),
@@ -86,7 +86,7 @@ impl Refusal {
     }
 
     fn counted_by((tenant, mut subject): Key, event: NewAuditEvent) -> Self {
-        // Refusals with another reason are a flood of their own.
+        // Refusals for another reason are counted as a flood of their own.
         if let AuditKind::Login { reason, .. } = &event.kind {
             subject = format!("{subject} {}", reason.as_str());
         }
@@ -152,7 +152,7 @@ pub(super) async fn count<'r>(
         Column::new("credential", Type::Text),
         Column::new("details", Type::Text),
     ]);
-    // In one order everywhere, so that replicas do not deadlock.
+    // Counted in the same order by all replicas, so that they do not deadlock.
     for ((tenant, subject), events) in &floods {
         let [first, following @ ..] = events.as_slice() else {
             continue;
@@ -175,7 +175,7 @@ pub(super) async fn count<'r>(
     }
     let names = bulk.names();
     let (source, cells) = bulk.source(engine, 1);
-    // A row that existed already counts the first of these too.
+    // A row that existed before counts the first of these as well.
     let sql = format!(
         "INSERT INTO login_refusals ({names}) SELECT {names} FROM {source} WHERE true ORDER BY tenant, subject
         ON CONFLICT (tenant, subject) DO UPDATE SET

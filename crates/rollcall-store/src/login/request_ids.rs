@@ -1,7 +1,7 @@
 //! The request ids of recent logins, shared by all replicas: a repeated request must not bind again.
 //!
-//! The outcome of a login is not kept with its request id, because nothing that is derived from a password is stored. And
-//! without that, a repeat cannot be told from another attempt with the same id.
+//! The outcome of a login is not kept with its request id, because nothing that is derived from a password is stored.
+//! Without it, a repeat cannot be told from another attempt with the same id.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::db::timestamp::in_micros;
 use crate::error::Result;
 use crate::store::Store;
 
-/// Takes a request, unless somebody has it whose time is not over; true if it was taken. Time is the database's: by the
-/// clock of one replica, what another one took might be over.
+/// Takes a request id, unless another caller has it and its time is not over. True if it was taken. Time is the
+/// database's: by the clock of one replica, an id that another one took might seem to be over.
 pub(super) async fn claim(database: &Database, request: &str, time: Duration) -> Result<bool> {
     let sql = format!(
         "INSERT INTO login_requests (request, expire_time) VALUES ($1, {now} + $2)
@@ -24,7 +24,7 @@ pub(super) async fn claim(database: &Database, request: &str, time: Duration) ->
     Ok(database.write(&sql, values).await? > 0)
 }
 
-/// Gives a request back.
+/// Gives a request id back.
 pub(super) async fn release(database: &Database, request: &str) -> Result<()> {
     let sql = "DELETE FROM login_requests WHERE request = $1";
     database.write(sql, vec![text(request)]).await?;

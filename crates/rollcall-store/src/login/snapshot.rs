@@ -22,18 +22,18 @@ pub(super) struct Snapshot {
     pub(super) changed: HashMap<(TenantId, UserId), Option<LoginTarget>>,
 }
 
-/// What a batch of jobs comes to.
+/// What was decided about a batch of jobs.
 pub(super) struct Decided<'j> {
     pub(super) outcomes: Vec<JobOutcome>,
-    /// To be audited, without those of refusals.
+    /// The events to be audited, without those of refusals.
     pub(super) events: Vec<&'j NewAuditEvent>,
-    /// To be noted as the last of their users.
+    /// The logins to be noted as the last ones of their users.
     pub(super) logins: Noted,
 }
 
 impl Snapshot {
-    /// True if every counter exists that a reservation takes a slot of. On PostgreSQL a row that does not exist cannot be
-    /// locked.
+    /// True if every counter exists of which a reservation takes a slot. On PostgreSQL a row that does not exist cannot
+    /// be locked.
     pub(super) fn has_all_counters(&self, jobs: &[Job]) -> bool {
         jobs.iter()
             .all(|job| job.reserved().iter().all(|key| self.counters.has(key)))
@@ -64,7 +64,7 @@ impl Snapshot {
         }
     }
 
-    /// The login to note, if it is one that succeeded and its user's last one is long enough ago.
+    /// The login to note, if it succeeded and its user's last noted login is long enough ago.
     fn first_of_hour(&self, finish: &FinishLogin) -> Option<((TenantId, UserId), DateTime<Utc>)> {
         let target = finish.expect.as_ref()?;
         last_login::is_due(target.last_login_time, self.now).then(|| (target.user_key(), self.now))

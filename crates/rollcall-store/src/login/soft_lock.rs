@@ -27,20 +27,20 @@ pub struct Reservation {
     pub subject: ThrottleSubject,
     /// How many are too many.
     pub policy: ThrottlePolicy,
-    /// The slot of an earlier attempt with the same password, whose outcome nobody knows.
+    /// The slot of an earlier attempt with the same password whose outcome is unknown.
     pub shared: Option<Slot>,
-    /// What is counted in its place, if the attempt comes from an address that is known to be the user's.
+    /// What is counted instead, if the attempt comes from an address that is known to be the user's.
     pub own: Option<OwnCount>,
 }
 
 /// The count of a user at one address. An address that is not known to be the user's has none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwnCount {
-    /// The user at the address. As many are too many as for the user.
+    /// The user at the address, with the same limit as the user.
     pub subject: ThrottleSubject,
     /// As [`Reservation::shared`].
     pub shared: Option<Slot>,
-    /// How many of the user are too many then, from all addresses together; `None` if there are none.
+    /// The limit that then applies to the user from all addresses together; `None` for no limit.
     pub ceiling: Option<u32>,
 }
 
@@ -53,16 +53,16 @@ pub struct HeldSlot {
     pub slot: Slot,
 }
 
-/// What came of a reservation.
+/// What came of the reservations of an attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reserved {
     /// A slot for each subject, in the order of the reservations.
     Taken(Vec<HeldSlot>),
     /// No slot for any.
     Wait {
-        /// How long the subjects that have none have to wait, the longest of them.
+        /// The longest time that a subject without a slot has to wait.
         time: TimeDelta,
-        /// The first of them.
+        /// The first subject without a slot.
         subject: ThrottleSubject,
     },
 }
@@ -90,7 +90,7 @@ impl Store {
             engine.now()
         );
         let tx = self.inner.database.begin().await?;
-        // The row goes, so that attempts under way settle nothing.
+        // The counter's row is deleted, so that attempts under way settle nothing.
         let sql =
             format!("DELETE FROM login_throttles WHERE tenant = $1 AND subject = $2 RETURNING {columns}");
         let mut forgotten: Vec<CounterRow> = rows(&tx, &sql, of_user).await?;
@@ -117,8 +117,8 @@ impl Store {
         Ok(most.map(|(now, state)| (state, now)))
     }
 
-    /// Deletes counters whose last attempt is so long ago, at most `limit`; returns how many. Global by nature. `age` must
-    /// be longer than the longest window and the longest lock.
+    /// Deletes counters whose last attempt is older than `age`, at most `limit`; returns how many. Global by nature.
+    /// `age` must be longer than the longest window and the longest lock.
     pub async fn delete_old_throttles(&self, age: Duration, limit: u32) -> Result<u64> {
         let database = &self.inner.database;
         let (old, now) = (in_micros(age), database.engine.now());

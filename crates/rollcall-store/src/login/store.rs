@@ -53,13 +53,13 @@ impl LoginStore {
         }
     }
 
-    /// Takes a request id, for so long, for the caller to carry out. False if another caller has it. `request` is a keyed
-    /// hash.
+    /// Takes a request id for this time, so that the caller may carry the request out. False if another caller has it.
+    /// `request` is a keyed hash.
     pub async fn claim_request(&self, request: &str, time: Duration) -> Result<bool> {
         request_ids::claim(&self.inner.store.inner.database, request, time).await
     }
 
-    /// Gives a request id back whose request came to nothing, so that it may be repeated.
+    /// Gives back the request id of a request that had no effect, so that the request may be repeated.
     pub async fn release_request(&self, request: &str) -> Result<()> {
         request_ids::release(&self.inner.store.inner.database, request).await
     }
@@ -76,7 +76,7 @@ impl LoginStore {
     }
 
     /// The user sync and directory of a login's target, from memory while their revisions are the same. If they changed
-    /// after the target was read, what is returned is newer than the target.
+    /// after the target was read, the newer ones are returned.
     ///
     /// # Errors
     /// `NotFound` if one of them was deleted meanwhile.
@@ -125,9 +125,9 @@ impl LoginStore {
         self.refuse(Refusal::new(tenant, subject, event)).await
     }
 
-    /// Audits an attempt that was refused before anybody knew whose it is. Those of one caller with one reason are counted
-    /// together, by a few groups of client addresses; an event has the last address of its group. Committed when it
-    /// returns; if it fails, the caller must not answer.
+    /// Audits an attempt that was refused before its tenant was known. The attempts of one caller with one reason are
+    /// counted together, by a few groups of client addresses; an event shows the last address of its group. Committed
+    /// when it returns; if it fails, the caller must not answer.
     pub async fn record_refusal_of_nobody(&self, event: NewAuditEvent) -> Result<()> {
         self.refuse(Refusal::of_nobody(event)).await
     }

@@ -1,10 +1,10 @@
-//! Whom a login means, and what decides it.
+//! The user whom a login means, and what decides that login.
 
 use chrono::{DateTime, Utc};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use rollcall_core::user::User;
 
-/// Whom a login means, and what decides whether and where it is answered.
+/// The user whom a login means, and everything that decides whether and where the login is answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LoginTarget {
     /// The user.
@@ -16,7 +16,7 @@ pub struct LoginTarget {
     /// The user sync that owns the user; `None` if the user is LOCAL, or its sync was deleted (then
     /// [`User::origin`] is set all the same).
     pub sync: Option<LoginSync>,
-    /// When the user last logged in, as it is noted. Decides nothing.
+    /// When the user last logged in, as far as it was noted. Decides nothing.
     pub last_login_time: Option<DateTime<Utc>>,
 }
 
@@ -42,14 +42,14 @@ pub struct LoginSync {
     pub endpoint_confirmed: bool,
     /// When the directory's observations were made.
     pub observe_time: Option<DateTime<Utc>>,
-    /// When a pull of the user sync last ended Complete: so fresh is the user's DN. Not in what is kept in
-    /// memory, since runs change it without a new revision.
+    /// When a pull of the user sync last ended Complete: the user's DN is as fresh as that. It is not kept in memory,
+    /// since runs change it without a new revision.
     pub last_complete_pull_time: Option<DateTime<Utc>>,
 }
 
 impl LoginTarget {
-    /// True if a verdict that was made with the other target holds for this one too: they differ in nothing that decides
-    /// a login.
+    /// True if a verdict that was made with the other target holds for this one too: they differ in nothing that
+    /// decides a login.
     pub(crate) fn decides_like(&self, other: &Self) -> bool {
         let revisions = |target: &Self| {
             let sync = target.sync.as_ref();

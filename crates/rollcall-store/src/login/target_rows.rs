@@ -65,10 +65,10 @@ pub(super) const JOINS: &str = "JOIN tenants t ON t.id = u.tenant
     LEFT JOIN user_syncs s ON s.tenant = u.tenant AND s.id = u.user_sync
     LEFT JOIN directories d ON d.tenant = s.tenant AND d.id = s.directory";
 
-/// Joins what [`SWITCHES`] has beside what decides.
+/// Joins what [`SWITCHES`] selects and does not decide a login.
 pub(super) const LAST_LOGIN: &str = "LEFT JOIN last_logins l ON l.tenant = u.tenant AND l.user_id = u.id";
 
-/// Selects the revisions of all that decides the logins of these users: [`Revisions`].
+/// Selects the revisions of everything that decides the logins of these users: [`Revisions`].
 pub(super) fn select_revisions<'t>(
     targets: impl Iterator<Item = &'t LoginTarget>,
     engine: Engine,

@@ -31,10 +31,10 @@ use crate::users::identifiers::holders;
 use crate::users::read::by_external_ids;
 use crate::users::write::{UserWrite, lock_users, write, write_events, write_rows};
 
-/// How often a transaction is repeated that lost a race for an identifier.
+/// How often a transaction that lost a race for an identifier is repeated.
 const ATTEMPTS: u32 = 5;
 
-/// With so many new users at once, a first import has begun.
+/// A chunk that creates this many users is taken for the beginning of a first import.
 const MANY: usize = 500;
 
 /// What became of a chunk.
@@ -42,7 +42,7 @@ const MANY: usize = 500;
 pub struct ChunkOutcome {
     /// Changes that were written.
     pub applied: u64,
-    /// Why the others were not; stored with the run already.
+    /// Why other changes were not written. These issues are stored with the run already.
     pub issues: Vec<Issue>,
     /// The chunk had been applied before; nothing was done.
     pub repeated: bool,
@@ -51,14 +51,15 @@ pub struct ChunkOutcome {
 /// What became of a single change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SingleOutcome {
-    /// The user afterwards, and what it lacks.
+    /// The user afterwards, and issues about what could not be written.
     Applied(Box<User>, Vec<Issue>),
     /// Why nothing was written.
     Refused(Issue),
 }
 
 impl Store {
-    /// How many changes a chunk should have. On SQLite nobody else writes while one is applied, and logins write.
+    /// How many changes a chunk should have. On SQLite nothing else can write while a chunk is applied, not even
+    /// logins.
     pub fn good_chunk(&self) -> usize {
         match self.inner.database.engine {
             Engine::Sqlite => 100,
@@ -66,10 +67,9 @@ impl Store {
         }
     }
 
-    /// Applies the next chunk of an APPLYING run: users, identifiers, fingerprints, events, the chunk pointer
-    /// and the run's counts, in one transaction. A change that depends on what is not so any more, or
-    /// whose login or e-mail was taken meanwhile, becomes an issue and is left out. A chunk that was applied
-    /// already is not applied again.
+    /// Applies the next chunk of an APPLYING run: users, identifiers, fingerprints, events, the chunk pointer and the
+    /// run's counts, in one transaction. A change becomes an issue and is left out if what it depends on has changed,
+    /// or if its login or e-mail address was taken meanwhile. A chunk that was applied already is not applied again.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`, also when `index` is beyond the next chunk; `Contended`.
@@ -107,7 +107,7 @@ impl Store {
                 Err(error) if error.is_lost_race() => continue,
                 Ok(outcome) => {
                     if index == 0 && count_creations(changes) >= MANY {
-                        // The chunk is applied, whatever comes of this.
+                        // The chunk is applied, whether or not this works.
                         let _ = self.inner.database.analyze_users().await;
                     }
                     self.inner.database.let_others_write().await;
@@ -119,8 +119,8 @@ impl Store {
         Err(StoreError::Contended)
     }
 
-    /// Applies one change outside of a run, for a user who logs in. Needs no lease: the user's revision tells
-    /// whether a run, or anybody else, was faster.
+    /// Applies one change outside of a run, for a user who logs in. It needs no lease: the user's revision tells
+    /// whether a run, or another writer, was faster.
     ///
     /// # Errors
     /// `NotFound` for the user sync; `Contended`.
@@ -224,7 +224,8 @@ impl Store {
             .map(|model| (UserId(model.id), model))
             .collect();
         let persons = persons(tx, tenant, changes).await?;
-        // Read last: an erasure that is not to be seen here yet has left its user to be seen above.
+        // Exclusions are read last. An erasure that commits too late to be seen here has left its user to be seen
+        // above.
         let excluded = self.excluded(tx, tenant, changes).await?;
         let mut refused = Vec::new();
         let mut pending = Vec::new();
@@ -244,7 +245,7 @@ impl Store {
                 || before.is_none() != (change.kind == ChangeKind::Create)
                 || person.is_some_and(|person| *person != change.user);
             if excluded.contains(&change.user) {
-                // Without the DN: the person is erased.
+                // The issue has no DN, since the person is erased.
                 let message = "an entry is on the exclusion list since the plan was made";
                 refused.push((change.kind, Issue::new(IssueKind::ChangedMeanwhile, "", message)));
             } else if changed {
@@ -286,7 +287,8 @@ async fn conclude(
         refused,
         mut issues,
     } = prepared;
-    // What a person released is not held against the runs that follow; leavers go before anybody looks.
+    // Changes that a person released do not count against later runs. The leavers of a held plan were not released by
+    // anybody, so they count.
     let by_itself = RunMode::from_label(&model.mode)? == RunMode::Apply
         && (model.hold_at.is_some() || Vec::<HoldReason>::from_json(&model.hold_reasons)?.is_empty());
     if by_itself {
@@ -325,7 +327,7 @@ impl ChunkOutcome {
     }
 }
 
-/// Takes away identifiers that the writes cannot have any more, by [`recheck`].
+/// Takes from the writes the identifiers that they cannot have any more, by [`recheck`].
 async fn give_identifiers(
     tx: &impl ConnectionTrait,
     scope: &str,
@@ -350,8 +352,8 @@ async fn give_identifiers(
     })
 }
 
-/// True if the user is what a removal depends on: the same person of the same sync, in the state that it was in. A login or
-/// a refresh that moved its revision meanwhile does not keep it.
+/// True if the user is what a removal depends on: the same person of the same sync, in the same state. A login or a
+/// refresh that changed the revision meanwhile does not prevent the removal.
 fn depends_on(change: &Change, user: &User) -> bool {
     let same_person = user.origin.as_ref().is_some_and(|origin| {
         let identity = |origin: &Origin| {
@@ -365,7 +367,7 @@ fn depends_on(change: &Change, user: &User) -> bool {
     });
     let same_state = match change.state_before {
         Some(state) => user.state == state,
-        // Of a plan of an earlier release.
+        // The plan is of an earlier release.
         None => user.revision == change.expected_revision,
     };
     same_person && same_state
@@ -414,7 +416,7 @@ fn pending_write<'c>(
     let moved_on = before
         .as_ref()
         .filter(|user| user.revision != change.expected_revision);
-    // A removal of somebody who was changed meanwhile takes the state alone: the fields are newer than the plan.
+    // The removal of a user who was changed meanwhile takes only the state: the stored fields are newer than the plan.
     let (origin, profile) = match moved_on {
         Some(user) => (user.origin.as_ref().unwrap_or(&change.origin), &user.profile),
         None => (&change.origin, &change.profile),

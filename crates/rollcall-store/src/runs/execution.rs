@@ -1,4 +1,4 @@
-//! A run under way: the steps of the worker that holds the lease, but for the plan and its application.
+//! A run under way: what the worker that holds the lease does, except for the plan and its application.
 
 use chrono::{DateTime, Utc};
 use rollcall_core::directory::Directory;
@@ -33,10 +33,10 @@ pub struct RunEnd {
     pub failure: Option<String>,
     /// The user sync's health from now on.
     pub health: Health,
-    /// The scope under which the run applied; `None` if it did not.
+    /// The scope under which the run was applied; `None` if it was not applied.
     pub applied_scope_revision: Option<i64>,
-    /// When its pull ended Complete; `None` if it did not. The configuration that a Complete run ran with is in force
-    /// from its end on.
+    /// When its pull ended Complete; `None` if it did not. The configuration of a Complete run is in force from the
+    /// run's end on.
     pub complete_pull_time: Option<DateTime<Utc>>,
 }
 
@@ -45,7 +45,7 @@ pub struct RunEnd {
 pub struct PullBegun {
     /// The run, PULLING.
     pub run: Run,
-    /// The user sync as the run takes it: an edit from here on supersedes the run.
+    /// The user sync as the run takes it. An edit after this supersedes the run.
     pub user_sync: UserSync,
     /// Its directory.
     pub directory: Directory,
@@ -67,7 +67,7 @@ impl Store {
             directory,
             user_sync_enabled,
         } = lock_directory_of(&tx, &run.key).await?;
-        // Counted when nobody else can begin at this directory.
+        // The runs are counted after the directory is locked, when no other run can begin to pull.
         let pulling = pulling(&tx, run, &directory.id).await?;
         let user_sync = tables::user_sync::lock(&tx, &run.key).await?;
         let mut model = run.lock(&tx).await?;
@@ -111,8 +111,8 @@ impl Store {
         Ok(())
     }
 
-    /// True if a run's plan is still wanted: since its pull began, nobody changed the user sync or its directory, or
-    /// switched its tenant off.
+    /// True if a run's plan is still wanted: since its pull began, nobody has changed the user sync or its directory,
+    /// or switched its tenant off.
     pub async fn is_plan_current(&self, key: &UserSyncKey, id: RunId) -> Result<bool> {
         is_current(&self.inner.database.reader, key, id).await
     }
@@ -201,7 +201,7 @@ impl Store {
         let now = record.time;
         let tx = self.inner.database.begin().await?;
         run.require_lease(&tx).await?;
-        // Before the run, as everywhere.
+        // The user sync is locked before the run, as everywhere.
         let mut user_sync = tables::user_sync::lock(&tx, &run.key)
             .await
             .map_err(|error| match error {
@@ -214,7 +214,7 @@ impl Store {
         tables::update(&tx, model.clone()).await?;
         user_sync.hold = Vec::<HoldReason>::new().to_json()?;
         tables::update(&tx, user_sync).await?;
-        // Other plans are for the users as they were.
+        // Other waiting plans were made for the users as they were before.
         supersede_waiting(&tx, &run.key.tenant, run.key.user_sync.as_str(), now).await?;
         audit::insert(&tx, std::iter::once(record)).await?;
         tx.commit().await?;
@@ -242,7 +242,8 @@ impl Store {
         self.save_run(tx, model).await
     }
 
-    /// Sets a user sync's health, for instance when a run is held. That is no change: the revision stays.
+    /// Sets a user sync's health, for instance when a run is held. It does not count as a change of the user sync: the
+    /// revision stays.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`.
@@ -282,18 +283,19 @@ fn take_end(
     Ok(())
 }
 
-/// Locks what the end of a pull writes. The plan must still be wanted, by whoever configures and by whoever may cancel.
+/// Locks what the end of a pull writes. The plan must still be wanted: nobody has changed the configuration or
+/// cancelled the run.
 async fn lock_for_end_of_pull(
     tx: &impl ConnectionTrait,
     run: &RunHandle,
 ) -> Result<(tables::user_sync::Model, Model)> {
     run.require_lease(tx).await?;
-    // The directory before the sync, as everywhere.
+    // The directory is locked before the sync, as everywhere.
     let of_sync = lock_directory_of(tx, &run.key).await?;
     let directory = of_sync.directory;
     let user_sync = tables::user_sync::lock(tx, &run.key).await?;
     let model = run.lock(tx).await?;
-    // If the sync has another directory by now, it is not the same any more.
+    // If the sync has another directory by now, its revision has changed too.
     let is_current = of_sync.user_sync_enabled
         && user_sync.directory == directory.id
         && (user_sync.revision, directory.revision) == (model.user_sync_revision, model.directory_revision);

@@ -1,5 +1,5 @@
-//! What changed by itself, for the guard: by runs that nobody released, and by refreshes at logins. Counted by the minute and
-//! in a table of its own, since events may be kept for a shorter time than the guard looks back.
+//! What changed without a person's release, for the guard: by runs, and by refreshes at logins. It is counted by the
+//! minute and in a table of its own, since events may be kept for a shorter time than the guard looks back.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::store::Store;
 
 const MICROS_A_MINUTE: i64 = 60_000_000;
-/// In front of the name of a field that was lost.
+/// The prefix of the name of a field that was lost.
 const LOST: &str = "LOST:";
 
 #[derive(FromQueryResult)]
@@ -27,8 +27,8 @@ struct Row {
 }
 
 impl Store {
-    /// What changed by itself at a sync's users since then. What a person looked at and released is not held against
-    /// the runs that follow.
+    /// The changes of a sync's users since this time that no person released. What a person looked at and released does
+    /// not count against later runs.
     pub async fn recent_changes(
         &self,
         tenant: &TenantId,
@@ -43,7 +43,7 @@ impl Store {
             minute(since).into(),
         ];
         let found: Vec<Row> = rows(&self.inner.database.reader, sql, values).await?;
-        // What a newer release watches has no limit here.
+        // Kinds that a newer release counts have no limit in this one.
         let known = found.into_iter().filter_map(|row| {
             let watched = watched(&row.watched)?;
             Some((watched, row.count.unsigned_abs()))
@@ -52,8 +52,8 @@ impl Store {
     }
 }
 
-/// Counts changes that are written in this transaction, each for the sync whose user it changes. New users are not counted
-/// before the first Complete run: a first import is no growth.
+/// Counts changes that are written in this transaction, each for the sync whose user it changes. New users are not
+/// counted before the first Complete run: a first import is no growth.
 pub(crate) async fn record<'c>(
     tx: &impl ConnectionTrait,
     key: &UserSyncKey,
@@ -102,7 +102,7 @@ async fn record_of(
     values.push(minute(now).into());
     values.extend(cells);
     execute(tx, &sql, values).await?;
-    // A day more than anybody asks for, should a clock be a little behind.
+    // One day longer than the guard looks back, in case a clock is a little behind.
     let old = "DELETE FROM guard_counts WHERE tenant = $1 AND user_sync = $2 AND minute < $3";
     let mut values = of_sync();
     values.push(minute(now - WINDOW - chrono::TimeDelta::days(1)).into());

@@ -1,5 +1,5 @@
-//! The configuration in force of a user sync: that of its last Complete run that was applied. What was edited since is a
-//! draft, by which nobody is judged at a login.
+//! The configuration in force of a user sync: that of its last Complete run that was applied. Later edits are a draft,
+//! and no login is judged by them.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::store::Store;
 use crate::tables::json::JsonColumn;
 use crate::tables::user_sync::Model;
 
-/// A user sync with the configuration by which its people are judged outside of runs.
+/// A user sync with the configuration by which its users are judged outside of runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct JudgedBy {
-    /// The user sync as it was last edited: its switches and its schedule hold at once, its searches for those whom
-    /// they leave out. The rest of its settings is a draft.
+    /// The user sync as it was last edited. Its switches and its schedule hold at once; so do its searches, for people
+    /// who are outside of them. The rest of its settings is a draft.
     pub user_sync: Arc<UserSync>,
     /// The settings by which an entry's scope, role and fields are judged: those in force, or those of the user sync
     /// before its first Complete run was applied.
@@ -70,7 +70,7 @@ pub(crate) async fn of_revision(
         .transpose()
 }
 
-/// Keeps the settings that a run runs with: one copy for all runs of a revision. Those in force are kept already.
+/// Keeps the settings of a run: one copy for all runs of a revision. Settings in force are kept already.
 pub(crate) async fn keep(tx: &impl ConnectionTrait, key: &UserSyncKey, user_sync: &Model) -> Result<()> {
     if user_sync.in_force_revision == Some(user_sync.revision) {
         return Ok(());

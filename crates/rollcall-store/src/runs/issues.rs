@@ -58,7 +58,7 @@ impl Store {
         Ok(())
     }
 
-    /// Counts issues that are too many to keep.
+    /// Counts further issues that are too many to keep.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`.
@@ -147,7 +147,7 @@ impl Row {
     }
 }
 
-/// An issue as it is stored, but for its kind.
+/// An issue as it is stored, without its kind.
 pub(crate) fn details(issue: &Issue) -> Result<String> {
     let Issue {
         kind: _,

@@ -1,8 +1,8 @@
 //! Leases: one worker at a time, with a fencing token.
 //!
-//! Who holds a lease may die, or sleep for an hour and wake up. So a lease ends by the database's clock, each
-//! holder gets a higher token than the one before, and every transaction that writes under a lease locks its
-//! row and compares the token: a holder that lost the lease writes nothing.
+//! The holder of a lease may die, or sleep for an hour and wake up. So a lease ends by the database's clock, and each
+//! holder gets a higher token than the one before. Every transaction that writes under a lease locks its row and
+//! compares the token, so a holder that lost the lease writes nothing.
 
 use std::time::Duration;
 
@@ -15,15 +15,16 @@ use crate::db::timestamp::in_micros;
 use crate::error::{Result, StoreError};
 use crate::store::Store;
 
-/// No lease is held for longer at a time than half of this. One that ends later was taken before the clock was set back,
-/// and its holder, if there is one, would soon have said so: without this it would be nobody's until that time comes.
+/// No lease is taken or extended for longer than half of this. A lease that ends later was taken before the clock was
+/// set back, and it counts as over: if its holder lived, it would have extended it since. Otherwise nobody could take
+/// it until that time comes.
 const BEYOND_ALL: Duration = Duration::from_secs(20 * 60);
 
 /// What is leased.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct LeaseName(String);
 
-/// Proof of holding a lease, as long as nobody else took it.
+/// Proof of holding a lease, until another holder takes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LeaseToken {
     name: LeaseName,
@@ -67,8 +68,8 @@ impl Store {
             .await
     }
 
-    /// Takes the lease for deleting a user sync: at once from another deletion, which may have died half way and, if it
-    /// has not, writes nothing more. `None` while a run holds it.
+    /// Takes the lease for deleting a user sync. It is taken at once from another deletion: that one may have died half
+    /// way, and if not, it writes nothing more. `None` while a run holds it.
     pub async fn acquire_lease_for_deletion(
         &self,
         user_sync: &UserSyncKey,
@@ -121,7 +122,7 @@ impl Store {
     }
 }
 
-// The row stays: its token must go on rising.
+// The row stays, since its token must go on rising.
 const RELEASE: &str =
     "UPDATE leases SET expire_time = 0, holder = '' WHERE name = $1 AND token = $2 AND holder <> ''";
 
@@ -139,7 +140,7 @@ async fn change(
     }
 }
 
-/// Takes a lease in a transaction; `None` unless `may_take` says that it may be taken from whoever has it.
+/// Takes a lease in a transaction; `None` unless `may_take` says that it may be taken from its present holder.
 pub(crate) async fn take(
     tx: &impl ConnectionTrait,
     name: &LeaseName,
@@ -165,19 +166,19 @@ pub(crate) async fn take(
     }))
 }
 
-/// Gives a lease up with the end of the transaction.
+/// Gives a lease up at the end of the transaction.
 pub(crate) async fn release(tx: &impl ConnectionTrait, token: &LeaseToken) -> Result<()> {
     change(tx, RELEASE, token, vec![]).await
 }
 
-/// The condition that nobody holds a lease of this table, or alias, any more.
+/// The condition that nobody holds the lease of this table, or alias, any more.
 pub(crate) fn is_over(engine: Engine, table: &str) -> String {
     let (now, far) = (engine.now(), in_micros(BEYOND_ALL));
     format!("({table}.expire_time <= {now} OR {table}.expire_time > {now} + {far})")
 }
 
-/// Locks the lease's row until the transaction ends, and makes sure that it is the token's and that the token
-/// is for this user sync.
+/// Locks the lease's row until the transaction ends, and makes sure that the token still holds the lease and that it is
+/// the lease of this user sync.
 pub(crate) async fn require_lease(
     tx: &impl ConnectionTrait,
     token: &LeaseToken,

@@ -1,5 +1,4 @@
-//! Runs: creating, reading, and ending those that nobody works on. What a worker does with a run is in
-//! `execution.rs`.
+//! Runs: creating, reading, and ending those that no worker has. What a worker does with a run is in `execution.rs`.
 //!
 //! Locks are taken in this order: lease, directory, user sync, run, users, feed heads.
 
@@ -35,13 +34,13 @@ pub struct NewRun {
     pub mode: RunMode,
     /// Who starts it.
     pub trigger: RunTrigger,
-    /// Who asks for it; nobody for the schedule.
+    /// Who asks for it; empty for the schedule.
     pub asked_by: AskedBy,
 }
 
 impl Store {
-    /// Creates a PENDING run and makes it the sync's last. Waiting plans of the sync end SUPERSEDED; those that are held
-    /// only by a run that may change something.
+    /// Creates a PENDING run and makes it the sync's last. Waiting plans of the sync end SUPERSEDED. Held ones do so
+    /// only if the new run may change something.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound` for the user sync; `AlreadyExists`.
@@ -73,7 +72,7 @@ impl Store {
         model.into_domain()
     }
 
-    /// When somebody last asked for a run of this user sync that may change something, whatever became of it.
+    /// When somebody last asked for a run of this user sync that may change something, whatever became of that run.
     pub async fn last_manual_run(&self, key: &UserSyncKey) -> Result<Option<DateTime<Utc>>> {
         let sql = "SELECT create_time FROM sync_runs WHERE tenant = $1 AND user_sync = $2
               AND initiator = 'CALL' AND mode <> 'PREVIEW'
@@ -146,7 +145,7 @@ impl Store {
     ) -> Result<Run> {
         let now = record.time;
         let tx = self.inner.database.begin().await?;
-        // Without the lock: a run that does not exist is told before its user sync is asked for.
+        // Read without the lock: `NotFound` for a run comes before `NotFound` for its user sync.
         sync_run::find(&tx, key, id).await?;
         tables::user_sync::lock(&tx, key).await?;
         let mut model = sync_run::lock(&tx, key, id).await?;
@@ -208,9 +207,9 @@ impl Store {
         models.into_iter().map(Model::into_domain).collect()
     }
 
-    /// Ends a waiting run whose time is over, EXPIRED, with mails about it that go out if, and only if, this call
-    /// ended it. `health` is the user sync's from then on, unless the run says nothing about it. False if it
-    /// does not wait any more, or not that long.
+    /// Ends a waiting run whose time is over, EXPIRED. The mails about it go out if, and only if, this call ended it.
+    /// `health` is the user sync's health from then on; `None` leaves it. False if the run does not wait any more, or
+    /// its time is not over.
     ///
     /// # Errors
     /// `NotFound`.
@@ -239,7 +238,7 @@ impl Store {
         Ok(true)
     }
 
-    /// The run of a user sync that somebody works on, or worked on and left; the oldest, should there be several.
+    /// The run of a user sync that a worker works on, or has left unfinished; the oldest if there are several.
     pub async fn working_run(&self, key: &UserSyncKey) -> Result<Option<Run>> {
         let sql = format!(
             "SELECT {} FROM sync_runs r WHERE tenant = $1 AND user_sync = $2
@@ -252,7 +251,7 @@ impl Store {
         model.map(Model::into_domain).transpose()
     }
 
-    /// Runs that a worker began and whose lease nobody holds any more: to be taken over. Global by nature.
+    /// Runs that a worker began and whose lease nobody holds any more. They have to be taken over. Global by nature.
     pub async fn abandoned_runs(&self, limit: u32) -> Result<Vec<Run>> {
         let is_over = is_over(self.inner.database.engine, "l");
         let sql = format!(
@@ -357,7 +356,8 @@ async fn supersede(
     Ok(())
 }
 
-/// A user sync whose held run is none any more has nothing to apply or to cancel: the next run tells how it is.
+/// The health of a user sync whose run is not held any more no longer mentions the hold. The next run says how the sync
+/// is.
 async fn forget_hold(tx: &impl ConnectionTrait, tenant: &TenantId, user_sync: &str) -> Result<()> {
     let of_sync = || vec![tenant.as_str().into(), user_sync.into()];
     let sql = "SELECT health FROM user_syncs WHERE tenant = $1 AND id = $2";

@@ -1,5 +1,5 @@
-//! Users of other user syncs whom a run changes: see `rollcall_core::planner::Neighbour`. Their syncs may have been held, or
-//! have come to keep logins, since the plan was made.
+//! Users of other user syncs whom a run changes: see `rollcall_core::planner::Neighbour`. Since the plan was made, such
+//! a sync may have been held, or may have been set to keep logins.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,9 +22,9 @@ pub(crate) struct Neighbours<'k> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Allowed {
-    /// It is gone, off or held.
+    /// No change: the sync is gone, off or held.
     Nothing,
-    /// Its users keep their logins.
+    /// Marking logins as ambiguous, but no move: the sync keeps the logins of its users.
     Marks,
     Moves,
 }
@@ -43,7 +43,7 @@ impl<'k> Neighbours<'k> {
         Ok(Self { key, others })
     }
 
-    /// False if the user is another sync's that does not let it be changed so.
+    /// False if the change is one of another sync's user that this sync does not allow.
     pub(crate) fn allow(&self, change: &Change) -> bool {
         let owner = &change.origin.user_sync;
         if *owner == self.key.user_sync {

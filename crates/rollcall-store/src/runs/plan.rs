@@ -20,16 +20,16 @@ pub struct PlanExtent {
     pub chunks: u32,
     /// Chunks that were applied; the index of the next.
     pub applied_chunks: u32,
-    /// Chunks after which a held run waits again; `None` if it does not, or not any more.
+    /// Number of chunks after which a held run waits again; `None` if it does not wait, or not any more.
     pub hold_at: Option<u32>,
 }
 
-/// Removals that a plan has in front of everything else.
+/// Removals at the beginning of a plan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LeaversFirst {
     /// Chunks that they fill.
     pub chunks: u32,
-    /// Users of whom the plan has two changes by now: the loss of access and the rest.
+    /// Users of whom the plan has two changes now: the loss of access, and the rest.
     pub split: u64,
 }
 
@@ -40,10 +40,10 @@ struct ChunkRow {
 }
 
 impl Store {
-    /// Adds a chunk to the plan of a PULLING run. Indexes count up from 0; at most [`CHUNK_CHANGES`] changes.
-    /// Chunks are applied in this order, but those that hold nothing but removals go first: whoever left loses
-    /// access before anything else happens. A removal that comes with a new login or e-mail address stays where it
-    /// is, since that may have to be released by another change.
+    /// Adds a chunk to the plan of a PULLING run. Indexes count up from 0; a chunk has at most [`CHUNK_CHANGES`]
+    /// changes. Chunks are applied in this order, except that chunks with nothing but removals go first: people who
+    /// left lose access before anything else happens. A removal that comes with a new login or e-mail address stays
+    /// where it is, since another change may have to release that identifier.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`, also when `index` is not the next one or the chunk too large.
@@ -60,7 +60,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes changes out of the plan of a PULLING run, and returns them: those that `is_out` names, which sees each once in
+    /// Takes changes out of the plan of a PULLING run, and returns them. `is_out` is asked about each change once, in
     /// the order of application. Chunks stay where they are.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Store {
     ) -> Result<Vec<Change>> {
         let mut withdrawn = Vec::new();
         let mut next = i64::MIN;
-        // A transaction for each chunk: a worker that takes the run over begins its pull anew.
+        // One transaction for each chunk: should the worker die, the one that takes over begins its pull anew.
         loop {
             let tx = self.inner.database.begin().await?;
             run.lock_in_state(&tx, &[RunState::Pulling]).await?;
@@ -92,8 +92,8 @@ impl Store {
         }
     }
 
-    /// Puts the removals of the plan of a PULLING run that `is_leaver` names in front of everything else, as chunks of
-    /// their own that take nothing but access; what else the same entries ask for stays where it is.
+    /// Moves the removals in the plan of a PULLING run that `is_leaver` names to the beginning, as chunks of their own
+    /// that only take access away. Other wishes of the same entries stay where they are.
     ///
     /// # Errors
     /// `LeaseLost`; `NotFound`; `NotInState`.
@@ -197,7 +197,7 @@ impl Store {
     }
 }
 
-/// The first chunk at this place or behind it that has changes of one of these kinds; of all kinds for -1.
+/// The first chunk, from this place on, that has changes of one of these kinds; -1 stands for all kinds.
 async fn chunk_from(
     connection: &impl ConnectionTrait,
     key: &UserSyncKey,
@@ -230,7 +230,7 @@ async fn insert_chunk(
     Ok(())
 }
 
-/// Puts other changes in the place of those of a chunk.
+/// Replaces the changes of a chunk.
 pub(crate) async fn put_chunk(
     tx: &impl ConnectionTrait,
     key: &UserSyncKey,
@@ -246,17 +246,17 @@ pub(crate) async fn put_chunk(
     Ok(())
 }
 
-/// Where the chunks of leavers stand that do not wait with a held plan: before those of other removals.
+/// The place of the chunks of leavers that do not wait with a held plan: before the chunks of other removals.
 const LEAVERS: i64 = -(1 << 34);
 const LEAVERS_END: i64 = -(1 << 33);
 
-/// Where a chunk stands in the order of application.
+/// The place of a chunk in the order of application.
 fn rank(index: u32, changes: &[Change]) -> i64 {
     let first = !changes.is_empty() && changes.iter().all(only_removes);
     i64::from(index) - if first { 1 << 32 } else { 0 }
 }
 
-/// True if the change depends on no other.
+/// True if each change depends on no other change.
 fn only_removes(change: &Change) -> bool {
     let claims = |field: &str| ["login", "email"].contains(&field);
     change.is_removal() && !change.changes.iter().any(|changed| claims(&changed.field))
@@ -268,7 +268,7 @@ fn kind_bits(changes: &[Change]) -> i64 {
         .fold(0, |bits, change| bits | kind_bit(change.kind))
 }
 
-/// Tells chunks apart that hold no change of a kind, without unpacking them.
+/// A bit for each kind of change, by which chunks without changes of a kind are passed over unpacked.
 fn kind_bit(kind: ChangeKind) -> i64 {
     match kind {
         ChangeKind::Create => 1,

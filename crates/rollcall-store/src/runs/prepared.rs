@@ -1,4 +1,4 @@
-//! What becomes of the changes of a chunk, before anything of it is told.
+//! A chunk's changes after they were checked, before events and counts are written.
 
 use rollcall_core::issue::Issue;
 use rollcall_core::plan::ChangeKind;
@@ -11,6 +11,6 @@ pub(crate) struct Prepared {
     pub(super) writes: Vec<UserWrite>,
     /// Changes that are not written.
     pub(super) refused: Vec<(ChangeKind, Issue)>,
-    /// What written changes lack.
+    /// Issues about what written changes lack.
     pub(super) issues: Vec<Issue>,
 }

@@ -1,8 +1,9 @@
-//! A chunk of a plan that is started while the one before it is being applied, so that the database works on both at once.
+//! A chunk of a plan that is started while the one before it is being applied, so that the database works on both at
+//! once.
 //!
-//! That is right for creations alone: they release nothing that the next chunk could claim, and lock nobody's row. The users
-//! of the later chunk are inserted first; then it waits for the earlier one, since only then the run's pointer says that it is
-//! the next.
+//! This is right for creations alone: they release nothing that the next chunk could claim, and lock no existing user.
+//! The users of the later chunk are inserted first. Then it waits for the earlier chunk, since only afterwards does the
+//! run's pointer say that it is the next.
 
 use chrono::{DateTime, Utc};
 use rollcall_core::plan::{Change, ChangeKind};
@@ -15,8 +16,8 @@ use crate::runs::handle::RunHandle;
 use crate::runs::prepared::Prepared;
 use crate::store::Store;
 
-/// A transaction that has written the users of a chunk and waits for its turn. It is rolled back where it is not
-/// [applied](Store::apply_started).
+/// A transaction that has written the users of a chunk and waits for the chunk before it. It is rolled back if it is
+/// not [applied](Store::apply_started).
 pub struct StartedChunk {
     pub(super) tx: DatabaseTransaction,
     pub(super) prepared: Prepared,
@@ -24,8 +25,9 @@ pub struct StartedChunk {
 }
 
 impl Store {
-    /// Starts a chunk while `before` is being applied, if it can be: not on SQLite, where one transaction writes at a time, and
-    /// not where other runs have the connections for it. Whatever fails here fails again when the chunk is applied.
+    /// Starts a chunk while `before` is being applied, if possible. It is not possible on SQLite, where one transaction
+    /// writes at a time, and not if other runs have the connections for it. An error is dropped here: it comes again
+    /// when the chunk is applied.
     pub async fn start_chunk(
         &self,
         run: &RunHandle,

@@ -1,4 +1,5 @@
-//! Whose an audit event's payload is: an actor's or an address's events of one tenant are found by index.
+//! Which tenant an audit event's payload belongs to: the events of one actor or one address in a tenant are found by
+//! index.
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
@@ -40,7 +41,7 @@ const STATEMENTS: &[&str] = &[
         WHERE client_address IS NOT NULL",
 ];
 
-// Triggers, since the release before this one seals too while both run, and does not give the tenant.
+// Triggers set the tenant, since the former release, which does not, seals too while both run.
 
 const SQLITE: &[&str] = &[
     "CREATE TRIGGER audit_payloads_of_tenant AFTER INSERT ON audit_payloads

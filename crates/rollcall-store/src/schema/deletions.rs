@@ -19,5 +19,5 @@ impl MigrationTrait for Deletions {
     }
 }
 
-/// The revision for which a deletion was asked that did not come to its end.
+/// The revision for which a deletion was asked that did not finish.
 const STATEMENT: &str = "ALTER TABLE user_syncs ADD COLUMN deleting_revision BIGINT";

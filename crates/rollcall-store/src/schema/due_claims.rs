@@ -1,4 +1,4 @@
-//! Who starts a user sync that is due.
+//! Which process starts a user sync that is due.
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
@@ -19,5 +19,5 @@ impl MigrationTrait for DueClaims {
     }
 }
 
-// Until then somebody starts the user sync; empty if nobody does.
+// The end of a process's claim on starting the user sync; empty if there is no claim.
 const CLAIM_END: &str = "ALTER TABLE user_syncs ADD COLUMN claim_end BIGINT";

@@ -1,4 +1,4 @@
-//! People who are erased: what is found by them, and who is not to be taken from a directory again.
+//! People who are erased: how they are found in what is kept, and who must not be taken from a directory again.
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
@@ -30,7 +30,8 @@ impl MigrationTrait for Erasures {
 }
 
 const STATEMENTS: &[&str] = &[
-    // By what somebody is found who is erased, sealed. A row goes when nothing can be written about the person any more.
+    // What a person who is erased is found by, sealed. The row goes once nothing can be written about the person any
+    // more.
     "CREATE TABLE erasures (
         tenant TEXT NOT NULL,
         user_id {uuid} NOT NULL,
@@ -47,7 +48,8 @@ const STATEMENTS: &[&str] = &[
         PRIMARY KEY (tenant, directory, person),
         FOREIGN KEY (tenant, directory) REFERENCES directories (tenant, id) ON DELETE CASCADE
     )",
-    // In microseconds; absent for never. The settings have it too: whose time is over is found by index.
+    // In microseconds; absent for never. It is in the settings too; this column is for the index by which users to
+    // erase are found.
     "ALTER TABLE user_syncs ADD COLUMN erase_after BIGINT",
     "CREATE INDEX user_syncs_erasing ON user_syncs (tenant, id) WHERE erase_after IS NOT NULL",
     "CREATE INDEX users_left ON users (tenant, user_sync, update_time)

@@ -1,4 +1,5 @@
-//! What the figures of a deployment are found by, however many user syncs and directories there are that are well.
+//! Indexes for the figures of a deployment, which cost the same however many healthy user syncs and directories there
+//! are.
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};

@@ -43,7 +43,7 @@ const STATEMENTS: &[&str] = &[
         create_time BIGINT NOT NULL,
         update_time BIGINT NOT NULL
     )",
-    // A verified domain sends logins to its tenant, so it has one tenant in the whole deployment.
+    // A verified domain sends logins to its tenant, so it belongs to one tenant of the whole deployment.
     "CREATE TABLE tenant_domains (
         domain TEXT PRIMARY KEY,
         tenant TEXT NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
@@ -119,7 +119,7 @@ const STATEMENTS: &[&str] = &[
         PRIMARY KEY (scope, identifier)
     )",
     "CREATE INDEX user_identifiers_by_user ON user_identifiers (tenant, user_id)",
-    // The newest position of each feed and the newest that is not kept any more; '' is the deployment's.
+    // The newest position of each feed, and the newest position whose event was deleted. '' is the deployment's feed.
     "CREATE TABLE feed_heads (
         feed TEXT PRIMARY KEY,
         position BIGINT NOT NULL,

@@ -1,5 +1,5 @@
-//! Who did not log in lately is found by index: each user has a row in `last_logins` from the start, with the time 0 until the
-//! first login.
+//! Users who did not log in lately are found by index: each user has a row in `last_logins` from the start, with the
+//! time 0 until the first login.
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
@@ -22,7 +22,7 @@ impl MigrationTrait for IdleUsers {
             Engine::Sqlite => SQLITE,
             Engine::Postgres => POSTGRES,
         };
-        // The triggers first: a user who is created meanwhile is not forgotten.
+        // The triggers come first, so that a user who is created meanwhile is not forgotten.
         for statement in triggers.iter().chain(STATEMENTS) {
             connection.execute_unprepared(statement).await?;
         }
@@ -36,7 +36,7 @@ const STATEMENTS: &[&str] = &[
     "CREATE INDEX last_logins_by_time ON last_logins (tenant, time, user_id)",
 ];
 
-// Triggers, since the release before this one creates users too while both run.
+// Triggers do it, since the former release creates users too while both run.
 
 const SQLITE: &[&str] = &["CREATE TRIGGER users_created_login AFTER INSERT ON users
     BEGIN

@@ -22,7 +22,7 @@ impl MigrationTrait for InForce {
 }
 
 const STATEMENTS: &[&str] = &[
-    // The settings that runs ran with, once for all runs of one revision: `sync_runs.user_sync_revision` names it.
+    // The settings that runs used, once for all runs of one revision, which `sync_runs.user_sync_revision` names.
     "CREATE TABLE user_sync_settings (
         tenant TEXT NOT NULL,
         user_sync TEXT NOT NULL,
@@ -34,10 +34,10 @@ const STATEMENTS: &[&str] = &[
     "ALTER TABLE user_syncs ADD COLUMN in_force_revision BIGINT",
     // Why the newest plan waits for a person; an empty list if it does not.
     "ALTER TABLE user_syncs ADD COLUMN hold TEXT NOT NULL DEFAULT '[]'",
-    // A held run that applies its leavers first: it waits again before this chunk.
+    // For a held run that applies its leavers first: the chunk before which it waits again.
     "ALTER TABLE sync_runs ADD COLUMN hold_at BIGINT",
-    // What changed by itself, by the minute. Of its own, since events may be kept for a shorter time than the guard
-    // looks back.
+    // Changes without a person's release, by the minute. In a table of its own, since events may be kept for a shorter
+    // time than the guard looks back.
     "CREATE TABLE guard_counts (
         tenant TEXT NOT NULL,
         user_sync TEXT NOT NULL,
@@ -47,7 +47,7 @@ const STATEMENTS: &[&str] = &[
         PRIMARY KEY (tenant, user_sync, minute, watched),
         FOREIGN KEY (tenant, user_sync) REFERENCES user_syncs (tenant, id) ON DELETE CASCADE
     )",
-    // What earlier releases counted in the events.
+    // What former releases counted from the events.
     "INSERT INTO guard_counts (tenant, user_sync, minute, watched, count)
     SELECT e.tenant, e.user_sync, e.time / 60000000, 'REMOVAL', COUNT(*) FROM user_events e
     JOIN user_syncs s ON s.tenant = e.tenant AND s.id = e.user_sync

@@ -21,8 +21,8 @@ impl MigrationTrait for LastLogins {
             Engine::Sqlite => "BLOB",
             Engine::Postgres => "UUID",
         };
-        // No foreign key: a login would wait for whoever changes the user, to look whether the user is still there. What a
-        // login leaves of a user who is deleted meanwhile is found by nobody, since ids do not come back.
+        // No foreign key: a login would wait for a writer of the user, only to check that the user exists. The row of a
+        // user who is deleted meanwhile stays unseen, since ids do not come back.
         let table = format!(
             "CREATE TABLE last_logins (
                 tenant TEXT NOT NULL,

@@ -1,5 +1,5 @@
-//! What made an import slow and nobody needs: indexes that no query reads any more, and PostgreSQL's look at the tenant for each
-//! user that is inserted. Whoever inserts users locks the tenant's row once a transaction.
+//! Removes what made imports slow and nothing needs: indexes that no query reads any more, and PostgreSQL's check of
+//! the tenant for each inserted user. Code that inserts users locks the tenant's row once in each transaction instead.
 
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -20,7 +20,7 @@ impl MigrationTrait for LeanImports {
         for statement in INDEXES {
             connection.execute_unprepared(statement).await?;
         }
-        // SQLite would have to write the table anew, and its look costs little.
+        // SQLite would have to rewrite the table, and its check costs little.
         if connection.get_database_backend() == DbBackend::Postgres {
             connection
                 .execute_unprepared("ALTER TABLE users DROP CONSTRAINT users_tenant_fkey")

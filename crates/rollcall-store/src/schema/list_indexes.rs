@@ -1,4 +1,4 @@
-//! Indexes for lists, and for what is deleted by its age.
+//! Indexes for lists, and for rows that are deleted by age.
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
@@ -18,7 +18,7 @@ impl MigrationTrait for ListIndexes {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         let level = health_level(Engine::of(connection));
-        // Those that do not work, of all tenants.
+        // User syncs that are not healthy, of all tenants.
         let by_health = format!("CREATE INDEX user_syncs_by_health ON user_syncs (({level}), tenant, id)");
         connection.execute_unprepared(&by_health).await?;
         for statement in STATEMENTS {

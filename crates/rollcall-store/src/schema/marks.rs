@@ -1,4 +1,4 @@
-//! Heads of feeds know what stood at the place where they begin.
+//! The head of a feed knows the digest of the last event that was deleted.
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};

@@ -17,7 +17,7 @@ impl MigrationName for NamedTurns {
 impl MigrationTrait for NamedTurns {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
-        // PostgreSQL gives columns that an INSERT leaves out their defaults.
+        // PostgreSQL fills columns that an INSERT leaves out with their defaults.
         if Engine::of(connection) == Engine::Sqlite {
             for statement in STATEMENTS {
                 connection.execute_unprepared(statement).await?;
@@ -27,7 +27,7 @@ impl MigrationTrait for NamedTurns {
     }
 }
 
-// As in `tenant_turns.rs`, but for the names.
+// As in `tenant_turns.rs`, with the names of the columns.
 const STATEMENTS: [&str; 4] = [
     "DROP TRIGGER user_syncs_created_turn",
     "DROP TRIGGER user_syncs_updated_turn",

@@ -1,4 +1,5 @@
-//! The keys of what hashes or signs, sealed by the keyring; and how a key of the keyring is known again.
+//! The keys with which Rollcall hashes and signs, sealed by the keyring; and marks by which keys of the keyring are
+//! recognised.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseBackend};
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
@@ -33,7 +34,7 @@ const TABLES: [&str; 2] = [
         purpose TEXT NOT NULL PRIMARY KEY,
         sealed {bytes} NOT NULL
     )",
-    // Nothing, sealed by each key: it opens with no other.
+    // An empty text, sealed by each key: no other key opens it.
     "CREATE TABLE keyring_checks (
         key_id TEXT NOT NULL PRIMARY KEY,
         sealed {bytes} NOT NULL

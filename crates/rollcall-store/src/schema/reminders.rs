@@ -1,4 +1,4 @@
-//! What was told of what somebody has to see to, and when each tenant is looked at next.
+//! What reminders have told, and when each tenant is looked at next.
 
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
 

@@ -1,6 +1,6 @@
-//! The audit record in two steps: rows are appended to `audit_unsealed` as they happen, which was all of the log before, and
-//! moved from there to `audit_events` when they are sealed (see `audit/seal.rs`). What can be erased is in a table of its own.
-//! Triggers guard both against slips.
+//! The audit record in two steps. Rows are appended to `audit_unsealed`, which was the whole log before, as they
+//! happen. Sealing moves them to `audit_events` (see `audit/seal.rs`). What can be erased is in a table of its own.
+//! Triggers guard both tables against slips.
 
 use sea_orm_migration::sea_orm::{ConnectionTrait, DbBackend};
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
@@ -42,7 +42,7 @@ const STATEMENTS: &[&str] = &[
     "DROP INDEX audit_events_by_user",
     "ALTER TABLE audit_events RENAME TO audit_unsealed",
     "ALTER TABLE audit_unsealed RENAME COLUMN position TO id",
-    // What was personal in it is gone already.
+    // True if the personal data is erased.
     "ALTER TABLE audit_unsealed ADD COLUMN erased BOOLEAN NOT NULL DEFAULT FALSE",
     // A row has a method and a resource (a change) or an outcome and a reason (a login).
     "CREATE TABLE audit_events (
@@ -62,29 +62,29 @@ const STATEMENTS: &[&str] = &[
         digest {bytes} NOT NULL,
         hash {bytes} NOT NULL
     )",
-    // The feed of one tenant.
+    // For the feed of one tenant.
     "CREATE INDEX audit_events_by_position ON audit_events (tenant, position)",
-    // Lists, by time; each filter has an index in that order. The sum is for lists of everything alone: PostgreSQL would else
-    // look through all events for those of a tenant to which nothing has happened for a while.
+    // For lists by time: each filter has an index in that order. The sum is for lists without a filter: PostgreSQL
+    // would otherwise look through all events for those of a tenant to which nothing has happened for a while.
     "CREATE INDEX audit_events_by_time ON audit_events ((time + 0), id)",
     "CREATE INDEX audit_events_by_tenant ON audit_events (tenant, time, id)",
     "CREATE INDEX audit_events_by_user ON audit_events (user_id, time, id) WHERE user_id IS NOT NULL",
     "CREATE INDEX audit_events_by_caller ON audit_events (caller, time, id)",
-    // One expression of two columns: PostgreSQL keeps statistics of it. Of two columns that go together it would expect far
-    // too few rows, and sort all of them for each page.
+    // One expression of two columns: PostgreSQL keeps statistics of it. For two separate columns that depend on each
+    // other it would expect far too few rows, and sort all of them for each page.
     "CREATE INDEX audit_events_by_user_sync ON audit_events ((tenant || '/' || user_sync), time, id)
         WHERE user_sync IS NOT NULL",
     "CREATE INDEX audit_events_by_directory ON audit_events ((tenant || '/' || directory), time, id)
         WHERE directory IS NOT NULL",
     "CREATE INDEX audit_events_by_tenant_caller ON audit_events ((tenant || '/' || caller), time, id)",
-    // Changes are few among the logins.
+    // Changes are few among the logins, so they have indexes of their own.
     "CREATE INDEX audit_changes_by_time ON audit_events ((time + 0), id) WHERE method IS NOT NULL",
     "CREATE INDEX audit_changes_by_tenant ON audit_events (tenant, time, id) WHERE method IS NOT NULL",
     "CREATE INDEX audit_changes_by_method ON audit_events (method, time, id) WHERE method IS NOT NULL",
     "CREATE INDEX audit_changes_by_tenant_method ON audit_events ((tenant || '/' || method), time, id)
         WHERE method IS NOT NULL",
     "CREATE INDEX audit_changes_by_resource ON audit_events (resource, time, id) WHERE method IS NOT NULL",
-    // So are the logins that did not succeed.
+    // Failed logins are few as well.
     "CREATE INDEX audit_failures_by_outcome ON audit_events (outcome, time, id)
         WHERE outcome <> 'AUTHENTICATED'",
     "CREATE INDEX audit_failures_by_tenant_outcome ON audit_events ((tenant || '/' || outcome), time, id)
@@ -93,8 +93,9 @@ const STATEMENTS: &[&str] = &[
         WHERE outcome <> 'AUTHENTICATED'",
     "CREATE INDEX audit_failures_by_tenant_reason ON audit_events ((tenant || '/' || reason), time, id)
         WHERE outcome <> 'AUTHENTICATED'",
-    // What is personal in an event. Erased by taking it and the salt out: without the salt, nothing can be guessed from the
-    // digest. The mark of the erasure is keyed, so that nobody else takes something out unnoticed.
+    // The personal data of an event. It is erased by taking it and the salt out: without the salt, nobody can test
+    // guesses against the digest. The mark of the erasure is keyed, so that nobody else can take something out
+    // unnoticed.
     "CREATE TABLE audit_payloads (
         position {number},
         id BIGINT NOT NULL,
@@ -108,7 +109,7 @@ const STATEMENTS: &[&str] = &[
     "CREATE INDEX audit_payloads_by_actor ON audit_payloads (actor, time, id) WHERE actor IS NOT NULL",
     "CREATE INDEX audit_payloads_by_address ON audit_payloads (client_address, time, id)
         WHERE client_address IS NOT NULL",
-    // The two ends of the chain: the newest row that is sealed, and the last that retention deleted.
+    // The two ends of the chain: the newest sealed row, and the last row that retention deleted.
     "CREATE TABLE audit_ends (
         name TEXT PRIMARY KEY,
         position BIGINT NOT NULL,
@@ -164,8 +165,9 @@ const POSTGRES: &[&str] = &[
         FOR EACH ROW EXECUTE FUNCTION audit_unsealed_guard()",
     "CREATE TRIGGER audit_unsealed_are_not_truncated BEFORE TRUNCATE ON audit_unsealed
         FOR EACH STATEMENT EXECUTE FUNCTION audit_unsealed_guard()",
-    // What retention calls: its role then needs no right to delete an event. As its owner it deletes what the start of the
-    // chain covers, and nothing else. The search path keeps a caller from putting tables of its own in the way.
+    // Retention calls this function, so that its role needs no right to delete an event. As its owner it deletes what
+    // the start of the chain covers, and nothing else. The search path keeps a caller from putting its own tables in
+    // the way.
     "DO $do$ BEGIN EXECUTE format($sql$
         CREATE FUNCTION audit_expire() RETURNS BIGINT LANGUAGE plpgsql SECURITY DEFINER
         SET search_path = %I, pg_temp AS $$ DECLARE deleted BIGINT; BEGIN

@@ -19,5 +19,5 @@ impl MigrationTrait for TenantDeletions {
     }
 }
 
-/// The revision for which a deletion was asked that did not come to its end.
+/// The revision for which a deletion was asked that did not finish.
 const STATEMENT: &str = "ALTER TABLE tenants ADD COLUMN deleting_revision BIGINT";

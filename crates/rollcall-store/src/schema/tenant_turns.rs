@@ -1,4 +1,4 @@
-//! Whose turn it is to have something started that is due.
+//! The tenant for which something that is due is started next.
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
@@ -28,8 +28,8 @@ impl MigrationTrait for TenantTurns {
     }
 }
 
-// `turn` is never later than the time at which a user sync of the tenant becomes due, but for that a tenant that was served
-// goes behind the others that wait. It may be earlier: whoever looks then and finds nothing moves it on.
+// `turn` is not later than the time at which a user sync of the tenant becomes due, with one exception: a tenant that
+// was served goes behind the others that wait. It may be earlier: a scheduler that then finds nothing due moves it on.
 const TABLE: &[&str] = &[
     "CREATE TABLE tenant_turns (
         tenant TEXT NOT NULL PRIMARY KEY REFERENCES tenants (id) ON DELETE CASCADE,
@@ -42,8 +42,8 @@ const TABLE: &[&str] = &[
     "CREATE INDEX user_syncs_due ON user_syncs (next_run_time, tenant, id)",
 ];
 
-// Triggers, since the release before this one must move turns too while both run, and no statement may be forgotten. They
-// write although nothing may change: whoever moves a turn on waits for them, and sees what they saw.
+// Triggers do it, since the former release must move turns too while both run, and no statement may be forgotten. They
+// write even if nothing may change: a process that moves a turn on waits for them, and sees what they saw.
 
 const SQLITE: &[&str] = &[
     "CREATE TRIGGER user_syncs_created_turn AFTER INSERT ON user_syncs

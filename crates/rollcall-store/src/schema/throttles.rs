@@ -1,4 +1,4 @@
-//! Soft locks that change at little cost, since each login changes them twice.
+//! Soft locks that are cheap to change, since each login changes them twice.
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
@@ -28,7 +28,7 @@ impl MigrationTrait for Throttles {
     }
 }
 
-/// A row is one entry of one tree.
+/// Each row is one entry of one tree.
 const SQLITE: &[&str] = &[
     "ALTER TABLE login_throttles RENAME TO old_login_throttles",
     "CREATE TABLE login_throttles (
@@ -45,7 +45,7 @@ const SQLITE: &[&str] = &[
     "DROP TABLE old_login_throttles",
 ];
 
-/// A new version of a row stays on its page and touches no index.
+/// A new version of a row stays on its page and changes no index.
 const POSTGRES: &[&str] = &[
     "DROP INDEX login_throttles_by_age",
     "ALTER TABLE login_throttles SET (fillfactor = 50)",

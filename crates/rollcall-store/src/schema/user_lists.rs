@@ -21,7 +21,7 @@ impl MigrationTrait for UserLists {
     }
 }
 
-// Of some rows only, so that an import, whose users are active and neither own nor are blocked, writes none of them.
+// Partial indexes, so that an import writes none of them: its users are active, and are neither owners nor blocked.
 const STATEMENTS: &[&str] = &[
     "CREATE INDEX users_that_own ON users (tenant, id) WHERE owner",
     "CREATE INDEX users_blocked ON users (tenant, id) WHERE block_time IS NOT NULL",

@@ -1,4 +1,5 @@
-//! Runs, user events and recorded reviews name who asked for them, and whom the caller says that it acts for.
+//! Runs, user events and recorded reviews name the caller who asked for them, and the actor for whom the caller says
+//! that it acts.
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, SchemaManager, async_trait};
@@ -21,7 +22,7 @@ impl MigrationTrait for WhoAsked {
     }
 }
 
-/// JSON; absent where the caller named nobody, and where nobody decided anything.
+/// JSON; absent if the caller named no actor, or if nobody decided anything.
 const STATEMENTS: &[&str] = &[
     "ALTER TABLE sync_runs ADD COLUMN actor TEXT",
     "ALTER TABLE sync_runs ADD COLUMN released_by TEXT",

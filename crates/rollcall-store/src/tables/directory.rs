@@ -43,7 +43,7 @@ pub(crate) enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// Takes the pending password away, with all that is known of it.
+    /// Removes the pending password and everything that is known of it.
     pub(crate) fn forget_pending_password(&mut self) {
         self.pending_bind_password = None;
         self.pending_bind_password_time = None;

@@ -1,5 +1,5 @@
-//! Domain values that are stored as JSON. The domain knows no serde, so each type has a mirror here. A mirror that no
-//! longer fits its type does not compile.
+//! Domain values that are stored as JSON. The domain does not use serde, so each type has a mirror here. A mirror that
+//! no longer fits its type does not compile.
 //!
 //! Give a field that is added later `#[serde(default)]`: older rows lack it.
 
@@ -47,7 +47,7 @@ macro_rules! json_column {
     };
 }
 
-/// What writes and reads one mirrored value.
+/// The functions that write and read one mirrored value.
 macro_rules! mirrored {
     ($type:ty, $mirror:literal) => {
         use serde::{Deserialize, Deserializer, Serialize, Serializer};

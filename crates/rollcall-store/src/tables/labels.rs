@@ -1,6 +1,6 @@
-//! The labels that stand for enums in columns and in stored JSON. Labels are for ever: rename a variant, never its label.
-//! Those of vocabularies are defined with them (`rollcall_core::vocabulary`), and may be newer than this release. The others
-//! decide what is done, so that who does not know one reads nothing of that row.
+//! The labels that stand for enums in columns and in stored JSON. Labels are for ever: rename a variant, never its
+//! label. The labels of vocabularies are defined with them (`rollcall_core::vocabulary`), and may be newer than this
+//! release. All other labels decide what is done, so reading a row with an unknown one fails.
 
 use rollcall_core::audit::LoginOutcome;
 use rollcall_core::check::{StageKind, StageResult};

@@ -1,5 +1,5 @@
-//! All tables: whose rows they are, when these go, and what deletes them. A test holds this against the live schema, so
-//! that no table is forgotten.
+//! All tables: which tenant their rows belong to, when the rows go, and what deletes them. A test compares this with
+//! the live schema, so that no table is forgotten.
 
 use Goes::*;
 
@@ -9,7 +9,7 @@ pub struct Table {
     pub name: &'static str,
     /// What its rows are.
     pub purpose: &'static str,
-    /// The column that says whose a row is; none where a row is nobody's.
+    /// The column that names the tenant of a row; `None` if rows belong to no tenant.
     pub tenant: Option<&'static str>,
     /// When its rows go.
     pub goes: Goes,
@@ -24,7 +24,8 @@ pub enum Goes {
     WithRowOf(&'static str),
     /// Before the tenant can be deleted: a foreign key without ON DELETE keeps it until then.
     BeforeTenant,
-    /// Before the tenant, each with an event. Whoever inserts one locks the tenant's row, so that none is left.
+    /// Before the tenant, each with an event. Code that inserts one locks the tenant's row, so that none is left
+    /// behind.
     Erased,
     /// With the tenant, by a statement of its own, in the order of [`TABLES`].
     WithTenant,
@@ -54,7 +55,7 @@ pub enum Sweep {
 }
 
 impl Sweep {
-    /// All that any table names, in the order in which they are made.
+    /// All sweeps that any table names, in the order of their declaration.
     pub fn all() -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
         for sweep in TABLES.iter().filter_map(|table| table.swept) {
@@ -66,7 +67,7 @@ impl Sweep {
     }
 }
 
-/// What deletes the rows that go with a tenant, in this order. Each takes the tenant as its value.
+/// The statements that delete the rows that go with a tenant, in this order. Each takes the tenant as its value.
 pub(crate) fn with_tenant() -> impl Iterator<Item = String> {
     let going = TABLES.iter().filter(|table| table.goes == WithTenant);
     going.filter_map(|table| Some(format!("DELETE FROM {} WHERE {} = $1", table.name, table.tenant?)))

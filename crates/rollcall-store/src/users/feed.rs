@@ -29,13 +29,13 @@ mod standing;
 
 use standing::{COLUMNS, Standing};
 
-/// Most events of one transaction, which holds up all other writers while it inserts them.
+/// Most events of one transaction, which blocks all other writers while it inserts them.
 pub(crate) const MAX_EVENTS: usize = 1000;
 
 /// The deployment's feed, in `feed_heads`. No tenant has this id.
 const ALL: &str = "";
 
-/// Stands in `user_after` of the events of somebody who was erased.
+/// The value of `user_after` in events of a person who was erased.
 pub(crate) const NOTHING_LEFT: &str = "";
 
 /// An event without its positions.
@@ -43,7 +43,7 @@ pub(crate) struct NewEvent<'a> {
     pub(crate) event_type: EventType,
     pub(crate) user: UserId,
     pub(crate) user_sync: Option<&'a UserSyncId>,
-    /// `None` for somebody who is erased.
+    /// `None` for a user who is erased.
     pub(crate) after: Option<&'a User>,
     pub(crate) changes: &'a Vec<FieldChange>,
 }
@@ -80,7 +80,7 @@ impl Store {
         after: Mark,
         limit: u32,
     ) -> Result<Vec<Event>> {
-        // With the row that the reader stands behind.
+        // One row more: the row that the reader stands behind.
         let limit = limit.clamp(1, MAX_PAGE) + 1;
         let (sql, values) = part(tenant, after.position, limit);
         let mut found: Vec<Row> = match tenant {
@@ -92,7 +92,7 @@ impl Store {
             }
             None => rows(&self.inner.database.reader, &sql, values).await?,
         };
-        // Read after the events: what was deleted between the two reads is noticed.
+        // Read after the events, so that a deletion between the two reads is noticed.
         let head = self.head(tenant).await?;
         let first = found.first().map(|row| row.standing.mark(tenant.is_some()));
         let stood = first.filter(|first| first.position == after.position);
@@ -108,7 +108,7 @@ impl Store {
         found.into_iter().map(Row::into_domain).collect()
     }
 
-    /// Behind the newest event of a tenant's feed, or of the deployment's.
+    /// The place behind the newest event of a tenant's feed, or of the deployment's.
     pub async fn feed_end(&self, tenant: Option<&TenantId>) -> Result<Mark> {
         let on = match tenant {
             Some(_) => "e.tenant = h.feed AND e.tenant_position = h.position",
@@ -120,12 +120,12 @@ impl Store {
         let newest: Option<Standing> = row(&self.inner.database.reader, &sql, vec![feed.into()]).await?;
         match newest {
             Some(newest) => Ok(newest.mark(tenant.is_some())),
-            // All were deleted, or there never was one.
+            // All events were deleted, or there never was one.
             None => self.feed_start(tenant).await,
         }
     }
 
-    /// Before the oldest event that is kept of a tenant's feed, or of the deployment's.
+    /// The place before the oldest event that is kept of a tenant's feed, or of the deployment's.
     pub async fn feed_start(&self, tenant: Option<&TenantId>) -> Result<Mark> {
         Ok(self.head(tenant).await?.start())
     }
@@ -157,7 +157,7 @@ pub(crate) fn part(tenant: Option<&TenantId>, from: i64, limit: u32) -> Statemen
     }
 }
 
-/// Why users change: a run, or a call of somebody. Neither for a refresh at a login.
+/// Why users change: because of a run, or of a call. Both are empty for a refresh at a login.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Cause<'a> {
     pub(crate) run: Option<RunId>,
@@ -180,7 +180,7 @@ impl<'a> Cause<'a> {
     }
 }
 
-/// Writes events of one tenant. Must be the last that a transaction does before it commits.
+/// Writes events of one tenant. Must be the last statement of a transaction before it commits.
 pub(crate) async fn append(
     tx: &impl ConnectionTrait,
     tenant: &TenantId,
@@ -251,7 +251,7 @@ pub(crate) async fn expire(tx: &impl ConnectionTrait, last: i64) -> Result<()> {
     for (feed, position, digest) in of_tenants.chain(of_deployment) {
         let sql = format!("SELECT position FROM feed_heads WHERE feed = $1{lock}");
         column::<i64>(tx, &sql, vec![feed.into()]).await?;
-        // A head that a deleted tenant left behind lies beyond what is deleted of its events.
+        // The head of a deleted tenant stands beyond the events that are deleted here.
         let sql = "UPDATE feed_heads SET expired = $2, expired_digest = $3 WHERE feed = $1 AND expired < $2";
         execute(tx, sql, vec![feed.into(), position.into(), digest.into()]).await?;
     }

@@ -1,4 +1,4 @@
-//! Logins and e-mail addresses: the one space that they share, and who has which.
+//! Logins and e-mail addresses: they share one space, and this file says who has which.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -20,9 +20,9 @@ struct Row {
 }
 
 impl Store {
-    /// Who has these identifiers, which must be normalised. Those that are free are not in the answer. It
-    /// never tells who of another tenant has one. Where identifiers are unique in the whole deployment, addresses of a
-    /// verified domain are for nobody but its tenant's users, and for whoever had one before it was verified.
+    /// Who has these identifiers, which must be normalised. Free ones are not in the answer. Somebody of another tenant
+    /// is never named. Where identifiers are unique in the whole deployment, addresses of a verified domain are kept
+    /// for the users of its tenant, and for those who had one before the domain was verified.
     pub async fn identifier_holders(
         &self,
         tenant: &TenantId,
@@ -32,7 +32,7 @@ impl Store {
     }
 }
 
-/// Who has these identifiers, as [`Store::identifier_holders`], within a transaction.
+/// The same as [`Store::identifier_holders`], within a transaction.
 pub(crate) async fn holders(
     connection: &impl ConnectionTrait,
     scope: &str,
@@ -76,7 +76,7 @@ pub(crate) async fn holders(
     Ok(holders)
 }
 
-/// Those of the identifiers that are addresses of domains which are verified for other tenants.
+/// The identifiers among these that are addresses of domains verified for other tenants.
 async fn reserved(
     connection: &impl ConnectionTrait,
     tenant: &TenantId,
@@ -105,7 +105,7 @@ async fn reserved(
     Ok(keys.iter().filter(is_taken).cloned().collect())
 }
 
-/// Frees identifiers of these users, whose rows are locked.
+/// Releases identifiers of these users, whose rows are locked.
 pub(crate) async fn release(
     tx: &impl ConnectionTrait,
     scope: &str,
@@ -153,7 +153,8 @@ pub(crate) async fn claim(
     if keys.is_empty() {
         return Ok(());
     }
-    // In one order everywhere, so that two transactions that claim the same keys do not lock each other.
+    // In the same order everywhere, so that two transactions that claim the same keys do not wait for each other in a
+    // circle.
     keys.sort();
     let mut bulk = Bulk::new([
         Column::new("identifier", Type::Text),

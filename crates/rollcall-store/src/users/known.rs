@@ -1,7 +1,7 @@
-//! What a run compares a directory with: a sync's users, in as little as it takes.
+//! What a run compares a directory with: a sync's users, in as little memory as possible.
 //!
-//! A run reads all of them. A row each through the driver would take longer than it takes the directory to
-//! send its entries, so the database puts many rows into one text, and this file takes them apart again.
+//! A run reads all of them. Reading a row each through the driver would take longer than the directory takes to send
+//! its entries. So the database puts many rows into one text, and this file takes them apart again.
 
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::id::{TenantId, UserId, UserSyncId, Uuid};
@@ -22,7 +22,7 @@ pub struct KnownUser {
     pub user: UserId,
     /// The person's id in the directory.
     pub external_id: ExternalId,
-    /// What the sync set on it last. All zero if that is not known, which no content has.
+    /// What the sync set on it last. All zero if that is unknown; no content has that fingerprint.
     pub fingerprint: Fingerprint,
     /// Its state.
     pub state: UserState,
@@ -30,7 +30,7 @@ pub struct KnownUser {
     pub left: bool,
 }
 
-/// Between these are the ids of all users.
+/// The ids of all users lie between these.
 const EVERYBODY: (Uuid, Uuid) = (Uuid::nil(), Uuid::max());
 
 /// From which end of a range of users a page is read.
@@ -40,13 +40,13 @@ enum End {
     Last,
 }
 
-/// A page of them as the database sent it.
+/// A page of users as the database sent it.
 struct KnownPage(Option<String>);
 
 impl KnownPage {
     /// The lowest and the highest id on the page; `None` if nobody is on it.
     fn bounds(&self) -> Result<Option<(Uuid, Uuid)>> {
-        // Digits of one case and length are in the order of what they stand for.
+        // Hexadecimal digits of one case and one length sort like the numbers that they write.
         let ids = || self.rows().filter_map(|row| row.split(' ').next());
         let id = |text: &str| Uuid::try_parse(text).map_err(|_| malformed());
         match (ids().min(), ids().max()) {
@@ -55,7 +55,7 @@ impl KnownPage {
         }
     }
 
-    /// Fewer are on it than might be.
+    /// Whether the page has fewer users than fit on it.
     fn is_short(&self, page_size: u32) -> bool {
         self.rows().count() < page_size as usize
     }
@@ -70,7 +70,7 @@ impl KnownPage {
 }
 
 impl Store {
-    /// The first so many of a sync's users, in the order of ids, with what a plan compares.
+    /// The first users of a sync, at most `limit`, in the order of ids, with what a plan compares.
     pub async fn known_users(
         &self,
         tenant: &TenantId,
@@ -86,8 +86,9 @@ impl Store {
         Ok(users)
     }
 
-    /// All of a sync's users in no order, some perhaps twice. A run waits for them, and they may be a million, so they are
-    /// read from both ends, in pages of so many, and taken in while the database makes the next pages.
+    /// All of a sync's users in no particular order, some perhaps twice. A run waits for them, and there may be a
+    /// million. So they are read from both ends, in pages of `page_size`, and each page is taken in while the database
+    /// makes the next ones.
     pub async fn read_known_users(
         &self,
         tenant: &TenantId,
@@ -110,7 +111,7 @@ impl Store {
                     Ok::<(), StoreError>(())
                 })
             };
-            // Nobody is between the pages, or they met.
+            // No users are left between the pages, or the pages overlap.
             let is_all =
                 first.is_short(page_size) || last.as_ref().is_some_and(|last| last.is_short(page_size));
             if is_all || range.0 >= range.1 {
@@ -125,7 +126,7 @@ impl Store {
         Ok(())
     }
 
-    /// Of the users between two ids so many from one end.
+    /// A page of users between two ids, from one of the two ends.
     async fn known_page(
         &self,
         (tenant, user_sync): (&TenantId, &UserSyncId),

@@ -279,7 +279,7 @@ impl Store {
         let now = to_stored(record.time);
         let user = &user_write.after;
         if !user_write.deleted {
-            // The login comes first, and is what is told if both are taken.
+            // The login comes first, so that it is the one that is reported if both are taken.
             let keys = user.identifiers();
             let held = holders(&tx, self.scope(tenant), tenant, &keys).await?;
             let is_taken = |key: &String| {
@@ -295,7 +295,7 @@ impl Store {
         write(&tx, self.scope(tenant), tenant, &writes, cause, now)
             .await
             .map_err(|error| match error {
-                // Somebody claimed it between the look and the write; whose and which is not known any more.
+                // Another writer claimed an identifier between the check and the write. It is not known which one.
                 StoreError::AlreadyExists => StoreError::IdentifierTaken { email: false },
                 other => other,
             })?;

@@ -29,7 +29,7 @@ pub enum UserSource {
     Synced,
 }
 
-/// Which users to list. What is `None` does not matter.
+/// Which users to list. A field that is `None` is no condition.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct UserFilter {
     /// In one of these states; empty for any.
@@ -44,7 +44,7 @@ pub struct UserFilter {
     pub owner: Option<bool>,
     /// Blocked, or not.
     pub blocked: Option<bool>,
-    /// Without a login that is noted at this time or later; those who never logged in too.
+    /// Without a noted login at this time or later. Includes those who never logged in.
     pub no_login_since: Option<DateTime<Utc>>,
     /// Without any login.
     pub never_logged_in: bool,
@@ -119,7 +119,8 @@ impl Store {
         Ok(users)
     }
 
-    /// A tenant's users in the order of their ids; those who did not log in lately by when they did.
+    /// A tenant's users in the order of their ids. Users who did not log in lately are in the order of their last
+    /// logins.
     ///
     /// # Errors
     /// `InvalidCursor`.
@@ -210,7 +211,7 @@ impl Store {
         model.map(Model::into_domain).transpose()
     }
 
-    /// Whether nothing that the store has can stand in a new user's way: the tenant has no users, and identifiers are unique
+    /// Whether nothing in the store can conflict with a new user: the tenant has no users, and identifiers are unique
     /// within it.
     pub async fn is_free_of_users(&self, tenant: &TenantId) -> Result<bool> {
         if self.inner.uniqueness == IdentifierUniqueness::Global {
@@ -229,7 +230,7 @@ impl Store {
         Ok(count.unwrap_or(0).unsigned_abs())
     }
 
-    /// The users that are these persons of a directory.
+    /// The users of a directory with these external ids.
     pub async fn users_by_external_ids(
         &self,
         tenant: &TenantId,
@@ -242,8 +243,8 @@ impl Store {
     }
 }
 
-/// The query for a page of users after this one, of its tenant or of all. Where those who are ACTIVE are not asked for, each
-/// state is looked for by itself, since the index shows in order only those in one.
+/// The query for a page of users after this one, of its tenant or of all. If ACTIVE users are not asked for, each state
+/// is looked for by itself, since the index keeps only the users of one state in order.
 pub(crate) fn page_of_users(
     of_tenant: bool,
     (tenant, id): (String, Uuid),
@@ -279,8 +280,8 @@ pub(crate) fn page_of_users(
     (merged(&lists, "tenant, id", page), values)
 }
 
-/// The query for a page of users who did not log in lately, after this login of this user, by `last_logins`, which has a row
-/// for each user.
+/// The query for a page of users who did not log in lately, behind this login of this user. It reads `last_logins`,
+/// which has a row for each user.
 pub(crate) fn page_of_idle(
     engine: Engine,
     of_tenant: bool,
@@ -295,7 +296,7 @@ pub(crate) fn page_of_idle(
     };
     let last = match filter.no_login_since {
         Some(since) if !filter.never_logged_in => to_micros(since).max(1),
-        // Nobody logged in then.
+        // A time at which nobody logged in.
         _ => 1,
     };
     values.push(last.into());
@@ -314,7 +315,7 @@ pub(crate) fn page_of_idle(
     (sql, values)
 }
 
-/// What a filter says of `users u` beside their states and their logins.
+/// The conditions of a filter on `users u`, except those on states and logins.
 fn conditions(filter: &UserFilter, values: &mut Vec<Value>) -> String {
     let mut conditions = String::new();
     let mut require = |column: &str, value: Option<&str>| {
@@ -325,7 +326,7 @@ fn conditions(filter: &UserFilter, values: &mut Vec<Value>) -> String {
     };
     require("user_sync", filter.user_sync.as_ref().map(UserSyncId::as_str));
     require("directory", filter.directory.as_ref().map(DirectoryId::as_str));
-    // As the indexes of the few have it.
+    // Written as in the partial indexes of owners and of blocked users.
     conditions += match filter.owner {
         Some(true) => " AND u.owner",
         Some(false) => " AND NOT u.owner",
@@ -389,7 +390,7 @@ pub(crate) async fn by_external_ids<'a>(
     rows(connection, &sql, values).await
 }
 
-/// The id that a page follows; nil for the first page.
+/// The id that a page begins behind; nil for the first page.
 fn user_id(key: Option<String>) -> Result<Uuid> {
     key.map_or(Ok(Uuid::nil()), |id| {
         Uuid::try_parse(&id).map_err(|_| StoreError::InvalidCursor)

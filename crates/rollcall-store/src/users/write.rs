@@ -30,7 +30,7 @@ pub(crate) struct UserWrite {
 }
 
 impl UserWrite {
-    /// What makes `before` into `after`, with the event that says so.
+    /// The change from `before` to `after`, with the event that says so.
     pub(crate) fn new(before: Option<User>, after: User, fingerprint: Option<Vec<u8>>) -> Self {
         Self {
             event: EventType::of(before.as_ref(), &after),
@@ -42,12 +42,12 @@ impl UserWrite {
         }
     }
 
-    /// The end of a user.
+    /// The deletion of a user.
     pub(crate) fn deletion(user: User) -> Self {
         Self::end(user, EventType::Deleted)
     }
 
-    /// The end of a user of whom nothing is to be left.
+    /// The erasure of a user: nothing of the user is left.
     pub(crate) fn erasure(user: User) -> Self {
         Self::end(user, EventType::Erased)
     }
@@ -82,7 +82,7 @@ const COLUMNS: [(&str, Type, bool); 15] = [
     ("update_time", Type::BigInt, false),
 ];
 
-/// Locks users by id; in one order everywhere, so that two transactions do not wait for each other.
+/// Locks users by id, in the same order everywhere, so that two transactions do not wait for each other in a circle.
 pub(crate) async fn lock_users(
     tx: &impl ConnectionTrait,
     tenant: &TenantId,
@@ -137,7 +137,7 @@ pub(crate) async fn write_rows(
     writes: &[UserWrite],
 ) -> Result<()> {
     if writes.iter().any(|write| write.before.is_none()) {
-        // On PostgreSQL no foreign key does it, which would look at the tenant for each row.
+        // On PostgreSQL no foreign key checks the tenant: it would do so for each row.
         tables::tenant::require(tx, tenant).await?;
     }
     let mut released = Vec::new();
@@ -215,7 +215,7 @@ async fn upsert(tx: &impl ConnectionTrait, tenant: &TenantId, writes: &[UserWrit
     let names = bulk.names();
     let (source, cells) = bulk.source(Engine::of(tx), 2);
     let mut sql = format!("INSERT INTO users (tenant, {names}) SELECT $1, {names} FROM {source}");
-    // Where all are new there is nothing to be compared with.
+    // If all users are new, there is nothing to compare with.
     if writes.iter().any(|write| write.before.is_some()) {
         let updates: Vec<String> = COLUMNS
             .iter()
@@ -223,7 +223,7 @@ async fn upsert(tx: &impl ConnectionTrait, tenant: &TenantId, writes: &[UserWrit
             .filter(|name| !["id", "create_time"].contains(name))
             .map(|name| format!("{name} = excluded.{name}"))
             .collect();
-        // Without the WHERE, SQLite would read ON as a join's.
+        // Without the WHERE, SQLite would take ON for the ON of a join.
         sql += &format!(
             " WHERE true ON CONFLICT (tenant, id) DO UPDATE SET {}",
             updates.join(", ")

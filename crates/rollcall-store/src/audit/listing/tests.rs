@@ -11,7 +11,7 @@ use crate::db::engine::Engine;
 use crate::db::explain::{assert_by_index, plan};
 use crate::{Keyring, StoreOptions};
 
-/// Enough that reading them all is never the better plan.
+/// So many that reading them all is never the better plan.
 const EVENTS: u32 = 60_000;
 /// A page of 50 takes no step with more rows, whatever else is there.
 const MOST_ROWS: f64 = 500.0;
@@ -51,7 +51,7 @@ async fn fill(store: &Store) {
             CASE WHEN n % 100 = 0 THEN NULL WHEN n % 30 = 1 THEN 'REASON' || (n % 900) ELSE 'AUTHENTICATED' END,
             {uuid}, 'sync' || (n % 40), 'directory' || (n % 60), '', '' FROM numbers"
     );
-    // As the release before wrote them: the tenant comes by a trigger.
+    // Written as the former release did it: a trigger sets the tenant.
     let payloads = format!(
         "INSERT INTO audit_payloads (position, id, time, actor, client_address, salt, payload)
         {numbers} SELECT n, n, n * 1000, CASE WHEN n % 7 = 3 THEN 'support' WHEN n % 100 = 0 THEN 'actor' || (n % 900) END,
@@ -61,7 +61,7 @@ async fn fill(store: &Store) {
         writer.execute_unprepared(sql).await.unwrap();
     }
     if store.inner.database.engine == Engine::Postgres {
-        // As autovacuum does.
+        // Autovacuum does this in production.
         writer
             .execute_unprepared("ANALYZE audit_events, audit_payloads")
             .await

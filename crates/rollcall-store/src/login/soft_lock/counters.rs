@@ -12,7 +12,7 @@ use super::{HeldSlot, OwnCount, Reservation, Reserved};
 /// Counters as they were read, and what changed in them since.
 pub(in crate::login) struct Counters {
     states: HashMap<Key, ThrottleState>,
-    /// Those that changed, as they were read; `None` if they did not exist.
+    /// The counters that changed, as they were read; `None` if they did not exist.
     changed: BTreeMap<Key, Option<ThrottleState>>,
 }
 
@@ -28,13 +28,13 @@ impl Counters {
         self.states.contains_key(key)
     }
 
-    /// Those that changed and existed before, as they were.
+    /// The counters that changed and existed before, as they were.
     pub(in crate::login) fn before(&self) -> impl Iterator<Item = (&Key, &ThrottleState)> {
         let existed = |(key, was)| Some((key, Option::as_ref(was)?));
         self.changed.iter().filter_map(existed)
     }
 
-    /// Those that changed, as they are now.
+    /// The counters that changed, as they are now.
     pub(in crate::login) fn after(&self) -> impl Iterator<Item = (&Key, &ThrottleState)> {
         self.changed
             .keys()
@@ -92,8 +92,9 @@ impl Counters {
         }
     }
 
-    /// The slots that a reservation needs. At an address that is known to be the user's that is one of the address's own
-    /// count, and one of the user's count with a higher limit, so that the directory's threshold is not reached.
+    /// The slots that a reservation needs. At an address that is known to be the user's it needs two: one of the
+    /// address's own count, and one of the user's count with a higher limit, which keeps the user below the directory's
+    /// threshold.
     fn wanted<'r>(
         &self,
         tenant: &TenantId,

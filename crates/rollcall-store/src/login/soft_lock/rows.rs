@@ -103,7 +103,7 @@ pub(in crate::login) fn select(keys: &BTreeSet<Key>, engine: Engine, first: usiz
     Some((sql, cells))
 }
 
-/// Selects them and locks them, in the order of the keys.
+/// Selects these counters and locks them, in the order of the keys.
 pub(in crate::login) fn select_for_update(
     keys: &BTreeSet<Key>,
     engine: Engine,
@@ -125,7 +125,7 @@ pub(super) fn keys_source(keys: &BTreeSet<Key>, engine: Engine, first: usize) ->
     (!bulk.is_empty()).then(|| bulk.source(engine, first))
 }
 
-/// Locks these counters and selects whether they still are as they were read, as `ok`. For PostgreSQL.
+/// Locks these counters and selects, as `ok`, whether they are still as they were read. For PostgreSQL.
 pub(in crate::login) fn compare_and_lock<'s>(
     before: impl Iterator<Item = (&'s Key, &'s ThrottleState)>,
     first: usize,

@@ -38,13 +38,13 @@ enum AuditKindMirror {
     Change {
         method: Cow<'static, str>,
         resource: String,
-        /// Rows of earlier releases have `details`: the new values alone, in the words of that release.
+        /// Rows of former releases have `details` instead: the new values alone, in the words of that release.
         #[serde(with = "field_changes", alias = "details")]
         changes: Vec<AuditedFieldChange>,
     },
 }
 
-/// What is personal in an audit event, and can be erased.
+/// The personal data of an audit event, which can be erased.
 #[derive(Serialize, Deserialize, Default)]
 pub(crate) struct AuditPayload {
     #[serde(with = "optional_actor", default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! By what somebody is found who is erased.
+//! What a person who is erased is found by.
 
 use std::collections::{BTreeSet, HashSet};
 

@@ -1,6 +1,6 @@
-//! Rows as releases have written them, which must be read for ever. Never change one: add another when a form changes. The
-//! current form is also written so, byte for byte, so that a field that is added shows here. The rows of settings stand beside
-//! their forms.
+//! Rows as releases have written them, which must be readable for ever. Never change one: when a form changes, add
+//! another. The current form must also be written exactly so, byte for byte, so that an added field fails here. The
+//! rows of settings stand beside their forms.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;

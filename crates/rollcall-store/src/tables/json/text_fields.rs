@@ -1,5 +1,5 @@
-//! The plain texts of a user, each under its own name beside the other fields. A name that only a newer release knows is
-//! passed over.
+//! The plain texts of a user, each under its own name beside the other fields. A name that only a newer release knows
+//! is skipped.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-/// Those that there are.
+/// Writes the texts that are set.
 pub(crate) fn serialize<T: Serialize, S: Serializer>(
     texts: &BTreeMap<TextField, T>,
     s: S,
@@ -31,7 +31,7 @@ pub(crate) fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(
     Ok(texts)
 }
 
-/// Lists, of which all are written: an earlier release does not read settings without one.
+/// For lists. All are written, even empty ones: a former release does not read settings without one.
 pub(crate) mod all {
     use super::*;
 

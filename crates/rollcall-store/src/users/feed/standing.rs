@@ -1,4 +1,4 @@
-//! What of an event is never erased, and tells it from any other event.
+//! The columns of an event that are never erased, and that tell it from any other event.
 
 use rollcall_core::feed::Mark;
 use rollcall_core::id::Uuid;
@@ -22,7 +22,7 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// Behind this event in its tenant's feed, or in the deployment's.
+    /// The place behind this event in its tenant's feed, or in the deployment's.
     pub(super) fn mark(&self, of_tenant: bool) -> Mark {
         let position = if of_tenant {
             self.tenant_position
