@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
 
-/// Tenants remembered before those that are no longer limited are forgotten.
+/// Most tenants that are remembered. Then those that may start checks again are forgotten.
 const MAX_REMEMBERED: usize = 10_000;
 
 /// Counts checks by tenant. A tenant may start a minute's worth at once, then they come back one by one.

@@ -1,5 +1,5 @@
-//! Checks: CheckConnection here, the checks of user syncs in the files below. What goes wrong is in the
-//! report; an error means that there was nothing to check.
+//! Checks: CheckConnection here, the checks of user syncs in the files below. A report says what is wrong; an error
+//! means that there was nothing to check.
 
 mod endpoint;
 mod explain;
@@ -31,10 +31,10 @@ use rollcall_service::resource::about;
 
 /// Most capabilities kept of what a server announces.
 const MAX_CAPABILITIES: usize = 500;
-/// So long before the caller stops waiting a check ends, for its report to arrive.
+/// A check ends this long before its caller stops waiting, so that the report arrives in time.
 const AHEAD: Duration = Duration::from_millis(250);
 
-/// When a check began, and what it may still take.
+/// When a check began, and how long it may still take.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
     pub(crate) time: DateTime<Utc>,
@@ -134,7 +134,8 @@ impl Worker {
             .find("", SearchScope::Base, "(objectClass=*)", &none, 1, deadline)
             .await;
         match read {
-            // What the account may read is another matter: to be refused, it had to be let in.
+            // The bind was accepted. What the account may read does not matter here: a refused search needs a bind that
+            // was accepted.
             Ok(_) | Err(LdapError::SearchRefused(_)) => Ok(()),
             Err(LdapError::BindRefused(code)) if !code.is_infrastructure() => {
                 let message = "the directory did not accept the new bind password; the old one stays";
@@ -167,7 +168,7 @@ impl Worker {
                 .iter()
                 .chain(&root.extensions)
                 .take(MAX_CAPABILITIES);
-            // A policy that cannot be read any more may hold all the same.
+            // A policy that cannot be read any more may still be in force, so the known one stays.
             let known = &directory.observed;
             let (lockout_threshold, lockout_window) = match check.lockout {
                 Some(lockout) => (Some(lockout.threshold), lockout.window),
@@ -194,7 +195,7 @@ impl Worker {
             .await?)
     }
 
-    /// A draft may use stored secrets only where they would go anyhow.
+    /// The configuration of a draft. It may use stored secrets only if they would go to the same place as before.
     async fn draft_config(
         &self,
         tenant: &TenantId,

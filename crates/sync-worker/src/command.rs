@@ -123,7 +123,7 @@ pub async fn run_due(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
     let mut counts = DueCounts::default();
     let mut told = HashSet::new();
     while let Some(Some(result)) = stop.run_until_cancelled(ended.recv()).await {
-        // One that was taken over may have been due as well.
+        // A run that was taken over may also be the run of a due sync; it is told once.
         if result.run.as_ref().is_ok_and(|run| !told.insert(run.id)) {
             continue;
         }
@@ -146,7 +146,7 @@ pub async fn run_due(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
     {
         tracing::warn!(%error, "the outbox could not be read");
     }
-    // What a server would see to between the nights.
+    // Work that a server does between the nights.
     if let Err(error) = worker.engine.expire().await {
         tracing::warn!(%error, "plans that nobody applied could not be ended");
     }

@@ -125,7 +125,7 @@ impl Settings for WorkerSettings {
         mistakes.range("checks.timeout", self.checks.timeout, s(1)..=s(60));
         self.mail.validate(mistakes);
         mistakes.range("retention.runs", self.retention.runs, day..=day * 3_650);
-        // The guard counts a week's removals in them.
+        // The guard counts a week's removals in the events.
         mistakes.range("retention.events", self.retention.events, day * 7..=day * 3_650);
         mistakes.range("retention.audit", self.retention.audit, day..=day * 3_650);
         let review = &self.review;

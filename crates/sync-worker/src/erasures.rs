@@ -14,7 +14,7 @@ use crate::worker::Worker;
 
 /// People who are erased between two sweeps.
 const PEOPLE: u32 = 100;
-/// A worker that has not come to the end of a sweep by then is gone.
+/// A worker that has not finished a sweep by then is gone.
 const LEASE: Duration = Duration::from_secs(600);
 
 impl Worker {
@@ -35,7 +35,7 @@ impl Worker {
                     erased += 1;
                     tenants.insert(left.tenant);
                 }
-                // Came back, or was erased by somebody else, a moment ago.
+                // The user came back, or another worker erased the user, a moment ago.
                 Err(StoreError::NotFound(_) | StoreError::NotInState) => {}
                 Err(error) => return Err(error),
             }
@@ -44,7 +44,7 @@ impl Worker {
         Ok(erased)
     }
 
-    /// Looks again after people who were erased while a run or a login was under way, which is over by now.
+    /// Sweeps once more for people who were erased while a run or a login was under way that has ended since.
     pub(crate) async fn sweep_after_erasures(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let tenants = self.store.tenants_to_sweep(now).await?;
         if tenants.is_empty() {
@@ -67,7 +67,7 @@ impl Worker {
     }
 }
 
-/// Nobody called: the user sync's setting did it.
+/// No call caused this: the user sync's setting did.
 fn record(left: &Left, now: DateTime<Utc>) -> NewAuditEvent {
     NewAuditEvent {
         time: now,

@@ -10,9 +10,9 @@ use crate::worker::Worker;
 
 /// How often the store is asked.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// How many looks pass until what has to be counted one by one is counted again.
+/// How many looks pass before the figures that must be counted one by one are counted again.
 const LOOKS_UNTIL_COUNTED: u32 = 120;
-/// A user sync is late if it should have begun so long ago.
+/// A user sync is late if its run should have begun this long ago.
 const LATE: TimeDelta = TimeDelta::hours(1);
 
 /// Asks until the process is to stop.

@@ -1,5 +1,5 @@
-//! Finds out whether the service account may read what tells that accounts are disabled. Runs and checks ask here at
-//! their start, on a few entries; refreshes and logins go by what was found last.
+//! Finds out whether the service account may read the attributes that tell that accounts are disabled. Runs and checks
+//! ask here at their start, on a few entries; refreshes and logins use what was last found.
 
 use chrono::{DateTime, Utc};
 use rollcall_core::dialect::Dialect;
@@ -15,11 +15,11 @@ use tokio::time::Instant;
 
 /// Entries of each search that are looked at.
 const SAMPLE: u32 = 3;
-/// Searches of which entries are looked at.
+/// Searches whose entries are looked at.
 const MAX_SEARCHES: usize = 10;
 
-/// The attributes that may not be read of the entries that these searches find. `None` if the server does not tell, or
-/// nothing was found.
+/// The attributes that may not be read of the entries that these searches find. `None` if the server gives no answer,
+/// or nothing was found.
 pub(crate) async fn probe(
     ldap: &LdapDirectory,
     dialect: Dialect,
@@ -41,7 +41,7 @@ pub(crate) async fn probe(
         let filter = canonical(&search.filter);
         let none = ["1.1".to_owned()];
         let found = ldap.find(&search.base_dn, search.scope, &filter, &none, SAMPLE, deadline);
-        // A search that fails here is told of by the code that reads it completely.
+        // If a search fails here, the code that reads it completely will report that.
         let Ok(found) = found.await else { continue };
         dns.extend(
             found
@@ -56,7 +56,7 @@ pub(crate) async fn probe(
     Some(hidden.into_iter().map(str::to_owned).collect())
 }
 
-/// Keeps it for refreshes and logins. False if it was known.
+/// Keeps the attributes for refreshes and logins. False if they were known already.
 pub(crate) async fn keep(
     store: &Store,
     directory: &Directory,

@@ -39,7 +39,8 @@ pub(crate) async fn id_kind(
     Ok(choose(&candidates, &in_use, &tally))
 }
 
-/// What the first entries of each search have. A search that fails here is told of by the code that reads it completely.
+/// What the first entries of each search have. If a search fails here, the code that reads it completely will report
+/// that.
 async fn tally(
     ldap: &LdapDirectory,
     dialect: Dialect,

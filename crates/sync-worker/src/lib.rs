@@ -1,13 +1,12 @@
-//! The administrative and sync side of Rollcall: keeps tenants, directories and user syncs, checks them, and
-//! carries out runs when somebody asks or the schedule says so.
+//! The administrative and sync side of Rollcall: keeps tenants, directories and user syncs, checks them, and carries
+//! out runs when somebody asks or the schedule says so.
 //!
-//! What happens is decided by `rollcall-core`; this crate fetches, asks, and does what it is told. It must
-//! never know SQL (that is `rollcall-store`), a byte of LDAP (`rollcall-ldap`) or how a status is encoded
-//! (`rollcall-proto`).
+//! What happens is decided by `rollcall-core`; this crate fetches, asks, and does what it is told. It must never know
+//! SQL (that is `rollcall-store`), a byte of LDAP (`rollcall-ldap`) or how a status is encoded (`rollcall-proto`).
 //!
-//! Read first: [`worker`] (what the services share), then `services` (one file a service), [`run`] (how a run
-//! goes) and [`admission`] (which user syncs run when).
-// Whoever adds a variant is shown each place that judges by it.
+//! Read first: [`worker`] (what the services share), then `services` (one file a service), [`run`] (how a run goes) and
+//! [`admission`] (which user syncs run when). The lint below shows those who add a variant each place that judges by
+//! it.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod admission;

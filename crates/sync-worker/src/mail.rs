@@ -1,7 +1,7 @@
 //! Sends the mails of the outbox.
 //!
-//! A mail is claimed for longer than its delivery may take, so that one replica sends it; one whose sender died
-//! is due again, and may then arrive twice, with the same `Message-ID`. Addresses and texts are never logged.
+//! A replica claims a mail for longer than its delivery may take, so that no other sends it. If the sender dies, the
+//! mail is due again, and may then arrive twice, with the same `Message-ID`. Addresses and texts are never logged.
 
 mod message;
 mod settings;
@@ -21,7 +21,7 @@ pub use smtp::Smtp;
 
 /// Mails that are sent at a time.
 const BATCH: u32 = 8;
-/// How long a mail is one replica's; longer than any delivery, whose limit is `mail.timeout`.
+/// How long a replica's claim on a mail holds; longer than any delivery, whose limit is `mail.timeout`.
 const CLAIM: Duration = Duration::from_secs(600);
 /// Longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
@@ -37,7 +37,7 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// Sends what is due until the process is to stop; a delivery under way is brought to its end.
+    /// Sends what is due until the process is to stop. A delivery under way is finished.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(self.poll_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

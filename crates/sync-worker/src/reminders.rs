@@ -1,5 +1,5 @@
-//! Looks at each tenant now and then, and reminds its people of what they have to see to. What is due is the core's to say;
-//! each tenant is one replica's at a time.
+//! Looks at each tenant regularly, and reminds its admins of what they have to see to. What is due is the core's to
+//! say; each tenant is looked at by one replica at a time.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use tokio::time::Instant;
 use crate::report::{News, Readers};
 use crate::worker::Worker;
 
-/// Between two looks at one tenant.
+/// Time between two looks at one tenant.
 const INTERVAL: TimeDelta = TimeDelta::hours(1);
-/// Tenants looked at between two looks at the clock.
+/// Tenants that are looked at before the clock is asked again.
 const TENANTS: u32 = 10;
-/// How long this may keep the scheduler; other tenants are for the next tick.
+/// How long this may keep the scheduler. The remaining tenants wait for the next tick.
 const SLICE: Duration = Duration::from_secs(2);
 
 impl Worker {
-    /// Reminds the people of the tenants whose turn it is.
+    /// Reminds the admins of the tenants whose look is due.
     ///
     /// # Errors
-    /// What the store says; a tenant that was not looked at for it has its turn an hour later.
+    /// What the store says. A tenant that was not looked at because of the error is due again an hour later.
     pub(crate) async fn remind(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         if self.smtp.is_none() {
             return Ok(());
@@ -41,7 +41,7 @@ impl Worker {
             }
             for tenant in tenants {
                 match self.remind_people_of(&tenant, now).await {
-                    // It was deleted meanwhile.
+                    // The tenant was deleted meanwhile.
                     Err(StoreError::NotFound(_)) => {}
                     looked => looked?,
                 }
@@ -66,7 +66,7 @@ impl Worker {
             directories: &reviewed.directories,
             user_syncs: &reviewed.user_syncs,
         };
-        // Whoever has nobody to tell is told as soon as there is somebody.
+        // A matter that nobody can be told of now is told as soon as there is an address.
         let mut matters = matters(&facts, now);
         matters.retain(|matter| !readers.of(&matter.subject).is_empty());
         let before = self.store.reminders(tenant).await?;

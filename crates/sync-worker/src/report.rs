@@ -22,10 +22,10 @@ pub(crate) use own_domains::OwnDomains;
 pub(crate) use reminder::{News, Readers};
 use render::Composed;
 
-/// True if a run that rests in this state is to be reported.
+/// True if a run that ended, or waits, in this state is to be reported.
 fn is_wanted(when: ReportWhen, run: &Run) -> bool {
     let rests = run.state.is_final() || run.state == RunState::Held;
-    // Who asks for a preview looks at it; it becomes a run like others when it is held or released.
+    // The person who asks for a preview looks at it. Once it is held or released, it is a run like others.
     let shown_only = run.plan_time.is_none() || run.state == RunState::Expired;
     let unreleased_preview = run.mode != RunMode::Apply && run.hold_reasons.is_empty() && shown_only;
     let stopped_on_purpose = matches!(run.state, RunState::Cancelled | RunState::Superseded);

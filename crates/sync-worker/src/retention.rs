@@ -1,4 +1,4 @@
-//! Old things go, in one replica at a time, and a little at a time: the scheduler has more to do.
+//! Deletes what is old: in one replica at a time, and a little at a time, since the scheduler has more to do.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use crate::worker::Worker;
 
 /// Time between two clean-ups.
 const INTERVAL: Duration = Duration::from_secs(3600);
-/// How long a clean-up may keep the scheduler; what is left is for the next tick.
+/// How long a clean-up may keep the scheduler. The rest waits for the next tick.
 const SLICE: Duration = Duration::from_secs(2);
-/// A worker that has not come to the end of a slice by then is gone.
+/// A worker that has not finished a slice by then is gone.
 const LEASE: Duration = Duration::from_secs(600);
-/// Clocks of hosts may differ so much.
+/// How much the clocks of hosts may differ.
 const MAX_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::hours(1);
 /// Rows that one statement deletes: transactions must stay short.
 const ROWS: u32 = 500;
-/// Runs that are deleted between two looks at the clock; each may have many rows.
+/// Runs that are deleted before the clock is asked again; each may have many rows.
 const RUNS: u32 = 10;
-/// Soft locks that nobody touched for this long say nothing any more: longer than the longest window and lock, and than an
-/// address stays a user's.
+/// Soft locks that were not used for this long can be deleted: it is longer than the longest window and lock, and than
+/// an address counts as a user's.
 const THROTTLES_KEPT: Duration = Duration::from_secs(8 * 86_400);
-/// Longer than any mail is tried. Older ones are left from before mail was switched off.
+/// Longer than any mail is retried. Older ones were left when mail was switched off.
 const MAIL_KEPT: Duration = Duration::from_secs(60 * 86_400);
 
 /// The clean-up of one process.
@@ -40,8 +40,8 @@ impl Retention {
         }
     }
 
-    /// Deletes what is too old at `now`, for a while, if it is time to. Not by a clock that is far from the database's:
-    /// one that is a year ahead for a moment would delete everything.
+    /// Deletes what is too old at `now`, for a short while, if a clean-up is due. Does nothing if this clock is far
+    /// from the database's: a clock that is a year ahead for a moment would delete everything.
     ///
     /// # Errors
     /// What the store says; the next call tries again.

@@ -6,7 +6,7 @@ use rollcall_store::{CheckSubject, PageRequest, SecurityReview, StoreError};
 
 use crate::worker::Worker;
 
-/// Most directories and most user syncs looked at: all that a tenant can have.
+/// Most directories and most user syncs that are looked at: as many as a tenant can have.
 const MAX_LOOKED_AT: u32 = 1000;
 
 /// What a tenant has.

@@ -1,8 +1,8 @@
 //! The run engine: starts runs, carries them out in the background, and takes over those whose worker died.
 //!
-//! A run belongs to whoever holds the lease of its user sync. Every write proves that it is still held, so a
-//! worker that slept through the end of its lease can do no harm; and every state is one that another worker
-//! can go on from: PULLING pulls again, APPLYING goes on after the last chunk.
+//! A run belongs to the holder of its user sync's lease. Every write checks that the lease is still held, so a worker
+//! that slept through the end of its lease can do no harm. And another worker can go on from every state: PULLING pulls
+//! again, APPLYING goes on after the last chunk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,12 +48,12 @@ pub(crate) use refresh::{Foreseen, removal};
 pub use refresh::{RefreshOutcome, Refreshed};
 pub(crate) use source::Source;
 
-/// How long it may take a worker whose run rests to let go of the lease.
+/// How long a worker may take to give up the lease after its run ended or came to wait.
 const LETTING_GO: Duration = Duration::from_secs(3);
-/// How often it is looked whether it did.
+/// How often the lease is looked at meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// How often it is looked whether a run rests that another process may have by now.
+/// How often a run is looked at that another process may have by now, to see whether it ended or waits.
 const LOOK_FOR_END: Duration = Duration::from_secs(1);
 
 /// Abandoned runs taken over at a time.
@@ -102,9 +102,9 @@ impl RunEngine {
         self.begin(key, new, record).await
     }
 
-    /// Starts a user sync that is due, unless somebody else does: its run, and what tells when this process is done with it.
-    /// Nobody waits to hear why it cannot work, so if the directory may not be used it fails, which the user sync's
-    /// health and its report then tell.
+    /// Starts a user sync that is due, unless another process does. Returns its run, with a signal for when this
+    /// process is done with it. No caller waits to hear why it cannot work: if the directory may not be used, the run
+    /// fails, and the user sync's health and its report say why.
     ///
     /// # Errors
     /// `SYNC_IN_PROGRESS`, and what the store says.
@@ -124,7 +124,7 @@ impl RunEngine {
                 return Err(in_progress(&key));
             }
         };
-        // From before it may end.
+        // Watched from before the run may end.
         let progress = self.watch(id);
         self.carry_out(RunHandle { lease, key, id }, Phase::Pull);
         Ok(Some(Underway { run, progress }))
@@ -153,7 +153,8 @@ impl RunEngine {
         Ok(run)
     }
 
-    /// Somebody who asks for run after run burdens the directory and fills mailboxes. Previews are how people work.
+    /// Somebody who asks for run after run burdens the directory and fills mailboxes. Previews do not count: people
+    /// work with them.
     async fn expect_pause(&self, key: &UserSyncKey, new: &NewRun) -> Result<(), Error> {
         if new.trigger != RunTrigger::Call || new.mode == RunMode::Preview {
             return Ok(());
@@ -170,7 +171,7 @@ impl RunEngine {
         }
     }
 
-    /// Releases a plan that waits: exactly the changes that it shows, once.
+    /// Releases a plan that waits: exactly the changes that it shows, and only once.
     ///
     /// # Errors
     /// `RUN_NOT_IN_STATE`, `SYNC_IN_PROGRESS`, `SYNC_DISABLED`, `ENDPOINT_UNCONFIRMED` and what the store says.
@@ -205,11 +206,11 @@ impl RunEngine {
         Ok(store.run(key, id).await?)
     }
 
-    /// Waits until a run rests: it ended, or waits for a person. A store that is away for a while ends no run, and
-    /// this neither.
+    /// Waits until a run has ended or waits for a person. While the store is away, this goes on waiting: the outage
+    /// ends no run either.
     ///
     /// # Errors
-    /// What else the store says.
+    /// Other errors of the store.
     pub async fn wait(&self, key: &UserSyncKey, id: RunId) -> Result<Run, Error> {
         let progress = self.watch(id);
         match self.at_rest(key, id).await? {
@@ -218,7 +219,7 @@ impl RunEngine {
         }
     }
 
-    /// The same for a run that has just been started: the store is not asked before there is something to hear.
+    /// The same for a run that has just been started. The store is asked only once there is news of the run.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -235,7 +236,7 @@ impl RunEngine {
     ) -> Result<Run, Error> {
         let mut rests = 0;
         loop {
-            // Another process may have the run, which says nothing here.
+            // Another process may have the run, and sends no news here.
             let done = progress.wait_for(|progress| progress.rests > rests);
             if let Ok(Ok(progress)) = tokio::time::timeout(LOOK_FOR_END, done).await {
                 rests = progress.rests;
@@ -246,7 +247,7 @@ impl RunEngine {
         }
     }
 
-    /// The run, if it rests and the store can say so.
+    /// The run, if it has ended or waits for a person, and the store can say so.
     async fn at_rest(&self, key: &UserSyncKey, id: RunId) -> Result<Option<Run>, Error> {
         match self.x.store.run(key, id).await.map_err(Error::from) {
             Ok(run) => Ok((!run.state.is_working()).then_some(run)),
@@ -255,7 +256,7 @@ impl RunEngine {
         }
     }
 
-    /// Changes whenever this process moved the run on. Runs of other processes have to be asked for.
+    /// A signal for each step that this process takes with the run. For runs of other processes, ask the store.
     pub fn watch(&self, id: RunId) -> watch::Receiver<Progress> {
         let mut progress = self.x.progress();
         progress.retain(|_, sender| sender.receiver_count() > 0);
@@ -265,7 +266,7 @@ impl RunEngine {
             .subscribe()
     }
 
-    /// Takes over runs whose worker died; returns those.
+    /// Takes over runs whose worker died, and returns them.
     ///
     /// # Errors
     /// What the store says.
@@ -279,7 +280,7 @@ impl RunEngine {
         Ok(taken)
     }
 
-    /// Carries on what somebody left of this user sync, or else gives the lease back.
+    /// Carries on the run of this user sync that its worker left, or gives the lease back if there is none.
     async fn take_over(
         &self,
         key: &UserSyncKey,
@@ -287,7 +288,7 @@ impl RunEngine {
     ) -> Result<Result<LeaseToken, Run>, Error> {
         let run = match self.x.store.working_run(key).await {
             Ok(Some(run)) => run,
-            // It may have been carried to its end before the lease was ours.
+            // The run may have ended before this process had the lease.
             Ok(None) => return Ok(Ok(lease)),
             Err(error) => {
                 self.give_up(&lease).await;
@@ -324,7 +325,7 @@ impl RunEngine {
         refresh::foresee(&self.x, user).await
     }
 
-    /// What a check that foretells a run of this user sync asks others, as the run would.
+    /// What a check that foretells a run of this user sync looks up in the store and in other syncs, as the run would.
     pub(crate) fn others<'a>(&'a self, asking: Asking<'a>, source: &'a Source) -> Others<'a> {
         Others::new(&self.x, asking, source)
     }
@@ -346,7 +347,7 @@ impl RunEngine {
         end::superseded::newest_hold_of(&self.x.store, superseded).await
     }
 
-    /// Lets runs come to a state from which another worker goes on, and gives their leases up.
+    /// Lets runs come to a state from which another worker goes on, and gives up their leases.
     pub async fn drain(&self, deadline: Duration) {
         self.x.stopping.cancel();
         self.tasks.close();
@@ -355,7 +356,7 @@ impl RunEngine {
         }
     }
 
-    /// Somebody who asks for a run hears at once why it could not work.
+    /// A caller who asks for a run hears at once why it could not work.
     async fn expect_ready(&self, key: &UserSyncKey) -> Result<(), Error> {
         let x = &self.x;
         let sync = x.store.user_sync(&key.tenant, &key.user_sync).await?;
@@ -374,14 +375,15 @@ impl RunEngine {
         Ok(self.x.store.acquire_lease(&name, holder, ttl).await?)
     }
 
-    /// The lease for something new. What was left half done comes first: its plan may be of another day.
+    /// The lease for something new. A run that was left unfinished comes first: its plan may be of another day.
     async fn free_lease(&self, key: &UserSyncKey) -> Result<LeaseToken, Error> {
         let patience = Instant::now() + LETTING_GO;
         let free = loop {
             if let Some(lease) = self.lease(key).await? {
                 break self.take_over(key, lease).await?.ok();
             }
-            // A run comes to rest before its worker releases the lease, so a caller who saw it rest may be here first.
+            // A run ends, or comes to wait, before its worker gives up the lease. So a caller who saw that may come
+            // here too early.
             let rests = self.x.store.working_run(key).await?.is_none();
             if !rests || Instant::now() >= patience {
                 break None;

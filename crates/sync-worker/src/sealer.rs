@@ -1,5 +1,5 @@
-//! Seals the audit record, in one worker at a time. A gateway alone records its logins all the same; they are sealed as soon as
-//! a worker runs, which is also what shows the record.
+//! Seals the audit record, in one worker at a time. A gateway alone still records its logins; they are sealed once a
+//! worker runs. Only workers show the record.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const BATCH: u32 = 200;
 /// A sealer that has not renewed its lease within this time is gone.
 const LEASE: Duration = Duration::from_secs(15);
-/// How often to say so: it is a write.
+/// How often the lease is renewed, which is a write.
 const BEAT: Duration = Duration::from_secs(5);
 /// How often to look for rows of transactions that took very long.
 const LOOK_AT_ALL: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ impl Sealer {
         }
     }
 
-    /// Seals until `stop` is cancelled, and then what is there.
+    /// Seals until `stop` is cancelled, and then what remains.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {
             self.turn().await;
@@ -53,7 +53,7 @@ impl Sealer {
     pub(crate) async fn run_once(mut self) {
         self.turn().await;
         if let Some((lease, _)) = self.lease.take() {
-            // If it is not given up, it ends soon.
+            // A lease that is not given up ends soon by itself.
             let _ = self.store.release_lease(&lease).await;
         }
     }
@@ -75,7 +75,7 @@ impl Sealer {
             let Some(sealed) = self.store.seal_audit(reach, BATCH).await? else {
                 break;
             };
-            // A log that is kept elsewhere can prove by this line what the record was.
+            // If the log is kept elsewhere, this line can prove later what the record was.
             tracing::info!(
                 audit.position = sealed.head.position,
                 audit.hash = %sealed.head.hex(),

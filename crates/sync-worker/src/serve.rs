@@ -108,18 +108,18 @@ pub async fn serve_worker(
     figures.abort();
     let mailed = async {
         if let Some(mailing) = mailing {
-            // What is not handed over by then is sent again when its claim ends.
+            // Mails that are not handed over by then are sent again when their claim ends.
             let _ = tokio::time::timeout(drain, mailing).await;
         }
     };
-    // What is not sealed by then is sealed by the next worker.
+    // Events that are not sealed by then are sealed by the next worker.
     let sealed = tokio::time::timeout(drain, sealing);
     let ((), (), _) = tokio::join!(worker.engine.drain(drain), mailed, sealed);
     worker.store.close().await;
     served
 }
 
-/// A service with the limits of all. A macro, since what generated servers share is no trait.
+/// A service with the limits that all services share. A macro, since generated servers have no common trait.
 macro_rules! limited {
     ($server:expr) => {
         $server

@@ -1,4 +1,4 @@
-//! `audit verify`: whether the sealed record is what was sealed.
+//! `audit verify`: whether the sealed record is as it was sealed.
 
 use std::io::Write;
 use std::path::Path;
@@ -32,7 +32,7 @@ async fn verify(store: &Store, kept: Option<&AuditHead>) -> Result<(), Failure> 
     let mut faults = 0_u64;
     let told = |fault| {
         faults += 1;
-        // If nobody reads it, the exit code still tells.
+        // If nobody reads the output, the exit code still says it.
         let _ = writeln!(std::io::stdout(), "{}", in_words(&fault));
     };
     let found = store.verify_audit(kept, told).await;

@@ -36,7 +36,7 @@ pub struct Worker {
     pub(crate) clock: Clock,
     pub(crate) settings: Arc<WorkerSettings>,
     pub(crate) login_policy: LoginPolicy,
-    /// The addresses that our connections come from.
+    /// The addresses that Rollcall's connections come from.
     pub(crate) egress_addresses: Arc<[IpAddr]>,
     pub(crate) check_limit: Arc<CheckLimit>,
     /// `None` while mail is switched off.
@@ -114,8 +114,8 @@ impl Worker {
         Reports::new(self.store.clone(), limits)
     }
 
-    /// Where mails go to the tenant's own domains alone, nobody learns only later that an address gets none. Those that stand
-    /// there already keep nobody from changing something else.
+    /// Refuses addresses that would get no mail, if mails go to the tenant's own domains alone: otherwise people would
+    /// notice only later. Addresses that were there before do not keep anybody from changing something else.
     pub(crate) async fn expect_own_addresses(
         &self,
         tenant: &TenantId,

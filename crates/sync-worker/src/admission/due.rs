@@ -1,4 +1,4 @@
-//! User syncs whose time has come: how one of many schedulers and callers gets to start each of them.
+//! User syncs that are due: how exactly one of many schedulers and callers starts each of them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -28,11 +28,11 @@ const PORTION: u32 = 1000;
 /// Most user syncs that are brought forward at a time.
 const MAX_AHEAD: u32 = 10_000;
 
-/// A plan this much older than the time at which a sync is due shows the directory as it is.
+/// A plan at most this much older than the time at which a sync became due shows the directory as it is.
 const FRESH: TimeDelta = TimeDelta::hours(1);
 
-/// True if a run that is under way does what is due. One whose plan was left half applied by an outage does not: it
-/// carries out what was right on another day.
+/// True if a run under way does what is due. A run whose plan an outage left half applied does not: it carries out what
+/// was right on another day.
 fn counts_for(run: &Run, due: DateTime<Utc>) -> bool {
     run.mode == RunMode::Apply && run.plan_time.is_none_or(|planned| planned + FRESH >= due)
 }
@@ -58,11 +58,11 @@ impl Running {
 /// How one due user sync went.
 pub(crate) struct DueResult {
     pub(crate) user_sync: UserSyncKey,
-    /// The run, which rests; or why there is none.
+    /// The run, which has ended or waits for a person; or why there is none.
     pub(crate) run: Result<Run, Error>,
 }
 
-/// How many of them went how.
+/// How many syncs went which way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct DueCounts {
     pub(crate) succeeded: u64,
@@ -103,10 +103,12 @@ impl DueCounts {
 }
 
 impl Worker {
-    /// Starts a due user sync, unless somebody else does. A run for the same purpose that is under way already counts.
+    /// Starts a due user sync, unless another process does. A run for the same purpose that is under way already counts
+    /// as started.
     ///
     /// # Errors
-    /// `SYNC_IN_PROGRESS` if a run of another kind is; the sync stays due. What else keeps a run from starting.
+    /// `SYNC_IN_PROGRESS` if another kind of run is under way; the sync stays due. Whatever else keeps a run from
+    /// starting.
     pub(crate) async fn start_due(
         &self,
         sync: &UserSync,
@@ -138,7 +140,7 @@ impl Worker {
         let (tenant, id) = (&key.tenant, &key.user_sync);
         match error.reason == Reason::SyncInProgress {
             true => {
-                // Others of the tenant come first, and other tenants.
+                // Other syncs of the tenant come first, and other tenants.
                 self.store.pass_turn(tenant, self.now()).await?;
                 match self.store.working_run(&key).await? {
                     Some(run) if counts_for(&run, due) => {
@@ -146,13 +148,13 @@ impl Worker {
                         Ok(Some(Running::Already(Box::new(run))))
                     }
                     Some(_) => Err(error),
-                    // Somebody is just about to start one, or one has just ended. It is looked again.
+                    // A run is just about to start, or has just ended. The next look will tell.
                     None => Ok(None),
                 }
             }
-            // Nothing is wrong with the user sync: it stays due.
+            // The user sync is all right: it stays due.
             false if error.kind() == ErrorKind::Unavailable => Err(error),
-            // What cannot be started now is not tried again and again.
+            // A sync that cannot be started now is not tried again and again.
             false => {
                 self.store.set_next_run_time(tenant, id, Some(due), next).await?;
                 Err(error)
@@ -160,7 +162,7 @@ impl Worker {
         }
     }
 
-    /// Brings forward what is to run later than its schedule says: it was scheduled by a clock that was ahead.
+    /// Brings forward user syncs whose next time is later than their schedule says: a clock that was ahead has set it.
     pub(crate) async fn bring_forward(&self) -> Result<(), Error> {
         let now = self.now();
         self.store.bring_turns_forward(now).await?;
@@ -177,8 +179,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Runs every user sync that is due now, several at a time, and reports each one when it rests: those of one tenant, or
-    /// of all that `wanted` accepts. Stops starting more when the receiver is gone; what has started goes on.
+    /// Runs every user sync that is due now, several at a time: those of one tenant, or of all tenants that `wanted`
+    /// accepts. Reports each one when it has ended or waits. Starts no more once the receiver is gone; started runs go
+    /// on.
     ///
     /// # Errors
     /// `SHUTTING_DOWN` if this process stops before all were started. What keeps it from knowing what is due.
@@ -218,7 +221,7 @@ impl Worker {
             let (engine, stop, results) = (self.engine.clone(), self.stop.clone(), results.clone());
             let task = waiting.spawn(async move {
                 let run = match run {
-                    // A run that this process gives up is carried on by another, for which nobody waits here.
+                    // If this process gives a run up, another one carries it on, and nobody waits for it here.
                     Ok(run) => stop
                         .run_until_cancelled(run.rest(&engine))
                         .await
@@ -242,7 +245,7 @@ impl Worker {
         }
     }
 
-    /// All that is due now. Only its names: a night of ten thousand user syncs is a megabyte.
+    /// All that is due now. Only the names are kept: for a night of ten thousand user syncs they are a megabyte.
     async fn all_due(
         &self,
         tenant: Option<&TenantId>,
@@ -261,7 +264,7 @@ impl Worker {
         Ok(queue)
     }
 
-    /// Starts what was due when the list was made, if it still is.
+    /// Starts a sync that was due when the list was made, if it still is.
     async fn start_listed(&self, due: &Due, asked_by: &AskedBy) -> Result<Option<Running>, Error> {
         match self.store.still_due(due, self.now()).await? {
             Some(sync) => self.start_due(&sync, RunTrigger::Due, asked_by).await,
@@ -274,18 +277,18 @@ fn shutting_down(message: &str) -> Error {
     Error::new(Reason::ShuttingDown, message)
 }
 
-/// How often a caller that runs what is due looks for runs whose worker died, where no server does so.
+/// How often a caller that runs what is due looks for runs whose worker died, if no server does so.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Worker {
-    /// Runs everything that is due where no server runs: runs that were left half done are carried to their end first,
-    /// or as soon as their worker's lease is over, and reported too.
+    /// Runs everything that is due on a host without a server. Runs that were left unfinished are finished first, or as
+    /// soon as their worker's lease is over, and are reported too.
     pub(crate) async fn run_due_alone(
         &self,
         asked_by: &AskedBy,
         results: mpsc::Sender<DueResult>,
     ) -> Result<(), Error> {
-        // Each once: one that breaks off at once is found again.
+        // Each run once: one that breaks off at once is found again.
         let mut left: HashMap<RunId, UserSyncKey> = HashMap::new();
         loop {
             let known = left.len();

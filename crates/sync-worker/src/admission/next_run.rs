@@ -1,4 +1,4 @@
-//! When a user sync runs by itself: at the times of its schedule, and always a little later, so that not all start at once.
+//! When a user sync runs by itself: at the times of its schedule, each a little delayed, so that not all start at once.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use rollcall_core::id::UserSyncKey;
 use rollcall_core::schedule::{Schedule, jitter};
 use rollcall_core::user_sync::UserSyncSettings;
 
-/// When a user sync runs next by itself, seen at `now`; `None` if it does not. Each starts a little after its
-/// time, always by the same part of `spread`.
+/// When a user sync runs next by itself, as of `now`; `None` if it does not. It starts a little after its time, always
+/// by the same part of `spread`.
 pub(crate) fn next_run_time(
     key: &UserSyncKey,
     settings: &UserSyncSettings,

@@ -1,4 +1,4 @@
-//! How many runs that are due may be under way at a time, and how many of one tenant.
+//! How many due runs may be under way at a time, and how many of one tenant.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -51,8 +51,8 @@ impl Places {
     }
 }
 
-/// Whether a tenant may have one place more. A quarter of the places is for tenants that have none: whoever comes while a
-/// few tenants with slow directories are at work waits for none of them.
+/// Whether a tenant may have one place more. A quarter of the places is kept for tenants that have none, so that they
+/// need not wait for a few tenants with slow directories.
 fn has_room(of_tenant: usize, all: usize, concurrent: usize) -> bool {
     match of_tenant {
         0 => all < concurrent,

@@ -1,4 +1,4 @@
-//! What is due, in the order in which one caller starts it: each tenant in its turn.
+//! What is due, in the order in which one caller starts it: the tenants take turns.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,7 +7,7 @@ use rollcall_store::Due;
 
 use super::places::{Place, Places};
 
-/// Tenants in turn, and what is due of each, the longest due first.
+/// The tenants in order, and what is due of each, the longest due first.
 #[derive(Default)]
 pub(crate) struct DueQueue {
     tenants: VecDeque<TenantId>,
@@ -27,8 +27,8 @@ impl DueQueue {
         self.tenants.is_empty()
     }
 
-    /// The next that has a place and room in its directory. Its tenant goes behind the others: those without room keep
-    /// nobody else from starting.
+    /// The next sync for which there is a place and room at its directory. Its tenant then goes behind the others. A
+    /// tenant without room keeps no other from starting.
     pub(crate) fn next(&mut self, places: &Places, has_room: impl Fn(&Due) -> bool) -> Option<(Due, Place)> {
         if places.are_full() {
             return None;

@@ -1,6 +1,5 @@
-//! What happens without a call: due user syncs are started, runs of dead workers taken over, waiting plans
-//! expire, and old things go. Every replica does all of this; the store sees to it that each thing happens
-//! once.
+//! What happens without a call: due user syncs are started, runs of dead workers taken over, waiting plans expire, and
+//! old data is deleted. Every replica does all of this; the store makes sure that each thing happens once.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -19,16 +18,16 @@ use super::places::{Place, Places};
 use crate::retention::Retention;
 use crate::worker::Worker;
 
-/// Time between two looks for schedules that a clock that was ahead has made.
+/// Time between two searches for next times that a clock which was ahead has set.
 const LOOK_AGAIN: TimeDelta = TimeDelta::hours(1);
 
-/// How many more tenants are looked at than have runs under way at most.
+/// How many more tenants are looked at than can have runs under way.
 const MORE_TENANTS: u32 = 32;
 
 /// The scheduler of one process.
 pub struct Scheduler {
     worker: Worker,
-    /// Taken by the runs that it started and that have not ended.
+    /// Each run that it started and that has not ended takes one.
     places: Places,
     run_ended: Arc<Notify>,
     retention: Retention,
@@ -73,14 +72,14 @@ impl Scheduler {
         }
     }
 
-    /// Does what there is to do now. What goes wrong is logged, and tried again by the next tick.
+    /// Does what there is to do now. An error is logged, and the next tick tries again.
     pub async fn tick(&mut self) {
         let now = self.worker.now();
         let taken = self.worker.engine.recover().await;
         note("take over abandoned runs", taken.map(|_| ()));
         note("expire plans", self.worker.engine.expire().await);
         self.worker.directories.sweep();
-        // The process that has seen to it may be gone, and its wrong clock with it.
+        // Another process may have looked meanwhile, but it may be gone, and its wrong clock with it.
         let looked_lately = self
             .last_look
             .is_some_and(|last| last <= now && now - last < LOOK_AGAIN);
@@ -101,21 +100,21 @@ impl Scheduler {
         );
     }
 
-    /// What waited for a run to end need not wait for the next tick.
+    /// Starts what waited for a run to end, before the next tick.
     async fn start_more(&self) {
         if self.worker.settings.scheduler.enabled {
             note("start due user syncs", self.start_due().await);
         }
     }
 
-    /// Starts as many due user syncs as there is room for. What was missed is caught up once.
+    /// Starts as many due user syncs as there is room for. Times that were missed are made up for by one run.
     async fn start_due(&self) -> Result<(), Error> {
-        // Each pass asks anew whose turn it is: others start what is due too.
+        // Each pass asks anew which tenants are next, since others start what is due too.
         while !self.places.are_full() && self.start_some().await? {}
         Ok(())
     }
 
-    /// Starts one user sync of each tenant whose turn it is. False if there was nothing to start.
+    /// Starts one user sync of each tenant that is next. False if there was nothing to start.
     async fn start_some(&self) -> Result<bool, Error> {
         let (store, now) = (&self.worker.store, self.worker.now());
         let mut has_started = false;
@@ -135,14 +134,14 @@ impl Scheduler {
         Ok(has_started)
     }
 
-    /// So many that some of them have a place, though all others have none.
+    /// So many tenants that some of them find a place even if all others have none.
     fn portion(&self) -> u32 {
         u32::try_from(self.worker.settings.runs.concurrent)
             .unwrap_or(u32::MAX)
             .saturating_add(MORE_TENANTS)
     }
 
-    /// False if somebody else was faster, or it cannot be started now.
+    /// False if another process was faster, or the sync cannot be started now.
     async fn start(&self, sync: &UserSync, place: Place) -> bool {
         let key = sync.key();
         let started = self
@@ -161,7 +160,7 @@ impl Scheduler {
                 });
                 true
             }
-            // It is not due any more.
+            // The sync is not due any more.
             Ok(Some(Running::Already(_))) => true,
             Ok(None) => false,
             Err(error) => {

@@ -1,4 +1,4 @@
-//! Whether a changed endpoint is still the directory that its users came from: it knows their ids.
+//! Whether a changed endpoint is still the directory that its users came from: whether it knows their ids.
 
 use rollcall_core::check::{Stage, StageKind, StageResult};
 use rollcall_core::directory::Directory;
@@ -25,7 +25,7 @@ struct Sighting {
 }
 
 impl Sighting {
-    /// People leave between two runs, but not half of them.
+    /// Some people leave between two runs, but not half of them.
     fn is_proof(self) -> bool {
         self.of > 0 && self.found * 2 >= self.of
     }
@@ -145,7 +145,7 @@ async fn look_for(
         let entry = handle
             .find_by_external_id(id, bases, &attributes, deadline)
             .await?;
-        // A server that ignores filters must not pass for one that knows everybody.
+        // A server that ignores filters must not pass for one that knows all ids, so the id of the entry is compared.
         let is_it = entry.is_some_and(|entry| {
             ExternalId::from_values(id.kind().clone(), entry.values(id.kind().attribute()))
                 .is_ok_and(|read| read == *id)

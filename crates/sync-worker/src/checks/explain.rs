@@ -1,8 +1,8 @@
 //! ExplainUser: one person, step by step, live from the directory.
 //!
-//! No rule is here. Each step asks the function that runs, checks, refreshes and logins ask, and says in words what it
-//! answered: [`judge`] the judgement of the entry, [`next_run`] the planner, [`login`] the tables of a login. [`find`] finds
-//! the entries, and [`clauses`] has the server itself answer the parts of a filter.
+//! No rule is here. Each step asks the function that runs, checks, refreshes and logins ask, and puts its answer into
+//! words: [`judge`] the judgement of the entry, [`next_run`] the planner, [`login`] the tables of a login. [`find`]
+//! finds the entries, and [`clauses`] has the server itself answer the parts of a filter.
 
 mod clauses;
 mod explainer;
@@ -37,7 +37,7 @@ use crate::run::Source;
 use crate::worker::Worker;
 use rollcall_core::check::StageResult;
 
-/// User syncs that explain where none is named.
+/// Most user syncs that explain if the request names none.
 const MAX_SYNCS: u32 = 10;
 /// Explanations of one answer.
 const MAX_EXPLANATIONS: usize = 20;
@@ -89,7 +89,7 @@ impl Worker {
         Ok(answer)
     }
 
-    /// Who explains.
+    /// The user syncs that explain.
     async fn explaining(
         &self,
         tenant: &TenantId,
@@ -121,7 +121,7 @@ impl Worker {
         })
     }
 
-    /// Records who asked about whom. What was typed as an identifier may be anything, a password too.
+    /// Records who asked about whom, but not the identifier: it may be anything, even a password.
     async fn record_explanation(
         &self,
         author: &Author,
@@ -145,7 +145,7 @@ impl Worker {
 }
 
 impl Explainer<'_> {
-    /// The explanations, and whether there are people who are not explained.
+    /// The explanations, and whether some people were left out.
     async fn explain(&self) -> Result<(Vec<v1::Explanation>, bool), Error> {
         let subject = self.subject;
         let directory = self
@@ -189,7 +189,7 @@ impl Explainer<'_> {
         self.user.is_some_and(|user| user.origin.is_none())
     }
 
-    /// The user who was asked about, if this user sync owns it and none of the entries is its.
+    /// The user who was asked about, if this user sync owns the user and none of the entries is the user's.
     fn user_without_entry(&self, source: &Source, entries: &[Entry]) -> Option<&User> {
         let user = self.user.filter(|user| self.subject.owns(user))?;
         let id = &user.origin.as_ref()?.external_id;
@@ -252,7 +252,7 @@ impl Explainer<'_> {
         }
     }
 
-    /// What is typed at a login, if the question tells.
+    /// The identifier that would be typed at a login, if the request names one.
     fn typed(&self) -> Option<&str> {
         match self.person {
             PersonAsked::Identifier(text) => Some(text),
@@ -287,7 +287,7 @@ impl Explainer<'_> {
         explanation.steps = judged.steps;
         explanation.steps.extend(forecast.identifiers);
         explanation.next_run = Some(forecast.told);
-        // The user who has this login or address is the one who logs in with it, whatever entry this is.
+        // If a user has this login or address, that user logs in with it, whatever the entry.
         let login = of_person
             .as_ref()
             .or(self.user.filter(|_| self.typed().is_some()));

@@ -1,4 +1,4 @@
-//! CheckOverlaps: who is claimed by more than one user sync, before any of them runs. A person is known by
+//! CheckOverlaps: people who are claimed by more than one user sync, before any of the syncs runs. A person is known by
 //! directory and external id, so only syncs on the same directory can overlap.
 
 use std::collections::{BTreeMap, HashMap};
@@ -46,13 +46,13 @@ struct Shared {
     syncs: Vec<usize>,
 }
 
-/// How far the searches of a sync came.
+/// How much of its searches a sync has read.
 #[derive(Default)]
 struct Extent {
     entries: u64,
     /// The first reason why something is missing.
     gap: Option<String>,
-    /// A search that brought nothing.
+    /// A search found nothing.
     failed: bool,
 }
 
@@ -63,7 +63,7 @@ impl Extent {
 }
 
 impl Claims {
-    /// True if the sync is a new claimant of this person.
+    /// Notes that a sync claims this person; true if it is a new claimant.
     fn claim(&mut self, sync: usize, id: ExternalId, dn: &str) -> bool {
         let first = *self.first.entry(id.clone()).or_insert(sync);
         if first == sync {
@@ -231,7 +231,7 @@ async fn read_ids(
             Err(error) => SearchOutcome::Failed { error },
             Ok(mut pages) => {
                 while let Some(pulled) = pages.next().await {
-                    // After a restart entries come again, which claims nothing anew.
+                    // After a restart of the search, entries come again; they are no new claims.
                     let Pulled::Entry(entry) = pulled else { continue };
                     if reader.nobody(&entry).is_some() {
                         continue;

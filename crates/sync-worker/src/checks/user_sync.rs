@@ -42,15 +42,15 @@ use rollcall_service::resource::about;
 const COUNT_LIMIT: u32 = 10_000;
 /// Attributes that are asked for one by one.
 const MAX_PROBES: usize = 30;
-/// Part of the time that is kept for what follows the searches.
+/// The part of the time that is kept for the steps after the searches.
 const RESERVE: Duration = Duration::from_secs(1);
-/// What is tried once the connection works.
+/// The parts that are tried once the connection works.
 const LATER: [CheckPart; 2] = [CheckPart::Searches, CheckPart::Entries];
 
 /// The user sync that is tried.
 struct Subject<'a> {
     tenant: &'a TenantId,
-    /// The stored user sync that it is, or is to become.
+    /// The stored user sync that is tried, or that the draft is to become.
     stored: Option<UserSync>,
     settings: UserSyncSettings,
 }
@@ -146,7 +146,7 @@ impl Worker {
         sample_size: usize,
         span: Span,
     ) -> Result<Vec<v1::SampleEntry>, Error> {
-        // Read again: the connection's check has told which kind of server it is.
+        // Read again: checking the connection has found out which kind of server it is.
         let directory: Directory = self
             .stored_directory(subject.tenant, &subject.settings.directory)
             .await?;
@@ -160,7 +160,7 @@ impl Worker {
             &self.login_policy,
         );
         let reader = reader.with_exclusions(self.store.exclusions(subject.tenant, &directory.id).await?);
-        // The account's state decides what becomes of an entry, so the sample has to have it.
+        // The sample needs the account's state, since it decides what becomes of an entry.
         let attributes = reader.attributes();
         let wanted = SearchesToCheck {
             searches: &subject.settings.searches,
@@ -284,8 +284,8 @@ impl Worker {
     }
 }
 
-/// By which names the server answers for mapped attributes that no entry has: each is asked for by itself, so that what
-/// comes back is meant.
+/// For mapped attributes that no entry has: the names by which the server answers for them. Each is asked for alone, so
+/// that the answer can only mean this attribute.
 async fn answered(directory: &LdapDirectory, survey: &Survey, deadline: Instant) -> BTreeMap<String, String> {
     let mut answered = BTreeMap::new();
     let Some((unanswered, dn)) = survey.unanswered() else {
@@ -300,7 +300,7 @@ async fn answered(directory: &LdapDirectory, survey: &Survey, deadline: Instant)
         let Ok(Some(entry)) = directory.read_entry(&request, deadline).await else {
             continue;
         };
-        // Several are kinds of it, and none of them is it.
+        // With several names, the attributes are subtypes of it, and none of them is the attribute itself.
         let mut names = entry.attributes.into_keys().filter(|name| *name != attribute);
         if let (Some(name), None) = (names.next(), names.next()) {
             answered.insert(attribute, name);

@@ -6,10 +6,10 @@ use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use rollcall_store::NewMail;
 
-/// Text and HTML as alternatives; the header fields are encoded, so that no text can add one.
+/// A message with text and HTML as alternatives. The header fields are encoded, so that no text can add one.
 ///
 /// # Errors
-/// An address that is none, or no recipient.
+/// An address that is not valid, or no recipient.
 pub(super) fn build(
     mail: &NewMail,
     from: &Mailbox,

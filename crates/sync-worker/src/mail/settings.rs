@@ -59,7 +59,7 @@ pub struct MailLimits {
     pub only_verified_domains: bool,
 }
 
-/// When TLS begins. There is no sending without it.
+/// When TLS begins. Mails are never sent without it.
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
 pub enum Security {

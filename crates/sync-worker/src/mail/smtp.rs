@@ -46,8 +46,8 @@ pub(crate) enum SendProblem {
 }
 
 impl SendProblem {
-    /// True if another attempt would go the same way. What a server refuses, it may refuse because of the sender or of who
-    /// hands it in, which an operator will see to: until then no mail must be lost.
+    /// True if another attempt could only fail the same way. A refusal is not final: the server may refuse because of
+    /// the sender or of the account, which an operator can mend. Until then no mail must be lost.
     pub(super) fn is_final(&self) -> bool {
         *self == Self::Unsendable
     }
@@ -110,13 +110,13 @@ impl Smtp {
         }))))
     }
 
-    /// Sends as `other` does from now on.
+    /// Sends with the account of `other` from now on.
     pub(crate) fn replace(&self, other: &Self) {
         let account = other.0.read().clone();
         *self.0.write() = account;
     }
 
-    /// Hands a mail to the server; once this has succeeded it is the server's.
+    /// Hands a mail to the server, which is responsible for it once this has succeeded.
     pub(super) async fn send(&self, mail: &NewMail, now: DateTime<Utc>) -> Result<(), SendProblem> {
         let Account {
             transport,

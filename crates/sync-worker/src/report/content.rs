@@ -17,7 +17,7 @@ pub(super) struct About<'a> {
     pub(super) user_sync: &'a str,
     /// The directory's name for people.
     pub(super) directory: &'a str,
-    /// Where the reader's clock is.
+    /// The time zone of the reader.
     pub(super) time_zone: Tz,
 }
 
@@ -253,7 +253,7 @@ fn one_issue(issue: &Issue) -> Item {
     }
 }
 
-/// One line of at most `limit` characters, without what could break it, hide in it or turn it around.
+/// One line of at most `limit` characters, without characters that could break it, hide in it or change its direction.
 pub(super) fn clean(text: &str, limit: usize) -> String {
     let visible = |c: char| match c {
         c if c.is_control() => '\u{fffd}',

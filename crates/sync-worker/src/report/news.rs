@@ -1,4 +1,4 @@
-//! Whether a report tells anything new. The same findings are told once, and not every night.
+//! Whether a report says anything new. The same findings are reported once, and not every night.
 
 use ring::digest::{Context, SHA256, digest};
 use rollcall_core::issue::Issue;
@@ -6,7 +6,7 @@ use rollcall_core::run::{Run, RunState};
 use rollcall_core::user_sync::ReportWhen;
 use rollcall_store::Told;
 
-/// A fingerprint of issues, in whatever order they are met.
+/// A fingerprint of issues that does not depend on their order.
 #[derive(Default)]
 pub(super) struct Issues {
     sum: [u64; 4],
@@ -37,7 +37,8 @@ impl Issues {
     }
 }
 
-/// What is known once a run in this state is reported to these addresses; `None` if it says nothing about what is wrong.
+/// What its readers know once a run in this state is reported to these addresses; `None` if the run says nothing about
+/// what is wrong.
 pub(super) fn known_after(run: &Run, issues: &Issues, addresses: &[String], told: &Told) -> Option<Told> {
     let reasons: Vec<&str> = match run.state {
         RunState::Failed => vec![run.failure.as_deref().unwrap_or_default()],
@@ -66,12 +67,12 @@ pub(super) fn known_after(run: &Run, issues: &Issues, addresses: &[String], told
     })
 }
 
-/// Whether a report that is wanted is to be sent, to those who know `told` and then would know `known`.
+/// Whether a report that is wanted is to be sent. Its readers know `told` now, and would know `known` afterwards.
 pub(super) fn is_news(when: ReportWhen, told: &Told, known: Option<&Told>) -> bool {
     when == ReportWhen::Always || known != Some(told)
 }
 
-/// An address that is new was told nothing yet.
+/// The addresses are part of it, since a new address was told nothing yet.
 fn fingerprint(parts: &[&str], addresses: &[String]) -> String {
     let mut addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     addresses.sort_unstable();

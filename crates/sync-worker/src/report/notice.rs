@@ -1,4 +1,4 @@
-//! The mail that tells about a new endpoint: from now on people's passwords go there.
+//! The mail about a new endpoint: people's passwords go there from now on.
 
 use std::collections::BTreeSet;
 
@@ -18,11 +18,11 @@ use super::render::Composed;
 pub(crate) enum Confirmation {
     /// Known people were found there.
     SamePeople,
-    /// Somebody said that it is another directory on purpose.
+    /// Somebody has confirmed that it is meant to be another directory.
     NewDirectory,
 }
 
-/// Writes the notice. Times are in UTC: its readers may be of several user syncs.
+/// Writes the notice. Times are in UTC, since its readers may be of several user syncs.
 pub(super) fn compose(
     directory: &Directory,
     confirmation: Confirmation,

@@ -1,4 +1,4 @@
-//! From a run to the mails that tell about it.
+//! From a run to the mails about it.
 
 use rollcall_core::id::TenantId;
 use rollcall_core::issue::Issue;
@@ -17,8 +17,8 @@ const SHOWN_ISSUES: usize = 20;
 /// Issues read from the store at a time.
 const ISSUES_AT_ONCE: u32 = 1_000;
 
-/// Writes reports for the outbox. They go there in the transaction that ends or holds the run, so each is
-/// written exactly once; from there they are sent at least once.
+/// Writes reports for the outbox. They go there in the transaction that ends or holds the run, so each is written
+/// exactly once; after that each is sent at least once.
 pub(crate) struct Reports {
     pub(super) store: Store,
     /// `None` while no mails are sent.
@@ -26,14 +26,14 @@ pub(crate) struct Reports {
 }
 
 impl Reports {
-    /// Nobody gets a report unless mails are sent: `limits`.
+    /// Writes reports within these limits, or none if mails are not sent.
     pub(crate) fn new(store: Store, limits: Option<MailLimits>) -> Self {
         Self { store, limits }
     }
 
-    /// The mails about a run, which is given as it is about to be stored; one for each recipient, so that an address that is
-    /// refused keeps nobody else from reading. None without a run. A report that cannot be written is no reason to fail
-    /// the run.
+    /// The mails about a run, which is given as it is about to be stored. There is one mail for each recipient, so that
+    /// one refused address does not keep others from getting theirs. None without a run. A report that cannot be
+    /// written does not fail the run.
     pub(crate) async fn about(&self, sync: &UserSync, run: Option<Run>) -> Mailing {
         let Some(run) = run.filter(|_| sync.settings.report.when != ReportWhen::Never) else {
             return Mailing::default();
@@ -58,7 +58,7 @@ impl Reports {
         let told = store.told(key).await?;
         let (issues, shown) = self.issues(run).await?;
         let known = known_after(run, &issues, &wanted.addresses, &told);
-        // What is right again is not told, but known from then on.
+        // That something is right again is not reported, but it counts as known from then on.
         if !is_wanted(wanted.when, run) {
             return Ok(Mailing {
                 told: known.filter(|_| run.state == RunState::Succeeded),
@@ -92,7 +92,7 @@ impl Reports {
         })
     }
 
-    /// These mails, without those to domains that they may not go to.
+    /// These mails, without those to domains that mails may not go to.
     pub(super) async fn addressed(
         &self,
         tenant: &TenantId,

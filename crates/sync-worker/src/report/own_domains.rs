@@ -1,4 +1,4 @@
-//! The domains of a tenant, where mails go to no others.
+//! The domains of a tenant, for deployments in which mails go to no others.
 
 use std::collections::HashSet;
 
@@ -23,7 +23,7 @@ impl OwnDomains {
         email_domain(address).is_some_and(|domain| self.0.contains(&domain))
     }
 
-    /// The addresses of this field that get no mail, but for those that it had before.
+    /// The addresses of this field that would get no mail, except those that it had before.
     pub(crate) fn strangers(&self, field: &str, before: &[String], addresses: &[String]) -> Violations {
         let mut found = Violations::new();
         for (index, address) in addresses.iter().enumerate() {

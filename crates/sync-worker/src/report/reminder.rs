@@ -1,4 +1,5 @@
-//! The mails about what somebody has to see to. They hold no links: people are taught not to follow those.
+//! The mails about what admins have to see to. They contain no links, since people are taught not to follow links in
+//! mails.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,14 +19,14 @@ const FOOTER: &str = "You get one mail when something begins and one when it is 
                       anything is open. The contact addresses of the directory say who gets these mails, or else the \
                       report addresses of its user syncs.";
 
-/// Whom the reminders of a tenant are about, and who gets them.
+/// What the reminders of a tenant can be about, and who gets them.
 pub(crate) struct Readers<'a> {
     pub(crate) tenant: &'a TenantId,
     pub(crate) directories: &'a [ReviewedDirectory],
     pub(crate) user_syncs: &'a [ReviewedSync],
 }
 
-/// What is told to everybody whom it concerns.
+/// What is new, for all readers whom it concerns.
 pub(crate) struct News<'a> {
     pub(crate) begun: Vec<&'a Matter>,
     pub(crate) ended: &'a [Remembered],
@@ -38,12 +39,12 @@ pub(crate) struct News<'a> {
 struct Told {
     begun: Vec<Item>,
     ended: Vec<Item>,
-    /// The one thing that is told, for the subject.
+    /// If it tells only one thing, that thing, for the subject line.
     first: Option<String>,
 }
 
 impl Readers<'_> {
-    /// The addresses that are told of this; none if nobody is to be told.
+    /// The addresses that get mails about this subject; none if nobody is to be told.
     pub(crate) fn of(&self, subject: &Subject) -> BTreeSet<&str> {
         match subject {
             Subject::Tenant => {
@@ -79,7 +80,7 @@ impl Readers<'_> {
             .collect()
     }
 
-    /// The name for people of what it is about.
+    /// The subject's name for people.
     fn name(&self, subject: &Subject) -> String {
         let name = match subject {
             Subject::Tenant => None,
@@ -118,7 +119,7 @@ impl Readers<'_> {
 }
 
 impl Reports {
-    /// The mails that tell this, by the budgets that pay for them. None while no mails are sent.
+    /// The mails that tell this, each with the budget that pays for it. None if mails are not sent.
     ///
     /// # Errors
     /// What the store says.

@@ -1,4 +1,4 @@
-//! A report as plain text and as HTML. Whatever is not a constant here is escaped.
+//! A report as plain text and as HTML. Everything that is not a constant here is escaped.
 
 use std::fmt::Write;
 
@@ -25,7 +25,7 @@ impl Composed {
     }
 }
 
-// A string takes everything that is written to it.
+// Writing to a string cannot fail.
 
 fn text(content: &Content) -> String {
     let mut out = format!("{}\n\n", content.headline);

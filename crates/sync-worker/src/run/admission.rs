@@ -1,9 +1,9 @@
-//! Which runs are worked on now; the others wait. A run reads its directory while few others do, in all replicas together: a
-//! customer's directory has other work to do, and one tenant's many user syncs must not fill a worker. And it is worked on
-//! under a permit of this worker. Who waits for a busy directory has no permit: others may work meanwhile.
+//! Which runs are worked on now; the others wait. Only a few runs read a directory at a time, in all replicas together:
+//! a customer's directory has other work to do, and one tenant's many user syncs must not fill a worker. And a run
+//! needs a permit of this worker. A run that waits for a busy directory has no permit, so others may work meanwhile.
 //!
-//! That a run reads its directory is its state: nothing else has to be taken and given back, and a run whose worker is gone
-//! counts for as long as its lease.
+//! A run's state says that it reads its directory. So nothing else has to be taken and given back, and the run of a
+//! dead worker counts only as long as its lease holds.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::stop::Stop;
 /// How often a run that waits looks whether it may go on.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The run may be worked on.
+/// Proof that the run may be worked on.
 pub(super) struct MayWork {
     _permit: WorkerPermit,
 }

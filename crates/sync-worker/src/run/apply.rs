@@ -1,5 +1,5 @@
-//! Carries out a plan, chunk by chunk. Each chunk commits with the pointer to the next, so that whoever takes
-//! over goes on exactly where it stopped.
+//! Applies a plan, chunk by chunk. Each chunk commits together with the pointer to the next, so that a worker that
+//! takes the run over goes on exactly where the last one stopped.
 
 use rollcall_store::RunHandle;
 
@@ -7,11 +7,11 @@ use super::admission::MayWork;
 use super::executor::Executor;
 use super::stop::Stop;
 
-/// What of a plan was to be applied, and is.
+/// How much of a plan was applied.
 pub(super) enum Applied {
     /// All of it.
     All,
-    /// The removals that do not wait for a person; the rest does.
+    /// Only the removals that do not wait for a person.
     Leavers,
 }
 

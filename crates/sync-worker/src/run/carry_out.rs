@@ -1,4 +1,5 @@
-//! One run from a worker's side: the lease kept alive around the work, and an end for every way it can go.
+//! One run from a worker's side: the lease is renewed while the run is worked on, and every way in which the work can
+//! end is handled.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::executor::{Executor, Phase};
 use super::steps::{Lease, work};
 use super::stop::Stop;
 
-/// Is counted while it is there.
+/// Counts a run as under way while the value lives.
 struct Counted;
 
 impl Counted {
@@ -29,15 +30,15 @@ impl Drop for Counted {
     }
 }
 
-/// Carries a run on until it rests, the lease is lost or the process ends.
+/// Carries a run on until it ends or waits, the lease is lost or the process ends.
 pub(super) async fn carry_out(x: Arc<Executor>, job: RunHandle, phase: Phase) {
     let (key, id) = (&job.key, job.id);
     let span = tracing::info_span!("run", run.id = %id, tenant = %key.tenant, user_sync = %key);
     let _counted = Counted::new();
     let (executor, of_work) = (x.clone(), job.clone());
-    // In a task of its own, so that a panic ends this run and nothing else.
+    // Spawned as a task, so that a panic ends only this run.
     let mut work = tokio::spawn(async move { work(&executor, &of_work, phase).await }.instrument(span));
-    // The lease was taken a moment ago.
+    // The lease was taken a moment ago, so the first renewal can wait.
     let beat = x.limits.lease_ttl / 3;
     let mut heartbeat = tokio::time::interval_at(Instant::now() + beat, beat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -55,7 +56,8 @@ pub(super) async fn carry_out(x: Arc<Executor>, job: RunHandle, phase: Phase) {
                 x.done_with(id);
                 return;
             }
-            // Writes fail as well while the store is away; the lease decides who goes on afterwards.
+            // While the store is away, renewals fail like all writes. Whether this worker goes on afterwards depends on
+            // the lease.
             Err(error) => tracing::warn!(run.id = %id, error = %error, "the lease could not be renewed"),
         }
     };

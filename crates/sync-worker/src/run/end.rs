@@ -1,4 +1,4 @@
-//! How runs come to rest, and what becomes of plans that wait.
+//! How runs end or come to wait, and what becomes of plans that wait.
 
 pub(crate) mod ending;
 pub(crate) mod expiry;

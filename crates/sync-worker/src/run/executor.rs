@@ -1,5 +1,5 @@
-//! What every step of every run works with, and the two things that each of them asks: shall this go on, and who is to know
-//! that it moved on.
+//! What every step of a run works with, and two things that each step needs: whether to go on, and whom to notify of
+//! progress.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use super::stop::Stop;
 use crate::mail::MailLimits;
 use crate::report::Reports;
 
-/// How often a pull says how far it is, and asks whether it shall go on: a transaction each time.
+/// How often a pull reports how far it is, and asks whether to go on. Each time is a transaction.
 pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How runs are carried out.
@@ -36,7 +36,7 @@ pub struct RunLimits {
     pub per_directory: u32,
     /// Entries that the searches of one user sync may bring; a run that meets more is incomplete.
     pub max_entries: u32,
-    /// Which reports may be sent; `None` where nobody sends them, and so none are written.
+    /// Which mails may be sent; `None` if mails are not sent, so that no reports are written.
     pub reports: Option<MailLimits>,
     /// Time between two runs of a user sync that somebody asks for.
     pub manual_pause: Duration,
@@ -74,13 +74,14 @@ pub(crate) struct Executor {
 /// What this process has done with a run so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Progress {
-    /// How often it moved on.
+    /// How many steps it has made.
     pub moves: u64,
-    /// How often this process was done with it: it rests, unless another one has it.
+    /// How often this process has finished with it. Afterwards the run has ended or waits, unless another process has
+    /// it.
     pub(super) rests: u64,
 }
 
-/// From where a run is carried on.
+/// The step from which a run is carried on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
     Pull,
@@ -115,7 +116,7 @@ impl Executor {
         self.store.user_sync(&run.key.tenant, &run.key.user_sync).await
     }
 
-    /// Waits until the run shall not go on: beside work that does not ask by itself.
+    /// Waits until the run must not go on. For work that does not check this itself.
     pub(super) async fn stopped(&self, run: &RunHandle) -> Stop {
         loop {
             sleep(PROGRESS_INTERVAL).await;
@@ -130,7 +131,7 @@ impl Executor {
         self.tell(id, |progress| progress.moves += 1);
     }
 
-    /// Wakes also those who wait for its end.
+    /// Also wakes those who wait for the run's end.
     pub(super) fn done_with(&self, id: RunId) {
         self.tell(id, |progress| {
             progress.moves += 1;
@@ -148,7 +149,7 @@ impl Executor {
         self.progress.lock()
     }
 
-    /// Makes a user sync due at once, if it runs by itself: whoever changes it at night must not cost it the night's run.
+    /// Makes a user sync due at once, if it runs by itself: a change in the night must not cost it the night's run.
     pub(super) async fn run_again(&self, key: &UserSyncKey) -> Result<(), StoreError> {
         let (tenant, user_sync, now) = (&key.tenant, &key.user_sync, self.clock.now());
         let sync = self.store.user_sync(tenant, user_sync).await?;

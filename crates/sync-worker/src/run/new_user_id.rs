@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use rollcall_core::id::Uuid;
 use uuid::{NoContext, Timestamp};
 
-/// The id of a new user. Those of an import follow each other (RFC 9562 section 5.7), so that they share the pages of
+/// The id of a new user. The ids of an import are in sequence (RFC 9562 section 5.7), so that they share the pages of
 /// indexes: with random ones an import into SQLite took a third longer, and logins beside it twice as long.
 pub(super) fn new_user_id(now: DateTime<Utc>) -> Uuid {
     let seconds = u64::try_from(now.timestamp()).unwrap_or(0);

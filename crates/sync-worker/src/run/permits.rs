@@ -1,5 +1,5 @@
-//! Only so many runs are worked on by one process at a time, however they were started. Others wait. One tenant has
-//! half of the permits at most: a directory that takes hours to answer must not keep everybody else's runs waiting.
+//! A process works on a limited number of runs at a time, however they were started. Others wait. One tenant has at
+//! most half of the permits: a directory that takes hours to answer must not keep everybody else's runs waiting.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rollcall_core::id::TenantId;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-/// How many of so many permits one tenant may have.
+/// How many of these permits one tenant may have.
 pub(crate) fn per_tenant(concurrent: usize) -> usize {
     concurrent.div_ceil(2)
 }
@@ -37,7 +37,7 @@ impl WorkerPermits {
 
     pub(crate) async fn take(&self, tenant: &TenantId) -> Result<WorkerPermit, AcquireError> {
         Ok(WorkerPermit {
-            // First, because a run that waits for it must not hold what others could use.
+            // The tenant's permit comes first: a run that waits for it must not hold a permit that others could use.
             _of_tenant: self.of_tenant(tenant).acquire_owned().await?,
             _of_all: self.all.clone().acquire_owned().await?,
         })
@@ -45,7 +45,7 @@ impl WorkerPermits {
 
     fn of_tenant(&self, tenant: &TenantId) -> Arc<Semaphore> {
         let mut tenants = self.of_tenants.lock();
-        // Every run that has or awaits a permit holds one too.
+        // Every run that has or awaits a permit also holds a reference, so this tenant is not in use.
         tenants.retain(|_, permits| Arc::strong_count(permits) > 1);
         let permits = tenants.entry(tenant.clone());
         permits

@@ -1,5 +1,5 @@
-//! Turns a pull into a plan in the store: batch by batch, so that memory does not grow with the directory. What is decided
-//! of an entry is decided in `rollcall_core::planner`; here it is asked in the order that a run needs.
+//! Turns a pull into a plan in the store: batch by batch, so that memory does not grow with the directory.
+//! `rollcall_core::planner` decides about entries; this file asks it in the order that a run needs.
 
 mod written;
 
@@ -48,30 +48,31 @@ pub(super) struct Planning<'a> {
     pending: Vec<ReadEntry>,
     written: PlanWriter<'a>,
     entries: u64,
-    /// What the changes of the plan are, for the guard: as they are written, so that what was refused does not count.
+    /// The changes of the plan, for the guard. They are counted as they are written, so that refused wishes do not
+    /// count.
     totals: Totals,
-    /// Where entries without a usable id are: they excuse the people who are known by these names.
+    /// The DNs of entries without a usable id: the users who are known by these DNs do not count as absent.
     nameless: Nameless,
     /// Creations that a pull with gaps may still make.
     room: Option<u64>,
-    /// Users who would be new, and have to wait.
+    /// People who would be new users, and have to wait.
     waiting: u64,
     /// Users of whom the plan has two changes: the loss of access, which does not wait, and the rest.
     split: u64,
-    /// Entries that are no people, how many and the first of them.
+    /// Entries that are not people: how many, and one of them.
     nobodies: BTreeMap<Nobody, (u64, String)>,
     /// Entries of people who are on the exclusion list.
     excluded: u64,
     canary: Option<ExternalId>,
     disputes: Disputes,
     others: Others<'a>,
-    /// For whom the rules matter with which something is wrong.
+    /// The people for whom a role rule with a problem matters.
     tally: RoleTally,
     now: DateTime<Utc>,
 }
 
 impl<'a> Planning<'a> {
-    /// Reads what the run has to know about the sync's users. `relinked` has the users who are to be other entries than before.
+    /// Reads what the run has to know about the sync's users. `relinked` has the users who get another entry.
     pub(super) async fn begin(
         x: &'a Executor,
         target: Target<'a>,
@@ -128,14 +129,14 @@ impl<'a> Planning<'a> {
         })
     }
 
-    /// Takes entries in. Those that ask for nothing new cost no statement; the others are decided on, and
-    /// issues written, many at a time.
+    /// Takes entries in. Entries that ask for nothing new cost no statement. The others are decided on many at a time,
+    /// and their issues are written many at a time.
     pub(super) async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
         for entry in entries {
             if let Some(nobody) = self.source.reader.nobody(&entry) {
                 self.entries += 1;
                 if nobody == Nobody::Excluded {
-                    // No issue: it would stay for ever, and name the person.
+                    // There is no issue about it: it would stay for ever, and name the person.
                     self.excluded += 1;
                     continue;
                 }
@@ -145,7 +146,7 @@ impl<'a> Planning<'a> {
             let id = match self.source.reader.external_id(&entry) {
                 Ok(id) => id,
                 Err(issue) => {
-                    // Several searches may find it.
+                    // Several searches may find the same entry.
                     if self.nameless.note(&entry) {
                         self.entries += 1;
                         self.written.issues.push(*issue);
@@ -155,7 +156,7 @@ impl<'a> Planning<'a> {
             };
             let before = match self.planner.meet(&id, &entry.dn) {
                 Meeting::First(before) => before,
-                // One entry, one person, and one issue.
+                // One entry is one person, and has its issues once.
                 Meeting::Again => continue,
                 Meeting::Elsewhere => {
                     let reading = self.source.reader.read(id, &entry, self.now);
@@ -181,7 +182,7 @@ impl<'a> Planning<'a> {
         self.settle().await
     }
 
-    /// Decides on the entries that wait for it. Called once more when all entries have been taken in.
+    /// Decides on the waiting entries. Call it once more when all entries have been taken in.
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
         let pending = std::mem::take(&mut self.pending);
         if !pending.is_empty() {
@@ -197,14 +198,14 @@ impl<'a> Planning<'a> {
             self.written.issues.extend(decisions.issues);
             self.add_changes(decisions.changes).await?;
         }
-        // Until all entries were met it may turn out that one of them is nobody.
+        // Until all entries were met, one of these may turn out to share its id with another.
         if !self.written.has_many_issues() {
             return Ok(());
         }
         self.written.write_issues().await
     }
 
-    /// Counts whom the rules concern with which something is wrong.
+    /// Counts for whom the rules with a problem matter.
     fn note_role(&mut self, person: Option<&User>, finding: &RoleFinding) {
         let owner = |user: &User| user.origin.as_ref().map(|origin| origin.user_sync.clone());
         match person {
@@ -216,9 +217,9 @@ impl<'a> Planning<'a> {
         }
     }
 
-    /// Looks for ids that several entries have, and takes back what was planned for those: which of them is the person
-    /// depends on nothing but their order. Only a state that takes access away applies, whichever of the entries says
-    /// it. Called when all entries have been taken in.
+    /// Looks for ids that several entries have, and takes back what was planned for them: only their order would decide
+    /// which of them is the person. Only a state that takes access away is applied, whichever of the entries says it.
+    /// Call it when all entries have been taken in.
     pub(super) async fn take_back_disputed(&mut self) -> Result<(), Error> {
         let disputes = std::mem::take(&mut self.disputes);
         let shared = disputes.shared(self.source, self.now).await;
@@ -239,7 +240,7 @@ impl<'a> Planning<'a> {
         self.written.write_issues().await
     }
 
-    /// Takes changes out of the plan. They count no more.
+    /// Takes changes out of the plan and out of the guard's counts.
     async fn withdraw(&mut self, concerns: impl FnMut(&Change) -> bool) -> Result<Vec<Change>, Error> {
         self.written.write_all().await?;
         let Target { store, run, .. } = self.target;
@@ -248,7 +249,7 @@ impl<'a> Planning<'a> {
         Ok(changes)
     }
 
-    /// Takes back the changes that are in dispute: somebody else asks for the same login or e-mail address.
+    /// Takes back the changes that are in dispute, since another entry asks for the same login or e-mail address.
     async fn take_back_contested(&mut self) -> Result<(), Error> {
         let Some(contested) = self.planner.contested() else {
             return Ok(());
@@ -270,8 +271,8 @@ impl<'a> Planning<'a> {
         self.planner.absent()
     }
 
-    /// Asks the directory about a batch of absent users, by their ids. False if it does not answer: there is no use in
-    /// asking about others.
+    /// Asks the directory about a batch of absent users, by their ids. False if it does not answer: then there is no
+    /// use in asking about others.
     pub(super) async fn confirm(&self, batch: &[UserId], confirmed: &mut Confirmed) -> Result<bool, Error> {
         let Target { store, run, .. } = self.target;
         let key = &run.key;
@@ -291,7 +292,7 @@ impl<'a> Planning<'a> {
 
     /// Adds confirmed removals.
     pub(super) async fn add_removals(&mut self, removals: Vec<(UserId, StateReason)>) -> Result<(), Error> {
-        // Chunks of nothing but removals are applied before all others.
+        // They get chunks of their own, since chunks with nothing but removals are applied before all others.
         self.written.write_chunk().await?;
         for batch in removals.chunks(CHUNK_CHANGES) {
             let reasons: HashMap<UserId, StateReason> = batch.iter().copied().collect();
@@ -310,8 +311,8 @@ impl<'a> Planning<'a> {
         self.written.write_chunk().await
     }
 
-    /// Keeps the plan of a pull with gaps from growing without bound: nobody knows how many entries there are, so that it
-    /// creates so many users, and the rest waits.
+    /// Limits how many users a pull with gaps creates: nobody knows how many entries there are. The rest waits for a
+    /// later run.
     async fn limit_creations(&mut self, room: u64) -> Result<(), Error> {
         let mut left = room;
         let changes = self
@@ -328,7 +329,7 @@ impl<'a> Planning<'a> {
         Ok(())
     }
 
-    /// What the guard looks at, at this point of the plan. `absent` is 0 where the pull had gaps.
+    /// What the guard looks at, at this point of the plan. Pass 0 as `absent` if the pull had gaps.
     pub(super) fn guard_input<'t>(&'t self, recent: &'t Totals, absent: u64) -> GuardInput<'t> {
         GuardInput {
             active: self.planner.active(),
@@ -340,7 +341,7 @@ impl<'a> Planning<'a> {
         }
     }
 
-    /// Puts removals that do not wait with the rest of a held plan in front of it.
+    /// Moves the removals of a held plan that do not wait to its beginning.
     pub(super) async fn put_leavers_first(&mut self, leavers: Leavers) -> Result<u32, Error> {
         let Target { store, run, .. } = self.target;
         let is_leaver = |change: &Change| match leavers {
@@ -356,7 +357,7 @@ impl<'a> Planning<'a> {
         Ok(first.chunks)
     }
 
-    /// Adds what had to wait and writes the rest of the plan. `room` bounds how many users it may create.
+    /// Adds the claims that had to wait, and writes the rest of the plan. `room` limits how many users it may create.
     pub(super) async fn finish(&mut self, room: Option<u64>) -> Result<(), Error> {
         self.take_back_contested().await?;
         let tally = &self.tally;
@@ -371,7 +372,7 @@ impl<'a> Planning<'a> {
         let ordered = self.planner.finish();
         self.written.issues.extend(ordered.issues);
         for group in ordered.groups {
-            // A circle of claims must not be torn apart: it goes into one transaction.
+            // A circle of claims goes into one transaction, so it must be within one chunk.
             self.written.make_room(group.len()).await?;
             for change in group {
                 match (&mut self.room, change.kind) {
@@ -404,12 +405,13 @@ impl<'a> Planning<'a> {
         self.written.write_issues().await
     }
 
-    /// An issue of the run as a whole: kept whatever else there is.
+    /// Adds an issue of the run as a whole. It is kept even if other issues are only counted.
     pub(super) fn add_issue(&mut self, kind: IssueKind, message: impl Into<String>) {
         self.written.of_the_run.push(Issue::new(kind, "", message));
     }
 
-    /// The issue of users who are neither there nor proven to have left: kept like one of the run as a whole.
+    /// Adds the issue of users who were not found and are not proven to have left. It is kept like one of the run as a
+    /// whole.
     pub(super) fn add_unconfirmed(&mut self, issue: Option<Issue>) {
         self.written.of_the_run.extend(issue);
     }
@@ -437,12 +439,12 @@ impl<'a> Planning<'a> {
         self.written.so_far()
     }
 
-    /// How many users could log in whose entries the pull did not bring, if absences matter to this sync.
+    /// How many of the users whom the pull did not bring could log in; 0 if the sync keeps missing users.
     pub(super) fn absent_active(&self) -> u64 {
         self.planner.absent_active()
     }
 
-    /// Counts a change for the guard; one of another sync's user counts there.
+    /// Counts a change for the guard. A change of another sync's user counts for that sync.
     fn tally_up(&mut self, change: &Change) {
         if change.origin.user_sync == self.sync.id {
             self.totals.add(change);

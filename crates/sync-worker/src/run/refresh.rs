@@ -95,7 +95,7 @@ pub(super) async fn foresee(x: &Executor, user: &User) -> Result<Foreseen, Error
     if judged_by.user_sync.settings.disabled {
         return Err(Error::new(Reason::SyncDisabled, "the user sync is switched off"));
     }
-    // What was edited since the last run is a draft, which a run has to try first.
+    // Later edits are a draft, which a run has to try first.
     let settings: &UserSyncSettings = &judged_by.in_force;
     let source = source(x, &key, &origin.directory, settings).await?;
     let Source { ldap, reader, .. } = &source;
@@ -122,7 +122,7 @@ pub(super) async fn foresee(x: &Executor, user: &User) -> Result<Foreseen, Error
                 let found = scope::in_scope(ldap, &settings.searches, &entry.dn, deadline).await;
                 here.extend(found.map_err(|error| source.error(&error))?.then_some(at));
             }
-            // A run that meets one of them alone takes it for the person, and so is it here.
+            // A run that meets only one of them takes it for the person, and so does a refresh.
             match here.as_slice() {
                 [] => entries.pop().map(|(_, entry)| entry),
                 [one] => Some(entries.swap_remove(*one).1),
@@ -131,7 +131,7 @@ pub(super) async fn foresee(x: &Executor, user: &User) -> Result<Foreseen, Error
         }
         found => found.map_err(|error| source.error(&error))?,
     };
-    // Whether somebody is gone is for a run to say, which can tell a missing person from a missing right.
+    // Whether somebody is gone is for a run to say: it can tell a missing person from a missing right.
     let Some(entry) = found else {
         return Ok(Foreseen::Unchanged);
     };
@@ -142,7 +142,7 @@ pub(super) async fn foresee(x: &Executor, user: &User) -> Result<Foreseen, Error
     };
     if !in_scope(&settings.searches).await? {
         let edited = &judged_by.user_sync.settings.searches;
-        // A run that has not been yet will find them.
+        // The edited searches find the person, as the next run will.
         if *edited != settings.searches && in_scope(edited).await? {
             return Ok(Foreseen::Unchanged);
         }
@@ -158,7 +158,7 @@ pub(super) async fn foresee(x: &Executor, user: &User) -> Result<Foreseen, Error
     follow(x, &key, &judged_by, user, (reading, role)).await
 }
 
-/// The entry was read, and is out of scope: what the sync does with missing users happens at once.
+/// The entry was read and is out of scope, so what the sync does with missing users is done at once.
 fn leave(key: &UserSyncKey, settings: &UserSyncSettings, user: &User) -> Foreseen {
     match removal(&key.user_sync, settings, user, StateReason::OutOfScope) {
         Some(change) => Foreseen::Write(Box::new(change), Vec::new()),
@@ -166,7 +166,8 @@ fn leave(key: &UserSyncKey, settings: &UserSyncSettings, user: &User) -> Foresee
     }
 }
 
-/// What becomes of a user whose absence is certain; `None` if nothing does, since it is known already or does not matter.
+/// What becomes of a user whose absence is certain; `None` if nothing does, because the absence was applied before or
+/// the sync keeps missing users.
 pub(crate) fn removal(
     user_sync: &UserSyncId,
     settings: &UserSyncSettings,
@@ -178,7 +179,7 @@ pub(crate) fn removal(
     planner.remove(user, reason).filter(|_| !told)
 }
 
-/// Several entries have the id: access that one of them takes away is lost, and nothing else changes.
+/// Several entries have the id: if one of them takes access away, the access is lost, and nothing else changes.
 async fn strictest(
     x: &Executor,
     key: &UserSyncKey,
@@ -217,7 +218,7 @@ async fn follow(
         .await?
         .into_iter()
         .collect();
-    // Nobody else changes along with this user, so nobody else releases anything.
+    // Only this user changes now, so nobody else releases anything.
     for holder in holders.values_mut() {
         if *holder != Holder::User(user.id) {
             *holder = Holder::Foreign;
@@ -260,7 +261,7 @@ async fn follow(
     })
 }
 
-/// Whether another entry asks for the login that the user keeps is for a run to say, which sees them all.
+/// A refresh does not settle whether another entry asks for the login that the user keeps: only a run sees all entries.
 fn keep_ambiguous(change: &mut Change, user: &User) {
     if normalize(&change.profile.login) == normalize(&user.profile.login) {
         (change.login_ambiguous, change.login_asked_by) = (user.login_ambiguous, user.login_asked_by.clone());

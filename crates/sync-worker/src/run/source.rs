@@ -1,4 +1,4 @@
-//! Where the entries of a user sync come from, ready to be asked.
+//! Where the entries of a user sync come from: an open directory, and how the sync reads it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(crate) struct Source {
 /// The trees that a server has.
 enum Trees {
     Known(Arc<[String]>),
-    /// Asked for when somebody wants to know: most runs do not.
+    /// Asked for only when needed: most runs do not need them.
     Asked(Arc<OpenDirectory>),
 }
 
@@ -134,8 +134,8 @@ async fn source_in(
     })
 }
 
-/// The same for a run that has begun, all of whose people have ids of one kind. Which attributes of the account's state may
-/// not be read is found out anew.
+/// The same for a run that has begun, all of whose people have ids of one kind. It is found out anew which attributes
+/// of the account's state may not be read.
 ///
 /// # Errors
 /// What the directory and the store say.
@@ -182,11 +182,11 @@ pub(super) async fn source_of(x: &Executor, begun: &PullBegun) -> Result<Source,
     })
 }
 
-/// When the bind account's password expires, if that was read; `None` within if it never does.
+/// The outer `None`: it was not read. The inner `None`: the bind account's password never expires.
 type Expiry = Option<Option<DateTime<Utc>>>;
 
-/// The directory of a run, which has answered: where a check has told what kind of server it is, nothing was asked so far. One
-/// question does for that, and where possible it is one whose answer is wanted.
+/// Makes sure that a run's directory answers. If a check has told the kind of server, nothing has been asked yet. One
+/// question is enough; if possible, it is one whose answer is needed.
 async fn reached(x: &Executor, key: &UserSyncKey, begun: &PullBegun) -> Result<(Source, Expiry), Error> {
     let directory = begun.directory.clone();
     let opened = open_known(&x.directories, begun.user_sync_enabled, &directory).await?;
@@ -200,7 +200,7 @@ async fn reached(x: &Executor, key: &UserSyncKey, begun: &PullBegun) -> Result<(
                 opened.note_expiry();
                 return Ok((source, Some(expiry)));
             }
-            // The server may answer other questions all the same, and what was known may hold.
+            // The server may answer other questions all the same, and what was known may still hold.
             Err(LdapError::Timeout | LdapError::Protocol(_)) => {}
             Err(error) if error.is_host_failure() => return Err(source.error(&error)),
             Err(_) => {}
@@ -211,7 +211,7 @@ async fn reached(x: &Executor, key: &UserSyncKey, begun: &PullBegun) -> Result<(
     Ok((source, None))
 }
 
-/// Keeps what reminders and the review tell of the server, if it is another than before.
+/// Keeps what reminders and the review say about the server, if that has changed.
 async fn keep_sighting(x: &Executor, source: &Source, expiry: Expiry) -> Result<(), Error> {
     let known = &source.directory.observed;
     let hosts = source.ldap.host_status();

@@ -1,5 +1,5 @@
-//! A run, from top to bottom: permits, pull, absences, guard; then the plan is applied and the run told, or it waits for a
-//! person. What holds the lease around all of this is [`super::carry_out`].
+//! A run, from top to bottom: permits, pull, absences, guard. Then the plan is applied and reported, or it waits for a
+//! person. [`super::carry_out`] holds the lease around all of this.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,15 +30,15 @@ use super::source::{Source, source_of};
 use super::stop::Stop;
 use super::tally;
 
-/// Whether whoever worked on a run has its lease still.
+/// Whether the worker of a run still has its lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Lease {
     Held,
-    /// Given up with what was written last.
+    /// It was given up in the transaction of the last write.
     GivenUp,
 }
 
-/// Carries a run on until it rests.
+/// Carries a run on until it ends or waits.
 ///
 /// # Errors
 /// Why it stopped before.
@@ -46,7 +46,7 @@ pub(super) async fn work(x: &Executor, job: &RunHandle, phase: Phase) -> Result<
     let (sync, may_work) = match phase {
         Phase::Pull => {
             let (begun, may_work) = begin_pull(x, job).await?;
-            // On the heap, as the pull: all steps together are a large part of a thread's stack.
+            // On the heap, like the pull: all steps together would take much of a thread's stack.
             let planned = Box::pin(plan(x, job, &begun)).await;
             x.moved_on(job.id);
             match planned? {
@@ -76,7 +76,7 @@ enum Planned {
     ToApply,
 }
 
-/// Measures a part of a run, which may be the last.
+/// Measures a part of a run, even if the run ends in it.
 async fn timed<T>(phase: RunPhase, part: impl Future<Output = T>) -> T {
     let began = Instant::now();
     let span = tracing::info_span!(target: "rollcall_trace", "run.phase", phase = phase.as_str());
@@ -93,7 +93,7 @@ async fn plan(x: &Executor, job: &RunHandle, begun: &PullBegun) -> Result<Planne
     }
     let source = Box::pin(source_of(x, begun)).await?;
     let judged = Box::pin(read_and_judge(x, job, begun, &source)).await;
-    // Nobody needs them before the next night, and others may.
+    // The run needs no connections any more, and others may need them.
     source.ldap.close_idle();
     let Judged { plan, written } = judged?;
     if plan.outcome == PlanOutcome::Apply && written.changes == 0 {
@@ -141,14 +141,14 @@ async fn read_and_judge(
     })
 }
 
-/// What a pull did not bring.
+/// What a pull has read.
 struct Pulled {
-    /// Why it is not complete; empty if it is.
+    /// Why the pull is not complete; empty if it is.
     gaps: Vec<String>,
     search_result_references: u64,
 }
 
-/// What has to be known of all entries before the first is planned: who is another entry than before, and whom each role
+/// What has to be known of all entries before the first is planned: which users get another entry, and whom each role
 /// rule matches.
 async fn look_ahead(
     x: &Executor,
@@ -188,7 +188,7 @@ async fn pull<'a>(
         run: job,
         clock: &x.clock,
     };
-    // The server begins while it is asked who the users are.
+    // The server begins to answer while the store is asked for the users.
     let attributes = source.reader.attributes();
     let mut pull = Pull::new(
         &source.ldap,
@@ -197,7 +197,7 @@ async fn pull<'a>(
         source.max_entries,
     );
     let mut planning = Planning::begin(x, target, &begun.user_sync, source, roles, relinked, time).await?;
-    // Told at once, the first few entries would look like all that half a second brings.
+    // Not reported at once: the rate would be reckoned from the first few entries.
     let mut progress_due = Instant::now() + PROGRESS_INTERVAL;
     while let Some(entries) = pull.next_batch().await {
         planning.take(entries).await?;
@@ -218,9 +218,9 @@ async fn pull<'a>(
     Ok((planning, pulled))
 }
 
-/// Plans the removal of those who are provably not there any more. Returns how many are missing who could log in: the guard
-/// looks at all absences, whatever becomes of them; a plan that it holds for their number has the confirmed ones, since a
-/// person may release it.
+/// Plans the removal of users who have provably left. Returns how many users who could log in are missing: the guard
+/// looks at all absences, whether or not they are confirmed. If it holds the plan for their number, the plan has the
+/// confirmed ones, since a person may release it.
 async fn remove_absent(
     x: &Executor,
     job: &RunHandle,
@@ -248,14 +248,14 @@ async fn remove_absent(
     Ok(absent_active)
 }
 
-/// Asks the directory, batch by batch, about those whom the pull did not bring.
+/// Asks the directory, batch by batch, about the users whom the pull did not bring.
 async fn confirm_absences(x: &Executor, job: &RunHandle, planning: &Planning<'_>) -> Result<Confirmed, Stop> {
     let absent = planning.absent();
     let mut confirmed = Confirmed::default();
     let mut batches = absent.chunks(BATCH_IDS);
     for batch in batches.by_ref() {
         x.keep_going(job).await?;
-        // A server that does not answer would be waited for as often as there are batches.
+        // A server that does not answer is not asked again: each batch would wait for it.
         if !planning.confirm(batch, &mut confirmed).await? {
             break;
         }
@@ -264,7 +264,7 @@ async fn confirm_absences(x: &Executor, job: &RunHandle, planning: &Planning<'_>
     Ok(confirmed)
 }
 
-/// Finishes the plan and has the guard look at it: what becomes of it?
+/// Finishes the plan and has the guard look at it. Returns what becomes of it.
 async fn judge(
     x: &Executor,
     job: &RunHandle,
@@ -294,12 +294,12 @@ async fn judge(
     })
 }
 
-/// Writes what becomes of the plan, with the mails that say so.
+/// Writes what becomes of the plan, with the mails about it.
 async fn keep(x: &Executor, job: &RunHandle, sync: &UserSync, result: PlanResult) -> Result<Run, Stop> {
     let now = x.clock.now();
     let mailing = match &result.outcome {
         PlanOutcome::Held(_) => {
-            // Before the user sync's health says that it is held.
+            // Checked before the user sync's health says that it is held.
             if !x.store.is_plan_current(&job.key, job.id).await? {
                 return Err(Stop::Superseded);
             }

@@ -7,14 +7,14 @@ use rollcall_store::StoreError;
 pub(crate) enum Stop {
     /// A person cancelled it.
     Cancelled,
-    /// The configuration changed under it.
+    /// The configuration changed during the run.
     Superseded,
     /// This process ends; another one goes on.
     Draining,
-    /// The store is away or the lease lost: nothing can be written, least of all an end. The run is carried on
-    /// by whoever has the lease next.
+    /// The store is away or the lease is lost, so nothing can be written, not even an end. The next holder of the lease
+    /// carries the run on.
     Cut(Error),
-    /// It cannot be done.
+    /// The run cannot be done.
     Failed(Error),
 }
 
@@ -34,7 +34,7 @@ impl From<StoreError> for Stop {
         } else if matches!(error, StoreError::CancelRequested) {
             Self::Cancelled
         } else if matches!(error, StoreError::RevisionMismatch) {
-            // Of the user sync, by the plan's end.
+            // By the end of its plan, the store found that the user sync has changed.
             Self::Superseded
         } else {
             Error::from(error).into()

@@ -1,9 +1,9 @@
-//! What of runs is counted.
+//! The metrics of runs.
 
 use rollcall_core::run::{Run, RunState};
 use rollcall_metrics::{RunEnd, UserChange, metrics};
 
-/// A plan is finished: its issues, and that it waits, if it does.
+/// Counts a finished plan: its issues, and whether it waits.
 pub(super) fn of_plan(run: &Run) {
     for (kind, issues) in &run.issue_counts {
         metrics().run_issues.add(*kind, *issues);
@@ -11,7 +11,7 @@ pub(super) fn of_plan(run: &Run) {
     of_end(run.state);
 }
 
-/// A plan is applied: whom it concerned.
+/// Counts the changes of an applied plan.
 pub(super) fn of_changes(run: &Run) {
     let (counts, changes) = (&run.counts, &metrics().run_user_changes);
     changes.add(UserChange::Created, counts.created);
@@ -20,7 +20,7 @@ pub(super) fn of_changes(run: &Run) {
     changes.add(UserChange::Removed, counts.deactivated + counts.archived);
 }
 
-/// A run came to rest, if this is such a state.
+/// Counts a run that came to this state, if it ended or waits in it.
 pub(super) fn of_end(state: RunState) {
     metrics().runs.count(match state {
         RunState::Pending | RunState::Pulling | RunState::Applying => return,

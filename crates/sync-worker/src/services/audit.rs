@@ -83,7 +83,7 @@ impl Audit {
             request: ListAuditEvents { scope, filter, page },
             ..
         } = begin(&self.0.store, request).await?;
-        // With the events without a tenant, which concern the operator alone.
+        // Without a tenant, events that belong to no tenant are included, which concern the operator alone.
         let tenant = scope.tenant();
         let page = self.0.tokens.page(caller.tenants(), page)?;
         let store = &self.0.store;

@@ -229,12 +229,12 @@ impl Directories {
         let name = resource_name::directory(tenant, id);
         let current = self.find(&request.name).await?;
         expect_revision(request.revision, current.revision, &name)?;
-        // Each new pending password may be tried once: no faster than one that is tried at once.
+        // Each new pending password may cause a try. So setting one counts as a check, like trying one at once.
         self.0.admit_check(tenant)?;
         if request.pending {
             return self.keep_pending(&author, request, &current).await;
         }
-        // A connection takes its password over, and the store still needs it.
+        // A connection consumes its password, and the store still needs it.
         let copy = Password::new(request.bind_password.expose().to_owned())
             .map_err(|_| Error::new(Reason::Internal, "a password that was valid is not any more"))?;
         self.0.try_bind_password(&current, copy).await?;
@@ -309,7 +309,7 @@ impl Directories {
     }
 }
 
-/// What a change does with secrets.
+/// The secrets that a change sets, replaces or removes.
 fn new_secrets(secrets: &NewSecrets<'_>, before: Option<&Directory>) -> Vec<AuditedFieldChange> {
     let had_password = before.is_some_and(|before| before.bind_password_set);
     // A key is stored as long as there is a certificate for it.
@@ -332,7 +332,7 @@ pub(crate) fn password_required(resource: &str) -> Error {
     Error::new(Reason::BindPasswordRequired, message).with("resource", resource)
 }
 
-/// Certificates and keys that a connection could not use are refused before they are stored.
+/// Refuses certificates and keys that a connection could not use, before they are stored.
 fn expect_usable_trust(settings: &DirectorySettings, client_key: Option<&SecretBytes>) -> Result<(), Error> {
     let Err(problem) = rollcall_ldap::check_trust(settings, client_key) else {
         return Ok(());

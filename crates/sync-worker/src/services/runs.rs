@@ -112,7 +112,7 @@ impl Runs {
         let (name, user_sync) = (&call.request, &call.request.user_sync);
         let asked = self.find(name).await?;
         let run = self.0.engine.newest_hold_of(&asked).await?.unwrap_or(asked);
-        // A repeat finds what the first call did.
+        // A repeated call finds what the first one did.
         if run.state == RunState::Applying || run.plan_time.is_some() && was_applied(&run) {
             return Ok((&run).into());
         }
@@ -142,7 +142,7 @@ impl Runs {
     }
 }
 
-/// The record of what somebody wants a run to become.
+/// The record of a person's decision about a run.
 fn becomes(author: &Author, run: &Run, state: RunState) -> NewAuditEvent {
     let shown = |state: RunState| Some(v1::SyncRunState::from(state).as_str_name().to_owned());
     let change = AuditedFieldChange {
@@ -171,7 +171,7 @@ fn not_in_state(run: &Run) -> Error {
     )
 }
 
-/// Says which run it is and in which state, where that is the problem.
+/// Adds the run and its state to an error about the state.
 fn in_state(error: Error, run: &Run) -> Error {
     let error = name_resource(error, &resource_name::run(&run.user_sync, run.id));
     if error.reason != Reason::RunNotInState {

@@ -162,7 +162,7 @@ impl Tenants {
             .map_err(changed_meanwhile(revision, &name))
     }
 
-    /// Says which domain another tenant has, where that is the problem.
+    /// Adds the domain to an error that another tenant has it.
     async fn name_domain(&self, error: Error, id: &TenantId, settings: &TenantSettings) -> Error {
         if error.reason != Reason::DomainTaken {
             return error;
@@ -177,8 +177,8 @@ impl Tenants {
         error
     }
 
-    /// Deletes what belongs to the tenant, step by step: whatever breaks in between, a repeat goes on. The
-    /// add-on goes off first, so that nothing starts meanwhile. Returns the tenant's revision.
+    /// Deletes what belongs to the tenant, step by step: if a step fails, a repeat goes on. The add-on is switched off
+    /// first, so that nothing starts meanwhile. Returns the tenant's revision.
     async fn empty(&self, author: &Author, id: &TenantId, expected: Option<i64>) -> Result<i64, Error> {
         let store = &self.0.store;
         let name = resource_name::tenant(id);

@@ -178,7 +178,7 @@ impl UserSyncs {
         }
         let original = self.find(&request.key).await?.settings;
         let display_name = request.display_name.unwrap_or_else(|| {
-            // The longest name there can be still has to leave room.
+            // The longest name still has to leave room for the addition.
             let kept: String = original.display_name.chars().take(193).collect();
             format!("{kept} (copy)")
         });
@@ -375,7 +375,7 @@ impl UserSyncs {
     }
 }
 
-/// Somebody else has the user sync at this moment; perhaps with its newest run.
+/// Another call has the user sync at this moment, perhaps because of its newest run.
 fn in_progress(key: &UserSyncKey, last_run: Option<RunId>) -> Error {
     let message = "a run of this user sync is under way: wait for it, or cancel it";
     let error = Error::new(Reason::SyncInProgress, message).with("resource", key.to_string());

@@ -1,5 +1,5 @@
-//! Which part of a filter says no. The server answers each part for the entry, so that nobody else has to know how it
-//! compares.
+//! Which part of a filter does not match. The server answers for each part of the filter, so that nobody else has to
+//! know how it compares.
 
 use rollcall_core::entry::Entry;
 use rollcall_core::filter::Filter;
@@ -13,13 +13,13 @@ use super::step::cut;
 
 /// Parts of a filter that are asked about.
 const MAX_CLAUSES: usize = 100;
-/// Values of an attribute that are shown, and of each so many characters.
+/// Values of an attribute that are shown, and how many characters of each.
 const MAX_VALUES: usize = 5;
 const MAX_VALUE_CHARS: usize = 100;
 
 /// The parts of a filter, each with the server's answer for the entry at `dn`.
 ///
-/// Nothing is asked about secrets: the settings that have such a filter were refused, and so is the question itself.
+/// Nothing is asked about secrets: settings with such a filter were refused, and the request itself would be.
 pub(super) async fn answers(
     ldap: &LdapDirectory,
     dn: &str,

@@ -1,4 +1,4 @@
-//! What an explanation goes by: the user sync that explains, whom it is about, and the time it has.
+//! What an explanation is based on: the user sync that explains, the person whom it is about, and the time that it has.
 
 use rollcall_core::id::{TenantId, UserSyncId};
 use rollcall_core::user::User;
@@ -12,7 +12,7 @@ use crate::worker::Worker;
 /// A user sync that explains.
 pub(super) struct Subject {
     pub(super) tenant: TenantId,
-    /// The stored user sync that it is, or is to become.
+    /// The stored user sync that it is, or that the draft is to become.
     pub(super) stored: Option<UserSync>,
     pub(super) settings: UserSyncSettings,
 }

@@ -15,18 +15,18 @@ use super::step::{Kind, step};
 use crate::run::Source;
 use crate::run::lookups::absences::find_entries;
 
-/// Entries with one identifier that are explained; they may be of a hostile directory.
+/// Entries with one identifier that are explained. A hostile directory may send many.
 const MAX_ENTRIES: usize = 10;
 
 /// What was found.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) entries: Vec<Entry>,
-    /// There are more.
+    /// There are more entries than are here.
     pub(super) more: bool,
-    /// Where was looked, for people.
+    /// Where the entries were looked for, in words.
     looked: String,
-    /// Candidates of login and email that no search can look for.
+    /// Candidates of login and e-mail address for which no search is possible.
     unsearchable: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Found {
 /// The directory does not answer.
 pub(super) async fn find(source: &Source, x: &Explainer<'_>) -> Result<Found, LdapError> {
     let mut found = Found::default();
-    // A name says where; everything else is looked for by what it is.
+    // A DN says where the entry is. Everything else is searched for.
     let directory = &x.subject.settings.directory;
     let known = x.user.and_then(|user| user.origin.as_ref());
     let known = known.filter(|origin| origin.directory == *directory);
@@ -50,7 +50,7 @@ pub(super) async fn find(source: &Source, x: &Explainer<'_>) -> Result<Found, Ld
             };
             match source.ldap.read_entry(&request, x.end).await {
                 Ok(entry) => found.add(entry),
-                // Not a name that this server knows.
+                // The server does not know this DN.
                 Err(LdapError::SearchRefused(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -89,8 +89,8 @@ pub(super) async fn find(source: &Source, x: &Explainer<'_>) -> Result<Found, Ld
     Ok(found)
 }
 
-/// A filter that finds entries with one of these values in what login and email are mapped to; `None` if no search can.
-/// With the candidates that it leaves out.
+/// A filter that finds entries with one of these values in what login and e-mail address are mapped to; `None` if no
+/// search can. Also returns the candidates that the filter leaves out.
 pub(super) fn having(source: &Source, values: &[String]) -> (Option<Filter>, Vec<String>) {
     let (mut parts, mut left_out) = (Vec::new(), Vec::new());
     for (path, templates) in source.reader.mapping().fields() {
@@ -147,7 +147,7 @@ impl Found {
         };
         let filter = filter.to_string();
         self.looked = format!("in the whole directory, by {filter}");
-        // What lies outside the searches is what is asked about most.
+        // People ask most about entries outside of the searches.
         let mut bases = source.naming_contexts().await?.to_vec();
         if bases.is_empty() {
             bases = x
@@ -178,7 +178,7 @@ impl Found {
         Ok(())
     }
 
-    /// The step of somebody without an entry.
+    /// The step about a person without an entry.
     pub(super) fn absence(&self) -> v1::ExplanationStep {
         let mut message = match self.looked.is_empty() {
             true => "There is no entry to look for.".to_owned(),

@@ -22,14 +22,14 @@ use super::step::{Kind, cut, step};
 use crate::run::Source;
 use crate::run::lookups::absences::find_entries;
 
-/// Values of a candidate that are shown, and of each so many characters.
+/// Values of a candidate that are shown, and how many characters of each.
 const MAX_VALUES: usize = 10;
 const MAX_VALUE_CHARS: usize = 200;
 
 /// What was judged.
 pub(super) struct Judged {
     pub(super) steps: Vec<v1::ExplanationStep>,
-    /// A search finds it; `None` if the directory did not say.
+    /// Whether a search finds it; `None` if the directory did not say.
     pub(super) in_scope: Option<bool>,
     /// The entry may be a person.
     pub(super) is_somebody: bool,
@@ -138,7 +138,7 @@ async fn searches(
         steps.push(told);
     }
     if any {
-        // One search that finds it is enough.
+        // It is enough that one search finds it.
         for told in &mut steps {
             if told.outcome() == v1::CheckOutcome::Fail {
                 told.set_outcome(v1::CheckOutcome::Pass);
@@ -272,7 +272,7 @@ fn state(x: &Explainer<'_>, source: &Source, entry: &Entry) -> v1::ExplanationSt
 
 async fn role(x: &Explainer<'_>, source: &Source, entry: &Entry) -> (Vec<v1::ExplanationStep>, RoleFinding) {
     let settings = &x.subject.settings;
-    // The check that opened the directory has asked for them.
+    // The check that opened the directory has asked for them already.
     let trees = source.naming_contexts().await.unwrap_or_default();
     let rules = Rules::new(&source.ldap, source.reader.dialect(), &trees, settings);
     let at = Person::at(&entry.dn);

@@ -1,5 +1,5 @@
-//! What a login would answer to the right password, from the tables that logins go by: who may be asked about at all, what
-//! the account's state means, what a refresh would change, and who is let in after that.
+//! What a login would answer to the right password, from the tables that logins use: whether a directory is asked at
+//! all, what the account's state means, what a refresh would change, and whether the user is let in after that.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::audit::{LoginReason, OwnReason};
@@ -24,11 +24,12 @@ use tokio::time::Instant;
 use crate::run::Foreseen;
 use crate::worker::Worker;
 
-/// How long gateways take the last run's word for where somebody is, unless they are told otherwise.
+/// How long gateways trust the DN of the last run, if their configuration says nothing else.
 const DN_TRUST: TimeDelta = TimeDelta::hours(24);
 
 impl Worker {
-    /// What a login of this user would answer, or of nobody. `typed` is what is typed; the user's login if that is not told.
+    /// What a login of this user would answer, or a login that is nobody's. `typed` is the typed login; without it, the
+    /// user's login is taken.
     ///
     /// # Errors
     /// What the store says.
@@ -187,7 +188,7 @@ impl Worker {
         let entry: Entry = match found {
             Ok(Some(entry)) => entry,
             Ok(None) => return Ok(Err(Refused::Denied(OwnReason::EntryNotFound))),
-            // A login looks where the person was last, and asks by the id only if they are not there.
+            // A login looks at the last known DN first, and searches by id only if the person is not there.
             Err(LdapError::Misconfigured(Misconfiguration::SharedId)) => {
                 let request = ReadRequest {
                     dn: origin.dn.clone(),

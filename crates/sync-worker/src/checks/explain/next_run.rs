@@ -1,5 +1,5 @@
-//! What the next run would do about one person: the run's own planner says it, over the person's entry and all entries that
-//! have to do with its identifiers.
+//! What the next run would do about one person. The run's own planner says it, from the person's entry and all entries
+//! that concern its identifiers.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,8 @@ use crate::checks::user_sync::role_rules::Roles;
 use crate::run::lookups::absences::{BATCH_IDS, Confirmed, confirm, find_in_scope};
 use crate::run::{Source, removal};
 
-/// Entries that are looked at beside the person's: those who have, or ask for, what it asks for, and so on.
+/// Most entries that are read beside the person's: those who have or ask for the same identifiers, those who have or
+/// ask for theirs, and so on.
 const MAX_NEIGHBOURS: usize = 50;
 const MAX_STEPS: usize = 4;
 
@@ -42,7 +43,7 @@ pub(super) struct Told {
     pub(super) identifiers: Vec<v1::ExplanationStep>,
 }
 
-/// It cannot be told.
+/// A forecast that cannot be made.
 pub(super) fn unknown(message: &str) -> v1::RunForecast {
     v1::RunForecast {
         action: RunAction::Unknown.into(),
@@ -166,7 +167,7 @@ async fn forecast(
     Ok(Told { told, identifiers })
 }
 
-/// What a run would do about a user whom no search finds; `None` for nobody.
+/// What a run would do about a user whom no search finds; `None` without a user.
 ///
 /// # Errors
 /// What the store says.
@@ -200,13 +201,13 @@ pub(super) async fn of_absent(
 /// The entries that a run would have to know about.
 struct Gathered {
     entries: Vec<Entry>,
-    /// Users of this user sync who have what is asked for.
+    /// Users of this user sync who hold the identifiers that are asked for.
     holders: Vec<User>,
-    /// There are no others.
+    /// No further entries concern these identifiers.
     complete: bool,
 }
 
-/// Reads all who have, or ask for, what the entry asks for, and all who have what those ask for.
+/// Reads the entries that have, or ask for, what the entry asks for, and the users who have what those entries ask for.
 async fn gather(x: &Explainer<'_>, source: &Source, entry: &Entry) -> Result<Gathered, Error> {
     let settings = &x.subject.settings;
     let mut gathered = Gathered {
@@ -221,7 +222,7 @@ async fn gather(x: &Explainer<'_>, source: &Source, entry: &Entry) -> Result<Gat
     };
     let mut met: BTreeSet<ExternalId> = BTreeSet::new();
     for _ in 0..MAX_STEPS {
-        // Of several entries with one id none asks for anything.
+        // If several entries have one id, none of them asks for anything.
         let ids = gathered
             .entries
             .iter()
@@ -404,7 +405,7 @@ fn stays(user: Option<&User>) -> v1::RunForecast {
     }
 }
 
-/// What keeps runs from being carried out.
+/// What prevents runs from being carried out.
 fn caveats(x: &Explainer<'_>, source: &Source) -> String {
     let mut told = String::new();
     if x.subject.settings.disabled {

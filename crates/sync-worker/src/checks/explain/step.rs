@@ -5,7 +5,7 @@ use rollcall_core::check::StageResult;
 use rollcall_proto::v1;
 pub(super) use rollcall_proto::v1::ExplanationStepKind as Kind;
 
-/// A step that says so in a sentence.
+/// A step with its sentence.
 pub(super) fn step(
     kind: Kind,
     result: StageResult,
@@ -24,9 +24,9 @@ pub(super) fn step(
     }
 }
 
-/// Bytes of one explanation: with it there is room for others in an answer that any client takes.
+/// Most bytes of one explanation. With it, an answer that any client accepts has room for others.
 const MAX_BYTES: usize = 1024 * 1024;
-/// What is said where that leaves something out.
+/// Said instead of details that are left out.
 const LEFT_OUT: &str = " The details are left out: the answer would be too large.";
 
 /// Leaves out the details of the last steps, as far as the explanation is larger than a client takes.

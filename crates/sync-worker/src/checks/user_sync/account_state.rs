@@ -1,11 +1,11 @@
-//! May the service account read what tells that an account is disabled?
+//! May the service account read the attributes that tell that an account is disabled?
 
 use std::time::Duration;
 
 use rollcall_core::check::{Stage, StageKind, StageResult};
 use rollcall_core::dialect::{Dialect, HiddenState};
 
-/// What is said about it. `hidden` are the attributes that may not be read, `None` if that was not found out.
+/// The stage about it. `hidden` are the attributes that may not be read; `None` if that was not found out.
 pub(super) fn stage(dialect: Dialect, hidden: Option<&[String]>) -> Stage {
     let all: Vec<&str> = dialect.deciding_attributes().collect();
     let all = all.join(", ");

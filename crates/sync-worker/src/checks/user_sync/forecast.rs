@@ -41,7 +41,7 @@ pub(in crate::checks) struct Forecast {
     changes: HashMap<String, Change>,
     /// Why the run would be held, whatever becomes of the absent users.
     pub(in crate::checks) holds: Vec<HoldReason>,
-    /// Why it would be held too if the absent users have left.
+    /// Why it would also be held if the absent users have left.
     pub(in crate::checks) holds_if_left: Vec<HoldReason>,
     /// Users who could log in and were not found.
     pub(in crate::checks) absent: u64,
@@ -65,11 +65,11 @@ impl Forecast {
     }
 }
 
-/// What a forecast goes by.
+/// What a forecast is based on.
 pub(in crate::checks) struct Forecaster<'a> {
     pub(in crate::checks) store: &'a Store,
     pub(in crate::checks) tenant: &'a TenantId,
-    /// The stored user sync that is tried, or that a draft would change.
+    /// The stored user sync that is tried, or that the draft would change.
     pub(in crate::checks) stored: Option<&'a UserSync>,
     pub(in crate::checks) settings: &'a UserSyncSettings,
     pub(in crate::checks) engine: &'a RunEngine,
@@ -87,7 +87,7 @@ struct Draft<'a> {
     pending: Vec<(EntryReading, Option<RoleFinding>)>,
     changes: Vec<Change>,
     issues: Vec<Issue>,
-    /// Where entries without a usable id are: they excuse the users who are known by these names.
+    /// The DNs of entries without a usable id: the users who are known by these DNs do not count as absent.
     nameless: Option<Nameless>,
     disputes: Disputes,
     others: Others<'a>,
@@ -104,7 +104,7 @@ impl Draft<'_> {
 }
 
 impl Forecaster<'_> {
-    /// What a run would do that brings these entries, and all of `known` of the user sync's users.
+    /// What a run would do that finds these entries. `known` are all users of the user sync.
     pub(in crate::checks) async fn forecast(&self, kept: Kept, known: KnownUsers) -> Result<Forecast, Error> {
         let nobody = UserSyncId::generate(Uuid::nil());
         let id = self.stored.map_or(&nobody, |sync| &sync.id);
@@ -230,7 +230,7 @@ impl Forecaster<'_> {
             })
             .collect();
         let new_users = &mut draft.new_users;
-        // From the upper end, where no user's id is.
+        // Ids from the upper end of the range, where no user's id is.
         let new_id = || {
             *new_users += 1;
             Uuid::from_u128(u128::MAX - *new_users)
@@ -241,7 +241,7 @@ impl Forecaster<'_> {
         Ok(())
     }
 
-    /// The role of somebody on whom the rules were not tried: the present one, or the base role.
+    /// The role of an entry on which the rules were not tried: the user's present one, or the base role.
     fn assumed_role(&self, context: &Context, reading: &EntryReading) -> RoleFinding {
         let present = context
             .person(&reading.external_id)
@@ -249,7 +249,8 @@ impl Forecaster<'_> {
         RoleFinding::certain(present.unwrap_or(&self.settings.role))
     }
 
-    /// Entries that share an id are nobody; access that one of them takes away is lost.
+    /// Takes back the entries that share an id: which of them is the person is unknown. Only access that one of them
+    /// takes away is lost.
     async fn take_back_shared(&self, draft: &mut Draft<'_>, asking: Asking<'_>) -> Result<(), Error> {
         let disputes = std::mem::take(&mut draft.disputes);
         let shared = disputes.shared(self.source, self.now).await;
@@ -280,7 +281,8 @@ impl Forecaster<'_> {
         Ok(())
     }
 
-    /// How many users who could log in were not found, and are not known by the name of an entry without a usable id.
+    /// How many users who could log in were not found. Users who are known by the DN of an entry without a usable id do
+    /// not count.
     async fn absent(&self, draft: &Draft<'_>) -> Result<u64, Error> {
         let mut excused = 0;
         if let Some(nameless) = &draft.nameless {
@@ -294,7 +296,7 @@ impl Forecaster<'_> {
         Ok(draft.planner.absent_active().saturating_sub(excused))
     }
 
-    /// Why the plan would be held, and why it would be if all absent users have left besides.
+    /// Why the plan would be held, and why it would be held if, besides, all absent users have left.
     async fn holds(
         &self,
         draft: &Draft<'_>,

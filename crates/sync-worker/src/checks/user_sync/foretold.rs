@@ -88,7 +88,7 @@ impl Forecast {
     }
 }
 
-/// True for what the stages of the ids and of the fields say.
+/// True for issues that the stages of the ids and of the fields report already.
 fn is_said(issue: &Issue) -> bool {
     let always = [IssueKind::MissingRequiredField, IssueKind::MissingExternalId];
     always.contains(&issue.kind) || (issue.kind == IssueKind::UndecodableEntry && issue.attribute.is_some())

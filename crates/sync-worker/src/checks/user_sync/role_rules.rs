@@ -62,7 +62,7 @@ pub(super) async fn check(
         let mut problem = rules.problem(index, deadline).await;
         for (person, answers) in people.iter().zip(&mut answers) {
             let answer = match &problem {
-                // Nothing about another entry would be more certain.
+                // The server cannot evaluate the rule, so another entry would give no answer either.
                 Some(problem) if problem.kind == RuleProblemKind::Unevaluated => RuleAnswer::Unknown,
                 _ => {
                     let (answer, found) = rules.answer(index, person, deadline).await;
@@ -112,7 +112,7 @@ pub(super) async fn check(
     (stages, roles)
 }
 
-/// Adds to the stage of each rule without an answer for how many of the sample it matters.
+/// Adds to the stage of each rule without an answer how many of the sample it matters for.
 fn say_who_waits(stages: &mut [Stage], findings: &[RoleFinding]) {
     for (index, stage) in stages.iter_mut().enumerate() {
         let waits =
@@ -126,7 +126,7 @@ fn say_who_waits(stages: &mut [Stage], findings: &[RoleFinding]) {
     }
 }
 
-/// What the server does not know of a rule's filter, and what that means.
+/// What the server does not know in a rule's filter, and what that means.
 fn unknown_to(schema: &Schema, rule: &RoleRule) -> Option<(String, String)> {
     match &rule.condition {
         RoleCondition::Filter(filter) => {

@@ -18,7 +18,7 @@ use rollcall_proto::v1;
 use super::forecast::Forecast;
 use super::role_rules::Roles;
 
-/// Entries of all searches in turn, each person once.
+/// Entries taken from all searches alternately, each person once.
 pub(super) struct Sampled {
     entries: Vec<(Entry, Result<ExternalId, Box<Issue>>)>,
 }
@@ -56,7 +56,7 @@ impl Sampled {
             .collect()
     }
 
-    /// What the entries would become. `known` are those of them who are users already.
+    /// What the entries would become. `known` are the entries' users, where there are any.
     #[allow(
         clippy::too_many_arguments,
         reason = "each of them is a part of the name or the answer"
@@ -117,7 +117,8 @@ impl Sampled {
     }
 }
 
-/// Makes of what the entry asks for what the plan gives it. False if nobody would come of it.
+/// Gives a judged entry the identifiers that the plan gives it, instead of those that it asks for. False if no user
+/// would come of it.
 fn plan(judged: &mut Judged, forecast: &Forecast, dn: &str, existing: Option<&User>) -> bool {
     match (forecast.change(dn), existing) {
         (Some(change), _) => {
@@ -138,7 +139,7 @@ fn is_own(user: &User, user_sync: Option<&UserSyncId>) -> bool {
     user.origin.as_ref().map(|origin| &origin.user_sync) == user_sync
 }
 
-/// The user as it would be. One who does not exist yet has neither name nor etag nor times.
+/// The user as it would be. A new user has neither name nor etag nor times yet.
 fn user(
     judged: Judged,
     tenant: &TenantId,

@@ -1,4 +1,4 @@
-//! How a run comes to rest: it succeeded, waits for a person, or was stopped before its end. Each way tells the user sync's
+//! How a run ends or comes to wait: it succeeded, waits for a person, or was stopped. Each way updates the user sync's
 //! health and writes the mails.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,7 +18,7 @@ const NOBODY_REMOVED: &str = "The directory was not read completely, so users wh
                               are. The issues PULL_INCOMPLETE say why.";
 /// Issues read from the store at a time.
 const ISSUES_AT_ONCE: u32 = 1_000;
-/// How long a plan may fail to be applied. What was applied stays; the next run sees to the rest.
+/// How long applying a plan may fail. What was applied stays; the next run does the rest.
 const APPLY_PATIENCE: TimeDelta = TimeDelta::hours(1);
 
 /// The whole plan is applied.
@@ -36,7 +36,8 @@ pub(crate) async fn succeed(x: &Executor, job: &RunHandle, sync: &UserSync) -> R
     Ok(())
 }
 
-/// The plan has nothing to apply: the run, as it was before that was known, ends at once, and its lease with it.
+/// The plan has nothing to apply: the run ends at once, and its lease with it. `run` is the run before its plan was
+/// complete.
 ///
 /// # Errors
 /// Why it could not be written.
@@ -57,7 +58,7 @@ pub(crate) async fn succeed_unchanged(
     Ok(())
 }
 
-/// How a run ends whose whole plan is applied, and the mails that say so.
+/// The end of a run whose whole plan is applied, and the mails about it.
 async fn success(
     x: &Executor,
     job: &RunHandle,
@@ -72,7 +73,7 @@ async fn success(
         RunState::SucceededWithIssues
     };
     let ended = run.ended(state, None, now);
-    // What does not end so, the store will not end either.
+    // If the run cannot end in this state, the store will refuse as well.
     let mut health = health_after(ended.as_ref().unwrap_or(run), &sync.health);
     if !run.complete {
         health.problems.insert(0, NOBODY_REMOVED.to_owned());
@@ -82,7 +83,7 @@ async fn success(
         state,
         failure: None,
         health,
-        // A pull with gaps does not show whom the present scope leaves out.
+        // A pull with gaps does not show whom the present scope leaves out, so its scope does not count as applied.
         applied_scope_revision: (run.complete && sync.revision == run.user_sync_revision)
             .then_some(sync.scope_revision),
         complete_pull_time: run.complete.then_some(run.create_time),
@@ -90,14 +91,14 @@ async fn success(
     Ok((end, x.reports.about(sync, ended).await))
 }
 
-/// What is wrong with the role rules of a run, a sentence each.
+/// The problems of a run's role rules, a sentence each.
 async fn role_problems(x: &Executor, job: &RunHandle, run: &Run) -> Result<Vec<String>, Stop> {
     let mut problems = Vec::new();
     for kind in [IssueKind::RoleRuleFailed, IssueKind::RoleGroupMissing] {
         if !run.issue_counts.contains_key(&kind) {
             continue;
         }
-        // Those of the whole run are among those of its entries.
+        // Issues of the whole run are stored among those of its entries.
         let mut page = PageRequest::first(ISSUES_AT_ONCE);
         loop {
             let found = x.store.list_issues(&job.key, run.id, Some(kind), &page).await?;
@@ -112,7 +113,7 @@ async fn role_problems(x: &Executor, job: &RunHandle, run: &Run) -> Result<Vec<S
     Ok(problems)
 }
 
-/// The leavers of a held plan are gone; the rest waits.
+/// The leavers of a held plan are applied; the rest waits.
 ///
 /// # Errors
 /// Why it could not be written.
@@ -124,9 +125,9 @@ pub(crate) async fn wait_for_release(x: &Executor, job: &RunHandle, sync: &UserS
     Ok(())
 }
 
-/// Tells the user sync that its run is held; returns the mails that say so. `held` is the run as it will be; `None` if it
-/// cannot be held, which the store will say too. The health comes first, since nobody takes a held run over that could
-/// make up for it.
+/// Updates the health of the user sync whose run is about to be held, and returns the mails about it. `held` is the run
+/// as it will be; `None` if it cannot be held, which the store will say too. The health is written first: no worker
+/// takes over a held run, so nobody could make up for it.
 ///
 /// # Errors
 /// Why it could not be written.
@@ -143,7 +144,7 @@ pub(crate) async fn announce_hold(
     Ok(x.reports.about(sync, held).await)
 }
 
-/// A step stopped the run. Whoever goes on with it, if anybody, is told by its state.
+/// A step stopped the run. Its state tells the worker that goes on with it, if any does.
 pub(crate) async fn end_early(x: &Executor, job: &RunHandle, stop: Stop) {
     let RunHandle { key, id, lease } = job;
     let (state, failure) = match stop {
@@ -184,7 +185,7 @@ pub(crate) async fn end_early(x: &Executor, job: &RunHandle, stop: Stop) {
     let ended = run.ended(state, failure.clone(), now);
     let health = match (&ended, state) {
         (Some(ended), RunState::Failed) => health_after(ended, &sync.health),
-        // A run that somebody stopped says nothing new about the sync; a plan that was released does not wait any more.
+        // A run that a person stopped says nothing new about the sync; and a released plan does not wait any more.
         _ => health_without_hold(&sync.health),
     };
     let mailing = x.reports.about(&sync, ended).await;
@@ -207,8 +208,8 @@ pub(crate) async fn end_early(x: &Executor, job: &RunHandle, stop: Stop) {
     }
 }
 
-/// Half a plan is no end: whoever takes the run over goes on after the last chunk. But what fails for so long will not
-/// work by itself, and keeps all later runs waiting. Also true if it cannot be told now.
+/// Whether another worker carries on a half applied plan, from its last chunk. If applying has failed for too long, no
+/// worker will: it would not work by itself, and it keeps all later runs waiting. Also true if this cannot be told now.
 async fn is_carried_on(x: &Executor, job: &RunHandle) -> bool {
     match x.store.run(&job.key, job.id).await {
         Ok(run) => {
@@ -223,7 +224,7 @@ async fn make_due_again(x: &Executor, job: &RunHandle) -> Result<(), StoreError>
     let run = x.store.run(&job.key, job.id).await?;
     match run.trigger {
         RunTrigger::Call => Ok(()),
-        // What a newer release starts may be a nightly run.
+        // A trigger that only a newer release knows may be nightly.
         RunTrigger::Schedule | RunTrigger::Due | RunTrigger::Newer(_) => x.run_again(&job.key).await,
     }
 }

@@ -7,7 +7,7 @@ use rollcall_store::Mailing;
 use crate::run::executor::Executor;
 use crate::run::tally;
 
-/// Plans that expire at a time; the rest has to wait for the next time.
+/// Plans that expire at a time; the rest waits for the next tick.
 const BATCH: u32 = 100;
 
 /// Ends plans whose time is over, and tells about those that were held.

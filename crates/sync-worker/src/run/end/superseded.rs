@@ -1,5 +1,5 @@
-//! A hold that a newer run superseded before anybody had read it. At short schedules that is the rule, so whoever looked at
-//! the older plan may release the newest one, as long as it holds no change that they did not see.
+//! Holds that a newer run superseded before anybody had read them, as is common with short schedules. A person who
+//! looked at the older plan may release the newest one, if it has no change that the older one did not show.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use rollcall_core::plan::{Change, Fingerprint};
 use rollcall_core::run::{Run, RunMode, RunState};
 use rollcall_store::{PageRequest, Store};
 
-/// Runs among which the newest that is no preview is looked for.
+/// How many of the latest runs are searched for the newest that is no preview.
 const LATEST: u32 = 50;
 
 /// The held run that may be applied, or was, for one that it superseded; `None` if there is none, or if it has changes
@@ -37,13 +37,13 @@ pub(crate) async fn newest_hold_of(store: &Store, superseded: &Run) -> Result<Op
         true
     });
     all.await?;
-    // Leavers have not waited.
+    // Removals of leavers have not waited.
     let is_shown = |change: &Change| change.is_leaver() || shown.contains(&change.as_shown());
     let covered = each_change(store, &newest, is_shown).await?;
     Ok(covered.then_some(newest))
 }
 
-/// Looks at the changes of a plan while `go_on` says so; false if it stopped.
+/// Calls `go_on` for each change of a plan until it returns false; false if it did.
 async fn each_change(
     store: &Store,
     run: &Run,

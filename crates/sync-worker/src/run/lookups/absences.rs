@@ -1,4 +1,4 @@
-//! Confirms absences: that an entry did not come from a search does not prove that its person has left.
+//! Confirms absences: an entry that no search returned does not prove that its person has left.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,65 +21,65 @@ use crate::run::source::Source;
 
 /// Ids asked for at a time.
 pub(crate) const BATCH_IDS: usize = 50;
-/// So many people whom the searches did not return, though they find them, may be chance: they moved from one page to
-/// another while it was read.
+/// So many people whom the searches find but did not return may be chance: they moved from one page to another while it
+/// was read.
 const MAX_PRESENT: u64 = 5;
-/// The same as a share of the users, in so many.
+/// The same as a share of the users: one in this many.
 const MAX_PRESENT_SHARE: u64 = 1000;
 
 /// What is known about all absences so far.
 #[derive(Debug, Default)]
 pub(crate) struct Confirmed {
-    /// Who is provably not the sync's any more.
+    /// Users who have provably left the sync, and why.
     pub(crate) removals: Vec<(UserId, StateReason)>,
     /// Users who could log in and whose entries came without a usable id.
     pub(crate) excused: u64,
     /// Users whose entries are there and match after all.
     pub(crate) present: u64,
-    /// Users of whom nothing can be said.
+    /// Users of whom nothing can be proven.
     pub(crate) unknown: u64,
     /// The last known DN of one of them.
     pub(crate) example: String,
     /// Why the directory could not be asked about the rest.
     pub(crate) silence: Option<String>,
-    /// Which entries above those of absent users were read.
+    /// Whether the entries above those of absent users can be read.
     parents: HashMap<String, Parent>,
 }
 
-/// Whether an entry can be read.
+/// Whether the entry above can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Parent {
-    /// Yes, and so can its id.
+    /// It can, and so can its id.
     WithId,
-    /// Yes, but for its id.
+    /// It can, but not its id.
     WithoutId,
-    /// No.
+    /// It cannot.
     Unread,
 }
 
-/// The names of entries whose ids cannot be used: 16 bytes each.
+/// The DNs of entries whose ids cannot be used: 16 bytes each.
 #[derive(Default)]
 pub(crate) struct Nameless {
     digests: Digests,
     names: DigestSet,
-    /// Names that are not UTF-8, by what can be read of them.
+    /// DNs that are not UTF-8, reduced to their readable characters.
     tainted: DigestSet,
 }
 
 impl Nameless {
-    /// Such an entry came. False if one of this name has come before.
+    /// Notes an entry without a usable id. False if an entry with this DN came before.
     pub(crate) fn note(&mut self, entry: &Entry) -> bool {
         match entry.tainted {
             true => {
                 self.tainted.insert(self.digest(&readable(&entry.dn)));
-                // Different names may read the same.
+                // Different DNs may be reduced to the same characters.
                 true
             }
             false => self.names.insert(self.digest(&entry.dn)),
         }
     }
 
-    /// True if one came that is known by this name, however it is written.
+    /// True if such an entry has this DN, however it is written.
     pub(crate) fn has(&self, dn: &str) -> bool {
         self.names.contains(self.digest(dn)) || self.tainted.contains(self.digest(&readable(dn)))
     }
@@ -89,21 +89,21 @@ impl Nameless {
     }
 }
 
-/// What a name in UTF-8 and the same name in another encoding have in common: their ASCII characters. In the former an
-/// umlaut is one character, in the latter it is one octet, which came as a question mark.
+/// The ASCII characters of a DN: what its UTF-8 form has in common with another encoding. In UTF-8 an umlaut is one
+/// character; in the other it is one octet, which came as a question mark.
 fn readable(dn: &str) -> String {
     dn.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
 }
 
 impl Confirmed {
-    /// Why a pull that missed people who are there is not complete; `None` if they may be chance.
+    /// Why a pull that missed people who are there counts as incomplete; `None` if they may be chance.
     pub(crate) fn gap(&self, users: u64) -> Option<String> {
         let present = self.present;
         (present > MAX_PRESENT.max(users / MAX_PRESENT_SHARE))
             .then(|| format!("{present} entries that the searches did not return exist and match them"))
     }
 
-    /// The issue of users of whom nothing can be said; `None` if there are none.
+    /// The issue of users of whom nothing can be proven; `None` if there are none.
     pub(crate) fn issue(&self) -> Option<Issue> {
         let users = match self.unknown {
             0 => return None,
@@ -122,8 +122,8 @@ impl Confirmed {
     }
 }
 
-/// Confirms the absence of at most [`BATCH_IDS`] users. `canary` is an id that the pull did bring: while it
-/// cannot be read either, nobody else's absence means anything. False if the directory does not answer.
+/// Confirms the absence of at most [`BATCH_IDS`] users. `canary` is an id that the pull brought: if it cannot be found
+/// by id, no other absence can be proven. False if the directory does not answer.
 pub(crate) async fn confirm(
     source: &Source,
     searches: &[Search],
@@ -171,7 +171,7 @@ async fn ask(
             let above = above(source, dn, &mut confirmed.parents).await?;
             let readable = match canary {
                 Some(canary) => above != Parent::Unread && existing.contains(canary),
-                // Nobody came: that ids can be read at all, the entry above has to show.
+                // The pull brought nobody. The entry above has to show that ids can be read at all.
                 None => above == Parent::WithId,
             };
             match readable && !source.naming_contexts().await?.is_empty() {
@@ -181,7 +181,7 @@ async fn ask(
         };
         found.push((user, dn, absence));
     }
-    // Counted only when all of the batch is known: after an answer that did not come, the caller counts them as unknown.
+    // Counted only once the whole batch is known. If an answer is missing, the caller counts the batch as unknown.
     for (user, dn, absence) in found {
         match absence {
             Absence::Present => confirmed.present += 1,
@@ -198,15 +198,15 @@ async fn ask(
 /// What became of an absent entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Absence {
-    /// It is there and matches after all.
+    /// Its entry is there and matches after all.
     Present,
-    /// It is provably not the sync's any more.
+    /// The person has provably left the sync.
     Removed(StateReason),
-    /// Nothing can be said.
+    /// Nothing can be proven.
     Unknown,
 }
 
-/// Whether the entry above can be read. Where it is hidden, or gone itself, nobody can tell what is below it.
+/// Whether the entry above can be read. If it is hidden, or gone itself, nobody can tell what is below it.
 async fn above(
     source: &Source,
     dn: &str,
@@ -304,8 +304,8 @@ async fn find(
 ) -> Result<Vec<(ExternalId, Entry)>, LdapError> {
     let limit = 2 * BATCH_IDS as u32;
     let deadline = Instant::now() + source.timeout;
-    // People whom an earlier version took by another of the server's own ids are there by that one. Where an admin names
-    // an attribute, people are who they are by that.
+    // People whom an earlier release took by another of the server's own ids are there by that id. If an admin named
+    // the attribute, only its id counts.
     let own = source.reader.dialect().external_id_kinds();
     let chosen = source.reader.id_kinds();
     let counts = |kind: &&IdKind| {

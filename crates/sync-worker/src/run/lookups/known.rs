@@ -11,7 +11,7 @@ use rollcall_core::planner::Context;
 use rollcall_core::user_sync::UserSync;
 use rollcall_store::Store;
 
-/// The user sync whose entries are looked at.
+/// The user sync that asks.
 #[derive(Clone, Copy)]
 pub(crate) struct Asking<'a> {
     pub(crate) tenant: &'a TenantId,

@@ -1,9 +1,9 @@
-//! Users of other user syncs who have the logins that a run's entries ask for: what do their own entries say today? One
-//! who offers the login keeps it. One who does not stands in nobody's way: people of two syncs may have swapped their
-//! logins, or the login is ambiguous.
+//! Users of other user syncs who have the logins that a run's entries ask for: what do their own entries say today? A
+//! user whose entry offers the login keeps it. A user whose entry does not offer it gives way: either people of two
+//! syncs have swapped their logins, or the login is ambiguous.
 //!
-//! Only what the directory says now counts. Whoever cannot be read keeps what it has, and nobody is touched whose user
-//! sync is held.
+//! Only the present content of the directory counts. A user whose entry cannot be read keeps the login, and users of a
+//! held user sync are not touched.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -25,9 +25,9 @@ use super::super::source::{Source, source};
 use super::absences::{BATCH_IDS, find_in_scope};
 use super::known::Asking;
 
-/// Most people of other syncs whose entries one run reads. Beyond, they keep what they have.
+/// Most people of other syncs whose entries one run reads. Further ones keep what they have.
 const MAX_READ: usize = 2_000;
-/// How far it is looked who has what a neighbour is about to have.
+/// How many steps a chain of wanted logins and their holders is followed.
 const MAX_STEPS: usize = 16;
 
 /// The other user syncs that a run has asked so far.
@@ -43,14 +43,14 @@ enum Other {
     Ready(Box<Ready>),
     /// It does not exist any more.
     Deleted,
-    /// It is off or held, or its directory does not answer: nobody of it is touched.
+    /// It is off or held, or its directory does not answer: none of its users is touched.
     Silent,
 }
 
 struct Ready {
     source: Source,
     in_force: Arc<UserSyncSettings>,
-    /// So many of its users may still move before its own guard would hold the plan.
+    /// How many more of its users may move before its own guard would hold the plan.
     moves: u64,
 }
 
@@ -64,7 +64,7 @@ impl<'a> Neighbours<'a> {
         }
     }
 
-    /// Adds to what is known about these entries whatever other syncs say about the logins that they ask for.
+    /// Adds, for these entries, what other syncs say about the logins that the entries ask for.
     pub(super) async fn ask(
         &mut self,
         readings: &[&EntryReading],
@@ -113,7 +113,7 @@ impl<'a> Neighbours<'a> {
         users
     }
 
-    /// Who has these identifiers.
+    /// Looks up who has these identifiers.
     async fn look_up(&self, keys: &BTreeSet<String>, context: &mut Context) -> Result<(), Error> {
         let unknown: Vec<String> = keys
             .iter()
@@ -167,7 +167,7 @@ impl<'a> Neighbours<'a> {
         Ok(neighbours)
     }
 
-    /// Looks whether entries of other syncs still ask for the logins of users of this one.
+    /// Asks whether entries of other syncs still ask for the ambiguous logins of users of this one.
     async fn ask_askers(&mut self, context: &mut Context) -> Result<(), Error> {
         let mut asked: BTreeMap<UserSyncId, Vec<(UserId, String, ExternalId)>> = BTreeMap::new();
         for user in context.ambiguous(self.asking.id) {
@@ -205,8 +205,8 @@ impl<'a> Neighbours<'a> {
         Ok(())
     }
 
-    /// The entries with these ids that the searches of another sync find; `None` if that cannot be told. Of several with one
-    /// id none is the person.
+    /// The entries with these ids that the searches of another sync find; `None` if that cannot be told. If several
+    /// entries have one id, none of them counts.
     async fn read(
         &mut self,
         id: &UserSyncId,

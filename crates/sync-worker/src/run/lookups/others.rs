@@ -13,14 +13,14 @@ use super::neighbours::Neighbours;
 use super::takeover;
 use crate::run::source::Source;
 
-/// What one run or one check has asked others so far.
+/// What one run or one check has asked other syncs so far.
 pub(crate) struct Others<'a> {
     x: &'a Executor,
     asking: Asking<'a>,
     source: &'a Source,
     neighbours: Neighbours<'a>,
-    /// The tenant had no users when the first entries were looked at: nothing is looked up for a first import. Who is created
-    /// meanwhile is seen when the plan is applied.
+    /// The tenant had no users when the first entries were looked at, so a first import looks nothing up. Users who are
+    /// created meanwhile are noticed when the plan is applied.
     is_free: Option<bool>,
 }
 

@@ -1,5 +1,5 @@
-//! Who is whom in a directory that gave its entries other ids. This takes a pull of its own, before the one that
-//! plans: an entry can be taken for a user only once it is known that no other entry has the user's login.
+//! Which user is which entry in a directory that gave its entries other ids. This takes a pull of its own, before the
+//! one that plans: an entry can be taken for a user only once it is known that no other entry has the user's login.
 
 use std::collections::HashMap;
 
@@ -20,10 +20,10 @@ use crate::run::lookups::known::context;
 use crate::run::source::Source;
 use crate::run::stop::Stop;
 
-/// The users of the sync who are to be other entries than before.
+/// The users of the sync who get another entry, each with its new id.
 ///
 /// # Errors
-/// Why the run has to stop here: an answer that is not whole tells too little.
+/// Why the run has to stop here: an incomplete answer is not enough.
 pub(crate) async fn relinked(
     x: &Executor,
     job: &RunHandle,
@@ -69,7 +69,7 @@ pub(crate) async fn relinked(
     Ok(relinked)
 }
 
-/// Of these users the ones whose own id no entry has, or only the entry that has the new id as well.
+/// The users among these whose own id no entry has, or only the entry that has the new id as well.
 async fn without_own_entry(
     x: &Executor,
     job: &RunHandle,
@@ -93,7 +93,7 @@ async fn without_own_entry(
     Ok(kept.cloned().collect())
 }
 
-/// The entries that have these ids, by id, with the id by which the directory is read now.
+/// The entries that have these ids, by id. Each comes with the id by which the directory is read now.
 async fn entries_of(
     source: &Source,
     ids: &[ExternalId],

@@ -1,5 +1,5 @@
-//! Ids that a pull met under two DNs. An entry that was moved while the pull went on is one person; two entries with one
-//! id are nobody, since the id attribute that a tenant vouched for, or a broken server, does not tell who is who.
+//! Ids that a pull met under two DNs. An entry that was moved during the pull is one person. Two entries with one id
+//! are not taken: with an id attribute that a tenant chose badly, or a broken server, the id does not tell who is who.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -17,11 +17,11 @@ use super::absences::{BATCH_IDS, find_entries};
 use super::known::Asking;
 use crate::run::source::Source;
 
-/// With more of them, the attribute is no id.
+/// If there are more of them, the attribute is no id.
 const MAX_DISPUTES: usize = 1000;
 /// Entries of one id that are kept.
 const MAX_ENTRIES: usize = 16;
-/// Ids asked for at a time, so few that each may be that of several entries.
+/// Ids asked for at a time. Few enough that each may belong to several entries.
 const BATCH: usize = BATCH_IDS / 2;
 
 /// Ids that were met under two DNs, with the later entries.
@@ -31,18 +31,18 @@ pub(crate) struct Disputes(HashMap<ExternalId, Vec<EntryReading>>);
 /// Ids that several entries have.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// With the state that takes access away, if one of the entries says so.
+    /// The ids, each with the state that takes access away, if one of its entries has such a state.
     pub(crate) states: HashMap<ExternalId, Option<StateReason>>,
     pub(crate) issues: Vec<Issue>,
 }
 
 impl Disputes {
-    /// This id alone, without an entry that was met.
+    /// A single shared id, without any entry.
     pub(crate) fn of(id: ExternalId) -> Self {
         Self(HashMap::from([(id, Vec::new())]))
     }
 
-    /// False if this very entry has come before: several searches may find it.
+    /// False if this very entry came before: several searches may find it.
     ///
     /// # Errors
     /// `DIRECTORY_MISCONFIGURED` if there are too many.
@@ -62,7 +62,7 @@ impl Disputes {
         Err(Error::new(Reason::DirectoryMisconfigured, message))
     }
 
-    /// Asks the directory which of the ids several entries have. Those that it does not tell of count as such.
+    /// Asks the directory which of the ids several entries have. Ids about which it does not answer count as shared.
     pub(crate) async fn shared(self, source: &Source, now: DateTime<Utc>) -> Shared {
         let mut disputed: Vec<(ExternalId, Vec<EntryReading>)> = self.0.into_iter().collect();
         disputed.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -98,8 +98,8 @@ impl Disputes {
 }
 
 impl Shared {
-    /// Takes those who have the ids out of the planner, whose changes were withdrawn; all that stays is the loss of access that
-    /// one of the entries states.
+    /// Takes the users with these ids out of the planner after their changes were withdrawn. The changes that remain
+    /// take access away, where one of the entries says so.
     pub(crate) async fn deactivations(
         &self,
         planner: &mut Planner<'_>,
@@ -122,7 +122,7 @@ impl Shared {
         Ok(deactivations.collect())
     }
 
-    /// Puts the issues of these entries in the place of whatever else was said of one of them: none of them was taken.
+    /// Replaces whatever else was said about these entries by their issues: none of the entries was taken.
     pub(crate) fn replace(self, issues: &mut Vec<Issue>) {
         let dns: HashSet<&str> = self.issues.iter().map(|issue| issue.dn.as_str()).collect();
         issues.retain(|issue| !dns.contains(issue.dn.as_str()));
@@ -135,7 +135,7 @@ impl Shared {
     }
 }
 
-/// The issue of an entry whose id others have too, one of them at `other`.
+/// The issue of an entry whose id others have too; one of them is at `other`.
 fn issue(id: &ExternalId, dn: &str, other: Option<&str>) -> Issue {
     let message = "several entries have this id, so nobody can tell which of them is the person: none of them was taken, and \
                    a user who has the id stays as it was, but for access that one of them takes away";

@@ -1,5 +1,6 @@
-//! Users whom another user sync has. One that removes whoever is missing has said so by its own last run; one that
-//! leaves missing users alone says nothing, so it is the directory that is asked whether it would still find them.
+//! Which users of another user sync may be taken over. A sync that removes missing users has said by its own last run
+//! whom it misses. A sync that leaves missing users alone says nothing, so the directory is asked whether the sync
+//! would still find them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use super::absences::{BATCH_IDS, matching};
 use super::known::Asking;
 use crate::run::source::Source;
 
-/// Of the other user syncs that have the people of these entries, those whose plans are held.
+/// The other user syncs that have people of these entries and whose plans are held.
 pub(super) async fn held(
     store: &Store,
     asking: Asking<'_>,
@@ -40,7 +41,7 @@ pub(super) async fn held(
     Ok(held)
 }
 
-/// Of the users that these entries are, those whom their user syncs would not find any more.
+/// The users among these entries whose user syncs would not find them any more.
 pub(super) async fn given_up(
     store: &Store,
     asking: Asking<'_>,
@@ -58,10 +59,10 @@ pub(super) async fn given_up(
     }
     let mut given_up = Vec::new();
     for (owner, people) in kept {
-        // What was edited since its last run is a draft.
+        // Edits since the owner's last run are a draft.
         let owner = match store.judged_by(asking.tenant, owner).await {
             Ok(owner) => owner.in_force,
-            // The deletion of the user sync sees to its users.
+            // The user sync is being deleted, which takes care of its users.
             Err(StoreError::NotFound(Kind::UserSync)) => continue,
             Err(error) => return Err(error.into()),
         };
@@ -75,7 +76,7 @@ pub(super) async fn given_up(
                     let missing = batch.iter().filter(|(_, id)| !found.contains(*id));
                     given_up.extend(missing.map(|(user, _)| *user));
                 }
-                // No answer is no proof: they stay where they are, and the overlap is told.
+                // Without an answer nothing is proven: the users stay where they are, and an issue tells the overlap.
                 Err(error) => tracing::debug!(%error, "another user sync's people could not be looked for"),
             }
         }

@@ -25,20 +25,20 @@ pub(crate) struct Target<'a> {
 pub(crate) struct Written {
     /// Chunks of changes.
     pub(crate) changes: u32,
-    /// Issues, those included that are only counted.
+    /// Issues, including those that are only counted.
     pub(crate) issues: u64,
 }
 
-/// What of a plan is not yet in the store.
+/// The part of a plan that is not in the store yet.
 pub(super) struct PlanWriter<'a> {
     target: Target<'a>,
     pub(super) chunk: Vec<Change>,
     chunks: u32,
-    /// The chunk that the store is being given, while the next one is planned.
+    /// The chunk that is being written while the next one is planned.
     writing: JoinSet<Result<(), StoreError>>,
     /// Issues of entries.
     pub(super) issues: Vec<Issue>,
-    /// Issues that are kept whatever else there is.
+    /// Issues that are kept even if others are only counted.
     pub(super) of_the_run: Vec<Issue>,
     issue_count: u64,
 }
@@ -69,12 +69,12 @@ impl<'a> PlanWriter<'a> {
         self.issue_count
     }
 
-    /// So many issues wait that they should be written.
+    /// Whether so many issues wait that they should be written.
     pub(super) fn has_many_issues(&self) -> bool {
         self.issues.len() >= CHUNK_CHANGES
     }
 
-    /// Adds a change; a chunk that is full is written.
+    /// Adds a change, and writes the chunk if it is full.
     pub(super) async fn push(&mut self, change: Change) -> Result<(), Error> {
         self.chunk.push(change);
         match self.chunk.len() >= self.target.store.good_chunk() {
@@ -83,7 +83,7 @@ impl<'a> PlanWriter<'a> {
         }
     }
 
-    /// Sees to it that so many changes more go into one chunk.
+    /// Makes sure that this many more changes go into one chunk.
     pub(super) async fn make_room(&mut self, changes: usize) -> Result<(), Error> {
         match self.chunk.len() + changes > self.target.store.good_chunk() {
             true => self.write_chunk().await,
@@ -91,7 +91,7 @@ impl<'a> PlanWriter<'a> {
         }
     }
 
-    /// Has the changes that wait written as a chunk of their own. The store may not have it yet: [`Self::settle`].
+    /// Starts to write the waiting changes as a chunk of their own. [`Self::settle`] waits until the store has it.
     pub(super) async fn write_chunk(&mut self) -> Result<(), Error> {
         if self.chunk.is_empty() {
             return Ok(());

@@ -138,7 +138,7 @@ impl Audit {
 }
 
 impl Audit {
-    /// Who has a privileged role and does not use it.
+    /// Users who have a privileged role and do not use it.
     async fn idle(
         &self,
         tenant: &TenantId,
@@ -165,7 +165,7 @@ impl Audit {
     }
 }
 
-/// Stands for exactly these findings.
+/// The etag of exactly these findings.
 fn etag(findings: &[Finding]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for finding in findings {

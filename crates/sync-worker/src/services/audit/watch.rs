@@ -18,9 +18,9 @@ use tonic::Status;
 
 use crate::worker::Worker;
 
-/// Events on their way to one reader: few, since one may be large, and a reader may take none.
+/// Events on their way to one reader: few, since one may be large, and a slow reader keeps them in memory.
 pub(super) const BUFFER: usize = 4;
-/// Events that are read at a time, at most; fewer of large ones.
+/// Most events that are read at a time; fewer if they are large.
 const PART: usize = 200;
 /// How often to look for new events. They are sealed about as often.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ impl Watching {
         let stop = self.worker.stop.clone();
         let watching = async {
             if let Err(error) = self.follow(&to).await {
-                // The reader is gone, or gets to know why.
+                // The reader is gone, or learns the reason.
                 let _ = to.send(Err(failed(&error))).await;
             }
         };
@@ -83,7 +83,7 @@ impl Watching {
             Some(after) => after,
             None => self.worker.store.audit_start().await?,
         };
-        // A cursor that expired is told before anything else.
+        // An expired cursor is reported before anything else.
         let mut portion = Portion::default();
         let mut part = self.read(after, portion.of(PART)).await?;
         let mut gone = self.send(to, None, after).await;
@@ -99,7 +99,8 @@ impl Watching {
                 }
             }
             portion = portion.after(items, bytes, PAGE_BYTES);
-            // Also past what belongs to others or was not wanted: so a cursor of a quiet tenant stays young.
+            // Events of others, and events that were not wanted, move it too, so that the cursor of a quiet tenant does
+            // not expire.
             after = part.next;
             if !gone && last_sent.elapsed() >= HEARTBEAT {
                 gone = self.send(to, None, after).await;

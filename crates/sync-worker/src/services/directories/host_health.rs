@@ -27,7 +27,7 @@ pub(super) fn health(host: String, status: &HostStatus, now: DateTime<Utc>) -> v
 }
 
 fn judge(status: &HostStatus, now: DateTime<Utc>) -> (v1::HealthState, String) {
-    // A failure that nothing good followed.
+    // A failure that no success followed.
     let lasting = match (&status.failure, status.success) {
         (Some((failure, _)), Some(success)) if success <= *failure => None,
         (failure, _) => failure.as_ref().map(|(_, error)| error),

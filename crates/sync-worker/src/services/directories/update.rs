@@ -44,7 +44,7 @@ impl Directories {
             } = settings.clone();
             (ca_certificates, tls_server_name, client_certificate)
         };
-        // A field that is not changed may be of an earlier release, and is not this caller's mistake.
+        // A field that is not changed may have a value of a former release, which is not this caller's mistake.
         if new_key.is_some() || trust(&settings) != trust(&current.settings) {
             let stored = match new_key.is_none() && settings.client_certificate.is_some() {
                 true => self.0.store.client_key(tenant, id).await?,
@@ -56,7 +56,7 @@ impl Directories {
             .await?;
         let confirmed = match moves {
             _ if request.confirm_new_directory => true,
-            // Nobody is known yet, so there is nobody who could be somebody else there.
+            // Without known users nobody could be mistaken for somebody else there.
             true => !self.0.has_users(tenant, id).await?,
             false => current.endpoint_confirmed,
         };

@@ -62,7 +62,7 @@ impl Runs {
                 &run,
             ));
         }
-        // One kind is for the store, which skips whole chunks.
+        // The store can filter by one kind, and skips whole chunks then.
         let (kind, several) = match kinds.as_slice() {
             [kind] => (Some(*kind), &[][..]),
             several => (None, several),

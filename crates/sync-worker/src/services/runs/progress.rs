@@ -1,4 +1,4 @@
-//! WatchSyncRun: how far a run is, until it rests.
+//! WatchSyncRun: how far a run is, until it ends or waits.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const RATE_WINDOW: Duration = Duration::from_secs(3);
 struct Watching {
     worker: Worker,
     name: RunName,
-    /// Users last time: what there is to pull, as far as one can know.
+    /// The number of users before: the best estimate of how many entries there are to pull.
     expected: u64,
     changes: watch::Receiver<Progress>,
     last: Option<Run>,
@@ -38,7 +38,7 @@ struct Watching {
 /// Measures how fast a run goes.
 #[derive(Default)]
 struct Meter {
-    /// State, time and work done at the beginning of the window, and at the one before it.
+    /// State, time and work done at the beginning of the window, and of the window before it.
     marks: Option<(Mark, Mark)>,
 }
 
@@ -50,7 +50,7 @@ struct Mark {
 }
 
 impl Meter {
-    /// Work a second over the last seconds; `None` until that can be told.
+    /// Work a second over the last seconds; `None` until it can be told.
     fn rate(&mut self, state: RunState, at: Instant, done: u64) -> Option<f64> {
         let now = Mark { state, at, done };
         let (old, young) = match self.marks {
@@ -71,7 +71,7 @@ impl Runs {
     pub(super) async fn watch(&self, call: Result<Call<RunName>, Error>) -> Result<WatchStream, Error> {
         let name = call?.request;
         let key = &name.user_sync;
-        // Watched before it is read, so that no change goes unseen in between.
+        // Watched before the run is read, so that no change is missed in between.
         let changes = self.0.engine.watch(name.run);
         self.find(&name).await?;
         let watching = Watching {
@@ -92,7 +92,7 @@ impl Runs {
 }
 
 impl Watching {
-    /// The next message; `None` once the run rests.
+    /// The next message; `None` once the run has ended or waits.
     async fn next(&mut self) -> Option<Result<v1::WatchSyncRunResponse, Error>> {
         while !self.over {
             match self.look().await {
@@ -111,7 +111,7 @@ impl Watching {
         if self.last.is_some() {
             let stop = self.worker.stop.clone();
             let wait = async {
-                // An engine that forgot the run says nothing more; looking again tells.
+                // After the engine has forgotten the run it sends nothing more, so the run is read again after a while.
                 let _ = timeout_at(Instant::now() + POLL, self.changes.changed()).await;
                 sleep_until(self.sent + PACE).await;
             };
@@ -145,7 +145,7 @@ fn progress(run: &Run, expected: u64, meter: &mut Meter, now: Instant) -> v1::Sy
     let left = rate
         .filter(|rate| *rate > 0.0)
         .map(|rate| (total - done.min(total)) as f64 / rate);
-    // A pull may go on after what was there last time, so zero seconds left would be a lie.
+    // A pull may find more entries than there were users, so it never says "zero seconds left".
     let left = left.filter(|_| total > done);
     v1::SyncRunProgress {
         done: i64::try_from(done).unwrap_or(i64::MAX),

@@ -1,4 +1,4 @@
-//! Deleting user syncs, alone or with what they belong to.
+//! Deleting user syncs, alone or with everything that belongs to them.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::worker::Worker;
 use rollcall_service::record::Author;
 use rollcall_service::resource::{about, changed_meanwhile};
 
-/// Longest deletion of a user sync, all of its users included.
+/// Longest deletion of a user sync, including all of its users.
 const DELETION_LEASE: Duration = Duration::from_secs(300);
 
-/// A repeat does not wait for a deletion that may have died, so one that has not gives way to it.
+/// A repeated call does not wait for a deletion that may have died. If that one lives, it gives way to the repeat.
 fn taken_over(name: &str) -> Error {
     let message = "another call deletes this user sync too, and goes on with it";
     Error::new(Reason::ConcurrentChange, message).with("resource", name)

@@ -15,10 +15,10 @@ use tonic::Request;
 
 use crate::worker::Worker;
 
-/// A refusal waits no longer for the server's answer.
+/// How long a refusal waits for the server's answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A request with an empty base DN: whose it is, and the names of the directory or the user sync that it is about.
+/// A request with an empty base DN: its tenant, and the directory or user sync that it is about.
 pub(super) struct EmptyBase {
     caller: Arc<Caller>,
     directory: String,
@@ -57,7 +57,8 @@ impl EmptyBase {
 }
 
 impl Worker {
-    /// What became of the call; a refusal with the trees of the server in what is said of the empty base DN, if it tells them in time.
+    /// The result of the call. If it is a refusal, adds the server's trees to what it says of the empty base DN, if the
+    /// server names them in time.
     pub(super) async fn with_trees<T>(
         &self,
         empty: Option<EmptyBase>,
@@ -75,7 +76,7 @@ impl Worker {
         Err(error)
     }
 
-    /// The trees that the server names. `None` for whatever reason: then the call fails as it would have.
+    /// The trees that the server names; `None` for whatever reason, and then the call fails as it would have.
     async fn trees(&self, empty: &EmptyBase) -> Option<Arc<[String]>> {
         let name = match parse_directory(&empty.directory) {
             Some(name) => name,

@@ -178,7 +178,7 @@ fn repeatable_id(key: &UserSyncKey, caller: &Caller, request_id: &str) -> RunId 
     let hash = context.finish();
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.as_ref()[..16]);
-    // RFC 9562 section 5.8: version 8, for bits of one's own making.
+    // RFC 9562 section 5.8: version 8 is for custom formats.
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     RunId(Uuid::from_bytes(bytes))
