@@ -39,7 +39,7 @@ impl Auth {
             origin: None,
             error: Box::new(error),
         })?;
-        // Whatever else is wrong with the request.
+        // The address is kept for the audit even if the rest of the request is wrong.
         let client = message.client_address.parse().ok();
         let refused = |error| {
             let origin = AttemptOrigin {
@@ -61,9 +61,9 @@ impl Auth {
     }
 }
 
-/// Why a request is no attempt.
+/// Why a request is refused before it becomes an attempt.
 struct Refused {
-    /// Who asks; `None` if the caller is nobody.
+    /// Where it comes from; `None` if the caller is unknown.
     origin: Option<AttemptOrigin>,
     error: Box<Error>,
 }

@@ -78,7 +78,7 @@ pub struct Throttle {
     /// Failures are forgotten so long after the last one.
     #[serde(deserialize_with = "duration")]
     pub window: Duration,
-    /// Once there are too many, logins are refused so long after the last one.
+    /// Once there are too many, logins are refused for this long after the last one.
     #[serde(deserialize_with = "duration")]
     pub duration: Duration,
     /// How long the same wrong password is answered without asking again, and not counted again.
@@ -132,7 +132,7 @@ impl Runtime {
 }
 
 impl Throttle {
-    /// What directories' own soft locks stand on.
+    /// The deployment's rules, which directories' own soft locks may change.
     pub fn defaults(&self) -> SoftLockDefaults {
         SoftLockDefaults {
             limit: self.login_limit,

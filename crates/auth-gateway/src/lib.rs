@@ -1,13 +1,12 @@
 //! The login side of Rollcall: AuthService, which checks passwords against the directories that own them, and
 //! UserService, which keeps the users.
 //!
-//! The services convert, authorize and call; what is decided is decided in rollcall-core or, for the order of
-//! a login's steps, in [`login`]. This crate must never know ldap3 or sea-orm, and a password only as
+//! The services convert, authorize and call; what is decided is decided in rollcall-core or, for the order of a login's
+//! steps, in [`login`]. This crate must never know ldap3 or sea-orm, and a password only as
 //! [`rollcall_core::secret::Password`], from the moment a request is converted.
 //!
 //! Read first: [`login`] (a login from beginning to end), [`serve`] (how it all is put together), then
-//! `config/default.toml`.
-// Whoever adds a variant is shown each place that judges by it.
+//! `config/default.toml`. The lint below shows those who add a variant each place that judges by it.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod auth_service;

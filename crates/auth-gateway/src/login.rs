@@ -1,8 +1,8 @@
-//! Logins: who joins whom, and what happens when a caller stops waiting. One login from beginning to end is one page:
-//! `steps`.
+//! Logins: which attempts share one login, and what happens when a caller stops waiting. `steps` is one page with a
+//! login from beginning to end.
 //!
-//! A login that has begun is carried through in a task of its own, whether or not its caller still waits:
-//! a bind that was sent must be accounted for.
+//! A login that has begun is carried through in a task of its own, whether or not its caller still waits: a bind that
+//! was sent must be accounted for.
 
 pub mod ask;
 pub mod attempt;
@@ -41,10 +41,10 @@ use record::record_early;
 use request_ids::{Repeated, RequestIds, Ticket};
 use steps::log_in;
 
-/// Of an outage people are told at multiples of this, which is several times what its paths take.
+/// An outage is reported at a multiple of this time, which is several times what the ways to find out take.
 const OUTAGE_TICK: Duration = Duration::from_millis(25);
 
-/// What a login ends with. Those who joined it share it.
+/// What a login ends with. Attempts that joined it share it.
 pub type Done = Arc<Result<Outcome, Error>>;
 
 /// Carries logins out.
@@ -90,14 +90,14 @@ impl Logins {
                 match told {
                     Ok(Ok(done)) => done.as_ref().map_or_else(|| Arc::new(Err(broken())), Arc::clone),
                     Ok(Err(_)) => Arc::new(Err(broken())),
-                    // The first attempt may have sent the bind by now.
+                    // The first attempt may have sent a bind by now.
                     Err(_) => Arc::new(Err(outcome::bind_outcome_unknown())),
                 }
             }
         }
     }
 
-    /// Records an attempt that is refused before anybody knows whose it is.
+    /// Records an attempt that is refused before its tenant and user are known.
     pub async fn refused(&self, origin: &AttemptOrigin, error: Error) -> Error {
         let recorded = record_early(&self.context, origin, error.reason).await;
         recorded.err().unwrap_or(error)
@@ -130,7 +130,7 @@ impl Logins {
         let task = self.tasks.spawn(login.in_current_span());
         match timeout_at(deadline, task).await {
             Ok(Ok(done)) => done,
-            // It panicked. Whatever it had sent stays reserved.
+            // It panicked. Slots that it reserved stay reserved.
             Ok(Err(_)) => {
                 let error = match progress.bind_may_be_sent() {
                     true => outcome::bind_outcome_unknown(),
@@ -144,7 +144,7 @@ impl Logins {
     }
 }
 
-/// Carries one login through, unless it was already: here, or by another replica.
+/// Carries one login through, unless it was done already: by this replica or another.
 async fn once(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
     let Some(request_id) = &attempt.request_id else {
         return evenly(c, attempt, progress).await;
@@ -163,14 +163,14 @@ async fn once(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Out
     done
 }
 
-/// Carries one login through. Of an outage, neither the words nor the time tell whose login it is.
+/// Carries one login through. If there is an outage, neither the error nor its time tells whose login it is.
 async fn evenly(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
     let start = Instant::now();
     let mut done = log_in(c, attempt, progress).await;
     if let Err(error) = &mut done
         && error.reason == Reason::DirectoryUnavailable
     {
-        // Which directory it is would tell that there is such a login.
+        // The name of the directory would tell that the login exists.
         error.metadata.clear();
         let answer_at = next_tick(start, Instant::now());
         if answer_at < attempt.deadline {
@@ -180,7 +180,7 @@ async fn evenly(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<O
     done
 }
 
-/// Nothing was sent: the caller is meant to try again, with the same request id if it likes.
+/// True if nothing was sent: the caller should try again, and may use the same request id.
 fn may_be_repeated(done: &Result<Outcome, Error>) -> bool {
     done.as_ref().is_err_and(|error| {
         matches!(
@@ -190,8 +190,8 @@ fn may_be_repeated(done: &Result<Outcome, Error>) -> bool {
     })
 }
 
-/// When to tell of an outage: on whole ticks since the call began, or the time that it took would tell whose login
-/// it was.
+/// When to report an outage: a whole number of ticks after the call began. Otherwise the time that it took would tell
+/// whose login it was.
 fn next_tick(start: Instant, now: Instant) -> Instant {
     let ticks = now.duration_since(start).as_nanos() / OUTAGE_TICK.as_nanos() + 1;
     start + OUTAGE_TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))

@@ -57,13 +57,13 @@ fn run() -> Result<(), Failure> {
             None => serve::serve(loaded, &arguments.config).await,
             Some(Command::Healthcheck) => health::check(&loaded.shared).await.map_err(Failure::because),
         };
-        // It waits for its last spans, which this thread sends if there is no other.
+        // Dropping it waits for the last spans. If there is no other thread, this thread has to send them.
         let _ = tokio::task::spawn_blocking(|| drop(telemetry)).await;
         done
     })
 }
 
-/// One thread does without what several need to share work, and a login then wakes no other.
+/// With one thread, the runtime does without the means to share work, and a login wakes no other thread.
 fn runtime(threads: usize) -> std::io::Result<Runtime> {
     let mut builder = match threads {
         1 => Builder::new_current_thread(),

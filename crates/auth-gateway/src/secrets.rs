@@ -1,4 +1,4 @@
-//! What the gateway shows to others, read from the files that its configuration names.
+//! The secrets with which the gateway proves itself to others, read from the files that its configuration names.
 
 use rollcall_core::error::chain;
 use rollcall_runtime::config::{self as shared, Mistakes};
@@ -7,11 +7,11 @@ use rollcall_service::configuration::StoreSecrets;
 use crate::config;
 use crate::worker::Worker;
 
-/// The secrets that the configuration names, read from wherever they are.
+/// The secrets that the configuration names.
 pub struct Secrets {
-    /// The store's.
+    /// Those for the store.
     pub of_store: StoreSecrets,
-    /// The way to the worker, with the token and the certificates of which it is made.
+    /// The connection to the worker, made with its token and certificates.
     pub worker: Worker,
 }
 

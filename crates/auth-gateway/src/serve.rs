@@ -39,7 +39,7 @@ use crate::user_service::Users;
 use crate::worker::Worker;
 
 const SERVICES: [&str; 2] = ["rollcall.v1.AuthService", "rollcall.v1.UserService"];
-/// How often connections that nobody uses are looked for.
+/// How often connections that are not used are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 /// Refusals of one subject are one audit event if they come within about this time.
 const FLOOD: TimeDelta = TimeDelta::minutes(1);
@@ -89,7 +89,7 @@ pub async fn serve(loaded: Loaded<GatewaySettings>, arguments: &ConfigArguments)
     gateway.serve(server, &health, stop).await
 }
 
-/// Has the gateway use the secrets that the configuration names now: all, or none of those that cannot be read.
+/// Makes the gateway use the secrets that the configuration names now. If one of them cannot be read, none is replaced.
 async fn renew(store: Store, worker: Worker, loaded: Loaded<GatewaySettings>) -> Result<(), Failure> {
     let Loaded { shared, own, .. } = loaded;
     let secrets = Secrets::read(shared.store, shared.keyring, &own.worker)?;
@@ -178,7 +178,7 @@ impl Gateway {
         let served = server.serve(routes, health, stop).await;
         sweeper.abort();
         auditor.abort();
-        // Logins whose callers are gone are still accounted for.
+        // Logins whose callers are gone still have to be accounted for.
         let _ = tokio::time::timeout(self.login_timeout, self.logins.drain()).await;
         self.login_store.close().await;
         self.store.close().await;
@@ -194,8 +194,8 @@ async fn sweep(directories: Directories) {
     }
 }
 
-/// Makes audit events of what the soft lock refused in the last minute. What is not made one now is so by the
-/// next process, or by another replica.
+/// Makes audit events of what the soft lock refused in the last minute. What this process does not get to, the next one
+/// or another replica does.
 async fn audit_refusals(store: Store, clock: Clock) {
     let mut ticks = tokio::time::interval(REFUSALS_INTERVAL);
     loop {

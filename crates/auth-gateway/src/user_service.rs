@@ -109,7 +109,7 @@ impl Users {
         };
         let show = |user: &User| {
             let shown = || v1::User {
-                // So that there is room for it when the page is filled.
+                // A placeholder, so that the page leaves room for it.
                 last_login_time: Some(timestamp(user.update_time)),
                 ..v1::User::from(user)
             };
@@ -190,7 +190,7 @@ impl Users {
             return Ok((&current).into());
         }
         let (profile, owner) = wanted.apply(&current, &self.policy)?;
-        // What the update was worked out from must still be so when it is written.
+        // The revision on which the update is based must still be the user's when it is written.
         let revision = wanted.revision.unwrap_or(current.revision);
         let updated = self
             .store
@@ -333,7 +333,7 @@ impl Users {
         begin(&self.store, request).await
     }
 
-    /// A user with the last login.
+    /// A user with the time of the last login.
     async fn shown(&self, user: User) -> Result<v1::User, Error> {
         let mut shown = [v1::User::from(&user)];
         self.add_last_logins(&mut shown).await?;

@@ -1,4 +1,4 @@
-//! The sync worker, seen from here: it renews a user.
+//! The connection to the sync worker, which renews a user during a login.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use crate::config;
 
-/// The connection to the worker. It is made when first needed, and again when it broke. Clones share it, also when it is
+/// The connection to the worker. It is made when first needed, and again after it broke. Clones share it, even if it is
 /// replaced.
 #[derive(Clone)]
 pub struct Worker(Arc<RwLock<Access>>);
@@ -71,13 +71,13 @@ pub enum RefreshError {
     /// It did not answer in time.
     #[error("the sync worker did not answer in time")]
     Timeout,
-    /// It is not there, or cannot work.
+    /// It cannot be reached, or cannot work.
     #[error("the sync worker answered {}", .0.code())]
     OutOfOrder(#[source] Box<tonic::Status>),
     /// It could not ask the directory.
     #[error("the sync worker could not ask the directory: {}", .0.as_str())]
     Directory(Reason),
-    /// It did its work, and there is nothing to renew as things stand.
+    /// It has looked at the user, and refuses to renew it as things stand.
     #[error("the sync worker renews no such user: {}", .0.as_str())]
     Rejected(Reason),
 }
@@ -104,7 +104,7 @@ impl RefreshError {
         }
     }
 
-    /// The worker is of no use at the moment, whomever it should renew.
+    /// True if the worker would fail now for any user.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::NoWorker | Self::Timeout | Self::OutOfOrder(_) => true,
@@ -202,9 +202,9 @@ impl Worker {
     }
 }
 
-/// No worker answered this call: its connection ended first. A worker ends each connection at an age, and a call that
-/// is sent in that moment is lost (RFC 9113 section 6.8). To renew a user twice is to renew them once, so such a call
-/// may be repeated. A worker's own answer has no source.
+/// True if no worker answered this call because its connection ended first. A worker ends each connection at an age,
+/// and a call that is sent in that moment is lost (RFC 9113 section 6.8). Renewing a user twice is the same as once, so
+/// such a call may be repeated. An error that a worker sent has no source.
 fn lost_its_connection(status: &tonic::Status) -> bool {
     std::error::Error::source(status).is_some()
 }

@@ -12,7 +12,7 @@ use crate::error::LdapError;
 const FIRST_OPEN: Duration = Duration::from_secs(1);
 /// The longest that it is open.
 const LONGEST_OPEN: Duration = Duration::from_secs(30);
-/// A probe that is not heard of for this long counts as lost, and the next caller may probe.
+/// A probe without a result for this long counts as lost, and the next caller may probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What was seen of one host since the directory was opened.
@@ -53,7 +53,8 @@ impl CircuitBreaker {
         }
     }
 
-    /// True if the host may be tried. A breaker that was open long enough lets one caller probe, and the others in when that one succeeds.
+    /// True if the host may be tried. A breaker that was open long enough lets one caller probe. Once that one
+    /// succeeds, it lets all callers in.
     pub(crate) fn admit(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         match state.open_until {
@@ -85,7 +86,7 @@ impl CircuitBreaker {
         state.failure = Some((now, error.clone()));
     }
 
-    /// The host works, but not with these settings: no reason to leave it alone.
+    /// The host works, but refuses these settings, which is no reason to leave it alone.
     pub(crate) fn turned_down(&self, now: Instant, error: &LdapError) {
         self.state.lock().failure = Some((now, error.clone()));
     }

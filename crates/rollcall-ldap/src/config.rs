@@ -18,13 +18,13 @@ pub struct DirectoryConfig {
     pub settings: DirectorySettings,
     /// The service account's password.
     pub bind_password: Arc<Password>,
-    /// Who is asked for another one if that is refused.
+    /// Knows whether there is another password if that one is refused.
     pub password_keeper: Option<Arc<dyn PasswordKeeper>>,
     /// PEM key of the client certificate in the settings.
     pub client_key: Option<SecretBytes>,
     /// Where connections may go.
     pub egress: Arc<EgressPolicy>,
-    /// Who resolves the names of hosts.
+    /// Resolves the names of hosts.
     pub resolver: Resolver,
     /// The pools' limits.
     pub limits: PoolLimits,

@@ -1,5 +1,6 @@
-//! How many connections a process may hold over all directories. Beyond that the one that is idle longest closes, whichever
-//! directory it is to: a directory that is not used must cost no other one a connection.
+//! How many connections a process may hold over all directories. If a further one is needed, the connection that has
+//! been idle longest closes, whichever directory it leads to: an unused directory must not keep others from getting
+//! connections.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ struct Shared {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
     next_mark: AtomicU64,
-    /// Connections that nobody uses, the longest idle first, and how to close each.
+    /// Idle connections, the longest idle first, and how to close each.
     idle: Mutex<BTreeMap<IdleMark, Close>>,
 }
 
@@ -33,7 +34,7 @@ type Close = Box<dyn FnOnce(IdleMark) + Send>;
 pub(crate) type Place = OwnedSemaphorePermit;
 
 impl ConnectionLimit {
-    /// At most so many connections; at least one.
+    /// A limit of this many connections, at least one.
     pub fn new(connections: usize) -> Self {
         Self(Arc::new(Shared {
             places: Arc::new(Semaphore::new(connections.max(1))),
@@ -43,12 +44,12 @@ impl ConnectionLimit {
         }))
     }
 
-    /// A place for one connection more. Closes an idle one if there is none, or waits until the deadline.
+    /// A place for one more connection. Closes an idle one if there is no place, or waits until the deadline.
     pub(crate) async fn place(&self, deadline: Instant) -> Result<Place, LdapError> {
         if let Some(place) = self.free_place() {
             return Ok(place);
         }
-        // From now on nothing becomes idle: whatever would be closes, and its place is free.
+        // While this waits, no connection becomes idle: it closes instead, and its place is free.
         let _waiting = Waiting::count(&self.0);
         while self.close_longest_idle() {
             if let Some(place) = self.free_place() {
@@ -62,20 +63,20 @@ impl ConnectionLimit {
         })
     }
 
-    /// Somebody waits for a place: what is not used any more is better closed.
+    /// Whether somebody waits for a place. Then a connection that is no longer used should close.
     pub(crate) fn is_wanted(&self) -> bool {
         self.0.waiting.load(Ordering::SeqCst) > 0
     }
 
-    /// Notes a connection that is idle from now on. Whoever holds the lock of its pool calls this, so that it is in its pool
-    /// when it is looked for.
+    /// Notes a connection that is idle from now on. Call it while holding the lock of the connection's pool, so that
+    /// the connection is in its pool when somebody looks for it there.
     pub(crate) fn idle(&self, close: impl FnOnce(IdleMark) + Send + 'static) -> IdleMark {
         let mark = IdleMark(self.0.next_mark.fetch_add(1, Ordering::Relaxed));
         self.0.idle.lock().insert(mark, Box::new(close));
         mark
     }
 
-    /// A connection is idle no more.
+    /// Notes that a connection is not idle any more.
     pub(crate) fn not_idle(&self, mark: IdleMark) {
         self.0.idle.lock().remove(&mark);
     }

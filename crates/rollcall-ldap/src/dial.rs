@@ -25,7 +25,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// Most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
 
-/// What the system says when this process or this machine has no descriptor, memory or port left.
+/// Errors by which the system says that this process or this machine has no descriptor, memory or port left.
 const OWN_WANTS: [Errno; 5] = [
     Errno::MFILE,
     Errno::NFILE,

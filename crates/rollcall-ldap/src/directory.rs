@@ -48,7 +48,7 @@ impl LdapDirectory {
         self.pools.close_all_idle();
     }
 
-    /// Closes connections that are idle for too long, too old or broken. To be called now and then.
+    /// Closes connections that are idle for too long, too old or broken. Call it regularly.
     pub fn sweep(&self) {
         self.pools.sweep();
     }

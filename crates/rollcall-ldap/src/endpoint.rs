@@ -21,7 +21,8 @@ use crate::resolver::Resolver;
 use crate::start_tls;
 use crate::tls::{TlsFacts, TlsFailure, TlsSetup};
 
-/// A server that understands answers sooner.
+/// After this time without an answer, another explanation is looked for: a server that understands the request answers
+/// sooner.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A stream that is ready for LDAP.
@@ -129,7 +130,7 @@ impl Endpoint {
         }
     }
 
-    /// What is behind the loss of a connection before its first answer.
+    /// The likely cause of a connection that was lost before its first answer.
     pub(crate) fn explain_loss(&self, error: LdapError) -> LdapError {
         match (&error, &self.tls) {
             (LdapError::ConnectionLost, Some(tls)) if tls.was_asked_for_certificate() => {
@@ -139,7 +140,7 @@ impl Endpoint {
         }
     }
 
-    /// What is behind a handshake that the server broke off without a reason.
+    /// The likely cause of a handshake that the server broke off without a reason.
     async fn why_no_tls(&self, failure: TlsFailure, address: SocketAddr, deadline: Instant) -> TlsFailure {
         let with_start_tls = self.transport == TransportSecurity::StartTls;
         if !with_start_tls && probe::speaks_plain_ldap(address, deadline).await {
@@ -149,7 +150,7 @@ impl Endpoint {
         old.unwrap_or(failure)
     }
 
-    /// All of it, within the connect timeout and before `deadline`.
+    /// Connects and secures the connection, within the connect timeout and before `deadline`.
     pub(crate) async fn open(&self, host: &HostUrl, deadline: Instant) -> Result<Stream, LdapError> {
         let deadline = deadline.min(Instant::now() + self.connect_timeout);
         let addresses = self.resolve(host, deadline).await?;
@@ -167,11 +168,11 @@ fn tls_setup(settings: &DirectorySettings, client_key: Option<&SecretBytes>) -> 
     )
 }
 
-/// Whether the certificates, the key and the server name in the settings can be used, so that what is stored is what a
-/// connection can do. Whether this machine has CAs of its own does not count.
+/// Whether the certificates, the key and the server name in the settings can be used, so that only usable ones are
+/// stored. It does not matter here whether this machine has CAs of its own.
 ///
 /// # Errors
-/// The first that cannot.
+/// The first that cannot be used.
 pub fn check_trust(
     settings: &DirectorySettings,
     client_key: Option<&SecretBytes>,
@@ -183,8 +184,8 @@ pub fn check_trust(
     }
 }
 
-/// Waits for an attempt. When it takes long, looks for another explanation meanwhile, which ends the attempt if there
-/// is one: some servers just wait for more of what they do not understand.
+/// Waits for an attempt. If it takes long, looks for another explanation at the same time; if there is one, the attempt
+/// ends with it. Some servers just wait for more bytes of what they do not understand.
 async fn doubted<T>(
     attempt: impl Future<Output = Result<T, LdapError>>,
     explanation: impl Future<Output = Option<LdapError>>,

@@ -54,7 +54,7 @@ pub enum Misconfiguration {
     /// No attribute with a stable id is known for this kind of server.
     #[error("no external id attribute is set and none is known for this kind of server")]
     ExternalIdAttribute,
-    /// The id attribute does not tell who is who.
+    /// Several entries have the same value of the id attribute.
     #[error(
         "several entries have the id of one person: the external id attribute must be one whose values are unique"
     )]
@@ -87,7 +87,7 @@ pub enum LdapError {
     StartTlsRefused(ResultCode),
     /// The server broke the protocol; the connection is closed.
     #[error("{}{}", match .0 {
-        // Many a directory does this without a fault.
+        // Such a large message need not be a fault of the directory.
         ProtocolViolation::MessageTooLarge { .. } => "",
         _ => "protocol error: ",
     }, .0)]
@@ -122,7 +122,7 @@ pub enum LdapError {
 }
 
 impl LdapError {
-    /// True if time ran out, be it ours or the caller's.
+    /// True if time ran out, Rollcall's own or the caller's.
     pub fn is_timeout(&self) -> bool {
         matches!(
             self,
@@ -159,7 +159,7 @@ impl LdapError {
 pub struct BindError {
     /// What happened.
     pub error: LdapError,
-    /// True if not one byte of the bind left this side, nor ever will: it may be tried again. False if the
-    /// server may have seen it and counted it.
+    /// True if no byte of the bind was sent, or ever will be: it may be tried again. False if the server may have
+    /// received and counted it.
     pub unsent: bool,
 }

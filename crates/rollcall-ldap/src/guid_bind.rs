@@ -1,8 +1,8 @@
-//! Binding by objectGUID. Active Directory takes `<GUID=...>` for a DN (MS-ADTS 3.1.1.3.1.2.4) and not every
-//! server like it does so in a bind. A bind by it cannot miss somebody who was moved, nor meet somebody else.
+//! Binding by objectGUID. Active Directory accepts `<GUID=...>` as a DN (MS-ADTS 3.1.1.3.1.2.4), but not every similar
+//! server does so in a bind. Such a bind reaches a person who was moved, and never somebody else.
 //!
-//! Whether a host takes it is found out by the service account, which binds as itself by its own GUID: that
-//! writes nothing, and touches no account.
+//! The service account finds out whether a host accepts it, by binding as itself with its own GUID: that writes
+//! nothing, and touches no other account.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::pool::{Pools, Role};
 use crate::result_code::ResultCode;
 use crate::root_dse::{self, RootDse};
 
-/// Finding out takes at most this long; without an answer a login goes on by DN.
+/// Finding out takes at most this long. Without an answer, a login goes on by DN.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 
 /// Whom to bind as.
@@ -27,7 +27,7 @@ const PROBE_TIME: Duration = Duration::from_secs(1);
 pub struct BindAs<'a> {
     /// The name: a DN, or another that the server takes.
     pub name: &'a str,
-    /// Who it is. By this it is bound on hosts that are proven to take it, wherever the entry is.
+    /// The person's id. On hosts that are proven to accept it, the bind uses the id, wherever the entry is.
     pub id: Option<&'a ExternalId>,
 }
 
@@ -68,7 +68,8 @@ impl Pools {
         self.dialect.is_some_and(|dialect| dialect.row().takes_guid_names)
     }
 
-    /// What was once answered is kept as long as these pools; what broke is tried again by the next login.
+    /// Whether this host accepts `<GUID=...>` in a bind. An answer is kept as long as these pools exist. After a
+    /// failure the next login asks again.
     async fn takes_guids(self: &Arc<Self>, host: usize, id: &ExternalId, deadline: Instant) -> bool {
         if !self.takes_guid_names() || *id.kind() != IdKind::ObjectGuid {
             return false;
@@ -93,7 +94,7 @@ impl Pools {
         Ok(bound.map_err(|error| error.error)?.code == ResultCode::SUCCESS)
     }
 
-    /// The service account's own objectGUID; `None` if its entry cannot be told for sure.
+    /// The service account's own objectGUID; `None` if it is not certain which entry is the account's.
     async fn own_guid(
         self: &Arc<Self>,
         host: usize,
@@ -131,7 +132,7 @@ impl Pools {
     }
 }
 
-/// What finds the account of `user@domain` and `DOMAIN\user`; `None` for a DN.
+/// A filter that finds the account of `user@domain` or `DOMAIN\user`; `None` for a DN.
 fn account_filter(name: &str) -> Option<Filter> {
     if Dn::parse(name).is_ok() {
         return None;

@@ -1,5 +1,5 @@
-//! Which attributes of an account's state may the service account not read? LDAP does not tell: what may not be read is
-//! absent. So the server is asked on a few entries, by reading only.
+//! Which attributes of an account's state may the service account not read? LDAP does not tell: an attribute that may
+//! not be read looks absent. So the server is asked about a few entries, by reading only.
 
 use rollcall_core::dialect::{Dialect, HiddenState};
 use rollcall_core::entry::Entry;
@@ -58,7 +58,7 @@ impl LdapDirectory {
         }
     }
 
-    /// Where every user has these attributes, they are hidden if nobody shows them.
+    /// If every user has these attributes and no entry shows one, it is hidden.
     async fn absent_from_all(
         &self,
         names: Vec<&'static str>,
@@ -83,8 +83,8 @@ impl LdapDirectory {
         Ok(absent)
     }
 
-    /// Elsewhere what may not be searched for makes a filter neither true nor false (RFC 4511 section 4.5.1.7), so that
-    /// neither `(a=*)` nor `(!(a=*))` finds the entry.
+    /// On other servers a filter on an attribute that may not be searched is neither true nor false (RFC 4511 section
+    /// 4.5.1.7), so neither `(a=*)` nor `(!(a=*))` finds the entry.
     async fn undefined_in_filters(
         &self,
         names: Vec<&'static str>,
@@ -93,7 +93,7 @@ impl LdapDirectory {
     ) -> Result<Option<Vec<&'static str>>, LdapError> {
         let mut hidden: Option<Vec<&'static str>> = None;
         for dn in dns {
-            // Mostly all is well, which one question tells.
+            // Usually nothing is hidden, which one request shows.
             if self.undefined_of(dn, &names, deadline).await?.is_empty() {
                 hidden.get_or_insert_default();
                 continue;
@@ -135,7 +135,7 @@ impl LdapDirectory {
         let Some(entry) = self.read_if(&decided.to_string(), dn, names, deadline).await? else {
             return Ok(names.to_vec());
         };
-        // What may be searched for need not be shown.
+        // An attribute that may be searched may still not be shown.
         let unshown = names
             .iter()
             .zip(present)

@@ -34,8 +34,8 @@ pub(crate) async fn find(
     find_with_controls(connection, query, Vec::new(), deadline).await
 }
 
-/// A small search with controls of its own. A server that refuses the control for pages, though it need not know it, is
-/// asked without.
+/// A small search with controls of its own. If a server refuses the paging control, which it may not know, the search
+/// is repeated without it.
 pub(crate) async fn find_with_controls(
     connection: &mut Connection,
     query: &Query,
@@ -52,8 +52,8 @@ pub(crate) async fn find_with_controls(
     }
 }
 
-/// Samba does not keep to the size limit, but to a page's size. One more than the limit is asked for, so that a
-/// full page does not look like all there is.
+/// Samba ignores the size limit but respects a page's size. One entry more than the limit is asked for, so that a full
+/// page does not look like the whole answer.
 async fn find_once(
     connection: &mut Connection,
     query: &Query,
@@ -77,14 +77,14 @@ async fn find_once(
     let limit = query.size_limit.max(1) as usize;
     loop {
         match connection.next_entry(deadline).await {
-            // Nothing can be said about one person by an entry that was passed over.
+            // An entry that was passed over proves nothing about a person.
             Ok(Ok(entry)) if entry.oversized.is_some() => {
                 let limit = Limits::SEARCH.message;
                 return Err(LdapError::Protocol(ProtocolViolation::MessageTooLarge { limit }));
             }
             Ok(Ok(entry)) if found.entries.len() < limit => found.entries.push(entry),
             Ok(Ok(_)) => found.more = true,
-            // A server that keeps to neither. Its connection is closed, but what came is true.
+            // The server respects neither limit. Its connection is closed, but the entries that came are true.
             Err(LdapError::Protocol(ProtocolViolation::TooManyEntries { .. })) if found.more => {
                 return Ok(found);
             }

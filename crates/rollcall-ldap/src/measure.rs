@@ -1,4 +1,4 @@
-//! What operations are counted as, and how much is under way. No name, DN or filter is told.
+//! Metrics of operations, and how much is under way. They contain no name, DN or filter.
 
 use std::future::Future;
 
@@ -22,11 +22,11 @@ pub struct Load {
 /// How much one pool of a directory has under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PoolLoad {
-    /// Connections that nobody uses.
+    /// Idle connections.
     pub idle: usize,
     /// Operations.
     pub busy: usize,
-    /// Operations that wait for their turn.
+    /// Operations that wait for a connection.
     pub waiting: usize,
 }
 

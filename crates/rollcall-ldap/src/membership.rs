@@ -1,8 +1,8 @@
 //! Is somebody in a group, directly, through other groups, or by having it as primary group?
 //!
-//! Active Directory follows groups in groups by a matching rule, but does not count the primary group, which
-//! no `member` names either (MS-ADTS 3.1.1.4.5.19 does for `tokenGroups`, which only a base search has). Other
-//! servers have no such rule: there the way goes up from the entry, level by level.
+//! Active Directory follows groups in groups by a matching rule, which does not count the primary group; nor does any
+//! `member` attribute name it (MS-ADTS 3.1.1.4.5.19 does for `tokenGroups`, which only a base search has). Other
+//! servers have no such rule: there the search goes up from the entry, level by level.
 
 use std::collections::HashSet;
 
@@ -42,7 +42,7 @@ impl Sid {
     /// What an entry must be read with for [`Sid::of_primary_group`].
     pub const ATTRIBUTES: [&str; 2] = ["objectSid", "primaryGroupID"];
 
-    /// The entry's primary group: in the entry's own domain, with that relative id. `None` if it has none.
+    /// The entry's primary group: in the entry's own domain, with that relative id. `None` if the entry has none.
     pub fn of_primary_group(entry: &Entry) -> Option<Self> {
         let own = entry.values("objectSid").first()?;
         let id: u32 = entry.text("primaryGroupID")?.parse().ok()?;
@@ -62,8 +62,8 @@ impl Sid {
     }
 }
 
-/// The filter that Active Directory's members of a group match, through any number of groups; those who have one of
-/// them as primary group do not.
+/// The filter that matches Active Directory's members of a group, through any number of groups. It does not match those
+/// whose primary group is one of these groups.
 pub fn in_chain(group: &str) -> Filter {
     Filter::Extensible {
         attribute: Attribute::parse("memberOf"),
@@ -76,7 +76,7 @@ pub fn in_chain(group: &str) -> Filter {
 /// The groups that somebody is in.
 #[derive(Default)]
 pub struct Above {
-    /// All of them, whatever the way there is.
+    /// All of them, direct or not.
     pub groups: HashSet<Dn>,
     /// The same, as the server wrote them.
     pub dns: Vec<String>,
@@ -96,8 +96,8 @@ pub fn is_group_class(class: &str) -> bool {
 }
 
 impl LdapDirectory {
-    /// On Active Directory: the group and all groups within it, of which anybody may have one as primary group.
-    /// Groups within it are looked for under `naming_contexts`.
+    /// On Active Directory: the group and all groups within it. Any of them may be somebody's primary group. Groups
+    /// within it are looked for under `naming_contexts`.
     ///
     /// # Errors
     /// No answer, or more groups than can be looked at: then nothing is known.
@@ -178,7 +178,7 @@ impl LdapDirectory {
                     .groups_where_readable(&filter, &attributes, naming_contexts, &mut above.unread, deadline)
                     .await?;
                 for group in groups {
-                    // A group may be in itself, by way of others.
+                    // Through other groups, a group may be in itself.
                     if above.groups.insert(Dn::given(&group.dn)) {
                         next.push(group.dn);
                     }
@@ -239,7 +239,8 @@ impl LdapDirectory {
         Ok(groups)
     }
 
-    /// As [`groups`](Self::groups), but a tree that has no root entry, or one that may not be read, holds nothing.
+    /// Like [`groups`](Self::groups), but a tree without a root entry, or whose root entry may not be read, counts as
+    /// empty.
     async fn groups_where_readable(
         &self,
         filter: &str,
@@ -266,7 +267,7 @@ impl LdapDirectory {
     }
 }
 
-/// Matches the groups that name one of these entries, or one of these uids, in as many parts.
+/// Filters for the groups that name one of these entries, or one of these uids. Together they cover all names.
 fn names(dns: &[String], uids: &[String]) -> Vec<Filter> {
     let equals = |name: &str, value: &String| {
         Attribute::parse(name).map(|name| Filter::equality(name, value.as_bytes()))

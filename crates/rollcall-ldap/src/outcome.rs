@@ -11,7 +11,7 @@ pub enum SearchOutcome {
     /// Every page ended with success: an entry that did not come is not there, as far as the service
     /// account can see.
     Complete(SearchStats),
-    /// The entries that came are true, but there are, or may be, others.
+    /// The entries that came are true, but there are or may be others.
     Partial {
         /// Why.
         reason: PartialReason,

@@ -34,7 +34,7 @@ pub(crate) async fn dn(
     else {
         return Ok(None);
     };
-    // `LAB\user`, or `user@lab.test` without such a name in the entry (MS-ADTS 5.1.1.1.1).
+    // `LAB\user`, or `user@lab.test` if no entry has that name (MS-ADTS 5.1.1.1.1).
     let login = match bind_name.split_once('\\') {
         Some((_, login)) => login,
         None => bind_name.split('@').next().unwrap_or_default(),
@@ -81,7 +81,7 @@ pub(crate) async fn password_expiry(
     Ok(password_expire_time(&entry, policy.as_ref()))
 }
 
-/// An entry as far as it may be read.
+/// An entry, with the attributes that may be read.
 async fn read(
     connection: &mut Connection,
     dn: String,

@@ -29,12 +29,12 @@ use self::control::{paged_results, read_paged_results};
 
 /// Asks Active Directory not to produce references to other domains (MS-ADTS 3.1.1.3.4.1.4).
 const DOMAIN_SCOPE: &str = "1.2.840.113556.1.4.1339";
-/// Pages in a row without entries after which the server is taken to be stuck: with one and the same cookie, and
-/// with others, since Active Directory may send some while it looks through what does not match.
+/// Pages in a row without entries after which the server counts as stuck, whether the cookie stays the same or changes.
+/// Active Directory may send a few such pages while it looks through entries that do not match.
 const MAX_IDLE_PAGES: u32 = 3;
 const MAX_EMPTY_PAGES: u32 = 1_000;
-/// Pages in a row without an entry that was not there before, after which the pages have no end. A few may be chance:
-/// entries that move while the pages are read come twice.
+/// Pages in a row without a new entry after which the pages count as endless. A few may be chance: entries that move
+/// while the pages are read come twice.
 const MAX_STALE_PAGES: u32 = 3;
 /// Restarts after a paging cookie was lost.
 const MAX_COOKIE_LOSSES: u32 = 2;
@@ -92,9 +92,9 @@ pub struct PagedSearch {
     pooled: PooledConnection,
     request: SearchRequest,
     naming: Naming,
-    /// How entries are renamed, and whether that is by the server's schema.
+    /// How entries are renamed, and whether the server's schema is used for that.
     renaming: (Renaming, bool),
-    /// An entry that cannot be handed on before the schema was read.
+    /// An entry that must wait until the schema was read.
     unnamed: Option<Entry>,
     page_size: u32,
     /// False once the server said that it has no paging.
@@ -103,12 +103,12 @@ pub struct PagedSearch {
     /// The first page's answer had the control, so all must.
     control_seen: bool,
     page_running: bool,
-    /// The whole search brought nothing, and the base is asked for by itself. Has it come?
+    /// Set when the whole search brought nothing and the base itself is asked for: whether the base has come.
     base: Option<bool>,
     page_entries: u64,
     idle_pages: u32,
     empty_pages: u32,
-    /// The names of the entries that came, while there are pages to come.
+    /// The DNs of the entries that came, as long as pages are still to come.
     names: (Digests, DigestSet),
     /// The page has an entry that did not come before.
     page_is_new: bool,
@@ -179,7 +179,7 @@ impl PagedSearch {
         None
     }
 
-    /// How far the search came. Before [`next`](Self::next) has returned `None` that is "abandoned".
+    /// How far the search came. It counts as abandoned if [`next`](Self::next) has not returned `None` yet.
     pub fn finish(self) -> SearchOutcome {
         let stats = self.stats;
         match self.end {
@@ -286,7 +286,7 @@ impl PagedSearch {
         }
     }
 
-    /// Reads the schema, and hands on the entry that needs it.
+    /// Reads the schema, and returns the entry that waits for it.
     async fn name(&mut self) -> Result<Option<Pulled>, LdapError> {
         let schema = self.pooled.schema(self.deadline()).await?;
         self.renaming = (self.naming.under(schema), true);
@@ -296,7 +296,7 @@ impl PagedSearch {
         }))
     }
 
-    /// A pooled connection may have been closed by the server at the very moment it was taken.
+    /// The server may have closed a pooled connection at the very moment when it was taken.
     fn may_reconnect(&self) -> bool {
         !self.reconnected && self.stats.entries == 0 && self.cookie.is_empty()
     }
@@ -354,13 +354,14 @@ impl PagedSearch {
         }
     }
 
-    /// After a page that ended with success.
+    /// What follows a page that ended with success.
     fn turn_page(&mut self, cookie: Option<Vec<u8>>) -> Result<Option<Pulled>, LdapError> {
         if cookie.is_none() && self.control_seen {
             return Err(LdapError::Protocol(ProtocolViolation::PagedResultsControl));
         }
-        // Who knows no pages sends everything, or the control gets lost on the way back and this is one page of many: a
-        // search without pages tells. What is more than a page is no page.
+        // Without the control in the answer, either the server knows no pages and sends everything, or the control got
+        // lost on the way back and this is one page of many. A search without pages will tell. An answer larger than a
+        // page is not a page.
         let may_be_a_page = (1..=u64::from(self.page_size)).contains(&self.page_entries);
         if cookie.is_none() && self.paged && may_be_a_page {
             self.paged = false;
@@ -391,8 +392,8 @@ impl PagedSearch {
         Ok(None)
     }
 
-    /// Nothing under a base means something only if the base is there: 389-ds answers a paged search of one that
-    /// is not with success, and any server one that the service account may not see.
+    /// An empty result means something only if the base exists: 389-ds answers a paged search with success even if the
+    /// base does not exist, and any server does so if the service account may not see it.
     fn base_answered(&mut self, code: ResultCode, seen: bool) -> Result<Option<Pulled>, LdapError> {
         match code {
             ResultCode::SUCCESS if seen => {

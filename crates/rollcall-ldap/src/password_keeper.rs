@@ -1,4 +1,4 @@
-//! Who keeps the passwords of a directory, as far as whoever binds has to know.
+//! Where a directory's passwords are kept, as far as the code that binds has to know.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,18 +11,18 @@ pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Keeps the passwords of a directory, for all who use it.
 pub trait PasswordKeeper: Send + Sync {
-    /// What to try where the directory has refused this one.
+    /// What to try after the directory has refused this one.
     fn another(&self, refused: Arc<Password>) -> Later<Option<AnotherPassword>>;
 
-    /// Hears what became of a pending password that was tried.
+    /// Is told what became of a pending password that was tried.
     fn tried(&self, password: Arc<Password>, outcome: TriedPassword) -> Later<()>;
 }
 
-/// A password that may be right where another one was refused.
+/// A password that may be right although another one was refused.
 pub enum AnotherPassword {
-    /// It has taken the other one's place already.
+    /// The present password, which has replaced the refused one already.
     Present(Password),
-    /// It may take the other one's place. Whoever is given it tries it once, and tells the keeper.
+    /// A pending password. The caller that gets it tries it once, and tells the keeper the result.
     Pending(Password),
 }
 
@@ -31,10 +31,10 @@ pub enum AnotherPassword {
 pub enum TriedPassword {
     /// It is right.
     Accepted,
-    /// It is not.
+    /// It is wrong.
     Refused,
-    /// The directory did not look at it.
+    /// It was not sent, or the directory did not look at it.
     Unsent,
-    /// Nobody knows: it was sent, and no answer came.
+    /// Unknown: it was sent, and no answer came.
     Unknown,
 }

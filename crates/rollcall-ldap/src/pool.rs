@@ -26,9 +26,9 @@ use crate::service_account::ServiceAccount;
 use crate::wire_guard::Limits;
 use crate::wire_guard::large_message_permit::LargeMessagePermit;
 
-/// For this long a refused service account is not tried again: each try may count towards its lockout.
+/// A refused service account is not tried again for this long: each try may count towards its lockout.
 const REFUSAL_MEMORY: Duration = Duration::from_secs(60);
-/// Shorter waits than this say more about the caller's deadline than about the host.
+/// A shorter wait without an answer says more about the caller's deadline than about the host.
 const TELLING_WAIT: Duration = Duration::from_millis(900);
 
 /// A directory's connections and what is known about its hosts.
@@ -46,9 +46,9 @@ pub(crate) struct Pools {
     refusal: Mutex<Option<(Instant, ResultCode)>>,
     /// For large messages: one connection at a time.
     large_messages: Arc<Semaphore>,
-    /// What the server knows, once that was needed. The hosts hold one tree.
+    /// The schema, once it was needed. All hosts hold the same tree, so it serves for all.
     schema: OnceCell<Arc<Schema>>,
-    /// Of it, what matters to whoever needs nothing else of it: [`Schema::other_names_of_secrets`].
+    /// The part of the schema that callers need who need nothing else of it: [`Schema::other_names_of_secrets`].
     secrets: OnceCell<BTreeSet<String>>,
 }
 
@@ -79,7 +79,7 @@ pub(crate) enum Role {
 impl Pools {
     pub(crate) fn new(config: DirectoryConfig) -> Result<Self, LdapError> {
         let endpoint = Endpoint::new(&config)?;
-        // With another host to turn to, the first failure is enough.
+        // If there is another host to turn to, the first failure opens the breaker.
         let threshold = match endpoint.hosts.len() {
             0 => return Err(LdapError::Misconfigured(Misconfiguration::NoHost)),
             1 => 3,
@@ -138,7 +138,7 @@ impl Pools {
         })
     }
 
-    /// A connection of the pool, or a new one, however many others there are.
+    /// A connection of the pool, or a new one. The bulkhead's limit does not count here.
     pub(crate) async fn take_or_open(
         &self,
         host: usize,
@@ -161,7 +161,8 @@ impl Pools {
         &self.secrets
     }
 
-    /// The hosts that may be tried now, by index, in order. Asked lazily: it marks probes.
+    /// The hosts that may be tried now, by index, in order. Evaluated lazily, since asking a breaker may start its
+    /// probe.
     pub(crate) fn admitted(&self) -> impl Iterator<Item = usize> {
         (0..self.hosts.len()).filter(|index| self.hosts[*index].breaker.admit(Instant::now()))
     }
@@ -220,7 +221,7 @@ impl Pools {
         }
     }
 
-    /// Closes an idle connection, unless somebody was faster and uses it.
+    /// Closes an idle connection, unless another caller has taken it meanwhile.
     pub(crate) fn close_idle(&self, host: usize, role: Role, mark: IdleMark) {
         let mut pool = self.hosts[host].pool(role).lock();
         let found = pool.iter().position(|idle| idle.mark == mark);
@@ -262,7 +263,7 @@ impl Pools {
             Ok(_) => tracing::debug!(host = %url, ?role, ?took, "a connection is open"),
             Err(error) => tracing::debug!(host = %url, ?role, ?took, %error, "no connection"),
         }
-        // A connection alone is no success: a host may take connections and fail every operation.
+        // A connection alone is no success: a host may accept connections and then fail every operation.
         if let Err(error) = &opened {
             self.judge(host, before, Some(error));
         }
@@ -308,7 +309,7 @@ impl Pools {
         Ok(connection)
     }
 
-    /// The right to hold one connection more.
+    /// The right to hold one more connection.
     pub(crate) async fn place(&self, deadline: Instant) -> Result<Place, LdapError> {
         self.connections.place(deadline).await
     }
@@ -331,7 +332,7 @@ impl Pools {
         }
     }
 
-    /// Keeps book of what an attempt says about the host.
+    /// Tells the circuit breaker what an attempt says about the host.
     pub(crate) fn judge(&self, host: usize, before: Instant, error: Option<&LdapError>) {
         let breaker = &self.hosts[host].breaker;
         match error {
@@ -387,7 +388,7 @@ impl PooledConnection {
         Ok(())
     }
 
-    /// Keeps book of what an operation that waited so long says about the host.
+    /// Tells the circuit breaker what an operation that waited this long says about the host.
     pub(crate) fn judge(&self, waited: Duration, error: Option<&LdapError>) {
         self.pools.judge(self.host, Instant::now() - waited, error);
     }

@@ -1,8 +1,8 @@
 //! What a port speaks, found out before anything secret is sent.
 //!
-//! A server that wants TLS from the first byte mostly hangs up without a word when it is spoken to in plain
-//! LDAP, or waits for more, and so does one without TLS when it is greeted with a handshake, and one with nothing but
-//! old TLS. None says what is wrong, so the other protocol is tried on a connection of its own: its answer is the proof.
+//! Some servers want TLS from the first byte. If such a server gets plain LDAP, it usually hangs up without a word, or
+//! waits for more. So does a server without TLS that gets a handshake, and a server that knows only old TLS. None of
+//! them says what is wrong. So the other protocol is tried on a connection of its own: its answer is the proof.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ use crate::tls::{TlsFailure, detect};
 use crate::wire_guard::frame;
 use crate::wire_guard::vet::{self, Answer, Operation, Request};
 
-/// Some servers answer with all of their root DSE, whatever was asked for, and a large one has some hundreds of values.
+/// Some servers answer with their whole root DSE, whatever was asked for, and a large one has some hundreds of values.
 const MAX_ANSWER: usize = 256 << 10;
 const MAX_ELEMENTS: u32 = 20_000;
 const REQUEST: Request = Request {
@@ -28,7 +28,7 @@ const REQUEST: Request = Request {
     operation: Operation::Search,
 };
 
-/// Asks for nothing in the root DSE, as nobody. Every LDAP server answers that, be it with a refusal.
+/// Asks for no attribute of the root DSE, without binding. Every LDAP server answers that, even if only with a refusal.
 pub(crate) async fn plain_ldap(stream: &mut TcpStream, deadline: Instant) -> Result<(), LdapError> {
     exchange::request(stream, &encode(), MAX_ANSWER, judge, deadline).await
 }
@@ -49,7 +49,7 @@ pub(crate) async fn speaks_tls(address: SocketAddr, deadline: Instant) -> bool {
     }
 }
 
-/// Why a server hangs up on today's TLS: it knows older TLS only. `None` if that is not the reason.
+/// Whether a server hangs up because it knows only older TLS, and which kind. `None` if that is not the reason.
 pub(crate) async fn only_old_tls(
     address: SocketAddr,
     with_start_tls: bool,

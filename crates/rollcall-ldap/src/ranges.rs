@@ -49,7 +49,7 @@ pub(crate) async fn complete(
                 let (of, high) = entry::range(&name)?;
                 (of == attribute).then_some((high, values))
             });
-            // Values may have gone meanwhile, so that none is left behind this one.
+            // Values may have been removed meanwhile, so that no value follows this range.
             let Some((high, more)) = range.filter(|(_, more)| !more.is_empty()) else {
                 break;
             };

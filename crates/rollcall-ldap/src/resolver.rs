@@ -1,11 +1,12 @@
 //! From a host name to its addresses, without a thread.
 //!
 //! The system's own look-up blocks a thread of a shared pool until the name servers have answered or all attempts are
-//! over, and cannot be stopped: one tenant whose name servers are silent would keep everybody's names waiting. Here a
-//! look-up is a few sockets that go with their deadline, and all who want the same name at the same moment share it.
+//! over, and cannot be stopped: one tenant with silent name servers would keep everybody's names waiting. Here a
+//! look-up is a few sockets that close at the deadline, and callers that want the same name at the same moment share
+//! it.
 //!
-//! It follows `/etc/hosts` and `/etc/resolv.conf` (search list, `ndots`, `timeout` and `attempts` included), also when
-//! they change, and nothing else that the system may know. Answers are not kept: a corrected record holds at once.
+//! It follows `/etc/hosts` and `/etc/resolv.conf` (search list, `ndots`, `timeout` and `attempts` included), even if
+//! they change, and no other configuration of the system. Answers are not kept: a corrected record holds at once.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -29,8 +30,7 @@ const HOSTS: &str = "/etc/hosts";
 /// Where a system without name servers has one, as libc sees it.
 const OWN_NAME_SERVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const DNS_PORT: u16 = 53;
-/// Questions under way on one TCP connection to a name server, which is used where an answer does not fit into a
-/// datagram.
+/// Questions under way on one TCP connection to a name server, which is used if an answer does not fit into a datagram.
 const MAX_ON_ONE_CONNECTION: usize = 1024;
 
 /// Resolves host names. Clones share their sockets.
@@ -47,12 +47,12 @@ type Written = [Option<SystemTime>; 2];
 
 struct Names {
     hosts: Hosts,
-    /// `None` where it is not known whom to ask.
+    /// `None` if no name server is known.
     dns: Option<TokioResolver>,
 }
 
 impl Resolver {
-    /// As this system's files say now, and later.
+    /// A resolver that follows this system's files, even if they change.
     pub fn system() -> Self {
         let written = written();
         Self(Arc::new(Mutex::new(Known {
@@ -61,7 +61,7 @@ impl Resolver {
         })))
     }
 
-    /// As files of these contents would say, with name servers on this port.
+    /// A resolver for files of these contents, with name servers on this port.
     ///
     /// # Errors
     /// Contents that cannot be understood.
@@ -125,7 +125,7 @@ impl Names {
         let (config, mut options) = parse_resolv_conf(text)?;
         options.cache_size = 0;
         options.max_active_requests = MAX_ON_ONE_CONNECTION;
-        // They are asked before any name server, whatever the search list is.
+        // The hosts file is asked here, before any name server and whatever the search list is.
         options.use_hosts_file = ResolveHosts::Never;
         let servers = config.name_servers().iter().cloned().map(|mut server| {
             for connection in &mut server.connections {
@@ -145,7 +145,7 @@ impl Names {
         })
     }
 
-    /// What the list of hosts says.
+    /// The addresses in the hosts file.
     fn listed(&self, name: &Name) -> Vec<IpAddr> {
         let of = |kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
         let lookups = [RecordType::A, RecordType::AAAA].into_iter().filter_map(of);

@@ -85,7 +85,8 @@ impl RootDse {
         self.controls.iter().any(|oid| oid == control)
     }
 
-    /// The trees where people may be: Active Directory's domain, else all that are not the server's own.
+    /// The trees where people may be: on Active Directory the domain, on other servers all trees that are not the
+    /// server's own.
     pub fn data_naming_contexts(&self) -> Vec<String> {
         match &self.default_naming_context {
             Some(naming_context) if self.dialect.row().has_one_domain => vec![naming_context.clone()],

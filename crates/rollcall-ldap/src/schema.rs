@@ -19,15 +19,15 @@ impl Pools {
     /// The schema; an empty one if the server shows none, or one that is too large.
     ///
     /// # Errors
-    /// No answer. It is asked for again then: an attribute must not look absent because a question about its name was
+    /// No answer. The next caller asks again: an attribute must not look absent because a request for the schema was
     /// lost.
     pub(crate) async fn schema(&self, host: usize, deadline: Instant) -> Result<Arc<Schema>, LdapError> {
         let read = || async { self.read_schema(host, deadline).await.map(Arc::new) };
         self.kept_schema().get_or_try_init(read).await.cloned()
     }
 
-    /// The names and OIDs that ask for a secret by this server's schema alone; none if the server shows none. The schema itself
-    /// is not kept for it.
+    /// The names and OIDs that, by this server's schema, ask for a secret; none if the server shows no schema. The
+    /// schema itself is not kept for this.
     ///
     /// # Errors
     /// As [`schema`](Self::schema).
@@ -64,7 +64,7 @@ impl Pools {
         Ok(())
     }
 
-    /// On a connection of its own: those of the pool may all be taken by searches that wait for this.
+    /// On a connection of its own: all connections of the pool may be taken by searches that wait for the schema.
     async fn read_schema(&self, host: usize, deadline: Instant) -> Result<Schema, LdapError> {
         let deadline = deadline.min(Instant::now() + self.operation_timeout);
         let mut connection = self.take_or_open(host, Role::Service, deadline).await?;
@@ -101,7 +101,7 @@ async fn read_on(connection: &mut Connection, deadline: Instant) -> Result<Schem
                 }
             }
             Err(LdapError::SearchRefused(code)) if !code.is_infrastructure() => {}
-            // Larger than this crate reads, or not LDAP: it will be so the next time too.
+            // It is too large for this crate, or not LDAP. A second attempt would not help.
             Err(LdapError::Protocol(_)) => break,
             Err(error) => return Err(error),
         }

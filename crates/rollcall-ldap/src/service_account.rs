@@ -1,4 +1,4 @@
-//! Who Rollcall is at a directory: the bind account, its password, and what is tried when the directory refuses that.
+//! The bind account of a directory: its name, its password, and what is tried when the directory refuses the password.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) struct ServiceAccount {
     keeper: Option<Arc<dyn PasswordKeeper>>,
     dialect: Option<Dialect>,
     operation_timeout: Duration,
-    /// One connection at a time asks for another password; the others then find it here.
+    /// Held by the one connection that asks for another password. The others then find the password here.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -47,7 +47,7 @@ impl ServiceAccount {
         Arc::clone(&self.password.lock())
     }
 
-    /// Binds a connection, if need be with another password. Gives it back with the last answer.
+    /// Binds a connection, if necessary with another password. Returns the connection with the last answer.
     pub(crate) async fn bind(
         self: &Arc<Self>,
         mut connection: Connection,
@@ -65,7 +65,7 @@ impl ServiceAccount {
         if !is_password_refused(self.dialect, answer.code.0, &answer.diagnostic) {
             return Ok((connection, answer));
         }
-        // A task of its own: whoever goes away meanwhile must not leave a password behind of which nobody knows.
+        // A task of its own: if the caller goes away, the result of the password that was tried must still be kept.
         let account = Arc::clone(self);
         let asking = tokio::spawn(async move {
             account

@@ -1,8 +1,7 @@
 //! StartTLS (RFC 4511 section 4.14), done on the socket itself before ldap3 exists.
 //!
-//! It fails closed: whatever is not exactly one successful answer to the one request ends the connection,
-//! and so does any byte that arrives behind that answer before the handshake, since somebody on the way
-//! would have put it there.
+//! It fails closed: anything but exactly one successful answer to the one request ends the connection. So does any byte
+//! between that answer and the handshake, since somebody on the way must have put it there.
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -16,7 +15,7 @@ use crate::wire_guard::frame;
 use crate::wire_guard::vet::{self, Answer, Operation, Request};
 
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
-/// More than the answer to StartTLS needs.
+/// More bytes than the answer to StartTLS needs.
 const MAX_ANSWER: usize = 4 << 10;
 const REQUEST: Request = Request {
     id: 1,
@@ -67,7 +66,7 @@ fn judge_whole(bytes: &mut [u8]) -> Result<Option<Result<(), LdapError>>, Protoc
     if code != ResultCode::SUCCESS {
         return Ok(Some(Err(LdapError::StartTlsRefused(code))));
     }
-    // RFC 4511 section 4.14.2: the name, where there is one, is that of StartTLS.
+    // RFC 4511 section 4.14.2: the name, if there is one, must be that of StartTLS.
     let mut at = result.start;
     while at < result.end {
         let part = ber::element(message, at, result.end)?;

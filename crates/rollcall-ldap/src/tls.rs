@@ -132,7 +132,7 @@ impl TlsSetup {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// True if it was not the server's own certificate that ended at this time.
+    /// True if another certificate than the server's own ended at this time.
     fn leaf_ends_at_another_time(&self, end: Option<DateTime<Utc>>) -> bool {
         let chain = self.seen_chain();
         end.zip(chain.first())
@@ -170,7 +170,7 @@ fn unusable(error: &rustls::Error) -> String {
     }
 }
 
-/// Hands out the certificate that there is, if any, and notes that a server wanted one.
+/// Sends the client certificate, if there is one, and notes that a server asked for it.
 #[derive(Debug)]
 struct NotingResolver {
     inner: Arc<dyn ResolvesClientCert>,
@@ -188,8 +188,8 @@ impl ResolvesClientCert for NotingResolver {
     }
 }
 
-/// The usual verification, which also keeps the chain so that a check can show what was refused, and takes the server's
-/// own certificate where the tenant gave that one.
+/// The usual verification, with two additions: it keeps the chain, so that a check can show what was refused, and it
+/// accepts the server's own certificate if the tenant gave that one as trusted.
 #[derive(Debug)]
 struct RecordingVerifier {
     inner: Arc<WebPkiServerVerifier>,

@@ -29,11 +29,11 @@ pub enum TlsFailure {
     /// None of the trusted CAs signed the certificate.
     #[error("the server's certificate is not signed by a trusted CA")]
     UnknownIssuer,
-    /// Nobody but its own key signed the certificate.
+    /// The certificate is signed only by its own key.
     #[error("the server's certificate is self-signed, and not among the trusted ones")]
     SelfSigned,
-    /// The same, and the server was not told which host is wanted (SNI, RFC 6066 section 3): the name is an address. Some
-    /// show a stopgap then.
+    /// The certificate is signed only by its own key, and the server was not told which host is wanted (SNI, RFC 6066
+    /// section 3), since the name is an address. Some servers show a placeholder then.
     #[error(
         "the server's certificate is self-signed, and perhaps not its real one: addressed by an IP address, it was not told which host is wanted"
     )]
@@ -53,7 +53,7 @@ pub enum TlsFailure {
     /// What came back is not TLS: the port speaks plain LDAP or something else.
     #[error("the server does not speak TLS on this port")]
     NotTls,
-    /// The port speaks LDAP without TLS: tried, on a connection of its own.
+    /// The port speaks LDAP without TLS, which was tried on a connection of its own.
     #[error("the server speaks plain LDAP on this port, not TLS")]
     PlainLdap,
     /// The server closed the connection during the handshake.

@@ -1,9 +1,9 @@
 //! Reads the values of one entry's attributes one after the other, however many there are: a group may have a million
 //! members, and a server that knows no ranges sends them all in one message.
 //!
-//! The only answer that is not read through the guard and ldap3, since both hold a whole message in memory. It takes
-//! nothing from the server on trust either: every length is checked against the element around it, no element but a
-//! value is kept, and bytes and time are bounded.
+//! This is the only answer that is not read through the guard and ldap3, since both hold a whole message in memory. It
+//! does not trust the server either: every length is checked against the element around it, only values are kept, and
+//! bytes and time are bounded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +103,7 @@ impl Pools {
             Ok(reader) => return Ok(reader),
             Err(code) => code,
         };
-        // Somebody else finds out whether there is another password: this wire cannot tell why one is refused.
+        // The pool finds out whether there is another password: this connection cannot tell why one is refused.
         if code.class() == ResultClass::Credentials
             && self.open(host, Role::Service, deadline).await.is_ok()
             && let another = self.bind_password()
@@ -172,7 +172,7 @@ fn bind(name: &str, password: &Password) -> Zeroizing<Vec<u8>> {
 /// The header of an element: its tag and the length of its content.
 type Header = (u8, u64);
 
-/// A stream with what it may still bring.
+/// A stream, and how many more bytes it may bring.
 struct Wire<S> {
     stream: BufReader<S>,
     wait: Duration,
@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 found = true;
                 self.entry(length, take).await?;
                 left = left.checked_sub(length).ok_or_else(overrun)?;
-                // Controls, which nobody needs.
+                // Controls, which are not needed.
                 self.skip(left).await?;
                 continue;
             }
@@ -309,7 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             match ber::length(&bytes[1..]).map_err(violation)? {
                 Some((_, length)) if length <= *left => return Ok((bytes[0], length)),
                 Some(_) => return Err(overrun()),
-                // All octets of the length are as many as its first one says: at most eight.
+                // The first octet of the length says how many octets follow: at most eight.
                 None => bytes.extend(self.content(1, left).await?),
             }
         }

@@ -1,12 +1,12 @@
 //! The guard between a directory and ldap3.
 //!
-//! ldap3 can be crashed, stalled and flooded by its peer: deep nesting overflows the stack of the process,
-//! a dozen malformed shapes panic, and its result channel has no bound. So it never reads a byte that was
-//! not vetted. It gets one end of a socket pair; the other end and the stream to the server are held here.
+//! ldap3 can be crashed, stalled and flooded by its peer: deep nesting overflows the stack of the process, a dozen
+//! malformed shapes panic, and its result channel has no bound. So it never reads a byte that was not vetted. It gets
+//! one end of a socket pair; the other end and the stream to the server are held here.
 //!
-//! One task, two directions, each with its own buffer, both polled: when one is stuck, the other goes on.
-//! Entries are forwarded only while the consumer keeps up ([`Link`](link::Link)). A connection carries one
-//! request at a time; whatever does not answer it ends the connection with a typed reason.
+//! One task polls two directions, each with its own buffer: if one is stuck, the other goes on. Entries are forwarded
+//! only while the consumer keeps up ([`Link`](link::Link)). A connection carries one request at a time; any message
+//! that does not answer it ends the connection with a typed reason.
 
 use std::io;
 use std::pin::Pin;
@@ -37,9 +37,9 @@ pub(crate) const MAX_OTHER: usize = 64 << 10;
 const LARGE: usize = 1 << 20;
 /// What decoding one element costs in memory, beside its bytes: ldap3 keeps two copies of 48 bytes.
 const ELEMENT_COST: usize = 96;
-/// Bytes of an entry that is passed over which are looked at in one step: the name of the entry may be among the first.
+/// Bytes of a passed-over entry that are looked at in one step. The entry's DN may be among the first.
 const PASSED_AT_ONCE: usize = 4 << 10;
-/// Most messages that answer nothing during one connection.
+/// Most messages on one connection that answer no request.
 pub(crate) const MAX_NOISE: u32 = 1000;
 
 /// Limits on single messages of a connection.
@@ -47,8 +47,8 @@ pub(crate) const MAX_NOISE: u32 = 1000;
 pub(crate) struct Limits {
     /// Bytes of one message.
     pub(crate) message: usize,
-    /// Bytes of an entry that is passed over instead, since it is larger than a message may be. Beyond that the
-    /// connection ends.
+    /// Most bytes of an entry that is passed over because it is larger than a message may be. A larger one ends the
+    /// connection.
     skip: usize,
     /// Elements of one message.
     pub(crate) elements: u32,
@@ -66,8 +66,8 @@ impl Limits {
     };
     /// For a connection that searches.
     ///
-    /// An entry is in memory up to five times while ldap3 decodes it, and each element takes another 200 bytes:
-    /// with one such permit a directory, these bounds keep one hostile directory below 64 MB.
+    /// An entry is in memory up to five times while ldap3 decodes it, and each element takes another 200 bytes. Each
+    /// directory has one permit for large messages, so these bounds keep a hostile directory below 64 MB.
     pub(crate) const SEARCH: Self = Self {
         message: 8 << 20,
         skip: 256 << 20,
@@ -93,9 +93,9 @@ pub(crate) struct WireGuard<S, L> {
     request: Option<Request>,
     /// The next message, vetted, while it waits for the permit for large messages.
     held: Option<Vetted>,
-    /// An entry that is passed over, while its bytes go by.
+    /// An entry that is being passed over.
     passing: Option<Oversized>,
-    /// The largest attribute of the next message, which stands for an entry that was passed over.
+    /// The largest attribute of a passed-over entry, for the next message, which stands for that entry.
     oversized: Option<String>,
     large_message_permit: LargeMessagePermit,
     noise: u32,
@@ -146,7 +146,7 @@ where
         if stop != Stop::LocalClosed {
             std::future::poll_fn(|cx| self.poll_deliver_rest(cx)).await;
         }
-        // Only now does ldap3 see the end, so that the reason is there before anyone asks for it.
+        // Only now does ldap3 see the end, so that the reason is known before anybody asks for it.
         self.library = None;
         let _ = std::future::poll_fn(|cx| Pin::new(&mut self.server).poll_shutdown(cx)).await;
     }
@@ -288,7 +288,7 @@ where
             let pending = &self.answers.bytes()[self.answers_ready..];
             let length = match frame::message_length(pending, self.limits.message) {
                 Err(ProtocolViolation::MessageTooLarge { .. }) if self.may_pass_over() => {
-                    // What is not forwarded has to be at the front to be taken out.
+                    // A message that is not forwarded must be at the front, so that it can be taken out.
                     if self.answers_ready > 0 {
                         return Ok(false);
                     }
@@ -341,7 +341,7 @@ where
                     self.request = None;
                     self.answers_ready += length;
                 }
-                // What is not forwarded has to be at the front to be taken out.
+                // A message that is not forwarded must be at the front, so that it can be taken out.
                 Answer::SearchResultReference | Answer::Noise if self.answers_ready > 0 => return Ok(false),
                 Answer::SearchResultReference => {
                     self.link.note_search_result_reference();
@@ -359,7 +359,7 @@ where
         }
     }
 
-    /// True if the answer to the present request may have entries that are passed over.
+    /// True if the answer to the present request may contain entries that are passed over.
     fn may_pass_over(&self) -> bool {
         self.limits.skip > 0
             && self
@@ -367,8 +367,8 @@ where
                 .is_some_and(|request| request.operation == Operation::Search)
     }
 
-    /// Lets the bytes of an entry go by that is too large to be kept. At its end the same entry without attributes stands
-    /// in its place, at the end of the bytes that there are, and true is returned.
+    /// Passes over the bytes of an entry that is too large to be kept. At its end, puts the same entry without
+    /// attributes at the end of the buffer in its place, and returns true.
     fn pass_over(&mut self) -> Result<bool, ProtocolViolation> {
         let Some(passing) = self.passing.as_mut() else {
             return Ok(true);
@@ -376,7 +376,7 @@ where
         loop {
             let there = self.answers.len();
             let left = usize::try_from(passing.left()).unwrap_or(usize::MAX);
-            // The last bytes make room for what stands for the entry.
+            // The last bytes give way to the entry that stands for this one.
             let stand_in = passing.without_attributes();
             let kept = stand_in.as_ref().map_or(0, Vec::len);
             if let Some(stand_in) = stand_in
@@ -394,7 +394,7 @@ where
                 self.oversized = self.passing.take().map(Oversized::into_attribute);
                 return Ok(true);
             }
-            // A name is known before the message is over by far: what is not needed for it makes the message large.
+            // Passed over in small steps at first: the DN comes early, and the bytes around it need not be kept.
             let step = there.min(left - kept).min(PASSED_AT_ONCE);
             if step == 0 {
                 self.answer_wanted = PASSED_AT_ONCE;

@@ -1,7 +1,7 @@
 //! Asks the directory: is this still the person, may they log in, and is the password right?
 //!
-//! The bind and the read go out together, to the same host; both must say yes. Only if the read proves that
-//! the DN is no longer this person is the person looked for by external id and bound where they were found.
+//! The bind and the read go out together, to the same host; both must say yes. Only if the read proves that the entry
+//! at the DN is no longer this person, the person is searched by external id, and bound where the search finds them.
 
 use chrono::{DateTime, Utc};
 use rollcall_core::dialect::{Dialect, password_expire_time};
@@ -19,7 +19,7 @@ use rollcall_ldap::{
 use rollcall_service::scope::filter_at;
 use tokio::time::Instant;
 
-/// Whom to ask for, and what is known about them.
+/// The person to ask about, and what is known about them.
 pub struct Question<'a> {
     /// The directory that owns the user.
     pub directory: &'a LdapDirectory,
@@ -29,7 +29,7 @@ pub struct Question<'a> {
     pub searches: &'a [Search],
     /// The searches that an admin has edited meanwhile, if they differ: an entry outside them is refused too.
     pub edited_searches: Option<&'a [Search]>,
-    /// Who it is.
+    /// The person's id.
     pub id: &'a ExternalId,
     /// Where the entry was when it was last seen, if that is recent enough to bind there at once.
     pub recent_dn: Option<&'a str>,
@@ -51,7 +51,7 @@ pub struct Answer {
     pub bind_refused: bool,
 }
 
-/// What came out.
+/// The result.
 pub enum Finding {
     /// The person is there, within the sync's searches, and the bind was answered.
     Judged {
@@ -69,16 +69,16 @@ pub enum Finding {
 /// Why the person may not log in, whatever the password.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Absence {
-    /// No entry below the bases of the searches has the external id. Where else it may be is not looked.
+    /// No entry below the bases of the searches has the external id. It is not looked for elsewhere.
     NotFound,
-    /// Several entries have it.
+    /// Several entries have the external id.
     SharedId,
     /// The entry exists, but no search of the sync finds it.
     OutOfScope,
 }
 
-/// Checks a password. Where a bind by id is possible there is one bind, wherever the person is. Elsewhere at
-/// most one bind reaches a DN that is not proven to be this person's, and at most one a DN that is.
+/// Checks a password. Where a bind by id is possible there is one bind, wherever the person is. Elsewhere at most one
+/// bind goes to a DN that is not proven to be this person's, and at most one to a DN that is.
 pub async fn ask(question: &Question<'_>, password: &Password) -> Answer {
     let mut sent = Sent::default();
     let finding = match question.recent_dn {
@@ -95,7 +95,7 @@ pub async fn ask(question: &Question<'_>, password: &Password) -> Answer {
     }
 }
 
-/// Reads a person again whose password was checked; `None` if they are not there, or no search of the sync takes them.
+/// Reads again a person whose password was checked; `None` if they are not there, or no search of the sync takes them.
 ///
 /// # Errors
 /// No answer.
@@ -116,14 +116,14 @@ struct Sent {
 
 enum At {
     Person(Result<Finding, LdapError>),
-    /// The person is elsewhere. What a bind by id said of them holds there too.
+    /// The person is elsewhere. If there was a bind by id, its answer is about the person all the same.
     SomebodyElse(Option<BindAnswer>),
 }
 
 /// Binds at a DN and reads it at the same time.
 async fn at(question: &Question<'_>, dn: &str, password: &Password, sent: &mut Sent) -> At {
     let Some(request) = request_at(question, dn) else {
-        // The searches were changed since. Where the entry is now decides.
+        // The searches were changed since the DN was noted. Where the entry is now decides.
         return At::SomebodyElse(None);
     };
     let both = question
@@ -132,7 +132,7 @@ async fn at(question: &Question<'_>, dn: &str, password: &Password, sent: &mut S
         .await;
     let bind = sent.note(both.bind);
     match (bind, both.read) {
-        // Without an answer to this bind there is no second one, wherever the person is.
+        // If this bind has no answer, there is no second one, wherever the person is.
         (Err(error), _) | (Ok(_), Err(error)) => At::Person(Err(error)),
         (Ok(answer), Ok(Some(entry))) if is_person(question, &entry) => {
             At::Person(Ok(judged(question, &answer, entry)))
@@ -168,15 +168,15 @@ async fn search_first(
     let Some(found) = found.filter(|entry| is_person(question, entry)) else {
         return Ok(Finding::Absent(Absence::NotFound));
     };
-    // Nothing moved, yet the read at this very DN did not find the person: the filter excludes them.
+    // The person has not moved, yet the read at this DN did not find them: so the filter excludes them.
     if tried.is_some_and(|tried| is_same_dn(tried, &found.dn)) {
         return Ok(Finding::Absent(Absence::OutOfScope));
     }
     let Some(request) = request_at(question, &found.dn) else {
         return Ok(Finding::Absent(Absence::OutOfScope));
     };
-    // That this is the person was just read, so the password may go there. Whether it still is, and in which state, the
-    // host says that judges the password.
+    // The search just proved that this is the person, so the password may go there. Whether it still is, and in which
+    // state, is read from the host that judges the password.
     let (answer, entry) = match bound {
         Some(answer) => {
             let read = question.directory.read_entry(&request, question.deadline);
@@ -231,7 +231,7 @@ fn judged(question: &Question<'_>, answer: &BindAnswer, entry: Entry) -> Finding
     }
 }
 
-/// Whether the entry is this person: an alias is nobody, whatever id it shows.
+/// Whether the entry is this person. An alias is not, whatever id it shows.
 fn is_person(question: &Question<'_>, entry: &Entry) -> bool {
     if nobody(question.dialect, entry).is_some() {
         return false;
@@ -241,7 +241,7 @@ fn is_person(question: &Question<'_>, entry: &Entry) -> bool {
     ExternalId::from_values(kind, &values).as_ref() == Ok(question.id)
 }
 
-/// The read at a DN that finds the entry only if a search of the sync does.
+/// A read at a DN that returns the entry only if a search of the sync finds it.
 fn request_at(question: &Question<'_>, dn: &str) -> Option<ReadRequest> {
     let entry = Dn::given(dn);
     let mut filter = filter_at(question.searches, &entry)?;
@@ -255,8 +255,8 @@ fn request_at(question: &Question<'_>, dn: &str) -> Option<ReadRequest> {
     })
 }
 
-/// What tells whether it is a person, the id, the account's state, when its password expires, and the mapped attributes,
-/// each once.
+/// The attributes to read, each once: the object classes, the id, the account's state, the expiry of the password, and
+/// the mapped ones.
 fn attributes(question: &Question<'_>) -> Vec<String> {
     let mut names: Vec<String> = question.attributes.to_vec();
     let state = question.dialect.state_attributes().map(str::to_owned);

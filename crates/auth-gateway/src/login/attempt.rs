@@ -27,13 +27,13 @@ pub struct Attempt {
     pub request_id: Option<String>,
     /// Who calls.
     pub caller: Arc<Caller>,
-    /// When it must have an answer.
+    /// When the attempt must have an answer.
     pub deadline: Instant,
-    /// That is when the caller stops waiting, and not the longest that any login may take.
+    /// True if the deadline is when the caller stops waiting, false if it is the longest that any login may take.
     pub deadline_is_caller_s: bool,
 }
 
-/// Where an attempt comes from: all that the audit log has of one that names nobody.
+/// Where an attempt comes from: all that the audit log has if the attempt names no known tenant.
 #[derive(Clone)]
 pub struct AttemptOrigin {
     /// The calling service.
@@ -69,13 +69,13 @@ impl Attempt {
         }
     }
 
-    /// True if the caller gave a directory no longer than until `deadline`, which has passed: what failed may have failed
-    /// for that.
+    /// True if the caller allowed the directory no more time than until `deadline`, which has passed: then a failure
+    /// may be due to the caller.
     pub fn is_too_hurried(&self, deadline: Instant) -> bool {
         self.deadline_is_caller_s && deadline <= Instant::now()
     }
 
-    /// Where it comes from.
+    /// Where the attempt comes from.
     pub fn origin(&self) -> AttemptOrigin {
         AttemptOrigin {
             caller: self.caller.audited(),

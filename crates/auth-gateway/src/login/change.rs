@@ -1,22 +1,22 @@
-//! Did the entry change in a way that the user should follow?
+//! Whether the entry has changed so that the user should follow.
 
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::role::RoleFinding;
 use rollcall_core::user::User;
 use rollcall_core::user_sync::UserSyncSettings;
 
-/// What a login brought to light.
+/// How an entry differs from its user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
     /// The user is as the entry says.
     None,
-    /// Some fields are not; the answer may be given all the same.
+    /// Some fields differ; the answer may be given all the same.
     Fields,
-    /// The role or the state is not: the answer must not be given before it is right.
+    /// The role or the state differs: no answer may be given before the user is renewed.
     Role,
 }
 
-/// Compares, by the same judgement as a run. `role` is what the rules say of the entry.
+/// Compares, by the same judgement as a run. `role` is what the rules say about the entry.
 pub fn change(
     settings: &UserSyncSettings,
     reading: &EntryReading,

@@ -41,8 +41,8 @@ pub struct Context {
     pub(super) turns: Turns,
     pub(super) unsettled: Unsettled,
     pub(super) wrong_passwords: WrongPasswords,
-    /// Passwords that were refused, though nobody compared them or they were right: nobody was there, or the account was
-    /// locked. They are tried again each time, since that may have changed, and count once, as anybody's do.
+    /// Refused passwords that are not proven to be wrong: the person was not there, or the account was locked. They are
+    /// tried again each time, since that may have changed. A repeated one counts once, as a wrong one does.
     pub(super) refused_passwords: WrongPasswords,
     pub(super) equal_timing: EqualTiming,
     pub(super) refreshes: Refreshes,
@@ -102,14 +102,15 @@ impl Context {
         self.clock.now()
     }
 
-    /// When the directory must have answered, so that the outcome can still be recorded and told.
+    /// When the directory must have answered, so that there is time to record the outcome and to answer.
     pub(super) fn directory_deadline(&self, deadline: Instant) -> Instant {
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now).min(self.login.timeout);
         now + left.saturating_sub(self.login.record_time.min(left / 2))
     }
 
-    /// How a refusal counts that does not tell about the password: the same password again does not.
+    /// How a refusal counts that says nothing about the password: a repetition of the same password does not count
+    /// again.
     pub(super) fn count_once(&self, password: &Fingerprint) -> Settlement {
         let now = Instant::now();
         let is_repeat = self.refused_passwords.contains(password, now);
@@ -122,7 +123,7 @@ impl Context {
 
     pub(super) fn random(&self) -> u64 {
         let mut bytes = [0; 8];
-        // Without random numbers the delay is merely easier to recognise.
+        // If there are no random numbers, the delay is only easier to recognise.
         let _ = self.random.fill(&mut bytes);
         u64::from_be_bytes(bytes)
     }

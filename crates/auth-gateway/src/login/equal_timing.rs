@@ -17,28 +17,29 @@ use tokio::time::Instant;
 const CAPACITY: usize = 10_000;
 /// Latencies kept of each.
 const KEPT: usize = 64;
-/// So many refusals must have been seen before they alone are drawn from.
+/// After this many refusals, delays are drawn from refusals alone.
 const ENOUGH: usize = 8;
-/// Range drawn from while nothing is known of a user sync, in microseconds: a directory some way off.
+/// Range from which delays are drawn while nothing is known about a user sync, in microseconds: a directory at some
+/// distance.
 const UNKNOWN_MICROS: (u64, u64) = (2_000, 20_000);
 
-/// A wait that misses its time by more than this says nothing about the timer.
+/// A wait that misses its time by more than this is not the timer's fault, and is ignored.
 const MAX_MISS_MICROS: i64 = 4_000;
 
-/// How long logins lately took from the question to the directory's answer, by user sync: what is asked depends on the
-/// sync's role rules, and how fast the answer is on its directory.
+/// How long recent logins took from the question to the directory's answer, by user sync: what is asked depends on the
+/// sync's role rules, and how fast the answer comes on its directory.
 pub struct EqualTiming {
     waiting: Semaphore,
-    /// How much longer than asked for a wait takes, in microseconds: timers tick every millisecond.
+    /// By how much a wait exceeds its time, in microseconds: timers tick every millisecond.
     overshoot: AtomicI64,
     recent: Cache<UserSyncKey, Arc<Mutex<Recent>>>,
 }
 
 #[derive(Default)]
 struct Recent {
-    /// Wrong passwords: what a refusal must look like. Many servers delay them.
+    /// For wrong passwords, which a refusal must look like. Many servers delay them.
     refused: VecDeque<Duration>,
-    /// Right passwords, which are better than nothing.
+    /// For right passwords, if there are not enough wrong ones.
     accepted: VecDeque<Duration>,
 }
 
@@ -69,8 +70,8 @@ impl EqualTiming {
         ring.push_back(latency);
     }
 
-    /// Waits until a login that began at `start` took as long as an answer about a user of this sync might have taken.
-    /// When too many wait already, it does not.
+    /// Waits until a login that began at `start` has taken as long as one might that a directory answers for this sync.
+    /// If too many wait already, it does not wait.
     pub async fn wait(&self, user_sync: Option<&UserSyncKey>, start: Instant, random: u64) {
         let delay = self.draw(user_sync, random).saturating_sub(start.elapsed());
         if delay.is_zero() {
@@ -82,7 +83,7 @@ impl EqualTiming {
         let asleep = Instant::now();
         let known = self.overshoot.load(Ordering::Relaxed);
         tokio::time::sleep(delay.saturating_sub(Duration::from_micros(known.unsigned_abs()))).await;
-        // A running mean. A process that stood still for a moment must not spoil it.
+        // A running mean, without the misses of a process that stood still for a moment.
         let missed = micros(asleep.elapsed()) - micros(delay);
         let learnt = known + missed.clamp(-MAX_MISS_MICROS, MAX_MISS_MICROS) / 8;
         self.overshoot

@@ -40,9 +40,9 @@ pub struct Authenticated {
 /// Why a login is refused, as far as an end user may know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Denial {
-    /// What the directory, or nobody in particular, says.
+    /// A reason of the directory, or the one answer that says nothing.
     Reason(PublicReason),
-    /// The soft lock holds for so long.
+    /// The soft lock refuses.
     TooManyAttempts {
         /// When to try again.
         retry_after: Duration,
@@ -67,7 +67,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Nobody is let in, whatever the password.
+    /// A refusal that does not depend on the password.
     pub fn refused(reason: OwnReason) -> Self {
         Self {
             settlement: Settlement::Failure,
@@ -76,7 +76,7 @@ impl Reading {
         }
     }
 
-    /// Nobody can say whether the password is right.
+    /// An end that says nothing about the password.
     pub fn failed(settlement: Settlement, reason: impl Into<LoginReason>, error: Error) -> Self {
         Self {
             settlement,
@@ -104,7 +104,8 @@ pub fn read(answer: &Answer, resource: &str) -> Reading {
             Absence::SharedId => OwnReason::ExternalIdShared,
             Absence::OutOfScope => OwnReason::EntryOutOfScope,
         }),
-        // Whatever broke: the directory may have counted the attempt, so nobody may repeat it unawares.
+        // Whatever broke, the directory may have counted the attempt. So the error must not invite the caller to repeat
+        // it.
         Finding::Failed(cause) if answer.bind_sent => Reading::failed(
             Settlement::Unknown,
             Reason::BindOutcomeUnknown,
@@ -129,7 +130,7 @@ fn judged(verdict: Verdict, resource: &str) -> Reading {
             internal,
             password_proven,
         } => Reading {
-            // Where the right password is answered like a wrong one, it counts like one.
+            // A right password that is answered like a wrong one counts like one.
             settlement: match password_proven && public != PublicReason::InvalidCredentials {
                 true => Settlement::Success,
                 false => Settlement::Failure,
@@ -143,7 +144,7 @@ fn judged(verdict: Verdict, resource: &str) -> Reading {
             let error = Error::new(Reason::DirectoryMisconfigured, message).with("resource", resource);
             Reading::failed(Settlement::NotSent, Reason::DirectoryMisconfigured, error)
         }
-        // The server said that it did not look at the password: nothing was counted, but the bind was sent.
+        // The server said that it did not look at the password, so nothing was counted. But the bind was sent.
         Verdict::DirectoryError(DirectoryErrorKind::Busy) => {
             Reading::failed(Settlement::NotSent, Reason::DirectoryBusy, bind_outcome_unknown())
         }
@@ -152,7 +153,7 @@ fn judged(verdict: Verdict, resource: &str) -> Reading {
             OwnReason::DirectoryGaveNoVerdict,
             bind_outcome_unknown(),
         ),
-        // It may have counted a failure all the same.
+        // The server may have counted a failure all the same.
         Verdict::DirectoryError(DirectoryErrorKind::Unclear) => Reading::failed(
             Settlement::Unknown,
             OwnReason::DirectoryGaveNoVerdict,
@@ -161,7 +162,7 @@ fn judged(verdict: Verdict, resource: &str) -> Reading {
     }
 }
 
-/// The same error once more, for another attempt that ends like the first.
+/// The same error for another attempt that ends like the first.
 pub fn again(error: &Arc<Error>) -> Error {
     let mut same = Error::new(error.reason, error.message.clone());
     same.metadata.clone_from(&error.metadata);
@@ -194,7 +195,7 @@ impl std::error::Error for SharedCause {
     }
 }
 
-/// The bind was sent, and nobody knows what became of it.
+/// The bind was sent, and its outcome is unknown.
 pub fn bind_outcome_unknown() -> Error {
     Error::new(
         Reason::BindOutcomeUnknown,
@@ -202,18 +203,19 @@ pub fn bind_outcome_unknown() -> Error {
     )
 }
 
-/// Nothing was sent, nor will be: a directory has less time than the whole login has.
+/// Nothing was sent, and nothing will be: the time ended before. A directory's own deadline is earlier than the
+/// login's.
 pub fn too_late(deadline_is_caller_s: bool) -> Error {
     if deadline_is_caller_s {
         let message = "the call's deadline passed before the password was sent anywhere";
         return Error::new(Reason::DeadlineExceeded, message);
     }
-    // A directory would have been told of by now.
+    // A slow directory would have been reported by now, so the store was slow.
     Error::new(Reason::StoreUnavailable, "the store did not answer in time")
         .retry_after(Duration::from_secs(1))
 }
 
-/// The login was decided, but what belongs to it could not be written.
+/// The login was decided, but could not be recorded.
 pub fn not_recorded() -> Error {
     Error::new(
         Reason::LoginNotRecorded,
@@ -221,7 +223,7 @@ pub fn not_recorded() -> Error {
     )
 }
 
-/// The password is right, and what decides the login changed faster than it could be judged again.
+/// The password is right, but what decides the login changed more often than it could be judged again.
 pub fn changed_too_fast() -> Error {
     Error::new(
         Reason::ConcurrentChange,
@@ -229,7 +231,7 @@ pub fn changed_too_fast() -> Error {
     )
 }
 
-/// What a failure means as long as nothing of a bind was sent. Says nothing that the directory said.
+/// What a failure means as long as no part of a bind was sent. The error repeats nothing that the directory said.
 pub fn unsent(cause: &LdapError, resource: &str) -> Error {
     failure::for_login(cause, resource)
 }

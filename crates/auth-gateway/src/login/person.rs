@@ -1,4 +1,4 @@
-//! Whose login it is.
+//! The user whom a login means.
 
 use rollcall_core::audit::OwnReason;
 use rollcall_core::error::Error;
@@ -13,7 +13,7 @@ use super::memory::tenant_view::Home;
 use super::outcome::Denial;
 use super::record::Who;
 
-/// The end of a login before its last step.
+/// How a login ends before its last step.
 pub(super) enum Stop {
     /// It is refused.
     Denied(Denial),
@@ -21,18 +21,18 @@ pub(super) enum Stop {
     Failed(Error),
 }
 
-/// Whose login it is, and what is to be done with the password.
+/// The user whom a login means, or nobody, and what is to be done with the password.
 pub(super) struct Person {
     pub(super) tenant: TenantId,
     pub(super) who: Who,
     /// What was typed, normalized.
     pub(super) typed: String,
-    /// What is counted, and its text for hashes in memory.
+    /// The subject whose failures are counted, and its text for hashes in memory.
     pub(super) counted: ThrottleSubject,
     pub(super) key: String,
     pub(super) fingerprint: Fingerprint,
     pub(super) lock: SoftLockRules,
-    /// Where they are at home, or seem to be.
+    /// The user sync and directory of the user. For an unknown login, those that it is treated as belonging to.
     pub(super) home: Option<Home>,
     pub(super) trial: Trial,
 }
@@ -48,6 +48,6 @@ pub(super) struct Known {
 pub(super) enum Trial {
     /// The directory decides.
     Bind(Box<Known>),
-    /// Nobody is let in, whatever the password.
+    /// The login is refused, whatever the password, after a wait.
     Wait(OwnReason),
 }

@@ -1,5 +1,5 @@
-//! What the entry brought to light is seen to before the answer; and what changed in the store meanwhile is judged anew,
-//! without another bind.
+//! What the entry shows is dealt with before the answer. What changed in the store meanwhile is judged anew, without
+//! another bind.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use super::refresh::{Renewal, unavailable};
 use super::seen::{Seen, Source};
 use rollcall_service::eligibility::{self, Admission, Eligibility, eligibility};
 
-/// Why somebody with the right password is not let in: for the audit log, and for the caller.
+/// Why a user with the right password is not let in: for the audit log, and for the caller.
 pub(super) type Refusal = (LoginReason, Stop);
 
-/// Brings the user up to date with the entry, as far as the answer depends on it, and tells whether they may log in.
+/// Brings the user up to date with the entry, as far as the answer depends on it, and says whether they may log in.
 pub(super) async fn reconcile(
     c: &Context,
     seen: &Seen,
@@ -79,7 +79,7 @@ async fn bring_up_to_date(
     Ok(())
 }
 
-/// Whether somebody whose password is right may log in as they stand in the store.
+/// Whether a user with the right password may log in, as the store has the user now.
 fn admission(target: &LoginTarget, typed: &str) -> Result<(), Refusal> {
     match eligibility::admission(target, typed) {
         Admission::Admitted => Ok(()),
@@ -89,8 +89,8 @@ fn admission(target: &LoginTarget, typed: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Judges again by what is stored now, since something changed that decides. The password is as right as before: it was
-/// checked by the directory that the person belongs to.
+/// Judges again by what is stored now, since something changed that decides the login. The password is still right: the
+/// directory that owns the user has checked it.
 pub(super) async fn judge_again(
     c: &Context,
     seen: &mut Seen,
@@ -121,7 +121,7 @@ pub(super) async fn judge_again(
         .map_err(failed)?;
     let endpoint = |source: &Source| Arc::clone(&source.config.directory);
     let (before, after) = (endpoint(&seen.source), endpoint(&source));
-    // Another server may say whatever it likes about this password.
+    // The password was proven to another endpoint, which says nothing about this one.
     if !before.settings.has_same_endpoint(&after.settings) {
         return Err(failed(changed_too_fast()));
     }
@@ -144,7 +144,7 @@ fn denied(reason: OwnReason) -> Refusal {
     (reason.into(), Stop::Denied(Denial::INVALID_CREDENTIALS))
 }
 
-/// An error after the bind must not invite to send it again.
+/// An error after the bind must not invite the caller to send it again.
 pub(super) fn failed(error: Error) -> Refusal {
     let invites = matches!(
         error.kind(),

@@ -15,7 +15,7 @@ use super::context::Context;
 use super::outcome::not_recorded;
 use super::soft_lock::unsettled::Held;
 
-/// Whose login it is, for the audit log.
+/// What the audit log says about the user of an attempt.
 #[derive(Clone, Default)]
 pub struct Who {
     /// The tenant; `None` if the attempt names no known one.
@@ -52,7 +52,7 @@ pub struct Ending {
     pub reason: LoginReason,
     /// How the reserved slots are settled.
     pub settlement: Settlement,
-    /// The password was sent somewhere, so that a failure to record must not invite a retry.
+    /// The password was sent somewhere. Then a failure to record must not invite a retry.
     pub bind_sent: bool,
 }
 
@@ -76,7 +76,7 @@ fn event(c: &Context, who: &Who, outcome: LoginOutcome, reason: LoginReason) -> 
     }
 }
 
-/// Records an attempt of which nobody knows whose it is. Many of them fill no log.
+/// Records an attempt whose tenant and user are not known. A flood of them does not fill the log.
 pub(super) async fn record_early(
     c: &Context,
     origin: &AttemptOrigin,
@@ -88,7 +88,7 @@ pub(super) async fn record_early(
     count(None, outcome, reason, recorded.map_err(Error::from))
 }
 
-/// Records an attempt that went nowhere. Many of them fill no log.
+/// Records an attempt for which nothing was asked. A flood of them does not fill the log.
 pub(super) async fn record_unasked(
     c: &Context,
     who: &Who,
@@ -110,13 +110,14 @@ pub(super) async fn record_unasked(
     )
 }
 
-/// Records an ending that nobody may be let in by.
+/// Records an end that lets nobody in.
 pub(super) async fn record(c: &Context, who: &Who, held: &mut Held, ending: Ending) -> Result<(), Error> {
     commit(c, who, held, ending, None, None).await?;
     Ok(())
 }
 
-/// Records that a user is let in, if nothing changed that it relies on. `at` is the user at the address, if it is told.
+/// Records that a user is let in, if nothing has changed that this relies on. `at` is the user at the address, if the
+/// address is known.
 pub(super) async fn record_success(
     c: &Context,
     who: &Who,
@@ -128,7 +129,7 @@ pub(super) async fn record_success(
     commit(c, who, held, ending, at, Some(expect)).await
 }
 
-/// Counts how a login ended: as recorded, or with the error that kept it from being so.
+/// Counts how a login ended: as recorded, or with the error that prevented the record.
 fn count<T>(
     tenant: Option<&TenantId>,
     outcome: LoginOutcome,
@@ -177,7 +178,7 @@ async fn commit(
             false => error.into(),
         });
     let look = match look {
-        // It is judged again, and ends some other time.
+        // The login is judged again, and ends later.
         Ok(FinishOutcome::TargetChanged(_)) => look?,
         look => count(who.tenant.as_ref(), ending.outcome, ending.reason, look)?,
     };

@@ -1,4 +1,4 @@
-//! Has the sync worker renew a user whose entry turned out to have changed.
+//! Has the sync worker renew a user whose entry has changed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -13,36 +13,36 @@ use tokio::time::Instant;
 use super::change::Change;
 use crate::worker::{RefreshError, Worker};
 
-/// While the worker does not answer for a user sync, renewals of its users that the answer does not depend on pause for
-/// this long.
+/// If the worker does not answer for a user sync, renewals on which no answer depends pause for this long for its
+/// users.
 const PAUSE: Duration = Duration::from_secs(10);
 /// User syncs whose pauses are known.
 const PAUSES: usize = 10_000;
-/// Users whose differences the worker knows of; who is forgotten is asked for again.
+/// Users whose differences the worker knows. The worker is asked again about a user who is forgotten.
 const CAPACITY: usize = 100_000;
 
-/// Renewals, and what became of the last ones.
+/// Renewals, and the results of the last ones.
 pub struct Refreshes {
     worker: Worker,
-    /// Each user sync by itself: a worker that is slow for one customer's directory is not so for another's.
+    /// For each user sync by itself: a worker may be slow for one customer's directory alone.
     paused_until: Cache<UserSyncKey, Instant>,
-    /// Revision and entry at which the worker last looked at a user: it will say the same again.
+    /// Revision and entry with which the worker last looked at a user: with the same ones it would say the same.
     seen: Cache<UserId, (i64, u64)>,
 }
 
-/// What became of a renewal.
+/// The result of a renewal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Renewal {
-    /// The answer may be given as the user is stored.
+    /// The answer may be given for the user as it is stored.
     NotNeeded,
-    /// The worker has looked, and the user is as it says.
+    /// The worker has looked, and the user is now as it says.
     Done,
-    /// The worker says that there is nothing to renew: something changed that the store tells of.
+    /// The worker says that there is nothing to renew, so something has changed in the store.
     Rejected,
 }
 
 impl Refreshes {
-    /// Renews through `worker`.
+    /// Renewals by this worker.
     pub fn new(worker: Worker) -> Self {
         Self {
             worker,
@@ -98,7 +98,7 @@ impl Refreshes {
     }
 }
 
-/// The password is right, but whether the user may log in, and as what, only the worker can tell.
+/// The password is right, but only the worker can tell whether the user may log in, and with which role.
 pub fn unavailable() -> Error {
     Error::new(
         Reason::WorkerUnavailable,

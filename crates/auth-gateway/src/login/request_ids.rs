@@ -14,7 +14,7 @@ use crate::login::memory::keyed_hash::Fingerprint;
 /// Most attempts remembered; beyond it the oldest is forgotten early.
 const CAPACITY: usize = 100_000;
 
-/// Whose request id it is: ids of different callers have nothing to do with each other.
+/// The caller and its request id: ids of different callers are unrelated.
 pub type RequestIdKey = (String, String);
 
 /// Attempts of the last minutes by request id. `T` is what an attempt ends with.
@@ -45,7 +45,7 @@ pub enum Repeated<T> {
     Reused,
 }
 
-/// The first attempt's duty to tell its answer. Dropped without, the id is free again.
+/// The first attempt's duty to tell its answer. If dropped without, the id is free again.
 pub struct Ticket<T> {
     request_ids: Arc<RequestIds<T>>,
     key: RequestIdKey,
@@ -68,7 +68,7 @@ impl<T> RequestIds<T> {
         })
     }
 
-    /// Joins the attempt with this id, or becomes it.
+    /// Joins the attempt with this id, or becomes the first.
     pub fn join(self: &Arc<Self>, key: RequestIdKey, request: Fingerprint, now: Instant) -> Repeated<T> {
         let mut inner = self.inner.lock();
         inner.forget(now, self.keep);
@@ -126,8 +126,8 @@ impl<T> Inner<T> {
 }
 
 impl<T> Ticket<T> {
-    /// Tells the answer to those who joined. With `keep`, later repeats get it too; without, the next repeat
-    /// is a new attempt, which is right when nothing was sent and the caller is meant to try again.
+    /// Tells the answer to the attempts that joined. If `keep` is set, later repeats get it too. If not, the next
+    /// repeat is a new attempt: that is right if nothing was sent and the caller should try again.
     pub fn finish(mut self, answer: Arc<T>, keep: bool) {
         self.keep = keep;
         self.sender.send_replace(Some(answer));

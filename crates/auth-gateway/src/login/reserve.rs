@@ -25,19 +25,20 @@ use super::soft_lock::unsettled::Held;
 /// How long to wait before looking again whether a slot is free.
 const SLOT_PAUSE: Duration = Duration::from_millis(10);
 
-/// What an attempt holds that may try its password.
+/// What an attempt holds before its password may be tried.
 pub(super) struct Slots {
     pub(super) held: Held,
-    /// When they were got. What happens from there on must not take longer for some than for others.
+    /// When the slots were got. What follows must take equally long for everybody.
     pub(super) begin: Instant,
     /// Held until the login has ended.
     turn: Option<Turn>,
-    /// Also held if the outcome was told to nobody: the next attempt with the password finds the slots that are left.
+    /// Also held if no attempt was told the outcome: the next attempt with the password takes over the slots that are
+    /// left.
     pub(super) leader: Option<Leader<Verified>>,
 }
 
 impl Slots {
-    /// None, since another attempt tries the password.
+    /// No slots, since another attempt tries the password.
     pub(super) fn of_another() -> Self {
         Self {
             held: Held::none(),
@@ -64,7 +65,7 @@ pub(super) async fn reserve(c: &Context, attempt: &Attempt, person: &Person) -> 
     if c.wrong_passwords.contains(&person.fingerprint, start) {
         return Err(repeated(c, person, start).await);
     }
-    // It would not count, so it waits for no slot.
+    // It would not count, so it needs no slot.
     let is_repeat = c.refused_passwords.contains(&person.fingerprint, start);
     let patience = if is_repeat { Instant::now() } else { deadline };
     let mut wanted = reservations(c, attempt, person);
@@ -103,7 +104,7 @@ pub(super) async fn reserve(c: &Context, attempt: &Attempt, person: &Person) -> 
     })
 }
 
-/// The answer to a password that was refused a moment ago, in the same time as then.
+/// The answer to a password that was refused a moment ago, after the same time as then.
 async fn repeated(c: &Context, person: &Person, start: Instant) -> Stop {
     c.equal_timing.wait(person.home_key(), start, c.random()).await;
     let denied = person.denied(c, OwnReason::RepeatedPassword, Denial::INVALID_CREDENTIALS);
@@ -135,7 +136,7 @@ fn reservations(c: &Context, attempt: &Attempt, person: &Person) -> Vec<Reservat
     [of_person].into_iter().chain(of_client).collect()
 }
 
-/// Takes the slots. While others of this subject hold slots here, one may come free.
+/// Takes the slots. While other attempts of this subject hold slots in this process, waits for one to become free.
 async fn take_slots(
     c: &Context,
     tenant: &TenantId,
@@ -164,7 +165,7 @@ fn too_slow() -> Error {
     Error::new(Reason::DeadlineExceeded, message)
 }
 
-/// The subject of an end user's address: an IPv6 customer has at least a /64, so that is one address here.
+/// The subject of an end user's address. An IPv6 customer has at least a /64, so that counts as one address.
 fn client_subject(address: IpAddr) -> ThrottleSubject {
     ThrottleSubject::Client(network(address))
 }

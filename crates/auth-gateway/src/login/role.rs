@@ -22,7 +22,7 @@ pub async fn role(
         false => Ok([].into()),
     };
     let Ok(naming_contexts) = naming_contexts else {
-        // Without them nobody knows where groups within groups are: no rule has an answer.
+        // Without them it is not known where nested groups are, so no rule has an answer.
         return RoleFinding::of(&settings.role, &settings.role_rules, &[]);
     };
     let rules = Rules::new(&directory.ldap, dialect, &naming_contexts, settings);

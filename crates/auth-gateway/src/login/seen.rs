@@ -1,4 +1,4 @@
-//! What an attempt found out, and where.
+//! What an attempt found out about a person, and where.
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ use super::outcome::Reading;
 
 /// What trying a password found out. Several attempts may share it.
 pub(super) struct Verified {
-    /// What it means.
+    /// What the directory's answer means.
     pub(super) reading: Reading,
     /// A bind was answered, or may have been received.
     pub(super) bind_sent: bool,
     /// When it was found out.
     pub(super) time: DateTime<Utc>,
-    /// Who was seen there.
+    /// The person who was found there.
     pub(super) seen: Option<Seen>,
 }
 
-/// A person as their directory has them, and by whose rules.
+/// A person as the directory has them, and the sync by whose rules they were read.
 #[derive(Clone)]
 pub(super) struct Seen {
     pub(super) source: Source,
     pub(super) entry: Arc<Entry>,
-    /// The role, if it was asked for, and the DN at which it was.
+    /// The role, if it was asked for, and the DN for which it was asked.
     pub(super) role: Option<(RoleFinding, String)>,
 }
 

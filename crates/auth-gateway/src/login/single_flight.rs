@@ -1,5 +1,5 @@
-//! The same password for the same login, several times at once: one attempt tries it, and the others wait for what it
-//! finds out. A telephone, a laptop and a mail client that all send an old password are one wrong password.
+//! If several attempts with the same password for the same login come at once, one attempt tries it, and the others
+//! wait for its result. A telephone, a laptop and a mail client that all send an old password are one wrong password.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -35,7 +35,7 @@ pub struct Leader<T> {
 pub struct Follower<T>(watch::Receiver<Option<Arc<T>>>);
 
 impl<T> SingleFlight<T> {
-    /// Joins the attempt with this password, or becomes it.
+    /// Joins the attempt with this password, or becomes the leader.
     pub fn join(&self, fingerprint: Fingerprint) -> Attempted<T> {
         let mut awaited = self.0.lock();
         match awaited.entry(fingerprint) {
@@ -54,7 +54,7 @@ impl<T> SingleFlight<T> {
 }
 
 impl<T> Leader<T> {
-    /// Tells the attempts that wait. A later attempt binds again: the password may not be right any more.
+    /// Tells the result to the attempts that wait. A later attempt binds again: the password may not be right any more.
     pub fn publish(self, found: Arc<T>) {
         self.found.send_replace(Some(found));
     }
@@ -64,7 +64,7 @@ impl<T> Follower<T> {
     /// What the other attempt found; `None` if it told nothing.
     ///
     /// # Errors
-    /// It does not end in time.
+    /// The other attempt does not end in time.
     pub async fn wait(mut self, deadline: Instant) -> Result<Option<Arc<T>>, TooLate> {
         match timeout_at(deadline, self.0.wait_for(Option::is_some)).await {
             Ok(Ok(found)) => Ok(found.as_ref().map(Arc::clone)),

@@ -1,4 +1,4 @@
-//! What a process keeps of the soft lock. The counts themselves are the store's, shared by all replicas.
+//! What a process keeps in memory for the soft lock. The counts themselves are in the store, shared by all replicas.
 
 pub mod queue;
 pub mod unsettled;

@@ -1,12 +1,13 @@
 //! A login from beginning to end: one page, in the order of the steps.
 //!
 //! 1. What can be refused without looking is refused when the request is converted.
-//! 2. [`resolve`]: one query finds out whom the login means. LOCAL users, and what is switched off, are answered here.
-//! 3. [`reserve`]: a failure slot is reserved before the password goes anywhere.
-//! 4. [`verify`]: the password is tried by the directory that owns the user. Where nobody is asked, because the login is
-//!    nobody's or its user may not log in, a wait of the same length stands in its place.
+//! 2. [`resolve`]: one query finds the user whom the login means. Logins of LOCAL users, and of what is switched off,
+//!    are answered here.
+//! 3. [`reserve`]: a slot of the soft lock is reserved before the password goes anywhere.
+//! 4. [`verify`]: the directory that owns the user tries the password. If the login is unknown, or its user may not log
+//!    in, no directory is asked, and a wait of the same length takes the place of the bind.
 //! 5. [`accept`]: what the directory's answer means. Refusals end here.
-//! 6. [`reconcile`]: what the entry brought to light is seen to before the answer.
+//! 6. [`reconcile`]: what the entry shows is dealt with before the answer.
 //! 7. [`record_success`]: audit, soft lock and a last look at the user are one transaction; without it, no answer.
 
 use std::sync::Arc;
@@ -44,11 +45,11 @@ const ROUNDS: usize = 3;
 /// Carries one login through.
 ///
 /// # Errors
-/// Whatever speaks of the call and not of the password.
+/// Errors about the call, never about the password.
 pub(super) async fn log_in(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Outcome, Error> {
     let (metrics, begin) = (metrics(), Instant::now());
     metrics.logins_in_progress.inc();
-    // On the heap: otherwise the caller's stack has a copy of all steps.
+    // On the heap: otherwise the caller's stack would hold all steps at once.
     let walked = Box::pin(walk(c, attempt, progress)).await;
     metrics.logins_in_progress.dec();
     metrics.login_seconds.took(LoginStage::Whole, begin.elapsed());
@@ -59,7 +60,7 @@ pub(super) async fn log_in(c: &Context, attempt: &Attempt, progress: &Progress) 
     }
 }
 
-/// Measures a step. Steps that end the login are measured too.
+/// Measures a step, even if the login ends in it.
 async fn timed<T>(stage: LoginStage, step: impl Future<Output = T>) -> T {
     let begin = Instant::now();
     let span = tracing::info_span!(target: "rollcall_trace", "login.step", step = stage.as_str());
@@ -83,7 +84,7 @@ async fn walk(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Aut
                 break (slots, verified);
             }
             Attempted::Follower(follower) => {
-                // The other attempt may send this very password.
+                // The attempt that it waits for may send this very password.
                 progress.bind_begins();
                 let deadline = c.directory_deadline(attempt.deadline);
                 match follower.wait(deadline).await {
@@ -98,7 +99,7 @@ async fn walk(c: &Context, attempt: &Attempt, progress: &Progress) -> Result<Aut
     admit(c, attempt, &person, right, &mut slots).await
 }
 
-/// Finds out whom a login means. Ends those that no password decides.
+/// Finds the user whom a login means. Ends logins that no password decides.
 async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
     let (tenant, view) = match tenant_and_view(c, attempt).await {
         Ok(found) => found,
@@ -113,7 +114,7 @@ async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
     let sync = target.as_ref().and_then(|target| target.sync.as_ref());
     let eligibility = target.as_ref().map(|target| eligibility(target, &typed));
     let counted = match (&target, &eligibility) {
-        // Others who type this login must not lock this user's account.
+        // An ambiguous login counts like an unknown one: other people who type it must not lock this user's account.
         (Some(_), Some(Eligibility::Refused(OwnReason::AmbiguousLogin))) | (None, _) => {
             ThrottleSubject::UnknownLogin(hash.clone())
         }
@@ -171,7 +172,7 @@ async fn tenant_and_view(c: &Context, attempt: &Attempt) -> Result<(TenantId, Ar
     }
 }
 
-/// The tenant that was named, or the one that the e-mail's domain belongs to.
+/// The tenant that was named, or the one to which the e-mail's domain belongs.
 async fn tenant(c: &Context, attempt: &Attempt) -> Result<TenantId, Error> {
     if let Some(tenant) = &attempt.tenant {
         return Ok(tenant.clone());
@@ -182,12 +183,12 @@ async fn tenant(c: &Context, attempt: &Attempt) -> Result<TenantId, Error> {
     };
     let domain = email_domain(&attempt.login).ok_or_else(required)?;
     let tenant = c.store.tenant_by_domain(&domain).await?.ok_or_else(required)?;
-    // Whether a domain is verified for a tenant that is none of the caller's is none of its business.
+    // A caller must not learn that a domain is verified for a tenant which is not the caller's.
     attempt.caller.may_touch(&tenant.id).map_err(|_| required())?;
     Ok(tenant.id)
 }
 
-/// A right password.
+/// A right password, and what it was proven with.
 struct Right {
     target: LoginTarget,
     seen: Seen,
@@ -195,7 +196,7 @@ struct Right {
     notice: Option<PasswordNotice>,
 }
 
-/// Lets a right password pass. Any other ends here, and is recorded.
+/// Lets a right password pass. With any other one the login ends here, and is recorded.
 async fn accept(c: &Context, person: &Person, verified: &Verified, slots: &mut Slots) -> Result<Right, Stop> {
     let (outcome, reason) = verified.reading.audit;
     let stop = match (&verified.reading.answer, &verified.seen, &person.trial) {
@@ -209,7 +210,7 @@ async fn accept(c: &Context, person: &Person, verified: &Verified, slots: &mut S
         }
         (Ok(Judgement::Refused(denial)), _, _) => Stop::Denied(*denial),
         (Err(error), _, _) => Stop::Failed(outcome::again(error)),
-        // Without a user there is no right password.
+        // Without a user no password is right.
         (Ok(Judgement::Accepted(_)), _, _) => Stop::Denied(Denial::INVALID_CREDENTIALS),
     };
     if slots.are_another_s() {
@@ -285,7 +286,7 @@ async fn admit(
     Err(refuse(c, person, slots, failed(changed_too_fast())).await)
 }
 
-/// Records that a right password lets nobody in. One that is answered like a wrong one counts like one.
+/// Records that a right password does not let the user in. If it is answered like a wrong one, it counts like one.
 async fn refuse(c: &Context, person: &Person, slots: &mut Slots, (reason, stop): Refusal) -> Stop {
     let settlement = match &stop {
         Stop::Denied(Denial::INVALID_CREDENTIALS) => c.count_once(&person.fingerprint),
@@ -306,7 +307,7 @@ async fn refuse(c: &Context, person: &Person, slots: &mut Slots, (reason, stop):
 }
 
 impl Person {
-    /// The user at the address that the attempt comes from, if it is told.
+    /// The user at the address that the attempt comes from, if the address is known.
     pub(super) fn at_address(&self, c: &Context) -> Option<ThrottleSubject> {
         match (&self.counted, self.who.client) {
             (ThrottleSubject::User(user), Some(client)) => {
@@ -321,12 +322,12 @@ impl Person {
         self.home.as_ref().map(|home| &home.user_sync)
     }
 
-    /// Ends an attempt that went nowhere with a denial.
+    /// Ends with a denial an attempt for which nothing was asked.
     pub(super) async fn denied(&self, c: &Context, reason: OwnReason, denial: Denial) -> Stop {
         self.unasked(c, reason.into(), Stop::Denied(denial)).await
     }
 
-    /// Ends an attempt that went nowhere with an error.
+    /// Ends with an error an attempt for which nothing was asked.
     pub(super) async fn failed(&self, c: &Context, error: Error) -> Stop {
         self.unasked(c, error.reason.into(), Stop::Failed(error)).await
     }

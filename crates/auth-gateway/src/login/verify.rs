@@ -1,4 +1,4 @@
-//! Tries a password at the directory of the user. Where there is no user to ask about, it waits for as long instead.
+//! Tries a password at the directory of the user. If there is no user to ask about, it waits equally long instead.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ use super::person::{Known, Person, Trial};
 use super::role::role;
 use super::seen::{Seen, Source, Verified};
 
-/// Tries the password. From the slots on, nothing takes longer for some than for others: where nobody is asked, a wait
-/// stands in place of the bind.
+/// Tries the password. After the slots are got, everything takes equally long for everybody: if no directory is asked,
+/// a wait takes the place of the bind.
 pub(super) async fn verify(
     c: &Context,
     attempt: &Attempt,
@@ -37,8 +37,7 @@ pub(super) async fn verify(
     begin: Instant,
 ) -> Verified {
     let tried = match &person.trial {
-        // On the heap, as what it asks for: with all that an operation on a directory holds, a debug build overflows a
-        // thread's stack.
+        // On the heap, like the operations that it calls: otherwise a debug build overflows a thread's stack.
         Trial::Bind(known) => Box::pin(bind(c, attempt, progress, person, begin, known)).await,
         Trial::Wait(reason) => wait(c, attempt, person, begin, *reason).await,
     };
@@ -60,7 +59,7 @@ fn unsent_so_far(error: impl Into<Error>) -> Obstructed {
     (Settlement::NotSent, error.into())
 }
 
-/// Waits until the attempt has taken as long as one whose password a directory saw.
+/// Waits until the attempt has taken as long as one whose password a directory checked.
 async fn wait(
     c: &Context,
     attempt: &Attempt,
@@ -76,8 +75,8 @@ async fn wait(
     Ok(Verified::new(c, Reading::refused(reason), false, None))
 }
 
-/// What keeps everybody who is at home there from logging in. Those whom no directory is asked about must not be the
-/// only ones who get an answer, or an outage would tell them apart.
+/// What prevents all users of this directory from logging in. An attempt for which no directory is asked must fail for
+/// it too: otherwise an outage would tell unknown logins apart.
 async fn reach(c: &Context, home: &Home, attempt: &Attempt) -> Result<(), Obstructed> {
     let name = resource_name::directory(&home.directory.tenant, &home.directory.id);
     let opened = c.directories.open_any(&home.directory).await;
@@ -106,7 +105,7 @@ async fn reach(c: &Context, home: &Home, attempt: &Attempt) -> Result<(), Obstru
     })
 }
 
-/// The kind of server, which one that nobody has checked is asked for.
+/// The kind of the directory's server. If no check has found it out yet, the server is asked.
 async fn kind_of(opened: &OpenDirectory, directory: &Directory, deadline: Instant) -> Result<Dialect, Error> {
     let kind = opened.dialect(deadline).await;
     kind.map_err(|error| {
@@ -118,7 +117,7 @@ async fn kind_of(opened: &OpenDirectory, directory: &Directory, deadline: Instan
     })
 }
 
-/// Has the user's directory decide: bind, read and role at the same time.
+/// Lets the user's directory decide: bind, read and role at the same time.
 async fn bind(
     c: &Context,
     attempt: &Attempt,
@@ -144,7 +143,7 @@ async fn bind(
         Box::pin(early_role(&source, recent.as_deref(), deadline)),
     );
     match &answer.finding {
-        // A refusal comes no earlier than the role, so that is what refusals look like.
+        // A refusal comes after the role, so the time includes it.
         Finding::Judged { verdict, .. } => {
             let accepted = matches!(verdict, Verdict::Authenticated { .. });
             if let Some(home) = person.home_key() {
@@ -165,8 +164,8 @@ async fn bind(
     ) {
         match why(&answer.finding) {
             Why::Password => c.wrong_passwords.remember(person.fingerprint, Instant::now()),
-            // It is wrong where it was tried, whoever has that DN now, and the directory may have counted it. A right one is
-            // tried each time, since whoever is gone may come back.
+            // The password is wrong where it was tried, whoever has that DN now, and the directory may have counted it.
+            // A right one is tried each time, since a person who is gone may come back.
             Why::Person if answer.bind_refused => {
                 c.wrong_passwords.remember(person.fingerprint, Instant::now());
             }
@@ -184,9 +183,9 @@ async fn bind(
     Ok(Verified::new(c, reading, answer.bind_sent, seen))
 }
 
-/// What a refusal is about that does not tell.
+/// What a refusal is about, if that is not the password alone.
 enum Why {
-    /// The password, as far as anybody knows.
+    /// The password, as far as can be known.
     Password,
     /// The account's state, which the directory looked at instead of the password.
     Account,
@@ -232,7 +231,7 @@ async fn asked(
         Finding::Failed(_) => {}
     }
     match &answer.finding {
-        // That says something about the caller.
+        // The failure is due to the caller's short deadline.
         Finding::Failed(_) if attempt.is_too_hurried(deadline) => {}
         Finding::Failed(error) => source.opened.note(Some(error)),
         Finding::Judged { .. } | Finding::Absent(_) => source.opened.note(None),
@@ -240,11 +239,11 @@ async fn asked(
     answer
 }
 
-/// Where to bind at once, and verify meanwhile.
+/// The DN to bind to at once, and to verify at the same time.
 fn recent_dn(c: &Context, known: &Known, config: &LoginConfig) -> Option<String> {
     let settings = &config.in_force;
     let trust = TimeDelta::from_std(c.login.trust_dn).unwrap_or(TimeDelta::MAX);
-    // Runs that leave users alone who moved or went confirm nobody's DN.
+    // Runs of a sync that keeps users who moved or left do not confirm any DN.
     let confirms =
         settings.existing_users != ExistingUsers::Ignore && settings.missing_users != MissingUsers::Ignore;
     let pulled = known.sync.last_complete_pull_time.filter(|_| confirms);
@@ -252,7 +251,7 @@ fn recent_dn(c: &Context, known: &Known, config: &LoginConfig) -> Option<String>
     c.known_dns.recent(user, stored, pulled, trust, c.now())
 }
 
-/// The role of the entry where it was last seen, asked for while the bind is under way.
+/// The role of the entry at its last known DN, asked for while the bind is under way.
 async fn early_role(source: &Source, dn: Option<&str>, deadline: Instant) -> Option<RoleFinding> {
     if source.config.in_force.role_rules.is_empty() {
         return None;
@@ -261,7 +260,8 @@ async fn early_role(source: &Source, dn: Option<&str>, deadline: Instant) -> Opt
 }
 
 impl Verified {
-    /// Whether it answers others with the same password too. An attempt that failed may have failed for its own hurry.
+    /// Whether this also answers other attempts with the same password. A failure may be due to this attempt's own
+    /// short deadline.
     pub(super) fn is_for_all(&self, attempt: &Attempt) -> bool {
         self.reading.answer.is_ok() || !attempt.deadline_is_caller_s
     }
@@ -277,7 +277,7 @@ impl Verified {
 }
 
 impl Source {
-    /// Opens the directory of a sync. Its kind must be known before anything there is judged.
+    /// Opens the directory of a sync. Its kind must be known before an entry is judged.
     pub(super) async fn open(
         c: &Context,
         tenant: &TenantId,
@@ -317,7 +317,7 @@ impl Source {
         }
     }
 
-    /// What is known about the role of the entry there.
+    /// What is known about the role of the entry at this DN.
     pub(super) async fn role(&self, dn: &str, deadline: Instant) -> RoleFinding {
         let settings = &self.config.in_force;
         role(&self.opened, self.dialect, settings, dn, deadline).await

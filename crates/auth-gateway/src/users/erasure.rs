@@ -12,8 +12,8 @@ use rollcall_service::offers::offering_sync;
 use rollcall_service::resource::about;
 use rollcall_store::{Store, StoreError};
 
-/// Asks the directory whether the person would come back, unless told never to take the person again; erases the user, and
-/// takes what else is kept with it.
+/// Unless the person is put on the exclusion list, asks the directory whether they would come back. Then erases the
+/// user and everything else that is kept about them.
 ///
 /// # Errors
 /// `USER_STILL_OFFERED`; what the directory and the store say.
@@ -29,7 +29,7 @@ pub(crate) async fn erase(
     let name = resource_name::user(tenant, *id);
     let origin = match store.user(tenant, *id).await {
         Ok(found) => found.origin,
-        // Something may be left of somebody who was deleted.
+        // The user was deleted, but something about them may be left.
         Err(StoreError::NotFound(_)) => None,
         Err(error) => return Err(error.into()),
     };

@@ -35,7 +35,7 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// The cursor of a place in it.
+    /// The cursor of a place in this feed.
     pub(crate) fn cursor(&self, mark: Mark) -> String {
         self.tokens.cursor(&self.name(), [mark])
     }
@@ -142,7 +142,7 @@ pub(crate) async fn watch(
     let watching = async {
         match follow_feed(&feed, &follow, after, poll_interval, &clock, &to).await {
             Ok(()) => {}
-            // The receiver is gone, or gets to know why.
+            // The receiver is gone, or learns the reason.
             Err(error) => _ = to.send(Err(failed(&error))).await,
         }
     };
@@ -171,7 +171,7 @@ async fn follow_feed(
         None => feed.store.feed_end(feed.scope.tenant()).await?,
     };
     let message = |event, cursor| WatchUserEventsResponse { event, cursor };
-    // A cursor that expired is told before anything else.
+    // An expired cursor is reported before anything else.
     let mut portion = Portion::default();
     let mut events = feed.read(after, portion.of(MAX_EVENTS as usize)).await?;
     let mut gone = to.send(Ok(message(None, feed.cursor(after)))).await.is_err();
@@ -181,7 +181,7 @@ async fn follow_feed(
         for item in events {
             after = feed.behind(&item);
             if item.is_told() && follow.wants(item.event_type) {
-                // Of clocks that differ, the later event counts as told at once.
+                // If clocks differ, an event of the future counts as delivered at once.
                 let delay = (clock.now() - item.time).to_std().unwrap_or_default();
                 metrics().user_event_delay_seconds.observe(delay.as_secs_f64());
                 let cursor = feed.cursor(after);

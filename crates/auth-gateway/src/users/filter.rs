@@ -1,5 +1,5 @@
-//! Which users a list shows. What is a column of its own the store finds; role, prefix and external id are
-//! looked at here.
+//! Which users a list shows. The store filters by what has a column of its own; role, prefix and external id are
+//! filtered here.
 
 use rollcall_core::field::TextField;
 use rollcall_core::identifier::normalize;
@@ -7,7 +7,7 @@ use rollcall_core::user::User;
 use rollcall_proto::convert::user::UserFilter;
 use rollcall_store::{self as store, UserSource};
 
-/// What the store can find by itself.
+/// The part of the filter that the store evaluates.
 pub(crate) fn for_store(filter: &UserFilter) -> store::UserFilter {
     store::UserFilter {
         states: filter.states.clone(),
@@ -27,7 +27,7 @@ pub(crate) fn for_store(filter: &UserFilter) -> store::UserFilter {
     }
 }
 
-/// True if what the store does not look at holds.
+/// True if the user fits the part of the filter that the store does not evaluate.
 pub(crate) fn matches(filter: &UserFilter, user: &User) -> bool {
     let is_id = |id: &String| {
         let origin = user.origin.as_ref();

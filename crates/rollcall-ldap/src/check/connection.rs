@@ -66,7 +66,7 @@ pub struct HostCheck {
 }
 
 impl ConnectionCheck {
-    /// What all hosts share: lockout and privilege, asked of the first that answers.
+    /// Reads what all hosts share, lockout and privilege, from the first host that answers.
     async fn look_closer(
         &mut self,
         mut connection: Connection,
@@ -77,7 +77,7 @@ impl ConnectionCheck {
     ) {
         self.lockout = lockout::read(&mut connection, root, deadline).await;
         describe::lockout(self.lockout, root.dialect, stages);
-        // What cannot be read is not told.
+        // What cannot be read is left out of the report.
         let name = own_account::dn(&mut connection, root, &settings.bind_dn, deadline).await;
         if let Ok(Some(name)) = name {
             let expiry = own_account::password_expiry(&mut connection, root.dialect, &name, deadline).await;
@@ -186,7 +186,7 @@ async fn check_host(
         tls: None,
         root_dse: None,
     };
-    // An endpoint of its own, so that what the certificate verifier saw is this host's.
+    // An endpoint for this host alone, so that the certificate verifier has seen only this host's certificates.
     if ready && let Ok(endpoint) = Endpoint::new(config) {
         let check = HostStages {
             config,
@@ -236,7 +236,7 @@ impl HostStages<'_> {
                 fail(stages, StageKind::EgressPolicy, &error);
                 return None;
             }
-            // A name for a refused address fails like a name that does not exist.
+            // A name that resolves to a refused address fails like a name that does not exist.
             Err(_) => {
                 stages.pass(StageKind::EgressPolicy, "The port is allowed.");
                 fail(
@@ -281,7 +281,7 @@ impl HostStages<'_> {
                 let (message, hint) = explain(&error);
                 let wants_tls = error == LdapError::Protocol(ProtocolViolation::NotLdap(Spoken::Tls));
                 let Some(tls) = self.endpoint.tls.as_ref().filter(|_| !wants_tls) else {
-                    // In plain text there is nothing between the connection and the bind but a wrong port.
+                    // In plain text, only a wrong port can go wrong between the connection and the bind.
                     let kind = if wants_tls {
                         StageKind::Tls
                     } else {

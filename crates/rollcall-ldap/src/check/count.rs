@@ -5,6 +5,6 @@
 pub struct Count {
     /// At least so many.
     pub entries: u64,
-    /// And no more.
+    /// Whether there are no more.
     pub exact: bool,
 }

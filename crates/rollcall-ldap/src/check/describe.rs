@@ -27,7 +27,7 @@ pub(super) fn lockout(lockout: Option<Lockout>, dialect: Dialect, stages: &mut S
             dialect.row().lockout_hint,
         ),
         Some(Lockout { threshold: 0, .. }) => stages.pass(kind, "The directory never locks an account."),
-        // No limit of ours lies below it.
+        // No soft lock can have a lower limit.
         Some(Lockout { threshold: 1, .. }) => stages.warn(
             kind,
             "The directory locks an account after a single wrong password: whoever guesses once locks it.",
@@ -80,7 +80,7 @@ pub(super) fn privilege(privilege: &Privilege, stages: &mut Stages) {
     }
 }
 
-/// Rollcall's own certificate, if there is one: a server turns it away when it has ended.
+/// The stage about Rollcall's own certificate, if there is one: a server turns away one that has ended.
 pub(super) fn client_certificate(settings: &DirectorySettings, now: DateTime<Utc>, stages: &mut Stages) {
     let pem = settings.client_certificate.as_deref();
     let Some(end) = pem.and_then(client_certificate_end) else {

@@ -13,12 +13,13 @@ use super::count::Count;
 use super::stages::Stages;
 use crate::directory::LdapDirectory;
 
-/// What is no person. Active Directory takes computers for people.
+/// Entries that are not people. For Active Directory, computers are persons too.
 const NO_PERSON: &str = "(|(!(objectClass=person))(objectClass=computer))";
 /// Time for finding out whether a filter matches everything.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Names what the server does not know of a filter. True if there is nothing, as far as the schema can be read.
+/// Reports the parts of a filter that the server does not know. True if there are none, as far as the schema can be
+/// read.
 pub(super) fn undefined(filter: &Filter, schema: &Schema, stages: &mut Stages) -> bool {
     match Undefined::of(filter, schema).message_and_hint() {
         Some((message, hint)) => {
@@ -29,7 +30,7 @@ pub(super) fn undefined(filter: &Filter, schema: &Schema, stages: &mut Stages) -
     }
 }
 
-/// Says how many entries a filter matches that the server knows all about.
+/// Reports how many entries match a filter all of whose parts the server knows.
 pub(super) fn count(count: Count, everything: bool, stages: &mut Stages) {
     let kind = StageKind::SearchFilter;
     match (count.entries, count.exact) {
@@ -56,8 +57,8 @@ pub(super) fn count(count: Count, everything: bool, stages: &mut Stages) {
     }
 }
 
-/// True if nothing under the base is left out by the filter, and something that it takes is no person. False too where
-/// that cannot be found out in time.
+/// True if the filter leaves out nothing under the base, although some entries there are not people. Also false if that
+/// cannot be found out in time.
 pub(super) async fn matches_everything(
     directory: &LdapDirectory,
     search: &Search,

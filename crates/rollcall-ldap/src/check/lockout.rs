@@ -122,7 +122,8 @@ fn read_policy(policy: &LockoutPolicy, entry: &Entry) -> Option<Lockout> {
     })
 }
 
-/// The fewest failures, and among equals the longest memory; a policy that never locks is the mildest.
+/// The policy with the fewest failures, and among equals the one with the longest window. A policy that never locks
+/// comes last.
 fn strictest(policies: Vec<Lockout>) -> Option<Lockout> {
     policies.into_iter().min_by_key(|policy| {
         let failures = if policy.threshold == 0 {
@@ -143,7 +144,7 @@ mod tests {
 
     use super::*;
 
-    /// What the first of a kind's policies says that is written with this attribute.
+    /// What a server kind's policy says that uses this threshold attribute.
     fn read(dialect: Dialect, threshold: &str, entry: &Entry) -> Option<Lockout> {
         let policies = dialect.row().lockout.iter();
         let policy = policies.filter(|policy| policy.threshold == threshold);

@@ -43,7 +43,7 @@ pub enum Privilege {
         /// What, where: a sentence each.
         evidence: Vec<String>,
     },
-    /// This server does not tell, and there is no sign of more than reading.
+    /// This server does not tell, and there is no sign that the account can do more than read.
     Unknown,
 }
 
@@ -98,7 +98,7 @@ async fn active_directory(
     let mut objects = 0;
     for (base, scope, filter) in places {
         let found = sample(connection, base, scope, filter, &EFFECTIVE, deadline).await?;
-        // Everybody may write some attributes of themselves.
+        // Everybody may write some of their own attributes, so the account's own entry does not count.
         for entry in found
             .entries
             .iter()
@@ -135,7 +135,7 @@ async fn own_entry(
     Ok(found.entries.into_iter().next())
 }
 
-/// Groups that may do far more than read, by the end of their SIDs (MS-DTYP 2.4.2.4).
+/// The names of groups that may do far more than read, recognised by the end of their SIDs (MS-DTYP 2.4.2.4).
 fn powerful_groups(own: &Entry) -> Vec<String> {
     let mut names = BTreeSet::new();
     for sid in own.values("tokenGroups") {
@@ -282,7 +282,7 @@ fn verdict(evidence: Vec<String>, objects: usize) -> Privilege {
     }
 }
 
-/// A few entries; none where the server refuses.
+/// A few entries; none if the server refuses.
 async fn sample(
     connection: &mut Connection,
     base: String,

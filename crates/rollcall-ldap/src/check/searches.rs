@@ -58,7 +58,7 @@ pub async fn check_searches(
     mut see: impl FnMut(usize, &Entry) + Send,
 ) -> SearchesCheck {
     let mut check = SearchesCheck {
-        // Without a schema there is less to say, and whatever keeps it from being read shows in what follows.
+        // Without a schema there is less to report. What prevents reading it shows in the stages that follow.
         schema: directory.schema(deadline).await.unwrap_or_default(),
         ..SearchesCheck::default()
     };

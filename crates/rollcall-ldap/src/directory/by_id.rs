@@ -18,13 +18,13 @@ use crate::result_code::ResultCode;
 const MAX_NAMESAKES: u32 = 8;
 
 impl LdapDirectory {
-    /// Finds the person with this external id under any of the bases. Where the server takes a GUID for a DN the whole
-    /// directory is searched, whatever the bases are. An entry that is no person, such as an alias, is nobody, whatever id
-    /// it shows.
+    /// Finds the person with this external id under any of the bases. If the server accepts a GUID as a DN, the whole
+    /// directory is searched, whatever the bases are. An entry that is not a person, such as an alias, is skipped,
+    /// whatever id it shows.
     ///
     /// # Errors
-    /// As [`find`](Self::find), but a base that does not exist just holds nothing. `Misconfigured` with `SharedId` if
-    /// several entries have it: none of them may pass for the person.
+    /// Like [`find`](Self::find), but a base that does not exist counts as empty. `Misconfigured` with `SharedId` if
+    /// several entries have the id: none of them may pass for the person.
     pub async fn find_by_external_id(
         &self,
         id: &ExternalId,
@@ -61,7 +61,7 @@ impl LdapDirectory {
                     let mut shared = found.more;
                     let people = found.entries.into_iter();
                     for entry in people.filter(|entry| nobody(dialect, entry).is_none()) {
-                        // One base may be below another.
+                        // One base may be below another, so the same entry may come twice.
                         shared |= the_entry
                             .as_ref()
                             .is_some_and(|first| !is_same_dn(&first.dn, &entry.dn));
@@ -82,8 +82,8 @@ impl LdapDirectory {
         Ok(the_entry)
     }
 
-    /// The entry by its GUID instead of a DN, as Active Directory has it (MS-ADTS 3.1.1.3.1.2.4). `None` if the server,
-    /// whatever it calls itself, does not answer with this very entry: then it has to be searched for.
+    /// Reads the entry by its GUID instead of its DN, as Active Directory allows (MS-ADTS 3.1.1.3.1.2.4). `None` if the
+    /// server, whatever it calls itself, does not answer with this very entry: then the entry has to be searched for.
     async fn read_by_guid(
         &self,
         id: &ExternalId,

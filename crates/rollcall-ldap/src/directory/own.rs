@@ -31,7 +31,7 @@ impl LdapDirectory {
         let before = Instant::now();
         let mut expiry = read(&mut pooled, dialect, name, root, deadline).await;
         if expiry == Err(LdapError::ConnectionLost) {
-            // A pooled connection that turns out to be dead.
+            // The pooled connection was dead.
             pooled.reopen(deadline).await?;
             expiry = read(&mut pooled, dialect, name, root, deadline).await;
         }

@@ -143,8 +143,8 @@ impl LdapDirectory {
         })
     }
 
-    /// Refuses to ask about attributes that hold secrets, by whatever name. No new configuration does by a name that says so,
-    /// but one that was stored before may; and what other names mean, the server's schema alone tells.
+    /// Refuses to ask about attributes that hold secrets, by whatever name. New configurations cannot contain names
+    /// that say so, but older ones may; and only the server's schema knows which other names mean the same.
     async fn expect_permitted(
         &self,
         filter: &str,
@@ -173,7 +173,7 @@ impl LdapDirectory {
     }
 
     async fn other_names_of_secrets(&self, deadline: Instant) -> Result<&BTreeSet<String>, LdapError> {
-        // No host is asked for what is known: it might be the one chance of a host that had failed.
+        // If they are known, no host is asked: the request might use up the one probe of a host that had failed.
         if let Some(known) = self.pools.kept_secrets().get() {
             return Ok(known);
         }
@@ -241,8 +241,8 @@ impl Pools {
         Ok(found)
     }
 
-    /// A small search, its entries as the server names their attributes. A pooled connection that turns out to be dead
-    /// is replaced once.
+    /// A small search whose entries have the server's attribute names. A pooled connection that turns out to be dead is
+    /// replaced once.
     async fn find_unnamed(
         &self,
         pooled: &mut PooledConnection,

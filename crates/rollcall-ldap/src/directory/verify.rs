@@ -21,7 +21,7 @@ use crate::pool::{PooledConnection, Pools, Role};
 pub struct Verification {
     /// The answer to the bind.
     pub bind: Result<BindAnswer, BindError>,
-    /// The bind was by id: its answer is about the person, wherever the entry is.
+    /// The bind was by id, so its answer is about the person, wherever the entry is.
     pub by_id: bool,
     /// The entry; `None` if there is none at that DN, or it does not match.
     pub read: Result<Option<Entry>, LdapError>,
@@ -54,7 +54,7 @@ impl LdapDirectory {
         let mut last = failed(LdapError::CircuitOpen);
         for host in self.pools.admitted() {
             let (name, by_id) = self.pools.bind_name(host, who, deadline).await;
-            // Both connections first, so that a host that cannot do the read never sees the bind.
+            // Both connections are taken first, so that a host that cannot do the read never sees the bind.
             let both = tokio::try_join!(
                 self.pools.connection(host, Role::Service, deadline),
                 self.pools.connection(host, Role::Bind, deadline),
@@ -85,8 +85,8 @@ impl LdapDirectory {
         last
     }
 
-    /// Finds out whether a password check would come to an answer now: takes the connections that one takes, and asks
-    /// for nothing in the root DSE (RFC 4512 section 5.1).
+    /// Finds out whether a password check would get an answer now: takes the same connections, and asks for no
+    /// attribute of the root DSE (RFC 4512 section 5.1).
     ///
     /// # Errors
     /// No answer; [`BindError::unsent`] says whether a bind would have been on its way by then.
@@ -112,7 +112,7 @@ impl LdapDirectory {
                 Ok((mut service, _bind)) => {
                     match self.pools.read_with(&mut service, &query, deadline).await {
                         Ok(_) => return Ok(()),
-                        // A refusal is an answer.
+                        // A refusal is an answer too.
                         Err(LdapError::SearchRefused(code)) if !code.is_infrastructure() => return Ok(()),
                         Err(error) => BindError {
                             unsent: !matches!(
@@ -147,7 +147,7 @@ impl Pools {
     ) -> Result<BindAnswer, BindError> {
         let before = Instant::now();
         if deadline <= before {
-            // The caller may have said already that nothing was sent.
+            // The caller may already have answered that nothing was sent.
             return Err(BindError {
                 error: LdapError::Timeout,
                 unsent: true,

@@ -1,7 +1,7 @@
-//! The guard and what reads behind it, compared with another decoder.
+//! The guard and the code behind it, compared with another decoder.
 //!
-//! ldap-parser shares no code with ldap3 or with the guard. What the guard lets through, both must read alike;
-//! what it refuses although ldap-parser reads it, it must refuse for one of the known reasons.
+//! ldap-parser shares no code with ldap3 or with the guard. Both must read alike what the guard lets through. What the
+//! guard refuses although ldap-parser reads it, it must refuse for one of the known reasons.
 
 use std::collections::BTreeMap;
 use std::mem::discriminant;

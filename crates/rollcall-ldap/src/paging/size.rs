@@ -1,19 +1,19 @@
-//! Entries that are far larger than any user: callers gather entries, so none of these may come whole.
+//! Entries that are far larger than any user. Callers collect entries, so such an entry must not come whole.
 
 use rollcall_core::entry::Entry;
 
 /// An entry with more bytes of values than this is cut down.
 const MAX_ENTRY_BYTES: usize = 256 << 10;
-/// Its attributes of so many bytes or less stay as they are.
+/// Attributes with at most this many bytes stay as they are.
 const MAX_KEPT_BYTES: usize = 1 << 10;
-/// Of the others a value keeps so many bytes: more than any field of a user may have, so that it is still seen to
-/// be too long.
+/// The bytes that a value of another attribute keeps: more than any field of a user may have, so that it is still
+/// recognised as too long.
 const MAX_VALUE_BYTES: usize = 5 << 10;
-/// And so many values stay, the smallest: the ones that stand for an attribute of several values.
+/// How many values such an attribute keeps: the smallest, which stand for an attribute of several values.
 const MAX_VALUES: usize = 2;
 
-/// Cuts an entry down that is too large. Whoever can write one large value must not keep the directory's other
-/// people from being removed, so what is left is a whole entry with values that are too long.
+/// Cuts down an entry that is too large. Somebody who can write one large value must not keep other people of the
+/// directory from being removed. So the result is a whole entry, with values that are too long.
 pub(super) fn limit(entry: &mut Entry) {
     let size = |values: &Vec<Vec<u8>>| values.iter().map(|value| value.len() + 24).sum::<usize>();
     if entry.attributes.values().map(size).sum::<usize>() <= MAX_ENTRY_BYTES {

@@ -36,7 +36,7 @@ pub(crate) async fn answers(stream: TcpStream, host: IpAddr, deadline: Instant) 
     }
 }
 
-/// Refuses every certificate: that one was shown is all there is to know.
+/// Refuses every certificate: it is enough to know that one was shown.
 #[derive(Debug)]
 struct TrustsNobody(Vec<SignatureScheme>);
 

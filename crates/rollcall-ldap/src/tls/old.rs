@@ -1,5 +1,5 @@
-//! Does a server do TLS only in ways that are out of date? Many of them just hang up on a client that is not, so
-//! they are greeted once more as an old client would. Nothing but the first line of their answer is read.
+//! Does a server do TLS only in ways that are out of date? Many such servers just hang up on a modern client, so they
+//! are greeted once more as an old client would. Only the first line of their answer is read.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -45,7 +45,7 @@ fn is_server_hello(answer: &[u8; ANSWER], old: Old) -> bool {
     answer[0] == 0x16 && answer[5] == 2 && fits
 }
 
-/// RFC 5246 section 7.4.1.2. Its random part is none: no key will come of it.
+/// RFC 5246 section 7.4.1.2. The random part is zero, since no key will be made from it.
 fn client_hello(old: Old) -> Vec<u8> {
     let version: u16 = match old {
         Old::Version => 0x0302,

@@ -17,7 +17,7 @@ const MAX_LABEL_CHARS: usize = 40;
 
 /// The certificates in `pem` and no others, or the system's if it is empty.
 ///
-/// The system's store rather than one compiled in: the operator's image decides whom to trust, and it can be
+/// The system's store is used rather than one compiled in: the operator's image decides whom to trust, and it can be
 /// renewed without a new release of Rollcall.
 pub(super) fn roots(pem: &str) -> Result<Trust, Misconfiguration> {
     if pem.trim().is_empty() {
@@ -49,11 +49,11 @@ pub(super) struct Trust {
     pub(super) pasted: Vec<CertificateDer<'static>>,
 }
 
-/// The certificates in a text as people paste it: with byte-order marks, any line ends, indented, with other text between
-/// them. The parser passes over a block whose first line it does not know, so each is looked at first: what somebody took
-/// for trusted must not be missing without a word.
+/// The certificates in a text as people paste it: with byte-order marks, any line ends, indented, with other text
+/// between them. The parser skips blocks whose first line it does not know, so each block is checked first: a
+/// certificate that somebody believes to be trusted must not be skipped silently.
 pub(super) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    // Editors put a byte-order mark in front of a file, and so between files that were joined.
+    // Editors put a byte-order mark in front of a file, so joined files have one in the middle.
     let pem = pem.replace('\u{feff}', "");
     let lines: Vec<&str> = pem.split(['\n', '\r']).map(str::trim).collect();
     let pem = lines.join("\n");
@@ -85,7 +85,7 @@ pub(super) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, St
     }
 }
 
-/// Loaded once per process. One unreadable file does not cost the others.
+/// Loaded once per process. An unreadable file does not affect the others.
 fn system_roots() -> Option<Arc<RootCertStore>> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     let roots = ROOTS.get_or_init(|| {
@@ -113,8 +113,8 @@ pub(super) fn client_identity(
     Ok((chain, key))
 }
 
-/// Takes a server's certificate that the tenant gave as trusted although it says that it is a CA's: `openssl req -x509`
-/// writes that into every certificate. Name and dates count as in any other.
+/// Accepts a server's certificate that the tenant gave as trusted although it says that it is a CA's: `openssl req
+/// -x509` writes that into every certificate. Name and dates are checked as in any other.
 pub(super) fn verify_itself(
     certificate: &CertificateDer<'_>,
     server_name: &ServerName<'_>,

@@ -1,7 +1,7 @@
-//! Who may receive large messages.
+//! Which connections may receive large messages.
 //!
-//! ldap3's buffer keeps the size of the largest message that it ever held, so a connection that has received
-//! one counts until it is closed: one connection of a directory at a time, and a few of the whole process.
+//! ldap3's buffer keeps the size of the largest message that it ever held, so a connection that has received one counts
+//! until it is closed. One connection of a directory may do so at a time, and a few of the whole process.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,7 +24,7 @@ pub(crate) struct LargeMessagePermit {
 }
 
 impl LargeMessagePermit {
-    /// One connection's, which shares with the directory's others a semaphore of one.
+    /// The permit of one connection. All connections of the directory share its semaphore, which has one place.
     pub(crate) fn of(directory: Arc<Semaphore>) -> Self {
         Self {
             directory,

@@ -1,7 +1,7 @@
 //! What the guard and the code above ldap3 tell each other beside the byte stream.
 //!
-//! ldap3 loses the reason when a connection ends, has no flow control and cannot say whether a request was
-//! ever written. All three are kept here, under one short lock.
+//! ldap3 loses the reason when a connection ends, has no flow control and cannot say whether a request was ever
+//! written. All three are kept here, under one short lock.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::vet::Notice;
 use crate::protocol_violation::ProtocolViolation;
 
-/// Decoding costs up to this much may wait for the consumer; the guard then stops reading.
+/// Entries with up to this much decoding cost may wait for the consumer. Then the guard stops reading.
 const CREDIT_WINDOW: usize = 1 << 20;
 
 /// Why the guard ended.
@@ -27,23 +27,23 @@ pub(crate) enum Stop {
     LocalClosed,
 }
 
-/// What goes beside an entry.
+/// What is noted about an entry that is forwarded.
 #[derive(Debug)]
 pub(super) struct Note {
     /// What its decoding costs, in bytes.
     pub(super) cost: usize,
     /// Its text had to be repaired.
     pub(super) tainted: bool,
-    /// It stands for one that was passed over, and this is the largest attribute of that.
+    /// It stands for a passed-over entry, whose largest attribute this is.
     pub(super) oversized: Option<String>,
 }
 
-/// What an entry is that was received.
+/// What is known about an entry that was received.
 #[derive(Debug)]
 pub(crate) struct Kind {
     /// Its text had to be repaired.
     pub(crate) tainted: bool,
-    /// It was passed over, and this was its largest attribute.
+    /// It was passed over. This was its largest attribute.
     pub(crate) oversized: Option<String>,
 }
 
@@ -59,9 +59,9 @@ pub(crate) struct Budget {
 /// Whether the bytes of a request went out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Written {
-    /// Not one byte did, and none will.
+    /// No byte did, and none will.
     No,
-    /// Some may have.
+    /// Some bytes may have gone out.
     Maybe,
 }
 
@@ -85,7 +85,7 @@ struct Spent {
     search_result_references: u32,
 }
 
-/// The shared slot beside a connection.
+/// The state that guard and consumer share.
 #[derive(Debug)]
 pub(crate) struct Link(Mutex<State>);
 
@@ -115,7 +115,7 @@ impl Link {
         state.written = Written::No;
     }
 
-    /// Forbids that a request which was not written yet is ever written, and tells whether that came in time.
+    /// Prevents a request that was not written yet from being written, and tells whether it was still unwritten.
     pub(crate) fn revoke(&self) -> Written {
         let mut state = self.0.lock();
         state.revoked = true;
@@ -159,7 +159,7 @@ impl Link {
         self.0.lock().spent.bytes
     }
 
-    /// True once a large message came: ldap3's buffer keeps the size that it had then.
+    /// True once a large message came: since then ldap3's buffer has that size.
     pub(crate) fn carried_large(&self) -> bool {
         self.0.lock().large
     }
@@ -179,7 +179,7 @@ impl Link {
         self.0.lock().large = true;
     }
 
-    /// For the guard: asks leave to write a request.
+    /// For the guard: asks whether a request may be written.
     pub(super) fn may_write(&self) -> bool {
         let mut state = self.0.lock();
         if !state.revoked {

@@ -1,4 +1,4 @@
-//! Walks through an entry that is too large to be kept, as its bytes go by, to tell which it is and what makes it large.
+//! Follows the bytes of an entry that is too large to be kept, to find out its DN and what makes it large.
 
 use crate::ber;
 use crate::protocol_violation::ProtocolViolation;
@@ -8,7 +8,7 @@ const MAX_NAME: usize = 64 << 10;
 /// Longest header of an element: identifier, and a length of eight octets.
 const MAX_HEADER: usize = 10;
 
-/// Where the walk is within `LDAPMessage`: it goes into these and passes over all else.
+/// Where the walk is within `LDAPMessage`. It enters these elements and skips all others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Place {
     Message,
@@ -22,20 +22,20 @@ enum Place {
     Rest,
 }
 
-/// An entry whose bytes are let go.
+/// An entry that is being passed over.
 #[derive(Debug)]
 pub(super) struct Oversized {
     /// Bytes of the message.
     length: u64,
-    /// Bytes that were shown.
+    /// Bytes that were seen.
     at: u64,
     /// A header that is not complete, and what follows it.
     header: Vec<u8>,
     place: Place,
-    /// Content to be passed over, and whether it is kept.
+    /// How much content is still to be skipped, and whether it is kept.
     content: u64,
     kept: Vec<u8>,
-    /// Where the entry ends, and the attribute at hand.
+    /// Where the entry ends, and the current attribute.
     entry_end: u64,
     attribute_end: u64,
     id: Vec<u8>,
@@ -45,7 +45,7 @@ pub(super) struct Oversized {
 }
 
 impl Oversized {
-    /// A message of so many bytes, header included.
+    /// A message of this many bytes, header included.
     pub(super) fn new(length: u64) -> Self {
         Self {
             length,
@@ -63,12 +63,12 @@ impl Oversized {
         }
     }
 
-    /// Bytes of the message that were not shown yet.
+    /// Bytes of the message that were not seen yet.
     pub(super) fn left(&self) -> u64 {
         self.length - self.at
     }
 
-    /// The same entry without its attributes, once its name has gone by.
+    /// The same entry without its attributes, once its DN was seen.
     pub(super) fn without_attributes(&self) -> Option<Vec<u8>> {
         let mut entry = Vec::new();
         ber::put(&mut entry, 0x04, self.dn.as_ref()?);
@@ -86,12 +86,12 @@ impl Oversized {
         self.largest.1
     }
 
-    /// True if all of the message was shown, and it was an entry.
+    /// True if the whole message was seen, and it was an entry.
     pub(super) fn is_whole(&self) -> bool {
         self.left() == 0 && self.place == Place::Rest && self.content == 0 && self.header.is_empty()
     }
 
-    /// Shows the next bytes.
+    /// Takes in the next bytes.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) -> Result<(), ProtocolViolation> {
         while !bytes.is_empty() {
             if self.content > 0 {

@@ -1,9 +1,9 @@
 //! Decides whether one message from a directory may go on to ldap3.
 //!
-//! A function over bytes. The grammar is RFC 4511 appendix B, cut down to the answers that Rollcall asks
-//! for; whatever it does not know, it refuses. ldap3 takes a DN, an attribute name, a matched DN and a
-//! diagnostic message for UTF-8 without looking: where they are not, each offending octet becomes `?`, so
-//! that all lengths stay true. Attribute values are left alone.
+//! This is a function over bytes. The grammar is RFC 4511 appendix B, cut down to the answers that Rollcall asks for;
+//! everything else is refused. ldap3 takes a DN, an attribute name, a matched DN and a diagnostic message for UTF-8
+//! without checking. If one is not UTF-8, each offending octet becomes `?`, so that all lengths stay correct. Attribute
+//! values are left alone.
 
 use crate::ber::{self, Element};
 use crate::protocol_violation::ProtocolViolation;
@@ -52,7 +52,7 @@ pub(crate) enum Answer {
     Final,
     /// A search result reference (RFC 4511 section 4.5.3), which names other servers: counted, never followed.
     SearchResultReference,
-    /// An intermediate answer or unsolicited notification that nobody needs.
+    /// An intermediate answer or unsolicited notification that is not needed.
     Noise,
     /// The server is about to close the connection.
     Disconnection(Notice),
@@ -140,7 +140,7 @@ impl Vetting<'_> {
         }
     }
 
-    /// Message id 0. Active Directory puts the name of its Notice of Disconnection behind the operation.
+    /// A message with id 0. Active Directory puts the name of its Notice of Disconnection behind the operation.
     fn unsolicited(&mut self, element: Element, end: usize) -> Result<Answer, ProtocolViolation> {
         if element.tag != 0x78 {
             return Err(ProtocolViolation::UnexpectedOperation);
@@ -220,7 +220,7 @@ impl Vetting<'_> {
                     self.repair(part);
                     name = Some(part);
                 }
-                // RFC 4511 section 4: unknown trailing parts are ignored. ldap3 goes by the number alone.
+                // RFC 4511 section 4: unknown trailing parts are ignored. ldap3 looks only at the tag number.
                 tag if tag & 0xc0 == 0x80 && !matches!(tag & 0x1f, 3 | 7 | 10 | 11) => {
                     self.unknown(part, 3)?
                 }
@@ -263,7 +263,7 @@ impl Vetting<'_> {
         Ok(())
     }
 
-    /// Walks an element whose meaning is not known, since ldap3 will decode it all the same.
+    /// Walks through an element whose meaning is not known, since ldap3 will decode it all the same.
     fn unknown(&mut self, element: Element, depth: usize) -> Result<(), ProtocolViolation> {
         if depth > MAX_DEPTH {
             return Err(ProtocolViolation::TooDeep);

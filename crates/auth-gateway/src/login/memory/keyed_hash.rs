@@ -1,5 +1,5 @@
-//! Keyed hashes: how a login that names nobody is counted and audited, and how a password is recognised
-//! again for a moment. People type passwords into the login field, so neither may be readable anywhere.
+//! Keyed hashes: how an unknown login is counted and audited, and how a password is recognised for a moment. People
+//! type passwords into the login field, so neither may be readable anywhere.
 
 use rollcall_core::id::{TenantId, UserId};
 use rollcall_core::mac::{MacKey, Tag};
@@ -8,7 +8,7 @@ use rollcall_core::secret::Password;
 /// Hashes that every replica computes alike, for what is shared through the store.
 pub struct SharedHasher(MacKey);
 
-/// Hashes that mean something to this process only, for what it keeps in memory.
+/// Hashes that mean something only in this process, for what it keeps in memory.
 pub struct PrivateHasher(MacKey);
 
 /// A keyed hash of a login attempt, in memory only.
@@ -20,18 +20,18 @@ impl SharedHasher {
         Self(key)
     }
 
-    /// Stands for a login that names nobody, in the throttle and the audit log. `login` is normalized, so
-    /// that all its spellings are one.
+    /// The hash of an unknown login, for the soft lock and the audit log. `login` is normalized, so that all its
+    /// spellings have one hash.
     pub fn unknown_login(&self, tenant: &TenantId, login: &str) -> String {
         self.text(&[b"unknown-login", tenant.as_str().as_bytes(), login.as_bytes()])
     }
 
-    /// Stands for a caller's request id in the store: nobody knows what callers put there.
+    /// The hash of a caller's request id, for the store: callers may put anything into it.
     pub fn request_id(&self, caller: &str, request_id: &str) -> String {
         self.text(&[b"request-id", caller.as_bytes(), request_id.as_bytes()])
     }
 
-    /// Stands for an end user's address in the store, where it tells from where a user logs in.
+    /// The hash of an end user's address, for the store, which keeps from where a user logs in.
     pub fn address(&self, user: UserId, network: &str) -> String {
         self.text(&[b"address", user.to_string().as_bytes(), network.as_bytes()])
     }
@@ -43,18 +43,18 @@ impl SharedHasher {
 }
 
 impl PrivateHasher {
-    /// Takes 32 random bytes.
+    /// A hasher with these 32 random bytes.
     pub fn new(random: &[u8; 32]) -> Self {
         Self(MacKey::new(random))
     }
 
-    /// Recognises a password that was tried for a subject.
+    /// The hash of a password that was tried for a subject.
     pub fn password(&self, subject: &str, password: &Password) -> Fingerprint {
         self.0
             .tag(&[b"password", subject.as_bytes(), password.expose().as_bytes()])
     }
 
-    /// Recognises a whole request.
+    /// The hash of a whole request.
     pub fn request(&self, parts: &[&[u8]]) -> Fingerprint {
         self.0.tag(parts)
     }

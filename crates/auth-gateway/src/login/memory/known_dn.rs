@@ -1,17 +1,17 @@
-//! Where users' entries were when this process last saw them: fresher than the last run's word, and the
-//! reason that a moved user's password goes to the old place once at most.
+//! Where users' entries were when this process last saw them. That is newer than what the last run says, and a moved
+//! user's password goes to the old DN at most once.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use quick_cache::sync::Cache;
 use rollcall_core::id::UserId;
 
-/// Users remembered; who is forgotten costs a search.
+/// Users that are remembered. A user who is forgotten costs a search.
 const CAPACITY: usize = 200_000;
 
 /// DNs that this process has verified.
 pub struct KnownDns(Cache<UserId, Seen>);
 
-/// Where a user was, and when; nowhere if the user was not to be found.
+/// The DN of a user's entry, and when it was seen; no DN if the entry was not found.
 type Seen = (Option<String>, DateTime<Utc>);
 
 impl KnownDns {
@@ -20,7 +20,7 @@ impl KnownDns {
         self.0.insert(user, (dn.map(str::to_owned), now));
     }
 
-    /// The DN to bind to at once, if the newer of what a run and what this process saw is recent enough.
+    /// The DN to bind to at once: what a run saw or what this process saw, whichever is newer, if it is recent enough.
     pub fn recent(
         &self,
         user: UserId,

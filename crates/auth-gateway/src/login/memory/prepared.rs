@@ -1,4 +1,4 @@
-//! What a user sync's settings boil down to for a login, worked out once while they are in force.
+//! What a login needs of a user sync's settings, worked out once while they are in force.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_service::reading;
 use rollcall_store::LoginConfig;
 
-/// Syncs kept; beyond it, those that are asked for least are worked out anew.
+/// Syncs that are kept. Beyond it, the least used are worked out anew.
 const CAPACITY: usize = 10_000;
 
 /// How a sync reads entries.

@@ -1,5 +1,5 @@
-//! What a login needs to know about the tenant as a whole: where its users are at home, and what the soft lock is
-//! for them. Read anew every few seconds, not at every login.
+//! What a login needs to know about the tenant as a whole: the user syncs with their directories, and the soft lock for
+//! each. It is read anew every few seconds, not at every login.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,10 @@ use rollcall_service::eligibility::Obstacle;
 
 /// A view is used for this long.
 const FRESH: Duration = Duration::from_secs(10);
-/// Who waits for another's reading reads it after this long: that one may hang on a connection that is dead.
+/// A login that waits for another login's reading reads by itself after this time: the other may hang on a dead
+/// connection.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Tenants kept; beyond it, those that are asked for least are read anew.
+/// Tenants that are kept. Beyond it, the least used are read anew.
 const CAPACITY: usize = 10_000;
 /// Directories of one tenant looked at.
 const MAX_DIRECTORIES: u32 = 1_000;
@@ -27,15 +28,15 @@ const MAX_USER_SYNCS: u32 = 1_000;
 
 /// A tenant as a login sees it.
 pub struct TenantView {
-    /// Those whose directories can be asked.
+    /// The user syncs whose directories can be asked.
     homes: Vec<Home>,
-    /// If there are none, why.
+    /// If there are none, the reasons.
     obstacles: Vec<Obstacle>,
-    /// The soft lock where there is no directory.
+    /// The soft lock for logins without a directory.
     default_lock: SoftLockRules,
 }
 
-/// A user sync and its directory: whose user a login is, or seems to be.
+/// A user sync and its directory, to which a login belongs or is treated as belonging.
 #[derive(Clone)]
 pub struct Home {
     /// The user sync.
@@ -53,25 +54,25 @@ pub struct TenantViews {
 }
 
 impl TenantView {
-    /// Where the users of this sync are at home.
+    /// The user sync and directory of the users of this sync.
     pub fn home(&self, user_sync: &UserSyncId) -> Option<&Home> {
         self.homes
             .iter()
             .find(|home| home.user_sync.user_sync == *user_sync)
     }
 
-    /// Where a login that names nobody seems to be at home: for the same login always the same, so that it behaves like
-    /// somebody's.
+    /// A user sync and directory for an unknown login. The same login always gets the same one, so that it behaves like
+    /// a known login.
     pub fn home_for_unknown_login(&self, login_hash: &str) -> Option<&Home> {
         one_of(&self.homes, login_hash)
     }
 
-    /// Why nobody at all can log in, if that is so.
+    /// Why no user of the tenant can log in, if that is so.
     pub fn obstacle(&self, login_hash: &str) -> Option<&Obstacle> {
         one_of(&self.obstacles, login_hash)
     }
 
-    /// The soft lock at a home, or where there is none.
+    /// The soft lock of a user sync, or the default one.
     pub fn lock(&self, home: Option<&Home>) -> SoftLockRules {
         home.map_or(self.default_lock, |home| home.lock)
     }
@@ -85,7 +86,7 @@ fn one_of<'a, T>(all: &'a [T], login_hash: &str) -> Option<&'a T> {
 }
 
 impl TenantViews {
-    /// Locks stand on these defaults.
+    /// Views whose soft locks are based on these defaults.
     pub fn new(defaults: SoftLockDefaults) -> Self {
         Self {
             defaults,
@@ -93,7 +94,8 @@ impl TenantViews {
         }
     }
 
-    /// The tenant, at most some seconds old. One of those who ask at once reads it, and the others wait for that.
+    /// The view of the tenant, at most a few seconds old. If several logins ask at once, one reads it and the others
+    /// wait.
     ///
     /// # Errors
     /// `NotFound`, and what else the store says.
@@ -162,7 +164,7 @@ impl TenantViews {
             homes.clear();
             obstacles = vec![Obstacle::tenant_disabled(tenant)];
         } else if !homes.is_empty() {
-            // Users of this directory are told so. An unknown login must not be turned away for it.
+            // Users of this directory get that error. An unknown login must not be refused because of it.
             obstacles.clear();
         }
         TenantView {

@@ -1,5 +1,5 @@
-//! Attempts for one login take turns: as many at a time as the soft lock has slots. Several devices of one
-//! user that come at once wait for each other, instead of being taken for somebody who guesses.
+//! Attempts for one login wait in a queue: as many go on at a time as the soft lock has slots. So several devices of
+//! one user that come at once wait for each other, instead of being taken for an attacker.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,27 +9,27 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-/// The lines in which attempts wait, by subject. Clones share them.
+/// The queues, by subject. Clones share them.
 #[derive(Clone, Default)]
 pub struct Turns(Arc<Mutex<HashMap<String, Line>>>);
 
 struct Line {
     free: Arc<Semaphore>,
     slots: Arc<Slots>,
-    /// Attempts in the line, waiting or having their turn.
+    /// Attempts in the queue, waiting or going on.
     people: usize,
 }
 
-/// What the attempts that have a turn do with the slots of the soft lock.
+/// What the attempts that go on do with the slots of the soft lock.
 #[derive(Default)]
 struct Slots {
-    /// Held by the one that asks, so that it knows who else holds slots when it is told that there are none.
+    /// Held by the attempt that asks for slots. So it knows which others hold slots when it gets none.
     asking: Arc<tokio::sync::Mutex<()>>,
     holders: AtomicUsize,
     given_back: AtomicUsize,
 }
 
-/// A turn. It ends when dropped; slots it held are given back by then.
+/// The right to go on. It ends when dropped; slots that the attempt held are given back by then.
 pub struct Turn {
     _permit: OwnedSemaphorePermit,
     _place: Place,
@@ -44,14 +44,14 @@ pub struct Asking {
     given_back: usize,
 }
 
-/// A place in a line, which is taken down when the last one leaves.
+/// A place in a queue. The queue is removed when the last attempt leaves.
 struct Place {
     turns: Turns,
     key: String,
 }
 
 impl Turns {
-    /// Waits for a turn, of which there are `limit` at a time. `None` if it does not come in time.
+    /// Waits for the right to go on, which `limit` attempts have at a time. `None` if it does not come in time.
     pub async fn take(&self, key: &str, limit: u32, deadline: Instant) -> Option<Turn> {
         let (free, slots, place) = self.stand_in_line(key, limit.max(1) as usize);
         let permit = timeout_at(deadline, free.acquire_owned()).await.ok()?.ok()?;
@@ -80,7 +80,7 @@ impl Turns {
 }
 
 impl Turn {
-    /// Waits until nobody else in the line asks for slots.
+    /// Waits until no other attempt of the queue asks for slots.
     pub async fn ask(&self) -> Asking {
         Asking {
             _alone: Arc::clone(&self.slots.asking).lock_owned().await,
@@ -89,7 +89,7 @@ impl Turn {
         }
     }
 
-    /// Notes that slots were got. To be called while still asking.
+    /// Notes that slots were got. Call it while still asking.
     pub fn hold(&mut self, _asking: &Asking) {
         self.slots.holders.fetch_add(1, Ordering::SeqCst);
         self.holds = true;
@@ -97,8 +97,8 @@ impl Turn {
 }
 
 impl Asking {
-    /// Whether there may be slots after all, now or soon, although none were got: somebody in the line has
-    /// given some back since, or holds some.
+    /// Whether slots may be free after all, now or soon, although none were got: another attempt of the queue has given
+    /// some back since, or holds some.
     pub fn may_come_free(&self) -> bool {
         self.slots.holders.load(Ordering::SeqCst) > 0
             || self.slots.given_back.load(Ordering::SeqCst) != self.given_back
@@ -108,7 +108,7 @@ impl Asking {
 impl Drop for Turn {
     fn drop(&mut self) {
         if self.holds {
-            // First back, then out, so that it is never missed in between.
+            // The slots are given back before the attempt leaves, so that another one always sees one or the other.
             self.slots.given_back.fetch_add(1, Ordering::SeqCst);
             self.slots.holders.fetch_sub(1, Ordering::SeqCst);
         }

@@ -1,6 +1,6 @@
-//! Slots of the soft lock that nobody could settle, by the password that was tried. The outcome of a bind stays unknown
-//! when the directory goes away; the same password once more takes the same slot, since an outage is not three wrong
-//! passwords.
+//! Slots of the soft lock that could not be settled, by the password that was tried. If the directory goes away, the
+//! outcome of a bind stays unknown. The same password then takes the same slot again, so that an outage does not count
+//! as three wrong passwords.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rollcall_store::HeldSlot;
 
 use crate::login::memory::keyed_hash::Fingerprint;
 
-/// Most passwords remembered; beyond it the oldest is forgotten early, and then counts once more.
+/// Passwords that are remembered. Beyond it the oldest is forgotten early, and then counts once more.
 const CAPACITY: usize = 100_000;
 
 /// The slots, by password. Clones share them.
@@ -24,7 +24,7 @@ struct Inner {
     order: VecDeque<Fingerprint>,
 }
 
-/// Slots that an attempt holds. Dropped before they were settled, the same password may use them again.
+/// Slots that an attempt holds. If dropped before they were settled, the same password may use them again.
 pub struct Held {
     unsettled: Unsettled,
     fingerprint: Fingerprint,
@@ -40,7 +40,7 @@ impl Unsettled {
         Some(held.slot)
     }
 
-    /// Holds slots for an attempt with this password. What an earlier one left is this one's.
+    /// Holds slots for an attempt with this password. A slot that an earlier attempt left now belongs to this one.
     pub fn hold(&self, fingerprint: Fingerprint, slots: Vec<HeldSlot>) -> Held {
         let mut inner = self.0.lock();
         if inner.slots.remove(&fingerprint).is_some() {
@@ -55,7 +55,7 @@ impl Unsettled {
 }
 
 impl Held {
-    /// None at all.
+    /// No slots.
     pub fn none() -> Self {
         Self {
             unsettled: Unsettled::default(),
@@ -69,7 +69,7 @@ impl Held {
         &self.slots
     }
 
-    /// They were settled, and belong to no attempt any more.
+    /// Notes that the slots were settled, and belong to no attempt any more.
     pub fn settled(&mut self) {
         self.slots.clear();
     }

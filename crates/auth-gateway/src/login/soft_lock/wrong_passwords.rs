@@ -1,7 +1,7 @@
-//! The same wrong password once more. A telephone that keeps trying an old password would lock its owner
-//! out; so a password that was wrong a moment ago is wrong without asking, and counts once.
+//! Repeated wrong passwords. A telephone that keeps trying an old password would lock its owner out. So a password that
+//! was wrong a moment ago is refused without asking the directory, and counts once.
 //!
-//! Only refusals are ever remembered here: a right password is proven by a bind, every time.
+//! Only refusals are remembered here: a right password is proven by a bind, every time.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::login::memory::keyed_hash::Fingerprint;
 
-/// Most wrong passwords remembered; beyond it the oldest is forgotten early.
+/// Passwords that are remembered. Beyond it the oldest is forgotten early.
 const CAPACITY: usize = 100_000;
 
 /// The wrong passwords of the last moments.
@@ -23,12 +23,12 @@ pub struct WrongPasswords {
 #[derive(Default)]
 struct Inner {
     known: HashSet<Fingerprint>,
-    /// All are kept equally long, so the oldest goes first.
+    /// All are kept equally long, so the oldest ends first.
     order: VecDeque<(Instant, Fingerprint)>,
 }
 
 impl WrongPasswords {
-    /// Remembers each for `keep`; zero remembers nothing.
+    /// Remembers each password for `keep`; zero remembers nothing.
     pub fn new(keep: Duration) -> Self {
         Self {
             keep,
@@ -47,7 +47,7 @@ impl WrongPasswords {
     pub fn remember(&self, fingerprint: Fingerprint, now: Instant) {
         let mut inner = self.inner.lock();
         inner.forget_before(now, self.keep);
-        // Remembered from the first time on: trying it again and again must not prolong it.
+        // The time runs from the first attempt: repetitions must not prolong it.
         if !self.keep.is_zero() && inner.known.insert(fingerprint) {
             inner.order.push_back((now, fingerprint));
         }

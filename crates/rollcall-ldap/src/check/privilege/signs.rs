@@ -1,7 +1,7 @@
 //! Signs that an account is too powerful, on servers that do not tell what an account may do.
 //!
-//! OpenLDAP has no control for it, so that a harmless account cannot be proven to be one. The opposite shows:
-//! access rules and the configuration do not hold for a root DN, and nobody else sees passwords' hashes.
+//! OpenLDAP has no control for it, so it cannot be proven that an account is harmless. The opposite can: a root DN is
+//! not subject to access rules and may read the configuration, and no other account sees password hashes.
 
 use rollcall_core::dn::Dn;
 use rollcall_core::user_sync::SearchScope;
@@ -17,7 +17,7 @@ use crate::root_dse::RootDse;
 /// Entries that commonly have a password.
 const ACCOUNTS: &str = "(|(objectClass=person)(objectClass=account)(objectClass=simpleSecurityObject))";
 
-/// Looks for signs; without any, nothing is known.
+/// Looks for signs. If there are none, nothing is known.
 pub(super) async fn read(
     connection: &mut Connection,
     root: &RootDse,
@@ -44,7 +44,7 @@ pub(super) async fn read(
     })
 }
 
-/// What the account sees of slapd-config(5), which is nothing unless somebody let it.
+/// What the account sees of slapd-config(5): nothing, unless somebody gave it the right.
 async fn configuration(
     connection: &mut Connection,
     bind_dn: &str,
