@@ -84,7 +84,7 @@ pub(crate) struct Client {
     timeout: Duration,
 }
 
-/// Adds to each call who calls, and for whom.
+/// Adds the credentials and the actor to each call.
 #[derive(Clone)]
 pub(crate) struct Headers(Vec<(&'static str, MetadataValue<Ascii>)>);
 
@@ -167,7 +167,7 @@ impl Connection {
         Ok(Some(value))
     }
 
-    /// For whom this acts. The account's name is left out where the worker would not take it.
+    /// The actor that this client names. The account's name is left out if the worker would not accept it.
     fn actor(&self) -> Result<Vec<(&'static str, MetadataValue<Ascii>)>, Failure> {
         let own = account().filter(|name| name.len() <= 256 && !name.chars().any(char::is_control));
         let actor = self.actor.clone().or(own);
@@ -198,7 +198,7 @@ impl Connection {
 }
 
 impl Client {
-    /// Whether the audit record will tell why.
+    /// Whether the audit record will have a reason.
     pub(crate) fn tells_why(&self) -> bool {
         self.headers
             .0

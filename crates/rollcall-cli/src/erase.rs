@@ -1,4 +1,4 @@
-//! `erase-user`: what is personal of one person, everywhere. The gateway does it.
+//! `erase-user`: erases the personal data of one person everywhere. The gateway carries it out.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use crate::connect::Client;
 use crate::failure::Failure;
 use crate::verdict::Verdict;
 
-/// Erases the person, and tells whether something may yet be written about them.
+/// Erases the person, and says whether something may still be written about them.
 pub(crate) async fn run(client: &Client, name: String, exclude: bool) -> Result<Verdict, Failure> {
     if !client.tells_why() {
         let message = "an erasure cannot be taken back: tell why with --reason, for the audit record";

@@ -16,7 +16,7 @@ use crate::show;
 use crate::verdict::Verdict;
 
 const PAGE: i32 = 1000;
-/// A worker that is replaced is back by then, or another one has taken the run over.
+/// Within this time a replaced worker is back, or another one has taken the run over.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -128,8 +128,8 @@ pub(crate) async fn show(client: &Client, name: String) -> Result<Verdict, Failu
     }
 }
 
-/// Watches a run until it rests, and prints it then. A run outlives the worker that told of it, so a watch that ends early
-/// is taken up again, until nobody has told anything for [`PATIENCE`].
+/// Watches a run until it has ended or waits, then prints it. A run outlives a worker that ends. So a watch that ends
+/// early is started again, until there was no news for [`PATIENCE`].
 async fn wait(client: &Client, mut run: SyncRun) -> Result<Verdict, Failure> {
     let mut told = Instant::now();
     while !show::is_at_rest(&run) {
@@ -169,7 +169,7 @@ async fn watch(client: &Client, run: &mut SyncRun, told: &mut Instant) -> Result
     Ok(())
 }
 
-/// The worker stops, is being replaced, or the way to it broke.
+/// True if the worker stops or is being replaced, or the connection to it broke.
 pub(crate) fn is_passing(status: &Status) -> bool {
     matches!(
         status.code(),

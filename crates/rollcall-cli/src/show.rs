@@ -40,7 +40,7 @@ pub(crate) fn verdict(run: &SyncRun) -> Verdict {
     }
 }
 
-/// True if a run changes no more by itself.
+/// True if a run does not change any more by itself.
 pub(crate) fn is_at_rest(run: &SyncRun) -> bool {
     !matches!(
         run.state(),
@@ -129,7 +129,7 @@ fn state(run: &SyncRun) -> &'static str {
     name(run.state().as_str_name(), "SYNC_RUN_STATE_")
 }
 
-/// The value of an enum without what all of its values begin with.
+/// The name of an enum value without the prefix that all its values have.
 pub(crate) fn name(value: &'static str, prefix: &str) -> &'static str {
     value.strip_prefix(prefix).unwrap_or(value)
 }

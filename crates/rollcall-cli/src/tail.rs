@@ -1,7 +1,7 @@
-//! `audit tail`: the audit record as lines of JSON, without a gap.
+//! `audit tail`: the audit record as lines of JSON, without gaps.
 //!
-//! How far it came is noted before a few events are written and after. Stopped in between, it writes those again, and says so:
-//! who reads the lines gets each event at least once, and knows it again by its name.
+//! The position is noted before a few events are written and again afterwards. After a stop in between, these events
+//! are written again and marked. So a reader gets each event at least once, and recognises a repeated one by its name.
 
 mod state;
 
@@ -79,7 +79,7 @@ async fn follow(
     Ok(())
 }
 
-/// What is there, but at least one message; `None` at the end of the stream.
+/// The events that have arrived, at least one; `None` at the end of the stream.
 async fn next_batch(
     stream: &mut Streaming<WatchAuditEventsResponse>,
 ) -> Result<Option<Vec<WatchAuditEventsResponse>>, Status> {
@@ -90,7 +90,7 @@ async fn next_batch(
     while batch.len() < BATCH {
         match tokio::time::timeout(Duration::ZERO, stream.message()).await {
             Ok(Ok(Some(message))) => batch.push(message),
-            // What broke is told by the next stream.
+            // The next stream will report the error.
             Ok(Ok(None) | Err(_)) | Err(_) => break,
         }
     }

@@ -22,12 +22,12 @@ impl<K: Eq + Hash, M> By<K, M> {
 }
 
 impl<K: Eq + Hash> By<K, Counter> {
-    /// Counts one more.
+    /// Adds one.
     pub fn count(&self, key: K) {
         self.add(key, 1);
     }
 
-    /// Counts so many more.
+    /// Adds this many.
     pub fn add(&self, key: K, more: u64) {
         if let Some(counter) = self.0.get(&key) {
             counter.inc_by(more);
@@ -36,7 +36,7 @@ impl<K: Eq + Hash> By<K, Counter> {
 }
 
 impl<K: Eq + Hash> By<K, Gauge> {
-    /// Sets what is there now.
+    /// Sets the present value.
     pub fn set(&self, key: K, now: i64) {
         if let Some(gauge) = self.0.get(&key) {
             gauge.set(now);
@@ -45,7 +45,7 @@ impl<K: Eq + Hash> By<K, Gauge> {
 }
 
 impl<K: Eq + Hash> By<K, Float> {
-    /// Sets what is there now.
+    /// Sets the present value.
     pub fn set(&self, key: K, now: f64) {
         if let Some(gauge) = self.0.get(&key) {
             gauge.set(now);
@@ -54,7 +54,7 @@ impl<K: Eq + Hash> By<K, Float> {
 }
 
 impl<K: Eq + Hash> By<K, Histogram> {
-    /// Something took so long.
+    /// Records one duration.
     pub fn took(&self, key: K, duration: Duration) {
         if let Some(histogram) = self.0.get(&key) {
             histogram.observe(duration.as_secs_f64());

@@ -318,7 +318,7 @@ fn login_ends() -> impl Iterator<Item = ((LoginOutcome, LoginReason), [&'static 
     })
 }
 
-/// Errors are no denials, and only one reason lets in: other pairs never come.
+/// Errors are not denials, and only one reason lets a user in; other pairs never occur.
 fn fits(outcome: LoginOutcome, reason: LoginReason) -> bool {
     match (outcome, reason) {
         (LoginOutcome::Authenticated, reason) => reason == OwnReason::Authenticated.into(),
@@ -326,7 +326,7 @@ fn fits(outcome: LoginOutcome, reason: LoginReason) -> bool {
         (LoginOutcome::Denied, reason) => reason != OwnReason::Authenticated.into(),
         (LoginOutcome::Error, LoginReason::Directory(_)) => false,
         (LoginOutcome::Error, reason) => reason != OwnReason::Authenticated.into(),
-        // Only rows of newer releases have such.
+        // Only newer releases write such rows.
         (LoginOutcome::Newer(_), _) => false,
     }
 }

@@ -1,4 +1,4 @@
-//! The values of labels that are nobody else's.
+//! Label values that no other type of Rollcall defines.
 
 use rollcall_core::audit::LoginOutcome;
 use rollcall_core::text_enum;
@@ -6,17 +6,17 @@ use rollcall_core::text_enum;
 text_enum! {
     /// A step of a login.
     pub enum LoginStage {
-        /// Whom the login means.
+        /// Finding the user whom the login means.
         Resolve = "resolve",
-        /// A slot of the soft lock.
+        /// Reserving a slot of the soft lock.
         Reserve = "reserve",
-        /// The password, at the directory or for nobody.
+        /// Trying the password at the directory, or waiting in its place.
         Verify = "verify",
-        /// What the entry brought to light.
+        /// Dealing with what the entry shows.
         Reconcile = "reconcile",
         /// The commit.
         Record = "record",
-        /// All of it.
+        /// The whole login.
         Whole = "whole",
     }
 }
@@ -140,11 +140,11 @@ text_enum! {
 }
 
 text_enum! {
-    /// How a run came to rest.
+    /// How a run ended, or what it waits for.
     pub enum RunEnd {
-        /// A preview's plan is there.
+        /// It is a preview, whose plan is ready.
         Planned = "planned",
-        /// A person has to look.
+        /// It is held for a person to look at.
         Held = "held",
         /// All done.
         Succeeded = "succeeded",
@@ -230,7 +230,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// What became of an attempt to take files up anew.
+    /// The result of reloading the files.
     pub enum Reload {
         /// They are in use.
         Taken = "taken",

@@ -41,7 +41,7 @@ pub fn metrics() -> &'static Metrics {
     &ALL
 }
 
-/// Has `refresh` set what is only known by looking, whenever the metrics are asked for.
+/// Calls `refresh` before the metrics are read, to set those that are only known by looking.
 pub fn at_each_scrape(refresh: impl Fn(&Metrics) + Send + Sync + 'static) {
     REFRESHERS.lock().push(Box::new(refresh));
 }

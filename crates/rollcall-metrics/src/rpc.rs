@@ -14,7 +14,7 @@ use crate::registry::{Catalogue, Labels};
 pub(crate) const CALL_SECONDS: [f64; 15] = [
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
 ];
-/// What a call that is none of ours is called.
+/// The name of calls that no service of this server has.
 const OTHER: &str = "other";
 /// How statuses are called, by their numbers in gRPC.
 const CODES: [&str; 17] = [
@@ -74,8 +74,8 @@ impl Rpc {
         }
     }
 
-    /// The metrics of these methods, by path (`/package.Service/Method`). Calls of others are one method more: whoever
-    /// calls chooses their paths.
+    /// The metrics of these methods, by path (`/package.Service/Method`). All other paths count as one method, since
+    /// callers can make up paths.
     pub fn of(&self, paths: impl IntoIterator<Item = String>) -> Methods {
         let known = paths.into_iter().map(|path| {
             let method = self.method(path.trim_start_matches('/'));
@@ -95,7 +95,7 @@ impl Rpc {
             calls: self.calls.clone(),
             codes: [const { OnceLock::new() }; CODES.len()],
         };
-        // There before the first call, or a rate would miss it.
+        // Made before the first call; otherwise the first rate would miss it.
         method.code(0);
         method
     }

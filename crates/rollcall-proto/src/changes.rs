@@ -1,7 +1,7 @@
-//! What a change did, field by field, as the contract names fields and values.
+//! What a change did, field by field, with the contract's names of fields and values.
 //!
-//! Both sides are looked at as messages of the contract, so a field that is added to it is seen here too, and no list
-//! of fields is kept by hand.
+//! Both states are compared as messages of the contract. So a field that is added to the contract is recorded without
+//! further code, and there is no list of fields to maintain.
 
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, SerializeOptions, Value as Reflected};
@@ -11,14 +11,14 @@ use serde_json::{Map, Value};
 use crate::json::CONTRACT;
 use crate::v1;
 
-/// A value of more bytes than this is told by its digest and length.
+/// A longer value, in bytes, is recorded as its digest and length.
 pub const MAX_VALUE: usize = 4_096;
 
 /// A resource whose changes are recorded.
 pub trait Resource: Message {
     /// Its message in the contract.
     const MESSAGE: &'static str;
-    /// What Rollcall itself says of it and a change may change.
+    /// The output-only fields that a change of the resource may change.
     const OUTPUT: &'static [&'static str];
 }
 
@@ -75,7 +75,7 @@ fn fields<R: Resource>(resource: Option<&R>) -> Map<String, Value> {
     }
 }
 
-/// Whether a caller can set the field, and its value may be told.
+/// Whether a caller can set the field, and its value may be recorded.
 fn is_recorded(field: &FieldDescriptor) -> bool {
     const OUTPUT_ONLY: i32 = 3;
     const INPUT_ONLY: i32 = 4;

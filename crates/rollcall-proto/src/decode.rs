@@ -8,7 +8,7 @@ use rollcall_core::violation::Violations;
 
 use crate::resource_name;
 
-/// A request that creates something, as its repeats are recognised.
+/// How repeats of a request that creates something are recognised.
 pub struct Repeatable {
     /// The request id.
     pub id: String,
@@ -126,7 +126,7 @@ pub(crate) fn repeatable<W: prost::Message>(
 ) -> Option<Repeatable> {
     let id = request_id(found, std::mem::take(id(request)))?;
     let mut content = method.as_bytes().to_vec();
-    // In no name: it is clear where the method ends.
+    // No method name contains it, so it is clear where the name ends.
     content.push(0);
     content.extend(request.encode_to_vec());
     Some(Repeatable {
@@ -140,8 +140,8 @@ pub(crate) fn non_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Adds what the rules find to what decoding found, except about fields that could not be decoded: there the rules
-/// saw something else than was sent.
+/// Adds the mistakes that the rules found to those of decoding. Fields that could not be decoded are left out: the
+/// rules saw something else than was sent.
 pub(crate) fn merge(found: &mut Violations, rules: Violations) {
     let undecoded: Vec<String> = found
         .iter()

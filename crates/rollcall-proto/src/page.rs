@@ -1,5 +1,5 @@
-//! Which page of a list a request asks for (AIP-158). Whether its token is good is not for the conversion to say: that
-//! takes the key which signs tokens.
+//! Which page of a list a request asks for (AIP-158). The token is not checked here, since that takes the key which
+//! signs tokens.
 
 use rollcall_core::violation::Violations;
 

@@ -3,7 +3,7 @@
 use prost_types::FieldMask;
 use rollcall_core::violation::Violations;
 
-/// The fields to change: those of the mask, or those that hold something where there is no mask.
+/// The fields to change: those of the mask; without a mask, those that are set.
 pub(crate) fn paths(
     found: &mut Violations,
     mask: Option<FieldMask>,
@@ -31,8 +31,8 @@ pub(crate) fn paths(
     mask
 }
 
-/// Gives a message of the wire what an update needs to know about it: which fields can be written, which of them hold
-/// something, and how one is taken over from another message.
+/// Implements what an update needs to know about a message: which fields can be written, which of them are set, and how
+/// to copy one from another message.
 macro_rules! writable_fields {
     ($message:ident { $($field:ident),* $(,)? } parts { $($part:ident),* $(,)? }) => {
         impl v1::$message {
@@ -114,7 +114,7 @@ mod tests {
         list.iter().filter_map(Value::as_enum_number).collect()
     }
 
-    /// The fields of a message that a request may write. The etag goes with the request and is no field of its own.
+    /// The fields of a message that a request may write. The etag belongs to the request and is not one of them.
     fn writable(name: &str) -> BTreeSet<String> {
         let message = message(name);
         let pool = message.parent_pool();

@@ -20,7 +20,7 @@ pub(crate) use known::{Callers, NobodyLeft};
 use quota::Quota;
 pub(crate) use room::Room;
 
-/// Bytes of the requests of one caller under way but small ones: half of what all have.
+/// Room for the larger requests of one caller that are under way, in bytes: half of what all callers have.
 const ROOM: usize = 32 * 1024 * 1024;
 
 /// A service that calls.
@@ -31,10 +31,10 @@ pub struct Caller {
     credential: String,
     permissions: Vec<Permission>,
     tenants: Tenants,
-    /// One for all credentials of the caller.
+    /// Shared by all credentials of the caller.
     quota: Option<Arc<Quota>>,
     actor_required: bool,
-    /// One for all credentials of the caller.
+    /// Shared by all credentials of the caller.
     room: Room,
 }
 
@@ -44,8 +44,8 @@ enum Tenants {
     Some(Vec<String>),
 }
 
-/// Checks that the caller of a request may do this at all, and returns the caller. Whether it may do it for the tenant,
-/// [`Caller::may_touch`] says as soon as the tenant is known.
+/// Checks that the caller of a request may do this at all, and returns the caller. [`Caller::may_touch`] then checks
+/// whether the caller may do it for the tenant, once the tenant is known.
 ///
 /// # Errors
 /// `CALLER_UNAUTHENTICATED` if the request passed no authentication, and `PERMISSION_MISSING`.
@@ -116,8 +116,8 @@ impl Caller {
         Err(denied(tenant))
     }
 
-    /// What the caller is told about a tenant that does not exist: whether it does is for callers of all tenants to know,
-    /// and everybody else hears the same of those that exist.
+    /// The error about a tenant that does not exist. Only callers of all tenants may know that; all others get the same
+    /// error as for an existing tenant that they may not touch.
     pub fn no_such_tenant(&self, tenant: &TenantId) -> Error {
         match self.tenants {
             Tenants::All => Error::new(Reason::TenantNotFound, "the tenant does not exist")
@@ -126,7 +126,7 @@ impl Caller {
         }
     }
 
-    /// Whether whatever the caller changes must say for whom.
+    /// Whether this caller must name an actor for its changes.
     pub fn must_name_actor(&self) -> bool {
         self.actor_required
     }

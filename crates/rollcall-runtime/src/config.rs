@@ -1,11 +1,10 @@
 //! Configuration: built-in defaults < file < environment < command line.
 //!
-//! [`load`] is a pure function from texts to typed settings; [`from_process`] is the shell around it. The
-//! defaults are commented TOML texts and double as the schema: a key that is not there is unknown. Every
-//! value is tried alone on top of the defaults, so each mistake is told with its place, and all at once.
+//! [`load`] is a pure function from texts to typed settings; [`from_process`] is the shell around it. The defaults are
+//! commented TOML texts and double as the schema: a key that is not there is unknown. Every value is tried alone on top
+//! of the defaults, so each mistake is reported with its place, and all are reported at once.
 //!
-//! A service adds its own sections with a type that implements [`Settings`]; the shared ones come as
-//! [`Shared`].
+//! A service adds its own sections with a type that implements [`Settings`]; the shared ones come as [`Shared`].
 
 mod arguments;
 mod cidr;

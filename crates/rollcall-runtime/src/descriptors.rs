@@ -1,20 +1,20 @@
-//! File descriptors: how many this process may have open, and who gets how many of them. Whoever runs out of them fails in
-//! ways that look like somebody else's outage, so nobody ever does.
+//! File descriptors: how many this process may have open, and how they are divided. A process without a free descriptor
+//! fails in ways that look like somebody else's outage, so the limits are set so that none ever runs out.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Shared;
 use crate::exit::Failure;
 
-/// More are never used.
+/// No more than this many are used.
 const MOST: u64 = 65_536;
-/// With fewer nothing works for long.
+/// With fewer than this, nothing works for long.
 const LEAST: u64 = 256;
 /// For the store's connections and files, the health listener, logs and what is open for a moment.
 const OTHERS: u64 = 128;
-/// Of these, what is not the store's.
+/// The part of these that is not for the store.
 const OTHERS_WITHOUT_STORE: u64 = 64;
-/// What a connection to a directory takes: the socket, and the pair of sockets behind which ldap3 sits.
+/// A connection to a directory takes the socket, and the pair of sockets behind which ldap3 sits.
 const OF_A_DIRECTORY_S_CONNECTION: u64 = 3;
 /// Most connections to directories: each takes about 75 KB of memory.
 const MOST_CONNECTIONS: u64 = 2_000;
@@ -61,7 +61,7 @@ impl Descriptors {
         usize::try_from(connections.min(MOST_CONNECTIONS)).unwrap_or(usize::MAX)
     }
 
-    /// Connections of callers, of which the operator wants so many at most.
+    /// Connections of callers: as many as the operator wants, if there are enough descriptors.
     pub(crate) fn for_callers(self, wanted: u32) -> u32 {
         u32::try_from(self.shared() / 4)
             .unwrap_or(u32::MAX)
@@ -69,7 +69,7 @@ impl Descriptors {
             .max(1)
     }
 
-    /// Logs what the configuration asks for and does not get.
+    /// Logs which numbers of the configuration were reduced.
     pub(crate) fn tell(self, config: &Shared) {
         for shortage in self.shortages(config.server.max_connections, config.store.max_connections) {
             tracing::warn!("{shortage}");
@@ -99,7 +99,7 @@ impl Descriptors {
         found
     }
 
-    /// What directories and callers share.
+    /// The descriptors that directories and callers share.
     fn shared(self) -> u64 {
         self.0.min(MOST).saturating_sub(OTHERS)
     }

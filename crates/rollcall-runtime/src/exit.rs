@@ -39,7 +39,7 @@ impl std::fmt::Display for Failure {
 }
 
 impl Failure {
-    /// True if the same may work later: nothing is wrong with the configuration.
+    /// True if the same start may succeed later, since the configuration is not wrong.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Failed(_))
     }

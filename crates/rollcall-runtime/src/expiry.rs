@@ -1,4 +1,4 @@
-//! When what this process was given ends: its certificates, the authorities of others, callers' tokens.
+//! When the things end that this process uses: its certificates, the authorities of others, callers' tokens.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
@@ -9,7 +9,7 @@ use x509_parser::prelude::FromDer;
 
 use crate::clock::Clock;
 
-/// What is told of.
+/// The kinds whose ends are reported.
 const KINDS: [Expiring; 4] = [
     Expiring::ServerCertificate,
     Expiring::ClientAuthority,
@@ -20,7 +20,7 @@ const KINDS: [Expiring; 4] = [
 /// When the first of each of [`KINDS`] ends.
 static ENDS: Mutex<[Option<DateTime<Utc>>; KINDS.len()]> = Mutex::new([None; KINDS.len()]);
 
-/// The first of a kind ends then; `None` if none does.
+/// Notes when the first of a kind ends; `None` if none does.
 pub(crate) fn note(kind: Expiring, ends: impl IntoIterator<Item = DateTime<Utc>>) {
     if let Some(index) = KINDS.iter().position(|known| *known == kind) {
         ENDS.lock()[index] = ends.into_iter().min();
@@ -40,10 +40,10 @@ pub fn days_until(end: Option<DateTime<Utc>>, now: DateTime<Utc>) -> f64 {
     })
 }
 
-/// A certificate that ends within this is told of where the configuration is read, as the alert does.
+/// A certificate that ends within this time is reported when the configuration is read, as by the alert.
 const SOON: TimeDelta = TimeDelta::days(14);
 
-/// What is to be said of a file whose first certificate ends then, if anything.
+/// The warning about a file whose first certificate ends at this time, if there is one.
 pub(crate) fn ending(end: DateTime<Utc>, now: DateTime<Utc>) -> Option<String> {
     let day = end.format("%Y-%m-%d");
     if end <= now {
@@ -61,7 +61,7 @@ pub(crate) fn tell(metrics: &Metrics) {
     }
 }
 
-/// Says that none of any kind is known to end yet.
+/// Notes for each kind that no end is known yet.
 pub(crate) fn begin() {
     tell(metrics());
     metrics()

@@ -1,7 +1,7 @@
-//! Health: NOT_SERVING until the store answered, and it follows the store both ways from then on.
+//! Health: NOT_SERVING until the store has answered; from then on it follows the store both ways.
 //!
-//! Liveness (`/livez`) says only that the process runs; readiness (`/readyz`, `grpc.health.v1`) follows the
-//! probe, so a store outage takes a replica out of service without restarting it.
+//! Liveness (`/livez`) says only that the process runs. Readiness (`/readyz`, `grpc.health.v1`) follows the probe, so a
+//! store outage takes a replica out of service without restarting it.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -50,7 +50,7 @@ impl Health {
         *self.ready.borrow()
     }
 
-    /// Sees each change of readiness.
+    /// Receives each change of readiness.
     pub fn subscribe(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
     }
@@ -76,7 +76,8 @@ impl Health {
         }
     }
 
-    /// Serves `/livez`, `/readyz` and `/metrics` over plaintext HTTP for as long as the process runs, through a drain too.
+    /// Serves `/livez`, `/readyz` and `/metrics` over plaintext HTTP for as long as the process runs, even while it
+    /// drains.
     ///
     /// # Errors
     /// The address cannot be used.
@@ -118,7 +119,7 @@ impl Health {
         }
     }
 
-    /// Logs the first failure, and one of another kind than `told`; a long outage is one event.
+    /// Logs the first failure, and each failure of another kind than `told`. A long outage is one log event.
     fn note_failure(&self, error: &str, told: &mut String) -> bool {
         if self.is_ready() || told != error {
             tracing::warn!(error, "the store cannot be used, health is NOT_SERVING");

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Nothing, a request, or that it is a caller. Once dismissed, the connection ends.
+/// The state of a connection: nothing was sent, a request came, or it has proven to be a caller's. Once dismissed, the
+/// connection ends.
 #[derive(Debug, Default)]
 pub(crate) struct Introduction {
     has_asked: AtomicBool,
@@ -13,12 +14,12 @@ pub(crate) struct Introduction {
 }
 
 impl Introduction {
-    /// A request came, from whomever.
+    /// Notes that a request came, from an unknown sender.
     pub(crate) fn ask(&self) {
         self.has_asked.store(true, Ordering::Relaxed);
     }
 
-    /// A request came with credentials of a caller.
+    /// Notes that a request came with credentials of a caller.
     pub(crate) fn prove(&self) {
         self.is_caller.store(true, Ordering::Relaxed);
     }

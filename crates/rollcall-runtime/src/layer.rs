@@ -22,7 +22,7 @@ use http::Response;
 use rollcall_core::error::Error;
 use tonic::body::Body;
 
-/// How a layer answers.
+/// The future of a layer's answer.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// The answer to a call that a layer refuses.

@@ -1,9 +1,10 @@
-//! Whether the container gives the memory that a service needs: told at the start, before the kernel ends the process.
+//! Whether the container has as much memory as a service needs. A warning at the start is better than a process that
+//! the kernel kills later.
 
-/// What a service needs when little is asked of it, with room; an estimate.
+/// What a service with little work needs, with some reserve; an estimate.
 const LEAST: u64 = 192 << 20;
 
-/// Logs that it is too little.
+/// Logs a warning if there is too little.
 pub(crate) fn tell() {
     let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
     if let Some(shortage) = shortage(&limit) {

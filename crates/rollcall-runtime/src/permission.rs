@@ -14,7 +14,7 @@ text_enum! {
         UsersRead = "users.read",
         /// Change users.
         UsersWrite = "users.write",
-        /// Erase people: of its own, since that takes away too what the audit log tells of them.
+        /// Erase people. A permission of its own, since an erasure also removes what the audit log says about them.
         UsersErase = "users.erase",
         /// Make, change and unmake tenants; for callers of all tenants.
         TenantsWrite = "tenants.write",

@@ -1,4 +1,4 @@
-//! What the operating system says of this process.
+//! What the operating system tells about this process.
 
 use rollcall_metrics::Metrics;
 
@@ -12,7 +12,7 @@ pub(crate) fn tell(metrics: &Metrics) {
         metrics.process_max_descriptors.set(most);
     }
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-        // Without the one that reads them.
+        // Without the one that reads the list.
         let open = open.count().saturating_sub(1);
         metrics
             .process_open_descriptors

@@ -1,6 +1,7 @@
-//! Takes callers, certificates, the log level and what a service shows to others (its secrets, and those of its store) up anew
-//! while calls go on: at SIGHUP, and when one of the files has changed. A configuration with mistakes changes nothing and is
-//! told in the log. What only the store refuses is tried again: a certificate must not wait for a database that is away.
+//! Reloads callers, certificates, the log level and a service's secrets (those that it shows to others, and those of
+//! its store) while calls go on: at SIGHUP, and when one of the files has changed. A configuration with mistakes
+//! changes nothing and is logged. If only the store refuses, the secrets are tried again later; certificates do not
+//! wait for a database that is away.
 
 use std::marker::PhantomData;
 use std::os::unix::fs::MetadataExt;
@@ -20,9 +21,10 @@ use crate::exit::Failure;
 use crate::server::{GrpcServer, Replaceable};
 use crate::telemetry;
 
-/// How often the files are looked at. What is read must have stayed the same for one more look: it may be written to.
+/// How often the files are looked at. A file must be unchanged for one more look before it is read, since somebody may
+/// be writing it.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-/// What is taken up anew, beside what the service itself takes up; for the rest it is started again.
+/// What is reloaded besides the service's own settings. For anything else the service must be restarted.
 const RELOADED: [&str; 9] = [
     "callers",
     "server.tls_certificate_file",
@@ -73,7 +75,7 @@ impl<T: Settings> Reload<T> {
         })
     }
 
-    /// Keeps a server up to date for as long as the process runs. `renew` has the service use other secrets.
+    /// Keeps a server up to date for as long as the process runs. `renew` makes the service use new secrets.
     pub fn follow<F, R>(self, server: &GrpcServer, renew: F)
     where
         T: 'static,
@@ -115,7 +117,7 @@ impl<T: Settings> Reload<T> {
         }
     }
 
-    /// Loads the settings again and puts the server's in place, all or nothing. Returns them for the service.
+    /// Loads the settings again and puts the server's in place, all or none. Returns the settings for the service.
     fn reload(&mut self, server: &Replaceable) -> Option<Loaded<T>> {
         let loaded = match from_process::<T>(&self.arguments)
             .map_err(Refused::from)
@@ -149,7 +151,7 @@ impl<T: Settings> Reload<T> {
             callers = loaded.shared.callers.len(),
             "callers, certificates and log level are reloaded"
         );
-        // What waits is told at each reload until the restart.
+        // Changes that wait for a restart are logged at each reload.
         for key in taken_up() {
             crate::config::copy_key(loaded.effective(), &mut self.effective, key);
         }
@@ -158,7 +160,7 @@ impl<T: Settings> Reload<T> {
     }
 }
 
-/// Tells what became of the secrets. True if they are to be tried again.
+/// Logs whether the secrets were replaced. True if they are to be tried again.
 fn is_to_be_repeated(renewed: Result<(), Failure>) -> bool {
     let Err(failure) = renewed else {
         tracing::info!("the secrets are used as they are now");
@@ -179,7 +181,7 @@ impl Replaceable {
     }
 }
 
-/// Whether the files are not as they were when they were loaded, and have stayed the same for a while.
+/// Whether the files differ from those that were loaded, and have been unchanged for a while.
 fn is_settled(loaded: &[Mark], before: &[Mark], now: &[Mark]) -> bool {
     now != loaded && now == before
 }

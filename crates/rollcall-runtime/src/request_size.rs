@@ -4,7 +4,7 @@
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// Largest request of the authentication service.
 pub const MAX_AUTHENTICATE_BYTES: usize = SMALL_BYTES;
-/// Largest request of health and reflection; smaller ones are not worth counting.
+/// Largest request of health and reflection. Requests up to this size are not counted.
 pub(crate) const SMALL_BYTES: usize = 16 * 1024;
 
 /// Largest request of a method.

@@ -44,12 +44,12 @@ use crate::layer::{compression, metadata_size, only_grpc};
 use crate::memory;
 use crate::request_size::SMALL_BYTES;
 
-/// The compression that every service takes, and answers with when the request came with it. The limits above count
-/// what a request becomes.
+/// The compression that every service accepts. It answers compressed if the request was. The limits above count a
+/// request's size without compression.
 pub const COMPRESSION: CompressionEncoding = CompressionEncoding::Gzip;
 const HEALTH: &str = "grpc.health.v1.Health";
 
-/// What of a running server can be replaced.
+/// The parts of a running server that can be replaced.
 #[derive(Clone)]
 pub(crate) struct Replaceable {
     pub(crate) callers: Callers,
@@ -81,7 +81,7 @@ struct Settings {
 /// The server cannot start or broke.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The port is taken or not ours to take.
+    /// The port is taken, or this process may not use it.
     #[error("cannot listen on {address}")]
     Listen {
         /// Where.
@@ -140,9 +140,9 @@ impl GrpcServer {
         self.address
     }
 
-    /// Serves until `stop` is cancelled, then drains: health turns NOT_SERVING, accepting goes on for
-    /// `drain.delay`, and calls under way get `drain.timeout` to end. Handlers of endless streams should
-    /// watch `stop` themselves, or they are cut then.
+    /// Serves until `stop` is cancelled, then drains: health turns NOT_SERVING, connections are accepted for another
+    /// `drain.delay`, and calls under way get `drain.timeout` to end. Handlers of endless streams should watch `stop`
+    /// themselves; otherwise their streams are cut then.
     ///
     /// # Errors
     /// The transport failed.
@@ -219,7 +219,7 @@ fn methods(services: &[&'static str]) -> Methods {
     metrics().rpc.of(paths)
 }
 
-/// Mistakes that are easily made when TLS is set up.
+/// Logs mistakes that are easily made when TLS is set up.
 fn tell_of_tls(config: &Shared) {
     if config.server.has_tls() && config.health.listen.is_none() {
         tracing::info!(
@@ -234,8 +234,8 @@ fn tell_of_tls(config: &Shared) {
     }
 }
 
-/// Adds health and reflection (v1 and v1alpha) to a service's own routes. Reflection lists what health knows: the
-/// contract's other services are served elsewhere.
+/// Adds health and reflection (v1 and v1alpha) to a service's own routes. Reflection lists the services that health
+/// knows: other services of the contract are served elsewhere.
 ///
 /// # Errors
 /// The descriptor set does not hold together.
@@ -322,7 +322,8 @@ impl Settings {
     }
 }
 
-/// From 0 to less than 1. Spreads what would happen at once; without random numbers, it does.
+/// A number from 0 to less than 1, which spreads what would otherwise happen at once. Without random numbers nothing is
+/// spread.
 fn chance() -> f64 {
     random().map_or(0.0, |number| f64::from(number) / (f64::from(u32::MAX) + 1.0))
 }

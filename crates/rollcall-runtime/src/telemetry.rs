@@ -19,8 +19,8 @@ mod traces;
 pub(crate) use traces::adopt;
 pub use traces::propagate;
 
-/// Libraries that print what they carry when they are asked to say more: requests, statements, packets.
-/// No filter can open them further than this.
+/// Libraries that print requests, statements or packets at finer log levels. No filter can lower their level further
+/// than this.
 const PINNED: [&str; 13] = [
     "ldap3=error",
     "lber=error",
@@ -79,7 +79,7 @@ impl Telemetry {
 /// Changes what is logged.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
-/// Sends the spans that wait when it goes, at the end of the process.
+/// When dropped at the end of the process, sends the spans that still wait.
 pub struct Telemetering(Option<SdkTracerProvider>);
 
 /// Sends logs to standard error from here on, panics included, and spans to a collector if there is one. `program` is
@@ -100,8 +100,8 @@ pub fn init(settings: &Telemetry, program: &'static str) -> Result<Telemetering,
     Ok(Telemetering(traces))
 }
 
-/// Writes lines, and makes spans if there is a collector. Without one there is no layer for spans at all: an absent layer wants
-/// every span, so each step of a login would make one for nobody.
+/// Writes log lines, and makes spans if there is a collector. Without one there is no layer for spans at all, not even
+/// an empty one: an empty layer enables every span, so each step of a login would make one in vain.
 fn subscriber(
     settings: &Telemetry,
     traces: Option<&SdkTracerProvider>,
@@ -130,7 +130,7 @@ impl Drop for Telemetering {
     }
 }
 
-/// Logs what these settings say from here on, in the form that was chosen at the start.
+/// Applies these settings to the log from now on, in the form that was chosen at the start.
 pub(crate) fn set_filter(settings: &Telemetry) {
     if let (Some(handle), Ok(filter)) = (FILTER.get(), settings.directives()) {
         // It fails only when the subscriber is gone.

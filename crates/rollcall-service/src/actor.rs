@@ -1,4 +1,4 @@
-//! For whom a calling service says that it acts: metadata that any call may carry.
+//! The actor for whom a calling service says that it acts: metadata that any call may carry.
 
 use rollcall_core::audit::Actor;
 use rollcall_core::violation::Violations;
@@ -83,7 +83,7 @@ mod tests {
         ] {
             assert_eq!(read_from(&values).1, expected, "{values:?}");
         }
-        // Neither a client nor HTTP/2 lets a line break or a NUL through.
+        // Neither a client nor HTTP/2 allows a line break or a NUL.
         assert!(MetadataValue::try_from("a\nb").is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! How a call begins and ends, alike in both services: may the caller do this at all, and is the request well formed;
-//! and at the end, the one mapping from errors to statuses, with what the log is told.
+//! How a call begins and ends, in both services alike. At the beginning: may the caller do this at all, and is the
+//! request well formed? At the end: the one mapping from errors to statuses, and what is logged.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tracing::Instrument;
 use crate::actor;
 use crate::methods::{Method, Whose};
 
-/// What a call has to carry.
+/// A call after it was checked and decoded.
 pub struct Call<T> {
     /// The method, as the audit log names it.
     pub method: &'static str,
@@ -65,7 +65,7 @@ where
     })
 }
 
-/// The one place that says whether a caller may act for the tenant of a resource, and whether there is such a tenant.
+/// The one place that decides whether a caller may act for the tenant of a resource, and whether that tenant exists.
 async fn admit(store: &Store, caller: &Caller, whose: Whose, resource: &str) -> Result<(), Error> {
     match (whose, resource_name::scope_of(resource)) {
         (_, Some(TenantScope::One(tenant))) => {
@@ -77,7 +77,7 @@ async fn admit(store: &Store, caller: &Caller, whose: Whose, resource: &str) -> 
         }
         (Whose::ForAll | Whose::Own | Whose::TenantOrOwn | Whose::Login, _) => Ok(()),
         (Whose::TenantOrAll, Some(TenantScope::All)) => caller.may_touch_all(),
-        // A request that decodes names a resource of a tenant.
+        // A request that was decoded names a resource of a tenant.
         (Whose::Tenant | Whose::TenantForAll | Whose::TenantOrAll, _) => {
             Err(Error::new(Reason::Internal, "a request names no tenant"))
         }

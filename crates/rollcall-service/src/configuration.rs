@@ -1,4 +1,4 @@
-//! What both services make of the configuration that they share.
+//! What both services make of their shared configuration.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl StoreSecrets {
         read.ok_or(mistakes)
     }
 
-    /// The same, for a service that reads more secrets: `None` if `mistakes` got any.
+    /// The same for a service that reads further secrets: `None` if mistakes were added to `mistakes`.
     pub fn read_noting(
         store: config::Store,
         keyring: config::Keyring,
@@ -58,15 +58,15 @@ impl StoreSecrets {
 /// Time between two attempts to reach a database that is away.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Waits until the database answers: a server that starts while PostgreSQL is away is there when it comes, and says so
-/// meanwhile. False if it is to stop before that.
+/// Waits until the database answers, and logs that it waits. So a server that starts while PostgreSQL is away serves
+/// once it is back. False if it is to stop before that.
 ///
 /// # Errors
 /// A file of the configuration that cannot be read.
 pub async fn await_database(settings: &config::Store, stop: &CancellationToken) -> Result<bool, Failure> {
     let mut is_told = false;
     loop {
-        // Read at each attempt: it may be what has to be mended.
+        // Read at each attempt, since the operator may be correcting it.
         let url = settings.url().map_err(|error| {
             let mut mistakes = Mistakes::default();
             mistakes.add("store.url_file", chain(&error));
@@ -120,10 +120,10 @@ pub async fn open_store(
     Ok(store)
 }
 
-/// Has `store` use these secrets from now on.
+/// Makes `store` use these secrets from now on.
 ///
 /// # Errors
-/// As [`open_store`]; the store then goes on with those that it has.
+/// As [`open_store`]; the store then keeps its present secrets.
 pub async fn renew_store(store: &Store, secrets: StoreSecrets) -> Result<(), Failure> {
     let setting = secrets.keyring_setting;
     let replaced = store.replace_keyring(secrets.keyring).await;

@@ -29,11 +29,11 @@ use keeper::Keeper;
 
 /// After an answer, a directory counts as reachable for this long.
 const TRUST_ANSWER: Duration = Duration::from_secs(1);
-/// What a server says of itself is asked again after this long: it may be replaced, and may get other trees.
+/// What a server says of itself is read again after this time: the server may be replaced, and its trees may change.
 const TRUST_SERVER: Duration = Duration::from_secs(60);
-/// When the bind account's password expires is asked again after this long.
+/// The expiry of the bind account's password is read again after this time.
 const TRUST_EXPIRY: Duration = Duration::from_hours(24);
-/// Connections of a directory that nobody has used for this long are given up.
+/// A directory that was not used for this long is closed.
 const MAX_UNUSED: Duration = Duration::from_secs(15 * 60);
 
 /// The directories that this process has open. Clones share them.
@@ -58,7 +58,7 @@ pub struct OpenDirectory {
     answered: Mutex<Option<Instant>>,
     /// What the server said of itself, and when.
     server: tokio::sync::Mutex<Option<(Instant, Server)>>,
-    /// When it was last read when the bind account's password expires.
+    /// When the expiry of the bind account's password was last read.
     expiry_read: Mutex<Option<Instant>>,
 }
 
@@ -70,7 +70,7 @@ struct Server {
 }
 
 type Key = (TenantId, DirectoryId);
-/// What a handle was made from: a change of either makes a new one.
+/// The directory's revision and kind that a handle was made from. If either changes, a new one is made.
 type Version = (i64, Option<Dialect>);
 
 struct Kept {
@@ -80,7 +80,7 @@ struct Kept {
 }
 
 impl OpenDirectory {
-    /// Notes what became of the last attempt to use it.
+    /// Notes the result of the last attempt to use it.
     pub fn note(&self, failure: Option<&LdapError>) {
         let answered = match failure {
             None => Some(Instant::now()),
@@ -90,24 +90,24 @@ impl OpenDirectory {
         *self.answered.lock() = answered;
     }
 
-    /// It answered a moment ago, and has not failed since.
+    /// Whether it has answered a moment ago, and not failed since.
     pub fn answers(&self) -> bool {
         let answered = *self.answered.lock();
         answered.is_some_and(|time| time.elapsed() < TRUST_ANSWER)
     }
 
-    /// When the bind account's password expires is to be read: it was not in the last day.
+    /// Whether the expiry of the bind account's password is to be read, since it was not read within the last day.
     pub fn wants_expiry(&self) -> bool {
         let read = *self.expiry_read.lock();
         read.is_none_or(|time| time.elapsed() >= TRUST_EXPIRY)
     }
 
-    /// It was read now.
+    /// Notes that the expiry was read now.
     pub fn note_expiry(&self) {
         *self.expiry_read.lock() = Some(Instant::now());
     }
 
-    /// The kind of server: as a check has seen it, or else as the server says.
+    /// The kind of server: as a check has found it, or otherwise as the server says.
     ///
     /// # Errors
     /// The root DSE cannot be read.
@@ -146,7 +146,8 @@ impl OpenDirectory {
 }
 
 impl Directories {
-    /// None is open yet; `egress` says where any of them may be, and `wording` what the users of a directory are told.
+    /// A set without open directories. `egress` limits where directories may be; `wording` turns failures into errors
+    /// for the users of a directory.
     pub fn new(store: Store, clock: Clock, egress: EgressPolicy, wording: Wording) -> Self {
         Self {
             store,
@@ -181,7 +182,7 @@ impl Directories {
         Ok(self.keep(key(directory), version, Arc::new(opened)))
     }
 
-    /// The connections of a directory at the revision that is open here, or else at this one.
+    /// The connections of a directory: at whatever revision it is open here, or else at this one.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -232,7 +233,7 @@ impl Directories {
         })
     }
 
-    /// Shows how much is under way at each directory, and what was seen of its hosts.
+    /// Calls `show` for each open directory with how much is under way there and the status of its hosts.
     pub(crate) fn each(&self, mut show: impl FnMut(Load, &[HostStatus])) {
         let open: Vec<_> = self
             .open
@@ -252,14 +253,14 @@ impl Directories {
         (kept.version.0 == directory.revision).then(|| kept.opened.ldap.host_status())
     }
 
-    /// Closes connections that are not used any more. To be called now and then.
+    /// Closes connections that are not used any more. Call it regularly.
     pub fn sweep(&self) {
         let mut open = self.open.lock();
         open.retain(|_, kept| kept.last_used.elapsed() < MAX_UNUSED);
         open.values().for_each(|kept| kept.opened.ldap.sweep());
     }
 
-    /// What is open of the directory, if it is what is wanted. Asking counts as use.
+    /// The open handle of the directory, if it fits. Asking counts as use.
     fn kept(&self, directory: &Directory, wanted: impl Fn(&Kept) -> bool) -> Option<Arc<OpenDirectory>> {
         let mut open = self.open.lock();
         let kept = open.get_mut(&key(directory)).filter(|kept| wanted(kept))?;
@@ -267,8 +268,8 @@ impl Directories {
         Some(Arc::clone(&kept.opened))
     }
 
-    /// Keeps a handle, unless another call was faster with the same version: that one is returned then. A reader of an old
-    /// revision does not push out a newer one.
+    /// Keeps a handle. If another call was faster with the same version, returns that one's handle. A handle of an
+    /// older revision does not replace a newer one.
     fn keep(&self, key: Key, version: Version, opened: Arc<OpenDirectory>) -> Arc<OpenDirectory> {
         let kept = Kept {
             version,

@@ -1,4 +1,4 @@
-//! Whether a directory is asked about a login at all: what the store knows decides the rest.
+//! Whether a directory is asked about a login at all, or the store's data already decides it.
 
 use rollcall_core::audit::OwnReason;
 use rollcall_core::directory::Directory;
@@ -23,11 +23,11 @@ pub enum Eligibility {
     Refused(OwnReason),
     /// The product's own password store decides.
     Local,
-    /// Nobody can say at the moment.
+    /// It cannot be decided at the moment.
     Unable(Obstacle),
 }
 
-/// What an admin switched off or has yet to confirm, so that no directory is asked.
+/// What an admin has switched off, or has yet to confirm, so that no directory is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Obstacle {
     reason: Reason,
@@ -45,7 +45,7 @@ impl Obstacle {
         }
     }
 
-    /// What keeps the users of this sync from logging in, if anything does.
+    /// What prevents the users of this sync from logging in, if anything does.
     pub fn of_sync(sync: &UserSync, directory: &Directory) -> Option<Self> {
         Self::between(
             &resource_name::user_sync(&sync.tenant, &sync.id),
@@ -87,8 +87,9 @@ impl From<Obstacle> for Error {
     }
 }
 
-/// Decides. A block comes before everything else, and what is told comes after what is not. Whom the directory disabled
-/// it may have enabled again since, so it is asked. `typed` is what was typed, normalized.
+/// Decides. A block comes before everything else. What the caller is not told comes before what the caller is told. A
+/// user whom the directory disabled may have been enabled there since, so the directory is asked. `typed` is the typed
+/// login, normalized.
 pub fn eligibility(target: &LoginTarget, typed: &str) -> Eligibility {
     let user = &target.user;
     if user.block.is_some() {
@@ -110,7 +111,7 @@ pub fn eligibility(target: &LoginTarget, typed: &str) -> Eligibility {
         (Some(_), None) => return Eligibility::Refused(OwnReason::UserSyncDeleted),
         (Some(origin), Some(sync)) => (origin, sync),
     };
-    // Their e-mail address is still nobody else's.
+    // The user's e-mail address is still unambiguous.
     if user.login_ambiguous && normalize(&user.profile.login) == typed {
         return Eligibility::Refused(OwnReason::AmbiguousLogin);
     }
@@ -134,7 +135,7 @@ pub fn eligibility(target: &LoginTarget, typed: &str) -> Eligibility {
     }
 }
 
-/// Whether somebody whose password is right may log in.
+/// Whether a user whose password is right may log in.
 pub enum Admission {
     /// They may.
     Admitted,
@@ -142,12 +143,12 @@ pub enum Admission {
     Denied(OwnReason),
     /// The product's own password store decides.
     Local,
-    /// Nobody can say at the moment.
+    /// It cannot be decided at the moment.
     Unable(Obstacle),
 }
 
-/// Decides for somebody whose entry was seen to: by the user as it stands in the store. Whom the store refuses changed
-/// since the password was tried.
+/// Decides after the user's entry was dealt with, by the user as stored. If this refuses, the user has changed since
+/// the password was tried.
 pub fn admission(target: &LoginTarget, typed: &str) -> Admission {
     match eligibility(target, typed) {
         Eligibility::Ask { .. } if target.user.state == UserState::Active => Admission::Admitted,

@@ -1,29 +1,29 @@
-//! What a failed operation on a directory means for the caller: the one table.
+//! What a failed operation on a directory means for the caller: the one table for it.
 
 use std::time::Duration;
 
 use rollcall_core::error::{Error, Reason};
 use rollcall_ldap::{LdapError, ResultClass, ResultCode, TlsFailure};
 
-/// When a directory may do better that has as much work as it may have.
+/// When to try a directory again that has as much work as it may have.
 const RETRY_BUSY: Duration = Duration::from_secs(1);
-/// When a directory may do better that did not answer.
+/// When to try a directory again that did not answer.
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(5);
 
-/// How a failed operation is told: [`for_admin`] or [`for_login`].
+/// How a failed operation is reported: [`for_admin`] or [`for_login`].
 pub type Wording = fn(&LdapError, &str) -> Error;
 
-/// For a tenant's admin: tells what happened. `resource` is the directory's name.
+/// For a tenant's admin: says what happened. `resource` is the directory's name.
 pub fn for_admin(cause: &LdapError, resource: &str) -> Error {
     error(reason(cause), &cause.to_string(), cause, resource)
 }
 
 /// For a login of which nothing was sent: says nothing that the directory said. A directory that does not answer in
-/// time is one that cannot be reached.
+/// time counts as unreachable.
 pub fn for_login(cause: &LdapError, resource: &str) -> Error {
     let reason = reason(cause);
     if reason == Reason::DirectoryBusy {
-        // The directory was not asked, so nothing that it said is told.
+        // The directory was not asked, so the error repeats nothing that it said.
         return for_admin(cause, resource);
     }
     let (reason, message) = match reason == Reason::DirectoryMisconfigured {
@@ -40,7 +40,7 @@ fn reason(cause: &LdapError) -> Reason {
     match cause {
         LdapError::Busy | LdapError::Exhausted => Reason::DirectoryBusy,
         LdapError::Timeout => Reason::DirectoryTimeout,
-        // The server went away or is too slow; nothing says that TLS itself is wrong.
+        // The server went away or is too slow, which does not show that TLS itself is wrong.
         LdapError::Tls(TlsFailure::Timeout | TlsFailure::Closed | TlsFailure::Other) => {
             Reason::DirectoryUnavailable
         }
@@ -57,7 +57,8 @@ fn reason(cause: &LdapError) -> Reason {
     }
 }
 
-/// Another host, or the same at another time, may do better; or the request and the account's rights are at fault.
+/// For infrastructure failures another host, or another time, may do better. Otherwise the request or the account's
+/// rights are at fault.
 fn of_code(code: ResultCode) -> Reason {
     match code.class() {
         ResultClass::Infrastructure | ResultClass::Referral | ResultClass::Truncated => {
@@ -112,7 +113,7 @@ mod tests {
             (LdapError::BindRefused(ResultCode(52)), DirectoryUnavailable),
             (LdapError::SearchRefused(ResultCode(50)), DirectoryMisconfigured),
             (LdapError::SearchRefused(ResultCode(10)), DirectoryUnavailable),
-            // A limit of the server's, which does not hold at every hour.
+            // A server's limit that may not apply at other times.
             (LdapError::SearchRefused(ResultCode(3)), DirectoryUnavailable),
             (LdapError::SearchRefused(ResultCode(11)), DirectoryUnavailable),
         ] {

@@ -1,7 +1,7 @@
-//! The group of a role rule: is it there, and how does it name its members?
+//! The group of a role rule: does it exist, and how does it name its members?
 //!
-//! A group that is gone is an empty group; one that may not be read is a rule without an answer. LDAP tells the two
-//! apart only by what surrounds them.
+//! A group that is gone counts as empty; a group that may not be read leaves its rule without an answer. LDAP tells the
+//! two apart only by the entries around the group.
 
 use rollcall_core::dialect::Dialect;
 use rollcall_core::dn::Dn;
@@ -40,16 +40,16 @@ impl From<LdapError> for Unevaluated {
 /// The group of a rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Group {
-    /// It is not there, but what surrounds it is: nobody is in it.
+    /// It does not exist, but the entries around it do: it has no members.
     Gone,
     /// It names its members.
     Lists {
-        /// Its class is one whose groups are found by a search.
+        /// Groups of its class can be found by a search.
         found_by_class: bool,
-        /// It must have a member by its class, so one that shows none may not be read.
+        /// Groups of its class must have a member. So one without members hides them.
         never_empty: bool,
     },
-    /// Its members are those of a search; the server may show them as members.
+    /// Its members are the result of a search, which the server may show as members.
     Computed,
 }
 
@@ -106,7 +106,7 @@ async fn read(
     directory.read_entry(&request, deadline).await
 }
 
-/// The tree that holds an entry: the innermost of them.
+/// The tree that holds an entry: the innermost that does.
 pub(crate) fn naming_context_of<'a>(dn: &str, naming_contexts: &'a [String]) -> Option<&'a String> {
     let dn = Dn::parse(dn).ok()?;
     let holds = |naming_context: &&String| {

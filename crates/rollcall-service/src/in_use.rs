@@ -23,7 +23,7 @@ pub async fn open_for_use(
     directory: &DirectoryId,
 ) -> Result<(Directory, Arc<OpenDirectory>), Error> {
     let user_sync_enabled = store.tenant(tenant).await?.settings.user_sync_enabled;
-    // A tenant that is switched off is told, whatever it asks for.
+    // The add-on is checked before the rest, so a tenant that is switched off gets that error, whatever it asks for.
     expect_enabled(tenant, user_sync_enabled)?;
     let directory = store.directory(tenant, directory).await?;
     let opened = open_known(directories, user_sync_enabled, &directory).await?;

@@ -4,10 +4,10 @@
 //! It holds no rule (those are rollcall-core's) and serves no call of its own. It must never know SQL, a byte of LDAP,
 //! or which of the services uses it.
 //!
-//! Read first: [`directories`] (those that are open), [`reading`] (how a user sync reads entries), [`role`] (the role of one
-//! entry), [`roles`] (the same for a whole run) and [`failure`] (what a failed operation on a directory means for the caller).
-//! [`call`], [`paging`], [`resource`] and [`record`] are what every method of both services begins and ends with.
-// Whoever adds a variant is shown each place that judges by it.
+//! Read first: [`directories`] (those that are open), [`reading`] (how a user sync reads entries), [`role`] (the role
+//! of one entry), [`roles`] (the same for a whole run) and [`failure`] (what a failed operation on a directory means
+//! for the caller). [`call`], [`paging`], [`resource`] and [`record`] are what every method of both services begins and
+//! ends with. The lint below shows those who add a variant each place that judges by it.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod actor;

@@ -1,15 +1,16 @@
-//! Keeps answers below what a client takes, and what is read for them little above it.
+//! Keeps answers below what a client accepts, and reads little more for them than they need.
 
 use prost::Message;
 
-/// Largest answer in bytes: what the client libraries of all languages take unless they are told to take more.
+/// Largest answer in bytes: what client libraries of all languages accept by default.
 pub const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes of the items of a page: there is room for the rest of the answer, and for an item that is larger than others.
+/// Bytes of the items of a page. That leaves room for the rest of the answer, and for one item that is larger than
+/// others.
 pub const PAGE_BYTES: usize = 3 * 1024 * 1024;
 /// Bytes around an item in an answer, at most: its tag and its length.
 pub const AROUND: usize = 8;
 
-/// The first of these items, as many as a client takes in one answer: for answers that have no pages. One at least.
+/// As many of the first items as a client accepts in one answer, but at least one. For answers without pages.
 pub fn as_fit<W: Message>(items: Vec<W>) -> Vec<W> {
     let mut bytes = 0;
     let mut fits = |item: &W| {
@@ -21,12 +22,12 @@ pub fn as_fit<W: Message>(items: Vec<W>) -> Vec<W> {
     items.into_iter().take(fitting).collect()
 }
 
-/// Items that are read first, when nobody knows how large they are.
+/// Items that are read first, while their size is unknown.
 const FIRST: usize = 8;
 /// Most items that are read at once.
 const MOST: usize = 128;
 
-/// How many items to read next: few as long as they are large, and more from time to time.
+/// How many items to read next: few while they are large, and then gradually more.
 #[derive(Clone, Copy, Debug)]
 pub struct Portion(usize);
 
@@ -42,13 +43,13 @@ impl Portion {
         u32::try_from(self.0.min(room)).unwrap_or(u32::MAX)
     }
 
-    /// The portion after one of so many items, with so many bytes, where so many bytes are left.
+    /// The portion after one with this many items and bytes, when this many bytes are left.
     pub fn after(self, items: usize, bytes: usize, left: usize) -> Self {
         let average = (bytes / items.max(1)).max(1);
         Self((self.0 * 4).min(MOST).min(left / average).max(1))
     }
 
-    /// The portion that was found to be too large, with only the items that fit.
+    /// The portion to read again with only the items that fit.
     pub fn cut(self, items: usize) -> Self {
         Self(items.max(1))
     }

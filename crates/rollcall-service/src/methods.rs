@@ -1,10 +1,11 @@
-//! The methods of the contract, one row each: what a caller needs, and which field says whose data the call is about. The
-//! services serve no method without a row; tests hold the contract's comments against the rows, and walk all of them.
+//! The methods of the contract, one row each: what a caller needs, and which field tells the tenant of the call. The
+//! services serve no method without a row. Tests compare the contract's comments with the rows, and walk through all of
+//! them.
 
 use rollcall_proto::v1;
 use rollcall_runtime::caller::Permission;
 
-/// Whose data a call is about. What a request names besides belongs to the same tenant.
+/// Which tenant's data a call is about. Everything else that a request names belongs to the same tenant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Whose {
     /// The tenant of the resource that the field names.
@@ -19,7 +20,7 @@ pub enum Whose {
     ForAll,
     /// The tenants that the caller may act for.
     Own,
-    /// A tenant that the request may leave out: a login's.
+    /// A tenant that the request may leave out, as a login may.
     Login,
 }
 
@@ -30,9 +31,9 @@ pub struct Row {
     pub name: &'static str,
     /// What the caller must be allowed to do.
     pub permission: Permission,
-    /// Whose data it is about.
+    /// Which tenant's data it is about.
     pub whose: Whose,
-    /// The field that says it, such as `directory.name`; empty for none.
+    /// The field that names it, such as `directory.name`; empty for none.
     pub field: &'static str,
 }
 
@@ -41,7 +42,7 @@ pub trait Method {
     /// Its row.
     const ROW: Row;
 
-    /// The name of the resource that says whose data the call is about; empty for none.
+    /// The name of the resource whose tenant the call is about; empty for none.
     fn resource(&self) -> &str;
 }
 

@@ -15,11 +15,11 @@ use crate::failure::for_admin;
 use crate::in_use::open_for_use;
 use crate::scope::in_scope;
 
-/// A user sync whose searches, those in force or those edited since, find the person's entry as it is now; whether it is
-/// enabled or not, and whether its account is. `None` if none does.
+/// A user sync whose searches, in force or edited since, find the person's entry as it is now, whether or not the sync
+/// and the account are enabled. `None` if there is none.
 ///
 /// # Errors
-/// Nobody can tell: what [`open_for_use`], the directory and the store say.
+/// It cannot be found out: what [`open_for_use`], the directory and the store say.
 pub async fn offering_sync(
     store: &Store,
     directories: &Directories,

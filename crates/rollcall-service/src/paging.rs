@@ -10,10 +10,10 @@ use rollcall_store::{Cursor, Page, PageRequest, StoreError};
 use crate::message_size::{AROUND, PAGE_BYTES, Portion};
 use crate::tokens::{Belonging, Tokens};
 
-/// Most parts that are read to fill one page, those that are read again included.
+/// Most parts that are read to fill one page, counting those that are read again.
 const MAX_PARTS: usize = 400;
-/// Most items that are looked at to fill one page: a filter that matches next to nothing must not read a whole list
-/// in one call.
+/// Most items that are looked at to fill one page: a filter that matches almost nothing must not read a whole list in
+/// one call.
 const MAX_SCANNED: usize = 10_000;
 
 /// The page that a request asks for, once its token was found good.
@@ -77,9 +77,9 @@ impl Paging {
     }
 }
 
-/// Fills a page with the items that are wanted, part by part: as many as were asked for, or as many as a client takes in
-/// one message. It may end up with fewer. `show` gives an item as it is shown, `None` if it is not wanted. Returns them
-/// with the token of the page after them.
+/// Fills a page with wanted items, part by part: as many as were asked for, or as many as a client accepts in one
+/// message. There may be fewer. `show` returns an item as it is shown, or `None` if it is not wanted. Returns the items
+/// with the token of the next page.
 ///
 /// A single item is returned however large it is.
 ///
@@ -121,7 +121,7 @@ where
             if fitting == 0 {
                 break;
             }
-            // Read again up to the last that fits, since the next page begins behind it.
+            // Read again only up to the last item that fits, since the next page begins behind it.
             portion = portion.cut(fitting);
             continue;
         }

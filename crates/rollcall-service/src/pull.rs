@@ -10,23 +10,23 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-/// Entries handed on at a time, or fewer if they are large.
+/// Entries handed on at a time; fewer if they are large.
 const BATCH_ENTRIES: usize = 100;
 const BATCH_BYTES: usize = 256 << 10;
-/// Batches read before anybody asks for them: some pages, so that the server has always one to work on.
+/// Batches that are read in advance: a few pages, so that the server always has one to work on.
 const BATCHES_AHEAD: usize = 16;
 
 /// What the searches of a run brought, all together.
 #[derive(Debug, Default)]
 pub struct PullSummary {
-    /// Search result references, which nobody follows.
+    /// Search result references, which are not followed.
     pub search_result_references: u64,
-    /// Why something may be missing, a sentence each. Empty: an entry that did not come is not there.
+    /// Why entries may be missing, a sentence each. If empty, an entry that did not come does not exist.
     pub gaps: Vec<String>,
 }
 
-/// Several searches, read one after the other by a task of their own: the server makes the next page while the last one
-/// is looked at. Dropped, it stops.
+/// Several searches, which a task reads one after the other: the server makes the next page while the last one is
+/// processed. Dropping it stops the task.
 pub struct Pull {
     batches: mpsc::Receiver<Vec<Entry>>,
     reader: AbortOnDropHandle<Result<PullSummary, LdapError>>,
@@ -63,17 +63,17 @@ impl Pull {
         self.batches.recv().await
     }
 
-    /// What came of it, once there is no further batch.
+    /// The summary, once there is no further batch.
     ///
     /// # Errors
-    /// The first failure, if no search brought anything: then the pull has nothing to say.
+    /// The first failure, if no search brought anything: then the pull says nothing.
     pub async fn finish(self) -> Result<PullSummary, LdapError> {
         drop(self.batches);
         match self.reader.await {
             Ok(read) => read,
             Err(broken) => match broken.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                // Only dropping it aborts it.
+                // The task is aborted only by dropping this value.
                 Err(_) => Err(LdapError::ConnectionLost),
             },
         }
@@ -83,7 +83,7 @@ impl Pull {
 struct Reader {
     directory: LdapDirectory,
     attributes: Vec<String>,
-    /// How many entries may come yet.
+    /// How many more entries may come.
     room: u32,
     batches: mpsc::Sender<Vec<Entry>>,
     summary: PullSummary,
@@ -125,7 +125,7 @@ impl Reader {
                     bytes += size_of_values(&entry);
                     batch.push(entry);
                 }
-                // What came before a restart is true as well, and taking an entry twice changes nothing.
+                // Entries from before a restart are true as well, and taking an entry twice changes nothing.
                 Pulled::Restarted => {}
             }
             if batch.len() == BATCH_ENTRIES || bytes >= BATCH_BYTES {
@@ -137,7 +137,7 @@ impl Reader {
             }
         }
         if !batch.is_empty() {
-            // Where nobody waits for the rest, nobody asks what came of it.
+            // If the receiver is gone, nobody asks for the summary either.
             _ = self.batches.send(batch).await;
         }
         pages.finish()
@@ -170,7 +170,7 @@ fn size_of_values(entry: &Entry) -> usize {
     entry.attributes.values().flatten().map(Vec::len).sum()
 }
 
-/// The filter as a server should get it. It was parsed when it was stored.
+/// The filter in the form for a server. It was checked when it was stored.
 pub fn canonical(filter: &str) -> String {
     Filter::parse(filter).map_or_else(|_| filter.to_owned(), |filter| filter.to_string())
 }

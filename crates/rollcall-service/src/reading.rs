@@ -1,5 +1,5 @@
-//! How a user sync reads the entries of its directory: put together here alone, so that a run, a login, a refresh and a check
-//! take the same entry for the same person in the same state.
+//! How a user sync reads the entries of its directory. It is put together only here, so that a run, a login, a refresh
+//! and a check take the same entry for the same person in the same state.
 
 use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::Directory;
@@ -9,7 +9,7 @@ use rollcall_core::mapping::Mapping;
 use rollcall_core::reader::EntryReader;
 use rollcall_core::user_sync::UserSyncSettings;
 
-/// What reads the entries of a directory of this kind by the settings of a user sync. A draft has no id.
+/// The reader for entries of a directory of this kind, by the settings of a user sync. A draft has no id.
 pub fn reader(
     dialect: Dialect,
     directory: &Directory,
@@ -22,7 +22,7 @@ pub fn reader(
     EntryReader::new(dialect, id_attribute, mapping).with_hidden(hidden_state(directory, user_sync))
 }
 
-/// Which attributes of the account's state may not be read of the entries of a user sync, as was found out last.
+/// The attributes of the account's state that may not be read of the entries of a user sync, as last found out.
 pub fn hidden_state<'a>(directory: &'a Directory, user_sync: Option<&UserSyncId>) -> &'a [String] {
     let hidden = user_sync.and_then(|id| directory.observed.hidden_state.get(id));
     hidden.map_or(&[], Vec::as_slice)

@@ -13,7 +13,7 @@ use rollcall_store::{NewAuditEvent, Recorded};
 
 use crate::call::Call;
 
-/// A call that changes something, as its records tell it.
+/// What the records of a call say about who makes the change.
 #[derive(Clone, Debug)]
 pub struct Author {
     caller: Arc<Caller>,
@@ -23,7 +23,7 @@ pub struct Author {
 }
 
 impl<T> Call<T> {
-    /// What the records of this call say, which is made at this time.
+    /// The author of this call's changes, which are made at this time.
     ///
     /// # Errors
     /// `ACTOR_REQUIRED`.
@@ -73,8 +73,8 @@ impl Author {
         self.time
     }
 
-    /// The record of a change to a resource: the fields that differ, as the contract shows them, after what is
-    /// told `besides`.
+    /// The record of a change to a resource: the fields that differ, as the contract shows them, after the parameters
+    /// in `besides`.
     pub fn change<'a, T, W>(
         &'a self,
         tenant: &'a TenantId,
@@ -93,7 +93,7 @@ impl Author {
         })
     }
 
-    /// The record of what changes no field of a resource.
+    /// The record of something that changes no field of a resource.
     pub fn event(
         &self,
         tenant: &TenantId,

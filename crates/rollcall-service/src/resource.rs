@@ -1,11 +1,12 @@
-//! Errors that say which resource they are about, and what a caller may expect of it: the revision, or room for another.
+//! Errors that name the resource that they are about, and checks of what a caller may expect of it: the revision, or
+//! room for another one.
 
 use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::TenantId;
 use rollcall_proto::resource_name;
 use rollcall_store::StoreError;
 
-/// Says which resource an error of the store is about.
+/// Adds the resource to an error of the store.
 pub fn about(resource: &str) -> impl Fn(StoreError) -> Error {
     move |error| {
         let mut taken = None;
@@ -20,8 +21,8 @@ pub fn about(resource: &str) -> impl Fn(StoreError) -> Error {
     }
 }
 
-/// Says which resource an error is about, unless it is about none or says so already. A tenant that does not exist is
-/// itself the resource, whatever of it was asked for.
+/// Adds the resource to an error, unless the error is about none or names one already. If the tenant does not exist,
+/// the tenant is the resource, whatever was asked for.
 pub fn name_resource(error: Error, resource: &str) -> Error {
     let concerned = matches!(
         error.kind(),
@@ -44,7 +45,7 @@ fn tenant_of(resource: &str) -> &str {
     &resource[..end.unwrap_or(resource.len())]
 }
 
-/// What the caller expected to change is not what is there, or has just been changed by somebody else.
+/// An error about a revision: the resource is not as the caller expects, or another call has just changed it.
 pub fn changed_meanwhile(expected: Option<i64>, resource: &str) -> impl Fn(StoreError) -> Error {
     move |error| {
         if !matches!(error, StoreError::RevisionMismatch) || expected.is_some() {
@@ -57,7 +58,7 @@ pub fn changed_meanwhile(expected: Option<i64>, resource: &str) -> impl Fn(Store
     }
 }
 
-/// Checks the revision that the caller expects, if it does.
+/// Compares the revision with the one that the caller expects, if any.
 ///
 /// # Errors
 /// `ETAG_MISMATCH`.
@@ -76,7 +77,7 @@ pub fn stored_id<T>(parsed: Option<T>) -> Result<T, Error> {
     parsed.ok_or_else(|| Error::new(Reason::Internal, "a stored id is malformed"))
 }
 
-/// A tenant that has `limit` of `what` gets no more of them.
+/// Refuses another `what` for a tenant that has `limit` of them.
 ///
 /// # Errors
 /// `RESOURCE_LIMIT_REACHED`.

@@ -64,7 +64,7 @@ impl RuleProblem {
         }
     }
 
-    /// The issue of it for a whole run, with for whom it mattered.
+    /// The issue about it for a whole run, with the people for whom the rule mattered.
     pub fn issue_of_run(&self, effect: RuleEffect) -> Issue {
         let mut issue = self.issue("");
         let summary = effect.summary();
@@ -74,7 +74,7 @@ impl RuleProblem {
         issue
     }
 
-    /// The issue of it for the one entry at `dn`.
+    /// The issue about it for the one entry at `dn`.
     pub fn issue(&self, dn: &str) -> Issue {
         let kind = match self.kind {
             RuleProblemKind::Unevaluated => IssueKind::RoleRuleFailed,
@@ -119,8 +119,8 @@ impl<'a> Person<'a> {
 }
 
 impl<'a> Rules<'a> {
-    /// The rules of a user sync on a directory of this kind. `naming_contexts` are the trees that the server has; none are
-    /// needed where no rule names a group.
+    /// The rules of a user sync on a directory of this kind. `naming_contexts` are the server's trees; they are needed
+    /// only if a rule names a group.
     pub fn new(
         directory: &'a LdapDirectory,
         dialect: Dialect,
@@ -183,7 +183,7 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// What is wrong with a rule whatever the entry: its group is gone, or it or its members cannot be read.
+    /// What is wrong with a rule for every entry: its group is gone, or the group or its members cannot be read.
     pub async fn problem(&self, rule: usize, deadline: Instant) -> Option<RuleProblem> {
         let condition = &self.settings.role_rules.get(rule)?.condition;
         let RoleCondition::GroupDn(group) = condition else {
@@ -261,7 +261,7 @@ impl<'a> Rules<'a> {
             Group::Computed => {
                 let mut dns = vec![person.dn.to_owned()];
                 dns.extend(above.dns.iter().cloned());
-                // Where the server answers filters on what it computes, members need not be read.
+                // If the server evaluates filters on members that it computes, they need not be read.
                 if self.directory.names_a_member(group, &dns, &[], deadline).await? {
                     return Ok(true);
                 }
@@ -295,7 +295,7 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// Whether the server shows one that is looked for among the members that it computes.
+    /// Whether the server shows a member that `is_it` accepts among those that it computes.
     async fn shown(&self, group: &str, is_it: impl Fn(&Dn) -> bool) -> Result<bool, Unevaluated> {
         let (mut shown, mut found) = (false, false);
         let look = |_: &str, value: &[u8]| {

@@ -1,5 +1,5 @@
-//! The roles of all entries of a run. The server evaluates filters, and on Active Directory memberships; elsewhere the
-//! groups are read, each once and value by value, since a group may have a million members.
+//! The roles of all entries of a run. The server evaluates filters, and on Active Directory memberships. On other
+//! servers the groups are read, each once and value by value, since a group may have a million members.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -29,12 +29,12 @@ const MAX_GROUPS: usize = 100_000;
 /// The roles that a run's rules give.
 pub struct Roles {
     digests: Digests,
-    /// For each rule the ids, or the DNs, of those whom no rule before gives a role: a rule may match everybody, and
-    /// there are many. `None` for a rule that could not be evaluated.
+    /// For each rule, the ids or the DNs of the people whom it matches and no earlier rule gives a role: a rule may
+    /// match everybody, and there may be many rules. `None` for a rule that could not be evaluated.
     members: Vec<Option<DigestSet>>,
     /// Whether a rule knows its members by their DNs.
     by_dn: bool,
-    /// By the first rule that matches; the last one if none does.
+    /// The finding for each rule that may match first; the last one is for people whom no rule matches.
     findings: Vec<RoleFinding>,
     problems: Vec<RuleProblem>,
 }
@@ -63,7 +63,7 @@ impl Roles {
             .position(|members| members.as_ref().is_some_and(has))
     }
 
-    /// Adds somebody to the members of the next rule. False if nothing was new about it.
+    /// Adds a person to the members of the next rule. False if an earlier rule, or this one, has the person already.
     fn add(&self, digest: Digest, members: &mut DigestSet) -> bool {
         let decided = self
             .members
@@ -106,8 +106,8 @@ pub struct RunSource<'a> {
     pub max_entries: u32,
 }
 
-/// Evaluates all role rules of a sync. One that cannot be evaluated counts as either answer for everybody whom no
-/// rule before matches.
+/// Evaluates all role rules of a sync. A rule that cannot be evaluated counts as either answer for all people whom no
+/// earlier rule matches.
 pub async fn evaluate(source: RunSource<'_>, settings: &UserSyncSettings) -> Roles {
     let mut evaluation = Evaluation {
         source,
@@ -146,7 +146,7 @@ enum Members {
 
 /// The groups of a directory.
 struct AllGroups {
-    /// Their DNs, so that members which are groups are known without reading each member.
+    /// Their DNs, so that a member that is a group is recognised without reading it.
     dns: DigestSet,
     /// Trees that hold no root entry, or one that may not be read.
     unread: Vec<String>,
@@ -161,7 +161,7 @@ struct Evaluation<'a> {
 }
 
 impl Evaluation<'_> {
-    /// Those whom the next rule matches, but for those whom a rule before does.
+    /// The people whom the next rule matches, without those whom an earlier rule matches.
     async fn members(&mut self, condition: &RoleCondition) -> Result<Members, Unevaluated> {
         let mut members = DigestSet::default();
         match condition {
@@ -185,8 +185,8 @@ impl Evaluation<'_> {
         Ok(Members::Of(members))
     }
 
-    /// Asks the server which of the entries that the sync takes match a filter, and adds those that `keep` keeps by
-    /// their ids and `attributes`.
+    /// Asks the server which entries of the sync match a filter. Adds the ids of those that `keep` accepts; the entries
+    /// have `attributes`.
     async fn matching(
         &mut self,
         filter: &str,
@@ -232,15 +232,15 @@ impl Evaluation<'_> {
         for some in relative.chunks(GROUPS_AT_ONCE) {
             let one = |id: &u32| format!("(primaryGroupID={id})");
             let filter = format!("(|{})", some.iter().map(one).collect::<String>());
-            // Other domains have groups with the same relative ids.
+            // Groups of other domains may have the same relative ids.
             let keep = |entry: &Entry| Sid::of_primary_group(entry).is_some_and(|sid| groups.contains(&sid));
             self.matching(&filter, &Sid::ATTRIBUTES, keep, members).await?;
         }
         Ok(())
     }
 
-    /// Elsewhere: all members of a group, through groups within it: by their DNs, and those whom the groups name by
-    /// `uid` by their ids.
+    /// On other servers: all members of a group, through groups within it. People whom a group names by DN are added by
+    /// DN, and people whom it names by `uid` are added by id.
     async fn under(&mut self, group: &str, kind: Group, members: &mut DigestSet) -> Result<(), Unevaluated> {
         self.roles.by_dn = true;
         let groups = match self.groups.take() {
@@ -262,7 +262,7 @@ impl Evaluation<'_> {
         self.matching("(uid=*)", &["uid"], listed, members).await
     }
 
-    /// Adds the members that a group and those within it name by DN; returns those whom they name by `uid`.
+    /// Adds the members that a group and the groups within it name by DN. Returns those whom they name by `uid`.
     async fn descend(
         &mut self,
         group: &str,
@@ -289,8 +289,8 @@ impl Evaluation<'_> {
                 }
                 shown = true;
                 let digest = self.roles.digests.of(&Dn::given(value));
-                // A group that is met again is among the members already, of this rule or one before, and so are its
-                // members: circles end here.
+                // A group that was met before is among the members already, and so are its members. So circles end
+                // here.
                 if self.roles.add(digest, members) && groups.contains(digest) {
                     frontier.push(value.to_owned());
                 }
@@ -298,7 +298,7 @@ impl Evaluation<'_> {
             let [member, unique_member] = BY_DN;
             reader.read(&next, &[member, unique_member, BY_UID], take).await?;
             match kind {
-                // One within it may have lost its members meanwhile; the rule's own was there a moment ago.
+                // A group within it may have lost its members meanwhile, but the rule's own group had one a moment ago.
                 Group::Computed if looked_into == 1 && !shown => return Err(NOT_EXPANDED.into()),
                 Group::Lists {
                     never_empty: true, ..

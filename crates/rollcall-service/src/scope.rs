@@ -1,5 +1,5 @@
-//! Does an entry belong to a user sync? Where it lies is decided here; whether it matches the filter is for the server
-//! to say, whose matching rules we do not know.
+//! Does an entry belong to a user sync? Its position in the tree is compared here. Whether it matches the filter is
+//! asked of the server, which alone knows its matching rules.
 
 use rollcall_core::dn::Dn;
 use rollcall_core::filter::Filter;
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(at("uid=ada,ou=other,dc=acme,dc=example"), None);
     }
 
-    /// Such an entry was taken by a run, and its login must not say that it lies elsewhere.
+    /// A run took such an entry, so a login must not say that it lies outside.
     #[test]
     fn a_name_that_is_not_rfc_4514_lies_where_the_server_has_it() {
         let searches = [search(

@@ -1,8 +1,8 @@
-//! Page tokens and cursors: what a caller is given to bring it back. Each is signed, so that nobody makes one for a place
-//! that was never shown; and neither grants anything, since every call is checked anew.
+//! Page tokens and cursors, which callers send back to go on at a place. Each is signed, so that nobody can make one
+//! for a place that was never shown. Neither grants access: every call is checked anew.
 //!
-//! A page token belongs to one request of callers of the same tenants, and lives 24 hours. A cursor belongs to a feed
-//! alone and does not end: it outlives the caller's credential, another filter and another caller.
+//! A page token belongs to one request, made by callers of the same tenants, and is valid for 24 hours. A cursor
+//! belongs only to a feed and does not expire: other callers, credentials and filters may use it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,8 +14,8 @@ use rollcall_core::violation::Violations;
 use rollcall_runtime::clock::Clock;
 use rollcall_store::{Cursor, Purpose, Store, StoreError};
 
-/// How long a page token can be used. Clocks of replicas may be apart: the token of one that is ahead lives longer by
-/// that, and no longer than twice this.
+/// How long a page token is valid. The clocks of replicas may differ: a token from a clock that is ahead is valid
+/// longer by that difference, but at most twice this time.
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
 /// Longest token or cursor, in bytes.
 const MAX_BYTES: usize = 2048;
@@ -64,7 +64,7 @@ impl Tokens {
         seal(&self.pages, &payload, belongs_to)
     }
 
-    /// The cursor of a place in a feed, which has one mark for each of the sequences that it is made of.
+    /// The cursor of a place in a feed. It has one mark for each sequence that the feed is made of.
     pub fn cursor<const N: usize>(&self, feed: &str, marks: [Mark; N]) -> String {
         let numbers = marks.iter().flat_map(|mark| [mark.position, mark.digest]);
         let payload: Vec<u8> = numbers.flat_map(i64::to_be_bytes).collect();
@@ -88,10 +88,10 @@ impl Tokens {
         })
     }
 
-    /// Behind what the page of a token begins.
+    /// The cursor behind which the page of a token begins.
     ///
     /// # Errors
-    /// `INVALID_PAGE_TOKEN`, whatever is wrong with it.
+    /// `INVALID_PAGE_TOKEN`, whatever is wrong with the token.
     pub(crate) fn page_start(&self, token: &str, belongs_to: &Belonging) -> Result<Cursor, Error> {
         self.open_page_token(token, belongs_to).ok_or_else(|| {
             let description = "was not returned within the last 24 hours by this method for these arguments";
@@ -108,7 +108,7 @@ impl Tokens {
     }
 }
 
-/// What a token belongs to, so that it is good for nothing else.
+/// What a token belongs to. It is not valid for anything else.
 #[derive(Clone)]
 pub(crate) struct Belonging(Vec<String>);
 

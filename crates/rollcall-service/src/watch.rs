@@ -1,4 +1,4 @@
-//! What both services tell of themselves when somebody asks for metrics.
+//! Metrics of both services that are read when somebody asks for them.
 
 use chrono::{DateTime, Utc};
 use rollcall_ldap::{HostStatus, Load, PoolLoad};
@@ -8,7 +8,7 @@ use rollcall_store::Store;
 
 use crate::directories::Directories;
 
-/// Has the connections to directories and to the database told at each scrape. To be called once a process.
+/// Reports the connections to directories and to the database at each scrape. Call it once a process.
 pub fn watch(store: Store, directories: Directories, clock: Clock) {
     at_each_scrape(move |metrics| {
         let (all, idle) = store.connections();

@@ -60,7 +60,7 @@ impl State {
         self.repeats_to.is_some()
     }
 
-    /// The same for the event at this cursor; call it for each in turn.
+    /// The same for the event at this cursor. Call it for each event in turn.
     pub(crate) fn may_repeat_at(&mut self, cursor: &str) -> bool {
         let may = self.may_repeat();
         if self.repeats_to.as_deref() == Some(cursor) {
@@ -69,8 +69,8 @@ impl State {
         may
     }
 
-    /// Notes that the events at these cursors are written next. What may have been written before this start goes on counting
-    /// as such.
+    /// Notes that the events at these cursors are written next. Events that may have been written before this start
+    /// still count as repeated.
     pub(crate) fn writing<'c>(&mut self, cursors: impl Iterator<Item = &'c str>) -> Result<(), Failure> {
         let mut open = self.repeats_to.as_deref();
         let mut last = None;

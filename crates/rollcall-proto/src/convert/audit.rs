@@ -165,7 +165,7 @@ fn kind(kind: &AuditKind, tenant: Option<&TenantId>) -> v1::audit_event::Kind {
     }
 }
 
-/// Whom a caller named; absent for nobody.
+/// The actor that a caller named; absent if it named none.
 pub fn actor(actor: &Actor) -> Option<v1::Actor> {
     let Actor {
         name,

@@ -109,7 +109,7 @@ pub fn denied(reason: v1::DenialReason, retry_after: Option<Duration>) -> v1::Au
     }
 }
 
-/// What a caller is told for what the directory said.
+/// The contract's reason for a denial by the directory.
 pub fn denial_reason(reason: PublicReason) -> v1::DenialReason {
     use v1::DenialReason;
     match reason {

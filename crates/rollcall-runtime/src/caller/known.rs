@@ -14,7 +14,7 @@ use super::{Caller, ROOM, Room, unauthenticated};
 use crate::config::{CallerEntry, parse_sha256, parse_time};
 use crate::expiry;
 
-/// The callers that a server knows. Clones share them, also when they are replaced.
+/// The callers that a server knows. Clones share them, even if they are replaced.
 #[derive(Clone)]
 pub(crate) struct Callers(Arc<RwLock<Arc<Known>>>);
 
@@ -42,7 +42,7 @@ struct Certificate {
     caller: Arc<Caller>,
 }
 
-/// New callers cannot take the place of these.
+/// These callers would all be gone.
 #[derive(Debug, thiserror::Error)]
 #[error("no caller would be left, so that anybody could call: restart the service if that is meant")]
 pub(crate) struct NobodyLeft;
@@ -57,11 +57,11 @@ impl Callers {
         Self(Arc::new(RwLock::new(Arc::new(known))))
     }
 
-    /// Knows these callers from now on, instead of those before. What a caller has used of its quota counts on, unless
-    /// the quota is another one.
+    /// Replaces the callers. What a caller has used of its quota still counts, unless its quota has changed.
     ///
     /// # Errors
-    /// There were callers, and there would be none: more likely a file that is being written than an intention.
+    /// There were callers, and there would be none: that is more likely a file that is just being written than an
+    /// intention.
     pub(crate) fn replace(&self, entries: &[CallerEntry]) -> Result<(), NobodyLeft> {
         let mut known = self.0.write();
         let next = match (&**known, entries) {
@@ -144,7 +144,7 @@ impl Listed {
         }
     }
 
-    /// Compares with every token, so that the time taken tells nothing about where a match is.
+    /// Compares with every token, so that the time does not tell where a match is.
     fn by_token(&self, token: &[u8], now: impl Fn() -> DateTime<Utc>) -> Option<&Arc<Caller>> {
         let digest = ring::digest::digest(&ring::digest::SHA256, token);
         let mut found = None;

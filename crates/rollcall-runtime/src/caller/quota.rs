@@ -21,7 +21,7 @@ struct Rate {
 }
 
 impl Quota {
-    /// `None` if there is no limit. A burst of 0 is one second's worth.
+    /// A quota of this rate; `None` if there is no limit. A burst of 0 is one second's worth.
     pub(super) fn new(requests_per_second: u32, burst: u32) -> Option<Self> {
         let rate = Rate::new(requests_per_second, burst)?;
         Some(Self {
@@ -36,7 +36,7 @@ impl Quota {
         self.rate == other.rate
     }
 
-    /// Takes one call, or tells after what time one will be free.
+    /// Takes one call, or tells when one will be free.
     pub(super) fn spend(&self) -> Result<(), Duration> {
         let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let mut full_at = self.full_at.load(Ordering::Relaxed);

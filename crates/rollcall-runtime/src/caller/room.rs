@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// What is counted in, in bytes.
+/// The unit of room, in bytes.
 const UNIT: usize = 1024;
 
 /// Room for so many bytes.
@@ -16,10 +16,10 @@ impl Room {
         Self(Arc::new(Semaphore::new(bytes / UNIT)))
     }
 
-    /// Waits for room, and takes it until it is dropped. The request that waited longest comes first.
+    /// Waits for room, and takes it until the result is dropped. The request that has waited longest comes first.
     pub(crate) async fn take(self, bytes: usize) -> Option<tokio::sync::OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        // It is never closed.
+        // The semaphore is never closed.
         self.0.acquire_many_owned(units).await.ok()
     }
 }

@@ -68,7 +68,7 @@ impl Sources {
     }
 
     fn of_environment(&self, prefix: &str, defaults: &Table) -> impl Iterator<Item = Setting> {
-        // Two underscores: Kubernetes sets AUTH_GATEWAY_PORT and the like for a Service of that name.
+        // Two underscores: for a Service named auth-gateway, Kubernetes sets AUTH_GATEWAY_PORT and the like.
         let prefix = format!("{prefix}__");
         self.environment.iter().filter_map(move |(variable, text)| {
             let key = variable.strip_prefix(&prefix)?.to_lowercase().replace("__", ".");

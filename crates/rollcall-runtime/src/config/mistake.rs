@@ -54,12 +54,12 @@ impl Mistakes {
         });
     }
 
-    /// Adds those of another.
+    /// Adds the mistakes of another list.
     pub fn append(&mut self, mut other: Self) {
         self.0.append(&mut other.0);
     }
 
-    /// All but those about these keys and their parts.
+    /// The mistakes without those about these keys and their parts.
     pub(super) fn without(mut self, told: &[String]) -> Self {
         let is_told = |key: &str| {
             told.iter().any(|told| {

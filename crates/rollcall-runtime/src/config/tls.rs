@@ -20,7 +20,7 @@ use super::{Shared, certificate_is_optional, warn_if_open};
 /// What a client of HTTP/1 names in the handshake.
 pub(crate) const HTTP_1: &[u8] = b"http/1.1";
 
-/// What accepts TLS connections, if TLS is configured. Clones share it, also when it is replaced.
+/// Accepts TLS connections, if TLS is configured. Clones share it, even if it is replaced.
 #[derive(Clone)]
 pub(crate) struct SharedTls(Arc<RwLock<Option<TlsAcceptor>>>);
 
@@ -29,12 +29,12 @@ impl SharedTls {
         Self(Arc::new(RwLock::new(acceptor)))
     }
 
-    /// What new connections meet.
+    /// The acceptor for new connections.
     pub(crate) fn current(&self) -> Option<TlsAcceptor> {
         self.0.read().clone()
     }
 
-    /// Connections that are open stay as they are.
+    /// Replaces the acceptor. Open connections stay as they are.
     pub(crate) fn replace(&self, acceptor: Option<TlsAcceptor>) {
         *self.0.write() = acceptor;
     }
@@ -66,8 +66,8 @@ impl TlsError {
     }
 }
 
-/// What accepts TLS connections, or nothing if TLS is not configured. Client certificates are demanded if
-/// every caller has one, else only verified when shown.
+/// An acceptor of TLS connections; `None` if TLS is not configured. If every caller has a client certificate, one is
+/// demanded; otherwise one is verified only if it is shown.
 pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsError> {
     let (Some(certificate), Some(key)) = (&config.server.tls_certificate_file, &config.server.tls_key_file)
     else {
@@ -110,15 +110,15 @@ pub(crate) fn tls_acceptor(config: &Shared) -> Result<Option<TlsAcceptor>, TlsEr
     let mut tls = builder
         .with_single_cert(chain, private)
         .map_err(TlsError::Identity)?;
-    // HTTP/1 only to tell that this is not the place for it.
+    // HTTP/1 is accepted only to tell the client that this server does not speak it.
     tls.alpn_protocols = vec![b"h2".to_vec(), HTTP_1.to_vec()];
     Ok(Some(TlsAcceptor::from(Arc::new(tls))))
 }
 
-/// When the first certificate of a file ends. Says so if it has, or does soon: that is no mistake, since a service without TLS
-/// would help nobody.
+/// When the first certificate of a file ends. Logs if it has ended or ends soon. That is no mistake of the
+/// configuration: stopping the service would help nobody.
 pub(super) fn told_end(key: &'static str, path: &Path) -> Option<DateTime<Utc>> {
-    // What cannot be read is a mistake, which is told as one.
+    // A file that cannot be read is reported as a mistake elsewhere.
     let chain = certificates(key, path).unwrap_or_default();
     let end = chain.iter().filter_map(certificate_end).min()?;
     if let Some(said) = expiry::ending(end, Clock::System.now()) {

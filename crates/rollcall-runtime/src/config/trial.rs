@@ -1,5 +1,5 @@
-//! Tries one setting by itself, and where it has parts (the entries of a list, and their keys) each part, so that every
-//! mistake is told at once and what is right is still looked at.
+//! Tries one setting alone, and, if it has parts (the entries of a list, and their keys), each part alone. So every
+//! mistake is reported at once, and the correct parts are still checked.
 
 use std::marker::PhantomData;
 
@@ -8,9 +8,9 @@ use toml::{Table, Value};
 use super::layers::{self, Setting};
 use super::settings::{Settings, first_line, is_secret, read};
 
-/// What came of trying a setting.
+/// The result of trying a setting.
 pub(super) struct Trial<'a, T> {
-    /// What can be used of it.
+    /// The part of it that can be used.
     pub(super) usable: Option<Value>,
     /// What is wrong with the rest.
     pub(super) problems: Vec<Problem>,
@@ -56,7 +56,7 @@ impl<'a, T: Settings> Trial<'a, T> {
         trial
     }
 
-    /// What can be used of a part; `wrap` makes a setting of it that has nothing else.
+    /// The usable part of a part. `wrap` turns a part into a setting that has nothing else.
     fn part(&mut self, part: &Part, value: &Value, wrap: &dyn Fn(Value) -> Value) -> Option<Value> {
         let usable = match value {
             Value::Array(elements) if part.words.is_empty() || elements.iter().all(Value::is_table) => {

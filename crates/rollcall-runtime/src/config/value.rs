@@ -45,8 +45,8 @@ impl Secret {
     }
 }
 
-/// Says so if a file that holds a secret can be read by every account of this machine. It is no mistake: in a
-/// container there may be but one.
+/// Logs a warning if every account of this machine can read a file that holds a secret. It is no mistake: a container
+/// may have only one account.
 pub(crate) fn warn_if_open(path: &Path) {
     let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
     if is_open(mode) {

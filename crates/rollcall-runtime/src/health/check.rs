@@ -1,4 +1,4 @@
-//! The other side: asks a running server whether it is ready. Behind the `healthcheck` subcommands.
+//! The client side of health: asks a running server whether it is ready. Used by the `healthcheck` subcommands.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -22,12 +22,12 @@ pub enum CheckError {
     /// It did not answer.
     #[error("{address} does not answer")]
     NoAnswer {
-        /// Where it should.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Its gRPC port speaks TLS, and there is no other.
+    /// Its gRPC port speaks TLS, and there is no other port.
     #[error("set health.listen to check a server that speaks TLS")]
     NoPlaintextListener,
 }
@@ -74,7 +74,7 @@ async fn ask_grpc(address: SocketAddr) -> Result<bool, Box<dyn std::error::Error
     Ok(answer.status == ServingStatus::Serving as i32)
 }
 
-/// A server that listens everywhere is asked on loopback.
+/// The address to ask. A server that listens on all addresses is asked on loopback.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(v4) if v4.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),

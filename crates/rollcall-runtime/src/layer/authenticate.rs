@@ -52,7 +52,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        // Taken out, so that no handler can log it.
+        // Taken out of the request, so that no handler can log it.
         let authorization = request.headers_mut().remove(AUTHORIZATION);
         let peer = request.extensions().get::<Peer>();
         let introduction = peer.map(Peer::introduction);

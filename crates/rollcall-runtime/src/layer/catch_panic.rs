@@ -46,7 +46,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Answer {
-        // Nothing that a handler owns is looked at after its panic; what it shares is behind locks.
+        // After its panic nothing that the handler owns is used; what it shares is behind locks.
         let Ok(answer) = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) else {
             return Box::pin(async { Ok(refusal(panicked())) });
         };

@@ -1,5 +1,6 @@
-//! Answers are compressed only for clients that compress their requests. Most clients offer to read gzip without anybody having asked
-//! for it; to take them at their word would cost time on every call, and show in lengths what an answer repeats.
+//! Answers are compressed only for clients that compress their requests. Most clients offer to read gzip by default.
+//! Accepting every such offer would cost time on every call, and the length of a compressed answer reveals repetitions
+//! in it.
 
 use http::Request;
 use tonic::body::Body;

@@ -15,7 +15,7 @@ use super::{Answer, refusal};
 use crate::extensions::Deadline;
 
 const HEADER: &str = "grpc-timeout";
-/// The transport cuts a call at its deadline with CANCELLED; to be heard we must be a little earlier.
+/// At a call's deadline the transport cuts it with CANCELLED. An answer that is to arrive must be a little earlier.
 const AHEAD: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 

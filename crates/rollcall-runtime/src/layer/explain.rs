@@ -1,5 +1,5 @@
-//! Gives a reason to the refusals that tonic makes by itself: requests that cannot be decoded, methods that are not
-//! here, compression that is not known. A caller would take its own mistake for ours otherwise.
+//! Adds a reason to the refusals that tonic makes by itself: requests that cannot be decoded, unknown methods, unknown
+//! compression. Without one, a caller would take its own mistake for the server's.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ where
     }
 }
 
-/// Passes a handler's answer on, all of whose statuses carry details; replaces a refusal of tonic's own.
+/// Passes on the answers of handlers, all of whose statuses carry details, and replaces a refusal of tonic's own.
 fn explain(path: &str, services: &[&str], response: Response<Body>) -> Response<Body> {
     let status = Status::from_header_map(response.headers());
     let Some(error) = status.and_then(|status| reason(path, services, &status)) else {
@@ -114,7 +114,7 @@ fn reason(path: &str, services: &[&str], status: &Status) -> Option<Error> {
     }
 }
 
-/// The method as the contract's comments write it. What a caller made up is not repeated at any length.
+/// The method as the contract's comments write it. A long name that a caller made up is cut.
 pub(super) fn named(service: &str, method: &str) -> String {
     if service.len() + method.len() > MAX_PATH_BYTES {
         return "(overlong)".to_owned();
@@ -153,7 +153,7 @@ fn too_large(service: &str, method: &str, message: &str) -> Error {
     error.with("method", name)
 }
 
-/// The bad field, and what is wrong with it; never anything that was in it.
+/// The bad field, and what is wrong with it, but never its content.
 fn undecodable(message: &str) -> (String, &'static str) {
     if message.starts_with(NOT_COMPRESSED) {
         return (String::new(), "the request's compression is damaged");
@@ -162,7 +162,7 @@ fn undecodable(message: &str) -> (String, &'static str) {
         return (String::new(), "the request is not framed as gRPC says");
     };
     let mut steps: Vec<&str> = what.split(": ").map_while(field_name).collect();
-    // A path begins at the request.
+    // Reversed, since a path begins at the request.
     steps.reverse();
     let description = match what.ends_with(NOT_UTF8) {
         true => "is not valid UTF-8",
@@ -171,7 +171,8 @@ fn undecodable(message: &str) -> (String, &'static str) {
     (steps.join("."), description)
 }
 
-/// `field` of `Message.field`. Of a oneof, its name alone is known. What is a word of Rust too is written as `r#field`.
+/// `field` of `Message.field`. For a oneof only its name is known. A name that is also a keyword of Rust is written
+/// `r#field`.
 fn field_name(step: &str) -> Option<&str> {
     let (message, field) = step.split_once('.')?;
     let field = field.strip_prefix("r#").unwrap_or(field);

@@ -1,5 +1,5 @@
-//! Refuses a call whose metadata is too large, in words. What the transport refuses by itself ends in each client
-//! library's own riddle, so its limit lies higher.
+//! Refuses a call whose metadata is too large, with a readable error. The transport's own refusal looks different and
+//! cryptic in each client library, so its limit is higher.
 
 use http::{HeaderMap, Request, Response};
 use rollcall_core::error::{Error, Reason};
@@ -9,7 +9,7 @@ use super::refusal;
 
 /// Most bytes of a call's metadata, as HTTP/2 counts them.
 const MAX_BYTES: usize = 16 * 1024;
-/// What the transport takes.
+/// The transport's own limit.
 pub(crate) const MAX_TRANSPORT_BYTES: u32 = 64 * 1024;
 
 /// The answer to a call with too much metadata.

@@ -1,6 +1,6 @@
-//! Bounds what all requests under way hold in memory. A request that is not small waits until there is room for the
-//! whole of it, among those of its caller and among all, before it is read on. Whatever comes behind the message of a call is
-//! read to its end and of no use, so it must be small.
+//! Limits how much memory all requests under way take. A request that is not small waits until there is room for all of
+//! it, both in its caller's share and in the total, before the rest is read. Bytes after a call's message are read to
+//! their end and dropped, so they must be few.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,7 +23,7 @@ use crate::caller::{Caller, Room};
 use crate::failure::failed;
 use crate::request_size::{SMALL_BYTES, limit};
 
-/// Bytes of all requests under way but small ones. One caller has half of it.
+/// Room for all larger requests under way, in bytes. One caller gets half of it.
 pub(crate) const ALL: usize = 64 * 1024 * 1024;
 
 #[derive(Clone)]
@@ -68,7 +68,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The caller's own room first: a request that waits for it must hold nothing that other callers need.
+        // The caller's own room comes first: a request that waits for it must not hold room that other callers need.
         let caller = request.extensions().get::<Arc<Caller>>();
         let own = caller.map(|caller| caller.room().clone());
         let rooms = own.into_iter().chain([self.all.clone()]).collect();
@@ -98,10 +98,11 @@ where
 /// Length of what precedes a message: whether it is compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
 const PREFIX: usize = 5;
 
-/// The bytes that a message of this prefix takes; `None` if it need not wait, or is refused for its length.
+/// The bytes of room that a message with this prefix takes; `None` if it need not wait, or is refused because of its
+/// length.
 fn bytes(prefix: &[u8], limit: usize) -> Option<usize> {
     let (compressed, length) = (prefix.first()?, length(prefix));
-    // What a compressed message becomes is not known, but for its limit.
+    // How large a compressed message becomes is unknown, so its limit counts.
     let bytes = match compressed {
         0 => length,
         _ => limit,
@@ -109,7 +110,7 @@ fn bytes(prefix: &[u8], limit: usize) -> Option<usize> {
     (bytes > SMALL_BYTES && length <= limit).then_some(bytes)
 }
 
-/// Where one is in a body: messages, each behind its prefix.
+/// The position within a body: messages, each behind its prefix.
 struct Messages {
     prefix: Vec<u8>,
     /// Bytes of the message that are still to come.
@@ -129,7 +130,8 @@ impl Messages {
         }
     }
 
-    /// Follows the next bytes. Returns the bytes that the first message takes, where it begins in them and must wait.
+    /// Follows the next bytes. If the first message begins in them and must wait, returns how many bytes of room it
+    /// takes.
     ///
     /// # Errors
     /// A message that is not small behind the first one.
@@ -172,7 +174,7 @@ fn length(prefix: &[u8]) -> usize {
 
 type Taking = Pin<Box<dyn Future<Output = Vec<OwnedSemaphorePermit>> + Send>>;
 
-/// A body that is read on once there is room for its message.
+/// A body whose message is read once there is room for it.
 struct Waiting {
     body: Body,
     path: String,

@@ -1,7 +1,7 @@
 //! Ends streams that would outlive their connection. A connection is asked to end at nine tenths of its age (GOAWAY),
-//! and the streams on it end one by one within the last tenth: whoever follows one calls again, and reaches a new
-//! replica. Without that, a stream stays where it began until its caller's deadline. A server that closes ends them all, or it
-//! would wait for whoever watches its health.
+//! and the streams on it end one by one within the last tenth. Their clients call again, and reach a new replica.
+//! Otherwise a stream would stay where it began until its caller's deadline. A server that closes ends all streams, or
+//! it would wait for everybody who watches its health.
 //!
 //! This holds for methods that begin with `Watch`. Other streams, such as RunDueUserSyncs, end by themselves.
 
@@ -62,7 +62,7 @@ impl ConnectionAge {
             return None;
         }
         let end = accepted + self.greatest;
-        // A stream that was on its way when the connection was asked to end gets what is left.
+        // A stream that begins after the connection was asked to end gets the time that is left.
         let first = now.max(accepted + self.greatest.mul_f64(ASKED)).min(end);
         Some(first + (end - first).mul_f64((self.chance)().clamp(0.0, 1.0)))
     }
@@ -150,7 +150,8 @@ impl http_body::Body for Bounded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
-        // Asked first: a stream that always has something to say must end too. Each frame holds whole messages.
+        // Checked before the stream itself: a stream that always has a next message must end too. Each frame holds
+        // whole messages.
         let over = self.over(cx);
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
@@ -158,7 +159,7 @@ impl http_body::Body for Bounded {
         let Some(error) = over else {
             return Pin::new(body).poll_frame(cx);
         };
-        // With the body go the handler's stream and what it holds.
+        // Dropping the body ends the handler's stream and frees what it holds.
         self.body = None;
         Poll::Ready(Some(Ok(Frame::trailers(trailers(error)))))
     }

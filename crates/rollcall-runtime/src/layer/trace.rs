@@ -126,7 +126,7 @@ impl Ids {
     }
 }
 
-/// The caller's own id, unless it is unfit for a log.
+/// The caller's own id, unless it must not be logged.
 fn given_id(request: &Request<Body>) -> Option<String> {
     let text = request.headers().get(HEADER)?.to_str().ok()?;
     let fit =
@@ -149,8 +149,8 @@ fn code(response: &Response<Body>) -> Code {
         .map_or(Code::Ok, Status::code)
 }
 
-/// The level says whose turn it is: ours for a bug, an operator's for an outage, nobody's for the rest. Causes
-/// were logged by [`crate::failed`].
+/// The log level depends on who has to act: error for a bug, warning for an outage, less for the rest. Causes were
+/// logged by [`crate::failed`].
 fn log(span: &Span, response: &Response<Body>, took: Duration) {
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let Some(status) = response.extensions().get::<Status>() else {

@@ -1,9 +1,9 @@
-//! Streams that go on for as long as they like: so many at a time for one caller, and none for a reader that does not
-//! read. What such a reader was given stays in memory until it takes it, and the transport asks for nothing more; so a
-//! timer looks whether the last message is still waiting. First the stream ends, with words for whoever reads on, and
-//! what it held goes; after the same time once more, its connection is closed.
+//! Endless streams: each caller may have only so many at a time, and a reader that does not read loses its stream.
+//! Messages that such a reader was given stay in memory until it takes them, and the transport asks for no more; so a
+//! timer checks whether the last message still waits. First the stream ends with an error for a reader that reads on
+//! after all, and its memory is freed. After the same time once more, its connection is closed.
 //!
-//! Health is asked by strangers too: they are counted by their address.
+//! Strangers may also ask for health: their streams are counted by address.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -30,7 +30,7 @@ use super::stream_age::method;
 use crate::caller::Caller;
 use crate::extensions::Peer;
 
-/// When to ask again for a place that was not free.
+/// When to ask again after the limit was reached.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// How many streams, and how long they wait for their readers.
@@ -52,7 +52,7 @@ pub(crate) struct Watches<S> {
     inner: S,
 }
 
-/// How many streams each has.
+/// How many streams each caller has.
 #[derive(Clone, Default)]
 struct UnderWay(Arc<Mutex<HashMap<Who, u32>>>);
 
@@ -62,7 +62,7 @@ enum Who {
     Stranger(Option<IpAddr>),
 }
 
-/// The place of one stream; free again when it is dropped.
+/// The right to one stream; free again when it is dropped.
 struct Place {
     under_way: UnderWay,
     who: Who,
@@ -156,7 +156,7 @@ impl Drop for Place {
     }
 }
 
-/// A body whose reader is waited for no longer than this.
+/// Ends a body whose reader takes nothing for this long.
 fn attend(body: Body, place: Place, patience: Duration, peer: Option<Peer>) -> Body {
     let stream = Arc::new(Mutex::new(Stream {
         body: Some(body),
@@ -197,7 +197,7 @@ async fn look_after(stream: Weak<Mutex<Stream>>, patience: Duration, peer: Optio
         if since.elapsed() >= patience && !stream.is_given_up {
             tracing::info!("a stream is ended, since its reader takes nothing");
             stream.is_given_up = true;
-            // With the body go the handler's stream and what it holds.
+            // Dropping the body ends the handler's stream and frees what it holds.
             stream.body = None;
         }
     }

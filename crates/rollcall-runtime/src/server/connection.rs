@@ -20,7 +20,7 @@ use x509_parser::extensions::GeneralName;
 use crate::extensions::Peer;
 use crate::introduction::Introduction;
 
-/// An accepted connection. Gives its place back when it goes.
+/// An accepted connection. Its place is free again when it is dropped.
 pub(crate) struct Connection {
     stream: Stream,
     peer: Peer,
@@ -30,7 +30,7 @@ pub(crate) struct Connection {
     _counted: Counted,
 }
 
-/// Is counted while it is there.
+/// Counts a connection as open while the value lives.
 struct Counted;
 
 impl Counted {
@@ -46,12 +46,12 @@ impl Drop for Counted {
     }
 }
 
-/// How long a connection may say nothing.
+/// How long a connection may stay silent.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     /// Until its first bytes.
     pub(super) bytes: Duration,
-    /// From then on until its first call.
+    /// After that, until its first call.
     pub(super) call: Duration,
 }
 
@@ -62,7 +62,7 @@ struct Silence {
     call: Duration,
 }
 
-/// What a connection is made of beside its stream.
+/// The parts of a connection beside its stream.
 pub(super) struct Accepted {
     pub(super) address: SocketAddr,
     pub(super) introduction: Arc<Introduction>,
@@ -127,7 +127,7 @@ impl Connection {
             .map(|()| io::Error::new(io::ErrorKind::ConnectionAborted, "others need the place"))
     }
 
-    /// Bytes came: now there is time for a call.
+    /// Bytes came, so now the time until a call begins.
     fn hear(&mut self) {
         if let Some(silence) = &mut self.silence
             && !silence.has_spoken

@@ -1,4 +1,4 @@
-//! Tells a client of HTTP/1 what it has reached, without reading its request.
+//! Tells an HTTP/1 client what it has reached, without reading its request.
 
 use std::io;
 
@@ -9,10 +9,11 @@ use crate::layer::only_grpc::HINT;
 
 /// How the first line of every connection of HTTP/2 begins (RFC 9113, section 3.4). No method of HTTP/1 does.
 const PREFACE: &[u8] = b"PR";
-/// The most of a request that is thrown away, so that the answer is not lost to a reset.
+/// At most this much of a request is read and dropped, so that the answer is not lost to a reset.
 const MAX_IGNORED: u64 = 64 * 1024;
 
-/// The first bytes of a connection, as many as it takes to tell; waits for them and takes none.
+/// The first bytes of a connection, as many as are needed to tell the protocol. Waits for them and does not consume
+/// them.
 pub(super) async fn peek(stream: &TcpStream) -> io::Result<Vec<u8>> {
     let mut first = vec![0; PREFACE.len()];
     let count = stream.peek(&mut first).await?;
@@ -20,7 +21,8 @@ pub(super) async fn peek(stream: &TcpStream) -> io::Result<Vec<u8>> {
     Ok(first)
 }
 
-/// Whether a connection that begins with these bytes is one of HTTP/2. A client that has sent too little to tell counts as one.
+/// Whether a connection that begins with these bytes speaks HTTP/2. If there are too few bytes to tell, it counts as
+/// HTTP/2.
 pub(super) fn is_http2(first: &[u8]) -> bool {
     PREFACE.starts_with(first.get(..PREFACE.len()).unwrap_or(first))
 }

@@ -1,4 +1,4 @@
-//! Accepts connections, never more than allowed at a time, and does the TLS handshakes beside each other.
+//! Accepts connections, never more than allowed at a time, and does their TLS handshakes concurrently.
 
 use std::io;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use super::strangers::Strangers;
 use crate::config::{HTTP_1, SharedTls};
 use crate::introduction::Introduction;
 
-/// Pause after a failed accept, most likely for want of file descriptors.
+/// Pause after a failed accept, most likely because there are no file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Connections that are ready and not taken yet.
 const READY: usize = 64;
 
-/// Bounds on what strangers can tie up.
+/// Limits on what strangers can use up.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     pub(super) connections: u32,
-    /// For a handshake, and for what follows it.
+    /// For a handshake, and for the time until the first call.
     pub(super) handshake: Duration,
     pub(super) first_call: Duration,
 }
@@ -58,7 +58,7 @@ async fn accept_all(
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                // Somebody waits: only now does a stranger have to go.
+                // A connection waits for a place, so now a stranger has to go.
                 if places.available_permits() == 0 {
                     strangers.make_room();
                 }
@@ -79,7 +79,7 @@ async fn accept_all(
                 };
                 tokio::spawn(async move {
                     match establish(stream, accepted, tls).await {
-                        // Nobody receives it if the server is stopping.
+                        // If the server is stopping, nobody receives it.
                         Ok(connection) => drop(ready.send(Ok(connection)).await),
                         Err(error) => {
                             tracing::debug!(peer.address = %address, error = %error, "connection failed");
@@ -111,7 +111,7 @@ async fn establish(
             return Ok(Connection::plain(stream, accepted));
         };
         let mut stream = tls.accept(stream).await?;
-        // Many clients of HTTP/1 name no protocol.
+        // Many HTTP/1 clients name no protocol.
         let is_http2 = match stream.get_ref().1.alpn_protocol() {
             Some(protocol) => protocol != HTTP_1,
             None => http1::is_http2(stream.fill_buf().await?),

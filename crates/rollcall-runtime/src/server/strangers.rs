@@ -1,5 +1,5 @@
-//! Connections that have not shown a caller yet. Anybody can open one, so there are few of them, and when places get
-//! scarce they go first: those that asked for nothing before the others, the oldest first.
+//! Connections that have not proven to be a caller's yet ("strangers"). Anybody can open one, so there may only be few
+//! of them. If places get scarce they are closed first: those without any request before the others, the oldest first.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::introduction::Introduction;
 
-/// At most one line in the log in this time.
+/// At most one line is logged in this time.
 const QUIET: Duration = Duration::from_secs(60);
 
 pub(super) struct Strangers {
@@ -20,7 +20,7 @@ pub(super) struct Strangers {
 
 #[derive(Default)]
 struct State {
-    /// The oldest first. Those that have become callers or have gone are taken out when it matters.
+    /// The oldest first. Entries of connections that became callers or ended are removed when room is needed.
     list: VecDeque<Weak<Introduction>>,
     dismissed: u64,
     told: Option<Instant>,
@@ -34,7 +34,7 @@ impl Strangers {
         }
     }
 
-    /// Takes a new connection in, in place of another stranger if there are too many.
+    /// Takes a new connection in. If there are too many, another stranger is closed.
     pub(super) fn admit(&self, new: &Arc<Introduction>) {
         let mut state = self.state.lock();
         state.list.push_back(Arc::downgrade(new));
@@ -46,7 +46,7 @@ impl Strangers {
         }
     }
 
-    /// Makes room, if a stranger can.
+    /// Closes a stranger, if there is one.
     pub(super) fn make_room(&self) {
         let mut state = self.state.lock();
         state.forget_others();

@@ -20,16 +20,16 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::Telemetry;
 
-/// Where our spans come from. Those of libraries hold what they carry.
+/// Where Rollcall's own spans come from. Spans of libraries contain the data that they handle.
 const OURS: [&str; 4] = ["rollcall", "auth_gateway", "sync_worker", "rollcall_trace"];
-/// Set once spans are sent: whether a call has to look for its context at all.
+/// Set once spans are sent. Otherwise a call need not look for its context.
 static TRACED: OnceLock<()> = OnceLock::new();
 
 fn is_traced() -> bool {
     TRACED.get().is_some()
 }
 
-/// What makes spans and sends them, if there is an endpoint to send them to.
+/// Makes spans and sends them, if an endpoint is set.
 pub(super) fn provider(
     settings: &Telemetry,
     program: &'static str,
@@ -52,7 +52,7 @@ pub(super) fn provider(
     Ok(Some(provider))
 }
 
-/// Sends our spans, and no events: those are for the log.
+/// Sends Rollcall's own spans, and no log events.
 pub(super) fn layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -69,8 +69,8 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && OURS.iter().any(|ours| metadata.target().starts_with(ours))
 }
 
-/// Makes the caller's trace the parent of `span`, and returns the id of the trace that the span is in, for the log. It is the
-/// caller's even if nothing is sent.
+/// Makes the caller's trace the parent of `span`, and returns the id of the trace that the span is in, for the log.
+/// Even if nothing is sent, that is the caller's trace id.
 pub(crate) fn adopt(headers: &HeaderMap, span: &Span) -> Option<String> {
     if !is_traced() && !headers.contains_key("traceparent") {
         return None;
@@ -87,7 +87,7 @@ pub(crate) fn adopt(headers: &HeaderMap, span: &Span) -> Option<String> {
     theirs.is_valid().then(|| theirs.trace_id().to_string())
 }
 
-/// Tells the service that is called next which trace this is, if spans are sent.
+/// Adds the trace context to a call to another service, if spans are sent.
 pub fn propagate(metadata: &mut MetadataMap) {
     if is_traced() {
         let context = Span::current().context();

@@ -1,5 +1,5 @@
-//! What becomes of a stored directory's bind password when the directory refuses it: another replica may have a newer one,
-//! or a pending one is tried, by one replica at a time.
+//! What is done when a directory refuses its bind password: another replica may have stored a newer one, or a pending
+//! one is tried, by one replica at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,12 @@ use rollcall_runtime::clock::Clock;
 use rollcall_store::{BindPassword, Deed, NewAuditEvent, PendingOutcome, Recorded, Store, StoreError};
 use tokio::time::{Instant, sleep};
 
-/// Whoever meets another one's attempt asks again so soon.
+/// How soon to ask again while another process tries a password.
 const PAUSE: Duration = Duration::from_millis(100);
-/// And no longer than this, since somebody waits for a connection.
+/// How long to ask at most, since a caller waits for the connection.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What the directory has accepted is stored, however long the store does not answer, up to this.
+/// A password that the directory has accepted is stored even if the store does not answer for a while, at most for this
+/// long.
 const STORING: Duration = Duration::from_secs(10 * 60);
 
 /// The keeper of one directory's passwords.
@@ -30,7 +31,7 @@ struct Kept {
     clock: Clock,
     tenant: TenantId,
     directory: DirectoryId,
-    /// Whatever the store says later, its passwords go to no other endpoint than this.
+    /// The endpoint. Whatever the store says later, this keeper's passwords go to no other.
     endpoint: DirectorySettings,
     once_in: Duration,
 }
@@ -115,7 +116,7 @@ impl Kept {
                     && may_pass(error)
                 {
                     tracing::warn!(directory, %error, "it could not be stored yet");
-                    // Without it the other replicas are refused.
+                    // Until it is stored, the directory refuses the other replicas.
                     tokio::spawn(Arc::clone(&self).accept_in_the_end(password));
                     return;
                 }
@@ -160,7 +161,7 @@ impl Kept {
 
     async fn accept(&self, password: &Password) -> Result<(), StoreError> {
         let (name, time) = (self.name(), self.clock.now());
-        // Nobody called: the directory refused the password before.
+        // There is no caller: the directory refused the former password.
         let record = Recorded::new(time, AskedBy::default(), |deed: Deed<'_, Directory>| {
             let mut told = vec![AuditedFieldChange::secret(
                 "bind_password",
@@ -197,7 +198,7 @@ impl Kept {
     }
 }
 
-/// The same may be stored a moment later.
+/// Whether storing the same may work a moment later.
 fn may_pass(error: &StoreError) -> bool {
     matches!(
         error,
