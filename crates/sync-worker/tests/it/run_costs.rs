@@ -22,6 +22,8 @@ use crate::scheduling::{NOON, at, nightly};
 
 const PEOPLE: usize = 50;
 const NIGHTS: i32 = 3;
+/// Of one night.
+const MOST_TICKS: usize = 3;
 /// Shortly before the run is due, and shortly after.
 const BEFORE: &str = "2026-03-02T01:50:00Z";
 const DUE: &str = "2026-03-02T02:01:00Z";
@@ -196,7 +198,6 @@ async fn costs_of_unchanged_runs(database: Option<TestDatabase>) -> Vec<(Cost, V
                 let idle = cost_of(&statements.take());
                 recorder.take();
                 clock.set(at(DUE) + TimeDelta::days(night.into()));
-                scheduler.tick().await;
                 let key = staff_key();
                 let ended = async || {
                     let store = &world.store;
@@ -205,15 +206,24 @@ async fn costs_of_unchanged_runs(database: Option<TestDatabase>) -> Vec<(Cost, V
                     let all = usize::try_from(night).unwrap() + 1;
                     rest == all && was_waited_for(&statements.0.lock())
                 };
-                wait_for("the night's run", Duration::from_secs(20), ended)
-                    .await
-                    .unwrap();
+                // A tick that the store could not serve in time starts nothing, and the next one does.
+                let mut ticks = 0;
+                let waited = loop {
+                    scheduler.tick().await;
+                    ticks += 1;
+                    let waited = wait_for("the night's run", Duration::from_secs(20), ended).await;
+                    if waited.is_ok() || ticks == MOST_TICKS {
+                        break waited;
+                    }
+                };
                 let executed = statements.take();
+                let runs = world.store.list_runs(&staff_key(), &PageRequest::first(100)).await;
+                waited.unwrap_or_else(|error| panic!("night {night}: {error}: {runs:#?} {executed:#?}"));
                 let all = cost_of(&executed);
                 let cost = Cost {
-                    statements: all.statements - idle.statements,
-                    transactions: all.transactions - idle.transactions,
-                    updated_rows: all.updated_rows - idle.updated_rows,
+                    statements: all.statements - ticks * idle.statements,
+                    transactions: all.transactions - ticks * idle.transactions,
+                    updated_rows: all.updated_rows - ticks * idle.updated_rows,
                     round_trips: answered(&recorder.take()),
                 };
                 eprintln!("night {night}: {cost:?}");
