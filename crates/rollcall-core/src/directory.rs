@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::dialect::Dialect;
 use crate::id::{DirectoryId, TenantId, UserSyncId};
 use crate::identifier::Email;
+use crate::revision::Revision;
 use crate::secret_attribute::is_secret;
 use crate::soft_lock::{DirectoryLockout, SoftLock};
 use crate::violation::{Violations, check_text};
@@ -267,7 +268,7 @@ pub struct Directory {
     /// What was found out about the server.
     pub observed: DirectoryObservations,
     /// Counts the changes of settings and secrets; the etag, and what connections are keyed by.
-    pub revision: i64,
+    pub revision: Revision,
     /// When it was created.
     pub create_time: DateTime<Utc>,
     /// When it was last changed.

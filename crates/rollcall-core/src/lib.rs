@@ -46,6 +46,7 @@ pub mod plan;
 pub mod planner;
 pub mod reader;
 pub mod reminder;
+pub mod revision;
 pub mod role;
 pub mod run;
 pub mod schedule;

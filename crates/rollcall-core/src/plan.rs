@@ -1,6 +1,7 @@
 //! Plans: what a run would change, user by user.
 
 use crate::id::{UserId, Uuid};
+use crate::revision::Revision;
 use crate::user::{
     Changeable, FieldChange, Origin, OtherEntry, Profile, StateReason, User, UserState, changes,
 };
@@ -49,7 +50,7 @@ pub struct Change {
     /// The user; for a creation the id that it will have.
     pub user: UserId,
     /// The user's revision when the plan was made; 0 for a creation, and for a removal that takes nothing but the state.
-    pub expected_revision: i64,
+    pub expected_revision: Revision,
     /// The state before. `None` for a creation, and in plans of earlier releases.
     pub state_before: Option<UserState>,
     /// Where the user comes from afterwards.
@@ -92,7 +93,7 @@ impl Change {
         let of_state = |changed: &FieldChange| ["state", "state_reason"].contains(&changed.field.as_str());
         let (of_state, others): (Vec<_>, Vec<_>) = self.changes.iter().cloned().partition(of_state);
         let mut first = Change {
-            expected_revision: 0,
+            expected_revision: Revision::NONE,
             changes: of_state,
             ..self.clone()
         };
@@ -102,7 +103,7 @@ impl Change {
         }
         let rest = (!others.is_empty()).then(|| Change {
             kind: ChangeKind::Update,
-            expected_revision: self.expected_revision + 1,
+            expected_revision: self.expected_revision.next(),
             state_before: Some(self.state),
             changes: others,
             ..self
@@ -118,7 +119,7 @@ impl Change {
 
     /// True for a change that [`Change::split_removal`] takes out of a held plan.
     pub fn is_leaver(&self) -> bool {
-        self.is_removal() && self.expected_revision == 0
+        self.is_removal() && self.expected_revision == Revision::NONE
     }
 
     /// What a person sees of the change, as a short hash: two plans with equal ones do the same. Not the id of a user who

@@ -9,6 +9,7 @@ use crate::audit::{AskedBy, Decision};
 use crate::guard::HoldReason;
 use crate::id::{RunId, UserSyncKey};
 use crate::issue::{Health, HealthLevel, IssueKind};
+use crate::revision::Revision;
 use crate::vocabulary::vocabulary;
 use crate::wording::counted;
 
@@ -192,9 +193,9 @@ pub struct Run {
     /// True if every search ended Complete, so that absences could be counted.
     pub complete: bool,
     /// Revision of the user sync that the plan was made with.
-    pub user_sync_revision: i64,
+    pub user_sync_revision: Revision,
     /// Revision of the directory that the plan was made with.
-    pub directory_revision: i64,
+    pub directory_revision: Revision,
     /// When it was accepted.
     pub create_time: DateTime<Utc>,
     /// When the plan was ready.
@@ -356,8 +357,8 @@ mod tests {
             failure: None,
             mails_withheld: 0,
             complete,
-            user_sync_revision: 1,
-            directory_revision: 1,
+            user_sync_revision: Revision::FIRST,
+            directory_revision: Revision::FIRST,
             create_time: DateTime::UNIX_EPOCH,
             plan_time: None,
             end_time: None,

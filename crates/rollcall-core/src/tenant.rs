@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::id::TenantId;
+use crate::revision::Revision;
 use crate::violation::{Violations, check_text};
 
 /// Most verified domains of one tenant.
@@ -28,7 +29,7 @@ pub struct Tenant {
     /// What the product set.
     pub settings: TenantSettings,
     /// Counts the changes; the etag.
-    pub revision: i64,
+    pub revision: Revision,
     /// When it was created.
     pub create_time: DateTime<Utc>,
     /// When it was last changed.

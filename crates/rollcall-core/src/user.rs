@@ -10,6 +10,7 @@ use crate::external_id::ExternalId;
 use crate::field::TextField;
 use crate::id::{DirectoryId, TenantId, UserId, UserSyncId};
 use crate::identifier::normalize;
+use crate::revision::Revision;
 use crate::vocabulary::vocabulary;
 
 pub use changes::{Changeable, FieldChange, changes};
@@ -137,7 +138,7 @@ pub struct User {
     /// it.
     pub login_asked_by: Option<OtherEntry>,
     /// Counts the changes; the etag, and what a plan compares before it writes.
-    pub revision: i64,
+    pub revision: Revision,
     /// When it was created.
     pub create_time: DateTime<Utc>,
     /// When it was last changed.

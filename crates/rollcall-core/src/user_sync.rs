@@ -15,6 +15,7 @@ use crate::id::{DirectoryId, RunId, TenantId, UserSyncId, UserSyncKey};
 use crate::identifier::Email;
 use crate::issue::Health;
 use crate::local_user::{MAX_CUSTOM_FIELDS, validate_restrictions};
+use crate::revision::Revision;
 use crate::schedule::Schedule;
 use crate::template::Template;
 use crate::text_form::is_known_binary;
@@ -206,15 +207,15 @@ pub struct UserSync {
     /// What the admin set.
     pub settings: UserSyncSettings,
     /// Counts the changes; the etag.
-    pub revision: i64,
+    pub revision: Revision,
     /// The revision at which the searches, the mapping, the role rules or the identity attribute last changed. A run that
     /// is the first since and would remove anyone, or change anyone's role, is held.
-    pub scope_revision: i64,
+    pub scope_revision: Revision,
     /// The `scope_revision` under which a run last applied.
-    pub applied_scope_revision: i64,
+    pub applied_scope_revision: Revision,
     /// Revision of the configuration in force: that of the last Complete run that was applied. `None` before the
     /// first. A newer revision is a draft: logins and refreshes go by the one in force.
-    pub in_force_revision: Option<i64>,
+    pub in_force_revision: Option<Revision>,
     /// Why the newest plan is held; empty if it is not. It stays until another plan is applied: a run that failed, or a
     /// plan that was cancelled, lifts nothing. Runs change it without a new revision.
     pub hold: Vec<HoldReason>,
@@ -244,7 +245,7 @@ impl UserSync {
     /// True if the searches, the mapping, the role rules or the identity attribute changed since a Complete run was last
     /// applied. A sync that never had other ones has not changed.
     pub fn configuration_changed(&self) -> bool {
-        self.applied_scope_revision != self.scope_revision && self.scope_revision > 1
+        self.applied_scope_revision != self.scope_revision && self.scope_revision > Revision::FIRST
     }
 }
 

@@ -13,6 +13,7 @@ use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{Directory, DirectorySettings};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, TenantId};
+use rollcall_core::revision::Revision;
 use rollcall_core::secret::{Password, SecretBytes};
 use rollcall_ldap::{
     ConnectionLimit, DirectoryConfig, EgressPolicy, HostStatus, LdapDirectory, LdapError, Load, PoolLimits,
@@ -71,7 +72,7 @@ struct Server {
 
 type Key = (TenantId, DirectoryId);
 /// The directory's revision and kind that a handle was made from. If either changes, a new one is made.
-type Version = (i64, Option<Dialect>);
+type Version = (Revision, Option<Dialect>);
 
 struct Kept {
     version: Version,

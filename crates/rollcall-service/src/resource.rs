@@ -3,6 +3,7 @@
 
 use rollcall_core::error::{Error, ErrorKind, Reason};
 use rollcall_core::id::TenantId;
+use rollcall_core::revision::Revision;
 use rollcall_proto::resource_name;
 use rollcall_store::StoreError;
 
@@ -46,7 +47,7 @@ fn tenant_of(resource: &str) -> &str {
 }
 
 /// An error about a revision: the resource is not as the caller expects, or another call has just changed it.
-pub fn changed_meanwhile(expected: Option<i64>, resource: &str) -> impl Fn(StoreError) -> Error {
+pub fn changed_meanwhile(expected: Option<Revision>, resource: &str) -> impl Fn(StoreError) -> Error {
     move |error| {
         if !matches!(error, StoreError::RevisionMismatch) || expected.is_some() {
             return about(resource)(error);
@@ -62,7 +63,7 @@ pub fn changed_meanwhile(expected: Option<i64>, resource: &str) -> impl Fn(Store
 ///
 /// # Errors
 /// `ETAG_MISMATCH`.
-pub fn expect_revision(expected: Option<i64>, actual: i64, resource: &str) -> Result<(), Error> {
+pub fn expect_revision(expected: Option<Revision>, actual: Revision, resource: &str) -> Result<(), Error> {
     match expected {
         Some(expected) if expected != actual => Err(about(resource)(StoreError::RevisionMismatch)),
         _ => Ok(()),

@@ -13,6 +13,7 @@ use sea_orm::{ActiveModelTrait, EntityTrait, IdenStatic, IntoActiveModel, Iterab
 
 use crate::db::query::execute_built;
 use crate::error::{Result, StoreError};
+use rollcall_core::revision::Revision;
 
 /// The columns of a row, for a SELECT from its table under the name `alias`. No statement uses `*`: a prepared one
 /// would break when a later release adds a column while this one runs.
@@ -53,7 +54,7 @@ where
 }
 
 /// Makes sure that a resource still has the revision that the caller saw, if the caller names one.
-pub(crate) fn require_revision(present: i64, expected: Option<i64>) -> Result<()> {
+pub(crate) fn require_revision(present: Revision, expected: Option<Revision>) -> Result<()> {
     match expected {
         Some(expected) if expected != present => Err(StoreError::RevisionMismatch),
         _ => Ok(()),

@@ -7,6 +7,7 @@ use quick_cache::sync::Cache;
 use rollcall_core::entry::Entry;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{UserId, UserSyncKey};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::User;
 use tokio::time::Instant;
 
@@ -27,7 +28,7 @@ pub struct Refreshes {
     /// For each user sync by itself: a worker may be slow for one customer's directory alone.
     paused_until: Cache<UserSyncKey, Instant>,
     /// Revision and entry with which the worker last looked at a user: with the same ones it would say the same.
-    seen: Cache<UserId, (i64, u64)>,
+    seen: Cache<UserId, (Revision, u64)>,
 }
 
 /// The result of a renewal.

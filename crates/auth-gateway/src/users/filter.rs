@@ -59,6 +59,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use chrono::DateTime;
     use rollcall_core::id::{TenantId, UserId, Uuid};
+    use rollcall_core::revision::Revision;
     use rollcall_core::user::{Profile, UserState};
 
     use super::*;
@@ -81,7 +82,7 @@ mod tests {
             block: None,
             login_ambiguous: false,
             login_asked_by: None,
-            revision: 1,
+            revision: Revision::FIRST,
             create_time: DateTime::UNIX_EPOCH,
             update_time: DateTime::UNIX_EPOCH,
         };

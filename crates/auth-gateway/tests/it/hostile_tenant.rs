@@ -3,6 +3,7 @@
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, Uuid};
 use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::revision::Revision;
 use rollcall_core::tenant::TenantSettings;
 use rollcall_core::user::{Origin, Profile, UserState};
 use rollcall_proto::v1::AuthenticateRequest;
@@ -71,7 +72,7 @@ async fn mallory(world: &mut World) -> ScriptedLdap {
     let ada = Change {
         kind: ChangeKind::Create,
         user: UserId(Uuid::from_u128(666)),
-        expected_revision: 0,
+        expected_revision: Revision::NONE,
         state_before: None,
         origin: Origin {
             user_sync: world.sync.user_sync.clone(),

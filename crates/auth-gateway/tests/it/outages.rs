@@ -10,6 +10,7 @@ use futures::future::join_all;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, UserId, Uuid};
 use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{Origin, Profile, UserState};
 use rollcall_proto::v1::auth_service_client::AuthServiceClient;
 use rollcall_testkit::{Operation, Request, ScriptedLdap, Slapd, ber, wait_for};
@@ -280,7 +281,7 @@ async fn black_hole(world: &mut World, people: u8) -> ScriptedLdap {
     let changes = (0..people).map(|number| Change {
         kind: ChangeKind::Create,
         user: UserId(Uuid::from_u128(u128::from(number) + 1)),
-        expected_revision: 0,
+        expected_revision: Revision::NONE,
         state_before: None,
         origin: Origin {
             user_sync: world.sync.user_sync.clone(),

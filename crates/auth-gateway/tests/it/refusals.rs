@@ -3,6 +3,7 @@
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{UserId, Uuid};
 use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{Origin, Profile, StateReason, UserState};
 use rollcall_testkit::Slapd;
 
@@ -166,7 +167,7 @@ fn numbered_seven(world: &World, login: &str) -> Change {
     Change {
         kind: ChangeKind::Create,
         user: UserId(Uuid::from_u128(7)),
-        expected_revision: 0,
+        expected_revision: Revision::NONE,
         state_before: None,
         origin: Origin {
             user_sync: world.sync.user_sync.clone(),

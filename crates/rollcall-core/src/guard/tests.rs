@@ -8,6 +8,7 @@ use crate::external_id::{ExternalId, IdKind};
 use crate::field::TextField;
 use crate::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
 use crate::plan::{Change, ChangeKind};
+use crate::revision::Revision;
 use crate::user::{Origin, Profile, StateReason, User, UserState};
 
 const RULES: [(Watched, HoldRule); 5] = [
@@ -261,7 +262,7 @@ fn user() -> User {
         login_ambiguous: false,
         login_asked_by: None,
         block: None,
-        revision: 4,
+        revision: Revision::new(4),
         create_time: chrono::DateTime::UNIX_EPOCH,
         update_time: chrono::DateTime::UNIX_EPOCH,
     }
@@ -487,7 +488,10 @@ fn a_removal_comes_apart_into_the_loss_of_access_and_the_rest() {
         ("ada", UserState::Deactivated)
     );
     let rest = rest.unwrap();
-    assert_eq!((rest.kind, rest.expected_revision), (ChangeKind::Update, 5));
+    assert_eq!(
+        (rest.kind, rest.expected_revision),
+        (ChangeKind::Update, Revision::new(5))
+    );
     assert_eq!(
         (fields(&rest), rest.state),
         (vec!["login".to_owned()], UserState::Deactivated)

@@ -6,6 +6,7 @@ use super::refused::{Names, refused};
 use crate::claims::{Outcome, Refusal, Settled, Want};
 use crate::issue::{Issue, IssueKind};
 use crate::plan::{Change, ChangeKind};
+use crate::revision::Revision;
 use crate::user::{Origin, User, UserState};
 
 impl Planner<'_> {
@@ -120,7 +121,7 @@ impl Planner<'_> {
         let change = Change {
             kind,
             user,
-            expected_revision: before.as_ref().map_or(0, |user| user.revision),
+            expected_revision: before.as_ref().map_or(Revision::NONE, |user| user.revision),
             state_before: before.as_ref().map(|user| user.state),
             origin,
             profile,

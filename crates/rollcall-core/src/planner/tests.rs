@@ -12,6 +12,7 @@ use crate::id::{TenantId, Uuid};
 use crate::identifier::Holder;
 use crate::issue::IssueKind;
 use crate::mapping::{Gap, Offer, Offers};
+use crate::revision::Revision;
 use crate::role::RuleAnswer;
 use crate::user::{Origin, OtherEntry, Profile, StateReason};
 use crate::user_sync::tests::settings;
@@ -240,7 +241,10 @@ impl World {
     fn apply(&mut self, group: Vec<Change>) {
         for change in group {
             let old = self.users.get(&change.user);
-            assert_eq!(old.map_or(0, |user| user.revision), change.expected_revision);
+            assert_eq!(
+                old.map_or(Revision::NONE, |user| user.revision),
+                change.expected_revision
+            );
             let user = User {
                 tenant: TenantId::parse("acme").unwrap(),
                 id: change.user,
@@ -252,7 +256,7 @@ impl World {
                 block: old.and_then(|user| user.block.clone()),
                 login_ambiguous: change.login_ambiguous,
                 login_asked_by: change.login_asked_by,
-                revision: change.expected_revision + 1,
+                revision: change.expected_revision.next(),
                 create_time: DateTime::UNIX_EPOCH,
                 update_time: DateTime::UNIX_EPOCH,
             };
@@ -291,7 +295,7 @@ impl World {
             block: None,
             login_ambiguous: false,
             login_asked_by: None,
-            revision: 1,
+            revision: Revision::FIRST,
             create_time: DateTime::UNIX_EPOCH,
             update_time: DateTime::UNIX_EPOCH,
         };

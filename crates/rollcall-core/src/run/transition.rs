@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::{PLAN_LIFETIME, Run, RunCounts, RunState};
 use crate::guard::HoldReason;
+use crate::revision::Revision;
 
 /// What becomes of a plan that is complete.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,7 +35,7 @@ pub struct PlanResult {
 
 impl Run {
     /// The run as its pull begins, or begins anew after a takeover: nothing is counted yet.
-    pub fn pulling(&self, user_sync_revision: i64, directory_revision: i64) -> Option<Self> {
+    pub fn pulling(&self, user_sync_revision: Revision, directory_revision: Revision) -> Option<Self> {
         Some(Self {
             counts: RunCounts::default(),
             issue_counts: BTreeMap::new(),
@@ -153,8 +154,8 @@ mod tests {
             hold_reasons: Vec::new(),
             failure: None,
             complete: false,
-            user_sync_revision: 1,
-            directory_revision: 1,
+            user_sync_revision: Revision::FIRST,
+            directory_revision: Revision::FIRST,
             create_time: at(0),
             plan_time: None,
             end_time: None,

@@ -13,6 +13,7 @@ use crate::directory::{
 };
 use crate::id::{DirectoryId, RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
 use crate::issue::{Health, IssueKind};
+use crate::revision::Revision;
 use crate::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
 use crate::soft_lock::SoftLockMode;
 use crate::user_sync::UserSync;
@@ -46,7 +47,7 @@ fn good_directory() -> ReviewedDirectory {
             lockout_window: Some(Duration::from_secs(1_800)),
             ..DirectoryObservations::default()
         },
-        revision: 1,
+        revision: Revision::FIRST,
         create_time: now(),
         update_time: now(),
     };
@@ -89,8 +90,8 @@ fn good_sync() -> ReviewedSync {
         hold_reasons: Vec::new(),
         failure: None,
         complete: true,
-        user_sync_revision: 1,
-        directory_revision: 1,
+        user_sync_revision: Revision::FIRST,
+        directory_revision: Revision::FIRST,
         create_time: at("2026-05-31T02:00:00Z"),
         plan_time: None,
         end_time: Some(at("2026-05-31T02:05:00Z")),
@@ -101,10 +102,10 @@ fn good_sync() -> ReviewedSync {
         tenant: key.tenant,
         id: key.user_sync,
         settings: settings(),
-        revision: 1,
-        scope_revision: 1,
-        applied_scope_revision: 1,
-        in_force_revision: Some(1),
+        revision: Revision::FIRST,
+        scope_revision: Revision::FIRST,
+        applied_scope_revision: Revision::FIRST,
+        in_force_revision: Some(Revision::FIRST),
         hold: Vec::new(),
         last_complete_pull_time: Some(at("2026-05-31T02:00:00Z")),
         last_run: Some(run.id),

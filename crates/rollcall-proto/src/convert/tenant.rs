@@ -2,6 +2,7 @@
 
 use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
+use rollcall_core::revision::Revision;
 use rollcall_core::tenant::{Tenant, TenantSettings};
 use rollcall_core::violation::Violations;
 
@@ -35,7 +36,7 @@ pub struct UpdateTenant {
     /// The tenant.
     pub tenant: TenantId,
     /// The revision that the caller expects, if it does.
-    pub revision: Option<i64>,
+    pub revision: Option<Revision>,
     wire: v1::Tenant,
     paths: Vec<String>,
 }
@@ -46,7 +47,7 @@ pub struct DeleteTenant {
     /// The tenant.
     pub tenant: TenantId,
     /// The revision that the caller expects, if it does.
-    pub revision: Option<i64>,
+    pub revision: Option<Revision>,
     /// Delete what belongs to the tenant too.
     pub force: bool,
 }

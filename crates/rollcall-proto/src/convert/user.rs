@@ -221,7 +221,7 @@ impl From<&User> for v1::User {
                 reason: block.reason.clone(),
                 block_time: Some(timestamp(block.time)),
             }),
-            revision: *revision,
+            revision: revision.number(),
             etag: etag(*revision),
             create_time: Some(timestamp(*create_time)),
             update_time: Some(timestamp(*update_time)),

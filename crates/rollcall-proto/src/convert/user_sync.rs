@@ -6,6 +6,7 @@ use rollcall_core::erasure::MIN_ERASE_AFTER;
 use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Health, HealthLevel};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::UserDisposition;
 use rollcall_core::user_sync::{
     ExistingUsers, FieldMappings, LoginChanges, MissingUsers, NewUsers, Report, ReportWhen, RoleCondition,
@@ -124,7 +125,7 @@ impl From<&UserSync> for v1::UserSync {
 }
 
 /// The configuration of a user sync as it was at a revision.
-pub fn configuration(key: &UserSyncKey, settings: &UserSyncSettings, revision: i64) -> v1::UserSync {
+pub fn configuration(key: &UserSyncKey, settings: &UserSyncSettings, revision: Revision) -> v1::UserSync {
     v1::UserSync {
         name: key.to_string(),
         etag: etag(revision),

@@ -4,6 +4,7 @@ use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
 use rollcall_core::identifier::LoginPolicy;
 use rollcall_core::local_user;
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{Profile, User};
 use rollcall_core::violation::{Violations, check_text};
 
@@ -35,7 +36,7 @@ pub struct UpdateUser {
     /// The user.
     pub name: UserName,
     /// The revision that the caller expects, if it does.
-    pub revision: Option<i64>,
+    pub revision: Option<Revision>,
     wire: v1::User,
     paths: Vec<String>,
 }
@@ -46,7 +47,7 @@ pub struct ExpectedUser {
     /// The user.
     pub name: UserName,
     /// The revision that the caller expects, if it does.
-    pub revision: Option<i64>,
+    pub revision: Option<Revision>,
 }
 
 /// EraseUser.
@@ -291,7 +292,7 @@ mod tests {
             }),
         };
         let update = UpdateUser::try_from(request(&["owner"])).unwrap();
-        assert!(update.only_clears_owner() && update.revision == Some(7));
+        assert!(update.only_clears_owner() && update.revision == Some(Revision::new(7)));
         assert!(
             !UpdateUser::try_from(request(&["owner", "login"]))
                 .unwrap()
@@ -323,7 +324,7 @@ mod tests {
             block: None,
             login_ambiguous: false,
             login_asked_by: None,
-            revision: 1,
+            revision: Revision::FIRST,
             create_time: now,
             update_time: now,
         };

@@ -5,6 +5,7 @@ use rollcall_core::dialect::Dialect;
 use rollcall_core::directory::{Directory, DirectoryObservations, DirectorySettings, TransportSecurity};
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId};
+use rollcall_core::revision::Revision;
 use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use rollcall_core::user::UserDisposition;
 use rollcall_proto::convert::check::{CheckConnection, DirectoryTarget};
@@ -157,7 +158,7 @@ fn a_directory_goes_out_without_its_secrets() {
         pending_bind_password_refuse_time: None,
         endpoint_confirmed: false,
         observed: DirectoryObservations::default(),
-        revision: 4,
+        revision: Revision::new(4),
         create_time: DateTime::UNIX_EPOCH,
         update_time: DateTime::UNIX_EPOCH,
     };

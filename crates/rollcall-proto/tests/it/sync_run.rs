@@ -10,6 +10,7 @@ use rollcall_core::guard::HoldRule;
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::revision::Revision;
 use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
 use rollcall_core::user::{FieldChange, Origin, Profile, StateReason, UserState};
 use rollcall_proto::convert::check::report;
@@ -44,8 +45,8 @@ fn run() -> Run {
         hold_reasons: vec!["too many".into()],
         failure: None,
         complete: true,
-        user_sync_revision: 1,
-        directory_revision: 1,
+        user_sync_revision: Revision::FIRST,
+        directory_revision: Revision::FIRST,
         create_time: DateTime::UNIX_EPOCH,
         plan_time: Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(9)),
         end_time: None,
@@ -149,7 +150,7 @@ fn a_change_shows_old_and_new_and_why_somebody_leaves() {
     let planned = Change {
         kind: ChangeKind::Deactivate,
         user: UserId(Uuid::from_u128(1)),
-        expected_revision: 3,
+        expected_revision: Revision::new(3),
         state_before: Some(UserState::Active),
         origin: Origin {
             user_sync: UserSyncId::parse("staff").unwrap(),

@@ -1,5 +1,6 @@
 use chrono::{DateTime, Utc};
 use rollcall_core::id::TenantId;
+use rollcall_core::revision::Revision;
 use rollcall_core::tenant::{Tenant, TenantSettings};
 use rollcall_proto::convert::tenant::{CreateTenant, DeleteTenant, UpdateTenant};
 use rollcall_proto::{etag, v1};
@@ -18,7 +19,7 @@ fn tenant() -> Tenant {
     Tenant {
         id: TenantId::parse("acme").unwrap(),
         settings: settings(),
-        revision: 300,
+        revision: Revision::new(300),
         create_time: DateTime::UNIX_EPOCH,
         update_time: DateTime::<Utc>::from_timestamp(1, 500_000_000).unwrap(),
     }
@@ -28,7 +29,7 @@ fn tenant() -> Tenant {
 fn a_tenant_goes_out_as_it_came_in() {
     let wire = v1::Tenant::from(&tenant());
     assert_eq!(wire.name, "tenants/acme");
-    assert_eq!(wire.etag, etag(300));
+    assert_eq!(wire.etag, etag(Revision::new(300)));
     assert_eq!(
         wire.update_time.map(|time| (time.seconds, time.nanos)),
         Some((1, 500_000_000))
@@ -152,7 +153,10 @@ fn an_etag_stands_for_one_revision() {
             force: false,
         })
     };
-    assert_eq!(delete(&etag(300)).unwrap().revision, Some(300));
+    assert_eq!(
+        delete(&etag(Revision::new(300))).unwrap().revision,
+        Some(Revision::new(300))
+    );
     assert_eq!(delete("").unwrap().revision, None);
     for other in ["300", "r", "r0300", "rxyz", "W/\"r1\"", "R12c"] {
         assert_eq!(bad_fields(delete(other)), ["etag"], "{other}");

@@ -6,6 +6,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::field::TextField;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{Block, Origin, Profile, StateReason, User, UserState, changes};
 use rollcall_proto::convert::user::{BatchGetUsers, ListUsers, LookupUser};
 use rollcall_proto::resource_name::UserName;
@@ -42,7 +43,7 @@ fn user() -> User {
             time: DateTime::UNIX_EPOCH,
             reason: "left".into(),
         }),
-        revision: 12,
+        revision: Revision::new(12),
         create_time: DateTime::UNIX_EPOCH,
         update_time: DateTime::UNIX_EPOCH,
     }

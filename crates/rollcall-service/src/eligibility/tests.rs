@@ -2,6 +2,7 @@
 use chrono::DateTime;
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{Block, Profile, User};
 
 use super::*;
@@ -29,19 +30,19 @@ fn target() -> LoginTarget {
             login_asked_by: None,
             owner: false,
             block: None,
-            revision: 1,
+            revision: Revision::FIRST,
             create_time: DateTime::UNIX_EPOCH,
             update_time: DateTime::UNIX_EPOCH,
         },
         tenant_enabled: true,
-        tenant_revision: 1,
+        tenant_revision: Revision::FIRST,
         sync: Some(LoginSync {
             user_sync,
             in_force_revision: None,
-            user_sync_revision: 1,
+            user_sync_revision: Revision::FIRST,
             user_sync_disabled: false,
             directory,
-            directory_revision: 1,
+            directory_revision: Revision::FIRST,
             directory_disabled: false,
             endpoint_confirmed: true,
             observe_time: None,

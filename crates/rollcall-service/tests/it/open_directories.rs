@@ -109,7 +109,7 @@ async fn a_reader_of_an_old_revision_does_not_push_out_a_newer_one() {
         ..
     } = &world().await;
     let newer = Directory {
-        revision: directory.revision + 1,
+        revision: directory.revision.next(),
         ..directory.clone()
     };
     let opened = directories.open(&newer).await.unwrap();

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use rollcall_core::directory::{Directory, DirectoryObservations, DirectorySettings, PasswordStrength};
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId};
+use rollcall_core::revision::Revision;
 use rollcall_core::secret::{Password, SecretBytes};
 use sea_orm::ConnectionTrait;
 
@@ -33,7 +34,7 @@ pub struct NewSecrets<'a> {
 /// What an update of a directory writes.
 pub struct DirectoryUpdate<'a> {
     /// The revision that the directory must have.
-    pub expected_revision: i64,
+    pub expected_revision: Revision,
     /// All of its settings.
     pub settings: &'a DirectorySettings,
     /// The secrets that are replaced.
@@ -219,7 +220,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: &DirectoryId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         record: Recorded<'_, Directory>,
     ) -> Result<()> {
         let tx = self.inner.database.begin().await?;
@@ -246,7 +247,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: &DirectoryId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         password: &Password,
         record: Recorded<'_, Directory>,
     ) -> Result<Directory> {
@@ -389,7 +390,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: &DirectoryId,
-        expected_revision: i64,
+        expected_revision: Revision,
         record: Recorded<'_, Directory>,
     ) -> Result<Directory> {
         let tx = self.inner.database.begin().await?;
@@ -430,10 +431,10 @@ pub(crate) async fn lock(
     tx: &impl ConnectionTrait,
     tenant: &TenantId,
     id: &DirectoryId,
-    expected_revision: Option<i64>,
+    expected_revision: Option<Revision>,
 ) -> Result<Model> {
     let model = tables::directory::lock(tx, tenant, id).await?;
-    require_revision(model.revision, expected_revision)?;
+    require_revision(Revision::new(model.revision), expected_revision)?;
     Ok(model)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rollcall_core::directory::{Directory, DirectorySettings};
 use rollcall_core::id::{DirectoryId, TenantId};
+use rollcall_core::revision::Revision;
 use rollcall_core::secret::Password;
 
 use super::directories::{NewSecrets, lock};
@@ -53,7 +54,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: &DirectoryId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         password: &Password,
         record: Recorded<'_, Directory>,
     ) -> Result<Directory> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rollcall_core::id::TenantId;
+use rollcall_core::revision::Revision;
 use rollcall_core::tenant::{Tenant, TenantSettings};
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
@@ -119,7 +120,7 @@ impl Store {
     pub async fn update_tenant(
         &self,
         id: &TenantId,
-        expected_revision: i64,
+        expected_revision: Revision,
         settings: &TenantSettings,
         record: Recorded<'_, Tenant>,
     ) -> Result<Tenant> {
@@ -153,22 +154,23 @@ impl Store {
     pub async fn begin_tenant_deletion(
         &self,
         id: &TenantId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         record: Recorded<'_, Tenant>,
-    ) -> Result<i64> {
+    ) -> Result<Revision> {
         let tx = self.inner.database.begin().await?;
         let mut model = tables::tenant::lock(&tx, id).await?;
-        let expected = expected_revision.unwrap_or(model.revision);
-        if model.deleting_revision == Some(expected) {
-            return Ok(model.revision);
+        let present = Revision::new(model.revision);
+        let expected = expected_revision.unwrap_or(present);
+        if model.deleting_revision == Some(expected.number()) {
+            return Ok(present);
         }
-        require_revision(model.revision, Some(expected))?;
+        require_revision(present, Some(expected))?;
         let before = find(&tx, id).await?;
         model.user_sync_enabled = false;
-        model.deleting_revision = Some(expected);
+        model.deleting_revision = Some(expected.number());
         model.revision += 1;
         model.update_time = to_micros(record.time);
-        let revision = model.revision;
+        let revision = Revision::new(model.revision);
         tables::update(&tx, model).await?;
         let tenant = find(&tx, id).await?;
         record.write(&tx, Some(&before), Some(&tenant)).await?;
@@ -186,7 +188,7 @@ impl Store {
     pub async fn delete_tenant(
         &self,
         id: &TenantId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         with_all_users: bool,
         record: Recorded<'_, Tenant>,
     ) -> Result<()> {
@@ -205,7 +207,7 @@ impl Store {
     async fn delete_some_of_tenant(
         &self,
         id: &TenantId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         with_all_users: bool,
         first: bool,
         record: &Recorded<'_, Tenant>,
@@ -349,15 +351,19 @@ fn into_domain(model: Model, verified_domains: Vec<String>) -> Result<Tenant> {
             user_sync_enabled: model.user_sync_enabled,
             verified_domains,
         },
-        revision: model.revision,
+        revision: Revision::new(model.revision),
         create_time: from_micros(model.create_time)?,
         update_time: from_micros(model.update_time)?,
     })
 }
 
-async fn lock(tx: &impl ConnectionTrait, id: &TenantId, expected_revision: Option<i64>) -> Result<Model> {
+async fn lock(
+    tx: &impl ConnectionTrait,
+    id: &TenantId,
+    expected_revision: Option<Revision>,
+) -> Result<Model> {
     let model = tables::tenant::lock(tx, id).await?;
-    require_revision(model.revision, expected_revision)?;
+    require_revision(Revision::new(model.revision), expected_revision)?;
     Ok(model)
 }
 

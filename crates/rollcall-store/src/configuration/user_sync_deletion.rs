@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use rollcall_core::audit::AskedBy;
 use rollcall_core::id::UserSyncKey;
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{StateReason, User, UserDisposition, UserState};
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 
@@ -32,7 +33,7 @@ impl Store {
         &self,
         lease: &LeaseToken,
         key: &UserSyncKey,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         disposition: UserDisposition,
         record: Recorded<'_, UserSync>,
     ) -> Result<()> {
@@ -70,14 +71,14 @@ impl Store {
         &self,
         lease: &LeaseToken,
         key: &UserSyncKey,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         record: &Recorded<'_, UserSync>,
     ) -> Result<()> {
         let now = to_stored(record.time);
         let tx = self.inner.database.begin().await?;
         require_lease(&tx, lease, key).await?;
         let mut model = tables::user_sync::lock(&tx, key).await?;
-        let expected = expected_revision.unwrap_or(model.revision);
+        let expected = expected_revision.map_or(model.revision, Revision::number);
         if model.deleting_revision == Some(expected) {
             return Ok(());
         }
@@ -161,7 +162,7 @@ impl Store {
 
 fn disposed(before: User, disposition: UserDisposition, now: DateTime<Utc>) -> UserWrite {
     let mut after = User {
-        revision: before.revision + 1,
+        revision: before.revision.next(),
         update_time: now,
         login_ambiguous: false,
         login_asked_by: None,

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::issue::{Health, HealthLevel};
+use rollcall_core::revision::Revision;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use sea_orm::ConnectionTrait;
 
@@ -138,7 +139,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: &UserSyncId,
-        expected_revision: i64,
+        expected_revision: Revision,
         settings: &UserSyncSettings,
         next_run_time: Option<DateTime<Utc>>,
         record: Recorded<'_, UserSync>,
@@ -149,7 +150,7 @@ impl Store {
         tables::directory::lock(&tx, tenant, &settings.directory).await?;
         let key = key(tenant, id);
         let locked = tables::user_sync::lock(&tx, &key).await?;
-        require_revision(locked.revision, Some(expected_revision))?;
+        require_revision(Revision::new(locked.revision), Some(expected_revision))?;
         supersede_waiting(&tx, tenant, id.as_str(), now).await?;
         let mut model = tables::user_sync::find(&tx, &key).await?;
         let before = model.clone().into_domain()?;

@@ -5,6 +5,7 @@ use rollcall_core::audit::AskedBy;
 use rollcall_core::erasure::Person;
 use rollcall_core::event::EventType;
 use rollcall_core::id::{TenantId, UserId, Uuid};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::User;
 use sea_orm::{ConnectionTrait, FromQueryResult};
 
@@ -27,7 +28,7 @@ pub struct EraseUser<'a> {
     /// This user, who may be deleted already.
     pub user: UserId,
     /// Only at this revision.
-    pub expected_revision: Option<i64>,
+    pub expected_revision: Option<Revision>,
     /// Whether no user sync may take the person from the directory again.
     pub exclude: bool,
     /// Only if the user left, and has not changed since this time.

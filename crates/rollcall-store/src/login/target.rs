@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::User;
 
 /// The user whom a login means, and everything that decides whether and where the login is answered.
@@ -12,7 +13,7 @@ pub struct LoginTarget {
     /// The tenant's add-on switch.
     pub tenant_enabled: bool,
     /// The tenant's revision.
-    pub tenant_revision: i64,
+    pub tenant_revision: Revision,
     /// The user sync that owns the user; `None` if the user is LOCAL, or its sync was deleted (then
     /// [`User::origin`] is set all the same).
     pub sync: Option<LoginSync>,
@@ -27,15 +28,15 @@ pub struct LoginSync {
     /// The user sync.
     pub user_sync: UserSyncId,
     /// Its revision.
-    pub user_sync_revision: i64,
+    pub user_sync_revision: Revision,
     /// The revision of its configuration in force. Runs change it without a new revision.
-    pub in_force_revision: Option<i64>,
+    pub in_force_revision: Option<Revision>,
     /// It is switched off.
     pub user_sync_disabled: bool,
     /// Its directory.
     pub directory: DirectoryId,
     /// The directory's revision.
-    pub directory_revision: i64,
+    pub directory_revision: Revision,
     /// The directory is switched off.
     pub directory_disabled: bool,
     /// The directory's endpoint may be used.

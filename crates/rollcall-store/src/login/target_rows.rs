@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use rollcall_core::id::DirectoryId;
+use rollcall_core::revision::Revision;
 use uuid::Uuid;
 
 use crate::db::bulk::{Bulk, Column, Type};
@@ -180,10 +181,10 @@ impl Revisions {
         Self {
             tenant: target.user.tenant.to_string(),
             id: target.user.id.0,
-            revision: target.user.revision,
-            tenant_revision: target.tenant_revision,
-            user_sync_revision: target.sync.as_ref().map(|sync| sync.user_sync_revision),
-            directory_revision: target.sync.as_ref().map(|sync| sync.directory_revision),
+            revision: target.user.revision.number(),
+            tenant_revision: target.tenant_revision.number(),
+            user_sync_revision: target.sync.as_ref().map(|sync| sync.user_sync_revision.number()),
+            directory_revision: target.sync.as_ref().map(|sync| sync.directory_revision.number()),
         }
     }
 }
@@ -204,15 +205,15 @@ impl TargetRow {
         let sync = match (&user.origin, switches.user_sync_revision) {
             (Some(origin), Some(user_sync_revision)) => Some(LoginSync {
                 user_sync: origin.user_sync.clone(),
-                user_sync_revision,
-                in_force_revision: switches.in_force_revision,
+                user_sync_revision: Revision::new(user_sync_revision),
+                in_force_revision: switches.in_force_revision.map(Revision::new),
                 user_sync_disabled: switches.user_sync_disabled.unwrap_or(true),
                 directory: switches
                     .directory_id
                     .as_deref()
                     .and_then(DirectoryId::parse)
                     .ok_or(StoreError::corrupt("a user sync has no directory"))?,
-                directory_revision: switches.directory_revision.unwrap_or(0),
+                directory_revision: switches.directory_revision.map_or(Revision::NONE, Revision::new),
                 directory_disabled: switches.directory_disabled.unwrap_or(true),
                 endpoint_confirmed: switches.endpoint_confirmed.unwrap_or(false),
                 observe_time: switches.observe_time.map(from_micros).transpose()?,
@@ -223,7 +224,7 @@ impl TargetRow {
         Ok(LoginTarget {
             user,
             tenant_enabled: switches.tenant_enabled,
-            tenant_revision: switches.tenant_revision,
+            tenant_revision: Revision::new(switches.tenant_revision),
             sync,
             last_login_time: switches.last_login_time.map(from_micros).transpose()?,
         })

@@ -9,6 +9,7 @@ use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncKey};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind, Fingerprint, NotWritten};
+use rollcall_core::revision::Revision;
 use rollcall_core::run::{RunCounts, RunMode, RunState};
 use rollcall_core::user::{Origin, User};
 use sea_orm::{ConnectionTrait, DatabaseTransaction};
@@ -232,7 +233,7 @@ impl Store {
         let mut seen = HashSet::new();
         for change in changes {
             let before = current.remove(&change.user).map(Model::into_domain).transpose()?;
-            let revision = before.as_ref().map_or(0, |user| user.revision);
+            let revision = before.as_ref().map_or(Revision::NONE, |user| user.revision);
             let person = persons.get(&(change.origin.directory.clone(), change.origin.external_id.clone()));
             let repeated = !seen.insert(change.user);
             let stands = match change.is_removal() {
@@ -436,7 +437,9 @@ fn pending_write<'c>(
         block: before.as_ref().and_then(|user| user.block.clone()),
         login_ambiguous,
         login_asked_by: login_asked_by.clone(),
-        revision: before.as_ref().map_or(0, |user| user.revision) + 1,
+        revision: before
+            .as_ref()
+            .map_or(Revision::FIRST, |user| user.revision.next()),
         create_time: before.as_ref().map_or(now, |user| user.create_time),
         update_time: now,
     };

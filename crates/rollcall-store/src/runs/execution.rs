@@ -5,6 +5,7 @@ use rollcall_core::directory::Directory;
 use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{RunId, UserSyncKey};
 use rollcall_core::issue::Health;
+use rollcall_core::revision::Revision;
 use rollcall_core::run::{PlanOutcome, PlanResult, Run, RunCounts, RunState};
 use rollcall_core::user_sync::UserSync;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, QueryResult};
@@ -34,7 +35,7 @@ pub struct RunEnd {
     /// The user sync's health from now on.
     pub health: Health,
     /// The scope under which the run was applied; `None` if it was not applied.
-    pub applied_scope_revision: Option<i64>,
+    pub applied_scope_revision: Option<Revision>,
     /// When its pull ended Complete; `None` if it did not. The configuration of a Complete run is in force from the
     /// run's end on.
     pub complete_pull_time: Option<DateTime<Utc>>,
@@ -79,7 +80,12 @@ impl Store {
         if is_busy || user_sync.directory != directory.id {
             return Ok(None);
         }
-        model.advance(|run| run.pulling(user_sync.revision, directory.revision))?;
+        model.advance(|run| {
+            run.pulling(
+                Revision::new(user_sync.revision),
+                Revision::new(directory.revision),
+            )
+        })?;
         if !is_first {
             for table in ["sync_plan_chunks", "sync_run_issues"] {
                 let sql = format!("DELETE FROM {table} WHERE tenant = $1 AND user_sync = $2 AND run = $3");
@@ -274,7 +280,7 @@ fn take_end(
     model.advance(|run| run.ended(end.state, end.failure, now))?;
     user_sync.health = end.health.to_json()?;
     if let Some(revision) = end.applied_scope_revision {
-        user_sync.applied_scope_revision = revision;
+        user_sync.applied_scope_revision = revision.number();
     }
     if let Some(time) = end.complete_pull_time {
         user_sync.last_complete_pull_time = Some(to_micros(time));

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use rollcall_core::id::{TenantId, UserSyncId, UserSyncKey};
+use rollcall_core::revision::Revision;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use sea_orm::ConnectionTrait;
 
@@ -49,7 +50,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: &UserSyncId,
-        revision: i64,
+        revision: Revision,
     ) -> Result<Option<UserSyncSettings>> {
         of_revision(&self.inner.database.reader, tenant, id, revision).await
     }
@@ -59,11 +60,15 @@ pub(crate) async fn of_revision(
     connection: &impl ConnectionTrait,
     tenant: &TenantId,
     id: &UserSyncId,
-    revision: i64,
+    revision: Revision,
 ) -> Result<Option<UserSyncSettings>> {
     let sql =
         "SELECT settings FROM user_sync_settings WHERE tenant = $1 AND user_sync = $2 AND revision = $3";
-    let values = vec![tenant.as_str().into(), id.as_str().into(), revision.into()];
+    let values = vec![
+        tenant.as_str().into(),
+        id.as_str().into(),
+        revision.number().into(),
+    ];
     let settings: Option<String> = scalar(connection, sql, values).await?;
     settings
         .map(|settings| UserSyncSettings::from_json(&settings))

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rollcall_core::guard::HoldReason;
 use rollcall_core::id::{UserSyncId, UserSyncKey};
 use rollcall_core::plan::Change;
+use rollcall_core::revision::Revision;
 use rollcall_core::user_sync::{LoginChanges, UserSyncSettings};
 use sea_orm::ConnectionTrait;
 
@@ -72,7 +73,7 @@ async fn allowed(tx: &impl ConnectionTrait, key: &UserSyncKey, owner: &UserSyncI
         return Ok(Allowed::Nothing);
     }
     let in_force = match model.in_force_revision {
-        Some(revision) => of_revision(tx, &key.tenant, owner, revision).await?,
+        Some(revision) => of_revision(tx, &key.tenant, owner, Revision::new(revision)).await?,
         None => None,
     };
     let settings = match in_force {

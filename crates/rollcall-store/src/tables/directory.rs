@@ -2,6 +2,7 @@
 
 use rollcall_core::directory::{Directory, DirectoryObservations, DirectorySettings, PasswordStrength};
 use rollcall_core::id::{DirectoryId, TenantId};
+use rollcall_core::revision::Revision;
 use sea_orm::entity::prelude::*;
 
 use crate::db::engine::Engine;
@@ -68,7 +69,7 @@ impl Model {
             pending_bind_password_refuse_time: self.pending_refuse_time.map(from_micros).transpose()?,
             endpoint_confirmed: self.endpoint_confirmed,
             observed: DirectoryObservations::from_json(&self.observed)?,
-            revision: self.revision,
+            revision: Revision::new(self.revision),
             create_time: from_micros(self.create_time)?,
             update_time: from_micros(self.update_time)?,
         })

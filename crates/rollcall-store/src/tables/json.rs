@@ -66,6 +66,20 @@ macro_rules! mirrored {
     };
 }
 
+/// For `#[serde(with = ...)]`: stores a revision by its number.
+pub(crate) mod revision {
+    use rollcall_core::revision::Revision;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(revision: &Revision, s: S) -> Result<S::Ok, S::Error> {
+        revision.number().serialize(s)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Revision, D::Error> {
+        i64::deserialize(d).map(Revision::new)
+    }
+}
+
 /// A module for `#[serde(with = ...)]` that stores a list of mirrored values.
 macro_rules! list_of {
     ($module:ident, $type:ty, $mirror:literal) => {

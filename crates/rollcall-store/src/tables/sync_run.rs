@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rollcall_core::audit::{Actor, AskedBy, Decision};
 use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::issue::IssueKind;
+use rollcall_core::revision::Revision;
 use rollcall_core::run::{Run, RunCounts, RunMode, RunState, RunTrigger};
 use sea_orm::Value;
 use sea_orm::entity::prelude::*;
@@ -72,8 +73,8 @@ impl Model {
         self.hold_reasons = run.hold_reasons.to_json()?;
         self.failure = run.failure.map(|failure| failure.replace('\0', "\u{fffd}"));
         self.complete = run.complete;
-        self.user_sync_revision = run.user_sync_revision;
-        self.directory_revision = run.directory_revision;
+        self.user_sync_revision = run.user_sync_revision.number();
+        self.directory_revision = run.directory_revision.number();
         self.plan_time = run.plan_time.map(to_micros);
         self.end_time = run.end_time.map(to_micros);
         self.expire_time = run.expire_time.map(to_micros);
@@ -102,8 +103,8 @@ impl Model {
             hold_reasons: Vec::from_json(&self.hold_reasons)?,
             failure: self.failure,
             complete: self.complete,
-            user_sync_revision: self.user_sync_revision,
-            directory_revision: self.directory_revision,
+            user_sync_revision: Revision::new(self.user_sync_revision),
+            directory_revision: Revision::new(self.directory_revision),
             create_time: from_micros(self.create_time)?,
             plan_time: self.plan_time.map(from_micros).transpose()?,
             end_time: self.end_time.map(from_micros).transpose()?,

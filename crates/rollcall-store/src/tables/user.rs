@@ -2,6 +2,7 @@
 
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{Block, Origin, OtherEntry, Profile, StateReason, User, UserState};
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -107,7 +108,7 @@ impl Model {
             owner: user.owner,
             block_time: user.block.as_ref().map(|block| to_micros(block.time)),
             fingerprint,
-            revision: user.revision,
+            revision: user.revision.number(),
             create_time: to_micros(user.create_time),
             update_time: to_micros(user.update_time),
         })
@@ -145,7 +146,7 @@ impl Model {
             }),
             login_ambiguous: details.login_ambiguous,
             login_asked_by: details.login_asked_by,
-            revision: self.revision,
+            revision: Revision::new(self.revision),
             create_time: from_micros(self.create_time)?,
             update_time: from_micros(self.update_time)?,
         })

@@ -2,6 +2,7 @@
 
 use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::issue::Health;
+use rollcall_core::revision::Revision;
 use rollcall_core::user_sync::{UserSync, UserSyncSettings};
 use sea_orm::entity::prelude::*;
 
@@ -52,10 +53,10 @@ impl Model {
             tenant: TenantId::parse(&self.tenant).ok_or_else(bad_id)?,
             id: UserSyncId::parse(&self.id).ok_or_else(bad_id)?,
             settings: UserSyncSettings::from_json(&self.settings)?,
-            revision: self.revision,
-            scope_revision: self.scope_revision,
-            applied_scope_revision: self.applied_scope_revision,
-            in_force_revision: self.in_force_revision,
+            revision: Revision::new(self.revision),
+            scope_revision: Revision::new(self.scope_revision),
+            applied_scope_revision: Revision::new(self.applied_scope_revision),
+            in_force_revision: self.in_force_revision.map(Revision::new),
             hold: Vec::from_json(&self.hold)?,
             last_complete_pull_time: self.last_complete_pull_time.map(from_micros).transpose()?,
             last_run: self.last_run.map(RunId),

@@ -2,6 +2,7 @@
 
 use rollcall_core::id::{TenantId, UserId};
 use rollcall_core::identifier::Holder;
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{Block, Profile, StateReason, User, UserState};
 use sea_orm::DatabaseTransaction;
 
@@ -84,7 +85,7 @@ impl Store {
             block: None,
             login_ambiguous: false,
             login_asked_by: None,
-            revision: 1,
+            revision: Revision::FIRST,
             create_time: now,
             update_time: now,
         };
@@ -100,7 +101,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: UserId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         profile: &Profile,
         owner: bool,
         record: Recorded<'_, User>,
@@ -111,7 +112,7 @@ impl Store {
         let after = User {
             profile: profile.clone(),
             owner,
-            revision: before.revision + 1,
+            revision: before.revision.next(),
             update_time: now,
             ..before.clone()
         };
@@ -127,7 +128,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: UserId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         record: Recorded<'_, User>,
     ) -> Result<()> {
         let tx = self.inner.database.begin().await?;
@@ -148,7 +149,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: UserId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         record: Recorded<'_, User>,
     ) -> Result<User> {
         let state = (UserState::Deactivated, Some(StateReason::ByProduct));
@@ -164,7 +165,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: UserId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         record: Recorded<'_, User>,
     ) -> Result<User> {
         let state = (UserState::Active, None);
@@ -176,7 +177,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: UserId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         (state, state_reason): (UserState, Option<StateReason>),
         record: Recorded<'_, User>,
     ) -> Result<User> {
@@ -193,7 +194,7 @@ impl Store {
         let after = User {
             state,
             state_reason,
-            revision: before.revision + 1,
+            revision: before.revision.next(),
             update_time: now,
             ..before.clone()
         };
@@ -209,7 +210,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: UserId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         reason: &str,
         record: Recorded<'_, User>,
     ) -> Result<User> {
@@ -229,7 +230,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: UserId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         record: Recorded<'_, User>,
     ) -> Result<User> {
         self.set_block(tenant, id, expected_revision, None, record).await
@@ -239,7 +240,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         id: UserId,
-        expected_revision: Option<i64>,
+        expected_revision: Option<Revision>,
         block: Option<Block>,
         record: Recorded<'_, User>,
     ) -> Result<User> {
@@ -260,7 +261,7 @@ impl Store {
         };
         let after = User {
             block,
-            revision: before.revision + 1,
+            revision: before.revision.next(),
             update_time: now,
             ..before.clone()
         };
@@ -311,7 +312,7 @@ async fn lock_local(
     tx: &DatabaseTransaction,
     tenant: &TenantId,
     id: UserId,
-    expected_revision: Option<i64>,
+    expected_revision: Option<Revision>,
 ) -> Result<User> {
     let user = lock_user(tx, tenant, id).await?.into_domain()?;
     if user.origin.is_some() {

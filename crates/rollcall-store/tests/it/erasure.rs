@@ -7,6 +7,7 @@ use rollcall_core::feed::Mark;
 use rollcall_core::guard::Watched;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::revision::Revision;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunState};
 use rollcall_core::throttle::{ThrottlePolicy, ThrottleSubject};
 use rollcall_core::user::{StateReason, UserState};
@@ -355,7 +356,7 @@ async fn nobody_is_erased_twice_and_a_deleted_user_once(engine: Engine) {
         .await
         .unwrap();
     let mut old = ada();
-    old.expected_revision = Some(7);
+    old.expected_revision = Some(Revision::new(7));
     let refused = store.erase_user(old, &asked("dpo", "", 2)).await;
     assert!(
         matches!(refused, Err(StoreError::RevisionMismatch)),
@@ -613,7 +614,7 @@ async fn whoever_left_long_ago_is_found_and_nobody_else(engine: Engine) {
         .update_user_sync(
             &acme(),
             &sync_id("staff"),
-            1,
+            Revision::FIRST,
             &settings,
             None,
             Recorded::by_nobody(at(9)),

@@ -12,6 +12,7 @@ use rollcall_core::guard::{GrowthLimit, RemovalLimit};
 use rollcall_core::id::{DirectoryId, RunId, TenantId, UserId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::issue::Health;
 use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::revision::Revision;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunState, RunTrigger};
 use rollcall_core::soft_lock::{SoftLock, SoftLockMode};
 use rollcall_core::tenant::TenantSettings;
@@ -246,7 +247,7 @@ pub(crate) fn creation(number: u128, login: &str) -> Change {
     Change {
         kind: ChangeKind::Create,
         user: user_id(number),
-        expected_revision: 0,
+        expected_revision: Revision::NONE,
         state_before: None,
         origin: Origin {
             user_sync: sync_id("staff"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rollcall_core::id::DirectoryId;
+use rollcall_core::revision::Revision;
 use rollcall_core::secret::{Password, SecretBytes};
 use rollcall_store::{DirectoryUpdate, IdentifierUniqueness, NewSecrets, Purpose, Recorded, Rotation, Store};
 
@@ -139,7 +140,7 @@ async fn a_password_that_is_set_meanwhile_stays(engine: Engine) {
             let record = Recorded::by_nobody(at(1));
             let settings = directory_settings();
             let update = DirectoryUpdate {
-                expected_revision: 1,
+                expected_revision: Revision::FIRST,
                 settings: &settings,
                 secrets,
                 endpoint_confirmed: true,

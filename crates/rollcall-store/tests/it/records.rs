@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::BoxFuture;
 use rollcall_core::audit::AuditFilter;
 use rollcall_core::feed::Mark;
+use rollcall_core::revision::Revision;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts};
 use rollcall_core::user::UserDisposition;
 use rollcall_store::{
@@ -41,7 +42,7 @@ pub(crate) const DEEDS: [(&str, &str, Deed); 23] = [
             store
                 .update_tenant(
                     &acme(),
-                    1,
+                    Revision::FIRST,
                     &tenant_settings(&["x.example"]),
                     Recorded::by_nobody(at(9)),
                 )
@@ -87,7 +88,7 @@ pub(crate) const DEEDS: [(&str, &str, Deed); 23] = [
                     &acme(),
                     &id,
                     DirectoryUpdate {
-                        expected_revision: 1,
+                        expected_revision: Revision::FIRST,
                         settings: &settings,
                         secrets: NewSecrets::default(),
                         endpoint_confirmed: true,
@@ -124,7 +125,7 @@ pub(crate) const DEEDS: [(&str, &str, Deed); 23] = [
         Box::pin(async {
             let id = directory_id("moved");
             store
-                .confirm_endpoint(&acme(), &id, 2, Recorded::by_nobody(at(9)))
+                .confirm_endpoint(&acme(), &id, Revision::new(2), Recorded::by_nobody(at(9)))
                 .await
                 .map(drop)
         })
@@ -142,7 +143,14 @@ pub(crate) const DEEDS: [(&str, &str, Deed); 23] = [
         Box::pin(async {
             let (id, settings) = (staff().user_sync, sync_settings("main"));
             store
-                .update_user_sync(&acme(), &id, 1, &settings, None, Recorded::by_nobody(at(9)))
+                .update_user_sync(
+                    &acme(),
+                    &id,
+                    Revision::FIRST,
+                    &settings,
+                    None,
+                    Recorded::by_nobody(at(9)),
+                )
                 .await
                 .map(drop)
         })
@@ -292,7 +300,7 @@ pub(crate) async fn begin(engine: &Engine) -> (Store, LeaseToken) {
             &acme(),
             &moved,
             DirectoryUpdate {
-                expected_revision: 1,
+                expected_revision: Revision::FIRST,
                 settings: &settings,
                 secrets: no_secrets(),
                 endpoint_confirmed: false,

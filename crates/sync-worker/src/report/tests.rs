@@ -6,6 +6,7 @@ use chrono_tz::Tz;
 use rollcall_core::audit::AskedBy;
 use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
 use rollcall_core::issue::{Issue, IssueKind};
+use rollcall_core::revision::Revision;
 use rollcall_core::run::{RunCounts, RunTrigger};
 
 use super::*;
@@ -29,8 +30,8 @@ fn run(state: RunState) -> Run {
         hold_reasons: Vec::new(),
         failure: None,
         complete: true,
-        user_sync_revision: 1,
-        directory_revision: 1,
+        user_sync_revision: Revision::FIRST,
+        directory_revision: Revision::FIRST,
         create_time: time("2026-07-01T00:30:00Z"),
         plan_time: Some(time("2026-07-01T00:31:00Z")),
         end_time: Some(time("2026-07-01T00:32:00Z")),

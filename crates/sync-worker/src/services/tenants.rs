@@ -3,6 +3,7 @@
 use rollcall_core::audit::AuditedFieldChange;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
+use rollcall_core::revision::Revision;
 use rollcall_core::tenant::{Tenant, TenantSettings};
 use rollcall_core::user::UserDisposition;
 use rollcall_proto::convert::tenant::{CreateTenant, DeleteTenant, ListTenants, UpdateTenant};
@@ -179,7 +180,12 @@ impl Tenants {
 
     /// Deletes what belongs to the tenant, step by step: if a step fails, a repeat goes on. The add-on is switched off
     /// first, so that nothing starts meanwhile. Returns the tenant's revision.
-    async fn empty(&self, author: &Author, id: &TenantId, expected: Option<i64>) -> Result<i64, Error> {
+    async fn empty(
+        &self,
+        author: &Author,
+        id: &TenantId,
+        expected: Option<Revision>,
+    ) -> Result<Revision, Error> {
         let store = &self.0.store;
         let name = resource_name::tenant(id);
         let record = deletion(author, id, &name, true);

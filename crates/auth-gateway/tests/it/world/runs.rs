@@ -15,6 +15,7 @@ use rollcall_core::issue::{Health, HealthLevel};
 use rollcall_core::judgement::EntryReading;
 use rollcall_core::mapping::Mapping;
 use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::revision::Revision;
 use rollcall_core::role::RoleFinding;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunState, RunTrigger};
 use rollcall_core::user::{Origin, StateReason, User, UserState};
@@ -201,7 +202,7 @@ fn creation(mapping: &Mapping, entry: &Entry, origin: Origin, role: &str) -> Cha
     Change {
         kind: ChangeKind::Create,
         user: UserId(Uuid::from_u128(rand())),
-        expected_revision: 0,
+        expected_revision: Revision::NONE,
         state_before: None,
         origin,
         profile: reading.for_new(&RoleFinding::certain(role)).unwrap().profile,

@@ -3,6 +3,7 @@
 use super::*;
 
 use super::super::order::{Ordered, order_claims};
+use crate::revision::Revision;
 
 /// Everybody's login goes to the next person: more people than one transaction takes.
 #[test]
@@ -16,7 +17,7 @@ fn a_circle_that_no_transaction_holds_is_told_apart_and_not_torn() {
             let change = Change {
                 kind: ChangeKind::Update,
                 user: user(number),
-                expected_revision: 1,
+                expected_revision: Revision::FIRST,
                 state_before: None,
                 origin: Origin {
                     user_sync: sync.clone(),

@@ -5,6 +5,7 @@ use super::*;
 use crate::external_id::{ExternalId, IdKind};
 use crate::field::TextField;
 use crate::id::{DirectoryId, UserId, UserSyncId, Uuid};
+use crate::revision::Revision;
 
 fn origin(user_sync: &str, number: u128) -> Origin {
     let id = Uuid::from_u128(number).to_string();
@@ -35,7 +36,7 @@ fn ada() -> User {
         block: None,
         login_ambiguous: false,
         login_asked_by: None,
-        revision: 1,
+        revision: Revision::FIRST,
         create_time: DateTime::<Utc>::UNIX_EPOCH,
         update_time: DateTime::<Utc>::UNIX_EPOCH,
     }
@@ -70,7 +71,7 @@ fn every_difference_is_named_and_nothing_else() {
     differ(|_| {}, &[]);
     differ(
         |user| {
-            user.revision += 1;
+            user.revision = user.revision.next();
             user.update_time = DateTime::<Utc>::MAX_UTC;
         },
         &[],

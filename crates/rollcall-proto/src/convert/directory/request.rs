@@ -3,6 +3,7 @@
 use rollcall_core::directory::DirectorySettings;
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId};
+use rollcall_core::revision::Revision;
 use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
 use rollcall_core::violation::Violations;
@@ -43,7 +44,7 @@ pub struct UpdateDirectory {
     /// The directory.
     pub name: DirectoryName,
     /// The revision that the caller expects, if it does.
-    pub revision: Option<i64>,
+    pub revision: Option<Revision>,
     /// The secrets to replace.
     pub secrets: DirectorySecrets,
     /// The caller says that the endpoint is another directory on purpose.
@@ -58,7 +59,7 @@ pub struct DeleteDirectory {
     /// The directory.
     pub name: DirectoryName,
     /// The revision that the caller expects, if it does.
-    pub revision: Option<i64>,
+    pub revision: Option<Revision>,
     /// Delete its user syncs too, and do this with their users. `None`: only if it has none.
     pub force: Option<UserDisposition>,
 }
@@ -68,7 +69,7 @@ pub struct RotateBindPassword {
     /// The directory.
     pub name: DirectoryName,
     /// The revision that the caller expects, if it does.
-    pub revision: Option<i64>,
+    pub revision: Option<Revision>,
     /// The new password.
     pub bind_password: Password,
     /// It is kept until the directory refuses the present one.

@@ -3,6 +3,7 @@
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncId, UserSyncKey};
 use rollcall_core::issue::HealthLevel;
+use rollcall_core::revision::Revision;
 use rollcall_core::run::RunMode;
 use rollcall_core::user::UserDisposition;
 use rollcall_core::user_sync::UserSyncSettings;
@@ -50,7 +51,7 @@ pub struct UpdateUserSync {
     /// The user sync.
     pub key: UserSyncKey,
     /// The revision that the caller expects, if it does.
-    pub revision: Option<i64>,
+    pub revision: Option<Revision>,
     wire: v1::UserSync,
     paths: Vec<String>,
 }
@@ -61,7 +62,7 @@ pub struct DeleteUserSync {
     /// The user sync.
     pub key: UserSyncKey,
     /// The revision that the caller expects, if it does.
-    pub revision: Option<i64>,
+    pub revision: Option<Revision>,
     /// What becomes of its users.
     pub disposition: UserDisposition,
 }

@@ -3,6 +3,7 @@
 
 use rollcall_core::id::UserId;
 use rollcall_core::plan::{Change, ChangeKind};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{FieldChange, Origin, OtherEntry, Profile, StateReason, UserState};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,8 @@ struct ChangeMirror {
     kind: ChangeKind,
     #[serde(with = "crate::tables::json::user_id")]
     user: UserId,
-    expected_revision: i64,
+    #[serde(with = "crate::tables::json::revision")]
+    expected_revision: Revision,
     #[serde(with = "labels::optional", default)]
     state_before: Option<UserState>,
     #[serde(with = "OriginMirror")]

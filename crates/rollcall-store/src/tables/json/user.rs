@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::field::TextField;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{Block, FieldChange, Origin, OtherEntry, Profile, StateReason, User, UserState};
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +113,8 @@ struct UserMirror {
     login_ambiguous: bool,
     #[serde(with = "other_entry", default, skip_serializing_if = "Option::is_none")]
     login_asked_by: Option<OtherEntry>,
-    revision: i64,
+    #[serde(with = "crate::tables::json::revision")]
+    revision: Revision,
     #[serde(with = "timestamp::micros")]
     create_time: DateTime<Utc>,
     #[serde(with = "timestamp::micros")]

@@ -2,6 +2,7 @@
 
 use rollcall_core::id::{TenantId, UserSyncKey};
 use rollcall_core::issue::{Health, HealthLevel};
+use rollcall_core::revision::Revision;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunState};
 use rollcall_store::{Due, DueCursor, DueRun, DueStart, Mailing, Recorded, Store, StoreError};
 use sea_orm::{ConnectionTrait, Statement};
@@ -89,7 +90,7 @@ async fn set_disabled(store: &Store, revision: i64, disabled: bool) {
         .update_user_sync(
             &acme(),
             &sync_id("staff"),
-            revision,
+            Revision::new(revision),
             &settings,
             Some(at(100)),
             record,
@@ -103,7 +104,7 @@ async fn set_enabled(store: &Store, revision: i64, enabled: bool) {
     tenant.user_sync_enabled = enabled;
     let record = Recorded::by_nobody(at(1));
     store
-        .update_tenant(&acme(), revision, &tenant, record)
+        .update_tenant(&acme(), Revision::new(revision), &tenant, record)
         .await
         .unwrap();
 }
@@ -368,7 +369,7 @@ async fn one_of_many_starts_a_due_sync(engine: Engine) {
     let sync = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
     assert_eq!(
         (sync.last_run, sync.next_run_time, sync.revision),
-        (Some(run.id), Some(at(900)), 1)
+        (Some(run.id), Some(at(900)), Revision::FIRST)
     );
     assert_eq!(store.run(&staff(), run.id).await.unwrap(), *run);
     assert_eq!(run.state, RunState::Pending);

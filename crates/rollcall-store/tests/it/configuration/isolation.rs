@@ -2,6 +2,7 @@
 
 use rollcall_core::audit::AuditFilter;
 use rollcall_core::feed::Mark;
+use rollcall_core::revision::Revision;
 use rollcall_core::secret::Password;
 use rollcall_store::{
     CheckSubject, DirectoryUpdate, Kind, LeaseName, LoginStore, NewAuditEvent, NewSecrets, NewUser, Recorded,
@@ -74,7 +75,7 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
                 &evil,
                 &main,
                 DirectoryUpdate {
-                    expected_revision: 2,
+                    expected_revision: Revision::new(2),
                     settings: &settings,
                     secrets: NewSecrets::default(),
                     endpoint_confirmed: true,
@@ -91,7 +92,7 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
             .await
             .map(drop),
         store
-            .confirm_endpoint(&evil, &main, 2, Recorded::by_nobody(at(9)))
+            .confirm_endpoint(&evil, &main, Revision::new(2), Recorded::by_nobody(at(9)))
             .await
             .map(drop),
         store.save_observations(&evil, &main, &Default::default()).await,
@@ -111,7 +112,7 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
             .update_user_sync(
                 &evil,
                 &sync,
-                1,
+                Revision::FIRST,
                 &sync_settings("main"),
                 None,
                 Recorded::by_nobody(at(9)),
@@ -309,7 +310,7 @@ async fn another_tenants_things_do_not_exist(engine: Engine) {
         .delete_tenant(&evil, None, false, Recorded::by_nobody(at(9)))
         .await
         .unwrap();
-    assert_eq!(store.user(&acme(), ada).await.unwrap().revision, 1);
+    assert_eq!(store.user(&acme(), ada).await.unwrap().revision, Revision::FIRST);
     assert_eq!(store.list_runs(&staff(), &all()).await.unwrap().items.len(), 1);
 }
 
@@ -332,7 +333,7 @@ async fn things_with_equal_ids_are_different_things(engine: Engine) {
         .await
         .unwrap();
     let mut change = creation(1, "ada");
-    change.expected_revision = 1;
+    change.expected_revision = Revision::FIRST;
     change.kind = rollcall_core::plan::ChangeKind::Update;
     change.profile.role = "admin".into();
     store.apply_single(&twin, &change, at(3)).await.unwrap();

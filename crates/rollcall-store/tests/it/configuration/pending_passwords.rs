@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rollcall_core::directory::DirectorySettings;
+use rollcall_core::revision::Revision;
 use rollcall_core::secret::Password;
 use rollcall_store::{
     BindPassword, DirectoryUpdate, IdentifierUniqueness, NewSecrets, PendingOutcome, Recorded, Rotation,
@@ -125,7 +126,7 @@ async fn a_pending_password_is_given_away_once_and_takes_its_place_when_it_is_ri
     let directory = store.directory(&acme(), &directory_id("main")).await.unwrap();
     assert_eq!(directory.bind_password_update_time, Some(at(9)));
     assert_eq!(directory.pending_bind_password_time, None);
-    assert_eq!(directory.revision, 3);
+    assert_eq!(directory.revision, Revision::new(3));
     let stored = store.bind_password(&acme(), &directory_id("main")).await.unwrap();
     assert_eq!(stored.unwrap().expose(), NEXT);
 }

@@ -1,5 +1,6 @@
 //! Secrets at rest.
 
+use rollcall_core::revision::Revision;
 use rollcall_core::secret::{Password, SecretBytes};
 use rollcall_store::{DirectoryUpdate, NewSecrets, Recorded, Store, StoreError};
 
@@ -110,7 +111,7 @@ async fn an_update_without_secrets_keeps_them(engine: Engine) {
             &acme(),
             &main,
             DirectoryUpdate {
-                expected_revision: 1,
+                expected_revision: Revision::FIRST,
                 settings: &settings,
                 secrets: none,
                 endpoint_confirmed: true,
@@ -129,7 +130,7 @@ async fn an_update_without_secrets_keeps_them(engine: Engine) {
             &acme(),
             &main,
             DirectoryUpdate {
-                expected_revision: 2,
+                expected_revision: Revision::new(2),
                 settings: &settings,
                 secrets: none,
                 endpoint_confirmed: true,

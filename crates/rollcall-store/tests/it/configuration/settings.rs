@@ -10,6 +10,7 @@ use rollcall_core::event::EventType;
 use rollcall_core::feed::Mark;
 use rollcall_core::id::TenantId;
 use rollcall_core::issue::{Health, HealthLevel};
+use rollcall_core::revision::Revision;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunState};
 use rollcall_core::secret::Password;
 use rollcall_core::user::UserDisposition;
@@ -49,7 +50,7 @@ async fn tenants_are_kept_and_revised(engine: Engine) {
         .await
         .unwrap();
     assert_eq!(created.settings, tenant_settings(&["b.com", "a.com"]));
-    assert_eq!((created.revision, created.create_time), (1, at(0)));
+    assert_eq!((created.revision, created.create_time), (Revision::FIRST, at(0)));
     assert_eq!(store.tenant(&acme()).await.unwrap(), created);
     let again = store
         .create_tenant(&acme(), &tenant_settings(&[]), Recorded::by_nobody(at(1)))
@@ -59,23 +60,23 @@ async fn tenants_are_kept_and_revised(engine: Engine) {
     let mut settings = tenant_settings(&["a.com", "c.com"]);
     settings.user_sync_enabled = false;
     let updated = store
-        .update_tenant(&acme(), 1, &settings, Recorded::by_nobody(at(5)))
+        .update_tenant(&acme(), Revision::FIRST, &settings, Recorded::by_nobody(at(5)))
         .await
         .unwrap();
     assert_eq!(
         (updated.revision, updated.update_time, &updated.settings),
-        (2, at(5), &settings)
+        (Revision::new(2), at(5), &settings)
     );
     let stale = store
-        .update_tenant(&acme(), 1, &settings, Recorded::by_nobody(at(6)))
+        .update_tenant(&acme(), Revision::FIRST, &settings, Recorded::by_nobody(at(6)))
         .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
     let stale = store
-        .delete_tenant(&acme(), Some(1), false, Recorded::by_nobody(at(9)))
+        .delete_tenant(&acme(), Some(Revision::FIRST), false, Recorded::by_nobody(at(9)))
         .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
     store
-        .delete_tenant(&acme(), Some(2), false, Recorded::by_nobody(at(9)))
+        .delete_tenant(&acme(), Some(Revision::new(2)), false, Recorded::by_nobody(at(9)))
         .await
         .unwrap();
     assert!(matches!(
@@ -127,7 +128,7 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         .delete_user_sync(
             &token,
             &staff(),
-            Some(1),
+            Some(Revision::FIRST),
             UserDisposition::Deactivate,
             Recorded::by_nobody(at(4)),
         )
@@ -137,7 +138,7 @@ async fn a_tenant_in_use_stays(engine: Engine) {
         .delete_directory(
             &acme(),
             &directory_id("main"),
-            Some(1),
+            Some(Revision::FIRST),
             Recorded::by_nobody(at(0)),
         )
         .await
@@ -264,7 +265,7 @@ async fn directories_are_kept_and_revised(engine: Engine) {
             &acme(),
             &main,
             DirectoryUpdate {
-                expected_revision: 1,
+                expected_revision: Revision::FIRST,
                 settings: &settings,
                 secrets: none,
                 endpoint_confirmed: false,
@@ -275,7 +276,7 @@ async fn directories_are_kept_and_revised(engine: Engine) {
         .unwrap();
     assert_eq!(
         (updated.revision, updated.endpoint_confirmed, &updated.settings),
-        (2, false, &settings)
+        (Revision::new(2), false, &settings)
     );
     let none = NewSecrets::default();
     let stale = store
@@ -283,7 +284,7 @@ async fn directories_are_kept_and_revised(engine: Engine) {
             &acme(),
             &main,
             DirectoryUpdate {
-                expected_revision: 1,
+                expected_revision: Revision::FIRST,
                 settings: &settings,
                 secrets: none,
                 endpoint_confirmed: false,
@@ -293,25 +294,31 @@ async fn directories_are_kept_and_revised(engine: Engine) {
         .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
     let stale = store
-        .confirm_endpoint(&acme(), &main, 1, Recorded::by_nobody(at(8)))
+        .confirm_endpoint(&acme(), &main, Revision::FIRST, Recorded::by_nobody(at(8)))
         .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
     let confirmed = store
-        .confirm_endpoint(&acme(), &main, 2, Recorded::by_nobody(at(8)))
+        .confirm_endpoint(&acme(), &main, Revision::new(2), Recorded::by_nobody(at(8)))
         .await
         .unwrap();
-    assert!(confirmed.endpoint_confirmed && confirmed.revision == 3);
+    assert!(confirmed.endpoint_confirmed && confirmed.revision == Revision::new(3));
 
     let password = Password::new("correct horse battery staple".into()).ok().unwrap();
     let rotated = store
-        .rotate_bind_password(&acme(), &main, Some(3), &password, Recorded::by_nobody(at(9)))
+        .rotate_bind_password(
+            &acme(),
+            &main,
+            Some(Revision::new(3)),
+            &password,
+            Recorded::by_nobody(at(9)),
+        )
         .await
         .unwrap();
-    assert!(rotated.bind_password_set && rotated.revision == 4);
+    assert!(rotated.bind_password_set && rotated.revision == Revision::new(4));
     assert_eq!(rotated.bind_password_update_time, Some(at(9)));
     assert_eq!(rotated.bind_password_strength, Some(PasswordStrength::Strong));
     store
-        .delete_directory(&acme(), &main, Some(4), Recorded::by_nobody(at(0)))
+        .delete_directory(&acme(), &main, Some(Revision::new(4)), Recorded::by_nobody(at(0)))
         .await
         .unwrap();
     assert!(matches!(
@@ -337,7 +344,10 @@ async fn observations_are_no_change(engine: Engine) {
         .await
         .unwrap();
     let directory = store.directory(&acme(), &directory_id("main")).await.unwrap();
-    assert_eq!((directory.observed, directory.revision), (observed.clone(), 1));
+    assert_eq!(
+        (directory.observed, directory.revision),
+        (observed.clone(), Revision::FIRST)
+    );
     let missing = store
         .save_observations(&acme(), &directory_id("nope"), &observed)
         .await;
@@ -349,7 +359,10 @@ async fn user_syncs_are_kept_and_revised(engine: Engine) {
     set_up(&store).await;
     let created = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
     assert_eq!(created.settings, sync_settings("main"));
-    assert_eq!((created.revision, created.next_run_time), (1, Some(at(100))));
+    assert_eq!(
+        (created.revision, created.next_run_time),
+        (Revision::FIRST, Some(at(100)))
+    );
     let again = store
         .create_user_sync(
             &acme(),
@@ -377,7 +390,7 @@ async fn user_syncs_are_kept_and_revised(engine: Engine) {
         .update_user_sync(
             &acme(),
             &sync_id("staff"),
-            1,
+            Revision::FIRST,
             &settings,
             None,
             Recorded::by_nobody(at(2)),
@@ -386,13 +399,13 @@ async fn user_syncs_are_kept_and_revised(engine: Engine) {
         .unwrap();
     assert_eq!(
         (updated.revision, updated.next_run_time, &updated.settings),
-        (2, None, &settings)
+        (Revision::new(2), None, &settings)
     );
     let stale = store
         .update_user_sync(
             &acme(),
             &sync_id("staff"),
-            1,
+            Revision::FIRST,
             &settings,
             None,
             Recorded::by_nobody(at(2)),
@@ -410,20 +423,43 @@ async fn a_new_scope_is_noticed(engine: Engine) {
     let store = engine.store().await;
     set_up(&store).await;
     let sync = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
-    assert_eq!((sync.scope_revision, sync.applied_scope_revision), (1, 0));
+    assert_eq!(
+        (sync.scope_revision, sync.applied_scope_revision),
+        (Revision::FIRST, Revision::NONE)
+    );
     let mut settings = sync_settings("main");
     settings.display_name = "Other".into();
     let sync = store
-        .update_user_sync(&acme(), &sync.id, 1, &settings, None, Recorded::by_nobody(at(1)))
+        .update_user_sync(
+            &acme(),
+            &sync.id,
+            Revision::FIRST,
+            &settings,
+            None,
+            Recorded::by_nobody(at(1)),
+        )
         .await
         .unwrap();
-    assert_eq!((sync.revision, sync.scope_revision), (2, 1));
+    assert_eq!(
+        (sync.revision, sync.scope_revision),
+        (Revision::new(2), Revision::FIRST)
+    );
     settings.searches[0].filter = "(uid=*)".into();
     let sync = store
-        .update_user_sync(&acme(), &sync.id, 2, &settings, None, Recorded::by_nobody(at(1)))
+        .update_user_sync(
+            &acme(),
+            &sync.id,
+            Revision::new(2),
+            &settings,
+            None,
+            Recorded::by_nobody(at(1)),
+        )
         .await
         .unwrap();
-    assert_eq!((sync.revision, sync.scope_revision), (3, 3));
+    assert_eq!(
+        (sync.revision, sync.scope_revision),
+        (Revision::new(3), Revision::new(3))
+    );
     let mut directory = directory_settings();
     directory.external_id_attribute = Some("employeeNumber".into());
     let none = NewSecrets::default();
@@ -432,7 +468,7 @@ async fn a_new_scope_is_noticed(engine: Engine) {
             &acme(),
             &directory_id("main"),
             DirectoryUpdate {
-                expected_revision: 1,
+                expected_revision: Revision::FIRST,
                 settings: &directory,
                 secrets: none,
                 endpoint_confirmed: true,
@@ -442,7 +478,10 @@ async fn a_new_scope_is_noticed(engine: Engine) {
         .await
         .unwrap();
     let sync = store.user_sync(&acme(), &sync.id).await.unwrap();
-    assert_eq!((sync.revision, sync.scope_revision), (4, 4));
+    assert_eq!(
+        (sync.revision, sync.scope_revision),
+        (Revision::new(4), Revision::new(4))
+    );
 }
 
 async fn a_changed_configuration_supersedes_waiting_plans(engine: Engine) {
@@ -482,7 +521,7 @@ async fn a_changed_configuration_supersedes_waiting_plans(engine: Engine) {
                 .update_user_sync(
                     &acme(),
                     &sync_id("staff"),
-                    1,
+                    Revision::FIRST,
                     &settings,
                     None,
                     Recorded::by_nobody(at(3)),
@@ -497,7 +536,7 @@ async fn a_changed_configuration_supersedes_waiting_plans(engine: Engine) {
                     &acme(),
                     &directory_id("main"),
                     DirectoryUpdate {
-                        expected_revision: 1,
+                        expected_revision: Revision::FIRST,
                         settings: &settings,
                         secrets: none,
                         endpoint_confirmed: true,
@@ -534,7 +573,10 @@ async fn one_replica_moves_the_schedule_on(engine: Engine) {
             .unwrap()
     );
     let sync = store.user_sync(&tenant, &sync).await.unwrap();
-    assert_eq!((sync.next_run_time, sync.revision), (Some(at(300)), 1));
+    assert_eq!(
+        (sync.next_run_time, sync.revision),
+        (Some(at(300)), Revision::FIRST)
+    );
 }
 
 async fn lists_go_on_where_they_ended(engine: Engine) {

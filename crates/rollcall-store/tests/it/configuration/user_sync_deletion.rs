@@ -6,6 +6,7 @@ use rollcall_core::event::EventType;
 use rollcall_core::feed::Mark;
 use rollcall_core::id::UserSyncKey;
 use rollcall_core::issue::{Issue, IssueKind};
+use rollcall_core::revision::Revision;
 use rollcall_core::run::RunState;
 use rollcall_core::user::{StateReason, UserDisposition, UserState};
 use rollcall_store::{Kind, LeaseName, LeaseToken, LoginStore, Mailing, Recorded, Store, StoreError};
@@ -56,18 +57,30 @@ async fn a_deleted_sync_leaves_its_users_as_asked(engine: Engine) {
             store.apply_single(&key, &change, at(3)).await.unwrap();
         }
         let stale = store
-            .delete_user_sync(&token, &key, Some(7), disposition, Recorded::by_nobody(at(5)))
+            .delete_user_sync(
+                &token,
+                &key,
+                Some(Revision::new(7)),
+                disposition,
+                Recorded::by_nobody(at(5)),
+            )
             .await;
         assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
         store
-            .delete_user_sync(&token, &key, Some(1), disposition, Recorded::by_nobody(at(5)))
+            .delete_user_sync(
+                &token,
+                &key,
+                Some(Revision::FIRST),
+                disposition,
+                Recorded::by_nobody(at(5)),
+            )
             .await
             .unwrap();
         let gone = store.user_sync(&key.tenant, &key.user_sync).await;
         assert!(matches!(gone, Err(StoreError::NotFound(Kind::UserSync))));
 
         let ada = store.user(&key.tenant, user_id(1)).await.unwrap();
-        assert_eq!((ada.state, ada.revision), (state, 2), "{tenant}");
+        assert_eq!((ada.state, ada.revision), (state, Revision::new(2)), "{tenant}");
         assert_eq!(ada.origin.is_none(), disposition == UserDisposition::MakeLocal);
         let reason = (disposition != UserDisposition::MakeLocal).then_some(StateReason::SyncDeleted);
         assert_eq!(ada.state_reason, reason);
@@ -97,12 +110,15 @@ async fn a_deletion_that_broke_off_is_repeated_as_it_was_asked(engine: Engine) {
     };
     // Its users cannot be seen to.
     engine.sql("ALTER TABLE user_events RENAME TO away").await;
-    assert!(delete(Some(1)).await.is_err());
+    assert!(delete(Some(Revision::FIRST)).await.is_err());
     let left = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
     assert!(left.settings.disabled, "it began");
     engine.sql("ALTER TABLE away RENAME TO user_events").await;
-    assert!(matches!(delete(Some(7)).await, Err(StoreError::RevisionMismatch)));
-    delete(Some(1)).await.unwrap();
+    assert!(matches!(
+        delete(Some(Revision::new(7))).await,
+        Err(StoreError::RevisionMismatch)
+    ));
+    delete(Some(Revision::FIRST)).await.unwrap();
     let ada = store.user(&acme(), user_id(1)).await.unwrap();
     assert_eq!(
         (ada.state, ada.state_reason),
@@ -201,7 +217,13 @@ async fn a_deletion_that_died_at_any_step_is_taken_over_at_once(engine: Engine) 
         let delete = async |lease: &LeaseToken| {
             let record = Recorded::by_nobody(at(5));
             store
-                .delete_user_sync(lease, &key, Some(1), UserDisposition::Archive, record)
+                .delete_user_sync(
+                    lease,
+                    &key,
+                    Some(Revision::FIRST),
+                    UserDisposition::Archive,
+                    record,
+                )
                 .await
         };
         let died = lease_for_deletion(&store, &key).await.unwrap();
@@ -232,16 +254,26 @@ async fn a_tenant_s_deletion_is_begun_once_for_a_revision(engine: Engine) {
             .begin_tenant_deletion(&acme(), revision, Recorded::by_nobody(at(5)))
             .await
     };
-    assert!(matches!(begin(Some(7)).await, Err(StoreError::RevisionMismatch)));
-    assert_eq!(begin(Some(1)).await.unwrap(), 2);
+    assert!(matches!(
+        begin(Some(Revision::new(7))).await,
+        Err(StoreError::RevisionMismatch)
+    ));
+    assert_eq!(begin(Some(Revision::FIRST)).await.unwrap(), Revision::new(2));
     assert!(!store.tenant(&acme()).await.unwrap().settings.user_sync_enabled);
-    assert_eq!(begin(Some(1)).await.unwrap(), 2, "a repeat changes nothing");
+    assert_eq!(
+        begin(Some(Revision::FIRST)).await.unwrap(),
+        Revision::new(2),
+        "a repeat changes nothing"
+    );
     // Somebody who changes it meanwhile takes the deletion back.
     let settings = tenant_settings(&[]);
     store
-        .update_tenant(&acme(), 2, &settings, Recorded::by_nobody(at(6)))
+        .update_tenant(&acme(), Revision::new(2), &settings, Recorded::by_nobody(at(6)))
         .await
         .unwrap();
-    assert!(matches!(begin(Some(1)).await, Err(StoreError::RevisionMismatch)));
-    assert_eq!(begin(None).await.unwrap(), 4);
+    assert!(matches!(
+        begin(Some(Revision::FIRST)).await,
+        Err(StoreError::RevisionMismatch)
+    ));
+    assert_eq!(begin(None).await.unwrap(), Revision::new(4));
 }

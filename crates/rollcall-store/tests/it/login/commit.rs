@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use rollcall_core::audit::{AuditCaller, AuditFilter, AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::directory::DirectoryObservations;
 use rollcall_core::id::TenantId;
+use rollcall_core::revision::Revision;
 use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
 use rollcall_store::{
     DirectoryUpdate, FinishLogin, FinishOutcome, HeldSlot, LoginTarget, NewAuditEvent, NewSecrets,
@@ -102,12 +103,15 @@ async fn a_target_has_what_decides_a_login(engine: Engine) {
     let store = engine.gateway().await;
     let found = with_ada(&store).await;
     assert_eq!(found.user, store.user(&acme(), user_id(1)).await.unwrap());
-    assert!(found.tenant_enabled && found.tenant_revision == 1);
+    assert!(found.tenant_enabled && found.tenant_revision == Revision::FIRST);
     let sync = found.sync.unwrap();
-    assert_eq!((sync.user_sync, sync.user_sync_revision), (sync_id("staff"), 1));
+    assert_eq!(
+        (sync.user_sync, sync.user_sync_revision),
+        (sync_id("staff"), Revision::FIRST)
+    );
     assert_eq!(
         (sync.directory, sync.directory_revision),
-        (directory_id("main"), 1)
+        (directory_id("main"), Revision::FIRST)
     );
     assert!(!sync.user_sync_disabled && !sync.directory_disabled && sync.endpoint_confirmed);
     assert_eq!(store.logins.target(&acme(), "nobody").await.unwrap(), None);
@@ -120,7 +124,7 @@ async fn a_target_has_what_decides_a_login(engine: Engine) {
             &acme(),
             &directory_id("main"),
             DirectoryUpdate {
-                expected_revision: 1,
+                expected_revision: Revision::FIRST,
                 settings: &settings,
                 secrets: none,
                 endpoint_confirmed: false,
@@ -130,7 +134,9 @@ async fn a_target_has_what_decides_a_login(engine: Engine) {
         .await
         .unwrap();
     let sync = target(&store).await.sync.unwrap();
-    assert!(sync.directory_disabled && !sync.endpoint_confirmed && sync.directory_revision == 2);
+    assert!(
+        sync.directory_disabled && !sync.endpoint_confirmed && sync.directory_revision == Revision::new(2)
+    );
 }
 
 async fn the_configuration_is_never_older_than_the_target(engine: Engine) {
@@ -152,7 +158,7 @@ async fn the_configuration_is_never_older_than_the_target(engine: Engine) {
         .update_user_sync(
             &acme(),
             &sync_id("staff"),
-            1,
+            Revision::FIRST,
             &settings,
             None,
             Recorded::by_nobody(at(5)),
@@ -172,7 +178,7 @@ async fn the_configuration_is_never_older_than_the_target(engine: Engine) {
     let config = store.logins.config(&acme(), &sync).await.unwrap();
     assert_eq!(
         (config.user_sync.settings.role.as_str(), config.user_sync.revision),
-        ("boss", 2)
+        ("boss", Revision::new(2))
     );
     assert_eq!(config.directory.observed, observed);
     let again = store.logins.config(&acme(), &sync).await.unwrap();
@@ -202,7 +208,7 @@ async fn a_finished_login_tells_what_changed(engine: Engine) {
     let mut tenant = tenant_settings(&[]);
     tenant.user_sync_enabled = false;
     store
-        .update_tenant(&acme(), 1, &tenant, Recorded::by_nobody(at(4)))
+        .update_tenant(&acme(), Revision::FIRST, &tenant, Recorded::by_nobody(at(4)))
         .await
         .unwrap();
     assert!(!changed("tenant", &basis).await.unwrap().tenant_enabled);
@@ -213,7 +219,7 @@ async fn a_finished_login_tells_what_changed(engine: Engine) {
         .update_user_sync(
             &acme(),
             &sync_id("staff"),
-            1,
+            Revision::FIRST,
             &settings,
             None,
             Recorded::by_nobody(at(5)),
@@ -229,7 +235,7 @@ async fn a_finished_login_tells_what_changed(engine: Engine) {
             &acme(),
             &main,
             DirectoryUpdate {
-                expected_revision: 1,
+                expected_revision: Revision::FIRST,
                 settings: &directory_settings(),
                 secrets: none,
                 endpoint_confirmed: false,

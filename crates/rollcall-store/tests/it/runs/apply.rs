@@ -6,6 +6,7 @@ use rollcall_core::event::EventType;
 use rollcall_core::feed::Mark;
 use rollcall_core::issue::IssueKind;
 use rollcall_core::plan::{Change, ChangeKind, Fingerprint};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{Profile, StateReason, User, UserState};
 use rollcall_store::{NewUser, Recorded, RunHandle, SingleOutcome, StartedChunk, Store, StoreError};
 
@@ -67,7 +68,7 @@ async fn a_chunk_is_applied_once(engine: Engine) {
     let ada = user(&store, 1).await;
     assert_eq!(
         (ada.revision, ada.create_time, ada.state),
-        (1, at(3), UserState::Active)
+        (Revision::FIRST, at(3), UserState::Active)
     );
     assert_eq!(
         (ada.origin.as_ref(), &ada.profile),
@@ -317,7 +318,7 @@ async fn a_local_user_is_linked_but_never_the_owner(engine: Engine) {
     }
     let link = |number: u128, login: &str| Change {
         kind: ChangeKind::Link,
-        expected_revision: 1,
+        expected_revision: Revision::FIRST,
         ..creation(number, login)
     };
     let outcome = apply(&store, &token, 1, &[link(1, "ada"), link(2, "boss")]).await;
@@ -325,7 +326,7 @@ async fn a_local_user_is_linked_but_never_the_owner(engine: Engine) {
     let ada = user(&store, 1).await;
     assert_eq!(
         (ada.origin.unwrap().external_id, ada.revision),
-        (external_id(1), 2)
+        (external_id(1), Revision::new(2))
     );
     let boss = user(&store, 2).await;
     assert!(boss.owner && boss.origin.is_none());
@@ -370,7 +371,10 @@ async fn a_single_change_is_compared_too(engine: Engine) {
         panic!("refused");
     };
     assert_eq!(*ada, user(&store, 1).await);
-    assert_eq!((ada.profile.role.as_str(), ada.revision), ("admin", 2));
+    assert_eq!(
+        (ada.profile.role.as_str(), ada.revision),
+        ("admin", Revision::new(2))
+    );
     let again = store.apply_single(&staff(), &change, at(6)).await.unwrap();
     assert!(matches!(again, SingleOutcome::Refused(issue) if issue.kind == IssueKind::ChangedMeanwhile));
     let gone = store.apply_single(&key_of("acme", "nope"), &change, at(6)).await;

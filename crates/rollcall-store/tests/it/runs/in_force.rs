@@ -1,5 +1,6 @@
 //! The configuration in force: that of the last Complete run that was applied.
 
+use rollcall_core::revision::Revision;
 use rollcall_core::run::RunState;
 use rollcall_store::{LoginStore, Mailing, Recorded, RunEnd, Store};
 
@@ -31,7 +32,7 @@ async fn edit(store: &Store, revision: i64, role: &str) {
         .update_user_sync(
             &acme(),
             &sync_id("staff"),
-            revision,
+            Revision::new(revision),
             &settings,
             None,
             Recorded::by_nobody(at(5)),
@@ -140,12 +141,12 @@ async fn runs_share_a_copy_of_their_settings_and_it_goes_with_them(engine: Engin
         let settings = store.settings_of_revision(&tenant, &staff, revision).await;
         settings.unwrap().map(|settings| settings.role)
     };
-    assert_eq!(kept(1).await, Some(sync_settings("main").role));
-    assert_eq!(kept(2).await.as_deref(), Some("boss"));
+    assert_eq!(kept(Revision::FIRST).await, Some(sync_settings("main").role));
+    assert_eq!(kept(Revision::new(2)).await.as_deref(), Some("boss"));
     // One of the two runs of the first revision is kept for now.
     assert_eq!(store.delete_old_runs(at(100), 1).await.unwrap(), 1);
-    assert!(kept(1).await.is_some());
+    assert!(kept(Revision::FIRST).await.is_some());
     assert_eq!(store.delete_old_runs(at(100), 10).await.unwrap(), 1);
-    assert_eq!(kept(1).await, None);
-    assert_eq!(kept(2).await.as_deref(), Some("boss"));
+    assert_eq!(kept(Revision::FIRST).await, None);
+    assert_eq!(kept(Revision::new(2)).await.as_deref(), Some("boss"));
 }

@@ -1,6 +1,7 @@
 //! Runs: their states, plans, issues and ends.
 
 use rollcall_core::issue::{Health, HealthLevel, Issue, IssueKind};
+use rollcall_core::revision::Revision;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunMode, RunState};
 use rollcall_core::secret::Password;
 use rollcall_core::tenant::TenantSettings;
@@ -36,7 +37,7 @@ fn end(state: RunState) -> RunEnd {
             level: HealthLevel::Error,
             problems: vec!["look".into()],
         },
-        applied_scope_revision: Some(1),
+        applied_scope_revision: Some(Revision::FIRST),
         complete_pull_time: Some(at(2)),
     }
 }
@@ -77,7 +78,14 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
                 let settings = sync_settings("main");
                 let staff = sync_id("staff");
                 let changed = store
-                    .update_user_sync(&tenant, &staff, 1, &settings, None, Recorded::by_nobody(at(2)))
+                    .update_user_sync(
+                        &tenant,
+                        &staff,
+                        Revision::FIRST,
+                        &settings,
+                        None,
+                        Recorded::by_nobody(at(2)),
+                    )
                     .await;
                 changed.map(|_| ())
             }
@@ -88,7 +96,7 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
                         &tenant,
                         &main,
                         DirectoryUpdate {
-                            expected_revision: 1,
+                            expected_revision: Revision::FIRST,
                             settings: &settings,
                             secrets: none,
                             endpoint_confirmed: true,
@@ -104,7 +112,7 @@ async fn a_plan_of_an_older_configuration_does_not_take_place(engine: Engine) {
                     ..store.tenant(&tenant).await.unwrap().settings
                 };
                 let changed = store
-                    .update_tenant(&tenant, 1, &settings, Recorded::by_nobody(at(2)))
+                    .update_tenant(&tenant, Revision::FIRST, &settings, Recorded::by_nobody(at(2)))
                     .await;
                 changed.map(|_| ())
             }
@@ -176,7 +184,7 @@ async fn a_run_goes_through_its_states(engine: Engine) {
         .unwrap();
     assert_eq!(
         (run.state, run.user_sync_revision, run.directory_revision),
-        (RunState::Pending, 1, 1)
+        (RunState::Pending, Revision::FIRST, Revision::FIRST)
     );
     assert_eq!(store.run(&key, id).await.unwrap(), run);
     assert_eq!(
@@ -256,9 +264,12 @@ async fn a_run_goes_through_its_states(engine: Engine) {
     let sync = store.user_sync(&acme(), &sync_id("staff")).await.unwrap();
     assert_eq!(
         (sync.health, sync.applied_scope_revision),
-        (end(RunState::Failed).health, 1)
+        (end(RunState::Failed).health, Revision::FIRST)
     );
-    assert_eq!((sync.last_complete_pull_time, sync.revision), (Some(at(2)), 1));
+    assert_eq!(
+        (sync.last_complete_pull_time, sync.revision),
+        (Some(at(2)), Revision::FIRST)
+    );
     assert!(matches!(
         store.run(&key, run_id(9)).await,
         Err(StoreError::NotFound(Kind::Run))
@@ -374,7 +385,7 @@ async fn nobody_is_asked_to_apply_what_waits_no_more(engine: Engine) {
         .update_user_sync(
             &acme(),
             &sync_id("staff"),
-            1,
+            Revision::FIRST,
             &sync_settings("main"),
             None,
             Recorded::by_nobody(at(6)),
@@ -600,7 +611,7 @@ async fn a_run_that_changes_nothing_ends_at_once(engine: Engine) {
     assert_eq!(sync.health.problems, ["look"]);
     assert_eq!(
         (sync.last_complete_pull_time, sync.in_force_revision),
-        (Some(at(2)), Some(1))
+        (Some(at(2)), Some(Revision::FIRST))
     );
     assert!(matches!(
         ends(&job, PlanOutcome::Apply).await,
@@ -618,7 +629,7 @@ async fn a_run_that_changes_nothing_ends_at_once(engine: Engine) {
     let changed = store.update_user_sync(
         &key.tenant,
         &key.user_sync,
-        1,
+        Revision::FIRST,
         &settings,
         None,
         Recorded::by_nobody(at(2)),

@@ -4,6 +4,7 @@ use rollcall_core::event::EventType;
 use rollcall_core::feed::Mark;
 use rollcall_core::id::UserId;
 use rollcall_core::identifier::Holder;
+use rollcall_core::revision::Revision;
 
 use rollcall_core::user::{Profile, StateReason, User, UserState};
 use rollcall_store::{
@@ -56,7 +57,7 @@ async fn local_users_are_kept_and_revised(engine: Engine) {
     assert_eq!(store.user(&acme(), user_id(1)).await.unwrap(), ada);
     assert_eq!(
         (ada.revision, ada.state, &ada.profile),
-        (1, UserState::Active, &profile("ada"))
+        (Revision::FIRST, UserState::Active, &profile("ada"))
     );
     let again = create(&store, "acme", 1, profile("eve")).await;
     assert!(matches!(again, Err(StoreError::AlreadyExists)));
@@ -66,19 +67,22 @@ async fn local_users_are_kept_and_revised(engine: Engine) {
         .update_local_user(
             &acme(),
             ada.id,
-            Some(1),
+            Some(Revision::FIRST),
             &countess,
             false,
             Recorded::by_nobody(at(2)),
         )
         .await
         .unwrap();
-    assert_eq!((updated.revision, &updated.profile), (2, &countess));
+    assert_eq!(
+        (updated.revision, &updated.profile),
+        (Revision::new(2), &countess)
+    );
     let stale = store
         .update_local_user(
             &acme(),
             ada.id,
-            Some(1),
+            Some(Revision::FIRST),
             &countess,
             false,
             Recorded::by_nobody(at(2)),
@@ -101,11 +105,16 @@ async fn local_users_are_kept_and_revised(engine: Engine) {
     assert_eq!(store.lookup_user(&acme(), "\0").await.unwrap(), None);
 
     let stale = store
-        .delete_local_user(&acme(), ada.id, Some(1), Recorded::by_nobody(at(3)))
+        .delete_local_user(&acme(), ada.id, Some(Revision::FIRST), Recorded::by_nobody(at(3)))
         .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
     store
-        .delete_local_user(&acme(), ada.id, Some(2), Recorded::by_nobody(at(3)))
+        .delete_local_user(
+            &acme(),
+            ada.id,
+            Some(Revision::new(2)),
+            Recorded::by_nobody(at(3)),
+        )
         .await
         .unwrap();
     assert!(matches!(
@@ -337,19 +346,31 @@ async fn of_two_who_block_at_once_one_knows_the_user(engine: Engine) {
     apply(&stores[0], &token, 1, &[creation(1, "ada")]).await;
     let (acme, ada) = (acme(), user_id(1));
     let (one, other) = tokio::join!(
-        stores[0].block_user(&acme, ada, Some(1), "one", Recorded::by_nobody(at(5))),
-        stores[1].block_user(&acme, ada, Some(1), "other", Recorded::by_nobody(at(5))),
+        stores[0].block_user(
+            &acme,
+            ada,
+            Some(Revision::FIRST),
+            "one",
+            Recorded::by_nobody(at(5))
+        ),
+        stores[1].block_user(
+            &acme,
+            ada,
+            Some(Revision::FIRST),
+            "other",
+            Recorded::by_nobody(at(5))
+        ),
     );
     let (blocked, late) = if one.is_ok() { (one, other) } else { (other, one) };
-    assert_eq!(blocked.unwrap().revision, 2);
+    assert_eq!(blocked.unwrap().revision, Revision::new(2));
     assert!(matches!(late, Err(StoreError::RevisionMismatch)));
     let late = stores[0]
-        .unblock_user(&acme, ada, Some(1), Recorded::by_nobody(at(6)))
+        .unblock_user(&acme, ada, Some(Revision::FIRST), Recorded::by_nobody(at(6)))
         .await;
     assert!(matches!(late, Err(StoreError::RevisionMismatch)));
     assert!(
         stores[0]
-            .unblock_user(&acme, ada, Some(2), Recorded::by_nobody(at(6)))
+            .unblock_user(&acme, ada, Some(Revision::new(2)), Recorded::by_nobody(at(6)))
             .await
             .is_ok()
     );
@@ -378,7 +399,7 @@ async fn blocks_last(engine: Engine) {
     let block = blocked.block.as_ref().unwrap();
     assert_eq!(
         (block.time, block.reason.as_str(), blocked.revision),
-        (at(5), "other", 3)
+        (at(5), "other", Revision::new(3))
     );
     apply(
         &store,
@@ -395,7 +416,7 @@ async fn blocks_last(engine: Engine) {
         .unblock_user(&acme(), user_id(1), None, Recorded::by_nobody(at(7)))
         .await
         .unwrap();
-    assert_eq!((unblocked.block, unblocked.revision), (None, 5));
+    assert_eq!((unblocked.block, unblocked.revision), (None, Revision::new(5)));
     let known = store.known_users(&acme(), &sync_id("staff"), 10).await.unwrap();
     assert_ne!(known[0].fingerprint, before[0].fingerprint, "the sync changed it");
     store
@@ -415,7 +436,7 @@ async fn local_users_go_and_come_back_like_others(engine: Engine) {
     create(&store, "acme", 1, profile("ada")).await.unwrap();
     let by = || Recorded::by_nobody(at(5));
     let stale = store
-        .deactivate_local_user(&acme(), user_id(1), Some(9), by())
+        .deactivate_local_user(&acme(), user_id(1), Some(Revision::new(9)), by())
         .await;
     assert!(matches!(stale, Err(StoreError::RevisionMismatch)));
     for _ in 0..2 {
@@ -425,7 +446,11 @@ async fn local_users_go_and_come_back_like_others(engine: Engine) {
             .unwrap();
         assert_eq!(
             (ada.state, ada.state_reason, ada.revision),
-            (UserState::Deactivated, Some(StateReason::ByProduct), 2)
+            (
+                UserState::Deactivated,
+                Some(StateReason::ByProduct),
+                Revision::new(2)
+            )
         );
         assert_eq!(store.user(&acme(), user_id(1)).await.unwrap(), ada);
     }
@@ -439,7 +464,7 @@ async fn local_users_go_and_come_back_like_others(engine: Engine) {
             .unwrap();
         assert_eq!(
             (ada.state, ada.state_reason, ada.revision),
-            (UserState::Active, None, 3)
+            (UserState::Active, None, Revision::new(3))
         );
     }
     let events = store

@@ -13,6 +13,7 @@ use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::person;
 use rollcall_core::plan::{Change, ChangeKind, Fingerprint};
 use rollcall_core::planner::{Known, KnownUsers};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{StateReason, User};
 use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_ldap::{LdapError, ResultCode};
@@ -385,7 +386,7 @@ fn after(x: &Explainer<'_>, change: &Change, before: Option<&User>) -> User {
         block: None,
         login_ambiguous: false,
         login_asked_by: None,
-        revision: 0,
+        revision: Revision::NONE,
         create_time: x.span.time,
         update_time: x.span.time,
     };

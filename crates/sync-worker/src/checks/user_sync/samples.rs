@@ -10,6 +10,7 @@ use rollcall_core::issue::Issue;
 use rollcall_core::judgement::Judged;
 use rollcall_core::person;
 use rollcall_core::reader::EntryReader;
+use rollcall_core::revision::Revision;
 use rollcall_core::user::{Origin, User};
 use rollcall_core::user_sync::UserSyncSettings;
 use rollcall_proto::convert::sync_run;
@@ -166,7 +167,7 @@ fn user(
         block: existing.and_then(|user| user.block.clone()),
         login_ambiguous: existing.is_some_and(|user| user.login_ambiguous),
         login_asked_by: existing.and_then(|user| user.login_asked_by.clone()),
-        revision: existing.map_or(0, |user| user.revision),
+        revision: existing.map_or(Revision::NONE, |user| user.revision),
         create_time: existing.map_or(now, |user| user.create_time),
         update_time: existing.map_or(now, |user| user.update_time),
     };

@@ -170,6 +170,7 @@ mod tests {
     use chrono::DateTime;
     use rollcall_core::audit::AskedBy;
     use rollcall_core::id::{RunId, TenantId, UserSyncId, UserSyncKey, Uuid};
+    use rollcall_core::revision::Revision;
     use rollcall_core::run::{RunCounts, RunMode, RunTrigger};
 
     use super::*;
@@ -207,8 +208,8 @@ mod tests {
             hold_reasons: Vec::new(),
             failure: None,
             complete: true,
-            user_sync_revision: 1,
-            directory_revision: 1,
+            user_sync_revision: Revision::FIRST,
+            directory_revision: Revision::FIRST,
             create_time: DateTime::UNIX_EPOCH,
             plan_time: None,
             end_time: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rollcall_core::audit::AuditedFieldChange;
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, TenantId, UserSyncKey};
+use rollcall_core::revision::Revision;
 use rollcall_core::user::UserDisposition;
 use rollcall_proto::v1;
 use rollcall_store::StoreError;
@@ -29,7 +30,7 @@ impl Worker {
         &self,
         author: &Author,
         key: &UserSyncKey,
-        expected: Option<i64>,
+        expected: Option<Revision>,
         disposition: UserDisposition,
     ) -> Result<(), Error> {
         let name = key.to_string();
