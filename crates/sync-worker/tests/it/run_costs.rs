@@ -217,7 +217,10 @@ async fn costs_of_unchanged_runs(database: Option<TestDatabase>) -> Vec<(Cost, V
                     }
                 };
                 let executed = statements.take();
-                let runs = world.store.list_runs(&staff_key(), &PageRequest::first(100)).await;
+                let runs = world
+                    .store
+                    .list_runs(&staff_key(), &PageRequest::first(100))
+                    .await;
                 waited.unwrap_or_else(|error| panic!("night {night}: {error}: {runs:#?} {executed:#?}"));
                 let all = cost_of(&executed);
                 let cost = Cost {
