@@ -1,9 +1,7 @@
-//! The kinds of directory servers, as data: each kind is one file here, which holds everything by which it differs.
+//! The kinds of directory servers, as data: each kind is one file in `kinds/`, which holds everything by
+//! which it differs.
 
-mod active_directory;
-mod dirsrv_389;
-mod generic;
-mod open_ldap;
+mod kinds;
 mod password_expiry;
 mod row;
 mod state;
@@ -15,42 +13,10 @@ use crate::entry::Entry;
 use crate::external_id::IdKind;
 use state::Reading;
 
+pub use kinds::Dialect;
 pub use password_expiry::{POLICY_ATTRIBUTE, password_expire_time, password_policy};
 pub use row::*;
 pub use state::{AccountState, AccountStatus};
-
-macro_rules! dialects {
-    ($($(#[$doc:meta])* $dialect:ident = $module:ident,)*) => {
-        /// A kind of directory server.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum Dialect {
-            $($(#[$doc])* $dialect,)*
-        }
-
-        impl Dialect {
-            /// All kinds, in the order in which a server is looked at; the last is what is left.
-            pub const ALL: &[Self] = &[$(Self::$dialect,)*];
-
-            /// What this kind is.
-            pub fn row(self) -> &'static Row {
-                match self {
-                    $(Self::$dialect => &$module::ROW,)*
-                }
-            }
-        }
-    };
-}
-
-dialects! {
-    /// Active Directory, AD LDS and Samba.
-    ActiveDirectory = active_directory,
-    /// OpenLDAP.
-    OpenLdap = open_ldap,
-    /// 389 Directory Server, Red Hat Directory Server and FreeIPA.
-    Dirsrv389 = dirsrv_389,
-    /// Any other server.
-    Generic = generic,
-}
 
 /// The rows of a dialect to which a test added one.
 #[cfg(debug_assertions)]
@@ -71,7 +37,9 @@ impl Dialect {
             }
         };
         let is_of = |dialect: &Self| dialect.row().signs.iter().any(shows);
-        Self::ALL.iter().copied().find(is_of).unwrap_or(Self::Generic)
+        let all = Self::ALL.iter().copied().filter(is_of);
+        all.min_by_key(|dialect| dialect.row().turn)
+            .unwrap_or(Self::Generic)
     }
 
     /// The attributes that may hold the stable id, the best first.

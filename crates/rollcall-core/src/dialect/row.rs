@@ -12,6 +12,10 @@ pub struct Row {
     pub contract_name: &'static str,
     /// What a check calls it.
     pub name: &'static str,
+    /// The servers that the tests ran against, for the README; "none" if there were none.
+    pub tried_on: &'static str,
+    /// When a server is looked at for the signs of this kind: the lower the sooner, since the first kind that shows is its.
+    pub turn: u8,
     /// What shows in a root DSE that a server is of this kind: any of these.
     pub signs: &'static [Sign],
 

@@ -260,6 +260,9 @@ fn every_dialect_names_ids_and_asks_for_what_it_reads() {
     let words: std::collections::BTreeSet<&str> =
         Dialect::ALL.iter().map(|dialect| dialect.row().word).collect();
     assert_eq!(words.len(), Dialect::ALL.len());
+    let turns: std::collections::BTreeSet<u8> =
+        Dialect::ALL.iter().map(|dialect| dialect.row().turn).collect();
+    assert_eq!(turns.len(), Dialect::ALL.len(), "two kinds have one turn");
     for &dialect in Dialect::ALL {
         assert!(!dialect.external_id_kinds().is_empty());
         assert!(dialect.state_attributes().count() >= 4);

@@ -1,8 +1,8 @@
 //! Active Directory, AD LDS and Samba.
 
-use super::password_expiry::COMPUTED;
-use super::row::*;
-use super::state::{AccountState, AccountStatus, Reading};
+use crate::dialect::password_expiry::COMPUTED;
+use crate::dialect::row::*;
+use crate::dialect::state::{AccountState, AccountStatus, Reading};
 use crate::external_id::IdKind;
 
 pub(super) const ROW: Row = Row {
@@ -10,6 +10,8 @@ pub(super) const ROW: Row = Row {
     contract_name: "ACTIVE_DIRECTORY",
     name: "Active Directory or Samba",
     // Active Directory, and AD LDS (MS-ADTS 3.1.1.3.4.3).
+    tried_on: "Samba 4.17 (no Windows server)",
+    turn: 1,
     signs: &[
         Sign::Capability("1.2.840.113556.1.4.800"),
         Sign::Capability("1.2.840.113556.1.4.1851"),

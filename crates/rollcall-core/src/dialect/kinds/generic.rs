@@ -1,15 +1,17 @@
 //! Any other server: what others are known to do, tried together.
 
 use super::open_ldap::{PPOLICY, PPOLICY_HINT};
-use super::password_expiry::{CHANGED, POLICY, SHADOW_CHANGED, SHADOW_MAX, TIMES};
-use super::row::*;
-use super::state::Reading;
+use crate::dialect::password_expiry::{CHANGED, POLICY, SHADOW_CHANGED, SHADOW_MAX, TIMES};
+use crate::dialect::row::*;
+use crate::dialect::state::Reading;
 use crate::external_id::IdKind;
 
 pub(super) const ROW: Row = Row {
     word: "GENERIC",
     contract_name: "GENERIC",
     name: "A server of another kind",
+    tried_on: "none",
+    turn: 4,
     signs: &[],
 
     external_ids: &[

@@ -1,14 +1,16 @@
 //! OpenLDAP.
 
-use super::password_expiry::{CHANGED, POLICY, SHADOW_CHANGED, SHADOW_MAX};
-use super::row::*;
-use super::state::{AccountState, AccountStatus, Reading};
+use crate::dialect::password_expiry::{CHANGED, POLICY, SHADOW_CHANGED, SHADOW_MAX};
+use crate::dialect::row::*;
+use crate::dialect::state::{AccountState, AccountStatus, Reading};
 use crate::external_id::IdKind;
 
 pub(super) const ROW: Row = Row {
     word: "OPEN_LDAP",
     contract_name: "OPENLDAP",
     name: "OpenLDAP",
+    tried_on: "OpenLDAP 2.5.13",
+    turn: 2,
     signs: &[Sign::ObjectClass("OpenLDAProotDSE"), Sign::Vendor("openldap")],
 
     external_ids: &[IdKind::EntryUuid],

@@ -1,14 +1,16 @@
 //! 389 Directory Server, Red Hat Directory Server and FreeIPA.
 
-use super::password_expiry::{SHADOW_CHANGED, SHADOW_MAX, TIMES};
-use super::row::*;
-use super::state::{AccountState, AccountStatus, Reading};
+use crate::dialect::password_expiry::{SHADOW_CHANGED, SHADOW_MAX, TIMES};
+use crate::dialect::row::*;
+use crate::dialect::state::{AccountState, AccountStatus, Reading};
 use crate::external_id::IdKind;
 
 pub(super) const ROW: Row = Row {
     word: "DIRSRV_389",
     contract_name: "DIRECTORY_389",
     name: "389 Directory Server or FreeIPA",
+    tried_on: "389-ds 2.3.1 (no FreeIPA)",
+    turn: 3,
     signs: &[
         Sign::Vendor("389"),
         Sign::Vendor("red hat"),
