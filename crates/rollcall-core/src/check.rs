@@ -82,17 +82,18 @@ impl StageKind {
     }
 }
 
-/// How a stage went.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum StageResult {
-    /// As it should be.
-    Pass,
-    /// Works, but needs a look.
-    Warn,
-    /// Does not work.
-    Fail,
-    /// Not tried, since an earlier stage failed.
-    Skipped,
+vocabulary! {
+    /// How a stage went.
+    pub closed enum StageResult {
+        /// As it should be.
+        Pass = "PASS",
+        /// Works, but needs a look.
+        Warn = "WARN",
+        /// Does not work.
+        Fail = "FAIL",
+        /// Not tried, since an earlier stage failed.
+        Skipped = "SKIPPED",
+    }
 }
 
 /// One stage of a check.

@@ -14,6 +14,7 @@ use crate::revision::Revision;
 use crate::secret_attribute::is_secret;
 use crate::soft_lock::{DirectoryLockout, SoftLock};
 use crate::violation::{Violations, check_text};
+use crate::vocabulary::vocabulary;
 
 /// Most hosts of one directory.
 pub const MAX_HOSTS: usize = 8;
@@ -34,15 +35,16 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// the soft lock's default window.
 const TRIED_ONCE_IN: Duration = Duration::from_secs(35 * 60);
 
-/// How the connection is protected.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum TransportSecurity {
-    /// TLS from the first byte, `ldaps://`.
-    Ldaps,
-    /// StartTLS (RFC 4511 section 4.14) before anything else, `ldap://`. Never falls back.
-    StartTls,
-    /// No protection, `ldap://`. Only with `allow_plaintext`, and always flagged.
-    Plaintext,
+vocabulary! {
+    /// How the connection is protected.
+    pub closed enum TransportSecurity {
+        /// TLS from the first byte, `ldaps://`.
+        Ldaps = "LDAPS",
+        /// StartTLS (RFC 4511 section 4.14) before anything else, `ldap://`. Never falls back.
+        StartTls = "START_TLS",
+        /// No protection, `ldap://`. Only with `allow_plaintext`, and always flagged.
+        Plaintext = "PLAINTEXT",
+    }
 }
 
 /// The scheme of a host's URL.
@@ -289,15 +291,16 @@ impl Directory {
     }
 }
 
-/// How strong a bind password is. Only this class is stored, never anything that tells more.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum PasswordStrength {
-    /// Shorter than 16 characters, or of few different ones.
-    Weak,
-    /// 16 to 23 characters.
-    Fair,
-    /// 24 characters or more, well mixed.
-    Strong,
+vocabulary! {
+    /// How strong a bind password is. Only this class is stored, never anything that tells more.
+    pub closed enum PasswordStrength {
+        /// Shorter than 16 characters, or of few different ones.
+        Weak = "WEAK",
+        /// 16 to 23 characters.
+        Fair = "FAIR",
+        /// 24 characters or more, well mixed.
+        Strong = "STRONG",
+    }
 }
 
 impl PasswordStrength {

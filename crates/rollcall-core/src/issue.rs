@@ -1,38 +1,18 @@
 //! Issues: why an entry was not, or not fully, taken. And the health that a user sync shows.
 
 use crate::id::UserSyncId;
-use crate::vocabulary::NewerWord;
+use crate::vocabulary::vocabulary;
 
 macro_rules! issue_kinds {
     ($($(#[$doc:meta])* $name:ident = $wire:literal: $hint:literal,)*) => {
-        /// The kind of an issue.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-        pub enum IssueKind {
-            $($(#[$doc])* $name,)*
-            /// A kind that only a newer release knows. It stays as it is stored.
-            Newer(NewerWord),
+        vocabulary! {
+            /// The kind of an issue.
+            pub enum IssueKind {
+                $($(#[$doc])* $name = $wire,)*
+            }
         }
 
         impl IssueKind {
-            /// Every kind.
-            pub const ALL: &[IssueKind] = &[$(IssueKind::$name,)*];
-
-            /// The kind as it is stored and counted.
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(IssueKind::$name => $wire,)*
-                    IssueKind::Newer(word) => word.as_str(),
-                }
-            }
-
-            /// The kind that is stored as this word; `None` if it cannot be one.
-            pub fn of_word(word: &str) -> Option<Self> {
-                match word {
-                    $($wire => Some(IssueKind::$name),)*
-                    word => NewerWord::of(word).map(IssueKind::Newer),
-                }
-            }
-
             /// What a tenant's admin can do about an issue of this kind; see [`Issue::hint`] for a single one.
             pub fn hint(self) -> &'static str {
                 match self {
@@ -212,16 +192,18 @@ impl Issue {
     }
 }
 
-/// How a user sync is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub enum HealthLevel {
-    /// The last run did all of its work.
-    #[default]
-    Ok,
-    /// Something needs a look: issues, a held run.
-    Warning,
-    /// The last run failed, or left people who cannot log in.
-    Error,
+vocabulary! {
+    /// How a user sync is.
+    #[derive(Default)]
+    pub closed enum HealthLevel {
+        /// The last run did all of its work.
+        #[default]
+        Ok = "OK",
+        /// Something needs a look: issues, a held run.
+        Warning = "WARNING",
+        /// The last run failed, or left people who cannot log in.
+        Error = "ERROR",
+    }
 }
 
 /// The error icon and its reasons.

@@ -5,6 +5,7 @@ use crate::revision::Revision;
 use crate::user::{
     Changeable, FieldChange, Origin, OtherEntry, Profile, StateReason, User, UserState, changes,
 };
+use crate::vocabulary::vocabulary;
 
 mod refusal;
 
@@ -13,25 +14,26 @@ pub use refusal::NotWritten;
 /// Most changes in one chunk of a plan, and so in one transaction.
 pub const CHUNK_CHANGES: usize = 1000;
 
-/// What happens to a user.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ChangeKind {
-    /// A new user.
-    Create,
-    /// A LOCAL user becomes a synced one.
-    Link,
-    /// Fields, DN or origin change.
-    Update,
-    /// The user may log in again, and its fields follow the entry.
-    Reactivate,
-    /// The user may not log in any more.
-    Deactivate,
-    /// The user may not log in any more and its identifiers become free.
-    Archive,
-    /// The user comes from another sync whose last Complete run did not have it.
-    Transfer,
-    /// The user is another entry now, which has its login: see [`crate::run::RunMode::Relink`].
-    Relink,
+vocabulary! {
+    /// What happens to a user.
+    pub closed enum ChangeKind {
+        /// A new user.
+        Create = "CREATE",
+        /// A LOCAL user becomes a synced one.
+        Link = "LINK",
+        /// Fields, DN or origin change.
+        Update = "UPDATE",
+        /// The user may log in again, and its fields follow the entry.
+        Reactivate = "REACTIVATE",
+        /// The user may not log in any more.
+        Deactivate = "DEACTIVATE",
+        /// The user may not log in any more and its identifiers become free.
+        Archive = "ARCHIVE",
+        /// The user comes from another sync whose last Complete run did not have it.
+        Transfer = "TRANSFER",
+        /// The user is another entry now, which has its login: see [`crate::run::RunMode::Relink`].
+        Relink = "RELINK",
+    }
 }
 
 impl ChangeKind {

@@ -27,31 +27,32 @@ pub fn pause_left(last: Option<DateTime<Utc>>, pause: Duration, now: DateTime<Ut
     pause.checked_sub(passed).filter(|left| !left.is_zero())
 }
 
-/// Where a run is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum RunState {
-    /// Accepted, not started.
-    Pending,
-    /// Reading the directory.
-    Pulling,
-    /// The plan is there and waits: a preview.
-    Planned,
-    /// The plan is there and the guard wants a person to look at it.
-    Held,
-    /// Writing.
-    Applying,
-    /// All done.
-    Succeeded,
-    /// All done but what the issues name.
-    SucceededWithIssues,
-    /// Ended without doing its work.
-    Failed,
-    /// A person stopped it.
-    Cancelled,
-    /// A newer run or a changed configuration made its plan worthless.
-    Superseded,
-    /// Nobody applied it in time.
-    Expired,
+vocabulary! {
+    /// Where a run is.
+    pub closed enum RunState {
+        /// Accepted, not started.
+        Pending = "PENDING",
+        /// Reading the directory.
+        Pulling = "PULLING",
+        /// The plan is there and waits: a preview.
+        Planned = "PLANNED",
+        /// The plan is there and the guard wants a person to look at it.
+        Held = "HELD",
+        /// Writing.
+        Applying = "APPLYING",
+        /// All done.
+        Succeeded = "SUCCEEDED",
+        /// All done but what the issues name.
+        SucceededWithIssues = "SUCCEEDED_WITH_ISSUES",
+        /// Ended without doing its work.
+        Failed = "FAILED",
+        /// A person stopped it.
+        Cancelled = "CANCELLED",
+        /// A newer run or a changed configuration made its plan worthless.
+        Superseded = "SUPERSEDED",
+        /// Nobody applied it in time.
+        Expired = "EXPIRED",
+    }
 }
 
 impl RunState {
@@ -93,15 +94,17 @@ impl RunState {
     }
 }
 
-/// What a run is for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum RunMode {
-    /// Plan, and apply unless the guard holds it.
-    Apply,
-    /// Plan only.
-    Preview,
-    /// Said while a user's login is also asked for by another entry.
-    Relink,
+vocabulary! {
+    /// What a run is for.
+    pub closed enum RunMode {
+        /// Plan, and apply unless the guard holds it.
+        Apply = "APPLY",
+        /// Plan only.
+        Preview = "PREVIEW",
+        /// Plan only, and match entries whose ids nobody has to the sync's users by login: for a directory that gave
+        /// its entries other ids.
+        Relink = "RELINK",
+    }
 }
 
 vocabulary! {

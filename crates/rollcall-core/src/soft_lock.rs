@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 
 use crate::throttle::ThrottlePolicy;
 use crate::violation::Violations;
+use crate::vocabulary::vocabulary;
 
 /// Most wrong passwords that a limit may allow.
 pub const MAX_LIMIT: u32 = 1_000;
@@ -15,13 +16,14 @@ pub const MAX_DURATION: Duration = Duration::from_secs(7 * 86_400);
 /// How much longer than a directory failures are remembered here: clocks differ.
 const MARGIN: Duration = Duration::from_secs(300);
 
-/// Whether the soft lock refuses, or only tells what it would refuse.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum SoftLockMode {
-    /// Attempts beyond the limit are refused.
-    Enforce,
-    /// Attempts beyond the limit are logged and go on.
-    Log,
+vocabulary! {
+    /// Whether the soft lock refuses, or only tells what it would refuse.
+    pub closed enum SoftLockMode {
+        /// Attempts beyond the limit are refused.
+        Enforce = "ENFORCE",
+        /// Attempts beyond the limit are logged and go on.
+        Log = "LOG",
+    }
 }
 
 /// What a directory's admin set. What is `None` is as the deployment has it.

@@ -32,15 +32,16 @@ pub struct Profile {
     pub custom: BTreeMap<String, String>,
 }
 
-/// Whether a user exists for the product.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum UserState {
-    /// May log in.
-    Active,
-    /// May not log in; keeps login and e-mail.
-    Deactivated,
-    /// May not log in; login and e-mail are free for others.
-    Archived,
+vocabulary! {
+    /// Whether a user exists for the product.
+    pub closed enum UserState {
+        /// May log in.
+        Active = "ACTIVE",
+        /// May not log in; keeps login and e-mail.
+        Deactivated = "DEACTIVATED",
+        /// May not log in; login and e-mail are free for others.
+        Archived = "ARCHIVED",
+    }
 }
 
 vocabulary! {

@@ -20,6 +20,7 @@ use crate::schedule::Schedule;
 use crate::template::Template;
 use crate::text_form::is_known_binary;
 use crate::violation::{Violations, check_text};
+use crate::vocabulary::vocabulary;
 
 /// Said of an empty base DN when the server was not asked for its trees.
 const EMPTY_BASE: &str = "is required, like ou=people,dc=example,dc=com; CheckConnection names the trees that the server \
@@ -40,15 +41,16 @@ pub(crate) const MAX_GROWTH_PERCENT: u32 = 10_000;
 /// When a user sync runs if it names no schedule: every night at two.
 const DEFAULT_CRON: &str = "0 2 * * *";
 
-/// How deep a search goes below its base (RFC 4511 section 4.5.1.2).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum SearchScope {
-    /// The base entry only.
-    Base,
-    /// Its direct children.
-    OneLevel,
-    /// The base and everything below.
-    Subtree,
+vocabulary! {
+    /// How deep a search goes below its base (RFC 4511 section 4.5.1.2).
+    pub closed enum SearchScope {
+        /// The base entry only.
+        Base = "BASE",
+        /// Its direct children.
+        OneLevel = "ONE_LEVEL",
+        /// The base and everything below.
+        Subtree = "SUBTREE",
+    }
 }
 
 /// One search whose results belong to the sync.
@@ -94,53 +96,58 @@ pub struct FieldMappings {
     pub custom: BTreeMap<String, Vec<String>>,
 }
 
-/// What to do with entries that are no user yet.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum NewUsers {
-    /// Create a user.
-    Create,
-    /// Leave them out.
-    Ignore,
+vocabulary! {
+    /// What to do with entries that are no user yet.
+    pub closed enum NewUsers {
+        /// Create a user.
+        Create = "CREATE",
+        /// Leave them out.
+        Ignore = "IGNORE",
+    }
 }
 
-/// What to do with users whose entry changed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ExistingUsers {
-    /// Follow the entry.
-    Update,
-    /// Keep the user as it is.
-    Ignore,
+vocabulary! {
+    /// What to do with users whose entry changed.
+    pub closed enum ExistingUsers {
+        /// Follow the entry.
+        Update = "UPDATE",
+        /// Keep the user as it is.
+        Ignore = "IGNORE",
+    }
 }
 
-/// What to do with users whose entry is provably gone or out of scope.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum MissingUsers {
-    /// Keep the user as it is.
-    Ignore,
-    /// Deactivate: no login, identifiers stay taken.
-    Deactivate,
-    /// Archive: no login, identifiers are released.
-    Archive,
+vocabulary! {
+    /// What to do with users whose entry is provably gone or out of scope.
+    pub closed enum MissingUsers {
+        /// Keep the user as it is.
+        Ignore = "IGNORE",
+        /// Deactivate: no login, identifiers stay taken.
+        Deactivate = "DEACTIVATE",
+        /// Archive: no login, identifiers are released.
+        Archive = "ARCHIVE",
+    }
 }
 
-/// What to do when an entry's login is not the user's any more.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum LoginChanges {
-    /// Keep the login and report it.
-    Reject,
-    /// Follow the entry.
-    Allow,
+vocabulary! {
+    /// What to do when an entry's login is not the user's any more.
+    pub closed enum LoginChanges {
+        /// Keep the login and report it.
+        Reject = "REJECT",
+        /// Follow the entry.
+        Allow = "ALLOW",
+    }
 }
 
-/// When a report is sent after a run.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ReportWhen {
-    /// After every run.
-    Always,
-    /// If the run failed, is held or has issues.
-    OnIssues,
-    /// Never.
-    Never,
+vocabulary! {
+    /// When a report is sent after a run.
+    pub closed enum ReportWhen {
+        /// After every run.
+        Always = "ALWAYS",
+        /// If the run failed, is held or has issues.
+        OnIssues = "ON_ISSUES",
+        /// Never.
+        Never = "NEVER",
+    }
 }
 
 /// Who is told about runs.

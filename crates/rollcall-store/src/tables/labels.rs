@@ -1,6 +1,6 @@
 //! The labels that stand for enums in columns and in stored JSON. Labels are for ever: rename a variant, never its
-//! label. The labels of vocabularies are defined with them (`rollcall_core::vocabulary`), and may be newer than this
-//! release. All other labels decide what is done, so reading a row with an unknown one fails.
+//! label. They are defined with the enums (`rollcall_core::vocabulary`). The labels of open vocabularies may be newer
+//! than this release. All other labels decide what is done, so reading a row with an unknown one fails.
 
 use rollcall_core::audit::LoginOutcome;
 use rollcall_core::check::{StageKind, StageResult};
@@ -31,20 +31,6 @@ pub(crate) trait Label: Sized + Copy {
     }
 }
 
-macro_rules! labels {
-    ($($type:ident { $($variant:ident = $label:literal,)* })*) => {
-        $(impl Label for $type {
-            fn label(self) -> &'static str {
-                match self { $($type::$variant => $label,)* }
-            }
-
-            fn parse_label(label: &str) -> Option<Self> {
-                match label { $($label => Some($type::$variant),)* _ => None }
-            }
-        })*
-    };
-}
-
 impl Label for Dialect {
     fn label(self) -> &'static str {
         self.row().word
@@ -56,31 +42,6 @@ impl Label for Dialect {
             .copied()
             .find(|dialect| dialect.row().word == label)
     }
-}
-
-labels! {
-    ChangeKind {
-        Create = "CREATE", Link = "LINK", Update = "UPDATE", Reactivate = "REACTIVATE",
-        Deactivate = "DEACTIVATE", Archive = "ARCHIVE", Transfer = "TRANSFER", Relink = "RELINK",
-    }
-    ExistingUsers { Update = "UPDATE", Ignore = "IGNORE", }
-    HealthLevel { Ok = "OK", Warning = "WARNING", Error = "ERROR", }
-    LoginChanges { Reject = "REJECT", Allow = "ALLOW", }
-    MissingUsers { Ignore = "IGNORE", Deactivate = "DEACTIVATE", Archive = "ARCHIVE", }
-    NewUsers { Create = "CREATE", Ignore = "IGNORE", }
-    PasswordStrength { Weak = "WEAK", Fair = "FAIR", Strong = "STRONG", }
-    ReportWhen { Always = "ALWAYS", OnIssues = "ON_ISSUES", Never = "NEVER", }
-    RunMode { Apply = "APPLY", Preview = "PREVIEW", Relink = "RELINK", }
-    RunState {
-        Pending = "PENDING", Pulling = "PULLING", Planned = "PLANNED", Held = "HELD", Applying = "APPLYING",
-        Succeeded = "SUCCEEDED", SucceededWithIssues = "SUCCEEDED_WITH_ISSUES", Failed = "FAILED",
-        Cancelled = "CANCELLED", Superseded = "SUPERSEDED", Expired = "EXPIRED",
-    }
-    SearchScope { Base = "BASE", OneLevel = "ONE_LEVEL", Subtree = "SUBTREE", }
-    StageResult { Pass = "PASS", Warn = "WARN", Fail = "FAIL", Skipped = "SKIPPED", }
-    SoftLockMode { Enforce = "ENFORCE", Log = "LOG", }
-    TransportSecurity { Ldaps = "LDAPS", StartTls = "START_TLS", Plaintext = "PLAINTEXT", }
-    UserState { Active = "ACTIVE", Deactivated = "DEACTIVATED", Archived = "ARCHIVED", }
 }
 
 macro_rules! by_word {
@@ -97,7 +58,30 @@ macro_rules! by_word {
     };
 }
 
-by_word! { EventType, HoldRule, IssueKind, LoginOutcome, RunTrigger, StageKind, StateReason, }
+by_word! {
+    ChangeKind,
+    EventType,
+    ExistingUsers,
+    HealthLevel,
+    HoldRule,
+    IssueKind,
+    LoginChanges,
+    LoginOutcome,
+    MissingUsers,
+    NewUsers,
+    PasswordStrength,
+    ReportWhen,
+    RunMode,
+    RunState,
+    RunTrigger,
+    SearchScope,
+    SoftLockMode,
+    StageKind,
+    StageResult,
+    StateReason,
+    TransportSecurity,
+    UserState,
+}
 
 pub(crate) fn serialize<T: Label, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(value.label())
