@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rollcall_core::audit::{
     About, Actor, AuditClass, AuditEvent, AuditFilter, AuditKind, AuditOrder, AuditedFieldChange,
-    LoginOutcome, SecretChange, ValueChange,
+    LoginOutcome, LoginReason, SecretChange, ValueChange,
 };
 use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
@@ -150,6 +150,7 @@ fn kind(kind: &AuditKind, tenant: Option<&TenantId>) -> v1::audit_event::Kind {
                 client_address: client_address.clone().unwrap_or_default(),
                 attempts: flood.map_or(0, |flood| i64::try_from(flood.attempts).unwrap_or(i64::MAX)),
                 first_attempt_time: flood.map(|flood| timestamp(flood.since)),
+                reason_code: reason_code(*reason).into(),
             })
         }
         AuditKind::Change {
@@ -162,6 +163,17 @@ fn kind(kind: &AuditKind, tenant: Option<&TenantId>) -> v1::audit_event::Kind {
             changes: changes.iter().map(field_change).collect(),
             details: BTreeMap::new(),
         }),
+    }
+}
+
+/// The reason by its name. A test holds that the contract has each.
+pub fn reason_code(reason: LoginReason) -> v1::LoginReason {
+    match reason {
+        LoginReason::Error(_) => v1::LoginReason::CallFailed,
+        LoginReason::Own(_) | LoginReason::Directory(_) => {
+            let name = format!("LOGIN_REASON_{}", reason.as_str());
+            v1::LoginReason::from_str_name(&name).unwrap_or_default()
+        }
     }
 }
 

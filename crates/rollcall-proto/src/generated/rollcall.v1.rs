@@ -3761,6 +3761,9 @@ pub struct LoginAttempt {
     /// When the first of these attempts was. Absent for a single attempt.
     #[prost(message, optional, tag = "9")]
     pub first_attempt_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The precise reason as an enum, for programs that tell reasons apart.
+    #[prost(enumeration = "LoginReason", tag = "10")]
+    pub reason_code: i32,
 }
 /// A change that a caller made. The event is written in the same transaction as the change: there is no change without an event,
 /// and no event without a change.
@@ -4026,6 +4029,166 @@ impl LoginOutcome {
             "LOGIN_OUTCOME_AUTHENTICATED" => Some(Self::Authenticated),
             "LOGIN_OUTCOME_DENIED" => Some(Self::Denied),
             "LOGIN_OUTCOME_ERROR" => Some(Self::Error),
+            _ => None,
+        }
+    }
+}
+/// Why an attempt to log in ended as it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum LoginReason {
+    /// A reason of another release, which this release does not know.
+    Unspecified = 0,
+    /// The right password of somebody who may log in.
+    Authenticated = 1,
+    /// Nobody has this login.
+    UnknownLogin = 2,
+    /// Another person's entry asks for this login too.
+    AmbiguousLogin = 3,
+    /// The user is LOCAL: the product's own password store decides.
+    LocalUser = 4,
+    /// An admin blocks the user.
+    Blocked = 5,
+    /// The user is deactivated.
+    Deactivated = 6,
+    /// The user is archived.
+    Archived = 7,
+    /// The user sync that owned the user was deleted.
+    UserSyncDeleted = 8,
+    /// No entry below the bases of the searches has the user's external id: it is gone, it was moved elsewhere, or it may not be
+    /// seen.
+    EntryNotFound = 9,
+    /// Several entries have the user's external id.
+    ExternalIdShared = 10,
+    /// No search of the user sync finds the entry.
+    EntryOutOfScope = 11,
+    /// The same wrong password as a moment ago, or as another attempt at the same time.
+    RepeatedPassword = 12,
+    /// Another attempt with the same request_id was carried out already.
+    RepeatedRequest = 13,
+    /// The soft lock refused the attempt.
+    TooManyAttempts = 14,
+    /// The password was right, but the user may not log in any more since a moment ago.
+    ChangedMeanwhile = 15,
+    /// The directory answered the bind, but said nothing about the password.
+    DirectoryGaveNoVerdict = 16,
+    /// The password is wrong or the directory does not know the account; most directories do not tell which.
+    InvalidCredentials = 17,
+    /// The directory says that it has no such account.
+    NoSuchAccount = 18,
+    /// The directory says that it has no such entry (noSuchObject): it was moved or deleted.
+    NoSuchEntry = 19,
+    /// The directory says that the DN is not valid (invalidDNSyntax).
+    InvalidName = 20,
+    /// The directory says that the name belongs to no account, or to several.
+    AmbiguousName = 21,
+    /// The entry has no password, or none of the kind that a bind needs.
+    NoPassword = 22,
+    /// The directory's rules forbid the bind (insufficientAccessRights).
+    Forbidden = 23,
+    /// The directory refused for a reason of its own (unwillingToPerform).
+    Refused = 24,
+    /// The account is locked in the directory after wrong passwords.
+    AccountLocked = 25,
+    /// The account is disabled in the directory.
+    AccountDisabled = 26,
+    /// The account is past its time.
+    AccountExpired = 27,
+    /// The account may not log on at this time.
+    LogonHours = 28,
+    /// The account may not log on from this machine.
+    LogonWorkstation = 29,
+    /// The account may not log on in this way, or is restricted otherwise.
+    LogonRestricted = 30,
+    /// The password has expired.
+    PasswordExpired = 31,
+    /// The password must be changed first.
+    PasswordMustChange = 32,
+    /// The call failed: "reason" is the name of the ErrorReason that it returned, without its prefix.
+    CallFailed = 33,
+}
+impl LoginReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "LOGIN_REASON_UNSPECIFIED",
+            Self::Authenticated => "LOGIN_REASON_AUTHENTICATED",
+            Self::UnknownLogin => "LOGIN_REASON_UNKNOWN_LOGIN",
+            Self::AmbiguousLogin => "LOGIN_REASON_AMBIGUOUS_LOGIN",
+            Self::LocalUser => "LOGIN_REASON_LOCAL_USER",
+            Self::Blocked => "LOGIN_REASON_BLOCKED",
+            Self::Deactivated => "LOGIN_REASON_DEACTIVATED",
+            Self::Archived => "LOGIN_REASON_ARCHIVED",
+            Self::UserSyncDeleted => "LOGIN_REASON_USER_SYNC_DELETED",
+            Self::EntryNotFound => "LOGIN_REASON_ENTRY_NOT_FOUND",
+            Self::ExternalIdShared => "LOGIN_REASON_EXTERNAL_ID_SHARED",
+            Self::EntryOutOfScope => "LOGIN_REASON_ENTRY_OUT_OF_SCOPE",
+            Self::RepeatedPassword => "LOGIN_REASON_REPEATED_PASSWORD",
+            Self::RepeatedRequest => "LOGIN_REASON_REPEATED_REQUEST",
+            Self::TooManyAttempts => "LOGIN_REASON_TOO_MANY_ATTEMPTS",
+            Self::ChangedMeanwhile => "LOGIN_REASON_CHANGED_MEANWHILE",
+            Self::DirectoryGaveNoVerdict => "LOGIN_REASON_DIRECTORY_GAVE_NO_VERDICT",
+            Self::InvalidCredentials => "LOGIN_REASON_INVALID_CREDENTIALS",
+            Self::NoSuchAccount => "LOGIN_REASON_NO_SUCH_ACCOUNT",
+            Self::NoSuchEntry => "LOGIN_REASON_NO_SUCH_ENTRY",
+            Self::InvalidName => "LOGIN_REASON_INVALID_NAME",
+            Self::AmbiguousName => "LOGIN_REASON_AMBIGUOUS_NAME",
+            Self::NoPassword => "LOGIN_REASON_NO_PASSWORD",
+            Self::Forbidden => "LOGIN_REASON_FORBIDDEN",
+            Self::Refused => "LOGIN_REASON_REFUSED",
+            Self::AccountLocked => "LOGIN_REASON_ACCOUNT_LOCKED",
+            Self::AccountDisabled => "LOGIN_REASON_ACCOUNT_DISABLED",
+            Self::AccountExpired => "LOGIN_REASON_ACCOUNT_EXPIRED",
+            Self::LogonHours => "LOGIN_REASON_LOGON_HOURS",
+            Self::LogonWorkstation => "LOGIN_REASON_LOGON_WORKSTATION",
+            Self::LogonRestricted => "LOGIN_REASON_LOGON_RESTRICTED",
+            Self::PasswordExpired => "LOGIN_REASON_PASSWORD_EXPIRED",
+            Self::PasswordMustChange => "LOGIN_REASON_PASSWORD_MUST_CHANGE",
+            Self::CallFailed => "LOGIN_REASON_CALL_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "LOGIN_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "LOGIN_REASON_AUTHENTICATED" => Some(Self::Authenticated),
+            "LOGIN_REASON_UNKNOWN_LOGIN" => Some(Self::UnknownLogin),
+            "LOGIN_REASON_AMBIGUOUS_LOGIN" => Some(Self::AmbiguousLogin),
+            "LOGIN_REASON_LOCAL_USER" => Some(Self::LocalUser),
+            "LOGIN_REASON_BLOCKED" => Some(Self::Blocked),
+            "LOGIN_REASON_DEACTIVATED" => Some(Self::Deactivated),
+            "LOGIN_REASON_ARCHIVED" => Some(Self::Archived),
+            "LOGIN_REASON_USER_SYNC_DELETED" => Some(Self::UserSyncDeleted),
+            "LOGIN_REASON_ENTRY_NOT_FOUND" => Some(Self::EntryNotFound),
+            "LOGIN_REASON_EXTERNAL_ID_SHARED" => Some(Self::ExternalIdShared),
+            "LOGIN_REASON_ENTRY_OUT_OF_SCOPE" => Some(Self::EntryOutOfScope),
+            "LOGIN_REASON_REPEATED_PASSWORD" => Some(Self::RepeatedPassword),
+            "LOGIN_REASON_REPEATED_REQUEST" => Some(Self::RepeatedRequest),
+            "LOGIN_REASON_TOO_MANY_ATTEMPTS" => Some(Self::TooManyAttempts),
+            "LOGIN_REASON_CHANGED_MEANWHILE" => Some(Self::ChangedMeanwhile),
+            "LOGIN_REASON_DIRECTORY_GAVE_NO_VERDICT" => {
+                Some(Self::DirectoryGaveNoVerdict)
+            }
+            "LOGIN_REASON_INVALID_CREDENTIALS" => Some(Self::InvalidCredentials),
+            "LOGIN_REASON_NO_SUCH_ACCOUNT" => Some(Self::NoSuchAccount),
+            "LOGIN_REASON_NO_SUCH_ENTRY" => Some(Self::NoSuchEntry),
+            "LOGIN_REASON_INVALID_NAME" => Some(Self::InvalidName),
+            "LOGIN_REASON_AMBIGUOUS_NAME" => Some(Self::AmbiguousName),
+            "LOGIN_REASON_NO_PASSWORD" => Some(Self::NoPassword),
+            "LOGIN_REASON_FORBIDDEN" => Some(Self::Forbidden),
+            "LOGIN_REASON_REFUSED" => Some(Self::Refused),
+            "LOGIN_REASON_ACCOUNT_LOCKED" => Some(Self::AccountLocked),
+            "LOGIN_REASON_ACCOUNT_DISABLED" => Some(Self::AccountDisabled),
+            "LOGIN_REASON_ACCOUNT_EXPIRED" => Some(Self::AccountExpired),
+            "LOGIN_REASON_LOGON_HOURS" => Some(Self::LogonHours),
+            "LOGIN_REASON_LOGON_WORKSTATION" => Some(Self::LogonWorkstation),
+            "LOGIN_REASON_LOGON_RESTRICTED" => Some(Self::LogonRestricted),
+            "LOGIN_REASON_PASSWORD_EXPIRED" => Some(Self::PasswordExpired),
+            "LOGIN_REASON_PASSWORD_MUST_CHANGE" => Some(Self::PasswordMustChange),
+            "LOGIN_REASON_CALL_FAILED" => Some(Self::CallFailed),
             _ => None,
         }
     }

@@ -4,9 +4,11 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use prost_reflect::DescriptorPool;
+use rollcall_core::audit::{LoginReason, OwnReason};
 use rollcall_core::error::Reason;
 use rollcall_core::secret::{Password, SecretBytes};
-use rollcall_core::verdict::PublicReason;
+use rollcall_core::verdict::{InternalReason, PublicReason};
+use rollcall_proto::convert::audit;
 use rollcall_proto::convert::auth::{self, Authenticate, denied};
 use rollcall_proto::convert::check::{CheckConnection, DirectoryTarget};
 use rollcall_proto::convert::directory::{
@@ -153,4 +155,32 @@ fn every_denial_reason_is_a_rule_s_or_the_gateway_s_own() {
     let contract = pool.get_enum_by_name("rollcall.v1.DenialReason").unwrap();
     let contract: BTreeSet<String> = contract.values().map(|value| value.name().to_owned()).collect();
     assert_eq!(of_rules.chain(own).collect::<BTreeSet<_>>(), contract);
+}
+
+#[test]
+fn every_reason_of_the_audit_log_has_its_word_in_the_contract_and_no_other_is_there() {
+    let own = OwnReason::ALL.iter().map(|reason| LoginReason::from(*reason));
+    let directory = InternalReason::ALL
+        .iter()
+        .map(|reason| LoginReason::from(*reason));
+    let of_rules: BTreeSet<String> = own
+        .chain(directory)
+        .map(|reason| match audit::reason_code(reason) {
+            v1::LoginReason::Unspecified => format!("none for {}", reason.as_str()),
+            word => word.as_str_name().to_owned(),
+        })
+        .collect();
+    let failed = audit::reason_code(LoginReason::Error(Reason::StoreUnavailable));
+    assert_eq!(failed, v1::LoginReason::CallFailed);
+    let pool = DescriptorPool::decode(rollcall_proto::FILE_DESCRIPTOR_SET).unwrap();
+    let contract = pool.get_enum_by_name("rollcall.v1.LoginReason").unwrap();
+    let contract = contract.values().map(|value| value.name().to_owned());
+    let others = ["LOGIN_REASON_UNSPECIFIED", "LOGIN_REASON_CALL_FAILED"];
+    // The reason of another release is shown as unspecified.
+    let unrecognized = format!("none for {}", OwnReason::Unrecognized.as_str());
+    let contract: BTreeSet<String> = contract
+        .filter(|name| !others.contains(&name.as_str()))
+        .chain([unrecognized])
+        .collect();
+    assert_eq!(of_rules, contract);
 }
