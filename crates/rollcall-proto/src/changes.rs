@@ -141,7 +141,9 @@ fn shown(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::wildcard_enum_match_arm)]
+    use prost_reflect::{Kind, MapKey};
+
     use super::*;
 
     fn told(changes: &[AuditedFieldChange]) -> Vec<(String, Option<String>, Option<String>)> {
@@ -216,6 +218,93 @@ mod tests {
             ..v1::Directory::default()
         };
         assert_eq!(changes(Some(&v1::Directory::default()), Some(&after)), []);
+    }
+
+    /// Of a resource of which this field alone is set, the fields that are told as changed.
+    fn told_of<R: Resource + Default>(field: &FieldDescriptor) -> Vec<String> {
+        let mut dynamic = DynamicMessage::new(field.parent_message().clone());
+        let kind = field.kind();
+        let one = match &kind {
+            Kind::Bool => Reflected::Bool(true),
+            Kind::Int32 => Reflected::I32(1),
+            Kind::Enum(_) => Reflected::EnumNumber(1),
+            Kind::String => Reflected::String("x".into()),
+            Kind::Message(message) if field.is_map() => {
+                assert_eq!(message.map_entry_key_field().kind(), Kind::String);
+                let value = Reflected::default_value(&message.map_entry_value_field().kind());
+                Reflected::Map([(MapKey::String("x".into()), value)].into())
+            }
+            Kind::Message(message) => {
+                let mut inner = DynamicMessage::new(message.clone());
+                if let Some(first) = message.fields().next().filter(|first| !first.is_list()) {
+                    let first_value = match first.kind() {
+                        Kind::Int32 => Some(Reflected::I32(1)),
+                        Kind::Int64 => Some(Reflected::I64(1)),
+                        Kind::Enum(_) => Some(Reflected::EnumNumber(1)),
+                        Kind::String => Some(Reflected::String("x".into())),
+                        _ => None,
+                    };
+                    first_value
+                        .into_iter()
+                        .for_each(|value| inner.set_field(&first, value));
+                } else if let Some(list) = message.fields().next() {
+                    inner.set_field(&list, Reflected::List(vec![Reflected::String("x".into())]));
+                }
+                Reflected::Message(inner)
+            }
+            kind => panic!("{kind:?} needs a value here"),
+        };
+        let value = if field.is_list() {
+            Reflected::List(vec![one])
+        } else {
+            one
+        };
+        dynamic.set_field(field, value);
+        let after: R = dynamic.transcode_to().unwrap();
+        told(&changes(Some(&R::default()), Some(&after)))
+            .into_iter()
+            .map(|(path, ..)| path)
+            .collect()
+    }
+
+    fn each_written_field_is_told<R: Resource + Default>() {
+        let message = CONTRACT
+            .as_ref()
+            .unwrap()
+            .get_message_by_name(R::MESSAGE)
+            .unwrap();
+        let mut tried = 0;
+        for field in message.fields().filter(is_recorded) {
+            let told = told_of::<R>(&field);
+            assert_eq!(told.len(), 1, "{}: {told:?}", field.full_name());
+            assert!(
+                told[0].starts_with(field.name()),
+                "{}: {told:?}",
+                field.full_name()
+            );
+            tried += 1;
+        }
+        assert!(tried > 2);
+    }
+
+    /// The soft lock of a directory was forgotten once, when this was a list.
+    #[test]
+    fn a_change_of_each_field_is_told_of_the_soft_lock_too() {
+        each_written_field_is_told::<v1::Tenant>();
+        each_written_field_is_told::<v1::Directory>();
+        each_written_field_is_told::<v1::UserSync>();
+        each_written_field_is_told::<v1::User>();
+        let after = v1::Directory {
+            soft_lock: Some(v1::SoftLock {
+                limit: 3,
+                ..v1::SoftLock::default()
+            }),
+            ..v1::Directory::default()
+        };
+        assert_eq!(
+            told(&changes(Some(&v1::Directory::default()), Some(&after))),
+            [("soft_lock.limit".into(), None, Some("3".into()))]
+        );
     }
 
     #[test]

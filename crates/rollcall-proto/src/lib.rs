@@ -14,6 +14,7 @@ mod changes;
 pub mod convert;
 mod decode;
 mod etag;
+mod fields;
 mod generated;
 mod json;
 pub mod page;

@@ -12,7 +12,6 @@ use rollcall_core::violation::Violations;
 use crate::decode::{choice, merge, non_empty, wire_enum};
 use crate::etag::etag;
 use crate::time::decode_duration;
-use crate::update_mask::{part_fields, writable_fields};
 use crate::{duration, resource_name, timestamp, v1};
 
 mod request;
@@ -20,34 +19,6 @@ mod secrets;
 
 pub use request::{CreateDirectory, DeleteDirectory, ListDirectories, RotateBindPassword, UpdateDirectory};
 pub use secrets::DirectorySecrets;
-
-writable_fields!(Directory {
-    display_name,
-    disabled,
-    hosts,
-    port,
-    transport_security,
-    allow_plaintext,
-    ca_certificates,
-    tls_server_name,
-    client_certificate,
-    client_private_key,
-    bind_dn,
-    bind_password,
-    connect_timeout,
-    operation_timeout,
-    page_size,
-    external_id_attribute,
-    soft_lock,
-    bind_password_max_age,
-    contact_addresses,
-} parts { soft_lock });
-part_fields!(SoftLock {
-    limit,
-    window,
-    duration,
-    mode
-});
 
 wire_enum!(
     TransportSecurity,

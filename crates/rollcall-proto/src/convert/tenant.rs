@@ -10,7 +10,7 @@ use super::named_request;
 use crate::decode::{Repeatable, finish, merge, repeatable, required, resource_id};
 use crate::etag::{decode_etag, etag};
 use crate::page::AskedPage;
-use crate::update_mask::{self, writable_fields};
+use crate::update_mask;
 use crate::{resource_name, timestamp, v1};
 
 /// CreateTenant.
@@ -52,7 +52,6 @@ pub struct DeleteTenant {
     pub force: bool,
 }
 
-writable_fields!(Tenant { display_name, user_sync_enabled, verified_domains } parts {});
 named_request!(GetTenantRequest => TenantId, parse_tenant, TENANT);
 
 impl UpdateTenant {

@@ -18,7 +18,6 @@ use super::text_fields;
 use crate::decode::{choice, merge, non_empty, wire_enum};
 use crate::etag::etag;
 use crate::time::decode_duration;
-use crate::update_mask::{part_fields, writable_fields};
 use crate::{duration, resource_name, timestamp, v1};
 
 mod request;
@@ -26,47 +25,6 @@ mod request;
 pub use request::{
     CloneUserSync, CreateUserSync, DeleteUserSync, ListUserSyncs, RunUserSync, UpdateUserSync,
 };
-
-writable_fields!(UserSync {
-    display_name,
-    directory,
-    disabled,
-    searches,
-    role,
-    role_rules,
-    field_mappings,
-    new_users,
-    existing_users,
-    missing_users,
-    overwrite_local_users,
-    login_changes,
-    auto_sync,
-    schedule,
-    time_zone,
-    restrictions,
-    removal_limit,
-    growth_limit,
-    report,
-    erase_after,
-} parts { field_mappings, removal_limit, growth_limit, report });
-part_fields!(FieldMappings {
-    login,
-    email,
-    display_name,
-    given_name,
-    family_name,
-    phone_number,
-    custom
-});
-part_fields!(RemovalLimit {
-    max_count,
-    max_percent
-});
-part_fields!(GrowthLimit {
-    max_count,
-    max_percent
-});
-part_fields!(ReportSettings { when, addresses });
 
 wire_enum!(
     SearchScope,

@@ -12,7 +12,7 @@ use super::{named_request, text_fields};
 use crate::decode::{Repeatable, finish, non_empty, repeatable, required};
 use crate::etag::decode_etag;
 use crate::resource_name::{self, UserName};
-use crate::update_mask::{self, writable_fields};
+use crate::update_mask;
 use crate::v1;
 
 /// Longest reason of a block, in characters.
@@ -68,9 +68,6 @@ pub struct BlockUser {
     pub reason: String,
 }
 
-writable_fields!(User {
-    login, email, display_name, given_name, family_name, phone_number, role, restrictions, custom, owner,
-} parts {});
 named_request!(UnlockUserRequest => UserName, parse_user, USER);
 
 impl CreateUser {

@@ -9,7 +9,7 @@ use prost_types::FileDescriptorSet;
 use rollcall_proto::resource_name;
 
 const REQUIRED: i32 = 2;
-const OUTPUT_ONLY: i32 = 3;
+pub(crate) const OUTPUT_ONLY: i32 = 3;
 const INPUT_ONLY: i32 = 4;
 const IDENTIFIER: i32 = 8;
 

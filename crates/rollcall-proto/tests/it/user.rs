@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor};
 use rollcall_core::external_id::{ExternalId, IdKind};
 use rollcall_core::field::TextField;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId, Uuid};
@@ -12,6 +12,7 @@ use rollcall_proto::convert::user::{BatchGetUsers, ListUsers, LookupUser};
 use rollcall_proto::resource_name::UserName;
 use rollcall_proto::v1;
 
+use crate::annotations::{OUTPUT_ONLY, behaviours};
 use crate::bad_fields;
 
 fn user() -> User {
@@ -88,6 +89,30 @@ fn a_user_goes_out_with_each_field_of_the_contract() {
     let empty: Vec<String> = empty.map(|field| field.name().to_owned()).collect();
     // It is kept beside the user, and whoever answers adds it.
     assert_eq!(empty, ["last_login_time"]);
+}
+
+/// Whoever adds a row to the texts is sent to the contract, and whoever adds a field there to the rows.
+#[test]
+fn each_plain_text_has_its_field_in_a_user_and_in_a_mapping() {
+    for (message, is_list, others) in [
+        ("User", false, &["login", "email", "role"][..]),
+        ("FieldMappings", true, &["login", "email"]),
+    ] {
+        let message = message_of_the_contract(message);
+        let texts = message
+            .fields()
+            .filter(|field| field.kind() == Kind::String && field.is_list() == is_list)
+            .filter(|field| !behaviours(message.parent_pool(), field).contains(&OUTPUT_ONLY))
+            .map(|field| field.name().to_owned())
+            .filter(|name| !matches!(name.as_str(), "name" | "etag") && !others.contains(&name.as_str()));
+        let rows = TextField::ALL.iter().map(|field| field.name().to_owned());
+        assert_eq!(
+            texts.collect::<BTreeSet<_>>(),
+            rows.collect::<BTreeSet<_>>(),
+            "{}: what stands in one alone is missing in the contract, or in rollcall_core::field",
+            message.name()
+        );
+    }
 }
 
 fn message_of_the_contract(name: &str) -> MessageDescriptor {
