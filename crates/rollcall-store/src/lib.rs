@@ -9,6 +9,8 @@
 //!
 //! Read first: [`Store`], then `schema/first.rs` (the tables), `users/write.rs` (the one way in which users
 //! change), `users/feed.rs` (why events have no gaps) and `login/group_commit.rs` (how logins share a commit).
+// Whoever adds a variant is shown each place that judges by it.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 mod audit;
 mod checks;
@@ -62,6 +64,7 @@ pub use outbox::{ClaimedMail, MailPurpose, Mailing, NewMail, Told};
 pub use page::{Cursor, MAX_PAGE, Page, PageRequest};
 pub use purpose::{Purpose, PurposeKeys};
 pub use reminders::Reminders;
+pub use retention::Kept;
 pub use reviews::SecurityReview;
 pub use runs::apply::{ChunkOutcome, SingleOutcome};
 pub use runs::execution::{PullBegun, RunEnd};

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rollcall_store::{LeaseName, StoreError, Sweep};
+use rollcall_store::{Kept, LeaseName, StoreError, Sweep};
 use tokio::time::Instant;
 
+use crate::config::Retention as Retained;
 use crate::worker::Worker;
 
 /// Time between two clean-ups.
@@ -16,16 +17,6 @@ const SLICE: Duration = Duration::from_secs(2);
 const LEASE: Duration = Duration::from_secs(600);
 /// How much the clocks of hosts may differ.
 const MAX_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::hours(1);
-/// Rows that one statement deletes: transactions must stay short.
-const ROWS: u32 = 500;
-/// Runs that are deleted before the clock is asked again; each may have many rows.
-const RUNS: u32 = 10;
-/// Soft locks that were not used for this long can be deleted: it is longer than the longest window and lock, and than
-/// an address counts as a user's.
-const THROTTLES_KEPT: Duration = Duration::from_secs(8 * 86_400);
-/// Longer than any mail is retried. Older ones were left when mail was switched off.
-const MAIL_KEPT: Duration = Duration::from_secs(60 * 86_400);
-
 /// The clean-up of one process.
 pub(crate) struct Retention {
     worker: Worker,
@@ -76,21 +67,14 @@ impl Retention {
     /// True if nothing is left to delete.
     async fn delete(&self, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let store = &self.worker.store;
-        let kept = &self.worker.settings.retention;
+        let Retained { runs, events, audit } = self.worker.settings.retention;
+        let kept = Kept { runs, events, audit };
         let begin = Instant::now();
         let mut all = 0;
         let finished = loop {
             let mut deleted = self.worker.erase_left(now).await?;
             for sweep in Sweep::all() {
-                deleted += match sweep {
-                    Sweep::Runs => store.delete_old_runs(now - kept.runs, RUNS).await?,
-                    Sweep::Events => store.delete_old_events(now - kept.events, ROWS).await?,
-                    Sweep::Audit => store.delete_old_audit(now - kept.audit, ROWS).await?,
-                    Sweep::SoftLocks => store.delete_old_throttles(THROTTLES_KEPT, ROWS).await?,
-                    Sweep::LoginRequests => store.delete_old_login_requests(ROWS).await?,
-                    Sweep::CreateRequests => store.delete_old_create_requests(now, ROWS).await?,
-                    Sweep::Mail => store.delete_old_mail(now - MAIL_KEPT, ROWS).await?,
-                };
+                deleted += store.sweep(sweep, &kept, now).await?;
             }
             all += deleted;
             if deleted == 0 {
