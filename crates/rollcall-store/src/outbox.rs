@@ -302,3 +302,17 @@ impl Row {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{NewMail, Told};
+    use crate::tables::json::golden::current_plain;
+
+    #[test]
+    fn mails_are_read_as_releases_have_written_them() {
+        current_plain::<NewMail>(
+            r#"{"id":"run-1.a","to":["eve@example.org"],"subject":"A run","text":"It failed.","html":"<p>It failed.</p>"}"#,
+        );
+        current_plain::<Told>(r#"{"alarm":"5f","issues":null}"#);
+    }
+}

@@ -185,3 +185,19 @@ pub(crate) fn read(kind: &str, details: &str) -> Result<Issue> {
         other_dn: details.other_dn,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Details;
+    use crate::tables::json::golden::{current_plain, earlier_plain};
+
+    #[test]
+    fn details_are_read_as_releases_have_written_them() {
+        current_plain::<Details>(
+            r#"{"dn":"uid=ada","field":"email","attribute":"mail","value":"x","message":"is taken","other_user_sync":"other","other_dn":"uid=eve"}"#,
+        );
+        earlier_plain::<Details>(
+            r#"{"dn":"uid=ada","attribute":null,"value":null,"message":"is taken","other_user_sync":null}"#,
+        );
+    }
+}

@@ -8,7 +8,7 @@ pub(crate) mod check;
 pub(crate) mod directory;
 pub(crate) mod erasure;
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod text_fields;

@@ -163,3 +163,17 @@ pub(crate) fn external_id(kind: &str, bytes: &[u8]) -> Result<ExternalId> {
         .and_then(|kind| ExternalId::from_bytes(kind, bytes).ok())
         .ok_or_else(bad_id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Details;
+    use crate::tables::json::golden::{current_plain, earlier_plain};
+
+    #[test]
+    fn details_are_read_as_releases_have_written_them() {
+        current_plain::<Details>(
+            r#"{"profile":{"login":"ada","email":"ada@example.org","role":"user"},"dn":"uid=ada","block_reason":"keys lost","login_ambiguous":true,"login_asked_by":{"user_sync":"other","external_id":"entryUUID=00000000-0000-0000-0000-000000000003"}}"#,
+        );
+        earlier_plain::<Details>(r#"{"profile":{"login":"ada","role":"user"}}"#);
+    }
+}

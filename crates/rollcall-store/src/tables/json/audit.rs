@@ -216,7 +216,16 @@ json_column!(AuditKind, AuditKindMirror);
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
-    use crate::tables::json::JsonColumn as _;
+    use crate::tables::json::{JsonColumn as _, golden};
+
+    #[test]
+    fn a_payload_is_read_as_releases_have_written_it() {
+        golden::current_plain::<AuditPayload>(
+            r#"{"actor":{"name":"eve","address":"192.0.2.1"},"client_address":"192.0.2.2","unknown_login":"af3b:7","flood":{"attempts":3,"since":1700000000000000},"changes":[{"path":"email","before":"a@x.org"},{"path":"bind_password","secret":"set"}]}"#,
+        );
+        golden::current_plain::<AuditPayload>("{}");
+        golden::earlier_plain::<AuditPayload>(r#"{"changes":{"display_name":"\"Acme\""}}"#);
+    }
 
     #[test]
     fn a_row_of_an_earlier_release_is_read() {

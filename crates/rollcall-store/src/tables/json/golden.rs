@@ -12,6 +12,8 @@ use rollcall_core::guard::HoldReason;
 use rollcall_core::issue::IssueKind;
 use rollcall_core::run::RunCounts;
 use rollcall_core::user::{FieldChange, Profile, User};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::JsonColumn;
 
@@ -25,6 +27,19 @@ pub(super) fn current<T: JsonColumn>(row: &str) {
 #[track_caller]
 pub(super) fn earlier<T: JsonColumn>(row: &str) {
     let _: T = T::from_json(row).unwrap();
+}
+
+/// The form that is written now, of a type that needs no mirror.
+#[track_caller]
+pub(crate) fn current_plain<T: Serialize + DeserializeOwned>(row: &str) {
+    let read: T = serde_json::from_str(row).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), row);
+}
+
+/// A form of such a type that an earlier release wrote.
+#[track_caller]
+pub(crate) fn earlier_plain<T: DeserializeOwned>(row: &str) {
+    let _: T = serde_json::from_str(row).unwrap();
 }
 
 #[test]
@@ -78,4 +93,47 @@ fn people_and_their_deeds() {
     current::<Person>(
         r#"{"user":"00000000-0000-0000-0000-000000000001","entries":[["main","entryUUID=00000000-0000-0000-0000-000000000002"]],"dns":["uid=ada"],"identifiers":["ada"],"names":["Ada L"]}"#,
     );
+}
+
+fn sources(folder: &std::path::Path, found: &mut Vec<(std::path::PathBuf, String)>) {
+    for item in std::fs::read_dir(folder).unwrap() {
+        let path = item.unwrap().path();
+        match path.is_dir() {
+            true => sources(&path, found),
+            false => found.push((path.clone(), std::fs::read_to_string(&path).unwrap())),
+        }
+    }
+}
+
+/// A form without a row could change, and nobody would see that older rows cannot be read.
+#[test]
+fn each_stored_form_has_a_row() {
+    let mut found = Vec::new();
+    sources(concat!(env!("CARGO_MANIFEST_DIR"), "/src").as_ref(), &mut found);
+    let (json, others): (Vec<_>, Vec<_>) = found
+        .iter()
+        // What helps to write the forms is none itself.
+        .filter(|(path, _)| !path.ends_with("tables/json.rs"))
+        .partition(|(path, _)| path.parent().unwrap().ends_with("tables/json"));
+    let text: String = json.iter().map(|(_, text)| text.as_str()).collect();
+    let name = |rest: &'static str| move |part: &str| part.split_once(rest).unwrap().0.to_owned();
+    let by_macro = text.split("\njson_column!(").skip(1).map(name(", "));
+    let by_hand = text.split("\nimpl JsonColumn for ").skip(1).map(name(" {"));
+    let forms: Vec<String> = by_macro.chain(by_hand).collect();
+    assert!(forms.len() > 13, "{forms:?}");
+    for form in forms {
+        assert!(text.contains(&format!("current::<{form}>(")), "{form} has no row");
+    }
+    for (path, text) in others {
+        let plain = text.split("#[derive(").skip(1).filter(|rest| {
+            let (derived, item) = rest.split_once(")]").unwrap();
+            derived.contains("Serialize") && !item.split("struct").next().unwrap().contains("remote")
+        });
+        for form in plain {
+            let (_, form) = form.split_once("struct ").unwrap();
+            let form = form.split([' ', '<']).next().unwrap();
+            let row = format!("current_plain::<{form}>(");
+            assert!(text.contains(&row), "{form} of {} has no row", path.display());
+        }
+    }
 }

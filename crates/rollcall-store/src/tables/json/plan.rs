@@ -59,3 +59,24 @@ pub(crate) fn unpack(packed: &[u8]) -> Result<Vec<Change>> {
     let json = lz4_flex::decompress(block, size).map_err(|_| corrupt())?;
     changes::deserialize(&mut serde_json::Deserializer::from_slice(&json)).map_err(unreadable)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const NOW: &str = r#"[{"kind":"UPDATE","user":"00000000-0000-0000-0000-000000000001","expected_revision":3,"state_before":"ACTIVE","origin":{"user_sync":"staff","directory":"main","external_id":"entryUUID=00000000-0000-0000-0000-000000000002","dn":"uid=ada","linked":true},"profile":{"login":"ada","role":"user"},"state":"DEACTIVATED","state_reason":"GONE","login_ambiguous":true,"login_asked_by":{"user_sync":"other","external_id":"entryUUID=00000000-0000-0000-0000-000000000003"},"changes":[{"field":"email","old":null,"new":"ada@example.org"}]}]"#;
+    const EARLIER: &str = r#"[{"kind":"CREATE","user":"00000000-0000-0000-0000-000000000001","expected_revision":0,"origin":{"user_sync":"staff","directory":"main","external_id":"entryUUID=00000000-0000-0000-0000-000000000002","dn":"uid=ada","linked":false},"profile":{"login":"ada","role":"user"},"state":"ACTIVE","state_reason":null,"changes":[]}]"#;
+
+    fn unpacked(row: &str) -> Vec<Change> {
+        unpack(&lz4_flex::compress_prepend_size(row.as_bytes())).unwrap()
+    }
+
+    /// As in `golden.rs`: never change a row, add another.
+    #[test]
+    fn a_chunk_is_read_as_releases_have_written_it() {
+        let json = lz4_flex::decompress_size_prepended(&pack(&unpacked(NOW)).unwrap()).unwrap();
+        assert_eq!(String::from_utf8(json).unwrap(), NOW);
+        assert_eq!(unpacked(EARLIER).len(), 1);
+    }
+}

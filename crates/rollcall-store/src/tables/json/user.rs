@@ -11,7 +11,7 @@ use rollcall_core::user::{Block, FieldChange, Origin, OtherEntry, Profile, State
 use serde::{Deserialize, Serialize};
 
 use crate::db::timestamp;
-use crate::tables::json::{json_column, list_of, option_of, text_of};
+use crate::tables::json::{JsonColumn, json_column, list_of, option_of, text_of};
 use crate::tables::labels;
 
 /// `kind=text`, as the id shows itself.
@@ -124,7 +124,7 @@ struct UserMirror {
 json_column!(Profile, ProfileMirror);
 json_column!(User, UserMirror);
 
-impl crate::tables::json::JsonColumn for Vec<FieldChange> {
+impl JsonColumn for Vec<FieldChange> {
     fn to_json(&self) -> crate::error::Result<String> {
         serde_json::to_string(&FieldChangesMirror(self.clone())).map_err(crate::tables::json::unreadable)
     }
