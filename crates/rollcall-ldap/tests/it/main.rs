@@ -6,6 +6,7 @@ mod case_table;
 mod checks;
 mod connection_limit;
 mod cut_short;
+mod dialects;
 mod guid_binds;
 mod hostile;
 mod logs;

@@ -5,18 +5,18 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rollcall_core::check::StageResult;
 use rollcall_core::dialect::{AccountState, AccountStatus, Dialect};
 use rollcall_core::directory::DirectorySettings;
 use rollcall_core::dn::Dn;
 use rollcall_core::external_id::IdKind;
-use rollcall_core::verdict::{InternalReason, PublicReason, Verdict};
+use rollcall_core::verdict::{InternalReason, PasswordNotice, PublicReason, Verdict};
 use rollcall_ldap::{
     DirectoryConfig, LdapDirectory, LdapError, Privilege, ResultCode, SearchOutcome, SearchRequest,
-    TlsFailure, check_connection,
+    check_connection,
 };
 use rollcall_testkit::{Dirsrv, DirsrvPerson, TestCa, is_root_for};
 
+use crate::dialects::{Kind, State};
 use crate::setup::*;
 use crate::verdicts::*;
 
@@ -58,6 +58,63 @@ impl Domain {
     }
 }
 
+/// For the suite of all kinds.
+pub(crate) fn kind() -> Option<Kind> {
+    use DirsrvPerson as P;
+    use InternalReason::*;
+    let domain = domain()?;
+    let state = |person: P| {
+        let day = PasswordNotice {
+            expires_in: Some(Duration::from_secs(86_400)),
+            grace_logins_left: None,
+        };
+        let right = match person {
+            P::Aging => Verdict::Authenticated { notice: Some(day) },
+            P::Normal => Verdict::Authenticated { notice: None },
+            P::Disabled => silent(AccountDisabled),
+            P::Locked => silent(AccountLocked),
+            P::Aged => told(PublicReason::PasswordExpired, PasswordExpired),
+            P::MustChange => told(PublicReason::PasswordMustChange, PasswordMustChange),
+        };
+        // The server says so whatever the password is, so neither proves it.
+        let wrong = match person {
+            P::Disabled => silent(AccountDisabled),
+            P::Locked => silent(AccountLocked),
+            _ => silent(InvalidCredentials),
+        };
+        State {
+            account: domain.server.person(person),
+            told: AccountState {
+                status: match person {
+                    P::Disabled => AccountStatus::Disabled,
+                    P::Locked => AccountStatus::Locked,
+                    _ => AccountStatus::NotSet,
+                },
+                password_expired: person == P::Aged,
+                must_change_password: person == P::MustChange,
+            },
+            right,
+            wrong,
+        }
+    };
+    Some(Kind {
+        dialect: Dialect::Dirsrv389,
+        ca: &domain.ca,
+        urls: [domain.server.tls_url(), domain.server.url()],
+        base_dn: domain.server.base_dn().to_owned(),
+        reader: domain.server.service(),
+        writer: Some(domain.server.powerful()),
+        login: "uid",
+        people: "(objectClass=inetOrgPerson)",
+        states: P::ALL.into_iter().map(state).collect(),
+        entry: domain.server.person(P::Normal).dn,
+        ids: &[IdKind::NsUniqueId, IdKind::EntryUuid],
+        lockout: None,
+        now: now(),
+        search: Box::new(|arguments| domain.server.search(arguments).unwrap()),
+    })
+}
+
 /// The lock of the locked account runs by the machine's clock, and lasts an hour.
 fn now() -> DateTime<Utc> {
     #[expect(
@@ -65,57 +122,6 @@ fn now() -> DateTime<Utc> {
         reason = "the server sets times by the machine's clock"
     )]
     std::time::SystemTime::now().into()
-}
-
-#[tokio::test]
-async fn every_state_of_an_account_gets_its_verdict() {
-    use DirsrvPerson as P;
-    let Some(domain) = domain() else { return };
-    let directory = domain.directory(domain.settings());
-    for person in P::ALL {
-        use InternalReason::*;
-        let account = domain.server.person(person);
-        let (verdict, state) =
-            log_in(&directory, Dialect::Dirsrv389, &account, &account.password, now()).await;
-        match person {
-            P::Aging => {
-                let Verdict::Authenticated { notice: Some(notice) } = verdict else {
-                    panic!("{verdict:?}")
-                };
-                let left = notice.expires_in.unwrap();
-                assert!(
-                    left > Duration::ZERO && left <= Duration::from_secs(86_400),
-                    "{left:?}"
-                );
-            }
-            P::Normal => assert_eq!(verdict, Verdict::Authenticated { notice: None }),
-            P::Disabled => assert_eq!(verdict, silent(AccountDisabled)),
-            P::Locked => assert_eq!(verdict, silent(AccountLocked)),
-            P::Aged => assert_eq!(verdict, told(PublicReason::PasswordExpired, PasswordExpired)),
-            P::MustChange => assert_eq!(
-                verdict,
-                told(PublicReason::PasswordMustChange, PasswordMustChange)
-            ),
-        }
-        let expected = AccountState {
-            status: match person {
-                P::Disabled => AccountStatus::Disabled,
-                P::Locked => AccountStatus::Locked,
-                _ => AccountStatus::NotSet,
-            },
-            password_expired: person == P::Aged,
-            must_change_password: person == P::MustChange,
-        };
-        assert_eq!(state, expected, "{person:?}");
-        // The server says so whatever the password is, so neither proves it.
-        let wrong = match person {
-            P::Disabled => silent(AccountDisabled),
-            P::Locked => silent(AccountLocked),
-            _ => silent(InvalidCredentials),
-        };
-        let (verdict, _) = log_in(&directory, Dialect::Dirsrv389, &account, "wrong", now()).await;
-        assert_eq!(verdict, wrong, "{person:?}, wrong password");
-    }
 }
 
 #[tokio::test]
@@ -224,30 +230,6 @@ async fn membership_comes_through_all_levels() {
         let itself = [normal.clone()];
         let member = directory.names_a_member(&dn, &itself, &[], in_seconds(20));
         assert_eq!(member.await, Ok(directly), "{dn}");
-    }
-}
-
-#[tokio::test]
-async fn tls_by_either_way_passes_the_check_and_strangers_do_not() {
-    let Some(domain) = domain() else { return };
-    let limit = Duration::from_secs(20);
-    for url in [domain.server.tls_url(), domain.server.url()] {
-        let settings = tls_settings(&url, &domain.ca, &domain.server.service());
-        let check = check_connection(&domain.config(settings.clone()), now(), limit).await;
-        let stages = &check.report.stages;
-        assert!(
-            stages.iter().all(|stage| stage.result == StageResult::Pass),
-            "{stages:#?}"
-        );
-        assert_eq!(check.root_dse().unwrap().dialect, Dialect::Dirsrv389);
-
-        let stranger = TestCa::new().unwrap();
-        let distrusted = domain.directory(DirectorySettings {
-            ca_certificates: stranger.pem(),
-            ..settings
-        });
-        let refused = distrusted.read_entry(&read("", &[]), in_seconds(20)).await;
-        assert_eq!(refused, Err(LdapError::Tls(TlsFailure::UnknownIssuer)), "{url}");
     }
 }
 

@@ -5,17 +5,17 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rollcall_core::check::StageResult;
 use rollcall_core::dialect::{AccountState, AccountStatus, Dialect, password_expire_time};
 use rollcall_core::directory::{DirectorySettings, TransportSecurity};
 use rollcall_core::external_id::IdKind;
 use rollcall_core::verdict::{InternalReason, PasswordNotice, PublicReason, Verdict};
 use rollcall_ldap::{
     DirectoryConfig, LdapDirectory, LdapError, Privilege, ResultClass, ResultCode, SearchOutcome,
-    SearchRequest, Sid, TlsFailure, check_connection,
+    SearchRequest, Sid, check_connection,
 };
 use rollcall_testkit::{Ldif, SambaDc, SambaPerson, TestCa, is_root_for};
 
+use crate::dialects::{Kind, State};
 use crate::setup::*;
 use crate::verdicts::*;
 
@@ -63,17 +63,12 @@ impl Domain {
     }
 }
 
-fn now() -> DateTime<Utc> {
-    "2026-06-01T12:00:00Z".parse().unwrap()
-}
-
-#[tokio::test]
-async fn every_state_of_an_account_gets_its_verdict() {
+/// For the suite of all kinds.
+pub(crate) fn kind() -> Option<Kind> {
+    use InternalReason::*;
     use SambaPerson as P;
-    let Some(domain) = domain() else { return };
-    let directory = domain.directory(domain.settings());
-    for person in P::ALL {
-        use InternalReason::*;
+    let domain = domain()?;
+    let state = |person: P| {
         let right = match person {
             P::Normal => Verdict::Authenticated { notice: None },
             P::Disabled => told(PublicReason::AccountDisabled, AccountDisabled),
@@ -88,23 +83,43 @@ async fn every_state_of_an_account_gets_its_verdict() {
             P::Locked => silent(AccountLocked),
             _ => silent(InvalidCredentials),
         };
-        let account = domain.dc.person(person);
-        let (verdict, state) = log_in(&directory, AD, &account, &account.password, now()).await;
-        assert_eq!(verdict, right, "{person:?}, right password");
-        let expected = AccountState {
-            status: match person {
-                P::Disabled => AccountStatus::Disabled,
-                P::Expired => AccountStatus::Expired,
-                P::Locked => AccountStatus::Locked,
-                _ => AccountStatus::Enabled,
+        State {
+            account: domain.dc.person(person),
+            told: AccountState {
+                status: match person {
+                    P::Disabled => AccountStatus::Disabled,
+                    P::Expired => AccountStatus::Expired,
+                    P::Locked => AccountStatus::Locked,
+                    _ => AccountStatus::Enabled,
+                },
+                password_expired: matches!(person, P::Aged | P::MustChange),
+                must_change_password: person == P::MustChange,
             },
-            password_expired: matches!(person, P::Aged | P::MustChange),
-            must_change_password: person == P::MustChange,
-        };
-        assert_eq!(state, expected, "{person:?}");
-        let (verdict, _) = log_in(&directory, AD, &account, "wrong", now()).await;
-        assert_eq!(verdict, wrong, "{person:?}, wrong password");
-    }
+            right,
+            wrong,
+        }
+    };
+    Some(Kind {
+        dialect: AD,
+        ca: &domain.ca,
+        urls: [domain.dc.tls_url(), domain.dc.url()],
+        base_dn: domain.dc.base_dn().to_owned(),
+        reader: domain.dc.service(),
+        writer: Some(domain.dc.powerful()),
+        login: "sAMAccountName",
+        // Without the crowd, which is looked at in larger pages, and without somebody whom another test adds.
+        people: "(&(objectCategory=person)(objectClass=user)(!(sAMAccountName=crowd*))(!(sAMAccountName=hidden)))",
+        states: P::ALL.into_iter().map(state).collect(),
+        entry: domain.dc.person(P::Normal).dn,
+        ids: &[IdKind::ObjectGuid],
+        lockout: Some(5),
+        now: now(),
+        search: Box::new(|arguments| domain.dc.search(arguments).unwrap()),
+    })
+}
+
+fn now() -> DateTime<Utc> {
+    "2026-06-01T12:00:00Z".parse().unwrap()
 }
 
 /// The server computes it from the policy that holds for the account, and sends no control.
@@ -382,30 +397,6 @@ async fn primary_groups_and_nested_groups_have_their_members() {
             .unwrap();
         assert!(!groups.is_empty());
         assert_eq!(groups.contains(&primary), expected, "{group}");
-    }
-}
-
-#[tokio::test]
-async fn tls_by_either_way_passes_the_check_and_strangers_do_not() {
-    let Some(domain) = domain() else { return };
-    let limit = std::time::Duration::from_secs(20);
-    for url in [domain.dc.tls_url(), domain.dc.url()] {
-        let settings = tls_settings(&url, &domain.ca, &domain.dc.service());
-        let check = check_connection(&domain.config(settings.clone()), now(), limit).await;
-        let stages = &check.report.stages;
-        assert!(
-            stages.iter().all(|stage| stage.result == StageResult::Pass),
-            "{stages:#?}"
-        );
-        assert_eq!(check.root_dse().unwrap().dialect, AD);
-
-        let stranger = TestCa::new().unwrap();
-        let distrusted = domain.directory(DirectorySettings {
-            ca_certificates: stranger.pem(),
-            ..settings
-        });
-        let refused = distrusted.read_entry(&read("", &[]), in_seconds(20)).await;
-        assert_eq!(refused, Err(LdapError::Tls(TlsFailure::UnknownIssuer)), "{url}");
     }
 }
 

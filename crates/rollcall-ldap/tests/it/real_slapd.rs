@@ -1,11 +1,15 @@
 //! The verdicts of OpenLDAP that need no more than its configuration. Those of its password policy are tested where
 //! logins are.
 
-use rollcall_core::dialect::{AccountState, Dialect};
+use std::sync::OnceLock;
+
+use rollcall_core::dialect::{AccountState, AccountStatus, Dialect};
+use rollcall_core::external_id::IdKind;
 use rollcall_core::verdict::{InternalReason, Verdict};
 use rollcall_ldap::{LdapDirectory, ResultCode};
-use rollcall_testkit::{Ldif, Slapd, SlapdBuilder};
+use rollcall_testkit::{Account, Ldif, Slapd, SlapdBuilder, TestCa};
 
+use crate::dialects::{Kind, State};
 use crate::setup::{self, *};
 use crate::verdicts::silent;
 
@@ -23,6 +27,83 @@ fn ada(password: Option<&str>) -> String {
         entry.attribute("userPassword", password);
     }
     ldif.as_str().to_owned()
+}
+
+struct Domain {
+    ca: TestCa,
+    slapd: Slapd,
+}
+
+/// For the suite of all kinds: one server with the password policy overlay for all of its tests.
+pub(crate) fn kind() -> Option<Kind> {
+    static DOMAIN: OnceLock<Domain> = OnceLock::new();
+    let domain = DOMAIN.get_or_init(|| {
+        let ca = TestCa::new().unwrap();
+        let policy = format!(
+            "dn: ou=Policies,{BASE}\nobjectClass: organizationalUnit\nou: Policies\n\n\
+             dn: {}\nobjectClass: device\nobjectClass: pwdPolicy\ncn: default\npwdAttribute: userPassword\n\
+             pwdLockout: TRUE\npwdMaxFailure: 50\n",
+            SlapdBuilder::default_policy_dn(BASE)
+        );
+        let locked = "\ndn: cn=locked,dc=example,dc=org\nobjectClass: person\ncn: locked\nsn: locked\nuserPassword: right\n\
+                      pwdAccountLockedTime: 000001010000Z\n";
+        let slapd = Slapd::builder()
+            .certificate(ca.loopback_server().unwrap())
+            .ppolicy()
+            .ldif(&policy)
+            .ldif(&ada(Some("right")))
+            .ldif(locked)
+            .start()
+            .unwrap();
+        Domain { ca, slapd }
+    });
+    let state = |login: &str, status, right| State {
+        account: Account {
+            dn: format!("cn={login},{BASE}"),
+            login: login.to_owned(),
+            password: "right".to_owned(),
+        },
+        told: AccountState {
+            status,
+            ..AccountState::default()
+        },
+        right,
+        wrong: match status {
+            AccountStatus::Disabled => silent(InternalReason::AccountLocked),
+            _ => silent(InternalReason::InvalidCredentials),
+        },
+    };
+    Some(Kind {
+        dialect: Dialect::OpenLdap,
+        ca: &domain.ca,
+        urls: [domain.slapd.tls_url(), domain.slapd.url()],
+        base_dn: BASE.to_owned(),
+        reader: Account {
+            dn: domain.slapd.service_dn(),
+            login: "service".to_owned(),
+            password: domain.slapd.service_password().to_owned(),
+        },
+        writer: None,
+        login: "cn",
+        people: "(objectClass=person)",
+        states: vec![
+            state(
+                "ada",
+                AccountStatus::NotSet,
+                Verdict::Authenticated { notice: None },
+            ),
+            state(
+                "locked",
+                AccountStatus::Disabled,
+                silent(InternalReason::AccountLocked),
+            ),
+        ],
+        entry: ADA.to_owned(),
+        ids: &[IdKind::EntryUuid],
+        lockout: Some(50),
+        now: "2026-06-01T12:00:00Z".parse().unwrap(),
+        search: Box::new(|arguments| domain.slapd.search(arguments).unwrap()),
+    })
 }
 
 async fn bind(directory: &LdapDirectory, guess: &str) -> (ResultCode, Verdict) {
