@@ -118,6 +118,10 @@ pub(crate) fn is_own_want(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|code| OWN_WANTS.contains(&code))
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the standard library, which adds kinds"
+)]
 fn classify(error: &io::Error) -> DialFailure {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => DialFailure::Refused,

@@ -86,11 +86,8 @@ pub enum LdapError {
     #[error("the server refused StartTLS with result {0}")]
     StartTlsRefused(ResultCode),
     /// The server broke the protocol; the connection is closed.
-    #[error("{}{}", match .0 {
-        // Such a large message need not be a fault of the directory.
-        ProtocolViolation::MessageTooLarge { .. } => "",
-        _ => "protocol error: ",
-    }, .0)]
+    // Such a large message need not be a fault of the directory.
+    #[error("{}{}", if matches!(.0, ProtocolViolation::MessageTooLarge { .. }) { "" } else { "protocol error: " }, .0)]
     Protocol(ProtocolViolation),
     /// The server said that it closes the connection.
     #[error("the server closed the connection with result {}", .0.code)]

@@ -10,6 +10,8 @@
 //! Read first: [`LdapDirectory`] (what callers use), `connection` (one connection), `wire_guard` (why nothing
 //! that a server sends can do harm).
 
+// Whoever adds a variant is shown each place that judges by it.
+#![warn(clippy::wildcard_enum_match_arm)]
 #![allow(unexpected_cfgs, reason = "cargo-fuzz sets cfg(fuzzing)")]
 
 mod ber;

@@ -419,12 +419,16 @@ impl PagedSearch {
     }
 
     fn broken_off(&self, error: LdapError) -> End {
-        match error {
+        let is_spent = matches!(
+            error,
             LdapError::Protocol(
                 ProtocolViolation::TooManyEntries { .. } | ProtocolViolation::TooManyBytes { .. },
-            ) => End::Partial(PartialReason::BudgetSpent),
-            error if self.stats.entries > 0 => End::Partial(PartialReason::Interrupted(error)),
-            error => End::Failed(error),
+            )
+        );
+        match (is_spent, self.stats.entries) {
+            (true, _) => End::Partial(PartialReason::BudgetSpent),
+            (false, 0) => End::Failed(error),
+            (false, _) => End::Partial(PartialReason::Interrupted(error)),
         }
     }
 

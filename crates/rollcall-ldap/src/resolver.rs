@@ -166,6 +166,10 @@ fn written() -> Written {
     [RESOLV_CONF, HOSTS].map(|path| std::fs::metadata(path).and_then(|file| file.modified()).ok())
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the resolver, which adds causes"
+)]
 fn classify(error: &NetError) -> DialFailure {
     match error {
         NetError::Timeout => DialFailure::ResolveTimeout,

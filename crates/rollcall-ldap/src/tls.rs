@@ -102,11 +102,13 @@ impl TlsSetup {
         let connecting = TlsConnector::from(self.config.clone()).connect(name, stream);
         match timeout_at(deadline, connecting).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(LdapError::Tls(match failure::classify(&error) {
-                TlsFailure::Expired { not_after } if self.leaf_ends_at_another_time(not_after) => {
+            Ok(Err(error)) => Err(LdapError::Tls({
+                let failure = failure::classify(&error);
+                if let TlsFailure::Expired { not_after } = failure
+                    && self.leaf_ends_at_another_time(not_after)
+                {
                     TlsFailure::IssuerExpired { not_after }
-                }
-                failure => {
+                } else {
                     let untrusted = failure == TlsFailure::UnknownIssuer
                         || failure::cause(&error).is_some_and(failure::is_ca_certificate);
                     match untrusted && self.saw_self_signed() {
@@ -163,6 +165,7 @@ fn name_of(host: &str) -> Result<ServerName<'static>, LdapError> {
         .ok_or(LdapError::Misconfigured(Misconfiguration::ServerName))
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "of rustls, which adds causes")]
 fn unusable(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InconsistentKeys(_) => "the key belongs to another certificate".to_owned(),

@@ -6,6 +6,8 @@
 //!
 //! Read first: `config/default.toml` (every setting), [`server`] (the stack that a call passes through),
 //! then [`caller`] (who may do what).
+// Whoever adds a variant is shown each place that judges by it.
+#![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod caller;
 pub mod clock;

@@ -195,6 +195,10 @@ struct PooledStatements;
 
 /// The one place that knows what a driver's errors mean.
 impl From<DbErr> for StoreError {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of sea-orm: the others have no cause in a driver"
+    )]
     fn from(error: DbErr) -> Self {
         if let Some(SqlErr::UniqueConstraintViolation(_)) = error.sql_err() {
             return Self::AlreadyExists;
@@ -303,19 +307,19 @@ impl From<StoreError> for Error {
                 Reason::Internal
             }
         };
-        let message = match &error {
-            StoreError::CursorExpired => {
-                "events after the cursor are not kept any more; list the users and start anew".to_owned()
-            }
-            _ if reason == Reason::Internal => {
-                "something is wrong inside Rollcall; its log tells more".to_owned()
-            }
-            _ if reason == Reason::StoreUnavailable => "the store cannot be reached".to_owned(),
-            other => other.to_string(),
+        let message = if matches!(error, StoreError::CursorExpired) {
+            "events after the cursor are not kept any more; list the users and start anew".to_owned()
+        } else if reason == Reason::Internal {
+            "something is wrong inside Rollcall; its log tells more".to_owned()
+        } else if reason == Reason::StoreUnavailable {
+            "the store cannot be reached".to_owned()
+        } else {
+            error.to_string()
         };
-        let request_id = match &error {
-            StoreError::RequestIdReused { request_id } => Some(request_id.clone()),
-            _ => None,
+        let request_id = if let StoreError::RequestIdReused { request_id } = &error {
+            Some(request_id.clone())
+        } else {
+            None
         };
         let unavailable = reason == Reason::StoreUnavailable;
         let answer = Error::new(reason, message).caused_by(error);

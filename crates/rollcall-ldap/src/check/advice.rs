@@ -44,11 +44,13 @@ pub(super) fn explain(error: &LdapError) -> (String, &'static str) {
         LdapError::Misconfigured(_) => "Correct the directory's settings.",
         LdapError::Busy | LdapError::Exhausted | LdapError::CircuitOpen => "Try again in a moment.",
     };
-    let message = match error {
+    let message = if let LdapError::Tls(failure) = error {
         // The stage says already that it is about TLS.
-        LdapError::Tls(failure) => failure.to_string(),
-        LdapError::Protocol(other @ ProtocolViolation::NotLdap(_)) => other.to_string(),
-        other => other.to_string(),
+        failure.to_string()
+    } else if let LdapError::Protocol(violation @ ProtocolViolation::NotLdap(_)) = error {
+        violation.to_string()
+    } else {
+        error.to_string()
     };
     (sentence(&message), hint)
 }

@@ -233,12 +233,13 @@ fn judge_partial(reason: &PartialReason, stages: &mut Stages) {
 }
 
 fn fail(stages: &mut Stages, kind: StageKind, error: &LdapError) {
-    let (message, hint) = match error {
-        LdapError::SearchRefused(code @ ResultCode::ADMIN_LIMIT_EXCEEDED) => (
+    let (message, hint) = if let LdapError::SearchRefused(code @ ResultCode::ADMIN_LIMIT_EXCEEDED) = error {
+        (
             format!("The server refused the search with result {code}."),
             "Raise the limits of the bind account on the server, or have the filter's attributes indexed.",
-        ),
-        other => explain(other),
+        )
+    } else {
+        explain(error)
     };
     stages.fail(kind, message, hint);
 }

@@ -167,6 +167,10 @@ fn primitive(tag: StructureTag) -> Vec<u8> {
 }
 
 /// As ldap-parser reads a message; `None` if it does not.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of ldap-parser: the others are no answers"
+)]
 fn theirs(message: &[u8]) -> Option<Reading> {
     let (rest, message) = LdapMessage::from_ber(message).ok()?;
     if !rest.is_empty() {

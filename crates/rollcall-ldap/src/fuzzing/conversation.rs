@@ -144,6 +144,7 @@ fn run(requests: &[u8], answers: &[u8], pipe: u8, chunk: u8) -> (Vec<u8>, Vec<u8
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "of the standard library")]
 fn write(pipe: &mut DuplexStream, bytes: &mut &[u8], chunk: usize, cx: &mut Context<'_>) -> bool {
     let part = &bytes[..bytes.len().min(chunk)];
     match Pin::new(pipe).poll_write(cx, part) {
@@ -155,6 +156,7 @@ fn write(pipe: &mut DuplexStream, bytes: &mut &[u8], chunk: usize, cx: &mut Cont
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "of the standard library")]
 fn read(pipe: &mut DuplexStream, into: &mut Vec<u8>, cx: &mut Context<'_>) -> bool {
     let mut chunk = [0; 256];
     let mut space = ReadBuf::new(&mut chunk);

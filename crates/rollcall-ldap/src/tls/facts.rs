@@ -89,6 +89,10 @@ fn certificate_facts(der: &[u8]) -> Option<CertificateFacts> {
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of x509-parser: other names name no host"
+)]
 fn name_text(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(name) => Some(bounded(name)),

@@ -12,6 +12,10 @@ use crate::tls_failure::TlsFailure;
 const MAX_NAMES: usize = 20;
 
 /// Names the cause of a failed handshake.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the standard library, which adds kinds"
+)]
 pub(super) fn classify(error: &io::Error) -> TlsFailure {
     let Some(cause) = cause(error) else {
         return match error.kind() {
@@ -51,6 +55,7 @@ pub(super) fn classify(error: &io::Error) -> TlsFailure {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "of rustls, which adds causes")]
 fn classify_certificate(problem: &CertificateError) -> TlsFailure {
     match problem {
         CertificateError::Expired => TlsFailure::Expired { not_after: None },

@@ -97,7 +97,8 @@ impl Buffer {
                 self.consume(written);
                 Poll::Ready(Ok(written))
             }
-            other => other,
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
         }
     }
 

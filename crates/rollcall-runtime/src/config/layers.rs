@@ -141,6 +141,7 @@ fn get<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "of toml: all others hold no keys")]
 fn flatten(table: &DeTable<'_>, path: &str, place: &dyn Fn(usize) -> String, settings: &mut Vec<Setting>) {
     for (name, value) in table {
         let key = if path.is_empty() {

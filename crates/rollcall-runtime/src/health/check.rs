@@ -75,6 +75,7 @@ async fn ask_grpc(address: SocketAddr) -> Result<bool, Box<dyn std::error::Error
 }
 
 /// The address to ask. A server that listens on all addresses is asked on loopback.
+#[expect(clippy::wildcard_enum_match_arm, reason = "of the standard library")]
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(v4) if v4.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),

@@ -85,6 +85,10 @@ fn explain(path: &str, services: &[&str], response: Response<Body>) -> Response<
     refused
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of tonic: the others are told by whoever answers"
+)]
 fn reason(path: &str, services: &[&str], status: &Status) -> Option<Error> {
     if !status.details().is_empty() {
         return None;

@@ -151,6 +151,7 @@ fn code(response: &Response<Body>) -> Code {
 
 /// The log level depends on who has to act: error for a bug, warning for an outage, less for the rest. Causes were
 /// logged by [`crate::failed`].
+#[expect(clippy::wildcard_enum_match_arm, reason = "of tonic: the others are refusals")]
 fn log(span: &Span, response: &Response<Body>, took: Duration) {
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let Some(status) = response.extensions().get::<Status>() else {

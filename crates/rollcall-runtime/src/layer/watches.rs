@@ -207,6 +207,7 @@ impl http_body::Body for Attended {
     type Data = <Body as http_body::Body>::Data;
     type Error = Status;
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of the standard library")]
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -371,10 +371,11 @@ async fn insert_domains(tx: &impl ConnectionTrait, id: &TenantId, domains: &[Str
     for (ordinal, domain) in (0_i64..).zip(domains) {
         let sql = "INSERT INTO tenant_domains (domain, tenant, ordinal) VALUES ($1, $2, $3)";
         let values = vec![domain.as_str().into(), id.as_str().into(), ordinal.into()];
-        execute(tx, sql, values).await.map_err(|error| match error {
-            StoreError::AlreadyExists => StoreError::DomainTaken,
-            other => other,
-        })?;
+        let taken = |error| match matches!(error, StoreError::AlreadyExists) {
+            true => StoreError::DomainTaken,
+            false => error,
+        };
+        execute(tx, sql, values).await.map_err(taken)?;
     }
     Ok(())
 }

@@ -159,6 +159,10 @@ impl<const N: usize> Bulk<N> {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of sea-orm: columns are of these types"
+)]
 fn to_json(value: &Value) -> serde_json::Value {
     match value {
         Value::String(Some(text)) => json!(text),

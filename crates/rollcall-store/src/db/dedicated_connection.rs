@@ -230,6 +230,10 @@ async fn on_postgres(connection: &mut PgConnection, script: &[Statement]) -> Res
 }
 
 /// Binds an array of a [`Bulk`](crate::db::bulk::Bulk).
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of sea-orm: columns are of these types"
+)]
 fn bind<'q>(
     query: Query<'q, Postgres, PgArguments>,
     value: &Value,

@@ -13,6 +13,7 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of sea-orm: there are two")]
     pub(crate) fn of(connection: &impl ConnectionTrait) -> Self {
         match connection.get_database_backend() {
             DbBackend::Sqlite => Engine::Sqlite,

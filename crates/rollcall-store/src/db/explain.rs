@@ -77,6 +77,7 @@ fn rows_of(step: &str) -> f64 {
     actual.flatten().or(number("Removed by Filter: ")).unwrap_or(0.0)
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "of sea-orm: lists take these")]
 fn literal(value: &Value) -> String {
     match value {
         Value::String(Some(text)) => format!("'{}'", text.replace('\'', "''")),

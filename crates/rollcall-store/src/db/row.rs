@@ -80,6 +80,10 @@ impl SqliteRow {
 }
 
 impl Column for i64 {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of rusqlite: a value of another type"
+    )]
     fn of_sqlite(value: &Value) -> Option<Self> {
         match value {
             Value::Integer(number) => Some(*number),
@@ -95,6 +99,10 @@ impl Column for bool {
 }
 
 impl Column for String {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of rusqlite: a value of another type"
+    )]
     fn of_sqlite(value: &Value) -> Option<Self> {
         match value {
             Value::Text(text) => Some(text.clone()),
@@ -104,6 +112,10 @@ impl Column for String {
 }
 
 impl Column for Vec<u8> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of rusqlite: a value of another type"
+    )]
     fn of_sqlite(value: &Value) -> Option<Self> {
         match value {
             Value::Blob(bytes) => Some(bytes.clone()),
@@ -113,6 +125,10 @@ impl Column for Vec<u8> {
 }
 
 impl Column for Uuid {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of rusqlite: a value of another type"
+    )]
     fn of_sqlite(value: &Value) -> Option<Self> {
         match value {
             Value::Blob(bytes) => Uuid::from_slice(bytes).ok(),
@@ -122,6 +138,10 @@ impl Column for Uuid {
 }
 
 impl<T: Column> Column for Option<T> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of rusqlite: all but NULL is a value"
+    )]
     fn of_sqlite(value: &Value) -> Option<Self> {
         match value {
             Value::Null => Some(None),

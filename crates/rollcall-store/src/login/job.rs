@@ -104,19 +104,19 @@ impl Job {
             Job::Reserve { answer, .. } => {
                 let _ = answer.send(result.and_then(|outcome| match outcome {
                     JobOutcome::Reserved(reserved) => Ok(reserved),
-                    _ => Err(mismatch()),
+                    JobOutcome::Finished(_) | JobOutcome::Refused => Err(mismatch()),
                 }));
             }
             Job::Finish { answer, .. } => {
                 let _ = answer.send(result.and_then(|outcome| match outcome {
                     JobOutcome::Finished(look) => Ok(look),
-                    _ => Err(mismatch()),
+                    JobOutcome::Reserved(_) | JobOutcome::Refused => Err(mismatch()),
                 }));
             }
             Job::Refuse { answer, .. } => {
                 let _ = answer.send(result.and_then(|outcome| match outcome {
                     JobOutcome::Refused => Ok(()),
-                    _ => Err(mismatch()),
+                    JobOutcome::Reserved(_) | JobOutcome::Finished(_) => Err(mismatch()),
                 }));
             }
         }

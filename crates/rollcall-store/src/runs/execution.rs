@@ -208,12 +208,12 @@ impl Store {
         let tx = self.inner.database.begin().await?;
         run.require_lease(&tx).await?;
         // The user sync is locked before the run, as everywhere.
-        let mut user_sync = tables::user_sync::lock(&tx, &run.key)
-            .await
-            .map_err(|error| match error {
-                StoreError::NotFound(Kind::UserSync) => StoreError::NotFound(Kind::Run),
-                other => other,
-            })?;
+        let mut user_sync = tables::user_sync::lock(&tx, &run.key).await.map_err(|error| {
+            match matches!(error, StoreError::NotFound(Kind::UserSync)) {
+                true => StoreError::NotFound(Kind::Run),
+                false => error,
+            }
+        })?;
         let mut model = run.lock(&tx).await?;
         model.advance(|run| run.released(now))?;
         model.released_by = Some(record.decision().to_json()?);

@@ -13,6 +13,7 @@ impl MigrationName for CreateRequests {
 
 #[async_trait::async_trait]
 impl MigrationTrait for CreateRequests {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of sea-orm: there are two")]
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         let bytes = match connection.get_database_backend() {

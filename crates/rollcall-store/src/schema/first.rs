@@ -17,6 +17,7 @@ impl MigrationName for First {
 
 #[async_trait::async_trait]
 impl MigrationTrait for First {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of sea-orm: there are two")]
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         let (bytes, uuid, serial) = match connection.get_database_backend() {

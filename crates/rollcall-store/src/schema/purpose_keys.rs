@@ -14,6 +14,7 @@ impl MigrationName for PurposeKeys {
 
 #[async_trait::async_trait]
 impl MigrationTrait for PurposeKeys {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of sea-orm: there are two")]
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         let bytes = match connection.get_database_backend() {

@@ -15,6 +15,7 @@ impl MigrationName for SealedAudit {
 
 #[async_trait::async_trait]
 impl MigrationTrait for SealedAudit {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of sea-orm: there are two")]
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         let (bytes, uuid, number, own) = match connection.get_database_backend() {

@@ -295,10 +295,10 @@ impl Store {
         let cause = Cause::asked_by(&record.asked_by);
         write(&tx, self.scope(tenant), tenant, &writes, cause, now)
             .await
-            .map_err(|error| match error {
+            .map_err(|error| match matches!(error, StoreError::AlreadyExists) {
                 // Another writer claimed an identifier between the check and the write. It is not known which one.
-                StoreError::AlreadyExists => StoreError::IdentifierTaken { email: false },
-                other => other,
+                true => StoreError::IdentifierTaken { email: false },
+                false => error,
             })?;
         let [written] = writes;
         let after = (!written.deleted).then_some(&written.after);
