@@ -223,7 +223,11 @@ async fn ids_find_their_entry(kind: &Kind) {
     let directory = kind.directory(kind.settings(&kind.urls[0]));
     let known = kind.dialect.external_id_kinds().iter();
     let shown: Vec<&IdKind> = known.filter(|known| kind.ids.contains(known)).collect();
-    assert_eq!(shown, kind.ids.iter().collect::<Vec<_>>(), "the best one comes first");
+    assert_eq!(
+        shown,
+        kind.ids.iter().collect::<Vec<_>>(),
+        "the best one comes first"
+    );
     for id_kind in kind.ids {
         let id = external_id(&directory, &kind.entry, id_kind.clone()).await;
         let found = directory
