@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use rollcall_core::soft_lock::{MAX_DURATION, MAX_LIMIT, SoftLockDefaults, SoftLockMode};
-use rollcall_core::throttle::ThrottlePolicy;
+use rollcall_core::soft_lock::{MAX_DURATION, MAX_LIMIT, SoftLockDefaults, SoftLockMode, SoftLockPolicy};
 use rollcall_runtime::config::{Mistakes, Secret, Settings, Shared, duration, optional_path};
 use serde::Deserialize;
 
@@ -18,7 +17,8 @@ pub struct GatewaySettings {
     /// How a login is carried out.
     pub login: Login,
     /// How many wrong passwords are too many.
-    pub throttle: Throttle,
+    #[serde(rename = "throttle")]
+    pub soft_lock: SoftLockSettings,
     /// The sync worker, which renews a user during a login.
     pub worker: Worker,
     /// How the event feed is followed.
@@ -56,7 +56,7 @@ pub struct Login {
 /// Whether the soft lock refuses, or only tells what it would refuse.
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
-pub enum ThrottleMode {
+pub enum LockMode {
     /// Attempts beyond a limit are refused.
     Enforce,
     /// Attempts beyond a limit are logged and go on.
@@ -66,9 +66,9 @@ pub enum ThrottleMode {
 /// How many wrong passwords are too many.
 #[derive(Deserialize, Clone, Copy)]
 #[serde(deny_unknown_fields)]
-pub struct Throttle {
+pub struct SoftLockSettings {
     /// Whether limits are enforced.
-    pub mode: ThrottleMode,
+    pub mode: LockMode,
     /// Failures of one user, or of one unknown login, where the directory's threshold is not known.
     pub login_limit: u32,
     /// Most failures of one user or unknown login, whatever the directory's threshold allows.
@@ -131,7 +131,7 @@ impl Runtime {
     }
 }
 
-impl Throttle {
+impl SoftLockSettings {
     /// The deployment's rules, which directories' own soft locks may change.
     pub fn defaults(&self) -> SoftLockDefaults {
         SoftLockDefaults {
@@ -140,16 +140,16 @@ impl Throttle {
             window: self.window,
             duration: self.duration,
             mode: match self.mode {
-                ThrottleMode::Enforce => SoftLockMode::Enforce,
-                ThrottleMode::Log => SoftLockMode::Log,
+                LockMode::Enforce => SoftLockMode::Enforce,
+                LockMode::Log => SoftLockMode::Log,
             },
         }
     }
 
     /// The limit for one client address.
-    pub fn client_policy(&self) -> ThrottlePolicy {
+    pub fn client_policy(&self) -> SoftLockPolicy {
         let delta = |time| TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
-        ThrottlePolicy {
+        SoftLockPolicy {
             limit: self.client_limit,
             window: delta(self.window),
             lock: delta(self.duration),
@@ -184,20 +184,16 @@ impl Settings for GatewaySettings {
         mistakes.range("login.trust_dn", login.trust_dn, s(0)..=s(7 * 86_400));
         mistakes.range("login.max_waiting", login.max_waiting, 1..=1_000_000);
         mistakes.range("login.join", login.join, s(1)..=s(3_600));
-        let throttle = &self.throttle;
-        mistakes.range("throttle.login_limit", throttle.login_limit, 1..=MAX_LIMIT);
-        mistakes.range(
-            "throttle.max_login_limit",
-            throttle.max_login_limit,
-            1..=MAX_LIMIT,
-        );
-        mistakes.range("throttle.client_limit", throttle.client_limit, 1..=1_000_000);
-        mistakes.range("throttle.window", throttle.window, s(1)..=MAX_DURATION);
-        mistakes.range("throttle.duration", throttle.duration, s(1)..=MAX_DURATION);
-        if throttle.duration < throttle.window {
+        let lock = &self.soft_lock;
+        mistakes.range("throttle.login_limit", lock.login_limit, 1..=MAX_LIMIT);
+        mistakes.range("throttle.max_login_limit", lock.max_login_limit, 1..=MAX_LIMIT);
+        mistakes.range("throttle.client_limit", lock.client_limit, 1..=1_000_000);
+        mistakes.range("throttle.window", lock.window, s(1)..=MAX_DURATION);
+        mistakes.range("throttle.duration", lock.duration, s(1)..=MAX_DURATION);
+        if lock.duration < lock.window {
             mistakes.add("throttle.duration", "must not be shorter than throttle.window");
         }
-        mistakes.range("throttle.replay", throttle.replay, s(0)..=s(3_600));
+        mistakes.range("throttle.replay", lock.replay, s(0)..=s(3_600));
         mistakes.range("events.poll_interval", self.events.poll_interval, ms(20)..=s(60));
         self.worker.validate(mistakes);
     }
@@ -291,8 +287,8 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         let settings = loaded(&[]).unwrap();
-        assert_eq!(settings.throttle.mode, ThrottleMode::Enforce);
-        assert_eq!(settings.throttle.login_limit, 3);
+        assert_eq!(settings.soft_lock.mode, LockMode::Enforce);
+        assert_eq!(settings.soft_lock.login_limit, 3);
     }
 
     #[test]

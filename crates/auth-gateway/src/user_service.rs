@@ -28,7 +28,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::config::Throttle;
+use crate::config::SoftLockSettings;
 use crate::users::feed::{self, Feed};
 use crate::users::{erasure, filter};
 use rollcall_service::call::{Call, answer, begin, create_request, failed, to_its_end};
@@ -49,7 +49,7 @@ pub(crate) struct Users {
     pub(crate) tokens: Tokens,
     pub(crate) clock: Clock,
     pub(crate) policy: LoginPolicy,
-    pub(crate) throttle: Throttle,
+    pub(crate) soft_lock: SoftLockSettings,
     /// How often streams look for events.
     pub(crate) poll_interval: Duration,
     pub(crate) directories: Directories,
@@ -291,7 +291,7 @@ impl Users {
             }
             None => (SoftLock::default(), DirectoryLockout::default()),
         };
-        let policy = self.throttle.defaults().rules(&own, lockout).policy;
+        let policy = self.soft_lock.defaults().rules(&own, lockout).policy;
         let resource = resource_name::user(&name.tenant, name.user);
         let record = author.event(&name.tenant, &resource, Vec::new());
         let forgotten = self.store.unlock_user(&name.tenant, name.user, &record).await?;

@@ -1,7 +1,7 @@
 //! Logins and e-mail addresses: which are acceptable, and when two of them are the same.
 //!
 //! Directories compare both without regard to case, width or surplus spaces (RFC 4518), so Rollcall must
-//! too: otherwise one person would have several throttle counters and two people one login.
+//! too: otherwise one person would have several counters of wrong passwords and two people one login.
 
 mod email;
 

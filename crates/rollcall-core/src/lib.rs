@@ -60,7 +60,6 @@ pub mod template;
 pub mod tenant;
 mod text_enum;
 mod text_form;
-pub mod throttle;
 pub mod user;
 pub mod user_sync;
 pub mod verdict;

@@ -10,7 +10,7 @@ pub const ATTRIBUTE: &str = "objectClass";
 
 /// Why an entry is not a person.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Nobody {
+pub enum NotAPerson {
     /// Another name of another entry (RFC 4512 section 2.6). Nobody can bind as it.
     Alias,
     /// What FreeIPA shows old clients of a person who has an entry elsewhere, with the same login.
@@ -19,7 +19,7 @@ pub enum Nobody {
     Excluded,
 }
 
-impl Nobody {
+impl NotAPerson {
     /// What it is, for people.
     pub fn description(self) -> &'static str {
         match self {
@@ -31,21 +31,21 @@ impl Nobody {
 }
 
 /// Why the entry is not a person; `None` if it may be one. The entry must have been asked for [`ATTRIBUTE`].
-pub fn nobody(dialect: Dialect, entry: &Entry) -> Option<Nobody> {
+pub fn not_a_person(dialect: Dialect, entry: &Entry) -> Option<NotAPerson> {
     let has_class = |class: &str| {
         let is_it = |text: &str| text.trim().eq_ignore_ascii_case(class);
         entry.texts(ATTRIBUTE).any(is_it)
     };
     if has_class("alias") || has_class("2.5.6.1") {
-        return Some(Nobody::Alias);
+        return Some(NotAPerson::Alias);
     }
     // FreeIPA's copies have no class of people, unlike people whom another 389 server may hold in such a container.
     let may_be_copy = dialect.row().has_compat_copies && !has_class("person");
-    (may_be_copy && is_in_compat(&entry.dn)).then_some(Nobody::Shadow)
+    (may_be_copy && is_in_compat(&entry.dn)).then_some(NotAPerson::Shadow)
 }
 
 /// The one issue for all entries that are not people for the same reason; `dn` is one of them.
-pub fn issue(what: Nobody, count: u64, dn: &str) -> Issue {
+pub fn issue(what: NotAPerson, count: u64, dn: &str) -> Issue {
     let message = match count {
         1 => format!("1 entry is {} and was not taken", what.description()),
         _ => format!(
@@ -79,10 +79,10 @@ mod tests {
         for &dialect in Dialect::ALL {
             for class in ["alias", "ALIAS", "2.5.6.1"] {
                 let alias = entry("cn=x,dc=a", &["top", class, "extensibleObject"]);
-                assert_eq!(nobody(dialect, &alias), Some(Nobody::Alias));
+                assert_eq!(not_a_person(dialect, &alias), Some(NotAPerson::Alias));
             }
-            assert_eq!(nobody(dialect, &entry("cn=alias,dc=a", &["person"])), None);
-            assert_eq!(nobody(dialect, &Entry::default()), None);
+            assert_eq!(not_a_person(dialect, &entry("cn=alias,dc=a", &["person"])), None);
+            assert_eq!(not_a_person(dialect, &Entry::default()), None);
         }
     }
 
@@ -92,15 +92,19 @@ mod tests {
             "uid=ada,cn=users, CN=Compat,dc=ipa,dc=test",
             &["posixAccount", "ipaOverrideTarget", "top"],
         );
-        assert_eq!(nobody(Dialect::Dirsrv389, &copy), Some(Nobody::Shadow));
-        assert_eq!(nobody(Dialect::OpenLdap, &copy), None);
+        assert_eq!(not_a_person(Dialect::Dirsrv389, &copy), Some(NotAPerson::Shadow));
+        assert_eq!(not_a_person(Dialect::OpenLdap, &copy), None);
         for (dn, classes) in [
             ("uid=ada,cn=users,cn=accounts,dc=ipa", ["posixAccount"]),
             ("uid=ada,cn=compat,dc=a", ["Person"]),
             ("uid=compat,cn=users,dc=ipa", ["posixAccount"]),
             ("uid=ada,cn=compatible,dc=ipa", ["posixAccount"]),
         ] {
-            assert_eq!(nobody(Dialect::Dirsrv389, &entry(dn, &classes)), None, "{dn}");
+            assert_eq!(
+                not_a_person(Dialect::Dirsrv389, &entry(dn, &classes)),
+                None,
+                "{dn}"
+            );
         }
     }
 }

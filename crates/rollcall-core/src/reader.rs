@@ -12,7 +12,7 @@ use crate::id_choice;
 use crate::issue::{Issue, IssueKind};
 use crate::judgement::EntryReading;
 use crate::mapping::Mapping;
-use crate::person::{self, Nobody};
+use crate::person::{self, NotAPerson};
 
 /// Reads the entries of one directory by one mapping.
 #[derive(Clone, Debug)]
@@ -114,14 +114,14 @@ impl EntryReader {
     }
 
     /// Why the entry is not a person; `None` if it may be one. Ask this before anything else about the entry.
-    pub fn nobody(&self, entry: &Entry) -> Option<Nobody> {
+    pub fn not_a_person(&self, entry: &Entry) -> Option<NotAPerson> {
         let is_excluded = || {
             let id = self.external_id(entry);
             id.is_ok_and(|id| self.exclusions.has(&id))
-                .then_some(Nobody::Excluded)
+                .then_some(NotAPerson::Excluded)
         };
         let excluded = || (!self.exclusions.is_empty()).then(is_excluded).flatten();
-        person::nobody(self.dialect, entry).or_else(excluded)
+        person::not_a_person(self.dialect, entry).or_else(excluded)
     }
 
     /// The entry's stable id.

@@ -7,6 +7,7 @@ pub mod matters;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::id::{DirectoryId, UserSyncId};
+pub use crate::security_review::Subject;
 
 /// A mail says when a certificate has this many days left, and when it has ended.
 pub const CERTIFICATE_DAYS: [i64; 5] = [30, 14, 7, 3, 1];
@@ -15,17 +16,6 @@ pub const PASSWORD_DAYS: [i64; 4] = [14, 7, 3, 1];
 /// Time between two summaries, and between two mails that the same thing has begun. What comes and goes within it is
 /// only in the summary.
 pub const SUMMARY_INTERVAL: TimeDelta = TimeDelta::days(7);
-
-/// What a matter is about.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Subject {
-    /// The tenant as a whole.
-    Tenant,
-    /// A directory.
-    Directory(DirectoryId),
-    /// A user sync.
-    UserSync(UserSyncId),
-}
 
 /// Something that somebody has to see to.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -15,6 +15,7 @@ pub use finding::{Finding, Practice, Subject, worst};
 use of_directory::directory;
 pub use of_directory::{BIND_PASSWORD_NOTICE, CERTIFICATE_NOTICE};
 use of_tenant::{egress, idle_privilege, reviews};
+pub(crate) use of_user_sync::STALE_AFTER;
 use of_user_sync::user_sync;
 
 /// All findings, the worst first.

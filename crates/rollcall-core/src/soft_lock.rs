@@ -1,11 +1,13 @@
 //! What the soft lock is for a directory's users: the deployment's rules, what the directory's admin set on
-//! top of them, and what the server itself does to accounts. Counting is [`crate::throttle`]'s.
+//! top of them, and what the server itself does to accounts. How attempts are counted is in `soft_lock/counter.rs`.
+
+mod counter;
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::throttle::ThrottlePolicy;
+pub use self::counter::{Settlement, Slot, SoftLockCounter, SoftLockPolicy, SoftLockSubject};
 use crate::violation::Violations;
 use crate::vocabulary::vocabulary;
 
@@ -67,7 +69,7 @@ pub struct SoftLockDefaults {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SoftLockRules {
     /// How attempts are counted.
-    pub policy: ThrottlePolicy,
+    pub policy: SoftLockPolicy,
     /// The most failures of one user that may reach the directory, from all addresses together; `None` if its threshold is
     /// not known.
     pub ceiling: Option<u32>,
@@ -125,7 +127,7 @@ impl SoftLockDefaults {
         // A lock that ends before the failures are forgotten would begin anew at once.
         let lock = own.duration.unwrap_or(self.duration).max(window);
         SoftLockRules {
-            policy: ThrottlePolicy {
+            policy: SoftLockPolicy {
                 limit,
                 window: delta(window),
                 lock: delta(lock),

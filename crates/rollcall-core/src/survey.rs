@@ -12,7 +12,7 @@ use crate::entry::Entry;
 use crate::external_id::{ExternalId, ExternalIdProblem, IdKind};
 use crate::id_choice::{IdKindsInUse, IdTally, choose};
 use crate::issue::{Issue, IssueKind};
-use crate::person::Nobody;
+use crate::person::NotAPerson;
 use crate::reader::EntryReader;
 use crate::schema::Schema;
 use crate::text_form::text_form;
@@ -44,7 +44,7 @@ pub struct Survey {
 #[derive(Default)]
 struct OfSearch {
     people: u64,
-    nobodies: BTreeMap<Nobody, u64>,
+    not_people: BTreeMap<NotAPerson, u64>,
 }
 
 /// Strange names that are kept.
@@ -75,8 +75,8 @@ impl Survey {
     pub fn see(&mut self, search: usize, entry: &Entry) {
         let missing = (search + 1).saturating_sub(self.by_search.len());
         self.by_search.extend((0..missing).map(|_| OfSearch::default()));
-        if let Some(what) = self.reader.nobody(entry) {
-            *self.by_search[search].nobodies.entry(what).or_default() += 1;
+        if let Some(what) = self.reader.not_a_person(entry) {
+            *self.by_search[search].not_people.entry(what).or_default() += 1;
             return;
         }
         self.by_search[search].people += 1;
@@ -129,8 +129,8 @@ impl Survey {
 impl OfSearch {
     /// What is said of entries that are no people.
     fn stage(&self, search: &Search) -> Option<Stage> {
-        let (what, _) = self.nobodies.first_key_value()?;
-        let count: u64 = self.nobodies.values().sum();
+        let (what, _) = self.not_people.first_key_value()?;
+        let count: u64 = self.not_people.values().sum();
         let (result, message) = match self.people {
             0 if count == 1 => (
                 StageResult::Fail,

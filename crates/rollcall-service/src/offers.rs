@@ -45,7 +45,7 @@ pub async fn offering_sync(
         Err(LdapError::Misconfigured(Misconfiguration::SharedId)) => return Ok(Some(first.id.clone())),
         found => found.map_err(told)?,
     };
-    let Some(entry) = entry.filter(|entry| person::nobody(dialect, entry).is_none()) else {
+    let Some(entry) = entry.filter(|entry| person::not_a_person(dialect, entry).is_none()) else {
         return Ok(None);
     };
     for sync in &syncs {

@@ -69,7 +69,7 @@ async fn tally(
         };
         while let Some(pulled) = pages.next().await {
             if let Pulled::Entry(entry) = pulled
-                && person::nobody(dialect, &entry).is_none()
+                && person::not_a_person(dialect, &entry).is_none()
             {
                 tally.see(candidates, &entry);
             }

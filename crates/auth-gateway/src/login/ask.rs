@@ -9,7 +9,7 @@ use rollcall_core::dn::{Dn, is_same_dn};
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::ExternalId;
 use rollcall_core::filter::Filter;
-use rollcall_core::person::{self, nobody};
+use rollcall_core::person::{self, not_a_person};
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::Search;
 use rollcall_core::verdict::Verdict;
@@ -233,7 +233,7 @@ fn judged(question: &Question<'_>, answer: &BindAnswer, entry: Entry) -> Finding
 
 /// Whether the entry is this person. An alias is not, whatever id it shows.
 fn is_person(question: &Question<'_>, entry: &Entry) -> bool {
-    if nobody(question.dialect, entry).is_some() {
+    if not_a_person(question.dialect, entry).is_some() {
         return false;
     }
     let kind = question.id.kind().clone();

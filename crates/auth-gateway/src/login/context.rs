@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use ring::rand::{SecureRandom, SystemRandom};
 use rollcall_core::identifier::LoginPolicy;
-use rollcall_core::throttle::Settlement;
+use rollcall_core::soft_lock::Settlement;
 use rollcall_runtime::clock::Clock;
 use rollcall_service::directories::Directories;
 use rollcall_store::{LoginStore, Store};
@@ -31,7 +31,7 @@ pub struct Context {
     pub(super) clock: Clock,
     pub(super) random: SystemRandom,
     pub(super) login: config::Login,
-    pub(super) throttle: config::Throttle,
+    pub(super) soft_lock: config::SoftLockSettings,
     pub(super) shared: SharedHasher,
     pub(super) private: PrivateHasher,
     pub(super) views: TenantViews,
@@ -63,7 +63,7 @@ pub struct Parts {
     /// How logins are carried out.
     pub login: config::Login,
     /// The soft lock.
-    pub throttle: config::Throttle,
+    pub soft_lock: config::SoftLockSettings,
     /// Which logins are acceptable.
     pub policy: LoginPolicy,
     /// Hashes that all replicas compute alike.
@@ -82,17 +82,17 @@ impl Context {
             clock: parts.clock,
             random: SystemRandom::new(),
             login: parts.login,
-            throttle: parts.throttle,
+            soft_lock: parts.soft_lock,
             shared: parts.shared,
             private: parts.private,
-            views: TenantViews::new(parts.throttle.defaults()),
+            views: TenantViews::new(parts.soft_lock.defaults()),
             prepared: PreparedSyncs::new(parts.policy),
             known_dns: KnownDns::default(),
             single_flight: SingleFlight::default(),
             turns: Turns::default(),
             unsettled: Unsettled::default(),
-            wrong_passwords: WrongPasswords::new(parts.throttle.replay),
-            refused_passwords: WrongPasswords::new(parts.throttle.replay),
+            wrong_passwords: WrongPasswords::new(parts.soft_lock.replay),
+            refused_passwords: WrongPasswords::new(parts.soft_lock.replay),
             equal_timing: EqualTiming::new(parts.login.max_waiting),
             refreshes: Refreshes::new(parts.worker),
         }

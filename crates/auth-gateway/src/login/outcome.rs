@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rollcall_core::audit::{LoginOutcome, LoginReason, OwnReason};
 use rollcall_core::error::{Error, Reason};
-use rollcall_core::throttle::Settlement;
+use rollcall_core::soft_lock::Settlement;
 use rollcall_core::user::User;
 use rollcall_core::verdict::{DirectoryErrorKind, PasswordNotice, PublicReason, Verdict};
 use rollcall_ldap::LdapError;

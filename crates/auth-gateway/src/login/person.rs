@@ -3,8 +3,7 @@
 use rollcall_core::audit::OwnReason;
 use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
-use rollcall_core::soft_lock::SoftLockRules;
-use rollcall_core::throttle::ThrottleSubject;
+use rollcall_core::soft_lock::{SoftLockRules, SoftLockSubject};
 use rollcall_core::user::Origin;
 use rollcall_store::{LoginSync, LoginTarget};
 
@@ -28,7 +27,7 @@ pub(super) struct Person {
     /// What was typed, normalized.
     pub(super) typed: String,
     /// The subject whose failures are counted, and its text for hashes in memory.
-    pub(super) counted: ThrottleSubject,
+    pub(super) counted: SoftLockSubject,
     pub(super) key: String,
     pub(super) fingerprint: Fingerprint,
     pub(super) lock: SoftLockRules,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use rollcall_core::audit::{Actor, AuditCaller, AuditKind, LoginOutcome, LoginReason};
 use rollcall_core::error::Error;
 use rollcall_core::id::{DirectoryId, TenantId, UserId, UserSyncId};
-use rollcall_core::throttle::{Settlement, ThrottleSubject};
+use rollcall_core::soft_lock::{Settlement, SoftLockSubject};
 use rollcall_metrics::metrics;
 use rollcall_store::{FinishLogin, FinishOutcome, LoginTarget, NewAuditEvent};
 
@@ -92,7 +92,7 @@ pub(super) async fn record_early(
 pub(super) async fn record_unasked(
     c: &Context,
     who: &Who,
-    counted: &ThrottleSubject,
+    counted: &SoftLockSubject,
     outcome: LoginOutcome,
     reason: impl Into<LoginReason>,
 ) -> Result<(), Error> {
@@ -123,7 +123,7 @@ pub(super) async fn record_success(
     who: &Who,
     held: &mut Held,
     ending: Ending,
-    at: Option<ThrottleSubject>,
+    at: Option<SoftLockSubject>,
     expect: LoginTarget,
 ) -> Result<FinishOutcome, Error> {
     commit(c, who, held, ending, at, Some(expect)).await
@@ -158,7 +158,7 @@ async fn commit(
     who: &Who,
     held: &mut Held,
     ending: Ending,
-    proven_at: Option<ThrottleSubject>,
+    proven_at: Option<SoftLockSubject>,
     expect: Option<LoginTarget>,
 ) -> Result<FinishOutcome, Error> {
     let finish = FinishLogin {

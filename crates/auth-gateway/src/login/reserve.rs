@@ -6,8 +6,7 @@ use std::time::Duration;
 use rollcall_core::audit::{LoginOutcome, OwnReason};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::TenantId;
-use rollcall_core::soft_lock::SoftLockMode;
-use rollcall_core::throttle::ThrottleSubject;
+use rollcall_core::soft_lock::{SoftLockMode, SoftLockSubject};
 use rollcall_metrics::metrics;
 use rollcall_store::{OwnCount, Reservation, Reserved};
 use tokio::time::Instant;
@@ -75,9 +74,9 @@ pub(super) async fn reserve(c: &Context, attempt: &Attempt, person: &Person) -> 
             Reserved::Wait { .. } if is_repeat => return Err(repeated(c, person, start).await),
             Reserved::Wait { time, subject } => (time, subject),
         };
-        let of_client = matches!(subject, ThrottleSubject::Client(_));
+        let of_client = matches!(subject, SoftLockSubject::Client(_));
         let mode = match of_client {
-            true => c.throttle.defaults().mode,
+            true => c.soft_lock.defaults().mode,
             false => person.lock.mode,
         };
         metrics().soft_lock_refusals.count(mode == SoftLockMode::Enforce);
@@ -94,7 +93,7 @@ pub(super) async fn reserve(c: &Context, attempt: &Attempt, person: &Person) -> 
             of_client,
             "the soft lock would refuse this login",
         );
-        wanted.retain(|reservation| matches!(reservation.subject, ThrottleSubject::Client(_)) != of_client);
+        wanted.retain(|reservation| matches!(reservation.subject, SoftLockSubject::Client(_)) != of_client);
     };
     Ok(Slots {
         held: c.unsettled.hold(person.fingerprint, slots),
@@ -112,7 +111,7 @@ async fn repeated(c: &Context, person: &Person, start: Instant) -> Stop {
 }
 
 fn reservations(c: &Context, attempt: &Attempt, person: &Person) -> Vec<Reservation> {
-    let shared = |subject: &ThrottleSubject| c.unsettled.slot(&person.fingerprint, subject);
+    let shared = |subject: &SoftLockSubject| c.unsettled.slot(&person.fingerprint, subject);
     let own = person.at_address(c).map(|subject| OwnCount {
         shared: shared(&subject),
         subject,
@@ -129,7 +128,7 @@ fn reservations(c: &Context, attempt: &Attempt, person: &Person) -> Vec<Reservat
         Reservation {
             shared: shared(&subject),
             subject,
-            policy: c.throttle.client_policy(),
+            policy: c.soft_lock.client_policy(),
             own: None,
         }
     });
@@ -166,8 +165,8 @@ fn too_slow() -> Error {
 }
 
 /// The subject of an end user's address. An IPv6 customer has at least a /64, so that counts as one address.
-fn client_subject(address: IpAddr) -> ThrottleSubject {
-    ThrottleSubject::Client(network(address))
+fn client_subject(address: IpAddr) -> SoftLockSubject {
+    SoftLockSubject::Client(network(address))
 }
 
 /// The end user's address as it is counted.

@@ -17,7 +17,7 @@ use rollcall_core::audit::{LoginOutcome, LoginReason, OwnReason};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{TenantId, UserSyncKey};
 use rollcall_core::identifier::{email_domain, normalize};
-use rollcall_core::throttle::{Settlement, ThrottleSubject};
+use rollcall_core::soft_lock::{Settlement, SoftLockSubject};
 use rollcall_core::verdict::PasswordNotice;
 use rollcall_metrics::{LoginStage, metrics};
 use rollcall_store::{FinishOutcome, LoginTarget, StoreError};
@@ -116,9 +116,9 @@ async fn resolve(c: &Context, attempt: &Attempt) -> Result<Person, Stop> {
     let counted = match (&target, &eligibility) {
         // An ambiguous login counts like an unknown one: other people who type it must not lock this user's account.
         (Some(_), Some(Eligibility::Refused(OwnReason::AmbiguousLogin))) | (None, _) => {
-            ThrottleSubject::UnknownLogin(hash.clone())
+            SoftLockSubject::UnknownLogin(hash.clone())
         }
-        (Some(target), _) => ThrottleSubject::User(target.user.id),
+        (Some(target), _) => SoftLockSubject::User(target.user.id),
     };
     let unknown_login = match target {
         Some(_) => None,
@@ -308,11 +308,11 @@ async fn refuse(c: &Context, person: &Person, slots: &mut Slots, (reason, stop):
 
 impl Person {
     /// The user at the address that the attempt comes from, if the address is known.
-    pub(super) fn at_address(&self, c: &Context) -> Option<ThrottleSubject> {
+    pub(super) fn at_address(&self, c: &Context) -> Option<SoftLockSubject> {
         match (&self.counted, self.who.client) {
-            (ThrottleSubject::User(user), Some(client)) => {
+            (SoftLockSubject::User(user), Some(client)) => {
                 let address = c.shared.address(*user, &network(client));
-                Some(ThrottleSubject::UserAt(*user, address))
+                Some(SoftLockSubject::UserAt(*user, address))
             }
             _ => None,
         }
@@ -361,11 +361,11 @@ impl From<StoreError> for Stop {
 }
 
 /// The subject as text, for keyed hashes in memory.
-fn subject_key(tenant: &TenantId, subject: &ThrottleSubject) -> String {
+fn subject_key(tenant: &TenantId, subject: &SoftLockSubject) -> String {
     match subject {
-        ThrottleSubject::User(user) => format!("{tenant}/user/{user}"),
-        ThrottleSubject::UserAt(user, address) => format!("{tenant}/user/{user}/{address}"),
-        ThrottleSubject::UnknownLogin(hash) => format!("{tenant}/unknown/{hash}"),
-        ThrottleSubject::Client(address) => format!("{tenant}/client/{address}"),
+        SoftLockSubject::User(user) => format!("{tenant}/user/{user}"),
+        SoftLockSubject::UserAt(user, address) => format!("{tenant}/user/{user}/{address}"),
+        SoftLockSubject::UnknownLogin(hash) => format!("{tenant}/unknown/{hash}"),
+        SoftLockSubject::Client(address) => format!("{tenant}/client/{address}"),
     }
 }

@@ -9,7 +9,7 @@ use rollcall_core::directory::Directory;
 use rollcall_core::error::Error;
 use rollcall_core::id::TenantId;
 use rollcall_core::role::RoleFinding;
-use rollcall_core::throttle::Settlement;
+use rollcall_core::soft_lock::Settlement;
 use rollcall_core::user::Origin;
 use rollcall_core::user_sync::{ExistingUsers, MissingUsers};
 use rollcall_core::verdict::{InternalReason, Verdict};

@@ -6,12 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{CERTIFICATE_DAYS, Matter, PASSWORD_DAYS, Subject};
 use crate::run::RunState;
-use crate::security_review::{Facts, ReviewedDirectory, ReviewedSync};
+use crate::security_review::{Facts, ReviewedDirectory, ReviewedSync, STALE_AFTER};
 
 /// A directory that does not answer is told of only after this time: a restart need not concern anybody.
 const UNREACHABLE_AFTER: TimeDelta = TimeDelta::hours(1);
-/// A user sync that runs by itself and saw its whole directory longer ago than this is stale.
-const STALE_AFTER: TimeDelta = TimeDelta::days(7);
 /// A held run is told of this long before it expires.
 const HELD_NOTICE: TimeDelta = TimeDelta::hours(24);
 

@@ -34,7 +34,7 @@ pub enum Practice {
     IdlePrivilege,
 }
 
-/// What a finding is about.
+/// What a finding, or a reminder, is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Subject {
     /// The tenant as a whole.

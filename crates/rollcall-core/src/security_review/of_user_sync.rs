@@ -10,7 +10,7 @@ use crate::run::RunState;
 use crate::wording::counted;
 
 /// A user sync that runs by itself and saw its whole directory longer ago than this is stale.
-const STALE_AFTER: TimeDelta = TimeDelta::days(7);
+pub(crate) const STALE_AFTER: TimeDelta = TimeDelta::days(7);
 
 pub(super) fn user_sync(reviewed: &ReviewedSync, now: DateTime<Utc>) -> Vec<Finding> {
     let sync = &reviewed.user_sync;

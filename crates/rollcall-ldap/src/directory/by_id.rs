@@ -4,7 +4,7 @@ use rollcall_core::dialect::Dialect;
 use rollcall_core::dn::is_same_dn;
 use rollcall_core::entry::Entry;
 use rollcall_core::external_id::{ExternalId, IdKind};
-use rollcall_core::person::{self, nobody};
+use rollcall_core::person::{self, not_a_person};
 use rollcall_core::user_sync::SearchScope;
 use tokio::time::Instant;
 
@@ -60,7 +60,7 @@ impl LdapDirectory {
                 Ok(found) => {
                     let mut shared = found.more;
                     let people = found.entries.into_iter();
-                    for entry in people.filter(|entry| nobody(dialect, entry).is_none()) {
+                    for entry in people.filter(|entry| not_a_person(dialect, entry).is_none()) {
                         // One base may be below another, so the same entry may come twice.
                         shared |= the_entry
                             .as_ref()

@@ -1,6 +1,6 @@
 //! The end of a login attempt, and what the store answers to it.
 
-use rollcall_core::throttle::{Settlement, ThrottleSubject};
+use rollcall_core::soft_lock::{Settlement, SoftLockSubject};
 use rollcall_core::user::User;
 
 use crate::audit::NewAuditEvent;
@@ -21,7 +21,7 @@ pub struct FinishLogin {
     /// What becomes of the slots.
     pub settlement: Settlement,
     /// The user at the address where the password was right. From now on the address counts as known to be theirs.
-    pub proven_at: Option<ThrottleSubject>,
+    pub proven_at: Option<SoftLockSubject>,
     /// What the verdict relies on.
     pub expect: Option<LoginTarget>,
 }

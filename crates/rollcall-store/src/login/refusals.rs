@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use rollcall_core::audit::{Actor, AuditCaller, AuditKind, Flood};
 use rollcall_core::id::TenantId;
-use rollcall_core::throttle::ThrottleSubject;
+use rollcall_core::soft_lock::SoftLockSubject;
 use sea_orm::FromQueryResult;
 
 use crate::audit::{self, NewAuditEvent};
@@ -67,7 +67,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(tenant: &TenantId, subject: &ThrottleSubject, event: NewAuditEvent) -> Self {
+    pub(super) fn new(tenant: &TenantId, subject: &SoftLockSubject, event: NewAuditEvent) -> Self {
         Self::counted_by(key(tenant, subject), event)
     }
 

@@ -1,5 +1,5 @@
 //! The soft lock: counters of failed and unsettled attempts, shared by all replicas. The rules are in
-//! [`rollcall_core::throttle`]; `counters.rs` applies them to the counters of a batch, and `rows.rs` has the SQL.
+//! [`rollcall_core::soft_lock`]; `counters.rs` applies them to the counters of a batch, and `rows.rs` has the SQL.
 
 pub(super) mod counters;
 pub(super) mod rows;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::id::{TenantId, UserId};
-use rollcall_core::throttle::{Slot, ThrottlePolicy, ThrottleState, ThrottleSubject};
+use rollcall_core::soft_lock::{Slot, SoftLockCounter, SoftLockPolicy, SoftLockSubject};
 use sea_orm::{FromQueryResult, Value};
 
 use crate::audit::{self, NewAuditEvent};
@@ -24,9 +24,9 @@ use self::rows::{CounterRow, key, keys_source};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reservation {
     /// What is counted.
-    pub subject: ThrottleSubject,
+    pub subject: SoftLockSubject,
     /// How many are too many.
-    pub policy: ThrottlePolicy,
+    pub policy: SoftLockPolicy,
     /// The slot of an earlier attempt with the same password whose outcome is unknown.
     pub shared: Option<Slot>,
     /// What is counted instead, if the attempt comes from an address that is known to be the user's.
@@ -37,7 +37,7 @@ pub struct Reservation {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwnCount {
     /// The user at the address, with the same limit as the user.
-    pub subject: ThrottleSubject,
+    pub subject: SoftLockSubject,
     /// As [`Reservation::shared`].
     pub shared: Option<Slot>,
     /// The limit that then applies to the user from all addresses together; `None` for no limit.
@@ -48,7 +48,7 @@ pub struct OwnCount {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HeldSlot {
     /// What is counted.
-    pub subject: ThrottleSubject,
+    pub subject: SoftLockSubject,
     /// The slot.
     pub slot: Slot,
 }
@@ -63,7 +63,7 @@ pub enum Reserved {
         /// The longest time that a subject without a slot has to wait.
         time: TimeDelta,
         /// The first subject without a slot.
-        subject: ThrottleSubject,
+        subject: SoftLockSubject,
     },
 }
 
@@ -75,8 +75,8 @@ impl Store {
         tenant: &TenantId,
         user: UserId,
         record: &NewAuditEvent,
-    ) -> Result<Option<(ThrottleState, DateTime<Utc>)>> {
-        let (tenant, subject) = key(tenant, &ThrottleSubject::User(user));
+    ) -> Result<Option<(SoftLockCounter, DateTime<Utc>)>> {
+        let (tenant, subject) = key(tenant, &SoftLockSubject::User(user));
         let engine = self.inner.database.engine;
         // SQLite uses the index for a GLOB, PostgreSQL for a LIKE.
         let (like, at_addresses) = match engine {
@@ -111,7 +111,7 @@ impl Store {
             .into_iter()
             .map(|row| Ok((from_micros(row.now)?, row.into_domain()?)))
             .collect::<Result<_>>()?;
-        let count = |state: &ThrottleState| state.failures.saturating_add(state.reserved);
+        let count = |state: &SoftLockCounter| state.failures.saturating_add(state.reserved);
         let counted = forgotten.into_iter().filter(|(_, state)| count(state) > 0);
         let most = counted.max_by_key(|(_, state)| count(state));
         Ok(most.map(|(now, state)| (state, now)))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rollcall_core::id::TenantId;
 use rollcall_core::identifier::normalize;
-use rollcall_core::throttle::ThrottleSubject;
+use rollcall_core::soft_lock::SoftLockSubject;
 
 use crate::audit::NewAuditEvent;
 use crate::error::Result;
@@ -119,7 +119,7 @@ impl LoginStore {
     pub async fn record_refusal(
         &self,
         tenant: &TenantId,
-        subject: &ThrottleSubject,
+        subject: &SoftLockSubject,
         event: NewAuditEvent,
     ) -> Result<()> {
         self.refuse(Refusal::new(tenant, subject, event)).await

@@ -9,7 +9,7 @@ use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::plan::{Change, ChangeKind};
 use rollcall_core::revision::Revision;
 use rollcall_core::run::{PlanOutcome, PlanResult, RunCounts, RunState};
-use rollcall_core::throttle::{ThrottlePolicy, ThrottleSubject};
+use rollcall_core::soft_lock::{SoftLockPolicy, SoftLockSubject};
 use rollcall_core::user::{StateReason, UserState};
 use rollcall_store::{
     CheckSubject, EraseUser, Kind, LeaseToken, LoginStore, Mailing, NewAuditEvent, NewMail, NewUser,
@@ -248,8 +248,8 @@ async fn a_life(store: &Store, lease: &LeaseToken) {
         .await
         .unwrap();
     let wanted = Reservation {
-        subject: ThrottleSubject::User(user_id(1)),
-        policy: ThrottlePolicy {
+        subject: SoftLockSubject::User(user_id(1)),
+        policy: SoftLockPolicy {
             limit: 2,
             window: TimeDelta::seconds(60),
             lock: TimeDelta::seconds(60),

@@ -233,7 +233,7 @@ async fn read_ids(
                 while let Some(pulled) = pages.next().await {
                     // After a restart of the search, entries come again; they are no new claims.
                     let Pulled::Entry(entry) = pulled else { continue };
-                    if reader.nobody(&entry).is_some() {
+                    if reader.not_a_person(&entry).is_some() {
                         continue;
                     }
                     match reader.external_id(&entry) {

@@ -13,7 +13,7 @@ use rollcall_core::guard::{GuardInput, Leavers, Totals};
 use rollcall_core::id::UserId;
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::judgement::EntryReading;
-use rollcall_core::person::{self, Nobody};
+use rollcall_core::person::{self, NotAPerson};
 use rollcall_core::plan::{CHUNK_CHANGES, Change, ChangeKind};
 use rollcall_core::planner::{Known, KnownUsers, Meeting, Planner, ReadEntry};
 use rollcall_core::role::{RoleFinding, RoleTally};
@@ -60,7 +60,7 @@ pub(super) struct Planning<'a> {
     /// Users of whom the plan has two changes: the loss of access, which does not wait, and the rest.
     split: u64,
     /// Entries that are not people: how many, and one of them.
-    nobodies: BTreeMap<Nobody, (u64, String)>,
+    not_people: BTreeMap<NotAPerson, (u64, String)>,
     /// Entries of people who are on the exclusion list.
     excluded: u64,
     canary: Option<ExternalId>,
@@ -119,7 +119,7 @@ impl<'a> Planning<'a> {
             room: None,
             waiting: 0,
             split: 0,
-            nobodies: BTreeMap::new(),
+            not_people: BTreeMap::new(),
             excluded: 0,
             canary: None,
             disputes: Disputes::default(),
@@ -133,14 +133,14 @@ impl<'a> Planning<'a> {
     /// and their issues are written many at a time.
     pub(super) async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
         for entry in entries {
-            if let Some(nobody) = self.source.reader.nobody(&entry) {
+            if let Some(why) = self.source.reader.not_a_person(&entry) {
                 self.entries += 1;
-                if nobody == Nobody::Excluded {
+                if why == NotAPerson::Excluded {
                     // There is no issue about it: it would stay for ever, and name the person.
                     self.excluded += 1;
                     continue;
                 }
-                self.nobodies.entry(nobody).or_insert((0, entry.dn)).0 += 1;
+                self.not_people.entry(why).or_insert((0, entry.dn)).0 += 1;
                 continue;
             }
             let id = match self.source.reader.external_id(&entry) {
@@ -397,8 +397,8 @@ impl<'a> Planning<'a> {
             self.add_issue(IssueKind::PullIncomplete, message);
         }
         self.written.write_all().await?;
-        let nobodies = std::mem::take(&mut self.nobodies);
-        let issues = nobodies
+        let not_people = std::mem::take(&mut self.not_people);
+        let issues = not_people
             .iter()
             .map(|(what, (count, dn))| person::issue(*what, *count, dn));
         self.written.of_the_run.extend(issues);

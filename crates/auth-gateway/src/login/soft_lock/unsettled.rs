@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rollcall_core::throttle::{Slot, ThrottleSubject};
+use rollcall_core::soft_lock::{Slot, SoftLockSubject};
 use rollcall_store::HeldSlot;
 
 use crate::login::memory::keyed_hash::Fingerprint;
@@ -33,7 +33,7 @@ pub struct Held {
 
 impl Unsettled {
     /// The slot of this subject that an earlier attempt with this password left.
-    pub fn slot(&self, fingerprint: &Fingerprint, subject: &ThrottleSubject) -> Option<Slot> {
+    pub fn slot(&self, fingerprint: &Fingerprint, subject: &SoftLockSubject) -> Option<Slot> {
         let inner = self.0.lock();
         let left = inner.slots.get(fingerprint)?;
         let held = left.iter().find(|held| held.subject == *subject)?;
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn only_what_was_not_settled_is_left_for_the_same_password() {
         let unsettled = Unsettled::default();
-        let subject = ThrottleSubject::UnknownLogin("x".into());
+        let subject = SoftLockSubject::UnknownLogin("x".into());
         let slot = Slot {
             window_start: DateTime::UNIX_EPOCH,
         };
@@ -117,7 +117,7 @@ mod tests {
         drop(unsettled.hold([1; 32], held()));
         assert_eq!(unsettled.slot(&[1; 32], &subject), Some(slot));
         assert_eq!(unsettled.slot(&[2; 32], &subject), None);
-        let client = ThrottleSubject::Client("x".into());
+        let client = SoftLockSubject::Client("x".into());
         assert_eq!(unsettled.slot(&[1; 32], &client), None);
         let again = unsettled.hold([1; 32], held());
         assert_eq!(unsettled.slot(&[1; 32], &subject), None);

@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rollcall_core::id::TenantId;
-use rollcall_core::throttle::{Settlement, Slot, ThrottlePolicy, ThrottleState, ThrottleSubject};
+use rollcall_core::soft_lock::{Settlement, Slot, SoftLockCounter, SoftLockPolicy, SoftLockSubject};
 
 use super::rows::{Key, key};
 use super::{HeldSlot, OwnCount, Reservation, Reserved};
 
 /// Counters as they were read, and what changed in them since.
 pub(in crate::login) struct Counters {
-    states: HashMap<Key, ThrottleState>,
+    states: HashMap<Key, SoftLockCounter>,
     /// The counters that changed, as they were read; `None` if they did not exist.
-    changed: BTreeMap<Key, Option<ThrottleState>>,
+    changed: BTreeMap<Key, Option<SoftLockCounter>>,
 }
 
 impl Counters {
-    pub(in crate::login) fn new(states: HashMap<Key, ThrottleState>) -> Self {
+    pub(in crate::login) fn new(states: HashMap<Key, SoftLockCounter>) -> Self {
         Self {
             states,
             changed: BTreeMap::new(),
@@ -29,13 +29,13 @@ impl Counters {
     }
 
     /// The counters that changed and existed before, as they were.
-    pub(in crate::login) fn before(&self) -> impl Iterator<Item = (&Key, &ThrottleState)> {
+    pub(in crate::login) fn before(&self) -> impl Iterator<Item = (&Key, &SoftLockCounter)> {
         let existed = |(key, was)| Some((key, Option::as_ref(was)?));
         self.changed.iter().filter_map(existed)
     }
 
     /// The counters that changed, as they are now.
-    pub(in crate::login) fn after(&self) -> impl Iterator<Item = (&Key, &ThrottleState)> {
+    pub(in crate::login) fn after(&self) -> impl Iterator<Item = (&Key, &SoftLockCounter)> {
         self.changed
             .keys()
             .filter_map(|key| Some((key, self.states.get(key)?)))
@@ -48,10 +48,10 @@ impl Counters {
         reservations: &[Reservation],
         now: DateTime<Utc>,
     ) -> Reserved {
-        let mut taken: HashMap<Key, ThrottleState> = HashMap::new();
+        let mut taken: HashMap<Key, SoftLockCounter> = HashMap::new();
         let mut set_back = Vec::new();
         let mut slots = Vec::with_capacity(reservations.len());
-        let mut refused: Option<(TimeDelta, ThrottleSubject)> = None;
+        let mut refused: Option<(TimeDelta, SoftLockSubject)> = None;
         let wanted = reservations
             .iter()
             .flat_map(|reservation| self.wanted(tenant, reservation, now));
@@ -85,7 +85,7 @@ impl Counters {
         Reserved::Taken(slots)
     }
 
-    fn change(&mut self, states: impl IntoIterator<Item = (Key, ThrottleState)>) {
+    fn change(&mut self, states: impl IntoIterator<Item = (Key, SoftLockCounter)>) {
         for (key, state) in states {
             let was = self.states.insert(key.clone(), state);
             self.changed.entry(key).or_insert(was);
@@ -100,7 +100,7 @@ impl Counters {
         tenant: &TenantId,
         reservation: &'r Reservation,
         now: DateTime<Utc>,
-    ) -> Vec<(&'r ThrottleSubject, ThrottlePolicy, Option<Slot>)> {
+    ) -> Vec<(&'r SoftLockSubject, SoftLockPolicy, Option<Slot>)> {
         let Reservation {
             subject,
             policy,
@@ -114,7 +114,7 @@ impl Counters {
         match own.as_ref().filter(is_known) {
             None => vec![(subject, *policy, *shared)],
             Some(own) => {
-                let together = ThrottlePolicy {
+                let together = SoftLockPolicy {
                     limit: own.ceiling.unwrap_or(u32::MAX),
                     ..*policy
                 };
@@ -127,13 +127,13 @@ impl Counters {
     pub(in crate::login) fn prove(
         &mut self,
         tenant: &TenantId,
-        user_at: &ThrottleSubject,
+        user_at: &SoftLockSubject,
         now: DateTime<Utc>,
     ) {
         let key = key(tenant, user_at);
         let was = self.states.get(&key).copied();
         self.changed.entry(key.clone()).or_insert(was);
-        let state = self.states.entry(key).or_insert(ThrottleState::new(now));
+        let state = self.states.entry(key).or_insert(SoftLockCounter::new(now));
         state.proven_time = Some(now);
     }
 

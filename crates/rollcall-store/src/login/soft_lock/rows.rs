@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use rollcall_core::id::TenantId;
-use rollcall_core::throttle::{ThrottleState, ThrottleSubject};
+use rollcall_core::soft_lock::{SoftLockCounter, SoftLockSubject};
 use sea_orm::FromQueryResult;
 
 use crate::db::bulk::{Bulk, Column, Type};
@@ -17,12 +17,12 @@ use crate::error::Result;
 pub(in crate::login) type Key = (String, String);
 
 /// The key of a subject's counter.
-pub(in crate::login) fn key(tenant: &TenantId, subject: &ThrottleSubject) -> Key {
+pub(in crate::login) fn key(tenant: &TenantId, subject: &SoftLockSubject) -> Key {
     let subject = match subject {
-        ThrottleSubject::User(user) => format!("user/{user}"),
-        ThrottleSubject::UserAt(user, address) => format!("user/{user}/at/{address}"),
-        ThrottleSubject::UnknownLogin(hash) => format!("login/{hash}"),
-        ThrottleSubject::Client(address) => format!("client/{address}"),
+        SoftLockSubject::User(user) => format!("user/{user}"),
+        SoftLockSubject::UserAt(user, address) => format!("user/{user}/at/{address}"),
+        SoftLockSubject::UnknownLogin(hash) => format!("login/{hash}"),
+        SoftLockSubject::Client(address) => format!("client/{address}"),
     };
     (tenant.to_string(), subject.replace('\0', "\u{fffd}"))
 }
@@ -54,8 +54,8 @@ from_row!(CounterRow {
 });
 
 impl CounterRow {
-    pub(super) fn into_domain(self) -> Result<ThrottleState> {
-        Ok(ThrottleState {
+    pub(super) fn into_domain(self) -> Result<SoftLockCounter> {
+        Ok(SoftLockCounter {
             window_start: from_micros(self.window_start)?,
             last_time: from_micros(self.last_time)?,
             failures: u32::try_from(self.failures).unwrap_or(u32::MAX),
@@ -69,7 +69,7 @@ impl CounterRow {
 }
 
 /// The counters of the rows that a select found.
-pub(in crate::login) fn read(rows: Vec<CounterRow>) -> Result<HashMap<Key, ThrottleState>> {
+pub(in crate::login) fn read(rows: Vec<CounterRow>) -> Result<HashMap<Key, SoftLockCounter>> {
     let mut states = HashMap::with_capacity(rows.len());
     for mut row in rows {
         let key = (std::mem::take(&mut row.tenant), std::mem::take(&mut row.subject));
@@ -127,7 +127,7 @@ pub(super) fn keys_source(keys: &BTreeSet<Key>, engine: Engine, first: usize) ->
 
 /// Locks these counters and selects, as `ok`, whether they are still as they were read. For PostgreSQL.
 pub(in crate::login) fn compare_and_lock<'s>(
-    before: impl Iterator<Item = (&'s Key, &'s ThrottleState)>,
+    before: impl Iterator<Item = (&'s Key, &'s SoftLockCounter)>,
     first: usize,
 ) -> Statement {
     let bulk = bulk(before);
@@ -152,7 +152,7 @@ pub(in crate::login) fn compare_and_lock<'s>(
 
 /// Writes these counters, if `condition` holds.
 pub(in crate::login) fn upsert<'s>(
-    after: impl Iterator<Item = (&'s Key, &'s ThrottleState)>,
+    after: impl Iterator<Item = (&'s Key, &'s SoftLockCounter)>,
     condition: &str,
     engine: Engine,
     first: usize,
@@ -172,7 +172,7 @@ pub(in crate::login) fn upsert<'s>(
     Some((sql, cells))
 }
 
-fn bulk<'s>(states: impl Iterator<Item = (&'s Key, &'s ThrottleState)>) -> Bulk<7> {
+fn bulk<'s>(states: impl Iterator<Item = (&'s Key, &'s SoftLockCounter)>) -> Bulk<7> {
     let mut bulk = Bulk::new([
         Column::new("tenant", Type::Text),
         Column::new("subject", Type::Text),

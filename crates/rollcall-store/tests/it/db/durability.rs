@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use rollcall_core::audit::{AuditFilter, AuditKind, LoginOutcome, OwnReason};
-use rollcall_core::throttle::Settlement;
+use rollcall_core::soft_lock::Settlement;
 use rollcall_store::{FinishLogin, LoginStore, NewAuditEvent};
 
 use crate::engine::{Engine, on_both};

@@ -2,8 +2,7 @@
 
 use chrono::TimeDelta;
 use rollcall_core::error::{Error, Reason};
-use rollcall_core::soft_lock::SoftLock;
-use rollcall_core::throttle::{ThrottlePolicy, ThrottleSubject};
+use rollcall_core::soft_lock::{SoftLock, SoftLockPolicy, SoftLockSubject};
 use rollcall_store::{LoginStore, Reservation, Reserved, Store, StoreError, StoreOptions};
 
 use crate::engine::{Engine, KEY, keyring, on_both};
@@ -102,8 +101,8 @@ async fn what_was_stored_before_a_migration_can_be_used_after_it(engine: Engine)
     // The window began in 2023.
     let century = TimeDelta::days(36_500);
     let wanted = Reservation {
-        subject: ThrottleSubject::User(user_id(1)),
-        policy: ThrottlePolicy {
+        subject: SoftLockSubject::User(user_id(1)),
+        policy: SoftLockPolicy {
             limit: 2,
             window: century,
             lock: century,

@@ -5,7 +5,7 @@ use rollcall_core::audit::{AuditCaller, AuditFilter, AuditKind, LoginOutcome, Ow
 use rollcall_core::directory::DirectoryObservations;
 use rollcall_core::id::TenantId;
 use rollcall_core::revision::Revision;
-use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
+use rollcall_core::soft_lock::{Settlement, SoftLockPolicy, SoftLockSubject};
 use rollcall_store::{
     DirectoryUpdate, FinishLogin, FinishOutcome, HeldSlot, LoginTarget, NewAuditEvent, NewSecrets,
     PageRequest, Recorded, Reservation, Reserved, SealReach, Store, StoreError, StoreOptions,
@@ -279,8 +279,8 @@ async fn a_login_that_has_to_be_judged_again_keeps_its_slot(engine: Engine) {
     let store = engine.gateway().await;
     let basis = with_ada(&store).await;
     let one = [Reservation {
-        subject: ThrottleSubject::User(user_id(1)),
-        policy: ThrottlePolicy {
+        subject: SoftLockSubject::User(user_id(1)),
+        policy: SoftLockPolicy {
             limit: 1,
             window: TimeDelta::minutes(15),
             lock: TimeDelta::minutes(15),
@@ -318,8 +318,8 @@ async fn a_block_just_before_the_end_is_written_decides_on_postgresql() {
     let (keys, options) = (keyring(&format!("k1 {KEY}")), StoreOptions::default());
     let far = Gateway::of(Store::connect(&line.url(), keys, options).await.unwrap());
     let reservation = [Reservation {
-        subject: ThrottleSubject::User(user_id(1)),
-        policy: ThrottlePolicy {
+        subject: SoftLockSubject::User(user_id(1)),
+        policy: SoftLockPolicy {
             limit: 3,
             window: TimeDelta::minutes(15),
             lock: TimeDelta::minutes(15),
@@ -356,8 +356,8 @@ async fn a_finished_login_settles_its_slots(engine: Engine) {
     let store = engine.gateway().await;
     with_ada(&store).await;
     let reservation = [Reservation {
-        subject: ThrottleSubject::User(user_id(1)),
-        policy: ThrottlePolicy {
+        subject: SoftLockSubject::User(user_id(1)),
+        policy: SoftLockPolicy {
             limit: 2,
             window: TimeDelta::minutes(15),
             lock: TimeDelta::minutes(15),
@@ -431,8 +431,8 @@ async fn many_logins_at_once_all_end(engine: Engine) {
             let (store, basis) = (stores[index % 2].clone(), basis.clone());
             tokio::spawn(async move {
                 let reservation = [Reservation {
-                    subject: ThrottleSubject::UnknownLogin(format!("hash{}", index % 7)),
-                    policy: ThrottlePolicy {
+                    subject: SoftLockSubject::UnknownLogin(format!("hash{}", index % 7)),
+                    policy: SoftLockPolicy {
                         limit: 1000,
                         window: TimeDelta::minutes(15),
                         lock: TimeDelta::minutes(15),

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use rollcall_core::audit::{AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::id::TenantId;
-use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
+use rollcall_core::soft_lock::{Settlement, SoftLockPolicy, SoftLockSubject};
 use rollcall_store::{FinishLogin, NewAuditEvent, Reservation, Reserved, StoreError};
 use rollcall_testkit::{IdleSession, wait_for};
 
@@ -23,8 +23,8 @@ fn beta() -> TenantId {
 
 fn slot(user: u128) -> [Reservation; 1] {
     [Reservation {
-        subject: ThrottleSubject::User(user_id(user)),
-        policy: ThrottlePolicy {
+        subject: SoftLockSubject::User(user_id(user)),
+        policy: SoftLockPolicy {
             limit: 1_000,
             window: TimeDelta::minutes(15),
             lock: TimeDelta::minutes(15),
@@ -70,7 +70,7 @@ async fn refuse(store: &Gateway, tenant: &TenantId) -> Result<(), StoreError> {
             flood: None,
         },
     };
-    let subject = ThrottleSubject::User(user_id(1));
+    let subject = SoftLockSubject::User(user_id(1));
     store.logins.record_refusal(tenant, &subject, event).await
 }
 

@@ -1,7 +1,7 @@
 //! Refusals of the soft lock in the audit log.
 
 use rollcall_core::audit::{AuditFilter, AuditKind, Flood, LoginOutcome, OwnReason};
-use rollcall_core::throttle::ThrottleSubject;
+use rollcall_core::soft_lock::SoftLockSubject;
 use rollcall_store::{NewAuditEvent, PageRequest};
 
 use crate::engine::{Engine, Gateway, on_both};
@@ -33,7 +33,7 @@ fn refused(seconds: i64, user: u128) -> NewAuditEvent {
 }
 
 async fn refuse(store: &Gateway, seconds: i64, user: u128) {
-    let subject = ThrottleSubject::User(user_id(user));
+    let subject = SoftLockSubject::User(user_id(user));
     store
         .logins
         .record_refusal(&acme(), &subject, refused(seconds, user))

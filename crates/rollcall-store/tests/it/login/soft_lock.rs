@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
+use rollcall_core::soft_lock::{Settlement, SoftLockPolicy, SoftLockSubject};
 use rollcall_store::{FinishLogin, HeldSlot, NewAuditEvent, OwnCount, Reservation, Reserved};
 
 use crate::engine::{Engine, Gateway, on_both};
@@ -24,18 +24,18 @@ on_both! {
     old_counters_go,
 }
 
-fn user() -> ThrottleSubject {
-    ThrottleSubject::User(user_id(1))
+fn user() -> SoftLockSubject {
+    SoftLockSubject::User(user_id(1))
 }
 
-fn client() -> ThrottleSubject {
-    ThrottleSubject::Client("192.0.2.1".into())
+fn client() -> SoftLockSubject {
+    SoftLockSubject::Client("192.0.2.1".into())
 }
 
-fn limited(subject: ThrottleSubject, limit: u32) -> Reservation {
+fn limited(subject: SoftLockSubject, limit: u32) -> Reservation {
     Reservation {
         subject,
-        policy: ThrottlePolicy {
+        policy: SoftLockPolicy {
             limit,
             window: TimeDelta::minutes(15),
             lock: TimeDelta::minutes(15),
@@ -208,8 +208,8 @@ async fn an_attempt_with_the_same_password_shares_a_slot_of_unknown_outcome(engi
     assert!(taken(&store, &[one]).await.is_some());
 }
 
-fn at_home() -> ThrottleSubject {
-    ThrottleSubject::UserAt(user_id(1), "home".into())
+fn at_home() -> SoftLockSubject {
+    SoftLockSubject::UserAt(user_id(1), "home".into())
 }
 
 /// An attempt from home.

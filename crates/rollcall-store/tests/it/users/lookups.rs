@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use rollcall_core::audit::{AuditKind, LoginOutcome, OwnReason};
 use rollcall_core::plan::Change;
-use rollcall_core::throttle::{Settlement, ThrottlePolicy, ThrottleSubject};
+use rollcall_core::soft_lock::{Settlement, SoftLockPolicy, SoftLockSubject};
 use rollcall_store::{FinishLogin, FinishOutcome, NewAuditEvent, Reservation, Reserved};
 use rollcall_testkit::wait_for;
 
@@ -48,12 +48,12 @@ async fn rows_read(engine: &Engine, left: &str) -> u64 {
 async fn log_in(store: &Gateway, login: &str) {
     let target = store.logins.target(&acme(), login).await.unwrap().unwrap();
     let subjects = [
-        ThrottleSubject::User(target.user.id),
-        ThrottleSubject::Client("192.0.2.1".into()),
+        SoftLockSubject::User(target.user.id),
+        SoftLockSubject::Client("192.0.2.1".into()),
     ];
     let reservations = subjects.map(|subject| Reservation {
         subject,
-        policy: ThrottlePolicy {
+        policy: SoftLockPolicy {
             limit: 9,
             window: TimeDelta::minutes(15),
             lock: TimeDelta::minutes(15),

@@ -168,7 +168,7 @@ async fn identity(
 ) -> (v1::ExplanationStep, bool) {
     let nobody =
         |message: String, hint: &str| (step(Kind::Identity, StageResult::Fail, "", message, hint), false);
-    if let Some(what) = source.reader.nobody(entry) {
+    if let Some(what) = source.reader.not_a_person(entry) {
         let issue = person::issue(what, 1, &entry.dn);
         return nobody(format!("The entry is nobody: {}.", issue.text()), issue.hint());
     }

@@ -198,7 +198,7 @@ impl Worker {
                 let pulled = judged_by.user_sync.last_complete_pull_time;
                 let is_recent = pulled.is_some_and(|pulled| now - pulled < DN_TRUST);
                 let is_its = |entry: &Entry| {
-                    reader.nobody(entry).is_none()
+                    reader.not_a_person(entry).is_none()
                         && reader.external_id(entry).as_ref() == Ok(&origin.external_id)
                 };
                 match opened.ldap.read_entry(&request, deadline).await {

@@ -68,7 +68,7 @@ pub(super) async fn of_entry(
         told,
         identifiers: Vec::new(),
     };
-    if let Some(what) = source.reader.nobody(entry) {
+    if let Some(what) = source.reader.not_a_person(entry) {
         let owned = user.filter(|user| x.subject.owns(user));
         let mut told = of_absent(x, source, owned).await?;
         if told.action() == RunAction::Keep {

@@ -184,7 +184,7 @@ impl Forecaster<'_> {
     }
 
     fn take(&self, draft: &mut Draft<'_>, entry: &Entry) -> Result<(), Error> {
-        if self.reader.nobody(entry).is_some() {
+        if self.reader.not_a_person(entry).is_some() {
             return Ok(());
         }
         let id = match self.reader.external_id(entry) {

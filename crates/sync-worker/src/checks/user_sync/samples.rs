@@ -34,7 +34,7 @@ impl Sampled {
                 break;
             }
             for entry in round {
-                let id = match reader.nobody(&entry) {
+                let id = match reader.not_a_person(&entry) {
                     Some(what) => Err(Box::new(person::issue(what, 1, &entry.dn))),
                     None => reader.external_id(&entry),
                 };
@@ -76,7 +76,7 @@ impl Sampled {
         let directory = &settings.directory;
         let show = |(entry, id): (Entry, Result<ExternalId, Box<Issue>>)| {
             let role = roles.of(&entry.dn);
-            let is_nobody = reader.nobody(&entry).is_some();
+            let is_not_a_person = reader.not_a_person(&entry).is_some();
             let (user, mut issues) = match id {
                 Ok(id) => {
                     let is_it = |user: &&User| {
@@ -102,7 +102,7 @@ impl Sampled {
                 }
                 Err(issue) => (None, vec![*issue]),
             };
-            if let Some(foretold) = forecast.of(&entry.dn).filter(|_| !is_nobody) {
+            if let Some(foretold) = forecast.of(&entry.dn).filter(|_| !is_not_a_person) {
                 issues = foretold;
             }
             v1::SampleEntry {

@@ -326,7 +326,7 @@ async fn find(
     if found.more {
         return Err(LdapError::SearchRefused(ResultCode::SIZE_LIMIT_EXCEEDED));
     }
-    let is_person = |entry: &Entry| source.reader.nobody(entry).is_none();
+    let is_person = |entry: &Entry| source.reader.not_a_person(entry).is_none();
     let mut people = Vec::new();
     for entry in found.entries.into_iter().filter(is_person) {
         let id =

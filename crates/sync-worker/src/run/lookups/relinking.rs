@@ -43,7 +43,7 @@ pub(crate) async fn relinked(
         let now = x.clock.now();
         let readings: Vec<EntryReading> = entries
             .iter()
-            .filter(|entry| source.reader.nobody(entry).is_none())
+            .filter(|entry| source.reader.not_a_person(entry).is_none())
             .filter_map(|entry| {
                 let id = source.reader.external_id(entry).ok()?;
                 Some(source.reader.read(id, entry, now))

@@ -1,4 +1,4 @@
-//! The soft lock: how many wrong passwords may reach a directory.
+//! How wrong passwords are counted, and how many may reach a directory.
 //!
 //! A slot is reserved before a bind and settled after it, so that parallel guesses cannot overshoot. A slot whose
 //! outcome is unknown stays reserved until the window ends. Directories count failures until some time has passed since
@@ -16,7 +16,7 @@ const KNOWN_FOR: TimeDelta = TimeDelta::days(7);
 
 /// What is counted together.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum ThrottleSubject {
+pub enum SoftLockSubject {
     /// A known user, whatever was typed.
     User(UserId),
     /// A known user at an address from which they logged in lately: the keyed hash of both. Strangers' guesses do not
@@ -30,7 +30,7 @@ pub enum ThrottleSubject {
 
 /// How many failures are too many.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ThrottlePolicy {
+pub struct SoftLockPolicy {
     /// Failures, known and reserved, within a window.
     pub limit: u32,
     /// Failures are forgotten so long after the last one. Longer than the directory's own window: it counts
@@ -45,7 +45,7 @@ pub struct ThrottlePolicy {
 
 /// Failures of one subject.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ThrottleState {
+pub struct SoftLockCounter {
     /// When the first failure was reserved.
     pub window_start: DateTime<Utc>,
     /// When the last slot was reserved.
@@ -82,26 +82,26 @@ impl Settlement {
     /// What it is for one of the attempt's subjects. A success forgets the user's failures, but only gives back the
     /// client's slot: otherwise somebody who guesses at others' passwords could clear the count by logging in as
     /// themselves.
-    pub fn of(self, subject: &ThrottleSubject) -> Self {
+    pub fn of(self, subject: &SoftLockSubject) -> Self {
         match (self, subject) {
-            (Self::Success, ThrottleSubject::Client(_)) => Self::NotSent,
+            (Self::Success, SoftLockSubject::Client(_)) => Self::NotSent,
             _ => self,
         }
     }
 }
 
-impl ThrottlePolicy {
+impl SoftLockPolicy {
     /// Takes a slot, or says how long to wait. `shared` is the slot of an earlier attempt with the same password whose
     /// outcome is unknown. While that slot counts, it serves for this attempt too.
     pub fn reserve(
         &self,
-        state: Option<ThrottleState>,
+        state: Option<SoftLockCounter>,
         shared: Option<Slot>,
         now: DateTime<Utc>,
-    ) -> Result<(ThrottleState, Slot), TimeDelta> {
-        let fresh = ThrottleState {
+    ) -> Result<(SoftLockCounter, Slot), TimeDelta> {
+        let fresh = SoftLockCounter {
             proven_time: state.and_then(|state| state.proven_time),
-            ..ThrottleState::new(now)
+            ..SoftLockCounter::new(now)
         };
         let mut state = match state {
             Some(state) if now < self.end(&state.no_later_than(now)) => state.no_later_than(now),
@@ -125,7 +125,7 @@ impl ThrottlePolicy {
     }
 
     /// When the failures are forgotten, if none is added.
-    fn end(&self, state: &ThrottleState) -> DateTime<Utc> {
+    fn end(&self, state: &SoftLockCounter) -> DateTime<Utc> {
         let (since, time) = match (self.is_reached(state), self.fixed) {
             (true, _) => (state.last_time, self.lock),
             (false, true) => (state.window_start, self.window),
@@ -134,12 +134,12 @@ impl ThrottlePolicy {
         since.checked_add_signed(time).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
-    fn is_reached(&self, state: &ThrottleState) -> bool {
+    fn is_reached(&self, state: &SoftLockCounter) -> bool {
         state.failures.saturating_add(state.reserved) >= self.limit
     }
 }
 
-impl ThrottleState {
+impl SoftLockCounter {
     /// A state without failures.
     pub fn new(now: DateTime<Utc>) -> Self {
         Self {
@@ -192,7 +192,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const POLICY: ThrottlePolicy = ThrottlePolicy {
+    const POLICY: SoftLockPolicy = SoftLockPolicy {
         limit: 3,
         window: TimeDelta::minutes(15),
         lock: TimeDelta::minutes(20),
@@ -205,8 +205,8 @@ mod tests {
 
     #[test]
     fn a_success_clears_the_user_s_count_and_not_the_client_s() {
-        let client = ThrottleSubject::Client("192.0.2.7".into());
-        let login = ThrottleSubject::UnknownLogin("hash".into());
+        let client = SoftLockSubject::Client("192.0.2.7".into());
+        let login = SoftLockSubject::UnknownLogin("hash".into());
         assert_eq!(Settlement::Success.of(&client), Settlement::NotSent);
         assert_eq!(Settlement::Success.of(&login), Settlement::Success);
         assert_eq!(Settlement::Failure.of(&client), Settlement::Failure);
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_busy_address_is_not_locked_by_the_mistakes_of_a_whole_day() {
-        let client = ThrottlePolicy {
+        let client = SoftLockPolicy {
             fixed: true,
             ..POLICY
         };
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(state.settle(slot, Settlement::Unknown).reserved, 1);
         assert_eq!(
             state.settle(slot, Settlement::NotSent),
-            ThrottleState { reserved: 0, ..state }
+            SoftLockCounter { reserved: 0, ..state }
         );
     }
 
@@ -310,9 +310,9 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_does_not_lock_for_longer() {
-        let state = ThrottleState {
+        let state = SoftLockCounter {
             failures: 3,
-            ..ThrottleState::new(at(1000))
+            ..SoftLockCounter::new(at(1000))
         };
         assert_eq!(POLICY.reserve(Some(state), None, at(0)), Err(POLICY.lock));
     }
@@ -322,7 +322,7 @@ mod tests {
         let mut state = None;
         for failure in 0..3 {
             let minute = if failure == 1 { 60 } else { 0 };
-            let (reserved, slot) = ThrottlePolicy {
+            let (reserved, slot) = SoftLockPolicy {
                 lock: TimeDelta::hours(2),
                 window: TimeDelta::hours(2),
                 ..POLICY
@@ -332,9 +332,9 @@ mod tests {
             state = Some(reserved.settle(slot, Settlement::Failure));
         }
         assert_eq!(state.unwrap().failures, 3);
-        let ahead = ThrottleState {
+        let ahead = SoftLockCounter {
             failures: 2,
-            ..ThrottleState::new(at(60))
+            ..SoftLockCounter::new(at(60))
         };
         let (state, _) = POLICY.reserve(Some(ahead), None, at(0)).unwrap();
         assert_eq!((state.failures, state.reserved), (2, 1));
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn attempts_of_unknown_outcome_with_one_password_share_a_slot() {
-        let one = ThrottlePolicy { limit: 1, ..POLICY };
+        let one = SoftLockPolicy { limit: 1, ..POLICY };
         let (state, slot) = one.reserve(None, None, at(0)).unwrap();
         let state = state.settle(slot, Settlement::Unknown);
         assert!(one.reserve(Some(state), None, at(1)).is_err());
@@ -359,9 +359,9 @@ mod tests {
 
     #[test]
     fn an_address_stays_the_user_s_for_a_while_after_the_last_right_password() {
-        let state = ThrottleState::new(at(0));
+        let state = SoftLockCounter::new(at(0));
         assert!(!state.is_known(at(0)));
-        let state = ThrottleState {
+        let state = SoftLockCounter {
             proven_time: Some(at(0)),
             ..state
         };
