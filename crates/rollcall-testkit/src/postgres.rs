@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -372,12 +373,15 @@ impl Account {
 }
 
 fn with_cluster<T>(act: impl FnOnce(&Postgres) -> Result<T>) -> Result<T> {
-    static CLUSTER: Mutex<Option<Postgres>> = Mutex::new(None);
+    static CLUSTER: Mutex<Option<Arc<Postgres>>> = Mutex::new(None);
     let mut cluster = CLUSTER.lock();
-    match &mut *cluster {
-        Some(running) => act(running),
-        none => act(none.insert(Postgres::start()?)),
-    }
+    let running = match &*cluster {
+        Some(running) => Arc::clone(running),
+        None => Arc::clone(cluster.insert(Arc::new(Postgres::start()?))),
+    };
+    // Only the start keeps others waiting.
+    drop(cluster);
+    act(&running)
 }
 
 fn psql(programs: &Path, url: &str, sql: &str) -> Command {

@@ -1,29 +1,40 @@
 //! The two engines, each with a database of the test's own.
 
+use std::fs::File;
+use std::io::Write;
 use std::ops::Deref;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use rollcall_store::{IdentifierUniqueness, Keyring, LoginStore, Store, StoreOptions};
 use rollcall_testkit::TestDatabase;
 use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
 
-/// Runs each of these functions, which take an [`Engine`], on both engines.
+/// Runs each of these functions, which take an [`Engine`], on both engines: on one with this release's schema, or with
+/// `empty:` in front on one without any.
 macro_rules! on_both {
-    ($($test:ident,)*) => {
+    (empty: $($test:ident,)*) => {
+        $crate::engine::on_both!(empty_sqlite, empty_postgres: $($test,)*);
+    };
+    ($sqlite:ident, $postgres:ident: $($test:ident,)*) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::$test($crate::engine::Engine::sqlite()).await;
+                super::$test($crate::engine::Engine::$sqlite()).await;
             })*
         }
 
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::$test($crate::engine::Engine::postgres()).await;
+                super::$test($crate::engine::Engine::$postgres()).await;
             })*
         }
+    };
+    ($($test:ident,)*) => {
+        $crate::engine::on_both!(sqlite, postgres: $($test,)*);
     };
 }
 
@@ -60,24 +71,66 @@ impl Deref for Gateway {
     }
 }
 
-/// An empty database, gone when dropped.
+/// A database of the test's own, gone when dropped.
 pub(crate) enum Engine {
     Sqlite(TempDir),
     Postgres(TestDatabase),
 }
 
+/// Databases with this release's schema and nothing else. Most tests begin with a copy: to migrate a database of its own
+/// would take each of them longer than all that it tests.
+static POSTGRES_WITH_SCHEMA: LazyLock<Engine> = LazyLock::new(|| Engine::empty_postgres().with_schema());
+/// The bytes of the file: a directory would be left behind when the process ends.
+static SQLITE_WITH_SCHEMA: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let made = Engine::empty_sqlite().with_schema();
+    std::fs::read(made.sqlite_file()).unwrap()
+});
+
 impl Engine {
     pub(crate) fn sqlite() -> Self {
-        Self::Sqlite(tempfile::tempdir().unwrap())
+        let engine = Self::empty_sqlite();
+        let mut file = File::options();
+        let file = file.write(true).create_new(true).mode(0o600);
+        let mut file = file.open(engine.sqlite_file()).unwrap();
+        file.write_all(&SQLITE_WITH_SCHEMA).unwrap();
+        engine
     }
 
     pub(crate) fn postgres() -> Self {
+        POSTGRES_WITH_SCHEMA.back_up()
+    }
+
+    pub(crate) fn empty_sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn empty_postgres() -> Self {
         Self::Postgres(TestDatabase::new().unwrap())
+    }
+
+    /// Migrates the database, and forgets the keys that it was migrated with.
+    fn with_schema(self) -> Self {
+        // A test has a runtime already, which cannot wait for this.
+        let made = std::thread::spawn(move || {
+            tokio::runtime::Runtime::new().unwrap().block_on(async {
+                self.store().await.close().await;
+                self.forget_keys().await;
+            });
+            self
+        });
+        made.join().unwrap()
+    }
+
+    fn sqlite_file(&self) -> PathBuf {
+        let Engine::Sqlite(dir) = self else {
+            unreachable!("of SQLite alone")
+        };
+        dir.path().join("rollcall.db")
     }
 
     pub(crate) fn url(&self) -> String {
         match self {
-            Engine::Sqlite(dir) => format!("sqlite:{}", dir.path().join("rollcall.db").display()),
+            Engine::Sqlite(_) => format!("sqlite:{}", self.sqlite_file().display()),
             Engine::Postgres(database) => database.url().to_owned(),
         }
     }

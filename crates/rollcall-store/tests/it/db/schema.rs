@@ -9,6 +9,7 @@ use crate::engine::{Engine, KEY, keyring, on_both};
 use crate::fixture::*;
 
 on_both! {
+    empty:
     a_service_refuses_a_schema_that_is_not_its_own,
     several_processes_may_migrate_at_once,
     what_was_stored_before_a_migration_can_be_used_after_it,
