@@ -67,4 +67,6 @@ fn settle_once(claimants: &[Claimant], outside: &HashMap<String, Outside>) -> Ve
 }
 
 #[cfg(test)]
+mod orders;
+#[cfg(test)]
 mod tests;
