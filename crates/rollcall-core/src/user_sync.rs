@@ -375,6 +375,11 @@ impl UserSyncSettings {
         }
     }
 
+    /// Whether a complete run confirms where everybody is. One that leaves users alone who moved or went does not.
+    pub fn runs_confirm_dns(&self) -> bool {
+        self.existing_users != ExistingUsers::Ignore && self.missing_users != MissingUsers::Ignore
+    }
+
     /// All mistakes in the settings, with the paths of `UserSync`'s fields.
     pub fn validate(&self) -> Violations {
         let mut found = Violations::new();

@@ -11,7 +11,6 @@ use rollcall_core::id::TenantId;
 use rollcall_core::role::RoleFinding;
 use rollcall_core::soft_lock::Settlement;
 use rollcall_core::user::Origin;
-use rollcall_core::user_sync::{ExistingUsers, MissingUsers};
 use rollcall_core::verdict::{InternalReason, Verdict};
 use rollcall_proto::resource_name;
 use rollcall_service::directories::OpenDirectory;
@@ -243,10 +242,8 @@ async fn asked(
 fn recent_dn(c: &Context, known: &Known, config: &LoginConfig) -> Option<String> {
     let settings = &config.in_force;
     let trust = TimeDelta::from_std(c.login.trust_dn).unwrap_or(TimeDelta::MAX);
-    // Runs of a sync that keeps users who moved or left do not confirm any DN.
-    let confirms =
-        settings.existing_users != ExistingUsers::Ignore && settings.missing_users != MissingUsers::Ignore;
-    let pulled = known.sync.last_complete_pull_time.filter(|_| confirms);
+    let pulled = known.sync.last_complete_pull_time;
+    let pulled = pulled.filter(|_| settings.runs_confirm_dns());
     let (user, stored) = (known.target.user.id, &known.origin.dn);
     c.known_dns.recent(user, stored, pulled, trust, c.now())
 }

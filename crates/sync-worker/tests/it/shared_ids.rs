@@ -2,11 +2,13 @@
 //! and what is counted of entries that come more than once.
 
 use rollcall_core::user::{StateReason, UserState};
+use rollcall_proto::v1::explain_user_request::{Person, Target};
 use rollcall_proto::v1::{self, IssueType, RefreshOutcome, SyncRunState};
 use rollcall_runtime::clock::Clock;
 use rollcall_testkit::{Tree, TreeEntry, TreeLdap};
 
-use crate::company::sync_of;
+use crate::company::{STAFF, TENANT, sync_of};
+use crate::harness::ok;
 use crate::run_world::World;
 
 const BASE: &str = "dc=example,dc=org";
@@ -122,6 +124,34 @@ async fn a_refresh_takes_what_one_of_several_entries_takes_away_and_heeds_none_t
     assert_eq!(world.state("ada").await, DISABLED);
     let again = world.refresh("ada").await;
     assert_eq!(again.outcome(), RefreshOutcome::Rejected);
+}
+
+/// Of several entries with the id of a user, a login finds the one that the last run confirmed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_foretold_by_where_the_last_run_found_the_user_if_it_said_so() {
+    for (existing_users, audited) in [
+        (v1::ExistingUserPolicy::Update, "AUTHENTICATED"),
+        (v1::ExistingUserPolicy::Ignore, "EXTERNAL_ID_SHARED"),
+    ] {
+        let sync = v1::UserSync {
+            existing_users: existing_users.into(),
+            ..staff()
+        };
+        let mut world = world(sync).await;
+        world.slapd.edit(|tree| tree.add(person("Staff", "ada2", 10)));
+        let request = v1::ExplainUserRequest {
+            parent: TENANT.into(),
+            target: Some(Target::UserSync(STAFF.into())),
+            person: Some(Person::Identifier("ada".into())),
+        };
+        let answer = ok(world.clients.user_syncs.explain_user(request)).await;
+        let logins = answer
+            .explanations
+            .iter()
+            .filter_map(|found| found.login.as_ref());
+        let reasons: Vec<_> = logins.map(|login| login.audit_reason.as_str()).collect();
+        assert_eq!(reasons, [audited; 2], "each entry is explained: {answer:#?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

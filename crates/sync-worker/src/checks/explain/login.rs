@@ -24,7 +24,8 @@ use tokio::time::Instant;
 use crate::run::Foreseen;
 use crate::worker::Worker;
 
-/// How long gateways trust the DN of the last run, if their configuration says nothing else.
+/// How long gateways trust the DN of the last run, if their configuration says nothing else. The worker does not know what it
+/// says, which the contract tells.
 const DN_TRUST: TimeDelta = TimeDelta::hours(24);
 
 impl Worker {
@@ -196,6 +197,7 @@ impl Worker {
                     attributes,
                 };
                 let pulled = judged_by.user_sync.last_complete_pull_time;
+                let pulled = pulled.filter(|_| in_force.runs_confirm_dns());
                 let is_recent = pulled.is_some_and(|pulled| now - pulled < DN_TRUST);
                 let is_its = |entry: &Entry| {
                     reader.not_a_person(entry).is_none()
