@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use rollcall_testkit::{Dirsrv, Ldif, Slapd, TestCa, is_root_for};
+use rollcall_testkit::{Dirsrv, Ldif, SambaDc, Slapd, TestCa, is_root_for};
 
 use crate::agreement::{Access, Sync, by_group};
 
@@ -115,6 +115,89 @@ async fn a_large_group_of_389_ds_has_its_members_in_a_run_and_at_a_login() {
     let rules = vec![by_group(&group, "crowd")];
     let sync = access.sync(&format!("ou=Staff,{BASE}"), "uid", rules).await;
     agree(&sync, members, members / 50).await;
+}
+
+/// Active Directory gives 1,500 values of an attribute at a time. Samba takes minutes to make more people than these.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_of_active_directory_beyond_a_range_has_its_members_in_a_run_and_at_a_login() {
+    if !is_root_for("a Samba domain controller").unwrap() {
+        return;
+    }
+    const OF_TEMPLATE: usize = 1_600;
+    let members = members(OF_TEMPLATE).clamp(OF_TEMPLATE, 5_000);
+    let ca = TestCa::new().unwrap();
+    let dc = SambaDc::start(&ca).unwrap();
+    let (people, groups) = (
+        format!("OU=Crowd,{}", dc.base_dn()),
+        format!("OU=Groups,{}", dc.base_dn()),
+    );
+    let crowd = format!("CN=crowd,{groups}");
+    let mut ldif = String::new();
+    let more: Vec<String> = (OF_TEMPLATE..members)
+        .map(|number| format!("crowd{number:04}"))
+        .collect();
+    for login in more.iter().map(String::as_str).chain(["stranger"]) {
+        let class = "objectClass: user\nuserAccountControl: 544";
+        write!(
+            ldif,
+            "dn: CN={login},{people}\nchangetype: add\n{class}\nsAMAccountName: {login}\n\n"
+        )
+        .unwrap();
+    }
+    for some in more.chunks(500) {
+        write!(ldif, "dn: {crowd}\nchangetype: modify\nadd: member\n").unwrap();
+        for login in some {
+            writeln!(ldif, "member: CN={login},{people}").unwrap();
+        }
+        ldif.push('\n');
+    }
+    for (name, member) in [("around", "crowd"), ("outermost", "around")] {
+        let class = format!("objectClass: group\nsAMAccountName: {name}");
+        write!(
+            ldif,
+            "dn: CN={name},{groups}\nchangetype: add\n{class}\nmember: CN={member},{groups}\n\n"
+        )
+        .unwrap();
+    }
+    let service = dc.service();
+    let access = Access {
+        url: dc.tls_url(),
+        ca: Some(ca),
+        bind_dn: service.dn,
+        bind_password: service.password,
+    };
+    let dc = tokio::task::spawn_blocking(move || dc.modify(&ldif).map(|_| dc))
+        .await
+        .unwrap()
+        .unwrap();
+    // The first and the last value of the first range and of the last one.
+    let asked = [0, 1_499, 1_500, members - 1].map(|place| {
+        let range = format!("member;range={place}-{place}");
+        let found = dc.search(&["-b", &crowd, "-s", "base", "(objectClass=*)", &range]);
+        let found = found.unwrap();
+        let mut values = found.lines().filter(|line| line.starts_with("member;range="));
+        let value = values.find_map(|line| line.split_once(": CN="));
+        let (_, rest) = value.unwrap_or_else(|| panic!("no value at {place}: {found}"));
+        rest.split_once(',').unwrap().0.to_owned()
+    });
+    for name in ["crowd", "around", "outermost"] {
+        let rules = vec![by_group(&format!("CN={name},{groups}"), "in it")];
+        let sync = access.sync(&people, "sAMAccountName", rules).await;
+        let begun = Instant::now();
+        let (run, problems) = sync.in_a_run().await;
+        eprintln!(
+            "{members} members of {name} on Active Directory: a run takes {:?}",
+            begun.elapsed()
+        );
+        assert_eq!(problems, []);
+        let in_it = run.values().filter(|finding| finding.for_new() == Some("in it"));
+        assert_eq!((in_it.count(), run.len()), (members, members + 1), "{name}");
+        for login in asked.iter().map(String::as_str).chain(["stranger"]) {
+            let (finding, problems) = sync.at_a_login(&format!("CN={login},{people}")).await;
+            assert_eq!(problems, []);
+            assert_eq!(run.get(login), Some(&finding), "{login} in {name}");
+        }
+    }
 }
 
 /// Half of the people, of whom there is one for each `step` of the numbers, are in the group.
