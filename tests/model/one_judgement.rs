@@ -46,6 +46,76 @@ async fn what_a_dialect_says_of_an_account_is_so_for_everybody_who_asks() -> Res
     Ok(())
 }
 
+/// A user who was archived has no login any more, so who is archived away does not come back as anything else while nobody can
+/// read whether the account is enabled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_archived_stays_so_while_the_state_cannot_be_read() -> Result<()> {
+    const UNREADABLE: (&str, &str) = ("pwdEndTime", "next summer");
+
+    let (server, rollcall) = synced_company().await?;
+    let mut names = Vec::new();
+    for uid in PEOPLE {
+        names.push(user(&rollcall, uid).await?.name);
+    }
+    let show = |shown| server.edit(|tree| PEOPLE.iter().for_each(|uid| tree.show_entry(&dn(uid), shown)));
+    let states = async || -> Result<Vec<(UserState, UserStateReason)>> {
+        let mut states = Vec::new();
+        for name in &names {
+            let user = get(&rollcall, name).await?;
+            states.push((user.state(), user.state_reason()));
+        }
+        Ok(states)
+    };
+    show(false);
+    rollcall.run(SYNC, SyncRunMode::Apply).await?;
+    let archived = [(UserState::Archived, UserStateReason::Gone); 3];
+    assert_eq!(states().await?, archived);
+
+    show(true);
+    mark(&server, UNREADABLE);
+    for (uid, name) in PEOPLE.iter().zip(&names) {
+        let denied = Some(DenialReason::InvalidCredentials);
+        assert_eq!(login(&rollcall, uid).await?, denied);
+        let request = v1::ExplainUserRequest {
+            parent: TENANT.to_owned(),
+            target: Some(v1::explain_user_request::Target::UserSync(SYNC.to_owned())),
+            person: Some(v1::explain_user_request::Person::User(name.clone())),
+        };
+        let explained = rollcall.user_syncs().explain_user(request).await?.into_inner();
+        let explained = explained.explanations.first().context("no explanation")?;
+        let (next_run, forecast) = (explained.next_run.as_ref(), explained.login.as_ref());
+        assert_eq!(
+            next_run.map(v1::RunForecast::action),
+            Some(v1::RunAction::Keep),
+            "{explained:#?}"
+        );
+        let answer = forecast.and_then(|forecast| forecast.answer.clone());
+        let refused = v1::login_forecast::Answer::DenialReason(DenialReason::InvalidCredentials.into());
+        assert_eq!(answer, Some(refused), "{explained:#?}");
+        let request = v1::RefreshUserRequest { name: name.clone() };
+        let refreshed = rollcall.user_syncs().refresh_user(request).await?.into_inner();
+        assert_eq!(refreshed.outcome(), RefreshOutcome::Rejected, "{refreshed:#?}");
+    }
+    for mode in [SyncRunMode::Preview, SyncRunMode::Apply] {
+        let run = rollcall.run(SYNC, mode).await?;
+        let counts = run.issue_counts.iter();
+        let counts: Vec<_> = counts.map(|count| (count.r#type(), count.count)).collect();
+        assert_eq!(counts, [(v1::IssueType::StateUnreadable, 3)]);
+        let changes = rollcall.changes(&run.name).await?;
+        assert_eq!(changes, [], "{mode:?}");
+        assert_eq!(states().await?, archived);
+    }
+
+    mark(&server, ("pwdEndTime", "20990101000000Z"));
+    rollcall.run(SYNC, SyncRunMode::Apply).await?;
+    assert_eq!(
+        states().await?,
+        [(UserState::Active, UserStateReason::Unspecified); 3]
+    );
+    assert_eq!(login(&rollcall, PEOPLE[0]).await?, None);
+    Ok(())
+}
+
 #[cfg(debug_assertions)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_is_added_in_one_place_changes_the_answers_of_everybody_who_judges() -> Result<()> {
@@ -173,6 +243,13 @@ async fn user(rollcall: &Rollcall, uid: &str) -> Result<v1::User> {
         identifier: uid.to_owned(),
     };
     Ok(rollcall.users().lookup_user(request).await?.into_inner())
+}
+
+async fn get(rollcall: &Rollcall, name: &str) -> Result<v1::User> {
+    let request = v1::GetUserRequest {
+        name: name.to_owned(),
+    };
+    Ok(rollcall.users().get_user(request).await?.into_inner())
 }
 
 /// The server as its directory.
