@@ -1,6 +1,6 @@
 //! Issues: why an entry was not, or not fully, taken. And the health that a user sync shows.
 
-use crate::id::UserSyncId;
+use crate::id::{UserId, UserSyncId};
 use crate::vocabulary::vocabulary;
 
 macro_rules! issue_kinds {
@@ -123,8 +123,12 @@ pub struct Issue {
     /// For [`IssueKind::Overlap`], the user sync that owns the user. For a login or e-mail address that is taken, the
     /// other user sync of the same directory whose user has it.
     pub other_user_sync: Option<UserSyncId>,
-    /// The DN of another entry of the same directory that is concerned. It stands here and in no message, so that it can
-    /// be erased with the person; of people of other directories an issue tells nothing.
+    /// The user whose entry [`Self::other_dn`] is. Stored instead of the DN, which is looked up when the issue is read: what is
+    /// kept of somebody else is an id, and nothing has to be erased here.
+    pub other_user: Option<UserId>,
+    /// The DN of another entry of the same directory that is concerned; of people of other directories an issue tells nothing.
+    /// It stands here and in no message. Where the entry is no user there is no id of ours to look it up by, and an issue that
+    /// named nobody would be of no use: the DN is stored, and erased with the person if there ever is a user.
     pub other_dn: Option<String>,
 }
 
@@ -139,6 +143,7 @@ impl Issue {
             value: None,
             message: message.into(),
             other_user_sync: None,
+            other_user: None,
             other_dn: None,
         }
     }

@@ -1,5 +1,7 @@
 //! The issues of a run: what each is about, and what it names.
 
+use std::collections::BTreeMap;
+
 use rollcall_proto::v1;
 
 use super::numbered;
@@ -42,22 +44,34 @@ fn kind(issue: &v1::SyncIssue) -> &'static str {
 }
 
 /// What issues say in words, against what they should: each names one of the others who are concerned, and says what to do.
-pub(crate) fn wrong_words(expected: &[Issue], found: &[v1::SyncIssue]) -> Vec<String> {
+/// `kept` has the users whose entries were renamed, by their new names, while the plan that says so is not applied: a user is
+/// named as Rollcall has it, and not at all if the entry of the issue has that name by now.
+pub(crate) fn wrong_words(
+    expected: &[Issue],
+    found: &[v1::SyncIssue],
+    kept: &BTreeMap<String, String>,
+) -> Vec<String> {
     let mut wrong = Vec::new();
     for issue in found {
         let is_it = |it: &&Issue| (it.kind, &*it.dn, it.field) == (kind(issue), &*issue.dn, &*issue.field);
+        let is_named = |it: &Issue| match issue.other_dn.is_empty() {
+            true => {
+                let mut others = it.others.iter();
+                it.others.is_empty() || others.any(|dn| kept.get(dn) == Some(&issue.dn))
+            }
+            false => {
+                let mut others = it.others.iter();
+                it.others.contains(&issue.other_dn) || others.any(|dn| kept.get(dn) == Some(&issue.other_dn))
+            }
+        };
         // Several of one entry and one kind have others to name.
-        let names = |it: &&Issue| issue.other_dn.is_empty() || it.others.contains(&issue.other_dn);
+        let names = |it: &&Issue| issue.other_dn.is_empty() || is_named(it);
         let all = || expected.iter().filter(is_it);
         let Some(expected) = all().find(names).or(all().next()) else {
             continue;
         };
         let about = format!("{} of {}", kind(issue), issue.dn);
-        let named = match issue.other_dn.is_empty() {
-            true => expected.others.is_empty(),
-            false => expected.others.contains(&issue.other_dn),
-        };
-        if !named {
+        if !is_named(expected) {
             wrong.push(format!(
                 "the words: {about} names {:?}, and should name one of {:?}",
                 issue.other_dn, expected.others

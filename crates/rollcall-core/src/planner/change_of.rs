@@ -80,6 +80,7 @@ impl Planner<'_> {
             let issue = Issue::new(IssueKind::LoginAmbiguous, &judged.dn, message);
             let mut issue = issue.of_field("login").valued(&profile.login);
             let rival = names.and_then(|names| names.parties.get(rival));
+            issue.other_user = rival.and_then(|rival| rival.user);
             issue.other_dn = rival.and_then(|rival| rival.dn.clone());
             issue.other_user_sync = rival.and_then(|rival| rival.user_sync.clone());
             issues.push(issue);

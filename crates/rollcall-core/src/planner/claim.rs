@@ -25,7 +25,7 @@ pub(super) struct Claim {
 
 /// An entry that asks for identifiers and is not taken: left out by the settings, waiting, or another sync's.
 pub(super) struct Bystander {
-    /// The user whose entry asks for this without getting it, since the user keeps another login.
+    /// The user whose entry it is already.
     pub(super) user: Option<UserId>,
     pub(super) entry: OtherEntry,
     /// Empty if an issue must not name the entry.
@@ -78,6 +78,12 @@ impl Claim {
 
     pub(super) fn is_link(&self) -> bool {
         self.before.as_ref().is_some_and(|user| user.origin.is_none())
+    }
+
+    /// The user whose entry it is; `None` before it is taken for the first time.
+    pub(super) fn synced_user(&self) -> Option<UserId> {
+        let before = self.before.as_ref()?;
+        before.origin.is_some().then_some(before.id)
     }
 
     pub(super) fn claimant(&self) -> Claimant {

@@ -23,8 +23,13 @@ pub struct Context {
 /// Whether the entry of another user sync still asks for an ambiguous login.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Asker {
-    /// It does, or nobody can tell. With its DN if it is of the same directory.
-    Asks(Option<String>),
+    /// It does, or nobody can tell. With its DN and its user if it is of the same directory.
+    Asks {
+        /// Its DN.
+        dn: Option<String>,
+        /// The user whose entry it is.
+        user: Option<UserId>,
+    },
     /// It does not.
     Ceased,
 }
@@ -86,7 +91,10 @@ impl Context {
     }
 
     pub(super) fn asker(&self, user: UserId) -> Asker {
-        self.askers.get(&user).cloned().unwrap_or(Asker::Asks(None))
+        self.askers
+            .get(&user)
+            .cloned()
+            .unwrap_or(Asker::Asks { dn: None, user: None })
     }
 
     pub(super) fn neighbour(&self, user: UserId) -> Option<&Neighbour> {

@@ -152,7 +152,7 @@ impl Planner<'_> {
             claim.opposed()
         };
         let left_out = Bystander {
-            user: None,
+            user: claim.synced_user(),
             entry: self.entry(&claim.judged.external_id),
             dn: claim.judged.dn.clone(),
             wants: claim.judged.wants.clone(),
@@ -196,7 +196,7 @@ impl Planner<'_> {
     /// An entry of another sync that asks for the ambiguous login of this user asks for it in this run too.
     fn keep_asker(&mut self, person: &User, context: &Context) {
         let asker = person.login_asked_by.clone().filter(|_| person.login_ambiguous);
-        let (Some(entry), Asker::Asks(dn)) = (asker, context.asker(person.id)) else {
+        let (Some(entry), Asker::Asks { dn, user }) = (asker, context.asker(person.id)) else {
             return;
         };
         let login = normalize(&person.profile.login);
@@ -206,7 +206,7 @@ impl Planner<'_> {
             login: Want::Other(login),
             email: Want::Nothing,
         };
-        self.keep_bystander(None, entry, &dn.unwrap_or_default(), wants, true, context);
+        self.keep_bystander(user, entry, &dn.unwrap_or_default(), wants, true, context);
     }
 
     /// An entry of this sync.
@@ -277,6 +277,7 @@ impl Planner<'_> {
             // Both are in the same directory, so its admin sees the other entry anyway.
             Some(origin) if origin.directory == self.settings.directory => Outsider {
                 dn: Some(origin.dn.clone()),
+                user: Some(user.id),
                 user_sync: Some(origin.user_sync.clone()),
                 ..unnamed
             },
@@ -313,7 +314,8 @@ impl Planner<'_> {
             }
         }
         let entry = self.entry(&reading.external_id);
-        self.keep_bystander(None, entry, &reading.dn, wants, reading.is_enabled(), context);
+        let user = person.map(|person| person.id);
+        self.keep_bystander(user, entry, &reading.dn, wants, reading.is_enabled(), context);
     }
 
     fn keep_bystander(

@@ -1,7 +1,7 @@
 //! Somebody whom a run does not change, and who has what one of its entries asks for.
 
 use crate::claims::Outside;
-use crate::id::UserSyncId;
+use crate::id::{UserId, UserSyncId};
 
 /// Who has the identifier, as far as an issue may name them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -9,6 +9,8 @@ pub(super) struct Outsider {
     pub(super) outside: Outside,
     /// The DN, if it is of the same directory.
     pub(super) dn: Option<String>,
+    /// The user whose DN that is.
+    pub(super) user: Option<UserId>,
     /// The user sync that has them, if it is another one of the same directory.
     pub(super) user_sync: Option<UserSyncId>,
 }
@@ -19,6 +21,7 @@ impl Outsider {
         Self {
             outside: Outside::Keeps,
             dn: None,
+            user: None,
             user_sync: None,
         }
     }

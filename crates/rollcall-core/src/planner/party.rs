@@ -40,6 +40,7 @@ impl Party {
         match self {
             Self::Claim(claim) => Named {
                 dn: Some(claim.judged.dn.clone()),
+                user: claim.synced_user(),
                 user_sync: None,
                 entry: Some(planner.entry(&claim.judged.external_id)),
             },
@@ -48,6 +49,7 @@ impl Party {
                 let of_other = bystander.entry.user_sync != *planner.user_sync;
                 Named {
                     dn: visible.then(|| bystander.dn.clone()),
+                    user: bystander.user.filter(|_| visible),
                     user_sync: (visible && of_other).then(|| bystander.entry.user_sync.clone()),
                     entry: Some(bystander.entry.clone()),
                 }
@@ -58,6 +60,7 @@ impl Party {
                 let visible = origin.filter(|origin| origin.directory == planner.settings.directory);
                 Named {
                     dn: visible.map(|origin| origin.dn.clone()),
+                    user: visible.map(|_| neighbour.user().id),
                     user_sync: visible.map(|origin| origin.user_sync.clone()),
                     entry: origin.map(|origin| OtherEntry {
                         user_sync: origin.user_sync.clone(),
@@ -85,6 +88,8 @@ impl Party {
 /// A party, as an issue may name it.
 pub(super) struct Named {
     pub(super) dn: Option<String>,
+    /// The user whose entry it is already.
+    pub(super) user: Option<UserId>,
     /// Its user sync, if it is another one of the same directory.
     pub(super) user_sync: Option<UserSyncId>,
     pub(super) entry: Option<OtherEntry>,

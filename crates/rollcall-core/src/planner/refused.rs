@@ -40,25 +40,26 @@ pub(super) fn refused(
         _ => IssueKind::EmailTaken,
     };
     let named = |index: &usize| names.and_then(|names| names.parties.get(*index));
-    let dn_of = |index: &usize| named(index).and_then(|party| party.dn.clone());
     let outsider = match refusal {
         Refusal::Outside => names.and_then(|names| names.outside.get(&normalize(value))),
         Refusal::Rival(_) | Refusal::NotReleased(_) => None,
     };
-    let user_sync = match refusal {
-        Refusal::Outside => outsider.and_then(|outsider| outsider.user_sync.clone()),
+    let (user_sync, user, other_dn) = match refusal {
+        Refusal::Outside => {
+            outsider.map(|outsider| (outsider.user_sync.clone(), outsider.user, outsider.dn.clone()))
+        }
         Refusal::Rival(index) | Refusal::NotReleased(index) => {
-            named(index).and_then(|party| party.user_sync.clone())
+            named(index).map(|party| (party.user_sync.clone(), party.user, party.dn.clone()))
         }
-    };
-    let (kind, message, other_dn) = match refusal {
+    }
+    .unwrap_or_default();
+    let (kind, message) = match refusal {
         Refusal::Rival(rival) if names.is_some_and(|names| names.unmet.contains(rival)) => {
-            (taken, "another user has it".to_owned(), dn_of(rival))
+            (taken, "another user has it".to_owned())
         }
-        Refusal::Rival(rival) => (
+        Refusal::Rival(_) => (
             IssueKind::DuplicateInDirectory,
             "another entry asks for it or has it too".to_owned(),
-            dn_of(rival),
         ),
         Refusal::NotReleased(holder) => {
             let message = "another user keeps it, although the user's entry does not have it any more";
@@ -68,31 +69,33 @@ pub(super) fn refused(
             } else {
                 taken
             };
-            (kind, message.to_owned(), dn_of(holder))
+            (kind, message.to_owned())
         }
         Refusal::Outside => {
-            let has_dn = outsider.is_some_and(|outsider| outsider.dn.is_some());
             let message = match &user_sync {
                 Some(user_sync) => format!("a user of the user sync {user_sync} has it, which was first"),
-                None if has_dn => "another user has it".to_owned(),
+                None if other_dn.is_some() => "another user has it".to_owned(),
                 // An issue does not tell whether somebody of another tenant has it, or has its domain verified.
                 None => "it is not available".to_owned(),
             };
-            (taken, message, outsider.and_then(|outsider| outsider.dn.clone()))
+            (taken, message)
         }
     };
     // The former entry was deleted, and a new one made under the same DN.
     let made_anew = other_dn.as_deref().is_some_and(|other| is_same_dn(other, dn));
-    let (kind, message, other_dn) = match made_anew {
+    let (kind, message) = match made_anew {
         true => {
             let message =
                 "the entry was deleted and made anew: the user of the former entry of this name has it";
-            (taken, message.to_owned(), None)
+            (taken, message.to_owned())
         }
-        false => (kind, message, other_dn),
+        false => (kind, message),
     };
     let mut issue = Issue::new(kind, dn, message).of_field(field).valued(value);
     issue.other_user_sync = user_sync;
-    issue.other_dn = other_dn;
+    if !made_anew {
+        issue.other_user = user;
+        issue.other_dn = other_dn;
+    }
     issue
 }

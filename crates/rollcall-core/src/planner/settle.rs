@@ -177,6 +177,7 @@ impl Planner<'_> {
                 for key in held.login.into_iter().chain(held.email) {
                     let outsider = Outsider {
                         dn: Some(origin.dn.clone()),
+                        user: Some(user.id),
                         ..Outsider::unnamed()
                     };
                     self.outside.insert(key, outsider);

@@ -141,7 +141,10 @@ impl World {
                 && reading.offers.login.values.contains(&user.profile.login)
         };
         match entries.iter().find(asks) {
-            Some((reading, _)) => Asker::Asks(Some(reading.dn.clone())),
+            Some((reading, _)) => Asker::Asks {
+                dn: Some(reading.dn.clone()),
+                user: None,
+            },
             None => Asker::Ceased,
         }
     }

@@ -6568,8 +6568,9 @@ pub struct SyncIssue {
     /// The field of User that is concerned, for instance "email" or "custom.badge". May be empty.
     #[prost(string, tag = "8")]
     pub field: ::prost::alloc::string::String,
-    /// The distinguished name of another entry of the same directory that is concerned; the message names it too. Nothing is told
-    /// about users of other directories. May be empty.
+    /// The distinguished name of another entry of the same directory that is concerned; the message names it too. Of a user it is
+    /// the present one, and empty once the user is deleted or erased. Nothing is told about users of other directories. May be
+    /// empty.
     #[prost(string, tag = "9")]
     pub other_dn: ::prost::alloc::string::String,
 }
@@ -6964,6 +6965,7 @@ pub enum IssueType {
     /// until only one of the two has it.
     LoginAmbiguous = 18,
     /// The attributes that tell whether the account is enabled cannot be read. A known user stays as it was; a new person waits.
+    /// One who is ARCHIVED stays so too, and comes back when the attributes can be read and say that the account is enabled.
     StateUnreadable = 19,
     /// Users were not found, but it is not proven that they left. They stay as they are.
     AbsenceUnconfirmed = 20,
@@ -7972,7 +7974,9 @@ pub struct RunForecast {
     pub message: ::prost::alloc::string::String,
 }
 /// What a login would answer to the right password. It leaves the soft lock out of account, and restrictions that only a bind
-/// shows, such as logon hours and workstations.
+/// shows, such as logon hours and workstations. Where several entries have the id of the user, a login finds the one at the DN
+/// that the last run confirmed, for 24 hours. A gateway for which the deployment sets another time, or that has seen the user
+/// since, may answer otherwise about such a user.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoginForecast {
     /// The precise reason, as the audit log would have it, for instance "ENTRY_OUT_OF_SCOPE".

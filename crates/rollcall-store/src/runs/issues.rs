@@ -1,8 +1,9 @@
 //! Issues of runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use rollcall_core::id::{RunId, UserSyncId, UserSyncKey};
+use rollcall_core::dn::is_same_dn;
+use rollcall_core::id::{RunId, UserId, UserSyncId, UserSyncKey};
 use rollcall_core::issue::{Issue, IssueKind};
 use rollcall_core::run::RunState;
 use sea_orm::{ConnectionTrait, FromQueryResult};
@@ -16,9 +17,11 @@ use crate::page::{Page, PageRequest};
 use crate::runs::handle::RunHandle;
 use crate::store::Store;
 use crate::tables;
+use crate::tables::columns;
 use crate::tables::json::{JsonColumn, unreadable};
 use crate::tables::labels::Label;
 use crate::tables::sync_run::{self, Model};
+use crate::tables::user::{Entity, Model as UserModel};
 
 #[derive(FromQueryResult)]
 struct Row {
@@ -38,6 +41,12 @@ struct Details {
     message: String,
     #[serde(with = "crate::tables::json::optional_user_sync_id")]
     other_user_sync: Option<UserSyncId>,
+    #[serde(
+        with = "crate::tables::json::optional_user_id",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    other_user: Option<UserId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     other_dn: Option<String>,
 }
@@ -104,7 +113,47 @@ impl Store {
             WHERE tenant = $1 AND user_sync = $2 AND run = $3 AND issue > $4{filter} ORDER BY issue{limit}"
         );
         let found: Vec<Row> = rows(&self.inner.database.reader, &sql, values).await?;
-        Page::cut(found, page, |row| row.issue, Row::into_domain)
+        let mut page = Page::cut(found, page, |row| row.issue, Row::into_domain)?;
+        self.name_others(key, &mut page.items).await?;
+        Ok(page)
+    }
+
+    /// Looks up the DNs of the users whom issues of a user sync name by their ids. Those who are deleted or erased, or who are
+    /// of another directory by now, have none; nor does one whose DN is the issue's own, since the user was renamed and that is
+    /// not applied yet.
+    async fn name_others(&self, key: &UserSyncKey, issues: &mut [Issue]) -> Result<()> {
+        let others: BTreeSet<UserId> = issues.iter().filter_map(|issue| issue.other_user).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let mut bulk = Bulk::new([Column::new("id", Type::Uuid)]);
+        others.into_iter().for_each(|id| bulk.push([id.0.into()]));
+        let database = &self.inner.database;
+        let (source, cells) = bulk.source(database.engine, 3);
+        let sql = format!(
+            "SELECT {columns} FROM {source} {look_up}
+            JOIN user_syncs s ON s.tenant = u.tenant AND s.directory = u.directory WHERE s.id = $2",
+            columns = columns::<Entity>("u"),
+            look_up = database
+                .engine
+                .look_up("users", "u", "u.tenant = $1 AND u.id = input.id")
+        );
+        let mut values = vec![key.tenant.as_str().into(), key.user_sync.as_str().into()];
+        values.extend(cells);
+        let users: Vec<UserModel> = rows(&database.reader, &sql, values).await?;
+        let mut dns: HashMap<UserId, String> = HashMap::with_capacity(users.len());
+        for user in users {
+            let user = user.into_domain()?;
+            let dn = user.origin.map(|origin| origin.dn).filter(|dn| !dn.is_empty());
+            dns.extend(dn.map(|dn| (user.id, dn)));
+        }
+        for issue in issues {
+            if let Some(other) = issue.other_user {
+                let dn = dns.get(&other).filter(|dn| !is_same_dn(dn, &issue.dn));
+                issue.other_dn = dn.cloned();
+            }
+        }
+        Ok(())
     }
 }
 
@@ -157,6 +206,7 @@ pub(crate) fn details(issue: &Issue) -> Result<String> {
         value,
         message,
         other_user_sync,
+        other_user,
         other_dn,
     } = issue.clone();
     let details = Details {
@@ -166,7 +216,8 @@ pub(crate) fn details(issue: &Issue) -> Result<String> {
         value,
         message,
         other_user_sync,
-        other_dn,
+        other_user,
+        other_dn: other_dn.filter(|_| other_user.is_none()),
     };
     serde_json::to_string(&details).map_err(unreadable)
 }
@@ -182,13 +233,18 @@ pub(crate) fn read(kind: &str, details: &str) -> Result<Issue> {
         value: details.value,
         message: details.message,
         other_user_sync: details.other_user_sync,
+        other_user: details.other_user,
         other_dn: details.other_dn,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Details;
+    #![allow(clippy::unwrap_used)]
+
+    use rollcall_core::id::Uuid;
+
+    use super::*;
     use crate::tables::json::golden::{current_plain, earlier_plain};
 
     #[test]
@@ -199,5 +255,21 @@ mod tests {
         earlier_plain::<Details>(
             r#"{"dn":"uid=ada","attribute":null,"value":null,"message":"is taken","other_user_sync":null}"#,
         );
+    }
+
+    #[test]
+    fn an_issue_keeps_the_id_of_another_user_and_not_the_dn() {
+        let mut issue = Issue::new(IssueKind::LoginTaken, "uid=bob", "another user has it")
+            .valued("ada")
+            .beside("uid=ada");
+        let row = r#"{"dn":"uid=bob","attribute":null,"value":"ada","message":"another user has it","other_user_sync":null,"other_dn":"uid=ada"}"#;
+        assert_eq!(details(&issue).unwrap(), row, "an entry that is no user");
+        assert_eq!(read("LOGIN_TAKEN", row).unwrap(), issue);
+
+        issue.other_user = Some(UserId(Uuid::from_u128(1)));
+        let row = r#"{"dn":"uid=bob","attribute":null,"value":"ada","message":"another user has it","other_user_sync":null,"other_user":"00000000-0000-0000-0000-000000000001"}"#;
+        assert_eq!(details(&issue).unwrap(), row);
+        issue.other_dn = None;
+        assert_eq!(read("LOGIN_TAKEN", row).unwrap(), issue);
     }
 }

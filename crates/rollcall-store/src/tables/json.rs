@@ -196,6 +196,11 @@ text_of!(
 );
 
 optional_text_of!(
+    optional_user_id,
+    rollcall_core::id::UserId,
+    rollcall_core::id::UserId::parse
+);
+optional_text_of!(
     optional_user_sync_id,
     rollcall_core::id::UserSyncId,
     rollcall_core::id::UserSyncId::parse

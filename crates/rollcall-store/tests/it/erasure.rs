@@ -23,6 +23,7 @@ use crate::fixture::*;
 
 on_both! {
     nothing_of_a_person_is_left,
+    an_issue_names_another_user_by_the_id_alone,
     nobody_is_erased_twice_and_a_deleted_user_once,
     erasures_at_once_are_each_done_and_recorded_once,
     the_owner_is_not_erased,
@@ -338,6 +339,60 @@ async fn nothing_of_a_person_is_left(engine: Engine) {
     assert_eq!(store.tenants_to_sweep(at(400)).await.unwrap().len(), 1);
     assert!(store.sweep_erased(&acme(), None, at(400)).await.unwrap());
     assert!(store.tenants_to_sweep(at(400)).await.unwrap().is_empty());
+}
+
+/// Nothing has to be swept: the DN is the user's own, as it is when the issue is read.
+async fn an_issue_names_another_user_by_the_id_alone(engine: Engine) {
+    let (store, lease) = ready(&engine).await;
+    let mut ada = creation(1, "ada");
+    ada.origin.dn = format!("uid={},ou=people", login());
+    apply(&store, &lease, 1, &[ada, creation(2, "bob"), creation(3, "eve")]).await;
+    let beside = |number: u128, dn: &str| {
+        let issue = Issue::new(IssueKind::LoginTaken, "uid=kim", "another user has it");
+        Issue {
+            other_user: Some(user_id(number)),
+            ..issue.beside(dn)
+        }
+    };
+    let issues = [
+        beside(1, "uid=was-elsewhere"),
+        beside(2, "uid=bob"),
+        beside(1, ""),
+        beside(9, "uid=deleted"),
+        Issue::new(IssueKind::LoginTaken, "uid=kim", "another entry asks for it").beside("uid=nobody"),
+    ];
+    let run = handle(&lease, &staff(), run_id(1));
+    store.append_issues(&run, &issues).await.unwrap();
+    let named = async || -> Vec<Option<String>> {
+        let issues = store.list_issues(&staff(), run_id(1), None, &all()).await;
+        let issues = issues.unwrap().items.into_iter();
+        issues.map(|issue| issue.other_dn).collect()
+    };
+    let dn = |dn: &str| Some(dn.to_owned());
+    let [bob, nobody] = [dn("uid=bob,ou=people"), dn("uid=nobody")];
+    let ada = dn(&format!("uid={},ou=people", login()));
+    assert_eq!(
+        named().await,
+        [ada.clone(), bob.clone(), ada, None, nobody.clone()]
+    );
+
+    let user = store.user(&acme(), user_id(1)).await.unwrap();
+    let mut moved = update(&user, |_| {});
+    moved.origin.dn = format!("uid={},ou=leavers", login());
+    let moved = moved.compared(Some(&user));
+    store.apply_single(&staff(), &moved, at(4)).await.unwrap();
+    let ada = Some(moved.origin.dn);
+    assert_eq!(
+        named().await,
+        [ada.clone(), bob.clone(), ada, None, nobody.clone()]
+    );
+
+    store
+        .end_run(&run, ended(RunState::Succeeded), &Mailing::default(), at(5))
+        .await
+        .unwrap();
+    erase(&store).await.unwrap();
+    assert_eq!(named().await, [None, bob, None, None, nobody]);
 }
 
 async fn nobody_is_erased_twice_and_a_deleted_user_once(engine: Engine) {

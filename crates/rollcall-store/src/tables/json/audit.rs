@@ -24,7 +24,7 @@ enum AuditKindMirror {
         outcome: LoginOutcome,
         #[serde(with = "reason")]
         reason: LoginReason,
-        #[serde(with = "optional_user_id")]
+        #[serde(with = "crate::tables::json::optional_user_id")]
         user: Option<UserId>,
         #[serde(with = "crate::tables::json::optional_user_sync_id")]
         user_sync: Option<UserSyncId>,
@@ -204,7 +204,6 @@ mod reason {
 
 option_of!(optional_flood, Flood, "FloodMirror");
 option_of!(optional_actor, Actor, "ActorMirror");
-optional_text_of!(optional_user_id, UserId, UserId::parse);
 optional_text_of!(optional_directory_id, DirectoryId, DirectoryId::parse);
 
 json_column!(Actor, ActorMirror);

@@ -183,6 +183,14 @@ impl<'a> Neighbours<'a> {
         for (user_sync, users) in asked {
             let ids: Vec<ExternalId> = users.iter().map(|(.., id)| id.clone()).collect();
             let found = self.read(&user_sync, &ids).await?;
+            let (store, asking) = (&self.x.store, self.asking);
+            let persons = store
+                .users_by_external_ids(asking.tenant, asking.directory, &ids)
+                .await?;
+            let persons: HashMap<ExternalId, UserId> = persons
+                .into_iter()
+                .filter_map(|person| Some((person.origin?.external_id, person.id)))
+                .collect();
             for (user, login, id) in users {
                 let asker = match (&found, self.others.get(&user_sync)) {
                     (_, Some(Other::Deleted)) => Asker::Ceased,
@@ -193,11 +201,12 @@ impl<'a> Neighbours<'a> {
                         };
                         let same_directory = other.in_force.directory == *self.asking.directory;
                         let asking = entries.get(&id).filter(asks);
-                        asking.map_or(Asker::Ceased, |entry| {
-                            Asker::Asks(same_directory.then(|| entry.dn.clone()))
+                        asking.map_or(Asker::Ceased, |entry| Asker::Asks {
+                            dn: same_directory.then(|| entry.dn.clone()),
+                            user: persons.get(&id).copied(),
                         })
                     }
-                    _ => Asker::Asks(None),
+                    _ => Asker::Asks { dn: None, user: None },
                 };
                 context.note_asker(user, asker);
             }
