@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use rollcall_proto::v1;
 use rollcall_testkit::{Ldif, Postgres, Slapd, TestCa};
 use system_tests::bench::{build_release, cpu_by_program, median, percentile, table};
-use system_tests::load::{Crowd, log_in};
+use system_tests::load::{Crowd, Until, log_in, log_in_until};
 use system_tests::{Backend, System};
 
 const BASE: &str = "dc=rollcall,dc=test";
@@ -28,6 +28,18 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("slapd", "slapd µs"),
     ("callers", "callers µs"),
 ];
+
+/// Sets the last login of everybody back by a day, so that the next login of each is the first of an hour and is noted.
+const A_DAY_LATER: &str = "UPDATE last_logins SET time = time - 86400000000 WHERE time > 0";
+
+/// Whose logins a round measures.
+#[derive(Clone, Copy)]
+enum Logins {
+    /// Of people who logged in within the hour, most of them.
+    Repeated,
+    /// Each is the user's first of the hour, so that the time of the last login is written too: as in the morning.
+    First,
+}
 
 /// What one round says.
 struct Round {
@@ -64,18 +76,31 @@ fn main() -> Result<()> {
     for (name, backend) in stores {
         systems.push((name, runtime.block_on(system(backend, &slapd, &ca))?));
     }
+    let measured: Vec<(String, &System, &Crowd, Logins)> = systems
+        .iter()
+        .flat_map(|(name, (system, crowd))| {
+            let first = format!("{name}, first of the hour");
+            [
+                ((*name).to_owned(), system, crowd, Logins::Repeated),
+                (first, system, crowd, Logins::First),
+            ]
+        })
+        .collect();
     let mut rows = Vec::new();
     for callers in CALLERS {
         let mut of_limit = Vec::new();
-        let mut of_systems: Vec<Vec<Round>> = systems.iter().map(|_| Vec::new()).collect();
+        let mut of_systems: Vec<Vec<Round>> = measured.iter().map(|_| Vec::new()).collect();
         for _ in 0..ROUNDS {
             of_limit.push(limit.run(callers)?);
-            for ((_, (system, crowd)), rounds) in systems.iter().zip(&mut of_systems) {
-                rounds.push(runtime.block_on(round(system, crowd, callers))?);
+            for ((_, system, crowd, logins), rounds) in measured.iter().zip(&mut of_systems) {
+                if matches!(logins, Logins::First) {
+                    make_a_day_pass(system, &postgres)?;
+                }
+                rounds.push(runtime.block_on(round(system, crowd, callers, *logins))?);
             }
         }
         rows.push(row(callers, "C client", &of_limit, None));
-        for ((name, _), rounds) in systems.iter().zip(&of_systems) {
+        for ((name, ..), rounds) in measured.iter().zip(&of_systems) {
             rows.push(row(callers, name, rounds, Some(&of_limit)));
         }
     }
@@ -136,9 +161,30 @@ async fn system(backend: Backend, slapd: &Slapd, ca: &TestCa) -> Result<(System,
     Ok((system, crowd))
 }
 
-async fn round(system: &System, crowd: &Crowd, callers: usize) -> Result<Round> {
+/// For all who have logged in so far.
+fn make_a_day_pass(system: &System, postgres: &Postgres) -> Result<()> {
+    let file = system.files.path().join("rollcall.db");
+    if !file.exists() {
+        postgres.sql("rollcall", A_DAY_LATER)?;
+        return Ok(());
+    }
+    let script = "import sqlite3, sys; d = sqlite3.connect(sys.argv[1], timeout=10); d.execute(sys.argv[2]); d.commit()";
+    let python = Command::new("/usr/bin/python3")
+        .args(["-I", "-c", script])
+        .arg(file)
+        .arg(A_DAY_LATER)
+        .status()?;
+    ensure!(python.success(), "the last logins cannot be set back");
+    Ok(())
+}
+
+async fn round(system: &System, crowd: &Crowd, callers: usize, logins: Logins) -> Result<Round> {
     let before = cpu_by_program()?;
-    let mut measured = log_in(&system.gateway, std::slice::from_ref(crowd), callers, ROUND).await?;
+    let until = match logins {
+        Logins::Repeated => Until::After(ROUND),
+        Logins::First => Until::Once(ROUND),
+    };
+    let mut measured = log_in_until(&system.gateway, std::slice::from_ref(crowd), callers, until).await?;
     let mut cpu = cpu_between(&before, &cpu_by_program()?, measured.logins);
     // There is a gateway for each store.
     cpu[0] = measured.cpu_per_login();

@@ -123,8 +123,9 @@ test_observability() {
   echo "the dashboard's queries and the alerts, asked of a real Prometheus"
 }
 
-# Draws docs/dashboard.svg: several minutes of logins by several callers, runs, an outage of the directory and a run that is held.
-# Not among the parts that run by themselves.
+# Draws docs/dashboard.svg: several minutes of logins by several callers, runs, a bind password that is changed, an outage of the
+# directory and a run that is held. Takes ROLLCALL_PICTURE_MINUTES (8) and about two more to build the image and start. Not among the
+# parts that run by themselves.
 test_picture() {
   local minutes=${ROLLCALL_PICTURE_MINUTES:-8} caller end watching
   local -a callers=()
@@ -142,6 +143,7 @@ test_picture() {
   done
   sleep "$((minutes * 20))"
   night
+  change_bind_password
   stop_process slapd
   sleep 25
   serve_directory
@@ -156,6 +158,17 @@ test_picture() {
   deploy/observability/picture "$prometheus" "$((minutes + 1))" >docs/dashboard.svg
   replicas_end
   stop_process prometheus >/dev/null
+}
+
+# change_bind_password: kept as pending before the directory gets it.
+change_bind_password() {
+  local next
+  next=$(random_password)
+  call "$worker" DirectoryService/RotateBindPassword \
+    "{\"name\": \"$directory\", \"bind_password\": \"$next\", \"pending\": true}" >/dev/null
+  printf 'dn: %s\nchangetype: modify\nreplace: userPassword\nuserPassword: %s\n' "$directory_account" "$next" >"$state/change.ldif"
+  directory_tool ldapmodify "$directory_admin" "$state/slapd/admin-password" -f "$state/change.ldif" >/dev/null
+  printf '%s' "$next" >"$state/bind-password"
 }
 
 # night: what the CronJob does when everything is due. A run that is held ends it with 2, and one without a directory with 1.

@@ -89,6 +89,15 @@ impl Crowd {
     }
 }
 
+/// How long callers go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Until {
+    /// For this long; everybody may come up several times.
+    After(Duration),
+    /// For this long, or until everybody has logged in once.
+    Once(Duration),
+}
+
 /// Has `callers` people at a time log in, one after the other, for so long. Tenants take turns among callers,
 /// and no two callers log the same person in.
 ///
@@ -100,6 +109,19 @@ pub async fn log_in(
     callers: usize,
     duration: Duration,
 ) -> Result<Measured> {
+    log_in_until(gateway, crowds, callers, Until::After(duration)).await
+}
+
+/// As [`log_in`], with another end.
+///
+/// # Errors
+/// A login fails.
+pub async fn log_in_until(
+    gateway: &Service,
+    crowds: &[Crowd],
+    callers: usize,
+    until: Until,
+) -> Result<Measured> {
     let mut channels = Vec::new();
     for _ in 0..callers.min(MOST_CHANNELS) {
         channels.push(gateway.channel().await?);
@@ -110,7 +132,7 @@ pub async fn log_in(
     for caller in 0..callers {
         let client = AuthServiceClient::new(channels[caller % channels.len()].clone());
         let crowd = crowds[caller % crowds.len()].clone();
-        calling.spawn(call(client, crowd, caller, callers, start + duration));
+        calling.spawn(call(client, crowd, caller, callers, until));
     }
     let mut latencies = Vec::new();
     while let Some(taken) = calling.join_next().await {
@@ -150,13 +172,17 @@ async fn call(
     crowd: Crowd,
     caller: usize,
     callers: usize,
-    end: Instant,
+    until: Until,
 ) -> Result<Vec<Duration>> {
     let share = crowd.people / callers;
     let mut taken = Vec::new();
     let mut next = caller.wrapping_mul(7919) % share;
     let mut start = Instant::now();
-    while start < end {
+    let (end, most) = match until {
+        Until::After(duration) => (start + duration, usize::MAX),
+        Until::Once(duration) => (start + duration, share),
+    };
+    while start < end && taken.len() < most {
         // A stride that shares no factor with the usual shares, so that nearly all people come up in turn.
         next = (next + 7919) % share;
         let request = crowd.request(caller + callers * next);

@@ -8,7 +8,7 @@ use auth_gateway::serve;
 use clap::{Parser, Subcommand};
 use rollcall_runtime::config::{self, ConfigArguments};
 use rollcall_runtime::exit::{self, Failure};
-use rollcall_runtime::{health, telemetry};
+use rollcall_runtime::{health, machine, telemetry};
 use tokio::runtime::{Builder, Runtime};
 
 /// A login makes and drops hundreds of small values on several threads.
@@ -49,6 +49,7 @@ fn run() -> Result<(), Failure> {
     let telemetry = telemetry::init(&loaded.shared.telemetry, "auth-gateway")?;
     if arguments.config.check_config {
         loaded.warn_of_endings();
+        machine::check(&loaded.shared)?;
         Secrets::read(loaded.shared.store, loaded.shared.keyring, &loaded.own.worker)?;
         return Ok(());
     }

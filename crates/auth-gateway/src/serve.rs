@@ -10,14 +10,13 @@ use rollcall_proto::v1::auth_service_server::AuthServiceServer;
 use rollcall_proto::v1::user_service_server::UserServiceServer;
 use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{ConfigArguments, Loaded, Shared};
-use rollcall_runtime::descriptors::Descriptors;
 use rollcall_runtime::exit::Failure;
 use rollcall_runtime::health::Health;
 use rollcall_runtime::reload::Reload;
 use rollcall_runtime::server::{
     COMPRESSION, GrpcServer, MAX_AUTHENTICATE_BYTES, MAX_REQUEST_BYTES, with_health_and_reflection,
 };
-use rollcall_runtime::shutdown;
+use rollcall_runtime::{machine, shutdown};
 use rollcall_service::configuration::{
     await_database, egress_policy, login_policy, open_store, renew_store, store_options,
 };
@@ -63,7 +62,7 @@ pub struct Gateway {
 /// # Errors
 /// Settings, files, a store or a port that cannot be used.
 pub async fn serve(loaded: Loaded<GatewaySettings>, arguments: &ConfigArguments) -> Result<(), Failure> {
-    Descriptors::raise()?;
+    machine::check(&loaded.shared)?;
     let stop = shutdown::on_signals().map_err(Failure::because)?;
     let reload = Reload::prepare(&loaded, arguments).map_err(Failure::because)?;
     loaded.warn_of_endings();

@@ -31,9 +31,12 @@ const DEFAULT_OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MAX_CONTACTS: usize = 20;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// A pending bind password is tried at most once in this time, if the directory's settings name no window. As long as
-/// the soft lock's default window.
-const TRIED_ONCE_IN: Duration = Duration::from_secs(35 * 60);
+/// Wrong bind passwords are counted for so long, where nothing else is known: as long as the soft lock's window as shipped.
+const REFUSALS_WINDOW: Duration = Duration::from_secs(35 * 60);
+/// How many of them may come from trying passwords, where the server's threshold is not known. Below those that are usual.
+const REFUSALS: u32 = 4;
+/// The most where it is known.
+const MOST_REFUSALS: u32 = 10;
 
 vocabulary! {
     /// How the connection is protected.
@@ -286,8 +289,36 @@ impl Directory {
     /// A pending bind password is tried at most once in this time. Until then the soft lock or the directory may still
     /// remember the last wrong try.
     pub fn pending_tried_once_in(&self) -> Duration {
-        let own = self.settings.soft_lock.window.unwrap_or(TRIED_ONCE_IN);
-        own.max(self.observed.lockout_window.unwrap_or_default())
+        self.refusals_allowed().window
+    }
+
+    /// How many wrong bind passwords may be tried, and in which time.
+    pub fn refusals_allowed(&self) -> RefusalsAllowed {
+        RefusalsAllowed::at(&self.settings, &self.observed)
+    }
+}
+
+/// How many wrong passwords of the bind account may be tried within a time, so that the directory does not lock it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RefusalsAllowed {
+    /// So many.
+    pub count: u32,
+    /// Within this.
+    pub window: Duration,
+}
+
+impl RefusalsAllowed {
+    /// At a directory with these settings, of which so much is known.
+    pub fn at(settings: &DirectorySettings, observed: &DirectoryObservations) -> Self {
+        let own = settings.soft_lock.window.unwrap_or(REFUSALS_WINDOW);
+        // One below the threshold is left for what logins and runs send.
+        let known = observed
+            .lockout_threshold
+            .map(|threshold| threshold.saturating_sub(2).clamp(1, MOST_REFUSALS));
+        Self {
+            count: known.unwrap_or(REFUSALS),
+            window: own.max(observed.lockout_window.unwrap_or_default()),
+        }
     }
 }
 

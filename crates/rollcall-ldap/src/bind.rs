@@ -62,12 +62,7 @@ pub(crate) fn password_policy_request() -> RawControl {
 pub(crate) fn answer(result: LdapResult) -> BindAnswer {
     let mut answer = BindAnswer {
         code: ResultCode(result.rc),
-        diagnostic: result
-            .text
-            .trim_end_matches('\0')
-            .chars()
-            .take(MAX_DIAGNOSTIC_CHARS)
-            .collect(),
+        diagnostic: diagnostic(&result.text),
         policy: None,
         netscape: NetscapeControls::default(),
     };
@@ -81,6 +76,14 @@ pub(crate) fn answer(result: LdapResult) -> BindAnswer {
         }
     }
     answer
+}
+
+/// What is kept of the server's text.
+pub(crate) fn diagnostic(text: &str) -> String {
+    text.trim_end_matches('\0')
+        .chars()
+        .take(MAX_DIAGNOSTIC_CHARS)
+        .collect()
 }
 
 #[cfg(any(fuzzing, test))]

@@ -89,7 +89,7 @@ impl Pools {
         let mut pooled = self.connection(host, Role::Bind, deadline).await?;
         let bound = pooled
             .connection()?
-            .simple_bind(&guid_dn(&own), &self.bind_password(), false, deadline)
+            .simple_bind(&guid_dn(&own), &self.account().password(), false, deadline)
             .await;
         Ok(bound.map_err(|error| error.error)?.code == ResultCode::SUCCESS)
     }
@@ -100,7 +100,7 @@ impl Pools {
         host: usize,
         deadline: Instant,
     ) -> Result<Option<ExternalId>, LdapError> {
-        let name = self.bind_dn();
+        let name = self.account().dn();
         let (base, scope, filter) = match account_filter(name) {
             None => (name.to_owned(), SearchScope::Base, "(objectClass=*)".to_owned()),
             Some(filter) => {

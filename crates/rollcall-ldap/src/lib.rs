@@ -45,6 +45,7 @@ mod pool;
 mod probe;
 mod protocol_violation;
 mod ranges;
+mod refusal_memory;
 mod resolver;
 mod result_code;
 mod root_dse;

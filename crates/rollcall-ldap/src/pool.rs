@@ -7,7 +7,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::schema::Schema;
-use rollcall_core::secret::Password;
 use rollcall_metrics::{LdapOperation, Pool, metrics};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -21,13 +20,11 @@ use crate::connection_limit::{ConnectionLimit, IdleMark, Place};
 use crate::endpoint::Endpoint;
 use crate::error::{LdapError, Misconfiguration};
 use crate::measure::{Load, PoolLoad, measured};
-use crate::result_code::{ResultClass, ResultCode};
+use crate::result_code::ResultCode;
 use crate::service_account::ServiceAccount;
 use crate::wire_guard::Limits;
 use crate::wire_guard::large_message_permit::LargeMessagePermit;
 
-/// A refused service account is not tried again for this long: each try may count towards its lockout.
-const REFUSAL_MEMORY: Duration = Duration::from_secs(60);
 /// A shorter wait without an answer says more about the caller's deadline than about the host.
 const TELLING_WAIT: Duration = Duration::from_millis(900);
 
@@ -43,7 +40,6 @@ pub(crate) struct Pools {
     connections: ConnectionLimit,
     service_bulkhead: Bulkhead,
     bind_bulkhead: Bulkhead,
-    refusal: Mutex<Option<(Instant, ResultCode)>>,
     /// For large messages: one connection at a time.
     large_messages: Arc<Semaphore>,
     /// The schema, once it was needed. All hosts hold the same tree, so it serves for all.
@@ -104,7 +100,6 @@ impl Pools {
             connections: config.connections,
             service_bulkhead: Bulkhead::new(config.limits.service, config.limits.queue),
             bind_bulkhead: Bulkhead::new(config.limits.bind, config.limits.queue),
-            refusal: Mutex::default(),
             large_messages: Arc::new(Semaphore::new(1)),
             schema: OnceCell::new(),
             secrets: OnceCell::new(),
@@ -191,12 +186,8 @@ impl Pools {
         &self.hosts[host].guid_binds
     }
 
-    pub(crate) fn bind_dn(&self) -> &str {
-        self.account.dn()
-    }
-
-    pub(crate) fn bind_password(&self) -> Arc<Password> {
-        self.account.password()
+    pub(crate) fn account(&self) -> &ServiceAccount {
+        &self.account
     }
 
     /// Closes idle connections that are not good any more.
@@ -277,7 +268,7 @@ impl Pools {
         deadline: Instant,
     ) -> Result<Connection, LdapError> {
         if role == Role::Service
-            && let Some(code) = self.refusal()
+            && let Some(code) = self.account.refusal()
         {
             return Err(LdapError::BindRefused(code));
         }
@@ -301,12 +292,11 @@ impl Pools {
             return Ok(connection);
         }
         let bound = self.account.bind(connection, false, deadline).await;
-        let (connection, answer) = bound.map_err(|error| self.endpoint.explain_loss(error.error))?;
-        if answer.code != ResultCode::SUCCESS {
-            self.note_refusal(answer.code);
-            return Err(LdapError::BindRefused(answer.code));
+        let bound = bound.map_err(|error| self.endpoint.explain_loss(error.error))?;
+        match bound.answer.code {
+            ResultCode::SUCCESS => Ok(bound.connection),
+            code => Err(LdapError::BindRefused(code)),
         }
-        Ok(connection)
     }
 
     /// The right to hold one more connection.
@@ -317,19 +307,6 @@ impl Pools {
     /// A permit of the bulkhead of the connections bound as the service account.
     pub(crate) async fn service_permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, LdapError> {
         self.service_bulkhead.enter(deadline).await
-    }
-
-    /// Why the service account was refused a moment ago.
-    pub(crate) fn refusal(&self) -> Option<ResultCode> {
-        let (until, code) = (*self.refusal.lock())?;
-        (Instant::now() < until).then_some(code)
-    }
-
-    /// The service account's bind was refused.
-    pub(crate) fn note_refusal(&self, code: ResultCode) {
-        if code.class() == ResultClass::Credentials {
-            *self.refusal.lock() = Some((Instant::now() + REFUSAL_MEMORY, code));
-        }
     }
 
     /// Tells the circuit breaker what an attempt says about the host.

@@ -7,14 +7,20 @@ use parking_lot::Mutex;
 use rollcall_core::dialect::Dialect;
 use rollcall_core::secret::Password;
 use rollcall_core::verdict::is_password_refused;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Instrument;
 
 use crate::bind::BindAnswer;
 use crate::config::DirectoryConfig;
 use crate::connection::Connection;
 use crate::error::{BindError, LdapError};
 use crate::password_keeper::{AnotherPassword, PasswordKeeper, TriedPassword};
+use crate::refusal_memory::RefusalMemory;
 use crate::result_code::{ResultClass, ResultCode};
+
+/// How long a bind waits for another one that goes on, from which it learns whether the password is refused. No longer, since
+/// the other one may be at a host that does not answer.
+const TURN: Duration = Duration::from_secs(2);
 
 /// The bind account of one directory.
 pub(crate) struct ServiceAccount {
@@ -23,8 +29,37 @@ pub(crate) struct ServiceAccount {
     keeper: Option<Arc<dyn PasswordKeeper>>,
     dialect: Option<Dialect>,
     operation_timeout: Duration,
+    /// One connection finds out whether the directory takes the password; those that come meanwhile wait for that.
+    turn: tokio::sync::Mutex<()>,
+    said: Mutex<Said>,
     /// Held by the one connection that asks for another password. The others then find the password here.
     asking: tokio::sync::Mutex<()>,
+}
+
+/// What became of a bind as the service account.
+pub(crate) struct ServiceBind {
+    pub(crate) connection: Connection,
+    pub(crate) answer: BindAnswer,
+    /// The answer is that of another connection: on this one nothing was sent.
+    pub(crate) shared: bool,
+}
+
+/// What the directory last said to a password.
+#[derive(Default)]
+enum Said {
+    #[default]
+    Nothing,
+    Yes(Arc<Password>, Instant),
+    No(Refusal),
+}
+
+/// The directory refused this password.
+struct Refusal {
+    password: Arc<Password>,
+    answer: BindAnswer,
+    memory: RefusalMemory,
+    /// There is no other password either.
+    lasts: bool,
 }
 
 impl ServiceAccount {
@@ -35,6 +70,8 @@ impl ServiceAccount {
             keeper: config.password_keeper.clone(),
             dialect: config.dialect,
             operation_timeout: config.settings.operation_timeout,
+            turn: tokio::sync::Mutex::default(),
+            said: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         }
     }
@@ -47,32 +84,25 @@ impl ServiceAccount {
         Arc::clone(&self.password.lock())
     }
 
+    /// Why nobody is let in at the moment: the directory has refused the password a while ago, and there is no other one.
+    pub(crate) fn refusal(&self) -> Option<ResultCode> {
+        let password = self.password();
+        self.refused(&password)
+            .and_then(|(answer, lasts)| lasts.then_some(answer.code))
+    }
+
     /// Binds a connection, if necessary with another password. Returns the connection with the last answer.
     pub(crate) async fn bind(
         self: &Arc<Self>,
-        mut connection: Connection,
+        connection: Connection,
         with_password_policy: bool,
         deadline: Instant,
-    ) -> Result<(Connection, BindAnswer), BindError> {
-        let password = self.password();
+    ) -> Result<ServiceBind, BindError> {
         let deadline = deadline.min(Instant::now() + self.operation_timeout);
-        let answer = connection
-            .simple_bind(&self.dn, &password, with_password_policy, deadline)
-            .await?;
-        let Some(keeper) = self.keeper.clone() else {
-            return Ok((connection, answer));
-        };
-        if !is_password_refused(self.dialect, answer.code.0, &answer.diagnostic) {
-            return Ok((connection, answer));
-        }
         // A task of its own: if the caller goes away, the result of the password that was tried must still be kept.
         let account = Arc::clone(self);
-        let asking = tokio::spawn(async move {
-            account
-                .bind_with_another(keeper, connection, password, answer, with_password_policy)
-                .await
-        });
-        match timeout_at(deadline, asking).await {
+        let binding = async move { account.bind_to_the_end(connection, with_password_policy).await };
+        match timeout_at(deadline, tokio::spawn(binding.in_current_span())).await {
             Ok(Ok(bound)) => bound,
             Ok(Err(_)) | Err(_) => Err(BindError {
                 error: LdapError::Timeout,
@@ -81,41 +111,162 @@ impl ServiceAccount {
         }
     }
 
-    async fn bind_with_another(
+    async fn bind_to_the_end(
         &self,
-        keeper: Arc<dyn PasswordKeeper>,
         mut connection: Connection,
-        refused: Arc<Password>,
-        answer: BindAnswer,
         with_password_policy: bool,
-    ) -> Result<(Connection, BindAnswer), BindError> {
-        let turn = self.asking.lock().await;
+    ) -> Result<ServiceBind, BindError> {
+        let mut is_second = false;
+        loop {
+            let (password, answer, shared) = self
+                .bind_with_present(&mut connection, with_password_policy)
+                .await?;
+            let bound = ServiceBind {
+                connection,
+                answer,
+                shared,
+            };
+            if bound.answer.code == ResultCode::SUCCESS {
+                return Ok(bound);
+            }
+            let keeper = self
+                .keeper
+                .clone()
+                .filter(|_| !is_second && self.is_password_refused(&bound.answer));
+            let Some(keeper) = keeper else {
+                self.refuse_for_a_while(&password);
+                return Ok(bound);
+            };
+            let _asking = self.asking.lock().await;
+            if Arc::ptr_eq(&self.password(), &password) {
+                if self.refusal().is_some() {
+                    return Ok(bound);
+                }
+                match keeper.another(Arc::clone(&password)).await {
+                    None => {
+                        self.refuse_for_a_while(&password);
+                        return Ok(bound);
+                    }
+                    Some(AnotherPassword::Present(present)) => *self.password.lock() = Arc::new(present),
+                    Some(AnotherPassword::Pending(pending)) => {
+                        return self
+                            .bind_with_pending(
+                                &*keeper,
+                                bound.connection,
+                                &password,
+                                pending,
+                                with_password_policy,
+                            )
+                            .await;
+                    }
+                }
+            }
+            (connection, is_second) = (bound.connection, true);
+        }
+    }
+
+    /// Binds with the present password. One that the directory has just refused is not sent again: however many connections
+    /// are opened at once, it counts it once.
+    async fn bind_with_present(
+        &self,
+        connection: &mut Connection,
+        with_password_policy: bool,
+    ) -> Result<(Arc<Password>, BindAnswer, bool), BindError> {
+        let came = Instant::now();
+        let turn = timeout(TURN, self.turn.lock()).await.ok();
+        let password = self.password();
+        if let Some((answer, _)) = self.refused(&password) {
+            return Ok((password, answer, true));
+        }
+        // Accepted while this one waited: the others need not wait for each other.
+        let _turn = turn.filter(|_| !self.was_accepted_since(&password, came));
         let deadline = Instant::now() + self.operation_timeout;
-        let found = self.password();
-        let (password, pending) = if !Arc::ptr_eq(&found, &refused) {
-            (found, false)
-        } else {
-            match keeper.another(refused).await {
-                None => return Ok((connection, answer)),
-                Some(AnotherPassword::Present(password)) => (Arc::new(password), false),
-                Some(AnotherPassword::Pending(password)) => (Arc::new(password), true),
-            }
-        };
-        if !pending {
-            *self.password.lock() = Arc::clone(&password);
-            drop(turn);
-        }
-        let bound = connection
+        let answer = connection
             .simple_bind(&self.dn, &password, with_password_policy, deadline)
+            .await?;
+        self.note(&password, &answer);
+        Ok((password, answer, false))
+    }
+
+    async fn bind_with_pending(
+        &self,
+        keeper: &dyn PasswordKeeper,
+        mut connection: Connection,
+        refused: &Arc<Password>,
+        pending: Password,
+        with_password_policy: bool,
+    ) -> Result<ServiceBind, BindError> {
+        let pending = Arc::new(pending);
+        let deadline = Instant::now() + self.operation_timeout;
+        let bound = connection
+            .simple_bind(&self.dn, &pending, with_password_policy, deadline)
             .await;
-        if pending {
-            let outcome = outcome(&bound);
-            if outcome == TriedPassword::Accepted {
-                *self.password.lock() = Arc::clone(&password);
-            }
-            keeper.tried(password, outcome).await;
+        let outcome = outcome(&bound);
+        match outcome {
+            TriedPassword::Accepted => *self.password.lock() = Arc::clone(&pending),
+            TriedPassword::Refused => self.refuse_for_a_while(refused),
+            TriedPassword::Unsent | TriedPassword::Unknown => {}
         }
-        Ok((connection, bound?))
+        keeper.tried(pending, outcome).await;
+        Ok(ServiceBind {
+            connection,
+            answer: bound?,
+            shared: false,
+        })
+    }
+
+    /// Notes what the directory said to a password. Only a refusal is remembered: nothing else says that the next bind is in
+    /// vain.
+    pub(crate) fn note(&self, password: &Arc<Password>, answer: &BindAnswer) {
+        let now = Instant::now();
+        let mut said = self.said.lock();
+        match answer.code.class() {
+            ResultClass::Success => *said = Said::Yes(Arc::clone(password), now),
+            ResultClass::Credentials => {
+                let before = match &*said {
+                    Said::No(refusal) if Arc::ptr_eq(&refusal.password, password) => Some(refusal.memory),
+                    _ => None,
+                };
+                // An account that is locked may be open again at any time, and the same password right.
+                let before = before.filter(|_| self.is_password_refused(answer));
+                *said = Said::No(Refusal {
+                    password: Arc::clone(password),
+                    answer: answer.clone(),
+                    memory: RefusalMemory::after(before, now),
+                    lasts: false,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// There is no other password than this one, which is refused.
+    pub(crate) fn refuse_for_a_while(&self, password: &Arc<Password>) {
+        if let Said::No(refusal) = &mut *self.said.lock()
+            && Arc::ptr_eq(&refusal.password, password)
+        {
+            refusal.lasts = true;
+        }
+    }
+
+    /// How this password was refused, as long as that is remembered, and whether there is no other one.
+    fn refused(&self, password: &Arc<Password>) -> Option<(BindAnswer, bool)> {
+        match &*self.said.lock() {
+            Said::No(refusal)
+                if Arc::ptr_eq(&refusal.password, password) && refusal.memory.holds(Instant::now()) =>
+            {
+                Some((refusal.answer.clone(), refusal.lasts))
+            }
+            _ => None,
+        }
+    }
+
+    fn was_accepted_since(&self, password: &Arc<Password>, time: Instant) -> bool {
+        matches!(&*self.said.lock(), Said::Yes(accepted, when) if Arc::ptr_eq(accepted, password) && *when >= time)
+    }
+
+    fn is_password_refused(&self, answer: &BindAnswer) -> bool {
+        is_password_refused(self.dialect, answer.code.0, &answer.diagnostic)
     }
 }
 

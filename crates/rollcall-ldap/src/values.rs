@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_core::secret::Password;
+use rollcall_core::verdict::NetscapeControls;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use crate::ber;
+use crate::bind::{self, BindAnswer};
 use crate::connection_limit::Place;
 use crate::directory::LdapDirectory;
 use crate::endpoint::Stream;
@@ -84,35 +86,35 @@ impl ValueReader {
     ) -> Result<bool, LdapError> {
         self.wire.begin();
         self.wire.send(&search(dn, attributes)).await?;
-        match self.wire.answer(Operation::Search, &mut take).await? {
-            (ResultCode::SUCCESS, found) => Ok(found),
-            (ResultCode::NO_SUCH_OBJECT, _) => Ok(false),
-            (code, _) => Err(LdapError::SearchRefused(code)),
+        let (answer, found) = self.wire.answer(Operation::Search, &mut take).await?;
+        match answer.code {
+            ResultCode::SUCCESS => Ok(found),
+            ResultCode::NO_SUCH_OBJECT => Ok(false),
+            code => Err(LdapError::SearchRefused(code)),
         }
     }
 }
 
 impl Pools {
     async fn value_reader_on(&self, host: usize) -> Result<ValueReader, LdapError> {
-        if let Some(code) = self.refusal() {
+        if let Some(code) = self.account().refusal() {
             return Err(LdapError::BindRefused(code));
         }
         let deadline = Instant::now() + self.endpoint.connect_timeout + self.operation_timeout;
-        let password = self.bind_password();
+        let password = self.account().password();
         let code = match self.value_reader_with(host, &password, deadline).await? {
             Ok(reader) => return Ok(reader),
             Err(code) => code,
         };
-        // The pool finds out whether there is another password: this connection cannot tell why one is refused.
+        // The pool finds out whether there is another password. It knows of the refusal, and sends this one no more.
         if code.class() == ResultClass::Credentials
             && self.open(host, Role::Service, deadline).await.is_ok()
-            && let another = self.bind_password()
+            && let another = self.account().password()
             && !Arc::ptr_eq(&another, &password)
             && let Ok(reader) = self.value_reader_with(host, &another, deadline).await?
         {
             return Ok(reader);
         }
-        self.note_refusal(code);
         Err(LdapError::BindRefused(code))
     }
 
@@ -120,7 +122,7 @@ impl Pools {
     async fn value_reader_with(
         &self,
         host: usize,
-        password: &Password,
+        password: &Arc<Password>,
         deadline: Instant,
     ) -> Result<Result<ValueReader, ResultCode>, LdapError> {
         let permit = self.service_permit(deadline).await?;
@@ -131,10 +133,11 @@ impl Pools {
             Stream::Tls(tls) => tls,
         };
         let mut wire = Wire::new(stream, self.operation_timeout);
-        wire.send(&bind(self.bind_dn(), password)).await?;
-        let (code, _) = wire.answer(Operation::Bind, &mut |_, _| {}).await?;
-        if code != ResultCode::SUCCESS {
-            return Ok(Err(code));
+        wire.send(&bind_request(self.account().dn(), password)).await?;
+        let (answer, _) = wire.answer(Operation::Bind, &mut |_, _| {}).await?;
+        self.account().note(password, &answer);
+        if answer.code != ResultCode::SUCCESS {
+            return Ok(Err(answer.code));
         }
         Ok(Ok(ValueReader {
             wire,
@@ -161,7 +164,7 @@ fn search(dn: &str, attributes: &[&str]) -> Vec<u8> {
     exchange::message(0x63, &operation)
 }
 
-fn bind(name: &str, password: &Password) -> Zeroizing<Vec<u8>> {
+fn bind_request(name: &str, password: &Password) -> Zeroizing<Vec<u8>> {
     let mut operation = Zeroizing::new(Vec::new());
     ber::put(&mut operation, 0x02, &[3]);
     ber::put(&mut operation, 0x04, name.as_bytes());
@@ -206,12 +209,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Reads messages up to the one that ends the request: its result code, and whether an entry came.
+    /// Reads messages up to the one that ends the request: its result, and whether an entry came.
     async fn answer(
         &mut self,
         operation: Operation,
         take: &mut impl FnMut(&str, &[u8]),
-    ) -> Result<(ResultCode, bool), LdapError> {
+    ) -> Result<(BindAnswer, bool), LdapError> {
         let mut found = false;
         for _ in 0..MAX_NOISE {
             let mut left = u64::MAX;
@@ -253,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             };
             let vetted = vet::vet(&mut message, Some(asked), MAX_ELEMENTS).map_err(violation)?;
             match vetted.answer {
-                Answer::Final => return Ok((result_code(&rest)?, found)),
+                Answer::Final => return Ok((result(&rest)?, found)),
                 Answer::Disconnection(notice) => return Err(LdapError::Disconnected(notice)),
                 Answer::SearchResultReference | Answer::Noise => {}
                 Answer::Entry { .. } => {
@@ -359,12 +362,17 @@ fn overrun() -> LdapError {
     violation(ProtocolViolation::ElementOverrun)
 }
 
-/// The code of an `LDAPResult` that was vetted.
-fn result_code(result: &[u8]) -> Result<ResultCode, LdapError> {
+/// What an `LDAPResult` says that was vetted, without its controls.
+fn result(result: &[u8]) -> Result<BindAnswer, LdapError> {
     let code = ber::element(result, 0, result.len()).map_err(violation)?;
-    Ok(ResultCode(
-        ber::unsigned(code.content(result)).map_err(violation)?,
-    ))
+    let matched = ber::element(result, code.end, result.len()).map_err(violation)?;
+    let text = ber::element(result, matched.end, result.len()).map_err(violation)?;
+    Ok(BindAnswer {
+        code: ResultCode(ber::unsigned(code.content(result)).map_err(violation)?),
+        diagnostic: bind::diagnostic(&String::from_utf8_lossy(text.content(result))),
+        policy: None,
+        netscape: NetscapeControls::default(),
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::config::Shared;
 use crate::exit::Failure;
 
 /// No more than this many are used.
-const MOST: u64 = 65_536;
+pub const MOST: u64 = 65_536;
 /// With fewer than this, nothing works for long.
 const LEAST: u64 = 256;
 /// For the store's connections and files, the health listener, logs and what is open for a moment.
@@ -28,7 +28,7 @@ impl Descriptors {
     ///
     /// # Errors
     /// There are too few to work with.
-    pub fn raise() -> Result<Self, Failure> {
+    pub(crate) fn raise() -> Result<Self, Failure> {
         let limit = getrlimit(Resource::Nofile);
         let wanted = limit.maximum.unwrap_or(MOST).min(MOST);
         if limit.current.is_some_and(|current| current < wanted) {

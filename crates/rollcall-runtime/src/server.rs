@@ -41,7 +41,6 @@ use crate::layer::stream_age::{ConnectionAge, StreamAgeLayer};
 use crate::layer::trace::TraceLayer;
 use crate::layer::watches::{WatchLimits, WatchesLayer};
 use crate::layer::{compression, metadata_size, only_grpc};
-use crate::memory;
 use crate::request_size::SMALL_BYTES;
 
 /// The compression that every service accepts. It answers compressed if the request was. The limits above count a
@@ -115,8 +114,6 @@ impl GrpcServer {
         let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
         tell_of_tls(config);
-        Descriptors::allowed().tell(config);
-        memory::tell();
         let settings = Settings::new(&config.server, config.drain);
         Ok(Self {
             listener,

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use rollcall_core::check::CheckReport;
-use rollcall_core::directory::{Directory, DirectoryObservations, DirectorySettings};
+use rollcall_core::directory::{Directory, DirectoryObservations, DirectorySettings, RefusalsAllowed};
 use rollcall_core::error::{Error, Reason};
 use rollcall_core::id::{DirectoryId, TenantId};
 use rollcall_core::secret::Password;
 use rollcall_core::user_sync::SearchScope;
 use rollcall_core::violation::Violations;
-use rollcall_ldap::{ConnectionCheck, DirectoryConfig, LdapDirectory, LdapError};
+use rollcall_ldap::{ConnectionCheck, DirectoryConfig, LdapDirectory, LdapError, ResultClass};
 use rollcall_proto::convert::check::{self, CheckConnection, DirectoryTarget};
 use rollcall_proto::convert::directory::DirectorySecrets;
 use rollcall_proto::{resource_name, v1};
@@ -97,9 +97,20 @@ impl Worker {
                     .await?,
             ),
         };
+        let observed = stored
+            .as_ref()
+            .map(|directory| directory.observed.clone())
+            .unwrap_or_default();
+        let allowed = RefusalsAllowed::at(&config.settings, &observed);
+        self.refusal_limit
+            .admit(&tenant, &config.settings, allowed, Instant::now())?;
         self.admit_check(&tenant)?;
         let span = self.span(deadline);
         let mut check = rollcall_ldap::check_connection(&config, span.time, span.limit).await;
+        if let Some(accepted) = check.password_accepted() {
+            self.refusal_limit
+                .note(&tenant, &config.settings, accepted, Instant::now());
+        }
         if let Some(directory) = stored {
             self.keep_check(&directory, &check, span.time).await?;
             if !directory.endpoint_confirmed {
@@ -122,6 +133,13 @@ impl Worker {
         password: Password,
     ) -> Result<(), Error> {
         let name = resource_name::directory(&directory.tenant, &directory.id);
+        let (tenant, settings) = (&directory.tenant, &directory.settings);
+        self.refusal_limit
+            .admit(tenant, settings, directory.refusals_allowed(), Instant::now())?;
+        let note = |accepted| {
+            self.refusal_limit
+                .note(tenant, settings, accepted, Instant::now())
+        };
         let client_key = self.store.client_key(&directory.tenant, &directory.id).await?;
         let dialect = directory.observed.dialect;
         let config = self
@@ -136,8 +154,14 @@ impl Worker {
         match read {
             // The bind was accepted. What the account may read does not matter here: a refused search needs a bind that
             // was accepted.
-            Ok(_) | Err(LdapError::SearchRefused(_)) => Ok(()),
+            Ok(_) | Err(LdapError::SearchRefused(_)) => {
+                note(true);
+                Ok(())
+            }
             Err(LdapError::BindRefused(code)) if !code.is_infrastructure() => {
+                if code.class() == ResultClass::Credentials {
+                    note(false);
+                }
                 let message = "the directory did not accept the new bind password; the old one stays";
                 Err(Error::new(Reason::BindPasswordRejected, message).with("resource", name))
             }

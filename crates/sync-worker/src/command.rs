@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use rollcall_core::audit::AskedBy;
 use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{Loaded, Shared};
-use rollcall_runtime::descriptors::Descriptors;
 use rollcall_runtime::exit::Failure;
-use rollcall_runtime::{health, shutdown};
+use rollcall_runtime::{health, machine, shutdown};
 use rollcall_service::configuration::{StoreSecrets, open_store, refused, store_options};
 use rollcall_store::{Rotation, Store};
 use tokio::sync::mpsc;
@@ -111,7 +110,7 @@ async fn rotate(store: &Store, stop: &CancellationToken) -> Result<(), Failure> 
 /// # Errors
 /// Settings or a store that cannot be used, and `SYNCS_NEED_ATTENTION` if any sync failed or is held.
 pub async fn run_due(loaded: Loaded<WorkerSettings>) -> Result<(), Failure> {
-    Descriptors::raise()?;
+    machine::check(&loaded.shared)?;
     let stop = shutdown::on_signals().map_err(Failure::because)?;
     let drain = loaded.shared.drain.timeout;
     let worker = Worker::open(loaded.shared, loaded.own, Clock::System, stop.clone()).await?;

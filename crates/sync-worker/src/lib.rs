@@ -19,6 +19,7 @@ mod figures;
 mod hidden_state;
 mod id_kind;
 pub mod mail;
+mod refusal_limit;
 mod reminders;
 mod report;
 mod retention;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use rollcall_runtime::config::{self, ConfigArguments, Mistakes};
 use rollcall_runtime::exit::{self, Failure};
-use rollcall_runtime::telemetry;
+use rollcall_runtime::{machine, telemetry};
 use rollcall_service::configuration::StoreSecrets;
 use sync_worker::config::WorkerSettings;
 use sync_worker::mail::Smtp;
@@ -70,6 +70,7 @@ fn run() -> Result<(), Failure> {
     let _telemetry = telemetry::init(&loaded.shared.telemetry, "sync-worker")?;
     if arguments.config.check_config {
         loaded.warn_of_endings();
+        machine::check(&loaded.shared)?;
         let mut mistakes = Mistakes::default();
         StoreSecrets::read_noting(loaded.shared.store, loaded.shared.keyring, &mut mistakes);
         let mail = &loaded.own.mail;

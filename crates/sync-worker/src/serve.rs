@@ -10,14 +10,13 @@ use rollcall_proto::v1::tenant_service_server::TenantServiceServer;
 use rollcall_proto::v1::user_sync_service_server::UserSyncServiceServer;
 use rollcall_runtime::clock::Clock;
 use rollcall_runtime::config::{self, ConfigArguments, Loaded};
-use rollcall_runtime::descriptors::Descriptors;
 use rollcall_runtime::exit::Failure;
 use rollcall_runtime::health::Health;
 use rollcall_runtime::reload::Reload;
 use rollcall_runtime::server::{
     COMPRESSION, GrpcServer, MAX_REQUEST_BYTES, ServerError, with_health_and_reflection,
 };
-use rollcall_runtime::shutdown;
+use rollcall_runtime::{machine, shutdown};
 use rollcall_service::configuration::{StoreSecrets, await_database, renew_store};
 use rollcall_service::watch::watch;
 use rollcall_store::Store;
@@ -50,7 +49,7 @@ const SERVICES: [&str; 5] = [
 /// # Errors
 /// The port, the settings or the store cannot be used, or the transport failed.
 pub async fn serve(loaded: Loaded<WorkerSettings>, arguments: &ConfigArguments) -> Result<(), Failure> {
-    Descriptors::raise()?;
+    machine::check(&loaded.shared)?;
     let stop = shutdown::on_signals().map_err(Failure::because)?;
     let reload = Reload::prepare(&loaded, arguments).map_err(Failure::because)?;
     loaded.warn_of_endings();

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::check_limit::CheckLimit;
 use crate::config::WorkerSettings;
 use crate::mail::{self, Smtp};
+use crate::refusal_limit::RefusalLimit;
 use crate::report::{OwnDomains, Reports};
 use crate::run::{RunEngine, RunLimits};
 
@@ -39,6 +40,7 @@ pub struct Worker {
     /// The addresses that Rollcall's connections come from.
     pub(crate) egress_addresses: Arc<[IpAddr]>,
     pub(crate) check_limit: Arc<CheckLimit>,
+    pub(crate) refusal_limit: Arc<RefusalLimit>,
     /// `None` while mail is switched off.
     pub(crate) smtp: Option<Smtp>,
     /// Cancelled when the process is to stop: endless streams end then.
@@ -96,6 +98,7 @@ impl Worker {
             engine,
             clock,
             check_limit: Arc::new(CheckLimit::new(settings.checks.per_minute)),
+            refusal_limit: Arc::default(),
             settings: Arc::new(settings),
             login_policy,
             egress_addresses: egress.addresses.clone().into(),

@@ -71,6 +71,64 @@ async fn without_a_pending_password_a_refused_one_is_a_directory_that_is_misconf
     }
 }
 
+/// Many people at once, at a gateway that has no connection to the directory yet.
+async fn all_at_once(world: &World, gateway: usize) -> Vec<String> {
+    let people = [
+        ("ada", PASSWORD),
+        ("bob", "password of bob"),
+        ("eve", "password of eve"),
+    ];
+    let logins = people.map(|(login, password)| world.attempt(gateway, request(login, password)));
+    join_all(logins).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_at_once_send_the_refused_password_once_and_the_pending_one_once() {
+    let mut world = World::on_postgres(TestDatabase::new().unwrap()).await;
+    let gateway = world.start_gateway(&[]).await;
+    keep(&world, NEXT).await;
+    change_in_directory(&world);
+    let answers = all_at_once(&world, gateway).await;
+    assert!(
+        answers.iter().all(|answer| answer.starts_with("OK ")),
+        "{answers:?}"
+    );
+    assert_eq!(refused(&world), 1);
+}
+
+/// Each refusal counts towards the bind account's lockout, and nobody's own password is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn logins_at_once_send_a_wrong_bind_password_once() {
+    let mut world = World::on_postgres(TestDatabase::new().unwrap()).await;
+    let gateway = world.start_gateway(&[]).await;
+    change_in_directory(&world);
+    for _ in 0..2 {
+        let answers = all_at_once(&world, gateway).await;
+        assert_eq!(answers, ["FailedPrecondition DIRECTORY_MISCONFIGURED"; 3]);
+        assert_eq!(refused(&world), 1);
+    }
+    // With the right one people get in at once.
+    let next = Password::new(NEXT.into()).ok().unwrap();
+    let revision = None;
+    world
+        .store
+        .rotate_bind_password(
+            &world.tenant,
+            &world.directory,
+            revision,
+            &next,
+            Recorded::by_nobody(now()),
+        )
+        .await
+        .unwrap();
+    let answers = all_at_once(&world, gateway).await;
+    assert!(
+        answers.iter().all(|answer| answer.starts_with("OK ")),
+        "{answers:?}"
+    );
+    assert_eq!(refused(&world), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn logins_at_several_gateways_at_once_all_go_on() {
     let mut world = World::on_postgres(TestDatabase::new().unwrap()).await;

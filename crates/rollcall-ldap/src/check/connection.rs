@@ -26,7 +26,7 @@ use crate::error::{DialFailure, LdapError};
 use crate::lookup::find;
 use crate::own_account;
 use crate::protocol_violation::{ProtocolViolation, Spoken};
-use crate::result_code::ResultCode;
+use crate::result_code::{ResultClass, ResultCode};
 use crate::root_dse::{self, RootDse};
 use crate::service_account::ServiceAccount;
 use crate::tls::TlsFacts;
@@ -38,6 +38,10 @@ const UNPROTECTED: (&str, &str) = (
     "The connection is not protected: passwords travel readable.",
     "Set transport security to LDAPS or START_TLS.",
 );
+
+/// What is said of a host at which the bind account was not tried.
+const REFUSED_ELSEWHERE: &str = "The bind account was refused at another host. Its password was not sent to this one, since each \
+                                 refusal may count towards the account's lockout.";
 
 /// What a check of a directory's connection found.
 #[derive(Clone, Debug)]
@@ -61,6 +65,8 @@ pub struct HostCheck {
     pub host: HostUrl,
     /// The TLS connection, if one came about.
     pub tls: Option<TlsFacts>,
+    /// Whether the host took the bind password; `None` if it was not asked, or did not say.
+    pub password_accepted: Option<bool>,
     /// What the server says about itself, if the service account got that far.
     pub root_dse: Option<RootDse>,
 }
@@ -106,6 +112,11 @@ impl ConnectionCheck {
             .filter_map(|tls| tls.chain.first())
             .map(|leaf| leaf.not_after)
             .min()
+    }
+
+    /// Whether any of the hosts took the bind password; `None` if none said so or the contrary.
+    pub fn password_accepted(&self) -> Option<bool> {
+        self.hosts.iter().filter_map(|host| host.password_accepted).max()
     }
 
     /// The root DSE of the first host that showed one.
@@ -184,6 +195,7 @@ async fn check_host(
     let mut found = HostCheck {
         host: host.clone(),
         tls: None,
+        password_accepted: None,
         root_dse: None,
     };
     // An endpoint for this host alone, so that the certificate verifier has seen only this host's certificates.
@@ -330,8 +342,21 @@ impl HostStages<'_> {
         };
         let connection = match opened {
             Ok(connection) => match self.account.bind(connection, true, deadline).await {
-                Ok((connection, answer)) if answer.code == ResultCode::SUCCESS => Ok(connection),
-                Ok((_, answer)) => Err(LdapError::BindRefused(answer.code)),
+                Ok(bound) if bound.answer.code == ResultCode::SUCCESS => {
+                    found.password_accepted = Some(true);
+                    Ok(bound.connection)
+                }
+                Ok(bound) if bound.shared => {
+                    let (_, hint) = explain(&LdapError::BindRefused(bound.answer.code));
+                    stages.fail(StageKind::Bind, REFUSED_ELSEWHERE, hint);
+                    return None;
+                }
+                Ok(bound) => {
+                    if bound.answer.code.class() == ResultClass::Credentials {
+                        found.password_accepted = Some(false);
+                    }
+                    Err(LdapError::BindRefused(bound.answer.code))
+                }
                 Err(error) => Err(self.endpoint.explain_loss(error.error)),
             },
             Err(error) => Err(error),

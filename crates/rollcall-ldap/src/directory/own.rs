@@ -21,7 +21,7 @@ impl LdapDirectory {
         dialect: Dialect,
         deadline: Instant,
     ) -> Result<Option<DateTime<Utc>>, LdapError> {
-        let name = self.pools.bind_dn();
+        let name = self.pools.account().dn();
         let root = match own_account::is_dn(name) {
             true => None,
             false => Some(self.root_dse(deadline).await?),

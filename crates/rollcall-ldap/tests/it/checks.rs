@@ -226,6 +226,36 @@ async fn a_wrong_bind_password_fails_the_bind_stage() {
     assert!(failed.hint.contains("bind password"));
 }
 
+/// Hosts replicate one tree: the second refusal of the same password would count as the second wrong one.
+#[tokio::test]
+async fn a_check_sends_a_wrong_password_to_one_of_several_hosts() {
+    let slapd = Slapd::builder().start().unwrap();
+    let port = slapd.address().port();
+    let hosts = ["127.0.0.1", "localhost"].map(|host| format!("ldap://{host}:{port}"));
+    let settings = DirectorySettings {
+        bind_dn: slapd.service_dn(),
+        ..settings(&hosts)
+    };
+    let check = check(settings, "wrong").await;
+    let failed = check
+        .report
+        .stages
+        .iter()
+        .filter(|stage| stage.kind == StageKind::Bind && stage.result == StageResult::Fail);
+    let mut messages: Vec<_> = failed.map(|stage| stage.message.clone()).collect();
+    messages.sort();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(
+        messages[0].starts_with("The bind account was refused at another host."),
+        "{messages:?}"
+    );
+    assert!(
+        messages[1].starts_with("The service account's bind was refused"),
+        "{messages:?}"
+    );
+    assert_eq!(slapd.bind_count(&slapd.service_dn()).unwrap(), 1);
+}
+
 #[tokio::test]
 async fn a_server_that_wants_tls_for_binds_says_so() {
     let server = ScriptedLdap::plain(|mut peer| async move {

@@ -88,6 +88,15 @@ fn binds(server: &ScriptedLdap) -> usize {
         .count()
 }
 
+/// How often this password was sent.
+fn sent(server: &ScriptedLdap, text: &str) -> usize {
+    let received = server.received();
+    let binds = received.iter().filter(
+        |request| matches!(&request.operation, Operation::Bind { password, .. } if password == text.as_bytes()),
+    );
+    binds.count()
+}
+
 #[tokio::test]
 async fn a_password_that_is_wrong_or_expired_gives_way_to_the_next_on_the_same_connection() {
     for (text, dialect) in [
@@ -187,4 +196,76 @@ async fn connections_that_are_refused_at_once_ask_once() {
     assert!(read.iter().all(|read| *read == Ok(true)), "{read:?}");
     assert_eq!(keeper.asked.load(Ordering::SeqCst), 1);
     assert_eq!(*keeper.told.lock(), [TriedPassword::Accepted]);
+    assert_eq!(sent(&server, "service password"), 1);
+}
+
+/// Each refusal counts towards the account's lockout.
+#[tokio::test]
+async fn a_wrong_password_is_sent_once_however_many_connections_are_opened_at_once() {
+    let server = server("another", 49, WRONG).await;
+    let settings = settings(&[format!("ldap://{}", server.address())]);
+    let nobody = LdapDirectory::new(config(settings, "service password")).unwrap();
+    // Gives away nothing but a password that is wrong too.
+    let keeper = Keeper::default();
+    let kept = directory(&server, &keeper, None);
+    for directory in [&nobody, &kept] {
+        let before = sent(&server, "service password");
+        for _ in 0..2 {
+            let reads = (0..20).map(|_| read_something(directory));
+            let read = futures::future::join_all(reads).await;
+            let refused = |read: &Result<bool, LdapError>| matches!(read, Err(LdapError::BindRefused(_)));
+            assert!(read.iter().all(refused), "{read:?}");
+        }
+        assert_eq!(sent(&server, "service password"), before + 1);
+    }
+    assert_eq!(keeper.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(*keeper.told.lock(), [TriedPassword::Refused]);
+}
+
+/// What is no refusal of a password says nothing about the next bind.
+#[tokio::test]
+async fn an_outage_is_not_remembered_as_a_refusal() {
+    for outage in [Outage::Busy, Outage::Unwilling, Outage::Gone] {
+        // One less than opens the circuit breaker, which does remember outages.
+        let failures = Arc::new(AtomicUsize::new(2));
+        let server =
+            ScriptedLdap::plain(move |peer: Peer| fail_then_serve(peer, outage, Arc::clone(&failures)))
+                .await
+                .unwrap();
+        let keeper = Keeper::default();
+        let directory = directory(&server, &keeper, None);
+        for _ in 0..2 {
+            assert!(read_something(&directory).await.is_err(), "{outage:?}");
+        }
+        assert_eq!(read_something(&directory).await, Ok(true), "{outage:?}");
+        assert_eq!(sent(&server, "service password"), 3, "{outage:?}");
+        assert_eq!(keeper.asked.load(Ordering::SeqCst), 0, "{outage:?}");
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outage {
+    Busy,
+    Unwilling,
+    Gone,
+}
+
+async fn fail_then_serve(mut peer: Peer, outage: Outage, failures: Arc<AtomicUsize>) -> anyhow::Result<()> {
+    loop {
+        let request = next(&mut peer).await?;
+        let is_bind = matches!(request.operation, Operation::Bind { .. });
+        let order = Ordering::SeqCst;
+        let fails = is_bind
+            && failures
+                .fetch_update(order, order, |left| left.checked_sub(1))
+                .is_ok();
+        let answer = match (outage, is_bind) {
+            (Outage::Busy, _) if fails => ber::bind_response(request.id, 51, "", "busy"),
+            (Outage::Unwilling, _) if fails => ber::bind_response(request.id, 53, "", "not now"),
+            (Outage::Gone, _) if fails => return Ok(()),
+            (_, true) => ber::bind_response(request.id, 0, "", ""),
+            (_, false) => [entry(request.id, "cn=1"), ber::search_done(request.id, 0, "")].concat(),
+        };
+        peer.send(&answer).await?;
+    }
 }

@@ -3130,8 +3130,10 @@ pub mod directory_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Replaces the stored bind password after the directory has accepted the new one on a host. The tenant's admin changes the
-        /// password in the directory itself before. With "pending", the new password is kept and tried later. Needs the permission
-        /// "syncs.write".
+        /// password in the directory itself before. With "pending", the new password is kept and tried later. So that
+        /// guesses do not lock the bind account, a worker tries no further password after 4 that were refused (two less than the
+        /// directory's threshold, where that could be read), until the soft lock's window is over (soft_lock.window, 35 minutes when
+        /// absent). Those that a check finds refused count too. Needs the permission "syncs.write".
         ///
         /// Errors: DIRECTORY_NOT_FOUND, ETAG_MISMATCH, BIND_PASSWORD_REJECTED, DIRECTORY_UNAVAILABLE,
         /// DIRECTORY_MISCONFIGURED, CHECKS_RATE_LIMITED, and those of every method. On every error the stored password stays.
@@ -3227,8 +3229,10 @@ pub mod directory_service_server {
             tonic::Status,
         >;
         /// Replaces the stored bind password after the directory has accepted the new one on a host. The tenant's admin changes the
-        /// password in the directory itself before. With "pending", the new password is kept and tried later. Needs the permission
-        /// "syncs.write".
+        /// password in the directory itself before. With "pending", the new password is kept and tried later. So that
+        /// guesses do not lock the bind account, a worker tries no further password after 4 that were refused (two less than the
+        /// directory's threshold, where that could be read), until the soft lock's window is over (soft_lock.window, 35 minutes when
+        /// absent). Those that a check finds refused count too. Needs the permission "syncs.write".
         ///
         /// Errors: DIRECTORY_NOT_FOUND, ETAG_MISMATCH, BIND_PASSWORD_REJECTED, DIRECTORY_UNAVAILABLE,
         /// DIRECTORY_MISCONFIGURED, CHECKS_RATE_LIMITED, and those of every method. On every error the stored password stays.
@@ -5627,7 +5631,8 @@ pub enum ErrorReason {
     /// RESOURCE_EXHAUSTED with google.rpc.RetryInfo. The calling service used up its quota of calls. Metadata: none.
     CallerQuotaExhausted = 90,
     /// RESOURCE_EXHAUSTED with google.rpc.RetryInfo. Too many checks of this tenant within a minute: 30 on each worker, unless the
-    /// deployment sets another number. Metadata: tenant.
+    /// deployment sets another number. Or the directory has refused the bind account so often that one more wrong password might
+    /// lock it. Metadata: tenant.
     ChecksRateLimited = 91,
     /// RESOURCE_EXHAUSTED with google.rpc.RetryInfo. Too many operations are under way at the directory. No byte of a user's
     /// bind was sent. Metadata: resource, absent as for DIRECTORY_UNAVAILABLE.

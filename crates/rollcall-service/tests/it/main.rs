@@ -3,6 +3,7 @@
 
 mod agreement;
 mod large;
+mod limits;
 mod missing;
 mod open_directories;
 mod real;

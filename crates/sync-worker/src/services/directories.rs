@@ -3,6 +3,8 @@
 mod host_health;
 mod update;
 
+use std::time::Instant;
+
 use rollcall_core::audit::{AuditedFieldChange, SecretChange};
 use rollcall_core::directory::{Directory, DirectorySettings};
 use rollcall_core::error::{Error, Reason};
@@ -265,6 +267,12 @@ impl Directories {
             directory: id,
         } = &request.name;
         let name = resource_name::directory(tenant, id);
+        // The last one was tried in vain, and this one may be at once.
+        let (limit, settings) = (&self.0.refusal_limit, &current.settings);
+        if current.pending_bind_password_refuse_time.is_some() {
+            limit.admit(tenant, settings, current.refusals_allowed(), Instant::now())?;
+            limit.note(tenant, settings, false, Instant::now());
+        }
         let asked = vec![AuditedFieldChange::asked("pending", "true")];
         let record = author.change::<_, v1::Directory>(tenant, &name, asked);
         let kept = self

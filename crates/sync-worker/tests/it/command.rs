@@ -55,6 +55,35 @@ fn all_mistakes_of_a_configuration_are_told_at_once_and_end_with_64() {
 }
 
 #[test]
+fn what_the_machine_does_not_give_is_told_before_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), &["--check-config"]);
+    let checked_with = |descriptors: u32| {
+        let limited = format!("ulimit -n {descriptors}; exec \"$@\"");
+        let url = format!("sqlite:{}", dir.path().join("rollcall.db").display());
+        Command::new("/bin/sh")
+            .args([
+                "-c",
+                &limited,
+                "sh",
+                env!("CARGO_BIN_EXE_sync-worker"),
+                "--check-config",
+            ])
+            .env_clear()
+            .env("SYNC_WORKER__STORE__URL", url)
+            .env("SYNC_WORKER__KEYRING__KEY_FILE", dir.path().join("key"))
+            .output()
+            .unwrap()
+    };
+    let few = checked_with(300);
+    assert_eq!(few.status.code(), Some(0), "{}", says(&few));
+    assert!(says(&few).contains("may have 300 open files"), "{}", says(&few));
+    let too_few = checked_with(200);
+    assert_eq!(too_few.status.code(), Some(1), "{}", says(&too_few));
+    assert!(says(&too_few).contains("needs 256"), "{}", says(&too_few));
+}
+
+#[test]
 fn a_keyring_that_everybody_can_read_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let complains = |mode: u32| {

@@ -164,6 +164,16 @@ async fn a_pending_password_that_is_wrong_costs_one_bind_in_the_window() {
             "the present one at each check, the pending one once"
         );
     }
+    let check = v1::CheckConnectionRequest {
+        parent: TENANT.into(),
+        target: Some(v1::check_connection_request::Target::Directory(DIRECTORY.into())),
+    };
+    fails(
+        Reason::ChecksRateLimited,
+        clients.directories.check_connection(check),
+    )
+    .await;
+    assert_eq!(binds(&company).0, 5, "one more might lock the account");
     let refused = directory(&mut clients).await;
     assert!(
         refused.pending_bind_password_time.is_some(),
@@ -180,6 +190,64 @@ async fn a_pending_password_that_is_wrong_costs_one_bind_in_the_window() {
         .find(|finding| finding.practice() == v1::SecurityPractice::PasswordRotation)
         .unwrap();
     assert_eq!(rotation.outcome(), CheckOutcome::Fail, "{rotation:?}");
+}
+
+/// Each wrong one counts towards the account's lockout, and a locked account keeps everybody out.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_that_are_tried_do_not_lock_the_bind_account() {
+    let company = Company::start();
+    let worker = TestWorker::start(&company.ports()).await;
+    let mut clients = worker.clients(ADMIN);
+    company.set_up(&mut clients).await;
+    let rotation = |number: usize| v1::RotateBindPasswordRequest {
+        name: DIRECTORY.into(),
+        bind_password: format!("guess {number}"),
+        ..Default::default()
+    };
+    for number in 0..4 {
+        let rotated = clients.directories.rotate_bind_password(rotation(number));
+        fails(Reason::BindPasswordRejected, rotated).await;
+    }
+    let rotated = clients.directories.rotate_bind_password(rotation(4));
+    fails(Reason::ChecksRateLimited, rotated).await;
+    let draft = v1::CheckConnectionRequest {
+        parent: TENANT.into(),
+        target: Some(v1::check_connection_request::Target::Draft(v1::Directory {
+            bind_password: "guess 5".into(),
+            ..company.directory()
+        })),
+    };
+    let checked = clients.directories.check_connection(draft);
+    fails(Reason::ChecksRateLimited, checked).await;
+    assert_eq!(binds(&company).0, 4);
+}
+
+/// Calls at a worker that has no connection to the directory yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn refreshes_at_once_send_the_refused_password_once_and_the_pending_one_once() {
+    let company = Company::start();
+    let database = TestDatabase::new().unwrap();
+    let settings = [("store.url", database.url())];
+    let first = TestWorker::start_with(&company.ports(), &settings, Clock::System).await;
+    let mut clients = first.clients(ADMIN);
+    company.set_up_sync(&mut clients).await;
+    let run = run_to_rest(&mut clients, SyncRunMode::Apply).await;
+    let people = changes(&mut clients, &run.name).await;
+    keep(&mut clients, NEXT).await;
+    change_in_directory(&company, NEXT);
+    let before = binds(&company).1;
+
+    let second = TestWorker::start_with(&company.ports(), &settings, Clock::System).await;
+    let refreshes = people.iter().cycle().take(6).map(|person| {
+        let mut clients = second.clients(ADMIN);
+        let name = person.user.clone();
+        async move { ok(clients.user_syncs.refresh_user(v1::RefreshUserRequest { name })).await }
+    });
+    futures::future::join_all(refreshes).await;
+    let (refused, accepted) = binds(&company);
+    assert_eq!(refused, 1, "the present one");
+    assert!(accepted > before, "the pending one");
+    assert_eq!(replaced_by(&mut clients).await, [""], "nobody called");
 }
 
 #[tokio::test(flavor = "multi_thread")]
