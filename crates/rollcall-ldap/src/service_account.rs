@@ -225,7 +225,7 @@ impl ServiceAccount {
             ResultClass::Credentials => {
                 let before = match &*said {
                     Said::No(refusal) if Arc::ptr_eq(&refusal.password, password) => Some(refusal.memory),
-                    _ => None,
+                    Said::No(_) | Said::Yes(..) | Said::Nothing => None,
                 };
                 // An account that is locked may be open again at any time, and the same password right.
                 let before = before.filter(|_| self.is_password_refused(answer));
@@ -236,7 +236,13 @@ impl ServiceAccount {
                     lasts: false,
                 });
             }
-            _ => {}
+            ResultClass::Truncated
+            | ResultClass::Referral
+            | ResultClass::Infrastructure
+            | ResultClass::Configuration
+            | ResultClass::NotFound
+            | ResultClass::Access
+            | ResultClass::Other => {}
         }
     }
 
@@ -257,7 +263,7 @@ impl ServiceAccount {
             {
                 Some((refusal.answer.clone(), refusal.lasts))
             }
-            _ => None,
+            Said::No(_) | Said::Yes(..) | Said::Nothing => None,
         }
     }
 
