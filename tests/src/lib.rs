@@ -6,6 +6,7 @@
 //! Read first: [`System`], then the files of `it/`, one a behaviour.
 
 pub mod bench;
+pub mod chart;
 mod contract;
 pub mod load;
 mod release;
