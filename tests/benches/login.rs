@@ -1,5 +1,5 @@
 //! What a login costs with everything on, next to a C client that does search and bind on the same slapd in the
-//! same run. See `docs/performance.md`.
+//! same run. See `docs/performance.md`. `-- --chart FILE` draws the logins a second too.
 #![allow(clippy::print_stdout, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use rollcall_proto::v1;
 use rollcall_testkit::{Ldif, Postgres, Slapd, TestCa};
 use system_tests::bench::{build_release, cpu_by_program, median, percentile, table};
+use system_tests::chart::{Chart, Series};
 use system_tests::load::{Crowd, Until, log_in, log_in_until};
 use system_tests::{Backend, System};
 
@@ -87,6 +88,7 @@ fn main() -> Result<()> {
         })
         .collect();
     let mut rows = Vec::new();
+    let mut drawn: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for callers in CALLERS {
         let mut of_limit = Vec::new();
         let mut of_systems: Vec<Vec<Round>> = measured.iter().map(|_| Vec::new()).collect();
@@ -100,8 +102,16 @@ fn main() -> Result<()> {
             }
         }
         rows.push(row(callers, "C client", &of_limit, None));
+        drawn
+            .entry("C client".to_owned())
+            .or_default()
+            .push(point(callers, &of_limit));
         for ((name, ..), rounds) in measured.iter().zip(&of_systems) {
             rows.push(row(callers, name, rounds, Some(&of_limit)));
+            drawn
+                .entry(name.clone())
+                .or_default()
+                .push(point(callers, rounds));
         }
     }
     println!(
@@ -123,7 +133,28 @@ fn main() -> Result<()> {
         .chain(PROGRAMS.map(|(_, title)| title))
         .collect();
     println!("{}", table(&header, &rows));
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--chart") {
+        let file = arguments.get(at + 1).context("--chart FILE")?;
+        let series: Vec<Series> = drawn
+            .into_iter()
+            .map(|(name, points)| Series { name, points })
+            .collect();
+        let chart = Chart {
+            title: "Logins a second",
+            x: "callers at a time",
+            y: "logins a second",
+        };
+        chart.write(Path::new(file), &series)?;
+    }
     Ok(())
+}
+
+/// How many logins a second so many callers get, the median of the rounds.
+#[expect(clippy::cast_precision_loss, reason = "a count of callers")]
+fn point(callers: usize, rounds: &[Round]) -> (f64, f64) {
+    let rates: Vec<f64> = rounds.iter().map(|round| round.rate).collect();
+    (callers as f64, median(&rates))
 }
 
 fn company(ca: &TestCa) -> Result<Slapd> {
